@@ -1,0 +1,1 @@
+"""Model families: image to maps to segments, one `nn.Module` each."""

@@ -1,0 +1,42 @@
+"""Builds `panoptic_ros` (what a robot runs) and `panoptic_training` (what makes its models)."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = 'panoptic_ros'
+ROS_JAZZY = [f'ros-jazzy-{name}' for name in (
+    'rclpy', 'rmw-fastrtps-cpp', 'sensor-msgs', 'std-msgs', 'diagnostic-msgs',
+    'visualization-msgs', 'lifecycle-msgs', 'std-srvs')]
+
+setup(
+    name=PACKAGE,
+    version='0.1.0',
+    description='Panoptic segmentation for ROS 2: train, export, run and evaluate',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=[*find_packages(include=[f'{PACKAGE}*']), 'panoptic_training',
+              *(f'panoptic_training.{name}' for name in find_packages('training'))],
+    package_dir={PACKAGE: PACKAGE, 'panoptic_training': 'training'},
+    package_data={PACKAGE: ['py.typed', 'data/*'], 'panoptic_training': ['py.typed', 'recipes/*']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
+        (f'share/{PACKAGE}', ['package.xml']),
+        (f'share/{PACKAGE}/launch', glob('launch/*')),
+        (f'share/{PACKAGE}/config', glob('config/*')),
+    ],
+    install_requires=['numpy>=1.24', 'opencv-python-headless>=4.6', 'scipy>=1.8', 'onnx>=1.15',
+                      'onnxruntime>=1.17', 'pyyaml>=6', 'rich>=12'],
+    extras_require={
+        'ros': ROS_JAZZY,
+        'bag': ['rosbags>=0.10'],
+        'train': ['torch>=2.6', 'torchvision>=0.21', 'timm>=1.0', 'lightning>=2.5',
+                  'jsonargparse[signatures]>=4.35', 'tensorboard>=2.15', 'onnxscript>=0.5',
+                  'safetensors>=0.4'],
+        'test': ['pytest', 'pytest-xdist', 'pytest-timeout', 'hypothesis', 'ruff', 'mypy'],
+    },
+    entry_points={'console_scripts': [
+        'panoptic = panoptic_ros.cli.main:main',
+        'panoptic_node = panoptic_ros.ros.main:main',
+    ]},
+)
