@@ -1,0 +1,93 @@
+"""`panoptic score`: panoptic quality of predictions on disk."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar('T')
+
+BAR_AFTER_S = 2.0
+"""Work shorter than this needs no progress bar."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command to `panoptic`."""
+    parser = subparsers.add_parser(
+        'score', help='score predictions on disk (COCO panoptic format)',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Compares predicted panoptic segmentations with the ground truth and prints '
+                    'PQ, SQ and RQ in percent,\nwith the rules and the flags of panopticapi. '
+                    'Both sides are a JSON file and a folder of PNGs.',
+        epilog='example:\n  panoptic score --gt_json_file panoptic_val.json '
+               '--pred_json_file pred.json --json scores.json')
+    parser.add_argument('--gt_json_file', type=Path, required=True, metavar='FILE',
+                        help='JSON file with ground truth')
+    parser.add_argument('--pred_json_file', type=Path, required=True, metavar='FILE',
+                        help='JSON file with predictions')
+    parser.add_argument('--gt_folder', type=Path, metavar='DIR',
+                        help='PNGs of the ground truth (default: X if its JSON file is X.json)')
+    parser.add_argument('--pred_folder', type=Path, metavar='DIR',
+                        help='PNGs of the predictions (default: X if their JSON file is X.json)')
+    parser.add_argument('--json', type=Path, metavar='FILE',
+                        help='write the scores here too, with those of each class')
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Scores, prints the table and writes the JSON file.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, when files do not fit together.
+    """
+    from panoptic_ros.metrics import PanopticQuality
+    from panoptic_ros.metrics.coco import score_files
+
+    if args.json and not args.json.parent.is_dir():
+        raise FileNotFoundError(f'--json: no folder {args.json.parent}')
+    labels, count, metrics = score_files(
+        args.gt_json_file, args.pred_json_file,
+        args.gt_folder or args.gt_json_file.with_suffix(''),
+        args.pred_folder or args.pred_json_file.with_suffix(''))
+    total = PanopticQuality(labels)
+    for metric in _with_bar(metrics, count, 'images scored'):
+        total.merge(metric)
+    result = total.result()
+    print(result.format_table())
+    if args.json:
+        _write_json({'images': count, **result.to_dict()}, args.json)
+
+
+def _write_json(value: dict[str, Any], path: Path) -> None:
+    """Writes a JSON file; the path is whole or untouched."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
+    """Yields the items, with a progress bar on stderr once they have taken a while."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    start = time.monotonic()
+    with ExitStack() as stack:
+        task = None
+        for done, item in enumerate(items, 1):
+            yield item
+            if task is None and time.monotonic() - start > BAR_AFTER_S:
+                bar = stack.enter_context(Progress(
+                    BarColumn(), MofNCompleteColumn(), what, TimeRemainingColumn(),
+                    console=Console(stderr=True)))
+                task = bar.add_task(what, total=count)
+            if task is not None:
+                bar.update(task, completed=done)

@@ -1,0 +1,62 @@
+"""Counting which segments share pixels: the one pass over an image that every metric needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.integer[Any]]
+
+
+def count_overlaps(gt_map: Ints, gt_ids: Iterable[int], pred_map: Ints, pred_ids: Iterable[int],
+                   *, void: int) -> npt.NDArray[np.int64]:
+    """Counts the pixels that each ground-truth id shares with each predicted id.
+
+    The maps are read as runs of equal pairs, so the cost follows the number of borders, and ids
+    may be any integers.
+
+    Args:
+        gt_map: (H, W) ids.
+        gt_ids: the G ids that may be in it, each once, without void.
+        pred_map: (H, W) ids.
+        pred_ids: the P ids that may be in it, each once, without void.
+        void: the id of pixels that belong to nothing, in both maps.
+
+    Returns:
+        (1 + G, 1 + P) pixels; row 0 and column 0 are void, then ids in the given order.
+
+    Raises:
+        ValueError: if the maps differ in shape, or hold an id that is not listed.
+    """
+    if gt_map.shape != pred_map.shape:
+        raise ValueError('ground truth and prediction must have the same size, got '
+                         f'{gt_map.shape} and {pred_map.shape}')
+    gt, pred = gt_map.reshape(-1), pred_map.reshape(-1)
+    border = gt[1:] != gt[:-1]
+    border |= pred[1:] != pred[:-1]
+    starts = np.concatenate([np.zeros(min(gt.size, 1), np.intp), np.flatnonzero(border) + 1])
+    lengths = np.diff(starts, append=gt.size)
+    rows, row_count = _places(gt[starts], gt_ids, void, 'ground truth')
+    cols, col_count = _places(pred[starts], pred_ids, void, 'prediction')
+    counts = np.bincount(rows * col_count + cols, lengths, row_count * col_count)
+    return counts.astype(np.int64).reshape(row_count, col_count)
+
+
+def _places(values: Ints, ids: Iterable[int], void: int, what: str,
+            ) -> tuple[npt.NDArray[np.intp], int]:
+    """Place of each value in [void, *ids], and the length of that list."""
+    listed = np.array([void, *ids], np.int64)
+    order = np.argsort(listed)
+    ascending = listed[order]
+    if (ascending[1:] == ascending[:-1]).any():
+        raise ValueError(f'{what}: segment ids must be listed once and not be {void} (void), '
+                         f'got {sorted(int(i) for i in listed[1:])}')
+    found = np.minimum(np.searchsorted(ascending, values), len(listed) - 1)
+    strange = values[ascending[found] != values]
+    if strange.size:
+        raise ValueError(f'{what}: id {int(strange[0])} is in the map and not in the list of '
+                         'its segments')
+    return order[found], len(listed)

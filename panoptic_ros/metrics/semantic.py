@@ -1,0 +1,74 @@
+"""Mean intersection over union of class maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.metrics.overlap import Ints, count_overlaps
+
+
+@dataclass(frozen=True)
+class SemanticResult:
+    """What `MeanIoU.result` returns."""
+
+    labels: LabelSet
+
+    iou: npt.NDArray[np.float64]
+    """(C,) percent; NaN for classes neither in the ground truth nor predicted."""
+
+    @property
+    def miou(self) -> float:
+        """Mean over the classes that occur, percent; NaN when none does."""
+        present = ~np.isnan(self.iou)
+        return float(self.iou[present].mean()) if present.any() else float('nan')
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, percent; None stands for NaN."""
+        return {'miou': None if np.isnan(self.miou) else self.miou,
+                'per_class': [{'name': name, 'iou': None if np.isnan(iou) else float(iou)}
+                              for name, iou in zip(self.labels.names, self.iou, strict=True)]}
+
+
+class MeanIoU:
+    """Collects images one at a time; instances that saw different images can be merged."""
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.labels = labels
+        self.confusion = np.zeros((len(labels), len(labels) + 1), np.int64)
+        """(C, 1 + C) pixels by true class and predicted class; column 0 is predicted void."""
+
+    def update(self, gt_semantic_map: Ints, pred_semantic_map: Ints) -> None:
+        """Adds one image. Pixels without a true class do not count; void predictions are errors.
+
+        Args:
+            gt_semantic_map: (H, W) class id, VOID_ID = void.
+            pred_semantic_map: (H, W) class id, VOID_ID = void.
+
+        Raises:
+            ValueError: if the maps differ in size or hold an id that is no class.
+        """
+        classes = range(len(self.labels))
+        self.confusion += count_overlaps(gt_semantic_map, classes, pred_semantic_map, classes,
+                                         void=VOID_ID)[1:]
+
+    def merge(self, other: MeanIoU) -> None:
+        """Adds what another instance has seen.
+
+        Raises:
+            ValueError: if its label set is another one.
+        """
+        if other.labels != self.labels:
+            raise ValueError('only metrics of the same label set can be merged')
+        self.confusion += other.confusion
+
+    def result(self) -> SemanticResult:
+        """IoU of each class over all pixels so far, as for Cityscapes."""
+        both = self.confusion[:, 1:].diagonal()
+        union = self.confusion.sum(axis=1) + self.confusion[:, 1:].sum(axis=0) - both
+        with np.errstate(invalid='ignore'):
+            return SemanticResult(self.labels, 100 * both / union)
