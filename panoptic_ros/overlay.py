@@ -1,0 +1,86 @@
+"""A frame's segments painted over the camera's picture, for people."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.frame import PanopticFrame
+from panoptic_ros.image import CameraImage
+from panoptic_ros.labels import LabelSet
+
+ALPHA = 0.45
+"""Share of the class colour in a painted pixel."""
+
+GOLDEN_RATIO = 0.618034
+"""Steps of this around the colour circle keep neighbouring ids apart."""
+
+
+def draw_overlay(image: CameraImage, frame: PanopticFrame, labels: LabelSet,
+                 out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
+    """Paints classes by colour, and outlines and names each thing.
+
+    Args:
+        image: the picture that `frame` was made from.
+        frame: its segments; a thing with a track is outlined and labelled by its track id.
+        labels: names and colours by class id.
+        out: (H, W, 3) array to paint into; a new one without it.
+
+    Returns:
+        `out`, RGB. Void pixels keep the picture's own colour.
+    """
+    if out is None:
+        out = np.empty((*frame.geometry.image_size, 3), np.uint8)
+    _copy_rgb(image, out)
+    colors = frame.paint(labels.colors[frame.segments['class_id']], 0)  # (h, w, 3)
+    painted = frame.geometry.to_camera(colors)  # (H, W, 3)
+    void = frame.segment_map == 0
+    if void.any():
+        cv2.copyTo(out, frame.geometry.to_camera(void.view(np.uint8)), painted)
+    cv2.addWeighted(out, 1 - ALPHA, painted, ALPHA, 0, dst=out)
+    for row in frame.segments[frame.segments['is_thing'] == 1]:
+        _outline(out, frame, row, labels.names[row['class_id']])
+    return out
+
+
+def track_color(track_id: int) -> tuple[int, int, int]:
+    """RGB of a track, light and strong; white without a track (0)."""
+    if track_id == 0:
+        return 255, 255, 255
+    red, green, blue = colorsys.hsv_to_rgb(track_id * GOLDEN_RATIO % 1, 0.6, 1)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _copy_rgb(image: CameraImage, out: npt.NDArray[np.uint8]) -> None:
+    if image.order == 'rgb':
+        np.copyto(out, image.pixels)
+    else:
+        code = cv2.COLOR_BGR2RGB if image.order == 'bgr' else cv2.COLOR_GRAY2RGB
+        cv2.cvtColor(image.pixels, code, dst=out)
+
+
+def _outline(out: npt.NDArray[np.uint8], frame: PanopticFrame, row: np.void, name: str) -> None:
+    """Draws one thing's outline, and its name and track id above its box."""
+    per_cell = np.array(frame.geometry.px_per_cell[::-1])  # (x, y)
+    corner = np.array([row['bbox_x'], row['bbox_y']])
+    size = np.array([row['bbox_w'], row['bbox_h']])
+    x1, y1 = np.maximum((corner / per_cell).astype(int) - 1, 0)
+    x2, y2 = np.ceil((corner + size) / per_cell).astype(int) + 1
+    mask = (frame.segment_map[y1:y2, x1:x2] == row['segment_id']).view(np.uint8)
+    if not mask.any():  # a coasting track has no pixels
+        return
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    # Contour points are cell centres; shift=2 keeps quarters of a pixel.
+    lines = [np.rint((points + (x1, y1) + 0.5) * per_cell * 4).astype(np.int32)
+             for points in contours]
+    color = track_color(int(row['track_id']))
+    thickness = max(1, round(out.shape[0] / 400))
+    cv2.polylines(out, lines, True, color, thickness, cv2.LINE_8, shift=2)
+    text = f'{name} #{row["track_id"]}' if row['track_id'] else name
+    place = (int(corner[0]), max(int(corner[1]) - 3 * thickness, 12 * thickness))
+    scale = 0.45 * max(1.0, out.shape[0] / 600)
+    for shade, width in (((0, 0, 0), thickness + 2), (color, thickness)):
+        cv2.putText(out, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, width)
