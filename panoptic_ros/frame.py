@@ -90,10 +90,18 @@ class Geometry:
                 for n, content in zip(self.image_size, self.content_size, strict=True))
         return y, x
 
-    def to_camera(self, cell_map: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Brings a decoded map (h, w, ...) to camera resolution (H, W, ...) by nearest cell."""
+    def to_camera(self, cell_map: npt.NDArray[Any],
+                  out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Brings a decoded map (h, w, ...) to camera resolution (H, W, ...) by nearest cell.
+
+        Args:
+            cell_map: of any dtype.
+            out: C-contiguous array of the result's shape and dtype to write into.
+        """
         rows, cols = _nearest_cells(self)
-        return cell_map[:, cols][rows]
+        # take() is 4 (mono) to 20 (RGB) times as fast as indexing; without mode it buffers `out`.
+        wide = np.take(cell_map, cols, axis=1)
+        return np.take(wide, rows, axis=0, out=out, mode='clip')
 
 
 @lru_cache(maxsize=16)
