@@ -1,0 +1,57 @@
+"""Associative embedding, the baseline of HLE section 3.2 (equations 1 and 2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def group_mean(embedding: Tensor, group: Tensor, groups: int) -> Tensor:
+    """Mean embedding of each group, (groups, D); 0 for a group without members.
+
+    Args:
+        embedding: (P, D).
+        group: 0 to groups - 1, (P,) integer.
+        groups: L.
+    """
+    total = embedding.new_zeros(groups, embedding.shape[1]).index_add(0, group, embedding)
+    return total / torch.bincount(group, minlength=groups).clamp(min=1)[:, None]
+
+
+def pull_loss(embedding: Tensor, group: Tensor, mean: Tensor, margin: float) -> Tensor:
+    """Draws every embedding to the mean of its group, equation 1.
+
+    Args:
+        embedding: (P, D).
+        group: row of `mean` each one belongs to, (P,) integer.
+        mean: (L, D).
+        margin: L1 distance that costs nothing.
+
+    Returns:
+        Scalar: mean over the groups that have members of the mean over those; 0 without any.
+    """
+    if embedding.ndim != 2 or group.shape != embedding.shape[:1] \
+            or mean.ndim != 2 or mean.shape[1] != embedding.shape[1]:
+        raise ValueError('pull_loss expects embedding (P, D), group (P,) and mean (L, D), got '
+                         f'{tuple(embedding.shape)}, {tuple(group.shape)}, {tuple(mean.shape)}')
+    cost = (mean[group] - embedding).abs().sum(dim=1).sub(margin).relu().square()
+    members = torch.bincount(group, minlength=len(mean))
+    each = cost.new_zeros(len(mean)).index_add(0, group, cost) / members.clamp(min=1)
+    return each.sum() / (members > 0).sum().clamp(min=1)
+
+
+def push_loss(mean: Tensor, margin: float) -> Tensor:
+    """Drives the means of different groups apart, equation 2.
+
+    Args:
+        mean: (L, D).
+        margin: L1 distance from which on a pair costs nothing.
+
+    Returns:
+        Scalar: mean over the ordered pairs; 0 for fewer than two groups.
+    """
+    if mean.ndim != 2:
+        raise ValueError(f'push_loss expects mean (L, D), got {tuple(mean.shape)}')
+    first, second = torch.triu_indices(len(mean), len(mean), 1, device=mean.device)
+    cost = (margin - (mean[first] - mean[second]).abs().sum(dim=1)).relu().square()
+    return cost.sum() / max(len(cost), 1)

@@ -1,0 +1,307 @@
+"""The loss of Hierarchical Lovász Embeddings (Kerola et al., CVPR 2021, section 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from panoptic_ros.labels import VOID_ID
+
+from .associative import group_mean, pull_loss, push_loss
+from .instances import Instance, find_instances, instance_mean, paint
+from .kernel import kernel_loss, own_score
+from .lovasz import MIN_ERROR, lovasz_softmax
+
+LOG_SIGMA_LIMIT = 7.0
+"""Log deviations are cut to plus or minus this, so that 1 / sigma^2 stays finite in float32."""
+
+
+@dataclass(frozen=True)
+class HLELossConfig:
+    """The switches of the paper's Table 6 that concern the loss, and its weights."""
+
+    loss: Literal['lovasz', 'ae', 'ce'] = 'lovasz'
+    """What shapes the embedding: Lovász, associative embedding or cross-entropy."""
+
+    vq_means: bool = True
+    """Class means follow the batch means (equation 15) instead of the gradient of L_seg."""
+
+    lovasz_classes: Literal['present', 'all'] = 'present'
+    """Classes L_seg averages over: those seen in the batch, or all."""
+
+    variance_weight: float = 10.0
+    """Weight of L_insvar, the paper's gamma."""
+
+    variance_of: Literal['sigma', 'log_sigma'] = 'sigma'
+    """What L_insvar makes uniform: the deviation, or its logarithm as in Neven et al. 2019."""
+
+    seed_thing_weight: float = 1.0
+    """Weight of instance pixels in L_seed; Neven et al. take 10."""
+
+    ae_instance_margins: tuple[float, float] = (0.25, 1.0)
+    """Pull and push hinges between instances, L1 distance (loss 'ae')."""
+
+    ae_class_margins: tuple[float, float] = (1.0, 2.5)
+    """Pull and push hinges between classes; larger, so that instances fit inside a class."""
+
+    min_error: float = MIN_ERROR
+    """Errors up to this much are left out of the Lovász sort; bounds the change it makes."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (('loss', ('lovasz', 'ae', 'ce')),
+                              ('lovasz_classes', ('present', 'all')),
+                              ('variance_of', ('sigma', 'log_sigma'))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f'loss.{name} must be one of {", ".join(allowed)}, '
+                                 f'got {getattr(self, name)!r}')
+        for name in ('variance_weight', 'seed_thing_weight'):
+            if getattr(self, name) < 0:
+                raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+        if not 0 < self.min_error < 1:
+            raise ValueError(f'loss.min_error must lie between 0 and 1, got {self.min_error}')
+
+
+def hle_loss(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
+             semantic_logits: Tensor | None, spatial_log_sigma: Tensor, semantic_mean: Tensor,
+             semantic_log_sigma: Tensor, class_map: Tensor, instance_map: Tensor,
+             is_thing: Tensor, cell: float, config: HLELossConfig) -> dict[str, Tensor]:
+    """All terms of equation 16 for a batch; half precision is taken to float32 first.
+
+    The first five arguments are the fields of the model's maps in their order.
+
+    Args:
+        embedding: unit length over D, or over each half of D where the space is split,
+            (B, D, h, w).
+        log_sigma: log of the instance deviation, (B, h, w).
+        seed_logits: seed map before the sigmoid, (B, h, w).
+        semantic_logits: class logits of a separate branch, (B, C, h, w), or None.
+        spatial_log_sigma: log of the spatial deviation in position units, () or (B, h, w).
+        semantic_mean: persistent class means, unit rows, (C, D). With (C, D / 2) the space is
+            split: the first half of D tells classes apart, the second instances.
+        semantic_log_sigma: log of the class deviations, (C,).
+        class_map: class ids, VOID_ID for void, (B, h, w) int64.
+        instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64. A thing
+            class with instance 0 is crowd: it counts for classes, not for instances and seeds.
+        is_thing: which classes are things, (C,) bool.
+        cell: side of a map cell in position units: stride / position_scale.
+        config: switches and weights.
+
+    Returns:
+        Scalars `seg`, `segmean`, `ins`, `insvar` and `seed`, weighted, and their sum `loss`. A
+        term that is off or finds no pixel is 0 with zero gradient.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    _check_shapes(embedding, log_sigma, seed_logits, semantic_logits, spatial_log_sigma,
+                  semantic_mean, semantic_log_sigma, class_map, instance_map, is_thing)
+    with torch.autocast(embedding.device.type, enabled=False):
+        embedding, log_sigma, seed_logits, spatial_log_sigma, semantic_mean, \
+            semantic_log_sigma = (_at_least_float32(x) for x in (
+                embedding, log_sigma, seed_logits, spatial_log_sigma, semantic_mean,
+                semantic_log_sigma))
+        dim = semantic_mean.shape[1]
+        for_classes, for_instances = embedding[:, :dim], embedding[:, -dim:]
+        # Every parameter takes part, so that DDP finds a gradient for each whatever is off.
+        none = 0 * (embedding.sum() + spatial_log_sigma.sum() + semantic_mean.sum()
+                    + semantic_log_sigma.sum())
+        terms = {'seg': none, 'segmean': none}
+        if semantic_logits is not None:
+            terms['seg'] = none + _cross_entropy(_at_least_float32(semantic_logits), class_map)
+        else:
+            terms['seg'] = none + _class_term(for_classes, semantic_mean, semantic_log_sigma,
+                                              class_map, config)
+            if config.vq_means:
+                terms['segmean'] = segment_mean_loss(semantic_mean, for_classes, class_map)
+        terms |= _instance_terms(for_instances, log_sigma, seed_logits, spatial_log_sigma,
+                                 class_map, instance_map, is_thing, cell, config)
+        terms['loss'] = torch.stack(list(terms.values())).sum()
+    return terms
+
+
+def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
+    """Logits whose softmax over C is psi, equation 9: -d(e, mu_k) / (2 sigma_k^2).
+
+    Args:
+        embedding: unit length over D, (B, D, h, w).
+        semantic_mean: unit rows, (C, D).
+        semantic_log_sigma: (C,).
+
+    Returns:
+        (B, C, h, w)
+    """
+    # -(1 - e . mu) s as one product: the cheapest form, forwards and backwards.
+    s = sharpness(_sigma(semantic_log_sigma))
+    logits = (semantic_mean * s[:, None]) @ embedding.flatten(2) - s[:, None]
+    return logits.unflatten(2, embedding.shape[2:])
+
+
+def segment_mean_loss(semantic_mean: Tensor, embedding: Tensor, class_map: Tensor) -> Tensor:
+    """Squared distance of the class means to those of the batch, equation 15.
+
+    Args:
+        semantic_mean: (C, D).
+        embedding: (B, D, h, w); no gradient flows to it.
+        class_map: (B, h, w), VOID_ID for void. With torch.distributed, the batch is that of
+            all processes.
+
+    Returns:
+        Scalar: mean over the classes present; 0 with zero gradient without any.
+    """
+    with torch.no_grad():
+        classes = torch.arange(len(semantic_mean), device=class_map.device)
+        total, count = torch.zeros_like(semantic_mean), semantic_mean.new_zeros(len(classes))
+        for image, ids in zip(embedding, class_map, strict=True):
+            member = (ids.flatten() == classes[:, None]).to(image.dtype)  # (C, N)
+            total += member @ image.flatten(1).T
+            count += member.sum(dim=1)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(total)
+            torch.distributed.all_reduce(count)
+        batch_mean = total / count.clamp(min=1)[:, None]
+    squared = (semantic_mean - batch_mean).square().sum(dim=1) * (count > 0)
+    return squared.sum() / (count > 0).sum().clamp(min=1)
+
+
+def seed_loss(seed_logits: Tensor, score: Tensor, instance: Tensor, counts: Tensor,
+              thing_weight: float = 1.0) -> Tensor:
+    """Squared error of the seed map, equation 13.
+
+    Args:
+        seed_logits: (B, h, w).
+        score: phi of each instance pixel for its own instance, 0 on stuff, (B, h, w).
+        instance: pixels of instances, bool, (B, h, w).
+        counts: pixels that take part: instances and stuff, bool, (B, h, w).
+        thing_weight: weight of instance pixels.
+
+    Returns:
+        Scalar: mean over the pixels that count; 0 without any.
+    """
+    squared = (seed_logits.sigmoid() - score.detach()).square()
+    weight = counts * torch.where(instance, thing_weight, 1.0)
+    return (squared * weight).sum() / counts.sum().clamp(min=1)
+
+
+def sharpness(sigma: Tensor) -> Tensor:
+    """1 / (2 sigma^2), what a distance is multiplied with in the kernels."""
+    return 0.5 / sigma.square()
+
+
+def _class_term(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor,
+                class_map: Tensor, config: HLELossConfig) -> Tensor:
+    """L_seg by embedding (B, D, h, w)."""
+    if config.loss == 'ae':
+        counts = class_map != VOID_ID
+        pixels, group = embedding.movedim(1, -1)[counts], class_map[counts]
+        mean = group_mean(pixels, group, len(semantic_mean)) if config.vq_means else semantic_mean
+        seen = torch.bincount(group, minlength=len(mean)) > 0
+        pull, push = config.ae_class_margins
+        return pull_loss(pixels, group, mean, pull) + push_loss(mean[seen], push)
+    mean = semantic_mean.detach() if config.vq_means else semantic_mean
+    logits = class_logits(embedding, mean, semantic_log_sigma)
+    if config.loss == 'ce':
+        return _cross_entropy(logits, class_map)
+    return lovasz_softmax(logits.softmax(dim=1), class_map, VOID_ID, config.lovasz_classes,
+                          config.min_error)
+
+
+def _instance_terms(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
+                    spatial_log_sigma: Tensor, class_map: Tensor, instance_map: Tensor,
+                    is_thing: Tensor, cell: float, config: HLELossConfig) -> dict[str, Tensor]:
+    """L_ins, L_insvar and L_seed by embedding (B, D, h, w)."""
+    void = class_map == VOID_ID
+    instance_map = instance_map.masked_fill(void, 0)
+    instances = find_instances(instance_map)
+    inside = instance_map > 0
+    thing = F.pad(is_thing, (0, VOID_ID + 1 - len(is_thing)))[class_map]
+    counts = ~void & (inside | ~thing)
+
+    sigma = _sigma(log_sigma)
+    mean = F.normalize(instance_mean(embedding, instances), dim=1)  # (L, D)
+    mean_sigma = instance_mean(sigma[:, None], instances)[:, 0]  # (L,)
+    if spatial_log_sigma.ndim:
+        mean_spatial = instance_mean(_sigma(spatial_log_sigma)[:, None], instances)[:, 0]
+    else:
+        mean_spatial = _sigma(spatial_log_sigma).expand(len(instances))
+    kernel = mean, sharpness(mean_sigma), sharpness(mean_spatial)
+    if config.loss == 'ae':
+        ins = _associative_instances(embedding, instances, config.ae_instance_margins)
+    else:
+        ins = kernel_loss(embedding, *kernel, _share(instances, embedding), instances, counts,
+                          cell, config.loss, config.min_error)
+    varying = sigma if config.variance_of == 'sigma' else log_sigma
+    uniform = mean_sigma if config.variance_of == 'sigma' \
+        else instance_mean(log_sigma[:, None], instances)[:, 0]
+    spread = (varying - paint(uniform, instances, inside.shape)).square() * inside
+    insvar = spread.sum() / inside.sum().clamp(min=1)
+    score = own_score(embedding, *kernel, instances, cell)
+    return {'ins': ins, 'insvar': config.variance_weight * insvar,
+            'seed': seed_loss(seed_logits, score, inside, counts, config.seed_thing_weight)}
+
+
+def _associative_instances(embedding: Tensor, instances: Sequence[Instance],
+                           margins: tuple[float, float]) -> Tensor:
+    """Associative embedding between the instances of an image, mean over the images."""
+    shape = embedding[:, 0].shape
+    place = paint(torch.arange(1, len(instances) + 1, device=embedding.device), instances, shape)
+    inside = place > 0
+    pixels, group = embedding.movedim(1, -1)[inside], place[inside] - 1
+    mean = group_mean(pixels, group, len(instances))
+    image_of_row = torch.tensor([i.image for i in instances], device=embedding.device)
+    image_of_pixel = image_of_row[group] if len(group) else group
+    loss = embedding.sum() * 0
+    for image in sorted({i.image for i in instances}):
+        here = image_of_pixel == image
+        loss = loss + pull_loss(pixels[here], group[here], mean, margins[0]) \
+            + push_loss(mean[image_of_row == image], margins[1])
+    return loss / shape[0]
+
+
+def _share(instances: Sequence[Instance], like: Tensor) -> Tensor:
+    """Weights (L,) that average over the instances of an image, then over the images."""
+    images = [i.image for i in instances]
+    return like.new_tensor([1 / (images.count(i) * len(like)) for i in images])
+
+
+def _cross_entropy(logits: Tensor, class_map: Tensor) -> Tensor:
+    """Mean cross-entropy over the pixels that are not void, 0 without any."""
+    total = F.cross_entropy(logits, class_map, ignore_index=VOID_ID, reduction='sum')
+    return total / (class_map != VOID_ID).sum().clamp(min=1)
+
+
+def _sigma(log_sigma: Tensor) -> Tensor:
+    return log_sigma.clamp(-LOG_SIGMA_LIMIT, LOG_SIGMA_LIMIT).exp()
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _check_shapes(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
+                  semantic_logits: Tensor | None, spatial_log_sigma: Tensor,
+                  semantic_mean: Tensor, semantic_log_sigma: Tensor, class_map: Tensor,
+                  instance_map: Tensor, is_thing: Tensor) -> None:
+    if embedding.ndim != 4 or semantic_mean.ndim != 2:
+        raise ValueError('hle_loss expects embedding (B, D, h, w) and semantic_mean (C, D), got '
+                         f'{tuple(embedding.shape)} and {tuple(semantic_mean.shape)}')
+    batch, dim, *size = embedding.shape
+    classes, width = semantic_mean.shape
+    if width != dim and 2 * width != dim:
+        raise ValueError(f'hle_loss expects semantic_mean (C, {dim}), or (C, {dim / 2:g}) for a '
+                         f'split space, got {tuple(semantic_mean.shape)}')
+    each = (batch, *size)
+    for name, tensor, allowed in (
+            ('log_sigma', log_sigma, [each]), ('seed_logits', seed_logits, [each]),
+            ('semantic_logits', semantic_logits, [(batch, classes, *size)]),
+            ('spatial_log_sigma', spatial_log_sigma, [(), each]),
+            ('semantic_log_sigma', semantic_log_sigma, [(classes,)]),
+            ('class_map', class_map, [each]), ('instance_map', instance_map, [each]),
+            ('is_thing', is_thing, [(classes,)])):
+        if tensor is not None and tuple(tensor.shape) not in allowed:
+            raise ValueError(f'hle_loss expects {name} {" or ".join(map(str, allowed))} beside '
+                             f'embedding {tuple(embedding.shape)}, got {tuple(tensor.shape)}')

@@ -1,0 +1,115 @@
+"""The instances of a batch and what is taken over each one's mask.
+
+Everything works inside an instance's bounding box, so the cost follows the area of the boxes
+and not the number of instances times the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One instance of one image of the batch; lengths in cells."""
+
+    image: int
+    """Index in the batch."""
+
+    rows: slice
+    """Rows of the bounding box."""
+
+    columns: slice
+    """Columns of the bounding box."""
+
+    mask: Tensor
+    """Bool, the size of the bounding box."""
+
+    count: int
+    """Cells in the mask, at least 1."""
+
+    center_yx: tuple[float, float]
+    """Mean row and column of the mask."""
+
+    @property
+    def box(self) -> tuple[int, Any, slice, slice]:
+        """Index of the bounding box in a (B, ..., h, w) tensor."""
+        return self.image, ..., self.rows, self.columns
+
+
+def find_instances(instance_map: Tensor) -> list[Instance]:
+    """Instances by image, then by id.
+
+    Args:
+        instance_map: ids from 1 up, 0 for no instance, (B, h, w) integer.
+    """
+    found = []
+    for image, ids in enumerate(instance_map.cpu().numpy()):
+        for i, box in enumerate(ndimage.find_objects(ids)):
+            if box is None:
+                continue
+            mask = ids[box] == i + 1
+            ys, xs = mask.sum(axis=1), mask.sum(axis=0)
+            count = int(ys.sum())
+            center = (box[0].start + float(ys @ np.arange(len(ys))) / count,
+                      box[1].start + float(xs @ np.arange(len(xs))) / count)
+            found.append(Instance(image, box[0], box[1],
+                                  torch.from_numpy(mask).to(instance_map.device), count, center))
+    return found
+
+
+def instance_mean(values: Tensor, instances: Sequence[Instance]) -> Tensor:
+    """Mean of a map over each mask.
+
+    Args:
+        values: (B, D, h, w).
+        instances: L of them.
+
+    Returns:
+        (L, D), differentiable.
+    """
+    mean: Tensor = _InstanceMean.apply(values, instances)
+    return mean
+
+
+def paint(values: Tensor, instances: Sequence[Instance], shape: Sequence[int]) -> Tensor:
+    """Map (B, h, w) of `shape` with each instance's value on its mask, 0 elsewhere.
+
+    Args:
+        values: one per instance, (L,); no gradient flows to them.
+        instances: L of them.
+        shape: of the map.
+    """
+    painted = values.new_zeros(tuple(shape))
+    for value, instance in zip(values.detach(), instances, strict=True):
+        box = painted[instance.box]
+        torch.where(instance.mask, value, box, out=box)
+    return painted
+
+
+class _InstanceMean(torch.autograd.Function):
+    """Written by hand because the gradient of a slice is a zero map the size of the batch."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, instances: Sequence[Instance]) -> Tensor:
+        ctx.instances, ctx.shape = instances, values.shape
+        mean = values.new_zeros(len(instances), values.shape[1])
+        for row, instance in zip(mean, instances, strict=True):
+            torch.sum(values[instance.box] * instance.mask, dim=(1, 2), out=row)
+            row /= instance.count
+        return mean
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        grad_values = grad.new_zeros(ctx.shape)
+        for row, instance in zip(grad, ctx.instances, strict=True):
+            grad_values[instance.box] += (row / instance.count)[:, None, None] * instance.mask
+        return grad_values, None
