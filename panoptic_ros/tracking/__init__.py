@@ -1,0 +1,6 @@
+"""Lasting ids for the things of one camera."""
+
+from panoptic_ros.tracking.config import TrackerConfig
+from panoptic_ros.tracking.tracker import Tracker, TrackerStats
+
+__all__ = ['Tracker', 'TrackerConfig', 'TrackerStats']

@@ -1,0 +1,106 @@
+"""How far segments are from tracks: by embedding, by mask and by box."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+
+MAX_CELLS = 2**17
+"""Larger maps are thinned out before masks are compared; overlap needs no finer grid."""
+
+
+def unit(vectors: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """(N, D) vectors scaled to length 1; zero and non-finite ones become 0."""
+    vectors = np.nan_to_num(np.asarray(vectors, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+
+
+def cosine_distance(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
+    """Distance of unit vectors, 0 to 1; at a right angle and beyond it is 1.
+
+    Args:
+        a: (N, D)
+        b: (M, D)
+
+    Returns:
+        (N, M)
+    """
+    return np.clip(1 - a @ b.T, 0, 1)
+
+
+def mask_iou(old_map: npt.NDArray[np.uint16], old_ids: npt.NDArray[np.integer],
+             shift: Floats, new_map: npt.NDArray[np.uint16],
+             new_ids: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """IoU of old masks, each moved by its own shift, with new masks.
+
+    Args:
+        old_map: (h, w) segment id, 0 = none.
+        old_ids: (N,) ids to compare; 0 for those not in the map.
+        shift: (N, 2) (x, y) cells that each of them is expected to have moved.
+        new_map: (h, w) segment id, 0 = none.
+        new_ids: (M,) ids to compare.
+
+    Returns:
+        (N, M); what is moved out of the image does not count.
+    """
+    step = math.ceil(math.sqrt(old_map.size / MAX_CELLS))
+    old, new = (_places(m[::step, ::step], ids)
+                for m, ids in ((old_map, old_ids), (new_map, new_ids)))
+    height, width = old.shape
+    y, x = np.nonzero(old)
+    place = old[y, x]
+    moves = np.vstack([np.zeros((1, 2), np.intp), np.rint(shift / step).astype(np.intp)])[place]
+    x, y = x + moves[:, 0], y + moves[:, 1]
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    place, hit = place[inside], new[y[inside], x[inside]]
+
+    n, m = len(old_ids) + 1, len(new_ids) + 1
+    both = np.bincount(place * m + hit, minlength=n * m).reshape(n, m)
+    new_area = np.bincount(new.reshape(-1), minlength=m)
+    union = both.sum(axis=1)[:, None] + new_area - both
+    return (both / np.maximum(union, 1))[1:, 1:]
+
+
+def _places(segment_map: npt.NDArray[np.uint16], ids: npt.NDArray[np.integer],
+            ) -> npt.NDArray[np.intp]:
+    """(h, w) place of each cell's id in `ids`, from 1; 0 where it is not among them."""
+    table = np.zeros(2**16, np.intp)
+    table[ids] = np.arange(1, len(ids) + 1)
+    table[0] = 0
+    return table[segment_map]
+
+
+def box_iou(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
+    """IoU of boxes.
+
+    Args:
+        a: (N, 4) x1, y1, x2, y2.
+        b: (M, 4)
+
+    Returns:
+        (N, M)
+    """
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    both = np.clip(high - low, 0, None).prod(axis=-1)
+    area_a, area_b = (np.clip(x[:, 2:] - x[:, :2], 0, None).prod(axis=-1) for x in (a, b))
+    union = area_a[:, None] + area_b - both
+    return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+
+
+def grow(boxes: Floats, factor: float, margin: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Boxes with their sides times `factor` about the same centre, then `margin` on each side.
+
+    Args:
+        boxes: (N, 4) x1, y1, x2, y2.
+        factor: of both sides.
+        margin: (2,) in x and y.
+    """
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]) * factor / 2 + np.asarray(margin)
+    return np.hstack([centre - half, centre + half])
