@@ -27,6 +27,9 @@ class Backend(Protocol):
     precision: str
     """`fp32`, `fp16` or `int8`."""
 
+    degraded: str
+    """Why slower hardware than asked for is in use; empty when it is not."""
+
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
         """Runs the graph.
 

@@ -1,0 +1,108 @@
+"""Where predictor and tracker meet: camera image in, tracked segments out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.frame import PanopticFrame
+from panoptic_ros.image import CameraImage
+from panoptic_ros.runtime.predictor import Predictor, to_frame
+
+
+class Tracker(Protocol):
+    """Gives segments lasting ids."""
+
+    def update(self, frame: PanopticFrame) -> PanopticFrame:
+        """The same frame with track_id, state and age; told of every frame, empty ones too."""
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Seconds that one image took in each stage."""
+
+    pre: float
+    """Scaling into the network's input."""
+
+    infer: float
+    """Network and decoding."""
+
+    post: float
+    """Outputs to a frame, without the classes that are not wanted."""
+
+    track: float
+
+
+class Result(NamedTuple):
+    """What the pipeline gives for one image."""
+
+    frame: PanopticFrame
+    times: StageTimes
+
+
+class Pipeline:
+    """Predictor, choice of classes, tracker; one image at a time, in order of their stamps."""
+
+    def __init__(self, predictor: Predictor, tracker: Tracker | None = None) -> None:
+        self.predictor = predictor
+        self.tracker = tracker
+        self.thresholds: Mapping[str, float] = {}
+        """Used in place of the model's defaults; see `Predictor.run`. Replace to change."""
+        self._keep: npt.NDArray[np.bool_] | None = None
+
+    def choose_classes(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
+        """Segments of other classes are left out of map and table from the next image on.
+
+        Args:
+            include: names to keep; none means all.
+            exclude: names to leave out of these.
+
+        Raises:
+            ValueError: if a name is none of the model's classes; nothing changes then.
+        """
+        labels = self.predictor.info.labels
+        included, excluded = labels.class_ids(include), labels.class_ids(exclude)
+        keep = np.zeros(len(labels), bool)
+        keep[list(included) or slice(None)] = True
+        keep[list(excluded)] = False
+        self._keep = None if keep.all() else keep
+
+    def __call__(self, image: CameraImage, stamp_s: float) -> Result:
+        """Segments of one image.
+
+        Args:
+            image: what the camera gave.
+            stamp_s: its time, seconds.
+
+        Raises:
+            ValueError: if the image has no pixels or an unknown layout.
+        """
+        clock = [time.perf_counter()]
+        pixels, geometry = self.predictor.prepare(image)
+        clock.append(time.perf_counter())
+        outputs = self.predictor.run(pixels, geometry, self.thresholds)
+        clock.append(time.perf_counter())
+        frame = to_frame(outputs, self.predictor.info, geometry, stamp_s)
+        if self._keep is not None:
+            frame = keep_segments(frame, self._keep[frame.segments['class_id']])
+        clock.append(time.perf_counter())
+        if self.tracker is not None:
+            frame = self.tracker.update(frame)
+        clock.append(time.perf_counter())
+        return Result(frame, StageTimes(*np.diff(clock).tolist()))
+
+
+def keep_segments(frame: PanopticFrame, keep: npt.NDArray[np.bool_]) -> PanopticFrame:
+    """The frame without some of its segments; their cells become void.
+
+    Args:
+        frame: any frame.
+        keep: (S,) False for the rows to leave out.
+    """
+    ids = np.where(keep, frame.segments['segment_id'], 0).astype(np.uint16)
+    return replace(frame, segment_map=frame.paint(ids, 0), segments=frame.segments[keep])

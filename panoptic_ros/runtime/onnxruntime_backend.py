@@ -1,0 +1,101 @@
+"""ONNX Runtime: the CPU everywhere, CUDA and TensorRT where its build has them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.bundle import OUTPUTS, BundleError, Outputs
+from panoptic_ros.runtime.backend import BackendError
+from panoptic_ros.runtime.gpu import gpu_index
+
+_PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider',
+              'tensorrt': 'TensorrtExecutionProvider'}
+
+
+class OnnxRuntimeBackend:
+    """See `Backend`."""
+
+    def __init__(self, path: Path, device: str, provider: str = '', precision: str = 'fp32',
+                 engine_cache_dir: Path | None = None, threads: int | None = None) -> None:
+        """Loads a model file.
+
+        Args:
+            path: the model file.
+            device: `cpu` or `cuda[:<index>]`.
+            provider: `cpu`, `cuda` or `tensorrt`; empty takes the device's plain one.
+            precision: `fp32`, or `fp16` with provider tensorrt.
+            engine_cache_dir: where the tensorrt provider keeps its engines.
+            threads: CPU threads of one inference; None takes every core this process may use.
+
+        Raises:
+            BackendError: if the package, the provider or the device is not there.
+            BundleError: if ONNX Runtime does not take the graph.
+        """
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise BackendError(f'onnxruntime cannot be imported ({error}); '
+                               'pip install onnxruntime (or onnxruntime-gpu)') from None
+        index = gpu_index(device)
+        provider = provider or ('cpu' if index is None else 'cuda')
+        if provider not in _PROVIDERS:
+            raise BackendError(f'onnxruntime provider must be one of {", ".join(_PROVIDERS)}, '
+                               f'got {provider!r}')
+        if (index is None) != (provider == 'cpu'):
+            raise BackendError(f'onnxruntime provider {provider} does not run on device {device}')
+        if precision != 'fp32' and (precision, provider) != ('fp16', 'tensorrt'):
+            raise BackendError(f'onnxruntime/{provider} computes in fp32, asked for {precision}; '
+                               'fp16 needs the backend tensorrt')
+        if _PROVIDERS[provider] not in ort.get_available_providers():
+            raise BackendError(f'this onnxruntime {ort.__version__} has no {provider} provider '
+                               f'({", ".join(ort.get_available_providers())}); '
+                               'pip uninstall onnxruntime, pip install onnxruntime-gpu')
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # errors; a provider that does not load is told below
+        # Given, not left to ONNX Runtime: it would count cores this process may not use.
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        # Threads that spin between layers and frames double the processor time of a frame and
+        # take the cores from the camera and the node; they gained nothing where measured.
+        options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+        providers = _provider_options(provider, index, precision, engine_cache_dir)
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # pybind's own classes, which share no base but this
+            raise BundleError(f'{path}: onnxruntime refuses the graph: {_line(error)}') from None
+        if _PROVIDERS[provider] not in self._session.get_providers():
+            raise BackendError(f'onnxruntime could not start its {provider} provider, CUDA or '
+                               'cuDNN libraries do not fit; see its requirements page')
+        self.name = f'onnxruntime/{provider}'
+        self.device = 'cpu' if index is None else f'cuda:{index}'
+        self.precision = precision
+        self.degraded = ''
+
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
+        """See `Backend.run`."""
+        scalars = {name: np.array(value, np.float32) for name, value in thresholds.items()}
+        return Outputs(*self._session.run(OUTPUTS, {'image': image, **scalars}))
+
+
+def _provider_options(provider: str, index: int | None, precision: str,
+                      cache_dir: Path | None) -> list[Any]:
+    """The providers to ask for, best first."""
+    # fp32 means fp32 here: TF32 would move the table by more than 1e-3.
+    cuda = ('CUDAExecutionProvider', {'device_id': index, 'use_tf32': 0})
+    tensorrt = ('TensorrtExecutionProvider', {
+        'device_id': index, 'trt_fp16_enable': precision == 'fp16',
+        'trt_engine_cache_enable': cache_dir is not None,
+        'trt_engine_cache_path': str(cache_dir or '')})
+    best: dict[str, list[Any]] = {'cpu': [], 'cuda': [cuda], 'tensorrt': [tensorrt, cuda]}
+    return [*best[provider], 'CPUExecutionProvider']
+
+
+def _line(error: Exception) -> str:
+    """An exception's text on one line, cut to what helps."""
+    return ' '.join(str(error).split())[:300]

@@ -1,0 +1,104 @@
+"""Camera image in, segments out: what lies between a camera's pixels and the graph's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.bundle import ModelInfo, Outputs
+from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.image import CameraImage
+from panoptic_ros.runtime.backend import Backend
+from panoptic_ros.runtime.letterbox import Letterbox
+
+
+class Predictor:
+    """Runs a model on camera images of any size; one image at a time."""
+
+    def __init__(self, backend: Backend, info: ModelInfo) -> None:
+        self.backend = backend
+        self.info = info
+        self._letterbox = Letterbox(info)
+        self._defaults = {name: value.default for name, value in info.thresholds.items()}
+
+    def predict(self, image: CameraImage, stamp_s: float,
+                thresholds: Mapping[str, float] | None = None) -> PanopticFrame:
+        """Segments of one image, untracked.
+
+        Args:
+            image: what the camera gave.
+            stamp_s: its time, seconds.
+            thresholds: see `run`.
+
+        Raises:
+            ValueError: if the image has no pixels or an unknown layout.
+        """
+        pixels, geometry = self.prepare(image)
+        outputs = self.run(pixels, geometry, thresholds)
+        return to_frame(outputs, self.info, geometry, stamp_s)
+
+    def prepare(self, image: CameraImage) -> tuple[npt.NDArray[np.uint8], Geometry]:
+        """Lays the image into the network's input; see `Letterbox`."""
+        return self._letterbox(image)
+
+    def run(self, pixels: npt.NDArray[np.uint8], geometry: Geometry,
+            thresholds: Mapping[str, float] | None = None) -> Outputs:
+        """Runs the graph on what `prepare` gave.
+
+        Args:
+            pixels: (H, W, 3) RGB at the input size.
+            geometry: how the camera's image lies in it.
+            thresholds: values to use in place of the model's defaults. `min_area` counts camera
+                pixels here, since that is what a user sees; the graph (and with it the default
+                in the file) counts input pixels, `geometry.scale` squared as many.
+        """
+        values = dict(thresholds or {})
+        if 'min_area' in values:
+            values['min_area'] *= geometry.scale**2
+        return self.backend.run(pixels, self._defaults | values)
+
+
+def to_frame(outputs: Outputs, info: ModelInfo, geometry: Geometry, stamp_s: float,
+             ) -> PanopticFrame:
+    """Cuts the padding off the graph's outputs and counts in camera pixels.
+
+    Args:
+        outputs: of one image.
+        info: of the model they come from.
+        geometry: how the camera's image lay in the input.
+        stamp_s: time of the image, seconds.
+
+    Returns:
+        A frame with a row for each valid segment that has cells on the image; untracked, without
+        metres (NaN).
+    """
+    height, width = geometry.map_size
+    segment_map = outputs.segment_map[:height, :width].astype(np.uint16)
+    area, centroid, box = outputs.area, outputs.centroid, outputs.box
+    if segment_map.shape != outputs.segment_map.shape:
+        area = np.bincount(segment_map.ravel(), minlength=len(area) + 1)[1:].astype(np.int32)
+        centroid, box = centroid.copy(), box.copy()
+        for row in np.flatnonzero(outputs.valid & (area < outputs.area) & (area > 0)):
+            y, x = np.nonzero(segment_map == row + 1)  # the rest of it lies in the padding
+            centroid[row] = x.mean() + 0.5, y.mean() + 0.5
+            box[row] = x.min(), y.min(), x.max() + 1, y.max() + 1
+
+    rows = np.flatnonzero(outputs.valid & (area > 0))
+    px = np.array(geometry.px_per_cell[::-1], np.float32)  # (x, y)
+    # The last cell may reach over the edge of the image.
+    corners = np.minimum(box[rows].reshape(-1, 2, 2) * px, geometry.image_size[::-1])
+    u, v = np.minimum(centroid[rows] * px, geometry.image_size[::-1]).T
+    segments = np.zeros(len(rows), segment_dtype(outputs.embedding.shape[1]))
+    for name, values in {
+            'x': np.nan, 'y': np.nan, 'z': np.nan, 'u': u, 'v': v, 'segment_id': rows + 1,
+            'class_id': outputs.class_id[rows], 'score': outputs.score[rows],
+            'is_thing': info.labels.is_thing[outputs.class_id[rows]],
+            'bbox_x': corners[:, 0, 0], 'bbox_y': corners[:, 0, 1],
+            'bbox_w': corners[:, 1, 0] - corners[:, 0, 0],
+            'bbox_h': corners[:, 1, 1] - corners[:, 0, 1],
+            'area': np.rint(area[rows] * px.prod()), 'embedding': outputs.embedding[rows],
+    }.items():
+        segments[name] = values
+    return PanopticFrame(segment_map, segments, geometry, stamp_s)

@@ -1,0 +1,119 @@
+"""Which engine runs a model file on this machine."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from panoptic_ros.bundle import BundleError, ModelInfo, read_info
+from panoptic_ros.runtime.backend import Backend, BackendError
+from panoptic_ros.runtime.gpu import gpu_index, gpu_names
+
+BACKENDS = ('tensorrt', 'onnxruntime', 'torch')
+"""Engines, best first. To add one: a class beside this and a line in `_open`."""
+
+PRECISIONS = ('fp32', 'fp16')
+
+_GPU_ONLY = ('tensorrt', 'onnxruntime/tensorrt', 'onnxruntime/cuda', 'torch/cudagraph')
+
+
+def available_backends() -> dict[str, str]:
+    """Each engine's name, and why it cannot be used here; empty where it can.
+
+    Looks without importing: a package that is there may still fail to start.
+    """
+    reasons = {name: '' if find_spec(name) else f'the package {name} is not installed'
+               for name in BACKENDS}
+    if not reasons['tensorrt'] and not gpu_names():
+        reasons['tensorrt'] = 'no NVIDIA GPU or driver was found'
+    return reasons
+
+
+def open_backend(path: Path, backend: str = 'auto', device: str = 'auto', precision: str = 'auto',
+                 allow_cpu: bool = False, engine_cache_dir: Path | None = None,
+                 threads: int | None = None) -> Backend:
+    """Loads a model file and runs it once, so that nothing is left to go wrong or to warm up.
+
+    Args:
+        path: the model file.
+        backend: `auto`, or one of BACKENDS, with an ONNX Runtime provider (cpu, cuda, tensorrt)
+            or a torch mode (eager, compiled, cudagraph) after a slash.
+        device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<index>`.
+        precision: `auto` (fp32), `fp32` or `fp16`.
+        allow_cpu: where the GPU or the engine for it is not to be had, go on with the CPU; the
+            backend's `degraded` then says why.
+        engine_cache_dir: where built engines are kept; default: the user's cache directory.
+        threads: CPU threads of one inference; None takes every core this process may use.
+
+    Raises:
+        BundleError: if the model file is missing, damaged or not for this engine.
+        BackendError: if what was asked for is not to be had; says how to get it.
+    """
+    path = Path(path)
+    info = read_info(path)
+    engine, _, variant = backend.partition('/')
+    if engine not in ('auto', *BACKENDS) or (engine in ('auto', 'tensorrt') and variant):
+        raise BackendError(f'backend must be one of auto, {", ".join(BACKENDS)}, got {backend!r}')
+    if precision not in ('auto', *PRECISIONS):
+        raise BackendError(f'precision must be one of auto, {", ".join(PRECISIONS)}, '
+                           f'got {precision!r}')
+    if device == 'auto':
+        device = 'cuda' if gpu_names() or backend in _GPU_ONLY else 'cpu'
+        allow_cpu = allow_cpu or backend not in _GPU_ONLY
+    exact = 'fp32' if precision == 'auto' else precision
+    engines = BACKENDS if engine == 'auto' else (engine,)
+    attempts = [(name, variant, device, exact) for name in engines
+                if device != 'cpu' or name != 'tensorrt' or engine == name]
+    if device != 'cpu' and allow_cpu:
+        attempts += [(name, '', 'cpu', 'fp32') for name in ('onnxruntime', 'torch')
+                     if engine in ('auto', 'tensorrt', name)]
+
+    errors: list[BackendError | BundleError] = []
+    for name, variant, place, exact in attempts:
+        try:
+            opened = _open(name, path, info, variant, place, exact, engine_cache_dir, threads)
+        except (BackendError, BundleError) as error:
+            errors.append(error)
+            continue
+        if place != device:
+            opened.degraded = _reasons(errors)
+        return opened
+    kind = next((type(e) for e in errors if isinstance(e, BundleError)), BackendError)
+    raise kind(_reasons(errors))
+
+
+def _reasons(errors: list[BackendError | BundleError]) -> str:
+    return '; '.join(dict.fromkeys(str(error) for error in errors))
+
+
+def _open(name: str, path: Path, info: ModelInfo, variant: str, device: str, precision: str,
+          cache_dir: Path | None, threads: int | None) -> Backend:
+    """Starts one engine and runs a black image with it."""
+    gpu_index(device)
+    if cache_dir is None:
+        cache_home = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+        cache_dir = cache_home / 'panoptic_ros'
+    opened: Backend
+    if name == 'tensorrt':
+        from panoptic_ros.runtime.tensorrt_backend import TensorRTBackend
+
+        opened = TensorRTBackend(path, device, precision, cache_dir)
+    elif name == 'onnxruntime':
+        from panoptic_ros.runtime.onnxruntime_backend import OnnxRuntimeBackend
+
+        opened = OnnxRuntimeBackend(path, device, variant, precision, cache_dir, threads)
+    else:
+        from panoptic_ros.runtime.torch_backend import TorchBackend
+
+        opened = TorchBackend(path, info, device, variant, precision, threads)
+    try:
+        opened.run(np.zeros((*info.input_size, 3), np.uint8),
+                   {key: value.default for key, value in info.thresholds.items()})
+    except Exception as error:  # each engine has its own classes: out of memory, no compiler, ...
+        text = ' '.join(str(error).split())[:300]
+        raise BackendError(f'{opened.name} on {opened.device} cannot run the model: '
+                           f'{text}') from error
+    return opened

@@ -1,0 +1,132 @@
+"""TensorRT 10: engines built from the model file once for each GPU, and kept."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.bundle import OUTPUTS, BundleError, Outputs, file_hash
+from panoptic_ros.runtime.backend import BackendError
+from panoptic_ros.runtime.gpu import gpu_index, gpu_names
+
+
+class TensorRTBackend:
+    """See `Backend`."""
+
+    def __init__(self, path: Path, device: str, precision: str, cache_dir: Path) -> None:
+        """Takes the engine from the cache, or builds it, which takes minutes.
+
+        Args:
+            path: the model file.
+            device: `cuda[:<index>]`.
+            precision: `fp32` or `fp16`.
+            cache_dir: where built engines are kept. An engine is code for the GPU: whoever can
+                write into this folder decides what runs.
+
+        Raises:
+            BackendError: if TensorRT, CUDA or the GPU is not to be had.
+            BundleError: if TensorRT does not take the graph.
+        """
+        index = gpu_index(device)
+        if index is None:
+            raise BackendError('tensorrt needs a GPU, asked for device cpu')
+        try:
+            import tensorrt as trt
+            from cuda.bindings import runtime as cuda
+        except ImportError as error:
+            raise BackendError(f'tensorrt cannot be imported ({error}); '
+                               'pip install tensorrt cuda-python') from None
+        self._cuda, self._index = cuda, index
+        self._call(cuda.cudaSetDevice, index)
+        logger = trt.Logger(trt.Logger.ERROR)
+        gpu = ''.join(c if c.isalnum() else '-' for c in gpu_names()[index])
+        plan = cache_dir / f'{file_hash(path)}-trt{trt.__version__}-{gpu}-{precision}.plan'
+        if not plan.is_file():
+            _write(plan, _build(trt, logger, path, precision))
+        self._runtime = trt.Runtime(logger)  # has to outlive its engine
+        self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
+        if self._engine is None:
+            raise BackendError(f'tensorrt cannot read the engine {plan}; remove that file')
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise BackendError('tensorrt has not enough device memory for the model')
+        self._stream = self._call(cuda.cudaStreamCreate)
+        weakref.finalize(self, cuda.cudaStreamDestroy, self._stream)
+
+        self._outputs: dict[str, npt.NDArray[Any]] = {}
+        self._addresses: dict[str, int] = {}
+        for name in map(self._engine.get_tensor_name, range(self._engine.num_io_tensors)):
+            like = np.empty(tuple(self._engine.get_tensor_shape(name)),
+                            trt.nptype(self._engine.get_tensor_dtype(name)))
+            address = self._call(cuda.cudaMalloc, like.nbytes)
+            weakref.finalize(self, cuda.cudaFree, address)
+            self._context.set_tensor_address(name, address)
+            self._addresses[name] = address
+            if name in OUTPUTS:
+                self._outputs[name] = like
+        self.name = 'tensorrt'
+        self.device = f'cuda:{index}'
+        self.precision = precision
+        self.degraded = ''
+
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
+        """See `Backend.run`."""
+        cuda = self._cuda
+        self._call(cuda.cudaSetDevice, self._index)  # the choice is each thread's own
+        inputs = {'image': image, **{k: np.array(v, np.float32) for k, v in thresholds.items()}}
+        for name, host in inputs.items():
+            self._call(cuda.cudaMemcpyAsync, self._addresses[name], host.ctypes.data, host.nbytes,
+                       cuda.cudaMemcpyKind.cudaMemcpyHostToDevice, self._stream)
+        if not self._context.execute_async_v3(int(self._stream)):
+            raise BackendError('tensorrt could not start the inference')
+        results = Outputs(*(np.empty_like(self._outputs[name]) for name in OUTPUTS))
+        for name, host in results._asdict().items():
+            self._call(cuda.cudaMemcpyAsync, host.ctypes.data, self._addresses[name], host.nbytes,
+                       cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost, self._stream)
+        self._call(cuda.cudaStreamSynchronize, self._stream)
+        return results
+
+    def _call(self, function: Any, *arguments: Any) -> Any:
+        """A CUDA runtime call's result without its status.
+
+        Raises:
+            BackendError: if the status is not success.
+        """
+        status, *result = function(*arguments)
+        if status != self._cuda.cudaError_t.cudaSuccess:
+            raise BackendError(f'{function.__name__} failed: {status.name}')
+        return result[0] if result else None
+
+
+def _build(trt: Any, logger: Any, path: Path, precision: str) -> Any:
+    """The engine of a model file, in bytes."""
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(path)):
+        raise BundleError(f'{path}: tensorrt refuses the graph: {parser.get_error(0).desc()}')
+    config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32
+    if precision == 'fp16':
+        config.set_flag(trt.BuilderFlag.FP16)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise BundleError(f'{path}: tensorrt could not build an engine; its log says why')
+    return plan
+
+
+def _write(path: Path, plan: Any) -> None:
+    """Writes a plan; the path is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        temporary.write_bytes(plan)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,148 @@
+"""PyTorch: runs the family's own module, with the weights in the model file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.bundle import BundleError, ModelInfo, Outputs, load_onnx
+from panoptic_ros.runtime.backend import BackendError
+from panoptic_ros.runtime.gpu import gpu_index
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    Forward = Callable[[Tensor, dict[str, Tensor]], tuple[Tensor, ...]]
+
+MODES = ('eager', 'compiled', 'cudagraph')
+
+
+class TorchBackend:
+    """See `Backend`."""
+
+    def __init__(self, path: Path, info: ModelInfo, device: str, mode: str = '',
+                 precision: str = 'fp32', threads: int | None = None) -> None:
+        """Builds the module again and fills it with the file's weights.
+
+        Args:
+            path: the model file.
+            info: what it says of itself.
+            device: `cpu` or `cuda[:<index>]`.
+            mode: one of MODES; empty is eager.
+            precision: `fp32`.
+            threads: CPU threads of the whole process; None leaves PyTorch's choice.
+
+        Raises:
+            BackendError: if PyTorch, the device or the mode is not to be had.
+            BundleError: if the file does not fit the family's module.
+        """
+        try:
+            import torch
+
+            from panoptic_ros.models.registry import build_model
+        except ImportError as error:
+            raise BackendError(f'torch or timm cannot be imported ({error}); '
+                               'pip install torch torchvision timm') from None
+        mode = mode or 'eager'
+        if mode not in MODES:
+            raise BackendError(f'torch mode must be one of {", ".join(MODES)}, got {mode!r}')
+        if precision != 'fp32':
+            raise BackendError(f'torch computes in fp32 here, asked for {precision}; '
+                               'fp16 needs the backend tensorrt')
+        index = gpu_index(device)
+        if index is not None and not torch.cuda.is_available():
+            raise BackendError(f'torch {torch.__version__} does not see the GPU; install a build '
+                               'for its CUDA version, see pytorch.org')
+        if mode == 'cudagraph' and index is None:
+            raise BackendError('torch/cudagraph needs a GPU, asked for device cpu')
+        if threads:
+            torch.set_num_threads(threads)
+
+        self.name = f'torch/{mode}'
+        self.device = 'cpu' if index is None else f'cuda:{index}'
+        self.precision = precision
+        self.degraded = ''
+        try:
+            module = build_model(info)
+        except (TypeError, ValueError) as error:
+            raise BundleError(f'{path}: {error}') from None
+        load_weights(module, path)
+        module = module.eval().to(self.device)
+        self._torch = torch
+        self._forward: Forward = lambda image, scalars: module(image, **scalars)
+        if mode == 'compiled':
+            compiled = torch.compile(module)
+            self._forward = lambda image, scalars: compiled(image, **scalars)
+        elif mode == 'cudagraph':
+            self._forward = self._capture(info)
+
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
+        """See `Backend.run`."""
+        torch = self._torch
+        with torch.inference_mode():
+            scalars = {name: torch.tensor(float(value), device=self.device)
+                       for name, value in thresholds.items()}
+            outputs = self._forward(torch.from_numpy(image).to(self.device), scalars)
+            return Outputs(*(value.cpu().numpy() for value in outputs))
+
+    def _capture(self, info: ModelInfo) -> Forward:
+        """Records the kernels of one image; a replay starts them all with one call."""
+        torch, eager = self._torch, self._forward
+        image = torch.zeros(*info.input_size, 3, dtype=torch.uint8, device=self.device)
+        scalars = {name: torch.tensor(float(value.default), device=self.device)
+                   for name, value in info.thresholds.items()}
+        graph = torch.cuda.CUDAGraph()
+        with torch.inference_mode(), torch.cuda.device(self.device):
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):  # libraries choose their kernels outside capture
+                for _ in range(3):
+                    eager(image, scalars)
+            torch.cuda.current_stream().wait_stream(stream)
+            with torch.cuda.graph(graph):
+                outputs = eager(image, scalars)
+
+        def replay(new_image: Tensor, new_scalars: dict[str, Tensor]) -> tuple[Tensor, ...]:
+            image.copy_(new_image)
+            for name, value in new_scalars.items():
+                scalars[name].copy_(value)
+            graph.replay()
+            return outputs
+
+        return replay
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fills a module from the initializers of an ONNX file, matched by name.
+
+    Float16 initializers are widened: they are a way to store, not to compute.
+
+    Raises:
+        BundleError: naming what is missing, or has another shape than the module's.
+    """
+    import torch
+    from onnx import numpy_helper
+
+    def tensor(initializer: Any) -> Tensor:
+        array = numpy_helper.to_array(initializer)
+        return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float16
+                                else array.copy())
+
+    # What BatchNorm counts in training is not in the file, and inference has no use for it.
+    state = {name: value for name, value in module.state_dict().items()
+             if not name.endswith('num_batches_tracked')}
+    found = {initializer.name: initializer for initializer in load_onnx(path).graph.initializer
+             if initializer.name in state}
+    missing = sorted(set(state) - set(found))
+    if missing:
+        raise BundleError(f'{path} lacks {len(missing)} of the module\'s {len(state)} weights, '
+                          f'the first is {missing[0]!r}; export it again with this version')
+    for name, value in state.items():
+        shape = tuple(found[name].dims)
+        if shape != tuple(value.shape):
+            raise BundleError(f'{path}: weight {name!r} must be {tuple(value.shape)}, got {shape}')
+    module.load_state_dict({name: tensor(found[name]) for name in state}, strict=False)
