@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 
-MAX_CELLS = 2**17
+MAX_CELLS = 2**16
 """Larger maps are thinned out before masks are compared; overlap needs no finer grid."""
 
 
@@ -69,7 +69,7 @@ def mask_iou(old_map: npt.NDArray[np.uint16], old_ids: npt.NDArray[np.integer],
 def _places(segment_map: npt.NDArray[np.uint16], ids: npt.NDArray[np.integer],
             ) -> npt.NDArray[np.intp]:
     """(h, w) place of each cell's id in `ids`, from 1; 0 where it is not among them."""
-    table = np.zeros(2**16, np.intp)
+    table = np.zeros(max(int(segment_map.max()), int(ids.max(initial=0))) + 1, np.intp)
     table[ids] = np.arange(1, len(ids) + 1)
     table[0] = 0
     return table[segment_map]
@@ -85,11 +85,12 @@ def box_iou(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
     Returns:
         (N, M)
     """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    both = np.clip(high - low, 0, None).prod(axis=-1)
-    area_a, area_b = (np.clip(x[:, 2:] - x[:, :2], 0, None).prod(axis=-1) for x in (a, b))
-    union = area_a[:, None] + area_b - both
+    ax1, ay1, ax2, ay2 = a.T[:, :, None]  # (N, 1) each
+    bx1, by1, bx2, by2 = b.T[:, None]  # (1, M) each
+    both = (np.maximum(np.minimum(ax2, bx2) - np.maximum(ax1, bx1), 0)
+            * np.maximum(np.minimum(ay2, by2) - np.maximum(ay1, by1), 0))
+    area_a, area_b = (ax2 - ax1) * (ay2 - ay1), (bx2 - bx1) * (by2 - by1)
+    union = area_a + area_b - both
     return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
 
 
