@@ -1,0 +1,100 @@
+"""What every family is: one module whose forward goes from a camera image to segments."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from panoptic_ros.bundle import Threshold
+from panoptic_ros.labels import LabelSet
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class SegmentTensors(NamedTuple):
+    """The graph's outputs as tensors: `panoptic_ros.bundle.Outputs`, field for field."""
+
+    segment_map: Tensor
+    semantic_map: Tensor
+    class_id: Tensor
+    score: Tensor
+    box: Tensor
+    centroid: Tensor
+    area: Tensor
+    embedding: Tensor
+    valid: Tensor
+
+
+class PanopticModel(nn.Module):
+    """Base of the families: normalises the image, calls `maps`, then `decode`.
+
+    A family has a frozen dataclass of plain values as its configuration, so that the model
+    file can name all that is needed to build the module again.
+    """
+
+    family: ClassVar[str]
+    embedding_kind: ClassVar[str]
+
+    heads: ClassVar[tuple[str, ...]]
+    """Names of the layers whose outputs decoding starts from; benchmarks split time there."""
+
+    def __init__(self, labels: LabelSet, config: Any) -> None:
+        super().__init__()
+        self.labels = labels
+        self.config = config
+        for name, value in (('mean', config.mean), ('std', config.std)):
+            self.register_buffer(name, 255 * torch.tensor(value).view(3, 1, 1), persistent=False)
+        self.register_buffer('is_thing', torch.from_numpy(labels.is_thing), persistent=False)
+
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Scalar inputs of `forward` besides the image, by name."""
+        raise NotImplementedError
+
+    @property
+    def embedding_dim(self) -> int:
+        """D of the instance table."""
+        raise NotImplementedError
+
+    def maps(self, image: Tensor) -> Any:
+        """Dense predictions that losses see.
+
+        Args:
+            image: RGB on a scale of 0 to 255, any dtype, (B, 3, H, W).
+        """
+        raise NotImplementedError
+
+    def decode(self, maps: Any, **thresholds: Tensor) -> SegmentTensors:
+        """Turns the maps of one image (B = 1) into segments, in operations that export."""
+        raise NotImplementedError
+
+    def renormalize(self) -> None:
+        """Puts parameters back onto their constraint; called after each optimiser step."""
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) from 0..255 to the backbone's scale, float."""
+        return (image.to(self.mean.dtype) - self.mean) / self.std
+
+    def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
+        """Segments of one image.
+
+        Args:
+            image: RGB, (H, W, 3) uint8.
+            thresholds: scalar tensors (), one per name in `thresholds`.
+        """
+        return self.decode(self.maps(image.permute(2, 0, 1)[None]), **thresholds)
+
+    def default_thresholds(self) -> dict[str, Tensor]:
+        """The thresholds' defaults, as `forward` takes them."""
+        device = self.mean.device
+        return {name: torch.tensor(float(t.default), device=device)
+                for name, t in self.thresholds.items()}
+
+    def config_dict(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        return dataclasses.asdict(self.config)

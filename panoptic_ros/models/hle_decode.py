@@ -1,0 +1,205 @@
+"""HLE's decoding (paper section 3.5) as tensor code that exports.
+
+Log-probabilities throughout: a kernel exp(-d/(2 sigma^2) - r^2/(2 sigma_sp^2)) is the
+exponential of a linear function of [e, rho, |rho|^2, 1], so all seeds against all cells is one
+matrix product.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from panoptic_ros.models.base import SegmentTensors
+from panoptic_ros.models.segments import finish
+
+if TYPE_CHECKING:
+    from panoptic_ros.models.hle import HLEConfig
+
+NEVER = -1e4
+"""A log-probability that no cell has; finite, so that no engine makes NaN of it."""
+
+SEED_CHUNK = 64
+"""Seeds held against all cells at a time: 64 x 1024 x 2048 float32 are 0.5 GiB."""
+
+
+def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
+    """Logits whose softmax is psi (Eq. 9): -d(e, mu_k) / (2 sigma_k^2).
+
+    Args:
+        embedding: unit length over D, (D, h, w).
+        semantic_mean: class means, (C, D).
+        semantic_log_sigma: (C,).
+
+    Returns:
+        (C, h, w)
+    """
+    mean = F.normalize(semantic_mean, dim=1)
+    sharpness = 0.5 * torch.exp(-2 * semantic_log_sigma)  # (C,)
+    cosine = (mean @ embedding.flatten(1)).view(-1, *embedding.shape[1:])
+    return (cosine - 1) * sharpness[:, None, None]
+
+
+def kernel_features(embedding: Tensor, position: Tensor) -> Tensor:
+    """What a cell brings to the kernel: [e, x, y, |rho|^2, 1].
+
+    Args:
+        embedding: (N, D).
+        position: (x, y), (N, 2).
+
+    Returns:
+        (N, D + 4)
+    """
+    square = position.square().sum(dim=1, keepdim=True)
+    return torch.cat([embedding, position, square, torch.ones_like(square)], dim=1)
+
+
+def kernel_weights(embedding: Tensor, position: Tensor, log_sigma: Tensor,
+                   spatial_log_sigma: Tensor) -> Tensor:
+    """What a seed brings: weights @ features = log Phi(seed, cell).
+
+    Args:
+        embedding: (K, D).
+        position: (x, y), (K, 2).
+        log_sigma: (K,).
+        spatial_log_sigma: (K,).
+
+    Returns:
+        (K, D + 4)
+    """
+    sharpness = 0.5 * torch.exp(-2 * log_sigma)[:, None]
+    spatial = 0.5 * torch.exp(-2 * spatial_log_sigma)[:, None]
+    offset = -sharpness - spatial * position.square().sum(dim=1, keepdim=True)
+    return torch.cat([sharpness * embedding, 2 * spatial * position, -spatial, offset], dim=1)
+
+
+def find_seeds(seed_logits: Tensor, is_thing_cell: Tensor, window: int, top_k: int,
+               ) -> tuple[Tensor, Tensor]:
+    """The best local maxima of the seed map on thing cells.
+
+    Args:
+        seed_logits: (h, w).
+        is_thing_cell: cells whose class is a thing, (h, w) bool.
+        window: side of the window in which only the highest survives, cells, odd.
+        top_k: K.
+
+    Returns:
+        Logits in descending order, NEVER where there is no seed, and flat cell numbers, (K,).
+    """
+    candidate = torch.where(is_thing_cell, seed_logits, NEVER)
+    highest = F.max_pool2d(candidate[None, None], window, stride=1, padding=window // 2)[0, 0]
+    peak = torch.where(candidate == highest, candidate, NEVER)
+    values, cells = peak.reshape(-1).topk(min(top_k, peak.numel()))
+    return values, cells
+
+
+def greedy_keep(suppresses: Tensor, alive: Tensor) -> Tensor:
+    """Greedy non-maximum suppression, exact, without a data-dependent loop.
+
+    `keep[i] = alive[i] and no kept j < i suppresses i`. After t rounds the first t entries are
+    final, so K rounds give the greedy result whatever the chain of suppressions.
+
+    Args:
+        suppresses: [j, i] True where j would remove i, in order of preference, (K, K) bool.
+        alive: (K,) bool.
+
+    Returns:
+        (K,) bool.
+    """
+    better = torch.triu(torch.ones_like(suppresses, dtype=torch.float32), diagonal=1)
+    matrix = suppresses.to(torch.float32) * better * alive.to(torch.float32)[:, None]  # [j, i]
+    start = alive.to(torch.float32)[None]  # (1, K)
+    keep = start
+    for _ in range(suppresses.shape[0]):
+        keep = torch.addmm(start, keep, matrix, alpha=-1).relu()  # 1 where alive, none against
+    return keep[0] > 0.5
+
+
+def best_seed(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """For each cell the seed of largest log-probability.
+
+    Args:
+        features: (N, D + 4).
+        weights: (K, D + 4).
+
+    Returns:
+        The log-probability and the seed's row, (N,).
+    """
+    best: Tensor | None = None
+    for first in range(0, weights.shape[0], SEED_CHUNK):
+        value, row = (weights[first:first + SEED_CHUNK] @ features.T).max(dim=0)
+        if best is None:
+            best, best_row = value, row
+        else:
+            better = value > best
+            best = torch.where(better, value, best)
+            best_row = torch.where(better, row + first, best_row)
+    assert best is not None
+    return best, best_row
+
+
+def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logits: Tensor,
+           spatial_log_sigma: Tensor, is_thing: Tensor, stuff_embedding: Tensor,
+           config: HLEConfig, thresholds: dict[str, Tensor]) -> SegmentTensors:
+    """Maps of one image to segments: rows 0 to K - 1 are instances, then one row per class.
+
+    Args:
+        embedding: unit length, (D, h, w).
+        log_sigma: (h, w).
+        seed_logits: (h, w).
+        class_logits: logits of psi, (C, h, w).
+        spatial_log_sigma: (h, w).
+        is_thing: (C,) bool.
+        stuff_embedding: embedding of each class's row, (C, D).
+        config: lengths and K.
+        thresholds: scalars by name, see `HLE.thresholds`.
+    """
+    num_classes, height, width = class_logits.shape
+    logits = class_logits.reshape(num_classes, -1)
+    class_max, cell_class = logits.max(dim=0)  # (N,)
+    class_prob = 1 / torch.exp(logits - class_max).sum(dim=0)  # (N,) psi of the best class
+    thing_cell = is_thing.index_select(0, cell_class)
+
+    seed_logit, seed = find_seeds(seed_logits, thing_cell.view(height, width),
+                                  config.seed_window, config.top_k)
+    num_seeds = seed.shape[0]
+    y, x = torch.meshgrid(torch.arange(height, device=logits.device),
+                          torch.arange(width, device=logits.device), indexing='ij')
+    position = torch.stack([x, y], dim=-1).reshape(-1, 2) * (config.stride / config.position_scale)
+    cell_embedding = embedding.reshape(embedding.shape[0], -1).T  # (N, D)
+    features = kernel_features(cell_embedding, position)
+    seed_embedding = cell_embedding.index_select(0, seed)
+    weights = kernel_weights(seed_embedding, position.index_select(0, seed),
+                             log_sigma.reshape(-1).index_select(0, seed),
+                             spatial_log_sigma.reshape(-1).index_select(0, seed))
+    score = torch.sigmoid(seed_logit)
+    alive = (score > thresholds['score_threshold']) & (seed_logit > NEVER / 2)
+    alike = weights @ features.index_select(0, seed).T > torch.log(thresholds['merge_threshold'])
+    keep = greedy_keep(alike, alive)
+
+    nothing = F.pad(weights.new_full((num_seeds, 1), NEVER), (weights.shape[1] - 1, 0))
+    best, row = best_seed(features, torch.where(keep[:, None], weights, nothing))
+    is_instance = (best > torch.log(thresholds['mask_threshold'])) & (best > NEVER / 2)
+    is_stuff = ~thing_cell & (class_prob > thresholds['stuff_threshold'])
+    row_map = torch.where(is_instance, row + 1,
+                          torch.where(is_stuff, cell_class + (num_seeds + 1), 0))
+
+    # A stuff row's score is the mean of psi over its cells.
+    classes = torch.arange(num_classes, device=logits.device)
+    rows = num_seeds + num_classes + 1
+    totals = torch.zeros(2, rows, device=logits.device).scatter_add(
+        1, row_map.expand(2, -1), torch.stack([class_prob, torch.ones_like(class_prob)]))
+    stuff_score = (totals[0] / totals[1].clamp(min=1))[num_seeds + 1:]
+    cells_per_px = 1 / config.stride ** 2
+    return finish(
+        row_map.view(height, width),
+        class_id=torch.cat([cell_class.index_select(0, seed), classes]),
+        score=torch.cat([score, stuff_score]),
+        embedding=torch.cat([seed_embedding, stuff_embedding]),
+        exists=torch.cat([keep, ~is_thing]),
+        min_cells=cells_per_px * torch.cat([
+            thresholds['min_area'].expand(num_seeds),
+            thresholds['min_stuff_area'].expand(num_classes)]))

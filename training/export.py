@@ -1,0 +1,170 @@
+"""From a trained module to the one-file model: an ONNX graph with decoding and metadata."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxscript.optimizer
+import torch
+
+import panoptic_ros
+from panoptic_ros.bundle import OUTPUTS, ModelInfo, write_bundle
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.models.base import PanopticModel
+from panoptic_ros.models.registry import build
+
+SMALL = 256
+"""Weights with fewer elements stay float32; the file would not get smaller by them."""
+
+
+def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.ModelProto:
+    """Traces the module's forward into ONNX.
+
+    Parameters and buffers keep their names as initializers, so that the torch backend can load
+    the module from the file; engines fold batch norms themselves. Outputs of the family's heads
+    are named `maps_<head>`.
+
+    Args:
+        model: in eval mode.
+        input_size: (height, width), px.
+    """
+    image = torch.zeros(*input_size, 3, dtype=torch.uint8)
+    thresholds = model.default_thresholds()
+    logging.getLogger('torch.onnx').setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        program = torch.onnx.export(
+            model, (image,), kwargs=thresholds, input_names=['image', *thresholds],
+            output_names=list(OUTPUTS), dynamo=True, optimize=False, verbose=False)
+    assert program is not None
+    names = set(model.state_dict())
+
+    def should_fold(node: Any) -> bool | None:
+        return False if any(v is not None and v.name in names for v in node.inputs) else None
+
+    onnxscript.optimizer.fold_constants(program.model, should_fold=should_fold)
+    onnxscript.optimizer.remove_unused_nodes(program.model)
+    graph = program.model_proto
+    for part in (*graph.graph.node, *graph.graph.value_info, *graph.graph.input,
+                 *graph.graph.output, *graph.graph.initializer):
+        del part.metadata_props[:]  # the exporter's source lines: large, and of this machine
+    for head in model.heads:
+        _rename_head_output(graph.graph, head)
+    return graph
+
+
+def _rename_head_output(graph: onnx.GraphProto, head: str) -> None:
+    """Names the output of the layer with weights `<head>.weight`, wherever it is used."""
+    node = next(n for n in graph.node if f'{head}.weight' in n.input)
+    old, new = node.output[0], f'maps_{head}'
+    for other in graph.node:
+        for names in (other.input, other.output):
+            names[:] = [new if name == old else name for name in names]
+    for value in graph.value_info:
+        if value.name == old:
+            value.name = new
+
+
+def store_as_half(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Halves the file: large float32 weights become float16 with a Cast behind each.
+
+    Engines fold the casts when they load the file, so it runs in float32 as before.
+    """
+    half = onnx.ModelProto()
+    half.CopyFrom(graph)
+    casts = []
+    for tensor in half.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < SMALL:
+            continue
+        name = tensor.name
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
+        casts.append(onnx.helper.make_node('Cast', [name], [f'{name}.float32'],
+                                           to=onnx.TensorProto.FLOAT))
+        for node in half.graph.node:
+            node.input[:] = [f'{name}.float32' if i == name else i for i in node.input]
+    nodes = [*casts, *half.graph.node]
+    del half.graph.node[:]
+    half.graph.node.extend(nodes)
+    return half
+
+
+def export_model(model: PanopticModel, path: Path, input_size: tuple[int, int], *, name: str,
+                 half_weights: bool = False, recipe_hash: str = '',
+                 scores: Mapping[str, float] | None = None, **decoding: Any) -> ModelInfo:
+    """Writes a module as a model file.
+
+    Args:
+        model: any family; left as it was.
+        path: the file to write, ending in .onnx.
+        input_size: (height, width), px.
+        name: what people call the model.
+        half_weights: store weights as float16.
+        recipe_hash: of the training recipe; empty for untrained weights.
+        scores: validation scores for the metadata.
+        decoding: fields of the family's configuration that may differ from training, such as
+            stride and top_k; None keeps a field as it is.
+
+    Returns:
+        What the file says of itself.
+
+    Raises:
+        ValueError: if the path or a decoding field does not fit.
+    """
+    if path.suffix != '.onnx':
+        raise ValueError(f'a model file ends in .onnx, got {path.name}')
+    config = {**model.config_dict(), **{k: v for k, v in decoding.items() if v is not None}}
+    copy = build(model.family, model.labels, **config)
+    copy.load_state_dict({key: value.cpu() for key, value in model.state_dict().items()})
+    copy.eval()
+    info = ModelInfo(
+        name=name, family=model.family, labels=model.labels, input_size=input_size,
+        stride=copy.config.stride, mean=copy.config.mean, std=copy.config.std,
+        embedding_dim=copy.embedding_dim, embedding_kind=copy.embedding_kind,
+        thresholds=copy.thresholds, config=copy.config_dict(), recipe_hash=recipe_hash,
+        scores=dict(scores or {}), package_version=panoptic_ros.__version__)
+    graph = build_graph(copy, input_size)
+    write_bundle(store_as_half(graph) if half_weights else graph, info, path)
+    return info
+
+
+def load_checkpoint(path: Path) -> tuple[PanopticModel, dict[str, Any]]:
+    """The module of a training checkpoint, and the checkpoint's plain values.
+
+    Raises:
+        ValueError: if the file is no checkpoint of this package.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'no checkpoint at {path}')
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+        settings = checkpoint['hyper_parameters']
+        model = build(settings['family'], LabelSet.from_dicts(settings['labels']),
+                      **settings['network'])
+        weights = {key.removeprefix('model.'): value
+                   for key, value in checkpoint['state_dict'].items()
+                   if key.startswith('model.')}
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f'{path} is not a checkpoint of this package: {reason}') from None
+    return model.eval(), checkpoint
+
+
+def export_checkpoint(path: Path, output: Path, *, name: str = '',
+                      input_size: tuple[int, int] | None = None, half_weights: bool = False,
+                      scores: Mapping[str, float] | None = None, **decoding: Any) -> ModelInfo:
+    """Writes a training checkpoint as a model file; see `export_model`."""
+    model, checkpoint = load_checkpoint(path)
+    settings = checkpoint['hyper_parameters']
+    return export_model(
+        model, output, input_size or tuple(settings['input_size']), name=name or output.stem,
+        half_weights=half_weights, recipe_hash=settings.get('recipe_hash', ''),
+        scores=scores, **decoding)
