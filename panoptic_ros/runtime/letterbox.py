@@ -62,5 +62,6 @@ def shrink(pixels: npt.NDArray[Any], size: tuple[int, int],
     """
     height, width = size
     while pixels.shape[0] >= 2 * height and pixels.shape[1] >= 2 * width:
-        pixels = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2))
+        half = [(n + 1) // 2 for n in pixels.shape[1::-1]]  # (width, height)
+        pixels = cv2.resize(pixels, half)
     return cv2.resize(pixels, (width, height), dst=out)

@@ -79,18 +79,19 @@ class TensorRTBackend:
         """See `Backend.run`."""
         cuda = self._cuda
         self._call(cuda.cudaSetDevice, self._index)  # the choice is each thread's own
-        inputs = {'image': image, **{k: np.array(v, np.float32) for k, v in thresholds.items()}}
+        inputs: dict[str, npt.NDArray[Any]] = {
+            'image': image, **{k: np.array(v, np.float32) for k, v in thresholds.items()}}
         for name, host in inputs.items():
             self._call(cuda.cudaMemcpyAsync, self._addresses[name], host.ctypes.data, host.nbytes,
                        cuda.cudaMemcpyKind.cudaMemcpyHostToDevice, self._stream)
         if not self._context.execute_async_v3(int(self._stream)):
             raise BackendError('tensorrt could not start the inference')
-        results = Outputs(*(np.empty_like(self._outputs[name]) for name in OUTPUTS))
-        for name, host in results._asdict().items():
+        results = {name: np.empty_like(like) for name, like in self._outputs.items()}
+        for name, host in results.items():
             self._call(cuda.cudaMemcpyAsync, host.ctypes.data, self._addresses[name], host.nbytes,
                        cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost, self._stream)
         self._call(cuda.cudaStreamSynchronize, self._stream)
-        return results
+        return Outputs(**results)
 
     def _call(self, function: Any, *arguments: Any) -> Any:
         """A CUDA runtime call's result without its status.

@@ -1,0 +1,104 @@
+"""From a camera image to a frame, with a model whose answers are known."""
+
+import numpy as np
+import pytest
+from tiny_model import LABELS, paint_scene, tiny_info
+
+from panoptic_ros import PanopticFrame
+from panoptic_ros.bundle import Outputs, read_info
+from panoptic_ros.frame import Geometry
+from panoptic_ros.image import CameraImage
+from panoptic_ros.runtime import Predictor, open_backend
+from panoptic_ros.runtime.predictor import to_frame
+
+
+@pytest.fixture(scope='module')
+def predictor(tiny_model) -> Predictor:
+    return Predictor(open_backend(tiny_model, 'onnxruntime', 'cpu'), read_info(tiny_model))
+
+
+def check_rows_fit_map(frame: PanopticFrame) -> None:
+    """Box, centroid and area of each row, measured again on the map."""
+    assert sorted(np.unique(frame.segment_map[frame.segment_map > 0])) == list(
+        frame.segments['segment_id'])
+    per_y, per_x = frame.geometry.px_per_cell
+    height, width = frame.geometry.image_size
+    for row in frame.segments:
+        y, x = np.nonzero(frame.segment_map == row['segment_id'])
+        assert row['area'] == pytest.approx(len(y) * per_y * per_x, abs=0.5)
+        assert row['bbox_x'] == pytest.approx(x.min() * per_x, rel=1e-5)
+        assert row['bbox_y'] == pytest.approx(y.min() * per_y, rel=1e-5)
+        assert row['bbox_x'] + row['bbox_w'] == pytest.approx(min((x.max() + 1) * per_x, width),
+                                                              rel=1e-5)
+        assert row['bbox_y'] + row['bbox_h'] == pytest.approx(min((y.max() + 1) * per_y, height),
+                                                              rel=1e-5)
+        assert row['u'] == pytest.approx((x + 0.5).mean() * per_x, rel=1e-5)
+        assert row['v'] == pytest.approx((y + 0.5).mean() * per_y, rel=1e-5)
+
+
+def test_a_known_scene(predictor):
+    frame = predictor.predict(CameraImage(paint_scene(640, 1280)), 12.5)
+    rows = frame.segments
+    assert frame.stamp_s == 12.5
+    assert [LABELS.names[i] for i in rows['class_id']] == ['floor', 'wall', 'ball', 'box']
+    assert rows['segment_id'].tolist() == [1, 2, 3, 6]
+    assert rows['is_thing'].tolist() == [0, 0, 1, 1]
+    assert rows['score'] == pytest.approx([0.9, 0.8, 0.95, 0.65])
+    ball = rows[2]
+    assert [ball[f'bbox_{name}'] for name in 'xywh'] == [160, 160, 320, 320]
+    assert (ball['u'], ball['v'], ball['area']) == (320, 320, 320 * 320)
+    assert np.isnan([rows['x'], rows['y'], rows['z']]).all()
+    assert not rows['track_id'].any() and not rows['state'].any() and not rows['age'].any()
+    assert np.linalg.norm(rows['embedding'], axis=1) == pytest.approx(np.ones(4), abs=1e-6)
+    check_rows_fit_map(frame)
+
+
+@pytest.mark.parametrize('size', [
+    (640, 1280),   # the input's own shape
+    (720, 1280),   # padding right; the wall's segment goes on in it
+    (375, 1242),   # padding below, and cells that stand half outside
+    (64, 64), (37, 53), (1, 1)])
+def test_rows_describe_what_is_left_without_padding(predictor, size):
+    frame = predictor.predict(CameraImage(paint_scene(*size)), 0)
+    assert frame.segment_map.shape == frame.geometry.map_size
+    check_rows_fit_map(frame)
+    assert frame.segments['area'].sum() == pytest.approx(
+        np.prod(frame.segment_map.shape) * np.prod(frame.geometry.px_per_cell), abs=4)
+
+
+def test_a_segment_that_lies_only_in_the_padding_is_no_segment(predictor):
+    floor = np.zeros((64, 64, 3), np.uint8)
+    floor[..., 1] = 255  # the right half of the input is padding, which the model calls wall
+    frame = predictor.predict(CameraImage(floor), 0)
+    assert frame.segments['class_id'].tolist() == [LABELS.names.index('floor')]
+
+
+def test_an_empty_scene_gives_no_rows(predictor):
+    frame = predictor.predict(CameraImage(np.zeros((64, 128, 3), np.uint8)), 0)
+    assert len(frame.segments) == 0
+    assert not frame.segment_map.any()
+
+
+@pytest.mark.parametrize(('thresholds', 'expected'), [
+    ({'score_threshold': 0.7}, ['floor', 'wall', 'ball']),   # the box has 0.65
+    ({'score_threshold': 1}, []),
+    ({'min_area': 320 * 320}, ['floor', 'wall', 'ball', 'box']),  # exactly their camera area
+    ({'min_area': 320 * 320 + 200}, ['floor', 'wall']),           # camera px, not input px
+])
+def test_thresholds_change_with_every_call(predictor, thresholds, expected):
+    frame = predictor.predict(CameraImage(paint_scene(640, 1280)), 0, thresholds)
+    assert [LABELS.names[i] for i in frame.segments['class_id']] == expected
+    assert len(predictor.predict(CameraImage(paint_scene(640, 1280)), 0).segments) == 4
+
+
+def test_invalid_rows_are_left_out_whatever_they_hold():
+    rows = 3
+    segment_map = np.zeros((16, 32), np.int32)
+    segment_map[0, 0] = 2
+    outputs = Outputs(
+        segment_map, np.zeros((16, 32), np.uint8), np.array([0, 2, 300], np.int32),
+        np.array([np.nan, 0.5, np.nan], np.float32), np.full((rows, 4), np.nan, np.float32),
+        np.full((rows, 2), np.nan, np.float32), np.array([7, 1, -1], np.int32),
+        np.zeros((rows, 4), np.float32), np.array([False, True, False]))
+    frame = to_frame(outputs, tiny_info(), Geometry((64, 128), (64, 128), 4), 0)
+    assert frame.segments['segment_id'].tolist() == [2]
