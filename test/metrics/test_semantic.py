@@ -1,0 +1,77 @@
+"""Mean IoU against its definition, pixel by pixel."""
+
+import json
+
+import numpy as np
+import pytest
+
+from panoptic_ros.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.metrics import MeanIoU
+
+LABELS = LabelSet(tuple(Label(name, False, (i, i, i), i)
+                        for i, name in enumerate(('road', 'sky', 'tree', 'fence'))))
+
+
+def slow_iou(images):
+    iou = []
+    for c in range(len(LABELS)):
+        both = union = 0
+        for gt, pred in images:
+            counts = gt != VOID_ID
+            both += ((gt == c) & (pred == c) & counts).sum()
+            union += (((gt == c) | (pred == c)) & counts).sum()
+        iou.append(100 * both / union if union else np.nan)
+    return iou
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_it_equals_its_definition(seed):
+    rng = np.random.default_rng(seed)
+    values = np.array([0, 1, 2, VOID_ID], np.uint8)  # fence never occurs
+    images = [tuple(rng.choice(values, (2, 9, 13))) for _ in range(3)]
+    whole, first, rest = MeanIoU(LABELS), MeanIoU(LABELS), MeanIoU(LABELS)
+    for i, image in enumerate(images):
+        whole.update(*image)
+        (rest if i else first).update(*image)
+    np.testing.assert_allclose(whole.result().iou, slow_iou(images))
+    assert whole.result().miou == pytest.approx(np.nanmean(slow_iou(images)))
+    first.merge(rest)
+    np.testing.assert_array_equal(first.confusion, whole.confusion)
+
+
+@pytest.mark.parametrize(('gt', 'pred', 'expected'), [
+    ([0, 0, 1, 1], [0, 0, 1, 1], [100, 100]),
+    ([0, 0, 255, 255], [0, 0, 1, 2], [100]),    # predictions in void are not judged
+    ([0, 0, 1, 1], [0, 255, 1, 1], [50, 100]),  # void is an error where there is a class
+    ([0, 0, 0, 0], [1, 1, 1, 1], [0, 0]),       # an invented class counts as one with IoU 0
+])
+def test_rules(gt, pred, expected):
+    metric = MeanIoU(LABELS)
+    metric.update(np.array([gt], np.uint8), np.array([pred], np.uint8))
+    iou = metric.result().iou
+    np.testing.assert_allclose(iou[~np.isnan(iou)], expected)
+
+
+def test_json_says_null_for_what_was_not_there():
+    metric = MeanIoU(LABELS)
+    assert metric.result().to_dict()['miou'] is None
+    metric.update(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8))
+    document = json.loads(json.dumps(metric.result().to_dict(), allow_nan=False))
+    assert document == {'miou': 100, 'per_class': [
+        {'name': 'road', 'iou': 100}, *({'name': n, 'iou': None} for n in LABELS.names[1:])]}
+
+
+@pytest.mark.parametrize(('gt', 'message'), [
+    (np.full((2, 2), 4), 'ground truth: id 4'),
+    (np.zeros((2, 3), int), 'same size'),
+])
+def test_bad_input_is_refused(gt, message):
+    metric = MeanIoU(LABELS)
+    with pytest.raises(ValueError, match=message):
+        metric.update(gt, np.zeros((2, 2), int))
+    assert not metric.confusion.any()
+
+
+def test_only_the_same_labels_merge():
+    with pytest.raises(ValueError, match='same label set'):
+        MeanIoU(LABELS).merge(MeanIoU(LabelSet(LABELS.labels[:2])))
