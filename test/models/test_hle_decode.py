@@ -1,0 +1,216 @@
+"""HLE's decoding against the paper's section 3.5 written out cell by cell."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from panoptic_ros.labels import VOID_ID
+from panoptic_ros.models import hle_decode
+from panoptic_ros.models.hle import HLEConfig
+
+IS_THING = torch.tensor([False, False, True, True])
+DIM = 6
+
+
+def unit(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(*shape, generator=generator), dim=0)
+
+
+def phi(e_i, e_j, rho_i, rho_j, sigma, spatial):
+    """Phi(i, j) with seed i's deviations."""
+    distance = 1 - float(e_i @ e_j)
+    square = float(((rho_i - rho_j) ** 2).sum())
+    return math.exp(-distance / (2 * sigma ** 2) - square / (2 * spatial ** 2))
+
+
+def reference(embedding, log_sigma, seed_logits, class_logits, spatial, config, limits):
+    """(segments as a list of (class, cells set, score)), slow and obvious."""
+    _, height, width = class_logits.shape
+    cells = [(y, x) for y in range(height) for x in range(width)]
+    psi = torch.softmax(class_logits, dim=0)
+    best_class = psi.argmax(dim=0)
+    prob = torch.sigmoid(seed_logits)
+
+    def rho(cell):
+        return np.array([cell[1], cell[0]]) * config.stride / config.position_scale
+
+    def thing(cell):
+        return bool(IS_THING[best_class[cell]])
+
+    def is_peak(cell):
+        y, x = cell
+        reach = config.seed_window // 2
+        around = [(j, i) for j in range(y - reach, y + reach + 1)
+                  for i in range(x - reach, x + reach + 1)
+                  if 0 <= j < height and 0 <= i < width and thing((j, i))]
+        return all(seed_logits[cell] >= seed_logits[other] for other in around)
+
+    seeds = sorted((c for c in cells if thing(c) and is_peak(c)), key=lambda c: -seed_logits[c])
+    seeds = [c for c in seeds[:config.top_k] if prob[c] > limits['score_threshold']]
+    kept = []
+    for seed in seeds:
+        alike = [phi(embedding[:, k[0], k[1]], embedding[:, seed[0], seed[1]], rho(k), rho(seed),
+                     math.exp(log_sigma[k]), spatial) for k in kept]
+        if all(p <= limits['merge_threshold'] for p in alike):
+            kept.append(seed)
+    groups = {}
+    for cell in cells:
+        scores = [phi(embedding[:, k[0], k[1]], embedding[:, cell[0], cell[1]], rho(k), rho(cell),
+                      math.exp(log_sigma[k]), spatial) for k in kept]
+        if scores and max(scores) > limits['mask_threshold']:
+            groups.setdefault(('thing', kept[int(np.argmax(scores))]), set()).add(cell)
+        elif not thing(cell) and psi[:, cell[0], cell[1]].max() > limits['stuff_threshold']:
+            groups.setdefault(('stuff', int(best_class[cell])), set()).add(cell)
+    out = []
+    for (kind, key), members in groups.items():
+        px = len(members) * config.stride ** 2
+        if px < limits['min_area' if kind == 'thing' else 'min_stuff_area']:
+            continue
+        if kind == 'thing':
+            out.append((int(best_class[key]), frozenset(members), float(prob[key])))
+        else:
+            mean = np.mean([float(psi[:, y, x].max()) for y, x in members])
+            out.append((key, frozenset(members), float(mean)))
+    return out
+
+
+LIMITS = {'score_threshold': 0.5, 'merge_threshold': 0.5, 'mask_threshold': 0.5,
+          'stuff_threshold': 0.5, 'min_area': 0.0, 'min_stuff_area': 0.0}
+
+
+def run(embedding, log_sigma, seed_logits, class_logits, spatial, config, limits):
+    spatial_map = torch.full(log_sigma.shape, math.log(spatial))
+    return hle_decode.decode(
+        embedding, log_sigma, seed_logits, class_logits, spatial_map, IS_THING,
+        torch.zeros(len(IS_THING), DIM), config,
+        {name: torch.tensor(value) for name, value in limits.items()})
+
+
+def as_list(out):
+    """The tensors as the reference gives them, from the map and from the table alike."""
+    segments = []
+    for row in torch.nonzero(out.valid)[:, 0].tolist():
+        members = frozenset(map(tuple, torch.nonzero(out.segment_map == row + 1).tolist()))
+        assert len(members) == out.area[row]
+        ys, xs = zip(*members, strict=True)
+        assert out.box[row].tolist() == [min(xs), min(ys), max(xs) + 1, max(ys) + 1]
+        assert out.centroid[row].tolist() == pytest.approx(
+            [np.mean(xs) + 0.5, np.mean(ys) + 0.5], abs=1e-3)
+        assert {int(out.semantic_map[cell]) for cell in members} == {int(out.class_id[row])}
+        segments.append((int(out.class_id[row]), members, float(out.score[row])))
+    void = out.segment_map == 0
+    assert (out.semantic_map[void] == VOID_ID).all()
+    return segments
+
+
+def assert_same(ours, expected):
+    def key(segment):
+        return segment[0], sorted(segment[1])
+    ours, expected = sorted(ours, key=key), sorted(expected, key=key)
+    assert [s[:2] for s in ours] == [s[:2] for s in expected]
+    assert [s[2] for s in ours] == pytest.approx([s[2] for s in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize('limits', [
+    {},                                                # the paper's values
+    {'merge_threshold': 0.05, 'mask_threshold': 0.2},  # seeds merge, masks are wide
+    {'merge_threshold': 0.95},                         # nearly every seed is an instance
+    {'score_threshold': 0.99},                         # no instance at all
+    {'min_area': 80.0, 'min_stuff_area': 200.0},       # small segments become void
+    {'stuff_threshold': 0.9},                          # unsure stuff becomes void
+    {'mask_threshold': 0.0},                           # everything joins an instance
+])
+@pytest.mark.parametrize('seed', range(4))
+def test_decode_equals_reference_on_random_maps(seed, limits):
+    generator = torch.Generator().manual_seed(seed)
+    height, width = 12, 17
+    maps = (unit(DIM, height, width, seed=seed),
+            torch.randn(height, width, generator=generator) * 0.3 - 0.3,
+            torch.randn(height, width, generator=generator) * 3,
+            torch.randn(len(IS_THING), height, width, generator=generator) * 2)
+    config = HLEConfig(stride=4, top_k=12)
+    limits = {**LIMITS, **limits}
+    out = run(*maps, 0.02, config, limits)
+    assert_same(as_list(out), reference(*maps, 0.02, config, limits))
+
+
+def discs(centers, height=24, width=32, radius=4):
+    """Maps of discs of class 2 on class 0, each disc with its own embedding and one clear seed."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
+    embedding = F.one_hot(torch.full((height, width), DIM - 1), DIM).permute(2, 0, 1).float()
+    seed_logits = torch.full((height, width), -5.0)
+    class_logits = torch.zeros(len(IS_THING), height, width)
+    class_logits[0] = 5
+    truth = torch.zeros(height, width, dtype=torch.long)
+    for i, (cy, cx, axis) in enumerate(centers):
+        distance = ((y - cy) ** 2 + (x - cx) ** 2).float().sqrt()
+        inside = distance <= radius
+        embedding[:, inside] = torch.eye(DIM)[axis][:, None]
+        seed_logits[inside] = 4 - distance[inside] - 0.01 * i
+        class_logits[:, inside] = torch.tensor([0., 0., 6., 0.])[:, None]
+        truth[inside] = i + 1
+    return (embedding, torch.full((height, width), math.log(0.4)), seed_logits,
+            class_logits), truth
+
+
+@pytest.mark.parametrize(('centers', 'count', 'why'), [
+    ([], 0, 'an empty street'),
+    ([(12, 10, 0)], 1, 'one object'),
+    ([(12, 10, 0), (12, 16, 1)], 2, 'touching objects told apart by embedding alone'),
+    ([(6, 6, 0), (18, 26, 0)], 2, 'one embedding twice, told apart by place'),
+    ([(0, 0, 0), (23, 31, 1)], 2, 'cut by the image\'s border'),
+])
+def test_discs_become_instances(centers, count, why):
+    maps, truth = discs(centers)
+    out = run(*maps, 0.05, HLEConfig(stride=4, top_k=8), LIMITS)
+    segments = [s for s in as_list(out) if IS_THING[s[0]]]
+    assert len(segments) == count, why
+    expected = {frozenset(map(tuple, torch.nonzero(truth == i + 1).tolist()))
+                for i in range(count)}
+    assert {s[1] for s in segments} == expected, why
+
+
+def test_more_objects_than_k_keeps_the_best_seeds():
+    centers = [(4 + 8 * (i // 4), 4 + 8 * (i % 4), i % 5) for i in range(12)]
+    maps, truth = discs(centers, radius=2)
+    out = run(*maps, 0.02, HLEConfig(stride=4, top_k=5), LIMITS)
+    kept = {frozenset(map(tuple, torch.nonzero(truth == i + 1).tolist())) for i in range(5)}
+    assert {s[1] for s in as_list(out) if IS_THING[s[0]]} == kept
+
+
+@pytest.mark.parametrize(('suppresses', 'expected', 'why'), [
+    ([(0, 1), (1, 2), (2, 3), (3, 4)], [1, 0, 1, 0, 1], 'a chain: each second one comes back'),
+    ([(0, 1), (0, 2), (1, 3), (3, 4)], [1, 0, 0, 1, 0], 'a removed seed removes nothing'),
+    ([(4, 0), (3, 1)], [1, 1, 1, 1, 1], 'a worse seed removes nothing'),
+    ([], [1, 1, 1, 1, 1], 'nothing alike'),
+])
+def test_greedy_keep(suppresses, expected, why):
+    matrix = torch.zeros(5, 5, dtype=torch.bool)
+    for j, i in suppresses:
+        matrix[j, i] = True
+    keep = hle_decode.greedy_keep(matrix, torch.ones(5, dtype=torch.bool))
+    assert keep.tolist() == [bool(e) for e in expected], why
+
+
+def test_greedy_keep_equals_the_loop_on_long_random_chains():
+    generator = torch.Generator().manual_seed(0)
+    for size, density in ((40, 0.05), (40, 0.3), (64, 0.02)):
+        matrix = torch.rand(size, size, generator=generator) < density
+        matrix[torch.arange(size - 1), torch.arange(1, size)] = True
+        alive = torch.rand(size, generator=generator) < 0.9
+        keep = []
+        for i in range(size):
+            keep.append(bool(alive[i]) and not any(keep[j] and matrix[j, i] for j in range(i)))
+        assert hle_decode.greedy_keep(matrix, alive).tolist() == keep
+
+
+def test_best_seed_is_the_same_in_chunks(monkeypatch):
+    features, weights = torch.randn(50, DIM + 4), torch.randn(23, DIM + 4)
+    whole = hle_decode.best_seed(features, weights)
+    monkeypatch.setattr(hle_decode, 'SEED_CHUNK', 7)
+    chunks = hle_decode.best_seed(features, weights)
+    assert torch.equal(whole[1], chunks[1])
+    assert torch.allclose(whole[0], chunks[0])
