@@ -1,0 +1,35 @@
+# make demo   the whole package at work on this machine, no ROS or GPU needed
+# make test   the test suite, in the same environment
+
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow check clean
+
+# A second run installs nothing; new requirements install what is new.
+$(STAMP): setup.py constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[ros,bag,train,test]'
+	touch $@
+
+DEMO_FLAGS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(CAMERA),--camera '$(CAMERA)') \
+	$(if $(BAG),--bag '$(BAG)') $(if $(MODEL),--model '$(MODEL)')
+
+demo: $(STAMP)
+	$(BIN)/panoptic demo $(DEMO_FLAGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy panoptic_ros training
+
+clean:
+	rm -rf $(VENV) build demo_output *.egg-info
