@@ -39,24 +39,24 @@ def count_overlaps(gt_map: Ints, gt_ids: Iterable[int], pred_map: Ints, pred_ids
     border |= pred[1:] != pred[:-1]
     starts = np.concatenate([np.zeros(min(gt.size, 1), np.intp), np.flatnonzero(border) + 1])
     lengths = np.diff(starts, append=gt.size)
-    rows, row_count = _places(gt[starts], gt_ids, void, 'ground truth')
-    cols, col_count = _places(pred[starts], pred_ids, void, 'prediction')
-    counts = np.bincount(rows * col_count + cols, lengths, row_count * col_count)
-    return counts.astype(np.int64).reshape(row_count, col_count)
+    gt_listed, pred_listed = (np.array([void, *ids], np.int64) for ids in (gt_ids, pred_ids))
+    rows, row_of = _ranks(gt[starts], gt_listed, 'ground truth')
+    cols, col_of = _ranks(pred[starts], pred_listed, 'prediction')
+    shape = len(gt_listed), len(pred_listed)
+    counts = np.bincount(rows * shape[1] + cols, lengths, shape[0] * shape[1])
+    return counts.reshape(shape).astype(np.int64)[row_of][:, col_of]
 
 
-def _places(values: Ints, ids: Iterable[int], void: int, what: str,
-            ) -> tuple[npt.NDArray[np.intp], int]:
-    """Place of each value in [void, *ids], and the length of that list."""
-    listed = np.array([void, *ids], np.int64)
-    order = np.argsort(listed)
-    ascending = listed[order]
-    if (ascending[1:] == ascending[:-1]).any():
-        raise ValueError(f'{what}: segment ids must be listed once and not be {void} (void), '
-                         f'got {sorted(int(i) for i in listed[1:])}')
+def _ranks(values: Ints, listed: npt.NDArray[np.int64], what: str,
+           ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rank of each value among the listed ids, (R,), and of each listed id, (1 + S,)."""
+    ascending, rank = np.unique(listed, return_inverse=True)
+    if len(ascending) < len(listed):
+        raise ValueError(f'{what}: segment ids must be listed once and not be {listed[0]} '
+                         f'(void), got {sorted(listed[1:].tolist())}')
     found = np.minimum(np.searchsorted(ascending, values), len(listed) - 1)
     strange = values[ascending[found] != values]
     if strange.size:
         raise ValueError(f'{what}: id {int(strange[0])} is in the map and not in the list of '
                          'its segments')
-    return order[found], len(listed)
+    return found, rank
