@@ -87,7 +87,8 @@ class _KernelLoss(torch.autograd.Function):
             distance = _squared_distance(instance, rows, columns, cell, embedding).flatten()
             gap = mean[i] @ local - 1  # minus the cosine distance, (n,)
             phi = torch.exp(gap * sharpness[i] - distance * spatial_sharpness[i])
-            target = counts.new_zeros(rows.stop - rows.start, columns.stop - columns.start)
+            size = rows.stop - rows.start, columns.stop - columns.start
+            target = counts.new_zeros(size)
             target[instance.rows.start - rows.start:instance.rows.stop - rows.start,
                    instance.columns.start - columns.start:instance.columns.stop - columns.start,
                    ] = instance.mask
@@ -98,9 +99,8 @@ class _KernelLoss(torch.autograd.Function):
                 value, slope = _cross_entropy(phi, target, background, counted[instance.image])
             total += weight[i] * value
             slope *= weight[i] * phi  # by the exponent
-            by_embedding[window] += torch.outer(
-                mean[i] * sharpness[i], slope).view(-1, rows.stop - rows.start,
-                                                    columns.stop - columns.start)
+            by_embedding[window].addcmul_((mean[i] * sharpness[i])[:, None, None],
+                                          slope.view(size))
             by_mean[i] = local @ slope * sharpness[i]
             by_sharpness[i] = gap @ slope
             by_spatial[i] = -(distance @ slope)
@@ -133,9 +133,10 @@ def _cross_entropy(phi: Tensor, target: Tensor, counts: Tensor,
 
 def _span(box: slice, center: float, radius: float, size: int) -> slice:
     """The cells within `radius` of the centre and those of the box, inside 0 to size."""
-    start = math.floor(max(center - radius, 0))
-    stop = math.ceil(min(center + radius, size - 1)) + 1
-    return slice(min(start, box.start), max(stop, box.stop))
+    if not radius < size:  # NaN too: the loss is then NaN, for the trainer to deal with
+        return slice(0, size)
+    return slice(max(min(math.floor(center - radius), box.start), 0),
+                 min(max(math.ceil(center + radius) + 1, box.stop), size))
 
 
 def _squared_distance(instance: Instance, rows: slice, columns: slice, cell: float,
