@@ -1,0 +1,206 @@
+"""Street videos whose frames are a pure function of seed and frame number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.labels import encode_panoptic
+
+from .camera import Camera
+from .canvas import SURFACES, Canvas, depth_map
+from .car import CarShape, make_car
+from .labels import CAR
+from .layout import BEHIND_M, HOUSES_M, Fixed, make_layout
+from .light import make_light
+from .optics import Optics
+from .people import Look, make_look
+from .shadows import paint_shadows
+from .street import BACKGROUND, Ground, Sky, make_skyline, paint_fixed, paint_skyline
+from .things import Thing
+
+_MIN_AREA = 70 / (256 * 512)
+"""Things with less than this share of the picture's pixels to be seen are not drawn."""
+
+
+@dataclass(frozen=True)
+class SyntheticFrame:
+    """One picture of the street and all that is known about each of its pixels."""
+
+    image: npt.NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+
+    class_map: npt.NDArray[np.uint8]
+    """(H, W) class ids of `LABELS`; no pixel is void."""
+
+    track_map: npt.NDArray[np.int32]
+    """(H, W) number of the thing for its whole life in the clip, 0 on stuff."""
+
+    intrinsics: npt.NDArray[np.float64]
+    """(3, 3) camera matrix, px; pixel centres have whole coordinates."""
+
+    frame_index: int
+    stamp_s: float
+    """Time since the clip's first frame."""
+
+    surface_map: npt.NDArray[np.uint8] = field(repr=False)
+    """(H, W) which painted surface a pixel shows; `depth` is read from it."""
+
+    planes: npt.NDArray[np.float32] = field(repr=False)
+    """(256, 5) where each surface lies, see `Canvas.planes`."""
+
+    @cached_property
+    def depth(self) -> npt.NDArray[np.float32]:
+        """(H, W) m along the optical axis; sky is 1000 m. Made when first asked for."""
+        return depth_map(self.surface_map, self.planes)
+
+    def panoptic_map(self, label_divisor: int = 1000) -> npt.NDArray[np.int64]:
+        """(H, W) panoptic ids; things are numbered from 1 in this frame, by track id."""
+        present = np.bincount(self.track_map.ravel()) > 0
+        present[0] = False
+        number = np.cumsum(present) * present
+        return encode_panoptic(self.class_map, number[self.track_map], label_divisor)
+
+
+class SyntheticClip:
+    """An endless street video; `frame(i)` depends on the seed and `i` alone.
+
+    Iterating never ends; index it or stop by yourself.
+    """
+
+    def __init__(self, seed: int, size: tuple[int, int] = (256, 512), fps: float = 20.0) -> None:
+        """Draws the street.
+
+        Args:
+            seed: 0 or more; see `split_of` for which are held out.
+            size: image (height, width), px, at least 32 x 32.
+            fps: frames per second of the film's time.
+
+        Raises:
+            ValueError: if a value is out of its range.
+        """
+        if seed < 0 or min(size) < 32 or fps <= 0:
+            raise ValueError('SyntheticClip expects seed >= 0, size of at least (32, 32) and '
+                             f'fps > 0, got seed {seed}, size {size}, fps {fps}')
+        self.seed, self.size, self.fps = seed, (int(size[0]), int(size[1])), fps
+        rng = np.random.default_rng(seed)
+        self._light = make_light(rng)
+        self._layout = make_layout(rng)
+        self._ground = Ground(rng, self._layout, self._light)
+        self._sky = Sky(rng, self._light)
+        self._skyline = make_skyline(rng)
+        self._optics = Optics.draw(rng, self._layout.on_pavement, self._layout.camera_speed)
+        self._look = lru_cache(maxsize=256)(self._make_look)
+        self._surface_class, self._thing_surface = self._number_surfaces()
+
+    def _number_surfaces(self) -> tuple[npt.NDArray[np.uint8], list[int]]:
+        classes = [*BACKGROUND, *(thing.class_id for thing in self._layout.fixed)]
+        starts = []
+        for mover in self._layout.movers:
+            starts.append(len(classes))
+            classes += [mover.class_id] * (2 if mover.class_id == CAR else 1)
+        if len(classes) > SURFACES:
+            raise RuntimeError(f'a street has at most {SURFACES} surfaces, got {len(classes)}')
+        table = np.zeros(SURFACES, np.uint8)
+        table[:len(classes)] = classes
+        return table, starts
+
+    def _make_look(self, index: int, turns: int) -> CarShape | Look:
+        rng = np.random.default_rng((self.seed, index, turns + 1_000_000))
+        if self._layout.movers[index].class_id == CAR:
+            return make_car(rng)
+        return make_look(rng)
+
+    def camera_at(self, time_s: float) -> tuple[Camera, float]:
+        """The camera at a time, and how far along the street it is, m."""
+        return self._optics.camera(self.size, time_s, self._layout.camera_x)
+
+    def __getitem__(self, frame_index: int) -> SyntheticFrame:
+        return self.frame(frame_index)
+
+    def __iter__(self) -> Iterator[SyntheticFrame]:
+        frame_index = 0
+        while True:
+            yield self.frame(frame_index)
+            frame_index += 1
+
+    def frame(self, frame_index: int) -> SyntheticFrame:
+        """Paints one frame.
+
+        Raises:
+            ValueError: if the index is negative.
+        """
+        if frame_index < 0:
+            raise ValueError(f'frame_index must not be negative, got {frame_index}')
+        time_s = frame_index / self.fps
+        camera, camera_z = self.camera_at(time_s)
+        canvas = Canvas(camera, self._light)
+        top = self._ground.paint(canvas, camera_z)
+        self._sky.paint(canvas, top)
+        things = self._visible(camera, time_s, camera_z)
+        standing = [(thing, (thing.z - camera_z + BEHIND_M) % HOUSES_M - BEHIND_M)
+                    for thing in self._layout.fixed]
+        paint_shadows(canvas, top, standing, things)
+        paint_skyline(canvas, self._skyline)
+        background = canvas.pixels.copy()
+        self._paint(canvas, standing, things)
+        area = np.bincount(canvas.pixels[..., 3].ravel(), minlength=SURFACES)
+        limit = _MIN_AREA * self.size[0] * self.size[1]
+        shown = [thing for thing in things
+                 if area[list(thing.surfaces)].sum() >= limit]
+        if len(shown) < len(things):
+            canvas.pixels[:] = background
+            self._paint(canvas, standing, shown)
+        surfaces = cv2.extractChannel(canvas.pixels, 3)
+        tracks = np.zeros(SURFACES, np.int32)
+        for thing in shown:
+            tracks[list(thing.surfaces)] = thing.track_id
+        return SyntheticFrame(
+            image=self._optics.develop(canvas.pixels, self.seed, frame_index),
+            class_map=cv2.LUT(surfaces, self._surface_class),
+            track_map=cv2.LUT(surfaces, tracks), intrinsics=camera.intrinsics,
+            frame_index=frame_index, stamp_s=time_s, surface_map=surfaces,
+            planes=canvas.planes)
+
+    def _visible(self, camera: Camera, time_s: float, camera_z: float) -> list[Thing]:
+        """Cars, people and cyclists that are near and large enough to be drawn."""
+        things = []
+        count = len(self._layout.movers)
+        for index, mover in enumerate(self._layout.movers):
+            x, z, heading, turns, gone = mover.at(time_s, camera_z)
+            life = 2 * turns if turns >= 0 else -2 * turns - 1
+            thing = Thing(mover.class_id, 1 + life * count + index, self._thing_surface[index],
+                          self._look(index, turns), np.array([x, 0.0, z]), heading, gone,
+                          mover.speed != 0)
+            depth = float(camera.to_camera(thing.place[None])[0, 2])
+            if thing.drawable(self.size[0], camera.focal_px, depth):
+                things.append(thing)
+        return things
+
+    @staticmethod
+    def _paint(canvas: Canvas, standing: Sequence[tuple[Fixed, float]],
+               things: Sequence[Thing]) -> None:
+        """Draws from far to near."""
+        x = canvas.camera.position[0]
+        first_fixed = len(BACKGROUND)
+        order: list[tuple[float, int, Fixed | Thing, float]] = []
+        for number, (fixed, z) in enumerate(standing):
+            # What is in front of a wall is nearer than the wall's far end.
+            end = z + (fixed.size[0] if fixed.kind in ('house', 'gable', 'hedge') else 0.0)
+            if end > 0:
+                behind = 0.1 if fixed.kind == 'gable' else 0.0
+                order.append((math.hypot(fixed.x - x, end) + behind, first_fixed + number, fixed,
+                              z))
+        order += [(math.hypot(thing.place[0] - x, thing.place[2]), thing.surface, thing, 0.0)
+                  for thing in things]
+        for _, surface, item, z in sorted(order, key=lambda entry: (-entry[0], entry[1])):
+            if isinstance(item, Thing):
+                item.paint(canvas)
+            else:
+                paint_fixed(canvas, item, z, surface)

@@ -1,0 +1,186 @@
+"""Textures every street draws from, made once per process from a fixed seed."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+
+FLOOR_M = 3.1
+"""Height of one storey of a facade."""
+
+BAY_M = 2.8
+"""Width of one window bay of a facade."""
+
+_PX_M = 20
+"""Facade texels per metre."""
+
+
+def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: int,
+                 octaves: int = 3) -> npt.NDArray[np.float32]:
+    """Tileable cloudy noise (h, w) in [-1, 1]; `cell` is the largest blob's side, px."""
+    height, width = size
+    total = np.zeros(size, np.float32)
+    for octave in range(octaves):
+        step = max(1, cell >> octave)
+        coarse = rng.uniform(-1, 1, (max(1, height // step), max(1, width // step)))
+        coarse = np.pad(coarse.astype(np.float32), 2, mode='wrap')
+        scale = step * coarse.shape[1], step * coarse.shape[0]
+        fine = cv2.resize(coarse, scale, interpolation=cv2.INTER_CUBIC)
+        fine = fine[2 * step:2 * step + height, 2 * step:2 * step + width]
+        total[:fine.shape[0], :fine.shape[1]] += fine / (1 << octave)
+    return np.clip(total / 1.4, -1, 1)
+
+
+def _pyramid(image: Image) -> tuple[Image, ...]:
+    levels = [image]
+    while min(levels[-1].shape[:2]) > 16:
+        half = levels[-1].shape[1] // 2, levels[-1].shape[0] // 2
+        levels.append(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA))
+    return tuple(levels)
+
+
+def level_of(pyramid: tuple[Image, ...], texels_per_pixel: float) -> Image:
+    """The level of a pyramid whose texels are about the size of pixels."""
+    level = math.floor(math.log2(max(texels_per_pixel, 1.0)) + 0.3)
+    return pyramid[min(level, len(pyramid) - 1)]
+
+
+@lru_cache(maxsize=1)
+def facades() -> tuple[tuple[int, int, tuple[Image, ...]], ...]:
+    """(floors, bays, pyramid of (h, w, 3)) of each house front; light, to be tinted."""
+    rng = np.random.default_rng(11)
+    return tuple(_facade(rng, int(rng.integers(2, 7)), int(rng.integers(2, 7)))
+                 for _ in range(32))
+
+
+def _facade(rng: np.random.Generator, floors: int, bays: int,
+            ) -> tuple[int, int, tuple[Image, ...]]:
+    height, width = round(floors * FLOOR_M * _PX_M), round(bays * BAY_M * _PX_M)
+    floor_px, bay_px = FLOOR_M * _PX_M, BAY_M * _PX_M
+    wall = np.full((height, width, 3), rng.uniform(175, 215), np.float32)
+    wall += 14 * smooth_noise(rng, (height, width), 32)[..., None]
+    if rng.random() < 0.5:  # bricks
+        for row in range(0, height, 5):
+            wall[row] -= 22
+            wall[row:row + 5, (row // 5 % 2) * 5::10] -= 14
+    wall += rng.normal(0, 5, (height, width, 1))
+    front = np.clip(wall, 0, 255).astype(np.uint8)
+    glass = np.array([60, 72, 88]) + rng.uniform(-20, 30, 3)
+    frame = tuple(rng.choice([[235, 235, 235], [90, 70, 60], [200, 195, 180]]).tolist())
+    half_w, half_h = rng.uniform(0.2, 0.42) * bay_px, rng.uniform(0.25, 0.38) * floor_px
+    balcony = rng.random() < 0.25
+    band = rng.random() < 0.4
+    for floor in range(floors):
+        middle = height - (floor + 0.5) * floor_px
+        if floor == 0 and rng.random() < 0.6:
+            _shop(rng, front, floor_px)
+            continue
+        if band:
+            edge = int(middle + 0.5 * floor_px)
+            front[edge - 3:edge] = np.clip(front[edge - 3:edge] * 0.75, 0, 255)
+        door = int(rng.integers(bays)) if floor == 0 else -1
+        for bay in range(bays):
+            x, bottom = (bay + 0.5) * bay_px, middle + half_h
+            if bay == door:
+                _rect(front, x - 11, middle - 8, x + 11, height, rng.uniform(40, 130, 3))
+                continue
+            pane = np.clip(glass + rng.uniform(-22, 22) +
+                           (rng.uniform(50, 90) if rng.random() < 0.15 else 0), 0, 255)
+            _rect(front, x - half_w - 2, middle - half_h - 2, x + half_w + 2, bottom + 3, frame)
+            _rect(front, x - half_w, middle - half_h, x + half_w, bottom, pane)
+            _rect(front, x - half_w, middle - half_h, x + half_w, middle - half_h * 0.3,
+                  np.minimum(pane * 1.25 + 12, 255))  # sky in the upper pane
+            _rect(front, x - 1, middle - half_h, x + 1, bottom, frame)
+            if balcony and floor:
+                _rect(front, x - half_w - 6, bottom - 4, x + half_w + 6, bottom + 7,
+                      (105, 105, 108))
+    front[:6] = np.clip(front[:6] * 0.7, 0, 255)  # cornice
+    return floors, bays, _pyramid(front)
+
+
+def _shop(rng: np.random.Generator, front: Image, floor_px: float) -> None:
+    height, width = front.shape[:2]
+    top = height - floor_px * 0.95
+    _rect(front, 0, top, width, height, rng.uniform(50, 150, 3))
+    _rect(front, 0, top, width, top + 12, rng.uniform(30, 240, 3))
+    for x in range(6, width - 20, 46):
+        bright = rng.uniform(50, 150)
+        _rect(front, x, top + 17, x + 38, height - 8, np.array([bright, bright, bright * 0.95]))
+        _rect(front, x, top + 17, x + 38, top + 28, np.array([bright, bright, bright]) + 30)
+
+
+def _rect(image: Image, x0: float, y0: float, x1: float, y1: float,
+          color: npt.ArrayLike) -> None:
+    cv2.rectangle(image, (round(x0), round(y0)), (round(x1) - 1, round(y1) - 1),
+                  tuple(np.asarray(color, float).tolist()), -1)
+
+
+@lru_cache(maxsize=1)
+def crowns() -> tuple[tuple[Image, ...], ...]:
+    """Pyramids of tree crowns and bushes: (128, 128, 4) uint8, grey leaves and a mask."""
+    rng = np.random.default_rng(12)
+    return tuple(_pyramid(_crown(rng)) for _ in range(12))
+
+
+def _crown(rng: np.random.Generator) -> Image:
+    side = 128
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
+    inside = np.full((side, side), -9.0, np.float32)
+    for _ in range(14):
+        angle, reach = rng.uniform(0, 2 * math.pi), rng.uniform(0, 30)
+        cx, cy = 64 + reach * math.cos(angle), 64 + reach * math.sin(angle)
+        inside = np.maximum(inside, 1 - np.hypot(x - cx, y - cy) / rng.uniform(18, 29))
+    inside += 0.16 * smooth_noise(rng, (side, side), 12)
+    clumps = smooth_noise(rng, (side, side), 20, 4)
+    lit = 150 + 55 * clumps - 0.75 * (y - 64) + 12 * rng.normal(0, 1, (side, side))
+    lit = np.clip(lit, 35, 255)
+    green = np.stack([lit * 0.85, lit, lit * 0.62], axis=-1)
+    mask = np.where(inside > 0, 255, 0)
+    return np.dstack([green, mask]).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def leaves() -> tuple[Image, ...]:
+    """Pyramid of a wall of leaves, (64, 256, 3), for hedges."""
+    rng = np.random.default_rng(13)
+    lit = 140 + 60 * smooth_noise(rng, (64, 256), 12, 4) + 14 * rng.normal(0, 1, (64, 256))
+    lit -= np.linspace(-30, 35, 64)[:, None]
+    lit = np.clip(lit, 30, 255)
+    return _pyramid(np.stack([lit * 0.8, lit, lit * 0.6], axis=-1).astype(np.uint8))
+
+
+@lru_cache(maxsize=1)
+def surface_noise() -> npt.NDArray[np.float32]:
+    """(768, 640) tileable roughness of the ground, about -1 to 1."""
+    rng = np.random.default_rng(14)
+    rough = 0.5 * smooth_noise(rng, (768, 640), 64, 4)
+    return rough + 0.35 * rng.normal(0, 1, (768, 640)).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def clouds() -> tuple[npt.NDArray[np.float32], ...]:
+    """(128, 512) cloud covers in [-1, 1], tileable sideways."""
+    rng = np.random.default_rng(15)
+    return tuple(smooth_noise(rng, (128, 512), 64, 5) for _ in range(6))
+
+
+@lru_cache(maxsize=4)
+def grain(size: tuple[int, int]) -> Image:
+    """Sensor noise around 128, (H + 64, W + 64, 3), to be cut at a random place."""
+    rng = np.random.default_rng(16)
+    shape = (size[0] + 64, size[1] + 64, 3)
+    return np.clip(rng.normal(128, 24, shape), 0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=4)
+def vignette(size: tuple[int, int]) -> Image:
+    """(H, W, 3) uint8, 255 in the middle, darker towards the corners."""
+    y, x = np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1])
+    fall = 1 - 0.2 * (x[None] ** 2 + y[:, None] ** 2) ** 1.5 / 2 ** 1.5 * 1.6
+    return np.repeat((255 * fall)[..., None], 3, axis=-1).astype(np.uint8)

@@ -1,0 +1,75 @@
+"""The cars, people and cyclists of one moment."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .camera import Array
+from .canvas import Canvas
+from .car import CarShape, paint_car, turn
+from .labels import CAR, PERSON
+from .people import Look, paint_sticks, rider, walker
+
+_HEIGHT_M = {CAR: 1.5}
+_MIN_HEIGHT = 12 / 256
+"""Things lower than this share of the picture's height are not drawn."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A mover where it is now."""
+
+    class_id: int
+    track_id: int
+    surface: int
+    """Its first surface number; a car's ends have the next one."""
+
+    look: CarShape | Look
+    place: Array
+    """(3,) street coordinates of its foot, m."""
+
+    heading: float
+    gone_m: float
+    """Distance it has moved, for its gait."""
+
+    moving: bool
+
+    @property
+    def surfaces(self) -> tuple[int, ...]:
+        """All its surface numbers."""
+        return (self.surface, self.surface + 1) if self.class_id == CAR else (self.surface,)
+
+    def footprint(self) -> Array:
+        """(4, 3) corners on the ground, of a car."""
+        assert isinstance(self.look, CarShape)
+        length, width, _ = self.look.size
+        corners = np.array([[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]]) * (
+            width / 2, 0, length / 2)
+        return turn(corners, self.heading) + self.place
+
+    def drawable(self, canvas_height: int, focal_px: float, depth_m: float) -> bool:
+        """Whether it is in front of the camera and large enough to be told what it is."""
+        tall = _HEIGHT_M.get(self.class_id, 1.7)
+        nearest = -1.5 if self.class_id == CAR else 1.2
+        return depth_m > nearest and (
+            focal_px * tall / max(depth_m, 0.3) >= _MIN_HEIGHT * canvas_height)
+
+    def paint(self, canvas: Canvas) -> None:
+        """Draws it."""
+        if isinstance(self.look, CarShape):
+            paint_car(canvas, self.look, self.place, self.heading, *self.surfaces)
+            return
+        to_camera = np.array([canvas.camera.position[0], 0.0, 0.0]) - self.place
+        to_camera = turn(to_camera, -self.heading)
+        near_side = 1 if to_camera[0] > 0 else -1
+        frontal = abs(to_camera[2]) / max(math.hypot(to_camera[0], to_camera[2]), 0.1)
+        if self.class_id == PERSON:
+            sticks = walker(self.look, self.gone_m, self.moving, near_side, frontal)
+            reach = 0.35
+        else:
+            sticks = rider(self.look, self.gone_m, near_side)
+            reach = 0.3 + 0.6 * abs(math.cos(self.heading))
+        paint_sticks(canvas, sticks, self.place, self.heading, self.surface, reach)
