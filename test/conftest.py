@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves tiny_model unfindable
 
-from tiny_model import make_tiny_model
+from tiny_model import LABELS, make_tiny_model
 
 
 @pytest.fixture(scope='session')
@@ -20,3 +20,18 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, but an image takes about a tenth of a second."""
     return make_tiny_model(tmp_path_factory.mktemp('models') / 'slow.onnx', work=4)
+
+
+@pytest.fixture(scope='session')
+def hle_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained HLE small enough for tests, for input 64 x 128; needs torch (10 s)."""
+    torch = pytest.importorskip('torch')
+    from panoptic_ros.models.registry import build
+    from panoptic_training.export import export_model
+
+    torch.manual_seed(0)
+    model = build('hle', LABELS, backbone='mobilenetv2_050', aspp_channels=32,
+                  low_level_channels=16, decoder_channels=32, separable=True)
+    path = tmp_path_factory.mktemp('models') / 'hle.onnx'
+    export_model(model, path, (64, 128), name='hle', half_weights=True, stride=4, top_k=16)
+    return path

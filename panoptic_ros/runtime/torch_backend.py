@@ -122,7 +122,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     Float16 initializers are widened: they are a way to store, not to compute.
 
     Raises:
-        BundleError: naming what is missing, or has another shape than the module's.
+        BundleError: naming what is missing, unexpected, or of another shape than the module's.
     """
     import torch
     from onnx import numpy_helper
@@ -135,12 +135,14 @@ def load_weights(module: nn.Module, path: Path) -> None:
     # What BatchNorm counts in training is not in the file, and inference has no use for it.
     state = {name: value for name, value in module.state_dict().items()
              if not name.endswith('num_batches_tracked')}
-    found = {initializer.name: initializer for initializer in load_onnx(path).graph.initializer
-             if initializer.name in state}
+    found = {initializer.name: initializer for initializer in load_onnx(path).graph.initializer}
     missing = sorted(set(state) - set(found))
-    if missing:
-        raise BundleError(f'{path} lacks {len(missing)} of the module\'s {len(state)} weights, '
-                          f'the first is {missing[0]!r}; export it again with this version')
+    # The exporter's own constants have no dots; a module's weights do.
+    unexpected = sorted(name for name in set(found) - set(state) if '.' in name)
+    if missing or unexpected:
+        raise BundleError(f'{path} lacks {len(missing)} of the module\'s {len(state)} weights and '
+                          f'has {len(unexpected)} others, the first is '
+                          f'{(missing + unexpected)[0]!r}; export it again with this version')
     for name, value in state.items():
         shape = tuple(found[name].dims)
         if shape != tuple(value.shape):

@@ -1,0 +1,129 @@
+"""Every engine gives what the family's own module gives."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from tiny_model import paint_scene
+
+from panoptic_ros.bundle import OUTPUTS, BundleError, Outputs, read_info
+from panoptic_ros.runtime import Backend, BackendError, open_backend
+
+SIZE = (64, 128)
+
+IMAGES = {
+    'noise': np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8),
+    'scene': paint_scene(*SIZE),
+    'black': np.zeros((*SIZE, 3), np.uint8),
+}
+
+THRESHOLDS = [
+    {},                                                # as the file has them: untrained, nothing
+    {'score_threshold': 0.3, 'min_area': 0, 'min_stuff_area': 0},  # a few instances
+    {'score_threshold': 0, 'min_area': 0, 'merge_threshold': 1, 'min_stuff_area': 0},  # all seeds
+    {'score_threshold': 0.3, 'stuff_threshold': 1, 'min_area': 16},  # no stuff
+]
+
+
+def run(backend: Backend, path, image, changed) -> Outputs:
+    defaults = {name: value.default for name, value in read_info(path).thresholds.items()}
+    return backend.run(image, defaults | changed)
+
+
+@pytest.fixture(scope='module')
+def eager(hle_model) -> Backend:
+    return open_backend(hle_model, 'torch/eager', 'cpu', threads=1)
+
+
+@pytest.fixture(scope='module', params=[
+    'onnxruntime/cpu', 'onnxruntime/cuda', 'onnxruntime/tensorrt', 'tensorrt', 'torch/cudagraph',
+    pytest.param('torch/compiled', marks=pytest.mark.slow)])  # compiles for minutes
+def backend(request, hle_model) -> Backend:
+    try:
+        return open_backend(hle_model, request.param)
+    except BackendError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize('image', IMAGES)
+@pytest.mark.parametrize('changed', THRESHOLDS)
+def test_engines_agree_with_the_module(backend, eager, hle_model, image, changed):
+    expected = run(eager, hle_model, IMAGES[image], changed)
+    actual = run(backend, hle_model, IMAGES[image], changed)
+    assert [v.dtype for v in actual] == [v.dtype for v in expected]
+    assert [v.shape for v in actual] == [v.shape for v in expected]
+    for name in ('segment_map', 'semantic_map'):
+        assert (getattr(actual, name) == getattr(expected, name)).mean() >= 0.999
+    assert (actual.valid == expected.valid).all()
+    for name in ('class_id', 'score', 'box', 'centroid', 'area', 'embedding'):
+        np.testing.assert_allclose(getattr(actual, name)[actual.valid],
+                                   getattr(expected, name)[expected.valid], atol=1e-3)
+
+
+def test_the_cases_above_have_instances_and_have_none(eager, hle_model):
+    counts = {int(run(eager, hle_model, image, changed).valid.sum())
+              for image in IMAGES.values() for changed in THRESHOLDS}
+    assert min(counts) == 0 and max(counts) > 5
+
+
+def test_results_stay_when_the_next_image_runs(backend, hle_model):
+    first = run(backend, hle_model, IMAGES['noise'], THRESHOLDS[1])
+    kept = [value.copy() for value in first]
+    run(backend, hle_model, IMAGES['scene'], THRESHOLDS[2])
+    for before, after in zip(kept, first, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_the_image_is_left_alone(backend, hle_model):
+    image = IMAGES['noise'].copy()
+    run(backend, hle_model, image, {})
+    assert (image == IMAGES['noise']).all()
+
+
+def test_attributes_tell_what_is_used(backend):
+    assert backend.name.split('/')[0] in ('onnxruntime', 'tensorrt', 'torch')
+    assert backend.device == 'cpu' or backend.device.startswith('cuda:')
+    assert (backend.precision, backend.degraded) == ('fp32', '')
+
+
+def test_threads_are_the_users_choice(hle_model, eager):
+    single = open_backend(hle_model, 'onnxruntime', 'cpu', threads=1)
+    np.testing.assert_array_equal(
+        run(single, hle_model, IMAGES['scene'], THRESHOLDS[1]).segment_map,
+        run(eager, hle_model, IMAGES['scene'], THRESHOLDS[1]).segment_map)
+
+
+def without_a_weight(graph):
+    graph.initializer.remove(next(i for i in graph.initializer if i.name == 'head.weight'))
+
+
+def with_another_weight(graph):
+    graph.initializer.append(numpy_helper.from_array(np.zeros(3, np.float32), 'extra.weight'))
+
+
+def with_another_shape(graph):
+    next(i for i in graph.initializer if i.name == 'head.bias').CopyFrom(
+        numpy_helper.from_array(np.zeros(3, np.float32), 'head.bias'))
+
+
+@pytest.mark.parametrize(('change', 'reason'), [
+    (without_a_weight, 'lacks 1 of .* the first is \'head.weight\''),
+    (with_another_weight, 'has 1 others, the first is \'extra.weight\''),
+    (with_another_shape, r'weight \'head.bias\' must be \(14,\), got \(3,\)')])
+def test_weights_that_do_not_fit_the_module_are_refused(hle_model, tmp_path, change, reason):
+    model = onnx.load(hle_model)
+    change(model.graph)
+    path = tmp_path / 'changed.onnx'
+    onnx.save(model, path)
+    with pytest.raises(BundleError, match=reason):
+        open_backend(path, 'torch', 'cpu')
+
+
+def test_outputs_come_in_the_order_of_the_contract(tiny_model):
+    outputs = open_backend(tiny_model, 'onnxruntime', 'cpu').run(
+        paint_scene(*SIZE), {'score_threshold': 0.5, 'min_area': 0})
+    assert [(n, v.dtype.name, v.shape) for n, v in zip(OUTPUTS, outputs, strict=True)] == [
+        ('segment_map', 'int32', (16, 32)), ('semantic_map', 'uint8', (16, 32)),
+        ('class_id', 'int32', (6,)), ('score', 'float32', (6,)), ('box', 'float32', (6, 4)),
+        ('centroid', 'float32', (6, 2)), ('area', 'int32', (6,)), ('embedding', 'float32', (6, 4)),
+        ('valid', 'bool', (6,))]
