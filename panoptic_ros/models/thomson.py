@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+BETA1, BETA2 = 0.9, 0.999
 MIN_DISTANCE = 1e-3
 """Floor of the cosine distance: two points at one place repel with a finite force."""
 
@@ -41,16 +43,23 @@ def thomson(num: int, dim: int, seed: int = 0, steps: int = 1000, lr: float = 0.
 def _solve(num: int, dim: int, seed: int, steps: int, lr: float) -> Tensor:
     if dim == 1:  # no way to move: one sign and the other in turn
         return 1 - 2 * (torch.arange(num) % 2)[:, None].float()
-    generator = torch.Generator().manual_seed(seed)
-    points = F.normalize(torch.randn(num, dim, generator=generator, dtype=torch.float64), dim=1)
-    optimizer = torch.optim.Adam([points], lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
-        force = (1 - points @ points.T).clamp(min=MIN_DISTANCE).pow(-2).fill_diagonal_(0)
+    # In NumPy: torch.optim takes seconds to import, and every model that is built comes here.
+    points = _onto_sphere(np.random.default_rng(seed).standard_normal((num, dim)))
+    first, second = np.zeros_like(points), np.zeros_like(points)  # Adam's moments
+    for step in range(1, steps + 1):
+        force = np.maximum(1 - points @ points.T, MIN_DISTANCE)**-2
+        np.fill_diagonal(force, 0)
         grad = force @ points
         # Only the part along the sphere moves a point; Adam would scale its steps by the rest.
-        points.grad = grad - (grad * points).sum(dim=1, keepdim=True) * points
-        optimizer.step()
-        schedule.step()
-        points = F.normalize(points, dim=1, out=points)
-    return points.float()
+        grad -= (grad * points).sum(axis=1, keepdims=True) * points
+        first += (1 - BETA1) * (grad - first)
+        second += (1 - BETA2) * (grad**2 - second)
+        rate = lr / 2 * (1 + np.cos(np.pi * (step - 1) / steps))
+        points -= rate * (first / (1 - BETA1**step)
+                          / (np.sqrt(second / (1 - BETA2**step)) + 1e-8))
+        points = _onto_sphere(points)
+    return torch.from_numpy(points).float()
+
+
+def _onto_sphere(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return points / np.linalg.norm(points, axis=1, keepdims=True)

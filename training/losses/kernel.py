@@ -86,19 +86,19 @@ class _KernelLoss(torch.autograd.Function):
             local = embedding[window].flatten(1)  # (D, n)
             distance = _squared_distance(instance, rows, columns, cell, embedding).flatten()
             gap = mean[i] @ local - 1  # minus the cosine distance, (n,)
-            phi = torch.exp(gap * sharpness[i] - distance * spatial_sharpness[i])
+            exponent = gap * sharpness[i] - distance * spatial_sharpness[i]
             size = rows.stop - rows.start, columns.stop - columns.start
             target = counts.new_zeros(size)
             target[instance.rows.start - rows.start:instance.rows.stop - rows.start,
                    instance.columns.start - columns.start:instance.columns.stop - columns.start,
                    ] = instance.mask
-            target, background = target.flatten(), counts[window].flatten()
+            target, here = target.flatten(), counts[window].flatten()
             if loss == 'lovasz':
-                value, slope = _lovasz(phi, target, background, instance.count, min_error)
+                value, slope = _lovasz(exponent, target, here, instance.count, min_error)
             else:
-                value, slope = _cross_entropy(phi, target, background, counted[instance.image])
+                value, slope = _cross_entropy(exponent, target, here, counted[instance.image])
             total += weight[i] * value
-            slope *= weight[i] * phi  # by the exponent
+            slope *= weight[i]
             by_embedding[window].addcmul_((mean[i] * sharpness[i])[:, None, None],
                                           slope.view(size))
             by_mean[i] = local @ slope * sharpness[i]
@@ -113,22 +113,23 @@ class _KernelLoss(torch.autograd.Function):
         return (*(grad * saved for saved in ctx.saved_tensors), *[None] * 6)
 
 
-def _lovasz(phi: Tensor, target: Tensor, counts: Tensor, positives: int,
+def _lovasz(exponent: Tensor, target: Tensor, counts: Tensor, positives: int,
             min_error: float) -> tuple[Tensor, Tensor]:
-    """Lovász loss and its derivative by phi."""
+    """Lovász loss of phi and its derivative by the exponent."""
+    phi = exponent.exp()
     error = torch.where(target, 1 - phi, phi) * counts
     slope = lovasz_slope(error, target, positives, min_error)
-    return slope @ error, torch.where(target, -slope, slope)
+    return slope @ error, torch.where(target, -slope, slope) * phi
 
 
-def _cross_entropy(phi: Tensor, target: Tensor, counts: Tensor,
+def _cross_entropy(exponent: Tensor, target: Tensor, counts: Tensor,
                    counted: int) -> tuple[Tensor, Tensor]:
-    """Mean binary cross-entropy over `counted` pixels and its derivative by phi."""
-    share = counts / counted
-    # The floors act where exp has lost its digits; the derivative there is that of the floor.
-    found, left = phi.clamp(min=torch.finfo(phi.dtype).tiny), (1 - phi).clamp(min=MIN_BACKGROUND)
-    value = -(torch.where(target, found, left).log() @ share)
-    return value, torch.where(target, -1 / found, 1 / left) * share
+    """Mean binary cross-entropy of phi over `counted` pixels, its derivative by the exponent."""
+    left = -torch.expm1(exponent)  # 1 - phi
+    cost = torch.where(target, -exponent, -left.clamp(min=MIN_BACKGROUND).log())
+    slope = torch.where(target, -1, exponent.exp() / left.clamp(min=MIN_BACKGROUND))
+    share = counts.to(exponent.dtype) / counted
+    return cost @ share, slope * share
 
 
 def _span(box: slice, center: float, radius: float, size: int) -> slice:

@@ -1,0 +1,64 @@
+import pytest
+import torch
+from panoptic_training.losses.instances import find_instances, instance_mean, paint
+
+MAP = torch.tensor([
+    [[0, 1, 1, 0, 0],
+     [0, 1, 0, 0, 0],
+     [3, 0, 0, 1, 0]],   # 1 in two pieces, 2 missing, 3 one pixel in a corner
+    [[0, 0, 0, 0, 0],
+     [0, 0, 0, 0, 0],
+     [0, 0, 0, 0, 0]],   # nothing
+    [[1, 1, 1, 1, 1],
+     [1, 1, 1, 1, 1],
+     [1, 1, 1, 1, 1]],   # everything
+])
+
+
+def test_find_instances_lists_them_by_image_and_id():
+    found = find_instances(MAP)
+    assert [(i.image, i.count, i.center_yx) for i in found] == [
+        (0, 4, (0.75, 1.75)),  # pieces belong together; the centre may lie outside the mask
+        (0, 1, (2.0, 0.0)),
+        (2, 15, (1.0, 2.0)),
+    ]
+    assert [(i.rows, i.columns) for i in found][:2] == [
+        (slice(0, 3), slice(1, 4)), (slice(2, 3), slice(0, 1))]
+    for instance, wanted in zip(found, (1, 3, 1), strict=True):
+        assert torch.equal(instance.mask, MAP[instance.box] == wanted)
+
+
+def test_find_instances_of_an_empty_map():
+    assert find_instances(MAP[1:2]) == []
+
+
+def test_instance_mean_averages_over_masks():
+    values = torch.randn(3, 2, 3, 5)
+    mean = instance_mean(values, find_instances(MAP))
+    for row, (image, wanted) in zip(mean, ((0, 1), (0, 3), (2, 1)), strict=True):
+        expected = torch.stack([values[image, d][MAP[image] == wanted].mean() for d in range(2)])
+        torch.testing.assert_close(row, expected)
+
+
+def test_instance_mean_passes_gradcheck():
+    values = torch.randn(3, 2, 3, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: instance_mean(x, find_instances(MAP)), values)
+
+
+def test_instance_mean_without_instances_has_zero_gradient():
+    values = torch.randn(1, 2, 3, 5, requires_grad=True)
+    mean = instance_mean(values, [])
+    mean.sum().backward()
+    assert mean.shape == (0, 2)
+    assert torch.equal(values.grad, torch.zeros_like(values))
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.int64])
+def test_paint_fills_masks_and_only_those(dtype):
+    painted = paint(torch.tensor([7, 8, 9], dtype=dtype), find_instances(MAP), MAP.shape)
+    expected = torch.zeros_like(MAP)
+    expected[0][MAP[0] == 1] = 7
+    expected[0][MAP[0] == 3] = 8
+    expected[2] = 9
+    assert painted.dtype == dtype
+    assert torch.equal(painted, expected.to(dtype))
