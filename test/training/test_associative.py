@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from panoptic_training.losses.associative import group_mean, pull_loss, push_loss
 
 
@@ -14,8 +15,8 @@ def test_pull_and_push_equal_their_sums():
                     for g in (0, 1, 3)])
     push = np.mean([max(2.0 - np.abs(mean[i] - mean[j]).sum(), 0)**2
                     for i in range(4) for j in range(4) if i != j])
-    assert 0 < pull
-    assert 0 < push
+    assert pull > 0
+    assert push > 0
     args = torch.tensor(e), torch.tensor(group), torch.tensor(mean)
     assert pull_loss(*args, 3.0).item() == pytest.approx(pull)
     assert push_loss(torch.tensor(mean), 2.0).item() == pytest.approx(push)

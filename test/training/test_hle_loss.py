@@ -4,9 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
+
 from panoptic_training.losses.hle import HLELossConfig, hle_loss
 from panoptic_training.losses.lovasz import lovasz_binary
-from torch.nn import functional as F
 
 VOID = 255
 CELL = 4 / 1024

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from panoptic_training.losses.instances import find_instances, instance_mean, paint
 
 MAP = torch.tensor([

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from panoptic_training.losses import lovasz
 from panoptic_training.losses.lovasz import lovasz_binary, lovasz_slope, lovasz_softmax
 
