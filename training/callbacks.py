@@ -1,0 +1,101 @@
+"""What happens around the steps of a training: averaged weights, pictures, stopping."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from .data.sample import Sample
+from .module import Prediction
+from .pictures import panel
+
+
+class EMA(WeightAveraging):
+    """Exponential moving average of weights and norm statistics.
+
+    Validation uses it and checkpoints hold it as their `state_dict`.
+
+    Args:
+        decay: part of the average that a step keeps. Early steps keep less,
+            (1 + n) / (10 + n), so that the first weights are soon forgotten.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f'EMA decay must lie in 0 to below 1, got {decay}')
+
+        def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+            keep = min(decay, (1 + float(count)) / (10 + float(count)))
+            return torch.lerp(averaged, current, 1 - keep) if averaged.is_floating_point() \
+                else current
+
+        super().__init__(avg_fn=average)
+        self._swapped = False
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Puts the average in."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._swapped = self._average_model is not None
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Puts the training weights back."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._swapped = False
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule,
+                     exception: BaseException) -> None:
+        """Puts the training weights back before `LastCheckpoint` saves them as such."""
+        if self._swapped:
+            self.on_validation_epoch_end(trainer, pl_module)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps `last.ckpt`: after each validation, at the end, and when a training is stopped.
+
+    Ctrl-C, SIGTERM and errors all leave it, so `--ckpt_path last` goes on from there.
+    """
+
+    def __init__(self, dirpath: str) -> None:
+        super().__init__(dirpath, 'last', enable_version_counter=False)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves the end."""
+        self._save(trainer)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule,
+                     exception: BaseException) -> None:
+        """Saves where the training was stopped."""
+        if trainer.training or trainer.validating:
+            self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        trainer.save_checkpoint(Path(str(self.dirpath)) / 'last.ckpt')
+
+
+class Pictures(L.Callback):
+    """Writes input, prediction and ground truth of some validation images to TensorBoard.
+
+    Args:
+        count: of images, from the start of the validation data.
+    """
+
+    def __init__(self, count: int = 4) -> None:
+        self.count = count
+
+    def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule,
+                                outputs: Any, batch: Any, batch_idx: int,
+                                dataloader_idx: int = 0) -> None:
+        """Adds a picture."""
+        if batch_idx >= self.count or not isinstance(trainer.logger, TensorBoardLogger):
+            return
+        sample: Sample = batch
+        prediction: Prediction = outputs
+        picture = panel(sample, prediction.segment_map, prediction.classes, pl_module.labels)
+        trainer.logger.experiment.add_image(f'val/{batch_idx}', picture, trainer.global_step,
+                                            dataformats='HWC')

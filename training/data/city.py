@@ -1,0 +1,67 @@
+"""The synthetic city as a data set: fresh frames to train on, fixed ones to validate."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from .sample import Sample
+from .synthetic import LABELS, SPLITS, SyntheticClip
+
+CLIPS_AT_ONCE = 8
+"""Streets whose frames are mixed; drawing a street costs as much as several frames."""
+
+
+class City:
+    """One split of the synthetic city.
+
+    Args:
+        split: `train`, `val` or `test`; their seeds are apart.
+        size: (height, width) of the frames, px.
+        length: samples. In `train` of an epoch, in which each street is new.
+        frames_per_clip: samples from one street.
+        frames: frame numbers below this are drawn.
+
+    Raises:
+        ValueError: if the split is unknown or has too few seeds for its length.
+    """
+
+    labels = LABELS
+
+    def __init__(self, split: str, size: tuple[int, int] = (256, 512), length: int = 200,
+                 frames_per_clip: int = 1, frames: int = 400) -> None:
+        if split not in SPLITS:
+            raise ValueError(f'the city has the splits {", ".join(SPLITS)}, got {split!r}')
+        self.fresh, self.seeds = split == 'train', SPLITS[split]
+        self.size, self.length, self.frames = (size[0], size[1]), length, frames
+        self.frames_per_clip = frames_per_clip
+        if not self.fresh and length > len(self.seeds) * frames_per_clip:
+            raise ValueError(f'the city\'s split {split} has {len(self.seeds)} seeds, too few for '
+                             f'{length} samples, {frames_per_clip} of each')
+
+    def __len__(self) -> int:
+        return self.length
+
+    def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Some streets at a time, their frames shuffled."""
+        block = CLIPS_AT_ONCE * self.frames_per_clip
+        blocks = np.split(np.arange(self.length), range(block, self.length, block))
+        return np.concatenate([rng.permutation(indices) for indices in blocks])
+
+    def read(self, index: int, epoch_seed: int) -> Sample:
+        """A frame of street `index // frames_per_clip`; in `train`, of streets of the epoch."""
+        street = index // self.frames_per_clip
+        if self.fresh:
+            street = int(np.random.default_rng((epoch_seed, street)).integers(len(self.seeds)))
+        number = int(np.random.default_rng((epoch_seed, index, 1)).integers(self.frames))
+        frame = _clip(self.seeds[street], self.size).frame(number)
+        is_thing = np.append(LABELS.is_thing, np.zeros(256 - len(LABELS), bool))
+        return Sample(frame.image, frame.class_map,
+                      np.where(is_thing[frame.class_map], frame.track_map, 0).astype(np.int32))
+
+
+@lru_cache(maxsize=CLIPS_AT_ONCE)
+def _clip(seed: int, size: tuple[int, int]) -> SyntheticClip:
+    return SyntheticClip(seed, size)

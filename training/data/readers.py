@@ -1,0 +1,36 @@
+"""The data sets by name. To add one: a file beside this and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .camvid import CamVid
+from .city import City
+from .sample import Reader
+
+READERS: dict[str, Callable[..., Reader]] = {'synthetic': City, 'camvid': CamVid}
+FROM_FOLDER = frozenset({'camvid'})
+
+
+def open_reader(name: str, split: str, **options: Any) -> Reader:
+    """Opens one split of a data set.
+
+    Args:
+        name: `synthetic`, or a data set and its folder, `camvid:<folder>`.
+        split: `train`, `val` or `test`.
+        options: further arguments of the reader.
+
+    Raises:
+        ValueError: for an unknown name, a missing folder or files that do not fit.
+    """
+    kind, _, folder = name.partition(':')
+    if kind not in READERS or bool(folder) != (kind in FROM_FOLDER):
+        known = ', '.join(f'{k}:<folder>' if k in FROM_FOLDER else k for k in READERS)
+        raise ValueError(f'unknown data {name!r}; expected one of: {known}')
+    if folder:
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(f'no folder {folder} for data {kind!r}')
+        return READERS[kind](Path(folder), split, **options)
+    return READERS[kind](split, **options)

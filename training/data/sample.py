@@ -1,0 +1,96 @@
+"""What every data reader gives, and what becomes of it on the way into a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from panoptic_ros.labels import VOID_ID, LabelSet
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image."""
+
+    image: npt.NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+
+    class_map: npt.NDArray[np.uint8]
+    """(H, W) class id, VOID_ID where nothing is known."""
+
+    instance_map: npt.NDArray[np.int32]
+    """(H, W) instance id on things, 1 or more, once per image; 0 on stuff, void and crowds."""
+
+    def __post_init__(self) -> None:
+        height, width = self.class_map.shape
+        if self.image.shape != (height, width, 3) or self.instance_map.shape != (height, width):
+            raise ValueError(f'a sample needs image (H, W, 3), class_map and instance_map (H, W), '
+                             f'got {self.image.shape}, {self.class_map.shape}, '
+                             f'{self.instance_map.shape}')
+
+
+class Reader(Protocol):
+    """A split of a data set. Checked when it is made, so that training never meets bad files."""
+
+    labels: LabelSet
+
+    def __len__(self) -> int: ...
+
+    def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Each index once, in the order of an epoch."""
+
+    def read(self, index: int, epoch_seed: int) -> Sample:
+        """Sample `index`; readers that make images up take them from `epoch_seed` too."""
+
+
+class Batch(NamedTuple):
+    """Samples of one size, stacked."""
+
+    image: Tensor
+    """(B, 3, H, W) uint8 RGB."""
+
+    class_map: Tensor
+    """(B, H, W) int64, VOID_ID for void."""
+
+    instance_map: Tensor
+    """(B, H, W) int64, 0 for none."""
+
+    def at_stride(self, stride: int) -> Batch:
+        """The same with label maps of one cell per `stride` pixels, taken at its centre."""
+        cells = (slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
+        return self._replace(class_map=self.class_map[cells],
+                             instance_map=self.instance_map[cells])
+
+
+def pack(sample: Sample) -> Tensor:
+    """Both label maps in one, so that a transform cannot move them apart: (1, H, W) int32."""
+    packed = sample.instance_map.astype(np.int32) << 8 | sample.class_map
+    return torch.from_numpy(packed)[None]
+
+
+PACKED_VOID = VOID_ID
+"""`pack` of a void pixel."""
+
+
+def unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverse of `pack`: class_map and instance_map (..., H, W) int64."""
+    packed = packed.squeeze(-3).long()
+    return packed & 255, packed >> 8
+
+
+def collate(items: Sequence[tuple[Tensor, Tensor]]) -> Batch:
+    """Stacks (image (3, H, W), packed labels (1, H, W)) pairs."""
+    images, packed = zip(*items, strict=True)
+    return Batch(torch.stack(images), *unpack(torch.stack(packed)))
+
+
+def only(items: Sequence[Any]) -> Any:
+    """Collation of a loader that gives one sample at a time, as it is."""
+    (item,) = items
+    return item

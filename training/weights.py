@@ -1,0 +1,69 @@
+"""Where a training starts from."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+
+def backbone_of(model: nn.Module) -> nn.Module:
+    """The timm network inside a family's model: its submodule called `backbone`."""
+    for name, module in model.named_modules():
+        if name.rpartition('.')[2] == 'backbone':
+            return module
+    raise ValueError(f'{type(model).__name__} has no backbone to load weights into')
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Loads initial weights and says how many.
+
+    Args:
+        model: a family's module.
+        path: a `.safetensors` file with the backbone's weights under timm's names: each of the
+            backbone's tensors must be in it, what it has beyond them (a classifier) is left out.
+            Or a `.ckpt` of an earlier training: each tensor of the same name and shape is
+            loaded, those that differ (other classes) start afresh.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the weights are not for this model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'init_weights: no file {path}')
+    if path.suffix == '.safetensors':
+        from safetensors.torch import load_file
+
+        _load_backbone(backbone_of(model), load_file(path), path)
+    else:
+        state = torch.load(path, map_location='cpu', weights_only=True)['state_dict']
+        _load_matching(model, {k.removeprefix('model.'): v for k, v in state.items()}, path)
+
+
+def _load_backbone(backbone: nn.Module, found: dict[str, Tensor], path: Path) -> None:
+    wanted = {k: v for k, v in backbone.state_dict().items()
+              if not k.endswith('num_batches_tracked')}
+    wrong = [k for k, v in wanted.items() if k not in found or found[k].shape != v.shape]
+    if wrong:
+        raise ValueError(f'{path} does not fit the backbone: {len(wrong)} of {len(wanted)} '
+                         f'tensors are missing or of another shape, e.g. {wrong[0]!r}')
+    backbone.load_state_dict({k: found[k] for k in wanted}, strict=False)
+    unused = sorted({k.split('.')[0] for k in set(found) - set(backbone.state_dict())})
+    logger.info('%s: loaded all %d backbone tensors; left out: %s', path.name, len(wanted),
+                ', '.join(unused) or 'none')
+
+
+def _load_matching(model: nn.Module, found: dict[str, Tensor], path: Path) -> None:
+    wanted = model.state_dict()
+    fitting = {k: v for k, v in found.items() if k in wanted and wanted[k].shape == v.shape}
+    if not any('backbone' in k for k in fitting):
+        raise ValueError(f'{path} holds no weights for this model\'s backbone')
+    model.load_state_dict(fitting, strict=False)
+    fresh = sorted(set(wanted) - set(fitting))
+    logger.info('%s: loaded %d of %d tensors; fresh: %s', path.name, len(fitting), len(wanted),
+                ', '.join(fresh) or 'none')
