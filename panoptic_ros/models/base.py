@@ -43,6 +43,10 @@ class PanopticModel(nn.Module):
     heads: ClassVar[tuple[str, ...]]
     """Names of the layers whose outputs decoding starts from; benchmarks split time there."""
 
+    mean: Tensor
+    std: Tensor
+    is_thing: Tensor
+
     def __init__(self, labels: LabelSet, config: Any) -> None:
         super().__init__()
         self.labels = labels

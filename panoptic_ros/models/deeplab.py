@@ -5,6 +5,8 @@ Chen et al., Encoder-decoder with atrous separable convolution, ECCV 2018.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -70,14 +72,15 @@ class DeepLabV3Plus(nn.Module):
         if not timm.is_model(backbone):
             near = timm.list_models(f'*{backbone[:6]}*')[:8]
             raise ValueError(f'timm has no backbone {backbone!r}; near it: {", ".join(near)}')
-        kwargs = {} if output_stride == 32 else {'output_stride': output_stride}
+        kwargs: dict[str, Any] = {} if output_stride == 32 else {'output_stride': output_stride}
         self.backbone = timm.create_model(backbone, features_only=True, **kwargs)
-        reductions = self.backbone.feature_info.reduction()
+        features: Any = self.backbone.feature_info
+        reductions = features.reduction()
         if 4 not in reductions or reductions[-1] != output_stride:
             raise ValueError(f'backbone {backbone!r} must have features at strides 4 and '
                              f'{output_stride}, it has {reductions}')
         self.low_index = reductions.index(4)
-        channels = self.backbone.feature_info.channels()
+        channels = features.channels()
         rates = tuple(rate * 16 // output_stride for rate in (6, 12, 18))
         self.aspp = ASPP(channels[-1], aspp_channels, rates, separable)
         self.low_level = conv_bn_relu(channels[self.low_index], low_level_channels)
