@@ -1,0 +1,1 @@
+"""The node; nothing outside this folder knows ROS."""

@@ -66,7 +66,13 @@ class Worker(Generic[T]):
         self._dropped: Counter[Drop] = Counter()
 
     def start(self) -> None:
-        """Starts the thread; frames may be put from now on."""
+        """Starts the thread; frames may be put from now on.
+
+        Raises:
+            RuntimeError: if the last thread did not end yet.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise RuntimeError('an image is still in work; try again later')
         self._stopping = False
         # A daemon, so that a hanging engine cannot keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)

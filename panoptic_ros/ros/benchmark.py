@@ -1,0 +1,50 @@
+"""The node's last two stages, for `panoptic benchmark`: messages, and publishing them."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import rclpy
+from rclpy.context import Context
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+
+from panoptic_ros.frame import PanopticFrame
+from panoptic_ros.ros.messages import ImageWriter, instances_message
+
+
+class MessageSink:
+    """Publishes segments, semantic and instances at camera resolution, to a subscriber each."""
+
+    def __enter__(self) -> MessageSink:
+        self._context = Context()
+        rclpy.init(args=[], context=self._context)
+        node = rclpy.create_node('panoptic_benchmark', context=self._context)
+        self._segments = ImageWriter('mono16', 'u2')
+        self._semantic = ImageWriter('mono8', 'u1')
+        types = {'segments': Image, 'semantic': Image, 'instances': PointCloud2}
+        # Without a subscriber the middleware would have nothing to do.
+        self._subscriptions = [node.create_subscription(kind, f'~/{name}', lambda message: None, 1)
+                               for name, kind in types.items()]
+        self._publishers = [node.create_publisher(kind, f'~/{name}', 1)
+                            for name, kind in types.items()]
+        self._node = node
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        self._node.destroy_node()
+        self._context.shutdown()
+
+    def fill(self, frame: PanopticFrame) -> None:
+        """See `panoptic_ros.benchmark.Sink`."""
+        header, size = Header(), frame.geometry.image_size
+        frame.geometry.to_camera(frame.segment_map, self._segments.pixels(header, size))
+        frame.geometry.to_camera(frame.semantic_map, self._semantic.pixels(header, size))
+        self._messages = (self._segments.message, self._semantic.message,
+                          instances_message(header, frame))
+
+    def publish(self) -> None:
+        """See `panoptic_ros.benchmark.Sink`."""
+        for publisher, message in zip(self._publishers, self._messages, strict=True):
+            publisher.publish(message)

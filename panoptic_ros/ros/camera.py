@@ -1,0 +1,256 @@
+"""One camera of the node: its subscriptions, worker thread, publishers and counts."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+
+from panoptic_ros.frame import PanopticFrame
+from panoptic_ros.image import CameraImage
+from panoptic_ros.overlay import draw_overlay
+from panoptic_ros.pipeline import Pipeline
+from panoptic_ros.ros.images import cv_bridge_fallback, read_compressed_image, read_image
+from panoptic_ros.ros.loading import apply_settings, tracker_config
+from panoptic_ros.ros.memory import is_out_of_memory
+from panoptic_ros.ros.messages import (
+    DETECTIONS_TYPE,
+    ImageWriter,
+    detections_message,
+    instances_message,
+)
+from panoptic_ros.ros.meters import RateMeter, Timings
+from panoptic_ros.ros.worker import Drop, Worker
+from panoptic_ros.runtime import Predictor
+from panoptic_ros.tracking import Tracker, TrackerStats
+
+logger = logging.getLogger(__name__)
+
+STAGES = ('pre-process', 'infer', 'post-process', 'track', 'publish', 'end to end')
+
+OUTPUT_DEPTH = 5
+
+
+class Received(NamedTuple):
+    """A message, and when it came."""
+
+    message: Any
+    arrived_s: float
+    """By the clock that measures durations."""
+
+
+class Camera:
+    """Takes one camera's images through the pipeline; publishes under the image's own header."""
+
+    def __init__(self, node: LifecycleNode, name: str, prefix: str,
+                 predictor: Predictor, settings: Mapping[str, Any]) -> None:
+        """Creates the publishers; images are taken from `start` on.
+
+        Args:
+            node: owns publishers and subscriptions.
+            name: of the camera, for people.
+            prefix: goes before its topics; empty with one camera.
+            predictor: the loaded model.
+            settings: the parameters' values.
+        """
+        self.name = name
+        self.timings = Timings(STAGES)
+        self.arrivals, self.publications = RateMeter(), RateMeter()
+        self.last_bad = ''
+        self.newest_stamp_s: float | None = None
+        self.out_of_memory = 0
+        self.worker = Worker(self._process, f'camera {name}')
+        self._node = node
+        self._prefix = prefix
+        # Tracker and pipeline are this camera's alone; only the worker's thread touches them.
+        self._tracker = Tracker(tracker_config(settings))
+        self._pipeline = Pipeline(predictor, self._tracker)
+        self._todo: deque[Callable[[], None]] = deque()
+        self._said: set[str] = set()
+        self._subscriptions: dict[str, Any] = {}
+        self._fallback = cv_bridge_fallback()
+        self._segments = ImageWriter('mono16', 'u2')
+        self._semantic = ImageWriter('mono8', 'u1')
+        self._overlay = ImageWriter('rgb8', 'u1', 3)
+        types = {'segments': Image, 'semantic': Image, 'instances': PointCloud2,
+                 'overlay': Image, 'detections': DETECTIONS_TYPE}
+        self._publishers = {topic: node.create_publisher(kind, f'{prefix}panoptic/{topic}',
+                                                         OUTPUT_DEPTH)
+                            for topic, kind in types.items() if kind is not None}
+        self.apply(settings)
+
+    @property
+    def topics(self) -> str:
+        """The subscribed topics, for people; empty while none is."""
+        return ', '.join(subscription.topic_name
+                         for subscription in self._subscriptions.values())
+
+    @property
+    def tracks(self) -> TrackerStats | None:
+        """Counts after the last frame; None before the first, and without a tracker."""
+        published = self.worker.counts().published
+        return self._tracker.stats if published and self._pipeline.tracker else None
+
+    def apply(self, settings: Mapping[str, Any]) -> None:
+        """Takes checked values of the parameters over, all from the same image on."""
+        self._settings = settings
+        rate_hz = settings['max_rate_hz']
+        self.worker.min_interval_s = 1 / rate_hz if rate_hz else 0.0
+        self._todo.append(lambda: apply_settings(self._pipeline, self._tracker, settings))
+
+    def reset_tracks(self) -> None:
+        """Forgets all tracks before the next image."""
+        self._todo.append(self._tracker.reset)
+
+    def replace_model(self, predictor: Predictor) -> None:
+        """From the next image on another model is used; tracks start anew, with new ids."""
+        settings = self._settings
+
+        def replace() -> None:
+            self._tracker.reset()
+            self._pipeline = Pipeline(predictor, self._tracker)
+            apply_settings(self._pipeline, self._tracker, settings)
+        self._todo.append(replace)
+
+    def start(self, subscribe: bool) -> None:
+        """Starts the worker and, if told to, subscribes."""
+        self._said.clear()
+        self.worker.start()
+        if subscribe:
+            self.subscribe()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Unsubscribes and ends the worker; False if it is still busy after the timeout."""
+        self.unsubscribe()
+        return self.worker.stop(timeout_s)
+
+    def close(self) -> None:
+        """Takes the publishers away; the camera is stopped."""
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+
+    def subscribe(self) -> None:
+        """Subscribes to the raw image, the compressed one, or both until one delivers."""
+        reliability = (QoSReliabilityPolicy.RELIABLE
+                       if self._settings['input_reliability'] == 'reliable'
+                       else QoSReliabilityPolicy.BEST_EFFORT)
+        kinds = {'raw': Image, 'compressed': CompressedImage}
+        transport = self._settings['input_transport']
+        for kind, topic in zip(kinds, self._input_topics(), strict=True):
+            if transport in ('auto', kind):
+                self._subscriptions[kind] = self._node.create_subscription(
+                    kinds[kind], topic, partial(self._receive, kind),
+                    QoSProfile(depth=1, reliability=reliability),
+                    qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+    def unsubscribe(self) -> None:
+        """Takes no more images."""
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.popitem()[1])
+
+    def _input_topics(self) -> tuple[str, str]:
+        """Raw and compressed topic; the latter follows a remapped `image` unless remapped."""
+        image, compressed = f'{self._prefix}image', f'{self._prefix}image/compressed'
+        raw = self._node.resolve_topic_name(image)
+        own = self._node.resolve_topic_name(compressed)
+        remapped = own != self._node.resolve_topic_name(compressed, only_expand=True)
+        return raw, own if remapped else f'{raw}/compressed'
+
+    def _receive(self, kind: str, message: Any) -> None:
+        """Runs in the executor: only hands the message over."""
+        if kind not in self._subscriptions:  # was on its way when the other kind won
+            return
+        for other in self._subscriptions.keys() - {kind}:
+            self._node.destroy_subscription(self._subscriptions.pop(other))
+        self.arrivals.add(self._now_s())
+        self.newest_stamp_s = _seconds(message.header.stamp)
+        self.worker.put(Received(message, time.perf_counter()))
+
+    def _process(self, received: Received) -> Drop | None:
+        """Runs in the worker's thread: one image, from message to messages."""
+        while self._todo:
+            self._todo.popleft()()
+        message = received.message
+        stamp_s = _seconds(message.header.stamp)
+        age_ms, max_age_ms = (self._now_s() - stamp_s) * 1e3, self._settings['max_age_ms']
+        if max_age_ms and age_ms > max_age_ms:
+            self._say_once('too old', f'an image is {age_ms:.0f} ms old, more than max_age_ms '
+                                      f'{max_age_ms:.0f}; such images are dropped')
+            return Drop.TOO_OLD
+        start_s = time.perf_counter()
+        try:
+            image = (read_image(message, self._fallback) if isinstance(message, Image)
+                     else read_compressed_image(message))
+        except ValueError as error:
+            self.last_bad = str(error)
+            self._say_once(re.sub(r'[0-9a-f]*\d[0-9a-f]*', '#', self.last_bad),
+                           f'bad image: {self.last_bad}; such images are dropped')
+            return Drop.BAD_IMAGE
+        self.last_bad = ''
+        read_s = time.perf_counter() - start_s
+        try:
+            frame, times = self._pipeline(image, stamp_s)
+            publish_s = time.perf_counter()
+            self._publish(message.header, image, frame)
+        except Exception as error:
+            if self._node.context.ok():  # else the node is being ended
+                self.out_of_memory += is_out_of_memory(error)
+                text = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
+                self._say_once(text, f'inference failed: {text}')
+                logger.debug('inference failed', exc_info=True)
+            return Drop.INFERENCE_FAILED
+        end_s = time.perf_counter()
+        for stage, seconds in zip(STAGES, (read_s + times.pre, times.infer, times.post,
+                                           times.track, end_s - publish_s,
+                                           end_s - received.arrived_s), strict=True):
+            self.timings.add(stage, seconds)
+        self.publications.add(self._now_s())
+        return None
+
+    def _publish(self, header: Any, image: CameraImage, frame: PanopticFrame) -> None:
+        """Publishes what somebody subscribes to."""
+        if self._wanted('segments'):
+            self._publish_map('segments', self._segments, header, frame, frame.segment_map)
+        if self._wanted('semantic'):
+            self._publish_map('semantic', self._semantic, header, frame, frame.semantic_map)
+        if self._wanted('instances'):
+            self._publishers['instances'].publish(instances_message(header, frame))
+        if self._wanted('detections'):
+            self._publishers['detections'].publish(detections_message(header, frame))
+        if self._wanted('overlay'):
+            out = self._overlay.pixels(header, frame.geometry.image_size)
+            draw_overlay(image, frame, self._pipeline.predictor.info.labels, out)
+            self._publishers['overlay'].publish(self._overlay.message)
+
+    def _publish_map(self, topic: str, writer: ImageWriter, header: Any, frame: PanopticFrame,
+                     cell_map: Any) -> None:
+        if self._settings['output_scale'] == 'camera':
+            frame.geometry.to_camera(cell_map, writer.pixels(header, frame.geometry.image_size))
+        else:
+            writer.pixels(header, frame.geometry.map_size)[:] = cell_map
+        self._publishers[topic].publish(writer.message)
+
+    def _wanted(self, topic: str) -> bool:
+        publisher = self._publishers.get(topic)
+        return publisher is not None and publisher.get_subscription_count() > 0
+
+    def _say_once(self, key: str, text: str) -> None:
+        if key not in self._said:
+            self._said.add(key)
+            logger.warning(text)
+
+    def _now_s(self) -> float:
+        return self._node.get_clock().now().nanoseconds * 1e-9
+
+
+def _seconds(stamp: Any) -> float:
+    return stamp.sec + stamp.nanosec * 1e-9

@@ -1,0 +1,71 @@
+"""Subscribes to what the node says, for `panoptic demo`; messages stay serialised."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image, PointCloud2
+
+from panoptic_ros.ros.messages import DETECTIONS_TYPE, LABEL_INFO_TYPE
+
+DEPTH = 20
+"""More than the node keeps, so that a short stop here loses nothing."""
+
+_TYPES = {
+    'panoptic/segments': Image, 'panoptic/semantic': Image, 'panoptic/instances': PointCloud2,
+    'panoptic/overlay': Image, 'panoptic/label_info': LABEL_INFO_TYPE,
+    **({'panoptic/detections': DETECTIONS_TYPE} if DETECTIONS_TYPE else {}),
+    'diagnostics': DiagnosticArray}
+
+LATCHED = frozenset({'panoptic/label_info'})
+
+
+def topic_types() -> dict[str, str]:
+    """Message type by topic, as bags write it: `sensor_msgs/msg/Image`."""
+    return {topic: f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
+            for topic, kind in _TYPES.items()}
+
+
+class Monitor:
+    """A ROS node whose callbacks run inside `spin`."""
+
+    def __init__(self, take: Callable[[str, bytes, int], None]) -> None:
+        """Subscribes.
+
+        Args:
+            take: gets topic, serialised message and the time it came (ns since 1970).
+        """
+        self._context = rclpy.Context()
+        # Ctrl-C stays Python's.
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = rclpy.create_node('panoptic_demo', context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        for topic, kind in _TYPES.items():
+            qos = (QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+                   if topic in LATCHED else QoSProfile(depth=DEPTH))
+            self._node.create_subscription(
+                kind, topic, lambda data, topic=topic: take(topic, data, time.time_ns()), qos,
+                raw=True)
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._executor.shutdown(0)
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def spin(self, duration_s: float) -> None:
+        """Takes messages for a while."""
+        end_s = time.monotonic() + duration_s
+        while (left_s := end_s - time.monotonic()) > 0:
+            self._executor.spin_once(left_s)

@@ -1,0 +1,44 @@
+"""The core logs with the standard library; this hands its records to ROS."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+CORE = 'panoptic_ros'
+
+
+class RosHandler(logging.Handler):
+    """Writes records of the package's loggers to a ROS logger."""
+
+    def __init__(self, ros_logger: Any) -> None:
+        super().__init__()
+        # One method per place: rclpy keeps a severity for each line that calls it.
+        self._write = {logging.DEBUG: lambda text: ros_logger.debug(text),
+                       logging.INFO: lambda text: ros_logger.info(text),
+                       logging.WARNING: lambda text: ros_logger.warning(text),
+                       logging.ERROR: lambda text: ros_logger.error(text),
+                       logging.CRITICAL: lambda text: ros_logger.fatal(text)}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler.emit."""
+        try:
+            level = max(logging.DEBUG, min(record.levelno // 10 * 10, logging.CRITICAL))
+            self._write[level](self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+def forward_logging(ros_logger: Any) -> logging.Handler:
+    """From now on the package's records go to ROS, and only there; ROS filters by level."""
+    handler = RosHandler(ros_logger)
+    logger = logging.getLogger(CORE)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    return handler
+
+
+def remove_handler(handler: logging.Handler) -> None:
+    """Undoes `forward_logging`."""
+    logging.getLogger(CORE).removeHandler(handler)

@@ -1,0 +1,66 @@
+"""Starts the node: `ros2 run panoptic_ros panoptic_node`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+END_S = 0.7
+"""The longest that the end of the process waits for the image in work."""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node until Ctrl-C or SIGTERM.
+
+    Args:
+        args: command line; ROS reads `--ros-args` from it.
+
+    Returns:
+        Exit code: 0 after an orderly end.
+    """
+    # rclpy's handler calls this one too, so that SIGTERM also ends the loading of a model.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    node: Any = None
+    try:
+        try:
+            import rclpy
+            from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+        except ImportError as error:
+            print(f'panoptic_node: error: {error}; source a ROS 2 installation, or '
+                  'pip install "panoptic_ros[ros]"', file=sys.stderr)
+            return 2
+        from panoptic_ros.ros.node import PanopticNode
+
+        rclpy.init(args=args)
+        executor = SingleThreadedExecutor()
+        node = PanopticNode()
+        executor.add_node(node)
+        node.autostart()
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        if node is not None:
+            _end(node)
+    return 0
+
+
+def _end(node: Any) -> None:
+    """Gives everything up that the node holds."""
+    from rclpy.utilities import try_shutdown
+
+    if not node.close(END_S):
+        os._exit(0)  # the engine's thread would be torn down in the middle of its work
+    node.destroy_node()
+    try_shutdown()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

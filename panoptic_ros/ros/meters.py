@@ -1,0 +1,71 @@
+"""Rates and durations of the last frames; each has one writer, and any thread may read."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
+
+NOT_YET = 'n/a'
+
+WINDOW = 100
+"""Frames over which p50, p95 and max are taken."""
+
+RATE_WINDOW_S = 5.0
+
+
+class RateMeter:
+    """Events per second over the last seconds of any clock, also one that jumps back."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=2000)
+
+    def add(self, now_s: float) -> None:
+        """Notes an event."""
+        if self._times and now_s < self._times[-1]:
+            self._times.clear()
+        self._times.append(now_s)
+
+    @property
+    def last_s(self) -> float:
+        """Time of the last event; 0 before the first."""
+        return self._times[-1] if self._times else 0.0
+
+    def rate_hz(self, now_s: float) -> float | None:
+        """Rate of the last RATE_WINDOW_S; 0 if they were silent, None before two events."""
+        times = [t for t in self._times.copy() if now_s - RATE_WINDOW_S <= t <= now_s]
+        if len(times) >= 2 and times[-1] > times[0]:
+            return (len(times) - 1) / (times[-1] - times[0])
+        return 0.0 if len(self._times) >= 2 else None
+
+
+class Timings:
+    """Durations of the last frames by stage."""
+
+    def __init__(self, stages: Iterable[str]) -> None:
+        self._seconds: dict[str, deque[float]] = {name: deque(maxlen=WINDOW) for name in stages}
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Notes how long a stage took for one frame."""
+        self._seconds[stage].append(seconds)
+
+    def p95_ms(self, stage: str) -> float | None:
+        """95th percentile; None before the first frame."""
+        seconds = self._seconds[stage].copy()
+        return float(np.percentile(seconds, 95)) * 1e3 if seconds else None
+
+    def values(self) -> dict[str, str]:
+        """p50, p95 and max of each stage, for people."""
+        values = {}
+        for stage, window in self._seconds.items():
+            ms = np.array(window.copy()) * 1e3
+            for name, number in (('p50', 50), ('p95', 95), ('max', 100)):
+                value = float(np.percentile(ms, number)) if ms.size else None
+                values[f'{stage} {name} ms'] = show(value, 2)
+        return values
+
+
+def show(value: float | None, digits: int) -> str:
+    """A number for people, or `n/a`."""
+    return NOT_YET if value is None else f'{value:.{digits}f}'
