@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -42,7 +44,7 @@ class Monitor:
         Args:
             take: gets topic, serialised message and the time it came (ns since 1970).
         """
-        self._context = rclpy.Context()
+        self._context = Context()
         # Ctrl-C stays Python's.
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node('panoptic_demo', context=self._context)
@@ -51,9 +53,8 @@ class Monitor:
         for topic, kind in _TYPES.items():
             qos = (QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
                    if topic in LATCHED else QoSProfile(depth=DEPTH))
-            self._node.create_subscription(
-                kind, topic, lambda data, topic=topic: take(topic, data, time.time_ns()), qos,
-                raw=True)
+            self._node.create_subscription(kind, topic, partial(_pass_on, take, topic), qos,
+                                           raw=True)
 
     def __enter__(self) -> Monitor:
         return self
@@ -69,3 +70,7 @@ class Monitor:
         end_s = time.monotonic() + duration_s
         while (left_s := end_s - time.monotonic()) > 0:
             self._executor.spin_once(left_s)
+
+
+def _pass_on(take: Callable[[str, bytes, int], None], topic: str, data: bytes) -> None:
+    take(topic, data, time.time_ns())

@@ -1,0 +1,262 @@
+"""`panoptic demo`: the whole package at work on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from panoptic_ros.demo.health import Health
+    from panoptic_ros.demo.processes import Child
+    from panoptic_ros.demo.recorder import Recorder
+    from panoptic_ros.demo.sources import Source
+
+STREET_SIZE = (720, 1280)
+STREET_RATE_HZ = 25.0
+STREET_S = 6.0
+"""Length of the synthetic street; it is drawn once and played again and again."""
+
+DURATION_S = 20.0
+MAX_FILE_S = 60.0
+
+START_S = 300.0
+"""The longest that the node may take to load a model."""
+
+FIRST_PICTURE_S = 60.0
+SETTLE_S = 10.0
+
+NODE_MODULE = 'panoptic_ros.ros.main'
+CAMERA_MODULE = 'panoptic_ros.ros.demo_camera'
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command to `panoptic`."""
+    parser = subparsers.add_parser(
+        'demo', help='run node and camera here, and leave a video, a bag and a summary',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Starts the ROS 2 node and a camera publisher as separate processes, shows '
+                    'rate, latency and\ndiagnostics while they run, and leaves overlay.mp4, '
+                    'contact_sheet.png, bag/ (mcap) and summary.json.\nWithout a source the '
+                    'camera sees the package\'s own synthetic street. Needs no ROS installation.',
+        epilog='examples:\n  panoptic demo\n  panoptic demo --video drive.mp4 --model city.onnx')
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument('--video', type=Path, metavar='FILE', help='play a video file')
+    source.add_argument('--camera', type=int, metavar='NUMBER',
+                        help='use a camera of this machine: 0 for /dev/video0')
+    source.add_argument('--bag', type=Path, metavar='PATH',
+                        help='play the camera images of a recorded bag')
+    parser.add_argument('--model', type=Path, metavar='FILE',
+                        help='model file (default: the one in the package)')
+    parser.add_argument('--duration', type=float, metavar='S',
+                        help=f'seconds to run (default: {DURATION_S:.0f}; of a video or bag all, '
+                             f'up to {MAX_FILE_S:.0f})')
+    parser.add_argument('--output', type=Path, default=Path('demo_output'), metavar='DIR',
+                        help='folder of the results (default: %(default)s)')
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs the demo and prints where the results are.
+
+    Raises:
+        ValueError, OSError: in one line; results of an earlier run stay then.
+    """
+    from rich.console import Console
+
+    from panoptic_ros.demo.processes import (
+        remove_shared_memory,
+        ros_environment,
+        shared_memory_files,
+    )
+    from panoptic_ros.demo.recorder import RESULTS, move_results
+
+    _check(args)
+    console = Console()
+    source = _given_source(args)
+    args.output.mkdir(parents=True, exist_ok=True)
+    os.environ.update(ros_environment(os.environ))
+    memory = shared_memory_files()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
+    try:
+        with tempfile.TemporaryDirectory(prefix='.run-', dir=args.output) as folder:
+            health = _run_in(Path(folder), source, args, console)
+            move_results(Path(folder), args.output)
+    finally:
+        remove_shared_memory(memory)
+    console.print(_table(health))
+    for name in RESULTS:
+        console.print(f'{args.output / name}', highlight=False, soft_wrap=True)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.duration is not None and not 0 < args.duration < float('inf'):
+        raise ValueError(f'--duration must be over 0 seconds, got {args.duration:g}')
+    if args.model is not None and not args.model.is_file():
+        raise FileNotFoundError(f'no model file at {args.model}')
+    if args.output.exists() and not args.output.is_dir():
+        raise ValueError(f'--output must be a folder, and {args.output} is a file')
+    try:
+        import rclpy  # noqa: F401
+        import rosbags  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f'the demo needs ROS 2 and rosbags ({error}): '
+                         'pip install "panoptic_ros[ros,bag]"') from None
+    if args.video is None and args.camera is None and args.bag is None:
+        try:
+            import panoptic_training  # noqa: F401
+        except ImportError:
+            raise ValueError('the synthetic street needs panoptic_training, which this copy of '
+                             'the package lacks; name a --video, --camera or --bag') from None
+
+
+def _given_source(args: argparse.Namespace) -> Source | None:
+    """The source that the user named; None stands for the synthetic street."""
+    from panoptic_ros.ros.demo_camera import open_source
+
+    if args.video is None and args.camera is None and args.bag is None:
+        return None
+    return open_source(args.video, args.camera, args.bag)
+
+
+def _run_in(folder: Path, source: Source | None, args: argparse.Namespace,
+            console: Console) -> Health:
+    """Starts the processes, watches them, ends them and completes the files in `folder`."""
+    from panoptic_ros.demo.processes import Child
+    from panoptic_ros.demo.recorder import Recorder
+    from panoptic_ros.ros.demo_monitor import LATCHED, Monitor, topic_types
+
+    def say(line: str) -> None:
+        console.print(line, style='dim', markup=False, highlight=False, soft_wrap=True)
+
+    duration_s = args.duration or DURATION_S
+    if source and source.length_s is not None:
+        duration_s = min(args.duration or MAX_FILE_S, source.length_s)
+    rate_hz = source.rate_hz if source else STREET_RATE_HZ
+    node_flags = []
+    if args.model:  # in quotes, for ROS reads the value as YAML
+        node_flags = ['--ros-args', '-p', f'model:={json.dumps(str(args.model.resolve()))}']
+    with Recorder(folder, topic_types(), LATCHED, rate_hz) as recorder, \
+            Monitor(recorder.take) as monitor, \
+            Child('node', NODE_MODULE, node_flags, say) as node:
+        _wait_until_active(monitor.spin, recorder, node, console)
+        if source:
+            flags = _camera_flags(args)
+        else:
+            street = _draw_street(folder / 'street.avi', duration_s, console)
+            flags = ['--video', str(street), '--loop']
+        console.print(f'camera: {source.name if source else "synthetic street"}, '
+                      f'{rate_hz:.1f} images/s, for {duration_s:.0f} s', highlight=False)
+        with Child('camera', CAMERA_MODULE, flags, say) as camera:
+            _watch(monitor.spin, recorder, node, camera, duration_s, console)
+        _settle(monitor.spin, recorder, node)
+    recorder.finish()
+    assert recorder.health is not None
+    return recorder.health
+
+
+def _camera_flags(args: argparse.Namespace) -> list[str]:
+    name = next(name for name in ('video', 'camera', 'bag') if getattr(args, name) is not None)
+    return [f'--{name}={getattr(args, name)}']
+
+
+def _draw_street(path: Path, duration_s: float, console: Console) -> Path:
+    """Draws a street of the city's test split as a video, so that the camera costs little."""
+    import cv2
+    from rich.progress import track
+
+    from panoptic_training.data.synthetic import SyntheticClip
+    from panoptic_training.data.synthetic.labels import TEST_SEEDS
+
+    clip = SyntheticClip(TEST_SEEDS[0], STREET_SIZE, STREET_RATE_HZ)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), STREET_RATE_HZ,
+                             STREET_SIZE[::-1])
+    if not writer.isOpened():
+        raise ValueError(f'this OpenCV ({cv2.__version__}) cannot write videos; '
+                         'pip install opencv-python-headless')
+    count = max(1, round(min(duration_s, STREET_S) * STREET_RATE_HZ))
+    for index in track(range(count), 'drawing the street', console=console, transient=True):
+        writer.write(cv2.cvtColor(clip.frame(index).image, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def _wait_until_active(spin: Callable[[float], None], recorder: Recorder, node: Child,
+                       console: Console) -> None:
+    give_up_s = time.monotonic() + START_S
+    with console.status('the node loads its model'):
+        while recorder.health is None or not recorder.health.active:
+            spin(0.2)
+            if node.exit_code is not None:
+                node.check()
+                raise ChildProcessError('the node ended by itself; what it said stands above')
+            if recorder.health and recorder.health.problem:
+                raise ValueError(f'the node says: {recorder.health.problem}')
+            if time.monotonic() > give_up_s:
+                raise ValueError(f'the node did not become active within {START_S:.0f} s')
+
+
+def _watch(spin: Callable[[float], None], recorder: Recorder, node: Child, camera: Child,
+           duration_s: float, console: Console) -> None:
+    """Shows a live line until the time is over or the source ends; Ctrl-C ends it early."""
+    begin_s = time.monotonic()
+    first_s = None
+    shown = recorder.health
+    with console.status('') as status:
+        try:
+            while camera.exit_code is None:
+                spin(0.2)
+                node.check()
+                now_s = time.monotonic()
+                if first_s is None and recorder.overlays:
+                    first_s = now_s
+                if first_s is None and now_s - begin_s > FIRST_PICTURE_S:
+                    raise ValueError(f'nothing came back from the node for {FIRST_PICTURE_S:.0f} '
+                                     f's; it says: {recorder.health and recorder.health.line()}')
+                if first_s is not None and now_s - first_s > duration_s:
+                    return
+                if recorder.health and recorder.health is not shown:
+                    shown = recorder.health
+                    line = f'{now_s - begin_s:.0f} s: {shown.line()}'
+                    status.update(line)
+                    if not console.is_terminal:
+                        console.print(line, highlight=False, soft_wrap=True)
+        except KeyboardInterrupt:
+            console.print('ended early; the results so far are kept')
+    camera.check()
+
+
+def _settle(spin: Callable[[float], None], recorder: Recorder, node: Child) -> None:
+    """Waits for diagnostics that count all images, so that none is left in flight."""
+    ended_s = time.time()
+    give_up_s = time.monotonic() + SETTLE_S
+    while time.monotonic() < give_up_s:
+        spin(0.2)
+        node.check()
+        health = recorder.health
+        if health and health.stamp_s > ended_s and not health.in_flight:
+            return
+
+
+def _table(health: Health) -> Any:
+    from rich.table import Table
+
+    from panoptic_ros.demo.health import LEVELS
+
+    table = Table(title='The node\'s last diagnostics', show_lines=True)
+    for column in ('task', 'status', 'values'):
+        table.add_column(column)
+    for task, status in health.statuses.items():
+        values = ', '.join(f'{key} {value}' for key, value in status.values.items())
+        level = LEVELS[status.level]
+        table.add_row(task, level if status.level == 0 else f'{level}: {status.message}', values)
+    return table

@@ -1,0 +1,1 @@
+"""The parts of `panoptic demo` that need no ROS: where images come from, what is left behind."""

@@ -1,0 +1,125 @@
+"""The overlay video and the contact sheet."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Rgb = npt.NDArray[np.uint8]
+
+MAX_WIDTH = 960
+"""Of the video, px; writing wider ones takes the node's time on a small machine."""
+
+TILE_WIDTH = 640
+
+COLUMNS = 3
+
+TILES = 12
+
+
+class OverlayVideo:
+    """An mp4 that plays as fast as the camera saw it, whatever the node left out."""
+
+    def __init__(self, path: Path, rate_hz: float) -> None:
+        """Prepares the file, which the first picture begins.
+
+        Args:
+            path: ends in .mp4.
+            rate_hz: frames per second of the file; the camera's.
+        """
+        self.path, self.rate_hz = path, rate_hz
+        self.frames = 0
+        self._writer: Any = None
+        self._size = (0, 0)  # (width, height)
+        self._start_s = 0.0
+
+    def __enter__(self) -> OverlayVideo:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def add(self, picture: Rgb, stamp_s: float) -> None:
+        """Writes a picture at its time; the last one stands where one is missing.
+
+        Args:
+            picture: (H, W, 3); if not of the first one's size, it is scaled to that.
+            stamp_s: time of the image.
+
+        Raises:
+            ValueError: if this OpenCV cannot write mp4 files.
+        """
+        if self._writer is None:
+            self._open(picture, stamp_s)
+        scaled = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
+        frame = cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR)
+        place = round((stamp_s - self._start_s) * self.rate_hz)
+        while self.frames <= place:
+            self._writer.write(frame)
+            self.frames += 1
+
+    def close(self) -> None:
+        """Completes the file."""
+        if self._writer is not None:
+            self._writer.release()
+
+    def _open(self, picture: Rgb, stamp_s: float) -> None:
+        height, width = picture.shape[:2]
+        scale = min(1.0, MAX_WIDTH / width)
+        # The codec takes even sizes only.
+        self._size = tuple(max(2, round(n * scale / 2) * 2) for n in (width, height))
+        self._start_s = stamp_s
+        self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*'mp4v'),
+                                       self.rate_hz, self._size)
+        if not self._writer.isOpened():
+            raise ValueError(f'this OpenCV ({cv2.__version__}) cannot write {self.path.name}; '
+                             'pip install opencv-python-headless')
+
+
+class ContactSheet:
+    """A few pictures, evenly spread over a run whose length is not known beforehand."""
+
+    def __init__(self) -> None:
+        self._tiles: list[Rgb] = []
+        self._step = 1
+        self._seen = 0
+
+    def add(self, picture: Rgb) -> None:
+        """Keeps every n-th picture; n doubles when there are twice as many as needed."""
+        if self._seen % self._step == 0:
+            height = max(1, round(picture.shape[0] * TILE_WIDTH / picture.shape[1]))
+            self._tiles.append(cv2.resize(picture, (TILE_WIDTH, height),
+                                          interpolation=cv2.INTER_AREA).astype(np.uint8))
+            if len(self._tiles) == 2 * TILES:
+                self._tiles = self._tiles[::2]
+                self._step *= 2
+        self._seen += 1
+
+    def draw(self) -> Rgb:
+        """The sheet, read like text.
+
+        Returns:
+            (H, W, 3) RGB.
+
+        Raises:
+            ValueError: if there is no picture.
+        """
+        if not self._tiles:
+            raise ValueError('a contact sheet needs at least one picture')
+        chosen = np.linspace(0, len(self._tiles) - 1, min(TILES, len(self._tiles))).round()
+        tiles = [self._tiles[int(index)] for index in chosen]
+        height = max(tile.shape[0] for tile in tiles)
+        columns = min(COLUMNS, len(tiles))
+        rows = math.ceil(len(tiles) / columns)
+        sheet = np.zeros((rows * height, columns * TILE_WIDTH, 3), np.uint8)
+        for place, tile in enumerate(tiles):
+            y, x = place // columns * height, place % columns * TILE_WIDTH
+            sheet[y:y + tile.shape[0], x:x + TILE_WIDTH] = tile
+        return sheet

@@ -1,0 +1,154 @@
+"""Takes the node's serialised messages and keeps what the demo leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from panoptic_ros.demo.health import Health, read_health
+from panoptic_ros.demo.pictures import ContactSheet, OverlayVideo
+
+OVERLAY = 'panoptic/overlay'
+DIAGNOSTICS = 'diagnostics'
+
+RESULTS = ('overlay.mp4', 'contact_sheet.png', 'bag', 'summary.json')
+"""What a run leaves, in its folder."""
+
+
+class Recorder:
+    """Writes all topics but the overlay into a bag, and the overlay into video and sheet."""
+
+    def __init__(self, folder: Path, topics: Mapping[str, str], latched: frozenset[str],
+                 rate_hz: float) -> None:
+        """Opens the files.
+
+        Args:
+            folder: exists, and gets the files.
+            topics: message type by topic, without a leading slash.
+            latched: those of them that late subscribers still get.
+            rate_hz: of the camera.
+
+        Raises:
+            ValueError: if a message type has no definition here.
+        """
+        from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+        self.health: Health | None = None
+        self.overlays = 0
+        self._folder = folder
+        self._store = _typestore(topics.values())
+        self._stack = ExitStack()
+        self._sheet = ContactSheet()
+        self._types = dict(topics)
+        self._video = self._stack.enter_context(OverlayVideo(folder / 'overlay.mp4', rate_hz))
+        writer = Writer(folder / 'bag', version=9, storage_plugin=StoragePlugin.MCAP)
+        # Maps of segments shrink a hundredfold.
+        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._bag = self._stack.enter_context(writer)
+        self._connections = {
+            topic: writer.add_connection(f'/{topic}', kind, typestore=self._store,
+                                         offered_qos_profiles=[_qos(topic in latched)])
+            for topic, kind in topics.items() if topic != OVERLAY}
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def take(self, topic: str, data: bytes, time_ns: int) -> None:
+        """Takes one message.
+
+        Args:
+            topic: without a leading slash.
+            data: the message in CDR.
+            time_ns: when it came.
+        """
+        if topic == OVERLAY:
+            message: Any = self._store.deserialize_cdr(data, self._types[topic])
+            picture = np.ndarray((message.height, message.width, 3), np.uint8, message.data,
+                                 strides=(message.step, 3, 1))
+            stamp = message.header.stamp
+            self._video.add(picture, stamp.sec + stamp.nanosec * 1e-9)
+            self._sheet.add(picture)
+            self.overlays += 1
+            return
+        self._bag.write(self._connections[topic], time_ns, data)
+        if topic == DIAGNOSTICS:
+            message = self._store.deserialize_cdr(data, self._types[topic])
+            self.health = read_health(message) or self.health
+
+    def finish(self) -> dict[str, Any]:
+        """Completes the files: all of `RESULTS` lie in the folder then.
+
+        Returns:
+            The summary; see `Health.summary`.
+
+        Raises:
+            ValueError: if one of them could not be made.
+        """
+        self._stack.close()
+        if self.health is None:
+            raise ValueError('the node said nothing on /diagnostics')
+        summary = self.health.summary()
+        (self._folder / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n',
+                                                   encoding='utf-8')
+        sheet = cv2.cvtColor(self._sheet.draw(), cv2.COLOR_RGB2BGR)
+        if not cv2.imwrite(str(self._folder / 'contact_sheet.png'), sheet):
+            raise ValueError('OpenCV could not write contact_sheet.png')
+        capture = cv2.VideoCapture(str(self._folder / 'overlay.mp4'))
+        readable = capture.read()[0]
+        capture.release()
+        if not readable:
+            raise ValueError('OpenCV wrote overlay.mp4 but cannot read it')
+        return summary
+
+
+def move_results(source: Path, target: Path) -> None:
+    """Puts complete results in the place of older ones; both folders lie on one disk."""
+    for name in RESULTS:
+        if (target / name).is_dir():
+            shutil.rmtree(target / name)
+        (source / name).replace(target / name)
+
+
+def _typestore(kinds: Iterable[str]) -> Any:
+    """ROS's own message types, and those of `kinds` that another installed package defines."""
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for package in sorted({kind.split('/')[0] for kind in kinds if kind not in store.fielddefs}):
+        files = [file for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
+                 for file in (Path(prefix) / 'share' / package / 'msg').glob('*.msg')]
+        if not files:
+            raise ValueError(f'{package} is installed, but its message definitions are not in any '
+                             'share directory of AMENT_PREFIX_PATH; source its installation')
+        for file in files:
+            store.register(get_types_from_msg(file.read_text(encoding='utf-8'),
+                                              f'{package}/msg/{file.stem}'))
+    return store
+
+
+def _qos(latched: bool) -> Any:
+    from rosbags.interfaces import (
+        Qos,
+        QosDurability,
+        QosHistory,
+        QosLiveliness,
+        QosReliability,
+        QosTime,
+    )
+    never = QosTime(0, 0)
+    return Qos(QosHistory.KEEP_LAST, 1 if latched else 5, QosReliability.RELIABLE,
+               QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+               never, never, QosLiveliness.AUTOMATIC, never, False)
