@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -38,10 +39,8 @@ def main(args: list[str] | None = None) -> int:
         node = PanopticNode()
         executor.add_node(node)
         node.autostart()
-        try:
+        with contextlib.suppress(ExternalShutdownException):
             executor.spin()
-        except ExternalShutdownException:
-            pass
     except KeyboardInterrupt:
         pass
     finally:

@@ -1,0 +1,62 @@
+"""Starts the node on one camera.
+
+Example: ros2 launch panoptic_ros panoptic.launch.py image:=/camera/image_raw model:=city.onnx
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
+
+CONFIG = Path(__file__).resolve().parents[1] / 'config'
+
+ARGUMENTS = {
+    'image': ('image', 'topic of the camera; <image>/compressed is used too, if it comes first'),
+    'image_compressed': ('', 'topic of the compressed image, where it has another name'),
+    'model': ('', 'model file; empty: what params_file says, else the one in the package'),
+    'backend': ('', 'auto, tensorrt, onnxruntime or torch; empty: what params_file says'),
+    'device': ('', 'auto, cpu, cuda or cuda:<index>; empty: what params_file says'),
+    'namespace': ('', 'namespace of the node and its topics'),
+    'params_file': (str(CONFIG / 'panoptic.yaml'), 'YAML file of the node\'s parameters'),
+    'use_sim_time': ('false', 'true with a bag that is played with --clock'),
+    'rviz': ('false', 'true also shows the overlay in RViz'),
+}
+
+PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+"""Of Humble and Jazzy, and of Kilted."""
+
+
+def _node(context: LaunchContext) -> list[Node]:
+    """The node; arguments that were left empty do not hide the file's values."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    parameters: dict[str, str | bool] = {
+        name: given[name] for name in ('model', 'backend', 'device') if given[name]}
+    parameters['use_sim_time'] = given['use_sim_time'].lower() == 'true'
+    remappings = [('image', given['image'])]
+    if given['image_compressed']:
+        remappings.append(('image/compressed', given['image_compressed']))
+    return [Node(package='panoptic_ros', executable='panoptic_node', name='panoptic_node',
+                 namespace=given['namespace'], output='screen', remappings=remappings,
+                 parameters=[given['params_file'], parameters])]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """See the module."""
+    return LaunchDescription([
+        *(DeclareLaunchArgument(name, default_value=default, description=text)
+          for name, (default, text) in ARGUMENTS.items()),
+        # Whole images need larger shared memory segments than Fast DDS has; a set one stays.
+        *(SetEnvironmentVariable(name, str(CONFIG / 'fastdds.xml'))
+          for name in PROFILE_VARIABLES if name not in os.environ),
+        OpaqueFunction(function=_node),
+        Node(package='rviz2', executable='rviz2', namespace=LaunchConfiguration('namespace'),
+             arguments=['-d', str(CONFIG / 'panoptic.rviz')],
+             condition=IfCondition(LaunchConfiguration('rviz'))),
+    ])
