@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,9 +52,9 @@ class LabelSet:
     def __post_init__(self) -> None:
         if not 1 <= len(self.labels) <= VOID_ID:
             raise ValueError(f'a label set has 1 to {VOID_ID} classes, got {len(self.labels)}')
-        for what, values in (('name', [label.name for label in self.labels]),
-                             ('category_id', [label.category_id for label in self.labels])):
-            twice = sorted({v for v in values if values.count(v) > 1}, key=str)
+        for what in ('name', 'category_id'):
+            counts = Counter(getattr(label, what) for label in self.labels)
+            twice = [value for value, count in counts.items() if count > 1]
             if twice:
                 raise ValueError(f'a label set needs each {what} once, got twice: {twice}')
 

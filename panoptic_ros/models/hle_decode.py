@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.models.base import SegmentTensors
-from panoptic_ros.models.segments import finish
+from panoptic_ros.models.segments import measure, to_segments
 
 if TYPE_CHECKING:
     from panoptic_ros.models.hle import HLEConfig
@@ -184,22 +184,17 @@ def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logi
     best, row = best_seed(features, torch.where(keep[:, None], weights, nothing))
     is_instance = (best > torch.log(thresholds['mask_threshold'])) & (best > NEVER / 2)
     is_stuff = ~thing_cell & (class_prob > thresholds['stuff_threshold'])
-    row_map = torch.where(is_instance, row + 1,
-                          torch.where(is_stuff, cell_class + (num_seeds + 1), 0))
+    row_map = torch.where(is_instance, row + 1, torch.where(
+        is_stuff, cell_class + (num_seeds + 1), 0)).view(height, width).to(torch.int32)
 
-    # A stuff row's score is the mean of psi over its cells.
+    measures = measure(row_map, num_seeds + num_classes, class_prob.view(height, width))
+    px = measures.area * config.stride ** 2
+    valid = (measures.area > 0) & torch.cat([
+        keep & (px[:num_seeds] >= thresholds['min_area']),
+        ~is_thing & (px[num_seeds:] >= thresholds['min_stuff_area'])])
     classes = torch.arange(num_classes, device=logits.device)
-    rows = num_seeds + num_classes + 1
-    totals = torch.zeros(2, rows, device=logits.device).scatter_add(
-        1, row_map.expand(2, -1), torch.stack([class_prob, torch.ones_like(class_prob)]))
-    stuff_score = (totals[0] / totals[1].clamp(min=1))[num_seeds + 1:]
-    cells_per_px = 1 / config.stride ** 2
-    return finish(
-        row_map.view(height, width),
+    return to_segments(
+        row_map, measures, valid=valid,
         class_id=torch.cat([cell_class.index_select(0, seed), classes]),
-        score=torch.cat([score, stuff_score]),
-        embedding=torch.cat([seed_embedding, stuff_embedding]),
-        exists=torch.cat([keep, ~is_thing]),
-        min_cells=cells_per_px * torch.cat([
-            thresholds['min_area'].expand(num_seeds),
-            thresholds['min_stuff_area'].expand(num_classes)]))
+        score=torch.cat([score, measures.mean[num_seeds:]]),  # stuff: the mean of psi
+        embedding=torch.cat([seed_embedding, stuff_embedding]))

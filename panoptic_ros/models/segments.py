@@ -1,10 +1,13 @@
 """From a map of row numbers to the table's areas, boxes and centroids; shared by all families.
 
 Everything here is written for export: fixed shapes, no data-dependent Python, and operators
-that TensorRT has.
+that TensorRT has. Scattered sums would be less work, but TensorRT refuses them when there are
+more cells than rows, so rows are held against cells.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,63 +15,79 @@ from torch import Tensor
 from panoptic_ros.labels import VOID_ID
 from panoptic_ros.models.base import SegmentTensors
 
-
-def count_by_row(index: Tensor, position: Tensor, rows: int, length: int) -> Tensor:
-    """Cells of each row at each position along one axis.
-
-    Args:
-        index: row of each cell, 0 to rows - 1, (N,) int64.
-        position: place of each cell along the axis, 0 to length - 1, (N,) int64.
-
-    Returns:
-        (rows, length) float32.
-    """
-    counts = torch.zeros(rows * length, device=index.device)
-    ones = torch.ones(index.shape, device=index.device)
-    return counts.scatter_add(0, index * length + position, ones).view(rows, length)
+ROW_CHUNK = 64
+"""Rows held against all cells at a time: 64 x 1024 x 2048 float32 are 0.5 GiB."""
 
 
-def extent(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """First occupied position and one past the last of each row of `count_by_row`, (rows,)."""
-    length = counts.shape[1]
-    place = torch.arange(length, device=counts.device, dtype=counts.dtype)
-    occupied = counts > 0
-    first = torch.where(occupied, place, float(length)).amin(dim=1)
-    last = torch.where(occupied, place + 1, 0.0).amax(dim=1)
-    return first, last
+class Measures(NamedTuple):
+    """What a map says of each row; rows without a cell have area 0 and mean nothing."""
+
+    area: Tensor
+    """Cells, (S,)."""
+
+    box: Tensor
+    """x1, y1, x2, y2 in cells, right and bottom exclusive, (S, 4)."""
+
+    centroid: Tensor
+    """Mean (x, y) of the cells' centres, cells, (S, 2)."""
+
+    mean: Tensor
+    """Mean of the value given for each cell, (S,)."""
 
 
-def finish(row_map: Tensor, class_id: Tensor, score: Tensor, embedding: Tensor, exists: Tensor,
-           min_cells: Tensor) -> SegmentTensors:
-    """Measures the rows, drops those that are too small, and paints the two maps.
+def measure(row_map: Tensor, rows: int, value: Tensor) -> Measures:
+    """Measures the rows of a map.
 
     Args:
-        row_map: row of each cell plus 1, 0 for void, (h, w) int64.
-        class_id: (S,) int64.
-        score: (S,) in [0, 1].
-        embedding: (S, D).
-        exists: rows that may be kept, (S,) bool.
-        min_cells: fewest cells that a row needs, (S,).
+        row_map: row of each cell plus 1, 0 for void, (h, w) int32.
+        rows: S.
+        value: a number for each cell, (h, w).
     """
     height, width = row_map.shape
-    rows = class_id.shape[0] + 1
-    index = row_map.reshape(-1)  # (N,)
-    y, x = (torch.arange(n, device=index.device) for n in (height, width))
-    by_y = count_by_row(index, y[:, None].expand(height, width).reshape(-1), rows, height)[1:]
-    by_x = count_by_row(index, x[None].expand(height, width).reshape(-1), rows, width)[1:]
-    area = by_y.sum(dim=1)  # (S,)
-    (y1, y2), (x1, x2) = extent(by_y), extent(by_x)
-    safe_area = area.clamp(min=1)
-    centroid = torch.stack([(by_x * (x + 0.5)).sum(dim=1) / safe_area,
-                            (by_y * (y + 0.5)).sum(dim=1) / safe_area], dim=1)  # (S, 2)
-    valid = exists & (area > 0) & (area >= min_cells)
-    row_number = torch.arange(1, rows, device=index.device)
-    segment_of_row = torch.cat([row_number.new_zeros(1), row_number * valid])
-    class_of_row = torch.cat([class_id.new_full((1,), VOID_ID),
+    y, x = (torch.arange(n, device=row_map.device, dtype=torch.float32) for n in (height, width))
+    features = torch.stack([  # (h * w, 4): one product gives areas and all sums
+        torch.ones_like(value), (x + 0.5).expand(height, width),
+        (y + 0.5)[:, None].expand(height, width), value], dim=-1).view(-1, 4)
+    sums, boxes = [], []
+    for first in range(0, rows, ROW_CHUNK):
+        number = torch.arange(first + 1, min(first + ROW_CHUNK, rows) + 1,
+                              device=row_map.device, dtype=torch.int32)
+        mask = (row_map[None] == number[:, None, None]).to(torch.float32)  # (chunk, h, w)
+        sums.append(mask.flatten(1) @ features)
+        (y1, y2), (x1, x2) = _extent(mask.amax(dim=2), y), _extent(mask.amax(dim=1), x)
+        boxes.append(torch.stack([x1, y1, x2, y2], dim=1))
+    total = torch.cat(sums)  # (S, 4)
+    area = total[:, 0]
+    means = total[:, 1:] / area.clamp(min=1)[:, None]
+    return Measures(area, torch.cat(boxes), means[:, :2], means[:, 2])
+
+
+def _extent(occupied: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """First occupied place and one past the last, from (S, n) zeros and ones."""
+    first = torch.where(occupied > 0, place, float(place.shape[0])).amin(dim=1)
+    return first, (occupied * (place + 1)).amax(dim=1)
+
+
+def to_segments(row_map: Tensor, measures: Measures, class_id: Tensor, score: Tensor,
+                embedding: Tensor, valid: Tensor) -> SegmentTensors:
+    """Paints the two maps with the rows that are valid, and fills the table.
+
+    Args:
+        row_map: row of each cell plus 1, 0 for void, (h, w) int32.
+        measures: of the rows.
+        class_id: (S,) int.
+        score: in [0, 1], (S,).
+        embedding: (S, D).
+        valid: rows to keep, (S,) bool.
+    """
+    class_id = class_id.to(torch.int32)
+    index = row_map.flatten()
+    number = torch.arange(1, class_id.shape[0] + 1, device=index.device, dtype=torch.int32)
+    segment_of_row = torch.cat([number.new_zeros(1), number * valid])
+    class_of_row = torch.cat([number.new_full((1,), VOID_ID),
                               torch.where(valid, class_id, VOID_ID)])
     return SegmentTensors(
-        segment_map=segment_of_row.index_select(0, index).view(height, width).to(torch.int32),
-        semantic_map=class_of_row.index_select(0, index).view(height, width).to(torch.uint8),
-        class_id=class_id.to(torch.int32), score=score,
-        box=torch.stack([x1, y1, x2, y2], dim=1), centroid=centroid,
-        area=area.to(torch.int32), embedding=embedding, valid=valid)
+        segment_map=segment_of_row.index_select(0, index).view_as(row_map),
+        semantic_map=class_of_row.index_select(0, index).view_as(row_map).to(torch.uint8),
+        class_id=class_id, score=score, box=measures.box, centroid=measures.centroid,
+        area=measures.area.to(torch.int32), embedding=embedding, valid=valid)
