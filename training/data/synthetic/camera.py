@@ -19,6 +19,12 @@ NEAR_M = 0.3
 """Nearer points are projected as if this far; they lie outside the picture."""
 
 
+def cross(a: Array, b: Array) -> Array:
+    """Cross product of two (3,) vectors; many times faster than NumPy's on so few numbers."""
+    (ax, ay, az), (bx, by, bz) = a.tolist(), b.tolist()
+    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+
+
 @dataclass(frozen=True)
 class Camera:
     """Where the camera is and how it looks."""
@@ -49,9 +55,13 @@ class Camera:
         sin_r, cos_r = math.sin(self.roll), math.cos(self.roll)
         rotation = np.stack([cos_r * right + sin_r * down, cos_r * down - sin_r * right, forward])
         object.__setattr__(self, 'rotation', rotation)
+        object.__setattr__(self, 'offset', np.array([*self.position, 0.0]))
 
     rotation: Array = None  # type: ignore[assignment]
     """(3, 3) street to camera axes (x right, y down, z forward); set from the angles."""
+
+    offset: Array = None  # type: ignore[assignment]
+    """(3,) its place in the street, set from `position`."""
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -66,8 +76,8 @@ class Camera:
 
     def to_camera(self, points: Array, bend: bool = True) -> Array:
         """Street points (N, 3) to camera coordinates (N, 3), m."""
-        moved = points - (*self.position, 0.0)
-        if bend:
+        moved = points - self.offset
+        if bend and self.curvature:
             moved[:, 0] += 0.5 * self.curvature * points[:, 2] ** 2
         return moved @ self.rotation.T
 
@@ -79,8 +89,9 @@ class Camera:
 
     def to_pixels(self, points: Array) -> Array:
         """Camera points (N, 3) to (N, 2) pixels (u, v)."""
-        scale = self.focal_px / np.maximum(points[:, 2:], NEAR_M)
-        return np.clip(points[:, :2] * scale + self.centre, -1e5, 1e5)
+        pixels = points[:, :2] * (self.focal_px / np.maximum(points[:, 2:], NEAR_M))
+        pixels += self.centre
+        return np.minimum(np.maximum(pixels, -1e5), 1e5)
 
     def plane(self, normal: Array, point: Array) -> tuple[float, float, float]:
         """(a, b, c) with 1 / depth = a u + b v + c on a plane given in camera coordinates."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from .camera import NEAR_M, Array, Camera
 from .light import Light
+from .textures import level_of
 
 _SHIFT = 4
 _CAP = np.linspace(-math.pi / 2, math.pi / 2, 6)
@@ -58,16 +59,16 @@ class Canvas:
             fixed = np.rint(polygon * (1 << _SHIFT)).astype(np.int32)
             cv2.fillPoly(self.pixels, [fixed], (*color, surface), cv2.LINE_8, _SHIFT)
 
-    def capsules(self, ends: Array, radii: Array, colors: Array, surface: int) -> None:
+    def sticks(self, ends: Array, radii: Array, colors: Array, surface: int) -> None:
         """Draws tapered round-ended sticks in order.
 
         Args:
-            ends: (N, 2, 3) street coordinates with the road's bend already in them, m.
+            ends: (N, 2, 3) camera coordinates, m.
             radii: (N, 2) m.
             colors: (N, 3) lit RGB.
             surface: their surface number.
         """
-        seen = self.camera.to_camera(ends.reshape(-1, 3), bend=False)
+        seen = ends.reshape(-1, 3)
         depth = np.maximum(seen[:, 2], NEAR_M)
         centre = self.camera.to_pixels(seen).reshape(-1, 2, 2)
         radius = np.maximum(radii.reshape(-1) * self.camera.focal_px / depth, 0.5).reshape(-1, 2)
@@ -77,53 +78,85 @@ class Canvas:
         outline = np.concatenate([centre[:, 1:] + rays * radius[:, 1:, None],
                                   centre[:, :1] - rays * radius[:, :1, None]], axis=1)
         fixed = np.rint(outline * (1 << _SHIFT)).astype(np.int32)
-        shown = self.hazy(colors, float(depth.mean()))
+        shown = self.hazy(colors, float(depth[0]))
         for polygon, color in zip(fixed, shown, strict=True):
             cv2.fillConvexPoly(self.pixels, polygon, (*color, surface), cv2.LINE_8, _SHIFT)
 
     def textured(self, corners: Array, texture: npt.NDArray[np.uint8], tint: Array,
-                 depth_m: float, surface: int, cut_out: bool = False) -> None:
+                 depth_m: float, surface: int) -> None:
         """Warps a texture onto a convex quadrilateral.
 
         Args:
             corners: (4, 2) px, of the texture's top left, top right, bottom right, bottom left.
-            texture: (h, w, 3) uint8, or (h, w, 4) with a mask (0 or 255) for `cut_out`.
+            texture: (h, w, 3) uint8.
             tint: (3,) factors.
             depth_m: how much air is in front.
             surface: its surface number.
-            cut_out: paint only where the mask is.
         """
-        height, width = self.camera.size
-        low = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
-        high = np.minimum(np.ceil(corners.max(axis=0)) + 1, (width, height)).astype(int)
-        if (high - low).min() < 1:
+        box = self._box(*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
+        if box is None:
             return
-        local = (corners - low).astype(np.float32)
+        left, top, right, bottom = box
+        local = (corners - (left, top)).astype(np.float32)
         h, w = texture.shape[:2]
-        source = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32) - np.float32(0.5)
-        fade = self.light.fade(depth_m)
-        change = np.zeros((4, texture.shape[2] + 1), np.float32)
-        change[[0, 1, 2], [0, 1, 2]] = tint * (1 - fade)
-        change[:3, -1] = self.light.haze * fade
-        if cut_out:
-            change[3, 3] = 1
-        else:
-            change[3, -1] = surface
-        size = (int(high[0] - low[0]), int(high[1] - low[1]))
+        source = np.array([[-.5, -.5], [w - .5, -.5], [w - .5, h - .5], [-.5, h - .5]], np.float32)
+        size = right - left, bottom - top
         matrix = cv2.getPerspectiveTransform(source, local)
-        patch = cv2.warpPerspective(cv2.transform(texture, change), matrix, size,
-                                    flags=cv2.INTER_LINEAR,
-                                    borderMode=cv2.BORDER_CONSTANT if cut_out
-                                    else cv2.BORDER_REPLICATE)
-        if cut_out:
-            mask = cv2.compare(cv2.extractChannel(patch, 3), 127, cv2.CMP_GT)
-            cv2.insertChannel(np.full(mask.shape, surface, np.uint8), patch, 3)
-        else:
-            mask = np.zeros((size[1], size[0]), np.uint8)
-            fixed = np.rint(local * (1 << _SHIFT)).astype(np.int32)
-            cv2.fillConvexPoly(mask, fixed, 255, cv2.LINE_8, _SHIFT)
-        target = self.pixels[low[1]:high[1], low[0]:high[0]]
-        cv2.copyTo(patch, mask, target)
+        patch = cv2.warpPerspective(self._tinted(texture, tint, depth_m, surface), matrix, size,
+                                    flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        mask = np.zeros((size[1], size[0]), np.uint8)
+        fixed = np.rint(local * (1 << _SHIFT)).astype(np.int32)
+        cv2.fillConvexPoly(mask, fixed, 255, cv2.LINE_8, _SHIFT)
+        cv2.copyTo(patch, mask, self.pixels[top:bottom, left:right])
+
+    def cut_out(self, centre: Array, size: tuple[float, float],
+                pyramid: tuple[npt.NDArray[np.uint8], ...], tint: Array, depth_m: float,
+                surface: int) -> None:
+        """Pastes the masked part of an upright picture.
+
+        Args:
+            centre: (2,) px.
+            size: width and height, px.
+            pyramid: levels of (h, w, 4) uint8, RGB and a mask of 0 or 255.
+            tint: (3,) factors.
+            depth_m: how much air is in front.
+            surface: its surface number.
+        """
+        (u, v), (wide, high) = centre.tolist(), size
+        box = self._box(u - wide / 2, v - high / 2, u + wide / 2, v + high / 2)
+        if box is None:
+            return
+        left, top, right, bottom = box
+        texture = level_of(pyramid, pyramid[0].shape[1] / max(wide, 1.0))
+        h, w = texture.shape[:2]
+        across, down = w / wide, h / high
+        matrix = np.array([[across, 0, (left - u + wide / 2) * across - 0.5],
+                           [0, down, (top - v + high / 2) * down - 0.5]])
+        patch = cv2.warpAffine(texture, matrix, (right - left, bottom - top),
+                               flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                               borderMode=cv2.BORDER_CONSTANT)
+        mask = cv2.compare(cv2.extractChannel(patch, 3), 127, cv2.CMP_GT)
+        cv2.copyTo(self._tinted(patch, tint, depth_m, surface), mask,
+                   self.pixels[top:bottom, left:right])
+
+    def _box(self, left: float, top: float, right: float, bottom: float,
+             ) -> tuple[int, int, int, int] | None:
+        """Whole pixels of a rectangle that lie in the picture, if any do."""
+        height, width = self.camera.size
+        box = (max(math.floor(left), 0), max(math.floor(top), 0),
+               min(math.ceil(right) + 1, width), min(math.ceil(bottom) + 1, height))
+        return box if box[0] < box[2] and box[1] < box[3] else None
+
+    def _tinted(self, texture: npt.NDArray[np.uint8], tint: Array, depth_m: float, surface: int,
+                ) -> npt.NDArray[np.uint8]:
+        """A texture, (h, w, 3 or 4), in its colour and haze, with its surface number."""
+        fade = self.light.fade(depth_m)
+        red, green, blue = (tint * (1 - fade)).tolist()
+        haze = (self.light.haze * fade).tolist()
+        spare = [0.0] * (texture.shape[2] - 3)
+        change = np.array([[red, 0, 0, *spare, haze[0]], [0, green, 0, *spare, haze[1]],
+                           [0, 0, blue, *spare, haze[2]], [0, 0, 0, *spare, surface]], np.float32)
+        return cv2.transform(texture, change)
 
 
 def depth_map(surfaces: npt.NDArray[np.uint8], planes: npt.NDArray[np.float32],

@@ -16,13 +16,16 @@ from panoptic_ros.labels import encode_panoptic
 from .camera import Camera
 from .canvas import SURFACES, Canvas, depth_map
 from .car import CarShape, make_car
+from .ground import Ground
 from .labels import CAR
-from .layout import BEHIND_M, HOUSES_M, Fixed, make_layout
+from .layout import make_layout
 from .light import make_light
 from .optics import Optics
 from .people import Look, make_look
-from .shadows import paint_shadows
-from .street import BACKGROUND, Ground, Sky, make_skyline, paint_fixed, paint_skyline
+from .shadows import SHADOWS_M, paint_shadows
+from .sky import Sky, make_skyline, paint_skyline
+from .street import Furniture, Standing
+from .surfaces import BACKGROUND
 from .things import Thing
 
 _MIN_AREA = 70 / (256 * 512)
@@ -93,6 +96,7 @@ class SyntheticClip:
         self._light = make_light(rng)
         self._layout = make_layout(rng)
         self._ground = Ground(rng, self._layout, self._light)
+        self._furniture = Furniture(self._layout.fixed, len(BACKGROUND))
         self._sky = Sky(rng, self._light)
         self._skyline = make_skyline(rng)
         self._optics = Optics.draw(rng, self._layout.on_pavement, self._layout.camera_speed)
@@ -144,9 +148,8 @@ class SyntheticClip:
         top = self._ground.paint(canvas, camera_z)
         self._sky.paint(canvas, top)
         things = self._visible(camera, time_s, camera_z)
-        standing = [(thing, (thing.z - camera_z + BEHIND_M) % HOUSES_M - BEHIND_M)
-                    for thing in self._layout.fixed]
-        paint_shadows(canvas, top, standing, things)
+        standing = self._furniture.around(camera, camera_z)
+        paint_shadows(canvas, top, self._furniture.beside(camera_z, SHADOWS_M), things)
         paint_skyline(canvas, self._skyline)
         background = canvas.pixels.copy()
         self._paint(canvas, standing, things)
@@ -184,23 +187,12 @@ class SyntheticClip:
         return things
 
     @staticmethod
-    def _paint(canvas: Canvas, standing: Sequence[tuple[Fixed, float]],
-               things: Sequence[Thing]) -> None:
+    def _paint(canvas: Canvas, standing: Sequence[Standing], things: Sequence[Thing]) -> None:
         """Draws from far to near."""
         x = canvas.camera.position[0]
-        first_fixed = len(BACKGROUND)
-        order: list[tuple[float, int, Fixed | Thing, float]] = []
-        for number, (fixed, z) in enumerate(standing):
-            # What is in front of a wall is nearer than the wall's far end.
-            end = z + (fixed.size[0] if fixed.kind in ('house', 'gable', 'hedge') else 0.0)
-            if end > 0:
-                behind = 0.1 if fixed.kind == 'gable' else 0.0
-                order.append((math.hypot(fixed.x - x, end) + behind, first_fixed + number, fixed,
-                              z))
-        order += [(math.hypot(thing.place[0] - x, thing.place[2]), thing.surface, thing, 0.0)
+        order: list[tuple[float, int, Standing | Thing]] = [
+            (item.distance, item.surface, item) for item in standing]
+        order += [(math.hypot(thing.place[0] - x, thing.place[2]), thing.surface, thing)
                   for thing in things]
-        for _, surface, item, z in sorted(order, key=lambda entry: (-entry[0], entry[1])):
-            if isinstance(item, Thing):
-                item.paint(canvas)
-            else:
-                paint_fixed(canvas, item, z, surface)
+        for *_, item in sorted(order, key=lambda entry: (-entry[0], entry[1])):
+            item.paint(canvas)

@@ -160,6 +160,7 @@ def _pair(rng: np.random.Generator, chance: float, low: float, high: float,
 def _houses(rng: np.random.Generator, profile: Profile, side: int) -> list[Fixed]:
     fixed: list[Fixed] = []
     x, z = side * profile.front(side), 0.0
+    before: tuple[float, float] | None = None
     fronts = facades()
     gap_chance = rng.choice([0.05, 0.3, 0.6])
     hues = np.array([[1.0, .96, .9], [.98, .78, .66], [.86, .66, .5], [.9, .9, .92],
@@ -167,11 +168,11 @@ def _houses(rng: np.random.Generator, profile: Profile, side: int) -> list[Fixed
     while z < HOUSES_M - 8:
         if rng.random() < gap_chance:
             width = min(rng.uniform(4, 14), HOUSES_M - z)
-            for at in np.arange(z + 2, z + width - 1, 4.5):
-                fixed.append(Fixed('tree' if rng.random() < 0.5 else 'bush', VEGETATION,
-                                   x + side * rng.uniform(0.5, 4), float(at),
-                                   _crown_size(rng, 1.0), int(rng.integers(12)), _green(rng)))
-            z += width
+            fixed.extend(Fixed('tree' if rng.random() < 0.5 else 'bush', VEGETATION,
+                               x + side * rng.uniform(0.5, 4), float(at), _crown_size(rng, 1.0),
+                               int(rng.integers(12)), _green(rng))
+                         for at in np.arange(z + 2, z + width - 1, 4.5))
+            z, before = z + width, None
             continue
         style = int(rng.integers(len(fronts)))
         floors, bays, _ = fronts[style]
@@ -184,16 +185,18 @@ def _houses(rng: np.random.Generator, profile: Profile, side: int) -> list[Fixed
         roof = int(rng.integers(4))
         fixed.append(Fixed('house', BUILDING, x + side * back, z, size, style,
                            (tint[0], tint[1], tint[2])))
-        fixed.append(Fixed('gable', BUILDING, x + side * back, z, size, roof,
-                           (tint[0] * .9, tint[1] * .9, tint[2] * .9)))
+        # Behind a neighbour as high and as far forward the end wall cannot be seen.
+        if roof in (1, 2) or before is None or before[0] < height or before[1] > back:
+            fixed.append(Fixed('gable', BUILDING, x + side * back, z, size, roof,
+                               (tint[0] * .9, tint[1] * .9, tint[2] * .9)))
+        before = height, back
         z += width
     if profile.garden_m[side > 0] and rng.random() < 0.6:
         hedge_x = side * (profile.walk(side)[1] + 0.3)
         high = rng.uniform(0.8, 1.6)
-        for at in np.arange(0, HOUSES_M, 11):
-            if rng.random() < 0.8:
-                fixed.append(Fixed('hedge', VEGETATION, hedge_x, float(at),
-                                   (rng.uniform(7, 10), high, 0.8), 0, _green(rng)))
+        fixed.extend(Fixed('hedge', VEGETATION, hedge_x, float(at),
+                           (rng.uniform(7, 10), high, 0.8), 0, _green(rng))
+                     for at in np.arange(0, HOUSES_M, 11) if rng.random() < 0.8)
     return fixed
 
 
@@ -213,18 +216,18 @@ def _furniture(rng: np.random.Generator, profile: Profile, side: int) -> list[Fi
     edge = side * (profile.kerb_x + max(0.5, profile.verge_m[side > 0] / 2))
     if rng.random() < 0.6:
         step = rng.uniform(9, 20)
-        for z in np.arange(rng.uniform(0, step), HOUSES_M, step):
-            if rng.random() < 0.85:
-                fixed.append(Fixed('tree', VEGETATION, edge, float(z), _crown_size(rng, 0.85),
-                                   int(rng.integers(12)), _green(rng)))
+        fixed.extend(Fixed('tree', VEGETATION, edge, float(z), _crown_size(rng, 0.85),
+                           int(rng.integers(12)), _green(rng))
+                     for z in np.arange(rng.uniform(0, step), HOUSES_M, step)
+                     if rng.random() < 0.85)
     shape = int(rng.integers(2))
     step = rng.uniform(18, 28)
-    for z in np.arange(rng.uniform(0, step) + 1.3, HOUSES_M, step):
-        fixed.append(Fixed('lamp', POLE, edge, float(z), (0, rng.uniform(5.5, 7.5), 0), shape,
-                           (1, 1, 1)))
-    for z in rng.uniform(0, HOUSES_M, rng.integers(3, 9)):
-        fixed.append(Fixed('sign', POLE, edge + side * 0.25, float(z),
-                           (0, rng.uniform(2.4, 3.0), 0), int(rng.integers(5)), (1, 1, 1)))
+    fixed.extend(Fixed('lamp', POLE, edge, float(z), (0, rng.uniform(5.5, 7.5), 0), shape,
+                       (1, 1, 1))
+                 for z in np.arange(rng.uniform(0, step) + 1.3, HOUSES_M, step))
+    fixed.extend(Fixed('sign', POLE, edge + side * 0.25, float(z),
+                       (0, rng.uniform(2.4, 3.0), 0), int(rng.integers(5)), (1, 1, 1))
+                 for z in rng.uniform(0, HOUSES_M, rng.integers(3, 9)))
     return fixed
 
 
@@ -238,8 +241,9 @@ def _cars(rng: np.random.Generator, profile: Profile, mode: str, speed: float, c
             for z in np.arange(0, THINGS_M - 5, 6.2):
                 near_zebra = mode == 'crossing' and z < 17
                 if rng.random() < filled and not near_zebra:
-                    movers.append(Mover(CAR, x + rng.uniform(-.12, .12), z + rng.uniform(-.4, .4),
-                                        0.0, 0.0 if (side > 0) != (rng.random() < .1) else math.pi))
+                    heading = 0.0 if (side > 0) != (rng.random() < .1) else math.pi
+                    movers.append(Mover(CAR, x + rng.uniform(-.12, .12),
+                                        z + rng.uniform(-.4, .4), 0.0, heading))
     clear = 19.0 if mode == 'crossing' else 9.0
     for lane in range(profile.lanes):
         x = profile.lane_m * (lane + 0.5)
@@ -275,7 +279,7 @@ def _people(rng: np.random.Generator, profile: Profile, mode: str, crowd: float)
         count = min(rng.poisson(9 * crowd), 26)
         start, end = profile.walk(side)
         # Everyone keeps a strip of the pavement, so that none walks through another.
-        strips = np.linspace(start + 0.45, end - 0.35, max(count, 1))[rng.permutation(max(count, 1))]
+        strips = rng.permutation(np.linspace(start + 0.45, end - 0.35, count))
         for i in range(count):
             stands = rng.random() < 0.15
             ahead = rng.random() < 0.5
@@ -289,9 +293,9 @@ def _people(rng: np.random.Generator, profile: Profile, mode: str, crowd: float)
                                 phase=rng.uniform(0, 3)))
     if mode == 'crossing':
         reach = profile.kerb_x + 1.2
-        for i in range(int(rng.integers(2, 6))):
-            movers.append(Mover(PERSON, 0.0, 7.6 + i * 0.75 + rng.uniform(-.2, .2),
-                                rng.uniform(0.8, 1.6), 0.0, phase=rng.random(), cross_m=reach))
+        movers.extend(Mover(PERSON, 0.0, 7.6 + i * 0.75 + rng.uniform(-.2, .2),
+                            rng.uniform(0.8, 1.6), 0.0, phase=rng.random(), cross_m=reach)
+                      for i in range(int(rng.integers(2, 6))))
     return movers
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -97,9 +98,9 @@ def walker(look: Look, stride_m: float, moving: bool, near_side: int, frontal: f
     chest = (0.085 + 0.015 * frontal) * broad
     body: list[Stick] = []
     spread = 0.05 * broad * frontal
-    for side in (-1, 1):
-        body.append(((side * spread, hip + bob, 0), (side * spread * 1.4, shoulder - .05 * h + bob,
-                                                     0), chest * 0.85, chest, look.top))
+    body.extend(((side * spread, hip + bob, 0.0),
+                 (side * spread * 1.4, shoulder - .05 * h + bob, 0.0), chest * 0.85, chest,
+                 look.top) for side in (-1, 1))
     if look.coat:
         body.append(((0, hip - 0.12 * h + bob, 0), (0, hip + 0.1 * h + bob, 0),
                      chest * 1.25, chest * 1.15, look.top * 0.95))
@@ -126,7 +127,7 @@ def rider(look: Look, rolled_m: float, near_side: int) -> list[Stick]:
     for z in (-axle, axle):
         rim = [(0.0, wheel + wheel * math.sin(a), z + wheel * math.cos(a))
                for a in np.linspace(0, 2 * math.pi, 13)]
-        sticks += [(p, q, 0.032, 0.032, dark) for p, q in zip(rim[:-1], rim[1:], strict=True)]
+        sticks += [(p, q, 0.032, 0.032, dark) for p, q in pairwise(rim)]
     saddle, head, bar = (0.0, 0.92, -0.22), (0.0, 0.88, 0.34), (0.0, 1.02, 0.36)
     for p, q in ((crank, saddle), (crank, (0.0, wheel, -axle)), (saddle, (0.0, wheel, -axle)),
                  ((0.0, 0.84, -0.18), head), (crank, head), (bar, (0.0, wheel, axle))):
@@ -173,6 +174,8 @@ def paint_sticks(canvas: Canvas, sticks: list[Stick], place: Array, heading: flo
     light = canvas.light
     level = light.ambient + 0.55 * light.sun * max(light.sun_direction[1], 0.3)
     place, heading = canvas.camera.bent(place, heading)
-    canvas.capsules(turn(ends, heading) + place, radii, colors * level, surface)
-    centre = canvas.camera.to_camera(place[None], bend=False)[0]
-    canvas.set_depth(surface, max(float(centre[2]) - reach_m, 0.3))
+    street = (turn(ends, heading) + place).reshape(-1, 3)
+    seen = canvas.camera.to_camera(street, bend=False).reshape(-1, 2, 3)
+    canvas.sticks(seen, radii, colors * level, surface)
+    depth = float((place - canvas.camera.offset) @ canvas.camera.rotation[2])
+    canvas.set_depth(surface, max(depth - reach_m, 0.3))

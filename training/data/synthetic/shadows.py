@@ -13,7 +13,7 @@ from .labels import CAR, CYCLIST
 from .layout import Fixed
 from .things import Thing
 
-_REACH_M = 45.0
+SHADOWS_M = 45.0
 """Shadows of what is farther away are left out."""
 
 
@@ -44,8 +44,6 @@ def paint_shadows(canvas: Canvas, top: int, standing: Sequence[tuple[Fixed, floa
 
     if sunny:
         for fixed, z in standing:
-            if z > _REACH_M:
-                continue
             width, height, _ = fixed.size
             if fixed.kind == 'house' and throw[0] * fixed.x < 0:
                 dark(thrown(np.array([[fixed.x, 0, z], [fixed.x, 0, z + width]]), height), cast)
@@ -57,7 +55,7 @@ def paint_shadows(canvas: Canvas, top: int, standing: Sequence[tuple[Fixed, floa
                 dark(thrown(np.array([[fixed.x - .08, 0, z], [fixed.x + .08, 0, z]]), height),
                      cast)
     for thing in things:
-        if thing.place[2] > _REACH_M:
+        if thing.place[2] > SHADOWS_M:
             continue
         if thing.class_id == CAR:
             base = thing.footprint()

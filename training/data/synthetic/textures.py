@@ -156,18 +156,22 @@ def leaves() -> tuple[Image, ...]:
 
 
 @lru_cache(maxsize=1)
-def surface_noise() -> npt.NDArray[np.float32]:
-    """(768, 640) tileable roughness of the ground, about -1 to 1."""
+def ground_noise() -> tuple[Image, Image]:
+    """Roughness of pavement and of grass around 128, (768, 640, 3), tileable."""
     rng = np.random.default_rng(14)
     rough = 0.5 * smooth_noise(rng, (768, 640), 64, 4)
-    return rough + 0.35 * rng.normal(0, 1, (768, 640)).astype(np.float32)
+    rough += 0.35 * rng.normal(0, 1, (768, 640)).astype(np.float32)
+    smooth, grass = (np.repeat(np.clip(128 + rough * strength, 0, 255)[..., None], 3, axis=2)
+                     .astype(np.uint8) for strength in (9, 24))
+    return smooth, grass
 
 
 @lru_cache(maxsize=1)
 def clouds() -> tuple[npt.NDArray[np.float32], ...]:
-    """(128, 512) cloud covers in [-1, 1], tileable sideways."""
+    """(128, 512) cloud covers in [-1, 1], tileable sideways, broader than high."""
     rng = np.random.default_rng(15)
-    return tuple(smooth_noise(rng, (128, 512), 64, 5) for _ in range(6))
+    return tuple(cv2.resize(smooth_noise(rng, (512, 512), 128, 5), (512, 128),
+                            interpolation=cv2.INTER_AREA) for _ in range(6))
 
 
 @lru_cache(maxsize=4)

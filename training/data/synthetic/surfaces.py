@@ -1,0 +1,14 @@
+"""Numbers of the surfaces every street has, and how far they reach."""
+
+from .labels import BUILDING, PAVEMENT, ROAD, SKY, VEGETATION
+
+SKY_SURFACE, ROAD_SURFACE, PAVEMENT_SURFACE, GRASS_SURFACE, TOWN_SURFACE, WOOD_SURFACE = range(6)
+
+BACKGROUND = (SKY, ROAD, PAVEMENT, VEGETATION, BUILDING, VEGETATION)
+"""Class of each of the surfaces above."""
+
+SKY_DEPTH_M = 1000.0
+"""Depth given to the sky."""
+
+FAR_M = 200.0
+"""The ground ends here, at the skyline."""
