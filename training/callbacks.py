@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from .data.sample import Sample
-from .module import Prediction
+from .module import PanopticModule, Prediction
 from .pictures import panel
 
 
@@ -53,6 +53,14 @@ class EMA(WeightAveraging):
         """Puts the training weights back before `LastCheckpoint` saves them as such."""
         if self._swapped:
             self.on_validation_epoch_end(trainer, pl_module)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps `best.ckpt`: the highest PQ in validation."""
+
+    def __init__(self, dirpath: str) -> None:
+        super().__init__(dirpath, 'best', monitor='val/pq', mode='max',
+                         enable_version_counter=False)
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -96,6 +104,6 @@ class Pictures(L.Callback):
             return
         sample: Sample = batch
         prediction: Prediction = outputs
-        picture = panel(sample, prediction.segment_map, prediction.classes, pl_module.labels)
+        picture = panel(sample, *prediction, cast(PanopticModule, pl_module).labels)
         trainer.logger.experiment.add_image(f'val/{batch_idx}', picture, trainer.global_step,
                                             dataformats='HWC')

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
+from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from panoptic_ros.labels import LabelSet
 
-from .callbacks import EMA, LastCheckpoint, Pictures
+from .callbacks import EMA, BestCheckpoint, LastCheckpoint, Pictures
 from .datamodule import PanopticData
 from .module import PanopticModule
 
@@ -39,49 +43,62 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _checkpoints(folder: str) -> str:
-    return str(Path(folder) / 'checkpoints')
-
-
 class RecipeCLI(LightningCLI):
     """Lightning's command line for one module and one data module."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what each training has, and ties the model to the data."""
         parser.add_argument('--ckpt_path', type=str | None, default=None,
-                            help='a checkpoint to go on from, or `last`')
+                            help='a checkpoint to go on from, or `last` for this folder\'s')
         parser.add_lightning_class_args(EMA, 'ema')
-        parser.add_lightning_class_args(ModelCheckpoint, 'best')
-        parser.add_lightning_class_args(LastCheckpoint, 'last')
         parser.add_lightning_class_args(Pictures, 'pictures')
-        parser.add_lightning_class_args(RichProgressBar, 'progress')
-        parser.set_defaults({
-            'best.monitor': 'val/pq', 'best.mode': 'max',
-            'best.filename': 'best', 'best.enable_version_counter': False,
-            'progress.refresh_rate': 10})
+        parser.add_lightning_class_args(BestCheckpoint, 'best')
+        parser.add_lightning_class_args(LastCheckpoint, 'last')
         for name in ('best', 'last'):
             parser.link_arguments('trainer.default_root_dir', f'{name}.dirpath',
-                                  compute_fn=_checkpoints)
+                                  compute_fn=_checkpoint_folder)
         parser.link_arguments('data.labels', 'model.labels', compute_fn=LabelSet.to_dicts,
                               apply_on='instantiate')
         parser.link_arguments('data.input_size', 'model.input_size')
         parser.link_arguments('seed_everything', 'data.seed')
 
     def before_instantiate_classes(self) -> None:
-        """Notes the recipe's hash."""
+        """Notes the recipe's hash, and where TensorBoard's files go."""
         plain = json.loads(self.parser.dump(self.config, format='json', skip_link_targets=False))
         self.config.model.recipe_hash = recipe_hash(plain)
 
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """The trainer, with progress bar and TensorBoard unless the recipe says otherwise."""
+        folder = self.config.trainer.default_root_dir
+        if self.config.trainer.logger is None:
+            kwargs['logger'] = TensorBoardLogger(folder, name='', version='')
+        return super().instantiate_trainer(**kwargs)
+
+
+def _checkpoint_folder(root: str) -> str:
+    return str(Path(root) / 'checkpoints')
+
 
 def make_cli(args: Sequence[str]) -> RecipeCLI:
-    """Reads a recipe and flags, opens the data and builds the module; trains nothing."""
-    return RecipeCLI(
-        PanopticModule, PanopticData, args=list(args), run=False, seed_everything_default=0,
-        save_config_kwargs={'overwrite': True},
-        trainer_defaults={'default_root_dir': 'runs', 'use_distributed_sampler': False,
-                          'num_sanity_val_steps': 0, 'logger': {
-                              'class_path': 'TensorBoardLogger',
-                              'init_args': {'save_dir': 'runs', 'name': '', 'version': ''}}})
+    """Reads a recipe and flags, opens the data and builds the module; trains nothing.
+
+    Raises:
+        ValueError, OSError: for a recipe that cannot be trained, in one line.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'LightningCLI.s args parameter')
+        try:
+            return RecipeCLI(
+                PanopticModule, PanopticData, args=list(args), run=False,
+                auto_configure_optimizers=False, seed_everything_default=0,
+                save_config_kwargs={'overwrite': True},
+                parser_kwargs={'prog': 'panoptic train', 'description': __doc__,
+                               'exit_on_error': False},
+                trainer_defaults={
+                    'default_root_dir': 'runs', 'use_distributed_sampler': False,
+                    'num_sanity_val_steps': 0, 'callbacks': [RichProgressBar(refresh_rate=10)]})
+        except ArgumentError as error:
+            raise ValueError(error.message) from None
 
 
 def train(args: Sequence[str]) -> None:

@@ -7,16 +7,17 @@ from typing import Any
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`."""
-    parser = subparsers.add_parser(
-        'train', help='train a model by a recipe', add_help=False,
-        description='Trains by a recipe; see training/recipes/.')
-    parser.add_argument('flags', nargs=argparse.REMAINDER)
+    """Adds the command to `panoptic`; its flags are read by Lightning's command line."""
+    parser = subparsers.add_parser('train', help='train a model by a recipe', add_help=False)
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Hands the flags to Lightning's command line."""
+    """Trains.
+
+    Raises:
+        ValueError, OSError: in one line, before the training starts.
+    """
     from panoptic_training.recipe import train
 
     train(args.flags)
