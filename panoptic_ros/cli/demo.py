@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 STREET_SIZE = (720, 1280)
 STREET_RATE_HZ = 25.0
-STREET_S = 6.0
-"""Length of the synthetic street; it is drawn once and played again and again."""
+STREETS = (2, 4)
+"""Numbers in the city's test split: one drive, one view of a crossing."""
+STREET_S = 4.0
+"""Of each street; they are drawn once and played again and again."""
 
 DURATION_S = 20.0
 MAX_FILE_S = 60.0
@@ -89,11 +92,12 @@ def run(args: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     try:
         with tempfile.TemporaryDirectory(prefix='.run-', dir=args.output) as folder:
-            health = _run_in(Path(folder), source, args, console)
+            summary, health = _run_in(Path(folder), source, args, console)
             move_results(Path(folder), args.output)
     finally:
         remove_shared_memory(memory)
     console.print(_table(health))
+    console.print(json.dumps(summary))
     for name in RESULTS:
         console.print(f'{args.output / name}', highlight=False, soft_wrap=True)
 
@@ -129,8 +133,12 @@ def _given_source(args: argparse.Namespace) -> Source | None:
 
 
 def _run_in(folder: Path, source: Source | None, args: argparse.Namespace,
-            console: Console) -> Health:
-    """Starts the processes, watches them, ends them and completes the files in `folder`."""
+            console: Console) -> tuple[dict[str, Any], Health]:
+    """Starts the processes, watches them, ends them and completes the files in `folder`.
+
+    Returns:
+        The summary, and what the node said last while it was at work.
+    """
     from panoptic_ros.demo.processes import Child
     from panoptic_ros.demo.recorder import Recorder
     from panoptic_ros.ros.demo_monitor import LATCHED, Monitor, topic_types
@@ -159,9 +167,9 @@ def _run_in(folder: Path, source: Source | None, args: argparse.Namespace,
         with Child('camera', CAMERA_MODULE, flags, say) as camera:
             _watch(monitor.spin, recorder, node, camera, duration_s, console)
         _settle(monitor.spin, recorder, node)
-    recorder.finish()
-    assert recorder.health is not None
-    return recorder.health
+    summary = recorder.finish()
+    assert recorder.at_work is not None  # else the summary is refused
+    return summary, recorder.at_work
 
 
 def _camera_flags(args: argparse.Namespace) -> list[str]:
@@ -170,22 +178,25 @@ def _camera_flags(args: argparse.Namespace) -> list[str]:
 
 
 def _draw_street(path: Path, duration_s: float, console: Console) -> Path:
-    """Draws a street of the city's test split as a video, so that the camera costs little."""
+    """Draws streets of the city's test split as a video, so that the camera costs little."""
     import cv2
     from rich.progress import track
 
     from panoptic_training.data.synthetic import SyntheticClip
     from panoptic_training.data.synthetic.labels import TEST_SEEDS
 
-    clip = SyntheticClip(TEST_SEEDS[0], STREET_SIZE, STREET_RATE_HZ)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), STREET_RATE_HZ,
                              STREET_SIZE[::-1])
     if not writer.isOpened():
         raise ValueError(f'this OpenCV ({cv2.__version__}) cannot write videos; '
                          'pip install opencv-python-headless')
-    count = max(1, round(min(duration_s, STREET_S) * STREET_RATE_HZ))
-    for index in track(range(count), 'drawing the street', console=console, transient=True):
-        writer.write(cv2.cvtColor(clip.frame(index).image, cv2.COLOR_RGB2BGR))
+    frames = [(street, index) for street in STREETS
+              for index in range(round(STREET_S * STREET_RATE_HZ))]
+    clips = {street: SyntheticClip(TEST_SEEDS[street], STREET_SIZE, STREET_RATE_HZ)
+             for street in STREETS}
+    for street, index in track(frames[:math.ceil(duration_s * STREET_RATE_HZ)],
+                               'drawing the street', console=console, transient=True):
+        writer.write(cv2.cvtColor(clips[street].frame(index).image, cv2.COLOR_RGB2BGR))
     writer.release()
     return path
 
@@ -243,7 +254,7 @@ def _settle(spin: Callable[[float], None], recorder: Recorder, node: Child) -> N
         spin(0.2)
         node.check()
         health = recorder.health
-        if health and health.stamp_s > ended_s and not health.in_flight:
+        if health and health.stamp_s > ended_s and not health.counts['in_flight']:
             return
 
 
@@ -252,11 +263,23 @@ def _table(health: Health) -> Any:
 
     from panoptic_ros.demo.health import LEVELS
 
-    table = Table(title='The node\'s last diagnostics', show_lines=True)
+    table = Table(title='The node\'s diagnostics')
     for column in ('task', 'status', 'values'):
         table.add_column(column)
     for task, status in health.statuses.items():
-        values = ', '.join(f'{key} {value}' for key, value in status.values.items())
         level = LEVELS[status.level]
-        table.add_row(task, level if status.level == 0 else f'{level}: {status.message}', values)
+        table.add_row(task, level if status.level == 0 else f'{level}: {status.message}',
+                      ', '.join(_short(status.values)))
     return table
+
+
+def _short(values: Mapping[str, str]) -> list[str]:
+    """Each value in words; p50, p95 and max of one stage together."""
+    words = []
+    for key, value in values.items():
+        stage = key.removesuffix(' p50 ms')
+        if stage != key:
+            words.append(f'{stage} {value} ms (p95 {values.get(f"{stage} p95 ms")})')
+        elif not key.endswith(' ms'):
+            words.append(f'{key} {value}')
+    return words

@@ -41,57 +41,61 @@ class Health:
         return model.message if model and LEVELS[model.level] == 'ERROR' else ''
 
     @property
-    def received(self) -> int:
-        """Images so far."""
-        return int(self._input().get('received', 0))
+    def counts(self) -> dict[str, int]:
+        """Images since the node's start: received, published and in_flight."""
+        values = self._input()
+        return {name: int(values.get(name.replace('_', ' '), 0))
+                for name in ('received', 'published', 'in_flight')}
 
     @property
-    def in_flight(self) -> int:
-        """Images that wait or are worked on."""
-        return int(self._input().get('in flight', 0))
+    def dropped(self) -> dict[str, int]:
+        """Images that were received and not published, by reason."""
+        return {key.removeprefix('dropped '): int(value) for key, value in self._input().items()
+                if key.startswith('dropped ')}
+
+    @property
+    def rate_hz(self) -> float:
+        """Published images per second over the node's last 5 s."""
+        return self._number('rate hz')
 
     def line(self) -> str:
         """Rate, latency, drops and the worst status, for people."""
-        values = self._input()
-        dropped = {key.removeprefix('dropped '): value for key, value in values.items()
-                   if key.startswith('dropped ') and value != '0'}
-        drops = ', '.join(f'{value} {reason}' for reason, value in dropped.items()) or 'none'
-        worst = max(self.statuses.items(), key=lambda item: item[1].level, default=None)
-        state = 'ok'
-        if worst and worst[1].level:
-            state = f'{LEVELS[worst[1].level]} {worst[0]}: {worst[1].message}'
-        return (f'{self._value("timing", "rate hz")} images/s, latency '
-                f'p50 {self._value("timing", "end to end p50 ms")} ms, '
-                f'p95 {self._value("timing", "end to end p95 ms")} ms, '
-                f'{values.get("published", 0)} of {values.get("received", 0)} published, '
-                f'dropped: {drops}; {state}')
+        counts = self.counts
+        task, worst = max(self.statuses.items(), key=lambda item: item[1].level)
+        state = f'; {LEVELS[worst.level]} {task}: {worst.message}' if worst.level else ''
+        if not counts['received']:
+            return f'no image yet{state}'
+        drops = ', '.join(f'{n} {reason}' for reason, n in self.dropped.items() if n)
+        return (f'{self.rate_hz:.1f} images/s, latency '
+                f'p50 {self._number("end to end p50 ms"):.0f} ms, '
+                f'p95 {self._number("end to end p95 ms"):.0f} ms, '
+                f'published {counts["published"]} of {counts["received"]}'
+                f'{f" ({drops})" if drops else ""}{state}')
 
-    def summary(self) -> dict[str, Any]:
-        """What summary.json holds, all of it in the node's own words.
+    def summary(self, rate_hz: float) -> dict[str, Any]:
+        """What summary.json holds, in the node's own words.
+
+        Args:
+            rate_hz: the node's `rate_hz` while images came; now they may have stopped.
 
         Returns:
             `received`, `published`, `dropped` (by reason) and `in_flight` count images since the
             node's start: received = published + all dropped + in_flight. `rate_hz` is of
-            published images over the node's last 5 s. `latency_ms` is end to end in the node,
-            from an image's arrival to its last message handed to the middleware, `p50` and `p95`
-            of its last 100 images. `backend` and `device` are those really used.
+            published images. `latency_ms` is end to end in the node, from an image's arrival to
+            its last message handed to the middleware, `p50` and `p95` of the node's last 100
+            images. `backend` and `device` are those really used.
 
         Raises:
             ValueError: if the node published nothing, or its counts do not add up.
         """
-        values = self._input()
-        counts = {name: int(values.get(name.replace('_', ' '), 0))
-                  for name in ('received', 'published', 'in_flight')}
-        dropped = {key.removeprefix('dropped '): int(value) for key, value in values.items()
-                   if key.startswith('dropped ')}
+        counts, dropped = self.counts, self.dropped
         if counts['received'] != counts['published'] + sum(dropped.values()) + counts['in_flight']:
             raise ValueError(f'the node\'s counts do not add up: {counts}, dropped {dropped}')
         if not counts['published']:
-            raise ValueError(f'the node published none of {counts["received"]} images; '
-                             f'dropped {dropped}')
+            raise ValueError(f'the node published no image: {self.line()}')
         return {
             'received': counts['received'], 'published': counts['published'], 'dropped': dropped,
-            'in_flight': counts['in_flight'], 'rate_hz': self._number('rate hz'),
+            'in_flight': counts['in_flight'], 'rate_hz': rate_hz,
             'latency_ms': {name: self._number(f'end to end {name} ms') for name in ('p50', 'p95')},
             'backend': self._value('model', 'backend'), 'device': self._value('model', 'device')}
 
@@ -104,7 +108,7 @@ class Health:
         return status.values.get(key, 'n/a') if status else 'n/a'
 
     def _number(self, key: str) -> float:
-        """A value of `timing`; 0 where the node has none, e.g. a rate from one image."""
+        """A value of `timing`; 0 where the node has none, as a rate from one image."""
         text = self._value('timing', key)
         return 0.0 if text == 'n/a' else float(text)
 

@@ -43,6 +43,9 @@ class Recorder:
         from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
         self.health: Health | None = None
+        """What the node said last."""
+        self.at_work: Health | None = None
+        """What it said last that had published images since the time before."""
         self.overlays = 0
         self._folder = folder
         self._store = _typestore(topics.values())
@@ -86,7 +89,13 @@ class Recorder:
         self._bag.write(self._connections[topic], time_ns, data)
         if topic == DIAGNOSTICS:
             message = self._store.deserialize_cdr(data, self._types[topic])
-            self.health = read_health(message) or self.health
+            health = read_health(message)
+            if health is None:
+                return
+            before = self.health.counts['published'] if self.health else 0
+            if health.counts['published'] > before:
+                self.at_work = health
+            self.health = health
 
     def finish(self) -> dict[str, Any]:
         """Completes the files: all of `RESULTS` lie in the folder then.
@@ -100,7 +109,7 @@ class Recorder:
         self._stack.close()
         if self.health is None:
             raise ValueError('the node said nothing on /diagnostics')
-        summary = self.health.summary()
+        summary = self.health.summary(self.at_work.rate_hz if self.at_work else 0.0)
         (self._folder / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n',
                                                    encoding='utf-8')
         sheet = cv2.cvtColor(self._sheet.draw(), cv2.COLOR_RGB2BGR)
