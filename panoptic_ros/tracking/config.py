@@ -21,7 +21,8 @@ class TrackerConfig:
     """Weight of the embedding's cosine distance in the cost of a match."""
 
     iou_weight: float = 1.0
-    """Weight of missing overlap, 1 - IoU, in the cost of a match."""
+    """Weight of missing overlap, 1 - IoU, in the cost of a match. With 0 a thing may turn up
+    anywhere in the next image."""
 
     gate: float = 0.5
     """A match must cost less. The cost is the weighted mean of both distances, 0 to 1."""

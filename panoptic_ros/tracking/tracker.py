@@ -18,8 +18,8 @@ NEAR_FACTOR = 2.0
 NEAR_CELLS = 2
 """And by this on each side, as the edges of the smallest things jump by whole cells."""
 
-NEAR_IOU = 0.5
-"""What being in the expected place is worth at most, against overlapping masks' 1."""
+MIN_OVERLAP = 0.1
+"""Things with less overlap are not matched, however alike: few things jump, many look alike."""
 
 EMBEDDING_MEMORY = 10
 """Images over which a track's embedding is averaged."""
@@ -146,9 +146,12 @@ class Tracker:
         if not self._last or not len(tracks) or not len(found) or not total:
             nothing = np.zeros(0, np.intp)
             return nothing, nothing
+        overlap = self._overlap(frame, found)
         cost = (embedding_weight * cosine_distance(tracks['embedding'], found['embedding'])
-                + config.iou_weight * (1 - self._overlap(frame, found))) / total
+                + config.iou_weight * (1 - overlap)) / total
         cost[tracks['class_id'][:, None] != found['class_id']] = np.inf
+        if config.iou_weight:
+            cost[overlap < MIN_OVERLAP] = np.inf
         # A cost at the gate for all that is beyond it: no good pair is given up for two bad ones.
         old, new = linear_sum_assignment(np.minimum(cost, config.gate))
         close = cost[old, new] < config.gate
@@ -162,8 +165,8 @@ class Tracker:
         moved = tracks['velocity'] * (frame.stamp_s - tracks['seen_s'])[:, None]  # (N, 2) px
         expected = tracks['box'] + np.tile(moved, 2)
         cell_xy = np.array(frame.geometry.px_per_cell)[::-1]
-        near = NEAR_IOU * box_iou(*(grow(boxes, NEAR_FACTOR, NEAR_CELLS * cell_xy)
-                                    for boxes in (expected, found['box'])))
+        near = box_iou(*(grow(boxes, NEAR_FACTOR, NEAR_CELLS * cell_xy)
+                         for boxes in (expected, found['box'])))
         if self._last.geometry != frame.geometry:
             return near
         masks = mask_iou(self._last.segment_map, tracks['segment_id'],

@@ -89,9 +89,10 @@ def test_another_class_is_another_thing():
     assert follow(Tracker(EAGER), frames) == [[1], [2]]
 
 
-def test_a_thing_far_away_is_another_thing():
+@pytest.mark.parametrize('gate', [0.5, 1.0])  # a wide gate is for poor overlap, not for jumps
+def test_a_thing_far_away_is_another_thing(gate):
     frames = [make_frame(0.0, Disc(20)), make_frame(0.1, Disc(180))]
-    assert follow(Tracker(EAGER), frames) == [[1], [2]]
+    assert follow(Tracker(TrackerConfig(min_hits=1, gate=gate)), frames) == [[1], [2]]
 
 
 def test_no_good_pair_is_given_up_for_two_poor_ones():
