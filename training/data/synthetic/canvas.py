@@ -15,12 +15,11 @@ import numpy.typing as npt
 
 from .camera import NEAR_M, Array, Camera
 from .light import Light
+from .surfaces import SURFACES
 from .textures import level_of
 
 _SHIFT = 4
 _CAP = np.linspace(-math.pi / 2, math.pi / 2, 6)
-SURFACES = 256
-"""Surface numbers are 0 to 255."""
 
 
 class Canvas:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from panoptic_ros.labels import encode_panoptic
 
 from .camera import Camera
-from .canvas import SURFACES, Canvas, depth_map
+from .canvas import Canvas, depth_map
 from .car import CarShape, make_car
 from .ground import Ground
 from .labels import CAR
@@ -25,7 +25,7 @@ from .people import Look, make_look
 from .shadows import SHADOWS_M, paint_shadows
 from .sky import Sky, make_skyline, paint_skyline
 from .street import Furniture, Standing
-from .surfaces import BACKGROUND
+from .surfaces import BACKGROUND, SURFACES
 from .things import Thing
 
 _MIN_AREA = 70 / (256 * 512)
@@ -108,9 +108,7 @@ class SyntheticClip:
         starts = []
         for mover in self._layout.movers:
             starts.append(len(classes))
-            classes += [mover.class_id] * (2 if mover.class_id == CAR else 1)
-        if len(classes) > SURFACES:
-            raise RuntimeError(f'a street has at most {SURFACES} surfaces, got {len(classes)}')
+            classes += [mover.class_id] * mover.surfaces
         table = np.zeros(SURFACES, np.uint8)
         table[:len(classes)] = classes
         return table, starts

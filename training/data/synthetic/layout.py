@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .labels import BUILDING, CAR, CYCLIST, PERSON, POLE, VEGETATION
+from .surfaces import BACKGROUND, SURFACES
 from .textures import BAY_M, FLOOR_M, facades
 
 HOUSES_M = 220.0
@@ -96,6 +97,11 @@ class Mover:
 
     period_m: float = THINGS_M
 
+    @property
+    def surfaces(self) -> int:
+        """Surfaces it is painted with."""
+        return 2 if self.class_id == CAR else 1
+
     def at(self, time_s: float, camera_z: float) -> tuple[float, float, float, int, float]:
         """(x, z from the camera, heading, which turn of the period, distance gone)."""
         gone = self.speed * time_s
@@ -147,8 +153,17 @@ def make_layout(rng: np.random.Generator) -> Layout:
         zebra = 7.5
     elif rng.random() < 0.3:
         zebra = rng.uniform(0, 40)
-    return Layout(profile, tuple(fixed), tuple(movers), camera_x, speed, zebra,
+    room = SURFACES - len(BACKGROUND) - sum(mover.surfaces for mover in movers)
+    return Layout(profile, _thin(fixed, room), tuple(movers), camera_x, speed, zebra,
                   mode == 'pavement')
+
+
+def _thin(fixed: list[Fixed], room: int) -> tuple[Fixed, ...]:
+    """Leaves out plants, evenly along the street, where there are more things than room."""
+    plants = [thing for thing in fixed if thing.class_id == VEGETATION]
+    surplus = max(0, len(fixed) - room)
+    out = {id(plants[i * len(plants) // surplus]) for i in range(surplus)}
+    return tuple(thing for thing in fixed if id(thing) not in out)
 
 
 def _pair(rng: np.random.Generator, chance: float, low: float, high: float,

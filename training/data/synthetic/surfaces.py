@@ -7,6 +7,9 @@ SKY_SURFACE, ROAD_SURFACE, PAVEMENT_SURFACE, GRASS_SURFACE, TOWN_SURFACE, WOOD_S
 BACKGROUND = (SKY, ROAD, PAVEMENT, VEGETATION, BUILDING, VEGETATION)
 """Class of each of the surfaces above."""
 
+SURFACES = 256
+"""Most surfaces of a street: a pixel's number is kept in one byte."""
+
 SKY_DEPTH_M = 1000.0
 """Depth given to the sky."""
 
