@@ -57,18 +57,12 @@ class OnnxRuntimeBackend:
                                f'({", ".join(ort.get_available_providers())}); '
                                'pip uninstall onnxruntime, pip install onnxruntime-gpu')
 
-        options = ort.SessionOptions()
-        options.log_severity_level = 3  # errors; a provider that does not load is told below
-        # Given, not left to ONNX Runtime: it would count cores this process may not use.
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-        # Threads that spin between layers and frames double the processor time of a frame and
-        # take the cores from the camera and the node; they gained nothing where measured.
-        options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-        providers = _provider_options(provider, index, precision, engine_cache_dir)
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=providers)
+            self._session = open_session(str(path), provider, index, precision, engine_cache_dir,
+                                         threads)
         except Exception as error:  # pybind's own classes, which share no base but this
-            raise BundleError(f'{path}: onnxruntime refuses the graph: {_line(error)}') from None
+            text = ' '.join(str(error).split())[:300]
+            raise BundleError(f'{path}: onnxruntime refuses the graph: {text}') from None
         if _PROVIDERS[provider] not in self._session.get_providers():
             raise BackendError(f'onnxruntime could not start its {provider} provider, CUDA or '
                                'cuDNN libraries do not fit; see its requirements page')
@@ -83,9 +77,27 @@ class OnnxRuntimeBackend:
         return Outputs(*self._session.run(OUTPUTS, {'image': image, **scalars}))
 
 
-def _provider_options(provider: str, index: int | None, precision: str,
-                      cache_dir: Path | None) -> list[Any]:
-    """The providers to ask for, best first."""
+def open_session(graph: str | bytes, provider: str, index: int | None, precision: str = 'fp32',
+                 cache_dir: Path | None = None, threads: int | None = None) -> Any:
+    """Starts an onnxruntime.InferenceSession.
+
+    Args:
+        graph: a path, or the bytes of a model.
+        provider: `cpu`, `cuda` or `tensorrt`; ONNX Runtime takes the next one where it fails.
+        index: of the GPU.
+        precision: `fp32`, or `fp16` for tensorrt.
+        cache_dir: where tensorrt keeps its engines.
+        threads: CPU threads of one inference; None takes every core this process may use.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors
+    # Given, not left to ONNX Runtime: it would count cores this process may not use.
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    # Threads that spin between layers and frames double the processor time of a frame and take
+    # the cores from the camera and the node; they gained nothing where measured.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     # fp32 means fp32 here: TF32 would move the table by more than 1e-3.
     cuda = ('CUDAExecutionProvider', {'device_id': index, 'use_tf32': 0})
     tensorrt = ('TensorrtExecutionProvider', {
@@ -93,9 +105,5 @@ def _provider_options(provider: str, index: int | None, precision: str,
         'trt_engine_cache_enable': cache_dir is not None,
         'trt_engine_cache_path': str(cache_dir or '')})
     best: dict[str, list[Any]] = {'cpu': [], 'cuda': [cuda], 'tensorrt': [tensorrt, cuda]}
-    return [*best[provider], 'CPUExecutionProvider']
-
-
-def _line(error: Exception) -> str:
-    """An exception's text on one line, cut to what helps."""
-    return ' '.join(str(error).split())[:300]
+    return ort.InferenceSession(graph, options,
+                                providers=[*best[provider], 'CPUExecutionProvider'])

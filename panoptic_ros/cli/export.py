@@ -1,0 +1,111 @@
+"""`panoptic export`: a model file from a checkpoint, a recipe or another model file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command to `panoptic`."""
+    parser = subparsers.add_parser(
+        'export', help='make a model file from a training checkpoint',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Writes one ONNX file with network, decoding, labels and everything else '
+                    'that the node needs.\nThe decoding stride is chosen here: 4 or 2 for CPUs, '
+                    '1 for GPUs.',
+        epilog='examples:\n'
+               '  panoptic export --checkpoint runs/city/checkpoints/best.ckpt -o city.onnx\n'
+               '  panoptic export --model city.onnx --input-size 512 1024 -o city_512.onnx\n'
+               '  panoptic export --recipe hle_mobilenetv2_camvid --untrained -o empty.onnx')
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--checkpoint', type=Path, metavar='FILE',
+                        help='a checkpoint of `panoptic train`')
+    source.add_argument('--model', type=Path, metavar='FILE',
+                        help='a model file, to be exported again with other settings')
+    source.add_argument('--recipe', metavar='RECIPE',
+                        help='a recipe by name or file; with --untrained')
+    parser.add_argument('--untrained', action='store_true',
+                        help='random weights, for measuring speed')
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FILE',
+                        help='the model file to write, ending in .onnx')
+    parser.add_argument('--name', default='', help='name of the model (default: the file\'s)')
+    parser.add_argument('--input-size', type=int, nargs=2, metavar=('H', 'W'),
+                        help='network input, px (default: that of the training)')
+    parser.add_argument('--stride', type=int, choices=(1, 2, 4), metavar='N',
+                        help='input pixels per cell of the decoded maps: 1, 2 or 4')
+    parser.add_argument('--top-k', type=int, metavar='N', help='most instances in an image')
+    parser.add_argument('--precision', choices=('fp32', 'fp16'), default='fp32',
+                        help='of the stored weights; fp16 halves the file, the arithmetic stays '
+                             'fp32 (default: %(default)s)')
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Exports.
+
+    Raises:
+        ValueError, FileNotFoundError: in one line, when the source or a setting does not fit.
+    """
+    if bool(args.recipe) != args.untrained:
+        raise ValueError('--recipe and --untrained go together: a recipe has no weights')
+    if args.output.suffix != '.onnx':
+        raise ValueError(f'a model file ends in .onnx, got {args.output}')
+    if not args.output.parent.is_dir():
+        raise FileNotFoundError(f'no folder {args.output.parent}')
+    from rich.console import Console
+
+    from panoptic_training.export import export_checkpoint, export_model
+
+    settings = {'name': args.name or args.output.stem, 'half_weights': args.precision == 'fp16',
+                'stride': args.stride, 'top_k': args.top_k}
+    size = tuple(args.input_size) if args.input_size else None
+    with Console(stderr=True).status('exporting'):
+        if args.checkpoint:
+            info = export_checkpoint(args.checkpoint, args.output, input_size=size, **settings)
+        elif args.model:
+            module, source = load_model(args.model)
+            info = export_model(module, args.output, size or source.input_size,
+                                recipe_hash=source.recipe_hash, **settings)
+        else:
+            module, own_size = build_untrained(args.recipe)
+            info = export_model(module, args.output, size or own_size, **settings)
+    height, width = info.input_size
+    print(f'{args.output}: {info.family}, input {height}x{width}, stride {info.stride}, '
+          f'{len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB')
+
+
+def load_model(path: Path) -> tuple[Any, Any]:
+    """The module in a model file with its weights, and what the file says of itself."""
+    from panoptic_ros.bundle import read_info
+    from panoptic_ros.models.registry import build_model
+    from panoptic_ros.runtime.torch_backend import load_weights
+
+    info = read_info(path)
+    module = build_model(info)
+    load_weights(module, path)
+    return module, info
+
+
+def build_untrained(recipe_name: str) -> tuple[Any, tuple[int, int]]:
+    """A recipe's module with random weights, and its input size; needs no data on disk.
+
+    Raises:
+        FileNotFoundError, ValueError: if the recipe is not there or lacks what is needed.
+    """
+    import yaml
+
+    from panoptic_ros.cli.recipes import find_recipe
+    from panoptic_ros.models.registry import build
+    from panoptic_training.data.readers import READERS
+
+    path = find_recipe(recipe_name)
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding='utf-8'))
+        family, network = recipe['model']['family'], recipe['model'].get('network', {})
+        reader: Any = READERS[recipe['data']['dataset'].partition(':')[0]]
+        height, width = recipe['data']['input_size']
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f'{path} is not a training recipe: {error!r}') from None
+    return build(family, reader.labels, **network), (height, width)

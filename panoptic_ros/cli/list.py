@@ -1,0 +1,113 @@
+"""`panoptic list`: what there is to choose from."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+TOPICS = ('models', 'families', 'recipes', 'backends')
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command to `panoptic`."""
+    parser = subparsers.add_parser(
+        'list', help='list models, families, recipes, backends, or a model\'s classes',
+        description='Lists what there is to choose from: the package\'s models, model families, '
+                    'training recipes and inference backends (all of them without an argument), '
+                    'or the classes of a model file.')
+    parser.add_argument('topic', nargs='?', choices=[*TOPICS, 'classes'],
+                        help='what to list (default: all but classes)')
+    parser.add_argument('model', nargs='?', type=Path, metavar='MODEL',
+                        help='for classes: a model file (default: the package\'s own)')
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prints the tables.
+
+    Raises:
+        ValueError, FileNotFoundError: in one line, about the model file.
+    """
+    from rich.console import Console
+
+    console = Console()
+    if args.model and args.topic != 'classes':
+        raise ValueError(f'a model file goes with `panoptic list classes`, not {args.topic}')
+    if args.topic == 'classes':
+        console.print(_classes(args.model))
+        return
+    tables = {'models': _models, 'families': _families, 'recipes': _recipes,
+              'backends': _backends}
+    for topic in [args.topic] if args.topic else TOPICS:
+        console.print(tables[topic]())
+
+
+def _table(title: str, *columns: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    return Table(*columns, title=title, title_justify='left', box=box.SIMPLE_HEAD)
+
+
+def _models() -> Any:
+    import panoptic_ros
+    from panoptic_ros.bundle import read_info
+
+    table = _table('Models in the package', 'file', 'name', 'family', 'input', 'classes', 'PQ')
+    for path in sorted((Path(panoptic_ros.__file__).parent / 'data').glob('*.onnx')):
+        info = read_info(path)
+        score = f'{info.scores["pq"]:.1f}' if 'pq' in info.scores else ''
+        table.add_row(path.name, info.name, info.family, '{}x{}'.format(*info.input_size),
+                      str(len(info.labels)), score)
+    return table
+
+
+def _families() -> Any:
+    table = _table('Model families', 'family', 'what it is')
+    try:
+        from panoptic_ros.models.registry import FAMILIES
+    except ImportError as error:
+        table.add_row('', f'unknown here: {error}; pip install "panoptic_ros[train]"')
+        return table
+    for name, (module, _) in FAMILIES.items():
+        table.add_row(name, (module.__doc__ or '').splitlines()[0])
+    return table
+
+
+def _recipes() -> Any:
+    import yaml
+
+    from panoptic_ros.cli.recipes import recipe_files
+
+    table = _table('Training recipes', 'recipe', 'family', 'data', 'input')
+    for name, path in recipe_files().items():
+        recipe = yaml.safe_load(path.read_text(encoding='utf-8'))
+        data = recipe['data']
+        table.add_row(name, recipe['model']['family'], data['dataset'],
+                      '{}x{}'.format(*data['input_size']))
+    return table
+
+
+def _backends() -> Any:
+    from panoptic_ros.runtime import available_backends
+
+    table = _table('Inference backends', 'backend', 'on this machine')
+    for name, reason in available_backends().items():
+        table.add_row(name, reason or 'installed')
+    return table
+
+
+def _classes(path: Path | None) -> Any:
+    from rich.text import Text
+
+    from panoptic_ros.bundle import read_info
+    from panoptic_ros.share import default_model
+
+    info = read_info(path or default_model())
+    table = _table(f'Classes of {info.name}', 'id', 'name', 'kind', 'color')
+    for i, label in enumerate(info.labels.labels):
+        color = '#{:02x}{:02x}{:02x}'.format(*label.color)
+        table.add_row(str(i), label.name, 'thing' if label.is_thing else 'stuff',
+                      Text.assemble(('  ', f'on {color}'), f' {color}'))
+    return table

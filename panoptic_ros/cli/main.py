@@ -1,0 +1,59 @@
+"""The `panoptic` command: one file beside this for each of its commands."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+
+import panoptic_ros
+from panoptic_ros.runtime.backend import BackendError
+
+COMMANDS = ('train', 'evaluate', 'score', 'export', 'benchmark', 'demo', 'list')
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line with all commands; loads nothing heavy."""
+    parser = argparse.ArgumentParser(
+        prog='panoptic', description=panoptic_ros.__doc__,
+        epilog='`panoptic COMMAND --help` tells more about a command.')
+    parser.add_argument('--version', action='version',
+                        version=f'panoptic_ros {panoptic_ros.__version__}')
+    subparsers = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
+    for name in COMMANDS:
+        if find_spec(f'panoptic_ros.cli.{name}'):
+            import_module(f'panoptic_ros.cli.{name}').add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        The exit status: 0, or 2 after one line on stderr about what is wrong, or 130 after
+        Ctrl-C.
+    """
+    own = list(sys.argv[1:] if argv is None else argv)
+    passed_on: list[str] = []
+    if own[:1] == ['train']:  # Lightning's command line reads the flags, --help among them
+        own, passed_on = own[:1], own[1:]
+    args = make_parser().parse_args(own)
+    if passed_on:
+        args.flags = passed_on
+    try:
+        args.func(args)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, BackendError, ImportError) as error:
+        text = ' '.join(str(error).split())
+        if isinstance(error, ImportError):
+            text += '; this command needs more packages: pip install "panoptic_ros[train]"'
+        print(f'panoptic: error: {text}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

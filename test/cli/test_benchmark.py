@@ -1,0 +1,72 @@
+"""`panoptic benchmark`: that every stage is there, not how fast it is."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_model import paint_scene
+
+from panoptic_ros.benchmark import LEAST_FRAMES, measure
+from panoptic_ros.cli.main import main
+from panoptic_ros.image import CameraImage
+
+SCENE = [CameraImage(paint_scene(90, 160))]
+
+
+class CountingSink:
+    def __init__(self):
+        self.filled = self.published = 0
+
+    def fill(self, frame):
+        assert len(frame.segments) == 4
+        self.filled += 1
+
+    def publish(self):
+        self.published += 1
+
+
+def test_stages_of_a_file_that_does_not_name_its_maps(tiny_model):
+    sink, progress = CountingSink(), []
+    report = measure(tiny_model, SCENE, 0.01, sink, progress.append, backend='onnxruntime')
+    assert list(report.stages_ms) == ['pre', 'infer', 'post', 'track', 'messages', 'publish',
+                                      'total']
+    frames = len(report.stages_ms['total'])
+    assert frames == sink.filled == sink.published == len(progress) >= LEAST_FRAMES
+    assert progress[-1] == 1
+    parts = [values for name, values in report.stages_ms.items() if name != 'total']
+    np.testing.assert_allclose(report.stages_ms['total'], np.sum(parts, axis=0))
+    assert report.rate_hz == pytest.approx(1e3 / report.stages_ms['total'].mean())
+    assert 20e6 < report.peak_bytes < 20e9
+
+
+def test_network_and_decoding_are_told_apart(hle_model):
+    report = measure(hle_model, SCENE, 0.01, backend='onnxruntime', threads=1)
+    assert list(report.stages_ms) == ['pre', 'network', 'decode', 'post', 'track', 'total']
+    assert (report.stages_ms['network'] > 0).all()
+
+
+def test_the_command_prints_a_table_and_writes_records(capsys, tiny_model, tmp_path):
+    path = tmp_path / 'out.json'
+    assert main(['benchmark', str(tiny_model), '--seconds', '0.01', '--image-size', '90', '160',
+                 '--backend', 'onnxruntime', '--device', 'cpu', '--json', str(path)]) == 0
+    out = capsys.readouterr().out
+    for word in ('pre', 'infer', 'track', 'total', 'rate, Hz', 'peak memory', '64x128'):
+        assert word in out
+    records = json.loads(path.read_text())
+    assert [set(r) for r in records] == [{'model', 'backend', 'device', 'input', 'stage',
+                                          'p50_ms', 'p95_ms'}] * len(records)
+    assert {(r['model'], r['backend'], r['device'], r['input']) for r in records} == {
+        ('tiny', 'onnxruntime/cpu', 'cpu', '64x128')}
+    assert {'pre', 'infer', 'post', 'track', 'total'} <= {r['stage'] for r in records}
+    assert all(0 <= r['p50_ms'] <= r['p95_ms'] for r in records)
+
+
+@pytest.mark.parametrize(('argv', 'reason'), [
+    (['missing.onnx'], 'no model file at missing.onnx'),
+    (['x.onnx', '--seconds', '0'], 'must be over 0'),
+    (['x.onnx', '--image-size', '0', '5'], 'must be over 0'),
+    (['x.onnx', '--json', 'no/folder/x.json'], 'no folder no/folder'),
+])
+def test_bad_arguments_are_told_in_one_line(capsys, argv, reason):
+    assert main(['benchmark', *argv]) == 2
+    assert reason in capsys.readouterr().err

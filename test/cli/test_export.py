@@ -1,0 +1,96 @@
+"""`panoptic export`; what is in the file is tested beside `training/export.py`."""
+
+import numpy as np
+import pytest
+
+from onnx import numpy_helper
+from tiny_model import tiny_info
+
+from panoptic_ros.bundle import load_onnx
+from panoptic_ros.cli.main import main
+from panoptic_ros.cli.recipes import find_recipe, recipe_files
+
+RECIPE = """
+model: {family: hle, network: {backbone: mobilenetv2_050, aspp_channels: 16, separable: true}}
+data: {dataset: synthetic, input_size: [64, 128]}
+"""
+
+
+@pytest.fixture
+def exported(monkeypatch):
+    """What the command asks to be exported; tracing a graph takes too long for each test."""
+    export = pytest.importorskip('panoptic_training.export')
+    calls = []
+
+    def note(module, path, input_size, **settings):
+        path.write_bytes(b'model')
+        calls.append((module, input_size, settings))
+        return tiny_info(input_size)
+
+    monkeypatch.setattr(export, 'export_model', note)
+    return calls
+
+
+def test_a_model_file_is_exported_again_with_its_weights(capsys, exported, hle_model, tmp_path):
+    output = tmp_path / 'larger.onnx'
+    assert main(['export', '--model', str(hle_model), '-o', str(output), '--input-size', '64',
+                 '192', '--stride', '2', '--top-k', '8', '--precision', 'fp16']) == 0
+    assert f'{output}: tiny, input 64x192' in capsys.readouterr().out
+    [(module, input_size, settings)] = exported
+    assert input_size == (64, 192)
+    assert settings == {'name': 'larger', 'half_weights': True, 'stride': 2, 'top_k': 8,
+                        'recipe_hash': ''}
+    stored = {i.name: i for i in load_onnx(hle_model).graph.initializer}
+    np.testing.assert_array_equal(module.head.weight.detach().numpy(),
+                                  numpy_helper.to_array(stored['head.weight']))
+
+
+def test_a_recipe_is_exported_untrained_at_its_own_size(exported, tmp_path):
+    recipe = tmp_path / 'own.yaml'
+    recipe.write_text(RECIPE)
+    assert main(['export', '--recipe', str(recipe), '--untrained', '--name', 'empty',
+                 '-o', str(tmp_path / 'x.onnx')]) == 0
+    [(module, input_size, settings)] = exported
+    assert (module.family, input_size) == ('hle', (64, 128))
+    assert settings == {'name': 'empty', 'half_weights': False, 'stride': None, 'top_k': None}
+
+
+def test_a_recipe_gives_a_module_without_its_data():
+    pytest.importorskip('torch')
+    from panoptic_ros.cli.export import build_untrained
+
+    module, size = build_untrained('hle_mobilenetv2_camvid')
+    assert (module.family, len(module.labels), size) == ('hle', 11, (384, 512))
+
+
+def test_recipes_are_found_by_name_and_by_file(tmp_path):
+    own = tmp_path / 'own.yaml'
+    own.write_text(RECIPE)
+    assert find_recipe(str(own)) == own
+    for name, path in recipe_files().items():
+        assert find_recipe(name) == path
+
+
+@pytest.mark.parametrize(('argv', 'reason'), [
+    (['--checkpoint', 'none.ckpt', '-o', 'x.onnx'], 'no checkpoint at none.ckpt'),
+    (['--model', 'none.onnx', '-o', 'x.onnx'], 'no model file at none.onnx'),
+    (['--recipe', 'none', '--untrained', '-o', 'x.onnx'], 'no recipe \'none\'; give a YAML'),
+    (['--recipe', 'hle_mobilenetv2_camvid', '-o', 'x.onnx'], '--untrained go together'),
+    (['--checkpoint', 'x.ckpt', '--untrained', '-o', 'x.onnx'], '--untrained go together'),
+    (['--model', 'x.onnx', '-o', 'x.trt'], 'ends in .onnx'),
+    (['--model', 'x.onnx', '-o', 'no/folder/x.onnx'], 'no folder no/folder'),
+])
+def test_bad_arguments_are_told_in_one_line(capsys, argv, reason):
+    pytest.importorskip('torch')
+    assert main(['export', *argv]) == 2
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('text', [
+    'a: [', 'just words', 'model: {}', 'model: {family: hle}\ndata: 3'])
+def test_a_file_that_is_no_recipe_is_refused(capsys, tmp_path, text):
+    pytest.importorskip('torch')
+    path = tmp_path / 'bad.yaml'
+    path.write_text(text)
+    assert main(['export', '--recipe', str(path), '--untrained', '-o', 'x.onnx']) == 2
+    assert 'bad.yaml is not a training recipe' in capsys.readouterr().err
