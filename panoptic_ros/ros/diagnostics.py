@@ -35,9 +35,11 @@ class Status:
     values: dict[str, str] = field(default_factory=dict)
 
     def report(self, level: Level, message: str) -> None:
-        """Raises the level; the first message of the highest level is kept."""
+        """Raises the level; all messages of the highest level are kept."""
         if level > self.level:
             self.level, self.message = level, message
+        elif level == self.level:
+            self.message += f'; {message}'
 
 
 def model_status(state: str, problem: str, values: Mapping[str, str], degraded: str) -> Status:
@@ -54,7 +56,7 @@ def model_status(state: str, problem: str, values: Mapping[str, str], degraded: 
                                      **{name: values.get(name, NOT_YET) for name in names}})
     if problem:
         status.report(Level.WARN if values else Level.ERROR, problem)
-    if not values:
+    elif not values:
         status.report(Level.WARN, 'no model is loaded')
     if degraded:
         status.report(Level.WARN, degraded)
@@ -79,13 +81,13 @@ def input_status(camera: str, counts: Counts, rate_hz: float | None, age_s: floa
         'received': str(counts.received), 'published': str(counts.published),
         **{f'dropped {reason.value}': str(n) for reason, n in counts.dropped.items()},
         'in flight': str(counts.in_flight), 'topics': topics or NOT_YET})
-    if silent_s is None:
-        status.message = 'not subscribed'
-    elif silent_s > STALE_WARN_S:
-        text = f'no image for {silent_s:.0f} s' if counts.received else f'no image yet on {topics}'
-        status.report(Level.ERROR if silent_s > STALE_ERROR_S else Level.WARN, text)
     if last_bad:
         status.report(Level.WARN, f'bad image: {last_bad}')
+    if silent_s is None and status.level == Level.OK:
+        status.message = 'not subscribed'
+    elif silent_s is not None and silent_s > STALE_WARN_S:
+        text = f'no image for {silent_s:.0f} s' if counts.received else f'no image yet on {topics}'
+        status.report(Level.ERROR if silent_s > STALE_ERROR_S else Level.WARN, text)
     return status
 
 
@@ -106,7 +108,7 @@ def timing_status(timings: Timings, rate_hz: float | None,
     text = f'p95 of the latency is {latency_ms:.0f} ms'
     if latency_ms >= limits['diagnostics.error_latency_ms']:
         status.report(Level.ERROR, text)
-    if latency_ms >= limits['diagnostics.warn_latency_ms']:
+    elif latency_ms >= limits['diagnostics.warn_latency_ms']:
         status.report(Level.WARN, text)
     if rate_hz is not None and rate_hz < limits['diagnostics.warn_rate_hz']:
         status.report(Level.WARN, f'{rate_hz:.1f} images/s are published')

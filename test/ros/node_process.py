@@ -1,0 +1,194 @@
+"""The node as a process, and a graph of clients to talk with it."""
+
+from __future__ import annotations
+
+import array
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Parameter
+from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import parameter_value_to_python
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from std_msgs.msg import Header, String
+from std_srvs.srv import SetBool, Trigger
+
+TIMEOUT_S = 60.0
+"""For anything that does come; the machine may be busy."""
+
+OUTPUTS = {'segments': Image, 'semantic': Image, 'instances': PointCloud2, 'overlay': Image}
+
+
+class NodeProcess:
+    """`panoptic_node` with some parameters."""
+
+    def __init__(self, log: Path, parameters: dict[str, object], *more: str) -> None:
+        self.log_path = log
+        arguments = [text for name, value in parameters.items()
+                     for text in ('-p', f'{name}:={value}')]
+        with log.open('w') as file:
+            self.process = subprocess.Popen(
+                [sys.executable, '-m', 'panoptic_ros.ros.main', '--ros-args', *arguments, *more],
+                stdout=file, stderr=subprocess.STDOUT, env=os.environ | {'OMP_NUM_THREADS': '1'})
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def wait_for_log(self, text: str, count: int = 1) -> None:
+        end_s = time.monotonic() + TIMEOUT_S
+        while self.log.count(text) < count:
+            assert self.process.poll() is None, f'the node ended:\n{self.log}'
+            assert time.monotonic() < end_s, f'not in the log: {text}\n{self.log}'
+            time.sleep(0.02)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Sends a signal and gives the exit code."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(TIMEOUT_S)
+        finally:
+            self.process.kill()
+
+
+class Graph:
+    """Publishes images to the node and keeps what comes back."""
+
+    def __init__(self, domain: int) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context, domain_id=domain)
+        self.node = rclpy.create_node('test_graph', context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self.image = self.node.create_publisher(Image, 'image', 10)
+        self.compressed = self.node.create_publisher(CompressedImage, 'image/compressed', 10)
+        self.messages: dict[str, list] = {name: [] for name in (*OUTPUTS, 'label_info')}
+        self.diagnostics: list[DiagnosticArray] = []
+        self._outputs: dict[str, object] = {}
+        self._clients: dict[str, object] = {}
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self.diagnostics.append, 10)
+
+    def close(self) -> None:
+        self._executor.shutdown(0)
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def subscribe(self, *names: str) -> None:
+        """Listens to exactly these outputs, and waits until the node knows of it."""
+        for name in set(self._outputs) - set(names):
+            self.node.destroy_subscription(self._outputs.pop(name))
+        for name in set(names) - set(self._outputs):
+            qos, kind = QoSProfile(depth=10), OUTPUTS.get(name)
+            if name == 'label_info':
+                kind = String
+                qos.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
+            self._outputs[name] = self.node.create_subscription(
+                kind, f'panoptic/{name}', self.messages[name].append, qos)
+        self.until(lambda: all(self.node.count_publishers(f'panoptic/{name}') for name in names))
+
+    def until(self, condition, timeout_s: float = TIMEOUT_S):
+        """Spins until a condition holds; gives its value."""
+        end_s = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert time.monotonic() < end_s, 'waited in vain'
+            self._executor.spin_once(0.02)
+        return value
+
+    def spin(self, seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            self._executor.spin_once(0.02)
+
+    def wait_for_input(self, topic: str = 'image', count: int = 1) -> None:
+        """Waits until the node subscribes (or, with 0, no longer does)."""
+        self.until(lambda: self.node.count_subscribers(topic) == count)
+
+    def call(self, service: str, kind, request):
+        if service not in self._clients:
+            client = self.node.create_client(kind, f'/panoptic_node/{service}')
+            self._clients[service] = client
+        client = self._clients[service]
+        self.until(client.service_is_ready)
+        future = client.call_async(request)
+        self.until(future.done)
+        return future.result()
+
+    def trigger(self, service: str) -> Trigger.Response:
+        return self.call(service, Trigger, Trigger.Request())
+
+    def enable(self, value: bool) -> SetBool.Response:
+        return self.call('enable', SetBool, SetBool.Request(data=value))
+
+    def change_state(self, name: str) -> bool:
+        number = getattr(Transition, f'TRANSITION_{name.upper()}')
+        request = ChangeState.Request(transition=Transition(id=number))
+        return self.call('change_state', ChangeState, request).success
+
+    @property
+    def state(self) -> str:
+        return self.call('get_state', GetState, GetState.Request()).current_state.label
+
+    def set_parameter(self, name: str, value) -> str:
+        """Gives the reason of a refusal, or an empty string."""
+        message = rclpy.parameter.Parameter(name, value=value).to_parameter_msg()
+        assert isinstance(message, Parameter)
+        response = self.call('set_parameters', SetParameters,
+                             SetParameters.Request(parameters=[message]))
+        result, = response.results
+        assert result.successful == (not result.reason)
+        return result.reason
+
+    def get_parameter(self, name: str):
+        response = self.call('get_parameters', GetParameters, GetParameters.Request(names=[name]))
+        return parameter_value_to_python(response.values[0])
+
+    def status(self, name: str) -> tuple[int, str, dict[str, str]]:
+        """Level, message and values of the newest status that was made after this call."""
+        asked, arrays = self.node.get_clock().now().nanoseconds, self.diagnostics
+
+        def newest():
+            if not arrays or (arrays[-1].header.stamp.sec * 10**9
+                              + arrays[-1].header.stamp.nanosec) < asked:
+                return None
+            return arrays[-1]
+        for status in self.until(newest).status:
+            if status.name == f'panoptic_node: {name}':
+                return status.level[0], status.message, {v.key: v.value for v in status.values}
+        raise AssertionError(f'no status {name}')
+
+    def counts(self) -> dict[str, int]:
+        """The input's counts, which must add up."""
+        values = self.status('input/camera')[2]
+        counts = {key: int(value) for key, value in values.items()
+                  if key.startswith(('received', 'published', 'dropped', 'in flight'))}
+        assert counts['received'] == sum(counts.values()) - counts['received'], counts
+        return counts
+
+
+def image_message(rgb: np.ndarray, number: int, encoding: str = 'rgb8', **changes) -> Image:
+    """An Image whose header can be told from others by its number."""
+    message = Image(header=header(number), height=rgb.shape[0], width=rgb.shape[1],
+                    encoding=encoding, step=rgb.shape[1] * 3)
+    message.data = array.array('B', rgb.tobytes())
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+def header(number: int) -> Header:
+    """Stamped `number` tenths of a second after a round time, with a nanosecond to be kept."""
+    value = Header(frame_id=f'camera_{number}')
+    value.stamp.sec, value.stamp.nanosec = 1000 + number // 10, number % 10 * 10**8 + 1
+    return value
