@@ -38,6 +38,7 @@ class OverlayVideo:
         self._writer: Any = None
         self._size = (0, 0)  # (width, height)
         self._start_s = 0.0
+        self._last: Any = None
 
     def __enter__(self) -> OverlayVideo:
         return self
@@ -47,7 +48,7 @@ class OverlayVideo:
         self.close()
 
     def add(self, picture: Rgb, stamp_s: float) -> None:
-        """Writes a picture at its time; the last one stands where one is missing.
+        """Writes a picture at its time; the one before stands where one is missing.
 
         Args:
             picture: (H, W, 3); if not of the first one's size, it is scaled to that.
@@ -58,23 +59,28 @@ class OverlayVideo:
         """
         if self._writer is None:
             self._open(picture, stamp_s)
-        scaled = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
-        frame = cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR)
         place = round((stamp_s - self._start_s) * self.rate_hz)
-        while self.frames <= place:
-            self._writer.write(frame)
-            self.frames += 1
+        while self.frames < place:
+            self._write(self._last)
+        scaled = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
+        self._last = cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR)
+        if self.frames == place:
+            self._write(self._last)
 
     def close(self) -> None:
         """Completes the file."""
         if self._writer is not None:
             self._writer.release()
 
+    def _write(self, frame: Any) -> None:
+        self._writer.write(frame)
+        self.frames += 1
+
     def _open(self, picture: Rgb, stamp_s: float) -> None:
         height, width = picture.shape[:2]
         scale = min(1.0, MAX_WIDTH / width)
         # The codec takes even sizes only.
-        self._size = tuple(max(2, round(n * scale / 2) * 2) for n in (width, height))
+        self._size = tuple(math.ceil(n * scale / 2) * 2 for n in (width, height))
         self._start_s = stamp_s
         self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*'mp4v'),
                                        self.rate_hz, self._size)

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-# Both are read once, at the first capture; our own message says what is wrong, in one line.
-os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')
-os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+# Our own message says what is wrong, in one line.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # read at the first capture
 
 RATE_HZ = 25.0
 """Assumed where a video or a camera does not say."""
@@ -172,6 +172,8 @@ class Bag:
         """
         if not path.exists():
             raise FileNotFoundError(f'no bag at {path}')
+        if path.is_dir() and not (path / 'metadata.yaml').is_file():
+            raise FileNotFoundError(f'{path} is not a bag: it has no metadata.yaml')
         self.path = path
         try:
             with _open_bag(path) as reader:
