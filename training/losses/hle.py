@@ -14,7 +14,7 @@ from panoptic_ros.labels import VOID_ID
 
 from .associative import group_mean, pull_loss, push_loss
 from .instances import Instance, find_instances, instance_mean, paint
-from .kernel import kernel_loss, own_score
+from .kernel import kernel_loss
 from .lovasz import MIN_ERROR, lovasz_softmax
 
 LOG_SIGMA_LIMIT = 7.0
@@ -228,18 +228,17 @@ def _instance_terms(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
         mean_spatial = instance_mean(_sigma(spatial_log_sigma)[:, None], instances)[:, 0]
     else:
         mean_spatial = _sigma(spatial_log_sigma).expand(len(instances))
-    kernel = mean, sharpness(mean_sigma), sharpness(mean_spatial)
+    ins, score = kernel_loss(
+        embedding, mean, sharpness(mean_sigma), sharpness(mean_spatial),
+        _share(instances, embedding), instances, instance_map.masked_fill(~counts, -1), cell,
+        'ce' if config.loss == 'ce' else 'lovasz', config.min_error)
     if config.loss == 'ae':
         ins = _associative_instances(embedding, instances, config.ae_instance_margins)
-    else:
-        ins = kernel_loss(embedding, *kernel, _share(instances, embedding), instances, counts,
-                          cell, config.loss, config.min_error)
     varying = sigma if config.variance_of == 'sigma' else log_sigma
     uniform = mean_sigma if config.variance_of == 'sigma' \
         else instance_mean(log_sigma[:, None], instances)[:, 0]
     spread = (varying - paint(uniform, instances, inside.shape)).square() * inside
     insvar = spread.sum() / inside.sum().clamp(min=1)
-    score = own_score(embedding, *kernel, instances, cell)
     return {'ins': ins, 'insvar': config.variance_weight * insvar,
             'seed': seed_loss(seed_logits, score, inside, counts, config.seed_thing_weight)}
 

@@ -23,6 +23,9 @@ class Instance:
     image: int
     """Index in the batch."""
 
+    id: int
+    """Id in the instance map."""
+
     rows: slice
     """Rows of the bounding box."""
 
@@ -60,7 +63,7 @@ def find_instances(instance_map: Tensor) -> list[Instance]:
             count = int(ys.sum())
             center = (box[0].start + float(ys @ np.arange(len(ys))) / count,
                       box[1].start + float(xs @ np.arange(len(xs))) / count)
-            found.append(Instance(image, box[0], box[1],
+            found.append(Instance(image, i + 1, box[0], box[1],
                                   torch.from_numpy(mask).to(instance_map.device), count, center))
     return found
 
