@@ -11,8 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from .data.sample import Sample
-from .module import PanopticModule, Prediction
+from .module import PanopticModule
 from .pictures import panel
 
 
@@ -102,8 +101,6 @@ class Pictures(L.Callback):
         """Adds a picture."""
         if batch_idx >= self.count or not isinstance(trainer.logger, TensorBoardLogger):
             return
-        sample: Sample = batch
-        prediction: Prediction = outputs
-        picture = panel(sample, *prediction, cast(PanopticModule, pl_module).labels)
+        picture = panel(batch, outputs, cast(PanopticModule, pl_module).labels)
         trainer.logger.experiment.add_image(f'val/{batch_idx}', picture, trainer.global_step,
                                             dataformats='HWC')

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from panoptic_ros.models.hle import HLE, HLEMaps
+from panoptic_ros.models.hle import HLE
 
 from .data.sample import Batch
 from .losses.hle import HLELossConfig, hle_loss
 
 
-def _hle(model: HLE, maps: HLEMaps, batch: Batch, stride: int,
-         config: HLELossConfig) -> dict[str, Tensor]:
-    return hle_loss(*maps, model.semantic_mean, model.semantic_log_sigma, batch.class_map,
-                    batch.instance_map, model.is_thing, stride / model.config.position_scale,
-                    config)
+def _hle(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[str, Tensor]:
+    labels = batch.at_stride(stride)
+    return hle_loss(*model.maps(batch.image, stride), model.semantic_mean,
+                    model.semantic_log_sigma, labels.class_map, labels.instance_map,
+                    model.is_thing, stride / model.config.position_scale, config)
 
 
 LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
     'hle': (_hle, HLELossConfig),
 }
-"""By family: the loss of (model, maps, batch at the maps' stride, stride, configuration), which
-gives named terms and their sum `loss`; and the configuration's class."""
+"""By family: its loss, a function of (model, batch, input pixels per cell of the maps,
+configuration) that gives named terms and their sum `loss`; and the configuration's class."""
 
 
 def build_loss(family: str, settings: Mapping[str, Any]) -> Callable[..., dict[str, Tensor]]:
-    """The loss of a family, as a function of (model, maps, batch, stride).
+    """The loss of a family, as a function of (model, batch, stride).
 
     Raises:
         ValueError: for a family without one, or an unknown key in its settings.
@@ -45,6 +46,4 @@ def build_loss(family: str, settings: Mapping[str, Any]) -> Callable[..., dict[s
     config = config_class(**{k: tuple(v) if isinstance(v, list) else v
                              for k, v in settings.items()})
 
-    def configured(model: Any, maps: Any, batch: Batch, stride: int) -> dict[str, Tensor]:
-        return loss(model, maps, batch, stride, config)
-    return configured
+    return partial(loss, config=config)

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
-import numpy as np
-import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
+from panoptic_ros.image import CameraImage
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.registry import build
+from panoptic_ros.runtime.predictor import Predictor
 
+from .backend import ModuleBackend, describe
 from .data.sample import Batch, Sample
 from .families import build_loss
-from .fit import predict
 from .schedule import poly, warmup
 from .scoring import Scores
 from .weights import load_weights
-
-
-class Prediction(NamedTuple):
-    """What a validation step gives the callbacks."""
-
-    segment_map: npt.NDArray[np.int32]
-    """(H, W) segment id at the sample's size, 0 = void."""
-
-    classes: dict[int, int]
-    """Class id of each segment."""
 
 
 class PanopticModule(L.LightningModule):
@@ -60,17 +50,17 @@ class PanopticModule(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.labels = LabelSet.from_dicts(labels)
-        self.input_size = (input_size[0], input_size[1])
         self.model = build(family, self.labels, **network)
         self.loss = build_loss(family, loss)
         if init_weights is not None:
             load_weights(self.model, init_weights)
         self.model.to(memory_format=torch.channels_last)
-        self.scores = Scores(self.labels)
+        self.info = describe(self.model, (input_size[0], input_size[1]))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; norms, biases and other vectors do not decay, and unit class means neither."""
-        decayed, exempt = [], []
+        decayed: list[torch.nn.Parameter] = []
+        exempt: list[torch.nn.Parameter] = []
         for name, parameter in self.named_parameters():
             decays = parameter.ndim > 1 and not name.endswith('semantic_mean')
             (decayed if decays else exempt).append(parameter)
@@ -82,7 +72,7 @@ class PanopticModule(L.LightningModule):
         """Part of the training that is done, by steps or by `max_time`, whichever is more."""
         total = self.trainer.estimated_stepping_batches
         done = self.trainer.global_step / total if 0 < total < math.inf else 0.0
-        for callback in self.trainer.callbacks:
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None:
                 spent = callback.time_elapsed()
                 done = max(done, spent / max(spent + left, 1e-9))
@@ -101,10 +91,8 @@ class PanopticModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; its terms are logged without waiting for the device."""
-        stride = self.hparams['loss_stride']
         image = batch.image.contiguous(memory_format=torch.channels_last)
-        terms = self.loss(self.model, self.model.maps(image, stride), batch.at_stride(stride),
-                          stride)
+        terms = self.loss(self.model, batch._replace(image=image), self.hparams['loss_stride'])
         loss = terms.pop('loss')
         self.log_dict({f'train/{name}': value.detach() for name, value in terms.items()})
         self.log('train/loss', loss.detach(), prog_bar=True)
@@ -113,14 +101,14 @@ class PanopticModule(L.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Starts the scores; averaged class means go back onto their sphere."""
         self.model.renormalize()
+        self.predictor = Predictor(ModuleBackend(self.model), self.info)
         self.scores = Scores(self.labels)
 
-    def validation_step(self, sample: Sample, batch_idx: int) -> Prediction:
-        """Scores one image as the node would see it."""
-        prediction = Prediction(*predict(self.model, sample.image, self.input_size,
-                                         self.model.config.stride))
-        self.scores.update(sample, *prediction)
-        return prediction
+    def validation_step(self, sample: Sample, batch_idx: int) -> Any:
+        """Scores one image as the node sees it; gives its PanopticFrame."""
+        frame = self.predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0)
+        self.scores.update(sample, frame)
+        return frame
 
     def on_validation_epoch_end(self) -> None:
         """Logs the scores of all processes together."""

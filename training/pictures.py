@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.labels import VOID_ID, LabelSet
 
 from .data.sample import Sample
-from .scoring import gt_segments
+from .scoring import frame_classes, gt_segments
 
 SHADES = np.array([1.0, 0.7, 0.85, 0.55])
 """Brightness of things by segment id, so that neighbours differ."""
@@ -43,9 +44,8 @@ def paint(segment_map: npt.NDArray[Any], classes: Mapping[int, int], labels: Lab
     return picture
 
 
-def panel(sample: Sample, segment_map: npt.NDArray[Any], classes: Mapping[int, int],
-          labels: LabelSet) -> npt.NDArray[np.uint8]:
+def panel(sample: Sample, frame: PanopticFrame, labels: LabelSet) -> npt.NDArray[np.uint8]:
     """Image, prediction and ground truth side by side, (H, 3 W, 3) RGB."""
     gt_map, gt_classes, _ = gt_segments(sample, labels.is_thing)
-    return np.hstack([sample.image, paint(segment_map, classes, labels),
-                      paint(gt_map, gt_classes, labels)])
+    predicted = paint(frame.geometry.to_camera(frame.segment_map), frame_classes(frame), labels)
+    return np.hstack([sample.image, predicted, paint(gt_map, gt_classes, labels)])

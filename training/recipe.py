@@ -63,7 +63,7 @@ class RecipeCLI(LightningCLI):
         parser.link_arguments('seed_everything', 'data.seed')
 
     def before_instantiate_classes(self) -> None:
-        """Notes the recipe's hash, and where TensorBoard's files go."""
+        """Notes the recipe's hash."""
         plain = json.loads(self.parser.dump(self.config, format='json', skip_link_targets=False))
         self.config.model.recipe_hash = recipe_hash(plain)
 
@@ -104,4 +104,4 @@ def make_cli(args: Sequence[str]) -> RecipeCLI:
 def train(args: Sequence[str]) -> None:
     """Trains as the flags say; see `panoptic train --help`."""
     cli = make_cli(args)
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path)
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)

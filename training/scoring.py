@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.panoptic import PanopticQuality
 from panoptic_ros.metrics.semantic import MeanIoU
@@ -34,6 +34,12 @@ def gt_segments(sample: Sample, is_thing: npt.NDArray[np.bool_],
     return segment_map, classes, crowds
 
 
+def frame_classes(frame: PanopticFrame) -> dict[int, int]:
+    """Class id of each segment of a frame."""
+    return dict(zip(frame.segments['segment_id'].tolist(), frame.segments['class_id'].tolist(),
+                    strict=True))
+
+
 class Scores:
     """PQ family and mIoU of one model on one data set."""
 
@@ -42,20 +48,13 @@ class Scores:
         self.panoptic = PanopticQuality(labels)
         self.semantic = MeanIoU(labels)
 
-    def update(self, sample: Sample, segment_map: npt.NDArray[Any],
-               classes: Mapping[int, int]) -> None:
-        """Adds one image.
-
-        Args:
-            sample: the ground truth.
-            segment_map: (H, W) predicted segment id at the sample's size, 0 = void.
-            classes: class id of each predicted segment.
-        """
+    def update(self, sample: Sample, frame: PanopticFrame) -> None:
+        """Adds one image and its prediction, which is compared at the sample's size."""
         gt_map, gt_classes, crowds = gt_segments(sample, self.labels.is_thing)
-        self.panoptic.update(gt_map, gt_classes, segment_map, classes, crowds)
-        class_of = np.full(max(classes, default=0) + 1, VOID_ID, np.uint8)
-        class_of[list(classes)] = list(classes.values())
-        self.semantic.update(sample.class_map, class_of[segment_map])
+        to_camera = frame.geometry.to_camera
+        self.panoptic.update(gt_map, gt_classes, to_camera(frame.segment_map),
+                             frame_classes(frame), crowds)
+        self.semantic.update(sample.class_map, to_camera(frame.semantic_map))
 
     @property
     def counts(self) -> tuple[npt.NDArray[Any], ...]:

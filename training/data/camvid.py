@@ -112,7 +112,7 @@ class CamVid:
         bgr = cv2.imread(str(path))
         if bgr is None:
             raise ValueError(f'{path} is not an image')
-        return Sample(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB),
+        return Sample(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8),
                       *components(self.class_maps[index], LABELS.is_thing, self.min_area))
 
 
@@ -123,4 +123,4 @@ def _read_labels(path: Path) -> npt.NDArray[np.uint8]:
     if ids.max() > UNLABELLED:
         raise ValueError(f'{path}: ids must lie in 0 to {UNLABELLED}, got {ids.max()}')
     ids[ids == UNLABELLED] = VOID_ID
-    return ids
+    return np.asarray(ids, np.uint8)

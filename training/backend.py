@@ -1,0 +1,49 @@
+"""A module in place of a model file, so that validation takes the node's own way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import panoptic_ros
+from panoptic_ros.bundle import ModelInfo, Outputs
+from panoptic_ros.models.base import PanopticModel
+
+
+class ModuleBackend:
+    """See `panoptic_ros.runtime.backend.Backend`.
+
+    Args:
+        model: any family, on its device and in eval mode; its weights may change between images.
+    """
+
+    name = 'torch/eager'
+    precision = 'fp32'
+    degraded = ''
+
+    def __init__(self, model: PanopticModel) -> None:
+        self.model = model
+        self.device = str(next(model.parameters()).device)
+
+    @torch.no_grad()
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
+        """See `Backend.run`."""
+        scalars = {name: torch.tensor(float(value), device=self.device)
+                   for name, value in thresholds.items()}
+        outputs = self.model(torch.from_numpy(image).to(self.device), **scalars)
+        return Outputs(*(value.cpu().numpy() for value in outputs))
+
+
+def describe(model: PanopticModel, input_size: tuple[int, int], name: str = '',
+             recipe_hash: str = '', scores: Mapping[str, float] | None = None) -> ModelInfo:
+    """What a model file of this module says of itself."""
+    config = model.config
+    return ModelInfo(
+        name=name, family=model.family, labels=model.labels, input_size=input_size,
+        stride=config.stride, mean=config.mean, std=config.std,
+        embedding_dim=model.embedding_dim, embedding_kind=model.embedding_kind,
+        thresholds=model.thresholds, config=model.config_dict(), recipe_hash=recipe_hash,
+        scores=dict(scores or {}), package_version=panoptic_ros.__version__)
