@@ -34,13 +34,15 @@ OUTPUTS = {'segments': Image, 'semantic': Image, 'instances': PointCloud2, 'over
 class NodeProcess:
     """`panoptic_node` with some parameters."""
 
-    def __init__(self, log: Path, parameters: dict[str, object], *more: str) -> None:
+    def __init__(self, log: Path, parameters: dict[str, object], *more: str,
+                 before: tuple[str, ...] = ()) -> None:
         self.log_path = log
         arguments = [text for name, value in parameters.items()
                      for text in ('-p', f'{name}:={value}')]
         with log.open('w') as file:
             self.process = subprocess.Popen(
-                [sys.executable, '-m', 'panoptic_ros.ros.main', '--ros-args', *arguments, *more],
+                [sys.executable, '-m', 'panoptic_ros.ros.main', '--ros-args',
+                 *before, *arguments, *more],
                 stdout=file, stderr=subprocess.STDOUT, env=os.environ | {'OMP_NUM_THREADS': '1'})
 
     @property

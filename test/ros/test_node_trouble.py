@@ -1,0 +1,137 @@
+"""Nodes that are started wrongly, are too slow, or are ended."""
+
+from __future__ import annotations
+
+import signal
+from itertools import count
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+
+from node_process import Graph, NodeProcess, image_message
+from tiny_model import paint_scene
+
+from panoptic_ros.share import share_file
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture(scope='module')
+def graph(ros_domain):
+    graph = Graph(ros_domain)
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts nodes that do not outlive the test."""
+    nodes = []
+
+    def start_one(*arguments, **keywords) -> NodeProcess:
+        nodes.append(NodeProcess(tmp_path / 'log', *arguments, **keywords))
+        return nodes[-1]
+    yield start_one
+    for node in nodes:
+        node.process.kill()
+
+
+def test_a_wrong_start_is_explained_and_can_be_put_right(graph, start, tiny_model, tmp_path):
+    damaged = tmp_path / 'damaged.onnx'
+    damaged.write_bytes(tiny_model.read_bytes()[:-500])
+    node = start({
+        'model': tmp_path / 'missing.onnx', 'max_rate_hz': 'fast', 'output_scale': 'banana',
+        'tracker.min_hits': 0, 'max_age_ms': 7, 'classes.include': '[]'})
+    node.wait_for_log('cannot configure: no model file at')
+    for text in ("max_rate_hz must be a number from 0 to 1000, got 'fast'; going on with 0.0",
+                 "output_scale must be one of camera, network, got 'banana'",
+                 'Parameter tracker.min_hits out of range. Min: 1, Max: 1000, value: 0'):
+        assert node.log.count(text) == 1, node.log
+    assert graph.state == 'unconfigured'
+    assert graph.get_parameter('max_rate_hz') == 0.0
+    assert graph.get_parameter('max_age_ms') == 7  # an integer is a number
+    level, message, values = graph.status('model')
+    assert (level, values['state'], values['name']) == (2, 'unconfigured', 'n/a')
+    assert message.startswith('cannot configure: no model file at')
+    assert not graph.trigger('reset_tracks').success
+    assert 'the node is unconfigured' in graph.trigger('reload_model').message
+
+    for model, settings, reason in (
+            (damaged, {}, f'cannot configure: {damaged}'),
+            (tiny_model, {'classes.include': ['unicorn']}, "unknown class 'unicorn'"),
+            (tiny_model, {'classes.include': [''], 'cameras': ['a', 'b']}, 'exactly one camera'),
+            (tiny_model, {'cameras': ['front'], 'min_area': 1e9}, 'min_area must be 0 to 1e+06'),
+            (tiny_model, {'min_area': -1, 'device': 'cuda:99'}, "device 'cuda:99' is not there")):
+        for name, value in ({'model': str(model)} | settings).items():
+            assert graph.set_parameter(name, value) == ''
+        assert not graph.change_state('configure')
+        assert reason in node.log, node.log
+        assert graph.state == 'unconfigured'
+
+    # The same, but told that the CPU will do.
+    assert graph.set_parameter('allow_cpu', True) == ''
+    assert graph.change_state('configure')
+    level, message, values = graph.status('model')
+    assert (level, values['state'], values['device']) == (1, 'inactive', 'cpu')
+    assert "device 'cuda:99' is not there" in message
+    assert graph.change_state('activate')
+    graph.wait_for_input()
+    assert graph.status('input/front')[2]['age s'] == 'n/a'
+    assert graph.change_state('active_shutdown')
+    assert graph.state == 'finalized'
+    graph.wait_for_input(count=0)
+    assert node.end(signal.SIGTERM) == 0, node.log
+    assert 'Traceback' not in node.log
+
+
+def test_a_slow_node_takes_the_newest_image_and_ends_in_the_middle_of_its_work(
+        graph, start, slow_model):
+    """Started as the launch file does it: with the shipped parameters and a remapped topic."""
+    node = start({'model': slow_model, 'autostart': 'false'}, '-r', 'image:=camera/image_raw',
+                 before=('--params-file', str(share_file('config/panoptic.yaml'))))
+    graph.until(lambda: graph.state == 'unconfigured')
+    assert graph.change_state('configure')
+    assert graph.change_state('activate')
+    graph.wait_for_input('camera/image_raw')
+    graph.wait_for_input('camera/image_raw/compressed')  # follows the remapped topic
+    publisher = graph.node.create_publisher(type(image_message(paint_scene(8, 8), 0)),
+                                            'camera/image_raw', 10)
+    graph.subscribe('instances')
+    graph.messages['instances'].clear()
+    numbers = count(1)
+    while len(graph.messages['instances']) < 5:
+        publisher.publish(image_message(paint_scene(48, 96), next(numbers)))
+        graph.spin(0.02)
+    counts = graph.counts()
+    assert counts['dropped superseded'] > 0
+    assert counts['published'] >= 5
+    stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in graph.messages['instances']]
+    assert stamps == sorted(stamps)
+    last = image_message(paint_scene(48, 96), next(numbers))
+    publisher.publish(last)
+    graph.until(lambda: graph.messages['instances'][-1].header == last.header)
+    publisher.publish(image_message(paint_scene(48, 96), next(numbers)))
+    graph.spin(0.05)
+    assert node.end(signal.SIGINT) == 0, node.log
+    assert 'Traceback' not in node.log
+
+
+def test_shipped_parameters_are_the_defaults(ros_domain):
+    """So that a copy of the file is a good start, and the file never lags behind the table."""
+    import yaml
+
+    from panoptic_ros.ros.parameters import PARAMETERS
+
+    def flat(values: dict, prefix: str = '') -> dict:
+        return {name: value for key, item in values.items()
+                for name, value in (flat(item, f'{prefix}{key}.').items() if isinstance(item, dict)
+                                    else {f'{prefix}{key}': item}.items())}
+    text = share_file('config/panoptic.yaml').read_text()
+    values = flat(yaml.safe_load(text)['/**']['ros__parameters'])
+    assert list(values) == [parameter.name for parameter in PARAMETERS]
+    for parameter in PARAMETERS:
+        assert parameter.check(values[parameter.name]) == parameter.default
+        line = next(line for line in text.splitlines()
+                    if line.strip().startswith(f'{parameter.name.rpartition(".")[2]}:'))
+        assert ('# *' in line) == parameter.changeable, line
