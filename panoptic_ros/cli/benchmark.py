@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from panoptic_ros.cli.output import check_folder, write_json
 
 if TYPE_CHECKING:
     from panoptic_ros.benchmark import Report
@@ -58,8 +58,7 @@ def run(args: argparse.Namespace) -> None:
     """
     if min(args.image_size) < 1 or args.seconds <= 0 or (args.threads or 1) < 1:
         raise ValueError('--image-size, --seconds and --threads must be over 0')
-    if args.json and not args.json.parent.is_dir():
-        raise FileNotFoundError(f'--json: no folder {args.json.parent}')
+    check_folder(args.json, '--json')
     from rich.console import Console
     from rich.progress import Progress
 
@@ -86,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
     if sink is None:
         console.print('messages and publish were left out: rclpy is not installed')
     if args.json:
-        _write_json([record for report in reports for record in report.records()], args.json)
+        write_json([record for report in reports for record in report.records()], args.json)
 
 
 def street(height: int, width: int, count: int = 16) -> list[CameraImage]:
@@ -182,12 +181,3 @@ def _open_sink(stack: ExitStack) -> Any:
         return None
     return stack.enter_context(MessageSink())
 
-
-def _write_json(value: Any, path: Path) -> None:
-    """Writes a JSON file; the path is whole or untouched."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

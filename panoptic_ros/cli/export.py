@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.cli.output import check_folder
+
 
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
@@ -52,8 +54,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError('--recipe and --untrained go together: a recipe has no weights')
     if args.output.suffix != '.onnx':
         raise ValueError(f'a model file ends in .onnx, got {args.output}')
-    if not args.output.parent.is_dir():
-        raise FileNotFoundError(f'no folder {args.output.parent}')
+    check_folder(args.output, '--output')
     from rich.console import Console
 
     from panoptic_training.export import export_checkpoint, export_model

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 
 import panoptic_ros
 from panoptic_ros.runtime.backend import BackendError
@@ -17,14 +16,16 @@ COMMANDS = ('train', 'evaluate', 'score', 'export', 'benchmark', 'demo', 'list')
 def make_parser() -> argparse.ArgumentParser:
     """The command line with all commands; loads nothing heavy."""
     parser = argparse.ArgumentParser(
-        prog='panoptic', description=panoptic_ros.__doc__,
+        prog='panoptic', usage='%(prog)s [-h] [--version] COMMAND ...',
+        description=panoptic_ros.__doc__,
         epilog='`panoptic COMMAND --help` tells more about a command.')
     parser.add_argument('--version', action='version',
                         version=f'panoptic_ros {panoptic_ros.__version__}')
-    subparsers = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
+    # The dots make the column wide enough for argparse to put a help text beside each name.
+    subparsers = parser.add_subparsers(title='commands', prog='panoptic', metavar='COMMAND ...',
+                                       required=True)
     for name in COMMANDS:
-        if find_spec(f'panoptic_ros.cli.{name}'):
-            import_module(f'panoptic_ros.cli.{name}').add_parser(subparsers)
+        import_module(f'panoptic_ros.cli.{name}').add_parser(subparsers)
     return parser
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from onnx import numpy_helper
 from tiny_model import tiny_info
 

@@ -1,0 +1,173 @@
+"""The demo as a user runs it: real node, camera and recorder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from panoptic_ros.demo.processes import shared_memory_files
+from panoptic_ros.frame import read_instances
+
+pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+from rosbags.highlevel import AnyReader
+from tiny_model import LABELS, paint_scene
+
+pytestmark = pytest.mark.ros
+
+TIMEOUT_S = 240
+RESULTS = {'overlay.mp4', 'contact_sheet.png', 'bag', 'summary.json'}
+
+
+def start(*flags) -> subprocess.Popen:
+    """The command, without what other tests set for ROS."""
+    environ = {name: value for name, value in os.environ.items()
+               if not name.startswith(('ROS_', 'FAST'))}
+    return subprocess.Popen(
+        [sys.executable, '-m', 'panoptic_ros.cli.main', 'demo', *map(str, flags)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environ | {'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'})
+
+
+def run(*flags) -> tuple[int, str, str]:
+    process = start(*flags)
+    try:
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        process.terminate()
+    return process.returncode, out, err
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(number) for number in
+            Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+
+
+def check_results(folder: Path) -> dict:
+    assert {path.name for path in folder.iterdir()} == RESULTS
+    summary = json.loads((folder / 'summary.json').read_text())
+    assert set(summary) == {'received', 'published', 'dropped', 'in_flight', 'rate_hz',
+                            'latency_ms', 'backend', 'device'}
+    assert summary['received'] == (summary['published'] + sum(summary['dropped'].values())
+                                   + summary['in_flight'])
+    assert summary['published'] > 0
+    assert 0 < summary['latency_ms']['p50'] <= summary['latency_ms']['p95']
+    assert (summary['backend'].split('/')[0], summary['device']) == ('onnxruntime', 'cpu')
+    sheet = cv2.imread(str(folder / 'contact_sheet.png'))
+    assert sheet is not None and sheet.std() > 5
+    capture = cv2.VideoCapture(str(folder / 'overlay.mp4'))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0 and capture.read()[0]
+    return summary
+
+
+@pytest.fixture(scope='module')
+def scene_video(tmp_path_factory) -> Path:
+    """4 s of a still scene that the tiny model reads."""
+    path = tmp_path_factory.mktemp('video') / 'scene.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 10, (256, 128))
+    for _ in range(40):
+        writer.write(cv2.cvtColor(paint_scene(128, 256), cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def test_a_video_leaves_all_results(tiny_model, scene_video, tmp_path):
+    before = shared_memory_files()
+    output = tmp_path / 'made' / 'results'
+    code, out, err = run('--video', scene_video, '--model', tiny_model, '--output', output)
+    assert code == 0, out + err
+    summary = check_results(output)
+    assert summary['rate_hz'] > 0 and f'"received": {summary["received"]}' in out
+    assert 'panoptic_node' in out  # the node's own words
+    with AnyReader([output / 'bag']) as bag:
+        kinds = {topic: info.msgtype for topic, info in bag.topics.items()}
+        messages = {topic: [bag.deserialize(data, kinds[topic])
+                            for _, _, data in bag.messages(info.connections)]
+                    for topic, info in bag.topics.items()}
+    assert messages.keys() - {'/panoptic/detections'} == {
+        '/panoptic/segments', '/panoptic/semantic', '/panoptic/instances', '/panoptic/label_info',
+        '/diagnostics'}
+    assert len(messages['/panoptic/label_info']) == 1
+    rows = read_instances(messages['/panoptic/instances'][-1])
+    assert {LABELS.names[i] for i in rows['class_id']} == {'floor', 'wall', 'ball', 'box'}
+    segments = messages['/panoptic/segments'][-1]
+    ids = np.frombuffer(segments.data, np.uint16).reshape(segments.height, segments.width)
+    assert ids.shape == (128, 256)
+    assert ids[64, 64] == rows['segment_id'][rows['class_id'] == LABELS.names.index('ball')]
+    frame = cv2.VideoCapture(str(output / 'overlay.mp4')).read()[1]
+    assert frame[64, 64, 2] > 200 > 80 > frame[64, 64, 0]  # the ball is red, as BGR
+    assert not shared_memory_files() - before
+
+
+def test_the_synthetic_street_is_the_default(tiny_model, tmp_path):
+    pytest.importorskip('panoptic_training', reason='the street is drawn by it')
+    code, out, err = run('--model', tiny_model, '--duration', 0.5, '--output', tmp_path)
+    assert code == 0, out + err
+    check_results(tmp_path)
+    with AnyReader([tmp_path / 'bag']) as bag:
+        info = bag.topics['/panoptic/segments']
+        _, _, data = next(bag.messages(info.connections))
+        segments = bag.deserialize(data, info.msgtype)
+    assert (segments.height, segments.width) == (720, 1280)
+
+
+def test_ctrl_c_ends_the_run_and_keeps_its_results(tiny_model, scene_video, tmp_path):
+    process = start('--video', scene_video, '--model', tiny_model, '--output', tmp_path)
+    heard = ''
+    while 'images/s, latency' not in heard:
+        line = process.stdout.readline()
+        assert line, heard + process.communicate()[1]
+        heard += line
+    children = children_of(process.pid)
+    assert len(children) == 2  # node and camera
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, heard + out + err
+    assert 'ended early' in out
+    check_results(tmp_path)
+    assert not any(Path(f'/proc/{pid}').exists() for pid in children)
+
+
+def test_sigterm_leaves_no_process_and_no_half_results(tiny_model, scene_video, tmp_path):
+    process = start('--video', scene_video, '--model', tiny_model, '--output', tmp_path)
+    end_s = time.monotonic() + TIMEOUT_S
+    while not (children := children_of(process.pid)):
+        assert time.monotonic() < end_s and process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 143
+    assert list(tmp_path.iterdir()) == []
+    assert not any(Path(f'/proc/{pid}').exists() for pid in children)
+
+
+def test_a_damaged_model_ends_the_demo_in_one_line(scene_video, tmp_path):
+    (tmp_path / 'bad.onnx').write_bytes(b'no model')
+    output = tmp_path / 'results'
+    code, _, err = run('--video', scene_video, '--model', tmp_path / 'bad.onnx',
+                       '--output', output)
+    assert code == 2
+    assert err.strip().splitlines()[-1].startswith('panoptic: error: the node says: ')
+    assert 'bad.onnx' in err
+    assert list(output.iterdir()) == []
+
+
+@pytest.mark.parametrize(('flags', 'words'), [
+    (('--video', 'none.mp4'), 'no video file at none.mp4'),
+    (('--camera', '87'), 'camera 87 is not there'),
+    (('--bag', 'none'), 'no bag at none'),
+    (('--model', 'none.onnx'), 'no model file at none.onnx'),
+    (('--duration', '0'), '--duration must be over 0 seconds, got 0'),
+])
+def test_wrong_flags_are_refused_before_anything_starts(flags, words, tmp_path, capsys):
+    from panoptic_ros.cli.main import main
+
+    assert main(['demo', *flags, '--output', str(tmp_path / 'out')]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
