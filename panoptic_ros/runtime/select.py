@@ -60,10 +60,10 @@ def open_backend(path: Path, backend: str = 'auto', device: str = 'auto', precis
     if precision not in ('auto', *PRECISIONS):
         raise BackendError(f'precision must be one of auto, {", ".join(PRECISIONS)}, '
                            f'got {precision!r}')
+    exact = 'fp32' if precision == 'auto' else precision
     if device == 'auto':
         device = 'cuda' if gpu_names() or backend in _GPU_ONLY else 'cpu'
-        allow_cpu = allow_cpu or backend not in _GPU_ONLY
-    exact = 'fp32' if precision == 'auto' else precision
+        allow_cpu = allow_cpu or (backend not in _GPU_ONLY and exact == 'fp32')
     engines = BACKENDS if engine == 'auto' else (engine,)
     attempts = [(name, variant, device, exact) for name in engines
                 if device != 'cpu' or name != 'tensorrt' or engine == name]

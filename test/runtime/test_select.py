@@ -70,6 +70,11 @@ def test_a_gpu_without_an_engine_for_it_is_an_error_if_asked_for(tiny_model, one
         open_backend(tiny_model, 'onnxruntime', 'cuda')
 
 
+def test_fp16_asked_for_does_not_end_on_the_cpu(tiny_model, one_gpu):
+    with pytest.raises(BackendError, match='fp16 needs the backend tensorrt'):
+        open_backend(tiny_model, precision='fp16')
+
+
 def test_a_gpu_without_an_engine_for_it_is_told_if_not_asked_for(tiny_model, one_gpu):
     backend = open_backend(tiny_model)
     assert backend.device == 'cpu'
