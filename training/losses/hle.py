@@ -13,12 +13,10 @@ from torch.nn import functional as F
 from panoptic_ros.labels import VOID_ID
 
 from .associative import group_mean, pull_loss, push_loss
+from .classes import class_logits, mean_cross_entropy, segment_mean_loss
 from .instances import Instance, find_instances, instance_mean, paint
-from .kernel import kernel_loss
+from .kernel import bounded_sigma, kernel_loss, sharpness
 from .lovasz import MIN_ERROR, lovasz_softmax
-
-LOG_SIGMA_LIMIT = 7.0
-"""Log deviations are cut to plus or minus this, so that 1 / sigma^2 stays finite in float32."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def hle_loss(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
                     + semantic_log_sigma.sum())
         terms = {'seg': none, 'segmean': none}
         if semantic_logits is not None:
-            terms['seg'] = none + _cross_entropy(_at_least_float32(semantic_logits), class_map)
+            terms['seg'] = none + mean_cross_entropy(_at_least_float32(semantic_logits), class_map)
         else:
             terms['seg'] = none + _class_term(for_classes, semantic_mean, semantic_log_sigma,
                                               class_map, config)
@@ -122,50 +120,6 @@ def hle_loss(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
                                  class_map, instance_map, is_thing, cell, config)
         terms['loss'] = torch.stack(list(terms.values())).sum()
     return terms
-
-
-def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
-    """Logits whose softmax over C is psi, equation 9: -d(e, mu_k) / (2 sigma_k^2).
-
-    Args:
-        embedding: unit length over D, (B, D, h, w).
-        semantic_mean: unit rows, (C, D).
-        semantic_log_sigma: (C,).
-
-    Returns:
-        (B, C, h, w)
-    """
-    # -(1 - e . mu) s as one product: the cheapest form, forwards and backwards.
-    s = sharpness(_sigma(semantic_log_sigma))
-    logits = (semantic_mean * s[:, None]) @ embedding.flatten(2) - s[:, None]
-    return logits.unflatten(2, embedding.shape[2:])
-
-
-def segment_mean_loss(semantic_mean: Tensor, embedding: Tensor, class_map: Tensor) -> Tensor:
-    """Squared distance of the class means to those of the batch, equation 15.
-
-    Args:
-        semantic_mean: (C, D).
-        embedding: (B, D, h, w); no gradient flows to it.
-        class_map: (B, h, w), VOID_ID for void. With torch.distributed, the batch is that of
-            all processes.
-
-    Returns:
-        Scalar: mean over the classes present; 0 with zero gradient without any.
-    """
-    with torch.no_grad():
-        classes = torch.arange(len(semantic_mean), device=class_map.device)
-        total, count = torch.zeros_like(semantic_mean), semantic_mean.new_zeros(len(classes))
-        for image, ids in zip(embedding, class_map, strict=True):
-            member = (ids.flatten() == classes[:, None]).to(image.dtype)  # (C, N)
-            total += member @ image.flatten(1).T
-            count += member.sum(dim=1)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(total)
-            torch.distributed.all_reduce(count)
-        batch_mean = total / count.clamp(min=1)[:, None]
-    squared = (semantic_mean - batch_mean).square().sum(dim=1) * (count > 0)
-    return squared.sum() / (count > 0).sum().clamp(min=1)
 
 
 def seed_loss(seed_logits: Tensor, score: Tensor, instance: Tensor, counts: Tensor,
@@ -187,11 +141,6 @@ def seed_loss(seed_logits: Tensor, score: Tensor, instance: Tensor, counts: Tens
     return (squared * weight).sum() / counts.sum().clamp(min=1)
 
 
-def sharpness(sigma: Tensor) -> Tensor:
-    """1 / (2 sigma^2), what a distance is multiplied with in the kernels."""
-    return 0.5 / sigma.square()
-
-
 def _class_term(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor,
                 class_map: Tensor, config: HLELossConfig) -> Tensor:
     """L_seg by embedding (B, D, h, w)."""
@@ -205,7 +154,7 @@ def _class_term(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Te
     mean = semantic_mean.detach() if config.vq_means else semantic_mean
     logits = class_logits(embedding, mean, semantic_log_sigma)
     if config.loss == 'ce':
-        return _cross_entropy(logits, class_map)
+        return mean_cross_entropy(logits, class_map)
     return lovasz_softmax(logits.softmax(dim=1), class_map, VOID_ID, config.lovasz_classes,
                           config.min_error)
 
@@ -221,13 +170,13 @@ def _instance_terms(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
     thing = F.pad(is_thing, (0, VOID_ID + 1 - len(is_thing)))[class_map]
     counts = ~void & (inside | ~thing)
 
-    sigma = _sigma(log_sigma)
+    sigma = bounded_sigma(log_sigma)
     mean = F.normalize(instance_mean(embedding, instances), dim=1)  # (L, D)
     mean_sigma = instance_mean(sigma[:, None], instances)[:, 0]  # (L,)
     if spatial_log_sigma.ndim:
-        mean_spatial = instance_mean(_sigma(spatial_log_sigma)[:, None], instances)[:, 0]
+        mean_spatial = instance_mean(bounded_sigma(spatial_log_sigma)[:, None], instances)[:, 0]
     else:
-        mean_spatial = _sigma(spatial_log_sigma).expand(len(instances))
+        mean_spatial = bounded_sigma(spatial_log_sigma).expand(len(instances))
     ins, score = kernel_loss(
         embedding, mean, sharpness(mean_sigma), sharpness(mean_spatial),
         _share(instances, embedding), instances, instance_map.masked_fill(~counts, -1), cell,
@@ -265,16 +214,6 @@ def _share(instances: Sequence[Instance], like: Tensor) -> Tensor:
     """Weights (L,) that average over the instances of an image, then over the images."""
     images = [i.image for i in instances]
     return like.new_tensor([1 / (images.count(i) * len(like)) for i in images])
-
-
-def _cross_entropy(logits: Tensor, class_map: Tensor) -> Tensor:
-    """Mean cross-entropy over the pixels that are not void, 0 without any."""
-    total = F.cross_entropy(logits, class_map, ignore_index=VOID_ID, reduction='sum')
-    return total / (class_map != VOID_ID).sum().clamp(min=1)
-
-
-def _sigma(log_sigma: Tensor) -> Tensor:
-    return log_sigma.clamp(-LOG_SIGMA_LIMIT, LOG_SIGMA_LIMIT).exp()
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

@@ -17,8 +17,21 @@ from torch import Tensor
 from .instances import Instance
 from .lovasz import MIN_ERROR, lovasz_slope
 
+LOG_SIGMA_LIMIT = 7.0
+"""Log deviations are cut to plus or minus this, so that 1 / sigma^2 stays finite in float32."""
+
 MIN_BACKGROUND = 1e-4
 """Floor of 1 - phi in the cross-entropy, which is infinite at a background pixel with phi 1."""
+
+
+def bounded_sigma(log_sigma: Tensor) -> Tensor:
+    """The deviation, its logarithm cut to plus or minus LOG_SIGMA_LIMIT."""
+    return log_sigma.clamp(-LOG_SIGMA_LIMIT, LOG_SIGMA_LIMIT).exp()
+
+
+def sharpness(sigma: Tensor) -> Tensor:
+    """1 / (2 sigma^2), what a distance is multiplied with in the kernels."""
+    return 0.5 / sigma.square()
 
 
 def kernel_loss(embedding: Tensor, mean: Tensor, sharpness: Tensor, spatial_sharpness: Tensor,

@@ -1,0 +1,61 @@
+"""Classes in HLE's embedding space: psi, L_seg and L_segmean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from panoptic_ros.labels import VOID_ID
+
+from .kernel import bounded_sigma, sharpness
+
+
+def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
+    """Logits whose softmax over C is psi, equation 9: -d(e, mu_k) / (2 sigma_k^2).
+
+    Args:
+        embedding: unit length over D, (B, D, h, w).
+        semantic_mean: unit rows, (C, D).
+        semantic_log_sigma: (C,).
+
+    Returns:
+        (B, C, h, w)
+    """
+    # -(1 - e . mu) s as one product: the cheapest form, forwards and backwards.
+    s = sharpness(bounded_sigma(semantic_log_sigma))
+    logits = (semantic_mean * s[:, None]) @ embedding.flatten(2) - s[:, None]
+    return logits.unflatten(2, embedding.shape[2:])
+
+
+def segment_mean_loss(semantic_mean: Tensor, embedding: Tensor, class_map: Tensor) -> Tensor:
+    """Squared distance of the class means to those of the batch, equation 15.
+
+    Args:
+        semantic_mean: (C, D).
+        embedding: (B, D, h, w); no gradient flows to it.
+        class_map: (B, h, w), VOID_ID for void. With torch.distributed, the batch is that of
+            all processes.
+
+    Returns:
+        Scalar: mean over the classes present; 0 with zero gradient without any.
+    """
+    with torch.no_grad():
+        classes = torch.arange(len(semantic_mean), device=class_map.device)
+        total, count = torch.zeros_like(semantic_mean), semantic_mean.new_zeros(len(classes))
+        for image, ids in zip(embedding, class_map, strict=True):
+            member = (ids.flatten() == classes[:, None]).to(image.dtype)  # (C, N)
+            total += member @ image.flatten(1).T
+            count += member.sum(dim=1)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(total)
+            torch.distributed.all_reduce(count)
+        batch_mean = total / count.clamp(min=1)[:, None]
+    squared = (semantic_mean - batch_mean).square().sum(dim=1) * (count > 0)
+    return squared.sum() / (count > 0).sum().clamp(min=1)
+
+
+def mean_cross_entropy(logits: Tensor, class_map: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (B, C, h, w) over the pixels not void, 0 without any."""
+    total = F.cross_entropy(logits, class_map, ignore_index=VOID_ID, reduction='sum')
+    return total / (class_map != VOID_ID).sum().clamp(min=1)
