@@ -80,7 +80,8 @@ def _outline(out: npt.NDArray[np.uint8], frame: PanopticFrame, row: np.void, nam
     thickness = max(1, round(out.shape[0] / 400))
     cv2.polylines(out, lines, True, color, thickness, cv2.LINE_8, shift=2)
     text = f'{name} #{row["track_id"]}' if row['track_id'] else name
-    place = (int(corner[0]), max(int(corner[1]) - 3 * thickness, 12 * thickness))
+    x, y = int(corner[0]), max(int(corner[1]) - 3 * thickness, 12 * thickness)
     scale = 0.45 * max(1.0, out.shape[0] / 600)
-    for shade, width in (((0, 0, 0), thickness + 2), (color, thickness)):
-        cv2.putText(out, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, shade, width)
+    for shift, shade in ((thickness, (0, 0, 0)), (0, color)):
+        cv2.putText(out, text, (x + shift, y + shift), cv2.FONT_HERSHEY_SIMPLEX, scale, shade,
+                    thickness, cv2.LINE_AA)

@@ -1,5 +1,6 @@
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -115,7 +116,7 @@ def test_the_rate_is_limited():
         worker.put(None)
         time.sleep(0.002)
     assert worker.stop(20)
-    assert min(b - a for a, b in zip(times, times[1:], strict=False)) >= 0.049
+    assert min(b - a for a, b in pairwise(times)) >= 0.049
     assert worker.counts().dropped[Drop.SUPERSEDED] > 0
 
 

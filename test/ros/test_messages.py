@@ -1,0 +1,118 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+from tiny_model import LABELS
+
+from panoptic_ros.frame import Geometry, PanopticFrame, read_instances, segment_dtype
+from panoptic_ros.ros import messages
+from panoptic_ros.ros.messages import ImageWriter, instances_message, label_info_message
+
+
+def frame(count: int, embedding_dim: int = 3) -> PanopticFrame:
+    """Rows filled with different values; the map is all void."""
+    rows = np.zeros(count, segment_dtype(embedding_dim))
+    for place, name in enumerate(rows.dtype.names):
+        for i in range(count):
+            rows[name][i] = 7 * place + i + 1
+    rows['x'] = np.nan
+    rows['is_thing'] = np.arange(count) % 2
+    geometry = Geometry((48, 96), (24, 48), 4)
+    return PanopticFrame(np.zeros(geometry.map_size, np.uint16), rows, geometry, 1.0)
+
+
+def header() -> Header:
+    value = Header(frame_id='front')
+    value.stamp.sec, value.stamp.nanosec = 12, 34
+    return value
+
+
+@pytest.mark.parametrize('count', [0, 1, 5])
+@pytest.mark.parametrize('embedding_dim', [1, 3])
+def test_the_table_survives_the_wire_byte_for_byte(count, embedding_dim):
+    given = frame(count, embedding_dim)
+    message = deserialize_message(serialize_message(instances_message(header(), given)),
+                                  PointCloud2)
+    assert message.header == header()
+    assert bytes(message.data) == given.segments.tobytes()
+    assert [field.name for field in message.fields] == list(given.segments.dtype.names)
+    assert (message.width, message.height) == (count, 1)
+    assert message.row_step == count * message.point_step
+    rows = read_instances(message)
+    assert rows.dtype == given.segments.dtype
+    assert rows.tobytes() == given.segments.tobytes()  # NaN is not equal to itself
+
+
+def test_an_image_is_written_in_place_and_follows_the_size():
+    writer = ImageWriter('rgb8', 'u1', 3)
+    for height, width in ((4, 6), (4, 6), (6, 4), (2, 2)):
+        value = height * 10 + width
+        pixels = writer.pixels(header(), (height, width))
+        assert pixels.shape == (height, width, 3)
+        assert np.shares_memory(pixels, np.frombuffer(writer.message.data, np.uint8))
+        pixels[:] = value
+        message = deserialize_message(serialize_message(writer.message), Image)
+        assert (message.height, message.width, message.step) == (height, width, width * 3)
+        assert (message.encoding, message.header) == ('rgb8', header())
+        assert bytes(message.data) == bytes([value]) * (height * width * 3)
+
+
+def test_mono16_has_the_machines_byte_order():
+    writer = ImageWriter('mono16', 'u2')
+    writer.pixels(header(), (1, 2))[:] = [[1, 300]]
+    order = 'big' if writer.message.is_bigendian else 'little'
+    assert bytes(writer.message.data) == b''.join(n.to_bytes(2, order) for n in (1, 300))
+
+
+def test_label_info_without_vision_msgs_is_json(monkeypatch):
+    monkeypatch.setattr(messages, 'vision_msgs', None)
+    assert json.loads(label_info_message(LABELS, 0.25, None).data) == {
+        'labels': LABELS.to_dicts(), 'score_threshold': 0.25}
+
+
+class Loose(SimpleNamespace):
+    """A message of any type: takes keywords, makes the submessages that are asked for."""
+
+    def __getattr__(self, name):
+        if name.startswith('__'):
+            raise AttributeError(name)
+        value = [] if name in ('results', 'detections') else Loose()
+        setattr(self, name, value)
+        return value
+
+
+@pytest.fixture
+def vision(monkeypatch):
+    """vision_msgs is on no package index, so this stands in; its fields are not checked."""
+    fake = SimpleNamespace(**dict.fromkeys(
+        ('Detection2DArray', 'Detection2D', 'ObjectHypothesisWithPose', 'LabelInfo',
+         'VisionClass'), Loose))
+    monkeypatch.setattr(messages, 'vision_msgs', fake)
+
+
+def test_detections_are_the_things_with_their_track_ids(vision):
+    given = frame(4)
+    message = messages.detections_message(header(), given)
+    things = given.segments[[1, 3]]
+    assert [d.id for d in message.detections] == [str(n) for n in things['track_id']]
+    for detection, row in zip(message.detections, things, strict=True):
+        assert detection.bbox.center.position.x == row['bbox_x'] + row['bbox_w'] / 2
+        assert detection.bbox.center.position.y == row['bbox_y'] + row['bbox_h'] / 2
+        assert (detection.bbox.size_x, detection.bbox.size_y) == (row['bbox_w'], row['bbox_h'])
+        result, = detection.results
+        assert result.hypothesis.class_id == str(row['class_id'])
+        assert result.hypothesis.score == row['score']
+    assert message.header == header()
+
+
+def test_label_info_with_vision_msgs_names_each_class(vision):
+    message = label_info_message(LABELS, 0.5, None)
+    assert [(c.class_id, c.class_name) for c in message.class_map] == list(enumerate(LABELS.names))
+    assert message.threshold == 0.5
