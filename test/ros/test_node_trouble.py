@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
 from node_process import Graph, NodeProcess, image_message
+from rosgraph_msgs.msg import Clock
 from tiny_model import paint_scene
 
 from panoptic_ros.share import share_file
@@ -115,6 +116,35 @@ def test_a_slow_node_takes_the_newest_image_and_ends_in_the_middle_of_its_work(
     graph.spin(0.05)
     assert node.end(signal.SIGINT) == 0, node.log
     assert 'Traceback' not in node.log
+
+
+def test_a_bags_clock_counts_for_ages_and_diagnostics(graph, start, tiny_model):
+    """With use_sim_time, /clock near the stamps of 1970 makes the images young."""
+    node = start({'model': tiny_model, 'use_sim_time': True, 'max_age_ms': 1000})
+    clock = graph.node.create_publisher(Clock, '/clock', 10)
+    graph.wait_for_input()
+    graph.subscribe('instances')
+    for messages in (graph.messages['instances'], graph.diagnostics):
+        messages.clear()
+
+    def input_values() -> dict[str, str] | None:
+        if not graph.diagnostics or graph.diagnostics[-1].header.stamp.sec not in range(900, 1100):
+            return None
+        status, = (s for s in graph.diagnostics[-1].status if s.name.endswith('input/camera'))
+        values = {value.key: value.value for value in status.values}
+        return values if int(values['dropped too old']) else None
+    for number in count(1):
+        old = number > 20  # these are stamped two seconds before the clock
+        image = image_message(paint_scene(48, 96), number - 20 * old)
+        clock.publish(Clock(clock=image_message(paint_scene(8, 8), number).header.stamp))
+        graph.image.publish(image)
+        graph.spin(0.05)
+        if values := input_values():
+            break
+        assert number < 1000, node.log
+    assert graph.messages['instances'], 'young images are published'
+    assert 1 < float(values['age s']) < 4
+    assert node.end(signal.SIGTERM) == 0, node.log
 
 
 def test_shipped_parameters_are_the_defaults(ros_domain):
