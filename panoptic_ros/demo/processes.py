@@ -42,10 +42,12 @@ class Child:
         """
         self.name = name
         self._say = say
+        # `with` cannot end a child that is just being started when a signal ends us; `child` can.
+        command = [sys.executable, '-u', '-m', 'panoptic_ros.demo.child', str(os.getpid()), module]
         self._process = subprocess.Popen(
-            [sys.executable, '-u', '-m', module, *arguments], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding='utf-8',
-            errors='replace', start_new_session=True)
+            [*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, encoding='utf-8', errors='replace',
+            start_new_session=True)
         self._reader = threading.Thread(target=self._read, name=f'output of {name}', daemon=True)
         self._reader.start()
         self.killed = False

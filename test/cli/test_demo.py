@@ -49,6 +49,14 @@ def children_of(pid: int) -> list[int]:
             Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
 
 
+def wait_for_the_end(pids: list[int]) -> None:
+    end_s = time.monotonic() + 30
+    while running := [pid for pid in pids if Path(f'/proc/{pid}').exists()
+                      and ') Z ' not in Path(f'/proc/{pid}/stat').read_text()]:
+        assert time.monotonic() < end_s, f'still running: {running}'
+        time.sleep(0.05)
+
+
 def check_results(folder: Path) -> dict:
     assert {path.name for path in folder.iterdir()} == RESULTS
     summary = json.loads((folder / 'summary.json').read_text())
@@ -131,7 +139,7 @@ def test_ctrl_c_ends_the_run_and_keeps_its_results(tiny_model, scene_video, tmp_
     assert process.returncode == 0, heard + out + err
     assert 'ended early' in out
     check_results(tmp_path)
-    assert not any(Path(f'/proc/{pid}').exists() for pid in children)
+    wait_for_the_end(children)
 
 
 def test_sigterm_leaves_no_process_and_no_half_results(tiny_model, scene_video, tmp_path):
@@ -144,7 +152,18 @@ def test_sigterm_leaves_no_process_and_no_half_results(tiny_model, scene_video, 
     process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 143
     assert list(tmp_path.iterdir()) == []
-    assert not any(Path(f'/proc/{pid}').exists() for pid in children)
+    wait_for_the_end(children)
+
+
+def test_no_process_outlives_a_killed_demo(tiny_model, scene_video, tmp_path):
+    process = start('--video', scene_video, '--model', tiny_model, '--output', tmp_path)
+    while 'model is loaded' not in (line := process.stdout.readline()):
+        assert line, process.communicate()[1]
+    children = children_of(process.pid)
+    assert children
+    process.kill()
+    process.communicate(timeout=TIMEOUT_S)
+    wait_for_the_end(children)
 
 
 def test_a_damaged_model_ends_the_demo_in_one_line(scene_video, tmp_path):
