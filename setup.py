@@ -1,6 +1,6 @@
 """Builds `panoptic_ros` (what a robot runs) and `panoptic_training` (what makes its models)."""
 
-from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -22,8 +22,8 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
-        (f'share/{PACKAGE}/launch', glob('launch/*')),
-        (f'share/{PACKAGE}/config', glob('config/*')),
+        (f'share/{PACKAGE}/launch', [str(path) for path in Path('launch').glob('*.py')]),
+        (f'share/{PACKAGE}/config', [str(path) for path in Path('config').iterdir()]),
     ],
     install_requires=['numpy>=1.24', 'opencv-python-headless>=4.6', 'scipy>=1.8', 'onnx>=1.15',
                       'onnxruntime>=1.17', 'pyyaml>=6', 'rich>=12'],

@@ -232,7 +232,7 @@ def read_info(path: Path) -> ModelInfo:
         raise BundleError(f'{path}: {error}') from None
     inputs = {value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
               for value in model.graph.input}
-    expected = {'image': (*info.input_size, 3), **{name: () for name in info.thresholds}}
+    expected = {'image': (*info.input_size, 3), **dict.fromkeys(info.thresholds, ())}
     if inputs != expected:
         raise BundleError(f'{path}: graph inputs must be {expected}, got {inputs}')
     outputs = tuple(value.name for value in model.graph.output)

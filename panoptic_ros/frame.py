@@ -68,7 +68,7 @@ class Geometry:
     @property
     def scale(self) -> float:
         """Input pixels per camera pixel."""
-        return min(self.input_size[0] / self.image_size[0], self.input_size[1] / self.image_size[1])
+        return min(limit / n for limit, n in zip(self.input_size, self.image_size, strict=True))
 
     @property
     def content_size(self) -> tuple[int, int]:
@@ -187,7 +187,8 @@ def read_instances(message: Any) -> npt.NDArray[np.void]:
         dtype = np.dtype({'names': names, 'formats': formats, 'offsets': offsets,
                           'itemsize': message.point_step})
     except ValueError as error:
-        raise ValueError(f'the fields do not fit point_step {message.point_step}: {error}') from None
+        raise ValueError(f'the fields do not fit point_step {message.point_step}: '
+                         f'{error}') from None
     data = np.frombuffer(message.data, np.uint8)
     rows = message.width * message.height
     if data.size != rows * message.point_step:

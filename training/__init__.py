@@ -1,0 +1,1 @@
+"""Trains and exports the models of panoptic_ros."""

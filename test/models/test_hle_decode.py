@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from panoptic_ros.labels import VOID_ID
 from panoptic_ros.models import hle_decode
 from panoptic_ros.models.hle import HLEConfig
