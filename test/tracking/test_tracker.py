@@ -51,6 +51,21 @@ def test_crossing_things_are_told_apart_by_embedding():
     assert [1] not in ids, 'the one left in view is the red one'
 
 
+def test_a_hidden_thing_is_expected_where_it_was_going():
+    # Twins: one stands where the other went out of sight, which goes on at 150 px/s.
+    frames = [make_frame(t, Disc(20 + 150 * t)) for t in times(5)]
+    frames += [make_frame(t) for t in times(3, start=0.5)]
+    frames += [make_frame(0.8, Disc(20 + 150 * 0.8), Disc(20 + 150 * 0.4))]
+    assert follow(Tracker(EAGER), frames)[-1][0] == 1
+
+
+def test_a_stray_cell_that_spoils_the_box_does_not_spoil_the_mask():
+    clean, spoilt = (make_frame(t, Disc(30), embedding_dim=0) for t in times(2))
+    spoilt.segment_map[50, 190] = 1
+    spoilt.segments['bbox_w'] = 190 - spoilt.segments['bbox_x'] + 1
+    assert follow(Tracker(EAGER), [clean, spoilt]) == [[1], [1]]
+
+
 def test_twins_are_told_apart_by_overlap():
     frames = [make_frame(t, Disc(60 + 2 * i), Disc(84 + 2 * i)) for i, t in enumerate(times(8))]
     assert follow(Tracker(EAGER), frames) == [[1, 2]] * 8
@@ -67,6 +82,13 @@ def test_embeddings_may_have_any_length():
     frames = [make_frame(i / 10, Disc(50, embedding=(scale, 0.1 * scale, 0)))
               for i, scale in enumerate([1, 100, 0.01, 7])]
     assert follow(Tracker(EAGER), frames) == [[1]] * 4
+
+
+def test_embeddings_may_drift():
+    frames = [make_frame(i / 10, Disc(50, embedding=(np.cos(turn), np.sin(turn), 0)))
+              for i, turn in enumerate(np.radians(range(0, 91, 10)))]
+    config = TrackerConfig(min_hits=1, embedding_weight=2)
+    assert follow(Tracker(config), frames) == [[1]] * 10
 
 
 @pytest.mark.parametrize('embedding', [
@@ -216,6 +238,13 @@ def test_another_image_size_shows_the_same_things():
               make_frame(0.2, Disc(308, y=100, radius=20), size=(200, 400)),
               make_frame(0.3, Disc(312, y=100, radius=20), size=(200, 400))]
     assert follow(Tracker(EAGER), frames) == [[1]] * 4
+
+
+def test_speed_fits_another_image_size():
+    frames = [make_frame(t, Disc(20 + 150 * t)) for t in times(3)]
+    frames += [make_frame(t, Disc(2 * (20 + 150 * t), y=100, radius=20), size=(200, 400))
+               for t in times(3, start=0.8)]
+    assert follow(Tracker(EAGER), frames) == [[1]] * 6
 
 
 def test_another_embedding_size_is_another_model():
