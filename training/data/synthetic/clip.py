@@ -26,7 +26,7 @@ from .shadows import SHADOWS_M, paint_shadows
 from .sky import Sky, make_skyline, paint_skyline
 from .street import Furniture, Standing
 from .surfaces import BACKGROUND, SURFACES
-from .things import Thing
+from .things import Thing, in_sight
 
 _MIN_AREA = 70 / (256 * 512)
 """Things with less than this share of the picture's pixels to be seen are not drawn."""
@@ -145,14 +145,14 @@ class SyntheticClip:
         canvas = Canvas(camera, self._light)
         top = self._ground.paint(canvas, camera_z)
         self._sky.paint(canvas, top)
-        things = self._visible(camera, time_s, camera_z)
+        limit = _MIN_AREA * self.size[0] * self.size[1]
+        things = in_sight(camera, self._visible(camera, time_s, camera_z), 1.5 * limit)
         standing = self._furniture.around(camera, camera_z)
         paint_shadows(canvas, top, self._furniture.beside(camera_z, SHADOWS_M), things)
         paint_skyline(canvas, self._skyline)
         background = canvas.pixels.copy()
         self._paint(canvas, standing, things)
         area = np.bincount(canvas.pixels[..., 3].ravel(), minlength=SURFACES)
-        limit = _MIN_AREA * self.size[0] * self.size[1]
         shown = [thing for thing in things
                  if area[list(thing.surfaces)].sum() >= limit]
         if len(shown) < len(things):

@@ -101,21 +101,19 @@ class Ground:
             map_y = z[start:stop] / np.float32(fz) - np.float32(0.5)
             color = cv2.remap(self.levels[level], map_x, map_y, cv2.INTER_LINEAR,
                               borderMode=cv2.BORDER_WRAP)
+            if level and light.fade(40.0) > 0.02:
+                color = _hazed(color, middle[start:stop], light)
             cv2.mixChannels([color], [below[start:stop]], [0, 0, 1, 1, 2, 2])
-        _haze(below, middle, light)
         plane = camera.ground_plane()
         for surface in (ROAD_SURFACE, PAVEMENT_SURFACE, GRASS_SURFACE):
             canvas.set_plane(surface, plane, 0.3, FAR_M)
         return top
 
 
-def _haze(below: Image, depth: npt.NDArray[np.float32], light: Light) -> None:
-    rows = int(np.searchsorted(-depth, -10.0))
-    if not rows or light.fade(40.0) < 0.02:
-        return
-    keep = np.exp(-light.haze_per_m * depth[:rows])[:, None, None].astype(np.float32)
-    part = below[:rows, :, :3]
-    part[:] = part * keep + light.haze.astype(np.float32) * (1 - keep)
+def _hazed(color: Image, depth: npt.NDArray[np.float32], light: Light) -> Image:
+    """Rows (h, W, 3) as seen from these depths (h,)."""
+    keep = np.exp(-light.haze_per_m * depth)[:, None, None].astype(np.float32)
+    return (color * keep + light.haze.astype(np.float32) * (1 - keep)).astype(np.uint8)
 
 
 def _zones(rng: np.random.Generator, x: Array, profile: Profile,
@@ -124,7 +122,7 @@ def _zones(rng: np.random.Generator, x: Array, profile: Profile,
     asphalt = rng.uniform(78, 128) * np.array([1, 1, rng.uniform(0.98, 1.06)])
     stone = rng.uniform(125, 178) * np.array([1, rng.uniform(.95, 1), rng.uniform(.86, .98)])
     grass = np.array([92, 122, 58]) * rng.uniform(0.75, 1.15)
-    cycle = asphalt * rng.choice([[1.35, .75, .7], [.8, 1.15, .85], [1, 1, 1]])
+    cycle = asphalt * rng.choice(np.array([[1.35, .75, .7], [.8, 1.15, .85], [1, 1, 1]]))
     color, surface = np.tile(asphalt, (len(x), 1)), np.full(len(x), ROAD_SURFACE, np.uint8)
     for side in (-1, 1):
         out = x * side

@@ -11,7 +11,7 @@ from .labels import BUILDING, CAR, CYCLIST, PERSON, POLE, VEGETATION
 from .surfaces import BACKGROUND, SURFACES
 from .textures import BAY_M, FLOOR_M, facades
 
-HOUSES_M = 220.0
+HOUSES_M = 165.0
 """The houses of a street come again after this length."""
 
 THINGS_M = 110.0
@@ -140,7 +140,8 @@ def make_layout(rng: np.random.Generator) -> Layout:
         garden_m=_pair(rng, 0.35, 1.5, 5.0))
     mode = str(rng.choice(['drive', 'queue', 'crossing', 'pavement'], p=[0.6, 0.1, 0.15, 0.15]))
     speed = rng.uniform(3, 13) if mode == 'drive' else 0.0
-    camera_x = profile.lane_m * (rng.integers(profile.lanes) + 0.5) + rng.uniform(-.3, .3)
+    lane = int(rng.integers(profile.lanes))
+    camera_x = profile.lane_m * (lane + 0.5) + rng.uniform(-.3, .3)
     if mode == 'pavement':
         camera_x = profile.kerb_x + rng.uniform(-0.2, 0.6)
     fixed = [thing for side in (-1, 1) for thing in (*_houses(rng, profile, side),
@@ -227,7 +228,7 @@ def _green(rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 def _furniture(rng: np.random.Generator, profile: Profile, side: int) -> list[Fixed]:
-    fixed = []
+    fixed: list[Fixed] = []
     edge = side * (profile.kerb_x + max(0.5, profile.verge_m[side > 0] / 2))
     if rng.random() < 0.6:
         step = rng.uniform(9, 20)

@@ -23,27 +23,26 @@ class Sky:
         clear = light.sky_low + (light.sky_top - light.sky_low) * up ** 0.7
         share = np.clip((cover - 1 + 2 * light.cloud_amount) * 1.6, 0, 1)[..., None]
         shaded = light.cloud * (0.86 + 0.14 * np.clip(cover, -1, 1)[..., None])
-        self.panorama = np.clip(clear + (shaded - clear) * share, 0, 255).astype(np.uint8)
+        panorama = np.clip(clear + (shaded - clear) * share, 0, 255).astype(np.uint8)
+        self.panorama = np.concatenate([panorama, panorama], axis=1)
         self.turn = rng.uniform(0, 2 * math.pi)
 
     def paint(self, canvas: Canvas, rows: int) -> None:
         """Fills the first rows of the picture."""
         camera = canvas.camera
-        height, width = self.panorama.shape[:2]
+        height, width = self.panorama.shape[0], self.panorama.shape[1] // 2  # two turns lie in it
         across = width / (math.pi * 2 / 3) / camera.focal_px
         down = height / (math.pi / 4) / camera.focal_px
         cx, cy = camera.centre
         horizon = cy - camera.focal_px * math.tan(camera.pitch)
         matrix = np.array([[across, 0, (camera.yaw + self.turn) * across * camera.focal_px
                             - cx * across], [0, down, height - 1 - horizon * down]])
-        columns = np.arange(width + 1)  # wrap by hand: one more column, then whole turns
         matrix[0, 2] %= width
-        wide = self.panorama[:, np.concatenate([columns % width, columns[1:] % width])]
-        part = cv2.warpAffine(wide, matrix, (camera.size[1], rows),
+        part = cv2.warpAffine(self.panorama, matrix, (camera.size[1], rows),
                               flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                               borderMode=cv2.BORDER_REPLICATE)
-        canvas.pixels[:rows, :, :3] = part
-        canvas.pixels[:rows, :, 3] = SKY_SURFACE
+        part = cv2.cvtColor(part, cv2.COLOR_RGB2RGBA)
+        canvas.pixels[:rows] = part - np.array([0, 0, 0, 255 - SKY_SURFACE], np.uint8)
         canvas.set_depth(SKY_SURFACE, SKY_DEPTH_M)
 
 

@@ -86,7 +86,7 @@ class Furniture:
                          float(distance[i])) for i in seen.tolist()]
 
 
-_LEAST_PX = {'house': 0.0, 'gable': 0.0, 'hedge': 0.0, 'tree': 4.0, 'bush': 4.0, 'lamp': 3.0,
+_LEAST_PX = {'house': 0.0, 'gable': 0.0, 'hedge': 0.0, 'tree': 9.0, 'bush': 9.0, 'lamp': 3.0,
              'sign': 3.0}
 """Narrower things are left out: nobody could outline them. Pixels of a 512 wide picture."""
 

@@ -13,5 +13,5 @@ SURFACES = 256
 SKY_DEPTH_M = 1000.0
 """Depth given to the sky."""
 
-FAR_M = 200.0
+FAR_M = 145.0
 """The ground ends here, at the skyline."""

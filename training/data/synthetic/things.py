@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import Array
+from .camera import Array, Camera
 from .canvas import Canvas
 from .car import CarShape, paint_car, turn
 from .labels import CAR, PERSON
 from .people import Look, paint_sticks, rider, walker
 
 _HEIGHT_M = {CAR: 1.5}
+_COARSE = 4
 _MIN_HEIGHT = 12 / 256
 """Things lower than this share of the picture's height are not drawn."""
 
@@ -73,3 +75,40 @@ class Thing:
             sticks = rider(self.look, self.gone_m, near_side)
             reach = 0.3 + 0.6 * abs(math.cos(self.heading))
         paint_sticks(canvas, sticks, self.place, self.heading, self.surface, reach)
+
+    def box(self) -> tuple[float, float, float]:
+        """Length, width and height, about."""
+        if isinstance(self.look, CarShape):
+            return self.look.size
+        return (0.5 if self.class_id == PERSON else 1.5), 0.5, 1.7
+
+
+_CORNERS = np.array([[x, y, z] for x in (-.45, .45) for y in (0.1, 0.95) for z in (-.45, .45)])
+
+
+def in_sight(camera: Camera, things: Sequence[Thing], least_px: float) -> list[Thing]:
+    """Those not all but hidden behind others, judged by their boxes, from far to near.
+
+    Quick and rough: it saves painting a frame twice. What is left with fewer pixels than it
+    should have is found by counting, once all is painted.
+    """
+    if not things:
+        return []
+    corners = np.empty((len(things), 8, 3))
+    for i, thing in enumerate(things):
+        place, heading = camera.bent(thing.place, thing.heading)
+        length, width, height = thing.box()
+        corners[i] = turn(_CORNERS * (width, height, length), heading) + place
+    seen = camera.to_pixels(camera.to_camera(corners.reshape(-1, 3), bend=False))
+    cells = np.rint(seen.reshape(-1, 8, 2) / _COARSE).astype(int)
+    low, high = cells.min(axis=1), cells.max(axis=1)
+    sheet = np.zeros((camera.size[0] // _COARSE, camera.size[1] // _COARSE), np.int64)
+    distance = [math.hypot(thing.place[0] - camera.position[0], thing.place[2])
+                for thing in things]
+    order = sorted(range(len(things)), key=lambda i: -distance[i])
+    for i in order:
+        (u0, v0), (u1, v1) = np.maximum(low[i], 0).tolist(), high[i].tolist()
+        sheet[v0:max(v1, 0), u0:max(u1, 0)] = i + 1
+    filled = np.array([0.8 if thing.class_id == CAR else 0.45 for thing in things])
+    area = np.bincount(sheet.ravel(), minlength=len(things) + 1)[1:] * filled * _COARSE ** 2
+    return [things[i] for i in order if area[i] >= least_px]
