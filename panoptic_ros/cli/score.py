@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
+
+from panoptic_ros.cli.output import check_folder, write_json
 
 T = TypeVar('T')
 
@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_ros.metrics import PanopticQuality
     from panoptic_ros.metrics.coco import score_files
 
-    if args.json and not args.json.parent.is_dir():
-        raise FileNotFoundError(f'--json: no folder {args.json.parent}')
+    check_folder(args.json, '--json')
     labels, count, metrics = score_files(
         args.gt_json_file, args.pred_json_file,
         args.gt_folder or args.gt_json_file.with_suffix(''),
@@ -61,17 +60,7 @@ def run(args: argparse.Namespace) -> None:
     result = total.result()
     print(result.format_table())
     if args.json:
-        _write_json({'images': count, **result.to_dict()}, args.json)
-
-
-def _write_json(value: dict[str, Any], path: Path) -> None:
-    """Writes a JSON file; the path is whole or untouched."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_json({'images': count, **result.to_dict()}, args.json)
 
 
 def _with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
