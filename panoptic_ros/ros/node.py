@@ -106,8 +106,7 @@ class PanopticNode(LifecycleNode):
             action()
         except Exception as error:
             # rclpy would drop the exception; ours say in one line what to do.
-            text = ' '.join(str(error).split()) or type(error).__name__
-            self._problem = f'cannot {name}: {text}'
+            self._problem = f'cannot {name}: {_one_line(error)}'
             self.get_logger().error(self._problem)
             return TransitionCallbackReturn.FAILURE
         self._state, self._problem = goal, ''
@@ -207,20 +206,21 @@ class PanopticNode(LifecycleNode):
 
         def load_model() -> None:
             try:
-                loaded = load(settings)
-                check_for_model(settings, loaded.predictor.info)
-                future.set_result(loaded)
+                future.set_result(load(settings))
             except Exception as error:
                 future.set_result(error)
             executor.wake()
 
         threading.Thread(target=load_model, name='reload', daemon=True).start()
         loaded = await future
-        if isinstance(loaded, Loaded) and self._cameras is not cameras:
-            loaded = RuntimeError('the node was cleaned up meanwhile')
-        if isinstance(loaded, Exception):
-            text = ' '.join(str(loaded).split()) or type(loaded).__name__
-            response.message = f'the old model stays: {text}'
+        try:
+            if isinstance(loaded, Exception):
+                raise loaded
+            if self._cameras is not cameras:
+                raise RuntimeError('the node was cleaned up meanwhile')
+            check_for_model(self._settings, loaded.predictor.info)
+        except Exception as error:
+            response.message = f'the old model stays: {_one_line(error)}'
             self.get_logger().error(f'cannot reload the model, {response.message}')
             if self._cameras is cameras:
                 self._problem = response.message
@@ -277,3 +277,7 @@ class PanopticNode(LifecycleNode):
 
     def _now_s(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__

@@ -1,0 +1,94 @@
+"""The launch file's own logic; stand-ins take the place of launch, which pip cannot install."""
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from panoptic_ros.share import share_file
+
+
+class Made(SimpleNamespace):
+    """Whatever is constructed: remembers its arguments."""
+
+    def __init__(self, *arguments, **keywords):
+        super().__init__(arguments=arguments, keywords=keywords)
+
+
+class LaunchConfiguration:
+    def __init__(self, name):
+        self.name = name
+
+    def perform(self, context):
+        return context.launch_configurations[self.name]
+
+
+@pytest.fixture
+def launch_file(monkeypatch):
+    """The launch file as a module, in an environment without profiles."""
+    names = {'launch': ('LaunchContext', 'LaunchDescription'),
+             'launch.actions': ('DeclareLaunchArgument', 'OpaqueFunction',
+                                'SetEnvironmentVariable'),
+             'launch.conditions': ('IfCondition',), 'launch.substitutions': (),
+             'launch_ros': (), 'launch_ros.actions': ('Node',)}
+    for name, classes in names.items():
+        module = ModuleType(name)
+        for kind in classes:
+            setattr(module, kind, type(kind, (Made,), {}))
+        monkeypatch.setitem(sys.modules, name, module)
+    sys.modules['launch.substitutions'].LaunchConfiguration = LaunchConfiguration
+    path = share_file('launch/panoptic.launch.py')
+    namespace = {'__file__': str(path), '__name__': 'panoptic_launch'}
+    monkeypatch.delenv('FASTRTPS_DEFAULT_PROFILES_FILE', raising=False)
+    monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
+    exec(compile(path.read_text(), str(path), 'exec'), namespace)
+    return namespace
+
+
+def actions(launch_file, kind: str) -> list[Made]:
+    description = launch_file['generate_launch_description']()
+    return [action for action in description.arguments[0] if type(action).__name__ == kind]
+
+
+def node_of(launch_file, **given: str) -> dict:
+    defaults = {name: value for name, (value, _) in launch_file['ARGUMENTS'].items()}
+    function, = actions(launch_file, 'OpaqueFunction')
+    context = SimpleNamespace(launch_configurations=defaults | given)
+    node, = function.keywords['function'](context)
+    return node.keywords
+
+
+def test_each_argument_is_declared_and_described(launch_file):
+    declared = {action.arguments[0]: action.keywords
+                for action in actions(launch_file, 'DeclareLaunchArgument')}
+    assert set(declared) == set(launch_file['ARGUMENTS'])
+    assert all(keywords['description'] for keywords in declared.values())
+
+
+def test_arguments_left_out_do_not_hide_the_parameter_file(launch_file):
+    keywords = node_of(launch_file)
+    path, parameters = keywords['parameters']
+    assert Path(path) == share_file('config/panoptic.yaml')
+    assert parameters == {'use_sim_time': False}
+    assert keywords['remappings'] == [('image', 'image')]
+
+
+def test_arguments_reach_the_node(launch_file):
+    keywords = node_of(launch_file, image='/camera/image_raw', model='city.onnx', device='cpu',
+                       use_sim_time='True', namespace='robot', image_compressed='/jpeg')
+    assert keywords['parameters'][1] == {'model': 'city.onnx', 'device': 'cpu',
+                                         'use_sim_time': True}
+    assert keywords['remappings'] == [('image', '/camera/image_raw'),
+                                      ('image/compressed', '/jpeg')]
+    assert (keywords['package'], keywords['executable']) == ('panoptic_ros', 'panoptic_node')
+    assert keywords['namespace'] == 'robot'
+
+
+def test_the_transport_profile_is_set_unless_the_user_has_one(launch_file, monkeypatch):
+    def names() -> dict[str, str]:
+        return dict(action.arguments for action in actions(launch_file, 'SetEnvironmentVariable'))
+    profile = str(share_file('config/fastdds.xml'))
+    assert names() == dict.fromkeys(launch_file['PROFILE_VARIABLES'], profile)
+    monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', 'mine.xml')
+    assert names() == {'FASTDDS_DEFAULT_PROFILES_FILE': profile}
