@@ -148,15 +148,14 @@ def table(reports: list[Report], image_size: str) -> Any:
     for stage in STAGES:
         if not any(stage in report.stages_ms for report in reports):
             continue
-        times = [report.stages_ms.get(stage) for report in reports]
-        add(stage, ['' if t is None else '{:.2f} / {:.2f}'.format(*np.percentile(t, (50, 95)))
-                    for t in times])
-    p50 = [{stage: np.percentile(t, 50) for stage, t in report.stages_ms.items()}
-           for report in reports]
-    add('decode : network', [f'{t["decode"] / t["network"]:.2f}' if 'network' in t else ''
-                             for t in p50])
-    add('all but the model', [f'{t["total"] - sum(t.get(s, 0) for s in MODEL_STAGES):.2f}'
-                              for t in p50])
+        add(stage, ['{:.2f} / {:.2f}'.format(*np.percentile(report.stages_ms[stage], (50, 95)))
+                    if stage in report.stages_ms else '' for report in reports])
+    # Image by image: medians of stages do not add up on a machine with other work.
+    times = [report.stages_ms for report in reports]
+    add('decode : network', [f'{np.median(t["decode"] / t["network"]):.2f}' if 'network' in t
+                             else '' for t in times])
+    add('all but the model', ['{:.2f} / {:.2f}'.format(*np.percentile(
+        t['total'] - sum(t[s] for s in MODEL_STAGES if s in t), (50, 95))) for t in times])
     add('images', [str(len(report.stages_ms['total'])) for report in reports])
     add('rate, Hz', [f'{report.rate_hz:.1f}' for report in reports])
     add('peak memory, MB', [f'{report.peak_bytes / 1e6:.0f}' for report in reports])
