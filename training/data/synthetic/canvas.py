@@ -134,7 +134,7 @@ class Canvas:
         patch = cv2.warpAffine(texture, matrix, (right - left, bottom - top),
                                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                                borderMode=cv2.BORDER_CONSTANT)
-        mask = cv2.compare(cv2.extractChannel(patch, 3), 127, cv2.CMP_GT)
+        _, mask = cv2.threshold(cv2.extractChannel(patch, 3), 127, 255, cv2.THRESH_BINARY)
         cv2.copyTo(self._tinted(patch, tint, depth_m, surface), mask,
                    self.pixels[top:bottom, left:right])
 
