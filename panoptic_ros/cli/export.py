@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='FILE',
                         help='the model file to write, ending in .onnx')
     parser.add_argument('--name', default='', help='name of the model (default: the file\'s)')
+    parser.add_argument('--scores', type=Path, metavar='FILE',
+                        help='what `panoptic evaluate --json FILE` wrote, for the metadata')
     parser.add_argument('--input-size', type=int, nargs=2, metavar=('H', 'W'),
                         help='network input, px (default: that of the training)')
     parser.add_argument('--stride', type=int, choices=(1, 2, 4), metavar='N',
@@ -60,7 +63,8 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_training.export import export_checkpoint, export_model
 
     settings = {'name': args.name or args.output.stem, 'half_weights': args.precision == 'fp16',
-                'stride': args.stride, 'top_k': args.top_k}
+                'stride': args.stride, 'top_k': args.top_k,
+                'scores': read_scores(args.scores) if args.scores else {}}
     size = tuple(args.input_size) if args.input_size else None
     with Console(stderr=True).status('exporting'):
         if args.checkpoint:
@@ -75,6 +79,22 @@ def run(args: argparse.Namespace) -> None:
     height, width = info.input_size
     print(f'{args.output}: {info.family}, input {height}x{width}, stride {info.stride}, '
           f'{len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB')
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """The headline figures of a file that `panoptic evaluate --json` wrote, in percent.
+
+    Raises:
+        ValueError: if the file is not such a file.
+    """
+    try:
+        values = json.loads(path.read_text(encoding='utf-8'))
+        return {'pq': float(values['all']['pq']), 'pq_thing': float(values['things']['pq']),
+                'pq_stuff': float(values['stuff']['pq']),
+                'miou': float(values['semantic']['miou'])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{path} is not a file of `panoptic evaluate --json`: '
+                         f'{error!r}') from None
 
 
 def load_model(path: Path) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ from onnx import numpy_helper
 from tiny_model import tiny_info
 
 from panoptic_ros.bundle import load_onnx
+from panoptic_ros.cli.export import read_scores
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
 
@@ -38,7 +39,7 @@ def test_a_model_file_is_exported_again_with_its_weights(capsys, exported, hle_m
     [(module, input_size, settings)] = exported
     assert input_size == (64, 192)
     assert settings == {'name': 'larger', 'half_weights': True, 'stride': 2, 'top_k': 8,
-                        'recipe_hash': ''}
+                        'scores': {}, 'recipe_hash': ''}
     stored = {i.name: i for i in load_onnx(hle_model).graph.initializer}
     np.testing.assert_array_equal(module.head.weight.detach().numpy(),
                                   numpy_helper.to_array(stored['head.weight']))
@@ -51,7 +52,8 @@ def test_a_recipe_is_exported_untrained_at_its_own_size(exported, tmp_path):
                  '-o', str(tmp_path / 'x.onnx')]) == 0
     [(module, input_size, settings)] = exported
     assert (module.family, input_size) == ('hle', (64, 128))
-    assert settings == {'name': 'empty', 'half_weights': False, 'stride': None, 'top_k': None}
+    assert settings == {'name': 'empty', 'half_weights': False, 'scores': {}, 'stride': None,
+                        'top_k': None}
 
 
 def test_a_recipe_gives_a_module_without_its_data():
@@ -93,3 +95,22 @@ def test_a_file_that_is_no_recipe_is_refused(capsys, tmp_path, text):
     path.write_text(text)
     assert main(['export', '--recipe', str(path), '--untrained', '-o', 'x.onnx']) == 2
     assert 'bad.yaml is not a training recipe' in capsys.readouterr().err
+
+
+def test_scores_come_from_a_file_of_evaluate(tmp_path):
+    file = tmp_path / 'scores.json'
+    file.write_text('{"all": {"pq": 61.5}, "things": {"pq": 50}, "stuff": {"pq": 70.0},'
+                    ' "semantic": {"miou": 66.25}}')
+    assert read_scores(file) == {'pq': 61.5, 'pq_thing': 50.0, 'pq_stuff': 70.0, 'miou': 66.25}
+
+
+@pytest.mark.parametrize('text', [
+    'no json',                               # another file
+    '{"all": {"pq": 61.5}}',                 # of `panoptic score`, which knows no mIoU
+    '{"all": {"pq": null}, "things": 1}',    # nothing was scored
+])
+def test_other_files_are_no_scores(tmp_path, text):
+    file = tmp_path / 'scores.json'
+    file.write_text(text)
+    with pytest.raises(ValueError, match='is not a file of `panoptic evaluate --json`'):
+        read_scores(file)
