@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STREET_SIZE = (720, 1280)
 STREET_RATE_HZ = 25.0
-STREETS = (2, 4)
+STREETS = (6, 10)
 """Numbers in the city's test split: one drive, one view of a crossing."""
 STREET_S = 4.0
 """Of each street; they are drawn once and played again and again."""
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_ros.demo.recorder import RESULTS, move_results
 
     _check(args)
-    console = Console()
+    console = Console(markup=False, highlight=False)  # paths and messages may hold brackets
     source = _given_source(args)
     args.output.mkdir(parents=True, exist_ok=True)
     os.environ.update(ros_environment(os.environ))
@@ -97,9 +97,9 @@ def run(args: argparse.Namespace) -> None:
     finally:
         remove_shared_memory(memory)
     console.print(_table(health))
-    console.print(json.dumps(summary))
+    console.print(json.dumps(summary), soft_wrap=True)
     for name in RESULTS:
-        console.print(f'{args.output / name}', highlight=False, soft_wrap=True)
+        console.print(f'{args.output / name}', soft_wrap=True)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -144,7 +144,7 @@ def _run_in(folder: Path, source: Source | None, args: argparse.Namespace,
     from panoptic_ros.ros.demo_monitor import LATCHED, Monitor, topic_types
 
     def say(line: str) -> None:
-        console.print(line, style='dim', markup=False, highlight=False, soft_wrap=True)
+        console.print(line, style='dim', soft_wrap=True)
 
     duration_s = args.duration or DURATION_S
     if source and source.length_s is not None:
@@ -163,7 +163,7 @@ def _run_in(folder: Path, source: Source | None, args: argparse.Namespace,
             street = _draw_street(folder / 'street.avi', duration_s, console)
             flags = ['--video', str(street), '--loop']
         console.print(f'camera: {source.name if source else "synthetic street"}, '
-                      f'{rate_hz:.1f} images/s, for {duration_s:.0f} s', highlight=False)
+                      f'{rate_hz:.1f} images/s, for {duration_s:.0f} s')
         with Child('camera', CAMERA_MODULE, flags, say) as camera:
             _watch(monitor.spin, recorder, node, camera, duration_s, console)
         _settle(monitor.spin, recorder, node)
@@ -219,6 +219,8 @@ def _wait_until_active(spin: Callable[[float], None], recorder: Recorder, node: 
 def _watch(spin: Callable[[float], None], recorder: Recorder, node: Child, camera: Child,
            duration_s: float, console: Console) -> None:
     """Shows a live line until the time is over or the source ends; Ctrl-C ends it early."""
+    from rich.text import Text
+
     begin_s = time.monotonic()
     first_s = None
     shown = recorder.health
@@ -238,9 +240,9 @@ def _watch(spin: Callable[[float], None], recorder: Recorder, node: Child, camer
                 if recorder.health and recorder.health is not shown:
                     shown = recorder.health
                     line = f'{now_s - begin_s:.0f} s: {shown.line()}'
-                    status.update(line)
+                    status.update(Text(line))
                     if not console.is_terminal:
-                        console.print(line, highlight=False, soft_wrap=True)
+                        console.print(line, soft_wrap=True)
         except KeyboardInterrupt:
             console.print('ended early; the results so far are kept')
     camera.check()
@@ -260,6 +262,7 @@ def _settle(spin: Callable[[float], None], recorder: Recorder, node: Child) -> N
 
 def _table(health: Health) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     from panoptic_ros.demo.health import LEVELS
 
@@ -268,8 +271,8 @@ def _table(health: Health) -> Any:
         table.add_column(column)
     for task, status in health.statuses.items():
         level = LEVELS[status.level]
-        table.add_row(task, level if status.level == 0 else f'{level}: {status.message}',
-                      ', '.join(_short(status.values)))
+        said = level if status.level == 0 else f'{level}: {status.message}'
+        table.add_row(*(Text(cell) for cell in (task, said, ', '.join(_short(status.values)))))
     return table
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.demo.processes import shared_memory_files
+from panoptic_ros.demo.processes import free_domain_id, shared_memory_files
 from panoptic_ros.frame import read_instances
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
@@ -25,18 +25,18 @@ TIMEOUT_S = 240
 RESULTS = {'overlay.mp4', 'contact_sheet.png', 'bag', 'summary.json'}
 
 
-def start(*flags) -> subprocess.Popen:
-    """The command, without what other tests set for ROS."""
+def start(*flags, **more: str) -> subprocess.Popen:
+    """The command, without what other tests set for ROS, and with `more` environment."""
     environ = {name: value for name, value in os.environ.items()
                if not name.startswith(('ROS_', 'FAST'))}
     return subprocess.Popen(
         [sys.executable, '-m', 'panoptic_ros.cli.main', 'demo', *map(str, flags)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environ | {'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'})
+        env=environ | {'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'} | more)
 
 
-def run(*flags) -> tuple[int, str, str]:
-    process = start(*flags)
+def run(*flags, **more: str) -> tuple[int, str, str]:
+    process = start(*flags, **more)
     try:
         out, err = process.communicate(timeout=TIMEOUT_S)
     finally:
@@ -86,9 +86,10 @@ def scene_video(tmp_path_factory) -> Path:
 
 
 def test_a_video_leaves_all_results(tiny_model, scene_video, tmp_path):
-    before = shared_memory_files()
+    domain = free_domain_id()
     output = tmp_path / 'made' / 'results'
-    code, out, err = run('--video', scene_video, '--model', tiny_model, '--output', output)
+    code, out, err = run('--video', scene_video, '--model', tiny_model, '--output', output,
+                         ROS_DOMAIN_ID=str(domain))
     assert code == 0, out + err
     summary = check_results(output)
     assert summary['rate_hz'] > 0 and f'"received": {summary["received"]}' in out
@@ -110,7 +111,9 @@ def test_a_video_leaves_all_results(tiny_model, scene_video, tmp_path):
     assert ids[64, 64] == rows['segment_id'][rows['class_id'] == LABELS.names.index('ball')]
     frame = cv2.VideoCapture(str(output / 'overlay.mp4')).read()[1]
     assert frame[64, 64, 2] > 200 > 80 > frame[64, 64, 0]  # the ball is red, as BGR
-    assert not shared_memory_files() - before
+    ports = range(7400 + 250 * domain, 7400 + 250 * (domain + 1))
+    assert not [path for path in shared_memory_files()
+                if any(f'port{port}' in path.name for port in ports)]
 
 
 def test_the_synthetic_street_is_the_default(tiny_model, tmp_path):
