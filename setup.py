@@ -29,7 +29,7 @@ setup(
                       'onnxruntime>=1.17', 'pyyaml>=6', 'rich>=12'],
     extras_require={
         'ros': ROS_JAZZY,
-        'bag': ['rosbags>=0.10'],
+        'bag': ['rosbags>=0.11'],
         'train': ['torch>=2.6', 'torchvision>=0.21', 'timm>=1.0', 'lightning>=2.5',
                   'jsonargparse[signatures]>=4.35', 'tensorboard>=2.15', 'onnxscript>=0.5',
                   'safetensors>=0.4'],
