@@ -131,12 +131,13 @@ class Canvas:
         across, down = w / wide, h / high
         matrix = np.array([[across, 0, (left - u + wide / 2) * across - 0.5],
                            [0, down, (top - v + high / 2) * down - 0.5]])
-        patch = cv2.warpAffine(texture, matrix, (right - left, bottom - top),
+        patch = cv2.warpAffine(self._tinted(texture, tint, depth_m, None), matrix,
+                               (right - left, bottom - top),
                                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                                borderMode=cv2.BORDER_CONSTANT)
         _, mask = cv2.threshold(cv2.extractChannel(patch, 3), 127, 255, cv2.THRESH_BINARY)
-        cv2.copyTo(self._tinted(patch, tint, depth_m, surface), mask,
-                   self.pixels[top:bottom, left:right])
+        patch[..., 3] = surface
+        cv2.copyTo(patch, mask, self.pixels[top:bottom, left:right])
 
     def _box(self, left: float, top: float, right: float, bottom: float,
              ) -> tuple[int, int, int, int] | None:
@@ -146,15 +147,19 @@ class Canvas:
                min(math.ceil(right) + 1, width), min(math.ceil(bottom) + 1, height))
         return box if box[0] < box[2] and box[1] < box[3] else None
 
-    def _tinted(self, texture: npt.NDArray[np.uint8], tint: Array, depth_m: float, surface: int,
-                ) -> npt.NDArray[np.uint8]:
-        """A texture, (h, w, 3 or 4), in its colour and haze, with its surface number."""
+    def _tinted(self, texture: npt.NDArray[np.uint8], tint: Array, depth_m: float,
+                surface: int | None) -> npt.NDArray[np.uint8]:
+        """A texture in its colour and haze, (h, w, 4).
+
+        The last channel is the surface number, or with None the texture's own mask.
+        """
         fade = self.light.fade(depth_m)
         red, green, blue = (tint * (1 - fade)).tolist()
         haze = (self.light.haze * fade).tolist()
         spare = [0.0] * (texture.shape[2] - 3)
+        last = [0.0, 0, 0, 1, 0] if surface is None else [0, 0, 0, *spare, surface]
         change = np.array([[red, 0, 0, *spare, haze[0]], [0, green, 0, *spare, haze[1]],
-                           [0, 0, blue, *spare, haze[2]], [0, 0, 0, *spare, surface]], np.float32)
+                           [0, 0, blue, *spare, haze[2]], last], np.float32)
         return cv2.transform(texture, change)
 
 

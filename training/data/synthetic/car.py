@@ -12,20 +12,21 @@ from .canvas import Canvas
 # Side outlines from the rear bumper over the roof to the front, (along, up) as shares of length
 # and height, and the pieces between consecutive points that are glass.
 _PROFILES = {
-    'saloon': ([(0, .19), (0, .58), (.03, .66), (.17, .69), (.31, .97), (.56, 1.), (.72, .69),
-                (.96, .58), (1, .5), (1, .19)], (3, 5), .68),
-    'hatchback': ([(0, .19), (0, .58), (.05, .68), (.14, .96), (.5, 1.), (.69, .67),
-                   (.96, .56), (1, .46), (1, .19)], (2, 4), .66),
-    'estate': ([(0, .22), (0, .58), (.02, .66), (.1, .97), (.56, 1.), (.71, .67), (.96, .59),
-                (1, .5), (1, .22)], (2, 4), .66),
-    'van': ([(0, .15), (0, .55), (.01, .6), (.03, .97), (.7, 1.), (.86, .6), (.98, .48),
-             (1, .4), (1, .15)], (2, 4), .58),
+    'saloon': ([(0, .15), (0, .58), (.03, .66), (.17, .69), (.31, .97), (.56, 1.), (.72, .69),
+                (.96, .58), (1, .5), (1, .15)], (3, 5), .68),
+    'hatchback': ([(0, .15), (0, .58), (.05, .68), (.14, .96), (.5, 1.), (.69, .67),
+                   (.96, .56), (1, .46), (1, .15)], (2, 4), .66),
+    'estate': ([(0, .16), (0, .58), (.02, .66), (.1, .97), (.56, 1.), (.71, .67), (.96, .59),
+                (1, .5), (1, .16)], (2, 4), .66),
+    'van': ([(0, .12), (0, .55), (.01, .6), (.03, .97), (.7, 1.), (.86, .6), (.98, .48),
+             (1, .4), (1, .12)], (2, 4), .58),
 }
 _SIZES = {'saloon': (4.6, 1.78, 1.45), 'hatchback': (4.0, 1.74, 1.5), 'estate': (4.7, 1.86, 1.7),
           'van': (5.2, 1.98, 2.2)}
 _PAINTS = np.array([[225, 225, 228], [178, 182, 188], [112, 116, 122], [34, 35, 38],
                     [28, 40, 82], [48, 88, 150], [150, 26, 28], [196, 42, 34], [42, 84, 60],
                     [212, 178, 60], [120, 92, 66], [205, 200, 182], [88, 150, 178]], float)
+_SHARES = np.array([15, 12, 14, 14, 8, 8, 5, 6, 4, 2, 4, 4, 4]) / 100
 _GLASS = np.array([44, 52, 62], float)
 _CIRCLE = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 
@@ -78,7 +79,7 @@ def make_car(rng: np.random.Generator) -> CarShape:
     kind = str(rng.choice(list(_PROFILES), p=[0.35, 0.3, 0.22, 0.13]))
     profile, glass, belt = _PROFILES[kind]
     length, width, height = np.array(_SIZES[kind]) * rng.uniform(0.94, 1.06, 3)
-    paint = np.clip(_PAINTS[rng.integers(len(_PAINTS))] + rng.uniform(-14, 14, 3), 12, 245)
+    paint = np.clip(rng.choice(_PAINTS, p=_SHARES) + rng.uniform(-14, 14, 3), 12, 245)
     if kind == 'van' and rng.random() < 0.5:
         paint = np.array([228.0, 228, 226])
     outline = np.array(profile) * (length, height) - (length / 2, 0)  # (z, y)
@@ -136,7 +137,7 @@ def _ends(body: _Builder, rng: np.random.Generator, length: float, width: float,
                           (length / 2 + .01, np.array([232.0, 232, 222]), 1.0)):
         def quad(x0: float, x1: float, y0: float, y1: float, z: float = z) -> Array:
             return np.array([[x0, y0, z], [x1, y0, z], [x1, y1, z], [x0, y1, z]])
-        body.add(quad(-w, w, height * .19, height * .3), paint * 0.35)
+        body.add(quad(-w, w, height * .15, height * .29), paint * 0.35)
         if z > 0:
             body.add(quad(-w * .55, w * .55, height * .33, height * .43), np.full(3, 28.0))
         top = .56 if z < 0 else .47
@@ -157,6 +158,14 @@ def _flank(body: _Builder, sign: int, outline: Array, half: Array, shares: Array
     z0, z1 = outline[0, 0] * .96, outline[-1, 0] * .96
     body.add(np.array([[sign * w, sill, z0], [sign * w, sill, z1], [sign * w, sill * 1.4, z1],
                        [sign * w, sill * 1.4, z0]]), paint * 0.45, flank=True)
+    beam = (outline[0, 1] + belt * outline[:, 1].max()) / 2 + 0.08
+    body.add(np.array([[sign * w, beam, z0], [sign * w, beam, z1], [sign * w, beam + .05, z1],
+                       [sign * w, beam + .05, z0]]), np.minimum(paint * 1.12 + 6, 255), flank=True)
+    top = belt * outline[:, 1].max() - 0.02
+    for z in (z0 * 0.42, z0 * 0.02, z1 * 0.45):
+        body.add(np.array([[sign * w, sill * 1.5, z], [sign * w, sill * 1.5, z + .025],
+                           [sign * w, top, z + .025], [sign * w, top, z]]), paint * 0.6,
+                 flank=True)
     upper = np.flatnonzero(~low)
     cabin_i = np.concatenate([[upper[0] - 1], upper, [upper[-1] + 1]])
     cabin = np.stack([sign * half[cabin_i], outline[cabin_i, 1], outline[cabin_i, 0]], axis=1)

@@ -101,7 +101,7 @@ class Ground:
             map_y = z[start:stop] / np.float32(fz) - np.float32(0.5)
             color = cv2.remap(self.levels[level], map_x, map_y, cv2.INTER_LINEAR,
                               borderMode=cv2.BORDER_WRAP)
-            if level and light.fade(40.0) > 0.02:
+            if light.fade((6.0, 15.0, 50.0)[level]) > 0.02:
                 color = _hazed(color, middle[start:stop], light)
             cv2.mixChannels([color], [below[start:stop]], [0, 0, 1, 1, 2, 2])
         plane = camera.ground_plane()

@@ -146,7 +146,7 @@ def make_layout(rng: np.random.Generator) -> Layout:
         camera_x = profile.kerb_x + rng.uniform(-0.2, 0.6)
     fixed = [thing for side in (-1, 1) for thing in (*_houses(rng, profile, side),
                                                     *_furniture(rng, profile, side))]
-    crowd = rng.choice([0.4, 1.0, 1.7])
+    crowd = rng.choice([0.6, 1.2, 1.9])
     movers = [*_cars(rng, profile, mode, speed, camera_x, crowd),
               *_people(rng, profile, mode, crowd), *_cyclists(rng, profile, mode, crowd)]
     zebra = None

@@ -68,14 +68,14 @@ def make_light(rng: np.random.Generator) -> Light:
     pale = np.array([190, 210, 228]) + rng.uniform(-12, 12, 3)
     grey = rng.uniform(165, 225) * np.array([0.98, 1.0, 1.02])
     if kind in ('clear', 'broken'):
-        return Light(0.62 * level * cool, 0.55 * level * warm, direction, rng.uniform(0.4, 0.55),
+        return Light(0.7 * level * cool, 0.5 * level * warm, direction, rng.uniform(0.4, 0.55),
                      pale, rng.uniform(0.0005, 0.003), blue, pale, np.array([240, 242, 245.0]),
                      rng.uniform(0.0, 0.35) if kind == 'clear' else rng.uniform(0.45, 0.75),
                      0.0, 0.0)
     if kind == 'dusk':
         low = np.array([225, 160, 110]) + rng.uniform(-20, 20, 3)
         top = np.array([60, 75, 120]) + rng.uniform(-15, 15, 3)
-        dim = rng.uniform(0.4, 0.65)
+        dim = rng.uniform(0.45, 0.7)
         return Light(dim * np.array([0.92, 0.95, 1.1]), 0.3 * dim * np.array([1.4, 1.0, 0.7]),
                      direction, 0.25, 0.6 * low + 0.3 * top, rng.uniform(0.001, 0.004), top, low,
                      low * 0.8, rng.uniform(0.2, 0.6), 0.0, 1.0)

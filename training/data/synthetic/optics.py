@@ -33,7 +33,7 @@ class Optics:
 
     noise: float
     blur: float
-    """Softness, in pixels of a 512 wide picture."""
+    """Softness, in pixels of a 512 wide picture; at most 1.2 pixels of any."""
 
     vignetted: bool
 
@@ -51,7 +51,7 @@ class Optics:
         return cls(focal=rng.uniform(0.62, 0.95), height_m=rng.uniform(1.25, 2.1),
                    yaw=rng.uniform(-.6, .1) if on_pavement else rng.normal(0, 0.04),
                    pitch=rng.uniform(0.0, 0.09), curvature=float(bend), speed=speed, sway=sway,
-                   curve=curve, noise=rng.uniform(0.03, 0.28), blur=rng.uniform(0.35, 0.75),
+                   curve=curve, noise=rng.uniform(0.03, 0.22), blur=rng.uniform(0.35, 0.75),
                    vignetted=bool(rng.random() < 0.5))
 
     def camera(self, size: tuple[int, int], time_s: float, x: float) -> tuple[Camera, float]:
@@ -68,7 +68,7 @@ class Optics:
         """The picture (H, W, 3) as the sensor gives it, from painted (H, W, 4)."""
         image = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
         size = image.shape[:2]
-        sigma = self.blur * size[1] / 512
+        sigma = min(self.blur * size[1] / 512, 1.2)
         side = 2 * math.ceil(1.6 * sigma) + 1
         image = cv2.GaussianBlur(image, (side, side), sigma)
         image = cv2.LUT(image, self.curve)

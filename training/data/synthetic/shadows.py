@@ -61,7 +61,7 @@ def paint_shadows(canvas: Canvas, top: int, standing: Sequence[tuple[Fixed, floa
             base = thing.footprint()
             if sunny:
                 dark(thrown(base * (0.96, 1, 1), 1.25), cast)
-            dark(base, int(255 * (1 - min(light.shadow + 0.2, 0.8))))
+            dark(base, int(255 * (1 - min(light.shadow + 0.3, 0.8))))
         else:
             long = 0.75 if thing.class_id == CYCLIST else 0.16
             base = thing.place + _RING * np.array([0.2, 0, long])

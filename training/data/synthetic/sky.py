@@ -41,33 +41,37 @@ class Sky:
         part = cv2.warpAffine(self.panorama, matrix, (camera.size[1], rows),
                               flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                               borderMode=cv2.BORDER_REPLICATE)
-        part = cv2.cvtColor(part, cv2.COLOR_RGB2RGBA)
-        canvas.pixels[:rows] = part - np.array([0, 0, 0, 255 - SKY_SURFACE], np.uint8)
+        cv2.mixChannels([part], [canvas.pixels[:rows]], [0, 0, 1, 1, 2, 2])
+        canvas.pixels[:rows, :, 3] = SKY_SURFACE
         canvas.set_depth(SKY_SURFACE, SKY_DEPTH_M)
 
 
 def make_skyline(rng: np.random.Generator) -> tuple[Array, Array]:
-    """Heights by azimuth (360,), m, of far houses and of the woods before them."""
-    houses = np.repeat(rng.uniform(9, 30, 72), 5)
-    woods = np.interp(np.arange(360), np.arange(0, 361, 3), rng.uniform(9, 17, 121))
-    return houses, woods
+    """Heights, m, of far houses, every 4 degrees, and of the woods before them, every 3."""
+    return rng.uniform(8, 24, 360 // _BLOCK), rng.uniform(6, 11, 121)
 
 
 def paint_skyline(canvas: Canvas, skyline: tuple[Array, Array]) -> None:
     """Closes the end of the street, at the far end of the ground."""
     camera, light = canvas.camera, canvas.light
-    u = np.linspace(-0.3, 1.3, 120) * camera.size[1]
-    azimuth = camera.yaw + np.arctan((u - camera.centre[0]) / camera.focal_px)
-    for heights, surface, color, far in (
-            (skyline[0], TOWN_SURFACE, np.array([150.0, 140, 134]), FAR_M),
-            (skyline[1], WOOD_SURFACE, np.array([70.0, 92, 54]), FAR_M - 5)):
-        top = heights[np.floor(np.degrees(azimuth)).astype(int) % 360] \
-            if surface == TOWN_SURFACE else np.interp(np.degrees(azimuth) % 360,
-                                                      np.arange(360), heights)
-        x, z = far * np.sin(azimuth) + camera.position[0], far * np.cos(azimuth)
-        upper = np.stack([x, top, z], axis=1)
+    middle = round(math.degrees(camera.yaw) / _BLOCK) * _BLOCK
+    blocks = np.arange(middle - 60, middle + 60, _BLOCK)
+    edges = np.stack([blocks, blocks + _BLOCK], axis=1).ravel()
+    smooth = np.arange(middle - 60.0, middle + 60.0)
+    for azimuth, heights, surface, color, far in (
+            (edges, skyline[0][np.repeat(blocks // _BLOCK % len(skyline[0]), 2)], TOWN_SURFACE,
+             np.array([150.0, 140, 134]), FAR_M),
+            (smooth, np.interp(smooth, np.arange(0, 361, 3), skyline[1], period=360),
+             WOOD_SURFACE, np.array([70.0, 92, 54]), FAR_M - 5)):
+        angle = np.radians(azimuth)
+        x, z = far * np.sin(angle) + camera.position[0], far * np.cos(angle)
+        upper = np.stack([x, heights, z], axis=1)
         lower = np.stack([x, np.zeros_like(x), z], axis=1)
         outline = camera.to_camera(np.concatenate([upper, lower[::-1]]), bend=False)
         color = color * (light.ambient + 0.3 * light.sun)
         canvas.polygons([camera.to_pixels(outline)], canvas.hazy(color[None], far), [surface])
         canvas.set_depth(surface, far)
+
+
+_BLOCK = 4
+"""Width of a far house, degrees."""
