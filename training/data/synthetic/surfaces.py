@@ -13,5 +13,5 @@ SURFACES = 256
 SKY_DEPTH_M = 1000.0
 """Depth given to the sky."""
 
-FAR_M = 145.0
-"""The ground ends here, at the skyline."""
+FAR_M = 160.0
+"""The ground ends here, at the skyline; no house reaches farther."""

@@ -1,0 +1,242 @@
+"""The synthetic city: frames that repeat, labels that fit the picture, depth that fits both."""
+
+import numpy as np
+import pytest
+
+from panoptic_ros.labels import decode_panoptic
+from panoptic_training.data.synthetic import (
+    LABELS,
+    SPLITS,
+    TEST_SEEDS,
+    TRAIN_SEEDS,
+    VAL_SEEDS,
+    SyntheticClip,
+    split_of,
+)
+from panoptic_training.data.synthetic.camera import Camera
+from panoptic_training.data.synthetic.canvas import Canvas
+from panoptic_training.data.synthetic.light import make_light
+from panoptic_training.data.synthetic.textures import crowns
+
+SIZE = (128, 256)
+FIELDS = ('image', 'class_map', 'track_map', 'depth')
+
+
+@pytest.fixture(scope='module')
+def frames():
+    """One frame each of 40 streets."""
+    return [SyntheticClip(seed, SIZE).frame(7 * seed) for seed in range(40)]
+
+
+def same(one, other):
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in FIELDS)
+
+
+def test_a_frame_is_the_same_in_whatever_order_it_is_asked_for():
+    walk = SyntheticClip(5, SIZE)
+    sequence = [frame for frame, _ in zip(walk, range(4), strict=False)]
+    jump = SyntheticClip(5, SIZE)
+    for i in (3, 0, 2, 1, 3):
+        assert same(jump.frame(i), sequence[i])
+        assert sequence[i].frame_index == i
+        assert sequence[i].stamp_s == pytest.approx(i / walk.fps)
+    assert same(jump[2], sequence[2])
+
+
+def test_seeds_and_frames_differ():
+    frames = [SyntheticClip(seed, SIZE).frame(i) for seed in (1, 2) for i in (0, 9)]
+    assert len({frame.image.tobytes() for frame in frames}) == 4
+
+
+@pytest.mark.parametrize(('size', 'why'), [
+    ((128, 256), 'half the training size'),
+    ((90, 160), '16:9, as the demo streams'),
+    ((65, 47), 'odd and upright'),
+])
+def test_shapes_and_types(size, why):
+    frame = SyntheticClip(3, size).frame(11)
+    assert frame.image.shape == (*size, 3) and frame.image.dtype == np.uint8, why
+    for name, dtype in (('class_map', np.uint8), ('track_map', np.int32), ('depth', np.float32)):
+        value = getattr(frame, name)
+        assert value.shape == size and value.dtype == dtype, (why, name)
+    assert frame.intrinsics.shape == (3, 3)
+
+
+@pytest.mark.parametrize(('arguments', 'reason'), [
+    ({'seed': -1}, 'seed -1'),
+    ({'seed': 1, 'size': (16, 64)}, r'size \(16, 64\)'),
+    ({'seed': 1, 'fps': 0.0}, 'fps 0.0'),
+])
+def test_bad_arguments_are_refused(arguments, reason):
+    with pytest.raises(ValueError, match=reason):
+        SyntheticClip(**arguments)
+
+
+def test_a_negative_frame_is_refused():
+    with pytest.raises(ValueError, match='-1'):
+        SyntheticClip(1, SIZE).frame(-1)
+
+
+def test_splits_are_apart_and_named():
+    assert not set(VAL_SEEDS) & set(TEST_SEEDS)
+    assert not set(TRAIN_SEEDS) & (set(VAL_SEEDS) | set(TEST_SEEDS))
+    for name, seeds in SPLITS.items():
+        assert split_of(seeds[0]) == split_of(seeds[-1]) == name
+    with pytest.raises(ValueError, match='belongs to no split'):
+        split_of(TEST_SEEDS.stop)
+
+
+def test_stuff_comes_before_things():
+    assert LABELS.is_thing.tolist() == sorted(LABELS.is_thing.tolist())
+    assert {'car', 'person', 'cyclist'} == {label.name for label in LABELS.labels
+                                            if label.is_thing}
+
+
+def test_track_ids_are_on_things_and_only_there(frames):
+    for frame in frames:
+        assert frame.class_map.max() < len(LABELS)
+        np.testing.assert_array_equal(frame.track_map > 0, LABELS.is_thing[frame.class_map])
+
+
+def test_each_thing_is_one_segment_of_the_panoptic_map(frames):
+    for frame in frames:
+        class_id, instance_id = decode_panoptic(frame.panoptic_map(), 1000)
+        np.testing.assert_array_equal(class_id, frame.class_map)
+        pairs = np.unique(np.stack([instance_id, frame.track_map]).reshape(2, -1), axis=1)
+        tracks = np.unique(frame.track_map)
+        # Numbered without a gap in the order of the track ids.
+        np.testing.assert_array_equal(pairs, [np.arange(len(tracks)) + (tracks[0] > 0), tracks])
+
+
+@pytest.mark.parametrize('seed', [0, 3, 14, 31])
+def test_a_track_keeps_its_class_and_moves_smoothly(seed):
+    clip = SyntheticClip(seed, SIZE, fps=20)
+    classes, seen, compared = {}, {}, 0
+    for i in range(0, 40):
+        frame = clip.frame(i)
+        now = {}
+        for track in np.unique(frame.track_map)[1:].tolist():
+            mask = frame.track_map == track
+            kinds = np.unique(frame.class_map[mask])
+            assert len(kinds) == 1 and classes.setdefault(track, kinds[0]) == kinds[0]
+            now[track] = mask
+            before = seen.get(track)
+            if before is None or mask.sum() < 150:
+                continue
+            # Steps grow as a thing comes near: at most a third of its own size.
+            rows, columns = np.nonzero(mask)
+            old_rows, old_columns = np.nonzero(before)
+            step = np.hypot(rows.mean() - old_rows.mean(), columns.mean() - old_columns.mean())
+            extent = max(np.ptp(rows), np.ptp(columns)) + 1
+            assert step < 0.35 * extent + 2, (i, track, step, extent)
+            compared += 1
+        seen = now
+    assert compared > 20
+
+
+def test_a_thing_that_returns_is_another():
+    clip = SyntheticClip(8, SIZE, fps=1)  # drives 9 m a frame, so 110 m of street in 12
+    life = {}
+    for i in range(40):
+        for track in np.unique(clip.frame(i).track_map)[1:].tolist():
+            life.setdefault(track, []).append(i)
+    assert len(life) > 25
+    # Cars and people come again every 110 m, as others with ids of their own.
+    standing = [frames for frames in life.values() if len(frames) > 1]
+    assert max(frames[-1] - frames[0] for frames in standing) < 30
+
+
+def ground_plane(frame):
+    """(a, b, c) with 1 / depth = a u + b v + c, fitted to the pixels of the road."""
+    road = frame.class_map == LABELS.names.index('road')
+    v, u = np.nonzero(road)
+    inverse = 1 / frame.depth[road].astype(float)
+    columns = np.stack([u, v, np.ones_like(u)], axis=1).astype(float)
+    plane, *_ = np.linalg.lstsq(columns, inverse, rcond=None)
+    np.testing.assert_allclose(columns @ plane, inverse, atol=2e-4)  # the road is flat
+    return plane
+
+
+def test_what_stands_on_the_ground_is_nearer_than_the_ground_behind_it(frames):
+    v, u = np.mgrid[0:SIZE[0], 0:SIZE[1]]
+    for frame in frames:
+        assert frame.depth.min() > 0 and np.isfinite(frame.depth).all()
+        a, b, c = ground_plane(frame)
+        standing = ~np.isin(frame.class_map, LABELS.class_ids(['road', 'pavement', 'sky']))
+        # A round foot may reach 15 cm and one and a half pixels into the ground.
+        sunk = b * (1.5 + 0.15 * frame.intrinsics[0, 0] / frame.depth)
+        behind = np.maximum(a * u + b * v + c - sunk, 1 / 160)
+        assert (1 / frame.depth >= behind - 1e-4)[standing].all()
+
+
+def test_sky_is_farthest(frames):
+    sky = LABELS.names.index('sky')
+    for frame in frames:
+        assert (frame.depth[frame.class_map == sky] == 1000).all()
+        assert frame.depth[frame.class_map != sky].max() < 200
+
+
+def test_a_known_point_is_projected_where_it_belongs():
+    camera = Camera((101, 201), 100.0, (0.5, 1.5), 0.0, 0.0, 0.0, 0.0)
+    # 1 m right of the camera and 1.5 m under it, 10 m ahead
+    pixel = camera.to_pixels(camera.to_camera(np.array([[1.5, 0.0, 10.0]])))[0]
+    np.testing.assert_allclose(pixel, (100 + 10, 50 + 15))
+    np.testing.assert_allclose(camera.intrinsics @ (1, 1.5, 10) / 10, (110, 65, 1))
+
+
+@pytest.mark.parametrize(('yaw', 'pitch', 'roll', 'point', 'expected'), [
+    (0.1, 0.0, 0.0, (np.sin(0.1), 0.0, np.cos(0.1)), (0, 0)),   # looks right, at what is there
+    (0.0, 0.1, 0.0, (0.0, -np.sin(0.1), np.cos(0.1)), (0, 0)),  # looks down
+    (0.0, 0.0, 0.1, (1.0, 0.0, 1.0), (np.cos(0.1), -np.sin(0.1))),  # rolls to the right
+])
+def test_camera_angles(yaw, pitch, roll, point, expected):
+    camera = Camera((101, 201), 100.0, (0.0, 2.0), yaw, pitch, roll, 0.0)
+    seen = camera.to_camera(np.array([point]) + np.array([0, 2, 0]))
+    offset = (camera.to_pixels(seen)[0] - camera.centre) / 100
+    np.testing.assert_allclose(offset, expected, atol=1e-12)
+
+
+def test_depth_and_intrinsics_give_the_road_at_the_cameras_height():
+    clip = SyntheticClip(8, SIZE)
+    frame = clip.frame(40)
+    camera, _ = clip.camera_at(40 / clip.fps)
+    v, u = np.nonzero(frame.class_map == LABELS.names.index('road'))
+    rays = np.linalg.inv(frame.intrinsics) @ np.stack([u, v, np.ones_like(u)])
+    points = (rays * frame.depth[v, u]).T
+    street = points @ camera.rotation + camera.offset
+    np.testing.assert_allclose(street[:, 1], 0, atol=0.02)
+
+
+def test_trees_are_cut_out_at_every_size():
+    """A patch of 4 x 1 pixels was once taken for a scalar by OpenCV."""
+    camera = Camera((64, 64), 60.0, (0.0, 1.5), 0.0, 0.0, 0.0, 0.0)
+    canvas = Canvas(camera, make_light(np.random.default_rng(0)))
+    for wide in range(1, 9):
+        for u in np.linspace(-4, 67, 40):
+            canvas.pixels[:] = 0
+            canvas.cut_out(np.array([u, 2.0]), (wide, 4.0), crowns()[0], np.ones(3), 9.0, 77)
+            assert set(np.unique(canvas.pixels[..., 3])) <= {0, 77}
+
+
+def test_things_are_large_enough_to_be_told(frames):
+    for frame in frames:
+        areas = np.bincount(frame.track_map.ravel())[1:]
+        assert areas[areas > 0].min(initial=SIZE[0] * SIZE[1]) >= 70 / 4
+
+
+def test_statistics_over_streets(frames):
+    share = np.array([np.bincount(frame.class_map.ravel(), minlength=len(LABELS))
+                      for frame in frames]) / (SIZE[0] * SIZE[1])
+    seen = dict(zip(LABELS.names, (share > 0).mean(axis=0), strict=True))
+    assert all(seen[name] > 0.95 for name in ('road', 'building', 'vegetation', 'sky'))
+    assert all(seen[name] > 0.4 for name in LABELS.names if name != 'cyclist'), seen
+    assert seen['cyclist'] > 0.15
+    counts = [len(np.unique(frame.track_map)) - 1 for frame in frames]
+    assert 4 < np.mean(counts) < 12 and max(counts) < 30
+    crowded = sum(_touching(frame.track_map) for frame in frames)
+    assert crowded > len(frames) / 3  # neighbours that must be told apart
+
+
+def _touching(tracks):
+    left, right = tracks[:, :-1], tracks[:, 1:]
+    return bool(((left != right) & (left > 0) & (right > 0)).any())
