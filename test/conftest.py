@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-# A suite started in the background of a script ignores Ctrl-C, and so would all it starts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves tiny_model unfindable
 
 from tiny_model import LABELS, make_tiny_model
+
+# A suite started in the background of a script ignores Ctrl-C, and so would all it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope='session')
