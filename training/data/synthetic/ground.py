@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +30,10 @@ class Ground:
         base, self.surface = _zones(rng, x, layout.profile)
         base *= self._up * (1 - 0.35 * light.wet * (self.surface == ROAD_SURFACE))[:, None]
         shift = int(rng.integers(rows))
-        smooth, rough = (np.roll(noise, shift, axis=0) for noise in ground_noise())
-        grass = self.surface == GRASS_SURFACE
-        smooth[:, grass] = rough[:, grass]
+        noise = ground_noise()
+        cuts = [0, *(np.flatnonzero(np.diff(self.surface)) + 1).tolist(), columns]
+        smooth = np.concatenate([noise[self.surface[start]][shift:shift + rows, start:stop]
+                                 for start, stop in pairwise(cuts)], axis=1)
         flat = np.broadcast_to(np.clip(base, 0, 255).astype(np.uint8), smooth.shape)
         texture = cv2.addWeighted(np.ascontiguousarray(flat), 1.0, smooth, 1.0, -128.0)
         self._mark(rng, texture, x, layout)
@@ -40,7 +43,7 @@ class Ground:
                                           interpolation=cv2.INTER_AREA))
 
     def _mark(self, rng: np.random.Generator, texture: Image, x: Array, layout: Layout) -> None:
-        """Paints lane lines, kerbs, parking bays and a crossing; flag stones on pavements."""
+        """Paints lane lines, kerbs, parking bays, repairs and a crossing."""
         profile = layout.profile
         z = np.arange(texture.shape[0]) / _PX_M
         white = rng.uniform(185, 235)
@@ -58,10 +61,6 @@ class Ground:
             row, column = rng.integers(texture.shape[0] - 90), rng.integers(250, 360)
             part = texture[row:row + rng.integers(20, 90), column:column + rng.integers(8, 24)]
             part[:] = cv2.convertScaleAbs(part, alpha=rng.uniform(0.86, 1.08))
-        stones = self.surface == PAVEMENT_SURFACE
-        for joint in (np.ix_(z % 0.75 < 0.07, stones),
-                      np.ix_(always, stones & (x % 0.75 < 0.07))):
-            texture[joint] = texture[joint] - (texture[joint] >> 3)
         if rng.random() < 0.85:
             line(0.0, always if rng.random() < 0.2 else dash, white)
         for side in (-1, 1):

@@ -221,10 +221,13 @@ def _crown_size(rng: np.random.Generator, scale: float) -> tuple[float, float, f
 
 
 def _green(rng: np.random.Generator) -> tuple[float, float, float]:
-    tint = np.array([[0.62, 0.72, 0.5], [0.75, 0.85, 0.45], [0.5, 0.62, 0.48],
-                     [1.0, 0.75, 0.4]])[rng.choice(4, p=[.4, .3, .2, .1])]
-    tint = tint * rng.uniform(0.8, 1.15)
-    return float(tint[0]), float(tint[1]), float(tint[2])
+    red, green, blue = _GREENS[(0, 0, 0, 0, 1, 1, 1, 2, 2, 3)[rng.integers(10)]]
+    bright = rng.uniform(0.8, 1.15)
+    return red * bright, green * bright, blue * bright
+
+
+_GREENS = ((0.62, 0.72, 0.5), (0.75, 0.85, 0.45), (0.5, 0.62, 0.48), (1.0, 0.75, 0.4))
+"""Tints of leaves: three greens and, less often, autumn."""
 
 
 def _furniture(rng: np.random.Generator, profile: Profile, side: int) -> list[Fixed]:

@@ -20,10 +20,13 @@ class Sky:
     def __init__(self, rng: np.random.Generator, light: Light) -> None:
         cover = clouds()[rng.integers(len(clouds()))]
         up = np.linspace(1, 0, cover.shape[0], dtype=np.float32)[:, None, None]
-        clear = light.sky_low + (light.sky_top - light.sky_low) * up ** 0.7
+        low, top, cloud = (color.astype(np.float32) for color in
+                           (light.sky_low, light.sky_top, light.cloud))
+        clear = low + (top - low) * up ** 0.7
         share = np.clip((cover - 1 + 2 * light.cloud_amount) * 1.6, 0, 1)[..., None]
-        shaded = light.cloud * (0.86 + 0.14 * np.clip(cover, -1, 1)[..., None])
+        shaded = cloud * (0.86 + 0.14 * cover[..., None])
         panorama = np.clip(clear + (shaded - clear) * share, 0, 255).astype(np.uint8)
+        panorama = cv2.resize(panorama, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
         self.panorama = np.concatenate([panorama, panorama], axis=1)
         self.turn = rng.uniform(0, 2 * math.pi)
 

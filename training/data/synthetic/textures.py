@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .surfaces import GRASS_SURFACE, PAVEMENT_SURFACE, ROAD_SURFACE
+
 Image = npt.NDArray[np.uint8]
 
 FLOOR_M = 3.1
@@ -156,21 +158,24 @@ def leaves() -> tuple[Image, ...]:
 
 
 @lru_cache(maxsize=1)
-def ground_noise() -> tuple[Image, Image]:
-    """Roughness of pavement and of grass around 128, (768, 640, 3), tileable."""
+def ground_noise() -> dict[int, Image]:
+    """Roughness around 128 of road, pavement and grass by surface, two turns of (768, 640, 3)."""
     rng = np.random.default_rng(14)
     rough = 0.5 * smooth_noise(rng, (768, 640), 64, 4)
     rough += 0.35 * rng.normal(0, 1, (768, 640)).astype(np.float32)
-    smooth, grass = (np.repeat(np.clip(128 + rough * strength, 0, 255)[..., None], 3, axis=2)
-                     .astype(np.uint8) for strength in (9, 24))
-    return smooth, grass
+    flags = 9 * rough
+    flags[np.arange(768) % 12 == 0] -= 17
+    flags[:, np.arange(640) % 12 == 0] -= 14
+    return {surface: np.tile(np.clip(128 + noise, 0, 255)[..., None], (2, 1, 3)).astype(np.uint8)
+            for surface, noise in ((ROAD_SURFACE, 9 * rough), (PAVEMENT_SURFACE, flags),
+                                   (GRASS_SURFACE, 24 * rough))}
 
 
 @lru_cache(maxsize=1)
 def clouds() -> tuple[npt.NDArray[np.float32], ...]:
-    """(128, 512) cloud covers in [-1, 1], tileable sideways, broader than high."""
+    """(64, 256) cloud covers in [-1, 1], tileable sideways, broader than high."""
     rng = np.random.default_rng(15)
-    return tuple(cv2.resize(smooth_noise(rng, (512, 512), 128, 5), (512, 128),
+    return tuple(cv2.resize(smooth_noise(rng, (512, 512), 128, 5), (256, 64),
                             interpolation=cv2.INTER_AREA) for _ in range(6))
 
 
