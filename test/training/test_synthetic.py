@@ -15,6 +15,8 @@ from panoptic_training.data.synthetic import (
 )
 from panoptic_training.data.synthetic.camera import Camera
 from panoptic_training.data.synthetic.canvas import Canvas
+from panoptic_training.data.synthetic.labels import CAR
+from panoptic_training.data.synthetic.layout import Mover
 from panoptic_training.data.synthetic.light import make_light
 from panoptic_training.data.synthetic.textures import crowns
 
@@ -134,16 +136,26 @@ def test_a_track_keeps_its_class_and_moves_smoothly(seed):
     assert compared > 20
 
 
-def test_a_thing_that_returns_is_another():
+@pytest.mark.parametrize(('camera_z', 'expected_z', 'turn'), [
+    (0.0, 10.0, 0),
+    (30.0, -20.0, 0),    # behind, but its window is not over
+    (36.0, 84.0, 1),     # 26 m behind: it comes again ahead, as the next one
+    (146.0, 84.0, 2),
+])
+def test_a_parked_car_comes_again_as_another(camera_z, expected_z, turn):
+    _, z, _, turns, _ = Mover(CAR, 4.0, 10.0, 0.0, 0.0).at(1.0, camera_z)
+    assert (z, turns) == (expected_z, turn)
+
+
+def test_ids_are_new_along_a_street():
     clip = SyntheticClip(8, SIZE, fps=1)  # drives 9 m a frame, so 110 m of street in 12
     life = {}
     for i in range(40):
         for track in np.unique(clip.frame(i).track_map)[1:].tolist():
             life.setdefault(track, []).append(i)
-    assert len(life) > 25
-    # Cars and people come again every 110 m, as others with ids of their own.
-    standing = [frames for frames in life.values() if len(frames) > 1]
-    assert max(frames[-1] - frames[0] for frames in standing) < 30
+    spans = [frames[-1] - frames[0] for frames in life.values()]
+    # Only traffic in the camera's own lane stays with it.
+    assert len(life) > 25 and np.median(spans) < 8
 
 
 def ground_plane(frame):

@@ -19,6 +19,7 @@ from .surfaces import SURFACES
 from .textures import level_of
 
 _SHIFT = 4
+_HOUSE_NORMALS = np.array([[1.0, 0, 0], [-1, 0, 0], [.55, .83, 0], [-.55, .83, 0], [0, 0, -1]])
 _CAP = np.linspace(-math.pi / 2, math.pi / 2, 6)
 
 
@@ -29,12 +30,23 @@ class Canvas:
         pixels: (H, W, 4) uint8, RGB and surface number.
         planes: (256, 5) float32 per surface: 1 / depth = a u + b v + c, then the nearest and
             farthest depth it may have.
+        end_light: (3,) light on walls that face back along the road.
     """
 
     def __init__(self, camera: Camera, light: Light) -> None:
         self.camera, self.light = camera, light
         self.pixels = np.empty((*camera.size, 4), np.uint8)
         self.planes = np.tile(np.array([0, 0, 1, 1, 1], np.float32), (SURFACES, 1))
+        self._lit = light.shade(_HOUSE_NORMALS)
+        self.end_light = self._lit[4]
+
+    def wall_light(self, x: float) -> Array:
+        """(3,) light on the front of a house that stands at `x`."""
+        return self._lit[int(x > 0)]
+
+    def roof_light(self, x: float) -> Array:
+        """(3,) light on its roof."""
+        return self._lit[2 + int(x > 0)]
 
     def set_plane(self, surface: int, plane: tuple[float, float, float], near_m: float,
                   far_m: float) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from .camera import NEAR_M, Array, Camera, cross
@@ -86,7 +87,7 @@ class Furniture:
                          float(distance[i])) for i in seen.tolist()]
 
 
-_LEAST_PX = {'house': 0.0, 'gable': 0.0, 'hedge': 0.0, 'tree': 9.0, 'bush': 9.0, 'lamp': 3.0,
+_LEAST_PX = {'house': 0.0, 'gable': 0.0, 'hedge': 0.0, 'tree': 12.0, 'bush': 12.0, 'lamp': 3.0,
              'sign': 3.0}
 """Narrower things are left out: nobody could outline them. Pixels of a 512 wide picture."""
 
@@ -110,27 +111,31 @@ def _wall(canvas: Canvas, thing: Standing, pyramid: tuple[Image, ...]) -> None:
     corners = camera.to_pixels(np.concatenate([foot + up, foot[::-1]]))
     (u0, v0), (u1, v1), (_, v2), (_, v3) = corners.tolist()
     high, wide = max(abs(v3 - v0), abs(v2 - v1), 1.0), max(abs(u1 - u0), 1.0)
-    h, w = pyramid[0].shape[:2]
-    texels = max(h / high, 0.5) * max(w * (stop - start) / wide, 0.5)  # per pixel
-    texture = level_of(pyramid, math.sqrt(texels))
-    w = texture.shape[1]
-    left = math.floor(start * w)
-    right = max(math.ceil(stop * w), left + 1)
-    side = -math.copysign(1.0, thing.fixed.x)
-    light = canvas.light.shade(np.array([[side, 0.0, 0.0]]))[0]
-    canvas.textured(corners, texture[:, left:right], light * thing.fixed.tint,
-                    float(foot[0, 2] + foot[1, 2]) / 2, thing.surface)
+    depth = float(foot[0, 2] + foot[1, 2]) / 2
+    tint = canvas.wall_light(thing.fixed.x) * thing.fixed.tint
+    if wide < _SLIVER * camera.size[1]:  # too narrow for its windows to be seen
+        color = np.array(cv2.mean(pyramid[-1])[:3]) * tint
+        canvas.polygons([corners], canvas.hazy(color[None], depth), [thing.surface])
+    else:
+        h, w = pyramid[0].shape[:2]
+        texels = max(h / high, 0.5) * max(w * (stop - start) / wide, 0.5)  # per pixel
+        texture = level_of(pyramid, math.sqrt(texels))
+        w = texture.shape[1]
+        left = math.floor(start * w)
+        right = max(math.ceil(stop * w), left + 1)
+        canvas.textured(corners, texture[:, left:right], tint, depth, thing.surface)
     canvas.set_plane(thing.surface, camera.plane(cross(foot[1] - foot[0], up), foot[0]),
                      min(first, last), max(first, last))
 
 
+_SLIVER = 8 / 512
 _ROOF_RISE_M = (0.0, 2.2, 3.2, 0.0)
 _TILES = np.array([[120.0, 66, 52], [74, 76, 84], [104, 84, 70], [90, 90, 92]])
 
 
 def _gable(canvas: Canvas, thing: Standing) -> None:
     """The end wall that faces the camera, and the roof."""
-    camera, light, fixed, z = canvas.camera, canvas.light, thing.fixed, thing.z
+    camera, fixed, z = canvas.camera, thing.fixed, thing.z
     width, height, depth = fixed.size
     side = math.copysign(1.0, fixed.x)
     x0, x1 = fixed.x, fixed.x + side * depth
@@ -142,8 +147,8 @@ def _gable(canvas: Canvas, thing: Standing) -> None:
     wall, roof = points[:5], points[5:]
     shown = [part[:, 2].min() > NEAR_M for part in (wall, roof)]
     shown[1] &= rise > 0
-    normals = np.array([[0.0, 0, -1], [-side * .55, .83, 0]])
-    colors = np.stack([200 * np.array(fixed.tint), _TILES[fixed.style]]) * light.shade(normals)
+    colors = np.array([canvas.end_light * fixed.tint * 200,
+                       canvas.roof_light(side) * _TILES[fixed.style]])
     pixels = camera.to_pixels(points)
     parts = [part for part, show in zip((pixels[:5], pixels[5:]), shown, strict=True) if show]
     canvas.polygons(parts, canvas.hazy(colors[shown], float(wall[0, 2])),
