@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from .camera import Array
 from .canvas import Canvas
-from .layout import Layout, Profile
+from .layout import Layout
 from .light import Light
+from .profile import Profile
 from .surfaces import FAR_M, GRASS_SURFACE, PAVEMENT_SURFACE, ROAD_SURFACE
 from .textures import Image, ground_noise
 

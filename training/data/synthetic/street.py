@@ -11,7 +11,8 @@ import numpy as np
 
 from .camera import NEAR_M, Array, Camera, cross
 from .canvas import Canvas
-from .layout import BEHIND_M, HOUSES_M, Fixed
+from .layout import HOUSES_M, Fixed
+from .profile import BEHIND_M
 from .textures import Image, crowns, facades, leaves, level_of
 
 _WALLS = ('house', 'gable', 'hedge')
