@@ -19,6 +19,7 @@ from .surfaces import SURFACES
 from .textures import level_of
 
 _SHIFT = 4
+_RAMP = np.arange(256.0)[:, None]
 _HOUSE_NORMALS = np.array([[1.0, 0, 0], [-1, 0, 0], [.55, .83, 0], [-.55, .83, 0], [0, 0, -1]])
 _CAP = np.linspace(-math.pi / 2, math.pi / 2, 6)
 
@@ -99,7 +100,7 @@ class Canvas:
 
         Args:
             corners: (4, 2) px, of the texture's top left, top right, bottom right, bottom left.
-            texture: (h, w, 3) uint8.
+            texture: (h, w, 4) uint8, of which RGB count.
             tint: (3,) factors.
             depth_m: how much air is in front.
             surface: its surface number.
@@ -166,13 +167,11 @@ class Canvas:
         The last channel is the surface number, or with None the texture's own mask.
         """
         fade = self.light.fade(depth_m)
-        red, green, blue = (tint * (1 - fade)).tolist()
-        haze = (self.light.haze * fade).tolist()
-        spare = [0.0] * (texture.shape[2] - 3)
-        last = [0.0, 0, 0, 1, 0] if surface is None else [0, 0, 0, *spare, surface]
-        change = np.array([[red, 0, 0, *spare, haze[0]], [0, green, 0, *spare, haze[1]],
-                           [0, 0, blue, *spare, haze[2]], last], np.float32)
-        return cv2.transform(texture, change)
+        table = np.empty((256, 1, 4), np.uint8)
+        colors = _RAMP * (tint * (1 - fade)) + self.light.haze * fade
+        table[:, 0, :3] = np.minimum(colors, 255)
+        table[:, 0, 3] = _RAMP[:, 0] if surface is None else surface
+        return cv2.LUT(texture, table)
 
 
 def depth_map(surfaces: npt.NDArray[np.uint8], planes: npt.NDArray[np.float32],

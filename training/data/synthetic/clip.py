@@ -152,7 +152,7 @@ class SyntheticClip:
         paint_skyline(canvas, self._skyline)
         background = canvas.pixels.copy()
         self._paint(canvas, standing, things)
-        area = np.bincount(canvas.pixels[..., 3].ravel(), minlength=SURFACES)
+        area = cv2.calcHist([canvas.pixels], [3], None, [SURFACES], [0, SURFACES]).ravel()
         shown = [thing for thing in things
                  if area[list(thing.surfaces)].sum() >= limit]
         if len(shown) < len(things):

@@ -38,6 +38,7 @@ class Ground:
         flat = np.broadcast_to(np.clip(base, 0, 255).astype(np.uint8), smooth.shape)
         texture = cv2.addWeighted(np.ascontiguousarray(flat), 1.0, smooth, 1.0, -128.0)
         self._mark(rng, texture, x, layout)
+        texture = cv2.cvtColor(texture, cv2.COLOR_RGB2RGBA)  # four channels are read faster
         self.levels = [texture]
         for fx, fz in ((2, 4), (4, 16)):
             self.levels.append(cv2.resize(texture, (columns // fx, rows // fz),
@@ -90,7 +91,6 @@ class Ground:
         z += np.float32(camera_z % _LENGTH_M)
         z *= np.float32(_PX_M)
         below = canvas.pixels[top:]
-        below[..., 3] = np.take(self.surface, x.astype(np.int32))
         # Far rows read coarser copies, or the markings would flicker.
         near, mid = (int(np.searchsorted(-middle, -limit)) for limit in (9.0, 28.0))
         for level, (start, stop) in enumerate(((near, len(x)), (mid, near), (0, mid))):
@@ -103,7 +103,8 @@ class Ground:
                               borderMode=cv2.BORDER_WRAP)
             if light.fade((6.0, 15.0, 50.0)[level]) > 0.02:
                 color = _hazed(color, middle[start:stop], light)
-            cv2.mixChannels([color], [below[start:stop]], [0, 0, 1, 1, 2, 2])
+            below[start:stop] = color
+        below[..., 3] = np.take(self.surface, x.astype(np.int32))
         plane = camera.ground_plane()
         for surface in (ROAD_SURFACE, PAVEMENT_SURFACE, GRASS_SURFACE):
             canvas.set_plane(surface, plane, 0.3, FAR_M)
@@ -111,9 +112,10 @@ class Ground:
 
 
 def _hazed(color: Image, depth: npt.NDArray[np.float32], light: Light) -> Image:
-    """Rows (h, W, 3) as seen from these depths (h,)."""
+    """Rows (h, W, 4) as seen from these depths (h,)."""
     keep = np.exp(-light.haze_per_m * depth)[:, None, None].astype(np.float32)
-    return (color * keep + light.haze.astype(np.float32) * (1 - keep)).astype(np.uint8)
+    haze = np.append(light.haze, 0).astype(np.float32)
+    return (color * keep + haze * (1 - keep)).astype(np.uint8)
 
 
 def _zones(rng: np.random.Generator, x: Array, profile: Profile,

@@ -27,6 +27,7 @@ class Sky:
         shaded = cloud * (0.86 + 0.14 * cover[..., None])
         panorama = np.clip(clear + (shaded - clear) * share, 0, 255).astype(np.uint8)
         panorama = cv2.resize(panorama, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+        panorama = cv2.cvtColor(panorama, cv2.COLOR_RGB2RGBA)
         self.panorama = np.concatenate([panorama, panorama], axis=1)
         self.turn = rng.uniform(0, 2 * math.pi)
 
@@ -41,10 +42,9 @@ class Sky:
         matrix = np.array([[across, 0, (camera.yaw + self.turn) * across * camera.focal_px
                             - cx * across], [0, down, height - 1 - horizon * down]])
         matrix[0, 2] %= width
-        part = cv2.warpAffine(self.panorama, matrix, (camera.size[1], rows),
-                              flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                              borderMode=cv2.BORDER_REPLICATE)
-        cv2.mixChannels([part], [canvas.pixels[:rows]], [0, 0, 1, 1, 2, 2])
+        canvas.pixels[:rows] = cv2.warpAffine(
+            self.panorama, matrix, (camera.size[1], rows),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
         canvas.pixels[:rows, :, 3] = SKY_SURFACE
         canvas.set_depth(SKY_SURFACE, SKY_DEPTH_M)
 

@@ -55,7 +55,7 @@ def level_of(pyramid: tuple[Image, ...], texels_per_pixel: float) -> Image:
 
 @lru_cache(maxsize=1)
 def facades() -> tuple[tuple[int, int, tuple[Image, ...]], ...]:
-    """(floors, bays, pyramid of (h, w, 3)) of each house front; light, to be tinted."""
+    """(floors, bays, pyramid of (h, w, 4)) of each house front; light, to be tinted."""
     rng = np.random.default_rng(11)
     return tuple(_facade(rng, int(rng.integers(2, 7)), int(rng.integers(2, 7)))
                  for _ in range(32))
@@ -103,7 +103,7 @@ def _facade(rng: np.random.Generator, floors: int, bays: int,
                 _rect(front, x - half_w - 6, bottom - 4, x + half_w + 6, bottom + 7,
                       (105, 105, 108))
     front[:6] = np.clip(front[:6] * 0.7, 0, 255)  # cornice
-    return floors, bays, _pyramid(front)
+    return floors, bays, _pyramid(cv2.cvtColor(front, cv2.COLOR_RGB2RGBA))
 
 
 def _shop(rng: np.random.Generator, front: Image, floor_px: float) -> None:
@@ -149,12 +149,13 @@ def _crown(rng: np.random.Generator) -> Image:
 
 @lru_cache(maxsize=1)
 def leaves() -> tuple[Image, ...]:
-    """Pyramid of a wall of leaves, (64, 256, 3), for hedges."""
+    """Pyramid of a wall of leaves, (64, 256, 4), for hedges."""
     rng = np.random.default_rng(13)
     lit = 140 + 60 * smooth_noise(rng, (64, 256), 12, 4) + 14 * rng.normal(0, 1, (64, 256))
     lit -= np.linspace(-30, 35, 64)[:, None]
     lit = np.clip(lit, 30, 255)
-    return _pyramid(np.stack([lit * 0.8, lit, lit * 0.6], axis=-1).astype(np.uint8))
+    wall = np.stack([lit * 0.8, lit, lit * 0.6, np.full_like(lit, 255)], axis=-1)
+    return _pyramid(wall.astype(np.uint8))
 
 
 @lru_cache(maxsize=1)

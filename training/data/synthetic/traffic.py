@@ -74,8 +74,9 @@ def _cars(rng: np.random.Generator, profile: Profile, mode: str, speed: float, c
             filled = rng.uniform(0.1, 0.75)
             x = side * (profile.kerb_x - profile.parking_m / 2)
             for z in np.arange(0, THINGS_M - 5, 6.2):
-                near_zebra = mode == 'crossing' and z < 17
-                if rng.random() < filled and not near_zebra:
+                in_the_way = ((mode == 'crossing' and z < 17)
+                              or (mode == 'pavement' and side > 0 and z < 6))
+                if rng.random() < filled and not in_the_way:
                     heading = 0.0 if (side > 0) != (rng.random() < .1) else math.pi
                     movers.append(Mover(CAR, x + rng.uniform(-.12, .12),
                                         z + rng.uniform(-.4, .4), 0.0, heading))
