@@ -182,15 +182,14 @@ def _flank(body: _Builder, sign: int, outline: Array, half: Array, shares: Array
 
 def _finish(body: _Builder, size: tuple[float, float, float]) -> CarShape:
     centre = np.array([0, size[2] * 0.45, 0])
-    normals = []
-    for polygon, flat in zip(body.polygons, body.flat, strict=True):
-        normal = np.cross(polygon[1] - polygon[0], polygon[2] - polygon[0])
-        normal /= np.linalg.norm(normal)
-        normal *= np.sign(normal @ (polygon.mean(axis=0) - centre))
-        normals.append(normal * (not flat))
+    corners = np.stack([polygon[:3] for polygon in body.polygons])  # (P, 3, 3)
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    outward = (normals * (corners[:, 0] - centre)).sum(axis=1)
+    normals *= (np.sign(outward) / np.linalg.norm(normals, axis=1))[:, None]
+    normals[np.array(body.flat)] = 0
     starts = np.cumsum([0, *(len(p) for p in body.polygons)])
     return CarShape(np.concatenate(body.polygons), tuple(starts.tolist()), np.array(body.colors),
-                    np.array(normals), tuple(body.flank), np.array(body.glow), size)
+                    normals, tuple(body.flank), np.array(body.glow), size)
 
 
 def turn(points: Array, heading: float) -> Array:

@@ -141,7 +141,7 @@ def _cyclists(rng: np.random.Generator, profile: Profile, mode: str, crowd: floa
     wide = profile.cycle_m or 0.9
     x = profile.lanes * profile.lane_m + (wide / 2 if profile.cycle_m else -0.45)
     for side in (-1, 1):
-        for _ in range(min(rng.poisson(1.4 * crowd), 5)):
+        for _ in range(min(rng.poisson(2.4 * crowd), 7)):
             if mode == 'crossing':
                 continue
             pace = side * rng.uniform(3.2, 6.5)
