@@ -18,7 +18,8 @@ from panoptic_ros.runtime.predictor import Predictor
 from .backend import ModuleBackend, describe
 from .data.sample import Batch, Sample
 from .families import build_loss
-from .schedule import poly, warmup
+from .optimizers import OptimizerConfig, make_optimizer
+from .schedule import poly, tenths, warmup
 from .scoring import Scores
 from .weights import load_weights
 
@@ -33,10 +34,11 @@ class PanopticModule(L.LightningModule):
         labels: the classes, as `LabelSet.to_dicts` gives them; taken from the data.
         input_size: (height, width) of the network's input, px; taken from the data.
         loss_stride: input pixels per cell of the maps that the loss sees: 4, 2 or 1.
-        lr: peak learning rate of AdamW.
-        weight_decay: of AdamW, on weights of two and more dimensions.
+        lr: peak learning rate.
+        optimizer: which one, and its decay.
         warmup_steps: steps of linear rise to `lr`.
         power: of the polynomial decay to 0 at the end of the training.
+        milestones: steps at which the rate falls to a tenth, in place of the polynomial decay.
         init_weights: a safetensors file of backbone weights under timm's names, or a checkpoint
             of an earlier training.
         recipe_hash: filled in by `panoptic train`.
@@ -44,11 +46,13 @@ class PanopticModule(L.LightningModule):
 
     def __init__(self, family: str, network: dict[str, Any], loss: dict[str, Any],
                  labels: list[dict[str, Any]], input_size: tuple[int, int],
-                 loss_stride: int = 4, lr: float = 1e-3, weight_decay: float = 1e-4,
-                 warmup_steps: int = 200, power: float = 0.9, init_weights: str | None = None,
-                 recipe_hash: str = '') -> None:
+                 loss_stride: int = 4, lr: float = 1e-3,
+                 optimizer: OptimizerConfig = OptimizerConfig(),  # noqa: B008  frozen
+                 warmup_steps: int = 200, power: float = 0.9, milestones: list[int] | None = None,
+                 init_weights: str | None = None, recipe_hash: str = '') -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore='optimizer')  # checkpoints hold plain values only
+        self.optimizer = optimizer
         self.labels = LabelSet.from_dicts(labels)
         self.model = build(family, self.labels, **network)
         self.loss = build_loss(family, loss)
@@ -58,15 +62,8 @@ class PanopticModule(L.LightningModule):
         self.info = describe(self.model, (input_size[0], input_size[1]))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW; norms, biases and other vectors do not decay, and unit class means neither."""
-        decayed: list[torch.nn.Parameter] = []
-        exempt: list[torch.nn.Parameter] = []
-        for name, parameter in self.named_parameters():
-            decays = parameter.ndim > 1 and not name.endswith('semantic_mean')
-            (decayed if decays else exempt).append(parameter)
-        return torch.optim.AdamW(
-            [{'params': decayed, 'weight_decay': self.hparams['weight_decay']},
-             {'params': exempt, 'weight_decay': 0.0}], lr=self.hparams['lr'])
+        """The optimiser that the recipe names."""
+        return make_optimizer(self.named_parameters(), self.optimizer, self.hparams['lr'])
 
     def progress(self) -> float:
         """Part of the training that is done, by steps or by `max_time`, whichever is more."""
@@ -81,10 +78,12 @@ class PanopticModule(L.LightningModule):
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any,
                        optimizer_closure: Any = None) -> None:
         """One step at the schedule's learning rate, which follows from the progress alone."""
-        lr = (self.hparams['lr'] * poly(self.progress(), self.hparams['power'])
-              * warmup(self.trainer.global_step, self.hparams['warmup_steps']))
+        step, milestones = self.trainer.global_step, self.hparams['milestones']
+        decay = (poly(self.progress(), self.hparams['power']) if milestones is None
+                 else tenths(step, milestones))
+        lr = self.hparams['lr'] * decay * warmup(step, self.hparams['warmup_steps'])
         for group in optimizer.param_groups:
-            group['lr'] = lr
+            group['lr'] = lr * group['lr_factor']
         self.log('train/lr', lr)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.model.renormalize()

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from panoptic_ros.models.backbone import make_backbone
+
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, dilation: int = 1,
                  groups: int = 1) -> nn.Sequential:
@@ -67,13 +69,7 @@ class DeepLabV3Plus(nn.Module):
     def __init__(self, backbone: str, output_stride: int, aspp_channels: int,
                  low_level_channels: int, decoder_channels: int, separable: bool) -> None:
         super().__init__()
-        import timm
-
-        if not timm.is_model(backbone):
-            near = timm.list_models(f'*{backbone[:6]}*')[:8]
-            raise ValueError(f'timm has no backbone {backbone!r}; near it: {", ".join(near)}')
-        kwargs: dict[str, Any] = {} if output_stride == 32 else {'output_stride': output_stride}
-        self.backbone = timm.create_model(backbone, features_only=True, **kwargs)
+        self.backbone = make_backbone(backbone, output_stride)
         features: Any = self.backbone.feature_info
         reductions = features.reduction()
         if 4 not in reductions or reductions[-1] != output_stride:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
+from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
 
-from panoptic_ros.bundle import OUTPUTS, read_info
+from panoptic_ros.bundle import read_info
 from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.models.registry import build, build_model
 from panoptic_ros.runtime.select import open_backend
@@ -21,26 +21,6 @@ SMALL = {'backbone': 'mobilenetv2_035', 'separable': True, 'aspp_channels': 16,
          'low_level_channels': 8, 'decoder_channels': 16, 'top_k': 12, 'min_area': 0.0,
          'min_stuff_area': 0.0, 'stuff_threshold': 0.3, 'position_scale': 128.0}
 SIZES = ((64, 128), (96, 64))
-
-TENSORRT_OPERATORS = set(
-    'Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization '
-    'Cast Ceil Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum '
-    'DepthToSpace DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Expand EyeLike Flatten '
-    'Floor Gather GatherElements GatherND Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool '
-    'Greater GreaterOrEqual GridSample GRU HardSigmoid HardSwish Identity If '
-    'InstanceNormalization IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax Loop LRN LSTM '
-    'LpNormalization LpPool MatMul Max MaxPool Mean MeanVarianceNormalization Min Mod Mul Neg '
-    'NonMaxSuppression NonZero Not OneHot Or Pad ParametricSoftplus Pow PRelu QuantizeLinear '
-    'RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range Reciprocal ReduceL1 '
-    'ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum '
-    'ReduceSumSquare Relu Reshape Resize ReverseSequence RNN RoiAlign Round ScaledTanh Scan '
-    'Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth '
-    'Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze '
-    'Upsample Where Xor '
-    .split())
-"""The support matrix of TensorRT's ONNX parser, version 8.5, which later versions only add to;
-without Scatter*, which it supports without the reductions that we would need."""
-
 
 def random_model(**config):
     """A module whose random weights give seeds on both thing classes."""
@@ -58,44 +38,10 @@ def random_model(**config):
     return model
 
 
-def random_image(size, seed=0):
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (size[0] // 16, size[1] // 16, 3), np.uint8)
-    return np.kron(coarse, np.ones((16, 16, 1), np.uint8))
-
-
 def export(model, tmp_path, size, **kwargs) -> Path:
     path = tmp_path / 'model.onnx'
     export_model(model, path, size, name='test', **kwargs)
     return path
-
-
-def run_eager(model, image, thresholds):
-    values = {**model.default_thresholds(),
-              **{name: torch.tensor(value) for name, value in thresholds.items()}}
-    with torch.no_grad():
-        return {name: value.numpy() for name, value in
-                model(torch.from_numpy(image), **values)._asdict().items()}
-
-
-def run_onnx(path, image, thresholds):
-    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
-    values = {name: t.default for name, t in read_info(path).thresholds.items()} | thresholds
-    feed = {name: np.array(value, np.float32) for name, value in values.items()}
-    return dict(zip(OUTPUTS, session.run(None, {'image': image, **feed}), strict=True))
-
-
-def assert_same(ours, expected):
-    """The issue's bound: maps equal on 99.9 % of cells, tables to 1e-3."""
-    for name in ('segment_map', 'semantic_map'):
-        assert (ours[name] == expected[name]).mean() >= 0.999, name
-    np.testing.assert_array_equal(ours['valid'], expected['valid'])
-    valid = expected['valid']
-    for name in ('class_id', 'score', 'box', 'centroid', 'area', 'embedding'):
-        np.testing.assert_allclose(ours[name][valid], expected[name][valid], rtol=1e-3,
-                                   atol=1e-3, err_msg=name)
-    assert {name: value.dtype for name, value in ours.items()} == \
-        {name: value.dtype for name, value in expected.items()}
 
 
 def instances(out):

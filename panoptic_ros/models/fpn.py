@@ -1,0 +1,95 @@
+"""Feature pyramids on timm backbones, and the semantic branch of Panoptic FPN.
+
+Lin et al., Feature Pyramid Networks, CVPR 2017; Kirillov et al., Panoptic Feature Pyramid
+Networks, CVPR 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
+
+from panoptic_ros.models.backbone import make_backbone
+
+LEVEL_STRIDES = (4, 8, 16, 32)
+"""Strides of P2 to P5."""
+
+
+class FPN(nn.Module):
+    """Image to feature maps of one width at strides 4, 8, 16, 32 and, with `top`, coarser ones.
+
+    Args:
+        backbone: any timm model with features at strides 4, 8, 16 and 32.
+        channels: of each map.
+        top: what follows P5: `none`, `pool` (P6 at stride 64, as Mask R-CNN's RPN has it) or
+            `p6p7` (convolutions on P5 to strides 64 and 128, as FCOS has them).
+
+    Raises:
+        ValueError: for a backbone without these features, or an unknown `top`.
+    """
+
+    def __init__(self, backbone: str, channels: int = 256, top: str = 'none') -> None:
+        super().__init__()
+        extras: dict[str, Any] = {'none': None, 'pool': LastLevelMaxPool(),
+                                  'p6p7': LastLevelP6P7(channels, channels)}
+        if top not in extras:
+            raise ValueError(f'fpn top must be one of {", ".join(extras)}, got {top!r}')
+        self.backbone = make_backbone(backbone)
+        features: Any = self.backbone.feature_info
+        reductions = features.reduction()
+        missing = [stride for stride in LEVEL_STRIDES if stride not in reductions]
+        if missing:
+            raise ValueError(f'backbone {backbone!r} must have features at strides '
+                             f'{LEVEL_STRIDES}, it has {reductions}')
+        self.indices = [reductions.index(stride) for stride in LEVEL_STRIDES]
+        widths = [features.channels()[i] for i in self.indices]
+        self.pyramid = FeaturePyramidNetwork(widths, channels, extras[top])
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) normalised -> maps (B, channels, H/s, W/s) from stride 4 up."""
+        features = self.backbone(image)
+        levels = {str(i): features[i] for i in self.indices}
+        return list(self.pyramid(levels).values())
+
+
+class SemanticFPN(nn.Module):
+    """P2 to P5, each brought to stride 4 by convolutions and 2x upsampling, and summed.
+
+    P2 has one convolution, P3 one, P4 two and P5 three, each 3x3 with group norm and ReLU and,
+    from P3 on, each followed by a bilinear doubling (Panoptic FPN, section 3.2).
+
+    Args:
+        inputs: channels of the pyramid.
+        channels: of the sum.
+    """
+
+    def __init__(self, inputs: int, channels: int = 128) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList([
+            nn.ModuleList([conv_gn_relu(inputs if i == 0 else channels, channels)
+                           for i in range(max(1, level))])
+            for level in range(len(LEVEL_STRIDES))])
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Maps at strides 4 to 32 (more are left out) -> (B, channels, H/4, W/4)."""
+        total: Tensor | None = None
+        for stage, x in zip(self.stages, levels, strict=False):
+            for conv in stage:  # type: ignore[attr-defined]
+                x = conv(x)
+                if stage is not self.stages[0]:
+                    x = F.interpolate(x, scale_factor=2.0, mode='bilinear')
+            total = x if total is None else total + x
+        assert total is not None
+        return total
+
+
+def conv_gn_relu(inputs: int, outputs: int, groups: int = 32) -> nn.Sequential:
+    """3x3 convolution, group norm (with fewer groups where channels are few) and ReLU."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                         nn.GroupNorm(min(groups, outputs // 4), outputs),
+                         nn.ReLU(inplace=True))

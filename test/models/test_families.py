@@ -1,0 +1,68 @@
+"""What holds for each family: one graph, the same in eager mode and in ONNX Runtime."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
+from tiny_model import LABELS
+
+from panoptic_ros.bundle import read_info
+from panoptic_ros.models.registry import FAMILIES, build, build_model
+from panoptic_training.export import export_model
+from panoptic_training.families import LOSSES
+
+SIZE = (64, 128)
+
+SMALL = {
+    'hle': {'backbone': 'mobilenetv2_035', 'separable': True, 'aspp_channels': 16,
+            'low_level_channels': 8, 'decoder_channels': 16, 'top_k': 12, 'stride': 4},
+}
+"""A configuration of each family that is quick to build and run."""
+
+
+@pytest.fixture(scope='module', params=sorted(FAMILIES))
+def exported(request, tmp_path_factory):
+    """An untrained module with live batch statistics, and its file."""
+    torch.manual_seed(1)
+    model = build(request.param, LABELS, **SMALL[request.param])
+    with torch.no_grad():  # statistics as after training: random weights answer with more life
+        model.train()
+        model.maps(torch.from_numpy(np.stack([random_image(SIZE, i) for i in range(4)]))
+                   .permute(0, 3, 1, 2))
+    model.eval()
+    path = tmp_path_factory.mktemp('families') / f'{request.param}.onnx'
+    export_model(model, path, SIZE, name=request.param)
+    return model, path
+
+
+def test_every_family_has_a_loss_and_a_small_configuration():
+    assert set(FAMILIES) == set(LOSSES) == set(SMALL)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_graph_equals_module(exported, seed):
+    model, path = exported
+    image = random_image(SIZE, seed)
+    assert_same(run_onnx(path, image, {}), run_eager(model, image, {}))
+
+
+def test_operators_are_tensorrts(exported):
+    graph = onnx.load(exported[1]).graph
+    assert {node.op_type for node in graph.node} - TENSORRT_OPERATORS == set()
+    assert {node.domain for node in graph.node} <= {''}
+
+
+def test_graph_names_where_decoding_starts(exported):
+    names = [name for node in onnx.load(exported[1]).graph.node for name in node.output]
+    for head in exported[0].heads:
+        assert any(name.startswith(f'maps_{head}') for name in names), head
+
+
+def test_metadata_builds_the_module_again(exported):
+    model, path = exported
+    info = read_info(path)
+    again = build_model(info)
+    assert again.state_dict().keys() == model.state_dict().keys()
+    assert info.embedding_kind == model.embedding_kind
+    assert info.embedding_dim == model.embedding_dim
