@@ -45,27 +45,28 @@ def measure(row_map: Tensor, rows: int, value: Tensor) -> Measures:
     """
     height, width = row_map.shape
     y, x = (torch.arange(n, device=row_map.device, dtype=torch.float32) for n in (height, width))
-    features = torch.stack([  # (h * w, 4): one product gives areas and all sums
-        torch.ones_like(value), (x + 0.5).expand(height, width),
-        (y + 0.5)[:, None].expand(height, width), value], dim=-1).view(-1, 4)
-    sums, boxes = [], []
+    areas, boxes, centroids, sums = [], [], [], []
     for first in range(0, rows, ROW_CHUNK):
         number = torch.arange(first + 1, min(first + ROW_CHUNK, rows) + 1,
                               device=row_map.device, dtype=torch.int32)
         mask = (row_map[None] == number[:, None, None]).to(torch.float32)  # (chunk, h, w)
-        sums.append(mask.flatten(1) @ features)
-        (y1, y2), (x1, x2) = _extent(mask.amax(dim=2), y), _extent(mask.amax(dim=1), x)
+        by_row, by_column = mask.sum(dim=2), mask.sum(dim=1)  # all but `value` is in these two
+        area = by_row.sum(dim=1)
+        centroid = torch.stack([by_column @ (x + 0.5), by_row @ (y + 0.5)], dim=1)
+        (y1, y2), (x1, x2) = _extent(by_row, y), _extent(by_column, x)
+        areas.append(area)
         boxes.append(torch.stack([x1, y1, x2, y2], dim=1))
-    total = torch.cat(sums)  # (S, 4)
-    area = total[:, 0]
-    means = total[:, 1:] / area.clamp(min=1)[:, None]
-    return Measures(area, torch.cat(boxes), means[:, :2], means[:, 2])
+        centroids.append(centroid / area.clamp(min=1)[:, None])
+        sums.append(mask.flatten(1) @ value.reshape(-1, 1))
+    area = torch.cat(areas)
+    mean = torch.cat(sums)[:, 0] / area.clamp(min=1)
+    return Measures(area, torch.cat(boxes), torch.cat(centroids), mean)
 
 
 def _extent(occupied: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """First occupied place and one past the last, from (S, n) zeros and ones."""
+    """First occupied place and one past the last, from (S, n) counts."""
     first = torch.where(occupied > 0, place, float(place.shape[0])).amin(dim=1)
-    return first, (occupied * (place + 1)).amax(dim=1)
+    return first, torch.where(occupied > 0, place + 1, 0.0).amax(dim=1)
 
 
 def to_segments(row_map: Tensor, measures: Measures, class_id: Tensor, score: Tensor,
