@@ -18,7 +18,8 @@ setup(
     packages=[*find_packages(include=[f'{PACKAGE}*']), 'panoptic_training',
               *(f'panoptic_training.{name}' for name in find_packages('training'))],
     package_dir={PACKAGE: PACKAGE, 'panoptic_training': 'training'},
-    package_data={PACKAGE: ['py.typed', 'data/*'], 'panoptic_training': ['py.typed', 'recipes/*']},
+    package_data={PACKAGE: ['py.typed', 'data/*'],
+                  'panoptic_training': ['py.typed', 'recipes/*', 'studies/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
