@@ -14,6 +14,11 @@ from panoptic_ros.models.transformers import TransformersConfig, TransformersPan
 FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
     'hle': (HLE, HLEConfig),
     'transformers': (TransformersPanoptic, TransformersConfig),
+from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabConfig
+
+FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
+    'hle': (HLE, HLEConfig),
+    'panoptic_deeplab': (PanopticDeepLab, PanopticDeepLabConfig),
 }
 
 
