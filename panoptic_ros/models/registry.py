@@ -9,9 +9,11 @@ from panoptic_ros.bundle import ModelInfo
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.hle import HLE, HLEConfig
+from panoptic_ros.models.panoptic_fpn import PanopticFPN, PanopticFPNConfig
 
 FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
     'hle': (HLE, HLEConfig),
+    'panoptic_fpn': (PanopticFPN, PanopticFPNConfig),
 }
 
 

@@ -17,6 +17,11 @@ SIZE = (64, 128)
 SMALL = {
     'hle': {'backbone': 'mobilenetv2_035', 'separable': True, 'aspp_channels': 16,
             'low_level_channels': 8, 'decoder_channels': 16, 'top_k': 12, 'stride': 4},
+    'panoptic_fpn': {
+        'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_channels': 16,
+        'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,
+        'proposals_per_level': 20, 'proposals': 40, 'top_k': 12, 'stride': 4,
+        'score_threshold': 0.2, 'min_stuff_area': 64.0},
 }
 """A configuration of each family that is quick to build and run."""
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torchvision
 
-from panoptic_ros.models.nms import greedy_keep, pairwise_iou
+from panoptic_ros.models.nms import greedy_keep, keep_boxes, pairwise_iou
 
 
 @pytest.mark.parametrize(('suppresses', 'expected', 'why'), [
@@ -69,3 +69,11 @@ def test_iou_equals_torchvisions_and_is_zero_without_area():
     torch.testing.assert_close(pairwise_iou(boxes), torchvision.ops.box_iou(boxes, boxes))
     flat = torch.tensor([[3.0, 3, 3, 9], [3, 3, 3, 9], [0, 0, 10, 10]])
     assert torch.equal(pairwise_iou(flat)[:2], torch.zeros(2, 3))
+
+
+def test_groups_leave_each_other_alone():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 9, 10]])
+    alive, threshold = torch.ones(3) > 0, torch.tensor(0.5)
+    assert keep_boxes(boxes, None, alive, threshold).tolist() == [True, False, False]
+    group = torch.tensor([0, 1, 0])
+    assert keep_boxes(boxes, group, alive, threshold).tolist() == [True, True, False]
