@@ -155,7 +155,7 @@ class PanopticFPN(PanopticModel):
 
     family = 'panoptic_fpn'
     embedding_kind = 'features of the instance\'s box that its class is linear in'
-    heads: tuple[str, ...] = ('semantic_logits', 'rpn.cls_logits', 'rpn.bbox_pred')
+    heads = ('semantic_logits', 'rpn.cls_logits', 'rpn.bbox_pred')
 
     thing_class: Tensor
     thing_tier: Tensor

@@ -80,6 +80,8 @@ def ignored_share(boxes: Tensor, ignore: Tensor) -> Tensor:
 def mask_targets(instance_map: Tensor, ids: Tensor, boxes: Tensor, size: int) -> Tensor:
     """What each mask should be: the share of an instance in each bin of a box.
 
+    Cells are taken at their centres, as `paste` lays masks back onto the image.
+
     Args:
         instance_map: of one image, (H, W) int64.
         ids: an instance for each box, (R,).
@@ -92,4 +94,4 @@ def mask_targets(instance_map: Tensor, ids: Tensor, boxes: Tensor, size: int) ->
     several, row = torch.unique(ids, return_inverse=True)
     masks = (instance_map == several[:, None, None]).to(torch.float32)
     rois = torch.cat([row[:, None].to(boxes.dtype), boxes], dim=1)
-    return roi_align(masks[:, None], rois, (size, size), 1.0)[:, 0]
+    return roi_align(masks[:, None], rois, (size, size), 1.0, aligned=True)[:, 0]

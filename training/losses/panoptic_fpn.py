@@ -15,6 +15,7 @@ from panoptic_ros.models.roi_heads import pool_batch
 
 from ..data.sample import Batch
 from .classes import mean_cross_entropy
+from .half import at_least_float32
 from .objects import Objects, find_objects, ignored, mask_targets
 from .rois import RoIs, box_loss, embedding_loss, mask_loss, sample_rois
 from .rpn import rpn_loss
@@ -89,9 +90,10 @@ def semantic_loss(logits: Tensor, class_map: Tensor, stride: int) -> Tensor:
         class_map: VOID_ID for void, (B, h * 4 / stride, w * 4 / stride).
         stride: input pixels per cell of the class map.
     """
+    logits = at_least_float32(logits)
     if stride != MAP_STRIDE:
-        logits = F.interpolate(logits.float(), scale_factor=MAP_STRIDE / stride, mode='bilinear')
-    return mean_cross_entropy(logits.float(), class_map)
+        logits = F.interpolate(logits, scale_factor=MAP_STRIDE / stride, mode='bilinear')
+    return mean_cross_entropy(logits, class_map)
 
 
 def roi_terms(model: PanopticFPN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],

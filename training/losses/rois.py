@@ -14,6 +14,7 @@ from torchvision.ops import box_iou
 from panoptic_ros.models.roi_heads import BOX_CODER, BoxOutputs, of_class
 
 from .associative import group_mean, pull_loss, push_loss
+from .half import at_least_float32
 from .objects import Objects, ignored_share
 from .rpn import IGNORED_SHARE
 
@@ -71,7 +72,7 @@ def box_loss(outputs: BoxOutputs, rois: Sequence[RoIs], objects: Sequence[Object
     if len(outputs.class_logits) != sum(counts) or len(objects) != len(rois):
         raise ValueError(f'box_loss expects outputs for {sum(counts)} RoIs and objects of '
                          f'{len(rois)} images, got {len(outputs.class_logits)} and {len(objects)}')
-    logits, deltas = outputs.class_logits.float(), outputs.deltas.float()
+    logits, deltas = at_least_float32(outputs.class_logits), at_least_float32(outputs.deltas)
     which = torch.cat([r.object for r in rois])
     held = which >= 0
     thing = torch.cat([o.thing[r.object[r.object >= 0]]
@@ -102,7 +103,7 @@ def mask_loss(logits: Tensor, thing: Tensor, target: Tensor) -> Tensor:
         raise ValueError('mask_loss expects logits (R, T, m, m), thing (R,) and target (R, m, m), '
                          f'got {tuple(logits.shape)}, {tuple(thing.shape)}, '
                          f'{tuple(target.shape)}')
-    own = of_class(logits.float(), thing)
+    own = of_class(at_least_float32(logits), thing)
     total = F.binary_cross_entropy_with_logits(own, target, reduction='sum')
     return total / max(own.numel(), 1)
 
@@ -119,7 +120,7 @@ def embedding_loss(embedding: Tensor, rois: Sequence[RoIs], margins: tuple[float
     Returns:
         Scalar: pull and push of each image, mean over the images; 0 without an object.
     """
-    unit = F.normalize(embedding.float(), dim=1)
+    unit = F.normalize(at_least_float32(embedding), dim=1)
     loss = unit.sum() * 0
     for part, r in zip(unit.split([len(r.object) for r in rois]), rois, strict=True):
         held = r.object >= 0

@@ -1,4 +1,4 @@
-"""The loss of a region proposal network (Ren et al., Faster R-CNN, NeurIPS 2015, section 3.1.2)."""
+"""The loss of a region proposal network (Ren et al., Faster R-CNN, NeurIPS 2015, sec. 3.1.2)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torchvision.ops import box_iou
 
 from panoptic_ros.models.proposals import ANCHOR_CODER
 
+from .half import at_least_float32
 from .objects import Objects, ignored_share
 
 POSITIVE_IOU, NEGATIVE_IOU = 0.7, 0.3
@@ -67,7 +68,7 @@ def rpn_loss(logits: Tensor, deltas: Tensor, anchors: Tensor, objects: Sequence[
         raise ValueError('rpn_loss expects logits (B, n), deltas (B, n, 4), anchors (n, 4) and '
                          f'objects of B images, got {tuple(logits.shape)}, '
                          f'{tuple(deltas.shape)}, {tuple(anchors.shape)} and {len(objects)}')
-    logits, deltas = logits.float(), deltas.float()
+    logits, deltas = at_least_float32(logits), at_least_float32(deltas)
     targets, matches = zip(*(anchor_targets(anchors, o, i)
                              for o, i in zip(objects, ignore, strict=True)), strict=True)
     positive, negative = BalancedPositiveNegativeSampler(samples, 0.5)(list(targets))
@@ -76,7 +77,7 @@ def rpn_loss(logits: Tensor, deltas: Tensor, anchors: Tensor, objects: Sequence[
     wanted = torch.cat([ANCHOR_CODER.encode_single(o.box[m[c]], anchors[c])
                         for o, m, c in zip(objects, matches, chosen, strict=True)])
     count = sampled.sum().clamp(min=1)
-    objectness = F.binary_cross_entropy_with_logits(logits[sampled], chosen[sampled].float(),
-                                                    reduction='sum')
+    objectness = F.binary_cross_entropy_with_logits(
+        logits[sampled], chosen[sampled].to(logits.dtype), reduction='sum')
     box = F.smooth_l1_loss(deltas[chosen], wanted, beta=SMOOTH, reduction='sum')
     return objectness / count, box / count
