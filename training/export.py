@@ -48,7 +48,9 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
     def should_fold(node: Any) -> bool | None:
         return False if any(v is not None and v.name in names for v in node.inputs) else None
 
-    onnxscript.optimizer.fold_constants(program.model, should_fold=should_fold)
+    # With shapes and types at hand, group norm's CastLike nodes go, which TensorRT does not have.
+    onnxscript.optimizer.fold_constants(program.model, onnx_shape_inference=True,
+                                        should_fold=should_fold)
     onnxscript.optimizer.remove_unused_nodes(program.model)
     graph = program.model_proto
     for part in (*graph.graph.node, *graph.graph.value_info, *graph.graph.input,

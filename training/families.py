@@ -15,6 +15,7 @@ from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab
 from .data.sample import Batch
 from .losses.hle import HLELossConfig, hle_loss
 from .losses.panoptic_deeplab import PanopticDeepLabLossConfig, panoptic_deeplab_loss
+from .losses.panoptic_fpn import PanopticFPNLossConfig, panoptic_fpn_loss
 
 
 def _hle(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[str, Tensor]:
@@ -35,6 +36,7 @@ def _panoptic_deeplab(model: PanopticDeepLab, batch: Batch, stride: int,
 LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
     'hle': (_hle, HLELossConfig),
     'panoptic_deeplab': (_panoptic_deeplab, PanopticDeepLabLossConfig),
+    'panoptic_fpn': (panoptic_fpn_loss, PanopticFPNLossConfig),
 }
 """By family: its loss, a function of (model, batch, input pixels per cell of the maps,
 configuration) that gives named terms and their sum `loss`; and the configuration's class."""
