@@ -9,10 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from panoptic_ros.models.hle import HLE
+from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab
 from panoptic_ros.models.registry import configure
 
 from .data.sample import Batch
 from .losses.hle import HLELossConfig, hle_loss
+from .losses.panoptic_deeplab import PanopticDeepLabLossConfig, panoptic_deeplab_loss
 
 
 def _hle(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[str, Tensor]:
@@ -22,8 +24,17 @@ def _hle(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[s
                     model.is_thing, stride / model.config.position_scale, config)
 
 
+def _panoptic_deeplab(model: PanopticDeepLab, batch: Batch, stride: int,
+                      config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
+    labels, maps = batch.at_stride(stride), model.maps(batch.image, stride)
+    return panoptic_deeplab_loss(
+        maps.semantic_logits, maps.center_heatmap, maps.center_offset, labels.class_map,
+        labels.instance_map, model.is_thing, stride, config)
+
+
 LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
     'hle': (_hle, HLELossConfig),
+    'panoptic_deeplab': (_panoptic_deeplab, PanopticDeepLabLossConfig),
 }
 """By family: its loss, a function of (model, batch, input pixels per cell of the maps,
 configuration) that gives named terms and their sum `loss`; and the configuration's class."""

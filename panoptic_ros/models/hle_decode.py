@@ -14,16 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.models.base import SegmentTensors
+from panoptic_ros.models.seeds import NEVER, best_seed, find_peaks, greedy_keep
 from panoptic_ros.models.segments import measure, to_segments
 
 if TYPE_CHECKING:
     from panoptic_ros.models.hle import HLEConfig
-
-NEVER = -1e4
-"""A log-probability that no cell has; finite, so that no engine makes NaN of it."""
-
-SEED_CHUNK = 64
-"""Seeds held against all cells at a time: 64 x 1024 x 2048 float32 are 0.5 GiB."""
 
 
 def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
@@ -76,72 +71,6 @@ def kernel_weights(embedding: Tensor, position: Tensor, log_sigma: Tensor,
     return torch.cat([sharpness * embedding, 2 * spatial * position, -spatial, offset], dim=1)
 
 
-def find_seeds(seed_logits: Tensor, is_thing_cell: Tensor, window: int, top_k: int,
-               ) -> tuple[Tensor, Tensor]:
-    """The best local maxima of the seed map on thing cells.
-
-    Args:
-        seed_logits: (h, w).
-        is_thing_cell: cells whose class is a thing, (h, w) bool.
-        window: side of the window in which only the highest survives, cells, odd.
-        top_k: K.
-
-    Returns:
-        Logits in descending order, NEVER where there is no seed, and flat cell numbers, (K,).
-    """
-    candidate = torch.where(is_thing_cell, seed_logits, NEVER)
-    highest = F.max_pool2d(candidate[None, None], window, stride=1, padding=window // 2)[0, 0]
-    peak = torch.where(candidate == highest, candidate, NEVER)
-    values, cells = peak.reshape(-1).topk(min(top_k, peak.numel()))
-    return values, cells
-
-
-def greedy_keep(suppresses: Tensor, alive: Tensor) -> Tensor:
-    """Greedy non-maximum suppression, exact, without a data-dependent loop.
-
-    `keep[i] = alive[i] and no kept j < i suppresses i`. After t rounds the first t entries are
-    final, so K rounds give the greedy result whatever the chain of suppressions.
-
-    Args:
-        suppresses: [j, i] True where j would remove i, in order of preference, (K, K) bool.
-        alive: (K,) bool.
-
-    Returns:
-        (K,) bool.
-    """
-    better = torch.triu(torch.ones_like(suppresses, dtype=torch.float32), diagonal=1)
-    matrix = suppresses.to(torch.float32) * better * alive.to(torch.float32)[:, None]  # [j, i]
-    start = alive.to(torch.float32)[None]  # (1, K)
-    keep = start
-    for _ in range(suppresses.shape[0]):
-        keep = torch.addmm(start, keep, matrix, alpha=-1).relu()  # 1 where alive, none against
-    return keep[0] > 0.5
-
-
-def best_seed(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """For each cell the seed of largest log-probability.
-
-    Args:
-        features: (N, D + 4).
-        weights: (K, D + 4).
-
-    Returns:
-        The log-probability and the seed's row, (N,).
-    """
-    best: Tensor | None = None
-    for first in range(0, weights.shape[0], SEED_CHUNK):
-        # Seeds last: ONNX Runtime finds a maximum's place 7 times as fast where its axis is dense.
-        value, row = (features @ weights[first:first + SEED_CHUNK].T).max(dim=1)
-        if best is None:
-            best, best_row = value, row
-        else:
-            better = value > best
-            best = torch.where(better, value, best)
-            best_row = torch.where(better, row + first, best_row)
-    assert best is not None
-    return best, best_row
-
-
 def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logits: Tensor,
            spatial_log_sigma: Tensor, is_thing: Tensor, stuff_embedding: Tensor,
            config: HLEConfig, thresholds: dict[str, Tensor]) -> SegmentTensors:
@@ -164,8 +93,8 @@ def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logi
     class_prob = 1 / torch.exp(logits - class_max).sum(dim=0)  # (N,) psi of the best class
     thing_cell = is_thing.index_select(0, cell_class)
 
-    seed_logit, seed = find_seeds(seed_logits, thing_cell.view(height, width),
-                                  config.seed_window, config.top_k)
+    candidates = torch.where(thing_cell.view(height, width), seed_logits, NEVER)
+    seed_logit, seed = find_peaks(candidates[None], config.seed_window, config.top_k)
     num_seeds = seed.shape[0]
     y, x = torch.meshgrid(torch.arange(height, device=logits.device),
                           torch.arange(width, device=logits.device), indexing='ij')

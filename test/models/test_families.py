@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from center_models import SMALL_CENTERS
 from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
 from tiny_model import LABELS
 
@@ -17,6 +18,7 @@ SIZE = (64, 128)
 SMALL = {
     'hle': {'backbone': 'mobilenetv2_035', 'separable': True, 'aspp_channels': 16,
             'low_level_channels': 8, 'decoder_channels': 16, 'top_k': 12, 'stride': 4},
+    'panoptic_deeplab': {'top_k': 12, 'stride': 2, 'center_threshold': 0.0, **SMALL_CENTERS},
 }
 """A configuration of each family that is quick to build and run."""
 
