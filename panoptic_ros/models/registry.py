@@ -10,18 +10,14 @@ from panoptic_ros.bundle import ModelInfo
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.hle import HLE, HLEConfig
+from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabConfig
 from panoptic_ros.models.transformers import TransformersConfig, TransformersPanoptic
 
 FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
     'hle': (HLE, HLEConfig),
-    'transformers': (TransformersPanoptic, TransformersConfig),
-from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabConfig
-
-FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
-    'hle': (HLE, HLEConfig),
     'panoptic_deeplab': (PanopticDeepLab, PanopticDeepLabConfig),
+    'transformers': (TransformersPanoptic, TransformersConfig),
 }
-
 
 TYPES: dict[str, tuple[type, ...]] = {
     'int': (int,), 'float': (float, int), 'bool': (bool,), 'str': (str,), 'tuple': (tuple,)}
