@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.models.base import SegmentTensors
+from panoptic_ros.models.nms import greedy_keep
 from panoptic_ros.models.segments import measure, to_segments
 
 if TYPE_CHECKING:
@@ -94,28 +95,6 @@ def find_seeds(seed_logits: Tensor, is_thing_cell: Tensor, window: int, top_k: i
     peak = torch.where(candidate == highest, candidate, NEVER)
     values, cells = peak.reshape(-1).topk(min(top_k, peak.numel()))
     return values, cells
-
-
-def greedy_keep(suppresses: Tensor, alive: Tensor) -> Tensor:
-    """Greedy non-maximum suppression, exact, without a data-dependent loop.
-
-    `keep[i] = alive[i] and no kept j < i suppresses i`. After t rounds the first t entries are
-    final, so K rounds give the greedy result whatever the chain of suppressions.
-
-    Args:
-        suppresses: [j, i] True where j would remove i, in order of preference, (K, K) bool.
-        alive: (K,) bool.
-
-    Returns:
-        (K,) bool.
-    """
-    better = torch.triu(torch.ones_like(suppresses, dtype=torch.float32), diagonal=1)
-    matrix = suppresses.to(torch.float32) * better * alive.to(torch.float32)[:, None]  # [j, i]
-    start = alive.to(torch.float32)[None]  # (1, K)
-    keep = start
-    for _ in range(suppresses.shape[0]):
-        keep = torch.addmm(start, keep, matrix, alpha=-1).relu()  # 1 where alive, none against
-    return keep[0] > 0.5
 
 
 def best_seed(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,9 +8,11 @@ from typing import Any
 from panoptic_ros.bundle import ModelInfo
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel
+from panoptic_ros.models.ciae import CIAE, CIAEConfig
 from panoptic_ros.models.hle import HLE, HLEConfig
 
 FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
+    'ciae': (CIAE, CIAEConfig),
     'hle': (HLE, HLEConfig),
 }
 

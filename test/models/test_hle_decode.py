@@ -182,32 +182,6 @@ def test_more_objects_than_k_keeps_the_best_seeds():
     assert {s[1] for s in as_list(out) if IS_THING[s[0]]} == kept
 
 
-@pytest.mark.parametrize(('suppresses', 'expected', 'why'), [
-    ([(0, 1), (1, 2), (2, 3), (3, 4)], [1, 0, 1, 0, 1], 'a chain: each second one comes back'),
-    ([(0, 1), (0, 2), (1, 3), (3, 4)], [1, 0, 0, 1, 0], 'a removed seed removes nothing'),
-    ([(4, 0), (3, 1)], [1, 1, 1, 1, 1], 'a worse seed removes nothing'),
-    ([], [1, 1, 1, 1, 1], 'nothing alike'),
-])
-def test_greedy_keep(suppresses, expected, why):
-    matrix = torch.zeros(5, 5, dtype=torch.bool)
-    for j, i in suppresses:
-        matrix[j, i] = True
-    keep = hle_decode.greedy_keep(matrix, torch.ones(5, dtype=torch.bool))
-    assert keep.tolist() == [bool(e) for e in expected], why
-
-
-def test_greedy_keep_equals_the_loop_on_long_random_chains():
-    generator = torch.Generator().manual_seed(0)
-    for size, density in ((40, 0.05), (40, 0.3), (64, 0.02)):
-        matrix = torch.rand(size, size, generator=generator) < density
-        matrix[torch.arange(size - 1), torch.arange(1, size)] = True
-        alive = torch.rand(size, generator=generator) < 0.9
-        keep = []
-        for i in range(size):
-            keep.append(bool(alive[i]) and not any(keep[j] and matrix[j, i] for j in range(i)))
-        assert hle_decode.greedy_keep(matrix, alive).tolist() == keep
-
-
 def test_best_seed_is_the_same_in_chunks(monkeypatch):
     features, weights = torch.randn(50, DIM + 4), torch.randn(23, DIM + 4)
     whole = hle_decode.best_seed(features, weights)
