@@ -13,6 +13,7 @@ from panoptic_ros.labels import VOID_ID
 
 from .classes import mean_cross_entropy
 from .instances import Instance, find_instances, instance_mean, paint
+from .precision import at_least_float32
 from .queries import embedding_loss
 
 
@@ -99,8 +100,7 @@ def ciae_loss(embedding: Tensor, semantic_logits: Tensor | None, memory: Tensor,
     _check_shapes(embedding, semantic_logits, memory, memory_of_class, class_map, instance_map,
                   is_thing)
     with torch.autocast(embedding.device.type, enabled=False):
-        if embedding.dtype in (torch.float16, torch.bfloat16):
-            embedding = embedding.float()
+        embedding = at_least_float32(embedding)
         memory = memory.detach().to(embedding.dtype)
         num_stuff = int((~is_thing).sum())
         labelled = class_map != VOID_ID

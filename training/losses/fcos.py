@@ -19,6 +19,7 @@ from panoptic_ros.labels import VOID_ID
 from panoptic_ros.models.fcos import STRIDES, locations
 
 from .instances import find_instances, paint
+from .precision import at_least_float32
 from .processes import mean_over_processes
 
 NO_OBJECT, IGNORED = -1, -2
@@ -125,7 +126,7 @@ def iou_loss(pred: Tensor, target: Tensor) -> Tensor:
 
 def fcos_loss(class_logits: Tensor, box: Tensor, centerness_logits: Tensor, targets: FCOSTargets,
               alpha: float = 0.25, gamma: float = 2.0) -> dict[str, Tensor]:
-    """The detector's three losses.
+    """The detector's three losses; half precision is taken to float32 first.
 
     Args:
         class_logits: (B, L, channels).
@@ -151,18 +152,21 @@ def fcos_loss(class_logits: Tensor, box: Tensor, centerness_logits: Tensor, targ
             f'fcos_loss expects class_logits {(*each, "channels")}, box {(*each, 4)} and '
             f'centerness_logits {tuple(each)}, got {tuple(class_logits.shape)}, '
             f'{tuple(box.shape)} and {tuple(centerness_logits.shape)}')
-    positive = targets.positive
-    count = mean_over_processes(positive.sum().to(box.dtype)).clamp(min=1)
-    numbers = torch.arange(class_logits.shape[2], device=box.device)
-    one_hot = (targets.channel[..., None] == numbers).to(class_logits.dtype)
-    focal = sigmoid_focal_loss(class_logits, one_hot, alpha, gamma)
-    counts = (targets.channel != IGNORED)[..., None]
+    with torch.autocast(box.device.type, enabled=False):
+        class_logits, box, centerness_logits = (
+            at_least_float32(x) for x in (class_logits, box, centerness_logits))
+        positive = targets.positive
+        count = mean_over_processes(positive.sum().to(box.dtype)).clamp(min=1)
+        numbers = torch.arange(class_logits.shape[2], device=box.device)
+        one_hot = (targets.channel[..., None] == numbers).to(class_logits.dtype)
+        focal = sigmoid_focal_loss(class_logits, one_hot, alpha, gamma)
+        counts = (targets.channel != IGNORED)[..., None]
 
-    goal = targets.box[positive].to(box.dtype)
-    weight = centerness(goal)
-    total = mean_over_processes(weight.sum()).clamp(min=1e-6)
-    return {
-        'class': (focal * counts).sum() / count,
-        'box': (iou_loss(box[positive], goal) * weight).sum() / total,
-        'centerness': F.binary_cross_entropy_with_logits(
-            centerness_logits[positive], weight, reduction='sum') / count}
+        goal = targets.box[positive].to(box.dtype)
+        weight = centerness(goal)
+        total = mean_over_processes(weight.sum()).clamp(min=1e-6)
+        return {
+            'class': (focal * counts).sum() / count,
+            'box': (iou_loss(box[positive], goal) * weight).sum() / total,
+            'centerness': F.binary_cross_entropy_with_logits(
+                centerness_logits[positive], weight, reduction='sum') / count}
