@@ -75,6 +75,17 @@ def test_lightning_tells_the_model_its_progress(monkeypatch):
     assert seen == [0.0, 0.25, 0.5, 0.75]
 
 
+def test_validation_scores_float32_whatever_the_training_computes_in():
+    model = build('ciae', LABELS, **SMALL, score_threshold=0.0, class_threshold=0.0).eval()
+    backend, image = ModuleBackend(model), batch().image[0].permute(1, 2, 0).numpy()
+    thresholds = {name: t.default for name, t in model.thresholds.items()}
+    exact = backend.run(image, thresholds)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        mixed = backend.run(image, thresholds)
+    for name, value in mixed._asdict().items():
+        np.testing.assert_array_equal(value, getattr(exact, name), err_msg=name)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_images_are_learned_to_pq_95():
@@ -92,7 +103,7 @@ def test_two_images_are_learned_to_pq_95():
     both = Batch(both.image.permute(0, 3, 1, 2), both.class_map.long(), both.instance_map.long())
     model = build('ciae', reader.labels, backbone='mobilenetv2_050', channels=48, tower_depth=2,
                   branch_channels=48, embedding_dim=16, stride=2, nms_across_classes=True,
-                  min_stuff_area=0.0)
+                  min_stuff_area=0.0, score_threshold=0.2, class_threshold=0.3)
     loss, steps = build_loss('ciae', {'level_limits': (32, 64, 128, 256)}), 400
     optimizer = torch.optim.AdamW(model.parameters())
     for step in range(steps):
