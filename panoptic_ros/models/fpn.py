@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
@@ -84,12 +85,15 @@ class SemanticFPN(nn.Module):
     Args:
         inputs: channels of the pyramid.
         channels: of the sum.
+        coordinates: P5's convolutions see each cell's place too (CoordConv; Liu et al., 2018).
     """
 
-    def __init__(self, inputs: int, channels: int = 128) -> None:
+    def __init__(self, inputs: int, channels: int = 128, coordinates: bool = False) -> None:
         super().__init__()
+        self.coordinates = coordinates
+        places = [0, 0, 0, 2 if coordinates else 0]
         self.stages = nn.ModuleList([
-            nn.ModuleList([conv_gn_relu(inputs if i == 0 else channels, channels)
+            nn.ModuleList([conv_gn_relu((inputs if i == 0 else channels) + places[level], channels)
                            for i in range(max(1, level))])
             for level in range(len(LEVEL_STRIDES))])
 
@@ -98,12 +102,23 @@ class SemanticFPN(nn.Module):
         total: Tensor | None = None
         for stage, x in zip(self.stages, levels, strict=False):
             for conv in stage:  # type: ignore[attr-defined]
+                if self.coordinates and stage is self.stages[-1]:
+                    x = with_coordinates(x)
                 x = conv(x)
                 if stage is not self.stages[0]:
                     x = F.interpolate(x, scale_factor=2.0, mode='bilinear')
             total = x if total is None else total + x
         assert total is not None
         return total
+
+
+def with_coordinates(x: Tensor) -> Tensor:
+    """Appends two channels with each cell's x and y, -1 to 1: (B, C, h, w) -> (B, C + 2, h, w)."""
+    batch, _, height, width = x.shape
+    across = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)
+    down = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None]
+    place = torch.stack([across.expand(height, width), down.expand(height, width)])
+    return torch.cat([x, place.expand(batch, 2, height, width)], dim=1)
 
 
 def conv_gn_relu(inputs: int, outputs: int, groups: int = 32) -> nn.Sequential:

@@ -16,6 +16,10 @@ from panoptic_training.families import LOSSES
 SIZE = (64, 128)
 
 SMALL = {
+    'ciae': {'backbone': 'mobilenetv2_035', 'channels': 16, 'tower_depth': 1,
+             'branch_channels': 16, 'embedding_dim': 8, 'stride': 2, 'pre_nms_top_k': 20,
+             'top_k': 12, 'score_threshold': 0.0, 'class_threshold': 0.0, 'nms_threshold': 0.3,
+             'min_stuff_area': 100},
     'hle': {'backbone': 'mobilenetv2_035', 'separable': True, 'aspp_channels': 16,
             'low_level_channels': 8, 'decoder_channels': 16, 'top_k': 12, 'stride': 4,
             'refine': 1},

@@ -15,8 +15,8 @@ from panoptic_ros.models.roi_heads import pool_batch
 
 from ..data.sample import Batch
 from .classes import mean_cross_entropy
-from .half import at_least_float32
 from .objects import Objects, find_objects, ignored, mask_targets
+from .precision import at_least_float32
 from .rois import RoIs, box_loss, embedding_loss, mask_loss, sample_rois
 from .rpn import rpn_loss
 
