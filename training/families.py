@@ -14,6 +14,7 @@ from panoptic_ros.models.hle import HLE
 from .data.sample import Batch
 from .losses.hle import HLELossConfig, hle_loss
 from .losses.panoptic_fpn import PanopticFPNLossConfig, panoptic_fpn_loss
+from .losses.sognet import SOGNetLossConfig, sognet_loss
 
 
 def _hle(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[str, Tensor]:
@@ -26,6 +27,7 @@ def _hle(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[s
 LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
     'hle': (_hle, HLELossConfig),
     'panoptic_fpn': (panoptic_fpn_loss, PanopticFPNLossConfig),
+    'sognet': (sognet_loss, SOGNetLossConfig),
 }
 """By family: its loss, a function of (model, batch, input pixels per cell of the maps,
 configuration) that gives named terms and their sum `loss`; and the configuration's class."""

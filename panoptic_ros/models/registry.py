@@ -10,10 +10,12 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.hle import HLE, HLEConfig
 from panoptic_ros.models.panoptic_fpn import PanopticFPN, PanopticFPNConfig
+from panoptic_ros.models.sognet import SOGNet, SOGNetConfig
 
 FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
     'hle': (HLE, HLEConfig),
     'panoptic_fpn': (PanopticFPN, PanopticFPNConfig),
+    'sognet': (SOGNet, SOGNetConfig),
 }
 
 
