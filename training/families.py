@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,9 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from panoptic_ros.models.hle import HLE
+from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab
+from panoptic_ros.models.registry import configure
 
 from .data.sample import Batch
 from .losses.hle import HLELossConfig, hle_loss
+from .losses.panoptic_deeplab import PanopticDeepLabLossConfig, panoptic_deeplab_loss
 from .losses.panoptic_fpn import PanopticFPNLossConfig, panoptic_fpn_loss
 from .losses.sognet import SOGNetLossConfig, sognet_loss
 
@@ -24,8 +26,17 @@ def _hle(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[s
                     model.is_thing, stride / model.config.position_scale, config)
 
 
+def _panoptic_deeplab(model: PanopticDeepLab, batch: Batch, stride: int,
+                      config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
+    labels, maps = batch.at_stride(stride), model.maps(batch.image, stride)
+    return panoptic_deeplab_loss(
+        maps.semantic_logits, maps.center_heatmap, maps.center_offset, labels.class_map,
+        labels.instance_map, model.is_thing, stride, config)
+
+
 LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
     'hle': (_hle, HLELossConfig),
+    'panoptic_deeplab': (_panoptic_deeplab, PanopticDeepLabLossConfig),
     'panoptic_fpn': (panoptic_fpn_loss, PanopticFPNLossConfig),
     'sognet': (sognet_loss, SOGNetLossConfig),
 }
@@ -37,17 +48,9 @@ def build_loss(family: str, settings: Mapping[str, Any]) -> Callable[..., dict[s
     """The loss of a family, as a function of (model, batch, stride).
 
     Raises:
-        ValueError: for a family without one, or an unknown key in its settings.
+        ValueError: for a family without one, or a setting that it does not take.
     """
     if family not in LOSSES:
         raise ValueError(f'no loss for family {family!r}; there is one for: {", ".join(LOSSES)}')
     loss, config_class = LOSSES[family]
-    known = [field.name for field in dataclasses.fields(config_class)]
-    unknown = sorted(set(settings) - set(known))
-    if unknown:
-        raise ValueError(f'unknown key {unknown[0]!r} for the loss of {family!r}; '
-                         f'the keys are: {", ".join(known)}')
-    config = config_class(**{k: tuple(v) if isinstance(v, list) else v
-                             for k, v in settings.items()})
-
-    return partial(loss, config=config)
+    return partial(loss, config=configure(config_class, settings, f'the loss of {family!r}'))

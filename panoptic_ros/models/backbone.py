@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -24,6 +25,26 @@ def make_backbone(name: str, output_stride: int = 32) -> nn.Module:
         raise ValueError(f'timm has no backbone {name!r}; near it: {", ".join(near)}')
     dilated: dict[str, Any] = {} if output_stride == 32 else {'output_stride': output_stride}
     return timm.create_model(name, features_only=True, **dilated)
+
+
+def set_multigrid(backbone: nn.Module, grid: Sequence[int]) -> None:
+    """Multiplies the dilations of the last stage's blocks, which is at stride 16 (DeepLabV3).
+
+    Args:
+        backbone: of timm's ResNets, with features at output stride 16.
+        grid: a factor for each block, of the stage's dilation of 2.
+
+    Raises:
+        ValueError: for a backbone without such a stage, or another number of blocks.
+    """
+    blocks: Any = getattr(backbone, 'layer4', None)
+    if blocks is None or len(blocks) != len(grid):
+        raise ValueError(f'multigrid {tuple(grid)} needs a ResNet with as many blocks in its last '
+                         f'stage, got {"none" if blocks is None else len(blocks)}; () is without')
+    for block, factor in zip(blocks, grid, strict=True):
+        for conv in block.modules():
+            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+                conv.dilation = conv.padding = (2 * factor, 2 * factor)
 
 
 def batch_norms(backbone: nn.Module) -> list[nn.Module]:

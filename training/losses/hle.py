@@ -14,6 +14,7 @@ from panoptic_ros.labels import VOID_ID
 
 from .associative import group_mean, pull_loss, push_loss
 from .classes import class_logits, mean_cross_entropy, segment_mean_loss
+from .half import at_least_float32
 from .instances import Instance, find_instances, instance_mean, paint
 from .kernel import bounded_sigma, kernel_loss, sharpness
 from .lovasz import MIN_ERROR, lovasz_softmax
@@ -100,7 +101,7 @@ def hle_loss(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
                   semantic_mean, semantic_log_sigma, class_map, instance_map, is_thing)
     with torch.autocast(embedding.device.type, enabled=False):
         embedding, log_sigma, seed_logits, spatial_log_sigma, semantic_mean, \
-            semantic_log_sigma = (_at_least_float32(x) for x in (
+            semantic_log_sigma = (at_least_float32(x) for x in (
                 embedding, log_sigma, seed_logits, spatial_log_sigma, semantic_mean,
                 semantic_log_sigma))
         dim = semantic_mean.shape[1]
@@ -110,7 +111,7 @@ def hle_loss(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
                     + semantic_log_sigma.sum())
         terms = {'seg': none, 'segmean': none}
         if semantic_logits is not None:
-            terms['seg'] = none + mean_cross_entropy(_at_least_float32(semantic_logits), class_map)
+            terms['seg'] = none + mean_cross_entropy(at_least_float32(semantic_logits), class_map)
         else:
             terms['seg'] = none + _class_term(for_classes, semantic_mean, semantic_log_sigma,
                                               class_map, config)
@@ -214,10 +215,6 @@ def _share(instances: Sequence[Instance], like: Tensor) -> Tensor:
     """Weights (L,) that average over the instances of an image, then over the images."""
     images = [i.image for i in instances]
     return like.new_tensor([1 / (images.count(i) * len(like)) for i in images])
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _check_shapes(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
