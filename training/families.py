@@ -23,6 +23,7 @@ from .losses.hle import HLELossConfig, hle_loss
 from .losses.panoptic_deeplab import PanopticDeepLabLossConfig, panoptic_deeplab_loss
 from .losses.panoptic_fpn import PanopticFPNLossConfig, panoptic_fpn_loss
 from .losses.queries import memory_momentum, update_memory
+from .losses.sognet import SOGNetLossConfig, sognet_loss
 
 
 def _hle(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[str, Tensor]:
@@ -65,6 +66,7 @@ LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
     'hle': (_hle, HLELossConfig),
     'panoptic_deeplab': (_panoptic_deeplab, PanopticDeepLabLossConfig),
     'panoptic_fpn': (panoptic_fpn_loss, PanopticFPNLossConfig),
+    'sognet': (sognet_loss, SOGNetLossConfig),
 }
 """By family: its loss, a function of (model, batch, input pixels per cell of the maps,
 configuration) that gives named terms and their sum `loss`; and the configuration's class."""

@@ -13,6 +13,7 @@ from panoptic_ros.models.ciae import CIAE, CIAEConfig
 from panoptic_ros.models.hle import HLE, HLEConfig
 from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabConfig
 from panoptic_ros.models.panoptic_fpn import PanopticFPN, PanopticFPNConfig
+from panoptic_ros.models.sognet import SOGNet, SOGNetConfig
 from panoptic_ros.models.transformers import TransformersConfig, TransformersPanoptic
 
 FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
@@ -20,6 +21,7 @@ FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
     'hle': (HLE, HLEConfig),
     'panoptic_deeplab': (PanopticDeepLab, PanopticDeepLabConfig),
     'panoptic_fpn': (PanopticFPN, PanopticFPNConfig),
+    'sognet': (SOGNet, SOGNetConfig),
     'transformers': (TransformersPanoptic, TransformersConfig),
 }
 

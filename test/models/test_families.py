@@ -29,6 +29,12 @@ SMALL = {
         'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,
         'proposals_per_level': 20, 'proposals': 40, 'top_k': 12, 'stride': 4,
         'score_threshold': 0.2, 'min_stuff_area': 64.0},
+    'sognet': {
+        'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_widths': (8,),
+        'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,
+        'box_dim': 8, 'category_dim': 8, 'mask_dim': 8,
+        'proposals_per_level': 20, 'proposals': 40, 'top_k': 12, 'stride': 4,
+        'score_threshold': 0.2, 'min_stuff_area': 64.0},
 }
 """A configuration of each family that is quick to build and run."""
 
