@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from panoptic_ros.labels import VOID_ID
 from panoptic_ros.models.relation import significant_overlap
 
-from .half import at_least_float32
+from .precision import at_least_float32
 
 IGNORED = -100
 """A cell that the panoptic loss leaves out."""

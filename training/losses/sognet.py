@@ -23,9 +23,9 @@ from panoptic_ros.models.sognet import SOGNet
 
 from ..data.sample import Batch
 from .classes import mean_cross_entropy
-from .half import at_least_float32
 from .objects import Objects, find_objects, mask_targets
 from .panoptic_fpn import PanopticFPNLossConfig, roi_terms, semantic_loss
+from .precision import at_least_float32
 from .relations import covered, panoptic_loss, panoptic_target, relation_loss
 
 
