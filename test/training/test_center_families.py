@@ -11,7 +11,7 @@ from tiny_model import LABELS
 
 from panoptic_ros.cli.recipes import recipe_files
 from panoptic_ros.models.registry import FAMILIES as REGISTRY
-from panoptic_ros.models.registry import build
+from panoptic_ros.models.registry import build, configure
 from panoptic_training.data.sample import Batch
 from panoptic_training.families import build_loss
 from panoptic_training.optimizers import OptimizerConfig
@@ -80,7 +80,6 @@ def test_the_loss_falls_on_two_images(family, stride):
 def test_recipes_name_settings_that_there_are(name):
     model = yaml.safe_load(recipe_files()[name].read_text())['model']
     assert name.startswith(model['family'])
-    network = {k: tuple(v) if isinstance(v, list) else v for k, v in model['network'].items()}
-    REGISTRY[model['family']][1](**network)
+    configure(REGISTRY[model['family']][1], model['network'], name)
     build_loss(model['family'], model['loss'])
     OptimizerConfig(**model.get('optimizer', {}))
