@@ -6,13 +6,7 @@ import torch
 
 from panoptic_ros.labels import VOID_ID
 from panoptic_training.data.augment import FILL, Augment, AugmentConfig
-from panoptic_training.data.sample import (
-    Batch,
-    Sample,
-    collate,
-    pack,
-    unpack,
-)
+from panoptic_training.data.sample import Batch, Sample, collate, pack, unpack
 
 SIZE = (24, 40)
 STILL = AugmentConfig(flip=0, scale=(1, 1), color=0)
@@ -110,7 +104,8 @@ def test_the_seed_fixes_the_crop_and_nothing_else():
 
 @pytest.mark.parametrize(('values', 'message'), [
     ({'flip': 1.1}, r'augment\.flip'), ({'color': 1.0}, r'augment\.color'),
-    ({'scale': (2.0, 1.0)}, r'augment\.scale must be two rising'), ({'scale': (0.0, 1.0)}, 'above 0'),
+    ({'scale': (2.0, 1.0)}, r'augment\.scale must be two rising'),
+    ({'scale': (0.0, 1.0)}, 'above 0'),
 ])
 def test_bad_settings_are_named(values, message):
     with pytest.raises(ValueError, match=message):
