@@ -30,10 +30,11 @@ class ModuleBackend:
 
     @torch.no_grad()
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
-        """See `Backend.run`."""
+        """See `Backend.run`; in the weights' precision, whatever the training computes in."""
         scalars = {name: torch.tensor(float(value), device=self.device)
                    for name, value in thresholds.items()}
-        outputs = self.model(torch.from_numpy(image).to(self.device), **scalars)
+        with torch.autocast(torch.device(self.device).type, enabled=False):
+            outputs = self.model(torch.from_numpy(image).to(self.device), **scalars)
         return Outputs(*(value.cpu().numpy() for value in outputs))
 
 

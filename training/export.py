@@ -30,7 +30,7 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
 
     Parameters and buffers keep their names as initializers, so that the torch backend can load
     the module from the file; engines fold batch norms themselves. Outputs of the family's heads
-    are named `maps_<head>`.
+    are named `maps_<head>`, or `maps_<head>_<i>` for a head on several levels.
 
     Args:
         model: in eval mode.
@@ -50,27 +50,32 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
     def should_fold(node: Any) -> bool | None:
         return False if any(v is not None and v.name in names for v in node.inputs) else None
 
-    onnxscript.optimizer.fold_constants(program.model, should_fold=should_fold)
+    # With shapes and types at hand, group norm's CastLike nodes go, which TensorRT does not have.
+    onnxscript.optimizer.fold_constants(program.model, onnx_shape_inference=True,
+                                        should_fold=should_fold)
     onnxscript.optimizer.remove_unused_nodes(program.model)
     graph = program.model_proto
     for part in (*graph.graph.node, *graph.graph.value_info, *graph.graph.input,
                  *graph.graph.output, *graph.graph.initializer):
         del part.metadata_props[:]  # the exporter's source lines: large, and of this machine
     for head in model.heads:
-        _rename_head_output(graph.graph, head)
+        _rename_head_outputs(graph.graph, head)
     return graph
 
 
-def _rename_head_output(graph: onnx.GraphProto, head: str) -> None:
-    """Names the output of the layer with weights `<head>.weight`, wherever it is used."""
-    node = next(n for n in graph.node if f'{head}.weight' in n.input)
-    old, new = node.output[0], f'maps_{head}'
-    for other in graph.node:
-        for names in (other.input, other.output):
-            names[:] = [new if name == old else name for name in names]
+def _rename_head_outputs(graph: onnx.GraphProto, head: str) -> None:
+    """Names what the layer with weights `<head>.weight` gives, wherever it is used.
+
+    `maps_<head>`; with a number from 0 behind it where the layer runs on several levels.
+    """
+    outputs = [node.output[0] for node in graph.node if f'{head}.weight' in node.input]
+    renamed = {old: f'maps_{head}_{i}' if len(outputs) > 1 else f'maps_{head}'
+               for i, old in enumerate(outputs)}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [renamed.get(name, name) for name in names]
     for value in graph.value_info:
-        if value.name == old:
-            value.name = new
+        value.name = renamed.get(value.name, value.name)
 
 
 def store_as_half(graph: onnx.ModelProto) -> onnx.ModelProto:

@@ -6,15 +6,24 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from panoptic_ros.models.ciae import CIAE
+from panoptic_ros.models.fcos import by_location
 from panoptic_ros.models.hle import HLE
 from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab
 from panoptic_ros.models.registry import configure
 
 from .data.sample import Batch
+from .losses.ciae import CIAELossConfig, ciae_loss, memory_rows
+from .losses.classes import class_sums
+from .losses.fcos import fcos_loss, fcos_targets
 from .losses.hle import HLELossConfig, hle_loss
 from .losses.panoptic_deeplab import PanopticDeepLabLossConfig, panoptic_deeplab_loss
+from .losses.panoptic_fpn import PanopticFPNLossConfig, panoptic_fpn_loss
+from .losses.queries import memory_momentum, update_memory
+from .losses.sognet import SOGNetLossConfig, sognet_loss
 
 
 def _hle(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[str, Tensor]:
@@ -32,9 +41,32 @@ def _panoptic_deeplab(model: PanopticDeepLab, batch: Batch, stride: int,
         labels.instance_map, model.is_thing, stride, config)
 
 
+def _ciae(model: CIAE, batch: Batch, stride: int, config: CIAELossConfig) -> dict[str, Tensor]:
+    maps, labels = model.maps(batch.image, stride), batch.at_stride(stride)
+    # The memory changes below, in place, before the gradients are taken.
+    terms = ciae_loss(maps.embedding, maps.semantic_logits, model.memory.clone(),
+                      model.memory_of_class, labels.class_map, labels.instance_map,
+                      model.is_thing, config)
+    detections = maps.detections
+    targets = fcos_targets(batch.class_map, batch.instance_map, model.channel_of_class,
+                           [(x.shape[2], x.shape[3]) for x in detections.box],
+                           config.level_limits)
+    terms |= fcos_loss(by_location(detections.class_logits), by_location(detections.box),
+                       by_location(detections.centerness_logits)[..., 0], targets,
+                       config.focal_alpha, config.focal_gamma)
+    if model.training:
+        rows = memory_rows(labels.class_map, model.memory_of_class)
+        update_memory(model.memory, *class_sums(maps.embedding.float(), rows, len(model.memory)),
+                      memory_momentum(model.progress, config.memory_momentum))
+    return {**terms, 'loss': torch.stack(list(terms.values())).sum()}
+
+
 LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
+    'ciae': (_ciae, CIAELossConfig),
     'hle': (_hle, HLELossConfig),
     'panoptic_deeplab': (_panoptic_deeplab, PanopticDeepLabLossConfig),
+    'panoptic_fpn': (panoptic_fpn_loss, PanopticFPNLossConfig),
+    'sognet': (sognet_loss, SOGNetLossConfig),
 }
 """By family: its loss, a function of (model, batch, input pixels per cell of the maps,
 configuration) that gives named terms and their sum `loss`; and the configuration's class."""

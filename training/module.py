@@ -95,6 +95,7 @@ class PanopticModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; its terms are logged without waiting for the device."""
         image = batch.image.contiguous(memory_format=torch.channels_last)
+        self.model.on_step(self.progress())
         terms = self.loss(self.model, batch._replace(image=image), self.hparams['loss_stride'])
         loss = terms.pop('loss')
         self.log_dict({f'train/{name}': value.detach() for name, value in terms.items()})

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from panoptic_ros.cli.output import check_folder, with_bar, write_json
 
 if TYPE_CHECKING:
+    from panoptic_ros.frame import PanopticFrame
     from panoptic_ros.runtime.predictor import Predictor
+    from panoptic_training.data.sample import Sample
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,6 +37,9 @@ def add_parser(subparsers: Any) -> None:
                         help='what runs a model file (default: %(default)s)')
     parser.add_argument('--device', default='auto',
                         help='auto, cpu, cuda or cuda:N (default: %(default)s)')
+    parser.add_argument('--oracle', action='store_true',
+                        help='for checkpoints of family ciae: take boxes and queries of '
+                             'instances from the labels, which gives an upper limit')
     parser.add_argument('--json', type=Path, metavar='FILE',
                         help='write the scores here too, with those of each class')
     parser.set_defaults(func=run)
@@ -59,19 +64,26 @@ def run(args: argparse.Namespace) -> None:
     if info.labels.names != reader.labels.names:
         raise ValueError(f'{args.model} has the classes {", ".join(info.labels.names)}; '
                          f'{args.data} has {", ".join(reader.labels.names)}')
+    if args.oracle:
+        from panoptic_training.oracle import make_oracle
+
+        predict = make_oracle(predictor)
+    else:
+        def predict(sample: Sample) -> PanopticFrame:
+            return predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0)
     scores = Scores(reader.labels)
     count = min(len(reader), args.limit or len(reader))
     for index in with_bar(range(count), count, 'images scored'):
         sample = reader.read(index, 0)
-        scores.update(sample, predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0))
+        scores.update(sample, predict(sample))
     panoptic, semantic = scores.panoptic.result(), scores.semantic.result()
     print(f'{panoptic.format_table()}\n\n{panoptic.format_classes()}\n\n'
           f'mIoU {semantic.miou:.1f}, {count} images')
     if args.json:
         write_json({'model': info.name, 'recipe_hash': info.recipe_hash, 'data': args.data,
-                    'split': args.split, 'images': count, 'backend': predictor.backend.name,
-                    'device': predictor.backend.device, 'input_size': info.input_size,
-                    'stride': info.stride, **panoptic.to_dict(),
+                    'split': args.split, 'images': count, 'oracle': args.oracle,
+                    'backend': predictor.backend.name, 'device': predictor.backend.device,
+                    'input_size': info.input_size, 'stride': info.stride, **panoptic.to_dict(),
                     'semantic': semantic.to_dict()}, args.json)
 
 

@@ -45,3 +45,34 @@ def set_multigrid(backbone: nn.Module, grid: Sequence[int]) -> None:
         for conv in block.modules():
             if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
                 conv.dilation = conv.padding = (2 * factor, 2 * factor)
+
+
+def batch_norms(backbone: nn.Module) -> list[nn.Module]:
+    """The batch norms in it."""
+    return [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def freeze(backbone: Any, stem_stride: int = 0, batch_norm: bool = False) -> None:
+    """Takes parameters out of the training.
+
+    Args:
+        backbone: from `make_backbone`.
+        stem_stride: all that comes before the features of this stride, and those; 0 for nothing.
+        batch_norm: scale and offset of every batch norm; whoever trains keeps them in eval mode.
+    """
+    if stem_stride:
+        last = next(f['module'] for f in backbone.feature_info.get_dicts()
+                    if f['reduction'] == stem_stride)
+        names = [name for name, _ in backbone.named_parameters()]
+        # timm registers layers in the order in which they run.
+        end = max(i for i, name in enumerate(names) if _belongs(name, last))
+        for _, parameter in list(backbone.named_parameters())[:end + 1]:
+            parameter.requires_grad_(False)
+    if batch_norm:
+        for norm in batch_norms(backbone):
+            norm.requires_grad_(False)
+
+
+def _belongs(parameter: str, module: str) -> bool:
+    """Is the parameter in the module? Wrappers of timm join the parts of names by underscores."""
+    return parameter.startswith((f'{module}.', f'{module.replace(".", "_")}.'))

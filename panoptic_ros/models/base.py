@@ -77,6 +77,9 @@ class PanopticModel(nn.Module):
         """Turns the maps of one image (B = 1) into segments, in operations that export."""
         raise NotImplementedError
 
+    def on_step(self, progress: float) -> None:
+        """Called before the loss of each training step with the part of the training done."""
+
     def renormalize(self) -> None:
         """Puts parameters back onto their constraint; called after each optimiser step."""
 

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.bundle import Threshold
-from panoptic_ros.models.seeds import NEVER, best_seed, find_peaks, greedy_keep
+from panoptic_ros.models.nms import greedy_keep
+from panoptic_ros.models.seeds import NEVER, best_seed, find_peaks
 from panoptic_ros.models.segments import Measures, measure
 
 if TYPE_CHECKING:

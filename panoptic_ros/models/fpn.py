@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
@@ -28,12 +29,14 @@ class FPN(nn.Module):
         channels: of each map.
         top: what follows P5: `none`, `pool` (P6 at stride 64, as Mask R-CNN's RPN has it) or
             `p6p7` (convolutions on P5 to strides 64 and 128, as FCOS has them).
+        context: add a linear layer of the coarsest map's mean to P5.
 
     Raises:
         ValueError: for a backbone without these features, or an unknown `top`.
     """
 
-    def __init__(self, backbone: str, channels: int = 256, top: str = 'none') -> None:
+    def __init__(self, backbone: str, channels: int = 256, top: str = 'none',
+                 context: bool = False) -> None:
         super().__init__()
         extras: dict[str, Any] = {'none': None, 'pool': LastLevelMaxPool(),
                                   'p6p7': LastLevelP6P7(channels, channels)}
@@ -48,13 +51,29 @@ class FPN(nn.Module):
                              f'{LEVEL_STRIDES}, it has {reductions}')
         self.indices = [reductions.index(stride) for stride in LEVEL_STRIDES]
         widths = [features.channels()[i] for i in self.indices]
-        self.pyramid = FeaturePyramidNetwork(widths, channels, extras[top])
+        kind = ContextFPN if context else FeaturePyramidNetwork
+        self.pyramid = kind(widths, channels, extras[top])
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> maps (B, channels, H/s, W/s) from stride 4 up."""
         features = self.backbone(image)
         levels = {str(i): features[i] for i in self.indices}
         return list(self.pyramid(levels).values())
+
+
+class ContextFPN(FeaturePyramidNetwork):
+    """Adds Linear(GAP(res5)) to the lateral connection of P5, as UPSNet's code does on COCO."""
+
+    def __init__(self, widths: list[int], channels: int, extra_blocks: Any) -> None:
+        super().__init__(widths, channels, extra_blocks)
+        self.context = nn.Linear(widths[-1], channels)
+
+    def get_result_from_inner_blocks(self, x: Tensor, idx: int) -> Tensor:
+        """The lateral connection `idx`, counted from the end where negative."""
+        lateral = super().get_result_from_inner_blocks(x, idx)
+        if idx != -1:
+            return lateral
+        return lateral + self.context(x.mean(dim=(2, 3)))[:, :, None, None]
 
 
 class SemanticFPN(nn.Module):
@@ -66,12 +85,15 @@ class SemanticFPN(nn.Module):
     Args:
         inputs: channels of the pyramid.
         channels: of the sum.
+        coordinates: P5's convolutions see each cell's place too (CoordConv; Liu et al., 2018).
     """
 
-    def __init__(self, inputs: int, channels: int = 128) -> None:
+    def __init__(self, inputs: int, channels: int = 128, coordinates: bool = False) -> None:
         super().__init__()
+        self.coordinates = coordinates
+        places = [0, 0, 0, 2 if coordinates else 0]
         self.stages = nn.ModuleList([
-            nn.ModuleList([conv_gn_relu(inputs if i == 0 else channels, channels)
+            nn.ModuleList([conv_gn_relu((inputs if i == 0 else channels) + places[level], channels)
                            for i in range(max(1, level))])
             for level in range(len(LEVEL_STRIDES))])
 
@@ -80,12 +102,23 @@ class SemanticFPN(nn.Module):
         total: Tensor | None = None
         for stage, x in zip(self.stages, levels, strict=False):
             for conv in stage:  # type: ignore[attr-defined]
+                if self.coordinates and stage is self.stages[-1]:
+                    x = with_coordinates(x)
                 x = conv(x)
                 if stage is not self.stages[0]:
                     x = F.interpolate(x, scale_factor=2.0, mode='bilinear')
             total = x if total is None else total + x
         assert total is not None
         return total
+
+
+def with_coordinates(x: Tensor) -> Tensor:
+    """Appends two channels with each cell's x and y, -1 to 1: (B, C, h, w) -> (B, C + 2, h, w)."""
+    batch, _, height, width = x.shape
+    across = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)
+    down = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None]
+    place = torch.stack([across.expand(height, width), down.expand(height, width)])
+    return torch.cat([x, place.expand(batch, 2, height, width)], dim=1)
 
 
 def conv_gn_relu(inputs: int, outputs: int, groups: int = 32) -> nn.Sequential:

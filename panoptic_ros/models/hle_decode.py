@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.models.base import SegmentTensors
-from panoptic_ros.models.seeds import NEVER, best_seed, find_peaks, greedy_keep
+from panoptic_ros.models.nms import greedy_keep
+from panoptic_ros.models.seeds import NEVER, SEED_CHUNK, best_seed, find_peaks
 from panoptic_ros.models.segments import measure, to_segments
 
 if TYPE_CHECKING:
@@ -71,6 +72,38 @@ def kernel_weights(embedding: Tensor, position: Tensor, log_sigma: Tensor,
     return torch.cat([sharpness * embedding, 2 * spatial * position, -spatial, offset], dim=1)
 
 
+def refine(weights: Tensor, features: Tensor, sigma: Tensor, spatial_sigma: Tensor,
+           log_threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """Gives each seed the kernel of the mask that it finds.
+
+    The loss shapes the kernel about the means over an instance (Eq. 7); a seed is one cell, and
+    two cells of an instance lie further apart than a cell and the mean. Inferred.
+
+    Args:
+        weights: of the seeds, (K, D + 4).
+        features: of the cells, (N, D + 4).
+        sigma: deviation of each cell, (N,).
+        spatial_sigma: (N,).
+        log_threshold: least log-probability of a cell in a mask, ().
+
+    Returns:
+        Mean embedding, unit length, (K, D), and the weights of the new kernels, (K, D + 4).
+    """
+    dim = features.shape[1] - 4
+    known = torch.cat([features, sigma[:, None], spatial_sigma[:, None]], dim=1)  # (N, D + 6)
+    means = []
+    for first in range(0, weights.shape[0], SEED_CHUNK):
+        part = weights[first:first + SEED_CHUNK]
+        total = (part @ features.T > log_threshold).to(known.dtype) @ known  # (chunk, D + 6)
+        means.append(total / total[:, dim + 3:dim + 4].clamp(min=1))  # the ones count the cells
+    mean = torch.cat(means)
+    embedding = F.normalize(mean[:, :dim], dim=1)
+    # A kernel so narrow that it leaves out its own seed keeps a finite deviation.
+    log_sigma, spatial_log_sigma = mean[:, -2:].clamp(min=1e-6).log().unbind(1)
+    return embedding, kernel_weights(embedding, mean[:, dim:dim + 2], log_sigma,
+                                     spatial_log_sigma)
+
+
 def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logits: Tensor,
            spatial_log_sigma: Tensor, is_thing: Tensor, stuff_embedding: Tensor,
            config: HLEConfig, thresholds: dict[str, Tensor]) -> SegmentTensors:
@@ -105,6 +138,10 @@ def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logi
     weights = kernel_weights(seed_embedding, position.index_select(0, seed),
                              log_sigma.reshape(-1).index_select(0, seed),
                              spatial_log_sigma.reshape(-1).index_select(0, seed))
+    for _ in range(config.refine):
+        seed_embedding, weights = refine(
+            weights, features, log_sigma.reshape(-1).exp(), spatial_log_sigma.reshape(-1).exp(),
+            torch.log(thresholds['mask_threshold']))
     score = torch.sigmoid(seed_logit)
     alive = (score > thresholds['score_threshold']) & (seed_logit > NEVER / 2)
     alike = weights @ features.index_select(0, seed).T > torch.log(thresholds['merge_threshold'])

@@ -34,28 +34,6 @@ def find_peaks(score: Tensor, window: int, top_k: int) -> tuple[Tensor, Tensor]:
     return values, places
 
 
-def greedy_keep(suppresses: Tensor, alive: Tensor) -> Tensor:
-    """Greedy non-maximum suppression, exact, without a data-dependent loop.
-
-    `keep[i] = alive[i] and no kept j < i suppresses i`. After t rounds the first t entries are
-    final, so K rounds give the greedy result whatever the chain of suppressions.
-
-    Args:
-        suppresses: [j, i] True where j would remove i, in order of preference, (K, K) bool.
-        alive: (K,) bool.
-
-    Returns:
-        (K,) bool.
-    """
-    better = torch.triu(torch.ones_like(suppresses, dtype=torch.float32), diagonal=1)
-    matrix = suppresses.to(torch.float32) * better * alive.to(torch.float32)[:, None]  # [j, i]
-    start = alive.to(torch.float32)[None]  # (1, K)
-    keep = start
-    for _ in range(suppresses.shape[0]):
-        keep = torch.addmm(start, keep, matrix, alpha=-1).relu()  # 1 where alive, none against
-    return keep[0] > 0.5
-
-
 def best_seed(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """For each cell the seed of largest product.
 

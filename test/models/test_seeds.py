@@ -1,4 +1,4 @@
-"""Peaks, greedy suppression and the best seed of each cell, against loops."""
+"""Peaks and the best seed of each cell, against loops."""
 
 import pytest
 import torch
@@ -28,32 +28,6 @@ def test_peaks_equal_a_search_cell_by_cell(shape, window, top_k):
     found = [(v, p) for v, p in zip(values.tolist(), places.tolist(), strict=True) if v > NEVER]
     assert found == sorted(expected, reverse=True)[:top_k]
     assert len(values) == min(top_k, score.numel())
-
-
-@pytest.mark.parametrize(('suppresses', 'expected', 'why'), [
-    ([(0, 1), (1, 2), (2, 3), (3, 4)], [1, 0, 1, 0, 1], 'a chain: each second one comes back'),
-    ([(0, 1), (0, 2), (1, 3), (3, 4)], [1, 0, 0, 1, 0], 'a removed seed removes nothing'),
-    ([(4, 0), (3, 1)], [1, 1, 1, 1, 1], 'a worse seed removes nothing'),
-    ([], [1, 1, 1, 1, 1], 'nothing alike'),
-])
-def test_greedy_keep(suppresses, expected, why):
-    matrix = torch.zeros(5, 5, dtype=torch.bool)
-    for j, i in suppresses:
-        matrix[j, i] = True
-    keep = seeds.greedy_keep(matrix, torch.ones(5, dtype=torch.bool))
-    assert keep.tolist() == [bool(e) for e in expected], why
-
-
-def test_greedy_keep_equals_the_loop_on_long_random_chains():
-    generator = torch.Generator().manual_seed(0)
-    for size, density in ((40, 0.05), (40, 0.3), (64, 0.02)):
-        matrix = torch.rand(size, size, generator=generator) < density
-        matrix[torch.arange(size - 1), torch.arange(1, size)] = True
-        alive = torch.rand(size, generator=generator) < 0.9
-        keep = []
-        for i in range(size):
-            keep.append(bool(alive[i]) and not any(keep[j] and matrix[j, i] for j in range(i)))
-        assert seeds.greedy_keep(matrix, alive).tolist() == keep
 
 
 def test_best_seed_is_the_same_in_chunks(monkeypatch):

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from panoptic_ros.labels import VOID_ID
 
 from .kernel import bounded_sigma, sharpness
+from .processes import sum_over_processes
 
 
 def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
@@ -41,19 +42,34 @@ def segment_mean_loss(semantic_mean: Tensor, embedding: Tensor, class_map: Tenso
     Returns:
         Scalar: mean over the classes present; 0 with zero gradient without any.
     """
-    with torch.no_grad():
-        classes = torch.arange(len(semantic_mean), device=class_map.device)
-        total, count = torch.zeros_like(semantic_mean), semantic_mean.new_zeros(len(classes))
-        for image, ids in zip(embedding, class_map, strict=True):
-            member = (ids.flatten() == classes[:, None]).to(image.dtype)  # (C, N)
-            total += member @ image.flatten(1).T
-            count += member.sum(dim=1)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(total)
-            torch.distributed.all_reduce(count)
-        batch_mean = total / count.clamp(min=1)[:, None]
+    total, count = class_sums(embedding, class_map, len(semantic_mean))
+    batch_mean = total / count.clamp(min=1)[:, None]
     squared = (semantic_mean - batch_mean).square().sum(dim=1) * (count > 0)
     return squared.sum() / (count > 0).sum().clamp(min=1)
+
+
+@torch.no_grad()
+def class_sums(embedding: Tensor, class_map: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Sum of the embeddings of each class, and their number.
+
+    Args:
+        embedding: (B, D, h, w).
+        class_map: 0 to classes - 1, others are left out, (B, h, w). With torch.distributed, the
+            batch is that of all processes.
+        classes: C.
+
+    Returns:
+        (C, D) and (C,), without gradient.
+    """
+    number = torch.arange(classes, device=class_map.device)
+    total = embedding.new_zeros(classes, embedding.shape[1])
+    count = embedding.new_zeros(classes)
+    for image, ids in zip(embedding, class_map, strict=True):
+        member = (ids.flatten() == number[:, None]).to(image.dtype)  # (C, N)
+        total += member @ image.flatten(1).T
+        count += member.sum(dim=1)
+    sum_over_processes(total, count)
+    return total, count
 
 
 def mean_cross_entropy(logits: Tensor, class_map: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from panoptic_ros.labels import VOID_ID
 
 from .centers import center_heatmap, center_offsets, known_for_centers
-from .half import at_least_float32
 from .instances import Instance, find_instances, paint
+from .precision import at_least_float32
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,274 @@
+"""Category- and instance-aware pixel embedding: FCOS proposes, pixels choose by their embedding.
+
+Gao et al., Learning Category- and Instance-Aware Pixel Embedding for Fast Panoptic Segmentation,
+2020. What the paper leaves open is marked "inferred" and is a configuration key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from panoptic_ros.bundle import Threshold
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.models import ciae_decode
+from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD, PanopticModel, SegmentTensors
+from panoptic_ros.models.fcos import STRIDES, Detections, FCOSHead
+from panoptic_ros.models.fpn import FPN, SemanticFPN
+
+MAP_STRIDE = 4
+
+
+@dataclass(frozen=True)
+class CIAEConfig:
+    """Network and decoding of CIAE; lengths in network-input pixels."""
+
+    backbone: str = 'resnet50'
+    """Name of a timm model."""
+
+    channels: int = 256
+    """Of the pyramid and of the detector's towers."""
+
+    tower_depth: int = 4
+    """Convolutions in each of the detector's two towers."""
+
+    branch_channels: int = 128
+    """Of the embedding branch (inferred, from Panoptic FPN)."""
+
+    embedding_dim: int = 32
+    """D (Table X)."""
+
+    embedding_kernel: int = 1
+    """Side of the last convolutions, to P' and P'' (inferred)."""
+
+    coord_conv: bool = True
+    """P5's convolutions in the embedding branch see coordinates (Table VI)."""
+
+    box_embedding: bool = True
+    """The detector's box embeddings are added to the embedding map (Table VI)."""
+
+    stuff_branch: bool = False
+    """Stuff from a softmax branch instead of the embedding (Table III, first row)."""
+
+    thing_memory: str = 'merged'
+    """`merged`: thing classes share one memory; `classes`: each has its own (Table IV)."""
+
+    detector_classes: str = 'all'
+    """`all`: the detector tells thing classes apart; `one`: it only finds things (Table IV)."""
+
+    class_from: str = 'detector'
+    """Who names an instance's class: `detector`, or `embedding` by the memories (Table IV)."""
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    stride: int = 1
+    """Input pixels per cell of the decoded maps: 1 (the paper's), 2 or 4."""
+
+    pre_nms_top_k: int = 200
+    """Locations of each level that enter suppression (inferred; FCOS has 1000, which costs five
+    times the operations in a graph of fixed shapes)."""
+
+    top_k: int = 100
+    """Proposals that are left after it (inferred, from FCOS)."""
+
+    nms_across_classes: bool = False
+    """Boxes suppress those of other classes too (inferred; FCOS's do not)."""
+
+    box_filter: bool = True
+    """Pixels outside a proposal's box do not join it (Table VIII)."""
+
+    score_threshold: float = 0.45
+    """Least score of a proposal (inferred)."""
+
+    class_threshold: float = 0.05
+    """Least class probability of a proposal (inferred, from FCOS)."""
+
+    nms_threshold: float = 0.6
+    """Overlap above which the worse of two boxes goes (inferred, from FCOS)."""
+
+    min_area: float = 0.0
+    """Least area of an instance, px."""
+
+    min_stuff_area: float = 4096.0
+    """Least area of a stuff segment, px."""
+
+    def __post_init__(self) -> None:
+        for key, allowed in (('thing_memory', ('merged', 'classes')),
+                             ('detector_classes', ('all', 'one')),
+                             ('class_from', ('detector', 'embedding')), ('stride', (1, 2, 4))):
+            if getattr(self, key) not in allowed:
+                raise ValueError(f'ciae.{key} must be one of {allowed}, got '
+                                 f'{getattr(self, key)!r}')
+        if self.class_from == 'embedding' and self.thing_memory != 'classes':
+            raise ValueError('ciae.class_from: embedding needs thing_memory: classes, got '
+                             f'{self.thing_memory!r}')
+        if self.class_from == 'detector' and self.detector_classes != 'all':
+            raise ValueError('ciae.class_from: detector needs detector_classes: all, got '
+                             f'{self.detector_classes!r}')
+        if self.embedding_kernel % 2 == 0:
+            raise ValueError(f'ciae.embedding_kernel must be odd, got {self.embedding_kernel}')
+        for key, least in (('channels', 4), ('tower_depth', 0), ('branch_channels', 4),
+                           ('embedding_dim', 2), ('pre_nms_top_k', 1), ('top_k', 1)):
+            if getattr(self, key) < least:
+                raise ValueError(f'ciae.{key} must be at least {least}, got {getattr(self, key)}')
+
+
+class CIAEMaps(NamedTuple):
+    """Dense predictions: the embedding branch's at one stride, the detector's by level."""
+
+    embedding: Tensor
+    """P before its normalisation, (B, D, h, w)."""
+
+    semantic_logits: Tensor | None
+    """Stuff classes and, last, things, (B, C_st + 1, h, w), with `stuff_branch` only."""
+
+    detections: Detections
+
+
+class CIAE(PanopticModel):
+    """FCOS with a pixel embedding that knows categories and instances.
+
+    Buffer beside the network: `memory` (M, D), unit rows: one for each stuff class, then one for
+    all things or one for each thing class. It is learned by the loss, without gradient.
+    """
+
+    family = 'ciae'
+    embedding_kind = 'embedding at the location that proposed the instance'
+    heads = ('embed', 'detector.class_logits', 'detector.box', 'detector.centerness')
+
+    memory: Tensor
+    memory_of_class: Tensor
+    channel_of_class: Tensor
+    stuff_ids: Tensor
+    thing_ids: Tensor
+    progress: Tensor
+
+    def __init__(self, labels: LabelSet, config: CIAEConfig) -> None:
+        super().__init__(labels, config)
+        self.config: CIAEConfig
+        is_thing = torch.from_numpy(labels.is_thing)
+        things, stuff = int(is_thing.sum()), int((~is_thing).sum())
+        if not things or not stuff:
+            raise ValueError('ciae needs stuff and thing classes, got '
+                             f'{stuff} stuff and {things} thing classes')
+        dim, kernel = config.embedding_dim, config.embedding_kernel
+        self.network = FPN(config.backbone, config.channels, top='p6p7')
+        self.branch = SemanticFPN(config.channels, config.branch_channels, config.coord_conv)
+        self.detector = FCOSHead(config.channels, config.tower_depth,
+                                 things if config.detector_classes == 'all' else 1,
+                                 dim if config.box_embedding else 0)
+        # P' + P'': one convolution of both inputs side by side is the sum of one of each.
+        inputs = config.branch_channels + (dim if config.box_embedding else 0)
+        self.embed = nn.Conv2d(inputs, dim, kernel, padding=kernel // 2)
+        self.semantic = nn.Conv2d(config.branch_channels, stuff + 1, 1) \
+            if config.stuff_branch else None
+
+        thing_number = is_thing.cumsum(0) - 1
+        memories = stuff + (things if config.thing_memory == 'classes' else 1)
+        self.num_stuff = stuff
+        self.register_buffer('memory', F.normalize(torch.randn(memories, dim), dim=1))
+        for name, value in (
+                ('memory_of_class', torch.where(
+                    is_thing, stuff + thing_number * (config.thing_memory == 'classes'),
+                    (~is_thing).cumsum(0) - 1)),
+                ('channel_of_class', torch.where(
+                    is_thing, thing_number * (config.detector_classes == 'all'), -1)),
+                ('stuff_ids', torch.nonzero(~is_thing)[:, 0]),
+                ('thing_ids', torch.nonzero(is_thing)[:, 0]),
+                ('progress', torch.zeros(()))):
+            self.register_buffer(name, value, persistent=False)
+
+    @property
+    def embedding_dim(self) -> int:
+        """D of the instance table."""
+        return self.config.embedding_dim
+
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Scalar inputs of `forward`."""
+        config = self.config
+        return {
+            'score_threshold': Threshold(config.score_threshold, 0, 1,
+                                         'least score of an instance'),
+            'min_area': Threshold(config.min_area, 0, 1e6, 'least area of an instance, input px'),
+            'class_threshold': Threshold(config.class_threshold, 0, 1,
+                                         'least class probability of an instance'),
+            'nms_threshold': Threshold(config.nms_threshold, 0, 1,
+                                       'boxes that overlap more than this are one instance'),
+            'min_stuff_area': Threshold(config.min_stuff_area, 0, 1e7,
+                                        'least area of a stuff segment, input px'),
+        }
+
+    def on_step(self, progress: float) -> None:
+        """Notes the progress, which the memory's momentum follows."""
+        self.progress.fill_(progress)
+
+    def renormalize(self) -> None:
+        """Puts the memory, which may be an average of several, back onto the unit sphere."""
+        with torch.no_grad():
+            self.memory.copy_(F.normalize(self.memory, dim=1))
+
+    def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> CIAEMaps:
+        """Dense predictions.
+
+        Args:
+            image: RGB, 0 to 255, (B, 3, H, W); H and W multiples of 32.
+            stride: input pixels per cell of the embedding map, which is upsampled bilinearly.
+        """
+        levels = self.network(self.normalize(image))
+        detections = self.detector(levels[1:])
+        features = self.branch(levels)
+        inputs = features
+        if detections.embedding:
+            height, width = features.shape[2:]
+            # Upsampled by their own factor and cut: a level's last cells may reach over the edge.
+            inputs = torch.cat([features, torch.stack([
+                F.interpolate(x, scale_factor=float(s // MAP_STRIDE), mode='bilinear')
+                [:, :, :height, :width]
+                for x, s in zip(detections.embedding, STRIDES, strict=True)]).sum(dim=0)], dim=1)
+        embedding = self.embed(inputs)
+        semantic = None if self.semantic is None else self.semantic(features)
+        if stride != MAP_STRIDE:
+            factor = MAP_STRIDE / stride
+            embedding = F.interpolate(embedding, scale_factor=factor, mode='bilinear')
+            if semantic is not None:
+                semantic = F.interpolate(semantic, scale_factor=factor, mode='bilinear')
+        return CIAEMaps(embedding, semantic, detections)
+
+    def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
+        """Segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""
+        maps = self.maps(image.permute(2, 0, 1)[None], self.config.stride)
+        return self.decode(maps, **thresholds)
+
+    def decode(self, maps: CIAEMaps, **thresholds: Tensor) -> SegmentTensors:
+        """Decodes maps (B = 1) at stride `config.stride`; see `ciae_decode`."""
+        embedding = F.normalize(maps.embedding[0], dim=0)
+        proposals = ciae_decode.propose(maps.detections, embedding, self.thing_ids, self.config,
+                                        thresholds)
+        return self.segment(embedding, maps.semantic_logits, proposals, thresholds)
+
+    def segment(self, embedding: Tensor, semantic_logits: Tensor | None,
+                proposals: ciae_decode.Proposals, thresholds: dict[str, Tensor],
+                ) -> SegmentTensors:
+        """The second half of decoding: cells choose among proposals and stuff classes.
+
+        Args:
+            embedding: unit length over D, (D, h, w).
+            semantic_logits: those of one image, B = 1, or None.
+            proposals: where instances are, and what they are like.
+            thresholds: scalars by name.
+        """
+        memory = F.normalize(self.memory, dim=1)  # weights may be an average of several steps'
+        if self.config.class_from == 'embedding':
+            number = (proposals.query @ memory[self.num_stuff:].T).argmax(dim=1)
+            proposals = proposals._replace(class_id=self.thing_ids.index_select(0, number))
+        queries = ciae_decode.Queries(memory, self.memory_of_class, self.stuff_ids, self.is_thing)
+        return ciae_decode.segment(
+            embedding, None if semantic_logits is None else semantic_logits[0], proposals,
+            queries, self.config, thresholds)

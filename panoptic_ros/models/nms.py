@@ -1,0 +1,84 @@
+"""Greedy non-maximum suppression with fixed shapes: exact, and the same in every engine.
+
+ONNX has an operator for boxes, but the size of its answer depends on the data, which engines and
+CUDA graphs of fixed shapes dislike.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BLOCK = 32
+"""Rows settled at a time; the rounds inside a block work on BLOCK x BLOCK numbers only."""
+
+
+def greedy_keep(suppresses: Tensor, alive: Tensor, rounds: int | None = None) -> Tensor:
+    """Greedy non-maximum suppression without a data-dependent loop.
+
+    `keep[i] = alive[i] and no kept j < i suppresses i`. Inside a block, after t rounds the first
+    t + 1 rows are final, so one round less than there are rows gives the greedy result whatever
+    the chain of suppressions; a settled block then suppresses all rows behind it at once.
+
+    Args:
+        suppresses: [j, i] True where j would remove i, in order of preference, (..., K, K) bool.
+        alive: (..., K) bool.
+        rounds: settles all rows as one block in this many rounds, which is exact as long as no
+            chain of suppressions is longer; None is exact always, in K rounds.
+
+    Returns:
+        (..., K) bool.
+    """
+    matrix = suppresses.to(torch.float32)
+    count, block = alive.shape[-1], BLOCK if rounds is None else alive.shape[-1]
+    left = alive.to(torch.float32)[..., None, :]  # (..., 1, rows from `first` on): 1 where alive
+    kept = []
+    for first in range(0, count, block):
+        last = min(first + block, count)
+        own = torch.triu(matrix[..., first:last, first:last], diagonal=1)  # [j, i]
+        start = left[..., :last - first]
+        keep = start
+        for _ in range(last - first - 1 if rounds is None else rounds):
+            keep = (start - keep @ own).relu()  # 1 where alive, none against
+        kept.append(keep)
+        if last < count:
+            left = (left[..., last - first:] - keep @ matrix[..., first:last, last:]).relu()
+    return torch.cat(kept, dim=-1)[..., 0, :] > 0.5
+
+
+def keep_boxes(box: Tensor, group: Tensor | None, alive: Tensor, threshold: Tensor) -> Tensor:
+    """Which boxes greedy suppression by overlap leaves.
+
+    Args:
+        box: x1, y1, x2, y2, the best first, (N, 4).
+        group: boxes of different groups leave each other alone, (N,) integer; None is one group.
+        alive: boxes that take part, (N,) bool.
+        threshold: IoU above which the worse box goes, ().
+
+    Returns:
+        (N,) bool.
+    """
+    suppresses = pairwise_iou(box) > threshold
+    if group is not None:
+        suppresses = suppresses & (group[:, None] == group)
+    return greedy_keep(suppresses, alive)
+
+
+def pairwise_iou(boxes: Tensor) -> Tensor:
+    """Intersection over union of each box with each, 0 for boxes without area.
+
+    Args:
+        boxes: x1, y1, x2, y2, (..., K, 4).
+
+    Returns:
+        (..., K, K)
+    """
+    first, second = boxes[..., :, None, :], boxes[..., None, :, :]
+    low = torch.maximum(first[..., :2], second[..., :2])
+    high = torch.minimum(first[..., 2:], second[..., 2:])
+    side = (high - low).clamp(min=0)  # (..., K, K, 2)
+    both = side[..., 0] * side[..., 1]
+    own = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
+    area = own[..., 0] * own[..., 1]
+    union = area[..., :, None] + area[..., None, :] - both
+    return both / union.clamp(min=1e-6)

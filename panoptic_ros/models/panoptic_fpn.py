@@ -1,0 +1,48 @@
+"""Panoptic FPN: Mask R-CNN and a semantic branch on one pyramid, merged by score.
+
+Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019. The semantic branch predicts all
+classes, not stuff and "other" (inferred, as UPSNet and SOGNet have it); cells of a thing class
+that no instance covers stay void, as "other" would.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.models import panoptic_fpn_decode
+from panoptic_ros.models.base import SegmentTensors
+from panoptic_ros.models.fpn import SemanticFPN
+from panoptic_ros.models.mask_rcnn import MaskRCNN, MaskRCNNConfig, RoIMaps
+
+
+@dataclass(frozen=True)
+class PanopticFPNConfig(MaskRCNNConfig):
+    """Network and decoding of Panoptic FPN; lengths in network-input pixels."""
+
+    semantic_channels: int = 128
+    """Of the semantic branch."""
+
+
+class PanopticFPN(MaskRCNN):
+    """See the file's head."""
+
+    family = 'panoptic_fpn'
+
+    def __init__(self, labels: LabelSet, config: PanopticFPNConfig) -> None:
+        self.config: PanopticFPNConfig
+        super().__init__(labels, config)
+
+    def make_semantic(self) -> tuple[nn.Module, int]:
+        """Each level by convolutions and doublings to stride 4, and their sum."""
+        channels = self.config.semantic_channels
+        return SemanticFPN(self.config.fpn_channels, channels), channels
+
+    def decode(self, maps: RoIMaps, **thresholds: Tensor) -> SegmentTensors:
+        """Decodes maps (B = 1); see `panoptic_fpn_decode`."""
+        found, masks = self.detect(maps, **thresholds)
+        return panoptic_fpn_decode.decode(
+            found, masks, maps.semantic_logits[0], self.thing_class, self.is_thing,
+            self.config.stride, thresholds)

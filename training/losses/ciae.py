@@ -1,0 +1,187 @@
+"""The loss of CIAE (Gao et al., 2020): category- and instance-aware embedding, and detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from panoptic_ros.labels import VOID_ID
+
+from .classes import mean_cross_entropy
+from .instances import Instance, find_instances, instance_mean, paint
+from .precision import at_least_float32
+from .queries import embedding_loss
+
+
+@dataclass(frozen=True)
+class CIAELossConfig:
+    """The switches of the paper's tables that concern the loss, and its weights."""
+
+    margin: float = 0.15
+    """Of the triplet losses (Table IX)."""
+
+    hardest: int = 5
+    """Queries that count for a pixel, the paper's K."""
+
+    log_floor: float = 1e-6
+    """Least argument of the logarithm (inferred)."""
+
+    cae_weight: float = 1.0
+    """Weight of the category-aware term; 0 is the last row of Table IV."""
+
+    iae_weight: float = 2.0
+    """Weight of the instance-aware term, the paper's alpha."""
+
+    thing_weight: float = 5.0
+    """Weight of thing pixels in the instance-aware term."""
+
+    box_scale: float = 1.5
+    """Pixels outside an instance's box, enlarged this much, have similarity 0 to it; 0 for no
+    such filter (Table VIII)."""
+
+    memory_momentum: float = 0.9999
+    """Part of the memory that the first step keeps (Table VII); it rises to 1 at the end."""
+
+    level_limits: tuple[float, ...] = (64.0, 128.0, 256.0, 512.0)
+    """Greatest distance from location to box side, px, on P3 to P6 (inferred, from FCOS)."""
+
+    focal_alpha: float = 0.25
+    """Weight of objects in the focal loss (inferred, from FCOS)."""
+
+    focal_gamma: float = 2.0
+    """Exponent of the focal loss (inferred, from FCOS)."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin < 2 or self.hardest < 1 or not 0 < self.log_floor < 1:
+            raise ValueError('loss needs margin in 0 to below 2, hardest of at least 1 and '
+                             f'log_floor between 0 and 1, got {self.margin}, {self.hardest} and '
+                             f'{self.log_floor}')
+        for name in ('cae_weight', 'iae_weight', 'thing_weight', 'box_scale'):
+            if getattr(self, name) < 0:
+                raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+        if not 0 <= self.memory_momentum <= 1:
+            raise ValueError('loss.memory_momentum must lie in 0 to 1, got '
+                             f'{self.memory_momentum}')
+        if len(self.level_limits) != 4 or list(self.level_limits) != sorted(self.level_limits):
+            raise ValueError('loss.level_limits must be four rising numbers, got '
+                             f'{self.level_limits}')
+
+
+def ciae_loss(embedding: Tensor, semantic_logits: Tensor | None, memory: Tensor,
+              memory_of_class: Tensor, class_map: Tensor, instance_map: Tensor,
+              is_thing: Tensor, config: CIAELossConfig) -> dict[str, Tensor]:
+    """The embedding's terms, equations 10 to 12; half precision is taken to float32 first.
+
+    With `semantic_logits`, stuff is left to them: the embedding then only tells the instances
+    of an image apart (inferred; the paper's first row of Table III).
+
+    Args:
+        embedding: P before its normalisation, (B, D, h, w).
+        semantic_logits: stuff classes and, last, things, (B, C_st + 1, h, w), or None.
+        memory: M_{t-1}, unit rows, those of the stuff classes first, (M, D); no gradient.
+        memory_of_class: row of each class, (C,) int64.
+        class_map: class ids, VOID_ID for void, (B, h, w) int64.
+        instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64. A thing
+            class with instance 0 is crowd: it counts for categories, not for instances.
+        is_thing: which classes are things, (C,) bool.
+        config: switches and weights.
+
+    Returns:
+        Scalars `cae` and `iae`, and `semantic` with semantic_logits, weighted. A term that is
+        off or finds no pixel is 0 with zero gradient.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    _check_shapes(embedding, semantic_logits, memory, memory_of_class, class_map, instance_map,
+                  is_thing)
+    with torch.autocast(embedding.device.type, enabled=False):
+        embedding = at_least_float32(embedding)
+        memory = memory.detach().to(embedding.dtype)
+        num_stuff = int((~is_thing).sum())
+        labelled = class_map != VOID_ID
+        row = memory_rows(class_map, memory_of_class)
+        terms = {}
+        if semantic_logits is not None:
+            goal = row.clamp(max=num_stuff).masked_fill(~labelled, VOID_ID)
+            terms['semantic'] = mean_cross_entropy(semantic_logits.to(embedding.dtype), goal)
+            memory, num_stuff = memory[:0], 0
+
+        instances = find_instances(instance_map.masked_fill(~labelled, 0))
+        by_image = [[i for i in instances if i.image == image] for image in range(len(row))]
+        number = [num_stuff + n for here in by_image for n in range(len(here))]
+        own = paint(row.new_tensor(number) + 1, instances, row.shape)  # row of the query plus 1
+        weight = (own > 0) * config.thing_weight
+        if len(memory):
+            own = torch.where(own > 0, own, row + 1)
+            weight = weight + (row < num_stuff)
+        mean = F.normalize(instance_mean(embedding, instances), dim=1)  # (L, D)
+        means = mean.split([len(here) for here in by_image])
+
+        unit = F.normalize(embedding, dim=1).movedim(1, 3)  # (B, h, w, D)
+        cae, iae = embedding.sum() * 0, embedding.sum() * 0
+        for image, here in enumerate(by_image):
+            pixels = unit[image]
+            if len(memory) and config.cae_weight:
+                cae = cae + _weighted(pixels @ memory.T, row[image], labelled[image], config)
+            if num_stuff or here:
+                likeness = pixels @ torch.cat([memory[:num_stuff], means[image]]).T  # (h, w, Q)
+                if config.box_scale and here:
+                    reach = _reach(here, row.shape[1:], config.box_scale).to(likeness.device)
+                    likeness = likeness * F.pad(reach, (num_stuff, 0), value=True)
+                iae = iae + _weighted(likeness, own[image] - 1, weight[image], config)
+        terms['cae'] = config.cae_weight * cae / labelled.sum().clamp(min=1)
+        terms['iae'] = config.iae_weight * iae / (weight > 0).sum().clamp(min=1)
+    return terms
+
+
+def memory_rows(class_map: Tensor, memory_of_class: Tensor) -> Tensor:
+    """The row of the memory that each pixel belongs to, VOID_ID for void.
+
+    Args:
+        class_map: class ids, VOID_ID for void, int64.
+        memory_of_class: (C,) int64.
+    """
+    beyond = VOID_ID + 1 - len(memory_of_class)
+    return F.pad(memory_of_class, (0, beyond), value=VOID_ID)[class_map]
+
+
+def _weighted(likeness: Tensor, own: Tensor, weight: Tensor, config: CIAELossConfig) -> Tensor:
+    """Sum of the losses of the pixels of an image, (h, w, Q), (h, w) and (h, w)."""
+    counts = weight > 0
+    loss = embedding_loss(likeness.flatten(0, 1), own.masked_fill(~counts, 0).flatten(),
+                          config.margin, config.hardest, config.log_floor)
+    return (loss * weight.flatten()).sum()
+
+
+def _reach(instances: Sequence[Instance], shape: Sequence[int], scale: float) -> Tensor:
+    """Cells whose centre lies in each instance's enlarged box, (h, w, L) bool."""
+    inside = []
+    for axis, size in enumerate(shape):
+        span = [(i.rows, i.columns)[axis] for i in instances]
+        middle = torch.tensor([(s.start + s.stop) / 2 for s in span])
+        half = torch.tensor([(s.stop - s.start) / 2 * scale for s in span])
+        inside.append((torch.arange(size)[:, None] + 0.5 - middle).abs() <= half)  # (size, L)
+    return inside[0][:, None] & inside[1]
+
+
+def _check_shapes(embedding: Tensor, semantic_logits: Tensor | None, memory: Tensor,
+                  memory_of_class: Tensor, class_map: Tensor, instance_map: Tensor,
+                  is_thing: Tensor) -> None:
+    if embedding.ndim != 4 or memory.ndim != 2 or memory.shape[1] != embedding.shape[1]:
+        raise ValueError('ciae_loss expects embedding (B, D, h, w) and memory (M, D), got '
+                         f'{tuple(embedding.shape)} and {tuple(memory.shape)}')
+    batch, _, *size = embedding.shape
+    stuff = int((~is_thing).sum())
+    for name, tensor, wanted in (
+            ('semantic_logits', semantic_logits, (batch, stuff + 1, *size)),
+            ('class_map', class_map, (batch, *size)),
+            ('instance_map', instance_map, (batch, *size)),
+            ('is_thing', is_thing, tuple(memory_of_class.shape))):
+        if tensor is not None and tuple(tensor.shape) != wanted:
+            raise ValueError(f'ciae_loss expects {name} {wanted} beside embedding '
+                             f'{tuple(embedding.shape)}, got {tuple(tensor.shape)}')

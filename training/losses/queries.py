@@ -1,0 +1,70 @@
+"""Pixels against query embeddings: CIAE's triplet loss and the memory it is learned with.
+
+Gao et al., Learning Category- and Instance-Aware Pixel Embedding for Fast Panoptic Segmentation,
+2020, sections III-B and III-C.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+NEVER = -1e4
+"""A similarity so low that it costs nothing to be told apart."""
+
+
+def embedding_loss(similarity: Tensor, own: Tensor, margin: float, hardest: int,
+                   log_floor: float = 1e-6) -> Tensor:
+    """Each pixel's loss against its hardest queries, equations 5 to 9.
+
+    With D = 1 - similarity: d_pos = D(own), d_neg = D(k), and 0 for the own query;
+    l' = max(d_pos - d_neg + margin, 0); l = -log(1 - l' / (2 + margin)). The own query's l' is
+    the largest, so the `hardest` queries are the own one and the most similar others.
+
+    Args:
+        similarity: cosine of each pixel to each query, (N, Q).
+        own: each pixel's own query, (N,) int64.
+        margin: by which other queries have to be farther.
+        hardest: K, how many queries count for a pixel, at least 1 (chosen per pixel: inferred).
+        log_floor: least argument of the logarithm (inferred).
+
+    Returns:
+        Sum over the K queries, (N,).
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    if similarity.ndim != 2 or own.shape != similarity.shape[:1]:
+        raise ValueError('embedding_loss expects similarity (N, Q) and own (N,), got '
+                         f'{tuple(similarity.shape)} and {tuple(own.shape)}')
+    d_pos = 1 - similarity.gather(1, own[:, None])  # (N, 1)
+    others = similarity.scatter(1, own[:, None], NEVER)
+    hard = others.topk(min(hardest - 1, others.shape[1]), dim=1).values  # (N, K - 1)
+    excess = torch.cat([d_pos + margin, (d_pos - (1 - hard) + margin).relu()], dim=1)
+    return -(1 - excess / (2 + margin)).clamp(min=log_floor).log().sum(dim=1)
+
+
+def memory_momentum(progress: float | Tensor, start: float) -> float | Tensor:
+    """Momentum of the memory, equation 13: 1 - (1 - start) * (1 - t / T)^3.
+
+    Args:
+        progress: t / T, part of the training that is done.
+        start: at the first step; 0.9999 in the paper.
+    """
+    return 1 - (1 - start) * (1 - progress) ** 3
+
+
+@torch.no_grad()
+def update_memory(memory: Tensor, total: Tensor, count: Tensor,
+                  momentum: float | Tensor) -> None:
+    """Moves the memory towards the batch's mean directions, in place, equations 3 and 14.
+
+    Args:
+        memory: unit rows, (M, D).
+        total: sum of the un-normalised embeddings of each row's pixels, (M, D).
+        count: number of those pixels; rows without any stay as they are, (M,).
+        momentum: part of the memory that stays.
+    """
+    moved = F.normalize(momentum * memory + (1 - momentum) * F.normalize(total, dim=1), dim=1)
+    memory.copy_(torch.where((count > 0)[:, None], moved, memory))
