@@ -6,13 +6,7 @@ import torch
 
 from panoptic_ros.labels import VOID_ID
 from panoptic_training.data.augment import FILL, Augment, AugmentConfig
-from panoptic_training.data.sample import (
-    Batch,
-    Sample,
-    collate,
-    pack,
-    unpack,
-)
+from panoptic_training.data.sample import Batch, Sample, collate, pack, unpack
 
 SIZE = (24, 40)
 STILL = AugmentConfig(flip=0, scale=(1, 1), color=0)
