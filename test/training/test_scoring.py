@@ -65,7 +65,7 @@ def test_an_image_of_nothing_but_void_has_no_segment():
 
 def test_the_truth_itself_scores_full_marks():
     summary = scored(frame_of(*perfect())).summary()
-    assert summary == {name: 100.0 for name in ('pq', 'sq', 'rq', 'pq_thing', 'pq_stuff', 'miou')}
+    assert summary == dict.fromkeys(('pq', 'sq', 'rq', 'pq_thing', 'pq_stuff', 'miou'), 100.0)
 
 
 def test_crowds_need_not_be_found_but_their_pixels_have_a_class():

@@ -54,7 +54,8 @@ def test_a_backbone_that_does_not_fit_changes_nothing(published, spoil):
     save_file(tensors, path)
     model = make_model(2)
     with pytest.raises(ValueError, match=r'does not fit the backbone: 1 of \d+ tensors are '
-                                         r"missing or of another shape, e\.g\. 'conv_stem\.weight'"):
+                                         r'missing or of another shape, '
+                                         r"e\.g\. 'conv_stem\.weight'"):
         load_weights(model, path)
     expected = make_model(2).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
