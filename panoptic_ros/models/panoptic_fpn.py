@@ -27,7 +27,7 @@ class PanopticFPNConfig(MaskRCNNConfig):
 
 
 class PanopticFPN(MaskRCNN):
-    """See the file's head."""
+    """FPN with box and mask heads and a semantic branch, merged by score."""
 
     family = 'panoptic_fpn'
 

@@ -94,7 +94,7 @@ class SOGNetConfig(MaskRCNNConfig):
 
 
 class SOGNet(MaskRCNN):
-    """Mask R-CNN, a semantic branch and the relation module `relation`."""
+    """Panoptic FPN with predicted relations that tell which instance lies on which."""
 
     family = 'sognet'
 
