@@ -95,5 +95,7 @@ class PanopticData(L.LightningDataModule):
                                  dataloader_idx: int) -> Any:
         """Moves batches; a validation sample stays as it is, `predict` moves its image."""
         if isinstance(batch, Batch):
-            return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+            moved = (None if tensor is None else tensor.to(device, non_blocking=True)
+                     for tensor in batch)
+            return Batch._make(moved)
         return batch

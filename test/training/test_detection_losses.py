@@ -19,6 +19,7 @@ from panoptic_training.losses.objects import (
     ignored,
     ignored_share,
     mask_targets,
+    whole_masks,
 )
 from panoptic_training.losses.rois import (
     RoIs,
@@ -71,6 +72,22 @@ def test_objects_are_the_instances():
     assert first.thing.tolist() == [0, 1, 0]
     assert first.box.tolist() == [[0, 0, 4, 5], [6, 4, 13, 9], [15, 11, 16, 12]]
     assert [len(x) for x in second] == [0, 0, 0] and second.box.shape == (0, 4)
+
+
+def test_objects_reach_as_far_as_what_is_hidden():
+    class_map, instance_map = label_maps()
+    hidden_map = torch.zeros_like(class_map)
+    hidden_map[0, 2:8, 2:8] = 1   # goes on under the one at its right
+    hidden_map[0, 0:2, 8:10] = 7  # wholly hidden: no pixel says what it is
+    hidden_map[1, 0:2, 0:2] = 1   # ids are an image's own
+    first, second = find_objects(class_map, instance_map, IS_THING, hidden_map)
+    assert first.id.tolist() == [1, 3, 9] and not len(second.id)
+    assert first.box.tolist() == [[0, 0, 8, 8], [6, 4, 13, 9], [15, 11, 16, 12]]
+    whole = whole_masks(instance_map[0], first.id, hidden_map[0])
+    assert torch.equal(whole[0], (instance_map[0] == 1) | (hidden_map[0] == 1))
+    assert torch.equal(whole_masks(instance_map[0], first.id)[0], instance_map[0] == 1)
+    target = mask_targets(instance_map[0], first.id[:1], first.box[:1], 2, hidden_map[0])
+    torch.testing.assert_close(target[0], F.avg_pool2d(whole[:1, :8, :8].float(), 4)[0])
 
 
 def test_void_and_crowds_are_ignored():
@@ -255,7 +272,7 @@ def test_gradcheck():
 
 @pytest.mark.parametrize(('call', 'match'), [
     (lambda: find_objects(torch.zeros(2, 3, 4).long(), torch.zeros(2, 3).long(), IS_THING),
-     r'class_map and instance_map \(B, H, W\).*\(2, 3\)'),
+     r'maps \(B, H, W\), got class_map \(2, 3, 4\) beside \(2, 3\)'),
     (lambda: rpn_loss(torch.zeros(1, 5), torch.zeros(1, 5, 4), torch.zeros(4, 4), [],
                       torch.zeros(1, 3, 3), 8), r'rpn_loss expects.*\(4, 4\) and 0'),
     (lambda: box_loss(heads()[0], heads()[1][:1], heads()[2]),

@@ -129,6 +129,26 @@ def test_relations_are_learned_from_boxes(weak):
         assert relation[0, 1] > 0.8, 'and the box (row 1) shows where they do'
 
 
+def test_relations_are_learned_from_what_is_hidden():
+    data = batch()
+    hidden_map = torch.zeros_like(data.instance_map)
+    hidden_map[0, 20:40, 44:60] = 1  # the ball goes on under the box
+    data = data._replace(hidden_map=hidden_map)
+    model = make(overlap_of='mask', frozen_batch_norm=True)
+    loss = build_loss('sognet', {'panoptic_weight': 0.0})
+    terms = loss(model, data, 4)
+    with torch.no_grad():
+        objects = find_objects(data.class_map, data.instance_map, model.is_thing, hidden_map)[0]
+        masks = mask_targets(data.instance_map[0], objects.id, objects.box, 14, hidden_map[0])
+        relation = model.relation(objects.box, objects.thing, masks)
+    assert objects.box.tolist() == [[20, 10, 60, 40], [44, 20, 80, 64]]
+    error = (relation + relation.T)[0, 1] - 1  # 0.27 of the ball's whole mask is hidden
+    assert terms['relation'].item() == pytest.approx(2 * error.item() ** 2 / 4 / 2, rel=1e-4)
+    weak = build_loss('sognet', {'weak': True})(model, data, 4)['relation']
+    error = (relation - torch.tensor([[0.0, 1], [0, 0]])).square().mean() / 2
+    assert weak.item() == pytest.approx(error.item(), rel=1e-4)
+
+
 def test_masks_that_do_not_overlap_have_no_relations():
     terms = build_loss('sognet', {})(make(overlap_of='mask'), batch(), 4)
     assert terms['relation'] == 0

@@ -38,7 +38,7 @@ class AugmentConfig:
 
 
 class Augment:
-    """Sample -> (image (3, H, W) uint8, packed labels (1, H, W) int32) of the crop's size.
+    """Sample -> (image (3, H, W) uint8, labels as `pack` has them) of the crop's size.
 
     Args:
         config: how strong.
@@ -76,7 +76,7 @@ def zoom(image: Tensor, labels: Tensor, size: tuple[int, int], scale: float,
 
     Args:
         image: (3, H, W) uint8.
-        labels: (1, H, W) int32; each pixel takes the label under its centre.
+        labels: (N, H, W) int32; each pixel takes the label under its centre.
         size: (height, width), px.
         scale: relative to the fitted image.
     """

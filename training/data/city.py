@@ -23,6 +23,8 @@ class City:
         length: samples. In `train` of an epoch, in which each street is new.
         frames_per_clip: samples from one street.
         frames: frame numbers below this are drawn.
+        hidden: samples say which thing goes on under the one that is seen; takes another look at
+            each frame.
 
     Raises:
         ValueError: if the split is unknown or has too few seeds for its length.
@@ -31,12 +33,12 @@ class City:
     labels = LABELS
 
     def __init__(self, split: str, size: tuple[int, int] = (256, 512), length: int = 200,
-                 frames_per_clip: int = 1, frames: int = 400) -> None:
+                 frames_per_clip: int = 1, frames: int = 400, hidden: bool = False) -> None:
         if split not in SPLITS:
             raise ValueError(f'the city has the splits {", ".join(SPLITS)}, got {split!r}')
         self.fresh, self.seeds = split == 'train', SPLITS[split]
         self.size, self.length, self.frames = (size[0], size[1]), length, frames
-        self.frames_per_clip = frames_per_clip
+        self.frames_per_clip, self.hidden = frames_per_clip, hidden
         if not self.fresh and length > len(self.seeds) * frames_per_clip:
             raise ValueError(f'the city\'s split {split} has {len(self.seeds)} seeds, too few for '
                              f'{length} samples, {frames_per_clip} of each')
@@ -56,10 +58,12 @@ class City:
         if self.fresh:
             street = int(np.random.default_rng((epoch_seed, street)).integers(len(self.seeds)))
         number = int(np.random.default_rng((epoch_seed, index, 1)).integers(self.frames))
-        frame = _clip(self.seeds[street], self.size).frame(number)
+        clip = _clip(self.seeds[street], self.size)
+        frame = clip.frame(number)
         is_thing = np.append(LABELS.is_thing, np.zeros(256 - len(LABELS), bool))
         return Sample(frame.image, frame.class_map,
-                      np.where(is_thing[frame.class_map], frame.track_map, 0).astype(np.int32))
+                      np.where(is_thing[frame.class_map], frame.track_map, 0).astype(np.int32),
+                      clip.hidden_map(number) if self.hidden else None)
 
 
 @lru_cache(maxsize=CLIPS_AT_ONCE)

@@ -27,8 +27,16 @@ class Sample:
     instance_map: npt.NDArray[np.int32]
     """(H, W) instance id on things, 1 or more, once per image; 0 on stuff, void and crowds."""
 
+    hidden_map: npt.NDArray[np.int32] | None = None
+    """(H, W) id of the instance that goes on under the one that is seen, 0 for none; None where
+    the data does not say. COCO's annotations overlap like this; instances that another hides
+    wholly may be left out."""
+
     def __post_init__(self) -> None:
         height, width = self.class_map.shape
+        if self.hidden_map is not None and self.hidden_map.shape != (height, width):
+            raise ValueError(f'a sample needs hidden_map {(height, width)} like its class_map, '
+                             f'got {self.hidden_map.shape}')
         if self.image.shape != (height, width, 3) or self.instance_map.shape != (height, width):
             raise ValueError(f'a sample needs image (H, W, 3), class_map and instance_map (H, W), '
                              f'got {self.image.shape}, {self.class_map.shape}, '
@@ -61,17 +69,25 @@ class Batch(NamedTuple):
     instance_map: Tensor
     """(B, H, W) int64, 0 for none."""
 
+    hidden_map: Tensor | None = None
+    """(B, H, W) int64, 0 for none; None where the data does not say."""
+
     def at_stride(self, stride: int) -> Batch:
         """The same with label maps of one cell per `stride` pixels, taken at its centre."""
         cells = (slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
-        return self._replace(class_map=self.class_map[cells],
-                             instance_map=self.instance_map[cells])
+        return self._replace(
+            class_map=self.class_map[cells], instance_map=self.instance_map[cells],
+            hidden_map=None if self.hidden_map is None else self.hidden_map[cells])
 
 
 def pack(sample: Sample) -> Tensor:
-    """Both label maps in one, so that a transform cannot move them apart: (1, H, W) int32."""
-    packed = sample.instance_map.astype(np.int32) << 8 | sample.class_map
-    return torch.from_numpy(packed)[None]
+    """Both label maps in one, so that a transform cannot move them apart: (1, H, W) int32.
+
+    With a hidden map (2, H, W), where it is packed in place of the instances the same way.
+    """
+    maps = [sample.instance_map] if sample.hidden_map is None else [sample.instance_map,
+                                                                     sample.hidden_map]
+    return torch.from_numpy(np.stack([m.astype(np.int32) << 8 | sample.class_map for m in maps]))
 
 
 PACKED_VOID = VOID_ID
@@ -85,9 +101,10 @@ def unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def collate(items: Sequence[tuple[Tensor, Tensor]]) -> Batch:
-    """Stacks (image (3, H, W), packed labels (1, H, W)) pairs."""
+    """Stacks (image (3, H, W), packed labels (1 or 2, H, W)) pairs."""
     images, packed = zip(*items, strict=True)
-    return Batch(torch.stack(images), *unpack(torch.stack(packed)))
+    seen, *hidden = torch.stack(packed).split(1, dim=1)
+    return Batch(torch.stack(images), *unpack(seen), *(unpack(h)[1] for h in hidden))
 
 
 def only(items: Sequence[Any]) -> Any:

@@ -17,7 +17,7 @@ class Objects(NamedTuple):
     """The instances of one image."""
 
     box: Tensor
-    """x1, y1, x2, y2 in px, right and bottom exclusive, (N, 4)."""
+    """x1, y1, x2, y2 in px, right and bottom exclusive, (N, 4); with what is hidden, if known."""
 
     thing: Tensor
     """Which thing class, (N,) int64."""
@@ -26,26 +26,33 @@ class Objects(NamedTuple):
     """Id in the instance map, (N,) int64."""
 
 
-def find_objects(class_map: Tensor, instance_map: Tensor, is_thing: Tensor) -> list[Objects]:
-    """The instances of each image of a batch.
+def find_objects(class_map: Tensor, instance_map: Tensor, is_thing: Tensor,
+                 hidden_map: Tensor | None = None) -> list[Objects]:
+    """The instances of each image of a batch of which something is seen.
 
     Args:
         class_map: class ids, VOID_ID for void, (B, H, W) int64.
         instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, H, W) int64.
         is_thing: (C,) bool.
+        hidden_map: ids of instances that go on under those seen, (B, H, W) int64, or None.
     """
-    if class_map.ndim != 3 or instance_map.shape != class_map.shape:
-        raise ValueError('find_objects expects class_map and instance_map (B, H, W), got '
-                         f'{tuple(class_map.shape)} and {tuple(instance_map.shape)}')
+    for maps in (instance_map, *([] if hidden_map is None else [hidden_map])):
+        if class_map.ndim != 3 or maps.shape != class_map.shape:
+            raise ValueError('find_objects expects maps (B, H, W), got class_map '
+                             f'{tuple(class_map.shape)} beside {tuple(maps.shape)}')
     device, classes = class_map.device, class_map.cpu()
+    hidden = {} if hidden_map is None else {
+        (i.image, i.id): i for i in find_instances(hidden_map.cpu())}
     number = torch.cumsum(is_thing.cpu().long(), 0) - 1  # of each class among the things
     found: list[list[tuple[list[int], int, int]]] = [[] for _ in classes]
     for instance in find_instances(instance_map.cpu().masked_fill(classes == VOID_ID, 0)):
         class_id = int(classes[instance.box][instance.mask][0])
         if is_thing[class_id]:
+            parts = [instance, hidden.get((instance.image, instance.id), instance)]
             found[instance.image].append((
-                [instance.columns.start, instance.rows.start, instance.columns.stop,
-                 instance.rows.stop], int(number[class_id]), instance.id))
+                [min(p.columns.start for p in parts), min(p.rows.start for p in parts),
+                 max(p.columns.stop for p in parts), max(p.rows.stop for p in parts)],
+                int(number[class_id]), instance.id))
     return [Objects(torch.tensor([o[0] for o in image], dtype=torch.float32,
                                  device=device).view(-1, 4),
                     torch.tensor([o[1] for o in image], dtype=torch.int64, device=device),
@@ -77,7 +84,23 @@ def ignored_share(boxes: Tensor, ignore: Tensor) -> Tensor:
     return inside / ((x2 - x1) * (y2 - y1)).clamp(min=1)
 
 
-def mask_targets(instance_map: Tensor, ids: Tensor, boxes: Tensor, size: int) -> Tensor:
+def whole_masks(instance_map: Tensor, ids: Tensor, hidden_map: Tensor | None = None) -> Tensor:
+    """Cells of each instance, seen or hidden.
+
+    Args:
+        instance_map: of one image, (H, W) int64.
+        ids: (N,).
+        hidden_map: see `find_objects`, (H, W) int64, or None.
+
+    Returns:
+        (N, H, W) bool
+    """
+    masks = instance_map == ids[:, None, None]
+    return masks if hidden_map is None else masks | (hidden_map == ids[:, None, None])
+
+
+def mask_targets(instance_map: Tensor, ids: Tensor, boxes: Tensor, size: int,
+                 hidden_map: Tensor | None = None) -> Tensor:
     """What each mask should be: the share of an instance in each bin of a box.
 
     Cells are taken at their centres, as `paste` lays masks back onto the image.
@@ -87,11 +110,12 @@ def mask_targets(instance_map: Tensor, ids: Tensor, boxes: Tensor, size: int) ->
         ids: an instance for each box, (R,).
         boxes: px, (R, 4).
         size: bins along a side.
+        hidden_map: see `find_objects`, (H, W) int64, or None.
 
     Returns:
         (R, size, size) in [0, 1]
     """
     several, row = torch.unique(ids, return_inverse=True)
-    masks = (instance_map == several[:, None, None]).to(torch.float32)
+    masks = whole_masks(instance_map, several, hidden_map).to(torch.float32)
     rois = torch.cat([row[:, None].to(boxes.dtype), boxes], dim=1)
     return roi_align(masks[:, None], rois, (size, size), 1.0, aligned=True)[:, 0]

@@ -75,7 +75,7 @@ def panoptic_fpn_loss(model: PanopticFPN, batch: Batch, stride: int,
         and their sum `loss`. A term that is off or finds nothing is 0 with zero gradient.
     """
     maps = model.maps(batch.image)
-    objects = find_objects(batch.class_map, batch.instance_map, model.is_thing)
+    objects = find_objects(batch.class_map, batch.instance_map, model.is_thing, batch.hidden_map)
     terms = {'semantic': config.semantic_weight * semantic_loss(
         maps.semantic_logits, batch.at_stride(stride).class_map, stride),
         **roi_terms(model, maps, batch, objects, config)}
@@ -121,13 +121,19 @@ def roi_terms(model: MaskRCNN, maps: RoIMaps, batch: Batch, objects: Sequence[Ob
             'embedding': config.embedding_weight * embedding}
 
 
+def hidden_maps(batch: Batch) -> Sequence[Tensor | None]:
+    """What is hidden in each image, or None for each."""
+    return [None] * len(batch.image) if batch.hidden_map is None else list(batch.hidden_map)
+
+
 def _mask_term(model: MaskRCNN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
                rois: Sequence[RoIs]) -> Tensor:
     """Masks of the RoIs that hold an object."""
     size = model.config.mask_size
     held = [(r.box[r.object >= 0], r.object[r.object >= 0]) for r in rois]
-    target = torch.cat([mask_targets(image, o.id[which], box, size) for image, o, (box, which)
-                        in zip(batch.instance_map, objects, held, strict=True)])
+    target = torch.cat([
+        mask_targets(image, o.id[which], box, size, hidden) for image, hidden, o, (box, which)
+        in zip(batch.instance_map, hidden_maps(batch), objects, held, strict=True)])
     thing = torch.cat([o.thing[which] for o, (_, which) in zip(objects, held, strict=True)])
     logits = model.mask_head(pool_batch(maps.levels[:4], [box for box, _ in held], size // 2,
                                         model.config.canonical_size))

@@ -23,8 +23,8 @@ from panoptic_ros.models.sognet import SOGNet
 
 from ..data.sample import Batch
 from .classes import mean_cross_entropy
-from .objects import Objects, find_objects, mask_targets
-from .panoptic_fpn import PanopticFPNLossConfig, roi_terms, semantic_loss
+from .objects import Objects, find_objects, mask_targets, whole_masks
+from .panoptic_fpn import PanopticFPNLossConfig, hidden_maps, roi_terms, semantic_loss
 from .precision import at_least_float32
 from .relations import covered, panoptic_loss, panoptic_target, relation_loss
 
@@ -71,7 +71,7 @@ def sognet_loss(model: SOGNet, batch: Batch, stride: int, config: SOGNetLossConf
         and their sum `loss`. A term that is off or finds nothing is 0 with zero gradient.
     """
     maps = model.maps(batch.image)
-    objects = find_objects(batch.class_map, batch.instance_map, model.is_thing)
+    objects = find_objects(batch.class_map, batch.instance_map, model.is_thing, batch.hidden_map)
     panoptic, relation = _panoptic_terms(model, maps, batch, objects, config)
     terms = {
         'semantic': config.semantic_weight * semantic_loss(
@@ -128,8 +128,12 @@ def _panoptic_terms(model: SOGNet, maps: RoIMaps, batch: Batch, objects: Sequenc
         size = (semantic.shape[1], semantic.shape[2])
         resolved = paste(masks, found.box / MAP_STRIDE, size)
         if model.relation is not None:
-            resolved, term = _resolve(model, found, resolved, batch.instance_map[i],
-                                      labels.instance_map[i], config)
+            features = mask_targets(batch.instance_map[i], found.id, found.box, net.mask_size,
+                                    hidden_maps(batch)[i])
+            whole = whole_masks(labels.instance_map[i], found.id, hidden_maps(labels)[i])
+            visible = whole_masks(labels.instance_map[i], found.id)
+            resolved, term = resolve_true(model, found, resolved, features, whole, visible,
+                                          config.weak)
             relation = relation + term
         shown, dropped = found, None
         if net.void:
@@ -148,21 +152,43 @@ def _panoptic_terms(model: SOGNet, maps: RoIMaps, batch: Batch, objects: Sequenc
     return panoptic / len(objects), relation / len(objects)
 
 
-def _resolve(model: SOGNet, found: Objects, logits: Tensor, instance_map: Tensor,
-             coarse_map: Tensor, config: SOGNetLossConfig) -> tuple[Tensor, Tensor]:
-    """Resolved logits (N, h, w) of one image, and its L_R over those that overlap another."""
-    net, size = model.config, (coarse_map.shape[0], coarse_map.shape[1])
-    visible = (coarse_map == found.id[:, None, None]).float().flatten(1)
-    mask = visible if net.overlap_of == 'mask' else inside(
-        found.box / MAP_STRIDE, size).float().flatten(1)
-    pairs = significant_overlap(mask, net.least_overlap)
+def resolve_true(model: SOGNet, found: Objects, logits: Tensor, features: Tensor, whole: Tensor,
+                 visible: Tensor, weak: bool) -> tuple[Tensor, Tensor]:
+    """Takes overlaps from the masks of one image, by what the module says of its true objects.
+
+    Args:
+        model: whose relation module is asked.
+        found: N objects.
+        logits: of their masks, (N, h, w).
+        features: their masks in their boxes, (N, m, m).
+        whole: their cells, seen or hidden, (N, h, w) bool.
+        visible: their cells that are seen, (N, h, w) bool.
+        weak: L_R* in place of L_R.
+
+    Returns:
+        Logits (N, h, w), and the relation loss over the objects that overlap another.
+    """
+    pairs, own = true_pairs(model, found, whole, visible)
     chosen = torch.nonzero(pairs.any(dim=1))[:, 0]
     if not len(chosen):
         return logits, logits.new_zeros(())
     assert model.relation is not None
-    relation = at_least_float32(model.relation(
-        found.box[chosen], found.thing[chosen],
-        mask_targets(instance_map, found.id[chosen], found.box[chosen], net.mask_size)))
-    own = covered(mask, visible, net.least_overlap) if config.weak else pairs
+    relation = at_least_float32(model.relation(found.box[chosen], found.thing[chosen],
+                                               features[chosen]))
+    target = (own if weak else pairs)[chosen][:, chosen]
     return logits.index_copy(0, chosen, resolve(logits[chosen], relation)), \
-        relation_loss(relation, own[chosen][:, chosen], config.weak)
+        relation_loss(relation, target, weak)
+
+
+def true_pairs(model: SOGNet, found: Objects, whole: Tensor, visible: Tensor,
+               ) -> tuple[Tensor, Tensor]:
+    """R, who overlaps, and R*, who is covered by whom, among N objects: (N, N) bool both.
+
+    With `overlap_of: box`, boxes at stride 4 stand for the whole masks.
+    """
+    config, size = model.config, (whole.shape[1], whole.shape[2])
+    if config.overlap_of == 'box':
+        whole = inside(found.box / MAP_STRIDE, size)
+    flat, seen = whole.flatten(1).float(), visible.flatten(1).float()
+    return significant_overlap(flat, config.least_overlap), \
+        covered(flat, seen, config.least_overlap)

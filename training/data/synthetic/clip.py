@@ -140,6 +140,36 @@ class SyntheticClip:
         """
         if frame_index < 0:
             raise ValueError(f'frame_index must not be negative, got {frame_index}')
+        canvas, shown, _ = self._picture(frame_index)
+        surfaces = cv2.extractChannel(canvas.pixels, 3)
+        tracks = np.zeros(SURFACES, np.int32)
+        for thing in shown:
+            tracks[list(thing.surfaces)] = thing.track_id
+        return SyntheticFrame(
+            image=self._optics.develop(canvas.pixels, self.seed, frame_index),
+            class_map=cv2.LUT(surfaces, self._surface_class),
+            track_map=cv2.LUT(surfaces, tracks), intrinsics=canvas.camera.intrinsics,
+            frame_index=frame_index, stamp_s=frame_index / self.fps, surface_map=surfaces,
+            planes=canvas.planes)
+
+    def hidden_map(self, frame_index: int) -> npt.NDArray[np.int32]:
+        """(H, W) track of the thing that goes on under the thing that is seen, 0 for none.
+
+        Where several do, it is the nearest of them. Costs about as much as the frame.
+        """
+        canvas, shown, standing = self._picture(frame_index)
+        top, under = np.zeros((2, *self.size), np.int32)  # what is seen so far, and under it
+        for item in _far_to_near(canvas, standing, shown):
+            canvas.pixels[..., 3] = SURFACES - 1  # a number that nothing is painted with
+            item.paint(canvas)
+            painted = canvas.pixels[..., 3] != SURFACES - 1
+            track = item.track_id if isinstance(item, Thing) else 0
+            under[painted] = top[painted] if track else 0
+            top[painted] = track
+        return under
+
+    def _picture(self, frame_index: int) -> tuple[Canvas, list[Thing], Sequence[Standing]]:
+        """The painted frame, the things that are shown and the furniture."""
         time_s = frame_index / self.fps
         camera, camera_z = self.camera_at(time_s)
         canvas = Canvas(camera, self._light)
@@ -158,16 +188,7 @@ class SyntheticClip:
         if len(shown) < len(things):
             canvas.pixels[:] = background
             self._paint(canvas, standing, shown)
-        surfaces = cv2.extractChannel(canvas.pixels, 3)
-        tracks = np.zeros(SURFACES, np.int32)
-        for thing in shown:
-            tracks[list(thing.surfaces)] = thing.track_id
-        return SyntheticFrame(
-            image=self._optics.develop(canvas.pixels, self.seed, frame_index),
-            class_map=cv2.LUT(surfaces, self._surface_class),
-            track_map=cv2.LUT(surfaces, tracks), intrinsics=camera.intrinsics,
-            frame_index=frame_index, stamp_s=time_s, surface_map=surfaces,
-            planes=canvas.planes)
+        return canvas, shown, standing
 
     def _visible(self, camera: Camera, time_s: float, camera_z: float) -> list[Thing]:
         """Cars, people and cyclists that are near and large enough to be drawn."""
@@ -186,11 +207,16 @@ class SyntheticClip:
 
     @staticmethod
     def _paint(canvas: Canvas, standing: Sequence[Standing], things: Sequence[Thing]) -> None:
-        """Draws from far to near."""
-        x = canvas.camera.position[0]
-        order: list[tuple[float, int, Standing | Thing]] = [
-            (item.distance, item.surface, item) for item in standing]
-        order += [(math.hypot(thing.place[0] - x, thing.place[2]), thing.surface, thing)
-                  for thing in things]
-        for *_, item in sorted(order, key=lambda entry: (-entry[0], entry[1])):
+        for item in _far_to_near(canvas, standing, things):
             item.paint(canvas)
+
+
+def _far_to_near(canvas: Canvas, standing: Sequence[Standing], things: Sequence[Thing],
+                 ) -> list[Standing | Thing]:
+    """In the order in which they are drawn."""
+    x = canvas.camera.position[0]
+    order: list[tuple[float, int, Standing | Thing]] = [
+        (item.distance, item.surface, item) for item in standing]
+    order += [(math.hypot(thing.place[0] - x, thing.place[2]), thing.surface, thing)
+              for thing in things]
+    return [item for *_, item in sorted(order, key=lambda entry: (-entry[0], entry[1]))]
