@@ -13,20 +13,13 @@ from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.models.registry import build
 from panoptic_ros.models.transformers import ARCHITECTURES, TransformersPanoptic
 
+from .data import cityscapes, coco_classes
+
 TASK = 'the task is panoptic'
 
-COCO_THINGS = (
-    'person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,'
-    'stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,'
-    'backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,'
-    'baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,'
-    'bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,'
-    'potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,'
-    'oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush')
-CITYSCAPES_THINGS = 'person,rider,car,truck,bus,train,motorcycle,bicycle'
-
-THINGS = {133: frozenset(COCO_THINGS.split(',')), 19: frozenset(CITYSCAPES_THINGS.split(','))}
-"""Names of the things of COCO panoptic and Cityscapes, by how many classes these have."""
+THINGS = {len(labels): frozenset(label.name for label in labels.labels if label.is_thing)
+          for labels in (cityscapes.LABELS, coco_classes.LABELS)}
+"""Names of the things of Cityscapes and COCO panoptic, by how many classes these have."""
 
 
 def open_transformers(source: str, things: Sequence[str] = (),
@@ -117,7 +110,7 @@ def _things_of(source: str, processor: dict[str, Any], names: Sequence[str]) -> 
 
 def _read_json(source: str, name: str) -> dict[str, Any]:
     """A JSON file of the checkpoint; empty where there is none."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
     if path is None:

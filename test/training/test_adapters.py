@@ -11,7 +11,8 @@ from graphs import assert_same, random_image, run_eager, run_onnx
 from panoptic_ros.bundle import read_info
 from panoptic_ros.cli.main import main
 from panoptic_ros.models.transformers import decode
-from panoptic_training.adapters import CITYSCAPES_THINGS, COCO_THINGS, label_set, open_transformers
+from panoptic_training.adapters import THINGS as KNOWN_THINGS
+from panoptic_training.adapters import label_set, open_transformers
 
 transformers = pytest.importorskip('transformers')
 
@@ -215,8 +216,7 @@ def test_things_come_from_the_class_file_or_known_names(checkpoint):
     assert tuple(np.array(module.labels.names)[module.labels.is_thing]) == THINGS
     with pytest.raises(ValueError, match='name them with --things'):
         open_transformers(str(checkpoint('eomt')))
-    assert len(COCO_THINGS.split(',')) == 80
-    assert len(CITYSCAPES_THINGS.split(',')) == 8
+    assert {classes: len(names) for classes, names in KNOWN_THINGS.items()} == {133: 80, 19: 8}
 
 
 def test_labels_are_unique_and_known():

@@ -1,5 +1,6 @@
 """Trainings as `panoptic train` runs them: what they leave, stopping, going on, switches."""
 
+import json
 import os
 import shutil
 import signal
@@ -200,6 +201,17 @@ def test_two_processes_train_as_one_by_flag(tmp_path):
     # 8 samples, 2 in a batch of each of 2 processes: 2 steps are an epoch.
     assert last['loops']['fit_loop']['epoch_loop.batch_progress']['current']['ready'] == 2
     assert all(torch.isfinite(value).all() for value in last['state_dict'].values())
+
+
+def test_a_checkpoint_is_scored_as_a_model_file_is(trained, tmp_path):
+    path, file = trained.folder / 'checkpoints/best.ckpt', tmp_path / 'scores.json'
+    assert main(['evaluate', '--model', str(path), '--data', 'synthetic', '--limit', '1',
+                 '--json', str(file)]) == 0
+    scores = json.loads(file.read_text())
+    assert (scores['model'], scores['backend'], scores['images']) == ('best', 'torch/eager', 1)
+    assert (scores['input_size'], scores['stride']) == ([64, 128], 4)
+    settings = read_ckpt(trained.folder)['hyper_parameters']
+    assert scores['recipe_hash'] == settings['recipe_hash']
 
 
 @pytest.mark.parametrize(('flags', 'reason'), [

@@ -9,10 +9,13 @@ from typing import Any
 
 from .camvid import CamVid
 from .city import City
+from .cityscapes import Cityscapes
+from .coco import CocoPanoptic
 from .sample import Reader
 
-READERS: dict[str, Callable[..., Reader]] = {'synthetic': City, 'camvid': CamVid}
-FROM_FOLDER = frozenset({'camvid'})
+READERS: dict[str, Callable[..., Reader]] = {
+    'synthetic': City, 'camvid': CamVid, 'cityscapes': Cityscapes, 'coco': CocoPanoptic}
+FROM_FOLDER = frozenset({'camvid', 'cityscapes', 'coco'})
 
 
 def open_reader(name: str, split: str, **options: Any) -> Reader:

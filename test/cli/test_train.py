@@ -1,0 +1,102 @@
+"""`panoptic train` from outside: help, recipes by name, mistakes in one line.
+
+What it trains is tested in test/training/.
+"""
+
+import pytest
+from tiny_training import RECIPE, tiny_flags
+
+from panoptic_ros.cli.main import main
+from panoptic_ros.cli.recipes import recipe_files
+from panoptic_ros.cli.train import name_recipes
+
+pytest.importorskip('lightning')
+
+
+def test_help_tells_the_keys(capsys):
+    with pytest.raises(SystemExit, match='0'):
+        main(['train', '--help'])
+    out = capsys.readouterr().out
+    assert out.startswith('usage: panoptic train [-c CONFIG]')
+    for key in ('-c CONFIG', '--model.family', '--model.network', '--model.lr', '--data.dataset',
+                '--trainer.max_time', '--ckpt_path', '--ema.decay'):
+        assert f'\n  {key}' in out
+    for text in ('a checkpoint to go on from', 'peak learning rate', 'images in a step'):
+        assert text in ' '.join(out.split())
+
+
+def test_shipped_recipes_go_by_their_name():
+    [(name, path), *_] = recipe_files().items()
+    assert name_recipes(['--config', name, '--model.lr', '1']) == \
+        ['--config', str(path), '--model.lr', '1']
+    assert name_recipes(['-c', name]) == ['-c', str(path)]
+    assert name_recipes([f'--config={name}']) == [f'--config={path}']
+    assert name_recipes(['--config', str(path)]) == ['--config', str(path)]
+    assert name_recipes(['--help']) == ['--help']
+
+
+def error_of(argv, capsys):
+    """The one line on stderr."""
+    assert main(['train', *argv]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith('panoptic: error: ') and err.count('\n') == 1
+    return err
+
+
+@pytest.mark.parametrize('argv', [[], ['--data.batch_size', '3']])
+def test_a_training_needs_a_recipe(capsys, argv):
+    assert 'needs a recipe: --config FILE, or --config and one of: ' in error_of(argv, capsys)
+
+
+@pytest.mark.parametrize('argv', [['--config', 'none'], ['--config=none'], ['-c', 'none']])
+def test_a_missing_recipe_is_named(capsys, argv):
+    text = error_of(argv, capsys)
+    assert "no recipe 'none'; give a YAML file or one of: " in text
+    assert 'hle_mobilenetv2_city' in text
+
+
+@pytest.mark.parametrize(('old', 'new', 'reason'), [
+    ('warmup_steps', 'warmup_stepz',
+     "'model' does not accept option 'warmup_stepz'; the keys of model are: family, network, "),
+    ('loss: {}', 'loss: {}\n  optimizer: {decay: 1}',
+     'the keys of model.optimizer are: name, weight_decay, momentum, nesterov, bias_lr_factor'),
+    ('batch_size', 'batchsize', 'the keys of data are: dataset, input_size, '),
+    ('data:', 'date:', 'data.input_size'),
+    ('family: hle', 'family: detr', "unknown family 'detr'; the families are: "),
+    ('mobilenetv2_035', 'mobilenetv2_036', "timm has no backbone 'mobilenetv2_036'; near it: "),
+    ('top_k: 12', 'topk: 12', "unknown key 'topk' for family 'hle'; the keys are: backbone, "),
+    ('lr: 1.0e-3', 'lr: fast', 'model.lr'),
+    ('dataset: synthetic', 'dataset: kitti', "unknown data 'kitti'; expected one of: synthetic, "),
+    ('frames_per_clip', 'per_clip', "data 'synthetic' has no option 'per_clip'; the options are"),
+    ('input_size: [64, 128]', 'input_size: [64]', 'tuple with 2 elements'),
+    ('batch_size: 2', 'batch_size: 2\n  crop: [62, 128]', 'data.crop must be multiples of 4'),
+    ('trainer:', 'trainer:\n  max_time: soon', "'soon'"),
+    ('trainer:', 'trainer: [', 'parsing'),
+])
+def test_mistakes_in_a_recipe_are_one_line(tmp_path, capsys, old, new, reason):
+    recipe = tmp_path / 'own.yaml'
+    assert RECIPE.count(old) >= 1
+    recipe.write_text(RECIPE.replace(old, new, 1))
+    assert reason in error_of(['--config', str(recipe)], capsys)
+
+
+@pytest.mark.parametrize(('flags', 'reason'), [
+    (['--model.optimiser.name', 'sgd'], 'unrecognized arguments: --model.optimiser.name sgd'),
+    (['--model.lear', '1'], 'unrecognized arguments: --model.lear 1; the keys of model are: '),
+    (['--model.init_weights', 'none.safetensors'], 'init_weights: no file none.safetensors'),
+    (['--trainer.accelerator', 'tpu'], 'panoptic: error: '),
+])
+def test_mistakes_in_flags_are_one_line(tmp_path, capsys, flags, reason):
+    assert reason in error_of(tiny_flags(tmp_path, *flags), capsys)
+
+
+def test_a_missing_data_folder_is_named(tmp_path, capsys):
+    recipe = tmp_path / 'own.yaml'
+    recipe.write_text(RECIPE.split('  train:')[0].replace('synthetic', 'camvid:nowhere'))
+    assert "no folder nowhere for data 'camvid'" in error_of(['--config', str(recipe)], capsys)
+
+
+def test_a_batch_needs_enough_samples(tmp_path, capsys):
+    assert main(['train', *tiny_flags(tmp_path, '--data.batch_size', '9')]) == 2
+    assert 'data.batch_size 9 is more than the 8 training samples of each process' in \
+        capsys.readouterr().err

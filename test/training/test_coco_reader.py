@@ -1,0 +1,123 @@
+"""COCO panoptic from folders made here, and the published sample where it is at hand."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from panoptic_ros.labels import VOID_ID
+from panoptic_training.data.coco_classes import LABELS
+from panoptic_training.data.readers import open_reader
+
+SAMPLE = Path(__file__).parents[3] / 'shared/data/coco_panoptic_sample'
+
+CATEGORIES = [{'id': 3, 'name': 'car', 'isthing': 1, 'color': [0, 0, 142]},
+              {'id': 149, 'name': 'road', 'isthing': 0, 'color': [128, 64, 128]}]
+BIG = 70_000  # takes all three bytes: 112 + 256 * 17 + 65536
+
+
+def ids():
+    """(8, 10): void, a road, two cars and a crowd of cars."""
+    value = np.zeros((8, 10), np.uint32)
+    value[2:] = 5
+    value[3:5, 1:4] = BIG
+    value[3:5, 5:8] = 300
+    value[6:, 8:] = 7
+    return value
+
+
+def write(folder, names, segments=None, image_size=(8, 10)):
+    """One image `a` in the layout given by (json, PNG folder, image folder)."""
+    path, masks, images = (folder / name for name in names)
+    for place in (path.parent, masks, images):
+        place.mkdir(parents=True, exist_ok=True)
+    value = ids()
+    bgr = np.stack([value >> 16 & 255, value >> 8 & 255, value & 255], axis=2).astype(np.uint8)
+    assert cv2.imwrite(str(masks / 'a.png'), bgr)
+    picture = np.zeros((*image_size, 3), np.uint8)
+    picture[..., 0] = 255  # blue, since files are written as BGR
+    assert cv2.imwrite(str(images / 'a.png'), picture)
+    segments = segments or [(5, 149, 0), (BIG, 3, 0), (300, 3, 0), (7, 3, 1)]
+    path.write_text(json.dumps({
+        'categories': CATEGORIES, 'images': [{'id': 1, 'file_name': 'a.png'}],
+        'annotations': [{'image_id': 1, 'file_name': 'a.png', 'segments_info': [
+            {'id': i, 'category_id': c, 'iscrowd': crowd} for i, c, crowd in segments]}]}))
+
+
+LAYOUTS = [
+    ('annotations/panoptic_val2017.json', 'annotations/panoptic_val2017', 'val2017'),
+    ('annotations/panoptic_val2017.json', 'panoptic_val2017', 'val2017'),
+    ('val.json', 'panoptic_val', 'val')]
+
+
+@pytest.mark.parametrize('names', LAYOUTS)
+def test_a_sample_has_classes_instances_and_crowds(tmp_path, names):
+    write(tmp_path, names)
+    reader = open_reader(f'coco:{tmp_path}', 'val')
+    assert len(reader) == 1
+    assert reader.labels.names == ('car', 'road')
+    assert reader.order(np.random.default_rng(0)).tolist() == [0]
+    sample = reader.read(0, 0)
+    value = ids()
+    np.testing.assert_array_equal(sample.class_map, np.select(
+        [value == 0, value == 5], [VOID_ID, 1], 0))
+    assert (sample.image == [0, 0, 255]).all()
+    instances = sample.instance_map
+    assert not instances[(value == 0) | (value == 5) | (value == 7)].any()
+    assert len({int(instances[value == i][0]) for i in (BIG, 300)} - {0}) == 2
+    assert all(len(np.unique(instances[value == i])) == 1 for i in (BIG, 300))
+
+
+def test_what_is_missing_is_found_when_the_set_is_opened(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'neither annotations/panoptic_val2017\.json'):
+        open_reader(f'coco:{tmp_path}', 'val')
+    write(tmp_path, LAYOUTS[2])
+    (tmp_path / 'val' / 'a.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r'1 of 1 images are missing, e\.g\. a\.png'):
+        open_reader(f'coco:{tmp_path}', 'val')
+    with pytest.raises(ValueError, match='splits train, val, got'):
+        open_reader(f'coco:{tmp_path}', 'test')
+
+
+@pytest.mark.parametrize(('segments', 'message'), [
+    ([(5, 149, 0)], 'in the PNG and not in the JSON'),
+    ([(5, 149, 0), (BIG, 3, 0), (300, 3, 0), (7, 3, 1), (9, 3, 0)],
+     'segment 9 is in the JSON and not in the PNG'),
+])
+def test_png_and_json_that_differ_are_named(tmp_path, segments, message):
+    write(tmp_path, LAYOUTS[2], segments)
+    with pytest.raises(ValueError, match=message):
+        open_reader(f'coco:{tmp_path}', 'val').read(0, 0)
+
+
+def test_an_image_of_another_size_is_named(tmp_path):
+    write(tmp_path, LAYOUTS[2], image_size=(8, 12))
+    with pytest.raises(ValueError, match='is 8 x 12, its PNG is 8 x 10'):
+        open_reader(f'coco:{tmp_path}', 'val').read(0, 0)
+
+
+def test_the_official_classes():
+    assert (len(LABELS), int(LABELS.is_thing.sum())) == (133, 80)
+    assert LABELS.names[:2] == ('person', 'bicycle')
+    assert LABELS.labels[-1].category_id == 200
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason='no shared/data beside the checkout')
+def test_the_published_sample(tmp_path):
+    shutil.copy(SAMPLE / 'panoptic_examples.json', tmp_path / 'val.json')
+    shutil.copytree(SAMPLE / 'panoptic_examples', tmp_path / 'panoptic_val')
+    shutil.copytree(SAMPLE / 'input_images', tmp_path / 'val')
+    reader = open_reader(f'coco:{tmp_path}', 'val')
+    assert reader.labels.names == LABELS.names
+    assert len(reader) == 2
+    document = json.loads((SAMPLE / 'panoptic_examples.json').read_text())
+    for i, entry in enumerate(document['annotations']):
+        sample = reader.read(i, 0)
+        things = [s for s in entry['segments_info']
+                  if LABELS.is_thing[LABELS.class_id_of_category[s['category_id']]]]
+        whole = [s for s in things if not s['iscrowd']]
+        areas = np.bincount(sample.instance_map.ravel())[1:]
+        assert sorted(areas[areas > 0].tolist()) == sorted(s['area'] for s in whole)
