@@ -8,41 +8,42 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 BLOCK = 32
 """Rows settled at a time; the rounds inside a block work on BLOCK x BLOCK numbers only."""
 
 
-def greedy_keep(suppresses: Tensor, alive: Tensor) -> Tensor:
-    """Greedy non-maximum suppression, exact, without a data-dependent loop.
+def greedy_keep(suppresses: Tensor, alive: Tensor, rounds: int | None = None) -> Tensor:
+    """Greedy non-maximum suppression without a data-dependent loop.
 
     `keep[i] = alive[i] and no kept j < i suppresses i`. Inside a block, after t rounds the first
     t + 1 rows are final, so one round less than there are rows gives the greedy result whatever
     the chain of suppressions; a settled block then suppresses all rows behind it at once.
 
     Args:
-        suppresses: [j, i] True where j would remove i, in order of preference, (K, K) bool.
-        alive: (K,) bool.
+        suppresses: [j, i] True where j would remove i, in order of preference, (..., K, K) bool.
+        alive: (..., K) bool.
+        rounds: settles all rows as one block in this many rounds, which is exact as long as no
+            chain of suppressions is longer; None is exact always, in K rounds.
 
     Returns:
-        (K,) bool.
+        (..., K) bool.
     """
     matrix = suppresses.to(torch.float32)
-    left = alive.to(torch.float32)[None]  # (1, rows from `first` on): 1 where still alive
+    count, block = alive.shape[-1], BLOCK if rounds is None else alive.shape[-1]
+    left = alive.to(torch.float32)[..., None, :]  # (..., 1, rows from `first` on): 1 where alive
     kept = []
-    for first in range(0, matrix.shape[0], BLOCK):
-        last = min(first + BLOCK, matrix.shape[0])
-        own = torch.triu(matrix[first:last, first:last], diagonal=1)  # [j, i]
-        start = left[:, :last - first]
+    for first in range(0, count, block):
+        last = min(first + block, count)
+        own = torch.triu(matrix[..., first:last, first:last], diagonal=1)  # [j, i]
+        start = left[..., :last - first]
         keep = start
-        for _ in range(last - first - 1):
-            keep = torch.addmm(start, keep, own, alpha=-1).relu()  # 1 where alive, none against
+        for _ in range(last - first - 1 if rounds is None else rounds):
+            keep = (start - keep @ own).relu()  # 1 where alive, none against
         kept.append(keep)
-        if last < matrix.shape[0]:
-            left = torch.addmm(left[:, last - first:], keep, matrix[first:last, last:],
-                               alpha=-1).relu()
-    return torch.cat(kept, dim=1)[0] > 0.5
+        if last < count:
+            left = (left[..., last - first:] - keep @ matrix[..., first:last, last:]).relu()
+    return torch.cat(kept, dim=-1)[..., 0, :] > 0.5
 
 
 def keep_boxes(box: Tensor, group: Tensor | None, alive: Tensor, threshold: Tensor) -> Tensor:
@@ -57,7 +58,27 @@ def keep_boxes(box: Tensor, group: Tensor | None, alive: Tensor, threshold: Tens
     Returns:
         (N,) bool.
     """
-    suppresses = box_iou(box, box) > threshold  # boxes without area give NaN, which is not above
+    suppresses = pairwise_iou(box) > threshold
     if group is not None:
         suppresses = suppresses & (group[:, None] == group)
     return greedy_keep(suppresses, alive)
+
+
+def pairwise_iou(boxes: Tensor) -> Tensor:
+    """Intersection over union of each box with each, 0 for boxes without area.
+
+    Args:
+        boxes: x1, y1, x2, y2, (..., K, 4).
+
+    Returns:
+        (..., K, K)
+    """
+    first, second = boxes[..., :, None, :], boxes[..., None, :, :]
+    low = torch.maximum(first[..., :2], second[..., :2])
+    high = torch.minimum(first[..., 2:], second[..., 2:])
+    side = (high - low).clamp(min=0)  # (..., K, K, 2)
+    both = side[..., 0] * side[..., 1]
+    own = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
+    area = own[..., 0] * own[..., 1]
+    union = area[..., :, None] + area[..., None, :] - both
+    return both / union.clamp(min=1e-6)

@@ -1,10 +1,10 @@
-"""Greedy suppression in fixed shapes against the obvious loop and torchvision's operator."""
+"""Suppression as a fixed point against the loops that say what it means."""
 
 import pytest
 import torch
-from torchvision.ops import batched_nms, nms
+import torchvision
 
-from panoptic_ros.models.nms import greedy_keep, keep_boxes
+from panoptic_ros.models.nms import greedy_keep, keep_boxes, pairwise_iou
 
 
 @pytest.mark.parametrize(('suppresses', 'expected', 'why'), [
@@ -23,7 +23,7 @@ def test_greedy_keep(suppresses, expected, why):
 
 def test_greedy_keep_equals_the_loop_on_long_random_chains():
     generator = torch.Generator().manual_seed(0)
-    for size, density in ((40, 0.05), (40, 0.3), (64, 0.02), (75, 0.01)):
+    for size, density in ((40, 0.05), (40, 0.3), (64, 0.02)):
         matrix = torch.rand(size, size, generator=generator) < density
         matrix[torch.arange(size - 1), torch.arange(1, size)] = True
         alive = torch.rand(size, generator=generator) < 0.9
@@ -33,37 +33,47 @@ def test_greedy_keep_equals_the_loop_on_long_random_chains():
         assert greedy_keep(matrix, alive).tolist() == keep
 
 
-def random_boxes(count, seed):
-    """Boxes that overlap in chains, clusters and not at all; scores without ties."""
+def random_boxes(count, side, seed):
     generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(count, 2, generator=generator) * 60
-    size = 2 + torch.rand(count, 2, generator=generator) * 40
-    return torch.cat([corner, corner + size], dim=1), torch.linspace(1, 0.1, count)
+    corner = torch.rand(count, 2, generator=generator) * side
+    return torch.cat([corner, corner + torch.rand(count, 2, generator=generator) * 40], dim=1)
 
 
-@pytest.mark.parametrize('threshold', [0.1, 0.3, 0.6, 0.9])
-@pytest.mark.parametrize('count', [1, 31, 32, 33, 200])
-def test_keep_boxes_equals_torchvision(count, threshold):
-    box, score = random_boxes(count, seed=count)
-    alive = torch.ones(count, dtype=torch.bool)
-    keep = keep_boxes(box, None, alive, torch.tensor(threshold))
-    assert torch.nonzero(keep)[:, 0].tolist() == nms(box, score, threshold).tolist()
+@pytest.mark.parametrize(('count', 'side', 'threshold', 'rounds', 'why'), [
+    (64, 60, 0.5, None, 'crowded'),
+    (64, 400, 0.5, None, 'next to nothing overlaps'),
+    (200, 60, 0.7, None, 'a region proposal network\'s threshold'),
+    (300, 30, 0.7, 64, 'far more boxes than rounds: chains are short'),
+    (1, 10, 0.5, None, 'one box'),
+])
+def test_suppression_equals_torchvisions(count, side, threshold, rounds, why):
+    for seed in range(5):
+        boxes = random_boxes(count, side, seed)
+        scores = torch.rand(count, generator=torch.Generator().manual_seed(seed))
+        boxes = boxes[scores.argsort(descending=True)]
+        keep = greedy_keep(pairwise_iou(boxes) > threshold, torch.ones(count) > 0, rounds)
+        expected = torchvision.ops.nms(boxes, -torch.arange(count).float(), threshold)
+        assert torch.nonzero(keep)[:, 0].tolist() == sorted(expected.tolist()), why
 
 
-def test_keep_boxes_by_group_equals_torchvision():
-    box, score = random_boxes(100, seed=7)
-    group = torch.arange(100) % 3
-    keep = keep_boxes(box, group, torch.ones(100, dtype=torch.bool), torch.tensor(0.5))
-    assert torch.nonzero(keep)[:, 0].tolist() == batched_nms(box, score, group, 0.5).tolist()
+def test_batches_are_kept_apart():
+    boxes = torch.stack([random_boxes(20, 50, seed) for seed in range(3)])
+    alive = torch.rand(3, 20, generator=torch.Generator().manual_seed(0)) < 0.8
+    together = greedy_keep(pairwise_iou(boxes) > 0.3, alive)
+    for i in range(3):
+        assert torch.equal(together[i], greedy_keep(pairwise_iou(boxes[i]) > 0.3, alive[i]))
 
 
-def test_boxes_that_take_no_part_suppress_nothing():
-    box = torch.tensor([[0., 0, 10, 10]]).repeat(3, 1)
-    alive = torch.tensor([False, True, True])
-    assert keep_boxes(box, None, alive, torch.tensor(0.5)).tolist() == [False, True, False]
+def test_iou_equals_torchvisions_and_is_zero_without_area():
+    boxes = random_boxes(30, 60, 0)
+    torch.testing.assert_close(pairwise_iou(boxes), torchvision.ops.box_iou(boxes, boxes))
+    flat = torch.tensor([[3.0, 3, 3, 9], [3, 3, 3, 9], [0, 0, 10, 10]])
+    assert torch.equal(pairwise_iou(flat)[:2], torch.zeros(2, 3))
 
 
-def test_boxes_without_area_are_left_alone():
-    box = torch.tensor([[3., 3, 3, 3], [3, 3, 3, 3]])
-    alive = torch.tensor([True, True])
-    assert keep_boxes(box, None, alive, torch.tensor(0.0)).tolist() == [True, True]
+def test_groups_leave_each_other_alone():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 9, 10]])
+    alive, threshold = torch.ones(3) > 0, torch.tensor(0.5)
+    assert keep_boxes(boxes, None, alive, threshold).tolist() == [True, False, False]
+    group = torch.tensor([0, 1, 0])
+    assert keep_boxes(boxes, group, alive, threshold).tolist() == [True, True, False]
