@@ -18,7 +18,8 @@ setup(
     packages=[*find_packages(include=[f'{PACKAGE}*']), 'panoptic_training',
               *(f'panoptic_training.{name}' for name in find_packages('training'))],
     package_dir={PACKAGE: PACKAGE, 'panoptic_training': 'training'},
-    package_data={PACKAGE: ['py.typed', 'data/*'], 'panoptic_training': ['py.typed', 'recipes/*']},
+    package_data={PACKAGE: ['py.typed', 'data/*'],
+                  'panoptic_training': ['py.typed', 'recipes/*', 'studies/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
@@ -33,6 +34,7 @@ setup(
         'train': ['torch>=2.6', 'torchvision>=0.21', 'timm>=1.0', 'lightning>=2.5',
                   'jsonargparse[signatures]>=4.35', 'tensorboard>=2.15', 'onnxscript>=0.5',
                   'safetensors>=0.4'],
+        'hf': ['transformers>=5'],
         'test': ['pytest', 'pytest-xdist', 'pytest-timeout', 'hypothesis', 'ruff', 'mypy'],
     },
     entry_points={'console_scripts': [

@@ -47,6 +47,9 @@ class EMA(WeightAveraging):
         super().on_validation_epoch_end(trainer, pl_module)
         self._swapped = False
 
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leaves the training weights in place: `LastCheckpoint` saves them beside the average."""
+
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule,
                      exception: BaseException) -> None:
         """Puts the training weights back before `LastCheckpoint` saves them as such."""
@@ -73,16 +76,39 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves the end."""
-        self._save(trainer)
+        # All of it, not the weights only: optimiser, progress and averages too.
+        trainer.save_checkpoint(self._path, weights_only=False)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule,
                      exception: BaseException) -> None:
         """Saves where the training was stopped."""
         if trainer.training or trainer.validating:
-            self._save(trainer)
+            _count_whole_ones(trainer)
+            # Without the barrier of `save_checkpoint`: other processes may be stuck elsewhere.
+            connector: Any = trainer._checkpoint_connector
+            trainer.strategy.save_checkpoint(connector.dump_checkpoint(weights_only=False),
+                                             self._path)
 
-    def _save(self, trainer: L.Trainer) -> None:
-        trainer.save_checkpoint(Path(str(self.dirpath)) / 'last.ckpt')
+    @property
+    def _path(self) -> Path:
+        return Path(str(self.dirpath)) / 'last.ckpt'
+
+
+def _count_whole_ones(trainer: L.Trainer) -> None:
+    """Takes a batch that was stopped half-way as not begun, and so a whole validation.
+
+    Lightning would keep the batch in its count for validations, and score the images that a
+    stopped validation still lacked as if they were all.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    progress = loop.val_loop.batch_progress if trainer.validating else loop.batch_progress
+    progress.is_last_batch = False
+    for count in (progress.total, progress.current):
+        if trainer.validating:  # as when its first image was stopped
+            count.ready = count.started = 1
+            count.processed = count.completed = 0
+        else:
+            count.ready = count.started = count.completed = count.processed
 
 
 class Pictures(L.Callback):

@@ -12,8 +12,11 @@ from panoptic_ros.labels import LabelSet
 
 from .data.augment import Augment, AugmentConfig
 from .data.readers import open_reader
-from .data.sample import Batch, Sample, collate, only
-from .draws import Draws, FixedSamples, TrainingSamples, one_thread
+from .data.sample import Batch, Sample, only
+from .draws import Draws, FixedSamples, TrainingLoader, TrainingSamples, one_thread
+
+MAP_STRIDE = 4
+"""Pixels per cell of the coarsest maps that losses see; cells of the labels lie on them."""
 
 
 class PanopticData(L.LightningDataModule):
@@ -39,11 +42,11 @@ class PanopticData(L.LightningDataModule):
         super().__init__()
         self.train_reader = open_reader(dataset, 'train', **(train or {}))
         self.val_reader = open_reader(dataset, 'val', **(val or {}))
+        if any(n < 1 or n % MAP_STRIDE for n in crop or input_size):
+            raise ValueError(f'data.crop must be multiples of {MAP_STRIDE}, '
+                             f'got {crop or input_size}')
         self.augment = Augment(augment, input_size, crop or input_size)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        if len(self.train_reader) < batch_size:
-            raise ValueError(f'data.batch_size {batch_size} is more than the '
-                             f'{len(self.train_reader)} training samples of {dataset}')
 
     @property
     def labels(self) -> LabelSet:
@@ -55,22 +58,38 @@ class PanopticData(L.LightningDataModule):
         """Number of this process, and how many share the samples."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of augmented samples, in an order that seed and epoch fix."""
-        return self._loader(
-            TrainingSamples(self.train_reader, self.augment), batch_size=self.batch_size,
-            sampler=Draws(self.train_reader, self.seed, *self.share), drop_last=True,
-            collate_fn=collate)
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Epoch, and batches of it that are done; what is stopped half-way comes again."""
+        if self.trainer is None:
+            return 0, 0
+        loop: Any = self.trainer.fit_loop
+        return (loop.epoch_progress.current.processed,
+                loop.epoch_loop.batch_progress.current.processed)
+
+    def train_dataloader(self) -> TrainingLoader:
+        """Batches of augmented samples, in an order that seed and epoch fix.
+
+        Raises:
+            ValueError: if the samples do not fill a batch in each process.
+        """
+        draws = Draws(self.train_reader, self.seed, *self.share)
+        if len(draws) < self.batch_size:
+            raise ValueError(f'data.batch_size {self.batch_size} is more than the {len(draws)} '
+                             'training samples of each process')
+        return TrainingLoader(TrainingSamples(self.train_reader, self.augment), draws,
+                              lambda: self.progress, self.batch_size, **self._options)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Samples as they are, one at a time."""
-        return self._loader(FixedSamples(self.val_reader, *self.share), batch_size=1,
-                            collate_fn=only)
+        return DataLoader(FixedSamples(self.val_reader, *self.share), batch_size=1,
+                          collate_fn=only, **self._options)
 
-    def _loader(self, dataset: Any, **options: Any) -> DataLoader[Any]:
-        return DataLoader(dataset, num_workers=self.num_workers, worker_init_fn=one_thread,
-                          persistent_workers=self.num_workers > 0,
-                          pin_memory=torch.cuda.is_available(), **options)
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {'num_workers': self.num_workers, 'worker_init_fn': one_thread,
+                'persistent_workers': self.num_workers > 0,
+                'pin_memory': torch.cuda.is_available()}
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device,
                                  dataloader_idx: int) -> Any:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .data.augment import Augment
-from .data.sample import Reader, Sample
+from .data.sample import Reader, Sample, collate
 
 Draw = tuple[int, int]
 """(index, epoch seed): what fixes a training sample, whatever the number of workers."""
@@ -19,7 +20,7 @@ Draw = tuple[int, int]
 class Draws(Sampler[Draw]):
     """Each sample once an epoch, in the reader's order for that epoch.
 
-    An epoch is the same after a resume. Lightning calls `set_epoch`.
+    Lightning calls `set_epoch`.
 
     Args:
         reader: says in what order it likes to be read.
@@ -31,10 +32,15 @@ class Draws(Sampler[Draw]):
     def __init__(self, reader: Reader, seed: int, rank: int = 0, world_size: int = 1) -> None:
         self.reader, self.seed, self.epoch = reader, seed, 0
         self.rank, self.world_size = rank, world_size
+        self._done = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Draws of another epoch follow."""
         self.epoch = epoch
+
+    def go_on(self, epoch: int, draws: int) -> None:
+        """That epoch comes next, without its first draws."""
+        self.epoch, self._done = epoch, (epoch, draws)
 
     def __len__(self) -> int:
         return len(self.reader) // self.world_size
@@ -43,7 +49,9 @@ class Draws(Sampler[Draw]):
         rng = np.random.default_rng((self.seed, self.epoch))
         epoch_seed = int(rng.integers(2**31))
         order = self.reader.order(rng)[:len(self) * self.world_size]
-        for index in order[self.rank::self.world_size].tolist():
+        epoch, draws = self._done
+        skip = draws if epoch == self.epoch else 0
+        for index in order[self.rank::self.world_size][skip:].tolist():
             yield index, epoch_seed
 
 
@@ -70,6 +78,36 @@ class FixedSamples(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         return self.reader.read(self.indices[index], 0)
+
+
+class TrainingLoader(DataLoader[Any]):
+    """Batches by draw; a training that goes on from a checkpoint gets those still to come.
+
+    Lightning keeps `state_dict` in checkpoints and gives it back before the first batch.
+
+    Args:
+        samples: what is drawn from.
+        draws: in which order.
+        progress: says (epoch, batches of it that are done).
+        batch_size: samples in a batch.
+        options: further arguments of DataLoader.
+    """
+
+    def __init__(self, samples: TrainingSamples, draws: Draws,
+                 progress: Callable[[], tuple[int, int]], batch_size: int,
+                 **options: Any) -> None:
+        super().__init__(samples, batch_size, sampler=draws, drop_last=True, collate_fn=collate,
+                         **options)
+        self.draws, self.progress = draws, progress
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the training is."""
+        epoch, batches = self.progress()
+        return {'epoch': epoch, 'batches': batches}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on from there."""
+        self.draws.go_on(state['epoch'], state['batches'] * (self.batch_size or 1))
 
 
 def one_thread(worker: int) -> None:

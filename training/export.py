@@ -19,6 +19,8 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 
+from .weights import model_weights, read_checkpoint
+
 SMALL = 256
 """Weights with fewer elements stay float32; the file would not get smaller by them."""
 
@@ -147,18 +149,15 @@ def load_checkpoint(path: Path) -> tuple[PanopticModel, dict[str, Any]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f'no checkpoint at {path}')
+    checkpoint = read_checkpoint(path)
+    settings = checkpoint['hyper_parameters']
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-        settings = checkpoint['hyper_parameters']
         model = build(settings['family'], LabelSet.from_dicts(settings['labels']),
                       **settings['network'])
-        weights = {key.removeprefix('model.'): value
-                   for key, value in checkpoint['state_dict'].items()
-                   if key.startswith('model.')}
-        model.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f'{path} is not a checkpoint of this package: {reason}') from None
+        model.load_state_dict(model_weights(checkpoint))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f'{path} does not fit this version: {error}') from None
+    model.renormalize()  # the average of unit vectors is shorter
     return model.eval(), checkpoint
 
 

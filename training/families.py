@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -13,20 +12,17 @@ from torch import Tensor
 from panoptic_ros.models.ciae import CIAE
 from panoptic_ros.models.fcos import by_location
 from panoptic_ros.models.hle import HLE
+from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab
+from panoptic_ros.models.registry import configure
 
 from .data.sample import Batch
 from .losses.ciae import CIAELossConfig, ciae_loss, memory_rows
 from .losses.classes import class_sums
 from .losses.fcos import fcos_loss, fcos_targets
 from .losses.hle import HLELossConfig, hle_loss
+from .losses.panoptic_deeplab import PanopticDeepLabLossConfig, panoptic_deeplab_loss
+from .losses.panoptic_fpn import PanopticFPNLossConfig, panoptic_fpn_loss
 from .losses.queries import memory_momentum, update_memory
-
-
-def _hle(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[str, Tensor]:
-    labels = batch.at_stride(stride)
-    return hle_loss(*model.maps(batch.image, stride), model.semantic_mean,
-                    model.semantic_log_sigma, labels.class_map, labels.instance_map,
-                    model.is_thing, stride / model.config.position_scale, config)
 
 
 def _ciae(model: CIAE, batch: Batch, stride: int, config: CIAELossConfig) -> dict[str, Tensor]:
@@ -49,9 +45,26 @@ def _ciae(model: CIAE, batch: Batch, stride: int, config: CIAELossConfig) -> dic
     return {**terms, 'loss': torch.stack(list(terms.values())).sum()}
 
 
+def _hle(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[str, Tensor]:
+    labels = batch.at_stride(stride)
+    return hle_loss(*model.maps(batch.image, stride), model.semantic_mean,
+                    model.semantic_log_sigma, labels.class_map, labels.instance_map,
+                    model.is_thing, stride / model.config.position_scale, config)
+
+
+def _panoptic_deeplab(model: PanopticDeepLab, batch: Batch, stride: int,
+                      config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
+    labels, maps = batch.at_stride(stride), model.maps(batch.image, stride)
+    return panoptic_deeplab_loss(
+        maps.semantic_logits, maps.center_heatmap, maps.center_offset, labels.class_map,
+        labels.instance_map, model.is_thing, stride, config)
+
+
 LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
     'ciae': (_ciae, CIAELossConfig),
     'hle': (_hle, HLELossConfig),
+    'panoptic_deeplab': (_panoptic_deeplab, PanopticDeepLabLossConfig),
+    'panoptic_fpn': (panoptic_fpn_loss, PanopticFPNLossConfig),
 }
 """By family: its loss, a function of (model, batch, input pixels per cell of the maps,
 configuration) that gives named terms and their sum `loss`; and the configuration's class."""
@@ -61,17 +74,9 @@ def build_loss(family: str, settings: Mapping[str, Any]) -> Callable[..., dict[s
     """The loss of a family, as a function of (model, batch, stride).
 
     Raises:
-        ValueError: for a family without one, or an unknown key in its settings.
+        ValueError: for a family without one, or a setting that it does not take.
     """
     if family not in LOSSES:
         raise ValueError(f'no loss for family {family!r}; there is one for: {", ".join(LOSSES)}')
     loss, config_class = LOSSES[family]
-    known = [field.name for field in dataclasses.fields(config_class)]
-    unknown = sorted(set(settings) - set(known))
-    if unknown:
-        raise ValueError(f'unknown key {unknown[0]!r} for the loss of {family!r}; '
-                         f'the keys are: {", ".join(known)}')
-    config = config_class(**{k: tuple(v) if isinstance(v, list) else v
-                             for k, v in settings.items()})
-
-    return partial(loss, config=config)
+    return partial(loss, config=configure(config_class, settings, f'the loss of {family!r}'))

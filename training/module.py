@@ -51,6 +51,8 @@ class PanopticModule(L.LightningModule):
                  warmup_steps: int = 200, power: float = 0.9, milestones: list[int] | None = None,
                  init_weights: str | None = None, recipe_hash: str = '') -> None:
         super().__init__()
+        if loss_stride not in (1, 2, 4):
+            raise ValueError(f'model.loss_stride must be 4, 2 or 1, got {loss_stride}')
         self.save_hyperparameters(ignore='optimizer')  # checkpoints hold plain values only
         self.optimizer = optimizer
         self.labels = LabelSet.from_dicts(labels)
@@ -72,7 +74,9 @@ class PanopticModule(L.LightningModule):
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None:
                 spent = callback.time_elapsed()
-                done = max(done, spent / max(spent + left, 1e-9))
+                # Clocks differ: processes with rates of their own would drift apart.
+                done = self.trainer.strategy.broadcast(
+                    max(done, spent / max(spent + left, 1e-9)))
         return done
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any,
@@ -117,12 +121,18 @@ class PanopticModule(L.LightningModule):
                 torch.from_numpy(counts).to(self.device), reduce_op='sum')
             counts[...] = total.cpu().numpy()
         summary = self.scores.summary()
-        self.log_dict({f'val/{name}': value for name, value in summary.items() if name != 'pq'})
-        self.log('val/pq', summary['pq'], prog_bar=True)
+        for name, value in summary.items():
+            self.log(f'val/{name}', value, prog_bar=name == 'pq', sync_dist=True)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses to go on with other classes than the checkpoint's."""
+        """Refuses to go on with other classes or another network than the checkpoint's."""
         names = [label['name'] for label in checkpoint['hyper_parameters']['labels']]
         if tuple(names) != self.labels.names:
             raise ValueError(f'the checkpoint has the classes {", ".join(names)}; '
                              f'the data has {", ".join(self.labels.names)}')
+        own, found = ({key: value.shape for key, value in state.items()}
+                      for state in (self.state_dict(), checkpoint['state_dict']))
+        other = sorted(key for key in own.keys() | found.keys() if own.get(key) != found.get(key))
+        if other:
+            raise ValueError(f'the checkpoint is of another network than the recipe\'s: '
+                             f'{len(other)} of {len(own)} tensors differ, e.g. {other[0]!r}')

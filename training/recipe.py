@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -20,6 +22,7 @@ from panoptic_ros.labels import LabelSet
 from .callbacks import EMA, BestCheckpoint, LastCheckpoint, Pictures
 from .datamodule import PanopticData
 from .module import PanopticModule
+from .weights import read_checkpoint
 
 TRAINER_KEYS = ('max_steps', 'max_epochs', 'max_time', 'precision', 'accumulate_grad_batches',
                 'gradient_clip_val', 'gradient_clip_algorithm')
@@ -62,6 +65,13 @@ class RecipeCLI(LightningCLI):
         parser.link_arguments('data.input_size', 'model.input_size')
         parser.link_arguments('seed_everything', 'data.seed')
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Reads recipe and flags; a mistake is told with the keys that there are."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise ValueError(_with_known_keys(error.message, parser)) from None
+
     def before_instantiate_classes(self) -> None:
         """Notes the recipe's hash."""
         plain = json.loads(self.parser.dump(self.config, format='json', skip_link_targets=False))
@@ -69,14 +79,30 @@ class RecipeCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """The trainer, with progress bar and TensorBoard unless the recipe says otherwise."""
-        folder = self.config.trainer.default_root_dir
-        if self.config.trainer.logger is None:
-            kwargs['logger'] = TensorBoardLogger(folder, name='', version='')
+        config = self.config_init.trainer
+        if config.logger is None:
+            kwargs['logger'] = TensorBoardLogger(config.default_root_dir, name='', version='')
+        if config.enable_progress_bar is not False:
+            kwargs['callbacks'] = [*(config.callbacks or []), RichProgressBar(refresh_rate=10)]
         return super().instantiate_trainer(**kwargs)
 
 
 def _checkpoint_folder(root: str) -> str:
     return str(Path(root) / 'checkpoints')
+
+
+def _with_known_keys(message: str, parser: LightningArgumentParser) -> str:
+    """Adds to a message about an unknown key or flag which ones there are beside it."""
+    found = re.search(r"Group '(\S+)' does not accept option '(\S+)'|arguments: --(\S+)", message)
+    if not found:
+        return message
+    key = found[3] or f'{found[1]}.{found[2]}'
+    group = key.partition('=')[0].rpartition('.')[0]
+    every = parser.get_defaults().keys()
+    keys = (name.removeprefix(f'{group}.').partition('.')[0] for name in every
+            if name.startswith(f'{group}.'))
+    known = ', '.join(dict.fromkeys(keys))
+    return f'{message}; the keys of {group} are: {known}' if known else message
 
 
 def make_cli(args: Sequence[str]) -> RecipeCLI:
@@ -96,12 +122,27 @@ def make_cli(args: Sequence[str]) -> RecipeCLI:
                                'exit_on_error': False},
                 trainer_defaults={
                     'default_root_dir': 'runs', 'use_distributed_sampler': False,
-                    'num_sanity_val_steps': 0, 'callbacks': [RichProgressBar(refresh_rate=10)]})
-        except ArgumentError as error:
-            raise ValueError(error.message) from None
+                    'num_sanity_val_steps': 0})
+        except MisconfigurationException as error:
+            raise ValueError(error) from None
 
 
 def train(args: Sequence[str]) -> None:
-    """Trains as the flags say; see `panoptic train --help`."""
+    """Trains as the flags say; see `panoptic train --help`.
+
+    Raises:
+        ValueError, OSError: for a recipe or checkpoint that cannot be trained, in one line.
+        KeyboardInterrupt: after Ctrl-C, when the checkpoint to go on from is written.
+    """
     cli = make_cli(args)
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
+    start = cli.config.ckpt_path
+    if start not in (None, 'last'):
+        read_checkpoint(Path(start))
+    try:
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
+    except MisconfigurationException as error:
+        raise ValueError(error) from None
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise

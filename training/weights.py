@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,12 +39,38 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f'init_weights: no file {path}')
     if path.suffix == '.safetensors':
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        _load_backbone(backbone_of(model), load_file(path), path)
+        try:
+            found = load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f'{path} is not a safetensors file: {error}') from None
+        _load_backbone(backbone_of(model), found, path)
     else:
-        state = torch.load(path, map_location='cpu', weights_only=True)['state_dict']
-        _load_matching(model, {k.removeprefix('model.'): v for k, v in state.items()}, path)
+        _load_matching(model, model_weights(read_checkpoint(path)), path)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The plain values and tensors of a checkpoint; nothing in it is run.
+
+    Raises:
+        ValueError: if the file is no checkpoint of a training.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
+        checkpoint['state_dict'], checkpoint['hyper_parameters']
+    except OSError:
+        raise
+    except Exception:  # of many kinds, by what the file is instead
+        raise ValueError(f'{path} is not a checkpoint of `panoptic train`') from None
+    return checkpoint
+
+
+def model_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The family's module's own weights in a checkpoint; averaged ones if the training did so."""
+    return {key.removeprefix('model.'): value for key, value in checkpoint['state_dict'].items()
+            if key.startswith('model.')}
 
 
 def _load_backbone(backbone: nn.Module, found: dict[str, Tensor], path: Path) -> None:

@@ -21,7 +21,9 @@ def add_parser(subparsers: Any) -> None:
         epilog='examples:\n'
                '  panoptic export --checkpoint runs/city/checkpoints/best.ckpt -o city.onnx\n'
                '  panoptic export --model city.onnx --input-size 512 1024 -o city_512.onnx\n'
-               '  panoptic export --recipe hle_mobilenetv2_camvid --untrained -o empty.onnx')
+               '  panoptic export --recipe hle_mobilenetv2_camvid --untrained -o empty.onnx\n'
+               '  panoptic export --from hf:facebook/mask2former-swin-tiny-cityscapes-panoptic '
+               '--input-size 512 1024 -o m2f.onnx')
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--checkpoint', type=Path, metavar='FILE',
                         help='a checkpoint of `panoptic train`')
@@ -29,6 +31,12 @@ def add_parser(subparsers: Any) -> None:
                         help='a model file, to be exported again with other settings')
     source.add_argument('--recipe', metavar='RECIPE',
                         help='a recipe by name or file; with --untrained')
+    source.add_argument('--from', dest='source', metavar='hf:PLACE',
+                        help='a Mask2Former, MaskFormer, OneFormer or EoMT panoptic checkpoint of '
+                             'transformers: a folder, or a repository of the hub')
+    parser.add_argument('--things', nargs='+', default=[], metavar='NAME',
+                        help='with --from: the classes that are things, where the checkpoint does '
+                             'not say')
     parser.add_argument('--untrained', action='store_true',
                         help='random weights, for measuring speed')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='FILE',
@@ -55,6 +63,10 @@ def run(args: argparse.Namespace) -> None:
     """
     if bool(args.recipe) != args.untrained:
         raise ValueError('--recipe and --untrained go together: a recipe has no weights')
+    if args.things and not args.source:
+        raise ValueError('--things goes with --from')
+    if args.source and not args.source.startswith('hf:'):
+        raise ValueError(f'--from takes hf:<folder or repository>, got {args.source}')
     if args.output.suffix != '.onnx':
         raise ValueError(f'a model file ends in .onnx, got {args.output}')
     check_folder(args.output, '--output')
@@ -74,7 +86,11 @@ def run(args: argparse.Namespace) -> None:
             info = export_model(module, args.output, size or source.input_size,
                                 recipe_hash=source.recipe_hash, **settings)
         else:
-            module, own_size = build_untrained(args.recipe)
+            module, own_size = (open_checkpoint(args.source, args.things) if args.source
+                                else build_untrained(args.recipe))
+            if not (size or own_size):
+                raise ValueError('this checkpoint scales images by their own shape; '
+                                 'choose the network\'s input with --input-size H W')
             info = export_model(module, args.output, size or own_size, **settings)
     height, width = info.input_size
     print(f'{args.output}: {info.family}, input {height}x{width}, stride {info.stride}, '
@@ -107,6 +123,18 @@ def load_model(path: Path) -> tuple[Any, Any]:
     module = build_model(info)
     load_weights(module, path)
     return module, info
+
+
+def open_checkpoint(source: str, things: list[str]) -> tuple[Any, tuple[int, int] | None]:
+    """The module of a checkpoint `hf:<place>`, and the input size it asks for, if any."""
+    try:
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f'--from hf: needs transformers ({error}): '
+                         'pip install "panoptic_ros[train,hf]"') from None
+    from panoptic_training.adapters import open_transformers
+
+    return open_transformers(source.removeprefix('hf:'), things)
 
 
 def build_untrained(recipe_name: str) -> tuple[Any, tuple[int, int]]:

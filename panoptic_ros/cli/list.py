@@ -6,16 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-TOPICS = ('models', 'families', 'recipes', 'backends')
+TOPICS = ('models', 'families', 'recipes', 'studies', 'backends')
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
-        'list', help='list models, families, recipes, backends, or a model\'s classes',
+        'list', help='list models, families, recipes, studies, backends, or a model\'s classes',
         description='Lists what there is to choose from: the package\'s models, model families, '
-                    'training recipes and inference backends (all of them without an argument), '
-                    'or the classes of a model file.')
+                    'training recipes, ablation studies and inference backends (all of them '
+                    'without an argument), or the classes of a model file.')
     parser.add_argument('topic', nargs='?', choices=[*TOPICS, 'classes'],
                         help='what to list (default: all but classes)')
     parser.add_argument('model', nargs='?', type=Path, metavar='MODEL',
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
         console.print(_classes(args.model))
         return
     tables = {'models': _models, 'families': _families, 'recipes': _recipes,
-              'backends': _backends}
+              'studies': _studies, 'backends': _backends}
     for topic in [args.topic] if args.topic else TOPICS:
         console.print(tables[topic]())
 
@@ -86,6 +86,19 @@ def _recipes() -> Any:
         data = recipe['data']
         table.add_row(name, recipe['model']['family'], data['dataset'],
                       '{}x{}'.format(*data['input_size']))
+    return table
+
+
+def _studies() -> Any:
+    import yaml
+
+    from panoptic_ros.cli.recipes import study_files
+
+    table = _table('Ablation studies', 'study', 'title', 'source', 'recipe', 'variants')
+    for name, path in study_files().items():
+        study = yaml.safe_load(path.read_text(encoding='utf-8'))
+        table.add_row(name, study['title'], study['source'], study['recipe'],
+                      str(len(study['variants'])))
     return table
 
 

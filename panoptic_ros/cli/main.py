@@ -10,7 +10,7 @@ from importlib import import_module
 import panoptic_ros
 from panoptic_ros.runtime.backend import BackendError
 
-COMMANDS = ('train', 'evaluate', 'score', 'export', 'benchmark', 'demo', 'list')
+COMMANDS = ('train', 'evaluate', 'score', 'ablate', 'export', 'benchmark', 'demo', 'list')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -37,11 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         Ctrl-C.
     """
     own = list(sys.argv[1:] if argv is None else argv)
-    passed_on: list[str] = []
+    passed_on: list[str] | None = None
     if own[:1] == ['train']:  # Lightning's command line reads the flags, --help among them
         own, passed_on = own[:1], own[1:]
     args = make_parser().parse_args(own)
-    if passed_on:
+    if passed_on is not None:
         args.flags = passed_on
     try:
         args.func(args)

@@ -1,4 +1,4 @@
-"""Finds the training recipes that ship with `panoptic_training`."""
+"""Finds the training recipes and studies that ship with `panoptic_training`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 def recipe_files() -> dict[str, Path]:
     """Shipped recipes by name; empty where `panoptic_training` is not installed."""
-    spec = find_spec('panoptic_training')
-    folders = spec.submodule_search_locations if spec else None
-    files = (file for folder in folders or () for file in Path(folder).glob('recipes/*.yaml'))
-    return {file.stem: file for file in sorted(files)}
+    return _shipped('recipes')
+
+
+def study_files() -> dict[str, Path]:
+    """Shipped ablation studies by name."""
+    return _shipped('studies')
 
 
 def find_recipe(name: str) -> Path:
@@ -20,10 +22,29 @@ def find_recipe(name: str) -> Path:
     Raises:
         FileNotFoundError: listing the shipped names.
     """
+    return _find('recipe', name, recipe_files())
+
+
+def find_study(name: str) -> Path:
+    """An ablation study by file path or shipped name.
+
+    Raises:
+        FileNotFoundError: listing the shipped names.
+    """
+    return _find('study', name, study_files())
+
+
+def _shipped(folder: str) -> dict[str, Path]:
+    spec = find_spec('panoptic_training')
+    places = spec.submodule_search_locations if spec else None
+    files = (file for place in places or () for file in Path(place).glob(f'{folder}/*.yaml'))
+    return {file.stem: file for file in sorted(files)}
+
+
+def _find(kind: str, name: str, files: dict[str, Path]) -> Path:
     if Path(name).is_file():
         return Path(name)
-    files = recipe_files()
     if name not in files:
-        raise FileNotFoundError(f'no recipe {name!r}; give a YAML file or one of: '
+        raise FileNotFoundError(f'no {kind} {name!r}; give a YAML file or one of: '
                                 f'{", ".join(files) or "none is installed"}')
     return files[name]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
+
+from panoptic_ros.cli.recipes import find_recipe, recipe_files
 
 
 def add_parser(subparsers: Any) -> None:
@@ -20,4 +23,25 @@ def run(args: argparse.Namespace) -> None:
     """
     from panoptic_training.recipe import train
 
-    train(args.flags)
+    train(name_recipes(args.flags))
+
+
+def name_recipes(flags: Sequence[str]) -> list[str]:
+    """The flags with shipped recipes' names after `--config` as paths.
+
+    Raises:
+        ValueError: if there is no recipe.
+        FileNotFoundError: for a recipe that is neither a file nor shipped.
+    """
+    if not any(flag in ('-c', '-h') or 'config' in flag or 'help' in flag for flag in flags):
+        raise ValueError('a training needs a recipe: --config FILE, or --config and one of: '
+                         + ', '.join(recipe_files()))
+    found = []
+    for before, flag in zip(('', *flags), flags, strict=False):
+        name = flag.removeprefix('--config=')
+        if before in ('-c', '--config'):
+            flag = str(find_recipe(flag))
+        elif name != flag:
+            flag = f'--config={find_recipe(name)}'
+        found.append(flag)
+    return found

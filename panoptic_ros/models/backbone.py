@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -24,3 +25,54 @@ def make_backbone(name: str, output_stride: int = 32) -> nn.Module:
         raise ValueError(f'timm has no backbone {name!r}; near it: {", ".join(near)}')
     dilated: dict[str, Any] = {} if output_stride == 32 else {'output_stride': output_stride}
     return timm.create_model(name, features_only=True, **dilated)
+
+
+def set_multigrid(backbone: nn.Module, grid: Sequence[int]) -> None:
+    """Multiplies the dilations of the last stage's blocks, which is at stride 16 (DeepLabV3).
+
+    Args:
+        backbone: of timm's ResNets, with features at output stride 16.
+        grid: a factor for each block, of the stage's dilation of 2.
+
+    Raises:
+        ValueError: for a backbone without such a stage, or another number of blocks.
+    """
+    blocks: Any = getattr(backbone, 'layer4', None)
+    if blocks is None or len(blocks) != len(grid):
+        raise ValueError(f'multigrid {tuple(grid)} needs a ResNet with as many blocks in its last '
+                         f'stage, got {"none" if blocks is None else len(blocks)}; () is without')
+    for block, factor in zip(blocks, grid, strict=True):
+        for conv in block.modules():
+            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+                conv.dilation = conv.padding = (2 * factor, 2 * factor)
+
+
+def batch_norms(backbone: nn.Module) -> list[nn.Module]:
+    """The batch norms in it."""
+    return [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def freeze(backbone: Any, stem_stride: int = 0, batch_norm: bool = False) -> None:
+    """Takes parameters out of the training.
+
+    Args:
+        backbone: from `make_backbone`.
+        stem_stride: all that comes before the features of this stride, and those; 0 for nothing.
+        batch_norm: scale and offset of every batch norm; whoever trains keeps them in eval mode.
+    """
+    if stem_stride:
+        last = next(f['module'] for f in backbone.feature_info.get_dicts()
+                    if f['reduction'] == stem_stride)
+        names = [name for name, _ in backbone.named_parameters()]
+        # timm registers layers in the order in which they run.
+        end = max(i for i, name in enumerate(names) if _belongs(name, last))
+        for _, parameter in list(backbone.named_parameters())[:end + 1]:
+            parameter.requires_grad_(False)
+    if batch_norm:
+        for norm in batch_norms(backbone):
+            norm.requires_grad_(False)
+
+
+def _belongs(parameter: str, module: str) -> bool:
+    """Is the parameter in the module? Wrappers of timm join the parts of names by underscores."""
+    return parameter.startswith((f'{module}.', f'{module.replace(".", "_")}.'))

@@ -28,7 +28,12 @@ def conv3x3(inputs: int, outputs: int, dilation: int = 1, separable: bool = Fals
     """A 3x3 `conv_bn_relu`, or its depthwise-separable form."""
     if not separable:
         return conv_bn_relu(inputs, outputs, 3, dilation)
-    return nn.Sequential(conv_bn_relu(inputs, inputs, 3, dilation, groups=inputs),
+    return separable_conv(inputs, outputs, 3, dilation)
+
+
+def separable_conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+    """A depthwise and a pointwise `conv_bn_relu`."""
+    return nn.Sequential(conv_bn_relu(inputs, inputs, kernel, dilation, groups=inputs),
                          conv_bn_relu(inputs, outputs))
 
 

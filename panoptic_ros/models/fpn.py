@@ -29,12 +29,14 @@ class FPN(nn.Module):
         channels: of each map.
         top: what follows P5: `none`, `pool` (P6 at stride 64, as Mask R-CNN's RPN has it) or
             `p6p7` (convolutions on P5 to strides 64 and 128, as FCOS has them).
+        context: add a linear layer of the coarsest map's mean to P5.
 
     Raises:
         ValueError: for a backbone without these features, or an unknown `top`.
     """
 
-    def __init__(self, backbone: str, channels: int = 256, top: str = 'none') -> None:
+    def __init__(self, backbone: str, channels: int = 256, top: str = 'none',
+                 context: bool = False) -> None:
         super().__init__()
         extras: dict[str, Any] = {'none': None, 'pool': LastLevelMaxPool(),
                                   'p6p7': LastLevelP6P7(channels, channels)}
@@ -49,13 +51,29 @@ class FPN(nn.Module):
                              f'{LEVEL_STRIDES}, it has {reductions}')
         self.indices = [reductions.index(stride) for stride in LEVEL_STRIDES]
         widths = [features.channels()[i] for i in self.indices]
-        self.pyramid = FeaturePyramidNetwork(widths, channels, extras[top])
+        kind = ContextFPN if context else FeaturePyramidNetwork
+        self.pyramid = kind(widths, channels, extras[top])
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> maps (B, channels, H/s, W/s) from stride 4 up."""
         features = self.backbone(image)
         levels = {str(i): features[i] for i in self.indices}
         return list(self.pyramid(levels).values())
+
+
+class ContextFPN(FeaturePyramidNetwork):
+    """Adds Linear(GAP(res5)) to the lateral connection of P5, as UPSNet's code does on COCO."""
+
+    def __init__(self, widths: list[int], channels: int, extra_blocks: Any) -> None:
+        super().__init__(widths, channels, extra_blocks)
+        self.context = nn.Linear(widths[-1], channels)
+
+    def get_result_from_inner_blocks(self, x: Tensor, idx: int) -> Tensor:
+        """The lateral connection `idx`, counted from the end where negative."""
+        lateral = super().get_result_from_inner_blocks(x, idx)
+        if idx != -1:
+            return lateral
+        return lateral + self.context(x.mean(dim=(2, 3)))[:, :, None, None]
 
 
 class SemanticFPN(nn.Module):

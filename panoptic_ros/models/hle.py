@@ -75,6 +75,10 @@ class HLEConfig:
     seed_window: int = 3
     """Side of the window in which only the highest seed survives, cells."""
 
+    refine: int = 0
+    """Rounds in which each seed takes the mean embedding, position and deviations of the mask
+    that it finds, as the loss has them (inferred); 0 is the paper's decoding."""
+
     flip: bool = False
     """Average with the maps of the mirrored image."""
 
@@ -106,6 +110,8 @@ class HLEConfig:
         if self.embedding_dim < 2 or (self.space == 'split' and self.embedding_dim % 2):
             raise ValueError('hle.embedding_dim must be at least 2, and even for space: split, '
                              f'got {self.embedding_dim}')
+        if not 0 <= self.refine <= 8:
+            raise ValueError(f'hle.refine must be 0 to 8 rounds, got {self.refine}')
         if self.top_k < 1:
             raise ValueError(f'hle.top_k must be at least 1, got {self.top_k}')
 
@@ -137,7 +143,7 @@ class HLE(PanopticModel):
     """
 
     family = 'hle'
-    embedding_kind = 'embedding at the instance\'s seed'
+    embedding_kind = 'embedding at the instance\'s seed, its mask\'s mean with refine'
     heads = ('head',)
 
     def __init__(self, labels: LabelSet, config: HLEConfig) -> None:

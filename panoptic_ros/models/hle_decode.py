@@ -15,16 +15,11 @@ from torch import Tensor
 
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.nms import greedy_keep
+from panoptic_ros.models.seeds import NEVER, SEED_CHUNK, best_seed, find_peaks
 from panoptic_ros.models.segments import measure, to_segments
 
 if TYPE_CHECKING:
     from panoptic_ros.models.hle import HLEConfig
-
-NEVER = -1e4
-"""A log-probability that no cell has; finite, so that no engine makes NaN of it."""
-
-SEED_CHUNK = 64
-"""Seeds held against all cells at a time: 64 x 1024 x 2048 float32 are 0.5 GiB."""
 
 
 def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
@@ -77,47 +72,36 @@ def kernel_weights(embedding: Tensor, position: Tensor, log_sigma: Tensor,
     return torch.cat([sharpness * embedding, 2 * spatial * position, -spatial, offset], dim=1)
 
 
-def find_seeds(seed_logits: Tensor, is_thing_cell: Tensor, window: int, top_k: int,
-               ) -> tuple[Tensor, Tensor]:
-    """The best local maxima of the seed map on thing cells.
+def refine(weights: Tensor, features: Tensor, sigma: Tensor, spatial_sigma: Tensor,
+           log_threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """Gives each seed the kernel of the mask that it finds.
+
+    The loss shapes the kernel about the means over an instance (Eq. 7); a seed is one cell, and
+    two cells of an instance lie further apart than a cell and the mean. Inferred.
 
     Args:
-        seed_logits: (h, w).
-        is_thing_cell: cells whose class is a thing, (h, w) bool.
-        window: side of the window in which only the highest survives, cells, odd.
-        top_k: K.
+        weights: of the seeds, (K, D + 4).
+        features: of the cells, (N, D + 4).
+        sigma: deviation of each cell, (N,).
+        spatial_sigma: (N,).
+        log_threshold: least log-probability of a cell in a mask, ().
 
     Returns:
-        Logits in descending order, NEVER where there is no seed, and flat cell numbers, (K,).
+        Mean embedding, unit length, (K, D), and the weights of the new kernels, (K, D + 4).
     """
-    candidate = torch.where(is_thing_cell, seed_logits, NEVER)
-    highest = F.max_pool2d(candidate[None, None], window, stride=1, padding=window // 2)[0, 0]
-    peak = torch.where(candidate == highest, candidate, NEVER)
-    values, cells = peak.reshape(-1).topk(min(top_k, peak.numel()))
-    return values, cells
-
-
-def best_seed(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """For each cell the seed of largest log-probability.
-
-    Args:
-        features: (N, D + 4).
-        weights: (K, D + 4).
-
-    Returns:
-        The log-probability and the seed's row, (N,).
-    """
-    best: Tensor | None = None
+    dim = features.shape[1] - 4
+    known = torch.cat([features, sigma[:, None], spatial_sigma[:, None]], dim=1)  # (N, D + 6)
+    means = []
     for first in range(0, weights.shape[0], SEED_CHUNK):
-        value, row = (weights[first:first + SEED_CHUNK] @ features.T).max(dim=0)
-        if best is None:
-            best, best_row = value, row
-        else:
-            better = value > best
-            best = torch.where(better, value, best)
-            best_row = torch.where(better, row + first, best_row)
-    assert best is not None
-    return best, best_row
+        part = weights[first:first + SEED_CHUNK]
+        total = (part @ features.T > log_threshold).to(known.dtype) @ known  # (chunk, D + 6)
+        means.append(total / total[:, dim + 3:dim + 4].clamp(min=1))  # the ones count the cells
+    mean = torch.cat(means)
+    embedding = F.normalize(mean[:, :dim], dim=1)
+    # A kernel so narrow that it leaves out its own seed keeps a finite deviation.
+    log_sigma, spatial_log_sigma = mean[:, -2:].clamp(min=1e-6).log().unbind(1)
+    return embedding, kernel_weights(embedding, mean[:, dim:dim + 2], log_sigma,
+                                     spatial_log_sigma)
 
 
 def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logits: Tensor,
@@ -142,8 +126,8 @@ def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logi
     class_prob = 1 / torch.exp(logits - class_max).sum(dim=0)  # (N,) psi of the best class
     thing_cell = is_thing.index_select(0, cell_class)
 
-    seed_logit, seed = find_seeds(seed_logits, thing_cell.view(height, width),
-                                  config.seed_window, config.top_k)
+    candidates = torch.where(thing_cell.view(height, width), seed_logits, NEVER)
+    seed_logit, seed = find_peaks(candidates[None], config.seed_window, config.top_k)
     num_seeds = seed.shape[0]
     y, x = torch.meshgrid(torch.arange(height, device=logits.device),
                           torch.arange(width, device=logits.device), indexing='ij')
@@ -154,6 +138,10 @@ def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logi
     weights = kernel_weights(seed_embedding, position.index_select(0, seed),
                              log_sigma.reshape(-1).index_select(0, seed),
                              spatial_log_sigma.reshape(-1).index_select(0, seed))
+    for _ in range(config.refine):
+        seed_embedding, weights = refine(
+            weights, features, log_sigma.reshape(-1).exp(), spatial_log_sigma.reshape(-1).exp(),
+            torch.log(thresholds['mask_threshold']))
     score = torch.sigmoid(seed_logit)
     alive = (score > thresholds['score_threshold']) & (seed_logit > NEVER / 2)
     alike = weights @ features.index_select(0, seed).T > torch.log(thresholds['merge_threshold'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from panoptic_ros.bundle import ModelInfo
@@ -10,11 +11,21 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.ciae import CIAE, CIAEConfig
 from panoptic_ros.models.hle import HLE, HLEConfig
+from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabConfig
+from panoptic_ros.models.panoptic_fpn import PanopticFPN, PanopticFPNConfig
+from panoptic_ros.models.transformers import TransformersConfig, TransformersPanoptic
 
 FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
     'ciae': (CIAE, CIAEConfig),
     'hle': (HLE, HLEConfig),
+    'panoptic_deeplab': (PanopticDeepLab, PanopticDeepLabConfig),
+    'panoptic_fpn': (PanopticFPN, PanopticFPNConfig),
+    'transformers': (TransformersPanoptic, TransformersConfig),
 }
+
+TYPES: dict[str, tuple[type, ...]] = {
+    'int': (int,), 'float': (float, int), 'bool': (bool,), 'str': (str,), 'tuple': (tuple,)}
+"""Types that a field with this annotation takes."""
 
 
 def build(family: str, labels: LabelSet, **config: Any) -> PanopticModel:
@@ -31,14 +42,32 @@ def build(family: str, labels: LabelSet, **config: Any) -> PanopticModel:
     if family not in FAMILIES:
         raise ValueError(f'unknown family {family!r}; the families are: {", ".join(FAMILIES)}')
     module, config_class = FAMILIES[family]
-    known = [field.name for field in dataclasses.fields(config_class)]
-    unknown = sorted(set(config) - set(known))
+    return module(labels, configure(config_class, config, f'family {family!r}'))
+
+
+def configure(config_class: type, values: Mapping[str, Any], what: str) -> Any:
+    """Makes a dataclass of plain values from what JSON or YAML holds.
+
+    Args:
+        config_class: its fields are annotated; int, float, bool, str and tuples are checked.
+        values: by field; the rest take their defaults.
+        what: is configured, for messages.
+
+    Raises:
+        ValueError: for an unknown key, naming those that are known, or a value of another type.
+    """
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(config_class)}
+    unknown = sorted(set(values) - set(kinds))
     if unknown:
-        raise ValueError(f'unknown key {unknown[0]!r} for family {family!r}; '
-                         f'the keys are: {", ".join(known)}')
+        raise ValueError(f'unknown key {unknown[0]!r} for {what}; '
+                         f'the keys are: {", ".join(kinds)}')
     # JSON and YAML have no tuples; the configuration's sequences are all tuples.
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-    return module(labels, config_class(**values))
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    for key, value in values.items():
+        expected = TYPES.get(kinds[key].partition('[')[0], (object,))
+        if not isinstance(value, expected) or (isinstance(value, bool) and int in expected):
+            raise ValueError(f'{what}: {key} must be {kinds[key]}, got {value!r}')
+    return config_class(**values)
 
 
 def build_model(info: ModelInfo) -> PanopticModel:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.labels import VOID_ID
@@ -32,7 +33,7 @@ class Measures(NamedTuple):
     """Mean (x, y) of the cells' centres, cells, (S, 2)."""
 
     mean: Tensor
-    """Mean of the value given for each cell, (S,)."""
+    """Mean of what was given for each cell, (S,) or (S, V)."""
 
 
 def measure(row_map: Tensor, rows: int, value: Tensor) -> Measures:
@@ -41,31 +42,59 @@ def measure(row_map: Tensor, rows: int, value: Tensor) -> Measures:
     Args:
         row_map: row of each cell plus 1, 0 for void, (h, w) int32.
         rows: S.
-        value: a number for each cell, (h, w).
+        value: a number for each cell, (h, w), or several, (h, w, V).
     """
     height, width = row_map.shape
+    columns = value.reshape(height * width, -1)
     y, x = (torch.arange(n, device=row_map.device, dtype=torch.float32) for n in (height, width))
-    features = torch.stack([  # (h * w, 4): one product gives areas and all sums
-        torch.ones_like(value), (x + 0.5).expand(height, width),
-        (y + 0.5)[:, None].expand(height, width), value], dim=-1).view(-1, 4)
-    sums, boxes = [], []
+    areas, boxes, centroids, sums = [], [], [], []
     for first in range(0, rows, ROW_CHUNK):
         number = torch.arange(first + 1, min(first + ROW_CHUNK, rows) + 1,
                               device=row_map.device, dtype=torch.int32)
         mask = (row_map[None] == number[:, None, None]).to(torch.float32)  # (chunk, h, w)
-        sums.append(mask.flatten(1) @ features)
-        (y1, y2), (x1, x2) = _extent(mask.amax(dim=2), y), _extent(mask.amax(dim=1), x)
+        by_row, by_column = mask.sum(dim=2), mask.sum(dim=1)  # all but `value` is in these two
+        area = by_row.sum(dim=1)
+        centroid = torch.stack([by_column @ (x + 0.5), by_row @ (y + 0.5)], dim=1)
+        (y1, y2), (x1, x2) = _extent(by_row, y), _extent(by_column, x)
+        areas.append(area)
         boxes.append(torch.stack([x1, y1, x2, y2], dim=1))
-    total = torch.cat(sums)  # (S, 4)
-    area = total[:, 0]
-    means = total[:, 1:] / area.clamp(min=1)[:, None]
-    return Measures(area, torch.cat(boxes), means[:, :2], means[:, 2])
+        centroids.append(centroid / area.clamp(min=1)[:, None])
+        sums.append(mask.flatten(1) @ columns)
+    area = torch.cat(areas)
+    mean = torch.cat(sums) / area.clamp(min=1)[:, None]
+    return Measures(area, torch.cat(boxes), torch.cat(centroids),
+                    mean[:, 0] if value.ndim == 2 else mean)
+
+
+def mask_mean(row_map: Tensor, rows: int, feature: Tensor) -> Tensor:
+    """Mean feature of each row's cells; a coarser feature counts by the part of it covered.
+
+    Args:
+        row_map: row of each cell plus 1, 0 for void, (h, w) int32.
+        rows: S.
+        feature: (D, h / n, w / n) for a whole n.
+
+    Returns:
+        (S, D), 0 for a row without a cell.
+    """
+    ratio = row_map.shape[0] // feature.shape[1]
+    columns = feature.flatten(1).T
+    means = []
+    for first in range(0, rows, ROW_CHUNK):
+        number = torch.arange(first + 1, min(first + ROW_CHUNK, rows) + 1,
+                              device=row_map.device, dtype=torch.int32)
+        mask = (row_map[None] == number[:, None, None]).to(feature.dtype)
+        if ratio > 1:
+            mask = F.avg_pool2d(mask[None], ratio)[0]
+        mask = mask.flatten(1)
+        means.append(mask @ columns / mask.sum(dim=1, keepdim=True).clamp(min=1e-6))
+    return torch.cat(means)
 
 
 def _extent(occupied: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """First occupied place and one past the last, from (S, n) zeros and ones."""
+    """First occupied place and one past the last, from (S, n) counts."""
     first = torch.where(occupied > 0, place, float(place.shape[0])).amin(dim=1)
-    return first, (occupied * (place + 1)).amax(dim=1)
+    return first, torch.where(occupied > 0, place + 1, 0.0).amax(dim=1)
 
 
 def to_segments(row_map: Tensor, measures: Measures, class_id: Tensor, score: Tensor,

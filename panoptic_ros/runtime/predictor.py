@@ -81,9 +81,14 @@ def to_frame(outputs: Outputs, info: ModelInfo, geometry: Geometry, stamp_s: flo
         area = np.bincount(segment_map.ravel(), minlength=len(area) + 1)[1:].astype(np.int32)
         centroid, box = centroid.copy(), box.copy()
         for row in np.flatnonzero(outputs.valid & (area < outputs.area) & (area > 0)):
-            y, x = np.nonzero(segment_map == row + 1)  # the rest of it lies in the padding
-            centroid[row] = x.mean() + 0.5, y.mean() + 0.5
-            box[row] = x.min(), y.min(), x.max() + 1, y.max() + 1
+            # The rest of it lies in the padding, and all of it inside the old box.
+            x1, y1, x2, y2 = box[row].astype(int)
+            mask = segment_map[y1:y2, x1:x2] == row + 1
+            for axis, start in ((0, x1), (1, y1)):
+                count = mask.sum(axis=axis)
+                places = np.flatnonzero(count)
+                centroid[row, axis] = start + count @ np.arange(0.5, len(count)) / area[row]
+                box[row, axis], box[row, axis + 2] = start + places[0], start + places[-1] + 1
 
     rows = np.flatnonzero(outputs.valid & (area > 0))
     px = np.array(geometry.px_per_cell[::-1], np.float32)  # (x, y)

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from center_models import SMALL_CENTERS
 from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
 from tiny_model import LABELS
 
@@ -20,12 +21,19 @@ SMALL = {
              'top_k': 12, 'score_threshold': 0.0, 'class_threshold': 0.0, 'nms_threshold': 0.3,
              'min_stuff_area': 100},
     'hle': {'backbone': 'mobilenetv2_035', 'separable': True, 'aspp_channels': 16,
-            'low_level_channels': 8, 'decoder_channels': 16, 'top_k': 12, 'stride': 4},
+            'low_level_channels': 8, 'decoder_channels': 16, 'top_k': 12, 'stride': 4,
+            'refine': 1},
+    'panoptic_deeplab': {'top_k': 12, 'stride': 2, 'center_threshold': 0.0, **SMALL_CENTERS},
+    'panoptic_fpn': {
+        'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_channels': 16,
+        'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,
+        'proposals_per_level': 20, 'proposals': 40, 'top_k': 12, 'stride': 4,
+        'score_threshold': 0.2, 'min_stuff_area': 64.0},
 }
 """A configuration of each family that is quick to build and run."""
 
 
-@pytest.fixture(scope='module', params=sorted(FAMILIES))
+@pytest.fixture(scope='module', params=sorted(SMALL))
 def exported(request, tmp_path_factory):
     """An untrained module with live batch statistics, and its file."""
     torch.manual_seed(1)
@@ -41,7 +49,8 @@ def exported(request, tmp_path_factory):
 
 
 def test_every_family_has_a_loss_and_a_small_configuration():
-    assert set(FAMILIES) == set(LOSSES) == set(SMALL)
+    # Checkpoints of transformers are trained elsewhere; test_adapters.py has them.
+    assert set(FAMILIES) - {'transformers'} == set(LOSSES) == set(SMALL)
 
 
 @pytest.mark.parametrize('seed', range(3))

@@ -51,16 +51,26 @@ def reference(embedding, log_sigma, seed_logits, class_logits, spatial, config, 
 
     seeds = sorted((c for c in cells if thing(c) and is_peak(c)), key=lambda c: -seed_logits[c])
     seeds = [c for c in seeds[:config.top_k] if prob[c] > limits['score_threshold']]
+    kernels = {s: (embedding[:, s[0], s[1]], rho(s), math.exp(log_sigma[s])) for s in seeds}
+
+    def score_of(seed, cell):
+        mean, place, sigma = kernels[seed]
+        return phi(mean, embedding[:, cell[0], cell[1]], place, rho(cell), sigma, spatial)
+
+    for _ in range(config.refine):
+        masks = {s: [c for c in cells if score_of(s, c) > limits['mask_threshold']]
+                 for s in seeds}
+        kernels = {s: (F.normalize(sum(embedding[:, y, x] for y, x in mask) / len(mask), dim=0),
+                       np.mean([rho(c) for c in mask], axis=0),
+                       np.mean([math.exp(log_sigma[c]) for c in mask]))
+                   for s, mask in masks.items()}
     kept = []
     for seed in seeds:
-        alike = [phi(embedding[:, k[0], k[1]], embedding[:, seed[0], seed[1]], rho(k), rho(seed),
-                     math.exp(log_sigma[k]), spatial) for k in kept]
-        if all(p <= limits['merge_threshold'] for p in alike):
+        if all(score_of(k, seed) <= limits['merge_threshold'] for k in kept):
             kept.append(seed)
     groups = {}
     for cell in cells:
-        scores = [phi(embedding[:, k[0], k[1]], embedding[:, cell[0], cell[1]], rho(k), rho(cell),
-                      math.exp(log_sigma[k]), spatial) for k in kept]
+        scores = [score_of(k, cell) for k in kept]
         if scores and max(scores) > limits['mask_threshold']:
             groups.setdefault(('thing', kept[int(np.argmax(scores))]), set()).add(cell)
         elif not thing(cell) and psi[:, cell[0], cell[1]].max() > limits['stuff_threshold']:
@@ -124,15 +134,16 @@ def assert_same(ours, expected):
     {'stuff_threshold': 0.9},                          # unsure stuff becomes void
     {'mask_threshold': 0.0},                           # everything joins an instance
 ])
+@pytest.mark.parametrize('refine', [0, 1, 2])
 @pytest.mark.parametrize('seed', range(4))
-def test_decode_equals_reference_on_random_maps(seed, limits):
+def test_decode_equals_reference_on_random_maps(seed, refine, limits):
     generator = torch.Generator().manual_seed(seed)
     height, width = 12, 17
     maps = (unit(DIM, height, width, seed=seed),
             torch.randn(height, width, generator=generator) * 0.3 - 0.3,
             torch.randn(height, width, generator=generator) * 3,
             torch.randn(len(IS_THING), height, width, generator=generator) * 2)
-    config = HLEConfig(stride=4, top_k=12)
+    config = HLEConfig(stride=4, top_k=12, refine=refine)
     limits = {**LIMITS, **limits}
     out = run(*maps, 0.02, config, limits)
     assert_same(as_list(out), reference(*maps, 0.02, config, limits))
@@ -180,12 +191,3 @@ def test_more_objects_than_k_keeps_the_best_seeds():
     out = run(*maps, 0.02, HLEConfig(stride=4, top_k=5), LIMITS)
     kept = {frozenset(map(tuple, torch.nonzero(truth == i + 1).tolist())) for i in range(5)}
     assert {s[1] for s in as_list(out) if IS_THING[s[0]]} == kept
-
-
-def test_best_seed_is_the_same_in_chunks(monkeypatch):
-    features, weights = torch.randn(50, DIM + 4), torch.randn(23, DIM + 4)
-    whole = hle_decode.best_seed(features, weights)
-    monkeypatch.setattr(hle_decode, 'SEED_CHUNK', 7)
-    chunks = hle_decode.best_seed(features, weights)
-    assert torch.equal(whole[1], chunks[1])
-    assert torch.allclose(whole[0], chunks[0])

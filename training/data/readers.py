@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,18 @@ def open_reader(name: str, split: str, **options: Any) -> Reader:
         options: further arguments of the reader.
 
     Raises:
-        ValueError: for an unknown name, a missing folder or files that do not fit.
+        ValueError: for an unknown name or option, or files that do not fit.
+        FileNotFoundError: for a missing folder.
     """
     kind, _, folder = name.partition(':')
     if kind not in READERS or bool(folder) != (kind in FROM_FOLDER):
         known = ', '.join(f'{k}:<folder>' if k in FROM_FOLDER else k for k in READERS)
         raise ValueError(f'unknown data {name!r}; expected one of: {known}')
+    own = list(inspect.signature(READERS[kind]).parameters)[2 if folder else 1:]
+    unknown = sorted(set(options) - set(own))
+    if unknown:
+        raise ValueError(f'data {kind!r} has no option {unknown[0]!r}; '
+                         f'the options are: {", ".join(own)}')
     if folder:
         if not Path(folder).is_dir():
             raise FileNotFoundError(f'no folder {folder} for data {kind!r}')

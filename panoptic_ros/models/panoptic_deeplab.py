@@ -1,0 +1,180 @@
+"""Panoptic-DeepLab: classes per pixel, instances by their centres and offsets to them.
+
+Cheng et al., Panoptic-DeepLab: A Simple, Strong, and Fast Baseline for Bottom-Up Panoptic
+Segmentation, CVPR 2020. EINet and PISR are built on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor
+
+from panoptic_ros.bundle import Threshold
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.models import center_decode
+from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD, PanopticModel, SegmentTensors
+from panoptic_ros.models.center_decode import MAP_STRIDE, upsample
+from panoptic_ros.models.dual_decoder import DualDecoder, Heads
+from panoptic_ros.models.segments import mask_mean, to_segments
+
+
+@dataclass(frozen=True)
+class PanopticDeepLabConfig:
+    """Network and decoding of Panoptic-DeepLab; lengths in network-input pixels."""
+
+    family: ClassVar[str] = 'panoptic_deeplab'
+
+    backbone: str = 'resnet50'
+    """Name of a timm model."""
+
+    output_stride: int = 16
+    """Input pixels per cell where ASPP works: 16 with dilations 6, 12, 18, or 32 with half."""
+
+    multigrid: tuple[int, ...] = (1, 2, 4)
+    """Factors of the dilations in a ResNet's last stage at output stride 16; () for none, which
+    other backbones need."""
+
+    aspp_channels: int = 256
+
+    low_level_channels: int = 32
+    """Of the semantic decoder at stride 4; twice that at stride 8 and four times at 16. The
+    instance decoder has half."""
+
+    decoder_channels: int = 256
+    """Of the semantic decoder."""
+
+    instance_channels: int = 128
+    """Of the instance decoder; D of the instance table."""
+
+    head_channels: int = 256
+    """Of the convolution in the semantic head."""
+
+    instance_head_channels: int = 32
+    """Of the convolutions in the heads of centres and offsets."""
+
+    separable: bool = False
+    """Depthwise-separable 3x3 convolutions in ASPP, for small models."""
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    stride: int = 1
+    """Input pixels per cell of the decoded maps: 1, 2 or 4."""
+
+    top_k: int = 200
+    """Most centres in one image."""
+
+    nms_kernel: int = 7
+    """Side of the window in which only the highest centre survives, px; 41 on COCO."""
+
+    instance_score: str = 'product'
+    """`objectness`: the heatmap at the centre; `semantic`: the mean probability of the class in
+    the mask; `product`: both. Masks do not overlap, so this changes AP only."""
+
+    center_threshold: float = 0.1
+    """Least height of the heatmap at a centre."""
+
+    score_threshold: float = 0.0
+    """Least score of an instance; those below become void."""
+
+    min_area: float = 0.0
+    """Least area of an instance, px (inferred: any)."""
+
+    min_stuff_area: float = 2048.0
+    """Least area of a stuff segment, px; 4096 on COCO."""
+
+    def __post_init__(self) -> None:
+        scores = center_decode.INSTANCE_SCORES
+        for key, allowed in (('output_stride', (16, 32)), ('stride', (1, 2, 4)),
+                             ('instance_score', scores)):
+            if getattr(self, key) not in allowed:
+                raise ValueError(f'{self.family}.{key} must be one of {allowed}, '
+                                 f'got {getattr(self, key)!r}')
+        for key in ('top_k', 'nms_kernel'):
+            if getattr(self, key) < 1:
+                raise ValueError(f'{self.family}.{key} must be at least 1, '
+                                 f'got {getattr(self, key)}')
+
+
+class CenterMaps(NamedTuple):
+    """Dense predictions; all but the feature at the stride asked for."""
+
+    semantic_logits: Tensor
+    """(B, C, h, w)"""
+
+    center_heatmap: Tensor
+    """How near a centre is, 1 on it, unbounded, (B, M, h, w)."""
+
+    center_offset: Tensor
+    """(dy, dx) to the centre of the pixel's instance, input px, (B, 2, h, w)."""
+
+    instance_feature: Tensor
+    """What tells instances apart, (B, D, H/4, W/4)."""
+
+
+class PanopticDeepLab(PanopticModel):
+    """Centres and offsets beside a semantic branch, on a backbone with two decoders."""
+
+    family = 'panoptic_deeplab'
+    embedding_kind = 'mean instance feature over the mask, less the image\'s mean'
+    heads = ('predict.semantic.out', 'predict.center.out', 'predict.offset.out')
+
+    def __init__(self, labels: LabelSet, config: PanopticDeepLabConfig) -> None:
+        super().__init__(labels, config)
+        self.config: PanopticDeepLabConfig
+        self.network = self.make_network()
+        self.predict = self.make_heads((config.decoder_channels, config.instance_channels))
+
+    def make_network(self, fusion: str = 'concat', instance_aspp: bool = True) -> DualDecoder:
+        """Backbone and decoders of the configuration."""
+        config = self.config
+        return DualDecoder(
+            config.backbone, config.output_stride, config.multigrid, config.aspp_channels,
+            (config.decoder_channels, config.instance_channels), config.low_level_channels,
+            config.separable, fusion, instance_aspp)
+
+    def make_heads(self, inputs: tuple[int, int], center_channels: int = 1) -> Heads:
+        """Heads on (semantic, instance) features of so many channels."""
+        config = self.config
+        return Heads(inputs, (config.head_channels, config.instance_head_channels),
+                     len(self.labels), center_channels)
+
+    @property
+    def embedding_dim(self) -> int:
+        """D of the instance table."""
+        return self.config.instance_channels
+
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Scalar inputs of `forward`."""
+        return center_decode.thresholds_of(self.config)
+
+    def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> CenterMaps:
+        """Dense predictions.
+
+        Args:
+            image: RGB, 0 to 255, (B, 3, H, W).
+            stride: input pixels per cell; below 4 the heads' outputs are upsampled bilinearly.
+        """
+        semantic, instance = self.network(self.normalize(image))
+        return self.at_stride(self.predict(semantic, instance), instance, stride)
+
+    def at_stride(self, raw: tuple[Tensor, Tensor, Tensor], feature: Tensor, stride: int,
+                  ) -> CenterMaps:
+        """The heads' outputs upsampled, offsets from stride-4 cells to px."""
+        semantic, center, offset = (upsample(x, stride) for x in raw)
+        return CenterMaps(semantic, center, offset * MAP_STRIDE, feature)
+
+    def decode(self, maps: CenterMaps, **thresholds: Tensor) -> SegmentTensors:
+        """Decodes maps (B = 1, stride 4); see `center_decode`."""
+        rows = center_decode.decode(maps.semantic_logits[0], maps.center_heatmap[0],
+                                    maps.center_offset[0], self.is_thing, self.config, thresholds)
+        feature = maps.instance_feature[0]
+        # Features are not negative; about the image's mean they point in all directions.
+        feature = feature - feature.mean(dim=(1, 2), keepdim=True)
+        embedding = mask_mean(rows.row_map, rows.valid.shape[0], feature)
+        return to_segments(rows.row_map, rows.measures, rows.class_id, rows.score, embedding,
+                           rows.valid)

@@ -1,0 +1,71 @@
+"""Panoptic-DeepLab and the families built on it, as the training sees them."""
+
+import numpy as np
+import pytest
+import torch
+from center_models import SIZE, SMALL_CENTERS
+from graphs import random_image
+from label_maps import VOID
+from tiny_model import LABELS
+
+from panoptic_ros.models.registry import build
+from panoptic_training.data.sample import Batch
+from panoptic_training.families import build_loss
+
+FAMILIES = ['panoptic_deeplab']
+
+
+def batch():
+    """Two images, with two things on the first and one on the second."""
+    images = torch.from_numpy(np.stack([random_image(SIZE, i) for i in range(2)]))
+    class_map = torch.zeros(2, *SIZE, dtype=torch.int64)
+    instance_map = torch.zeros_like(class_map)
+    class_map[:, 40:] = 1
+    for image, rows, columns, class_id, number in (
+            (0, slice(8, 40), slice(8, 40), 2, 1), (0, slice(20, 60), slice(80, 100), 3, 2),
+            (1, slice(0, 24), slice(100, 128), 2, 1)):
+        class_map[image, rows, columns] = class_id
+        instance_map[image, rows, columns] = number
+    return Batch(images.permute(0, 3, 1, 2), class_map, instance_map)
+
+
+def nothing(edit):
+    found = batch()
+    edit(found.class_map, found.instance_map)
+    return found
+
+
+@pytest.mark.parametrize('data', [
+    batch(),
+    nothing(lambda c, i: (c.fill_(0), i.zero_())),      # stuff only
+    nothing(lambda c, i: (c.fill_(VOID), i.zero_())),   # void only
+    nothing(lambda c, i: (c.fill_(2), i.zero_())),      # crowd only
+], ids=['things', 'stuff', 'void', 'crowd'])
+@pytest.mark.parametrize('family', FAMILIES)
+def test_every_parameter_gets_a_finite_gradient(family, data):
+    # DDP waits for a gradient of every parameter.
+    torch.manual_seed(0)
+    model = build(family, LABELS, **SMALL_CENTERS).train()
+    terms = build_loss(family, {})(model, data, 4)
+    terms['loss'].backward()
+    assert all(value.isfinite() for value in terms.values())
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize('stride', [4, 2])
+@pytest.mark.parametrize('family', FAMILIES)
+def test_the_loss_falls_on_two_images(family, stride):
+    torch.manual_seed(0)
+    model = build(family, LABELS, **SMALL_CENTERS).train()
+    loss, data = build_loss(family, {}), batch()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    history = []
+    for _ in range(20):
+        terms = loss(model, data, stride)
+        optimizer.zero_grad()
+        terms['loss'].backward()
+        optimizer.step()
+        history.append({name: float(value.detach()) for name, value in terms.items()})
+    for name in history[0]:
+        assert min(step[name] for step in history[-3:]) < 0.9 * history[0][name], name

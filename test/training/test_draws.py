@@ -1,0 +1,119 @@
+"""Which samples come when: once an epoch, by seed, shared by processes, the same after a stop."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_model import LABELS
+
+from panoptic_training.data.augment import Augment, AugmentConfig
+from panoptic_training.data.sample import Sample
+from panoptic_training.draws import Draws, FixedSamples, TrainingLoader, TrainingSamples
+
+
+class Numbered:
+    """Samples of 8 x 8 pixels whose first instance id is their index plus one."""
+
+    labels = LABELS
+
+    def __init__(self, length):
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def order(self, rng):
+        return rng.permutation(self.length)
+
+    def read(self, index, epoch_seed):
+        return Sample(np.full((8, 8, 3), epoch_seed % 251, np.uint8),
+                      np.full((8, 8), 2, np.uint8), np.full((8, 8), index + 1, np.int32))
+
+
+def drawn(draws, epoch):
+    draws.set_epoch(epoch)
+    return list(draws)
+
+
+def test_each_sample_comes_once_an_epoch_in_an_order_of_its_own():
+    draws = Draws(Numbered(12), seed=3)
+    epochs = [drawn(draws, epoch) for epoch in range(3)]
+    for epoch in epochs:
+        assert sorted(index for index, _ in epoch) == list(range(12))
+        assert len({seed for _, seed in epoch}) == 1, 'one seed for all of an epoch'
+    assert len({tuple(index for index, _ in epoch) for epoch in epochs}) == 3
+    assert len({epoch[0][1] for epoch in epochs}) == 3
+    assert drawn(draws, 1) == epochs[1] == drawn(Draws(Numbered(12), seed=3), 1)
+    assert drawn(Draws(Numbered(12), seed=4), 1) != epochs[1]
+
+
+@pytest.mark.parametrize(('length', 'world'), [(12, 2), (13, 3), (5, 1)])
+def test_processes_share_the_samples(length, world):
+    parts = [Draws(Numbered(length), 0, rank, world) for rank in range(world)]
+    assert {len(part) for part in parts} == {length // world}
+    shares = [[index for index, _ in part] for part in parts]
+    assert {len(share) for share in shares} == {length // world}
+    together = sum(shares, [])
+    assert len(set(together)) == len(together) == length // world * world
+
+
+@pytest.mark.parametrize('done', [0, 4, 9, 12])
+def test_a_resumed_epoch_gives_what_is_still_to_come(done):
+    whole, resumed = Draws(Numbered(12), 1), Draws(Numbered(12), 1)
+    resumed.go_on(epoch=2, draws=done)
+    assert len(resumed) == 12, 'the epoch is as long as ever'
+    assert list(resumed) == drawn(whole, 2)[done:]  # before set_epoch is called
+    assert drawn(resumed, 2) == drawn(whole, 2)[done:]
+    assert drawn(resumed, 3) == drawn(whole, 3)
+
+
+def make_loader(progress=(0, 0), **options):
+    reader = Numbered(9)
+    augment = Augment(AugmentConfig(), (8, 8), (8, 8))
+    return TrainingLoader(TrainingSamples(reader, augment), Draws(reader, 5), lambda: progress,
+                          2, **options)
+
+
+def indices(loader):
+    return [batch.instance_map.amax(dim=(1, 2)).tolist() for batch in loader]
+
+
+def test_the_loader_goes_on_from_its_state():
+    assert len(make_loader()) == 4, 'the ninth sample fills no batch'
+    whole = make_loader()
+    whole.sampler.set_epoch(6)
+    expected = list(whole)
+    resumed = make_loader()
+    resumed.load_state_dict(make_loader((6, 1)).state_dict())
+    found = list(resumed)
+    assert len(found) == 3
+    for one, other in zip(found, expected[1:], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert len(list(resumed)) == 3  # Lightning starts the iterator once before the epoch
+    resumed.sampler.set_epoch(7)
+    whole.sampler.set_epoch(7)
+    assert indices(resumed) == indices(whole)
+
+
+def test_workers_change_nothing():
+    alone, helped = list(make_loader()), list(make_loader(num_workers=1))
+    for one, other in zip(alone, helped, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_draw_fixes_its_sample():
+    samples = TrainingSamples(Numbered(4), Augment(AugmentConfig(), (8, 8), (8, 8)))
+    one = samples[2, 77]
+    samples[1, 77], samples[2, 78]
+    again = samples[2, 77]
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not torch.equal(samples[2, 78][0], one[0])
+
+
+@pytest.mark.parametrize('world', [1, 2, 3])
+def test_validation_takes_every_sample_once_and_as_it_is(world):
+    seen = []
+    for rank in range(world):
+        samples = FixedSamples(Numbered(7), rank, world)
+        seen += [int(samples[i].instance_map[0, 0]) - 1 for i in range(len(samples))]
+        assert {int(samples[i].image[0, 0, 0]) for i in range(len(samples))} == {0}
+    assert sorted(seen) == list(range(7))

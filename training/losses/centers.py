@@ -1,0 +1,92 @@
+"""Centres of instances as the network is to see them: heatmaps, offsets and what is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from panoptic_ros.labels import VOID_ID
+
+from .instances import Instance
+
+REACH = 3.0
+"""Standard deviations to which a centre's Gaussian is drawn, as the released code has it."""
+
+
+def center_heatmap(instances: Sequence[Instance], sigmas: Sequence[float],
+                   channels: Sequence[int], shape: Sequence[int], device: torch.device) -> Tensor:
+    """A Gaussian at the cell nearest to each instance's mass centre; where they meet, the higher.
+
+    Args:
+        instances: L of them.
+        sigmas: standard deviation of each one's Gaussian, cells, (L,).
+        channels: the map each one is drawn in, (L,).
+        shape: (B, M, h, w).
+        device: of the result.
+
+    Returns:
+        `shape`, 1 at the centres.
+    """
+    heatmap = torch.zeros(tuple(shape), device=device)
+    height, width = shape[2:]
+    for instance, sigma, channel in zip(instances, sigmas, channels, strict=True):
+        (y, rows), (x, columns) = (_window(place, REACH * sigma, size) for place, size in
+                                   zip(instance.center_yx, (height, width), strict=True))
+        gaussian = _bell(y, rows, sigma, device)[:, None] * _bell(x, columns, sigma, device)
+        part = heatmap[instance.image, channel, rows, columns]
+        torch.maximum(part, gaussian, out=part)
+    return heatmap
+
+
+def center_offsets(instances: Sequence[Instance], shape: Sequence[int], device: torch.device,
+                   ) -> Tensor:
+    """(dy, dx) from each instance pixel to the instance's mass centre, cells.
+
+    Args:
+        instances: L of them.
+        shape: (B, h, w).
+        device: of the result.
+
+    Returns:
+        (B, 2, h, w), 0 outside instances.
+    """
+    batch, height, width = shape
+    offset = torch.zeros(batch, 2, height, width, device=device)
+    for instance in instances:
+        y, x = (center - torch.arange(span.start, span.stop, device=device) for center, span in
+                zip(instance.center_yx, (instance.rows, instance.columns), strict=True))
+        part = offset[instance.box]
+        part[0] = torch.where(instance.mask, y[:, None], part[0])
+        part[1] = torch.where(instance.mask, x, part[1])
+    return offset
+
+
+def known_for_centers(class_map: Tensor, instance_map: Tensor, is_thing: Tensor) -> Tensor:
+    """Pixels where it is known whether a centre is near: not void, and no crowd.
+
+    Args:
+        class_map: (B, h, w), VOID_ID for void.
+        instance_map: (B, h, w), 0 for none; a thing without is a crowd.
+        is_thing: (C,) bool.
+
+    Returns:
+        (B, h, w) bool.
+    """
+    thing = F.pad(is_thing, (0, VOID_ID + 1 - len(is_thing)))[class_map]
+    return (class_map != VOID_ID) & ((instance_map > 0) | ~thing)
+
+
+def _window(center: float, radius: float, size: int) -> tuple[int, slice]:
+    """The nearest cell, and the cells within `radius` of it."""
+    place = min(math.floor(center + 0.5), size - 1)
+    reach = math.floor(radius)
+    return place, slice(max(place - reach, 0), min(place + reach + 1, size))
+
+
+def _bell(center: int, span: slice, sigma: float, device: torch.device) -> Tensor:
+    distance = torch.arange(span.start, span.stop, device=device) - center
+    return torch.exp(-distance.square() / (2 * sigma ** 2))

@@ -1,0 +1,97 @@
+"""Ground truth as detectors take it: boxes, thing classes and masks from label maps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.ops import roi_align
+
+from panoptic_ros.labels import VOID_ID
+
+from .instances import find_instances
+
+
+class Objects(NamedTuple):
+    """The instances of one image."""
+
+    box: Tensor
+    """x1, y1, x2, y2 in px, right and bottom exclusive, (N, 4)."""
+
+    thing: Tensor
+    """Which thing class, (N,) int64."""
+
+    id: Tensor
+    """Id in the instance map, (N,) int64."""
+
+
+def find_objects(class_map: Tensor, instance_map: Tensor, is_thing: Tensor) -> list[Objects]:
+    """The instances of each image of a batch.
+
+    Args:
+        class_map: class ids, VOID_ID for void, (B, H, W) int64.
+        instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, H, W) int64.
+        is_thing: (C,) bool.
+    """
+    if class_map.ndim != 3 or instance_map.shape != class_map.shape:
+        raise ValueError('find_objects expects class_map and instance_map (B, H, W), got '
+                         f'{tuple(class_map.shape)} and {tuple(instance_map.shape)}')
+    device, classes = class_map.device, class_map.cpu()
+    number = torch.cumsum(is_thing.cpu().long(), 0) - 1  # of each class among the things
+    found: list[list[tuple[list[int], int, int]]] = [[] for _ in classes]
+    for instance in find_instances(instance_map.cpu().masked_fill(classes == VOID_ID, 0)):
+        class_id = int(classes[instance.box][instance.mask][0])
+        if is_thing[class_id]:
+            found[instance.image].append((
+                [instance.columns.start, instance.rows.start, instance.columns.stop,
+                 instance.rows.stop], int(number[class_id]), instance.id))
+    return [Objects(torch.tensor([o[0] for o in image], dtype=torch.float32,
+                                 device=device).view(-1, 4),
+                    torch.tensor([o[1] for o in image], dtype=torch.int64, device=device),
+                    torch.tensor([o[2] for o in image], dtype=torch.int64, device=device))
+            for image in found]
+
+
+def ignored(class_map: Tensor, instance_map: Tensor, is_thing: Tensor) -> Tensor:
+    """Where a detector may say what it likes: void and crowds, (B, H, W) bool."""
+    thing = torch.nn.functional.pad(is_thing, (0, VOID_ID + 1 - len(is_thing)))[class_map]
+    return (class_map == VOID_ID) | (thing & (instance_map == 0))
+
+
+def ignored_share(boxes: Tensor, ignore: Tensor) -> Tensor:
+    """Part of each box that is to be ignored, by an integral image.
+
+    Args:
+        boxes: x1, y1, x2, y2 in px, cut to the image and rounded, (R, 4).
+        ignore: (H, W) bool.
+
+    Returns:
+        (R,) in [0, 1]
+    """
+    height, width = ignore.shape
+    total = torch.nn.functional.pad(ignore.to(torch.float32).cumsum(0).cumsum(1), (1, 0, 1, 0))
+    x1, x2 = (boxes[:, i].round().long().clamp(0, width) for i in (0, 2))
+    y1, y2 = (boxes[:, i].round().long().clamp(0, height) for i in (1, 3))
+    inside = total[y2, x2] - total[y1, x2] - total[y2, x1] + total[y1, x1]
+    return inside / ((x2 - x1) * (y2 - y1)).clamp(min=1)
+
+
+def mask_targets(instance_map: Tensor, ids: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """What each mask should be: the share of an instance in each bin of a box.
+
+    Cells are taken at their centres, as `paste` lays masks back onto the image.
+
+    Args:
+        instance_map: of one image, (H, W) int64.
+        ids: an instance for each box, (R,).
+        boxes: px, (R, 4).
+        size: bins along a side.
+
+    Returns:
+        (R, size, size) in [0, 1]
+    """
+    several, row = torch.unique(ids, return_inverse=True)
+    masks = (instance_map == several[:, None, None]).to(torch.float32)
+    rois = torch.cat([row[:, None].to(boxes.dtype), boxes], dim=1)
+    return roi_align(masks[:, None], rois, (size, size), 1.0, aligned=True)[:, 0]

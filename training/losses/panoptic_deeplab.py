@@ -1,0 +1,177 @@
+"""The loss of Panoptic-DeepLab (Cheng et al., CVPR 2020, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from panoptic_ros.labels import VOID_ID
+
+from .centers import center_heatmap, center_offsets, known_for_centers
+from .half import at_least_float32
+from .instances import Instance, find_instances, paint
+
+
+@dataclass(frozen=True)
+class PanopticDeepLabLossConfig:
+    """Weights and targets; lengths in network-input pixels."""
+
+    semantic_weight: float = 1.0
+
+    hard_pixels: float = 0.2
+    """Part of all pixels that the cross-entropy averages over, the hardest; 1 on COCO."""
+
+    small_instance_weight: float = 3.0
+    """Of the cross-entropy on pixels of small instances."""
+
+    small_instance_area: float = 4096.0
+    """Instances below it are small, px."""
+
+    center_weight: float = 200.0
+    """Of the heatmap's squared error."""
+
+    sigma: float = 8.0
+    """Standard deviation of a centre's Gaussian, px; 10 in Detectron2."""
+
+    offset_weight: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hard_pixels <= 1:
+            raise ValueError('loss.hard_pixels must be above 0 and at most 1, '
+                             f'got {self.hard_pixels}')
+        if self.sigma <= 0:
+            raise ValueError(f'loss.sigma must be above 0, got {self.sigma}')
+        for name in ('semantic_weight', 'small_instance_weight', 'small_instance_area',
+                     'center_weight', 'offset_weight'):
+            if getattr(self, name) < 0:
+                raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+
+
+def panoptic_deeplab_loss(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor,
+                          class_map: Tensor, instance_map: Tensor, is_thing: Tensor,
+                          stride: int, config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
+    """All terms for a batch; half precision is taken to float32 first.
+
+    Args:
+        semantic_logits: (B, C, h, w).
+        heatmap: of the centres, (B, 1, h, w).
+        offset: (dy, dx) to the centre, input px, (B, 2, h, w).
+        class_map: class ids, VOID_ID for void, (B, h, w) int64.
+        instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64.
+        is_thing: which classes are things, (C,) bool.
+        stride: input px per cell of the maps.
+        config: weights and targets.
+
+    Returns:
+        Scalars `semantic`, `center` and `offset`, weighted, and their sum `loss`. A term that
+        finds no pixel is 0 with zero gradient.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing, 1)
+    with torch.autocast(semantic_logits.device.type, enabled=False):
+        instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
+        instances = find_instances(instance_map)
+        target = center_heatmap(instances, [config.sigma / stride] * len(instances),
+                                [0] * len(instances), heatmap.shape, heatmap.device)
+        known = known_for_centers(class_map, instance_map, is_thing)
+        terms = {
+            'semantic': config.semantic_weight * semantic_term(
+                semantic_logits, class_map, instances, stride, config),
+            'center': config.center_weight * heatmap_mse(at_least_float32(heatmap), target,
+                                                         known),
+            'offset': config.offset_weight * offset_loss(
+                at_least_float32(offset),
+                center_offsets(instances, class_map.shape, offset.device) * stride,
+                instance_map > 0),
+        }
+        terms['loss'] = torch.stack(list(terms.values())).sum()
+    return terms
+
+
+def semantic_term(logits: Tensor, class_map: Tensor, instances: Sequence[Instance], stride: int,
+                  config: PanopticDeepLabLossConfig) -> Tensor:
+    """Cross-entropy of the hardest pixels, small instances weighted up, before its own weight."""
+    small = [i for i in instances if i.count * stride ** 2 < config.small_instance_area]
+    extra = torch.full((len(small),), config.small_instance_weight - 1, device=logits.device)
+    return hard_cross_entropy(at_least_float32(logits), class_map,
+                              1 + paint(extra, small, class_map.shape), config.hard_pixels)
+
+
+def hard_cross_entropy(logits: Tensor, class_map: Tensor, weight: Tensor, part: float) -> Tensor:
+    """Mean of the largest weighted cross-entropies (DeeperLab's bootstrapping).
+
+    Args:
+        logits: (B, C, h, w).
+        class_map: (B, h, w), VOID_ID for void.
+        weight: of each pixel, (B, h, w).
+        part: of all pixels of the batch, void among them, how many are looked at.
+
+    Returns:
+        Scalar: mean over the hardest pixels that are not void; 0 with zero gradient without any.
+    """
+    if logits.ndim != 4 or not logits[:, 0].shape == class_map.shape == weight.shape:
+        raise ValueError('hard_cross_entropy expects logits (B, C, h, w), class_map and weight '
+                         f'(B, h, w), got {tuple(logits.shape)}, {tuple(class_map.shape)} and '
+                         f'{tuple(weight.shape)}')
+    cost = F.cross_entropy(logits, class_map, ignore_index=VOID_ID, reduction='none') * weight
+    number = max(int(part * cost.numel()), 1)
+    total = cost.sum() if part == 1 else cost.flatten().topk(number, sorted=False).values.sum()
+    return total / (class_map != VOID_ID).sum().clamp(1, number)
+
+
+def heatmap_mse(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Squared error of a heatmap, summed over its maps and averaged over pixels.
+
+    Args:
+        pred: (B, M, h, w).
+        target: the same.
+        weight: of each pixel, (B, h, w).
+
+    Returns:
+        Scalar; 0 with zero gradient when no pixel counts.
+    """
+    if pred.ndim != 4 or pred.shape != target.shape or weight.shape != pred[:, 0].shape:
+        raise ValueError('heatmap_mse expects pred, target (B, M, h, w) and weight (B, h, w), got '
+                         f'{tuple(pred.shape)}, {tuple(target.shape)}, {tuple(weight.shape)}')
+    return ((pred - target).square().sum(dim=1) * weight).sum() / weight.sum().clamp(min=1)
+
+
+def offset_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean L1 distance between predicted and true offset to the instance centre.
+
+    Args:
+        pred: offset (dy, dx), (B, 2, H, W).
+        target: true offset, same units and shape.
+        weight: 1 on pixels of instances, 0 on stuff, void and crowd, (B, H, W).
+
+    Returns:
+        Scalar; 0 with zero gradient when no pixel counts.
+    """
+    if pred.ndim != 4 or pred.shape != target.shape or weight.shape != pred[:, 0].shape:
+        raise ValueError(
+            'offset_loss expects pred, target (B, 2, H, W) and weight (B, H, W), got '
+            f'{tuple(pred.shape)}, {tuple(target.shape)}, {tuple(weight.shape)}')
+    error = (pred - target).abs().sum(dim=1)  # (B, H, W)
+    return (error * weight).sum() / weight.sum().clamp(min=1)
+
+
+def check_shapes(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, class_map: Tensor,
+                 instance_map: Tensor, is_thing: Tensor, maps: int) -> None:
+    """Raises ValueError unless all fit (B, C, h, w) logits and a heatmap of so many maps."""
+    if semantic_logits.ndim != 4:
+        raise ValueError('the loss expects semantic_logits (B, C, h, w), got '
+                         f'{tuple(semantic_logits.shape)}')
+    batch, classes, *size = semantic_logits.shape
+    for name, tensor, shape in (
+            ('heatmap', heatmap, (batch, maps, *size)), ('offset', offset, (batch, 2, *size)),
+            ('class_map', class_map, (batch, *size)),
+            ('instance_map', instance_map, (batch, *size)), ('is_thing', is_thing, (classes,))):
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f'the loss expects {name} {shape} beside semantic_logits '
+                             f'{tuple(semantic_logits.shape)}, got {tuple(tensor.shape)}')

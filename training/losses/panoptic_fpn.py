@@ -1,0 +1,133 @@
+"""The loss of Panoptic FPN (Kirillov et al., CVPR 2019, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from panoptic_ros.models.panoptic_fpn import MAP_STRIDE, PanopticFPN, RoIMaps
+from panoptic_ros.models.proposals import NEVER
+from panoptic_ros.models.roi_heads import pool_batch
+
+from ..data.sample import Batch
+from .classes import mean_cross_entropy
+from .half import at_least_float32
+from .objects import Objects, find_objects, ignored, mask_targets
+from .rois import RoIs, box_loss, embedding_loss, mask_loss, sample_rois
+from .rpn import rpn_loss
+
+
+@dataclass(frozen=True)
+class PanopticFPNLossConfig:
+    """Samples and weights."""
+
+    rpn_samples: int = 256
+    """Anchors of each image that the RPN learns from."""
+
+    roi_samples: int = 512
+    """Boxes of each image that the box head learns from."""
+
+    roi_positive: float = 0.25
+    """Largest part of them that holds an object; the mask head learns from these."""
+
+    rpn_weight: float = 1.0
+    box_weight: float = 1.0
+    mask_weight: float = 1.0
+
+    semantic_weight: float = 1.0
+    """Panoptic FPN takes 1 on Cityscapes and 0.5 on COCO."""
+
+    embedding_weight: float = 0.0
+    """Of a pull and a push between the boxes' embeddings, by object (inferred)."""
+
+    embedding_margins: tuple[float, float] = (0.25, 2.0)
+    """Pull and push hinges between unit vectors, L1 distance."""
+
+    def __post_init__(self) -> None:
+        for name in ('rpn_samples', 'roi_samples'):
+            if getattr(self, name) < 1:
+                raise ValueError(f'loss.{name} must be at least 1, got {getattr(self, name)}')
+        if not 0 < self.roi_positive <= 1:
+            raise ValueError('loss.roi_positive must lie above 0 and up to 1, '
+                             f'got {self.roi_positive}')
+        for name in vars(self):
+            if name.endswith('_weight') and getattr(self, name) < 0:
+                raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+
+
+def panoptic_fpn_loss(model: PanopticFPN, batch: Batch, stride: int,
+                      config: PanopticFPNLossConfig) -> dict[str, Tensor]:
+    """All terms for a batch.
+
+    Args:
+        model: whose heads are run on the boxes that are sampled here.
+        batch: with labels at full resolution.
+        stride: input pixels per cell of the semantic loss.
+        config: samples and weights.
+
+    Returns:
+        Scalars `semantic`, `rpn`, `rpn_box`, `class`, `box`, `mask` and `embedding`, weighted,
+        and their sum `loss`. A term that is off or finds nothing is 0 with zero gradient.
+    """
+    maps = model.maps(batch.image)
+    objects = find_objects(batch.class_map, batch.instance_map, model.is_thing)
+    terms = {'semantic': config.semantic_weight * semantic_loss(
+        maps.semantic_logits, batch.at_stride(stride).class_map, stride),
+        **roi_terms(model, maps, batch, objects, config)}
+    terms['loss'] = torch.stack(list(terms.values())).sum()
+    return terms
+
+
+def semantic_loss(logits: Tensor, class_map: Tensor, stride: int) -> Tensor:
+    """Mean cross-entropy of the semantic branch.
+
+    Args:
+        logits: at stride 4, (B, C, h, w).
+        class_map: VOID_ID for void, (B, h * 4 / stride, w * 4 / stride).
+        stride: input pixels per cell of the class map.
+    """
+    logits = at_least_float32(logits)
+    if stride != MAP_STRIDE:
+        logits = F.interpolate(logits, scale_factor=MAP_STRIDE / stride, mode='bilinear')
+    return mean_cross_entropy(logits, class_map)
+
+
+def roi_terms(model: PanopticFPN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
+              config: PanopticFPNLossConfig) -> dict[str, Tensor]:
+    """The terms of Mask R-CNN, weighted."""
+    anchors = model.anchors(maps)
+    ignore = ignored(batch.class_map, batch.instance_map, model.is_thing)
+    rpn, rpn_box = rpn_loss(torch.cat(maps.logits, dim=1), torch.cat(maps.deltas, dim=1),
+                            torch.cat(anchors), objects, ignore, config.rpn_samples)
+    rois = []
+    for i, (found, unknown) in enumerate(zip(objects, ignore, strict=True)):
+        with torch.no_grad():
+            boxes, logits = model.propose(maps, anchors, i)
+        rois.append(sample_rois(boxes[logits > NEVER / 2], found, unknown, config.roi_samples,
+                                config.roi_positive))
+    levels, net = maps.levels[:4], model.config
+    outputs = model.box_head(pool_batch(levels, [r.box for r in rois], net.box_pool,
+                                        net.canonical_size))
+    classes, box = box_loss(outputs, rois, objects)
+    embedding = embedding_loss(outputs.embedding, rois, config.embedding_margins)
+    return {'rpn': config.rpn_weight * rpn, 'rpn_box': config.rpn_weight * rpn_box,
+            'class': config.box_weight * classes, 'box': config.box_weight * box,
+            'mask': config.mask_weight * _mask_term(model, maps, batch, objects, rois),
+            'embedding': config.embedding_weight * embedding}
+
+
+def _mask_term(model: PanopticFPN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
+               rois: Sequence[RoIs]) -> Tensor:
+    """Masks of the RoIs that hold an object."""
+    size = model.config.mask_size
+    held = [(r.box[r.object >= 0], r.object[r.object >= 0]) for r in rois]
+    target = torch.cat([mask_targets(image, o.id[which], box, size) for image, o, (box, which)
+                        in zip(batch.instance_map, objects, held, strict=True)])
+    thing = torch.cat([o.thing[which] for o, (_, which) in zip(objects, held, strict=True)])
+    logits = model.mask_head(pool_batch(maps.levels[:4], [box for box, _ in held], size // 2,
+                                        model.config.canonical_size))
+    return mask_loss(logits, thing, target)

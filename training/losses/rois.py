@@ -1,0 +1,132 @@
+"""The loss of Mask R-CNN's second stage (He et al., Mask R-CNN, ICCV 2017, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
+from torchvision.ops import box_iou
+
+from panoptic_ros.models.roi_heads import BOX_CODER, BoxOutputs, of_class
+
+from .associative import group_mean, pull_loss, push_loss
+from .half import at_least_float32
+from .objects import Objects, ignored_share
+from .rpn import IGNORED_SHARE
+
+POSITIVE_IOU = 0.5
+"""Boxes from here on hold an object."""
+
+
+class RoIs(NamedTuple):
+    """The boxes of one image that the second stage learns from."""
+
+    box: Tensor
+    """(R, 4) px."""
+
+    object: Tensor
+    """Row of the image's objects, -1 for background, (R,) int64."""
+
+
+def sample_rois(proposals: Tensor, objects: Objects, ignore: Tensor, samples: int,
+                positive_share: float) -> RoIs:
+    """A sample of proposals and true boxes.
+
+    Args:
+        proposals: (P, 4) px.
+        objects: of the image.
+        ignore: see `ignored`, (H, W) bool.
+        samples: boxes to take; fewer where there are not as many.
+        positive_share: largest part of them with an object.
+    """
+    boxes = torch.cat([proposals, objects.box])
+    if len(objects.box):
+        match = Matcher(POSITIVE_IOU, POSITIVE_IOU)(box_iou(objects.box, boxes))
+    else:
+        match = torch.full((len(boxes),), Matcher.BELOW_LOW_THRESHOLD, device=boxes.device)
+    target = (match >= 0).long()
+    target[(target == 0) & (ignored_share(boxes, ignore) > IGNORED_SHARE)] = -1
+    positive, negative = BalancedPositiveNegativeSampler(samples, positive_share)([target])
+    chosen = (positive[0] | negative[0]).bool()
+    return RoIs(boxes[chosen], match[chosen].clamp(min=-1))
+
+
+def box_loss(outputs: BoxOutputs, rois: Sequence[RoIs], objects: Sequence[Objects],
+             ) -> tuple[Tensor, Tensor]:
+    """Classes and boxes.
+
+    Args:
+        outputs: of the box head for all RoIs, image by image.
+        rois: of each image.
+        objects: of each image.
+
+    Returns:
+        Mean cross-entropy over the RoIs, and smooth L1 error of the boxes of those with an
+        object, over the number of RoIs; 0 without any.
+    """
+    counts = [len(r.object) for r in rois]
+    if len(outputs.class_logits) != sum(counts) or len(objects) != len(rois):
+        raise ValueError(f'box_loss expects outputs for {sum(counts)} RoIs and objects of '
+                         f'{len(rois)} images, got {len(outputs.class_logits)} and {len(objects)}')
+    logits, deltas = at_least_float32(outputs.class_logits), at_least_float32(outputs.deltas)
+    which = torch.cat([r.object for r in rois])
+    held = which >= 0
+    thing = torch.cat([o.thing[r.object[r.object >= 0]]
+                       for o, r in zip(objects, rois, strict=True)])
+    target = torch.zeros_like(which)
+    target[held] = 1 + thing
+    wanted = torch.cat([BOX_CODER.encode_single(o.box[r.object[r.object >= 0]],
+                                                r.box[r.object >= 0])
+                        for o, r in zip(objects, rois, strict=True)])
+    count = max(len(which), 1)
+    error = F.smooth_l1_loss(of_class(deltas[held], thing), wanted, reduction='sum')
+    return F.cross_entropy(logits, target, reduction='sum') / count, error / count
+
+
+def mask_loss(logits: Tensor, thing: Tensor, target: Tensor) -> Tensor:
+    """Mean binary cross-entropy of the mask of each row's own class.
+
+    Args:
+        logits: (R, T, m, m).
+        thing: (R,) int64.
+        target: in [0, 1], (R, m, m).
+
+    Returns:
+        Scalar; 0 with zero gradient for R = 0.
+    """
+    if logits.ndim != 4 or thing.shape != logits.shape[:1] \
+            or target.shape != (logits.shape[0], *logits.shape[2:]):
+        raise ValueError('mask_loss expects logits (R, T, m, m), thing (R,) and target (R, m, m), '
+                         f'got {tuple(logits.shape)}, {tuple(thing.shape)}, '
+                         f'{tuple(target.shape)}')
+    own = of_class(at_least_float32(logits), thing)
+    total = F.binary_cross_entropy_with_logits(own, target, reduction='sum')
+    return total / max(own.numel(), 1)
+
+
+def embedding_loss(embedding: Tensor, rois: Sequence[RoIs], margins: tuple[float, float],
+                   ) -> Tensor:
+    """Draws the RoIs of an object together and those of different objects apart (inferred).
+
+    Args:
+        embedding: of all RoIs, image by image, (R, D); unit length is taken first.
+        rois: of each image.
+        margins: pull and push hinges, L1 distance.
+
+    Returns:
+        Scalar: pull and push of each image, mean over the images; 0 without an object.
+    """
+    unit = F.normalize(at_least_float32(embedding), dim=1)
+    loss = unit.sum() * 0
+    for part, r in zip(unit.split([len(r.object) for r in rois]), rois, strict=True):
+        held = r.object >= 0
+        if held.any():
+            _, group = torch.unique(r.object[held], return_inverse=True)
+            mean = group_mean(part[held], group, int(group.max()) + 1)
+            loss = loss + pull_loss(part[held], group, mean, margins[0]) \
+                + push_loss(mean, margins[1])
+    return loss / len(rois)
