@@ -117,7 +117,7 @@ def _things_of(source: str, processor: dict[str, Any], names: Sequence[str]) -> 
 
 def _read_json(source: str, name: str) -> dict[str, Any]:
     """A JSON file of the checkpoint; empty where there is none."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
     if path is None:

@@ -49,6 +49,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--stride', type=int, choices=(1, 2, 4), metavar='N',
                         help='input pixels per cell of the decoded maps: 1, 2 or 4')
     parser.add_argument('--top-k', type=int, metavar='N', help='most instances in an image')
+    parser.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', dest='changes',
+                        help='other keys of the decoding, as in score_threshold=0.7 refine=1; '
+                             '`network` in a recipe has them all')
     parser.add_argument('--precision', choices=('fp32', 'fp16'), default='fp32',
                         help='of the stored weights; fp16 halves the file, the arithmetic stays '
                              'fp32 (default: %(default)s)')
@@ -77,6 +80,10 @@ def run(args: argparse.Namespace) -> None:
     settings = {'name': args.name or args.output.stem, 'half_weights': args.precision == 'fp16',
                 'stride': args.stride, 'top_k': args.top_k,
                 'scores': read_scores(args.scores) if args.scores else {}}
+    changes = read_changes(args.changes)
+    if own_flag := sorted(set(changes) & set(settings)):
+        raise ValueError(f'--set: {own_flag[0]} has a flag of its own')
+    settings |= changes
     size = tuple(args.input_size) if args.input_size else None
     with Console(stderr=True).status('exporting'):
         if args.checkpoint:
@@ -95,6 +102,20 @@ def run(args: argparse.Namespace) -> None:
     height, width = info.input_size
     print(f'{args.output}: {info.family}, input {height}x{width}, stride {info.stride}, '
           f'{len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB')
+
+
+def read_changes(words: list[str]) -> dict[str, Any]:
+    """`key=value` pairs, values as YAML has them.
+
+    Raises:
+        ValueError: for a word without `=`.
+    """
+    import yaml
+
+    for word in words:
+        if '=' not in word:
+            raise ValueError(f'--set takes KEY=VALUE, got {word!r}')
+    return {key: yaml.safe_load(value) for key, _, value in (w.partition('=') for w in words)}
 
 
 def read_scores(path: Path) -> dict[str, float]:

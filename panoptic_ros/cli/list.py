@@ -45,9 +45,12 @@ def run(args: argparse.Namespace) -> None:
 
 def _table(title: str, *columns: str) -> Any:
     from rich import box
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    return Table(*columns, title=title, title_justify='left', box=box.SIMPLE_HEAD)
+    # Names come first and are there to be typed again: others make room.
+    first, *others = columns
+    return Table(Column(first, no_wrap=True), *others, title=title, title_justify='left',
+                 box=box.SIMPLE_HEAD)
 
 
 def _models() -> Any:
@@ -84,7 +87,7 @@ def _recipes() -> Any:
     for name, path in recipe_files().items():
         recipe = yaml.safe_load(path.read_text(encoding='utf-8'))
         data = recipe['data']
-        table.add_row(name, recipe['model']['family'], data['dataset'],
+        table.add_row(name, recipe['model']['family'], data['dataset'].partition(':')[0],
                       '{}x{}'.format(*data['input_size']))
     return table
 

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.runtime.letterbox import shrink
+
 Rgb = npt.NDArray[np.uint8]
 
 MAX_WIDTH = 960
@@ -62,7 +64,7 @@ class OverlayVideo:
         place = round((stamp_s - self._start_s) * self.rate_hz)
         while self.frames < place:
             self._write(self._last)
-        scaled = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
+        scaled = shrink(picture, self._size[::-1])
         self._last = cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR)
         if self.frames == place:
             self._write(self._last)

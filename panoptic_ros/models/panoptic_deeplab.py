@@ -16,7 +16,7 @@ from panoptic_ros.bundle import Threshold
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models import center_decode
 from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD, PanopticModel, SegmentTensors
-from panoptic_ros.models.center_decode import MAP_STRIDE, upsample
+from panoptic_ros.models.center_decode import MAP_STRIDE, Grouping, upsample
 from panoptic_ros.models.dual_decoder import DualDecoder, Heads
 from panoptic_ros.models.segments import mask_mean, to_segments
 
@@ -122,9 +122,15 @@ class PanopticDeepLab(PanopticModel):
     embedding_kind = 'mean instance feature over the mask, less the image\'s mean'
     heads = ('predict.semantic.out', 'predict.center.out', 'predict.offset.out')
 
+    config: PanopticDeepLabConfig
+
     def __init__(self, labels: LabelSet, config: PanopticDeepLabConfig) -> None:
         super().__init__(labels, config)
-        self.config: PanopticDeepLabConfig
+        self.make_parts()
+
+    def make_parts(self) -> None:
+        """Makes `network` and `predict`."""
+        config = self.config
         self.network = self.make_network()
         self.predict = self.make_heads((config.decoder_channels, config.instance_channels))
 
@@ -170,11 +176,24 @@ class PanopticDeepLab(PanopticModel):
 
     def decode(self, maps: CenterMaps, **thresholds: Tensor) -> SegmentTensors:
         """Decodes maps (B = 1, stride 4); see `center_decode`."""
-        rows = center_decode.decode(maps.semantic_logits[0], maps.center_heatmap[0],
+        rows = center_decode.decode(maps.semantic_logits[0], self.center_heights(maps)[0],
                                     maps.center_offset[0], self.is_thing, self.config, thresholds)
-        feature = maps.instance_feature[0]
-        # Features are not negative; about the image's mean they point in all directions.
-        feature = feature - feature.mean(dim=(1, 2), keepdim=True)
-        embedding = mask_mean(rows.row_map, rows.valid.shape[0], feature)
-        return to_segments(rows.row_map, rows.measures, rows.class_id, rows.score, embedding,
-                           rows.valid)
+        return to_segments(rows.row_map, rows.measures, rows.class_id, rows.score,
+                           self.embed(maps, rows), rows.valid)
+
+    def center_heights(self, maps: CenterMaps) -> Tensor:
+        """The heatmap on a scale of 0 to 1, (B, M, h, w)."""
+        return maps.center_heatmap
+
+    def embed(self, maps: CenterMaps, rows: Grouping) -> Tensor:
+        """The embedding of each row, (S, D)."""
+        return mask_mean(rows.row_map, rows.valid.shape[0], less_mean(maps.instance_feature[0]))
+
+
+def less_mean(feature: Tensor) -> Tensor:
+    """A feature (D, h, w) less its mean over the image.
+
+    Features are hardly ever negative; about their mean they point in all directions, which
+    tells instances apart by angle.
+    """
+    return feature - feature.mean(dim=(1, 2), keepdim=True)

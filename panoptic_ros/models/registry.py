@@ -10,16 +10,22 @@ from panoptic_ros.bundle import ModelInfo
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.ciae import CIAE, CIAEConfig
+from panoptic_ros.models.einet import EINet, EINetConfig
 from panoptic_ros.models.hle import HLE, HLEConfig
 from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabConfig
 from panoptic_ros.models.panoptic_fpn import PanopticFPN, PanopticFPNConfig
+from panoptic_ros.models.pisr import PISR, PISRConfig
+from panoptic_ros.models.sognet import SOGNet, SOGNetConfig
 from panoptic_ros.models.transformers import TransformersConfig, TransformersPanoptic
 
 FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
     'ciae': (CIAE, CIAEConfig),
+    'einet': (EINet, EINetConfig),
     'hle': (HLE, HLEConfig),
     'panoptic_deeplab': (PanopticDeepLab, PanopticDeepLabConfig),
     'panoptic_fpn': (PanopticFPN, PanopticFPNConfig),
+    'pisr': (PISR, PISRConfig),
+    'sognet': (SOGNet, SOGNetConfig),
     'transformers': (TransformersPanoptic, TransformersConfig),
 }
 

@@ -20,17 +20,18 @@ def find_peaks(score: Tensor, window: int, top_k: int) -> tuple[Tensor, Tensor]:
     """The best local maxima of some maps, each map for itself.
 
     Args:
-        score: (C, h, w); NEVER where no peak may be.
+        score: (C, h, w), or of a batch of images (B, C, h, w); NEVER where no peak may be.
         window: side of the window in which only the highest survives, cells, odd.
         top_k: K.
 
     Returns:
         Scores in descending order, NEVER where there is no peak, and places in the flattened
-        maps, (K,). Equal maxima in one window are all peaks.
+        maps, (K,) or (B, K). Equal maxima in one window are all peaks.
     """
-    highest = F.max_pool2d(score[None], window, stride=1, padding=window // 2)[0]
-    peak = torch.where(score == highest, score, NEVER)
-    values, places = peak.reshape(-1).topk(min(top_k, peak.numel()))
+    maps = score.reshape(-1, *score.shape[-3:])  # (B, C, h, w)
+    highest = F.max_pool2d(maps, window, stride=1, padding=window // 2).view_as(score)
+    peak = torch.where(score == highest, score, NEVER).flatten(-3)
+    values, places = peak.topk(min(top_k, peak.shape[-1]), dim=-1)
     return values, places
 
 

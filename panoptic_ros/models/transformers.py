@@ -99,6 +99,9 @@ class TransformersPanoptic(PanopticModel):
     embedding_kind = 'query of the last decoder layer'
     heads = ()
 
+    network: Any
+    task: Tensor
+
     def __init__(self, labels: LabelSet, config: TransformersConfig) -> None:
         super().__init__(labels, config)
         import transformers
@@ -107,7 +110,7 @@ class TransformersPanoptic(PanopticModel):
         values = json.loads(config.checkpoint)
         settings = transformers.AutoConfig.for_model(values.pop('model_type'), **values)
         # The attention kernels of the other implementations do not export for Swin.
-        self.network: Any = getattr(transformers, name)._from_config(
+        self.network = getattr(transformers, name)._from_config(
             settings, attn_implementation='eager')
         if self.network.config.num_labels != len(labels):
             raise ValueError(f'the checkpoint has {self.network.config.num_labels} classes, '

@@ -34,15 +34,24 @@ def exported(monkeypatch):
 def test_a_model_file_is_exported_again_with_its_weights(capsys, exported, hle_model, tmp_path):
     output = tmp_path / 'larger.onnx'
     assert main(['export', '--model', str(hle_model), '-o', str(output), '--input-size', '64',
-                 '192', '--stride', '2', '--top-k', '8', '--precision', 'fp16']) == 0
+                 '192', '--stride', '2', '--top-k', '8', '--precision', 'fp16',
+                 '--set', 'score_threshold=0.7', 'refine=1']) == 0
     assert f'{output}: tiny, input 64x192' in capsys.readouterr().out
     [(module, input_size, settings)] = exported
     assert input_size == (64, 192)
     assert settings == {'name': 'larger', 'half_weights': True, 'stride': 2, 'top_k': 8,
-                        'scores': {}, 'recipe_hash': ''}
+                        'scores': {}, 'recipe_hash': '', 'score_threshold': 0.7, 'refine': 1}
     stored = {i.name: i for i in load_onnx(hle_model).graph.initializer}
     np.testing.assert_array_equal(module.head.weight.detach().numpy(),
                                   numpy_helper.to_array(stored['head.weight']))
+
+
+@pytest.mark.parametrize(('word', 'message'), [
+    ('refine', 'takes KEY=VALUE'), ('stride=2', 'stride has a flag of its own')])
+def test_changes_that_are_none(capsys, hle_model, tmp_path, word, message):
+    assert main(['export', '--model', str(hle_model), '-o', str(tmp_path / 'x.onnx'),
+                 '--set', word]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_recipe_is_exported_untrained_at_its_own_size(exported, tmp_path):

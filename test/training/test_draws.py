@@ -52,7 +52,7 @@ def test_processes_share_the_samples(length, world):
     assert {len(part) for part in parts} == {length // world}
     shares = [[index for index, _ in part] for part in parts]
     assert {len(share) for share in shares} == {length // world}
-    together = sum(shares, [])
+    together = [index for share in shares for index in share]
     assert len(set(together)) == len(together) == length // world * world
 
 

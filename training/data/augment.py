@@ -48,9 +48,9 @@ class Augment:
 
     def __init__(self, config: AugmentConfig, size: tuple[int, int],
                  crop: tuple[int, int]) -> None:
+        self.size, self.scale = size, config.scale
         self.transform = v2.Compose([
             v2.RandomHorizontalFlip(config.flip),
-            v2.ScaleJitter(size, config.scale),
             v2.RandomCrop(crop, pad_if_needed=True,
                           fill={tv_tensors.Image: FILL, tv_tensors.Mask: PACKED_VOID}),
             v2.ColorJitter(config.color, config.color, config.color),
@@ -58,8 +58,32 @@ class Augment:
 
     def __call__(self, sample: Sample, seed: int) -> tuple[Tensor, Tensor]:
         """The same seed gives the same crop."""
-        image = tv_tensors.Image(torch.from_numpy(sample.image).permute(2, 0, 1))
+        image = torch.from_numpy(sample.image).permute(2, 0, 1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            image, labels = self.transform(image, tv_tensors.Mask(pack(sample)))
+            image, labels = zoom(image, pack(sample), self.size,
+                                 torch.empty(()).uniform_(*self.scale).item())
+            image, labels = self.transform(tv_tensors.Image(image), tv_tensors.Mask(labels))
         return image.as_subclass(Tensor), labels.as_subclass(Tensor)
+
+
+def zoom(image: Tensor, labels: Tensor, size: tuple[int, int], scale: float,
+         ) -> tuple[Tensor, Tensor]:
+    """Scales to fit into a size, times `scale`; the ratio is kept.
+
+    torchvision's ScaleJitter takes height for width where the size is not square, and its masks
+    lie up to half a pixel beside the image.
+
+    Args:
+        image: (3, H, W) uint8.
+        labels: (1, H, W) int32; each pixel takes the label under its centre.
+        size: (height, width), px.
+        scale: relative to the fitted image.
+    """
+    height, width = image.shape[1:]
+    scale *= min(size[0] / height, size[1] / width)
+    new = [max(1, round(height * scale)), max(1, round(width * scale))]
+    rows, columns = (((torch.arange(n) + 0.5) * (old / n)).long()
+                     for n, old in zip(new, (height, width), strict=True))
+    return (v2.functional.resize(image, new, antialias=True),
+            labels[:, rows[:, None], columns])

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
 
 from panoptic_ros.labels import VOID_ID, Label, LabelSet
 
@@ -92,7 +93,10 @@ class CamVid:
             raise ValueError(f'{self.folder}: each image needs a label file of the same stem; '
                              f'{len(unpaired)} have no partner, e.g. {unpaired[0]!r}')
         self.pairs = [(images[stem], labels[stem]) for stem in sorted(images)]
-        self.class_maps  # noqa: B018  reads and checks every label file
+        for (path, _), class_map in zip(self.pairs, self.class_maps, strict=True):
+            if (size := _image_size(path)) != class_map.shape:
+                raise ValueError(f'{path} is {size[0]} x {size[1]}, its labels are '
+                                 f'{class_map.shape[0]} x {class_map.shape[1]}')
 
     @cached_property
     def class_maps(self) -> list[npt.NDArray[np.uint8]]:
@@ -114,6 +118,15 @@ class CamVid:
             raise ValueError(f'{path} is not an image')
         return Sample(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8),
                       *components(self.class_maps[index], LABELS.is_thing, self.min_area))
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    """(height, width) from the file's first bytes."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except UnidentifiedImageError:
+        raise ValueError(f'{path} is not an image') from None
 
 
 def _read_labels(path: Path) -> npt.NDArray[np.uint8]:

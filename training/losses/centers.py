@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,10 +12,55 @@ from torch.nn import functional as F
 
 from panoptic_ros.labels import VOID_ID
 
-from .instances import Instance
+from .instances import Instance, find_instances, paint
 
 REACH = 3.0
 """Standard deviations to which a centre's Gaussian is drawn, as the released code has it."""
+
+
+class CenterTargets(NamedTuple):
+    """What a batch teaches; may be held against several predictions."""
+
+    class_map: Tensor
+    """(B, h, w), VOID_ID for void."""
+
+    weight: Tensor
+    """Of each pixel's class, (B, h, w)."""
+
+    heatmap: Tensor
+    """(B, M, h, w)"""
+
+    known: Tensor
+    """Pixels where it is known whether a centre is near, (B, h, w) bool."""
+
+    offset: Tensor
+    """(dy, dx) to the centre, input px, (B, 2, h, w)."""
+
+    inside: Tensor
+    """Pixels of instances, (B, h, w) bool."""
+
+
+def center_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
+                   weight: Callable[[Instance], float],
+                   heatmap: Callable[[list[Instance]], Tensor]) -> CenterTargets:
+    """Targets from label maps.
+
+    Args:
+        class_map: class ids, VOID_ID for void, (B, h, w) int64.
+        instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64.
+        is_thing: which classes are things, (C,) bool.
+        stride: input px per cell of the maps.
+        weight: of an instance's pixels as to their class; all other pixels have 1.
+        heatmap: draws the instances' centres.
+    """
+    instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
+    instances = find_instances(instance_map)
+    device, shape = class_map.device, class_map.shape
+    extra = torch.tensor([weight(i) - 1.0 for i in instances], device=device)
+    return CenterTargets(
+        class_map=class_map, weight=1 + paint(extra, instances, shape),
+        heatmap=heatmap(instances), known=known_for_centers(class_map, instance_map, is_thing),
+        offset=center_offsets(instances, shape, device) * stride, inside=instance_map > 0)
 
 
 def center_heatmap(instances: Sequence[Instance], sigmas: Sequence[float],

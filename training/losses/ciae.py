@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from panoptic_ros.labels import VOID_ID
 
 from .classes import mean_cross_entropy
-from .half import at_least_float32
 from .instances import Instance, find_instances, instance_mean, paint
+from .precision import at_least_float32
 from .queries import embedding_loss
 
 

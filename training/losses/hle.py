@@ -14,10 +14,10 @@ from panoptic_ros.labels import VOID_ID
 
 from .associative import group_mean, pull_loss, push_loss
 from .classes import class_logits, mean_cross_entropy, segment_mean_loss
-from .half import at_least_float32
 from .instances import Instance, find_instances, instance_mean, paint
 from .kernel import bounded_sigma, kernel_loss, sharpness
 from .lovasz import MIN_ERROR, lovasz_softmax
+from .precision import at_least_float32
 
 
 @dataclass(frozen=True)

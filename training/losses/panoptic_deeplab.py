@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from panoptic_ros.labels import VOID_ID
 
-from .centers import center_heatmap, center_offsets, known_for_centers
-from .half import at_least_float32
-from .instances import Instance, find_instances, paint
+from .centers import CenterTargets, center_heatmap, center_targets
+from .instances import Instance
+from .precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -75,32 +75,44 @@ def panoptic_deeplab_loss(semantic_logits: Tensor, heatmap: Tensor, offset: Tens
     """
     check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing, 1)
     with torch.autocast(semantic_logits.device.type, enabled=False):
-        instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
-        instances = find_instances(instance_map)
-        target = center_heatmap(instances, [config.sigma / stride] * len(instances),
-                                [0] * len(instances), heatmap.shape, heatmap.device)
-        known = known_for_centers(class_map, instance_map, is_thing)
-        terms = {
-            'semantic': config.semantic_weight * semantic_term(
-                semantic_logits, class_map, instances, stride, config),
-            'center': config.center_weight * heatmap_mse(at_least_float32(heatmap), target,
-                                                         known),
-            'offset': config.offset_weight * offset_loss(
-                at_least_float32(offset),
-                center_offsets(instances, class_map.shape, offset.device) * stride,
-                instance_map > 0),
-        }
-        terms['loss'] = torch.stack(list(terms.values())).sum()
-    return terms
+        targets = make_targets(class_map, instance_map, is_thing, stride, config)
+        return with_sum(map_terms(semantic_logits, heatmap, offset, targets, config))
 
 
-def semantic_term(logits: Tensor, class_map: Tensor, instances: Sequence[Instance], stride: int,
-                  config: PanopticDeepLabLossConfig) -> Tensor:
-    """Cross-entropy of the hardest pixels, small instances weighted up, before its own weight."""
-    small = [i for i in instances if i.count * stride ** 2 < config.small_instance_area]
-    extra = torch.full((len(small),), config.small_instance_weight - 1, device=logits.device)
-    return hard_cross_entropy(at_least_float32(logits), class_map,
-                              1 + paint(extra, small, class_map.shape), config.hard_pixels)
+def make_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
+                 config: PanopticDeepLabLossConfig,
+                 heatmap: Callable[[list[Instance]], Tensor] | None = None) -> CenterTargets:
+    """Targets of a batch, with one heatmap of all centres unless `heatmap` draws others."""
+
+    def small(instance: Instance) -> bool:
+        return instance.count * stride ** 2 < config.small_instance_area
+
+    def one_map(instances: list[Instance]) -> Tensor:
+        batch, height, width = class_map.shape
+        return center_heatmap(instances, [config.sigma / stride] * len(instances),
+                              [0] * len(instances), (batch, 1, height, width), class_map.device)
+
+    return center_targets(class_map, instance_map, is_thing, stride,
+                          lambda i: config.small_instance_weight if small(i) else 1.0,
+                          heatmap or one_map)
+
+
+def map_terms(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, targets: CenterTargets,
+              config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
+    """The terms `semantic`, `center` and `offset` of maps that fit the targets, weighted."""
+    semantic_logits, heatmap, offset = (
+        at_least_float32(x) for x in (semantic_logits, heatmap, offset))
+    return {
+        'semantic': config.semantic_weight * hard_cross_entropy(
+            semantic_logits, targets.class_map, targets.weight, config.hard_pixels),
+        'center': config.center_weight * heatmap_mse(heatmap, targets.heatmap, targets.known),
+        'offset': config.offset_weight * offset_loss(offset, targets.offset, targets.inside),
+    }
+
+
+def with_sum(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The terms and their sum, `loss`."""
+    return {**terms, 'loss': torch.stack(list(terms.values())).sum()}
 
 
 def hard_cross_entropy(logits: Tensor, class_map: Tensor, weight: Tensor, part: float) -> Tensor:

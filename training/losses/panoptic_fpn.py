@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from panoptic_ros.models.panoptic_fpn import MAP_STRIDE, PanopticFPN, RoIMaps
+from panoptic_ros.models.mask_rcnn import MAP_STRIDE, MaskRCNN, RoIMaps
+from panoptic_ros.models.panoptic_fpn import PanopticFPN
 from panoptic_ros.models.proposals import NEVER
 from panoptic_ros.models.roi_heads import pool_batch
 
 from ..data.sample import Batch
 from .classes import mean_cross_entropy
-from .half import at_least_float32
 from .objects import Objects, find_objects, ignored, mask_targets
+from .precision import at_least_float32
 from .rois import RoIs, box_loss, embedding_loss, mask_loss, sample_rois
 from .rpn import rpn_loss
 
@@ -54,7 +55,7 @@ class PanopticFPNLossConfig:
         if not 0 < self.roi_positive <= 1:
             raise ValueError('loss.roi_positive must lie above 0 and up to 1, '
                              f'got {self.roi_positive}')
-        for name in vars(self):
+        for name in vars(self):  # those of the families that go on from here too
             if name.endswith('_weight') and getattr(self, name) < 0:
                 raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
 
@@ -96,7 +97,7 @@ def semantic_loss(logits: Tensor, class_map: Tensor, stride: int) -> Tensor:
     return mean_cross_entropy(logits, class_map)
 
 
-def roi_terms(model: PanopticFPN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
+def roi_terms(model: MaskRCNN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
               config: PanopticFPNLossConfig) -> dict[str, Tensor]:
     """The terms of Mask R-CNN, weighted."""
     anchors = model.anchors(maps)
@@ -120,7 +121,7 @@ def roi_terms(model: PanopticFPN, maps: RoIMaps, batch: Batch, objects: Sequence
             'embedding': config.embedding_weight * embedding}
 
 
-def _mask_term(model: PanopticFPN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
+def _mask_term(model: MaskRCNN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
                rois: Sequence[RoIs]) -> Tensor:
     """Masks of the RoIs that hold an object."""
     size = model.config.mask_size

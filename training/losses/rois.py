@@ -14,8 +14,8 @@ from torchvision.ops import box_iou
 from panoptic_ros.models.roi_heads import BOX_CODER, BoxOutputs, of_class
 
 from .associative import group_mean, pull_loss, push_loss
-from .half import at_least_float32
 from .objects import Objects, ignored_share
+from .precision import at_least_float32
 from .rpn import IGNORED_SHARE
 
 POSITIVE_IOU = 0.5

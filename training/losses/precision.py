@@ -1,4 +1,4 @@
-"""Losses are computed in float32 or better, whatever precision the network runs in."""
+"""Losses compute in float32 at least, whatever precision the network ran in."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision as float32; anything else as it is."""
+    """Half precision as float32; anything wider as it is."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -1,0 +1,255 @@
+"""Mask R-CNN with a semantic branch on one pyramid: what Panoptic FPN and SOGNet share.
+
+He et al., Mask R-CNN, ICCV 2017; Lin et al., Feature Pyramid Networks, CVPR 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.rpn import RPNHead
+
+from panoptic_ros.bundle import Threshold
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.models.backbone import batch_norms, freeze
+from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD, PanopticModel
+from panoptic_ros.models.fpn import FPN, LEVEL_STRIDES
+from panoptic_ros.models.proposals import by_anchor, make_anchors, propose
+from panoptic_ros.models.roi_heads import (
+    BoxHead,
+    Detections,
+    MaskHead,
+    detect,
+    of_class,
+    pool_fixed,
+)
+
+MAP_STRIDE = 4
+RPN_STRIDES = (*LEVEL_STRIDES, 64)
+
+
+@dataclass(frozen=True)
+class MaskRCNNConfig:
+    """Network and choice of detections; lengths in network-input pixels."""
+
+    backbone: str = 'resnet50'
+    """Name of a timm model."""
+
+    fpn_channels: int = 256
+
+    global_context: bool = False
+    """Adds a linear layer of the image's mean feature to P5 (UPSNet and SOGNet on COCO)."""
+
+    frozen_stem: bool = False
+    """The backbone up to stride 4 does not learn; the papers start from ImageNet weights."""
+
+    frozen_batch_norm: bool = False
+    """The backbone's batch norms neither learn nor follow the batch, as in the papers."""
+
+    anchor_scale: float = 8.0
+    """Root of an anchor's area in cells of its level."""
+
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Height by width."""
+
+    proposals_per_level: int = 1000
+    """Boxes of each level before suppression."""
+
+    proposals: int = 1000
+    """Boxes of all levels that the box head sees."""
+
+    canonical_size: float = 224.0
+    """Boxes of this size take their features from P4, boxes of half of it from P3."""
+
+    box_pool: int = 7
+    """Bins along a side of what the box head sees."""
+
+    box_width: int = 1024
+    """Width of the box head's two layers."""
+
+    embedding_dim: int = 128
+    """D of the layer that the class logits are linear in; the table's embedding (inferred)."""
+
+    mask_size: int = 28
+    """Side of a mask, twice what the mask head sees."""
+
+    mask_widths: tuple[int, ...] = (256, 256, 256, 256)
+    """Of the mask head's convolutions."""
+
+    label_prior: tuple[str, ...] = ()
+    """Classes that lie on all others whatever their score, the uppermost first (SOGNet's
+    Table 2, "label prior", after Li et al. 2019b; which classes is inferred)."""
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    stride: int = 1
+    """Input pixels per cell of the decoded maps: 1, 2 or 4."""
+
+    top_k: int = 100
+    """Most instances of an image."""
+
+    score_threshold: float = 0.5
+    """Least class probability of an instance."""
+
+    nms_threshold: float = 0.5
+    """Of two boxes that share more than this, the better one stays."""
+
+    overlap_threshold: float = 0.5
+    """An instance goes when more than this part of it lies on better ones."""
+
+    min_area: float = 0.0
+    """Least area of an instance, px."""
+
+    min_stuff_area: float = 4096.0
+    """Least area of a stuff segment, px."""
+
+    def __post_init__(self) -> None:
+        if self.stride not in (1, 2, 4):
+            raise ValueError(f'stride must be 1, 2 or 4, got {self.stride!r}')
+        if self.mask_size % 2 or self.mask_size < 4:
+            raise ValueError(f'mask_size must be even and at least 4, got {self.mask_size}')
+        for key in ('proposals', 'proposals_per_level', 'top_k', 'box_pool', 'embedding_dim'):
+            if getattr(self, key) < 1:
+                raise ValueError(f'{key} must be at least 1, got {getattr(self, key)}')
+        for key in ('anchor_ratios', 'mask_widths'):
+            if not getattr(self, key) or min(getattr(self, key)) <= 0:
+                raise ValueError(f'{key} must be numbers above 0, got {getattr(self, key)}')
+        for key in ('anchor_scale', 'canonical_size'):
+            if getattr(self, key) <= 0:
+                raise ValueError(f'{key} must be above 0, got {getattr(self, key)}')
+
+
+class RoIMaps(NamedTuple):
+    """What the first stage gives for a batch."""
+
+    levels: tuple[Tensor, ...]
+    """P2 to P6, (B, channels, H/s, W/s)."""
+
+    semantic_logits: Tensor
+    """(B, C, H/4, W/4)"""
+
+    logits: list[Tensor]
+    """Objectness of each level's anchors, (B, n)."""
+
+    deltas: list[Tensor]
+    """Their boxes, (B, n, 4)."""
+
+
+class MaskRCNN(PanopticModel):
+    """Pyramid, RPN, box head, mask head and the last layer of a semantic branch.
+
+    Thing classes are counted 0 to T - 1 here, in the order of the labels; `thing_class` has
+    their class ids.
+    """
+
+    embedding_kind = 'features of the instance\'s box that its class is linear in'
+    heads = ('semantic_logits', 'rpn.cls_logits', 'rpn.bbox_pred')
+
+    thing_class: Tensor
+    thing_tier: Tensor
+
+    def __init__(self, labels: LabelSet, config: MaskRCNNConfig) -> None:
+        super().__init__(labels, config)
+        self.config: MaskRCNNConfig
+        things = torch.nonzero(self.is_thing)[:, 0]
+        if not len(things):
+            raise ValueError(f'{self.family} needs at least one thing class, the labels have none')
+        names = [labels.names[i] for i in things.tolist()]
+        unknown = [name for name in config.label_prior if name not in names]
+        if unknown:
+            raise ValueError(f'label_prior: {unknown[0]!r} is no thing class; '
+                             f'these are: {", ".join(names)}')
+        prior = list(config.label_prior)
+        self.register_buffer('thing_class', things, persistent=False)
+        self.register_buffer('thing_tier', torch.tensor(
+            [float(len(prior) - prior.index(n) if n in prior else 0) for n in names]),
+            persistent=False)
+        channels = config.fpn_channels
+        self.fpn = FPN(config.backbone, channels, 'pool', config.global_context)
+        self.rpn = RPNHead(channels, len(config.anchor_ratios))
+        self.box_head = BoxHead(channels, config.box_pool, config.box_width,
+                                config.embedding_dim, len(things))
+        self.mask_head = MaskHead(channels, config.mask_widths, len(things))
+        self.semantic, width = self.make_semantic()
+        self.semantic_logits = nn.Conv2d(width, len(labels), 1)
+        freeze(self.fpn.backbone, MAP_STRIDE if config.frozen_stem else 0,
+               config.frozen_batch_norm)
+
+    def make_semantic(self) -> tuple[nn.Module, int]:
+        """The semantic branch before its last layer, from P2 to P5 to stride 4; its channels."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> MaskRCNN:
+        """As usual, but frozen batch norms stay as they are."""
+        super().train(mode)
+        if self.config.frozen_batch_norm:
+            for norm in batch_norms(self.fpn.backbone):
+                norm.eval()
+        return self
+
+    @property
+    def embedding_dim(self) -> int:
+        """D of the instance table."""
+        return self.config.embedding_dim
+
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Scalar inputs of `forward`."""
+        config = self.config
+        return {
+            'score_threshold': Threshold(config.score_threshold, 0, 1,
+                                         'least class probability of an instance'),
+            'min_area': Threshold(config.min_area, 0, 1e6, 'least area of an instance, input px'),
+            'nms_threshold': Threshold(config.nms_threshold, 0, 1,
+                                       'boxes that share more than this are one instance'),
+            'overlap_threshold': Threshold(config.overlap_threshold, 0, 1,
+                                           'largest part of an instance on better ones'),
+            'min_stuff_area': Threshold(config.min_stuff_area, 0, 1e7,
+                                        'least area of a stuff segment, input px'),
+        }
+
+    def maps(self, image: Tensor) -> RoIMaps:
+        """The first stage: pyramid, semantic logits and what the RPN says of each anchor."""
+        levels = self.fpn(self.normalize(image))
+        logits, deltas = self.rpn(levels)
+        return RoIMaps(tuple(levels), self.semantic_logits(self.semantic(levels[:4])),
+                       [level[..., 0] for level in by_anchor(logits, 1)], by_anchor(deltas, 4))
+
+    def anchors(self, maps: RoIMaps) -> list[Tensor]:
+        """Anchors of each level, (n, 4) px."""
+        sizes = [(level.shape[2], level.shape[3]) for level in maps.levels]
+        return make_anchors(sizes, RPN_STRIDES, self.config.anchor_scale,
+                            self.config.anchor_ratios, maps.semantic_logits.device)
+
+    def propose(self, maps: RoIMaps, anchors: list[Tensor], image: int) -> tuple[Tensor, Tensor]:
+        """Proposals of one image of the batch and their logits; see `proposals.propose`."""
+        return propose([level[image] for level in maps.logits],
+                       [level[image] for level in maps.deltas], anchors, image_size(maps),
+                       self.config.proposals_per_level, self.config.proposals)
+
+    def detect(self, maps: RoIMaps, **thresholds: Tensor) -> tuple[Detections, Tensor]:
+        """The detections of one image (B = 1) and their mask logits (K, m, m)."""
+        config = self.config
+        boxes, logits = self.propose(maps, self.anchors(maps), 0)
+        outputs = self.box_head(pool_fixed(maps.levels[:4], boxes, config.box_pool,
+                                           config.canonical_size))
+        found = detect(boxes, logits, outputs, image_size(maps), config.top_k,
+                       thresholds['score_threshold'], thresholds['nms_threshold'])
+        if config.label_prior:
+            tier = self.thing_tier.index_select(0, found.thing)
+            # A score is at most 1, so the classes' order goes before it; dead rows stay last.
+            order = torch.where(found.alive, tier + found.score, -1.0).topk(len(tier)).indices
+            found = Detections(*(value.index_select(0, order) for value in found))
+        masks = self.mask_head(pool_fixed(maps.levels[:4], found.box, config.mask_size // 2,
+                                          config.canonical_size))
+        return found, of_class(masks, found.thing)
+
+
+def image_size(maps: RoIMaps) -> tuple[int, int]:
+    """(height, width) of the images, px."""
+    return maps.levels[0].shape[2] * MAP_STRIDE, maps.levels[0].shape[3] * MAP_STRIDE

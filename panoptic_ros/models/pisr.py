@@ -1,0 +1,194 @@
+"""PISR on Panoptic-DeepLab: initial heads feed a block, whose features feed the final heads.
+
+What is marked "inferred" is a design after the paper's supplement, see `pisr_block`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from panoptic_ros.models.base import SegmentTensors
+from panoptic_ros.models.center_decode import MAP_STRIDE, Grouping, cell_places, window_of
+from panoptic_ros.models.deeplab import conv_bn_relu
+from panoptic_ros.models.panoptic_deeplab import (
+    CenterMaps,
+    PanopticDeepLab,
+    PanopticDeepLabConfig,
+    less_mean,
+)
+from panoptic_ros.models.pisr_block import (
+    CORRELATIONS,
+    REWEIGHTINGS,
+    PISRBlock,
+    instance_encodings,
+)
+from panoptic_ros.models.seeds import NEVER, find_peaks
+
+
+@dataclass(frozen=True)
+class PISRConfig(PanopticDeepLabConfig):
+    """Network and decoding of Panoptic-DeepLab with PISR; lengths in network-input pixels."""
+
+    family: ClassVar[str] = 'pisr'
+
+    enabled: bool = True
+    """Without it this is Panoptic-DeepLab."""
+
+    block_channels: int = 256
+    """Of features and encodings in the block; D of the instance table."""
+
+    reweight: str = 'explicit'
+    """How encodings are weighed (table B.1): `explicit`, `implicit` or `separated`."""
+
+    hidden_layers: int = 2
+    """Of the reweighting's MLP (table B.1)."""
+
+    f1: str = 'matmul'
+    """Correlation of encodings and features (table B.2): `matmul`, `cosine` or `l2`."""
+
+    f2: str = 'matmul'
+    """Correlation of encodings and spatial maps (table B.2)."""
+
+    spatial_softmax: bool = True
+    """A softmax over the encodings between the two correlations (inferred)."""
+
+    num_encodings: int = 50
+    """K: the most confident centres are encoded (inferred)."""
+
+    tau: float = 8.0
+    """Standard deviation of an instance's heatmap, px (inferred)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key, allowed in (('reweight', REWEIGHTINGS), ('f1', CORRELATIONS),
+                             ('f2', CORRELATIONS)):
+            if getattr(self, key) not in allowed:
+                raise ValueError(f'pisr.{key} must be one of {allowed}, '
+                                 f'got {getattr(self, key)!r}')
+        if self.hidden_layers < 0 or self.num_encodings < 1 or self.tau <= 0:
+            raise ValueError('pisr needs hidden_layers of at least 0, num_encodings of at least 1 '
+                             f'and tau above 0, got {self.hidden_layers}, {self.num_encodings} '
+                             f'and {self.tau}')
+
+
+class PISRMaps(NamedTuple):
+    """Dense predictions after and before the block, and what it was told."""
+
+    final: CenterMaps
+
+    initial: CenterMaps | None
+    """None where the block is not enabled."""
+
+    heatmaps: Tensor | None
+    """Of the encoded instances, (B, K, H/4, W/4)."""
+
+    alive: Tensor | None
+    """Which of them are instances, (B, K) bool."""
+
+
+class PISR(PanopticDeepLab):
+    """Panoptic-DeepLab with heads that see the relations of all classes and instances."""
+
+    family = 'pisr'
+    embedding_kind = 'instance encoding: mean feature under the heatmap, less the image\'s mean'
+
+    config: PISRConfig
+
+    def make_parts(self) -> None:
+        """Network, initial heads, block and final heads."""
+        config = self.config
+        decoded = (config.decoder_channels, config.instance_channels)
+        self.network = self.make_network()
+        if not config.enabled:
+            self.predict = self.make_heads(decoded)
+            return
+        channels = config.block_channels
+        self.initial = self.make_heads(decoded)
+        self.fuse = conv_bn_relu(sum(decoded), channels)
+        self.block = PISRBlock(channels, config.reweight, config.hidden_layers, config.f1,
+                               config.f2, config.spatial_softmax)
+        self.predict = self.make_heads((channels, channels))
+
+    @property
+    def embedding_dim(self) -> int:
+        """D of the instance table."""
+        return self.config.block_channels if self.config.enabled \
+            else self.config.instance_channels
+
+    def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> PISRMaps:  # type: ignore[override]
+        """Dense predictions of both pairs of heads; see `PanopticDeepLab.maps`."""
+        semantic, instance = self.network(self.normalize(image))
+        if not self.config.enabled:
+            final = self.at_stride(self.predict(semantic, instance), instance, stride)
+            return PISRMaps(final, None, None, None)
+        features = self.fuse(torch.cat([semantic, instance], dim=1))
+        raw = self.initial(semantic, instance)
+        coarse = self.at_stride(raw, features, MAP_STRIDE)
+        center, alive = confident_centers(coarse.center_heatmap, self.config.num_encodings,
+                                          window_of(self.config.nms_kernel))
+        heatmaps = self.heatmaps(coarse, center)
+        related = self.block(features, coarse.semantic_logits, heatmaps, alive)
+        final = self.at_stride(self.predict(related, related), features, stride)
+        return PISRMaps(final, self.at_stride(raw, features, stride), heatmaps, alive)
+
+    def heatmaps(self, maps: CenterMaps, center: Tensor) -> Tensor:
+        """Heatmaps (B, K, H/4, W/4) of centres (B, K, 2) in px, on what stride-4 maps say."""
+        best = maps.semantic_logits.argmax(dim=1)
+        thing = self.is_thing.index_select(0, best.flatten()).view_as(best)
+        return instance_heatmaps(maps.center_offset, center, thing, self.config.tau)
+
+    def decode(self, maps: PISRMaps, **thresholds: Tensor,  # type: ignore[override]
+               ) -> SegmentTensors:
+        """Decodes the final maps (B = 1, stride 4) as Panoptic-DeepLab does."""
+        return super().decode(maps.final, **thresholds)
+
+    def embed(self, maps: CenterMaps, rows: Grouping) -> Tensor:
+        """The encoding of each final instance; stuff, which has no centre, gets zeros. (S, D)."""
+        center = cell_places(maps.center_offset, MAP_STRIDE).index_select(0, rows.center)
+        encoded = instance_encodings(less_mean(maps.instance_feature[0])[None],
+                                     self.heatmaps(maps, center[None]))[0]
+        return torch.cat([encoded, encoded.new_zeros(len(self.labels), encoded.shape[1])])
+
+
+def confident_centers(heatmap: Tensor, number: int, window: int) -> tuple[Tensor, Tensor]:
+    """The highest local maxima of each image.
+
+    Args:
+        heatmap: at stride 4, (B, 1, h, w); no gradient flows to it.
+        number: K.
+        window: cells, odd.
+
+    Returns:
+        (y, x) in px, (B, K, 2), and which of them there are, (B, K) bool.
+    """
+    height, place = find_peaks(heatmap.detach(), window, number)
+    width = heatmap.shape[3]
+    center = torch.stack([place // width, place % width], dim=-1)
+    return (center + 0.5) * MAP_STRIDE, height > NEVER / 2
+
+
+def instance_heatmaps(offset: Tensor, center: Tensor, thing: Tensor, tau: float) -> Tensor:
+    """Where each instance is: exp(-|p + O(p) - c|^2 / (2 tau^2)) on things, 0 on stuff.
+
+    Args:
+        offset: (dy, dx) from each cell to its centre at stride 4, px, (B, 2, h, w).
+        center: (y, x), px, (B, K, 2).
+        thing: cells whose class is a thing, (B, h, w) bool.
+        tau: px.
+
+    Returns:
+        (B, K, h, w)
+    """
+    batch, _, height, width = offset.shape
+    # In units of tau about the image's middle; |a - b|^2 is a matrix product and two squares.
+    middle = offset.new_tensor([height, width]) * (MAP_STRIDE / 2)
+    points = (cell_places(offset, MAP_STRIDE).T - middle[:, None] + offset.flatten(2)) / tau
+    center = (center - middle) / tau
+    square = center.square().sum(dim=2, keepdim=True) + points.square().sum(dim=1, keepdim=True)
+    distance = (square - 2 * torch.bmm(center, points)).clamp(min=0)  # (B, K, N)
+    heat = torch.exp(-distance / 2).view(batch, -1, height, width)
+    return heat * thing[:, None].to(heat.dtype)

@@ -1,0 +1,113 @@
+"""The synthetic city as a data set: fresh in training, fixed in validation."""
+
+import numpy as np
+import pytest
+
+from panoptic_ros.labels import VOID_ID
+from panoptic_training.data.city import City
+from panoptic_training.data.readers import open_reader
+from panoptic_training.data.synthetic import SPLITS
+
+SIZE = (64, 128)
+
+
+def same(one, other):
+    return all(np.array_equal(getattr(one, name), getattr(other, name))
+               for name in ('image', 'class_map', 'instance_map'))
+
+
+@pytest.fixture(scope='module')
+def samples():
+    """Some training samples of one epoch."""
+    city = City('train', SIZE, length=12, frames_per_clip=2)
+    return [city.read(index, epoch_seed=9) for index in range(12)]
+
+
+def test_samples_are_images_with_classes_and_instances(samples):
+    is_thing = np.append(City.labels.is_thing, False)
+    seen = 0
+    for sample in samples:
+        assert sample.image.shape == (*SIZE, 3) and sample.image.dtype == np.uint8
+        assert sample.class_map.dtype == np.uint8 and sample.instance_map.dtype == np.int32
+        assert (sample.class_map != VOID_ID).all() and sample.class_map.max() < 9
+        np.testing.assert_array_equal(sample.instance_map > 0, is_thing[sample.class_map])
+        for instance in np.unique(sample.instance_map)[1:]:
+            assert len(np.unique(sample.class_map[sample.instance_map == instance])) == 1
+            seen += 1
+    assert seen > 12, 'a city without people and cars teaches nothing'
+
+
+def test_training_is_new_each_epoch_and_the_same_for_its_seed(samples):
+    city = City('train', SIZE, length=12, frames_per_clip=2)
+    assert same(city.read(3, 9), samples[3])
+    assert not same(city.read(3, 10), samples[3])
+    assert len({sample.image.tobytes() for sample in samples}) == 12
+
+
+def test_frames_of_a_street_share_it(monkeypatch):
+    from panoptic_training.data import city as module
+
+    streets = []
+
+    def note(seed, size):
+        streets.append(seed)
+        return own(seed, size)
+
+    own = module._clip
+    monkeypatch.setattr(module, '_clip', note)
+    city = City('train', SIZE, length=6, frames_per_clip=3)
+    for index in range(6):
+        city.read(index, 1)
+    assert streets[0] == streets[1] == streets[2] != streets[3] == streets[4] == streets[5]
+    assert set(streets) <= set(SPLITS['train'])
+
+
+def test_validation_is_fixed():
+    one, other = City('val', SIZE, length=3), City('val', SIZE, length=3)
+    for index in range(3):
+        assert same(one.read(index, 0), other.read(index, 0))
+    assert not same(one.read(0, 0), one.read(1, 0))
+    assert not same(one.read(0, 0), City('test', SIZE).read(0, 0))
+
+
+def test_splits_share_no_street():
+    names = sorted(SPLITS)
+    for one in names:
+        for other in names:
+            assert one == other or not set(SPLITS[one]) & set(SPLITS[other])
+    assert City('val').seeds is SPLITS['val'] and City('train').seeds is SPLITS['train']
+
+
+@pytest.mark.parametrize(('length', 'per_clip'), [(40, 2), (5, 3), (16, 1)])
+def test_an_epoch_reads_each_sample_once_and_few_streets_at_a_time(length, per_clip):
+    order = City('train', SIZE, length, per_clip).order(np.random.default_rng(0))
+    assert sorted(order.tolist()) == list(range(length))
+    block = 8 * per_clip
+    for start in range(0, length, block):
+        assert set(order[start:start + block]) == set(range(start, min(start + block, length)))
+
+
+@pytest.mark.parametrize(('split', 'options', 'message'), [
+    ('all', {}, "splits train, val, test, got 'all'"),
+    ('val', {'length': 1001}, 'has 1000 seeds, too few for 1001 samples, 1 of each'),
+    ('test', {'length': 2001, 'frames_per_clip': 2}, 'too few for 2001 samples'),
+    ('train', {'lenght': 3}, "no option 'lenght'; the options are: size, length, frames_per_clip"),
+])
+def test_mistakes_are_named(split, options, message):
+    with pytest.raises(ValueError, match=message):
+        open_reader('synthetic', split, **options)
+
+
+def test_training_may_be_longer_than_its_streets():
+    assert len(open_reader('synthetic', 'train', length=2_000_000)) == 2_000_000
+
+
+@pytest.mark.parametrize(('name', 'error', 'message'), [
+    ('kitti', ValueError, "unknown data 'kitti'; expected one of: synthetic, camvid:<folder>"),
+    ('camvid', ValueError, "unknown data 'camvid'"),
+    ('synthetic:here', ValueError, "unknown data 'synthetic:here'"),
+    ('camvid:nowhere', FileNotFoundError, "no folder nowhere for data 'camvid'"),
+])
+def test_unknown_data_is_named(name, error, message):
+    with pytest.raises(error, match=message):
+        open_reader(name, 'val')

@@ -1,0 +1,112 @@
+"""Samples against frames made by hand."""
+
+import numpy as np
+import pytest
+from tiny_model import LABELS
+
+from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.labels import VOID_ID
+from panoptic_training.data.sample import Sample
+from panoptic_training.scoring import Scores, gt_segments
+
+FLOOR, WALL, BALL, BOX = range(4)
+
+
+def sample():
+    """8 x 8: wall above floor; a ball, a crowd of balls, a box and a void column."""
+    class_map = np.full((8, 8), FLOOR, np.uint8)
+    class_map[:4] = WALL
+    instance_map = np.zeros((8, 8), np.int32)
+    class_map[2:6, 0:2], instance_map[2:6, 0:2] = BALL, 1
+    class_map[2:6, 2:4] = BALL  # a crowd: a thing without an instance
+    class_map[2:6, 4:6], instance_map[2:6, 4:6] = BOX, 300
+    class_map[:, 7] = VOID_ID
+    return Sample(np.zeros((8, 8, 3), np.uint8), class_map, instance_map)
+
+
+def frame_of(segment_map, classes, stride=1):
+    """A frame with these cells and the class of each segment id."""
+    segments = np.zeros(len(classes), segment_dtype(2))
+    segments['segment_id'], segments['class_id'] = list(classes), list(classes.values())
+    geometry = Geometry((8, 8), (8, 8), stride)
+    return PanopticFrame(np.asarray(segment_map, np.uint16), segments, geometry, 0.0)
+
+
+def perfect():
+    class_map, instance_map = sample().class_map, sample().instance_map
+    ids = np.select([instance_map == 1, instance_map == 300, class_map == BALL,
+                     class_map == WALL, class_map == FLOOR], [1, 2, 3, 4, 5], 0)
+    return ids, {1: BALL, 2: BOX, 3: BALL, 4: WALL, 5: FLOOR}
+
+
+def scored(*frames):
+    scores = Scores(LABELS)
+    for frame in frames:
+        scores.update(sample(), frame)
+    return scores
+
+
+def test_ground_truth_has_a_segment_for_each_instance_and_class():
+    segment_map, classes, crowds = gt_segments(sample(), LABELS.is_thing)
+    assert classes == {FLOOR + 1: FLOOR, WALL + 1: WALL, BALL + 1: BALL,
+                       VOID_ID + 1: BALL, VOID_ID + 300: BOX}
+    assert crowds == {BALL + 1}
+    assert (segment_map[:, 7] == 0).all()
+    assert segment_map[3, 0] == VOID_ID + 1 and segment_map[3, 5] == VOID_ID + 300
+    assert set(np.unique(segment_map)) == {0, *classes}
+
+
+def test_an_image_of_nothing_but_void_has_no_segment():
+    empty = Sample(np.zeros((2, 2, 3), np.uint8), np.full((2, 2), VOID_ID, np.uint8),
+                   np.zeros((2, 2), np.int32))
+    segment_map, classes, crowds = gt_segments(empty, LABELS.is_thing)
+    assert (segment_map == 0).all() and classes == {} and crowds == set()
+
+
+def test_the_truth_itself_scores_full_marks():
+    summary = scored(frame_of(*perfect())).summary()
+    assert summary == dict.fromkeys(('pq', 'sq', 'rq', 'pq_thing', 'pq_stuff', 'miou'), 100.0)
+
+
+def test_crowds_need_not_be_found_but_their_pixels_have_a_class():
+    ids, classes = perfect()
+    ids[ids == 3] = 0
+    del classes[3]
+    summary = scored(frame_of(ids, classes)).summary()
+    assert summary['pq'] == 100
+    assert summary['miou'] == pytest.approx(100 - 50 / 4)  # half of the ball pixels are missed
+
+
+def test_a_missed_box_and_a_ball_too_many():
+    ids, classes = perfect()
+    ids[ids == 2] = 0
+    del classes[2]
+    ids[7, 0:3], classes[6] = 6, BALL
+    scores = scored(frame_of(ids, classes))
+    result = scores.panoptic.result()
+    assert result.fn.tolist() == [0, 0, 0, 1] and result.fp.tolist() == [0, 0, 1, 0]
+    floor = int((ids == 5).sum())
+    floor_iou = floor / (floor + 3)
+    expected = [100 * floor_iou, 100, 100 / 1.5, 0]
+    np.testing.assert_allclose(result.pq, expected)
+    assert scores.summary()['pq_thing'] == pytest.approx(100 / 3)
+
+
+def test_frames_of_coarse_cells_are_compared_at_the_samples_size():
+    ids, classes = perfect()
+    coarse = frame_of(ids[::2, ::2], classes, stride=2)  # every edge lies on a cell but the void
+    assert scored(coarse).summary()['pq'] == 100
+
+
+def test_counts_add_up_over_processes():
+    ids, classes = perfect()
+    worse = frame_of(np.where(ids == 1, 0, ids), {k: v for k, v in classes.items() if k != 1})
+    both, one, other = scored(frame_of(ids, classes), worse), scored(frame_of(ids, classes)), \
+        scored(worse)
+    for total, addend in zip(one.counts, other.counts, strict=True):
+        total += addend
+    assert one.summary() == both.summary()
+
+
+def test_without_images_nothing_is_claimed():
+    assert all(np.isnan(value) for value in Scores(LABELS).summary().values())

@@ -1,0 +1,187 @@
+"""The loss of EINet: class-aware heatmaps of adaptive width, and the dictionary of class centres.
+
+Weights are Panoptic-DeepLab's (inferred).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .centers import center_heatmap
+from .classes import class_sums
+from .instances import Instance
+from .panoptic_deeplab import (
+    PanopticDeepLabLossConfig,
+    check_shapes,
+    make_targets,
+    map_terms,
+    with_sum,
+)
+from .precision import at_least_float32
+
+DRAWN_AT = 4
+"""Input px per cell of the maps that radii are told in."""
+
+
+@dataclass(frozen=True)
+class EINetLossConfig(PanopticDeepLabLossConfig):
+    """Weights and targets; lengths in network-input pixels."""
+
+    momentum: float = 0.9
+    """What a class centre keeps of itself at each step (equation 1, table 1)."""
+
+    adaptive_kernel: bool = True
+    """Gaussians by the size of the instance (table 2); else all of `sigma`."""
+
+    min_overlap: float = 0.7
+    """IoU of a box with itself, its corners moved by the radius of its Gaussian. CenterNet's
+    released code solves its equations with larger radii, as if this were about 0.2."""
+
+    focal_weight: float = 1.0
+    """Of the heatmaps where they learn by focal loss (inferred)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f'loss.momentum must lie in 0 to below 1, got {self.momentum}')
+        if not 0 < self.min_overlap < 1:
+            raise ValueError(f'loss.min_overlap must lie between 0 and 1, got {self.min_overlap}')
+        if self.focal_weight < 0:
+            raise ValueError(f'loss.focal_weight must not be negative, got {self.focal_weight}')
+
+
+def einet_loss(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, class_map: Tensor,
+               instance_map: Tensor, is_thing: Tensor, stride: int, heatmap_kind: str,
+               config: EINetLossConfig) -> dict[str, Tensor]:
+    """All terms for a batch; half precision is taken to float32 first.
+
+    Args:
+        semantic_logits: (B, C, h, w).
+        heatmap: one map for each thing class in their order, logits for `focal`, (B, M, h, w).
+        offset: (dy, dx) to the centre, input px, (B, 2, h, w).
+        class_map: class ids, VOID_ID for void, (B, h, w) int64.
+        instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64.
+        is_thing: which classes are things, (C,) bool.
+        stride: input px per cell of the maps.
+        heatmap_kind: `mse` or `focal`.
+        config: weights and targets.
+
+    Returns:
+        Scalars `semantic`, `center` and `offset`, weighted, and their sum `loss`. A term that
+        finds no pixel is 0 with zero gradient.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing,
+                 int(is_thing.sum()))
+    with torch.autocast(semantic_logits.device.type, enabled=False):
+        targets = make_targets(
+            class_map, instance_map, is_thing, stride, config,
+            lambda i: _heatmaps(i, class_map, is_thing, stride, heatmap, config))
+        terms = map_terms(semantic_logits, heatmap, offset, targets, config)
+        if heatmap_kind == 'focal':
+            terms['center'] = config.focal_weight * penalty_reduced_focal(
+                at_least_float32(heatmap), targets.heatmap, targets.known)
+    return with_sum(terms)
+
+
+def _heatmaps(instances: list[Instance], class_map: Tensor, is_thing: Tensor, stride: int,
+              like: Tensor, config: EINetLossConfig) -> Tensor:
+    """Targets of the shape of `like`, each instance in its class's map."""
+    sigmas = [config.sigma / stride] * len(instances)
+    if config.adaptive_kernel:
+        sigmas = []
+        for i in instances:
+            height, width = ((s.stop - s.start) * stride / DRAWN_AT for s in (i.rows, i.columns))
+            radius = corner_radius(height, width, config.min_overlap)
+            sigmas.append((2 * radius + 1) / 6 * DRAWN_AT / stride)
+    channel = (is_thing.cumsum(0) - 1).tolist()
+    # Labels that contradict themselves, an instance on stuff, have no map to be drawn in.
+    thing = is_thing.tolist()
+    classes = [int(class_map[i.box][i.mask][0]) for i in instances]
+    drawn = [n for n, class_id in enumerate(classes) if thing[class_id]]
+    return center_heatmap([instances[n] for n in drawn], [sigmas[n] for n in drawn],
+                          [channel[classes[n]] for n in drawn], like.shape, like.device)
+
+
+def corner_radius(height: float, width: float, min_overlap: float) -> float:
+    """How far both corners of a box may move, at worst, for its IoU to stay at `min_overlap`.
+
+    The least of three cases (CornerNet's, which CenterNet takes over): the box moves along its
+    diagonal, (h-r)(w-r) / (2hw - (h-r)(w-r)) = t; shrinks at both corners, (h-2r)(w-2r) / hw = t;
+    or grows at both, hw / ((h+2r)(w+2r)) = t.
+
+    Args:
+        height: h.
+        width: w.
+        min_overlap: t, above 0 and below 1.
+    """
+    side, area, t = height + width, height * width, min_overlap
+    moved = _small_root(1, -side, area * (1 - t) / (1 + t))
+    shrunk = _small_root(4, -2 * side, (1 - t) * area)
+    grown = (-2 * t * side + math.sqrt((2 * t * side) ** 2 + 16 * t * (1 - t) * area)) / (8 * t)
+    return min(moved, shrunk, grown)
+
+
+def _small_root(a: float, b: float, c: float) -> float:
+    return (-b - math.sqrt(max(b * b - 4 * a * c, 0.0))) / (2 * a)
+
+
+def penalty_reduced_focal(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Focal loss of heatmaps (Law and Deng, CornerNet, equation 1) with alpha 2 and beta 4.
+
+    `-(1 - p)^2 log p` where the target is 1, else `-(1 - target)^4 p^2 log(1 - p)`, summed and
+    divided by the number of centres.
+
+    Args:
+        logits: of p, (B, M, h, w).
+        target: in [0, 1], 1 at centres, (B, M, h, w).
+        weight: of each pixel, (B, h, w).
+
+    Returns:
+        Scalar; 0 with zero gradient when no pixel counts.
+    """
+    if logits.ndim != 4 or logits.shape != target.shape or weight.shape != logits[:, 0].shape:
+        raise ValueError('penalty_reduced_focal expects logits, target (B, M, h, w) and weight '
+                         f'(B, h, w), got {tuple(logits.shape)}, {tuple(target.shape)}, '
+                         f'{tuple(weight.shape)}')
+    prob = logits.sigmoid()
+    at_center = target == 1
+    cost = torch.where(at_center, (1 - prob).square() * F.logsigmoid(logits),
+                       (1 - target) ** 4 * prob.square() * F.logsigmoid(-logits))
+    counts = weight[:, None].to(cost.dtype)
+    return -(cost * counts).sum() / (at_center * counts).sum().clamp(min=1)
+
+
+@torch.no_grad()
+def update_dictionary(dictionary: Tensor, embedding: Tensor, class_map: Tensor,
+                      momentum: float) -> None:
+    """Moves class centres towards the means of this batch, in place: Q <- m Q + (1 - m) V.
+
+    Equation 1 of the supplement, for the classes in the batch; one that was never seen, a row
+    of zeros, takes the mean as it is (inferred). With torch.distributed the batch is that of all
+    processes.
+
+    Args:
+        dictionary: Q, (C, D).
+        embedding: semantic, (B, D, h, w).
+        class_map: (B, h, w), VOID_ID for void.
+        momentum: m.
+    """
+    if embedding.ndim != 4 or dictionary.shape[1:] != embedding.shape[1:2] \
+            or class_map.shape != embedding[:, 0].shape:
+        raise ValueError('update_dictionary expects dictionary (C, D), embedding (B, D, h, w) and '
+                         f'class_map (B, h, w), got {tuple(dictionary.shape)}, '
+                         f'{tuple(embedding.shape)} and {tuple(class_map.shape)}')
+    with torch.autocast(embedding.device.type, enabled=False):
+        total, count = class_sums(at_least_float32(embedding), class_map, len(dictionary))
+    mean = total / count.clamp(min=1)[:, None]
+    seen = dictionary.abs().sum(dim=1, keepdim=True) > 0
+    moved = torch.where(seen, torch.lerp(mean.to(dictionary.dtype), dictionary, momentum), mean)
+    dictionary.copy_(torch.where(count[:, None] > 0, moved, dictionary))

@@ -1,0 +1,69 @@
+"""The loss of PISR on Panoptic-DeepLab: final and initial heads (equation 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .panoptic_deeplab import (
+    PanopticDeepLabLossConfig,
+    check_shapes,
+    make_targets,
+    map_terms,
+    with_sum,
+)
+
+
+@dataclass(frozen=True)
+class PISRLossConfig(PanopticDeepLabLossConfig):
+    """Weights and targets; lengths in network-input pixels."""
+
+    gamma: float = 0.5
+    """Weight of the initial heads' terms (table B.3)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gamma < 0:
+            raise ValueError(f'loss.gamma must not be negative, got {self.gamma}')
+
+
+def pisr_loss(final: Sequence[Tensor], initial: Sequence[Tensor] | None, class_map: Tensor,
+              instance_map: Tensor, is_thing: Tensor, stride: int, config: PISRLossConfig,
+              ) -> dict[str, Tensor]:
+    """L_sem + L_ins + gamma (L'_sem + L'_ins), the primes of the initial heads (form inferred).
+
+    Half precision is taken to float32 first.
+
+    Args:
+        final: semantic logits (B, C, h, w), heatmap (B, 1, h, w) and offset in px (B, 2, h, w)
+            of the final heads.
+        initial: the same of the initial heads, or None where there are none.
+        class_map: class ids, VOID_ID for void, (B, h, w) int64.
+        instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64.
+        is_thing: which classes are things, (C,) bool.
+        stride: input px per cell of the maps.
+        config: weights and targets.
+
+    Returns:
+        Scalars `semantic`, `center`, `offset`, with initial heads `initial_semantic` and so on
+        too, all weighted, and their sum `loss`.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    for heads in (final, initial):
+        if heads is not None:
+            semantic_logits, heatmap, offset = heads
+            check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing, 1)
+    with torch.autocast(class_map.device.type, enabled=False):
+        targets = make_targets(class_map, instance_map, is_thing, stride, config)
+        semantic_logits, heatmap, offset = final
+        terms = map_terms(semantic_logits, heatmap, offset, targets, config)
+        if initial is not None:
+            semantic_logits, heatmap, offset = initial
+            first = map_terms(semantic_logits, heatmap, offset, targets, config)
+            terms |= {f'initial_{name}': config.gamma * value for name, value in first.items()}
+        return with_sum(terms)

@@ -1,0 +1,100 @@
+"""What SOGNet learns overlaps from (Yang et al., AAAI 2020, equations 9 to 14)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from panoptic_ros.labels import VOID_ID
+from panoptic_ros.models.relation import significant_overlap
+
+from .precision import at_least_float32
+
+IGNORED = -100
+"""A cell that the panoptic loss leaves out."""
+
+
+def covered(mask: Tensor, visible: Tensor, least: float) -> Tensor:
+    """Approximate relations R*: who covers whom, read from what is seen where masks overlap.
+
+    Args:
+        mask: instances with what is hidden of them, 0 or 1, (N, P) float.
+        visible: what is seen of each, part of its mask, 0 or 1, (N, P) float.
+        least: part of the smaller one that two must share (inferred: as in R).
+
+    Returns:
+        (N, N) bool: [i, j] True where i is covered by j, which more of the shared cells show.
+    """
+    if mask.shape != visible.shape or mask.ndim != 2:
+        raise ValueError('covered expects mask and visible (N, P), got '
+                         f'{tuple(mask.shape)} and {tuple(visible.shape)}')
+    shown = mask @ visible.T  # [i, j]: cells of i that show j
+    return significant_overlap(mask, least) & (shown > shown.T)
+
+
+def relation_loss(relation: Tensor, target: Tensor, weak: bool) -> Tensor:
+    """L_R = |O + O^T - R|^2 / N^2 (equation 12), or L_R* = |O - R*|^2 / N^2 (equation 14).
+
+    Args:
+        relation: O, (N, N).
+        target: R (symmetric), or R* if weak, (N, N) bool.
+        weak: which of the two.
+
+    Returns:
+        Scalar; 0 for N = 0.
+    """
+    if relation.shape != target.shape or relation.ndim != 2 \
+            or relation.shape[0] != relation.shape[1]:
+        raise ValueError('relation_loss expects relation and target (N, N), got '
+                         f'{tuple(relation.shape)} and {tuple(target.shape)}')
+    relation = at_least_float32(relation)
+    error = (relation if weak else relation + relation.T) - target.to(relation.dtype)
+    return error.square().sum() / max(relation.numel(), 1)
+
+
+def panoptic_target(class_map: Tensor, instance_map: Tensor, ids: Tensor, stuff_class: Tensor,
+                    dropped: Tensor | None = None) -> Tensor:
+    """Channel of each cell of one image in [stuff, Z_1 to Z_N, void].
+
+    Args:
+        class_map: class ids, VOID_ID for void, (h, w) int64.
+        instance_map: (h, w) int64.
+        ids: of the N instances in the order of their channels, (N,).
+        stuff_class: class ids of the S stuff classes in the order of their channels, (S,).
+        dropped: ids of instances that the void channel S + N is to take, (M,), or None.
+
+    Returns:
+        (h, w) int64; IGNORED on void, crowds and instances that are not listed.
+    """
+    if class_map.ndim != 2 or instance_map.shape != class_map.shape:
+        raise ValueError('panoptic_target expects class_map and instance_map (h, w), got '
+                         f'{tuple(class_map.shape)} and {tuple(instance_map.shape)}')
+    stuff, instances = len(stuff_class), len(ids)
+    channel_of_class = class_map.new_full((VOID_ID + 1,), IGNORED)
+    channel_of_class[stuff_class] = torch.arange(stuff, device=class_map.device)
+    target = channel_of_class[class_map]
+    known = class_map != VOID_ID
+    for channel, i in enumerate(ids, start=stuff):
+        target = torch.where(known & (instance_map == i), channel, target)
+    if dropped is not None:
+        target = torch.where(known & torch.isin(instance_map, dropped), stuff + instances, target)
+    return target
+
+
+def panoptic_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy over the cells that count.
+
+    Args:
+        logits: (L, h, w).
+        target: channel of each cell, or IGNORED, (h, w) int64.
+
+    Returns:
+        Scalar; 0 with zero gradient without a cell.
+    """
+    if logits.ndim != 3 or target.shape != logits.shape[1:]:
+        raise ValueError('panoptic_loss expects logits (L, h, w) and target (h, w), got '
+                         f'{tuple(logits.shape)} and {tuple(target.shape)}')
+    total = F.cross_entropy(at_least_float32(logits)[None], target[None], ignore_index=IGNORED,
+                            reduction='sum')
+    return total / (target != IGNORED).sum().clamp(min=1)
