@@ -66,7 +66,7 @@ def test_memory_follows_training_and_its_schedule_and_rests_otherwise():
 
 
 def test_lightning_tells_the_model_its_progress(monkeypatch):
-    module = PanopticModule('ciae', SMALL, {}, LABELS.to_dicts(), (64, 128))
+    module = PanopticModule('ciae', SMALL, LABELS.to_dicts(), (64, 128))
     seen = []
     monkeypatch.setattr(module.model, 'on_step', seen.append)
     trainer = L.Trainer(max_steps=4, accelerator='cpu', logger=False, enable_checkpointing=False,
