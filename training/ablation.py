@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 METRICS = {'pq': ('all', 'pq'), 'pq_thing': ('things', 'pq'), 'pq_stuff': ('stuff', 'pq'),
-           'miou': ('semantic', 'miou')}
+           'miou': ('semantic', 'miou'), 'oa': ('overlap', 'accuracy')}
 """Metrics of a study by name, and where `panoptic evaluate --json` writes them."""
 
 
@@ -156,7 +156,7 @@ def read_scores(run: Run) -> dict[str, float]:
     """Scores of a finished run by metric, percent."""
     values = json.loads(run.scores_file.read_text(encoding='utf-8'))
     return {name: float(values[part][key]) for name, (part, key) in METRICS.items()
-            if values[part][key] is not None}
+            if values.get(part, {}).get(key) is not None}
 
 
 def collect(study: Study, folder: Path) -> dict[str, dict[str, list[float]]]:

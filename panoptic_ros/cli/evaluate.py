@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--oracle', action='store_true',
                         help='for checkpoints of family ciae: take boxes and queries of '
                              'instances from the labels, which gives an upper limit')
+    parser.add_argument('--relations', type=Path, metavar='FILE',
+                        help='for checkpoints of family sognet: write here which predicted '
+                             'instance lies on which')
     parser.add_argument('--json', type=Path, metavar='FILE',
                         help='write the scores here too, with those of each class')
     parser.set_defaults(func=run)
@@ -54,8 +58,10 @@ def run(args: argparse.Namespace) -> None:
     if args.limit is not None and args.limit < 1:
         raise ValueError(f'--limit must be at least 1, got {args.limit}')
     check_folder(args.json, '--json')
+    check_folder(args.relations, '--relations')
     from panoptic_ros.image import CameraImage
-    from panoptic_training.data.readers import open_reader
+    from panoptic_training.data.readers import open_reader, with_hidden
+    from panoptic_training.relations import RelationScores, predicted_relations, relation_model
     from panoptic_training.scoring import Scores
 
     reader = open_reader(args.data, args.split)
@@ -71,20 +77,39 @@ def run(args: argparse.Namespace) -> None:
     else:
         def predict(sample: Sample) -> PanopticFrame:
             return predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0)
-    scores = Scores(reader.labels)
+    scores, related = Scores(reader.labels), relation_model(predictor)
+    if args.relations and related is None:
+        raise ValueError('--relations needs a checkpoint (.ckpt) of family sognet with relations, '
+                         f'got {args.model}')
+    overlaps, relations = None, []
+    if related:
+        reader, overlaps = with_hidden(reader, args.data, args.split), RelationScores(related)
     count = min(len(reader), args.limit or len(reader))
     for index in with_bar(range(count), count, 'images scored'):
         sample = reader.read(index, 0)
         scores.update(sample, predict(sample))
+        if overlaps:
+            overlaps.update(sample)
+        if args.relations and related:
+            relations.append({'index': index, 'pairs': predicted_relations(predictor, related,
+                                                                           sample)})
     panoptic, semantic = scores.panoptic.result(), scores.semantic.result()
     print(f'{panoptic.format_table()}\n\n{panoptic.format_classes()}\n\n'
           f'mIoU {semantic.miou:.1f}, {count} images')
+    accuracy = overlaps.accuracy.result() if overlaps else float('nan')
+    if not math.isnan(accuracy):
+        print(f'overlap accuracy {accuracy:.1f}')
+    if args.relations:
+        write_json({'model': info.name, 'data': args.data, 'split': args.split,
+                    'images': relations}, args.relations)
     if args.json:
         write_json({'model': info.name, 'recipe_hash': info.recipe_hash, 'data': args.data,
                     'split': args.split, 'images': count, 'oracle': args.oracle,
                     'backend': predictor.backend.name, 'device': predictor.backend.device,
                     'input_size': info.input_size, 'stride': info.stride, **panoptic.to_dict(),
-                    'semantic': semantic.to_dict()}, args.json)
+                    'semantic': semantic.to_dict(),
+                    'overlap': {'accuracy': None if math.isnan(accuracy) else accuracy}},
+                   args.json)
 
 
 def open_predictor(path: Path, backend: str, device: str) -> Predictor:

@@ -10,6 +10,7 @@ import pytest
 
 from panoptic_ros.labels import VOID_ID
 from panoptic_training.data.coco_classes import LABELS
+from panoptic_training.data.coco_hidden import fill
 from panoptic_training.data.readers import open_reader
 
 SAMPLE = Path(__file__).parents[3] / 'shared/data/coco_panoptic_sample'
@@ -121,3 +122,49 @@ def test_the_published_sample(tmp_path):
         whole = [s for s in things if not s['iscrowd']]
         areas = np.bincount(sample.instance_map.ravel())[1:]
         assert sorted(areas[areas > 0].tolist()) == sorted(s['area'] for s in whole)
+
+
+def outlines(folder, split='val2017'):
+    """Instance annotations of `write`'s image: the left car goes on under the right one."""
+    def box(x1, y1, x2, y2):
+        return [[x1, y1, x2, y1, x2, y2, x1, y2]]
+
+    path = folder / 'annotations' / f'instances_{split}.json'
+    path.write_text(json.dumps({'annotations': [
+        {'image_id': 1, 'category_id': 3, 'iscrowd': 0, 'segmentation': box(1, 3, 7, 5)},
+        {'image_id': 1, 'category_id': 3, 'iscrowd': 0, 'segmentation': box(5, 3, 8, 5)},
+        {'image_id': 1, 'category_id': 149, 'iscrowd': 0, 'segmentation': box(0, 2, 10, 8)},
+        {'image_id': 1, 'category_id': 3, 'iscrowd': 1,
+         'segmentation': {'counts': [80], 'size': [8, 10]}},
+        {'image_id': 2, 'category_id': 3, 'iscrowd': 0, 'segmentation': box(0, 0, 10, 8)}]}))
+
+
+def test_instance_annotations_say_what_is_hidden(tmp_path):
+    write(tmp_path, LAYOUTS[0])
+    outlines(tmp_path)
+    sample = open_reader(f'coco:{tmp_path}', 'val', hidden=True).read(0, 0)
+    left, right = sample.instance_map[3, 1], sample.instance_map[3, 5]
+    expected = np.zeros((8, 10), np.int32)
+    expected[3:5, 5:7] = left  # between them is road, which hides nothing
+    np.testing.assert_array_equal(sample.hidden_map, expected)
+    assert left != right
+    assert open_reader(f'coco:{tmp_path}', 'val').read(0, 0).hidden_map is None
+
+
+@pytest.mark.parametrize('polygon', [
+    (2, 1, 6, 1, 6, 4, 2, 4),              # on the borders of pixels
+    (2.3, 0.7, 5.7, 0.7, 5.7, 4.3, 2.3, 4.3),  # around centres
+])
+def test_polygons_hold_the_pixels_whose_centres_they_hold(polygon):
+    expected = np.zeros((6, 8), bool)
+    expected[1:4, 2:6] = True
+    np.testing.assert_array_equal(fill([list(polygon)], (6, 8)), expected)
+
+
+def test_hidden_parts_need_the_instance_annotations(tmp_path):
+    write(tmp_path, LAYOUTS[0])
+    with pytest.raises(FileNotFoundError, match=r'hidden parts .* from .*instances_val2017\.json'):
+        open_reader(f'coco:{tmp_path}', 'val', hidden=True)
+    (tmp_path / 'annotations' / 'instances_val2017.json').write_text('{"annotations": [{}]}')
+    with pytest.raises(ValueError, match='format for instances'):
+        open_reader(f'coco:{tmp_path}', 'val', hidden=True)

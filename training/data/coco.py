@@ -20,6 +20,7 @@ from panoptic_ros.labels import VOID_ID
 from panoptic_ros.metrics.coco import read_annotations, read_ids, read_json, read_labels
 
 from .coco_classes import LABELS
+from .coco_hidden import Outlines
 from .sample import Sample
 
 SPLITS = ('train', 'val')
@@ -31,6 +32,8 @@ class CocoPanoptic:
     Args:
         folder: holds one of the layouts above.
         split: `train` or `val`.
+        hidden: samples say which instance goes on under the one that is seen; for this,
+            `annotations/instances_<split>2017.json` (or `instances_<split>.json` for your own).
 
     Raises:
         FileNotFoundError: if JSON, PNGs or images are missing.
@@ -40,7 +43,7 @@ class CocoPanoptic:
     labels = LABELS
     """COCO's own; those of the files once they are read."""
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(self, folder: Path, split: str, hidden: bool = False) -> None:
         if split not in SPLITS:
             raise ValueError(f'COCO panoptic has the splits {", ".join(SPLITS)}, got {split!r}')
         path, masks, images = _find(Path(folder), split)
@@ -52,6 +55,10 @@ class CocoPanoptic:
         if unnamed:
             raise ValueError(f'{path}: image {unnamed[0]} is annotated and not listed in `images` '
                              f'({len(unnamed)} such)')
+        self.image_ids = list(annotations)
+        # panoptic_<split>2017.json and instances_<split>2017.json, with or without the year
+        self.outlines = Outlines(path.with_name(
+            f'instances_{path.stem.removeprefix("panoptic_")}.json')) if hidden else None
         self.pairs = [(images / files[i], annotation) for i, annotation in annotations.items()]
         for kind, found, paths in (
                 ('images', images, (image for image, _ in self.pairs)),
@@ -91,8 +98,13 @@ class CocoPanoptic:
         counted &= ~np.isin(listed, list(annotation.crowd))  # crowds have class, no instance
         instance = np.where(counted, np.cumsum(counted), 0).astype(np.int32)
         place = np.searchsorted(listed, ids)
+        instance_map = instance[place]
+        hidden_map = None if self.outlines is None else self.outlines.hidden_map(
+            self.image_ids[index], instance_map, {
+                int(i): annotation.category_of[segment] for i, segment
+                in zip(instance[counted], listed[counted].tolist(), strict=True)})
         return Sample(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8),
-                      classes[place], instance[place])
+                      classes[place], instance_map, hidden_map)
 
 
 def _find(folder: Path, split: str) -> tuple[Path, Path, Path]:

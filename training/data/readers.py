@@ -17,6 +17,9 @@ READERS: dict[str, Callable[..., Reader]] = {
     'synthetic': City, 'camvid': CamVid, 'cityscapes': Cityscapes, 'coco': CocoPanoptic}
 FROM_FOLDER = frozenset({'camvid', 'cityscapes', 'coco'})
 
+SAYS_HIDDEN = frozenset({'synthetic', 'coco'})
+"""Readers that take `hidden`, and then say what goes on under what is seen."""
+
 
 def open_reader(name: str, split: str, **options: Any) -> Reader:
     """Opens one split of a data set.
@@ -44,3 +47,13 @@ def open_reader(name: str, split: str, **options: Any) -> Reader:
             raise FileNotFoundError(f'no folder {folder} for data {kind!r}')
         return READERS[kind](Path(folder), split, **options)
     return READERS[kind](split, **options)
+
+
+def with_hidden(reader: Reader, name: str, split: str) -> Reader:
+    """A reader of the same samples that says what is hidden, where the data knows."""
+    if name.partition(':')[0] not in SAYS_HIDDEN:
+        return reader
+    try:
+        return open_reader(name, split, hidden=True)
+    except FileNotFoundError:  # COCO without its instance annotations
+        return reader

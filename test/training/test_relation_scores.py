@@ -1,0 +1,116 @@
+"""Overlap accuracy of a model on samples, and the relations that are written out."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_model import LABELS
+
+from panoptic_ros.image import CameraImage
+from panoptic_ros.models.registry import build
+from panoptic_ros.runtime.predictor import Predictor
+from panoptic_training.backend import ModuleBackend, describe
+from panoptic_training.data.sample import Sample
+from panoptic_training.relations import (
+    RelationScores,
+    predicted_relations,
+    relation_model,
+    true_relations,
+)
+
+SMALL = {'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_widths': (8,),
+         'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,
+         'box_dim': 8, 'category_dim': 8, 'mask_dim': 8, 'proposals_per_level': 20,
+         'proposals': 40, 'top_k': 12, 'stride': 4, 'score_threshold': 0.0}
+
+
+class Told(torch.nn.Module):
+    """A relation module that says what it is told, and keeps what it saw."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = torch.tensor(value)
+
+    def forward(self, box, thing, mask):
+        self.box, self.mask = box, mask
+        count = len(box)
+        return self.value[:count, :count]
+
+
+def sample(hidden):
+    """A ball (1) before a box (2), and a ball (3) apart; with what is hidden of the box or not."""
+    class_map, instance_map = np.zeros((64, 96), np.uint8), np.zeros((64, 96), np.int32)
+    class_map[10:40, 30:80], instance_map[10:40, 30:80] = 3, 2
+    class_map[20:50, 20:50], instance_map[20:50, 20:50] = 2, 1
+    class_map[0:8, 0:8], instance_map[0:8, 0:8] = 2, 3
+    hidden_map = np.zeros((64, 96), np.int32)
+    hidden_map[20:40, 30:50] = 2
+    return Sample(np.zeros((64, 96, 3), np.uint8), class_map, instance_map,
+                  hidden_map if hidden else None)
+
+
+def model(value, overlap_of):
+    torch.manual_seed(0)
+    net = build('sognet', LABELS, **SMALL, overlap_of=overlap_of).eval()
+    net.relation = Told(value)
+    return net
+
+
+RIGHT = [[0.0, 0.0, 0.0], [0.9, 0.0, 0.0], [0.0, 0.0, 0.0]]  # the box is covered by the ball
+WRONG = [[0.0, 0.9, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize(('value', 'overlap_of', 'hidden', 'expected', 'why'), [
+    (RIGHT, 'mask', True, 100.0, 'all pairs are right'),
+    (WRONG, 'mask', True, 100 * 4 / 6, 'the pair is told the wrong way round'),
+    (RIGHT, 'box', True, 100.0, 'a model of boxes, by whole masks'),
+    (RIGHT, 'box', False, 100.0, 'a model of boxes, by boxes'),
+    (RIGHT, 'mask', False, float('nan'), 'no mask overlaps another'),
+])
+def test_accuracy_is_over_the_ordered_pairs(value, overlap_of, hidden, expected, why):
+    scores = RelationScores(model(value, overlap_of))
+    scores.update(sample(hidden))
+    assert scores.accuracy.result() == pytest.approx(expected, nan_ok=True), why
+
+
+@pytest.mark.parametrize('overlap_of', ['mask', 'box'])
+def test_the_module_sees_what_it_was_trained_with(overlap_of):
+    net = model(RIGHT, overlap_of)
+    true_relations(net, sample(True))
+    assert net.relation.box[1].tolist() == [30.0, 10.0, 80.0, 40.0]
+    corner = net.relation.mask[1][6:, :4].mean()  # the part of the box that the ball hides
+    assert (corner > 0.9) == (overlap_of == 'mask')
+
+
+def test_instances_that_overlap_none_have_no_relation():
+    everyone = [[0.0] * 3 if i == 2 else [0.7] * 3 for i in range(3)]
+    relation, truth = true_relations(model(everyone, 'mask'), sample(True))
+    assert not relation[2].any() and not relation[:, 2].any() and relation[0, 1] > 0
+    assert truth.tolist() == [[False] * 3, [True, False, False], [False] * 3]
+
+
+def test_predicted_pairs_name_the_frames_segments():
+    torch.manual_seed(4)
+    net = build('sognet', LABELS, **SMALL, overlap_of='box', relabel=False, nms_threshold=0.9,
+                overlap_threshold=1.0).eval()
+    for parameter in net.relation.parameters():
+        parameter.data.normal_()
+    predictor = Predictor(ModuleBackend(net), describe(net, (64, 96)))
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    one = Sample(image, np.zeros((64, 96), np.uint8), np.zeros((64, 96), np.int32))
+    assert relation_model(predictor) is net
+    pairs = predicted_relations(predictor, net, one)
+    frame = predictor.predict(CameraImage(image, 'rgb'), stamp_s=0)
+    names = {int(s['segment_id']): LABELS.names[s['class_id']] for s in frame.segments}
+    assert pairs, 'else the test says nothing'
+    for pair in pairs:
+        assert names[pair['segment']] == pair['class'] and names[pair['on']] == pair['on_class']
+        assert 0 < pair['strength'] <= 1
+    strengths = [pair['strength'] for pair in pairs]
+    assert strengths == sorted(strengths, reverse=True)
+    both = {(pair['segment'], pair['on']) for pair in pairs}
+    assert not both & {(b, a) for a, b in both}
+
+
+def test_other_models_have_no_relations():
+    net = build('sognet', LABELS, **SMALL, relation=False).eval()
+    assert relation_model(Predictor(ModuleBackend(net), describe(net, (64, 96)))) is None

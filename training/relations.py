@@ -1,0 +1,95 @@
+"""What a model with a relation module says of who covers whom; scored and written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from panoptic_ros.image import CameraImage
+from panoptic_ros.metrics.overlap_accuracy import OverlapAccuracy, approximate_relation
+from panoptic_ros.models.masks import inside
+from panoptic_ros.models.relation import significant_overlap
+from panoptic_ros.models.sognet import SOGNet
+from panoptic_ros.runtime.predictor import Predictor
+
+from .data.sample import Sample
+from .losses.objects import find_objects, mask_targets, whole_masks
+
+
+class RelationScores:
+    """Overlap accuracy of one model on one data set (SOGNet, equation 15).
+
+    As in the paper, relations are predicted from the true boxes, classes and masks; and only
+    between instances that overlap, by the rule that the model was trained with. The truth is
+    read from whole masks where the data says what is hidden, else from boxes; then a model of
+    masks, for which nothing overlaps, is not scored.
+    """
+
+    def __init__(self, model: SOGNet) -> None:
+        self.model = model
+        self.accuracy = OverlapAccuracy()
+
+    def update(self, sample: Sample) -> None:
+        """Adds one image."""
+        if sample.hidden_map is not None or self.model.config.overlap_of == 'box':
+            self.accuracy.update(*true_relations(self.model, sample))
+
+
+def relation_model(predictor: Predictor) -> SOGNet | None:
+    """The module that a predictor runs, if it is one with relations; files do not give them."""
+    model = getattr(predictor.backend, 'model', None)
+    return model if isinstance(model, SOGNet) and model.relation is not None else None
+
+
+@torch.no_grad()
+def true_relations(model: SOGNet, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """O and R* of a sample's N instances, (N, N) both; see `RelationScores`."""
+    assert model.relation is not None
+    config, device = model.config, model.mean.device
+    class_map, instance_map = (torch.from_numpy(m.astype(np.int64)).to(device)
+                               for m in (sample.class_map, sample.instance_map))
+    hidden = None if sample.hidden_map is None else torch.from_numpy(
+        sample.hidden_map.astype(np.int64)).to(device)
+    told = hidden if config.overlap_of == 'mask' else None  # a model of boxes never saw any
+    found = find_objects(class_map[None], instance_map[None], model.is_thing,
+                         None if told is None else told[None])[0]
+    visible = whole_masks(instance_map, found.id)
+    boxes = inside(found.box, (class_map.shape[0], class_map.shape[1]))
+    whole = boxes if hidden is None else whole_masks(instance_map, found.id, hidden)
+    features = mask_targets(instance_map, found.id, found.box, config.mask_size, told)
+    relation = model.relation(found.box, found.thing, features)
+    overlapping = boxes if config.overlap_of == 'box' else whole
+    enters = significant_overlap(overlapping.flatten(1).float(), config.least_overlap).any(dim=1)
+    relation = relation * enters[:, None] * enters
+    return relation.cpu().numpy(), approximate_relation(
+        whole.cpu().numpy(), visible.cpu().numpy(), config.least_overlap)
+
+
+@torch.no_grad()
+def predicted_relations(predictor: Predictor, model: SOGNet, sample: Sample,
+                        ) -> list[dict[str, Any]]:
+    """Pairs of predicted segments of which one lies on the other, the surest first.
+
+    Returns:
+        For each pair the ids and class names of the upper (`segment`) and the lower one (`on`),
+        as frames have them, and `strength`, their O in 0 to 1.
+    """
+    pixels, _ = predictor.prepare(CameraImage(sample.image, 'rgb'))
+    image = torch.from_numpy(pixels).to(model.mean.device).permute(2, 0, 1)[None]
+    segments, relation = model.decode_with_relation(model.maps(image),
+                                                    **model.default_thresholds())
+    valid = segments.valid[:len(relation)]
+    relation = relation * valid[:, None] * valid
+    return [_pair(model, segments.class_id, lower, upper, float(relation[lower, upper]))
+            for lower, upper in sorted(torch.nonzero(relation).tolist(),
+                                       key=lambda pair: -float(relation[pair[0], pair[1]]))]
+
+
+def _pair(model: SOGNet, class_id: Tensor, lower: int, upper: int, strength: float,
+          ) -> dict[str, Any]:
+    names = model.labels.names
+    return {'segment': upper + 1, 'class': names[int(class_id[upper])], 'on': lower + 1,
+            'on_class': names[int(class_id[lower])], 'strength': round(strength, 4)}
