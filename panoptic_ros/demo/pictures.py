@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.runtime.letterbox import shrink
+from panoptic_ros.image import shrink
 
 Rgb = npt.NDArray[np.uint8]
 

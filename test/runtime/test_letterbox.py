@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from tiny_model import tiny_info
 
-from panoptic_ros.image import CameraImage
-from panoptic_ros.runtime.letterbox import Letterbox, shrink
+from panoptic_ros.image import CameraImage, shrink
+from panoptic_ros.runtime.letterbox import Letterbox
 
 RED = (255, 0, 0)
 
