@@ -31,7 +31,6 @@ model:
     decoder_channels: 16
     top_k: 12
     stride: 4
-  loss: {}
   lr: 1.0e-3
   warmup_steps: 2
 data:

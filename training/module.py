@@ -30,9 +30,9 @@ class PanopticModule(L.LightningModule):
     Args:
         family: a key of `panoptic_ros.models.registry.FAMILIES`.
         network: fields of the family's configuration; the rest take their defaults.
-        loss: fields of the family's loss configuration.
         labels: the classes, as `LabelSet.to_dicts` gives them; taken from the data.
         input_size: (height, width) of the network's input, px; taken from the data.
+        loss: fields of the family's loss configuration; the rest take their defaults.
         loss_stride: input pixels per cell of the maps that the loss sees: 4, 2 or 1.
         lr: peak learning rate.
         optimizer: which one, and its decay.
@@ -44,8 +44,8 @@ class PanopticModule(L.LightningModule):
         recipe_hash: filled in by `panoptic train`.
     """
 
-    def __init__(self, family: str, network: dict[str, Any], loss: dict[str, Any],
-                 labels: list[dict[str, Any]], input_size: tuple[int, int],
+    def __init__(self, family: str, network: dict[str, Any], labels: list[dict[str, Any]],
+                 input_size: tuple[int, int], loss: dict[str, Any] | None = None,
                  loss_stride: int = 4, lr: float = 1e-3,
                  optimizer: OptimizerConfig = OptimizerConfig(),  # noqa: B008  frozen
                  warmup_steps: int = 200, power: float = 0.9, milestones: list[int] | None = None,
@@ -57,7 +57,7 @@ class PanopticModule(L.LightningModule):
         self.optimizer = optimizer
         self.labels = LabelSet.from_dicts(labels)
         self.model = build(family, self.labels, **network)
-        self.loss = build_loss(family, loss)
+        self.loss = build_loss(family, loss or {})
         if init_weights is not None:
             load_weights(self.model, init_weights)
         self.model.to(memory_format=torch.channels_last)

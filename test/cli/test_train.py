@@ -58,7 +58,7 @@ def test_a_missing_recipe_is_named(capsys, argv):
 @pytest.mark.parametrize(('old', 'new', 'reason'), [
     ('warmup_steps', 'warmup_stepz',
      "'model' does not accept option 'warmup_stepz'; the keys of model are: family, network, "),
-    ('loss: {}', 'loss: {}\n  optimizer: {decay: 1}',
+    ('warmup_steps: 2', 'optimizer: {decay: 1}',
      'the keys of model.optimizer are: name, weight_decay, momentum, nesterov, bias_lr_factor'),
     ('batch_size', 'batchsize', 'the keys of data are: dataset, input_size, '),
     ('data:', 'date:', 'data.input_size'),

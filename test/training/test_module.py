@@ -16,7 +16,7 @@ NETWORK = {'backbone': 'mobilenetv2_035', 'aspp_channels': 8, 'low_level_channel
 
 
 def make_module(**more):
-    return PanopticModule(family='hle', network=NETWORK, loss={}, labels=LABELS.to_dicts(),
+    return PanopticModule(family='hle', network=NETWORK, labels=LABELS.to_dicts(),
                           input_size=(64, 128), **more)
 
 
@@ -64,7 +64,7 @@ def test_hyperparameters_are_plain_values():
     settings = dict(make_module(lr=0.5, recipe_hash='ab').hparams)
     assert settings.pop('labels') == LABELS.to_dicts()
     assert settings == {
-        'family': 'hle', 'network': NETWORK, 'loss': {}, 'input_size': (64, 128),
+        'family': 'hle', 'network': NETWORK, 'loss': None, 'input_size': (64, 128),
         'loss_stride': 4, 'lr': 0.5, 'warmup_steps': 200, 'power': 0.9, 'milestones': None,
         'init_weights': None, 'recipe_hash': 'ab'}
 

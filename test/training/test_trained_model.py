@@ -57,11 +57,12 @@ def test_module_and_graph_agree_without_one_and_with_many_instances(request, pac
         assert_same(run_onnx(path, image, thresholds), expected)
         counts.append(len(scores_of(expected, info.labels)))
     assert counts[:2] == [0, 1]
-    assert counts[2] > FEW if packaged else counts[2] == FEW, 'all rows are taken'
+    assert counts[2] > FEW if packaged else 1 <= counts[2] <= FEW, 'no more than rows'
 
 
 def test_the_new_export_is_of_the_settings_asked_for(new_export):
     info, own = read_info(new_export), read_info(MODEL)
     assert (info.stride, info.input_size, info.config['top_k']) == (4, (192, 320), FEW)
-    assert {**info.config, 'stride': own.stride, 'top_k': own.config['top_k']} == own.config
+    kept = set(own.config) - {'stride', 'top_k'}
+    assert {key: info.config[key] for key in kept} == {key: own.config[key] for key in kept}
     assert info.labels == own.labels

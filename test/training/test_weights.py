@@ -63,7 +63,7 @@ def test_a_backbone_that_does_not_fit_changes_nothing(published, spoil):
 
 def checkpoint_file(path, labels=LABELS):
     torch.manual_seed(3)
-    module = PanopticModule('hle', NETWORK, {}, labels.to_dicts(), (64, 128))
+    module = PanopticModule('hle', NETWORK, labels.to_dicts(), (64, 128))
     torch.save({'state_dict': module.state_dict(), 'hyper_parameters': {'family': 'hle'}}, path)
     return module.model
 
@@ -82,7 +82,7 @@ def test_an_earlier_training_gives_what_has_its_name_and_shape(tmp_path, caplog)
 
 def test_a_module_starts_from_a_file(tmp_path):
     source = checkpoint_file(tmp_path / 'earlier.ckpt')
-    module = PanopticModule('hle', NETWORK, {}, LABELS.to_dicts(), (64, 128),
+    module = PanopticModule('hle', NETWORK, LABELS.to_dicts(), (64, 128),
                             init_weights=str(tmp_path / 'earlier.ckpt'))
     expected = source.state_dict()
     assert all(torch.equal(value, expected[name])
