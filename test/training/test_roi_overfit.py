@@ -55,10 +55,10 @@ def test_two_pictures_are_learned_to_pq_95(family, network, hidden):
         scores.update(sample, predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0))
     summary = scores.summary()
     print({name: round(value, 1) for name, value in summary.items()})
-    assert summary['pq'] > 95 and summary['pq_thing'] > 90
+    assert summary['pq'] > 95 and summary['pq_thing'] > 85
     if hidden:
         relations = RelationScores(model)
         for sample in samples:
             relations.update(sample)
         print(f'overlap accuracy {relations.accuracy.result():.1f}')
-        assert relations.accuracy.result() > 90
+        assert relations.accuracy.result() > 85

@@ -83,7 +83,8 @@ def box_loss(outputs: BoxOutputs, rois: Sequence[RoIs], objects: Sequence[Object
                                                 r.box[r.object >= 0])
                         for o, r in zip(objects, rois, strict=True)])
     count = max(len(which), 1)
-    error = F.smooth_l1_loss(of_class(deltas[held], thing), wanted, reduction='sum')
+    with torch.autocast(logits.device.type, enabled=False):  # it would round in of_class
+        error = F.smooth_l1_loss(of_class(deltas[held], thing), wanted, reduction='sum')
     return F.cross_entropy(logits, target, reduction='sum') / count, error / count
 
 
@@ -103,7 +104,8 @@ def mask_loss(logits: Tensor, thing: Tensor, target: Tensor) -> Tensor:
         raise ValueError('mask_loss expects logits (R, T, m, m), thing (R,) and target (R, m, m), '
                          f'got {tuple(logits.shape)}, {tuple(thing.shape)}, '
                          f'{tuple(target.shape)}')
-    own = of_class(at_least_float32(logits), thing)
+    with torch.autocast(logits.device.type, enabled=False):  # it would round in of_class
+        own = of_class(at_least_float32(logits), thing)
     total = F.binary_cross_entropy_with_logits(own, target, reduction='sum')
     return total / max(own.numel(), 1)
 

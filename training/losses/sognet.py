@@ -114,17 +114,26 @@ def _nearest(labels: Tensor, box: Tensor, size: int) -> Tensor:
 def _panoptic_terms(model: SOGNet, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
                     config: SOGNetLossConfig) -> tuple[Tensor, Tensor]:
     """The panoptic head's cross-entropy and L_R on true boxes, each the mean over the images."""
-    net, labels = model.config, batch.at_stride(MAP_STRIDE)
+    net = model.config
     pooled = pool_batch(maps.levels[:4], [o.box for o in objects], net.mask_size // 2,
                         net.canonical_size)
-    logits = at_least_float32(of_class(model.mask_head(pooled),
-                                       torch.cat([o.thing for o in objects])))
+    masks = at_least_float32(model.mask_head(pooled))
+    with torch.autocast(masks.device.type, enabled=False):
+        own = of_class(masks, torch.cat([o.thing for o in objects]))
+        return _true_terms(model, at_least_float32(maps.semantic_logits), own, batch, objects,
+                           config)
+
+
+def _true_terms(model: SOGNet, semantic_logits: Tensor, logits: Tensor, batch: Batch,
+                objects: Sequence[Objects], config: SOGNetLossConfig) -> tuple[Tensor, Tensor]:
+    """The same from semantic logits (B, C, h, w) and the objects' mask logits (N, m, m)."""
+    net, labels = model.config, batch.at_stride(MAP_STRIDE)
     # Every parameter takes part, so that DDP finds a gradient for each whatever overlaps.
     panoptic = relation = logits.sum() * 0 + sum(
         p.sum() * 0 for p in ([] if model.relation is None else model.relation.parameters()))
     each = logits.split([len(o.box) for o in objects])
     for i, (found, masks) in enumerate(zip(objects, each, strict=True)):
-        semantic = at_least_float32(maps.semantic_logits[i])
+        semantic = semantic_logits[i]
         size = (semantic.shape[1], semantic.shape[2])
         resolved = paste(masks, found.box / MAP_STRIDE, size)
         if model.relation is not None:
