@@ -190,7 +190,8 @@ def decode(class_logits: Tensor, mask_logits: Tensor, embedding: Tensor, is_thin
         is_thing: (C,) bool.
         stride: input pixels per cell.
         weigh_own_mask: a query's own mask is where its mask probability times its class
-            probability reaches the threshold; without, the mask probability alone (EoMT).
+            probability reaches the threshold. Without (EoMT), the mask probability alone, and
+            what it wins outside of it is void.
         thresholds: scalars by name.
     """
     queries, height, width = mask_logits.shape
@@ -212,8 +213,11 @@ def decode(class_logits: Tensor, mask_logits: Tensor, embedding: Tensor, is_thin
     class_of_query = label.clamp(max=num_classes - 1)
     thing = is_thing.index_select(0, class_of_query)
     row_of_query = torch.where(exists, torch.where(thing, number, queries + class_of_query) + 1, 0)
-    row_map = F.pad(row_of_query, (0, 1)).index_select(0, winner).view(height, width)
-    row_map = row_map.to(torch.int32)
+    row = F.pad(row_of_query, (0, 1)).index_select(0, winner)
+    if not weigh_own_mask:  # there, a query keeps only what lies in its own mask
+        inside = prob.gather(0, winner.clamp(max=queries - 1)[None])[0]
+        row = torch.where(inside >= thresholds['mask_threshold'], row, 0)
+    row_map = row.view(height, width).to(torch.int32)
 
     # A stuff class has the score and the embedding of its first query.
     classes = torch.arange(num_classes, device=score.device)

@@ -87,17 +87,22 @@ def test_the_loader_goes_on_from_its_state():
     found = list(resumed)
     assert len(found) == 3
     for one, other in zip(found, expected[1:], strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+        assert same(one, other)
     assert len(list(resumed)) == 3  # Lightning starts the iterator once before the epoch
     resumed.sampler.set_epoch(7)
     whole.sampler.set_epoch(7)
     assert indices(resumed) == indices(whole)
 
 
+def same(one, other):
+    """Are two batches equal, as far as they have maps?"""
+    return all(a is b is None or torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
 def test_workers_change_nothing():
     alone, helped = list(make_loader()), list(make_loader(num_workers=1))
     for one, other in zip(alone, helped, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+        assert same(one, other)
 
 
 def test_a_draw_fixes_its_sample():
