@@ -23,7 +23,7 @@ KERNEL = 5
 
 
 class DualDecoder(nn.Module):
-    """Image to two feature maps at stride 4.
+    """Image to two decoded feature maps at stride 4, and the backbone's own.
 
     Args:
         backbone: any timm model with features at stride 4, 8, (16,) and `output_stride`.
@@ -62,14 +62,15 @@ class DualDecoder(nn.Module):
             return Decoder(inputs, [n // share for n in low], RATES[output_stride],
                            aspp_channels, channels, separable, fusion, aspp)
 
+        self.finest_channels = inputs[-1]
         self.semantic = decoder(channels[0], 1, True)
         self.instance = decoder(channels[1], 2, instance_aspp)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) normalised -> semantic and instance features, (B, ., H/4, W/4)."""
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) normalised -> semantic, instance, backbone features, (B, ., H/4, W/4)."""
         features = self.backbone(image)
         levels = [features[i] for i in self.indices]
-        return self.semantic(levels), self.instance(levels)
+        return self.semantic(levels), self.instance(levels), levels[-1]
 
 
 class Decoder(nn.Module):

@@ -19,7 +19,7 @@ from panoptic_ros.models.panoptic_deeplab import (
     CenterMaps,
     PanopticDeepLab,
     PanopticDeepLabConfig,
-    less_mean,
+    standardized,
 )
 from panoptic_ros.models.seeds import NEVER
 
@@ -68,7 +68,7 @@ class EINet(PanopticDeepLab):
     """
 
     family = 'einet'
-    embedding_kind = 'instance embedding at the centre, less the image\'s mean'
+    embedding_kind = 'standardized instance embedding at the centre'
 
     dictionary: Tensor
     config: EINetConfig
@@ -85,6 +85,11 @@ class EINet(PanopticDeepLab):
         if config.interaction in ('i2s', 'both'):
             self.to_semantic = InstanceToSemantic(instance, semantic)
 
+    @property
+    def embedding_dim(self) -> int:
+        """D of the instance table."""
+        return self.config.instance_channels
+
     def make_parts(self) -> None:
         """Network and heads, lighter in the instance branch."""
         config = self.config
@@ -98,7 +103,8 @@ class EINet(PanopticDeepLab):
 
     def embeddings(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """E_s (B, D_s, H/4, W/4) and E_i (B, D_i, H/4, W/4), before they interact."""
-        return self.network(self.normalize(image))
+        semantic, instance, _ = self.network(self.normalize(image))
+        return semantic, instance
 
     def maps_of(self, semantic: Tensor, instance: Tensor, stride: int) -> CenterMaps:
         """Maps from the embeddings, which both are enhanced by what the other was."""
@@ -116,7 +122,7 @@ class EINet(PanopticDeepLab):
 
     def embed(self, maps: CenterMaps, rows: Grouping) -> Tensor:
         """E_i' at the centres; stuff, which has none, gets zeros. (S, D)."""
-        feature = less_mean(maps.instance_feature[0]).flatten(1).T  # (N, D)
+        feature = standardized(maps.feature[0]).flatten(1).T  # (N, D)
         stuff = feature.new_zeros(len(self.labels), feature.shape[1])
         return torch.cat([feature.index_select(0, rows.center), stuff])
 

@@ -47,7 +47,7 @@ class PanopticDeepLabConfig:
     """Of the semantic decoder."""
 
     instance_channels: int = 128
-    """Of the instance decoder; D of the instance table."""
+    """Of the instance decoder."""
 
     head_channels: int = 256
     """Of the convolution in the semantic head."""
@@ -111,7 +111,7 @@ class CenterMaps(NamedTuple):
     center_offset: Tensor
     """(dy, dx) to the centre of the pixel's instance, input px, (B, 2, h, w)."""
 
-    instance_feature: Tensor
+    feature: Tensor
     """What tells instances apart, (B, D, H/4, W/4)."""
 
 
@@ -119,7 +119,7 @@ class PanopticDeepLab(PanopticModel):
     """Centres and offsets beside a semantic branch, on a backbone with two decoders."""
 
     family = 'panoptic_deeplab'
-    embedding_kind = 'mean instance feature over the mask, less the image\'s mean'
+    embedding_kind = 'mean standardized backbone feature (stride 4) over the mask'
     heads = ('predict.semantic.out', 'predict.center.out', 'predict.offset.out')
 
     config: PanopticDeepLabConfig
@@ -151,7 +151,7 @@ class PanopticDeepLab(PanopticModel):
     @property
     def embedding_dim(self) -> int:
         """D of the instance table."""
-        return self.config.instance_channels
+        return self.network.finest_channels
 
     @property
     def thresholds(self) -> Mapping[str, Threshold]:
@@ -165,8 +165,8 @@ class PanopticDeepLab(PanopticModel):
             image: RGB, 0 to 255, (B, 3, H, W).
             stride: input pixels per cell; below 4 the heads' outputs are upsampled bilinearly.
         """
-        semantic, instance = self.network(self.normalize(image))
-        return self.at_stride(self.predict(semantic, instance), instance, stride)
+        semantic, instance, finest = self.network(self.normalize(image))
+        return self.at_stride(self.predict(semantic, instance), finest, stride)
 
     def at_stride(self, raw: tuple[Tensor, Tensor, Tensor], feature: Tensor, stride: int,
                   ) -> CenterMaps:
@@ -186,14 +186,19 @@ class PanopticDeepLab(PanopticModel):
         return maps.center_heatmap
 
     def embed(self, maps: CenterMaps, rows: Grouping) -> Tensor:
-        """The embedding of each row, (S, D)."""
-        return mask_mean(rows.row_map, rows.valid.shape[0], less_mean(maps.instance_feature[0]))
+        """The embedding of each row, (S, D).
+
+        The backbone's early features know what a thing looks like, which lasts through time; the
+        instance decoder's know where its centre is, which does not.
+        """
+        return mask_mean(rows.row_map, rows.valid.shape[0], standardized(maps.feature[0]))
 
 
-def less_mean(feature: Tensor) -> Tensor:
-    """A feature (D, h, w) less its mean over the image.
+def standardized(feature: Tensor) -> Tensor:
+    """A feature (D, h, w) with mean 0 and deviation 1 over the image, channel by channel.
 
-    Features are hardly ever negative; about their mean they point in all directions, which
-    tells instances apart by angle.
+    Features are hardly ever negative, and some are large; about their mean and in like units
+    they point in all directions, which tells instances apart by angle.
     """
-    return feature - feature.mean(dim=(1, 2), keepdim=True)
+    feature = feature - feature.mean(dim=(1, 2), keepdim=True)
+    return feature / (feature.square().mean(dim=(1, 2), keepdim=True) + 1e-6).sqrt()

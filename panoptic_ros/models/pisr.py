@@ -18,7 +18,7 @@ from panoptic_ros.models.panoptic_deeplab import (
     CenterMaps,
     PanopticDeepLab,
     PanopticDeepLabConfig,
-    less_mean,
+    standardized,
 )
 from panoptic_ros.models.pisr_block import (
     CORRELATIONS,
@@ -94,7 +94,7 @@ class PISR(PanopticDeepLab):
     """Panoptic-DeepLab with heads that see the relations of all classes and instances."""
 
     family = 'pisr'
-    embedding_kind = 'instance encoding: mean feature under the heatmap, less the image\'s mean'
+    embedding_kind = 'instance encoding: mean standardized feature under the heatmap'
 
     config: PISRConfig
 
@@ -121,7 +121,7 @@ class PISR(PanopticDeepLab):
 
     def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> PISRMaps:  # type: ignore[override]
         """Dense predictions of both pairs of heads; see `PanopticDeepLab.maps`."""
-        semantic, instance = self.network(self.normalize(image))
+        semantic, instance, _ = self.network(self.normalize(image))
         if not self.config.enabled:
             final = self.at_stride(self.predict(semantic, instance), instance, stride)
             return PISRMaps(final, None, None, None)
@@ -149,7 +149,7 @@ class PISR(PanopticDeepLab):
     def embed(self, maps: CenterMaps, rows: Grouping) -> Tensor:
         """The encoding of each final instance; stuff, which has no centre, gets zeros. (S, D)."""
         center = cell_places(maps.center_offset, MAP_STRIDE).index_select(0, rows.center)
-        encoded = instance_encodings(less_mean(maps.instance_feature[0])[None],
+        encoded = instance_encodings(standardized(maps.feature[0])[None],
                                      self.heatmaps(maps, center[None]))[0]
         return torch.cat([encoded, encoded.new_zeros(len(self.labels), encoded.shape[1])])
 

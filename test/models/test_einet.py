@@ -11,6 +11,7 @@ from tiny_model import LABELS
 
 from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.models.einet import EINetConfig, InstanceToSemantic, SemanticToInstance
+from panoptic_ros.models.panoptic_deeplab import standardized
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.select import open_backend
 from panoptic_training.export import export_model
@@ -75,7 +76,7 @@ def test_each_interaction_reads_what_the_decoders_give(interaction):
         maps = model.maps(image())
     for ours, raw in zip(maps[:3], (expected[0], expected[1], 4 * expected[2]), strict=True):
         assert torch.allclose(ours, raw)
-    assert torch.equal(maps.instance_feature, new_instance)
+    assert torch.equal(maps.feature, new_instance)
 
 
 def test_there_is_a_heatmap_for_each_thing_class():
@@ -118,8 +119,8 @@ def test_graph_equals_module_and_holds_the_dictionary(tmp_path, settings):
     assert_same(backend.run(picture, limits)._asdict(), ours)
     # E_i' at the centre, where the peak of its own map is.
     with torch.no_grad():
-        feature = model.maps(torch.from_numpy(picture).permute(2, 0, 1)[None]).instance_feature[0]
-    feature = (feature - feature.mean(dim=(1, 2), keepdim=True)).flatten(1).T.numpy()
+        feature = model.maps(torch.from_numpy(picture).permute(2, 0, 1)[None]).feature[0]
+    feature = standardized(feature).flatten(1).T.numpy()
     for row in np.flatnonzero(expected['valid'][:12]):
         distance = np.abs(feature - expected['embedding'][row]).max(axis=1)
         assert distance.min() < 1e-5

@@ -9,7 +9,7 @@ from tiny_model import LABELS
 
 from panoptic_ros.models.backbone import make_backbone
 from panoptic_ros.models.dual_decoder import DualDecoder
-from panoptic_ros.models.panoptic_deeplab import PanopticDeepLabConfig
+from panoptic_ros.models.panoptic_deeplab import PanopticDeepLabConfig, standardized
 from panoptic_ros.models.registry import build
 from panoptic_training.export import export_model
 
@@ -28,12 +28,12 @@ def test_maps_have_the_stride_asked_for_and_offsets_in_px(model, stride):
     image = torch.from_numpy(random_image(SIZE)).permute(2, 0, 1)[None]
     with torch.no_grad():
         maps, coarse = model.maps(image, stride), model.maps(image)
-        raw = model.predict(*model.network(model.normalize(image)))
+        raw = model.predict(*model.network(model.normalize(image))[:2])
     size = (SIZE[0] // stride, SIZE[1] // stride)
     assert maps.semantic_logits.shape == (1, len(LABELS), *size)
     assert maps.center_heatmap.shape == (1, 1, *size)
     assert maps.center_offset.shape == (1, 2, *size)
-    assert maps.instance_feature.shape == (1, 8, SIZE[0] // 4, SIZE[1] // 4)
+    assert maps.feature.shape == (1, model.embedding_dim, SIZE[0] // 4, SIZE[1] // 4)
     assert torch.allclose(coarse.center_offset, raw[2] * 4)
     # Upsampling adds no scale: a mean over the image stays what it is, px at any stride.
     assert torch.allclose(maps.center_offset.mean(), coarse.center_offset.mean(), rtol=0.1)
@@ -98,3 +98,11 @@ def test_multigrid_needs_a_resnet_of_as_many_blocks(backbone):
 def test_config_refuses_what_makes_no_sense(values, match):
     with pytest.raises(ValueError, match=match):
         PanopticDeepLabConfig(**values)
+
+
+def test_standardized_has_mean_0_and_deviation_1_by_channel():
+    feature = torch.rand(3, 8, 9) * torch.tensor([1.0, 50.0, 0.0])[:, None, None]
+    result = standardized(feature).flatten(1)
+    assert torch.allclose(result.mean(dim=1), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(result[:2].square().mean(dim=1), torch.ones(2), rtol=1e-3)
+    assert not result[2].any(), 'a channel that is the same everywhere says nothing'

@@ -9,6 +9,7 @@ from center_models import SIZE, lively
 from graphs import assert_same, random_image, run_eager, run_onnx
 from tiny_model import LABELS
 
+from panoptic_ros.models.panoptic_deeplab import standardized
 from panoptic_ros.models.pisr import PISRConfig, confident_centers, instance_heatmaps
 from panoptic_ros.runtime.select import open_backend
 from panoptic_training.export import export_model
@@ -95,8 +96,8 @@ def test_the_embedding_is_the_final_instances_encoding():
     out = run_eager(model, picture, {})
     with torch.no_grad():
         maps = model.maps(torch.from_numpy(picture).permute(2, 0, 1)[None])
-    feature = maps.final.instance_feature[0]
-    feature = feature - feature.mean(dim=(1, 2), keepdim=True)
+    feature = maps.final.feature[0]
+    feature = standardized(feature)
     center, _ = confident_centers(maps.final.center_heatmap, 12, 3)
     heat = model.heatmaps(maps.final, center)[0]
     row = int(np.flatnonzero(out['valid'])[0])
