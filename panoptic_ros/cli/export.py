@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     if own_flag := sorted(set(changes) & set(settings)):
         raise ValueError(f'--set: {own_flag[0]} has a flag of its own')
     settings |= changes
-    size = tuple(args.input_size) if args.input_size else None
+    size = (args.input_size[0], args.input_size[1]) if args.input_size else None
     with Console(stderr=True).status('exporting'):
         if args.checkpoint:
             info = export_checkpoint(args.checkpoint, args.output, input_size=size, **settings)
@@ -95,10 +95,11 @@ def run(args: argparse.Namespace) -> None:
         else:
             module, own_size = (open_checkpoint(args.source, args.things) if args.source
                                 else build_untrained(args.recipe))
-            if not (size or own_size):
+            chosen = size or own_size
+            if chosen is None:
                 raise ValueError('this checkpoint scales images by their own shape; '
                                  'choose the network\'s input with --input-size H W')
-            info = export_model(module, args.output, size or own_size, **settings)
+            info = export_model(module, args.output, chosen, **settings)
     height, width = info.input_size
     print(f'{args.output}: {info.family}, input {height}x{width}, stride {info.stride}, '
           f'{len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB')
