@@ -23,7 +23,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from panoptic_ros.labels import LabelSet
-from panoptic_ros.metrics.video_frame import FrameOverlap, Keys, class_of, crowds, track_of
+from panoptic_ros.metrics.base import SumMetric
+from panoptic_ros.metrics.pair import Overlaps
+from panoptic_ros.metrics.video_frame import Keys, class_of, track_of
 
 ALPHAS = np.arange(1, 20) / 20
 """HOTA's thresholds of IoU: 0.05, 0.10, ... 0.95."""
@@ -70,11 +72,13 @@ class _Frame(NamedTuple):
     """(N,) its IoU."""
 
 
-class TrackQuality:
+class TrackQuality(SumMetric):
     """Collects frames; keeps one row per pair of overlapping segments until the clip ends."""
 
+    sums = ('gt', 'pred', 'matches', 'id_matches', 'hota_matches', 'association')
+
     def __init__(self, labels: LabelSet) -> None:
-        self.labels = labels
+        super().__init__(labels)
         self.gt = np.zeros(len(labels), np.int64)
         """(C,) true segments, over all frames."""
         self.pred = np.zeros(len(labels), np.int64)
@@ -96,7 +100,7 @@ class TrackQuality:
         self.last: dict[int, int] = {}
         """In the open clip, the predicted track that last matched each true one."""
 
-    def add(self, frame: FrameOverlap) -> None:
+    def add(self, frame: Overlaps) -> None:
         """Adds the clip's next frame."""
         seen = self._thing_pairs(frame)
         np.add.at(self.gt, class_of(seen.gt), 1)
@@ -113,22 +117,16 @@ class TrackQuality:
             self.last[gt] = pred
         self.frames.append(seen)
 
-    def _thing_pairs(self, frame: FrameOverlap) -> _Frame:
+    def _thing_pairs(self, frame: Overlaps) -> _Frame:
         """Things without crowds, and predictions without excused ones."""
-        is_thing, gt_class, pred_class = (
-            self.labels.is_thing, class_of(frame.gt), class_of(frame.pred))
-        crowd = crowds(frame.gt, is_thing)
-        void, both = frame.shared[0, 1:], frame.shared[1:, 1:]
-        pred_area = frame.shared.sum(axis=0)[1:]
-        same_class = gt_class[:, None] == pred_class
-        union = frame.shared.sum(axis=1)[1:, None] + pred_area - both - void
-        iou = np.where(same_class & ~crowd[:, None], both / np.maximum(union, 1), 0)
-        excused = void + (both * (same_class & crowd[:, None])).sum(axis=0)
-        rows = is_thing[gt_class] & ~crowd
-        cols = is_thing[pred_class] & ((iou > 0.5).any(axis=0) | (2 * excused <= pred_area))
-        iou = iou[np.ix_(rows, cols)]
+        same = frame.same_class & ~frame.crowd[:, None]
+        found = ((2 * frame.both > frame.union) & same).any(axis=0)
+        rows = self.labels.is_thing[frame.gt_class] & ~frame.crowd
+        cols = self.labels.is_thing[frame.pred_class] & (
+            found | (2 * frame.excused <= frame.pred_area))
+        iou = np.where(same, frame.iou, 0)[np.ix_(rows, cols)]
         i, j = np.nonzero(iou)
-        return _Frame(frame.gt[rows], frame.pred[cols], i, j, iou[i, j])
+        return _Frame(frame.gt_ids[rows], frame.pred_ids[cols], i, j, iou[i, j])
 
     def end_clip(self) -> None:
         """Scores the clip's tracks and forgets them."""
@@ -184,8 +182,7 @@ class TrackQuality:
 
     def merge(self, other: TrackQuality) -> None:
         """Adds the clips that another instance has closed, numbered on from this one's."""
-        for name in ('gt', 'pred', 'matches', 'id_matches', 'hota_matches', 'association'):
-            getattr(self, name)[...] += getattr(other, name)
+        super().merge(other)
         self.switches += [IdSwitch(**{**switch.to_dict(), 'clip': self.clips + switch.clip})
                           for switch in other.switches]
         self.clips += other.clips
