@@ -58,9 +58,11 @@ def measure_frame(gt_class_map: Ints, gt_track_map: Ints, pred_class_map: Ints,
     rows = [a_map.reshape(-1) for a_map in maps]
     starts, lengths = find_runs(*rows)
     gt_class, gt_track, pred_class, pred_track = (row[starts] for row in rows)
-    gt, i = np.unique(_keys(gt_class, gt_track, labels, 'ground truth'), return_inverse=True)
-    pred, j = np.unique(_keys(pred_class, pred_track, labels, 'prediction'), return_inverse=True)
-    counts = np.bincount(i * len(pred) + j, lengths, len(gt) * len(pred))
+    gt_runs = _keys(gt_class, gt_track, labels, 'ground truth')
+    pred_runs = _keys(pred_class, pred_track, labels, 'prediction')
+    gt, pred = np.unique(gt_runs), np.unique(pred_runs)
+    place = np.searchsorted(gt, gt_runs) * len(pred) + np.searchsorted(pred, pred_runs)
+    counts = np.bincount(place, lengths, len(gt) * len(pred))
     counts = counts.reshape(len(gt), len(pred)).astype(np.int64)
     # Void's key is the least: where it occurs it is first already.
     counts = np.pad(counts, [(int(VOID_KEY not in gt), 0), (int(VOID_KEY not in pred), 0)])
