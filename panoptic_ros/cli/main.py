@@ -22,9 +22,9 @@ def make_parser() -> argparse.ArgumentParser:
         epilog='`panoptic COMMAND --help` tells more about a command.')
     parser.add_argument('--version', action='version',
                         version=f'panoptic_ros {panoptic_ros.__version__}')
-    # A long metavar makes the column wide enough for argparse to put a help text beside each name.
-    subparsers = parser.add_subparsers(title='commands', prog='panoptic', metavar='COMMAND ARG ...',
-                                       required=True)
+    # The long metavar makes the column wide enough to put a help text beside each name.
+    subparsers = parser.add_subparsers(title='commands', prog='panoptic',
+                                       metavar='COMMAND ARG ...', required=True)
     for name in COMMANDS:
         import_module(f'panoptic_ros.cli.{name.replace("-", "_")}').add_parser(subparsers)
     return parser
