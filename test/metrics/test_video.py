@@ -12,6 +12,7 @@ from video_clips import CAR, LABELS, PERSON, ROAD, SKY, THINGS, frame, random_cl
 from panoptic_ros.labels import VOID_ID, Label, LabelSet
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.metrics.video_frame import class_of, join, measure_frame, track_of
+from panoptic_ros.metrics.video_speed import time_update
 
 SEG_TRACK = Path(__file__).parents[3] / 'shared/data/metrics/seg_track'
 seeds = st.integers(0, 2**32 - 1)
@@ -43,11 +44,12 @@ def test_published_figures():
         Label(name, True, (0, 0, i), i) for i, name in enumerate(names, 1))))
 
     def maps(entry):
-        class_map, track_map = np.zeros((720, 1280), np.uint8), np.zeros((720, 1280), np.int32)
+        class_map, track_map = np.zeros((1280, 720), np.uint8), np.zeros((1280, 720), np.int32)
         for label in entry['labels']:
-            mask = rle.decode({**label['rle'], 'counts': label['rle']['counts'].encode()}) > 0
-            class_map[mask] = names.index(label['category']) + 1
-            track_map[mask] = int(label['id']) + 1  # there, 0 is a track like any other
+            mask = rle.decode({**label['rle'], 'counts': label['rle']['counts'].encode()})
+            places = np.flatnonzero(mask.T)  # in memory column by column
+            class_map.flat[places] = names.index(label['category']) + 1
+            track_map.flat[places] = int(label['id']) + 1  # there, 0 is a track like any other
         return class_map, track_map
 
     gt, pred = (json.loads((SEG_TRACK / f'seg_track_{name}.json').read_text())
@@ -270,3 +272,7 @@ def test_only_closed_clips_of_the_same_labels_merge():
     with pytest.raises(ValueError, match='same label set'):
         VideoScores(LABELS).merge(VideoScores(LabelSet(LABELS.labels[:2])))
     assert PERSON == 2  # the order that the tables above rely on
+
+
+def test_speed_is_measured():
+    assert 0 < time_update((32, 64), frames=2, things=3) < 10_000
