@@ -12,7 +12,6 @@ from video_clips import CAR, LABELS, PERSON, ROAD, SKY, THINGS, frame, random_cl
 from panoptic_ros.labels import VOID_ID, Label, LabelSet
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.metrics.video_frame import class_of, join, measure_frame, track_of
-from panoptic_ros.metrics.video_speed import time_update
 
 SEG_TRACK = Path(__file__).parents[3] / 'shared/data/metrics/seg_track'
 seeds = st.integers(0, 2**32 - 1)
@@ -272,7 +271,3 @@ def test_only_closed_clips_of_the_same_labels_merge():
     with pytest.raises(ValueError, match='same label set'):
         VideoScores(LABELS).merge(VideoScores(LabelSet(LABELS.labels[:2])))
     assert PERSON == 2  # the order that the tables above rely on
-
-
-def test_speed_is_measured():
-    assert 0 < time_update((32, 64), frames=2, things=3) < 10_000
