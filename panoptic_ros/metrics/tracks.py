@@ -210,8 +210,8 @@ class TrackQuality(SumMetric):
     def scores(self, among: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """Scores over the things of (C,) `among`, percent, and `id_switches`, a number.
 
-        NaN where nothing is to be tracked: MOTA and IDF1, HOTA's parts too, without a true or
-        predicted segment; `id_switches` without a class of things.
+        NaN where nothing is to be tracked: MOTA without a true segment, IDF1 and HOTA with its
+        parts without any, `id_switches` without a class of things.
         """
         things = among & self.labels.is_thing
         if not things.any():
