@@ -38,7 +38,8 @@ def table(reference_ms: float, speeds: list[Speed], image: str) -> Any:
 
     from panoptic_ros.metrics.speed import FEW_FRAMES, MANY_FRAMES
 
-    result = Table(title=f'a pair of {image} on one core; only PQ has the pass over the pixels',
+    result = Table(title=f'a pair of {image} on one core; PQ and video have the pass over the '
+                   'pixels, the others not',
                    title_justify='left', box=box.SIMPLE_HEAD)
     result.add_column('metric', no_wrap=True)
     for heading in ('frame, ms', ': reference', 'kept, kB/frame', 'result, ms/frame:\n'

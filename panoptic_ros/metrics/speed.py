@@ -23,6 +23,7 @@ from panoptic_ros.metrics.pair import Pair, compare
 from panoptic_ros.metrics.panoptic import PanopticQuality
 from panoptic_ros.metrics.pq_dagger import PQDagger
 from panoptic_ros.metrics.semantic import MeanIoU
+from panoptic_ros.metrics.video import VideoScores
 
 LABELS = LabelSet(tuple(Label(f'class {i}', i < 8, (i, i, i), i) for i in range(19)))
 """As many as Cityscapes: 8 things, 11 stuff."""
@@ -41,6 +42,8 @@ class View:
     segments: dict[int, int]
     """Class by segment id, the same on both sides."""
 
+    gt_class_map: npt.NDArray[np.uint8]
+    pred_class_map: npt.NDArray[np.uint8]
     pair: Pair
     pred_scores: npt.NDArray[np.float64]
 
@@ -65,8 +68,11 @@ CASES = (
          lambda metric: metric.result(PanopticQuality(LABELS).result())),
     Case('AP', AveragePrecision,
          lambda metric, view: metric.add(view.pair, view.pred_scores)),
+    Case('video', VideoScores, lambda metric, view: metric.update(
+        view.gt_class_map, view.gt_map, view.pred_class_map, view.pred_map)),
 )
-"""PQ makes the pass over the pixels, the others take it over. A new metric's line goes here."""
+"""PQ and video make the pass over the pixels, the others take PQ's over. A new metric's line goes
+here."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,9 @@ def view(height: int, width: int, seed: int = 0) -> View:
                          borderMode=cv2.BORDER_REPLICATE)
     segments = {i: int(rng.integers(len(LABELS))) for i in range(1, SEGMENTS + 1)}
     pair = compare(LABELS, gt_map, segments, pred_map, segments)
-    return View(gt_map, np.asarray(pred_map, np.uint16), segments, pair, rng.random(SEGMENTS))
+    classes = np.array([0, *segments.values()], np.uint8)
+    return View(gt_map, np.asarray(pred_map, np.uint16), segments, classes[gt_map],
+                classes[pred_map], pair, rng.random(SEGMENTS))
 
 
 def reference(view: View) -> None:
