@@ -1,18 +1,36 @@
-"""`panoptic evaluate`: score a model on labelled images."""
+"""`panoptic evaluate`: score a model, or predictions on disk, on labelled images."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder, with_bar, write_json
 
 if TYPE_CHECKING:
-    from panoptic_ros.frame import PanopticFrame
     from panoptic_ros.runtime.predictor import Predictor
-    from panoptic_training.data.sample import Sample
+    from panoptic_training.data.sample import Reader
+    from panoptic_training.evaluation import Evaluation
+    from panoptic_training.predictions import PredictionStore
+
+EPILOG = '''examples:
+  panoptic evaluate --model city.onnx --data synthetic
+  panoptic evaluate --model runs/camvid/checkpoints/best.ckpt --data camvid:data/camvid \\
+      --split test -o camvid_test
+  panoptic evaluate --predictions theirs.json --data cityscapes:data/cityscapes -o theirs
+
+-o collects, and the same command goes on where it was stopped:
+  scores.json per_class.csv images.csv   scores: all, by class, by image
+  predictions.json predictions/          COCO panoptic format, with the set's own ids
+  submission/                            the zip for the server of COCO or Cityscapes
+  worst/                                 the worst images, ground truth and prediction
+
+--predictions takes a JSON file in COCO panoptic format with its PNGs in the folder of the same
+name; or a folder of PNGs of one channel, named like the images, whose pixels are category ids,
+or 1000 times the category id plus the instance's number, as in Cityscapes.'''
 
 
 def add_parser(subparsers: Any) -> None:
@@ -22,18 +40,21 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Runs a model file on a data set just as the node would, and prints PQ, SQ, '
                     'RQ and mIoU in percent,\nwith panopticapi\'s rules for void and crowd, at '
-                    'the resolution of the labels.',
-        epilog='examples:\n'
-               '  panoptic evaluate --model city.onnx --data synthetic\n'
-               '  panoptic evaluate --model runs/camvid/checkpoints/best.ckpt '
-               '--data camvid:data/camvid --split test --json scores.json')
-    parser.add_argument('--model', type=Path, required=True, metavar='FILE',
+                    'the resolution of the labels.', epilog=EPILOG)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--model', type=Path, metavar='FILE',
                         help='a model file (.onnx), or a checkpoint of `panoptic train` (.ckpt)')
+    source.add_argument('--predictions', type=Path, metavar='PATH',
+                        help='score these predictions; no model is run')
     parser.add_argument('--data', required=True, metavar='DATA',
                         help='synthetic, or a data set and its folder: camvid:<folder>')
     parser.add_argument('--split', default='val', choices=('train', 'val', 'test'),
                         help='which part of the data (default: %(default)s)')
     parser.add_argument('--limit', type=int, metavar='N', help='score only the first N images')
+    parser.add_argument('-o', '--output', type=Path, metavar='DIR',
+                        help='collect tables, predictions and pictures here, see below')
+    parser.add_argument('--worst', type=int, default=8, metavar='N',
+                        help='how many pictures of the worst images (default: %(default)s)')
     parser.add_argument('--backend', default='auto',
                         help='what runs a model file (default: %(default)s)')
     parser.add_argument('--device', default='auto',
@@ -50,81 +71,104 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Scores, prints the tables and writes the JSON file.
+    """Scores, prints the tables and writes the files.
 
     Raises:
         ValueError, OSError, BackendError: in one line, when model and data cannot be used.
     """
-    if args.limit is not None and args.limit < 1:
-        raise ValueError(f'--limit must be at least 1, got {args.limit}')
-    check_folder(args.json, '--json')
-    check_folder(args.relations, '--relations')
-    from panoptic_ros.image import CameraImage
+    for flag, least in (('limit', 1), ('worst', 0)):
+        value = getattr(args, flag)
+        if value is not None and value < least:
+            raise ValueError(f'--{flag} must be at least {least}, got {value}')
+    for flag in ('json', 'relations', 'output'):
+        check_folder(getattr(args, flag), f'--{flag}')
     from panoptic_training.data.readers import open_reader, with_hidden
+    from panoptic_training.evaluation import Evaluation, model_source
+    from panoptic_training.predictions import image_ids, open_predictions
+    from panoptic_training.predictor import open_predictor
     from panoptic_training.relations import RelationScores, predicted_relations, relation_model
-    from panoptic_training.scoring import Scores
 
     reader = open_reader(args.data, args.split)
-    predictor = open_predictor(args.model, args.backend, args.device)
-    info = predictor.info
-    if info.labels.names != reader.labels.names:
-        raise ValueError(f'{args.model} has the classes {", ".join(info.labels.names)}; '
+    count = min(len(reader), args.limit or len(reader))
+    predictor = None if args.predictions else open_predictor(args.model, args.backend, args.device)
+    if predictor and predictor.info.labels.names != reader.labels.names:
+        raise ValueError(f'{args.model} has the classes {", ".join(predictor.info.labels.names)}; '
                          f'{args.data} has {", ".join(reader.labels.names)}')
-    if args.oracle:
-        from panoptic_training.oracle import make_oracle
-
-        predict = make_oracle(predictor)
-    else:
-        def predict(sample: Sample) -> PanopticFrame:
-            return predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0)
-    scores, related = Scores(reader.labels, full=True), relation_model(predictor)
+    source = model_source(predictor, args.oracle) if predictor else open_predictions(
+        args.predictions, reader.labels, image_ids(reader))
+    related = relation_model(predictor) if predictor else None
     if args.relations and related is None:
         raise ValueError('--relations needs a checkpoint (.ckpt) of family sognet with relations, '
-                         f'got {args.model}')
+                         f'got {args.model or args.predictions}')
     overlaps, relations = None, []
     if related:
         reader, overlaps = with_hidden(reader, args.data, args.split), RelationScores(related)
-    count = min(len(reader), args.limit or len(reader))
-    for index in with_bar(range(count), count, 'images scored'):
-        sample = reader.read(index, 0)
-        scores.update(sample, predict(sample))
+    store = open_store(args, reader, predictor) if args.output else None
+    evaluation = Evaluation(reader, source, count, store)
+    for index, sample, _ in with_bar(evaluation.run(), count, 'images scored'):
         if overlaps:
             overlaps.update(sample)
-        if args.relations and related:
+        if args.relations and related and predictor:
             relations.append({'index': index, 'pairs': predicted_relations(predictor, related,
                                                                            sample)})
-    print(scores.format())
+    print(evaluation.scores.format())
     accuracy = overlaps.accuracy.result() if overlaps else float('nan')
     if not math.isnan(accuracy):
         print(f'overlap accuracy {accuracy:.1f}')
+    about = describe(args, predictor)
     if args.relations:
-        write_json({'model': info.name, 'data': args.data, 'split': args.split,
+        write_json({'model': about['model'], 'data': args.data, 'split': args.split,
                     'images': relations}, args.relations)
+    scores = {**about, 'images': count, **evaluation.scores.to_dict(),
+              'overlap': {'accuracy': None if math.isnan(accuracy) else accuracy}}
     if args.json:
-        write_json({'model': info.name, 'recipe_hash': info.recipe_hash, 'data': args.data,
-                    'split': args.split, 'images': count, 'oracle': args.oracle,
-                    'backend': predictor.backend.name, 'device': predictor.backend.device,
-                    'input_size': info.input_size, 'stride': info.stride, **scores.to_dict(),
-                    'overlap': {'accuracy': None if math.isnan(accuracy) else accuracy}},
-                   args.json)
+        write_json(scores, args.json)
+    if args.output:
+        write_output(args, evaluation, scores)
 
 
-def open_predictor(path: Path, backend: str, device: str) -> Predictor:
-    """A model file on the backend asked for, or a checkpoint's module in torch."""
-    from panoptic_ros.runtime.predictor import Predictor
+def describe(args: argparse.Namespace, predictor: Predictor | None) -> dict[str, Any]:
+    """What was scored, for the JSON file."""
+    what: dict[str, Any] = {'data': args.data, 'split': args.split}
+    if predictor is None:
+        return {'predictions': str(args.predictions), **what}
+    info, backend = predictor.info, predictor.backend
+    return {'model': info.name, 'recipe_hash': info.recipe_hash, **what, 'oracle': args.oracle,
+            'backend': backend.name, 'device': backend.device, 'input_size': info.input_size,
+            'stride': info.stride}
 
-    if path.suffix != '.ckpt':
-        from panoptic_ros.bundle import read_info
-        from panoptic_ros.runtime.select import open_backend
 
-        return Predictor(open_backend(path, backend, device), read_info(path))
-    if backend not in ('auto', 'torch') or device not in ('auto', 'cpu'):
-        raise ValueError('a checkpoint is scored with torch on the CPU; '
-                         'make a model file of it with `panoptic export`')
-    from panoptic_training.backend import ModuleBackend, describe
-    from panoptic_training.export import load_checkpoint
+def open_store(args: argparse.Namespace, reader: Reader, predictor: Predictor | None,
+               ) -> PredictionStore | None:
+    """Takes the output folder; a model's predictions are kept in it."""
+    from panoptic_ros.bundle import file_hash
+    from panoptic_training.evaluation import claim, names_hash
+    from panoptic_training.predictions import PredictionStore, image_ids
 
-    model, checkpoint = load_checkpoint(path)
-    settings = checkpoint['hyper_parameters']
-    return Predictor(ModuleBackend(model), describe(
-        model, tuple(settings['input_size']), path.stem, settings['recipe_hash']))
+    data = {'data': args.data.partition(':')[0], 'split': args.split, 'images': names_hash(reader)}
+    if predictor is None:
+        claim(args.output, {'predictions': str(args.predictions.resolve()), **data})
+        return None
+    backend = predictor.backend
+    claim(args.output, {'model': file_hash(args.model), **data, 'backend': backend.name,
+                        'precision': backend.precision, 'oracle': args.oracle})
+    store = PredictionStore(args.output, reader.labels, image_ids(reader))
+    if store.annotations:
+        print(f'{args.output}: goes on, {len(store.annotations)} images are predicted',
+              file=sys.stderr)
+    return store
+
+
+def write_output(args: argparse.Namespace, evaluation: Evaluation, scores: dict[str, Any],
+                 ) -> None:
+    """Writes tables, pictures and the submission."""
+    from panoptic_training.evaluation import write_tables
+    from panoptic_training.submission import write_submission
+    from panoptic_training.worst import write_worst
+
+    write_tables(evaluation, scores, args.output)
+    write_worst(evaluation, args.worst, args.output / 'worst')
+    if evaluation.store is not None:
+        write_submission(evaluation.store, args.data, args.split, scores['model'],
+                         args.output / 'submission')
+    print(f'written to {args.output}')

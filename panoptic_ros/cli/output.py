@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from panoptic_ros.files import write_json
+
+__all__ = ['check_folder', 'with_bar', 'write_json']
 
 T = TypeVar('T')
 
@@ -19,16 +21,6 @@ def check_folder(path: Path | None, flag: str) -> None:
     """
     if path and not path.parent.is_dir():
         raise FileNotFoundError(f'{flag}: no folder {path.parent}')
-
-
-def write_json(value: Any, path: Path) -> None:
-    """Writes a JSON file; the path is whole or untouched."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
