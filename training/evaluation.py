@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from panoptic_ros.files import write_bytes, write_json
+from panoptic_ros.files import write_json
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.image import CameraImage
-from panoptic_ros.metrics.base import none_for_nan
 from panoptic_ros.metrics.panoptic import PanopticResult
 from panoptic_ros.runtime.predictor import Predictor
 
@@ -146,30 +143,4 @@ def claim(folder: Path, what: dict[str, Any]) -> None:
 
 def names_hash(reader: Reader) -> str:
     """Tells data sets apart by the names and number of their images."""
-    return hashlib.sha256(repr(image_ids(reader)).encode()).hexdigest()
-
-
-def write_tables(evaluation: Evaluation, scores: dict[str, Any], folder: Path) -> None:
-    """Writes `scores.json`, `per_class.csv` and `images.csv`; empty cells for what is not there.
-
-    Args:
-        evaluation: run to its end.
-        scores: for the JSON file.
-        folder: is there.
-    """
-    write_json(scores, folder / 'scores.json')
-    _write_csv(evaluation.scores.per_class_rows(), folder / 'per_class.csv')
-    names = image_ids(evaluation.reader)
-    _write_csv([{'image': names[image.index],
-                 **{name: none_for_nan(getattr(image.result.all, name))
-                    for name in ('pq', 'sq', 'rq')},
-                 **{name: int(getattr(image.result, name).sum()) for name in ('tp', 'fp', 'fn')}}
-                for image in evaluation.images], folder / 'images.csv')
-
-
-def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(text.getvalue().encode(), path)
+    return hashlib.sha256(repr(image_ids(reader)).encode()).hexdigest()[:12]

@@ -13,7 +13,6 @@ from panoptic_ros.cli.output import check_folder, with_bar, write_json
 if TYPE_CHECKING:
     from panoptic_ros.runtime.predictor import Predictor
     from panoptic_training.data.sample import Reader
-    from panoptic_training.evaluation import Evaluation
     from panoptic_training.predictions import PredictionStore
 
 EPILOG = '''examples:
@@ -80,6 +79,8 @@ def run(args: argparse.Namespace) -> None:
         value = getattr(args, flag)
         if value is not None and value < least:
             raise ValueError(f'--{flag} must be at least {least}, got {value}')
+    if args.oracle and args.predictions:
+        raise ValueError('--oracle needs a --model')
     for flag in ('json', 'relations', 'output'):
         check_folder(getattr(args, flag), f'--{flag}')
     from panoptic_training.data.readers import open_reader, with_hidden
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_training.predictions import image_ids, open_predictions
     from panoptic_training.predictor import open_predictor
     from panoptic_training.relations import RelationScores, predicted_relations, relation_model
+    from panoptic_training.report import write_report
 
     reader = open_reader(args.data, args.split)
     count = min(len(reader), args.limit or len(reader))
@@ -104,6 +106,9 @@ def run(args: argparse.Namespace) -> None:
     if related:
         reader, overlaps = with_hidden(reader, args.data, args.split), RelationScores(related)
     store = open_store(args, reader, predictor) if args.output else None
+    if store and store.annotations:
+        print(f'{args.output}: going on, {len(store.annotations)} images are predicted',
+              file=sys.stderr)
     evaluation = Evaluation(reader, source, count, store)
     for index, sample, _ in with_bar(evaluation.run(), count, 'images scored'):
         if overlaps:
@@ -124,7 +129,8 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         write_json(scores, args.json)
     if args.output:
-        write_output(args, evaluation, scores)
+        write_report(evaluation, scores, args.worst, args.output)
+        print(f'written to {args.output}')
 
 
 def describe(args: argparse.Namespace, predictor: Predictor | None) -> dict[str, Any]:
@@ -147,28 +153,9 @@ def open_store(args: argparse.Namespace, reader: Reader, predictor: Predictor | 
 
     data = {'data': args.data.partition(':')[0], 'split': args.split, 'images': names_hash(reader)}
     if predictor is None:
-        claim(args.output, {'predictions': str(args.predictions.resolve()), **data})
+        claim(args.output, {'model': f'predictions {args.predictions.resolve()}', **data})
         return None
     backend = predictor.backend
     claim(args.output, {'model': file_hash(args.model), **data, 'backend': backend.name,
                         'precision': backend.precision, 'oracle': args.oracle})
-    store = PredictionStore(args.output, reader.labels, image_ids(reader))
-    if store.annotations:
-        print(f'{args.output}: goes on, {len(store.annotations)} images are predicted',
-              file=sys.stderr)
-    return store
-
-
-def write_output(args: argparse.Namespace, evaluation: Evaluation, scores: dict[str, Any],
-                 ) -> None:
-    """Writes tables, pictures and the submission."""
-    from panoptic_training.evaluation import write_tables
-    from panoptic_training.submission import write_submission
-    from panoptic_training.worst import write_worst
-
-    write_tables(evaluation, scores, args.output)
-    write_worst(evaluation, args.worst, args.output / 'worst')
-    if evaluation.store is not None:
-        write_submission(evaluation.store, args.data, args.split, scores['model'],
-                         args.output / 'submission')
-    print(f'written to {args.output}')
+    return PredictionStore(args.output, reader.labels, image_ids(reader))

@@ -24,12 +24,13 @@ def check_folder(path: Path | None, flag: str) -> None:
 
 
 def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
-    """Yields the items, with a progress bar on stderr."""
+    """Yields the items, with a progress bar on stderr where that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    with Progress(BarColumn(), MofNCompleteColumn(), what, TimeRemainingColumn(),
-                  console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(BarColumn(), MofNCompleteColumn(), what, TimeRemainingColumn(), console=console,
+                  transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=count)
         for item in items:
             yield item
