@@ -93,7 +93,6 @@ class CamVid:
             raise ValueError(f'{self.folder}: each image needs a label file of the same stem; '
                              f'{len(unpaired)} have no partner, e.g. {unpaired[0]!r}')
         self.pairs = [(images[stem], labels[stem]) for stem in sorted(images)]
-        self.image_ids = [path.stem for path, _ in self.pairs]
         for (path, _), class_map in zip(self.pairs, self.class_maps, strict=True):
             if (size := _image_size(path)) != class_map.shape:
                 raise ValueError(f'{path} is {size[0]} x {size[1]}, its labels are '

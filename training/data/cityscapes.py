@@ -68,7 +68,6 @@ class Cityscapes:
         self.pairs = [(path, Path(folder) / 'gtFine' / split / path.parent.name
                        / path.name.replace('_leftImg8bit', '_gtFine_instanceIds'))
                       for path in images]
-        self.image_ids = [path.stem.removesuffix('_leftImg8bit') for path, _ in self.pairs]
         missing = [path for _, path in self.pairs if not path.is_file()]
         if missing:
             raise FileNotFoundError(f'{len(missing)} of {len(images)} label files are missing, '
