@@ -18,7 +18,7 @@ from panoptic_ros.runtime.predictor import Predictor
 
 from .data.sample import Reader, Sample
 from .frames import at_camera
-from .predictions import Predictions, PredictionStore, image_ids
+from .predictions import Predictions, PredictionStore
 from .scoring import Scores
 
 Predict = Callable[[Sample], PanopticFrame]
@@ -143,4 +143,4 @@ def claim(folder: Path, what: dict[str, Any]) -> None:
 
 def names_hash(reader: Reader) -> str:
     """Tells data sets apart by the names and number of their images."""
-    return hashlib.sha256(repr(image_ids(reader)).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr(list(reader.image_ids)).encode()).hexdigest()[:12]

@@ -17,7 +17,6 @@ from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.metrics import coco
 
-from .data.sample import Reader
 from .frames import make_frame
 
 ImageId = int | str
@@ -38,12 +37,6 @@ class Predictions(Protocol):
 
     def read(self, index: int, size: tuple[int, int]) -> PanopticFrame:
         """The prediction of an image of (height, width), at the image's resolution."""
-
-
-def image_ids(reader: Reader) -> list[ImageId]:
-    """What the data set calls its images; running numbers where it has no names."""
-    ids = getattr(reader, 'image_ids', None)
-    return [f'{i:06d}' for i in range(len(reader))] if ids is None else list(ids)
 
 
 class CocoPredictions:

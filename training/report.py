@@ -12,7 +12,6 @@ from panoptic_ros.files import write_bytes, write_json
 from panoptic_ros.metrics.base import none_for_nan
 
 from .evaluation import Evaluation
-from .predictions import image_ids
 from .submission import write_submission
 from .worst import write_worst
 
@@ -28,7 +27,7 @@ def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, fol
     """
     write_json(scores, folder / 'scores.json')
     write_csv(evaluation.scores.per_class_rows(), folder / 'per_class.csv')
-    names = image_ids(evaluation.reader)
+    names = evaluation.reader.image_ids
     write_csv([{'image': names[image.index],
                 **{name: none_for_nan(getattr(image.result.all, name))
                    for name in ('pq', 'sq', 'rq')},

@@ -18,7 +18,7 @@ from panoptic_ros.overlay import draw_overlay
 from .data.sample import Sample
 from .evaluation import Evaluation
 from .frames import make_frame, true_frame
-from .predictions import file_name, image_ids
+from .predictions import file_name
 from .scoring import frame_classes
 
 PANEL_WIDTH = 800
@@ -35,7 +35,7 @@ NAMED_AREA = 0.01
 
 def write_worst(evaluation: Evaluation, n: int, folder: Path) -> None:
     """Writes the n worst images, the worst first, and removes what was there before."""
-    names, written = image_ids(evaluation.reader), set()
+    names, written = evaluation.reader.image_ids, set()
     folder.mkdir(exist_ok=True)
     for rank, image in enumerate(evaluation.worst(n), 1):
         sample, frame = evaluation.again(image.index)

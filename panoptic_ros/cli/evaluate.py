@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
         check_folder(getattr(args, flag), f'--{flag}')
     from panoptic_training.data.readers import open_reader, with_hidden
     from panoptic_training.evaluation import Evaluation, model_source
-    from panoptic_training.predictions import image_ids, open_predictions
+    from panoptic_training.predictions import open_predictions
     from panoptic_training.predictor import open_predictor
     from panoptic_training.relations import RelationScores, predicted_relations, relation_model
     from panoptic_training.report import write_report
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f'{args.model} has the classes {", ".join(predictor.info.labels.names)}; '
                          f'{args.data} has {", ".join(reader.labels.names)}')
     source = model_source(predictor, args.oracle) if predictor else open_predictions(
-        args.predictions, reader.labels, image_ids(reader))
+        args.predictions, reader.labels, reader.image_ids)
     related = relation_model(predictor) if predictor else None
     if args.relations and related is None:
         raise ValueError('--relations needs a checkpoint (.ckpt) of family sognet with relations, '
@@ -149,7 +149,7 @@ def open_store(args: argparse.Namespace, reader: Reader, predictor: Predictor | 
     """Takes the output folder; a model's predictions are kept in it."""
     from panoptic_ros.bundle import file_hash
     from panoptic_training.evaluation import claim, names_hash
-    from panoptic_training.predictions import PredictionStore, image_ids
+    from panoptic_training.predictions import PredictionStore
 
     data = {'data': args.data.partition(':')[0], 'split': args.split, 'images': names_hash(reader)}
     if predictor is None:
@@ -158,4 +158,4 @@ def open_store(args: argparse.Namespace, reader: Reader, predictor: Predictor | 
     backend = predictor.backend
     claim(args.output, {'model': file_hash(args.model), **data, 'backend': backend.name,
                         'precision': backend.precision, 'oracle': args.oracle})
-    return PredictionStore(args.output, reader.labels, image_ids(reader))
+    return PredictionStore(args.output, reader.labels, reader.image_ids)

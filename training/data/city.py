@@ -56,6 +56,11 @@ class City:
         return tuple(tuple(range(start, min(start + self.frames_per_clip, self.length)))
                      for start in starts)
 
+    @property
+    def image_ids(self) -> list[int | str]:
+        """Running numbers."""
+        return [f'{i:06d}' for i in range(self.length)]
+
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Some streets at a time, their frames shuffled."""
         block = CLIPS_AT_ONCE * self.frames_per_clip

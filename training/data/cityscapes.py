@@ -67,6 +67,11 @@ class Cityscapes(FileReader):
                  / path.name.replace('_leftImg8bit', '_gtFine_instanceIds'))
             for path in sorted(where.glob('*/*_leftImg8bit.png'))], where)
 
+    @property
+    def image_ids(self) -> list[int | str]:
+        """City and numbers, as in the official ground truth in COCO's format."""
+        return [pair.image.stem.removesuffix('_leftImg8bit') for pair in self.pairs]
+
     def read_labels(self, index: int) -> Maps:
         """Classes and instances of an instanceIds file."""
         path = self.pairs[index].labels

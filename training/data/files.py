@@ -60,6 +60,12 @@ class FileReader:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @property
+    def image_ids(self) -> list[int | str]:
+        """Names of the image files; frames of a clip are numbered within it, so with its name."""
+        return [f'{pair.clip}_{pair.image.stem}' if pair.clip else pair.image.stem
+                for pair in self.pairs]
+
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Any order is as good."""
         return rng.permutation(len(self))

@@ -46,6 +46,11 @@ class PanopticJson(FileReader):
         super().__init__([Pair(images / files[i], annotation.path, self.clip_of(annotation))
                           for i, annotation in found.items()], images)
 
+    @property
+    def image_ids(self) -> list[int | str]:
+        """Those of the file."""
+        return [annotation.image_id for annotation in self.annotations]
+
     def clip_of(self, annotation: Annotation) -> str:
         """Name of the video that an image is a frame of; here, of none."""
         return ''

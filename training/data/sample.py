@@ -57,6 +57,10 @@ class Reader(Protocol):
         Within a clip instance ids are track ids.
         """
 
+    @property
+    def image_ids(self) -> Sequence[int | str]:
+        """What the data set itself calls its images, by index; each differs."""
+
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Each index once, in the order of an epoch."""
 

@@ -46,6 +46,12 @@ class Skipping:
         place = {index: i for i, index in enumerate(self.kept)}
         return tuple(tuple(place[i] for i in clip if i in place) for clip in self.reader.clips)
 
+    @property
+    def image_ids(self) -> list[int | str]:
+        """Of the samples that are left."""
+        ids = self.reader.image_ids
+        return [ids[i] for i in self.kept]
+
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Any order is as good."""
         return rng.permutation(len(self))
