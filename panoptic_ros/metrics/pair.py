@@ -17,14 +17,8 @@ VOID_SEGMENT = 0
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two segmentations of an image, G true and P predicted segments; see `compare`."""
-
-    gt_map: Ints
-    """(H, W) segment id, 0 = void."""
-
-    pred_map: Ints
-    """(H, W) segment id, 0 = void."""
+class Overlaps:
+    """What G true and P predicted segments share, without their pixels."""
 
     gt_ids: npt.NDArray[np.int64]
     """(G,)"""
@@ -79,6 +73,22 @@ class Pair:
         """(G, P) True where the two are of one class."""
         return self.gt_class[:, None] == self.pred_class
 
+    @cached_property
+    def excused(self) -> npt.NDArray[np.int64]:
+        """(P,) pixels of each prediction on void and on crowds of its class."""
+        return self.void + (self.both * (self.same_class & self.crowd[:, None])).sum(axis=0)
+
+
+@dataclass(frozen=True)
+class Pair(Overlaps):
+    """Two segmentations of an image, G true and P predicted segments; see `compare`."""
+
+    gt_map: Ints
+    """(H, W) segment id, 0 = void."""
+
+    pred_map: Ints
+    """(H, W) segment id, 0 = void."""
+
 
 def compare(labels: LabelSet, gt_segment_map: Ints, gt_segments: Mapping[int, int],
             pred_segment_map: Ints, pred_segments: Mapping[int, int],
@@ -101,9 +111,9 @@ def compare(labels: LabelSet, gt_segment_map: Ints, gt_segments: Mapping[int, in
     pred_class = _classes(labels, pred_segments, 'prediction')
     shared = count_overlaps(gt_segment_map, gt_segments, pred_segment_map, pred_segments,
                             void=VOID_SEGMENT)
-    return Pair(gt_segment_map, pred_segment_map, np.array([*gt_segments], np.int64),
-                np.array([*pred_segments], np.int64), gt_class, pred_class,
-                np.array([i in gt_crowd for i in gt_segments], bool), shared)
+    return Pair(np.array([*gt_segments], np.int64), np.array([*pred_segments], np.int64),
+                gt_class, pred_class, np.array([i in gt_crowd for i in gt_segments], bool), shared,
+                gt_segment_map, pred_segment_map)
 
 
 def _classes(labels: LabelSet, segments: Mapping[int, int], what: str) -> npt.NDArray[np.int64]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.metrics.base import SumMetric, none_for_nan
 from panoptic_ros.metrics.overlap import Ints
-from panoptic_ros.metrics.pair import Pair, compare
+from panoptic_ros.metrics.pair import Overlaps, Pair, compare
 
 
 @dataclass(frozen=True)
@@ -144,18 +144,16 @@ class PanopticQuality(SumMetric):
         """
         self._match(pair, pair.both, pair.union)
 
-    def _match(self, pair: Pair, both: npt.NDArray[np.int64], union: npt.NDArray[np.int64],
-               ) -> None:
+    def _match(self, pair: Overlaps, both: npt.NDArray[np.int64],
+               union: npt.NDArray[np.int64]) -> None:
         """Adds one image whose segments match by the IoU (G, P) `both / union`.
 
         It must not be larger than that of the masks, so that at most one pair in each row and
         column can be over one half.
         """
         matched = (2 * both > union) & pair.same_class & ~pair.crowd[:, None]  # in integers
-        own_crowd = pair.same_class & pair.crowd[:, None]
-        excused = pair.void + (pair.both * own_crowd).sum(axis=0)
         false_positive = (~matched.any(axis=0) & (pair.pred_area > 0)
-                          & (2 * excused <= pair.pred_area))
+                          & (2 * pair.excused <= pair.pred_area))
         false_negative = ~matched.any(axis=1) & (pair.gt_area > 0) & ~pair.crowd
 
         classes = pair.gt_class[np.nonzero(matched)[0]]
