@@ -11,9 +11,13 @@ import numpy.typing as npt
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.average_precision import AveragePrecision
-from panoptic_ros.metrics.base import none_for_nan
-from panoptic_ros.metrics.pair import compare
-from panoptic_ros.metrics.panoptic import PanopticQuality
+from panoptic_ros.metrics.base import ClassScores, none_for_nan
+from panoptic_ros.metrics.boundary import BoundaryQuality
+from panoptic_ros.metrics.covering import ParsingCovering
+from panoptic_ros.metrics.instance_iou import InstanceIoU
+from panoptic_ros.metrics.pair import Pair, compare
+from panoptic_ros.metrics.panoptic import PanopticQuality, PanopticResult
+from panoptic_ros.metrics.pq_dagger import PQDagger
 from panoptic_ros.metrics.semantic import MeanIoU
 
 from .data.sample import Sample
@@ -49,11 +53,11 @@ class Scores:
 
     Args:
         labels: the classes.
-        full: also the scores that training can do without: those that keep masks or look at
-            the pixels again. They need pycocotools.
+        full: also the scores that training can do without: AP, whose masks are kept, boundary
+            PQ, which looks at the pixels again, PQ-dagger, Parsing Covering and iIoU.
 
     Raises:
-        ImportError: if `full` and pycocotools is not installed.
+        ImportError: if `full` and pycocotools, which computes AP, is not installed.
     """
 
     def __init__(self, labels: LabelSet, full: bool = False) -> None:
@@ -61,7 +65,7 @@ class Scores:
         self.images = 0
         self.panoptic = PanopticQuality(labels)
         self.semantic = MeanIoU(labels)
-        self.average_precision = AveragePrecision(labels) if full else None
+        self.more = MoreScores(labels) if full else None
 
     def update(self, sample: Sample, frame: PanopticFrame) -> None:
         """Adds one image and its prediction, which is compared at the sample's size."""
@@ -71,15 +75,14 @@ class Scores:
         self.images += 1
         self.panoptic.add(pair)
         self.semantic.add(pair)
-        if self.average_precision:
-            self.average_precision.add(pair, frame.segments['score'])
+        if self.more:
+            self.more.add(pair, frame.segments['score'])
 
     @property
     def _metrics(self) -> dict[str, Any]:
         """All that are collected, by name."""
-        metrics = {'panoptic': self.panoptic, 'semantic': self.semantic,
-                   'average_precision': self.average_precision}
-        return {name: metric for name, metric in metrics.items() if metric}
+        return {'panoptic': self.panoptic, 'semantic': self.semantic,
+                **(vars(self.more) if self.more else {})}
 
     def merge(self, other: Scores) -> None:
         """Adds what another instance has seen, after what this one has.
@@ -121,35 +124,67 @@ class Scores:
     def summary(self) -> dict[str, float]:
         """The headline figures in percent; NaN where no class occurs."""
         result = self.panoptic.result()
-        summary = {'pq': result.all.pq, 'sq': result.all.sq, 'rq': result.all.rq,
-                   'pq_thing': result.things.pq, 'pq_stuff': result.stuff.pq,
-                   'miou': self.semantic.result().miou}
-        if self.average_precision:
-            ap = self.average_precision.result()
-            summary |= {'ap': ap.ap.mean, 'ap50': ap.ap50.mean, 'ap75': ap.ap75.mean}
-        return summary
+        return {'pq': result.all.pq, 'sq': result.all.sq, 'rq': result.all.rq,
+                'pq_thing': result.things.pq, 'pq_stuff': result.stuff.pq,
+                'miou': self.semantic.result().miou,
+                **{name: scores.mean for name, scores in self._more(result).items()}}
+
+    def _more(self, panoptic: PanopticResult) -> dict[str, ClassScores]:
+        """Results of the metrics that training does without, by name."""
+        return self.more.results(panoptic) if self.more else {}
 
     def to_dict(self) -> dict[str, Any]:
         """All scores with those of each class, as plain values for JSON; None stands for NaN."""
-        result = {**self.panoptic.result().to_dict(), 'semantic': self.semantic.result().to_dict()}
-        if self.average_precision:
-            result['average_precision'] = self.average_precision.result().to_dict()
+        panoptic = self.panoptic.result()
+        result = {**panoptic.to_dict(), 'semantic': self.semantic.result().to_dict()}
+        if self.more:
+            more = self._more(panoptic)
+            result |= {'pq_dagger': more['pq_dagger'].to_dict('pq'),
+                       'covering': more['pc'].to_dict('pc'),
+                       'instance_iou': more['iiou'].to_dict('iiou'),
+                       'boundary': self.more.boundary.result().to_dict(),
+                       'average_precision': self.more.average_precision.result().to_dict()}
         return result
 
     def per_class_rows(self) -> list[dict[str, Any]]:
         """A row for each class with all its scores, percent; None where it has none."""
-        rows = self.panoptic.result().to_dict()['per_class']
-        values = {'iou': self.semantic.result().iou}
-        if self.average_precision:
-            ap = self.average_precision.result()
-            values |= {'ap': ap.ap.values, 'ap50': ap.ap50.values, 'ap75': ap.ap75.values}
-        return [{**row, **{name: none_for_nan(column[i]) for name, column in values.items()}}
-                for i, row in enumerate(rows)]
+        panoptic = self.panoptic.result()
+        columns = {'iou': self.semantic.result().iou,
+                   **{name: scores.values for name, scores in self._more(panoptic).items()}}
+        return [{**row, **{name: none_for_nan(column[i]) for name, column in columns.items()}}
+                for i, row in enumerate(panoptic.to_dict()['per_class'])]
 
     def format(self) -> str:
         """Tables for people: things and stuff, each class, then the other figures."""
         result, summary = self.panoptic.result(), self.summary()
         lines = [f'mIoU {summary["miou"]:.1f}, {self.images} images']
-        if self.average_precision:
-            lines.append('AP {ap:.1f}, AP50 {ap50:.1f}, AP75 {ap75:.1f}'.format(**summary))
+        if self.more:
+            lines += ['PQ-dagger {pq_dagger:.1f}, PC {pc:.1f}, iIoU {iiou:.1f}, '
+                      'boundary PQ {boundary_pq:.1f}'.format(**summary),
+                      'AP {ap:.1f}, AP50 {ap50:.1f}, AP75 {ap75:.1f}'.format(**summary)]
         return '\n\n'.join([result.format_table(), result.format_classes(), '\n'.join(lines)])
+
+
+class MoreScores:
+    """The metrics that training does without."""
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.pq_dagger = PQDagger(labels)
+        self.covering = ParsingCovering(labels)
+        self.instance_iou = InstanceIoU(labels)
+        self.boundary = BoundaryQuality(labels)
+        self.average_precision = AveragePrecision(labels)
+
+    def add(self, pair: Pair, pred_scores: npt.NDArray[np.floating[Any]]) -> None:
+        """Adds one image; scores (P,) are those of the predicted segments."""
+        for metric in (self.pq_dagger, self.covering, self.instance_iou, self.boundary):
+            metric.add(pair)
+        self.average_precision.add(pair, pred_scores)
+
+    def results(self, panoptic: PanopticResult) -> dict[str, ClassScores]:
+        """Scores by name of all images so far; `panoptic` is of the same images."""
+        boundary, ap = self.boundary.result(), self.average_precision.result()
+        return {'pq_dagger': self.pq_dagger.result(panoptic), 'pc': self.covering.result(),
+                'iiou': self.instance_iou.result(),
+                'boundary_pq': ClassScores(boundary.labels, boundary.pq),
+                'ap': ap.ap, 'ap50': ap.ap50, 'ap75': ap.ap75}

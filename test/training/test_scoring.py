@@ -8,11 +8,12 @@ from tiny_model import LABELS
 
 from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_training.ablation import METRICS
 from panoptic_training.data.sample import Sample
 from panoptic_training.scoring import Scores, gt_segments
 
 FLOOR, WALL, BALL, BOX = range(4)
-FULL = {'ap', 'ap50', 'ap75'}
+FULL = {'pq_dagger', 'pc', 'iiou', 'boundary_pq', 'ap', 'ap50', 'ap75'}
 """Headline figures that training goes without."""
 
 
@@ -171,3 +172,8 @@ def test_full_scores_add_figures_to_those_of_training():
     assert len({tuple(row) for row in scores.per_class_rows()}) == 1  # a table's columns
     assert f'mIoU {cheap.summary()["miou"]:.1f}, 3 images' in cheap.format()
     assert cheap.format() in scores.format()
+
+
+def test_every_metric_of_a_study_is_where_the_study_looks():
+    document = {**full(images()).to_dict(), 'overlap': {'accuracy': 0.0}}  # evaluate adds this
+    assert all(isinstance(document[part][key], float) for part, key in METRICS.values())
