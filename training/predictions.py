@@ -35,6 +35,10 @@ class Predictions(Protocol):
     def scored(self) -> bool:
         """Whether segments have scores of their own."""
 
+    @property
+    def tracked(self) -> bool:
+        """Whether segments have track ids."""
+
     def read(self, index: int, size: tuple[int, int]) -> PanopticFrame:
         """The prediction of an image of (height, width), at the image's resolution."""
 
@@ -73,7 +77,15 @@ class CocoPredictions:
     @property
     def scored(self) -> bool:
         """See `Predictions`."""
-        return any('score' in segment for entry in self.entries.values()
+        return self._have('score')
+
+    @property
+    def tracked(self) -> bool:
+        """See `Predictions`."""
+        return self._have('track_id')
+
+    def _have(self, key: str) -> bool:
+        return any(key in segment for entry in self.entries.values()
                    for segment in entry['segments_info'])
 
     def __contains__(self, index: int) -> bool:
@@ -164,7 +176,8 @@ class IdPredictions:
     """A folder of single-channel PNGs named like the images.
 
     A pixel holds a category id, or 1000 times that plus the instance's number; any other number
-    is void. Pixels of a thing class without a number are one segment.
+    is void. Pixels of a thing class without a number are one segment. In video, numbers that last
+    are tracks.
 
     Args:
         folder: with `<image id>.png`.
@@ -172,7 +185,7 @@ class IdPredictions:
         ids: of the images, by index.
     """
 
-    scored = False
+    scored, tracked = False, True
 
     def __init__(self, folder: Path, labels: LabelSet, ids: Sequence[ImageId]) -> None:
         self.folder, self.labels, self.ids = folder, labels, ids
@@ -198,7 +211,9 @@ class IdPredictions:
                    if c in self.labels.class_id_of_category}
         known = np.isin(np.arange(len(found) + 1), list(classes))
         segments = np.where(known, np.arange(len(found) + 1), 0)[1:]
-        return make_frame(segments[place].reshape(ids.shape), classes, self.labels)
+        number = np.where(found >= INSTANCES, found % INSTANCES, 0)
+        return make_frame(segments[place].reshape(ids.shape), classes, self.labels,
+                          track_id=number[np.array(list(classes), int) - 1])
 
 
 def open_predictions(path: Path, labels: LabelSet, ids: Sequence[ImageId]) -> Predictions:

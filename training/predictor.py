@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from panoptic_ros.bundle import read_info
+from panoptic_ros.bundle import file_hash, read_info
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
 from panoptic_ros.runtime.predictor import Predictor
@@ -43,3 +44,16 @@ def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> P
     return Predictor(
         ModuleBackend(model if index is None else model.to(f'cuda:{index}')),
         describe(model, tuple(settings['input_size']), path.stem, settings['recipe_hash']))
+
+
+def describe_run(predictor: Predictor) -> dict[str, Any]:
+    """What is run and on what, for people."""
+    info, backend = predictor.info, predictor.backend
+    return {'model': info.name, 'recipe_hash': info.recipe_hash, 'backend': backend.name,
+            'device': backend.device, 'input_size': info.input_size, 'stride': info.stride}
+
+
+def fingerprint(path: Path, predictor: Predictor) -> dict[str, Any]:
+    """What a model's predictions depend on beside the image."""
+    backend = predictor.backend
+    return {'model': file_hash(path), 'backend': backend.name, 'precision': backend.precision}

@@ -6,14 +6,12 @@ import argparse
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from panoptic_ros.cli.output import check_folder, with_bar, write_json
 
-if TYPE_CHECKING:
-    from panoptic_ros.runtime.predictor import Predictor
-    from panoptic_training.data.sample import Reader
-    from panoptic_training.predictions import PredictionStore
+CITY_CLIP = 20
+"""Images of each street of the synthetic city that are a video."""
 
 EPILOG = '''examples:
   panoptic evaluate --model city.onnx --data synthetic
@@ -58,6 +56,9 @@ def add_parser(subparsers: Any) -> None:
                         help='what runs a model file (default: %(default)s)')
     parser.add_argument('--device', default='auto',
                         help='auto, cpu, cuda or cuda:N (default: %(default)s)')
+    parser.add_argument('--track', type=float, nargs='?', const=10.0, metavar='HZ',
+                        help='follow things through video of HZ images a second (default: '
+                             '%(const)s) with the node\'s tracker, and score that too')
     parser.add_argument('--oracle', action='store_true',
                         help='for checkpoints of family ciae: take boxes and queries of '
                              'instances from the labels, which gives an upper limit')
@@ -79,19 +80,24 @@ def run(args: argparse.Namespace) -> None:
         value = getattr(args, flag)
         if value is not None and value < least:
             raise ValueError(f'--{flag} must be at least {least}, got {value}')
-    if args.oracle and args.predictions:
-        raise ValueError('--oracle needs a --model')
+    for flag in ('oracle', 'relations'):
+        if args.predictions and getattr(args, flag):
+            raise ValueError(f'--{flag} needs a --model')
+    if args.track is not None and not 0 < args.track < math.inf:
+        raise ValueError(f'--track must be over 0 images a second, got {args.track}')
     for flag in ('json', 'relations', 'output'):
         check_folder(getattr(args, flag), f'--{flag}')
-    from panoptic_training.data.readers import open_reader, with_hidden
-    from panoptic_training.evaluation import Evaluation, model_source
-    from panoptic_training.predictions import open_predictions
-    from panoptic_training.predictor import open_predictor
+    from panoptic_training.data.readers import name_of, open_reader, with_hidden
+    from panoptic_training.evaluation import Evaluation, claim, model_source, names_hash
+    from panoptic_training.predictions import PredictionStore, open_predictions
+    from panoptic_training.predictor import describe_run, fingerprint, open_predictor
     from panoptic_training.relations import RelationScores, predicted_relations, relation_model
     from panoptic_training.report import write_report
 
-    reader = open_reader(args.data, args.split)
-    count = min(len(reader), args.limit or len(reader))
+    args.data = name_of(args.data)
+    video = {'video': True, 'frames_per_clip': CITY_CLIP} if (
+        args.track and args.data == 'synthetic') else {}
+    reader = open_reader(args.data, args.split, **video)
     predictor = None if args.predictions else open_predictor(args.model, args.backend, args.device)
     if predictor and predictor.info.labels.names != reader.labels.names:
         raise ValueError(f'{args.model} has the classes {", ".join(predictor.info.labels.names)}; '
@@ -101,61 +107,42 @@ def run(args: argparse.Namespace) -> None:
     related = relation_model(predictor) if predictor else None
     if args.relations and related is None:
         raise ValueError('--relations needs a checkpoint (.ckpt) of family sognet with relations, '
-                         f'got {args.model or args.predictions}')
+                         f'got {args.model}')
     overlaps, relations = None, []
     if related:
-        reader, overlaps = with_hidden(reader, args.data, args.split), RelationScores(related)
-    store = open_store(args, reader, predictor) if args.output else None
+        overlaps = RelationScores(related)
+        reader = with_hidden(reader, args.data, args.split) if not video else reader
+    what = {'data': args.data, 'split': args.split, 'oracle': args.oracle, 'track': args.track}
+    store = None
+    if args.output:
+        claim(args.output, {
+            **(fingerprint(args.model, predictor) if predictor else
+               {'model': f'predictions {args.predictions.resolve()}'}),
+            **what, 'data': args.data.partition(':')[0], 'images': names_hash(reader)})
+        if predictor:
+            store = PredictionStore(args.output, reader.labels, reader.image_ids)
     if store and store.annotations:
         print(f'{args.output}: going on, {len(store.annotations)} images are predicted',
               file=sys.stderr)
-    evaluation = Evaluation(reader, source, count, store)
-    for index, sample, _ in with_bar(evaluation.run(), count, 'images scored'):
+    evaluation = Evaluation(reader, source, args.limit, store, args.track)
+    for index, sample in with_bar(evaluation.run(), evaluation.count, 'images scored'):
         if overlaps:
             overlaps.update(sample)
         if args.relations and related and predictor:
             relations.append({'index': index, 'pairs': predicted_relations(predictor, related,
                                                                            sample)})
-    print(evaluation.scores.format())
+    print(evaluation.format())
     accuracy = overlaps.accuracy.result() if overlaps else float('nan')
     if not math.isnan(accuracy):
         print(f'overlap accuracy {accuracy:.1f}')
-    about = describe(args, predictor)
-    if args.relations:
-        write_json({'model': about['model'], 'data': args.data, 'split': args.split,
+    if args.relations and predictor:
+        write_json({'model': predictor.info.name, 'data': args.data, 'split': args.split,
                     'images': relations}, args.relations)
-    scores = {**about, 'images': count, **evaluation.scores.to_dict(),
+    scores = {**(describe_run(predictor) if predictor else {'predictions': str(args.predictions)}),
+              **what, **evaluation.to_dict(),
               'overlap': {'accuracy': None if math.isnan(accuracy) else accuracy}}
     if args.json:
         write_json(scores, args.json)
     if args.output:
         write_report(evaluation, scores, args.worst, args.output)
         print(f'written to {args.output}')
-
-
-def describe(args: argparse.Namespace, predictor: Predictor | None) -> dict[str, Any]:
-    """What was scored, for the JSON file."""
-    what: dict[str, Any] = {'data': args.data, 'split': args.split}
-    if predictor is None:
-        return {'predictions': str(args.predictions), **what}
-    info, backend = predictor.info, predictor.backend
-    return {'model': info.name, 'recipe_hash': info.recipe_hash, **what, 'oracle': args.oracle,
-            'backend': backend.name, 'device': backend.device, 'input_size': info.input_size,
-            'stride': info.stride}
-
-
-def open_store(args: argparse.Namespace, reader: Reader, predictor: Predictor | None,
-               ) -> PredictionStore | None:
-    """Takes the output folder; a model's predictions are kept in it."""
-    from panoptic_ros.bundle import file_hash
-    from panoptic_training.evaluation import claim, names_hash
-    from panoptic_training.predictions import PredictionStore
-
-    data = {'data': args.data.partition(':')[0], 'split': args.split, 'images': names_hash(reader)}
-    if predictor is None:
-        claim(args.output, {'model': f'predictions {args.predictions.resolve()}', **data})
-        return None
-    backend = predictor.backend
-    claim(args.output, {'model': file_hash(args.model), **data, 'backend': backend.name,
-                        'precision': backend.precision, 'oracle': args.oracle})
-    return PredictionStore(args.output, reader.labels, reader.image_ids)

@@ -68,7 +68,7 @@ def test_predictions_score_the_same_by_themselves(tmp_path, data, tiny_model):
         evaluate('--predictions', tmp_path / path, '--data', f'coco:{data}',
                  '--json', tmp_path / 'again.json')
         again = json.loads((tmp_path / 'again.json').read_text())
-        assert 'model' not in again
+        assert 'model' not in again and again['predictions'] == str(tmp_path / path)
         for key in ('all', 'things', 'stuff', 'per_class', 'semantic', 'average_precision'):
             assert again[key] == scores[key]
     assert main(['score', '--gt_json_file', str(data / 'val.json'),
