@@ -204,14 +204,14 @@ class IdPredictions:
             raise ValueError(f'{path} is not a PNG of one channel with 8 or 16 bits; PNGs in '
                              'colour need their JSON file: give that')
         _check_size(ids, size, path)
-        found, place = np.unique(ids, return_inverse=True)
+        found, place = np.unique(ids.astype(np.int32), return_inverse=True)
         category = np.where(found >= INSTANCES, found // INSTANCES, found)
         classes = {i: self.labels.class_id_of_category[c]
                    for i, c in enumerate(category.tolist(), 1)
                    if c in self.labels.class_id_of_category}
         known = np.isin(np.arange(len(found) + 1), list(classes))
         segments = np.where(known, np.arange(len(found) + 1), 0)[1:]
-        number = np.where(found >= INSTANCES, found % INSTANCES, 0)
+        number = np.where(found >= INSTANCES, found % INSTANCES + 1, 0)  # from 0 on
         return make_frame(segments[place].reshape(ids.shape), classes, self.labels,
                           track_id=number[np.array(list(classes), int) - 1])
 
