@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from .scoring import Scores
 Predict = Callable[[Sample], PanopticFrame]
 
 
-class ImageScore(NamedTuple):
+@dataclass(frozen=True)
+class ImageScore:
     """How well one image was segmented."""
 
     index: int
