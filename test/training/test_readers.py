@@ -315,7 +315,10 @@ def test_a_folder_tells_what_it_is(tmp_path, own):
     for kind, make in (('kitti_step', kitti), ('cityscapes_vps', vps), ('ade20k', ade20k)):
         folder = make(tmp_path / kind)
         assert name_of(str(folder)) == f'{kind}:{folder}'
-    assert name_of('synthetic') == 'synthetic' and name_of('coco:x') == 'coco:x'
+    assert name_of('synthetic') == 'synthetic'
+    assert name_of(f'coco:{tmp_path}') == f'coco:{tmp_path}'
+    with pytest.raises(FileNotFoundError, match="no folder nowhere for data 'coco'"):
+        name_of('coco:nowhere')
     (tmp_path / 'none').mkdir()
     with pytest.raises(ValueError, match='has the layout of no known data set'):
         name_of(str(tmp_path / 'none'))

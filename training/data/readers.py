@@ -77,29 +77,40 @@ def open_reader(name: str, split: str, on_error: str = 'fail', **options: Any) -
 
 def make_reader(name: str, split: str, **options: Any) -> Reader:
     """A reader whose files nobody has looked at yet; see `open_reader`."""
-    kind, _, folder = name.partition(':')
-    if kind not in READERS or bool(folder) != (kind in FROM_FOLDER):
-        known = ', '.join(f'{k}:<folder>' if k in FROM_FOLDER else k for k in READERS)
-        raise ValueError(f'unknown data {name!r}; expected one of: {known}')
+    kind, folder = kind_and_folder(name)
     own = list(inspect.signature(READERS[kind]).parameters)[2 if folder else 1:]
     unknown = sorted(set(options) - set(own))
     if unknown:
         raise ValueError(f'data {kind!r} has no option {unknown[0]!r}; '
                          f'the options are: {", ".join(own)}')
     if folder:
-        if not Path(folder).is_dir():
-            raise FileNotFoundError(f'no folder {folder} for data {kind!r}')
         return READERS[kind](Path(folder), split, **options)
     return READERS[kind](split, **options)
+
+
+def kind_and_folder(name: str) -> tuple[str, str]:
+    """The two parts of a data set's name; the folder is empty where there is none.
+
+    Raises:
+        ValueError, FileNotFoundError: for an unknown data set or a missing folder.
+    """
+    kind, _, folder = name.partition(':')
+    if kind not in READERS or bool(folder) != (kind in FROM_FOLDER):
+        known = ', '.join(f'{k}:<folder>' if k in FROM_FOLDER else k for k in READERS)
+        raise ValueError(f'unknown data {name!r}; expected one of: {known}')
+    if folder and not Path(folder).is_dir():
+        raise FileNotFoundError(f'no folder {folder} for data {kind!r}')
+    return kind, folder
 
 
 def name_of(text: str) -> str:
     """A data set's name from itself or from its folder alone, whose layout tells what it is.
 
     Raises:
-        ValueError: if it does not.
+        ValueError, FileNotFoundError: if it does not, or nothing is there.
     """
-    if text.partition(':')[0] in READERS or not Path(text).is_dir():
+    if not Path(text).is_dir():
+        kind_and_folder(text)
         return text
     for kind, marks in MARKS.items():
         if any(next(Path(text).glob(mark), None) for mark in marks):
