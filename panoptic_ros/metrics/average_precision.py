@@ -99,10 +99,23 @@ class AveragePrecision:
             'pred': sorted(found, key=lambda row: row[2])})
 
     def _runs(self, segment_map: Ints, ids: npt.NDArray[np.int64]) -> list[str]:
-        """Masks of some ids in pycocotools' string."""
-        columns = np.asfortranarray(segment_map)
-        return [self._mask.encode((columns == i).view(np.uint8))['counts'].decode('ascii')
-                for i in ids]
+        """Masks of some ids in pycocotools' string: runs down the columns, found in one pass."""
+        if not len(ids):
+            return []
+        column = segment_map.T.reshape(-1)
+        starts = np.concatenate([[0], np.flatnonzero(column[1:] != column[:-1]) + 1])
+        ends = np.append(starts[1:], column.size)
+        owner = column[starts]
+        masks = []
+        for i in ids:
+            own = owner == i
+            borders = np.stack([starts[own], ends[own]], axis=1).reshape(-1)
+            counts = np.diff(borders, prepend=0, append=column.size)  # not i, i, not i, ...
+            if not counts[-1]:
+                counts = counts[:-1]
+            runs = {'size': list(segment_map.shape), 'counts': counts.tolist()}
+            masks.append(self._mask.frPyObjects(runs, *segment_map.shape)['counts'].decode())
+        return masks
 
     def merge(self, other: AveragePrecision) -> None:
         """Adds what another instance has seen, after what this one has.

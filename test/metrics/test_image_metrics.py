@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from random_segments import CAR, LABELS, PERSON, ROAD, SKY, random_image, strip
 
 from panoptic_ros.metrics import PanopticQuality
+from panoptic_ros.metrics.average_precision import AveragePrecision
 from panoptic_ros.metrics.boundary import BoundaryQuality, boundaries, depth_px
 from panoptic_ros.metrics.covering import ParsingCovering
 from panoptic_ros.metrics.instance_iou import InstanceIoU
@@ -234,3 +235,10 @@ def test_maps_without_pixels_add_nothing(metric):
     empty = np.zeros((0, 5), np.uint16)
     seen = measure(metric(LABELS), [(empty, {}, empty, {})])
     assert seen.state() == metric(LABELS).state()
+
+
+def test_a_map_without_pixels_is_an_image_without_instances():
+    metric = AveragePrecision(LABELS)
+    metric.add(compare(LABELS, np.zeros((0, 5), int), {}, np.zeros((0, 5), int), {}), np.zeros(0))
+    assert metric.images == [{'size': [0, 5], 'gt': [], 'pred': []}]
+    assert np.isnan(metric.result().ap.mean)
