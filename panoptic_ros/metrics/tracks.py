@@ -5,10 +5,11 @@ IJCV 2020), CLEAR MOT (Bernardin and Stiefelhagen 2008), IDF1 (Ristani et al., P
 and a Data Set for Multi-Target, Multi-Camera Tracking, ECCVW 2016).
 
 The similarity of two segments of a class in a frame is the IoU of their masks, as in panoptic
-quality without pixels that are void in the ground truth. For MOTA and IDF1 they match over one
-half: masks do not overlap, so at most one can. A predicted segment without such a match that is
-more than half void, or crowd of its class, is left out of everything. Over several classes the
-counts are added up: large classes weigh more.
+quality without pixels that are void in the ground truth. For MOTA and IDF1 they match from one
+half on. A predicted segment without such a match that is more than half void, or crowd of its
+class, is left out of everything. Over several classes the counts are added up, so frequent classes
+weigh more. Without void and crowds all this equals TrackEval (which calls the sum over classes
+detection averaged).
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from scipy.sparse.csgraph import connected_components
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.metrics.base import SumMetric
 from panoptic_ros.metrics.pair import Overlaps
-from panoptic_ros.metrics.video_frame import Keys, class_of, track_of
+from panoptic_ros.metrics.video_frame import MAX_TRACK_ID, TRACK_BITS, Keys, class_of
 
 ALPHAS = np.arange(1, 20) / 20
 """HOTA's thresholds of IoU: 0.05, 0.10, ... 0.95."""
 
 EPSILON = 1e-9
+
+HALF = 0.5
+"""From this IoU on two segments match for MOTA and IDF1."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,7 +88,7 @@ class TrackQuality(SumMetric):
         self.pred = np.zeros(len(labels), np.int64)
         """(C,) predicted segments that count."""
         self.matches = np.zeros(len(labels), np.int64)
-        """(C,) pairs with an IoU over one half: CLEAR's true positives."""
+        """(C,) matched pairs: CLEAR's true positives."""
         self.id_matches = np.zeros(len(labels), np.int64)
         """(C,) IDTP: such pairs under the best one-to-one assignment of tracks in closed clips."""
         self.hota_matches = np.zeros((len(ALPHAS), len(labels)), np.int64)
@@ -105,22 +109,38 @@ class TrackQuality(SumMetric):
         seen = self._thing_pairs(frame)
         np.add.at(self.gt, class_of(seen.gt), 1)
         np.add.at(self.pred, class_of(seen.pred), 1)
-        for n in np.flatnonzero(seen.iou > 0.5):
-            gt, pred = int(seen.gt[seen.i[n]]), int(seen.pred[seen.j[n]])
-            class_id = int(class_of(seen.gt)[seen.i[n]])
+        for gt, pred in self._match(seen):
+            class_id = gt >> TRACK_BITS
             self.matches[class_id] += 1
             old = self.last.get(gt, pred)
             if old != pred:
-                gt_track, old_pred, new_pred = track_of(np.array([gt, old, pred])).tolist()
+                gt_track, old_pred, new_pred = (key & MAX_TRACK_ID for key in (gt, old, pred))
                 self.switches.append(IdSwitch(self.clips, len(self.frames), class_id, gt_track,
                                               old_pred, new_pred))
             self.last[gt] = pred
         self.frames.append(seen)
 
+    def _match(self, seen: _Frame) -> list[tuple[int, int]]:
+        """Pairs of keys that match.
+
+        Masks do not overlap. So a segment can match twice only where both IoUs are one half to
+        the pixel, and then neither of its partners matches another: the one that it had last is
+        taken, else any.
+        """
+        near = seen.iou >= HALF
+        pairs = list(zip(seen.gt[seen.i[near]].tolist(), seen.pred[seen.j[near]].tolist(),
+                         strict=True))
+        pairs.sort(key=lambda pair: self.last.get(pair[0]) != pair[1])
+        by_gt: dict[int, int] = {}
+        for gt, pred in pairs:
+            if gt not in by_gt and pred not in by_gt.values():
+                by_gt[gt] = pred
+        return sorted(by_gt.items())
+
     def _thing_pairs(self, frame: Overlaps) -> _Frame:
         """Things without crowds, and predictions without excused ones."""
         same = frame.same_class & ~frame.crowd[:, None]
-        found = ((2 * frame.both > frame.union) & same).any(axis=0)
+        found = ((2 * frame.both >= frame.union) & same).any(axis=0)
         rows = self.labels.is_thing[frame.gt_class] & ~frame.crowd
         cols = self.labels.is_thing[frame.pred_class] & (
             found | (2 * frame.excused <= frame.pred_area))
@@ -141,7 +161,7 @@ class TrackQuality(SumMetric):
             i, j = np.divmod(pairs, max(len(pred), 1))  # (N,) tracks of each pair that ever meets
             class_id = class_of(gt)[i]
             iou = np.concatenate([f.iou for f in self.frames])
-            matched = np.bincount(pair[iou > 0.5], minlength=len(pairs))
+            matched = np.bincount(pair[iou >= HALF], minlength=len(pairs))
             np.add.at(self.id_matches, class_id, assign_tracks(i, j, matched) * matched)
 
             frames_of_either = gt_frames[i] + pred_frames[j]
