@@ -18,6 +18,7 @@ EPILOG = '''examples:
   panoptic evaluate --model runs/camvid/checkpoints/best.ckpt --data camvid:data/camvid \\
       --split test -o camvid_test
   panoptic evaluate --predictions theirs.json --data cityscapes:data/cityscapes -o theirs
+  panoptic evaluate --model city.onnx --data synthetic --track 20 -o city_video
 
 -o collects, and the same command goes on where it was stopped:
   scores.json per_class.csv images.csv   scores: all, by class, by image
@@ -36,15 +37,16 @@ def add_parser(subparsers: Any) -> None:
         'evaluate', help='score a model on labelled images',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Runs a model file on a data set just as the node would, and prints PQ, SQ, '
-                    'RQ and mIoU in percent,\nwith panopticapi\'s rules for void and crowd, at '
-                    'the resolution of the labels.', epilog=EPILOG)
+                    'RQ, mIoU, AP and more in percent,\nwith panopticapi\'s rules for void and '
+                    'crowd, at the resolution of the labels.', epilog=EPILOG)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--model', type=Path, metavar='FILE',
                         help='a model file (.onnx), or a checkpoint of `panoptic train` (.ckpt)')
     source.add_argument('--predictions', type=Path, metavar='PATH',
                         help='score these predictions; no model is run')
     parser.add_argument('--data', required=True, metavar='DATA',
-                        help='synthetic, or a data set and its folder: camvid:<folder>')
+                        help='synthetic, a data set and its folder (camvid:<folder>), or a '
+                             'folder alone whose layout tells what it is')
     parser.add_argument('--split', default='val', choices=('train', 'val', 'test'),
                         help='which part of the data (default: %(default)s)')
     parser.add_argument('--limit', type=int, metavar='N', help='score only the first N images')
