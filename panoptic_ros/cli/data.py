@@ -147,11 +147,11 @@ def run_check(args: argparse.Namespace) -> int:
         more, said = check_recipe(recipe, reports)
         errors, warnings = errors + more, warnings + said
     _print_reports(name, reports)
-    for warning in [*(f'{report.split}: {text}' for report in reports.values()
-                      for text in report.warnings), *warnings]:
-        print(f'warning: {warning}')
-    for error in errors:
-        print(f'error: {error}')
+    for text in [*(f'{report.split}: {text}' for report in reports.values()
+                   for text in report.warnings), *warnings]:
+        print(f'warning: {text}')
+    for text in errors:
+        print(f'error: {text}')
     print(f'{len(errors)} errors' if errors else 'no errors')
     if args.json:
         write_json({'data': name, 'errors': errors, 'warnings': warnings,

@@ -176,7 +176,7 @@ class AveragePrecision:
         """The true or the predicted instances as pycocotools takes them."""
         from pycocotools.coco import COCO
 
-        annotations = []
+        annotations: list[dict[str, Any]] = []
         for image_id, image in enumerate(self.images):
             for class_id, value, counts in image[side]:
                 runs = {'size': image['size'], 'counts': counts}

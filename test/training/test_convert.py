@@ -14,6 +14,7 @@ from panoptic_training.data.readers import open_reader
 from panoptic_training.data.separate import SemanticAndInstance
 
 PHOTOS = Path(__file__).parents[3] / 'shared/data/coco_instances'
+TRACKS = PHOTOS.with_name('metrics') / 'seg_track/seg_track_sample.json'
 SIZE = (8, 12)
 
 
@@ -117,11 +118,22 @@ def test_run_lengths_as_numbers_and_letters(seed):
             mask_of({'size': [67, 91], 'counts': coded}, (67, 91)), mask)
 
 
-def test_letters_written_by_others():
-    # The first is what COCO's tools give for a 3 x 3 square in the middle of 9 x 9 pixels.
-    assert decode_counts('n03600000k0')[:2] == [30, 3]
+def test_letters_by_hand():
+    # 3 x 3 px in the middle of 9 x 9: 30 needs two letters, then 3, 6, and differences 0 0 0 24.
+    assert decode_counts('n036000h0') == [30, 3, 6, 3, 6, 3, 30]
     with pytest.raises(ValueError, match=r'run lengths of 3 px .* in an image of 2 x 2'):
         mask_of({'size': [2, 2], 'counts': [3]}, (2, 2))
+
+
+@pytest.mark.skipif(not TRACKS.is_file(), reason='no shared/data beside the checkout')
+def test_letters_written_by_others():
+    frames = json.loads(TRACKS.read_text())
+    codes = [label['rle'] for frame in frames[:20] for label in frame['labels'] if label['rle']]
+    assert len(codes) > 100
+    for code in codes:
+        mask = mask_of(code, (720, 1280))
+        assert 0 < mask.sum() < mask.size / 2
+        assert letters_of(decode_counts(code['counts'])) == code['counts']
 
 
 @pytest.mark.parametrize(('replace', 'message'), [

@@ -89,15 +89,17 @@ class CamVid(FileReader):
         """Decodes the labels too; the set is small."""
         found = super().faults()
         for index in set(range(len(self))) - found.keys():
-            if fault := fault_of(partial(self.read_labels, index)):
+            if fault := fault_of(partial(_read_classes, self.pairs[index].labels)):
                 found[index] = fault
         return dict(sorted(found.items()))
 
     def read_labels(self, index: int) -> Maps:
         """Classes as labelled; instances are the connected regions of things."""
-        path = self.pairs[index].labels
-        ids = read_ids(path)
-        if ids.max(initial=0) > UNLABELLED:
-            raise ValueError(f'{path}: ids must lie in 0 to {UNLABELLED}, got {ids.max()}')
-        class_map = np.where(ids == UNLABELLED, VOID_ID, ids).astype(np.uint8)
-        return components(class_map, LABELS.is_thing, self.min_area)
+        return components(_read_classes(self.pairs[index].labels), LABELS.is_thing, self.min_area)
+
+
+def _read_classes(path: Path) -> npt.NDArray[np.uint8]:
+    ids = read_ids(path)
+    if ids.max(initial=0) > UNLABELLED:
+        raise ValueError(f'{path}: ids must lie in 0 to {UNLABELLED}, got {ids.max()}')
+    return np.where(ids == UNLABELLED, VOID_ID, ids).astype(np.uint8)

@@ -169,15 +169,15 @@ def split_ids(ids: npt.NDArray[np.integer],
         describe: from the ids that occur, rising, (N,): class id and instance id of each.
     """
     flat = ids.reshape(-1)
-    starts = np.flatnonzero(np.diff(flat.astype(np.int64), prepend=-1))  # neighbours are alike
-    found = np.unique(flat[starts]).astype(np.int64)
+    ends = flat[:-1][flat[1:] != flat[:-1]]  # neighbours are alike: sort few of them
+    found = np.unique(np.append(ends, flat[-1:])).astype(np.int64)
     classes, instances = describe(found)
-    if found.max(initial=0) < TABLE:
-        table = np.zeros(int(found.max(initial=0)) + 1, np.intp)
-        table[found] = np.arange(len(found))
-        place = table[ids]
-    else:
-        place = np.searchsorted(found, ids)
+    top = int(found.max(initial=0)) + 1
+    if top <= TABLE:
+        class_table, instance_table = np.zeros(top, np.uint8), np.zeros(top, np.int32)
+        class_table[found], instance_table[found] = classes, instances
+        return class_table[ids], instance_table[ids]
+    place = np.searchsorted(found, ids)
     return np.asarray(classes, np.uint8)[place], np.asarray(instances, np.int32)[place]
 
 

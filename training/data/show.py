@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.image import CameraImage
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_ros.overlay import draw_overlay
 
 from .check import name_of_sample
@@ -65,10 +65,8 @@ def contact_sheet(reader: Reader, indices: list[int]) -> npt.NDArray[np.uint8]:
         row += [np.zeros((0, TILE[1], 3), np.uint8)] * (columns - len(row))
         rows.append(np.hstack([np.pad(tile, ((0, height - len(tile)), (0, 0), (0, 0)))
                                for tile in row]))
-    present = np.unique([np.bincount(s.class_map.ravel(), minlength=256) > 0 for s in samples],
-                        axis=0).any(axis=0)
-    legend = _legend(reader.labels, np.flatnonzero(present[:len(reader.labels)]).tolist(),
-                     columns * TILE[1])
+    present: set[int] = set().union(*(np.unique(sample.class_map).tolist() for sample in samples))
+    legend = _legend(reader.labels, sorted(present - {VOID_ID}), columns * TILE[1])
     return np.vstack([*rows, legend])
 
 
