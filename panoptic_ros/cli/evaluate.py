@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_training.report import write_report
 
     args.data = name_of(args.data)
-    video = {'video': True, 'frames_per_clip': CITY_CLIP} if (
+    video: dict[str, Any] = {'video': True, 'frames_per_clip': CITY_CLIP} if (
         args.track and args.data == 'synthetic') else {}
     reader = open_reader(args.data, args.split, **video)
     predictor = None if args.predictions else open_predictor(args.model, args.backend, args.device)
