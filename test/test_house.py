@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ('labels', 'frame', 'image', 'bundle', 'share', 'overlay', 'models', 'runtime', 'tracking',
-         'metrics', 'pipeline', 'benchmark', 'demo', 'ros', 'cli')
+PARTS = ('labels', 'frame', 'image', 'bundle', 'files', 'share', 'overlay', 'models', 'runtime',
+         'tracking', 'metrics', 'pipeline', 'benchmark', 'demo', 'ros', 'cli')
 LOWER = ('labels', 'frame', 'image', 'bundle')
 ALLOWED = {
-    'labels': (), 'image': (), 'share': (), 'frame': ('labels',), 'bundle': ('labels',),
-    'overlay': LOWER, 'models': ('labels', 'bundle'), 'runtime': (*LOWER, 'models'),
+    'labels': (), 'image': (), 'share': (), 'files': (), 'frame': ('labels',),
+    'bundle': ('labels',), 'overlay': LOWER, 'models': ('labels', 'bundle'),
+    'runtime': (*LOWER, 'models'),
     'tracking': LOWER, 'metrics': ('labels',),
     'pipeline': (*LOWER, 'runtime', 'tracking'),
     'benchmark': (*LOWER, 'runtime', 'tracking', 'pipeline'),
