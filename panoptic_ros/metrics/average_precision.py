@@ -8,7 +8,6 @@ not at all. COCO knows no void: an instance found there is a mistake.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
@@ -126,27 +125,6 @@ class AveragePrecision:
         if other.labels != self.labels:
             raise ValueError('only metrics of the same label set can be merged')
         self.images += other.images
-        self._result = None
-
-    def state(self) -> dict[str, Any]:
-        """Everything seen so far as plain values for JSON; `restore` reads it back exactly."""
-        return {'images': list(self.images)}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state` gave, in place of what was seen here.
-
-        Raises:
-            ValueError: if it is not such a state; nothing changes then.
-        """
-        try:
-            images = [{'size': [int(n) for n in image['size']],
-                       'gt': [[int(c), int(crowd), str(mask)] for c, crowd, mask in image['gt']],
-                       'pred': [[int(c), float(score), str(mask)]
-                                for c, score, mask in image['pred']]}
-                      for image in state['images']]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f'no state of AveragePrecision: {error!r}') from None
-        self.images = images
         self._result = None
 
     def result(self) -> AveragePrecisionResult:
