@@ -108,7 +108,8 @@ class SplitReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON."""
         return {
-            'samples': self.samples, 'total': self.total, 'errors': self.errors, 'warnings': self.warnings,
+            'samples': self.samples, 'total': self.total, 'errors': self.errors,
+            'warnings': self.warnings,
             'sizes': {f'{h}x{w}': n for (h, w), n in self.sizes.most_common()},
             'unlabelled_share': self.unlabelled_share, 'tiny_segments': self.tiny_segments,
             'classes': [{'name': label.name, 'is_thing': label.is_thing,
