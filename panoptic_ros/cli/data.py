@@ -245,42 +245,46 @@ def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, An
     from panoptic_training.data.polygons import Polygons
     from panoptic_training.data.separate import SemanticAndInstance
 
-    reader: Any
     if args.data:
-        readers = {split: open_split(*find_data(args.data), split) for split in NEEDED}
-        if not all(isinstance(reader, FileReader) for reader in readers.values()):
-            raise ValueError(f'--data {args.data} is not made of files')
-        return [(reader, {split: range(len(reader))}) for split, reader in readers.items()]
+        found: list[tuple[FileReader, Any]] = []
+        for split in NEEDED:
+            one = open_split(*find_data(args.data), split)
+            if not isinstance(one, FileReader):
+                raise ValueError(f'--data {args.data} is not made of files')
+            found.append((one, {split: range(len(one))}))
+        return found
     needed = ['images'] if args.polygons else ['images', 'instance', 'classes']
     for flag in needed:
         path = getattr(args, flag)
         if path is None or not path.exists():
             raise ValueError(f'--{"polygons" if args.polygons else "semantic"} needs --{flag}'
                              + ('' if path is None else f', and {path} is not there'))
-    reader = (Polygons(args.polygons, args.images, args.background) if args.polygons else
-              SemanticAndInstance(args.classes, args.images, args.semantic, args.instance))
+    reader: FileReader = (
+        Polygons(args.polygons, args.images, args.background) if args.polygons else
+        SemanticAndInstance(args.classes, args.images, args.semantic, args.instance))
     return [(reader, divide([pair.image.name for pair in reader.pairs], args.val_share))]
 
 
 def _print_reports(name: str, reports: dict[str, SplitReport]) -> None:
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     console = Console()
-    table = Table('class', 'kind', title=name, title_justify='left', box=box.SIMPLE_HEAD)
+    table = Table(Column('class', no_wrap=True), 'kind', title=name, title_justify='left',
+                  box=box.SIMPLE_HEAD, pad_edge=False)
     for split in reports:
-        for column in ('images', 'segments', 'px %'):
+        for column in ('segments', 'px %'):
             table.add_column(f'{split}\n{column}', justify='right')
     known = next(iter(reports.values())).labels.labels if reports else ()
     for i, label in enumerate(known):
         cells = [cell for report in reports.values() for cell in (
-            str(report.images[i]), str(report.segments[i]),
+            str(report.segments[i]),
             f'{100 * report.pixels[i] / max(report.pixels.sum(), 1):.2f}')]
         table.add_row(label.name, 'thing' if label.is_thing else 'stuff', *cells)
     if reports:
         table.add_row('no label', '', *(cell for report in reports.values() for cell in (
-            '', '', f'{100 * report.unlabelled_share:.2f}')))
+            '', f'{100 * report.unlabelled_share:.2f}')))
         console.print(table)
     for split, report in reports.items():
         sizes = ', '.join(f'{h}x{w} ({n})' for (h, w), n in report.sizes.most_common(3))

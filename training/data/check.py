@@ -57,6 +57,8 @@ class SplitReport:
     split: str
     labels: LabelSet
     samples: int
+    """That were read."""
+    total: int
     errors: list[str] = field(default_factory=list)
     """Each names its file."""
     pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
@@ -106,7 +108,8 @@ class SplitReport:
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON."""
         return {
-            'samples': self.samples, 'errors': self.errors, 'warnings': self.warnings,
+            'samples': self.samples, 'total': self.total, 'errors': self.errors,
+            'warnings': self.warnings,
             'sizes': {f'{h}x{w}': n for (h, w), n in self.sizes.most_common()},
             'unlabelled_share': self.unlabelled_share, 'tiny_segments': self.tiny_segments,
             'classes': [{'name': label.name, 'is_thing': label.is_thing,
@@ -129,7 +132,7 @@ def check_split(reader: Reader, split: str, limit: int | None = None,
         the report, and an iterator that fills it, one step for each sample.
     """
     count = min(len(reader), limit or len(reader))
-    report = SplitReport(split, reader.labels, count)
+    report = SplitReport(split, reader.labels, count, len(reader))
 
     def steps() -> Iterator[None]:
         faults = reader.faults() if isinstance(reader, FileReader) else {}
@@ -162,9 +165,9 @@ def check_recipe(recipe: Mapping[str, Any], reports: Mapping[str, SplitReport],
     """
     errors, warnings = [], []
     batch_size, train = recipe.get('data', {}).get('batch_size', 8), reports.get('train')
-    if train is not None and train.samples - len(train.errors) < batch_size:
-        errors.append(f'data.batch_size {batch_size} is more than the '
-                      f'{train.samples - len(train.errors)} good training samples')
+    if train is not None and (good := train.total - len(train.errors)) < batch_size:
+        errors.append(f'data.batch_size {batch_size} is more than the {good} good training '
+                      'samples')
     weights = recipe.get('model', {}).get('init_weights')
     if weights and not Path(weights).is_file():
         errors.append(f'model.init_weights: no file {weights}')
