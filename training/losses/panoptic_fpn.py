@@ -60,7 +60,7 @@ class PanopticFPNLossConfig:
                 raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
 
 
-def panoptic_fpn_loss(model: PanopticFPN, batch: Batch, stride: int,
+def batch_loss(model: PanopticFPN, batch: Batch, stride: int,
                       config: PanopticFPNLossConfig) -> dict[str, Tensor]:
     """All terms for a batch.
 
