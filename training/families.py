@@ -10,7 +10,17 @@ from torch import Tensor
 
 from panoptic_ros.models.registry import configure
 
-from .losses import ciae, einet, hle, panoptic_deeplab, panoptic_fpn, pisr, sognet
+from .losses import (
+    ciae,
+    einet,
+    hle,
+    panoptic_deeplab,
+    panoptic_fpn,
+    pisr,
+    pisr_maskformer,
+    pisr_panoptic_fpn,
+    sognet,
+)
 
 LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
     'ciae': (ciae.batch_loss, ciae.CIAELossConfig),
@@ -19,6 +29,10 @@ LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
     'panoptic_deeplab': (panoptic_deeplab.batch_loss, panoptic_deeplab.PanopticDeepLabLossConfig),
     'panoptic_fpn': (panoptic_fpn.batch_loss, panoptic_fpn.PanopticFPNLossConfig),
     'pisr': (pisr.batch_loss, pisr.PISRLossConfig),
+    'pisr_maskformer': (pisr_maskformer.batch_loss, pisr_maskformer.PISRMaskFormerLossConfig),
+    'pisr_panoptic_fpn': (pisr_panoptic_fpn.batch_loss,
+                          pisr_panoptic_fpn.PISRPanopticFPNLossConfig),
+    'pisr_upernet': (pisr_panoptic_fpn.batch_loss, pisr_panoptic_fpn.PISRPanopticFPNLossConfig),
     'sognet': (sognet.batch_loss, sognet.SOGNetLossConfig),
 }
 """By family: its loss, a function of (model, batch, input pixels per cell of the maps,

@@ -22,8 +22,19 @@ class PISRLossConfig(PanopticDeepLabLossConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.gamma < 0:
-            raise ValueError(f'loss.gamma must not be negative, got {self.gamma}')
+        check_gamma(self.gamma)
+
+
+def check_gamma(gamma: float) -> None:
+    """Raises ValueError unless it is a weight."""
+    if gamma < 0:
+        raise ValueError(f'loss.gamma must not be negative, got {gamma}')
+
+
+def with_initial(final: dict[str, Tensor], initial: dict[str, Tensor], gamma: float,
+                 ) -> dict[str, Tensor]:
+    """The final heads' terms and, with weight gamma, those of the initial heads."""
+    return final | {f'initial_{name}': gamma * value for name, value in initial.items()}
 
 
 def pisr_loss(final: Sequence[Tensor], initial: Sequence[Tensor] | None, class_map: Tensor,
@@ -52,9 +63,7 @@ def pisr_loss(final: Sequence[Tensor], initial: Sequence[Tensor] | None, class_m
     """
     terms, *first = terms_of_maps([final, *([] if initial is None else [initial])], class_map,
                                   instance_map, is_thing, stride, config)
-    for before in first:
-        terms |= {f'initial_{name}': config.gamma * value for name, value in before.items()}
-    return with_sum(terms)
+    return with_sum(with_initial(terms, first[0], config.gamma) if first else terms)
 
 
 def batch_loss(model: PISR, batch: Batch, stride: int, config: PISRLossConfig,
