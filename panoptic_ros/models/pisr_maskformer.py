@@ -63,8 +63,8 @@ class PISRMaskFormerConfig(PISRBlockConfig, QueryDecodeConfig):
     """The final class layer and mask MLP see each query with the mean panoptic feature under its
     first mask; without, panoptic features are only what masks are products with (inferred)."""
 
-    score_threshold: float = 0.8
-    """Least class probability of a query."""
+    score_threshold: float = 0.7
+    """Least class probability of a query, as in MaskFormer's public configurations."""
 
     def __post_init__(self) -> None:
         QueryDecodeConfig.__post_init__(self)
