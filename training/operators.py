@@ -13,7 +13,7 @@ from onnxscript import opset18 as op
 def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None,
                eps: float = 1e-5, cudnn_enable: bool = True) -> Any:
     """`torch.nn.functional.layer_norm`."""
-    axes = op.Constant(value_ints=list(range(-len(normalized_shape), 0)))
+    axes: Any = op.Constant(value_ints=list(range(-len(normalized_shape), 0)))
     centred = op.Sub(x, op.ReduceMean(x, axes))
     variance = op.ReduceMean(op.Mul(centred, centred), axes)
     y = op.Div(centred, op.Sqrt(op.Add(variance, op.Constant(value_float=eps))))

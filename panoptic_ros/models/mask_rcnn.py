@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -155,7 +155,7 @@ class MaskRCNN(PanopticModel):
     """
 
     embedding_kind = 'features of the instance\'s box that its class is linear in'
-    heads = ('semantic_logits', 'rpn.cls_logits', 'rpn.bbox_pred')
+    heads: ClassVar[tuple[str, ...]] = ('semantic_logits', 'rpn.cls_logits', 'rpn.bbox_pred')
 
     thing_class: Tensor
     thing_tier: Tensor

@@ -43,7 +43,8 @@ class PanopticFPN(MaskRCNN):
 
     def decode(self, maps: RoIMaps, **thresholds: Tensor) -> SegmentTensors:
         """Decodes maps (B = 1); see `panoptic_fpn_decode`."""
-        return self.merge(*self.detect(maps, **thresholds), maps.semantic_logits, **thresholds)
+        found, masks = self.detect(maps, **thresholds)
+        return self.merge(found, masks, maps.semantic_logits, **thresholds)
 
     def merge(self, found: Detections, masks: Tensor, semantic_logits: Tensor,
               **thresholds: Tensor) -> SegmentTensors:

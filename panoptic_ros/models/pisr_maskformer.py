@@ -145,7 +145,8 @@ class PISRMaskFormer(PanopticModel):
 
         self.backbone: Any = make_backbone(config.backbone)
         self.indices = level_indices(self.backbone, config.backbone)
-        widths = [self.backbone.feature_info.channels()[i] for i in self.indices]
+        features: Any = self.backbone.feature_info
+        widths = [features.channels()[i] for i in self.indices]
         self.pixels: Any = parts.MaskFormerPixelDecoder(
             in_features=widths[-1], lateral_widths=widths[:-1], feature_size=config.fpn_channels,
             mask_feature_size=config.mask_channels)

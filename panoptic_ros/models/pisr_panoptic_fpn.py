@@ -7,7 +7,7 @@ The encodings come from predicted masks and semantic maps (the supplement, D.2).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +87,7 @@ class PISRPanopticFPN(PanopticFPN):
 
     family = 'pisr_panoptic_fpn'
     embedding_kind = 'instance encoding: mean standardized feature under the mask'
-    heads = ('semantic_logits', 'carry')
+    heads: ClassVar[tuple[str, ...]] = ('semantic_logits', 'carry')
 
     config: PISRPanopticFPNConfig
 

@@ -114,8 +114,7 @@ def terms_of_maps(predictions: Sequence[Sequence[Tensor]], class_map: Tensor,
                      channels)
     with torch.autocast(class_map.device.type, enabled=False):
         targets = _make_targets(class_map, instance_map, is_thing, stride, config, draw)
-        return [_map_terms(*(at_least_float32(x) for x in maps), targets, config, center_loss)
-                for maps in predictions]
+        return [_map_terms(maps, targets, config, center_loss) for maps in predictions]
 
 
 def _make_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
@@ -136,10 +135,10 @@ def _make_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, str
                           heatmap or one_map)
 
 
-def _map_terms(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, targets: CenterTargets,
-               config: PanopticDeepLabLossConfig,
+def _map_terms(maps: Sequence[Tensor], targets: CenterTargets, config: PanopticDeepLabLossConfig,
                center_loss: Callable[[Tensor, CenterTargets], Tensor] | None,
                ) -> dict[str, Tensor]:
+    semantic_logits, heatmap, offset = (at_least_float32(x) for x in maps)
     center = config.center_weight * heatmap_mse(heatmap, targets.heatmap, targets.known) \
         if center_loss is None else center_loss(heatmap, targets)
     return {
