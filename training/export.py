@@ -19,7 +19,6 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 
-from .operators import WRITTEN_OUT
 from .weights import model_weights, read_checkpoint
 
 SMALL = 256
@@ -44,8 +43,7 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
         warnings.simplefilter('ignore')
         program = torch.onnx.export(
             model, (image,), kwargs=thresholds, input_names=['image', *thresholds],
-            output_names=list(OUTPUTS), dynamo=True, optimize=False, verbose=False,
-            custom_translation_table=WRITTEN_OUT)
+            output_names=list(OUTPUTS), dynamo=True, optimize=False, verbose=False)
     assert program is not None
     names = set(model.state_dict())
 
