@@ -1,4 +1,4 @@
-"""CIAE in training: progress reaches the memory, each parameter learns, two images are learned."""
+"""CIAE in training: progress reaches the memory, each parameter learns."""
 
 import lightning as L
 import numpy as np
@@ -7,16 +7,11 @@ import torch
 from tiny_model import LABELS
 from torch.utils.data import DataLoader
 
-from panoptic_ros.image import CameraImage
 from panoptic_ros.models.registry import build
-from panoptic_ros.runtime.predictor import Predictor
-from panoptic_training.backend import ModuleBackend, describe
-from panoptic_training.data.readers import open_reader
-from panoptic_training.data.sample import Batch, Sample
+from panoptic_training.backend import ModuleBackend
+from panoptic_training.data.sample import Batch
 from panoptic_training.families import build_loss
 from panoptic_training.module import PanopticModule
-from panoptic_training.schedule import poly, warmup
-from panoptic_training.scoring import Scores
 
 SMALL = {'backbone': 'mobilenetv2_035', 'channels': 16, 'tower_depth': 1, 'branch_channels': 16,
          'embedding_dim': 8}
@@ -84,39 +79,3 @@ def test_validation_scores_float32_whatever_the_training_computes_in():
         mixed = backend.run(image, thresholds)
     for name, value in mixed._asdict().items():
         np.testing.assert_array_equal(value, getattr(exact, name), err_msg=name)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_two_images_are_learned_to_pq_95():
-    """Minutes on a core of its own. Labels have one class per cell, so decoding can be exact."""
-    torch.manual_seed(0)
-    reader = open_reader('synthetic', 'val', size=(128, 256))
-
-    def cells(label_map):
-        return np.kron(label_map[1::2, 1::2], np.ones((2, 2), label_map.dtype))
-
-    samples = [Sample(sample.image, cells(sample.class_map), cells(sample.instance_map))
-               for sample in (reader.read(index, 0) for index in (0, 9))]
-    both = Batch(*(torch.from_numpy(np.stack([getattr(s, name) for s in samples]))
-                   for name in ('image', 'class_map', 'instance_map')))
-    both = Batch(both.image.permute(0, 3, 1, 2), both.class_map.long(), both.instance_map.long())
-    model = build('ciae', reader.labels, backbone='mobilenetv2_050', channels=48, tower_depth=2,
-                  branch_channels=48, embedding_dim=16, stride=2, nms_across_classes=True,
-                  min_stuff_area=0.0, score_threshold=0.2, class_threshold=0.3)
-    loss, steps = build_loss('ciae', {'level_limits': (32, 64, 128, 256)}), 400
-    optimizer = torch.optim.AdamW(model.parameters())
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group['lr'] = 3e-3 * poly(step / steps) * warmup(step, 20)
-        model.on_step(step / steps)
-        optimizer.zero_grad()
-        loss(model, both, 2)['loss'].backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimizer.step()
-    predictor = Predictor(ModuleBackend(model.eval()), describe(model, (128, 256)))
-    scores = Scores(reader.labels)
-    for sample in samples:
-        scores.update(sample, predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0))
-    print(scores.summary())
-    assert scores.summary()['pq'] > 95
