@@ -1,5 +1,6 @@
 """Ablation studies: reading, running what is missing, the table."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import yaml
 from panoptic_ros.cli import ablate
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import find_recipe, study_files
+from panoptic_ros.models.registry import FAMILIES, configure
 from panoptic_training import ablation
 from panoptic_training.ablation import Study, Variant, load_study, rank_agreement, runs_of
+from panoptic_training.families import LOSSES
 
 STUDY = {
     'title': 'A table', 'source': 'a paper', 'recipe': 'hle_mobilenetv2_city', 'seeds': [3, 4],
@@ -51,9 +54,20 @@ def commands(monkeypatch):
 
 
 @pytest.mark.parametrize('path', study_files().values(), ids=study_files())
-def test_each_shipped_study_loads_and_names_a_shipped_recipe(path):
+def test_each_shipped_study_names_a_shipped_recipe_and_settings_that_there_are(path):
     study = load_study(path)
-    assert find_recipe(study.recipe).is_file()
+    recipe = yaml.safe_load(find_recipe(study.recipe).read_text())
+    family, different = recipe['model']['family'], []
+    for variant in study.variants:
+        found = {'network': {}, 'loss': {}, **copy.deepcopy(recipe['model'])}
+        for key, value in {**study.budget, **variant.set}.items():
+            part, _, name = key.removeprefix('model.').partition('.')
+            if part in ('network', 'loss'):
+                found[part][name] = value
+        configs = (configure(FAMILIES[family][1], found['network'], variant.name),
+                   configure(LOSSES[family][1], found['loss'], variant.name))
+        assert configs not in different, f'{variant.name} is another row again'
+        different.append(configs)
     assert study.metrics
 
 
