@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from panoptic_ros.cli import ablate
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import find_recipe, study_files
 from panoptic_ros.models.registry import FAMILIES, configure
@@ -124,9 +123,12 @@ def test_table_only_trains_nothing(tmp_path, study_file, commands, capsys):
 
 
 def test_a_failing_command_is_told_with_its_last_line(tmp_path, study_file, capsys, monkeypatch):
-    monkeypatch.setattr(ablate, 'find_recipe', lambda name: tmp_path / 'no.yaml')
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho it starts\necho the disk is full >&2\nexit 2\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(ablation.sys, 'executable', str(python))
     assert main(['ablate', str(study_file), '-o', str(tmp_path / 'out')]) == 2
-    assert 'with a, seed 3: train failed: ' in capsys.readouterr().err
+    assert 'with a, seed 3: train failed: the disk is full (see ' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('paper', 'ours', 'tau'), [
