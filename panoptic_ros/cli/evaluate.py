@@ -42,8 +42,8 @@ def add_parser(subparsers: Any) -> None:
                         help='for checkpoints of family ciae: take boxes and queries of '
                              'instances from the labels, which gives an upper limit')
     parser.add_argument('--relations', type=Path, metavar='FILE',
-                        help='for checkpoints of family sognet: write here which predicted '
-                             'instance lies on which')
+                        help='for models of family sognet: write here which predicted instance '
+                             'lies on which')
     parser.add_argument('--json', type=Path, metavar='FILE',
                         help='write the scores here too, with those of each class')
     parser.set_defaults(func=run)
@@ -77,10 +77,10 @@ def run(args: argparse.Namespace) -> None:
     else:
         def predict(sample: Sample) -> PanopticFrame:
             return predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0)
-    scores, related = Scores(reader.labels), relation_model(predictor)
+    scores, related = Scores(reader.labels), relation_model(predictor, args.model)
     if args.relations and related is None:
-        raise ValueError('--relations needs a checkpoint (.ckpt) of family sognet with relations, '
-                         f'got {args.model}')
+        raise ValueError('--relations needs a model of family sognet with relations, '
+                         f'got {args.model} of family {info.family}')
     overlaps, relations = None, []
     if related:
         reader, overlaps = with_hidden(reader, args.data, args.split), RelationScores(related)
