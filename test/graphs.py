@@ -1,5 +1,7 @@
 """Running a family's module and its exported graph side by side; shared by the tests."""
 
+from functools import lru_cache
+
 import numpy as np
 import onnxruntime
 import torch
@@ -41,8 +43,13 @@ def run_eager(model, image, thresholds):
                 model(torch.from_numpy(image), **values)._asdict().items()}
 
 
+@lru_cache(maxsize=1)
+def open_session(path):
+    return onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+
+
 def run_onnx(path, image, thresholds):
-    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    session = open_session(path)
     values = {name: t.default for name, t in read_info(path).thresholds.items()} | thresholds
     feed = {name: np.array(value, np.float32) for name, value in values.items()}
     return dict(zip(OUTPUTS, session.run(None, {'image': image, **feed}), strict=True))

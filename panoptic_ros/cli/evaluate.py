@@ -65,8 +65,8 @@ def add_parser(subparsers: Any) -> None:
                         help='for checkpoints of family ciae: take boxes and queries of '
                              'instances from the labels, which gives an upper limit')
     parser.add_argument('--relations', type=Path, metavar='FILE',
-                        help='for checkpoints of family sognet: write here which predicted '
-                             'instance lies on which')
+                        help='for models of family sognet: write here which predicted instance '
+                             'lies on which')
     parser.add_argument('--json', type=Path, metavar='FILE',
                         help='write the scores here too, with those of each class')
     parser.set_defaults(func=run)
@@ -106,10 +106,10 @@ def run(args: argparse.Namespace) -> None:
                          f'{args.data} has {", ".join(reader.labels.names)}')
     source = model_source(predictor, args.oracle) if predictor else open_predictions(
         args.predictions, reader.labels, reader.image_ids)
-    related = relation_model(predictor) if predictor else None
+    related = relation_model(predictor, args.model) if predictor else None
     if args.relations and related is None:
-        raise ValueError('--relations needs a checkpoint (.ckpt) of family sognet with relations, '
-                         f'got {args.model}')
+        raise ValueError('--relations needs a model of family sognet with relations, '
+                         f'got {args.model or args.predictions}')
     overlaps, relations = None, []
     if related:
         overlaps = RelationScores(related)

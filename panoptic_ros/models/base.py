@@ -43,6 +43,9 @@ class PanopticModel(nn.Module):
     heads: ClassVar[tuple[str, ...]]
     """Names of the layers whose outputs decoding starts from; benchmarks split time there."""
 
+    training_only: ClassVar[tuple[str, ...]] = ()
+    """What the names of weights start with that only losses need; model files lack them."""
+
     mean: Tensor
     std: Tensor
     is_thing: Tensor

@@ -131,6 +131,7 @@ class PISRMaskFormer(PanopticModel):
     family = 'pisr_maskformer'
     embedding_kind = 'instance encoding: mean standardized feature under the mask'
     heads = ()
+    training_only = ('initial.classes.',)
 
     config: PISRMaskFormerConfig
 

@@ -14,7 +14,9 @@ from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from panoptic_ros.models.base import PanopticModel
 
     Forward = Callable[[Tensor, dict[str, Tensor]], tuple[Tensor, ...]]
 
@@ -116,7 +118,7 @@ class TorchBackend:
         return replay
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
+def load_weights(module: PanopticModel, path: Path) -> None:
     """Fills a module from the initializers of an ONNX file, matched by name.
 
     Float16 initializers are widened: they are a way to store, not to compute.
@@ -134,7 +136,8 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
     # What BatchNorm counts in training is not in the file, and inference has no use for it.
     state = {name: value for name, value in module.state_dict().items()
-             if not name.endswith('num_batches_tracked')}
+             if not name.endswith('num_batches_tracked')
+             and not name.startswith(module.training_only)}
     found = {initializer.name: initializer for initializer in load_onnx(path).graph.initializer}
     missing = sorted(set(state) - set(found))
     # The exporter's own constants have no dots; a module's weights do.

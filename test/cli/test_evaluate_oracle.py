@@ -2,23 +2,14 @@
 
 import json
 
-import torch
+from checkpoints import write_checkpoint
+from small_models import SMALL_CIAE
 
 from panoptic_ros.cli.main import main
-from panoptic_ros.models.registry import build
-from panoptic_training.data.synthetic import LABELS
-
-NETWORK = {'backbone': 'mobilenetv2_035', 'channels': 8, 'tower_depth': 0, 'branch_channels': 8,
-           'embedding_dim': 8, 'stride': 4}
 
 
 def test_oracle_scores_a_checkpoint(tmp_path, capsys):
-    model = build('ciae', LABELS, **NETWORK)
-    path = tmp_path / 'some.ckpt'
-    torch.save({'state_dict': {f'model.{k}': v for k, v in model.state_dict().items()},
-                'hyper_parameters': {
-                    'family': 'ciae', 'labels': LABELS.to_dicts(), 'network': NETWORK,
-                    'input_size': [128, 256], 'recipe_hash': ''}}, path)
+    path = write_checkpoint(tmp_path / 'some.ckpt', 'ciae', {**SMALL_CIAE, 'stride': 4})
     flags = ['evaluate', '--model', str(path), '--data', 'synthetic', '--limit', '1',
              '--json', str(tmp_path / 'scores.json')]
     assert main([*flags, '--oracle']) == 0

@@ -1,38 +1,53 @@
 """`panoptic evaluate --relations`, and overlap accuracy."""
 
 import json
+from pathlib import Path
 
-import torch
+import pytest
+from checkpoints import write_checkpoint
+from small_models import SMALL_SOGNET
 
+import panoptic_ros
 from panoptic_ros.cli.main import main
-from panoptic_ros.models.registry import build
-from panoptic_training.data.synthetic import LABELS
 
-NETWORK = {'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_widths': [8],
-           'box_width': 24, 'embedding_dim': 8, 'mask_widths': [16], 'mask_size': 14,
-           'box_dim': 8, 'category_dim': 8, 'mask_dim': 8, 'proposals_per_level': 20,
-           'proposals': 40, 'top_k': 12, 'stride': 4}
+LAX = {'top_k': 4, 'deformable': False, 'overlap_of': 'box', 'relabel': False,
+       'score_threshold': 0.0, 'nms_threshold': 0.9, 'overlap_threshold': 1.0}
+"""Untrained, too, it finds instances that lie on each other."""
 
 
-def test_relations_of_a_checkpoint(tmp_path, capsys):
-    model = build('sognet', LABELS, **NETWORK)
-    path = tmp_path / 'some.ckpt'
-    torch.save({'state_dict': {f'model.{k}': v for k, v in model.state_dict().items()},
-                'hyper_parameters': {
-                    'family': 'sognet', 'labels': LABELS.to_dicts(), 'network': NETWORK,
-                    'input_size': [128, 256], 'recipe_hash': ''}}, path)
-    assert main(['evaluate', '--model', str(path), '--data', 'synthetic', '--limit', '2',
-                 '--json', str(tmp_path / 'scores.json'),
-                 '--relations', str(tmp_path / 'relations.json')]) == 0
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    """A checkpoint, and a model file of it."""
+    folder = tmp_path_factory.mktemp('sognet')
+    checkpoint = write_checkpoint(folder / 'some.ckpt', 'sognet', {**SMALL_SOGNET, **LAX})
+    assert main(['export', '--checkpoint', str(checkpoint), '-o', str(folder / 'some.onnx')]) == 0
+    return {'checkpoint': checkpoint, 'model file': folder / 'some.onnx'}
+
+
+def evaluate(model, folder):
+    assert main(['evaluate', '--model', str(model), '--data', 'synthetic', '--limit', '2',
+                 '--json', str(folder / 'scores.json'),
+                 '--relations', str(folder / 'relations.json')]) == 0
+    return [json.loads((folder / name).read_text()) for name in ('scores.json', 'relations.json')]
+
+
+def test_checkpoint_and_model_file_tell_the_same_relations(files, tmp_path, capsys):
+    scores, relations = evaluate(files['checkpoint'], tmp_path)
     assert 'overlap accuracy' in capsys.readouterr().out
-    # The city says what is hidden, so a model of masks is scored too.
-    assert 0 <= json.loads((tmp_path / 'scores.json').read_text())['overlap']['accuracy'] <= 100
-    images = json.loads((tmp_path / 'relations.json').read_text())['images']
-    assert [image['index'] for image in images] == [0, 1]
-    assert all(isinstance(image['pairs'], list) for image in images)
+    # The city says what is hidden.
+    assert 0 <= scores['overlap']['accuracy'] <= 100
+    assert [image['index'] for image in relations['images']] == [0, 1]
+    assert any(image['pairs'] for image in relations['images'])
+    of_file = evaluate(files['model file'], tmp_path)
+    assert of_file[0]['backend'].startswith('onnxruntime')
+    assert of_file[0]['overlap'] == scores['overlap']
+    assert of_file[1]['images'] == relations['images']
 
 
-def test_relations_need_a_checkpoint_that_has_them(capsys, tiny_model, tmp_path):
-    assert main(['evaluate', '--model', str(tiny_model), '--data', 'synthetic', '--limit', '1',
+def test_relations_need_a_model_that_has_them(capsys, tmp_path):
+    city = Path(panoptic_ros.__file__).parent / 'data/city.onnx'
+    assert main(['evaluate', '--model', str(city), '--data', 'synthetic', '--limit', '1',
                  '--relations', str(tmp_path / 'relations.json')]) == 2
-    assert capsys.readouterr().err.startswith('panoptic: error: ')
+    assert capsys.readouterr().err == (
+        'panoptic: error: --relations needs a model of family sognet with relations, '
+        f'got {city} of family hle\n')

@@ -176,14 +176,20 @@ def test_config_refuses_what_makes_no_sense(values, match):
         CIAEConfig(**values)
 
 
-@pytest.mark.parametrize('config', [
+@pytest.fixture(scope='module', params=[
     {'stuff_branch': True, 'thing_memory': 'classes', 'class_from': 'embedding',
      'detector_classes': 'one', 'nms_across_classes': True, 'embedding_kernel': 3},
     {'box_embedding': False, 'coord_conv': False, 'box_filter': False, 'stride': 1},
-])
-def test_graph_with_every_switch_equals_module(tmp_path, config):
-    model, path = model_with(**config), tmp_path / 'ciae.onnx'
+], ids=['most switches', 'the others'])
+def exported(request, tmp_path_factory):
+    """A module and its file."""
+    model, path = model_with(**request.param), tmp_path_factory.mktemp('ciae') / 'ciae.onnx'
     export_model(model, path, SIZE, name='ciae')
+    return model, path
+
+
+def test_graph_with_every_switch_equals_module(exported):
+    model, path = exported
     instances = []
     for thresholds in ({}, {'score_threshold': 0.5, 'nms_threshold': 0.9}):
         image = random_image(SIZE, 1)
@@ -198,9 +204,8 @@ def test_graph_with_every_switch_equals_module(tmp_path, config):
     assert_same(backend.run(image, thresholds)._asdict(), run_onnx(path, image, {}))
 
 
-def test_heads_on_several_levels_have_numbered_names_and_the_network_splits_there(tmp_path):
-    path = tmp_path / 'ciae.onnx'
-    export_model(model_with(), path, SIZE, name='ciae')
+def test_heads_on_several_levels_have_numbered_names_and_the_network_splits_there(exported):
+    path = exported[1]
     names = {name for node in onnx.load(path).graph.node for name in node.output}
     assert {n for n in names if n.startswith('maps_')} == {'maps_embed', *(
         f'maps_detector.{head}_{level}' for head in ('class_logits', 'box', 'centerness')

@@ -100,13 +100,10 @@ def test_focal_heatmaps_pass_a_sigmoid_on_the_way_to_decoding():
     assert torch.equal(model.center_heights(maps), maps.center_heatmap.sigmoid())
 
 
-@pytest.mark.parametrize('settings', [
-    {'stride': 4},
-    {'stride': 2, 'lowlevel_fusion': 'sum', 'instance_aspp': True, 'interaction': 's2i',
-     'heatmap_loss': 'focal', 'instance_score': 'semantic'},
-])
-def test_graph_equals_module_and_holds_the_dictionary(tmp_path, settings):
-    model = lively('einet', **settings)
+def test_graph_equals_module_and_holds_the_dictionary(tmp_path):
+    # The default switches are in test_families.py.
+    model = lively('einet', stride=2, lowlevel_fusion='sum', instance_aspp=True,
+                   interaction='s2i', heatmap_loss='focal', instance_score='semantic')
     model.dictionary.normal_()
     path, picture = tmp_path / 'model.onnx', random_image(SIZE, seed=5)
     export_model(model, path, SIZE, name='test')

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from roi_models import SMALL
+from small_models import SMALL_FPN
 from tiny_model import LABELS
 
 from panoptic_ros.models.masks import paste
@@ -81,7 +81,7 @@ def test_decode_equals_the_loop(seed, stride, limits, why):
 
 def test_label_prior_puts_a_class_first_whatever_its_score():
     torch.manual_seed(0)
-    model = build('panoptic_fpn', LABELS, **SMALL, label_prior=('box',)).eval()
+    model = build('panoptic_fpn', LABELS, **SMALL_FPN, label_prior=('box',)).eval()
     image = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
     thresholds = {**model.default_thresholds(), 'score_threshold': torch.tensor(0.0)}
     with torch.no_grad():
@@ -96,7 +96,7 @@ def test_label_prior_puts_a_class_first_whatever_its_score():
 
 
 def test_frozen_parts_do_not_learn():
-    model = build('panoptic_fpn', LABELS, **{**SMALL, 'frozen_stem': True,
+    model = build('panoptic_fpn', LABELS, **{**SMALL_FPN, 'frozen_stem': True,
                                              'frozen_batch_norm': True}).train()
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     assert 'fpn.backbone.conv_stem.weight' in frozen
@@ -111,7 +111,7 @@ def test_frozen_parts_do_not_learn():
 
 def test_global_context_reaches_everything():
     torch.manual_seed(0)
-    model = build('panoptic_fpn', LABELS, **SMALL, global_context=True).eval()
+    model = build('panoptic_fpn', LABELS, **SMALL_FPN, global_context=True).eval()
     image = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
     with torch.no_grad():
         before = model.maps(image).levels
@@ -134,4 +134,4 @@ def test_wrong_settings_are_refused(values, match):
 
 def test_a_prior_over_unknown_classes_is_refused():
     with pytest.raises(ValueError, match=r"label_prior: 'wall' is no thing class; .*ball, box"):
-        build('panoptic_fpn', LABELS, **SMALL, label_prior=('wall',))
+        build('panoptic_fpn', LABELS, **SMALL_FPN, label_prior=('wall',))

@@ -75,7 +75,6 @@ def test_without_the_block_it_is_panoptic_deeplab():
 
 
 @pytest.mark.parametrize('settings', [
-    {'stride': 4},
     {'stride': 2, 'reweight': 'separated', 'f1': 'cosine', 'f2': 'l2', 'spatial_softmax': False},
     {'stride': 4, 'enabled': False},
 ])

@@ -9,7 +9,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
-from roi_models import SMALL
+from small_models import SMALL_FPN
 from tiny_model import LABELS
 
 from panoptic_ros.models.fpn import bin_means
@@ -31,7 +31,7 @@ def image(seed=0):
 
 def small(family='pisr_panoptic_fpn', **config):
     torch.manual_seed(1)
-    return build(family, LABELS, **{**SMALL, **BLOCK, **LIVELY, **config}).eval()
+    return build(family, LABELS, **{**SMALL_FPN, **BLOCK, **LIVELY, **config}).eval()
 
 
 def test_heatmaps_are_the_masks_of_the_initial_detections():
@@ -82,7 +82,8 @@ def test_the_final_heads_see_the_blocks_features(family, levels):
 
 def test_without_the_block_it_is_panoptic_fpn():
     torch.manual_seed(1)
-    plain, model = build('panoptic_fpn', LABELS, **SMALL, **LIVELY).eval(), small(enabled=False)
+    plain = build('panoptic_fpn', LABELS, **SMALL_FPN, **LIVELY).eval()
+    model = small(enabled=False)
     model.load_state_dict(plain.state_dict())
     picture = random_image(SIZE, seed=5)
     expected, ours = run_eager(plain, picture, {}), run_eager(model, picture, {})

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from small_models import SMALL_SOGNET
 from tiny_model import LABELS
 
 from panoptic_ros.models.masks import inside, paste
@@ -168,16 +169,10 @@ def test_instances_on_one_stuff_class_become_part_of_it(share, given, why):
     assert torch.equal(relabel(row_map * 0, 2, cell_class, IS_THING), row_map * 0)
 
 
-SMALL = {'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_widths': (16, 8),
-         'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,
-         'box_dim': 8, 'category_dim': 8, 'mask_dim': 8, 'proposals_per_level': 20,
-         'proposals': 40, 'top_k': 12, 'stride': 4}
-
-
 @pytest.mark.parametrize(('config', 'has'), [
     ({}, True), ({'relation': False}, False), ({'fusion': 'heuristic'}, False)])
 def test_switches_make_and_leave_out_the_module(config, has):
-    model = build('sognet', LABELS, **SMALL, **config).eval()
+    model = build('sognet', LABELS, **SMALL_SOGNET, **config).eval()
     assert any(name.startswith('relation.') for name in model.state_dict()) == has
     image = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8)
     with torch.no_grad():

@@ -1,16 +1,18 @@
 """Ablation studies: reading, running what is missing, the table."""
 
+import copy
 import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from panoptic_ros.cli import ablate
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import find_recipe, study_files
+from panoptic_ros.models.registry import FAMILIES, configure
 from panoptic_training import ablation
 from panoptic_training.ablation import Study, Variant, load_study, rank_agreement, runs_of
+from panoptic_training.families import LOSSES
 
 STUDY = {
     'title': 'A table', 'source': 'a paper', 'recipe': 'hle_mobilenetv2_city', 'seeds': [3, 4],
@@ -51,9 +53,20 @@ def commands(monkeypatch):
 
 
 @pytest.mark.parametrize('path', study_files().values(), ids=study_files())
-def test_each_shipped_study_loads_and_names_a_shipped_recipe(path):
+def test_each_shipped_study_names_a_shipped_recipe_and_settings_that_there_are(path):
     study = load_study(path)
-    assert find_recipe(study.recipe).is_file()
+    recipe = yaml.safe_load(find_recipe(study.recipe).read_text())
+    family, different = recipe['model']['family'], []
+    for variant in study.variants:
+        found = {'network': {}, 'loss': {}, **copy.deepcopy(recipe['model'])}
+        for key, value in {**study.budget, **variant.set}.items():
+            part, _, name = key.removeprefix('model.').partition('.')
+            if part in ('network', 'loss'):
+                found[part][name] = value
+        configs = (configure(FAMILIES[family][1], found['network'], variant.name),
+                   configure(LOSSES[family][1], found['loss'], variant.name))
+        assert configs not in different, f'{variant.name} is another row again'
+        different.append(configs)
     assert study.metrics
 
 
@@ -110,9 +123,12 @@ def test_table_only_trains_nothing(tmp_path, study_file, commands, capsys):
 
 
 def test_a_failing_command_is_told_with_its_last_line(tmp_path, study_file, capsys, monkeypatch):
-    monkeypatch.setattr(ablate, 'find_recipe', lambda name: tmp_path / 'no.yaml')
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho it starts\necho the disk is full >&2\nexit 2\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(ablation.sys, 'executable', str(python))
     assert main(['ablate', str(study_file), '-o', str(tmp_path / 'out')]) == 2
-    assert 'with a, seed 3: train failed: ' in capsys.readouterr().err
+    assert 'with a, seed 3: train failed: the disk is full (see ' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('paper', 'ours', 'tau'), [

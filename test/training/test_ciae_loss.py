@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from label_maps import VOID, labels
 from torch.nn import functional as F
 
 from panoptic_training.losses.ciae import CIAELossConfig, ciae_loss, memory_rows
 from panoptic_training.losses.classes import class_sums
 from panoptic_training.losses.queries import embedding_loss, memory_momentum, update_memory
 
-VOID = 255
 IS_THING = torch.tensor([False, True, False, True])  # things and stuff mixed
 MERGED = torch.tensor([0, 2, 1, 2])
 CLASSES = torch.tensor([0, 2, 1, 3])  # the memory of each class: stuff first, then things
@@ -20,18 +20,10 @@ CONFIG = CIAELossConfig()
 
 
 def targets():
-    """Two images of 6 x 8: things at the border, one pixel, crowd and void; and stuff only."""
-    class_map = torch.zeros(2, 6, 8, dtype=torch.int64)
-    instance_map = torch.zeros_like(class_map)
-    class_map[:, 3:] = 2
-    for i, (rows, columns, class_id) in enumerate((
-            (slice(0, 3), slice(0, 3), 1),    # in the corner
-            (slice(2, 6), slice(4, 6), 1),    # same class
-            (slice(4, 5), slice(1, 2), 3))):  # one pixel
-        class_map[0, rows, columns], instance_map[0, rows, columns] = class_id, 2 * i + 1
-    class_map[0, 0:2, 6:] = 3     # crowd: a thing class without instance
-    class_map[:, 5, 0:3] = VOID
-    return class_map, instance_map
+    """The shared maps with the classes in another order and gaps between the ids."""
+    class_map, instance_map = labels()
+    mixed = torch.where(class_map == VOID, VOID, CLASSES[class_map.clamp(max=3)])
+    return mixed, (2 * instance_map - 1).clamp(min=0)
 
 
 def embedding(seed=1, dim=5, dtype=torch.float64):

@@ -38,10 +38,17 @@ def random_model(**config):
     return model
 
 
-def export(model, tmp_path, size, **kwargs) -> Path:
-    path = tmp_path / 'model.onnx'
-    export_model(model, path, size, name='test', **kwargs)
-    return path
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    """The module of two files, and these by how they store weights; exports are what takes time.
+
+    They decode otherwise than the module.
+    """
+    model, folder = random_model(stride=2, top_k=20), tmp_path_factory.mktemp('export')
+    for name in ('float32', 'float16'):
+        export_model(model, folder / f'{name}.onnx', SIZES[0], name='test', stride=4, top_k=12,
+                     half_weights=name == 'float16', scores={'pq': 61.5}, recipe_hash='ab')
+    return model, {name: folder / f'{name}.onnx' for name in ('float32', 'float16')}
 
 
 def instances(out):
@@ -57,8 +64,8 @@ def instances(out):
 def test_graph_equals_module(tmp_path, config, why):
     size = SIZES[config['stride'] == 4]  # two sizes over the configurations
     model = random_model(**config)
-    path = export(model, tmp_path, size)
-    image = random_image(size)
+    path, image = tmp_path / 'model.onnx', random_image(size)
+    export_model(model, path, size, name='test')
     scores = np.sort(run_eager(model, image, {'score_threshold': 0.0})['score'][:12])[::-1]
     between = float(scores[0] + scores[1]) / 2
     counts = []
@@ -71,13 +78,11 @@ def test_graph_equals_module(tmp_path, config, why):
     assert counts[2] == 1
     # More local maxima than K: all K rows hold seeds, and no two seeds merge.
     assert counts[3] > 4, why
+    assert_tensorrt_takes(onnx.load(path))
 
 
-def test_half_weights_halve_the_file_and_change_little(tmp_path):
-    model = random_model(stride=4)
-    whole = export(model, tmp_path, SIZES[0])
-    half = tmp_path / 'half.onnx'
-    export_model(model, half, SIZES[0], name='half', half_weights=True)
+def test_half_weights_halve_the_file_and_change_little(files):
+    whole, half = files[1].values()
     assert half.stat().st_size < 0.75 * whole.stat().st_size
     image = random_image(SIZES[0])
     a, b = run_onnx(whole, image, {}), run_onnx(half, image, {})
@@ -85,38 +90,37 @@ def test_half_weights_halve_the_file_and_change_little(tmp_path):
     assert (a['semantic_map'] == b['semantic_map']).mean() > 0.8
 
 
-@pytest.mark.parametrize('half_weights', [False, True])
-def test_torch_backend_loads_the_module_from_the_file(tmp_path, half_weights):
-    path = export(random_model(stride=4), tmp_path, SIZES[0], half_weights=half_weights)
-    info, image = read_info(path), random_image(SIZES[0], seed=2)
-    thresholds = {name: t.default for name, t in info.thresholds.items()}
+@pytest.mark.parametrize('stored', ['float32', 'float16'])
+def test_torch_backend_loads_the_module_from_the_file(files, stored):
+    path, image = files[1][stored], random_image(SIZES[0], seed=2)
+    thresholds = {name: t.default for name, t in read_info(path).thresholds.items()}
     backend = open_backend(path, backend='torch', device='cpu')
     assert_same(backend.run(image, thresholds)._asdict(), run_onnx(path, image, {}))
 
 
-def test_metadata_builds_the_module_again(tmp_path):
-    model = random_model(stride=4, top_k=12)
-    info = read_info(export(model, tmp_path, SIZES[0], top_k=5, stride=2,
-                            scores={'pq': 61.5}, recipe_hash='ab'))
+def test_metadata_builds_the_module_again(files):
+    model, paths = files
+    info = read_info(paths['float32'])
     again = build_model(info)
-    assert again.config.top_k == 5
-    assert again.config.stride == info.stride == 2
+    assert again.config.top_k == 12
+    assert again.config.stride == info.stride == 4
     assert again.state_dict().keys() == model.state_dict().keys()
     assert (info.scores['pq'], info.recipe_hash, info.labels) == (61.5, 'ab', LABELS)
-    assert model.config.stride == 4, 'the module itself is left as it was'
+    assert model.config.stride == 2, 'the module itself is left as it was'
 
 
-def test_operators_are_tensorrts(tmp_path):
-    path = export(random_model(stride=4, spatial_sigma='predicted', flip=True), tmp_path,
-                  SIZES[0], half_weights=True)
-    model = onnx.load(path)
+def assert_tensorrt_takes(model):
     assert {node.op_type for node in model.graph.node} - TENSORRT_OPERATORS == set()
     assert {node.domain for node in model.graph.node} <= {''}
     assert not model.functions
 
 
-def test_file_names_head_output_and_no_paths(tmp_path):
-    path = export(random_model(stride=4), tmp_path, SIZES[0])
+def test_half_weights_need_no_other_operators(files):
+    assert_tensorrt_takes(onnx.load(files[1]['float16']))
+
+
+def test_file_names_head_output_and_no_paths(files):
+    path = files[1]['float32']
     assert any('maps_head' in node.output for node in onnx.load(path).graph.node)
     data = path.read_bytes()
     for trace in (b'site-packages', b'.py', str(Path(__file__).parents[2]).encode()):

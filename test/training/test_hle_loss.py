@@ -4,31 +4,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from label_maps import IS_THING, VOID, labels
 from torch.nn import functional as F
 
 from panoptic_training.losses.hle import HLELossConfig, hle_loss
 from panoptic_training.losses.lovasz import lovasz_binary
 
-VOID = 255
 CELL = 4 / 1024
-IS_THING = torch.tensor([False, False, True, True])
 TERMS = ('seg', 'segmean', 'ins', 'insvar', 'seed')
 EXACT = HLELossConfig(min_error=1e-12)
-
-
-def targets():
-    """Two images of 6 x 8: things at the border, one pixel, crowd and void; and stuff only."""
-    class_map = torch.zeros(2, 6, 8, dtype=torch.int64)
-    instance_map = torch.zeros_like(class_map)
-    class_map[:, 3:] = 1
-    for i, (rows, columns, class_id) in enumerate((
-            (slice(0, 3), slice(0, 3), 2),    # in the corner
-            (slice(2, 6), slice(4, 6), 2),    # same class
-            (slice(4, 5), slice(1, 2), 3))):  # one pixel
-        class_map[0, rows, columns], instance_map[0, rows, columns] = class_id, i + 1
-    class_map[0, 0:2, 6:] = 3     # crowd: a thing class without instance
-    class_map[:, 5, 0:3] = VOID
-    return class_map, instance_map
 
 
 def arguments(split=False, branch=False, spatial_map=False, dtype=torch.float64, dim=6):
@@ -156,7 +140,7 @@ def associative(groups, mean, pull_margin, push_margin):
 ])
 def test_every_term_equals_the_slow_reference(config, inputs):
     args = arguments(**inputs)
-    class_map, instance_map = targets()
+    class_map, instance_map = labels()
     terms = hle_loss(*args, class_map, instance_map, IS_THING, CELL, config)
     expected = reference(args, class_map, instance_map, config)
     assert set(terms) == set(expected)
@@ -173,7 +157,7 @@ def test_the_term_teaches_the_output(change, term):
     names = ('embedding', 'log_sigma', 'seed_logits', 'semantic_logits', 'spatial_log_sigma',
              'semantic_mean', 'semantic_log_sigma')
     args = arguments()
-    hle_loss(*args, *targets(), IS_THING, CELL, EXACT)[term].backward()
+    hle_loss(*args, *labels(), IS_THING, CELL, EXACT)[term].backward()
     assert args[names.index(change)].grad.abs().max() > 0
 
 
@@ -185,7 +169,7 @@ def test_the_term_teaches_the_output(change, term):
 ])
 def test_class_means_learn_one_way_or_the_other(vq_means, term, taught):
     args = arguments()
-    terms = hle_loss(*args, *targets(), IS_THING, CELL, replace(EXACT, vq_means=vq_means))
+    terms = hle_loss(*args, *labels(), IS_THING, CELL, replace(EXACT, vq_means=vq_means))
     terms[term].backward()
     assert bool(args[5].grad is not None and args[5].grad.any()) == taught
 
@@ -193,7 +177,7 @@ def test_class_means_learn_one_way_or_the_other(vq_means, term, taught):
 @pytest.mark.parametrize('term', ['segmean', 'seed', 'insvar'])
 def test_stopped_gradients_do_not_reach_the_embedding(term):
     args = arguments()
-    hle_loss(*args, *targets(), IS_THING, CELL, EXACT)[term].backward()
+    hle_loss(*args, *labels(), IS_THING, CELL, EXACT)[term].backward()
     assert args[0].grad is None or not args[0].grad.any()
 
 
@@ -211,7 +195,7 @@ def test_gradcheck(config, inputs):
     leaves = [x for x in args if x is not None]
 
     def loss(*values):
-        terms = hle_loss(*values[:3], None, *values[3:], *targets(), IS_THING, CELL, config)
+        terms = hle_loss(*values[:3], None, *values[3:], *labels(), IS_THING, CELL, config)
         return terms['seg'] + terms['ins']
 
     assert torch.autograd.gradcheck(loss, leaves, fast_mode=True)
@@ -226,7 +210,7 @@ def test_gradcheck(config, inputs):
 ])
 def test_what_does_not_count_costs_nothing_and_moves_nothing(loss, edit, zero):
     args = arguments()
-    terms = hle_loss(*args, *edit(*targets()), IS_THING, CELL, replace(EXACT, loss=loss))
+    terms = hle_loss(*args, *edit(*labels()), IS_THING, CELL, replace(EXACT, loss=loss))
     for name in zero:
         assert terms[name].item() == 0, name
         grads = torch.autograd.grad(terms[name], [x for x in args if x is not None],
@@ -241,7 +225,7 @@ def test_what_does_not_count_costs_nothing_and_moves_nothing(loss, edit, zero):
 def test_every_input_gets_a_gradient_whatever_is_off(loss, inputs):
     # DDP waits for a gradient of every parameter.
     args = arguments(**inputs)
-    hle_loss(*args, *targets(), IS_THING, CELL, replace(EXACT, loss=loss))['loss'].backward()
+    hle_loss(*args, *labels(), IS_THING, CELL, replace(EXACT, loss=loss))['loss'].backward()
     assert all(x.grad is not None for x in args if x is not None)
 
 
@@ -252,14 +236,14 @@ def test_extreme_deviations_stay_finite(sigma, spatial, loss):
     args = [None if x is None else x.detach() for x in arguments(dtype=torch.float32)]
     args[1], args[4], args[6] = args[1] * 0 + sigma, args[4] * 0 + spatial, args[6] * 0 + sigma
     args = [x if x is None else x.requires_grad_() for x in args]
-    terms = hle_loss(*args, *targets(), IS_THING, CELL, HLELossConfig(loss=loss))
+    terms = hle_loss(*args, *labels(), IS_THING, CELL, HLELossConfig(loss=loss))
     terms['loss'].backward()
     assert all(value.isfinite() for value in terms.values())
     assert all(x.grad.isfinite().all() for x in args if x is not None)
 
 
 def test_perfect_maps_cost_next_to_nothing():
-    class_map, instance_map = targets()
+    class_map, instance_map = labels()
     class_map[class_map == VOID] = 0
     class_map[0, 0:2, 6:] = 0  # no crowd
     code = torch.where(instance_map > 0, 4 + instance_map, class_map)
@@ -276,10 +260,10 @@ def test_perfect_maps_cost_next_to_nothing():
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(dtype):
     args = [None if x is None else x.detach().to(dtype) for x in arguments()]
-    exact = hle_loss(*(None if x is None else x.float() for x in args), *targets(), IS_THING,
+    exact = hle_loss(*(None if x is None else x.float() for x in args), *labels(), IS_THING,
                      CELL, HLELossConfig())
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        terms = hle_loss(*args, *targets(), IS_THING, CELL, HLELossConfig())
+        terms = hle_loss(*args, *labels(), IS_THING, CELL, HLELossConfig())
     assert all(value.dtype == torch.float32 for value in terms.values())
     assert all(torch.equal(value, exact[name]) for name, value in terms.items())
 
@@ -287,8 +271,8 @@ def test_half_precision_is_computed_in_float32(dtype):
 def test_cutting_the_window_changes_little():
     args = arguments()
     args[4] = torch.tensor(math.log(CELL), dtype=torch.float64)  # a window of a few cells
-    full = hle_loss(*args, *targets(), IS_THING, CELL, EXACT)
-    cut = hle_loss(*args, *targets(), IS_THING, CELL, HLELossConfig())
+    full = hle_loss(*args, *labels(), IS_THING, CELL, EXACT)
+    cut = hle_loss(*args, *labels(), IS_THING, CELL, HLELossConfig())
     for name, value in cut.items():
         assert value.item() == pytest.approx(full[name].item(), rel=1e-5), name
 
@@ -306,7 +290,7 @@ def test_cutting_the_window_changes_little():
     (9, torch.zeros(5).bool(), r'is_thing \(4,\).*got \(5,\)'),
 ])
 def test_wrong_shapes_are_refused(position, wrong, match):
-    args = [*arguments(), *targets(), IS_THING]
+    args = [*arguments(), *labels(), IS_THING]
     args[position] = wrong
     with pytest.raises(ValueError, match=match):
         hle_loss(*args, CELL, HLELossConfig())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from small_models import SMALL_CIAE
 from tiny_model import LABELS
 
 from panoptic_ros.frame import Geometry
@@ -15,9 +16,6 @@ from panoptic_training.backend import ModuleBackend, describe
 from panoptic_training.data.sample import Sample
 from panoptic_training.oracle import make_oracle, true_proposals
 from panoptic_training.scoring import Scores
-
-SMALL = {'backbone': 'mobilenetv2_035', 'channels': 16, 'tower_depth': 1, 'branch_channels': 16,
-         'embedding_dim': 8, 'min_stuff_area': 0.0}
 
 
 def sample(things=True, size=(64, 128)):
@@ -59,7 +57,7 @@ def test_proposals_are_boxes_classes_and_mean_embeddings():
 
 @pytest.mark.parametrize('things', [True, False])
 def test_perfect_embeddings_score_100_whatever_the_detector_finds(monkeypatch, things):
-    model = build('ciae', LABELS, **SMALL).eval()
+    model = build('ciae', LABELS, **SMALL_CIAE, min_stuff_area=0.0).eval()
     truth = sample(things)
     truth.class_map[:8, 80:96] = VOID_ID  # no crowd, which no instance and no stuff answers for
     code = torch.from_numpy(np.where(truth.instance_map > 0, truth.instance_map + 2,

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from roi_models import SMALL, batch
+from label_maps import street
+from small_models import SMALL_FPN
 from tiny_model import LABELS
 
 from panoptic_ros.models.registry import build
@@ -15,7 +16,7 @@ TERMS = {'semantic', 'rpn', 'rpn_box', 'class', 'box', 'mask', 'embedding'}
 @pytest.fixture(scope='module')
 def model():
     torch.manual_seed(0)
-    return build('panoptic_fpn', LABELS, **SMALL).train()
+    return build('panoptic_fpn', LABELS, **SMALL_FPN).train()
 
 
 @pytest.mark.parametrize(('edit', 'zero', 'why'), [
@@ -33,7 +34,7 @@ def test_every_parameter_gets_a_finite_gradient(model, edit, zero, why):
     model.zero_grad()
     loss = build_loss('panoptic_fpn', {
         'embedding_weight': 1.0, 'embedding_margins': (0.0, 20.0), 'roi_samples': 32})
-    terms = loss(model, batch(edit), 4)
+    terms = loss(model, street(edit), 4)
     assert set(terms) == TERMS | {'loss'}
     assert all(value.isfinite() for value in terms.values()), why
     total = sum(value.item() for name, value in terms.items() if name != 'loss')
@@ -50,7 +51,7 @@ def test_weights_multiply_their_terms(model):
     for result, weights in ((plain, {}), (weighted, {
             'rpn_weight': 2.0, 'box_weight': 3.0, 'mask_weight': 0.0, 'semantic_weight': 0.5})):
         torch.manual_seed(0)
-        result |= build_loss('panoptic_fpn', weights)(model, batch(), 4)
+        result |= build_loss('panoptic_fpn', weights)(model, street(), 4)
     for name, factor in (('rpn', 2), ('rpn_box', 2), ('class', 3), ('box', 3), ('mask', 0),
                          ('semantic', 0.5), ('embedding', 0)):
         assert weighted[name].item() == pytest.approx(factor * plain[name].item(), rel=1e-4), name
@@ -58,7 +59,7 @@ def test_weights_multiply_their_terms(model):
 
 def test_half_precision_networks_have_float32_losses(model):
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        terms = build_loss('panoptic_fpn', {})(model, batch(), 4)
+        terms = build_loss('panoptic_fpn', {})(model, street(), 4)
     assert all(value.dtype == torch.float32 and value.isfinite() for value in terms.values())
 
 
@@ -66,7 +67,7 @@ def test_half_precision_networks_have_float32_losses(model):
 def test_semantic_loss_is_taken_at_the_stride_asked_for(stride):
     torch.manual_seed(0)
     logits = torch.randn(2, 4, 16, 24, dtype=torch.float64, requires_grad=True)
-    labels = batch().at_stride(stride).class_map
+    labels = street().at_stride(stride).class_map
     up = logits if stride == 4 else torch.nn.functional.interpolate(
         logits, size=labels.shape[1:], mode='bilinear')
     expected = [-up.log_softmax(1)[b, labels[b, y, x], y, x] for b, y, x in

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from roi_models import batch
+from label_maps import street
 from tiny_model import LABELS
 
 from panoptic_ros.models.query_decode import QueryMaps
@@ -36,7 +36,7 @@ def model(request):
 ], ids=['things', 'stuff', 'void', 'crowd'])
 def test_every_parameter_gets_a_finite_gradient(model, edit):
     model.zero_grad()
-    terms = build_loss('pisr_maskformer', {})(model, batch(edit), 4)
+    terms = build_loss('pisr_maskformer', {})(model, street(edit), 4)
     assert all(value.isfinite() for value in terms.values())
     terms['loss'].backward()
     for name, parameter in model.named_parameters():
@@ -47,7 +47,7 @@ def test_gamma_weighs_the_first_prediction_with_its_deep_supervision(model):
     terms = []
     for gamma in (0.5, 1.0):
         torch.manual_seed(0)
-        terms.append(build_loss('pisr_maskformer', {'gamma': gamma})(model, batch(), 4))
+        terms.append(build_loss('pisr_maskformer', {'gamma': gamma})(model, street(), 4))
     names = {'class', 'mask', 'dice'}
     first = {f'initial_{n}' for n in (*names, 'auxiliary')} if model.config.enabled else \
         {'auxiliary'}
@@ -60,7 +60,7 @@ def test_gamma_weighs_the_first_prediction_with_its_deep_supervision(model):
 
 
 def test_segments_are_stuff_classes_and_instances():
-    data = batch()
+    data = street()
     masks, classes = segments_of(data.class_map, data.instance_map,
                                  torch.from_numpy(LABELS.is_thing))
     for b in range(2):

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from roi_models import SMALL, batch
+from label_maps import street
+from small_models import SMALL_FPN
 from tiny_model import LABELS
 
 from panoptic_ros.models.registry import build
@@ -15,7 +16,7 @@ BLOCK = {'block_channels': 16, 'num_encodings': 6}
 @pytest.fixture(scope='module', params=['pisr_panoptic_fpn', 'pisr_upernet'])
 def model(request):
     torch.manual_seed(0)
-    return build(request.param, LABELS, **SMALL, **BLOCK).train()
+    return build(request.param, LABELS, **SMALL_FPN, **BLOCK).train()
 
 
 @pytest.mark.parametrize('edit', [
@@ -28,7 +29,7 @@ def test_every_parameter_gets_a_finite_gradient(model, edit):
     torch.manual_seed(0)
     model.zero_grad()
     loss = build_loss(model.family, {'roi_samples': 32, 'embedding_weight': 1.0})
-    terms = loss(model, batch(edit), 4)
+    terms = loss(model, street(edit), 4)
     assert all(value.isfinite() for value in terms.values())
     terms['loss'].backward()
     for name, parameter in model.named_parameters():
@@ -39,7 +40,7 @@ def test_gamma_weighs_the_initial_heads_and_only_them(model):
     terms = []
     for gamma in (0.5, 1.0, 0.0):
         torch.manual_seed(0)
-        terms.append(build_loss(model.family, {'gamma': gamma})(model.eval(), batch(), 4))
+        terms.append(build_loss(model.family, {'gamma': gamma})(model.eval(), street(), 4))
     model.train()
     half, full, none = terms
     assert half.keys() - full.keys() == set()
@@ -56,13 +57,13 @@ def test_gamma_weighs_the_initial_heads_and_only_them(model):
 
 def test_without_the_block_it_is_panoptic_fpns():
     torch.manual_seed(0)
-    plain = build('panoptic_fpn', LABELS, **SMALL).eval()
-    model = build('pisr_panoptic_fpn', LABELS, **SMALL, enabled=False).eval()
+    plain = build('panoptic_fpn', LABELS, **SMALL_FPN).eval()
+    model = build('pisr_panoptic_fpn', LABELS, **SMALL_FPN, enabled=False).eval()
     model.load_state_dict(plain.state_dict())
     results = []
     for net in (plain, model):
         torch.manual_seed(0)
-        results.append(build_loss(net.family, {})(net, batch(), 4))
+        results.append(build_loss(net.family, {})(net, street(), 4))
     assert results[0].keys() == results[1].keys()
     for name, value in results[0].items():
         assert results[1][name].item() == pytest.approx(value.item(), rel=1e-5), name

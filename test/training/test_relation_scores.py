@@ -1,8 +1,11 @@
 """Overlap accuracy of a model on samples, and the relations that are written out."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from small_models import SMALL_SOGNET
 from tiny_model import LABELS
 
 from panoptic_ros.image import CameraImage
@@ -16,11 +19,6 @@ from panoptic_training.relations import (
     relation_model,
     true_relations,
 )
-
-SMALL = {'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_widths': (8,),
-         'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,
-         'box_dim': 8, 'category_dim': 8, 'mask_dim': 8, 'proposals_per_level': 20,
-         'proposals': 40, 'top_k': 12, 'stride': 4, 'score_threshold': 0.0}
 
 
 class Told(torch.nn.Module):
@@ -50,7 +48,8 @@ def sample(hidden):
 
 def model(value, overlap_of):
     torch.manual_seed(0)
-    net = build('sognet', LABELS, **SMALL, overlap_of=overlap_of).eval()
+    net = build('sognet', LABELS, **SMALL_SOGNET, overlap_of=overlap_of,
+                score_threshold=0.0).eval()
     net.relation = Told(value)
     return net
 
@@ -90,14 +89,14 @@ def test_instances_that_overlap_none_have_no_relation():
 
 def test_predicted_pairs_name_the_frames_segments():
     torch.manual_seed(4)
-    net = build('sognet', LABELS, **SMALL, overlap_of='box', relabel=False, nms_threshold=0.9,
-                overlap_threshold=1.0).eval()
+    net = build('sognet', LABELS, **SMALL_SOGNET, overlap_of='box', relabel=False,
+                score_threshold=0.0, nms_threshold=0.9, overlap_threshold=1.0).eval()
     for parameter in net.relation.parameters():
         parameter.data.normal_()
     predictor = Predictor(ModuleBackend(net), describe(net, (64, 96)))
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     one = Sample(image, np.zeros((64, 96), np.uint8), np.zeros((64, 96), np.int32))
-    assert relation_model(predictor) is net
+    assert relation_model(predictor, Path('some.ckpt')) is net
     pairs = predicted_relations(predictor, net, one)
     frame = predictor.predict(CameraImage(image, 'rgb'), stamp_s=0)
     names = {int(s['segment_id']): LABELS.names[s['class_id']] for s in frame.segments}
@@ -112,5 +111,6 @@ def test_predicted_pairs_name_the_frames_segments():
 
 
 def test_other_models_have_no_relations():
-    net = build('sognet', LABELS, **SMALL, relation=False).eval()
-    assert relation_model(Predictor(ModuleBackend(net), describe(net, (64, 96)))) is None
+    net = build('sognet', LABELS, **SMALL_SOGNET, relation=False).eval()
+    predictor = Predictor(ModuleBackend(net), describe(net, (64, 96)))
+    assert relation_model(predictor, Path('some.ckpt')) is None

@@ -1,0 +1,126 @@
+"""Each family learns two images of the city by heart."""
+
+import numpy as np
+import pytest
+import torch
+
+from panoptic_ros.image import CameraImage
+from panoptic_ros.models.registry import build
+from panoptic_ros.runtime.predictor import Predictor
+from panoptic_training.backend import ModuleBackend, describe
+from panoptic_training.data.readers import open_reader
+from panoptic_training.data.sample import Sample, collate, pack
+from panoptic_training.families import build_loss
+from panoptic_training.relations import RelationScores
+from panoptic_training.schedule import poly, warmup
+from panoptic_training.scoring import Scores
+
+STEPS = 400
+CELLS = {'backbone': 'mobilenetv2_050', 'stride': 2, 'min_stuff_area': 0.0}
+CENTERS = {
+    **CELLS, 'multigrid': (), 'separable': True, 'aspp_channels': 64,
+    'low_level_channels': 16, 'decoder_channels': 64, 'instance_channels': 48,
+    'head_channels': 64, 'instance_head_channels': 32, 'top_k': 64, 'center_threshold': 0.3}
+CENTER_LOSS = {'hard_pixels': 1.0, 'sigma': 4.0, 'offset_weight': 0.1}
+
+DENSE = {
+    'ciae': ('ciae', {
+        **CELLS, 'channels': 48, 'tower_depth': 2, 'branch_channels': 48, 'embedding_dim': 16,
+        'nms_across_classes': True, 'score_threshold': 0.2, 'class_threshold': 0.3},
+        {'level_limits': (32, 64, 128, 256)}),
+    'einet': ('einet', {**CENTERS, 'interaction_channels': 48},
+              {**CENTER_LOSS, 'min_overlap': 0.2}),
+    'panoptic_deeplab': ('panoptic_deeplab', CENTERS, CENTER_LOSS),
+    'pisr': ('pisr', {**CENTERS, 'block_channels': 64, 'num_encodings': 12}, CENTER_LOSS),
+    'pisr_maskformer': ('pisr_maskformer', {
+        **CELLS, 'fpn_channels': 64, 'mask_channels': 64, 'num_queries': 40,
+        'query_channels': 64, 'decoder_layers': 3, 'attention_heads': 4, 'feedforward': 256,
+        'dropout': 0.0, 'block_channels': 64, 'score_threshold': 0.5}, {}),
+}
+"""Family, network and loss of those that group the cells of dense maps."""
+
+ROIS = {
+    'backbone': 'mobilenetv2_050', 'fpn_channels': 64, 'anchor_scale': 4.0,
+    'canonical_size': 112.0, 'proposals_per_level': 50, 'proposals': 100, 'box_width': 256,
+    'embedding_dim': 32, 'mask_widths': (64, 64), 'stride': 1, 'top_k': 32,
+    'min_stuff_area': 16.0}
+RELATED = {'block_channels': 64, 'num_encodings': 24}
+
+MASKED = {
+    'panoptic_fpn': ('panoptic_fpn', {**ROIS, 'semantic_channels': 64}, {'roi_samples': 64}),
+    'pisr_panoptic_fpn': ('pisr_panoptic_fpn', {
+        **ROIS, 'semantic_channels': 64, **RELATED}, {'roi_samples': 64}),
+    'pisr_upernet': ('pisr_upernet', {
+        **ROIS, 'semantic_channels': 64, **RELATED}, {'roi_samples': 64}),
+    # Whole things, which overlap: the relations must take them apart.
+    'sognet': ('sognet', {
+        **ROIS, 'semantic_widths': (64, 32), 'deformable': False, 'box_dim': 32,
+        'category_dim': 32, 'mask_dim': 32, 'overlap_of': 'mask', 'overlap_threshold': 0.7},
+        {'roi_samples': 64}),
+}
+"""The same of those that give each instance a mask."""
+
+
+def learn(model, loss, samples, stride, lr, warmup_steps, weight_decay):
+    """Trains on all samples at once; gives their scores."""
+    batch = collate([(torch.from_numpy(sample.image).permute(2, 0, 1), pack(sample))
+                     for sample in samples])
+    optimizer = torch.optim.AdamW(model.train().parameters(), weight_decay=weight_decay)
+    for step in range(STEPS):
+        for group in optimizer.param_groups:
+            group['lr'] = lr * warmup(step, warmup_steps) * poly(step / STEPS)
+        model.on_step(step / STEPS)
+        optimizer.zero_grad()
+        loss(model, batch, stride)['loss'].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        model.renormalize()
+    model.eval()
+    predictor = Predictor(ModuleBackend(model), describe(model, samples[0].class_map.shape))
+    scores = Scores(model.labels)
+    for sample in samples:
+        scores.update(sample, predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0))
+    summary = scores.summary()
+    print({name: round(value, 1) for name, value in summary.items()})
+    return summary
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize('case', sorted(DENSE))
+def test_dense_families_learn_two_images_to_pq_95(case):
+    """Minutes on a core of its own. Labels have one class per cell, so decoding can be exact."""
+    torch.manual_seed(0)
+    family, network, loss = DENSE[case]
+    reader = open_reader('synthetic', 'val', size=(128, 256))
+
+    def cells(label_map):
+        return np.kron(label_map[1::2, 1::2], np.ones((2, 2), label_map.dtype))
+
+    samples = [Sample(sample.image, cells(sample.class_map), cells(sample.instance_map))
+               for sample in (reader.read(index, 0) for index in (0, 9))]
+    model = build(family, reader.labels, **network)
+    summary = learn(model, build_loss(family, loss), samples, 2, lr=3e-3, warmup_steps=20,
+                    weight_decay=1e-2)
+    assert summary['pq'] > 95
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)  # minutes on a core of its own
+@pytest.mark.parametrize('case', sorted(MASKED))
+def test_mask_families_learn_two_pictures_to_pq_95(case):
+    torch.manual_seed(0)
+    family, network, loss = MASKED[case]
+    related = family == 'sognet'
+    reader = open_reader('synthetic', 'val', size=(256, 512), hidden=related)
+    samples = [reader.read(index, 0) for index in range(2)]
+    model = build(family, reader.labels, **network)
+    summary = learn(model, build_loss(family, loss), samples, 1, lr=2e-3, warmup_steps=50,
+                    weight_decay=1e-4)
+    assert summary['pq'] > 95 and summary['pq_thing'] > 85
+    if related:
+        relations = RelationScores(model)
+        for sample in samples:
+            relations.update(sample)
+        print(f'overlap accuracy {relations.accuracy.result():.1f}')
+        assert relations.accuracy.result() > 85
