@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PARTS = ('labels', 'frame', 'image', 'bundle', 'share', 'overlay', 'models', 'runtime', 'tracking',
-         'metrics', 'pipeline', 'benchmark', 'demo', 'ros', 'cli')
+         'metrics', 'pipeline', 'interface', 'benchmark', 'demo', 'replay', 'ros', 'cli')
 LOWER = ('labels', 'frame', 'image', 'bundle')
 ALLOWED = {
     'labels': (), 'image': (), 'share': (), 'frame': ('labels',), 'bundle': ('labels',),
@@ -15,8 +15,10 @@ ALLOWED = {
     'tracking': LOWER, 'metrics': ('labels',),
     'pipeline': (*LOWER, 'runtime', 'tracking'),
     'benchmark': (*LOWER, 'runtime', 'tracking', 'pipeline'),
-    'ros': tuple(set(PARTS) - {'cli', 'metrics', 'models'}),
-    'demo': tuple(set(PARTS) - {'cli', 'ros', 'models', 'runtime', 'metrics'}),
+    'interface': (*LOWER, 'share', 'overlay', 'runtime', 'tracking', 'pipeline'),
+    'ros': tuple(set(PARTS) - {'cli', 'metrics', 'models', 'replay'}),
+    'demo': tuple(set(PARTS) - {'cli', 'ros', 'models', 'runtime', 'metrics', 'replay'}),
+    'replay': tuple(set(PARTS) - {'cli', 'ros', 'models', 'benchmark'}),
     'cli': PARTS,
 }
 """Parts of panoptic_ros that each part may import beside itself."""

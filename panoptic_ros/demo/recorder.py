@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +15,7 @@ import numpy as np
 
 from panoptic_ros.demo.health import Health, read_health
 from panoptic_ros.demo.pictures import ContactSheet, OverlayVideo
+from panoptic_ros.interface.bag_types import qos, typestore
 
 OVERLAY = 'panoptic/overlay'
 DIAGNOSTICS = 'diagnostics'
@@ -48,7 +48,7 @@ class Recorder:
         """What it said last that had published images since the time before."""
         self.overlays = 0
         self._folder = folder
-        self._store = _typestore(topics.values())
+        self._store = typestore(topics.values())
         self._stack = ExitStack()
         self._sheet = ContactSheet()
         self._types = dict(topics)
@@ -59,7 +59,7 @@ class Recorder:
         self._bag = self._stack.enter_context(writer)
         self._connections = {
             topic: writer.add_connection(f'/{topic}', kind, typestore=self._store,
-                                         offered_qos_profiles=[_qos(topic in latched)])
+                                         offered_qos_profiles=[qos(topic in latched)])
             for topic, kind in topics.items() if topic != OVERLAY}
 
     def __enter__(self) -> Recorder:
@@ -129,35 +129,3 @@ def move_results(source: Path, target: Path) -> None:
         if (target / name).is_dir():
             shutil.rmtree(target / name)
         (source / name).replace(target / name)
-
-
-def _typestore(kinds: Iterable[str]) -> Any:
-    """ROS's own message types, and those of `kinds` that another installed package defines."""
-    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-
-    store = get_typestore(Stores.ROS2_JAZZY)
-    for package in sorted({kind.split('/')[0] for kind in kinds if kind not in store.fielddefs}):
-        files = [file for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
-                 for file in (Path(prefix) / 'share' / package / 'msg').glob('*.msg')]
-        if not files:
-            raise ValueError(f'{package} is installed, but its message definitions are not in any '
-                             'share directory of AMENT_PREFIX_PATH; source its installation')
-        for file in files:
-            store.register(get_types_from_msg(file.read_text(encoding='utf-8'),
-                                              f'{package}/msg/{file.stem}'))
-    return store
-
-
-def _qos(latched: bool) -> Any:
-    from rosbags.interfaces import (
-        Qos,
-        QosDurability,
-        QosHistory,
-        QosLiveliness,
-        QosReliability,
-        QosTime,
-    )
-    never = QosTime(0, 0)
-    return Qos(QosHistory.KEEP_LAST, 1 if latched else 5, QosReliability.RELIABLE,
-               QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-               never, never, QosLiveliness.AUTOMATIC, never, False)
