@@ -13,7 +13,7 @@ import yaml
 
 from panoptic_ros.demo.sources import COMPRESSED_TYPE, DEPTH_ENCODINGS, IMAGE_TYPE, Video
 from panoptic_ros.interface.bag_types import BagTypes, typestore
-from panoptic_ros.replay.salvage import STORAGES, rescue
+from panoptic_ros.replay.salvage import rescue, unpack_message
 
 OWN_TOPICS = ('panoptic/segments', 'panoptic/semantic', 'panoptic/overlay')
 """Images that the node itself publishes; a bag that holds them is not replayed from them."""
@@ -122,6 +122,8 @@ class Bag:
 
     def _decode(self, connection: Any, time_ns: int, data: bytes) -> Record:
         try:
+            if self._rescued:
+                data = unpack_message(data)
             message = self._reader.deserialize(data, connection.msgtype)
         except Exception as error:
             return Record(connection.topic, time_ns, None,
@@ -262,7 +264,3 @@ def _promised(path: Path) -> dict[str, int]:
 
 def _one_line(error: Exception) -> str:
     return ' '.join(str(error).split()) or type(error).__name__
-
-
-__all__ = ['STORAGES', 'Bag', 'Record', 'Recording', 'Topic', 'VideoFile', 'camera_name',
-           'choose_cameras', 'open_recording']

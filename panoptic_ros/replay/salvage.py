@@ -138,23 +138,28 @@ def _copy_sqlite(source: Path, target: Path) -> bool:
                           flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     new = apsw.Connection(str(target))
     rows = 0
+    new.execute('BEGIN')
     try:
         old.execute('PRAGMA writable_schema = ON')  # else a file that is cut short is refused
         tables = old.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' "
                              "AND name NOT LIKE 'sqlite_%'").fetchall()
-        with new:
-            for name, command in sorted(tables, key=lambda table: table[0] == 'messages'):
-                new.execute(command)
-                quoted = '"' + name.replace('"', '""') + '"'
-                for row in old.execute(f'SELECT * FROM {quoted} ORDER BY rowid'):
-                    new.execute(f'INSERT INTO {quoted} VALUES ({", ".join("?" * len(row))})', row)
-                    rows += name == 'messages'
+        for name, command in sorted(tables, key=lambda table: table[0] == 'messages'):
+            new.execute(command)
+            quoted = '"' + name.replace('"', '""') + '"'
+            for row in old.execute(f'SELECT * FROM {quoted} ORDER BY rowid'):
+                new.execute(f'INSERT INTO {quoted} VALUES ({", ".join("?" * len(row))})', row)
+                rows += name == 'messages'
     except apsw.Error:
-        pass
-    finally:
-        old.close()
-        new.close()
+        pass  # here the damage starts
+    new.execute('COMMIT')
+    old.close()
+    new.close()
     return rows > 0
+
+
+def unpack_message(data: bytes) -> bytes:
+    """A message of a bag that compresses each one, which its files do not say of themselves."""
+    return _zstd().decompress(data) if data[:4] == ZSTD_MAGIC else data
 
 
 def _zstd() -> Any:
