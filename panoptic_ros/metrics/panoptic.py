@@ -147,9 +147,21 @@ class PanopticQuality:
         pred_class = self._classes(pred_segments, 'prediction')
         shared = count_overlaps(gt_segment_map, gt_segments, pred_segment_map, pred_segments,
                                 void=VOID_SEGMENT)
+        crowd = np.array([i in gt_crowd for i in gt_segments], bool)
+        self.add(shared, gt_class, pred_class, crowd)
+
+    def add(self, shared: npt.NDArray[np.int64], gt_class: npt.NDArray[np.int64],
+            pred_class: npt.NDArray[np.int64], crowd: npt.NDArray[np.bool_]) -> None:
+        """Adds what segments share, counted elsewhere: an image's, or a tube's of a video.
+
+        Args:
+            shared: (1 + G, 1 + P) pixels, as `count_overlaps` has it.
+            gt_class: (G,) class ids.
+            pred_class: (P,) class ids.
+            crowd: (G,) True for crowds.
+        """
         gt_area, pred_area = shared.sum(axis=1)[1:], shared.sum(axis=0)[1:]
         void, both = shared[0, 1:], shared[1:, 1:]  # (P,), (G, P)
-        crowd = np.array([i in gt_crowd for i in gt_segments], bool)
         same_class = gt_class[:, None] == pred_class
 
         union = gt_area[:, None] + pred_area - both - void
