@@ -10,7 +10,8 @@ from importlib import import_module
 import panoptic_ros
 from panoptic_ros.runtime.backend import BackendError
 
-COMMANDS = ('train', 'evaluate', 'score', 'ablate', 'export', 'benchmark', 'demo', 'list')
+COMMANDS = ('train', 'evaluate', 'score', 'ablate', 'export', 'benchmark', 'replay', 'demo',
+            'list')
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -32,11 +32,23 @@ def write_json(value: Any, path: Path) -> None:
 
 
 def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
-    """Yields the items, with a progress bar on stderr."""
+    """Yields the items, with a progress bar, rate and time left on stderr."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
 
-    with Progress(BarColumn(), MofNCompleteColumn(), what, TimeRemainingColumn(),
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f'{task.speed:.1f}/s' if task.speed else '')
+
+    with Progress(BarColumn(), MofNCompleteColumn(), what, RateColumn(), TimeRemainingColumn(),
                   console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=count)
         for item in items:

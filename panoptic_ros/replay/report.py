@@ -1,0 +1,3 @@
+"""stub"""
+def write_report(path, summary, records, worst, labels, **sections):
+    path.write_text('x')
