@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import with_bar
+from panoptic_ros.cli.output import with_bar, write_json
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,10 +21,10 @@ def add_parser(subparsers: Any) -> None:
                     'topics. The results do not depend on how busy the machine is; killed and '
                     'started again it goes on.',
         epilog='examples:\n'
-               '  panoptic replay drive_bag --model city.onnx -o out/\n'
-               '  panoptic replay drive_bag --config node.yaml --gt /ground_truth/panoptic -o out/\n'
-               '  panoptic replay drive_bag --gt labels/ --start 10 --duration 5 -o out/\n'
-               '  panoptic replay drive_bag --live --rate 2.0 -o out/     the real node, over ROS\n'
+               '  panoptic replay drive --model city.onnx -o out/\n'
+               '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic -o out/\n'
+               '  panoptic replay drive --gt labels/ --start 10 --duration 5 -o out/\n'
+               '  panoptic replay drive --live --rate 2.0 -o out/    the real node, over ROS\n'
                '  panoptic replay --compare out_a/ out_b/ -o difference/')
     parser.add_argument('bag', type=Path, nargs='?', metavar='BAG',
                         help='folder of a rosbag2, an .mcap, .db3 or .bag file, or a video')
@@ -49,8 +49,9 @@ def add_parser(subparsers: Any) -> None:
                         help='with --live: speed of playing (default: %(default)s)')
     parser.add_argument('--compare', type=Path, nargs=2, metavar=('A', 'B'),
                         help='set two finished replays side by side')
-    parser.add_argument('-o', '--output', type=Path, default=Path('replay_output'), metavar='DIR',
-                        help='folder of the results (default: %(default)s)')
+    parser.add_argument('-o', '--output', type=Path, metavar='DIR',
+                        help='folder of the results (default: replay_output; of --compare none, '
+                             'the table is printed)')
     parser.set_defaults(func=run)
 
 
@@ -60,11 +61,12 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, OSError, BackendError: in one line, if it cannot be done.
     """
-    if args.output.exists() and not args.output.is_dir():
+    if args.output and args.output.exists() and not args.output.is_dir():
         raise ValueError(f'--output must be a folder, and {args.output} is a file')
     if args.compare:
-        _compare(args)
+        _compare(*args.compare, args.output)
         return
+    args.output = args.output or Path('replay_output')
     if args.bag is None:
         raise ValueError('name a bag to replay, or --compare A B')
     if args.stride < 1:
@@ -76,7 +78,10 @@ def run(args: argparse.Namespace) -> None:
     if not 0 < args.rate <= 100:
         raise ValueError(f'--rate must be over 0 and at most 100, got {args.rate:g}')
 
+    from panoptic_ros.replay.report import check_packages
     from panoptic_ros.replay.session import Session
+
+    check_packages()
 
     session = Session(args.bag, args.model, args.config, args.image, args.gt,
                       (args.start, args.duration, args.stride))
@@ -96,5 +101,30 @@ def run(args: argparse.Namespace) -> None:
     print((args.output / 'report.html').as_posix())
 
 
-def _compare(args: argparse.Namespace) -> None:
-    raise ValueError('not yet')
+def _compare(a: Path, b: Path, output: Path | None) -> None:
+    """Prints two replays side by side; compare.html and compare.json go into `output`."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from panoptic_ros.replay.compare import LEVEL, compare, read_run
+    from panoptic_ros.replay.report import check_packages, write_comparison
+
+    comparison = compare(read_run(a), read_run(b))
+    table = Table(title=f'A {a}, B {b}: {comparison.paired} images in both')
+    for column in ('', 'A', 'B', 'B - A', f'{100 * LEVEL:.0f} % interval'):
+        table.add_column(column, justify='right' if column else 'left')
+    for row in comparison.rows:
+        values = ['-' if value is None else f'{value:{sign}.1f}' for value, sign in (
+            (row.a, ''), (row.b, ''), (row.difference, '+'))]
+        interval = f'{row.interval[0]:+.1f} to {row.interval[1]:+.1f}' if row.interval else '-'
+        table.add_row(row.name, *values, interval, style='bold' if row.is_clear else '')
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    for line in comparison.differing:
+        console.print(f'not the same: {line}', soft_wrap=True)
+    if output:
+        check_packages()
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(comparison.to_dict(), output / 'compare.json')
+        write_comparison(output / 'compare.html', comparison)
+        console.print(f'{output / "compare.html"}', soft_wrap=True)

@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
     @property
     def difference(self) -> float | None:
-        """b - a."""
+        """B - a."""
         return None if self.a is None or self.b is None else self.b - self.a
 
     @property

@@ -69,7 +69,7 @@ def _environment() -> Any:
 
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True,
                               undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters['number'] = _number
+    environment.filters |= {'number': _number, 'plain': _plain}
     environment.globals |= {'version': panoptic_ros.__version__,
                             'now': datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')}
     return environment
@@ -78,6 +78,17 @@ def _environment() -> Any:
 def _number(value: float | None, digits: int = 1) -> str:
     """A figure for people; a dash where there is none."""
     return '–' if value is None else f'{value:.{digits}f}'
+
+
+def _plain(value: Any) -> str:
+    """A setting for people."""
+    if isinstance(value, Mapping):
+        return ', '.join(f'{name} {_plain(item)}' for name, item in value.items()) or '–'
+    if isinstance(value, (list, tuple)):
+        return ', '.join(map(str, value)) or '–'
+    if isinstance(value, float):
+        return f'{value:.6g}'
+    return '–' if value in ('', None) else str(value)
 
 
 def _cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,7 +15,10 @@ import yaml
 STORAGES = ('.mcap', '.db3')
 
 MCAP_MAGIC = b'\x89MCAP0\r\n'
-FOOTER, CHUNK, DATA_END = 0x02, 0x06, 0x0F
+HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 1, 2, 3, 4, 5, 6, 15
+LAST_OPCODE = DATA_END
+
+MAX_RECORD_BYTES = 1 << 32
 
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 
@@ -73,61 +78,74 @@ def _storage_files(path: Path) -> list[Path]:
 
 def _unpack(source: Path, target: Path) -> None:
     """Decompresses as far as it goes."""
-    zstd = _zstd()
     with source.open('rb') as packed, target.open('wb') as out:
-        try:
-            with zstd.open(packed, 'rb') as stream:
-                while block := stream.read(COPY_BYTES):
-                    out.write(block)
-        except (EOFError, OSError, zstd.ZstdError):
-            pass
+        unpacker = _zstd().ZstdDecompressor()
+        with suppress(_zstd().ZstdError, EOFError):
+            while block := packed.read(COPY_BYTES):
+                out.write(unpacker.decompress(block))
 
 
 def _copy_mcap(source: Path, target: Path) -> bool:
-    """Copies whole records and closes the file; False if there is no data in it."""
+    """Copies whole messages, and what names them, without chunks and index.
+
+    Returns:
+        False if there is no message.
+    """
+    messages = 0
     with source.open('rb') as old, target.open('wb') as new:
         if old.read(len(MCAP_MAGIC)) != MCAP_MAGIC:
             return False
         new.write(MCAP_MAGIC)
-        records = 0
-        while (record := _next_record(old)) is not None:
-            kind, content = record
-            if kind in (FOOTER, DATA_END) or (kind == CHUNK and not _chunk_is_whole(content)):
+        for kind, content in _records(old):
+            inner = [(kind, content)]
+            if kind == CHUNK:
+                data, is_whole = _unpack_chunk(content)
+                inner = list(_records(io.BytesIO(data)))
+            for inner_kind, inner_content in inner:
+                if inner_kind in (HEADER, SCHEMA, CHANNEL, MESSAGE):
+                    new.write(struct.pack('<BQ', inner_kind, len(inner_content)) + inner_content)
+                    messages += inner_kind == MESSAGE
+            if kind in (FOOTER, DATA_END) or (kind == CHUNK and not is_whole):
                 break
-            new.write(struct.pack('<BQ', kind, len(content)) + content)
-            records += 1
         new.write(struct.pack('<BQI', DATA_END, 4, 0))
         new.write(struct.pack('<BQQQI', FOOTER, 20, 0, 0, 0) + MCAP_MAGIC)
-    return records > 1  # the first is the header
+    return messages > 0
 
 
-def _next_record(file: BinaryIO) -> tuple[int, bytes] | None:
-    head = file.read(9)
-    if len(head) < 9:
-        return None
-    kind, size = struct.unpack('<BQ', head)
-    here = file.tell()
-    end = file.seek(0, io.SEEK_END)
-    file.seek(here)
-    if kind == 0 or size > end - here:
-        return None
-    return kind, file.read(size)
+def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Opcode and content of each record; of a chunk that is cut short, what there is."""
+    while len(head := file.read(9)) == 9:
+        kind, size = struct.unpack('<BQ', head)
+        if not 0 < kind <= LAST_OPCODE or size > MAX_RECORD_BYTES:
+            return
+        content = file.read(size)
+        if len(content) == size or kind == CHUNK:
+            yield kind, content
+        if len(content) < size:
+            return
 
 
-def _chunk_is_whole(content: bytes) -> bool:
+def _unpack_chunk(content: bytes) -> tuple[bytes, bool]:
+    """The records in a chunk, and whether they are all there; none if some are not right."""
+    if len(content) < 40:
+        return b'', False
+    _, _, size, checksum, length = struct.unpack_from('<QQQII', content)
+    compression = content[32:32 + length]
+    data = content[40 + length:]
     try:
-        _, _, size, checksum, length = struct.unpack_from('<QQQII', content)
-        compression = content[32:32 + length].decode()
-        data = content[40 + length:]
-        if compression == 'zstd':
-            data = _zstd().decompress(data)
-        elif compression == 'lz4':
-            from lz4.frame import decompress
+        if compression == b'zstd':
+            data = _zstd().ZstdDecompressor().decompress(data)
+        elif compression == b'lz4':
+            from lz4.frame import LZ4FrameDecompressor
 
-            data = decompress(data)
-        return len(data) == size and (not checksum or zlib.crc32(data) == checksum)
-    except Exception:  # each decompressor has its own kinds
-        return False
+            data = LZ4FrameDecompressor().decompress(data)
+    except (RuntimeError, EOFError, _zstd().ZstdError):
+        return b'', False
+    if len(data) != size:
+        return data, False
+    if checksum and zlib.crc32(data) != checksum:
+        return b'', False
+    return data, sum(9 + len(record) for _, record in _records(io.BytesIO(data))) == size
 
 
 def _copy_sqlite(source: Path, target: Path) -> bool:

@@ -70,8 +70,15 @@ class WorstFrames:
         self._kept[window] = Candidate(badness, record, _jpeg(overlay), painted)
 
     def chosen(self) -> list[Candidate]:
-        """The worst first."""
-        return sorted(self._kept.values(), key=lambda c: (-c.badness, c.record.stamp_ns))[:SHOWN]
+        """The worst first, of one camera none nearer than WINDOW_NS to another."""
+        chosen: list[Candidate] = []
+        for one in sorted(self._kept.values(), key=lambda c: (-c.badness, c.record.stamp_ns)):
+            near = any(one.record.camera == other.record.camera
+                       and abs(one.record.stamp_ns - other.record.stamp_ns) < WINDOW_NS
+                       for other in chosen)
+            if not near and len(chosen) < SHOWN:
+                chosen.append(one)
+        return chosen
 
 
 def _paint(truth: Truth, labels: LabelSet) -> npt.NDArray[np.uint8]:
