@@ -105,3 +105,14 @@ def write_truth_folder(folder: Path, count: int = 8, labels=LABELS) -> Path:
         cv2.imwrite(str(folder / f'{START_NS + i * STEP_NS}.png'),
                     rgb[..., ::-1].astype(np.uint8))
     return folder
+
+
+def pausing_bag(path: Path) -> Path:
+    """Ball and box are the same throughout; after a pause the tracker gives them new ids."""
+    def messages():
+        yield f'{TRUTH}/label_info', STRING, START_NS, string(classes())
+        for i in range(8):
+            stamp = START_NS + i * STEP_NS + (5 * 10**9 if i >= 4 else 0)
+            yield TRUTH, IMAGE, stamp, image(truth(i).astype('<i4')[..., None], stamp, '32SC1')
+            yield CAMERA, IMAGE, stamp, image(scene(i), stamp)
+    return write_bag(path, messages())

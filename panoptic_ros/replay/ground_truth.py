@@ -26,6 +26,9 @@ from panoptic_ros.replay.bag import Recording
 LABEL_INFO = 'label_info'
 LABELS_FILE = 'labels.json'
 
+SLACK_NS = 500_000_000
+"""Images and truths may come so much out of the order of their stamps."""
+
 
 class Truth(NamedTuple):
     """The ground truth of one image, in the model's classes."""
@@ -38,7 +41,7 @@ class Truth(NamedTuple):
 
 
 class GroundTruth(Protocol):
-    """Truth by stamp; asked for stamps that go up."""
+    """Truth by stamp; asked for stamps that go up, but for SLACK_NS."""
 
     name: str
     """For people."""
@@ -86,13 +89,13 @@ class TopicTruth:
 
     def at(self, stamp_ns: int) -> Truth | None:
         """See `GroundTruth`."""
-        while not self._ahead or max(self._ahead) < stamp_ns:
+        while not self._ahead or max(self._ahead) < stamp_ns + SLACK_NS:
             following = next(self._messages, None)
             if following is None:
                 break
             self._ahead[following[0]] = following[1]
         self._ahead = {stamp: message for stamp, message in self._ahead.items()
-                       if stamp >= stamp_ns}
+                       if stamp >= stamp_ns - SLACK_NS}
         message = self._ahead.get(stamp_ns)
         if message is None:
             return None

@@ -12,7 +12,7 @@ import panoptic_ros
 from panoptic_ros.interface.loading import Loaded, check_for_model, load
 from panoptic_ros.interface.parameters import read_parameters
 from panoptic_ros.replay.bag import choose_cameras, open_recording
-from panoptic_ros.replay.ground_truth import GroundTruth, check_stamps, open_ground_truth, stamp_of
+from panoptic_ros.replay.ground_truth import check_stamps, open_ground_truth, stamp_of
 from panoptic_ros.replay.record import write_records
 from panoptic_ros.replay.report import write_report
 from panoptic_ros.replay.run import Job, Outcome, replay
@@ -49,14 +49,18 @@ class Session:
             self.settings['model'] = str(model)
         recording = open_recording(bag)
         given = dict(_split(text, bool(len(truths) > 1)) for text in truths)
-        cameras = choose_cameras(recording, images, set(given.values()),
-                                 self.settings['input_transport'])
         self.loaded: Loaded = load(self.settings)
         check_for_model(self.settings, self.loaded.predictor.info)
-        opened = self._truths(given, list(cameras))
-        self.job = Job(recording, cameras, self.settings, opened, *part)
+        # Readers of their own: images and truth are read side by side.
+        opened = {name: open_ground_truth(text, open_recording(bag),
+                                          self.loaded.predictor.info.labels)
+                  for name, text in given.items()}
+        cameras = choose_cameras(recording, images, set(given.values()),
+                                 self.settings['input_transport'])
+        named = {_camera(name, list(cameras)): truth for name, truth in opened.items()}
+        self.job = Job(recording, cameras, self.settings, named, *part)
         self.unmatched = {name: check_stamps(truth, self._stamps(cameras[name]))
-                          for name, truth in opened.items()}
+                          for name, truth in named.items()}
 
     def describe(self) -> Iterator[str]:
         """What is replayed with what, for people."""
@@ -94,7 +98,11 @@ class Session:
         results = work / 'results'
         shutil.rmtree(results, ignore_errors=True)
         results.mkdir()
-        outcome = replay(self.job, self.loaded, results, log, progress)
+        try:
+            outcome = replay(self.job, self.loaded, results, log, progress)
+        except ValueError:  # it would end so again
+            shutil.rmtree(work)
+            raise
         summary = self.finish(results, outcome, 'lock-step')
         move_results(results, output)
         shutil.rmtree(work)
@@ -124,18 +132,6 @@ class Session:
                      self.loaded.predictor.info.labels, **sections)
         return summary
 
-    def _truths(self, given: dict[str, str], cameras: list[str]) -> dict[str, GroundTruth]:
-        opened = {}
-        for name, text in given.items():
-            camera = name or cameras[0]
-            if camera not in cameras or (not name and len(cameras) > 1):
-                raise ValueError(f'--gt {text}: with several cameras say whose it is: '
-                                 f'--gt CAMERA={text}; the cameras are {", ".join(cameras)}')
-            # A reader of its own: images and truth are read side by side.
-            opened[camera] = open_ground_truth(text, open_recording(self.bag),
-                                               self.loaded.predictor.info.labels)
-        return opened
-
     def _stamps(self, topic: str) -> set[int]:
         return {stamp_of(record.message) for record in self.job.recording.records([topic])
                 if record.message is not None}
@@ -148,8 +144,8 @@ class Session:
         """
         work = output / UNFINISHED
         work.mkdir(parents=True, exist_ok=True)
-        key, file = self._key(), work / 'run.json'
-        if file.is_file():
+        key, file, log = self._key(), work / 'run.json', work / 'outputs.log'
+        if file.is_file() and log.is_file() and log.stat().st_size:
             try:
                 other = json.loads(file.read_text(encoding='utf-8'))
             except ValueError:
@@ -162,6 +158,7 @@ class Session:
             temporary = work / 'run.json.new'
             temporary.write_text(json.dumps(key), encoding='utf-8')
             temporary.replace(file)
+            log.unlink(missing_ok=True)
         return work
 
     def _key(self) -> dict[str, Any]:
@@ -211,6 +208,14 @@ def tell(summary: dict[str, Any]) -> Iterator[str]:
 
 def _show(value: float | None) -> str:
     return 'n/a' if value is None else f'{value:.1f}'
+
+
+def _camera(name: str, cameras: list[str]) -> str:
+    """Whose ground truth it is."""
+    if name not in cameras and (name or len(cameras) > 1):
+        raise ValueError('with several cameras say whose the ground truth is, --gt CAMERA=...; '
+                         f'the cameras are {", ".join(cameras)}')
+    return name or cameras[0]
 
 
 def _split(text: str, several: bool) -> tuple[str, str]:
