@@ -93,9 +93,9 @@ def run(args: argparse.Namespace) -> None:
         return with_bar(images, count, 'images replayed')
 
     if args.live:
-        from panoptic_ros.replay.live import run_live
+        from panoptic_ros.ros.replay_live import run_live
 
-        run_live(session, args.output, args.rate, progress, print)
+        run_live(session, args.config, args.output, args.rate, progress, print)
     else:
         session.replay(args.output, progress, print)
     print((args.output / 'report.html').as_posix())

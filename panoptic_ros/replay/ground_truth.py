@@ -41,7 +41,7 @@ class Truth(NamedTuple):
 
 
 class GroundTruth(Protocol):
-    """Truth by stamp; asked for stamps that go up, but for SLACK_NS."""
+    """Truth by stamp; asked for stamps that go up but for SLACK_NS, or from the start again."""
 
     name: str
     """For people."""
@@ -82,6 +82,7 @@ class TopicTruth:
         self._recording, self._topic = recording, topic
         self._messages = self._read()
         self._ahead: dict[int, Any] = {}
+        self._asked = 0
 
     def stamps(self) -> set[int]:
         """See `GroundTruth`."""
@@ -89,6 +90,9 @@ class TopicTruth:
 
     def at(self, stamp_ns: int) -> Truth | None:
         """See `GroundTruth`."""
+        if stamp_ns < self._asked - SLACK_NS:  # from the start again
+            self._messages, self._ahead = self._read(), {}
+        self._asked = stamp_ns
         while not self._ahead or max(self._ahead) < stamp_ns + SLACK_NS:
             following = next(self._messages, None)
             if following is None:

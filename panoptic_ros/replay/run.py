@@ -144,7 +144,7 @@ def replay(job: Job, loaded: Loaded, folder: Path, log: Path,
             folder / 'bag', {name: job.prefix(name) for name in job.cameras}, info.labels,
             job.settings['output_scale']))
         videos = {name: stack.enter_context(OverlayVideo(
-            folder / f'overlay{job.file_ending(name)}.mp4', _rate_hz(job, topic)))
+            folder / f'overlay{job.file_ending(name)}.mp4', rate_hz(job, topic)))
             for name, topic in job.cameras.items()}
         counts = dict.fromkeys(job.cameras, 0)
         for name, message in progress(job.images()):
@@ -233,7 +233,7 @@ def _score_threshold(loaded: Loaded, settings: Mapping[str, Any]) -> float:
         loaded.predictor.info.thresholds['score_threshold'].default)
 
 
-def _rate_hz(job: Job, topic: str) -> float:
+def rate_hz(job: Job, topic: str) -> float:
     """Of a camera's images, from their first stamps."""
     stamps = []
     for record in job.recording.records([topic], *job.window_ns):
@@ -242,8 +242,8 @@ def _rate_hz(job: Job, topic: str) -> float:
         if len(stamps) == 50:
             break
     span_s = (stamps[-1] - stamps[0]) / 1e9 if stamps else 0
-    rate_hz = (len(stamps) - 1) / span_s if span_s > 0 else DEFAULT_RATE_HZ
-    return max(0.5, min(rate_hz / job.stride, 240.0))
+    found_hz = (len(stamps) - 1) / span_s if span_s > 0 else DEFAULT_RATE_HZ
+    return max(0.5, min(found_hz / job.stride, 240.0))
 
 
 def _check(records: list[FrameRecord], job: Job) -> None:

@@ -12,6 +12,7 @@ import panoptic_ros
 from panoptic_ros.interface.loading import Loaded, check_for_model, load
 from panoptic_ros.interface.parameters import read_parameters
 from panoptic_ros.replay.bag import choose_cameras, open_recording
+from panoptic_ros.replay.compare import Comparison
 from panoptic_ros.replay.ground_truth import check_stamps, open_ground_truth, stamp_of
 from panoptic_ros.replay.record import write_records
 from panoptic_ros.replay.report import write_report
@@ -103,34 +104,26 @@ class Session:
         except ValueError:  # it would end so again
             shutil.rmtree(work)
             raise
-        summary = self.finish(results, outcome, 'lock-step')
+        summary = self.summarize(outcome, 'lock-step')
+        self.write(results, outcome, summary)
         move_results(results, output)
         shutil.rmtree(work)
         for line in tell(summary):
             say(line)
         return summary
 
-    def finish(self, folder: Path, outcome: Outcome, mode: str,
-               **sections: Any) -> dict[str, Any]:
-        """Writes frames.jsonl, summary.json and report.html.
+    def summarize(self, outcome: Outcome, mode: str) -> dict[str, Any]:
+        """See `summarize`."""
+        return summarize(self.job, self.loaded, outcome, str(self.bag), mode, self.unmatched)
 
-        Args:
-            folder: of the results.
-            outcome: what was seen.
-            mode: `lock-step` or `live`.
-            sections: what else the report shows; see `write_report`.
-
-        Returns:
-            The summary.
-        """
-        summary = summarize(self.job, self.loaded, outcome, str(self.bag), mode, self.unmatched)
-        summary |= sections.pop('more', {})
+    def write(self, folder: Path, outcome: Outcome, summary: dict[str, Any],
+              comparison: Comparison | None = None) -> None:
+        """Writes frames.jsonl, summary.json and report.html into a folder."""
         write_records(outcome.records, folder / 'frames.jsonl')
         (folder / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n',
                                              encoding='utf-8')
         write_report(folder / 'report.html', summary, outcome.records, outcome.worst.chosen(),
-                     self.loaded.predictor.info.labels, **sections)
-        return summary
+                     self.loaded.predictor.info.labels, comparison)
 
     def _stamps(self, topic: str) -> set[int]:
         return {stamp_of(record.message) for record in self.job.recording.records([topic])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
 
@@ -31,11 +31,13 @@ def topic_types() -> dict[str, str]:
 class Monitor:
     """A ROS node whose callbacks run inside `spin`."""
 
-    def __init__(self, take: Callable[[str, bytes, int], None]) -> None:
+    def __init__(self, take: Callable[[str, bytes, int], None],
+                 topics: Mapping[str, str] | None = None) -> None:
         """Subscribes.
 
         Args:
             take: gets topic, serialised message and the time it came (ns since 1970).
+            topics: message type by topic; without, all that the node has.
         """
         self._context = Context()
         # Ctrl-C stays Python's.
@@ -43,7 +45,7 @@ class Monitor:
         self._node = rclpy.create_node('panoptic_demo', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        for topic, kind in topic_types().items():
+        for topic, kind in (topics or topic_types()).items():
             qos = (QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
                    if topic in LATCHED else QoSProfile(depth=DEPTH))
             self._node.create_subscription(message_class(kind), topic,
