@@ -84,6 +84,7 @@ class FollowPerson(Node):
 
 
 def main() -> None:
+    """Runs until Ctrl-C."""
     rclpy.init()
     node = FollowPerson()
     try:

@@ -16,7 +16,8 @@ import numpy as np
 import yaml
 
 METRICS = {'pq': ('all', 'pq'), 'pq_thing': ('things', 'pq'), 'pq_stuff': ('stuff', 'pq'),
-           'miou': ('semantic', 'miou'), 'oa': ('overlap', 'accuracy')}
+           'miou': ('semantic', 'miou'), 'ap': ('average_precision', 'ap'),
+           'iiou': ('instance_iou', 'iiou'), 'oa': ('overlap', 'accuracy')}
 """Metrics of a study by name, and where `panoptic evaluate --json` writes them."""
 
 

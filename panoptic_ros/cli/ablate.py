@@ -80,7 +80,8 @@ def markdown(study: Study, scores: dict[str, dict[str, list[float]]], taus: dict
             cells += [f'{variant.paper[name]:.1f}' if name in variant.paper else '',
                       f'{sum(ours) / len(ours):.1f}{spread}' if ours else '']
         rows.append(cells)
-    done = min(len(values) for by_metric in scores.values() for values in by_metric.values())
+    # Scores of an earlier version may lack a metric; its column stays empty.
+    done = min(max(map(len, by_metric.values())) for by_metric in scores.values())
     return [f'{study.title} ({study.source})', '',
             *('| ' + ' | '.join(row) + ' |' for row in rows), '',
             f'{done} of {len(study.seeds)} seeds finished for each variant. Rank agreement '

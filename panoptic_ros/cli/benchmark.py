@@ -23,10 +23,13 @@ def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
         'benchmark', help='measure each stage from camera image to messages',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Times each stage on a synthetic street: scaling (pre), network, decoding, '
-                    'cutting out the frame (post), tracking, filling messages and publishing '
-                    'them; the last two where ROS 2 is there. Other work on the machine shows in '
-                    'every number; ratios within one run hold.')
+                    'cutting out the\nframe (post), tracking, filling messages and publishing '
+                    'them; the last two where ROS 2 is\nthere. Other work on the machine shows in '
+                    'every number; ratios within one run hold.',
+        epilog='examples:\n  panoptic benchmark city.onnx --backend onnxruntime --threads 1\n'
+               '  panoptic benchmark --metrics --image-size 1024 2048')
     parser.add_argument('models', nargs='*', type=Path, metavar='MODEL',
                         help='model files (default: the package\'s own, and with the training '
                              'packages also the same at 512x1024 and HLE-R50 at 1024x2048)')
@@ -40,13 +43,16 @@ def add_parser(subparsers: Any) -> None:
                         help='go on with the CPU where the device is not there')
     parser.add_argument('--threads', type=int, metavar='N',
                         help='CPU threads of the network (default: all cores)')
+    parser.add_argument('--metrics', action='store_true',
+                        help='time the scores of `panoptic evaluate` in place of models')
     parser.add_argument('--image-size', type=int, nargs=2, metavar=('H', 'W'),
-                        default=(1080, 1920), help='camera image, px (default: 1080 1920)')
+                        help='camera image, px (default: 1080 1920; with --metrics 1024 2048)')
     parser.add_argument('--seconds', type=float, default=10, metavar='S',
                         help='how long to measure each model (default: %(default)s)')
     parser.add_argument('--json', type=Path, metavar='FILE',
                         help='write the table here too: records of model, backend, device, input, '
-                             'stage, p50_ms, p95_ms')
+                             'stage, p50_ms, p95_ms, or with --metrics of metric, image, '
+                             'frame_ms, ...')
     parser.set_defaults(func=run)
 
 
@@ -56,9 +62,17 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, FileNotFoundError, BackendError: in one line.
     """
-    if min(args.image_size) < 1 or args.seconds <= 0 or (args.threads or 1) < 1:
+    height, width = args.image_size or ((1024, 2048) if args.metrics else (1080, 1920))
+    if min(height, width) < 1 or args.seconds <= 0 or (args.threads or 1) < 1:
         raise ValueError('--image-size, --seconds and --threads must be over 0')
     check_folder(args.json, '--json')
+    if args.metrics:
+        if args.models:
+            raise ValueError(f'--metrics needs no model, got {args.models[0]}')
+        from panoptic_ros.cli.metric_speed import run_metrics
+
+        run_metrics(height, width, args.seconds, args.json)
+        return
     from rich.console import Console
     from rich.progress import Progress
 
@@ -67,7 +81,6 @@ def run(args: argparse.Namespace) -> None:
 
     for path in args.models:
         read_info(path)  # a bad file is told before the first minute of measuring
-    height, width = args.image_size
     images = street(height, width)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

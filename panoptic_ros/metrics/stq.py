@@ -19,15 +19,19 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.labels import LabelSet
+from panoptic_ros.metrics.base import SumMetric
+from panoptic_ros.metrics.pair import Overlaps
 from panoptic_ros.metrics.semantic import MeanIoU
-from panoptic_ros.metrics.video_frame import TRACK_BITS, VOID_KEY, FrameOverlap, class_of, crowds
+from panoptic_ros.metrics.video_frame import TRACK_BITS, VOID_KEY
 
 
-class SegmentationTrackingQuality:
+class SegmentationTrackingQuality(SumMetric):
     """Collects frames; keeps one number per pair of overlapping tracks until the clip ends."""
 
+    sums = ('association', 'tracks')
+
     def __init__(self, labels: LabelSet) -> None:
-        self.labels = labels
+        super().__init__(labels)
         self.semantic = MeanIoU(labels)
         self.association = np.zeros(len(labels))
         """(C,) sum of the association quality of the true tracks of closed clips."""
@@ -36,17 +40,17 @@ class SegmentationTrackingQuality:
         self.shared: Counter[tuple[int, int]] = Counter()
         """Pixels of the open clip by true and predicted track; VOID_KEY is what is none."""
 
-    def add(self, frame: FrameOverlap) -> None:
+    def add(self, frame: Overlaps) -> None:
         """Adds the clip's next frame."""
-        gt_class, pred_class = class_of(frame.gt), class_of(frame.pred)
         np.add.at(self.semantic.confusion,
-                  (gt_class[:, None], np.append(0, 1 + pred_class)), frame.shared[1:])
-        counts = np.append(True, ~crowds(frame.gt, self.labels.is_thing))
+                  (frame.gt_class[:, None], np.append(0, 1 + frame.pred_class)), frame.shared[1:])
         gt, pred = (
-            np.append(VOID_KEY, np.where(self.labels.is_thing[class_of(keys)], keys, VOID_KEY))
-            for keys in (frame.gt, frame.pred))
-        for i, j in zip(*np.nonzero(frame.shared * counts[:, None]), strict=True):
-            self.shared[int(gt[i]), int(pred[j])] += int(frame.shared[i, j])
+            np.append(VOID_KEY, np.where(self.labels.is_thing[class_id], key, VOID_KEY)).tolist()
+            for class_id, key in ((frame.gt_class, frame.gt_ids),
+                                  (frame.pred_class, frame.pred_ids)))
+        counts = np.append(True, ~frame.crowd)[:, None]
+        for i, j in np.argwhere(frame.shared * counts).tolist():
+            self.shared[gt[i], pred[j]] += int(frame.shared[i, j])
 
     def end_clip(self) -> None:
         """Scores the clip's tracks and forgets them."""
@@ -65,9 +69,8 @@ class SegmentationTrackingQuality:
 
     def merge(self, other: SegmentationTrackingQuality) -> None:
         """Adds the clips that another instance has closed."""
+        super().merge(other)
         self.semantic.merge(other.semantic)
-        self.association += other.association
-        self.tracks += other.tracks
 
     def scores(self, among: npt.NDArray[np.bool_]) -> dict[str, float]:
         """STQ, AQ and SQ over the classes of (C,) `among`, percent; NaN where nothing counts."""

@@ -5,10 +5,11 @@ IJCV 2020), CLEAR MOT (Bernardin and Stiefelhagen 2008), IDF1 (Ristani et al., P
 and a Data Set for Multi-Target, Multi-Camera Tracking, ECCVW 2016).
 
 The similarity of two segments of a class in a frame is the IoU of their masks, as in panoptic
-quality without pixels that are void in the ground truth. For MOTA and IDF1 they match over one
-half: masks do not overlap, so at most one can. A predicted segment without such a match that is
-more than half void, or crowd of its class, is left out of everything. Over several classes the
-counts are added up: large classes weigh more.
+quality without pixels that are void in the ground truth. For MOTA and IDF1 they match from one
+half on. A predicted segment without such a match that is more than half void, or crowd of its
+class, is left out of everything. Over several classes the counts are added up, so frequent classes
+weigh more. Without void and crowds all this equals TrackEval (which calls the sum over classes
+detection averaged).
 """
 
 from __future__ import annotations
@@ -23,12 +24,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from panoptic_ros.labels import LabelSet
-from panoptic_ros.metrics.video_frame import FrameOverlap, Keys, class_of, crowds, track_of
+from panoptic_ros.metrics.base import SumMetric
+from panoptic_ros.metrics.pair import Overlaps
+from panoptic_ros.metrics.video_frame import MAX_TRACK_ID, TRACK_BITS, Keys, class_of
 
 ALPHAS = np.arange(1, 20) / 20
 """HOTA's thresholds of IoU: 0.05, 0.10, ... 0.95."""
 
 EPSILON = 1e-9
+
+HALF = 0.5
+"""From this IoU on two segments match for MOTA and IDF1."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,17 +76,19 @@ class _Frame(NamedTuple):
     """(N,) its IoU."""
 
 
-class TrackQuality:
+class TrackQuality(SumMetric):
     """Collects frames; keeps one row per pair of overlapping segments until the clip ends."""
 
+    sums = ('gt', 'pred', 'matches', 'id_matches', 'hota_matches', 'association')
+
     def __init__(self, labels: LabelSet) -> None:
-        self.labels = labels
+        super().__init__(labels)
         self.gt = np.zeros(len(labels), np.int64)
         """(C,) true segments, over all frames."""
         self.pred = np.zeros(len(labels), np.int64)
         """(C,) predicted segments that count."""
         self.matches = np.zeros(len(labels), np.int64)
-        """(C,) pairs with an IoU over one half: CLEAR's true positives."""
+        """(C,) matched pairs: CLEAR's true positives."""
         self.id_matches = np.zeros(len(labels), np.int64)
         """(C,) IDTP: such pairs under the best one-to-one assignment of tracks in closed clips."""
         self.hota_matches = np.zeros((len(ALPHAS), len(labels)), np.int64)
@@ -96,39 +104,49 @@ class TrackQuality:
         self.last: dict[int, int] = {}
         """In the open clip, the predicted track that last matched each true one."""
 
-    def add(self, frame: FrameOverlap) -> None:
+    def add(self, frame: Overlaps) -> None:
         """Adds the clip's next frame."""
         seen = self._thing_pairs(frame)
         np.add.at(self.gt, class_of(seen.gt), 1)
         np.add.at(self.pred, class_of(seen.pred), 1)
-        for n in np.flatnonzero(seen.iou > 0.5):
-            gt, pred = int(seen.gt[seen.i[n]]), int(seen.pred[seen.j[n]])
-            class_id = int(class_of(seen.gt)[seen.i[n]])
+        for gt, pred in self._match(seen):
+            class_id = gt >> TRACK_BITS
             self.matches[class_id] += 1
             old = self.last.get(gt, pred)
             if old != pred:
-                gt_track, old_pred, new_pred = track_of(np.array([gt, old, pred])).tolist()
+                gt_track, old_pred, new_pred = (key & MAX_TRACK_ID for key in (gt, old, pred))
                 self.switches.append(IdSwitch(self.clips, len(self.frames), class_id, gt_track,
                                               old_pred, new_pred))
             self.last[gt] = pred
         self.frames.append(seen)
 
-    def _thing_pairs(self, frame: FrameOverlap) -> _Frame:
+    def _match(self, seen: _Frame) -> list[tuple[int, int]]:
+        """Pairs of keys that match.
+
+        Masks do not overlap. So a segment can match twice only where both IoUs are one half to
+        the pixel, and then neither of its partners matches another: the one that it had last is
+        taken, else any.
+        """
+        near = seen.iou >= HALF
+        pairs = list(zip(seen.gt[seen.i[near]].tolist(), seen.pred[seen.j[near]].tolist(),
+                         strict=True))
+        pairs.sort(key=lambda pair: self.last.get(pair[0]) != pair[1])
+        by_gt: dict[int, int] = {}
+        for gt, pred in pairs:
+            if gt not in by_gt and pred not in by_gt.values():
+                by_gt[gt] = pred
+        return sorted(by_gt.items())
+
+    def _thing_pairs(self, frame: Overlaps) -> _Frame:
         """Things without crowds, and predictions without excused ones."""
-        is_thing, gt_class, pred_class = (
-            self.labels.is_thing, class_of(frame.gt), class_of(frame.pred))
-        crowd = crowds(frame.gt, is_thing)
-        void, both = frame.shared[0, 1:], frame.shared[1:, 1:]
-        pred_area = frame.shared.sum(axis=0)[1:]
-        same_class = gt_class[:, None] == pred_class
-        union = frame.shared.sum(axis=1)[1:, None] + pred_area - both - void
-        iou = np.where(same_class & ~crowd[:, None], both / np.maximum(union, 1), 0)
-        excused = void + (both * (same_class & crowd[:, None])).sum(axis=0)
-        rows = is_thing[gt_class] & ~crowd
-        cols = is_thing[pred_class] & ((iou > 0.5).any(axis=0) | (2 * excused <= pred_area))
-        iou = iou[np.ix_(rows, cols)]
+        same = frame.same_class & ~frame.crowd[:, None]
+        found = ((2 * frame.both >= frame.union) & same).any(axis=0)
+        rows = self.labels.is_thing[frame.gt_class] & ~frame.crowd
+        cols = self.labels.is_thing[frame.pred_class] & (
+            found | (2 * frame.excused <= frame.pred_area))
+        iou = np.where(same, frame.iou, 0)[np.ix_(rows, cols)]
         i, j = np.nonzero(iou)
-        return _Frame(frame.gt[rows], frame.pred[cols], i, j, iou[i, j])
+        return _Frame(frame.gt_ids[rows], frame.pred_ids[cols], i, j, iou[i, j])
 
     def end_clip(self) -> None:
         """Scores the clip's tracks and forgets them."""
@@ -143,7 +161,7 @@ class TrackQuality:
             i, j = np.divmod(pairs, max(len(pred), 1))  # (N,) tracks of each pair that ever meets
             class_id = class_of(gt)[i]
             iou = np.concatenate([f.iou for f in self.frames])
-            matched = np.bincount(pair[iou > 0.5], minlength=len(pairs))
+            matched = np.bincount(pair[iou >= HALF], minlength=len(pairs))
             np.add.at(self.id_matches, class_id, assign_tracks(i, j, matched) * matched)
 
             frames_of_either = gt_frames[i] + pred_frames[j]
@@ -184,8 +202,7 @@ class TrackQuality:
 
     def merge(self, other: TrackQuality) -> None:
         """Adds the clips that another instance has closed, numbered on from this one's."""
-        for name in ('gt', 'pred', 'matches', 'id_matches', 'hota_matches', 'association'):
-            getattr(self, name)[...] += getattr(other, name)
+        super().merge(other)
         self.switches += [IdSwitch(**{**switch.to_dict(), 'clip': self.clips + switch.clip})
                           for switch in other.switches]
         self.clips += other.clips
@@ -193,8 +210,8 @@ class TrackQuality:
     def scores(self, among: npt.NDArray[np.bool_]) -> dict[str, Any]:
         """Scores over the things of (C,) `among`, percent, and `id_switches`, a number.
 
-        NaN where nothing is to be tracked: MOTA and IDF1, HOTA's parts too, without a true or
-        predicted segment; `id_switches` without a class of things.
+        NaN where nothing is to be tracked: MOTA without a true segment, IDF1 and HOTA with its
+        parts without any, `id_switches` without a class of things.
         """
         things = among & self.labels.is_thing
         if not things.any():

@@ -12,9 +12,10 @@ import numpy as np
 
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.metrics.overlap import Ints
+from panoptic_ros.metrics.pair import Overlaps
 from panoptic_ros.metrics.stq import SegmentationTrackingQuality
 from panoptic_ros.metrics.tracks import IdSwitch, TrackQuality
-from panoptic_ros.metrics.video_frame import FrameOverlap, measure_frame
+from panoptic_ros.metrics.video_frame import measure_frame
 from panoptic_ros.metrics.video_panoptic import VideoPanopticQuality
 
 COLUMNS = {'STQ': 'stq', 'AQ': 'aq', 'SQ': 'sq', 'VPQ': 'vpq', 'VPQ1': 'vpq_1', 'VPQ2': 'vpq_2',
@@ -54,10 +55,10 @@ class VideoResult:
         """Plain values for JSON, percent; None stands for NaN."""
         return {
             'frames': self.frames, 'clips': self.clips,
-            **{name: _none_for_nan(getattr(self, name)) for name in ('all', 'things', 'stuff')},
+            **{name: _plain(getattr(self, name)) for name in ('all', 'things', 'stuff')},
             'per_class': [
                 {'name': label.name, 'category_id': label.category_id,
-                 'is_thing': label.is_thing, **_none_for_nan(scores)}
+                 'is_thing': label.is_thing, **_plain(scores)}
                 for label, scores in zip(self.labels.labels, self.per_class, strict=True)],
             'switches': [switch.to_dict() for switch in self.switches]}
 
@@ -106,7 +107,7 @@ class VideoScores:
         self.add(measure_frame(gt_class_map, gt_track_map, pred_class_map, pred_track_map,
                                self.labels))
 
-    def add(self, frame: FrameOverlap) -> None:
+    def add(self, frame: Overlaps) -> None:
         """Adds the clip's next frame, measured elsewhere by `measure_frame`."""
         for metric in (self.stq, self.vpq, self.tracks):
             metric.add(frame)
@@ -154,7 +155,7 @@ class VideoScores:
                            tuple(per_class), tuple(self.tracks.switches))
 
 
-def _none_for_nan(scores: Scores) -> Scores:
+def _plain(scores: Scores) -> Scores:
     return {name: None if math.isnan(value) else value for name, value in scores.items()}
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.overlap import Ints, find_runs
+from panoptic_ros.metrics.pair import Overlaps
 
 VOID_KEY = -1
 """Key of pixels without a class."""
@@ -22,20 +22,6 @@ MAX_TRACK_ID = 2**TRACK_BITS - 1
 Keys = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class FrameOverlap:
-    """Overlaps of one frame, or of several taken as one (tubes)."""
-
-    gt: Keys
-    """(G,) keys, ascending, each once."""
-
-    pred: Keys
-    """(P,) keys, ascending, each once."""
-
-    shared: npt.NDArray[np.int64]
-    """(1 + G, 1 + P) pixels; row 0 and column 0 are void."""
-
-
 def class_of(keys: Keys) -> npt.NDArray[np.int64]:
     """Class id of each key; -1 for void."""
     return keys >> TRACK_BITS
@@ -46,13 +32,8 @@ def track_of(keys: Keys) -> npt.NDArray[np.int64]:
     return keys & MAX_TRACK_ID
 
 
-def crowds(gt: Keys, is_thing: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which of the (G,) true segments are crowds: things without a track."""
-    return is_thing[class_of(gt)] & (track_of(gt) == 0)
-
-
 def measure_frame(gt_class_map: Ints, gt_track_map: Ints, pred_class_map: Ints,
-                  pred_track_map: Ints, labels: LabelSet) -> FrameOverlap:
+                  pred_track_map: Ints, labels: LabelSet) -> Overlaps:
     """Counts the pixels that each true segment shares with each predicted one, in one pass.
 
     Stuff has no tracks: what its pixels hold in the track maps does not matter.
@@ -64,6 +45,9 @@ def measure_frame(gt_class_map: Ints, gt_track_map: Ints, pred_class_map: Ints,
         pred_track_map: as `gt_track_map`; 0 on a thing is one segment like any other.
         labels: the classes.
 
+    Returns:
+        Segments by key, in ascending order.
+
     Raises:
         ValueError: if the maps differ in size or hold an id that is no class or no track id.
     """
@@ -74,13 +58,21 @@ def measure_frame(gt_class_map: Ints, gt_track_map: Ints, pred_class_map: Ints,
     rows = [a_map.reshape(-1) for a_map in maps]
     starts, lengths = find_runs(*rows)
     gt_class, gt_track, pred_class, pred_track = (row[starts] for row in rows)
-    gt, i = np.unique(_keys(gt_class, gt_track, labels, 'ground truth'), return_inverse=True)
-    pred, j = np.unique(_keys(pred_class, pred_track, labels, 'prediction'), return_inverse=True)
-    counts = np.bincount(i * len(pred) + j, lengths, len(gt) * len(pred))
+    gt_runs = _keys(gt_class, gt_track, labels, 'ground truth')
+    pred_runs = _keys(pred_class, pred_track, labels, 'prediction')
+    gt, pred = np.unique(gt_runs), np.unique(pred_runs)
+    place = np.searchsorted(gt, gt_runs) * len(pred) + np.searchsorted(pred, pred_runs)
+    counts = np.bincount(place, lengths, len(gt) * len(pred))
     counts = counts.reshape(len(gt), len(pred)).astype(np.int64)
     # Void's key is the least: where it occurs it is first already.
     counts = np.pad(counts, [(int(VOID_KEY not in gt), 0), (int(VOID_KEY not in pred), 0)])
-    return FrameOverlap(gt[gt != VOID_KEY], pred[pred != VOID_KEY], counts)
+    return _overlaps(gt[gt != VOID_KEY], pred[pred != VOID_KEY], counts, labels)
+
+
+def _overlaps(gt: Keys, pred: Keys, shared: npt.NDArray[np.int64], labels: LabelSet) -> Overlaps:
+    """The same with what the keys say: classes, and crowds, which are things without a track."""
+    crowd = labels.is_thing[class_of(gt)] & (track_of(gt) == 0)
+    return Overlaps(gt, pred, class_of(gt), class_of(pred), crowd, shared)
 
 
 def _keys(class_id: Ints, track_id: Ints, labels: LabelSet, what: str) -> Keys:
@@ -98,13 +90,13 @@ def _keys(class_id: Ints, track_id: Ints, labels: LabelSet, what: str) -> Keys:
     return np.where(void, VOID_KEY, (class_id.astype(np.int64) << TRACK_BITS) | track)
 
 
-def join(frames: Sequence[FrameOverlap]) -> FrameOverlap:
+def join(frames: Sequence[Overlaps], labels: LabelSet) -> Overlaps:
     """Takes frames as one: what each pair of segments shares in all of them together."""
-    gt = np.unique(np.concatenate([frame.gt for frame in frames]))
-    pred = np.unique(np.concatenate([frame.pred for frame in frames]))
+    gt = np.unique(np.concatenate([frame.gt_ids for frame in frames]))
+    pred = np.unique(np.concatenate([frame.pred_ids for frame in frames]))
     shared = np.zeros((1 + len(gt), 1 + len(pred)), np.int64)
     for frame in frames:
-        rows = np.concatenate([[0], 1 + np.searchsorted(gt, frame.gt)])
-        cols = np.concatenate([[0], 1 + np.searchsorted(pred, frame.pred)])
+        rows = np.append(0, 1 + np.searchsorted(gt, frame.gt_ids))
+        cols = np.append(0, 1 + np.searchsorted(pred, frame.pred_ids))
         shared[np.ix_(rows, cols)] += frame.shared
-    return FrameOverlap(gt, pred, shared)
+    return _overlaps(gt, pred, shared, labels)

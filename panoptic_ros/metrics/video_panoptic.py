@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.labels import LabelSet
+from panoptic_ros.metrics.pair import Overlaps
 from panoptic_ros.metrics.panoptic import PanopticQuality
-from panoptic_ros.metrics.video_frame import FrameOverlap, class_of, crowds, join
+from panoptic_ros.metrics.video_frame import join
 
 WINDOWS = (1, 2, 3, 4)
 """Frames in a window."""
@@ -24,28 +25,32 @@ EVERY = 5
 15."""
 
 
-class TubeQuality:
+class _TubeQuality(PanopticQuality):
+    def add_tubes(self, tubes: Overlaps) -> None:
+        """Adds a window."""
+        self._match(tubes, tubes.both, tubes.union)
+
+
+class WindowQuality:
     """PQ of tubes in windows of 1, 2, 3 and 4 of the frames it is given."""
 
     def __init__(self, labels: LabelSet) -> None:
         self.labels = labels
-        self.quality = tuple(PanopticQuality(labels) for _ in WINDOWS)
-        self.recent: deque[FrameOverlap] = deque(maxlen=max(WINDOWS))
+        self.quality = tuple(_TubeQuality(labels) for _ in WINDOWS)
+        self.recent: deque[Overlaps] = deque(maxlen=max(WINDOWS))
 
-    def add(self, frame: FrameOverlap) -> None:
+    def add(self, frame: Overlaps) -> None:
         """Adds the clip's next frame: every window that ends with it."""
         self.recent.append(frame)
         for length, quality in zip(WINDOWS, self.quality, strict=True):
             if len(self.recent) >= length:
-                tube = join(list(self.recent)[-length:])
-                quality.add(tube.shared, class_of(tube.gt), class_of(tube.pred),
-                            crowds(tube.gt, self.labels.is_thing))
+                quality.add_tubes(join(list(self.recent)[-length:], self.labels))
 
     def end_clip(self) -> None:
         """The next frame belongs to another clip."""
         self.recent.clear()
 
-    def merge(self, other: TubeQuality) -> None:
+    def merge(self, other: WindowQuality) -> None:
         """Adds what another instance has seen."""
         for mine, its in zip(self.quality, other.quality, strict=True):
             mine.merge(its)
@@ -56,14 +61,14 @@ class TubeQuality:
 
 
 class VideoPanopticQuality:
-    """VPQ over all frames, and over every fifth one as in the paper; see `TubeQuality`."""
+    """VPQ over all frames, and over every fifth one as in the paper; see `WindowQuality`."""
 
     def __init__(self, labels: LabelSet) -> None:
-        self.every_frame = TubeQuality(labels)
-        self.sampled = TubeQuality(labels)
+        self.every_frame = WindowQuality(labels)
+        self.sampled = WindowQuality(labels)
         self.frame_index = 0
 
-    def add(self, frame: FrameOverlap) -> None:
+    def add(self, frame: Overlaps) -> None:
         """Adds the clip's next frame."""
         self.every_frame.add(frame)
         if self.frame_index % EVERY == 0:

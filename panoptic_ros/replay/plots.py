@@ -53,14 +53,14 @@ def latency_plot(records: Sequence[FrameRecord]) -> str:
 def rate_plot(records: Sequence[FrameRecord]) -> str:
     """Images and results a second, in windows of one second."""
     times = _seconds(records, records)
-    if len(records) < 2 or times.max() < 1:
+    edges = np.arange(0, int(times.max(initial=0)) + 1)  # a second that is cut off counts less
+    if len(edges) < 3:
         return ''
-    edges = np.arange(0, times.max() + 1)
     good = np.array([not record.problem and not record.stale for record in records])
     figure, axes = _figure(1.8)
     middles = edges[:-1] + 0.5
-    for chosen, label, color in ((slice(None), 'images in the bag', '#9aa5b1'),
-                                 (good, 'results', '#2f6f9f')):
+    for chosen, label, color in ((slice(None), 'images of the bag', '#9aa5b1'),
+                                 (good, 'with a result', '#2f6f9f')):
         counts, _ = np.histogram(times[chosen], edges)
         axes.plot(middles, counts, color=color, label=label, linewidth=1.6,
                   marker='o' if len(middles) < 20 else None, markersize=3)
@@ -69,10 +69,10 @@ def rate_plot(records: Sequence[FrameRecord]) -> str:
         binned_t, binned = _bin(_seconds(timed, records),
                                 np.array([[record.times_ms['total']] for record in timed]))
         axes.plot(binned_t, 1e3 / np.maximum(binned[:, 0], 1e-3), color='#e0a458', linewidth=0.8,
-                  label='1 / latency')
+                  label='1 / latency:\nthis machine alone')
         axes.set_ylim(0, 1.6 * max(float(np.median(1e3 / np.maximum(binned[:, 0], 1e-3))),
                                    np.histogram(times, edges)[0].max()))
-    axes.set_ylabel('images/s')
+    axes.set_ylabel('images/s of the bag')
     return _svg(figure, axes)
 
 

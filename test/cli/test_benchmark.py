@@ -70,3 +70,21 @@ def test_the_command_prints_a_table_and_writes_records(capsys, tiny_model, tmp_p
 def test_bad_arguments_are_told_in_one_line(capsys, argv, reason):
     assert main(['benchmark', *argv]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_the_metrics_are_timed_in_place_of_models(capsys, tmp_path):
+    path = tmp_path / 'out.json'
+    assert main(['benchmark', '--metrics', '--image-size', '64', '128', '--seconds', '0.01',
+                 '--json', str(path)]) == 0
+    out = capsys.readouterr().out
+    records = json.loads(path.read_text())
+    for name in ('PQ', 'mIoU', 'Parsing Covering', 'boundary PQ', 'AP'):
+        assert name in out and any(record['metric'].startswith(name) for record in records)
+    kept = {record['metric'].split(',')[0]: record['kept_bytes'] for record in records}
+    assert kept.pop('AP') > 2000 > max(kept.values())  # masks, and for the others next to nothing
+    assert all(record['image'] == '64x128' and record['ratio'] > 0 for record in records)
+
+
+def test_models_have_no_place_beside_metrics(capsys):
+    assert main(['benchmark', '--metrics', 'city.onnx']) == 2
+    assert '--metrics needs no model, got city.onnx' in capsys.readouterr().err

@@ -1,0 +1,127 @@
+"""`panoptic score-video` on small folders of PNGs."""
+
+import argparse
+import json
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from video_clips import LABELS, random_clip, score
+
+from panoptic_ros.cli import score_video
+from panoptic_ros.labels import VOID_ID
+from panoptic_ros.metrics.video import VideoScores
+
+DIVISOR = 256
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    score_video.add_parser(parser.add_subparsers())
+    args = parser.parse_args(['score-video', *map(str, arguments)])
+    args.func(args)
+
+
+def write_png(path, ids):
+    """8-bit RGB with id = R + 256 G + 65536 B."""
+    ids = np.asarray(ids, np.uint32)
+    bgr = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=-1).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), bgr)
+
+
+def write_clip(folder, clip, name, white=False):
+    """Both sides; void is class 255, or white."""
+    for i, maps in enumerate(clip):
+        for side, class_map, track_map in (('gt', *maps[:2]), ('pred', *maps[2:])):
+            ids = class_map.astype(np.int64) * DIVISOR + track_map.astype(np.int64)
+            if white:
+                ids[class_map == VOID_ID] = 0xFFFFFF
+            write_png(folder / side / name / f'{i:03d}.png', ids)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """One clip of three frames, in gt and pred, and labels.yaml."""
+    write_clip(tmp_path, random_clip(1, frames=3), '.')
+    (tmp_path / 'labels.yaml').write_text(yaml.safe_dump(
+        {'label_divisor': DIVISOR, 'labels': LABELS.to_dicts()}))
+    return tmp_path
+
+
+def score_files(files, *more):
+    run(files / 'gt', files / 'pred', '--labels', files / 'labels.yaml', *more)
+
+
+def expected(*clips):
+    return score(VideoScores(LABELS), *clips).result()
+
+
+def test_a_folder_is_a_clip(files, capsys):
+    score_files(files, '--json', files / 'scores.json')
+    result = expected(random_clip(1, frames=3))
+    assert json.loads((files / 'scores.json').read_text()) == json.loads(
+        json.dumps({'label_divisor': DIVISOR, **result.to_dict()}))
+    assert capsys.readouterr().out == (
+        f'{result.format_table()}\n\n{result.format_classes()}\n')
+
+
+def test_sub_folders_are_clips_and_predictions_may_hold_more(tmp_path, files, capsys):
+    clips = [random_clip(2, frames=4), random_clip(3, frames=2)]
+    for name, clip in zip(('clips/a', 'clips/b'), clips, strict=True):
+        write_clip(tmp_path / 'many', clip, name.removeprefix('clips/'), white=True)
+    write_png(tmp_path / 'many/pred/c/0.png', [[0]])
+    (tmp_path / 'many/gt/notes').mkdir()
+    (tmp_path / 'many/labels.yaml').write_bytes((files / 'labels.yaml').read_bytes())
+    score_files(tmp_path / 'many')
+    assert expected(*clips).format_table() in capsys.readouterr().out
+
+
+def test_the_divisor_is_the_flags_before_the_files_and_1000_without(files, capsys):
+    (files / 'labels.yaml').write_text(yaml.safe_dump(LABELS.to_dicts()))
+    with pytest.raises(ValueError, match='of class 65 with label_divisor 1000'):
+        score_files(files)
+    score_files(files, '--label-divisor', DIVISOR)
+    assert expected(random_clip(1, frames=3)).format_table() in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda f: (f / 'pred/001.png').unlink(),
+     r'gt has 3 PNGs and .*pred has 2: expected one prediction for each frame'),
+    (lambda f: write_png(f / 'pred/001.png', [[0, 0]]),
+     r'pred/001\.png has 2 x 1 pixels, .*gt/001\.png 24 x 16'),
+    (lambda f: write_png(f / 'pred/001.png', np.full((16, 24), 4 * DIVISOR + 3)),
+     r'pred/001\.png: id 1027 is of class 4 with label_divisor 256, expected class 0 to 3 or 255'),
+    (lambda f: (f / 'gt/002.png').write_bytes(b'no picture'),
+     r'gt/002\.png is not an 8-bit RGB PNG'),
+    (lambda f: cv2.imwrite(str(f / 'gt/002.png'), np.ones((16, 24), np.uint8)),
+     r'gt/002\.png is not an 8-bit RGB PNG'),
+    (lambda f: (f / 'pred').rename(f / 'elsewhere'), r'no folder .*pred'),
+    (lambda f: [path.unlink() for path in (f / 'gt').iterdir()],
+     r'no PNG in .*gt or in a folder in it'),
+    (lambda f: (f / 'labels.yaml').unlink(), r'no file .*labels\.yaml'),
+    (lambda f: (f / 'labels.yaml').write_text('{'), r'labels\.yaml is not YAML'),
+    (lambda f: (f / 'labels.yaml').write_text('road'),
+     r'labels\.yaml: expected a list of classes'),
+    (lambda f: (f / 'labels.yaml').write_text('[{name: road, is_thing: false}]'),
+     r'labels\.yaml: label 0 lacks color'),
+    (lambda f: (f / 'labels.yaml').write_text('[{name: road, is_thing: false, color: 3}]'),
+     r'labels\.yaml: '),
+    (lambda f: (f / 'labels.yaml').write_text('{labels: [], label_divisor: 0}'),
+     r'labels\.yaml: label_divisor must be a whole number over 0, got 0'),
+])
+def test_what_does_not_fit_is_named(files, change, message):
+    change(files)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        score_files(files, '--json', files / 'scores.json')
+    assert not (files / 'scores.json').exists()
+
+
+@pytest.mark.parametrize(('flags', 'message'), [
+    (('--json', 'nowhere/scores.json'), '--json: no folder nowhere'),
+    (('--label-divisor', '0'), '--label-divisor must be a whole number over 0, got 0'),
+])
+def test_bad_flags_are_named(files, flags, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        score_files(files, *flags)

@@ -1,0 +1,203 @@
+"""What holds for every image metric, on random images."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_segments import LABELS, random_image
+
+from panoptic_ros.metrics import MeanIoU, PanopticQuality
+from panoptic_ros.metrics.average_precision import AveragePrecision
+from panoptic_ros.metrics.boundary import BoundaryQuality
+from panoptic_ros.metrics.covering import ParsingCovering
+from panoptic_ros.metrics.instance_iou import InstanceIoU
+from panoptic_ros.metrics.pair import compare
+from panoptic_ros.metrics.pq_dagger import PQDagger
+
+METRICS = {'pq': PanopticQuality, 'iou': MeanIoU, 'pq_dagger': PQDagger, 'pc': ParsingCovering,
+           'iiou': InstanceIoU, 'boundary_pq': BoundaryQuality, 'ap': AveragePrecision}
+SEED = st.integers(0, 2**32 - 1)
+SEEDS = st.lists(SEED, min_size=1, max_size=3)
+
+
+def scored_image(seed):
+    """A random image, and a score for each predicted segment, some of them equal."""
+    image = random_image(seed)
+    rng = np.random.default_rng(seed)
+    return image, {i: float(rng.integers(1, 5)) / 4 for i in image[3]}
+
+
+def measure(images):
+    """All metrics of some images."""
+    metrics = {name: metric(LABELS) for name, metric in METRICS.items()}
+    for image, scores in images:
+        pair = compare(LABELS, *image)
+        for name, metric in metrics.items():
+            if name == 'ap':
+                metric.add(pair, np.array([scores[i] for i in pair.pred_ids.tolist()]))
+            else:
+                metric.add(pair)
+    return metrics
+
+
+def values(metrics):
+    """(C,) percent by metric."""
+    panoptic, ap = metrics['pq'].result(), metrics['ap'].result()
+    return {'pq': panoptic.pq, 'iou': metrics['iou'].result().iou,
+            'pq_dagger': metrics['pq_dagger'].result(panoptic).values,
+            'pc': metrics['pc'].result().values, 'iiou': metrics['iiou'].result().values,
+            'boundary_pq': metrics['boundary_pq'].result().pq,
+            'ap': ap.ap.values, 'ap50': ap.ap50.values}
+
+
+def equal(one, other):
+    for name, expected in values(one).items():
+        np.testing.assert_allclose(values(other)[name], expected, atol=1e-9, err_msg=name)
+
+
+def not_higher(before, after, names):
+    for name in names:
+        rise = values(after)[name] - values(before)[name]
+        assert not (rise > 1e-9).any(), (name, rise)
+
+
+@given(SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_the_truth_scores_100_wherever_there_is_a_score(seeds):
+    images = []
+    for (gt_map, gt_segments, _, _, crowd), _ in map(scored_image, seeds):
+        images.append(((gt_map, gt_segments, gt_map, gt_segments, crowd),
+                       dict.fromkeys(gt_segments, 0.5)))
+    seen = {c for (_, segments, _, _, crowd), _ in images
+            for i, c in segments.items() if i not in crowd}
+    for name, column in values(measure(images)).items():
+        scored = set(np.flatnonzero(~np.isnan(column)).tolist())
+        things_only = name in ('ap', 'ap50', 'iiou')
+        if name != 'iou':  # crowds' pixels have a class too
+            assert scored == {c for c in seen if LABELS.is_thing[c] or not things_only}, name
+        np.testing.assert_allclose(column[sorted(scored)], 100, err_msg=name)
+
+
+@given(SEEDS)
+@settings(max_examples=40, deadline=None)
+def test_scores_are_percent(seeds):
+    for name, column in values(measure(map(scored_image, seeds))).items():
+        known = column[~np.isnan(column)]
+        assert (known >= 0).all() and (known <= 100 + 1e-9).all(), name
+
+
+@given(SEED)
+@settings(max_examples=40, deadline=None)
+def test_names_and_order_of_segments_do_not_matter(seed):
+    (gt_map, gt_segments, pred_map, pred_segments, crowd), scores = scored_image(seed)
+    rng = np.random.default_rng(seed)
+
+    def rename(segment_map, segments):
+        new = dict(zip(segments, (rng.permutation(1000)[:len(segments)] + 1).tolist(),
+                       strict=True))
+        new_map = np.zeros_like(segment_map)
+        for old_id, new_id in new.items():
+            new_map[segment_map == old_id] = new_id
+        shuffled = rng.permutation(list(segments)).tolist()
+        return new_map, {new[i]: segments[i] for i in shuffled}, new
+
+    gt_map2, gt_segments2, gt_new = rename(gt_map, gt_segments)
+    pred_map2, pred_segments2, pred_new = rename(pred_map, pred_segments)
+    renamed = (gt_map2, gt_segments2, pred_map2, pred_segments2, {gt_new[i] for i in crowd})
+    equal(measure([((gt_map, gt_segments, pred_map, pred_segments, crowd), scores)]),
+          measure([(renamed, {pred_new[i]: score for i, score in scores.items()})]))
+
+
+@given(st.lists(SEED, min_size=2, max_size=5), st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_merged_shards_equal_all_at_once(seeds, cut):
+    images = [scored_image(seed) for seed in seeds]
+    merged, rest = measure(images[:cut]), measure(images[cut:])
+    for name, metric in merged.items():
+        metric.merge(rest[name])
+    equal(measure(images), merged)
+
+
+@given(SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_a_state_in_json_holds_all(seeds):
+    seen = measure(map(scored_image, seeds))
+    again = {name: metric(LABELS) for name, metric in METRICS.items()}
+    for name, metric in again.items():
+        metric.restore(json.loads(json.dumps(seen[name].state(), allow_nan=False)))
+        assert metric.state() == seen[name].state()
+    equal(seen, again)
+
+
+def rightly_found(metric, image, scores):
+    """Predicted segments that a metric like PQ counts as matched: each takes a match along."""
+    gt_map, gt_segments, pred_map, pred_segments, crowd = image
+    for gone in pred_segments:
+        left = {i: c for i, c in pred_segments.items() if i != gone}
+        without = (gt_map, gt_segments, np.where(pred_map == gone, 0, pred_map), left, crowd)
+        before, after = metric(LABELS), metric(LABELS)
+        before.add(compare(LABELS, *image))
+        after.add(compare(LABELS, *without))
+        if after.counts[0].sum() < before.counts[0].sum():
+            yield gone, (without, scores)
+
+
+@given(SEED, st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_void_in_place_of_a_match_never_helps(seed, by_boundary):
+    image, scores = scored_image(seed)
+    before = measure([(image, scores)])
+    metric = BoundaryQuality if by_boundary else PanopticQuality
+    for _, without in rightly_found(metric, image, scores):
+        names = ['pq', 'iou', 'pq_dagger', 'pc', *(['boundary_pq'] if by_boundary else [])]
+        not_higher(before, measure([without]), names)
+
+
+@given(SEED)
+@settings(max_examples=60, deadline=None)
+def test_void_in_place_of_a_found_instance_never_helps_ap50(seed):
+    (gt_map, gt_segments, *rest), scores = scored_image(seed)
+    if (gt_map == 0).any():  # COCO knows no void, and PQ's matches are to be AP50's
+        gt_map, gt_segments = np.where(gt_map == 0, 1 << 25, gt_map), {**gt_segments, 1 << 25: 3}
+    image = (gt_map, gt_segments, *rest)
+    before = measure([(image, scores)])
+    for _, without in rightly_found(PanopticQuality, image, scores):
+        not_higher(before, measure([without]), ['ap50'])
+
+
+@given(SEED)
+@settings(max_examples=60, deadline=None)
+def test_void_in_place_of_right_pixels_never_helps(seed):
+    (gt_map, gt_segments, pred_map, pred_segments, crowd), scores = scored_image(seed)
+    pair = compare(LABELS, gt_map, gt_segments, pred_map, pred_segments, crowd)
+    gt_class, pred_class = (np.vectorize({0: none, **segments}.get)(segment_map)
+                            for segment_map, segments, none in (
+                                (gt_map, gt_segments, -1), (pred_map, pred_segments, -2)))
+    gone = (gt_class == pred_class) & (np.random.default_rng(seed).random(gt_map.shape) < 0.3)
+    assert (pair.both * pair.same_class).sum() == (gt_class == pred_class).sum()
+    image = gt_map, gt_segments, np.where(gone, 0, pred_map), pred_segments, crowd
+    before = measure([((gt_map, gt_segments, pred_map, pred_segments, crowd), scores)])
+    not_higher(before, measure([(image, scores)]), ['iou', 'iiou'])
+
+
+@given(SEED)
+@settings(max_examples=40, deadline=None)
+def test_what_is_predicted_where_the_truth_is_void_does_not_matter(seed):
+    (gt_map, gt_segments, pred_map, pred_segments, crowd), scores = scored_image(seed)
+    image = gt_map, gt_segments, np.where(gt_map == 0, 0, pred_map), pred_segments, crowd
+    before = values(measure([((gt_map, gt_segments, pred_map, pred_segments, crowd), scores)]))
+    after = values(measure([(image, scores)]))
+    for name in ('iou', 'pc', 'iiou'):
+        np.testing.assert_allclose(after[name], before[name], err_msg=name)
+    stuff = ~LABELS.is_thing
+    np.testing.assert_allclose(after['pq_dagger'][stuff], before['pq_dagger'][stuff])
+
+
+@pytest.mark.parametrize('name', ['pq', 'iou', 'pq_dagger', 'pc', 'iiou', 'boundary_pq'])
+def test_memory_does_not_grow_with_images(name):
+    one, many = (measure([scored_image(0)] * n)[name] for n in (1, 20))
+    sizes = [sum(getattr(metric, attribute).nbytes for attribute in metric.sums)
+             for metric in (one, many)]
+    assert sizes[0] == sizes[1] and set(vars(one)) == {'labels', *one.sums}
