@@ -98,9 +98,9 @@ def drive(count: int = 8, with_truth: bool = True, labels=LABELS):
 
 def write_truth_folder(folder: Path, count: int = 8, labels=LABELS) -> Path:
     folder.mkdir()
-    (folder / 'labels.json').write_text(classes(labels))
+    (folder / 'labels.yaml').write_text(classes(labels))  # JSON is YAML
     for i in range(count):
-        value = truth(i) + 1
+        value = truth(i) & 0xffffff  # void is white
         rgb = np.stack([value % 256, value // 256 % 256, value // 65536], axis=-1)
         cv2.imwrite(str(folder / f'{START_NS + i * STEP_NS}.png'),
                     rgb[..., ::-1].astype(np.uint8))

@@ -10,12 +10,8 @@ from importlib import import_module
 import panoptic_ros
 from panoptic_ros.runtime.backend import BackendError
 
-<<<<<<< HEAD
-COMMANDS = ('train', 'evaluate', 'score', 'ablate', 'export', 'benchmark', 'replay', 'demo',
-=======
-COMMANDS = ('train', 'evaluate', 'score', 'score-video', 'ablate', 'export', 'benchmark', 'demo',
->>>>>>> video
-            'list')
+COMMANDS = ('train', 'evaluate', 'score', 'score-video', 'ablate', 'export', 'benchmark', 'replay',
+            'demo', 'list')
 
 
 def make_parser() -> argparse.ArgumentParser:

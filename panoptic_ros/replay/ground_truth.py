@@ -1,11 +1,11 @@
 """What is really there in each image: from a topic of the bag, or from a folder of PNGs.
 
-Both code a pixel as `class_id * label_divisor + track_id`; the track id lasts over the clip, is 0
-for stuff, and 0 on a thing marks a crowd, which need not be found. A topic is a sensor_msgs/Image
-32SC1, -1 for void, with its classes in a std_msgs/String on `<topic>/label_info`. A folder holds
-`<stamp in ns>.png`, RGB as panopticapi has it (R + 256 G + 65536 B), of that number plus 1, so
-that 0 is void, and its classes in `labels.json`. The classes are JSON: `{"label_divisor": 1000,
-"labels": [{"name": ..., "is_thing": ..., "color": [r, g, b]}, ...]}`, class ids in order.
+Both code a pixel as `class_id * label_divisor + track_id`, as `panoptic score-video` does; the
+track id lasts over the clip, is 0 for stuff, and 0 on a thing marks a crowd, which need not be
+found. A topic is a sensor_msgs/Image 32SC1; void is class 255 or below 0; its classes are JSON in
+a std_msgs/String on `<topic>/label_info`. A folder holds `<stamp in ns>.png` (R + 256 G + 65536 B;
+void is class 255 or white) and its classes in `labels.yaml`. The classes: `label_divisor: 1000`,
+and `labels:` with name, is_thing and color of each, class ids in order.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.demo.sources import IMAGE_TYPE
-from panoptic_ros.labels import VOID_ID, VOID_PANOPTIC_ID, LabelSet, decode_panoptic
+from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.metrics.video_files import check_divisor, read_frame, read_label_file
 from panoptic_ros.replay.bag import Recording
 
 LABEL_INFO = 'label_info'
-LABELS_FILE = 'labels.json'
+LABELS_FILE = 'labels.yaml'
 
 SLACK_NS = 500_000_000
 """Images and truths may come so much out of the order of their stamps."""
@@ -78,7 +78,8 @@ class TopicTruth:
         said = next(recording.records([info]), None)
         if said is None or said.message is None:
             raise ValueError(f'{info} has no message that names the classes')
-        self._coding = _Coding(said.message.data, info, labels)
+        own, self._divisor = _read_classes(said.message.data, info)
+        self._classes = _Classes(own, labels, info)
         self._recording, self._topic = recording, topic
         self._messages = self._read()
         self._ahead: dict[int, Any] = {}
@@ -110,9 +111,11 @@ class TopicTruth:
         if message.step < 4 * message.width or data.size != message.step * message.height:
             raise ValueError(f'{self._topic}: data must hold {message.height} rows of '
                              f'{message.step} bytes, got {data.size}')
-        ids = np.ndarray((message.height, message.width), f'{order}i4', data,
-                         strides=(message.step, 4))
-        return self._coding.decode(ids)
+        ids: npt.NDArray[np.int32] = np.ndarray((message.height, message.width), f'{order}i4',
+                                                data, strides=(message.step, 4))
+        class_map, track_map = np.divmod(ids, np.int32(self._divisor))
+        class_map[ids < 0] = VOID_ID
+        return self._classes.translate(class_map, track_map)
 
     def _read(self) -> Iterator[tuple[int, Any]]:
         for record in self._recording.records([self._topic]):
@@ -135,7 +138,8 @@ class FolderTruth:
         if not file.is_file():
             raise FileNotFoundError(f'{folder} has no {LABELS_FILE}, which names the classes of '
                                     'its PNGs')
-        self._coding = _Coding(file.read_text(encoding='utf-8'), str(file), labels)
+        self._own, self._divisor = read_label_file(file)
+        self._classes = _Classes(self._own, labels, str(file))
         self._files = {int(path.stem): path for path in folder.glob('*.png')
                        if path.stem.isdecimal()}
         if not self._files:
@@ -151,42 +155,39 @@ class FolderTruth:
         path = self._files.get(stamp_ns)
         if path is None:
             return None
-        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if pixels is None or pixels.ndim != 3 or pixels.dtype != np.uint8:
-            raise ValueError(f'{path} is not an RGB PNG with 8 bits a channel')
-        blue, green, red = (pixels[..., i].astype(np.int64) for i in range(3))
-        return self._coding.decode(red + 256 * green + 65536 * blue - 1)
+        return self._classes.translate(*read_frame(path, self._own, self._divisor))
 
 
-class _Coding:
-    """From coded pixels to the model's classes and tracks."""
+class _Classes:
+    """From the ground truth's own classes to the model's, by name."""
 
-    def __init__(self, text: str, where: str, labels: LabelSet) -> None:
-        try:
-            document = json.loads(text)
-            own = LabelSet.from_dicts(document['labels'])
-            self._divisor = int(document['label_divisor'])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f'{where} must be JSON with labels and label_divisor: '
-                             f'{type(error).__name__}: {error}') from None
-        if self._divisor < 1:
-            raise ValueError(f'{where}: label_divisor must be over 0, got {self._divisor}')
+    def __init__(self, own: LabelSet, labels: LabelSet, where: str) -> None:
         check_labels(own, labels, where)
-        self._where = where
+        self._where, self._count = where, len(own)
         self._class_id = np.full(VOID_ID + 1, VOID_ID, np.uint8)
         self._class_id[:len(own)] = labels.class_ids(own.names)
-        self._count = len(own)
         self._is_thing = np.append(labels.is_thing, np.zeros(VOID_ID + 1 - len(labels), bool))
 
-    def decode(self, ids: npt.NDArray[np.integer[Any]]) -> Truth:
-        class_id, track = decode_panoptic(ids, self._divisor)
-        strange = class_id[((class_id < 0) | (class_id >= self._count)) & (class_id != VOID_ID)]
-        if strange.size or ids.min(initial=0) < VOID_PANOPTIC_ID:
-            value = int(strange[0]) if strange.size else int(ids.min())
-            raise ValueError(f'the ground truth holds class id {value}; {self._where} names '
-                             f'{self._count} classes')
-        class_map = self._class_id[class_id]
-        return Truth(class_map, np.where(self._is_thing[class_map], track, 0))
+    def translate(self, class_map: npt.NDArray[Any], track_map: npt.NDArray[Any]) -> Truth:
+        strange = class_map[(class_map >= self._count) & (class_map != VOID_ID)]
+        if strange.size:
+            raise ValueError(f'the ground truth holds class id {int(strange[0])}; {self._where} '
+                             f'names {self._count} classes')
+        translated = self._class_id[class_map]
+        return Truth(translated, np.where(self._is_thing[translated], track_map, 0
+                                          ).astype(np.int64))
+
+
+def _read_classes(text: str, where: str) -> tuple[LabelSet, int]:
+    """Label set and label divisor in a JSON text."""
+    try:
+        document = json.loads(text)
+        labels, divisor = LabelSet.from_dicts(document['labels']), document['label_divisor']
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{where} must be JSON with labels and label_divisor: '
+                         f'{type(error).__name__}: {error}') from None
+    check_divisor(divisor, f'{where}: label_divisor')
+    return labels, divisor
 
 
 def check_labels(truth: LabelSet, labels: LabelSet, where: str) -> None:

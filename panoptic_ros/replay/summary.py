@@ -51,7 +51,9 @@ def summarize(job: Job, loaded: Loaded, outcome: Outcome, source: str, mode: str
         'model': {**loaded.describe(), 'input': list(info.input_size), 'stride': info.stride,
                   'embedding': info.embedding_kind, 'embedding_dim': info.embedding_dim,
                   'recipe_hash': info.recipe_hash, 'validation': dict(info.scores),
-                  'classes': list(info.labels.names)},
+                  'classes': list(info.labels.names),
+                  'thresholds': {name: value.default for name, value in info.thresholds.items()},
+                  'mean': list(info.mean), 'std': list(info.std), 'config': dict(info.config)},
         'settings': {name: list(value) if isinstance(value, tuple) else value
                      for name, value in job.settings.items()},
         'part': {'start_s': job.start_s, 'duration_s': job.duration_s, 'stride': job.stride},

@@ -67,14 +67,15 @@ def test_truth_that_comes_before_its_image_or_out_of_turn_is_found(tmp_path):
 @pytest.mark.parametrize(('text', 'reason'), [
     ('{', 'must be JSON with labels and label_divisor'),
     (json.dumps({'labels': LABELS.to_dicts()}), "KeyError: 'label_divisor'"),
-    (json.dumps({'labels': LABELS.to_dicts(), 'label_divisor': 0}), 'label_divisor must be over'),
+    (json.dumps({'labels': LABELS.to_dicts(), 'label_divisor': 0}), 'must be a whole number over'),
     (json.dumps({'labels': [], 'label_divisor': 1}), 'a label set has 1 to 255 classes'),
     (json.dumps([1]), 'must be JSON with labels')])
 def test_wrong_classes_are_refused(tmp_path, text, reason):
-    folder = write_truth_folder(tmp_path / 'folder', 1)
-    (folder / 'labels.json').write_text(text)
+    bag = Bag(write_bag(tmp_path / 'bag', [
+        (f'{TRUTH}/label_info', STRING, 0, string(text)),
+        (TRUTH, IMAGE, 1, image(np.zeros((4, 4, 1), np.int32), 1, '32SC1'))]))
     with pytest.raises(ValueError, match=reason):
-        FolderTruth(folder, LABELS)
+        TopicTruth(bag, TRUTH, LABELS)
 
 
 def test_wrong_pixels_are_refused(tmp_path):
@@ -84,10 +85,10 @@ def test_wrong_pixels_are_refused(tmp_path):
     path = folder / f'{START_NS}.png'
     cv2.imwrite(str(path), np.zeros((4, 4), np.uint8))
     source = FolderTruth(folder, LABELS)
-    with pytest.raises(ValueError, match='is not an RGB PNG'):
+    with pytest.raises(ValueError, match=path.name):
         source.at(START_NS)
     cv2.imwrite(str(path), np.full((4, 4, 3), 77, np.uint8))
-    with pytest.raises(ValueError, match=r'holds class id \d+; .*labels.json names 4 classes'):
+    with pytest.raises(ValueError, match='expected class 0 to 3 or 255'):
         source.at(START_NS)
     bag = Bag(write_bag(tmp_path / 'bag', [
         (f'{TRUTH}/label_info', STRING, 0, string(classes())),

@@ -261,11 +261,11 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
     turned = LabelSet(LABELS.labels[::-1])
     folder = tmp_path / 'truth'
     folder.mkdir()
-    (folder / 'labels.json').write_text(classes(turned))
+    (folder / 'labels.yaml').write_text(classes(turned))
     ids = truth(0)
     class_id, track = np.divmod(ids, 1000)
-    value = np.where(ids < 0, 0, (3 - class_id) * 1000 + track + 1)
-    rgb = np.stack([value % 256, value // 256, 0 * value], axis=-1)
+    value = np.where(ids < 0, 255 * 1000, (3 - class_id) * 1000 + track)
+    rgb = np.stack([value % 256, value // 256 % 256, value // 65536], axis=-1)
     cv2.imwrite(str(folder / f'{START_NS}.png'), rgb[..., ::-1].astype(np.uint8))
     path = write_bag(tmp_path / 'bag', drive(3, with_truth=False))
     assert run(path, '--model', tiny_model, '--gt', folder, '-o', tmp_path / 'out') == 0
@@ -280,7 +280,7 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
     (['BAG', '--gt', CAMERA], 'no topic /camera/image_raw/label_info'),
     (['BAG', '--gt', 'LATE'], 'no stamp of the ground truth .* is that of an image: it has 1 '
                               f'from 5 to 5 ns, the images 8 from {START_NS} to'),
-    (['BAG', '--gt', 'EMPTY'], 'has no labels.json'),
+    (['BAG', '--gt', 'EMPTY'], 'has no labels.yaml'),
     (['BAG', '--image', '/side'], 'no topic /side; the topics are: /camera/image_raw'),
     (['BAG', '--stride', '0'], '--stride must be at least 1'),
     (['BAG', '--duration', '0'], '--duration must be over 0'),
