@@ -178,7 +178,8 @@ def read_instances(message: Any) -> npt.NDArray[np.void]:
     for field in message.fields:
         if field.datatype not in DATATYPES:
             raise ValueError(f'field {field.name!r} has unknown datatype {field.datatype}')
-        count = max(1, field.count)
+        # Some senders mean 1 by 0; a model without embeddings means none.
+        count = field.count if field.name == 'embedding' else max(1, field.count)
         base = order + DATATYPES[field.datatype]
         names.append(field.name)
         formats.append(base if count == 1 and field.name != 'embedding' else (base, (count,)))

@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> None:
     if args.output and args.output.exists() and not args.output.is_dir():
         raise ValueError(f'--output must be a folder, and {args.output} is a file')
     if args.compare:
-        _compare(*args.compare, args.output)
+        first, second = args.compare
+        _compare(first, second, args.output)
         return
     args.output = args.output or Path('replay_output')
     if args.bag is None:

@@ -31,7 +31,7 @@ class Topic(NamedTuple):
     kind: str
     """Message type, `sensor_msgs/msg/Image`."""
 
-    count: int
+    messages: int
     """Messages that the recording should hold, damage or not."""
 
 
@@ -85,8 +85,9 @@ class Bag:
         except Exception as error:  # each layer of the reader has its own kinds
             self._rescue(error)
         promised = _promised(path)
-        self.topics = {name: Topic(info.msgtype or '', max(info.msgcount, promised.get(name, 0)))
-                       for name, info in self._reader.topics.items()}
+        self.topics: Mapping[str, Topic] = {
+            name: Topic(info.msgtype or '', max(info.msgcount, promised.get(name, 0)))
+            for name, info in self._reader.topics.items()}
         self.start_ns = self._reader.start_time if self._reader.message_count else 0
 
     def __enter__(self) -> Bag:
@@ -153,7 +154,7 @@ class VideoFile:
         self._video, self._types = Video(path), BagTypes()
         self.damage, self.start_ns = '', 0
         count = round((self._video.length_s or 0) * self._video.rate_hz)
-        self.topics = {self.TOPIC: Topic(IMAGE_TYPE, count)}
+        self.topics: Mapping[str, Topic] = {self.TOPIC: Topic(IMAGE_TYPE, count)}
 
     def records(self, names: Collection[str], start_ns: int = 0,
                 stop_ns: int = 2**63 - 1) -> Iterator[Record]:
@@ -173,7 +174,7 @@ class VideoFile:
                 yield Record(self.TOPIC, time_ns, make(IMAGE_TYPE, header=header, **fields), '')
 
 
-def open_recording(path: Path) -> Bag | VideoFile:
+def open_recording(path: Path) -> Recording:
     """A bag, or a video file."""
     if path.suffix.lower() in VIDEO_ENDINGS:
         return VideoFile(path)
@@ -209,7 +210,7 @@ def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Col
                          f'Image or a CompressedImage')
     topics = list(wanted) or [
         name for name, topic in sorted(recording.topics.items())
-        if topic.kind in kinds and topic.count and name not in not_these
+        if topic.kind in kinds and topic.messages and name not in not_these
         and not name.endswith(OWN_TOPICS) and _is_camera(recording, name)]
     if not topics:
         raise ValueError(f'there is no topic with camera images; the topics are: '
@@ -242,7 +243,7 @@ def _is_camera(recording: Recording, name: str) -> bool:
 
 
 def _list(recording: Recording) -> str:
-    return ', '.join(f'{name} ({topic.kind}, {topic.count} messages)'
+    return ', '.join(f'{name} ({topic.kind}, {topic.messages} messages)'
                      for name, topic in sorted(recording.topics.items())) or 'none'
 
 

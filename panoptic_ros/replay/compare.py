@@ -120,7 +120,7 @@ def compare(a: Run, b: Run) -> Comparison:
     rows: list[Row] = []
     if scored:
         rows += _quality_rows(scored, names)
-        rows += [Row(label, *(_at(run.summary, *path) for run in (a, b))) for label, *path in (
+        rows += [_row(label, [_at(run.summary, *path) for run in (a, b)]) for label, *path in (
             ('mIoU', 'scores', 'semantic', 'miou'), ('STQ', 'scores', 'video', 'all', 'stq'),
             ('VPQ', 'scores', 'video', 'all', 'vpq'), ('IDF1', 'scores', 'video', 'all', 'idf1'))]
         rows.append(_summed('id switches', scored, lambda record: len(record.switches)))
@@ -130,9 +130,9 @@ def compare(a: Run, b: Run) -> Comparison:
     if timed:
         rows.append(_mean_row('latency, mean ms', timed,
                               lambda record: record.times_ms['total']))
-    rows += [Row(f'latency {name}, ms', *(_at(run.summary, 'timing', 'latency_ms', 'total', name)
-                                          for run in (a, b))) for name in ('p50', 'p95')]
-    rows.append(Row('tracks', *(_at(run.summary, 'tracks', 'confirmed') for run in (a, b))))
+    rows += [_row(f'latency {name}, ms', [_at(run.summary, 'timing', 'latency_ms', 'total', name)
+                                          for run in (a, b)]) for name in ('p50', 'p95')]
+    rows.append(_row('tracks', [_at(run.summary, 'tracks', 'confirmed') for run in (a, b)]))
     return Comparison(a.name, b.name, len(pairs), tuple(_differing(a, b)), tuple(rows))
 
 
@@ -150,10 +150,10 @@ def _quality_rows(pairs: Sequence[tuple[FrameRecord, FrameRecord]],
     whole = [_pq(table.sum(axis=0)) for table in tables]  # (C,) each
     drawn = [] if weights is None else [
         _pq(np.tensordot(weights, table, 1)) for table in tables]  # (DRAWS, C)
-    rows = [Row('PQ', *(_mean(pq) for pq in whole),
-                _interval([np.nanmean(pq, axis=1) for pq in drawn]))]
-    rows += [Row(f'PQ {name}', *(_none(pq[i]) for pq in whole),
-                 _interval([pq[:, i] for pq in drawn]))
+    rows = [_row('PQ', [_mean(pq) for pq in whole],
+                 _interval([np.nanmean(pq, axis=1) for pq in drawn]))]
+    rows += [_row(f'PQ {name}', [_none(pq[i]) for pq in whole],
+                  _interval([pq[:, i] for pq in drawn]))
              for i, name in enumerate(names) if not all(np.isnan(pq[i]) for pq in whole)]
     return rows
 
@@ -167,22 +167,23 @@ def _pq(sums: Floats) -> Floats:
 def _summed(name: str, pairs: Sequence[tuple[FrameRecord, FrameRecord]],
             value: Callable[[FrameRecord], float]) -> Row:
     sums, drawn = _block_sums(pairs, value)
-    return Row(name, *(float(one.sum()) for one in sums), _interval(drawn))
+    return _row(name, [float(one.sum()) for one in sums], _interval(drawn))
 
 
 def _mean_row(name: str, pairs: Sequence[tuple[FrameRecord, FrameRecord]],
               value: Callable[[FrameRecord], float]) -> Row:
     sums, drawn = _block_sums(pairs, value)
     _, counts = _block_sums(pairs, lambda record: 1.0)
-    return Row(name, *(float(one.sum() / len(pairs)) for one in sums),
-               _interval([one / count for one, count in zip(drawn, counts, strict=True)]))
+    return _row(name, [float(one.sum() / len(pairs)) for one in sums],
+                _interval([one / count for one, count in zip(drawn, counts, strict=True)]))
 
 
 def _block_sums(pairs: Sequence[tuple[FrameRecord, FrameRecord]],
                 value: Callable[[FrameRecord], float]) -> tuple[list[Floats], list[Floats]]:
     """Sums by block, and their total in each draw; for both sides."""
     blocks, weights = _draws(pairs)
-    sums = [np.bincount(blocks, [value(pair[side]) for pair in pairs]) for side in (0, 1)]
+    sums: list[Floats] = [np.bincount(blocks, [value(pair[side]) for pair in pairs]).astype(float)
+                          for side in (0, 1)]
     return sums, [] if weights is None else [weights @ one for one in sums]
 
 
@@ -200,6 +201,11 @@ def _draws(pairs: Sequence[tuple[FrameRecord, FrameRecord]],
         return blocks, None
     chance = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
     return blocks, chance.astype(float)
+
+
+def _row(name: str, both: Sequence[float | None],
+         interval: tuple[float, float] | None = None) -> Row:
+    return Row(name, both[0], both[1], interval)
 
 
 def _interval(drawn: Sequence[Floats]) -> tuple[float, float] | None:

@@ -26,6 +26,9 @@ STAGE_COLORS = {'read': '#9aa5b1', 'pre': '#7fb3d5', 'infer': '#2f6f9f', 'post':
                 'track': '#e0a458', 'publish': '#c9794f', 'wait': '#d9d2c5'}
 RED = '#c62828'
 
+MAX_SECONDS = 10**6
+"""A longer recording is one whose clock jumped."""
+
 
 def latency_plot(records: Sequence[FrameRecord]) -> str:
     """Stages of each image over time, on top of each other."""
@@ -53,9 +56,10 @@ def latency_plot(records: Sequence[FrameRecord]) -> str:
 def rate_plot(records: Sequence[FrameRecord]) -> str:
     """Images and results a second, in windows of one second."""
     times = _seconds(records, records)
-    edges = np.arange(0, int(times.max(initial=0)) + 1)  # a second that is cut off counts less
-    if len(edges) < 3:
+    whole_s = int(times.max(initial=0))  # a second that is cut off would count less
+    if not 2 <= whole_s <= MAX_SECONDS:
         return ''
+    edges = np.arange(whole_s + 1)
     good = np.array([not record.problem and not record.stale for record in records])
     figure, axes = _figure(1.8)
     middles = edges[:-1] + 0.5
@@ -100,10 +104,8 @@ def timeline(records: Sequence[FrameRecord], labels: LabelSet) -> tuple[str, int
         The diagram (empty without tracks), how many tracks it shows, and how many there are.
     """
     tracks = tracks_of(records)
-    start_ns = min((record.stamp_ns for record in records), default=0)
     switches = [(record.camera, switch['old_pred'], switch['new_pred'],
-                 (record.stamp_ns - start_ns) / 1e9)
-                for record in records for switch in record.switches]
+                 record.seconds(records)) for record in records for switch in record.switches]
     switched = {(camera, track) for camera, old, new, _ in switches for track in (old, new)}
     shown = sorted(tracks, key=lambda track: ((track.camera, track.track_id) not in switched,
                                               -track.frames))[:MAX_TRACKS]
@@ -144,8 +146,7 @@ def _track_name(track: Track, labels: LabelSet, several: bool) -> str:
 
 def _seconds(some: Sequence[FrameRecord],
              records: Sequence[FrameRecord]) -> npt.NDArray[np.float64]:
-    start_ns = min((record.stamp_ns for record in records if record.stamp_ns), default=0)
-    return np.array([max(0, record.stamp_ns - start_ns) / 1e9 for record in some])
+    return np.array([record.seconds(records) for record in some])
 
 
 def _bin(times: npt.NDArray[np.float64], rows: npt.NDArray[np.float64],

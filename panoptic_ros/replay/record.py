@@ -78,6 +78,13 @@ class FrameRecord:
                  int(row['state']) == TrackState.CONFIRMED)
             for row in rows[rows['track_id'] > 0])
 
+    def seconds(self, records: Sequence[FrameRecord]) -> float:
+        """Time since the first of all images, by the clock of the recording.
+
+        That of the stamps may jump, or begin at 0.
+        """
+        return (self.recorded_ns - records[0].recorded_ns) / 1e9
+
     def to_json(self) -> str:
         """One line."""
         values = asdict(self)
@@ -133,14 +140,13 @@ class Track:
 
 def tracks_of(records: Sequence[FrameRecord]) -> list[Track]:
     """The confirmed tracks of all cameras, in the order of their start."""
-    start_ns = min((record.stamp_ns for record in records), default=0)
     times: dict[tuple[str, int], list[float]] = defaultdict(list)
     classes: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
     confirmed = set()
     for record in records:
         for seen in record.seen:
             key = record.camera, seen.track_id
-            times[key].append((record.stamp_ns - start_ns) / 1e9)
+            times[key].append(record.seconds(records))
             classes[key][seen.class_id] += 1
             if seen.confirmed:
                 confirmed.add(key)

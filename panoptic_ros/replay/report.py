@@ -45,14 +45,13 @@ def write_report(path: Path, summary: Mapping[str, Any], records: Sequence[Frame
         comparison: of a lock-step run with this one.
     """
     line, shown, tracks = timeline(records, labels)
-    start_ns = min((record.stamp_ns for record in records if record.stamp_ns), default=0)
     page = _environment().get_template('report.html.j2').render(
         summary=summary, cards=_cards(summary), comparison=comparison, level=LEVEL,
         latency=latency_plot(records), rate=rate_plot(records), quality=quality_plot(records),
         timeline=line, timeline_shown=shown, timeline_all=tracks,
-        classes=_classes(summary, labels), switches=_switches(records, labels, start_ns),
+        classes=_classes(summary, labels), switches=_switches(records, labels),
         worst=[{'overlay': _data(one.overlay), 'truth': _data(one.truth) if one.truth else '',
-                'record': one.record, 'seconds': (one.record.stamp_ns - start_ns) / 1e9}
+                'record': one.record, 'seconds': one.record.seconds(records)}
                for one in worst])
     path.write_text(page, encoding='utf-8')
 
@@ -134,9 +133,8 @@ def _classes(summary: Mapping[str, Any], labels: LabelSet) -> list[dict[str, Any
             if panoptic['pq'] is not None or semantic['iou'] is not None]
 
 
-def _switches(records: Sequence[FrameRecord], labels: LabelSet,
-              start_ns: int) -> list[dict[str, Any]]:
-    return [{'seconds': (record.stamp_ns - start_ns) / 1e9, 'camera': record.camera,
+def _switches(records: Sequence[FrameRecord], labels: LabelSet) -> list[dict[str, Any]]:
+    return [{'seconds': record.seconds(records), 'camera': record.camera,
              'stamp_ns': record.stamp_ns, 'name': labels.names[switch['class_id']], **switch}
             for record in records for switch in record.switches]
 

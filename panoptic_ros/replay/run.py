@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from panoptic_ros.demo.pictures import OverlayVideo
@@ -205,8 +207,10 @@ def score(record: FrameRecord, scores: Scores, truth: Truth,
           frame: PanopticFrame | None) -> None:
     """Scores one frame, and notes how good it alone is."""
     alone = scores.update(truth, frame)
-    record.quality = {int(i): (float(alone.iou_sum[i]), *map(int, alone.counts[:, i]))
-                      for i in alone.counts.sum(axis=0).nonzero()[0]}
+    record.quality = {}
+    for i in alone.counts.sum(axis=0).nonzero()[0].tolist():
+        tp, fp, fn = alone.counts[:, i].tolist()
+        record.quality[i] = float(alone.iou_sum[i]), tp, fp, fn
     quality = alone.result().all
     record.pq = quality.pq if quality.n else None
 
@@ -241,8 +245,8 @@ def rate_hz(job: Job, topic: str) -> float:
             stamps.append(stamp_of(record.message))
         if len(stamps) == 50:
             break
-    span_s = (stamps[-1] - stamps[0]) / 1e9 if stamps else 0
-    found_hz = (len(stamps) - 1) / span_s if span_s > 0 else DEFAULT_RATE_HZ
+    steps_s = [(b - a) / 1e9 for a, b in pairwise(stamps) if b > a]
+    found_hz = 1 / median(steps_s) if steps_s else DEFAULT_RATE_HZ
     return max(0.5, min(found_hz / job.stride, 240.0))
 
 

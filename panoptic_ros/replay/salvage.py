@@ -161,7 +161,8 @@ def _copy_sqlite(source: Path, target: Path) -> bool:
         old.execute('PRAGMA writable_schema = ON')  # else a file that is cut short is refused
         tables = old.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' "
                              "AND name NOT LIKE 'sqlite_%'").fetchall()
-        for name, command in sorted(tables, key=lambda table: table[0] == 'messages'):
+        for name, command in sorted(((str(name), str(command)) for name, command in tables),
+                                    key=lambda table: table[0] == 'messages'):
             new.execute(command)
             quoted = '"' + name.replace('"', '""') + '"'
             for row in old.execute(f'SELECT * FROM {quoted} ORDER BY rowid'):

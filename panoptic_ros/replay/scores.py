@@ -10,7 +10,6 @@ from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics import MeanIoU, PanopticQuality
 from panoptic_ros.metrics.video import VideoScores
-from panoptic_ros.metrics.video_frame import measure_frame
 from panoptic_ros.replay.ground_truth import Truth
 
 SEGMENT_STEP = 2**32
@@ -61,9 +60,8 @@ class Scores:
         alone = PanopticQuality(self.labels)
         alone.update(true_map, true_segments, segment_map, segments, crowd)
         self.panoptic.merge(alone)
-        shared = measure_frame(class_map, track_map, semantic, track, self.labels)
-        self.semantic.add(shared)
-        self.video.add(shared)
+        self.semantic.update(class_map, semantic)
+        self.video.update(class_map, track_map, semantic, track)
         self.frames += 1
         return alone
 

@@ -67,7 +67,7 @@ class Session:
         """What is replayed with what, for people."""
         for name, topic in self.job.cameras.items():
             truth = self.job.truths.get(name)
-            yield (f'camera {name}: {topic}, {self.job.recording.topics[topic].count} images'
+            yield (f'camera {name}: {topic}, {self.job.recording.topics[topic].messages} images'
                    + (f', ground truth: {truth.name}' if truth else ''))
         said = self.loaded.describe()
         yield f'model {said["name"]} ({said["hash"]}) on {said["backend"]}, {said["device"]}'
@@ -81,7 +81,7 @@ class Session:
     def count(self) -> int:
         """Images to be replayed, as far as it is known."""
         topics = self.job.recording.topics
-        whole = sum(topics[topic].count for topic in self.job.cameras.values())
+        whole = sum(topics[topic].messages for topic in self.job.cameras.values())
         if self.job.duration_s is None and not self.job.start_s:
             return -(-whole // self.job.stride)
         return sum(1 for _ in self.job.images())

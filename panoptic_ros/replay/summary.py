@@ -67,11 +67,11 @@ def _camera(job: Job, name: str, outcome: Outcome, unmatched: int | None) -> dic
     topic = job.cameras[name]
     own = [record for record in outcome.records if record.camera == name]
     problems = count_problems(own)
-    expected = job.recording.topics[topic].count
+    expected = job.recording.topics[topic].messages
     values: dict[str, Any] = {
         'topic': topic, 'expected': expected, 'replayed': len(own),
         # Of a part nobody knows how many images lie behind the damage.
-        'lost': max(0, expected - len(own)) if job.is_whole and job.stride == 1
+        'lost': max(0, -(-expected // job.stride) - len(own)) if job.is_whole
         and job.recording.damage else 0,
         'bad': problems, 'rate_hz': round(1 / period_s(own), RATE_DIGITS) if own else None,
         'switches': None}

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 from replay_bags import (
     BALL,
     CAMERA,
@@ -20,6 +22,7 @@ from replay_bags import (
     SIZE,
     START_NS,
     STEP_NS,
+    STRING,
     TRUTH,
     classes,
     compressed,
@@ -27,12 +30,14 @@ from replay_bags import (
     image,
     pausing_bag,
     scene,
+    string,
     truth,
     write_bag,
     write_truth_folder,
 )
-from tiny_model import LABELS
+from tiny_model import LABELS, tiny_graph, tiny_info
 
+from panoptic_ros.bundle import write_bundle
 from panoptic_ros.cli.main import main
 from panoptic_ros.frame import read_instances
 from panoptic_ros.labels import Label, LabelSet
@@ -87,7 +92,7 @@ def test_the_bag_holds_what_the_node_publishes(tmp_path, bag, tiny_model):
     names = ('segments', 'semantic', 'instances', 'overlay')
     with Bag(tmp_path / 'out' / 'bag') as results:
         assert {f'/panoptic/{name}': 8 for name in names} | {'/panoptic/label_info': 1} == {
-            name: topic.count for name, topic in results.topics.items()
+            name: topic.messages for name, topic in results.topics.items()
             if not name.endswith('detections')}
         said = next(results.records(['/panoptic/label_info'])).message
         assert json.loads(said.data)['labels'] == LABELS.to_dicts()
@@ -137,7 +142,7 @@ def test_bad_images_are_counted_and_left_out(tmp_path, tiny_model, capsys):
     assert 'step must be' in reasons[1]
     assert "1 bad: bad image: encoding must be" in capsys.readouterr().out
     with Bag(tmp_path / 'out' / 'bag') as results:
-        assert results.topics['/panoptic/segments'].count == 4
+        assert results.topics['/panoptic/segments'].messages == 4
 
 
 def test_cameras_are_told_apart(tmp_path, tiny_model):
@@ -151,7 +156,7 @@ def test_cameras_are_told_apart(tmp_path, tiny_model):
     path = write_bag(tmp_path / 'bag', messages())
     assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
     with Bag(tmp_path / 'out' / 'bag') as results:
-        counts = {name: topic.count for name, topic in results.topics.items()}
+        counts = {name: topic.messages for name, topic in results.topics.items()}
     assert counts['/front/panoptic/segments'] == 4
     assert counts['/rear/panoptic/segments'] == 2
     assert counts['/panoptic/label_info'] == 1
@@ -183,6 +188,58 @@ def test_the_nodes_parameters_count(tmp_path, bag, tiny_model):
         message = next(results.records(['/panoptic/segments'])).message
     assert (message.height, message.width) == (SIZE[0] // 4, SIZE[1] // 4)
     assert summary(tmp_path / 'out')['settings']['classes.exclude'] == ['box']
+
+
+def test_each_camera_has_its_own_ground_truth(tmp_path, tiny_model, capsys):
+    def messages():
+        yield f'{TRUTH}/label_info', STRING, START_NS, string(classes())
+        for i in range(3):
+            stamp = START_NS + i * STEP_NS
+            ids = truth(i).astype('<i4')[..., None]
+            yield '/front/image', IMAGE, stamp, image(scene(i), stamp)
+            yield '/rear/image', IMAGE, stamp, image(np.zeros_like(scene(i)), stamp)
+            yield TRUTH, IMAGE, stamp, image(ids, stamp, '32SC1')
+    path = write_bag(tmp_path / 'bag', messages())
+    folder = write_truth_folder(tmp_path / 'truth', 3)
+    assert run(path, '--model', tiny_model, '--gt', f'front={TRUTH}', '--gt', f'rear={folder}',
+               '-o', tmp_path / 'out') == 0
+    records = read_records(tmp_path / 'out' / 'frames.jsonl')
+    assert {record.camera: record.pq for record in records} == {'front': 100.0, 'rear': 0.0}
+    assert summary(tmp_path / 'out')['scores']['video']['clips'] == 2
+    assert run(path, '--model', tiny_model, '--gt', TRUTH, '-o', tmp_path / 'two') == 2
+    assert '--gt CAMERA=...; the cameras are front, rear' in capsys.readouterr().err
+
+
+def test_a_model_without_embeddings_is_told_of_and_works(tmp_path, bag, capsys):
+    info = replace(tiny_info(), embedding_dim=0, embedding_kind='')
+    graph = tiny_graph(info)
+    node = next(node for node in graph.graph.node if 'embedding' in node.output)
+    node.output[:] = ['colour']
+    graph.graph.initializer.append(numpy_helper.from_array(np.zeros((6, 0), np.float32), 'none'))
+    graph.graph.node.append(helper.make_node('Identity', ['none'], ['embedding']))
+    output = next(value for value in graph.graph.output if value.name == 'embedding')
+    output.type.tensor_type.shape.dim[1].dim_value = 0
+    write_bundle(graph, info, tmp_path / 'plain.onnx')
+    assert run(bag, '--model', tmp_path / 'plain.onnx', '--gt', TRUTH, '-o',
+               tmp_path / 'out') == 0
+    assert 'this model gives no embeddings' in capsys.readouterr().out
+    assert summary(tmp_path / 'out')['tracks']['confirmed'] == 2
+    with Bag(tmp_path / 'out' / 'bag') as results:
+        table = read_instances(next(results.records(['/panoptic/instances'])).message)
+    assert table['embedding'].shape == (4, 0)
+
+
+def test_stamps_that_jump_do_no_harm(tmp_path, tiny_model):
+    """A camera whose clock was set while it ran: stamps from 0, then of today."""
+    def messages():
+        for i in range(12):
+            stamp = i * STEP_NS + (0 if i < 6 else START_NS)
+            yield CAMERA, IMAGE, START_NS + i * STEP_NS, image(scene(i), stamp)
+    path = write_bag(tmp_path / 'bag', messages())
+    assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
+    capture = cv2.VideoCapture(str(tmp_path / 'out' / 'overlay.mp4'))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 12
+    assert summary(tmp_path / 'out')['frames']['good'] == 12
 
 
 def start(bag, model, output) -> subprocess.Popen:
