@@ -24,6 +24,10 @@ class BagTypes:
                                          else self._default(description)
                                          for name, description in self.store.fielddefs[kind][1]})
 
+    def byte(self, value: int) -> Any:
+        """A number."""
+        return int(value)
+
     def buffer(self, size: int) -> Any:
         """Zero bytes."""
         return np.zeros(size, np.uint8)

@@ -32,6 +32,9 @@ class MessageTypes(Protocol):
     def make(self, kind: str, **fields: Any) -> Any:
         """A message of a type like `sensor_msgs/msg/Image`; other fields have their default."""
 
+    def byte(self, value: int) -> Any:
+        """The value of a field of type byte."""
+
     def buffer(self, size: int) -> Any:
         """So many zero bytes, to be written through np.frombuffer; the value of a uint8[]."""
 

@@ -14,7 +14,7 @@ from panoptic_ros.interface.loading import Loaded
 from panoptic_ros.overlay import draw_overlay
 from panoptic_ros.replay.bag import Bag
 from panoptic_ros.replay.ground_truth import stamp_of
-from panoptic_ros.replay.record import MS_DIGITS, FrameRecord
+from panoptic_ros.replay.record import BAD_IMAGE, MS_DIGITS, FrameRecord
 from panoptic_ros.replay.run import Camera, Job, Outcome, finish_scores, score
 from panoptic_ros.replay.scores import Scores
 from panoptic_ros.replay.worst import WorstFrames
@@ -81,7 +81,7 @@ def score_live(job: Job, loaded: Loaded, bag: Path, sent_ns: Mapping[int, int],
         record = FrameRecord(name, place, 0, message.time_ns)
         records.append(record)
         if message.message is None:
-            record.problem = f'bad image: {message.problem}'
+            record.problem = f'{BAD_IMAGE}: {message.problem}'
             continue
         stamp = record.stamp_ns = stamp_of(message.message)
         while following is not None and following[0] < stamp:

@@ -17,6 +17,9 @@ from panoptic_ros.frame import PanopticFrame, TrackState
 STAGES = ('read', 'pre', 'infer', 'post', 'track')
 """Stages of a lock-step frame, as the node has them, without publishing."""
 
+BAD_IMAGE = 'bad image'
+"""How the problem of an image that cannot be read begins."""
+
 MS_DIGITS = 3
 """Digits of the milliseconds in files."""
 

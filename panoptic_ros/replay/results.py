@@ -9,6 +9,7 @@ from typing import Any
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.image import CameraImage
 from panoptic_ros.interface.bag_types import BagTypes, qos
+from panoptic_ros.interface.diagnostics import DIAGNOSTICS_TYPE, diagnostic_array
 from panoptic_ros.interface.messages import (
     LABEL_INFO,
     FrameMessages,
@@ -16,7 +17,9 @@ from panoptic_ros.interface.messages import (
     label_info_message,
     label_info_type,
 )
+from panoptic_ros.interface.parameters import NODE
 from panoptic_ros.labels import LabelSet
+from panoptic_ros.replay.health import Health
 
 
 class ResultsBag:
@@ -48,6 +51,7 @@ class ResultsBag:
             for camera, prefix in prefixes.items() for topic, kind in topics.items()}
         self._info_kind = label_info_type(self._types.vision)
         self._info = self._connect(f'/{LABEL_INFO}', self._info_kind, latched=True)
+        self._health = self._connect('/diagnostics', DIAGNOSTICS_TYPE, latched=False)
 
     def __enter__(self) -> ResultsBag:
         return self
@@ -58,10 +62,15 @@ class ResultsBag:
 
     def add_labels(self, time_ns: int, score_threshold: float) -> None:
         """Writes what the class ids mean."""
-        stamp = self._types.make('builtin_interfaces/msg/Time', sec=time_ns // 10**9,
-                                 nanosec=time_ns % 10**9)
-        message = label_info_message(self._types, self._labels, score_threshold, stamp)
+        message = label_info_message(self._types, self._labels, score_threshold,
+                                     self._stamp(time_ns))
         self._write(self._info, self._info_kind, time_ns, message)
+
+    def add_health(self, time_ns: int, health: Health) -> None:
+        """Writes what the node would have said of itself at a time of the recording."""
+        message = diagnostic_array(self._types, health.statuses(time_ns), NODE, health.device,
+                                   self._stamp(time_ns))
+        self._write(self._health, DIAGNOSTICS_TYPE, time_ns, message)
 
     def add(self, camera: str, time_ns: int, header: Any, image: CameraImage,
             frame: PanopticFrame) -> Any:
@@ -84,6 +93,10 @@ class ResultsBag:
             self._write(self._connections[camera, topic], kind, time_ns, made)
             message = made if topic == 'panoptic/overlay' else message
         return message
+
+    def _stamp(self, time_ns: int) -> Any:
+        return self._types.make('builtin_interfaces/msg/Time', sec=time_ns // 10**9,
+                                nanosec=time_ns % 10**9)
 
     def _connect(self, topic: str, kind: str, latched: bool) -> Any:
         return self._writer.add_connection(topic, kind, typestore=self._types.store,

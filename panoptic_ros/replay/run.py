@@ -24,13 +24,14 @@ from panoptic_ros.interface.loading import Loaded, apply_settings, tracker_confi
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.replay.bag import Record, Recording
 from panoptic_ros.replay.ground_truth import GroundTruth, Truth, stamp_of
+from panoptic_ros.replay.health import Health
 from panoptic_ros.replay.outputs_log import LoggedBackend
-from panoptic_ros.replay.record import MS_DIGITS, STAGES, FrameRecord
+from panoptic_ros.replay.record import BAD_IMAGE, MS_DIGITS, STAGES, FrameRecord
 from panoptic_ros.replay.results import ResultsBag
 from panoptic_ros.replay.scores import Scores
 from panoptic_ros.replay.worst import WorstFrames
 from panoptic_ros.runtime import Predictor
-from panoptic_ros.tracking import Tracker
+from panoptic_ros.tracking import Tracker, TrackerStats
 
 DEFAULT_RATE_HZ = 10.0
 """Of the overlay video, where a camera gave fewer than two images."""
@@ -108,6 +109,12 @@ class Camera:
         self.pipeline = Pipeline(predictor, tracker)
         apply_settings(self.pipeline, tracker, settings)
         self._fallback = cv_bridge_fallback()
+        self._tracker = tracker
+
+    @property
+    def stats(self) -> TrackerStats | None:
+        """Counts of tracks after the last image; None without a tracker."""
+        return self._tracker.stats if self.pipeline.tracker else None
 
     def read(self, message: Any) -> CameraImage:
         """The image in a message.
@@ -149,6 +156,7 @@ def replay(job: Job, loaded: Loaded, folder: Path, log: Path,
             folder / f'overlay{job.file_ending(name)}.mp4', rate_hz(job, topic)))
             for name, topic in job.cameras.items()}
         counts = dict.fromkeys(job.cameras, 0)
+        health = Health(loaded, job.cameras)
         for name, message in progress(job.images()):
             record = FrameRecord(name, counts[name], 0, message.time_ns)
             counts[name] += 1
@@ -165,6 +173,9 @@ def replay(job: Job, loaded: Loaded, folder: Path, log: Path,
                 picture = overlay.data.reshape(overlay.height, overlay.width, 3)
                 videos[name].add(picture, record.stamp_ns / 1e9)
                 worst.add(record, picture, truth)
+            health.add(record, cameras[name].stats)
+            if health.is_due(message.time_ns):
+                bag.add_health(message.time_ns, health)
         kept = backend.kept
     _check(records, job)
     return Outcome(records, finish_scores(records, scores), worst,
@@ -175,14 +186,14 @@ def _look(record: FrameRecord, message: Record, camera: Camera, backend: LoggedB
           ) -> tuple[CameraImage, PanopticFrame] | None:
     """One image through the pipeline; None if that fails, as the node drops it."""
     if message.message is None:
-        record.problem = f'bad image: {message.problem}'
+        record.problem = f'{BAD_IMAGE}: {message.problem}'
         return None
     record.stamp_ns = stamp_of(message.message)
     start_s = time.perf_counter()
     try:
         image = camera.read(message.message)
     except ValueError as error:
-        record.problem = f'bad image: {error}'
+        record.problem = f'{BAD_IMAGE}: {error}'
         return None
     read_s = time.perf_counter() - start_s
     try:

@@ -19,12 +19,12 @@ from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.image import CameraImage
 from panoptic_ros.interface.images import cv_bridge_fallback, read_compressed_image, read_image
 from panoptic_ros.interface.loading import apply_settings, tracker_config
+from panoptic_ros.interface.memory import is_out_of_memory
 from panoptic_ros.interface.messages import FrameMessages, frame_topics
+from panoptic_ros.interface.meters import RateMeter, Timings
+from panoptic_ros.interface.worker import Drop, Worker
 from panoptic_ros.pipeline import Pipeline
-from panoptic_ros.ros.memory import is_out_of_memory
 from panoptic_ros.ros.messages import RosTypes, message_class
-from panoptic_ros.ros.meters import RateMeter, Timings
-from panoptic_ros.ros.worker import Drop, Worker
 from panoptic_ros.runtime import Predictor
 from panoptic_ros.tracking import Tracker, TrackerStats
 

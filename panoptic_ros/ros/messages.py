@@ -18,6 +18,10 @@ class RosTypes:
         """A message; other fields have their default."""
         return message_class(kind)(**fields)
 
+    def byte(self, value: int) -> Any:
+        """One byte."""
+        return bytes([value])
+
     def buffer(self, size: int) -> Any:
         """Zero bytes; anything but array.array is checked element by element."""
         return array.array('B', bytes(size))

@@ -14,12 +14,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
-from panoptic_ros.interface.loading import Loaded, check_for_model, load, tracker_config
-from panoptic_ros.interface.messages import LABEL_INFO, label_info_message, label_info_type
-from panoptic_ros.interface.parameters import check_changes
-from panoptic_ros.ros.camera import Camera
-from panoptic_ros.ros.declare import declare_parameters
-from panoptic_ros.ros.diagnostics import (
+from panoptic_ros.interface.diagnostics import (
     diagnostic_array,
     input_status,
     memory_status,
@@ -27,6 +22,11 @@ from panoptic_ros.ros.diagnostics import (
     timing_status,
     tracking_status,
 )
+from panoptic_ros.interface.loading import Loaded, check_for_model, load, tracker_config
+from panoptic_ros.interface.messages import LABEL_INFO, label_info_message, label_info_type
+from panoptic_ros.interface.parameters import check_changes
+from panoptic_ros.ros.camera import Camera
+from panoptic_ros.ros.declare import declare_parameters
 from panoptic_ros.ros.logging import forward_logging, remove_handler
 from panoptic_ros.ros.messages import RosTypes, message_class
 
@@ -269,7 +269,7 @@ class PanopticNode(LifecycleNode):
                 tracking_status(camera.tracks)]
         device = backend.device if backend else ''
         statuses.append(memory_status(device, sum(c.out_of_memory for c in self._cameras)))
-        self._diagnostics.publish(diagnostic_array(statuses, self.get_name(), device,
+        self._diagnostics.publish(diagnostic_array(RosTypes(), statuses, self.get_name(), device,
                                                    self.get_clock().now().to_msg()))
 
     def destroy_node(self) -> None:

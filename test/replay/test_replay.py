@@ -39,6 +39,7 @@ from tiny_model import LABELS, tiny_graph, tiny_info
 
 from panoptic_ros.bundle import write_bundle
 from panoptic_ros.cli.main import main
+from panoptic_ros.demo.health import read_health
 from panoptic_ros.frame import read_instances
 from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.replay.bag import Bag
@@ -91,7 +92,8 @@ def test_the_bag_holds_what_the_node_publishes(tmp_path, bag, tiny_model):
     assert run(bag, '--model', tiny_model, '-o', tmp_path / 'out') == 0
     names = ('segments', 'semantic', 'instances', 'overlay')
     with Bag(tmp_path / 'out' / 'bag') as results:
-        assert {f'/panoptic/{name}': 8 for name in names} | {'/panoptic/label_info': 1} == {
+        others = {'/panoptic/label_info': 1, '/diagnostics': 1}
+        assert {f'/panoptic/{name}': 8 for name in names} | others == {
             name: topic.messages for name, topic in results.topics.items()
             if not name.endswith('detections')}
         said = next(results.records(['/panoptic/label_info'])).message
@@ -143,6 +145,30 @@ def test_bad_images_are_counted_and_left_out(tmp_path, tiny_model, capsys):
     assert "1 bad: bad image: encoding must be" in capsys.readouterr().out
     with Bag(tmp_path / 'out' / 'bag') as results:
         assert results.topics['/panoptic/segments'].messages == 4
+
+
+def test_diagnostics_count_as_the_nodes_do(tmp_path, tiny_model):
+    def messages():
+        for place, (topic, kind, time_ns, message) in enumerate(drive(26, with_truth=False)):
+            if place in (3, 20):
+                message.encoding = 'strange'
+            yield topic, kind, time_ns, message
+    path = write_bag(tmp_path / 'bag', messages())
+    assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
+    with Bag(tmp_path / 'out' / 'bag') as results:
+        records = list(results.records(['/diagnostics']))
+    assert [(record.time_ns - START_NS) // STEP_NS for record in records] == [0, 10, 20]
+    said = [read_health(record.message) for record in records]
+    assert [health.counts for health in said] == [
+        {'received': 1, 'published': 1, 'in_flight': 0},
+        {'received': 11, 'published': 10, 'in_flight': 0},
+        {'received': 21, 'published': 19, 'in_flight': 0}]
+    assert said[2].dropped['bad image'] == 2
+    assert said[0].active
+    statuses = said[2].statuses
+    assert statuses['tracking'].values['active'] == '2'
+    assert statuses['input/camera'].values['rate hz'] == '10.0'
+    assert "bad image: encoding must be" in statuses['input/camera'].message
 
 
 def test_cameras_are_told_apart(tmp_path, tiny_model):
