@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'replay', help='run a recorded bag through the pipeline; results bag, scores, report',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='Takes every image of a bag (rosbag2, ROS 1 or a video file) in order through '
-                    'the node\'s own pipeline,\nwithout ROS, and leaves report.html, '
-                    'summary.json, frames.jsonl, overlay.mp4 and bag/ (mcap) with the\nnode\'s '
-                    'topics. The results do not depend on how busy the machine is; killed and '
-                    'started again it goes on.',
+        description='Takes every image of a bag (rosbag2, ROS 1, or a video file) in order through '
+                    'the node\'s own\npipeline, without ROS. Leaves report.html, summary.json, '
+                    'frames.jsonl (a line an image),\noverlay.mp4 and bag/ (mcap) with the '
+                    'node\'s topics. The results do not depend on how busy\nthe machine is; '
+                    'killed and started again it goes on.',
         epilog='examples:\n'
                '  panoptic replay drive --model city.onnx -o out/\n'
                '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic -o out/\n'
@@ -45,8 +46,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--live', action='store_true',
                         help='play the bag to the real node as well, and show what dropped frames '
                              'cost')
-    parser.add_argument('--rate', type=float, default=1.0, metavar='FACTOR',
-                        help='with --live: speed of playing (default: %(default)s)')
+    parser.add_argument('--rate', type=float, metavar='FACTOR',
+                        help='with --live: speed of playing (default: 1.0)')
     parser.add_argument('--compare', type=Path, nargs=2, metavar=('A', 'B'),
                         help='set two finished replays side by side')
     parser.add_argument('-o', '--output', type=Path, metavar='DIR',
@@ -76,8 +77,14 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f'--start must be 0 seconds or more, got {args.start:g}')
     if args.duration is not None and not args.duration > 0:
         raise ValueError(f'--duration must be over 0 seconds, got {args.duration:g}')
-    if not 0 < args.rate <= 100:
-        raise ValueError(f'--rate must be over 0 and at most 100, got {args.rate:g}')
+    rate = 1.0 if args.rate is None else args.rate
+    if not 0 < rate <= 100:
+        raise ValueError(f'--rate must be over 0 and at most 100, got {rate:g}')
+    if args.rate is not None and not args.live:
+        raise ValueError('--rate is for --live; lock-step takes each image as fast as it can')
+    if args.live and not find_spec('rclpy'):
+        raise ValueError('--live needs ROS 2: source an installation, or pip install '
+                         '"panoptic_ros[ros]"')
 
     from panoptic_ros.replay.report import check_packages
     from panoptic_ros.replay.session import Session
@@ -96,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
     if args.live:
         from panoptic_ros.ros.replay_live import run_live
 
-        run_live(session, args.config, args.output, args.rate, progress, print)
+        run_live(session, args.config, args.output, rate, progress, print)
     else:
         session.replay(args.output, progress, print)
     print((args.output / 'report.html').as_posix())

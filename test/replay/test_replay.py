@@ -365,6 +365,7 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
                               f'from 5 to 5 ns, the images 8 from {START_NS} to'),
     (['BAG', '--gt', 'EMPTY'], 'has no labels.yaml'),
     (['BAG', '--image', '/side'], 'no topic /side; the topics are: /camera/image_raw'),
+    (['BAG', '--rate', '2'], '--rate is for --live'),
     (['BAG', '--stride', '0'], '--stride must be at least 1'),
     (['BAG', '--duration', '0'], '--duration must be over 0'),
     (['BAG', '--start', '1e6'], 'there is no image of /camera/image_raw in the part'),
@@ -401,3 +402,18 @@ def test_bad_input_is_told_in_one_line(tmp_path, bag, tiny_model, capsys, flags,
     error = capsys.readouterr().err.strip()  # a bar leaves an empty line
     assert '\n' not in error
     assert re.search(reason, error)
+
+
+KITTI = Path(__file__).parents[3] / 'shared/data/bag/kitti_city'
+
+
+@pytest.mark.skipif(not KITTI.is_dir(), reason=f'no real bag at {KITTI}')
+def test_a_real_bag_with_the_packages_own_model(tmp_path):
+    assert run(KITTI, '--stride', '20', '-o', tmp_path / 'out') == 0
+    found = summary(tmp_path / 'out')
+    assert found['frames'] == {'replayed': 4, 'good': 4, 'bad': 0, 'lost': 0}
+    assert found['model']['name'] == 'city'
+    with Bag(tmp_path / 'out' / 'bag') as results:
+        overlay = next(results.records(['/panoptic/overlay'])).message
+        assert (overlay.height, overlay.width) == (375, 1242)
+        assert overlay.header.stamp.sec == 1317000000
