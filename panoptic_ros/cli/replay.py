@@ -16,7 +16,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'replay', help='run a recorded bag through the pipeline; results bag, scores, report',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='Takes every image of a bag (rosbag2, ROS 1, or a video file) in order through '
+        description='Takes every image of a bag (rosbag2, ROS 1, a video file) in order through '
                     'the node\'s own\npipeline, without ROS. Leaves report.html, summary.json, '
                     'frames.jsonl (a line an image),\noverlay.mp4 and bag/ (mcap) with the '
                     'node\'s topics. The results do not depend on how busy\nthe machine is; '

@@ -15,7 +15,7 @@ from panoptic_ros.overlay import draw_overlay
 from panoptic_ros.replay.bag import Bag
 from panoptic_ros.replay.ground_truth import stamp_of
 from panoptic_ros.replay.record import BAD_IMAGE, MS_DIGITS, FrameRecord
-from panoptic_ros.replay.run import Camera, Job, Outcome, finish_scores, score
+from panoptic_ros.replay.run import Camera, Job, Outcome, Progress, finish_scores, score
 from panoptic_ros.replay.scores import Scores
 from panoptic_ros.replay.worst import WorstFrames
 
@@ -55,7 +55,7 @@ def _frame(segments: Any, instances: Any, stamp_ns: int) -> PanopticFrame:
 
 
 def score_live(job: Job, loaded: Loaded, bag: Path, sent_ns: Mapping[int, int],
-               wall_s: float, video: OverlayVideo) -> Outcome:
+               wall_s: float, video: OverlayVideo, progress: Progress = iter) -> Outcome:
     """Scores what a node published for each image of the bag.
 
     An image without a result is scored with the last result before it, for that is what a robot
@@ -68,6 +68,7 @@ def score_live(job: Job, loaded: Loaded, bag: Path, sent_ns: Mapping[int, int],
         sent_ns: when each image was played, by its stamp.
         wall_s: how long the playing took.
         video: gets the overlay of each result.
+        progress: shows how far it is.
     """
     name, = job.cameras
     labels = loaded.predictor.info.labels
@@ -77,7 +78,7 @@ def score_live(job: Job, loaded: Loaded, bag: Path, sent_ns: Mapping[int, int],
     results = read_results(bag)
     following = next(results, None)
     frame: PanopticFrame | None = None
-    for place, (_, message) in enumerate(job.images()):
+    for place, (_, message) in enumerate(progress(job.images())):
         record = FrameRecord(name, place, 0, message.time_ns)
         records.append(record)
         if message.message is None:

@@ -24,6 +24,10 @@ from panoptic_ros.runtime.backend import Backend
 _HEAD = struct.Struct('<QI')  # bytes and CRC-32 of what follows
 
 
+class InferenceError(RuntimeError):
+    """The backend failed with an image; the message has the kind of error and its text."""
+
+
 class LoggedBackend:
     """A backend that runs each image once: outputs in the log are given from there, in order."""
 
@@ -53,19 +57,30 @@ class LoggedBackend:
         self._file.close()
 
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
-        """See `Backend`."""
+        """See `Backend`.
+
+        Raises:
+            InferenceError: if the backend fails, or failed when the log was written.
+        """
         if self._left:
             self._left -= 1
             size, _ = _HEAD.unpack(self._file.read(_HEAD.size))
             outputs, self.seconds = _unpack(self._file.read(size))
             return outputs
         start_s = time.perf_counter()
-        outputs = self._backend.run(image, thresholds)
+        try:
+            outputs = self._backend.run(image, thresholds)
+        except Exception as error:  # kept too: images and records must not get out of step
+            failed = InferenceError(f'{type(error).__name__}: {error}')
+            self._write(_pack_error(failed))
+            raise failed from error
         self.seconds = time.perf_counter() - start_s
-        data = _pack(outputs, self.seconds)
+        self._write(_pack(outputs, self.seconds))
+        return outputs
+
+    def _write(self, data: bytes) -> None:
         self._file.write(_HEAD.pack(len(data), zlib.crc32(data)) + data)
         self._file.flush()
-        return outputs
 
     def _count(self) -> int:
         """Whole records; the file ends after them then."""
@@ -87,7 +102,15 @@ def _pack(outputs: Outputs, seconds: float) -> bytes:
     return zlib.compress(stream.getvalue(), 1)
 
 
+def _pack_error(error: InferenceError) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, error=np.array(str(error)))
+    return zlib.compress(stream.getvalue(), 1)
+
+
 def _unpack(data: bytes) -> tuple[Outputs, float]:
     with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as arrays:
+        if 'error' in arrays:
+            raise InferenceError(str(arrays['error']))
         values: dict[str, Any] = {name: arrays[name] for name in Outputs._fields}
         return Outputs(**values), float(arrays['seconds'])

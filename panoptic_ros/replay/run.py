@@ -25,7 +25,7 @@ from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.replay.bag import Record, Recording
 from panoptic_ros.replay.ground_truth import GroundTruth, Truth, stamp_of
 from panoptic_ros.replay.health import Health
-from panoptic_ros.replay.outputs_log import LoggedBackend
+from panoptic_ros.replay.outputs_log import InferenceError, LoggedBackend
 from panoptic_ros.replay.record import BAD_IMAGE, MS_DIGITS, STAGES, FrameRecord
 from panoptic_ros.replay.results import ResultsBag
 from panoptic_ros.replay.scores import Scores
@@ -126,8 +126,12 @@ class Camera:
                 else read_image(message, self._fallback))
 
 
+Progress = Callable[[Iterator[Any]], Iterator[Any]]
+"""Is handed images, and hands them on."""
+
+
 def replay(job: Job, loaded: Loaded, folder: Path, log: Path,
-           progress: Callable[[Iterator[Any]], Iterator[Any]] = iter) -> Outcome:
+           progress: Progress = iter) -> Outcome:
     """Replays in lock-step; a second run gives the same results to the bit.
 
     Args:
@@ -135,7 +139,7 @@ def replay(job: Job, loaded: Loaded, folder: Path, log: Path,
         loaded: the model.
         folder: gets `bag` and the overlay videos; exists and is empty.
         log: file that keeps the network's outputs; see `LoggedBackend`.
-        progress: is handed the images and hands them on.
+        progress: shows how far it is.
 
     Raises:
         ValueError: if no image could be read, in one line that says why.
@@ -200,7 +204,8 @@ def _look(record: FrameRecord, message: Record, camera: Camera, backend: LoggedB
         frame, times = camera.pipeline(image, record.stamp_ns // 10**9
                                        + record.stamp_ns % 10**9 * 1e-9)
     except Exception as error:  # the node goes on, too
-        record.problem = f'inference failed: {type(error).__name__}: {error}'[:300]
+        kind = '' if isinstance(error, InferenceError) else f'{type(error).__name__}: '
+        record.problem = ' '.join(f'inference failed: {kind}{error}'.split())[:300]
         return None
     seconds = (read_s, times.pre, backend.seconds, times.post, times.track)
     record.times_ms = {stage: round(value * 1e3, MS_DIGITS)

@@ -16,13 +16,12 @@ from panoptic_ros.replay.compare import Comparison
 from panoptic_ros.replay.ground_truth import check_stamps, open_ground_truth, stamp_of
 from panoptic_ros.replay.record import write_records
 from panoptic_ros.replay.report import write_report
-from panoptic_ros.replay.run import Job, Outcome, replay
+from panoptic_ros.replay.run import Job, Outcome, Progress, replay
 from panoptic_ros.replay.summary import summarize
 
 UNFINISHED = '.unfinished'
 """Folder in the output of a replay that is not at its end."""
 
-Progress = Callable[[Iterator[Any]], Iterator[Any]]
 Say = Callable[[str], None]
 
 

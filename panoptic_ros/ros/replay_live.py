@@ -23,8 +23,8 @@ from panoptic_ros.demo.processes import (
 from panoptic_ros.demo.recorder import TopicRecorder
 from panoptic_ros.replay.compare import Run, compare, read_run
 from panoptic_ros.replay.live import DROPPED, score_live
-from panoptic_ros.replay.run import rate_hz
-from panoptic_ros.replay.session import Progress, Say, Session, move_results, tell
+from panoptic_ros.replay.run import Progress, rate_hz
+from panoptic_ros.replay.session import Say, Session, move_results, tell
 from panoptic_ros.ros.demo_monitor import LATCHED, Monitor, topic_types
 
 NODE_MODULE = 'panoptic_ros.ros.main'
@@ -66,19 +66,20 @@ def run_live(session: Session, config: Path | None, output: Path, rate: float,
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     try:
         with tempfile.TemporaryDirectory(prefix='.run-', dir=output) as folder:
-            _run_in(Path(folder), session, config, output, rate, say)
+            _run_in(Path(folder), session, config, output, rate, progress, say)
     finally:
         remove_shared_memory(memory)
 
 
 def _run_in(folder: Path, session: Session, config: Path | None, output: Path, rate: float,
-            say: Say) -> None:
+            progress: Progress, say: Say) -> None:
     sent_file = folder / 'sent.json'
     counts, wall_s = _record(folder, sent_file, session, config, rate, say)
     sent = dict(json.loads(sent_file.read_text(encoding='utf-8')))
     topic, = session.job.cameras.values()
     with OverlayVideo(folder / 'overlay.mp4', rate_hz(session.job, topic)) as video:
-        outcome = score_live(session.job, session.loaded, folder / 'bag', sent, wall_s, video)
+        outcome = score_live(session.job, session.loaded, folder / 'bag', sent, wall_s, video,
+                             progress)
     summary = session.summarize(outcome, 'live')
     good = summary['frames']['good']
     summary['live'] = {
@@ -136,6 +137,7 @@ def _record(folder: Path, sent_file: Path, session: Session, config: Path | None
     order = {'bag': str(session.bag.resolve()), 'topic': topic, 'rate': rate,
              'sent': str(sent_file), 'start_s': job.start_s, 'duration_s': job.duration_s,
              'stride': job.stride}
+    say(f'playing {topic} to the node at {rate:g} times its speed')
     # Nothing that a robot would not subscribe to: pictures for people cost the node time.
     topics = {name: kind for name, kind in topic_types().items() if name in RECORDED}
     with TopicRecorder(folder, topics, LATCHED) as recorder, \
