@@ -121,7 +121,7 @@ def compare(a: Run, b: Run) -> Comparison:
     if scored:
         rows += _quality_rows(scored, names)
         rows += [_row(label, [_at(run.summary, *path) for run in (a, b)]) for label, *path in (
-            ('mIoU', 'scores', 'semantic', 'miou'), ('STQ', 'scores', 'video', 'all', 'stq'),
+            ('STQ', 'scores', 'video', 'all', 'stq'),
             ('VPQ', 'scores', 'video', 'all', 'vpq'), ('IDF1', 'scores', 'video', 'all', 'idf1'))]
         rows.append(_summed('id switches', scored, lambda record: len(record.switches)))
     rows.append(_summed('images without a result', pairs,
@@ -138,30 +138,53 @@ def compare(a: Run, b: Run) -> Comparison:
 
 def _quality_rows(pairs: Sequence[tuple[FrameRecord, FrameRecord]],
                   names: Sequence[str]) -> list[Row]:
-    """PQ over all classes and of each that occurs in one of the runs."""
-    blocks, weights = _draws(pairs)
-    tables = []
-    for side in (0, 1):
-        table = np.zeros((blocks.max() + 1, len(names), 4))
-        for block, pair in zip(blocks, pairs, strict=True):
-            for class_id, row in (pair[side].quality or {}).items():
-                table[block, class_id] += row
-        tables.append(table)
-    whole = [_pq(table.sum(axis=0)) for table in tables]  # (C,) each
-    drawn = [] if weights is None else [
-        _pq(np.tensordot(weights, table, 1)) for table in tables]  # (DRAWS, C)
+    """PQ over all classes and of each that occurs in one of the runs, and mIoU."""
+    whole, drawn = _by_class(pairs, len(names), lambda record: record.quality, 4, _pq)
     rows = [_row('PQ', [_mean(pq) for pq in whole],
                  _interval([np.nanmean(pq, axis=1) for pq in drawn]))]
     rows += [_row(f'PQ {name}', [_none(pq[i]) for pq in whole],
                   _interval([pq[:, i] for pq in drawn]))
              for i, name in enumerate(names) if not all(np.isnan(pq[i]) for pq in whole)]
-    return rows
+    whole, drawn = _by_class(pairs, len(names), lambda record: record.overlap, 2, _iou)
+    return [*rows, _row('mIoU', [_mean(iou) for iou in whole],
+                        _interval([np.nanmean(iou, axis=1) for iou in drawn]))]
+
+
+def _by_class(pairs: Sequence[tuple[FrameRecord, FrameRecord]], count: int,
+              sums: Callable[[FrameRecord], Mapping[int, Sequence[float]] | None], width: int,
+              score: Callable[[Floats], Floats]) -> tuple[list[Floats], list[Floats]]:
+    """Scores of all images, (C,), and of each draw, (DRAWS, C); for both sides.
+
+    Args:
+        pairs: of images.
+        count: C, of classes.
+        sums: what an image adds to each class.
+        width: numbers in that.
+        score: from (..., C, width) sums to (..., C) percent.
+    """
+    blocks, weights = _draws(pairs)
+    tables = []
+    for side in (0, 1):
+        table = np.zeros((blocks.max() + 1, count, width))
+        for block, pair in zip(blocks, pairs, strict=True):
+            for class_id, row in (sums(pair[side]) or {}).items():
+                table[block, class_id] += row
+        tables.append(table)
+    return ([score(table.sum(axis=0)) for table in tables],
+            [] if weights is None else [score(np.tensordot(weights, table, 1))
+                                        for table in tables])
 
 
 def _pq(sums: Floats) -> Floats:
-    """(..., C) percent, of (..., C, 4) IoU sums, true positives, false positives and negatives."""
+    """Of IoU sums, true positives, false positives and negatives."""
     with np.errstate(invalid='ignore', divide='ignore'):
         return 100 * sums[..., 0] / (sums[..., 1] + (sums[..., 2] + sums[..., 3]) / 2)
+
+
+def _iou(sums: Floats) -> Floats:
+    """Of pixels in common and in either."""
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return 100 * sums[..., 0] / sums[..., 1]
 
 
 def _summed(name: str, pairs: Sequence[tuple[FrameRecord, FrameRecord]],

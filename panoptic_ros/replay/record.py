@@ -61,6 +61,9 @@ class FrameRecord:
     """IoU sum, true positives, false positives, false negatives by class id that occurs; None
     without ground truth."""
 
+    overlap: dict[int, tuple[int, int]] | None = None
+    """Pixels of class map and truth in common, and in either, by class id that occurs."""
+
     pq: float | None = None
     """Mean over the classes that occur in this image, percent."""
 
@@ -101,8 +104,9 @@ class FrameRecord:
         values['seen'] = tuple(Seen(track, class_id, bool(confirmed))
                                for track, class_id, confirmed in values['seen'])
         values['switches'] = tuple(values['switches'])
-        if values['quality'] is not None:
-            values['quality'] = {int(name): tuple(row) for name, row in values['quality'].items()}
+        for name in ('quality', 'overlap'):
+            if values[name] is not None:
+                values[name] = {int(i): tuple(row) for i, row in values[name].items()}
         return cls(**values)
 
 

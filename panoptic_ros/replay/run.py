@@ -222,12 +222,15 @@ def _truth(source: GroundTruth | None, record: FrameRecord) -> Truth | None:
 def score(record: FrameRecord, scores: Scores, truth: Truth,
           frame: PanopticFrame | None) -> None:
     """Scores one frame, and notes how good it alone is."""
-    alone = scores.update(truth, frame)
+    panoptic, semantic = scores.update(truth, frame)
     record.quality = {}
-    for i in alone.counts.sum(axis=0).nonzero()[0].tolist():
-        tp, fp, fn = alone.counts[:, i].tolist()
-        record.quality[i] = float(alone.iou_sum[i]), tp, fp, fn
-    quality = alone.result().all
+    for i in panoptic.counts.sum(axis=0).nonzero()[0].tolist():
+        tp, fp, fn = panoptic.counts[:, i].tolist()
+        record.quality[i] = float(panoptic.iou_sum[i]), tp, fp, fn
+    both = semantic.confusion[:, 1:].diagonal()
+    union = semantic.confusion.sum(axis=1) + semantic.confusion[:, 1:].sum(axis=0) - both
+    record.overlap = {i: (int(both[i]), int(union[i])) for i in union.nonzero()[0].tolist()}
+    quality = panoptic.result().all
     record.pq = quality.pq if quality.n else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,13 @@ SEGMENT_STEP = 2**32
 """A true segment's id is `class_id * SEGMENT_STEP + track_id + 1`, 0 for void."""
 
 
+class FrameScores(NamedTuple):
+    """What falls apart into frames."""
+
+    panoptic: PanopticQuality
+    semantic: MeanIoU
+
+
 class Scores:
     """Collects frames in order; `merge` adds another camera's."""
 
@@ -25,7 +32,7 @@ class Scores:
         self.video = VideoScores(labels)
         self.frames = 0
 
-    def update(self, truth: Truth, frame: PanopticFrame | None) -> PanopticQuality:
+    def update(self, truth: Truth, frame: PanopticFrame | None) -> FrameScores:
         """Adds a frame.
 
         Args:
@@ -33,7 +40,7 @@ class Scores:
             frame: what was seen; None scores as nothing seen.
 
         Returns:
-            Quality of this frame alone.
+            Those of this frame alone.
 
         Raises:
             ValueError: if the sizes differ.
@@ -57,10 +64,11 @@ class Scores:
         true_segments = {int(i): int(i) // SEGMENT_STEP for i in np.unique(true_map) if i}
         crowd = [i for i, class_id in true_segments.items()
                  if self.labels.is_thing[class_id] and i % SEGMENT_STEP == 1]
-        alone = PanopticQuality(self.labels)
-        alone.update(true_map, true_segments, segment_map, segments, crowd)
-        self.panoptic.merge(alone)
-        self.semantic.update(class_map, semantic)
+        alone = FrameScores(PanopticQuality(self.labels), MeanIoU(self.labels))
+        alone.panoptic.update(true_map, true_segments, segment_map, segments, crowd)
+        alone.semantic.update(class_map, semantic)
+        self.panoptic.merge(alone.panoptic)
+        self.semantic.merge(alone.semantic)
         self.video.update(class_map, track_map, semantic, track)
         self.frames += 1
         return alone

@@ -12,7 +12,9 @@ NAMES = ['road', 'car']
 def run(name: str, rows, camera: str = 'front', step_ns: int = 100_000_000, **summary) -> Run:
     """Rows of (IoU sum, tp, fp, fn) of class 1, one a frame."""
     records = [FrameRecord(camera, i, 10**18 + i * step_ns, 0, times_ms={'total': 10.0 + i % 3},
-                           quality={1: tuple(row)}) for i, row in enumerate(rows)]
+                           quality={1: tuple(row)},
+                           overlap={0: (90 + i % 2, 100), 1: (int(10 * row[0]), 50)})
+               for i, row in enumerate(rows)]
     return Run(name, {'model': {'classes': NAMES}, 'settings': {'min_area': 0}, 'scores': None,
                       'timing': {'latency_ms': {}}, 'tracks': {'confirmed': 0}, **summary},
                records)
@@ -53,6 +55,14 @@ def test_pq_and_its_interval_are_those_of_the_definition():
     assert found.interval[0] < found.difference < found.interval[1]
     assert found.is_clear
     assert row_of(compare(run('a', a), run('b', b)), 'PQ').difference == found.difference
+
+
+def test_miou_is_the_mean_over_classes_of_summed_pixels():
+    a, b = [(2, 3, 0, 0)] * 100, [(3, 3, 0, 0)] * 100
+    found = row_of(compare(run('a', a), run('b', b)), 'mIoU')
+    assert found.a == pytest.approx((90.5 + 40) / 2)
+    assert found.b == pytest.approx((90.5 + 60) / 2)
+    assert found.interval == pytest.approx((10, 10))  # the same in each image
 
 
 def test_a_run_does_not_differ_from_itself():

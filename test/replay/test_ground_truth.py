@@ -112,5 +112,5 @@ def test_nothing_seen_scores_as_all_missed(tmp_path):
     source = FolderTruth(write_truth_folder(tmp_path / 'folder', 1), LABELS)
     scores = Scores(LABELS)
     alone = scores.update(source.at(START_NS), None)
-    assert alone.counts.tolist() == [[0] * 4, [0] * 4, [1] * 4]
+    assert alone.panoptic.counts.tolist() == [[0] * 4, [0] * 4, [1] * 4]
     assert scores.to_dict()['panoptic']['all']['pq'] == 0

@@ -326,6 +326,30 @@ def test_a_damaged_bag_is_read_up_to_the_damage(tmp_path, tiny_model, capsys):
     assert 'The bag is damaged' in (tmp_path / 'out' / 'report.html').read_text()
 
 
+def test_two_runs_are_compared(tmp_path, bag, tiny_model, capsys):
+    config = tmp_path / 'node.yaml'
+    config.write_text('/**: {ros__parameters: {classes: {exclude: [box]}}}')
+    for name, more in (('a', []), ('b', ['--config', config])):
+        assert run(bag, '--model', tiny_model, '--gt', TRUTH, *more, '-o', tmp_path / name) == 0
+    capsys.readouterr()
+    assert run('--compare', tmp_path / 'a', tmp_path / 'b', '-o', tmp_path / 'both') == 0
+    said = capsys.readouterr().out
+    assert 'PQ box' in said
+    assert "not the same: classes.exclude: [] / ['box']" in said
+    found = json.loads((tmp_path / 'both' / 'compare.json').read_text())
+    rows = {row['name']: row for row in found['rows']}
+    assert found['paired'] == 8
+    assert rows['PQ box'] == {'name': 'PQ box', 'a': 100, 'b': 0, 'difference': -100,
+                              'interval': [-100, -100]}
+    for side in 'ab':  # what the comparison sums up itself is what the runs said
+        scores = summary(tmp_path / side)['scores']
+        assert rows['PQ'][side] == pytest.approx(scores['panoptic']['all']['pq'])
+        assert rows['mIoU'][side] == pytest.approx(scores['semantic']['miou'])
+        assert rows['STQ'][side] == scores['video']['all']['stq']
+    assert 'PQ box' in (tmp_path / 'both' / 'compare.html').read_text()
+    assert run('--compare', tmp_path / 'a', tmp_path / 'b') == 0  # a table, and no files
+
+
 OTHER = LabelSet((*LABELS.labels[:3], Label('cone', True, (9, 9, 9), 99)))
 TURNED = LabelSet((*LABELS.labels[:3], Label('box', False, (9, 9, 9), 99)))
 
