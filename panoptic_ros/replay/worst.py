@@ -18,7 +18,7 @@ SHOWN = 6
 KEPT = 48
 """Candidates at most; each is some ten kilobytes."""
 
-WINDOW_NS = 10**9
+WINDOW_NS = 500_000_000
 """Of frames nearer than this only the worst is shown, for they look alike."""
 
 WIDTH = 480
