@@ -21,6 +21,7 @@ TENSORRT_OPERATORS = set(
     'Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth '
     'Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze '
     'Upsample Where Xor '
+    'LayerNormalization Gelu '  # of version 10, which the backend is for
     .split())
 """The support matrix of TensorRT's ONNX parser, version 8.5, which later versions only add to;
 without Scatter*, which it supports without the reductions that we would need."""

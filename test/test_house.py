@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ('labels', 'frame', 'image', 'bundle', 'share', 'overlay', 'models', 'runtime', 'tracking',
-         'metrics', 'pipeline', 'interface', 'benchmark', 'demo', 'replay', 'ros', 'cli')
+PARTS = ('labels', 'frame', 'image', 'bundle', 'files', 'share', 'overlay', 'models', 'runtime',
+         'tracking', 'metrics', 'pipeline', 'interface', 'benchmark', 'demo', 'replay', 'ros',
+         'cli')
 LOWER = ('labels', 'frame', 'image', 'bundle')
 ALLOWED = {
-    'labels': (), 'image': (), 'share': (), 'frame': ('labels',), 'bundle': ('labels',),
-    'overlay': LOWER, 'models': ('labels', 'bundle'), 'runtime': (*LOWER, 'models'),
+    'labels': (), 'image': (), 'share': (), 'files': (), 'frame': ('labels',),
+    'bundle': ('labels',), 'overlay': LOWER, 'models': ('labels', 'bundle'),
+    'runtime': (*LOWER, 'models'),
     'tracking': LOWER, 'metrics': ('labels',),
     'pipeline': (*LOWER, 'runtime', 'tracking'),
     'benchmark': (*LOWER, 'runtime', 'tracking', 'pipeline'),
@@ -25,7 +27,7 @@ ALLOWED = {
 
 ROS_MODULES = {'rclpy', 'sensor_msgs', 'std_msgs', 'diagnostic_msgs', 'visualization_msgs',
                'vision_msgs', 'lifecycle_msgs', 'std_srvs', 'rcl_interfaces', 'cv_bridge',
-               'builtin_interfaces', 'geometry_msgs'}
+               'builtin_interfaces', 'geometry_msgs', 'rosgraph_msgs'}
 TORCH_MODULES = {'torch', 'torchvision', 'timm', 'lightning'}
 
 

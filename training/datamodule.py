@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import lightning as L
@@ -11,9 +12,13 @@ from torch.utils.data import DataLoader
 from panoptic_ros.labels import LabelSet
 
 from .data.augment import Augment, AugmentConfig
+from .data.class_table import require_same_classes
 from .data.readers import open_reader
 from .data.sample import Batch, Sample, only
+from .data.skipping import Skipping
 from .draws import Draws, FixedSamples, TrainingLoader, TrainingSamples, one_thread
+
+logger = logging.getLogger(__name__)
 
 MAP_STRIDE = 4
 """Pixels per cell of the coarsest maps that losses see; cells of the labels lie on them."""
@@ -30,6 +35,8 @@ class PanopticData(L.LightningDataModule):
         augment: strength of the augmentation.
         train: further arguments of the reader for the split `train`.
         val: further arguments of the reader for the split `val`.
+        on_error: at bad files `fail`, or `skip` them: those whose names or headers tell are left
+            out from the start, others replaced by the next image; both are named and counted.
         num_workers: processes that load data.
         seed: of the order of samples and of everything random about them.
     """
@@ -38,10 +45,12 @@ class PanopticData(L.LightningDataModule):
                  crop: tuple[int, int] | None = None, batch_size: int = 8,
                  augment: AugmentConfig = AugmentConfig(),  # noqa: B008  frozen
                  train: dict[str, Any] | None = None, val: dict[str, Any] | None = None,
-                 num_workers: int = 1, seed: int = 0) -> None:
+                 on_error: str = 'fail', num_workers: int = 1, seed: int = 0) -> None:
         super().__init__()
-        self.train_reader = open_reader(dataset, 'train', **(train or {}))
-        self.val_reader = open_reader(dataset, 'val', **(val or {}))
+        self.train_reader = open_reader(dataset, 'train', on_error, **(train or {}))
+        self.val_reader = open_reader(dataset, 'val', on_error, **(val or {}))
+        require_same_classes(self.train_reader.labels, f'{dataset} train',
+                             self.val_reader.labels, 'val')
         if any(n < 1 or n % MAP_STRIDE for n in crop or input_size):
             raise ValueError(f'data.crop must be multiples of {MAP_STRIDE}, '
                              f'got {crop or input_size}')
@@ -90,6 +99,12 @@ class PanopticData(L.LightningDataModule):
         return {'num_workers': self.num_workers, 'worker_init_fn': one_thread,
                 'persistent_workers': self.num_workers > 0,
                 'pin_memory': torch.cuda.is_available()}
+
+    def teardown(self, stage: str) -> None:
+        """Tells what was left out."""
+        for split, reader in (('train', self.train_reader), ('val', self.val_reader)):
+            if isinstance(reader, Skipping) and (summary := reader.summary()):
+                logger.warning('%s: %s', split, summary)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device,
                                  dataloader_idx: int) -> Any:

@@ -16,6 +16,7 @@ from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
 
 from .backend import ModuleBackend, describe
+from .data.class_table import require_same_classes
 from .data.sample import Batch, Sample
 from .families import build_loss
 from .optimizers import OptimizerConfig, make_optimizer
@@ -126,10 +127,8 @@ class PanopticModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to go on with other classes or another network than the checkpoint's."""
-        names = [label['name'] for label in checkpoint['hyper_parameters']['labels']]
-        if tuple(names) != self.labels.names:
-            raise ValueError(f'the checkpoint has the classes {", ".join(names)}; '
-                             f'the data has {", ".join(self.labels.names)}')
+        require_same_classes(LabelSet.from_dicts(checkpoint['hyper_parameters']['labels']),
+                             'the checkpoint', self.labels, 'the data')
         own, found = ({key: value.shape for key, value in state.items()}
                       for state in (self.state_dict(), checkpoint['state_dict']))
         other = sorted(key for key in own.keys() | found.keys() if own.get(key) != found.get(key))

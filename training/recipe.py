@@ -39,7 +39,8 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
     if model.get('init_weights'):
         model['init_weights'] = Path(model['init_weights']).name
     data = {**config['data'], 'dataset': config['data']['dataset'].partition(':')[0]}
-    del data['num_workers']
+    for key in ('num_workers', 'on_error'):
+        data.pop(key, None)
     trainer = {key: config['trainer'].get(key) for key in TRAINER_KEYS}
     text = json.dumps([config.get('seed_everything'), model, data, trainer, config.get('ema')],
                       sort_keys=True, default=str)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -96,25 +95,6 @@ class Scores:
         for name, metric in metrics.items():
             metric.merge(others[name])
         self.images += other.images
-
-    def state(self) -> dict[str, Any]:
-        """Everything seen so far as plain values for JSON; `restore` reads it back exactly."""
-        return {'images': self.images,
-                **{name: metric.state() for name, metric in self._metrics.items()}}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state` gave, in place of what was seen here.
-
-        Raises:
-            ValueError: if it is of other classes or metrics.
-        """
-        metrics = self._metrics
-        if set(state) != {'images', *metrics}:
-            raise ValueError(f'expected a state of {", ".join(metrics)}, got '
-                             f'{", ".join(sorted(state))}')
-        for name, metric in metrics.items():
-            metric.restore(state[name])
-        self.images = int(state['images'])
 
     @property
     def counts(self) -> tuple[npt.NDArray[Any], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,9 @@ def model_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 def _load_backbone(backbone: nn.Module, found: dict[str, Tensor], path: Path) -> None:
     wanted = {k: v for k, v in backbone.state_dict().items()
               if not k.endswith('num_batches_tracked')}
+    # Where timm takes features between stages, as of Swin, `layers.0` is called `layers_0`.
+    flat = {re.sub(r'^(\w+)\.(\d+)\.', r'\1_\2.', k): v for k, v in found.items()}
+    found = {**found, **{k: flat[k] for k in wanted if k not in found and k in flat}}
     wrong = [k for k, v in wanted.items() if k not in found or found[k].shape != v.shape]
     if wrong:
         raise ValueError(f'{path} does not fit the backbone: {len(wrong)} of {len(wanted)} '

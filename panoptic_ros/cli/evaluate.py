@@ -1,18 +1,34 @@
-"""`panoptic evaluate`: score a model on labelled images."""
+"""`panoptic evaluate`: score a model, or predictions on disk, on labelled images."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from panoptic_ros.cli.output import check_folder, with_bar, write_json
 
-if TYPE_CHECKING:
-    from panoptic_ros.frame import PanopticFrame
-    from panoptic_ros.runtime.predictor import Predictor
-    from panoptic_training.data.sample import Sample
+CITY_CLIP = 20
+"""Images of each street of the synthetic city that are a video."""
+
+EPILOG = '''examples:
+  panoptic evaluate --model city.onnx --data synthetic
+  panoptic evaluate --model runs/camvid/checkpoints/best.ckpt --data camvid:data/camvid \\
+      --split test -o camvid_test
+  panoptic evaluate --predictions theirs.json --data cityscapes:data/cityscapes -o theirs
+  panoptic evaluate --model city.onnx --data synthetic --track 20 -o city_video
+
+-o collects, and the same command goes on where it was stopped:
+  scores.json per_class.csv images.csv   scores: all, by class, by image
+  predictions.json predictions/          COCO panoptic format, with the set's own ids
+  submission/                            the zip for the server of COCO or Cityscapes
+  worst/                                 the worst images, ground truth and prediction
+
+--predictions takes a JSON file in COCO panoptic format with its PNGs in the folder of the same
+name; or a folder of PNGs of one channel, named like the images, whose pixels are category ids,
+or 1000 times the category id plus the instance's number, as in Cityscapes.'''
 
 
 def add_parser(subparsers: Any) -> None:
@@ -21,23 +37,30 @@ def add_parser(subparsers: Any) -> None:
         'evaluate', help='score a model on labelled images',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Runs a model file on a data set just as the node would, and prints PQ, SQ, '
-                    'RQ and mIoU in percent,\nwith panopticapi\'s rules for void and crowd, at '
-                    'the resolution of the labels.',
-        epilog='examples:\n'
-               '  panoptic evaluate --model city.onnx --data synthetic\n'
-               '  panoptic evaluate --model runs/camvid/checkpoints/best.ckpt '
-               '--data camvid:data/camvid --split test --json scores.json')
-    parser.add_argument('--model', type=Path, required=True, metavar='FILE',
+                    'RQ, mIoU, AP and more in percent,\nwith panopticapi\'s rules for void and '
+                    'crowd, at the resolution of the labels.', epilog=EPILOG)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--model', type=Path, metavar='FILE',
                         help='a model file (.onnx), or a checkpoint of `panoptic train` (.ckpt)')
+    source.add_argument('--predictions', type=Path, metavar='PATH',
+                        help='score these predictions; no model is run')
     parser.add_argument('--data', required=True, metavar='DATA',
-                        help='synthetic, or a data set and its folder: camvid:<folder>')
+                        help='synthetic, a data set and its folder (camvid:<folder>), or a '
+                             'folder alone whose layout tells what it is')
     parser.add_argument('--split', default='val', choices=('train', 'val', 'test'),
                         help='which part of the data (default: %(default)s)')
     parser.add_argument('--limit', type=int, metavar='N', help='score only the first N images')
+    parser.add_argument('-o', '--output', type=Path, metavar='DIR',
+                        help='collect tables, predictions and pictures here, see below')
+    parser.add_argument('--worst', type=int, default=8, metavar='N',
+                        help='how many pictures of the worst images (default: %(default)s)')
     parser.add_argument('--backend', default='auto',
                         help='what runs a model file (default: %(default)s)')
     parser.add_argument('--device', default='auto',
                         help='auto, cpu, cuda or cuda:N (default: %(default)s)')
+    parser.add_argument('--track', type=float, nargs='?', const=10.0, metavar='HZ',
+                        help='follow things through video of HZ images a second (default: '
+                             '%(const)s) with the node\'s tracker, and score that too')
     parser.add_argument('--oracle', action='store_true',
                         help='for checkpoints of family ciae: take boxes and queries of '
                              'instances from the labels, which gives an upper limit')
@@ -50,81 +73,78 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Scores, prints the tables and writes the JSON file.
+    """Scores, prints the tables and writes the files.
 
     Raises:
         ValueError, OSError, BackendError: in one line, when model and data cannot be used.
     """
-    if args.limit is not None and args.limit < 1:
-        raise ValueError(f'--limit must be at least 1, got {args.limit}')
-    check_folder(args.json, '--json')
-    check_folder(args.relations, '--relations')
-    from panoptic_ros.image import CameraImage
-    from panoptic_training.data.readers import open_reader, with_hidden
+    for flag, least in (('limit', 1), ('worst', 0)):
+        value = getattr(args, flag)
+        if value is not None and value < least:
+            raise ValueError(f'--{flag} must be at least {least}, got {value}')
+    for flag in ('oracle', 'relations'):
+        if args.predictions and getattr(args, flag):
+            raise ValueError(f'--{flag} needs a --model')
+    if args.track is not None and not 0 < args.track < math.inf:
+        raise ValueError(f'--track must be over 0 images a second, got {args.track}')
+    for flag in ('json', 'relations', 'output'):
+        check_folder(getattr(args, flag), f'--{flag}')
+    from panoptic_training.data.readers import name_of, open_reader, with_hidden
+    from panoptic_training.evaluation import Evaluation, claim, model_source, names_hash
+    from panoptic_training.predictions import PredictionStore, open_predictions
+    from panoptic_training.predictor import describe_run, fingerprint, open_predictor
     from panoptic_training.relations import RelationScores, predicted_relations, relation_model
-    from panoptic_training.scoring import Scores
+    from panoptic_training.report import write_report
 
-    reader = open_reader(args.data, args.split)
-    predictor = open_predictor(args.model, args.backend, args.device)
-    info = predictor.info
-    if info.labels.names != reader.labels.names:
-        raise ValueError(f'{args.model} has the classes {", ".join(info.labels.names)}; '
+    args.data = name_of(args.data)
+    video: dict[str, Any] = {'video': True, 'frames_per_clip': CITY_CLIP} if (
+        args.track and args.data == 'synthetic') else {}
+    reader = open_reader(args.data, args.split, **video)
+    predictor = None if args.predictions else open_predictor(args.model, args.backend, args.device)
+    if predictor and predictor.info.labels.names != reader.labels.names:
+        raise ValueError(f'{args.model} has the classes {", ".join(predictor.info.labels.names)}; '
                          f'{args.data} has {", ".join(reader.labels.names)}')
-    if args.oracle:
-        from panoptic_training.oracle import make_oracle
-
-        predict = make_oracle(predictor)
-    else:
-        def predict(sample: Sample) -> PanopticFrame:
-            return predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0)
-    scores, related = Scores(reader.labels, full=True), relation_model(predictor)
+    source = model_source(predictor, args.oracle) if predictor else open_predictions(
+        args.predictions, reader.labels, reader.image_ids)
+    related = relation_model(predictor) if predictor else None
     if args.relations and related is None:
         raise ValueError('--relations needs a checkpoint (.ckpt) of family sognet with relations, '
                          f'got {args.model}')
     overlaps, relations = None, []
     if related:
-        reader, overlaps = with_hidden(reader, args.data, args.split), RelationScores(related)
-    count = min(len(reader), args.limit or len(reader))
-    for index in with_bar(range(count), count, 'images scored'):
-        sample = reader.read(index, 0)
-        scores.update(sample, predict(sample))
+        overlaps = RelationScores(related)
+        reader = with_hidden(reader, args.data, args.split) if not video else reader
+    what = {'data': args.data, 'split': args.split, 'oracle': args.oracle, 'track': args.track}
+    store = None
+    if args.output:
+        claim(args.output, {
+            **(fingerprint(args.model, predictor) if predictor else
+               {'model': f'predictions {args.predictions.resolve()}'}),
+            **what, 'data': args.data.partition(':')[0], 'images': names_hash(reader)})
+        if predictor:
+            store = PredictionStore(args.output, reader.labels, reader.image_ids)
+    if store and store.annotations:
+        print(f'{args.output}: going on, {len(store.annotations)} images are predicted',
+              file=sys.stderr)
+    evaluation = Evaluation(reader, source, args.limit, store, args.track)
+    for index, sample in with_bar(evaluation.run(), evaluation.count, 'images scored'):
         if overlaps:
             overlaps.update(sample)
-        if args.relations and related:
+        if args.relations and related and predictor:
             relations.append({'index': index, 'pairs': predicted_relations(predictor, related,
                                                                            sample)})
-    print(scores.format())
+    print(evaluation.format())
     accuracy = overlaps.accuracy.result() if overlaps else float('nan')
     if not math.isnan(accuracy):
         print(f'overlap accuracy {accuracy:.1f}')
-    if args.relations:
-        write_json({'model': info.name, 'data': args.data, 'split': args.split,
+    if args.relations and predictor:
+        write_json({'model': predictor.info.name, 'data': args.data, 'split': args.split,
                     'images': relations}, args.relations)
+    scores = {**(describe_run(predictor) if predictor else {'predictions': str(args.predictions)}),
+              **what, **evaluation.to_dict(),
+              'overlap': {'accuracy': None if math.isnan(accuracy) else accuracy}}
     if args.json:
-        write_json({'model': info.name, 'recipe_hash': info.recipe_hash, 'data': args.data,
-                    'split': args.split, 'images': count, 'oracle': args.oracle,
-                    'backend': predictor.backend.name, 'device': predictor.backend.device,
-                    'input_size': info.input_size, 'stride': info.stride, **scores.to_dict(),
-                    'overlap': {'accuracy': None if math.isnan(accuracy) else accuracy}},
-                   args.json)
-
-
-def open_predictor(path: Path, backend: str, device: str) -> Predictor:
-    """A model file on the backend asked for, or a checkpoint's module in torch."""
-    from panoptic_ros.runtime.predictor import Predictor
-
-    if path.suffix != '.ckpt':
-        from panoptic_ros.bundle import read_info
-        from panoptic_ros.runtime.select import open_backend
-
-        return Predictor(open_backend(path, backend, device), read_info(path))
-    if backend not in ('auto', 'torch') or device not in ('auto', 'cpu'):
-        raise ValueError('a checkpoint is scored with torch on the CPU; '
-                         'make a model file of it with `panoptic export`')
-    from panoptic_training.backend import ModuleBackend, describe
-    from panoptic_training.export import load_checkpoint
-
-    model, checkpoint = load_checkpoint(path)
-    settings = checkpoint['hyper_parameters']
-    return Predictor(ModuleBackend(model), describe(
-        model, tuple(settings['input_size']), path.stem, settings['recipe_hash']))
+        write_json(scores, args.json)
+    if args.output:
+        write_report(evaluation, scores, args.worst, args.output)
+        print(f'written to {args.output}')

@@ -10,8 +10,8 @@ from importlib import import_module
 import panoptic_ros
 from panoptic_ros.runtime.backend import BackendError
 
-COMMANDS = ('train', 'evaluate', 'score', 'score-video', 'ablate', 'export', 'benchmark', 'replay',
-            'demo', 'list')
+COMMANDS = ('data', 'train', 'evaluate', 'score', 'score-video', 'ablate', 'export', 'benchmark',
+            'replay', 'demo', 'list')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -34,8 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        The exit status: 0, or 2 after one line on stderr about what is wrong, or 130 after
-        Ctrl-C.
+        The exit status: 0, or 1 where a command looked for faults and found some, or 2 after one
+        line on stderr about what is wrong, or 130 after Ctrl-C.
     """
     own = list(sys.argv[1:] if argv is None else argv)
     passed_on: list[str] | None = None
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if passed_on is not None:
         args.flags = passed_on
     try:
-        args.func(args)
+        status: int | None = args.func(args)
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError, BackendError, ImportError) as error:
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             text += '; this command needs more packages: pip install "panoptic_ros[train]"'
         print(f'panoptic: error: {text}', file=sys.stderr)
         return 2
-    return 0
+    return status or 0
 
 
 if __name__ == '__main__':

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from panoptic_ros.files import write_json
+
+__all__ = ['check_folder', 'with_bar', 'write_json']
 
 T = TypeVar('T')
 
@@ -21,18 +23,8 @@ def check_folder(path: Path | None, flag: str) -> None:
         raise FileNotFoundError(f'{flag}: no folder {path.parent}')
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Writes a JSON file; the path is whole or untouched."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temporary.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
-    """Yields the items, with a progress bar, rate and time left on stderr."""
+    """Yields the items; where stderr is a terminal a bar shows rate and time left."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -48,8 +40,9 @@ def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
         def render(self, task: Task) -> Text:
             return Text(f'{task.speed:.1f}/s' if task.speed else '')
 
+    console = Console(stderr=True)
     with Progress(BarColumn(), MofNCompleteColumn(), what, RateColumn(), TimeRemainingColumn(),
-                  console=Console(stderr=True), transient=True) as bar:
+                  console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=count)
         for item in items:
             yield item

@@ -8,7 +8,6 @@ not at all. COCO knows no void: an instance found there is a mistake.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
@@ -128,27 +127,6 @@ class AveragePrecision:
         self.images += other.images
         self._result = None
 
-    def state(self) -> dict[str, Any]:
-        """Everything seen so far as plain values for JSON; `restore` reads it back exactly."""
-        return {'images': list(self.images)}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state` gave, in place of what was seen here.
-
-        Raises:
-            ValueError: if it is not such a state; nothing changes then.
-        """
-        try:
-            images = [{'size': [int(n) for n in image['size']],
-                       'gt': [[int(c), int(crowd), str(mask)] for c, crowd, mask in image['gt']],
-                       'pred': [[int(c), float(score), str(mask)]
-                                for c, score, mask in image['pred']]}
-                      for image in state['images']]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f'no state of AveragePrecision: {error!r}') from None
-        self.images = images
-        self._result = None
-
     def result(self) -> AveragePrecisionResult:
         """Scores of all images so far."""
         if self._result is None:
@@ -176,7 +154,7 @@ class AveragePrecision:
         """The true or the predicted instances as pycocotools takes them."""
         from pycocotools.coco import COCO
 
-        annotations = []
+        annotations: list[dict[str, Any]] = []
         for image_id, image in enumerate(self.images):
             for class_id, value, counts in image[side]:
                 runs = {'size': image['size'], 'counts': counts}

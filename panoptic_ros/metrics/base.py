@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -17,8 +16,8 @@ M = TypeVar('M', bound='SumMetric')
 class SumMetric:
     """A metric that keeps nothing but arrays which add up over images.
 
-    So it takes the same memory after any number of images; instances that saw different images,
-    in other processes or before an interruption, are added together.
+    So it takes the same memory after any number of images; instances that saw different images
+    are added together.
     """
 
     sums: ClassVar[tuple[str, ...]]
@@ -37,30 +36,6 @@ class SumMetric:
             raise ValueError('only metrics of the same label set can be merged')
         for name in self.sums:
             getattr(self, name)[...] += getattr(other, name)
-
-    def state(self) -> dict[str, Any]:
-        """Everything seen so far as plain values for JSON; `restore` reads it back exactly."""
-        return {name: getattr(self, name).tolist() for name in self.sums}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state` gave, in place of what was seen here.
-
-        Raises:
-            ValueError: if it is of another metric or other classes; nothing changes then.
-        """
-        arrays = {}
-        for name in self.sums:
-            own = getattr(self, name)
-            try:
-                arrays[name] = np.array(state[name], own.dtype)
-            except (KeyError, TypeError, ValueError):
-                raise ValueError(f'no state of {type(self).__name__}: {name} is missing or not '
-                                 'numbers') from None
-            if arrays[name].shape != own.shape:
-                raise ValueError(f'{type(self).__name__}: {name} must be {own.shape}, got '
-                                 f'{arrays[name].shape}: other classes?')
-        for name, array in arrays.items():
-            getattr(self, name)[...] = array
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ PQ: what is void in the truth counts nowhere, and crowd and void excuse predicti
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +24,7 @@ DILATION_RATIO = 0.02
 
 def depth_px(shape: tuple[int, ...]) -> int:
     """Depth d of the boundaries in an image (H, W), at least 1."""
-    return max(1, round(DILATION_RATIO * float(np.hypot(*shape))))
+    return max(1, round(DILATION_RATIO * math.hypot(*shape)))
 
 
 def boundaries(segment_map: Ints, depth: int) -> npt.NDArray[np.bool_]:

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -140,8 +141,8 @@ def measure(height: int, width: int, seconds: float,
         metrics = [case.make(LABELS) for case in CASES]
         start = time.monotonic()
         while len(rounds) < LEAST_ROUNDS or time.monotonic() - start < seconds:
-            rounds.append([_ms(lambda: reference(frame)), *(
-                _ms(lambda case=case, metric=metric: case.add(metric, frame))
+            rounds.append([_ms(partial(reference, frame)), *(
+                _ms(partial(case.add, metric, frame))
                 for case, metric in zip(CASES, metrics, strict=True))])
             on_progress(min(1.0, len(rounds) / LEAST_ROUNDS,
                             (time.monotonic() - start) / max(seconds, 1e-9)))
@@ -184,5 +185,5 @@ def _result_ms(case: Case, frame: View, frames: int) -> float:
         metric = case.make(LABELS)
         for _ in range(count):
             case.add(metric, frame)
-        spent = _ms(lambda metric=metric: case.result(metric))
+        spent = _ms(partial(case.result, metric))
     return spent / frames

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+
+LEVEL_STRIDES = (4, 8, 16, 32)
+"""Strides of a pyramid's levels P2 to P5."""
 
 
 def make_backbone(name: str, output_stride: int = 32) -> nn.Module:
@@ -23,8 +26,31 @@ def make_backbone(name: str, output_stride: int = 32) -> nn.Module:
     if not timm.is_model(name):
         near = timm.list_models(f'*{name[:6]}*')[:8] or timm.list_models('resnet*')[:8]
         raise ValueError(f'timm has no backbone {name!r}; near it: {", ".join(near)}')
-    dilated: dict[str, Any] = {} if output_stride == 32 else {'output_stride': output_stride}
-    return timm.create_model(name, features_only=True, **dilated)
+    options: dict[str, Any] = {} if output_stride == 32 else {'output_stride': output_stride}
+    if name.startswith('swin_'):  # else it takes images of its own size only
+        options['strict_img_size'] = False
+    return timm.create_model(name, features_only=True, **options)
+
+
+def level_indices(backbone: Any, name: str) -> list[int]:
+    """Which of a backbone's features have the strides of a pyramid.
+
+    Raises:
+        ValueError: for a backbone without some of them.
+    """
+    reductions = backbone.feature_info.reduction()
+    if set(LEVEL_STRIDES) - set(reductions):
+        raise ValueError(f'backbone {name!r} must have features at strides {LEVEL_STRIDES}, '
+                         f'it has {reductions}')
+    return [reductions.index(stride) for stride in LEVEL_STRIDES]
+
+
+def feature_maps(backbone: Any, image: Tensor) -> list[Tensor]:
+    """The features (B, C, h, w) of a backbone, whatever the layout of its own (Swin: C last)."""
+    features: list[Tensor] = backbone(image)
+    if str(getattr(backbone, 'output_fmt', 'NCHW')).endswith('NHWC'):
+        return [x.permute(0, 3, 1, 2) for x in features]
+    return features
 
 
 def set_multigrid(backbone: nn.Module, grid: Sequence[int]) -> None:

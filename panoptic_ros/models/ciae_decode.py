@@ -14,16 +14,11 @@ from torch import Tensor
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.fcos import STRIDES, Detections, locations
 from panoptic_ros.models.nms import keep_boxes
+from panoptic_ros.models.seeds import NEVER, best_seed
 from panoptic_ros.models.segments import measure, to_segments
 
 if TYPE_CHECKING:
     from panoptic_ros.models.ciae import CIAEConfig
-
-NEVER = -1e4
-"""A similarity that no pixel has; finite, so that no engine makes NaN of it."""
-
-PROPOSAL_CHUNK = 64
-"""Proposals held against all cells at a time: 64 x 1024 x 2048 float32 are 0.5 GiB."""
 
 
 class Proposals(NamedTuple):
@@ -128,28 +123,18 @@ def best_proposal(embedding: Tensor, proposals: Proposals, stride: int, box_filt
         Cosine (NEVER where there is no proposal) and row, (h, w).
     """
     height, width = embedding.shape[1:]
-    cells = embedding.movedim(0, 2)  # (h, w, D)
     y, x = ((torch.arange(n, device=embedding.device) + 0.5)[:, None] * stride
             for n in (height, width))
-    best: Tensor | None = None
-    for first in range(0, proposals.query.shape[0], PROPOSAL_CHUNK):
-        rows = slice(first, first + PROPOSAL_CHUNK)
-        # Proposals last: ONNX Runtime finds a maximum's place faster where its axis is dense.
-        likeness = cells @ proposals.query[rows].T  # (h, w, chunk)
-        allowed = proposals.keep[rows]
-        if box_filter:
-            x1, y1, x2, y2 = proposals.box[rows].unbind(dim=1)
-            down, across = (y >= y1) & (y < y2), (x >= x1) & (x < x2)  # (h, chunk), (w, chunk)
-            allowed = allowed & down[:, None] & across
-        value, row = torch.where(allowed, likeness, NEVER).max(dim=2)
-        if best is None:
-            best, best_row = value, row
-        else:
-            better = value > best
-            best = torch.where(better, value, best)
-            best_row = torch.where(better, row + first, best_row)
-    assert best is not None
-    return best, best_row
+
+    def allowed(rows: slice) -> Tensor:
+        keep = proposals.keep[rows]
+        if not box_filter:
+            return keep
+        x1, y1, x2, y2 = proposals.box[rows].unbind(dim=1)
+        down, across = (y >= y1) & (y < y2), (x >= x1) & (x < x2)  # (h, chunk), (w, chunk)
+        return keep & down[:, None] & across
+
+    return best_seed(embedding.movedim(0, 2), proposals.query, allowed)
 
 
 def segment(embedding: Tensor, semantic_logits: Tensor | None, proposals: Proposals,

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
-from panoptic_ros.models.backbone import make_backbone
-
-LEVEL_STRIDES = (4, 8, 16, 32)
-"""Strides of P2 to P5."""
+from panoptic_ros.models.backbone import (
+    LEVEL_STRIDES,
+    feature_maps,
+    level_indices,
+    make_backbone,
+)
 
 
 class FPN(nn.Module):
@@ -30,13 +32,15 @@ class FPN(nn.Module):
         top: what follows P5: `none`, `pool` (P6 at stride 64, as Mask R-CNN's RPN has it) or
             `p6p7` (convolutions on P5 to strides 64 and 128, as FCOS has them).
         context: add a linear layer of the coarsest map's mean to P5.
+        pool_scales: bins along a side that the coarsest map is pooled to before P5, as UPerNet
+            does; () for none.
 
     Raises:
         ValueError: for a backbone without these features, or an unknown `top`.
     """
 
     def __init__(self, backbone: str, channels: int = 256, top: str = 'none',
-                 context: bool = False) -> None:
+                 context: bool = False, pool_scales: tuple[int, ...] = ()) -> None:
         super().__init__()
         extras: dict[str, Any] = {'none': None, 'pool': LastLevelMaxPool(),
                                   'p6p7': LastLevelP6P7(channels, channels)}
@@ -44,19 +48,16 @@ class FPN(nn.Module):
             raise ValueError(f'fpn top must be one of {", ".join(extras)}, got {top!r}')
         self.backbone = make_backbone(backbone)
         features: Any = self.backbone.feature_info
-        reductions = features.reduction()
-        missing = [stride for stride in LEVEL_STRIDES if stride not in reductions]
-        if missing:
-            raise ValueError(f'backbone {backbone!r} must have features at strides '
-                             f'{LEVEL_STRIDES}, it has {reductions}')
-        self.indices = [reductions.index(stride) for stride in LEVEL_STRIDES]
+        self.indices = level_indices(self.backbone, backbone)
         widths = [features.channels()[i] for i in self.indices]
         kind = ContextFPN if context else FeaturePyramidNetwork
         self.pyramid = kind(widths, channels, extras[top])
+        if pool_scales:
+            self.pyramid.inner_blocks[-1] = PyramidPooling(widths[-1], channels, pool_scales)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> maps (B, channels, H/s, W/s) from stride 4 up."""
-        features = self.backbone(image)
+        features = feature_maps(self.backbone, image)
         levels = {str(i): features[i] for i in self.indices}
         return list(self.pyramid(levels).values())
 
@@ -74,6 +75,64 @@ class ContextFPN(FeaturePyramidNetwork):
         if idx != -1:
             return lateral
         return lateral + self.context(x.mean(dim=(2, 3)))[:, :, None, None]
+
+
+class PyramidPooling(nn.Module):
+    """A map beside its means over grids of bins, fused (Zhao et al., PSPNet, CVPR 2017).
+
+    Args:
+        inputs: channels of the map.
+        outputs: channels of the means and of the result.
+        scales: bins along a side of each grid.
+    """
+
+    def __init__(self, inputs: int, outputs: int, scales: Sequence[int]) -> None:
+        super().__init__()
+        self.scales = tuple(scales)
+        # No batch norm: one bin is one value per image, and a batch may be one image.
+        self.reduce = nn.ModuleList([
+            nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True)) for _ in scales])
+        self.fuse = conv_gn_relu(inputs + len(self.scales) * outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, h, w) -> (B, outputs, h, w)."""
+        size = (x.shape[2], x.shape[3])
+        means = [F.interpolate(reduce(bin_means(x, scale)), size=size, mode='bilinear')
+                 for reduce, scale in zip(self.reduce, self.scales, strict=True)]
+        return self.fuse(torch.cat([x, *means], dim=1))
+
+
+def bin_means(x: Tensor, bins: int) -> Tensor:
+    """`adaptive_avg_pool2d` as two matrix products, which engines have: -> (B, C, bins, bins)."""
+
+    def weights(count: int) -> Tensor:
+        """(bins, count); bin i goes from floor(i n / bins) to ceil((i + 1) n / bins)."""
+        number = torch.arange(bins, device=x.device)[:, None]
+        place = torch.arange(count, device=x.device)
+        member = (place >= number * count // bins) & (place < -(-(number + 1) * count // bins))
+        return member.to(x.dtype) / member.sum(dim=1, keepdim=True)
+
+    return weights(x.shape[2]) @ x @ weights(x.shape[3]).T
+
+
+class FusedLevels(nn.Module):
+    """P2 to P5 side by side at stride 4, fused by a 3x3 convolution (UPerNet).
+
+    Args:
+        inputs: channels of the pyramid.
+        channels: of the result.
+    """
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.fuse = conv_gn_relu(len(LEVEL_STRIDES) * inputs, channels)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Maps at strides 4 to 32 -> (B, channels, H/4, W/4)."""
+        size = levels[0].shape[2:]
+        return self.fuse(torch.cat([
+            x if i == 0 else F.interpolate(x, size=size, mode='bilinear')
+            for i, x in enumerate(levels)], dim=1))
 
 
 class SemanticFPN(nn.Module):

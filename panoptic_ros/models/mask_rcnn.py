@@ -5,9 +5,9 @@ He et al., Mask R-CNN, ICCV 2017; Lin et al., Feature Pyramid Networks, CVPR 201
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,9 @@ from torchvision.models.detection.rpn import RPNHead
 
 from panoptic_ros.bundle import Threshold
 from panoptic_ros.labels import LabelSet
-from panoptic_ros.models.backbone import batch_norms, freeze
+from panoptic_ros.models.backbone import LEVEL_STRIDES, batch_norms, freeze
 from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD, PanopticModel
-from panoptic_ros.models.fpn import FPN, LEVEL_STRIDES
+from panoptic_ros.models.fpn import FPN
 from panoptic_ros.models.proposals import by_anchor, make_anchors, propose
 from panoptic_ros.models.roi_heads import (
     BoxHead,
@@ -140,6 +140,13 @@ class RoIMaps(NamedTuple):
     """Their boxes, (B, n, 4)."""
 
 
+class RoIHeads(Protocol):
+    """What looks at boxes: a `MaskRCNN`, or part of one."""
+
+    box_head: BoxHead
+    mask_head: MaskHead
+
+
 class MaskRCNN(PanopticModel):
     """Pyramid, RPN, box head, mask head and the last layer of a semantic branch.
 
@@ -148,7 +155,7 @@ class MaskRCNN(PanopticModel):
     """
 
     embedding_kind = 'features of the instance\'s box that its class is linear in'
-    heads = ('semantic_logits', 'rpn.cls_logits', 'rpn.bbox_pred')
+    heads: ClassVar[tuple[str, ...]] = ('semantic_logits', 'rpn.cls_logits', 'rpn.bbox_pred')
 
     thing_class: Tensor
     thing_tier: Tensor
@@ -170,15 +177,25 @@ class MaskRCNN(PanopticModel):
             [float(len(prior) - prior.index(n) if n in prior else 0) for n in names]),
             persistent=False)
         channels = config.fpn_channels
-        self.fpn = FPN(config.backbone, channels, 'pool', config.global_context)
+        self.fpn = self.make_pyramid()
         self.rpn = RPNHead(channels, len(config.anchor_ratios))
-        self.box_head = BoxHead(channels, config.box_pool, config.box_width,
-                                config.embedding_dim, len(things))
-        self.mask_head = MaskHead(channels, config.mask_widths, len(things))
+        self.box_head, self.mask_head = self.make_roi_heads()
         self.semantic, width = self.make_semantic()
         self.semantic_logits = nn.Conv2d(width, len(labels), 1)
         freeze(self.fpn.backbone, MAP_STRIDE if config.frozen_stem else 0,
                config.frozen_batch_norm)
+
+    def make_pyramid(self) -> FPN:
+        """Image to P2 to P6."""
+        config = self.config
+        return FPN(config.backbone, config.fpn_channels, 'pool', config.global_context)
+
+    def make_roi_heads(self) -> tuple[BoxHead, MaskHead]:
+        """The heads that look at boxes."""
+        config, things = self.config, len(self.thing_class)
+        return BoxHead(config.fpn_channels, config.box_pool, config.box_width,
+                       config.embedding_dim, things), \
+            MaskHead(config.fpn_channels, config.mask_widths, things)
 
     def make_semantic(self) -> tuple[nn.Module, int]:
         """The semantic branch before its last layer, from P2 to P5 to stride 4; its channels."""
@@ -216,8 +233,12 @@ class MaskRCNN(PanopticModel):
     def maps(self, image: Tensor) -> RoIMaps:
         """The first stage: pyramid, semantic logits and what the RPN says of each anchor."""
         levels = self.fpn(self.normalize(image))
+        return self.first_stage(levels, self.semantic_logits(self.semantic(levels[:4])))
+
+    def first_stage(self, levels: Sequence[Tensor], semantic_logits: Tensor) -> RoIMaps:
+        """What the RPN says of P2 to P6, beside semantic logits."""
         logits, deltas = self.rpn(levels)
-        return RoIMaps(tuple(levels), self.semantic_logits(self.semantic(levels[:4])),
+        return RoIMaps(tuple(levels), semantic_logits,
                        [level[..., 0] for level in by_anchor(logits, 1)], by_anchor(deltas, 4))
 
     def anchors(self, maps: RoIMaps) -> list[Tensor]:
@@ -234,19 +255,40 @@ class MaskRCNN(PanopticModel):
 
     def detect(self, maps: RoIMaps, **thresholds: Tensor) -> tuple[Detections, Tensor]:
         """The detections of one image (B = 1) and their mask logits (K, m, m)."""
-        config = self.config
         boxes, logits = self.propose(maps, self.anchors(maps), 0)
-        outputs = self.box_head(pool_fixed(maps.levels[:4], boxes, config.box_pool,
-                                           config.canonical_size))
-        found = detect(boxes, logits, outputs, image_size(maps), config.top_k,
-                       thresholds['score_threshold'], thresholds['nms_threshold'])
+        return self.detect_by(self, maps.levels[:4], boxes, logits, self.config.top_k,
+                              thresholds['score_threshold'], thresholds['nms_threshold'])
+
+    def detect_by(self, heads: RoIHeads, levels: Sequence[Tensor], boxes: Tensor, logits: Tensor,
+                  top_k: int, score_threshold: Tensor | float, nms_threshold: Tensor | float,
+                  ) -> tuple[Detections, Tensor]:
+        """What some heads make of the proposals of one image.
+
+        Args:
+            heads: for boxes and masks.
+            levels: P2 to P5, (1, C, h, w).
+            boxes: proposals, (P, 4) px.
+            logits: of the proposals, see `propose`, (P,).
+            top_k: K.
+            score_threshold: see `roi_heads.detect`.
+            nms_threshold: see there.
+
+        Returns:
+            K detections and their mask logits (K, m, m).
+        """
+        config = self.config
+        height, width = (n * MAP_STRIDE for n in levels[0].shape[2:])
+        outputs = heads.box_head(pool_fixed(levels, boxes, config.box_pool,
+                                            config.canonical_size))
+        found = detect(boxes, logits, outputs, (height, width), top_k, score_threshold,
+                       nms_threshold)
         if config.label_prior:
             tier = self.thing_tier.index_select(0, found.thing)
             # A score is at most 1, so the classes' order goes before it; dead rows stay last.
             order = torch.where(found.alive, tier + found.score, -1.0).topk(len(tier)).indices
             found = Detections(*(value.index_select(0, order) for value in found))
-        masks = self.mask_head(pool_fixed(maps.levels[:4], found.box, config.mask_size // 2,
-                                          config.canonical_size))
+        masks = heads.mask_head(pool_fixed(levels, found.box, config.mask_size // 2,
+                                           config.canonical_size))
         return found, of_class(masks, found.thing)
 
 

@@ -46,7 +46,8 @@ def greedy_keep(suppresses: Tensor, alive: Tensor, rounds: int | None = None) ->
     return torch.cat(kept, dim=-1)[..., 0, :] > 0.5
 
 
-def keep_boxes(box: Tensor, group: Tensor | None, alive: Tensor, threshold: Tensor) -> Tensor:
+def keep_boxes(box: Tensor, group: Tensor | None, alive: Tensor, threshold: Tensor | float,
+               ) -> Tensor:
     """Which boxes greedy suppression by overlap leaves.
 
     Args:

@@ -16,6 +16,7 @@ from panoptic_ros.models import panoptic_fpn_decode
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.fpn import SemanticFPN
 from panoptic_ros.models.mask_rcnn import MaskRCNN, MaskRCNNConfig, RoIMaps
+from panoptic_ros.models.roi_heads import Detections
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class PanopticFPN(MaskRCNN):
     def decode(self, maps: RoIMaps, **thresholds: Tensor) -> SegmentTensors:
         """Decodes maps (B = 1); see `panoptic_fpn_decode`."""
         found, masks = self.detect(maps, **thresholds)
-        return panoptic_fpn_decode.decode(
-            found, masks, maps.semantic_logits[0], self.thing_class, self.is_thing,
-            self.config.stride, thresholds)
+        return self.merge(found, masks, maps.semantic_logits, **thresholds)
+
+    def merge(self, found: Detections, masks: Tensor, semantic_logits: Tensor,
+              **thresholds: Tensor) -> SegmentTensors:
+        """Detections, their mask logits and semantic logits (1, C, h, w) to segments."""
+        return panoptic_fpn_decode.decode(found, masks, semantic_logits[0], self.thing_class,
+                                          self.is_thing, self.config.stride, thresholds)

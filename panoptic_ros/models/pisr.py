@@ -20,41 +20,15 @@ from panoptic_ros.models.panoptic_deeplab import (
     PanopticDeepLabConfig,
     standardized,
 )
-from panoptic_ros.models.pisr_block import (
-    CORRELATIONS,
-    REWEIGHTINGS,
-    PISRBlock,
-    instance_encodings,
-)
+from panoptic_ros.models.pisr_block import PISRBlockConfig, instance_encodings
 from panoptic_ros.models.seeds import NEVER, find_peaks
 
 
 @dataclass(frozen=True)
-class PISRConfig(PanopticDeepLabConfig):
+class PISRConfig(PISRBlockConfig, PanopticDeepLabConfig):
     """Network and decoding of Panoptic-DeepLab with PISR; lengths in network-input pixels."""
 
     family: ClassVar[str] = 'pisr'
-
-    enabled: bool = True
-    """Without it this is Panoptic-DeepLab."""
-
-    block_channels: int = 256
-    """Of features and encodings in the block; D of the instance table."""
-
-    reweight: str = 'explicit'
-    """How encodings are weighed (table B.1): `explicit`, `implicit` or `separated`."""
-
-    hidden_layers: int = 2
-    """Of the reweighting's MLP (table B.1)."""
-
-    f1: str = 'matmul'
-    """Correlation of encodings and features (table B.2): `matmul`, `cosine` or `l2`."""
-
-    f2: str = 'matmul'
-    """Correlation of encodings and spatial maps (table B.2)."""
-
-    spatial_softmax: bool = True
-    """A softmax over the encodings between the two correlations (inferred)."""
 
     num_encodings: int = 50
     """K: the most confident centres are encoded (inferred)."""
@@ -63,16 +37,11 @@ class PISRConfig(PanopticDeepLabConfig):
     """Standard deviation of an instance's heatmap, px (inferred)."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        for key, allowed in (('reweight', REWEIGHTINGS), ('f1', CORRELATIONS),
-                             ('f2', CORRELATIONS)):
-            if getattr(self, key) not in allowed:
-                raise ValueError(f'pisr.{key} must be one of {allowed}, '
-                                 f'got {getattr(self, key)!r}')
-        if self.hidden_layers < 0 or self.num_encodings < 1 or self.tau <= 0:
-            raise ValueError('pisr needs hidden_layers of at least 0, num_encodings of at least 1 '
-                             f'and tau above 0, got {self.hidden_layers}, {self.num_encodings} '
-                             f'and {self.tau}')
+        PanopticDeepLabConfig.__post_init__(self)
+        PISRBlockConfig.__post_init__(self)
+        if self.num_encodings < 1 or self.tau <= 0:
+            raise ValueError('pisr needs num_encodings of at least 1 and tau above 0, '
+                             f'got {self.num_encodings} and {self.tau}')
 
 
 class PISRMaps(NamedTuple):
@@ -109,8 +78,7 @@ class PISR(PanopticDeepLab):
         channels = config.block_channels
         self.initial = self.make_heads(decoded)
         self.fuse = conv_bn_relu(sum(decoded), channels)
-        self.block = PISRBlock(channels, config.reweight, config.hidden_layers, config.f1,
-                               config.f2, config.spatial_softmax)
+        self.block = config.make_block()
         self.predict = self.make_heads((channels, channels))
 
     @property

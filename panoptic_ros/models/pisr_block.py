@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,47 @@ from panoptic_ros.models.seeds import NEVER
 
 REWEIGHTINGS = ('explicit', 'implicit', 'separated')
 CORRELATIONS = ('matmul', 'cosine', 'l2')
+
+
+@dataclass(frozen=True)
+class PISRBlockConfig:
+    """The block's switches; families add them to those of their base."""
+
+    enabled: bool = True
+    """Without it the network is its base."""
+
+    block_channels: int = 256
+    """Of features and encodings in the block; D of the instance table."""
+
+    reweight: str = 'explicit'
+    """How encodings are weighed (table B.1): `explicit`, `implicit` or `separated`."""
+
+    hidden_layers: int = 2
+    """Of the reweighting's MLP (table B.1)."""
+
+    f1: str = 'matmul'
+    """Correlation of encodings and features (table B.2): `matmul`, `cosine` or `l2`."""
+
+    f2: str = 'matmul'
+    """Correlation of encodings and spatial maps (table B.2)."""
+
+    spatial_softmax: bool = True
+    """A softmax over the encodings between the two correlations (inferred)."""
+
+    def __post_init__(self) -> None:
+        for key, allowed in (('reweight', REWEIGHTINGS), ('f1', CORRELATIONS),
+                             ('f2', CORRELATIONS)):
+            if getattr(self, key) not in allowed:
+                raise ValueError(f'pisr.{key} must be one of {allowed}, '
+                                 f'got {getattr(self, key)!r}')
+        if self.hidden_layers < 0 or self.block_channels < 1:
+            raise ValueError('pisr needs hidden_layers of at least 0 and block_channels of at '
+                             f'least 1, got {self.hidden_layers} and {self.block_channels}')
+
+    def make_block(self) -> PISRBlock:
+        """The block of these switches."""
+        return PISRBlock(self.block_channels, self.reweight, self.hidden_layers, self.f1, self.f2,
+                         self.spatial_softmax)
 
 
 def semantic_encodings(features: Tensor, class_maps: Tensor) -> Tensor:
@@ -96,11 +138,12 @@ class Reweighting(nn.Module):
                   for layer in (nn.Linear(channels, channels), nn.ReLU(inplace=True))]
         self.mlp = nn.Sequential(*hidden, nn.Linear(channels, channels))
 
-    def forward(self, semantic: Tensor, instance: Tensor) -> Tensor:
-        """(B, C, D) and (B, K, D) -> (B, C + K, D)."""
+    def forward(self, semantic: Tensor | None, instance: Tensor) -> Tensor:
+        """(B, C, D), or None for C = 0, and (B, K, D) -> (B, C + K, D)."""
         if self.kind == 'separated':
-            semantic, instance = self.semantic(semantic), self.instance(instance)
-        encodings = torch.cat([semantic, instance], dim=1)
+            instance = self.instance(instance)
+            semantic = semantic if semantic is None else self.semantic(semantic)
+        encodings = instance if semantic is None else torch.cat([semantic, instance], dim=1)
         output: Tensor = self.mlp(encodings)
         return output.sigmoid() * encodings if self.kind == 'explicit' else output
 
@@ -128,13 +171,14 @@ class PISRBlock(nn.Module):
         self.project = conv_bn_relu(channels, channels)  # h
         self.fuse = conv_bn_relu(2 * channels, channels)
 
-    def forward(self, features: Tensor, class_maps: Tensor, heatmaps: Tensor,
+    def forward(self, features: Tensor, class_maps: Tensor | None, heatmaps: Tensor,
                 alive: Tensor) -> Tensor:
         """Panoptic relational attention over the encodings of classes and instances.
 
         Args:
             features: F, (B, D, h, w).
-            class_maps: logits of the classes, (B, C, h, w).
+            class_maps: logits of the classes, (B, C, h, w); None where the heatmaps are of
+                stuff too, C is 0 then.
             heatmaps: where each instance is, not negative, (B, K, h, w).
             alive: which of them are instances; the others take no part, (B, K) bool.
 
@@ -142,10 +186,11 @@ class PISRBlock(nn.Module):
             (B, D, h, w)
         """
         instance = instance_encodings(features, heatmaps) * alive[:, :, None]
-        semantic = semantic_encodings(features, class_maps)
+        semantic = None if class_maps is None else semantic_encodings(features, class_maps)
         encodings = self.reweight(semantic, instance)  # (B, N, D) with N = C + K
-        present = torch.cat([torch.ones_like(semantic[:, :, 0], dtype=torch.bool), alive],
-                            dim=1)[:, :, None]  # (B, N, 1)
+        present = alive if semantic is None else torch.cat(
+            [torch.ones_like(semantic[:, :, 0], dtype=torch.bool), alive], dim=1)
+        present = present[:, :, None]  # (B, N, 1)
 
         query = self.project(features)
         spatial = correlate(self.spatial(encodings), query.flatten(2), self.f1)  # (B, N, hw)

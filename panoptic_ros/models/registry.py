@@ -15,6 +15,9 @@ from panoptic_ros.models.hle import HLE, HLEConfig
 from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabConfig
 from panoptic_ros.models.panoptic_fpn import PanopticFPN, PanopticFPNConfig
 from panoptic_ros.models.pisr import PISR, PISRConfig
+from panoptic_ros.models.pisr_maskformer import PISRMaskFormer, PISRMaskFormerConfig
+from panoptic_ros.models.pisr_panoptic_fpn import PISRPanopticFPN, PISRPanopticFPNConfig
+from panoptic_ros.models.pisr_upernet import PISRUPerNet, PISRUPerNetConfig
 from panoptic_ros.models.sognet import SOGNet, SOGNetConfig
 from panoptic_ros.models.transformers import TransformersConfig, TransformersPanoptic
 
@@ -25,6 +28,9 @@ FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
     'panoptic_deeplab': (PanopticDeepLab, PanopticDeepLabConfig),
     'panoptic_fpn': (PanopticFPN, PanopticFPNConfig),
     'pisr': (PISR, PISRConfig),
+    'pisr_maskformer': (PISRMaskFormer, PISRMaskFormerConfig),
+    'pisr_panoptic_fpn': (PISRPanopticFPN, PISRPanopticFPNConfig),
+    'pisr_upernet': (PISRUPerNet, PISRUPerNetConfig),
     'sognet': (SOGNet, SOGNetConfig),
     'transformers': (TransformersPanoptic, TransformersConfig),
 }

@@ -16,7 +16,7 @@ from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
-from panoptic_ros.models.fpn import LEVEL_STRIDES
+from panoptic_ros.models.backbone import LEVEL_STRIDES
 from panoptic_ros.models.nms import keep_boxes
 from panoptic_ros.models.proposals import NEVER, clip
 
@@ -169,7 +169,8 @@ class Detections(NamedTuple):
 
 
 def detect(boxes: Tensor, logits: Tensor, outputs: BoxOutputs, image_size: tuple[int, int],
-           top_k: int, score_threshold: Tensor, nms_threshold: Tensor) -> Detections:
+           top_k: int, score_threshold: Tensor | float, nms_threshold: Tensor | float,
+           ) -> Detections:
     """The detections of one image, each proposal with its best thing class.
 
     With one class a proposal (inferred), suppression across classes needs no more rows than

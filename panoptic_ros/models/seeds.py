@@ -5,6 +5,8 @@ Shared by the families whose instances grow from points. Everything is written f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,20 +37,26 @@ def find_peaks(score: Tensor, window: int, top_k: int) -> tuple[Tensor, Tensor]:
     return values, places
 
 
-def best_seed(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def best_seed(features: Tensor, weights: Tensor,
+              allowed: Callable[[slice], Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """For each cell the seed of largest product.
 
     Args:
-        features: of the cells, (N, D).
+        features: of the cells, (..., D).
         weights: of the seeds, (K, D).
+        allowed: which cells may choose a slice of the seeds, (..., k) bool; all unless given.
 
     Returns:
-        The product and the seed's row, (N,).
+        The product, NEVER where no seed is allowed, and the seed's row, (...).
     """
     best: Tensor | None = None
     for first in range(0, weights.shape[0], SEED_CHUNK):
+        rows = slice(first, first + SEED_CHUNK)
         # Seeds last: ONNX Runtime finds a maximum's place 7 times as fast where its axis is dense.
-        value, row = (features @ weights[first:first + SEED_CHUNK].T).max(dim=1)
+        product = features @ weights[rows].T
+        if allowed is not None:
+            product = torch.where(allowed(rows), product, NEVER)
+        value, row = product.max(dim=-1)
         if best is None:
             best, best_row = value, row
         else:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import panoptic_ros
+from panoptic_ros.files import write_json
 from panoptic_ros.interface.loading import Loaded, check_for_model, load
 from panoptic_ros.interface.parameters import read_parameters
 from panoptic_ros.replay.bag import choose_cameras, open_recording
@@ -119,8 +120,7 @@ class Session:
               comparison: Comparison | None = None) -> None:
         """Writes frames.jsonl, summary.json and report.html into a folder."""
         write_records(outcome.records, folder / 'frames.jsonl')
-        (folder / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n',
-                                             encoding='utf-8')
+        write_json(summary, folder / 'summary.json')
         write_report(folder / 'report.html', summary, outcome.records, outcome.worst.chosen(),
                      self.loaded.predictor.info.labels, comparison)
 
@@ -147,9 +147,7 @@ class Session:
                 raise ValueError(f'{output} holds an unfinished replay with another '
                                  f'{", ".join(differing)}; take another folder, or delete {work}')
         else:
-            temporary = work / 'run.json.new'
-            temporary.write_text(json.dumps(key), encoding='utf-8')
-            temporary.replace(file)
+            write_json(key, file)
             log.unlink(missing_ok=True)
         return work
 

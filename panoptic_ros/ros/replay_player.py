@@ -18,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from panoptic_ros.demo.sources import COMPRESSED_TYPE
+from panoptic_ros.files import write_json
 from panoptic_ros.interface.bag_types import BagTypes
 from panoptic_ros.replay.bag import open_recording
 from panoptic_ros.replay.ground_truth import stamp_of
@@ -79,7 +80,7 @@ def _play(node: Node, job: Job, order: dict[str, Any]) -> None:
         clock.wait_until(record.time_ns)
         sent.append((stamp_of(record.message), time.time_ns()))
         publisher.publish(data)
-    Path(order['sent']).write_text(json.dumps(sent), encoding='utf-8')
+    write_json(sent, Path(order['sent']))
     print(f'played {len(sent)} images in {time.monotonic() - begin_s:.1f} s', flush=True)
     clock.wait_until(clock.now_ns() + round(AFTER_S * order['rate'] * 1e9))
 

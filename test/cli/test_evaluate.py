@@ -53,7 +53,7 @@ def test_a_model_of_other_classes_is_refused(capsys, tiny_model):
      '--json: no folder none'),
     (['--model', str(CITY), '--data', 'synthetic', '--backend', 'abacus'], 'abacus'),
     (['--model', 'x.ckpt', '--data', 'synthetic', '--backend', 'onnxruntime'],
-     'a checkpoint is scored with torch on the CPU'),
+     'a checkpoint is scored with torch; make a model file'),
 ])
 def test_mistakes_are_one_line(capsys, argv, reason):
     assert main(['evaluate', *argv]) == 2

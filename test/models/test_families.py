@@ -32,6 +32,23 @@ SMALL = {
         'score_threshold': 0.2, 'min_stuff_area': 64.0},
     'pisr': {'top_k': 12, 'stride': 4, 'center_threshold': 0.0, 'block_channels': 16,
              'num_encodings': 6, **SMALL_CENTERS},
+    'pisr_maskformer': {
+        'backbone': 'mobilenetv2_035', 'fpn_channels': 32, 'mask_channels': 16,
+        'num_queries': 12, 'query_channels': 16, 'decoder_layers': 2, 'attention_heads': 2,
+        'feedforward': 32, 'block_channels': 16, 'stride': 4, 'score_threshold': 0.2,
+        'overlap_threshold': 0.1},
+    'pisr_panoptic_fpn': {
+        'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_channels': 16,
+        'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,
+        'proposals_per_level': 20, 'proposals': 40, 'top_k': 12, 'stride': 4,
+        'score_threshold': 0.2, 'min_stuff_area': 64.0, 'block_channels': 16,
+        'num_encodings': 6},
+    'pisr_upernet': {
+        'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_channels': 16,
+        'pool_scales': (1, 3), 'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,),
+        'mask_size': 14, 'proposals_per_level': 20, 'proposals': 40, 'top_k': 12, 'stride': 4,
+        'score_threshold': 0.2, 'min_stuff_area': 64.0, 'block_channels': 16,
+        'num_encodings': 6, 'panoptic_levels': 'alone'},
     'sognet': {
         'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_widths': (8,),
         'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,

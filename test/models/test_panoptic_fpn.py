@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from roi_models import SMALL
 from tiny_model import LABELS
 
 from panoptic_ros.models.masks import paste
@@ -13,9 +14,6 @@ from panoptic_ros.models.roi_heads import Detections
 
 IS_THING = torch.tensor([False, False, True, True])
 THINGS = torch.tensor([2, 3])
-SMALL = {'backbone': 'mobilenetv2_035', 'fpn_channels': 16, 'semantic_channels': 16,
-         'box_width': 24, 'embedding_dim': 8, 'mask_widths': (16,), 'mask_size': 14,
-         'proposals_per_level': 20, 'proposals': 40, 'top_k': 12, 'stride': 4}
 LIMITS = {'overlap_threshold': 0.5, 'min_area': 0.0, 'min_stuff_area': 0.0}
 
 

@@ -10,7 +10,7 @@ from graphs import assert_same, random_image, run_eager, run_onnx
 
 from panoptic_ros.bundle import read_info
 from panoptic_ros.cli.main import main
-from panoptic_ros.models.transformers import decode
+from panoptic_ros.models.query_decode import decode
 from panoptic_training.adapters import THINGS as KNOWN_THINGS
 from panoptic_training.adapters import label_set, open_transformers
 

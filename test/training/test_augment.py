@@ -45,7 +45,8 @@ def test_zero_strength_changes_nothing():
 
 @pytest.mark.parametrize(('flip', 'seed'), [(0.0, 1), (1.0, 2), (0.5, 3), (0.5, 4)])
 def test_each_pixel_keeps_its_label_through_crop_and_flip(flip, seed):
-    image, class_map, instance_map = augmented(AugmentConfig(flip, (1, 1), 0), (16, 20), seed)
+    image, class_map, instance_map = augmented(
+        AugmentConfig(flip, (1, 1), color=0), (16, 20), seed)
     assert (class_map == 3).all()
     place = (instance_map - 1).numpy()
     np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(),
@@ -72,7 +73,7 @@ def test_zoom_moves_image_and_labels_alike(scale):
                     is_in.astype(np.uint8), is_in.astype(np.int32))
     for seed in range(4):
         image, class_map, instance_map = augmented(
-            AugmentConfig(0, (scale, scale), 0), (32, 48), seed, sample, (40, 64))
+            AugmentConfig(0, (scale, scale), color=0), (32, 48), seed, sample, (40, 64))
         known = class_map != VOID_ID
         differs = ((image[0] > 127) != (class_map == 1)) & known
         assert differs.sum() == 0, 'the half-way line of the blurred edge is the label\'s edge'
@@ -89,7 +90,7 @@ def test_images_are_first_fitted_into_the_input():
 
 def test_colours_change_without_the_labels():
     still = augmented(STILL)
-    image, class_map, instance_map = augmented(AugmentConfig(0, (1, 1), 0.5))
+    image, class_map, instance_map = augmented(AugmentConfig(0, (1, 1), color=0.5))
     assert not torch.equal(image, still[0])
     assert torch.equal(class_map, still[1]) and torch.equal(instance_map, still[2])
 
@@ -102,7 +103,47 @@ def test_the_seed_fixes_the_crop_and_nothing_else():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_crops_around_things_hold_one_and_keep_each_pixels_label():
+    rng = np.random.default_rng(0)
+    sample = numbered()
+    ids = np.zeros(SIZE, np.int32)
+    ids[2, 3], ids[10:20, 20:38], ids[23, 39] = 1, 2, 3  # two of one pixel, one large
+    sample = Sample(sample.image, np.where(ids > 0, 4, 3).astype(np.uint8), ids)
+    place = np.arange(SIZE[0] * SIZE[1]).reshape(SIZE)
+    met = np.zeros(4, int)
+    corners = set()
+    for seed in rng.integers(0, 2**31, 200).tolist():
+        image, class_map, instance_map = augmented(
+            AugmentConfig(0, (1, 1), 1.0, 0), (8, 10), seed, sample)
+        at = (image[0].long() + 256 * image[1].long()).numpy()
+        np.testing.assert_array_equal(instance_map, ids.ravel()[at])
+        np.testing.assert_array_equal(class_map, sample.class_map.ravel()[at])
+        assert (np.diff(at, axis=1) == 1).all() and (np.diff(at, axis=0) == SIZE[1]).all()
+        assert (instance_map > 0).any()
+        corners.add(int(at[0, 0]))
+        for i in (1, 2, 3):
+            met[i] += bool((instance_map == i).any())
+    assert (met[1:] > 40).all(), 'instances are drawn alike, whatever their area'
+    assert len(corners) > 60 and corners <= set(place[:17, :31].ravel().tolist())
+
+
+@pytest.mark.parametrize('crop', [(8, 60), (40, 10), (40, 60)])
+def test_crops_around_things_may_be_larger_than_the_image(crop):
+    _, class_map, instance_map = augmented(AugmentConfig(0, (1, 1), 1.0, 0), crop)
+    seen = class_map != VOID_ID
+    assert seen.sum() == min(crop[0], SIZE[0]) * min(crop[1], SIZE[1])
+    assert len(instance_map.unique()) == seen.sum() + (not seen.all())
+
+
+def test_without_things_or_wish_crops_are_as_ever():
+    still = augmented(AugmentConfig(), (16, 24), 5)
+    bare = Sample(numbered().image, np.full(SIZE, 3, np.uint8), np.zeros(SIZE, np.int32))
+    assert torch.equal(still[0], augmented(AugmentConfig(things=0.0), (16, 24), 5)[0])
+    assert augmented(AugmentConfig(things=1.0), (16, 24), 5, bare)[0].shape == (3, 16, 24)
+
+
 @pytest.mark.parametrize(('values', 'message'), [
+    ({'things': 1.5}, r'augment\.things'),
     ({'flip': 1.1}, r'augment\.flip'), ({'color': 1.0}, r'augment\.color'),
     ({'scale': (2.0, 1.0)}, r'augment\.scale must be two rising'),
     ({'scale': (0.0, 1.0)}, 'above 0'),

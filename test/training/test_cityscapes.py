@@ -69,10 +69,10 @@ def test_missing_files_and_bad_ids_are_named(folder):
         open_reader(f'cityscapes:{folder}', 'test')
     label = next((folder / 'gtFine/val/bremen').iterdir())
     assert cv2.imwrite(str(label), ids()[:4])
-    with pytest.raises(ValueError, match=r'has shape \(4, 9\), its image \(6, 9, 3\)'):
-        open_reader(f'cityscapes:{folder}', 'val').read(1, 0)
+    with pytest.raises(ValueError, match=r'bit\.png is 6 x 9, its labels .*Ids\.png are 4 x 9'):
+        open_reader(f'cityscapes:{folder}', 'val')
     label.unlink()
-    with pytest.raises(FileNotFoundError, match='1 of 2 label files are missing'):
+    with pytest.raises(ValueError, match=r'1 of 2 samples are bad, e\.g\. .*does not exist'):
         open_reader(f'cityscapes:{folder}', 'val')
     with pytest.raises(ValueError, match='ids must lie in 0 to 255999, got -1 to 7'):
         decode(np.array([[-1, 7]]))

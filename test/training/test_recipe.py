@@ -23,7 +23,7 @@ RECIPES = sorted((Path(panoptic_training.__file__).parent / 'recipes').glob('*.y
 class StandIn:
     """A reader in place of one whose files are not here; takes the real one's options."""
 
-    def __init__(self, name, split, **options):
+    def __init__(self, name, split, on_error='fail', **options):
         kind, _, folder = name.partition(':')
         real = READERS.get(kind)
         self.labels = getattr(real, 'labels', LABELS)

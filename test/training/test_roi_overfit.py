@@ -1,4 +1,4 @@
-"""Panoptic FPN and SOGNet learn two pictures of the city by heart."""
+"""Panoptic FPN and the families built on it learn two pictures of the city by heart."""
 
 import pytest
 import torch
@@ -26,6 +26,9 @@ STEPS = 400
 @pytest.mark.timeout(7200)  # a few minutes of one core that is free
 @pytest.mark.parametrize(('family', 'network', 'hidden'), [
     ('panoptic_fpn', {'semantic_channels': 64}, False),
+    ('pisr_panoptic_fpn', {'semantic_channels': 64, 'block_channels': 64, 'num_encodings': 24},
+     False),
+    ('pisr_upernet', {'semantic_channels': 64, 'block_channels': 64, 'num_encodings': 24}, False),
     # Whole things, which overlap: the relations must take them apart.
     ('sognet', {'semantic_widths': (64, 32), 'deformable': False, 'box_dim': 32,
                 'category_dim': 32, 'mask_dim': 32, 'overlap_of': 'mask',

@@ -235,4 +235,4 @@ def test_a_checkpoint_of_other_classes_is_refused(trained, tmp_path, capsys):
     flags = tiny_flags(tmp_path, '--ckpt_path', str(tmp_path / 'other.ckpt'))
     assert main(['train', *flags]) == 2
     message = capsys.readouterr().err.splitlines()[-1]
-    assert 'the checkpoint has the classes road' in message and 'tram' in message
+    assert "'tram' (thing) in the checkpoint and 'car' (thing) in the data" in message

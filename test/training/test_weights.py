@@ -61,6 +61,19 @@ def test_a_backbone_that_does_not_fit_changes_nothing(published, spoil):
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
 
 
+def test_names_that_timm_flattens_are_found(tmp_path):
+    backbone = torch.nn.Module()  # as timm makes it of Swin, whose files have `layers.0`
+    backbone.layers_0, backbone.norm = torch.nn.Linear(2, 3), torch.nn.LayerNorm(3)
+    model = torch.nn.Module()
+    model.backbone = backbone
+    weight = torch.arange(6.0).view(3, 2)
+    save_file({'layers.0.weight': weight, 'layers.0.bias': torch.ones(3), 'head.bias': weight,
+               'norm.weight': torch.ones(3), 'norm.bias': torch.zeros(3)},
+              tmp_path / 'swin.safetensors')
+    load_weights(model, tmp_path / 'swin.safetensors')
+    assert torch.equal(backbone.layers_0.weight, weight)
+
+
 def checkpoint_file(path, labels=LABELS):
     torch.manual_seed(3)
     module = PanopticModule('hle', NETWORK, labels.to_dicts(), (64, 128))

@@ -26,15 +26,19 @@ class AugmentConfig:
     scale: tuple[float, float] = (0.75, 1.5)
     """Range of the zoom, relative to the image fitted into the network's input."""
 
+    things: float = 0.0
+    """Chance that a crop holds a pixel of a thing: of an instance drawn from all alike, so that
+    small ones are met as often as large ones."""
+
     color: float = 0.3
     """Largest relative change of brightness, contrast and saturation."""
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f'augment.scale must be two rising numbers above 0, got {self.scale}')
-        if not 0 <= self.flip <= 1 or not 0 <= self.color < 1:
-            raise ValueError('augment.flip must lie in 0 to 1 and augment.color in 0 to below 1, '
-                             f'got {self.flip} and {self.color}')
+        if not 0 <= self.flip <= 1 or not 0 <= self.things <= 1 or not 0 <= self.color < 1:
+            raise ValueError('augment.flip and augment.things must lie in 0 to 1, augment.color '
+                             f'in 0 to below 1, got {self.flip}, {self.things} and {self.color}')
 
 
 class Augment:
@@ -48,7 +52,7 @@ class Augment:
 
     def __init__(self, config: AugmentConfig, size: tuple[int, int],
                  crop: tuple[int, int]) -> None:
-        self.size, self.scale = size, config.scale
+        self.size, self.crop, self.config = size, crop, config
         self.transform = v2.Compose([
             v2.RandomHorizontalFlip(config.flip),
             v2.RandomCrop(crop, pad_if_needed=True,
@@ -62,9 +66,38 @@ class Augment:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             image, labels = zoom(image, pack(sample), self.size,
-                                 torch.empty(()).uniform_(*self.scale).item())
+                                 torch.empty(()).uniform_(*self.config.scale).item())
+            if self.config.things and torch.rand(()) < self.config.things:
+                image, labels = around_thing(image, labels, self.crop)
             image, labels = self.transform(tv_tensors.Image(image), tv_tensors.Mask(labels))
         return image.as_subclass(Tensor), labels.as_subclass(Tensor)
+
+
+def around_thing(image: Tensor, labels: Tensor, crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """A random window of at most the crop's size that holds a random pixel of a random instance.
+
+    Args:
+        image: (3, H, W).
+        labels: (N, H, W) as `pack` has them; left as they are where there is no instance.
+        crop: (height, width), px.
+    """
+    instances = labels[0] >> 8
+    ids = instances.unique()
+    ids = ids[ids > 0]
+    if not len(ids):
+        return image, labels
+    pixels = (instances == ids[_draw(len(ids))]).nonzero()
+    place = pixels[_draw(len(pixels))].tolist()
+    window: tuple[slice, ...] = (slice(None),)
+    for at, side, full in zip(place, crop, instances.shape, strict=True):
+        first, last = max(0, at - side + 1), min(at, full - side)
+        start = first + _draw(last - first + 1) if last >= first else 0
+        window += (slice(start, start + side),)
+    return image[window], labels[window]
+
+
+def _draw(count: int) -> int:
+    return int(torch.randint(count, ()))
 
 
 def zoom(image: Tensor, labels: Tensor, size: tuple[int, int], scale: float,

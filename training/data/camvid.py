@@ -6,17 +6,16 @@ pixels hold the ids below, 11 where nothing is labelled.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
 from panoptic_ros.labels import VOID_ID, Label, LabelSet
 
-from .sample import Sample
+from .files import FileReader, Maps, fault_of, pair_stems, read_ids
 
 LABELS = LabelSet((
     Label('sky', False, (70, 130, 180), 0),
@@ -64,7 +63,7 @@ def components(class_map: npt.NDArray[np.uint8], is_thing: npt.NDArray[np.bool_]
     return class_map, instance_map
 
 
-class CamVid:
+class CamVid(FileReader):
     """One split of CamVid.
 
     Args:
@@ -74,7 +73,7 @@ class CamVid:
             far objects cut apart by poles.
 
     Raises:
-        ValueError, FileNotFoundError: if files are missing, sizes differ or ids are unknown.
+        ValueError, FileNotFoundError: if there is no such split.
     """
 
     labels = LABELS
@@ -82,58 +81,25 @@ class CamVid:
     def __init__(self, folder: Path, split: str, min_area: int = 64) -> None:
         if split not in SPLITS:
             raise ValueError(f'CamVid has the splits {", ".join(SPLITS)}, got {split!r}')
-        self.folder = Path(folder) / split
+        images = Path(folder) / split / 'images'
         self.min_area = min_area
-        images, labels = ({path.stem: path for path in self.folder.glob(f'{name}/*.*')}
-                          for name in ('images', 'labels'))
-        if not images:
-            raise FileNotFoundError(f'no images in {self.folder / "images"}')
-        unpaired = sorted(set(images) ^ set(labels))
-        if unpaired:
-            raise ValueError(f'{self.folder}: each image needs a label file of the same stem; '
-                             f'{len(unpaired)} have no partner, e.g. {unpaired[0]!r}')
-        self.pairs = [(images[stem], labels[stem]) for stem in sorted(images)]
-        for (path, _), class_map in zip(self.pairs, self.class_maps, strict=True):
-            if (size := _image_size(path)) != class_map.shape:
-                raise ValueError(f'{path} is {size[0]} x {size[1]}, its labels are '
-                                 f'{class_map.shape[0]} x {class_map.shape[1]}')
+        super().__init__(pair_stems(images, images.with_name('labels')), images)
 
-    @cached_property
-    def class_maps(self) -> list[npt.NDArray[np.uint8]]:
-        """Label files as class maps; 700 of them fit in 120 MB."""
-        return [_read_labels(path) for _, path in self.pairs]
+    def faults(self) -> dict[int, str]:
+        """Decodes the labels too; the set is small."""
+        found = super().faults()
+        for index in set(range(len(self))) - found.keys():
+            if fault := fault_of(partial(_read_classes, self.pairs[index].labels)):
+                found[index] = fault
+        return dict(sorted(found.items()))
 
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Any order is as good."""
-        return rng.permutation(len(self))
-
-    def read(self, index: int, epoch_seed: int) -> Sample:
-        """Image `index` in the order of the file names, whatever the epoch."""
-        path = self.pairs[index][0]
-        bgr = cv2.imread(str(path))
-        if bgr is None:
-            raise ValueError(f'{path} is not an image')
-        return Sample(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8),
-                      *components(self.class_maps[index], LABELS.is_thing, self.min_area))
+    def read_labels(self, index: int) -> Maps:
+        """Classes as labelled; instances are the connected regions of things."""
+        return components(_read_classes(self.pairs[index].labels), LABELS.is_thing, self.min_area)
 
 
-def _image_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the file's first bytes."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except UnidentifiedImageError:
-        raise ValueError(f'{path} is not an image') from None
-
-
-def _read_labels(path: Path) -> npt.NDArray[np.uint8]:
-    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
-        raise ValueError(f'{path} is not an 8-bit PNG of ids')
-    if ids.max() > UNLABELLED:
+def _read_classes(path: Path) -> npt.NDArray[np.uint8]:
+    ids = read_ids(path)
+    if ids.max(initial=0) > UNLABELLED:
         raise ValueError(f'{path}: ids must lie in 0 to {UNLABELLED}, got {ids.max()}')
-    ids[ids == UNLABELLED] = VOID_ID
-    return np.asarray(ids, np.uint8)
+    return np.where(ids == UNLABELLED, VOID_ID, ids).astype(np.uint8)

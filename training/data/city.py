@@ -23,6 +23,8 @@ class City:
         length: samples. In `train` of an epoch, in which each street is new.
         frames_per_clip: samples from one street.
         frames: frame numbers below this are drawn.
+        video: the samples of a street are its first frames in time order, a clip whose instance
+            ids last, instead of frames drawn at random.
         hidden: samples say which thing goes on under the one that is seen; takes another look at
             each frame.
 
@@ -33,18 +35,31 @@ class City:
     labels = LABELS
 
     def __init__(self, split: str, size: tuple[int, int] = (256, 512), length: int = 200,
-                 frames_per_clip: int = 1, frames: int = 400, hidden: bool = False) -> None:
+                 frames_per_clip: int = 1, frames: int = 400, hidden: bool = False,
+                 video: bool = False) -> None:
         if split not in SPLITS:
             raise ValueError(f'the city has the splits {", ".join(SPLITS)}, got {split!r}')
         self.fresh, self.seeds = split == 'train', SPLITS[split]
         self.size, self.length, self.frames = (size[0], size[1]), length, frames
-        self.frames_per_clip, self.hidden = frames_per_clip, hidden
+        self.frames_per_clip, self.hidden, self.video = frames_per_clip, hidden, video
         if not self.fresh and length > len(self.seeds) * frames_per_clip:
             raise ValueError(f'the city\'s split {split} has {len(self.seeds)} seeds, too few for '
                              f'{length} samples, {frames_per_clip} of each')
 
     def __len__(self) -> int:
         return self.length
+
+    @property
+    def clips(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of each street's frames in time order; none unless `video`."""
+        starts = range(0, self.length if self.video else 0, self.frames_per_clip)
+        return tuple(tuple(range(start, min(start + self.frames_per_clip, self.length)))
+                     for start in starts)
+
+    @property
+    def image_ids(self) -> list[int | str]:
+        """Running numbers."""
+        return [f'{i:06d}' for i in range(self.length)]
 
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Some streets at a time, their frames shuffled."""
@@ -57,7 +72,8 @@ class City:
         street = index // self.frames_per_clip
         if self.fresh:
             street = int(np.random.default_rng((epoch_seed, street)).integers(len(self.seeds)))
-        number = int(np.random.default_rng((epoch_seed, index, 1)).integers(self.frames))
+        number = index % self.frames_per_clip if self.video else int(
+            np.random.default_rng((epoch_seed, index, 1)).integers(self.frames))
         clip = _clip(self.seeds[street], self.size)
         frame = clip.frame(number)
         is_thing = np.append(LABELS.is_thing, np.zeros(256 - len(LABELS), bool))

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.labels import VOID_ID, Label, LabelSet
 
-from .sample import Sample
+from .files import FileReader, Maps, Pair, number, read_ids, split_ids, thing_table
 
 LABELS = LabelSet((
     Label('road', False, (128, 64, 128), 7),
@@ -46,7 +45,7 @@ INSTANCES = 1000
 """Ids from this on are 1000 * class + instance."""
 
 
-class Cityscapes:
+class Cityscapes(FileReader):
     """One split of Cityscapes.
 
     Args:
@@ -54,7 +53,7 @@ class Cityscapes:
         split: `train` or `val`; `test` is published without labels.
 
     Raises:
-        FileNotFoundError: if files are missing.
+        ValueError, FileNotFoundError: if there is no such split.
     """
 
     labels = LABELS
@@ -62,43 +61,24 @@ class Cityscapes:
     def __init__(self, folder: Path, split: str) -> None:
         if split not in SPLITS:
             raise ValueError(f'Cityscapes has the splits {", ".join(SPLITS)}, got {split!r}')
-        images = sorted(Path(folder).glob(f'leftImg8bit/{split}/*/*_leftImg8bit.png'))
-        if not images:
-            raise FileNotFoundError(f'no images in {Path(folder) / "leftImg8bit" / split}')
-        self.pairs = [(path, Path(folder) / 'gtFine' / split / path.parent.name
-                       / path.name.replace('_leftImg8bit', '_gtFine_instanceIds'))
-                      for path in images]
-        missing = [path for _, path in self.pairs if not path.is_file()]
-        if missing:
-            raise FileNotFoundError(f'{len(missing)} of {len(images)} label files are missing, '
-                                    f'e.g. {missing[0]}')
+        where = Path(folder) / 'leftImg8bit' / split
+        super().__init__([
+            Pair(path, Path(folder) / 'gtFine' / split / path.parent.name
+                 / path.name.replace('_leftImg8bit', '_gtFine_instanceIds'))
+            for path in sorted(where.glob('*/*_leftImg8bit.png'))], where)
 
-    def __len__(self) -> int:
-        return len(self.pairs)
+    @property
+    def image_ids(self) -> list[int | str]:
+        """City and numbers, as in the official ground truth in COCO's format."""
+        return [pair.image.stem.removesuffix('_leftImg8bit') for pair in self.pairs]
 
-    def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Any order is as good."""
-        return rng.permutation(len(self))
-
-    def read(self, index: int, epoch_seed: int) -> Sample:
-        """Image `index` in the order of the file names, whatever the epoch.
-
-        Raises:
-            ValueError: if a file is no image, the sizes differ or an id is out of range.
-        """
-        path, label_path = self.pairs[index]
-        bgr = cv2.imread(str(path))
-        ids = cv2.imread(str(label_path), cv2.IMREAD_UNCHANGED)
-        if bgr is None or ids is None:
-            raise ValueError(f'{path if bgr is None else label_path} is not an image')
-        if ids.shape != bgr.shape[:2]:
-            raise ValueError(f'{label_path} has shape {ids.shape}, its image {bgr.shape}')
-        return Sample(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8),
-                      *decode(ids, label_path))
+    def read_labels(self, index: int) -> Maps:
+        """Classes and instances of an instanceIds file."""
+        path = self.pairs[index].labels
+        return decode(read_ids(path), path)
 
 
-def decode(ids: npt.NDArray[np.integer], where: Path | str = 'instanceIds',
-           ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+def decode(ids: npt.NDArray[np.integer], where: Path | str = 'instanceIds') -> Maps:
     """Class and instance of each pixel of an instanceIds file.
 
     Args:
@@ -114,12 +94,13 @@ def decode(ids: npt.NDArray[np.integer], where: Path | str = 'instanceIds',
     if ids.min(initial=0) < 0 or ids.max(initial=0) >= 256 * INSTANCES:
         raise ValueError(f'{where}: ids must lie in 0 to {256 * INSTANCES - 1}, got '
                          f'{ids.min()} to {ids.max()}')
-    found, place = np.unique(ids, return_inverse=True)
+    return split_ids(ids, _describe)
+
+
+def _describe(found: npt.NDArray[np.int64],
+              ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     class_of = np.full(256, VOID_ID, np.uint8)
     class_of[list(LABELS.class_id_of_category)] = list(LABELS.class_id_of_category.values())
     numbered = found >= INSTANCES
     classes = class_of[np.where(numbered, found // INSTANCES, found).clip(max=255)]
-    counted = numbered & np.append(LABELS.is_thing, np.zeros(256 - len(LABELS), bool))[classes]
-    instance = np.where(counted, np.cumsum(counted), 0).astype(np.int32)
-    place = place.reshape(ids.shape)
-    return classes[place], instance[place]
+    return classes, number(numbered & thing_table(LABELS)[classes])

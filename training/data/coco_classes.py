@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from panoptic_ros.labels import Label, LabelSet
+from .class_table import label_set
 
-_CLASSES = """
+LABELS = label_set("""
 1 thing dc143c person
 2 thing 770b20 bicycle
 3 thing 00008e car
@@ -138,13 +138,4 @@ _CLASSES = """
 198 stuff 00728f rock-merged
 199 stuff 66669c wall-other-merged
 200 stuff fa8dff rug-merged
-"""
-
-
-def _label(line: str) -> Label:
-    category_id, kind, color, name = line.split(maxsplit=3)
-    red, green, blue = bytes.fromhex(color)
-    return Label(name, kind == 'thing', (red, green, blue), int(category_id))
-
-
-LABELS = LabelSet(tuple(_label(line) for line in _CLASSES.strip().splitlines()))
+""")

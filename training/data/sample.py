@@ -50,6 +50,17 @@ class Reader(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def clips(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of the frames of each video, in time order; none where there are none.
+
+        Within a clip instance ids are track ids.
+        """
+
+    @property
+    def image_ids(self) -> Sequence[int | str]:
+        """What the data set itself calls its images, by index; each differs."""
+
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Each index once, in the order of an epoch."""
 

@@ -10,11 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.labels import VOID_ID
+from panoptic_ros.models.ciae import CIAE
+from panoptic_ros.models.fcos import by_location
 
-from .classes import mean_cross_entropy
+from ..data.sample import Batch
+from .classes import class_sums, mean_cross_entropy
+from .fcos import fcos_loss, fcos_targets
 from .instances import Instance, find_instances, instance_mean, paint
 from .precision import at_least_float32
-from .queries import embedding_loss
+from .queries import embedding_loss, memory_momentum, update_memory
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,28 @@ def ciae_loss(embedding: Tensor, semantic_logits: Tensor | None, memory: Tensor,
         terms['cae'] = config.cae_weight * cae / labelled.sum().clamp(min=1)
         terms['iae'] = config.iae_weight * iae / (weight > 0).sum().clamp(min=1)
     return terms
+
+
+def batch_loss(model: CIAE, batch: Batch, stride: int, config: CIAELossConfig,
+               ) -> dict[str, Tensor]:
+    """`ciae_loss` and the detector's terms for a batch; in training the memory learns too."""
+    maps, labels = model.maps(batch.image, stride), batch.at_stride(stride)
+    # The memory changes below, in place, before the gradients are taken.
+    terms = ciae_loss(maps.embedding, maps.semantic_logits, model.memory.clone(),
+                      model.memory_of_class, labels.class_map, labels.instance_map,
+                      model.is_thing, config)
+    detections = maps.detections
+    targets = fcos_targets(batch.class_map, batch.instance_map, model.channel_of_class,
+                           [(x.shape[2], x.shape[3]) for x in detections.box],
+                           config.level_limits)
+    terms |= fcos_loss(by_location(detections.class_logits), by_location(detections.box),
+                       by_location(detections.centerness_logits)[..., 0], targets,
+                       config.focal_alpha, config.focal_gamma)
+    if model.training:
+        rows = memory_rows(labels.class_map, model.memory_of_class)
+        update_memory(model.memory, *class_sums(maps.embedding.float(), rows, len(model.memory)),
+                      memory_momentum(model.progress, config.memory_momentum))
+    return {**terms, 'loss': torch.stack(list(terms.values())).sum()}
 
 
 def memory_rows(class_map: Tensor, memory_of_class: Tensor) -> Tensor:

@@ -12,16 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .centers import center_heatmap
+from panoptic_ros.models.center_decode import MAP_STRIDE
+from panoptic_ros.models.einet import EINet
+
+from ..data.sample import Batch
+from .centers import CenterTargets, center_heatmap
 from .classes import class_sums
 from .instances import Instance
-from .panoptic_deeplab import (
-    PanopticDeepLabLossConfig,
-    check_shapes,
-    make_targets,
-    map_terms,
-    with_sum,
-)
+from .panoptic_deeplab import PanopticDeepLabLossConfig, terms_of_maps, with_sum
 from .precision import at_least_float32
 
 DRAWN_AT = 4
@@ -72,23 +70,34 @@ def einet_loss(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, class_m
         config: weights and targets.
 
     Returns:
-        Scalars `semantic`, `center` and `offset`, weighted, and their sum `loss`. A term that
-        finds no pixel is 0 with zero gradient.
+        See `panoptic_deeplab_loss`.
 
     Raises:
         ValueError: if a shape does not fit.
     """
-    check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing,
-                 int(is_thing.sum()))
-    with torch.autocast(semantic_logits.device.type, enabled=False):
-        targets = make_targets(
-            class_map, instance_map, is_thing, stride, config,
-            lambda i: _heatmaps(i, class_map, is_thing, stride, heatmap, config))
-        terms = map_terms(semantic_logits, heatmap, offset, targets, config)
-        if heatmap_kind == 'focal':
-            terms['center'] = config.focal_weight * penalty_reduced_focal(
-                at_least_float32(heatmap), targets.heatmap, targets.known)
-    return with_sum(terms)
+
+    def draw(instances: list[Instance]) -> Tensor:
+        return _heatmaps(instances, class_map, is_thing, stride, heatmap, config)
+
+    def focal(logits: Tensor, targets: CenterTargets) -> Tensor:
+        return config.focal_weight * penalty_reduced_focal(logits, targets.heatmap, targets.known)
+
+    return with_sum(terms_of_maps(
+        [(semantic_logits, heatmap, offset)], class_map, instance_map, is_thing, stride, config,
+        int(is_thing.sum()), draw, focal if heatmap_kind == 'focal' else None)[0])
+
+
+def batch_loss(model: EINet, batch: Batch, stride: int, config: EINetLossConfig,
+               ) -> dict[str, Tensor]:
+    """`einet_loss` of what the model says of a batch; in training its dictionary learns too."""
+    labels = batch.at_stride(stride)
+    semantic, instance = model.embeddings(batch.image)
+    if model.training and model.config.interaction in ('s2i', 'both'):
+        update_dictionary(model.dictionary, semantic, batch.at_stride(MAP_STRIDE).class_map,
+                          config.momentum)
+    maps = model.maps_of(semantic, instance, stride)
+    return einet_loss(*maps[:3], labels.class_map, labels.instance_map, model.is_thing, stride,
+                      model.config.heatmap_loss, config)
 
 
 def _heatmaps(instances: list[Instance], class_map: Tensor, is_thing: Tensor, stride: int,

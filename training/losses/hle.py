@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.labels import VOID_ID
+from panoptic_ros.models.hle import HLE
 
+from ..data.sample import Batch
 from .associative import group_mean, pull_loss, push_loss
 from .classes import class_logits, mean_cross_entropy, segment_mean_loss
 from .instances import Instance, find_instances, instance_mean, paint
@@ -121,6 +123,15 @@ def hle_loss(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
                                  class_map, instance_map, is_thing, cell, config)
         terms['loss'] = torch.stack(list(terms.values())).sum()
     return terms
+
+
+def batch_loss(model: HLE, batch: Batch, stride: int, config: HLELossConfig,
+               ) -> dict[str, Tensor]:
+    """`hle_loss` of what the model says of a batch."""
+    labels = batch.at_stride(stride)
+    return hle_loss(*model.maps(batch.image, stride), model.semantic_mean,
+                    model.semantic_log_sigma, labels.class_map, labels.instance_map,
+                    model.is_thing, stride / model.config.position_scale, config)
 
 
 def seed_loss(seed_logits: Tensor, score: Tensor, instance: Tensor, counts: Tensor,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.labels import VOID_ID
+from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab
 
+from ..data.sample import Batch
 from .centers import CenterTargets, center_heatmap, center_targets
 from .instances import Instance
 from .precision import at_least_float32
@@ -73,15 +75,51 @@ def panoptic_deeplab_loss(semantic_logits: Tensor, heatmap: Tensor, offset: Tens
     Raises:
         ValueError: if a shape does not fit.
     """
-    check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing, 1)
-    with torch.autocast(semantic_logits.device.type, enabled=False):
-        targets = make_targets(class_map, instance_map, is_thing, stride, config)
-        return with_sum(map_terms(semantic_logits, heatmap, offset, targets, config))
+    return with_sum(terms_of_maps([(semantic_logits, heatmap, offset)], class_map, instance_map,
+                                  is_thing, stride, config)[0])
 
 
-def make_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
-                 config: PanopticDeepLabLossConfig,
-                 heatmap: Callable[[list[Instance]], Tensor] | None = None) -> CenterTargets:
+def batch_loss(model: PanopticDeepLab, batch: Batch, stride: int,
+               config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
+    """`panoptic_deeplab_loss` of what the model says of a batch."""
+    labels, maps = batch.at_stride(stride), model.maps(batch.image, stride)
+    return panoptic_deeplab_loss(*maps[:3], labels.class_map, labels.instance_map, model.is_thing,
+                                 stride, config)
+
+
+def terms_of_maps(predictions: Sequence[Sequence[Tensor]], class_map: Tensor,
+                  instance_map: Tensor, is_thing: Tensor, stride: int,
+                  config: PanopticDeepLabLossConfig, channels: int = 1,
+                  draw: Callable[[list[Instance]], Tensor] | None = None,
+                  center_loss: Callable[[Tensor, CenterTargets], Tensor] | None = None,
+                  ) -> list[dict[str, Tensor]]:
+    """The weighted terms of several predictions for the same labels.
+
+    Args:
+        predictions: semantic logits, heatmap and offset of each, as in `panoptic_deeplab_loss`.
+        class_map: as there.
+        instance_map: as there.
+        is_thing: as there.
+        stride: as there.
+        config: weights and targets.
+        channels: of the heatmap.
+        draw: the heatmap that there should be; all centres in one map unless given.
+        center_loss: of a heatmap, weighted; the squared error unless given.
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    for semantic_logits, heatmap, offset in predictions:
+        check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing,
+                     channels)
+    with torch.autocast(class_map.device.type, enabled=False):
+        targets = _make_targets(class_map, instance_map, is_thing, stride, config, draw)
+        return [_map_terms(maps, targets, config, center_loss) for maps in predictions]
+
+
+def _make_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
+                  config: PanopticDeepLabLossConfig,
+                  heatmap: Callable[[list[Instance]], Tensor] | None = None) -> CenterTargets:
     """Targets of a batch, with one heatmap of all centres unless `heatmap` draws others."""
 
     def small(instance: Instance) -> bool:
@@ -97,15 +135,16 @@ def make_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stri
                           heatmap or one_map)
 
 
-def map_terms(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, targets: CenterTargets,
-              config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
-    """The terms `semantic`, `center` and `offset` of maps that fit the targets, weighted."""
-    semantic_logits, heatmap, offset = (
-        at_least_float32(x) for x in (semantic_logits, heatmap, offset))
+def _map_terms(maps: Sequence[Tensor], targets: CenterTargets, config: PanopticDeepLabLossConfig,
+               center_loss: Callable[[Tensor, CenterTargets], Tensor] | None,
+               ) -> dict[str, Tensor]:
+    semantic_logits, heatmap, offset = (at_least_float32(x) for x in maps)
+    center = config.center_weight * heatmap_mse(heatmap, targets.heatmap, targets.known) \
+        if center_loss is None else center_loss(heatmap, targets)
     return {
         'semantic': config.semantic_weight * hard_cross_entropy(
             semantic_logits, targets.class_map, targets.weight, config.hard_pixels),
-        'center': config.center_weight * heatmap_mse(heatmap, targets.heatmap, targets.known),
+        'center': center,
         'offset': config.offset_weight * offset_loss(offset, targets.offset, targets.inside),
     }
 

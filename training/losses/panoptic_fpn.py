@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from panoptic_ros.models.mask_rcnn import MAP_STRIDE, MaskRCNN, RoIMaps
+from panoptic_ros.models.mask_rcnn import (
+    MAP_STRIDE,
+    MaskRCNN,
+    MaskRCNNConfig,
+    RoIHeads,
+    RoIMaps,
+)
 from panoptic_ros.models.panoptic_fpn import PanopticFPN
 from panoptic_ros.models.proposals import NEVER
 from panoptic_ros.models.roi_heads import pool_batch
@@ -60,7 +66,7 @@ class PanopticFPNLossConfig:
                 raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
 
 
-def panoptic_fpn_loss(model: PanopticFPN, batch: Batch, stride: int,
+def batch_loss(model: PanopticFPN, batch: Batch, stride: int,
                       config: PanopticFPNLossConfig) -> dict[str, Tensor]:
     """All terms for a batch.
 
@@ -100,6 +106,13 @@ def semantic_loss(logits: Tensor, class_map: Tensor, stride: int) -> Tensor:
 def roi_terms(model: MaskRCNN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
               config: PanopticFPNLossConfig) -> dict[str, Tensor]:
     """The terms of Mask R-CNN, weighted."""
+    terms, rois = proposal_terms(model, maps, batch, objects, config)
+    return terms | head_terms(model, model.config, maps.levels[:4], batch, objects, rois, config)
+
+
+def proposal_terms(model: MaskRCNN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
+                   config: PanopticFPNLossConfig) -> tuple[dict[str, Tensor], list[RoIs]]:
+    """The terms `rpn` and `rpn_box`, weighted, and a sample of proposals of each image."""
     anchors = model.anchors(maps)
     ignore = ignored(batch.class_map, batch.instance_map, model.is_thing)
     rpn, rpn_box = rpn_loss(torch.cat(maps.logits, dim=1), torch.cat(maps.deltas, dim=1),
@@ -110,14 +123,19 @@ def roi_terms(model: MaskRCNN, maps: RoIMaps, batch: Batch, objects: Sequence[Ob
             boxes, logits = model.propose(maps, anchors, i)
         rois.append(sample_rois(boxes[logits > NEVER / 2], found, unknown, config.roi_samples,
                                 config.roi_positive))
-    levels, net = maps.levels[:4], model.config
-    outputs = model.box_head(pool_batch(levels, [r.box for r in rois], net.box_pool,
+    return {'rpn': config.rpn_weight * rpn, 'rpn_box': config.rpn_weight * rpn_box}, rois
+
+
+def head_terms(heads: RoIHeads, net: MaskRCNNConfig, levels: Sequence[Tensor], batch: Batch,
+               objects: Sequence[Objects], rois: Sequence[RoIs], config: PanopticFPNLossConfig,
+               ) -> dict[str, Tensor]:
+    """The terms `class`, `box`, `mask` and `embedding` of heads on sampled boxes, weighted."""
+    outputs = heads.box_head(pool_batch(levels, [r.box for r in rois], net.box_pool,
                                         net.canonical_size))
     classes, box = box_loss(outputs, rois, objects)
     embedding = embedding_loss(outputs.embedding, rois, config.embedding_margins)
-    return {'rpn': config.rpn_weight * rpn, 'rpn_box': config.rpn_weight * rpn_box,
-            'class': config.box_weight * classes, 'box': config.box_weight * box,
-            'mask': config.mask_weight * _mask_term(model, maps, batch, objects, rois),
+    return {'class': config.box_weight * classes, 'box': config.box_weight * box,
+            'mask': config.mask_weight * _mask_term(heads, net, levels, batch, objects, rois),
             'embedding': config.embedding_weight * embedding}
 
 
@@ -126,15 +144,15 @@ def hidden_maps(batch: Batch) -> Sequence[Tensor | None]:
     return [None] * len(batch.image) if batch.hidden_map is None else list(batch.hidden_map)
 
 
-def _mask_term(model: MaskRCNN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
-               rois: Sequence[RoIs]) -> Tensor:
+def _mask_term(heads: RoIHeads, net: MaskRCNNConfig, levels: Sequence[Tensor], batch: Batch,
+               objects: Sequence[Objects], rois: Sequence[RoIs]) -> Tensor:
     """Masks of the RoIs that hold an object."""
-    size = model.config.mask_size
+    size = net.mask_size
     held = [(r.box[r.object >= 0], r.object[r.object >= 0]) for r in rois]
     target = torch.cat([
         mask_targets(image, o.id[which], box, size, hidden) for image, hidden, o, (box, which)
         in zip(batch.instance_map, hidden_maps(batch), objects, held, strict=True)])
     thing = torch.cat([o.thing[which] for o, (_, which) in zip(objects, held, strict=True)])
-    logits = model.mask_head(pool_batch(maps.levels[:4], [box for box, _ in held], size // 2,
-                                        model.config.canonical_size))
+    logits = heads.mask_head(pool_batch(levels, [box for box, _ in held], size // 2,
+                                        net.canonical_size))
     return mask_loss(logits, thing, target)

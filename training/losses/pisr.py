@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from .panoptic_deeplab import (
-    PanopticDeepLabLossConfig,
-    check_shapes,
-    make_targets,
-    map_terms,
-    with_sum,
-)
+from panoptic_ros.models.pisr import PISR
+
+from ..data.sample import Batch
+from .panoptic_deeplab import PanopticDeepLabLossConfig, terms_of_maps, with_sum
 
 
 @dataclass(frozen=True)
@@ -26,8 +22,19 @@ class PISRLossConfig(PanopticDeepLabLossConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.gamma < 0:
-            raise ValueError(f'loss.gamma must not be negative, got {self.gamma}')
+        check_gamma(self.gamma)
+
+
+def check_gamma(gamma: float) -> None:
+    """Raises ValueError unless it is a weight."""
+    if gamma < 0:
+        raise ValueError(f'loss.gamma must not be negative, got {gamma}')
+
+
+def with_initial(final: dict[str, Tensor], initial: dict[str, Tensor], gamma: float,
+                 ) -> dict[str, Tensor]:
+    """The final heads' terms and, with weight gamma, those of the initial heads."""
+    return final | {f'initial_{name}': gamma * value for name, value in initial.items()}
 
 
 def pisr_loss(final: Sequence[Tensor], initial: Sequence[Tensor] | None, class_map: Tensor,
@@ -54,16 +61,14 @@ def pisr_loss(final: Sequence[Tensor], initial: Sequence[Tensor] | None, class_m
     Raises:
         ValueError: if a shape does not fit.
     """
-    for heads in (final, initial):
-        if heads is not None:
-            semantic_logits, heatmap, offset = heads
-            check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing, 1)
-    with torch.autocast(class_map.device.type, enabled=False):
-        targets = make_targets(class_map, instance_map, is_thing, stride, config)
-        semantic_logits, heatmap, offset = final
-        terms = map_terms(semantic_logits, heatmap, offset, targets, config)
-        if initial is not None:
-            semantic_logits, heatmap, offset = initial
-            first = map_terms(semantic_logits, heatmap, offset, targets, config)
-            terms |= {f'initial_{name}': config.gamma * value for name, value in first.items()}
-        return with_sum(terms)
+    terms, *first = terms_of_maps([final, *([] if initial is None else [initial])], class_map,
+                                  instance_map, is_thing, stride, config)
+    return with_sum(with_initial(terms, first[0], config.gamma) if first else terms)
+
+
+def batch_loss(model: PISR, batch: Batch, stride: int, config: PISRLossConfig,
+               ) -> dict[str, Tensor]:
+    """`pisr_loss` of what the model says of a batch."""
+    labels, maps = batch.at_stride(stride), model.maps(batch.image, stride)
+    return pisr_loss(maps.final[:3], maps.initial and maps.initial[:3], labels.class_map,
+                     labels.instance_map, model.is_thing, stride, config)

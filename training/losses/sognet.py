@@ -56,7 +56,7 @@ class SOGNetLossConfig(PanopticFPNLossConfig):
                              f'got {self.void_share}')
 
 
-def sognet_loss(model: SOGNet, batch: Batch, stride: int, config: SOGNetLossConfig,
+def batch_loss(model: SOGNet, batch: Batch, stride: int, config: SOGNetLossConfig,
                 ) -> dict[str, Tensor]:
     """All terms for a batch.
 
@@ -67,7 +67,7 @@ def sognet_loss(model: SOGNet, batch: Batch, stride: int, config: SOGNetLossConf
         config: samples and weights.
 
     Returns:
-        The terms of `panoptic_fpn_loss`, `semantic_roi`, `panoptic` and `relation`, weighted,
+        The terms of Panoptic FPN's loss, `semantic_roi`, `panoptic` and `relation`, weighted,
         and their sum `loss`. A term that is off or finds nothing is 0 with zero gradient.
     """
     maps = model.maps(batch.image)

@@ -1,0 +1,292 @@
+"""`panoptic data`: look at a data set, make one, and show it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from panoptic_ros.cli.output import check_folder, with_bar, write_json
+from panoptic_ros.cli.recipes import find_recipe, recipe_files
+
+if TYPE_CHECKING:
+    from panoptic_training.data.check import SplitReport
+    from panoptic_training.data.files import FileReader
+    from panoptic_training.data.sample import Reader
+
+SPLITS = ('train', 'val', 'test')
+NEEDED = ('train', 'val')
+
+LAYOUTS = """a folder of your own is
+  my_data/classes.yaml                           classes: [{id: 1, name: road, kind: stuff}, ...]
+  my_data/images/{train,val}/*.jpg
+  my_data/labels/{train,val}/*.png               16 bit: class id * 1000 + instance number
+or COCO's panoptic format, which `panoptic data convert` writes:
+  my_data/{train,val}.json  my_data/panoptic_{train,val}/*.png  my_data/{train,val}/*.jpg"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command to `panoptic`."""
+    parser = subparsers.add_parser(
+        'data', help='check, convert and show data sets',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Checks a data set before a training, makes one from other labels, and shows '
+                    'it.', epilog=LAYOUTS)
+    actions = parser.add_subparsers(title='actions', metavar='ACTION ...', required=True)
+    _add_check(actions)
+    _add_convert(actions)
+    _add_show(actions)
+
+
+def _add_check(actions: Any) -> None:
+    parser = actions.add_parser(
+        'check', help='say file by file what is wrong',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Reads every file of a data set whole and says what is wrong: missing pairs, '
+                    'sizes that differ, files\ncut off, ids without a class. Counts classes, '
+                    'unlabelled pixels and tiny segments. Exit status 1 if there are errors.',
+        epilog=f'examples:\n  panoptic data check my_data\n'
+               f'  panoptic data check cityscapes:data/cityscapes --json check.json\n'
+               f'  panoptic data check hle_mobilenetv2_own\n\n{LAYOUTS}')
+    parser.add_argument('data', metavar='DATA', help='a folder, a data set and its folder '
+                                                     '(coco:my_data), or a recipe by name or file')
+    parser.add_argument('--split', choices=SPLITS, help='only this split (default: all there are)')
+    parser.add_argument('--limit', type=int, metavar='N', help='only the first N images of each')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the report here too')
+    parser.set_defaults(func=run_check)
+
+
+def _add_convert(actions: Any) -> None:
+    parser = actions.add_parser(
+        'convert', help='make COCO panoptic data from other labels',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Writes images and labels in COCO\'s panoptic format, which coco:<folder> '
+                    'reads, from one of\n'
+                    '  --polygons     COCO instances JSON, as CVAT, Label Studio or Roboflow '
+                    'export it; where polygons\n'
+                    '                 overlap, the smaller lies on top; what nothing covers is '
+                    'void or --background\n'
+                    '  --semantic     PNGs of class ids, with --instance PNGs of instance numbers '
+                    'and --classes\n'
+                    '  --data         any data set that can be trained on\n'
+                    'A split appears when it is complete. Without splits of its own the data is '
+                    'divided by file name.',
+        epilog='examples:\n'
+               '  panoptic data convert --polygons instances.json --images photos '
+               '--background background -o my_data\n'
+               '  panoptic data convert --semantic sem --instance ins --images photos '
+               '--classes classes.yaml -o my_data\n'
+               '  panoptic data convert --data cityscapes:data/cityscapes -o my_data')
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--polygons', type=Path, metavar='FILE', help='COCO instances JSON')
+    source.add_argument('--semantic', type=Path, metavar='DIR', help='PNGs of class ids')
+    source.add_argument('--data', metavar='DATA', help='a data set, or its folder')
+    parser.add_argument('--images', type=Path, metavar='DIR', help='the images')
+    parser.add_argument('--background', metavar='NAME',
+                        help='with --polygons: a stuff class for what nothing covers')
+    parser.add_argument('--instance', type=Path, metavar='DIR', help='PNGs of instance numbers')
+    parser.add_argument('--classes', type=Path, metavar='FILE',
+                        help='classes.yaml, see `panoptic data --help`')
+    parser.add_argument('--val-share', type=float, default=0.2, metavar='X',
+                        help='part that becomes val; 0 or 1 writes one split alone '
+                             '(default: %(default)s)')
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='DIR',
+                        help='folder of the new data set')
+    parser.set_defaults(func=run_convert)
+
+
+def _add_show(actions: Any) -> None:
+    parser = actions.add_parser(
+        'show', help='write a contact sheet of labelled images',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Paints labels over some images, evenly spread over the split, and writes '
+                    'them as one picture.\nWhat has no label keeps the image\'s own colour.',
+        epilog='example:\n  panoptic data show my_data --split val -o sheet.png')
+    parser.add_argument('data', metavar='DATA', help='a folder, a data set and its folder, or a '
+                                                     'recipe by name or file')
+    parser.add_argument('--split', choices=SPLITS, default='train',
+                        help='(default: %(default)s)')
+    parser.add_argument('--count', type=int, default=12, metavar='N',
+                        help='images (default: %(default)s)')
+    parser.add_argument('-o', '--output', type=Path, default=Path('contact_sheet.png'),
+                        metavar='FILE', help='PNG or JPEG (default: %(default)s)')
+    parser.set_defaults(func=run_show)
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Checks, prints the report and writes the JSON file.
+
+    Returns:
+        1 if there are errors.
+
+    Raises:
+        ValueError, OSError: in one line, if there is nothing to check.
+    """
+    if args.limit is not None and args.limit < 1:
+        raise ValueError(f'--limit must be at least 1, got {args.limit}')
+    check_folder(args.json, '--json')
+    from panoptic_training.data.check import check_recipe, check_split, compare
+
+    name, recipe = find_data(args.data)
+    reports, errors = {}, []
+    for split in [args.split] if args.split else SPLITS:
+        try:
+            reader = open_split(name, recipe, split)
+        except (ValueError, OSError) as error:
+            if args.split or split in NEEDED:
+                errors.append(f'{split}: {" ".join(str(error).split())}')
+            continue
+        report, steps = check_split(reader, split, args.limit)
+        for _ in with_bar(steps, report.samples, f'{split} images checked'):
+            pass
+        reports[split] = report
+        errors += [f'{split}: {error}' for error in report.errors]
+    more, warnings = compare(reports)
+    errors += more
+    if recipe:
+        more, said = check_recipe(recipe, reports)
+        errors, warnings = errors + more, warnings + said
+    _print_reports(name, reports)
+    for text in [*(f'{report.split}: {text}' for report in reports.values()
+                   for text in report.warnings), *warnings]:
+        print(f'warning: {text}')
+    for text in errors:
+        print(f'error: {text}')
+    print(f'{len(errors)} errors' if errors else 'no errors')
+    if args.json:
+        write_json({'data': name, 'errors': errors, 'warnings': warnings,
+                    'splits': {split: r.to_dict() for split, r in reports.items()}}, args.json)
+    return int(bool(errors))
+
+
+def run_convert(args: argparse.Namespace) -> None:
+    """Converts.
+
+    Raises:
+        ValueError, OSError: in one line, before anything is written where possible.
+    """
+    from panoptic_training.data.convert import divide, targets, unique_names, write_split
+
+    parts = {split: (reader, indices) for reader, splits in _sources(args, divide)
+             for split, indices in splits.items()}
+    for split, (reader, indices) in parts.items():
+        targets(args.output, split)
+        unique_names(reader, indices)
+        if faults := reader.faults():
+            raise ValueError(f'{len(faults)} of {len(reader)} images cannot be converted, e.g. '
+                             f'{next(iter(faults.values()))}')
+    for split, (reader, indices) in parts.items():
+        for _ in with_bar(write_split(reader, indices, args.output, split), len(indices),
+                          f'{split} images written'):
+            pass
+        print(f'{split}: {len(indices)} images')
+    if lost := sum({id(reader): getattr(reader, 'lost', 0)
+                    for reader, _ in parts.values()}.values()):
+        print(f'{lost} instances are left out: smaller ones cover them wholly, or they hold no '
+              'pixel')
+    print(f'check it: panoptic data check coco:{args.output}')
+
+
+def run_show(args: argparse.Namespace) -> None:
+    """Draws the sheet and writes it.
+
+    Raises:
+        ValueError, OSError: in one line.
+    """
+    if args.count < 1:
+        raise ValueError(f'--count must be at least 1, got {args.count}')
+    if args.output.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
+        raise ValueError(f'--output must end in .png or .jpg, got {args.output}')
+    check_folder(args.output, '--output')
+    import numpy as np
+    from PIL import Image
+
+    from panoptic_training.data.show import contact_sheet
+
+    reader = open_split(*find_data(args.data), args.split)
+    chosen = np.linspace(0, len(reader) - 1, min(args.count, len(reader))).round().astype(int)
+    sheet = contact_sheet(reader, list(with_bar(chosen.tolist(), len(chosen), 'images read')))
+    temporary = args.output.with_name(f'.{args.output.name}{args.output.suffix}')
+    Image.fromarray(sheet).save(temporary)
+    temporary.replace(args.output)
+    print(f'{len(chosen)} of {len(reader)} images of {args.split} in {args.output}')
+
+
+def find_data(text: str) -> tuple[str, dict[str, Any]]:
+    """A data set's name, and the recipe that names it; empty where `text` is the data itself.
+
+    Raises:
+        ValueError, OSError: if it is neither.
+    """
+    from panoptic_training.data.readers import name_of
+
+    if text not in recipe_files() and Path(text).suffix not in ('.yaml', '.yml'):
+        return name_of(text), {}
+    import yaml
+
+    path = find_recipe(text)
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding='utf-8'))
+        return str(recipe['data']['dataset']), recipe
+    except (yaml.YAMLError, KeyError, TypeError):
+        raise ValueError(f'{path} is not a recipe: no data.dataset') from None
+
+
+def open_split(name: str, recipe: dict[str, Any], split: str) -> Reader:
+    """A split with the recipe's options, whose files nobody has looked at yet."""
+    from panoptic_training.data.readers import make_reader
+
+    return make_reader(name, split, **(recipe.get('data', {}).get(split) or {}))
+
+
+def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, Any]]:
+    """Readers, and which of their images go to which split."""
+    from panoptic_training.data.files import FileReader
+    from panoptic_training.data.polygons import Polygons
+    from panoptic_training.data.separate import SemanticAndInstance
+
+    if args.data:
+        found: list[tuple[FileReader, Any]] = []
+        for split in NEEDED:
+            one = open_split(*find_data(args.data), split)
+            if not isinstance(one, FileReader):
+                raise ValueError(f'--data {args.data} is not made of files')
+            found.append((one, {split: range(len(one))}))
+        return found
+    needed = ['images'] if args.polygons else ['images', 'instance', 'classes']
+    for flag in needed:
+        path = getattr(args, flag)
+        if path is None or not path.exists():
+            raise ValueError(f'--{"polygons" if args.polygons else "semantic"} needs --{flag}'
+                             + ('' if path is None else f', and {path} is not there'))
+    reader: FileReader = (
+        Polygons(args.polygons, args.images, args.background) if args.polygons else
+        SemanticAndInstance(args.classes, args.images, args.semantic, args.instance))
+    return [(reader, divide([pair.image.name for pair in reader.pairs], args.val_share))]
+
+
+def _print_reports(name: str, reports: dict[str, SplitReport]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    console = Console()
+    table = Table(Column('class', no_wrap=True), 'kind', title=name, title_justify='left',
+                  box=box.SIMPLE_HEAD, pad_edge=False)
+    for split in reports:
+        for column in ('segments', 'px %'):
+            table.add_column(f'{split}\n{column}', justify='right')
+    known = next(iter(reports.values())).labels.labels if reports else ()
+    for i, label in enumerate(known):
+        cells = [cell for report in reports.values() for cell in (
+            str(report.segments[i]),
+            f'{100 * report.pixels[i] / max(report.pixels.sum(), 1):.2f}')]
+        table.add_row(label.name, 'thing' if label.is_thing else 'stuff', *cells)
+    if reports:
+        table.add_row('no label', '', *(cell for report in reports.values() for cell in (
+            '', f'{100 * report.unlabelled_share:.2f}')))
+        console.print(table)
+    for split, report in reports.items():
+        sizes = ', '.join(f'{h}x{w} ({n})' for (h, w), n in report.sizes.most_common(3))
+        more = f' and {len(report.sizes) - 3} more' if len(report.sizes) > 3 else ''
+        print(f'{split}: {report.samples} images, {sizes}{more}')

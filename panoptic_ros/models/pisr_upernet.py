@@ -1,0 +1,51 @@
+"""PISR on UPerNet with box and mask heads, merged as Panoptic FPN merges.
+
+Xiao et al., Unified Perceptual Parsing for Scene Understanding, ECCV 2018. The supplement (D.2)
+says that its base has semantic and instance heads; that these are Mask R-CNN's on UPerNet's
+pyramid is inferred. Norms are group norms (inferred), as batches are small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from panoptic_ros.models.fpn import FPN, FusedLevels
+from panoptic_ros.models.pisr_panoptic_fpn import PISRPanopticFPN, PISRPanopticFPNConfig
+
+
+@dataclass(frozen=True)
+class PISRUPerNetConfig(PISRPanopticFPNConfig):
+    """Network and decoding of UPerNet with PISR; lengths in network-input pixels."""
+
+    semantic_channels: int = 512
+    """Of the fused levels; the pyramid has `fpn_channels` (both 512 in UPerNet)."""
+
+    pool_scales: tuple[int, ...] = (1, 2, 3, 6)
+    """Bins along a side of the grids that the coarsest features are pooled to."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.pool_scales or min(self.pool_scales) < 1:
+            raise ValueError('pool_scales must be numbers of at least 1, '
+                             f'got {self.pool_scales}')
+
+
+class PISRUPerNet(PISRPanopticFPN):
+    """A pyramid with pooling at its top, whose levels are fused for the semantic head."""
+
+    family = 'pisr_upernet'
+
+    config: PISRUPerNetConfig
+
+    def make_pyramid(self) -> FPN:
+        """Image to P2 to P6."""
+        config = self.config
+        return FPN(config.backbone, config.fpn_channels, 'pool', config.global_context,
+                   config.pool_scales)
+
+    def make_semantic(self) -> tuple[nn.Module, int]:
+        """All levels side by side, fused."""
+        channels = self.config.semantic_channels
+        return FusedLevels(self.config.fpn_channels, channels), channels

@@ -1,0 +1,112 @@
+"""`panoptic data` from outside: from somebody's labels to data that trains."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from panoptic_ros.cli.main import main
+
+pytest.importorskip('torch')
+
+SIZE = (64, 96)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Ten photos and a COCO instances JSON, a dog in each."""
+    rng = np.random.default_rng(0)
+    (tmp_path / 'photos').mkdir()
+    images = [{'id': i, 'file_name': f'{i}.jpg', 'height': 64, 'width': 96} for i in range(10)]
+    for image in images:
+        Image.fromarray(rng.integers(0, 256, (*SIZE, 3), np.uint8)).save(
+            tmp_path / 'photos' / image['file_name'])
+    (tmp_path / 'dogs.json').write_text(json.dumps({
+        'images': images, 'categories': [{'id': 1, 'name': 'dog'}], 'annotations': [
+            {'id': i, 'image_id': i, 'category_id': 1, 'iscrowd': 0,
+             'segmentation': [[10, 10, 60, 10, 60, 40, 10, 40]]} for i in range(10)]}))
+    return tmp_path
+
+
+def convert(folder, *more):
+    return main(['data', 'convert', '--polygons', str(folder / 'dogs.json'),
+                 '--images', str(folder / 'photos'), '-o', str(folder / 'own'), *more])
+
+
+def test_convert_check_and_show(photos, capsys):
+    assert convert(photos, '--background', 'ground') == 0
+    out = capsys.readouterr().out
+    assert 'train: 8 images' in out and 'val: 2 images' in out
+    assert f'panoptic data check coco:{photos / "own"}' in out
+    report = photos / 'report.json'
+    assert main(['data', 'check', str(photos / 'own'), '--json', str(report)]) == 0
+    out = capsys.readouterr().out
+    assert 'no errors' in out and 'train: 8 images, 64x96 (8)' in out and 'ground' in out
+    found = json.loads(report.read_text())
+    assert found['data'] == f'coco:{photos / "own"}' and found['errors'] == []
+    assert found['splits']['val']['classes'][0] == {
+        'name': 'dog', 'is_thing': True, 'images': 2, 'segments': 2, 'pixels': 3000}
+    sheet = photos / 'sheet.png'
+    assert main(['data', 'show', str(photos / 'own'), '--count', '3', '-o', str(sheet)]) == 0
+    assert '3 of 8 images of train in ' in capsys.readouterr().out
+    with Image.open(sheet) as image:
+        assert image.width == 3 * 440
+
+
+def test_errors_end_with_status_1_and_are_named(photos, capsys):
+    assert convert(photos) == 0
+    (photos / 'own/train.json').rename(photos / 'own/train.json.old')
+    path = next((photos / 'own/val').iterdir())
+    path.write_bytes(path.read_bytes()[:-300])
+    assert main(['data', 'check', f'coco:{photos / "own"}']) == 1
+    out = capsys.readouterr().out
+    assert 'error: train: ' in out and 'holds neither annotations/panoptic_train2017.json' in out
+    assert f'error: val: {path} cannot be decoded' in out and '2 errors' in out
+
+
+def test_a_recipe_is_checked_with_its_options_and_sizes(photos, capsys):
+    recipe = photos / 'own.yaml'
+    recipe.write_text('data: {dataset: synthetic, batch_size: 5, train: {length: 4, size: [64, '
+                      '128]}, val: {length: 2, size: [64, 128]}}')
+    assert main(['data', 'check', str(recipe)]) == 1
+    out = capsys.readouterr().out
+    assert 'train: 4 images, 64x128 (4)' in out and 'error: data.batch_size 5 is more' in out
+
+
+def test_any_known_data_can_be_converted(photos, capsys):
+    assert convert(photos, '--background', 'ground') == 0
+    assert main(['data', 'convert', '--data', str(photos / 'own'), '-o',
+                 str(photos / 'again')]) == 0
+    for name in ('train.json', 'val.json'):
+        one, two = ((photos / folder / name).read_text() for folder in ('own', 'again'))
+        assert json.loads(one) == json.loads(two)
+
+
+@pytest.mark.parametrize(('argv', 'reason'), [
+    (['check', 'nowhere'], "unknown data 'nowhere'"),
+    (['check', '.', '--limit', '0'], '--limit must be at least 1'),
+    (['check', 'none.yaml'], "no recipe 'none.yaml'"),
+    (['show', 'synthetic', '-o', 'x.gif'], '--output must end in .png or .jpg'),
+    (['convert', '--semantic', 'x', '-o', 'y'], '--semantic needs --images'),
+    (['convert', '--data', 'synthetic', '-o', 'y'], 'is not made of files'),
+])
+def test_mistakes_are_one_line(argv, reason, capsys):
+    assert main(['data', *argv]) == 2
+    err = capsys.readouterr().err
+    assert reason in err and err.count('\n') == 1
+
+
+def test_a_target_that_is_there_is_left_alone(photos, capsys):
+    assert convert(photos) == 0
+    before = (photos / 'own/train.json').stat().st_mtime_ns
+    assert convert(photos) == 2
+    assert 'is there already' in capsys.readouterr().err
+    assert (photos / 'own/train.json').stat().st_mtime_ns == before
+
+
+def test_help_tells_the_layout_of_own_data(capsys):
+    with pytest.raises(SystemExit, match='0'):
+        main(['data', 'check', '--help'])
+    out = capsys.readouterr().out
+    assert 'my_data/classes.yaml' in out and 'class id * 1000 + instance number' in out

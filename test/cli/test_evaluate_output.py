@@ -1,0 +1,189 @@
+"""`panoptic evaluate -o` and `--predictions`: what is left on disk, and going on after a kill."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from tiny_data import SIZE, make_data, true_ids
+from tiny_model import LABELS
+
+from panoptic_ros.cli.main import main
+
+RESULTS = ('scores.json', 'per_class.csv', 'images.csv', 'predictions.json')
+
+
+@pytest.fixture(autouse=True)
+def needs_training():
+    pytest.importorskip('panoptic_training.data.readers')
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_data(tmp_path / 'data')
+
+
+def evaluate(*flags):
+    assert main(['evaluate', *map(str, flags)]) == 0
+
+
+def results(folder):
+    return {name: (folder / name).read_bytes() for name in RESULTS}
+
+
+def test_everything_is_collected(tmp_path, data, tiny_model, capsys):
+    out = tmp_path / 'out'
+    evaluate('--model', tiny_model, '--data', f'coco:{data}', '-o', out, '--worst', 2)
+    scores = json.loads((out / 'scores.json').read_text())
+    assert (scores['model'], scores['images']) == ('tiny', 4)
+    assert f'All       | {scores["all"]["pq"]:5.1f}' in capsys.readouterr().out
+    with (out / 'per_class.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row['name'] for row in rows] == list(LABELS.names)
+    assert [float(row['pq']) for row in rows] == [row['pq'] for row in scores['per_class']]
+    assert rows[0]['ap'] == '' and float(rows[2]['ap']) > 0
+    with (out / 'images.csv').open() as file:
+        images = list(csv.DictReader(file))
+    assert [row['image'] for row in images] == ['100', '101', '102', '103']
+    quality = [float(row['pq']) for row in images]
+    assert quality[0] == 100 and sorted(quality, reverse=True) == quality
+    assert sum(int(row['tp']) for row in images) == sum(c['tp'] for c in scores['per_class'])
+    worst = sorted(path.name for path in (out / 'worst').iterdir())
+    assert worst == ['01_000000000103.jpg', '02_000000000102.jpg']
+    picture = cv2.imread(str(out / 'worst' / worst[0]))
+    assert picture.shape == (26 + 400, 3 * 800, 3)  # a title over three panels of 2:1
+
+
+def test_predictions_score_the_same_by_themselves(tmp_path, data, tiny_model):
+    """What was written is read by `--predictions` and, without scores, by `panoptic score`."""
+    evaluate('--model', tiny_model, '--data', f'coco:{data}', '-o', tmp_path / 'out')
+    scores = json.loads((tmp_path / 'out/scores.json').read_text())
+    for path in ('out', 'out/predictions', 'out/predictions.json'):
+        evaluate('--predictions', tmp_path / path, '--data', f'coco:{data}',
+                 '--json', tmp_path / 'again.json')
+        again = json.loads((tmp_path / 'again.json').read_text())
+        assert 'model' not in again and again['predictions'] == str(tmp_path / path)
+        for key in ('all', 'things', 'stuff', 'per_class', 'semantic', 'average_precision'):
+            assert again[key] == scores[key]
+    assert main(['score', '--gt_json_file', str(data / 'val.json'),
+                 '--gt_folder', str(data / 'panoptic_val'), '--pred_json_file',
+                 str(tmp_path / 'out/predictions.json'),
+                 '--json', str(tmp_path / 'score.json')]) == 0
+    assert json.loads((tmp_path / 'score.json').read_text())['all'] == scores['all']
+
+
+def test_it_goes_on_and_predicts_nothing_twice(tmp_path, data, tiny_model, capsys, monkeypatch):
+    from panoptic_ros.runtime.predictor import Predictor
+
+    calls, predict = [], Predictor.predict
+    monkeypatch.setattr(Predictor, 'predict',
+                        lambda *args, **kwargs: calls.append(1) or predict(*args, **kwargs))
+    command = ['--model', tiny_model, '--data', f'coco:{data}', '-o']
+    evaluate(*command, tmp_path / 'whole')
+    assert len(calls) == 4
+    evaluate(*command, tmp_path / 'parts', '--limit', 3)
+    assert len(calls) == 7
+    capsys.readouterr()
+    evaluate(*command, tmp_path / 'parts')
+    assert len(calls) == 8
+    assert 'going on, 3 images are predicted' in capsys.readouterr().err
+    assert results(tmp_path / 'parts') == results(tmp_path / 'whole')
+    assert {p.name: p.read_bytes() for p in (tmp_path / 'parts/worst').iterdir()} == \
+        {p.name: p.read_bytes() for p in (tmp_path / 'whole/worst').iterdir()}
+
+
+def test_it_goes_on_after_a_kill(tmp_path, slow_model):
+    data, killed, whole = make_data(tmp_path / 'data', 24), tmp_path / 'killed', tmp_path / 'whole'
+    command = ['evaluate', '--model', str(slow_model), '--data', f'coco:{data}', '--worst', '0',
+               '-o']
+    process = subprocess.Popen([sys.executable, '-m', 'panoptic_ros.cli.main', *command,
+                                str(killed)], stderr=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL)
+    listed, end = killed / 'predictions.json', time.monotonic() + 120
+    try:
+        while not listed.is_file() or len(json.loads(listed.read_text())['annotations']) < 3:
+            assert process.poll() is None and time.monotonic() < end
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert 3 <= len(json.loads(listed.read_text())['annotations']) < 24
+    assert not (killed / 'scores.json').exists()
+    assert main([*command, str(killed)]) == main([*command, str(whole)]) == 0
+    assert results(killed) == results(whole)
+
+
+def test_a_folder_belongs_to_one_evaluation(tmp_path, data, tiny_model, slow_model, capsys):
+    out = tmp_path / 'out'
+    evaluate('--model', tiny_model, '--data', f'coco:{data}', '--limit', 1, '-o', out)
+    kept = results(out)
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full/letters.txt').touch()
+    for flags, reason in (
+            (['--model', slow_model, '-o', out], 'holds the evaluation of another model'),
+            (['--predictions', out, '-o', out], 'holds the evaluation of another model'),
+            (['--model', tiny_model, '--backend', 'onnxruntime', '-o', tmp_path / 'full'],
+             'is not empty and not of an evaluation')):
+        capsys.readouterr()
+        assert main(['evaluate', '--data', f'coco:{data}', *map(str, flags)]) == 2
+        err = capsys.readouterr().err
+        assert reason in err and err.count('\n') == 1
+    assert results(out) == kept
+
+
+def test_pngs_of_ids_are_predictions(tmp_path, data, capsys):
+    """The truth as category * 1000 + instance scores 100; without score there is no AP."""
+    (tmp_path / 'theirs').mkdir()
+    for i in range(4):
+        ids = np.array([0, 11, 7, 24001, 26001], np.uint16)[true_ids(2 * i)]
+        cv2.imwrite(str(tmp_path / f'theirs/{100 + i:012d}.png'), ids)
+    evaluate('--predictions', tmp_path / 'theirs', '--data', f'coco:{data}',
+             '--json', tmp_path / 'scores.json', '-o', tmp_path / 'out')
+    scores = json.loads((tmp_path / 'scores.json').read_text())
+    assert scores['all'] == {'pq': 100, 'sq': 100, 'rq': 100, 'n': 4}
+    assert scores['semantic']['miou'] == 100 and 'average_precision' not in scores
+    assert not (tmp_path / 'out/predictions').exists()
+
+
+def break_size(folder):
+    cv2.imwrite(str(folder / '000000000100.png'), np.full((4, 4), 7, np.uint16))
+
+
+def break_colour(folder):
+    cv2.imwrite(str(folder / '000000000100.png'), np.full((*SIZE, 3), 7, np.uint8))
+
+
+@pytest.mark.parametrize(('damage', 'reason'), [
+    (lambda folder: None, 'no prediction'),
+    (break_size, 'is 4 x 4, its image 64 x 128'),
+    (break_colour, 'PNGs in colour need their JSON file'),
+    (shutil.rmtree, 'no predictions at'),
+])
+def test_bad_predictions_are_one_line(tmp_path, data, capsys, damage, reason):
+    folder = tmp_path / 'theirs'
+    folder.mkdir()
+    (folder / 'other.png').touch()
+    damage(folder)
+    assert main(['evaluate', '--predictions', str(folder), '--data', f'coco:{data}']) == 2
+    err = capsys.readouterr().err
+    assert reason in err and err.count('\n') == 1
+
+
+@pytest.mark.parametrize(('flags', 'reason'), [
+    (['--predictions', 'x', '--oracle'], '--oracle needs a --model'),
+    (['--predictions', 'x', '--model', 'y'], 'not allowed with argument'),
+    (['--model', 'x', '--worst', '-1'], '--worst must be at least 0, got -1'),
+    (['--model', 'x', '-o', 'none/out'], '--output: no folder none'),
+])
+def test_flags_are_checked(capsys, flags, reason):
+    try:
+        assert main(['evaluate', '--data', 'synthetic', *flags]) == 2
+    except SystemExit as stopped:  # argparse's own
+        assert stopped.code == 2
+    assert reason in capsys.readouterr().err

@@ -1,0 +1,80 @@
+"""What is sent to COCO's and Cityscapes' servers, scored as panopticapi would."""
+
+import json
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+from panoptic_ros.cli.main import main
+from panoptic_training.data.cityscapes import LABELS, Cityscapes
+from panoptic_training.frames import make_frame
+from panoptic_training.predictions import PredictionStore
+from panoptic_training.submission import write_submission
+
+SIZE = (16, 32)
+NAMES = ('bonn_000000_000019', 'ulm_000001_000019')
+
+
+@pytest.fixture
+def reader(tmp_path):
+    """Two images of road and car in Cityscapes' layout."""
+    for name in NAMES:
+        city = name.partition('_')[0]
+        for kind, suffix in (('leftImg8bit', 'leftImg8bit'), ('gtFine', 'gtFine_instanceIds')):
+            folder = tmp_path / 'data' / kind / 'val' / city
+            folder.mkdir(parents=True)
+            ids = np.full(SIZE, 7, np.uint16)
+            ids[4:8, 4:12], ids[10:, 20:], ids[0] = 26, 26001, 3
+            cv2.imwrite(str(folder / f'{name}_{suffix}.png'),
+                        np.zeros((*SIZE, 3), np.uint8) if kind == 'leftImg8bit' else ids)
+    return Cityscapes(tmp_path / 'data', 'val')
+
+
+def test_cityscapes(tmp_path, reader):
+    """Ids of images and categories are the data set's own; scores and tracks stay at home."""
+    ids = np.ones(SIZE, np.uint32)
+    ids[10:, 18:] = 2  # the car and a bit
+    store = PredictionStore(tmp_path / 'out', LABELS, reader.image_ids)
+    data = f'cityscapes:{tmp_path / "data"}'
+    car = LABELS.names.index('car')
+    for index in range(2):
+        assert write_submission(store, data, 'val', 'm', tmp_path / 'submission') is None
+        store.write(index, make_frame(ids, {1: 0, 2: car}, LABELS, 0.5, 3))
+    path = write_submission(store, data, 'val', 'm', tmp_path / 'submission')
+    assert path == tmp_path / 'submission/cityscapes_panoptic_val.zip'
+    with zipfile.ZipFile(path) as file:
+        assert sorted(file.namelist()) == ['cityscapes_panoptic_val.json', *(
+            f'cityscapes_panoptic_val/{name}.png' for name in NAMES)]
+        file.extractall(tmp_path / 'sent')
+    document = json.loads((tmp_path / 'sent/cityscapes_panoptic_val.json').read_text())
+    assert document == {'annotations': [
+        {'image_id': name, 'file_name': f'{name}.png',
+         'segments_info': [{'id': 1, 'category_id': 7}, {'id': 2, 'category_id': 26}]}
+        for name in NAMES]}
+    scores = tmp_path / 'scores.json'
+    assert main(['evaluate', '--predictions', str(tmp_path / 'sent/cityscapes_panoptic_val.json'),
+                 '--data', data, '--json', str(scores)]) == 0
+    found = {row['name']: row['pq'] for row in json.loads(scores.read_text())['per_class']}
+    assert found['car'] == pytest.approx(100 * (6 * 12) / (6 * 14))
+    road = 16 * 32 - 32 - 4 * 8 - 6 * 12  # without void, crowd and car
+    assert found['road'] == pytest.approx(100 * (road - 6 * 2) / (road + 4 * 8))
+
+
+def test_cocos_name_tells_the_model(tmp_path):
+    store = PredictionStore(tmp_path, LABELS, (139,))
+    store.write(0, make_frame(np.ones(SIZE, int), {1: 0}, LABELS))
+    path = write_submission(store, 'coco:data', 'val', 'my model.v2', tmp_path)
+    assert path.name == 'panoptic_val2017_my-model-v2_results.zip'
+    with zipfile.ZipFile(path) as file:
+        assert sorted(file.namelist()) == [
+            'panoptic_val2017_my-model-v2_results.json',
+            'panoptic_val2017_my-model-v2_results/000000000139.png']
+
+
+def test_other_data_has_no_server(tmp_path):
+    store = PredictionStore(tmp_path, LABELS, ('a',))
+    store.write(0, make_frame(np.ones(SIZE, int), {1: 0}, LABELS))
+    assert write_submission(store, 'camvid:data', 'val', 'm', tmp_path / 's') is None
+    assert not (tmp_path / 's').exists()

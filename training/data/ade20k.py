@@ -1,0 +1,37 @@
+"""ADE20K panoptic (Zhou et al., 2017): 150 classes, 100 of them things.
+
+Layout of `ADEChallengeData2016` with panoptic labels in COCO's format, as Detectron2 and
+MMDetection make them: `ade20k_panoptic_<split>.json`, its PNGs in `ade20k_panoptic_<split>/`,
+images in `images/{training,validation}/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .ade20k_classes import LABELS
+from .panoptic_json import PanopticJson
+
+SPLITS = {'train': 'training', 'val': 'validation'}
+
+
+class Ade20k(PanopticJson):
+    """One split of ADE20K.
+
+    Args:
+        folder: ADEChallengeData2016.
+        split: `train` or `val`.
+
+    Raises:
+        FileNotFoundError, ValueError: if the JSON file is missing or not in the format.
+    """
+
+    labels = LABELS
+
+    def __init__(self, folder: Path, split: str) -> None:
+        if split not in SPLITS:
+            raise ValueError(f'ADE20K has the splits {", ".join(SPLITS)}, got {split!r}')
+        name = f'ade20k_panoptic_{split}'
+        # The file's own names end in spaces and list synonyms.
+        super().__init__(Path(folder) / f'{name}.json', Path(folder) / name,
+                         Path(folder) / 'images' / SPLITS[split], LABELS)

@@ -1,0 +1,57 @@
+"""Cityscapes-VPS (Kim et al., 2020): 30 frames of each of 500 streets, 6 of them labelled.
+
+Layout as its scripts leave it: `panoptic_gt_<split>_city_vps.json`, its PNGs in
+`<split>/panoptic_video/`, whose ids last through a video, images in `<split>/img/` or `img_all/`.
+File names begin with the numbers of video and frame: `0005_0025_frankfurt_...`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.metrics.coco import Annotation
+
+from .cityscapes import LABELS
+from .panoptic_json import PanopticJson
+
+SPLITS = ('train', 'val', 'test')
+
+
+class CityscapesVps(PanopticJson):
+    """One split of Cityscapes-VPS; instance ids are track ids that last through the video.
+
+    Args:
+        folder: holds JSON files and a folder for each split.
+        split: which of them.
+
+    Raises:
+        FileNotFoundError, ValueError: if the JSON file is missing or not in the format.
+    """
+
+    labels = LABELS
+    """Those of Cityscapes; in the files' order once they are read."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        if split not in SPLITS:
+            raise ValueError(f'Cityscapes-VPS has the splits {", ".join(SPLITS)}, got {split!r}')
+        base = Path(folder) / split
+        images = base / 'img' if (base / 'img').is_dir() else base / 'img_all'
+        super().__init__(Path(folder) / f'panoptic_gt_{split}_city_vps.json',
+                         base / 'panoptic_video', images)
+        together = sorted(zip(self.pairs, self.annotations, strict=True),
+                          key=lambda both: both[0].image.name)  # clips in time order
+        self.pairs, self.annotations = (list(x) for x in zip(*together, strict=True))
+        # Ids of 24 bits are more than the labels of a sample hold; those that occur are few.
+        self.tracks = np.unique([i for a in self.annotations for i in a.category_of])
+
+    def clip_of(self, annotation: Annotation) -> str:
+        """The number of the video."""
+        return annotation.path.name.partition('_')[0]
+
+    def number(self, segments: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_],
+               ) -> npt.NDArray[np.integer]:
+        """The same number for the same segment id, in each frame."""
+        return np.where(counted, np.searchsorted(self.tracks, segments) + 1, 0)

@@ -1,0 +1,45 @@
+"""Label sets: written as tables, and compared."""
+
+from __future__ import annotations
+
+from panoptic_ros.labels import Label, LabelSet
+
+
+def label_set(table: str) -> LabelSet:
+    """A label set from lines of category_id, `thing` or `stuff`, colour and name.
+
+    >>> label_set('1 thing dc143c person').labels[0].color
+    (220, 20, 60)
+    """
+    return LabelSet(tuple(_label(line) for line in table.strip().splitlines()))
+
+
+def _label(line: str) -> Label:
+    category_id, kind, color, name = line.split(maxsplit=3)
+    red, green, blue = bytes.fromhex(color)
+    return Label(name, kind == 'thing', (red, green, blue), int(category_id))
+
+
+def require_same_classes(one: LabelSet, one_name: str, other: LabelSet, other_name: str) -> None:
+    """Finds out whether two sets have the same classes in the same order.
+
+    Args:
+        one: a label set.
+        one_name: whose it is, for the message.
+        other: another.
+        other_name: whose that is.
+
+    Raises:
+        ValueError: with the first class that differs in name or kind, or the counts.
+    """
+    for i, (label, twin) in enumerate(zip(one.labels, other.labels, strict=False)):
+        if (label.name, label.is_thing) != (twin.name, twin.is_thing):
+            raise ValueError(f'class {i} is {_describe(label)} in {one_name} and '
+                             f'{_describe(twin)} in {other_name}, which have {len(one)} and '
+                             f'{len(other)} classes')
+    if len(one) != len(other):
+        raise ValueError(f'{one_name} has {len(one)} classes, {other_name} {len(other)}')
+
+
+def _describe(label: Label) -> str:
+    return f'{label.name!r} ({"thing" if label.is_thing else "stuff"})'

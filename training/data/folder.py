@@ -1,0 +1,136 @@
+"""Your own images with PNGs of ids.
+
+    my_data/
+      classes.yaml
+      images/train/*.jpg    images/val/*.jpg     any common image format
+      labels/train/*.png    labels/val/*.png     the same names
+
+classes.yaml lists what the ids mean:
+
+    divisor: 1000
+    classes:
+      - {id: 1, name: road, kind: stuff}
+      - {id: 2, name: car, kind: thing, color: [0, 0, 142]}
+
+A pixel's id is class id * divisor + instance number: 1000 is road, 2001 the first car, 2002 the
+second, 2000 a crowd of cars that nobody counted, 0 not labelled. The PNGs are grey with 16 bits,
+or RGB with the id R + 256 G + 65536 B.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from panoptic_ros.labels import VOID_ID, Label, LabelSet
+
+from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table
+
+KINDS = ('thing', 'stuff')
+
+
+class OwnFolder(FileReader):
+    """One split of a folder of your own; `labels` are those of its classes.yaml.
+
+    Args:
+        folder: holds classes.yaml, images/ and labels/.
+        split: a folder in images/ and labels/.
+
+    Raises:
+        FileNotFoundError, ValueError: if a folder is missing or classes.yaml has a mistake.
+    """
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.labels, self.divisor = read_classes(Path(folder) / 'classes.yaml')
+        images = Path(folder) / 'images' / split
+        super().__init__(pair_stems(images, Path(folder) / 'labels' / split), images)
+
+    def read_labels(self, index: int) -> Maps:
+        """Classes and instances of a PNG.
+
+        Raises:
+            ValueError: for an id whose class is not in classes.yaml, or an instance of stuff.
+        """
+        path = self.pairs[index].labels
+        class_of, is_thing = self.labels.class_id_of_category, thing_table(self.labels)
+
+        def describe(found: npt.NDArray[np.int64],
+                     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+            categories, instances = np.divmod(found, self.divisor)
+            unknown = [f'{i} (class {c}, instance {n})' for i, c, n
+                       in zip(found, categories, instances, strict=True)
+                       if i and c not in class_of]
+            if unknown:
+                raise ValueError(f'{path}: id {unknown[0]} is of no class in classes.yaml; ids '
+                                 f'are class id * {self.divisor} + instance number '
+                                 f'({len(unknown)} such)')
+            classes = np.array([class_of.get(c, VOID_ID) for c in categories.tolist()], np.uint8)
+            wrong = found[(instances > 0) & ~is_thing[classes]]
+            if len(wrong):
+                raise ValueError(f'{path}: id {wrong[0]} is an instance of '
+                                 f'{self.labels.names[class_of[wrong[0] // self.divisor]]!r}, '
+                                 f'which is stuff ({len(wrong)} such)')
+            return classes, number(instances > 0)
+
+        return split_ids(read_ids(path), describe)
+
+
+def read_classes(path: Path) -> tuple[LabelSet, int]:
+    """Reads a classes.yaml.
+
+    Returns:
+        the classes, and the divisor.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, saying what was expected.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'no file {path}, which lists the classes')
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} is not YAML: {error}') from None
+    entries = content.get('classes') if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f'{path} needs a list `classes` of {{id: 1, name: road, kind: stuff}}')
+    unknown = sorted(set(content) - {'classes', 'divisor'})
+    if unknown:
+        raise ValueError(f'{path}: unknown key {unknown[0]!r}; the keys are: divisor, classes')
+    divisor = content.get('divisor', 1000)
+    if type(divisor) is not int or divisor < 1:
+        raise ValueError(f'{path}: divisor must be a whole number over 0, got {divisor!r}')
+    try:
+        return LabelSet(tuple(_label(entry, i) for i, entry in enumerate(entries))), divisor
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
+
+
+def _label(entry: Any, place: int) -> Label:
+    if not isinstance(entry, dict) or not {'id', 'name', 'kind'} <= set(entry) <= {
+            'id', 'name', 'kind', 'color'}:
+        raise ValueError('a class needs id, name and kind, and may have color, got '
+                         f'{str(entry)[:80]}')
+    if type(entry['id']) is not int or entry['id'] < 1:
+        raise ValueError(f'class {entry["name"]!r}: id must be a whole number over 0 (0 is for '
+                         f'pixels without label), got {entry["id"]!r}')
+    if entry['kind'] not in KINDS:
+        raise ValueError(f'class {entry["name"]!r}: kind must be thing or stuff, '
+                         f'got {entry["kind"]!r}')
+    try:
+        red, green, blue = (int(c) for c in entry.get('color', distinct_color(place)))
+    except (TypeError, ValueError):
+        raise ValueError(f'class {entry["name"]!r}: color must be [red, green, blue], '
+                         f'got {entry["color"]!r}') from None
+    return Label(str(entry['name']), entry['kind'] == 'thing', (red, green, blue), entry['id'])
+
+
+def distinct_color(place: int) -> tuple[int, int, int]:
+    """A colour unlike those of the classes before it."""
+    rgb = colorsys.hsv_to_rgb(place * 0.618034 % 1, 0.55 + 0.35 * (place % 2), 0.95)
+    red, green, blue = (round(255 * c) for c in rgb)
+    return red, green, blue

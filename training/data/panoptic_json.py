@@ -1,0 +1,84 @@
+"""What data sets in COCO's panoptic format share: a JSON file and PNGs of segment ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.metrics.coco import (
+    Annotation,
+    read_annotations,
+    read_ids,
+    read_json,
+    read_labels,
+)
+
+from .files import FileReader, Maps, Pair, number, split_ids, thing_table
+
+
+class PanopticJson(FileReader):
+    """The images that a JSON file annotates, in its order.
+
+    Args:
+        path: the JSON file.
+        masks: the folder of its PNGs.
+        images: the folder of the images.
+        labels: the classes; those of the file's `categories` where None.
+
+    Raises:
+        FileNotFoundError, ValueError: if the file is missing or not in COCO's panoptic format.
+    """
+
+    def __init__(self, path: Path, masks: Path, images: Path,
+                 labels: LabelSet | None = None) -> None:
+        document = read_json(path)
+        self.labels = labels or read_labels(document, path)
+        found = read_annotations(document, path, masks, self.labels)
+        files = {image['id']: image['file_name'] for image in document.get('images', ())}
+        unnamed = [i for i in found if i not in files]
+        if unnamed:
+            raise ValueError(f'{path}: image {unnamed[0]} is annotated and not listed in `images` '
+                             f'({len(unnamed)} such)')
+        self.annotations = list(found.values())
+        super().__init__([Pair(images / files[i], annotation.path, self.clip_of(annotation))
+                          for i, annotation in found.items()], images)
+
+    @property
+    def image_ids(self) -> list[int | str]:
+        """Those of the file."""
+        return [annotation.image_id for annotation in self.annotations]
+
+    def clip_of(self, annotation: Annotation) -> str:
+        """Name of the video that an image is a frame of; here, of none."""
+        return ''
+
+    def number(self, segments: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_],
+               ) -> npt.NDArray[np.integer]:
+        """Instance ids of an image's segments.
+
+        Args:
+            segments: their ids in the file.
+            counted: which of them are instances.
+        """
+        return number(counted)
+
+    def read_labels(self, index: int) -> Maps:
+        """Classes and instances of the PNG.
+
+        Raises:
+            FileNotFoundError, ValueError: if the PNG is not what the JSON says.
+        """
+        annotation = self.annotations[index]
+        class_of, is_thing = self.labels.class_id_of_category, thing_table(self.labels)
+
+        def describe(found: npt.NDArray[np.int64],
+                     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]]:
+            classes = np.array([class_of[annotation.category_of[i]] if i else VOID_ID
+                                for i in found.tolist()], np.uint8)
+            crowd = np.isin(found, list(annotation.crowd))  # has a class and no instance
+            return classes, self.number(found, is_thing[classes] & ~crowd)
+
+        return split_ids(read_ids(annotation).astype(np.int32), describe)

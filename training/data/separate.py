@@ -1,0 +1,58 @@
+"""Images with a PNG of classes and a PNG of instances for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.labels import VOID_ID
+
+from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table
+from .folder import read_classes
+
+
+class SemanticAndInstance(FileReader):
+    """Three folders of files of the same names.
+
+    Args:
+        classes: a classes.yaml, see folder.py.
+        images: folder of the images.
+        semantic: folder of PNGs with the class id of each pixel, 0 for none.
+        instance: folder of PNGs with the instance's number on things, 0 for a crowd. What it
+            holds on stuff counts for nothing.
+
+    Raises:
+        FileNotFoundError, ValueError: if there are no images or classes.yaml has a mistake.
+    """
+
+    def __init__(self, classes: Path, images: Path, semantic: Path, instance: Path) -> None:
+        self.labels, _ = read_classes(classes)
+        self.instance = instance
+        super().__init__(pair_stems(images, semantic), images)
+
+    def read_labels(self, index: int) -> Maps:
+        """Classes and instances from both PNGs.
+
+        Raises:
+            FileNotFoundError, ValueError: if the PNGs differ in size or a class is unknown.
+        """
+        path = self.pairs[index].labels
+        other = self.instance / path.name
+        classes, instances = read_ids(path).astype(np.int64), read_ids(other).astype(np.int64)
+        if classes.shape != instances.shape:
+            raise ValueError(f'{path} is {classes.shape[0]} x {classes.shape[1]}, {other} '
+                             f'{instances.shape[0]} x {instances.shape[1]}')
+        class_of, is_thing = self.labels.class_id_of_category, thing_table(self.labels)
+        span = int(instances.max(initial=0)) + 1
+
+        def describe(found: npt.NDArray[np.int64],
+                     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+            unknown = sorted(set((found // span).tolist()) - {0, *class_of})
+            if unknown:
+                raise ValueError(f'{path}: class id {unknown[0]} is not in classes.yaml')
+            ids = np.array([class_of.get(c, VOID_ID) for c in (found // span).tolist()], np.uint8)
+            return ids, number(is_thing[ids] & (found % span > 0))
+
+        return split_ids(classes * span + instances, describe)

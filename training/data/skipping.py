@@ -1,0 +1,86 @@
+"""Goes on past files that cannot be read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .files import FileReader
+from .sample import Sample
+
+logger = logging.getLogger(__name__)
+
+
+class Skipping:
+    """A reader without its bad samples.
+
+    Those that are found bad only when they are read are replaced by the next that is not, named
+    in the log once, and counted, whichever of the loader's processes reads them.
+
+    Args:
+        reader: what is read.
+        faults: samples known to be bad, by index.
+
+    Raises:
+        ValueError: if all are.
+    """
+
+    def __init__(self, reader: FileReader, faults: Mapping[int, str]) -> None:
+        self.reader, self.labels = reader, reader.labels
+        self.kept = [i for i in range(len(reader)) if i not in faults]
+        if not self.kept:
+            raise ValueError(f'all {len(reader)} samples are bad, e.g. '
+                             f'{next(iter(faults.values()))}')
+        self.bad = torch.zeros(len(self.kept), dtype=torch.bool).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    @property
+    def clips(self) -> tuple[tuple[int, ...], ...]:
+        """Of the samples that are left."""
+        place = {index: i for i, index in enumerate(self.kept)}
+        return tuple(tuple(place[i] for i in clip if i in place) for clip in self.reader.clips)
+
+    @property
+    def image_ids(self) -> list[int | str]:
+        """Of the samples that are left."""
+        ids = self.reader.image_ids
+        return [ids[i] for i in self.kept]
+
+    def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Any order is as good."""
+        return rng.permutation(len(self))
+
+    def read(self, index: int, epoch_seed: int) -> Sample:
+        """Sample `index` or the next that can be read.
+
+        Raises:
+            ValueError: if none can.
+        """
+        for place in (*range(index, len(self)), *range(index)):
+            if self.bad[place]:
+                continue
+            try:
+                return self.reader.read(self.kept[place], epoch_seed)
+            except (ValueError, OSError) as error:
+                self.bad[place] = True
+                logger.warning('left out, the next image is taken instead: %s', error)
+        raise ValueError(f'none of {len(self)} samples can be read')
+
+    def summary(self) -> str:
+        """How many were found bad when they were read and which, in one line; empty for none."""
+        names = [self.reader.pairs[self.kept[i]].image.name
+                 for i in self.bad.nonzero()[:, 0].tolist()]
+        return (f'{len(names)} of {len(self)} samples were left out: {listing(names)}'
+                if names else '')
+
+
+def listing(names: list[str], most: int = 10) -> str:
+    """The first few names, and how many more there are."""
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more

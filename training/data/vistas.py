@@ -1,0 +1,67 @@
+"""Mapillary Vistas (Neuhold et al., 2017), the 65 classes of v1.2.
+
+Layout as downloaded: `{training,validation}/images/*.jpg` and `instances/*.png` beside it (in the
+download of v2.0 `v1.2/instances/*.png`), whose pixels hold 256 times the class's place in
+`config.json` plus the instance's number, in 16 bits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.labels import VOID_ID
+
+from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table
+from .vistas_classes import LABELS
+
+SPLITS = {'train': 'training', 'val': 'validation'}
+
+INSTANCES = 256
+"""Ids are this times the class plus the instance."""
+
+UNLABELED = 65
+"""Id of the pixels that are no class's."""
+
+
+class Vistas(FileReader):
+    """One split of Mapillary Vistas.
+
+    Args:
+        folder: holds training/ and validation/.
+        split: `train` or `val`; the test images are published without labels.
+
+    Raises:
+        ValueError, FileNotFoundError: if there is no such split.
+    """
+
+    labels = LABELS
+
+    def __init__(self, folder: Path, split: str) -> None:
+        if split not in SPLITS:
+            raise ValueError(f'Vistas has the splits {", ".join(SPLITS)}, got {split!r}')
+        base = Path(folder) / SPLITS[split]
+        labels = base / 'v1.2/instances' if (base / 'v1.2').is_dir() else base / 'instances'
+        super().__init__(pair_stems(base / 'images', labels), base / 'images')
+
+    def read_labels(self, index: int) -> Maps:
+        """Classes and instances of a 16-bit PNG.
+
+        Raises:
+            ValueError: for a class that v1.2 does not have.
+        """
+        path = self.pairs[index].labels
+        ids = read_ids(path)
+        if ids.max(initial=0) >= (UNLABELED + 1) * INSTANCES:
+            raise ValueError(f'{path}: classes must lie in 0 to {UNLABELED} (v1.2), got '
+                             f'{ids.max() // INSTANCES}')
+        return split_ids(ids, _describe)
+
+
+def _describe(found: npt.NDArray[np.int64],
+              ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    places = found // INSTANCES
+    classes = np.where(places == UNLABELED, VOID_ID, places).astype(np.uint8)
+    return classes, number(thing_table(LABELS)[classes])  # the first instance has number 0

@@ -1,0 +1,65 @@
+"""Frames at the image's own resolution: predictions read from disk, and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.labels import LabelSet
+
+from .data.sample import Sample
+from .scoring import gt_segments
+
+
+def make_frame(ids: npt.NDArray[Any], classes: Mapping[int, int], labels: LabelSet,
+               score: npt.ArrayLike = 1.0, track_id: npt.ArrayLike = 0) -> PanopticFrame:
+    """A frame at the image's own resolution; its segments are numbered from 1.
+
+    Args:
+        ids: (H, W) segment id, 0 = void.
+        classes: class id of each of the S segments; those without a pixel are left out.
+        labels: the classes.
+        score: one for all, or (S,).
+        track_id: one for all, or (S,).
+    """
+    place = np.zeros(max(classes, default=0) + 1, np.int32)
+    place[list(classes)] = np.arange(1, len(classes) + 1)
+    area = np.bincount(place[ids].ravel(), minlength=len(classes) + 1)[1:]
+    kept = area > 0
+    segment_map = np.append(0, np.where(kept, np.cumsum(kept), 0))[place][ids].astype(np.uint16)
+    rows = np.zeros(len(classes), segment_dtype(0))
+    rows['class_id'] = list(classes.values())
+    rows['is_thing'] = labels.is_thing[rows['class_id']]
+    rows['score'], rows['track_id'], rows['area'] = score, track_id, area
+    rows = rows[kept]
+    rows['segment_id'] = np.arange(1, len(rows) + 1)
+    for name in 'xyz':
+        rows[name] = np.nan
+    for row, (y, x) in zip(rows, ndimage.find_objects(segment_map.astype(np.int32)), strict=True):
+        mask = segment_map[y, x] == row['segment_id']
+        row['bbox_x'], row['bbox_w'] = x.start, x.stop - x.start
+        row['bbox_y'], row['bbox_h'] = y.start, y.stop - y.start
+        row['u'] = x.start + mask.sum(axis=0) @ np.arange(0.5, mask.shape[1]) / row['area']
+        row['v'] = y.start + mask.sum(axis=1) @ np.arange(0.5, mask.shape[0]) / row['area']
+    size = segment_map.shape[0], segment_map.shape[1]
+    return PanopticFrame(segment_map, rows, Geometry(size, size, 1), stamp_s=0)
+
+
+def at_camera(frame: PanopticFrame, labels: LabelSet) -> PanopticFrame:
+    """A model's frame just as it is read back from disk; so scores do not depend on the way."""
+    rows = frame.segments
+    rows = rows[np.isin(rows['segment_id'], frame.segment_map)]  # without coasting tracks
+    return make_frame(frame.geometry.to_camera(frame.segment_map),
+                      dict(zip(rows['segment_id'].tolist(), rows['class_id'].tolist(),
+                               strict=True)), labels, rows['score'], rows['track_id'])
+
+
+def true_frame(sample: Sample, labels: LabelSet) -> PanopticFrame:
+    """The labels of a sample as a frame; a crowd is one segment."""
+    segment_map, classes, _ = gt_segments(sample, labels.is_thing)
+    return make_frame(segment_map, classes, labels)

@@ -1,0 +1,62 @@
+"""The loss of PISR on Panoptic FPN and on UPerNet: final and initial heads (equation 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from panoptic_ros.models.mask_rcnn import RoIHeads, RoIMaps
+from panoptic_ros.models.pisr_panoptic_fpn import PISRPanopticFPN
+
+from ..data.sample import Batch
+from .objects import find_objects
+from .panoptic_deeplab import with_sum
+from .panoptic_fpn import PanopticFPNLossConfig, head_terms, proposal_terms, semantic_loss
+from .pisr import check_gamma, with_initial
+
+
+@dataclass(frozen=True)
+class PISRPanopticFPNLossConfig(PanopticFPNLossConfig):
+    """Samples and weights."""
+
+    gamma: float = 0.5
+    """Weight of the initial heads' terms (table B.3)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_gamma(self.gamma)
+
+
+def batch_loss(model: PISRPanopticFPN, batch: Batch, stride: int,
+               config: PISRPanopticFPNLossConfig) -> dict[str, Tensor]:
+    """All terms for a batch.
+
+    Both stages learn from the same sample of proposals, and these, which both share, learn with
+    full weight (inferred).
+
+    Args:
+        model: whose heads are run on the boxes that are sampled here.
+        batch: with labels at full resolution.
+        stride: input pixels per cell of the semantic loss.
+        config: samples and weights.
+
+    Returns:
+        The terms of Panoptic FPN's loss; with the block also `initial_semantic`,
+        `initial_class`, `initial_box`, `initial_mask` and `initial_embedding`, weighted; and
+        their sum `loss`.
+    """
+    maps = model.maps(batch.image)
+    objects = find_objects(batch.class_map, batch.instance_map, model.is_thing, batch.hidden_map)
+    class_map = batch.at_stride(stride).class_map
+    terms, rois = proposal_terms(model, maps.initial or maps.final, batch, objects, config)
+
+    def stage(heads: RoIHeads, seen: RoIMaps) -> dict[str, Tensor]:
+        semantic = semantic_loss(seen.semantic_logits, class_map, stride)
+        return {'semantic': config.semantic_weight * semantic,
+                **head_terms(heads, model.config, seen.levels[:4], batch, objects, rois, config)}
+
+    final = stage(model, maps.final)
+    if maps.initial is not None:
+        final = with_initial(final, stage(model.initial, maps.initial), config.gamma)
+    return with_sum(terms | final)

@@ -1,0 +1,255 @@
+"""Predictions of a data set on disk: COCO's panoptic format, and PNGs of Cityscapes' ids."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.files import write_bytes, write_json
+from panoptic_ros.frame import PanopticFrame
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.metrics import coco
+
+from .frames import make_frame
+
+ImageId = int | str
+
+INSTANCES = 1000
+"""In PNGs of ids, numbers from this on are 1000 * category + instance, as in Cityscapes."""
+
+SAVING = 0.05
+"""Share of the time that may go into saving the list of what is done."""
+
+
+class Predictions(Protocol):
+    """Predictions by the image's index in the reader."""
+
+    @property
+    def scored(self) -> bool:
+        """Whether segments have scores of their own."""
+
+    @property
+    def tracked(self) -> bool:
+        """Whether segments have track ids."""
+
+    def read(self, index: int, size: tuple[int, int]) -> PanopticFrame:
+        """The prediction of an image of (height, width), at the image's resolution."""
+
+
+class CocoPredictions:
+    """A JSON file and a folder of PNGs in COCO's panoptic format.
+
+    Segments may have a `score`, which average precision needs, and a `track_id`.
+
+    Args:
+        path: the JSON file.
+        folder: its PNGs.
+        labels: of the data set; the file gives its category ids.
+        ids: of the images, by index.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, if files are missing or not in that format.
+    """
+
+    def __init__(self, path: Path, folder: Path, labels: LabelSet, ids: Sequence[ImageId]) -> None:
+        self.path, self.labels, self.ids = path, labels, ids
+        document = coco.read_json(path)
+        if not folder.is_dir():
+            raise FileNotFoundError(f'no folder {folder} with the PNGs of {path}')
+        if document.get('categories'):
+            own = coco.read_labels(document, path)
+            other = {label.category_id: label.name for label in own.labels}
+            for label in labels.labels:
+                if other.get(label.category_id, label.name) != label.name:
+                    raise ValueError(f'{path}: category {label.category_id} is '
+                                     f'{other[label.category_id]}, in the data {label.name}')
+        self.annotations = coco.read_annotations(document, path, folder, labels)
+        self.entries: dict[ImageId, dict[str, Any]] = {
+            entry['image_id']: entry for entry in document['annotations']}
+
+    @property
+    def scored(self) -> bool:
+        """See `Predictions`."""
+        return self._have('score')
+
+    @property
+    def tracked(self) -> bool:
+        """See `Predictions`."""
+        return self._have('track_id')
+
+    def _have(self, key: str) -> bool:
+        return any(key in segment for entry in self.entries.values()
+                   for segment in entry['segments_info'])
+
+    def __contains__(self, index: int) -> bool:
+        return self.ids[index] in self.annotations
+
+    def read(self, index: int, size: tuple[int, int]) -> PanopticFrame:
+        """See `Predictions`.
+
+        Raises:
+            FileNotFoundError, ValueError: in one line, if there is none or it does not fit.
+        """
+        image_id = self.ids[index]
+        if image_id not in self.annotations:
+            raise ValueError(f'{self.path}: no prediction for image {image_id}')
+        annotation = self.annotations[image_id]
+        ids = coco.read_ids(annotation)
+        _check_size(ids, size, annotation.path)
+        class_of = self.labels.class_id_of_category
+        rows = self.entries[image_id]['segments_info']
+        try:
+            score = np.array([row.get('score', 1.0) for row in rows], np.float32)
+            track_id = np.array([row.get('track_id', 0) for row in rows], np.uint32)
+            if not np.isfinite(score).all():
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f'{self.path}: image {image_id}: score must be a number and track_id '
+                             'a whole number from 0') from None
+        return make_frame(ids, {segment: class_of[category] for segment, category
+                                in annotation.category_of.items()}, self.labels, score, track_id)
+
+
+class PredictionStore(CocoPredictions):
+    """Predictions that are being made, `predictions.json` and `predictions/`.
+
+    Killed at any time, the files hold the images that were finished but for the last few.
+    """
+
+    def __init__(self, folder: Path, labels: LabelSet, ids: Sequence[ImageId]) -> None:
+        self.pngs = folder / 'predictions'
+        self.pngs.mkdir(parents=True, exist_ok=True)
+        if len({file_name(i) for i in ids}) < len(ids):
+            raise ValueError('the names of the images differ in signs only that file names lack')
+        path = folder / 'predictions.json'
+        self.sizes: dict[ImageId, tuple[int, int]] = {}
+        self._labels_json = [{'id': label.category_id, 'name': label.name,
+                              'isthing': int(label.is_thing), 'color': list(label.color)}
+                             for label in labels.labels]
+        if not path.is_file():
+            write_json({'images': [], 'annotations': [], 'categories': self._labels_json}, path)
+        super().__init__(path, self.pngs, labels, ids)
+        for image in coco.read_json(path).get('images', ()):
+            self.sizes[image['id']] = image['height'], image['width']
+        self._save_next = 0.0
+
+    def write(self, index: int, frame: PanopticFrame) -> None:
+        """Adds one prediction, a frame of `at_camera`."""
+        image_id, ids = self.ids[index], frame.segment_map.astype('<u4')
+        name = file_name(image_id)
+        rgba = ids.view(np.uint8).reshape(*ids.shape, 4)
+        done, png = cv2.imencode('.png', cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR))
+        assert done
+        write_bytes(png.tobytes(), self.pngs / name)
+        info = [{'id': int(row['segment_id']),
+                 'category_id': self.labels.labels[row['class_id']].category_id,
+                 'score': float(row['score']),
+                 **({'track_id': int(row['track_id'])} if row['track_id'] else {})}
+                for row in frame.segments]
+        self.entries[image_id] = {'image_id': image_id, 'file_name': name, 'segments_info': info}
+        self.sizes[image_id] = ids.shape[0], ids.shape[1]
+        self.annotations[image_id] = coco.Annotation(
+            image_id, self.pngs / name, {s['id']: s['category_id'] for s in info}, frozenset())
+        if time.monotonic() >= self._save_next:
+            self.save()
+
+    def save(self) -> None:
+        """Writes the list of what is done; its PNGs are there already."""
+        start = time.monotonic()
+        write_json({'images': [{'id': image_id, 'file_name': self.entries[image_id]['file_name'],
+                                'height': height, 'width': width}
+                               for image_id, (height, width) in self.sizes.items()],
+                    'annotations': list(self.entries.values()),
+                    'categories': self._labels_json}, self.path, indent=None)
+        end = time.monotonic()
+        self._save_next = end + (end - start) / SAVING
+
+
+class IdPredictions:
+    """A folder of single-channel PNGs named like the images.
+
+    A pixel holds a category id, or 1000 times that plus the instance's number; any other number
+    is void. Pixels of a thing class without a number are one segment. In video, numbers that last
+    are tracks.
+
+    Args:
+        folder: with `<image id>.png`.
+        labels: of the data set.
+        ids: of the images, by index.
+    """
+
+    scored, tracked = False, True
+
+    def __init__(self, folder: Path, labels: LabelSet, ids: Sequence[ImageId]) -> None:
+        self.folder, self.labels, self.ids = folder, labels, ids
+
+    def read(self, index: int, size: tuple[int, int]) -> PanopticFrame:
+        """See `Predictions`.
+
+        Raises:
+            FileNotFoundError, ValueError: in one line, if there is no file or it does not fit.
+        """
+        path = self.folder / file_name(self.ids[index])
+        if not path.is_file():
+            raise FileNotFoundError(f'no prediction {path}')
+        ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if ids is None or ids.ndim != 2 or ids.dtype not in (np.uint8, np.uint16):
+            raise ValueError(f'{path} is not a PNG of one channel with 8 or 16 bits; PNGs in '
+                             'colour need their JSON file: give that')
+        _check_size(ids, size, path)
+        found, place = np.unique(ids.astype(np.int32), return_inverse=True)
+        category = np.where(found >= INSTANCES, found // INSTANCES, found)
+        classes = {i: self.labels.class_id_of_category[c]
+                   for i, c in enumerate(category.tolist(), 1)
+                   if c in self.labels.class_id_of_category}
+        known = np.isin(np.arange(len(found) + 1), list(classes))
+        segments = np.where(known, np.arange(len(found) + 1), 0)[1:]
+        number = np.where(found >= INSTANCES, found % INSTANCES + 1, 0)  # from 0 on
+        return make_frame(segments[place].reshape(ids.shape), classes, self.labels,
+                          track_id=number[np.array(list(classes), int) - 1])
+
+
+def open_predictions(path: Path, labels: LabelSet, ids: Sequence[ImageId]) -> Predictions:
+    """Predictions that somebody has made.
+
+    Args:
+        path: a JSON file with its PNGs in the folder of the same name, or that folder; a folder
+            that an evaluation wrote; or a folder of PNGs of ids, see `IdPredictions`.
+        labels: of the data set.
+        ids: of the images, by index.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, if there are none.
+    """
+    if path.is_file():
+        return CocoPredictions(path, path.with_suffix(''), labels, ids)
+    if not path.is_dir():
+        raise FileNotFoundError(f'no predictions at {path}; expected a JSON file or a folder')
+    for listed, folder in ((path / 'predictions.json', path / 'predictions'),
+                           (path.with_name(f'{path.name}.json'), path)):
+        if listed.is_file():
+            return CocoPredictions(listed, folder, labels, ids)
+    if not any(path.glob('*.png')):
+        raise FileNotFoundError(f'{path} holds no predictions: expected predictions.json and '
+                                'predictions/, or PNGs named like the images')
+    return IdPredictions(path, labels, ids)
+
+
+def file_name(image_id: ImageId) -> str:
+    """The PNG of an image; COCO's own names for its numbers."""
+    if isinstance(image_id, int):
+        return f'{image_id:012d}.png'
+    return re.sub(r'[^\w.-]', '_', image_id) + '.png'
+
+
+def _check_size(ids: npt.NDArray[Any], size: tuple[int, int], path: Path) -> None:
+    if ids.shape != size:
+        raise ValueError(f'{path} is {ids.shape[0]} x {ids.shape[1]}, its image '
+                         f'{size[0]} x {size[1]}')

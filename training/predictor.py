@@ -1,0 +1,59 @@
+"""What segments images, from a model file or a checkpoint of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from panoptic_ros.bundle import file_hash, read_info
+from panoptic_ros.runtime.backend import BackendError
+from panoptic_ros.runtime.gpu import gpu_index
+from panoptic_ros.runtime.predictor import Predictor
+from panoptic_ros.runtime.select import open_backend
+
+from .backend import ModuleBackend, describe
+from .export import load_checkpoint
+
+
+def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> Predictor:
+    """A model file on the backend asked for, or a checkpoint's module in torch.
+
+    Args:
+        path: `.ckpt` is a checkpoint, anything else a model file.
+        backend: see `open_backend`; for a checkpoint `auto` or `torch`.
+        device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<index>`.
+
+    Raises:
+        ValueError, OSError, BackendError: in one line, if the file or the backend is not to be
+            had.
+    """
+    if path.suffix != '.ckpt':
+        return Predictor(open_backend(path, backend, device), read_info(path))
+    if backend not in ('auto', 'torch', 'torch/eager'):
+        raise ValueError('a checkpoint is scored with torch; make a model file of it with '
+                         f'`panoptic export` for the backend {backend}')
+    seen = torch.cuda.is_available()
+    index = gpu_index('cuda' if device == 'auto' and seen else
+                      'cpu' if device == 'auto' else device)
+    if index is not None and not seen:
+        raise BackendError(f'torch {torch.__version__} sees no GPU, asked for device {device}')
+    model, checkpoint = load_checkpoint(path)
+    settings = checkpoint['hyper_parameters']
+    return Predictor(
+        ModuleBackend(model if index is None else model.to(f'cuda:{index}')),
+        describe(model, tuple(settings['input_size']), path.stem, settings['recipe_hash']))
+
+
+def describe_run(predictor: Predictor) -> dict[str, Any]:
+    """What is run and on what, for people."""
+    info, backend = predictor.info, predictor.backend
+    return {'model': info.name, 'recipe_hash': info.recipe_hash, 'backend': backend.name,
+            'device': backend.device, 'input_size': info.input_size, 'stride': info.stride}
+
+
+def fingerprint(path: Path, predictor: Predictor) -> dict[str, Any]:
+    """What a model's predictions depend on beside the image."""
+    backend = predictor.backend
+    return {'model': file_hash(path), 'backend': backend.name, 'precision': backend.precision}

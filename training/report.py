@@ -1,0 +1,48 @@
+"""What an evaluation leaves in its folder beside the predictions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from panoptic_ros.files import write_bytes, write_json
+from panoptic_ros.metrics.base import none_for_nan
+
+from .evaluation import Evaluation
+from .submission import write_submission
+from .worst import write_worst
+
+
+def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, folder: Path) -> None:
+    """Writes `scores.json`, `per_class.csv`, `images.csv`, `worst/` and `submission/`.
+
+    Args:
+        evaluation: run to its end.
+        scores: for the JSON file, with `data`, `split` and, if there was one, `model`.
+        worst: how many pictures.
+        folder: is there.
+    """
+    write_json(scores, folder / 'scores.json')
+    write_csv(evaluation.scores.per_class_rows(), folder / 'per_class.csv')
+    names = evaluation.reader.image_ids
+    write_csv([{'image': names[image.index],
+                **{name: none_for_nan(getattr(image.result.all, name))
+                   for name in ('pq', 'sq', 'rq')},
+                **{name: int(getattr(image.result, name).sum()) for name in ('tp', 'fp', 'fn')}}
+               for image in evaluation.images], folder / 'images.csv')
+    write_worst(evaluation, worst, folder / 'worst')
+    if evaluation.store is not None:
+        write_submission(evaluation.store, scores['data'], scores['split'], scores['model'],
+                         folder / 'submission')
+
+
+def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Writes a table whose header is the keys of its first row; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(text.getvalue().encode(), path)

@@ -1,0 +1,57 @@
+"""The files that the servers of COCO and Cityscapes take, made of an evaluation's predictions.
+
+Both want COCO's panoptic format in a zip: `<name>.json`, where image ids and category ids are the
+data set's own, and its PNGs in `<name>/`. Unpacked, panopticapi's evaluation.py and
+cityscapesscripts' evalPanopticSemanticLabeling.py take the same files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+from .predictions import PredictionStore
+
+NAMES = {'coco': 'panoptic_{split}2017_{model}_results',
+         'cityscapes': 'cityscapes_panoptic_{split}'}
+"""Name of the JSON file and its folder by data set; COCO's server reads the name."""
+
+
+def write_submission(store: PredictionStore, data: str, split: str, model: str, folder: Path,
+                     ) -> Path | None:
+    """Writes the zip, if the data set has a server and every image is predicted.
+
+    Args:
+        store: the predictions.
+        data: name of the data set, with or without its folder.
+        split: `val` or `test`.
+        model: its name, for COCO.
+        folder: where to write.
+
+    Returns:
+        The file, or None.
+    """
+    kind = data.partition(':')[0]
+    if kind not in NAMES or len(store.annotations) < len(store.ids):
+        return None
+    name = NAMES[kind].format(split=split, model=re.sub(r'\W', '-', model))
+    annotations = [{'image_id': entry['image_id'], 'file_name': entry['file_name'],
+                    'segments_info': [{'id': segment['id'], 'category_id': segment['category_id']}
+                                      for segment in entry['segments_info']]}
+                   for entry in (store.entries[image_id] for image_id in store.ids)]
+    path = folder / f'{name}.zip'
+    folder.mkdir(exist_ok=True)
+    temporary = folder / f'.{path.name}.{os.getpid()}'
+    try:
+        with zipfile.ZipFile(temporary, 'w') as file:  # PNGs are compressed already
+            file.writestr(f'{name}.json', json.dumps({'annotations': annotations}),
+                          zipfile.ZIP_DEFLATED)
+            for entry in annotations:
+                file.write(store.pngs / entry['file_name'], f'{name}/{entry["file_name"]}')
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
