@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 $(STAMP): setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[ros,bag,train,hf,test]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[ros,bag,report,train,hf,test]'
 	touch $@
 
 DEMO_FLAGS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(CAMERA),--camera '$(CAMERA)') \

@@ -18,7 +18,7 @@ setup(
     packages=[*find_packages(include=[f'{PACKAGE}*']), 'panoptic_training',
               *(f'panoptic_training.{name}' for name in find_packages('training'))],
     package_dir={PACKAGE: PACKAGE, 'panoptic_training': 'training'},
-    package_data={PACKAGE: ['py.typed', 'data/*'],
+    package_data={PACKAGE: ['py.typed', 'data/*', 'replay/templates/*'],
                   'panoptic_training': ['py.typed', 'recipes/*', 'studies/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
@@ -31,6 +31,7 @@ setup(
     extras_require={
         'ros': ROS_JAZZY,
         'bag': ['rosbags>=0.11'],
+        'report': ['matplotlib>=3.6', 'jinja2>=3.0'],
         'train': ['torch>=2.6', 'torchvision>=0.21', 'timm>=1.0', 'lightning>=2.5',
                   'jsonargparse[signatures]>=4.35', 'tensorboard>=2.15', 'onnxscript>=0.5',
                   'safetensors>=0.4', 'pycocotools>=2.0.7'],

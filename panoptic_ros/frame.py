@@ -157,7 +157,7 @@ class PanopticFrame:
         return table[self.segment_map]
 
 
-_DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
+DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
 """sensor_msgs/PointField.datatype to numpy, without the byte order."""
 
 
@@ -176,10 +176,11 @@ def read_instances(message: Any) -> npt.NDArray[np.void]:
     order = '>' if message.is_bigendian else '<'
     names, formats, offsets = [], [], []
     for field in message.fields:
-        if field.datatype not in _DATATYPES:
+        if field.datatype not in DATATYPES:
             raise ValueError(f'field {field.name!r} has unknown datatype {field.datatype}')
-        count = max(1, field.count)
-        base = order + _DATATYPES[field.datatype]
+        # Some senders mean 1 by 0; a model without embeddings means none.
+        count = field.count if field.name == 'embedding' else max(1, field.count)
+        base = order + DATATYPES[field.datatype]
         names.append(field.name)
         formats.append(base if count == 1 and field.name != 'embedding' else (base, (count,)))
         offsets.append(field.offset)

@@ -11,7 +11,7 @@ import panoptic_ros
 from panoptic_ros.runtime.backend import BackendError
 
 COMMANDS = ('data', 'train', 'evaluate', 'score', 'score-video', 'ablate', 'export', 'benchmark',
-            'demo', 'list')
+            'replay', 'demo', 'list')
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -24,13 +24,25 @@ def check_folder(path: Path | None, flag: str) -> None:
 
 
 def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
-    """Yields the items, with a progress bar on stderr where that is a terminal."""
+    """Yields the items; where stderr is a terminal a bar shows rate and time left."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f'{task.speed:.1f}/s' if task.speed else '')
 
     console = Console(stderr=True)
-    with Progress(BarColumn(), MofNCompleteColumn(), what, TimeRemainingColumn(), console=console,
-                  transient=True, disable=not console.is_terminal) as bar:
+    with Progress(BarColumn(), MofNCompleteColumn(), what, RateColumn(), TimeRemainingColumn(),
+                  console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=count)
         for item in items:
             yield item

@@ -22,6 +22,9 @@ TILE_WIDTH = 640
 
 COLUMNS = 3
 
+MAX_GAP_S = 30.0
+"""A longer time without a picture is left out of the video."""
+
 TILES = 12
 
 
@@ -62,6 +65,8 @@ class OverlayVideo:
         if self._writer is None:
             self._open(picture, stamp_s)
         place = round((stamp_s - self._start_s) * self.rate_hz)
+        if not -1 <= place - self.frames <= MAX_GAP_S * self.rate_hz:  # the clock has jumped
+            self._start_s, place = stamp_s - self.frames / self.rate_hz, self.frames
         while self.frames < place:
             self._write(self._last)
         scaled = shrink(picture, self._size[::-1])

@@ -10,7 +10,8 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.ros.messages import ImageWriter, instances_message
+from panoptic_ros.interface.messages import ImageWriter, instances_message
+from panoptic_ros.ros.messages import RosTypes
 
 
 class MessageSink:
@@ -20,8 +21,8 @@ class MessageSink:
         self._context = Context()
         rclpy.init(args=[], context=self._context)
         node = rclpy.create_node('panoptic_benchmark', context=self._context)
-        self._segments = ImageWriter('mono16', 'u2')
-        self._semantic = ImageWriter('mono8', 'u1')
+        self._segments = ImageWriter(RosTypes(), 'mono16', 'u2')
+        self._semantic = ImageWriter(RosTypes(), 'mono8', 'u1')
         types = {'segments': Image, 'semantic': Image, 'instances': PointCloud2}
         # Without a subscriber the middleware would have nothing to do.
         self._subscriptions = [node.create_subscription(kind, f'~/{name}', lambda message: None, 1)
@@ -42,7 +43,7 @@ class MessageSink:
         frame.geometry.to_camera(frame.segment_map, self._segments.pixels(header, size))
         frame.geometry.to_camera(frame.semantic_map, self._semantic.pixels(header, size))
         self._messages = (self._segments.message, self._semantic.message,
-                          instances_message(header, frame))
+                          instances_message(RosTypes(), header, frame))
 
     def publish(self) -> None:
         """See `panoptic_ros.benchmark.Sink`."""

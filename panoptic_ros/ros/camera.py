@@ -13,23 +13,18 @@ from typing import Any, NamedTuple
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image
 
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.image import CameraImage
-from panoptic_ros.overlay import draw_overlay
+from panoptic_ros.interface.images import cv_bridge_fallback, read_compressed_image, read_image
+from panoptic_ros.interface.loading import apply_settings, tracker_config
+from panoptic_ros.interface.memory import is_out_of_memory
+from panoptic_ros.interface.messages import FrameMessages, frame_topics
+from panoptic_ros.interface.meters import RateMeter, Timings
+from panoptic_ros.interface.worker import Drop, Worker
 from panoptic_ros.pipeline import Pipeline
-from panoptic_ros.ros.images import cv_bridge_fallback, read_compressed_image, read_image
-from panoptic_ros.ros.loading import apply_settings, tracker_config
-from panoptic_ros.ros.memory import is_out_of_memory
-from panoptic_ros.ros.messages import (
-    DETECTIONS_TYPE,
-    ImageWriter,
-    detections_message,
-    instances_message,
-)
-from panoptic_ros.ros.meters import RateMeter, Timings
-from panoptic_ros.ros.worker import Drop, Worker
+from panoptic_ros.ros.messages import RosTypes, message_class
 from panoptic_ros.runtime import Predictor
 from panoptic_ros.tracking import Tracker, TrackerStats
 
@@ -78,14 +73,10 @@ class Camera:
         self._said: set[str] = set()
         self._subscriptions: dict[str, Any] = {}
         self._fallback = cv_bridge_fallback()
-        self._segments = ImageWriter('mono16', 'u2')
-        self._semantic = ImageWriter('mono8', 'u1')
-        self._overlay = ImageWriter('rgb8', 'u1', 3)
-        types = {'segments': Image, 'semantic': Image, 'instances': PointCloud2,
-                 'overlay': Image, 'detections': DETECTIONS_TYPE}
-        self._publishers = {topic: node.create_publisher(kind, f'{prefix}panoptic/{topic}',
+        self._messages = FrameMessages(RosTypes())
+        self._publishers = {topic: node.create_publisher(message_class(kind), f'{prefix}{topic}',
                                                          OUTPUT_DEPTH)
-                            for topic, kind in types.items() if kind is not None}
+                            for topic, kind in frame_topics(RosTypes.vision).items()}
         self.apply(settings)
 
     @property
@@ -218,30 +209,10 @@ class Camera:
 
     def _publish(self, header: Any, image: CameraImage, frame: PanopticFrame) -> None:
         """Publishes what somebody subscribes to."""
-        if self._wanted('segments'):
-            self._publish_map('segments', self._segments, header, frame, frame.segment_map)
-        if self._wanted('semantic'):
-            self._publish_map('semantic', self._semantic, header, frame, frame.semantic_map)
-        if self._wanted('instances'):
-            self._publishers['instances'].publish(instances_message(header, frame))
-        if self._wanted('detections'):
-            self._publishers['detections'].publish(detections_message(header, frame))
-        if self._wanted('overlay'):
-            out = self._overlay.pixels(header, frame.geometry.image_size)
-            draw_overlay(image, frame, self._pipeline.predictor.info.labels, out)
-            self._publishers['overlay'].publish(self._overlay.message)
-
-    def _publish_map(self, topic: str, writer: ImageWriter, header: Any, frame: PanopticFrame,
-                     cell_map: Any) -> None:
-        if self._settings['output_scale'] == 'camera':
-            frame.geometry.to_camera(cell_map, writer.pixels(header, frame.geometry.image_size))
-        else:
-            writer.pixels(header, frame.geometry.map_size)[:] = cell_map
-        self._publishers[topic].publish(writer.message)
-
-    def _wanted(self, topic: str) -> bool:
-        publisher = self._publishers.get(topic)
-        return publisher is not None and publisher.get_subscription_count() > 0
+        labels, scale = self._pipeline.predictor.info.labels, self._settings['output_scale']
+        for topic, publisher in self._publishers.items():
+            if publisher.get_subscription_count() > 0:
+                publisher.publish(self._messages.make(topic, header, image, frame, labels, scale))
 
     def _say_once(self, key: str, text: str) -> None:
         if key not in self._said:

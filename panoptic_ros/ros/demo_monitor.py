@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image, PointCloud2
 
-from panoptic_ros.ros.messages import DETECTIONS_TYPE, LABEL_INFO_TYPE
+from panoptic_ros.interface.messages import LABEL_INFO, frame_topics, label_info_type
+from panoptic_ros.ros.messages import RosTypes, message_class
 
 DEPTH = 20
 """More than the node keeps, so that a short stop here loses nothing."""
 
-_TYPES = {
-    'panoptic/segments': Image, 'panoptic/semantic': Image, 'panoptic/instances': PointCloud2,
-    'panoptic/overlay': Image, 'panoptic/label_info': LABEL_INFO_TYPE,
-    **({'panoptic/detections': DETECTIONS_TYPE} if DETECTIONS_TYPE else {}),
-    'diagnostics': DiagnosticArray}
-
-LATCHED = frozenset({'panoptic/label_info'})
+LATCHED = frozenset({LABEL_INFO})
 
 
 def topic_types() -> dict[str, str]:
     """Message type by topic, as bags write it: `sensor_msgs/msg/Image`."""
-    return {topic: f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
-            for topic, kind in _TYPES.items()}
+    return {**frame_topics(RosTypes.vision), LABEL_INFO: label_info_type(RosTypes.vision),
+            'diagnostics': 'diagnostic_msgs/msg/DiagnosticArray'}
 
 
 class Monitor:
     """A ROS node whose callbacks run inside `spin`."""
 
-    def __init__(self, take: Callable[[str, bytes, int], None]) -> None:
+    def __init__(self, take: Callable[[str, bytes, int], None],
+                 topics: Mapping[str, str] | None = None) -> None:
         """Subscribes.
 
         Args:
             take: gets topic, serialised message and the time it came (ns since 1970).
+            topics: message type by topic; without, all that the node has.
         """
         self._context = Context()
         # Ctrl-C stays Python's.
@@ -50,11 +45,11 @@ class Monitor:
         self._node = rclpy.create_node('panoptic_demo', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        for topic, kind in _TYPES.items():
+        for topic, kind in (topics or topic_types()).items():
             qos = (QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
                    if topic in LATCHED else QoSProfile(depth=DEPTH))
-            self._node.create_subscription(kind, topic, partial(_pass_on, take, topic), qos,
-                                           raw=True)
+            self._node.create_subscription(message_class(kind), topic,
+                                           partial(_pass_on, take, topic), qos, raw=True)
 
     def __enter__(self) -> Monitor:
         return self

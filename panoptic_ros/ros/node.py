@@ -14,8 +14,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
-from panoptic_ros.ros.camera import Camera
-from panoptic_ros.ros.diagnostics import (
+from panoptic_ros.interface.diagnostics import (
     diagnostic_array,
     input_status,
     memory_status,
@@ -23,10 +22,13 @@ from panoptic_ros.ros.diagnostics import (
     timing_status,
     tracking_status,
 )
-from panoptic_ros.ros.loading import Loaded, check_for_model, load, tracker_config
+from panoptic_ros.interface.loading import Loaded, check_for_model, load, tracker_config
+from panoptic_ros.interface.messages import LABEL_INFO, label_info_message, label_info_type
+from panoptic_ros.interface.parameters import check_changes
+from panoptic_ros.ros.camera import Camera
+from panoptic_ros.ros.declare import declare_parameters
 from panoptic_ros.ros.logging import forward_logging, remove_handler
-from panoptic_ros.ros.messages import LABEL_INFO_TYPE, label_info_message
-from panoptic_ros.ros.parameters import check_changes, declare_parameters
+from panoptic_ros.ros.messages import RosTypes, message_class
 
 STOP_S = 10.0
 """The longest that a transition waits for the image in work."""
@@ -121,7 +123,7 @@ class PanopticNode(LifecycleNode):
         check_for_model(self._settings, loaded.predictor.info)
         self._cameras = [Camera(self, names[0], '', loaded.predictor, self._settings)]
         self._label_info = self.create_publisher(
-            LABEL_INFO_TYPE, 'panoptic/label_info',
+            message_class(label_info_type(RosTypes.vision)), LABEL_INFO,
             QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL))
         self._take_model(loaded)
 
@@ -162,7 +164,7 @@ class PanopticNode(LifecycleNode):
         info, threshold = self._loaded.predictor.info, self._settings['score_threshold']
         if threshold < 0:
             threshold = info.thresholds['score_threshold'].default
-        self._label_info.publish(label_info_message(info.labels, threshold,
+        self._label_info.publish(label_info_message(RosTypes(), info.labels, threshold,
                                                     self.get_clock().now().to_msg()))
 
     # Parameters
@@ -267,7 +269,7 @@ class PanopticNode(LifecycleNode):
                 tracking_status(camera.tracks)]
         device = backend.device if backend else ''
         statuses.append(memory_status(device, sum(c.out_of_memory for c in self._cameras)))
-        self._diagnostics.publish(diagnostic_array(statuses, self.get_name(), device,
+        self._diagnostics.publish(diagnostic_array(RosTypes(), statuses, self.get_name(), device,
                                                    self.get_clock().now().to_msg()))
 
     def destroy_node(self) -> None:

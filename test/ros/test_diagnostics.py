@@ -2,7 +2,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
-from panoptic_ros.ros.diagnostics import (
+from panoptic_ros.interface.diagnostics import (
     Level,
     diagnostic_array,
     input_status,
@@ -11,9 +11,10 @@ from panoptic_ros.ros.diagnostics import (
     timing_status,
     tracking_status,
 )
-from panoptic_ros.ros.memory import is_out_of_memory
-from panoptic_ros.ros.meters import RateMeter, Timings
-from panoptic_ros.ros.worker import Counts, Drop
+from panoptic_ros.interface.memory import is_out_of_memory
+from panoptic_ros.interface.meters import RateMeter, Timings
+from panoptic_ros.interface.worker import Counts, Drop
+from panoptic_ros.ros.messages import RosTypes
 
 LIMITS = {'diagnostics.warn_latency_ms': 100.0, 'diagnostics.error_latency_ms': 500.0,
           'diagnostics.warn_rate_hz': 5.0}
@@ -110,7 +111,8 @@ def test_out_of_memory_is_told_from_other_failures(error, expected):
 
 
 def test_the_message_has_one_status_per_task():
-    message = diagnostic_array([input_(silent_s=9)], 'panoptic_node', 'cpu', input_stamp())
+    message = diagnostic_array(RosTypes(), [input_(silent_s=9)], 'panoptic_node', 'cpu',
+                               input_stamp())
     status, = message.status
     assert status.name == 'panoptic_node: input/front'
     assert (status.level, status.hardware_id) == (b'\x02', 'cpu')

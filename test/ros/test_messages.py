@@ -12,8 +12,15 @@ from std_msgs.msg import Header
 from tiny_model import LABELS
 
 from panoptic_ros.frame import Geometry, PanopticFrame, read_instances, segment_dtype
-from panoptic_ros.ros import messages
-from panoptic_ros.ros.messages import ImageWriter, instances_message, label_info_message
+from panoptic_ros.interface.messages import (
+    ImageWriter,
+    detections_message,
+    instances_message,
+    label_info_message,
+)
+from panoptic_ros.ros.messages import RosTypes
+
+TYPES = RosTypes()
 
 
 def frame(count: int, embedding_dim: int = 3) -> PanopticFrame:
@@ -38,7 +45,7 @@ def header() -> Header:
 @pytest.mark.parametrize('embedding_dim', [1, 3])
 def test_the_table_survives_the_wire_byte_for_byte(count, embedding_dim):
     given = frame(count, embedding_dim)
-    message = deserialize_message(serialize_message(instances_message(header(), given)),
+    message = deserialize_message(serialize_message(instances_message(TYPES, header(), given)),
                                   PointCloud2)
     assert message.header == header()
     assert bytes(message.data) == given.segments.tobytes()
@@ -51,7 +58,7 @@ def test_the_table_survives_the_wire_byte_for_byte(count, embedding_dim):
 
 
 def test_an_image_is_written_in_place_and_follows_the_size():
-    writer = ImageWriter('rgb8', 'u1', 3)
+    writer = ImageWriter(TYPES, 'rgb8', 'u1', 3)
     for height, width in ((4, 6), (4, 6), (6, 4), (2, 2)):
         value = height * 10 + width
         pixels = writer.pixels(header(), (height, width))
@@ -65,15 +72,15 @@ def test_an_image_is_written_in_place_and_follows_the_size():
 
 
 def test_mono16_has_the_machines_byte_order():
-    writer = ImageWriter('mono16', 'u2')
+    writer = ImageWriter(TYPES, 'mono16', 'u2')
     writer.pixels(header(), (1, 2))[:] = [[1, 300]]
     order = 'big' if writer.message.is_bigendian else 'little'
     assert bytes(writer.message.data) == b''.join(n.to_bytes(2, order) for n in (1, 300))
 
 
 def test_label_info_without_vision_msgs_is_json(monkeypatch):
-    monkeypatch.setattr(messages, 'vision_msgs', None)
-    assert json.loads(label_info_message(LABELS, 0.25, None).data) == {
+    monkeypatch.setattr(RosTypes, 'vision', False)
+    assert json.loads(label_info_message(TYPES, LABELS, 0.25, None).data) == {
         'labels': LABELS.to_dicts(), 'score_threshold': 0.25}
 
 
@@ -88,18 +95,18 @@ class Loose(SimpleNamespace):
         return value
 
 
-@pytest.fixture
-def vision(monkeypatch):
+class LooseTypes:
     """vision_msgs is on no package index, so this stands in; its fields are not checked."""
-    fake = SimpleNamespace(**dict.fromkeys(
-        ('Detection2DArray', 'Detection2D', 'ObjectHypothesisWithPose', 'LabelInfo',
-         'VisionClass'), Loose))
-    monkeypatch.setattr(messages, 'vision_msgs', fake)
+
+    vision = True
+
+    def make(self, kind, **fields):
+        return Loose(**fields)
 
 
-def test_detections_are_the_things_with_their_track_ids(vision):
+def test_detections_are_the_things_with_their_track_ids():
     given = frame(4)
-    message = messages.detections_message(header(), given)
+    message = detections_message(LooseTypes(), header(), given)
     things = given.segments[[1, 3]]
     assert [d.id for d in message.detections] == [str(n) for n in things['track_id']]
     for detection, row in zip(message.detections, things, strict=True):
@@ -112,7 +119,7 @@ def test_detections_are_the_things_with_their_track_ids(vision):
     assert message.header == header()
 
 
-def test_label_info_with_vision_msgs_names_each_class(vision):
-    message = label_info_message(LABELS, 0.5, None)
+def test_label_info_with_vision_msgs_names_each_class():
+    message = label_info_message(LooseTypes(), LABELS, 0.5, None)
     assert [(c.class_id, c.class_name) for c in message.class_map] == list(enumerate(LABELS.names))
     assert message.threshold == 0.5

@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
-from panoptic_ros.ros.parameters import BY_NAME, PARAMETERS, check_changes
+from panoptic_ros.interface.parameters import BY_NAME, PARAMETERS, check_changes
+from panoptic_ros.ros.declare import describe
 
 
 @pytest.mark.parametrize(('name', 'value', 'expected'), [
@@ -48,7 +49,7 @@ def test_bad_values_are_refused_with_what_is_expected(name, value, reason):
 @pytest.mark.parametrize('parameter', PARAMETERS, ids=lambda parameter: parameter.name)
 def test_each_is_described_ranged_and_marked(parameter):
     assert parameter.check(parameter.default) == parameter.default
-    descriptor = parameter.descriptor()
+    descriptor = describe(parameter)
     assert descriptor.description.endswith('.')
     assert ('may change while running' in descriptor.additional_constraints
             or 'read-only while the node is configured' in descriptor.additional_constraints)

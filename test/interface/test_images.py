@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.ros import images
-from panoptic_ros.ros.images import read_compressed_image, read_image
+from panoptic_ros.interface import images
+from panoptic_ros.interface.images import read_compressed_image, read_image
 
 HEIGHT, WIDTH = 12, 16
 

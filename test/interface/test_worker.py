@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoptic_ros.ros.worker import Counts, Drop, Worker
+from panoptic_ros.interface.worker import Counts, Drop, Worker
 
 
 def adds_up(counts: Counts) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.node import Node
+import yaml
 
 from panoptic_ros.tracking import TrackerConfig
+
+NODE = 'panoptic_node'
 
 MODEL_DEFAULT = -1.0
 """Value of a threshold that leaves it to the model."""
@@ -56,26 +57,10 @@ class Parameter:
                 re.fullmatch(self.pattern, value) if isinstance(value, str)
                 else self.minimum <= value <= self.maximum):
             return value
-        raise ValueError(f'{self.name} must be {self._expected()}, got {value!r}')
+        raise ValueError(f'{self.name} must be {self.describe()}, got {value!r}')
 
-    def descriptor(self) -> ParameterDescriptor:
-        """What `ros2 param describe` shows."""
-        descriptor = ParameterDescriptor(
-            description=self.description,
-            additional_constraints=f'{self._expected()}; ' + (
-                'may change while running' if self.changeable
-                else 'read-only while the node is configured'),
-            # A static double would refuse `10` for `10.0`; a static list an empty one.
-            dynamic_typing=isinstance(self.default, (float, tuple)))
-        if isinstance(self.default, float):
-            descriptor.floating_point_range = [FloatingPointRange(
-                from_value=self.minimum, to_value=self.maximum)]
-        elif type(self.default) is int:
-            descriptor.integer_range = [IntegerRange(
-                from_value=int(self.minimum), to_value=int(self.maximum))]
-        return descriptor
-
-    def _expected(self) -> str:
+    def describe(self) -> str:
+        """What values it takes, in words."""
         if self.expected:
             return self.expected
         if isinstance(self.default, tuple):
@@ -149,30 +134,53 @@ PARAMETERS = (
 BY_NAME: Mapping[str, Parameter] = {parameter.name: parameter for parameter in PARAMETERS}
 
 
-def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
-    """Declares all parameters with the values given at the start.
+def read_parameters(path: Path | None) -> dict[str, Any]:
+    """The node's settings as a parameter file gives them; the defaults without one.
 
-    Returns:
-        The values by name, and one line for each given value that was refused; the default
-        stands in its place.
+    Args:
+        path: YAML as for `ros2 run --params-file`: `/**` or the node's name, `ros__parameters`.
+
+    Raises:
+        FileNotFoundError, ValueError: if it is none, names an unknown parameter, or a value is
+            refused.
     """
-    values, refused = {}, []
-    for parameter in PARAMETERS:
-        default = list(parameter.default) if isinstance(parameter.default, tuple) \
-            else parameter.default
-        try:
-            given = node.declare_parameter(parameter.name, default, parameter.descriptor())
-            values[parameter.name] = parameter.check(given.value)
-            continue
-        except (InvalidParameterTypeException, InvalidParameterValueException,
-                ValueError) as error:
-            refused.append(f'{error}; going on with {default!r}'.replace('\n', ' '))
-        if node.has_parameter(parameter.name):
-            node.undeclare_parameter(parameter.name)
-        node.declare_parameter(parameter.name, default, parameter.descriptor(),
-                               ignore_override=True)
-        values[parameter.name] = parameter.default
-    return values, refused
+    values: dict[str, Any] = {parameter.name: parameter.default for parameter in PARAMETERS}
+    if path is None:
+        return values
+    if not path.is_file():
+        raise FileNotFoundError(f'no parameter file at {path}')
+    try:
+        document = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} is not YAML: {error}') from None
+    blocks = [block['ros__parameters'] for name, block in document.items()
+              if isinstance(block, dict) and isinstance(block.get('ros__parameters'), dict)
+              and (name == '/**' or str(name).split('/')[-1] == NODE)
+              ] if isinstance(document, dict) else []
+    if not blocks:
+        raise ValueError(f'{path} is no parameter file of the node: expected `/**:` or '
+                         f'`{NODE}:`, and `ros__parameters:` in it')
+    for block in blocks:
+        for name, value in _flat(block):
+            if name == 'use_sim_time':
+                continue
+            if name not in BY_NAME:
+                raise ValueError(f'{path}: the node has no parameter {name}; it has '
+                                 f'{", ".join(BY_NAME)}')
+            try:
+                values[name] = BY_NAME[name].check(value)
+            except ValueError as error:
+                raise ValueError(f'{path}: {error}') from None
+    return values
+
+
+def _flat(block: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Names with their groups before a dot, as ROS joins them."""
+    for name, value in block.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f'{prefix}{name}.')
+        else:
+            yield f'{prefix}{name}', value
 
 
 def check_changes(changes: Mapping[str, Any], configured: bool) -> dict[str, Any]:

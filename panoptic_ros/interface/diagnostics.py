@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from panoptic_ros.interface.memory import device_memory_bytes, host_rss_bytes
+from panoptic_ros.interface.messages import MessageTypes
+from panoptic_ros.interface.meters import NOT_YET, Timings, show
+from panoptic_ros.interface.worker import Counts
 
-from panoptic_ros.ros.memory import device_memory_bytes, host_rss_bytes
-from panoptic_ros.ros.meters import NOT_YET, Timings, show
-from panoptic_ros.ros.worker import Counts
+DIAGNOSTICS_TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
 
 STALE_WARN_S, STALE_ERROR_S = 1.0, 5.0
 """Without an image for so long, an active camera's status changes."""
@@ -139,14 +140,14 @@ def tracking_status(stats: Any | None) -> Status:
         name: NOT_YET if stats is None else str(getattr(stats, name)) for name in names})
 
 
-def diagnostic_array(statuses: Iterable[Status], node: str, device: str,
-                     stamp: Any) -> DiagnosticArray:
+def diagnostic_array(types: MessageTypes, statuses: Iterable[Status], node: str, device: str,
+                     stamp: Any) -> Any:
     """The message; a status is called `<node>: <its name>`, so that two nodes can share it."""
-    message = DiagnosticArray(status=[
-        DiagnosticStatus(level=bytes([status.level]), name=f'{node}: {status.name}',
-                         message=status.message, hardware_id=device,
-                         values=[KeyValue(key=key, value=value)
-                                 for key, value in status.values.items()])
+    message = types.make(DIAGNOSTICS_TYPE, status=[
+        types.make('diagnostic_msgs/msg/DiagnosticStatus', level=types.byte(status.level),
+                   name=f'{node}: {status.name}', message=status.message, hardware_id=device,
+                   values=[types.make('diagnostic_msgs/msg/KeyValue', key=key, value=value)
+                           for key, value in status.values.items()])
         for status in statuses])
     message.header.stamp = stamp
     return message

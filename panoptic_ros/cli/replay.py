@@ -1,0 +1,138 @@
+"""`panoptic replay`: a recorded bag through the node's pipeline, with scores and a report."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from panoptic_ros.cli.output import with_bar, write_json
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command to `panoptic`."""
+    parser = subparsers.add_parser(
+        'replay', help='run a recorded bag through the pipeline; results bag, scores, report',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Takes every image of a bag (rosbag2, ROS 1, a video file) in order through '
+                    'the node\'s own\npipeline, without ROS. Leaves report.html, summary.json, '
+                    'frames.jsonl (a line an image),\noverlay.mp4 and bag/ (mcap) with the '
+                    'node\'s topics. The results do not depend on how busy\nthe machine is; '
+                    'killed and started again it goes on.',
+        epilog='examples:\n'
+               '  panoptic replay drive --model city.onnx -o out/\n'
+               '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic -o out/\n'
+               '  panoptic replay drive --gt labels/ --start 10 --duration 5 -o out/\n'
+               '  panoptic replay drive --live --rate 2.0 -o out/    the real node, over ROS\n'
+               '  panoptic replay --compare out_a/ out_b/ -o difference/')
+    parser.add_argument('bag', type=Path, nargs='?', metavar='BAG',
+                        help='folder of a rosbag2, an .mcap, .db3 or .bag file, or a video')
+    parser.add_argument('--model', type=Path, metavar='FILE',
+                        help='model file (default: the configuration\'s, else the package\'s own)')
+    parser.add_argument('--config', type=Path, metavar='FILE',
+                        help='parameter file of the node, as for ros2 run --params-file')
+    parser.add_argument('--image', action='append', default=[], metavar='TOPIC',
+                        help='image topic; again for more cameras (default: all camera images)')
+    parser.add_argument('--gt', action='append', default=[], metavar='TOPIC|FOLDER',
+                        help='ground truth; with several cameras CAMERA=TOPIC|FOLDER, once for '
+                             'each')
+    parser.add_argument('--start', type=float, default=0.0, metavar='S',
+                        help='leave out the first seconds')
+    parser.add_argument('--duration', type=float, metavar='S', help='replay so many seconds')
+    parser.add_argument('--stride', type=int, default=1, metavar='N',
+                        help='take every N-th image (default: %(default)s)')
+    parser.add_argument('--live', action='store_true',
+                        help='play the bag to the real node as well, and show what dropped frames '
+                             'cost')
+    parser.add_argument('--rate', type=float, metavar='FACTOR',
+                        help='with --live: speed of playing (default: 1.0)')
+    parser.add_argument('--compare', type=Path, nargs=2, metavar=('A', 'B'),
+                        help='set two finished replays side by side')
+    parser.add_argument('-o', '--output', type=Path, metavar='DIR',
+                        help='folder of the results (default: replay_output; of --compare none, '
+                             'the table is printed)')
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Replays, or compares.
+
+    Raises:
+        ValueError, OSError, BackendError: in one line, if it cannot be done.
+    """
+    if args.output and args.output.exists() and not args.output.is_dir():
+        raise ValueError(f'--output must be a folder, and {args.output} is a file')
+    if args.compare:
+        first, second = args.compare
+        _compare(first, second, args.output)
+        return
+    args.output = args.output or Path('replay_output')
+    if args.bag is None:
+        raise ValueError('name a bag to replay, or --compare A B')
+    if args.stride < 1:
+        raise ValueError(f'--stride must be at least 1, got {args.stride}')
+    if args.start < 0:
+        raise ValueError(f'--start must be 0 seconds or more, got {args.start:g}')
+    if args.duration is not None and not args.duration > 0:
+        raise ValueError(f'--duration must be over 0 seconds, got {args.duration:g}')
+    rate = 1.0 if args.rate is None else args.rate
+    if not 0 < rate <= 100:
+        raise ValueError(f'--rate must be over 0 and at most 100, got {rate:g}')
+    if args.rate is not None and not args.live:
+        raise ValueError('--rate is for --live; lock-step takes each image as fast as it can')
+    if args.live and not find_spec('rclpy'):
+        raise ValueError('--live needs ROS 2: source an installation, or pip install '
+                         '"panoptic_ros[ros]"')
+
+    from panoptic_ros.replay.report import check_packages
+    from panoptic_ros.replay.session import Session
+
+    check_packages()
+
+    session = Session(args.bag, args.model, args.config, args.image, args.gt,
+                      (args.start, args.duration, args.stride))
+    for line in session.describe():
+        print(line)
+    count = session.count()
+
+    def progress(images: Iterator[Any]) -> Iterator[Any]:
+        return with_bar(images, count, 'images replayed')
+
+    if args.live:
+        from panoptic_ros.ros.replay_live import run_live
+
+        run_live(session, args.config, args.output, rate, progress, print)
+    else:
+        session.replay(args.output, progress, print)
+    print((args.output / 'report.html').as_posix())
+
+
+def _compare(a: Path, b: Path, output: Path | None) -> None:
+    """Prints two replays side by side; compare.html and compare.json go into `output`."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from panoptic_ros.replay.compare import LEVEL, compare, read_run
+    from panoptic_ros.replay.report import check_packages, write_comparison
+
+    comparison = compare(read_run(a), read_run(b))
+    table = Table(title=f'A {a}, B {b}: {comparison.paired} images in both')
+    for column in ('', 'A', 'B', 'B - A', f'{100 * LEVEL:.0f} % interval'):
+        table.add_column(column, justify='right' if column else 'left')
+    for row in comparison.rows:
+        values = ['-' if value is None else f'{value:{sign}.1f}' for value, sign in (
+            (row.a, ''), (row.b, ''), (row.difference, '+'))]
+        interval = f'{row.interval[0]:+.1f} to {row.interval[1]:+.1f}' if row.interval else '-'
+        table.add_row(row.name, *values, interval, style='bold' if row.is_clear else '')
+    console = Console(markup=False, highlight=False)
+    console.print(table)
+    for line in comparison.differing:
+        console.print(f'not the same: {line}', soft_wrap=True)
+    if output:
+        check_packages()
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(comparison.to_dict(), output / 'compare.json')
+        write_comparison(output / 'compare.html', comparison)
+        console.print(f'{output / "compare.html"}', soft_wrap=True)

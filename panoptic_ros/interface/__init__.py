@@ -1,0 +1,1 @@
+"""What the node and replay share: parameters, loading, and messages without ROS itself."""

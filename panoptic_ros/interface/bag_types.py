@@ -1,0 +1,102 @@
+"""Messages of bags: types, their definitions, and topics' quality of service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class BagTypes:
+    """Makes messages that rosbags writes; see `interface.messages.MessageTypes`."""
+
+    def __init__(self) -> None:
+        """Takes ROS's own types, and vision_msgs where it is installed."""
+        self.vision = bool(message_files('vision_msgs'))
+        self.store = typestore(['vision_msgs/msg/LabelInfo'] if self.vision else [])
+
+    def make(self, kind: str, **fields: Any) -> Any:
+        """A message; other fields have their default."""
+        return self.store.types[kind](**{name: fields[name] if name in fields
+                                         else self._default(description)
+                                         for name, description in self.store.fielddefs[kind][1]})
+
+    def byte(self, value: int) -> Any:
+        """A number."""
+        return int(value)
+
+    def buffer(self, size: int) -> Any:
+        """Zero bytes."""
+        return np.zeros(size, np.uint8)
+
+    def _default(self, description: Any) -> Any:
+        from rosbags.interfaces import Nodetype
+
+        node, detail = description
+        if node == Nodetype.NAME:
+            return self.make(detail)
+        if node == Nodetype.BASE:
+            return _zero(detail[0])
+        inner, count = detail
+        if inner[0] == Nodetype.BASE and inner[1][0] != 'string':
+            return np.zeros(count if node == Nodetype.ARRAY else 0, _dtype(inner[1][0]))
+        return [self._default(inner) for _ in range(count if node == Nodetype.ARRAY else 0)]
+
+
+def _zero(name: str) -> Any:
+    return '' if name == 'string' else _dtype(name)(0).item()
+
+
+def _dtype(name: str) -> Any:
+    return {'bool': np.bool_, 'byte': np.uint8, 'char': np.uint8, 'octet': np.uint8}.get(
+        name) or getattr(np, name)
+
+
+def typestore(kinds: Iterable[str]) -> Any:
+    """ROS's own message types, and those of `kinds` that another installed package defines.
+
+    Raises:
+        ValueError: if a definition is not to be found.
+    """
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for package in sorted({kind.split('/')[0] for kind in kinds if kind not in store.fielddefs}):
+        files = message_files(package)
+        if not files:
+            raise ValueError(f'{package} is installed, but its message definitions are not in any '
+                             'share directory of AMENT_PREFIX_PATH; source its installation')
+        for file in files:
+            store.register(get_types_from_msg(file.read_text(encoding='utf-8'),
+                                              f'{package}/msg/{file.stem}'))
+    return store
+
+
+def message_files(package: str) -> tuple[Path, ...]:
+    """The message definitions that an installed ROS package ships."""
+    return tuple(file for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
+                 if prefix for file in sorted((Path(prefix) / 'share' / package / 'msg')
+                                              .glob('*.msg')))
+
+
+def qos(latched: bool) -> Any:
+    """Quality of service of the node's topics, as bags keep it.
+
+    Args:
+        latched: whether late subscribers still get the last message.
+    """
+    from rosbags.interfaces import (
+        Qos,
+        QosDurability,
+        QosHistory,
+        QosLiveliness,
+        QosReliability,
+        QosTime,
+    )
+    never = QosTime(0, 0)
+    return Qos(QosHistory.KEEP_LAST, 1 if latched else 5, QosReliability.RELIABLE,
+               QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+               never, never, QosLiveliness.AUTOMATIC, never, False)

@@ -1,0 +1,1 @@
+"""A recorded bag through the node's own pipeline, without ROS: results, scores, report."""

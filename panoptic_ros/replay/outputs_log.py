@@ -1,0 +1,116 @@
+"""Keeps what the network gave for each image, so that a killed replay goes on without it.
+
+Everything after the network is quick and starts anew; so what a replay leaves is the same to the
+bit, however often it was killed.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.bundle import Outputs
+from panoptic_ros.runtime.backend import Backend
+
+_HEAD = struct.Struct('<QI')  # bytes and CRC-32 of what follows
+
+
+class InferenceError(RuntimeError):
+    """The backend failed with an image; the message has the kind of error and its text."""
+
+
+class LoggedBackend:
+    """A backend that runs each image once: outputs in the log are given from there, in order."""
+
+    def __init__(self, backend: Backend, path: Path) -> None:
+        """Opens the log; what a kill left half written is cut off.
+
+        Args:
+            backend: runs what is not in the log.
+            path: of the log; made if there is none.
+        """
+        self.name, self.device, self.precision = backend.name, backend.device, backend.precision
+        self.degraded = backend.degraded
+        self.seconds = 0.0
+        """How long the last image took, when it was run."""
+        self._backend = backend
+        self._file = path.open('a+b')
+        self.kept = self._count()
+        """Images in the log at the start."""
+        self._left = self.kept
+        self._file.seek(0)
+
+    def __enter__(self) -> LoggedBackend:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._file.close()
+
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
+        """See `Backend`.
+
+        Raises:
+            InferenceError: if the backend fails, or failed when the log was written.
+        """
+        if self._left:
+            self._left -= 1
+            size, _ = _HEAD.unpack(self._file.read(_HEAD.size))
+            outputs, self.seconds = _unpack(self._file.read(size))
+            return outputs
+        start_s = time.perf_counter()
+        try:
+            outputs = self._backend.run(image, thresholds)
+        except Exception as error:  # kept too: images and records must not get out of step
+            failed = InferenceError(f'{type(error).__name__}: {error}')
+            self._write(_pack_error(failed))
+            raise failed from error
+        self.seconds = time.perf_counter() - start_s
+        self._write(_pack(outputs, self.seconds))
+        return outputs
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(_HEAD.pack(len(data), zlib.crc32(data)) + data)
+        self._file.flush()
+
+    def _count(self) -> int:
+        """Whole records; the file ends after them then."""
+        self._file.seek(0)
+        count = whole = 0
+        while len(head := self._file.read(_HEAD.size)) == _HEAD.size:
+            size, checksum = _HEAD.unpack(head)
+            data = self._file.read(size)
+            if len(data) != size or zlib.crc32(data) != checksum:
+                break
+            count, whole = count + 1, self._file.tell()
+        self._file.truncate(whole)
+        return count
+
+
+def _pack(outputs: Outputs, seconds: float) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, seconds=np.float64(seconds), **outputs._asdict())
+    return zlib.compress(stream.getvalue(), 1)
+
+
+def _pack_error(error: InferenceError) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, error=np.array(str(error)))
+    return zlib.compress(stream.getvalue(), 1)
+
+
+def _unpack(data: bytes) -> tuple[Outputs, float]:
+    with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as arrays:
+        if 'error' in arrays:
+            raise InferenceError(str(arrays['error']))
+        values: dict[str, Any] = {name: arrays[name] for name in Outputs._fields}
+        return Outputs(**values), float(arrays['seconds'])

@@ -1,0 +1,195 @@
+"""The report's diagrams, as SVG that can stand inside HTML."""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.replay.record import FrameRecord, Track, tracks_of
+
+WIDTH_IN = 10.5
+
+BINS = 400
+"""Points of a line at most; the mean stands for the images of one."""
+
+MAX_TRACKS = 40
+"""Rows of the timeline; the tracks with switches come first, then the longest."""
+
+STAGE_COLORS = {'read': '#9aa5b1', 'pre': '#7fb3d5', 'infer': '#2f6f9f', 'post': '#8fbc8f',
+                'track': '#e0a458', 'publish': '#c9794f', 'wait': '#d9d2c5'}
+RED = '#c62828'
+
+MAX_SECONDS = 10**6
+"""A longer recording is one whose clock jumped."""
+
+
+def latency_plot(records: Sequence[FrameRecord]) -> str:
+    """Stages of each image over time, on top of each other."""
+    timed = [record for record in records if record.times_ms]
+    if not timed:
+        return ''
+    stages = [stage for stage in timed[0].times_ms if stage != 'total']
+    times = _seconds(timed, records)
+    rows = np.array([[record.times_ms[stage] for stage in stages] for record in timed])
+    figure, axes = _figure(2.4)
+    if stages:
+        binned_t, binned = _bin(times, rows)
+        axes.stackplot(binned_t, binned.T, labels=stages, linewidth=0,
+                       colors=[STAGE_COLORS.get(stage, '#888888') for stage in stages])
+    total = np.array([[record.times_ms['total']] for record in timed])
+    binned_t, binned = _bin(times, total)
+    axes.plot(binned_t, binned[:, 0], color='#20303c', linewidth=0.8, label='total')
+    p95 = float(np.percentile(total, 95))
+    axes.axhline(p95, color=RED, linewidth=0.8, linestyle='--', label=f'p95 {p95:.0f} ms')
+    axes.set_ylim(0, max(p95 * 1.6, 1e-3))  # one slow image must not flatten all others
+    axes.set_ylabel('latency, ms')
+    return _svg(figure, axes)
+
+
+def rate_plot(records: Sequence[FrameRecord]) -> str:
+    """Images and results a second, in windows of one second."""
+    times = _seconds(records, records)
+    whole_s = int(times.max(initial=0))  # a second that is cut off would count less
+    if not 2 <= whole_s <= MAX_SECONDS:
+        return ''
+    good = np.array([not record.problem and not record.stale for record in records])
+    figure, axes = _figure(1.8)
+    middles = np.arange(whole_s) + 0.5
+    whole = np.bincount(times.astype(int))[:whole_s]
+    for chosen, label, color in ((slice(None), 'images of the bag', '#9aa5b1'),
+                                 (good, 'with a result', '#2f6f9f')):
+        counts = np.bincount(times[chosen].astype(int), minlength=whole_s)[:whole_s]
+        axes.plot(middles, counts, color=color, label=label, linewidth=1.6,
+                  marker='o' if len(middles) < 20 else None, markersize=3)
+    timed = [record for record in records if record.times_ms]
+    if timed:
+        binned_t, binned = _bin(_seconds(timed, records),
+                                np.array([[record.times_ms['total']] for record in timed]))
+        axes.plot(binned_t, 1e3 / np.maximum(binned[:, 0], 1e-3), color='#e0a458', linewidth=0.8,
+                  label='1 / latency:\nthis machine alone')
+        axes.set_ylim(0, 1.6 * max(float(np.median(1e3 / np.maximum(binned[:, 0], 1e-3))),
+                                   whole.max()))
+    axes.set_ylabel('images/s of the bag')
+    return _svg(figure, axes)
+
+
+def quality_plot(records: Sequence[FrameRecord]) -> str:
+    """PQ of each image over time, and where ids switch; empty without ground truth."""
+    scored = [record for record in records if record.pq is not None]
+    if not scored:
+        return ''
+    figure, axes = _figure(1.8)
+    times, values = _bin(_seconds(scored, records), np.array([[record.pq] for record in scored]))
+    axes.plot(times, values[:, 0], color='#2f6f9f', linewidth=1.2, label='PQ of the image')
+    switched = [record for record in records if record.switches]
+    if switched:
+        axes.plot(_seconds(switched, records), np.full(len(switched), 2.0), 'v', color=RED,
+                  markersize=6, label='id switch', linestyle='none')
+    axes.set_ylim(0, 102)
+    axes.set_ylabel('PQ, %')
+    return _svg(figure, axes)
+
+
+def timeline(records: Sequence[FrameRecord], labels: LabelSet) -> tuple[str, int, int]:
+    """Who was seen when; a red mark where a true thing was taken for another.
+
+    Returns:
+        The diagram (empty without tracks), how many tracks it shows, and how many there are.
+    """
+    tracks = tracks_of(records)
+    switches = [(record.camera, switch['old_pred'], switch['new_pred'],
+                 record.seconds(records)) for record in records for switch in record.switches]
+    switched = {(camera, track) for camera, old, new, _ in switches for track in (old, new)}
+    shown = sorted(tracks, key=lambda track: ((track.camera, track.track_id) not in switched,
+                                              -track.frames))[:MAX_TRACKS]
+    shown.sort(key=lambda track: (track.camera, track.spans[0][0], track.track_id))
+    if not shown:
+        return '', 0, 0
+    figure, axes = _figure(0.6 + 0.19 * len(shown))
+    rows = {(track.camera, track.track_id): place for place, track in enumerate(shown)}
+    named: set[str] = set()
+    for place, track in enumerate(shown):
+        name = labels.names[track.class_id]
+        color = np.array(labels.labels[track.class_id].color) / 255
+        least = 0.004 * (shown[-1].spans[-1][1] + 1)
+        axes.broken_barh([(a, max(b - a, least)) for a, b in track.spans], (place - 0.35, 0.7),
+                         facecolor=color, label='_' + name if name in named else name)
+        named.add(name)
+    marked = False
+    for camera, old, new, time_s in switches:
+        ends = [rows[camera, track] for track in (old, new) if (camera, track) in rows]
+        if len(ends) == 2:
+            axes.plot([time_s, time_s], ends, color=RED, linewidth=0.8)
+        for end in ends[-1:]:
+            axes.plot([time_s], [end], 'v', color=RED, markersize=6, linestyle='none',
+                      label='_' if marked else 'id switch')
+            marked = True
+    several = len({track.camera for track in shown}) > 1
+    axes.set_yticks(range(len(shown)), [_track_name(track, labels, several) for track in shown],
+                    fontsize=7)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.grid(axis='y', visible=False)
+    return _svg(figure, axes), len(shown), len(tracks)
+
+
+def _track_name(track: Track, labels: LabelSet, several: bool) -> str:
+    return (f'{track.camera} ' if several else '') + (
+        f'{labels.names[track.class_id]} #{track.track_id}')
+
+
+def _seconds(some: Sequence[FrameRecord],
+             records: Sequence[FrameRecord]) -> npt.NDArray[np.float64]:
+    return np.array([record.seconds(records) for record in some])
+
+
+def _bin(times: npt.NDArray[np.float64], rows: npt.NDArray[np.float64],
+         ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Means of BINS runs of images, in the order of time."""
+    order = np.argsort(times, kind='stable')
+    parts = np.array_split(order, min(BINS, len(order)))
+    return (np.array([times[part].mean() for part in parts]),
+            np.array([rows[part].mean(axis=0) for part in parts]))
+
+
+def _figure(height_in: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout='constrained')
+    axes = figure.add_subplot()
+    axes.grid(visible=True, color='#e6e6e6', linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.tick_params(labelsize=8)
+    axes.set_xlabel('seconds', fontsize=8)
+    axes.margins(x=0.01)
+    return figure, axes
+
+
+def _svg(figure: Any, axes: Any) -> str:
+    """The figure without what an HTML page must not hold twice."""
+    from matplotlib import rc_context
+
+    handles, _ = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(fontsize=8, frameon=False, loc='upper left', bbox_to_anchor=(1.0, 1.0))
+    axes.yaxis.label.set_size(8)
+    stream = io.StringIO()
+    # Letters stay letters, so that a reader can search and copy them.
+    with rc_context({'svg.fonttype': 'none', 'font.family': 'sans-serif',
+                     'svg.hashsalt': 'panoptic'}):
+        figure.savefig(stream, format='svg', metadata={'Date': None})
+    text = stream.getvalue()
+    text = text[text.index('<svg'):]
+    text = re.sub(r'<metadata>.*?</metadata>', '', text, flags=re.DOTALL)
+    # The size is the page's; the ids of several diagrams would clash.
+    text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1>', text, count=1)
+    prefix = f'p{zlib.crc32(text.encode()):08x}'
+    text = re.sub(r'\bid="', f'id="{prefix}', text)
+    return re.sub(r'(href="|url\()#', rf'\g<1>#{prefix}', text)

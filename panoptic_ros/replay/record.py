@@ -1,0 +1,204 @@
+"""What is kept of each image of a replay: a line of frames.jsonl, and what sums them up."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from panoptic_ros.frame import PanopticFrame, TrackState
+
+STAGES = ('read', 'pre', 'infer', 'post', 'track')
+"""Stages of a lock-step frame, as the node has them, without publishing."""
+
+BAD_IMAGE = 'bad image'
+"""How the problem of an image that cannot be read begins."""
+
+MS_DIGITS = 3
+"""Digits of the milliseconds in files."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A thing in one image."""
+
+    track_id: int
+    class_id: int
+    confirmed: bool
+
+
+@dataclass
+class FrameRecord:
+    """One image of a camera."""
+
+    camera: str
+    index: int
+    """Number of the image among those replayed of its camera, from 0."""
+
+    stamp_ns: int
+    recorded_ns: int
+
+    problem: str = ''
+    """Why there is no result; empty if there is one."""
+
+    times_ms: dict[str, float] = field(default_factory=dict)
+    """By stage, and `total`; empty without a result."""
+
+    segments: int = 0
+    confidence: float = 0.0
+    """Mean score over the image's pixels; void counts 0."""
+
+    seen: tuple[Seen, ...] = ()
+    """Things with a track."""
+
+    quality: dict[int, tuple[float, int, int, int]] | None = None
+    """IoU sum, true positives, false positives, false negatives by class id that occurs; None
+    without ground truth."""
+
+    overlap: dict[int, tuple[int, int]] | None = None
+    """Pixels of class map and truth in common, and in either, by class id that occurs."""
+
+    pq: float | None = None
+    """Mean over the classes that occur in this image, percent."""
+
+    switches: tuple[dict[str, int], ...] = ()
+    """Id switches in this image; see `metrics.tracks.IdSwitch`."""
+
+    stale: bool = False
+    """Scored with an older result, for want of its own (live)."""
+
+    def describe(self, frame: PanopticFrame) -> None:
+        """Takes over what a frame tells of itself."""
+        rows = frame.segments
+        self.segments = len(rows)
+        pixels = frame.geometry.image_size[0] * frame.geometry.image_size[1]
+        self.confidence = float((rows['score'].astype(float) * rows['area']).sum() / pixels)
+        self.seen = tuple(
+            Seen(int(row['track_id']), int(row['class_id']),
+                 int(row['state']) == TrackState.CONFIRMED)
+            for row in rows[rows['track_id'] > 0])
+
+    def seconds(self, records: Sequence[FrameRecord]) -> float:
+        """Time since the first of all images, by the clock of the recording.
+
+        That of the stamps may jump, or begin at 0.
+        """
+        return (self.recorded_ns - records[0].recorded_ns) / 1e9
+
+    def to_json(self) -> str:
+        """One line."""
+        values = asdict(self)
+        values['seen'] = [[s.track_id, s.class_id, int(s.confirmed)] for s in self.seen]
+        return json.dumps(values, separators=(',', ':'))
+
+    @classmethod
+    def from_json(cls, line: str) -> FrameRecord:
+        """Inverse of `to_json`."""
+        values = json.loads(line)
+        values['seen'] = tuple(Seen(track, class_id, bool(confirmed))
+                               for track, class_id, confirmed in values['seen'])
+        values['switches'] = tuple(values['switches'])
+        for name in ('quality', 'overlap'):
+            if values[name] is not None:
+                values[name] = {int(i): tuple(row) for i, row in values[name].items()}
+        return cls(**values)
+
+
+def write_records(records: Iterable[FrameRecord], path: Path) -> None:
+    """Writes frames.jsonl."""
+    with path.open('w', encoding='utf-8') as file:
+        file.writelines(f'{record.to_json()}\n' for record in records)
+
+
+def read_records(path: Path) -> list[FrameRecord]:
+    """Reads frames.jsonl.
+
+    Raises:
+        FileNotFoundError, ValueError: if it is missing or not such a file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'no {path.name} in {path.parent}; is it a folder that '
+                                '`panoptic replay` wrote?')
+    try:
+        return [FrameRecord.from_json(line)
+                for line in path.read_text(encoding='utf-8').splitlines()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f'{path} is damaged: {error}') from None
+
+
+@dataclass(frozen=True)
+class Track:
+    """When a thing was seen under one id."""
+
+    camera: str
+    track_id: int
+    class_id: int
+    spans: tuple[tuple[float, float], ...]
+    """(start, end) in seconds of the clip; a gap of over two images divides them."""
+
+    frames: int
+
+
+def tracks_of(records: Sequence[FrameRecord]) -> list[Track]:
+    """The confirmed tracks of all cameras, in the order of their start."""
+    times: dict[tuple[str, int], list[float]] = defaultdict(list)
+    classes: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
+    confirmed = set()
+    for record in records:
+        for seen in record.seen:
+            key = record.camera, seen.track_id
+            times[key].append(record.seconds(records))
+            classes[key][seen.class_id] += 1
+            if seen.confirmed:
+                confirmed.add(key)
+    gap_s = 2.5 * period_s(records)
+    tracks = [Track(*key, classes[key].most_common(1)[0][0], _spans(times[key], gap_s),
+                    len(times[key])) for key in confirmed]
+    return sorted(tracks, key=lambda track: (track.camera, track.spans[0][0], track.track_id))
+
+
+def period_s(records: Sequence[FrameRecord]) -> float:
+    """Median time from image to image of one camera; 0.1 where there is none."""
+    steps = [(b.stamp_ns - a.stamp_ns) / 1e9
+             for camera in {record.camera for record in records}
+             for a, b in pairwise(record for record in records if record.camera == camera)]
+    return float(np.median(steps)) if steps else 0.1
+
+
+def _spans(times: Sequence[float], gap_s: float) -> tuple[tuple[float, float], ...]:
+    spans: list[list[float]] = []
+    for time_s in sorted(times):
+        if spans and time_s - spans[-1][1] <= gap_s:
+            spans[-1][1] = time_s
+        else:
+            spans.append([time_s, time_s])
+    return tuple((start, end) for start, end in spans)
+
+
+def latency_summary(records: Iterable[FrameRecord]) -> dict[str, dict[str, float]]:
+    """p50, p95 and max of each stage, ms."""
+    rows = [record.times_ms for record in records if record.times_ms]
+    stages = list(rows[0]) if rows else []
+    return {stage: {name: round(float(np.percentile([row[stage] for row in rows], q)), MS_DIGITS)
+                    for name, q in (('p50', 50), ('p95', 95), ('max', 100))}
+            for stage in stages}
+
+
+def track_summary(records: Sequence[FrameRecord], names: Sequence[str]) -> dict[str, Any]:
+    """How many confirmed tracks there were, by class, and how long they lasted."""
+    tracks = tracks_of(records)
+    by_class = Counter(names[track.class_id] for track in tracks)
+    frames = [track.frames for track in tracks]
+    return {'confirmed': len(tracks), 'by_class': dict(sorted(by_class.items())),
+            'median_frames': float(np.median(frames)) if frames else None}
+
+
+def count_problems(records: Iterable[FrameRecord]) -> Mapping[str, int]:
+    """Images without a result, by reason."""
+    return dict(Counter(record.problem for record in records if record.problem))

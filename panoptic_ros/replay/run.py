@@ -1,0 +1,279 @@
+"""The replay itself: every image, in order, one after the other, through the node's pipeline."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from panoptic_ros.demo.pictures import OverlayVideo
+from panoptic_ros.frame import PanopticFrame
+from panoptic_ros.image import CameraImage
+from panoptic_ros.interface.images import (
+    cv_bridge_fallback,
+    read_compressed_image,
+    read_image,
+)
+from panoptic_ros.interface.loading import Loaded, apply_settings, tracker_config
+from panoptic_ros.pipeline import Pipeline
+from panoptic_ros.replay.bag import Record, Recording
+from panoptic_ros.replay.ground_truth import GroundTruth, Truth, stamp_of
+from panoptic_ros.replay.health import Health
+from panoptic_ros.replay.outputs_log import InferenceError, LoggedBackend
+from panoptic_ros.replay.record import BAD_IMAGE, MS_DIGITS, STAGES, FrameRecord
+from panoptic_ros.replay.results import ResultsBag
+from panoptic_ros.replay.scores import Scores
+from panoptic_ros.replay.worst import WorstFrames
+from panoptic_ros.runtime import Predictor
+from panoptic_ros.tracking import Tracker, TrackerStats
+
+DEFAULT_RATE_HZ = 10.0
+"""Of the overlay video, where a camera gave fewer than two images."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be replayed."""
+
+    recording: Recording
+    cameras: Mapping[str, str]
+    """Topic by camera."""
+
+    settings: Mapping[str, Any]
+    """The node's parameters."""
+
+    truths: Mapping[str, GroundTruth] = field(default_factory=dict)
+    """By camera."""
+
+    start_s: float = 0.0
+    """Into the recording."""
+
+    duration_s: float | None = None
+    stride: int = 1
+    """Every so many images of each camera."""
+
+    @property
+    def window_ns(self) -> tuple[int, int]:
+        """Start and end on the recording's clock."""
+        start = self.recording.start_ns + round(self.start_s * 1e9)
+        return start, (2**63 - 1 if self.duration_s is None
+                       else start + round(self.duration_s * 1e9))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the recording is replayed."""
+        return not self.start_s and self.duration_s is None
+
+    def images(self) -> Iterator[tuple[str, Record]]:
+        """Camera and message of each image that is replayed."""
+        camera_of = {topic: camera for camera, topic in self.cameras.items()}
+        met = dict.fromkeys(self.cameras, 0)
+        for record in self.recording.records(list(camera_of), *self.window_ns):
+            camera = camera_of[record.topic]
+            if met[camera] % self.stride == 0:
+                yield camera, record
+            met[camera] += 1
+
+    def prefix(self, camera: str) -> str:
+        """What goes before the topics of a camera: its name, where there are several."""
+        return f'{camera}/' if len(self.cameras) > 1 else ''
+
+    def file_ending(self, camera: str) -> str:
+        """What tells the files of one camera from those of another."""
+        return '_' + re.sub(r'\W+', '_', camera) if len(self.cameras) > 1 else ''
+
+
+@dataclass
+class Outcome:
+    """What came of it, in memory; the rest lies in files."""
+
+    records: list[FrameRecord]
+    scores: Scores | None
+    worst: WorstFrames
+    wall_s: float
+    kept: int
+    """Images whose network outputs were there from a replay that was killed."""
+
+
+class Camera:
+    """One camera's tracker and pipeline, as the node's camera has them."""
+
+    def __init__(self, predictor: Predictor, settings: Mapping[str, Any]) -> None:
+        tracker = Tracker(tracker_config(settings))
+        self.pipeline = Pipeline(predictor, tracker)
+        apply_settings(self.pipeline, tracker, settings)
+        self._fallback = cv_bridge_fallback()
+        self._tracker = tracker
+
+    @property
+    def stats(self) -> TrackerStats | None:
+        """Counts of tracks after the last image; None without a tracker."""
+        return self._tracker.stats if self.pipeline.tracker else None
+
+    def read(self, message: Any) -> CameraImage:
+        """The image in a message.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        return (read_compressed_image(message) if hasattr(message, 'format')
+                else read_image(message, self._fallback))
+
+
+Progress = Callable[[Iterator[Any]], Iterator[Any]]
+"""Is handed images, and hands them on."""
+
+
+def replay(job: Job, loaded: Loaded, folder: Path, log: Path,
+           progress: Progress = iter) -> Outcome:
+    """Replays in lock-step; a second run gives the same results to the bit.
+
+    Args:
+        job: what to do.
+        loaded: the model.
+        folder: gets `bag` and the overlay videos; exists and is empty.
+        log: file that keeps the network's outputs; see `LoggedBackend`.
+        progress: shows how far it is.
+
+    Raises:
+        ValueError: if no image could be read, in one line that says why.
+    """
+    info = loaded.predictor.info
+    records: list[FrameRecord] = []
+    begin_s = time.perf_counter()
+    with ExitStack() as stack:
+        backend = stack.enter_context(LoggedBackend(loaded.predictor.backend, log))
+        predictor = Predictor(backend, info)
+        cameras = {name: Camera(predictor, job.settings) for name in job.cameras}
+        scores = {name: Scores(info.labels) for name in job.truths}
+        worst = WorstFrames(info.labels)
+        bag = stack.enter_context(ResultsBag(
+            folder / 'bag', {name: job.prefix(name) for name in job.cameras}, info.labels,
+            job.settings['output_scale']))
+        videos = {name: stack.enter_context(OverlayVideo(
+            folder / f'overlay{job.file_ending(name)}.mp4', rate_hz(job, topic)))
+            for name, topic in job.cameras.items()}
+        counts = dict.fromkeys(job.cameras, 0)
+        health = Health(loaded, job.cameras)
+        for name, message in progress(job.images()):
+            record = FrameRecord(name, counts[name], 0, message.time_ns)
+            counts[name] += 1
+            if not records:
+                bag.add_labels(message.time_ns, _score_threshold(loaded, job.settings))
+            records.append(record)
+            seen = _look(record, message, cameras[name], backend)
+            truth = _truth(job.truths.get(name), record)
+            if truth is not None:
+                score(record, scores[name], truth, seen[1] if seen else None)
+            if seen is not None:
+                image, frame = seen
+                overlay = bag.add(name, message.time_ns, message.message.header, image, frame)
+                picture = overlay.data.reshape(overlay.height, overlay.width, 3)
+                videos[name].add(picture, record.stamp_ns / 1e9)
+                worst.add(record, picture, truth)
+            health.add(record, cameras[name].stats)
+            if health.is_due(message.time_ns):
+                bag.add_health(message.time_ns, health)
+        kept = backend.kept
+    _check(records, job)
+    return Outcome(records, finish_scores(records, scores), worst,
+                   time.perf_counter() - begin_s, kept)
+
+
+def _look(record: FrameRecord, message: Record, camera: Camera, backend: LoggedBackend,
+          ) -> tuple[CameraImage, PanopticFrame] | None:
+    """One image through the pipeline; None if that fails, as the node drops it."""
+    if message.message is None:
+        record.problem = f'{BAD_IMAGE}: {message.problem}'
+        return None
+    record.stamp_ns = stamp_of(message.message)
+    start_s = time.perf_counter()
+    try:
+        image = camera.read(message.message)
+    except ValueError as error:
+        record.problem = f'{BAD_IMAGE}: {error}'
+        return None
+    read_s = time.perf_counter() - start_s
+    try:
+        frame, times = camera.pipeline(image, record.stamp_ns // 10**9
+                                       + record.stamp_ns % 10**9 * 1e-9)
+    except Exception as error:  # the node goes on, too
+        kind = '' if isinstance(error, InferenceError) else f'{type(error).__name__}: '
+        record.problem = ' '.join(f'inference failed: {kind}{error}'.split())[:300]
+        return None
+    seconds = (read_s, times.pre, backend.seconds, times.post, times.track)
+    record.times_ms = {stage: round(value * 1e3, MS_DIGITS)
+                       for stage, value in zip(STAGES, seconds, strict=True)}
+    record.times_ms['total'] = round(sum(seconds) * 1e3, MS_DIGITS)
+    record.describe(frame)
+    return image, frame
+
+
+def _truth(source: GroundTruth | None, record: FrameRecord) -> Truth | None:
+    return source.at(record.stamp_ns) if source and record.stamp_ns else None
+
+
+def score(record: FrameRecord, scores: Scores, truth: Truth,
+          frame: PanopticFrame | None) -> None:
+    """Scores one frame, and notes how good it alone is."""
+    panoptic, semantic = scores.update(truth, frame)
+    record.quality = {}
+    for i in panoptic.counts.sum(axis=0).nonzero()[0].tolist():
+        tp, fp, fn = panoptic.counts[:, i].tolist()
+        record.quality[i] = float(panoptic.iou_sum[i]), tp, fp, fn
+    both = semantic.confusion[:, 1:].diagonal()
+    union = semantic.confusion.sum(axis=1) + semantic.confusion[:, 1:].sum(axis=0) - both
+    record.overlap = {i: (int(both[i]), int(union[i])) for i in union.nonzero()[0].tolist()}
+    quality = panoptic.result().all
+    record.pq = quality.pq if quality.n else None
+
+
+def finish_scores(records: list[FrameRecord], scores: Mapping[str, Scores]) -> Scores | None:
+    """Scores of all cameras, and id switches into the records of their frames."""
+    total: Scores | None = None
+    for name, one in scores.items():
+        if not one.frames:
+            continue
+        one.video.end_clip()
+        scored = [record for record in records if record.camera == name
+                  and record.quality is not None]
+        for switch in one.video.result().switches:
+            scored[switch.frame_index].switches += (switch.to_dict(),)
+        total = total or Scores(one.labels)
+        total.merge(one)
+    return total
+
+
+def _score_threshold(loaded: Loaded, settings: Mapping[str, Any]) -> float:
+    given = settings['score_threshold']
+    return given if given >= 0 else (
+        loaded.predictor.info.thresholds['score_threshold'].default)
+
+
+def rate_hz(job: Job, topic: str) -> float:
+    """Of a camera's images, from their first stamps."""
+    stamps = []
+    for record in job.recording.records([topic], *job.window_ns):
+        if record.message is not None:
+            stamps.append(stamp_of(record.message))
+        if len(stamps) == 50:
+            break
+    steps_s = [(b - a) / 1e9 for a, b in pairwise(stamps) if b > a]
+    found_hz = 1 / median(steps_s) if steps_s else DEFAULT_RATE_HZ
+    return max(0.5, min(found_hz / job.stride, 240.0))
+
+
+def _check(records: list[FrameRecord], job: Job) -> None:
+    for name, topic in job.cameras.items():
+        own = [record for record in records if record.camera == name]
+        if not own:
+            raise ValueError(f'there is no image of {topic} in the part to be replayed '
+                             f'({job.recording.damage or "start and duration"})')
+        if all(record.problem for record in own):
+            raise ValueError(f'no image of {topic} could be used; the first: {own[0].problem}')

@@ -1,0 +1,184 @@
+"""`panoptic replay --live`: the bag played to the real node, and what that costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from panoptic_ros.demo.pictures import OverlayVideo
+from panoptic_ros.demo.processes import (
+    Child,
+    remove_shared_memory,
+    ros_environment,
+    shared_memory_files,
+)
+from panoptic_ros.demo.recorder import TopicRecorder
+from panoptic_ros.replay.compare import Run, compare, read_run
+from panoptic_ros.replay.live import DROPPED, score_live
+from panoptic_ros.replay.run import Progress, rate_hz
+from panoptic_ros.replay.session import Say, Session, move_results, tell
+from panoptic_ros.ros.demo_monitor import LATCHED, Monitor, topic_types
+
+NODE_MODULE = 'panoptic_ros.ros.main'
+PLAYER_MODULE = 'panoptic_ros.ros.replay_player'
+
+LOCK_STEP = 'lock_step'
+"""Folder in the output that holds the run to compare with."""
+
+RECORDED = ('panoptic/segments', 'panoptic/instances', 'panoptic/label_info', 'diagnostics')
+
+SETTLE_S = 15.0
+"""The longest wait for the node's last results."""
+
+QUIET_S = 2.0
+"""Without a new result the node is done."""
+
+
+def run_live(session: Session, config: Path | None, output: Path, rate: float,
+             progress: Progress, say: Say) -> None:
+    """Replays in lock-step, plays the same to the node, and reports the difference.
+
+    Args:
+        session: what to replay.
+        config: the node's parameter file.
+        output: folder of the results; those of lock-step go into a folder of it.
+        rate: how many times as fast as it was recorded.
+        progress: see `Session.replay`.
+        say: takes lines for people.
+
+    Raises:
+        ValueError, ChildProcessError: if the node does not start or published nothing.
+    """
+    if len(session.job.cameras) != 1:
+        raise ValueError('the node takes one camera for now; choose with --image: '
+                         f'{", ".join(session.job.cameras.values())}')
+    session.replay(output / LOCK_STEP, progress, say)
+    os.environ.update(ros_environment(os.environ))
+    memory = shared_memory_files()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
+    try:
+        with tempfile.TemporaryDirectory(prefix='.run-', dir=output) as folder:
+            _run_in(Path(folder), session, config, output, rate, progress, say)
+    finally:
+        remove_shared_memory(memory)
+
+
+def _run_in(folder: Path, session: Session, config: Path | None, output: Path, rate: float,
+            progress: Progress, say: Say) -> None:
+    sent_file = folder / 'sent.json'
+    counts, wall_s = _record(folder, sent_file, session, config, rate, say)
+    sent = dict(json.loads(sent_file.read_text(encoding='utf-8')))
+    topic, = session.job.cameras.values()
+    with OverlayVideo(folder / 'overlay.mp4', rate_hz(session.job, topic)) as video:
+        outcome = score_live(session.job, session.loaded, folder / 'bag', sent, wall_s, video,
+                             progress)
+    summary = session.summarize(outcome, 'live')
+    good = summary['frames']['good']
+    summary['live'] = {
+        'rate': rate, 'played': len(sent), 'received': counts['received'],
+        'lost_on_the_way': max(0, len(sent) - counts['received']),
+        'dropped_by_the_node': counts['dropped'], 'node_latency_ms': counts['latency_ms']}
+    summary['timing']['rate_hz'] = round(good / wall_s, 2) if wall_s else None
+    camera, = summary['cameras'].values()
+    camera['bad'] = _reasons(camera['bad'], summary['live'])
+    lock_step = read_run(output / LOCK_STEP)
+    comparison = compare(lock_step, Run(f'{output} (live)', summary, outcome.records))
+    session.write(folder, outcome, summary, comparison)
+    sent_file.unlink()
+    move_results(folder, output)
+    for line in tell(summary):
+        say(line)
+    for row in comparison.rows:
+        if row.name in ('PQ', 'STQ', 'images without a result') and row.difference is not None:
+            say(f'{row.name}: lock-step {row.a:.1f}, live {row.b:.1f}')
+
+
+def _reasons(bad: dict[str, int], live: dict[str, Any]) -> dict[str, int]:
+    """In place of images without a result: why there is none, as far as the node said."""
+    reasons = {name: count for name, count in bad.items() if name != DROPPED}
+    known = {f'dropped by the node: {name}': count
+             for name, count in live['dropped_by_the_node'].items() if count}
+    if live['lost_on_the_way']:
+        known['lost between player and node'] = live['lost_on_the_way']
+    rest = bad.get(DROPPED, 0) - sum(known.values())
+    if rest > 0:
+        known['published, but not recorded'] = rest
+    return reasons | known
+
+
+def _record(folder: Path, sent_file: Path, session: Session, config: Path | None, rate: float,
+            say: Say) -> tuple[dict[str, Any], float]:
+    """Starts node and player, records the node's topics, and ends both.
+
+    Returns:
+        What the node said of itself, and how long the playing took.
+    """
+    job = session.job
+    played: list[float] = []
+    troubles: list[str] = []
+
+    def hear(line: str) -> None:
+        done = re.fullmatch(r'played \d+ images in ([\d.]+) s', line)
+        if done:
+            played.append(float(done[1]))
+        if re.search('cannot (configure|activate)', line):
+            troubles.append(line)
+        say(line)
+
+    topic, = job.cameras.values()
+    order = {'bag': str(session.bag.resolve()), 'topic': topic, 'rate': rate,
+             'sent': str(sent_file), 'start_s': job.start_s, 'duration_s': job.duration_s,
+             'stride': job.stride}
+    say(f'playing {topic} to the node at {rate:g} times its speed')
+    # Nothing that a robot would not subscribe to: pictures for people cost the node time.
+    topics = {name: kind for name, kind in topic_types().items() if name in RECORDED}
+    with TopicRecorder(folder, topics, LATCHED) as recorder, \
+            Monitor(recorder.take, topics) as monitor, \
+            Child('node', NODE_MODULE, _node_flags(session, config), hear) as node, \
+            Child('player', PLAYER_MODULE, [json.dumps(order)], hear) as player:
+        while not played:
+            monitor.spin(0.05)
+            node.check()
+            if troubles:
+                raise ValueError(f'the node says: {troubles[0]}')
+            if player.exit_code is not None or node.exit_code is not None:
+                player.check()
+                raise ChildProcessError('node or player ended early; what they said stands above')
+        _settle(monitor.spin, recorder, node, rate)
+    return recorder.summary(), played[0]
+
+
+def _node_flags(session: Session, config: Path | None) -> list[str]:
+    flags = ['--ros-args', *(['--params-file', str(config.resolve())] if config else [])]
+    # Segments at the camera's resolution are what is scored; the bag's clock makes ages right.
+    values: dict[str, Any] = {'use_sim_time': True, 'output_scale': 'camera', 'autostart': True}
+    if session.settings['model']:  # in quotes, for ROS reads the value as YAML
+        values['model'] = str(Path(session.settings['model']).expanduser().resolve())
+    for name, value in values.items():
+        flags += ['-p', f'{name}:={json.dumps(value)}']
+    return flags
+
+
+def _settle(spin: Callable[[float], None], recorder: TopicRecorder, node: Child,
+            rate: float) -> None:
+    """Waits until nothing new comes and the node has nothing in work."""
+    give_up_s = time.monotonic() + SETTLE_S + 3 / rate  # diagnostics come by the bag's clock
+    quiet_s, taken = time.monotonic(), recorder.taken
+    heard = recorder.health
+    while time.monotonic() < give_up_s:
+        spin(0.1)
+        node.check()
+        if recorder.taken != taken:
+            quiet_s, taken, heard = time.monotonic(), recorder.taken, recorder.health
+        fresh = recorder.health is not None and recorder.health is not heard
+        if fresh and not recorder.health.counts['in_flight'] and (  # type: ignore[union-attr]
+                time.monotonic() - quiet_s > QUIET_S):
+            return

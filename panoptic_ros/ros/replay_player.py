@@ -1,0 +1,115 @@
+"""Plays a bag's images to the node at a given rate, and the bag's clock: a process of its own.
+
+`python -m panoptic_ros.ros.replay_player '{"bag": ..., "topic": ..., ...}'`
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
+
+from panoptic_ros.demo.sources import COMPRESSED_TYPE
+from panoptic_ros.files import write_json
+from panoptic_ros.interface.bag_types import BagTypes
+from panoptic_ros.replay.bag import open_recording
+from panoptic_ros.replay.ground_truth import stamp_of
+from panoptic_ros.replay.run import Job
+from panoptic_ros.ros.messages import message_class
+
+CLOCK_S = 0.02
+"""Between two messages of /clock."""
+
+WAIT_S = 300.0
+"""The longest wait for a subscriber: the node has none before its model is loaded."""
+
+DISCOVERY_S = 1.0
+"""After that, for the node's results to find their subscribers."""
+
+AFTER_S = 60.0
+"""So long the clock goes on after the last image, for the node to finish by."""
+
+
+def main() -> int:
+    """Plays; says `played <images> in <seconds> s` when it is done."""
+    order = json.loads(sys.argv[1])
+    job = Job(open_recording(Path(order['bag'])), {'camera': order['topic']}, {}, {},
+              order['start_s'], order['duration_s'], order['stride'])
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = rclpy.create_node('replay_player')
+        _play(node, job, order)
+        node.destroy_node()
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:
+        print(f'replay_player: error: {error}', file=sys.stderr)
+        return 2
+    finally:
+        rclpy.shutdown()
+    return 0
+
+
+def _play(node: Node, job: Job, order: dict[str, Any]) -> None:
+    kind = job.recording.topics[order['topic']].kind
+    topic = 'image/compressed' if kind == COMPRESSED_TYPE else 'image'
+    # Reliable goes with every subscriber; to one that is best-effort it is best-effort.
+    publisher = node.create_publisher(message_class(kind), topic, QoSProfile(depth=5))
+    clock = _Clock(node, order['rate'])
+    store = BagTypes().store
+    give_up_s = time.monotonic() + WAIT_S
+    while not publisher.get_subscription_count():
+        if time.monotonic() > give_up_s:
+            raise RuntimeError(f'nobody subscribed to {topic} for {WAIT_S:.0f} s')
+        time.sleep(0.05)
+    time.sleep(DISCOVERY_S)
+    sent = []
+    begin_s = time.monotonic()
+    for _, record in job.images():
+        if record.message is None:
+            continue
+        data = bytes(store.serialize_cdr(record.message, kind))
+        clock.wait_until(record.time_ns)
+        sent.append((stamp_of(record.message), time.time_ns()))
+        publisher.publish(data)
+    write_json(sent, Path(order['sent']))
+    print(f'played {len(sent)} images in {time.monotonic() - begin_s:.1f} s', flush=True)
+    clock.wait_until(clock.now_ns() + round(AFTER_S * order['rate'] * 1e9))
+
+
+class _Clock:
+    """The bag's time, which begins with its first image and runs `rate` times as fast."""
+
+    def __init__(self, node: Node, rate: float) -> None:
+        self._publisher = node.create_publisher(Clock, '/clock', 10)
+        self._rate = rate
+        self._start_ns = 0
+        self._start_s = 0.0
+
+    def now_ns(self) -> int:
+        return self._start_ns + round((time.monotonic() - self._start_s) * self._rate * 1e9)
+
+    def wait_until(self, time_ns: int) -> None:
+        if not self._start_s:
+            self._start_ns, self._start_s = time_ns, time.monotonic()
+        while True:
+            now_ns = self.now_ns()
+            message = Clock()
+            message.clock.sec, message.clock.nanosec = divmod(now_ns, 10**9)
+            self._publisher.publish(message)
+            wait_s = (time_ns - now_ns) / 1e9 / self._rate
+            if wait_s <= 0:
+                return
+            time.sleep(min(wait_s, CLOCK_S))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Differences of two runs, and how sure they are."""
+
+import numpy as np
+import pytest
+
+from panoptic_ros.replay.compare import DRAWS, Run, compare
+from panoptic_ros.replay.record import FrameRecord
+
+NAMES = ['road', 'car']
+
+
+def run(name: str, rows, camera: str = 'front', step_ns: int = 100_000_000, **summary) -> Run:
+    """Rows of (IoU sum, tp, fp, fn) of class 1, one a frame."""
+    records = [FrameRecord(camera, i, 10**18 + i * step_ns, 0, times_ms={'total': 10.0 + i % 3},
+                           quality={1: tuple(row)},
+                           overlap={0: (90 + i % 2, 100), 1: (int(10 * row[0]), 50)})
+               for i, row in enumerate(rows)]
+    return Run(name, {'model': {'classes': NAMES}, 'settings': {'min_area': 0}, 'scores': None,
+                      'timing': {'latency_ms': {}}, 'tracks': {'confirmed': 0}, **summary},
+               records)
+
+
+def row_of(comparison, name: str):
+    return next(row for row in comparison.rows if row.name == name)
+
+
+def slow_interval(a, b, per_block: int):
+    """Bootstrap by loops: blocks drawn, PQ from the drawn frames' sums."""
+    blocks = [list(range(i, min(i + per_block, len(a)))) for i in range(0, len(a), per_block)]
+    rng = np.random.default_rng(5)
+    differences = []
+    for _ in range(DRAWS):
+        drawn = [blocks[i] for i in rng.integers(0, len(blocks), len(blocks))]
+        pq = []
+        for rows in (a, b):
+            iou = tp = fp = fn = 0.0
+            for block in drawn:
+                for i in block:
+                    iou, tp, fp, fn = np.add((iou, tp, fp, fn), rows[i])
+            pq.append(100 * iou / (tp + (fp + fn) / 2))
+        differences.append(pq[1] - pq[0])
+    return np.quantile(differences, [0.025, 0.975])
+
+
+def test_pq_and_its_interval_are_those_of_the_definition():
+    rng = np.random.default_rng(0)
+    a = [(0.8 * tp, tp, fp, fn) for tp, fp, fn in rng.integers(0, 5, (200, 3)) + 1]
+    b = [(iou + 0.05 * tp, tp, fp, max(fn - 1, 0)) for iou, tp, fp, fn in a]
+    found = row_of(compare(run('a', a), run('b', b)), 'PQ car')
+    for value, rows in ((found.a, a), (found.b, b)):
+        iou, tp, fp, fn = np.sum(rows, axis=0)
+        assert value == pytest.approx(100 * iou / (tp + (fp + fn) / 2))
+    low, high = slow_interval(a, b, 10)
+    assert found.interval == pytest.approx((low, high), abs=0.15 * (high - low))
+    assert found.interval[0] < found.difference < found.interval[1]
+    assert found.is_clear
+    assert row_of(compare(run('a', a), run('b', b)), 'PQ').difference == found.difference
+
+
+def test_miou_is_the_mean_over_classes_of_summed_pixels():
+    a, b = [(2, 3, 0, 0)] * 100, [(3, 3, 0, 0)] * 100
+    found = row_of(compare(run('a', a), run('b', b)), 'mIoU')
+    assert found.a == pytest.approx((90.5 + 40) / 2)
+    assert found.b == pytest.approx((90.5 + 60) / 2)
+    assert found.interval == pytest.approx((10, 10))  # the same in each image
+
+
+def test_a_run_does_not_differ_from_itself():
+    rows = [(0.7, 1, i % 2, 0) for i in range(100)]
+    comparison = compare(run('a', rows), run('b', rows))
+    assert comparison.paired == 100
+    assert comparison.differing == ()
+    for row in comparison.rows:
+        assert not row.difference
+        assert not row.is_clear
+
+
+def test_only_images_of_both_are_compared():
+    a, b = run('a', [(1, 1, 0, 0)] * 30), run('b', [(0, 0, 0, 1)] * 30)
+    b.records[:] = b.records[20:]
+    found = compare(a, b)
+    assert found.paired == 10
+    assert row_of(found, 'PQ car')[1:3] == (100, 0)
+
+
+def test_a_short_clip_has_no_interval():
+    rows = [(0.7, 1, 0, 0)] * 3
+    assert row_of(compare(run('a', rows), run('b', rows)), 'PQ car').interval is None
+
+
+def test_what_is_not_the_same_is_said():
+    rows = [(0.7, 1, 0, 0)]
+    found = compare(run('a', rows, mode='lock-step'),
+                    run('b', rows, mode='live', settings={'min_area': 5}))
+    assert found.differing == ('mode: lock-step / live', 'min_area: 0 / 5')
+
+
+def test_runs_that_cannot_be_compared_are_refused():
+    rows = [(0.7, 1, 0, 0)]
+    with pytest.raises(ValueError, match='share no image'):
+        compare(run('a', rows), run('b', rows, camera='rear'))
+    with pytest.raises(ValueError, match='other classes: bus, car'):
+        compare(run('a', rows), run('b', rows, model={'classes': ['road', 'bus']}))

@@ -1,0 +1,85 @@
+"""What the real node does with a bag that is played to it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+
+from replay_bags import IMAGE, START_NS, STEP_NS, TRUTH, drive, image, scene, write_bag
+
+from panoptic_ros.demo.processes import shared_memory_files
+from panoptic_ros.replay.live import DROPPED
+from panoptic_ros.replay.record import read_records
+from panoptic_ros.ros.replay_live import _reasons
+
+TIMEOUT_S = 240
+
+
+def run(*flags) -> tuple[int, str, str]:
+    """The command, without what other tests set for ROS."""
+    environ = {name: value for name, value in os.environ.items()
+               if not name.startswith(('ROS_', 'FAST'))}
+    done = subprocess.run(
+        [sys.executable, '-m', 'panoptic_ros.cli.main', 'replay', *map(str, flags)],
+        capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+        env=environ | {'OMP_NUM_THREADS': '1'})
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.ros
+@pytest.mark.timeout(300)
+def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
+    """The model takes a tenth of a second; at 20 times the speed images come at 200 Hz."""
+    memory = shared_memory_files()
+    bag = write_bag(tmp_path / 'bag', drive(60))
+    out = tmp_path / 'out'
+    code, said, error = run(bag, '--model', slow_model, '--gt', TRUTH, '--live', '--rate', '20',
+                            '-o', out)
+    assert code == 0, said + error
+    live, lock = (json.loads((folder / 'summary.json').read_text())
+                  for folder in (out, out / 'lock_step'))
+    assert lock['frames'] == {'replayed': 60, 'good': 60, 'bad': 0, 'lost': 0}
+    assert lock['scores']['panoptic']['all']['pq'] == 100
+    assert live['mode'] == 'live'
+    assert live['live']['played'] == 60
+    assert 1 <= live['frames']['good'] < 55
+    camera = live['cameras']['camera']
+    assert sum(camera['bad'].values()) == live['frames']['bad'] == 60 - live['frames']['good']
+    assert camera['bad']['dropped by the node: superseded'] > 0
+    assert camera['scored'] == 60
+    assert live['scores']['panoptic']['all']['pq'] < 100
+    records = read_records(out / 'frames.jsonl')
+    assert [r.stamp_ns for r in records] == [START_NS + i * STEP_NS for i in range(60)]
+    for record in records:  # a result has a latency, and the rest is scored all the same
+        assert bool(record.times_ms) != bool(record.problem)
+        assert record.quality is not None
+    first = next(i for i, record in enumerate(records) if not record.problem)
+    assert all(r.stale == bool(r.problem) for r in records[first:])
+    assert not any(r.stale for r in records[:first])
+    page = (out / 'report.html').read_text()
+    assert 'Difference to lock-step' in page
+    assert 'the bag played at 20.0 times its speed' in page
+    assert sorted(path.name for path in out.iterdir()) == [
+        'bag', 'frames.jsonl', 'lock_step', 'overlay.mp4', 'report.html', 'summary.json']
+    assert shared_memory_files() <= memory
+
+
+def test_two_cameras_are_too_many(tmp_path, tiny_model):
+    bag = write_bag(tmp_path / 'bag', [(f'/{name}/image', IMAGE, 1, image(scene(0), 1))
+                                       for name in ('front', 'rear')])
+    code, _, error = run(bag, '--model', tiny_model, '--live', '-o', tmp_path / 'out')
+    assert code == 2
+    assert 'the node takes one camera for now; choose with --image: /front/image' in error
+
+
+def test_each_missing_result_has_a_reason():
+    live = {'dropped_by_the_node': {'superseded': 3, 'bad image': 0}, 'lost_on_the_way': 2}
+    assert _reasons({DROPPED: 6, 'bad image: x': 1}, live) == {
+        'bad image: x': 1, 'dropped by the node: superseded': 3,
+        'lost between player and node': 2, 'published, but not recorded': 1}
+    assert np.sum(list(_reasons({DROPPED: 5}, live).values())) == 5

@@ -1,0 +1,71 @@
+"""What replay writes is what the node publishes."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+
+from rclpy.serialization import serialize_message
+from replay_bags import TYPES, scene
+from tiny_model import LABELS
+
+from panoptic_ros.bundle import read_info
+from panoptic_ros.image import CameraImage
+from panoptic_ros.interface.messages import (
+    FrameMessages,
+    frame_topics,
+    label_info_message,
+    label_info_type,
+)
+from panoptic_ros.pipeline import Pipeline
+from panoptic_ros.ros.messages import RosTypes
+from panoptic_ros.runtime import Predictor, open_backend
+from panoptic_ros.tracking import Tracker
+
+
+def agree(a, b) -> bool:
+    """Whether two messages of rosbags have the same values; NaN is NaN."""
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == 'f')
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(agree, a, b))
+    if hasattr(a, '__dataclass_fields__'):
+        return all(agree(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__
+                   if name != '__msgtype__')
+    return type(a) is type(b) and a == b
+
+
+def both(kind, make):
+    """The message of ROS and that of rosbags, each through its own serialisation."""
+    ros = serialize_message(make(RosTypes()))
+    bag = TYPES.store.serialize_cdr(make(TYPES), kind)
+    assert len(ros) == len(bag)
+    return [TYPES.store.deserialize_cdr(bytes(data), kind) for data in (ros, bag)]
+
+
+@pytest.mark.parametrize('scale', ['camera', 'network'])
+@pytest.mark.parametrize('is_empty', [False, True])
+def test_every_topic_of_a_frame(tiny_model, scale, is_empty):
+    info = read_info(tiny_model)
+    pipeline = Pipeline(Predictor(open_backend(tiny_model), info), Tracker())
+    image = CameraImage(np.zeros_like(scene(0)) if is_empty else scene(0), 'rgb')
+    frame = pipeline(image, 1.5).frame
+    assert bool(len(frame.segments)) != is_empty
+    for topic, kind in frame_topics(RosTypes.vision).items():
+        def make(types, topic=topic):
+            header = types.make('std_msgs/msg/Header', frame_id='front', stamp=types.make(
+                'builtin_interfaces/msg/Time', sec=3, nanosec=4))
+            return FrameMessages(types).make(topic, header, image, frame, LABELS, scale)
+        ros, bag = both(kind, make)
+        assert agree(ros, bag), topic
+        assert bag.header.stamp.nanosec == 4
+
+
+def test_label_info():
+    ros, bag = both(label_info_type(RosTypes.vision),
+                    lambda types: label_info_message(types, LABELS, 0.25, None))
+    assert agree(ros, bag)
+
+
+def test_both_know_of_the_same_packages():
+    assert RosTypes.vision == TYPES.vision

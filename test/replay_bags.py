@@ -1,0 +1,118 @@
+"""Small bags of painted scenes that the tiny model understands, with their ground truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tiny_model import LABELS, paint_scene
+
+from panoptic_ros.interface.bag_types import BagTypes
+from panoptic_ros.labels import encode_panoptic
+
+TYPES = BagTypes()
+IMAGE, COMPRESSED, STRING = (f'{package}/msg/{name}' for package, name in (
+    ('sensor_msgs', 'Image'), ('sensor_msgs', 'CompressedImage'), ('std_msgs', 'String')))
+CAMERA, TRUTH = '/camera/image_raw', '/ground_truth/panoptic'
+SIZE = (64, 128)
+START_NS = 1_700_000_000_000_000_000
+STEP_NS = 100_000_000
+DIVISOR = 1000
+FLOOR, WALL, BALL, BOX = range(4)
+
+
+def header(stamp_ns: int):
+    stamp = TYPES.make('builtin_interfaces/msg/Time', sec=stamp_ns // 10**9,
+                       nanosec=stamp_ns % 10**9)
+    return TYPES.make('std_msgs/msg/Header', stamp=stamp, frame_id='front')
+
+
+def image(pixels: np.ndarray, stamp_ns: int, encoding: str = 'rgb8'):
+    height, width = pixels.shape[:2]
+    data = np.ascontiguousarray(pixels).view(np.uint8).reshape(-1)
+    return TYPES.make(IMAGE, header=header(stamp_ns), height=height, width=width,
+                      encoding=encoding, step=data.size // height, data=data)
+
+
+def compressed(pixels: np.ndarray, stamp_ns: int):
+    data = cv2.imencode('.png', cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]
+    return TYPES.make(COMPRESSED, header=header(stamp_ns), format='png', data=data.reshape(-1))
+
+
+def string(text: str):
+    return TYPES.make(STRING, data=text)
+
+
+def scene(index: int) -> np.ndarray:
+    """Wall over floor, and a ball and a box; every fourth image the ball is a bit lower."""
+    pixels = paint_scene(*SIZE)
+    if index % 4 == 3:
+        pixels[16:20, 16:48] = 200
+    return pixels
+
+
+def truth(index: int) -> np.ndarray:
+    """(H, W) panoptic ids of `scene`; ball and box are tracks 5 and 6; a void corner."""
+    pixels = scene(index)
+    class_id = np.full(SIZE, WALL)
+    for name, color in ((FLOOR, (0, 255, 0)), (BALL, (255, 0, 0)), (BOX, (0, 0, 255))):
+        class_id[(pixels == color).all(axis=-1)] = name
+    track = np.where(class_id == BALL, 5, np.where(class_id == BOX, 6, 0))
+    class_id[:4, :4] = 255
+    return encode_panoptic(class_id, track, DIVISOR)
+
+
+def classes(labels=LABELS) -> str:
+    return json.dumps({'labels': labels.to_dicts(), 'label_divisor': DIVISOR})
+
+
+def write_bag(path: Path, messages, storage: str = 'mcap', compression: str = 'none') -> Path:
+    """Writes (topic, type, time, message)."""
+    from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+    writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
+    if compression != 'none':
+        writer.set_compression(CompressionMode[compression.upper()], CompressionFormat.ZSTD)
+    connections = {}
+    with writer:
+        for topic, kind, time_ns, message in messages:
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=TYPES.store)
+            writer.write(connections[topic], time_ns, TYPES.store.serialize_cdr(message, kind))
+    return path
+
+
+def drive(count: int = 8, with_truth: bool = True, labels=LABELS):
+    """Messages of a short recording with one camera."""
+    if with_truth:
+        yield f'{TRUTH}/label_info', STRING, START_NS, string(classes(labels))
+    for i in range(count):
+        stamp = START_NS + i * STEP_NS
+        if with_truth:
+            yield (TRUTH, IMAGE, stamp + 1,
+                   image(truth(i).astype('<i4')[..., None], stamp, '32SC1'))
+        yield CAMERA, IMAGE, stamp + 2, image(scene(i), stamp)
+
+
+def write_truth_folder(folder: Path, count: int = 8, labels=LABELS) -> Path:
+    folder.mkdir()
+    (folder / 'labels.yaml').write_text(classes(labels))  # JSON is YAML
+    for i in range(count):
+        value = truth(i) & 0xffffff  # void is white
+        rgb = np.stack([value % 256, value // 256 % 256, value // 65536], axis=-1)
+        cv2.imwrite(str(folder / f'{START_NS + i * STEP_NS}.png'),
+                    rgb[..., ::-1].astype(np.uint8))
+    return folder
+
+
+def pausing_bag(path: Path) -> Path:
+    """Ball and box are the same throughout; after a pause the tracker gives them new ids."""
+    def messages():
+        yield f'{TRUTH}/label_info', STRING, START_NS, string(classes())
+        for i in range(8):
+            stamp = START_NS + i * STEP_NS + (5 * 10**9 if i >= 4 else 0)
+            yield TRUTH, IMAGE, stamp, image(truth(i).astype('<i4')[..., None], stamp, '32SC1')
+            yield CAMERA, IMAGE, stamp, image(scene(i), stamp)
+    return write_bag(path, messages())
