@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 
-MAX_CELLS = 2**16
+MAX_CELLS = 2**15
 """Larger maps are thinned out before masks are compared; overlap needs no finer grid."""
 
 
@@ -52,27 +52,29 @@ def mask_iou(old_map: npt.NDArray[np.uint16], old_ids: npt.NDArray[np.integer],
     old, new = (_places(m[::step, ::step], ids)
                 for m, ids in ((old_map, old_ids), (new_map, new_ids)))
     height, width = old.shape
-    y, x = np.nonzero(old)
-    place = old[y, x]
-    moves = np.vstack([np.zeros((1, 2), np.intp), np.rint(shift / step).astype(np.intp)])[place]
-    x, y = x + moves[:, 0], y + moves[:, 1]
+    cells = np.flatnonzero(old)
+    place = old.ravel()[cells]
+    y, x = np.divmod(cells.astype(np.int32), np.int32(width))
+    moves = np.zeros((len(old_ids) + 1, 2), np.int32)
+    moves[1:] = np.rint(shift / step)
+    x, y = x + moves[place, 0], y + moves[place, 1]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    place, hit = place[inside], new[y[inside], x[inside]]
+    place, hit = place[inside], new.ravel()[(y * width + x)[inside]]
 
     n, m = len(old_ids) + 1, len(new_ids) + 1
     both = np.bincount(place * m + hit, minlength=n * m).reshape(n, m)
-    new_area = np.bincount(new.reshape(-1), minlength=m)
+    new_area = np.bincount(new.ravel(), minlength=m)
     union = both.sum(axis=1)[:, None] + new_area - both
     return (both / np.maximum(union, 1))[1:, 1:]
 
 
 def _places(segment_map: npt.NDArray[np.uint16], ids: npt.NDArray[np.integer],
-            ) -> npt.NDArray[np.intp]:
+            ) -> npt.NDArray[np.int32]:
     """(h, w) place of each cell's id in `ids`, from 1; 0 where it is not among them."""
-    table = np.zeros(max(int(segment_map.max()), int(ids.max(initial=0))) + 1, np.intp)
+    table = np.zeros(max(int(segment_map.max()), int(ids.max(initial=0))) + 1, np.int32)
     table[ids] = np.arange(1, len(ids) + 1)
     table[0] = 0
-    return table[segment_map]
+    return np.take(table, segment_map)
 
 
 def box_iou(a: Floats, b: Floats) -> npt.NDArray[np.float64]:

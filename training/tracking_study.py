@@ -1,0 +1,94 @@
+"""Trackers compared on recorded clips: the same masks, other ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.frame import PanopticFrame
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.metrics.pair import Overlaps
+from panoptic_ros.metrics.video import VideoScores
+from panoptic_ros.metrics.video_frame import TRACK_BITS, measure_frame, track_of
+from panoptic_ros.tracking import Tracker, TrackerConfig
+from panoptic_ros.tracking.distance import unit
+
+from .recorded import RecordedClip
+
+STEPS = (1, 2, 5)
+"""Every how many frames the trackers see one: 20, 10 and 4 a second."""
+
+OURS = TrackerConfig()
+
+IOU_ONLY = TrackerConfig(
+    embedding_weight=0, class_cost=0, near_factor=1, reid_gate=0, min_overlap=0, min_hits=2)
+"""Two rounds of mask and box overlap after linear motion, as in ByteTrack (Zhang et al., ECCV
+2022); what it has in common with ours is tuned for it too."""
+
+TRACKERS: Mapping[str, TrackerConfig] = {
+    'ours': OURS, 'without embeddings': replace(OURS, embedding_weight=0), 'IoU only': IOU_ONLY}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recorded clip, its pixels counted once; T frames."""
+
+    frames: Sequence[PanopticFrame]
+
+    overlaps: Sequence[Overlaps]
+    """What true tracks and predicted segments share in each frame; the predictions' keys hold
+    segment ids for track ids."""
+
+
+def count(clip: RecordedClip, labels: LabelSet, stride: int = 1) -> Clip:
+    """Counts what the segments of each frame share with what is there.
+
+    Args:
+        clip: as recorded.
+        labels: the classes.
+        stride: only every how many rows and columns are looked at.
+    """
+    overlaps = []
+    for frame, class_map, track_map in zip(clip.frames, clip.class_maps, clip.track_maps,
+                                           strict=True):
+        maps = (class_map, track_map, frame.geometry.to_camera(frame.semantic_map),
+                frame.geometry.to_camera(frame.segment_map))
+        overlaps.append(measure_frame(*(m[::stride, ::stride] for m in maps), labels))
+    return Clip(clip.frames, overlaps)
+
+
+def with_tracks(overlaps: Overlaps, tracked: PanopticFrame) -> Overlaps:
+    """The same with the tracker's ids, and its classes, for those of the segments.
+
+    Segments that come to have the same class and id are one.
+    """
+    rows = tracked.segments[tracked.segments['is_thing'] == 1]
+    key = overlaps.pred_ids.copy()
+    place = np.searchsorted(key, 0) + np.zeros(0, np.intp)  # stuff keeps its keys
+    table = dict(zip(rows['segment_id'].tolist(),
+                     ((rows['class_id'].astype(np.int64) << TRACK_BITS)
+                      | rows['track_id']).tolist(), strict=True))
+    segment = track_of(key)
+    place = np.flatnonzero(segment)
+    key[place] = [table[i] for i in segment[place].tolist()]
+    pred, column = np.unique(key, return_inverse=True)
+    shared = np.zeros((1 + len(pred), len(overlaps.shared)), np.int64)
+    np.add.at(shared, np.append(0, 1 + column), overlaps.shared.T)
+    return Overlaps(overlaps.gt_ids, pred, overlaps.gt_class, pred >> TRACK_BITS, overlaps.crowd,
+                    shared.T)
+
+
+def score(clips: Iterable[Clip], labels: LabelSet, config: TrackerConfig, step: int = 1,
+          ) -> dict[str, Any]:
+    """Summary of `VideoScores` for a tracker that sees every `step`-th frame."""
+    scores = VideoScores(labels)
+    for clip in clips:
+        tracker = Tracker(config)
+        for frame, overlaps in zip(clip.frames[::step], clip.overlaps[::step], strict=True):
+            scores.add(with_tracks(overlaps, tracker.update(frame)))
+        scores.end_clip()
+    return scores.result().summary()
