@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         def predict(sample: Sample) -> PanopticFrame:
             return predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0)
-    scores, related = Scores(reader.labels), relation_model(predictor)
+    scores, related = Scores(reader.labels, full=True), relation_model(predictor)
     if args.relations and related is None:
         raise ValueError('--relations needs a checkpoint (.ckpt) of family sognet with relations, '
                          f'got {args.model}')
@@ -93,9 +93,7 @@ def run(args: argparse.Namespace) -> None:
         if args.relations and related:
             relations.append({'index': index, 'pairs': predicted_relations(predictor, related,
                                                                            sample)})
-    panoptic, semantic = scores.panoptic.result(), scores.semantic.result()
-    print(f'{panoptic.format_table()}\n\n{panoptic.format_classes()}\n\n'
-          f'mIoU {semantic.miou:.1f}, {count} images')
+    print(scores.format())
     accuracy = overlaps.accuracy.result() if overlaps else float('nan')
     if not math.isnan(accuracy):
         print(f'overlap accuracy {accuracy:.1f}')
@@ -106,8 +104,7 @@ def run(args: argparse.Namespace) -> None:
         write_json({'model': info.name, 'recipe_hash': info.recipe_hash, 'data': args.data,
                     'split': args.split, 'images': count, 'oracle': args.oracle,
                     'backend': predictor.backend.name, 'device': predictor.backend.device,
-                    'input_size': info.input_size, 'stride': info.stride, **panoptic.to_dict(),
-                    'semantic': semantic.to_dict(),
+                    'input_size': info.input_size, 'stride': info.stride, **scores.to_dict(),
                     'overlap': {'accuracy': None if math.isnan(accuracy) else accuracy}},
                    args.json)
 

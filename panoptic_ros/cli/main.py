@@ -10,7 +10,8 @@ from importlib import import_module
 import panoptic_ros
 from panoptic_ros.runtime.backend import BackendError
 
-COMMANDS = ('train', 'evaluate', 'score', 'ablate', 'export', 'benchmark', 'demo', 'list')
+COMMANDS = ('train', 'evaluate', 'score', 'score-video', 'ablate', 'export', 'benchmark', 'demo',
+            'list')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -21,11 +22,11 @@ def make_parser() -> argparse.ArgumentParser:
         epilog='`panoptic COMMAND --help` tells more about a command.')
     parser.add_argument('--version', action='version',
                         version=f'panoptic_ros {panoptic_ros.__version__}')
-    # The dots make the column wide enough for argparse to put a help text beside each name.
-    subparsers = parser.add_subparsers(title='commands', prog='panoptic', metavar='COMMAND ...',
+    # A long metavar makes the column wide enough for argparse to put a help text beside each name.
+    subparsers = parser.add_subparsers(title='commands', prog='panoptic', metavar='COMMAND ARG ...',
                                        required=True)
     for name in COMMANDS:
-        import_module(f'panoptic_ros.cli.{name}').add_parser(subparsers)
+        import_module(f'panoptic_ros.cli.{name.replace("-", "_")}').add_parser(subparsers)
     return parser
 
 

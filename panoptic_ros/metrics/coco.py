@@ -118,13 +118,7 @@ def read_ids(annotation: Annotation) -> npt.NDArray[np.uint32]:
         ValueError: if it is no 8-bit RGB image, or its ids are not those listed.
     """
     where = f'image {annotation.image_id}: {annotation.path}'
-    if not annotation.path.is_file():
-        raise FileNotFoundError(f'{where} does not exist')
-    pixels = cv2.imread(str(annotation.path), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
-        raise ValueError(f'{where} is not an 8-bit RGB PNG')
-    rgba = cv2.cvtColor(pixels[:, :, :3], cv2.COLOR_BGR2RGBA)
-    ids = rgba.view('<u4')[:, :, 0] & 0xFFFFFF
+    ids = read_png(annotation.path, where)
     starts = np.flatnonzero(np.diff(ids.reshape(-1), prepend=0) != 0)
     drawn = set(np.unique(ids.reshape(-1)[starts]).tolist()) - {0}
     listed = set(annotation.category_of)
@@ -134,7 +128,30 @@ def read_ids(annotation: Annotation) -> npt.NDArray[np.uint32]:
                                ('in the JSON and not in the PNG', listed - drawn))
         raise ValueError(f'{where}: segment {min(ids_at_fault)} is {fault} '
                          f'({len(ids_at_fault)} such)')
-    return np.asarray(ids, np.uint32)
+    return ids
+
+
+def read_png(path: Path, where: str) -> npt.NDArray[np.uint32]:
+    """Reads a PNG of ids R + 256 G + 65536 B.
+
+    Args:
+        path: the file.
+        where: how to name it in messages.
+
+    Returns:
+        (H, W) ids.
+
+    Raises:
+        FileNotFoundError: if there is no PNG.
+        ValueError: if it is no 8-bit RGB image.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{where} does not exist')
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
+        raise ValueError(f'{where} is not an 8-bit RGB PNG')
+    rgba = cv2.cvtColor(pixels[:, :, :3], cv2.COLOR_BGR2RGBA)
+    return np.asarray(rgba.view('<u4')[:, :, 0] & 0xFFFFFF, np.uint32)
 
 
 def score_image(gt: Annotation, pred: Annotation, labels: LabelSet) -> PanopticQuality:

@@ -35,16 +35,22 @@ def count_overlaps(gt_map: Ints, gt_ids: Iterable[int], pred_map: Ints, pred_ids
         raise ValueError('ground truth and prediction must have the same size, got '
                          f'{gt_map.shape} and {pred_map.shape}')
     gt, pred = gt_map.reshape(-1), pred_map.reshape(-1)
-    border = gt[1:] != gt[:-1]
-    border |= pred[1:] != pred[:-1]
-    starts = np.concatenate([np.zeros(min(gt.size, 1), np.intp), np.flatnonzero(border) + 1])
-    lengths = np.diff(starts, append=gt.size)
+    starts, lengths = find_runs(gt, pred)
     gt_listed, pred_listed = (np.array([void, *ids], np.int64) for ids in (gt_ids, pred_ids))
     rows, row_of = _ranks(gt[starts], gt_listed, 'ground truth')
     cols, col_of = _ranks(pred[starts], pred_listed, 'prediction')
     shape = len(gt_listed), len(pred_listed)
     counts = np.bincount(rows * shape[1] + cols, lengths, shape[0] * shape[1])
     return counts.reshape(shape).astype(np.int64)[row_of][:, col_of]
+
+
+def find_runs(*rows: Ints) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Start and length of each run of places, (R,), over which none of the (N,) rows changes."""
+    border = np.zeros(max(rows[0].size - 1, 0), bool)
+    for row in rows:
+        border |= row[1:] != row[:-1]
+    starts = np.concatenate([np.zeros(min(rows[0].size, 1), np.intp), np.flatnonzero(border) + 1])
+    return starts, np.diff(starts, append=rows[0].size)
 
 
 def _ranks(values: Ints, listed: npt.NDArray[np.int64], what: str,

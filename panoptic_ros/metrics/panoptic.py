@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.labels import LabelSet
-from panoptic_ros.metrics.overlap import Ints, count_overlaps
-
-VOID_SEGMENT = 0
-"""Id of pixels without a segment, in frames as in panoptic PNGs."""
+from panoptic_ros.metrics.base import SumMetric, none_for_nan
+from panoptic_ros.metrics.overlap import Ints
+from panoptic_ros.metrics.pair import Overlaps, Pair, compare
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,14 @@ class PanopticResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, percent; None stands for NaN."""
-        means = {name: {'pq': _none_for_nan(q.pq), 'sq': _none_for_nan(q.sq),
-                        'rq': _none_for_nan(q.rq), 'n': q.n}
+        means = {name: {'pq': none_for_nan(q.pq), 'sq': none_for_nan(q.sq),
+                        'rq': none_for_nan(q.rq), 'n': q.n}
                  for name, q in (('all', self.all), ('things', self.things),
                                  ('stuff', self.stuff))}
         per_class = [
             {'name': label.name, 'category_id': label.category_id, 'is_thing': label.is_thing,
-             'pq': _none_for_nan(self.pq[i]), 'sq': _none_for_nan(self.sq[i]),
-             'rq': _none_for_nan(self.rq[i]),
+             'pq': none_for_nan(self.pq[i]), 'sq': none_for_nan(self.sq[i]),
+             'rq': none_for_nan(self.rq[i]),
              'tp': int(self.tp[i]), 'fp': int(self.fp[i]), 'fn': int(self.fn[i])}
             for i, label in enumerate(self.labels.labels)]
         return {**means, 'per_class': per_class}
@@ -112,11 +111,13 @@ class PanopticResult:
         return '\n'.join(lines)
 
 
-class PanopticQuality:
+class PanopticQuality(SumMetric):
     """Collects images one at a time; instances that saw different images can be merged."""
 
+    sums = ('iou_sum', 'counts')
+
     def __init__(self, labels: LabelSet) -> None:
-        self.labels = labels
+        super().__init__(labels)
         self.iou_sum = np.zeros(len(labels))
         """(C,) sum of the matched pairs' IoU."""
         self.counts = np.zeros((3, len(labels)), np.int64)
@@ -125,65 +126,41 @@ class PanopticQuality:
     def update(self, gt_segment_map: Ints, gt_segments: Mapping[int, int],
                pred_segment_map: Ints, pred_segments: Mapping[int, int],
                gt_crowd: Collection[int] = ()) -> None:
+        """Adds one image; see `add`, and `compare` for the arguments.
+
+        Raises:
+            ValueError: as `compare`; nothing is added then.
+        """
+        self.add(compare(self.labels, gt_segment_map, gt_segments, pred_segment_map,
+                         pred_segments, gt_crowd))
+
+    def add(self, pair: Pair) -> None:
         """Adds one image.
 
         A predicted and a true segment match when their class is the same and their IoU, without
         pixels that are void in the ground truth, is over one half. A prediction that is more
         than half void, or crowd of its own class, is no mistake. Crowds need not be found.
         Listed segments without a pixel do not count.
-
-        Args:
-            gt_segment_map: (H, W) segment id, 0 = void.
-            gt_segments: class id of each segment in it.
-            pred_segment_map: (H, W) segment id, 0 = void.
-            pred_segments: class id of each segment in it.
-            gt_crowd: ids of the true segments that are crowds.
-
-        Raises:
-            ValueError: if the maps differ in size, hold an unlisted id, or a class is not in the
-                label set; nothing is added then.
         """
-        gt_class = self._classes(gt_segments, 'ground truth')
-        pred_class = self._classes(pred_segments, 'prediction')
-        shared = count_overlaps(gt_segment_map, gt_segments, pred_segment_map, pred_segments,
-                                void=VOID_SEGMENT)
-        gt_area, pred_area = shared.sum(axis=1)[1:], shared.sum(axis=0)[1:]
-        void, both = shared[0, 1:], shared[1:, 1:]  # (P,), (G, P)
-        crowd = np.array([i in gt_crowd for i in gt_segments], bool)
-        same_class = gt_class[:, None] == pred_class
+        self._match(pair, pair.both, pair.union)
 
-        union = gt_area[:, None] + pred_area - both - void
-        # IoU > 1/2 in integers; at most one pair in each row and column can have it.
-        matched = (2 * both > union) & same_class & ~crowd[:, None]
-        excused = void + (both * (same_class & crowd[:, None])).sum(axis=0)
-        false_positive = ~matched.any(axis=0) & (pred_area > 0) & (2 * excused <= pred_area)
-        false_negative = ~matched.any(axis=1) & (gt_area > 0) & ~crowd
+    def _match(self, pair: Overlaps, both: npt.NDArray[np.int64],
+               union: npt.NDArray[np.int64]) -> None:
+        """Adds one image whose segments match by the IoU (G, P) `both / union`.
 
-        classes = gt_class[np.nonzero(matched)[0]]
+        It must not be larger than that of the masks, so that at most one pair in each row and
+        column can be over one half.
+        """
+        matched = (2 * both > union) & pair.same_class & ~pair.crowd[:, None]  # in integers
+        false_positive = (~matched.any(axis=0) & (pair.pred_area > 0)
+                          & (2 * pair.excused <= pair.pred_area))
+        false_negative = ~matched.any(axis=1) & (pair.gt_area > 0) & ~pair.crowd
+
+        classes = pair.gt_class[np.nonzero(matched)[0]]
         np.add.at(self.iou_sum, classes, both[matched] / union[matched])
         np.add.at(self.counts[0], classes, 1)
-        np.add.at(self.counts[1], pred_class[false_positive], 1)
-        np.add.at(self.counts[2], gt_class[false_negative], 1)
-
-    def _classes(self, segments: Mapping[int, int], what: str) -> npt.NDArray[np.int64]:
-        """(S,) class ids, checked."""
-        classes = np.fromiter(segments.values(), np.int64, len(segments))
-        for segment, class_id in segments.items():
-            if not 0 <= class_id < len(self.labels):
-                raise ValueError(f'{what}: segment {segment} has class {class_id}, expected 0 '
-                                 f'to {len(self.labels) - 1}')
-        return classes
-
-    def merge(self, other: PanopticQuality) -> None:
-        """Adds what another instance has seen.
-
-        Raises:
-            ValueError: if its label set is another one.
-        """
-        if other.labels != self.labels:
-            raise ValueError('only metrics of the same label set can be merged')
-        self.iou_sum += other.iou_sum
-        self.counts += other.counts
+        np.add.at(self.counts[1], pair.pred_class[false_positive], 1)
+        np.add.at(self.counts[2], pair.gt_class[false_negative], 1)
 
     def result(self) -> PanopticResult:
         """Scores of all images so far."""
@@ -193,7 +170,3 @@ class PanopticQuality:
             pq, rq = 100 * self.iou_sum / size, 100 * tp / size
             sq = np.where(tp > 0, 100 * self.iou_sum / np.maximum(tp, 1), pq)
         return PanopticResult(self.labels, pq, sq, rq, tp.copy(), fp.copy(), fn.copy())
-
-
-def _none_for_nan(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

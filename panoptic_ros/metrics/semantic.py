@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.metrics.base import SumMetric, none_for_nan
 from panoptic_ros.metrics.overlap import Ints, count_overlaps
+from panoptic_ros.metrics.pair import Pair
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,18 @@ class SemanticResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, percent; None stands for NaN."""
-        return {'miou': None if np.isnan(self.miou) else self.miou,
-                'per_class': [{'name': name, 'iou': None if np.isnan(iou) else float(iou)}
+        return {'miou': none_for_nan(self.miou),
+                'per_class': [{'name': name, 'iou': none_for_nan(iou)}
                               for name, iou in zip(self.labels.names, self.iou, strict=True)]}
 
 
-class MeanIoU:
+class MeanIoU(SumMetric):
     """Collects images one at a time; instances that saw different images can be merged."""
 
+    sums = ('confusion',)
+
     def __init__(self, labels: LabelSet) -> None:
-        self.labels = labels
+        super().__init__(labels)
         self.confusion = np.zeros((len(labels), len(labels) + 1), np.int64)
         """(C, 1 + C) pixels by true class and predicted class; column 0 is predicted void."""
 
@@ -56,15 +60,10 @@ class MeanIoU:
         self.confusion += count_overlaps(gt_semantic_map, classes, pred_semantic_map, classes,
                                          void=VOID_ID)[1:]
 
-    def merge(self, other: MeanIoU) -> None:
-        """Adds what another instance has seen.
-
-        Raises:
-            ValueError: if its label set is another one.
-        """
-        if other.labels != self.labels:
-            raise ValueError('only metrics of the same label set can be merged')
-        self.confusion += other.confusion
+    def add(self, pair: Pair) -> None:
+        """Adds one image by the classes of its segments, which `pair` has counted."""
+        columns = np.append(0, pair.pred_class + 1)
+        np.add.at(self.confusion, (pair.gt_class[:, None], columns), pair.shared[1:])
 
     def result(self) -> SemanticResult:
         """IoU of each class over all pixels so far, as for Cityscapes."""

@@ -1,15 +1,19 @@
 """Samples against frames made by hand."""
 
+import json
+
 import numpy as np
 import pytest
 from tiny_model import LABELS
 
 from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_training.data.sample import Sample
 from panoptic_training.scoring import Scores, gt_segments
 
 FLOOR, WALL, BALL, BOX = range(4)
+FULL = {'ap', 'ap50', 'ap75'}
+"""Headline figures that training goes without."""
 
 
 def sample():
@@ -110,3 +114,60 @@ def test_counts_add_up_over_processes():
 
 def test_without_images_nothing_is_claimed():
     assert all(np.isnan(value) for value in Scores(LABELS).summary().values())
+
+
+def images():
+    """Frames of every kind: perfect, without a ball, coarse."""
+    ids, classes = perfect()
+    fewer = {k: v for k, v in classes.items() if k != 1}
+    return (frame_of(ids, classes), frame_of(np.where(ids == 1, 0, ids), fewer),
+            frame_of(ids[::2, ::2], classes, stride=2))
+
+
+def full(frames):
+    scores = Scores(LABELS, full=True)
+    for frame in frames:
+        scores.update(sample(), frame)
+    return scores
+
+
+def test_an_interrupted_scoring_goes_on_as_if_it_had_not_been():
+    whole, first = full(images()), full(images()[:1])
+    again = full(images()[2:])  # replaced, not added to
+    again.restore(json.loads(json.dumps(first.state(), allow_nan=False)))
+    for frame in images()[1:]:
+        again.update(sample(), frame)
+    assert again.state() == whole.state() and again.to_dict() == whole.to_dict()
+    assert again.images == 3
+
+
+def test_shards_merge_to_the_whole():
+    whole, one, other = full(images()), full(images()[:2]), full(images()[2:])
+    one.merge(other)
+    assert one.state() == whole.state() and one.format() == whole.format()
+
+
+def test_scores_of_other_metrics_or_classes_are_refused():
+    scores = Scores(LABELS)
+    with pytest.raises(ValueError, match='same metrics'):
+        scores.merge(full([]))
+    with pytest.raises(ValueError, match='expected a state of panoptic, semantic, got aver'):
+        scores.restore(full([]).state())
+    with pytest.raises(ValueError, match='other classes'):
+        scores.restore(Scores(LabelSet(LABELS.labels[:2])).state())
+    with pytest.raises(ValueError, match='iou_sum is missing'):
+        scores.restore({'images': 0, 'panoptic': {}, 'semantic': {}})
+
+
+def test_full_scores_add_figures_to_those_of_training():
+    cheap, scores = scored(*images()), full(images())
+    assert cheap.summary().items() <= scores.summary().items()
+    assert set(scores.summary()) - set(cheap.summary()) == FULL
+    document = json.loads(json.dumps(scores.to_dict(), allow_nan=False))
+    assert cheap.to_dict().items() <= document.items()
+    assert document['average_precision']['ap'] == scores.summary()['ap']
+    row = scores.per_class_rows()[BALL]
+    assert row['name'] == 'ball' and set(row) > {'category_id', 'pq', 'iou', 'ap'}
+    assert len({tuple(row) for row in scores.per_class_rows()}) == 1  # a table's columns
+    assert f'mIoU {cheap.summary()["miou"]:.1f}, 3 images' in cheap.format()
+    assert cheap.format() in scores.format()

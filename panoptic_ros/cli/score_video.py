@@ -1,0 +1,80 @@
+"""`panoptic score-video`: video metrics of predictions on disk."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from panoptic_ros.cli.output import check_folder, with_bar, write_json
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command to `panoptic`."""
+    parser = subparsers.add_parser(
+        'score-video', help='score video predictions on disk (VPQ, STQ, HOTA, MOTA, IDF1)',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='''\
+Compares two folders of PNGs, one per frame, sorted by name, and prints in percent, over all
+classes, things, stuff and each class:
+  STQ AQ SQ        segmentation and tracking quality, its association and segmentation parts
+  VPQ, VPQ1..VPQ4  panoptic quality of tubes through windows of 1 to 4 frames, and their mean
+  HOTA DetA AssA   detection and association of things, over 19 thresholds of IoU
+  MOTA IDF1 IDSW   tracking of things at IoU 0.5; IDSW counts identity switches
+
+A pixel is R + 256 G + 65536 B = class id * label divisor + track id. Track id 0 on a thing of the
+ground truth is a crowd. Void is class 255, or white. A folder of sub-folders holds one clip in
+each; both sides name them alike.''',
+        epilog='''\
+LABELS.yaml:
+  label_divisor: 1000
+  labels:                       # a class's place here is its class id
+    - {name: road, is_thing: false, color: [128, 64, 128]}
+    - {name: car, is_thing: true, color: [0, 0, 142]}
+
+example:
+  panoptic score-video truth/ predicted/ --labels labels.yaml --json scores.json''')
+    parser.add_argument('gt', type=Path, metavar='GT_DIR', help='PNGs of the ground truth')
+    parser.add_argument('pred', type=Path, metavar='PRED_DIR', help='PNGs of the predictions')
+    parser.add_argument('--labels', type=Path, required=True, metavar='FILE',
+                        help='YAML file of the classes, see below')
+    parser.add_argument('--label-divisor', type=int, metavar='N',
+                        help='in place of that in the file of classes (without either: 1000)')
+    parser.add_argument('--json', type=Path, metavar='FILE',
+                        help='write the scores here too, with VPQ of every fifth frame (the '
+                             'paper\'s k = 0, 5, 10, 15) and every identity switch')
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Scores, prints the tables and writes the JSON file.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, when files do not fit together.
+    """
+    from panoptic_ros.metrics.video import VideoScores
+    from panoptic_ros.metrics.video_files import (
+        check_divisor,
+        find_frames,
+        measure_files,
+        read_label_file,
+    )
+
+    check_folder(args.json, '--json')
+    labels, label_divisor = read_label_file(args.labels)
+    if args.label_divisor is not None:
+        label_divisor = args.label_divisor
+        check_divisor(label_divisor, '--label-divisor')
+    pairs = find_frames(args.gt, args.pred)
+    scores = VideoScores(labels)
+    frames = with_bar(measure_files(pairs, labels, label_divisor), len(pairs), 'frames scored')
+    clip = 0
+    for pair, frame in zip(pairs, frames, strict=True):
+        if pair.clip != clip:
+            scores.end_clip()
+        clip = pair.clip
+        scores.add(frame)
+    result = scores.result()
+    print(f'{result.format_table()}\n\n{result.format_classes()}')
+    if args.json:
+        write_json({'label_divisor': label_divisor, **result.to_dict()}, args.json)

@@ -1,0 +1,102 @@
+"""What a frame of a video comes down to: how many pixels its true and predicted segments share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.metrics.overlap import Ints, find_runs
+from panoptic_ros.metrics.pair import Overlaps
+
+VOID_KEY = -1
+"""Key of pixels without a class."""
+
+TRACK_BITS = 32
+"""A segment's key is `class_id << TRACK_BITS | track_id`: ids of different classes differ."""
+
+MAX_TRACK_ID = 2**TRACK_BITS - 1
+
+Keys = npt.NDArray[np.int64]
+
+
+def class_of(keys: Keys) -> npt.NDArray[np.int64]:
+    """Class id of each key; -1 for void."""
+    return keys >> TRACK_BITS
+
+
+def track_of(keys: Keys) -> npt.NDArray[np.int64]:
+    """Track id of each key that is not void."""
+    return keys & MAX_TRACK_ID
+
+
+def measure_frame(gt_class_map: Ints, gt_track_map: Ints, pred_class_map: Ints,
+                  pred_track_map: Ints, labels: LabelSet) -> Overlaps:
+    """Counts the pixels that each true segment shares with each predicted one, in one pass.
+
+    Stuff has no tracks: what its pixels hold in the track maps does not matter.
+
+    Args:
+        gt_class_map: (H, W) class id, VOID_ID = void.
+        gt_track_map: (H, W) track id, 0 to 2**32 - 1; 0 on a thing is a crowd.
+        pred_class_map: as `gt_class_map`.
+        pred_track_map: as `gt_track_map`; 0 on a thing is one segment like any other.
+        labels: the classes.
+
+    Returns:
+        Segments by key, in ascending order.
+
+    Raises:
+        ValueError: if the maps differ in size or hold an id that is no class or no track id.
+    """
+    maps = gt_class_map, gt_track_map, pred_class_map, pred_track_map
+    if len({a_map.shape for a_map in maps}) > 1:
+        raise ValueError('class and track maps of ground truth and prediction must have the same '
+                         f'size, got {", ".join(str(a_map.shape) for a_map in maps)}')
+    rows = [a_map.reshape(-1) for a_map in maps]
+    starts, lengths = find_runs(*rows)
+    gt_class, gt_track, pred_class, pred_track = (row[starts] for row in rows)
+    gt_runs = _keys(gt_class, gt_track, labels, 'ground truth')
+    pred_runs = _keys(pred_class, pred_track, labels, 'prediction')
+    gt, pred = np.unique(gt_runs), np.unique(pred_runs)
+    place = np.searchsorted(gt, gt_runs) * len(pred) + np.searchsorted(pred, pred_runs)
+    counts = np.bincount(place, lengths, len(gt) * len(pred))
+    counts = counts.reshape(len(gt), len(pred)).astype(np.int64)
+    # Void's key is the least: where it occurs it is first already.
+    counts = np.pad(counts, [(int(VOID_KEY not in gt), 0), (int(VOID_KEY not in pred), 0)])
+    return _overlaps(gt[gt != VOID_KEY], pred[pred != VOID_KEY], counts, labels)
+
+
+def _overlaps(gt: Keys, pred: Keys, shared: npt.NDArray[np.int64], labels: LabelSet) -> Overlaps:
+    """The same with what the keys say: classes, and crowds, which are things without a track."""
+    crowd = labels.is_thing[class_of(gt)] & (track_of(gt) == 0)
+    return Overlaps(gt, pred, class_of(gt), class_of(pred), crowd, shared)
+
+
+def _keys(class_id: Ints, track_id: Ints, labels: LabelSet, what: str) -> Keys:
+    """(R,) keys, checked."""
+    void = class_id == VOID_ID
+    wrong = class_id[~void & ((class_id < 0) | (class_id >= len(labels)))]
+    if wrong.size:
+        raise ValueError(f'{what}: class id {int(wrong[0])}, expected 0 to {len(labels) - 1} or '
+                         f'{VOID_ID} (void)')
+    is_thing = np.append(labels.is_thing, False)[np.where(void, len(labels), class_id)]
+    track = np.where(is_thing, track_id, 0).astype(np.int64)
+    wrong = track[(track < 0) | (track > MAX_TRACK_ID)]
+    if wrong.size:
+        raise ValueError(f'{what}: track id {int(wrong[0])}, expected 0 to {MAX_TRACK_ID}')
+    return np.where(void, VOID_KEY, (class_id.astype(np.int64) << TRACK_BITS) | track)
+
+
+def join(frames: Sequence[Overlaps], labels: LabelSet) -> Overlaps:
+    """Takes frames as one: what each pair of segments shares in all of them together."""
+    gt = np.unique(np.concatenate([frame.gt_ids for frame in frames]))
+    pred = np.unique(np.concatenate([frame.pred_ids for frame in frames]))
+    shared = np.zeros((1 + len(gt), 1 + len(pred)), np.int64)
+    for frame in frames:
+        rows = np.append(0, 1 + np.searchsorted(gt, frame.gt_ids))
+        cols = np.append(0, 1 + np.searchsorted(pred, frame.pred_ids))
+        shared[np.ix_(rows, cols)] += frame.shared
+    return _overlaps(gt, pred, shared, labels)
