@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +103,6 @@ def load_clip(path: Path) -> RecordedClip:
         frames = [PanopticFrame(*frame, geometry, stamp_s) for *frame, stamp_s in zip(
             values['segment_maps'], rows, values['stamps'].tolist(), strict=True)]
         return RecordedClip(frames, values['class_maps'], values['track_maps'])
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
         raise ValueError(f'{path} is not a recorded clip; delete it to have it made again: '
                          f'{error}') from None

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.labels import LabelSet
@@ -15,7 +14,6 @@ from panoptic_ros.metrics.pair import Overlaps
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.metrics.video_frame import TRACK_BITS, measure_frame, track_of
 from panoptic_ros.tracking import Tracker, TrackerConfig
-from panoptic_ros.tracking.distance import unit
 
 from .recorded import RecordedClip
 
@@ -68,11 +66,10 @@ def with_tracks(overlaps: Overlaps, tracked: PanopticFrame) -> Overlaps:
     """
     rows = tracked.segments[tracked.segments['is_thing'] == 1]
     key = overlaps.pred_ids.copy()
-    place = np.searchsorted(key, 0) + np.zeros(0, np.intp)  # stuff keeps its keys
     table = dict(zip(rows['segment_id'].tolist(),
                      ((rows['class_id'].astype(np.int64) << TRACK_BITS)
                       | rows['track_id']).tolist(), strict=True))
-    segment = track_of(key)
+    segment = track_of(key)  # 0 for stuff, which keeps its keys
     place = np.flatnonzero(segment)
     key[place] = [table[i] for i in segment[place].tolist()]
     pred, column = np.unique(key, return_inverse=True)
@@ -82,13 +79,30 @@ def with_tracks(overlaps: Overlaps, tracked: PanopticFrame) -> Overlaps:
                     shared.T)
 
 
-def score(clips: Iterable[Clip], labels: LabelSet, config: TrackerConfig, step: int = 1,
-          ) -> dict[str, Any]:
-    """Summary of `VideoScores` for a tracker that sees every `step`-th frame."""
+def track(clip: Clip, config: TrackerConfig, step: int) -> Iterator[Overlaps]:
+    """What a tracker that sees every `step`-th frame makes of a clip."""
+    tracker = Tracker(config)
+    for frame, overlaps in zip(clip.frames[::step], clip.overlaps[::step], strict=True):
+        yield with_tracks(overlaps, tracker.update(frame))
+
+
+def score(clip: Clip, labels: LabelSet, config: TrackerConfig, step: int) -> VideoScores:
+    """Scores of one clip for a tracker that sees every `step`-th frame."""
     scores = VideoScores(labels)
-    for clip in clips:
-        tracker = Tracker(config)
-        for frame, overlaps in zip(clip.frames[::step], clip.overlaps[::step], strict=True):
-            scores.add(with_tracks(overlaps, tracker.update(frame)))
-        scores.end_clip()
+    for overlaps in track(clip, config, step):
+        scores.add(overlaps)
+    scores.end_clip()
+    return scores
+
+
+def summary(parts: Iterable[VideoScores], labels: LabelSet) -> dict[str, Any]:
+    """Scores of several clips together, see `VideoResult.summary`."""
+    scores = VideoScores(labels)
+    for part in parts:
+        scores.merge(part)
     return scores.result().summary()
+
+
+def things_per_frame(clip: Clip) -> float:
+    """Mean number of true tracks in sight."""
+    return float(np.mean([np.count_nonzero(track_of(o.gt_ids)) for o in clip.overlaps]))

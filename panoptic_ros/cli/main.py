@@ -10,8 +10,8 @@ from importlib import import_module
 import panoptic_ros
 from panoptic_ros.runtime.backend import BackendError
 
-COMMANDS = ('train', 'evaluate', 'score', 'score-video', 'ablate', 'export', 'benchmark', 'demo',
-            'list')
+COMMANDS = ('train', 'evaluate', 'score', 'score-video', 'evaluate-tracking', 'tune-tracker',
+            'ablate', 'export', 'benchmark', 'demo', 'list')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -23,8 +23,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version',
                         version=f'panoptic_ros {panoptic_ros.__version__}')
     # A long metavar makes the column wide enough for argparse to put a help text beside each name.
-    subparsers = parser.add_subparsers(title='commands', prog='panoptic', metavar='COMMAND ARG ...',
-                                       required=True)
+    subparsers = parser.add_subparsers(title='commands', prog='panoptic', required=True,
+                                       metavar='COMMAND ARGUMENTS ...')
     for name in COMMANDS:
         import_module(f'panoptic_ros.cli.{name.replace("-", "_")}').add_parser(subparsers)
     return parser

@@ -113,7 +113,8 @@ def refresh(tracks: Tracks, found: Tracks, config: TrackerConfig) -> Tracks:
 
 def predict(tracks: Tracks, stamp_s: float) -> Floats:
     """(N, 4) boxes x, y, w, h where tracks are expected at a time; sides at least halve at most
-    double, as they are measured badly."""
+    double, as they are measured badly.
+    """
     moved = tracks['velocity'] * (stamp_s - tracks['seen_s'])[:, None]
     boxes = tracks['box'] + moved
     side = tracks['box'][:, 2:]
