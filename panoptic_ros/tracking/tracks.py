@@ -15,6 +15,9 @@ from panoptic_ros.tracking.distance import Floats, cosine_distance, unit
 Tracks = npt.NDArray[np.void]
 """(N,) rows of `track_dtype`."""
 
+LEAST_SPREAD = 1e-4
+"""No embedding is taken to vary less, cosine distance."""
+
 SPREAD_HITS = 3
 """Sightings that the expected spread of an embedding counts as much as."""
 
@@ -27,7 +30,7 @@ def track_dtype(embedding_dim: int) -> np.dtype[np.void]:
         ('box', 'f8', (4,)), ('velocity', 'f8', (4,)),  # x, y, w, h px; per second
         ('embedding', 'f8', (embedding_dim,)),  # mean of unit vectors, unit length
         ('spread', 'f8'),  # mean cosine distance of the embeddings seen from that mean
-        ('score', 'f8'), ('votes', 'f8', (VOID_ID,)),  # score by class; both averaged over time
+        ('score', 'f8'), ('votes', 'f4', (VOID_ID,)),  # score by class; both averaged over time
         ('seen_s', 'f8'), ('hits', 'i8'), ('streak', 'i8'), ('age', 'i8'), ('confirmed', '?'),
     ])
 
@@ -96,14 +99,15 @@ def refresh(tracks: Tracks, found: Tracks, config: TrackerConfig) -> Tracks:
     distance = 1 - (tracks['embedding'] * found['embedding']).sum(axis=1)
     share = np.maximum(_share(dt, config.embedding_s), 1 / tracks['hits'])
     slow = np.maximum(_share(dt, config.embedding_s), 1 / (tracks['hits'] + SPREAD_HITS - 1))
-    known = tracks['embedding'].any(axis=1) & found['embedding'].any(axis=1)
-    tracks['spread'] += known * slow * (distance - tracks['spread'])
+    both = known(tracks) & known(found)
+    tracks['spread'] += both * slow * (distance - tracks['spread'])
     mean = tracks['embedding'] + share[:, None] * (found['embedding'] - tracks['embedding'])
-    tracks['embedding'] = np.where(known[:, None], unit(mean),
+    tracks['embedding'] = np.where(both[:, None], unit(mean),
                                    tracks['embedding'] + found['embedding'])
 
     share = np.maximum(_share(dt, config.class_s), 1 / tracks['hits'])
-    tracks['votes'] += share[:, None] * (found['votes'] - tracks['votes'])
+    tracks['votes'] *= (1 - share).astype(np.float32)[:, None]
+    tracks['votes'][np.arange(len(found)), found['class_id']] += share * found['votes'].max(axis=1)
     tracks['score'] += share * (found['score'] - tracks['score'])
     tracks['class_id'] = tracks['votes'].argmax(axis=1)
     for name in ('segment_id', 'box', 'seen_s'):
@@ -112,31 +116,36 @@ def refresh(tracks: Tracks, found: Tracks, config: TrackerConfig) -> Tracks:
 
 
 def predict(tracks: Tracks, stamp_s: float) -> Floats:
-    """(N, 4) boxes x, y, w, h where tracks are expected at a time; sides at least halve at most
-    double, as they are measured badly.
+    """Where tracks are expected at a time: boxes x, y, w, h, (N, 4).
+
+    Sides half or double at most: they are measured badly where a thing is partly hidden.
     """
-    moved = tracks['velocity'] * (stamp_s - tracks['seen_s'])[:, None]
-    boxes = tracks['box'] + moved
+    boxes = tracks['box'] + tracks['velocity'] * (stamp_s - tracks['seen_s'])[:, None]
     side = tracks['box'][:, 2:]
     boxes[:, 2:] = np.clip(boxes[:, 2:], side / 2, side * 2)
     return boxes
 
 
 def embedding_distance(tracks: Tracks, found: Tracks, spread_factor: float) -> Floats:
-    """(N, M) distance of embeddings in terms of what each track's own vary by, 0 to 1.
+    """Distance of embeddings in terms of what each track's own vary by, (N, M), 0 to 1.
 
-    NaN where one of both is not known.
+    It means nothing where one of both is not known.
     """
-    scale = spread_factor * np.maximum(tracks['spread'], 1e-4)[:, None]
-    distance = 1 - np.exp(-cosine_distance(tracks['embedding'], found['embedding']) / scale)
-    unknown = ~tracks['embedding'].any(axis=1)[:, None] | ~found['embedding'].any(axis=1)
-    distance[unknown] = np.nan
-    return distance
+    scale = spread_factor * np.maximum(tracks['spread'], LEAST_SPREAD)
+    distance = cosine_distance(tracks['embedding'], found['embedding'])
+    distance /= -scale.astype(np.float32)[:, None]
+    return np.negative(np.expm1(distance, out=distance), out=distance)
 
 
 def class_distance(tracks: Tracks, found: Tracks) -> Floats:
-    """(N, M) share of a track's votes that is for other classes, 0 to 1."""
-    return 1 - tracks['votes'][:, found['class_id']] / tracks['votes'].sum(axis=1)[:, None]
+    """Share of a track's votes that is for other classes than a thing's, (N, M), 0 to 1."""
+    share: Floats = tracks['votes'] / -tracks['votes'].sum(axis=1, keepdims=True)
+    return np.take(1 + share, found['class_id'], axis=1)
+
+
+def known(tracks: Tracks) -> npt.NDArray[np.bool_]:
+    """Whether anything is known of the embedding, (N,)."""
+    return tracks['embedding'].any(axis=1)
 
 
 def _share(dt: Floats, seconds: float) -> Floats:
