@@ -247,7 +247,7 @@ def test_weak_segments_take_what_confident_ones_leave():
     # The weak one lies better, as a part of a thing does that is about to be hidden.
     config = TrackerConfig(min_hits=1, high_score=0.5)
     frames = [weak(make_frame(0.0, Disc(50)), 0.9),
-              weak(make_frame(0.1, Disc(48), Disc(58)), 0.3, 0.9)]
+              weak(make_frame(0.1, Disc(48), Disc(64)), 0.3, 0.9)]
     assert follow(Tracker(config), frames)[1] == [2, 1]
     assert follow(Tracker(dataclasses.replace(config, high_score=0)), frames)[1] == [1, 2]
 
@@ -363,7 +363,8 @@ def test_without_larger_boxes_only_overlap_counts():
 
 @pytest.mark.parametrize(('growth', 'expected'), [(0, 2), (4, 1)])
 def test_what_was_not_seen_for_long_is_looked_for_farther_away(growth, expected):
-    config = TrackerConfig(min_hits=1, near_factor=1.2, near_growth=growth, reid_gate=0, gate=0.9)
+    config = TrackerConfig(min_hits=1, near_factor=1.2, near_growth=growth, reid_gate=0, gate=0.9,
+                           min_overlap=0.1)
     assert follow(Tracker(config), [*HIDDEN, make_frame(0.8, Disc(68))])[-1] == [expected]
 
 
