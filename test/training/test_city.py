@@ -119,7 +119,7 @@ def test_without_rows_the_order_of_an_epoch_is_as_it_was():
 
 
 @pytest.mark.parametrize(('split', 'options', 'message'), [
-    ('train', {'in_a_row': 2}, 'frames_per_clip and length in multiples of in_a_row, got 2, 20, 1'),
+    ('train', {'in_a_row': 2}, 'length in multiples of in_a_row, got 2, 20, 1'),
     ('train', {'within': 0}, 'within of at least 1'),
     ('all', {}, "splits train, val, test, got 'all'"),
     ('val', {'length': 1001}, 'has 1000 seeds, too few for 1001 samples, 1 of each'),
