@@ -34,6 +34,13 @@ TRACKERS: Mapping[str, TrackerConfig] = {
     'ours': OURS, 'without embeddings': replace(OURS, embedding_weight=0), 'IoU only': IOU_ONLY}
 
 
+SHOWN_IOU = 0.1
+"""Overlap from which on a segment shows a thing."""
+
+NOTHING = 1 << 31
+"""Ids above are of segments that show no thing, in `ideal`."""
+
+
 @dataclass(frozen=True)
 class Clip:
     """A recorded clip, its pixels counted once; T frames."""
@@ -89,10 +96,30 @@ def track(clip: Clip, config: TrackerConfig, step: int) -> Iterator[Overlaps]:
         yield with_tracks(overlaps, tracker.update(frame))
 
 
-def score(clip: Clip, labels: LabelSet, config: TrackerConfig, step: int) -> VideoScores:
-    """Scores of one clip for a tracker that sees every `step`-th frame."""
+def ideal(clip: Clip, step: int) -> Iterator[Overlaps]:
+    """What no tracker can do better: each segment has the id of the thing that it shows most of.
+
+    Segments that show no thing well enough have one of their own.
+    """
+    for frame, overlaps in zip(clip.frames[::step], clip.overlaps[::step], strict=True):
+        rows = frame.segments.copy()
+        rows['track_id'] = NOTHING + rows['segment_id']
+        here = np.flatnonzero(track_of(overlaps.gt_ids))
+        if len(here):
+            iou = overlaps.iou[here]  # (things, segments)
+            ids = np.where(iou.max(axis=0) >= SHOWN_IOU,
+                           track_of(overlaps.gt_ids[here])[iou.argmax(axis=0)], 0)
+            by_segment = dict(zip(track_of(overlaps.pred_ids).tolist(), ids.tolist(),
+                                  strict=True))
+            for row in rows:
+                row['track_id'] = by_segment.get(int(row['segment_id']), 0) or row['track_id']
+        yield with_tracks(overlaps, replace(frame, segments=rows))
+
+
+def score(clip: Clip, labels: LabelSet, config: TrackerConfig | None, step: int) -> VideoScores:
+    """Scores of one clip for a tracker that sees every `step`-th frame; None for `ideal`."""
     scores = VideoScores(labels)
-    for overlaps in track(clip, config, step):
+    for overlaps in track(clip, config, step) if config else ideal(clip, step):
         scores.add(overlaps)
     scores.end_clip()
     return scores

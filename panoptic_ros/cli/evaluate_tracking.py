@@ -78,9 +78,10 @@ def run(args: argparse.Namespace) -> None:
     things = [things_per_frame(clip) for clip in clips]
     middle = sorted(things)[len(things) // 2]
     rows = []
-    runs = [(name, step) for step in args.steps for name in TRACKERS]
+    trackers = {**TRACKERS, 'ids from the truth': None}
+    runs = [(name, step) for step in args.steps for name in trackers]
     for name, step in with_bar(runs, len(runs), 'trackers scored'):
-        parts = [score(clip, LABELS, TRACKERS[name], step) for clip in clips]
+        parts = [score(clip, LABELS, trackers[name], step) for clip in clips]
         groups = {'all': parts,
                   'crowded': [p for p, n in zip(parts, things, strict=True) if n >= middle],
                   'sparse': [p for p, n in zip(parts, things, strict=True) if n < middle]}

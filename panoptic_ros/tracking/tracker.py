@@ -91,13 +91,16 @@ class Tracker:
 
     def _start(self, found: Tracks) -> None:
         """Starts a track for each thing that has none."""
+        if not len(found):
+            return
         found['track_id'] = np.arange(self._next_id, self._next_id + len(found))
         self._next_id += len(found)
         self._tracks = np.concatenate([self._tracks, found])
 
     def _give_up(self, chosen: npt.NDArray[np.bool_]) -> None:
-        self._lost += int(self._tracks['confirmed'][chosen].sum())
-        self._tracks = self._tracks[~chosen]
+        if chosen.any():
+            self._lost += int(self._tracks['confirmed'][chosen].sum())
+            self._tracks = self._tracks[~chosen]
 
     def _rows(self, frame: PanopticFrame, things: npt.NDArray[np.intp]) -> npt.NDArray[np.void]:
         """The frame's segments with their tracks written in."""

@@ -35,8 +35,8 @@ def test_trackers_are_compared_and_the_model_runs_only_once(cache, tmp_path, cap
     assert (result['clips'], result['frames'], result['split']) == (2, 6, 'val')
     rows = [(row['clips'], row['tracker'], row['step']) for row in result['scores']]
     assert rows[:3] == [('all', 'ours', 1), ('crowded', 'ours', 1), ('sparse', 'ours', 1)]
-    assert len(set(rows)) == len(rows) == 3 * 3 * 2
-    for name in ('ours', 'without embeddings', 'IoU only'):
+    assert len(set(rows)) == len(rows) == 3 * 4 * 2
+    for name in ('ours', 'without embeddings', 'IoU only', 'ids from the truth'):
         assert f'| {name} | 2 |' in out
     assert '| frames later | nearest is the same thing |' in out
     assert [s['gap'] for s in result['stability']] == [1, 2, 5, 10, 20]

@@ -143,6 +143,19 @@ def test_each_tracker_follows_what_is_easy(name, step):
     assert scores['idf1'] == pytest.approx(100)
 
 
+def test_ids_from_the_truth_are_the_best_there_are():
+    # The two swap places, one is found in part, and one segment shows nothing.
+    truth = [make_frame(t / 20, car(50 if t < 2 else 150), car(150 if t < 2 else 50), car(100))
+             for t in range(4)]
+    frames = [make_frame(t / 20, car(50), car(150), car(106), car(20, radius=4))
+              for t in range(4)]
+    clip = count(clip_of(frames, truth), LABELS)
+    best, ours = (summary([score(clip, LABELS, config, 1)], LABELS) for config in (None, EAGER))
+    assert best['id_switches'] == 0 < ours['id_switches']
+    assert best['assa'] == pytest.approx(100)
+    assert best['stq'] > ours['stq'] and best['deta'] == pytest.approx(ours['deta'])
+
+
 def test_clips_are_scored_together_without_tracks_across_them():
     parts = [score(count(clip_of(MOVING), LABELS), LABELS, EAGER, 1) for _ in range(2)]
     both = summary(parts, LABELS)
