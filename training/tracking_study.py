@@ -23,9 +23,9 @@ STEPS = (1, 2, 5)
 OURS = TrackerConfig()
 
 IOU_ONLY = TrackerConfig(
-    embedding_weight=0, class_cost=0, near_factor=1, reid_gate=0, min_overlap=0, max_age=1.24,
-    gate=0.868, weak_gate=0.642, high_score=0.865, new_score=0.71, tentative_age=0.365,
-    velocity_s=1.02)
+    embedding_weight=0, class_cost=0, near_factor=1, reid_gate=0, min_overlap=0, max_age=1.43,
+    gate=0.917, weak_gate=0.488, high_score=0.798, new_score=0.781, tentative_age=1.33,
+    velocity_s=0.337, smooth=False)
 """Two rounds of mask and box overlap after linear motion, as in ByteTrack (Zhang et al., ECCV
 2022); what it has in common with ours was tuned for it in the
 same way."""

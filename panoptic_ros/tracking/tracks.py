@@ -145,7 +145,8 @@ def class_distance(tracks: Tracks, found: Tracks) -> Floats:
 
 def known(tracks: Tracks) -> npt.NDArray[np.bool_]:
     """Whether anything is known of the embedding, (N,)."""
-    return tracks['embedding'].any(axis=1)
+    some: npt.NDArray[np.bool_] = tracks['embedding'].any(axis=1)
+    return some
 
 
 def _share(dt: Floats, seconds: float) -> Floats:
