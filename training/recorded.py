@@ -100,8 +100,9 @@ def load_clip(path: Path) -> RecordedClip:
         height, width, *input_size, stride = values['geometry'].tolist()
         geometry = Geometry((height, width), (input_size[0], input_size[1]), stride)
         rows = np.split(values['segments'], np.cumsum(values['counts'])[:-1])
-        frames = [PanopticFrame(*frame, geometry, stamp_s) for *frame, stamp_s in zip(
-            values['segment_maps'], rows, values['stamps'].tolist(), strict=True)]
+        frames = [PanopticFrame(segment_map, segments, geometry, stamp_s)
+                  for segment_map, segments, stamp_s in zip(
+                      values['segment_maps'], rows, values['stamps'].tolist(), strict=True)]
         return RecordedClip(frames, values['class_maps'], values['track_maps'])
     except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
         raise ValueError(f'{path} is not a recorded clip; delete it to have it made again: '

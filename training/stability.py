@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from panoptic_ros.metrics.overlap import Ints
 from panoptic_ros.metrics.video_frame import track_of
-from panoptic_ros.tracking.distance import unit
+from panoptic_ros.tracking.distance import Floats, unit
 
 from .tracking_study import Clip
 
@@ -47,11 +49,12 @@ def stability(clips: Iterable[Clip], gap: int) -> Stability:
             nearest = new_ids[(old[again] @ new.T).argmax(axis=1)]
             right += (nearest == old_ids[again]).tolist()
             chance += [1 / len(new_ids)] * int(again.sum())
-    mean = [100 * float(np.mean(values)) if values else float('nan') for values in (right, chance)]
-    return Stability(gap, *mean, len(right))
+    nearest, blind = (100 * float(np.mean(values)) if values else math.nan
+                      for values in (right, chance))
+    return Stability(gap, nearest, blind, len(right))
 
 
-def _looks(clip: Clip, index: int) -> tuple[np.ndarray, np.ndarray]:
+def _looks(clip: Clip, index: int) -> tuple[Ints, Floats]:
     """True tracks that a frame's things match by IoU, of any class, (L,); embeddings (L, D)."""
     overlaps, rows = clip.overlaps[index], clip.frames[index].segments
     rows = rows[np.argsort(rows['segment_id'])]

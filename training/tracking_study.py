@@ -63,9 +63,10 @@ def count(clip: RecordedClip, labels: LabelSet, stride: int = 1) -> Clip:
     overlaps = []
     for frame, class_map, track_map in zip(clip.frames, clip.class_maps, clip.track_maps,
                                            strict=True):
-        maps = (class_map, track_map, frame.geometry.to_camera(frame.semantic_map),
-                frame.geometry.to_camera(frame.segment_map))
-        overlaps.append(measure_frame(*(m[::stride, ::stride] for m in maps), labels))
+        classes, segments = (frame.geometry.to_camera(cells)[::stride, ::stride]
+                             for cells in (frame.semantic_map, frame.segment_map))
+        overlaps.append(measure_frame(class_map[::stride, ::stride],
+                                      track_map[::stride, ::stride], classes, segments, labels))
     return Clip(clip.frames, overlaps)
 
 

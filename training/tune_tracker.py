@@ -94,8 +94,9 @@ def search(clips: Sequence[Clip], labels: LabelSet, start: TrackerConfig, kept: 
                              for key in keys})
 
     def attempt(trial: optuna.Trial) -> float:
-        drawn = {key: rounded(trial.suggest_float(key, low, high, log=log))
-                 for key, (low, high, log) in SPACE.items() if key in keys}
+        drawn: dict[str, Any] = {
+            key: rounded(trial.suggest_float(key, low, high, log=log))
+            for key, (low, high, log) in SPACE.items() if key in keys}
         values = []
         for step in sorted(STEPS, reverse=True):
             values.append(goodness(clips, labels, replace(start, **drawn), step))
@@ -107,7 +108,7 @@ def search(clips: Sequence[Clip], labels: LabelSet, start: TrackerConfig, kept: 
     for number in range(trials):
         if number >= len(study.trials) or not study.trials[number].state.is_finished():
             study.optimize(attempt, n_trials=1)
-        best = {key: rounded(value) for key, value in study.best_params.items()}
+        best: dict[str, Any] = {key: rounded(value) for key, value in study.best_params.items()}
         yield replace(start, **best), study.best_value
 
 

@@ -145,8 +145,7 @@ def class_distance(tracks: Tracks, found: Tracks) -> Floats:
 
 def known(tracks: Tracks) -> npt.NDArray[np.bool_]:
     """Whether anything is known of the embedding, (N,)."""
-    some: npt.NDArray[np.bool_] = tracks['embedding'].any(axis=1)
-    return some
+    return np.any(tracks['embedding'] != 0, axis=1)
 
 
 def _share(dt: Floats, seconds: float) -> Floats:
