@@ -70,7 +70,9 @@ class Tracker:
             old, new = associate(self._tracks, found, self._last, frame, self.config)
         self._tracks['age'] += 1
         self._tracks['segment_id'] = 0
-        self._tracks[old] = refresh(self._tracks[old], found[new], self.config)
+        seen = self._tracks[old]
+        refresh(seen, found[new], self.config)
+        self._tracks[old] = seen
         missed = self._tracks['segment_id'] == 0
         self._tracks['streak'][missed] = 0
         self._give_up(missed & ~self._tracks['confirmed'] & (

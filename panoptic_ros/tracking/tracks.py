@@ -76,15 +76,14 @@ def describe(frame: PanopticFrame, things: npt.NDArray[np.intp], config: Tracker
     return found
 
 
-def refresh(tracks: Tracks, found: Tracks, config: TrackerConfig) -> Tracks:
-    """Tracks after they were seen again.
+def refresh(tracks: Tracks, found: Tracks, config: TrackerConfig) -> None:
+    """Brings tracks that were seen again up to date.
 
     Args:
-        tracks: (P,)
+        tracks: (P,), changed in place.
         found: (P,) what each of them was matched with.
         config: the tracker's.
     """
-    tracks = tracks.copy()
     dt = found['seen_s'] - tracks['seen_s']  # (P,)
     first = tracks['hits'] == 1
     tracks['hits'] += 1
@@ -112,7 +111,6 @@ def refresh(tracks: Tracks, found: Tracks, config: TrackerConfig) -> Tracks:
     tracks['class_id'] = tracks['votes'].argmax(axis=1)
     for name in ('segment_id', 'box', 'seen_s'):
         tracks[name] = found[name]
-    return tracks
 
 
 def predict(tracks: Tracks, stamp_s: float) -> Floats:
@@ -139,8 +137,9 @@ def embedding_distance(tracks: Tracks, found: Tracks, spread_factor: float) -> F
 
 def class_distance(tracks: Tracks, found: Tracks) -> Floats:
     """Share of a track's votes that is for other classes than a thing's, (N, M), 0 to 1."""
-    share: Floats = tracks['votes'] / -tracks['votes'].sum(axis=1, keepdims=True)
-    return np.take(1 + share, found['class_id'], axis=1)
+    classes, place = np.unique(found['class_id'], return_inverse=True)
+    share: Floats = tracks['votes'][:, classes] / tracks['votes'].sum(axis=1, keepdims=True)
+    return np.take(1 - share, place, axis=1)
 
 
 def known(tracks: Tracks) -> npt.NDArray[np.bool_]:
