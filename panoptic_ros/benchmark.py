@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.bundle import ModelInfo, load_onnx, read_info
-from panoptic_ros.frame import PanopticFrame
+from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.image import CameraImage
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.runtime import Backend, Predictor, open_backend
@@ -128,6 +129,35 @@ def _time_stages(pipeline: Pipeline, image: CameraImage, stamp_s: float, sink: S
         sink.publish()
         yield 'messages', filled - start
         yield 'publish', time.perf_counter() - filled
+
+
+def time_tracker(count: int = 200, frames: int = 60) -> npt.NDArray[np.float64]:
+    """Milliseconds that the tracker takes for an image of so many things, (frames,).
+
+    They stand in rows and shake a little; each has an embedding of its own.
+    """
+    rng = np.random.default_rng(0)
+    side = math.ceil(math.sqrt(count))
+    size = np.array([256, 512]) // side * side  # cells
+    rows = np.zeros(count, segment_dtype(12))
+    rows['segment_id'], rows['is_thing'], rows['score'] = np.arange(1, count + 1), 1, 0.9
+    y, x = np.divmod(np.arange(count), side)
+    height, width = size // side
+    rows['bbox_w'], rows['bbox_h'] = width, height
+    embedding = rng.normal(size=rows['embedding'].shape)
+    grid = np.zeros((side, side), np.uint16)
+    grid[y, x] = rows['segment_id']
+    segment_map = np.kron(grid, np.ones((height, width), np.uint16))
+    geometry = Geometry(segment_map.shape, segment_map.shape, 1)
+    tracker, times = Tracker(TrackerConfig()), []
+    for i in range(frames + 1):
+        rows['bbox_x'], rows['bbox_y'] = x * width + i % 3, y * height
+        rows['embedding'] = embedding + rng.normal(scale=0.02, size=embedding.shape)
+        frame = PanopticFrame(np.roll(segment_map, i % 3, axis=1), rows.copy(), geometry, i / 20)
+        start = time.perf_counter()
+        tracker.update(frame)
+        times.append(time.perf_counter() - start)
+    return np.array(times[1:]) * 1e3  # the first has no tracks
 
 
 def network_alone(path: Path, backend: Backend, threads: int | None) -> Network | None:

@@ -36,7 +36,7 @@ def make_frame(stamp_s: float, *discs: Disc, size: tuple[int, int] = (100, 200),
     shown = np.zeros(len(discs), bool)
     for i, disc in enumerate(discs):
         rows[i]['segment_id'], rows[i]['class_id'] = i + 1, disc.class_id
-        rows[i]['is_thing'] = disc.is_thing
+        rows[i]['is_thing'], rows[i]['score'] = disc.is_thing, 1
         rows[i]['embedding'] = disc.embedding[:embedding_dim]
         ys, xs = np.nonzero(segment_map == i + 1)
         shown[i] = len(ys) > 0

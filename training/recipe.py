@@ -74,7 +74,17 @@ class RecipeCLI(LightningCLI):
             raise ValueError(_with_known_keys(error.message, parser)) from None
 
     def before_instantiate_classes(self) -> None:
-        """Notes the recipe's hash."""
+        """Checks what model and data must agree on, and notes the recipe's hash.
+
+        Raises:
+            ValueError: if the loss takes other images for one clip than the data gives.
+        """
+        images = (self.config.model.loss or {}).get('clip_images', 1)
+        row = (self.config.data.train or {}).get('in_a_row', 1)
+        if images != row or self.config.data.batch_size % row:
+            raise ValueError('model.loss.clip_images must be data.train.in_a_row and divide '
+                             f'data.batch_size, got {images}, {row} and '
+                             f'{self.config.data.batch_size}')
         plain = json.loads(self.parser.dump(self.config, format='json', skip_link_targets=False))
         self.config.model.recipe_hash = recipe_hash(plain)
 

@@ -10,8 +10,8 @@ from importlib import import_module
 import panoptic_ros
 from panoptic_ros.runtime.backend import BackendError
 
-COMMANDS = ('data', 'train', 'evaluate', 'score', 'score-video', 'ablate', 'export', 'benchmark',
-            'replay', 'demo', 'list')
+COMMANDS = ('data', 'train', 'evaluate', 'score', 'score-video', 'evaluate-tracking',
+            'tune-tracker', 'ablate', 'export', 'benchmark', 'replay', 'demo', 'list')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -22,9 +22,9 @@ def make_parser() -> argparse.ArgumentParser:
         epilog='`panoptic COMMAND --help` tells more about a command.')
     parser.add_argument('--version', action='version',
                         version=f'panoptic_ros {panoptic_ros.__version__}')
-    # The long metavar makes the column wide enough to put a help text beside each name.
-    subparsers = parser.add_subparsers(title='commands', prog='panoptic',
-                                       metavar='COMMAND ARG ...', required=True)
+    # A long metavar makes the column wide enough for argparse to put a help text beside each name.
+    subparsers = parser.add_subparsers(title='commands', prog='panoptic', required=True,
+                                       metavar='COMMAND ARGUMENTS ...')
     for name in COMMANDS:
         import_module(f'panoptic_ros.cli.{name.replace("-", "_")}').add_parser(subparsers)
     return parser

@@ -118,11 +118,35 @@ PARAMETERS = (
             'Seconds that a track outlives its last match, by image stamps.'),
     Parameter('tracker.min_hits', _TRACKER.min_hits, 'Images in a row that confirm a track.', True,
               1, 1000),
-    _number('tracker.embedding_weight', _TRACKER.embedding_weight, 0.0, 1000.0,
-            'Weight of the embeddings\' distance in the cost of a match.'),
-    _number('tracker.iou_weight', _TRACKER.iou_weight, 0.0, 1000.0,
-            'Weight of missing overlap in the cost of a match.'),
-    _number('tracker.gate', _TRACKER.gate, 0.0, 1.0, 'A match must cost less than this.'),
+    *(_number(f'tracker.{name}', getattr(_TRACKER, name), float(minimum), float(maximum),
+              description)
+      for name, minimum, maximum, description in (
+          ('embedding_weight', 0, 1000, 'Weight of the embeddings\' distance in the cost of a '
+                                        'match.'),
+          ('iou_weight', 0, 1000, 'Weight of missing overlap in the cost of a match.'),
+          ('gate', 0, 1, 'A match must cost less than this.'),
+          ('class_cost', 0, 1, 'Cost of a class that the track never had; 1: no match.'),
+          ('high_score', 0, 1, 'Segments from this score on choose their tracks first.'),
+          ('weak_gate', 0, 1, 'The gate of weaker segments.'),
+          ('new_score', 0, 1, 'Segments below this score start no track.'),
+          ('tentative_age', 0, 3600, 'Seconds that a track outlives its last match before it is '
+                                     'confirmed; 0: it ends at its first miss.'),
+          ('reid_gate', 0, 1, 'Left-over segments and tracks match by embedding alone below this '
+                              'distance; 0: never.'),
+          ('reid_reach', 0, 1000, 'They are no further apart than this many times the thing\'s '
+                                  'size per second.'),
+          ('near_factor', 1, 100, 'Boxes are made larger by this before they are compared.'),
+          ('near_growth', 0, 100, 'Added to near_factor for each second unseen.'),
+          ('min_overlap', 0, 1, 'Things that overlap less than this do not match.'),
+          ('velocity_s', 0, 3600, 'Seconds over which velocities are averaged.'),
+          ('embedding_s', 0, 3600, 'Seconds over which embeddings are averaged.'),
+          ('embedding_spread', 0, 2, 'Cosine distance that an unknown track\'s embedding is '
+                                     'expected to vary by.'),
+          ('spread_factor', 0, 1000, 'Multiples of its spread that an embedding\'s distance is '
+                                     'measured in.'),
+          ('class_s', 0, 3600, 'Seconds over which classes and scores are averaged.'))),
+    Parameter('tracker.smooth', _TRACKER.smooth, 'Things get the class that their track was voted '
+                                                 'and its mean score.', True),
     _number('diagnostics.warn_latency_ms', 200.0, 0.0, 1e6,
             'WARN from this p95 of arrival to published.'),
     _number('diagnostics.error_latency_ms', 1000.0, 0.0, 1e6,

@@ -1,6 +1,7 @@
 """Lasting ids for the things of one camera."""
 
 from panoptic_ros.tracking.config import TrackerConfig
-from panoptic_ros.tracking.tracker import Tracker, TrackerStats
+from panoptic_ros.tracking.tracker import Tracker
+from panoptic_ros.tracking.tracks import TrackerStats
 
 __all__ = ['Tracker', 'TrackerConfig', 'TrackerStats']

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.floating]
 
-MAX_CELLS = 2**16
+MAX_CELLS = 2**14
 """Larger maps are thinned out before masks are compared; overlap needs no finer grid."""
 
 
@@ -20,7 +20,7 @@ def unit(vectors: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
-def cosine_distance(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
+def cosine_distance(a: Floats, b: Floats) -> Floats:
     """Distance of unit vectors, 0 to 1; at a right angle and beyond it is 1.
 
     Args:
@@ -28,14 +28,15 @@ def cosine_distance(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
         b: (M, D)
 
     Returns:
-        (N, M)
+        (N, M) float32
     """
-    return np.clip(1 - a @ b.T, 0, 1)
+    distance = 1 - a.astype(np.float32) @ b.astype(np.float32).T
+    return np.clip(distance, 0, 1, out=distance)
 
 
 def mask_iou(old_map: npt.NDArray[np.uint16], old_ids: npt.NDArray[np.integer],
              shift: Floats, new_map: npt.NDArray[np.uint16],
-             new_ids: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+             new_ids: npt.NDArray[np.integer]) -> Floats:
     """IoU of old masks, each moved by its own shift, with new masks.
 
     Args:
@@ -46,36 +47,45 @@ def mask_iou(old_map: npt.NDArray[np.uint16], old_ids: npt.NDArray[np.integer],
         new_ids: (M,) ids to compare.
 
     Returns:
-        (N, M); what is moved out of the image does not count.
+        (N, M) float32; what is moved out of the image does not count.
     """
     step = math.ceil(math.sqrt(old_map.size / MAX_CELLS))
     old, new = (_places(m[::step, ::step], ids)
                 for m, ids in ((old_map, old_ids), (new_map, new_ids)))
     height, width = old.shape
-    y, x = np.nonzero(old)
-    place = old[y, x]
-    moves = np.vstack([np.zeros((1, 2), np.intp), np.rint(shift / step).astype(np.intp)])[place]
-    x, y = x + moves[:, 0], y + moves[:, 1]
+    cells = np.flatnonzero(old)
+    place = old.ravel()[cells]
+    y, x = np.divmod(cells.astype(np.int32), np.int32(width))
+    moves = np.zeros((len(old_ids) + 1, 2), np.int32)
+    moves[1:] = np.rint(shift / step)
+    x, y = x + moves[place, 0], y + moves[place, 1]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    place, hit = place[inside], new[y[inside], x[inside]]
+    place, hit = place[inside], new.ravel()[(y * width + x)[inside]]
 
     n, m = len(old_ids) + 1, len(new_ids) + 1
-    both = np.bincount(place * m + hit, minlength=n * m).reshape(n, m)
-    new_area = np.bincount(new.reshape(-1), minlength=m)
-    union = both.sum(axis=1)[:, None] + new_area - both
-    return (both / np.maximum(union, 1))[1:, 1:]
+    both = np.bincount(place * m + hit, minlength=n * m).reshape(n, m).astype(np.float32)
+    old_area, new_area = both.sum(axis=1), np.bincount(new.ravel(), minlength=m)
+    return iou(both, old_area, new_area.astype(np.float32))[1:, 1:]
+
+
+def iou(both: Floats, old_area: Floats, new_area: Floats) -> Floats:
+    """Overlap (N, M) by what is in common, (N, M), and the areas, (N,) and (M,); 0 for no area."""
+    union = old_area[:, None] + new_area
+    union -= both
+    np.maximum(union, np.finfo(np.float32).tiny, out=union)
+    return np.divide(both, union, out=union)
 
 
 def _places(segment_map: npt.NDArray[np.uint16], ids: npt.NDArray[np.integer],
-            ) -> npt.NDArray[np.intp]:
+            ) -> npt.NDArray[np.int32]:
     """(h, w) place of each cell's id in `ids`, from 1; 0 where it is not among them."""
-    table = np.zeros(max(int(segment_map.max()), int(ids.max(initial=0))) + 1, np.intp)
+    table = np.zeros(max(int(segment_map.max()), int(ids.max(initial=0))) + 1, np.int32)
     table[ids] = np.arange(1, len(ids) + 1)
     table[0] = 0
-    return table[segment_map]
+    return np.take(table, segment_map)
 
 
-def box_iou(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
+def box_iou(a: Floats, b: Floats) -> Floats:
     """IoU of boxes.
 
     Args:
@@ -83,25 +93,13 @@ def box_iou(a: Floats, b: Floats) -> npt.NDArray[np.float64]:
         b: (M, 4)
 
     Returns:
-        (N, M)
+        (N, M) float32
     """
-    ax1, ay1, ax2, ay2 = a.T[:, :, None]  # (N, 1) each
-    bx1, by1, bx2, by2 = b.T[:, None]  # (1, M) each
-    both = (np.maximum(np.minimum(ax2, bx2) - np.maximum(ax1, bx1), 0)
-            * np.maximum(np.minimum(ay2, by2) - np.maximum(ay1, by1), 0))
-    area_a, area_b = (ax2 - ax1) * (ay2 - ay1), (bx2 - bx1) * (by2 - by1)
-    union = area_a + area_b - both
-    return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
-
-
-def grow(boxes: Floats, factor: float, margin: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Boxes with their sides times `factor` about the same centre, then `margin` on each side.
-
-    Args:
-        boxes: (N, 4) x1, y1, x2, y2.
-        factor: of both sides.
-        margin: (2,) in x and y.
-    """
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    half = (boxes[:, 2:] - boxes[:, :2]) * factor / 2 + np.asarray(margin)
-    return np.hstack([centre - half, centre + half])
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    both = np.ones((), np.float32)
+    for axis in (0, 1):
+        side = np.minimum(a[:, axis + 2, None], b[:, axis + 2])
+        side -= np.maximum(a[:, axis, None], b[:, axis])
+        both = both * np.maximum(side, 0, out=side)
+    area_a, area_b = ((box[:, 2:] - box[:, :2]).prod(axis=1) for box in (a, b))
+    return iou(both, area_a, area_b)

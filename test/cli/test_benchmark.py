@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tiny_model import paint_scene
 
+from panoptic_ros import benchmark
 from panoptic_ros.benchmark import LEAST_FRAMES, measure
 from panoptic_ros.cli.main import main
 from panoptic_ros.image import CameraImage
@@ -45,12 +46,27 @@ def test_network_and_decoding_are_told_apart(hle_model):
     assert (report.stages_ms['network'] > 0).all()
 
 
+def test_the_tracker_that_is_timed_follows_each_thing(monkeypatch):
+    ids = []
+
+    class Noted(benchmark.Tracker):
+        def update(self, frame):
+            tracked = super().update(frame)
+            ids.append(tracked.segments['track_id'].tolist())
+            return tracked
+
+    monkeypatch.setattr(benchmark, 'Tracker', Noted)
+    assert benchmark.time_tracker(count=12, frames=5).shape == (5,)
+    assert ids == [list(range(1, 13))] * 6
+
+
 def test_the_command_prints_a_table_and_writes_records(capsys, tiny_model, tmp_path):
     path = tmp_path / 'out.json'
     assert main(['benchmark', str(tiny_model), '--seconds', '0.01', '--image-size', '90', '160',
                  '--backend', 'onnxruntime', '--device', 'cpu', '--json', str(path)]) == 0
     out = capsys.readouterr().out
-    for word in ('pre', 'infer', 'track', 'total', 'rate, Hz', 'peak memory', '64x128'):
+    for word in ('pre', 'infer', 'track', 'total', 'rate, Hz', 'peak memory', '64x128',
+                 'tracker alone, 200 tracks by 200 things'):
         assert word in out
     records = json.loads(path.read_text())
     assert [set(r) for r in records] == [{'model', 'backend', 'device', 'input', 'stage',

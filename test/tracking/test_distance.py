@@ -68,11 +68,6 @@ def test_two_empty_boxes_do_not_overlap():
     assert distance.box_iou(empty, empty) == [[0]]
 
 
-def test_grow_keeps_the_centre():
-    grown = distance.grow(np.array([[0.0, 0, 2, 4]]), 2, (10, 20))
-    np.testing.assert_array_equal(grown, [[-11, -22, 13, 26]])
-
-
 @pytest.mark.parametrize(('a', 'b', 'expected'), [
     ((2, 0), (5, 0), 0),    # length does not matter
     ((1, 0), (0, 3), 1),    # right angle

@@ -106,9 +106,17 @@ def test_without_embeddings_overlap_is_all():
     assert follow(Tracker(EAGER), frames) == [[1]] * 4
 
 
-def test_another_class_is_another_thing():
+def test_where_class_cost_forbids_it_another_class_is_another_thing():
     frames = [make_frame(0.0, Disc(50, class_id=CAR)), make_frame(0.1, Disc(50, class_id=PERSON))]
-    assert follow(Tracker(EAGER), frames) == [[1], [2]]
+    assert follow(Tracker(EAGER), frames) == [[1], [1]]
+    assert follow(Tracker(TrackerConfig(min_hits=1, class_cost=1)), frames) == [[1], [2]]
+
+
+def test_of_two_as_near_the_one_of_the_same_class_is_taken():
+    frames = [make_frame(0.0, Disc(50, class_id=CAR)),
+              make_frame(0.1, Disc(46, class_id=PERSON), Disc(60, class_id=CAR))]
+    assert follow(Tracker(TrackerConfig(min_hits=1, class_cost=0)), frames)[1] == [1, 2]
+    assert follow(Tracker(TrackerConfig(min_hits=1, class_cost=0.5)), frames)[1] == [2, 1]
 
 
 @pytest.mark.parametrize('gate', [0.5, 1.0])  # a wide gate is for poor overlap, not for jumps
@@ -152,9 +160,26 @@ def test_min_hits_confirm_a_track():
 
 
 def test_a_tentative_track_ends_at_its_first_miss():
-    tracker = Tracker(TrackerConfig(min_hits=3))
+    tracker = Tracker(TrackerConfig(min_hits=3, tentative_age=0))
     frames = [make_frame(0.0, Disc(50)), make_frame(0.1), make_frame(0.2, Disc(50))]
     assert follow(tracker, frames) == [[1], [], [2]]
+
+
+@pytest.mark.parametrize(('hidden_s', 'expected'), [(0.2, 1), (0.4, 2)])
+def test_a_tentative_track_may_be_given_a_little_time(hidden_s, expected):
+    tracker = Tracker(TrackerConfig(min_hits=3, tentative_age=0.25, max_age=1))
+    frames = [make_frame(0.0, Disc(50)), *(make_frame(t) for t in np.arange(0.1, hidden_s, 0.1)),
+              make_frame(hidden_s, Disc(50))]
+    assert follow(tracker, frames)[-1] == [expected]
+
+
+def test_a_miss_sets_back_what_confirms_a_track():
+    tracker = Tracker(TrackerConfig(min_hits=3, tentative_age=1))
+    states = []
+    for t, discs in [(0.0, [1]), (0.1, [1]), (0.2, []), (0.3, [1]), (0.4, [1]), (0.5, [1])]:
+        rows = tracker.update(make_frame(t, *(Disc(50) for _ in discs))).segments
+        states += rows['state'].tolist()
+    assert states == [TrackState.TENTATIVE] * 4 + [TrackState.CONFIRMED]
 
 
 def test_empty_frames_age_tracks_and_the_counts_tell():
@@ -213,6 +238,136 @@ def test_stuff_is_left_alone():
         (0, TrackState.UNTRACKED, 0), (1, TrackState.CONFIRMED, 1)]
 
 
+def weak(frame, *scores):
+    frame.segments['score'] = scores
+    return frame
+
+
+def test_weak_segments_take_what_confident_ones_leave():
+    # The weak one lies better, as a part of a thing does that is about to be hidden.
+    config = TrackerConfig(min_hits=1, high_score=0.5)
+    frames = [weak(make_frame(0.0, Disc(50)), 0.9),
+              weak(make_frame(0.1, Disc(48), Disc(64)), 0.3, 0.9)]
+    assert follow(Tracker(config), frames)[1] == [2, 1]
+    assert follow(Tracker(dataclasses.replace(config, high_score=0)), frames)[1] == [1, 2]
+
+
+def test_weak_segments_have_a_gate_of_their_own():
+    config = TrackerConfig(min_hits=1, high_score=0.5, weak_gate=0.05, gate=0.9, reid_gate=0)
+    for score, expected in ((0.3, 2), (0.9, 1)):
+        frames = [weak(make_frame(0.0, Disc(50)), 0.9), weak(make_frame(0.1, Disc(56)), score)]
+        assert follow(Tracker(config), frames)[1] == [expected]
+
+
+def test_a_weak_segment_goes_on_with_a_track_but_starts_none():
+    tracker = Tracker(TrackerConfig(min_hits=1, new_score=0.5))
+    frames = [weak(make_frame(0.0, Disc(50)), 0.9),
+              weak(make_frame(0.1, Disc(50), Disc(150)), 0.3, 0.3)]
+    rows = [tracker.update(frame).segments for frame in frames][1]
+    assert rows[['track_id', 'state', 'age']].tolist() == [
+        (1, TrackState.CONFIRMED, 2), (0, TrackState.UNTRACKED, 0)]
+    assert tracker.stats.active == 1
+
+
+HIDDEN = [make_frame(t, Disc(40, embedding=RED)) for t in times(4)] + [
+    make_frame(t) for t in times(4, start=0.4)]
+"""A thing that stands still and is not seen for half a second."""
+
+
+@pytest.mark.parametrize(('disc', 'config', 'expected', 'why'), [
+    (Disc(100), {}, 1, 'it went on behind what hid it'),
+    (Disc(100), {'reid_gate': 0}, 2, 'no re-identification'),
+    (Disc(100, embedding=BLUE), {}, 2, 'another thing'),
+    (Disc(100), {'reid_reach': 3}, 2, 'too far for 0.5 s: 60 px, 3 of its sizes a second'),
+    (Disc(100), {'max_age': 0.45}, 2, 'gone'),
+    (Disc(100), {'embedding_weight': 0}, 2, 'without embeddings there is nothing to go by'),
+    (Disc(100, embedding=(0, 0, 0)), {}, 2, 'nothing is known'),
+])
+def test_a_hidden_thing_is_known_again_by_its_embedding(disc, config, expected, why):
+    settings = {'min_hits': 1, 'max_age': 2, 'reid_gate': 0.3, 'reid_reach': 8, **config}
+    tracker = Tracker(TrackerConfig(**settings))
+    assert follow(tracker, [*HIDDEN, make_frame(0.8, disc)])[-1] == [expected], why
+
+
+def turned(degrees):
+    return (np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), 0.0)
+
+
+@pytest.mark.parametrize(('wobble', 'expected'), [(1, 2), (25, 1)])
+def test_each_track_learns_how_much_its_embedding_varies(wobble, expected):
+    # The same turn by 30 degrees is another thing to one that never varied.
+    config = TrackerConfig(min_hits=1, iou_weight=0, gate=0.5, embedding_spread=0.02, reid_gate=0,
+                           spread_factor=4, embedding_s=1)
+    frames = [make_frame(t, Disc(50, embedding=turned(min(1, t / 6) * wobble * (-1)**i)))
+              for i, t in enumerate(times(80))]
+    ids = follow(Tracker(config), [*frames, make_frame(8.0, Disc(50, embedding=turned(30)))])
+    assert ids[:-1] == [[1]] * 80
+    assert ids[-1] == [expected]
+
+
+@pytest.mark.parametrize('keep', [
+    lambda i: True, lambda i: i % 2 == 0, lambda i: i % 5 == 0,
+    lambda i: i % 7 not in (1, 2, 5),  # dropped now and then
+])
+def test_ids_do_not_depend_on_which_frames_were_dropped(keep):
+    frames = [make_frame(t, Disc(20 + 30 * t), Disc(180 - 50 * t, y=30),
+                         Disc(100, y=80)) for t in times(41, rate=20)]
+    ids = follow(Tracker(EAGER), [frame for i, frame in enumerate(frames) if keep(i)])
+    assert ids == [[1, 2, 3]] * len(ids)
+
+
+@pytest.mark.parametrize('rate', [20, 10, 4])
+def test_averages_over_time_are_the_same_at_any_rate(rate):
+    config = TrackerConfig(min_hits=1, smooth=True, class_s=0.5, class_cost=0)
+    tracker = Tracker(config)
+    frames = [make_frame(t, Disc(50, class_id=CAR if t < 1 else PERSON))
+              for t in times(2 * rate, rate)]
+    classes = [tracker.update(frame).segments['class_id'][0] for frame in frames]
+    # A change of mind after 0.5 s * ln 2, to the next image.
+    changed = times(2 * rate, rate)[classes.index(PERSON)] - 1
+    assert abs(changed - 0.35) <= 1 / rate
+
+
+def test_smoothing_votes_the_class_and_averages_the_score():
+    config = TrackerConfig(min_hits=1, class_s=1.0, smooth=True)
+    kinds = [CAR, CAR, CAR, PERSON, CAR, CAR]
+    scores = [0.8, 0.8, 0.8, 0.4, 0.8, 0.8]
+    frames = [weak(make_frame(t, Disc(50, class_id=kind)), score)
+              for t, kind, score in zip(times(6), kinds, scores, strict=True)]
+    for smooth in (True, False):
+        tracker = Tracker(dataclasses.replace(config, smooth=smooth))
+        rows = np.concatenate([tracker.update(frame).segments for frame in frames])
+        assert set(rows['track_id'].tolist()) == {1}
+        if smooth:
+            assert rows['class_id'].tolist() == [CAR] * 6
+            assert rows['score'][3] == pytest.approx(0.7)  # the mean of four
+        else:
+            assert rows['class_id'].tolist() == kinds
+            np.testing.assert_allclose(rows['score'], scores, rtol=1e-6)
+
+
+def test_the_vote_is_weighted_by_score():
+    tracker = Tracker(TrackerConfig(min_hits=1, class_s=100, smooth=True))
+    frames = [weak(make_frame(t, Disc(50, class_id=kind)), score) for t, kind, score in zip(
+        times(3), (CAR, PERSON, PERSON), (0.9, 0.3, 0.4), strict=True)]
+    assert [int(tracker.update(f).segments['class_id'][0]) for f in frames] == [CAR] * 3
+
+
+def test_without_larger_boxes_only_overlap_counts():
+    frames = [make_frame(0.0, Disc(50)), make_frame(0.1, Disc(72))]
+    base = TrackerConfig(min_hits=1, min_overlap=0, gate=0.95, reid_gate=0)
+    assert follow(Tracker(dataclasses.replace(base, near_factor=2)), frames)[1] == [1]
+    assert follow(Tracker(dataclasses.replace(base, near_factor=1, embedding_weight=0)),
+                  frames)[1] == [2]
+
+
+@pytest.mark.parametrize(('growth', 'expected'), [(0, 2), (4, 1)])
+def test_what_was_not_seen_for_long_is_looked_for_farther_away(growth, expected):
+    config = TrackerConfig(min_hits=1, near_factor=1.2, near_growth=growth, reid_gate=0, gate=0.9,
+                           min_overlap=0.1)
+    assert follow(Tracker(config), [*HIDDEN, make_frame(0.8, Disc(68))])[-1] == [expected]
+
+
 def test_the_input_is_not_changed():
     frame = make_frame(0.0, Disc(50), Disc(150))
     before = frame.segments.copy()
@@ -266,6 +421,15 @@ def test_coarse_maps_track_as_well():
     ('iou_weight', float('inf')),
     ('gate', 0.0),                  # nothing would match
     ('gate', 1.5),
+    ('weak_gate', 0.0),
+    ('reid_gate', -0.1),            # 0 is: never
+    ('near_factor', 0.9),           # smaller boxes find less
+    ('near_growth', -1.0),
+    ('velocity_s', 0.0),
+    ('embedding_spread', 0.0),
+    ('spread_factor', float('nan')),
+    ('tentative_age', -0.1),
+    ('class_cost', -0.1),
 ])
 def test_bad_settings_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=rf'^tracker\.{field} must be .*got '):

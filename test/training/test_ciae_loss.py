@@ -281,3 +281,18 @@ def test_memory_moves_towards_the_mean_direction_of_the_classes_present():
         else:
             expected = m[k]
         torch.testing.assert_close(new[k], expected)
+
+
+def test_a_thing_in_two_images_of_a_clip_learns_one_query():
+    classes, ids = (x[:1].expand(2, -1, -1).clone() for x in targets())
+    p = embedding().detach()
+    twice = p[:1].expand(2, -1, -1, -1).clone()
+
+    def iae(values, clip_images):
+        config = replace(CONFIG, clip_images=clip_images)
+        return ciae_loss(values, None, memory(3), MERGED, classes, ids, IS_THING,
+                         config)['iae'].item()
+
+    # Nothing is new in the same image twice; where the embeddings differ the query is neither's.
+    assert iae(twice, 2) == pytest.approx(iae(twice, 1), rel=1e-9)
+    assert iae(p, 2) > iae(p, 1) + 1e-3

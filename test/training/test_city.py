@@ -87,7 +87,40 @@ def test_an_epoch_reads_each_sample_once_and_few_streets_at_a_time(length, per_c
         assert set(order[start:start + block]) == set(range(start, min(start + block, length)))
 
 
+def test_rows_of_frames_stay_together_and_lie_near(monkeypatch):
+    from panoptic_training.data import city as module
+
+    numbers = []
+
+    class Noted(module.SyntheticClip):
+        def frame(self, number):
+            numbers.append(number)
+            return super().frame(number)
+
+    monkeypatch.setattr(module, '_clip', Noted)
+    city = City('train', SIZE, length=36, frames_per_clip=6, in_a_row=3, within=5)
+    order = city.order(np.random.default_rng(0))
+    rows = order.reshape(-1, 3)
+    assert sorted(rows[:, 0].tolist()) == list(range(0, 36, 3)) != rows[:, 0].tolist()
+    np.testing.assert_array_equal(rows, rows[:, :1] + [0, 1, 2])
+    for index in range(6):
+        city.read(index, 4)
+    assert all(0 <= n - numbers[0] < 5 for n in numbers[1:3])
+    assert all(0 <= n - numbers[3] < 5 for n in numbers[4:6])
+    assert numbers[0] != numbers[3] and len(set(numbers[:3])) > 1
+
+
+def test_without_rows_the_order_of_an_epoch_is_as_it_was():
+    order = City('train', SIZE, length=40, frames_per_clip=2).order(np.random.default_rng(3))
+    rng = np.random.default_rng(3)
+    expected = np.concatenate([rng.permutation(np.arange(start, min(start + 16, 40)))
+                               for start in (0, 16, 32)])
+    np.testing.assert_array_equal(order, expected)
+
+
 @pytest.mark.parametrize(('split', 'options', 'message'), [
+    ('train', {'in_a_row': 2}, 'length in multiples of in_a_row, got 2, 20, 1'),
+    ('train', {'within': 0}, 'within of at least 1'),
     ('all', {}, "splits train, val, test, got 'all'"),
     ('val', {'length': 1001}, 'has 1000 seeds, too few for 1001 samples, 1 of each'),
     ('test', {'length': 2001, 'frames_per_clip': 2}, 'too few for 2001 samples'),

@@ -306,3 +306,24 @@ def test_wrong_shapes_are_refused(position, wrong, match):
 def test_config_refuses_what_makes_no_sense(values, match):
     with pytest.raises(ValueError, match=match):
         HLELossConfig(**values)
+
+
+def test_a_thing_in_two_images_of_a_clip_learns_one_embedding():
+    classes, ids = (x[:1].expand(2, -1, -1).clone() for x in labels())
+    args = arguments()
+    twice = [x if x is None or x.ndim < 3 or len(x) != 2 else
+             x.detach()[:1].expand(2, *x.shape[1:]).clone() for x in args]
+    config = replace(EXACT, clip_images=2)
+
+    def ins(values, settings):
+        return hle_loss(*values, classes, ids, IS_THING, CELL, settings)['ins'].item()
+
+    # Nothing is new in the same image twice; where the embeddings differ the mean is neither's.
+    assert ins(twice, config) == pytest.approx(ins(twice, EXACT), rel=1e-9)
+    assert ins(args, config) > ins(args, EXACT) + 1e-3
+
+
+@pytest.mark.parametrize('values', [{'clip_images': 0}, {'clip_images': 2, 'loss': 'ae'}])
+def test_clips_are_refused_where_they_make_no_sense(values):
+    with pytest.raises(ValueError, match=r'loss.clip_images must be at least 1'):
+        HLELossConfig(**values)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from panoptic_training.losses.instances import find_instances, instance_mean, paint
+from panoptic_training.losses.instances import find_instances, instance_mean, paint, unit_means
 
 MAP = torch.tensor([
     [[0, 1, 1, 0, 0],
@@ -63,3 +63,33 @@ def test_paint_fills_masks_and_only_those(dtype):
     expected[2] = 9
     assert painted.dtype == dtype
     assert torch.equal(painted, expected.to(dtype))
+
+
+@pytest.mark.parametrize('clip_images', [1, 2, 4])
+def test_unit_means_of_one_clip_are_shared(clip_images):
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, 4, (4, 3, 5), generator=generator)
+    values = torch.randn(4, 2, 3, 5, generator=generator)
+    found = find_instances(ids)
+    means = unit_means(values, found, clip_images)
+    for row, instance in zip(means, found, strict=True):
+        first = instance.image - instance.image % clip_images
+        total = torch.zeros(2)
+        for image in range(first, first + clip_images):
+            inside = ids[image] == instance.id
+            if inside.any():
+                one = values[image][:, inside].mean(dim=1)
+                total += one / one.norm()
+        torch.testing.assert_close(row, total / total.norm())
+
+
+def test_unit_means_pass_gradcheck_and_may_be_none():
+    values = torch.randn(4, 2, 3, 5, dtype=torch.float64, requires_grad=True)
+    found = find_instances(torch.cat([MAP, MAP[:1]]))
+    assert torch.autograd.gradcheck(lambda x: unit_means(x, found, 2), values)
+    assert unit_means(values, [], 2).shape == (0, 2)
+
+
+def test_a_batch_of_half_a_clip_is_refused():
+    with pytest.raises(ValueError, match='must divide the batch, got 2 for a batch of 3'):
+        unit_means(torch.zeros(3, 2, 3, 5), find_instances(MAP), 2)

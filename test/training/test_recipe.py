@@ -98,6 +98,26 @@ def test_mistakes_are_one_line_with_what_is_known(make, message):
     assert '\n' not in str(error.value)
 
 
+@pytest.mark.parametrize(('flags', 'fine'), [
+    ((2, 2, 8), True),
+    ((2, 1, 8), False),  # the same ids in two streets are not the same things
+    ((1, 2, 8), False),
+    ((2, 2, 5), False),  # a batch that ends in the middle of a row
+])
+def test_loss_and_data_agree_on_what_is_one_clip(flags, fine, monkeypatch, tmp_path):
+    monkeypatch.setattr(datamodule, 'open_reader', StandIn)
+    path, = (path for path in RECIPES if path.stem == 'hle_mobilenetv2_city')
+    images, row, batch = flags
+    args = ['--config', str(path), '--trainer.default_root_dir', str(tmp_path),
+            f'--model.loss.clip_images={images}', f'--data.train.in_a_row={row}',
+            f'--data.batch_size={batch}']
+    if fine:
+        assert make_cli(args).model.hparams['loss']['clip_images'] == images
+        return
+    with pytest.raises(ValueError, match=r'clip_images must be data\.train\.in_a_row and divide'):
+        make_cli(args)
+
+
 def test_lists_and_whole_numbers_are_taken_as_yaml_writes_them():
     model = build('hle', LABELS, backbone='mobilenetv2_035', mean=[0.5, 0.5, 0.5], min_area=24,
                   aspp_channels=8, low_level_channels=8, decoder_channels=8, separable=True)

@@ -16,7 +16,7 @@ from panoptic_ros.models.fcos import by_location
 from ..data.sample import Batch
 from .classes import class_sums, mean_cross_entropy
 from .fcos import fcos_loss, fcos_targets
-from .instances import Instance, find_instances, instance_mean, paint
+from .instances import Instance, find_instances, paint, unit_means
 from .precision import at_least_float32
 from .queries import embedding_loss, memory_momentum, update_memory
 
@@ -50,6 +50,10 @@ class CIAELossConfig:
     memory_momentum: float = 0.9999
     """Part of the memory that the first step keeps (Table VII); it rises to 1 at the end."""
 
+    clip_images: int = 1
+    """Consecutive images of a batch that show one clip, as `data.train.in_a_row` gives them: a
+    thing's query is its mean over all of them, so that its embedding lasts."""
+
     level_limits: tuple[float, ...] = (64.0, 128.0, 256.0, 512.0)
     """Greatest distance from location to box side, px, on P3 to P6 (inferred, from FCOS)."""
 
@@ -67,6 +71,8 @@ class CIAELossConfig:
         for name in ('cae_weight', 'iae_weight', 'thing_weight', 'box_scale'):
             if getattr(self, name) < 0:
                 raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+        if self.clip_images < 1:
+            raise ValueError(f'loss.clip_images must be at least 1, got {self.clip_images}')
         if not 0 <= self.memory_momentum <= 1:
             raise ValueError('loss.memory_momentum must lie in 0 to 1, got '
                              f'{self.memory_momentum}')
@@ -123,7 +129,7 @@ def ciae_loss(embedding: Tensor, semantic_logits: Tensor | None, memory: Tensor,
         if len(memory):
             own = torch.where(own > 0, own, row + 1)
             weight = weight + (row < num_stuff)
-        mean = F.normalize(instance_mean(embedding, instances), dim=1)  # (L, D)
+        mean = unit_means(embedding, instances, config.clip_images)  # (L, D)
         means = mean.split([len(here) for here in by_image])
 
         unit = F.normalize(embedding, dim=1).movedim(1, 3)  # (B, h, w, D)

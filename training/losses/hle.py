@@ -16,7 +16,7 @@ from panoptic_ros.models.hle import HLE
 from ..data.sample import Batch
 from .associative import group_mean, pull_loss, push_loss
 from .classes import class_logits, mean_cross_entropy, segment_mean_loss
-from .instances import Instance, find_instances, instance_mean, paint
+from .instances import Instance, find_instances, instance_mean, paint, unit_means
 from .kernel import bounded_sigma, kernel_loss, sharpness
 from .lovasz import MIN_ERROR, lovasz_softmax
 from .precision import at_least_float32
@@ -53,6 +53,10 @@ class HLELossConfig:
     min_error: float = MIN_ERROR
     """Errors up to this much are left out of the Lovász sort; bounds the change it makes."""
 
+    clip_images: int = 1
+    """Consecutive images of a batch that show one clip, as `data.train.in_a_row` gives them: a
+    thing's mean is taken over all of them, so that its embedding lasts. Not with loss 'ae'."""
+
     def __post_init__(self) -> None:
         for name, allowed in (('loss', ('lovasz', 'ae', 'ce')),
                               ('lovasz_classes', ('present', 'all')),
@@ -63,6 +67,9 @@ class HLELossConfig:
         for name in ('variance_weight', 'seed_thing_weight'):
             if getattr(self, name) < 0:
                 raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+        if self.clip_images < 1 or (self.clip_images > 1 and self.loss == 'ae'):
+            raise ValueError('loss.clip_images must be at least 1, and 1 with loss ae, got '
+                             f'{self.clip_images}')
         if not 0 < self.min_error < 1:
             raise ValueError(f'loss.min_error must lie between 0 and 1, got {self.min_error}')
 
@@ -183,7 +190,7 @@ def _instance_terms(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
     counts = ~void & (inside | ~thing)
 
     sigma = bounded_sigma(log_sigma)
-    mean = F.normalize(instance_mean(embedding, instances), dim=1)  # (L, D)
+    mean = unit_means(embedding, instances, config.clip_images)  # (L, D)
     mean_sigma = instance_mean(sigma[:, None], instances)[:, 0]  # (L,)
     if spatial_log_sigma.ndim:
         mean_spatial = instance_mean(bounded_sigma(spatial_log_sigma)[:, None], instances)[:, 0]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +81,34 @@ def instance_mean(values: Tensor, instances: Sequence[Instance]) -> Tensor:
     """
     mean: Tensor = _InstanceMean.apply(values, instances)
     return mean
+
+
+def unit_means(values: Tensor, instances: Sequence[Instance], clip_images: int = 1) -> Tensor:
+    """Mean directions over masks; those of the same thing in images of one clip are one.
+
+    Args:
+        values: (B, D, h, w).
+        instances: L of them.
+        clip_images: consecutive images of the batch that show one clip, in which an id is the
+            same thing; 1 where each image is for itself.
+
+    Returns:
+        (L, D) of unit length, differentiable.
+
+    Raises:
+        ValueError: if the batch is no whole number of clips.
+    """
+    if len(values) % clip_images:
+        raise ValueError(f'loss.clip_images must divide the batch, got {clip_images} for a batch '
+                         f'of {len(values)}')
+    mean = F.normalize(instance_mean(values, instances), dim=1)
+    if clip_images == 1:
+        return mean
+    things = [(i.image // clip_images, i.id) for i in instances]
+    row = {thing: n for n, thing in enumerate(dict.fromkeys(things))}
+    place = torch.tensor([row[thing] for thing in things], dtype=torch.int64, device=mean.device)
+    total = mean.new_zeros(len(row), mean.shape[1]).index_add(0, place, mean)
+    return F.normalize(total, dim=1)[place]
 
 
 def paint(values: Tensor, instances: Sequence[Instance], shape: Sequence[int]) -> Tensor:

@@ -1,0 +1,57 @@
+"""`panoptic tune-tracker`: settings of the tracker by search on synthetic validation video."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from panoptic_ros.cli.evaluate_tracking import add_clip_arguments, load_clips
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command to `panoptic`."""
+    parser = subparsers.add_parser(
+        'tune-tracker', help='search the tracker\'s settings on synthetic video',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description='Searches the settings that give the best mean of STQ, IDF1 and HOTA on clips '
+                    'of the synthetic city,\nwith all frames and with every 2nd and 5th, and '
+                    'prints them as parameters. Stopped and started again\nit goes on.',
+        epilog='examples:\n'
+               '  panoptic tune-tracker\n'
+               '  panoptic tune-tracker --tracker "IoU only" --trials 200')
+    add_clip_arguments(parser, split='val', clips=24, frames=60)
+    parser.add_argument('--tracker', default='ours', metavar='NAME',
+                        help='ours, "without embeddings" or "IoU only" (default: %(default)s)')
+    parser.add_argument('--trials', type=int, default=200, metavar='N',
+                        help='in all (default: %(default)s)')
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Searches and prints the best settings.
+
+    Raises:
+        ValueError, OSError, BackendError: in one line.
+    """
+    if args.trials < 1:
+        raise ValueError(f'--trials must be at least 1, got {args.trials}')
+    from rich.console import Console
+
+    from panoptic_ros.cli.output import with_bar
+    from panoptic_training.data.synthetic import LABELS
+    from panoptic_training.tracking_study import TRACKERS
+    from panoptic_training.tune_tracker import keys_of, search
+
+    if args.tracker not in TRACKERS:
+        raise ValueError(f'--tracker must be one of {", ".join(TRACKERS)}, got {args.tracker}')
+    clips = load_clips(args)
+    start = TRACKERS[args.tracker]
+    kept = args.cache / f'tune-{args.tracker.replace(" ", "_")}.db'
+    trials = search(clips, LABELS, start, kept, args.trials)
+    best = start
+    for best, value in with_bar(trials, args.trials, 'trials'):  # noqa: B007  the last is the best
+        pass
+    console = Console()
+    console.print(f'{args.tracker}: {value:.2f} (mean of STQ, IDF1 and HOTA)', highlight=False)
+    for key in keys_of(start):
+        console.print(f'  {key}: {getattr(best, key)}', highlight=False)

@@ -1,0 +1,95 @@
+"""`panoptic evaluate-tracking` and `panoptic tune-tracker` on two short clips."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import panoptic_ros
+from panoptic_ros.cli.main import main
+
+CITY = Path(panoptic_ros.__file__).parent / 'data/city.onnx'
+
+
+@pytest.fixture(autouse=True)
+def needs_training():
+    pytest.importorskip('panoptic_training.recorded')
+
+
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory):
+    """Where both commands keep what the model says, for all tests of this file."""
+    return tmp_path_factory.mktemp('cache')
+
+
+def clips(cache):
+    return ['--split', 'val', '--clips', '2', '--frames', '6', '--cache', str(cache)]
+
+
+def test_trackers_are_compared_and_the_model_runs_only_once(cache, tmp_path, capsys):
+    file = tmp_path / 'scores.json'
+    argv = ['evaluate-tracking', *clips(cache), '--steps', '1', '2', '--json', str(file)]
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    result = json.loads(file.read_text())
+    assert (result['clips'], result['frames'], result['split']) == (2, 6, 'val')
+    rows = [(row['clips'], row['tracker'], row['step']) for row in result['scores']]
+    assert rows[:3] == [('all', 'ours', 1), ('crowded', 'ours', 1), ('sparse', 'ours', 1)]
+    assert len(set(rows)) == len(rows) == 3 * 4 * 2
+    for name in ('ours', 'without embeddings', 'IoU only', 'ids from the truth'):
+        assert f'| {name} | 2 |' in out
+    assert '| frames later | nearest is the same thing |' in out
+    assert [s['gap'] for s in result['stability']] == [1, 2, 5, 10, 20]
+
+    files = sorted(cache.rglob('*.npz'))
+    stamps = [f.stat().st_mtime_ns for f in files]
+    assert len(files) == 2
+    assert main(argv) == 0
+    assert capsys.readouterr().out == out
+    assert [f.stat().st_mtime_ns for f in files] == stamps
+
+
+def test_the_tuner_prints_parameters_that_the_tracker_takes(cache, capsys):
+    pytest.importorskip('optuna')
+    import yaml
+
+    from panoptic_ros.tracking import TrackerConfig
+
+    assert main(['tune-tracker', *clips(cache), '--tracker', 'IoU only', '--trials', '2']) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.startswith('IoU only: ')
+    values = yaml.safe_load('\n'.join(lines))
+    assert {'max_age', 'gate', 'velocity_s'} <= set(values)
+    TrackerConfig(**values)
+
+
+def test_a_model_of_other_classes_is_refused(capsys, tiny_model, tmp_path):
+    assert main(['evaluate-tracking', '--model', str(tiny_model), *clips(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert 'has the classes floor, wall, ball, box; the city has road, pavement' in err
+    assert err.count('\n') == 1
+
+
+@pytest.mark.parametrize(('argv', 'reason'), [
+    (['evaluate-tracking', '--model', 'none.onnx'], 'no model file at none.onnx'),
+    (['evaluate-tracking', '--clips', '0'], '--clips must be 1 to 1000, got 0'),
+    (['evaluate-tracking', '--frames', '0'], '--frames must be at least 1, got 0'),
+    (['evaluate-tracking', '--steps', '0'], '--steps must be at least 1, got 0'),
+    (['evaluate-tracking', '--json', 'none/scores.json'], '--json: no folder none'),
+    (['tune-tracker', '--trials', '0'], '--trials must be at least 1, got 0'),
+    (['tune-tracker', '--tracker', 'theirs'], '--tracker must be one of ours, without embeddings'),
+])
+def test_mistakes_are_one_line(capsys, argv, reason):
+    assert main(argv) == 2
+    err = capsys.readouterr().err
+    assert reason in err and err.count('\n') == 1
+
+
+def test_a_broken_clip_is_named(cache, capsys, tmp_path):
+    good = sorted(cache.rglob('*.npz')) or pytest.fail('the first test of this file leaves clips')
+    folder = tmp_path / good[0].parent.name
+    folder.mkdir()
+    for file in good:
+        (folder / file.name).write_bytes(b'PK')
+    assert main(['evaluate-tracking', *clips(tmp_path)]) == 2
+    assert 'is not a recorded clip; delete it' in capsys.readouterr().err

@@ -1,0 +1,109 @@
+"""Clips of the synthetic city as a model sees them, kept on disk to try trackers on in seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.bundle import file_hash
+from panoptic_ros.frame import Geometry, PanopticFrame
+from panoptic_ros.image import CameraImage
+from panoptic_ros.runtime import Predictor
+
+from .data.synthetic import SPLITS, SyntheticClip
+
+
+@dataclass(frozen=True)
+class RecordedClip:
+    """A clip's frames, untracked, and what is really there; T frames, the first at stamp 0."""
+
+    frames: Sequence[PanopticFrame]
+
+    class_maps: npt.NDArray[np.uint8]
+    """(T, H, W) true class ids."""
+
+    track_maps: npt.NDArray[np.int32]
+    """(T, H, W) true number of the thing for its whole life, 0 on stuff."""
+
+
+def clip_file(folder: Path, model: Path, seed: int, count: int) -> Path:
+    """Where the clip of a seed is kept: another model or length is another file."""
+    return folder / f'{model.stem}-{file_hash(model)[:8]}' / f'seed{seed}-{count}.npz'
+
+
+def seeds_of(split: str, clips: int) -> range:
+    """The first seeds of `val` or `test`.
+
+    Raises:
+        ValueError: if the split has fewer.
+    """
+    seeds = SPLITS[split][:clips]
+    if not 1 <= clips <= len(SPLITS[split]):
+        raise ValueError(f'--clips must be 1 to {len(SPLITS[split])}, got {clips}')
+    return seeds
+
+
+def record(predictor: Predictor, seed: int, count: int, path: Path,
+           size: tuple[int, int] = (256, 512)) -> Iterator[int]:
+    """Draws a clip, runs the model on each frame, and writes both; the path is whole or untouched.
+
+    Args:
+        predictor: of a model with the city's classes.
+        seed: of the street.
+        count: frames.
+        path: file to write.
+        size: of the images, px.
+
+    Yields:
+        The number of frames done, after each.
+    """
+    clip = SyntheticClip(seed, size)
+    maps, rows, counts, classes, tracks = [], [], [], [], []
+    for i in range(count):
+        truth = clip.frame(i)
+        frame = predictor.predict(CameraImage(truth.image, 'rgb'), truth.stamp_s)
+        maps.append(frame.segment_map)
+        rows.append(frame.segments)
+        counts.append(len(frame.segments))
+        classes.append(truth.class_map)
+        tracks.append(truth.track_map)
+        yield i + 1
+    geometry = frame.geometry
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
+    try:
+        np.savez_compressed(
+            temporary, segment_maps=np.stack(maps), segments=np.concatenate(rows),
+            counts=counts, class_maps=np.stack(classes), track_maps=np.stack(tracks),
+            stamps=np.arange(count) / clip.fps,
+            geometry=[*geometry.image_size, *geometry.input_size, geometry.stride])
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_clip(path: Path) -> RecordedClip:
+    """Reads what `record` wrote.
+
+    Raises:
+        ValueError: if the file is something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            values = {name: file[name] for name in file.files}
+        height, width, *input_size, stride = values['geometry'].tolist()
+        geometry = Geometry((height, width), (input_size[0], input_size[1]), stride)
+        rows = np.split(values['segments'], np.cumsum(values['counts'])[:-1])
+        frames = [PanopticFrame(segment_map, segments, geometry, stamp_s)
+                  for segment_map, segments, stamp_s in zip(
+                      values['segment_maps'], rows, values['stamps'].tolist(), strict=True)]
+        return RecordedClip(frames, values['class_maps'], values['track_maps'])
+    except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
+        raise ValueError(f'{path} is not a recorded clip; delete it to have it made again: '
+                         f'{error}') from None

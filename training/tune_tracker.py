@@ -1,0 +1,117 @@
+"""Settings of the tracker by search on recorded validation clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.metrics.stq import SegmentationTrackingQuality
+from panoptic_ros.metrics.tracks import TrackQuality
+from panoptic_ros.tracking import TrackerConfig
+
+from .tracking_study import IOU_ONLY, STEPS, Clip, track
+
+METRICS = ('stq', 'idf1', 'hota')
+"""What is made large: the mean of these over STEPS."""
+
+Range = tuple[float, float, bool]
+"""Least, most, and whether steps are factors."""
+
+SPACE: Mapping[str, Range] = {
+    'max_age': (0.5, 4, True), 'gate': (0.4, 0.95, False), 'weak_gate': (0.3, 0.95, False),
+    'high_score': (0.7, 1.0, False), 'new_score': (0.7, 0.95, False),
+    'tentative_age': (0, 2, False), 'velocity_s': (0.05, 1.5, True),
+    'embedding_weight': (0.05, 1.5, True), 'class_cost': (0, 0.6, False),
+    'class_s': (0.2, 5, True), 'reid_gate': (0, 0.8, False), 'reid_reach': (0.5, 10, True),
+    'near_factor': (1, 3, False), 'near_growth': (0, 4, False), 'min_overlap': (0, 0.3, False),
+    'embedding_s': (0.1, 5, True), 'embedding_spread': (0.003, 0.1, True),
+    'spread_factor': (1, 30, True)}
+"""Keys that are searched. `min_hits` says when a track is sure, not which it is; `iou_weight` is
+the unit of the other weight."""
+
+IOU_KEYS = ('max_age', 'gate', 'weak_gate', 'high_score', 'new_score', 'tentative_age',
+            'velocity_s')
+"""Those that a tracker by overlap alone has too."""
+
+EMBEDDING_KEYS = ('embedding_weight', 'embedding_s', 'embedding_spread', 'spread_factor',
+                  'reid_gate', 'reid_reach')
+
+
+def keys_of(start: TrackerConfig) -> list[str]:
+    """Those of SPACE that mean something to a tracker of this kind."""
+    if start == IOU_ONLY:
+        return list(IOU_KEYS)
+    return [key for key in SPACE if start.embedding_weight or key not in EMBEDDING_KEYS]
+
+
+def goodness(clips: Sequence[Clip], labels: LabelSet, config: TrackerConfig, step: int) -> float:
+    """Mean of METRICS at one step, percent."""
+    stq, tracks = SegmentationTrackingQuality(labels), TrackQuality(labels)
+    for clip in clips:
+        for overlaps in track(clip, config, step):
+            stq.add(overlaps)
+            tracks.add(overlaps)
+        stq.end_clip()
+        tracks.end_clip()
+    among = np.ones(len(labels), bool)
+    scores: dict[str, Any] = {**stq.scores(among), **tracks.scores(among)}
+    return float(np.mean([scores[name] for name in METRICS]))
+
+
+def search(clips: Sequence[Clip], labels: LabelSet, start: TrackerConfig, kept: Path,
+           trials: int) -> Iterator[tuple[TrackerConfig, float]]:
+    """Searches by Optuna's tree-structured Parzen estimator; goes on where it was stopped.
+
+    Trials that are among the worse after the quickest steps are not carried to their end.
+
+    Args:
+        clips: counted validation clips.
+        labels: their classes.
+        start: tried first, and gives what is not searched.
+        kept: SQLite file of the trials.
+        trials: in all, those of an earlier call among them.
+
+    Yields:
+        The best settings so far, with values of three digits, and what they reach; after each
+        trial, and once for each trial of an earlier call.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    keys = keys_of(start)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=f'sqlite:///{kept}', study_name='tracker', load_if_exists=True,
+        direction='maximize', pruner=optuna.pruners.PercentilePruner(40, n_startup_trials=12),
+        sampler=optuna.samplers.TPESampler(multivariate=True, n_startup_trials=25))
+    if not study.trials:
+        study.enqueue_trial({key: float(np.clip(getattr(start, key), *SPACE[key][:2]))
+                             for key in keys})
+
+    def attempt(trial: optuna.Trial) -> float:
+        drawn: dict[str, Any] = {
+            key: rounded(trial.suggest_float(key, low, high, log=log))
+            for key, (low, high, log) in SPACE.items() if key in keys}
+        values = []
+        for step in sorted(STEPS, reverse=True):
+            values.append(goodness(clips, labels, replace(start, **drawn), step))
+            trial.report(float(np.mean(values)), len(values))
+            if len(values) < len(STEPS) and trial.should_prune():
+                raise optuna.TrialPruned
+        return float(np.mean(values))
+
+    for number in range(trials):
+        if number >= len(study.trials) or not study.trials[number].state.is_finished():
+            study.optimize(attempt, n_trials=1)
+        best: dict[str, Any] = {key: rounded(value) for key, value in study.best_params.items()}
+        yield replace(start, **best), study.best_value
+
+
+def rounded(value: float) -> float:
+    """To three digits."""
+    return float(f'{value:.3g}')
