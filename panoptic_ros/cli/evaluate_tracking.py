@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.evaluate import open_predictor
 from panoptic_ros.cli.output import check_folder, with_bar, write_json
 
 if TYPE_CHECKING:
@@ -108,6 +107,7 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
     """
     from panoptic_ros.share import default_model
     from panoptic_training.data.synthetic import LABELS
+    from panoptic_training.predictor import open_predictor
     from panoptic_training.recorded import clip_file, load_clip, record, seeds_of
     from panoptic_training.tracking_study import count
 
