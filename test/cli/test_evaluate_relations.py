@@ -50,4 +50,4 @@ def test_relations_need_a_model_that_has_them(capsys, tmp_path):
                  '--relations', str(tmp_path / 'relations.json')]) == 2
     assert capsys.readouterr().err == (
         'panoptic: error: --relations needs a model of family sognet with relations, '
-        f'got {city} of family hle\n')
+        f'got {city}\n')
