@@ -34,7 +34,7 @@ setup(
         'report': ['matplotlib>=3.6', 'jinja2>=3.0'],
         'train': ['torch>=2.6', 'torchvision>=0.21', 'timm>=1.0', 'lightning>=2.5',
                   'jsonargparse[signatures]>=4.35', 'tensorboard>=2.15', 'onnxscript>=0.5',
-                  'safetensors>=0.4', 'pycocotools>=2.0.7'],
+                  'safetensors>=0.4', 'pycocotools>=2.0.7', 'optuna>=4'],
         'hf': ['transformers>=5'],
         'test': ['pytest', 'pytest-xdist', 'pytest-timeout', 'hypothesis', 'ruff', 'mypy'],
     },
