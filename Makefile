@@ -21,8 +21,10 @@ DEMO_FLAGS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(CAMERA),--camera '$(CAMERA
 demo: $(STAMP)
 	$(BIN)/panoptic demo $(DEMO_FLAGS)
 
+# What starts ROS 2 processes is sensitive to load and runs alone, after the rest.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope -m 'not ros and not slow'
+	$(BIN)/python -m pytest -m 'ros and not slow'
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
