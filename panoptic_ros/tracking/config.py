@@ -84,7 +84,7 @@ class TrackerConfig:
     class_s: float = 1.0
     """Seconds over which a track's classes are voted, weighted by score."""
 
-    smooth: bool = True
+    smooth: bool = False
     """Things get the class that their track was voted, and the score averaged over `class_s`."""
 
     def __post_init__(self) -> None:
