@@ -81,5 +81,5 @@ def test_recipes_name_settings_that_there_are(name):
     model = yaml.safe_load(recipe_files()[name].read_text())['model']
     assert name.startswith(model['family'])
     configure(REGISTRY[model['family']][1], model['network'], name)
-    build_loss(model['family'], model['loss'])
+    build_loss(model['family'], model.get('loss', {}))
     OptimizerConfig(**model.get('optimizer', {}))
