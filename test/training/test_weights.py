@@ -67,8 +67,9 @@ def test_names_that_timm_flattens_are_found(tmp_path):
     model = torch.nn.Module()
     model.backbone = backbone
     weight = torch.arange(6.0).view(3, 2)
-    save_file({'layers.0.weight': weight, 'layers.0.bias': torch.ones(3), 'head.bias': torch.ones(2),
-               'norm.weight': torch.ones(3), 'norm.bias': torch.zeros(3)},
+    save_file({'layers.0.weight': weight, 'layers.0.bias': torch.ones(3),
+               'head.bias': torch.ones(2), 'norm.weight': torch.ones(3),
+               'norm.bias': torch.zeros(3)},
               tmp_path / 'swin.safetensors')
     load_weights(model, tmp_path / 'swin.safetensors')
     assert torch.equal(backbone.layers_0.weight, weight)
