@@ -8,6 +8,7 @@ from panoptic_training.data.synthetic import LABELS
 
 def write_checkpoint(path, family, network, input_size=(128, 256)):
     """An untrained model for the synthetic city; gives the path."""
+    torch.manual_seed(0)
     state = build(family, LABELS, **network).state_dict()
     torch.save({'state_dict': {f'model.{name}': value for name, value in state.items()},
                 'hyper_parameters': {
