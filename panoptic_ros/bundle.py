@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.files import write_bytes
 from panoptic_ros.labels import LabelSet
 
 METADATA_KEY = 'panoptic_ros'
@@ -179,12 +179,7 @@ def write_bundle(model: Any, info: ModelInfo, path: Path) -> None:
     import onnx
 
     onnx.helper.set_model_props(model, {METADATA_KEY: info_to_json(info)})
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temporary.write_bytes(model.SerializeToString())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(model.SerializeToString(), path)
 
 
 def load_onnx(path: Path) -> Any:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def write_bytes(data: bytes, path: Path) -> None:
-    """Writes a file under a temporary name and renames it."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Gives a temporary name to write to, with the same suffix; renames it at the end."""
+    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
     try:
-        temporary.write_bytes(data)
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes(data: bytes, path: Path) -> None:
+    """Writes a file under a temporary name and renames it."""
+    with whole(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_json(value: Any, path: Path, indent: int | None = 2) -> None:

@@ -9,12 +9,12 @@ ROOT = Path(__file__).parents[1]
 PARTS = ('labels', 'frame', 'image', 'bundle', 'files', 'share', 'overlay', 'models', 'runtime',
          'tracking', 'metrics', 'pipeline', 'interface', 'benchmark', 'demo', 'replay', 'ros',
          'cli')
-LOWER = ('labels', 'frame', 'image', 'bundle')
+LOWER = ('labels', 'frame', 'image', 'bundle', 'files')
 ALLOWED = {
     'labels': (), 'image': (), 'share': (), 'files': (), 'frame': ('labels',),
-    'bundle': ('labels',), 'overlay': LOWER, 'models': ('labels', 'bundle'),
+    'bundle': ('labels', 'files'), 'overlay': LOWER, 'models': ('labels', 'bundle'),
     'runtime': (*LOWER, 'models'),
-    'tracking': LOWER, 'metrics': ('labels',),
+    'tracking': LOWER, 'metrics': ('labels', 'files'),
     'pipeline': (*LOWER, 'runtime', 'tracking'),
     'benchmark': (*LOWER, 'runtime', 'tracking', 'pipeline'),
     'interface': (*LOWER, 'share', 'overlay', 'runtime', 'tracking', 'pipeline'),

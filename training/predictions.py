@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.files import write_bytes, write_json
+from panoptic_ros.files import write_json
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.metrics import coco
@@ -130,11 +130,9 @@ class PredictionStore(CocoPredictions):
             raise ValueError('the names of the images differ in signs only that file names lack')
         path = folder / 'predictions.json'
         self.sizes: dict[ImageId, tuple[int, int]] = {}
-        self._labels_json = [{'id': label.category_id, 'name': label.name,
-                              'isthing': int(label.is_thing), 'color': list(label.color)}
-                             for label in labels.labels]
         if not path.is_file():
-            write_json({'images': [], 'annotations': [], 'categories': self._labels_json}, path)
+            write_json({'images': [], 'annotations': [],
+                        'categories': coco.categories(labels)}, path)
         super().__init__(path, self.pngs, labels, ids)
         for image in coco.read_json(path).get('images', ()):
             self.sizes[image['id']] = image['height'], image['width']
@@ -142,12 +140,9 @@ class PredictionStore(CocoPredictions):
 
     def write(self, index: int, frame: PanopticFrame) -> None:
         """Adds one prediction, a frame of `at_camera`."""
-        image_id, ids = self.ids[index], frame.segment_map.astype('<u4')
+        image_id, ids = self.ids[index], frame.segment_map
         name = file_name(image_id)
-        rgba = ids.view(np.uint8).reshape(*ids.shape, 4)
-        done, png = cv2.imencode('.png', cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR))
-        assert done
-        write_bytes(png.tobytes(), self.pngs / name)
+        coco.write_png(ids, self.pngs / name)
         info = [{'id': int(row['segment_id']),
                  'category_id': self.labels.labels[row['class_id']].category_id,
                  'score': float(row['score']),
@@ -167,7 +162,7 @@ class PredictionStore(CocoPredictions):
                                 'height': height, 'width': width}
                                for image_id, (height, width) in self.sizes.items()],
                     'annotations': list(self.entries.values()),
-                    'categories': self._labels_json}, self.path, indent=None)
+                    'categories': coco.categories(self.labels)}, self.path, indent=None)
         end = time.monotonic()
         self._save_next = end + (end - start) / SAVING
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.bundle import file_hash
+from panoptic_ros.files import whole
 from panoptic_ros.frame import Geometry, PanopticFrame
 from panoptic_ros.image import CameraImage
 from panoptic_ros.runtime import Predictor
@@ -76,16 +76,12 @@ def record(predictor: Predictor, seed: int, count: int, path: Path,
         yield i + 1
     geometry = frame.geometry
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
-    try:
+    with whole(path) as temporary:
         np.savez_compressed(
             temporary, segment_maps=np.stack(maps), segments=np.concatenate(rows),
             counts=counts, class_maps=np.stack(classes), track_maps=np.stack(tracks),
             stamps=np.arange(count) / clip.fps,
             geometry=[*geometry.image_size, *geometry.input_size, geometry.stride])
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_clip(path: Path) -> RecordedClip:

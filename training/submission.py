@@ -8,10 +8,11 @@ cityscapesscripts' evalPanopticSemanticLabeling.py take the same files.
 from __future__ import annotations
 
 import json
-import os
 import re
 import zipfile
 from pathlib import Path
+
+from panoptic_ros.files import whole
 
 from .predictions import PredictionStore
 
@@ -44,14 +45,10 @@ def write_submission(store: PredictionStore, data: str, split: str, model: str, 
                    for entry in (store.entries[image_id] for image_id in store.ids)]
     path = folder / f'{name}.zip'
     folder.mkdir(exist_ok=True)
-    temporary = folder / f'.{path.name}.{os.getpid()}'
-    try:
-        with zipfile.ZipFile(temporary, 'w') as file:  # PNGs are compressed already
-            file.writestr(f'{name}.json', json.dumps({'annotations': annotations}),
-                          zipfile.ZIP_DEFLATED)
-            for entry in annotations:
-                file.write(store.pngs / entry['file_name'], f'{name}/{entry["file_name"]}')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # PNGs are compressed already.
+    with whole(path) as temporary, zipfile.ZipFile(temporary, 'w') as file:
+        file.writestr(f'{name}.json', json.dumps({'annotations': annotations}),
+                      zipfile.ZIP_DEFLATED)
+        for entry in annotations:
+            file.write(store.pngs / entry['file_name'], f'{name}/{entry["file_name"]}')
     return path

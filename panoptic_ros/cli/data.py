@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder, with_bar, write_json
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
+from panoptic_ros.files import whole
 
 if TYPE_CHECKING:
     from panoptic_training.data.check import SplitReport
@@ -206,9 +207,8 @@ def run_show(args: argparse.Namespace) -> None:
     reader = open_split(*find_data(args.data), args.split)
     chosen = np.linspace(0, len(reader) - 1, min(args.count, len(reader))).round().astype(int)
     sheet = contact_sheet(reader, list(with_bar(chosen.tolist(), len(chosen), 'images read')))
-    temporary = args.output.with_name(f'.{args.output.name}{args.output.suffix}')
-    Image.fromarray(sheet).save(temporary)
-    temporary.replace(args.output)
+    with whole(args.output) as temporary:
+        Image.fromarray(sheet).save(temporary)
     print(f'{len(chosen)} of {len(reader)} images of {args.split} in {args.output}')
 
 

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.files import write_bytes
 from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.metrics.panoptic import PanopticQuality
 
@@ -152,6 +153,20 @@ def read_png(path: Path, where: str) -> npt.NDArray[np.uint32]:
         raise ValueError(f'{where} is not an 8-bit RGB PNG')
     rgba = cv2.cvtColor(pixels[:, :, :3], cv2.COLOR_BGR2RGBA)
     return np.asarray(rgba.view('<u4')[:, :, 0] & 0xFFFFFF, np.uint32)
+
+
+def write_png(ids: npt.NDArray[np.integer[Any]], path: Path) -> None:
+    """Writes (H, W) ids below 2^24 as `read_png` reads them; the file is whole or not there."""
+    rgba = np.ascontiguousarray(ids, '<u4').view(np.uint8).reshape(*ids.shape, 4)
+    done, png = cv2.imencode('.png', cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR))
+    assert done
+    write_bytes(png.tobytes(), path)
+
+
+def categories(labels: LabelSet) -> list[dict[str, Any]]:
+    """A label set as `read_labels` reads it."""
+    return [{'id': label.category_id, 'name': label.name, 'isthing': int(label.is_thing),
+             'color': list(label.color)} for label in labels.labels]
 
 
 def score_image(gt: Annotation, pred: Annotation, labels: LabelSet) -> PanopticQuality:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.bundle import OUTPUTS, BundleError, Outputs, file_hash
+from panoptic_ros.files import write_bytes
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index, gpu_names
 
@@ -48,7 +48,8 @@ class TensorRTBackend:
         gpu = ''.join(c if c.isalnum() else '-' for c in gpu_names()[index])
         plan = cache_dir / f'{file_hash(path)}-trt{trt.__version__}-{gpu}-{precision}.plan'
         if not plan.is_file():
-            _write(plan, _build(trt, logger, path, precision))
+            plan.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(_build(trt, logger, path, precision), plan)
         self._runtime = trt.Runtime(logger)  # has to outlive its engine
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
@@ -120,14 +121,3 @@ def _build(trt: Any, logger: Any, path: Path, precision: str) -> Any:
     if plan is None:
         raise BundleError(f'{path}: tensorrt could not build an engine; its log says why')
     return plan
-
-
-def _write(path: Path, plan: Any) -> None:
-    """Writes a plan; the path is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        temporary.write_bytes(plan)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

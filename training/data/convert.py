@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from scipy import ndimage
 
 from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.metrics.coco import categories, write_png
 
 from .files import FileReader, Maps, thing_table
 from .skipping import listing
@@ -84,8 +84,7 @@ def write_split(reader: FileReader, indices: Sequence[int], out: Path, split: st
             maps = reader.read_labels(index)
             ids, segments = segments_of(maps, reader.labels)
             png = f'{Path(name).stem}.png'
-            rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=2).astype(np.uint8)
-            Image.fromarray(rgb).save(partial / 'masks' / png)
+            write_png(ids, partial / 'masks' / png)
             shutil.copyfile(reader.pairs[index].image, partial / 'images' / name)
             listed.append({'id': number, 'file_name': name, 'height': ids.shape[0],
                            'width': ids.shape[1]})
@@ -93,9 +92,7 @@ def write_split(reader: FileReader, indices: Sequence[int], out: Path, split: st
             yield name
         (partial / 'split.json').write_text(json.dumps({
             'images': listed, 'annotations': annotations,
-            'categories': [{'id': label.category_id, 'name': label.name,
-                            'isthing': int(label.is_thing), 'color': list(label.color)}
-                           for label in reader.labels.labels]}), encoding='utf-8')
+            'categories': categories(reader.labels)}), encoding='utf-8')
         (partial / 'masks').rename(masks)
         (partial / 'images').rename(images)
         (partial / 'split.json').rename(json_path)
