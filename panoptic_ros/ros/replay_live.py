@@ -21,6 +21,7 @@ from panoptic_ros.demo.processes import (
     shared_memory_files,
 )
 from panoptic_ros.demo.recorder import TopicRecorder
+from panoptic_ros.interface.messages import LABEL_INFO
 from panoptic_ros.replay.compare import Run, compare, read_run
 from panoptic_ros.replay.live import DROPPED, score_live
 from panoptic_ros.replay.run import Progress, rate_hz
@@ -33,7 +34,7 @@ PLAYER_MODULE = 'panoptic_ros.ros.replay_player'
 LOCK_STEP = 'lock_step'
 """Folder in the output that holds the run to compare with."""
 
-RECORDED = ('panoptic/segments', 'panoptic/instances', 'panoptic/label_info', 'diagnostics')
+RECORDED = ('panoptic/segments', 'panoptic/instances', 'diagnostics', LABEL_INFO)
 
 SETTLE_S = 15.0
 """The longest wait for the node's last results."""
@@ -139,20 +140,29 @@ def _record(folder: Path, sent_file: Path, session: Session, config: Path | None
              'stride': job.stride}
     say(f'playing {topic} to the node at {rate:g} times its speed')
     # Nothing that a robot would not subscribe to: pictures for people cost the node time.
-    topics = {name: kind for name, kind in topic_types().items() if name in RECORDED}
+    types = topic_types()
+    topics = {name: types[name] for name in RECORDED}
     with TopicRecorder(folder, topics, LATCHED) as recorder, \
             Monitor(recorder.take, topics) as monitor, \
-            Child('node', NODE_MODULE, _node_flags(session, config), hear) as node, \
-            Child('player', PLAYER_MODULE, [json.dumps(order)], hear) as player:
-        while not played:
-            monitor.spin(0.05)
-            node.check()
-            if troubles:
-                raise ValueError(f'the node says: {troubles[0]}')
-            if player.exit_code is not None or node.exit_code is not None:
-                player.check()
-                raise ChildProcessError('node or player ended early; what they said stands above')
-        _settle(monitor.spin, recorder, node, rate)
+            Child('node', NODE_MODULE, _node_flags(session, config), hear) as node:
+
+        def wait(until: Callable[[], bool], *children: Child) -> None:
+            while not until():
+                monitor.spin(0.05)
+                if troubles:
+                    raise ValueError(f'the node says: {troubles[0]}')
+                for child in children:
+                    child.check()
+                    if child.exit_code is not None:
+                        raise ChildProcessError(f'the {child.name} ended early; what it said '
+                                                'stands above')
+
+        # Subscriptions are made known in order, and that to the latched label_info is the last:
+        # once it has come, the node knows of all, and no result is lost for want of a subscriber.
+        wait(lambda: recorder.taken > 0, node)
+        with Child('player', PLAYER_MODULE, [json.dumps(order)], hear) as player:
+            wait(lambda: bool(played), node, player)
+            _settle(monitor.spin, recorder, node, rate)
     return recorder.summary(), played[0]
 
 

@@ -32,7 +32,7 @@ WAIT_S = 300.0
 """The longest wait for a subscriber: the node has none before its model is loaded."""
 
 DISCOVERY_S = 1.0
-"""After that, for the node's results to find their subscribers."""
+"""After that, for the subscriber to find the player, too."""
 
 AFTER_S = 60.0
 """So long the clock goes on after the last image, for the node to finish by."""
