@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import write_json
 from panoptic_ros.cli.recipes import find_recipe, find_study
+from panoptic_ros.files import write_json
 
 if TYPE_CHECKING:
     from panoptic_training.ablation import Study

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_folder, write_json
+from panoptic_ros.cli.output import check_folder
+from panoptic_ros.files import write_json
 
 if TYPE_CHECKING:
     from panoptic_ros.benchmark import Report

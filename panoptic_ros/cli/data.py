@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_folder, with_bar, write_json
+from panoptic_ros.cli.output import check_folder, with_bar
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
-from panoptic_ros.files import whole
+from panoptic_ros.files import whole, write_json
 
 if TYPE_CHECKING:
     from panoptic_training.data.check import SplitReport

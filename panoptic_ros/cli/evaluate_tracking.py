@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_folder, with_bar, write_json
+from panoptic_ros.cli.output import check_folder, with_bar
+from panoptic_ros.files import write_json
 
 if TYPE_CHECKING:
     from panoptic_training.stability import Stability

@@ -6,10 +6,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from panoptic_ros.files import write_json
-
-__all__ = ['check_folder', 'with_bar', 'write_json']
-
 T = TypeVar('T')
 
 

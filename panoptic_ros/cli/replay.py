@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import with_bar, write_json
+from panoptic_ros.cli.output import with_bar
+from panoptic_ros.files import write_json
 
 
 def add_parser(subparsers: Any) -> None:

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
-from panoptic_ros.cli.output import check_folder, write_json
+from panoptic_ros.cli.output import check_folder
+from panoptic_ros.files import write_json
 
 T = TypeVar('T')
 
