@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""A model family of one's own: `panoptic` that knows it too.
+
+    python examples/own_family.py train --config examples/own_family.yaml
+    python examples/own_family.py export --checkpoint runs/.../last.ckpt -o own.onnx
+
+The model file needs nothing of this: `panoptic`, the node and replay take it as any other.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from panoptic_ros.cli.main import main
+from panoptic_ros.models import center_decode
+from panoptic_ros.models.backbone import feature_maps, level_indices, make_backbone
+from panoptic_ros.models.base import PanopticModel
+from panoptic_ros.models.center_decode import MAP_STRIDE, upsample
+from panoptic_ros.models.panoptic_deeplab import CenterMaps, PanopticDeepLabConfig
+from panoptic_ros.models.registry import FAMILIES
+from panoptic_ros.models.segments import mask_mean, to_segments
+from panoptic_training.families import LOSSES
+from panoptic_training.losses import panoptic_deeplab
+
+
+@dataclass(frozen=True)
+class OneDecoderConfig(PanopticDeepLabConfig):
+    """Plain values, each a key of a recipe's `model.network`; they go into the model file."""
+
+    family: ClassVar[str] = 'one_decoder'
+    channels: int = 64
+
+
+class OneDecoder(PanopticModel):
+    """Classes, centres and offsets from one sum of the backbone's features."""
+
+    family = 'one_decoder'
+    embedding_kind = 'mean decoder feature (stride 4) over the mask'
+    heads = ('predict.0', 'predict.1', 'predict.2')
+
+    def __init__(self, labels, config):
+        super().__init__(labels, config)
+        self.backbone = make_backbone(config.backbone)
+        self.levels = level_indices(self.backbone, config.backbone)
+        channels = [self.backbone.feature_info.channels()[level] for level in self.levels]
+        self.lateral = nn.ModuleList(nn.Conv2d(n, config.channels, 1) for n in channels)
+        self.blend = nn.Sequential(
+            nn.BatchNorm2d(config.channels), nn.ReLU(),
+            nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(config.channels), nn.ReLU())
+        self.predict = nn.ModuleList(nn.Conv2d(config.channels, n, 1)
+                                     for n in (len(labels), 1, 2))
+
+    embedding_dim = property(lambda self: self.config.channels)
+    thresholds = property(lambda self: center_decode.thresholds_of(self.config))
+
+    def maps(self, image, stride=MAP_STRIDE):
+        """What the loss sees: dense predictions at so many px per cell."""
+        features = feature_maps(self.backbone, self.normalize(image))
+        total = sum(nn.functional.interpolate(conv(features[level]), features[self.levels[0]]
+                                              .shape[2:], mode='bilinear')
+                    for conv, level in zip(self.lateral, self.levels, strict=True))
+        feature = self.blend(total)
+        classes, centers, offsets = (upsample(head(feature), stride) for head in self.predict)
+        return CenterMaps(classes, centers, offsets * MAP_STRIDE, feature)
+
+    def decode(self, maps, **thresholds):
+        """One image's maps to segments, in operations that export to ONNX."""
+        rows = center_decode.decode(maps.semantic_logits[0], maps.center_heatmap[0],
+                                    maps.center_offset[0], self.is_thing, self.config, thresholds)
+        embedding = mask_mean(rows.row_map, rows.valid.shape[0], maps.feature[0])
+        return to_segments(rows.row_map, rows.measures, rows.class_id, rows.score, embedding,
+                           rows.valid)
+
+
+FAMILIES['one_decoder'] = OneDecoder, OneDecoderConfig
+LOSSES['one_decoder'] = panoptic_deeplab.batch_loss, panoptic_deeplab.PanopticDeepLabLossConfig
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""The example of a family of one's own: trained, exported, and read without it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphs import random_image, run_onnx
+
+from panoptic_ros.bundle import read_info
+from panoptic_ros.cli.main import main
+
+EXAMPLES = Path(__file__).parents[2] / 'examples'
+
+SMALL = ('--model.network.backbone=mobilenetv2_035', '--model.network.channels=16',
+         '--model.network.center_threshold=0.0', '--model.loss_stride=4',
+         '--data.input_size=[64, 128]', '--data.crop=null',
+         '--data.train={length: 4, frames_per_clip: 4, size: [64, 128]}',
+         '--data.val={length: 2, size: [64, 128]}', '--data.batch_size=2',
+         '--data.num_workers=0', '--trainer.max_steps=2', '--trainer.max_time=null',
+         '--trainer.val_check_interval=2', '--trainer.accelerator=cpu')
+
+
+def run(folder, *words):
+    done = subprocess.run([sys.executable, str(EXAMPLES / 'own_family.py'), *map(str, words)],
+                          cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+                          env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(400)
+def test_it_trains_and_its_file_needs_nothing_of_it(tmp_path, capsys):
+    run(tmp_path, 'train', '--config', EXAMPLES / 'own_family.yaml', *SMALL)
+    file = tmp_path / 'own.onnx'
+    run(tmp_path, 'export', '--checkpoint', 'runs/own_family/checkpoints/last.ckpt', '-o', file)
+    info = read_info(file)
+    assert info.family == 'one_decoder'
+    assert info.config['channels'] == info.embedding_dim == 16
+    found = run_onnx(file, random_image((64, 128), 0), {})
+    assert found['segment_map'].max() > 0
+    assert np.isfinite(found['embedding'][found['valid']]).all()
+    assert main(['evaluate', '--model', str(file), '--data', 'synthetic', '--limit', '1']) == 0
+    assert 'PQ' in capsys.readouterr().out
