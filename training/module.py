@@ -18,10 +18,10 @@ from panoptic_ros.runtime.predictor import Predictor
 from .backend import ModuleBackend, describe
 from .data.class_table import require_same_classes
 from .data.sample import Batch, Sample
+from .evaluation.scoring import Scores
 from .families import build_loss
 from .optimizers import OptimizerConfig, make_optimizer
 from .schedule import poly, tenths, warmup
-from .scoring import Scores
 from .weights import load_weights
 
 

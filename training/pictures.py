@@ -12,7 +12,7 @@ from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.labels import VOID_ID, LabelSet
 
 from .data.sample import Sample
-from .scoring import frame_classes, gt_segments
+from .evaluation.scoring import frame_classes, gt_segments
 
 SHADES = np.array([1.0, 0.7, 0.85, 0.55])
 """Brightness of things by segment id, so that neighbours differ."""

@@ -91,11 +91,15 @@ def run(args: argparse.Namespace) -> None:
     for flag in ('json', 'relations', 'output'):
         check_folder(getattr(args, flag), f'--{flag}')
     from panoptic_training.data.readers import name_of, open_reader, with_hidden
-    from panoptic_training.evaluation import Evaluation, claim, model_source, names_hash
-    from panoptic_training.predictions import PredictionStore, open_predictions
-    from panoptic_training.predictor import describe_run, fingerprint, open_predictor
-    from panoptic_training.relations import RelationScores, predicted_relations, relation_model
-    from panoptic_training.report import write_report
+    from panoptic_training.evaluation.predictions import PredictionStore, open_predictions
+    from panoptic_training.evaluation.predictor import describe_run, fingerprint, open_predictor
+    from panoptic_training.evaluation.relations import (
+        RelationScores,
+        predicted_relations,
+        relation_model,
+    )
+    from panoptic_training.evaluation.report import write_report
+    from panoptic_training.evaluation.run import Evaluation, claim, model_source, names_hash
 
     args.data = name_of(args.data)
     video: dict[str, Any] = {'video': True, 'frames_per_clip': CITY_CLIP} if (

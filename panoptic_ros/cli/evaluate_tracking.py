@@ -12,8 +12,8 @@ from panoptic_ros.cli.output import check_folder, with_bar
 from panoptic_ros.files import write_json
 
 if TYPE_CHECKING:
-    from panoptic_training.stability import Stability
-    from panoptic_training.tracking_study import Clip
+    from panoptic_training.tracking.stability import Stability
+    from panoptic_training.tracking.study import Clip
 
 COLUMNS = {'STQ': 'stq', 'VPQ': 'vpq', 'IDF1': 'idf1', 'HOTA': 'hota', 'AssA': 'assa',
            'IDSW': 'id_switches'}
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from panoptic_training.data.synthetic import LABELS
-    from panoptic_training.stability import GAPS, stability
-    from panoptic_training.tracking_study import TRACKERS, score, summary, things_per_frame
+    from panoptic_training.tracking.stability import GAPS, stability
+    from panoptic_training.tracking.study import TRACKERS, score, summary, things_per_frame
 
     clips = load_clips(args)
     things = [things_per_frame(clip) for clip in clips]
@@ -108,9 +108,9 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
     """
     from panoptic_ros.share import default_model
     from panoptic_training.data.synthetic import LABELS
-    from panoptic_training.predictor import open_predictor
-    from panoptic_training.recorded import clip_file, load_clip, record, seeds_of
-    from panoptic_training.tracking_study import count
+    from panoptic_training.evaluation.predictor import open_predictor
+    from panoptic_training.tracking.recorded import clip_file, load_clip, record, seeds_of
+    from panoptic_training.tracking.study import count
 
     if args.frames < 1:
         raise ValueError(f'--frames must be at least 1, got {args.frames}')

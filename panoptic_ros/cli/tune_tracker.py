@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> None:
 
     from panoptic_ros.cli.output import with_bar
     from panoptic_training.data.synthetic import LABELS
-    from panoptic_training.tracking_study import TRACKERS
-    from panoptic_training.tune_tracker import keys_of, search
+    from panoptic_training.tracking.study import TRACKERS
+    from panoptic_training.tracking.tune import keys_of, search
 
     if args.tracker not in TRACKERS:
         raise ValueError(f'--tracker must be one of {", ".join(TRACKERS)}, got {args.tracker}')

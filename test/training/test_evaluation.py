@@ -8,10 +8,10 @@ from tiny_data import SIZE, true_ids
 from tiny_model import LABELS
 
 from panoptic_training.data.sample import Sample
-from panoptic_training.evaluation import Evaluation, claim, cut
-from panoptic_training.frames import make_frame, true_frame
-from panoptic_training.predictions import PredictionStore, open_predictions
-from panoptic_training.worst import faults
+from panoptic_training.evaluation.frames import make_frame, true_frame
+from panoptic_training.evaluation.predictions import PredictionStore, open_predictions
+from panoptic_training.evaluation.run import Evaluation, claim, cut
+from panoptic_training.evaluation.worst import faults
 
 CLASSES = {1: 1, 2: 0, 3: 2, 4: 3}
 

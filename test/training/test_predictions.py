@@ -9,8 +9,8 @@ from tiny_model import LABELS
 
 from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_training.data.sample import Sample
-from panoptic_training.frames import at_camera, make_frame, true_frame
-from panoptic_training.predictions import (
+from panoptic_training.evaluation.frames import at_camera, make_frame, true_frame
+from panoptic_training.evaluation.predictions import (
     CocoPredictions,
     IdPredictions,
     PredictionStore,

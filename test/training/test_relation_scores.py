@@ -13,7 +13,7 @@ from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_training.backend import ModuleBackend, describe
 from panoptic_training.data.sample import Sample
-from panoptic_training.relations import (
+from panoptic_training.evaluation.relations import (
     RelationScores,
     predicted_relations,
     relation_model,

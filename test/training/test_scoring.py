@@ -10,7 +10,7 @@ from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_training.ablation import METRICS
 from panoptic_training.data.sample import Sample
-from panoptic_training.scoring import Scores, gt_segments
+from panoptic_training.evaluation.scoring import Scores, gt_segments
 
 FLOOR, WALL, BALL, BOX = range(4)
 FULL = {'pq_dagger', 'pc', 'iiou', 'boundary_pq', 'ap', 'ap50', 'ap75'}

@@ -9,9 +9,9 @@ import pytest
 
 from panoptic_ros.cli.main import main
 from panoptic_training.data.cityscapes import LABELS, Cityscapes
-from panoptic_training.frames import make_frame
-from panoptic_training.predictions import PredictionStore
-from panoptic_training.submission import write_submission
+from panoptic_training.evaluation.frames import make_frame
+from panoptic_training.evaluation.predictions import PredictionStore
+from panoptic_training.evaluation.submission import write_submission
 
 SIZE = (16, 32)
 NAMES = ('bonn_000000_000019', 'ulm_000001_000019')

@@ -10,9 +10,9 @@ from disc_frames import BLUE, RED, Disc, make_frame
 from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.tracking import Tracker, TrackerConfig
-from panoptic_training import recorded
-from panoptic_training.stability import stability
-from panoptic_training.tracking_study import (
+from panoptic_training.tracking import recorded
+from panoptic_training.tracking.stability import stability
+from panoptic_training.tracking.study import (
     TRACKERS,
     count,
     score,
@@ -20,7 +20,7 @@ from panoptic_training.tracking_study import (
     things_per_frame,
     with_tracks,
 )
-from panoptic_training.tune_tracker import SPACE, keys_of, search
+from panoptic_training.tracking.tune import SPACE, keys_of, search
 
 LABELS = LabelSet((Label('road', False, (0, 0, 0), 0), Label('car', True, (0, 0, 9), 1),
                    Label('person', True, (9, 0, 0), 2)))

@@ -14,7 +14,7 @@ from panoptic_ros.metrics.stq import SegmentationTrackingQuality
 from panoptic_ros.metrics.tracks import TrackQuality
 from panoptic_ros.tracking import TrackerConfig
 
-from .tracking_study import IOU_ONLY, STEPS, Clip, track
+from .study import IOU_ONLY, STEPS, Clip, track
 
 METRICS = ('stq', 'idf1', 'hota')
 """What is made large: the mean of these over STEPS."""

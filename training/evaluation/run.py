@@ -19,7 +19,7 @@ from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.tracking.tracker import Tracker
 
-from .data.sample import Reader, Sample
+from ..data.sample import Reader, Sample
 from .frames import at_camera
 from .predictions import Predictions, PredictionStore
 from .scoring import Scores

@@ -16,7 +16,7 @@ from panoptic_ros.frame import Geometry, PanopticFrame
 from panoptic_ros.image import CameraImage
 from panoptic_ros.runtime import Predictor
 
-from .data.synthetic import SPLITS, SyntheticClip
+from ..data.synthetic import SPLITS, SyntheticClip
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from panoptic_ros.models.sognet import SOGNet
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.runtime.torch_backend import load_weights
 
-from .data.sample import Sample
-from .losses.objects import find_objects, mask_targets, whole_masks
+from ..data.sample import Sample
+from ..losses.objects import find_objects, mask_targets, whole_masks
 
 
 class RelationScores:

@@ -15,10 +15,10 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.metrics.panoptic import PanopticResult
 from panoptic_ros.overlay import draw_overlay
 
-from .data.sample import Sample
-from .evaluation import Evaluation
+from ..data.sample import Sample
 from .frames import make_frame, true_frame
 from .predictions import file_name
+from .run import Evaluation
 from .scoring import frame_classes
 
 PANEL_WIDTH = 800

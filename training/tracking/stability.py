@@ -12,7 +12,7 @@ from panoptic_ros.metrics.overlap import Ints
 from panoptic_ros.metrics.video_frame import track_of
 from panoptic_ros.tracking.distance import Floats, unit
 
-from .tracking_study import Clip
+from .study import Clip
 
 GAPS = (1, 2, 5, 10, 20)
 """Frames between the two looks at a thing."""

@@ -11,7 +11,7 @@ from typing import Any
 from panoptic_ros.files import write_bytes, write_json
 from panoptic_ros.metrics.base import none_for_nan
 
-from .evaluation import Evaluation
+from .run import Evaluation
 from .submission import write_submission
 from .worst import write_worst
 

@@ -13,8 +13,8 @@ from panoptic_ros.runtime.gpu import gpu_index
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.runtime.select import open_backend
 
-from .backend import ModuleBackend, describe
-from .export import load_checkpoint
+from ..backend import ModuleBackend, describe
+from ..export import load_checkpoint
 
 
 def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> Predictor:

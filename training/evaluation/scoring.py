@@ -19,7 +19,7 @@ from panoptic_ros.metrics.panoptic import PanopticQuality, PanopticResult
 from panoptic_ros.metrics.pq_dagger import PQDagger
 from panoptic_ros.metrics.semantic import MeanIoU
 
-from .data.sample import Sample
+from ..data.sample import Sample
 
 
 def gt_segments(sample: Sample, is_thing: npt.NDArray[np.bool_],

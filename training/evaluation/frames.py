@@ -12,7 +12,7 @@ from scipy import ndimage
 from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.labels import LabelSet
 
-from .data.sample import Sample
+from ..data.sample import Sample
 from .scoring import gt_segments
 
 

@@ -16,8 +16,8 @@ from panoptic_ros.models.ciae import CIAE
 from panoptic_ros.models.ciae_decode import Proposals
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 
-from .data.sample import Sample
-from .losses.instances import find_instances, instance_mean
+from ..data.sample import Sample
+from ..losses.instances import find_instances, instance_mean
 
 
 def make_oracle(predictor: Predictor) -> Callable[[Sample], PanopticFrame]:

@@ -1,0 +1,1 @@
+"""Scores of a model, or of predictions on disk, over a data set."""

@@ -1,0 +1,1 @@
+"""The tracker's studies: recorded clips, comparison, search of settings, lasting embeddings."""
