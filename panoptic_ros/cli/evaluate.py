@@ -26,6 +26,8 @@ EPILOG = '''examples:
   predictions.json predictions/          COCO panoptic format, with the set's own ids
   submission/                            the zip for the server of COCO or Cityscapes
   worst/                                 the worst images, ground truth and prediction
+  debug_maps/                            with --debug-maps: class and centres before and after
+                                         the block, and below them the first four instances
 
 --predictions takes a JSON file in COCO panoptic format with its PNGs in the folder of the same
 name; or a folder of PNGs of one channel, named like the images, whose pixels are category ids,
@@ -68,6 +70,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--relations', type=Path, metavar='FILE',
                         help='for models of family sognet: write here which predicted instance '
                              'lies on which')
+    parser.add_argument('--debug-maps', metavar='CLASS',
+                        help='for models of family pisr, with -o: what the block sees and '
+                             'changes of this class in each of the worst images')
     parser.add_argument('--json', type=Path, metavar='FILE',
                         help='write the scores here too, with those of each class')
     parser.set_defaults(func=run)
@@ -83,14 +88,17 @@ def run(args: argparse.Namespace) -> None:
         value = getattr(args, flag)
         if value is not None and value < least:
             raise ValueError(f'--{flag} must be at least {least}, got {value}')
-    for flag in ('oracle', 'relations'):
+    for flag in ('oracle', 'relations', 'debug_maps'):
         if args.predictions and getattr(args, flag):
-            raise ValueError(f'--{flag} needs a --model')
+            raise ValueError(f'--{flag.replace("_", "-")} needs a --model')
+    if args.debug_maps and not args.output:
+        raise ValueError('--debug-maps needs a folder: -o')
     if args.track is not None and not 0 < args.track < math.inf:
         raise ValueError(f'--track must be over 0 images a second, got {args.track}')
     for flag in ('json', 'relations', 'output'):
         check_folder(getattr(args, flag), f'--{flag}')
     from panoptic_training.data.readers import name_of, open_reader, with_hidden
+    from panoptic_training.evaluation.pisr_pictures import debug_pictures, pisr_model
     from panoptic_training.evaluation.predictions import PredictionStore, open_predictions
     from panoptic_training.evaluation.predictor import describe_run, fingerprint, open_predictor
     from panoptic_training.evaluation.relations import (
@@ -100,6 +108,7 @@ def run(args: argparse.Namespace) -> None:
     )
     from panoptic_training.evaluation.report import write_report
     from panoptic_training.evaluation.run import Evaluation, claim, model_source, names_hash
+    from panoptic_training.evaluation.worst import write_pictures
 
     args.data = name_of(args.data)
     video: dict[str, Any] = {'video': True, 'frames_per_clip': CITY_CLIP} if (
@@ -115,6 +124,8 @@ def run(args: argparse.Namespace) -> None:
     if args.relations and related is None:
         raise ValueError('--relations needs a model of family sognet with relations, '
                          f'got {args.model or args.predictions}')
+    block = pisr_model(predictor, args.model, args.debug_maps) if (
+        args.debug_maps and predictor) else None
     overlaps, relations = None, []
     if related:
         overlaps = RelationScores(related)
@@ -152,4 +163,7 @@ def run(args: argparse.Namespace) -> None:
         write_json(scores, args.json)
     if args.output:
         write_report(evaluation, scores, args.worst, args.output)
+        if block and predictor:
+            write_pictures(debug_pictures(block, args.debug_maps, predictor, evaluation,
+                                          args.worst), args.output / 'debug_maps')
         print(f'written to {args.output}')

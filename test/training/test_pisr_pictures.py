@@ -6,7 +6,7 @@ import torch
 from center_models import SIZE, lively
 from graphs import random_image
 
-from panoptic_training.pisr_pictures import debug_maps, debug_panel, heat_picture
+from panoptic_training.evaluation.pisr_pictures import debug_maps, debug_panel, heat_picture
 
 
 @pytest.fixture(scope='module')

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 
 from panoptic_ros.bundle import file_hash, read_info
+from panoptic_ros.models.base import PanopticModel
+from panoptic_ros.models.registry import build_model
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.runtime.select import open_backend
+from panoptic_ros.runtime.torch_backend import load_weights
 
 from ..backend import ModuleBackend, describe
 from ..export import load_checkpoint
@@ -44,6 +47,22 @@ def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> P
     return Predictor(
         ModuleBackend(model if index is None else model.to(f'cuda:{index}')),
         describe(model, tuple(settings['input_size']), path.stem, settings['recipe_hash']))
+
+
+def module_of(predictor: Predictor, path: Path) -> PanopticModel:
+    """The module that a predictor runs.
+
+    Args:
+        predictor: of a checkpoint, or a model file of a family that is trained here.
+        path: where that is. A model file's graph gives segments only; its module is built again,
+            to run beside it.
+    """
+    model = getattr(predictor.backend, 'model', None)
+    if isinstance(model, PanopticModel):
+        return model
+    model = build_model(predictor.info)
+    load_weights(model, path)
+    return model.eval()
 
 
 def describe_run(predictor: Predictor) -> dict[str, Any]:

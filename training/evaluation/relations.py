@@ -12,14 +12,13 @@ from torch import Tensor
 from panoptic_ros.image import CameraImage
 from panoptic_ros.metrics.overlap_accuracy import OverlapAccuracy, approximate_relation
 from panoptic_ros.models.masks import inside
-from panoptic_ros.models.registry import build_model
 from panoptic_ros.models.relation import significant_overlap
 from panoptic_ros.models.sognet import SOGNet
 from panoptic_ros.runtime.predictor import Predictor
-from panoptic_ros.runtime.torch_backend import load_weights
 
 from ..data.sample import Sample
 from ..losses.objects import find_objects, mask_targets, whole_masks
+from .predictor import module_of
 
 
 class RelationScores:
@@ -42,18 +41,10 @@ class RelationScores:
 
 
 def relation_model(predictor: Predictor, path: Path) -> SOGNet | None:
-    """The module that a predictor runs, if it is one with relations.
-
-    Args:
-        predictor: of a checkpoint or a model file.
-        path: where that is. A model file's graph does not give relations, so its module is built
-            again, to run beside it.
-    """
-    model = getattr(predictor.backend, 'model', None)
-    if model is None and predictor.info.family == SOGNet.family:
-        model = build_model(predictor.info)
-        load_weights(model, path)
-        model.eval()
+    """The module that a predictor runs, if it is one with relations; see `module_of`."""
+    if predictor.info.family != SOGNet.family:
+        return None
+    model = module_of(predictor, path)
     return model if isinstance(model, SOGNet) and model.relation is not None else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -29,19 +30,36 @@ STRIP = 26
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
+Picture = tuple[int | str, npt.NDArray[np.uint8]]
+"""The image's id, and RGB."""
+
 NAMED_AREA = 0.01
 """Stuff that covers less of the picture gets no name."""
 
 
 def write_worst(evaluation: Evaluation, n: int, folder: Path) -> None:
     """Writes the n worst images, the worst first, and removes what was there before."""
-    names, written = evaluation.reader.image_ids, set()
+    names, labels = evaluation.reader.image_ids, evaluation.reader.labels
+
+    def pictures() -> Iterator[Picture]:
+        for image in evaluation.worst(n):
+            sample, frame = evaluation.again(image.index)
+            name = names[image.index]
+            yield name, draw(sample, frame, labels,
+                             f'{name}   PQ {image.pq:.1f}   {faults(image.result)}')
+    write_pictures(pictures(), folder)
+
+
+def write_pictures(pictures: Iterable[Picture], folder: Path) -> None:
+    """Writes pictures of images, numbered, and removes those that were there before.
+
+    Args:
+        pictures: any number.
+        folder: is made.
+    """
     folder.mkdir(exist_ok=True)
-    for rank, image in enumerate(evaluation.worst(n), 1):
-        sample, frame = evaluation.again(image.index)
-        name = names[image.index]
-        picture = draw(sample, frame, evaluation.reader.labels,
-                       f'{name}   PQ {image.pq:.1f}   {faults(image.result)}')
+    written = set()
+    for rank, (name, picture) in enumerate(pictures, 1):
         path = folder / f'{rank:02d}_{Path(file_name(name)).stem}.jpg'
         done, data = cv2.imencode('.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
                                   [cv2.IMWRITE_JPEG_QUALITY, 90])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,10 +13,16 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
+from panoptic_ros.image import CameraImage
 from panoptic_ros.models.center_decode import window_of
 from panoptic_ros.models.panoptic_deeplab import CenterMaps
 from panoptic_ros.models.pisr import PISR
 from panoptic_ros.models.seeds import find_peaks
+from panoptic_ros.runtime.predictor import Predictor
+
+from .predictor import module_of
+from .run import Evaluation
+from .worst import Picture
 
 Floats = npt.NDArray[np.float32]
 
@@ -37,6 +45,38 @@ class DebugMaps:
 
     instances: Floats
     """Heatmaps of the encoded instances, the most confident first, (n, h, w)."""
+
+
+def pisr_model(predictor: Predictor, path: Path, class_name: str) -> PISR:
+    """The module that a predictor runs, whose debug maps of a class are wanted.
+
+    Args:
+        predictor: of a checkpoint or a model file.
+        path: where that is.
+        class_name: one of its classes.
+
+    Raises:
+        ValueError: if it has no such class, or is no model with PISR's block.
+    """
+    names = predictor.info.labels.names
+    if class_name not in names:
+        raise ValueError(f'no class {class_name!r}; the classes are: {", ".join(names)}')
+    model = module_of(predictor, path) if predictor.info.family == PISR.family else None
+    if not isinstance(model, PISR) or not model.config.enabled:
+        raise ValueError('debug maps need a model of family pisr with enabled: true, '
+                         f'got {predictor.info.family}')
+    return model
+
+
+def debug_pictures(model: PISR, class_name: str, predictor: Predictor,
+                   evaluation: Evaluation, n: int) -> Iterator[Picture]:
+    """Names and debug panels of the n worst images of an evaluation, the worst first."""
+    class_id = model.labels.names.index(class_name)
+    for image in evaluation.worst(n):
+        sample, _ = evaluation.again(image.index)
+        pixels, _ = predictor.prepare(CameraImage(sample.image, 'rgb'))
+        yield evaluation.reader.image_ids[image.index], debug_panel(
+            pixels, debug_maps(model, pixels, class_id))
 
 
 @torch.no_grad()

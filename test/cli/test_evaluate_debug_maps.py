@@ -1,0 +1,60 @@
+"""`panoptic evaluate --debug-maps`: what PISR's block sees and changes, as pictures."""
+
+from pathlib import Path
+
+import cv2
+import pytest
+from center_models import SMALL_CENTERS
+from checkpoints import write_checkpoint
+
+import panoptic_ros
+from panoptic_ros.cli.main import main
+
+NETWORK = {'top_k': 12, 'stride': 4, 'center_threshold': 0.0, 'block_channels': 16,
+           'num_encodings': 6, **SMALL_CENTERS}
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp('pisr') / 'some.ckpt', 'pisr', NETWORK)
+
+
+def evaluate(model, *flags):
+    return main(['evaluate', '--model', str(model), '--data', 'synthetic', '--limit', '2',
+                 '--worst', '2', *map(str, flags)])
+
+
+def test_checkpoint_and_model_file_give_the_same_pictures(checkpoint, tmp_path):
+    file = tmp_path / 'some.onnx'
+    assert main(['export', '--checkpoint', str(checkpoint), '-o', str(file)]) == 0
+    shown = []
+    for number, model in enumerate((checkpoint, file)):
+        out = tmp_path / str(number)
+        assert evaluate(model, '-o', out, '--debug-maps', 'car') == 0
+        # The same images as those that are worst.
+        names = sorted(path.name for path in (out / 'debug_maps').iterdir())
+        assert names == sorted(path.name for path in (out / 'worst').iterdir())
+        assert len(names) == 2
+        pictures = {path.name[3:]: cv2.imread(str(path))
+                    for path in (out / 'debug_maps').iterdir()}
+        assert all(p.shape[1] == 4 * p.shape[0] and p.std() > 0 for p in pictures.values())
+        shown.append(pictures)
+    assert shown[0].keys() == shown[1].keys()
+    for name, picture in shown[0].items():
+        assert abs(picture.astype(int) - shown[1][name]).mean() < 1
+
+
+@pytest.mark.parametrize(('flags', 'problem'), [
+    (('--debug-maps', 'car'), '--debug-maps needs a folder: -o'),
+    (('--debug-maps', 'cow', '-o', 'out'), "no class 'cow'; the classes are: road, "),
+])
+def test_what_is_missing_is_said(checkpoint, flags, problem, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(checkpoint, *flags) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_other_families_have_none(tmp_path, capsys):
+    city = Path(panoptic_ros.__file__).parent / 'data/city.onnx'
+    assert evaluate(city, '-o', tmp_path / 'out', '--debug-maps', 'car') == 2
+    assert 'need a model of family pisr with enabled: true, got hle' in capsys.readouterr().err
