@@ -122,7 +122,7 @@ def _round(cost: Floats, gate: float, free: tuple[npt.NDArray[np.bool_], npt.NDA
            things: npt.NDArray[np.bool_]) -> Pairs:
     """Pairs of what is free, tracks and things, which then is free no more."""
     rows, columns = np.flatnonzero(free[0]), np.flatnonzero(free[1] & things)
-    i, j = _pair(cost.take(rows, axis=0).take(columns, axis=1), gate)
+    i, j = _pair(cost[np.ix_(rows, columns)], gate)
     free[0][rows[i]] = free[1][columns[j]] = False
     return rows[i], columns[j]
 

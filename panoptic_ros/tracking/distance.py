@@ -53,18 +53,17 @@ def mask_iou(old_map: npt.NDArray[np.uint16], old_ids: npt.NDArray[np.integer],
     old, new = (_places(m[::step, ::step], ids)
                 for m, ids in ((old_map, old_ids), (new_map, new_ids)))
     height, width = old.shape
-    moves = np.zeros((2, len(old_ids) + 1), np.int32)
-    moves[:, 1:] = np.rint(shift / step).T
-    x, y = (np.take(move, old) for move in moves)
-    x += np.arange(width, dtype=np.int32)
-    y += np.arange(height, dtype=np.int32)[:, None]
-    inside = x.view(np.uint32) < width  # as unsigned numbers, negative ones are too large
-    inside &= y.view(np.uint32) < height
-    hit = np.take(new, y * np.int32(width) + x, mode='clip')
+    cells = np.flatnonzero(old)
+    place = old.ravel()[cells]
+    y, x = np.divmod(cells.astype(np.int32), np.int32(width))
+    moves = np.zeros((len(old_ids) + 1, 2), np.int32)
+    moves[1:] = np.rint(shift / step)
+    x, y = x + moves[place, 0], y + moves[place, 1]
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    place, hit = place[inside], new.ravel()[(y * width + x)[inside]]
 
     n, m = len(old_ids) + 1, len(new_ids) + 1
-    pair = old * inside * np.int32(m) + hit
-    both = np.bincount(pair.ravel(), minlength=n * m).reshape(n, m).astype(np.float32)
+    both = np.bincount(place * m + hit, minlength=n * m).reshape(n, m).astype(np.float32)
     old_area, new_area = both.sum(axis=1), np.bincount(new.ravel(), minlength=m)
     return iou(both, old_area, new_area.astype(np.float32))[1:, 1:]
 
