@@ -27,6 +27,7 @@ from panoptic_ros.replay.live import DROPPED, score_live
 from panoptic_ros.replay.run import Progress, rate_hz
 from panoptic_ros.replay.session import Say, Session, move_results, tell
 from panoptic_ros.ros.demo_monitor import LATCHED, Monitor, topic_types
+from panoptic_ros.ros.replay_player import WAIT_S
 
 NODE_MODULE = 'panoptic_ros.ros.main'
 PLAYER_MODULE = 'panoptic_ros.ros.replay_player'
@@ -159,7 +160,11 @@ def _record(folder: Path, sent_file: Path, session: Session, config: Path | None
 
         # Subscriptions are made known in order, and that to the latched label_info is the last:
         # once it has come, the node knows of all, and no result is lost for want of a subscriber.
-        wait(lambda: recorder.taken > 0, node)
+        give_up_s = time.monotonic() + WAIT_S
+        wait(lambda: recorder.taken > 0 or time.monotonic() > give_up_s, node)
+        if not recorder.taken:
+            raise ChildProcessError(f'the node has not been ready for {WAIT_S:.0f} s; what it '
+                                    'said stands above')
         with Child('player', PLAYER_MODULE, [json.dumps(order)], hear) as player:
             wait(lambda: bool(played), node, player)
             _settle(monitor.spin, recorder, node, rate)

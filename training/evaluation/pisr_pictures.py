@@ -73,7 +73,7 @@ def debug_pictures(model: PISR, class_name: str, predictor: Predictor,
     """Names and debug panels of the n worst images of an evaluation, the worst first."""
     class_id = model.labels.names.index(class_name)
     for image in evaluation.worst(n):
-        sample, _ = evaluation.again(image.index)
+        sample = evaluation.reader.read(image.index, 0)
         pixels, _ = predictor.prepare(CameraImage(sample.image, 'rgb'))
         yield evaluation.reader.image_ids[image.index], debug_panel(
             pixels, debug_maps(model, pixels, class_id))
