@@ -87,7 +87,7 @@ class Pipeline:
         clock.append(time.perf_counter())
         outputs = self.predictor.run(pixels, geometry, self.thresholds)
         clock.append(time.perf_counter())
-        frame = to_frame(outputs, self.predictor.info, geometry, stamp_s)
+        frame = to_frame(outputs, self.predictor.info, geometry, stamp_s, self.thresholds)
         if self._keep is not None:
             frame = keep_segments(frame, self._keep[frame.segments['class_id']])
         clock.append(time.perf_counter())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -70,9 +70,9 @@ class CIAEConfig:
     stride: int = 1
     """Input pixels per cell of the decoded maps: 1 (the paper's), 2 or 4."""
 
-    pre_nms_top_k: int = 200
-    """Locations of each level that enter suppression (inferred; FCOS has 1000, which costs five
-    times the operations in a graph of fixed shapes)."""
+    pre_nms_top_k: int = 1000
+    """Locations of each level that enter suppression (inferred, from FCOS). 200 make the graph,
+    whose shapes are fixed, a good deal faster."""
 
     top_k: int = 100
     """Proposals that are left after it (inferred, from FCOS)."""
@@ -81,7 +81,8 @@ class CIAEConfig:
     """Boxes suppress those of other classes too (inferred; FCOS's do not)."""
 
     box_filter: bool = True
-    """Pixels outside a proposal's box do not join it (Table VIII)."""
+    """Pixels outside a proposal's box do not join it (Table VIII). The paper sets their similarity
+    to 0, here they cannot (inferred)."""
 
     score_threshold: float = 0.45
     """Least score of a proposal (inferred)."""
@@ -140,7 +141,8 @@ class CIAE(PanopticModel):
 
     family = 'ciae'
     embedding_kind = 'embedding at the location that proposed the instance'
-    heads = ('embed', 'detector.class_logits', 'detector.box', 'detector.centerness')
+    heads: ClassVar[tuple[str, ...]] = ('embed', 'detector.class_logits', 'detector.box',
+                                        'detector.centerness')
 
     memory: Tensor
     memory_of_class: Tensor
@@ -168,6 +170,8 @@ class CIAE(PanopticModel):
         self.embed = nn.Conv2d(inputs, dim, kernel, padding=kernel // 2)
         self.semantic = nn.Conv2d(config.branch_channels, stuff + 1, 1) \
             if config.stuff_branch else None
+        if config.stuff_branch:
+            self.heads = (*CIAE.heads, 'semantic')  # type: ignore[misc]
 
         thing_number = is_thing.cumsum(0) - 1
         memories = stuff + (things if config.thing_memory == 'classes' else 1)

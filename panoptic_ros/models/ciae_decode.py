@@ -60,7 +60,8 @@ def propose(detections: Detections, embedding: Tensor, thing_ids: Tensor, config
             thresholds: dict[str, Tensor]) -> Proposals:
     """The detector's proposals after suppression, with their queries.
 
-    A location names its likeliest class only, since all its classes would share one query.
+    A location names its likeliest class only (inferred; FCOS takes all above the threshold), since
+    they would share one query.
 
     Args:
         detections: of one image, B = 1.

@@ -42,7 +42,7 @@ class EINetConfig(PanopticDeepLabConfig):
 
     interaction: str = 'both'
     """`s2i`: class centres enhance instance embeddings; `i2s`: these gate an update of semantic
-    embeddings; `both`, each from what the decoders give; `none`."""
+    embeddings; `both`, each from what the decoders give (inferred); `none`."""
 
     interaction_channels: int = 128
     """Of queries, keys and values of `s2i` (inferred)."""
@@ -63,8 +63,8 @@ class EINet(PanopticDeepLab):
     """Panoptic-DeepLab with interacting embeddings and a map of centres for each thing class.
 
     The buffer `dictionary` (C, D_s) holds the mean semantic embedding of each class. Training
-    moves it (`losses.einet.update_dictionary`), inference reads it; a class that was never seen
-    has a row of zeros.
+    moves it (`losses.einet.update_dictionary`), inference reads it (inferred); a class that was
+    never seen has a row of zeros.
     """
 
     family = 'einet'
@@ -96,9 +96,14 @@ class EINet(PanopticDeepLab):
         self.network = self.make_network(config.lowlevel_fusion, config.instance_aspp)
         self.predict = self.make_heads((config.decoder_channels, config.instance_channels),
                                        int(self.labels.is_thing.sum()))
+        if config.heatmap_loss == 'focal':  # as CenterNet's code starts: p = 0.1 everywhere
+            nn.init.constant_(self.predict.center.out.bias, -2.19)
 
     def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> CenterMaps:
-        """Dense predictions; see `PanopticDeepLab.maps`. Heatmaps follow the thing classes."""
+        """Dense predictions; see `PanopticDeepLab.maps`.
+
+        Heatmaps follow the thing classes and stay at stride 4, where their targets are drawn.
+        """
         return self.maps_of(*self.embeddings(image), stride)
 
     def embeddings(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,7 +118,8 @@ class EINet(PanopticDeepLab):
             enhanced = self.to_semantic(semantic, instance)
         if self.config.interaction in ('s2i', 'both'):
             instance = self.to_instance(instance, self.dictionary)
-        return self.at_stride(self.predict(enhanced, instance), instance, stride)
+        raw = self.predict(enhanced, instance)
+        return self.at_stride(raw, instance, stride)._replace(center_heatmap=raw[1])
 
     def center_heights(self, maps: CenterMaps) -> Tensor:
         """The heatmaps on a scale of 0 to 1, (B, C_thing, h, w)."""

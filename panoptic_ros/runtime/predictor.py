@@ -21,7 +21,6 @@ class Predictor:
         self.backend = backend
         self.info = info
         self._letterbox = Letterbox(info)
-        self._defaults = {name: value.default for name, value in info.thresholds.items()}
 
     def predict(self, image: CameraImage, stamp_s: float,
                 thresholds: Mapping[str, float] | None = None) -> PanopticFrame:
@@ -37,7 +36,7 @@ class Predictor:
         """
         pixels, geometry = self.prepare(image)
         outputs = self.run(pixels, geometry, thresholds)
-        return to_frame(outputs, self.info, geometry, stamp_s)
+        return to_frame(outputs, self.info, geometry, stamp_s, thresholds)
 
     def prepare(self, image: CameraImage) -> tuple[npt.NDArray[np.uint8], Geometry]:
         """Lays the image into the network's input; see `Letterbox`."""
@@ -50,18 +49,30 @@ class Predictor:
         Args:
             pixels: (H, W, 3) RGB at the input size.
             geometry: how the camera's image lies in it.
-            thresholds: values to use in place of the model's defaults. `min_area` counts camera
-                pixels here, since that is what a user sees; the graph (and with it the default
-                in the file) counts input pixels, `geometry.scale` squared as many.
+            thresholds: see `graph_thresholds`.
         """
-        values = dict(thresholds or {})
-        if 'min_area' in values:
-            values['min_area'] *= geometry.scale**2
-        return self.backend.run(pixels, self._defaults | values)
+        return self.backend.run(pixels, graph_thresholds(self.info, geometry, thresholds))
+
+
+def graph_thresholds(info: ModelInfo, geometry: Geometry,
+                     thresholds: Mapping[str, float] | None = None) -> dict[str, float]:
+    """All thresholds of a model as its graph takes them.
+
+    Args:
+        info: the model's.
+        geometry: how the camera's image lies in the input.
+        thresholds: values to use in place of the model's defaults. `min_area` counts camera
+            pixels here, since that is what a user sees; the graph (and with it the default in
+            the file) counts input pixels, `geometry.scale` squared as many.
+    """
+    values = dict(thresholds or {})
+    if 'min_area' in values:
+        values['min_area'] *= geometry.scale**2
+    return {name: value.default for name, value in info.thresholds.items()} | values
 
 
 def to_frame(outputs: Outputs, info: ModelInfo, geometry: Geometry, stamp_s: float,
-             ) -> PanopticFrame:
+             thresholds: Mapping[str, float] | None = None) -> PanopticFrame:
     """Cuts the padding off the graph's outputs and counts in camera pixels.
 
     Args:
@@ -69,18 +80,28 @@ def to_frame(outputs: Outputs, info: ModelInfo, geometry: Geometry, stamp_s: flo
         info: of the model they come from.
         geometry: how the camera's image lay in the input.
         stamp_s: time of the image, seconds.
+        thresholds: those that the graph ran with, see `graph_thresholds`.
 
     Returns:
-        A frame with a row for each valid segment that has cells on the image; untracked, without
-        metres (NaN).
+        A frame with a row for each valid segment that has cells on the image, and enough of
+        them: the graph counts the padding too. Untracked, without metres (NaN).
     """
     height, width = geometry.map_size
     segment_map = outputs.segment_map[:height, :width].astype(np.uint16)
-    area, centroid, box = outputs.area, outputs.centroid, outputs.box
+    area, centroid, box, valid = outputs.area, outputs.centroid, outputs.box, outputs.valid
     if segment_map.shape != outputs.segment_map.shape:
         area = np.bincount(segment_map.ravel(), minlength=len(area) + 1)[1:].astype(np.int32)
+        valid = valid & (area > 0)
+        cut = np.flatnonzero(valid & (area < outputs.area))
+        values, is_thing = graph_thresholds(info, geometry, thresholds), info.labels.is_thing
+        least = np.where(is_thing[outputs.class_id[cut]], values.get('min_area', 0),
+                         values.get('min_stuff_area', 0)) / geometry.stride**2
+        small = cut[area[cut] < least]
+        if small.size:
+            valid[small] = False
+            segment_map[np.isin(segment_map, small + 1)] = 0
         centroid, box = centroid.copy(), box.copy()
-        for row in np.flatnonzero(outputs.valid & (area < outputs.area) & (area > 0)):
+        for row in cut[valid[cut]]:
             # The rest of it lies in the padding, and all of it inside the old box.
             x1, y1, x2, y2 = box[row].astype(int)
             mask = segment_map[y1:y2, x1:x2] == row + 1
@@ -90,7 +111,7 @@ def to_frame(outputs: Outputs, info: ModelInfo, geometry: Geometry, stamp_s: flo
                 centroid[row, axis] = start + count @ np.arange(0.5, len(count)) / area[row]
                 box[row, axis], box[row, axis + 2] = start + places[0], start + places[-1] + 1
 
-    rows = np.flatnonzero(outputs.valid & (area > 0))
+    rows = np.flatnonzero(valid & (area > 0))
     px = np.array(geometry.px_per_cell[::-1], np.float32)  # (x, y)
     # The last cell may reach over the edge of the image.
     corners = np.minimum(box[rows].reshape(-1, 2, 2) * px, geometry.image_size[::-1])

@@ -73,6 +73,28 @@ def test_a_segment_that_lies_only_in_the_padding_is_no_segment(predictor):
     assert frame.segments['class_id'].tolist() == [LABELS.names.index('floor')]
 
 
+@pytest.mark.parametrize(('thresholds', 'expected'), [
+    ({}, ['floor', 'wall', 'ball']),
+    ({'min_area': 256}, ['floor', 'wall', 'ball']),        # exactly what is on the image
+    ({'min_area': 257}, ['floor', 'wall']),                # the graph saw five times as much
+    ({'min_stuff_area': 512}, ['floor', 'wall', 'ball']),
+    ({'min_stuff_area': 513}, ['floor', 'ball']),
+])
+def test_what_is_too_small_without_the_padding_is_void(thresholds, expected):
+    segment_map = np.ones((16, 32), np.int32)  # the image covers columns 0 to 23
+    segment_map[:8, 20:], segment_map[8:, 22:] = 2, 3
+    area = np.bincount(segment_map.ravel())[1:].astype(np.int32)
+    box = np.array([[0, 0, 22, 16], [20, 0, 32, 8], [22, 8, 32, 16]], np.float32)
+    outputs = Outputs(
+        segment_map, np.zeros((16, 32), np.uint8), np.arange(3, dtype=np.int32),
+        np.ones(3, np.float32), box, np.zeros((3, 2), np.float32), area,
+        np.zeros((3, 4), np.float32), np.ones(3, bool))
+    frame = to_frame(outputs, tiny_info(), Geometry((64, 96), (64, 128), 4), 0, thresholds)
+    assert [LABELS.names[i] for i in frame.segments['class_id']] == expected
+    assert set(np.unique(frame.segment_map)) - {0} == set(frame.segments['segment_id'])
+    assert outputs.valid.all() and segment_map.all()  # the graph's answers stay as they are
+
+
 def test_an_empty_scene_gives_no_rows(predictor):
     frame = predictor.predict(CameraImage(np.zeros((64, 128, 3), np.uint8)), 0)
     assert len(frame.segments) == 0

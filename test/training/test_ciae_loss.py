@@ -70,7 +70,6 @@ def reference(p, branch, m, memory_of_class, class_map, instance_map, config):
             d_negs = [0 if k == own else cosine_distance(p[i], m[k]) for k in range(len(m))]
             terms['cae'] += config.cae_weight * pixel_loss(d_pos, d_negs, config) / len(labelled)
 
-    count = 0
     for b in range(len(ids)):
         here = sorted({int(instances[i]) for i in labelled if i[0] == b} - {0})
         masks = {k: [i for i in labelled if i[0] == b and instances[i] == k] for k in here}
@@ -93,7 +92,6 @@ def reference(p, branch, m, memory_of_class, class_map, instance_map, config):
                 continue
             if branch is not None and not thing[ids[i]]:
                 continue
-            count += 1
             own = instances[i] or f'stuff {row[ids[i]]}'
             distance = {} if branch is not None else {
                 f'stuff {k}': cosine_distance(p[i], m[k]) for k in range(num_stuff)}
@@ -102,7 +100,7 @@ def reference(p, branch, m, memory_of_class, class_map, instance_map, config):
             d_negs = [0 if k == own else d for k, d in distance.items()]
             loss = pixel_loss(distance[own], d_negs, config)
             terms['iae'] += loss * (config.thing_weight if instances[i] else 1)
-    terms['iae'] *= config.iae_weight / max(count, 1)
+    terms['iae'] *= config.iae_weight / max(len(labelled), 1)
     if branch is not None:
         logits = np.moveaxis(branch.numpy(), 1, -1)
         goal = {i: num_stuff if thing[ids[i]] else row[ids[i]] for i in labelled}

@@ -101,19 +101,37 @@ def test_the_heatmaps_term_equals_the_slow_reference(config, kind):
     assert terms['loss'].item() == pytest.approx(parts.item())
 
 
-def test_gaussians_have_one_width_in_the_image_whatever_the_stride():
-    # Against an empty map the error is the Gaussian's own square, its part of the image.
-    costs = []
-    for stride in (4, 2, 1):
-        height, width = 160 // stride, 240 // stride
-        class_map = torch.zeros(1, height, width, dtype=torch.int64)
-        class_map[0, height // 4:height * 3 // 4, width // 4:width * 3 // 4] = 2
-        none = torch.zeros(1, 2, height, width)
-        costs.append(einet_loss(torch.zeros(1, 4, height, width), none, none, class_map,
-                                (class_map == 2).long(), IS_THING, stride, 'mse',
-                                replace(CONFIG, min_overlap=0.3))['center'].item())
-    assert costs[1:] == pytest.approx([costs[0]] * 2, rel=0.05)
-    assert costs[0] > 0.1
+@pytest.mark.parametrize('kind', ['mse', 'focal'])
+def test_the_heatmap_is_drawn_at_stride_4_whatever_the_stride(kind):
+    semantic, heatmap, offset = arguments()
+    coarse = labels()
+    expected = einet_loss(semantic, heatmap, offset, *coarse, IS_THING, STRIDE, kind, CONFIG)
+    for stride in (2, 1):
+        fine = [x.repeat_interleave(4 // stride, -1).repeat_interleave(4 // stride, -2)
+                for x in (semantic, offset, *coarse)]
+        terms = einet_loss(fine[0], heatmap, *fine[1:], IS_THING, stride, kind, CONFIG, coarse)
+        assert terms['center'].item() == expected['center'].item()
+    with pytest.raises(ValueError, match='at stride 2 needs the labels at stride 4'):
+        einet_loss(fine[0], heatmap, *fine[1:], IS_THING, 2, kind, CONFIG)
+
+
+@pytest.mark.parametrize('kind', ['mse', 'focal'])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype, kind):
+    half = [x.detach() for x in arguments(dtype)]
+    exact = einet_loss(*(x.float() for x in half), *labels(), IS_THING, STRIDE, kind, CONFIG)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        terms = einet_loss(*half, *labels(), IS_THING, STRIDE, kind, CONFIG)
+    assert all(torch.equal(value, exact[name]) for name, value in terms.items())
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_the_dictionary_of_half_precision_is_summed_in_float32(dtype):
+    embedding = torch.full((1, 3, 40, 50), 60.0, dtype=dtype)  # sums to 120000: not in half
+    dictionary = torch.zeros(2, 3)
+    with torch.autocast('cpu', dtype=dtype):
+        update_dictionary(dictionary, embedding, torch.zeros(1, 40, 50).long(), 0.9)
+    assert dictionary.tolist() == [[60.0] * 3, [0.0] * 3]
 
 
 @pytest.mark.parametrize('kind', ['mse', 'focal'])

@@ -56,10 +56,10 @@ def reference(class_map, instance_map):
                     row.append((NO_OBJECT, None))
                     continue
                 class_id, instance = ids[b, y, x], instances[b, y, x]
-                if class_id == VOID or (class_id in (1, 3) and not instance):
+                if class_id in (1, 3) and not instance:
                     row.append((IGNORED, None))
                     continue
-                if not instance:
+                if class_id == VOID or not instance:
                     row.append((NO_OBJECT, None))
                     continue
                 ys, xs = np.nonzero((instances[b] == instance) & (ids[b] != VOID))
@@ -85,12 +85,43 @@ def test_targets_equal_the_slow_reference():
     assert (targets.channel == IGNORED).any()
 
 
-@pytest.mark.parametrize('edit', [
-    lambda c, i: (c.fill_(VOID), i),          # nothing but void
-    lambda c, i: (c.fill_(3), i.zero_()),     # crowd only
-])
-def test_unlabelled_images_teach_the_detector_nothing(edit):
-    targets = fcos_targets(*edit(*labels()), CHANNEL, SIZES, LIMITS)
+def test_an_instance_of_one_pixel_under_a_location_is_found():
+    class_map = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.int64)
+    instance_map = torch.zeros_like(class_map)
+    class_map[0, 12, 20], instance_map[0, 12, 20] = 1, 5
+    targets = fcos_targets(class_map, instance_map, CHANNEL, SIZES, LIMITS)
+    at = (12 - 4) // 8 * SIZES[0][1] + (20 - 4) // 8
+    assert targets.positive.nonzero().tolist() == [[0, at]]
+    assert targets.box[0, at].tolist() == [0, 0, 1, 1]
+    logits = torch.zeros(1, targets.channel.shape[1], 2, requires_grad=True)
+    box = torch.ones(1, targets.channel.shape[1], 4, requires_grad=True)
+    terms = fcos_loss(logits, box, logits[..., 0], targets)  # its centerness is 0
+    sum(terms.values()).backward()
+    assert terms['box'].item() == 0 and logits.grad.isfinite().all() and box.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    targets = fcos_targets(*labels(), CHANNEL, SIZES, LIMITS)
+    generator = torch.Generator().manual_seed(0)
+    logits, box, center = (torch.randn(2, targets.channel.shape[1], n, generator=generator)
+                           .to(dtype) for n in (2, 4, 1))
+    box = box.exp()
+    exact = fcos_loss(logits.float(), box.float(), center.float()[..., 0], targets)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        terms = fcos_loss(logits, box, center[..., 0], targets)
+    assert all(torch.equal(value, exact[name]) for name, value in terms.items())
+
+
+def test_void_holds_no_objects():
+    class_map, instance_map = labels()
+    targets = fcos_targets(class_map.fill_(VOID), instance_map, CHANNEL, SIZES, LIMITS)
+    assert (targets.channel == NO_OBJECT).all()
+
+
+def test_crowd_teaches_the_detector_nothing():
+    class_map, instance_map = labels()
+    targets = fcos_targets(class_map.fill_(3), instance_map.zero_(), CHANNEL, SIZES, LIMITS)
     in_image = [y < HEIGHT and x < WIDTH
                 for (h, w), s in zip(SIZES, STRIDES, strict=True)
                 for y in range(s // 2, s * h, s) for x in range(s // 2, s * w, s)]

@@ -71,6 +71,9 @@ class CIAELossConfig:
         for name in ('cae_weight', 'iae_weight', 'thing_weight', 'box_scale'):
             if getattr(self, name) < 0:
                 raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+        if 0 < self.box_scale < 1:
+            raise ValueError('loss.box_scale must be 0 (no filter) or at least 1 (smaller boxes '
+                             f'leave out pixels of the instance itself), got {self.box_scale}')
         if self.clip_images < 1:
             raise ValueError(f'loss.clip_images must be at least 1, got {self.clip_images}')
         if not 0 <= self.memory_momentum <= 1:
@@ -87,7 +90,8 @@ def ciae_loss(embedding: Tensor, semantic_logits: Tensor | None, memory: Tensor,
     """The embedding's terms, equations 10 to 12; half precision is taken to float32 first.
 
     With `semantic_logits`, stuff is left to them: the embedding then only tells the instances
-    of an image apart (inferred; the paper's first row of Table III).
+    of an image apart (inferred; the paper's first row of Table III). Both terms divide by the
+    number of labelled pixels.
 
     Args:
         embedding: P before its normalisation, (B, D, h, w).
@@ -145,7 +149,7 @@ def ciae_loss(embedding: Tensor, semantic_logits: Tensor | None, memory: Tensor,
                     likeness = likeness * F.pad(reach, (num_stuff, 0), value=True)
                 iae = iae + _weighted(likeness, own[image] - 1, weight[image], config)
         terms['cae'] = config.cae_weight * cae / labelled.sum().clamp(min=1)
-        terms['iae'] = config.iae_weight * iae / (weight > 0).sum().clamp(min=1)
+        terms['iae'] = config.iae_weight * iae / labelled.sum().clamp(min=1)
     return terms
 
 
@@ -166,7 +170,7 @@ def batch_loss(model: CIAE, batch: Batch, stride: int, config: CIAELossConfig,
                        config.focal_alpha, config.focal_gamma)
     if model.training:
         rows = memory_rows(labels.class_map, model.memory_of_class)
-        update_memory(model.memory, *class_sums(maps.embedding.float(), rows, len(model.memory)),
+        update_memory(model.memory, *class_sums(maps.embedding, rows, len(model.memory)),
                       memory_momentum(model.progress, config.memory_momentum))
     return {**terms, 'loss': torch.stack(list(terms.values())).sum()}
 

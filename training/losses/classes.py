@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from panoptic_ros.labels import VOID_ID
 
 from .kernel import bounded_sigma, sharpness
+from .precision import at_least_float32
 from .processes import sum_over_processes
 
 
@@ -50,7 +51,7 @@ def segment_mean_loss(semantic_mean: Tensor, embedding: Tensor, class_map: Tenso
 
 @torch.no_grad()
 def class_sums(embedding: Tensor, class_map: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Sum of the embeddings of each class, and their number.
+    """Sum of the embeddings of each class, and their number; float32 at least, under autocast too.
 
     Args:
         embedding: (B, D, h, w).
@@ -61,13 +62,15 @@ def class_sums(embedding: Tensor, class_map: Tensor, classes: int) -> tuple[Tens
     Returns:
         (C, D) and (C,), without gradient.
     """
+    embedding = at_least_float32(embedding)
     number = torch.arange(classes, device=class_map.device)
     total = embedding.new_zeros(classes, embedding.shape[1])
     count = embedding.new_zeros(classes)
-    for image, ids in zip(embedding, class_map, strict=True):
-        member = (ids.flatten() == number[:, None]).to(image.dtype)  # (C, N)
-        total += member @ image.flatten(1).T
-        count += member.sum(dim=1)
+    with torch.autocast(embedding.device.type, enabled=False):  # half of it overflows
+        for image, ids in zip(embedding, class_map, strict=True):
+            member = (ids.flatten() == number[:, None]).to(image.dtype)  # (C, N)
+            total += member @ image.flatten(1).T
+            count += member.sum(dim=1)
     sum_over_processes(total, count)
     return total, count
 

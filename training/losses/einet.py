@@ -12,18 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from panoptic_ros.labels import VOID_ID
 from panoptic_ros.models.center_decode import MAP_STRIDE
 from panoptic_ros.models.einet import EINet
 
 from ..data.sample import Batch
-from .centers import CenterTargets, center_heatmap
+from .centers import center_heatmap, known_for_centers
 from .classes import class_sums
-from .instances import Instance
-from .panoptic_deeplab import PanopticDeepLabLossConfig, terms_of_maps, with_sum
+from .instances import Instance, find_instances
+from .panoptic_deeplab import PanopticDeepLabLossConfig, heatmap_mse, terms_of_maps, with_sum
 from .precision import at_least_float32
-
-DRAWN_AT = 4
-"""Input px per cell of the maps that radii are told in."""
 
 
 @dataclass(frozen=True)
@@ -55,68 +53,94 @@ class EINetLossConfig(PanopticDeepLabLossConfig):
 
 def einet_loss(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, class_map: Tensor,
                instance_map: Tensor, is_thing: Tensor, stride: int, heatmap_kind: str,
-               config: EINetLossConfig) -> dict[str, Tensor]:
+               config: EINetLossConfig, coarse: tuple[Tensor, Tensor] | None = None,
+               ) -> dict[str, Tensor]:
     """All terms for a batch; half precision is taken to float32 first.
 
     Args:
         semantic_logits: (B, C, h, w).
-        heatmap: one map for each thing class in their order, logits for `focal`, (B, M, h, w).
+        heatmap: one map for each thing class in their order, at stride 4, logits for `focal`,
+            (B, M, H/4, W/4).
         offset: (dy, dx) to the centre, input px, (B, 2, h, w).
         class_map: class ids, VOID_ID for void, (B, h, w) int64.
         instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64.
         is_thing: which classes are things, (C,) bool.
-        stride: input px per cell of the maps.
+        stride: input px per cell of all maps but the heatmap.
         heatmap_kind: `mse` or `focal`.
         config: weights and targets.
+        coarse: class and instance map for the heatmap, where `stride` is not 4.
 
     Returns:
         See `panoptic_deeplab_loss`.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not fit, or `coarse` is missing.
     """
-
-    def draw(instances: list[Instance]) -> Tensor:
-        return _heatmaps(instances, class_map, is_thing, stride, heatmap, config)
-
-    def focal(logits: Tensor, targets: CenterTargets) -> Tensor:
-        return config.focal_weight * penalty_reduced_focal(logits, targets.heatmap, targets.known)
-
-    return with_sum(terms_of_maps(
-        [(semantic_logits, heatmap, offset)], class_map, instance_map, is_thing, stride, config,
-        int(is_thing.sum()), draw, focal if heatmap_kind == 'focal' else None)[0])
+    if coarse is None and stride != MAP_STRIDE:
+        raise ValueError(f'einet_loss at stride {stride} needs the labels at stride {MAP_STRIDE}')
+    terms, = terms_of_maps([(semantic_logits, None, offset)], class_map, instance_map, is_thing,
+                           stride, config)
+    terms['center'] = center_term(heatmap, *(coarse or (class_map, instance_map)), is_thing,
+                                  heatmap_kind, config)
+    return with_sum(terms)
 
 
 def batch_loss(model: EINet, batch: Batch, stride: int, config: EINetLossConfig,
                ) -> dict[str, Tensor]:
     """`einet_loss` of what the model says of a batch; in training its dictionary learns too."""
-    labels = batch.at_stride(stride)
+    labels, coarse = batch.at_stride(stride), batch.at_stride(MAP_STRIDE)
     semantic, instance = model.embeddings(batch.image)
     if model.training and model.config.interaction in ('s2i', 'both'):
-        update_dictionary(model.dictionary, semantic, batch.at_stride(MAP_STRIDE).class_map,
-                          config.momentum)
+        update_dictionary(model.dictionary, semantic, coarse.class_map, config.momentum)
     maps = model.maps_of(semantic, instance, stride)
     return einet_loss(*maps[:3], labels.class_map, labels.instance_map, model.is_thing, stride,
-                      model.config.heatmap_loss, config)
+                      model.config.heatmap_loss, config, (coarse.class_map, coarse.instance_map))
 
 
-def _heatmaps(instances: list[Instance], class_map: Tensor, is_thing: Tensor, stride: int,
-              like: Tensor, config: EINetLossConfig) -> Tensor:
-    """Targets of the shape of `like`, each instance in its class's map."""
-    sigmas = [config.sigma / stride] * len(instances)
+def center_term(heatmap: Tensor, class_map: Tensor, instance_map: Tensor, is_thing: Tensor,
+                kind: str, config: EINetLossConfig) -> Tensor:
+    """The weighted error of the heatmaps, drawn at stride 4 about mass centres (inferred).
+
+    Args:
+        heatmap: (B, M, H/4, W/4), logits for `focal`.
+        class_map: at stride 4, (B, H/4, W/4).
+        instance_map: the same.
+        is_thing: (C,) bool.
+        kind: `mse` (summed over the maps, averaged over pixels: inferred) or `focal`.
+        config: weights and targets.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    batch, height, width = class_map.shape
+    shape = (batch, int(is_thing.sum()), height, width)
+    if tuple(heatmap.shape) != shape:
+        raise ValueError(f'the loss expects heatmap {shape} beside class_map '
+                         f'{tuple(class_map.shape)}, got {tuple(heatmap.shape)}')
+    instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
+    target = _heatmaps(find_instances(instance_map), class_map, is_thing, shape, config)
+    known = known_for_centers(class_map, instance_map, is_thing)
+    with torch.autocast(heatmap.device.type, enabled=False):
+        heatmap = at_least_float32(heatmap)
+        if kind == 'focal':
+            return config.focal_weight * penalty_reduced_focal(heatmap, target, known)
+        return config.center_weight * heatmap_mse(heatmap, target, known)
+
+
+def _heatmaps(instances: list[Instance], class_map: Tensor, is_thing: Tensor,
+              shape: tuple[int, ...], config: EINetLossConfig) -> Tensor:
+    """Targets (B, M, H/4, W/4), each instance in its class's map."""
+    sigmas = [config.sigma / MAP_STRIDE] * len(instances)
     if config.adaptive_kernel:
-        sigmas = []
-        for i in instances:
-            height, width = ((s.stop - s.start) * stride / DRAWN_AT for s in (i.rows, i.columns))
-            radius = corner_radius(height, width, config.min_overlap)
-            sigmas.append((2 * radius + 1) / 6 * DRAWN_AT / stride)
+        sigmas = [(2 * corner_radius(i.rows.stop - i.rows.start, i.columns.stop - i.columns.start,
+                                     config.min_overlap) + 1) / 6 for i in instances]
     channel = (is_thing.cumsum(0) - 1).tolist()
     # Labels that contradict themselves, an instance on stuff, have no map to be drawn in.
     thing = is_thing.tolist()
     classes = [int(class_map[i.box][i.mask][0]) for i in instances]
     drawn = [n for n, class_id in enumerate(classes) if thing[class_id]]
     return center_heatmap([instances[n] for n in drawn], [sigmas[n] for n in drawn],
-                          [channel[classes[n]] for n in drawn], like.shape, like.device)
+                          [channel[classes[n]] for n in drawn], shape, class_map.device)
 
 
 def corner_radius(height: float, width: float, min_overlap: float) -> float:
@@ -188,8 +212,7 @@ def update_dictionary(dictionary: Tensor, embedding: Tensor, class_map: Tensor,
         raise ValueError('update_dictionary expects dictionary (C, D), embedding (B, D, h, w) and '
                          f'class_map (B, h, w), got {tuple(dictionary.shape)}, '
                          f'{tuple(embedding.shape)} and {tuple(class_map.shape)}')
-    with torch.autocast(embedding.device.type, enabled=False):
-        total, count = class_sums(at_least_float32(embedding), class_map, len(dictionary))
+    total, count = class_sums(embedding, class_map, len(dictionary))
     mean = total / count.clamp(min=1)[:, None]
     seen = dictionary.abs().sum(dim=1, keepdim=True) > 0
     moved = torch.where(seen, torch.lerp(mean.to(dictionary.dtype), dictionary, momentum), mean)

@@ -29,7 +29,7 @@ class FCOSTargets(NamedTuple):
     """What the detector should answer at the L locations of all levels, level after level."""
 
     channel: Tensor
-    """Detector's class, NO_OBJECT, or IGNORED on void and crowd, (B, L) int64."""
+    """Detector's class, NO_OBJECT, or IGNORED on crowd, (B, L) int64."""
 
     box: Tensor
     """Distances (left, top, right, bottom) to the instance's box, px, where there is an object,
@@ -44,6 +44,9 @@ class FCOSTargets(NamedTuple):
 def fcos_targets(class_map: Tensor, instance_map: Tensor, channel_of_class: Tensor,
                  sizes: Sequence[tuple[int, int]], limits: Sequence[float]) -> FCOSTargets:
     """Targets from panoptic labels.
+
+    Void is no object: a location is positive only inside a mask, and padding, which is void too,
+    must not be taken for things. Crowd is left out (inferred).
 
     Args:
         class_map: at image resolution, VOID_ID for void, (B, H, W) int64.
@@ -69,7 +72,7 @@ def fcos_targets(class_map: Tensor, instance_map: Tensor, channel_of_class: Tens
         [float(n) for n in (i.columns.start, i.rows.start, i.columns.stop, i.rows.stop)]
         for i in instances)], device=device)
     channel_of_id = F.pad(channel_of_class, (0, VOID_ID + 1 - len(channel_of_class)),
-                          value=IGNORED)
+                          value=NO_OBJECT)
     height, width = class_map.shape[1:]
     channels, sides = [], []
     for level, ((rows, columns), stride) in enumerate(zip(sizes, STRIDES, strict=True)):
@@ -84,9 +87,8 @@ def fcos_targets(class_map: Tensor, instance_map: Tensor, channel_of_class: Tens
         farthest = side.amax(dim=2)
         here = (row > 0) & (farthest > least) & (farthest <= most)
         channel = channel_of_id[class_map[:, y, x]]
-        unlabelled = (channel == IGNORED) | ((channel >= 0) & (row == 0))
-        channel = torch.where(here, channel, NO_OBJECT)
-        channels.append(torch.where(unlabelled & in_image, IGNORED, channel))
+        crowd = (channel >= 0) & (row == 0) & in_image
+        channels.append(torch.where(here, channel, torch.where(crowd, IGNORED, NO_OBJECT)))
         sides.append(side)
     return FCOSTargets(torch.cat(channels, dim=1), torch.cat(sides, dim=1))
 

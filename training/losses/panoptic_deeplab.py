@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -87,40 +87,33 @@ def batch_loss(model: PanopticDeepLab, batch: Batch, stride: int,
                                  stride, config)
 
 
-def terms_of_maps(predictions: Sequence[Sequence[Tensor]], class_map: Tensor,
+def terms_of_maps(predictions: Sequence[tuple[Tensor, Tensor | None, Tensor]], class_map: Tensor,
                   instance_map: Tensor, is_thing: Tensor, stride: int,
-                  config: PanopticDeepLabLossConfig, channels: int = 1,
-                  draw: Callable[[list[Instance]], Tensor] | None = None,
-                  center_loss: Callable[[Tensor, CenterTargets], Tensor] | None = None,
-                  ) -> list[dict[str, Tensor]]:
+                  config: PanopticDeepLabLossConfig) -> list[dict[str, Tensor]]:
     """The weighted terms of several predictions for the same labels.
 
     Args:
-        predictions: semantic logits, heatmap and offset of each, as in `panoptic_deeplab_loss`.
+        predictions: semantic logits, heatmap and offset of each, as in `panoptic_deeplab_loss`;
+            without a heatmap there is no `center`.
         class_map: as there.
         instance_map: as there.
         is_thing: as there.
         stride: as there.
         config: weights and targets.
-        channels: of the heatmap.
-        draw: the heatmap that there should be; all centres in one map unless given.
-        center_loss: of a heatmap, weighted; the squared error unless given.
 
     Raises:
         ValueError: if a shape does not fit.
     """
     for semantic_logits, heatmap, offset in predictions:
-        check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing,
-                     channels)
+        check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing)
     with torch.autocast(class_map.device.type, enabled=False):
-        targets = _make_targets(class_map, instance_map, is_thing, stride, config, draw)
-        return [_map_terms(maps, targets, config, center_loss) for maps in predictions]
+        targets = _make_targets(class_map, instance_map, is_thing, stride, config)
+        return [_map_terms(*maps, targets, config) for maps in predictions]
 
 
 def _make_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
-                  config: PanopticDeepLabLossConfig,
-                  heatmap: Callable[[list[Instance]], Tensor] | None = None) -> CenterTargets:
-    """Targets of a batch, with one heatmap of all centres unless `heatmap` draws others."""
+                  config: PanopticDeepLabLossConfig) -> CenterTargets:
+    """Targets of a batch, with one heatmap of all centres."""
 
     def small(instance: Instance) -> bool:
         return instance.count * stride ** 2 < config.small_instance_area
@@ -131,22 +124,21 @@ def _make_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, str
                               [0] * len(instances), (batch, 1, height, width), class_map.device)
 
     return center_targets(class_map, instance_map, is_thing, stride,
-                          lambda i: config.small_instance_weight if small(i) else 1.0,
-                          heatmap or one_map)
+                          lambda i: config.small_instance_weight if small(i) else 1.0, one_map)
 
 
-def _map_terms(maps: Sequence[Tensor], targets: CenterTargets, config: PanopticDeepLabLossConfig,
-               center_loss: Callable[[Tensor, CenterTargets], Tensor] | None,
-               ) -> dict[str, Tensor]:
-    semantic_logits, heatmap, offset = (at_least_float32(x) for x in maps)
-    center = config.center_weight * heatmap_mse(heatmap, targets.heatmap, targets.known) \
-        if center_loss is None else center_loss(heatmap, targets)
-    return {
+def _map_terms(semantic_logits: Tensor, heatmap: Tensor | None, offset: Tensor,
+               targets: CenterTargets, config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
+    terms = {
         'semantic': config.semantic_weight * hard_cross_entropy(
-            semantic_logits, targets.class_map, targets.weight, config.hard_pixels),
-        'center': center,
-        'offset': config.offset_weight * offset_loss(offset, targets.offset, targets.inside),
-    }
+            at_least_float32(semantic_logits), targets.class_map, targets.weight,
+            config.hard_pixels),
+        'offset': config.offset_weight * offset_loss(
+            at_least_float32(offset), targets.offset, targets.inside)}
+    if heatmap is not None:
+        terms['center'] = config.center_weight * heatmap_mse(
+            at_least_float32(heatmap), targets.heatmap, targets.known)
+    return terms
 
 
 def with_sum(terms: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -212,17 +204,17 @@ def offset_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return (error * weight).sum() / weight.sum().clamp(min=1)
 
 
-def check_shapes(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, class_map: Tensor,
-                 instance_map: Tensor, is_thing: Tensor, maps: int) -> None:
-    """Raises ValueError unless all fit (B, C, h, w) logits and a heatmap of so many maps."""
+def check_shapes(semantic_logits: Tensor, heatmap: Tensor | None, offset: Tensor,
+                 class_map: Tensor, instance_map: Tensor, is_thing: Tensor) -> None:
+    """Raises ValueError unless all fit (B, C, h, w) logits; a heatmap has one map."""
     if semantic_logits.ndim != 4:
         raise ValueError('the loss expects semantic_logits (B, C, h, w), got '
                          f'{tuple(semantic_logits.shape)}')
     batch, classes, *size = semantic_logits.shape
     for name, tensor, shape in (
-            ('heatmap', heatmap, (batch, maps, *size)), ('offset', offset, (batch, 2, *size)),
+            ('heatmap', heatmap, (batch, 1, *size)), ('offset', offset, (batch, 2, *size)),
             ('class_map', class_map, (batch, *size)),
             ('instance_map', instance_map, (batch, *size)), ('is_thing', is_thing, (classes,))):
-        if tuple(tensor.shape) != shape:
+        if tensor is not None and tuple(tensor.shape) != shape:
             raise ValueError(f'the loss expects {name} {shape} beside semantic_logits '
                              f'{tuple(semantic_logits.shape)}, got {tuple(tensor.shape)}')

@@ -63,8 +63,10 @@ def update_memory(memory: Tensor, total: Tensor, count: Tensor,
     Args:
         memory: unit rows, (M, D).
         total: sum of the un-normalised embeddings of each row's pixels, (M, D).
-        count: number of those pixels; rows without any stay as they are, (M,).
+        count: number of those pixels, (M,). Rows without any stay as they are, and so do those
+            whose sum is not finite: the buffer would never lose it.
         momentum: part of the memory that stays.
     """
     moved = F.normalize(momentum * memory + (1 - momentum) * F.normalize(total, dim=1), dim=1)
-    memory.copy_(torch.where((count > 0)[:, None], moved, memory))
+    usable = (count > 0) & total.isfinite().all(dim=1)
+    memory.copy_(torch.where(usable[:, None], moved, memory))
