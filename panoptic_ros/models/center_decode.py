@@ -73,7 +73,8 @@ def upsample(x: Tensor, stride: int) -> Tensor:
     return F.interpolate(x, scale_factor=MAP_STRIDE / stride, mode='bilinear')
 
 
-def find_centers(heatmap: Tensor, window: int, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+def find_centers(heatmap: Tensor, window: int, top_k: int, across_maps: bool = True,
+                 ) -> tuple[Tensor, Tensor, Tensor]:
     """Local maxima of all maps; where windows overlap, only the best.
 
     Within one map that concerns equal heights only, between maps it keeps one object that two
@@ -83,6 +84,7 @@ def find_centers(heatmap: Tensor, window: int, top_k: int) -> tuple[Tensor, Tens
         heatmap: (C, h, w).
         window: cells, odd.
         top_k: K.
+        across_maps: whether maxima of different maps compete.
 
     Returns:
         Heights in descending order, flat cell numbers, and which of them are centres, (K,).
@@ -92,6 +94,9 @@ def find_centers(heatmap: Tensor, window: int, top_k: int) -> tuple[Tensor, Tens
     cell = place % (heatmap.shape[1] * width)
     y, x = cell // width, cell % width
     near = ((y[:, None] - y).abs() <= window // 2) & ((x[:, None] - x).abs() <= window // 2)
+    if not across_maps:
+        number = place // (heatmap.shape[1] * width)
+        near = near & (number[:, None] == number)
     return height, cell, greedy_keep(near, height > NEVER / 2)
 
 
@@ -129,7 +134,8 @@ def cell_places(like: Tensor, stride: int) -> Tensor:
 
 
 def decode(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, is_thing: Tensor,
-           config: PanopticDeepLabConfig, thresholds: Mapping[str, Tensor]) -> Grouping:
+           config: PanopticDeepLabConfig, thresholds: Mapping[str, Tensor],
+           across_maps: bool = True) -> Grouping:
     """Maps of one image to rows; logits and offsets are upsampled to the stride first.
 
     Centres are looked for at stride 4: upsampling would add no maximum, only equal ones.
@@ -141,8 +147,10 @@ def decode(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, is_thing: T
         is_thing: (C,) bool.
         config: lengths, K and what the score is.
         thresholds: scalars by name, see `thresholds_of`.
+        across_maps: see `find_centers`.
     """
-    peak, cell, alive = find_centers(heatmap, window_of(config.nms_kernel), config.top_k)
+    peak, cell, alive = find_centers(heatmap, window_of(config.nms_kernel), config.top_k,
+                                     across_maps)
     center = cell_places(heatmap, MAP_STRIDE).index_select(0, cell)
     semantic_logits, offset = (upsample(x[None], config.stride)[0]
                                for x in (semantic_logits, offset))

@@ -47,6 +47,9 @@ class EINetConfig(PanopticDeepLabConfig):
     interaction_channels: int = 128
     """Of queries, keys and values of `s2i` (inferred)."""
 
+    nms_across_classes: bool = False
+    """Centres suppress lower ones of other classes near them too (inferred)."""
+
     heatmap_loss: str = 'mse'
     """What the class-aware heatmaps learn by: `mse`, or `focal`, for which a sigmoid follows."""
 
@@ -77,6 +80,7 @@ class EINet(PanopticDeepLab):
         if not labels.is_thing.any():
             raise ValueError('einet has a heatmap for each thing class, but there is none')
         super().__init__(labels, config)
+        self.nms_across_maps = config.nms_across_classes
         semantic, instance = config.decoder_channels, config.instance_channels
         if config.interaction in ('s2i', 'both'):
             self.register_buffer('dictionary', torch.zeros(len(labels), semantic))

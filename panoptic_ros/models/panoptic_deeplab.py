@@ -123,6 +123,7 @@ class PanopticDeepLab(PanopticModel):
     heads = ('predict.semantic.out', 'predict.center.out', 'predict.offset.out')
 
     config: PanopticDeepLabConfig
+    nms_across_maps = True
 
     def __init__(self, labels: LabelSet, config: PanopticDeepLabConfig) -> None:
         super().__init__(labels, config)
@@ -177,7 +178,8 @@ class PanopticDeepLab(PanopticModel):
     def decode(self, maps: CenterMaps, **thresholds: Tensor) -> SegmentTensors:
         """Decodes maps (B = 1, stride 4); see `center_decode`."""
         rows = center_decode.decode(maps.semantic_logits[0], self.center_heights(maps)[0],
-                                    maps.center_offset[0], self.is_thing, self.config, thresholds)
+                                    maps.center_offset[0], self.is_thing, self.config, thresholds,
+                                    self.nms_across_maps)
         return to_segments(rows.row_map, rows.measures, rows.class_id, rows.score,
                            self.embed(maps, rows), rows.valid)
 

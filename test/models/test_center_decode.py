@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from center_models import SMALL_CENTERS
+from tiny_model import LABELS
 
 from panoptic_ros.models import center_decode, seeds
 from panoptic_ros.models.panoptic_deeplab import PanopticDeepLabConfig
+from panoptic_ros.models.registry import build
 
 IS_THING = torch.tensor([False, False, True, True])
 LIMITS = {'center_threshold': 0.1, 'score_threshold': 0.0, 'min_area': 0.0,
@@ -163,6 +166,21 @@ def test_classes_that_claim_one_object_give_one_centre():
     height, cell, alive = center_decode.find_centers(heatmap, 3, 10)
     kept = [divmod(c, 12) for c in cell[alive & (height > 0.1)].tolist()]
     assert kept == [(5, 5), (10, 2)]
+
+
+def test_classes_may_have_centres_of_their_own():
+    heatmap = torch.zeros(2, 12, 12)
+    heatmap[0, 5, 5], heatmap[1, 5, 6], heatmap[1, 10, 2] = 0.9, 0.4, 0.5
+    heatmap[1, 5, 7] = 0.4  # as high as its neighbour in the same map
+    height, cell, alive = center_decode.find_centers(heatmap, 3, 10, across_maps=False)
+    kept = sorted(divmod(c, 12) for c in cell[alive & (height > 0.1)].tolist())
+    assert kept[0] == (5, 5) and kept[1] in [(5, 6), (5, 7)] and kept[2:] == [(10, 2)]
+
+
+def test_einet_decodes_by_its_switch():
+    for across in (True, False):
+        model = build('einet', LABELS, **SMALL_CENTERS, nms_across_classes=across)
+        assert model.nms_across_maps is across
 
 
 @pytest.mark.parametrize(('kernel', 'window'), [(1, 3), (7, 3), (20, 5), (41, 11)])

@@ -57,6 +57,27 @@ def test_every_parameter_gets_a_finite_gradient(family, data):
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
+@pytest.mark.parametrize('switch', [
+    {'interaction': 'none'}, {'interaction': 's2i'}, {'interaction': 'i2s'},
+    {'heatmap_loss': 'focal'}, {'lowlevel_fusion': 'sum', 'instance_aspp': True}])
+def test_every_switch_of_einet_trains(switch):
+    torch.manual_seed(0)
+    model = build('einet', LABELS, **SMALL_CENTERS, **switch).train()
+    build_loss('einet', {})(model, batch(), 2)['loss'].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    if switch.get('heatmap_loss') == 'focal':  # hardly a centre anywhere, as CenterNet starts
+        heights = build('einet', LABELS, **SMALL_CENTERS, **switch).predict.center.out.bias
+        assert torch.sigmoid(heights).tolist() == pytest.approx([0.1] * len(heights), abs=0.01)
+    if switch.get('interaction') in ('none', 'i2s'):
+        assert not hasattr(model, 'dictionary')
+        return
+    learned = model.dictionary.clone()
+    assert learned.any()
+    build_loss('einet', {})(model.eval(), batch(), 2)
+    assert torch.equal(model.dictionary, learned), 'frozen outside training'
+
+
 @pytest.mark.parametrize('stride', [4, 2])
 @pytest.mark.parametrize('family', FAMILIES)
 def test_the_loss_falls_on_two_images(family, stride):

@@ -12,6 +12,9 @@ from torch.utils.data import DataLoader
 from panoptic_ros.models.registry import build
 from panoptic_training.backend import ModuleBackend
 from panoptic_training.families import build_loss
+from panoptic_training.losses.ciae import memory_rows
+from panoptic_training.losses.classes import class_sums
+from panoptic_training.losses.queries import update_memory
 from panoptic_training.module import PanopticModule
 
 NO_THINGS = street(lambda class_map, instance_map: (class_map.clamp_(max=1), instance_map.zero_()))
@@ -47,6 +50,31 @@ def test_memory_follows_training_and_its_schedule_and_rests_otherwise():
     loss(model, street(), 4)['loss'].backward()
     assert (model.memory * start).sum(dim=1).max() < 0.999
     torch.testing.assert_close(model.memory.norm(dim=1), torch.ones(len(start)))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_memory_learns_in_float32_and_only_from_what_is_finite(dtype):
+    model, loss = build('ciae', LABELS, **SMALL_CIAE), build_loss('ciae', {'memory_momentum': 0.5})
+    batch, maps, given = street(), model.maps, {}
+
+    def large(image, stride):
+        found = maps(image, stride)
+        given['embedding'] = (found.embedding * 0 + 3000.0).to(dtype)  # sums beyond half's 65504
+        given['embedding'][:, 0] = given.get('fill', 1.0)
+        return found._replace(embedding=given['embedding'])
+
+    model.maps, start = large, model.memory.clone()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        loss(model.train(), batch, 4)
+    rows = memory_rows(batch.at_stride(4).class_map, model.memory_of_class)
+    expected = start.clone()
+    update_memory(expected, *class_sums(given['embedding'].float(), rows, len(start)), 0.5)
+    assert torch.equal(model.memory, expected) and model.memory.isfinite().all()
+    assert not torch.equal(expected, start)
+
+    given['fill'], before = torch.inf, model.memory.clone()
+    loss(model, batch, 4)
+    assert torch.equal(model.memory, before)
 
 
 def test_lightning_tells_the_model_its_progress(monkeypatch):
