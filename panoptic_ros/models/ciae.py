@@ -18,7 +18,7 @@ from panoptic_ros.bundle import Threshold
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models import ciae_decode
 from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD, PanopticModel, SegmentTensors
-from panoptic_ros.models.fcos import STRIDES, Detections, FCOSHead
+from panoptic_ros.models.fcos import STRIDES, Detections, FCOSHead, init_convolutions
 from panoptic_ros.models.fpn import FPN, SemanticFPN
 
 MAP_STRIDE = 4
@@ -30,6 +30,12 @@ class CIAEConfig:
 
     backbone: str = 'resnet50'
     """Name of a timm model."""
+
+    frozen_stem: bool = False
+    """The backbone up to stride 4 does not learn, as in RetinaNet, which the paper follows."""
+
+    frozen_batch_norm: bool = False
+    """The backbone's batch norms neither learn nor follow the batch, as in RetinaNet."""
 
     channels: int = 256
     """Of the pyramid and of the detector's towers."""
@@ -160,7 +166,9 @@ class CIAE(PanopticModel):
             raise ValueError('ciae needs stuff and thing classes, got '
                              f'{stuff} stuff and {things} thing classes')
         dim, kernel = config.embedding_dim, config.embedding_kernel
-        self.network = FPN(config.backbone, config.channels, top='p6p7')
+        self.network = FPN(config.backbone, config.channels, 'p6p7',
+                           frozen_stem=config.frozen_stem,
+                           frozen_batch_norm=config.frozen_batch_norm)
         self.branch = SemanticFPN(config.channels, config.branch_channels, config.coord_conv)
         self.detector = FCOSHead(config.channels, config.tower_depth,
                                  things if config.detector_classes == 'all' else 1,
@@ -170,6 +178,9 @@ class CIAE(PanopticModel):
         self.embed = nn.Conv2d(inputs, dim, kernel, padding=kernel // 2)
         self.semantic = nn.Conv2d(config.branch_channels, stuff + 1, 1) \
             if config.stuff_branch else None
+        for part in (self.branch, self.embed, self.semantic):
+            if part is not None:
+                init_convolutions(part)
         if config.stuff_branch:
             self.heads = (*CIAE.heads, 'semantic')  # type: ignore[misc]
 

@@ -61,11 +61,7 @@ class FCOSHead(nn.Module):
         self.centerness = nn.Conv2d(channels, 1, 3, padding=1)
         self.embedding = (nn.Conv2d(channels, embedding_dim, 3, padding=1) if embedding_dim
                           else None)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.normal_(layer.weight, std=0.01)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        init_convolutions(self)
         assert self.class_logits.bias is not None and self.box.bias is not None
         nn.init.constant_(self.class_logits.bias, -math.log((1 - PRIOR) / PRIOR))
         # An untrained head then answers boxes of 4 cells a side (inferred), not of 2 px.
@@ -84,6 +80,15 @@ class FCOSHead(nn.Module):
             if self.embedding is not None:
                 answers.embedding.append(self.embedding(by_box))
         return answers
+
+
+def init_convolutions(module: nn.Module) -> None:
+    """Starts all convolutions in it as RetinaNet starts its heads."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def locations(height: int, width: int, stride: int, device: torch.device) -> Tensor:

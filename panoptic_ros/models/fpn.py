@@ -17,7 +17,9 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP
 
 from panoptic_ros.models.backbone import (
     LEVEL_STRIDES,
+    batch_norms,
     feature_maps,
+    freeze,
     level_indices,
     make_backbone,
 )
@@ -34,13 +36,16 @@ class FPN(nn.Module):
         context: add a linear layer of the coarsest map's mean to P5.
         pool_scales: bins along a side that the coarsest map is pooled to before P5, as UPerNet
             does; () for none.
+        frozen_stem: the backbone up to stride 4 does not learn.
+        frozen_batch_norm: the backbone's batch norms neither learn nor follow the batch.
 
     Raises:
         ValueError: for a backbone without these features, or an unknown `top`.
     """
 
     def __init__(self, backbone: str, channels: int = 256, top: str = 'none',
-                 context: bool = False, pool_scales: tuple[int, ...] = ()) -> None:
+                 context: bool = False, pool_scales: tuple[int, ...] = (),
+                 frozen_stem: bool = False, frozen_batch_norm: bool = False) -> None:
         super().__init__()
         extras: dict[str, Any] = {'none': None, 'pool': LastLevelMaxPool(),
                                   'p6p7': LastLevelP6P7(channels, channels)}
@@ -54,6 +59,16 @@ class FPN(nn.Module):
         self.pyramid = kind(widths, channels, extras[top])
         if pool_scales:
             self.pyramid.inner_blocks[-1] = PyramidPooling(widths[-1], channels, pool_scales)
+        self.frozen_batch_norm = frozen_batch_norm
+        freeze(self.backbone, LEVEL_STRIDES[0] if frozen_stem else 0, frozen_batch_norm)
+
+    def train(self, mode: bool = True) -> FPN:
+        """As usual, but frozen batch norms stay as they are."""
+        super().train(mode)
+        if self.frozen_batch_norm:
+            for norm in batch_norms(self.backbone):
+                norm.eval()
+        return self
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> maps (B, channels, H/s, W/s) from stride 4 up."""

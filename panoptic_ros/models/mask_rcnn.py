@@ -15,7 +15,7 @@ from torchvision.models.detection.rpn import RPNHead
 
 from panoptic_ros.bundle import Threshold
 from panoptic_ros.labels import LabelSet
-from panoptic_ros.models.backbone import LEVEL_STRIDES, batch_norms, freeze
+from panoptic_ros.models.backbone import LEVEL_STRIDES
 from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD, PanopticModel
 from panoptic_ros.models.fpn import FPN
 from panoptic_ros.models.proposals import by_anchor, make_anchors, propose
@@ -182,13 +182,12 @@ class MaskRCNN(PanopticModel):
         self.box_head, self.mask_head = self.make_roi_heads()
         self.semantic, width = self.make_semantic()
         self.semantic_logits = nn.Conv2d(width, len(labels), 1)
-        freeze(self.fpn.backbone, MAP_STRIDE if config.frozen_stem else 0,
-               config.frozen_batch_norm)
 
     def make_pyramid(self) -> FPN:
         """Image to P2 to P6."""
         config = self.config
-        return FPN(config.backbone, config.fpn_channels, 'pool', config.global_context)
+        return FPN(config.backbone, config.fpn_channels, 'pool', config.global_context,
+                   frozen_stem=config.frozen_stem, frozen_batch_norm=config.frozen_batch_norm)
 
     def make_roi_heads(self) -> tuple[BoxHead, MaskHead]:
         """The heads that look at boxes."""
@@ -200,14 +199,6 @@ class MaskRCNN(PanopticModel):
     def make_semantic(self) -> tuple[nn.Module, int]:
         """The semantic branch before its last layer, from P2 to P5 to stride 4; its channels."""
         raise NotImplementedError
-
-    def train(self, mode: bool = True) -> MaskRCNN:
-        """As usual, but frozen batch norms stay as they are."""
-        super().train(mode)
-        if self.config.frozen_batch_norm:
-            for norm in batch_norms(self.fpn.backbone):
-                norm.eval()
-        return self
 
     @property
     def embedding_dim(self) -> int:

@@ -43,7 +43,7 @@ class PISRUPerNet(PISRPanopticFPN):
         """Image to P2 to P6."""
         config = self.config
         return FPN(config.backbone, config.fpn_channels, 'pool', config.global_context,
-                   config.pool_scales)
+                   config.pool_scales, config.frozen_stem, config.frozen_batch_norm)
 
     def make_semantic(self) -> tuple[nn.Module, int]:
         """All levels side by side, fused."""

@@ -205,11 +205,12 @@ def test_graph_with_every_switch_equals_module(exported):
 
 
 def test_heads_on_several_levels_have_numbered_names_and_the_network_splits_there(exported):
-    path = exported[1]
+    model, path = exported
     names = {name for node in onnx.load(path).graph.node for name in node.output}
-    assert {n for n in names if n.startswith('maps_')} == {'maps_embed', *(
+    semantic = ['maps_semantic'] * model.config.stuff_branch
+    assert {n for n in names if n.startswith('maps_')} == {'maps_embed', *semantic, *(
         f'maps_detector.{head}_{level}' for head in ('class_logits', 'box', 'centerness')
         for level in range(5))}
     network = network_alone(path, open_backend(path, backend='onnxruntime', device='cpu'), 1)
     answers = network(random_image(SIZE))
-    assert len(answers) == 16
+    assert len(answers) == 16 + len(semantic)

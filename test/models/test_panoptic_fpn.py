@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from small_models import SMALL_FPN
+from small_models import SMALL_CIAE, SMALL_FPN
 from tiny_model import LABELS
 
 from panoptic_ros.models.masks import paste
@@ -95,18 +95,20 @@ def test_label_prior_puts_a_class_first_whatever_its_score():
     assert masks.shape == (len(found.alive), 14, 14)
 
 
-def test_frozen_parts_do_not_learn():
-    model = build('panoptic_fpn', LABELS, **{**SMALL_FPN, 'frozen_stem': True,
-                                             'frozen_batch_norm': True}).train()
+@pytest.mark.parametrize(('family', 'small', 'backbone'), [
+    ('panoptic_fpn', SMALL_FPN, 'fpn.backbone'), ('ciae', SMALL_CIAE, 'network.backbone')])
+def test_frozen_parts_do_not_learn(family, small, backbone):
+    model = build(family, LABELS, **{**small, 'frozen_stem': True,
+                                     'frozen_batch_norm': True}).train()
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    assert 'fpn.backbone.conv_stem.weight' in frozen
-    assert any(name.startswith('fpn.backbone.blocks.1.') for name in frozen)
-    rest = [name for name in frozen if name.startswith('fpn.backbone.blocks.2.')]
+    assert f'{backbone}.conv_stem.weight' in frozen
+    assert any(name.startswith(f'{backbone}.blocks.1.') for name in frozen)
+    rest = [name for name in frozen if name.startswith(f'{backbone}.blocks.2.')]
     assert rest and all('.bn' in name for name in rest)
-    assert all(name.startswith('fpn.backbone.') for name in frozen)
-    before = model.state_dict()['fpn.backbone.bn1.running_mean'].clone()
+    assert all(name.startswith(f'{backbone}.') for name in frozen)
+    before = model.state_dict()[f'{backbone}.bn1.running_mean'].clone()
     model.maps(torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8))
-    assert torch.equal(model.state_dict()['fpn.backbone.bn1.running_mean'], before)
+    assert torch.equal(model.state_dict()[f'{backbone}.bn1.running_mean'], before)
 
 
 def test_global_context_reaches_everything():
