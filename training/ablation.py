@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from panoptic_ros.files import write_json
+
 METRICS = {'pq': ('all', 'pq'), 'pq_thing': ('things', 'pq'), 'pq_stuff': ('stuff', 'pq'),
            'miou': ('semantic', 'miou'), 'ap': ('average_precision', 'ap'),
            'iiou': ('instance_iou', 'iiou'), 'oa': ('overlap', 'accuracy')}
@@ -87,6 +89,11 @@ class Run:
         return self.folder / 'scores.json'
 
     @property
+    def settings_file(self) -> Path:
+        """What the run was started with."""
+        return self.folder / 'settings.json'
+
+    @property
     def checkpoint(self) -> Path:
         """Where the training leaves its state."""
         return self.folder / 'checkpoints' / 'last.ckpt'
@@ -124,8 +131,8 @@ def execute(study: Study, run: Run, recipe: Path) -> None:
         ChildProcessError: if a command fails, with its last line.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
-    keys = {**study.budget, **run.variant.set, 'seed_everything': run.seed,
-            'trainer.default_root_dir': str(run.folder)}
+    write_json(settings_of(study, run, recipe), run.settings_file)
+    keys = {**keys_of(study, run), 'trainer.default_root_dir': str(run.folder)}
     resume = ['--ckpt_path=last'] if run.checkpoint.is_file() else []
     _panoptic(run, ['train', f'--config={recipe}', *resume,
                     *(f'--{key}={_as_flag(value)}' for key, value in keys.items())])
@@ -135,6 +142,31 @@ def execute(study: Study, run: Run, recipe: Path) -> None:
                     f'--data={keys.get("data.dataset", data)}', f'--json={unfinished}',
                     *([f'--limit={study.limit}'] if study.limit else [])])
     unfinished.replace(run.scores_file)
+
+
+def keys_of(study: Study, run: Run) -> dict[str, Any]:
+    """What a run sets in the recipe, by key."""
+    return {**study.budget, **run.variant.set, 'seed_everything': run.seed}
+
+
+def settings_of(study: Study, run: Run, recipe: Path) -> dict[str, Any]:
+    """All that a run's scores follow from, as plain values."""
+    values = {'recipe': yaml.safe_load(recipe.read_text(encoding='utf-8')),
+              'keys': keys_of(study, run), 'limit': study.limit}
+    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    return plain
+
+
+def require_same_settings(study: Study, run: Run, recipe: Path) -> None:
+    """Refuses to mix what an earlier version of a study left with this one.
+
+    Raises:
+        ValueError: if the run was started with other settings.
+    """
+    if run.settings_file.is_file() and settings_of(study, run, recipe) != json.loads(
+            run.settings_file.read_text(encoding='utf-8')):
+        raise ValueError(f'{run.folder} was started with another recipe, budget or switch; give '
+                         'another folder with -o, or remove this one')
 
 
 def _as_flag(value: Any) -> str:

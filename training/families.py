@@ -43,9 +43,9 @@ def build_loss(family: str, settings: Mapping[str, Any]) -> Callable[..., dict[s
     """The loss of a family, as a function of (model, batch, stride).
 
     Raises:
-        ValueError: for a family without one, or a setting that it does not take.
+        ValueError: for an unknown family or one without a loss, or a setting that it has not.
     """
     if family not in LOSSES:
-        raise ValueError(f'no loss for family {family!r}; there is one for: {", ".join(LOSSES)}')
+        raise ValueError(f'no family {family!r} to train; the families are: {", ".join(LOSSES)}')
     loss, config_class = LOSSES[family]
     return partial(loss, config=configure(config_class, settings, f'the loss of {family!r}'))

@@ -57,8 +57,8 @@ class PanopticModule(L.LightningModule):
         self.save_hyperparameters(ignore='optimizer')  # checkpoints hold plain values only
         self.optimizer = optimizer
         self.labels = LabelSet.from_dicts(labels)
-        self.model = build(family, self.labels, **network)
         self.loss = build_loss(family, loss or {})
+        self.model = build(family, self.labels, **network)
         if init_weights is not None:
             load_weights(self.model, init_weights)
         self.model.to(memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.recipes import find_recipe, find_study
-from panoptic_ros.files import write_json
+from panoptic_ros.files import write_bytes, write_json
 
 if TYPE_CHECKING:
     from panoptic_training.ablation import Study
@@ -38,7 +38,14 @@ def run(args: argparse.Namespace) -> None:
     """
     from rich.console import Console
 
-    from panoptic_training.ablation import agreements, collect, execute, load_study, runs_of
+    from panoptic_training.ablation import (
+        agreements,
+        collect,
+        execute,
+        load_study,
+        require_same_settings,
+        runs_of,
+    )
 
     path = find_study(args.study)
     study = load_study(path)
@@ -47,6 +54,8 @@ def run(args: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
     runs = list(runs_of(study, folder))
+    for one in runs:
+        require_same_settings(study, one, recipe)
     missing = [] if args.table_only else [r for r in runs if not r.scores_file.is_file()]
     for number, one in enumerate(missing, len(runs) - len(missing) + 1):
         with console.status(f'{number} of {len(runs)}: {one.variant.name}, seed {one.seed}; log '
@@ -55,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     scores = collect(study, folder)
     taus = agreements(study, scores)
     lines = markdown(study, scores, taus)
-    (folder / 'table.md').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    write_bytes(('\n'.join(lines) + '\n').encode(), folder / 'table.md')
     write_json({'study': path.stem, 'source': study.source, 'recipe': study.recipe,
                 'budget': dict(study.budget), 'seeds': list(study.seeds),
                 'variants': [{'name': v.name, 'set': dict(v.set), 'paper': dict(v.paper),

@@ -160,7 +160,9 @@ def open_checkpoint(source: str, things: list[str]) -> tuple[Any, tuple[int, int
 
 
 def build_untrained(recipe_name: str) -> tuple[Any, tuple[int, int]]:
-    """A recipe's module with random weights, and its input size; needs no data on disk.
+    """A recipe's module with random weights, and its input size.
+
+    Needs no data on disk, except for data whose folder names the classes.
 
     Raises:
         FileNotFoundError, ValueError: if the recipe is not there or lacks what is needed.
@@ -169,14 +171,13 @@ def build_untrained(recipe_name: str) -> tuple[Any, tuple[int, int]]:
 
     from panoptic_ros.cli.recipes import find_recipe
     from panoptic_ros.models.registry import build
-    from panoptic_training.data.readers import READERS
+    from panoptic_training.data.readers import labels_of
 
     path = find_recipe(recipe_name)
     try:
         recipe = yaml.safe_load(path.read_text(encoding='utf-8'))
         family, network = recipe['model']['family'], recipe['model'].get('network', {})
-        reader: Any = READERS[recipe['data']['dataset'].partition(':')[0]]
-        height, width = recipe['data']['input_size']
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        dataset, (height, width) = recipe['data']['dataset'], recipe['data']['input_size']
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path} is not a training recipe: {error!r}') from None
-    return build(family, reader.labels, **network), (height, width)
+    return build(family, labels_of(dataset), **network), (height, width)

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except (ValueError, OSError, BackendError, ImportError) as error:
         text = ' '.join(str(error).split())
-        if isinstance(error, ImportError):
+        if isinstance(error, ImportError) and 'install' not in text:
             text += '; this command needs more packages: pip install "panoptic_ros[train]"'
         print(f'panoptic: error: {text}', file=sys.stderr)
         return 2

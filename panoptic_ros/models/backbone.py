@@ -19,7 +19,8 @@ def make_backbone(name: str, output_stride: int = 32) -> nn.Module:
         output_stride: input pixels per cell of the last map, 16 or 32.
 
     Raises:
-        ValueError: for a name that timm does not know, with those near it.
+        ValueError: for a name that timm does not know, with those near it, or a model that gives
+            no feature maps at this stride.
     """
     import timm
 
@@ -29,7 +30,12 @@ def make_backbone(name: str, output_stride: int = 32) -> nn.Module:
     options: dict[str, Any] = {} if output_stride == 32 else {'output_stride': output_stride}
     if name.startswith('swin_'):  # else it takes images of its own size only
         options['strict_img_size'] = False
-    return timm.create_model(name, features_only=True, **options)
+    try:
+        return timm.create_model(name, features_only=True, **options)
+    except (TypeError, RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f'backbone {name!r} gives no feature maps at output stride '
+                         f'{output_stride} ({error}); take another, or an output_stride of 32 '
+                         'where there is such a key') from None
 
 
 def level_indices(backbone: Any, name: str) -> list[int]:

@@ -66,13 +66,19 @@ def configure(config_class: type, values: Mapping[str, Any], what: str) -> Any:
         what: is configured, for messages.
 
     Raises:
-        ValueError: for an unknown key, naming those that are known, or a value of another type.
+        ValueError: for an unknown key, naming those that are known, one that is missing, or a
+            value of another type.
     """
     kinds = {field.name: str(field.type) for field in dataclasses.fields(config_class)}
     unknown = sorted(set(values) - set(kinds))
     if unknown:
         raise ValueError(f'unknown key {unknown[0]!r} for {what}; '
                          f'the keys are: {", ".join(kinds)}')
+    missing = [field.name for field in dataclasses.fields(config_class)
+               if field.default is field.default_factory is dataclasses.MISSING
+               and field.name not in values]
+    if missing:
+        raise ValueError(f'{what} needs the key {missing[0]!r}')
     # JSON and YAML have no tuples; the configuration's sequences are all tuples.
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     for key, value in values.items():

@@ -72,6 +72,8 @@ class TorchBackend:
             module = build_model(info)
         except (TypeError, ValueError) as error:
             raise BundleError(f'{path}: {error}') from None
+        except ImportError as error:  # a family may need a package of its own
+            raise BackendError(f'torch: {error}') from None
         load_weights(module, path)
         module = module.eval().to(self.device)
         self._torch = torch

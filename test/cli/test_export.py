@@ -1,12 +1,15 @@
 """`panoptic export`; what is in the file is tested beside `training/export.py`."""
 
+import json
+
+import cv2
 import numpy as np
 import pytest
 from onnx import numpy_helper
 from tiny_model import tiny_info
 
 from panoptic_ros.bundle import load_onnx
-from panoptic_ros.cli.export import read_scores
+from panoptic_ros.cli.export import build_untrained, read_scores
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
 
@@ -104,6 +107,36 @@ def test_a_file_that_is_no_recipe_is_refused(capsys, tmp_path, text):
     path.write_text(text)
     assert main(['export', '--recipe', str(path), '--untrained', '-o', 'x.onnx']) == 2
     assert 'bad.yaml is not a training recipe' in capsys.readouterr().err
+
+
+CLASSES = 'classes: [{id: 1, name: floor, kind: stuff}, {id: 2, name: cup, kind: thing}]'
+
+
+@pytest.mark.parametrize(('dataset', 'made', 'answer'), [
+    ('folder:own', True, ['floor', 'cup']),
+    ('folder:own', False, 'no folder own for data'),
+    ('camvid:none', False, 11),  # classes that all such data have
+    ('pascal', False, "unknown data 'pascal'; expected one of: synthetic"),
+])
+def test_an_untrained_model_has_the_classes_of_its_data(tmp_path, monkeypatch, capsys, dataset,
+                                                        made, answer):
+    pytest.importorskip('torch')
+    monkeypatch.chdir(tmp_path)
+    if made:
+        for kind, pixels in (('images', np.zeros((32, 32, 3), np.uint8)),
+                             ('labels', np.full((32, 32), 1000, np.uint16))):
+            (tmp_path / 'own' / kind / 'train').mkdir(parents=True)
+            cv2.imwrite(str(tmp_path / 'own' / kind / 'train' / 'a.png'), pixels)
+        (tmp_path / 'own' / 'classes.yaml').write_text(CLASSES)
+    recipe = {'model': {'family': 'hle', 'network': {'backbone': 'mobilenetv2_035'}},
+              'data': {'dataset': dataset, 'input_size': [64, 64]}}
+    (tmp_path / 'own.yaml').write_text(json.dumps(recipe))
+    if isinstance(answer, str):
+        assert main(['export', '--recipe', 'own.yaml', '--untrained', '-o', 'x.onnx']) == 2
+        assert answer in capsys.readouterr().err
+        return
+    labels = build_untrained('own.yaml')[0].labels
+    assert len(labels) == answer if isinstance(answer, int) else list(labels.names) == answer
 
 
 def test_scores_come_from_a_file_of_evaluate(tmp_path):

@@ -62,7 +62,7 @@ def test_a_missing_recipe_is_named(capsys, argv):
      'the keys of model.optimizer are: name, weight_decay, momentum, nesterov, bias_lr_factor'),
     ('batch_size', 'batchsize', 'the keys of data are: dataset, input_size, '),
     ('data:', 'date:', 'data.input_size'),
-    ('family: hle', 'family: detr', "unknown family 'detr'; the families are: "),
+    ('family: hle', 'family: detr', "no family 'detr' to train; the families are: "),
     ('mobilenetv2_035', 'mobilenetv2_036', "timm has no backbone 'mobilenetv2_036'; near it: "),
     ('top_k: 12', 'topk: 12', "unknown key 'topk' for family 'hle'; the keys are: backbone, "),
     ('lr: 1.0e-3', 'lr: fast', 'model.lr'),

@@ -119,6 +119,15 @@ def test_weights_that_do_not_fit_the_module_are_refused(hle_model, tmp_path, cha
         open_backend(path, 'torch', 'cpu')
 
 
+def test_a_package_that_a_family_lacks_is_the_engines_failure(hle_model, monkeypatch):
+    def lacks(info):
+        raise ImportError('it needs the transformers library; install panoptic_ros[hf]')
+
+    monkeypatch.setattr('panoptic_ros.models.registry.build_model', lacks)
+    with pytest.raises(BackendError, match='torch: it needs the transformers library'):
+        open_backend(hle_model, 'torch', 'cpu')
+
+
 def test_outputs_come_in_the_order_of_the_contract(tiny_model):
     outputs = open_backend(tiny_model, 'onnxruntime', 'cpu').run(
         paint_scene(*SIZE), {'score_threshold': 0.5, 'min_area': 0})

@@ -116,6 +116,21 @@ def test_only_what_is_missing_is_run_again(tmp_path, study_file, commands):
     assert '--ckpt_path=last' in commands[0]  # goes on from the checkpoint that is there
 
 
+@pytest.mark.parametrize('change', [
+    {'limit': 6}, {'budget': {'trainer.max_steps': 3}},
+    {'variants': [{**STUDY['variants'][0], 'set': {}}, STUDY['variants'][1]]},
+    {'recipe': 'ciae_mobilenetv2_city'}])
+def test_runs_of_another_study_are_not_taken_for_this_ones(tmp_path, study_file, commands, capsys,
+                                                           change):
+    out = tmp_path / 'out'
+    main(['ablate', str(study_file), '-o', str(out)])
+    commands.clear()
+    study_file.write_text(yaml.safe_dump({**STUDY, **change}))
+    assert main(['ablate', str(study_file), '-o', str(out)]) == 2
+    assert 'was started with another recipe, budget or switch' in capsys.readouterr().err
+    assert not commands
+
+
 def test_table_only_trains_nothing(tmp_path, study_file, commands, capsys):
     assert main(['ablate', str(study_file), '-o', str(tmp_path / 'out'), '--table-only']) == 0
     assert not commands

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.labels import LabelSet
+
 from .ade20k import Ade20k
 from .camvid import CamVid
 from .city import City
@@ -101,6 +103,20 @@ def kind_and_folder(name: str) -> tuple[str, str]:
     if folder and not Path(folder).is_dir():
         raise FileNotFoundError(f'no folder {folder} for data {kind!r}')
     return kind, folder
+
+
+def labels_of(name: str) -> LabelSet:
+    """The classes of a data set: its folder's, where that is there, else those such data have.
+
+    Raises:
+        ValueError, FileNotFoundError: for an unknown data set, or where only a missing folder
+            could tell.
+    """
+    kind, _, folder = name.partition(':')
+    known: LabelSet | None = getattr(READERS.get(kind), 'labels', None)
+    if known is not None and folder and not Path(folder).is_dir():
+        return known
+    return make_reader(name, 'train').labels
 
 
 def name_of(text: str) -> str:
