@@ -43,6 +43,7 @@ class PanopticModule(L.LightningModule):
         init_weights: a safetensors file of backbone weights under timm's names, or a checkpoint
             of an earlier training.
         recipe_hash: filled in by `panoptic train`.
+        warmup_start: part of `lr` that the first step has, at least 1 / (warmup_steps + 1).
     """
 
     def __init__(self, family: str, network: dict[str, Any], labels: list[dict[str, Any]],
@@ -50,10 +51,13 @@ class PanopticModule(L.LightningModule):
                  loss_stride: int = 4, lr: float = 1e-3,
                  optimizer: OptimizerConfig = OptimizerConfig(),  # noqa: B008  frozen
                  warmup_steps: int = 200, power: float = 0.9, milestones: list[int] | None = None,
-                 init_weights: str | None = None, recipe_hash: str = '') -> None:
+                 init_weights: str | None = None, recipe_hash: str = '',
+                 warmup_start: float = 0.0) -> None:
         super().__init__()
         if loss_stride not in (1, 2, 4):
             raise ValueError(f'model.loss_stride must be 4, 2 or 1, got {loss_stride}')
+        if not 0 <= warmup_start <= 1:
+            raise ValueError(f'model.warmup_start must lie in 0 to 1, got {warmup_start}')
         self.save_hyperparameters(ignore='optimizer')  # checkpoints hold plain values only
         self.optimizer = optimizer
         self.labels = LabelSet.from_dicts(labels)
@@ -86,7 +90,8 @@ class PanopticModule(L.LightningModule):
         step, milestones = self.trainer.global_step, self.hparams['milestones']
         decay = (poly(self.progress(), self.hparams['power']) if milestones is None
                  else tenths(step, milestones))
-        lr = self.hparams['lr'] * decay * warmup(step, self.hparams['warmup_steps'])
+        lr = self.hparams['lr'] * decay * warmup(step, self.hparams['warmup_steps'],
+                                                 self.hparams['warmup_start'])
         for group in optimizer.param_groups:
             group['lr'] = lr * group['lr_factor']
         self.log('train/lr', lr)

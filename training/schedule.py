@@ -15,9 +15,16 @@ def poly(progress: float, power: float = 0.9) -> float:
     return (1 - min(max(progress, 0.0), 1.0)) ** power
 
 
-def warmup(step: int, steps: int) -> float:
-    """Linear rise to 1 over the first `steps` steps, from 1 / (steps + 1) at step 0."""
-    return min((step + 1) / (steps + 1), 1.0)
+def warmup(step: int, steps: int, start: float = 0.0) -> float:
+    """Linear rise to 1 over the first `steps` steps.
+
+    Args:
+        step: 0 and up.
+        steps: 0 for no warm-up.
+        start: factor of step 0; at least 1 / (steps + 1), so that it learns.
+    """
+    first = max(start, 1 / (steps + 1))
+    return min(first + (1 - first) * step / max(steps, 1), 1.0)
 
 
 def tenths(step: int, milestones: Sequence[int]) -> float:

@@ -23,7 +23,8 @@ def approximate_relation(masks: npt.NDArray[np.bool_], visible: npt.NDArray[np.b
     Args:
         masks: instances with what is hidden of them, (N, H, W).
         visible: what is seen of each, part of its mask, (N, H, W).
-        least: part of the smaller one that two must share for a relation.
+        least: part of the smaller one that two must share for a relation (inferred: as in R,
+            equation 11).
 
     Returns:
         (N, N): [i, j] True where i is covered by j.

@@ -101,7 +101,7 @@ class EINet(PanopticDeepLab):
         self.predict = self.make_heads((config.decoder_channels, config.instance_channels),
                                        int(self.labels.is_thing.sum()))
         if config.heatmap_loss == 'focal':  # as CenterNet's code starts: p = 0.1 everywhere
-            nn.init.constant_(self.predict.center.out.bias, -2.19)
+            nn.init.constant_(self.predict.center.out.bias, -2.19)  # type: ignore[arg-type]
 
     def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> CenterMaps:
         """Dense predictions; see `PanopticDeepLab.maps`.

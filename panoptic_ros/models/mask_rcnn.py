@@ -99,6 +99,9 @@ class MaskRCNNConfig:
     nms_threshold: float = 0.5
     """Of two boxes that share more than this, the better one stays."""
 
+    nms_across_classes: bool = False
+    """Boxes suppress those of other classes too; Mask R-CNN's do not."""
+
     overlap_threshold: float = 0.5
     """An instance goes when more than this part of it lies on better ones."""
 
@@ -272,7 +275,7 @@ class MaskRCNN(PanopticModel):
         outputs = heads.box_head(pool_fixed(levels, boxes, config.box_pool,
                                             config.canonical_size))
         found = detect(boxes, logits, outputs, (height, width), top_k, score_threshold,
-                       nms_threshold)
+                       nms_threshold, config.nms_across_classes)
         if config.label_prior:
             tier = self.thing_tier.index_select(0, found.thing)
             # A score is at most 1, so the classes' order goes before it; dead rows stay last.

@@ -20,7 +20,12 @@ from panoptic_ros.models.panoptic_deeplab import (
     PanopticDeepLabConfig,
     standardized,
 )
-from panoptic_ros.models.pisr_block import PISRBlockConfig, instance_encodings
+from panoptic_ros.models.pisr_block import (
+    PISRBlockConfig,
+    at_least_float32,
+    full_precision,
+    instance_encodings,
+)
 from panoptic_ros.models.seeds import NEVER, find_peaks
 
 
@@ -60,7 +65,11 @@ class PISRMaps(NamedTuple):
 
 
 class PISR(PanopticDeepLab):
-    """Panoptic-DeepLab with heads that see the relations of all classes and instances."""
+    """Panoptic-DeepLab with heads that see the relations of all classes and instances.
+
+    F is a 1x1 fusion of both decoders' features, and the final heads are like the initial ones
+    (inferred).
+    """
 
     family = 'pisr'
     embedding_kind = 'instance encoding: mean standardized feature under the heatmap'
@@ -140,7 +149,7 @@ def confident_centers(heatmap: Tensor, number: int, window: int) -> tuple[Tensor
 
 
 def instance_heatmaps(offset: Tensor, center: Tensor, thing: Tensor, tau: float) -> Tensor:
-    """Where each instance is: exp(-|p + O(p) - c|^2 / (2 tau^2)) on things, 0 on stuff.
+    """Where each instance is: exp(-|p + O(p) - c|^2 / (2 tau^2)) on things, 0 on stuff (inferred).
 
     Args:
         offset: (dy, dx) from each cell to its centre at stride 4, px, (B, 2, h, w).
@@ -151,12 +160,10 @@ def instance_heatmaps(offset: Tensor, center: Tensor, thing: Tensor, tau: float)
     Returns:
         (B, K, h, w)
     """
-    batch, _, height, width = offset.shape
-    # In units of tau about the image's middle; |a - b|^2 is a matrix product and two squares.
-    middle = offset.new_tensor([height, width]) * (MAP_STRIDE / 2)
-    points = (cell_places(offset, MAP_STRIDE).T - middle[:, None] + offset.flatten(2)) / tau
-    center = (center - middle) / tau
-    square = center.square().sum(dim=2, keepdim=True) + points.square().sum(dim=1, keepdim=True)
-    distance = (square - 2 * torch.bmm(center, points)).clamp(min=0)  # (B, K, N)
-    heat = torch.exp(-distance / 2).view(batch, -1, height, width)
-    return heat * thing[:, None].to(heat.dtype)
+    with full_precision(offset):  # half of it tells cells far from the middle apart by many px
+        offset = at_least_float32(offset)
+        y, x = (cell_places(offset, MAP_STRIDE).T + offset.flatten(2)).unbind(dim=1)  # (B, N)
+        dy, dx = (at[:, None] - c[:, :, None] for at, c in
+                  zip((y, x), center.unbind(dim=2), strict=True))  # (B, K, N)
+        heat = torch.exp(-(dy.square() + dx.square()) / (2 * tau ** 2))
+        return heat.unflatten(2, offset.shape[2:]) * thing[:, None].to(heat.dtype)

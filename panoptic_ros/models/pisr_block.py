@@ -74,13 +74,13 @@ def semantic_encodings(features: Tensor, class_maps: Tensor) -> Tensor:
     Returns:
         (B, C, D)
     """
-    with _full_precision(features):
-        weight = class_maps.float().flatten(2).softmax(dim=2)
-        return torch.bmm(weight, features.float().flatten(2).transpose(1, 2))
+    with full_precision(features):
+        weight = at_least_float32(class_maps).flatten(2).softmax(dim=2)
+        return torch.bmm(weight, at_least_float32(features).flatten(2).transpose(1, 2))
 
 
 def instance_encodings(features: Tensor, heatmaps: Tensor, eps: float = 1e-6) -> Tensor:
-    """Mean feature of each instance, weighted by its heatmap.
+    """Mean feature of each instance, weighted by its heatmap (inferred).
 
     Args:
         features: (B, D, h, w).
@@ -90,14 +90,16 @@ def instance_encodings(features: Tensor, heatmaps: Tensor, eps: float = 1e-6) ->
     Returns:
         (B, K, D), 0 for a heatmap of zeros.
     """
-    with _full_precision(features):
-        weight = heatmaps.float().flatten(2)
-        total = torch.bmm(weight, features.float().flatten(2).transpose(1, 2))
+    with full_precision(features):
+        weight = at_least_float32(heatmaps).flatten(2)
+        total = torch.bmm(weight, at_least_float32(features).flatten(2).transpose(1, 2))
         return total / (weight.sum(dim=2, keepdim=True) + eps)
 
 
 def correlate(rows: Tensor, columns: Tensor, kind: str) -> Tensor:
     """How alike each row of one matrix and each column of another are.
+
+    The supplement names the three kinds; what they compare, and the sign, are inferred.
 
     Args:
         rows: (B, R, M).
@@ -120,7 +122,8 @@ class Reweighting(nn.Module):
     """Says how much each encoding matters (supplement, B.1).
 
     `explicit`: sigmoid(MLP(E)) * E; `implicit`: MLP(E); `separated`: classes and instances each
-    through a linear layer of their own, then MLP.
+    through a linear layer of their own, then MLP. It works row by row, all layers have the same
+    width, and ReLU follows the hidden ones (inferred).
 
     Args:
         channels: D, of all layers.
@@ -150,6 +153,10 @@ class Reweighting(nn.Module):
 
 class PISRBlock(nn.Module):
     """Features to features that know of the classes and instances in the image.
+
+    What g_s, g_p and h are, that gradients flow into the encodings, and that a 1x1 convolution
+    fuses F with what comes of the attention, is inferred; so is the softmax, whose 1 / sqrt(D)
+    only products need.
 
     Args:
         channels: D of features, encodings and all layers.
@@ -204,7 +211,12 @@ class PISRBlock(nn.Module):
         return self.fuse(torch.cat([features, related.to(features.dtype)], dim=1))
 
 
-def _full_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:
+def at_least_float32(x: Tensor) -> Tensor:
+    """The tensor, but float32 if it is half precision."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def full_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:
     """Sums over all pixels are beyond half precision. An export sees no context at all."""
     if torch.is_autocast_enabled(like.device.type):
         return torch.autocast(like.device.type, enabled=False)

@@ -79,6 +79,9 @@ class PISRMaskFormerConfig(PISRBlockConfig, QueryDecodeConfig):
         if self.query_channels % (4 * self.attention_heads):
             raise ValueError('query_channels must be a multiple of 4 * attention_heads, '
                              f'got {self.query_channels} for {self.attention_heads} heads')
+        if self.reweight == 'separated':
+            raise ValueError('reweight: separated needs encodings of classes beside those of '
+                             'instances, but queries are both; take explicit or implicit')
         if not 0 <= self.dropout < 1:
             raise ValueError(f'dropout must lie in 0 to below 1, got {self.dropout}')
 

@@ -19,8 +19,9 @@ from panoptic_ros.models.pisr_panoptic_fpn import PISRPanopticFPN, PISRPanopticF
 class PISRUPerNetConfig(PISRPanopticFPNConfig):
     """Network and decoding of UPerNet with PISR; lengths in network-input pixels."""
 
+    fpn_channels: int = 512
     semantic_channels: int = 512
-    """Of the fused levels; the pyramid has `fpn_channels` (both 512 in UPerNet)."""
+    """Of the fused levels; UPerNet has 512 here and in the pyramid."""
 
     pool_scales: tuple[int, ...] = (1, 2, 3, 6)
     """Bins along a side of the grids that the coarsest features are pooled to."""

@@ -82,7 +82,8 @@ def propose(logits: Sequence[Tensor], deltas: Sequence[Tensor], anchors: Sequenc
     boxes, scores = [], []
     for logit, delta, anchor in zip(logits, deltas, anchors, strict=True):
         best, index = logit.topk(min(count, len(logit)))
-        box = ANCHOR_CODER.decode_single(delta.index_select(0, index),
+        # Boxes take the type of their deltas, and a half-precision one is too coarse for pixels.
+        box = ANCHOR_CODER.decode_single(delta.index_select(0, index).to(torch.float32),
                                          anchor.index_select(0, index))
         missing = count - best.shape[0]
         boxes.append(F.pad(clip(box, image_size), (0, 0, 0, missing)))

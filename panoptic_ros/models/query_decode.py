@@ -2,7 +2,9 @@
 
 What makes a panoptic image of them is the transformers library's
 `post_process_panoptic_segmentation` (its `compute_segments`), written here as tensor code with
-fixed shapes.
+fixed shapes. One thing differs: after it has added to a stuff segment, the library of all but EoMT
+counts on from that segment's id, so that the next segment can get the id of an earlier one and
+merge with it. Here each segment keeps a row of its own.
 """
 
 from __future__ import annotations
@@ -83,11 +85,19 @@ def thresholds_of(config: QueryDecodeConfig) -> dict[str, Threshold]:
 
 def decode(class_logits: Tensor, mask_logits: Tensor, embedding: Tensor, is_thing: Tensor,
            stride: int, weigh_own_mask: bool, thresholds: Mapping[str, Tensor]) -> SegmentTensors:
+    """`decode_probabilities` of mask logits (Q, h, w)."""
+    return decode_probabilities(class_logits, mask_logits.sigmoid(), embedding, is_thing, stride,
+                                weigh_own_mask, thresholds)
+
+
+def decode_probabilities(class_logits: Tensor, mask_prob: Tensor, embedding: Tensor,
+                         is_thing: Tensor, stride: int, weigh_own_mask: bool,
+                         thresholds: Mapping[str, Tensor]) -> SegmentTensors:
     """The library's `compute_segments`; queries of one stuff class become one segment.
 
     Args:
         class_logits: (Q, C + 1), the last is `nothing`.
-        mask_logits: (Q, h, w).
+        mask_prob: (Q, h, w) in 0 to 1.
         embedding: (Q, D).
         is_thing: (C,) bool.
         stride: input pixels per cell.
@@ -96,11 +106,11 @@ def decode(class_logits: Tensor, mask_logits: Tensor, embedding: Tensor, is_thin
             what it wins outside of it is void.
         thresholds: scalars by name.
     """
-    queries, height, width = mask_logits.shape
+    queries, height, width = mask_prob.shape
     num_classes = is_thing.shape[0]
     score, label = class_logits.softmax(dim=-1).max(dim=-1)  # (Q,)
     candidate = (label != num_classes) & (score > thresholds['score_threshold'])
-    prob = mask_logits.sigmoid().flatten(1)  # (Q, N)
+    prob = mask_prob.flatten(1)  # (Q, N)
     weighted = prob * score[:, None]
     # Queries last: engines find a maximum's place much faster where its axis is dense.
     best, winner = torch.where(candidate[:, None], weighted, -1.0).T.max(dim=1)  # (N,)

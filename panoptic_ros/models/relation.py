@@ -16,6 +16,9 @@ FEATURES = ('box', 'category', 'mask')
 class RelationModule(nn.Module):
     """Which of N instances covers which: O = relu(M - M^T), equations 1 to 5.
 
+    Two parts follow the released code where it leaves the equations: categories have no P of
+    equation 1, and a ReLU follows K of equation 3.
+
     Args:
         features: any of FEATURES.
         things: T.
@@ -41,7 +44,7 @@ class RelationModule(nn.Module):
             dim += mask_dim
         self.features = tuple(features)
         self.things = things
-        self.potential = nn.Linear(dim, 1)
+        self.potential = nn.Linear(dim, 1, bias=False)
 
     def forward(self, box: Tensor, thing: Tensor, mask: Tensor) -> Tensor:
         """Relations of N instances of an image.
@@ -75,9 +78,10 @@ def outer(subject: Tensor, other: Tensor) -> Tensor:
 
 
 def geometry(box: Tensor) -> Tensor:
-    """Place and size of i as j sees them, equation 3: (N, 4) -> (N, N, 4).
+    """Place and size of i as j sees them, equation 3 before K: (N, 4) -> (N, N, 4).
 
-    x and y are those of the centre (inferred, after Hu et al. 2018).
+    x and y are those of the centre, as in the released code, whose [i, j] sees j from i: the
+    same up to transposition.
     """
     size = (box[:, 2:] - box[:, :2]).clamp(min=1e-3)
     centre = (box[:, 2:] + box[:, :2]) / 2
@@ -117,11 +121,17 @@ def resolve(logits: Tensor, relation: Tensor) -> Tensor:
 
 
 def resolve_pairwise(logits: Tensor, relation: Tensor) -> Tensor:
-    """Equation 6 for one pair after the other, as the released code infers: j by j.
+    """Equation 6 for one pair after the other: what the first covers goes first.
+
+    The order, all that j covers before all that j + 1 covers, is inferred. The released code
+    takes pairs a < b instead, those with many partners first, and both masks of a pair at once.
 
     Args:
         logits: A, (N, h, w).
         relation: O, (N, N).
+
+    Returns:
+        (N, h, w)
     """
     for j in range(logits.shape[0]):
         prob = logits.sigmoid()

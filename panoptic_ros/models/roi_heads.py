@@ -170,11 +170,11 @@ class Detections(NamedTuple):
 
 def detect(boxes: Tensor, logits: Tensor, outputs: BoxOutputs, image_size: tuple[int, int],
            top_k: int, score_threshold: Tensor | float, nms_threshold: Tensor | float,
-           ) -> Detections:
+           across_classes: bool) -> Detections:
     """The detections of one image, each proposal with its best thing class.
 
-    With one class a proposal (inferred), suppression across classes needs no more rows than
-    there are proposals; above a score of 1/2 there is no second class anyway.
+    With one class a proposal (inferred), suppression needs no more rows than there are
+    proposals; above a score of 1/2 there is no second class anyway.
 
     Args:
         boxes: proposals, (P, 4) px.
@@ -184,19 +184,22 @@ def detect(boxes: Tensor, logits: Tensor, outputs: BoxOutputs, image_size: tuple
         top_k: K, most detections.
         score_threshold: a detection's score is above this.
         nms_threshold: of two boxes that share more than this, the better one stays.
+        across_classes: of any two; else only of two of a class.
     """
     prob = outputs.class_logits.softmax(dim=1)[:, 1:]
     score, thing = prob.max(dim=1)
-    delta = of_class(outputs.deltas, thing)
+    # Boxes take the type of their deltas, and a half-precision one is too coarse for pixels.
+    delta = of_class(outputs.deltas, thing).to(torch.float32)
     box = clip(BOX_CODER.decode_single(delta, boxes), image_size)
     side = (box[:, 2:] - box[:, :2]).amin(dim=1)
     exists = (logits > NEVER / 2) & (score > score_threshold) & (side > 0)
 
-    candidates = min(2 * top_k, boxes.shape[0])
-    score, index = torch.where(exists, score, 0.0).topk(candidates)
-    box = box.index_select(0, index)
-    keep = keep_boxes(box, None, score > 0, nms_threshold)
-    score, place = torch.where(keep, score, 0.0).topk(min(top_k, candidates))
+    # All enter suppression, so that many boxes of one object never push another one out.
+    count = boxes.shape[0]
+    score, index = torch.where(exists, score, 0.0).topk(count)
+    box, thing = box.index_select(0, index), thing.index_select(0, index)
+    keep = keep_boxes(box, None if across_classes else thing, score > 0, nms_threshold)
+    score, place = torch.where(keep, score, 0.0).topk(min(top_k, count))
     index = index.index_select(0, place)
-    return Detections(box.index_select(0, place), thing.index_select(0, index), score,
+    return Detections(box.index_select(0, place), thing.index_select(0, place), score,
                       F.normalize(outputs.embedding.index_select(0, index), dim=1), score > 0)

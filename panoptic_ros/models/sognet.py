@@ -41,7 +41,8 @@ class SOGNetConfig(MaskRCNNConfig):
     """k of panoptic head 2."""
 
     relation: bool = True
-    """Predict and resolve overlaps; without it, this is Table 2's PlainNet."""
+    """Predict and resolve overlaps. Without it, and with a loss whose `panoptic_weight` is 0, this
+    is Table 2's PlainNet, which the panoptic head joins for inference only."""
 
     relation_features: tuple[str, ...] = FEATURES
     """What relations are read from: `box`, `category`, `mask` (Table 1)."""
@@ -53,8 +54,8 @@ class SOGNetConfig(MaskRCNNConfig):
     """Of the relation's features; that of the mask is inferred."""
 
     relation_infer: str = 'matrix'
-    """`matrix`: all pairs at once (equation 8); `pairwise`: one after the other, as the released
-    code does. Training takes the matrix."""
+    """`matrix`: all pairs at once (equation 8); `pairwise`: equation 6 for one pair after the
+    other (inferred, see `relation.resolve_pairwise`). Training takes the matrix."""
 
     overlap_of: str = 'mask'
     """What must overlap for a relation: `mask` (equation 11), or `box` (inferred) for data whose
@@ -68,6 +69,9 @@ class SOGNetConfig(MaskRCNNConfig):
 
     relabel: bool = True
     """An instance whose cells are mostly of one stuff class becomes part of it (UPSNet)."""
+
+    nms_across_classes: bool = True
+    """Boxes suppress those of other classes too (UPSNet)."""
 
     score_threshold: float = 0.6
     """Least class probability of an instance."""

@@ -39,6 +39,8 @@ def decode(found: Detections, masks: Tensor, semantic_logits: Tensor,
            ) -> tuple[SegmentTensors, Tensor]:
     """Detections and semantic logits of one image to segments.
 
+    Instances keep to their boxes (inferred): outside, the equations leave them a logit of 0.
+
     Args:
         found: K detections.
         masks: logits, (K, m, m).
@@ -71,8 +73,7 @@ def decode(found: Detections, masks: Tensor, semantic_logits: Tensor,
     raw = pasted(found, masks, semantic_logits, stride)
     resolved = raw if relation_module is None else (
         resolve if config.relation_infer == 'matrix' else resolve_pairwise)(raw, relation)
-    # Instances keep to their boxes (inferred): outside, their logits are 0, which stuff that the
-    # network is unsure of may fall below.
+    # A logit of 0 outside a box would win where the network is unsure of all stuff.
     within = inside(found.box / stride, size) & keep[:, None, None]
     semantics = instance_semantics(logits, thing_class.index_select(0, found.thing), within)
     scores = torch.where(within, instance_logits(

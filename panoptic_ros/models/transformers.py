@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,11 @@ from torch import Tensor
 from panoptic_ros.bundle import Threshold
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
-from panoptic_ros.models.query_decode import QueryDecodeConfig, QueryMaps, decode, thresholds_of
+from panoptic_ros.models.query_decode import (
+    QueryDecodeConfig,
+    decode_probabilities,
+    thresholds_of,
+)
 
 ARCHITECTURES = {
     'mask2former': 'Mask2FormerForUniversalSegmentation',
@@ -29,6 +33,9 @@ ARCHITECTURES = {
     'eomt_dinov3': 'EomtDinov3ForUniversalSegmentation',
 }
 """Class of the transformers library by `model_type`."""
+
+MASK2FORMER_SIZE = (384, 384)
+"""(height, width) that the library's post-processing of Mask2Former scales every mask to, px."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,60 @@ class TransformersConfig(QueryDecodeConfig):
         return str(json.loads(self.checkpoint).get('model_type'))
 
 
+class TransformersMaps(NamedTuple):
+    """What the network says of its Q queries, and of how large an image."""
+
+    class_logits: Tensor
+    """(B, Q, C + 1); the last is `nothing`."""
+
+    mask_logits: Tensor
+    """(B, Q, h, w)"""
+
+    embedding: Tensor
+    """(B, Q, D) of the last decoder layer."""
+
+    image_size: tuple[int, int]
+    """(H, W) of the image, px."""
+
+
+def mask_probabilities(architecture: str, mask_logits: Tensor, image_size: Sequence[int],
+                       stride: int) -> Tensor:
+    """Masks at the decoding's stride, as the library has them for `target_sizes` (H/s, W/s).
+
+    MaskFormer and OneFormer scale probabilities. Mask2Former scales logits to 384 x 384, whatever
+    the image's shape, and the probabilities of these on. EoMT scales logits to the image and on.
+    OneFormer's antialiasing is left out: it does nothing where masks do not shrink, and they come
+    at stride 4.
+
+    Args:
+        architecture: one of `ARCHITECTURES`.
+        mask_logits: (B, Q, h, w).
+        image_size: (H, W) of the image, px.
+        stride: input pixels per cell.
+
+    Returns:
+        (B, Q, H // stride, W // stride) in 0 to 1.
+    """
+    size = [n // stride for n in image_size]
+    if architecture.startswith('eomt'):
+        return resize(resize(mask_logits, image_size), size).sigmoid()
+    if architecture == 'mask2former':
+        mask_logits = resize(mask_logits, MASK2FORMER_SIZE)
+    return resize(mask_logits.sigmoid(), size)
+
+
+def height_width(size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a size that may be one number for both."""
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def resize(values: Tensor, size: Sequence[int]) -> Tensor:
+    """Scales (B, Q, h, w) to a (height, width), bilinear."""
+    if tuple(values.shape[2:]) == tuple(size):  # no operator in the graph
+        return values
+    return F.interpolate(values, size=list(size), mode='bilinear')
+
+
 class TransformersPanoptic(PanopticModel):
     """Mask2Former, MaskFormer, OneFormer and EoMT checkpoints (no training here)."""
 
@@ -74,7 +135,7 @@ class TransformersPanoptic(PanopticModel):
         settings = transformers.AutoConfig.for_model(values.pop('model_type'), **values)
         # The attention kernels of the other implementations do not export for Swin.
         self.network = getattr(transformers, name)._from_config(
-            settings, attn_implementation='eager')
+            settings, attn_implementation='eager', dtype=torch.float32)
         if self.network.config.num_labels != len(labels):
             raise ValueError(f'the checkpoint has {self.network.config.num_labels} classes, '
                              f'got {len(labels)} labels')
@@ -104,8 +165,32 @@ class TransformersPanoptic(PanopticModel):
         return int(settings.hidden_dim if hasattr(settings, 'hidden_dim')
                    else settings.hidden_size)
 
-    def maps(self, image: Tensor) -> QueryMaps:
-        """Classes, masks and embeddings of the queries; see `PanopticModel.maps`."""
+    def check_input_size(self, size: Sequence[int]) -> None:
+        """Refuses an input size that the network cannot run at.
+
+        Args:
+            size: (height, width) of its input, px.
+
+        Raises:
+            ValueError: for EoMT if it is not the checkpoint's own size: position embeddings and
+                the grid that its masks come from hold for that one, also where another shape has
+                as many patches.
+        """
+        if not self.config.architecture.startswith('eomt'):
+            return
+        own = height_width(self.network.config.image_size)
+        if tuple(size) != own:
+            raise ValueError(f'this {self.config.architecture} checkpoint takes input of '
+                             f'{own[0]}x{own[1]} px only, got {size[0]}x{size[1]}; leave out '
+                             '--input-size or take a checkpoint of that size')
+
+    def maps(self, image: Tensor) -> TransformersMaps:
+        """Classes, masks and embeddings of the queries; see `PanopticModel.maps`.
+
+        Raises:
+            ValueError: see `check_input_size`.
+        """
+        self.check_input_size(image.shape[2:])
         pixels = self.normalize(image)
         architecture = self.config.architecture
         task = {'task_inputs': self.task.expand(len(pixels), -1)} if self.task.numel() else {}
@@ -116,17 +201,13 @@ class TransformersPanoptic(PanopticModel):
             query = out.last_hidden_state[:, :out.class_queries_logits.shape[1]]
         else:
             query = out.transformer_decoder_last_hidden_state
-        return QueryMaps(out.class_queries_logits, out.masks_queries_logits, query)
+        return TransformersMaps(out.class_queries_logits, out.masks_queries_logits, query,
+                                (image.shape[2], image.shape[3]))
 
-    def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
-        """Segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""
-        maps = self.maps(image.permute(2, 0, 1)[None])
-        size = [n // self.config.stride for n in image.shape[:2]]
-        masks = F.interpolate(maps.mask_logits, size=size, mode='bilinear')
-        return self.decode(maps._replace(mask_logits=masks), **thresholds)
-
-    def decode(self, maps: QueryMaps, **thresholds: Tensor) -> SegmentTensors:
+    def decode(self, maps: TransformersMaps, **thresholds: Tensor) -> SegmentTensors:
         """Queries of one image to segments: row k is query k, then one row per stuff class."""
-        return decode(maps.class_logits[0], maps.mask_logits[0],
-                      F.normalize(maps.embedding[0], dim=1), self.is_thing, self.config.stride,
-                      not self.config.architecture.startswith('eomt'), thresholds)
+        architecture, stride = self.config.architecture, self.config.stride
+        prob = mask_probabilities(architecture, maps.mask_logits, maps.image_size, stride)
+        return decode_probabilities(
+            maps.class_logits[0], prob[0], F.normalize(maps.embedding[0], dim=1), self.is_thing,
+            stride, not architecture.startswith('eomt'), thresholds)

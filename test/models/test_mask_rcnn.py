@@ -1,11 +1,16 @@
 """The two stages of Mask R-CNN in fixed shapes against torchvision and loops."""
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torchvision
+from small_models import SMALL_FPN, SMALL_SOGNET
+from tiny_model import LABELS
 
+import panoptic_training
 from panoptic_ros.models.proposals import (
     ANCHOR_CODER,
     NEVER,
@@ -14,6 +19,7 @@ from panoptic_ros.models.proposals import (
     make_anchors,
     propose,
 )
+from panoptic_ros.models.registry import build
 from panoptic_ros.models.roi_heads import (
     BOX_CODER,
     BoxOutputs,
@@ -23,6 +29,7 @@ from panoptic_ros.models.roi_heads import (
     pool_fixed,
 )
 
+RECIPES = Path(panoptic_training.__file__).parent / 'recipes'
 SIZE = (64, 96)
 STRIDES = (4, 8, 16, 32, 64)
 SIZES = [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]
@@ -110,7 +117,8 @@ def test_of_class_takes_each_rows_own():
     (60, 0.0, 0.3, 'more rows than proposals'),
     (20, 1.0, 0.5, 'nothing is good enough'),
 ])
-def test_detections_equal_the_loop(top_k, score, nms, why):
+@pytest.mark.parametrize('across', [False, True])
+def test_detections_equal_the_loop(across, top_k, score, nms, why):
     generator = torch.Generator().manual_seed(2)
     proposals = boxes_in(40, generator)
     logits = torch.where(torch.arange(40) < 33, 1.0, NEVER)
@@ -118,7 +126,7 @@ def test_detections_equal_the_loop(top_k, score, nms, why):
                          torch.randn(40, 3, 4, generator=generator),
                          torch.randn(40, 6, generator=generator))
     found = detect(proposals, logits, outputs, SIZE, top_k, torch.tensor(score),
-                   torch.tensor(nms))
+                   torch.tensor(nms), across)
     prob = outputs.class_logits.softmax(dim=1)[:, 1:]
     rows = []
     for i in range(33):
@@ -127,13 +135,15 @@ def test_detections_equal_the_loop(top_k, score, nms, why):
                    SIZE)
         if prob[i, thing] > score:
             rows.append((float(prob[i, thing]), i, thing, box))
-    rows = sorted(rows, reverse=True)[:2 * top_k]
+    rows = sorted(rows, reverse=True)
     if rows:
-        keep = torchvision.ops.nms(torch.cat([r[3] for r in rows]),
-                                   torch.tensor([r[0] for r in rows]), nms).tolist()
+        group = torch.tensor([0 if across else r[2] for r in rows])
+        keep = torchvision.ops.batched_nms(torch.cat([r[3] for r in rows]),
+                                           torch.tensor([r[0] for r in rows]), group, nms).tolist()
         rows = [rows[k] for k in keep][:top_k]
     alive = found.alive
-    assert alive.tolist() == [i < len(rows) for i in range(min(top_k, 40))], why
+    count = min(top_k, 40)
+    assert alive.tolist() == [i < len(rows) for i in range(count)], why
     assert found.thing[alive].tolist() == [r[2] for r in rows]
     torch.testing.assert_close(found.score[alive].tolist(), [r[0] for r in rows])
     for box, embedding, (_, i, _, expected) in zip(found.box, found.embedding, rows,
@@ -141,3 +151,73 @@ def test_detections_equal_the_loop(top_k, score, nms, why):
         torch.testing.assert_close(box, expected[0])
         torch.testing.assert_close(embedding, outputs.embedding[i] / outputs.embedding[i].norm())
     assert all(value.isfinite().all() for value in found)
+
+
+def said_of(things, scores):
+    """Outputs of the box head that move no box: 2 thing classes, and what is left background."""
+    prob = torch.full((len(things), 3), 1e-6)
+    prob[torch.arange(len(things)), things + 1] = scores
+    prob[:, 0] = 1 - scores
+    return BoxOutputs(prob.log(), torch.zeros(len(things), 2, 4), torch.ones(len(things), 3))
+
+
+def test_many_boxes_of_one_object_leave_room_for_another():
+    count, top_k = 50, 4  # far more than 2 top_k boxes of one object
+    proposals = torch.tensor([[8.0, 8, 40, 40]]).repeat(count + 1, 1)
+    proposals[:, 2] += torch.arange(count + 1) % 3  # alike, not the same
+    proposals[count] = torch.tensor([50.0, 8, 80, 40])
+    scores = torch.linspace(0.95, 0.8, count + 1)  # the other one's is the lowest
+    outputs = said_of(torch.zeros(count + 1, dtype=torch.int64), scores)
+    found = detect(proposals, torch.ones(count + 1), outputs, SIZE, top_k, 0.5, 0.5, True)
+    assert found.alive.tolist() == [True, True, False, False]
+    torch.testing.assert_close(found.box[:2], proposals[[0, count]])
+
+
+@pytest.mark.parametrize(('across', 'left'), [(True, [0]), (False, [0, 1])])
+def test_classes_suppress_one_another_if_told_so(across, left):
+    proposals = torch.tensor([[8.0, 8, 40, 40], [8, 8, 40, 39], [8, 9, 40, 40]])
+    things = torch.tensor([0, 1, 0])
+    found = detect(proposals, torch.ones(3), said_of(things, torch.tensor([0.9, 0.8, 0.7])), SIZE,
+                   3, 0.5, 0.5, across)
+    assert found.thing[found.alive].tolist() == things[left].tolist()
+    torch.testing.assert_close(found.box[found.alive], proposals[left])
+
+
+@pytest.mark.parametrize(('family', 'small', 'across'), [
+    ('panoptic_fpn', SMALL_FPN, False), ('sognet', SMALL_SOGNET, True),
+    ('pisr_panoptic_fpn', {**SMALL_FPN, 'block_channels': 8, 'num_encodings': 4}, False)])
+def test_only_sognets_classes_do_so_by_default(family, small, across):
+    torch.manual_seed(0)
+    model = build(family, LABELS, **small).eval()
+    assert model.config.nms_across_classes is across
+    # Each box is both a ball and a box by turns, and all lie in one place.
+    proposals, logits = torch.tensor([[8.0, 8, 40, 40]]).repeat(6, 1), torch.ones(6)
+    outputs = said_of(torch.arange(6) % 2, torch.linspace(0.9, 0.8, 6))
+    outputs = outputs._replace(embedding=torch.ones(6, model.embedding_dim))
+    levels = [torch.zeros(1, 16, *size) for size in SIZES[:4]]
+    heads = SimpleNamespace(box_head=lambda pooled: outputs,
+                            mask_head=lambda pooled: pooled.new_zeros(len(pooled), 2, 14, 14))
+    found, _ = model.detect_by(heads, levels, proposals, logits, 4, 0.5, 0.5)
+    assert found.alive.sum() == (1 if across else 2)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_deltas_give_float32_boxes(dtype):
+    size, generator = (1024, 2048), torch.Generator().manual_seed(0)
+    sizes = [(size[0] // s, size[1] // s) for s in STRIDES]
+    places = make_anchors(sizes, STRIDES, 8.0, (0.5, 1.0, 2.0), torch.device('cpu'))
+    deltas = [(torch.randn(len(a), 4, generator=generator) * 0.2).to(dtype) for a in places]
+    logits = [torch.randn(len(a), generator=generator) for a in places]
+    box, score = propose(logits, deltas, places, size, 50, 100)
+    same, _ = propose(logits, [d.float() for d in deltas], places, size, 50, 100)
+    assert box.dtype == torch.float32 and torch.equal(box, same)
+    assert box[:, 2].max() > 1024, 'where half precision would step by pixels'
+
+    count = len(box)
+    outputs = BoxOutputs(torch.randn(count, 3, generator=generator).to(dtype),
+                         torch.randn(count, 2, 4, generator=generator).to(dtype),
+                         torch.randn(count, 4, generator=generator).to(dtype))
+    found = detect(box, score, outputs, size, 20, 0.0, 0.5, True)
+    chosen = detect(box, score, outputs._replace(deltas=outputs.deltas.float()), size, 20, 0.0,
+                    0.5, True)
+    assert found.box.dtype == torch.float32 and torch.equal(found.box, chosen.box)

@@ -47,6 +47,28 @@ def test_instance_heatmaps_equal_the_equation(tau):
         assert heat[b, k, y, x].item() == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_instance_heatmaps_keep_their_digits_in_half_precision(dtype):
+    generator = torch.Generator().manual_seed(0)
+    offset = (torch.randn(1, 2, 256, 512, generator=generator) * 6).to(dtype)
+    center = torch.rand(1, 3, 2, generator=generator) * torch.tensor([1024.0, 2048.0])
+    center[0, 0] = torch.tensor([1022.0, 2046.0])  # the corner, farthest from the middle
+    thing = torch.ones(1, 256, 512, dtype=torch.bool)
+    with torch.autocast('cpu', dtype=dtype):
+        heat = instance_heatmaps(offset, center, thing, 8.0)
+    exact = instance_heatmaps(offset.double(), center.double(), thing, 8.0)
+    assert exact.amax(dim=(2, 3)).min() > 0.3, 'each has cells'
+    assert (heat - exact).abs().max() < 1e-3
+
+
+def test_gradcheck_of_the_heatmaps():
+    generator = torch.Generator().manual_seed(0)
+    offset = torch.randn(1, 2, 3, 4, generator=generator, dtype=torch.float64).requires_grad_()
+    center = torch.rand(1, 2, 2, generator=generator, dtype=torch.float64) * 12
+    thing = torch.tensor([[[True] * 4] * 2 + [[False] * 4]])
+    assert torch.autograd.gradcheck(lambda o: instance_heatmaps(o, center, thing, 8.0), offset)
+
+
 def test_the_final_heads_see_the_blocks_features():
     model = lively('pisr', **SMALL)
     with torch.no_grad():

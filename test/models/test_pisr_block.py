@@ -157,6 +157,18 @@ def test_gradients_reach_maps_and_all_parameters(reweight):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in block.parameters())
 
 
+@pytest.mark.parametrize('part', ['semantic', 'instance', 'matmul', 'cosine', 'l2'])
+def test_gradcheck_of_the_parts(part):
+    features, class_maps, heatmaps, _ = (
+        x.requires_grad_() if x.is_floating_point() else x for x in inputs())
+    rows = torch.randn(2, 3, D, dtype=torch.float64, requires_grad=True)
+    function, args = {
+        'semantic': (semantic_encodings, (features, class_maps)),
+        'instance': (lambda f, w: instance_encodings(f, w + 0.1), (features, heatmaps)),
+    }.get(part, (lambda a, b: correlate(a, b.flatten(2), part), (rows, features)))
+    assert torch.autograd.gradcheck(function, args, fast_mode=True)
+
+
 def test_a_batch_without_instances_trains_all_the_same():
     block = PISRBlock(D, 'separated')
     features, class_maps, heatmaps, alive = inputs(torch.float32)

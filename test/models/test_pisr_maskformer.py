@@ -106,6 +106,7 @@ def test_graph_equals_module_where_there_are_segments(tmp_path):
     ({'decoder_layers': 0}, 'decoder_layers must be at least 1, got 0'),
     ({'dropout': 1.0}, r'dropout must lie in 0 to below 1, got 1\.0'),
     ({'mask_threshold': 2.0}, r'mask_threshold must lie in 0 to 1, got 2\.0'),
+    ({'reweight': 'separated'}, 'reweight: separated needs encodings of classes'),
     ({'f1': 'dot'}, r"pisr.f1 must be one of .*, got 'dot'"),
 ])
 def test_config_refuses_what_makes_no_sense(values, match):

@@ -47,8 +47,7 @@ def slow_relation(module, box, thing, mask, features):
                     / (v2 - v1), math.log((x2 - x1) / (u2 - u1)),
                     math.log((y2 - y1) / (v2 - v1))])
                 parts.append((module.box.weight @ place).relu())
-            value = module.potential.weight[0] @ torch.cat(parts) + module.potential.bias[0]
-            potential[i, j] = value.sigmoid()
+            potential[i, j] = (module.potential.weight[0] @ torch.cat(parts)).sigmoid()
     potential = potential.detach()
     return torch.tensor([[max(0.0, float(potential[i, j] - potential[j, i]))
                           for j in range(count)] for i in range(count)]).view(count, count)
@@ -66,6 +65,30 @@ def test_relation_equals_the_equations(count, features):
     assert (torch.minimum(relation, relation.T) == 0).all(), 'one way only'
     assert not any(key.startswith(name) for key in module.state_dict()
                    for name in set(FEATURES) - set(features))
+
+
+@pytest.mark.parametrize('features', [('box',), ('category',), FEATURES])
+def test_relation_gradcheck(features):
+    torch.manual_seed(0)
+    module = RelationModule(features, 3, 16, 5, 6, 7).double()
+    box, thing, mask = instances(4)
+    names = [name for name, _ in module.named_parameters()]
+
+    def relation(box, mask, *values):
+        return torch.func.functional_call(module, dict(zip(names, values, strict=True)),
+                                          (box, thing, mask))
+
+    inputs = [x.double().detach().requires_grad_() for x in (box, mask, *module.parameters())]
+    assert relation(*inputs).sum() > 0
+    assert torch.autograd.gradcheck(relation, inputs)
+
+
+@pytest.mark.parametrize('way', [resolve, resolve_pairwise])
+def test_resolving_gradcheck(way):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 2, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    relation = torch.rand(3, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(way, [logits, relation])
 
 
 def test_no_instance_has_no_relation():

@@ -110,7 +110,7 @@ def reference(found, masks, logits, module, config, limits):
     ({'stride': 2}, {}, 'finer than the maps'),
     ({'panoptic_head': 1}, {}, 'UPSNet\'s head'),
     ({'relation': False}, {}, 'nothing is resolved'),
-    ({'relation_infer': 'pairwise'}, {}, 'as the released code'),
+    ({'relation_infer': 'pairwise'}, {}, 'one pair after the other'),
     ({'overlap_of': 'box', 'least_overlap': 0.3}, {}, 'relations by boxes'),
     ({'void': True}, {}, 'UPSNet\'s void channel'),
     ({'relabel': False}, {'overlap_threshold': 1.0}, 'no clean-ups'),
@@ -181,6 +181,20 @@ def test_switches_make_and_leave_out_the_module(config, has):
                                   'score_threshold': torch.tensor(0.0)})
     assert relation.shape == (12, 12) and len(segments.valid) == 16
     assert has or not relation.any()
+
+
+@pytest.mark.parametrize('config', [{}, {'panoptic_head': 1}, {'void': True}])
+def test_instances_keep_to_their_boxes(config):
+    """Stuff that the network is unsure of lies below 0, the logit of a mask outside its box."""
+    found, masks, _ = inputs(0)
+    logits = torch.full((4, 12, 16), -3.0)
+    out, _ = decode(found, masks, logits, relation_module(), THINGS, STUFF, IS_THING,
+                    SOGNetConfig(stride=4, relabel=False, **config),
+                    {name: torch.tensor(value) for name, value in LIMITS.items()})
+    within = inside(found.box / 4, (12, 16))
+    for row in range(len(masks)):
+        assert not (out.segment_map == row + 1)[~within[row]].any()
+    assert out.valid[:len(masks)].any()
 
 
 @pytest.mark.parametrize(('values', 'match'), [

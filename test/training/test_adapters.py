@@ -1,18 +1,23 @@
 """Checkpoints of transformers against the library's own post-processing, and as model files."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from graphs import assert_same, random_image, run_eager, run_onnx
+from safetensors.torch import load_file, save_file
 
 from panoptic_ros.bundle import read_info
 from panoptic_ros.cli.main import main
 from panoptic_ros.models.query_decode import decode
+from panoptic_ros.models.registry import build
+from panoptic_ros.models.transformers import TransformersMaps
+from panoptic_training.adapters import TASK, _task_tokens, label_set, open_transformers
 from panoptic_training.adapters import THINGS as KNOWN_THINGS
-from panoptic_training.adapters import label_set, open_transformers
+from panoptic_training.data import ade20k_classes
 
 transformers = pytest.importorskip('transformers')
 
@@ -54,7 +59,8 @@ def make_config(kind):
             text_encoder_width=32, text_encoder_num_layers=1, text_encoder_vocab_size=50,
             text_encoder_context_length=16, text_encoder_n_ctx=4, task_seq_len=16,
             is_training=False, **sizes, **common)
-    return transformers.EomtConfig(
+    eomt = {'eomt': transformers.EomtConfig, 'eomt_dinov3': transformers.EomtDinov3Config}[kind]
+    return eomt(
         hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32,
         image_size=64, patch_size=16, num_queries=12, num_blocks=2, **common)
 
@@ -62,7 +68,8 @@ def make_config(kind):
 CLASSES = {'mask2former': 'Mask2FormerForUniversalSegmentation',
            'maskformer': 'MaskFormerForInstanceSegmentation',
            'oneformer': 'OneFormerForUniversalSegmentation',
-           'eomt': 'EomtForUniversalSegmentation'}
+           'eomt': 'EomtForUniversalSegmentation',
+           'eomt_dinov3': 'EomtDinov3ForUniversalSegmentation'}
 
 
 def write_tokenizer(folder):
@@ -99,53 +106,74 @@ def checkpoint(tmp_path_factory):
     return make
 
 
-def random_outputs(seed, size=24, queries=15):
-    """Queries with smooth masks, some of `nothing`, several of one stuff class."""
+def random_maps(seed, image_size=(64, 96), queries=15):
+    """Queries with smooth masks at stride 4, some of `nothing`, several of one stuff class."""
     generator = torch.Generator().manual_seed(seed)
     masks = torch.nn.functional.interpolate(
-        torch.randn(1, queries, 4, 4, generator=generator) * 6, size=(size, size),
-        mode='bicubic')
+        torch.randn(1, queries, 4, 4, generator=generator) * 6,
+        size=[n // 4 for n in image_size], mode='bicubic')
     logits = torch.randn(1, queries, len(NAMES) + 1, generator=generator) * 5
-    return SimpleNamespace(class_queries_logits=logits, masks_queries_logits=masks)
+    embedding = torch.randn(1, queries, 4, generator=generator)
+    return TransformersMaps(logits, masks, embedding, image_size)
 
 
-def theirs(kind, outputs):
-    """The library's result: segment map, and (class, score) of each segment."""
+PROCESSORS = {'mask2former': 'Mask2FormerImageProcessor',
+              'maskformer': 'MaskFormerImageProcessor',
+              'oneformer': 'OneFormerImageProcessor'}
+
+
+def theirs(kind, maps, target):
+    """The library's result for a target (height, width): segment map, and what segments are."""
+    outputs = SimpleNamespace(class_queries_logits=maps.class_logits,
+                              masks_queries_logits=maps.mask_logits)
+    common = {'target_sizes': [target], 'threshold': 0.5, 'overlap_mask_area_threshold': OVERLAP}
     if kind == 'eomt':
-        size = outputs.masks_queries_logits.shape[-1]
-        processor = transformers.EomtImageProcessor(size={'shortest_edge': size,
-                                                          'longest_edge': size})
+        height, width = maps.image_size
+        processor = transformers.EomtImageProcessor(size={'shortest_edge': height,
+                                                          'longest_edge': width})
         result = processor.post_process_panoptic_segmentation(
-            outputs, target_sizes=[(size, size)], threshold=0.5, stuff_classes=sorted(STUFF),
-            overlap_mask_area_threshold=OVERLAP)[0]
+            outputs, stuff_classes=sorted(STUFF), **common)[0]
         offset = 1  # its segments count from 0, void is -1
     else:
-        processor = {'mask2former': transformers.Mask2FormerImageProcessor,
-                     'maskformer': transformers.MaskFormerImageProcessor}[kind]()
+        processor = getattr(transformers, PROCESSORS[kind])()
         result = processor.post_process_panoptic_segmentation(
-            outputs, threshold=0.5, label_ids_to_fuse=STUFF,
-            overlap_mask_area_threshold=OVERLAP)[0]
+            outputs, label_ids_to_fuse=STUFF, **common)[0]
         offset = 0
-    segments = {}
-    for info in result['segments_info']:
-        segments.setdefault(info['id'] + offset, (info['label_id'], info['score']))
-    return (result['segmentation'].numpy() + offset).clip(0), segments
+    return (result['segmentation'].numpy() + offset).clip(0), [
+        {**info, 'id': info['id'] + offset} for info in result['segments_info']]
 
 
-@pytest.mark.parametrize('kind', ['mask2former', 'maskformer', 'eomt'])
-def test_decoding_equals_the_librarys(kind):
-    # Mask2Former's brings masks to 384 x 384 whatever comes.
-    size = 384 if kind == 'mask2former' else 24
-    stuff_seen = things_seen = 0
+def reuses_an_id(infos):
+    """Whether the library gave an id to a second segment, see `query_decode`."""
+    of_id = {}
+    for info in infos:
+        of_id.setdefault(info['id'], []).append(info)
+    return any(len(same) > 1 and not (all(info['was_fused'] for info in same)
+                                      and len({info['label_id'] for info in same}) == 1)
+               for same in of_id.values())
+
+
+@pytest.mark.parametrize('stride', [1, 4])
+@pytest.mark.parametrize('kind', ['mask2former', 'maskformer', 'oneformer', 'eomt'])
+def test_decoding_equals_the_librarys(checkpoint, kind, stride, monkeypatch):
+    module, _ = open_transformers(str(checkpoint(kind)), THINGS)
+    module = build('transformers', module.labels, **{**module.config_dict(), 'stride': stride})
+    low = {'score_threshold': torch.tensor(0.5), 'overlap_threshold': torch.tensor(OVERLAP)}
+    height, width = size = (64, 64) if kind == 'eomt' else (64, 96)
+    image = torch.zeros(height, width, 3, dtype=torch.uint8)
+    stuff_seen = things_seen = compared = 0
     for seed in range(12):
-        outputs = random_outputs(seed, size)
-        embedding = torch.randn(outputs.class_queries_logits.shape[1], 4)
-        thresholds = {'score_threshold': torch.tensor(0.5), 'mask_threshold': torch.tensor(0.5),
-                      'overlap_threshold': torch.tensor(OVERLAP), 'min_area': torch.tensor(0.0),
-                      'min_stuff_area': torch.tensor(0.0)}
-        ours = decode(outputs.class_queries_logits[0], outputs.masks_queries_logits[0], embedding,
-                      IS_THING, 4, kind != 'eomt', thresholds)
-        their_map, segments = theirs(kind, outputs)
+        maps = random_maps(seed, size)
+        monkeypatch.setattr(module, 'maps', lambda image, maps=maps: maps)
+        their_map, infos = theirs(kind, maps, (height // stride, width // stride))
+        if reuses_an_id(infos):
+            continue
+        compared += 1
+        segments = {}
+        for info in infos:
+            segments.setdefault(info['id'], (info['label_id'], info['score']))
+        ours = module(image, **{**module.default_thresholds(), **low})
+        assert ours.segment_map.shape == their_map.shape
         pairs = {(int(a), int(b)) for a, b in zip(ours.segment_map.flatten(), their_map.flatten(),
                                                   strict=True)}
         assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
@@ -156,17 +184,36 @@ def test_decoding_equals_the_librarys(kind):
             stuff_seen += segments[b][0] in STUFF
             things_seen += segments[b][0] not in STUFF
             # The embedding is that of the first query that the row stands for.
-            assert any(torch.equal(ours.embedding[a - 1], row) for row in embedding)
+            assert any(torch.equal(ours.embedding[a - 1], row) for row in
+                       torch.nn.functional.normalize(maps.embedding[0], dim=1))
+    assert compared > 5
     assert stuff_seen > 5
     assert things_seen > 5
 
 
+def test_segments_stay_apart_where_the_library_reuses_an_id():
+    # Queries: stuff, thing, the same stuff, thing; each wins a quarter of the image.
+    masks = torch.full((4, 2, 2), -9.0)
+    masks.flatten(1).fill_diagonal_(9.0)
+    labels = [0, 2, 0, 3]
+    logits = 9.0 * torch.nn.functional.one_hot(torch.tensor(labels), len(NAMES) + 1)
+    maps = TransformersMaps(logits[None], masks[None], torch.ones(1, 4, 4), (8, 8))
+    their_map, infos = theirs('maskformer', maps, (2, 2))
+    assert reuses_an_id(infos)
+    assert their_map.tolist() == [[1, 2], [1, 2]]
+    thresholds = {'score_threshold': 0.5, 'mask_threshold': 0.5, 'overlap_threshold': 0.8,
+                  'min_area': 0.0, 'min_stuff_area': 0.0}
+    ours = decode(logits, masks, torch.ones(4, 4), IS_THING, 4, True,
+                  {name: torch.tensor(value) for name, value in thresholds.items()})
+    assert ours.semantic_map.tolist() == [[0, 2], [0, 3]]
+    assert len(ours.segment_map.unique()) == 3
+
+
 def test_no_query_above_the_threshold_gives_an_empty_image():
-    outputs = random_outputs(0)
+    maps = random_maps(0)
     thresholds = dict.fromkeys(('mask_threshold', 'overlap_threshold', 'min_area',
                                 'min_stuff_area'), torch.tensor(0.0))
-    ours = decode(outputs.class_queries_logits[0], outputs.masks_queries_logits[0],
-                  torch.ones(15, 4), IS_THING, 4, True,
+    ours = decode(maps.class_logits[0], maps.mask_logits[0], torch.ones(15, 4), IS_THING, 4, True,
                   {**thresholds, 'score_threshold': torch.tensor(1.0)})
     assert not ours.segment_map.any()
     assert not ours.valid.any()
@@ -175,10 +222,10 @@ def test_no_query_above_the_threshold_gives_an_empty_image():
 @pytest.mark.parametrize('kind', CLASSES)
 def test_module_gives_the_checkpoints_own_outputs(checkpoint, kind):
     module, size = open_transformers(str(checkpoint(kind)), THINGS)
-    assert size == ((64, 64) if kind == 'eomt' else None)
+    assert size == ((64, 64) if kind.startswith('eomt') else None)
     assert [label.name for label in module.labels.labels if label.is_thing] == list(THINGS)
     original = getattr(transformers, CLASSES[kind]).from_pretrained(checkpoint(kind)).eval()
-    if kind == 'eomt':  # at the end of its training no attention is masked any more
+    if kind.startswith('eomt'):  # at the end of its training no attention is masked any more
         original.attn_mask_probs.zero_()
     image = torch.rand(1, 3, 64, 64) * 255
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.5, 0.4, 0.3], [0.2, 0.3, 0.25]))
@@ -193,7 +240,7 @@ def test_module_gives_the_checkpoints_own_outputs(checkpoint, kind):
 
 
 EXPORTED = ['maskformer', 'eomt', *(pytest.param(kind, marks=pytest.mark.slow)
-                                    for kind in ('mask2former', 'oneformer'))]
+                                    for kind in ('mask2former', 'oneformer', 'eomt_dinov3'))]
 
 
 @pytest.mark.parametrize('kind', EXPORTED)
@@ -217,7 +264,114 @@ def test_things_come_from_the_class_file_or_known_names(checkpoint):
     assert tuple(np.array(module.labels.names)[module.labels.is_thing]) == THINGS
     with pytest.raises(ValueError, match='name them with --things'):
         open_transformers(str(checkpoint('eomt')))
-    assert {classes: len(names) for classes, names in KNOWN_THINGS.items()} == {133: 80, 19: 8}
+    assert {classes: len(names) for classes, names in KNOWN_THINGS.items()} == \
+        {133: 80, 19: 8, 150: 100}
+
+
+def test_things_of_ade20k_come_from_its_first_names(tmp_path):
+    # As its checkpoints have them: every name of a class, some with spaces at the end.
+    more = {'road': 'road, route', 'window': 'window ', 'painting': 'painting, picture'}
+    names = [more.get(name, name) for name in ade20k_classes.LABELS.names]
+    config = make_config('maskformer')
+    config.id2label = dict(enumerate(names))
+    transformers.MaskFormerForInstanceSegmentation(config).save_pretrained(tmp_path)
+    labels = open_transformers(str(tmp_path))[0].labels
+    assert labels.is_thing.tolist() == ade20k_classes.LABELS.is_thing.tolist()
+    assert labels.names[6] == 'road, route'
+
+
+@pytest.mark.parametrize('kind', ['mask2former', 'maskformer', 'eomt'])
+def test_settings_come_from_the_image_processors_own_file(kind, tmp_path):
+    getattr(transformers, CLASSES[kind])(make_config(kind)).save_pretrained(tmp_path)
+    processor = getattr(transformers, {**PROCESSORS, 'eomt': 'EomtImageProcessor'}[kind])
+    size = {} if kind == 'eomt' else {'size': {'height': 32, 'width': 64}}
+    processor(image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.3, 0.25],
+              **size).save_pretrained(tmp_path)
+    module, own_size = open_transformers(str(tmp_path), THINGS)
+    assert (module.config.mean, module.config.std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
+    assert own_size == ((64, 64) if kind == 'eomt' else (32, 64))
+
+
+def write_oneformer(folder, class_info):
+    """A checkpoint with the processor file that the library writes; returns the processor."""
+    (folder / 'classes.json').write_text(json.dumps(class_info))
+    write_tokenizer(folder)
+    transformers.OneFormerForUniversalSegmentation(make_config('oneformer')).save_pretrained(folder)
+    processor = transformers.OneFormerProcessor(
+        transformers.OneFormerImageProcessor(
+            repo_path=str(folder), class_info_file='classes.json', num_text=10,
+            image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.3, 0.25]),
+        transformers.AutoTokenizer.from_pretrained(folder), task_seq_length=16)
+    processor.save_pretrained(folder)
+    assert not (folder / 'preprocessor_config.json').exists()
+    (folder / 'classes.json').unlink()
+    return processor
+
+
+def test_settings_and_task_come_from_oneformers_processor(tmp_path):
+    processor = write_oneformer(tmp_path, {
+        str(i): {'name': name, 'isthing': int(name in THINGS)} for i, name in enumerate(NAMES)})
+    module, size = open_transformers(str(tmp_path))
+    assert (module.config.mean, module.config.std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
+    assert size is None
+    assert tuple(np.array(module.labels.names)[module.labels.is_thing]) == THINGS
+    expected = processor._preprocess_text([TASK], max_length=16)
+    assert torch.equal(module.task, expected)
+
+
+def test_padding_of_the_task_is_zero(tmp_path):
+    # Longer than the task's letters, which are the tokens here; 16 as above cuts them off.
+    processor = write_oneformer(tmp_path, {'0': {'name': 'road', 'isthing': 0}})
+    settings = SimpleNamespace(task_seq_len=40)
+    tokens = _task_tokens(str(tmp_path), settings)
+    assert tokens == tuple(processor._preprocess_text([TASK], max_length=40)[0].tolist())
+    assert tokens[-5:] == (0,) * 5
+
+
+def test_things_that_are_no_classes_are_refused(tmp_path):
+    write_oneformer(tmp_path, {'5': {'name': 'road', 'isthing': 1}})
+    with pytest.raises(ValueError, match='class 5 is a thing, but it has classes 0 to 4'):
+        open_transformers(str(tmp_path))
+
+
+def test_missing_weights_are_refused(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint('maskformer'), tmp_path / 'part')
+    weights = load_file(folder / 'model.safetensors')
+    gone = 'class_predictor.weight'
+    del weights[gone]
+    save_file(weights, folder / 'model.safetensors', metadata={'format': 'pt'})
+    with pytest.raises(ValueError, match=rf"lacks 1 of \d+ weights, e\.g\. '{gone}'"):
+        open_transformers(str(folder), THINGS)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('kind', CLASSES)
+def test_half_checkpoints_become_float32(kind, dtype, tmp_path):
+    model = getattr(transformers, CLASSES[kind])(make_config(kind)).to(dtype)
+    model.save_pretrained(tmp_path)
+    write_tokenizer(tmp_path)
+    module, _ = open_transformers(str(tmp_path), THINGS)
+    weights = {name: value for name, value in module.network.state_dict().items()
+               if value.is_floating_point()}
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+    name = next(name for name in weights if name.endswith('.weight'))
+    torch.testing.assert_close(weights[name], model.state_dict()[name].float())
+    found = run_eager(module, random_image((64, 64)), {})
+    assert found['score'].dtype == np.float32
+
+
+@pytest.mark.parametrize('kind', ['eomt', 'eomt_dinov3'])
+@pytest.mark.parametrize('size', [(128, 128), (32, 128)])  # the second has as many patches
+def test_eomt_takes_only_its_own_size(checkpoint, kind, size, tmp_path, capsys):
+    path = tmp_path / 'x.onnx'
+    assert main(['export', '--from', f'hf:{checkpoint(kind)}', '--things', *THINGS,
+                 '--input-size', *map(str, size), '-o', str(path)]) == 2
+    message = f'takes input of 64x64 px only, got {size[0]}x{size[1]}'
+    assert message in capsys.readouterr().err
+    assert not path.exists()
+    module, _ = open_transformers(str(checkpoint(kind)), THINGS)
+    with pytest.raises(ValueError, match=message):
+        run_eager(module, random_image(size), {})
 
 
 def test_labels_are_unique_and_known():

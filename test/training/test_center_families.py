@@ -78,6 +78,17 @@ def test_every_switch_of_einet_trains(switch):
     assert torch.equal(model.dictionary, learned), 'frozen outside training'
 
 
+@pytest.mark.parametrize('switch', [
+    {'reweight': 'implicit', 'f1': 'cosine', 'f2': 'l2'}, {'reweight': 'separated', 'f1': 'l2'},
+    {'spatial_softmax': False, 'f2': 'cosine'}, {'enabled': False}])
+def test_every_switch_of_pisr_trains(switch):
+    torch.manual_seed(0)
+    model = build('pisr', LABELS, **SMALL_CENTERS, **switch).train()
+    build_loss('pisr', {})(model, batch(), 2)['loss'].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
 @pytest.mark.parametrize('stride', [4, 2])
 @pytest.mark.parametrize('family', FAMILIES)
 def test_the_loss_falls_on_two_images(family, stride):

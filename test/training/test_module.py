@@ -66,7 +66,7 @@ def test_hyperparameters_are_plain_values():
     assert settings == {
         'family': 'hle', 'network': NETWORK, 'loss': None, 'input_size': (64, 128),
         'loss_stride': 4, 'lr': 0.5, 'warmup_steps': 200, 'power': 0.9, 'milestones': None,
-        'init_weights': None, 'recipe_hash': 'ab'}
+        'init_weights': None, 'recipe_hash': 'ab', 'warmup_start': 0.0}
 
 
 def test_the_labels_size_the_network():

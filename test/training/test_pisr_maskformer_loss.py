@@ -124,6 +124,21 @@ def test_terms_are_those_of_the_cheapest_matching(seed):
         assert terms[name].item() == pytest.approx(value, rel=1e-4), name
 
 
+def test_masks_are_counted_over_all_processes(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 4, 4, generator=generator)
+    mask_logits = torch.randn(1, 4, 3, 5, generator=generator)
+    args = (QueryMaps(logits, mask_logits, logits), [torch.ones(2, 3, 5)],
+            [torch.tensor([0, 1])], PISRMaskFormerLossConfig())
+    alone = mask_terms(*args)
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    monkeypatch.setattr(torch.distributed, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(torch.distributed, 'all_reduce', lambda tensor: tensor.add_(6))
+    shared = mask_terms(*args)  # the other process has 6 masks: 4 on average
+    for name in ('mask', 'dice'):
+        assert shared[name].item() == pytest.approx(alone[name].item() * 2 / 4)
+
+
 @pytest.mark.parametrize(('values', 'match'), [
     ({'gamma': -1.0}, r'loss.gamma must not be negative, got -1'),
     ({'dice_weight': -0.5}, r'loss.dice_weight must not be negative, got -0\.5'),

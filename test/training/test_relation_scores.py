@@ -9,6 +9,8 @@ from small_models import SMALL_SOGNET
 from tiny_model import LABELS
 
 from panoptic_ros.image import CameraImage
+from panoptic_ros.metrics.overlap_accuracy import COVERED
+from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_training.backend import ModuleBackend, describe
@@ -92,7 +94,7 @@ def test_predicted_pairs_name_the_frames_segments():
     net = build('sognet', LABELS, **SMALL_SOGNET, overlap_of='box', relabel=False,
                 score_threshold=0.0, nms_threshold=0.9, overlap_threshold=1.0).eval()
     for parameter in net.relation.parameters():
-        parameter.data.normal_()
+        parameter.data.normal_(std=2.0)
     predictor = Predictor(ModuleBackend(net), describe(net, (64, 96)))
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     one = Sample(image, np.zeros((64, 96), np.uint8), np.zeros((64, 96), np.int32))
@@ -103,11 +105,40 @@ def test_predicted_pairs_name_the_frames_segments():
     assert pairs, 'else the test says nothing'
     for pair in pairs:
         assert names[pair['segment']] == pair['class'] and names[pair['on']] == pair['on_class']
-        assert 0 < pair['strength'] <= 1
+        assert COVERED <= pair['strength'] <= 1
     strengths = [pair['strength'] for pair in pairs]
     assert strengths == sorted(strengths, reverse=True)
     both = {(pair['segment'], pair['on']) for pair in pairs}
     assert not both & {(b, a) for a, b in both}
+
+
+def said(box, valid, segment_map, relation, class_id):
+    """What decoding gives for K instances without stuff."""
+    rows = len(box)
+    area = torch.stack([(segment_map == row + 1).sum() for row in range(rows)])
+    return SegmentTensors(
+        semantic_map=torch.zeros_like(segment_map, dtype=torch.uint8), segment_map=segment_map,
+        class_id=torch.tensor(class_id), score=torch.ones(rows), area=area.to(torch.int32),
+        centroid=torch.ones(rows, 2), box=torch.tensor(box), embedding=torch.zeros(rows, 8),
+        valid=torch.tensor(valid)), torch.tensor(relation)
+
+
+def test_only_pairs_of_the_frame_that_are_told_apart_are_listed(monkeypatch):
+    net = model(RIGHT, 'box')
+    predictor = Predictor(ModuleBackend(net), describe(net, (64, 96)))
+    # Twice as wide as high: the lower quarter of the input is padding, and row 2 lies there.
+    image = np.zeros((48, 96, 3), np.uint8)
+    segment_map = torch.zeros(16, 24, dtype=torch.int32)
+    segment_map[2:6, 2:8], segment_map[2:6, 8:12] = 1, 2
+    segment_map[13:15, 2:8], segment_map[8:10, 2:8] = 3, 4
+    box = [[2.0, 2, 8, 6], [8, 2, 12, 6], [2, 13, 8, 15], [2, 8, 8, 10]]
+    relation = [[0.0, 0.9, 0.9, 0.49], [0, 0, 0, 0.5], [0, 0.9, 0, 0], [0, 0, 0, 0]]
+    answer = said(box, [True] * 4, segment_map, relation, [2, 3, 3, 2])
+    monkeypatch.setattr(type(net), 'decode_with_relation', lambda *args, **kwargs: answer)
+    one = Sample(image, np.zeros((48, 96), np.uint8), np.zeros((48, 96), np.int32))
+    assert predicted_relations(predictor, net, one) == [
+        {'segment': 2, 'class': 'box', 'on': 1, 'on_class': 'ball', 'strength': 0.9},
+        {'segment': 4, 'class': 'ball', 'on': 2, 'on_class': 'box', 'strength': 0.5}]
 
 
 def test_other_models_have_no_relations():

@@ -1,5 +1,8 @@
 """SOGNet's whole loss: its terms against the model's own parts, and no data breaks it."""
 
+import itertools
+import math
+
 import pytest
 import torch
 from label_maps import street
@@ -12,7 +15,11 @@ from panoptic_ros.models.relation import instance_logits, resolve, significant_o
 from panoptic_ros.models.roi_heads import pool_batch
 from panoptic_training.families import build_loss
 from panoptic_training.losses.objects import find_objects, mask_targets
-from panoptic_training.losses.sognet import SOGNetLossConfig, semantic_roi_loss
+from panoptic_training.losses.sognet import (
+    SOGNetLossConfig,
+    _panoptic_terms,
+    semantic_roi_loss,
+)
 
 
 def make(**config):
@@ -147,6 +154,134 @@ def test_semantic_roi_loss_is_taken_inside_the_boxes():
     torch.testing.assert_close(even, torch.tensor(4.0).log())
     assert semantic_roi_loss(logits, data.class_map, [o._replace(box=o.box[:0]) for o in objects],
                              14) == 0
+
+
+def slow_semantic_roi_loss(logits, class_map, boxes, size):
+    """Bilinear samples, SAMPLES by SAMPLES over a bin as RoIAlign takes them, one at a time."""
+    height, width = logits.shape[2:]
+
+    def at(b, y, x):
+        y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
+        y0, x0 = int(y), int(x)
+        y1, x1 = min(y0 + 1, height - 1), min(x0 + 1, width - 1)
+        top = logits[b, :, y0, x0] * (1 - x + x0) + logits[b, :, y0, x1] * (x - x0)
+        low = logits[b, :, y1, x0] * (1 - x + x0) + logits[b, :, y1, x1] * (x - x0)
+        return top * (1 - y + y0) + low * (y - y0)
+
+    each = []
+    for b, image in enumerate(boxes):
+        for x1, y1, x2, y2 in image.tolist():
+            high, wide = (y2 - y1) / 4 / size, (x2 - x1) / 4 / size  # of a bin, cells
+            rows, columns = math.ceil(high), math.ceil(wide)  # samples of a bin
+            for i in range(size):
+                for j in range(size):
+                    label = int(class_map[b, int(y1 + (i + 0.5) / size * (y2 - y1)),
+                                          int(x1 + (j + 0.5) / size * (x2 - x1))])
+                    if label == 255:
+                        continue
+                    # Cell k has its centre at k + 0.5, where a map's value k lies.
+                    samples = [at(b, y1 / 4 - 0.5 + (i + (p + 0.5) / rows) * high,
+                                  x1 / 4 - 0.5 + (j + (q + 0.5) / columns) * wide)
+                               for p in range(rows) for q in range(columns)]
+                    mean = torch.stack(samples).mean(dim=0)
+                    each.append(-mean.log_softmax(dim=0)[label])
+    return torch.stack(each).mean()
+
+
+def roi_case():
+    """Logits of two images, labels with void inside a box, and boxes up to the border."""
+    data = street(lambda c, i: c[0, 20:30, 30:40].fill_(255))
+    objects = find_objects(data.class_map, data.instance_map, torch.tensor([0, 0, 1, 1]) > 0)
+    objects = [o._replace(box=o.box.double()) for o in objects]
+    objects[1] = objects[0]._replace(box=torch.tensor([[0.0, 0, 96, 64], [90, 60, 96, 64]],
+                                                      dtype=torch.float64))
+    logits = torch.randn(2, 4, 16, 24, generator=torch.Generator().manual_seed(0),
+                         dtype=torch.float64)
+    return logits, data.class_map, objects
+
+
+@pytest.mark.parametrize('size', [2, 5, 14])
+def test_semantic_roi_loss_equals_the_loop(size):
+    logits, class_map, objects = roi_case()
+    torch.testing.assert_close(
+        semantic_roi_loss(logits, class_map, objects, size),
+        slow_semantic_roi_loss(logits, class_map, [o.box for o in objects], size))
+
+
+def test_semantic_roi_loss_gradcheck():
+    logits, class_map, objects = roi_case()
+    objects = [o._replace(box=o.box[1:]) for o in objects]
+    assert torch.autograd.gradcheck(
+        lambda x: semantic_roi_loss(x, class_map, objects, 3), [logits[..., ::2, ::2].repeat(
+            1, 1, 2, 2).requires_grad_()], fast_mode=True)
+
+
+@pytest.mark.parametrize('panoptic_head', [1, 2])
+def test_the_panoptic_loss_teaches_relations(panoptic_head):
+    """Who covers whom is learned from what the panoptic head ought to show, without L_R."""
+    model = make(panoptic_head=panoptic_head)
+    loss = build_loss('sognet', {'relation_weight': 0.0, 'panoptic_weight': 1.0})
+    terms = loss(model, street(), 4)
+    assert terms['relation'] == 0
+    terms['loss'].backward()
+    assert model.relation.potential.weight.grad.abs().sum() > 0
+    apart = street(lambda c, i: (c[:, :, 44:].fill_(0), i[:, :, 44:].zero_()))
+    model.zero_grad()
+    loss(model, apart, 4)['loss'].backward()
+    assert not model.relation.potential.weight.grad.any(), 'nothing overlaps'
+
+
+class EachByTheNext(torch.nn.Module):
+    """A relation module that says that each is covered by those behind it."""
+
+    def forward(self, box, thing, mask):
+        return 0.8 * torch.ones(len(box), len(box)).triu(1)
+
+
+@pytest.mark.parametrize(('draws', 'why'), [
+    ([0.5, 0.5], 'both are shown'),
+    ([0.1, 0.5], 'the ball is left out'),
+    ([0.5, 0.1], 'the box is left out'),
+    ([0.1, 0.1], 'both are'),
+])
+def test_what_the_void_channel_takes_covers_nothing(draws, why, monkeypatch):
+    model, data = make(void=True, frozen_batch_norm=True), street()
+    model.relation = EachByTheNext()
+    monkeypatch.setattr(torch, 'rand', lambda n, **kwargs: torch.tensor(draws[:n]))
+    maps = model.maps(data.image)
+    objects = find_objects(data.class_map, data.instance_map, model.is_thing)
+    panoptic, relation = _panoptic_terms(model, maps, data, objects, SOGNetLossConfig())
+    labels, config = data.at_stride(4), model.config
+    keep = torch.tensor(draws) >= 0.3
+    expected, expected_relation = 0.0, 0.0
+    with torch.no_grad():
+        for b in range(2):
+            shown = [n for n in range(len(objects[b].id)) if keep[n]]
+            box, thing, ids = (x[shown] for x in objects[b])
+            masks = model.mask_head(pool_batch([level[b:b + 1] for level in maps.levels[:4]],
+                                               [box], 7, config.canonical_size))
+            logits = paste(masks[torch.arange(len(ids)), thing], box / 4, (16, 24))
+            if len(ids) == 2:  # else none is left that could lie on it
+                o = model.relation(box, thing, mask_targets(data.instance_map[b], ids, box, 14))
+                logits = resolve(logits, o)
+                expected_relation += ((o + o.T - 1 + torch.eye(2)) ** 2).mean() / 2
+            semantic = maps.semantic_logits[b]
+            x = semantic[model.thing_class[thing]] * inside(box / 4, (16, 24))
+            z = instance_logits(x, logits, 2, 2.0)
+            void = semantic[2:].amax(0) - (x.amax(0) if len(ids) else 0)
+            prob = torch.cat([semantic[:2], z, void[None]]).log_softmax(dim=0)
+            each = []
+            for row, column in itertools.product(range(16), range(24)):
+                class_id = int(labels.class_map[b, row, column])
+                instance = int(labels.instance_map[b, row, column])
+                if class_id in (0, 1):
+                    each.append(-prob[class_id, row, column])
+                elif instance and class_id != 255:
+                    channel = ids.tolist().index(instance) if instance in ids else len(ids)
+                    each.append(-prob[2 + channel, row, column])
+            expected += torch.stack(each).mean() / 2
+    assert panoptic.item() == pytest.approx(float(expected), rel=1e-4), why
+    assert relation.item() == pytest.approx(float(expected_relation), rel=1e-4, abs=1e-7), why
 
 
 def test_half_precision_networks_have_float32_losses():

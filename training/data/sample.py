@@ -30,7 +30,8 @@ class Sample:
     hidden_map: npt.NDArray[np.int32] | None = None
     """(H, W) id of the instance that goes on under the one that is seen, 0 for none; None where
     the data does not say. COCO's annotations overlap like this; instances that another hides
-    wholly may be left out."""
+    wholly may be left out. One layer only (inferred): in a pile of three or more a pixel knows
+    what is seen and one hidden instance, so those further down lack it."""
 
     def __post_init__(self) -> None:
         height, width = self.class_map.shape

@@ -9,12 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from panoptic_ros.bundle import Outputs
 from panoptic_ros.image import CameraImage
-from panoptic_ros.metrics.overlap_accuracy import OverlapAccuracy, approximate_relation
+from panoptic_ros.metrics.overlap_accuracy import (
+    COVERED,
+    OverlapAccuracy,
+    approximate_relation,
+)
 from panoptic_ros.models.masks import inside
 from panoptic_ros.models.relation import significant_overlap
 from panoptic_ros.models.sognet import SOGNet
-from panoptic_ros.runtime.predictor import Predictor
+from panoptic_ros.runtime.predictor import Predictor, to_frame
 
 from ..data.sample import Sample
 from ..losses.objects import find_objects, mask_targets, whole_masks
@@ -24,10 +29,10 @@ from .predictor import module_of
 class RelationScores:
     """Overlap accuracy of one model on one data set (SOGNet, equation 15).
 
-    As in the paper, relations are predicted from the true boxes, classes and masks; and only
-    between instances that overlap, by the rule that the model was trained with. The truth is
-    read from whole masks where the data says what is hidden, else from boxes; then a model of
-    masks, for which nothing overlaps, is not scored.
+    Relations are predicted from the true boxes, classes and masks (inferred: the paper does not
+    say; R* needs them), and only between instances that overlap, by the rule that the model was
+    trained with. The truth is read from whole masks where the data says what is hidden, else
+    from boxes; then a model of masks, for which nothing overlaps, is not scored.
     """
 
     def __init__(self, model: SOGNet) -> None:
@@ -78,17 +83,21 @@ def predicted_relations(predictor: Predictor, model: SOGNet, sample: Sample,
     """Pairs of predicted segments of which one lies on the other, the surest first.
 
     Returns:
-        For each pair the ids and class names of the upper (`segment`) and the lower one (`on`),
-        as frames have them, and `strength`, their O in 0 to 1.
+        For each pair whose O says so as overlap accuracy reads it (COVERED) the ids and class
+        names of the upper (`segment`) and the lower one (`on`), both in the image's frame, and
+        `strength`, their O in COVERED to 1.
     """
-    pixels, _ = predictor.prepare(CameraImage(sample.image, 'rgb'))
+    pixels, geometry = predictor.prepare(CameraImage(sample.image, 'rgb'))
     image = torch.from_numpy(pixels).to(model.mean.device).permute(2, 0, 1)[None]
     segments, relation = model.decode_with_relation(model.maps(image),
                                                     **model.default_thresholds())
-    valid = segments.valid[:len(relation)]
-    relation = relation * valid[:, None] * valid
+    frame = to_frame(Outputs(*(value.cpu().numpy() for value in segments)), predictor.info,
+                     geometry, stamp_s=0)  # without what lies in the padding
+    listed = torch.from_numpy(np.isin(np.arange(1, len(relation) + 1),
+                                      frame.segments['segment_id'])).to(relation.device)
+    relation = relation * listed[:, None] * listed
     return [_pair(model, segments.class_id, lower, upper, float(relation[lower, upper]))
-            for lower, upper in sorted(torch.nonzero(relation).tolist(),
+            for lower, upper in sorted(torch.nonzero(relation >= COVERED).tolist(),
                                        key=lambda pair: -float(relation[pair[0], pair[1]]))]
 
 

@@ -87,6 +87,9 @@ def ignored_share(boxes: Tensor, ignore: Tensor) -> Tensor:
 def whole_masks(instance_map: Tensor, ids: Tensor, hidden_map: Tensor | None = None) -> Tensor:
     """Cells of each instance, seen or hidden.
 
+    A cell knows what is seen and one hidden instance (inferred): where three or more lie on each
+    other, the masks of those further down lack it.
+
     Args:
         instance_map: of one image, (H, W) int64.
         ids: (N,).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -37,9 +36,9 @@ def with_initial(final: dict[str, Tensor], initial: dict[str, Tensor], gamma: fl
     return final | {f'initial_{name}': gamma * value for name, value in initial.items()}
 
 
-def pisr_loss(final: Sequence[Tensor], initial: Sequence[Tensor] | None, class_map: Tensor,
-              instance_map: Tensor, is_thing: Tensor, stride: int, config: PISRLossConfig,
-              ) -> dict[str, Tensor]:
+def pisr_loss(final: tuple[Tensor, Tensor, Tensor], initial: tuple[Tensor, Tensor, Tensor] | None,
+              class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
+              config: PISRLossConfig) -> dict[str, Tensor]:
     """L_sem + L_ins + gamma (L'_sem + L'_ins), the primes of the initial heads (form inferred).
 
     Half precision is taken to float32 first.

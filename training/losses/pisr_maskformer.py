@@ -15,6 +15,7 @@ from ..data.sample import Batch
 from .panoptic_deeplab import with_sum
 from .pisr import check_gamma, with_initial
 from .precision import at_least_float32
+from .processes import mean_over_processes
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,9 @@ def mask_terms(maps: QueryMaps, masks: list[Tensor], classes: list[Tensor],
                                          config.dice_weight)
     criterion = MaskFormerLoss(maps.class_logits.shape[2] - 1, matcher, {},
                                config.nothing_weight).to(maps.class_logits.device)
+    # The library divides by the masks of this process alone, unless its own trainer runs.
+    number = mean_over_processes(maps.mask_logits.new_tensor(float(sum(map(len, classes)))))
+    criterion.get_num_masks = lambda class_labels, device: number.clamp(min=1)  # type: ignore
     found = criterion(at_least_float32(maps.mask_logits), at_least_float32(maps.class_logits),
                       masks, classes)
     return {'class': config.class_weight * found['loss_cross_entropy'],

@@ -46,8 +46,8 @@ class SOGNetLossConfig(PanopticFPNLossConfig):
     """Of the semantic branch's cross-entropy on true boxes; 0.04 on COCO (UPSNet)."""
 
     void_share: float = 0.3
-    """Part of the instances that the panoptic head is not told of where the model has a void
-    channel (UPSNet)."""
+    """Where the model has a void channel: part of the instances that the panoptic head and the
+    relations are not told of (UPSNet); each is left out with this probability (inferred)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,6 +135,11 @@ def _true_terms(model: SOGNet, semantic_logits: Tensor, logits: Tensor, batch: B
     for i, (found, masks) in enumerate(zip(objects, each, strict=True)):
         semantic = semantic_logits[i]
         size = (semantic.shape[1], semantic.shape[2])
+        dropped = None
+        if net.void:  # before anything else: what is not shown takes nothing from what is
+            keep = torch.rand(len(found.id), device=found.id.device) >= config.void_share
+            dropped = found.id[~keep]
+            found, masks = Objects(*(x[keep] for x in found)), masks[keep]
         resolved = paste(masks, found.box / MAP_STRIDE, size)
         if model.relation is not None:
             features = mask_targets(batch.instance_map[i], found.id, found.box, net.mask_size,
@@ -144,18 +149,13 @@ def _true_terms(model: SOGNet, semantic_logits: Tensor, logits: Tensor, batch: B
             resolved, term = resolve_true(model, found, resolved, features, whole, visible,
                                           config.weak)
             relation = relation + term
-        shown, dropped = found, None
-        if net.void:
-            keep = torch.rand(len(found.id), device=found.id.device) >= config.void_share
-            dropped = found.id[~keep]
-            shown, resolved = Objects(*(x[keep] for x in found)), resolved[keep]
-        within = inside(shown.box / MAP_STRIDE, size)
-        semantics = instance_semantics(semantic, model.thing_class[shown.thing], within)
+        within = inside(found.box / MAP_STRIDE, size)
+        semantics = instance_semantics(semantic, model.thing_class[found.thing], within)
         channels = [semantic[model.stuff_class],
                     instance_logits(semantics, resolved, net.panoptic_head, net.semantic_factor)]
         if net.void:
             channels.append(void_logits(semantic, model.thing_class, semantics))
-        target = panoptic_target(labels.class_map[i], labels.instance_map[i], shown.id,
+        target = panoptic_target(labels.class_map[i], labels.instance_map[i], found.id,
                                  model.stuff_class, dropped)
         panoptic = panoptic + panoptic_loss(torch.cat(channels), target)
     return panoptic / len(objects), relation / len(objects)
