@@ -35,7 +35,11 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
     Args:
         model: in eval mode.
         input_size: (height, width), px.
+
+    Raises:
+        ValueError: if the network cannot run at this size.
     """
+    model.check_input_size(input_size)
     image = torch.zeros(*input_size, 3, dtype=torch.uint8)
     thresholds = model.default_thresholds()
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)

@@ -90,7 +90,6 @@ def run(args: argparse.Namespace) -> None:
             info = export_checkpoint(args.checkpoint, args.output, input_size=size, **settings)
         elif args.model:
             module, source = load_model(args.model)
-            check_input_size(module, size or source.input_size)
             info = export_model(module, args.output, size or source.input_size,
                                 recipe_hash=source.recipe_hash, **settings)
         else:
@@ -100,7 +99,6 @@ def run(args: argparse.Namespace) -> None:
             if chosen is None:
                 raise ValueError('this checkpoint scales images by their own shape; '
                                  'choose the network\'s input with --input-size H W')
-            check_input_size(module, chosen)
             info = export_model(module, args.output, chosen, **settings)
     height, width = info.input_size
     print(f'{args.output}: {info.family}, input {height}x{width}, stride {info.stride}, '
@@ -147,18 +145,6 @@ def load_model(path: Path) -> tuple[Any, Any]:
     module = build_model(info)
     load_weights(module, path)
     return module, info
-
-
-def check_input_size(module: Any, size: tuple[int, int]) -> None:
-    """Refuses an input (height, width), px, that the module cannot run at.
-
-    Raises:
-        ValueError: see `TransformersPanoptic.check_input_size`.
-    """
-    from panoptic_ros.models.transformers import TransformersPanoptic
-
-    if isinstance(module, TransformersPanoptic):
-        module.check_input_size(size)
 
 
 def open_checkpoint(source: str, things: list[str]) -> tuple[Any, tuple[int, int] | None]:

@@ -68,6 +68,9 @@ class PanopticModel(nn.Module):
         """D of the instance table."""
         raise NotImplementedError
 
+    def check_input_size(self, size: tuple[int, int]) -> None:
+        """Raises ValueError for an input (height, width), px, that the network cannot run at."""
+
     def maps(self, image: Tensor) -> Any:
         """Dense predictions that losses see.
 

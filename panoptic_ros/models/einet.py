@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_ros.labels import LabelSet
-from panoptic_ros.models.center_decode import MAP_STRIDE, Grouping
+from panoptic_ros.models.center_decode import MAP_STRIDE, Grouping, upsample
 from panoptic_ros.models.panoptic_deeplab import (
     CenterMaps,
     PanopticDeepLab,
@@ -80,7 +80,6 @@ class EINet(PanopticDeepLab):
         if not labels.is_thing.any():
             raise ValueError('einet has a heatmap for each thing class, but there is none')
         super().__init__(labels, config)
-        self.nms_across_maps = config.nms_across_classes
         semantic, instance = config.decoder_channels, config.instance_channels
         if config.interaction in ('s2i', 'both'):
             self.register_buffer('dictionary', torch.zeros(len(labels), semantic))
@@ -93,6 +92,11 @@ class EINet(PanopticDeepLab):
     def embedding_dim(self) -> int:
         """D of the instance table."""
         return self.config.instance_channels
+
+    @property
+    def nms_across_maps(self) -> bool:
+        """Whether centres of different classes compete."""
+        return self.config.nms_across_classes
 
     def make_parts(self) -> None:
         """Network and heads, lighter in the instance branch."""
@@ -122,8 +126,9 @@ class EINet(PanopticDeepLab):
             enhanced = self.to_semantic(semantic, instance)
         if self.config.interaction in ('s2i', 'both'):
             instance = self.to_instance(instance, self.dictionary)
-        raw = self.predict(enhanced, instance)
-        return self.at_stride(raw, instance, stride)._replace(center_heatmap=raw[1])
+        logits, heatmap, offset = self.predict(enhanced, instance)
+        return CenterMaps(upsample(logits, stride), heatmap,
+                          upsample(offset, stride) * MAP_STRIDE, instance)
 
     def center_heights(self, maps: CenterMaps) -> Tensor:
         """The heatmaps on a scale of 0 to 1, (B, C_thing, h, w)."""

@@ -123,11 +123,15 @@ class PanopticDeepLab(PanopticModel):
     heads = ('predict.semantic.out', 'predict.center.out', 'predict.offset.out')
 
     config: PanopticDeepLabConfig
-    nms_across_maps = True
 
     def __init__(self, labels: LabelSet, config: PanopticDeepLabConfig) -> None:
         super().__init__(labels, config)
         self.make_parts()
+
+    @property
+    def nms_across_maps(self) -> bool:
+        """Whether centres of different heatmaps compete; here there is one."""
+        return True
 
     def make_parts(self) -> None:
         """Makes `network` and `predict`."""

@@ -20,12 +20,8 @@ from panoptic_ros.models.panoptic_deeplab import (
     PanopticDeepLabConfig,
     standardized,
 )
-from panoptic_ros.models.pisr_block import (
-    PISRBlockConfig,
-    at_least_float32,
-    full_precision,
-    instance_encodings,
-)
+from panoptic_ros.models.pisr_block import PISRBlockConfig, instance_encodings
+from panoptic_ros.models.precision import at_least_float32, full_precision
 from panoptic_ros.models.seeds import NEVER, find_peaks
 
 

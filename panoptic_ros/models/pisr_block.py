@@ -8,7 +8,6 @@ masks or from mask queries.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panoptic_ros.models.deeplab import conv_bn_relu
+from panoptic_ros.models.precision import at_least_float32, full_precision
 from panoptic_ros.models.seeds import NEVER
 
 REWEIGHTINGS = ('explicit', 'implicit', 'separated')
@@ -209,15 +209,3 @@ class PISRBlock(nn.Module):
         rows = (self.panoptic(encodings) * present).transpose(1, 2)  # (B, D, N)
         related = correlate(rows, spatial, self.f2).view_as(query)
         return self.fuse(torch.cat([features, related.to(features.dtype)], dim=1))
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """The tensor, but float32 if it is half precision."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def full_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Sums over all pixels are beyond half precision. An export sees no context at all."""
-    if torch.is_autocast_enabled(like.device.type):
-        return torch.autocast(like.device.type, enabled=False)
-    return contextlib.nullcontext()

@@ -216,5 +216,5 @@ class PISRMaskFormer(PanopticModel):
                                      final.mask_logits.sigmoid())[0]
         masks = final.mask_logits if stride == 4 else F.interpolate(
             final.mask_logits, scale_factor=4 / stride, mode='bilinear')
-        return decode(final.class_logits[0], masks[0], F.normalize(encoded, dim=1), self.is_thing,
-                      stride, True, thresholds)
+        return decode(final.class_logits[0], masks[0].sigmoid(), F.normalize(encoded, dim=1),
+                      self.is_thing, stride, True, thresholds)

@@ -83,16 +83,8 @@ def thresholds_of(config: QueryDecodeConfig) -> dict[str, Threshold]:
                                     'least area of a stuff segment, px')}
 
 
-def decode(class_logits: Tensor, mask_logits: Tensor, embedding: Tensor, is_thing: Tensor,
+def decode(class_logits: Tensor, mask_prob: Tensor, embedding: Tensor, is_thing: Tensor,
            stride: int, weigh_own_mask: bool, thresholds: Mapping[str, Tensor]) -> SegmentTensors:
-    """`decode_probabilities` of mask logits (Q, h, w)."""
-    return decode_probabilities(class_logits, mask_logits.sigmoid(), embedding, is_thing, stride,
-                                weigh_own_mask, thresholds)
-
-
-def decode_probabilities(class_logits: Tensor, mask_prob: Tensor, embedding: Tensor,
-                         is_thing: Tensor, stride: int, weigh_own_mask: bool,
-                         thresholds: Mapping[str, Tensor]) -> SegmentTensors:
     """The library's `compute_segments`; queries of one stuff class become one segment.
 
     Args:

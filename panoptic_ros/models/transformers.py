@@ -19,11 +19,7 @@ from torch import Tensor
 from panoptic_ros.bundle import Threshold
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
-from panoptic_ros.models.query_decode import (
-    QueryDecodeConfig,
-    decode_probabilities,
-    thresholds_of,
-)
+from panoptic_ros.models.query_decode import QueryDecodeConfig, decode, thresholds_of
 
 ARCHITECTURES = {
     'mask2former': 'Mask2FormerForUniversalSegmentation',
@@ -165,7 +161,7 @@ class TransformersPanoptic(PanopticModel):
         return int(settings.hidden_dim if hasattr(settings, 'hidden_dim')
                    else settings.hidden_size)
 
-    def check_input_size(self, size: Sequence[int]) -> None:
+    def check_input_size(self, size: tuple[int, int]) -> None:
         """Refuses an input size that the network cannot run at.
 
         Args:
@@ -190,7 +186,8 @@ class TransformersPanoptic(PanopticModel):
         Raises:
             ValueError: see `check_input_size`.
         """
-        self.check_input_size(image.shape[2:])
+        size = (image.shape[2], image.shape[3])
+        self.check_input_size(size)
         pixels = self.normalize(image)
         architecture = self.config.architecture
         task = {'task_inputs': self.task.expand(len(pixels), -1)} if self.task.numel() else {}
@@ -202,12 +199,12 @@ class TransformersPanoptic(PanopticModel):
         else:
             query = out.transformer_decoder_last_hidden_state
         return TransformersMaps(out.class_queries_logits, out.masks_queries_logits, query,
-                                (image.shape[2], image.shape[3]))
+                                size)
 
     def decode(self, maps: TransformersMaps, **thresholds: Tensor) -> SegmentTensors:
         """Queries of one image to segments: row k is query k, then one row per stuff class."""
         architecture, stride = self.config.architecture, self.config.stride
         prob = mask_probabilities(architecture, maps.mask_logits, maps.image_size, stride)
-        return decode_probabilities(
+        return decode(
             maps.class_logits[0], prob[0], F.normalize(maps.embedding[0], dim=1), self.is_thing,
             stride, not architecture.startswith('eomt'), thresholds)

@@ -89,11 +89,12 @@ def to_frame(outputs: Outputs, info: ModelInfo, geometry: Geometry, stamp_s: flo
     height, width = geometry.map_size
     segment_map = outputs.segment_map[:height, :width].astype(np.uint16)
     area, centroid, box, valid = outputs.area, outputs.centroid, outputs.box, outputs.valid
+    is_thing = info.labels.is_thing
     if segment_map.shape != outputs.segment_map.shape:
         area = np.bincount(segment_map.ravel(), minlength=len(area) + 1)[1:].astype(np.int32)
         valid = valid & (area > 0)
         cut = np.flatnonzero(valid & (area < outputs.area))
-        values, is_thing = graph_thresholds(info, geometry, thresholds), info.labels.is_thing
+        values = graph_thresholds(info, geometry, thresholds)
         least = np.where(is_thing[outputs.class_id[cut]], values.get('min_area', 0),
                          values.get('min_stuff_area', 0)) / geometry.stride**2
         small = cut[area[cut] < least]
@@ -120,7 +121,7 @@ def to_frame(outputs: Outputs, info: ModelInfo, geometry: Geometry, stamp_s: flo
     for name, values in {
             'x': np.nan, 'y': np.nan, 'z': np.nan, 'u': u, 'v': v, 'segment_id': rows + 1,
             'class_id': outputs.class_id[rows], 'score': outputs.score[rows],
-            'is_thing': info.labels.is_thing[outputs.class_id[rows]],
+            'is_thing': is_thing[outputs.class_id[rows]],
             'bbox_x': corners[:, 0, 0], 'bbox_y': corners[:, 0, 1],
             'bbox_w': corners[:, 1, 0] - corners[:, 0, 0],
             'bbox_h': corners[:, 1, 1] - corners[:, 0, 1],

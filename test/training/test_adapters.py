@@ -203,7 +203,7 @@ def test_segments_stay_apart_where_the_library_reuses_an_id():
     assert their_map.tolist() == [[1, 2], [1, 2]]
     thresholds = {'score_threshold': 0.5, 'mask_threshold': 0.5, 'overlap_threshold': 0.8,
                   'min_area': 0.0, 'min_stuff_area': 0.0}
-    ours = decode(logits, masks, torch.ones(4, 4), IS_THING, 4, True,
+    ours = decode(logits, masks.sigmoid(), torch.ones(4, 4), IS_THING, 4, True,
                   {name: torch.tensor(value) for name, value in thresholds.items()})
     assert ours.semantic_map.tolist() == [[0, 2], [0, 3]]
     assert len(ours.segment_map.unique()) == 3
@@ -213,7 +213,8 @@ def test_no_query_above_the_threshold_gives_an_empty_image():
     maps = random_maps(0)
     thresholds = dict.fromkeys(('mask_threshold', 'overlap_threshold', 'min_area',
                                 'min_stuff_area'), torch.tensor(0.0))
-    ours = decode(maps.class_logits[0], maps.mask_logits[0], torch.ones(15, 4), IS_THING, 4, True,
+    ours = decode(maps.class_logits[0], maps.mask_logits[0].sigmoid(), torch.ones(15, 4),
+                  IS_THING, 4, True,
                   {**thresholds, 'score_threshold': torch.tensor(1.0)})
     assert not ours.segment_map.any()
     assert not ours.valid.any()

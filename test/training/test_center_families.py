@@ -39,6 +39,12 @@ def nothing(edit):
     return found
 
 
+def assert_all_learn(model):
+    """DDP waits for a gradient of every parameter."""
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
 @pytest.mark.parametrize('data', [
     batch(),
     nothing(lambda c, i: (c.fill_(0), i.zero_())),      # stuff only
@@ -47,14 +53,12 @@ def nothing(edit):
 ], ids=['things', 'stuff', 'void', 'crowd'])
 @pytest.mark.parametrize('family', FAMILIES)
 def test_every_parameter_gets_a_finite_gradient(family, data):
-    # DDP waits for a gradient of every parameter.
     torch.manual_seed(0)
     model = build(family, LABELS, **SMALL_CENTERS).train()
     terms = build_loss(family, {})(model, data, 4)
     terms['loss'].backward()
     assert all(value.isfinite() for value in terms.values())
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    assert_all_learn(model)
 
 
 @pytest.mark.parametrize('switch', [
@@ -64,8 +68,7 @@ def test_every_switch_of_einet_trains(switch):
     torch.manual_seed(0)
     model = build('einet', LABELS, **SMALL_CENTERS, **switch).train()
     build_loss('einet', {})(model, batch(), 2)['loss'].backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    assert_all_learn(model)
     if switch.get('heatmap_loss') == 'focal':  # hardly a centre anywhere, as CenterNet starts
         heights = build('einet', LABELS, **SMALL_CENTERS, **switch).predict.center.out.bias
         assert torch.sigmoid(heights).tolist() == pytest.approx([0.1] * len(heights), abs=0.01)
@@ -85,8 +88,7 @@ def test_every_switch_of_pisr_trains(switch):
     torch.manual_seed(0)
     model = build('pisr', LABELS, **SMALL_CENTERS, **switch).train()
     build_loss('pisr', {})(model, batch(), 2)['loss'].backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    assert_all_learn(model)
 
 
 @pytest.mark.parametrize('stride', [4, 2])

@@ -27,8 +27,8 @@ class CenterTargets(NamedTuple):
     weight: Tensor
     """Of each pixel's class, (B, h, w)."""
 
-    heatmap: Tensor
-    """(B, M, h, w)"""
+    instances: list[Instance]
+    """Whose centres there are to find."""
 
     known: Tensor
     """Pixels where it is known whether a centre is near, (B, h, w) bool."""
@@ -41,8 +41,7 @@ class CenterTargets(NamedTuple):
 
 
 def center_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
-                   weight: Callable[[Instance], float],
-                   heatmap: Callable[[list[Instance]], Tensor]) -> CenterTargets:
+                   weight: Callable[[Instance], float]) -> CenterTargets:
     """Targets from label maps.
 
     Args:
@@ -51,7 +50,6 @@ def center_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, st
         is_thing: which classes are things, (C,) bool.
         stride: input px per cell of the maps.
         weight: of an instance's pixels as to their class; all other pixels have 1.
-        heatmap: draws the instances' centres.
     """
     instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
     instances = find_instances(instance_map)
@@ -59,7 +57,7 @@ def center_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, st
     extra = torch.tensor([weight(i) - 1.0 for i in instances], device=device)
     return CenterTargets(
         class_map=class_map, weight=1 + paint(extra, instances, shape),
-        heatmap=heatmap(instances), known=known_for_centers(class_map, instance_map, is_thing),
+        instances=instances, known=known_for_centers(class_map, instance_map, is_thing),
         offset=center_offsets(instances, shape, device) * stride, inside=instance_map > 0)
 
 

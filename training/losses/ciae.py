@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from panoptic_ros.labels import VOID_ID
 from panoptic_ros.models.ciae import CIAE
 from panoptic_ros.models.fcos import by_location
+from panoptic_ros.models.precision import at_least_float32
 
 from ..data.sample import Batch
 from .classes import class_sums, mean_cross_entropy
 from .fcos import fcos_loss, fcos_targets
 from .instances import Instance, find_instances, paint, unit_means
-from .precision import at_least_float32
 from .queries import embedding_loss, memory_momentum, update_memory
 
 

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.labels import VOID_ID
+from panoptic_ros.models.precision import at_least_float32
 
 from .kernel import bounded_sigma, sharpness
-from .precision import at_least_float32
 from .processes import sum_over_processes
 
 

@@ -15,13 +15,20 @@ from torch.nn import functional as F
 from panoptic_ros.labels import VOID_ID
 from panoptic_ros.models.center_decode import MAP_STRIDE
 from panoptic_ros.models.einet import EINet
+from panoptic_ros.models.precision import at_least_float32
 
 from ..data.sample import Batch
 from .centers import center_heatmap, known_for_centers
 from .classes import class_sums
 from .instances import Instance, find_instances
-from .panoptic_deeplab import PanopticDeepLabLossConfig, heatmap_mse, terms_of_maps, with_sum
-from .precision import at_least_float32
+from .panoptic_deeplab import (
+    PanopticDeepLabLossConfig,
+    check_shapes,
+    dense_terms,
+    heatmap_mse,
+    targets_of,
+    with_sum,
+)
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,14 @@ def einet_loss(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, class_m
     """
     if coarse is None and stride != MAP_STRIDE:
         raise ValueError(f'einet_loss at stride {stride} needs the labels at stride {MAP_STRIDE}')
-    terms, = terms_of_maps([(semantic_logits, None, offset)], class_map, instance_map, is_thing,
-                           stride, config)
-    terms['center'] = center_term(heatmap, *(coarse or (class_map, instance_map)), is_thing,
-                                  heatmap_kind, config)
-    return with_sum(terms)
+    check_shapes(semantic_logits, None, offset, class_map, instance_map, is_thing)
+    targets = targets_of(class_map, instance_map, is_thing, stride, config)
+    with torch.autocast(class_map.device.type, enabled=False):
+        return with_sum({
+            **dense_terms(semantic_logits, offset, targets, config),
+            'center': center_term(at_least_float32(heatmap),
+                                  *(coarse or (class_map, instance_map)), is_thing, heatmap_kind,
+                                  config)})
 
 
 def batch_loss(model: EINet, batch: Batch, stride: int, config: EINetLossConfig,
@@ -120,11 +130,9 @@ def center_term(heatmap: Tensor, class_map: Tensor, instance_map: Tensor, is_thi
     instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
     target = _heatmaps(find_instances(instance_map), class_map, is_thing, shape, config)
     known = known_for_centers(class_map, instance_map, is_thing)
-    with torch.autocast(heatmap.device.type, enabled=False):
-        heatmap = at_least_float32(heatmap)
-        if kind == 'focal':
-            return config.focal_weight * penalty_reduced_focal(heatmap, target, known)
-        return config.center_weight * heatmap_mse(heatmap, target, known)
+    if kind == 'focal':
+        return config.focal_weight * penalty_reduced_focal(heatmap, target, known)
+    return config.center_weight * heatmap_mse(heatmap, target, known)
 
 
 def _heatmaps(instances: list[Instance], class_map: Tensor, is_thing: Tensor,

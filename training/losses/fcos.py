@@ -17,9 +17,9 @@ from torchvision.ops import sigmoid_focal_loss
 
 from panoptic_ros.labels import VOID_ID
 from panoptic_ros.models.fcos import STRIDES, locations
+from panoptic_ros.models.precision import at_least_float32
 
 from .instances import find_instances, paint
-from .precision import at_least_float32
 from .processes import mean_over_processes
 
 NO_OBJECT, IGNORED = -1, -2

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from panoptic_ros.labels import VOID_ID
 from panoptic_ros.models.hle import HLE
+from panoptic_ros.models.precision import at_least_float32
 
 from ..data.sample import Batch
 from .associative import group_mean, pull_loss, push_loss
@@ -19,7 +20,6 @@ from .classes import class_logits, mean_cross_entropy, segment_mean_loss
 from .instances import Instance, find_instances, instance_mean, paint, unit_means
 from .kernel import bounded_sigma, kernel_loss, sharpness
 from .lovasz import MIN_ERROR, lovasz_softmax
-from .precision import at_least_float32
 
 
 @dataclass(frozen=True)

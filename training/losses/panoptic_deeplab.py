@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from panoptic_ros.labels import VOID_ID
 from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab
+from panoptic_ros.models.precision import at_least_float32
 
 from ..data.sample import Batch
 from .centers import CenterTargets, center_heatmap, center_targets
 from .instances import Instance
-from .precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,13 @@ def batch_loss(model: PanopticDeepLab, batch: Batch, stride: int,
                                  stride, config)
 
 
-def terms_of_maps(predictions: Sequence[tuple[Tensor, Tensor | None, Tensor]], class_map: Tensor,
+def terms_of_maps(predictions: Sequence[tuple[Tensor, Tensor, Tensor]], class_map: Tensor,
                   instance_map: Tensor, is_thing: Tensor, stride: int,
                   config: PanopticDeepLabLossConfig) -> list[dict[str, Tensor]]:
     """The weighted terms of several predictions for the same labels.
 
     Args:
-        predictions: semantic logits, heatmap and offset of each, as in `panoptic_deeplab_loss`;
-            without a heatmap there is no `center`.
+        predictions: semantic logits, heatmap and offset of each, as in `panoptic_deeplab_loss`.
         class_map: as there.
         instance_map: as there.
         is_thing: as there.
@@ -106,39 +105,38 @@ def terms_of_maps(predictions: Sequence[tuple[Tensor, Tensor | None, Tensor]], c
     """
     for semantic_logits, heatmap, offset in predictions:
         check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing)
+    batch, height, width = class_map.shape
+    targets = targets_of(class_map, instance_map, is_thing, stride, config)
+    count = len(targets.instances)
+    drawn = center_heatmap(targets.instances, [config.sigma / stride] * count, [0] * count,
+                           (batch, 1, height, width), class_map.device)
     with torch.autocast(class_map.device.type, enabled=False):
-        targets = _make_targets(class_map, instance_map, is_thing, stride, config)
-        return [_map_terms(*maps, targets, config) for maps in predictions]
+        return [{**dense_terms(semantic_logits, offset, targets, config),
+                 'center': config.center_weight * heatmap_mse(
+                     at_least_float32(heatmap), drawn, targets.known)}
+                for semantic_logits, heatmap, offset in predictions]
 
 
-def _make_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
-                  config: PanopticDeepLabLossConfig) -> CenterTargets:
-    """Targets of a batch, with one heatmap of all centres."""
+def targets_of(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
+               config: PanopticDeepLabLossConfig) -> CenterTargets:
+    """Targets of a batch; see `terms_of_maps`."""
 
     def small(instance: Instance) -> bool:
         return instance.count * stride ** 2 < config.small_instance_area
 
-    def one_map(instances: list[Instance]) -> Tensor:
-        batch, height, width = class_map.shape
-        return center_heatmap(instances, [config.sigma / stride] * len(instances),
-                              [0] * len(instances), (batch, 1, height, width), class_map.device)
-
     return center_targets(class_map, instance_map, is_thing, stride,
-                          lambda i: config.small_instance_weight if small(i) else 1.0, one_map)
+                          lambda i: config.small_instance_weight if small(i) else 1.0)
 
 
-def _map_terms(semantic_logits: Tensor, heatmap: Tensor | None, offset: Tensor,
-               targets: CenterTargets, config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
-    terms = {
+def dense_terms(semantic_logits: Tensor, offset: Tensor, targets: CenterTargets,
+                config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
+    """The weighted terms that are not about the heatmap."""
+    return {
         'semantic': config.semantic_weight * hard_cross_entropy(
             at_least_float32(semantic_logits), targets.class_map, targets.weight,
             config.hard_pixels),
         'offset': config.offset_weight * offset_loss(
             at_least_float32(offset), targets.offset, targets.inside)}
-    if heatmap is not None:
-        terms['center'] = config.center_weight * heatmap_mse(
-            at_least_float32(heatmap), targets.heatmap, targets.known)
-    return terms
 
 
 def with_sum(terms: dict[str, Tensor]) -> dict[str, Tensor]:

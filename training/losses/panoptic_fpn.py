@@ -17,13 +17,13 @@ from panoptic_ros.models.mask_rcnn import (
     RoIMaps,
 )
 from panoptic_ros.models.panoptic_fpn import PanopticFPN
+from panoptic_ros.models.precision import at_least_float32
 from panoptic_ros.models.proposals import NEVER
 from panoptic_ros.models.roi_heads import pool_batch
 
 from ..data.sample import Batch
 from .classes import mean_cross_entropy
 from .objects import Objects, find_objects, ignored, mask_targets
-from .precision import at_least_float32
 from .rois import RoIs, box_loss, embedding_loss, mask_loss, sample_rois
 from .rpn import rpn_loss
 

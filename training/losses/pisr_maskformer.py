@@ -9,12 +9,12 @@ from torch import Tensor
 
 from panoptic_ros.labels import VOID_ID
 from panoptic_ros.models.pisr_maskformer import PISRMaskFormer
+from panoptic_ros.models.precision import at_least_float32
 from panoptic_ros.models.query_decode import QueryMaps
 
 from ..data.sample import Batch
 from .panoptic_deeplab import with_sum
 from .pisr import check_gamma, with_initial
-from .precision import at_least_float32
 from .processes import mean_over_processes
 
 

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
 from torchvision.ops import box_iou
 
+from panoptic_ros.models.precision import at_least_float32
 from panoptic_ros.models.proposals import ANCHOR_CODER
 
 from .objects import Objects, ignored_share
-from .precision import at_least_float32
 
 POSITIVE_IOU, NEGATIVE_IOU = 0.7, 0.3
 """Anchors above the first hold an object, below the second none; between, either will do."""

@@ -11,6 +11,7 @@ from torchvision.ops import roi_align
 
 from panoptic_ros.models.mask_rcnn import MAP_STRIDE, RoIMaps
 from panoptic_ros.models.masks import inside, paste
+from panoptic_ros.models.precision import at_least_float32
 from panoptic_ros.models.relation import (
     instance_logits,
     instance_semantics,
@@ -25,7 +26,6 @@ from ..data.sample import Batch
 from .classes import mean_cross_entropy
 from .objects import Objects, find_objects, mask_targets, whole_masks
 from .panoptic_fpn import PanopticFPNLossConfig, hidden_maps, roi_terms, semantic_loss
-from .precision import at_least_float32
 from .relations import covered, panoptic_loss, panoptic_target, relation_loss
 
 
