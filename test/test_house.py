@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ('labels', 'frame', 'image', 'bundle', 'files', 'share', 'overlay', 'models', 'runtime',
-         'tracking', 'metrics', 'pipeline', 'interface', 'benchmark', 'demo', 'replay', 'ros',
-         'cli')
-LOWER = ('labels', 'frame', 'image', 'bundle', 'files')
+PARTS = ('labels', 'frame', 'image', 'bundle', 'files', 'documents', 'share', 'overlay', 'models',
+         'runtime', 'tracking', 'metrics', 'pipeline', 'interface', 'benchmark', 'demo', 'replay',
+         'ros', 'cli')
+LOWER = ('labels', 'frame', 'image', 'bundle', 'files', 'documents')
 ALLOWED = {
-    'labels': (), 'image': (), 'share': (), 'files': (), 'frame': ('labels',),
-    'bundle': ('labels', 'files'), 'overlay': LOWER, 'models': ('labels', 'bundle'),
+    'labels': (), 'image': (), 'share': (), 'files': (), 'documents': (),
+    'frame': ('labels',),
+    'bundle': ('labels', 'files', 'documents'), 'overlay': LOWER, 'models': ('labels', 'bundle'),
     'runtime': (*LOWER, 'models'),
-    'tracking': LOWER, 'metrics': ('labels', 'files'),
+    'tracking': LOWER, 'metrics': ('labels', 'files', 'documents'),
     'pipeline': (*LOWER, 'runtime', 'tracking'),
     'benchmark': (*LOWER, 'runtime', 'tracking', 'pipeline'),
     'interface': (*LOWER, 'share', 'overlay', 'runtime', 'tracking', 'pipeline'),

@@ -1,0 +1,135 @@
+"""JSON and YAML files of unknown origin, read within limits.
+
+A small file can unpack to a huge document (YAML aliases) or exhaust the stack (deep nesting).
+Every reader here refuses such a file, and says in one line what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_YAML_BYTES = 4 << 20
+"""Largest YAML file: parameters, recipes, class tables and a bag's metadata are far smaller."""
+
+MAX_JSON_BYTES = 2 << 30
+"""Largest JSON file; the annotations of COCO's training images have 0.5 GB."""
+
+MAX_DEPTH = 60
+"""Deepest nesting of lists and mappings."""
+
+MAX_NODES = 1_000_000
+"""Most values of a YAML document, those that aliases repeat counted each time."""
+
+
+class DocumentError(ValueError):
+    """A file that is not the document it should be; the message starts with its path."""
+
+
+def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Reads a JSON file; a byte order mark is skipped.
+
+    Args:
+        path: of the file, UTF-8.
+        max_bytes: limit of its size.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        DocumentError: if it is too large, nested too deeply or not JSON.
+    """
+    return parse_json(_read_text(path, max_bytes), str(path))
+
+
+def parse_json(text: str, source: str) -> Any:
+    """Parses a JSON text.
+
+    Args:
+        text: the document.
+        source: where it comes from, for the message.
+
+    Raises:
+        DocumentError: if it is nested too deeply or not JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise DocumentError(f'{source}: lists or objects are nested too deeply') from None
+    except ValueError as error:
+        raise DocumentError(f'{source} is not JSON: {_one_line(error)}') from None
+
+
+def read_yaml(path: Path, max_bytes: int = MAX_YAML_BYTES) -> Any:
+    """Reads a YAML file with one document of plain values.
+
+    Args:
+        path: of the file, UTF-8.
+        max_bytes: limit of its size.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        DocumentError: if it is too large, nested too deeply, grows too much by aliases, refers
+            to itself or is not YAML.
+    """
+    return parse_yaml(_read_text(path, max_bytes), str(path))
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parses a YAML text; see `read_yaml`."""
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader with limits
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        problem = getattr(error, 'problem', None) or str(error)
+        mark = getattr(error, 'problem_mark', None)
+        place = f' (line {mark.line + 1})' if mark else ''
+        raise DocumentError(f'{source} is not YAML that can be used: {_one_line(problem)}{place}'
+                            ) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's SafeLoader, which makes plain values only, with limits."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Composes a node and counts what it holds."""
+        if self.check_event(yaml.AliasEvent):
+            node = super().compose_node(parent, index)
+            if id(node) not in self._sizes:
+                raise ValueError('a value refers to itself')
+            return node
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise ValueError(f'values are nested more than {MAX_DEPTH} deep')
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        children: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            children = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            children = node.value
+        self._sizes[id(node)] = 1 + sum(self._sizes[id(child)] for child in children)
+        if self._sizes[id(node)] > MAX_NODES:
+            raise ValueError(f'it holds more than {MAX_NODES} values, aliases included')
+        return node
+
+
+def _read_text(path: Path, max_bytes: int) -> str:
+    with Path(path).open('rb') as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise DocumentError(f'{path} is larger than {max_bytes} bytes, the limit for such a file')
+    try:
+        return data.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise DocumentError(f'{path} is not text in UTF-8: byte {error.start} is '
+                            f'{data[error.start]:#04x}') from None
+
+
+def _one_line(text: object) -> str:
+    return ' '.join(str(text).split())[:300]

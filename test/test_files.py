@@ -1,0 +1,96 @@
+"""Whole files and locked folders, also when the process that writes them is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from panoptic_ros.files import FolderInUseError, lock_folder, whole, write_bytes
+
+WRITER = '''
+import sys, time
+from pathlib import Path
+from panoptic_ros.files import lock_folder, whole
+folder = Path(sys.argv[1])
+with lock_folder(folder, 'training'), whole(folder / 'model.bin') as temporary:
+    temporary.write_bytes(b'half')
+    print('ready', flush=True)
+    time.sleep(60)
+'''
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A process that writes `model.bin` and holds the folder's lock."""
+    process = subprocess.Popen([sys.executable, '-c', WRITER, str(tmp_path)],
+                               stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == 'ready\n'
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != '.lock')
+
+
+def test_a_file_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
+    flushed = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        real(descriptor)
+        flushed.append(names(tmp_path))
+    monkeypatch.setattr(os, 'fsync', fsync)
+    write_bytes(b'1', tmp_path / 'a.bin')
+    assert flushed[0] != ['a.bin'] and flushed[-1] == ['a.bin']
+
+
+def test_an_error_leaves_the_old_file(tmp_path):
+    path = tmp_path / 'a.bin'
+    path.write_bytes(b'old')
+    with pytest.raises(RuntimeError), whole(path) as temporary:
+        temporary.write_bytes(b'new')
+        raise RuntimeError
+    assert path.read_bytes() == b'old' and names(tmp_path) == ['a.bin']
+
+
+def test_an_error_of_the_system_names_the_file(tmp_path):
+    with pytest.raises(OSError, match=r'a\.bin') as caught, whole(tmp_path / 'a.bin'):
+        raise OSError(28, 'No space left on device')
+    assert caught.value.errno == 28
+    with pytest.raises(FileNotFoundError, match=r'missing.*a\.bin'):
+        write_bytes(b'', tmp_path / 'missing' / 'a.bin')
+
+
+def test_files_have_the_usual_permissions(tmp_path):
+    write_bytes(b'', tmp_path / 'a')
+    (tmp_path / 'b').touch()
+    assert (tmp_path / 'a').stat().st_mode == (tmp_path / 'b').stat().st_mode
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path, writer):
+    write_bytes(b'mine', tmp_path / 'model.bin')
+    assert len(names(tmp_path)) == 2, 'the other still writes'
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    write_bytes(b'other', tmp_path / 'other.bin')
+    assert len(names(tmp_path)) == 3, 'the temporary file belongs to another name'
+    write_bytes(b'mine', tmp_path / 'model.bin')
+    assert names(tmp_path) == ['model.bin', 'other.bin']
+
+
+def test_a_locked_folder_is_refused_until_the_holder_is_gone(tmp_path, writer):
+    with pytest.raises(FolderInUseError, match=rf'in use by another training \(process '
+                                               rf'{writer.pid}\)'), lock_folder(tmp_path, 'x'):
+        pass
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    with lock_folder(tmp_path, 'replay'), \
+            pytest.raises(FolderInUseError, match='another replay'), lock_folder(tmp_path, 'x'):
+        pass
+    with lock_folder(tmp_path, 'replay'):
+        pass
