@@ -7,6 +7,7 @@ published, recorded and read back without a conversion.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -161,11 +162,16 @@ DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: '
 """sensor_msgs/PointField.datatype to numpy, without the byte order."""
 
 
+MAX_ROW_BYTES = 2**31 - 1
+"""Largest point_step, numpy's own limit."""
+
+
 def read_instances(message: Any) -> npt.NDArray[np.void]:
     """Reads a PointCloud2 (from rclpy, or from a bag) into a numpy structured array.
 
     Args:
-        message: anything with PointCloud2's attributes; its fields may lie in any order.
+        message: anything with PointCloud2's attributes; its fields may lie in any order, and its
+            rows of points may be padded.
 
     Returns:
         (S,) structured array, a copy, one field per PointField.
@@ -173,26 +179,64 @@ def read_instances(message: Any) -> npt.NDArray[np.void]:
     Raises:
         ValueError: if the fields or the data do not fit the message's sizes.
     """
-    order = '>' if message.is_bigendian else '<'
-    names, formats, offsets = [], [], []
-    for field in message.fields:
-        if field.datatype not in DATATYPES:
-            raise ValueError(f'field {field.name!r} has unknown datatype {field.datatype}')
-        # Some senders mean 1 by 0; a model without embeddings means none.
-        count = field.count if field.name == 'embedding' else max(1, field.count)
-        base = order + DATATYPES[field.datatype]
-        names.append(field.name)
-        formats.append(base if count == 1 and field.name != 'embedding' else (base, (count,)))
-        offsets.append(field.offset)
+    height, width, point_step, row_step = (
+        _size(getattr(message, name), name)
+        for name in ('height', 'width', 'point_step', 'row_step'))
+    dtype = _row_dtype(message.fields, point_step, '>' if message.is_bigendian else '<')
     try:
-        dtype = np.dtype({'names': names, 'formats': formats, 'offsets': offsets,
-                          'itemsize': message.point_step})
-    except ValueError as error:
-        raise ValueError(f'the fields do not fit point_step {message.point_step}: '
-                         f'{error}') from None
-    data = np.frombuffer(message.data, np.uint8)
-    rows = message.width * message.height
-    if data.size != rows * message.point_step:
-        raise ValueError(f'data must hold {rows} points of {message.point_step} bytes, '
-                         f'got {data.size} bytes')
-    return data.view(dtype).copy()
+        data = np.frombuffer(message.data, np.uint8)
+    except (TypeError, BufferError) as error:
+        raise ValueError(f'data must be bytes: {error}') from None
+    row_bytes = width * point_step
+    row_step = row_step or row_bytes  # some senders leave it 0
+    if row_step < row_bytes or data.size != height * row_step or (
+            point_step == 0 and height * width):
+        raise ValueError(f'data must hold {height} x {width} points of {point_step} bytes in rows '
+                         f'of {row_step} bytes, got {data.size} bytes')
+    if height * width == 0:
+        return np.empty(0, dtype)
+    # A copy, so that the array's bytes are one block whose type may change.
+    return data.reshape(height, row_step)[:, :row_bytes].copy().reshape(-1).view(dtype)
+
+
+def _row_dtype(fields: Any, point_step: int, order: str) -> np.dtype[np.void]:
+    """The numpy type of one point.
+
+    Everything is checked in Python's integers first: numpy's own check overflows, and what
+    passes it then is read from outside the data.
+    """
+    if point_step > MAX_ROW_BYTES:
+        raise ValueError(f'point_step must be at most {MAX_ROW_BYTES}, got {point_step}')
+    parts: dict[str, tuple[Any, int]] = {}
+    for field in fields:
+        name = field.name
+        if not isinstance(name, str) or not name or name in parts:
+            raise ValueError(f'each field needs a name of its own, got {name!r}')
+        datatype = _size(field.datatype, f'datatype of field {name!r}')
+        if datatype not in DATATYPES:
+            raise ValueError(f'field {name!r} has unknown datatype {datatype}')
+        base = np.dtype(order + DATATYPES[datatype])
+        offset = _size(field.offset, f'offset of field {name!r}')
+        count = _size(field.count, f'count of field {name!r}')
+        # Some senders mean 1 by 0; a model without embeddings means none.
+        if name != 'embedding':
+            count = max(1, count)
+        if offset + count * base.itemsize > point_step:
+            raise ValueError(f'field {name!r} (offset {offset}, {count} x {base.itemsize} bytes) '
+                             f'does not fit point_step {point_step}')
+        is_scalar = count == 1 and name != 'embedding'
+        parts[name] = np.dtype(base if is_scalar else (base, (count,))), offset
+    return np.dtype({'names': list(parts), 'formats': [kind for kind, _ in parts.values()],
+                     'offsets': [offset for _, offset in parts.values()],
+                     'itemsize': point_step})
+
+
+def _size(value: Any, name: str) -> int:
+    """A message's number as an integer that cannot overflow, 0 or more."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise ValueError(f'{name} must be a whole number from 0, got {value!r}')
+    return number
