@@ -16,14 +16,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.documents import parse_json
 from panoptic_ros.files import write_bytes
 from panoptic_ros.labels import LabelSet
+from panoptic_ros.onnx_graph import check_graph
 
 METADATA_KEY = 'panoptic_ros'
 """Key of the JSON document in the ONNX file's metadata_props."""
 
 MAX_FILE_BYTES = 2 * 1024**3
 """ONNX's own limit of one protobuf file."""
+
+MAX_METADATA_CHARS = 4 << 20
+"""Longest metadata; those of 255 classes have 0.03 M."""
+
+MAX_TEXT_CHARS = 500
+"""Longest text in it: names are logged and published."""
+
+MAX_INPUT_SIDE = 8192
+"""Largest side of a network's input, px."""
+
+MAX_NUMBER = 1e30
+"""Largest number in the metadata; all fit into float32."""
 
 
 class Outputs(NamedTuple):
@@ -73,6 +87,9 @@ class Threshold:
     description: str
 
     def __post_init__(self) -> None:
+        for name in ('default', 'minimum', 'maximum'):
+            _require_number(name, getattr(self, name))
+        _require_text('description', self.description)
         if not self.minimum <= self.default <= self.maximum:
             raise ValueError(f'a threshold\'s default must lie in {self.minimum} to '
                              f'{self.maximum}, got {self.default}')
@@ -117,13 +134,57 @@ class ModelInfo:
     package_version: str = ''
 
     def __post_init__(self) -> None:
+        for name in ('name', 'family', 'embedding_kind', 'recipe_hash', 'package_version'):
+            _require_text(name, getattr(self, name))
+        _require(isinstance(self.labels, LabelSet), 'labels must be a LabelSet', self.labels)
+        _require(_is_integer(self.stride, 1), 'stride must be a whole number from 1', self.stride)
+        _require(len(self.input_size) == 2
+                 and all(_is_integer(n, 1, MAX_INPUT_SIDE) for n in self.input_size),
+                 f'input_size must be (height, width), 1 to {MAX_INPUT_SIDE} px', self.input_size)
+        _require(not any(n % self.stride for n in self.input_size),
+                 f'input_size must be multiples of the stride {self.stride}', self.input_size)
+        _require(len(self.mean) == 3 and all(_is_number(v, 0, 1) for v in self.mean),
+                 'mean must be three numbers from 0 to 1', self.mean)
+        _require(len(self.std) == 3 and all(_is_number(v, 0) and v > 0 for v in self.std),
+                 'std must be three numbers over 0', self.std)
+        _require(_is_integer(self.embedding_dim), 'embedding_dim must be a whole number from 0',
+                 self.embedding_dim)
+        for name in ('thresholds', 'config', 'scores'):
+            _require(isinstance(getattr(self, name), Mapping), f'{name} must be an object',
+                     getattr(self, name))
+        for name, value in self.thresholds.items():
+            _require(isinstance(value, Threshold), f'threshold {name!r} must be a Threshold',
+                     value)
+        for name, score in self.scores.items():
+            _require_number(f'score {name!r}', score)
         missing = {'score_threshold', 'min_area'} - set(self.thresholds)
         if missing:
             raise ValueError(f'a model needs the thresholds score_threshold and min_area, '
                              f'lacks {", ".join(sorted(missing))}')
-        if any(n < self.stride or n % self.stride for n in self.input_size):
-            raise ValueError(f'input_size must be multiples of the stride {self.stride}, '
-                             f'got {self.input_size}')
+
+
+def _is_integer(value: Any, least: int = 0, most: float = MAX_NUMBER) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_number(value: Any, least: float = -MAX_NUMBER, most: float = MAX_NUMBER) -> bool:
+    """Whether it is a number in a range; NaN and True are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and (
+        least <= value <= most)
+
+
+def _require(is_right: bool, rule: str, value: Any) -> None:
+    if not is_right:
+        raise ValueError(f'{rule}, got {repr(value)[:100]}')
+
+
+def _require_number(name: str, value: Any) -> None:
+    _require(_is_number(value), f'{name} must be a number', value)
+
+
+def _require_text(name: str, value: Any) -> None:
+    _require(isinstance(value, str) and len(value) <= MAX_TEXT_CHARS and value.isprintable(),
+             f'{name} must be a line of at most {MAX_TEXT_CHARS} characters', value)
 
 
 class BundleError(ValueError):
@@ -144,10 +205,15 @@ def info_from_json(text: str) -> ModelInfo:
     Raises:
         BundleError: naming the first thing that is missing or wrong.
     """
+    if len(text) > MAX_METADATA_CHARS:
+        raise BundleError(f'metadata {METADATA_KEY!r} is longer than {MAX_METADATA_CHARS} '
+                          'characters')
     try:
-        values = dict(json.loads(text))
-    except (ValueError, TypeError) as error:
-        raise BundleError(f'metadata {METADATA_KEY!r} is not a JSON object: {error}') from None
+        values = parse_json(text, f'metadata {METADATA_KEY!r}')
+    except ValueError as error:
+        raise BundleError(str(error)) from None
+    if not isinstance(values, dict):
+        raise BundleError(f'metadata {METADATA_KEY!r} is not a JSON object')
     required = {name for name, spec in ModelInfo.__dataclass_fields__.items()
                 if name not in ('config', 'recipe_hash', 'scores', 'package_version')}
     missing = required - set(values)
@@ -165,7 +231,7 @@ def info_from_json(text: str) -> ModelInfo:
             values[name] = tuple(values[name])
         return ModelInfo(**values)
     except (TypeError, ValueError, AttributeError) as error:
-        raise BundleError(f'metadata is damaged: {error}') from None
+        raise BundleError(f'metadata is damaged: {" ".join(str(error).split())}') from None
 
 
 def write_bundle(model: Any, info: ModelInfo, path: Path) -> None:
@@ -189,8 +255,8 @@ def load_onnx(path: Path) -> Any:
         An onnx.ModelProto.
 
     Raises:
-        BundleError: if the file is missing, empty, too large, not ONNX, or keeps weights in
-            other files.
+        BundleError: if the file is missing, empty, too large, not ONNX, keeps any part of it in
+            other files, or has operators that are not ONNX's.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -202,11 +268,12 @@ def load_onnx(path: Path) -> Any:
     if not 0 < size < MAX_FILE_BYTES:
         raise BundleError(f'{path} has {size} bytes, expected 1 to {MAX_FILE_BYTES - 1}')
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load_model_from_string(path.read_bytes())
+        check_graph(model)
     except DecodeError:
         raise BundleError(f'{path} is not an ONNX file, or is cut short') from None
-    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
-        raise BundleError(f'{path} keeps weights in other files; export it as one file')
+    except ValueError as error:
+        raise BundleError(f'{path}: {error}') from None
     return model
 
 
@@ -216,7 +283,13 @@ def read_info(path: Path) -> ModelInfo:
     Raises:
         BundleError: in one line that starts with the path.
     """
-    model = load_onnx(path)
+    return info_of(load_onnx(path), path)
+
+
+def info_of(model: Any, path: Path) -> ModelInfo:
+    """What an onnx.ModelProto from `path` says of itself; see `read_info`."""
+    from onnx import TensorProto
+
     texts = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in texts:
         raise BundleError(f'{path}: no metadata {METADATA_KEY!r}; make model files with '
@@ -225,11 +298,13 @@ def read_info(path: Path) -> ModelInfo:
         info = info_from_json(texts[METADATA_KEY])
     except BundleError as error:
         raise BundleError(f'{path}: {error}') from None
-    inputs = {value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    inputs = {value.name: (value.type.tensor_type.elem_type,
+                           *(d.dim_value for d in value.type.tensor_type.shape.dim))
               for value in model.graph.input}
-    expected = {'image': (*info.input_size, 3), **dict.fromkeys(info.thresholds, ())}
+    expected = {'image': (TensorProto.UINT8, *info.input_size, 3),
+                **dict.fromkeys(info.thresholds, (TensorProto.FLOAT,))}
     if inputs != expected:
-        raise BundleError(f'{path}: graph inputs must be {expected}, got {inputs}')
+        raise BundleError(f'{path}: graph inputs (type, sizes) must be {expected}, got {inputs}')
     outputs = tuple(value.name for value in model.graph.output)
     if outputs != OUTPUTS:
         raise BundleError(f'{path}: graph outputs must be {OUTPUTS}, got {outputs}')

@@ -107,19 +107,30 @@ class LabelSet:
         """Inverse of `to_dicts`; `class_id` may be missing, `category_id` defaults to it.
 
         Raises:
-            ValueError: if an entry lacks a field or a class_id does not equal its place.
+            ValueError: if an entry lacks a field, has one of a wrong type, or a class_id that
+                does not equal its place.
         """
         labels = []
         for i, entry in enumerate(dicts):
+            if not isinstance(entry, Mapping):
+                raise ValueError(f'label {i} must be an object, got {repr(entry)[:100]}')
             missing = {'name', 'is_thing', 'color'} - set(entry)
             if missing:
                 raise ValueError(f'label {i} lacks {", ".join(sorted(missing))}')
             if entry.get('class_id', i) != i:
                 raise ValueError(f'label {entry["name"]!r} has class_id {entry["class_id"]}, '
                                  f'expected its place in the list, {i}')
-            red, green, blue = (int(c) for c in entry['color'])
+            if entry['is_thing'] not in (True, False):  # bool('false') is True
+                raise ValueError(f'label {entry["name"]!r}: is_thing must be true or false, '
+                                 f'got {entry["is_thing"]!r}')
+            try:
+                red, green, blue = (int(c) for c in entry['color'])
+                category_id = int(entry.get('category_id', i))
+            except (TypeError, ValueError, OverflowError) as error:
+                raise ValueError(f'label {entry["name"]!r}: color must be three numbers and '
+                                 f'category_id a number: {error}') from None
             labels.append(Label(str(entry['name']), bool(entry['is_thing']), (red, green, blue),
-                                int(entry.get('category_id', i))))
+                                category_id))
         return cls(tuple(labels))
 
 

@@ -8,13 +8,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PARTS = ('labels', 'frame', 'image', 'bundle', 'files', 'documents', 'share', 'overlay', 'models',
          'runtime', 'tracking', 'metrics', 'pipeline', 'interface', 'benchmark', 'demo', 'replay',
-         'ros', 'cli')
+         'ros', 'cli', 'onnx_graph')
 LOWER = ('labels', 'frame', 'image', 'bundle', 'files', 'documents')
 ALLOWED = {
     'labels': (), 'image': (), 'share': (), 'files': (), 'documents': (),
+    'onnx_graph': (),
     'frame': ('labels',),
-    'bundle': ('labels', 'files', 'documents'), 'overlay': LOWER, 'models': ('labels', 'bundle'),
-    'runtime': (*LOWER, 'models'),
+    'bundle': ('labels', 'files', 'documents', 'onnx_graph'), 'overlay': LOWER,
+    'models': ('labels', 'bundle'), 'runtime': (*LOWER, 'onnx_graph', 'models'),
     'tracking': LOWER, 'metrics': ('labels', 'files', 'documents'),
     'pipeline': (*LOWER, 'runtime', 'tracking'),
     'benchmark': (*LOWER, 'runtime', 'tracking', 'pipeline'),
