@@ -6,11 +6,11 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-
-from panoptic_ros.bundle import BundleError, ModelInfo, read_info
+from panoptic_ros.bundle import BundleError, ModelInfo, info_of, load_onnx
+from panoptic_ros.onnx_graph import check_weights
 from panoptic_ros.runtime.backend import Backend, BackendError
 from panoptic_ros.runtime.gpu import gpu_index, gpu_names
+from panoptic_ros.runtime.trial import check_predictions
 
 BACKENDS = ('tensorrt', 'onnxruntime', 'torch')
 """Engines, best first. To add one: a class beside this and a line in `_open`."""
@@ -35,7 +35,7 @@ def available_backends() -> dict[str, str]:
 def open_backend(path: Path, backend: str = 'auto', device: str = 'auto', precision: str = 'auto',
                  allow_cpu: bool = False, engine_cache_dir: Path | None = None,
                  threads: int | None = None) -> Backend:
-    """Loads a model file and runs it once, so that nothing is left to go wrong or to warm up.
+    """Loads a model file and tries it, so that nothing is left to go wrong or to warm up.
 
     Args:
         path: the model file.
@@ -53,7 +53,7 @@ def open_backend(path: Path, backend: str = 'auto', device: str = 'auto', precis
         BackendError: if what was asked for is not to be had; says how to get it.
     """
     path = Path(path)
-    info = read_info(path)
+    info = _read_checked(path)
     engine, _, variant = backend.partition('/')
     if engine not in ('auto', *BACKENDS) or (engine in ('auto', 'tensorrt') and variant):
         raise BackendError(f'backend must be one of auto, {", ".join(BACKENDS)}, got {backend!r}')
@@ -91,29 +91,44 @@ def _reasons(errors: list[BackendError | BundleError]) -> str:
 
 def _open(name: str, path: Path, info: ModelInfo, variant: str, device: str, precision: str,
           cache_dir: Path | None, threads: int | None) -> Backend:
-    """Starts one engine and runs a black image with it."""
+    """Starts one engine and tries the model with it."""
     gpu_index(device)
     if cache_dir is None:
         cache_home = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
         cache_dir = cache_home / 'panoptic_ros'
     opened: Backend
-    if name == 'tensorrt':
-        from panoptic_ros.runtime.tensorrt_backend import TensorRTBackend
-
-        opened = TensorRTBackend(path, device, precision, cache_dir)
-    elif name == 'onnxruntime':
-        from panoptic_ros.runtime.onnxruntime_backend import OnnxRuntimeBackend
-
-        opened = OnnxRuntimeBackend(path, device, variant, precision, cache_dir, threads)
-    else:
-        from panoptic_ros.runtime.torch_backend import TorchBackend
-
-        opened = TorchBackend(path, info, device, variant, precision, threads)
     try:
-        opened.run(np.zeros((*info.input_size, 3), np.uint8),
-                   {key: value.default for key, value in info.thresholds.items()})
+        if name == 'tensorrt':
+            from panoptic_ros.runtime.tensorrt_backend import TensorRTBackend
+
+            opened = TensorRTBackend(path, device, precision, cache_dir)
+        elif name == 'onnxruntime':
+            from panoptic_ros.runtime.onnxruntime_backend import OnnxRuntimeBackend
+
+            opened = OnnxRuntimeBackend(path, device, variant, precision, cache_dir, threads)
+        else:
+            from panoptic_ros.runtime.torch_backend import TorchBackend
+
+            opened = TorchBackend(path, info, device, variant, precision, threads)
+        check_predictions(opened, info)
+    except BackendError:
+        raise
+    except BundleError as error:
+        text = str(error)
+        raise BundleError(text if str(path) in text else f'{path}: {text}') from None
     except Exception as error:  # each engine has its own classes: out of memory, no compiler, ...
         text = ' '.join(str(error).split())[:300]
-        raise BackendError(f'{opened.name} on {opened.device} cannot run the model: '
-                           f'{text}') from error
+        raise BackendError(f'{name} on {device} cannot run the model {path}: '
+                           f'{type(error).__name__}: {text}') from error
     return opened
+
+
+def _read_checked(path: Path) -> ModelInfo:
+    """What the file says of itself; a function, so that the graph's memory is free after it."""
+    model = load_onnx(path)
+    info = info_of(model, path)
+    try:
+        check_weights(model)
+    except ValueError as error:
+        raise BundleError(f'{path}: {error}') from None
+    return info
