@@ -84,12 +84,18 @@ def to_frame(outputs: Outputs, info: ModelInfo, geometry: Geometry, stamp_s: flo
 
     Returns:
         A frame with a row for each valid segment that has cells on the image, and enough of
-        them: the graph counts the padding too. Untracked, without metres (NaN).
+        them: the graph counts the padding too. Untracked, without metres (NaN). Rows with NaN
+        or infinite numbers are left out, since a tracker would never get rid of them.
     """
     height, width = geometry.map_size
     segment_map = outputs.segment_map[:height, :width].astype(np.uint16)
     area, centroid, box, valid = outputs.area, outputs.centroid, outputs.box, outputs.valid
     is_thing = info.labels.is_thing
+    numbers = np.concatenate([outputs.score[:, None], box, centroid, outputs.embedding], axis=1)
+    is_finite = np.isfinite(numbers).all(axis=1)
+    if not is_finite[valid].all():
+        segment_map[np.isin(segment_map, np.flatnonzero(~is_finite) + 1)] = 0
+        valid = valid & is_finite
     if segment_map.shape != outputs.segment_map.shape:
         area = np.bincount(segment_map.ravel(), minlength=len(area) + 1)[1:].astype(np.int32)
         valid = valid & (area > 0)

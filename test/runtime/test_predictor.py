@@ -114,13 +114,27 @@ def test_thresholds_change_with_every_call(predictor, thresholds, expected):
 
 
 def test_invalid_rows_are_left_out_whatever_they_hold():
-    rows = 3
     segment_map = np.zeros((16, 32), np.int32)
     segment_map[0, 0] = 2
+    valid = np.array([False, True, False])
+    box = np.where(valid[:, None], np.float32([0, 0, 1, 1]), np.float32(np.nan))
     outputs = Outputs(
         segment_map, np.zeros((16, 32), np.uint8), np.array([0, 2, 300], np.int32),
-        np.array([np.nan, 0.5, np.nan], np.float32), np.full((rows, 4), np.nan, np.float32),
-        np.full((rows, 2), np.nan, np.float32), np.array([7, 1, -1], np.int32),
-        np.zeros((rows, 4), np.float32), np.array([False, True, False]))
+        np.array([np.nan, 0.5, np.nan], np.float32), box, box[:, 2:] / 2,
+        np.array([7, 1, -1], np.int32), np.zeros((3, 4), np.float32), valid)
     frame = to_frame(outputs, tiny_info(), Geometry((64, 128), (64, 128), 4), 0)
     assert frame.segments['segment_id'].tolist() == [2]
+
+
+@pytest.mark.parametrize(('name', 'value'), [
+    ('score', np.nan), ('box', np.inf), ('centroid', np.nan), ('embedding', -np.inf)])
+@pytest.mark.parametrize('size', [(640, 1280), (720, 1280)])
+def test_rows_with_nan_are_left_out_of_map_and_table(predictor, size, name, value):
+    pixels, geometry = predictor.prepare(CameraImage(paint_scene(*size)))
+    outputs = predictor.run(pixels, geometry)
+    array = getattr(outputs, name).copy()
+    array[2] = value  # the ball
+    frame = to_frame(outputs._replace(**{name: array}), predictor.info, geometry, 0)
+    assert [LABELS.names[i] for i in frame.segments['class_id']] == ['floor', 'wall', 'box']
+    assert (outputs.segment_map == 3).any() and not (frame.segment_map == 3).any()
+    check_rows_fit_map(frame)
