@@ -59,13 +59,103 @@ def test_errors_are_one_line_and_a_status(monkeypatch, capsys, error, status, te
     assert capsys.readouterr().err == text
 
 
-def test_a_mistake_in_the_program_is_not_hidden(monkeypatch):
-    def fail(args):
-        raise AttributeError('a bug')
+@pytest.fixture
+def fail(monkeypatch, tmp_path):
+    """Lets `panoptic list` raise an error; tracebacks go under the test's folder."""
+    monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'state'))
 
-    monkeypatch.setattr('panoptic_ros.cli.list.run', fail)
-    with pytest.raises(AttributeError):
-        cli.main(['list'])
+    def fail(error):
+        def run(args):
+            raise error
+        monkeypatch.setattr('panoptic_ros.cli.list.run', run)
+    return fail
+
+
+@pytest.mark.parametrize('error', [AttributeError('a bug'), KeyError('x'), IndexError(),
+                                   ZeroDivisionError('by zero'), RuntimeError('line\nline'),
+                                   AssertionError(), StopIteration(), MemoryError()])
+def test_a_mistake_in_the_program_is_one_line_and_a_file(fail, capsys, tmp_path, error):
+    fail(error)
+    assert cli.main(['list', 'classes', 'city.onnx']) == 1
+    line = capsys.readouterr().err
+    file = tmp_path / 'state/panoptic_ros/last_error.txt'
+    assert line.count('\n') == 1 and line.endswith(f'; traceback in {file}\n')
+    assert '(given: city.onnx)' in line
+    assert type(error).__name__ in line or 'not enough memory' in line
+    assert 'Traceback' in file.read_text() and type(error).__name__ in file.read_text()
+
+
+@pytest.mark.parametrize('words', [['--traceback', 'list'], ['list', '--traceback']])
+@pytest.mark.parametrize(('error', 'status'), [(AttributeError('a bug'), 1), (ValueError('x'), 2)])
+def test_the_traceback_is_shown_on_request(fail, capsys, tmp_path, words, error, status):
+    fail(error)
+    assert cli.main(words) == status
+    shown = capsys.readouterr().err
+    assert 'Traceback' in shown and 'in run' in shown
+    assert shown.splitlines()[-1].startswith('panoptic: error: ')
+    assert not (tmp_path / 'state').exists()
+
+
+def test_help_names_the_flag(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['--help'])
+    assert '--traceback' in capsys.readouterr().out
+
+
+def test_a_traceback_without_a_home_goes_into_the_temporary_folder(fail, capsys, monkeypatch,
+                                                                   tmp_path):
+    (tmp_path / 'file').touch()
+    monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'file'))
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    fail(AttributeError('a bug'))
+    assert cli.main(['list']) == 1
+    kept, = tmp_path.glob('panoptic_error_*.txt')
+    assert str(kept) in capsys.readouterr().err and 'a bug' in kept.read_text()
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'file'))
+    assert cli.main(['list']) == 1
+    assert 'run it again with --traceback' in capsys.readouterr().err
+
+
+def test_deep_nesting_is_an_error_of_the_input(fail, capsys):
+    fail(RecursionError('maximum recursion depth exceeded'))
+    assert cli.main(['list', 'classes', 'deep.json']) == 2
+    assert capsys.readouterr().err == (
+        'panoptic: error: values are nested too deeply (given: deep.json)\n')
+
+
+def test_a_full_disk_is_told_with_the_path(fail, capsys):
+    fail(OSError(28, 'No space left on device'))
+    assert cli.main(['list', 'classes', 'there.onnx']) == 2
+    assert capsys.readouterr().err == ('panoptic: error: [Errno 28] No space left on device '
+                                       '(given: there.onnx)\n')
+    fail(OSError(28, 'No space left on device', '/disk/a.json'))
+    assert cli.main(['list']) == 2
+    assert '/disk/a.json' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('printing', [
+    "print('word ' * 9999)", "__import__('rich.console').console.Console().print('word ' * 999)"])
+@pytest.mark.parametrize('flags', [[], ['-u']])
+def test_a_closed_pipe_is_quiet(printing, flags):
+    code = ('import sys; from panoptic_ros.cli import list, main\n'
+            f'def run(args):\n  for _ in range(40): {printing}\n'
+            "list.run = run; sys.exit(main.main(['list']))")
+    process = subprocess.Popen([sys.executable, *flags, '-c', code], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b''
+    process.stderr.close()
+    assert process.wait() == 141
+
+
+def test_output_that_cannot_be_printed_is_one_line():
+    code = ("import sys; from panoptic_ros.cli import list, main\n"
+            "list.run = lambda args: print('x'); sys.exit(main.main(['list']))")
+    with open('/dev/full', 'w') as full:  # noqa: PTH123
+        done = subprocess.run([sys.executable, '-c', code], stdout=full, stderr=subprocess.PIPE,
+                              text=True)
+    assert done.returncode == 2
+    assert done.stderr == 'panoptic: error: [Errno 28] No space left on device\n'
 
 
 @pytest.mark.parametrize('argv', [[], ['paint'], ['list', 'colours']])
