@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoptic_ros.cli.output import check_folder
 from panoptic_ros.cli.recipes import find_recipe, find_study
 from panoptic_ros.files import write_bytes, write_json
 
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
     study = load_study(path)
     recipe = find_recipe(study.recipe)
     folder = args.output or Path('runs/ablation') / path.stem
+    check_folder(folder, '--output', is_folder=True)
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
     runs = list(runs_of(study, folder))

@@ -166,6 +166,7 @@ def run_convert(args: argparse.Namespace) -> None:
     Raises:
         ValueError, OSError: in one line, before anything is written where possible.
     """
+    check_folder(args.output, '--output', is_folder=True)
     from panoptic_training.data.convert import divide, targets, unique_names, write_split
 
     parts = {split: (reader, indices) for reader, splits in _sources(args, divide)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoptic_ros.cli.output import check_folder
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -107,8 +109,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f'--duration must be over 0 seconds, got {args.duration:g}')
     if args.model is not None and not args.model.is_file():
         raise FileNotFoundError(f'no model file at {args.model}')
-    if args.output.exists() and not args.output.is_dir():
-        raise ValueError(f'--output must be a folder, and {args.output} is a file')
+    check_folder(args.output, '--output', is_folder=True)
     try:
         import rclpy  # noqa: F401
         import rosbags  # noqa: F401

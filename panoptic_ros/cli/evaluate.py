@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
     if args.track is not None and not 0 < args.track < math.inf:
         raise ValueError(f'--track must be over 0 images a second, got {args.track}')
     for flag in ('json', 'relations', 'output'):
-        check_folder(getattr(args, flag), f'--{flag}')
+        check_folder(getattr(args, flag), f'--{flag}', is_folder=flag == 'output')
     from panoptic_training.data.readers import name_of, open_reader, with_hidden
     from panoptic_training.evaluation.pisr_pictures import debug_pictures, pisr_model
     from panoptic_training.evaluation.predictions import PredictionStore, open_predictions

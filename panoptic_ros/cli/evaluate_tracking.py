@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
     if min(args.steps) < 1:
         raise ValueError(f'--steps must be at least 1, got {min(args.steps)}')
     check_folder(args.json, '--json')
+    check_folder(args.cache, '--cache', is_folder=True)
     from rich.console import Console
 
     from panoptic_training.data.synthetic import LABELS

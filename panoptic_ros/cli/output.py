@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -9,14 +10,36 @@ from typing import TypeVar
 T = TypeVar('T')
 
 
-def check_folder(path: Path | None, flag: str) -> None:
+def check_folder(path: Path | None, flag: str, is_folder: bool = False) -> None:
     """Finds out before long work that its result cannot be written.
 
+    Args:
+        path: what is to be written; None is fine.
+        flag: by which the user named it.
+        is_folder: whether it is a folder, which is made where there is none; else a file in a
+            folder that exists.
+
     Raises:
-        FileNotFoundError: if the folder of `path` does not exist.
+        OSError: if a folder is missing or cannot be written to; names it.
+        ValueError: if the path is a file in place of a folder, or the other way round.
     """
-    if path and not path.parent.is_dir():
-        raise FileNotFoundError(f'{flag}: no folder {path.parent}')
+    if path is None:
+        return
+    if is_folder:
+        folder = next(place for place in (path, *path.absolute().parents) if place.exists())
+        if not folder.is_dir():
+            raise ValueError(f'{flag} must be a folder, and {folder} is a file')
+    else:
+        folder = path.parent
+        if not folder.is_dir():
+            raise FileNotFoundError(f'{flag}: no folder {folder}')
+        if path.exists() and not path.is_file():  # a device would be replaced by a file
+            raise ValueError(f'{flag} must be a file, and {path} is none')
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise type(error)(error.errno, f'{flag}: the folder cannot be written to '
+                          f'({error.strerror})', str(folder)) from None
 
 
 def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import with_bar
+from panoptic_ros.cli.output import check_folder, with_bar
 from panoptic_ros.files import write_json
 
 
@@ -63,13 +63,13 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, OSError, BackendError: in one line, if it cannot be done.
     """
-    if args.output and args.output.exists() and not args.output.is_dir():
-        raise ValueError(f'--output must be a folder, and {args.output} is a file')
+    if not args.compare:
+        args.output = args.output or Path('replay_output')
+    check_folder(args.output, '--output', is_folder=True)
     if args.compare:
         first, second = args.compare
         _compare(first, second, args.output)
         return
-    args.output = args.output or Path('replay_output')
     if args.bag is None:
         raise ValueError('name a bag to replay, or --compare A B')
     if args.stride < 1:

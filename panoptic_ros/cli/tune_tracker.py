@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from panoptic_ros.cli.evaluate_tracking import add_clip_arguments, load_clips
+from panoptic_ros.cli.output import check_folder, with_bar
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,9 +36,9 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.trials < 1:
         raise ValueError(f'--trials must be at least 1, got {args.trials}')
+    check_folder(args.cache, '--cache', is_folder=True)
     from rich.console import Console
 
-    from panoptic_ros.cli.output import with_bar
     from panoptic_training.data.synthetic import LABELS
     from panoptic_training.tracking.study import TRACKERS
     from panoptic_training.tracking.tune import keys_of, search
