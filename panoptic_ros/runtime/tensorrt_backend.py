@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.bundle import OUTPUTS, BundleError, Outputs, file_hash
-from panoptic_ros.files import write_bytes
+from panoptic_ros.files import FolderInUseError, lock_folder, write_bytes
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index, gpu_names
 
@@ -30,7 +31,8 @@ class TensorRTBackend:
                 write into this folder decides what runs.
 
         Raises:
-            BackendError: if TensorRT, CUDA or the GPU is not to be had.
+            BackendError: if TensorRT, CUDA or the GPU is not available, or another process
+                builds this engine.
             BundleError: if TensorRT does not take the graph.
         """
         index = gpu_index(device)
@@ -48,8 +50,7 @@ class TensorRTBackend:
         gpu = ''.join(c if c.isalnum() else '-' for c in gpu_names()[index])
         plan = cache_dir / f'{file_hash(path)}-trt{trt.__version__}-{gpu}-{precision}.plan'
         if not plan.is_file():
-            plan.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(_build(trt, logger, path, precision), plan)
+            _build_alone(plan, lambda: _build(trt, logger, path, precision))
         self._runtime = trt.Runtime(logger)  # has to outlive its engine
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
@@ -104,6 +105,24 @@ class TensorRTBackend:
         if status != self._cuda.cudaError_t.cudaSuccess:
             raise BackendError(f'{function.__name__} failed: {status.name}')
         return result[0] if result else None
+
+
+def _build_alone(plan: Path, build: Callable[[], bytes]) -> None:
+    """Builds an engine into its file, unless another process does so at this moment.
+
+    Raises:
+        BackendError: if it does.
+    """
+    folder = plan.with_suffix('.building')
+    try:
+        with lock_folder(folder, 'engine build'):
+            try:
+                if not plan.is_file():  # else another process has just built it
+                    write_bytes(build(), plan)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+    except FolderInUseError as error:
+        raise BackendError(str(error)) from None
 
 
 def _build(trt: Any, logger: Any, path: Path, precision: str) -> Any:

@@ -8,6 +8,7 @@ engine.
 import ctypes
 import gc
 import sys
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -18,6 +19,7 @@ import pytest
 from tiny_model import paint_scene
 
 from panoptic_ros.bundle import OUTPUTS, BundleError, file_hash
+from panoptic_ros.files import lock_folder
 from panoptic_ros.runtime import BackendError, gpu, open_backend, select, tensorrt_backend
 
 THRESHOLDS = {'score_threshold': 0.7, 'min_area': 0.0}
@@ -186,6 +188,37 @@ def test_an_engine_is_built_once_for_each_file_and_precision(device, tiny_model,
     stem = f'{file_hash(tiny_model)}-trt10.16-Test-GPU-1'
     assert sorted(file.name for file in cache.iterdir()) == [f'{stem}-fp16.plan',
                                                             f'{stem}-fp32.plan']
+
+
+def test_an_engine_that_another_process_builds_is_refused(device, tiny_model, tmp_path):
+    stem = f'{file_hash(tiny_model)}-trt10.16-Test-GPU-1-fp32'
+    with lock_folder(tmp_path / f'{stem}.building', 'engine build'):
+        with pytest.raises(BackendError, match=r'in use by another engine build \(process \d+\)'):
+            open_tensorrt(tiny_model, tmp_path)
+        assert open_tensorrt(tiny_model, tmp_path, precision='fp16')  # is another engine
+        assert Builder.built == 1
+    assert open_tensorrt(tiny_model, tmp_path)  # what a killed build left is no hindrance
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == ['.plan', '.plan']
+
+
+def test_an_engine_that_was_built_meanwhile_is_taken(device, tiny_model, tmp_path, monkeypatch):
+    @contextmanager
+    def lock_after_another(folder, work):
+        next(tmp_path.glob('*.other')).rename(folder.with_suffix('.plan'))
+        yield
+    open_tensorrt(tiny_model, tmp_path)
+    plan = next(tmp_path.glob('*.plan'))
+    plan.rename(plan.with_suffix('.other'))
+    monkeypatch.setattr(tensorrt_backend, 'lock_folder', lock_after_another)
+    open_tensorrt(tiny_model, tmp_path)
+    assert Builder.built == 1
+
+
+def test_a_build_that_fails_leaves_nothing(device, tiny_model, tmp_path):
+    device.parses = False
+    with pytest.raises(BundleError):
+        open_tensorrt(tiny_model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_goes_back_with_the_backend(device, tiny_model, tmp_path):
