@@ -94,6 +94,8 @@ NAN, INF = float('nan'), float('inf')
     ({'labels': [3]}, 'label 0 must be an object'),
     ({'labels': label(category_id=11)}, 'each category_id once'),
     ({'labels': label(name='wall')}, 'each name once'),
+    ({'labels': label(name='x' * 501)}, 'a class name must be text'),
+    ({'labels': label(name='\ud800')}, 'a class name must be text'),
     ({'labels': label(class_id=2)}, 'expected its place'),
     ({'labels': label(is_thing='false')}, 'is_thing must be true or false'),
     ({'labels': label(color=[INF, 0, 0])}, 'color must be three numbers'),
