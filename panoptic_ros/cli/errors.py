@@ -35,7 +35,7 @@ def explain(error: Exception, args: argparse.Namespace) -> tuple[int, str]:
     if isinstance(error, RecursionError):
         return INPUT, f'values are nested too deeply{_files(args)}'
     if isinstance(error, MemoryError):
-        return INTERNAL, f'not enough memory{_files(args)}'
+        return INTERNAL, f'not enough memory{": " * bool(text)}{text}{_files(args)}'
     if isinstance(error, OSError) and error.errno and error.filename is None:
         return INPUT, f'{text}{_files(args)}'
     if isinstance(error, ImportError) and 'install' not in text:

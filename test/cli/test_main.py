@@ -73,7 +73,8 @@ def fail(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize('error', [AttributeError('a bug'), KeyError('x'), IndexError(),
                                    ZeroDivisionError('by zero'), RuntimeError('line\nline'),
-                                   AssertionError(), StopIteration(), MemoryError()])
+                                   AssertionError(), StopIteration(), MemoryError(),
+                                   MemoryError('Unable to allocate 5 GiB')])
 def test_a_mistake_in_the_program_is_one_line_and_a_file(fail, capsys, tmp_path, error):
     fail(error)
     assert cli.main(['list', 'classes', 'city.onnx']) == 1
