@@ -179,7 +179,7 @@ def test_bad_predictions_are_one_line(tmp_path, data, capsys, damage, reason):
     (['--predictions', 'x', '--oracle'], '--oracle needs a --model'),
     (['--predictions', 'x', '--model', 'y'], 'not allowed with argument'),
     (['--model', 'x', '--worst', '-1'], '--worst must be at least 0, got -1'),
-    (['--model', 'x', '-o', 'none/out'], '--output: no folder none'),
+    (['--model', 'x', '-o', f'{__file__}/out'], '--output must be a folder, and'),
 ])
 def test_flags_are_checked(capsys, flags, reason):
     try:
