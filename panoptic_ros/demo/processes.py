@@ -19,6 +19,9 @@ from panoptic_ros.share import share_file
 MAX_DOMAIN_ID = 101
 """Ports of higher domains run into those that Linux gives to outgoing connections."""
 
+MAX_PARTICIPANTS = 32
+"""Of a domain on this machine; those that end leave gaps in the numbers."""
+
 SHARED_MEMORY = Path('/dev/shm')
 
 
@@ -116,16 +119,22 @@ def ros_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def free_domain_id() -> int:
-    """A ROS domain id whose discovery port nobody on this machine listens to."""
+    """A ROS domain id whose discovery ports nobody on this machine listens to."""
     candidates = random.sample(range(1, MAX_DOMAIN_ID + 1), MAX_DOMAIN_ID)
-    for domain_id in candidates:
+    return next(filter(_is_free, candidates), candidates[0])
+
+
+def _is_free(domain_id: int) -> bool:
+    # Ports of the DDSI-RTPS standard: multicast, which participants that are limited to this
+    # machine do not open, and one for each participant.
+    first = 7400 + 250 * domain_id
+    for port in (first, *range(first + 10, first + 10 + 2 * MAX_PARTICIPANTS, 2)):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
-                probe.bind(('', 7400 + 250 * domain_id))  # the port of the DDSI-RTPS standard
+                probe.bind(('', port))
             except OSError:
-                continue
-            return domain_id
-    return candidates[0]
+                return False
+    return True
 
 
 def shared_memory_files() -> set[Path]:

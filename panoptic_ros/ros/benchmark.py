@@ -9,6 +9,7 @@ from rclpy.context import Context
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
+from panoptic_ros.demo.processes import free_domain_id
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.interface.messages import ImageWriter, instances_message
 from panoptic_ros.ros.messages import RosTypes
@@ -19,7 +20,8 @@ class MessageSink:
 
     def __enter__(self) -> MessageSink:
         self._context = Context()
-        rclpy.init(args=[], context=self._context)
+        # A domain of its own: no node that runs here is to receive these messages.
+        rclpy.init(args=[], context=self._context, domain_id=free_domain_id())
         node = rclpy.create_node('panoptic_benchmark', context=self._context)
         self._segments = ImageWriter(RosTypes(), 'mono16', 'u2')
         self._semantic = ImageWriter(RosTypes(), 'mono8', 'u1')
@@ -36,6 +38,11 @@ class MessageSink:
                  traceback: TracebackType | None) -> None:
         self._node.destroy_node()
         self._context.shutdown()
+
+    @property
+    def domain_id(self) -> int:
+        """The ROS domain of its messages."""
+        return int(self._context.get_domain_id())
 
     def fill(self, frame: PanopticFrame) -> None:
         """See `panoptic_ros.benchmark.Sink`."""

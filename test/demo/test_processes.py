@@ -107,11 +107,16 @@ def test_what_the_user_has_set_stays(own):
         assert not set(PROFILES) & added.keys()
 
 
-def test_a_domain_in_use_is_not_taken(monkeypatch):
+@pytest.mark.parametrize('port', [
+    7400 + 250,           # multicast discovery
+    7410 + 250,           # first participant; without multicast the only sign of a LOCALHOST node
+    7410 + 250 + 2 * 31,  # last participant, the others have ended
+])
+def test_a_domain_in_use_is_not_taken(monkeypatch, port):
     monkeypatch.setattr(processes, 'MAX_DOMAIN_ID', 2)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Fast DDS does
-        one.bind(('', 7400 + 250))
+        one.bind(('', port))
         assert {free_domain_id() for _ in range(20)} == {2}
 
 
