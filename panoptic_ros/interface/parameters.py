@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from panoptic_ros.documents import read_yaml
 from panoptic_ros.tracking import TrackerConfig
 
 NODE = 'panoptic_node'
 
 MODEL_DEFAULT = -1.0
 """Value of a threshold that leaves it to the model."""
+
+QOS_OVERRIDES = 'qos_overrides.'
+"""What names of ROS's own parameters for the quality of service begin with."""
+
+_ROS_OWN = re.compile(r'use_sim_time|start_type_description_service|qos_overrides\..*')
+
+MAX_SHOWN = 100
+"""Most characters of a refused value, and MAX_NAMES most unknown names, that a message shows."""
+MAX_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -47,17 +56,22 @@ class Parameter:
         """
         default = self.default
         if isinstance(default, tuple):
-            values = tuple(value or ())
-            if all(isinstance(item, str) for item in values):
-                return tuple(item for item in values if item)
+            if value is None:
+                return ()
+            if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+                return tuple(item for item in value if item)
         elif isinstance(default, float) and type(value) in (int, float):
-            if self.minimum <= value <= self.maximum:
+            least = 0 if default == MODEL_DEFAULT != value else self.minimum
+            if least <= value <= self.maximum:
                 return float(value)
         elif type(value) is type(default) and (
                 re.fullmatch(self.pattern, value) if isinstance(value, str)
                 else self.minimum <= value <= self.maximum):
             return value
-        raise ValueError(f'{self.name} must be {self.describe()}, got {value!r}')
+        hint = (f'; for a list of one write [{_shorten(value)}]'
+                if isinstance(default, tuple) and isinstance(value, str) else '')
+        raise ValueError(
+            f'{self.name} must be {self.describe()}, got {_shorten(repr(value))}{hint}')
 
     def describe(self) -> str:
         """What values it takes, in words."""
@@ -69,6 +83,8 @@ class Parameter:
             return 'true or false'
         if isinstance(self.default, str):
             return 'a string'
+        if self.default == MODEL_DEFAULT:
+            return f'-1 (the model\'s own) or a number from 0 to {self.maximum:g}'
         kind = 'a number' if isinstance(self.default, float) else 'an integer'
         return f'{kind} from {self.minimum:g} to {self.maximum:g}'
 
@@ -99,7 +115,8 @@ PARAMETERS = (
     _choice('precision', 'Number format of the engine.', 'auto', 'fp32', 'fp16'),
     Parameter('engine_cache_dir', '', 'Directory of built engines; empty: the user\'s cache.'),
     Parameter('cameras', ('camera',), 'Names of the cameras; exactly one for now.'),
-    _choice('input_transport', 'Which image topic to subscribe; auto: both, until one delivers.',
+    _choice('input_transport', 'Which image topic to subscribe; auto: both until one delivers, '
+                               'and again when that falls silent.',
             'auto', 'raw', 'compressed'),
     _choice('input_reliability', 'QoS reliability of the image subscription.',
             'best_effort', 'reliable'),
@@ -162,43 +179,90 @@ def read_parameters(path: Path | None) -> dict[str, Any]:
     """The node's settings as a parameter file gives them; the defaults without one.
 
     Args:
-        path: YAML as for `ros2 run --params-file`: `/**` or the node's name, `ros__parameters`.
+        path: YAML as for `ros2 run --params-file`: `/**` or the node's name in any namespace, and
+            `ros__parameters` in it.
 
     Raises:
-        FileNotFoundError, ValueError: if it is none, names an unknown parameter, or a value is
+        OSError, ValueError: if it cannot be read, names an unknown parameter, or a value is
             refused.
     """
     values: dict[str, Any] = {parameter.name: parameter.default for parameter in PARAMETERS}
     if path is None:
         return values
     if not path.is_file():
-        raise FileNotFoundError(f'no parameter file at {path}')
-    try:
-        document = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} is not YAML: {error}') from None
-    blocks = [block['ros__parameters'] for name, block in document.items()
-              if isinstance(block, dict) and isinstance(block.get('ros__parameters'), dict)
-              and (name == '/**' or str(name).split('/')[-1] == NODE)
-              ] if isinstance(document, dict) else []
-    if not blocks:
+        raise FileNotFoundError(f'{path} is a folder, expected a parameter file' if path.is_dir()
+                                else f'no parameter file at {path}')
+    blocks = dict(parameter_blocks(read_yaml(path)))
+    own = [block for name, block in blocks.items() if name.split('/')[-1] in (NODE, '*', '**')]
+    if not own:
+        others = f'; it has parameters of {_some(blocks)}' if blocks else ''
         raise ValueError(f'{path} is no parameter file of the node: expected `/**:` or '
-                         f'`{NODE}:`, and `ros__parameters:` in it')
-    for block in blocks:
-        for name, value in _flat(block):
-            if name == 'use_sim_time':
-                continue
-            if name not in BY_NAME:
-                raise ValueError(f'{path}: the node has no parameter {name}; it has '
-                                 f'{", ".join(BY_NAME)}')
-            try:
-                values[name] = BY_NAME[name].check(value)
-            except ValueError as error:
-                raise ValueError(f'{path}: {error}') from None
-    return values
+                         f'`{NODE}:`, and `ros__parameters:` in it{others}')
+    if odd := [block for block in own if not isinstance(block, dict)]:
+        raise ValueError(f'{path}: ros__parameters must hold names and values, got '
+                         f'{_shorten(repr(odd[0]))}')
+    given = {name: value for block in own for name, value in _flat(block)
+             if not _ROS_OWN.fullmatch(name)}
+    if unknown := describe_unknown(given):
+        raise ValueError(f'{path}: the node does not have these parameters: {unknown}')
+    try:
+        return values | {name: BY_NAME[name].check(value) for name, value in given.items()}
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
 
 
-def _flat(block: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+def parameter_blocks(document: Any, name: str = '') -> Iterator[tuple[str, Any]]:
+    """The names of nodes, wildcards included, in a parameter file.
+
+    Args:
+        document: what the file holds.
+        name: of the namespace that it stands for.
+
+    Yields:
+        Absolute name, and what its `ros__parameters` holds.
+    """
+    if not isinstance(document, dict):
+        return
+    for key, value in document.items():
+        if key == 'ros__parameters':
+            yield name or '/', {} if value is None else value
+        else:
+            yield from parameter_blocks(value, f'{name}/{str(key).strip("/")}')
+
+
+def is_for(pattern: str, node: str) -> bool:
+    """Whether a name of `parameter_blocks` means a node, given by its absolute name."""
+    parts = {'*': '/[^/]+', '**': '(/[^/]+)*'}
+    return bool(re.fullmatch(''.join(parts.get(part, '/' + re.escape(part))
+                                     for part in pattern.split('/')[1:]), node))
+
+
+def describe_unknown(names: Iterable[str]) -> str:
+    """Those of the names that no parameter has, with the nearest that one has.
+
+    Returns:
+        The names for people, empty if all are known.
+    """
+    unknown = [str(name) for name in names if name not in BY_NAME]
+    return _some(unknown, lambda name: ''.join(
+        f' (did you mean {near}?)' for near in get_close_matches(name, BY_NAME, 1)))
+
+
+def _some(names: Iterable[str], comment: Callable[[str], str] = lambda name: '') -> str:
+    """Names in one line, not too many, with a comment behind each."""
+    names = list(names)
+    shown = [f'{_shorten(name)}{comment(name[:MAX_SHOWN])}' for name in names[:MAX_NAMES]]
+    more = [f'{len(names) - MAX_NAMES} more'] if len(names) > MAX_NAMES else []
+    return ', '.join(shown + more)
+
+
+def _shorten(text: str) -> str:
+    """A text of unknown origin for a message of one line."""
+    text = ' '.join(text.split())
+    return text if len(text) <= MAX_SHOWN else f'{text[:MAX_SHOWN]}...'
+
+
+def _flat(block: Mapping[Any, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
     """Names with their groups before a dot, as ROS joins them."""
     for name, value in block.items():
         if isinstance(value, dict):
@@ -222,8 +286,4 @@ def check_changes(changes: Mapping[str, Any], configured: bool) -> dict[str, Any
         if configured and not parameter.changeable:
             raise ValueError(f'{name} is read-only while the node is configured; '
                              'clean the node up first')
-    for name in ('score_threshold', 'min_area'):
-        if MODEL_DEFAULT < checked.get(name, 0) < 0:
-            raise ValueError(f'{name} must be -1 (the model\'s own) or at least 0, '
-                             f'got {checked[name]}')
     return checked
