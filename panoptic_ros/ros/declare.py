@@ -1,18 +1,29 @@
-"""Declares the node's parameters with ROS."""
+"""Declares the node's parameters with ROS, and reports what was given in vain."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 
-from panoptic_ros.interface.parameters import PARAMETERS, Parameter
+from panoptic_ros.documents import read_yaml
+from panoptic_ros.interface.parameters import (
+    PARAMETERS,
+    QOS_OVERRIDES,
+    Parameter,
+    describe_unknown,
+    is_for,
+    parameter_blocks,
+)
 
 
 def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
-    """Declares all parameters with the values given at the start.
+    """Declares all parameters with the values given at the start, and warns of unknown names.
 
     Returns:
         The values by name, and one line for each given value that was refused; the default
@@ -34,7 +45,41 @@ def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
         node.declare_parameter(parameter.name, default, describe(parameter),
                                ignore_override=True)
         values[parameter.name] = parameter.default
+    unknown = describe_unknown(name for name in undeclared(node)
+                               if not name.startswith(QOS_OVERRIDES))
+    if unknown:
+        node.get_logger().warning(f'these parameters are unknown, they are ignored: {unknown}')
     return values, refused
+
+
+def given_parameters(node: Node) -> Mapping[str, Any]:
+    """The parameters given at the start, by name; rclpy has no public way to ask."""
+    return getattr(node, '_parameter_overrides', {})
+
+
+def undeclared(node: Node) -> list[str]:
+    """Names given at the start that nothing has declared so far."""
+    return [name for name in given_parameters(node) if not node.has_parameter(name)]
+
+
+def warn_of_foreign_files(node: Node, arguments: Sequence[str]) -> None:
+    """Warns of each `--params-file` that holds nothing for the node; ROS does not.
+
+    Args:
+        node: whose name the files should have.
+        arguments: of the command line.
+    """
+    name = f'{node.get_namespace().rstrip("/")}/{node.get_name()}'
+    for flag, file in pairwise(arguments):
+        if flag != '--params-file':
+            continue
+        try:
+            blocks = [block for block, _ in parameter_blocks(read_yaml(Path(file)))]
+        except (OSError, ValueError):  # ROS has read it
+            continue
+        if not any(is_for(block, name) for block in blocks):
+            node.get_logger().warning(f'{file} has no parameters for {name}, only for '
+                                      f'{", ".join(blocks[:5]) or "no node at all"}')
 
 
 def describe(parameter: Parameter) -> ParameterDescriptor:

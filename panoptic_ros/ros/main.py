@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 from typing import Any
@@ -19,7 +20,7 @@ def main(args: list[str] | None = None) -> int:
         args: command line; ROS reads `--ros-args` from it.
 
     Returns:
-        Exit code: 0 after an orderly end.
+        Exit code: 0 after an orderly end, 2 after one line about what keeps it from starting.
     """
     # rclpy's handler calls this one too, so that SIGTERM also ends the loading of a model.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -32,11 +33,19 @@ def main(args: list[str] | None = None) -> int:
             print(f'panoptic_node: error: {error}; source a ROS 2 installation, or '
                   'pip install "panoptic_ros[ros]"', file=sys.stderr)
             return 2
+        from panoptic_ros.ros.declare import warn_of_foreign_files
         from panoptic_ros.ros.node import PanopticNode
 
-        rclpy.init(args=args)
+        try:
+            rclpy.init(args=args)
+            node = PanopticNode()
+        except ExternalShutdownException:
+            raise
+        except Exception as error:  # of the command line or a parameter file
+            print(f'panoptic_node: error: {_one_line(error)}', file=sys.stderr)
+            return 2
+        warn_of_foreign_files(node, sys.argv if args is None else args)
         executor = SingleThreadedExecutor()
-        node = PanopticNode()
         executor.add_node(node)
         node.autostart()
         with contextlib.suppress(ExternalShutdownException):
@@ -49,6 +58,12 @@ def main(args: list[str] | None = None) -> int:
         if node is not None:
             _end(node)
     return 0
+
+
+def _one_line(error: Exception) -> str:
+    """What is wrong, without the places in ROS's own code."""
+    text = re.sub(r', at \S+:\d+', '', str(error))
+    return f'{type(error).__name__}: {" ".join(text.split())}'
 
 
 def _end(node: Any) -> None:

@@ -43,11 +43,16 @@ def test_a_wrong_start_is_explained_and_can_be_put_right(graph, start, tiny_mode
     damaged.write_bytes(tiny_model.read_bytes()[:-500])
     node = start({
         'model': tmp_path / 'missing.onnx', 'max_rate_hz': 'fast', 'output_scale': 'banana',
-        'tracker.min_hits': 0, 'max_age_ms': 7, 'classes.include': '[]'})
+        'tracker.min_hits': 0, 'max_age_ms': 7, 'classes.include': '[]', 'cameras': 'front',
+        'classes.exclude': 'true', 'modl': 'x', 'tracker.max_ag': 2.0})
     node.wait_for_log('cannot configure: no model file at')
     for text in ("max_rate_hz must be a number from 0 to 1000, got 'fast'; going on with 0.0",
                  "output_scale must be one of camera, network, got 'banana'",
-                 'Parameter tracker.min_hits out of range. Min: 1, Max: 1000, value: 0'):
+                 'Parameter tracker.min_hits out of range. Min: 1, Max: 1000, value: 0',
+                 "cameras must be a list of strings, got 'front'; for a list of one write [front]",
+                 'classes.exclude must be a list of strings, got True',
+                 'parameters are unknown, they are ignored: modl (did you mean model?), '
+                 'tracker.max_ag (did you mean tracker.max_age?)'):
         assert node.log.count(text) == 1, node.log
     assert graph.state == 'unconfigured'
     assert graph.get_parameter('max_rate_hz') == 0.0
@@ -84,6 +89,34 @@ def test_a_wrong_start_is_explained_and_can_be_put_right(graph, start, tiny_mode
     graph.wait_for_input(count=0)
     assert node.end(signal.SIGTERM) == 0, node.log
     assert 'Traceback' not in node.log
+
+
+@pytest.mark.parametrize(('text', 'more', 'reason'), [
+    (None, (), 'Error opening YAML file'),
+    ('/**: {max_rate_hz: 4.0}', (), 'Cannot have a value before ros__parameters'),
+    ('/**: {ros__parameters: {use_sim_time: maybe}}', (), "'use_sim_time' to 'maybe'"),
+    ('/**: {ros__parameters: {max_rate_hz: 4.0}}', ('-r', '__ns:=a-b'), 'remap rule'),
+])
+def test_what_ros_cannot_read_is_one_line(start, tmp_path, text, more, reason):
+    file = tmp_path / 'node.yaml'
+    if text is not None:
+        file.write_text(text)
+    node = start({}, *more, before=('--params-file', str(file)))
+    assert node.process.wait(60) == 2
+    line, = (line for line in node.log.splitlines() if 'panoptic_node: error: ' in line)
+    assert reason in line
+    assert 'Traceback' not in node.log
+    assert '.c:' not in line
+
+
+def test_a_file_for_another_node_is_reported(start, tmp_path):
+    file = tmp_path / 'node.yaml'
+    file.write_text('/right/panoptic_node: {ros__parameters: {max_rate_hz: 4.0}}')
+    node = start({'model': tmp_path / 'missing.onnx'}, '-r', '__ns:=/left',
+                 before=('--params-file', str(file)))
+    node.wait_for_log(f'{file} has no parameters for /left/panoptic_node, only for '
+                      '/right/panoptic_node')
+    assert node.end() == 0, node.log
 
 
 def test_a_slow_node_takes_the_newest_image_and_ends_in_the_middle_of_its_work(
