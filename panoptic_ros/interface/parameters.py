@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.documents import read_yaml
+from panoptic_ros.interface.text import one_line
 from panoptic_ros.tracking import TrackerConfig
 
 NODE = 'panoptic_node'
@@ -24,8 +25,10 @@ QOS_OVERRIDES = 'qos_overrides.'
 _ROS_OWN = re.compile(r'use_sim_time|start_type_description_service|qos_overrides\..*')
 
 MAX_SHOWN = 100
-"""Most characters of a refused value, and MAX_NAMES most unknown names, that a message shows."""
+"""Most characters of a name or value that a message shows."""
+
 MAX_NAMES = 5
+"""Most names that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,9 @@ class Parameter:
                 re.fullmatch(self.pattern, value) if isinstance(value, str)
                 else self.minimum <= value <= self.maximum):
             return value
-        hint = (f'; for a list of one write [{_shorten(value)}]'
+        hint = (f'; for a list of one write [{one_line(value, MAX_SHOWN)}]'
                 if isinstance(default, tuple) and isinstance(value, str) else '')
-        raise ValueError(
-            f'{self.name} must be {self.describe()}, got {_shorten(repr(value))}{hint}')
+        raise ValueError(f'{self.name} must be {self.describe()}, got {_show(value)}{hint}')
 
     def describe(self) -> str:
         """What values it takes, in words."""
@@ -200,7 +202,7 @@ def read_parameters(path: Path | None) -> dict[str, Any]:
                          f'`{NODE}:`, and `ros__parameters:` in it{others}')
     if odd := [block for block in own if not isinstance(block, dict)]:
         raise ValueError(f'{path}: ros__parameters must hold names and values, got '
-                         f'{_shorten(repr(odd[0]))}')
+                         f'{_show(odd[0])}')
     given = {name: value for block in own for name, value in _flat(block)
              if not _ROS_OWN.fullmatch(name)}
     if unknown := describe_unknown(given):
@@ -250,16 +252,14 @@ def describe_unknown(names: Iterable[str]) -> str:
 
 def _some(names: Iterable[str], comment: Callable[[str], str] = lambda name: '') -> str:
     """Names in one line, not too many, with a comment behind each."""
-    names = list(names)
-    shown = [f'{_shorten(name)}{comment(name[:MAX_SHOWN])}' for name in names[:MAX_NAMES]]
+    names = [one_line(name, MAX_SHOWN) for name in names]
+    shown = [f'{name}{comment(name)}' for name in names[:MAX_NAMES]]
     more = [f'{len(names) - MAX_NAMES} more'] if len(names) > MAX_NAMES else []
     return ', '.join(shown + more)
 
 
-def _shorten(text: str) -> str:
-    """A text of unknown origin for a message of one line."""
-    text = ' '.join(text.split())
-    return text if len(text) <= MAX_SHOWN else f'{text[:MAX_SHOWN]}...'
+def _show(value: Any) -> str:
+    return one_line(repr(value), MAX_SHOWN)
 
 
 def _flat(block: Mapping[Any, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,15 +16,16 @@ from sensor_msgs.msg import CompressedImage, Image
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.image import CameraImage
 from panoptic_ros.interface.images import cv_bridge_fallback, read_compressed_image, read_image
-from panoptic_ros.interface.loading import apply_settings, tracker_config
+from panoptic_ros.interface.live_pipeline import LivePipeline
 from panoptic_ros.interface.memory import is_out_of_memory
 from panoptic_ros.interface.messages import FrameMessages, frame_topics
 from panoptic_ros.interface.meters import RateMeter, Timings
+from panoptic_ros.interface.notices import Notices
+from panoptic_ros.interface.text import one_line
 from panoptic_ros.interface.worker import Drop, Worker
-from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.ros.messages import RosTypes, message_class
 from panoptic_ros.runtime import Predictor
-from panoptic_ros.tracking import Tracker, TrackerStats
+from panoptic_ros.tracking import TrackerStats
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +62,11 @@ class Camera:
         self.last_bad = ''
         self.newest_stamp_s: float | None = None
         self.out_of_memory = 0
-        self.worker = Worker(self._process, f'camera {name}')
+        self.worker = Worker(self._work, f'camera {name}')
         self._node = node
         self._prefix = prefix
-        # Tracker and pipeline are this camera's alone; only the worker's thread touches them.
-        self._tracker = Tracker(tracker_config(settings))
-        self._pipeline = Pipeline(predictor, self._tracker)
-        self._todo: deque[Callable[[], None]] = deque()
-        self._said: set[str] = set()
+        self._pipeline = LivePipeline(predictor, settings)
+        self._notices = Notices()
         self._subscriptions: dict[str, Any] = {}
         self._fallback = cv_bridge_fallback()
         self._messages = FrameMessages(RosTypes())
@@ -88,33 +84,26 @@ class Camera:
     @property
     def tracks(self) -> TrackerStats | None:
         """Counts after the last frame; None before the first, and without a tracker."""
-        published = self.worker.counts().published
-        return self._tracker.stats if published and self._pipeline.tracker else None
+        return self._pipeline.tracks if self.worker.counts().published else None
 
     def apply(self, settings: Mapping[str, Any]) -> None:
         """Takes checked values of the parameters over, all from the same image on."""
         self._settings = settings
         rate_hz = settings['max_rate_hz']
         self.worker.min_interval_s = 1 / rate_hz if rate_hz else 0.0
-        self._todo.append(lambda: apply_settings(self._pipeline, self._tracker, settings))
+        self._pipeline.apply(settings)
 
     def reset_tracks(self) -> None:
         """Forgets all tracks before the next image."""
-        self._todo.append(self._tracker.reset)
+        self._pipeline.reset_tracks()
 
     def replace_model(self, predictor: Predictor) -> None:
         """From the next image on another model is used; tracks start anew, with new ids."""
-        settings = self._settings
-
-        def replace() -> None:
-            self._tracker.reset()
-            self._pipeline = Pipeline(predictor, self._tracker)
-            apply_settings(self._pipeline, self._tracker, settings)
-        self._todo.append(replace)
+        self._pipeline.replace_model(predictor)
 
     def start(self, subscribe: bool) -> None:
         """Starts the worker and, if told to, subscribes."""
-        self._said.clear()
+        self._notices.clear()
         self.worker.start()
         if subscribe:
             self.subscribe()
@@ -166,25 +155,27 @@ class Camera:
         self.newest_stamp_s = _seconds(message.header.stamp)
         self.worker.put(Received(message, time.perf_counter()))
 
+    def _work(self, received: Received) -> Drop | None:
+        """Runs in the worker's thread."""
+        with self._pipeline.for_image():
+            return self._process(received)
+
     def _process(self, received: Received) -> Drop | None:
-        """Runs in the worker's thread: one image, from message to messages."""
-        while self._todo:
-            self._todo.popleft()()
+        """One image, from message to messages."""
         message = received.message
         stamp_s = _seconds(message.header.stamp)
         age_ms, max_age_ms = (self._now_s() - stamp_s) * 1e3, self._settings['max_age_ms']
         if max_age_ms and age_ms > max_age_ms:
-            self._say_once('too old', f'an image is {age_ms:.0f} ms old, more than max_age_ms '
-                                      f'{max_age_ms:.0f}; such images are dropped')
+            self._notices.warn('too old', f'an image is {age_ms:.0f} ms old, more than max_age_ms '
+                                          f'{max_age_ms:.0f}; such images are dropped')
             return Drop.TOO_OLD
         start_s = time.perf_counter()
         try:
             image = (read_image(message, self._fallback) if isinstance(message, Image)
                      else read_compressed_image(message))
         except ValueError as error:
-            self.last_bad = str(error)
-            self._say_once(re.sub(r'[0-9a-f]*\d[0-9a-f]*', '#', self.last_bad),
-                           f'bad image: {self.last_bad}; such images are dropped')
+            self.last_bad = one_line(error)
+            self._notices.warn('bad image', f'bad image: {self.last_bad}; such images are dropped')
             return Drop.BAD_IMAGE
         self.last_bad = ''
         read_s = time.perf_counter() - start_s
@@ -195,8 +186,8 @@ class Camera:
         except Exception as error:
             if self._node.context.ok():  # else the node is being ended
                 self.out_of_memory += is_out_of_memory(error)
-                text = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
-                self._say_once(text, f'inference failed: {text}')
+                self._notices.warn('inference failed',
+                                   f'inference failed: {type(error).__name__}: {error}')
                 logger.debug('inference failed', exc_info=True)
             return Drop.INFERENCE_FAILED
         end_s = time.perf_counter()
@@ -213,11 +204,6 @@ class Camera:
         for topic, publisher in self._publishers.items():
             if publisher.get_subscription_count() > 0:
                 publisher.publish(self._messages.make(topic, header, image, frame, labels, scale))
-
-    def _say_once(self, key: str, text: str) -> None:
-        if key not in self._said:
-            self._said.add(key)
-            logger.warning(text)
 
     def _now_s(self) -> float:
         return self._node.get_clock().now().nanoseconds * 1e-9

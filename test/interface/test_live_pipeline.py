@@ -1,0 +1,128 @@
+"""Changes of a pipeline; real models, no ROS."""
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from tiny_model import paint_scene
+
+from panoptic_ros.bundle import read_info
+from panoptic_ros.image import CameraImage
+from panoptic_ros.interface.live_pipeline import LivePipeline
+from panoptic_ros.interface.parameters import read_parameters
+from panoptic_ros.runtime import Predictor, open_backend
+
+SETTINGS = read_parameters(None)
+
+
+@pytest.fixture
+def make_predictor(tiny_model):
+    def make() -> Predictor:
+        return Predictor(open_backend(tiny_model, 'onnxruntime', 'cpu'), read_info(tiny_model))
+    return make
+
+
+@pytest.fixture
+def live(make_predictor):
+    return LivePipeline(make_predictor(), SETTINGS)
+
+
+def look(live: LivePipeline, stamp_s: float) -> np.ndarray:
+    """The instance table of one image."""
+    with live.for_image():
+        frame, _ = live(CameraImage(paint_scene(48, 96)), stamp_s)
+    return frame.segments
+
+
+def track_ids(rows: np.ndarray) -> set[int]:
+    return set(rows['track_id'][rows['is_thing'] == 1])
+
+
+def test_a_change_waits_for_the_image_in_work_and_no_longer(live, make_predictor):
+    with live.for_image():
+        old = live.predictor
+        live.replace_model(make_predictor())
+        live.apply(SETTINGS | {'classes.include': ('ball',)})
+        assert live.predictor is old
+        frame, _ = live(CameraImage(paint_scene(48, 96)), 1.0)
+        assert len(frame.segments) == 4
+    assert live.predictor is not old
+    assert len(look(live, 1.1)) == 1
+
+
+def test_of_many_models_that_wait_only_the_newest_is_kept(live, make_predictor):
+    """Each holds an engine with its threads; nothing may need a garbage collection."""
+    gc.disable()
+    try:
+        first, models = weakref.ref(live.predictor.backend), []
+        with live.for_image():
+            for _ in range(4):
+                predictor = make_predictor()
+                models.append(weakref.ref(predictor.backend))
+                live.replace_model(predictor)
+                del predictor
+            assert [model() is None for model in models] == [True, True, True, False]
+            assert first() is not None
+        assert first() is None
+        live.replace_model(make_predictor())  # without any image
+        assert models[-1]() is None
+    finally:
+        gc.enable()
+
+
+def test_the_newest_settings_count_for_a_model_that_waits(live, make_predictor):
+    with live.for_image():
+        live.apply(SETTINGS | {'classes.include': ('wall',)})
+        live.replace_model(make_predictor())
+        live.apply(SETTINGS | {'classes.include': ('ball', 'box')})
+    assert len(look(live, 1.0)) == 2
+
+
+@pytest.mark.parametrize('change', [
+    lambda live, _: live.reset_tracks(),
+    lambda live, make_predictor: live.replace_model(make_predictor()),
+    lambda live, _: live.apply(SETTINGS | {'tracker.enabled': False}),
+], ids=['reset', 'model', 'tracker off'])
+def test_later_settings_do_not_cancel_a_reset_that_waits(live, make_predictor, change):
+    before = track_ids(look(live, 1.0))
+    assert before == track_ids(look(live, 1.1))
+    with live.for_image():
+        change(live, make_predictor)
+        for rate_hz in range(100):
+            live.apply(SETTINGS | {'max_rate_hz': float(rate_hz)})
+    assert min(track_ids(look(live, 1.2))) > max(before)
+
+
+def test_settings_alone_leave_the_tracks(live):
+    before = track_ids(look(live, 1.0))
+    live.apply(SETTINGS | {'min_area': 1.0})
+    assert track_ids(look(live, 1.1)) == before
+
+
+def test_an_image_that_fails_lets_changes_in(live):
+    with pytest.raises(ValueError, match='on purpose'), live.for_image():
+        live.apply(SETTINGS | {'classes.include': ('ball',)})
+        raise ValueError('on purpose')
+    assert len(look(live, 1.0)) == 1
+
+
+def test_changes_from_one_thread_and_images_from_another(live):
+    """No change gets lost, whoever makes it."""
+    stop = threading.Event()
+
+    def work() -> None:
+        stamp_s = 1.0
+        while not stop.is_set():
+            look(live, stamp_s := stamp_s + 0.1)
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for number in range(300):
+            names = ('ball',) if number % 2 else ()
+            live.apply(SETTINGS | {'classes.include': names})
+    finally:
+        stop.set()
+        thread.join(30)
+    assert len(look(live, 1e6)) == 1
