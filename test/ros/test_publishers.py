@@ -1,0 +1,65 @@
+"""Quality of service of what the node publishes."""
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+
+import rclpy
+from rclpy.context import Context
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSDurabilityPolicy, QoSReliabilityPolicy
+
+from panoptic_ros.ros.publishers import Publishers
+
+pytestmark = pytest.mark.ros
+
+STRING = 'std_msgs/msg/String'
+
+
+@pytest.fixture
+def make_node(ros_domain):
+    context = Context()
+    rclpy.init(context=context)
+
+    def make(**overrides):
+        return rclpy.create_node('publishers', context=context, parameter_overrides=[
+            Parameter(f'qos_overrides./a/one.publisher.{name}', value=value)
+            for name, value in overrides.items()])
+    yield make
+    rclpy.shutdown(context=context)
+
+
+def qos_of(node, topic: str):
+    info, = node.get_publishers_info_by_topic(topic)
+    return info.qos_profile
+
+
+def test_topics_are_reliable_unless_overridden(make_node):
+    node = make_node(reliability='best_effort', durability='transient_local', depth=50,
+                     history='keep_last')
+    publishers = Publishers(node, 'a/', {'one': STRING, 'two': STRING})
+    qos = qos_of(node, '/a/one')
+    assert qos.reliability == QoSReliabilityPolicy.BEST_EFFORT
+    assert qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+    assert node.get_parameter('qos_overrides./a/one.publisher.depth').value == 50
+    qos = qos_of(node, '/a/two')
+    assert qos.reliability == QoSReliabilityPolicy.RELIABLE
+    assert qos.durability == QoSDurabilityPolicy.VOLATILE
+    publishers.close()
+    assert node.count_publishers('/a/one') == 0
+    Publishers(node, 'a/', {'one': STRING})  # as after a cleanup
+    assert qos_of(node, '/a/one').reliability == QoSReliabilityPolicy.BEST_EFFORT
+
+
+def test_what_is_latched_stays_so(make_node):
+    node = make_node(durability='volatile', depth=7)
+    Publishers(node, 'a/', {'one': STRING}, latched=True)
+    assert qos_of(node, '/a/one').durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+    assert not node.has_parameter('qos_overrides./a/one.publisher.durability')
+
+
+def test_a_refused_override_leaves_no_publisher(make_node):
+    node = make_node(reliability='maybe')
+    with pytest.raises(RuntimeError, match='reliability'):
+        Publishers(node, 'a/', {'two': STRING, 'one': STRING})
+    assert node.count_publishers('/a/two') == node.count_publishers('/a/one') == 0
