@@ -14,6 +14,9 @@ WINDOW = 100
 
 RATE_WINDOW_S = 5.0
 
+SILENT_S, SILENT_INTERVALS = 5.0, 5.0
+"""A stream is silent after so long, and after so many of its last interval."""
+
 
 class RateMeter:
     """Events per second over the last seconds of any clock, also one that jumps back."""
@@ -38,6 +41,28 @@ class RateMeter:
         if len(times) >= 2 and times[-1] > times[0]:
             return (len(times) - 1) / (times[-1] - times[0])
         return 0.0 if len(self._times) >= 2 else None
+
+
+class Silence:
+    """Tells when a stream has stopped, or did not begin, by a clock that never jumps."""
+
+    def __init__(self, now_s: float) -> None:
+        self._interval_s = 0.0
+        self.begin(now_s)
+
+    def begin(self, now_s: float) -> None:
+        """Notes a time from which the stream is expected."""
+        self._last_s, self._heard = now_s, False
+
+    def heard(self, now_s: float) -> None:
+        """Notes an event; two of them make an interval."""
+        if self._heard:
+            self._interval_s = now_s - self._last_s
+        self._last_s, self._heard = now_s, True
+
+    def is_silent(self, now_s: float) -> bool:
+        """Whether an event is overdue."""
+        return now_s - self._last_s > max(SILENT_S, SILENT_INTERVALS * self._interval_s)
 
 
 class Timings:

@@ -1,17 +1,14 @@
-"""One camera of the node: its subscriptions, worker thread, publishers and counts."""
+"""One camera of the node: its input, worker thread, publishers and counts."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSProfile, QoSReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.image import CameraImage
@@ -23,15 +20,15 @@ from panoptic_ros.interface.meters import RateMeter, Timings
 from panoptic_ros.interface.notices import Notices
 from panoptic_ros.interface.text import one_line
 from panoptic_ros.interface.worker import Drop, Worker
-from panoptic_ros.ros.messages import RosTypes, message_class
+from panoptic_ros.ros.image_input import ImageInput
+from panoptic_ros.ros.messages import RosTypes
+from panoptic_ros.ros.publishers import Publishers
 from panoptic_ros.runtime import Predictor
 from panoptic_ros.tracking import TrackerStats
 
 logger = logging.getLogger(__name__)
 
 STAGES = ('pre-process', 'infer', 'post-process', 'track', 'publish', 'end to end')
-
-OUTPUT_DEPTH = 5
 
 
 class Received(NamedTuple):
@@ -64,22 +61,18 @@ class Camera:
         self.out_of_memory = 0
         self.worker = Worker(self._work, f'camera {name}')
         self._node = node
-        self._prefix = prefix
+        self._input = ImageInput(node, prefix)
         self._pipeline = LivePipeline(predictor, settings)
         self._notices = Notices()
-        self._subscriptions: dict[str, Any] = {}
         self._fallback = cv_bridge_fallback()
         self._messages = FrameMessages(RosTypes())
-        self._publishers = {topic: node.create_publisher(message_class(kind), f'{prefix}{topic}',
-                                                         OUTPUT_DEPTH)
-                            for topic, kind in frame_topics(RosTypes.vision).items()}
+        self._publishers = Publishers(node, prefix, frame_topics(RosTypes.vision))
         self.apply(settings)
 
     @property
     def topics(self) -> str:
         """The subscribed topics, for people; empty while none is."""
-        return ', '.join(subscription.topic_name
-                         for subscription in self._subscriptions.values())
+        return self._input.topics
 
     @property
     def tracks(self) -> TrackerStats | None:
@@ -102,11 +95,15 @@ class Camera:
         self._pipeline.replace_model(predictor)
 
     def start(self, subscribe: bool) -> None:
-        """Starts the worker and, if told to, subscribes."""
+        """Subscribes, if told to, and starts the worker."""
         self._notices.clear()
-        self.worker.start()
         if subscribe:
             self.subscribe()
+        try:
+            self.worker.start()
+        except BaseException:
+            self.unsubscribe()
+            raise
 
     def stop(self, timeout_s: float) -> bool:
         """Unsubscribes and ends the worker; False if it is still busy after the timeout."""
@@ -115,42 +112,18 @@ class Camera:
 
     def close(self) -> None:
         """Takes the publishers away; the camera is stopped."""
-        for publisher in self._publishers.values():
-            self._node.destroy_publisher(publisher)
+        self._publishers.close()
 
     def subscribe(self) -> None:
-        """Subscribes to the raw image, the compressed one, or both until one delivers."""
-        reliability = (QoSReliabilityPolicy.RELIABLE
-                       if self._settings['input_reliability'] == 'reliable'
-                       else QoSReliabilityPolicy.BEST_EFFORT)
-        kinds = {'raw': Image, 'compressed': CompressedImage}
-        transport = self._settings['input_transport']
-        for kind, topic in zip(kinds, self._input_topics(), strict=True):
-            if transport in ('auto', kind):
-                self._subscriptions[kind] = self._node.create_subscription(
-                    kinds[kind], topic, partial(self._receive, kind),
-                    QoSProfile(depth=1, reliability=reliability),
-                    qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        """Takes images; see `ImageInput`."""
+        self._input.open(self._settings, self._receive)
 
     def unsubscribe(self) -> None:
         """Takes no more images."""
-        while self._subscriptions:
-            self._node.destroy_subscription(self._subscriptions.popitem()[1])
+        self._input.close()
 
-    def _input_topics(self) -> tuple[str, str]:
-        """Raw and compressed topic; the latter follows a remapped `image` unless remapped."""
-        image, compressed = f'{self._prefix}image', f'{self._prefix}image/compressed'
-        raw = self._node.resolve_topic_name(image)
-        own = self._node.resolve_topic_name(compressed)
-        remapped = own != self._node.resolve_topic_name(compressed, only_expand=True)
-        return raw, own if remapped else f'{raw}/compressed'
-
-    def _receive(self, kind: str, message: Any) -> None:
+    def _receive(self, message: Any) -> None:
         """Runs in the executor: only hands the message over."""
-        if kind not in self._subscriptions:  # was on its way when the other kind won
-            return
-        for other in self._subscriptions.keys() - {kind}:
-            self._node.destroy_subscription(self._subscriptions.pop(other))
         self.arrivals.add(self._now_s())
         self.newest_stamp_s = _seconds(message.header.stamp)
         self.worker.put(Received(message, time.perf_counter()))
@@ -201,7 +174,7 @@ class Camera:
     def _publish(self, header: Any, image: CameraImage, frame: PanopticFrame) -> None:
         """Publishes what somebody subscribes to."""
         labels, scale = self._pipeline.predictor.info.labels, self._settings['output_scale']
-        for topic, publisher in self._publishers.items():
+        for topic, publisher in self._publishers.by_topic.items():
             if publisher.get_subscription_count() > 0:
                 publisher.publish(self._messages.make(topic, header, image, frame, labels, scale))
 

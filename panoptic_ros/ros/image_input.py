@@ -1,0 +1,182 @@
+"""A camera's image subscriptions, and what is wrong when no image comes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import (
+    QoSCompatibility,
+    QoSPolicyKind,
+    QoSProfile,
+    QoSReliabilityPolicy,
+    qos_check_compatible,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from panoptic_ros.interface.meters import SILENT_S, Silence
+from panoptic_ros.interface.parameters import QOS_OVERRIDES
+from panoptic_ros.interface.text import one_line
+from panoptic_ros.ros.declare import given_parameters, undeclared
+from panoptic_ros.ros.messages import message_class
+from panoptic_ros.ros.publishers import POLICIES
+
+logger = logging.getLogger(__name__)
+
+KINDS = {'raw': 'sensor_msgs/msg/Image', 'compressed': 'sensor_msgs/msg/CompressedImage'}
+"""Message type of each transport."""
+
+CHECK_S = 1.0
+"""Between two looks at whether images come."""
+
+
+class ImageInput:
+    """The subscriptions of one camera: the raw image, the compressed one, or with `auto` both.
+
+    With `auto` the one that delivers first stays, until it falls silent: then both are subscribed
+    again.
+    """
+
+    def __init__(self, node: LifecycleNode, prefix: str) -> None:
+        """Subscribes nothing yet.
+
+        Args:
+            node: owns the subscriptions.
+            prefix: goes before the topics; empty with one camera.
+        """
+        self._node = node
+        self._prefix = prefix
+        self._subscriptions: dict[str, Any] = {}
+        self._timer: Any = None
+
+    @property
+    def topics(self) -> str:
+        """The subscribed topics, for people; empty while none is."""
+        return ', '.join(subscription.topic_name
+                         for subscription in self._subscriptions.values())
+
+    def open(self, settings: Mapping[str, Any], receive: Callable[[Any], None]) -> None:
+        """Subscribes.
+
+        Args:
+            settings: the parameters' values.
+            receive: takes each message, in the executor.
+
+        Raises:
+            Exception: of several kinds, for a QoS override that ROS refuses; nothing is
+                subscribed then.
+        """
+        transport, reliability = settings['input_transport'], settings['input_reliability']
+        names = dict(zip(KINDS, self._input_topics(), strict=True))
+        self._topics = {kind: topic for kind, topic in names.items()
+                        if transport in ('auto', kind)}
+        self._reliability = (QoSReliabilityPolicy.RELIABLE if reliability == 'reliable'
+                             else QoSReliabilityPolicy.BEST_EFFORT)
+        self._silence = Silence(time.monotonic())
+        self._is_silence_known = False
+        self._delivers = ''
+        try:
+            self._subscribe(receive)
+        except BaseException:
+            self.close()
+            raise
+        # Also where /clock stands still.
+        self._timer = self._node.create_timer(CHECK_S, partial(self._check, receive),
+                                              clock=Clock(clock_type=ClockType.STEADY_TIME))
+        logger.info('subscribed to %s', self.topics)
+        for name in undeclared(self._node):
+            if name.startswith(QOS_OVERRIDES):
+                logger.warning('%s is ignored: this node has no such topic now', one_line(name))
+
+    def close(self) -> None:
+        """Takes no more images; keeps nothing of whoever received them."""
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
+        while self._subscriptions:
+            self._unsubscribe(next(iter(self._subscriptions)))
+
+    def _input_topics(self) -> tuple[str, str]:
+        """Raw and compressed topic; the latter follows a remapped `image` unless remapped."""
+        image, compressed = f'{self._prefix}image', f'{self._prefix}image/compressed'
+        raw = self._node.resolve_topic_name(image)
+        own = self._node.resolve_topic_name(compressed)
+        remapped = own != self._node.resolve_topic_name(compressed, only_expand=True)
+        return raw, own if remapped else f'{raw}/compressed'
+
+    def _subscribe(self, receive: Callable[[Any], None]) -> None:
+        """Subscribes to the topics that are not subscribed."""
+        for kind, topic in self._topics.items():
+            if kind not in self._subscriptions:
+                self._subscriptions[kind] = self._node.create_subscription(
+                    message_class(KINDS[kind]), topic, partial(self._take, kind, receive),
+                    QoSProfile(depth=1, reliability=self._reliability),
+                    qos_overriding_options=self._overrides(topic))
+
+    def _overrides(self, topic: str) -> QoSOverridingOptions:
+        """What may be overridden.
+
+        ROS keeps the value of the first subscription for all later ones, so the reliability is
+        left out unless an override is given: `input_reliability` may change in between.
+        """
+        given = given_parameters(self._node)
+        return QoSOverridingOptions([
+            policy for policy in POLICIES if policy != QoSPolicyKind.RELIABILITY
+            or f'{QOS_OVERRIDES}{topic}.subscription.reliability' in given])
+
+    def _unsubscribe(self, kind: str) -> None:
+        self._node.destroy_subscription(self._subscriptions.pop(kind))
+
+    def _take(self, kind: str, receive: Callable[[Any], None], message: Any) -> None:
+        """Runs in the executor: only hands the message over."""
+        if kind not in self._subscriptions:  # was on its way when the other kind won
+            return
+        for other in self._subscriptions.keys() - {kind}:
+            self._unsubscribe(other)
+        now_s = time.monotonic()
+        if kind != self._delivers:
+            self._delivers = kind
+            self._silence.begin(now_s)  # how long the other was silent is no interval
+            if len(self._topics) > 1:
+                logger.info('images come on %s', self._topics[kind])
+        self._silence.heard(now_s)
+        self._is_silence_known = False
+        receive(message)
+
+    def _check(self, receive: Callable[[Any], None]) -> None:
+        """Runs once a second: reports silence, and listens to all topics again."""
+        if self._is_silence_known or not self._silence.is_silent(time.monotonic()):
+            return
+        self._is_silence_known = True
+        self._subscribe(receive)
+        logger.warning('no image for %.0f s; %s', SILENT_S,
+                       '; '.join(map(self._why_silent, self._topics)))
+
+    def _why_silent(self, kind: str) -> str:
+        """Why nothing comes on a topic, as far as the graph tells."""
+        topic, subscription = self._topics[kind], self._subscriptions[kind]
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        if not publishers:
+            return f'nobody publishes {topic}'
+        kinds = {publisher.topic_type for publisher in publishers}
+        if KINDS[kind] not in kinds:
+            return f'{topic} is a {", ".join(sorted(kinds))}, expected {KINDS[kind]}'
+        problems = [_qos_problem(publisher.qos_profile, subscription.qos_profile)
+                    for publisher in publishers if publisher.topic_type == KINDS[kind]]
+        if all(problems):
+            return (f'the QoS of {topic} does not fit: {problems[0]}; change input_reliability '
+                    f'or {QOS_OVERRIDES}{topic}.subscription')
+        return f'{topic} has a publisher ({publishers[0].node_name}) that sends nothing'
+
+
+def _qos_problem(offered: QoSProfile, wanted: QoSProfile) -> str:
+    """Why no message gets from a publisher to a subscription; empty if some do."""
+    compatibility, reason = qos_check_compatible(offered, wanted)
+    if compatibility != QoSCompatibility.ERROR:
+        return ''
+    return one_line(reason).removeprefix('ERROR: ').rstrip('; ')
