@@ -57,16 +57,14 @@ class FollowPerson(Node):
         self._class_id: int | None = None
         self._roi = self.create_publisher(RegionOfInterest, 'follow/roi', 5)
         latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-        # With vision_msgs installed this is a vision_msgs/LabelInfo, whose class_map has names.
         self.create_subscription(String, 'panoptic/label_info', self._on_labels, latched)
         self.create_subscription(PointCloud2, 'panoptic/instances', self._on_instances, 5)
 
     def _on_labels(self, message: String) -> None:
-        names = [label['name'] for label in json.loads(message.data)['labels']]
-        if self._name not in names:
-            self.get_logger().error(f'the model knows no {self._name!r}, only {", ".join(names)}')
-            return
-        self._class_id = names.index(self._name)
+        ids = {label['name']: label['class_id'] for label in json.loads(message.data)['labels']}
+        self._class_id = ids.get(self._name)
+        if self._class_id is None:
+            self.get_logger().error(f'the model knows no {self._name!r}, only {", ".join(ids)}')
 
     def _on_instances(self, message: PointCloud2) -> None:
         if self._class_id is None:

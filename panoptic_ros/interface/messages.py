@@ -19,6 +19,7 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.overlay import draw_overlay
 
 LABEL_INFO = 'panoptic/label_info'
+LABEL_INFO_VISION = 'panoptic/label_info_vision'
 
 _POINT_TYPES = {np.dtype(f'<{kind}'): number for number, kind in DATATYPES.items()}
 
@@ -52,9 +53,14 @@ def frame_topics(vision: bool) -> Mapping[str, str]:
             **({'panoptic/detections': 'vision_msgs/msg/Detection2DArray'} if vision else {})}
 
 
-def label_info_type(vision: bool) -> str:
-    """Message type of LABEL_INFO."""
-    return 'vision_msgs/msg/LabelInfo' if vision else 'std_msgs/msg/String'
+def label_topics(vision: bool) -> Mapping[str, str]:
+    """Message type of each topic that says what the class ids mean; late subscribers get it too.
+
+    Args:
+        vision: whether there is vision_msgs.
+    """
+    return {LABEL_INFO: 'std_msgs/msg/String',
+            **({LABEL_INFO_VISION: 'vision_msgs/msg/LabelInfo'} if vision else {})}
 
 
 class FrameMessages:
@@ -174,16 +180,21 @@ def detections_message(types: MessageTypes, header: Any, frame: PanopticFrame) -
     return message
 
 
-def label_info_message(types: MessageTypes, labels: LabelSet, score_threshold: float,
-                       stamp: Any) -> Any:
-    """What the class ids mean.
+def label_message(types: MessageTypes, topic: str, labels: LabelSet, score_threshold: float,
+                  stamp: Any) -> Any:
+    """What a topic of `label_topics` says.
 
-    A vision_msgs/LabelInfo, which has names only; else a String with LabelSet.to_dicts as JSON.
+    Args:
+        types: makes messages.
+        topic: its name.
+        labels: what the class ids mean.
+        score_threshold: segments with a lower score are left out.
+        stamp: time of the message, for the one that has a header.
     """
-    if not types.vision:
+    if topic == LABEL_INFO:
         return types.make('std_msgs/msg/String', data=json.dumps(
             {'labels': labels.to_dicts(), 'score_threshold': score_threshold}))
-    return types.make(
+    return types.make(  # which has names only
         'vision_msgs/msg/LabelInfo', header=types.make('std_msgs/msg/Header', stamp=stamp),
         threshold=score_threshold,
         class_map=[types.make('vision_msgs/msg/VisionClass', class_id=i, class_name=name)

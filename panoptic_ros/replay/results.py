@@ -11,11 +11,10 @@ from panoptic_ros.image import CameraImage
 from panoptic_ros.interface.bag_types import BagTypes, qos
 from panoptic_ros.interface.diagnostics import DIAGNOSTICS_TYPE, diagnostic_array
 from panoptic_ros.interface.messages import (
-    LABEL_INFO,
     FrameMessages,
     frame_topics,
-    label_info_message,
-    label_info_type,
+    label_message,
+    label_topics,
 )
 from panoptic_ros.interface.parameters import NODE
 from panoptic_ros.labels import LabelSet
@@ -49,8 +48,9 @@ class ResultsBag:
         self._connections = {
             (camera, topic): self._connect(f'/{prefix}{topic}', kind, latched=False)
             for camera, prefix in prefixes.items() for topic, kind in topics.items()}
-        self._info_kind = label_info_type(self._types.vision)
-        self._info = self._connect(f'/{LABEL_INFO}', self._info_kind, latched=True)
+        self._label_kinds = label_topics(self._types.vision)
+        self._label_connections = {topic: self._connect(f'/{topic}', kind, latched=True)
+                                   for topic, kind in self._label_kinds.items()}
         self._health = self._connect('/diagnostics', DIAGNOSTICS_TYPE, latched=False)
 
     def __enter__(self) -> ResultsBag:
@@ -62,9 +62,10 @@ class ResultsBag:
 
     def add_labels(self, time_ns: int, score_threshold: float) -> None:
         """Writes what the class ids mean."""
-        message = label_info_message(self._types, self._labels, score_threshold,
-                                     self._stamp(time_ns))
-        self._write(self._info, self._info_kind, time_ns, message)
+        for topic, kind in self._label_kinds.items():
+            message = label_message(self._types, topic, self._labels, score_threshold,
+                                    self._stamp(time_ns))
+            self._write(self._label_connections[topic], kind, time_ns, message)
 
     def add_health(self, time_ns: int, health: Health) -> None:
         """Writes what the node would have said of itself at a time of the recording."""

@@ -13,18 +13,18 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
-from panoptic_ros.interface.messages import LABEL_INFO, frame_topics, label_info_type
+from panoptic_ros.interface.messages import frame_topics, label_topics
 from panoptic_ros.ros.messages import RosTypes, message_class
 
 DEPTH = 20
 """More than the node keeps, so that a short stop here loses nothing."""
 
-LATCHED = frozenset({LABEL_INFO})
+LATCHED = frozenset(label_topics(vision=True))
 
 
 def topic_types() -> dict[str, str]:
     """Message type by topic, as bags write it: `sensor_msgs/msg/Image`."""
-    return {**frame_topics(RosTypes.vision), LABEL_INFO: label_info_type(RosTypes.vision),
+    return {**frame_topics(RosTypes.vision), **label_topics(RosTypes.vision),
             'diagnostics': 'diagnostic_msgs/msg/DiagnosticArray'}
 
 

@@ -10,7 +10,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
@@ -23,12 +22,13 @@ from panoptic_ros.interface.diagnostics import (
     tracking_status,
 )
 from panoptic_ros.interface.loading import Loaded, check_for_model, load, tracker_config
-from panoptic_ros.interface.messages import LABEL_INFO, label_info_message, label_info_type
+from panoptic_ros.interface.messages import label_message, label_topics
 from panoptic_ros.interface.parameters import check_changes
 from panoptic_ros.ros.camera import Camera
 from panoptic_ros.ros.declare import declare_parameters
 from panoptic_ros.ros.logging import forward_logging, remove_handler
-from panoptic_ros.ros.messages import RosTypes, message_class
+from panoptic_ros.ros.messages import RosTypes
+from panoptic_ros.ros.publishers import Publishers
 
 STOP_S = 10.0
 """The longest that a transition waits for the image in work."""
@@ -49,7 +49,7 @@ class PanopticNode(LifecycleNode):
         self._enabled = True
         self._loaded: Loaded | None = None
         self._cameras: list[Camera] = []
-        self._label_info: Any = None
+        self._label_info: Publishers | None = None
         self._silent_since_s = 0.0
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, '~/reset_tracks', self._on_reset_tracks)
@@ -122,9 +122,7 @@ class PanopticNode(LifecycleNode):
         loaded = load(self._settings)
         check_for_model(self._settings, loaded.predictor.info)
         self._cameras = [Camera(self, names[0], '', loaded.predictor, self._settings)]
-        self._label_info = self.create_publisher(
-            message_class(label_info_type(RosTypes.vision)), LABEL_INFO,
-            QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL))
+        self._label_info = Publishers(self, '', label_topics(RosTypes.vision), latched=True)
         self._take_model(loaded)
 
     def _activate(self) -> None:
@@ -145,8 +143,9 @@ class PanopticNode(LifecycleNode):
             camera.close()
         self._cameras = []
         if self._label_info is not None:
-            self.destroy_publisher(self._label_info)
-        self._label_info = self._loaded = None
+            self._label_info.close()
+        self._label_info = None
+        self._loaded = None
 
     def _take_model(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -164,8 +163,10 @@ class PanopticNode(LifecycleNode):
         info, threshold = self._loaded.predictor.info, self._settings['score_threshold']
         if threshold < 0:
             threshold = info.thresholds['score_threshold'].default
-        self._label_info.publish(label_info_message(RosTypes(), info.labels, threshold,
-                                                    self.get_clock().now().to_msg()))
+        assert self._label_info is not None
+        for topic, publisher in self._label_info.by_topic.items():
+            publisher.publish(label_message(RosTypes(), topic, info.labels, threshold,
+                                            self.get_clock().now().to_msg()))
 
     # Parameters
 

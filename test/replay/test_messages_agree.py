@@ -14,8 +14,8 @@ from panoptic_ros.image import CameraImage
 from panoptic_ros.interface.messages import (
     FrameMessages,
     frame_topics,
-    label_info_message,
-    label_info_type,
+    label_message,
+    label_topics,
 )
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.ros.messages import RosTypes
@@ -61,10 +61,13 @@ def test_every_topic_of_a_frame(tiny_model, scale, is_empty):
         assert bag.header.stamp.nanosec == 4
 
 
-def test_label_info():
-    ros, bag = both(label_info_type(RosTypes.vision),
-                    lambda types: label_info_message(types, LABELS, 0.25, None))
-    assert agree(ros, bag)
+def test_what_class_ids_mean():
+    for topic, kind in label_topics(RosTypes.vision).items():
+        def make(types, topic=topic):
+            return label_message(types, topic, LABELS, 0.25,
+                                 types.make('builtin_interfaces/msg/Time', sec=3))
+        ros, bag = both(kind, make)
+        assert agree(ros, bag), topic
 
 
 def test_both_know_of_the_same_packages():

@@ -64,11 +64,8 @@ def test_the_node_publishes_the_box(ros_domain, tmp_path):
     from std_msgs.msg import Header, String
     from tiny_model import LABELS
 
-    from panoptic_ros.interface.messages import instances_message, label_info_message
+    from panoptic_ros.interface.messages import LABEL_INFO, instances_message, label_message
     from panoptic_ros.ros.messages import RosTypes
-
-    class WithoutVision(RosTypes):
-        vision = False
 
     context = Context()
     rclpy.init(context=context)
@@ -77,7 +74,7 @@ def test_the_node_publishes_the_box(ros_domain, tmp_path):
     executor.add_node(node)
     latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
     labels = node.create_publisher(String, 'panoptic/label_info', latched)
-    labels.publish(label_info_message(WithoutVision(), LABELS, 0.5, None))
+    labels.publish(label_message(RosTypes(), LABEL_INFO, LABELS, 0.5, None))
     tables = node.create_publisher(PointCloud2, 'panoptic/instances', 5)
     found = []
     node.create_subscription(RegionOfInterest, 'follow/roi', found.append, 5)
@@ -91,7 +88,7 @@ def test_the_node_publishes_the_box(ros_domain, tmp_path):
         while not found:
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < end_s
-            tables.publish(instances_message(WithoutVision(), Header(), frame))
+            tables.publish(instances_message(RosTypes(), Header(), frame))
             executor.spin_once(0.1)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)

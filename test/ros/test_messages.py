@@ -1,24 +1,29 @@
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
+from rclpy.qos import QoSDurabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image, PointCloud2
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 from tiny_model import LABELS
+from vision_messages import install_classes
 
 from panoptic_ros.frame import Geometry, PanopticFrame, read_instances, segment_dtype
 from panoptic_ros.interface.messages import (
+    LABEL_INFO,
+    LABEL_INFO_VISION,
     ImageWriter,
     detections_message,
     instances_message,
-    label_info_message,
+    label_message,
+    label_topics,
 )
-from panoptic_ros.ros.messages import RosTypes
+from panoptic_ros.ros.messages import RosTypes, message_class
+from panoptic_ros.ros.publishers import Publishers
 
 TYPES = RosTypes()
 
@@ -78,35 +83,49 @@ def test_mono16_has_the_machines_byte_order():
     assert bytes(writer.message.data) == b''.join(n.to_bytes(2, order) for n in (1, 300))
 
 
-def test_label_info_without_vision_msgs_is_json(monkeypatch):
-    monkeypatch.setattr(RosTypes, 'vision', False)
-    assert json.loads(label_info_message(TYPES, LABELS, 0.25, None).data) == {
-        'labels': LABELS.to_dicts(), 'score_threshold': 0.25}
+@pytest.fixture
+def vision(monkeypatch):
+    """A machine with vision_msgs."""
+    message_class.cache_clear()
+    install_classes(monkeypatch)
+    monkeypatch.setattr(RosTypes, 'vision', True)
+    yield
+    message_class.cache_clear()
 
 
-class Loose(SimpleNamespace):
-    """A message of any type: takes keywords, makes the submessages that are asked for."""
-
-    def __getattr__(self, name):
-        if name.startswith('__'):
-            raise AttributeError(name)
-        value = [] if name in ('results', 'detections') else Loose()
-        setattr(self, name, value)
-        return value
+def test_what_class_ids_mean_is_json_on_every_machine(vision):
+    message = label_message(TYPES, LABEL_INFO, LABELS, 0.25, None)
+    assert isinstance(message, String)
+    assert json.loads(message.data) == {'labels': LABELS.to_dicts(), 'score_threshold': 0.25}
+    assert json.loads(message.data)['labels'][2] == {
+        'class_id': 2, 'name': 'ball', 'is_thing': True, 'color': [255, 0, 0],
+        'category_id': 24}
 
 
-class LooseTypes:
-    """vision_msgs is on no package index, so this stands in; its fields are not checked."""
-
-    vision = True
-
-    def make(self, kind, **fields):
-        return Loose(**fields)
+def test_vision_msgs_has_the_names_too(vision):
+    message = label_message(TYPES, LABEL_INFO_VISION, LABELS, 0.5, header().stamp)
+    assert [(c.class_id, c.class_name) for c in message.class_map] == list(enumerate(LABELS.names))
+    assert (message.threshold, message.header.stamp) == (0.5, header().stamp)
 
 
-def test_detections_are_the_things_with_their_track_ids():
+@pytest.mark.parametrize('installed', [False, True])
+def test_label_topics_are_published_under_their_own_names(vision, installed):
+    """What the node does when a model is loaded; a publisher of stand-ins cannot be real."""
+    created = {}
+
+    class Node:
+        def create_publisher(self, kind, topic, qos, qos_overriding_options):
+            assert qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+            created[topic] = kind
+    Publishers(Node(), 'front/', label_topics(installed), latched=True)
+    assert created.pop('front/panoptic/label_info') is String
+    assert [kind.__name__ for kind in created.values()] == ['LabelInfo'] * installed
+    assert list(created) == ['front/panoptic/label_info_vision'] * installed
+
+
+def test_detections_are_the_things_with_their_track_ids(vision):
     given = frame(4)
-    message = detections_message(LooseTypes(), header(), given)
+    message = detections_message(TYPES, header(), given)
     things = given.segments[[1, 3]]
     assert [d.id for d in message.detections] == [str(n) for n in things['track_id']]
     for detection, row in zip(message.detections, things, strict=True):
@@ -117,9 +136,3 @@ def test_detections_are_the_things_with_their_track_ids():
         assert result.hypothesis.class_id == str(row['class_id'])
         assert result.hypothesis.score == row['score']
     assert message.header == header()
-
-
-def test_label_info_with_vision_msgs_names_each_class():
-    message = label_info_message(LooseTypes(), LABELS, 0.5, None)
-    assert [(c.class_id, c.class_name) for c in message.class_map] == list(enumerate(LABELS.names))
-    assert message.threshold == 0.5

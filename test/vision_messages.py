@@ -1,0 +1,71 @@
+"""Stand-ins for vision_msgs, which no package index has: its definitions, and strict classes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+DEFINITIONS = {
+    'BoundingBox2D': 'vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y',
+    'Detection2D': 'std_msgs/Header header\nObjectHypothesisWithPose[] results\n'
+                   'BoundingBox2D bbox\nstring id',
+    'Detection2DArray': 'std_msgs/Header header\nDetection2D[] detections',
+    'LabelInfo': 'std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold',
+    'ObjectHypothesis': 'string class_id\nfloat64 score',
+    'ObjectHypothesisWithPose': 'ObjectHypothesis hypothesis\n'
+                                'geometry_msgs/PoseWithCovariance pose',
+    'Point2D': 'float64 x\nfloat64 y',
+    'Pose2D': 'vision_msgs/Point2D position\nfloat64 theta',
+    'VisionClass': 'uint16 class_id\nstring class_name',
+}
+"""Fields of vision_msgs 4.1.1, as far as the node uses them."""
+
+
+def install_definitions(prefix: Path, monkeypatch) -> None:
+    """Makes the package look installed for what reads definitions: rosbags."""
+    folder = prefix / 'share' / 'vision_msgs' / 'msg'
+    folder.mkdir(parents=True)
+    for name, text in DEFINITIONS.items():
+        (folder / f'{name}.msg').write_text(f'{text}\n')
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(prefix))
+
+
+def install_classes(monkeypatch) -> None:
+    """Makes the package look installed for what imports its classes: the node."""
+    package, module = ModuleType('vision_msgs'), ModuleType('vision_msgs.msg')
+    for name in DEFINITIONS:
+        setattr(module, name, type(name, (Message,), {'KIND': name}))
+    monkeypatch.setitem(sys.modules, 'vision_msgs', package)
+    monkeypatch.setitem(sys.modules, 'vision_msgs.msg', module)
+
+
+class Message:
+    """A message that takes its own fields only, as rclpy's do."""
+
+    KIND = ''
+
+    def __init__(self, **fields: Any) -> None:
+        kinds = dict(reversed(line.split()) for line in DEFINITIONS[self.KIND].splitlines())
+        self.__dict__['kinds'] = kinds
+        for name, kind in kinds.items():
+            self.__dict__[name] = [] if kind.endswith('[]') else _default(kind)
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        assert name in self.kinds, f'{self.KIND} has no field {name}'
+        kind = self.kinds[name]
+        if kind.startswith(('float', 'uint', 'string')):
+            assert type(value) is type(_default(kind)), f'{self.KIND}.{name} got {value!r}'
+        self.__dict__[name] = value
+
+
+def _default(kind: str) -> Any:
+    if kind.startswith(('float', 'uint', 'string')):
+        return {'f': 0.0, 'u': 0, 's': ''}[kind[0]]
+    package, _, name = kind.rpartition('/')
+    if package in ('', 'vision_msgs'):
+        return getattr(sys.modules['vision_msgs.msg'], name)()
+    return None  # of another package; nothing here looks at it
