@@ -1,4 +1,4 @@
-"""A pipeline that is used by one thread and changed by another."""
+"""The pipeline of a running camera."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from panoptic_ros.tracking import Tracker, TrackerStats
 
 
 class LivePipeline:
-    """Pipeline and tracker whose model and settings change between two images.
+    """Pipeline and tracker that one thread uses while another changes model and settings.
 
-    A change is made at once while no image is in work, else after that image. Of several that
-    wait, the newest model and the newest settings count, so that no models pile up.
+    A change is made at once if no image is being processed, else after that image. Only the
+    newest model and the newest settings are kept until then.
     """
 
     def __init__(self, predictor: Predictor, settings: Mapping[str, Any]) -> None:
-        """Prepares a pipeline with a tracker of its own.
+        """Create a pipeline with a tracker of its own.
 
         Args:
             predictor: the loaded model.
@@ -32,7 +32,7 @@ class LivePipeline:
         self._pipeline = Pipeline(predictor, self._tracker)
         apply_settings(self._pipeline, self._tracker, settings)
         self._settings = settings
-        self._work = threading.Lock()  # held while an image is in work or a change is made
+        self._work = threading.Lock()  # held while an image is processed or a change is made
         self._lock = threading.Lock()  # guards the next three
         self._new_settings: Mapping[str, Any] | None = None
         self._new_predictor: Predictor | None = None
@@ -44,7 +44,7 @@ class LivePipeline:
         return self._tracker.stats if self._pipeline.tracker else None
 
     def apply(self, settings: Mapping[str, Any]) -> None:
-        """Takes over checked values of the parameters."""
+        """Change the settings to checked values of the parameters."""
         with self._lock:
             self._new_settings = settings
             # What a tracker knew before it was disabled is outdated when it is enabled again.
@@ -52,13 +52,13 @@ class LivePipeline:
         self._make_changes_if_idle()
 
     def replace_model(self, predictor: Predictor) -> None:
-        """Uses another model; tracks start anew, with new ids."""
+        """Change the model; tracks start anew, with new ids."""
         with self._lock:
             self._new_predictor, self._reset = predictor, True
         self._make_changes_if_idle()
 
     def reset_tracks(self) -> None:
-        """Forgets all tracks."""
+        """Forget all tracks."""
         with self._lock:
             self._reset = True
         self._make_changes_if_idle()
@@ -70,7 +70,7 @@ class LivePipeline:
 
     @contextmanager
     def for_image(self) -> Iterator[None]:
-        """Makes all changes, and lets none in until the image is done."""
+        """Make all changes, and keep later ones waiting until the image is processed."""
         try:
             with self._work:
                 self._make_changes()
@@ -83,7 +83,7 @@ class LivePipeline:
         return self._pipeline(image, stamp_s)
 
     def _make_changes_if_idle(self) -> None:
-        # Again, because whoever held `_work` may have left a change that came meanwhile.
+        # A loop: the holder of `_work` may have missed a change that came just before its release.
         while self._is_changed() and self._work.acquire(blocking=False):
             try:
                 self._make_changes()
@@ -96,7 +96,7 @@ class LivePipeline:
                     or self._new_predictor is not None)
 
     def _make_changes(self) -> None:
-        """Makes all changes that wait; the caller holds `_work`."""
+        """Make all changes that wait; the caller holds `_work`."""
         with self._lock:
             predictor, settings, reset = self._new_predictor, self._new_settings, self._reset
             self._new_predictor, self._new_settings, self._reset = None, None, False

@@ -54,7 +54,7 @@ def frame_topics(vision: bool) -> Mapping[str, str]:
 
 
 def label_topics(vision: bool) -> Mapping[str, str]:
-    """Message type of each topic that says what the class ids mean; late subscribers get it too.
+    """Message type of each latched topic that says what the class ids mean.
 
     Args:
         vision: whether there is vision_msgs.

@@ -15,7 +15,7 @@ WINDOW = 100
 RATE_WINDOW_S = 5.0
 
 SILENT_S, SILENT_INTERVALS = 5.0, 5.0
-"""A stream is silent after so long, and after so many of its last interval."""
+"""A stream is silent after so many seconds and after so many times its last interval."""
 
 
 class RateMeter:
@@ -44,24 +44,24 @@ class RateMeter:
 
 
 class Silence:
-    """Tells when a stream has stopped, or did not begin, by a clock that never jumps."""
+    """Detector of a stream that has stopped or did not begin; its times never go back."""
 
     def __init__(self, now_s: float) -> None:
         self._interval_s = 0.0
         self.begin(now_s)
 
     def begin(self, now_s: float) -> None:
-        """Notes a time from which the stream is expected."""
+        """Note the time from which the stream is expected."""
         self._last_s, self._heard = now_s, False
 
     def heard(self, now_s: float) -> None:
-        """Notes an event; two of them make an interval."""
+        """Note an event; the time since the last one is the interval."""
         if self._heard:
             self._interval_s = now_s - self._last_s
         self._last_s, self._heard = now_s, True
 
     def is_silent(self, now_s: float) -> bool:
-        """Whether an event is overdue."""
+        """Return whether an event is overdue."""
         return now_s - self._last_s > max(SILENT_S, SILENT_INTERVALS * self._interval_s)
 
 

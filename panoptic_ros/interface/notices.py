@@ -1,4 +1,4 @@
-"""Warnings about images, each logged once."""
+"""Warnings about images; each is logged once."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ logger = logging.getLogger(__name__)
 
 
 class Notices:
-    """Warnings that repeat with every image; texts that differ in numbers only are the same.
+    """Log of warnings that could repeat with every image.
 
-    Whatever comes in, a kind of trouble takes a handful of lines.
+    Texts that differ only in numbers count as the same, and each kind of trouble gets a handful
+    of lines, whatever the images contain.
     """
 
     def __init__(self) -> None:
         self._said: defaultdict[str, set[str]] = defaultdict(set)
 
     def clear(self) -> None:
-        """Forgets what was said."""
+        """Forget which warnings were logged."""
         self._said.clear()
 
     def warn(self, kind: str, text: str) -> None:
-        """Logs a warning, unless it or enough others of its kind were logged before.
+        """Log a warning, unless it or enough others of its kind were logged before.
 
         Args:
             kind: of trouble, one of a few.
@@ -40,7 +41,7 @@ class Notices:
             return
         said.add(key)
         if len(said) > MAX_DIFFERENT:
-            logger.warning('%s: more texts than these are not logged; the diagnostics have the '
-                           'newest', kind)
+            logger.warning('%s: further warnings of this kind are not logged; see the '
+                           'diagnostics', kind)
         else:
             logger.warning(text)

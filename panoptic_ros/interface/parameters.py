@@ -20,7 +20,7 @@ MODEL_DEFAULT = -1.0
 """Value of a threshold that leaves it to the model."""
 
 QOS_OVERRIDES = 'qos_overrides.'
-"""What names of ROS's own parameters for the quality of service begin with."""
+"""Prefix of ROS's own parameters for the quality of service."""
 
 _ROS_OWN = re.compile(r'use_sim_time|start_type_description_service|qos_overrides\..*')
 
@@ -214,7 +214,7 @@ def read_parameters(path: Path | None) -> dict[str, Any]:
 
 
 def parameter_blocks(document: Any, name: str = '') -> Iterator[tuple[str, Any]]:
-    """The names of nodes, wildcards included, in a parameter file.
+    """Find the names of nodes, wildcards included, in a parameter file.
 
     Args:
         document: what the file holds.
@@ -233,17 +233,17 @@ def parameter_blocks(document: Any, name: str = '') -> Iterator[tuple[str, Any]]
 
 
 def is_for(pattern: str, node: str) -> bool:
-    """Whether a name of `parameter_blocks` means a node, given by its absolute name."""
+    """Return whether a name of `parameter_blocks` applies to a node with an absolute name."""
     parts = {'*': '/[^/]+', '**': '(/[^/]+)*'}
     return bool(re.fullmatch(''.join(parts.get(part, '/' + re.escape(part))
                                      for part in pattern.split('/')[1:]), node))
 
 
 def describe_unknown(names: Iterable[str]) -> str:
-    """Those of the names that no parameter has, with the nearest that one has.
+    """List the names that are no parameters of the node, each with the nearest that is one.
 
     Returns:
-        The names for people, empty if all are known.
+        A text for people, empty if all names are known.
     """
     unknown = [str(name) for name in names if name not in BY_NAME]
     return _some(unknown, lambda name: ''.join(
@@ -251,7 +251,7 @@ def describe_unknown(names: Iterable[str]) -> str:
 
 
 def _some(names: Iterable[str], comment: Callable[[str], str] = lambda name: '') -> str:
-    """Names in one line, not too many, with a comment behind each."""
+    """Join the first names, each with a comment behind it."""
     names = [one_line(name, MAX_SHOWN) for name in names]
     shown = [f'{name}{comment(name)}' for name in names[:MAX_NAMES]]
     more = [f'{len(names) - MAX_NAMES} more'] if len(names) > MAX_NAMES else []

@@ -1,4 +1,4 @@
-"""Texts of unknown origin, made fit for a log line or a status."""
+"""Texts of unknown origin, shortened for log lines and diagnostics."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ MAX_TEXT = 300
 
 
 def one_line(text: object, limit: int = MAX_TEXT) -> str:
-    """The text in one line, cut off after so many characters."""
+    """Return a text in one line of at most `limit` characters, and dots where it was cut."""
     words = ' '.join(str(text)[:4 * limit].split())
     return words if len(words) <= limit else f'{words[:limit]}...'

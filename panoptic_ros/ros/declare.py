@@ -1,4 +1,4 @@
-"""Declares the node's parameters with ROS, and reports what was given in vain."""
+"""Declaration of the node's parameters, with warnings about what has no effect."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
 
 
 def given_parameters(node: Node) -> Mapping[str, Any]:
-    """The parameters given at the start, by name; rclpy has no public way to ask."""
+    """Return the parameters given at the start, by name; rclpy has no public way to ask."""
     return getattr(node, '_parameter_overrides', {})
 
 
 def undeclared(node: Node) -> list[str]:
-    """Names given at the start that nothing has declared so far."""
+    """List the names given at the start that nothing has declared so far."""
     return [name for name in given_parameters(node) if not node.has_parameter(name)]
 
 
 def warn_of_foreign_files(node: Node, arguments: Sequence[str]) -> None:
-    """Warns of each `--params-file` that holds nothing for the node; ROS does not.
+    """Warn of each `--params-file` that holds nothing for the node; ROS does not.
 
     Args:
         node: whose name the files should have.

@@ -1,4 +1,4 @@
-"""A camera's image subscriptions, and what is wrong when no image comes."""
+"""A camera's image subscriptions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ImageInput:
     """
 
     def __init__(self, node: LifecycleNode, prefix: str) -> None:
-        """Subscribes nothing yet.
+        """Prepare the input; nothing is subscribed yet.
 
         Args:
             node: owns the subscriptions.
@@ -61,7 +61,7 @@ class ImageInput:
                          for subscription in self._subscriptions.values())
 
     def open(self, settings: Mapping[str, Any], receive: Callable[[Any], None]) -> None:
-        """Subscribes.
+        """Subscribe.
 
         Args:
             settings: the parameters' values.
@@ -94,7 +94,7 @@ class ImageInput:
                 logger.warning('%s is ignored: this node has no such topic now', one_line(name))
 
     def close(self) -> None:
-        """Takes no more images; keeps nothing of whoever received them."""
+        """Unsubscribe; no reference to the receiver is kept."""
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
             self._timer = None
@@ -110,7 +110,7 @@ class ImageInput:
         return raw, own if remapped else f'{raw}/compressed'
 
     def _subscribe(self, receive: Callable[[Any], None]) -> None:
-        """Subscribes to the topics that are not subscribed."""
+        """Subscribe to the topics that are not subscribed."""
         for kind, topic in self._topics.items():
             if kind not in self._subscriptions:
                 self._subscriptions[kind] = self._node.create_subscription(
@@ -119,7 +119,7 @@ class ImageInput:
                     qos_overriding_options=self._overrides(topic))
 
     def _overrides(self, topic: str) -> QoSOverridingOptions:
-        """What may be overridden.
+        """Return which policies may be overridden.
 
         ROS keeps the value of the first subscription for all later ones, so the reliability is
         left out unless an override is given: `input_reliability` may change in between.
@@ -133,7 +133,7 @@ class ImageInput:
         self._node.destroy_subscription(self._subscriptions.pop(kind))
 
     def _take(self, kind: str, receive: Callable[[Any], None], message: Any) -> None:
-        """Runs in the executor: only hands the message over."""
+        """Hand a message over; runs in the executor."""
         if kind not in self._subscriptions:  # was on its way when the other kind won
             return
         for other in self._subscriptions.keys() - {kind}:
@@ -149,7 +149,7 @@ class ImageInput:
         receive(message)
 
     def _check(self, receive: Callable[[Any], None]) -> None:
-        """Runs once a second: reports silence, and listens to all topics again."""
+        """Report a silence and subscribe to all topics again; runs once a second."""
         if self._is_silence_known or not self._silence.is_silent(time.monotonic()):
             return
         self._is_silence_known = True
@@ -158,7 +158,7 @@ class ImageInput:
                        '; '.join(map(self._why_silent, self._topics)))
 
     def _why_silent(self, kind: str) -> str:
-        """Why nothing comes on a topic, as far as the graph tells."""
+        """Explain why nothing comes on a topic, as far as the graph tells."""
         topic, subscription = self._topics[kind], self._subscriptions[kind]
         publishers = self._node.get_publishers_info_by_topic(topic)
         if not publishers:
@@ -175,7 +175,7 @@ class ImageInput:
 
 
 def _qos_problem(offered: QoSProfile, wanted: QoSProfile) -> str:
-    """Why no message gets from a publisher to a subscription; empty if some do."""
+    """Explain why no message gets from a publisher to a subscription; empty if it can."""
     compatibility, reason = qos_check_compatible(offered, wanted)
     if compatibility != QoSCompatibility.ERROR:
         return ''

@@ -1,4 +1,4 @@
-"""Publishers of the node's topics; ROS's QoS overrides change them."""
+"""Publishers of the node's topics, whose quality of service can be overridden."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Publishers:
 
     def __init__(self, node: LifecycleNode, prefix: str, types: Mapping[str, str],
                  latched: bool = False) -> None:
-        """Creates them, or none.
+        """Create all of them, or none.
 
         Args:
             node: owns them.
@@ -50,6 +50,6 @@ class Publishers:
             raise
 
     def close(self) -> None:
-        """Takes them away."""
+        """Destroy them."""
         while self.by_topic:
             self._node.destroy_publisher(self.by_topic.popitem()[1])

@@ -23,7 +23,7 @@ def test_any_number_of_different_texts_takes_a_handful_of_short_lines(notices, c
     for _ in range(300):
         notices.warn('bad image', ''.join(draw.choices(string.printable, k=3000)))
     assert len(caplog.messages) == MAX_DIFFERENT + 1
-    assert caplog.messages[-1].startswith('bad image: more texts than these are not logged')
+    assert caplog.messages[-1].startswith('bad image: further warnings of this kind are not')
     assert all(len(line) <= MAX_TEXT + 3 and '\n' not in line for line in caplog.messages)
 
 

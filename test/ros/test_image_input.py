@@ -44,6 +44,19 @@ class Setup:
         self.input = ImageInput(self.node, '')
         return self.input
 
+    def close(self) -> None:
+        self.input.close()
+        self._executor.shutdown(0)
+        self.node.destroy_node()
+        self.camera.destroy_node()
+
+    def qos(self) -> QoSProfile:
+        """Of the only subscription of `image`; those of earlier tests may just be ending."""
+        def infos() -> list:
+            return self.node.get_subscriptions_info_by_topic('/image')
+        self.until(lambda: len(infos()) == 1)
+        return infos()[0].qos_profile
+
     def open(self, **settings) -> None:
         self.input.open(SETTINGS | settings, self.received.append)
 
@@ -72,7 +85,9 @@ def setup(ros_domain, monkeypatch):
     contexts = Context(), Context()
     for context in contexts:
         rclpy.init(context=context)
-    yield Setup(*contexts)
+    value = Setup(*contexts)
+    yield value
+    value.close()
     for context in contexts:
         rclpy.shutdown(context=context)
 
@@ -129,21 +144,18 @@ def test_overrides_rule_and_may_name_durability(setup):
                          'qos_overrides./image.subscription.durability': 'transient_local',
                          'qos_overrides./image.subscription.depth': 3})
     setup.open(input_transport='raw')
-    info, = setup.node.get_subscriptions_info_by_topic('/image')
-    assert info.qos_profile.reliability == RELIABLE
-    assert info.qos_profile.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+    assert setup.qos().reliability == RELIABLE
+    assert setup.qos().durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
     input_.close()
     setup.open(input_transport='raw', input_reliability='best_effort')
-    info, = setup.node.get_subscriptions_info_by_topic('/image')
-    assert info.qos_profile.reliability == RELIABLE
+    assert setup.qos().reliability == RELIABLE
 
 
 def test_a_changed_reliability_counts_at_the_next_start(setup):
     input_ = setup.make()
     for name, expected in (('best_effort', BEST_EFFORT), ('reliable', RELIABLE)):
         setup.open(input_transport='raw', input_reliability=name)
-        info, = setup.node.get_subscriptions_info_by_topic('/image')
-        assert info.qos_profile.reliability == expected
+        assert setup.qos().reliability == expected
         input_.close()
 
 
@@ -160,4 +172,4 @@ def test_a_refused_override_leaves_nothing_behind(setup):
     with pytest.raises(RuntimeError, match='reliability'):
         setup.open()
     assert input_.topics == ''
-    assert setup.node.count_subscribers('/image') == 0
+    setup.until(lambda: not setup.node.count_subscribers('/image'))
