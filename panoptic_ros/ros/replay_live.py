@@ -22,6 +22,7 @@ from panoptic_ros.demo.processes import (
 )
 from panoptic_ros.demo.recorder import TopicRecorder
 from panoptic_ros.interface.messages import LABEL_INFO
+from panoptic_ros.interface.parameters import BY_NAME
 from panoptic_ros.replay.compare import Run, compare, read_run
 from panoptic_ros.replay.live import DROPPED, score_live
 from panoptic_ros.replay.run import Progress, rate_hz
@@ -173,8 +174,11 @@ def _record(folder: Path, sent_file: Path, session: Session, config: Path | None
 
 def _node_flags(session: Session, config: Path | None) -> list[str]:
     flags = ['--ros-args', *(['--params-file', str(config.resolve())] if config else [])]
+    # The file may be for a node in another namespace, which ROS would ignore.
+    values = {name: value for name, value in session.settings.items()
+              if value != BY_NAME[name].default}
     # Segments at the camera's resolution are what is scored; the bag's clock makes ages right.
-    values: dict[str, Any] = {'use_sim_time': True, 'output_scale': 'camera', 'autostart': True}
+    values |= {'use_sim_time': True, 'output_scale': 'camera', 'autostart': True}
     if session.settings['model']:  # in quotes, for ROS reads the value as YAML
         values['model'] = str(Path(session.settings['model']).expanduser().resolve())
     for name, value in values.items():

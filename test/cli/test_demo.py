@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.demo.processes import free_domain_id, shared_memory_files
+from panoptic_ros.demo.processes import free_domain_id
 from panoptic_ros.frame import read_instances
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 from rosbags.highlevel import AnyReader
+from shared_memory import left_by
 from tiny_model import LABELS, paint_scene
 
 pytestmark = pytest.mark.ros
@@ -111,9 +112,7 @@ def test_a_video_leaves_all_results(tiny_model, scene_video, tmp_path):
     assert ids[64, 64] == rows['segment_id'][rows['class_id'] == LABELS.names.index('ball')]
     frame = cv2.VideoCapture(str(output / 'overlay.mp4')).read()[1]
     assert frame[64, 64, 2] > 200 > 80 > frame[64, 64, 0]  # the ball is red, as BGR
-    ports = range(7400 + 250 * domain, 7400 + 250 * (domain + 1))
-    assert not [path for path in shared_memory_files()
-                if any(f'port{port}' in path.name for port in ports)]
+    assert not left_by(domain)
 
 
 def test_the_synthetic_street_is_the_default(tiny_model, tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,19 +12,21 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
 from replay_bags import IMAGE, START_NS, STEP_NS, TRUTH, drive, image, scene, write_bag
+from shared_memory import left_by
 
-from panoptic_ros.demo.processes import shared_memory_files
+from panoptic_ros.demo.processes import free_domain_id
+from panoptic_ros.interface.parameters import read_parameters
 from panoptic_ros.replay.live import DROPPED
 from panoptic_ros.replay.record import read_records
-from panoptic_ros.ros.replay_live import _reasons
+from panoptic_ros.ros.replay_live import _node_flags, _reasons
 
 TIMEOUT_S = 240
 
 
-def run(*flags) -> tuple[int, str, str]:
-    """The command, without what other tests set for ROS."""
+def run(*flags, **more: str) -> tuple[int, str, str]:
+    """The command, without what other tests set for ROS but with `more`."""
     environ = {name: value for name, value in os.environ.items()
-               if not name.startswith(('ROS_', 'FAST'))}
+               if not name.startswith(('ROS_', 'FAST'))} | more
     done = subprocess.run(
         [sys.executable, '-m', 'panoptic_ros.cli.main', 'replay', *map(str, flags)],
         capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
@@ -35,11 +38,11 @@ def run(*flags) -> tuple[int, str, str]:
 @pytest.mark.timeout(300)
 def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
     """The model takes a tenth of a second; at 20 times the speed images come at 200 Hz."""
-    memory = shared_memory_files()
+    domain = free_domain_id()
     bag = write_bag(tmp_path / 'bag', drive(60))
     out = tmp_path / 'out'
     code, said, error = run(bag, '--model', slow_model, '--gt', TRUTH, '--live', '--rate', '20',
-                            '-o', out)
+                            '-o', out, ROS_DOMAIN_ID=str(domain))
     assert code == 0, said + error
     live, lock = (json.loads((folder / 'summary.json').read_text())
                   for folder in (out, out / 'lock_step'))
@@ -66,7 +69,7 @@ def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
     assert 'the bag played at 20.0 times its speed' in page
     assert sorted(path.name for path in out.iterdir()) == [
         'bag', 'frames.jsonl', 'lock_step', 'overlay.mp4', 'report.html', 'summary.json']
-    assert shared_memory_files() <= memory
+    assert not left_by(domain)
 
 
 def test_two_cameras_are_too_many(tmp_path, tiny_model):
@@ -83,3 +86,14 @@ def test_each_missing_result_has_a_reason():
         'bad image: x': 1, 'dropped by the node: superseded': 3,
         'lost between player and node': 2, 'published, but not recorded': 1}
     assert np.sum(list(_reasons({DROPPED: 5}, live).values())) == 5
+
+
+def test_the_node_gets_the_settings_of_the_lock_step_run(tmp_path):
+    """Also from a file for a node in a namespace, which ROS alone would not apply."""
+    config = tmp_path / 'node.yaml'
+    config.write_text('/robot/panoptic_node: {ros__parameters: {max_age_ms: 5, '
+                      'output_scale: network, classes: {include: [ball, box]}}}')
+    session = SimpleNamespace(settings=read_parameters(config))
+    given = dict(flag.split(':=') for flag in _node_flags(session, config) if ':=' in flag)
+    assert given == {'max_age_ms': '5.0', 'classes.include': '["ball", "box"]',
+                     'output_scale': '"camera"', 'use_sim_time': 'true', 'autostart': 'true'}
