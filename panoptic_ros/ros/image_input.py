@@ -91,7 +91,7 @@ class ImageInput:
         logger.info('subscribed to %s', self.topics)
         for name in undeclared(self._node):
             if name.startswith(QOS_OVERRIDES):
-                logger.warning('%s is ignored: this node has no such topic now', one_line(name))
+                logger.warning('%s has no effect: no topic of the node takes it', one_line(name))
 
     def close(self) -> None:
         """Unsubscribe; no reference to the receiver is kept."""

@@ -163,8 +163,8 @@ def test_an_override_for_nothing_is_reported(setup, caplog):
     setup.make({'qos_overrides./imge.subscription.depth': 3,
                 'qos_overrides./image.subscription.depth': 3})
     setup.open()
-    assert [m for m in caplog.messages if 'is ignored' in m] == [
-        'qos_overrides./imge.subscription.depth is ignored: this node has no such topic now']
+    assert [m for m in caplog.messages if 'has no effect' in m] == [
+        'qos_overrides./imge.subscription.depth has no effect: no topic of the node takes it']
 
 
 def test_a_refused_override_leaves_nothing_behind(setup):
