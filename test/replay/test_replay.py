@@ -393,7 +393,7 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
     (['BAG', '--stride', '0'], '--stride must be at least 1'),
     (['BAG', '--duration', '0'], '--duration must be over 0'),
     (['BAG', '--start', '1e6'], 'there is no image of /camera/image_raw in the part'),
-    (['BAG', '--config', 'TYPO'], 'parameters: tracker.max_agee (did you mean tracker.max_age?)'),
+    (['BAG', '--config', 'TYPO'], r'tracker.max_agee \(did you mean tracker.max_age\?\)'),
     (['BAG', '--config', 'BAD'], 'tracker.min_hits must be an integer from 1'),
     (['BAG', '--config', 'NONE'], 'is no parameter file of the node'),
     (['ALLBAD'], "no image of /camera/image_raw could be used; the first: bad image: encoding "
