@@ -24,7 +24,7 @@ from panoptic_ros.interface.parameters import QOS_OVERRIDES
 from panoptic_ros.interface.text import one_line
 from panoptic_ros.ros.declare import given_parameters, undeclared
 from panoptic_ros.ros.messages import message_class
-from panoptic_ros.ros.publishers import POLICIES
+from panoptic_ros.ros.publishers import POLICIES, overridable
 
 logger = logging.getLogger(__name__)
 
@@ -125,9 +125,9 @@ class ImageInput:
         left out unless an override is given: `input_reliability` may change in between.
         """
         given = given_parameters(self._node)
-        return QoSOverridingOptions([
+        return overridable(
             policy for policy in POLICIES if policy != QoSPolicyKind.RELIABILITY
-            or f'{QOS_OVERRIDES}{topic}.subscription.reliability' in given])
+            or f'{QOS_OVERRIDES}{topic}.subscription.reliability' in given)
 
     def _unsubscribe(self, kind: str) -> None:
         self._node.destroy_subscription(self._subscriptions.pop(kind))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSProfile
+from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSPolicyKind, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from panoptic_ros.ros.messages import message_class
@@ -16,6 +17,22 @@ DEPTH = 5
 POLICIES = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY,
             QoSPolicyKind.DURABILITY)
 """What `qos_overrides.<topic>.publisher.*` may change, and `.subscription.*` of images."""
+
+
+def overridable(policies: Iterable[QoSPolicyKind]) -> QoSOverridingOptions:
+    """Let ROS's parameters change some policies of a topic, within what the middleware takes."""
+    return QoSOverridingOptions(policies, callback=_check)
+
+
+def _check(qos: QoSProfile) -> SetParametersResult:
+    """Refuse what the middleware would refuse without saying why."""
+    unknown = [policy.name.lower() for policy in POLICIES
+               if getattr(getattr(qos, policy.name.lower()), 'name', '') == 'UNKNOWN']
+    if unknown:
+        return SetParametersResult(successful=False, reason=f'{unknown[0]} is unknown')
+    least = 1 if qos.history == QoSHistoryPolicy.KEEP_LAST else 0
+    return SetParametersResult(successful=qos.depth >= least,
+                               reason=f'depth must be at least {least}, got {qos.depth}')
 
 
 class Publishers:
@@ -44,7 +61,7 @@ class Publishers:
                        if latched else QoSProfile(depth=DEPTH))
                 self.by_topic[topic] = node.create_publisher(
                     message_class(kind), f'{prefix}{topic}', qos,
-                    qos_overriding_options=QoSOverridingOptions(policies))
+                    qos_overriding_options=overridable(policies))
         except BaseException:
             self.close()
             raise

@@ -167,9 +167,16 @@ def test_an_override_for_nothing_is_reported(setup, caplog):
         'qos_overrides./imge.subscription.depth has no effect: no topic of the node takes it']
 
 
-def test_a_refused_override_leaves_nothing_behind(setup):
-    input_ = setup.make({'qos_overrides./image/compressed.subscription.reliability': 'maybe'})
-    with pytest.raises(RuntimeError, match='reliability'):
+@pytest.mark.parametrize(('policy', 'value', 'reason'), [
+    ('reliability', 'maybe', 'reliability'),
+    ('durability', 'unknown', 'durability is unknown'),
+    ('depth', 0, 'depth must be at least 1, got 0'),
+    ('depth', -1, 'depth must be at least 1, got -1'),
+    ('depth', 'many', "expecting type 'INTEGER'"),
+])
+def test_a_refused_override_leaves_nothing_behind(setup, policy, value, reason):
+    input_ = setup.make({f'qos_overrides./image/compressed.subscription.{policy}': value})
+    with pytest.raises(Exception, match=reason):  # ROS has a class of its own for each
         setup.open()
     assert input_.topics == ''
     setup.until(lambda: not setup.node.count_subscribers('/image'))
