@@ -51,14 +51,14 @@ class ImageInput:
         """
         self._node = node
         self._prefix = prefix
+        self._topics: dict[str, str] = {}  # by transport
         self._subscriptions: dict[str, Any] = {}
         self._timer: Any = None
 
     @property
     def topics(self) -> str:
-        """The subscribed topics, for people; empty while none is."""
-        return ', '.join(subscription.topic_name
-                         for subscription in self._subscriptions.values())
+        """The subscribed topics, for people; empty while none is. Any thread may ask."""
+        return ', '.join(self._topics[kind] for kind in list(self._subscriptions))
 
     def open(self, settings: Mapping[str, Any], receive: Callable[[Any], None]) -> None:
         """Subscribe.
@@ -72,8 +72,8 @@ class ImageInput:
                 subscribed then.
         """
         transport, reliability = settings['input_transport'], settings['input_reliability']
-        names = dict(zip(KINDS, self._input_topics(), strict=True))
-        self._topics = {kind: topic for kind, topic in names.items()
+        self._topics = {kind: topic
+                        for kind, topic in zip(KINDS, self._input_topics(), strict=True)
                         if transport in ('auto', kind)}
         self._reliability = (QoSReliabilityPolicy.RELIABLE if reliability == 'reliable'
                              else QoSReliabilityPolicy.BEST_EFFORT)
@@ -125,9 +125,9 @@ class ImageInput:
         left out unless an override is given: `input_reliability` may change in between.
         """
         given = given_parameters(self._node)
-        return overridable(
+        return overridable([
             policy for policy in POLICIES if policy != QoSPolicyKind.RELIABILITY
-            or f'{QOS_OVERRIDES}{topic}.subscription.reliability' in given)
+            or f'{QOS_OVERRIDES}{topic}.subscription.reliability' in given])
 
     def _unsubscribe(self, kind: str) -> None:
         self._node.destroy_subscription(self._subscriptions.pop(kind))
