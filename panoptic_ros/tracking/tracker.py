@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from panoptic_ros.frame import PanopticFrame, TrackState
 from panoptic_ros.tracking.association import associate
+from panoptic_ros.tracking.clock import STEP_BACK_S
 from panoptic_ros.tracking.config import TrackerConfig
 from panoptic_ros.tracking.tracks import TrackerStats, Tracks, describe, refresh, track_dtype
 
@@ -44,17 +46,19 @@ class Tracker:
     def update(self, frame: PanopticFrame) -> PanopticFrame:
         """Takes the next frame, also when there is nothing in it.
 
-        An earlier stamp than the last (a bag that starts again) or another embedding size (a new
-        model) forgets all tracks first.
+        A stamp more than STEP_BACK_S before the latest one (a bag that starts again) or another
+        embedding size (a new model) forgets all tracks first.
 
         Args:
-            frame: as decoded; it is not changed.
+            frame: as decoded; it is not changed. If its stamp is less than STEP_BACK_S before
+                the latest one, or not finite, no time has passed since that.
 
         Returns:
             The same frame with track_id, state and age of its things; age counts images since
             the track's first, from 1. Stuff, and things too weak to start a track, are untracked
             with id 0. With `smooth` class and score are the track's.
         """
+        given, frame = frame, replace(frame, stamp_s=self._time_of(frame.stamp_s))
         things = np.flatnonzero(frame.segments['is_thing'])
         found = describe(frame, things, self.config)
         if self._last and (frame.stamp_s < self._last.stamp_s
@@ -80,7 +84,15 @@ class Tracker:
         rest = np.delete(found, new)
         self._start(rest[rest['score'] >= self.config.new_score])
         self._last = frame
-        return replace(frame, segments=self._rows(frame, things))
+        return replace(given, segments=self._rows(frame, things))
+
+    def _time_of(self, stamp_s: float) -> float:
+        """The stamp, or the last image's time if the stamp is a little earlier or not finite."""
+        last_s = self._last.stamp_s if self._last else 0.0
+        if not math.isfinite(stamp_s) or (
+                self._last and last_s - STEP_BACK_S <= stamp_s < last_s):
+            return last_s
+        return stamp_s
 
     def _fit_image_size(self, frame: PanopticFrame) -> None:
         """Brings boxes to the frame's size: a camera that changes it still shows the same."""

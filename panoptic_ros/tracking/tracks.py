@@ -18,6 +18,9 @@ Tracks = npt.NDArray[np.void]
 LEAST_SPREAD = 1e-4
 """No embedding is taken to vary less, cosine distance."""
 
+LEAST_STEP_S = 1e-3
+"""Images closer together show no motion; a cell's jump between them would be a huge velocity."""
+
 SPREAD_HITS = 3
 """Sightings that the expected spread of an embedding counts as much as."""
 
@@ -28,6 +31,7 @@ def track_dtype(embedding_dim: int) -> np.dtype[np.void]:
         ('track_id', 'i8'), ('class_id', 'i8'),
         ('segment_id', 'i8'),  # in the last frame; 0 when not seen there
         ('box', 'f8', (4,)), ('velocity', 'f8', (4,)),  # x, y, w, h px; per second
+        ('moved', '?'),  # whether the velocity has been measured
         ('embedding', 'f8', (embedding_dim,)),  # mean of unit vectors, unit length
         ('spread', 'f8'),  # mean cosine distance of the embeddings seen from that mean
         ('score', 'f8'), ('votes', 'f4', (VOID_ID,)),  # score by class; both averaged over time
@@ -85,15 +89,15 @@ def refresh(tracks: Tracks, found: Tracks, config: TrackerConfig) -> None:
         config: the tracker's.
     """
     dt = found['seen_s'] - tracks['seen_s']  # (P,)
-    first = tracks['hits'] == 1
     tracks['hits'] += 1
     tracks['streak'] += 1
     tracks['confirmed'] |= tracks['streak'] >= config.min_hits
 
-    step = found['box'] - tracks['box']
-    speed = np.divide(step, dt[:, None], out=tracks['velocity'].copy(), where=dt[:, None] > 0)
-    share = np.where(first, 1, _share(dt, config.velocity_s))[:, None]
+    step, moved = found['box'] - tracks['box'], dt >= LEAST_STEP_S
+    speed = np.divide(step, dt[:, None], out=tracks['velocity'].copy(), where=moved[:, None])
+    share = np.where(tracks['moved'], _share(dt, config.velocity_s), 1)[:, None]
     tracks['velocity'] += share * (speed - tracks['velocity'])
+    tracks['moved'] |= moved
 
     distance = 1 - (tracks['embedding'] * found['embedding']).sum(axis=1)
     share = np.maximum(_share(dt, config.embedding_s), 1 / tracks['hits'])

@@ -208,6 +208,50 @@ def test_the_same_stamp_twice_is_no_motion():
     assert follow(Tracker(EAGER), frames) == [[1]] * 4
 
 
+@pytest.mark.parametrize('stamps', [
+    (5.0, 5.1, 5.2, 5.1999, 5.3, 5.4),            # 0.1 ms late
+    (5.0, 5.1, 5.3, 5.2, 5.4, 5.5),               # two images out of order
+    (5.0, 5.1, 5.2, 4.75, 4.85, 5.25),            # a clock that is corrected
+    (5.0, np.nan, 5.1, np.inf, -np.inf, 5.2),
+    (np.nan, 0.0, 0.1, 0.1, 0.2, 0.3),
+])
+def test_small_steps_back_are_no_time(stamps):
+    frames = [make_frame(t, Disc(50 + i)) for i, t in enumerate(stamps)]
+    tracker = Tracker(EAGER)
+    for frame in frames:
+        tracked = tracker.update(frame)
+        assert tracked.segments['track_id'].tolist() == [1]
+        assert np.array_equal(tracked.stamp_s, frame.stamp_s, equal_nan=True)
+    assert tracker.stats.lost == 0
+
+
+def test_no_time_has_passed_after_a_small_step_back():
+    tracker = Tracker(TrackerConfig(min_hits=1, max_age=0.25))
+    stamps = (0.0, 0.1, 0.35, 0.0, 0.34)  # the thing is seen in the first two
+    ids = follow(tracker, [make_frame(t, *([Disc(50)] if i < 2 else []))
+                           for i, t in enumerate(stamps)])
+    assert ids == [[1], [1], [], [], []]
+    assert tracker.stats.coasting == 1
+    tracker.update(make_frame(0.36))
+    assert tracker.stats.lost == 1
+
+
+@pytest.mark.parametrize('step_s', [1e-7, 1e-4])
+@pytest.mark.parametrize('pairs', [True, False])
+def test_images_that_come_together_give_no_speed(step_s, pairs):
+    # The outline jumps by 3 px between images that are almost simultaneous.
+    stamps = [0.0, step_s, 0.1, 0.1 + step_s] if pairs else [0.0, step_s, 0.1, 0.2]
+    frames = [make_frame(t, Disc(50 + 3 * (i % 2))) for i, t in enumerate(stamps)]
+    assert follow(Tracker(EAGER), [*frames, make_frame(0.3, Disc(52), Disc(150))]) == [
+        [1], [1], [1], [1], [1, 2]]
+
+
+def test_speed_is_learnt_from_images_that_come_twice():
+    config = TrackerConfig(min_hits=1, near_factor=1, embedding_weight=0, gate=0.4, reid_gate=0)
+    frames = [make_frame(t, Disc(20 + 50 * t)) for t in (0, 0, 0.1, 0.1, 0.5)]
+    assert follow(Tracker(config), frames) == [[1]] * 5
+
+
 def test_ids_are_never_given_twice():
     tracker = Tracker(EAGER)
     first = follow(tracker, [make_frame(0.0, Disc(50), Disc(150))])
