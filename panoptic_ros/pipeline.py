@@ -77,7 +77,7 @@ class Pipeline:
 
         Args:
             image: what the camera gave.
-            stamp_s: its time, seconds.
+            stamp_s: its time, seconds; see `StampClock` for cameras whose stamps may be wrong.
 
         Raises:
             ValueError: if the image has no pixels or an unknown layout.

@@ -24,7 +24,7 @@ from panoptic_ros.ros.image_input import ImageInput
 from panoptic_ros.ros.messages import RosTypes
 from panoptic_ros.ros.publishers import Publishers
 from panoptic_ros.runtime import Predictor
-from panoptic_ros.tracking import TrackerStats
+from panoptic_ros.tracking import StampClock, TrackerStats
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class Camera:
         self._node = node
         self._input = ImageInput(node, prefix)
         self._pipeline = LivePipeline(predictor, settings)
+        self._clock = StampClock()
         self._notices = Notices()
         self._fallback = cv_bridge_fallback()
         self._messages = FrameMessages(RosTypes())
@@ -73,6 +74,11 @@ class Camera:
     def topics(self) -> str:
         """The subscribed topics, for people; empty while none is."""
         return self._input.topics
+
+    @property
+    def stamp_problem(self) -> str:
+        """What is wrong with the newest image's stamp, and what is done; empty if nothing is."""
+        return self._clock.problem
 
     @property
     def tracks(self) -> TrackerStats | None:
@@ -137,6 +143,7 @@ class Camera:
         """One image, from message to messages."""
         message = received.message
         stamp_s = _seconds(message.header.stamp)
+        time_s = self._clock.time_of(stamp_s, received.arrived_s)
         age_ms, max_age_ms = (self._now_s() - stamp_s) * 1e3, self._settings['max_age_ms']
         if max_age_ms and age_ms > max_age_ms:
             self._notices.warn('too old', f'an image is {age_ms:.0f} ms old, more than max_age_ms '
@@ -153,7 +160,7 @@ class Camera:
         self.last_bad = ''
         read_s = time.perf_counter() - start_s
         try:
-            frame, times = self._pipeline(image, stamp_s)
+            frame, times = self._pipeline(image, time_s)
             publish_s = time.perf_counter()
             self._publish(message.header, image, frame)
         except Exception as error:

@@ -1,0 +1,69 @@
+"""A camera whose driver does not set stamps."""
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+
+from itertools import count
+
+import rclpy
+from node_process import image_message
+from rclpy.context import Context
+from rclpy.lifecycle import LifecycleNode
+from tiny_model import paint_scene
+
+from panoptic_ros.interface.loading import load
+from panoptic_ros.interface.parameters import read_parameters
+from panoptic_ros.ros.camera import Camera, Received
+from panoptic_ros.tracking.clock import BACK, STILL, ZERO
+
+ARRIVALS = count(50)
+"""Tenths of a second."""
+
+
+@pytest.fixture
+def camera(tiny_model, ros_domain):
+    """A camera that nobody publishes to; the test hands it messages."""
+    context = Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    node = LifecycleNode('stamps', context=context)
+    settings = read_parameters(None) | {'model': str(tiny_model), 'tracker.max_age': 0.5}
+    camera = Camera(node, 'camera', '', load(settings).predictor, settings)
+    yield camera
+    camera.close()
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def process(camera, stamps_s, empty=False):
+    """Hands images over that arrive at 10 Hz; gives the last problem."""
+    pixels = paint_scene(64, 128)
+    if empty:
+        pixels[:] = 200  # a wall
+    for stamp_s in stamps_s:
+        message = image_message(pixels, 0)
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(stamp_s * 1e9),
+                                                                        10**9)
+        assert camera._process(Received(message, next(ARRIVALS) / 10)) is None
+    return camera.stamp_problem
+
+
+def counts(camera, *names):
+    return tuple(getattr(camera._tracker.stats, name) for name in names)
+
+
+@pytest.mark.parametrize(('stamp_s', 'problem'), [(0, ZERO), (7, STILL)])
+def test_tracks_end_though_stamps_do_not_advance(camera, stamp_s, problem):
+    assert process(camera, [stamp_s] * 10) == problem
+    assert counts(camera, 'active', 'lost') == (2, 0)
+    process(camera, [stamp_s] * 4, empty=True)
+    assert counts(camera, 'coasting', 'lost') == (2, 0)  # 0.4 s of 0.5
+    process(camera, [stamp_s] * 2, empty=True)
+    assert counts(camera, 'lost') == (2,)
+
+
+def test_a_late_stamp_keeps_tracks_and_an_early_one_starts_them_anew(camera):
+    assert process(camera, [7.0, 7.1, 7.2, 7.1999, 7.3]) == ''
+    assert counts(camera, 'active', 'lost') == (2, 0)
+    assert process(camera, [2.0]) == BACK
+    assert counts(camera, 'lost') == (2,)
