@@ -6,11 +6,15 @@ found. A topic is a sensor_msgs/Image 32SC1; void is class 255 or below 0; its c
 a std_msgs/String on `<topic>/label_info`. A folder holds `<stamp in ns>.png` (R + 256 G + 65536 B;
 void is class 255 or white) and its classes in `labels.yaml`. The classes: `label_divisor: 1000`,
 and `labels:` with name, is_thing and color of each, class ids in order.
+
+A truth belongs to the images with its stamp. If several images share a stamp, each gets the truth
+of that stamp that was recorded nearest to it.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -21,13 +25,10 @@ import numpy.typing as npt
 from panoptic_ros.demo.sources import IMAGE_TYPE
 from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.video_files import check_divisor, read_frame, read_label_file
-from panoptic_ros.replay.bag import Recording
+from panoptic_ros.replay.bag import Record, Recording
 
 LABEL_INFO = 'label_info'
 LABELS_FILE = 'labels.yaml'
-
-SLACK_NS = 500_000_000
-"""Images and truths may come so much out of the order of their stamps."""
 
 
 class Truth(NamedTuple):
@@ -41,7 +42,7 @@ class Truth(NamedTuple):
 
 
 class GroundTruth(Protocol):
-    """Truth by stamp; asked for stamps that go up but for SLACK_NS, or from the start again."""
+    """Truth by stamp. It is found fastest for images in the order of their recording."""
 
     name: str
     """For people."""
@@ -49,12 +50,30 @@ class GroundTruth(Protocol):
     def stamps(self) -> set[int]:
         """Of which images there is a truth; header stamps, ns."""
 
-    def at(self, stamp_ns: int) -> Truth | None:
+    def at(self, stamp_ns: int, recorded_ns: int = 0) -> Truth | None:
         """Of one image; None if there is none.
+
+        Args:
+            stamp_ns: of the image.
+            recorded_ns: when it was recorded; of several truths with one stamp the one that was
+                recorded nearest to that is taken.
 
         Raises:
             ValueError: if what is there cannot be read as such.
         """
+
+
+class _Place(NamedTuple):
+    """Where a message is on its topic."""
+
+    time_ns: int
+    """When it was recorded."""
+
+    number: int
+    """Among all of the topic, from 0."""
+
+    nth: int
+    """Among those with the same time, from 0."""
 
 
 class TopicTruth:
@@ -75,34 +94,28 @@ class TopicTruth:
                                  f'topics are: {", ".join(sorted(recording.topics))}')
             if recording.topics[name].kind != kind:
                 raise ValueError(f'{name} must hold {kind}, got {recording.topics[name].kind}')
-        said = next(recording.records([info]), None)
+        said = next(recording.records([info], recording.start_ns), None)
         if said is None or said.message is None:
             raise ValueError(f'{info} has no message that names the classes')
         own, self._divisor = _read_classes(said.message.data, info)
         self._classes = _Classes(own, labels, info)
         self._recording, self._topic = recording, topic
-        self._messages = self._read()
-        self._ahead: dict[int, Any] = {}
-        self._asked = 0
+        self._places = self._find_places()
+        self._messages: Iterator[Record] = iter(())
+        self._next = 2**63  # number of the message that `_messages` gives next
+        self._last: Record | None = None
 
     def stamps(self) -> set[int]:
         """See `GroundTruth`."""
-        return {stamp for stamp, _ in self._read()}
+        return set(self._places)
 
-    def at(self, stamp_ns: int) -> Truth | None:
+    def at(self, stamp_ns: int, recorded_ns: int = 0) -> Truth | None:
         """See `GroundTruth`."""
-        if stamp_ns < self._asked - SLACK_NS:  # from the start again
-            self._messages, self._ahead = self._read(), {}
-        self._asked = stamp_ns
-        while not self._ahead or max(self._ahead) < stamp_ns + SLACK_NS:
-            following = next(self._messages, None)
-            if following is None:
-                break
-            self._ahead[following[0]] = following[1]
-        self._ahead = {stamp: message for stamp, message in self._ahead.items()
-                       if stamp >= stamp_ns - SLACK_NS}
-        message = self._ahead.get(stamp_ns)
-        if message is None:
+        places = self._places.get(stamp_ns)
+        if not places:
+            return None
+        message = self._read(min(places, key=lambda place: abs(place.time_ns - recorded_ns)))
+        if message is None or stamp_of(message) != stamp_ns:  # the file is damaged
             return None
         if message.encoding != '32SC1':
             raise ValueError(f'{self._topic} must be encoded as 32SC1, got {message.encoding!r}')
@@ -117,10 +130,30 @@ class TopicTruth:
         class_map[ids < 0] = VOID_ID
         return self._classes.translate(class_map, track_map)
 
-    def _read(self) -> Iterator[tuple[int, Any]]:
-        for record in self._recording.records([self._topic]):
+    def _find_places(self) -> dict[int, list[_Place]]:
+        """Where the truths are, by stamp."""
+        places: dict[int, list[_Place]] = defaultdict(list)
+        first, time_ns = 0, self._recording.start_ns
+        for number, record in enumerate(self._records(time_ns)):
+            if record.time_ns != time_ns:
+                first, time_ns = number, record.time_ns
             if record.message is not None:
-                yield stamp_of(record.message), record.message
+                places[stamp_of(record.message)].append(
+                    _Place(record.time_ns, number, number - first))
+        return dict(places)
+
+    def _read(self, place: _Place) -> Any:
+        """The message at a place; None if it is not there any more."""
+        if self._next > place.number + 1:
+            self._messages = self._records(place.time_ns)
+            self._next = place.number - place.nth
+        while self._next <= place.number:
+            self._last = next(self._messages, None)
+            self._next += 1
+        return self._last and self._last.message
+
+    def _records(self, start_ns: int) -> Iterator[Record]:
+        return self._recording.records([self._topic], start_ns)
 
 
 class FolderTruth:
@@ -150,7 +183,7 @@ class FolderTruth:
         """See `GroundTruth`."""
         return set(self._files)
 
-    def at(self, stamp_ns: int) -> Truth | None:
+    def at(self, stamp_ns: int, recorded_ns: int = 0) -> Truth | None:
         """See `GroundTruth`."""
         path = self._files.get(stamp_ns)
         if path is None:
