@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from panoptic_ros.interface.diagnostics import (
+    Level,
     Status,
     input_status,
     model_status,
@@ -78,9 +79,12 @@ class Health:
             age_s = (now_ns - newest.stamp_ns) / 1e9 if newest and newest.stamp_ns else None
             silent_s = (now_ns - newest.recorded_ns) / 1e9 if newest else 0.0
             bad = newest.problem if newest and newest.problem.startswith(BAD_IMAGE) else ''
-            statuses.append(input_status(
+            status = input_status(
                 name, counts, self._arrivals[name].rate_hz(now_ns / 1e9), age_s, silent_s, topic,
-                bad.removeprefix(f'{BAD_IMAGE}: ')))
+                bad.removeprefix(f'{BAD_IMAGE}: '))
+            if newest and newest.stamp_problem:
+                status.report(Level.ERROR, newest.stamp_problem)
+            statuses.append(status)
             tracking = tracking_status(self._stats[name])
             tracking.name += f'/{name}' if len(self._topics) > 1 else ''
             statuses.append(tracking)

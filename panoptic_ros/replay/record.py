@@ -20,6 +20,9 @@ STAGES = ('read', 'pre', 'infer', 'post', 'track')
 BAD_IMAGE = 'bad image'
 """How the problem of an image that cannot be read begins."""
 
+DEFAULT_PERIOD_S = 0.1
+"""Assumed from image to image where their times tell nothing."""
+
 MS_DIGITS = 3
 """Digits of the milliseconds in files."""
 
@@ -46,6 +49,9 @@ class FrameRecord:
 
     problem: str = ''
     """Why there is no result; empty if there is one."""
+
+    stamp_problem: str = ''
+    """What is wrong with the stamp, and what was done; empty if nothing is. See `StampClock`."""
 
     times_ms: dict[str, float] = field(default_factory=dict)
     """By stage, and `total`; empty without a result."""
@@ -157,18 +163,30 @@ def tracks_of(records: Sequence[FrameRecord]) -> list[Track]:
             classes[key][seen.class_id] += 1
             if seen.confirmed:
                 confirmed.add(key)
-    gap_s = 2.5 * period_s(records)
+    gap_s = 2.5 * (period_s(records) or DEFAULT_PERIOD_S)
     tracks = [Track(*key, classes[key].most_common(1)[0][0], _spans(times[key], gap_s),
                     len(times[key])) for key in confirmed]
     return sorted(tracks, key=lambda track: (track.camera, track.spans[0][0], track.track_id))
 
 
-def period_s(records: Sequence[FrameRecord]) -> float:
-    """Median time from image to image of one camera; 0.1 where there is none."""
-    steps = [(b.stamp_ns - a.stamp_ns) / 1e9
+def period_s(records: Sequence[FrameRecord]) -> float | None:
+    """Median time from image to image of one camera, repeated stamps left out.
+
+    Returns:
+        Seconds, over 0; None if no two images have different times.
+    """
+    steps = [_step_ns(a, b) / 1e9
              for camera in {record.camera for record in records}
              for a, b in pairwise(record for record in records if record.camera == camera)]
-    return float(np.median(steps)) if steps else 0.1
+    steps = [step for step in steps if step > 0]
+    return float(np.median(steps)) if steps else None
+
+
+def _step_ns(a: FrameRecord, b: FrameRecord) -> int:
+    """Time between two images by their stamps, or by the recording where one is not usable."""
+    if all(record.stamp_ns and not record.stamp_problem for record in (a, b)):
+        return b.stamp_ns - a.stamp_ns
+    return b.recorded_ns - a.recorded_ns
 
 
 def _spans(times: Sequence[float], gap_s: float) -> tuple[tuple[float, float], ...]:
@@ -199,6 +217,6 @@ def track_summary(records: Sequence[FrameRecord], names: Sequence[str]) -> dict[
             'median_frames': float(np.median(frames)) if frames else None}
 
 
-def count_problems(records: Iterable[FrameRecord]) -> Mapping[str, int]:
-    """Images without a result, by reason."""
-    return dict(Counter(record.problem for record in records if record.problem))
+def count_texts(texts: Iterable[str]) -> Mapping[str, int]:
+    """How often each text occurs; empty ones do not count."""
+    return dict(Counter(filter(None, texts)))

@@ -96,7 +96,9 @@ class ResultsBag:
         return message
 
     def _stamp(self, time_ns: int) -> Any:
-        return self._types.make('builtin_interfaces/msg/Time', sec=time_ns // 10**9,
+        """The time, or the nearest that a stamp can hold."""
+        return self._types.make('builtin_interfaces/msg/Time',
+                                sec=max(-2**31, min(time_ns // 10**9, 2**31 - 1)),
                                 nanosec=time_ns % 10**9)
 
     def _connect(self, topic: str, kind: str, latched: bool) -> Any:
@@ -104,4 +106,6 @@ class ResultsBag:
                                            offered_qos_profiles=[qos(latched)])
 
     def _write(self, connection: Any, kind: str, time_ns: int, message: Any) -> None:
-        self._writer.write(connection, time_ns, self._types.store.serialize_cdr(message, kind))
+        # Bags hold no times before 1970.
+        self._writer.write(connection, max(0, time_ns),
+                           self._types.store.serialize_cdr(message, kind))

@@ -31,7 +31,7 @@ from panoptic_ros.replay.results import ResultsBag
 from panoptic_ros.replay.scores import Scores
 from panoptic_ros.replay.worst import WorstFrames
 from panoptic_ros.runtime import Predictor
-from panoptic_ros.tracking import Tracker, TrackerStats
+from panoptic_ros.tracking import StampClock, Tracker, TrackerStats
 
 DEFAULT_RATE_HZ = 10.0
 """Of the overlay video, where a camera gave fewer than two images."""
@@ -107,6 +107,7 @@ class Camera:
     def __init__(self, predictor: Predictor, settings: Mapping[str, Any]) -> None:
         tracker = Tracker(tracker_config(settings))
         self.pipeline = Pipeline(predictor, tracker)
+        self.clock = StampClock()
         apply_settings(self.pipeline, tracker, settings)
         self._fallback = cv_bridge_fallback()
         self._tracker = tracker
@@ -168,14 +169,14 @@ def replay(job: Job, loaded: Loaded, folder: Path, log: Path,
                 bag.add_labels(message.time_ns, _score_threshold(loaded, job.settings))
             records.append(record)
             seen = _look(record, message, cameras[name], backend)
-            truth = _truth(job.truths.get(name), record)
+            truth = _truth(job.truths.get(name), record) if message.message is not None else None
             if truth is not None:
                 score(record, scores[name], truth, seen[1] if seen else None)
             if seen is not None:
                 image, frame = seen
                 overlay = bag.add(name, message.time_ns, message.message.header, image, frame)
                 picture = overlay.data.reshape(overlay.height, overlay.width, 3)
-                videos[name].add(picture, record.stamp_ns / 1e9)
+                videos[name].add(picture, frame.stamp_s)
                 worst.add(record, picture, truth)
             health.add(record, cameras[name].stats)
             if health.is_due(message.time_ns):
@@ -193,6 +194,8 @@ def _look(record: FrameRecord, message: Record, camera: Camera, backend: LoggedB
         record.problem = f'{BAD_IMAGE}: {message.problem}'
         return None
     record.stamp_ns = stamp_of(message.message)
+    time_s = image_time(camera.clock, record)
+    record.stamp_problem = camera.clock.problem
     start_s = time.perf_counter()
     try:
         image = camera.read(message.message)
@@ -201,8 +204,7 @@ def _look(record: FrameRecord, message: Record, camera: Camera, backend: LoggedB
         return None
     read_s = time.perf_counter() - start_s
     try:
-        frame, times = camera.pipeline(image, record.stamp_ns // 10**9
-                                       + record.stamp_ns % 10**9 * 1e-9)
+        frame, times = camera.pipeline(image, time_s)
     except Exception as error:  # the node goes on, too
         kind = '' if isinstance(error, InferenceError) else f'{type(error).__name__}: '
         record.problem = ' '.join(f'inference failed: {kind}{error}'.split())[:300]
@@ -215,8 +217,14 @@ def _look(record: FrameRecord, message: Record, camera: Camera, backend: LoggedB
     return image, frame
 
 
+def image_time(clock: StampClock, record: FrameRecord) -> float:
+    """Seconds by the stamp; where that is not usable, by when the image was recorded."""
+    return clock.time_of(record.stamp_ns // 10**9 + record.stamp_ns % 10**9 * 1e-9,
+                         record.recorded_ns / 1e9)
+
+
 def _truth(source: GroundTruth | None, record: FrameRecord) -> Truth | None:
-    return source.at(record.stamp_ns) if source and record.stamp_ns else None
+    return source.at(record.stamp_ns, record.recorded_ns) if source else None
 
 
 def score(record: FrameRecord, scores: Scores, truth: Truth,
@@ -257,15 +265,15 @@ def _score_threshold(loaded: Loaded, settings: Mapping[str, Any]) -> float:
 
 
 def rate_hz(job: Job, topic: str) -> float:
-    """Of a camera's images, from their first stamps."""
-    stamps = []
+    """Of a camera's images, from the times of the first ones; 0.5 to 240."""
+    clock, times = StampClock(), []
     for record in job.recording.records([topic], *job.window_ns):
         if record.message is not None:
-            stamps.append(stamp_of(record.message))
-        if len(stamps) == 50:
+            times.append(clock.time_of(stamp_of(record.message) / 1e9, record.time_ns / 1e9))
+        if len(times) == 50:
             break
-    steps_s = [(b - a) / 1e9 for a, b in pairwise(stamps) if b > a]
-    found_hz = 1 / median(steps_s) if steps_s else DEFAULT_RATE_HZ
+    steps_s = [b - a for a, b in pairwise(times) if b > a]
+    found_hz = round(1 / median(steps_s), 3) if steps_s else DEFAULT_RATE_HZ
     return max(0.5, min(found_hz / job.stride, 240.0))
 
 

@@ -23,6 +23,9 @@ from panoptic_ros.replay.summary import summarize
 UNFINISHED = '.unfinished'
 """Folder in the output of a replay that is not at its end."""
 
+SHARED_STAMPS = ('share their stamp with another; each is scored with the ground truth of that '
+                 'stamp that was recorded nearest to it')
+
 Say = Callable[[str], None]
 
 
@@ -125,7 +128,9 @@ class Session:
                      self.loaded.predictor.info.labels, comparison)
 
     def _stamps(self, topic: str) -> set[int]:
-        return {stamp_of(record.message) for record in self.job.recording.records([topic])
+        recording = self.job.recording
+        return {stamp_of(record.message)
+                for record in recording.records([topic], recording.start_ns)
                 if record.message is not None}
 
     def _work_folder(self, output: Path) -> Path:
@@ -176,13 +181,18 @@ def tell(summary: dict[str, Any]) -> Iterator[str]:
     """The summary in a few lines."""
     frames, timing = summary['frames'], summary['timing']
     latency = timing['latency_ms'].get('total', {})
-    yield (f'{frames["good"]} of {frames["replayed"]} images, {timing["rate_hz"]} images/s, '
-           f'latency p50 {latency.get("p50", 0):.0f} ms, p95 {latency.get("p95", 0):.0f} ms')
+    yield (f'{frames["good"]} of {frames["replayed"]} images, '
+           f'{_show(timing["rate_hz"], 2)} images/s, '
+           f'latency p50 {_show(latency.get("p50"), 0)} ms, p95 {_show(latency.get("p95"), 0)} ms')
     if timing['kept_from_earlier']:
         yield f'the network had seen {timing["kept_from_earlier"]} of them before it was killed'
     for name, camera in summary['cameras'].items():
         for reason, count in camera['bad'].items():
             yield f'camera {name}: {count} bad: {reason}'
+        for problem, count in camera['stamps'].items():
+            yield f'camera {name}: {count} images: {problem}'
+        if camera.get('sharing_a_stamp'):
+            yield f'camera {name}: {camera["sharing_a_stamp"]} images {SHARED_STAMPS}'
     if summary['damage']:
         yield (f'the bag is damaged ({summary["damage"]}); {frames["lost"]} images are lost')
     tracks = summary['tracks']
@@ -196,8 +206,8 @@ def tell(summary: dict[str, Any]) -> Iterator[str]:
                f'{video["id_switches"]} id switches')
 
 
-def _show(value: float | None) -> str:
-    return 'n/a' if value is None else f'{value:.1f}'
+def _show(value: float | None, digits: int = 1) -> str:
+    return 'n/a' if value is None else f'{value:.{digits}f}'
 
 
 def _camera(name: str, cameras: list[str]) -> str:

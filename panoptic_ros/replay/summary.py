@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from panoptic_ros.interface.loading import Loaded
 from panoptic_ros.replay.record import (
-    count_problems,
+    count_texts,
     latency_summary,
     period_s,
     track_summary,
@@ -31,8 +32,9 @@ def summarize(job: Job, loaded: Loaded, outcome: Outcome, source: str, mode: str
 
     Returns:
         `frames` and `cameras` count images: of `expected` in the bag `lost` could not be read for
-        damage, and of `replayed` some are `bad` (by reason) or, live, `dropped`. `scores` are
-        percent, None without ground truth. All but `timing` is the same in a second run.
+        damage, and of `replayed` some are `bad` (by reason) or, live, `dropped`; `stamps` counts
+        those with unusable stamps by what is wrong. `scores` are percent, None without ground
+        truth. All but `timing` is the same in a second run.
     """
     info = loaded.predictor.info
     cameras = {name: _camera(job, name, outcome, unmatched.get(name)) for name in job.cameras}
@@ -66,18 +68,21 @@ def summarize(job: Job, loaded: Loaded, outcome: Outcome, source: str, mode: str
 def _camera(job: Job, name: str, outcome: Outcome, unmatched: int | None) -> dict[str, Any]:
     topic = job.cameras[name]
     own = [record for record in outcome.records if record.camera == name]
-    problems = count_problems(own)
+    problems = count_texts(record.problem for record in own)
+    seconds = period_s(own)
     expected = job.recording.topics[topic].messages
     values: dict[str, Any] = {
         'topic': topic, 'expected': expected, 'replayed': len(own),
         # Of a part nobody knows how many images lie behind the damage.
         'lost': max(0, -(-expected // job.stride) - len(own)) if job.is_whole
         and job.recording.damage else 0,
-        'bad': problems, 'rate_hz': round(1 / period_s(own), RATE_DIGITS) if own else None,
-        'switches': None}
+        'bad': problems, 'stamps': count_texts(record.stamp_problem for record in own),
+        'rate_hz': round(1 / seconds, RATE_DIGITS) if seconds else None, 'switches': None}
     if name in job.truths:
         values['switches'] = sum(len(record.switches) for record in own)
         values['scored'] = sum(record.quality is not None for record in own)
         values['without_ground_truth'] = sum(record.quality is None for record in own)
         values['ground_truth_without_image'] = unmatched
+        stamps = Counter(record.stamp_ns for record in own if record.quality is not None)
+        values['sharing_a_stamp'] = sum(n for n in stamps.values() if n > 1)
     return values
