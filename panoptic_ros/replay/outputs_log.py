@@ -84,12 +84,16 @@ class LoggedBackend:
 
     def _count(self) -> int:
         """Whole records; the file ends after them then."""
+        end = self._file.seek(0, io.SEEK_END)
         self._file.seek(0)
         count = whole = 0
         while len(head := self._file.read(_HEAD.size)) == _HEAD.size:
             size, checksum = _HEAD.unpack(head)
+            # Zeros, as a power cut leaves them, would be a record of no bytes.
+            if not 0 < size <= end - self._file.tell():
+                break
             data = self._file.read(size)
-            if len(data) != size or zlib.crc32(data) != checksum:
+            if zlib.crc32(data) != checksum:
                 break
             count, whole = count + 1, self._file.tell()
         self._file.truncate(whole)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import panoptic_ros
+from panoptic_ros.documents import read_json
 from panoptic_ros.files import write_json
 from panoptic_ros.interface.loading import Loaded, check_for_model, load
 from panoptic_ros.interface.parameters import read_parameters
@@ -144,8 +145,8 @@ class Session:
         key, file, log = self._key(), work / 'run.json', work / 'outputs.log'
         if file.is_file() and log.is_file() and log.stat().st_size:
             try:
-                other = json.loads(file.read_text(encoding='utf-8'))
-            except ValueError:
+                other = dict(read_json(file))
+            except (ValueError, TypeError):
                 other = {}
             differing = [name for name in key if other.get(name) != key[name]]
             if differing:

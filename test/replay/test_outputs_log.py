@@ -86,3 +86,16 @@ def test_a_log_with_a_wrong_byte_ends_before_it(tmp_path, whole):
     with LoggedBackend(Counting(), path) as backend:
         assert backend.kept == 0
     assert path.read_bytes() == b''
+
+
+@pytest.mark.parametrize('tail', [
+    bytes(4096),                             # as a power cut leaves it
+    b'\xff' * 8 + bytes(4) + b'rest',        # a size that no memory holds
+    (10**9).to_bytes(8, 'little') + bytes(4),
+])
+def test_a_tail_that_is_no_record_is_cut_off(tmp_path, whole, tail):
+    _, data = whole
+    (tmp_path / 'log').write_bytes(data + tail)
+    with LoggedBackend(Counting(), tmp_path / 'log') as backend:
+        assert backend.kept == 5
+    assert (tmp_path / 'log').read_bytes() == data
