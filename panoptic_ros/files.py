@@ -6,6 +6,8 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +15,9 @@ from typing import Any
 
 TEMPORARY = '.unfinished-'
 """How the names of files that are still being written start."""
+
+RUN = '.run-'
+"""How the names of temporary folders start."""
 
 LOCK_NAME = '.lock'
 """File in a folder that `lock_folder` locks. It stays behind; its lock does not."""
@@ -102,6 +107,21 @@ def lock_folder(folder: Path, work: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def run_folder(folder: Path) -> Iterator[Path]:
+    """Gives a temporary folder inside one that this process has locked.
+
+    Those that killed processes left behind are removed first.
+
+    Args:
+        folder: see `lock_folder`.
+    """
+    for abandoned in folder.glob(f'{RUN}*'):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=RUN, dir=folder) as name:
+        yield Path(name)
 
 
 def _flush(path: Path) -> None:

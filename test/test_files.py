@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from panoptic_ros.files import FolderInUseError, lock_folder, whole, write_bytes
+from panoptic_ros.files import FolderInUseError, lock_folder, run_folder, whole, write_bytes
 
 WRITER = '''
 import sys, time
@@ -81,6 +81,15 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path, writer):
     assert len(names(tmp_path)) == 3, 'the temporary file belongs to another name'
     write_bytes(b'mine', tmp_path / 'model.bin')
     assert names(tmp_path) == ['model.bin', 'other.bin']
+
+
+def test_the_next_run_removes_the_folders_of_killed_ones(tmp_path):
+    (tmp_path / '.run-old' / 'bag').mkdir(parents=True)
+    (tmp_path / '.run-old' / 'bag' / 'bag.mcap').touch()
+    with lock_folder(tmp_path, 'demo'), run_folder(tmp_path) as folder:
+        assert names(tmp_path) == [folder.name]
+        assert folder.name.startswith('.run-')
+    assert names(tmp_path) == []
 
 
 def test_a_locked_folder_is_refused_until_the_holder_is_gone(tmp_path, writer):

@@ -8,13 +8,13 @@ import math
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder
+from panoptic_ros.files import lock_folder, run_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,14 +88,13 @@ def run(args: argparse.Namespace) -> None:
     _check(args)
     console = Console(markup=False, highlight=False)  # paths and messages may hold brackets
     source = _given_source(args)
-    args.output.mkdir(parents=True, exist_ok=True)
     os.environ.update(ros_environment(os.environ))
     memory = shared_memory_files()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     try:
-        with tempfile.TemporaryDirectory(prefix='.run-', dir=args.output) as folder:
-            summary, health = _run_in(Path(folder), source, args, console)
-            move_results(Path(folder), args.output)
+        with lock_folder(args.output, 'demo'), run_folder(args.output) as folder:
+            summary, health = _run_in(folder, source, args, console)
+            move_results(folder, args.output)
     finally:
         remove_shared_memory(memory)
     console.print(_table(health))

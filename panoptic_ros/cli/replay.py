@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.output import check_folder, with_bar
-from panoptic_ros.files import write_json
+from panoptic_ros.files import lock_folder, write_json
 
 
 def add_parser(subparsers: Any) -> None:
@@ -88,9 +88,16 @@ def run(args: argparse.Namespace) -> None:
                          '"panoptic_ros[ros]"')
 
     from panoptic_ros.replay.report import check_packages
-    from panoptic_ros.replay.session import Session
 
     check_packages()
+    with lock_folder(args.output, 'replay'):
+        _replay(args, rate)
+    print((args.output / 'report.html').as_posix())
+
+
+def _replay(args: argparse.Namespace, rate: float) -> None:
+    """Replays into a folder that is locked."""
+    from panoptic_ros.replay.session import Session
 
     session = Session(args.bag, args.model, args.config, args.image, args.gt,
                       (args.start, args.duration, args.stride))
@@ -107,7 +114,6 @@ def run(args: argparse.Namespace) -> None:
         run_live(session, args.config, args.output, rate, progress, print)
     else:
         session.replay(args.output, progress, print)
-    print((args.output / 'report.html').as_posix())
 
 
 def _compare(a: Path, b: Path, output: Path | None) -> None:

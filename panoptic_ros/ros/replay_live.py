@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from panoptic_ros.demo.processes import (
     shared_memory_files,
 )
 from panoptic_ros.demo.recorder import TopicRecorder
+from panoptic_ros.files import run_folder
 from panoptic_ros.interface.messages import LABEL_INFO
 from panoptic_ros.interface.parameters import BY_NAME
 from panoptic_ros.replay.compare import Run, compare, read_run
@@ -52,7 +52,7 @@ def run_live(session: Session, config: Path | None, output: Path, rate: float,
     Args:
         session: what to replay.
         config: the node's parameter file.
-        output: folder of the results; those of lock-step go into a folder of it.
+        output: folder of the results, locked; those of lock-step go into a folder of it.
         rate: how many times as fast as it was recorded.
         progress: see `Session.replay`.
         say: takes lines for people.
@@ -68,8 +68,8 @@ def run_live(session: Session, config: Path | None, output: Path, rate: float,
     memory = shared_memory_files()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     try:
-        with tempfile.TemporaryDirectory(prefix='.run-', dir=output) as folder:
-            _run_in(Path(folder), session, config, output, rate, progress, say)
+        with run_folder(output) as folder:
+            _run_in(folder, session, config, output, rate, progress, say)
     finally:
         remove_shared_memory(memory)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from panoptic_ros.demo.processes import free_domain_id
+from panoptic_ros.files import lock_folder
 from panoptic_ros.frame import read_instances
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
@@ -59,7 +60,7 @@ def wait_for_the_end(pids: list[int]) -> None:
 
 
 def check_results(folder: Path) -> dict:
-    assert {path.name for path in folder.iterdir()} == RESULTS
+    assert {path.name for path in folder.iterdir()} == RESULTS | {'.lock'}
     summary = json.loads((folder / 'summary.json').read_text())
     assert set(summary) == {'received', 'published', 'dropped', 'in_flight', 'rate_hz',
                             'latency_ms', 'backend', 'device'}
@@ -153,7 +154,7 @@ def test_sigterm_leaves_no_process_and_no_half_results(tiny_model, scene_video, 
     process.terminate()
     process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 143
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] in ([], ['.lock'])
     wait_for_the_end(children)
 
 
@@ -168,6 +169,13 @@ def test_no_process_outlives_a_killed_demo(tiny_model, scene_video, tmp_path):
     wait_for_the_end(children)
 
 
+def test_a_folder_takes_one_demo_at_a_time(scene_video, tmp_path):
+    with lock_folder(tmp_path, 'demo'):
+        code, out, err = run('--video', scene_video, '--output', tmp_path)
+    assert (code, out) == (2, '')
+    assert f'{tmp_path} is in use by another demo' in err
+
+
 def test_a_damaged_model_ends_the_demo_in_one_line(scene_video, tmp_path):
     (tmp_path / 'bad.onnx').write_bytes(b'no model')
     output = tmp_path / 'results'
@@ -176,7 +184,7 @@ def test_a_damaged_model_ends_the_demo_in_one_line(scene_video, tmp_path):
     assert code == 2
     assert err.strip().splitlines()[-1].startswith('panoptic: error: the node says: ')
     assert 'bad.onnx' in err
-    assert list(output.iterdir()) == []
+    assert [path.name for path in output.iterdir()] == ['.lock']
 
 
 @pytest.mark.parametrize(('flags', 'words'), [

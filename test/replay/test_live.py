@@ -68,7 +68,7 @@ def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
     assert 'Difference to lock-step' in page
     assert 'the bag played at 20.0 times its speed' in page
     assert sorted(path.name for path in out.iterdir()) == [
-        'bag', 'frames.jsonl', 'lock_step', 'overlay.mp4', 'report.html', 'summary.json']
+        '.lock', 'bag', 'frames.jsonl', 'lock_step', 'overlay.mp4', 'report.html', 'summary.json']
     assert not left_by(domain)
 
 

@@ -40,6 +40,7 @@ from tiny_model import LABELS, tiny_graph, tiny_info
 from panoptic_ros.bundle import write_bundle
 from panoptic_ros.cli.main import main
 from panoptic_ros.demo.health import read_health
+from panoptic_ros.files import lock_folder
 from panoptic_ros.frame import read_instances
 from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.replay.bag import Bag
@@ -299,6 +300,25 @@ def test_killed_and_started_again_it_goes_on(tmp_path, slow_model, capsys):
     assert 2 <= kept < 24
     assert f'the network had seen {kept} of them' in said
     assert same_results(tmp_path / 'whole', tmp_path / 'killed')
+
+
+def test_a_folder_takes_one_replay_at_a_time(tmp_path, bag, capsys):
+    with lock_folder(tmp_path / 'out', 'replay'):
+        # Before the model is loaded: there is none.
+        assert run(bag, '--model', tmp_path / 'none.onnx', '-o', tmp_path / 'out') == 2
+    assert re.search(rf'out is in use by another replay \(process {os.getpid()}\)',
+                     capsys.readouterr().err)
+
+
+@pytest.mark.parametrize('text', ['[]', '3', '{', '[' * 50_000, ''])
+def test_damaged_notes_of_an_unfinished_replay_are_refused(tmp_path, bag, tiny_model, capsys,
+                                                           text):
+    work = tmp_path / 'out' / '.unfinished'
+    work.mkdir(parents=True)
+    (work / 'run.json').write_text(text)
+    (work / 'outputs.log').write_bytes(b'something')
+    assert run(bag, '--model', tiny_model, '-o', tmp_path / 'out') == 2
+    assert 'holds an unfinished replay with another bag, model' in capsys.readouterr().err
 
 
 def test_an_unfinished_replay_of_something_else_is_not_gone_on_with(tmp_path, bag, tiny_model,
