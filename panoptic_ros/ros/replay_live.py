@@ -20,6 +20,7 @@ from panoptic_ros.demo.processes import (
     shared_memory_files,
 )
 from panoptic_ros.demo.recorder import TopicRecorder
+from panoptic_ros.documents import read_json
 from panoptic_ros.files import run_folder
 from panoptic_ros.interface.messages import LABEL_INFO
 from panoptic_ros.interface.parameters import BY_NAME
@@ -78,7 +79,7 @@ def _run_in(folder: Path, session: Session, config: Path | None, output: Path, r
             progress: Progress, say: Say) -> None:
     sent_file = folder / 'sent.json'
     counts, wall_s = _record(folder, sent_file, session, config, rate, say)
-    sent = dict(json.loads(sent_file.read_text(encoding='utf-8')))
+    sent = [(stamp, time_ns) for stamp, time_ns in read_json(sent_file)]
     topic, = session.job.cameras.values()
     with OverlayVideo(folder / 'overlay.mp4', rate_hz(session.job, topic)) as video:
         outcome = score_live(session.job, session.loaded, folder / 'bag', sent, wall_s, video,

@@ -25,6 +25,12 @@ from panoptic_ros.replay.ground_truth import stamp_of
 from panoptic_ros.replay.run import Job
 from panoptic_ros.ros.messages import message_class
 
+MAX_PAUSE_S = 60.0
+"""A longer pause of the recording is not waited for: its clock may have been set."""
+
+MAX_CLOCK_NS = (2**31 - 10**5) * 10**9
+"""Later times do not fit into a stamp, or will not soon."""
+
 CLOCK_S = 0.02
 """Between two messages of /clock."""
 
@@ -77,6 +83,7 @@ def _play(node: Node, job: Job, order: dict[str, Any]) -> None:
         if record.message is None:
             continue
         data = bytes(store.serialize_cdr(record.message, kind))
+        clock.skip_pause(record.time_ns)
         clock.wait_until(record.time_ns)
         sent.append((stamp_of(record.message), time.time_ns()))
         publisher.publish(data)
@@ -86,24 +93,35 @@ def _play(node: Node, job: Job, order: dict[str, Any]) -> None:
 
 
 class _Clock:
-    """The bag's time, which begins with its first image and runs `rate` times as fast."""
+    """The bag's time, which begins with its first image and runs `rate` times as fast.
+
+    Where stamps cannot hold it, before 1970 or after 2038, it begins at 1 s.
+    """
 
     def __init__(self, node: Node, rate: float) -> None:
         self._publisher = node.create_publisher(Clock, '/clock', 10)
         self._rate = rate
         self._start_ns = 0
         self._start_s = 0.0
+        self._offset_ns = 0  # of what is published from the bag's time
 
     def now_ns(self) -> int:
         return self._start_ns + round((time.monotonic() - self._start_s) * self._rate * 1e9)
 
+    def skip_pause(self, time_ns: int) -> None:
+        """Brings a time that is further than MAX_PAUSE_S away as near as that."""
+        if self._start_s:
+            self._start_ns += max(0, time_ns - self.now_ns() - round(MAX_PAUSE_S * 1e9))
+
     def wait_until(self, time_ns: int) -> None:
         if not self._start_s:
             self._start_ns, self._start_s = time_ns, time.monotonic()
+        if not 0 <= time_ns - self._offset_ns < MAX_CLOCK_NS:
+            self._offset_ns = self.now_ns() - 10**9
         while True:
             now_ns = self.now_ns()
             message = Clock()
-            message.clock.sec, message.clock.nanosec = divmod(now_ns, 10**9)
+            message.clock.sec, message.clock.nanosec = divmod(now_ns - self._offset_ns, 10**9)
             self._publisher.publish(message)
             wait_s = (time_ns - now_ns) / 1e9 / self._rate
             if wait_s <= 0:

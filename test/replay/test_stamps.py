@@ -22,7 +22,11 @@ from replay_bags import (
 )
 
 from panoptic_ros.cli.main import main
+from panoptic_ros.demo.pictures import OverlayVideo
+from panoptic_ros.replay.bag import Bag
+from panoptic_ros.replay.live import DROPPED, INSTANCES, SEGMENTS, score_live
 from panoptic_ros.replay.record import read_records
+from panoptic_ros.replay.session import Session
 from panoptic_ros.tracking.clock import AHEAD, BACK, STILL, ZERO
 
 COUNT = 9
@@ -129,3 +133,38 @@ def test_equal_stamps_take_the_truth_recorded_nearest(tmp_path, tiny_model, stam
     else:  # every fourth scene differs from the one before, whose truth it is given
         assert [np.isclose(record.pq, 100) for record in records] == [True] * 3 + [False] + (
             [True] * 3 + [False])
+
+
+RESTART = [START_NS + i % 5 * STEP_NS for i in range(10)]  # the recording starts again
+
+
+@pytest.mark.parametrize(('stamps', 'dropped', 'without'), [
+    ([0] * 6, (), ()),
+    ([0] * 6, (1, 3), (4, 5)),  # nothing tells which they were
+    ([START_NS + i // 2 * STEP_NS for i in range(8)], (), ()),
+    ([START_NS + i // 2 * STEP_NS for i in range(8)], (2, 3, 7), (2, 3, 7)),
+    ([late(i) for i in range(COUNT)], (3, 5), (3, 5)),
+    (RESTART, (4, 6), (4, 6)),
+])
+def test_results_of_the_node_belong_to_the_images_with_their_stamps(
+        tmp_path, tiny_model, stamps, dropped, without):
+    count = len(stamps)
+    replay(tmp_path, tiny_model, stamps, truths=[0] * count)
+    with Bag(tmp_path / 'out' / 'bag') as results:
+        published = [list(results.records([topic]))
+                     for topic in (SEGMENTS, INSTANCES)]
+    # Both topics of all images, the tables all after the maps.
+    write_bag(tmp_path / 'node', [
+        (record.topic, results.topics[record.topic].kind, 10**9 + place, record.message)
+        for place, record in enumerate(
+            [messages[i] for messages in published for i in range(count) if i not in dropped])])
+    session = Session(tmp_path / 'out_bag', tiny_model, None, [], [TRUTH], (0, None, 1))
+    with OverlayVideo(tmp_path / 'live.mp4', 10) as video:
+        outcome = score_live(session.job, session.loaded, tmp_path / 'node',
+                             [(stamp, i) for i, stamp in enumerate(stamps)], 1.0, video)
+    records = outcome.records
+    assert [i for i, record in enumerate(records) if record.problem == DROPPED] == list(without)
+    assert all(record.times_ms['total'] >= 1000 for record in records if not record.problem)
+    summary = session.summarize(outcome, 'live')
+    assert summary['frames']['good'] == count - len(dropped)
+    assert summary['cameras']['camera']['scored'] == count
