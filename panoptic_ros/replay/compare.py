@@ -6,15 +6,17 @@ and neighbouring images, which are much alike, are drawn together.
 
 from __future__ import annotations
 
-import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.documents import read_json
 from panoptic_ros.replay.record import FrameRecord, read_records
 
 BLOCK_S = 1.0
@@ -91,18 +93,27 @@ def read_run(folder: Path) -> Run:
     Raises:
         FileNotFoundError, ValueError: if the folder is not that of a finished replay.
     """
+    path = folder / 'summary.json'
     records = read_records(folder / 'frames.jsonl')
     try:
-        summary = json.loads((folder / 'summary.json').read_text(encoding='utf-8'))
-    except OSError:
+        summary = read_json(path)
+    except FileNotFoundError:
         raise FileNotFoundError(f'no summary.json in {folder}') from None
-    except ValueError as error:
-        raise ValueError(f'{folder / "summary.json"} is damaged: {error}') from None
+    classes = _get(summary, ('model', 'classes'))
+    if not isinstance(classes, list) or not isinstance(_get(summary, ('settings',)), dict):
+        raise ValueError(f'{path} is damaged: it names no classes or no settings')
+    ids = {i for record in records for i in (*(record.quality or ()), *(record.overlap or ()))}
+    if ids and not 0 <= min(ids) <= max(ids) < len(classes):
+        raise ValueError(f'{folder / "frames.jsonl"} is damaged: class ids must be 0 to '
+                         f'{len(classes) - 1}, got {min(ids)} to {max(ids)}')
     return Run(str(folder), summary, records)
 
 
 def compare(a: Run, b: Run) -> Comparison:
     """Sets two runs side by side.
+
+    Images with the same camera and stamp are compared; of several those that were recorded
+    nearest to each other.
 
     Raises:
         ValueError: if they share no image, or their models have other classes.
@@ -112,8 +123,7 @@ def compare(a: Run, b: Run) -> Comparison:
         other = set(names) ^ set(b.summary['model']['classes'])
         raise ValueError('the runs\' models have other classes: '
                          f'{", ".join(sorted(other)) or "the order differs"}')
-    by_image = {_key(record): record for record in b.records}
-    pairs = [(record, by_image[_key(record)]) for record in a.records if _key(record) in by_image]
+    pairs = _pairs(a.records, b.records)
     if not pairs:
         raise ValueError(f'{a.name} and {b.name} share no image: no stamp is in both')
     scored = [pair for pair in pairs if all(r.quality is not None for r in pair)]
@@ -213,10 +223,13 @@ def _block_sums(pairs: Sequence[tuple[FrameRecord, FrameRecord]],
 def _draws(pairs: Sequence[tuple[FrameRecord, FrameRecord]],
            ) -> tuple[npt.NDArray[np.intp], Floats | None]:
     """Block of each pair, and how often each draw has each block: (DRAWS, blocks)."""
-    stamps = np.array([a.stamp_ns for a, _ in pairs])
-    span_s = float(np.ptp(stamps)) / 1e9
+    times = [a.stamp_ns for a, _ in pairs]
+    if min(times) == max(times):  # unusable stamps
+        times = [a.recorded_ns for a, _ in pairs]
+    start_ns, span_s = min(times), (max(times) - min(times)) / 1e9
     length_ns = max(1.0, min(BLOCK_S, span_s / 10) * 1e9)
-    places = [(a.camera, int((a.stamp_ns - stamps.min()) / length_ns)) for a, _ in pairs]
+    places = [(a.camera, int((time_ns - start_ns) / length_ns))
+              for time_ns, (a, _) in zip(times, pairs, strict=True)]
     order = {place: i for i, place in enumerate(dict.fromkeys(places))}
     blocks = np.array([order[place] for place in places])
     count = len(order)
@@ -257,8 +270,29 @@ def _differing(a: Run, b: Run) -> list[str]:
     return lines
 
 
-def _key(record: FrameRecord) -> tuple[str, int]:
-    return record.camera, record.stamp_ns
+def _pairs(a: Sequence[FrameRecord], b: Sequence[FrameRecord],
+           ) -> list[tuple[FrameRecord, FrameRecord]]:
+    """The records of both that are of one image, in the order of `a`; each occurs once."""
+    by_image: dict[tuple[str, int], dict[int, list[FrameRecord]]] = defaultdict(dict)
+    for record in b:
+        by_image[record.camera, record.stamp_ns].setdefault(record.recorded_ns, []).append(record)
+    found: dict[int, FrameRecord] = {}
+    for exact in (True, False):  # first those of the same recording
+        for place, record in enumerate(a):
+            others = by_image.get((record.camera, record.stamp_ns))
+            if place in found or not others:
+                continue
+            time_ns = record.recorded_ns if exact else min(
+                others, key=partial(_distance, record.recorded_ns))
+            if time_ns in others:
+                found[place] = others[time_ns].pop(0)
+                if not others[time_ns]:
+                    del others[time_ns]
+    return [(a[place], found[place]) for place in sorted(found)]
+
+
+def _distance(a: int, b: int) -> int:
+    return abs(a - b)
 
 
 def _get(values: Any, path: Sequence[str]) -> Any:

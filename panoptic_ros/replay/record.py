@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from panoptic_ros.documents import parse_json
 from panoptic_ros.frame import PanopticFrame, TrackState
 
 STAGES = ('read', 'pre', 'infer', 'post', 'track')
@@ -106,7 +107,7 @@ class FrameRecord:
     @classmethod
     def from_json(cls, line: str) -> FrameRecord:
         """Inverse of `to_json`."""
-        values = json.loads(line)
+        values = parse_json(line, 'the line')
         values['seen'] = tuple(Seen(track, class_id, bool(confirmed))
                                for track, class_id, confirmed in values['seen'])
         values['switches'] = tuple(values['switches'])

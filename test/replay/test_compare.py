@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from panoptic_ros.replay.compare import DRAWS, Run, compare
-from panoptic_ros.replay.record import FrameRecord
+from panoptic_ros.files import write_json
+from panoptic_ros.replay.compare import DRAWS, Run, compare, read_run
+from panoptic_ros.replay.record import FrameRecord, write_records
 
 NAMES = ['road', 'car']
 
@@ -101,3 +102,49 @@ def test_runs_that_cannot_be_compared_are_refused():
         compare(run('a', rows), run('b', rows, camera='rear'))
     with pytest.raises(ValueError, match='other classes: bus, car'):
         compare(run('a', rows), run('b', rows, model={'classes': ['road', 'bus']}))
+
+
+@pytest.mark.parametrize('stamps', [
+    [0] * 30, [5] * 30, [i // 2 for i in range(30)], [i % 10 for i in range(30)]])
+def test_images_that_share_a_stamp_are_compared_each_with_its_own(stamps):
+    a, b = (run(name, [(0.5 if i == wrong else 1, 1, 0, 0) for i in range(30)])
+            for name, wrong in (('a', 3), ('b', 28)))
+    for one in (a, b):
+        for i, record in enumerate(one.records):
+            record.stamp_ns, record.recorded_ns = stamps[i] * 10**8, 10**18 + i * 10**8
+    b.records.reverse()
+    found = compare(a, b)
+    assert found.paired == 30
+    row = row_of(found, 'PQ car')
+    assert (row.a, row.b) == (pytest.approx(100 * 29.5 / 30), pytest.approx(100 * 29.5 / 30))
+    assert row.interval is not None
+    del b.records[5:]  # the last of the recording
+    found = compare(a, b)
+    assert found.paired == 5
+    row = row_of(found, 'PQ car')
+    assert (row.a, row.b) == (100, 90)
+    for record in b.records:  # of another recording
+        record.recorded_ns += 7
+    assert compare(a, b).paired == 5
+
+
+@pytest.mark.parametrize(('name', 'text', 'reason'), [
+    ('summary.json', '[]', 'names no classes'),
+    ('summary.json', '{"model": {"classes": 3}, "settings": {}}', 'names no classes'),
+    ('summary.json', '{"model": {"classes": ["a"]}}', 'no settings'),
+    ('summary.json', '[' * 100_000, 'nested too deeply'),
+    ('frames.jsonl', '[1]', 'frames.jsonl is damaged'),
+    ('frames.jsonl', '[' * 100_000, 'nested too deeply'),
+    ('frames.jsonl', 'quality of class 9', 'class ids must be 0 to 1, got 9 to 9'),
+])
+def test_damaged_results_are_told_in_one_line(tmp_path, name, text, reason):
+    good = run('a', [(1, 1, 0, 0)])
+    if text.startswith('quality'):
+        good.records[0].quality, good.records[0].overlap = {9: (1, 1, 0, 0)}, None
+        text = good.records[0].to_json()
+    write_records(good.records, tmp_path / 'frames.jsonl')
+    write_json(good.summary, tmp_path / 'summary.json')
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=reason) as caught:
+        read_run(tmp_path)
+    assert '\n' not in str(caught.value)
