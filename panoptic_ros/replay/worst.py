@@ -55,7 +55,7 @@ class WorstFrames:
         if truth is not None and record.pq is None:
             return
         badness = 1000 - record.pq if record.pq is not None else -record.confidence
-        window = record.camera, record.stamp_ns // WINDOW_NS
+        window = record.camera, record.recorded_ns // WINDOW_NS
         other = self._kept.get(window)
         if other is not None and other.badness >= badness:
             return
@@ -72,9 +72,9 @@ class WorstFrames:
     def chosen(self) -> list[Candidate]:
         """The worst first, of one camera none nearer than WINDOW_NS to another."""
         chosen: list[Candidate] = []
-        for one in sorted(self._kept.values(), key=lambda c: (-c.badness, c.record.stamp_ns)):
+        for one in sorted(self._kept.values(), key=lambda c: (-c.badness, c.record.recorded_ns)):
             near = any(one.record.camera == other.record.camera
-                       and abs(one.record.stamp_ns - other.record.stamp_ns) < WINDOW_NS
+                       and abs(one.record.recorded_ns - other.record.recorded_ns) < WINDOW_NS
                        for other in chosen)
             if not near and len(chosen) < SHOWN:
                 chosen.append(one)
