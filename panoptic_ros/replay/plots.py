@@ -55,7 +55,7 @@ def latency_plot(records: Sequence[FrameRecord]) -> str:
 
 def rate_plot(records: Sequence[FrameRecord]) -> str:
     """Images and results a second, in windows of one second."""
-    times = _seconds(records, records)
+    times = np.maximum(_seconds(records, records), 0)  # files may be out of order
     whole_s = int(times.max(initial=0))  # a second that is cut off would count less
     if not 2 <= whole_s <= MAX_SECONDS:
         return ''
