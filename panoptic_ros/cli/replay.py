@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -74,9 +75,9 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError('name a bag to replay, or --compare A B')
     if args.stride < 1:
         raise ValueError(f'--stride must be at least 1, got {args.stride}')
-    if args.start < 0:
+    if not 0 <= args.start < math.inf:
         raise ValueError(f'--start must be 0 seconds or more, got {args.start:g}')
-    if args.duration is not None and not args.duration > 0:
+    if args.duration is not None and not 0 < args.duration < math.inf:
         raise ValueError(f'--duration must be over 0 seconds, got {args.duration:g}')
     rate = 1.0 if args.rate is None else args.rate
     if not 0 < rate <= 100:

@@ -33,6 +33,9 @@ from panoptic_ros.replay.worst import WorstFrames
 from panoptic_ros.runtime import Predictor
 from panoptic_ros.tracking import StampClock, Tracker, TrackerStats
 
+LAST_NS = 2**63 - 1
+"""The latest time that every kind of bag can be asked for."""
+
 DEFAULT_RATE_HZ = 10.0
 """Of the overlay video, where a camera gave fewer than two images."""
 
@@ -61,9 +64,8 @@ class Job:
     @property
     def window_ns(self) -> tuple[int, int]:
         """Start and end on the recording's clock."""
-        start = self.recording.start_ns + round(self.start_s * 1e9)
-        return start, (2**63 - 1 if self.duration_s is None
-                       else start + round(self.duration_s * 1e9))
+        start = _later(self.recording.start_ns, self.start_s)
+        return start, LAST_NS if self.duration_s is None else _later(start, self.duration_s)
 
     @property
     def is_whole(self) -> bool:
@@ -87,6 +89,10 @@ class Job:
     def file_ending(self, camera: str) -> str:
         """What tells the files of one camera from those of another."""
         return '_' + re.sub(r'\W+', '_', camera) if len(self.cameras) > 1 else ''
+
+
+def _later(time_ns: int, seconds: float) -> int:
+    return min(time_ns + round(min(seconds, LAST_NS / 1e9) * 1e9), LAST_NS)
 
 
 @dataclass

@@ -196,7 +196,8 @@ def test_cameras_are_told_apart(tmp_path, tiny_model):
 @pytest.mark.parametrize(('flags', 'indices'), [
     (['--stride', '3'], [0, 3, 6]), (['--start', '0.25'], [3, 4, 5, 6, 7]),
     (['--start', '0.15', '--duration', '0.2'], [2, 3]),
-    (['--start', '0.1', '--stride', '4'], [1, 5])])
+    (['--start', '0.1', '--stride', '4'], [1, 5]),
+    (['--start', '0.55', '--duration', '1e300'], [6, 7])])
 def test_a_part_can_be_chosen(tmp_path, bag, tiny_model, flags, indices):
     assert run(bag, '--model', tiny_model, *flags, '-o', tmp_path / 'out') == 0
     records = read_records(tmp_path / 'out' / 'frames.jsonl')
@@ -412,6 +413,10 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
     (['BAG', '--rate', '2'], '--rate is for --live'),
     (['BAG', '--stride', '0'], '--stride must be at least 1'),
     (['BAG', '--duration', '0'], '--duration must be over 0'),
+    (['BAG', '--duration', 'inf'], '--duration must be over 0 seconds, got inf'),
+    (['BAG', '--start', 'nan'], '--start must be 0 seconds or more, got nan'),
+    (['BAG', '--start', 'inf'], '--start must be 0 seconds or more, got inf'),
+    (['BAG', '--start', '1e300'], 'there is no image of /camera/image_raw in the part'),
     (['BAG', '--start', '1e6'], 'there is no image of /camera/image_raw in the part'),
     (['BAG', '--config', 'TYPO'], r'tracker.max_agee \(did you mean tracker.max_age\?\)'),
     (['BAG', '--config', 'BAD'], 'tracker.min_hits must be an integer from 1'),
