@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import panoptic_ros
+from panoptic_ros.files import write_bytes
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.replay.compare import LEVEL, Comparison
 from panoptic_ros.replay.plots import latency_plot, quality_plot, rate_plot, timeline
 from panoptic_ros.replay.record import FrameRecord
+from panoptic_ros.replay.summary import SHARED_STAMPS
 from panoptic_ros.replay.worst import Candidate
 
 TEMPLATES = Path(__file__).parent / 'templates'
@@ -47,20 +49,21 @@ def write_report(path: Path, summary: Mapping[str, Any], records: Sequence[Frame
     line, shown, tracks = timeline(records, labels)
     page = _environment().get_template('report.html.j2').render(
         summary=summary, cards=_cards(summary), comparison=comparison, level=LEVEL,
+        shared_stamps=SHARED_STAMPS,
         latency=latency_plot(records), rate=rate_plot(records), quality=quality_plot(records),
         timeline=line, timeline_shown=shown, timeline_all=tracks,
         classes=_classes(summary, labels), switches=_switches(records, labels),
         worst=[{'overlay': _data(one.overlay), 'truth': _data(one.truth) if one.truth else '',
                 'record': one.record, 'seconds': one.record.seconds(records)}
                for one in worst])
-    path.write_text(page, encoding='utf-8')
+    write_bytes(page.encode(), path)
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
     """Writes a page with nothing but a comparison."""
     page = _environment().get_template('compare.html.j2').render(comparison=comparison,
                                                                  level=LEVEL)
-    path.write_text(page, encoding='utf-8')
+    write_bytes(page.encode(), path)
 
 
 def _environment() -> Any:

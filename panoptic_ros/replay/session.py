@@ -19,13 +19,10 @@ from panoptic_ros.replay.ground_truth import check_stamps, open_ground_truth, st
 from panoptic_ros.replay.record import write_records
 from panoptic_ros.replay.report import write_report
 from panoptic_ros.replay.run import Job, Outcome, Progress, replay
-from panoptic_ros.replay.summary import summarize
+from panoptic_ros.replay.summary import SHARED_STAMPS, summarize
 
 UNFINISHED = '.unfinished'
 """Folder in the output of a replay that is not at its end."""
-
-SHARED_STAMPS = ('share their stamp with another; each is scored with the ground truth of that '
-                 'stamp that was recorded nearest to it')
 
 Say = Callable[[str], None]
 

@@ -17,6 +17,10 @@ from panoptic_ros.replay.run import Job, Outcome
 
 RATE_DIGITS = 2
 
+SHARED_STAMPS = ('share their stamp with another; each is scored with the ground truth of that '
+                 'stamp that was recorded nearest to it')
+"""What `sharing_a_stamp` counts, for people."""
+
 
 def summarize(job: Job, loaded: Loaded, outcome: Outcome, source: str, mode: str,
               unmatched: Mapping[str, int]) -> dict[str, Any]:
@@ -33,7 +37,8 @@ def summarize(job: Job, loaded: Loaded, outcome: Outcome, source: str, mode: str
     Returns:
         `frames` and `cameras` count images: of `expected` in the bag `lost` could not be read for
         damage, and of `replayed` some are `bad` (by reason) or, live, `dropped`; `stamps` counts
-        those with unusable stamps by what is wrong. `scores` are percent, None without ground
+        those with unusable stamps by what is wrong, and `sharing_a_stamp` those that are scored
+        and whose stamp is not theirs alone. `scores` are percent, None without ground
         truth. All but `timing` is the same in a second run.
     """
     info = loaded.predictor.info
