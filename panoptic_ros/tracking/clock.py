@@ -47,9 +47,10 @@ class StampClock:
         self.problems: Counter[str] = Counter()
         """Number of images by what was wrong with their stamps."""
         self._time_s: float | None = None  # of the last image
-        # Of the last image with a newer, usable stamp; of the first image until there is one:
+        self._latest_s = 0.0  # arrival
+        # Of the last image with a newer, usable stamp:
         self._stamp_s: float | None = None
-        self._arrival_s = self._start_s = 0.0  # its arrival and its time
+        self._arrival_s = 0.0
         self._shift_s = 0.0  # from stamps to times
         self._still = 0  # images since then whose stamps are not newer
         self._set_by_s: float | None = None  # what the last image's stamp was ahead by, if wrong
@@ -67,23 +68,22 @@ class StampClock:
             except where a stamp goes back by more than STEP_BACK_S.
         """
         if self._time_s is None:
-            self._arrival_s = arrival_s
+            self._latest_s = self._arrival_s = arrival_s
             if stamp_s == 0:
                 self._stamp_s = self._time_s = 0.0
                 return 0.0
-        by_arrival_s = self._start_s + max(0.0, arrival_s - self._arrival_s)
+        passed_s = max(0.0, arrival_s - self._latest_s)
+        self._latest_s += passed_s
+        time_s = (self._time_s or 0.0) + passed_s
         before, self.problem = self.problem, self._judge(stamp_s, arrival_s)
         if self.problem:
             self.problems[self.problem] += 1
         if self.problem in ('', BACK):
             if self.problem != BACK and before not in ('', BACK):
-                self._shift_s = by_arrival_s - stamp_s
+                self._shift_s = time_s - stamp_s
+            time_s = stamp_s + self._shift_s
             if not self._still:
                 self._stamp_s, self._arrival_s = stamp_s, arrival_s
-                self._start_s = stamp_s + self._shift_s
-            time_s = self._start_s
-        else:
-            time_s = by_arrival_s
         if self._time_s is None or self.problem == BACK or time_s > self._time_s:
             self._time_s = time_s
         return self._time_s
