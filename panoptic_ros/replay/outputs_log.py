@@ -11,6 +11,7 @@ import struct
 import time
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -43,6 +44,7 @@ class LoggedBackend:
         self.seconds = 0.0
         """How long the last image took, when it was run."""
         self._backend = backend
+        self._path = path
         self._file = path.open('a+b')
         self.kept = self._count()
         """Images in the log at the start."""
@@ -54,13 +56,15 @@ class LoggedBackend:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self._file.close()
+        with suppress(OSError):  # each record is flushed; what fails here failed before
+            self._file.close()
 
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
         """See `Backend`.
 
         Raises:
             InferenceError: if the backend fails, or failed when the log was written.
+            OSError: if the log cannot be written; names the file.
         """
         if self._left:
             self._left -= 1
@@ -79,8 +83,11 @@ class LoggedBackend:
         return outputs
 
     def _write(self, data: bytes) -> None:
-        self._file.write(_HEAD.pack(len(data), zlib.crc32(data)) + data)
-        self._file.flush()
+        try:
+            self._file.write(_HEAD.pack(len(data), zlib.crc32(data)) + data)
+            self._file.flush()
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, str(self._path)) from error
 
     def _count(self) -> int:
         """Whole records; the file ends after them then."""

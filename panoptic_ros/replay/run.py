@@ -211,7 +211,9 @@ def _look(record: FrameRecord, message: Record, camera: Camera, backend: LoggedB
     read_s = time.perf_counter() - start_s
     try:
         frame, times = camera.pipeline(image, time_s)
-    except Exception as error:  # the node goes on, too
+    except OSError:  # the disk is full: the replay can resume from here
+        raise
+    except Exception as error:  # the node continues, too
         kind = '' if isinstance(error, InferenceError) else f'{type(error).__name__}: '
         record.problem = ' '.join(f'inference failed: {kind}{error}'.split())[:300]
         return None

@@ -1,5 +1,7 @@
 """The network's outputs on disk: given back as they were, whatever a kill left."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -99,3 +101,11 @@ def test_a_tail_that_is_no_record_is_cut_off(tmp_path, whole, tail):
     with LoggedBackend(Counting(), tmp_path / 'log') as backend:
         assert backend.kept == 5
     assert (tmp_path / 'log').read_bytes() == data
+
+
+def test_a_full_disk_is_no_failure_of_the_backend(tmp_path):
+    with pytest.raises(OSError, match=r'No space left on device: .*log'), \
+            LoggedBackend(Counting(), tmp_path / 'log') as backend:
+        backend._file.close()
+        backend._file = Path('/dev/full').open('wb')  # noqa: SIM115
+        backend.run(None, {})

@@ -44,6 +44,7 @@ from panoptic_ros.files import lock_folder
 from panoptic_ros.frame import read_instances
 from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.replay.bag import Bag
+from panoptic_ros.replay.outputs_log import LoggedBackend
 from panoptic_ros.replay.record import read_records
 
 
@@ -301,6 +302,23 @@ def test_killed_and_started_again_it_goes_on(tmp_path, slow_model, capsys):
     assert 2 <= kept < 24
     assert f'the network had seen {kept} of them' in said
     assert same_results(tmp_path / 'whole', tmp_path / 'killed')
+
+
+def test_a_full_disk_ends_a_replay_that_can_resume(tmp_path, bag, tiny_model, capsys,
+                                                   monkeypatch):
+    real, calls = LoggedBackend._write, []
+
+    def write(self, data):
+        calls.append(0)
+        if len(calls) == 4:
+            raise OSError(28, 'No space left on device', str(self._path))
+        real(self, data)
+    monkeypatch.setattr(LoggedBackend, '_write', write)
+    assert run(bag, '--model', tiny_model, '-o', tmp_path / 'out') == 2
+    assert re.search(r"No space left on device: '.*outputs\.log'", capsys.readouterr().err)
+    assert run(bag, '--model', tiny_model, '-o', tmp_path / 'out') == 0
+    assert summary(tmp_path / 'out')['timing']['kept_from_earlier'] == 3
+    assert summary(tmp_path / 'out')['frames']['good'] == 8
 
 
 def test_a_folder_takes_one_replay_at_a_time(tmp_path, bag, capsys):
