@@ -483,3 +483,21 @@ def test_bad_settings_are_refused_by_name(field, value):
 def test_some_distance_must_count():
     with pytest.raises(ValueError, match='must not both be 0'):
         TrackerConfig(embedding_weight=0, iou_weight=0)
+
+
+def test_no_stamps_spoil_the_numbers():
+    rng = np.random.default_rng(0)
+    odd = [0.0, -1.0, np.nan, np.inf, -np.inf, 1.7e9, 2.0**31, 5e-324, 1e300, -1e300]
+    tracker = Tracker(TrackerConfig(min_hits=2, smooth=True))
+    t, ids = 1.7e9, 0
+    with np.errstate(all='raise', under='ignore'):
+        for _ in range(400):
+            t += rng.choice([0.1, 0.0, 1e-9, -1e-4, -0.3, 0.9])
+            stamp_s = float(rng.choice(odd)) if rng.random() < 0.2 else t
+            discs = [Disc(x, radius=int(rng.integers(0, 12))) for x in rng.integers(5, 190, 3)]
+            rows = tracker.update(make_frame(stamp_s, *discs[:rng.integers(0, 4)])).segments
+            assert np.isfinite(tracker._tracks['velocity']).all()
+            assert (tracker._tracks['seen_s'] <= tracker._last.stamp_s).all()
+            assert len(set(rows['track_id'].tolist())) == len(rows)
+            ids = max(ids, *rows['track_id'].tolist(), 0)
+    assert tracker.stats.lost > 0 and ids > 10
