@@ -4,6 +4,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
+import time
 from itertools import count
 
 import rclpy
@@ -29,7 +30,9 @@ def camera(tiny_model, ros_domain):
     node = LifecycleNode('stamps', context=context)
     settings = read_parameters(None) | {'model': str(tiny_model), 'tracker.max_age': 0.5}
     camera = Camera(node, 'camera', '', load(settings).predictor, settings)
+    camera.start(subscribe=False)
     yield camera
+    assert camera.stop(10)
     camera.close()
     node.destroy_node()
     rclpy.shutdown(context=context)
@@ -44,12 +47,16 @@ def process(camera, stamps_s, empty=False):
         message = image_message(pixels, 0)
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(stamp_s * 1e9),
                                                                         10**9)
-        assert camera._process(Received(message, next(ARRIVALS) / 10)) is None
+        camera.worker.put(Received(message, next(ARRIVALS) / 10))
+        while camera.worker.counts().in_flight:
+            time.sleep(0.001)
+    counts = camera.worker.counts()
+    assert counts.published == counts.received
     return camera.stamp_problem
 
 
 def counts(camera, *names):
-    return tuple(getattr(camera._tracker.stats, name) for name in names)
+    return tuple(getattr(camera.tracks, name) for name in names)
 
 
 @pytest.mark.parametrize(('stamp_s', 'problem'), [(0, ZERO), (7, STILL)])
