@@ -22,6 +22,7 @@ from panoptic_ros.interface.meters import RateMeter
 from panoptic_ros.interface.worker import Counts, Drop
 from panoptic_ros.replay.record import BAD_IMAGE, FrameRecord
 from panoptic_ros.tracking import TrackerStats
+from panoptic_ros.tracking.clock import BACK
 
 PERIOD_NS = 10**9
 
@@ -83,7 +84,8 @@ class Health:
                 name, counts, self._arrivals[name].rate_hz(now_ns / 1e9), age_s, silent_s, topic,
                 bad.removeprefix(f'{BAD_IMAGE}: '))
             if newest and newest.stamp_problem:
-                status.report(Level.ERROR, newest.stamp_problem)
+                status.report(Level.WARN if newest.stamp_problem == BACK else Level.ERROR,
+                              newest.stamp_problem)
             statuses.append(status)
             tracking = tracking_status(self._stats[name])
             tracking.name += f'/{name}' if len(self._topics) > 1 else ''

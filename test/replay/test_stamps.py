@@ -88,6 +88,20 @@ def test_images_keep_their_tracks_whatever_their_stamps_are(
     assert summary['tracks']['confirmed'] == confirmed
 
 
+@pytest.mark.parametrize(('stamps', 'level', 'message'), [
+    ([START_NS + i * STEP_NS for i in range(11)], 0, 'ok'),
+    ([0] * 11, 2, ZERO),
+    ([START_NS + i % 10 * STEP_NS for i in range(11)], 1, BACK),
+])
+def test_the_results_bag_tells_what_is_wrong_with_stamps(tmp_path, tiny_model, stamps, level,
+                                                         message):
+    replay(tmp_path, tiny_model, stamps)
+    with Bag(tmp_path / 'out' / 'bag') as results:
+        told = [record.message for record in results.records(['/diagnostics'])]
+    status, = (status for status in told[-1].status if status.name.endswith('input/camera'))
+    assert (status.level, status.message) == (level, message)
+
+
 def test_without_stamps_a_second_run_is_the_same(tmp_path, tiny_model):
     runs = [replay(tmp_path, tiny_model, [0] * COUNT, name=name) for name in 'ab']
     a, b = ([(record.seen, record.confidence, record.stamp_problem) for record in records]
