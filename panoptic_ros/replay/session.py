@@ -96,7 +96,7 @@ class Session:
         work = self._work_folder(output)
         log = work / 'outputs.log'
         if log.exists():
-            say('going on with a replay that was not at its end')
+            say('resuming a replay that was interrupted')
         results = work / 'results'
         shutil.rmtree(results, ignore_errors=True)
         results.mkdir()

@@ -132,7 +132,6 @@ def test_a_recordings_own_times_may_be_anything(tmp_path, tiny_model, times, sto
     ([i // 2 * STEP_NS + START_NS for i in range(8)], [0, None, 2, None, 4, None, 6, None], None),
     ([i // 2 * STEP_NS + START_NS for i in range(8)], list(range(8)), 100),
     ([0] * 8, list(range(8)), 100),
-    ([START_NS] * 8, list(range(8)), 100),
     ([START_NS + i % 4 * 10**9 for i in range(8)], [0, 1, 2, 3, 4, 5, 6, 7], 100),  # starts again
 ])
 def test_equal_stamps_take_the_truth_recorded_nearest(tmp_path, tiny_model, stamps, truths, pq,
@@ -154,9 +153,7 @@ RESTART = [START_NS + i % 5 * STEP_NS for i in range(10)]  # the recording start
 
 
 @pytest.mark.parametrize(('stamps', 'dropped', 'without'), [
-    ([0] * 6, (), ()),
     ([0] * 6, (1, 3), (4, 5)),  # nothing tells which they were
-    ([START_NS + i // 2 * STEP_NS for i in range(8)], (), ()),
     ([START_NS + i // 2 * STEP_NS for i in range(8)], (2, 3, 7), (2, 3, 7)),
     ([late(i) for i in range(COUNT)], (3, 5), (3, 5)),
     (RESTART, (4, 6), (4, 6)),
