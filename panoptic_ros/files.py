@@ -72,6 +72,19 @@ def write_json(value: Any, path: Path, indent: int | None = 2) -> None:
     write_bytes((json.dumps(value, indent=indent) + '\n').encode(), path)
 
 
+_held: set[int] = set()
+"""Descriptors of the lock files that this process has open."""
+
+
+def _drop_locks() -> None:
+    """Leaves the locks to the parent; a worker that outlives it must not hold them."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_drop_locks)
+
+
 class FolderInUseError(ValueError):
     """Another process works in a folder; the message names the folder and that process."""
 
@@ -92,6 +105,7 @@ def lock_folder(folder: Path, work: str) -> Iterator[None]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    _held.add(descriptor)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,7 +120,9 @@ def lock_folder(folder: Path, work: str) -> Iterator[None]:
         os.pwrite(descriptor, f'{work} (process {os.getpid()})\n'.encode(), 0)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor in _held:  # not so in a forked process
+            _held.remove(descriptor)
+            os.close(descriptor)
 
 
 @contextmanager

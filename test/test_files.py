@@ -1,5 +1,6 @@
 """Whole files and locked folders, also when the process that writes them is killed."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -103,3 +104,24 @@ def test_a_locked_folder_is_refused_until_the_holder_is_gone(tmp_path, writer):
         pass
     with lock_folder(tmp_path, 'replay'):
         pass
+
+
+def test_a_forked_worker_does_not_hold_the_lock_of_its_parent(tmp_path):
+    context = multiprocessing.get_context('fork')
+    start, end = context.Event(), context.Event()
+
+    def work():
+        start.set()
+        end.wait(60)
+
+    worker = context.Process(target=work)
+    with lock_folder(tmp_path, 'training'):
+        worker.start()
+        assert start.wait(60)
+    try:
+        with lock_folder(tmp_path, 'training'):  # as after a kill, with the worker still alive
+            assert worker.is_alive()
+    finally:
+        end.set()
+        worker.join()
+    assert worker.exitcode == 0
