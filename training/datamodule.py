@@ -47,6 +47,9 @@ class PanopticData(L.LightningDataModule):
                  train: dict[str, Any] | None = None, val: dict[str, Any] | None = None,
                  on_error: str = 'fail', num_workers: int = 1, seed: int = 0) -> None:
         super().__init__()
+        for name, value, least in (('batch_size', batch_size, 1), ('num_workers', num_workers, 0)):
+            if value < least:
+                raise ValueError(f'data.{name} must be at least {least}, got {value}')
         self.train_reader = open_reader(dataset, 'train', on_error, **(train or {}))
         self.val_reader = open_reader(dataset, 'val', on_error, **(val or {}))
         require_same_classes(self.train_reader.labels, f'{dataset} train',
@@ -82,12 +85,21 @@ class PanopticData(L.LightningDataModule):
         Raises:
             ValueError: if the samples do not fill a batch in each process.
         """
+        self.require_batch(self.share[1])
         draws = Draws(self.train_reader, self.seed, *self.share)
-        if len(draws) < self.batch_size:
-            raise ValueError(f'data.batch_size {self.batch_size} is more than the {len(draws)} '
-                             'training samples of each process')
         return TrainingLoader(TrainingSamples(self.train_reader, self.augment), draws,
                               lambda: self.progress, self.batch_size, **self._options)
+
+    def require_batch(self, processes: int) -> None:
+        """Refuses a batch size that the samples of a process do not reach.
+
+        Raises:
+            ValueError: with both numbers.
+        """
+        samples = len(self.train_reader) // processes
+        if samples < self.batch_size:
+            raise ValueError(f'data.batch_size {self.batch_size} is more than the {samples} '
+                             'training samples of each process')
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Samples as they are, one at a time."""

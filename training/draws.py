@@ -55,6 +55,33 @@ class Draws(Sampler[Draw]):
             yield index, epoch_seed
 
 
+class SampleError(ValueError):
+    """A sample that cannot be read.
+
+    A loader makes the error of its worker again in the main process, from the class and the
+    worker's traceback; of that text only the message is kept.
+
+    Args:
+        text: the message in one line, alone or at the end of a traceback.
+    """
+
+    def __init__(self, text: str) -> None:
+        last = text.rstrip().rpartition('\n')[2]
+        super().__init__(last.removeprefix(f'{__name__}.SampleError: '))
+
+
+def read_sample(reader: Reader, index: int, epoch_seed: int) -> Sample:
+    """A sample of a reader.
+
+    Raises:
+        SampleError: if it cannot be read, also as it comes from a loader's worker.
+    """
+    try:
+        return reader.read(index, epoch_seed)
+    except (ValueError, OSError) as error:
+        raise SampleError(' '.join(str(error).split())) from None
+
+
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
     """Augmented samples by draw."""
 
@@ -63,7 +90,7 @@ class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
         seed = int(np.random.default_rng(draw).integers(2**31))
-        return self.augment(self.reader.read(*draw), seed)
+        return self.augment(read_sample(self.reader, *draw), seed)
 
 
 class FixedSamples(Dataset[Sample]):
@@ -77,7 +104,7 @@ class FixedSamples(Dataset[Sample]):
         return len(self.indices)
 
     def __getitem__(self, index: int) -> Sample:
-        return self.reader.read(self.indices[index], 0)
+        return read_sample(self.reader, self.indices[index], 0)
 
 
 class TrainingLoader(DataLoader[Any]):

@@ -53,11 +53,21 @@ def test_files_that_cannot_be_decoded_are_skipped_counted_and_named(folder, capl
     assert 'train: 1 of 5 samples were left out: 3.png' in caplog.text
 
 
-def test_a_training_that_does_not_skip_names_the_file(folder):
-    path = folder / 'labels/train/3.png'
+@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_a_training_that_does_not_skip_names_the_file_in_one_line(folder, workers, split):
+    path = folder / f'labels/{split}/1.png'
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(ValueError, match=r'labels/train/3\.png cannot be decoded'):
-        numbers(data(folder, num_workers=0).train_dataloader())
+    module = data(folder, num_workers=workers)
+    with pytest.raises(ValueError, match=rf'{split}/1\.png cannot be decoded') as error:
+        list(module.train_dataloader() if split == 'train' else module.val_dataloader())
+    assert str(error.value).startswith(str(path)), 'nothing of the worker\'s traceback'
+
+
+@pytest.mark.parametrize(('setting', 'least'), [('batch_size', 1), ('num_workers', 0)])
+def test_counts_below_their_least_are_refused(folder, setting, least):
+    with pytest.raises(ValueError, match=rf'data\.{setting} must be at least {least}, got '):
+        PanopticData(f'folder:{folder}', (32, 32), **{setting: least - 1})
 
 
 def test_splits_of_different_classes_are_refused(folder, monkeypatch):
