@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the weights are not for this model.
+        ValueError: if the weights are not for this model, or not finite.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,6 +48,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
             found = load_file(path)
         except SafetensorError as error:
             raise ValueError(f'{path} is not a safetensors file: {error}') from None
+        require_finite(found, path)
         _load_backbone(backbone_of(model), found, path)
     else:
         _load_matching(model, model_weights(read_checkpoint(path)), path)
@@ -56,16 +58,55 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The plain values and tensors of a checkpoint; nothing in it is run.
 
     Raises:
-        ValueError: if the file is no checkpoint of a training.
+        ValueError: if the file is no checkpoint of a training, cut off or damaged, or if its
+            weights are not finite.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the check sums
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile
         checkpoint: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
-        checkpoint['state_dict'], checkpoint['hyper_parameters']
+        checkpoint['state_dict'].items(), checkpoint['hyper_parameters'].items()
     except OSError:
         raise
     except Exception:  # of many kinds, by what the file is instead
-        raise ValueError(f'{path} is not a checkpoint of `panoptic train`') from None
+        raise ValueError(f'{path} is not a checkpoint of `panoptic train`, or it is cut off or '
+                         'damaged') from None
+    if name := non_finite_weight(checkpoint):
+        raise NonFiniteError(_not_finite(name, path))
     return checkpoint
+
+
+class NonFiniteError(ValueError):
+    """Weights or a loss that are not finite."""
+
+
+def non_finite_weight(checkpoint: Mapping[str, Any]) -> str | None:
+    """Name of the first weight of a checkpoint, averaged or not, that holds NaN or infinity."""
+    return (find_non_finite(checkpoint['state_dict'])
+            or find_non_finite(checkpoint.get('current_model_state', {})))
+
+
+def find_non_finite(tensors: Mapping[str, Any]) -> str | None:
+    """Name of the first floating-point tensor that holds NaN or infinity; None if none does."""
+    return next((name for name, value in tensors.items()
+                 if isinstance(value, Tensor) and value.is_floating_point()
+                 and not value.isfinite().all()), None)
+
+
+def require_finite(tensors: Mapping[str, Any], source: object) -> None:
+    """Refuses weights of which one holds NaN or infinity.
+
+    Raises:
+        NonFiniteError: with the source and the weight's name.
+    """
+    if name := find_non_finite(tensors):
+        raise NonFiniteError(_not_finite(name, source))
+
+
+def _not_finite(name: str, source: object) -> str:
+    return (f'{source}: the weight {name!r} holds NaN or infinity; take a checkpoint from before '
+            'the training diverged')
 
 
 def model_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

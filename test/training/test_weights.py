@@ -115,6 +115,19 @@ def test_other_files_are_refused_in_one_line(tmp_path, name, content, message):
     assert '\n' not in str(error.value)
 
 
+@pytest.mark.parametrize('spoil', [
+    lambda data: data[:-1], lambda data: data[:len(data) // 2],
+    lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:],  # one bit of a weight
+])
+def test_a_damaged_checkpoint_is_refused(tmp_path, spoil):
+    path = tmp_path / 'x.ckpt'
+    torch.save({'state_dict': {'a': torch.arange(3000.0)}, 'hyper_parameters': {}}, path)
+    assert read_checkpoint(path)['state_dict']['a'][2] == 2
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match=r'x\.ckpt is not .*, or it is cut off or damaged'):
+        read_checkpoint(path)
+
+
 def test_checkpoints_of_others_are_refused(tmp_path):
     torch.save({'state_dict': {}}, tmp_path / 'x.ckpt')
     with pytest.raises(ValueError, match='is not a checkpoint of `panoptic train`'):
