@@ -133,8 +133,9 @@ def execute(study: Study, run: Run, recipe: Path) -> None:
     run.folder.mkdir(parents=True, exist_ok=True)
     write_json(settings_of(study, run, recipe), run.settings_file)
     keys = {**keys_of(study, run), 'trainer.default_root_dir': str(run.folder)}
-    resume = ['--ckpt_path=last'] if run.checkpoint.is_file() else []
-    _panoptic(run, ['train', f'--config={recipe}', *resume,
+    # A run killed right after its first best.ckpt has no last.ckpt to resume from.
+    start = '--ckpt_path=last' if run.checkpoint.is_file() else '--overwrite=true'
+    _panoptic(run, ['train', f'--config={recipe}', start,
                     *(f'--{key}={_as_flag(value)}' for key, value in keys.items())])
     data = yaml.safe_load(recipe.read_text(encoding='utf-8'))['data']['dataset']
     unfinished = run.scores_file.with_suffix('.part')

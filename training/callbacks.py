@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .module import PanopticModule
 from .pictures import panel
+from .weights import NonFiniteError, non_finite_weight
 
 
 class EMA(WeightAveraging):
@@ -55,20 +56,69 @@ class EMA(WeightAveraging):
         """Puts the training weights back before `LastCheckpoint` saves them as such."""
         if self._swapped:
             self.on_validation_epoch_end(trainer, pl_module)
+        if isinstance(exception, NonFiniteError) and self._average_model is not None:
+            # The batch whose loss is not finite has already been added to norm statistics.
+            for average, current in zip(self._average_model.module.buffers(), pl_module.buffers(),
+                                        strict=True):
+                if not current.isfinite().all():
+                    current.copy_(average)
 
 
-class BestCheckpoint(ModelCheckpoint):
+class StartedCheckpoint(ModelCheckpoint):
+    """A checkpoint that knows whether this process has finished a step of the training."""
+
+    started = False
+    _start = 0
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule,
+                           checkpoint: dict[str, Any]) -> None:
+        """Keeps the best score of a folder that was moved or copied.
+
+        Lightning drops it where the path differs, and a worse model would replace `best.ckpt`.
+        """
+        folder, state = Path(str(self.dirpath)), checkpoint['callbacks'].get(self.state_key)
+        if state and Path(str(trainer.ckpt_path)).resolve().parent == folder.resolve():
+            def here(path: str) -> str:
+                return str(folder / Path(path).name) if path else ''
+
+            state['dirpath'] = str(self.dirpath)
+            for key in ('best_model_path', 'kth_best_model_path', 'last_model_path'):
+                state[key] = here(state[key])
+            state['best_k_models'] = {here(path): score
+                                      for path, score in state['best_k_models'].items()}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Notes where this process starts."""
+        super().on_train_start(trainer, pl_module)
+        self._start = trainer.global_step
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any,
+                           batch: Any, batch_idx: int) -> None:
+        """Notes the first step."""
+        # Lightning finishes the step in which SIGTERM comes; that one alone is not worth a file.
+        if trainer.global_step > self._start and not trainer.received_sigterm:
+            self.started = True
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
+class BestCheckpoint(StartedCheckpoint):
     """Keeps `best.ckpt`: the highest PQ in validation."""
 
     def __init__(self, dirpath: str) -> None:
         super().__init__(dirpath, 'best', monitor='val/pq', mode='max',
                          enable_version_counter=False)
 
+    def _should_skip_saving_checkpoint(self, trainer: L.Trainer) -> bool:
+        # A training that was stopped in a validation resumes with it, before any step.
+        return (super()._should_skip_saving_checkpoint(trainer)
+                or (trainer.received_sigterm and not self.started))
 
-class LastCheckpoint(ModelCheckpoint):
+
+class LastCheckpoint(StartedCheckpoint):
     """Keeps `last.ckpt`: after each validation, at the end, and when a training is stopped.
 
-    Ctrl-C, SIGTERM and errors all leave it, so `--ckpt_path last` goes on from there.
+    Ctrl-C, SIGTERM and errors all leave it, so `--ckpt_path last` resumes from there. It is left
+    as it is until this process has finished a step, and never holds weights that are not finite.
     """
 
     def __init__(self, dirpath: str) -> None:
@@ -76,18 +126,26 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves the end."""
-        # All of it, not the weights only: optimiser, progress and averages too.
-        trainer.save_checkpoint(self._path, weights_only=False)
+        if self.started:
+            # All of it, not the weights only: optimiser, progress and averages too.
+            trainer.save_checkpoint(self._path, weights_only=False)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule,
                      exception: BaseException) -> None:
         """Saves where the training was stopped."""
-        if trainer.training or trainer.validating:
-            _count_whole_ones(trainer)
+        if not self.started:
+            return
+        if isinstance(exception, NonFiniteError) and self._path.exists():
+            return  # Weights so close to divergence are worth less than those in the file.
+        _count_whole_ones(trainer)
+        connector: Any = trainer._checkpoint_connector
+        checkpoint = connector.dump_checkpoint(weights_only=False)
+        if non_finite_weight(checkpoint) is None:
             # Without the barrier of `save_checkpoint`: other processes may be stuck elsewhere.
-            connector: Any = trainer._checkpoint_connector
-            trainer.strategy.save_checkpoint(connector.dump_checkpoint(weights_only=False),
-                                             self._path)
+            trainer.strategy.save_checkpoint(checkpoint, self._path)
+
+    def _should_skip_saving_checkpoint(self, trainer: L.Trainer) -> bool:
+        return super()._should_skip_saving_checkpoint(trainer) or not self.started
 
     @property
     def _path(self) -> Path:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
+import signal
+import sys
 import warnings
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from panoptic_ros.files import lock_folder, write_bytes
 from panoptic_ros.labels import LabelSet
 
 from .callbacks import EMA, BestCheckpoint, LastCheckpoint, Pictures
 from .datamodule import PanopticData
 from .module import PanopticModule
+from .run_folder import WholeCheckpoints, checkpoint_folder, find_start, require_unused
 from .weights import read_checkpoint
 
 TRAINER_KEYS = ('max_steps', 'max_epochs', 'max_time', 'precision', 'accumulate_grad_batches',
@@ -53,14 +61,17 @@ class RecipeCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what each training has, and ties the model to the data."""
         parser.add_argument('--ckpt_path', type=str | None, default=None,
-                            help='a checkpoint to go on from, or `last` for this folder\'s')
+                            help='a checkpoint to resume from, or `last` for this folder\'s')
+        parser.add_argument('--overwrite', type=bool, default=False,
+                            help='start a new training in a folder that holds checkpoints; each '
+                                 'of them stays until the new training saves its own')
         parser.add_lightning_class_args(EMA, 'ema')
         parser.add_lightning_class_args(Pictures, 'pictures')
         parser.add_lightning_class_args(BestCheckpoint, 'best')
         parser.add_lightning_class_args(LastCheckpoint, 'last')
         for name in ('best', 'last'):
             parser.link_arguments('trainer.default_root_dir', f'{name}.dirpath',
-                                  compute_fn=_checkpoint_folder)
+                                  compute_fn=_folder_text)
         parser.link_arguments('data.labels', 'model.labels', compute_fn=LabelSet.to_dicts,
                               apply_on='instantiate')
         parser.link_arguments('data.input_size', 'model.input_size')
@@ -74,32 +85,68 @@ class RecipeCLI(LightningCLI):
             raise ValueError(_with_known_keys(error.message, parser)) from None
 
     def before_instantiate_classes(self) -> None:
-        """Checks what model and data must agree on, and notes the recipe's hash.
+        """Checks folder, precision and what model and data must agree on; notes the hash.
 
         Raises:
-            ValueError: if the loss takes other images for one clip than the data gives.
+            ValueError, FileNotFoundError: if the folder is used or lacks the checkpoint, for a
+                precision that does not work, or if the loss takes other images for one clip than
+                the data gives.
         """
+        self.find_start()  # before the data, which may take minutes to open
         images = (self.config.model.loss or {}).get('clip_images', 1)
         row = (self.config.data.train or {}).get('in_a_row', 1)
-        if images != row or self.config.data.batch_size % row:
+        if images != row or row < 1 or self.config.data.batch_size % row:
             raise ValueError('model.loss.clip_images must be data.train.in_a_row and divide '
                              f'data.batch_size, got {images}, {row} and '
                              f'{self.config.data.batch_size}')
         plain = json.loads(self.parser.dump(self.config, format='json', skip_link_targets=False))
         self.config.model.recipe_hash = recipe_hash(plain)
 
+    @property
+    def folder(self) -> Path:
+        """Where the training leaves its files."""
+        return Path(self.config.trainer.default_root_dir or '.')
+
+    def find_start(self) -> Path | None:
+        """The checkpoint to resume from, if any, in a folder that may be used.
+
+        Raises:
+            ValueError, FileNotFoundError: if there is none or the folder may not be used.
+        """
+        start = find_start(self.folder, self.config.ckpt_path)
+        if getattr(rank_zero_only, 'rank', 0) == 0:  # the process that writes
+            require_unused(self.folder, start, self.config.overwrite)
+        return start
+
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """The trainer, with progress bar and TensorBoard unless the recipe says otherwise."""
         config = self.config_init.trainer
+        own = config.plugins if isinstance(config.plugins, list) else [config.plugins]
+        kwargs['plugins'] = [*(plugin for plugin in own if plugin is not None),
+                             WholeCheckpoints(self.replace_settings)]
+        self.old_logs = self.logs() if self.config.overwrite else []
         if config.logger is None:
             kwargs['logger'] = TensorBoardLogger(config.default_root_dir, name='', version='')
         if config.enable_progress_bar is not False:
             kwargs['callbacks'] = [*(config.callbacks or []), RichProgressBar(refresh_rate=10)]
         return super().instantiate_trainer(**kwargs)
 
+    def logs(self) -> list[Path]:
+        """TensorBoard's files in the folder."""
+        return [*self.folder.glob('events.out.tfevents.*'), *self.folder.glob('hparams.yaml')]
 
-def _checkpoint_folder(root: str) -> str:
-    return str(Path(root) / 'checkpoints')
+    def replace_settings(self) -> None:
+        """Writes config.yaml, and removes the logs of a training that this one overwrites."""
+        config = self.config.clone()
+        config.ckpt_path, config.overwrite = None, False  # of this call, not of the recipe
+        write_bytes(self.parser.dump(config, skip_none=False).encode(),
+                    self.folder / 'config.yaml')
+        for path in self.old_logs:
+            path.unlink(missing_ok=True)
+
+
+def _folder_text(root: str | None) -> str:
+    return str(checkpoint_folder(root))
 
 
 def _with_known_keys(message: str, parser: LightningArgumentParser) -> str:
@@ -128,7 +175,7 @@ def make_cli(args: Sequence[str]) -> RecipeCLI:
             return RecipeCLI(
                 PanopticModule, PanopticData, args=list(args), run=False,
                 auto_configure_optimizers=False, seed_everything_default=0,
-                save_config_kwargs={'overwrite': True},
+                save_config_callback=None,
                 parser_kwargs={'prog': 'panoptic train', 'description': __doc__,
                                'exit_on_error': False},
                 trainer_defaults={
@@ -138,22 +185,54 @@ def make_cli(args: Sequence[str]) -> RecipeCLI:
             raise ValueError(error) from None
 
 
+def require_resumable(path: Path, module: PanopticModule) -> None:
+    """Refuses a checkpoint that a training of this module cannot resume from.
+
+    Raises:
+        ValueError: if it is damaged, holds weights only, or is of other classes, another network
+            or another optimiser.
+    """
+    checkpoint = read_checkpoint(path)
+    own = module.configure_optimizers().state_dict()['param_groups']
+    try:
+        module.on_load_checkpoint(checkpoint)
+        found = checkpoint['optimizer_states'][0]['param_groups']
+        same = [(*group, len(group['params'])) for group in own] == \
+            [(*group, len(group['params'])) for group in found]
+        checkpoint['loops'], checkpoint['callbacks'], checkpoint['lr_schedulers']
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise ValueError(f'{path} lacks the state of a training to resume; --model.init_weights '
+                         'starts from its weights alone') from None
+    if not same:
+        raise ValueError(f'{path} is of a training with another optimiser than the recipe\'s')
+
+
 def train(args: Sequence[str]) -> None:
     """Trains as the flags say; see `panoptic train --help`.
 
     Raises:
-        ValueError, OSError: for a recipe or checkpoint that cannot be trained, in one line.
-        KeyboardInterrupt: after Ctrl-C, when the checkpoint to go on from is written.
+        ValueError, OSError: for a recipe, folder or checkpoint that cannot be used, or when the
+            loss is not finite or a file cannot be written, in one line.
+        KeyboardInterrupt: after Ctrl-C, when the checkpoint to resume from is written.
+        SystemExit: after SIGTERM, likewise, with status 143.
     """
     cli = make_cli(args)
-    start = cli.config.ckpt_path
-    if start not in (None, 'last'):
-        read_checkpoint(Path(start))
-    try:
-        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
-    except MisconfigurationException as error:
-        raise ValueError(error) from None
-    except SystemExit as stop:  # Lightning's answer to Ctrl-C
-        if isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
+    cli.datamodule.require_batch(cli.trainer.world_size)
+    if start := cli.find_start():
+        require_resumable(start, cli.model)
+    with lock_folder(cli.folder, 'training') if cli.trainer.is_global_zero else nullcontext():
+        start = cli.find_start()  # another training may have ended here in the meantime
+        try:
+            cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
+        except MisconfigurationException as error:
+            raise ValueError(error) from None
+        except SIGTERMException:
+            sys.exit(128 + signal.SIGTERM)
+        except SystemExit as stop:  # Lightning's answer to Ctrl-C
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
+        except OSError as error:
+            if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise OSError(error.errno, error.strerror, str(cli.folder)) from error
+            raise

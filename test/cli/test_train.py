@@ -19,9 +19,9 @@ def test_help_tells_the_keys(capsys):
     out = capsys.readouterr().out
     assert out.startswith('usage: panoptic train [-c CONFIG]')
     for key in ('-c CONFIG', '--model.family', '--model.network', '--model.lr', '--data.dataset',
-                '--trainer.max_time', '--ckpt_path', '--ema.decay'):
+                '--trainer.max_time', '--ckpt_path', '--overwrite', '--ema.decay'):
         assert f'\n  {key}' in out
-    for text in ('a checkpoint to go on from', 'peak learning rate', 'images in a step'):
+    for text in ('a checkpoint to resume from', 'peak learning rate', 'images in a step'):
         assert text in ' '.join(out.split())
 
 

@@ -135,7 +135,7 @@ def test_clipping_bounds_a_step_and_rates_follow_the_milestones(tmp_path):
                    '[1]', '--trainer.gradient_clip_val', str(clip), '--trainer.max_steps', '2',
                    '--trainer.limit_val_batches', '0')
     torch.manual_seed(0)
-    start = fit_tiny_start(tmp_path)
+    start = fit_tiny_start(tmp_path / 'start')
     change = sum((value.detach() - start[name]).square().sum().item()
                  for name, value in cli.model.named_parameters()
                  if not name.endswith('semantic_mean'))**0.5
