@@ -21,6 +21,12 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins import (
+    BitsandbytesPrecision,
+    DoublePrecision,
+    HalfPrecision,
+    TransformerEnginePrecision,
+)
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from panoptic_ros.files import lock_folder, write_bytes
@@ -35,6 +41,14 @@ from .weights import read_checkpoint
 TRAINER_KEYS = ('max_steps', 'max_epochs', 'max_time', 'precision', 'accumulate_grad_batches',
                 'gradient_clip_val', 'gradient_clip_algorithm')
 """Settings of the Trainer that change what is learned; the others are about where and how."""
+
+
+PRECISIONS = ('32-true', 'bf16-mixed', '16-mixed')
+"""Of Lightning's precisions, those that the losses and the validation work in."""
+
+PRECISION_PLUGINS = (BitsandbytesPrecision, DoublePrecision, HalfPrecision,
+                     TransformerEnginePrecision)
+"""How the others are called where a recipe names a plugin."""
 
 
 def recipe_hash(config: Mapping[str, Any]) -> str:
@@ -93,6 +107,7 @@ class RecipeCLI(LightningCLI):
                 the data gives.
         """
         self.find_start()  # before the data, which may take minutes to open
+        _require_precision(self.config.trainer.precision)
         images = (self.config.model.loss or {}).get('clip_images', 1)
         row = (self.config.data.train or {}).get('in_a_row', 1)
         if images != row or row < 1 or self.config.data.batch_size % row:
@@ -129,7 +144,10 @@ class RecipeCLI(LightningCLI):
             kwargs['logger'] = TensorBoardLogger(config.default_root_dir, name='', version='')
         if config.enable_progress_bar is not False:
             kwargs['callbacks'] = [*(config.callbacks or []), RichProgressBar(refresh_rate=10)]
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        if isinstance(trainer.precision_plugin, PRECISION_PLUGINS):
+            _require_precision(type(trainer.precision_plugin).__name__)
+        return trainer
 
     def logs(self) -> list[Path]:
         """TensorBoard's files in the folder."""
@@ -143,6 +161,16 @@ class RecipeCLI(LightningCLI):
                     self.folder / 'config.yaml')
         for path in self.old_logs:
             path.unlink(missing_ok=True)
+
+
+def _require_precision(name: str | int | None) -> None:
+    """Refuses a precision that does not work here.
+
+    Raises:
+        ValueError: with those that do.
+    """
+    if name is not None and str(name) not in (*PRECISIONS, '32', 'bf16', '16'):
+        raise ValueError(f'trainer.precision must be one of {", ".join(PRECISIONS)}, got {name}')
 
 
 def _folder_text(root: str | None) -> str:

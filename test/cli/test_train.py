@@ -90,6 +90,22 @@ def test_mistakes_in_flags_are_one_line(tmp_path, capsys, flags, reason):
     assert reason in error_of(tiny_flags(tmp_path, *flags), capsys)
 
 
+@pytest.mark.parametrize('precision', [
+    '16-true', 'bf16-true', '64', '64-true', 'transformer-engine', 'transformer-engine-float16'])
+def test_precisions_that_do_not_work_are_refused(tmp_path, capsys, precision):
+    text = error_of(tiny_flags(tmp_path, '--trainer.precision', precision), capsys)
+    assert ('trainer.precision must be one of 32-true, bf16-mixed, 16-mixed, got '
+            f'{precision}') in text
+
+
+def test_a_precision_plugin_that_does_not_work_is_refused(tmp_path, capsys):
+    recipe = tmp_path / 'own.yaml'
+    recipe.write_text(RECIPE.replace('trainer:', 'trainer:\n  plugins: lightning.pytorch.plugins.'
+                                     'DoublePrecision'))
+    assert 'got DoublePrecision' in error_of(
+        ['--config', str(recipe), '--trainer.default_root_dir', str(tmp_path)], capsys)
+
+
 def test_a_missing_data_folder_is_named(tmp_path, capsys):
     recipe = tmp_path / 'own.yaml'
     recipe.write_text(RECIPE.split('  train:')[0].replace('synthetic', 'camvid:nowhere'))
