@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnxscript.optimizer
 import torch
+from torch.utils._pytree import tree_leaves
 
 import panoptic_ros
 from panoptic_ros.bundle import OUTPUTS, ModelInfo, write_bundle
@@ -19,7 +20,7 @@ from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 
-from .weights import model_weights, read_checkpoint
+from .weights import NonFiniteError, find_non_finite, model_weights, read_checkpoint
 
 SMALL = 256
 """Weights with fewer elements stay float32; the file would not get smaller by them."""
@@ -126,7 +127,8 @@ def export_model(model: PanopticModel, path: Path, input_size: tuple[int, int], 
         What the file says of itself.
 
     Raises:
-        ValueError: if the path or a decoding field does not fit.
+        ValueError: if the path or a decoding field does not fit, or if the network gives NaN or
+            infinity for an image.
     """
     if path.suffix != '.onnx':
         raise ValueError(f'a model file ends in .onnx, got {path.name}')
@@ -134,6 +136,7 @@ def export_model(model: PanopticModel, path: Path, input_size: tuple[int, int], 
     copy = build(model.family, model.labels, **config)
     copy.load_state_dict({key: value.cpu() for key, value in model.state_dict().items()})
     copy.eval()
+    require_finite_maps(copy, input_size)
     info = ModelInfo(
         name=name, family=model.family, labels=model.labels, input_size=input_size,
         stride=copy.config.stride, mean=copy.config.mean, std=copy.config.std,
@@ -143,6 +146,22 @@ def export_model(model: PanopticModel, path: Path, input_size: tuple[int, int], 
     graph = build_graph(copy, input_size)
     write_bundle(store_as_half(graph) if half_weights else graph, info, path)
     return info
+
+
+def require_finite_maps(model: PanopticModel, input_size: tuple[int, int]) -> None:
+    """Refuses a module that has diverged: whose maps of a grey image are not finite.
+
+    Its weights may be finite, but so large that the network overflows.
+
+    Raises:
+        NonFiniteError: in one line.
+    """
+    model.check_input_size(input_size)
+    with torch.no_grad():
+        maps = model.maps(torch.full((1, 3, *input_size), 128, dtype=torch.uint8))
+    if find_non_finite({str(i): value for i, value in enumerate(tree_leaves(maps))}):
+        raise NonFiniteError('the network gives NaN or infinity for an image, so its training has '
+                             'diverged; take an earlier checkpoint')
 
 
 def load_checkpoint(path: Path) -> tuple[PanopticModel, dict[str, Any]]:

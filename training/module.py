@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -22,7 +23,7 @@ from .evaluation.scoring import Scores
 from .families import build_loss
 from .optimizers import OptimizerConfig, make_optimizer
 from .schedule import poly, tenths, warmup
-from .weights import load_weights
+from .weights import NonFiniteError, find_non_finite, load_weights
 
 
 class PanopticModule(L.LightningModule):
@@ -99,17 +100,48 @@ class PanopticModule(L.LightningModule):
         self.model.renormalize()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch; its terms are logged without waiting for the device."""
+        """Loss of one batch; its terms are logged without waiting for the device.
+
+        Raises:
+            NonFiniteError: if the loss is not finite, with the step and the terms.
+        """
         image = batch.image.contiguous(memory_format=torch.channels_last)
         self.model.on_step(self.progress())
         terms = self.loss(self.model, batch._replace(image=image), self.hparams['loss_stride'])
         loss = terms.pop('loss')
+        self._require_finite(loss, terms)
         self.log_dict({f'train/{name}': value.detach() for name, value in terms.items()})
         self.log('train/loss', loss.detach(), prog_bar=True)
         return loss
 
+    def _require_finite(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
+        """Stops a training that has diverged, in all its processes at once.
+
+        One value is read from the device in each step. With `16-mixed` this is the loss before
+        the GradScaler multiplies it: a scale that is too large makes gradients infinite, for
+        which the scaler leaves out the step, and never this loss. If it is not finite then the
+        network itself overflowed, which no scale mends.
+        """
+        if self.trainer.strategy.reduce_boolean_decision(bool(loss.detach().isfinite())):
+            return
+        values = ', '.join(f'{name} {value.item():.4g}'
+                           for name, value in {'loss': loss, **terms}.items())
+        weight = find_non_finite(dict(self.named_parameters()))
+        cause = f'; the step before made the weight {weight!r} NaN or infinite' if weight else ''
+        raise NonFiniteError(f'the loss of step {self.trainer.global_step + 1} is not finite '
+                             f'({values}){cause}; try a lower model.lr, more model.warmup_steps '
+                             'or trainer.gradient_clip_val')
+
     def on_validation_epoch_start(self) -> None:
-        """Starts the scores; averaged class means go back onto their sphere."""
+        """Starts the scores; averaged class means go back onto their sphere.
+
+        Raises:
+            NonFiniteError: if the steps before made a weight NaN or infinite.
+        """
+        if weight := find_non_finite(self.state_dict()):
+            raise NonFiniteError(f'after step {self.trainer.global_step} the weight {weight!r} is '
+                                 'not finite, although the loss was; try a lower model.lr, more '
+                                 'model.warmup_steps or trainer.gradient_clip_val')
         self.model.renormalize()
         self.predictor = Predictor(ModuleBackend(self.model), self.info)
         self.scores = Scores(self.labels)
