@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from panoptic_ros.documents import read_json, read_yaml
 from panoptic_ros.files import write_json
 
 METRICS = {'pq': ('all', 'pq'), 'pq_thing': ('things', 'pq'), 'pq_stuff': ('stuff', 'pq'),
@@ -106,11 +106,11 @@ def load_study(path: Path) -> Study:
         ValueError: in one line, if it is not one.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding='utf-8'))
+        values = read_yaml(path)
         variants = tuple(Variant(v['name'], v.get('set', {}), v.get('paper', {}))
                          for v in values.pop('variants'))
         return Study(variants=variants, seeds=tuple(values.pop('seeds', (0,))), **values)
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         text = ' '.join(str(error).split())
         raise ValueError(f'{path} is not a study: {type(error).__name__}: {text}') from None
 
@@ -137,7 +137,7 @@ def execute(study: Study, run: Run, recipe: Path) -> None:
     start = '--ckpt_path=last' if run.checkpoint.is_file() else '--overwrite=true'
     _panoptic(run, ['train', f'--config={recipe}', start,
                     *(f'--{key}={_as_flag(value)}' for key, value in keys.items())])
-    data = yaml.safe_load(recipe.read_text(encoding='utf-8'))['data']['dataset']
+    data = read_yaml(recipe)['data']['dataset']
     unfinished = run.scores_file.with_suffix('.part')
     _panoptic(run, ['evaluate', f'--model={run.checkpoint}',
                     f'--data={keys.get("data.dataset", data)}', f'--json={unfinished}',
@@ -152,7 +152,7 @@ def keys_of(study: Study, run: Run) -> dict[str, Any]:
 
 def settings_of(study: Study, run: Run, recipe: Path) -> dict[str, Any]:
     """All that a run's scores follow from, as plain values."""
-    values = {'recipe': yaml.safe_load(recipe.read_text(encoding='utf-8')),
+    values = {'recipe': read_yaml(recipe),
               'keys': keys_of(study, run), 'limit': study.limit}
     plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return plain
@@ -164,8 +164,8 @@ def require_same_settings(study: Study, run: Run, recipe: Path) -> None:
     Raises:
         ValueError: if the run was started with other settings.
     """
-    if run.settings_file.is_file() and settings_of(study, run, recipe) != json.loads(
-            run.settings_file.read_text(encoding='utf-8')):
+    if run.settings_file.is_file() and settings_of(study, run, recipe) != read_json(
+            run.settings_file):
         raise ValueError(f'{run.folder} was started with another recipe, budget or switch; give '
                          'another folder with -o, or remove this one')
 
@@ -188,7 +188,7 @@ def _panoptic(run: Run, words: list[str]) -> None:
 
 def read_scores(run: Run) -> dict[str, float]:
     """Scores of a finished run by metric, percent."""
-    values = json.loads(run.scores_file.read_text(encoding='utf-8'))
+    values = read_json(run.scores_file)
     return {name: float(values[part][key]) for name, (part, key) in METRICS.items()
             if values.get(part, {}).get(key) is not None}
 

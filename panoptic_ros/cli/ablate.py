@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder
 from panoptic_ros.cli.recipes import find_recipe, find_study
-from panoptic_ros.files import write_bytes, write_json
+from panoptic_ros.files import lock_folder, write_bytes, write_json
 
 if TYPE_CHECKING:
     from panoptic_training.ablation import Study
@@ -37,28 +38,36 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, OSError: in one line.
     """
+    from panoptic_training.ablation import load_study
+
+    path = find_study(args.study)
+    study = load_study(path)
+    folder = args.output or Path('runs/ablation') / path.stem
+    check_folder(folder, '--output', is_folder=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # A table may be made while another process trains.
+    with nullcontext() if args.table_only else lock_folder(folder, 'ablation'):
+        _run_study(study, path.stem, folder, args.table_only)
+
+
+def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
+    """See `run`."""
     from rich.console import Console
 
     from panoptic_training.ablation import (
         agreements,
         collect,
         execute,
-        load_study,
         require_same_settings,
         runs_of,
     )
 
-    path = find_study(args.study)
-    study = load_study(path)
     recipe = find_recipe(study.recipe)
-    folder = args.output or Path('runs/ablation') / path.stem
-    check_folder(folder, '--output', is_folder=True)
-    folder.mkdir(parents=True, exist_ok=True)
     console = Console()
     runs = list(runs_of(study, folder))
     for one in runs:
         require_same_settings(study, one, recipe)
-    missing = [] if args.table_only else [r for r in runs if not r.scores_file.is_file()]
+    missing = [] if table_only else [r for r in runs if not r.scores_file.is_file()]
     for number, one in enumerate(missing, len(runs) - len(missing) + 1):
         with console.status(f'{number} of {len(runs)}: {one.variant.name}, seed {one.seed}; log '
                             f'in {one.folder / "train.log"}'):
@@ -67,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     taus = agreements(study, scores)
     lines = markdown(study, scores, taus)
     write_bytes(('\n'.join(lines) + '\n').encode(), folder / 'table.md')
-    write_json({'study': path.stem, 'source': study.source, 'recipe': study.recipe,
+    write_json({'study': name, 'source': study.source, 'recipe': study.recipe,
                 'budget': dict(study.budget), 'seeds': list(study.seeds),
                 'variants': [{'name': v.name, 'set': dict(v.set), 'paper': dict(v.paper),
                               'ours': scores[v.name]} for v in study.variants],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,12 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, OSError, BackendError: in one line, when model and data cannot be used.
     """
+    with ExitStack() as stack:
+        _evaluate(args, stack)
+
+
+def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
+    """See `run`; the output folder stays locked until the stack is closed."""
     for flag, least in (('limit', 1), ('worst', 0)):
         value = getattr(args, flag)
         if value is not None and value < least:
@@ -133,10 +140,10 @@ def run(args: argparse.Namespace) -> None:
     what = {'data': args.data, 'split': args.split, 'oracle': args.oracle, 'track': args.track}
     store = None
     if args.output:
-        claim(args.output, {
+        stack.enter_context(claim(args.output, {
             **(fingerprint(args.model, predictor) if predictor else
                {'model': f'predictions {args.predictions.resolve()}'}),
-            **what, 'data': args.data.partition(':')[0], 'images': names_hash(reader)})
+            **what, 'data': args.data.partition(':')[0], 'images': names_hash(reader)}))
         if predictor:
             store = PredictionStore(args.output, reader.labels, reader.image_ids)
     if store and store.annotations:

@@ -9,6 +9,7 @@ import yaml
 
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import find_recipe, study_files
+from panoptic_ros.files import lock_folder
 from panoptic_ros.models.registry import FAMILIES, configure
 from panoptic_training import ablation
 from panoptic_training.ablation import Study, Variant, load_study, rank_agreement, runs_of
@@ -113,7 +114,25 @@ def test_only_what_is_missing_is_run_again(tmp_path, study_file, commands):
     commands.clear()
     assert main(['ablate', str(study_file), '-o', str(out)]) == 0
     assert [words[0] for words in commands] == ['train', 'evaluate']
-    assert '--ckpt_path=last' in commands[0]  # goes on from the checkpoint that is there
+    assert '--ckpt_path=last' in commands[0]  # resumes from the checkpoint that is there
+
+
+def test_a_run_killed_before_its_last_checkpoint_starts_again(tmp_path, study_file, commands):
+    best = tmp_path / 'out/with_a/seed3/checkpoints/best.ckpt'
+    best.parent.mkdir(parents=True)
+    best.touch()
+    assert main(['ablate', str(study_file), '-o', str(tmp_path / 'out')]) == 0
+    assert '--overwrite=true' in commands[0] and '--ckpt_path=last' not in commands[0]
+
+
+def test_a_study_in_progress_keeps_others_out_of_its_folder(tmp_path, study_file, commands,
+                                                            capsys):
+    out = tmp_path / 'out'
+    with lock_folder(out, 'ablation'):
+        assert main(['ablate', str(study_file), '-o', str(out)]) == 2
+        assert 'in use by another ablation' in capsys.readouterr().err
+        assert not commands
+        assert main(['ablate', str(study_file), '-o', str(out), '--table-only']) == 0
 
 
 @pytest.mark.parametrize('change', [

@@ -1,5 +1,6 @@
 """Evaluation as such: what is scored, in what order, and video clip by clip."""
 
+import json
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from tiny_data import SIZE, true_ids
 from tiny_model import LABELS
 
+from panoptic_ros.files import FolderInUseError
 from panoptic_training.data.sample import Sample
 from panoptic_training.evaluation.frames import make_frame, true_frame
 from panoptic_training.evaluation.predictions import PredictionStore, open_predictions
@@ -128,5 +130,34 @@ def test_cut(limit, expected):
 @pytest.mark.parametrize('text', ['{', '[1]', '3'])
 def test_a_damaged_folder_is_told(tmp_path, text):
     (tmp_path / 'evaluate.json').write_text(text)
-    with pytest.raises(ValueError, match='is damaged'):
-        claim(tmp_path, {'model': 'a'})
+    with pytest.raises(ValueError, match='is damaged'), claim(tmp_path, {'model': 'a'}):
+        pass
+
+
+def test_an_evaluation_keeps_others_out_of_its_folder(tmp_path):
+    folder, what = tmp_path / 'out', {'model': 'a'}
+    with claim(folder, what):
+        with pytest.raises(FolderInUseError, match='in use by another evaluation'), \
+                claim(folder, what):
+            pass
+        assert json.loads((folder / 'evaluate.json').read_text()) == what
+    with claim(folder, what):  # resumed
+        pass
+    with pytest.raises(ValueError, match='the evaluation of another model, a there and b here'), \
+            claim(folder, {'model': 'b'}):
+        pass
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(tmp_path):
+    (tmp_path / 'photo.jpg').touch()
+    with pytest.raises(ValueError, match='not empty and not of an evaluation'), \
+            claim(tmp_path, {'model': 'a'}):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ['photo.jpg']
+
+
+def test_what_a_killed_start_left_is_no_hindrance(tmp_path):
+    for name in ('.lock', '.unfinished-1a2b3c4d-evaluate.json'):
+        (tmp_path / name).touch()
+    with claim(tmp_path, {'model': 'a'}):
+        assert sorted(path.name for path in tmp_path.iterdir()) == ['.lock', 'evaluate.json']

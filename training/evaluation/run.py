@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from panoptic_ros.files import write_json
+from panoptic_ros.files import LOCK_NAME, TEMPORARY, lock_folder, write_json
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.image import CameraImage
 from panoptic_ros.metrics.panoptic import PanopticResult
@@ -170,16 +171,26 @@ def model_source(predictor: Predictor, oracle: bool = False) -> Predict:
     return predict
 
 
-def claim(folder: Path, what: dict[str, Any]) -> None:
-    """Takes a folder for the results of one evaluation, or goes on with it.
+@contextmanager
+def claim(folder: Path, what: dict[str, Any]) -> Iterator[None]:
+    """Takes a folder for the results of one evaluation, or resumes it; locks it meanwhile.
 
     Args:
         folder: is made where it is missing.
         what: all that predictions depend on, as plain values.
 
     Raises:
-        ValueError: if the folder holds results of something else.
+        ValueError: if the folder holds results of something else or another process works in it.
     """
+    _require_same(folder, what)  # before the lock leaves a file in a folder of something else
+    with lock_folder(folder, 'evaluation'):
+        if not _require_same(folder, what):
+            write_json(what, folder / 'evaluate.json')
+        yield
+
+
+def _require_same(folder: Path, what: dict[str, Any]) -> bool:
+    """Whether the folder holds results of this evaluation already; those of others are refused."""
     path = folder / 'evaluate.json'
     if path.is_file():
         try:
@@ -191,11 +202,11 @@ def claim(folder: Path, what: dict[str, Any]) -> None:
                 raise ValueError(f'{folder} holds the evaluation of another {key}, '
                                  f'{old.get(key)} there and {what.get(key)} here; '
                                  'choose another folder or delete it')
-    elif folder.is_dir() and any(folder.iterdir()):
+        return True
+    if folder.is_dir() and any(file.name != LOCK_NAME and not file.name.startswith(TEMPORARY)
+                               for file in folder.iterdir()):
         raise ValueError(f'{folder} is not empty and not of an evaluation; choose another folder')
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(what, path)
+    return False
 
 
 def names_hash(reader: Reader) -> str:
