@@ -8,10 +8,11 @@ import json
 import re
 import signal
 import sys
+import threading
 import warnings
 from argparse import ArgumentError
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,8 @@ def train(args: Sequence[str]) -> None:
     with lock_folder(cli.folder, 'training') if cli.trainer.is_global_zero else nullcontext():
         start = cli.find_start()  # another training may have ended here in the meantime
         try:
-            cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
+            with _without_writer_tracebacks():
+                cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
         except MisconfigurationException as error:
             raise ValueError(error) from None
         except SIGTERMException:
@@ -264,3 +266,22 @@ def train(args: Sequence[str]) -> None:
             if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise OSError(error.errno, error.strerror, str(cli.folder)) from error
             raise
+
+
+@contextmanager
+def _without_writer_tracebacks() -> Iterator[None]:
+    """Keeps what ends TensorBoard's thread, a full disk, from being printed there.
+
+    The thread hands its error to the training, which ends with it.
+    """
+    own = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if type(args.thread).__name__ != '_AsyncWriterThread':
+            own(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = own

@@ -16,6 +16,7 @@ from panoptic_training import datamodule
 from panoptic_training.data.readers import READERS
 from panoptic_training.families import LOSSES, build_loss
 from panoptic_training.recipe import make_cli, recipe_hash
+from panoptic_training.weights import find_non_finite
 
 RECIPES = sorted((Path(panoptic_training.__file__).parent / 'recipes').glob('*.yaml'))
 
@@ -54,6 +55,7 @@ def test_every_recipe_builds_model_loss_and_optimiser(path, tmp_path, monkeypatc
     assert module.hparams['family'] in FAMILIES
     assert len(module.labels) == len(module.hparams['labels'])
     assert callable(module.loss)
+    assert find_non_finite(module.state_dict()) is None, 'checkpoints with NaN are refused'
     optimizer = module.configure_optimizers()
     grouped = {id(p) for group in optimizer.param_groups for p in group['params']}
     assert grouped == {id(p) for p in module.parameters() if p.requires_grad}

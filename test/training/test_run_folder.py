@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import torch
+from tensorboard.summary.writer.record_writer import RecordWriter
 from tiny_training import read_ckpt, run_noted, tiny_flags
 
 from panoptic_ros import files
@@ -246,6 +247,17 @@ def test_a_full_disk_ends_a_training_with_the_path(tmp_path, capsys, monkeypatch
     assert f"No space left on device: '{last}'" in line
     assert read_checkpoint(last)['global_step'] == 1
     assert held(last.parent).keys() == {'best.ckpt', 'last.ckpt'}
+
+
+def test_a_disk_too_full_for_the_log_is_told_in_one_line(tmp_path, capfd, monkeypatch):
+    def write(self, data):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(RecordWriter, 'write', write)
+    assert main(['train', *tiny_flags(tmp_path)]) == 2
+    err = capfd.readouterr().err
+    assert f"panoptic: error: [Errno 28] No space left on device: '{tmp_path}'" in err
+    assert 'Traceback' not in err
 
 
 def test_a_moved_training_keeps_its_best(used, monkeypatch):
