@@ -77,7 +77,7 @@ class RecipeCLI(LightningCLI):
         """Adds what each training has, and ties the model to the data."""
         parser.add_argument('--ckpt_path', type=str | None, default=None,
                             help='a checkpoint to resume from, or `last` for this folder\'s')
-        parser.add_argument('--overwrite', type=bool, default=False,
+        parser.add_argument('--overwrite', type=bool, default=False, nargs='?', const=True,
                             help='start a new training in a folder that holds checkpoints; each '
                                  'of them stays until the new training saves its own')
         parser.add_lightning_class_args(EMA, 'ema')
@@ -142,7 +142,7 @@ class RecipeCLI(LightningCLI):
                              WholeCheckpoints(self.replace_settings)]
         self.old_logs = self.logs() if self.config.overwrite else []
         if config.logger is None:
-            kwargs['logger'] = TensorBoardLogger(config.default_root_dir, name='', version='')
+            kwargs['logger'] = TensorBoardLogger(self.folder, name='', version='')
         if config.enable_progress_bar is not False:
             kwargs['callbacks'] = [*(config.callbacks or []), RichProgressBar(refresh_rate=10)]
         trainer = super().instantiate_trainer(**kwargs)

@@ -170,6 +170,18 @@ def test_what_ends_a_training_in_its_first_step_leaves_all_files(used, capsys, m
     assert {name: after.get(name) for name in before} == before
 
 
+def test_ctrl_c_while_a_checkpoint_is_restored_leaves_all_files(used, monkeypatch):
+    before = held(used)
+
+    def load_state_dict(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PanopticModule, 'load_state_dict', load_state_dict)
+    assert main(['train', *tiny_flags(used, '--ckpt_path', 'last')]) == 130
+    after = held(used)
+    assert {name: after.get(name) for name in before} == before
+
+
 def test_ctrl_c_in_the_sanity_validation_leaves_all_files(used):
     before = held(used)
     run_noted(used, '--overwrite', 'true', '--trainer.num_sanity_val_steps', '1',
