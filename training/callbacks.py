@@ -57,7 +57,7 @@ class EMA(WeightAveraging):
         if self._swapped:
             self.on_validation_epoch_end(trainer, pl_module)
         if isinstance(exception, NonFiniteError) and self._average_model is not None:
-            # The batch whose loss is not finite has already been added to norm statistics.
+            # The network has already added the failed batch to its norm statistics.
             for average, current in zip(self._average_model.module.buffers(), pl_module.buffers(),
                                         strict=True):
                 if not current.isfinite().all():
@@ -95,7 +95,8 @@ class StartedCheckpoint(ModelCheckpoint):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any,
                            batch: Any, batch_idx: int) -> None:
         """Notes the first step."""
-        # Lightning finishes the step in which SIGTERM comes; that one alone is not worth a file.
+        # Lightning still finishes the step during which SIGTERM comes. If that is the only one,
+        # nothing is saved.
         if trainer.global_step > self._start and not trainer.received_sigterm:
             self.started = True
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
@@ -117,8 +118,8 @@ class BestCheckpoint(StartedCheckpoint):
 class LastCheckpoint(StartedCheckpoint):
     """Keeps `last.ckpt`: after each validation, at the end, and when a training is stopped.
 
-    Ctrl-C, SIGTERM and errors all leave it, so `--ckpt_path last` resumes from there. It is left
-    as it is until this process has finished a step, and never holds weights that are not finite.
+    Ctrl-C, SIGTERM and errors all leave it, so `--ckpt_path last` resumes from there. An older
+    file stays until this process has finished a step. No file holds weights that are not finite.
     """
 
     def __init__(self, dirpath: str) -> None:
@@ -136,7 +137,7 @@ class LastCheckpoint(StartedCheckpoint):
         if not self.started:
             return
         if isinstance(exception, NonFiniteError) and self._path.exists():
-            return  # Weights so close to divergence are worth less than those in the file.
+            return  # The file's weights are from before the loss grew.
         _count_whole_ones(trainer)
         connector: Any = trainer._checkpoint_connector
         checkpoint = connector.dump_checkpoint(weights_only=False)

@@ -117,11 +117,12 @@ class PanopticModule(L.LightningModule):
     def _require_finite(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
         """Stops a training that has diverged, in all its processes at once.
 
-        One value is read from the device in each step. With `16-mixed` this is the loss before
-        the GradScaler multiplies it: a scale that is too large makes gradients infinite, for
-        which the scaler leaves out the step, and never this loss. If it is not finite then the
-        network itself overflowed, which no scale mends.
+        One value is read from the device in each step.
         """
+        # With `16-mixed` this is the loss before the GradScaler multiplies it. A scale that is
+        # too large makes gradients infinite; the scaler then skips the step, lowers the scale,
+        # and the training continues. It cannot make this loss infinite: that is an overflow in
+        # the network's own forward pass, which a lower scale does not cure.
         if self.trainer.strategy.reduce_boolean_decision(bool(loss.detach().isfinite())):
             return
         values = ', '.join(f'{name} {value.item():.4g}'

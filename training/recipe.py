@@ -222,18 +222,22 @@ def require_resumable(path: Path, module: PanopticModule) -> None:
             or another optimiser.
     """
     checkpoint = read_checkpoint(path)
-    own = module.configure_optimizers().state_dict()['param_groups']
+    own = module.configure_optimizers().state_dict()
     try:
         module.on_load_checkpoint(checkpoint)
-        found = checkpoint['optimizer_states'][0]['param_groups']
-        same = [(*group, len(group['params'])) for group in own] == \
-            [(*group, len(group['params'])) for group in found]
+        same = _kinds(own) == _kinds(checkpoint['optimizer_states'][0])
         checkpoint['loops'], checkpoint['callbacks'], checkpoint['lr_schedulers']
     except (KeyError, IndexError, TypeError, AttributeError):
         raise ValueError(f'{path} lacks the state of a training to resume; --model.init_weights '
                          'starts from its weights alone') from None
     if not same:
         raise ValueError(f'{path} is of a training with another optimiser than the recipe\'s')
+
+
+def _kinds(optimizer: Mapping[str, Any]) -> list[tuple[bool, int]]:
+    """What a state of an optimiser must agree in: whether it is of Adam's kind, its parameters."""
+    # Not all keys of a group: versions of torch differ in them.
+    return [('betas' in group, len(group['params'])) for group in optimizer['param_groups']]
 
 
 def train(args: Sequence[str]) -> None:
