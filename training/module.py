@@ -123,15 +123,17 @@ class PanopticModule(L.LightningModule):
         # too large makes gradients infinite; the scaler then skips the step, lowers the scale,
         # and the training continues. It cannot make this loss infinite: that is an overflow in
         # the network's own forward pass, which a lower scale does not cure.
-        if self.trainer.strategy.reduce_boolean_decision(bool(loss.detach().isfinite())):
+        finite = bool(loss.detach().isfinite())
+        if self.trainer.strategy.reduce_boolean_decision(finite):
             return
         values = ', '.join(f'{name} {value.item():.4g}'
                            for name, value in {'loss': loss, **terms}.items())
         weight = find_non_finite(dict(self.named_parameters()))
         cause = f'; the step before made the weight {weight!r} NaN or infinite' if weight else ''
-        raise NonFiniteError(f'the loss of step {self.trainer.global_step + 1} is not finite '
-                             f'({values}){cause}; try a lower model.lr, more model.warmup_steps '
-                             'or trainer.gradient_clip_val')
+        where = ' in another process' if finite else ''
+        raise NonFiniteError(f'the loss of step {self.trainer.global_step + 1} is not finite'
+                             f'{where} ({values}){cause}; try a lower model.lr, more '
+                             'model.warmup_steps or trainer.gradient_clip_val')
 
     def on_validation_epoch_start(self) -> None:
         """Starts the scores; averaged class means go back onto their sphere.
