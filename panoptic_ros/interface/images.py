@@ -2,137 +2,135 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.image import CameraImage
+from panoptic_ros.interface.encodings import BAYER, ENCODINGS, demosaic
+from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS, ImageFile, read_image_file
 
-Order = Literal['rgb', 'bgr', 'mono']
-
-TAIL_BYTES = 1024
-"""The end of a JPEG or PNG must lie this near to the end of the data; some cameras pad it."""
-
-
-class _Packed(NamedTuple):
-    """An encoding whose pixels are bytes side by side."""
-
-    pixel_bytes: int
-    order: Order
-
-
-class _Coded(NamedTuple):
-    """An encoding that OpenCV turns into RGB."""
-
-    pixel_bytes: int
-    code: int
-    even: tuple[int, int] = (1, 1)
-    """(height, width) must be multiples of these."""
-
-    rows: float = 1.0
-    """Rows of data per row of the image."""
-
-
-# ROS names a Bayer pattern by its first row, OpenCV by the second row's second and third pixel.
-_ENCODINGS: dict[str, _Packed | _Coded] = {
-    'rgb8': _Packed(3, 'rgb'), 'bgr8': _Packed(3, 'bgr'), '8UC3': _Packed(3, 'bgr'),
-    'rgba8': _Packed(4, 'rgb'), 'bgra8': _Packed(4, 'bgr'),
-    'mono8': _Packed(1, 'mono'), '8UC1': _Packed(1, 'mono'), 'mono16': _Packed(2, 'mono'),
-    **{name: _Coded(2, cv2.COLOR_YUV2RGB_UYVY, (1, 2)) for name in ('yuv422', 'uyvy')},
-    **{name: _Coded(2, cv2.COLOR_YUV2RGB_YUYV, (1, 2)) for name in ('yuv422_yuy2', 'yuyv')},
-    'nv12': _Coded(1, cv2.COLOR_YUV2RGB_NV12, (2, 2), 1.5),
-    'nv21': _Coded(1, cv2.COLOR_YUV2RGB_NV21, (2, 2), 1.5),
-    'bayer_rggb8': _Coded(1, cv2.COLOR_BayerBG2RGB, (2, 2)),
-    'bayer_bggr8': _Coded(1, cv2.COLOR_BayerRG2RGB, (2, 2)),
-    'bayer_gbrg8': _Coded(1, cv2.COLOR_BayerGR2RGB, (2, 2)),
-    'bayer_grbg8': _Coded(1, cv2.COLOR_BayerGB2RGB, (2, 2)),
-}
-
-ENCODINGS = tuple(_ENCODINGS)
-"""Encodings of sensor_msgs/Image that are read without cv_bridge."""
+_OPENCV_TYPE = re.compile(r'\d+[USF]C\d+')
+_JPEG_END = b'\0' + bytes((73 * i + 41) % 251 for i in range(256)) + b'\xff\xd9'
+"""Data of no meaning, and an end marker. The first byte completes an ff at the cut."""
 
 Fallback = Callable[[Any], npt.NDArray[np.uint8]]
 """Turns a message of another encoding into (H, W, 3) BGR, or raises."""
 
 
-def read_image(message: Any, fallback: Fallback | None = None) -> CameraImage:
+def read_image(message: Any, fallback: Fallback | None = None,
+               max_image_pixels: int = MAX_IMAGE_PIXELS) -> CameraImage:
     """Reads a sensor_msgs/Image.
 
     Args:
         message: anything with Image's attributes (from rclpy, or from a bag).
         fallback: reads encodings that are not in `ENCODINGS`; cv_bridge where it is installed.
+        max_image_pixels: largest picture to accept.
 
     Returns:
-        For rgb8, bgr8 and mono8 a view on the message's own bytes; mono16 is its high byte;
+        For rgb8, bgr8 and mono8 a view on the message's own bytes; of 16 bits the high byte;
         alpha is left out; the others are converted to RGB.
 
     Raises:
-        ValueError: in one line, if the encoding is unknown or the sizes contradict each other.
+        ValueError: in one line, if the encoding is unknown, the sizes contradict each other or
+            the picture is too large.
     """
     height, width, step = message.height, message.width, message.step
     if height < 1 or width < 1:
         raise ValueError(f'an image needs at least 1 x 1 pixels, got {width} x {height}')
-    encoding = _ENCODINGS.get(message.encoding)
+    if height * width > max_image_pixels:
+        raise ValueError(f'the image is too large: {width} x {height} pixels, the limit is '
+                         f'{max_image_pixels}')
+    encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
         return CameraImage(_read_other(message, fallback), 'bgr')
-    rows = height
-    if isinstance(encoding, _Coded):
-        rows = int(height * encoding.rows)
-        if height % encoding.even[0] or width % encoding.even[1]:
-            raise ValueError(f'a {message.encoding} image must be a multiple of '
-                             f'{encoding.even[1]} x {encoding.even[0]}, got {width} x {height}')
-    if step < width * encoding.pixel_bytes:
-        raise ValueError(f'step must be at least {width * encoding.pixel_bytes} bytes for '
-                         f'{width} pixels of {message.encoding}, got {step}')
+    if height % encoding.even[0] or width % encoding.even[1]:
+        raise ValueError(f'a {message.encoding} image must be a multiple of '
+                         f'{encoding.even[1]} x {encoding.even[0]}, got {width} x {height}')
+    size, rows = encoding.pixel_bytes, int(height * encoding.planes)
     data = np.frombuffer(message.data, np.uint8)
+    if encoding.planes > 1 and step == width * encoding.planes and data.size == step * height:
+        step = width  # some drivers count all planes in
+    if step < width * size:
+        raise ValueError(f'step must be at least {width * size} bytes for '
+                         f'{width} pixels of {message.encoding}, got {step}')
     if data.size != step * rows:
         raise ValueError(f'data must hold {rows} rows of {step} bytes = {step * rows}, '
                          f'got {data.size}')
-    size = encoding.pixel_bytes
     pixels: npt.NDArray[np.uint8] = np.ndarray((rows, width, size), np.uint8, data,
                                                strides=(step, size, 1))
-    if isinstance(encoding, _Coded):
-        return CameraImage(_convert(pixels if size > 1 else pixels[..., 0], encoding.code), 'rgb')
-    if encoding.order == 'mono':
-        if size == 1:
-            return CameraImage(pixels[..., 0], 'mono')
-        return CameraImage(_as_uint8(cv2.extractChannel(pixels, 0 if message.is_bigendian else 1)),
-                           'mono')
-    if size == 4:  # a view without alpha would be copied later, and 30 times as slowly
-        pixels = _convert(pixels, cv2.COLOR_BGRA2BGR)
-    return CameraImage(pixels, encoding.order)
+    return CameraImage(encoding.convert(pixels, bool(message.is_bigendian)), encoding.order)
 
 
-def read_compressed_image(message: Any) -> CameraImage:
-    """Reads a sensor_msgs/CompressedImage that holds a JPEG or a PNG.
+def read_compressed_image(message: Any, max_image_pixels: int = MAX_IMAGE_PIXELS) -> CameraImage:
+    """Reads a sensor_msgs/CompressedImage that holds a JPEG, PNG, WebP, TIFF or BMP.
+
+    `format` may name the encoding of the image that was compressed, `bayer_rggb8; png
+    compressed`: a mosaic is converted to RGB.
+
+    Args:
+        message: anything with CompressedImage's attributes; data may be followed by padding.
+        max_image_pixels: largest picture to accept.
 
     Raises:
-        ValueError: in one line, if it is something else, is cut short or cannot be decoded.
+        ValueError: in one line, if it is something else, is cut short, is too large or cannot be
+            decoded.
     """
-    if 'compressedDepth' in message.format:
-        raise ValueError(f'expected a jpeg or png colour image, got {message.format!r}')
-    data = np.frombuffer(message.data, np.uint8)
-    head, tail = data[:4].tobytes(), data[-TAIL_BYTES:].tobytes()
-    if head.startswith(b'\xff\xd8\xff'):
-        kind, end = 'jpeg', b'\xff\xd9'
-    elif head == b'\x89PNG':
-        kind, end = 'png', b'IEND'
-    else:
-        raise ValueError(f'expected a jpeg or png image, got {message.format[:60]!r} with '
-                         f'{data.size} bytes that start with {head.hex() or "nothing"}')
-    # OpenCV decodes a file that is cut short, with grey where the rest should be.
-    if end not in tail:
-        raise ValueError(f'the {kind} image is cut short: its end marker is missing')
+    encoding = encoding_of(message)
+    if 'compressedDepth' in message.format or (_OPENCV_TYPE.fullmatch(encoding)
+                                               and encoding not in ENCODINGS):
+        raise ValueError(f'expected a colour image, got {message.format[:60]!r}')
+    data = bytes(message.data)
+    file = read_image_file(data, max_image_pixels)
+    pattern = re.fullmatch(r'bayer_(\w{4})\d*', encoding)
+    if pattern and pattern[1] in BAYER:
+        pixels = _decode(data, file, cv2.IMREAD_UNCHANGED)
+        if pixels.ndim == 2:
+            return CameraImage(demosaic(pixels, pattern[1]), 'rgb')
+    pixels = _decode(data, file, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return CameraImage(pixels, 'bgr')
+
+
+def encoding_of(message: Any) -> str:
+    """What is known of the encoding of an Image or, before it was compressed, a CompressedImage.
+
+    Returns:
+        Name of an encoding; `mono16` for a 16-bit grey picture of no other name; empty if
+        nothing is known.
+    """
+    if not hasattr(message, 'format'):
+        return str(message.encoding)
+    encoding, semicolon, _ = message.format.partition(';')
+    if semicolon:
+        return encoding.strip()
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        return 'mono16' if read_image_file(bytes(message.data)).is_deep_grey else ''
+    except ValueError:
+        return ''
+
+
+def _decode(data: bytes, file: ImageFile, flags: int) -> npt.NDArray[np.uint8]:
+    pixels = _decode_bytes(data[:file.end], file.kind, flags)
+    if file.jpeg and file.jpeg.may_be_cut(pixels):
+        # More data change a picture that is cut short, and no other.
+        other = _decode_bytes(data[:file.jpeg.data_end] + _JPEG_END, file.kind, flags)
+        if not np.array_equal(pixels, other):
+            raise ValueError(f'the {file.kind} image is cut short: a part of its data is missing')
+    return pixels
+
+
+def _decode_bytes(data: bytes, kind: str, flags: int) -> Any:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ValueError(f'the {kind} image cannot be decoded: {error.err}') from None
     if pixels is None:
         raise ValueError(f'the {kind} image cannot be decoded')
-    return CameraImage(_as_uint8(pixels), 'bgr')
+    return pixels
 
 
 def cv_bridge_fallback() -> Fallback | None:
@@ -154,13 +152,6 @@ def _read_other(message: Any, fallback: Fallback | None) -> npt.NDArray[np.uint8
     except Exception as error:
         raise ValueError(f'{known}, got {message.encoding!r}, and cv_bridge says: {error}'
                          ) from None
-
-
-def _convert(pixels: npt.NDArray[np.uint8], code: int) -> npt.NDArray[np.uint8]:
-    try:
-        return _as_uint8(cv2.cvtColor(pixels, code))
-    except cv2.error as error:
-        raise ValueError(f'OpenCV cannot convert the image: {error.err}') from None
 
 
 def _as_uint8(pixels: Any) -> npt.NDArray[np.uint8]:

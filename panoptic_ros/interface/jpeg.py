@@ -1,0 +1,197 @@
+"""The structure of a JPEG: where it ends, and whether its picture is all there.
+
+libjpeg, which OpenCV decodes with, takes data that end early for a picture whose rest is grey
+(128, 128, 128). OpenCV does not pass its warning on, so the segments and scans are checked here,
+and the caller tells by the last pixel whether a closer look is needed.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any, NamedTuple
+
+_SOI, _EOI, _SOS, _DRI, _DNL = 0xd8, 0xd9, 0xda, 0xdd, 0xdc
+_RESTARTS = range(0xd0, 0xd8)
+_FRAMES = {*range(0xc0, 0xd0)} - {0xc4, 0xc8, 0xcc}
+_PROGRESSIVE = {0xc2, 0xca}
+_SEQUENTIAL = {0xc0, 0xc1}
+_FIRST_KNOWN = 0xc0  # lower markers mean nothing
+
+# In the data of a scan, ff00 is the byte ff, and ffd0 to ffd7 are restarts, if there are any.
+_NEXT_MARKER = re.compile(rb'\xff[^\x00\xff]')
+_NEXT_BUT_RESTARTS = re.compile(rb'\xff[^\x00\xff\xd0-\xd7]')
+_RESTART = re.compile(rb'\xff([\xd0-\xd7])')
+
+MAX_SCANS = 100
+"""Each takes time for the whole picture; ten are usual where there is more than one."""
+
+_FILLED = 128
+_SEEN_PX = 4
+"""Where less than that of the last block is in the picture, its colour mixes with the one before;
+brightness stays."""
+
+
+class Jpeg(NamedTuple):
+    """What a JPEG says of itself."""
+
+    height: int
+    width: int
+    end: int
+    """Bytes up to and with the end marker."""
+
+    data_end: int
+    """Bytes up to the end of the last scan."""
+
+    block: tuple[int, int]
+    """(height, width) of the units that are coded one after the other, px."""
+
+    is_plain: bool
+    """Coded in one go, in grey or three colours, as cameras do; missing blocks are grey then."""
+
+    def may_be_cut(self, pixels: Any) -> bool:
+        """Tells whether the last block may be missing.
+
+        Args:
+            pixels: (H, W, 3) BGR or (H, W), as decoded.
+        """
+        if not self.is_plain:
+            return True
+        corner = pixels[-1, -1]
+        if all((size - 1) % block >= _SEEN_PX - 1
+               for size, block in zip((self.height, self.width), self.block, strict=True)):
+            return bool((corner == _FILLED).all())
+        weights = (0.114, 0.587, 0.299)
+        grey = sum(map(float.__mul__, weights, map(float, corner))) if corner.ndim else corner
+        return bool(abs(grey - _FILLED) <= 2)
+
+
+class _Frame(NamedTuple):
+    marker: int
+    height: int
+    width: int
+    sampling: dict[int, tuple[int, int]]
+    """(vertical, horizontal) by component."""
+
+
+class _Scan(NamedTuple):
+    components: tuple[int, ...]
+    band: range
+    """Coefficients that it brings."""
+
+    low_bit: int
+    """0 if they are complete then."""
+
+    start: int
+    end: int
+    restart_interval: int
+
+
+def read_jpeg(data: bytes) -> Jpeg:
+    """Walks through the segments and scans.
+
+    Args:
+        data: starts with the file; anything may follow it.
+
+    Raises:
+        ValueError: in one line, if it is cut short, damaged or of a kind that is not decoded.
+        struct.error, IndexError: if it ends in the middle of a segment.
+    """
+    frame: _Frame | None = None
+    scans: list[_Scan] = []
+    interval, place = 0, 2
+    while True:
+        place = data.find(b'\xff', place)
+        while 0 <= place < len(data) - 1 and data[place + 1] == 0xff:
+            place += 1
+        if not 0 <= place < len(data) - 1:
+            raise ValueError('the jpeg image is cut short: its end marker is missing')
+        marker = data[place + 1]
+        place += 2
+        if marker == _EOI:
+            break
+        if marker == 0 or marker in _RESTARTS or marker in (_SOI, 1):
+            continue
+        if marker < _FIRST_KNOWN:
+            raise ValueError(f'the jpeg image is damaged: marker {marker:#04x}')
+        length, = struct.unpack_from('>H', data, place)
+        if marker in _FRAMES:
+            if frame:
+                raise ValueError('the jpeg image is damaged: it has two frames')
+            frame = _read_frame(marker, data, place + 2)
+        elif marker == _DRI:
+            interval, = struct.unpack_from('>H', data, place + 2)
+        elif marker == _SOS:
+            if not frame:
+                raise ValueError('the jpeg image is damaged: its size comes after its data')
+            if len(scans) == MAX_SCANS:
+                raise ValueError(f'the jpeg image has more than {MAX_SCANS} scans')
+            pattern = _NEXT_BUT_RESTARTS if interval else _NEXT_MARKER
+            following = pattern.search(data, place + length)
+            end = following.start() if following else len(data)
+            scans.append(_read_scan(data, place + 2, place + length, end, interval))
+            place = end
+            continue
+        place += length
+    if not frame or not scans:
+        raise ValueError('the jpeg image is damaged: it holds no picture')
+    _check_scans(frame, scans)
+    if len(scans) == 1 and len(scans[0].components) == len(frame.sampling):
+        _check_length(data, frame, scans[0])
+    rows, columns = (max(factors) for factors in zip(*frame.sampling.values(), strict=True))
+    is_plain = (frame.marker in _SEQUENTIAL and len(scans) == 1 and len(frame.sampling) in (1, 3)
+                ) or frame.marker in _PROGRESSIVE
+    return Jpeg(frame.height, frame.width, place, scans[-1].end, (8 * rows, 8 * columns), is_plain)
+
+
+def _read_frame(marker: int, data: bytes, place: int) -> _Frame:
+    bits, height, width, count = struct.unpack_from('>BHHB', data, place)
+    if bits != 8:
+        raise ValueError(f'the jpeg image has {bits} bits a colour, expected 8')
+    sampling = {}
+    for i in range(count):
+        component, factors, _ = data[place + 6 + 3 * i:place + 9 + 3 * i]
+        sampling[component] = factors & 15, factors >> 4
+    if not sampling or not all(1 <= factor <= 4 for pair in sampling.values() for factor in pair):
+        raise ValueError('the jpeg image is damaged: its components make no sense')
+    return _Frame(marker, height, width, sampling)
+
+
+def _read_scan(data: bytes, place: int, start: int, end: int, interval: int) -> _Scan:
+    count = data[place]
+    components = tuple(data[place + 1 + 2 * i] for i in range(count))
+    first, last, bits = data[place + 1 + 2 * count:place + 4 + 2 * count]
+    return _Scan(components, range(first, last + 1), bits & 15, start, end, interval)
+
+
+def _check_scans(frame: _Frame, scans: list[_Scan]) -> None:
+    """Makes sure that the scans bring all of each component."""
+    bands = range(64) if frame.marker in _PROGRESSIVE else range(1)
+    missing = {(component, k) for component in frame.sampling for k in bands}
+    for scan in scans:
+        if scan.low_bit == 0 or frame.marker not in _PROGRESSIVE:
+            missing -= {(component, k) for component in scan.components for k in scan.band}
+    if missing:
+        raise ValueError('the jpeg image is cut short: some of its scans are missing')
+
+
+def _check_length(data: bytes, frame: _Frame, scan: _Scan) -> None:
+    """Makes sure that the only scan can hold the picture, and has all its restart markers."""
+    factors = list(frame.sampling.values())
+    if len(factors) == 1:  # alone, a component is coded block by block
+        factors = [(1, 1)]
+    rows, columns = (max(pair) for pair in zip(*factors, strict=True))
+    units = -(-frame.height // (8 * rows)) * -(-frame.width // (8 * columns))
+    blocks = units * sum(row * column for row, column in factors)
+    if frame.marker in _SEQUENTIAL and 4 * (scan.end - scan.start) < blocks:
+        # A block has at least two codes of a bit each.
+        raise ValueError(f'the jpeg image is cut short: {scan.end - scan.start} bytes cannot hold '
+                         f'{frame.width} x {frame.height} pixels')
+    if not scan.restart_interval:
+        return
+    expected = -(-units // scan.restart_interval) - 1
+    found = [number[0] for number in _RESTART.findall(data, scan.start, scan.end)]
+    in_order = all(number == 0xd0 + place % 8 for place, number in enumerate(found))
+    if not in_order or len(found) not in (expected, expected + 1):  # one may stand at the end
+        raise ValueError(f'the jpeg image is cut short or damaged: it has {len(found)} of '
+                         f'{expected} restart markers in their order')
