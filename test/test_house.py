@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PARTS = ('labels', 'frame', 'image', 'bundle', 'files', 'documents', 'share', 'overlay', 'models',
-         'runtime', 'tracking', 'metrics', 'pipeline', 'interface', 'benchmark', 'demo', 'replay',
-         'ros', 'cli', 'onnx_graph')
+         'runtime', 'tracking', 'metrics', 'pipeline', 'interface', 'recordings', 'benchmark',
+         'demo', 'replay', 'ros', 'cli', 'onnx_graph')
 LOWER = ('labels', 'frame', 'image', 'bundle', 'files', 'documents')
 ALLOWED = {
     'labels': (), 'image': (), 'share': (), 'files': (), 'documents': (),
@@ -20,6 +20,7 @@ ALLOWED = {
     'pipeline': (*LOWER, 'runtime', 'tracking'),
     'benchmark': (*LOWER, 'runtime', 'tracking', 'pipeline'),
     'interface': (*LOWER, 'share', 'overlay', 'runtime', 'tracking', 'pipeline'),
+    'recordings': (*LOWER, 'interface'),
     'ros': tuple(set(PARTS) - {'cli', 'metrics', 'models'}),
     'demo': tuple(set(PARTS) - {'cli', 'ros', 'models', 'runtime', 'metrics', 'replay'}),
     'replay': tuple(set(PARTS) - {'cli', 'ros', 'models', 'benchmark'}),

@@ -1,0 +1,134 @@
+"""Decompression within limits.
+
+A few kilobytes can unpack to gigabytes. Nothing here gives more than it is told to, whatever the
+packed data say of themselves.
+"""
+
+from __future__ import annotations
+
+import bz2
+import shutil
+from pathlib import Path
+from typing import Any
+
+MAX_BYTES = 256 << 20
+"""Largest chunk or message; a raw colour image of 89 megapixels fits."""
+
+MAX_FILE_BYTES = 2 << 30
+MAX_FILE_RATIO = 100
+"""A compressed storage file may unpack to the larger of `MAX_FILE_BYTES` and its own size times
+`MAX_FILE_RATIO`."""
+
+ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+
+_READ_BYTES = 1 << 16
+_WRITE_BYTES = 1 << 20
+
+
+class UnpackError(ValueError):
+    """Data that cannot be unpacked, or only to more than is allowed."""
+
+
+def unpack(kind: str, data: bytes | memoryview, size: int) -> tuple[bytes | memoryview, bool]:
+    """Unpacks a block.
+
+    Args:
+        kind: `zstd`, `lz4`, `bz2`; empty or `none` for plain data.
+        data: packed; may be cut short.
+        size: most bytes to give, at most `MAX_BYTES`.
+
+    Returns:
+        What is there, and whether that is all.
+
+    Raises:
+        UnpackError: if the data are damaged, are not of that kind, or unpack to more than `size`.
+    """
+    if size > MAX_BYTES:
+        raise UnpackError(f'a block of {size} bytes is over the limit of {MAX_BYTES}')
+    if kind in ('', 'none'):
+        if len(data) > size:
+            raise UnpackError(f'a block holds more than the {size} bytes that were expected')
+        return data, True
+    unpacker = _unpacker(kind)
+    try:
+        out = unpacker.decompress(data, size + 1)
+    except (RuntimeError, EOFError, OSError, ValueError, _zstd().ZstdError) as error:
+        raise UnpackError(f'damaged {kind} data: {" ".join(str(error).split())}') from None
+    if len(out) > size:
+        raise UnpackError(f'a block of {kind} data unpacks to more than the {size} bytes that '
+                          'were expected')
+    return out, unpacker.eof
+
+
+def unpack_message(data: bytes) -> bytes | memoryview:
+    """Unpacks a message of a bag that compresses each one; gives any other as it is.
+
+    The storage files of such a bag do not say it, but no message starts like packed data.
+
+    Raises:
+        UnpackError: see `unpack`; also if it is cut short.
+    """
+    if data[:4] != ZSTD_MAGIC:
+        return data
+    out, whole = unpack('zstd', data, MAX_BYTES)
+    if not whole:
+        raise UnpackError('the compressed message is cut short')
+    return out
+
+
+def unpack_file(source: Path, target: Path) -> str:
+    """Unpacks a file of zstd data as far as it is whole.
+
+    Returns:
+        What is wrong with it; empty if nothing is.
+
+    Raises:
+        UnpackError: if it grows above the limit, or leaves the disk without room.
+    """
+    limit = max(MAX_FILE_BYTES, source.stat().st_size * MAX_FILE_RATIO)
+    room = shutil.disk_usage(target.parent).free * 9 // 10
+    written = 0
+    with source.open('rb') as packed, target.open('wb') as out:
+        unpacker = _unpacker('zstd')
+        block, is_between = b'', True  # between two frames
+        while True:
+            if unpacker.eof:
+                block, unpacker, is_between = unpacker.unused_data, _unpacker('zstd'), True
+            if not block and unpacker.needs_input:
+                block = packed.read(_READ_BYTES)
+                if not block:
+                    return '' if is_between and written else f'{source.name} is cut short'
+            try:
+                piece = unpacker.decompress(block, _WRITE_BYTES)
+            except (_zstd().ZstdError, EOFError) as error:
+                return f'{source.name} is damaged: {" ".join(str(error).split())}'
+            block, is_between = b'', False
+            written += len(piece)
+            if written > limit:
+                raise UnpackError(f'{source} unpacks to more than {limit} bytes, the limit for a '
+                                  'file of its size')
+            if written > room:
+                raise UnpackError(f'{source} needs more room to unpack than {target.parent} has')
+            out.write(piece)
+
+
+def _unpacker(kind: str) -> Any:
+    """A decompressor; those of all kinds have the same methods as `bz2.BZ2Decompressor`."""
+    if kind == 'zstd':
+        return _zstd().ZstdDecompressor()
+    if kind == 'bz2':
+        return bz2.BZ2Decompressor()
+    if kind == 'lz4':
+        from lz4.frame import LZ4FrameDecompressor
+
+        return LZ4FrameDecompressor()
+    raise UnpackError(f'compression must be zstd, lz4, bz2 or none, got {kind[:40]!r}')
+
+
+def _zstd() -> Any:
+    """The module that Python 3.14 has, or its twin for older ones, which rosbags brings."""
+    try:
+        from compression import zstd  # type: ignore[import-not-found]
+    except ImportError:
+        from backports import zstd
+    return zstd
