@@ -1,0 +1,159 @@
+"""Storage files of rosbag2's sqlite3 plugin, `.db3`.
+
+A bag may come from anywhere, and an SQLite file can hold more than rows: views, triggers,
+generated columns and other SQL of its own. Only plain tables are read here, by queries that need
+none of that, on a connection that allows nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from array import array
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, Stored
+from panoptic_ros.recordings.unpack import MAX_BYTES
+
+COLUMNS = {'topics': ('id', 'name', 'type', 'serialization_format'),
+           'messages': ('id', 'topic_id', 'timestamp', 'data')}
+"""What is read; all versions of rosbag2's tables have it."""
+
+SUPER_JOURNAL = b'\xd9\xd5\x05\xf9\x20\xa1\x63\xd7'
+"""Last bytes of a journal that names another file, which SQLite may remove."""
+
+_ROW = np.dtype([('time_ns', 'i8'), ('id', 'i8'), ('topic_id', 'i8')])
+_READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_PRAGMA}
+
+
+class SqliteFile:
+    """A `.db3` file, as far as it is whole."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        """Opens it; the file itself is never written to.
+
+        Args:
+            path: of the file.
+            folder: for a copy of a file that its recorder left without a clean end.
+
+        Raises:
+            StorageError: if it is no such file.
+        """
+        self.damage = ''
+        self._path = path
+        self._database = self._open(path, folder)
+        try:
+            self._check_tables()
+            self._channels = self._read_topics()
+            self._rows = self._read_index()
+        except sqlite3.Error as error:
+            self._database.close()
+            raise StorageError(f'{path.name} cannot be read as an sqlite3 bag: {error}') from None
+        except StorageError:
+            self._database.close()
+            raise
+        times = self._rows['time_ns']
+        self.start_ns = int(times[0]) if times.size else END_NS
+        ids, counts = np.unique(self._rows['topic_id'], return_counts=True)
+        found = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+        self._channels = {topic_id: channel._replace(messages=found.get(topic_id, 0))
+                          for topic_id, channel in self._channels.items()}
+        self.channels: Sequence[Channel] = list(self._channels.values())
+
+    def messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Stored]:
+        """See `Storage`."""
+        wanted = [topic_id for topic_id, channel in self._channels.items()
+                  if channel.topic in topics]
+        rows = self._rows
+        rows = rows[np.isin(rows['topic_id'], wanted) & (rows['time_ns'] >= start_ns)
+                    & (rows['time_ns'] < stop_ns)]
+        for time_ns, row_id, topic_id in rows.tolist():
+            try:
+                data, = self._database.execute('SELECT data FROM messages WHERE rowid = ?',
+                                               (row_id,)).fetchone() or (None,)
+            except sqlite3.Error as error:
+                self.damage = self.damage or f'{self._path.name}: {error}'
+                continue
+            if isinstance(data, bytes):
+                yield Stored(self._channels[topic_id], time_ns, data)
+            else:
+                self.damage = self.damage or f'{self._path.name}: a message is not binary data'
+
+    def close(self) -> None:
+        """See `Storage`."""
+        self._database.close()
+
+    def _open(self, path: Path, folder: Path) -> sqlite3.Connection:
+        sides = [side for side in (path.with_name(f'{path.name}-wal'),
+                                   path.with_name(f'{path.name}-journal'))
+                 if side.is_file() and side.stat().st_size]
+        options = 'mode=ro&immutable=1'
+        if sides:  # a copy, in which SQLite completes what the recorder had begun
+            path, options = _copy(path, sides, folder), 'mode=rw'
+        address = f'file:{quote(os.fsencode(path.absolute()))}?{options}'
+        database = sqlite3.connect(address, uri=True, check_same_thread=False)
+        database.text_factory = lambda data: data.decode(errors='replace')
+        if hasattr(database, 'setlimit'):  # Python 3.11
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
+        # Else a file that is cut short is refused; nothing can be written all the same.
+        for pragma in ('trusted_schema = OFF', 'writable_schema = ON', 'cell_size_check = ON'):
+            database.execute(f'PRAGMA {pragma}')
+        database.set_authorizer(_allow)
+        return database
+
+    def _check_tables(self) -> None:
+        for table, columns in COLUMNS.items():
+            kinds = [row[2] for row in self._database.execute(f'PRAGMA table_list({table})')]
+            if not kinds:
+                raise StorageError(f'{self._path.name} has no table {table}; it is not a bag')
+            there = {row[1]: row[6] for row in
+                     self._database.execute(f'PRAGMA table_xinfo({table})')}
+            if kinds != ['table'] or any(there.get(name) != 0 for name in columns):
+                raise StorageError(f'{self._path.name}: {table} is not a table with the plain '
+                                   f'columns {", ".join(columns)}, as rosbag2 makes it')
+
+    def _read_topics(self) -> dict[int, Channel]:
+        rows = self._database.execute('SELECT id, name, type, serialization_format '
+                                      'FROM topics NOT INDEXED')
+        return {number: Channel(str(name), str(kind), str(encoding), 0)
+                for number, name, kind, encoding in rows if isinstance(number, int)}
+
+    def _read_index(self) -> npt.NDArray[np.void]:
+        """Time, row and topic of each message, by time, as far as they can be read."""
+        found = array('q')
+        try:
+            # Without the index of the file, which may be damaged though the messages are whole.
+            for row in self._database.execute('SELECT timestamp, rowid, topic_id '
+                                              'FROM messages NOT INDEXED'):
+                if row[2] in self._channels and isinstance(row[0], int):
+                    found.extend(row)
+        except sqlite3.Error as error:
+            self.damage = f'{self._path.name}: {error}'
+        rows = np.frombuffer(found, _ROW)
+        return rows[np.lexsort((rows['id'], rows['time_ns']))]
+
+
+def _copy(path: Path, sides: list[Path], folder: Path) -> Path:
+    for side in sides:
+        with side.open('rb') as file:
+            file.seek(max(0, side.stat().st_size - len(SUPER_JOURNAL)))
+            if file.read() == SUPER_JOURNAL:
+                raise StorageError(f'{side.name} belongs to a change of several databases, which '
+                                   'rosbag2 never makes; remove it to read the bag without it')
+    copy = folder / f'copy_{len(list(folder.iterdir()))}.db3'
+    for source in (path, *sides):
+        shutil.copyfile(source, copy.with_name(copy.name + source.name[len(path.name):]))
+    return copy
+
+
+def _allow(action: int, *details: str | None) -> int:
+    """Allows reading tables, and nothing that a view or trigger, the last detail, asks for."""
+    if action in _READS and details[-1] is None:
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
