@@ -1,0 +1,272 @@
+"""Storage files of rosbag2's mcap plugin, `.mcap`.
+
+A file is a row of records: messages, alone or in chunks, and an index at the end. A file whose
+index is missing or wrong is read through once to make one, as far as the file is whole.
+Format: https://mcap.dev/spec
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, Stored
+from panoptic_ros.recordings.unpack import MAX_BYTES, UnpackError, unpack
+
+MAGIC = b'\x89MCAP0\r\n'
+FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, CHUNK_INDEX, STATISTICS, DATA_END = (
+    2, 3, 4, 5, 6, 8, 11, 15)
+
+_HEAD = struct.Struct('<BQ')
+_MESSAGE = struct.Struct('<HIQQ')  # channel, number, recorded, published
+_FOOTER = struct.Struct('<QQI')  # of the index: start, start of its offsets, checksum
+
+
+class _Block(NamedTuple):
+    """A chunk, or a message that is in none."""
+
+    start_ns: int
+    end_ns: int
+    place: int
+    """Of its record in the file."""
+
+    channels: frozenset[int]
+    """Ids; empty if they are not known."""
+
+
+class McapFile:
+    """An `.mcap` file, as far as it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens it.
+
+        Raises:
+            StorageError: if it is no such file.
+        """
+        self.damage = ''
+        self._schemas: dict[int, str] = {}  # message type by id
+        self._channels: dict[int, Channel] = {}
+        self._blocks: list[_Block] = []
+        self._counts: Counter[int] = Counter()  # messages by channel
+        self._path = path
+        self._file = path.open('rb')
+        self._size = os.fstat(self._file.fileno()).st_size
+        if self._file.read(len(MAGIC)) != MAGIC:
+            self._file.close()
+            raise StorageError(f'{path.name} is not an mcap file: it does not start like one')
+        try:
+            self._read_index()
+        except (ValueError, struct.error) as error:
+            self._begin()
+            self._note(str(error))
+            self._scan()
+        self._blocks.sort()
+        self._channels = {number: channel._replace(messages=self._counts[number])
+                          for number, channel in self._channels.items()}
+        self.channels: Sequence[Channel] = list(self._channels.values())
+        self.start_ns = min((block.start_ns for block in self._blocks), default=END_NS)
+
+    def messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Stored]:
+        """See `Storage`."""
+        wanted = {number for number, channel in self._channels.items() if channel.topic in topics}
+        waiting: list[tuple[int, int, Stored]] = []  # by time, then in the order of the file
+        count = held = 0  # messages; bytes that wait
+        for block in self._blocks:
+            if (block.start_ns >= stop_ns or block.end_ns < start_ns
+                    or (block.channels and not block.channels & wanted)):
+                continue
+            while waiting and (waiting[0][0] < block.start_ns or held > MAX_BYTES):
+                stored = heapq.heappop(waiting)[2]
+                held -= len(stored.data)
+                yield stored
+            for number, time_ns, data in self._read(block):
+                if number in wanted and start_ns <= time_ns < stop_ns:
+                    count, held = count + 1, held + len(data)
+                    stored = Stored(self._channels[number], time_ns, bytes(data))
+                    heapq.heappush(waiting, (time_ns, count, stored))
+        while waiting:
+            yield heapq.heappop(waiting)[2]
+
+    def close(self) -> None:
+        """See `Storage`."""
+        self._file.close()
+
+    def _begin(self) -> None:
+        for found in (self._schemas, self._channels, self._blocks, self._counts):
+            found.clear()
+
+    def _note(self, problem: str) -> None:
+        self.damage = self.damage or f'{self._path.name}: {problem}'
+
+    def _read_index(self) -> None:
+        """Reads the index at the end of the file.
+
+        Raises:
+            ValueError, struct.error: if it is missing, incomplete or wrong.
+        """
+        end = self._size - len(MAGIC) - _HEAD.size - _FOOTER.size
+        tail = self._at(end, self._size - end)
+        if (tail[-len(MAGIC):] != MAGIC
+                or tail[:_HEAD.size] != _HEAD.pack(FOOTER, _FOOTER.size)):
+            raise ValueError('the file has no end; it is cut short')
+        start, _, checksum = _FOOTER.unpack_from(tail, _HEAD.size)
+        if not start:
+            self._scan()
+            return
+        if not len(MAGIC) <= start <= end:
+            raise ValueError('the index is not where the end of the file says')
+        index = self._at(start, end - start)
+        if checksum and zlib.crc32(index + tail[:_HEAD.size + 16]) != checksum:
+            raise ValueError('the index is damaged: its checksum is wrong')
+        chunks: int | None = None
+        for kind, content in _records(index):
+            self._name(kind, content)
+            if kind == CHUNK_INDEX:
+                start_ns, end_ns, place, _, size = struct.unpack_from('<QQQQI', content)
+                numbers = [number for number, _ in
+                           struct.iter_unpack('<HQ', content[36:36 + size])]
+                self._blocks.append(_Block(start_ns, end_ns, place, frozenset(numbers)))
+            elif kind == STATISTICS:
+                chunks, = struct.unpack_from('<22xI', content)
+                self._counts.update(dict(struct.iter_unpack('<HQ', content[46:])))
+        used = {number for block in self._blocks for number in block.channels}
+        places = {block.place for block in self._blocks}
+        if (not places or not chunks == len(places) == len(self._blocks)
+                or not used | self._counts.keys() <= self._channels.keys()):
+            self._begin()  # an index may leave out parts
+            self._scan()
+
+    def _scan(self) -> None:
+        """Makes an index by reading the file through; damage ends it."""
+        place = len(MAGIC)
+        while place + _HEAD.size <= self._size:
+            kind, size = _HEAD.unpack(self._at(place, _HEAD.size))
+            missing = place + _HEAD.size + size - self._size
+            if kind in (FOOTER, DATA_END):
+                return
+            if not kind or (missing > 0 and kind != CHUNK):
+                break
+            if kind == CHUNK:
+                self._scan_chunk(place)
+            elif kind == MESSAGE and size >= _MESSAGE.size:
+                number, _, time_ns, _ = _MESSAGE.unpack(self._at(place + 9, _MESSAGE.size))
+                self._counts[number] += 1
+                self._blocks.append(_Block(time_ns, time_ns, place, frozenset([number])))
+            elif kind in (SCHEMA, CHANNEL):
+                self._name(kind, self._at(place + 9, min(size, MAX_BYTES)))
+            place += _HEAD.size + size
+        self._note('the file is cut short or damaged')
+
+    def _scan_chunk(self, place: int) -> None:
+        times, numbers = [], set()
+        for kind, content in self._unpack_chunk(place):
+            self._name(kind, content)
+            if kind == MESSAGE and len(content) >= _MESSAGE.size:
+                number, _, time_ns, _ = _MESSAGE.unpack_from(content)
+                self._counts[number] += 1
+                times.append(time_ns)
+                numbers.add(number)
+        if times:
+            self._blocks.append(_Block(min(times), max(times), place, frozenset(numbers)))
+
+    def _name(self, kind: int, content: Any) -> None:
+        """Takes what a record says about schemas and channels; the first word counts."""
+        try:
+            if kind == SCHEMA:
+                number, = struct.unpack_from('<H', content)
+                self._schemas.setdefault(number, _text(content, 2)[0])
+            elif kind == CHANNEL:
+                number, schema = struct.unpack_from('<HH', content)
+                topic, end = _text(content, 4)
+                encoding, _ = _text(content, end)
+                self._channels.setdefault(number, Channel(
+                    topic, _ros2_name(self._schemas.get(schema, '')), encoding, 0))
+        except struct.error:
+            self._note('the description of a topic is damaged')
+
+    def _read(self, block: _Block) -> Iterator[tuple[int, int, memoryview]]:
+        """Channel, time and data of each message of a block."""
+        kind, size = _HEAD.unpack(self._at(block.place, _HEAD.size))
+        if kind == CHUNK:
+            records: Iterator[tuple[int, Any]] = self._unpack_chunk(block.place)
+        else:
+            if size > MAX_BYTES:
+                self._note(f'a message of {size} bytes is over the limit of {MAX_BYTES}')
+                return
+            records = iter([(kind, memoryview(self._at(block.place + _HEAD.size, size)))])
+        for kind, content in records:
+            if kind == MESSAGE and len(content) >= _MESSAGE.size:
+                number, _, time_ns, _ = _MESSAGE.unpack_from(content)
+                yield number, time_ns, content[_MESSAGE.size:]
+
+    def _unpack_chunk(self, place: int) -> Iterator[tuple[int, memoryview]]:
+        """The records in a chunk; fewer, with a note, if it is not whole."""
+        try:
+            data, problem = self._chunk(place)
+        except (UnpackError, struct.error) as error:
+            self._note(str(error))
+            return
+        inside = 0
+        for kind, content in _records(data):
+            inside += _HEAD.size + len(content)
+            yield kind, content
+        if problem or inside != len(data):
+            self._note(problem or 'a chunk is damaged')
+
+    def _chunk(self, place: int) -> tuple[bytes | memoryview, str]:
+        """What is in a chunk, as far as it is whole, and what is wrong with it.
+
+        Raises:
+            UnpackError, struct.error: if nothing can be used.
+        """
+        kind, length = _HEAD.unpack(self._at(place, _HEAD.size))
+        if kind != CHUNK or length > MAX_BYTES:
+            raise UnpackError('a chunk is not where the index says, or too large')
+        content = self._at(place + _HEAD.size, length)
+        _, _, size, checksum = struct.unpack_from('<QQQI', content)
+        compression, start = _text(content, 28)
+        packed, = struct.unpack_from('<Q', content, start)
+        data, _ = unpack(compression, memoryview(content)[start + 8:start + 8 + packed], size)
+        if len(data) < size:
+            return data, 'a chunk is cut short'
+        if checksum and zlib.crc32(data) != checksum:
+            raise UnpackError('a chunk is damaged: its checksum is wrong')
+        return data, ''
+
+    def _at(self, place: int, size: int) -> bytes:
+        """Bytes of the file, as many as there are."""
+        self._file.seek(max(0, place))
+        return self._file.read(max(0, min(size, self._size - place)))
+
+
+def _records(data: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Kind and content of each record, up to the first that is not whole."""
+    view, place = memoryview(data), 0
+    while place + _HEAD.size <= len(data):
+        kind, size = _HEAD.unpack_from(data, place)
+        place += _HEAD.size
+        if not kind or place + size > len(data):
+            return
+        yield kind, view[place:place + size]
+        place += size
+
+
+def _text(content: Any, place: int) -> tuple[str, int]:
+    """A text with its length before it, and where it ends."""
+    length, = struct.unpack_from('<I', content, place)
+    end = place + 4 + length
+    if end > len(content):
+        raise struct.error('a text is longer than its record')
+    return bytes(content[place + 4:end]).decode(errors='replace'), end
+
+
+def _ros2_name(kind: str) -> str:
+    """`sensor_msgs/Image`, as ROS 1 has it, in ROS 2's form."""
+    package, slash, name = kind.partition('/')
+    return kind if not slash or '/' in name else f'{package}/msg/{name}'
