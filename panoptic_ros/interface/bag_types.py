@@ -24,6 +24,11 @@ class BagTypes:
                                          else self._default(description)
                                          for name, description in self.store.fielddefs[kind][1]})
 
+    def time(self, time_ns: int) -> Any:
+        """A time; one that 32 bits of seconds cannot hold is the nearest that they can."""
+        second, nanosecond = divmod(min(max(time_ns, -2**31 * 10**9), 2**31 * 10**9 - 1), 10**9)
+        return self.make('builtin_interfaces/msg/Time', sec=second, nanosec=nanosecond)
+
     def byte(self, value: int) -> Any:
         """A number."""
         return int(value)
@@ -73,6 +78,13 @@ def typestore(kinds: Iterable[str]) -> Any:
             store.register(get_types_from_msg(file.read_text(encoding='utf-8'),
                                               f'{package}/msg/{file.stem}'))
     return store
+
+
+def ros1_typestore() -> Any:
+    """ROS 1's own message types, which have another header."""
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS1_NOETIC)
 
 
 def message_files(package: str) -> tuple[Path, ...]:

@@ -1,0 +1,220 @@
+"""A bag as a whole: its files, its topics and its decoded messages."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol
+
+from panoptic_ros.documents import DocumentError, read_yaml
+from panoptic_ros.interface.bag_types import ros1_typestore, typestore
+from panoptic_ros.recordings.mcap import McapFile
+from panoptic_ros.recordings.ros1 import Ros1File
+from panoptic_ros.recordings.sqlite import SqliteFile
+from panoptic_ros.recordings.storage import END_NS, Storage, StorageError, Stored
+from panoptic_ros.recordings.unpack import unpack_file, unpack_message
+
+ENDINGS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd', '.bag')
+"""Names of storage files end so."""
+
+
+STORES: Mapping[str, Callable[[], Any]] = {'cdr': lambda: typestore([]), 'ros1': ros1_typestore}
+"""Message types by encoding."""
+
+
+class Topic(NamedTuple):
+    """A topic of a recording."""
+
+    kind: str
+    """Message type, `sensor_msgs/msg/Image`; empty if messages of several types are on it."""
+
+    messages: int
+    """Messages that the recording should hold, damage or not."""
+
+
+class Record(NamedTuple):
+    """One message of a recording."""
+
+    topic: str
+    time_ns: int
+    """When it was recorded."""
+
+    message: Any
+    """None if it cannot be decoded."""
+
+    problem: str
+    """Why it cannot; empty if it can."""
+
+
+class Recording(Protocol):
+    """Anything with messages on topics: a bag, or what looks like one."""
+
+    topics: Mapping[str, Topic]
+    start_ns: int
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with the files; empty while nothing is. Known in full after reading."""
+
+    def records(self, names: Collection[str], start_ns: int = 0,
+                stop_ns: int = END_NS) -> Iterator[Record]:
+        """Messages of some topics in the order of their recording, as far as they are whole."""
+
+
+class Bag:
+    """A bag of ROS 2 or ROS 1; a damaged one is read as far as it is whole.
+
+    Messages are decoded by ROS's own definitions, never by those in the bag.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens it.
+
+        Args:
+            path: of a bag's folder, with or without metadata.yaml, or of one storage file.
+
+        Raises:
+            FileNotFoundError, ValueError: if there is nothing to read, in one line.
+        """
+        if not path.exists():
+            raise FileNotFoundError(f'no bag at {path}')
+        try:
+            _store('cdr')
+        except ImportError:
+            raise ValueError('bags need the package rosbags: pip install "panoptic_ros[bag]"'
+                             ) from None
+        self._problem = ''
+        promised: dict[str, int] = {}
+        files = [path]
+        if path.is_dir():
+            files, promised, self._problem = _files_of(path)
+        self._files: list[Storage] = []
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for file in files:
+                try:
+                    storage = self._open(file, folder)
+                except (ValueError, OSError) as error:
+                    self._problem = self._problem or str(error)
+                    continue
+                stack.callback(storage.close)
+                self._files.append(storage)
+            if not self._files:
+                raise ValueError(f'{path} cannot be read as a bag: '
+                                 f'{self._problem or "it holds no storage file"}')
+            if self.damage and all(file.start_ns == END_NS for file in self._files):
+                raise ValueError(f'{path} cannot be read as a bag: {self.damage}; no message is '
+                                 'whole')
+            self._stack = stack.pop_all()
+        self._files.sort(key=lambda storage: storage.start_ns)
+        start_ns = self._files[0].start_ns
+        self.start_ns = 0 if start_ns == END_NS else start_ns
+        self.topics: Mapping[str, Topic] = _topics(self._files, promised)
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    @property
+    def damage(self) -> str:
+        """See `Recording`."""
+        return self._problem or next((file.damage for file in self._files if file.damage), '')
+
+    def records(self, names: Collection[str], start_ns: int = 0,
+                stop_ns: int = END_NS) -> Iterator[Record]:
+        """See `Recording`."""
+        for file in self._files:
+            for stored in file.messages(names, start_ns, stop_ns):
+                yield self._decode(stored)
+
+    def _open(self, file: Path, folder: Path) -> Storage:
+        """Opens a storage file; what is unpacked or copied for that goes into `folder`."""
+        if file.name.endswith('.zstd'):
+            unpacked = folder / f'{len(self._files)}_{file.stem}'
+            self._problem = self._problem or unpack_file(file, unpacked)
+            file = unpacked
+        kinds: dict[str, Callable[[], Storage]] = {
+            '.mcap': lambda: McapFile(file), '.db3': lambda: SqliteFile(file, folder),
+            '.bag': lambda: Ros1File(file)}
+        if file.suffix not in kinds:
+            raise StorageError(f'a bag is a folder, or a file named {", ".join(ENDINGS)}; got '
+                               f'{file}')
+        return kinds[file.suffix]()
+
+    def _decode(self, stored: Stored) -> Record:
+        topic, kind, encoding, _ = stored.channel
+        try:
+            if encoding not in STORES:
+                raise ValueError(f'it is encoded as {encoding[:40]!r}, not as cdr')
+            store = _store(encoding)
+            if kind not in store.fielddefs:
+                raise ValueError(f'its type {kind[:80]!r} is none of ROS\'s own')
+            decode = store.deserialize_cdr if encoding == 'cdr' else store.deserialize_ros1
+            message = decode(unpack_message(stored.data), kind)
+        except Exception as error:  # each layer of rosbags has its own kinds
+            return Record(topic, stored.time_ns, None,
+                          f'a message cannot be decoded: {_one_line(error)}')
+        return Record(topic, stored.time_ns, message, '')
+
+
+@cache
+def _store(encoding: str) -> Any:
+    return STORES[encoding]()
+
+
+def _topics(files: Collection[Storage], promised: Mapping[str, int]) -> dict[str, Topic]:
+    kinds: dict[str, set[str]] = {}
+    counts: dict[str, int] = {}
+    for file in files:
+        for topic, kind, encoding, messages in file.channels:
+            # Only a message that ROS made is of a ROS type.
+            shown = kind if encoding in STORES else f'{kind} as {encoding}'
+            kinds.setdefault(topic, set()).add(shown)
+            counts[topic] = counts.get(topic, 0) + messages
+    return {topic: Topic(kinds[topic].pop() if len(kinds[topic]) == 1 else '',
+                         max(counts[topic], promised.get(topic, 0))) for topic in sorted(kinds)}
+
+
+def _files_of(folder: Path) -> tuple[list[Path], dict[str, int], str]:
+    """Storage files of a bag's folder, messages by topic, and what is wrong.
+
+    Messages are those that metadata.yaml promises.
+
+    Raises:
+        ValueError: if there is no storage file.
+    """
+    found = sorted(file for file in folder.iterdir()
+                   if file.name.endswith(ENDINGS) and file.is_file())
+    if not found:
+        raise ValueError(f'{folder} cannot be read as a bag: it holds no file named '
+                         f'{", ".join(ENDINGS)}')
+    try:
+        about = read_yaml(folder / 'metadata.yaml')['rosbag2_bagfile_information']
+        names = [Path(str(name)).name for name in about['relative_file_paths']]
+        promised = {str(entry['topic_metadata']['name']): int(entry['message_count'])
+                    for entry in about['topics_with_message_count']}
+    except FileNotFoundError:
+        return found, {}, f'there is no metadata.yaml in {folder}; the recording had no clean end'
+    except DocumentError as error:
+        return found, {}, str(error)
+    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+        return found, {}, f'{folder / "metadata.yaml"} is not a bag\'s: {type(error).__name__}'
+    files, missing = [], []
+    for name in dict.fromkeys(names):
+        plain = name.removesuffix('.zstd')
+        here = [file for file in found if file.name in (name, plain, f'{plain}.zstd')]
+        files += here[:1]
+        missing += [] if here else [name]
+    problem = f'files are missing in {folder}: {", ".join(missing)[:200]}' if missing else ''
+    return files or found, promised, problem
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,80 @@
+"""Bags of ROS 1, `.bag`, through rosbags' reader."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, Stored
+from panoptic_ros.recordings.unpack import MAX_BYTES, unpack
+
+
+class Ros1File:
+    """A `.bag` file."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens it.
+
+        Raises:
+            StorageError: if it cannot be read.
+        """
+        self.damage = ''
+        self._path = path
+        try:
+            self._reader = _bounded_reader()(path)
+            self._reader.open()
+        except Exception as error:  # each layer of the reader has its own kinds
+            raise StorageError(f'{path.name} cannot be read as a ROS 1 bag: {_one_line(error)}'
+                               ) from None
+        self._channels = {connection.id: Channel(connection.topic, connection.msgtype, 'ros1',
+                                                 connection.msgcount)
+                          for connection in self._reader.connections}
+        self.channels: Sequence[Channel] = list(self._channels.values())
+        has_messages = any(channel.messages for channel in self.channels)
+        self.start_ns = self._reader.start_time if has_messages else END_NS
+
+    def messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Stored]:
+        """See `Storage`."""
+        wanted = [connection for connection in self._reader.connections
+                  if connection.topic in topics]
+        if not wanted:
+            return
+        messages = self._reader.messages(wanted, start_ns, stop_ns)
+        while True:
+            try:
+                connection, time_ns, data = next(messages)
+            except StopIteration:
+                return
+            except Exception as error:
+                self.damage = f'{self._path.name}: {_one_line(error)}'
+                return
+            yield Stored(self._channels[connection.id], time_ns, data)
+
+    def close(self) -> None:
+        """See `Storage`."""
+        self._reader.close()
+
+
+def _bounded_reader() -> Any:
+    """The reader of rosbags, with decompressors that have a limit."""
+    from rosbags.rosbag1 import Reader
+    from rosbags.rosbag1.reader import decompressors
+
+    class BoundedReader(Reader):
+        def read_chunk(self) -> Any:
+            chunk = super().read_chunk()
+            kind = next(name for name, function in decompressors.items()
+                        if function is chunk.decompressor)
+            return chunk._replace(decompressor=partial(_unpack, kind))
+
+    return BoundedReader
+
+
+def _unpack(kind: str, data: bytes) -> bytes:
+    return bytes(unpack(kind, data, MAX_BYTES)[0])
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__
