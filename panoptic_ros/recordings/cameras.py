@@ -1,0 +1,81 @@
+"""Which topics of a recording hold camera images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import islice
+from typing import Any
+
+from panoptic_ros.image import CameraImage
+from panoptic_ros.interface.images import (
+    cv_bridge_fallback,
+    encoding_of,
+    read_compressed_image,
+    read_image,
+)
+from panoptic_ros.recordings.bag import Recording
+from panoptic_ros.recordings.storage import END_NS
+
+IMAGE_TYPE = 'sensor_msgs/msg/Image'
+COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
+
+OTHER_ENCODINGS = {'16UC1': 'depth', '32FC1': 'depth', 'mono16': 'depth', '32SC1': 'labels'}
+"""What images of these encodings hold, unless the user names their topic."""
+
+PROBED = 5
+"""Images of a topic that are tried, until one can be read."""
+
+
+def read_message(message: Any) -> CameraImage:
+    """Reads an Image or a CompressedImage.
+
+    Raises:
+        ValueError: if there is no image in it, in one line.
+    """
+    if hasattr(message, 'format'):
+        return read_compressed_image(message)
+    return read_image(message, cv_bridge_fallback())
+
+
+def camera_topics(recording: Recording, kinds: Collection[str], not_these: Collection[str] = (),
+                  start_ns: int = 0, stop_ns: int = END_NS) -> tuple[list[str], dict[str, str]]:
+    """The topics with camera images in a part of a recording, and the other image topics.
+
+    Args:
+        recording: is asked for the first images of each topic.
+        kinds: message types to look at.
+        not_these: topics to pass over.
+        start_ns: start of the part.
+        stop_ns: its end.
+
+    Returns:
+        Topics whose images can be read; and why each other one is left out.
+    """
+    cameras, left_out = [], {}
+    for name, topic in sorted(recording.topics.items()):
+        if topic.kind in kinds and topic.messages and name not in not_these:
+            reason = _why_not(recording, name, start_ns, stop_ns)
+            if reason:
+                left_out[name] = reason
+            else:
+                cameras.append(name)
+    return cameras, left_out
+
+
+def _why_not(recording: Recording, topic: str, start_ns: int, stop_ns: int) -> str:
+    """Why the images of a topic are none of a camera; empty if they are."""
+    reason = 'there is no image in the part to be replayed'
+    for record in islice(recording.records([topic], start_ns, stop_ns), PROBED):
+        reason = record.problem
+        if record.message is None:
+            continue
+        encoding = encoding_of(record.message)
+        if encoding in OTHER_ENCODINGS:
+            return f'it holds {OTHER_ENCODINGS[encoding]} ({encoding})'
+        try:
+            read_message(record.message)
+        except ValueError as error:
+            reason = str(error)
+        else:
+            return ''
+    return reason
