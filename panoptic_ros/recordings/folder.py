@@ -1,0 +1,81 @@
+"""Folders of images, in the order of their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from panoptic_ros.recordings.pictures import CompressedImage, Picture
+from panoptic_ros.recordings.unpack import MAX_BYTES
+
+ENDINGS = ('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.bmp')
+
+RATE_HZ = 10.0
+"""Of images whose names are no stamps."""
+
+MIN_STAMP_NS = 10**15
+"""A number in a name that is not below this is a time in nanoseconds (since 1970)."""
+
+
+class ImageFolder:
+    """The images of a folder: `2.jpg` before `10.jpg`.
+
+    Where all are named by a stamp in ns, `1317000000000000000.png`, these are their times; else
+    they come at `RATE_HZ`.
+    """
+
+    compressed = True
+
+    def __init__(self, path: Path, loop: bool = False) -> None:
+        """Lists the files; their pictures come once, or again and again.
+
+        Raises:
+            FileNotFoundError, ValueError: if there is no folder, or no image in it.
+        """
+        if not path.is_dir():
+            raise FileNotFoundError(f'no folder at {path}')
+        self.files = image_files(path)
+        if not self.files:
+            raise ValueError(f'{path} holds no image; images are named {", ".join(ENDINGS)}')
+        self.path, self.loop, self.name = path, loop, f'images in {path}'
+        stems = [file.stem for file in self.files]
+        count = len(stems)
+        self.start_ns = 0
+        self.times_ns = [round(place * 1e9 / RATE_HZ) for place in range(count)]
+        if all(stem.isdecimal() and int(stem) >= MIN_STAMP_NS for stem in stems):
+            stamps = [int(stem) for stem in stems]
+            self.start_ns = stamps[0]
+            self.times_ns = [stamp - self.start_ns for stamp in stamps]
+        span_s = self.times_ns[-1] / 1e9
+        self.rate_hz = (count - 1) / span_s if span_s > 0 else RATE_HZ
+        self.length_s: float | None = None if loop else count / self.rate_hz
+
+    def pictures(self) -> Iterator[Picture]:
+        """See `Source`; a file that cannot be read gives no data."""
+        start_s = 0.0
+        while True:
+            for time_ns, file in zip(self.times_ns, self.files, strict=True):
+                try:
+                    data = np.fromfile(file, np.uint8, MAX_BYTES)
+                except OSError:
+                    data = np.empty(0, np.uint8)
+                image = CompressedImage(file.suffix[1:].lower(), data)
+                yield Picture(start_s + time_ns / 1e9, image)
+            if not self.loop:
+                return
+            start_s += self.times_ns[-1] / 1e9 + 1 / self.rate_hz
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files of a folder in the order of their names, numbers by their value."""
+    files = [file for file in folder.iterdir()
+             if file.suffix.lower() in ENDINGS and not file.name.startswith('.')]
+    return sorted(files, key=lambda file: (_natural(file.stem), file.name))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), '') if part.isdecimal() else (-1, part)
+            for part in re.split(r'(\d+)', name.lower()) if part]
