@@ -64,13 +64,13 @@ class ResultsBag:
         """Writes what the class ids mean."""
         for topic, kind in self._label_kinds.items():
             message = label_message(self._types, topic, self._labels, score_threshold,
-                                    self._stamp(time_ns))
+                                    self._types.time(time_ns))
             self._write(self._label_connections[topic], kind, time_ns, message)
 
     def add_health(self, time_ns: int, health: Health) -> None:
         """Writes what the node would have said of itself at a time of the recording."""
         message = diagnostic_array(self._types, health.statuses(time_ns), NODE, health.device,
-                                   self._stamp(time_ns))
+                                   self._types.time(time_ns))
         self._write(self._health, DIAGNOSTICS_TYPE, time_ns, message)
 
     def add(self, camera: str, time_ns: int, header: Any, image: CameraImage,
@@ -94,12 +94,6 @@ class ResultsBag:
             self._write(self._connections[camera, topic], kind, time_ns, made)
             message = made if topic == 'panoptic/overlay' else message
         return message
-
-    def _stamp(self, time_ns: int) -> Any:
-        """The time, or the nearest that a stamp can hold."""
-        return self._types.make('builtin_interfaces/msg/Time',
-                                sec=max(-2**31, min(time_ns // 10**9, 2**31 - 1)),
-                                nanosec=time_ns % 10**9)
 
     def _connect(self, topic: str, kind: str, latched: bool) -> Any:
         return self._writer.add_connection(topic, kind, typestore=self._types.store,
