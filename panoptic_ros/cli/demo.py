@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from panoptic_ros.demo.health import Health
     from panoptic_ros.demo.processes import Child
     from panoptic_ros.demo.recorder import Recorder
-    from panoptic_ros.demo.sources import Source
+    from panoptic_ros.recordings.pictures import Source
 
 STREET_SIZE = (720, 1280)
 STREET_RATE_HZ = 25.0
@@ -55,7 +55,8 @@ def add_parser(subparsers: Any) -> None:
                     'camera sees the package\'s own synthetic street. Needs no ROS installation.',
         epilog='examples:\n  panoptic demo\n  panoptic demo --video drive.mp4 --model city.onnx')
     source = parser.add_mutually_exclusive_group()
-    source.add_argument('--video', type=Path, metavar='FILE', help='play a video file')
+    source.add_argument('--video', type=Path, metavar='PATH',
+                        help='play a video file, or the images of a folder')
     source.add_argument('--camera', type=int, metavar='NUMBER',
                         help='use a camera of this machine: 0 for /dev/video0')
     source.add_argument('--bag', type=Path, metavar='PATH',

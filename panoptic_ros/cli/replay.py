@@ -18,11 +18,11 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'replay', help='run a recorded bag through the pipeline; results bag, scores, report',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='Takes every image of a bag (rosbag2, ROS 1, a video file) in order through '
-                    'the node\'s own\npipeline, without ROS. Leaves report.html, summary.json, '
-                    'frames.jsonl (a line an image),\noverlay.mp4 and bag/ (mcap) with the '
-                    'node\'s topics. The results do not depend on how busy\nthe machine is; '
-                    'killed and started again it goes on.',
+        description='Takes every image of a bag (rosbag2, ROS 1), a video or a folder of images '
+                    'in order through\nthe node\'s own pipeline, without ROS. Leaves report.html, '
+                    'summary.json, frames.jsonl (a line\nan image), overlay.mp4 and bag/ (mcap) '
+                    'with the node\'s topics. The results do not depend on\nhow busy the machine '
+                    'is; killed and started again it goes on.',
         epilog='examples:\n'
                '  panoptic replay drive --model city.onnx -o out/\n'
                '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic -o out/\n'
@@ -30,7 +30,8 @@ def add_parser(subparsers: Any) -> None:
                '  panoptic replay drive --live --rate 2.0 -o out/    the real node, over ROS\n'
                '  panoptic replay --compare out_a/ out_b/ -o difference/')
     parser.add_argument('bag', type=Path, nargs='?', metavar='BAG',
-                        help='folder of a rosbag2, an .mcap, .db3 or .bag file, or a video')
+                        help='folder of a rosbag2, an .mcap, .db3 or .bag file, a video, or a '
+                             'folder of images')
     parser.add_argument('--model', type=Path, metavar='FILE',
                         help='model file (default: the configuration\'s, else the package\'s own)')
     parser.add_argument('--config', type=Path, metavar='FILE',

@@ -1,19 +1,19 @@
-"""Reads recordings: rosbag2 (sqlite3, mcap, compressed or not), ROS 1 bags, video files."""
+"""What can be replayed: bags, video files and folders of images; and which topics of it."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Protocol
 
-import yaml
-
-from panoptic_ros.demo.sources import COMPRESSED_TYPE, DEPTH_ENCODINGS, IMAGE_TYPE, Video
-from panoptic_ros.interface.bag_types import BagTypes, typestore
-from panoptic_ros.replay.salvage import rescue, unpack_message
+from panoptic_ros.interface.bag_types import BagTypes
+from panoptic_ros.recordings import bag as bags
+from panoptic_ros.recordings import folder as folders
+from panoptic_ros.recordings import video as videos
+from panoptic_ros.recordings.bag import Bag, Record, Recording, Topic
+from panoptic_ros.recordings.cameras import COMPRESSED_TYPE, IMAGE_TYPE, camera_topics
+from panoptic_ros.recordings.folder import ImageFolder, image_files
+from panoptic_ros.recordings.storage import END_NS
+from panoptic_ros.recordings.video import Video
 
 OWN_TOPICS = ('panoptic/segments', 'panoptic/semantic', 'panoptic/overlay')
 """Images that the node itself publishes; a bag that holds them is not replayed from them."""
@@ -22,168 +22,73 @@ IMAGE_NAMES = frozenset({'image', 'image_raw', 'image_color', 'image_mono', 'ima
                          'image_rect_color', 'compressed'})
 """Last parts of image topics that do not name the camera."""
 
-VIDEO_ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
+TAKEN = (f'a folder of a rosbag2, a file named {", ".join(bags.ENDINGS)}, a video '
+         f'({", ".join(videos.ENDINGS)}) or a folder of images ({", ".join(folders.ENDINGS)})')
 
 
-class Topic(NamedTuple):
-    """A topic of a recording."""
+class PictureFile:
+    """A video file, or a folder of images, as if it were a bag with one image topic.
 
-    kind: str
-    """Message type, `sensor_msgs/msg/Image`."""
-
-    messages: int
-    """Messages that the recording should hold, damage or not."""
-
-
-class Record(NamedTuple):
-    """One message of a recording."""
-
-    topic: str
-    time_ns: int
-    """When it was recorded."""
-
-    message: Any
-    """None if it cannot be decoded."""
-
-    problem: str
-    """Why it cannot; empty if it can."""
-
-
-class Recording(Protocol):
-    """What can be replayed."""
-
-    topics: Mapping[str, Topic]
-    damage: str
-    """What is wrong with the files; empty while nothing is. Known in full after reading."""
-
-    start_ns: int
-
-    def records(self, names: Collection[str], start_ns: int = 0,
-                stop_ns: int = 2**63 - 1) -> Iterator[Record]:
-        """Messages of some topics in the order of their recording, as far as they are whole."""
-
-
-class Bag:
-    """A bag; a damaged one is read as far as it is whole."""
-
-    def __init__(self, path: Path) -> None:
-        """Opens it.
-
-        Raises:
-            FileNotFoundError, ValueError: if there is nothing to read, in one line.
-        """
-        if not path.exists():
-            raise FileNotFoundError(f'no bag at {path}')
-        self.path, self.damage = path, ''
-        self._stack = ExitStack()
-        self._rescued = False
-        try:
-            self._reader = self._stack.enter_context(_reader([path]))
-        except ImportError:
-            raise ValueError('bags need the package rosbags: pip install "panoptic_ros[bag]"'
-                             ) from None
-        except Exception as error:  # each layer of the reader has its own kinds
-            self._rescue(error)
-        promised = _promised(path)
-        self.topics: Mapping[str, Topic] = {
-            name: Topic(info.msgtype or '', max(info.msgcount, promised.get(name, 0)))
-            for name, info in self._reader.topics.items()}
-        self.start_ns = self._reader.start_time if self._reader.message_count else 0
-
-    def __enter__(self) -> Bag:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
-        self._stack.close()
-
-    def records(self, names: Collection[str], start_ns: int = 0,
-                stop_ns: int = 2**63 - 1) -> Iterator[Record]:
-        """See `Recording`."""
-        given = 0
-        while True:
-            connections = [connection for connection in self._reader.connections
-                           if connection.topic in names]
-            if not connections:
-                return
-            try:
-                messages = self._reader.messages(connections, start_ns, stop_ns)
-                for place, (connection, time_ns, data) in enumerate(messages):
-                    if place >= given:  # else it was given before the damage was met
-                        given += 1
-                        yield self._decode(connection, time_ns, data)
-                return
-            except (GeneratorExit, KeyboardInterrupt):
-                raise
-            except Exception as error:
-                if self._rescued:
-                    self.damage = self.damage or _one_line(error)
-                    return
-                self._rescue(error)
-
-    def _decode(self, connection: Any, time_ns: int, data: bytes) -> Record:
-        try:
-            if self._rescued:
-                data = unpack_message(data)
-            message = self._reader.deserialize(data, connection.msgtype)
-        except Exception as error:
-            return Record(connection.topic, time_ns, None,
-                          f'a message cannot be decoded: {_one_line(error)}')
-        return Record(connection.topic, time_ns, message, '')
-
-    def _rescue(self, error: Exception) -> None:
-        """Goes on with copies of the files that end where they are whole."""
-        self._rescued, self.damage = True, _one_line(error)
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
-        try:
-            files = rescue(self.path, folder)
-            reader = self._stack.enter_context(_reader(files))
-        except Exception as second:
-            raise ValueError(f'{self.path} cannot be read as a bag: {self.damage}; nor could '
-                             f'anything be rescued: {_one_line(second)}') from None
-        self._reader = reader
-
-
-class VideoFile:
-    """A video file as if it were a bag with one image topic; stamps count from 0."""
+    Stamps are times since the first picture; those of a folder whose images are named by stamps
+    are the stamps.
+    """
 
     TOPIC = '/camera/image_raw'
+    damage = ''
 
-    def __init__(self, path: Path) -> None:
-        """Checks the file; see `Video`."""
-        self._video, self._types = Video(path), BagTypes()
-        self.damage, self.start_ns = '', 0
-        count = round((self._video.length_s or 0) * self._video.rate_hz)
-        self.topics: Mapping[str, Topic] = {self.TOPIC: Topic(IMAGE_TYPE, count)}
+    def __init__(self, source: Video | ImageFolder) -> None:
+        """Takes a source that is checked."""
+        self._source, self._types = source, BagTypes()
+        self._kind = COMPRESSED_TYPE if source.compressed else IMAGE_TYPE
+        self.start_ns = source.start_ns if isinstance(source, ImageFolder) else 0
+        count = round((source.length_s or 0) * source.rate_hz)
+        self.topics: Mapping[str, Topic] = {self.TOPIC: Topic(self._kind, count)}
 
     def records(self, names: Collection[str], start_ns: int = 0,
-                stop_ns: int = 2**63 - 1) -> Iterator[Record]:
+                stop_ns: int = END_NS) -> Iterator[Record]:
         """See `Recording`."""
         if self.TOPIC not in names:
             return
-        for picture in self._video.pictures():
-            time_ns = round((picture.time_s or 0) * 1e9)
+        for picture in self._source.pictures():
+            time_ns = self.start_ns + round((picture.time_s or 0) * 1e9)
             if time_ns >= stop_ns:
                 return
             if time_ns >= start_ns:
-                make = self._types.make
-                stamp = make('builtin_interfaces/msg/Time', sec=time_ns // 10**9,
-                             nanosec=time_ns % 10**9)
-                header = make('std_msgs/msg/Header', stamp=stamp, frame_id='camera')
+                header = self._types.make('std_msgs/msg/Header', frame_id='camera',
+                                          stamp=self._types.time(time_ns))
                 fields = picture.image._asdict() | {'data': picture.image.data.reshape(-1)}
-                yield Record(self.TOPIC, time_ns, make(IMAGE_TYPE, header=header, **fields), '')
+                message = self._types.make(self._kind, header=header, **fields)
+                yield Record(self.TOPIC, time_ns, message, '')
 
 
 def open_recording(path: Path) -> Recording:
-    """A bag, or a video file."""
-    if path.suffix.lower() in VIDEO_ENDINGS:
-        return VideoFile(path)
-    return Bag(path)
+    """Opens a bag, a video file or a folder of images.
+
+    Raises:
+        FileNotFoundError, ValueError: in one line, if it is none of them or cannot be read.
+    """
+    if path.is_dir():
+        holds_bag = (path / 'metadata.yaml').exists() or any(
+            file.name.endswith(bags.ENDINGS) for file in path.iterdir())
+        if holds_bag:
+            return Bag(path)
+        if image_files(path):
+            return PictureFile(ImageFolder(path))
+        raise ValueError(f'{path} holds nothing to replay; expected {TAKEN}')
+    if path.name.endswith(bags.ENDINGS) or not path.exists():
+        return Bag(path)
+    try:
+        return PictureFile(Video(path))
+    except ValueError as error:
+        if path.suffix.lower() in videos.ENDINGS:
+            raise
+        raise ValueError(f'{error}; expected {TAKEN}') from None
 
 
 def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Collection[str] = (),
-                   transport: str = 'auto') -> dict[str, str]:
-    """The image topics to replay.
+                   transport: str = 'auto', window_ns: tuple[int, int] = (0, END_NS),
+                   left_out: dict[str, str] | None = None) -> dict[str, str]:
+    """Chooses the image topics to replay.
 
     Args:
         recording: is asked for its topics and first images.
@@ -191,6 +96,9 @@ def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Col
         not_these: topics that hold something else.
         transport: `raw` or `compressed` leaves out the other; with `auto` the raw image is taken
             where a camera has both.
+        window_ns: part of the recording that is replayed, start and end.
+        left_out: gets the image topics that nobody named and that hold no camera images, each
+            with the reason.
 
     Returns:
         Topic by camera; the camera is named by its topic, without `image_raw` and the like.
@@ -198,8 +106,6 @@ def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Col
     Raises:
         ValueError: listing the topics there are.
     """
-    kinds = {'raw': (IMAGE_TYPE,), 'compressed': (COMPRESSED_TYPE,)}.get(
-        transport, (IMAGE_TYPE, COMPRESSED_TYPE))
     missing = [name for name in wanted if name not in recording.topics]
     if missing:
         raise ValueError(f'no topic {missing[0]}; the topics are: {_list(recording)}')
@@ -208,17 +114,22 @@ def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Col
     if strange:
         raise ValueError(f'{strange[0]} holds {recording.topics[strange[0]].kind}, expected an '
                          f'Image or a CompressedImage')
-    topics = list(wanted) or [
-        name for name, topic in sorted(recording.topics.items())
-        if topic.kind in kinds and topic.messages and name not in not_these
-        and not name.endswith(OWN_TOPICS) and _is_camera(recording, name)]
-    if not topics:
-        raise ValueError(f'there is no topic with camera images; the topics are: '
-                         f'{_list(recording)}')
+    topics = list(wanted)
     if not wanted:
+        kinds = {'raw': (IMAGE_TYPE,), 'compressed': (COMPRESSED_TYPE,)}.get(
+            transport, (IMAGE_TYPE, COMPRESSED_TYPE))
+        other = {name for name in recording.topics
+                 if name in not_these or name.endswith(OWN_TOPICS)}
+        topics, reasons = camera_topics(recording, kinds, other, *window_ns)
+        if not topics:
+            raise ValueError('there is no topic with camera images; ' + (
+                '; '.join(f'{name}: {reason}' for name, reason in reasons.items())
+                or f'the topics are: {_list(recording)}'))
         topics = [name for name in topics
                   if name.removesuffix('/compressed') == name
                   or name.removesuffix('/compressed') not in topics]
+        if left_out is not None:
+            left_out.update(reasons)
     names = [camera_name(topic) for topic in topics]
     return {name if names.count(name) == 1 else topic.strip('/'): topic
             for name, topic in zip(names, topics, strict=True)}
@@ -232,36 +143,6 @@ def camera_name(topic: str) -> str:
     return '/'.join(parts) or 'camera'
 
 
-def _is_camera(recording: Recording, name: str) -> bool:
-    """Whether the first message is neither depth nor labels."""
-    first = next(recording.records([name]), None)
-    if first is None or first.message is None:
-        return True
-    if recording.topics[name].kind == COMPRESSED_TYPE:
-        return 'compressedDepth' not in first.message.format
-    return first.message.encoding not in (*DEPTH_ENCODINGS, '32SC1')
-
-
 def _list(recording: Recording) -> str:
     return ', '.join(f'{name} ({topic.kind}, {topic.messages} messages)'
                      for name, topic in sorted(recording.topics.items())) or 'none'
-
-
-def _reader(paths: list[Path]) -> Any:
-    from rosbags.highlevel import AnyReader
-
-    return AnyReader(paths, default_typestore=typestore([]))
-
-
-def _promised(path: Path) -> dict[str, int]:
-    """Messages by topic, as the metadata of a bag's folder has it; empty without."""
-    try:
-        document = yaml.safe_load((path / 'metadata.yaml').read_text(encoding='utf-8'))
-        return {entry['topic_metadata']['name']: int(entry['message_count'])
-                for entry in document['rosbag2_bagfile_information']['topics_with_message_count']}
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        return {}
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__

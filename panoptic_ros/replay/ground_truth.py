@@ -22,10 +22,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.demo.sources import IMAGE_TYPE
 from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.video_files import check_divisor, read_frame, read_label_file
-from panoptic_ros.replay.bag import Record, Recording
+from panoptic_ros.recordings.bag import Record, Recording
+from panoptic_ros.recordings.cameras import IMAGE_TYPE
 
 LABEL_INFO = 'label_info'
 LABELS_FILE = 'labels.yaml'

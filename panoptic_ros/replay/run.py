@@ -22,7 +22,7 @@ from panoptic_ros.interface.images import (
 )
 from panoptic_ros.interface.loading import Loaded, apply_settings, tracker_config
 from panoptic_ros.pipeline import Pipeline
-from panoptic_ros.replay.bag import Record, Recording
+from panoptic_ros.recordings.bag import Record, Recording
 from panoptic_ros.replay.ground_truth import GroundTruth, Truth, stamp_of
 from panoptic_ros.replay.health import Health
 from panoptic_ros.replay.outputs_log import InferenceError, LoggedBackend

@@ -57,8 +57,10 @@ class Session:
         opened = {name: open_ground_truth(text, open_recording(bag),
                                           self.loaded.predictor.info.labels)
                   for name, text in given.items()}
+        window_ns = Job(recording, {}, self.settings, {}, *part).window_ns
+        self._left_out: dict[str, str] = {}
         cameras = choose_cameras(recording, images, set(given.values()),
-                                 self.settings['input_transport'])
+                                 self.settings['input_transport'], window_ns, self._left_out)
         named = {_camera(name, list(cameras)): truth for name, truth in opened.items()}
         self.job = Job(recording, cameras, self.settings, named, *part)
         self.unmatched = {name: check_stamps(truth, self._stamps(cameras[name]))
@@ -70,6 +72,8 @@ class Session:
             truth = self.job.truths.get(name)
             yield (f'camera {name}: {topic}, {self.job.recording.topics[topic].messages} images'
                    + (f', ground truth: {truth.name}' if truth else ''))
+        for topic, reason in self._left_out.items():
+            yield f'left out {topic}: {reason}'
         said = self.loaded.describe()
         yield f'model {said["name"]} ({said["hash"]}) on {said["backend"]}, {said["device"]}'
         degraded = self.loaded.predictor.backend.degraded

@@ -19,7 +19,8 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from panoptic_ros.demo.sources import Bag, LocalCamera, Picture, RawImage, Source, Video
+from panoptic_ros.demo.sources import Bag, LocalCamera, open_video
+from panoptic_ros.recordings.pictures import Picture, RawImage, Source
 
 FRAME_ID = 'camera'
 
@@ -61,7 +62,7 @@ def open_source(video: Path | None, camera: int | None, bag: Path | None,
         FileNotFoundError, ValueError: if it cannot be read.
     """
     if video is not None:
-        return Video(video, loop)
+        return open_video(video, loop)
     if camera is not None:
         return LocalCamera(camera)
     assert bag is not None

@@ -17,9 +17,9 @@ from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
-from panoptic_ros.demo.sources import COMPRESSED_TYPE
 from panoptic_ros.files import write_json
 from panoptic_ros.interface.bag_types import BagTypes
+from panoptic_ros.recordings.cameras import COMPRESSED_TYPE
 from panoptic_ros.replay.bag import open_recording
 from panoptic_ros.replay.ground_truth import stamp_of
 from panoptic_ros.replay.run import Job

@@ -2,122 +2,23 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from replay_bags import (
-    CAMERA,
     COMPRESSED,
     IMAGE,
-    START_NS,
-    STEP_NS,
     STRING,
     TRUTH,
     compressed,
-    drive,
     image,
     scene,
     string,
     write_bag,
 )
 
-from panoptic_ros.replay.bag import Bag, camera_name, choose_cameras, open_recording
-
-KINDS = [(storage, compression) for storage in ('sqlite3', 'mcap')
-         for compression in ('none', 'message', 'file')] + [('mcap', 'storage')]
-
-
-def stamps(bag: Bag, topic: str = CAMERA) -> list[int]:
-    return [record.message.header.stamp.sec * 10**9 + record.message.header.stamp.nanosec
-            for record in bag.records([topic]) if record.message is not None]
-
-
-def expected(count: int) -> list[int]:
-    return [START_NS + i * STEP_NS for i in range(count)]
-
-
-@pytest.mark.parametrize(('storage', 'compression'), KINDS)
-def test_every_image_comes_in_order(tmp_path, storage, compression):
-    path = write_bag(tmp_path / 'bag', drive(6), storage, compression)
-    with Bag(path) as bag:
-        assert bag.topics[CAMERA] == (IMAGE, 6)
-        assert stamps(bag) == expected(6)
-        assert stamps(bag) == expected(6)  # again
-        first = next(bag.records([CAMERA])).message
-        assert np.array_equal(first.data.reshape(64, 128, 3), scene(0))
-        assert bag.damage == ''
-
-
-def long_drive(tmp_path, storage, compression='none', count=120):
-    """Long enough for several chunks and pages."""
-    rng = np.random.default_rng(0)  # noise, so that compression leaves some bytes
-    messages = [(CAMERA, IMAGE, START_NS + i * STEP_NS,
-                 image(rng.integers(0, 255, (64, 128, 3), np.uint8), START_NS + i * STEP_NS))
-                for i in range(count)]
-    path = write_bag(tmp_path / 'bag', messages, storage, compression)
-    file, = (file for file in path.iterdir() if file.name != 'metadata.yaml')
-    return path, file
-
-
-@pytest.mark.parametrize(('storage', 'compression'), KINDS)
-def test_a_file_that_is_cut_short_is_read_to_its_end(tmp_path, storage, compression):
-    path, file = long_drive(tmp_path, storage, compression)
-    data = file.read_bytes()
-    file.write_bytes(data[:len(data) * 6 // 10])
-    with Bag(path) as bag:
-        found = stamps(bag)
-        assert found == expected(120)[:len(found)]
-        assert 24 <= len(found) <= 75
-        assert bag.topics[CAMERA].messages == 120  # so that the loss can be counted
-        assert bag.damage
-
-
-@pytest.mark.parametrize(('storage', 'compression'), [('sqlite3', 'none'), ('mcap', 'storage'),
-                                                      ('mcap', 'none')])
-def test_a_hole_in_a_file_ends_it(tmp_path, storage, compression):
-    path, file = long_drive(tmp_path, storage, compression)
-    data = bytearray(file.read_bytes())
-    middle = len(data) // 2
-    data[middle:middle + 70_000] = b'\xff' * 70_000
-    file.write_bytes(bytes(data))
-    with Bag(path) as bag:
-        found = list(bag.records([CAMERA]))
-        good = [r.time_ns for r in found if r.message is not None and r.message.height == 64]
-        assert good[:40] == expected(120)[:40]
-        assert len(found) < 120
-        assert bag.damage
-
-
-@pytest.mark.parametrize('storage', ['sqlite3', 'mcap'])
-def test_a_bag_whose_recording_was_killed_has_no_metadata(tmp_path, storage):
-    path, _ = long_drive(tmp_path, storage)
-    (path / 'metadata.yaml').unlink()
-    with Bag(path) as bag:
-        assert stamps(bag) == expected(120)
-        assert 'metadata' in bag.damage
-
-
-def test_what_holds_nothing_is_refused_in_one_line(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no bag at'):
-        Bag(tmp_path / 'nothing')
-    (tmp_path / 'empty').mkdir()
-    with pytest.raises(ValueError, match='cannot be read as a bag'):
-        Bag(tmp_path / 'empty')
-    (tmp_path / 'bad.mcap').write_bytes(b'nothing of the kind' * 10)
-    with pytest.raises(ValueError, match='no message is whole') as caught:
-        Bag(tmp_path / 'bad.mcap')
-    assert '\n' not in str(caught.value)
-
-
-def test_a_message_that_cannot_be_decoded_is_told_of(tmp_path):
-    path = write_bag(tmp_path / 'bag', drive(3, with_truth=False), 'sqlite3')
-    import sqlite3
-
-    with sqlite3.connect(next(path.glob('*.db3'))) as database:
-        database.execute('UPDATE messages SET data = ? WHERE id = 2', (b'\0\1\0\0short',))
-    with Bag(path) as bag:
-        records = list(bag.records([CAMERA]))
-    assert [bool(record.problem) for record in records] == [False, True, False]
-    assert 'cannot be decoded' in records[1].problem
+from panoptic_ros.recordings.bag import Bag
+from panoptic_ros.replay.bag import camera_name, choose_cameras, open_recording
 
 
 @pytest.mark.parametrize(('topic', 'name'), [
@@ -171,7 +72,7 @@ def test_a_bag_without_images_lists_its_topics(tmp_path):
 
 
 def test_a_video_is_a_recording_too(tmp_path):
-    import cv2
+
 
     writer = cv2.VideoWriter(str(tmp_path / 'drive.avi'), cv2.VideoWriter.fourcc(*'MJPG'), 20.0,
                              (128, 64))
@@ -185,3 +86,76 @@ def test_a_video_is_a_recording_too(tmp_path):
     assert records[2].message.encoding == 'bgr8'
     assert [r.time_ns for r in video.records([topic], 50_000_000, 150_000_000)] == [
         50_000_000, 100_000_000]
+
+
+def odd_camera(tmp_path):
+    """A good camera, and a topic whose images nobody can read."""
+    def messages():
+        for i in range(3):
+            yield '/front/image_raw', IMAGE, 10 + i, image(scene(i), 1)
+            yield '/rear/image_raw', IMAGE, 10 + i, image(scene(i), 1, 'strange')
+            yield '/rear/image_raw/compressed', COMPRESSED, 10 + i, compressed(scene(i), 1)
+    return write_bag(tmp_path / 'odd', messages())
+
+
+def test_a_topic_that_cannot_be_read_is_left_out_with_its_reason(tmp_path):
+    left_out: dict[str, str] = {}
+    with Bag(odd_camera(tmp_path)) as bag:
+        assert choose_cameras(bag, [], left_out=left_out) == {
+            'front': '/front/image_raw', 'rear': '/rear/image_raw/compressed'}
+        assert "got 'strange'" in left_out.pop('/rear/image_raw') and not left_out
+        assert choose_cameras(bag, ['/rear/image_raw']) == {'rear': '/rear/image_raw'}  # named
+        with pytest.raises(ValueError, match=r'/front/image_raw: there is no image in the part'):
+            choose_cameras(bag, [], window_ns=(500, 600))
+
+
+def test_a_folder_of_images_is_a_recording_too(tmp_path):
+    (tmp_path / 'photos').mkdir()
+    for i in range(12):
+        cv2.imwrite(str(tmp_path / 'photos' / f'{i}.png'), np.full((9, 12, 3), i, np.uint8))
+    (tmp_path / 'photos' / '5.png').write_bytes(b'trash')
+    photos = open_recording(tmp_path / 'photos')
+    assert photos.topics == {'/camera/image_raw': (COMPRESSED, 12)}
+    assert choose_cameras(photos, []) == {'camera': '/camera/image_raw'}
+    records = list(photos.records(['/camera/image_raw']))
+    assert [record.time_ns for record in records] == [i * 10**8 for i in range(12)]
+    pixels = [cv2.imdecode(record.message.data, 1) for record in records]
+    assert [p if p is None else p.max() for p in pixels] == [*range(5), None, *range(6, 12)]
+
+
+def test_images_named_by_stamps_keep_them(tmp_path):
+    (tmp_path / 'photos').mkdir()
+    for stamp in (1_700_000_000_123_456_789, 1_700_000_000_223_456_789):
+        cv2.imwrite(str(tmp_path / 'photos' / f'{stamp}.png'), np.zeros((9, 12, 3), np.uint8))
+    photos = open_recording(tmp_path / 'photos')
+    times = [record.message.header.stamp for record in photos.records(['/camera/image_raw'])]
+    assert [(time.sec, time.nanosec) for time in times] == [
+        (1_700_000_000, 123_456_789), (1_700_000_000, 223_456_789)]
+    assert photos.start_ns == 1_700_000_000_123_456_789
+
+
+@pytest.mark.parametrize('name', ['clip.3gp', 'clip.TS', 'clip.divx', 'clip', 'a%03d.mp4'])
+def test_a_video_of_any_name_is_taken(tmp_path, name):
+    writer = cv2.VideoWriter(str(tmp_path / 'clip.mp4'), cv2.VideoWriter.fourcc(*'mp4v'), 25.0,
+                             (128, 64))
+    for i in range(3):
+        writer.write(scene(i))
+    writer.release()
+    (tmp_path / 'clip.mp4').rename(tmp_path / name)
+    assert len(list(open_recording(tmp_path / name).records(['/camera/image_raw']))) == 3
+
+
+@pytest.mark.parametrize(('name', 'reason'), [
+    ('some.txt', r'cannot be read as a video.*; expected a folder of a rosbag2, a file named '
+                 r'\.mcap, .*, a video \(\.mp4, .*\) or a folder of images \(\.jpg'),
+    ('some.mp4', 'cannot be read as a video'),
+    ('folder', 'holds nothing to replay; expected a folder of a rosbag2'),
+    ('none', 'no bag at'),
+])
+def test_other_files_are_refused_with_what_is_taken(tmp_path, name, reason):
+    (tmp_path / 'folder').mkdir()
+    for file in ('some.txt', 'some.mp4'):
+        (tmp_path / file).write_text('no recording')
+    with pytest.raises((ValueError, FileNotFoundError), match=reason) as caught:
+        open_recording(tmp_path / name)
+    assert '\n' not in str(caught.value)

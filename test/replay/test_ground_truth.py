@@ -22,7 +22,7 @@ from replay_bags import (
 )
 from tiny_model import LABELS
 
-from panoptic_ros.replay.bag import Bag
+from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.ground_truth import FolderTruth, TopicTruth, check_stamps
 from panoptic_ros.replay.scores import Scores
 

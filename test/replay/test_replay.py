@@ -43,7 +43,7 @@ from panoptic_ros.demo.health import read_health
 from panoptic_ros.files import lock_folder
 from panoptic_ros.frame import read_instances
 from panoptic_ros.labels import Label, LabelSet
-from panoptic_ros.replay.bag import Bag
+from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.outputs_log import LoggedBackend
 from panoptic_ros.replay.record import read_records
 
@@ -434,13 +434,12 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
     (['BAG', '--duration', 'inf'], '--duration must be over 0 seconds, got inf'),
     (['BAG', '--start', 'nan'], '--start must be 0 seconds or more, got nan'),
     (['BAG', '--start', 'inf'], '--start must be 0 seconds or more, got inf'),
-    (['BAG', '--start', '1e300'], 'there is no image of /camera/image_raw in the part'),
-    (['BAG', '--start', '1e6'], 'there is no image of /camera/image_raw in the part'),
+    (['BAG', '--start', '1e300'], '/camera/image_raw: there is no image in the part'),
+    (['BAG', '--start', '1e6'], '/camera/image_raw: there is no image in the part'),
     (['BAG', '--config', 'TYPO'], r'tracker.max_agee \(did you mean tracker.max_age\?\)'),
     (['BAG', '--config', 'BAD'], 'tracker.min_hits must be an integer from 1'),
     (['BAG', '--config', 'NONE'], 'is no parameter file of the node'),
-    (['ALLBAD'], "no image of /camera/image_raw could be used; the first: bad image: encoding "
-                 "must be one of rgb8, .*got 'strange'"),
+    (['ALLBAD'], "/camera/image_raw: encoding must be one of rgb8, .*got 'strange'"),
     (['--compare', 'EMPTY', 'EMPTY'], 'no frames.jsonl in'),
 ])
 def test_bad_input_is_told_in_one_line(tmp_path, bag, tiny_model, capsys, flags, reason):
