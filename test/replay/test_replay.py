@@ -483,3 +483,35 @@ def test_a_real_bag_with_the_packages_own_model(tmp_path):
         overlay = next(results.records(['/panoptic/overlay'])).message
         assert (overlay.height, overlay.width) == (375, 1242)
         assert overlay.header.stamp.sec == 1317000000
+
+
+def test_a_topic_that_nobody_named_does_not_fail_a_replay(tmp_path, tiny_model, capsys):
+    def messages():
+        for i in range(4):
+            yield CAMERA, IMAGE, START_NS + i, image(scene(i), START_NS + i)
+            yield '/oak/odd', IMAGE, START_NS + i, image(scene(i), START_NS + i, 'strange')
+    path = write_bag(tmp_path / 'bag', messages())
+    assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
+    assert "left out /oak/odd: encoding must be one of" in capsys.readouterr().out
+    assert list(summary(tmp_path / 'out')['cameras']) == ['camera']
+
+
+def test_times_of_recording_that_no_stamp_can_hold(tmp_path, tiny_model):
+    late_ns = 2**33 * 10**9
+    path = write_bag(tmp_path / 'bag', [
+        (CAMERA, IMAGE, late_ns + i * STEP_NS, image(scene(i), START_NS + i * STEP_NS))
+        for i in range(3)])
+    assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
+    with Bag(tmp_path / 'out' / 'bag') as results:
+        found = [record.time_ns for record in results.records(['/panoptic/segments'])]
+        assert found == [late_ns + i * STEP_NS for i in range(3)]
+        said = next(results.records(['/diagnostics'])).message
+        assert said.header.stamp.sec == 2**31 - 1
+
+
+def test_a_folder_of_images_is_replayed(tmp_path, tiny_model):
+    (tmp_path / 'photos').mkdir()
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / 'photos' / f'{i}.png'), scene(i)[..., ::-1])
+    assert run(tmp_path / 'photos', '--model', tiny_model, '-o', tmp_path / 'out') == 0
+    assert summary(tmp_path / 'out')['frames']['good'] == 3
