@@ -56,9 +56,16 @@ def test_a_message_is_unpacked_if_it_is_packed(monkeypatch):
     assert unpack_message(zstd.compress(message)) == message
     with pytest.raises(UnpackError, match='cut short'):
         unpack_message(zstd.compress(message)[:-2])
+    with pytest.raises(UnpackError, match='damaged'):
+        unpack_message(zstd.compress(message)[:5])
+    streamed = zstd.ZstdCompressor()  # does not know the size beforehand
+    packed = streamed.compress(message) + streamed.flush()
+    assert unpack_message(packed) == message
     monkeypatch.setattr(module, 'MAX_BYTES', 400)
-    with pytest.raises(UnpackError, match='more than the 400 bytes'):
+    with pytest.raises(UnpackError, match='504 bytes is over the limit'):
         unpack_message(zstd.compress(message))
+    with pytest.raises(UnpackError, match='more than the 400 bytes'):
+        unpack_message(packed)
 
 
 @pytest.mark.parametrize('frames', [1, 5])
