@@ -12,8 +12,9 @@ import cv2
 from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS
 from panoptic_ros.recordings.pictures import Picture, RawImage
 
-# Our own message says what is wrong, in one line.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+# Our own message says what is wrong, in one line. OpenCV 4.6 has one name for it, 5 the other.
+_set_log_level = getattr(cv2, 'setLogLevel', None) or cv2.utils.logging.setLogLevel
+_set_log_level(0)
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # read at the first capture
 
 ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.3gp', '.3g2', '.ts', '.mts', '.m2ts',

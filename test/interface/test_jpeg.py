@@ -22,11 +22,10 @@ def encode(pixels: np.ndarray, *flags: int) -> bytes:
     return cv2.imencode('.jpg', pixels, flags)[1].tobytes()
 
 
-SAMPLINGS = {'420': cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
-             '444': cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-             '411': cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411}
+SAMPLINGS = {'420': 0x221111, '444': 0x111111, '411': 0x411111}
+SAMPLING_FLAG = 7  # IMWRITE_JPEG_SAMPLING_FACTOR, which OpenCV 4.6 does not know
 FILES = {
-    **{name: encode(picture(), cv2.IMWRITE_JPEG_SAMPLING_FACTOR, value)
+    **{name: encode(picture(), SAMPLING_FLAG, value)
        for name, value in SAMPLINGS.items()},
     'grey': encode(picture(channels=1)),
     'restarts': encode(picture(), cv2.IMWRITE_JPEG_RST_INTERVAL, 5),
