@@ -13,7 +13,6 @@ of that stamp that was recorded nearest to it.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.documents import parse_json
 from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.video_files import check_divisor, read_frame, read_label_file
 from panoptic_ros.recordings.bag import Record, Recording
@@ -214,7 +214,7 @@ class _Classes:
 def _read_classes(text: str, where: str) -> tuple[LabelSet, int]:
     """Label set and label divisor in a JSON text."""
     try:
-        document = json.loads(text)
+        document = parse_json(text, where)
         labels, divisor = LabelSet.from_dicts(document['labels']), document['label_divisor']
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f'{where} must be JSON with labels and label_divisor: '
