@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from itertools import islice
 from typing import Any
 
 from panoptic_ros.image import CameraImage
+from panoptic_ros.interface.encodings import ENCODINGS
 from panoptic_ros.interface.images import (
     cv_bridge_fallback,
     encoding_of,
@@ -22,7 +24,7 @@ COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 OTHER_ENCODINGS = {'16UC1': 'depth', '32FC1': 'depth', 'mono16': 'depth', '32SC1': 'labels'}
 """What images of these encodings hold, unless the user names their topic."""
 
-PROBED = 5
+PROBED = 20
 """Images of a topic that are tried, until one can be read."""
 
 
@@ -70,8 +72,11 @@ def _why_not(recording: Recording, topic: str, start_ns: int, stop_ns: int) -> s
         if record.message is None:
             continue
         encoding = encoding_of(record.message)
-        if encoding in OTHER_ENCODINGS:
-            return f'it holds {OTHER_ENCODINGS[encoding]} ({encoding})'
+        what = OTHER_ENCODINGS.get(encoding) or (
+            'numbers' if re.fullmatch(r'\d+[USF]C\d+', encoding) and encoding not in ENCODINGS
+            else '')
+        if what:
+            return f'it holds {what} ({encoding})'
         try:
             read_message(record.message)
         except ValueError as error:

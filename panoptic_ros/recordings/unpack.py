@@ -14,7 +14,7 @@ from typing import Any
 MAX_BYTES = 256 << 20
 """Largest chunk or message; a raw colour image of 89 megapixels fits."""
 
-MAX_FILE_BYTES = 2 << 30
+MAX_FILE_BYTES = 1 << 30
 MAX_FILE_RATIO = 100
 """A compressed storage file may unpack to the larger of `MAX_FILE_BYTES` and its own size times
 `MAX_FILE_RATIO`."""

@@ -28,6 +28,8 @@ DEPTH = np.full((64, 128), 1500, np.uint16)
     (image(DEPTH.astype(np.float32)[..., None], 1, '32FC1'), 'depth'),
     (image(DEPTH[..., None], 1, 'mono16'), 'depth'),
     (image(DEPTH.astype(np.int32)[..., None], 1, '32SC1'), 'labels'),
+    (image(DEPTH[..., None], 1, '16SC1'), 'numbers'),
+    (encoded('64FC1; tiff compressed ', bytes(99)), 'numbers'),
     (image(scene(0), 1, 'strange'), 'strange'),
     (encoded('rgb8; jpeg compressed bgr8', JPEG), None),
     (encoded('jpeg', JPEG + bytes(5000)), None),
