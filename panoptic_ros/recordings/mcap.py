@@ -137,6 +137,8 @@ class McapFile:
                 self._counts.update(dict(struct.iter_unpack('<HQ', content[46:])))
         used = {number for block in self._blocks for number in block.channels}
         places = {block.place for block in self._blocks}
+        if not all(len(MAGIC) <= place < start for place in places):
+            raise ValueError('the index names places outside of the data')
         if (not places or not chunks == len(places) == len(self._blocks)
                 or not used | self._counts.keys() <= self._channels.keys()):
             self._begin()  # an index may leave out parts

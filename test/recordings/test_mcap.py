@@ -124,6 +124,16 @@ def test_without_its_index_a_file_is_read_through(tmp_path, data):
     assert 'file.mcap: ' in damage
 
 
+@pytest.mark.parametrize('place', [2**64 - 1, 2**62, len(GOOD), len(GOOD) - 50, 0])
+def test_an_index_that_points_elsewhere_is_not_used(tmp_path, place):
+    first = len(HEAD).to_bytes(8, 'little')
+    start, = struct.unpack('<Q', GOOD[-28:-20])
+    data = GOOD[:start] + GOOD[start:-12].replace(first, place.to_bytes(8, 'little'), 1)
+    found, damage = read(tmp_path, data + bytes(4) + MAGIC)  # no checksum
+    assert found == numbers(*range(30))
+    assert 'outside' in damage
+
+
 def test_a_damaged_chunk_costs_its_own_messages_only(tmp_path):
     place = GOOD.find(b'\x28\xb5\x2f\xfd') + 30
     found, damage = read(tmp_path, GOOD[:place] + b'\xff\xff' + GOOD[place + 2:])
