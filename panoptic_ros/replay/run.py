@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -60,6 +60,9 @@ class Job:
     duration_s: float | None = None
     stride: int = 1
     """Every so many images of each camera."""
+
+    named: Collection[str] = ()
+    """Topics that the user named; each must have an image that can be used."""
 
     @property
     def window_ns(self) -> tuple[int, int]:
@@ -291,5 +294,6 @@ def _check(records: list[FrameRecord], job: Job) -> None:
         if not own:
             raise ValueError(f'there is no image of {topic} in the part to be replayed '
                              f'({job.recording.damage or "start and duration"})')
-        if all(record.problem for record in own):
+        is_needed = topic in job.named or all(record.problem for record in records)
+        if is_needed and all(record.problem for record in own):
             raise ValueError(f'no image of {topic} could be used; the first: {own[0].problem}')

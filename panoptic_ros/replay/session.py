@@ -62,7 +62,7 @@ class Session:
         cameras = choose_cameras(recording, images, set(given.values()),
                                  self.settings['input_transport'], window_ns, self._left_out)
         named = {_camera(name, list(cameras)): truth for name, truth in opened.items()}
-        self.job = Job(recording, cameras, self.settings, named, *part)
+        self.job = Job(recording, cameras, self.settings, named, *part, images)
         self.unmatched = {name: check_stamps(truth, self._stamps(cameras[name]))
                           for name, truth in named.items()}
 

@@ -496,6 +496,27 @@ def test_a_topic_that_nobody_named_does_not_fail_a_replay(tmp_path, tiny_model, 
     assert list(summary(tmp_path / 'out')['cameras']) == ['camera']
 
 
+@pytest.mark.parametrize('is_named', [False, True])
+def test_a_topic_that_fails_later_fails_a_replay_only_if_it_was_named(tmp_path, tiny_model,
+                                                                      is_named, capsys):
+    def messages():
+        for i in range(6):
+            encoding = 'rgb8' if i == 1 else 'strange'  # one that the stride leaves out
+            yield CAMERA, IMAGE, START_NS + i, image(scene(i), START_NS + i)
+            yield '/odd', IMAGE, START_NS + i, image(scene(i), START_NS + i, encoding)
+    path = write_bag(tmp_path / 'bag', messages())
+    named = ['--image', CAMERA, '--image', '/odd'] if is_named else []
+    status = run(path, '--model', tiny_model, '--stride', 2, *named, '-o', tmp_path / 'out')
+    if is_named:
+        assert status == 2
+        assert 'no image of /odd could be used' in capsys.readouterr().err
+    else:
+        assert status == 0
+        cameras = summary(tmp_path / 'out')['cameras']
+        assert list(cameras['odd']['bad'].values()) == [3]
+        assert (tmp_path / 'out' / 'report.html').is_file()
+
+
 def test_times_of_recording_that_no_stamp_can_hold(tmp_path, tiny_model):
     late_ns = 2**33 * 10**9
     path = write_bag(tmp_path / 'bag', [
