@@ -110,10 +110,11 @@ def unpack_file(source: Path, target: Path) -> str:
             block, is_between = b'', False
             written += len(piece)
             if written > limit:
-                raise UnpackError(f'{source} unpacks to more than {limit} bytes, the limit for a '
-                                  'file of its size')
+                raise UnpackError(f'{source.name} unpacks to more than {limit} bytes, the limit '
+                                  'for a file of its size')
             if written > room:
-                raise UnpackError(f'{source} needs more room to unpack than {target.parent} has')
+                raise UnpackError(f'{source.name} needs more room to unpack than {target.parent} '
+                                  'has')
             out.write(piece)
 
 
