@@ -114,7 +114,7 @@ def encoding_of(message: Any) -> str:
 
 
 def _decode(data: bytes, file: ImageFile, flags: int) -> npt.NDArray[np.uint8]:
-    pixels = _decode_bytes(data[:file.end], file.kind, flags)
+    pixels = _decode_bytes(memoryview(data)[:file.end], file.kind, flags)
     if file.jpeg and file.jpeg.may_be_cut(pixels):
         # More data change a picture that is cut short, and no other.
         other = _decode_bytes(data[:file.jpeg.data_end] + _JPEG_END, file.kind, flags)
@@ -123,7 +123,7 @@ def _decode(data: bytes, file: ImageFile, flags: int) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def _decode_bytes(data: bytes, kind: str, flags: int) -> Any:
+def _decode_bytes(data: bytes | memoryview, kind: str, flags: int) -> Any:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
