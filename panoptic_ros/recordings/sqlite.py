@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 from array import array
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
@@ -47,17 +48,18 @@ class SqliteFile:
         """
         self.damage = ''
         self._path = path
-        self._database = self._open(path, folder)
-        try:
-            self._check_tables()
-            self._channels = self._read_topics()
-            self._rows = self._read_index()
-        except sqlite3.Error as error:
-            self._database.close()
-            raise StorageError(f'{path.name} cannot be read as an sqlite3 bag: {error}') from None
-        except StorageError:
-            self._database.close()
-            raise
+        with ExitStack() as stack:
+            try:
+                self._database = self._open(path, folder)
+                stack.callback(self._database.close)
+                self._prepare()
+                self._check_tables()
+                self._channels = self._read_topics()
+                self._rows = self._read_index()
+            except sqlite3.Error as error:
+                raise StorageError(f'{path.name} cannot be read as an sqlite3 bag: {error}'
+                                   ) from None
+            stack.pop_all()
         times = self._rows['time_ns']
         self.start_ns = int(times[0]) if times.size else END_NS
         ids, counts = np.unique(self._rows['topic_id'], return_counts=True)
@@ -97,7 +99,11 @@ class SqliteFile:
         if sides:  # a copy, in which SQLite completes what the recorder had begun
             path, options = _copy(path, sides, folder), 'mode=rw'
         address = f'file:{quote(os.fsencode(path.absolute()))}?{options}'
-        database = sqlite3.connect(address, uri=True, check_same_thread=False)
+        return sqlite3.connect(address, uri=True, check_same_thread=False)
+
+    def _prepare(self) -> None:
+        """Sets limits, and forbids all but reading."""
+        database = self._database
         database.text_factory = lambda data: data.decode(errors='replace')
         if hasattr(database, 'setlimit'):  # Python 3.11
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
@@ -105,7 +111,6 @@ class SqliteFile:
         for pragma in ('trusted_schema = OFF', 'writable_schema = ON', 'cell_size_check = ON'):
             database.execute(f'PRAGMA {pragma}')
         database.set_authorizer(_allow)
-        return database
 
     def _check_tables(self) -> None:
         for table, columns in COLUMNS.items():

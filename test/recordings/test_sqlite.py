@@ -109,6 +109,17 @@ def test_values_of_other_types_are_passed_over(file):
     assert times(file) == [0, *range(4, 10)]
 
 
+@pytest.mark.parametrize('beside', [b'', b'trash' * 999])
+@pytest.mark.parametrize('content', [b'', b'trash' * 999, b'SQLite format 3\0' + b'\xff' * 5000])
+def test_other_files_are_refused_in_one_line(tmp_path, content, beside):
+    (tmp_path / 'some.db3').write_bytes(content)
+    (tmp_path / 'some.db3-wal').write_bytes(beside)
+    (tmp_path / 'some.db3-journal').write_bytes(beside)
+    with pytest.raises(ValueError, match=r'some\.db3 cannot be read as a bag') as caught:
+        Bag(tmp_path / 'some.db3')
+    assert '\n' not in str(caught.value)
+
+
 def unfinished(file: Path, mode: str) -> Path:
     """As a recorder leaves it that was killed: half of the images are in a file beside it."""
     killed = file.parent / 'killed'
