@@ -36,7 +36,7 @@ def _mono(rows: Pixels, is_big: bool) -> Pixels:
 
 
 def _high(rows: Pixels, is_big: bool) -> Pixels:
-    """The high byte of each channel."""
+    """Takes the high byte of each channel."""
     return np.ascontiguousarray(rows[..., 0 if is_big else 1::2])
 
 
@@ -63,7 +63,7 @@ def _bayer(pattern: str, size: int) -> Callable[[Pixels, bool], Pixels]:
 
 
 def _nv24(rows: Pixels, is_big: bool) -> Pixels:
-    """Brightness in the first third, then pairs of chroma at full resolution."""
+    """Reads brightness from the first third, then pairs of chroma at full resolution."""
     height, width = rows.shape[0] // 3, rows.shape[1]
     data = np.ascontiguousarray(rows[..., 0])
     chroma = data[height:].reshape(height, width, 2)
@@ -104,7 +104,7 @@ ENCODINGS = {
 
 
 def convert_color(pixels: Pixels, code: int) -> Pixels:
-    """`cv2.cvtColor`.
+    """Converts as `cv2.cvtColor` does.
 
     Raises:
         ValueError: in one line, if OpenCV cannot convert it.
@@ -116,7 +116,7 @@ def convert_color(pixels: Pixels, code: int) -> Pixels:
 
 
 def demosaic(mosaic: npt.NDArray[Any], pattern: str) -> Pixels:
-    """The colours of a Bayer picture.
+    """Converts a Bayer picture to its colours.
 
     Args:
         mosaic: (H, W), 8 or 16 bits; of 16 the high byte counts.

@@ -96,7 +96,7 @@ def read_compressed_image(message: Any, max_image_pixels: int = MAX_IMAGE_PIXELS
 
 
 def encoding_of(message: Any) -> str:
-    """What is known of the encoding of an Image or, before it was compressed, a CompressedImage.
+    """Tells the encoding of an Image, or of what a CompressedImage was made from.
 
     Returns:
         Name of an encoding; `mono16` for a 16-bit grey picture of no other name; empty if

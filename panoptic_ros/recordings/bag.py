@@ -15,7 +15,7 @@ from panoptic_ros.interface.bag_types import ros1_typestore, typestore
 from panoptic_ros.recordings.mcap import McapFile
 from panoptic_ros.recordings.ros1 import Ros1File
 from panoptic_ros.recordings.sqlite import SqliteFile
-from panoptic_ros.recordings.storage import END_NS, Storage, StorageError, Stored
+from panoptic_ros.recordings.storage import BEGIN_NS, END_NS, Storage, StorageError, Stored
 from panoptic_ros.recordings.unpack import unpack_file, unpack_message
 
 ENDINGS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd', '.bag')
@@ -60,7 +60,7 @@ class Recording(Protocol):
     def damage(self) -> str:
         """What is wrong with the files; empty while nothing is. Known in full after reading."""
 
-    def records(self, names: Collection[str], start_ns: int = 0,
+    def records(self, names: Collection[str], start_ns: int = BEGIN_NS,
                 stop_ns: int = END_NS) -> Iterator[Record]:
         """Messages of some topics in the order of their recording, as far as they are whole."""
 
@@ -127,7 +127,7 @@ class Bag:
         """See `Recording`."""
         return self._problem or next((file.damage for file in self._files if file.damage), '')
 
-    def records(self, names: Collection[str], start_ns: int = 0,
+    def records(self, names: Collection[str], start_ns: int = BEGIN_NS,
                 stop_ns: int = END_NS) -> Iterator[Record]:
         """See `Recording`."""
         for file in self._files:

@@ -16,7 +16,7 @@ from panoptic_ros.interface.images import (
     read_image,
 )
 from panoptic_ros.recordings.bag import Recording
-from panoptic_ros.recordings.storage import END_NS
+from panoptic_ros.recordings.storage import BEGIN_NS, END_NS
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
@@ -40,8 +40,9 @@ def read_message(message: Any) -> CameraImage:
 
 
 def camera_topics(recording: Recording, kinds: Collection[str], not_these: Collection[str] = (),
-                  start_ns: int = 0, stop_ns: int = END_NS) -> tuple[list[str], dict[str, str]]:
-    """The topics with camera images in a part of a recording, and the other image topics.
+                  start_ns: int = BEGIN_NS, stop_ns: int = END_NS,
+                  ) -> tuple[list[str], dict[str, str]]:
+    """Finds the topics with camera images in a part of a recording, and the other image topics.
 
     Args:
         recording: is asked for the first images of each topic.
@@ -65,7 +66,7 @@ def camera_topics(recording: Recording, kinds: Collection[str], not_these: Colle
 
 
 def _why_not(recording: Recording, topic: str, start_ns: int, stop_ns: int) -> str:
-    """Why the images of a topic are none of a camera; empty if they are."""
+    """Says why the images of a topic are not those of a camera; empty if they are."""
     reason = 'there is no image in the part to be replayed'
     for record in islice(recording.records([topic], start_ns, stop_ns), PROBED):
         reason = record.problem

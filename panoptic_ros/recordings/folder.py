@@ -70,7 +70,7 @@ class ImageFolder:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The image files of a folder in the order of their names, numbers by their value."""
+    """Lists the image files of a folder by their names, numbers by their value."""
     files = [file for file in folder.iterdir()
              if file.suffix.lower() in ENDINGS and not file.name.startswith('.')]
     return sorted(files, key=lambda file: (_natural(file.stem), file.name))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-END_NS = 2**63 - 1
-"""Later than any message."""
+BEGIN_NS, END_NS = -2**63, 2**63 - 1
+"""Not later than any message, and later than all."""
 
 
 class Channel(NamedTuple):

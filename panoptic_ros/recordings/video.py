@@ -70,13 +70,13 @@ class Video:
 
 
 def rate_of(capture: Any) -> float:
-    """Pictures per second, as a video or camera says; `RATE_HZ` if it says nothing sensible."""
+    """Asks a capture for its pictures per second; `RATE_HZ` if it says nothing sensible."""
     rate_hz = capture.get(cv2.CAP_PROP_FPS)
     return rate_hz if 1 <= rate_hz <= 240 else RATE_HZ
 
 
 def frames(capture: Any, rate_hz: float) -> Iterator[tuple[float, RawImage]]:
-    """Frames of an open capture, which is released at the end.
+    """Reads the frames of an open capture, which is released at the end.
 
     Args:
         capture: of OpenCV.

@@ -12,7 +12,7 @@ from panoptic_ros.recordings import video as videos
 from panoptic_ros.recordings.bag import Bag, Record, Recording, Topic
 from panoptic_ros.recordings.cameras import COMPRESSED_TYPE, IMAGE_TYPE, camera_topics
 from panoptic_ros.recordings.folder import ImageFolder, image_files
-from panoptic_ros.recordings.storage import END_NS
+from panoptic_ros.recordings.storage import BEGIN_NS, END_NS
 from panoptic_ros.recordings.video import Video
 
 OWN_TOPICS = ('panoptic/segments', 'panoptic/semantic', 'panoptic/overlay')
@@ -44,7 +44,7 @@ class PictureFile:
         count = round((source.length_s or 0) * source.rate_hz)
         self.topics: Mapping[str, Topic] = {self.TOPIC: Topic(self._kind, count)}
 
-    def records(self, names: Collection[str], start_ns: int = 0,
+    def records(self, names: Collection[str], start_ns: int = BEGIN_NS,
                 stop_ns: int = END_NS) -> Iterator[Record]:
         """See `Recording`."""
         if self.TOPIC not in names:
@@ -86,7 +86,7 @@ def open_recording(path: Path) -> Recording:
 
 
 def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Collection[str] = (),
-                   transport: str = 'auto', window_ns: tuple[int, int] = (0, END_NS),
+                   transport: str = 'auto', window_ns: tuple[int, int] = (BEGIN_NS, END_NS),
                    left_out: dict[str, str] | None = None) -> dict[str, str]:
     """Chooses the image topics to replay.
 
