@@ -23,7 +23,7 @@ from replay_bags import (
 
 from panoptic_ros.cli.main import main
 from panoptic_ros.demo.pictures import OverlayVideo
-from panoptic_ros.replay.bag import Bag
+from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.live import DROPPED, INSTANCES, SEGMENTS, score_live
 from panoptic_ros.replay.record import read_records
 from panoptic_ros.replay.session import Session
