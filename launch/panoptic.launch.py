@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ament_index_python.packages import get_packages_with_prefixes
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.conditions import IfCondition
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -25,7 +25,7 @@ ARGUMENTS = {
     'namespace': ('', 'namespace of the node and its topics'),
     'params_file': (str(CONFIG / 'panoptic.yaml'), 'YAML file of the node\'s parameters'),
     'use_sim_time': ('false', 'true with a bag that is played with --clock'),
-    'rviz': ('false', 'true also shows the overlay in RViz'),
+    'rviz': ('false', 'true also shows the overlay in RViz, where that is installed'),
 }
 
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
@@ -46,6 +46,18 @@ def _node(context: LaunchContext) -> list[Node]:
                  parameters=[given['params_file'], parameters])]
 
 
+def _rviz(context: LaunchContext) -> list[Node | LogInfo]:
+    """RViz if asked for; without it the node runs all the same."""
+    if LaunchConfiguration('rviz').perform(context).lower() != 'true':
+        return []
+    if 'rviz2' not in get_packages_with_prefixes():
+        return [LogInfo(msg='rviz:=true needs RViz: sudo apt install '
+                        f'ros-{os.environ.get("ROS_DISTRO", "<distribution>")}-rviz2')]
+    return [Node(package='rviz2', executable='rviz2',
+                 namespace=LaunchConfiguration('namespace').perform(context),
+                 arguments=['-d', str(CONFIG / 'panoptic.rviz')])]
+
+
 def generate_launch_description() -> LaunchDescription:
     """See the module."""
     return LaunchDescription([
@@ -55,7 +67,5 @@ def generate_launch_description() -> LaunchDescription:
         *(SetEnvironmentVariable(name, str(CONFIG / 'fastdds.xml'))
           for name in PROFILE_VARIABLES if name not in os.environ),
         OpaqueFunction(function=_node),
-        Node(package='rviz2', executable='rviz2', namespace=LaunchConfiguration('namespace'),
-             arguments=['-d', str(CONFIG / 'panoptic.rviz')],
-             condition=IfCondition(LaunchConfiguration('rviz'))),
+        OpaqueFunction(function=_rviz),
     ])

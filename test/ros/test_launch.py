@@ -28,16 +28,17 @@ class LaunchConfiguration:
 def launch_file(monkeypatch):
     """The launch file as a module, in an environment without profiles."""
     names = {'launch': ('LaunchContext', 'LaunchDescription'),
-             'launch.actions': ('DeclareLaunchArgument', 'OpaqueFunction',
+             'launch.actions': ('DeclareLaunchArgument', 'LogInfo', 'OpaqueFunction',
                                 'SetEnvironmentVariable'),
-             'launch.conditions': ('IfCondition',), 'launch.substitutions': (),
-             'launch_ros': (), 'launch_ros.actions': ('Node',)}
+             'launch.substitutions': (), 'launch_ros': (), 'launch_ros.actions': ('Node',),
+             'ament_index_python': (), 'ament_index_python.packages': ()}
     for name, classes in names.items():
         module = ModuleType(name)
         for kind in classes:
             setattr(module, kind, type(kind, (Made,), {}))
         monkeypatch.setitem(sys.modules, name, module)
     sys.modules['launch.substitutions'].LaunchConfiguration = LaunchConfiguration
+    sys.modules['ament_index_python.packages'].get_packages_with_prefixes = dict
     path = share_file('launch/panoptic.launch.py')
     namespace = {'__file__': str(path), '__name__': 'panoptic_launch'}
     monkeypatch.delenv('FASTRTPS_DEFAULT_PROFILES_FILE', raising=False)
@@ -51,11 +52,16 @@ def actions(launch_file, kind: str) -> list[Made]:
     return [action for action in description.arguments[0] if type(action).__name__ == kind]
 
 
-def node_of(launch_file, **given: str) -> dict:
+def started(launch_file, **given: str) -> list[Made]:
+    """What the launch file starts with these arguments."""
     defaults = {name: value for name, (value, _) in launch_file['ARGUMENTS'].items()}
-    function, = actions(launch_file, 'OpaqueFunction')
     context = SimpleNamespace(launch_configurations=defaults | given)
-    node, = function.keywords['function'](context)
+    return [made for action in actions(launch_file, 'OpaqueFunction')
+            for made in action.keywords['function'](context)]
+
+
+def node_of(launch_file, **given: str) -> dict:
+    node, = started(launch_file, **given)
     return node.keywords
 
 
@@ -92,3 +98,18 @@ def test_the_transport_profile_is_set_unless_the_user_has_one(launch_file, monke
     assert names() == dict.fromkeys(launch_file['PROFILE_VARIABLES'], profile)
     monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', 'mine.xml')
     assert names() == {'FASTDDS_DEFAULT_PROFILES_FILE': profile}
+
+
+def test_without_rviz_the_node_starts_with_a_line_on_how_to_install_it(launch_file, monkeypatch):
+    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
+    node, line = started(launch_file, rviz='true')
+    assert node.keywords['executable'] == 'panoptic_node'
+    assert type(line).__name__ == 'LogInfo'
+    assert line.keywords['msg'].endswith('sudo apt install ros-jazzy-rviz2')
+
+
+def test_rviz_shows_the_namespace_of_the_node(launch_file):
+    launch_file['get_packages_with_prefixes'] = lambda: {'rviz2': '/opt/ros/jazzy'}
+    _, rviz = started(launch_file, rviz='True', namespace='robot')
+    assert (rviz.keywords['package'], rviz.keywords['namespace']) == ('rviz2', 'robot')
+    assert Path(rviz.keywords['arguments'][1]).is_file()
