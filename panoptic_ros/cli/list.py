@@ -71,7 +71,7 @@ def _families() -> Any:
     try:
         from panoptic_ros.models.registry import FAMILIES
     except ImportError as error:
-        table.add_row('', f'unknown here: {error}; pip install "panoptic_ros[train]"')
+        table.add_row('', f'unknown here: {error}; pip install "panoptic_ros\\[train]"')
         return table
     for name, (module, _) in FAMILIES.items():
         table.add_row(name, (module.__doc__ or '').splitlines()[0])

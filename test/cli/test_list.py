@@ -1,12 +1,13 @@
 """`panoptic list`."""
 
+import sys
+
 import pytest
 
 from panoptic_ros.cli.main import main
 
 
 @pytest.mark.parametrize(('topic', 'words'), [
-    ('families', ['hle']),
     ('recipes', ['hle_mobilenetv2_camvid', 'camvid', '384x512']),
     ('backends', ['tensorrt', 'onnxruntime', 'torch', 'installed']),
 ])
@@ -15,6 +16,18 @@ def test_a_topic_lists_its_names(capsys, topic, words):
     out = capsys.readouterr().out
     for word in words:
         assert word in out
+
+
+def test_families_are_listed(capsys):
+    pytest.importorskip('torch')
+    assert main(['list', 'families']) == 0
+    assert 'hle' in capsys.readouterr().out
+
+
+def test_families_without_torch_say_how_to_install_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'panoptic_ros.models.registry', None)
+    assert main(['list', 'families']) == 0
+    assert 'panoptic_ros[train]' in ''.join(capsys.readouterr().out.split())
 
 
 def test_classes_of_a_model(capsys, tiny_model):
