@@ -2,16 +2,48 @@
 
 import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves tiny_model unfindable
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves these two unfindable
 
+from optional import skip_without_package
 from tiny_model import LABELS, make_tiny_model
 
 # A suite started in the background of a script ignores Ctrl-C, and so would all it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    """Collect a file, or skip it where an optional package is missing."""
+    return _Module.from_parent(parent, path=module_path)
+
+
+class _Module(pytest.Module):
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        try:
+            return list(super().collect())
+        except self.CollectError as error:
+            skip_without_package(error)
+            raise
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup() -> Generator[None, None, None]:
+    """Skip a test whose fixtures import an optional package that is missing."""
+    outcome = yield
+    if outcome.excinfo:
+        skip_without_package(outcome.excinfo[1])
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """Skip a test that imports an optional package that is missing."""
+    outcome = yield
+    if outcome.excinfo:
+        skip_without_package(outcome.excinfo[1])
 
 
 @pytest.fixture(scope='session')

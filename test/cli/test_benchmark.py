@@ -89,6 +89,7 @@ def test_bad_arguments_are_told_in_one_line(capsys, argv, reason):
 
 
 def test_the_metrics_are_timed_in_place_of_models(capsys, tmp_path):
+    pytest.importorskip('pycocotools')
     path = tmp_path / 'out.json'
     assert main(['benchmark', '--metrics', '--image-size', '64', '128', '--seconds', '0.01',
                  '--json', str(path)]) == 0
