@@ -26,8 +26,9 @@ setup(
         (f'share/{PACKAGE}/launch', [str(path) for path in Path('launch').glob('*.py')]),
         (f'share/{PACKAGE}/config', [str(path) for path in Path('config').iterdir()]),
     ],
-    install_requires=['numpy>=1.24', 'opencv-python-headless>=4.6', 'scipy>=1.8', 'onnx>=1.15',
-                      'onnxruntime>=1.17', 'pyyaml>=6', 'rich>=12'],
+    # The least that test/test_install.py installs.
+    install_requires=['numpy>=1.26', 'opencv-python-headless>=4.6', 'scipy>=1.11', 'onnx>=1.23',
+                      'onnxruntime>=1.23', 'pyyaml>=6', 'rich>=13.7'],
     extras_require={
         'ros': ROS_JAZZY,
         'bag': ['rosbags>=0.11'],
