@@ -17,7 +17,7 @@ setup(
     python_requires='>=3.10',
     packages=[*find_packages(include=[f'{PACKAGE}*']), 'panoptic_training',
               *(f'panoptic_training.{name}' for name in find_packages('training'))],
-    package_dir={PACKAGE: PACKAGE, 'panoptic_training': 'training'},
+    package_dir={'panoptic_training': 'training'},
     package_data={PACKAGE: ['py.typed', 'data/*', 'replay/templates/*'],
                   'panoptic_training': ['py.typed', 'recipes/*', 'studies/*']},
     data_files=[

@@ -214,6 +214,9 @@ def test_the_recipe_in_a_simulated_distribution(name, tmp_path):
     assert ('ros2_ws/.venv' in printed.splitlines()[-1]) == (name == 'humble'), printed
     panoptic = 'install/panoptic_ros/lib/panoptic_ros/panoptic'
     assert 'city.onnx' in simulation.bash(f'{after}{panoptic} list models')
+    simulation.bash(f"""{after}rm -r build install
+        .venv/bin/python -m colcon build --packages-select panoptic_ros --symlink-install""")
+    assert 'city.onnx' in simulation.bash(f'{after}{panoptic} list models')
     if simulation.distribution.wheels:
         simulation.bash(f"""{after}
             {panoptic}_node > ~/log 2>&1 & node=$!
