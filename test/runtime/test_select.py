@@ -144,6 +144,8 @@ def unknown_operator(path):
 @pytest.mark.parametrize('damage', [
     missing, empty, cut_short, text, no_metadata, damaged_metadata, unknown_operator])
 def test_a_bad_model_file_is_refused_in_one_line(tiny_model, tmp_path, no_gpu, damage, backend):
+    if (damage, backend) == (unknown_operator, 'torch'):
+        pytest.importorskip('torch')  # the other files are refused before it is imported
     path = tmp_path / 'bad.onnx'
     path.write_bytes(tiny_model.read_bytes())
     damage(path)
