@@ -79,16 +79,19 @@ class Distribution:
 
 
 UBUNTU_24 = ('numpy==1.26.4', 'opencv-python-headless==4.6.0.66', 'scipy==1.11.4',
-             'pyyaml==6.0.1', 'rich==13.7.1', 'setuptools==68.1.2')
+             'pyyaml==6.0.1', 'rich==13.7.1', 'setuptools==68.1.2', 'matplotlib==3.8.0',
+             'jinja2==3.1.2')
 DISTRIBUTIONS = {
     'humble': Distribution(('3.10',), (
         'numpy==1.21.5', 'opencv-python-headless==4.5.4.60', 'scipy==1.8.0', 'pyyaml==6.0',
-        'rich==11.2.0', 'setuptools==59.6.0'), wheels=False),
+        'rich==11.2.0', 'setuptools==59.6.0', 'matplotlib==3.5.1', 'jinja2==3.0.3'),
+        wheels=False),
     'jazzy': Distribution(('3.12',), UBUNTU_24, wheels=True),
     'kilted': Distribution(('3.12',), UBUNTU_24, wheels=True),
     'lyrical': Distribution(('3.14', '3.13'), (
         'numpy==2.3.5', 'opencv-python-headless==4.10.0.84', 'scipy==1.16.3', 'pyyaml==6.0.3',
-        'rich==13.9.4', 'setuptools==78.1.1'), wheels=False),
+        'rich==13.9.4', 'setuptools==78.1.1', 'matplotlib==3.10.7', 'jinja2==3.1.6'),
+        wheels=False),
 }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+pytest.importorskip('matplotlib', reason='reports are drawn by it')
 
 from replay_bags import IMAGE, START_NS, STEP_NS, TRUTH, drive, image, scene, write_bag
 from shared_memory import left_by

@@ -47,6 +47,8 @@ from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.outputs_log import LoggedBackend
 from panoptic_ros.replay.record import read_records
 
+pytest.importorskip('matplotlib', reason='reports are drawn by it')
+
 
 def run(*flags) -> int:
     return main(['replay', *map(str, flags)])

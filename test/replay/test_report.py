@@ -12,6 +12,8 @@ from replay_bags import TRUTH, drive, pausing_bag, write_bag
 
 from panoptic_ros.cli.main import main
 
+pytest.importorskip('matplotlib', reason='reports are drawn by it')
+
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 
 
