@@ -30,20 +30,24 @@ class _Module(pytest.Module):
             raise
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_setup() -> Generator[None, None, None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
     """Skip a test whose fixtures import an optional package that is missing."""
-    outcome = yield
-    if outcome.excinfo:
-        skip_without_package(outcome.excinfo[1])
+    try:
+        return (yield)
+    except Exception as error:
+        skip_without_package(error)
+        raise
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_call() -> Generator[None, None, None]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
     """Skip a test that imports an optional package that is missing."""
-    outcome = yield
-    if outcome.excinfo:
-        skip_without_package(outcome.excinfo[1])
+    try:
+        return (yield)
+    except Exception as error:
+        skip_without_package(error)
+        raise
 
 
 @pytest.fixture(scope='session')
