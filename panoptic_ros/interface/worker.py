@@ -40,22 +40,19 @@ class Counts:
 
 
 class Worker(Generic[T]):
-    """Runs `process` on one frame at a time in a thread of its own.
+    """Works on one frame at a time in a thread of its own.
 
     A frame that arrives while another waits takes its place. With `min_interval_s` the thread
     waits before it takes a frame, so what it takes is the newest there is.
     """
 
-    def __init__(self, process: Callable[[T], Drop | None], name: str) -> None:
+    def __init__(self, name: str) -> None:
         """Prepares a stopped worker.
 
         Args:
-            process: handles one frame; None if its results were published, else why not. An
-                exception counts as INFERENCE_FAILED.
             name: of the thread.
         """
         self.min_interval_s = 0.0
-        self._process = process
         self._name = name
         self._changed = threading.Condition()
         self._slot: list[T] = []  # the newest frame, or empty
@@ -65,8 +62,14 @@ class Worker(Generic[T]):
         self._received = self._published = 0
         self._dropped: Counter[Drop] = Counter()
 
-    def start(self) -> None:
+    def start(self, process: Callable[[T], Drop | None]) -> None:
         """Starts the thread; frames may be put from now on.
+
+        Only the thread refers to `process`: a stopped worker keeps nothing alive.
+
+        Args:
+            process: handles one frame; None if its results were published, else why not. An
+                exception counts as INFERENCE_FAILED.
 
         Raises:
             RuntimeError: if the last thread did not end yet.
@@ -75,7 +78,8 @@ class Worker(Generic[T]):
             raise RuntimeError('an image is still in work; try again later')
         self._stopping = False
         # A daemon, so that a hanging engine cannot keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(process,), name=self._name,
+                                        daemon=True)
         self._thread.start()
 
     def put(self, frame: T) -> None:
@@ -111,7 +115,7 @@ class Worker(Generic[T]):
                           {reason: self._dropped[reason] for reason in Drop},
                           len(self._slot) + self._busy)
 
-    def _run(self) -> None:
+    def _run(self, process: Callable[[T], Drop | None]) -> None:
         not_before = 0.0
         while True:
             with self._changed:
@@ -126,7 +130,7 @@ class Worker(Generic[T]):
                 self._busy = True
             not_before = time.monotonic() + self.min_interval_s
             try:
-                drop = self._process(frame)
+                drop = process(frame)
             except Exception:
                 logger.exception('a frame failed')
                 drop = Drop.INFERENCE_FAILED

@@ -59,7 +59,7 @@ class Camera:
         self.last_bad = ''
         self.newest_stamp_s: float | None = None
         self.out_of_memory = 0
-        self.worker = Worker(self._work, f'camera {name}')
+        self.worker = Worker[Received](f'camera {name}')
         self._node = node
         self._input = ImageInput(node, prefix)
         self._pipeline = LivePipeline(predictor, settings)
@@ -106,7 +106,7 @@ class Camera:
         if subscribe:
             self.subscribe()
         try:
-            self.worker.start()
+            self.worker.start(self._work)
         except BaseException:
             self.unsubscribe()
             raise

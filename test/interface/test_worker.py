@@ -40,8 +40,8 @@ def gate():
 
 @pytest.fixture
 def worker(gate):
-    worker = Worker(gate, 'test')
-    worker.start()
+    worker = Worker('test')
+    worker.start(gate)
     yield worker
     gate.let_go.release(1000)
     assert worker.stop(20)
@@ -72,8 +72,8 @@ def test_an_exception_is_counted_and_the_next_frame_is_handled(caplog):
     def process(frame):
         if frame == 'bad':
             raise RuntimeError('on purpose')
-    worker = Worker(process, 'test')
-    worker.start()
+    worker = Worker('test')
+    worker.start(process)
     worker.put('bad')
     wait_until(lambda: worker.counts().dropped[Drop.INFERENCE_FAILED] == 1)
     worker.put('good')
@@ -88,7 +88,7 @@ def test_stopping_waits_for_the_frame_in_work_and_drops_the_waiting_one(worker, 
     worker.put(2)
     assert not worker.stop(0.01)
     with pytest.raises(RuntimeError, match='still in work'):
-        worker.start()
+        worker.start(gate)
     assert adds_up(worker.counts())
     gate.let_go.release()
     assert worker.stop(20)
@@ -100,7 +100,7 @@ def test_a_stopped_worker_takes_nothing_and_can_be_started_again(worker, gate):
     assert worker.stop(20)
     worker.put(1)
     assert worker.counts().dropped[Drop.SUPERSEDED] == 1
-    worker.start()
+    worker.start(gate)
     worker.put(2)
     gate.let_go.release()
     wait_until(lambda: worker.counts().published == 1)
@@ -109,9 +109,9 @@ def test_a_stopped_worker_takes_nothing_and_can_be_started_again(worker, gate):
 
 def test_the_rate_is_limited():
     times = []
-    worker = Worker(lambda frame: times.append(time.monotonic()), 'test')
+    worker = Worker('test')
     worker.min_interval_s = 0.05
-    worker.start()
+    worker.start(lambda frame: times.append(time.monotonic()))
     while len(times) < 5:
         worker.put(None)
         time.sleep(0.002)
@@ -130,7 +130,7 @@ def test_counts_add_up_at_every_moment(outcomes, stop_at):
         if frame == 'raise':
             raise RuntimeError('on purpose')
         return frame if isinstance(frame, Drop) else None
-    worker, wrong, ended = Worker(process, 'test'), [], threading.Event()
+    worker, wrong, ended = Worker('test'), [], threading.Event()
 
     def watch():
         while not ended.is_set():
@@ -139,7 +139,7 @@ def test_counts_add_up_at_every_moment(outcomes, stop_at):
                 wrong.append(counts)
     watcher = threading.Thread(target=watch)
     watcher.start()
-    worker.start()
+    worker.start(process)
     for place, outcome in enumerate(outcomes):
         if place == stop_at:
             worker.stop(20)
@@ -159,8 +159,8 @@ def test_counts_add_up_at_every_moment(outcomes, stop_at):
 
 def test_the_newest_of_many_is_never_lost():
     done = []
-    worker = Worker(done.append, 'test')
-    worker.start()
+    worker = Worker('test')
+    worker.start(done.append)
     for frame in range(2000):
         worker.put(frame)
     wait_until(lambda: worker.counts().in_flight == 0)
