@@ -57,13 +57,17 @@ def check_for_model(settings: Mapping[str, Any], info: ModelInfo) -> None:
     """Checks the values that depend on the model.
 
     Raises:
-        ValueError: if a class is unknown or a threshold out of the model's range.
+        ValueError: if a class is unknown, none is left or a threshold is out of the model's range.
     """
     for name in ('classes.include', 'classes.exclude'):
         try:
             info.labels.class_ids(settings[name])
         except ValueError as error:  # noqa: PERF203
             raise ValueError(f'{name}: {error}') from None
+    wanted = info.labels.class_ids(settings['classes.include']) or range(len(info.labels))
+    if not set(wanted) - set(info.labels.class_ids(settings['classes.exclude'])):
+        raise ValueError('classes.include and classes.exclude leave no class; the model has '
+                         f'{", ".join(info.labels.names)}')
     for name, value in _thresholds(settings).items():
         threshold = info.thresholds[name]
         if not threshold.minimum <= value <= threshold.maximum:

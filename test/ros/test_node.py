@@ -197,6 +197,7 @@ REFUSED = [  # name, value, part of the reason
     ('min_area', 2e6, 'min_area must be 0 to 1e+06 for this model'),
     ('classes.include', ['ball', 'unicorn'], "unknown class 'unicorn'; the classes are: floor"),
     ('classes.exclude', [1, 2], 'classes.exclude must be a list of strings'),
+    ('classes.exclude', ['floor', 'wall', 'ball', 'box'], 'leave no class; the model has floor, '),
     ('classes.exclude', 'ball', "got 'ball'; for a list of one write [ball]"),
     ('classes.exclude', True, 'classes.exclude must be a list of strings, got True'),
     ('tracker.min_hits', 0, 'out of range'),
