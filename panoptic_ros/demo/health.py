@@ -119,12 +119,12 @@ def read_health(message: Any) -> Health | None:
     Returns:
         None if the message is not the node's.
     """
-    prefix = f'{NODE}: '
     statuses = {}
     for status in message.status:
-        if status.name.startswith(prefix):
+        node, _, task = status.name.partition(': ')
+        if node.rpartition('/')[2] == NODE:
             level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
-            statuses[status.name.removeprefix(prefix)] = Status(
+            statuses[task] = Status(
                 level, status.message, {pair.key: pair.value for pair in status.values})
     stamp = message.header.stamp
     return Health(stamp.sec + stamp.nanosec * 1e-9, statuses) if statuses else None
