@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from panoptic_ros import Label, LabelSet
 from panoptic_ros.bundle import ModelInfo, Threshold, write_bundle
@@ -68,8 +68,14 @@ class _Graph:
         return out
 
 
-def tiny_graph(info: ModelInfo, work: int = 0) -> ModelProto:
-    """The graph; `work` is a number of 1024^3 matrix products that change nothing but time."""
+def tiny_graph(info: ModelInfo, work: int = 0, endless: int | None = None) -> ModelProto:
+    """The graph.
+
+    Args:
+        info: its metadata.
+        work: number of 1024^3 matrix products that change nothing but time.
+        endless: value of the first pixel's red from which on the graph never ends.
+    """
     (height, width), stride = info.input_size, info.stride
     h, w = height // stride, width // stride
     f32, i64 = np.float32, np.int64
@@ -82,6 +88,10 @@ def tiny_graph(info: ModelInfo, work: int = 0) -> ModelProto:
             square = op('Tanh', op('MatMul', square, square))
         nothing = op('Mul', op('ReduceMean', square, keepdims=0), f32(0))
         pixels = op('Add', pixels, nothing)
+    if endless is not None:
+        first = op('Gather', op('Reshape', pixels, i64([-1])), i64(0))
+        begins = op('GreaterOrEqual', first, f32(endless))
+        pixels = op('Loop', '', begins, pixels, body=_same_again(height, width))
     cells = op('Slice', pixels, i64([stride // 2] * 2), i64([height, width]), i64([0, 1]),
                i64([stride] * 2))  # (h, w, 3)
     high = op('GreaterOrEqual', cells, f32(128))
@@ -144,8 +154,20 @@ def tiny_graph(info: ModelInfo, work: int = 0) -> ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=9)
 
 
+def _same_again(height: int, width: int) -> GraphProto:
+    """Body of a loop that changes nothing."""
+    def ports(end: str, *names: str) -> list[ValueInfoProto]:
+        kinds = {'more': (TensorProto.BOOL, []), 'pixels': (TensorProto.FLOAT, [height, width, 3])}
+        return [helper.make_tensor_value_info(name + end, *kinds[name]) for name in names]
+    number = helper.make_tensor_value_info('number', TensorProto.INT64, [])
+    return helper.make_graph(
+        [helper.make_node('Identity', [f'{name}_in'], [f'{name}_out'])
+         for name in ('more', 'pixels')], 'same_again',
+        [number, *ports('_in', 'more', 'pixels')], ports('_out', 'more', 'pixels'))
+
+
 def make_tiny_model(path: Path, input_size: tuple[int, int] = (64, 128), stride: int = 4,
-                    work: int = 0) -> Path:
+                    work: int = 0, endless: int | None = None) -> Path:
     info = tiny_info(input_size, stride)
-    write_bundle(tiny_graph(info, work), info, path)
+    write_bundle(tiny_graph(info, work, endless), info, path)
     return path

@@ -116,6 +116,8 @@ PARAMETERS = (
                                   'to be had, instead of failing.'),
     _choice('precision', 'Number format of the engine.', 'auto', 'fp32', 'fp16'),
     Parameter('engine_cache_dir', '', 'Directory of built engines; empty: the user\'s cache.'),
+    _number('load_timeout_s', 1800.0, 1.0, 86400.0,
+            'Seconds after which loading a model, engine building included, has failed.'),
     Parameter('cameras', ('camera',), 'Names of the cameras; exactly one for now.'),
     _choice('input_transport', 'Which image topic to subscribe; auto: both until one delivers, '
                                'and again when that falls silent.',

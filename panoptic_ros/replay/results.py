@@ -69,8 +69,8 @@ class ResultsBag:
 
     def add_health(self, time_ns: int, health: Health) -> None:
         """Writes what the node would have said of itself at a time of the recording."""
-        message = diagnostic_array(self._types, health.statuses(time_ns), NODE, health.device,
-                                   self._types.time(time_ns))
+        message = diagnostic_array(self._types, health.statuses(time_ns), f'/{NODE}',
+                                   health.device, self._types.time(time_ns))
         self._write(self._health, DIAGNOSTICS_TYPE, time_ns, message)
 
     def add(self, camera: str, time_ns: int, header: Any, image: CameraImage,

@@ -56,8 +56,10 @@ class Camera:
         self.name = name
         self.timings = Timings(STAGES)
         self.arrivals, self.publications = RateMeter(), RateMeter()
-        self.last_bad = ''
+        self.last_bad = self.last_failure = ''
         self.newest_stamp_s: float | None = None
+        self.arrived_s = 0.0  # the newest image, by time.monotonic()
+        self.raw_bytes = 0  # of the newest image; 0 if it is compressed
         self.out_of_memory = 0
         self.worker = Worker[Received](f'camera {name}')
         self._node = node
@@ -132,6 +134,8 @@ class Camera:
         """Runs in the executor: only hands the message over."""
         self.arrivals.add(self._now_s())
         self.newest_stamp_s = _seconds(message.header.stamp)
+        self.arrived_s = time.monotonic()
+        self.raw_bytes = len(message.data) if isinstance(message, Image) else 0
         self.worker.put(Received(message, time.perf_counter()))
 
     def _work(self, received: Received) -> Drop | None:
@@ -166,8 +170,8 @@ class Camera:
         except Exception as error:
             if self._node.context.ok():  # else the node is being ended
                 self.out_of_memory += is_out_of_memory(error)
-                self._notices.warn('inference failed',
-                                   f'inference failed: {type(error).__name__}: {error}')
+                self.last_failure = one_line(f'{type(error).__name__}: {error}')
+                self._notices.warn('inference failed', f'inference failed: {self.last_failure}')
                 logger.debug('inference failed', exc_info=True)
             return Drop.INFERENCE_FAILED
         end_s = time.perf_counter()

@@ -1,31 +1,25 @@
-"""The lifecycle node: transitions, services, parameters and the diagnostics timer."""
+"""The lifecycle node: transitions, parameters and services."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+import time
+from functools import partial
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
-from panoptic_ros.interface.diagnostics import (
-    diagnostic_array,
-    input_status,
-    memory_status,
-    model_status,
-    timing_status,
-    tracking_status,
-)
-from panoptic_ros.interface.loading import Loaded, check_for_model, load, tracker_config
+from panoptic_ros.interface.loader import load_in_time
+from panoptic_ros.interface.loading import Loaded, check_for_model, tracker_config
 from panoptic_ros.interface.messages import label_message, label_topics
 from panoptic_ros.interface.parameters import check_changes
+from panoptic_ros.ros.background import in_thread, reason_of
 from panoptic_ros.ros.camera import Camera
 from panoptic_ros.ros.declare import declare_parameters
+from panoptic_ros.ros.diagnostics import Diagnostics, NodeState
+from panoptic_ros.ros.lifecycle import ResponsiveLifecycleNode
 from panoptic_ros.ros.logging import forward_logging, remove_handler
 from panoptic_ros.ros.messages import RosTypes
 from panoptic_ros.ros.publishers import Publishers
@@ -34,7 +28,7 @@ STOP_S = 10.0
 """The longest that a transition waits for the image in work."""
 
 
-class PanopticNode(LifecycleNode):
+class PanopticNode(ResponsiveLifecycleNode):
     """Segments and tracks what cameras see; see the interface's page for topics and services."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -44,27 +38,26 @@ class PanopticNode(LifecycleNode):
         self._settings, refused = declare_parameters(self)
         for line in refused:
             self.get_logger().error(line)
-        self._state = 'unconfigured'
-        self._problem = ''
         self._enabled = True
         self._loaded: Loaded | None = None
+        self._loading_since: list[float] = []
         self._cameras: list[Camera] = []
+        self._configured = 0  # number of times, to notice that it happened during a reload
         self._label_info: Publishers | None = None
-        self._silent_since_s = 0.0
+        self._listening_since_s = time.monotonic()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, '~/reset_tracks', self._on_reset_tracks)
         # A group of its own: while a model loads, everything else goes on.
         self.create_service(Trigger, '~/reload_model', self._on_reload_model,
                             callback_group=MutuallyExclusiveCallbackGroup())
         self.create_service(SetBool, '~/enable', self._on_enable)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 5)
-        self.create_timer(1.0, self._publish_diagnostics)
+        self._diagnostics = Diagnostics(self, self._look)
 
-    def autostart(self) -> None:
+    async def autostart(self) -> None:
         """Configures and activates, if the parameter of that name says so."""
-        success = TransitionCallbackReturn.SUCCESS
-        if self._settings['autostart'] and self.trigger_configure() == success:
-            self.trigger_activate()
+        if self._settings['autostart'] and await self.change_state(
+                Transition.TRANSITION_CONFIGURE):
+            await self.change_state(Transition.TRANSITION_ACTIVATE)
 
     def close(self, timeout_s: float) -> bool:
         """Stops and releases everything, without a transition.
@@ -72,73 +65,69 @@ class PanopticNode(LifecycleNode):
         Returns:
             False if an image is still in work after `timeout_s`.
         """
-        if self._stop_cameras(timeout_s):
-            self._release()
-            return True
-        return False
+        stopped = self._diagnostics.stop(timeout_s)
+        for camera in self._cameras:
+            camera.unsubscribe()
+        if not self._stop_workers(timeout_s):
+            return False
+        self._release()
+        return stopped
 
     # Transitions
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Loads and warms up the model, and creates the publishers."""
-        return self._transition('configure', 'inactive', self._configure)
-
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribes to the cameras."""
-        return self._transition('activate', 'active', self._activate)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribes, and waits for the image in work."""
-        return self._transition('deactivate', 'inactive', self._stop)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Gives the model and the publishers up."""
-        return self._transition('clean up', 'unconfigured', self._release)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stops and releases everything; the node can only be ended then."""
-        def shut_down() -> None:
-            self._stop()
+    async def perform(self, transition: str) -> None:
+        """See `ResponsiveLifecycleNode.perform`."""
+        if transition == 'configure':
+            await self._configure()
+        elif transition == 'activate':
+            self._activate()
+        elif transition == 'deactivate':
+            await self._stop()
+        elif transition == 'cleanup':
             self._release()
-        return self._transition('shut down', 'finalized', shut_down)
+        else:
+            try:
+                await self._stop()
+            finally:
+                self._release()
 
-    def _transition(self, name: str, goal: str, action: Callable[[], None],
-                    ) -> TransitionCallbackReturn:
-        try:
-            action()
-        except Exception as error:
-            # rclpy would drop the exception; ours say in one line what to do.
-            self._problem = f'cannot {name}: {_one_line(error)}'
-            self.get_logger().error(self._problem)
-            return TransitionCallbackReturn.FAILURE
-        self._state, self._problem = goal, ''
-        return TransitionCallbackReturn.SUCCESS
-
-    def _configure(self) -> None:
+    async def _configure(self) -> None:
+        """Loads and warms up the model, and creates the publishers."""
         names = self._settings['cameras']
         if len(names) != 1:
             raise ValueError(f'cameras must name exactly one camera, got {list(names)}')
         tracker_config(self._settings)
-        loaded = load(self._settings)
-        check_for_model(self._settings, loaded.predictor.info)
-        self._cameras = [Camera(self, names[0], '', loaded.predictor, self._settings)]
-        self._label_info = Publishers(self, '', label_topics(RosTypes.vision), latched=True)
-        self._take_model(loaded)
+        loaded = await self._load()
+        try:
+            check_for_model(self._settings, loaded.predictor.info)
+            self._cameras = [Camera(self, names[0], '', loaded.predictor, self._settings)]
+            self._label_info = Publishers(self, '', label_topics(RosTypes.vision), latched=True)
+            self._take_model(loaded)
+        except Exception:
+            self._release()
+            raise
+        self._configured += 1
 
     def _activate(self) -> None:
-        self._silent_since_s = self._now_s()
+        """Subscribes to the cameras."""
+        self._listening_since_s = time.monotonic()
         for camera in self._cameras:
             camera.start(subscribe=self._enabled)
 
-    def _stop(self) -> None:
-        if not self._stop_cameras(STOP_S):
+    async def _stop(self) -> None:
+        """Unsubscribes, and waits for the image in work."""
+        for camera in self._cameras:
+            camera.unsubscribe()
+        if not await in_thread(partial(self._stop_workers, STOP_S), 'stop', self.executor):
             raise RuntimeError(f'an image is still in work after {STOP_S:.0f} s')
 
-    def _stop_cameras(self, timeout_s: float) -> bool:
-        still_busy = [camera.name for camera in self._cameras if not camera.stop(timeout_s)]
+    def _stop_workers(self, timeout_s: float) -> bool:
+        still_busy = [camera.name for camera in self._cameras
+                      if not camera.worker.stop(timeout_s)]
         return not still_busy
 
     def _release(self) -> None:
+        """Gives the model and the publishers up."""
         for camera in self._cameras:
             camera.close()
         self._cameras = []
@@ -146,6 +135,17 @@ class PanopticNode(LifecycleNode):
             self._label_info.close()
         self._label_info = None
         self._loaded = None
+
+    # The model
+
+    async def _load(self) -> Loaded:
+        """Loads what the parameters name; meanwhile the executor serves everything else."""
+        began_s = time.monotonic()
+        self._loading_since.append(began_s)
+        try:
+            return await in_thread(partial(load_in_time, self._settings), 'load', self.executor)
+        finally:
+            self._loading_since.remove(began_s)
 
     def _take_model(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -170,10 +170,14 @@ class PanopticNode(LifecycleNode):
 
     # Parameters
 
+    @property
+    def _is_configured(self) -> bool:
+        return self._loaded is not None or self.state == 'configuring'
+
     def _on_set_parameters(self, parameters: list[Any]) -> SetParametersResult:
         changes = {parameter.name: parameter.value for parameter in parameters}
         try:
-            settings = self._settings | check_changes(changes, self._loaded is not None)
+            settings = self._settings | check_changes(changes, self._is_configured)
             tracker_config(settings)
             if self._loaded is not None:
                 check_for_model(settings, self._loaded.predictor.info)
@@ -195,50 +199,38 @@ class PanopticNode(LifecycleNode):
             camera.reset_tracks()
         response.success = bool(self._cameras)
         response.message = ('tracks are forgotten before the next image' if self._cameras
-                            else f'there are no tracks: the node is {self._state}')
+                            else f'there are no tracks: the node is {self.state}')
         return response
 
     async def _on_reload_model(self, request: Trigger.Request,
                                response: Trigger.Response) -> Trigger.Response:
-        """Loads the model file again in a thread; the old model works until that succeeded."""
-        settings, cameras, executor = self._settings, self._cameras, self.executor
-        if not cameras or executor is None:
-            response.message = f'there is no model to replace: the node is {self._state}'
+        """Loads the model file again; the old model works until that succeeded."""
+        if not self._cameras:
+            response.message = f'there is no model to replace: the node is {self.state}'
             return response
-        future = Future()
-
-        def load_model() -> None:
-            try:
-                future.set_result(load(settings))
-            except Exception as error:
-                future.set_result(error)
-            executor.wake()
-
-        threading.Thread(target=load_model, name='reload', daemon=True).start()
-        loaded = await future
+        configured = self._configured
         try:
-            if isinstance(loaded, Exception):
-                raise loaded
-            if self._cameras is not cameras:
+            loaded = await self._load()
+            if not self._cameras or self._configured != configured:
                 raise RuntimeError('the node was cleaned up meanwhile')
             check_for_model(self._settings, loaded.predictor.info)
         except Exception as error:
-            response.message = f'the old model stays: {_one_line(error)}'
+            response.message = f'the old model stays: {reason_of(error)}'
             self.get_logger().error(f'cannot reload the model, {response.message}')
-            if self._cameras is cameras:
-                self._problem = response.message
+            if self._cameras and self._configured == configured:
+                self.problem = response.message
             return response
-        for camera in cameras:
+        for camera in self._cameras:
             camera.replace_model(loaded.predictor)
-        self._problem = ''
+        self.problem = ''
         self._take_model(loaded)
         response.success = True
         response.message = f'{loaded.predictor.info.name} ({loaded.file_hash}) is loaded'
         return response
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if request.data != self._enabled and self._state == 'active':
-            self._silent_since_s = self._now_s()
+        if request.data != self._enabled and self.state == 'active':
+            self._listening_since_s = time.monotonic()
             for camera in self._cameras:
                 if request.data:
                     camera.subscribe()
@@ -247,40 +239,20 @@ class PanopticNode(LifecycleNode):
         self._enabled = request.data
         response.success = True
         response.message = (f'{"enabled" if self._enabled else "disabled"}, '
-                            f'the node is {self._state}')
+                            f'the node is {self.state}')
         return response
 
     # Diagnostics
 
-    def _publish_diagnostics(self) -> None:
-        loaded, now_s = self._loaded, self._now_s()
-        backend = loaded.predictor.backend if loaded else None
-        active = self._state == 'active' and self._enabled
-        statuses = [model_status(self._state, self._problem, loaded.describe() if loaded else {},
-                                 backend.degraded if backend else '')]
-        for camera in self._cameras:
-            newest_s = camera.newest_stamp_s
-            heard_s = max(self._silent_since_s, camera.arrivals.last_s)
-            statuses += [
-                input_status(camera.name, camera.worker.counts(), camera.arrivals.rate_hz(now_s),
-                             None if newest_s is None else now_s - newest_s,
-                             now_s - heard_s if active else None, camera.topics, camera.last_bad),
-                timing_status(camera.timings, camera.publications.rate_hz(now_s), self._settings,
-                              active),
-                tracking_status(camera.tracks)]
-        device = backend.device if backend else ''
-        statuses.append(memory_status(device, sum(c.out_of_memory for c in self._cameras)))
-        self._diagnostics.publish(diagnostic_array(RosTypes(), statuses, self.get_name(), device,
-                                                   self.get_clock().now().to_msg()))
+    def _look(self) -> NodeState:
+        """Runs in the thread of the diagnostics."""
+        loading = self._loading_since[:1]
+        return NodeState(
+            self.state, self.problem, time.monotonic() - loading[0] if loading else None,
+            self._loaded, self._cameras, self._enabled, self._settings, self._listening_since_s)
 
     def destroy_node(self) -> None:
         """See rclpy.node.Node.destroy_node."""
+        self._diagnostics.stop(STOP_S)
         remove_handler(self._log_handler)
         super().destroy_node()
-
-    def _now_s(self) -> float:
-        return self.get_clock().now().nanoseconds * 1e-9
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__

@@ -166,7 +166,7 @@ class Graph:
                 return None
             return arrays[-1]
         for status in self.until(newest).status:
-            if status.name == f'panoptic_node: {name}':
+            if status.name == f'/panoptic_node: {name}':
                 return status.level[0], status.message, {v.key: v.value for v in status.values}
         raise AssertionError(f'no status {name}')
 

@@ -280,7 +280,7 @@ def test_stamps_that_go_back_start_new_tracks(running):
 def test_enable_stops_and_starts_the_input(running):
     assert running.enable(False).success
     running.wait_for_input(count=0)
-    assert running.status('input/camera')[:2] == (0, 'not subscribed')
+    assert running.status('input/camera')[:2] == (0, 'disabled')
     assert running.state == 'active'
     assert running.enable(True).success
     running.wait_for_input()

@@ -1,0 +1,151 @@
+"""The node's diagnostics, published once a second whatever the executor does."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import ROSClock
+from rclpy.node import Node
+from rclpy.utilities import get_rmw_implementation_identifier
+
+from panoptic_ros.interface.diagnostics import (
+    STALE_ERROR_S,
+    Status,
+    age_problem,
+    all_lost,
+    clock_problem,
+    diagnostic_array,
+    input_status,
+    memory_status,
+    model_status,
+    stamp_problem,
+    timing_status,
+    tracking_status,
+    transport_problem,
+)
+from panoptic_ros.interface.heartbeat import Heartbeat
+from panoptic_ros.interface.loading import Loaded
+from panoptic_ros.interface.worker import Counts
+from panoptic_ros.ros.camera import Camera
+from panoptic_ros.ros.messages import RosTypes
+from panoptic_ros.tracking.clock import BACK
+
+PERIOD_S = 1.0
+
+
+class NodeState(NamedTuple):
+    """What diagnostics need to know of the node at one moment."""
+
+    state: str
+    problem: str
+    loading_s: float | None
+    loaded: Loaded | None
+    cameras: Sequence[Camera]
+    enabled: bool
+    settings: Mapping[str, Any]
+    listening_since_s: float
+    """By time.monotonic()."""
+
+
+class Diagnostics:
+    """Publishes /diagnostics from a thread of its own, by a steady clock.
+
+    So they also come while a model loads, and with use_sim_time while nobody publishes /clock.
+    """
+
+    def __init__(self, node: Node, look: Callable[[], NodeState]) -> None:
+        """Starts publishing.
+
+        Args:
+            node: owns the publisher.
+            look: gives the node's state; called in another thread.
+        """
+        self._node, self._look = node, look
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 5)
+        self._middleware = get_rmw_implementation_identifier()
+        self._seen: dict[str, deque[tuple[float, Counts]]] = {}
+        self._clock = _ClockWatch()
+        self._heartbeat = Heartbeat(self._publish, PERIOD_S, 'diagnostics')
+
+    def stop(self, timeout_s: float) -> bool:
+        """Ends the thread; False if it is still busy after the timeout."""
+        return self._heartbeat.stop(timeout_s)
+
+    def _publish(self) -> None:
+        clock = cast(ROSClock, self._node.get_clock())
+        stamp, now = clock.now(), self._look()
+        backend = now.loaded.predictor.backend if now.loaded else None
+        self._clock.see(stamp.nanoseconds * 1e-9, clock.ros_time_is_active)
+        statuses = [model_status(now.state, now.problem,
+                                 now.loaded.describe() if now.loaded else {},
+                                 backend.degraded if backend else '', now.loading_s)]
+        for camera in now.cameras:
+            statuses += self._camera_statuses(camera, now)
+        device = backend.device if backend else ''
+        statuses.append(memory_status(device, sum(c.out_of_memory for c in now.cameras)))
+        self._publisher.publish(diagnostic_array(
+            RosTypes(), statuses, self._node.get_fully_qualified_name(), device,
+            stamp.to_msg()))
+
+    def _camera_statuses(self, camera: Camera, now: NodeState) -> list[Status]:
+        counts, time_s = camera.worker.counts(), self._clock.time_s
+        before = self._counts_before(camera.name, counts, now.settings['max_rate_hz'])
+        active = now.state == 'active' and now.enabled
+        newest_s, stamp = camera.newest_stamp_s, camera.stamp_problem
+        age_s = time_s - newest_s if newest_s and time_s else None
+        published_s = camera.publications.last_s
+        return [
+            input_status(
+                camera.name, counts, camera.arrivals.rate_hz(time_s) if time_s else None, age_s,
+                self._silent_s(camera, now.listening_since_s) if active else None,
+                camera.topics, camera.last_bad, enabled=now.enabled,
+                all_lost=all_lost(before, counts, now.settings['max_age_ms'], camera.last_bad,
+                                  camera.last_failure),
+                time_problem=(stamp_problem('' if stamp == BACK else stamp)
+                              or age_problem(age_s, self._clock.is_simulated)),
+                warnings=[self._clock.problem, stamp if stamp == BACK else '', transport_problem(
+                    os.environ, self._middleware, camera.raw_bytes)]),
+            timing_status(
+                camera.timings, camera.publications.rate_hz(time_s) if time_s else None,
+                now.settings, active, not time_s or time_s - published_s <= STALE_ERROR_S),
+            tracking_status(camera.tracks if active else None)]
+
+    def _silent_s(self, camera: Camera, listening_since_s: float) -> float:
+        """Time without an image; by /clock where that runs more slowly, as with a paused bag."""
+        steady_s = time.monotonic() - max(listening_since_s, camera.arrived_s)
+        heard_s = camera.arrivals.last_s
+        if self._clock.problem or not heard_s or camera.arrived_s < listening_since_s:
+            return steady_s
+        return min(steady_s, max(0.0, self._clock.time_s - heard_s))
+
+    def _counts_before(self, name: str, counts: Counts, max_rate_hz: float) -> Counts:
+        """Counts some seconds ago, in which a healthy camera has published an image."""
+        seen = self._seen.setdefault(name, deque(maxlen=1000))
+        if seen and seen[-1][1].received > counts.received:  # configured anew
+            seen.clear()
+        now_s = time.monotonic()
+        seen.append((now_s, counts))
+        window_s = max(STALE_ERROR_S, 2 / max_rate_hz if max_rate_hz else 0.0)
+        while len(seen) > 2 and seen[1][0] <= now_s - window_s:
+            seen.popleft()
+        return seen[0][1]
+
+
+class _ClockWatch:
+    """Notices a clock that does not run."""
+
+    def __init__(self) -> None:
+        self.time_s, self.is_simulated, self.problem = 0.0, False, ''
+        self._changed_s = time.monotonic()
+
+    def see(self, time_s: float, is_simulated: bool) -> None:
+        """Takes the time of the node's clock."""
+        if time_s != self.time_s:
+            self._changed_s = time.monotonic()
+        self.time_s, self.is_simulated = time_s, is_simulated
+        self.problem = clock_problem(is_simulated, time_s, time.monotonic() - self._changed_s)

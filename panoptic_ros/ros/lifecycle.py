@@ -1,0 +1,126 @@
+"""A lifecycle node that keeps answering during a transition and survives every request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from panoptic_ros.ros.background import reason_of, run_now
+
+_NAMES = {getattr(Transition, name): name.removeprefix('TRANSITION_').lower()
+          for name in dir(type(Transition)) if name.startswith('TRANSITION_')}
+
+
+class ResponsiveLifecycleNode(LifecycleNode):
+    """A lifecycle node whose transitions are coroutines.
+
+    It answers `change_state` itself. rclpy's own answer occupies the executor for the whole
+    transition, and on Humble and Jazzy it raises, which ends the process, if the state does not
+    allow the transition (ros2/rclpy#1209).
+    """
+
+    def __init__(self, name: str, **kwargs: Any) -> None:
+        """Creates the node and its services.
+
+        Args:
+            name: of the node.
+            kwargs: see rclpy.node.Node.
+        """
+        super().__init__(name, **kwargs)
+        self.problem = ''
+        """Why the last transition failed, in one line; empty if it did not."""
+        self._in_progress = ''
+        for service in self.services:
+            if service.srv_type is ChangeState:
+                answer: Any = self._on_change_state
+                service.callback = answer
+                # Further requests are answered, with a refusal, during a transition.
+                service.callback_group = ReentrantCallbackGroup()
+                service.callback_group.add_entity(service)
+
+    @property
+    def state(self) -> str:
+        """Label of the lifecycle's state; during a transition, for example, `configuring`."""
+        return str(self._state_machine.current_state[1])
+
+    async def perform(self, transition: str) -> None:
+        """Does what belongs to a transition.
+
+        Args:
+            transition: configure, activate, deactivate, cleanup or shutdown.
+
+        Raises:
+            Exception: if it failed; the node returns to the state that it came from.
+        """
+        raise NotImplementedError
+
+    async def change_state(self, transition: int | str) -> bool:
+        """Makes a transition, unless the state does not allow it or another one is in progress.
+
+        Args:
+            transition: label, or id as in lifecycle_msgs/Transition.
+
+        Returns:
+            False if it was refused or failed; a line in the log says why.
+        """
+        possible = {} if self._in_progress else {
+            number: label for number, label, *_ in self._state_machine.available_transitions}
+        number = next((number for number, label in possible.items()
+                       if transition in (number, label)), None)
+        if number is None:
+            self.get_logger().error(
+                f'transition {_NAMES.get(transition, transition)!r:.80} is refused: ' + (
+                    f'{self._in_progress} is in progress' if self._in_progress else
+                    f'the node is {self.state}, which allows '
+                    f'{", ".join(possible.values()) or "none"}'))
+            return False
+        self._in_progress = possible[number]
+        try:
+            self._state_machine.trigger_transition_by_id(number, True)
+            outcome = await self._perform(possible[number])
+            self._state_machine.trigger_transition_by_label(outcome.to_label(), True)
+        finally:
+            self._in_progress = ''
+        return bool(outcome == TransitionCallbackReturn.SUCCESS)
+
+    async def _perform(self, transition: str) -> TransitionCallbackReturn:
+        try:
+            await self.perform(transition)
+        except Exception as error:
+            self.problem = f'cannot {transition}: {reason_of(error)}'
+            self.get_logger().error(self.problem)
+            return TransitionCallbackReturn.FAILURE
+        self.problem = ''
+        return TransitionCallbackReturn.SUCCESS
+
+    async def _on_change_state(self, request: ChangeState.Request,
+                               response: ChangeState.Response) -> ChangeState.Response:
+        response.success = await self.change_state(request.transition.label
+                                                   or request.transition.id)
+        return response
+
+    # For rclpy's trigger_configure and so on, which return when the transition is done.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """See rclpy.lifecycle.LifecycleNode."""
+        return run_now(self._perform('configure'))
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """See rclpy.lifecycle.LifecycleNode."""
+        return run_now(self._perform('activate'))
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """See rclpy.lifecycle.LifecycleNode."""
+        return run_now(self._perform('deactivate'))
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """See rclpy.lifecycle.LifecycleNode."""
+        return run_now(self._perform('cleanup'))
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """See rclpy.lifecycle.LifecycleNode."""
+        return run_now(self._perform('shutdown'))

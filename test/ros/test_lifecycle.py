@@ -1,0 +1,155 @@
+"""Requests for transitions, also those that the state does not allow, to a live node."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+
+from lifecycle_msgs.msg import Transition, TransitionEvent
+from lifecycle_msgs.srv import (
+    ChangeState,
+    GetAvailableStates,
+    GetAvailableTransitions,
+    GetState,
+)
+from node_process import Graph, NodeProcess
+from tiny_model import make_tiny_model
+
+pytestmark = pytest.mark.ros
+
+IDS = {'configure': 1, 'cleanup': 2, 'activate': 3, 'deactivate': 4}
+SHUTDOWN = {'unconfigured': 5, 'inactive': 6, 'active': 7}
+
+PATH = [  # (what leads to the state, the state, what it allows)
+    ('', 'unconfigured', {'configure'}),
+    ('configure', 'inactive', {'activate', 'cleanup'}),
+    ('activate', 'active', {'deactivate'}),
+    ('deactivate', 'inactive', {'activate', 'cleanup'}),
+    ('cleanup', 'unconfigured', {'configure'}),
+    ('shutdown', 'finalized', set()),
+]
+
+
+@pytest.fixture(scope='module')
+def graph(ros_domain):
+    graph = Graph(ros_domain)
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a node that does not outlive the test."""
+    nodes = []
+
+    def start_one(**parameters) -> NodeProcess:
+        nodes.append(NodeProcess(tmp_path / 'log', parameters))
+        return nodes[-1]
+    yield start_one
+    for node in nodes:
+        node.process.kill()
+
+
+def request(graph: Graph, number: int = 0, label: str = '') -> bool:
+    asked = ChangeState.Request(transition=Transition(id=number, label=label))
+    return graph.call('change_state', ChangeState, asked).success
+
+
+def test_a_transition_that_the_state_does_not_allow_is_refused(graph, start, tiny_model):
+    node = start(model=tiny_model, autostart=False)
+    refused = 0
+    for step, state, allowed in PATH:
+        if step:
+            assert request(graph, label=step), step
+        assert graph.state == state
+        numbers = {number for name, number in IDS.items() if name not in allowed}
+        numbers |= {number for name, number in SHUTDOWN.items() if name != state}
+        # create, destroy, those that end a transition, unknown ones
+        numbers |= {0, 8, 10, 11, 12, 30, 60, 97, 99, 255}
+        labels = (set(IDS) - allowed) | {'transition_success', 'transition_error', 'unicorn',
+                                         'Configure', 'create', 'configure '}
+        for number in sorted(numbers):
+            assert not request(graph, number), (state, number)
+        for label in sorted(labels):
+            assert not request(graph, 1, label), (state, label)
+        refused += len(numbers) + len(labels)
+        assert graph.state == state
+        assert node.log.count('is refused') == refused
+    assert ("transition 'configure' is refused: the node is active, which allows deactivate, "
+            'shutdown') in node.log
+    assert "'unicorn' is refused" in node.log
+    assert 'which allows none' in node.log
+    assert node.end(signal.SIGINT) == 0
+    assert 'Traceback' not in node.log
+
+
+def test_while_a_model_loads_all_is_answered_until_the_time_limit(graph, start, tiny_model,
+                                                                  tmp_path):
+    """The model's graph never ends; the node starts by itself."""
+    endless = make_tiny_model(tmp_path / 'endless.onnx', endless=0)
+    node = start(model=endless, load_timeout_s=6.0)
+    graph.until(lambda: graph.state == 'configuring')
+    level, message, values = graph.status('model')
+    assert (level, values['state'], values['name']) == (1, 'configuring', 'n/a')
+    assert message.startswith('a model has been loading for ')
+    for number in (1, 2, 3, 4, 5, 10, 11, 99):
+        assert not request(graph, number)
+    assert not request(graph, label='transition_success')
+    assert 'configure is in progress' in node.log
+    assert not graph.trigger('reload_model').success
+    assert 'read-only while the node is configured' in graph.set_parameter('model', 'other.onnx')
+    assert graph.set_parameter('max_age_ms', 7.0) == ''
+    assert graph.state == 'configuring'
+
+    node.wait_for_log('cannot configure: the model is not loaded after 6 s')
+    assert graph.state == 'unconfigured'
+    assert graph.status('model')[0] == 2
+    assert graph.set_parameter('model', str(tiny_model)) == ''
+    assert request(graph, 1)
+    assert graph.get_parameter('max_age_ms') == 7
+    assert node.end() == 0  # the stuck thread does not keep it
+    assert 'Traceback' not in node.log
+
+
+def test_while_a_reload_loads_all_is_answered(graph, start, tiny_model, tmp_path):
+    path = tmp_path / 'model.onnx'
+    path.write_bytes(tiny_model.read_bytes())
+    node = start(model=path, load_timeout_s=6.0)
+    graph.until(lambda: graph.state == 'active')
+    make_tiny_model(path, endless=0)
+    from std_srvs.srv import Trigger
+    client = graph.node.create_client(Trigger, '/panoptic_node/reload_model')
+    graph.until(client.service_is_ready)
+    reload = client.call_async(Trigger.Request())
+    graph.until(lambda: 'has been loading' in graph.status('model')[1])
+    assert graph.status('model')[0] == 0  # the old one works
+    assert not request(graph, 1)
+    assert not request(graph, 3)
+    assert request(graph, 4)
+    assert request(graph, 2)
+    assert graph.state == 'unconfigured'
+    graph.until(reload.done)
+    assert not reload.result().success
+    assert node.end(signal.SIGINT) == 0
+    assert 'Traceback' not in node.log
+
+
+def test_the_other_lifecycle_services_and_events(graph, start, tiny_model):
+    node = start(model=tiny_model, autostart=False)
+    events = []
+    graph.node.create_subscription(TransitionEvent, '/panoptic_node/transition_event',
+                                   events.append, 10)
+    graph.until(lambda: graph.node.count_publishers('/panoptic_node/transition_event'))
+    assert graph.call('get_state', GetState, GetState.Request()).current_state.id == 1
+    states = graph.call('get_available_states', GetAvailableStates,
+                        GetAvailableStates.Request()).available_states
+    assert {'unconfigured', 'inactive', 'active', 'finalized'} <= {s.label for s in states}
+    for service in ('get_available_transitions', 'get_transition_graph'):
+        got = graph.call(service, GetAvailableTransitions, GetAvailableTransitions.Request())
+        assert 'configure' in {t.transition.label for t in got.available_transitions}
+    assert request(graph, 1)
+    graph.until(lambda: [e.goal_state.label for e in events] == ['configuring', 'inactive'])
+    assert node.end() == 0

@@ -1,0 +1,150 @@
+"""Whether models are freed at once, without the help of the garbage collector."""
+
+from __future__ import annotations
+
+import gc
+import time
+import weakref
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+
+import rclpy
+from node_process import image_message
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+from tiny_model import paint_scene
+
+pytestmark = pytest.mark.ros
+
+
+class Room:
+    """A node in this process, and what is needed to use it."""
+
+    def __init__(self, domain: int, model) -> None:
+        from panoptic_ros.ros.node import PanopticNode
+
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.node = PanopticNode(context=self.context, parameter_overrides=[
+            Parameter('model', value=str(model)), Parameter('input_reliability', value='reliable'),
+            Parameter('backend', value='onnxruntime')])
+        self.user = rclpy.create_node('user', context=self.context)
+        self.images = self.user.create_publisher(Image, 'image', 10)
+        for node in (self.node, self.user):
+            self.executor.add_node(node)
+
+    def close(self) -> None:
+        assert self.node.close(20)
+        self.executor.shutdown(0)
+        self.node.destroy_node()
+        self.user.destroy_node()
+        del self.node, self.user, self.executor, self.images
+        gc.collect()  # else other tests find the node's services for a while
+        rclpy.shutdown(context=self.context)
+
+    def until(self, condition) -> None:
+        end_s = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < end_s, 'waited in vain'
+            self.executor.spin_once(0.02)
+
+    def change(self, *transitions: str) -> None:
+        for transition in transitions:
+            task = self.executor.create_task(self.node.change_state, transition)
+            self.until(task.done)
+            assert task.result(), transition
+
+    def reload(self) -> Trigger.Response:
+        task = self.executor.create_task(self.node._on_reload_model, Trigger.Request(),
+                                         Trigger.Response())
+        self.until(task.done)
+        return task.result()
+
+    def send(self) -> None:
+        """Sends an image and waits until it is published."""
+        worker = self.node._cameras[0].worker
+        before = worker.counts().published
+        self.images.publish(image_message(paint_scene(48, 96), before + 1))
+        self.until(lambda: worker.counts().published > before)
+
+    def session(self) -> weakref.ref:
+        return weakref.ref(self.node._loaded.predictor.backend._session)
+
+
+@pytest.fixture
+def room(ros_domain, tiny_model):
+    room = Room(ros_domain, tiny_model)
+    gc.collect()
+    gc.disable()
+    yield room
+    gc.enable()
+    room.close()
+
+
+def test_a_clean_up_frees_the_model_at_once(room):
+    room.change('configure', 'activate')
+    room.until(lambda: room.images.get_subscription_count())
+    room.send()
+    session = room.session()
+    assert session() is not None
+    room.change('deactivate', 'cleanup')
+    room.until(lambda: session() is None)
+
+
+def test_a_new_configuration_holds_one_model(room):
+    sessions = []
+    for _ in range(3):  # without any image, so that nothing waits for one
+        room.change('configure', 'activate')
+        sessions.append(room.session())
+        room.change('deactivate', 'cleanup')
+    room.until(lambda: not any(session() for session in sessions))
+
+
+def test_a_reload_frees_the_old_model(room):
+    room.change('configure', 'activate')
+    room.until(lambda: room.images.get_subscription_count())
+    room.send()
+    first = room.session()
+    assert room.reload().success
+    room.send()
+    room.until(lambda: first() is None)
+    second = room.session()
+    room.change('shutdown')
+    room.until(lambda: second() is None)
+
+
+def test_failures_keep_no_model(room, tmp_path, tiny_model):
+    """Exceptions hold the frames that they passed through."""
+    path = tmp_path / 'model.onnx'
+    path.write_bytes(tiny_model.read_bytes())
+    room.node.set_parameters([Parameter('model', value=str(path))])
+    room.change('configure', 'activate')
+    room.until(lambda: room.images.get_subscription_count())
+    room.send()
+    session = room.session()
+    path.write_bytes(b'no model')
+    assert not room.reload().success
+    room.change('deactivate', 'cleanup')
+    room.until(lambda: session() is None)
+    task = room.executor.create_task(room.node.change_state, 'configure')
+    room.until(task.done)
+    assert not task.result()
+
+
+def test_transitions_also_work_without_an_executor(room):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    done = TransitionCallbackReturn.SUCCESS
+    assert room.node.trigger_configure() == done
+    session = room.session()
+    assert room.node.trigger_activate() == done
+    assert room.node.state == 'active'
+    assert room.node.trigger_deactivate() == done
+    assert room.node.trigger_cleanup() == done
+    room.until(lambda: session() is None)
