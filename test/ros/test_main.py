@@ -1,0 +1,126 @@
+"""Signals to the node's process, from its first import to a graph that never ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+
+from node_process import Graph, NodeProcess, image_message
+from tiny_model import make_tiny_model, paint_scene
+
+pytestmark = pytest.mark.ros
+
+END_S = 5.0
+"""After that, `ros2 launch` sends the next signal."""
+
+SIGNALLED = '''
+import os, signal, sys
+point, number = sys.argv[1], int(sys.argv[2])
+
+def hit():
+    for _ in range(2):
+        os.kill(os.getpid(), number)
+
+class Watch:
+    """Sends the signals when a module is about to be imported."""
+    def find_spec(self, name, path=None, target=None):
+        if name == point:
+            sys.meta_path.remove(self)
+            hit()
+
+sys.meta_path.insert(0, Watch())
+if '(' in point:
+    import rclpy
+    from panoptic_ros.ros import node
+    place, name = {'init(': (rclpy, 'init'), 'declare(': (node, 'declare_parameters'),
+                   'node(': (node.PanopticNode, '__init__')}[point]
+    real = getattr(place, name)
+    def call(*arguments, **values):
+        result = real(*arguments, **values)
+        hit()
+        return result
+    setattr(place, name, call)
+from panoptic_ros.ros.main import main
+sys.exit(main([]))
+'''
+
+
+@pytest.mark.parametrize(('point', 'number'), [
+    ('rclpy', signal.SIGINT),
+    ('panoptic_ros.ros.node', signal.SIGTERM),
+    ('init(', signal.SIGINT),
+    ('declare(', signal.SIGTERM),
+    ('node(', signal.SIGINT),
+    ('onnxruntime', signal.SIGTERM),  # the model is being loaded
+])
+def test_signals_while_the_node_starts_end_it_well(ros_domain, point, number):
+    done = subprocess.run([sys.executable, '-c', SIGNALLED, point, str(int(number))],
+                          capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+@pytest.fixture(scope='module')
+def graph(ros_domain):
+    graph = Graph(ros_domain)
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a node that does not outlive the test."""
+    nodes = []
+
+    def start_one(**parameters) -> NodeProcess:
+        nodes.append(NodeProcess(tmp_path / 'log', parameters))
+        return nodes[-1]
+    yield start_one
+    for node in nodes:
+        node.process.kill()
+
+
+def ended_after_s(node: NodeProcess, *numbers: int) -> float:
+    start_s = time.monotonic()
+    for number in numbers[:-1]:
+        node.process.send_signal(number)
+    assert node.end(numbers[-1]) == 0, node.log
+    assert 'Traceback' not in node.log
+    return time.monotonic() - start_s
+
+
+def test_a_model_that_never_finishes_loading_ends_with_a_signal(graph, start, tmp_path):
+    node = start(model=make_tiny_model(tmp_path / 'endless.onnx', endless=0))
+    graph.until(lambda: graph.state == 'configuring')
+    assert ended_after_s(node, signal.SIGINT, signal.SIGINT, signal.SIGTERM) < END_S
+
+
+def test_an_image_that_never_finishes_ends_with_a_signal(graph, start, tmp_path):
+    node = start(model=make_tiny_model(tmp_path / 'endless.onnx', endless=255),
+                 input_reliability='reliable', input_transport='raw')
+    node.wait_for_log('subscribed to')
+    graph.wait_for_input()
+    white = paint_scene(48, 96)
+    white[:] = 255
+
+    def is_stuck() -> bool:
+        graph.image.publish(image_message(white, 1))
+        return graph.counts()['in flight'] > 0
+    graph.until(is_stuck)
+    assert ended_after_s(node, signal.SIGTERM) < END_S
+
+
+def test_a_wrong_command_line_is_one_line(ros_domain):
+    done = subprocess.run(
+        [sys.executable, '-m', 'panoptic_ros.ros.main', '--ros-args', '-r', 'nonsense'],
+        capture_output=True, text=True, timeout=60, env=os.environ)
+    assert done.returncode == 2
+    *_, line = done.stderr.splitlines()  # rcl itself also writes one
+    assert line.startswith('panoptic_node: error: ')
+    assert 'nonsense' in line
