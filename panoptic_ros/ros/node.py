@@ -231,11 +231,16 @@ class PanopticNode(ResponsiveLifecycleNode):
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if request.data != self._enabled and self.state == 'active':
             self._listening_since_s = time.monotonic()
-            for camera in self._cameras:
-                if request.data:
-                    camera.subscribe()
-                else:
-                    camera.unsubscribe()
+            try:
+                for camera in self._cameras:
+                    if request.data:
+                        camera.subscribe()
+                    else:
+                        camera.unsubscribe()
+            except Exception as error:  # an override of QoS that ROS refuses
+                response.message = f'cannot enable the input: {reason_of(error)}'
+                self.get_logger().error(response.message)
+                return response
         self._enabled = request.data
         response.success = True
         response.message = (f'{"enabled" if self._enabled else "disabled"}, '
