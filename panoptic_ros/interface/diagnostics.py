@@ -199,21 +199,16 @@ def transport_problem(environ: Mapping[str, str], middleware: str, raw_bytes: in
         middleware: name of the ROS middleware's implementation.
         raw_bytes: size of the last image; 0 if it was compressed.
     """
-    variables: Mapping[str, str] = dict(zip(
-        ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'),
-        ('Humble and Jazzy', 'Kilted and later'), strict=True))
-    distribution = environ.get('ROS_DISTRO', '')
-    old, new = variables
-    if distribution:
-        wanted = [old if distribution in ('humble', 'iron', 'jazzy') else new]
-    else:
-        wanted = [old, new]
+    old, new = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
+    read = {'humble': [old], 'iron': [old], 'jazzy': [old], 'kilted': [new, old], '': [new, old],
+            }.get(environ.get('ROS_DISTRO', ''), [new])
     if (raw_bytes < LARGE_BYTES or 'fastrtps' not in middleware
-            or any(environ.get(name) for name in (*wanted, 'FASTDDS_BUILTIN_TRANSPORTS'))):
+            or any(environ.get(name) for name in (*read, 'FASTDDS_BUILTIN_TRANSPORTS'))):
         return ''
+    names = {old: f'{old} (Humble, Jazzy)', new: f'{new} (Kilted and later)'}
     return (f'raw images of {raw_bytes / 1e6:.1f} MB get lost or late without the Fast DDS '
-            f'profile; set {" or ".join(f"{name} ({variables[name]})" for name in wanted)} to '
-            'config/fastdds.xml of this package, here and for the camera')
+            f'profile; set {" or ".join(names[name] for name in read)} to config/fastdds.xml of '
+            'this package, here and for the camera')
 
 
 def timing_status(timings: Timings, rate_hz: float | None,

@@ -137,7 +137,8 @@ OLD, NEW = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
     ({'ROS_DISTRO': 'humble'}, 'rmw_fastrtps_cpp', 6_000_000, (OLD,)),
     ({'ROS_DISTRO': 'jazzy', NEW: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, (OLD,)),  # ignored there
     ({'ROS_DISTRO': 'jazzy', OLD: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),
-    ({'ROS_DISTRO': 'kilted', OLD: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, (NEW,)),
+    ({'ROS_DISTRO': 'kilted', OLD: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),  # deprecated there
+    ({'ROS_DISTRO': 'lyrical', OLD: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, (NEW,)),
     ({'ROS_DISTRO': 'lyrical', NEW: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),
     ({'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA'}, 'rmw_fastrtps_cpp', 6_000_000, ()),
 ])
