@@ -71,4 +71,10 @@ def test_a_line_for_people():
 
 def test_other_nodes_diagnostics_are_left_alone():
     assert read_health(message(node='lidar')) is None
+    assert read_health(message(node='/front/lidar')) is None
     assert health().stamp_s == 12.5
+
+
+@pytest.mark.parametrize('node', ['panoptic_node', '/panoptic_node', '/robot/front/panoptic_node'])
+def test_the_node_is_known_in_any_namespace(node):
+    assert read_health(message(node=node)).counts['published'] == 6

@@ -162,6 +162,7 @@ def test_diagnostics_count_as_the_nodes_do(tmp_path, tiny_model):
     with Bag(tmp_path / 'out' / 'bag') as results:
         records = list(results.records(['/diagnostics']))
     assert [(record.time_ns - START_NS) // STEP_NS for record in records] == [0, 10, 20]
+    assert records[0].message.status[0].name == '/panoptic_node: model'  # as the node's own
     said = [read_health(record.message) for record in records]
     assert [health.counts for health in said] == [
         {'received': 1, 'published': 1, 'in_flight': 0},
