@@ -16,6 +16,7 @@ from lifecycle_msgs.srv import (
     GetState,
 )
 from node_process import Graph, NodeProcess
+from std_srvs.srv import Trigger
 from tiny_model import make_tiny_model
 
 pytestmark = pytest.mark.ros
@@ -117,13 +118,12 @@ def test_while_a_model_loads_all_is_answered_until_the_time_limit(graph, start, 
 def test_while_a_reload_loads_all_is_answered(graph, start, tiny_model, tmp_path):
     path = tmp_path / 'model.onnx'
     path.write_bytes(tiny_model.read_bytes())
-    node = start(model=path, load_timeout_s=6.0)
+    node = start(model=path)
     graph.until(lambda: graph.state == 'active')
     make_tiny_model(path, endless=0)
-    from std_srvs.srv import Trigger
     client = graph.node.create_client(Trigger, '/panoptic_node/reload_model')
     graph.until(client.service_is_ready)
-    reload = client.call_async(Trigger.Request())
+    client.call_async(Trigger.Request())
     graph.until(lambda: 'has been loading' in graph.status('model')[1])
     assert graph.status('model')[0] == 0  # the old one works
     assert not request(graph, 1)
@@ -131,8 +131,6 @@ def test_while_a_reload_loads_all_is_answered(graph, start, tiny_model, tmp_path
     assert request(graph, 4)
     assert request(graph, 2)
     assert graph.state == 'unconfigured'
-    graph.until(reload.done)
-    assert not reload.result().success
     assert node.end(signal.SIGINT) == 0
     assert 'Traceback' not in node.log
 
