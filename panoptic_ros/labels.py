@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,7 +24,7 @@ class Label:
     """One class: what people call it, how it is drawn, and its number in the data set."""
 
     name: str
-    """Lower-case name, unique in its label set, e.g. `traffic sign`."""
+    """Name, unique in its label set, e.g. `traffic sign`."""
 
     is_thing: bool
     """True where instances are counted (car), False for stuff (road)."""
@@ -84,17 +84,8 @@ class LabelSet:
         return {label.category_id: i for i, label in enumerate(self.labels)}
 
     def class_ids(self, names: Iterable[str]) -> tuple[int, ...]:
-        """Class ids of some names.
-
-        Raises:
-            ValueError: if a name is not in the set; the message lists those that are.
-        """
-        names = tuple(names)
-        unknown = [name for name in names if name not in self.names]
-        if unknown:
-            raise ValueError(f'unknown class {unknown[0]!r}; the classes are: '
-                             f'{", ".join(self.names)}')
-        return tuple(self.names.index(name) for name in names)
+        """Class ids of some names, see `find_name`."""
+        return tuple(find_name(name, self.names) for name in names)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The set as plain values for JSON or YAML; `from_dicts` reads it back."""
@@ -107,31 +98,68 @@ class LabelSet:
         """Inverse of `to_dicts`; `class_id` may be missing, `category_id` defaults to it.
 
         Raises:
-            ValueError: if an entry lacks a field, has one of a wrong type, or a class_id that
-                does not equal its place.
+            ValueError: if an entry lacks a field, a value is of another type, or a class_id does
+                not equal its place.
         """
         labels = []
         for i, entry in enumerate(dicts):
             if not isinstance(entry, Mapping):
-                raise ValueError(f'label {i} must be an object, got {repr(entry)[:100]}')
+                raise ValueError(f'label {i} must have name, is_thing and color, '
+                                 f'got {str(entry)[:80]}')
             missing = {'name', 'is_thing', 'color'} - set(entry)
             if missing:
                 raise ValueError(f'label {i} lacks {", ".join(sorted(missing))}')
             if entry.get('class_id', i) != i:
                 raise ValueError(f'label {entry["name"]!r} has class_id {entry["class_id"]}, '
                                  f'expected its place in the list, {i}')
-            if entry['is_thing'] not in (True, False):  # bool('false') is True
-                raise ValueError(f'label {entry["name"]!r}: is_thing must be true or false, '
-                                 f'got {entry["is_thing"]!r}')
             try:
                 red, green, blue = (int(c) for c in entry['color'])
                 category_id = int(entry.get('category_id', i))
-            except (TypeError, ValueError, OverflowError) as error:
-                raise ValueError(f'label {entry["name"]!r}: color must be three numbers and '
-                                 f'category_id a number: {error}') from None
-            labels.append(Label(str(entry['name']), bool(entry['is_thing']), (red, green, blue),
-                                category_id))
+            except (TypeError, ValueError, OverflowError):
+                raise ValueError(
+                    f'label {entry["name"]!r}: color must be [red, green, blue] and category_id a '
+                    f'whole number, got {entry["color"]!r} and {entry.get("category_id", i)!r}'
+                ) from None
+            labels.append(Label(str(entry['name']),
+                                as_bool(entry['is_thing'], f'label {entry["name"]!r}: is_thing'),
+                                (red, green, blue), category_id))
         return cls(tuple(labels))
+
+
+def as_bool(value: Any, what: str) -> bool:
+    """A yes or no from JSON or YAML: true, false, 0 or 1, or one of these as text.
+
+    Args:
+        value: any.
+        what: it is, for the message.
+
+    Raises:
+        ValueError: if it is anything else; the text `false` would count as true in Python.
+    """
+    if isinstance(value, (bool, int, float)) and value in (0, 1):
+        return bool(value)
+    known = {'true': True, '1': True, 'false': False, '0': False}
+    text = value.strip().lower() if isinstance(value, str) else ''
+    if text not in known:
+        raise ValueError(f'{what} must be true or false, got {str(value)[:80]!r}')
+    return known[text]
+
+
+def find_name(name: str, names: Sequence[str]) -> int:
+    """The place of a class's name; capitals count only where names differ in nothing else.
+
+    Raises:
+        ValueError: if it is none of the names, or could be several; the message lists them.
+    """
+    if name in names:
+        return names.index(name)
+    alike = [i for i, known in enumerate(names) if known.casefold() == name.casefold()]
+    if len(alike) > 1:
+        raise ValueError(f'class {name!r} could be any of {", ".join(names[i] for i in alike)}; '
+                         'write it with the same capitals')
+    if not alike:
+        raise ValueError(f'unknown class {name!r}; the classes are: {", ".join(names)}')
+    return alike[0]
 
 
 def encode_panoptic(class_id: npt.ArrayLike, instance_id: npt.ArrayLike,
