@@ -6,11 +6,9 @@ segment id R + 256 G + 65536 B (0 = void), and lists the segments' categories.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,93 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.files import write_bytes
-from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.labels import LabelSet
+from panoptic_ros.metrics.coco_json import Annotation, read_annotations, read_json, read_labels
 from panoptic_ros.metrics.panoptic import PanopticQuality
 
-
-@dataclass(frozen=True)
-class Annotation:
-    """The segments of one image."""
-
-    image_id: int | str
-    path: Path
-    """PNG of segment ids."""
-    category_of: dict[int, int]
-    """Category id by segment id."""
-    crowd: frozenset[int]
-    """Ids of the segments that are crowds."""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-        FileNotFoundError, ValueError: in one line with the path.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'no file {path}')
-    try:
-        value = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not JSON: {error}') from None
-    if not isinstance(value, dict) or not isinstance(value.get('annotations'), list):
-        raise ValueError(f'{path} is not in the COCO panoptic format: no list `annotations`')
-    return value
-
-
-def read_labels(document: dict[str, Any], path: Path) -> LabelSet:
-    """The label set in a COCO panoptic JSON's `categories`, in their order.
-
-    Raises:
-        ValueError: if there is none, or an entry lacks a field.
-    """
-    if not document.get('categories'):
-        raise ValueError(f'{path} lists no categories')
-    try:
-        return LabelSet(tuple(
-            Label(str(entry['name']), bool(entry['isthing']),
-                  tuple(entry.get('color', (0, 0, 0))), int(entry['id']))
-            for entry in document['categories']))
-    except KeyError as error:
-        raise ValueError(f'{path}: a category lacks {error}') from None
-    except (TypeError, ValueError) as error:
-        raise ValueError(f'{path}: {error}') from None
-
-
-def read_annotations(document: dict[str, Any], path: Path, folder: Path, labels: LabelSet,
-                     ) -> dict[int | str, Annotation]:
-    """The annotations of a COCO panoptic JSON by image id.
-
-    Args:
-        document: the parsed file.
-        path: where it came from, for messages.
-        folder: where its PNGs are.
-        labels: the categories that may occur.
-
-    Raises:
-        ValueError: naming the file, image and segment, at the first fault.
-    """
-    annotations: dict[int | str, Annotation] = {}
-    for entry in document['annotations']:
-        try:
-            image_id, segments = entry['image_id'], entry['segments_info']
-            category_of = {int(s['id']): int(s['category_id']) for s in segments}
-            crowd = frozenset(int(s['id']) for s in segments if s.get('iscrowd', 0))
-            png = Path(folder) / entry['file_name']
-        except (KeyError, TypeError) as error:
-            raise ValueError(f'{path}: an annotation is incomplete: {error!r} in '
-                             f'{str(entry)[:80]}') from None
-        where = f'{path}: image {image_id}'
-        if image_id in annotations:
-            raise ValueError(f'{where} is annotated twice')
-        if len(category_of) < len(segments) or 0 in category_of:
-            raise ValueError(f'{where}: segment ids must differ and not be 0 (void)')
-        for segment, category in category_of.items():
-            if category not in labels.class_id_of_category:
-                raise ValueError(f'{where}: segment {segment} has unknown category_id {category}')
-        annotations[image_id] = Annotation(image_id, png, category_of, crowd)
-    return annotations
+MAX_PIXELS = 89_478_485
+"""Most pixels of an image file, from which Pillow too warns; a small file can claim many more."""
 
 
 def read_ids(annotation: Annotation) -> npt.NDArray[np.uint32]:
@@ -148,6 +65,13 @@ def read_png(path: Path, where: str) -> npt.NDArray[np.uint32]:
     """
     if not path.is_file():
         raise FileNotFoundError(f'{where} does not exist')
+    with path.open('rb') as file:
+        start = file.read(24)  # signature, length and name of the header, width, height
+    height, width = int.from_bytes(start[20:], 'big'), int.from_bytes(start[16:20], 'big')
+    if not start.startswith(b'\x89PNG'):
+        raise ValueError(f'{where} is not an 8-bit RGB PNG')
+    if height * width > MAX_PIXELS:
+        raise ValueError(f'{where} has {width} x {height} pixels, expected {MAX_PIXELS} at most')
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
         raise ValueError(f'{where} is not an 8-bit RGB PNG')

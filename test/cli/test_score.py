@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import zlib
 from pathlib import Path
 
 import cv2
@@ -123,9 +124,9 @@ def first(d):
      r'pred\.json: image 5: segment ids must differ'),
     (lambda d: d['annotations'].pop(), r'pred\.json: no prediction for image six \(1 such\)'),
     (lambda d: d['annotations'].append(first(d)), r'pred\.json: image 5 is annotated twice'),
-    (lambda d: first(d).pop('file_name'), r"pred\.json: an annotation is incomplete: .*file_name"),
+    (lambda d: first(d).pop('file_name'), r'pred\.json: annotations\[0\]: `file_name` is missing'),
     (lambda d: first(d).update(file_name='c.png'), r'image 5: .*c\.png does not exist'),
-    (lambda d: d.pop('annotations'), r'pred\.json is not in the COCO panoptic format'),
+    (lambda d: d.pop('annotations'), r'pred\.json is not in a COCO format'),
 ])
 def test_bad_json_is_named(files, edit, message):
     change(files / 'pred.json', edit)
@@ -135,12 +136,21 @@ def test_bad_json_is_named(files, edit, message):
     assert not (files / 'scores.json').exists()
 
 
+def claimed(side):
+    """A PNG of 1 x 1 px whose header claims more."""
+    png = cv2.imencode('.png', np.zeros((1, 1, 3), np.uint8))[1].tobytes()
+    header = b'IHDR' + 2 * side.to_bytes(4, 'big') + png[24:29]
+    return png[:12] + header + zlib.crc32(header).to_bytes(4, 'big') + png[33:]
+
+
 @pytest.mark.parametrize(('write', 'message'), [
     (lambda p: write_png(p, [[1, BIG]] * 3),
      'image 5: the prediction is 2 x 3 pixels, the ground truth 10 x 4'),
     (lambda p: p.write_bytes(b'no picture'), r'image 5: .*a\.png is not an 8-bit RGB PNG'),
     (lambda p: cv2.imwrite(str(p), np.ones((4, 10), np.uint8)), 'is not an 8-bit RGB PNG'),
     (lambda p: cv2.imwrite(str(p), np.ones((4, 10, 3), np.uint16)), 'is not an 8-bit RGB PNG'),
+    (lambda p: p.write_bytes(claimed(30_000)), '30000 x 30000 pixels, expected 89478485 at most'),
+    (lambda p: p.write_bytes(p.read_bytes()[:-20]), 'is not an 8-bit RGB PNG'),
     (lambda p: p.unlink(), r'image 5: .*a\.png does not exist'),
 ])
 def test_bad_pngs_are_named(files, write, message):
@@ -151,7 +161,8 @@ def test_bad_pngs_are_named(files, write, message):
 
 @pytest.mark.parametrize(('edit', 'message'), [
     (lambda d: d.pop('categories'), r'gt\.json lists no categories'),
-    (lambda d: d['categories'][0].pop('isthing'), r"gt\.json: a category lacks 'isthing'"),
+    (lambda d: d['categories'][0].pop('isthing'),
+     r'gt\.json: categories\[0\]: `isthing` is missing'),
     (lambda d: d['categories'][1].update(id=26), r'gt\.json: .*category_id once.*26'),
 ])
 def test_bad_categories_are_named(files, edit, message):

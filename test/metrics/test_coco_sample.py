@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from panoptic_ros.metrics.average_precision import AveragePrecision
 from panoptic_ros.metrics.boundary import BoundaryQuality
-from panoptic_ros.metrics.coco import read_annotations, read_ids, read_json, read_labels
+from panoptic_ros.metrics.coco import read_ids
+from panoptic_ros.metrics.coco_json import read_annotations, read_json, read_labels
 from panoptic_ros.metrics.covering import ParsingCovering
 from panoptic_ros.metrics.instance_iou import InstanceIoU
 from panoptic_ros.metrics.pair import compare

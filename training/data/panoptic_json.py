@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.labels import VOID_ID, LabelSet
-from panoptic_ros.metrics.coco import (
+from panoptic_ros.metrics.coco import read_ids
+from panoptic_ros.metrics.coco_json import (
     Annotation,
     read_annotations,
-    read_ids,
+    read_images,
     read_json,
     read_labels,
 )
@@ -37,14 +38,15 @@ class PanopticJson(FileReader):
         document = read_json(path)
         self.labels = labels or read_labels(document, path)
         found = read_annotations(document, path, masks, self.labels)
-        files = {image['id']: image['file_name'] for image in document.get('images', ())}
-        unnamed = [i for i in found if i not in files]
+        listed = read_images(document, path)
+        unnamed = [i for i in found if i not in listed]
         if unnamed:
             raise ValueError(f'{path}: image {unnamed[0]} is annotated and not listed in `images` '
                              f'({len(unnamed)} such)')
         self.annotations = list(found.values())
-        super().__init__([Pair(images / files[i], annotation.path, self.clip_of(annotation))
-                          for i, annotation in found.items()], images)
+        super().__init__([
+            Pair(images / listed[i].file_name, annotation.path, self.clip_of(annotation))
+            for i, annotation in found.items()], images)
 
     @property
     def image_ids(self) -> list[int | str]:

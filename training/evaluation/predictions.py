@@ -15,7 +15,7 @@ import numpy.typing as npt
 from panoptic_ros.files import write_json
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.labels import LabelSet
-from panoptic_ros.metrics import coco
+from panoptic_ros.metrics import coco, coco_json
 
 from .frames import make_frame
 
@@ -60,17 +60,17 @@ class CocoPredictions:
 
     def __init__(self, path: Path, folder: Path, labels: LabelSet, ids: Sequence[ImageId]) -> None:
         self.path, self.labels, self.ids = path, labels, ids
-        document = coco.read_json(path)
+        document = coco_json.read_json(path)
         if not folder.is_dir():
             raise FileNotFoundError(f'no folder {folder} with the PNGs of {path}')
         if document.get('categories'):
-            own = coco.read_labels(document, path)
+            own = coco_json.read_labels(document, path)
             other = {label.category_id: label.name for label in own.labels}
             for label in labels.labels:
                 if other.get(label.category_id, label.name) != label.name:
                     raise ValueError(f'{path}: category {label.category_id} is '
                                      f'{other[label.category_id]}, in the data {label.name}')
-        self.annotations = coco.read_annotations(document, path, folder, labels)
+        self.annotations = coco_json.read_annotations(document, path, folder, labels)
         self.entries: dict[ImageId, dict[str, Any]] = {
             entry['image_id']: entry for entry in document['annotations']}
 
@@ -134,8 +134,10 @@ class PredictionStore(CocoPredictions):
             write_json({'images': [], 'annotations': [],
                         'categories': coco.categories(labels)}, path)
         super().__init__(path, self.pngs, labels, ids)
-        for image in coco.read_json(path).get('images', ()):
-            self.sizes[image['id']] = image['height'], image['width']
+        for image in coco_json.read_images(coco_json.read_json(path), path).values():
+            if image.size is None:
+                raise ValueError(f'{path}: image {image.image_id} has no height and width')
+            self.sizes[image.image_id] = image.size
         self._save_next = 0.0
 
     def write(self, index: int, frame: PanopticFrame) -> None:
@@ -150,7 +152,7 @@ class PredictionStore(CocoPredictions):
                 for row in frame.segments]
         self.entries[image_id] = {'image_id': image_id, 'file_name': name, 'segments_info': info}
         self.sizes[image_id] = ids.shape[0], ids.shape[1]
-        self.annotations[image_id] = coco.Annotation(
+        self.annotations[image_id] = coco_json.Annotation(
             image_id, self.pngs / name, {s['id']: s['category_id'] for s in info}, frozenset())
         if time.monotonic() >= self._save_next:
             self.save()
