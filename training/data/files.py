@@ -6,21 +6,38 @@ numbers of a palette PNG instead of its colours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from panoptic_ros.labels import LabelSet
+from panoptic_ros.metrics.coco import MAX_PIXELS
 
 from .sample import Sample
 
+warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # MAX_PIXELS is checked here
+
 IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
+
+EXIF = ('refuse', 'apply', 'ignore')
+"""What to do with a photo that viewers turn, because its EXIF data says so."""
+
+ORIENTATION = 0x112
+"""EXIF's tag of that turn: 1 for none, 2 to 8."""
+
+GREY_STEP = {'L;2': 85, 'L;4': 17}
+"""What Pillow multiplies the values of grey PNGs with 2 and 4 bits by."""
+
+FEW_GREYS = 16
+"""An image with fewer greys shows little."""
 
 TABLE = 1 << 20
 """Ids below this are looked up in a table, which is faster than a search."""
@@ -38,6 +55,10 @@ class Pair(NamedTuple):
     """Name of the video that the image is a frame of; empty where there is none."""
 
 
+class FileError(ValueError):
+    """A file that is not what it should be; the message starts with its path."""
+
+
 class FileReader:
     """A split whose samples are pairs of files.
 
@@ -52,6 +73,9 @@ class FileReader:
 
     labels: LabelSet
 
+    exif: str = 'refuse'
+    """One of `EXIF`."""
+
     def __init__(self, pairs: Sequence[Pair], where: Path) -> None:
         if not pairs:
             raise FileNotFoundError(f'no images in {where}')
@@ -62,9 +86,14 @@ class FileReader:
 
     @property
     def image_ids(self) -> list[int | str]:
-        """Names of the image files; frames of a clip are numbered within it, so with its name."""
-        return [f'{pair.clip}_{pair.image.stem}' if pair.clip else pair.image.stem
-                for pair in self.pairs]
+        """Names of the image files, with their folders where they would clash.
+
+        Frames of a clip are numbered within it, so they have its name.
+        """
+        names = [f'{pair.clip}_{pair.image.stem}' if pair.clip else pair.image.stem
+                 for pair in self.pairs]
+        return list(names if len(set(names)) == len(names) else (
+            str(path.with_suffix('')) for path in inner_paths(p.image for p in self.pairs)))
 
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Any order is as good."""
@@ -82,7 +111,19 @@ class FileReader:
     def faults(self) -> dict[int, str]:
         """By index, what names and headers of the files tell is wrong; decodes no image."""
         return {index: fault for index, pair in enumerate(self.pairs)
-                if (fault := fault_of(partial(_check_headers, pair)))}
+                if (fault := fault_of(partial(_check_headers, pair, self.exif)))}
+
+    def notes(self) -> list[str]:
+        """What was left out of the samples read so far, or may not be meant so."""
+        return []
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """(height, width) of image `index`, from its header.
+
+        Raises:
+            FileNotFoundError, ValueError: see `image_size`.
+        """
+        return image_size(self.pairs[index].image, self.exif)
 
     def read(self, index: int, epoch_seed: int) -> Sample:
         """Image `index`, whatever the epoch.
@@ -90,7 +131,7 @@ class FileReader:
         Raises:
             ValueError, OSError: in one line, if a file is not what it should be.
         """
-        pair, image = self.pairs[index], read_rgb(self.pairs[index].image)
+        pair, image = self.pairs[index], read_rgb(self.pairs[index].image, self.exif)
         maps = self.read_labels(index)
         if maps[0].shape != image.shape[:2]:
             raise ValueError(_sizes(pair, image.shape, maps[0].shape))
@@ -101,44 +142,79 @@ class FileReader:
         raise NotImplementedError
 
 
-def pair_stems(images: Path, labels: Path) -> list[Pair]:
+def pair_stems(images: Path, labels: Path, *others: Path) -> list[Pair]:
     """Pairs the images of one folder with the PNGs of another by their names without suffix.
 
-    What lacks its partner is paired with the file that should be there.
+    Folders within are searched too; hidden files are not. What lacks its partner is paired with
+    the file that should be there.
+
+    Args:
+        images: folder of the images.
+        labels: folder of the PNGs.
+        others: folders that hold no images, wherever they are.
 
     Raises:
-        ValueError: if two images differ in the suffix alone.
+        ValueError: if two images or two PNGs differ in the suffix alone.
     """
-    pictures: dict[str, Path] = {}
-    for path in images.glob('*'):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            if path.stem in pictures:
-                raise ValueError(f'{path} and {pictures[path.stem].name} differ in the suffix '
-                                 'alone; which labels belong to which cannot be told')
-            pictures[path.stem] = path
-    masks = (path.stem for path in labels.glob('*.png'))
-    return [Pair(pictures.get(stem, images / f'{stem}.jpg'), labels / f'{stem}.png')
+    pictures = _by_stem(images, IMAGE_SUFFIXES, {labels, *others} - {images})
+    masks = _by_stem(labels, {'.png'}, set(others) - {labels})
+    return [Pair(pictures.get(stem, images / f'{stem}.jpg'),
+                 masks.get(stem, labels / f'{stem}.png'))
             for stem in sorted({*pictures, *masks})]
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def inner_paths(paths: Iterable[Path]) -> list[Path]:
+    """Paths relative to the folder that holds them all."""
+    paths = list(paths)
+    root = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(root) for path in paths]
+
+
+def image_size(path: Path, exif: str = 'ignore') -> tuple[int, int]:
     """(height, width) from the file's first bytes.
+
+    Args:
+        path: of the image.
+        exif: one of `EXIF`; `refuse` raises for a photo that viewers turn.
+
+    Raises:
+        FileNotFoundError, ValueError: if it is missing, no image or too large.
+    """
+    with _opened(path) as image:
+        turn = _turn(image, path, exif)
+        # Pillow itself turns TIFFs.
+        swap = exif == 'apply' and turn >= 5 and image.format != 'TIFF'
+        return (image.width, image.height) if swap else (image.height, image.width)
+
+
+def image_turn(path: Path) -> int:
+    """EXIF's orientation, 1 for none to 8.
 
     Raises:
         FileNotFoundError, ValueError: if it is missing or no image.
     """
     with _opened(path) as image:
-        return image.height, image.width
+        return _turn(image, path, 'apply')
 
 
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) RGB as stored, whatever turn the camera noted.
+def read_rgb(path: Path, exif: str = 'refuse') -> npt.NDArray[np.uint8]:
+    """(H, W, 3) RGB; of channels with 16 bits the high byte, as the node takes it.
+
+    Args:
+        path: of the image.
+        exif: one of `EXIF`.
 
     Raises:
-        FileNotFoundError, ValueError: if it is missing, no image, or cut off.
+        FileNotFoundError, ValueError: if it is missing, no image, cut off, too large, has greys
+            that the high byte does not tell apart, or is a photo that viewers turn and `exif` is
+            `refuse`.
     """
     with _opened(path) as image:
-        return np.array(image.convert('RGB'), np.uint8)
+        turned = _turn(image, path, exif) > 1 and exif == 'apply'
+        upright = ImageOps.exif_transpose(image) if turned else image
+        if upright.mode.startswith('I') or upright.mode == 'F':
+            return np.repeat(_high_byte(np.array(upright), path)[..., None], 3, axis=2)
+        return np.array(upright.convert('RGB'), np.uint8)
 
 
 def read_ids(path: Path) -> npt.NDArray[np.integer]:
@@ -148,14 +224,18 @@ def read_ids(path: Path) -> npt.NDArray[np.integer]:
         FileNotFoundError, ValueError: if it is missing, cut off or of another kind.
     """
     with _opened(path) as image:
-        kind, ids = image.mode, np.array(image)
+        kind, stored, form = image.mode, _stored(image), image.format
+        if form != 'PNG' or kind not in ('1', 'L', 'P', 'I', 'I;16', 'RGB', 'RGBA') or (
+                kind in ('RGB', 'RGBA') and ';16' in stored):
+            raise FileError(f'{path} is not a PNG of ids, which is grey (up to 16 bit), palette '
+                            f'or RGB (8 bit); it is {form} of the kind {stored or kind}')
+        ids = np.array(image)
     if kind in ('RGB', 'RGBA'):
         red, green, blue = np.moveaxis(ids[..., :3].astype(np.int32), 2, 0)
         return red | green << 8 | blue << 16
-    if kind not in ('L', 'P', 'I', 'I;16'):
-        raise ValueError(f'{path} is not a PNG of ids, which is grey (8 or 16 bit), palette or '
-                         f'RGB; its kind is {kind}')
-    return ids
+    if kind == '1':
+        return ids.astype(np.uint8)
+    return ids // GREY_STEP[stored] if stored in GREY_STEP else ids
 
 
 def split_ids(ids: npt.NDArray[np.integer],
@@ -205,17 +285,82 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """An image file; what is wrong with it becomes one line with its path."""
     try:
         with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise FileError(f'{path} has {image.width} x {image.height} pixels, expected '
+                                f'{MAX_PIXELS} at most')
             yield image
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} does not exist') from None
     except UnidentifiedImageError:
-        raise ValueError(f'{path} is not an image') from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # as Pillow has it
-        raise ValueError(f'{path} cannot be decoded: {error}') from None
+        raise FileError(f'{path} is not an image') from None
+    except FileError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds
+        raise FileError(f'{path} cannot be decoded: {error}') from None
 
 
-def _check_headers(pair: Pair) -> None:
-    size, labelled = image_size(pair.image), image_size(pair.labels)
+def _high_byte(grey: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
+    """Of greys with 16 bits.
+
+    Raises:
+        ValueError: if few of the greys differ in it, as in thermal images.
+    """
+    if grey.dtype.kind not in 'iu' or grey.min(initial=0) < 0 or grey.max(initial=0) > 0xFFFF:
+        raise FileError(f'{path} has greys of {grey.dtype}, expected 8 or 16 bits')
+    high = (grey >> 8).astype(np.uint8)
+    greys, kept = len(np.unique(grey)), len(np.unique(high))
+    if kept < FEW_GREYS and greys > 4 * kept:
+        raise FileError(f'{path} has {greys} greys in 16 bits, of which the high byte tells '
+                        f'{kept} apart; stretch them to 8 bits, and those of the camera alike')
+    return high
+
+
+def _stored(image: Image.Image) -> str:
+    """How the pixels are stored, as Pillow names it: `L;4` is grey with 4 bits."""
+    tiles = getattr(image, 'tile', ())
+    name = tiles[0][3] if tiles else ''
+    return str(name[0] if isinstance(name, tuple) else name)
+
+
+def _turn(image: Image.Image, path: Path, exif: str) -> int:
+    """EXIF's orientation, 1 to 8.
+
+    Raises:
+        ValueError: if there is a turn that `exif` does not allow.
+    """
+    try:
+        turn = image.getexif().get(ORIENTATION)
+    except Exception:  # broken EXIF data, which viewers ignore
+        return 1
+    if not isinstance(turn, int) or not 2 <= turn <= 8:
+        return 1
+    if exif == 'refuse':
+        raise FileError(
+            f'{path} has an EXIF orientation ({turn}): viewers turn it, and its labels may fit '
+            'either view. `panoptic data convert --exif apply` (labels fit the turned photo) or '
+            '`--exif ignore` (they fit the stored pixels) writes photos without it')
+    if exif == 'ignore' and image.format == 'TIFF':
+        raise FileError(f'{path} is a TIFF with an EXIF orientation ({turn}), which cannot be '
+                        'ignored; write it without')
+    return turn
+
+
+def _by_stem(folder: Path, suffixes: Set[str], besides: Set[Path]) -> dict[str, Path]:
+    """Files with one of some suffixes, by their path within the folder without suffix."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob('*')):
+        inner = path.relative_to(folder)
+        if path.suffix.lower() in suffixes and not path.name.startswith('.') \
+                and besides.isdisjoint(path.parents):
+            other = found.setdefault(str(inner.with_suffix('')), path)
+            if other is not path:
+                raise ValueError(f'{path} and {other.name} differ in the suffix alone; which '
+                                 'labels belong to which image is not clear')
+    return found
+
+
+def _check_headers(pair: Pair, exif: str) -> None:
+    size, labelled = image_size(pair.image, exif), image_size(pair.labels)
     if size != labelled:
         raise ValueError(_sizes(pair, size, labelled))
 
