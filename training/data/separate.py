@@ -19,7 +19,8 @@ class SemanticAndInstance(FileReader):
     Args:
         classes: a classes.yaml, see folder.py.
         images: folder of the images.
-        semantic: folder of PNGs with the class id of each pixel, 0 for none.
+        semantic: folder of PNGs with the class id of each pixel, or a value that classes.yaml
+            ignores.
         instance: folder of PNGs with the instance's number on things, 0 for a crowd. What it
             holds on stuff counts for nothing.
 
@@ -28,9 +29,9 @@ class SemanticAndInstance(FileReader):
     """
 
     def __init__(self, classes: Path, images: Path, semantic: Path, instance: Path) -> None:
-        self.labels, _ = read_classes(classes)
-        self.instance = instance
-        super().__init__(pair_stems(images, semantic), images)
+        self.labels, _, self.ignore = read_classes(classes)
+        self.semantic, self.instance = semantic, instance
+        super().__init__(pair_stems(images, semantic, instance), images)
 
     def read_labels(self, index: int) -> Maps:
         """Classes and instances from both PNGs.
@@ -39,7 +40,7 @@ class SemanticAndInstance(FileReader):
             FileNotFoundError, ValueError: if the PNGs differ in size or a class is unknown.
         """
         path = self.pairs[index].labels
-        other = self.instance / path.name
+        other = self._instance_of(path)
         classes, instances = read_ids(path).astype(np.int64), read_ids(other).astype(np.int64)
         if classes.shape != instances.shape:
             raise ValueError(f'{path} is {classes.shape[0]} x {classes.shape[1]}, {other} '
@@ -49,10 +50,17 @@ class SemanticAndInstance(FileReader):
 
         def describe(found: npt.NDArray[np.int64],
                      ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-            unknown = sorted(set((found // span).tolist()) - {0, *class_of})
+            unknown = sorted(set((found // span).tolist()) - self.ignore - class_of.keys())
             if unknown:
-                raise ValueError(f'{path}: class id {unknown[0]} is not in classes.yaml')
+                raise ValueError(f'{path}: class id {unknown[0]} is not in classes.yaml; where it '
+                                 f'means that a pixel has no label, add `ignore: [{unknown[0]}]`')
             ids = np.array([class_of.get(c, VOID_ID) for c in (found // span).tolist()], np.uint8)
             return ids, number(is_thing[ids] & (found % span > 0))
 
         return split_ids(classes * span + instances, describe)
+
+    def _instance_of(self, path: Path) -> Path:
+        """The PNG of instances of the same name; its suffix may have capitals too."""
+        other = self.instance / path.relative_to(self.semantic)
+        return next((found for suffix in ('.png', '.PNG')
+                     if (found := other.with_suffix(suffix)).is_file()), other)
