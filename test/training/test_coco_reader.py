@@ -10,7 +10,7 @@ import pytest
 
 from panoptic_ros.labels import VOID_ID
 from panoptic_training.data.coco_classes import LABELS
-from panoptic_training.data.coco_hidden import fill
+from panoptic_training.data.outlines import fill
 from panoptic_training.data.readers import make_reader, open_reader
 
 SAMPLE = Path(__file__).parents[3] / 'shared/data/coco_panoptic_sample'
@@ -168,5 +168,5 @@ def test_hidden_parts_need_the_instance_annotations(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'hidden parts .* from .*instances_val2017\.json'):
         open_reader(f'coco:{tmp_path}', 'val', hidden=True)
     (tmp_path / 'annotations' / 'instances_val2017.json').write_text('{"annotations": [{}]}')
-    with pytest.raises(ValueError, match='format for instances'):
+    with pytest.raises(ValueError, match=r'annotations\[0\]: `image_id` is missing'):
         open_reader(f'coco:{tmp_path}', 'val', hidden=True)

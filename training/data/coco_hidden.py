@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.metrics.coco import read_json
+from panoptic_ros.metrics.coco_json import read_json
+
+from .instance_json import read_instances
+from .outlines import Polygon, fill
 
 SHARE = 0.5
 """An annotation belongs to a panoptic instance of which it covers more than this."""
-
-
-class Outline(NamedTuple):
-    """One annotated object that is no crowd."""
-
-    category_id: int
-    polygons: list[list[float]]
 
 
 class Outlines:
@@ -37,17 +31,14 @@ class Outlines:
         if not path.is_file():
             raise FileNotFoundError(f'hidden parts of instances are read from {path}, which is '
                                     'not there')
-        self.of_image: dict[Any, list[Outline]] = {}
-        try:
-            for annotation in read_json(path)['annotations']:
-                if isinstance(annotation['segmentation'], list):  # crowds are run lengths
-                    self.of_image.setdefault(annotation['image_id'], []).append(
-                        Outline(annotation['category_id'], annotation['segmentation']))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f'{path} is not in COCO\'s format for instances: '
-                             f'{error!r}') from None
+        self.path = path
+        self.of_image: dict[int | str, list[tuple[int, list[Polygon]]]] = {
+            image_id: [(one.category_id, one.outline) for one in found
+                       if isinstance(one.outline, list)]  # crowds are run lengths
+            for image_id, found in read_instances(read_json(path), path).items()}
+        """Category and polygons of each object."""
 
-    def hidden_map(self, image_id: Any, instance_map: npt.NDArray[np.int32],
+    def hidden_map(self, image_id: int | str, instance_map: npt.NDArray[np.int32],
                    category_of: dict[int, int]) -> npt.NDArray[np.int32]:
         """(H, W) id of the instance that an annotation says goes on under the one seen, else 0.
 
@@ -58,15 +49,21 @@ class Outlines:
             image_id: of the image.
             instance_map: ids of the panoptic instances, 0 for none, (H, W).
             category_of: category of each of these ids.
+
+        Raises:
+            ValueError: if a polygon lies far outside the image.
         """
         outlines = self.of_image.get(image_id, [])
-        masks = [fill(outline.polygons, instance_map.shape) for outline in outlines]
+        try:
+            masks = [fill(polygons, instance_map.shape) for _, polygons in outlines]
+        except ValueError as error:
+            raise ValueError(f'{self.path}: image {image_id}: {error}') from None
         own: list[tuple[int, npt.NDArray[np.bool_]]] = []
         for i, category in category_of.items():
             seen = instance_map == i
             fits = [((seen & mask).sum() / max((seen | mask).sum(), 1), mask)
-                    for outline, mask in zip(outlines, masks, strict=True)
-                    if outline.category_id == category
+                    for (kind, _), mask in zip(outlines, masks, strict=True)
+                    if kind == category
                     and (seen & mask).sum() > SHARE * seen.sum()]
             if fits:
                 own.append((i, max(fits, key=lambda fit: fit[0])[1]))
@@ -74,16 +71,3 @@ class Outlines:
         for i, mask in sorted(own, key=lambda pair: -int(pair[1].sum())):
             hidden[mask & (instance_map > 0) & (instance_map != i)] = i
         return hidden
-
-
-def fill(polygons: list[list[float]], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Pixels whose centres lie in polygons x, y, x, y, ..., (H, W).
-
-    OpenCV fills the pixels that a border touches as well, which would let neighbours overlap:
-    filled three times as large, the border is a third of a pixel.
-    """
-    large = np.zeros((3 * shape[0], 3 * shape[1]), np.uint8)
-    for polygon in polygons:
-        points = np.rint(3 * np.asarray(polygon, np.float64).reshape(-1, 1, 2) - 0.5)
-        cv2.fillPoly(large, [points.astype(np.int32)], (1,))
-    return large[1::3, 1::3].astype(bool)

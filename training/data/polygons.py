@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from panoptic_ros.labels import VOID_ID, Label, LabelSet
-from panoptic_ros.metrics.coco import read_json
+from panoptic_ros.metrics.coco_json import Item, each, number, read_images, read_json, text
 
-from .coco_hidden import fill
-from .files import FileReader, Maps, Pair, fault_of, image_size
+from .files import FileReader, Maps, Pair, fault_of
 from .folder import distinct_color
+from .instance_json import Instance, read_instances
+from .outlines import check_reach, encloses, mask_of
+from .skipping import listing
 
 BACKGROUND_COLOR = (96, 96, 96)
+
+
+class Category(NamedTuple):
+    """An entry of `categories`."""
+
+    category_id: int
+    name: str
+    group: str | None
+    """Its `supercategory`."""
 
 
 class Polygons(FileReader):
@@ -28,43 +40,47 @@ class Polygons(FileReader):
         path: of the JSON file.
         images: the folder of the images.
         background: name of that class.
+        crowds_are_objects: annotations marked `iscrowd` are single objects, as in the files of
+            CVAT, which marks every mask so.
 
     Raises:
         FileNotFoundError, ValueError: if the file is missing or not in COCO's instance format.
     """
 
-    def __init__(self, path: Path, images: Path, background: str | None = None) -> None:
+    def __init__(self, path: Path, images: Path, background: str | None = None,
+                 crowds_are_objects: bool = False) -> None:
         document = read_json(path)
-        try:
-            labels = [Label(str(c['name']), True, distinct_color(i), int(c['id']))
-                      for i, c in enumerate(document['categories'])]
-            if background:
-                labels.append(Label(background, False, BACKGROUND_COLOR,
-                                    max((label.category_id for label in labels), default=0) + 1))
-            self.labels = LabelSet(tuple(labels))
-            self.background = len(labels) - 1 if background else VOID_ID
-            self.entries = sorted(document['images'], key=lambda image: str(image['file_name']))
-            pairs = [Pair(images / image['file_name'], path) for image in self.entries]
-            self.of_image: dict[Any, list[dict[str, Any]]] = {}
-            for annotation in document['annotations']:
-                self.of_image.setdefault(annotation['image_id'], []).append(annotation)
-            unknown = self.of_image.keys() - {image['id'] for image in self.entries}
-        except (KeyError, TypeError) as error:
-            raise ValueError(f'{path} is not in COCO\'s format for instances: '
-                             f'{error!r}') from None
-        except ValueError as error:
-            raise ValueError(f'{path}: {error}') from None
+        listed = read_images(document, path)
+        self.of_image = read_instances(document, path)
+        if crowds_are_objects:
+            self.of_image = {i: [one._replace(crowd=False) for one in found]
+                             for i, found in self.of_image.items()}
+        unknown = [i for i in self.of_image if i not in listed]
         if unknown:
-            raise ValueError(f'{path}: image {next(iter(unknown))} is annotated and not listed in '
+            raise ValueError(f'{path}: image {unknown[0]} is annotated and not listed in '
                              f'`images` ({len(unknown)} such)')
+        used = {one.category_id for found in self.of_image.values() for one in found}
+        found, self.unused = without_groups(
+            each(document.get('categories'), f'{path}: categories', _category), used)
+        labels = [Label(c.name, True, distinct_color(i), c.category_id)
+                  for i, c in enumerate(found)]
+        if background:
+            labels.append(Label(background, False, BACKGROUND_COLOR,
+                                max((label.category_id for label in labels), default=0) + 1))
+        try:
+            self.labels = LabelSet(tuple(labels))
+        except ValueError as error:
+            raise ValueError(f'{path}: categories: {error}') from None
+        self.background = len(labels) - 1 if background else VOID_ID
+        self.entries = sorted(listed.values(), key=lambda image: image.file_name)
         self.lost = 0
         """Instances of which no pixel is seen, in the images read so far."""
-        super().__init__(pairs, path)
+        super().__init__([Pair(images / image.file_name, path) for image in self.entries], path)
 
     def faults(self) -> dict[int, str]:
         """By index, what headers and annotations tell is wrong."""
         return {i: fault for i in range(len(self))
-                if (fault := fault_of(lambda i=i: self._check(i)))}  # type: ignore[misc]
+                if (fault := fault_of(partial(self._check, i)))}
 
     def read_labels(self, index: int) -> Maps:
         """Classes and instances, drawn from the largest to the smallest.
@@ -72,71 +88,87 @@ class Polygons(FileReader):
         Raises:
             ValueError: for a segmentation that cannot be drawn.
         """
-        entry, where = self.entries[index], self.pairs[index].labels
-        shape = (int(entry['height']), int(entry['width']))
+        entry = self.entries[index]
+        shape = self.size_of(index)
         class_map = np.full(shape, self.background, np.uint8)
         instance_map = np.zeros(shape, np.int32)
         drawn = []
-        for number, annotation in enumerate(self.of_image.get(entry['id'], ()), 1):
+        for place, one in enumerate(self.of_image.get(entry.image_id, ()), 1):
+            if one.outline is None or is_flat(one):
+                continue
             try:
-                mask = mask_of(annotation['segmentation'], shape)
-            except (ValueError, TypeError, KeyError, IndexError) as error:
-                raise ValueError(f'{where}: annotation {annotation.get("id")} of '
-                                 f'{entry["file_name"]} cannot be drawn: {error}') from None
-            crowd = bool(annotation.get('iscrowd', 0))
-            drawn.append((not crowd, -int(mask.sum()), number, annotation['category_id'], mask))
-        for whole, _, number, category, mask in sorted(drawn, key=lambda item: item[:3]):
+                mask = mask_of(one.outline, shape)
+            except ValueError as error:
+                raise ValueError(f'{self.pairs[index].labels}: {one.name} of {entry.file_name} '
+                                 f'cannot be drawn: {error}') from None
+            drawn.append((not one.crowd, -int(mask.sum()), place, one.category_id, mask))
+        for whole, _, place, category, mask in sorted(drawn, key=lambda item: item[:3]):
             class_map[mask] = self.labels.class_id_of_category[category]
-            instance_map[mask] = number if whole else 0
+            instance_map[mask] = place if whole else 0
         seen = np.unique(instance_map[instance_map > 0])
         self.lost += sum(item[0] for item in drawn) - len(seen)
         return class_map, instance_map
 
+    def notes(self) -> list[str]:
+        """See `FileReader.notes`."""
+        every = [one for found in self.of_image.values() for one in found]
+        whole = {one.category_id for one in every if not one.crowd}
+        crowds = sorted({one.category_id for one in every} - whole)
+        names = [self.labels.names[self.labels.class_id_of_category[c]] for c in crowds]
+        flat = [one.name for one in every if is_flat(one)]
+        return [note for count, note in (
+            (self.unused, f'classes left out, which no annotation uses: {listing(self.unused)}'),
+            (names, 'all annotations of these classes are crowds, so there is no object to '
+                    f'learn: {listing(names)} (--crowds-are-objects takes each for one object)'),
+            (flat, f'{len(flat)} outlines have no inside and are left out: {listing(flat)}'),
+            (self.lost, f'{self.lost} instances are left out: smaller ones cover them wholly, or '
+                        'they hold no pixel')) if count]
+
     def _check(self, index: int) -> None:
         entry, path = self.entries[index], self.pairs[index].image
-        size, said = image_size(path), (entry.get('height'), entry.get('width'))
-        if size != said:
+        size = self.size_of(index)
+        if entry.size is not None and entry.size != size:
             raise ValueError(f'{path} is {size[0]} x {size[1]}, {self.pairs[index].labels} says '
-                             f'{said[0]} x {said[1]}')
-        for annotation in self.of_image.get(entry['id'], ()):
-            if annotation.get('category_id') not in self.labels.class_id_of_category:
-                raise ValueError(f'{path}: annotation {annotation.get("id")} has unknown '
-                                 f'category_id {annotation.get("category_id")}')
-            if 'segmentation' not in annotation:
-                raise ValueError(f'{path}: annotation {annotation.get("id")} has no segmentation')
+                             f'{entry.size[0]} x {entry.size[1]}')
+        for one in self.of_image.get(entry.image_id, ()):
+            if one.category_id not in self.labels.class_id_of_category:
+                raise ValueError(f'{path}: {one.name} has unknown category_id {one.category_id}')
+            if one.outline is None:
+                raise ValueError(f'{path}: {one.name} has no segmentation; a box alone does not '
+                                 'tell which pixels are the object\'s: draw an outline or remove '
+                                 'the annotation')
+            polygons = one.outline if isinstance(one.outline, list) else []
+            if fault := fault_of(partial(check_reach, polygons, size)):
+                raise ValueError(f'{path}: {one.name}: {fault}')
 
 
-def mask_of(segmentation: Any, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """(H, W) pixels of polygons, or of run lengths as numbers or in COCO's letters.
+def is_flat(one: Instance) -> bool:
+    """Whether an annotation has polygons of which none has an inside."""
+    return isinstance(one.outline, list) and not any(map(encloses, one.outline))
 
-    Raises:
-        ValueError: if run lengths do not fill the image.
+
+def without_groups(categories: list[Category], used: Set[int],
+                   ) -> tuple[list[Category], list[str]]:
+    """Leaves out categories that are no classes.
+
+    Roboflow lists the project itself as a category that all others belong to, often with the
+    name of one of them.
+
+    Args:
+        categories: of a file.
+        used: ids that annotations have.
+
+    Returns:
+        the others, and the names of those that are left out.
     """
-    if isinstance(segmentation, list):
-        return fill(segmentation, shape)
-    counts = segmentation['counts']
-    runs = np.array(decode_counts(counts) if isinstance(counts, str) else counts, np.int64)
-    if tuple(segmentation['size']) != shape or (runs < 0).any() or runs.sum() != np.prod(shape):
-        raise ValueError(f'run lengths of {int(runs.sum())} px and size {segmentation["size"]} '
-                         f'in an image of {shape[0]} x {shape[1]}')
-    values = np.arange(len(runs)) % 2 == 1  # the first run is outside
-    return np.repeat(values, runs).reshape(shape[::-1]).T  # by columns
+    names = {c.name for c in categories if c.category_id in used}
+    left_out = [c for c in categories if c.category_id not in used and (
+        c.name in names or (c.group in (None, 'none') and any(
+            other.group == c.name for other in categories if other is not c)))]
+    return [c for c in categories if c not in left_out], [c.name for c in left_out]
 
 
-def decode_counts(text: str) -> list[int]:
-    """Run lengths from letters: five bits in each, the lowest first, bit 6 for more to come.
-
-    From the fourth on, they are differences to the run before the last.
-    """
-    counts: list[int] = []
-    value = shift = 0
-    for letter in text.encode():
-        bits = letter - 48
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value = shift = 0
-    return counts
+def _category(entry: Item) -> Category:
+    group = entry.get('supercategory')
+    return Category(number(entry, 'id'), text(entry, 'name').strip(),
+                    group if isinstance(group, str) else None)

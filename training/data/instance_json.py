@@ -1,0 +1,44 @@
+"""COCO's JSON files for instances: objects with an outline each, which may overlap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from panoptic_ros.metrics.coco_json import Item, each, flag, identity, number, short
+
+from .outlines import Outline, parse_outline
+
+
+class Instance(NamedTuple):
+    """One annotation."""
+
+    name: str
+    """Its id, for messages."""
+    image_id: int | str
+    category_id: int
+    crowd: bool
+    outline: Outline | None
+    """None where only a box is given."""
+
+
+def read_instances(document: Item, path: Path) -> dict[int | str, list[Instance]]:
+    """The annotations of each annotated image, in the file's order.
+
+    Args:
+        document: the parsed file.
+        path: where it came from, for messages.
+
+    Raises:
+        ValueError: naming the place of the first value that is not what it should be.
+    """
+    of_image: dict[int | str, list[Instance]] = {}
+    for instance in each(document.get('annotations'), f'{path}: annotations', _instance):
+        of_image.setdefault(instance.image_id, []).append(instance)
+    return of_image
+
+
+def _instance(entry: Item) -> Instance:
+    return Instance(f'annotation {short(entry.get("id"))}', identity(entry, 'image_id'),
+                    number(entry, 'category_id'), flag(entry, 'iscrowd', False),
+                    parse_outline(entry.get('segmentation')))
