@@ -35,6 +35,8 @@ class Look(NamedTuple):
     """(256,) by class id."""
     segments: npt.NDArray[np.int64]
     """(256,) by class id; a crowd is one."""
+    instances: npt.NDArray[np.int64]
+    """(256,) those of them that are single objects."""
     tiny: int
     """Segments of less than TINY_PX."""
 
@@ -47,6 +49,7 @@ def look(sample: Sample) -> Look:
     return Look(sample.class_map.shape,
                 np.bincount(classes, areas, minlength=256).astype(np.int64),
                 np.bincount(classes[labelled], minlength=256),
+                np.bincount(classes[labelled & (values > 255)], minlength=256),
                 int((areas[labelled] < TINY_PX).sum()))
 
 
@@ -63,6 +66,7 @@ class SplitReport:
     """Each names its file."""
     pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     segments: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
+    instances: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     images: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     """Images in which each class occurs."""
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -81,6 +85,7 @@ class SplitReport:
         """Adds a sample that could be read."""
         self.pixels += found.pixels
         self.segments += found.segments
+        self.instances += found.instances
         self.images += found.segments > 0
         self.sizes[found.size] += 1
         self.tiny_segments += found.tiny
@@ -97,6 +102,11 @@ class SplitReport:
         if absent and self.samples > len(self.errors):
             said.append(f'{len(absent)} of {len(self.labels)} classes do not occur: '
                         f'{listing(absent)}')
+        crowds = [label.name for i, label in enumerate(self.labels.labels)
+                  if label.is_thing and self.segments[i] and not self.instances[i]]
+        if crowds:
+            said.append('all segments of these things are crowds, so there is no instance to '
+                        f'learn: {listing(crowds)}')
         if self.unlabelled:
             said.append(f'{len(self.unlabelled)} images are unlabelled to more than '
                         f'{MOSTLY:.0%}: {listing(self.unlabelled)}')
