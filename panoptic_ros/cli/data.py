@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder, with_bar
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
+from panoptic_ros.documents import read_yaml
 from panoptic_ros.files import whole, write_json
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ NEEDED = ('train', 'val')
 
 LAYOUTS = """a folder of your own is
   my_data/classes.yaml                           classes: [{id: 1, name: road, kind: stuff}, ...]
+                                                 ignore: [255]   further ids without a label
   my_data/images/{train,val}/*.jpg
   my_data/labels/{train,val}/*.png               16 bit: class id * 1000 + instance number
 or COCO's panoptic format, which `panoptic data convert` writes:
@@ -70,8 +72,10 @@ def _add_convert(actions: Any) -> None:
                     '  --semantic     PNGs of class ids, with --instance PNGs of instance numbers '
                     'and --classes\n'
                     '  --data         any data set that can be trained on\n'
-                    'A split appears when it is complete. Without splits of its own the data is '
-                    'divided by file name.',
+                    'The data appears when all of it is complete. Without splits of its own it is '
+                    'divided by file name.\n'
+                    'In classes.yaml, `ignore: [255]` lists class ids that mean `no label`; 0 is '
+                    'one where no class has it.',
         epilog='examples:\n'
                '  panoptic data convert --polygons instances.json --images photos '
                '--background background -o my_data\n'
@@ -85,6 +89,13 @@ def _add_convert(actions: Any) -> None:
     parser.add_argument('--images', type=Path, metavar='DIR', help='the images')
     parser.add_argument('--background', metavar='NAME',
                         help='with --polygons: a stuff class for what nothing covers')
+    parser.add_argument('--crowds-are-objects', action='store_true',
+                        help='with --polygons: annotations marked iscrowd are single objects, as '
+                             'CVAT marks every mask')
+    parser.add_argument('--exif', choices=('refuse', 'apply', 'ignore'), default='refuse',
+                        help='photos with an EXIF orientation, which viewers turn: apply it if '
+                             'their labels fit the turned photo, ignore it if they fit the stored '
+                             'pixels; the new photos have none (default: %(default)s)')
     parser.add_argument('--instance', type=Path, metavar='DIR', help='PNGs of instance numbers')
     parser.add_argument('--classes', type=Path, metavar='FILE',
                         help='classes.yaml, see `panoptic data --help`')
@@ -93,6 +104,8 @@ def _add_convert(actions: Any) -> None:
                              '(default: %(default)s)')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='DIR',
                         help='folder of the new data set')
+    parser.add_argument('--overwrite', action='store_true',
+                        help='replace splits of an earlier conversion')
     parser.set_defaults(func=run_convert)
 
 
@@ -167,25 +180,32 @@ def run_convert(args: argparse.Namespace) -> None:
         ValueError, OSError: in one line, before anything is written where possible.
     """
     check_folder(args.output, '--output', is_folder=True)
-    from panoptic_training.data.convert import divide, targets, unique_names, write_split
+    from panoptic_training.data.convert import (
+        Part,
+        check_targets,
+        divide,
+        unique_names,
+        write_data,
+    )
 
-    parts = {split: (reader, indices) for reader, splits in _sources(args, divide)
+    sources = _sources(args, divide)
+    parts = {split: Part(reader, indices) for reader, splits in sources
              for split, indices in splits.items()}
-    for split, (reader, indices) in parts.items():
-        targets(args.output, split)
+    check_targets(args.output, parts, args.overwrite)
+    for reader, indices in parts.values():
+        reader.exif = args.exif
         unique_names(reader, indices)
         if faults := reader.faults():
             raise ValueError(f'{len(faults)} of {len(reader)} images cannot be converted, e.g. '
                              f'{next(iter(faults.values()))}')
-    for split, (reader, indices) in parts.items():
-        for _ in with_bar(write_split(reader, indices, args.output, split), len(indices),
-                          f'{split} images written'):
-            pass
-        print(f'{split}: {len(indices)} images')
-    if lost := sum({id(reader): getattr(reader, 'lost', 0)
-                    for reader, _ in parts.values()}.values()):
-        print(f'{lost} instances are left out: smaller ones cover them wholly, or they hold no '
-              'pixel')
+    for _ in with_bar(write_data(parts, args.output, args.overwrite),
+                      sum(len(part.indices) for part in parts.values()), 'images written'):
+        pass
+    for split, part in parts.items():
+        print(f'{split}: {len(part.indices)} images')
+    for reader, _ in sources:
+        for note in reader.notes():
+            print(note)
     print(f'check it: panoptic data check coco:{args.output}')
 
 
@@ -223,13 +243,11 @@ def find_data(text: str) -> tuple[str, dict[str, Any]]:
 
     if text not in recipe_files() and Path(text).suffix not in ('.yaml', '.yml'):
         return name_of(text), {}
-    import yaml
-
     path = find_recipe(text)
+    recipe = read_yaml(path)
     try:
-        recipe = yaml.safe_load(path.read_text(encoding='utf-8'))
         return str(recipe['data']['dataset']), recipe
-    except (yaml.YAMLError, KeyError, TypeError):
+    except (KeyError, TypeError):
         raise ValueError(f'{path} is not a recipe: no data.dataset') from None
 
 
@@ -237,7 +255,10 @@ def open_split(name: str, recipe: dict[str, Any], split: str) -> Reader:
     """A split with the recipe's options, whose files nobody has looked at yet."""
     from panoptic_training.data.readers import make_reader
 
-    return make_reader(name, split, **(recipe.get('data', {}).get(split) or {}))
+    options = recipe.get('data', {}).get(split) or {}
+    if not isinstance(options, dict):
+        raise ValueError(f'data.{split} of the recipe must be options by name, got {options!r}')
+    return make_reader(name, split, **options)
 
 
 def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, Any]]:
@@ -261,7 +282,8 @@ def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, An
             raise ValueError(f'--{"polygons" if args.polygons else "semantic"} needs --{flag}'
                              + ('' if path is None else f', and {path} is not there'))
     reader: FileReader = (
-        Polygons(args.polygons, args.images, args.background) if args.polygons else
+        Polygons(args.polygons, args.images, args.background, args.crowds_are_objects)
+        if args.polygons else
         SemanticAndInstance(args.classes, args.images, args.semantic, args.instance))
     return [(reader, divide([pair.image.name for pair in reader.pairs], args.val_share))]
 

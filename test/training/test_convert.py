@@ -1,6 +1,8 @@
 """Conversion to COCO's panoptic format: what goes in comes out of the reader again."""
 
 import json
+from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,10 @@ import pytest
 from PIL import Image
 
 from panoptic_ros.labels import VOID_ID, Label, LabelSet
-from panoptic_training.data.convert import divide, segments_of, write_split
-from panoptic_training.data.polygons import Polygons, decode_counts, mask_of
+from panoptic_training.data import convert
+from panoptic_training.data.convert import Part, divide, segments_of, write_data
+from panoptic_training.data.outlines import decode_counts, mask_of, parse_outline
+from panoptic_training.data.polygons import Polygons
 from panoptic_training.data.readers import open_reader
 from panoptic_training.data.separate import SemanticAndInstance
 
@@ -101,10 +105,11 @@ def test_instances_that_are_wholly_hidden_are_counted(tmp_path):
     path = instances(tmp_path, annotations=[
         {'id': 1, 'image_id': 10, 'category_id': 3, 'segmentation': box(2, 1, 9, 6)},
         {'id': 2, 'image_id': 10, 'category_id': 7, 'segmentation': box(2, 1, 9, 6)},
-        {'id': 3, 'image_id': 10, 'category_id': 7, 'segmentation': []}])
+        {'id': 3, 'image_id': 10, 'category_id': 7, 'segmentation': box(20, 1, 22, 6)}])
     source = Polygons(path, tmp_path / 'photos')
     source.read_labels(0)
     assert source.lost == 2
+    assert source.notes()[-1].startswith('2 instances are left out')
 
 
 @pytest.mark.parametrize('seed', range(4))
@@ -115,14 +120,14 @@ def test_run_lengths_as_numbers_and_letters(seed):
     assert decode_counts(letters_of(counts)) == counts
     for coded in (counts, letters_of(counts)):
         np.testing.assert_array_equal(
-            mask_of({'size': [67, 91], 'counts': coded}, (67, 91)), mask)
+            mask_of(parse_outline({'size': [67, 91], 'counts': coded}), (67, 91)), mask)
 
 
 def test_letters_by_hand():
     # 3 x 3 px in the middle of 9 x 9: 30 needs two letters, then 3, 6, and differences 0 0 0 24.
     assert decode_counts('n036000h0') == [30, 3, 6, 3, 6, 3, 30]
     with pytest.raises(ValueError, match=r'run lengths of 3 px .* in an image of 2 x 2'):
-        mask_of({'size': [2, 2], 'counts': [3]}, (2, 2))
+        mask_of(parse_outline({'size': [2, 2], 'counts': [3]}), (2, 2))
 
 
 @pytest.mark.skipif(not TRACKS.is_file(), reason='no shared/data beside the checkout')
@@ -131,13 +136,13 @@ def test_letters_written_by_others():
     codes = [label['rle'] for frame in frames[:20] for label in frame['labels'] if label['rle']]
     assert len(codes) > 100
     for code in codes:
-        mask = mask_of(code, (720, 1280))
+        mask = mask_of(parse_outline(code), (720, 1280))
         assert 0 < mask.sum() < mask.size / 2
         assert letters_of(decode_counts(code['counts'])) == code['counts']
 
 
 @pytest.mark.parametrize(('replace', 'message'), [
-    ({'categories': [{'id': 3}]}, 'format for instances'),
+    ({'categories': [{'id': 3}]}, r'categories\[0\]: `name` is missing'),
     ({'categories': [{'id': 3, 'name': 'a'}, {'id': 3, 'name': 'b'}]}, 'each category_id'),
     ({'images': []}, 'image 1[012] is annotated and not listed'),
 ])
@@ -161,7 +166,12 @@ def test_what_annotations_lack_is_found_before_converting(tmp_path):
 
 
 def write_all(source, indices, out, split='train'):
-    return list(write_split(source, indices, out, split))
+    return list(write_data({split: Part(source, indices)}, out))
+
+
+def names_in(folder):
+    """What is in a folder, without the file that is its lock."""
+    return sorted(path.name for path in folder.iterdir() if path.name != '.lock')
 
 
 def test_what_is_written_is_what_the_coco_reader_reads(tmp_path):
@@ -169,7 +179,7 @@ def test_what_is_written_is_what_the_coco_reader_reads(tmp_path):
     out = tmp_path / 'out'
     assert write_all(source, [0, 2], out) == ['a.png', 'c.png']
     assert write_all(source, [1], out, 'val') == ['b.png']
-    assert sorted(p.name for p in out.iterdir()) == [
+    assert names_in(out) == [
         'panoptic_train', 'panoptic_val', 'train', 'train.json', 'val', 'val.json']
     reader = open_reader(f'coco:{out}', 'train')
     assert reader.labels.names == source.labels.names
@@ -207,17 +217,69 @@ def test_segments_have_area_box_and_crowd():
 def test_nothing_half_written_is_left(tmp_path):
     source = Polygons(instances(tmp_path), tmp_path / 'photos')
     out = tmp_path / 'out'
-    step = write_split(source, [0, 1, 2], out, 'train')
+    step = write_data({'train': Part(source, [0, 1, 2])}, out)
     next(step)
     step.close()  # as Ctrl-C does
-    assert list(out.iterdir()) == []
+    assert names_in(out) == []
     (tmp_path / 'photos/b.png').unlink()
-    with pytest.raises(FileNotFoundError):
-        write_all(source, [0, 1, 2], out)
-    assert list(out.iterdir()) == []
+    with pytest.raises(FileNotFoundError):  # in the second split: nor is the first one there
+        list(write_data({'train': Part(source, [0, 2]), 'val': Part(source, [1])}, out))
+    assert names_in(out) == []
     write_all(source, [0, 2], out)
-    with pytest.raises(FileExistsError, match=r'train\.json is there already; give another'):
+    with pytest.raises(FileExistsError, match=r'train\.json is there already; .* or --overwrite'):
         write_all(source, [0, 2], out)
+
+
+class Killed(BaseException):
+    """As if the process were killed: nothing runs behind it."""
+
+
+@pytest.mark.parametrize('renames', range(6))
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_a_conversion_that_is_killed_can_be_repeated(tmp_path, monkeypatch, renames, overwrite):
+    source = Polygons(instances(tmp_path), tmp_path / 'photos')
+    out = tmp_path / 'out'
+    before = {}
+    if overwrite:
+        write_all(source, [1], out)
+        before = {path.name: path.stat().st_ino for path in out.iterdir()}
+    done = []
+
+    def rename(self, target, original=Path.rename):
+        if len(done) == renames:
+            raise Killed
+        done.append(target)
+        return original(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'rename', rename)
+        patch.setattr(convert, '_undo', lambda out: None)
+        with pytest.raises(Killed) if renames < (6 if overwrite else 3) else nullcontext():
+            list(write_data({'train': Part(source, [0, 2])}, out, overwrite))
+    step = write_data({'train': Part(source, [0, 2])}, out, overwrite=True)
+    next(step)  # what was there before is back while the repetition works
+    assert not overwrite or before.items() <= {
+        path.name: path.stat().st_ino for path in out.iterdir()}.items()
+    assert list(step) == ['c.png']
+    assert names_in(out) == ['panoptic_train', 'train', 'train.json']
+    assert names_in(out / 'train') == ['a.png', 'c.png']
+
+
+def test_only_a_data_set_is_overwritten(tmp_path):
+    source = Polygons(instances(tmp_path), tmp_path / 'photos')
+    (tmp_path / 'photos').rename(tmp_path / 'train')
+    with pytest.raises(FileExistsError, match=r'train is there and belongs to no data set'):
+        list(write_data({'train': Part(source, [0])}, tmp_path, overwrite=True))
+    assert len(names_in(tmp_path / 'train')) == 3
+
+
+def test_one_process_at_a_time_writes_to_a_folder(tmp_path):
+    source = Polygons(instances(tmp_path), tmp_path / 'photos')
+    first = write_data({'train': Part(source, [0, 1])}, tmp_path / 'out')
+    next(first)
+    with pytest.raises(ValueError, match='in use by another conversion'):
+        write_all(source, [2], tmp_path / 'out', 'val')
+    assert list(first) == ['b.png']
 
 
 def separate(folder):
@@ -250,7 +312,21 @@ def test_semantic_and_instance_pngs(tmp_path):
     np.testing.assert_array_equal(sample.instance_map > 0, instance_map > 0)
 
 
+def test_class_id_0_and_a_value_without_label(tmp_path):
+    source = separate(tmp_path)
+    value = np.zeros(SIZE, np.uint8)
+    value[2:], value[5:] = 9, 255
+    Image.fromarray(value).save(tmp_path / 'sem/a.png')
+    (tmp_path / 'classes.yaml').write_text(
+        'ignore: 255\nclasses: [{id: 0, name: road, kind: stuff}, '
+        '{id: 9, name: car, kind: thing}]')
+    source = SemanticAndInstance(*(tmp_path / name for name in (
+        'classes.yaml', 'photos', 'sem', 'ins')))
+    assert source.read_labels(0)[0][:, 0].tolist() == [0, 0, 1, 1, 1, VOID_ID, VOID_ID, VOID_ID]
+
+
 @pytest.mark.parametrize(('name', 'value', 'message'), [
+    ('sem', np.full(SIZE, 5, np.uint8), r'means that a pixel has no label, add `ignore: \[5\]`'),
     ('sem', np.full(SIZE, 5, np.uint8), r'a\.png: class id 5 is not in classes\.yaml'),
     ('ins', np.zeros((8, 11), np.uint16), r'a\.png is 8 x 12, .*ins/a\.png 8 x 11'),
 ])
@@ -269,7 +345,7 @@ def test_images_of_the_same_name_take_their_folders(tmp_path):
                     for name in ('one', 'two')]
     assert write_all(source, [0, 1], tmp_path / 'out') == ['one_a.jpg', 'two_a.jpg']
     source.pairs = source.pairs[:1] * 2
-    with pytest.raises(ValueError, match='same name cannot be told apart: one_a'):
+    with pytest.raises(ValueError, match='same name cannot be told apart: a'):
         write_all(source, [0, 1], tmp_path / 'other')
 
 
@@ -295,12 +371,15 @@ def test_real_annotations(tmp_path):
     source = Polygons(PHOTOS / 'instances_train2017.json', PHOTOS / 'images', 'background')
     assert source.faults() == {} and len(source) == 128
     some = [i for i, entry in enumerate(source.entries)
-            if any(a['iscrowd'] for a in source.of_image[entry['id']])][:4]
+            if any(one.crowd for one in source.of_image.get(entry.image_id, ()))][:4]
     write_all(source, some, tmp_path)
     reader = open_reader(f'coco:{tmp_path}', 'train')
+    areas = Counter()
+    for annotation in json.loads(source.pairs[0].labels.read_text())['annotations']:
+        areas[annotation['image_id']] += annotation['area']
     for i, index in enumerate(some):
         sample = reader.read(i, 0)
         np.testing.assert_array_equal(sample.class_map, source.read_labels(index)[0])
         # COCO's own area is the polygons'; seen pixels are at most a little more.
-        total = sum(a['area'] for a in source.of_image[source.entries[index]['id']])
+        total = areas[source.entries[index].image_id]
         assert 0.5 * total < (sample.class_map < 80).sum() < 1.05 * total + 50

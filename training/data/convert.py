@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy import ndimage
 
+from panoptic_ros.documents import read_json
+from panoptic_ros.files import lock_folder, write_json
 from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.coco import categories, write_png
 
-from .files import FileReader, Maps, thing_table
+from .files import FileReader, Maps, image_turn, inner_paths, read_rgb, thing_table
 from .skipping import listing
+
+PARTIAL = '.partial'
+"""Folder of what is not complete yet, in that of the data set."""
+
+JOURNAL = 'moving.json'
+"""File in it that lists what is being moved to its place."""
 
 
 def divide(names: Sequence[str], val_share: float) -> dict[str, list[int]]:
@@ -42,62 +50,122 @@ def divide(names: Sequence[str], val_share: float) -> dict[str, list[int]]:
     return {split: indices for split, indices in splits.items() if indices}
 
 
-def targets(out: Path, split: str) -> tuple[Path, Path, Path]:
-    """The JSON file, the folder of PNGs and that of images of a split.
+class Part(NamedTuple):
+    """The images that become one split."""
+
+    reader: FileReader
+    indices: Sequence[int]
+
+
+def check_targets(out: Path, splits: Iterable[str], overwrite: bool = False) -> None:
+    """Finds out whether splits may be written to a folder.
 
     Raises:
-        FileExistsError: if one of them is there.
+        FileExistsError: if one is there already and is not to be replaced, or a folder that no
+            conversion wrote has its name.
     """
-    paths = out / f'{split}.json', out / f'panoptic_{split}', out / split
-    for path in paths:
-        if path.exists():
-            raise FileExistsError(f'{path} is there already; give another folder or remove it')
-    return paths
+    for split in splits:
+        names = _names(split)
+        there = [out / name for name in names if (out / name).exists()]
+        if there and not (out / names[0]).is_file():
+            raise FileExistsError(f'{there[0]} is there and belongs to no data set, as {names[0]} '
+                                  'is missing; give another folder or remove it')
+        if there and not overwrite:
+            raise FileExistsError(f'{there[0]} is there already; give another folder, or '
+                                  '--overwrite to replace it')
 
 
-def write_split(reader: FileReader, indices: Sequence[int], out: Path, split: str,
-                ) -> Iterator[str]:
-    """Writes one split; it appears when it is complete, its JSON file last.
+def write_data(parts: Mapping[str, Part], out: Path, overwrite: bool = False) -> Iterator[str]:
+    """Writes splits of a data set; they appear when all of them are complete.
+
+    A conversion that is stopped or killed at any time leaves nothing that keeps the next one
+    from its work.
 
     Args:
-        reader: of the images.
-        indices: which of them.
-        out: folder of the new data set.
-        split: `train` or `val`.
+        parts: by split, `train` or `val`.
+        out: folder of the new data set; one process at a time writes to it.
+        overwrite: replace splits that are there.
 
     Yields:
         the name of each image that is written.
 
     Raises:
-        FileExistsError: if the split is there already.
-        ValueError, OSError: if a file cannot be read.
+        FolderInUseError: if another process writes to the folder.
+        FileExistsError: see `check_targets`.
+        ValueError, OSError: if a file cannot be read or written.
     """
-    json_path, masks, images = targets(out, split)
+    partial = out / PARTIAL
+    with lock_folder(out, 'conversion'):
+        try:
+            _undo(out)  # what a killed process was moving
+            check_targets(out, parts, overwrite)
+            for split, part in parts.items():
+                yield from _write_split(part, partial / 'new', split)
+            _move(out, [name for split in parts for name in _names(split)])
+        finally:
+            _undo(out)
+
+
+def _write_split(part: Part, folder: Path, split: str) -> Iterator[str]:
+    reader, indices = part
+    json_path, masks, images = (folder / name for name in _names(split))
     names = unique_names(reader, indices)
-    partial = out / f'.partial_{split}'
-    shutil.rmtree(partial, ignore_errors=True)  # of a run that was stopped
-    try:
-        for name in ('masks', 'images'):
-            (partial / name).mkdir(parents=True)
-        listed, annotations = [], []
-        for number, (index, name) in enumerate(zip(indices, names, strict=True), 1):
-            maps = reader.read_labels(index)
-            ids, segments = segments_of(maps, reader.labels)
-            png = f'{Path(name).stem}.png'
-            write_png(ids, partial / 'masks' / png)
-            shutil.copyfile(reader.pairs[index].image, partial / 'images' / name)
-            listed.append({'id': number, 'file_name': name, 'height': ids.shape[0],
-                           'width': ids.shape[1]})
-            annotations.append({'image_id': number, 'file_name': png, 'segments_info': segments})
-            yield name
-        (partial / 'split.json').write_text(json.dumps({
-            'images': listed, 'annotations': annotations,
-            'categories': categories(reader.labels)}), encoding='utf-8')
-        (partial / 'masks').rename(masks)
-        (partial / 'images').rename(images)
-        (partial / 'split.json').rename(json_path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    for path in (masks, images):
+        path.mkdir(parents=True)
+    listed, annotations = [], []
+    for number, (index, name) in enumerate(zip(indices, names, strict=True), 1):
+        ids, segments = segments_of(reader.read_labels(index), reader.labels)
+        png = f'{Path(name).stem}.png'
+        write_png(ids, masks / png)
+        _write_image(reader.pairs[index].image, images / name, reader.exif)
+        listed.append({'id': number, 'file_name': name, 'height': ids.shape[0],
+                       'width': ids.shape[1]})
+        annotations.append({'image_id': number, 'file_name': png, 'segments_info': segments})
+        yield name
+    write_json({'images': listed, 'annotations': annotations,
+                'categories': categories(reader.labels)}, json_path, indent=None)
+
+
+def _write_image(path: Path, target: Path, exif: str) -> None:
+    """Copies a photo; one that viewers would turn is written anew, so that they do not."""
+    if image_turn(path) == 1:
+        shutil.copyfile(path, target)
+    else:
+        Image.fromarray(read_rgb(path, exif)).save(target, quality=95)
+
+
+def _move(out: Path, names: list[str]) -> None:
+    """Gives what is complete its place; what was there before is moved aside first.
+
+    The list of names is the journal by which `_undo` puts all back if this is stopped.
+    """
+    partial = out / PARTIAL
+    (partial / 'old').mkdir()
+    write_json(names, partial / JOURNAL)
+    for name in names:
+        if (out / name).exists():
+            (out / name).rename(partial / 'old' / name)
+        (partial / 'new' / name).rename(out / name)
+    (partial / JOURNAL).unlink()
+
+
+def _undo(out: Path) -> None:
+    """Removes what is not complete, and puts back what was moved aside for it."""
+    partial = out / PARTIAL
+    if (partial / JOURNAL).is_file():
+        for name in read_json(partial / JOURNAL):
+            if not (partial / 'new' / name).exists():  # it has its place already
+                (out / name).rename(partial / 'new' / name)
+            if (partial / 'old' / name).exists():
+                (partial / 'old' / name).rename(out / name)
+        (partial / JOURNAL).unlink()
+    if partial.exists():
+        shutil.rmtree(partial)
+
+
+def _names(split: str) -> tuple[str, str, str]:
+    """The JSON file, the folder of PNGs and that of images of a split."""
+    return f'{split}.json', f'panoptic_{split}', split
 
 
 def segments_of(maps: Maps, labels: LabelSet,
@@ -129,7 +197,7 @@ def unique_names(reader: FileReader, indices: Sequence[int]) -> list[str]:
     paths = [reader.pairs[i].image for i in indices]
     names = [path.name for path in paths]
     if len({Path(name).stem for name in names}) < len(names):
-        names = [f'{path.parent.name}_{path.name}' for path in paths]
+        names = ['_'.join(path.parts) for path in inner_paths(paths)]
     twice = [stem for stem, n in Counter(Path(name).stem for name in names).items() if n > 1]
     if twice:
         raise ValueError(f'images of the same name cannot be told apart: {listing(twice)}')
