@@ -15,7 +15,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 import panoptic_ros
-from panoptic_ros.bundle import OUTPUTS, ModelInfo, write_bundle
+from panoptic_ros.bundle import MAX_FILE_BYTES, OUTPUTS, ModelInfo, write_bundle
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
@@ -83,15 +83,18 @@ def _rename_head_outputs(graph: onnx.GraphProto, head: str) -> None:
         value.name = renamed.get(value.name, value.name)
 
 
-def store_as_half(graph: onnx.ModelProto) -> onnx.ModelProto:
+def store_as_half(model: onnx.ModelProto) -> None:
     """Halves the file: large float32 weights become float16 with a Cast behind each.
 
-    Engines fold the casts when they load the file, so it runs in float32 as before.
+    Engines fold the casts when they load the file, so it runs in float32 as before. The graph
+    itself is changed: a copy of one above 2 GiB cannot be made.
     """
-    half = onnx.ModelProto()
-    half.CopyFrom(graph)
     casts = []
-    for tensor in half.graph.initializer:
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for tensor in model.graph.initializer:
         if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < SMALL:
             continue
         name = tensor.name
@@ -99,12 +102,37 @@ def store_as_half(graph: onnx.ModelProto) -> onnx.ModelProto:
         tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
         casts.append(onnx.helper.make_node('Cast', [name], [f'{name}.float32'],
                                            to=onnx.TensorProto.FLOAT))
-        for node in half.graph.node:
+        for node in readers.get(name, ()):
             node.input[:] = [f'{name}.float32' if i == name else i for i in node.input]
-    nodes = [*casts, *half.graph.node]
-    del half.graph.node[:]
-    half.graph.node.extend(nodes)
-    return half
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def check_weights(model: PanopticModel, half: bool) -> None:
+    """Refuses weights that no model file can hold, before the work of an export.
+
+    Args:
+        model: any family.
+        half: they are stored as float16.
+
+    Raises:
+        ValueError: if they need more than ONNX's 2 GiB, or one of them is not finite.
+    """
+    weights = [*model.parameters(), *model.buffers()]
+    full = sum(w.numel() * w.element_size() for w in weights)
+    halved = full - sum(2 * w.numel() for w in weights
+                        if w.dtype == torch.float32 and w.numel() >= SMALL)
+    if (halved if half else full) >= MAX_FILE_BYTES:
+        raise ValueError(
+            f'the weights take {(halved if half else full) / 2**30:.1f} GiB, and an ONNX file '
+            f'holds less than {MAX_FILE_BYTES / 2**30:g}; ' + (
+                f'--precision fp16 stores them in {halved / 2**30:.1f} GiB'
+                if halved < MAX_FILE_BYTES else 'this model is too large for one file'))
+    for name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f'weights are not finite, e.g. {name}; the training of this model '
+                             'has failed')
 
 
 def export_model(model: PanopticModel, path: Path, input_size: tuple[int, int], *, name: str,
@@ -127,11 +155,12 @@ def export_model(model: PanopticModel, path: Path, input_size: tuple[int, int], 
         What the file says of itself.
 
     Raises:
-        ValueError: if the path or a decoding field does not fit, or if the network gives NaN or
-            infinity for an image.
+        ValueError: if the path or a decoding field does not fit, if the network gives NaN or
+            infinity for an image, or see `check_weights`.
     """
     if path.suffix != '.onnx':
         raise ValueError(f'a model file ends in .onnx, got {path.name}')
+    check_weights(model, half_weights)
     config = {**model.config_dict(), **{k: v for k, v in decoding.items() if v is not None}}
     copy = build(model.family, model.labels, **config)
     copy.load_state_dict({key: value.cpu() for key, value in model.state_dict().items()})
@@ -144,7 +173,9 @@ def export_model(model: PanopticModel, path: Path, input_size: tuple[int, int], 
         thresholds=copy.thresholds, config=copy.config_dict(), recipe_hash=recipe_hash,
         scores=dict(scores or {}), package_version=panoptic_ros.__version__)
     graph = build_graph(copy, input_size)
-    write_bundle(store_as_half(graph) if half_weights else graph, info, path)
+    if half_weights:
+        store_as_half(graph)
+    write_bundle(graph, info, path)
     return info
 
 

@@ -12,6 +12,7 @@ from panoptic_ros.bundle import read_info
 from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.models.registry import build, build_model
 from panoptic_ros.runtime.select import open_backend
+from panoptic_training import export
 from panoptic_training.export import export_model
 
 LABELS = LabelSet(tuple(
@@ -130,3 +131,29 @@ def test_file_names_head_output_and_no_paths(files):
 def test_export_refuses_other_suffixes(tmp_path):
     with pytest.raises(ValueError, match=r'ends in \.onnx, got model\.pt'):
         export_model(random_model(), tmp_path / 'model.pt', SIZES[0], name='x')
+
+
+def test_a_model_over_2_gib_is_refused_before_the_export(monkeypatch, tmp_path):
+    model = random_model()
+    full = sum(4 * w.numel() for w in (*model.parameters(), *model.buffers()))
+    monkeypatch.setattr(export, 'build_graph', lambda *_: pytest.fail('the export has started'))
+    monkeypatch.setattr(export, 'MAX_FILE_BYTES', 0.8 * full)
+    with pytest.raises(ValueError, match=r'holds less than .*; --precision fp16 stores them in '):
+        export_model(model, tmp_path / 'a.onnx', SIZES[0], name='a')
+    monkeypatch.setattr(export, 'MAX_FILE_BYTES', 0.4 * full)
+    for half in (False, True):
+        with pytest.raises(ValueError, match='this model is too large for one file'):
+            export_model(model, tmp_path / 'a.onnx', SIZES[0], name='a', half_weights=half)
+    monkeypatch.setattr(export, 'MAX_FILE_BYTES', 0.8 * full)
+    with pytest.raises(pytest.fail.Exception, match='has started'):
+        export_model(model, tmp_path / 'a.onnx', SIZES[0], name='a', half_weights=True)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    model = random_model()
+    with torch.no_grad():
+        model.head.bias[1] = value
+    with pytest.raises(ValueError, match=r'weights are not finite, e\.g\. head\.bias'):
+        export_model(model, tmp_path / 'a.onnx', SIZES[0], name='a')
+    assert not (tmp_path / 'a.onnx').exists()
