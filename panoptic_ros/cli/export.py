@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.output import check_folder
+from panoptic_ros.documents import parse_yaml, read_json, read_yaml
 
 
 def add_parser(subparsers: Any) -> None:
@@ -37,6 +37,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('--things', nargs='+', default=[], metavar='NAME',
                         help='with --from: the classes that are things, where the checkpoint does '
                              'not say')
+    parser.add_argument('--classes', type=Path, metavar='FILE',
+                        help='with --from: names and kinds of the classes in place of the '
+                             'checkpoint\'s (LABEL_0, ...), as in classes.yaml with its class '
+                             'ids from 0: classes: [{id: 0, name: road, kind: stuff}, ...]')
     parser.add_argument('--untrained', action='store_true',
                         help='random weights, for measuring speed')
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='FILE',
@@ -53,8 +57,8 @@ def add_parser(subparsers: Any) -> None:
                         help='other keys of the decoding, as in score_threshold=0.7 refine=1; '
                              '`network` in a recipe has them all')
     parser.add_argument('--precision', choices=('fp32', 'fp16'), default='fp32',
-                        help='of the stored weights; fp16 halves the file, the arithmetic stays '
-                             'fp32 (default: %(default)s)')
+                        help='of the stored weights; fp16 halves the file, which may have less '
+                             'than 2 GiB, the arithmetic stays fp32 (default: %(default)s)')
     parser.set_defaults(func=run)
 
 
@@ -66,8 +70,10 @@ def run(args: argparse.Namespace) -> None:
     """
     if bool(args.recipe) != args.untrained:
         raise ValueError('--recipe and --untrained go together: a recipe has no weights')
-    if args.things and not args.source:
-        raise ValueError('--things goes with --from')
+    if (args.things or args.classes) and not args.source:
+        raise ValueError('--things and --classes go with --from')
+    if args.things and args.classes:
+        raise ValueError('--classes says which classes are things; leave out --things')
     if args.source and not args.source.startswith('hf:'):
         raise ValueError(f'--from takes hf:<folder or repository>, got {args.source}')
     if args.output.suffix != '.onnx':
@@ -93,7 +99,8 @@ def run(args: argparse.Namespace) -> None:
             info = export_model(module, args.output, size or source.input_size,
                                 recipe_hash=source.recipe_hash, **settings)
         else:
-            module, own_size = (open_checkpoint(args.source, args.things) if args.source
+            module, own_size = (open_checkpoint(args.source, args.things, args.classes)
+                                if args.source
                                 else build_untrained(args.recipe))
             chosen = size or own_size
             if chosen is None:
@@ -111,12 +118,11 @@ def read_changes(words: list[str]) -> dict[str, Any]:
     Raises:
         ValueError: for a word without `=`.
     """
-    import yaml
-
     for word in words:
         if '=' not in word:
             raise ValueError(f'--set takes KEY=VALUE, got {word!r}')
-    return {key: yaml.safe_load(value) for key, _, value in (w.partition('=') for w in words)}
+    return {key: parse_yaml(value, f'--set {key}')
+            for key, _, value in (w.partition('=') for w in words)}
 
 
 def read_scores(path: Path) -> dict[str, float]:
@@ -125,8 +131,8 @@ def read_scores(path: Path) -> dict[str, float]:
     Raises:
         ValueError: if the file is not such a file.
     """
+    values = read_json(path)
     try:
-        values = json.loads(path.read_text(encoding='utf-8'))
         return {'pq': float(values['all']['pq']), 'pq_thing': float(values['things']['pq']),
                 'pq_stuff': float(values['stuff']['pq']),
                 'miou': float(values['semantic']['miou'])}
@@ -147,16 +153,18 @@ def load_model(path: Path) -> tuple[Any, Any]:
     return module, info
 
 
-def open_checkpoint(source: str, things: list[str]) -> tuple[Any, tuple[int, int] | None]:
+def open_checkpoint(source: str, things: list[str], classes: Path | None,
+                    ) -> tuple[Any, tuple[int, int] | None]:
     """The module of a checkpoint `hf:<place>`, and the input size it asks for, if any."""
     try:
-        import transformers  # noqa: F401
+        import transformers
     except ImportError as error:
         raise ValueError(f'--from hf: needs transformers ({error}): '
                          'pip install "panoptic_ros[train,hf]"') from None
     from panoptic_training.adapters import open_transformers
 
-    return open_transformers(source.removeprefix('hf:'), things)
+    transformers.logging.set_verbosity_error()  # its reports of weights become one line here
+    return open_transformers(source.removeprefix('hf:'), things, classes)
 
 
 def build_untrained(recipe_name: str) -> tuple[Any, tuple[int, int]]:
@@ -167,17 +175,15 @@ def build_untrained(recipe_name: str) -> tuple[Any, tuple[int, int]]:
     Raises:
         FileNotFoundError, ValueError: if the recipe is not there or lacks what is needed.
     """
-    import yaml
-
     from panoptic_ros.cli.recipes import find_recipe
     from panoptic_ros.models.registry import build
     from panoptic_training.data.readers import labels_of
 
     path = find_recipe(recipe_name)
+    recipe = read_yaml(path)
     try:
-        recipe = yaml.safe_load(path.read_text(encoding='utf-8'))
         family, network = recipe['model']['family'], recipe['model'].get('network', {})
         dataset, (height, width) = recipe['data']['dataset'], recipe['data']['input_size']
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path} is not a training recipe: {error!r}') from None
     return build(family, labels_of(dataset), **network), (height, width)

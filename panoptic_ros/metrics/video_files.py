@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
+from panoptic_ros.documents import read_yaml
 from panoptic_ros.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.coco import read_png
 from panoptic_ros.metrics.pair import Overlaps
@@ -50,10 +50,7 @@ def read_label_file(path: Path) -> tuple[LabelSet, int]:
     """
     if not path.is_file():
         raise FileNotFoundError(f'no file {path}')
-    try:
-        document = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} is not YAML: {error}') from None
+    document = read_yaml(path)
     divisor = DEFAULT_LABEL_DIVISOR
     if isinstance(document, Mapping):
         divisor, document = document.get('label_divisor', divisor), document.get('labels')
@@ -69,7 +66,7 @@ def read_label_file(path: Path) -> tuple[LabelSet, int]:
 
 def check_divisor(divisor: object, what: str) -> None:
     """Raises ValueError unless it is a whole number over 0."""
-    if not isinstance(divisor, int) or divisor < 1:
+    if type(divisor) is not int or divisor < 1:
         raise ValueError(f'{what} must be a whole number over 0, got {divisor}')
 
 

@@ -6,7 +6,6 @@ Mask2Former, MaskFormer, OneFormer and EoMT all give a class and a mask for each
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.bundle import Threshold
+from panoptic_ros.documents import parse_json
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.query_decode import QueryDecodeConfig, decode, thresholds_of
@@ -53,7 +53,19 @@ class TransformersConfig(QueryDecodeConfig):
     @property
     def architecture(self) -> str:
         """The checkpoint's `model_type`."""
-        return str(json.loads(self.checkpoint).get('model_type'))
+        return str(self.settings.get('model_type'))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The checkpoint's config.json.
+
+        Raises:
+            ValueError: if it is not a JSON object.
+        """
+        values = parse_json(self.checkpoint, 'checkpoint')
+        if not isinstance(values, dict):
+            raise ValueError('checkpoint must hold the JSON object of a config.json')
+        return values
 
 
 class TransformersMaps(NamedTuple):
@@ -127,7 +139,7 @@ class TransformersPanoptic(PanopticModel):
         # Its checks of shapes while it runs become operators that ONNX does not have.
         os.environ.setdefault('TRANSFORMERS_DISABLE_TORCH_CHECK', '1')
         name = ARCHITECTURES[config.architecture]
-        values = json.loads(config.checkpoint)
+        values = config.settings
         settings = transformers.AutoConfig.for_model(values.pop('model_type'), **values)
         # The attention kernels of the other implementations do not export for Swin.
         self.network = getattr(transformers, name)._from_config(

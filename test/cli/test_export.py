@@ -1,6 +1,7 @@
 """`panoptic export`; what is in the file is tested beside `training/export.py`."""
 
 import json
+import re
 
 import cv2
 import numpy as np
@@ -106,7 +107,7 @@ def test_a_file_that_is_no_recipe_is_refused(capsys, tmp_path, text):
     path = tmp_path / 'bad.yaml'
     path.write_text(text)
     assert main(['export', '--recipe', str(path), '--untrained', '-o', 'x.onnx']) == 2
-    assert 'bad.yaml is not a training recipe' in capsys.readouterr().err
+    assert re.search(r'bad\.yaml is not (a training recipe|YAML)', capsys.readouterr().err)
 
 
 CLASSES = 'classes: [{id: 1, name: floor, kind: stuff}, {id: 2, name: cup, kind: thing}]'
@@ -154,5 +155,5 @@ def test_scores_come_from_a_file_of_evaluate(tmp_path):
 def test_other_files_are_no_scores(tmp_path, text):
     file = tmp_path / 'scores.json'
     file.write_text(text)
-    with pytest.raises(ValueError, match='is not a file of `panoptic evaluate --json`'):
+    with pytest.raises(ValueError, match=r'scores\.json is not (JSON|a file of `panoptic)'):
         read_scores(file)

@@ -1,6 +1,7 @@
 """Checkpoints of transformers against the library's own post-processing, and as model files."""
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -15,7 +16,13 @@ from panoptic_ros.cli.main import main
 from panoptic_ros.models.query_decode import decode
 from panoptic_ros.models.registry import build
 from panoptic_ros.models.transformers import TransformersMaps
-from panoptic_training.adapters import TASK, _task_tokens, label_set, open_transformers
+from panoptic_training.adapters import (
+    TASK,
+    _task_tokens,
+    label_set,
+    normalization,
+    open_transformers,
+)
 from panoptic_training.adapters import THINGS as KNOWN_THINGS
 from panoptic_training.data import ade20k_classes
 
@@ -331,7 +338,7 @@ def test_padding_of_the_task_is_zero(tmp_path):
 
 def test_things_that_are_no_classes_are_refused(tmp_path):
     write_oneformer(tmp_path, {'5': {'name': 'road', 'isthing': 1}})
-    with pytest.raises(ValueError, match='class 5 is a thing, but it has classes 0 to 4'):
+    with pytest.raises(ValueError, match='id must be a whole number from 0 to 4, got 5'):
         open_transformers(str(tmp_path))
 
 
@@ -379,13 +386,133 @@ def test_labels_are_unique_and_known():
     labels = label_set(['a', 'b', 'a'], ['b'])
     assert labels.names == ('a', 'b', 'a 2')
     assert labels.is_thing.tolist() == [False, True, False]
-    with pytest.raises(ValueError, match="'c' is none of the classes a, b"):
+    with pytest.raises(ValueError, match="unknown class 'c'; the classes are: a, b"):
         label_set(['a', 'b'], ['c'])
 
 
+def test_things_are_named_with_any_capitals(checkpoint):
+    module, _ = open_transformers(str(checkpoint('maskformer')), ['Car', 'PERSON'])
+    assert tuple(np.array(module.labels.names)[module.labels.is_thing]) == THINGS
+
+
+def edited(checkpoint, tmp_path, file, edit):
+    """A copy of a checkpoint with another value in one of its JSON files."""
+    folder = shutil.copytree(checkpoint('maskformer'), tmp_path / 'edited')
+    values = json.loads((folder / file).read_text())
+    values.update(edit)
+    (folder / file).write_text(json.dumps(values))
+    return folder
+
+
+def replaced(checkpoint, tmp_path, file, data):
+    folder = shutil.copytree(checkpoint('maskformer'), tmp_path / 'replaced')
+    (folder / file).write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize(('data', 'message'), [
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n',
+     r'model\.safetensors is a pointer of Git LFS in place of the weights; .*`git lfs pull`'),
+    (b'', r'model\.safetensors is not a whole safetensors file'),
+    (b'\xff' * 100, r'model\.safetensors is not a whole safetensors file'),
+    (None, r'model\.safetensors is not a whole safetensors file'),
+])
+def test_weights_that_are_none_are_named(checkpoint, tmp_path, data, message):
+    whole = (checkpoint('maskformer') / 'model.safetensors').read_bytes()
+    folder = replaced(checkpoint, tmp_path, 'model.safetensors',
+                      whole[:-100] if data is None else data)
+    with pytest.raises(ValueError, match=message):
+        open_transformers(str(folder), THINGS)
+
+
+@pytest.mark.parametrize(('file', 'data', 'message'), [
+    ('config.json', b'{bad', 'config.json'),
+    ('config.json', b'[]', 'cannot be loaded'),
+    ('config.json', b'{"model_type": "maskformer", "fpn_feature_size": "x"}', 'cannot be loaded'),
+    ('preprocessor_config.json', b'{bad', r'preprocessor_config\.json is not JSON'),
+    ('preprocessor_config.json', b'[' * 99_999, r'preprocessor_config\.json: .*too deeply'),
+    ('preprocessor_config.json', b'[1]', r'preprocessor_config\.json must hold a JSON object'),
+])
+def test_broken_settings_are_told_in_one_line(checkpoint, tmp_path, capsys, file, data, message):
+    folder = replaced(checkpoint, tmp_path, file, data)
+    assert main(['export', '--from', f'hf:{folder}', '--things', 'car', '--input-size', '64', '64',
+                 '-o', str(tmp_path / 'x.onnx')]) == 2
+    [line] = [text for text in capsys.readouterr().err.splitlines() if 'panoptic: error' in text]
+    assert re.search(message, line)
+
+
+def test_weights_of_another_number_of_classes_are_refused(checkpoint, tmp_path):
+    folder = edited(checkpoint, tmp_path, 'config.json',
+                    {'id2label': {str(i): name for i, name in enumerate(NAMES[:4])}})
+    with pytest.raises(ValueError, match=r'2 weights have other shapes than its config\.json '
+                                         r'says, e\.g\. class_predictor\.\w+ has \[6.* \[5\]'):
+        open_transformers(str(folder), THINGS)
+
+
+@pytest.mark.parametrize('ids', [(1, 2, 3, 4, 5), (0, 1, 2, 3, 7)])
+def test_classes_without_a_name_are_refused(checkpoint, tmp_path, ids):
+    folder = edited(checkpoint, tmp_path, 'config.json', {
+        'id2label': {str(i): name for i, name in zip(ids, NAMES, strict=True)}})
+    with pytest.raises(ValueError, match=r'id2label gives no name to class \d; .*--classes FILE'):
+        open_transformers(str(folder), THINGS)
+
+
+CLASSES_YAML = """
+classes:
+- {id: 1, name: Sky, kind: stuff}
+- {id: 0, name: road, kind: stuff, color: [128, 64, 128]}
+- {id: 2, name: car, kind: thing}
+- {id: 3, name: person, kind: thing}
+- {id: 4, name: tree, kind: stuff}
+"""
+
+
+def test_names_from_a_file_in_place_of_numbers(checkpoint, tmp_path, capsys):
+    folder = edited(checkpoint, tmp_path, 'config.json',
+                    {'id2label': {str(i): f'LABEL_{i}' for i in range(5)}})
+    with pytest.raises(ValueError, match=r'are things, and does not name them: .* --classes'):
+        open_transformers(str(folder))
+    path = tmp_path / 'classes.yaml'
+    path.write_text(CLASSES_YAML)
+    labels = open_transformers(str(folder), (), path)[0].labels
+    assert labels.names == ('road', 'Sky', 'car', 'person', 'tree')
+    assert labels.labels[0].color == (128, 64, 128)
+    assert labels.is_thing.tolist() == [False, False, True, True, False]
+    path.write_text(CLASSES_YAML.replace('id: 4', 'id: 5'))
+    assert main(['export', '--from', f'hf:{folder}', '--classes', str(path), '--input-size', '64',
+                 '64', '-o', str(tmp_path / 'x.onnx')]) == 2
+    assert "checkpoint's classes, 0 to 4, got 5 from 0 to 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('settings', [
+    {}, {'do_normalize': False}, {'do_rescale': False}, {'rescale_factor': 1 / 127.5},
+    {'do_rescale': False, 'do_normalize': False}, {'image_mean': 0.5, 'image_std': 0.25},
+    {'image_mean': None, 'image_std': None}, {'do_normalize': None, 'rescale_factor': None}])
+def test_the_network_sees_what_the_processor_gives(settings):
+    given = {'image_mean': [0.5, 0.4, 0.3], 'image_std': [0.2, 0.3, 0.25], **settings}
+    processor = transformers.MaskFormerImageProcessor(do_resize=False, size_divisor=None, **{
+        key: value for key, value in given.items() if value is not None})
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    expected = processor(images=image, return_tensors='np')['pixel_values'][0]
+    ours = normalization('x', given)
+    found = (image / 255 - np.array(ours['mean'])) / np.array(ours['std'])
+    np.testing.assert_allclose(found.transpose(2, 0, 1), expected, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('settings', [
+    {'image_mean': 'x'}, {'image_mean': [0.5, 0.5]}, {'image_std': 0}, {'image_std': [1, 1, -1]},
+    {'image_mean': float('nan')}, {'rescale_factor': 0}, {'rescale_factor': 'x'},
+    {'do_normalize': 'maybe'}, {'do_rescale': 3}])
+def test_settings_that_are_none_are_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        normalization('x', settings)
+
+
 @pytest.mark.parametrize(('argv', 'message'), [
+    (['--model', 'a.onnx', '--classes', 'c.yaml'], '--things and --classes go with --from'),
+    (['--from', 'hf:x', '--classes', 'c.yaml', '--things', 'a'], 'leave out --things'),
     (['--from', 'm2f'], 'takes hf:<folder or repository>'),
-    (['--model', 'a.onnx', '--things', 'car'], '--things goes with --from'),
+    (['--model', 'a.onnx', '--things', 'car'], '--things and --classes go with --from'),
 ])
 def test_flags_that_do_not_fit(tmp_path, capsys, argv, message):
     assert main(['export', *argv, '-o', str(tmp_path / 'x.onnx')]) == 2
