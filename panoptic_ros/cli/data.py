@@ -140,9 +140,12 @@ def run_check(args: argparse.Namespace) -> int:
         raise ValueError(f'--limit must be at least 1, got {args.limit}')
     check_folder(args.json, '--json')
     from panoptic_training.data.check import check_recipe, check_split, compare
+    from panoptic_training.data.files import FileReader
 
     name, recipe = find_data(args.data)
-    reports, errors = {}, []
+    reports: dict[str, SplitReport] = {}
+    errors: list[str] = []
+    warnings: list[str] = []
     for split in [args.split] if args.split else SPLITS:
         try:
             reader = open_split(name, recipe, split)
@@ -154,9 +157,11 @@ def run_check(args: argparse.Namespace) -> int:
         for _ in with_bar(steps, report.samples, f'{split} images checked'):
             pass
         reports[split] = report
+        if isinstance(reader, FileReader):
+            warnings += [f'{split}: {note}' for note in reader.notes()]
         errors += [f'{split}: {error}' for error in report.errors]
-    more, warnings = compare(reports)
-    errors += more
+    more, said = compare(reports)
+    errors, warnings = errors + more, warnings + said
     if recipe:
         more, said = check_recipe(recipe, reports)
         errors, warnings = errors + more, warnings + said
@@ -188,6 +193,8 @@ def run_convert(args: argparse.Namespace) -> None:
         write_data,
     )
 
+    if args.output.exists() and not args.output.is_dir():
+        raise NotADirectoryError(f'--output must be a folder, and {args.output} is a file')
     sources = _sources(args, divide)
     parts = {split: Part(reader, indices) for reader, splits in sources
              for split, indices in splits.items()}

@@ -24,6 +24,9 @@ MAX_SEGMENT_ID = 2**24 - 1
 """Largest segment id: three bytes of a pixel."""
 
 
+MAX_TEXT = 1000
+"""Most characters of a name or a path."""
+
 NO_TEXT = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
 """Control characters, and halves of characters, which no file name can hold."""
 
@@ -88,14 +91,19 @@ def read_images(document: Item, path: Path) -> dict[int | str, ListedImage]:
     """The entries of `images` by their id, in the file's order.
 
     Raises:
-        ValueError: if a value is not what it should be, or an id stands twice.
+        ValueError: if a value is not what it should be, or an id or a file stands twice.
     """
     images: dict[int | str, ListedImage] = {}
+    id_of: dict[str, int | str] = {}
     for image in each(document.get('images'), f'{path}: images', _image):
         other = images.setdefault(image.image_id, image)
         if other is not image:
             raise ValueError(f'{path}: {other.file_name} and {image.file_name} have the same '
                              f'image id {image.image_id}; give each image its own')
+        first = id_of.setdefault(image.file_name, image.image_id)
+        if first != image.image_id:
+            raise ValueError(f'{path}: {image.file_name} is listed as image {first} and as image '
+                             f'{image.image_id}')
     return images
 
 
@@ -212,11 +220,13 @@ def text(entry: Item, key: str) -> str:
     """A text that is not blank.
 
     Raises:
-        ValueError: if it is missing, of another type or holds control characters.
+        ValueError: if it is missing, of another type, too long or holds control characters.
     """
     value = _present(entry, key)
-    if not isinstance(value, str) or not value.strip() or NO_TEXT.search(value):
-        raise ValueError(f'{key} must be a text without control characters, got {short(value)}')
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT \
+            or NO_TEXT.search(value):
+        raise ValueError(f'{key} must be a text of up to {MAX_TEXT} characters without control '
+                         f'characters, got {short(value)}')
     return value
 
 

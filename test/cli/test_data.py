@@ -110,3 +110,29 @@ def test_help_tells_the_layout_of_own_data(capsys):
         main(['data', 'check', '--help'])
     out = capsys.readouterr().out
     assert 'my_data/classes.yaml' in out and 'class id * 1000 + instance number' in out
+
+
+def test_images_without_annotation_are_told_of(photos, capsys):
+    assert convert(photos) == 0
+    path = photos / 'own/train.json'
+    document = json.loads(path.read_text())
+    document['annotations'].pop()
+    path.write_text(json.dumps(document))
+    assert main(['data', 'check', str(photos / 'own')]) == 0
+    assert 'warning: train: 1 images have no annotation and are left out: ' in \
+        capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('text', 'message'), [
+    ('[1]', 'is not a recipe'),
+    ('data: {dataset: synthetic, train: [1]}', 'data.train of the recipe must be options'),
+    ('data: {dataset: synthetic, train: {length: x}}', 'an option is of another type'),
+    ('data: {dataset: synthetic, batch_size: x}', 'data.batch_size must be a whole number'),
+    ('data: {dataset: synthetic}\nmodel: [1]', 'data and model of the recipe must be settings'),
+    ('data: {dataset: synthetic}\nmodel: {init_weights: 5}', 'model.init_weights a file'),
+    ('a: [', 'is not YAML'),
+])
+def test_recipes_with_values_of_other_kinds_are_told_in_a_line(tmp_path, capsys, text, message):
+    (tmp_path / 'own.yaml').write_text(text)
+    assert main(['data', 'check', str(tmp_path / 'own.yaml'), '--limit', '1']) in (1, 2)
+    assert message in ''.join(capsys.readouterr())

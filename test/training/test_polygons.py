@@ -71,6 +71,14 @@ def test_polygons_without_an_inside_are_no_objects(tmp_path, polygon):
     assert source.notes() == []
 
 
+def test_files_and_images_without_annotations(tmp_path):
+    both = [{'id': 1, 'file_name': 'a.png'}, {'id': 2, 'file_name': 'b.png'}]
+    assert opened(tmp_path, annotation(), images=both).notes() == [
+        '1 images have no annotation: b.png']
+    with pytest.raises(ValueError, match=r'instances\.json has no annotations'):
+        opened(tmp_path, images=both)
+
+
 def test_a_figure_of_eight_has_an_inside():
     assert fill([[0, 0, 8, 8, 8, 0, 0, 8]], (8, 8)).sum() > 10
 

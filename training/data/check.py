@@ -174,11 +174,17 @@ def check_recipe(recipe: Mapping[str, Any], reports: Mapping[str, SplitReport],
         errors, and warnings.
     """
     errors, warnings = [], []
-    batch_size, train = recipe.get('data', {}).get('batch_size', 8), reports.get('train')
+    data, model = recipe.get('data') or {}, recipe.get('model') or {}
+    if not isinstance(data, Mapping) or not isinstance(model, Mapping):
+        raise ValueError('data and model of the recipe must be settings by name')
+    batch_size, weights = data.get('batch_size', 8), model.get('init_weights')
+    if type(batch_size) is not int or not isinstance(weights, str | None):
+        raise ValueError('data.batch_size must be a whole number and model.init_weights a file, '
+                         f'got {batch_size!r} and {weights!r}')
+    train = reports.get('train')
     if train is not None and (good := train.total - len(train.errors)) < batch_size:
         errors.append(f'data.batch_size {batch_size} is more than the {good} good training '
                       'samples')
-    weights = recipe.get('model', {}).get('init_weights')
     if weights and not Path(weights).is_file():
         errors.append(f'model.init_weights: no file {weights}')
     elif weights and train is not None and Path(weights).suffix == '.ckpt':

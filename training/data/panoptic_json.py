@@ -18,6 +18,7 @@ from panoptic_ros.metrics.coco_json import (
 )
 
 from .files import FileReader, Maps, Pair, number, split_ids, thing_table
+from .skipping import listing
 
 
 class PanopticJson(FileReader):
@@ -44,6 +45,7 @@ class PanopticJson(FileReader):
             raise ValueError(f'{path}: image {unnamed[0]} is annotated and not listed in `images` '
                              f'({len(unnamed)} such)')
         self.annotations = list(found.values())
+        self.unlabelled = [image.file_name for i, image in listed.items() if i not in found]
         super().__init__([
             Pair(images / listed[i].file_name, annotation.path, self.clip_of(annotation))
             for i, annotation in found.items()], images)
@@ -52,6 +54,11 @@ class PanopticJson(FileReader):
     def image_ids(self) -> list[int | str]:
         """Those of the file."""
         return [annotation.image_id for annotation in self.annotations]
+
+    def notes(self) -> list[str]:
+        """See `FileReader.notes`."""
+        return [f'{len(self.unlabelled)} images have no annotation and are left out: '
+                f'{listing(self.unlabelled)}'] if self.unlabelled else []
 
     def clip_of(self, annotation: Annotation) -> str:
         """Name of the video that an image is a frame of; here, of none."""

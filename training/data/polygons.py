@@ -59,6 +59,8 @@ class Polygons(FileReader):
         if unknown:
             raise ValueError(f'{path}: image {unknown[0]} is annotated and not listed in '
                              f'`images` ({len(unknown)} such)')
+        if not self.of_image:
+            raise ValueError(f'{path} has no annotations')
         used = {one.category_id for found in self.of_image.values() for one in found}
         found, self.unused = without_groups(
             each(document.get('categories'), f'{path}: categories', _category), used)
@@ -116,10 +118,12 @@ class Polygons(FileReader):
         crowds = sorted({one.category_id for one in every} - whole)
         names = [self.labels.names[self.labels.class_id_of_category[c]] for c in crowds]
         flat = [one.name for one in every if is_flat(one)]
+        empty = [image.file_name for image in self.entries if image.image_id not in self.of_image]
         return [note for count, note in (
             (self.unused, f'classes left out, which no annotation uses: {listing(self.unused)}'),
             (names, 'all annotations of these classes are crowds, so there is no object to '
                     f'learn: {listing(names)} (--crowds-are-objects takes each for one object)'),
+            (empty, f'{len(empty)} images have no annotation: {listing(empty)}'),
             (flat, f'{len(flat)} outlines have no inside and are left out: {listing(flat)}'),
             (self.lost, f'{self.lost} instances are left out: smaller ones cover them wholly, or '
                         'they hold no pixel')) if count]

@@ -85,9 +85,15 @@ def make_reader(name: str, split: str, **options: Any) -> Reader:
     if unknown:
         raise ValueError(f'data {kind!r} has no option {unknown[0]!r}; '
                          f'the options are: {", ".join(own)}')
-    if folder:
-        return READERS[kind](Path(folder), split, **options)
-    return READERS[kind](split, **options)
+    try:
+        if folder:
+            return READERS[kind](Path(folder), split, **options)
+        return READERS[kind](split, **options)
+    except TypeError as error:
+        if not options:
+            raise
+        raise ValueError(f'data {kind!r}: an option is of another type, got {options}: {error}'
+                         ) from None
 
 
 def kind_and_folder(name: str) -> tuple[str, str]:
