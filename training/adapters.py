@@ -127,7 +127,12 @@ def _check_files(source: str) -> None:
     """
     from safetensors import SafetensorError, safe_open
 
-    for path in sorted(Path(source).glob('*.safetensors')):
+    files = sorted(Path(source).glob('*.safetensors'))
+    pickles = sorted(path.name for path in Path(source).glob('*.bin'))
+    if pickles and not files:
+        raise ValueError(f'{source} holds its weights as {pickles[0]} only, a pickle, which can '
+                         'run code and is not loaded; save the checkpoint as safetensors')
+    for path in files:
         with path.open('rb') as file:
             start = file.read(len(LFS_POINTER))
         if start == LFS_POINTER:
@@ -298,9 +303,13 @@ def _task_tokens(source: str, settings: Any) -> tuple[int, ...]:
     """
     import transformers
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    tokens = tokenizer(TASK, padding='max_length', max_length=settings.task_seq_len,
-                       truncation=True)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        tokens = tokenizer(TASK, padding='max_length', max_length=settings.task_seq_len,
+                           truncation=True)
+    except Exception as error:  # of many kinds, by what is wrong in its files
+        raise ValueError(f'the tokenizer of {source} cannot be loaded: {_one_line(error)}'
+                         ) from None
     return tuple(int(token) * int(mask) for token, mask in
                  zip(tokens['input_ids'], tokens['attention_mask'], strict=True))
 

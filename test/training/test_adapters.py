@@ -425,6 +425,21 @@ def test_weights_that_are_none_are_named(checkpoint, tmp_path, data, message):
         open_transformers(str(folder), THINGS)
 
 
+def test_pickles_are_not_loaded(checkpoint, tmp_path):
+    folder = replaced(checkpoint, tmp_path, 'pytorch_model.bin', b'')
+    (folder / 'model.safetensors').unlink()
+    with pytest.raises(ValueError, match=r'as pytorch_model\.bin only, a pickle'):
+        open_transformers(str(folder), THINGS)
+
+
+def test_a_broken_tokenizer_is_told_in_a_line(tmp_path):
+    write_oneformer(tmp_path, {'0': {'name': 'road', 'isthing': 0}})
+    for path in (*tmp_path.glob('tokenizer*'), tmp_path / 'vocab.json'):
+        path.write_text('{bad')
+    with pytest.raises(ValueError, match=r'the tokenizer of .* cannot be loaded: '):
+        _task_tokens(str(tmp_path), SimpleNamespace(task_seq_len=16))
+
+
 @pytest.mark.parametrize(('file', 'data', 'message'), [
     ('config.json', b'{bad', 'config.json'),
     ('config.json', b'[]', 'cannot be loaded'),
