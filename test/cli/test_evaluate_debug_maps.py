@@ -46,7 +46,7 @@ def test_checkpoint_and_model_file_give_the_same_pictures(checkpoint, tmp_path):
 
 @pytest.mark.parametrize(('flags', 'problem'), [
     (('--debug-maps', 'car'), '--debug-maps needs a folder: -o'),
-    (('--debug-maps', 'cow', '-o', 'out'), "no class 'cow'; the classes are: road, "),
+    (('--debug-maps', 'cow', '-o', 'out'), "unknown class 'cow'; the classes are: road, "),
 ])
 def test_what_is_missing_is_said(checkpoint, flags, problem, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

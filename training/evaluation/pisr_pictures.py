@@ -58,9 +58,7 @@ def pisr_model(predictor: Predictor, path: Path, class_name: str) -> PISR:
     Raises:
         ValueError: if it has no such class, or is no model with PISR's block.
     """
-    names = predictor.info.labels.names
-    if class_name not in names:
-        raise ValueError(f'no class {class_name!r}; the classes are: {", ".join(names)}')
+    predictor.info.labels.class_ids([class_name])
     model = module_of(predictor, path) if predictor.info.family == PISR.family else None
     if not isinstance(model, PISR) or not model.config.enabled:
         raise ValueError('debug maps need a model of family pisr with enabled: true, '
@@ -71,7 +69,7 @@ def pisr_model(predictor: Predictor, path: Path, class_name: str) -> PISR:
 def debug_pictures(model: PISR, class_name: str, predictor: Predictor,
                    evaluation: Evaluation, n: int) -> Iterator[Picture]:
     """Names and debug panels of the n worst images of an evaluation, the worst first."""
-    class_id = model.labels.names.index(class_name)
+    (class_id,) = model.labels.class_ids([class_name])
     for image in evaluation.worst(n):
         sample = evaluation.reader.read(image.index, 0)
         pixels, _ = predictor.prepare(CameraImage(sample.image, 'rgb'))
