@@ -65,9 +65,9 @@ def read_label_file(path: Path) -> tuple[LabelSet, int]:
 
 
 def check_divisor(divisor: object, what: str) -> None:
-    """Raises ValueError unless it is a whole number over 0."""
-    if type(divisor) is not int or divisor < 1:
-        raise ValueError(f'{what} must be a whole number over 0, got {divisor}')
+    """Raises ValueError unless it is a whole number from 1 to the largest pixel."""
+    if type(divisor) is not int or not 1 <= divisor <= WHITE:
+        raise ValueError(f'{what} must be a whole number over 0, at most {WHITE}, got {divisor}')
 
 
 def find_frames(gt_folder: Path, pred_folder: Path) -> list[FramePair]:

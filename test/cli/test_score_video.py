@@ -102,6 +102,8 @@ def test_the_divisor_is_the_flags_before_the_files_and_1000_without(files, capsy
      r'no PNG in .*gt or in a folder in it'),
     (lambda f: (f / 'labels.yaml').unlink(), r'no file .*labels\.yaml'),
     (lambda f: (f / 'labels.yaml').write_text('{'), r'labels\.yaml is not YAML'),
+    (lambda f: (f / 'labels.yaml').write_text(f'label_divisor: {2**40}\nlabels: []'),
+     r'label_divisor must be a whole number over 0, at most 16777215, got 1099511627776'),
     (lambda f: (f / 'labels.yaml').write_text('road'),
      r'labels\.yaml: expected a list of classes'),
     (lambda f: (f / 'labels.yaml').write_text('[{name: road, is_thing: false}]'),
@@ -109,7 +111,7 @@ def test_the_divisor_is_the_flags_before_the_files_and_1000_without(files, capsy
     (lambda f: (f / 'labels.yaml').write_text('[{name: road, is_thing: false, color: 3}]'),
      r'labels\.yaml: '),
     (lambda f: (f / 'labels.yaml').write_text('{labels: [], label_divisor: 0}'),
-     r'labels\.yaml: label_divisor must be a whole number over 0, got 0'),
+     r'labels\.yaml: label_divisor must be a whole number over 0, at most 16777215, got 0'),
 ])
 def test_what_does_not_fit_is_named(files, change, message):
     change(files)
@@ -120,7 +122,8 @@ def test_what_does_not_fit_is_named(files, change, message):
 
 @pytest.mark.parametrize(('flags', 'message'), [
     (('--json', 'nowhere/scores.json'), '--json: no folder nowhere'),
-    (('--label-divisor', '0'), '--label-divisor must be a whole number over 0, got 0'),
+    (('--label-divisor', '0'),
+     '--label-divisor must be a whole number over 0, at most 16777215, got 0'),
 ])
 def test_bad_flags_are_named(files, flags, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):

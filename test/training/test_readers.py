@@ -222,6 +222,8 @@ def test_ids_that_mean_nothing_are_named(own, ids, message):
     ('classes: [{id: 1, name: a, kind: stuff}, {id: 1, name: b, kind: stuff}]',
      'each category_id'),
     ('divisor: 0\nclasses: [{id: 1, name: a, kind: stuff}]', 'divisor must be a whole number'),
+    (f'divisor: {2**80}\nclasses: [{{id: 1, name: a, kind: stuff}}]', 'divisor must be a whole'),
+    (f'classes: [{{id: {2**80}, name: a, kind: stuff}}]', 'id must be a whole number from 0'),
     ('devisor: 9\nclasses: [{id: 1, name: a, kind: stuff}]', "unknown key 'devisor'"),
 ])
 def test_mistakes_in_classes_yaml_are_one_line(own, text, message):

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from panoptic_ros.documents import read_yaml
 from panoptic_ros.labels import VOID_ID, Label, LabelSet
-from panoptic_ros.metrics.coco_json import short
+from panoptic_ros.metrics.coco_json import MAX_NUMBER, short
 
 from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table
 
@@ -113,11 +113,11 @@ def read_classes(path: Path) -> Classes:
     if unknown:
         raise ValueError(f'{path}: unknown key {unknown[0]!r}; the keys are: {", ".join(KEYS)}')
     divisor = content.get('divisor', 1000)
-    if type(divisor) is not int or divisor < 1:
+    if type(divisor) is not int or not 1 <= divisor <= MAX_NUMBER:
         raise ValueError(f'{path}: divisor must be a whole number over 0, got {short(divisor)}')
     ignore = content.get('ignore', [])
     ignore = ignore if isinstance(ignore, list) else [ignore]
-    if not all(type(value) is int and value >= 0 for value in ignore):
+    if not all(type(value) is int and 0 <= value <= MAX_NUMBER for value in ignore):
         raise ValueError(f'{path}: ignore must list values of pixels, as [255], '
                          f'got {short(content["ignore"])}')
     try:
@@ -140,7 +140,7 @@ def _label(entry: Any, place: int) -> Label:
         raise ValueError(f'the name of a class must be a text, got {short(entry["name"])}; put it '
                          'in quotes')
     what = f'class {entry["name"]!r}'
-    if type(entry['id']) is not int or entry['id'] < 0:
+    if type(entry['id']) is not int or not 0 <= entry['id'] <= MAX_NUMBER:
         raise ValueError(f'{what}: id must be a whole number from 0, got {short(entry["id"])}')
     if entry['kind'] not in KINDS:
         raise ValueError(f'{what}: kind must be thing or stuff, got {short(entry["kind"])}')
