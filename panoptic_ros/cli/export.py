@@ -57,8 +57,8 @@ def add_parser(subparsers: Any) -> None:
                         help='other keys of the decoding, as in score_threshold=0.7 refine=1; '
                              '`network` in a recipe has them all')
     parser.add_argument('--precision', choices=('fp32', 'fp16'), default='fp32',
-                        help='of the stored weights; fp16 halves the file, which may have less '
-                             'than 2 GiB, the arithmetic stays fp32 (default: %(default)s)')
+                        help='of the stored weights; fp16 halves the file, which ONNX limits to '
+                             '2 GiB, the arithmetic stays fp32 (default: %(default)s)')
     parser.set_defaults(func=run)
 
 
