@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.documents import read_yaml
+from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS
 from panoptic_ros.interface.text import one_line
 from panoptic_ros.tracking import TrackerConfig
 
@@ -126,6 +127,8 @@ PARAMETERS = (
             'best_effort', 'reliable'),
     _number('max_rate_hz', 0.0, 0.0, 1000.0, 'Most images a second to work on; 0: no limit.'),
     _number('max_age_ms', 0.0, 0.0, 1e6, 'Images whose stamp is older are dropped; 0: any age.'),
+    Parameter('max_image_pixels', MAX_IMAGE_PIXELS, 'Most pixels of an image; a larger one is a '
+              'bad image and is not decoded.', True, 1, 2**31 - 1),
     _choice('output_scale', 'Resolution of segments and semantic: the camera\'s, or that of the '
                             'decoded maps.', 'camera', 'network', changeable=True),
     Parameter('classes.include', (), 'Names of the classes to output; empty: all.', True),

@@ -9,6 +9,7 @@ from typing import Any
 
 from panoptic_ros.image import CameraImage
 from panoptic_ros.interface.encodings import ENCODINGS
+from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS
 from panoptic_ros.interface.images import (
     cv_bridge_fallback,
     encoding_of,
@@ -28,20 +29,20 @@ PROBED = 20
 """Images of a topic that are tried, until one can be read."""
 
 
-def read_message(message: Any) -> CameraImage:
-    """Reads an Image or a CompressedImage.
+def read_message(message: Any, max_image_pixels: int = MAX_IMAGE_PIXELS) -> CameraImage:
+    """Reads an Image or a CompressedImage; see `read_image` for the limit.
 
     Raises:
         ValueError: if there is no image in it, in one line.
     """
     if hasattr(message, 'format'):
-        return read_compressed_image(message)
-    return read_image(message, cv_bridge_fallback())
+        return read_compressed_image(message, max_image_pixels)
+    return read_image(message, cv_bridge_fallback(), max_image_pixels)
 
 
 def camera_topics(recording: Recording, kinds: Collection[str], not_these: Collection[str] = (),
                   start_ns: int = BEGIN_NS, stop_ns: int = END_NS,
-                  ) -> tuple[list[str], dict[str, str]]:
+                  max_image_pixels: int = MAX_IMAGE_PIXELS) -> tuple[list[str], dict[str, str]]:
     """Finds the topics with camera images in a part of a recording, and the other image topics.
 
     Args:
@@ -50,6 +51,7 @@ def camera_topics(recording: Recording, kinds: Collection[str], not_these: Colle
         not_these: topics to pass over.
         start_ns: start of the part.
         stop_ns: its end.
+        max_image_pixels: largest image to accept.
 
     Returns:
         Topics whose images can be read; and why each other one is left out.
@@ -57,7 +59,7 @@ def camera_topics(recording: Recording, kinds: Collection[str], not_these: Colle
     cameras, left_out = [], {}
     for name, topic in sorted(recording.topics.items()):
         if topic.kind in kinds and topic.messages and name not in not_these:
-            reason = _why_not(recording, name, start_ns, stop_ns)
+            reason = _why_not(recording, name, start_ns, stop_ns, max_image_pixels)
             if reason:
                 left_out[name] = reason
             else:
@@ -65,7 +67,8 @@ def camera_topics(recording: Recording, kinds: Collection[str], not_these: Colle
     return cameras, left_out
 
 
-def _why_not(recording: Recording, topic: str, start_ns: int, stop_ns: int) -> str:
+def _why_not(recording: Recording, topic: str, start_ns: int, stop_ns: int,
+             max_image_pixels: int) -> str:
     """Says why the images of a topic are not those of a camera; empty if they are."""
     reason = 'there is no image in the part to be replayed'
     for record in islice(recording.records([topic], start_ns, stop_ns), PROBED):
@@ -79,7 +82,7 @@ def _why_not(recording: Recording, topic: str, start_ns: int, stop_ns: int) -> s
         if what:
             return f'it holds {what} ({encoding})'
         try:
-            read_message(record.message)
+            read_message(record.message, max_image_pixels)
         except ValueError as error:
             reason = str(error)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from panoptic_ros.interface.bag_types import BagTypes
+from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS
 from panoptic_ros.recordings import bag as bags
 from panoptic_ros.recordings import folder as folders
 from panoptic_ros.recordings import video as videos
@@ -87,7 +88,8 @@ def open_recording(path: Path) -> Recording:
 
 def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Collection[str] = (),
                    transport: str = 'auto', window_ns: tuple[int, int] = (BEGIN_NS, END_NS),
-                   left_out: dict[str, str] | None = None) -> dict[str, str]:
+                   left_out: dict[str, str] | None = None,
+                   max_image_pixels: int = MAX_IMAGE_PIXELS) -> dict[str, str]:
     """Chooses the image topics to replay.
 
     Args:
@@ -99,6 +101,7 @@ def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Col
         window_ns: part of the recording that is replayed, start and end.
         left_out: gets the image topics that nobody named and that hold no camera images, each
             with the reason.
+        max_image_pixels: largest image to accept.
 
     Returns:
         Topic by camera; the camera is named by its topic, without `image_raw` and the like.
@@ -120,7 +123,7 @@ def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Col
             transport, (IMAGE_TYPE, COMPRESSED_TYPE))
         other = {name for name in recording.topics
                  if name in not_these or name.endswith(OWN_TOPICS)}
-        topics, reasons = camera_topics(recording, kinds, other, *window_ns)
+        topics, reasons = camera_topics(recording, kinds, other, *window_ns, max_image_pixels)
         if not topics:
             raise ValueError('there is no topic with camera images; ' + (
                 '; '.join(f'{name}: {reason}' for name, reason in reasons.items())

@@ -119,6 +119,7 @@ class Camera:
         self.clock = StampClock()
         apply_settings(self.pipeline, tracker, settings)
         self._fallback = cv_bridge_fallback()
+        self._max_image_pixels: int = settings['max_image_pixels']
         self._tracker = tracker
 
     @property
@@ -132,8 +133,9 @@ class Camera:
         Raises:
             ValueError: if there is none.
         """
-        return (read_compressed_image(message) if hasattr(message, 'format')
-                else read_image(message, self._fallback))
+        return (read_compressed_image(message, self._max_image_pixels)
+                if hasattr(message, 'format')
+                else read_image(message, self._fallback, self._max_image_pixels))
 
 
 Progress = Callable[[Iterator[Any]], Iterator[Any]]

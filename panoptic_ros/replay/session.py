@@ -60,7 +60,8 @@ class Session:
         window_ns = Job(recording, {}, self.settings, {}, *part).window_ns
         self._left_out: dict[str, str] = {}
         cameras = choose_cameras(recording, images, set(given.values()),
-                                 self.settings['input_transport'], window_ns, self._left_out)
+                                 self.settings['input_transport'], window_ns, self._left_out,
+                                 self.settings['max_image_pixels'])
         named = {_camera(name, list(cameras)): truth for name, truth in opened.items()}
         self.job = Job(recording, cameras, self.settings, named, *part, images)
         self.unmatched = {name: check_stamps(truth, self._stamps(cameras[name]))

@@ -155,8 +155,9 @@ class Camera:
             return Drop.TOO_OLD
         start_s = time.perf_counter()
         try:
-            image = (read_image(message, self._fallback) if isinstance(message, Image)
-                     else read_compressed_image(message))
+            limit = self._settings['max_image_pixels']
+            image = (read_image(message, self._fallback, limit) if isinstance(message, Image)
+                     else read_compressed_image(message, limit))
         except ValueError as error:
             self.last_bad = one_line(error)
             self._notices.warn('bad image', f'bad image: {self.last_bad}; such images are dropped')

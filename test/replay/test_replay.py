@@ -440,6 +440,9 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
     (['BAG', '--start', '1e300'], '/camera/image_raw: there is no image in the part'),
     (['BAG', '--start', '1e6'], '/camera/image_raw: there is no image in the part'),
     (['BAG', '--config', 'TYPO'], r'tracker.max_agee \(did you mean tracker.max_age\?\)'),
+    (['BAG', '--config', 'SMALL'], r'image is too large: \d+ x \d+ pixels, the limit is 99'),
+    (['BAG', '--config', 'SMALL', '--image', '/camera/image_raw'],
+     r'image is too large: \d+ x \d+ pixels, the limit is 99'),
     (['BAG', '--config', 'BAD'], 'tracker.min_hits must be an integer from 1'),
     (['BAG', '--config', 'NONE'], 'is no parameter file of the node'),
     (['ALLBAD'], "/camera/image_raw: encoding must be one of rgb8, .*got 'strange'"),
@@ -452,7 +455,7 @@ def test_bad_input_is_told_in_one_line(tmp_path, bag, tiny_model, capsys, flags,
     next(late.glob('*.png')).rename(late / '5.png')
     files = {'TYPO': '/**: {ros__parameters: {tracker: {max_agee: 1.0}}}',
              'BAD': 'panoptic_node: {ros__parameters: {tracker.min_hits: 0}}',
-             'NONE': 'a: 1'}
+             'SMALL': '/**: {ros__parameters: {max_image_pixels: 99}}', 'NONE': 'a: 1'}
     for name, text in files.items():
         (tmp_path / name).write_text(text)
 

@@ -218,6 +218,15 @@ def test_a_bad_value_is_refused_with_the_reason_and_the_old_one_stays(running, n
     assert running.get_parameter(name) == before
 
 
+def test_larger_images_than_the_parameter_allows_are_bad(running):
+    before = running.counts()['dropped bad image']
+    assert running.set_parameter('max_image_pixels', 99) == ''
+    running.image.publish(image_message(paint_scene(240, 480), next(NUMBERS)))
+    running.until(lambda: running.counts()['dropped bad image'] == before + 1)
+    assert running.set_parameter('max_image_pixels', 100_000_000) == ''
+    assert send(running, paint_scene(240, 480), 'semantic')
+
+
 def test_an_integer_is_a_number(running):
     assert running.set_parameter('max_rate_hz', 50) == ''
     assert running.set_parameter('max_rate_hz', 0) == ''
