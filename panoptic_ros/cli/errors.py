@@ -16,6 +16,9 @@ from panoptic_ros.runtime.backend import BackendError
 INPUT, INTERNAL = 2, 1
 """Exit status after an error in what the user gave, and in the program itself."""
 
+RUNTIME_PACKAGES = frozenset({'numpy', 'cv2', 'scipy', 'onnx', 'onnxruntime', 'yaml', 'rich'})
+"""What the package cannot do without; after `colcon build` alone, some are missing."""
+
 MAX_CHARS = 500
 """Longest text of an internal error that is shown; the traceback has all of it."""
 
@@ -39,6 +42,9 @@ def explain(error: Exception, args: argparse.Namespace) -> tuple[int, str]:
     if isinstance(error, OSError) and error.errno and error.filename is None:
         return INPUT, f'{text}{_files(args)}'
     if isinstance(error, ImportError) and 'install' not in text:
+        if (error.name or '').partition('.')[0] in RUNTIME_PACKAGES:
+            return INPUT, (f'{text}; every command needs it: install the package again as '
+                           'docs/install.md says')
         return INPUT, (f'{text}; this command needs more packages: '
                        'pip install "panoptic_ros[train]"')
     if isinstance(error, (ValueError, OSError, BackendError, ImportError)):

@@ -48,6 +48,9 @@ def test_help_loads_nothing_heavy():
     (ModuleNotFoundError('No module named \'timm\''), 2,
      'panoptic: error: No module named \'timm\'; this command needs more packages: '
      'pip install "panoptic_ros[train]"\n'),
+    (ModuleNotFoundError('No module named \'onnx\'', name='onnx'), 2,
+     'panoptic: error: No module named \'onnx\'; every command needs it: install the package '
+     'again as docs/install.md says\n'),
     (KeyboardInterrupt(), 130, ''),
 ])
 def test_errors_are_one_line_and_a_status(monkeypatch, capsys, error, status, text):
