@@ -96,8 +96,9 @@ class StartedCheckpoint(ModelCheckpoint):
                            batch: Any, batch_idx: int) -> None:
         """Notes the first step."""
         # Lightning still finishes the step during which SIGTERM comes. If that is the only one,
-        # nothing is saved.
-        if trainer.global_step > self._start and not trainer.received_sigterm:
+        # nothing is saved. A dry run, `fast_dev_run`, is to leave no checkpoint at all.
+        if trainer.global_step > self._start and not trainer.received_sigterm \
+                and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self.started = True
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 

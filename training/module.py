@@ -57,6 +57,12 @@ class PanopticModule(L.LightningModule):
         super().__init__()
         if loss_stride not in (1, 2, 4):
             raise ValueError(f'model.loss_stride must be 4, 2 or 1, got {loss_stride}')
+        if not 0 < lr < math.inf:
+            raise ValueError(f'model.lr must be a number above 0, got {lr}')
+        if warmup_steps < 0:
+            raise ValueError(f'model.warmup_steps must be at least 0, got {warmup_steps}')
+        if not 0 <= power < math.inf:
+            raise ValueError(f'model.power must be a number of at least 0, got {power}')
         if not 0 <= warmup_start <= 1:
             raise ValueError(f'model.warmup_start must lie in 0 to 1, got {warmup_start}')
         self.save_hyperparameters(ignore='optimizer')  # checkpoints hold plain values only

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,8 @@ class OptimizerConfig:
         if self.name not in OPTIMIZERS:
             raise ValueError(f'optimizer.name must be one of {", ".join(OPTIMIZERS)}, '
                              f'got {self.name!r}')
-        if self.weight_decay < 0 or not 0 <= self.momentum < 1 or self.bias_lr_factor <= 0:
+        if not 0 <= self.weight_decay < math.inf or not 0 <= self.momentum < 1 \
+                or not 0 < self.bias_lr_factor < math.inf:
             raise ValueError('optimizer needs weight_decay of at least 0, momentum in 0 to below '
                              f'1 and bias_lr_factor above 0, got {self.weight_decay}, '
                              f'{self.momentum} and {self.bias_lr_factor}')

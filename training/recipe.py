@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import re
 import signal
 import sys
@@ -104,11 +105,12 @@ class RecipeCLI(LightningCLI):
 
         Raises:
             ValueError, FileNotFoundError: if the folder is used or lacks the checkpoint, for a
-                precision that does not work, or if the loss takes other images for one clip than
-                the data gives.
+                setting of the trainer that does not work, or if the loss takes other images for
+                one clip than the data gives.
         """
         self.find_start()  # before the data, which may take minutes to open
         _require_precision(self.config.trainer.precision)
+        _require_steps(self.config.trainer)
         images = (self.config.model.loss or {}).get('clip_images', 1)
         row = (self.config.data.train or {}).get('in_a_row', 1)
         if images != row or row < 1 or self.config.data.batch_size % row:
@@ -172,6 +174,24 @@ def _require_precision(name: str | int | None) -> None:
     """
     if name is not None and str(name) not in (*PRECISIONS, '32', 'bf16', '16'):
         raise ValueError(f'trainer.precision must be one of {", ".join(PRECISIONS)}, got {name}')
+
+
+def _require_steps(trainer: Any) -> None:
+    """Refuses settings of the trainer with which no step is one.
+
+    Raises:
+        ValueError: with the setting.
+    """
+    if trainer.accumulate_grad_batches < 1:
+        raise ValueError('trainer.accumulate_grad_batches must be at least 1, got '
+                         f'{trainer.accumulate_grad_batches}')
+    clip = trainer.gradient_clip_val
+    if clip is not None and not 0 <= clip < math.inf:
+        raise ValueError('trainer.gradient_clip_val must be null or a number of at least 0, got '
+                         f'{clip}')
+    if trainer.overfit_batches:
+        raise ValueError('trainer.overfit_batches does not work here; make a data set of a few '
+                         'images, or give `synthetic` a small data.train.length')
 
 
 def _folder_text(root: str | None) -> str:
@@ -251,6 +271,7 @@ def train(args: Sequence[str]) -> None:
     """
     cli = make_cli(args)
     cli.datamodule.require_batch(cli.trainer.world_size)
+    cli.model.configure_optimizers()  # Lightning would find its mistakes after the first file
     if start := cli.find_start():
         require_resumable(start, cli.model)
     with lock_folder(cli.folder, 'training') if cli.trainer.is_global_zero else nullcontext():

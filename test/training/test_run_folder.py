@@ -1,5 +1,6 @@
 """The folder of a training: what is there survives refusals, errors, signals and full disks."""
 
+import json
 import os
 import shutil
 import signal
@@ -139,6 +140,38 @@ def test_a_resume_that_is_refused_leaves_all_files(used, capsys, spoil, flags, r
     before = held(used)
     line = error_of(tiny_flags(used, '--ckpt_path', 'last', *flags), capsys)
     assert reason in line
+    assert held(used) == before
+
+
+@pytest.mark.parametrize(('flag', 'value', 'reason'), [
+    ('model.lr', '-1', 'model.lr must be a number above 0, got -1'),
+    ('model.lr', '0', 'model.lr must be'),
+    ('model.lr', '.nan', 'model.lr'),
+    ('model.warmup_steps', '-1', 'model.warmup_steps must be at least 0, got -1'),
+    ('model.power', '-2', 'model.power must be'),
+    ('model.optimizer.weight_decay', '.inf', 'weight_decay'),
+    ('trainer.accumulate_grad_batches', '0', 'trainer.accumulate_grad_batches must be at least 1'),
+    ('trainer.gradient_clip_val', '-0.5', 'trainer.gradient_clip_val must be'),
+    ('trainer.overfit_batches', '1', 'trainer.overfit_batches does not work here'),
+])
+def test_a_setting_that_cannot_train_is_refused_before_any_file(used, capsys, flag, value, reason):
+    before = held(used)
+    line = error_of(tiny_flags(used, '--overwrite', 'true', f'--{flag}', value), capsys)
+    assert reason in line
+    assert held(used) == before
+
+
+def test_sgd_without_the_momentum_of_nesterov_is_refused_before_any_file(used, capsys):
+    before = held(used)
+    error_of(tiny_flags(used, '--overwrite', 'true', '--model.optimizer', json.dumps(
+        {'name': 'sgd', 'momentum': 0.0, 'nesterov': True})), capsys)
+    assert held(used) == before
+
+
+def test_a_dry_run_leaves_the_checkpoints(used):
+    before = held(used)
+    assert main(['train', *tiny_flags(used, '--trainer.fast_dev_run', 'true',
+                                      '--overwrite', 'true')]) == 0
     assert held(used) == before
 
 
