@@ -208,6 +208,8 @@ def load_checkpoint(path: Path) -> tuple[PanopticModel, dict[str, Any]]:
     try:
         model = build(settings['family'], LabelSet.from_dicts(settings['labels']),
                       **settings['network'])
+        height, width = settings['input_size']
+        model.check_input_size((height, width))
         model.load_state_dict(model_weights(checkpoint))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f'{path} does not fit this version: {error}') from None

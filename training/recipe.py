@@ -38,7 +38,7 @@ from .callbacks import EMA, BestCheckpoint, LastCheckpoint, Pictures
 from .datamodule import PanopticData
 from .module import PanopticModule
 from .run_folder import WholeCheckpoints, checkpoint_folder, find_start, require_unused
-from .weights import read_checkpoint
+from .weights import NonFiniteError, find_non_finite, read_checkpoint
 
 TRAINER_KEYS = ('max_steps', 'max_epochs', 'max_time', 'precision', 'accumulate_grad_batches',
                 'gradient_clip_val', 'gradient_clip_algorithm')
@@ -246,12 +246,18 @@ def require_resumable(path: Path, module: PanopticModule) -> None:
     try:
         module.on_load_checkpoint(checkpoint)
         same = _kinds(own) == _kinds(checkpoint['optimizer_states'][0])
-        checkpoint['loops'], checkpoint['callbacks'], checkpoint['lr_schedulers']
+        moments = checkpoint['optimizer_states'][0]['state'].values()
+        for key in ('callbacks', 'lr_schedulers', 'pytorch-lightning_version'):
+            checkpoint[key]
+        checkpoint['loops']['fit_loop']
     except (KeyError, IndexError, TypeError, AttributeError):
         raise ValueError(f'{path} lacks the state of a training to resume; --model.init_weights '
                          'starts from its weights alone') from None
     if not same:
         raise ValueError(f'{path} is of a training with another optimiser than the recipe\'s')
+    if any(find_non_finite(values) for values in moments):
+        raise NonFiniteError(f'{path}: the state of the optimiser holds NaN or infinity; '
+                             '--model.init_weights starts from its weights alone')
 
 
 def _kinds(optimizer: Mapping[str, Any]) -> list[tuple[bool, int]]:

@@ -147,6 +147,16 @@ def test_a_training_does_not_start_from_nan(spoiled, tmp_path, capsys):
             ['train', *tiny_flags(tmp_path / 'run', flag, str(spoiled))], capsys)
 
 
+def test_a_checkpoint_that_overflows_is_not_scored(spoiled, capsys):
+    checkpoint = torch.load(spoiled, weights_only=True)
+    for value in checkpoint['state_dict'].values():
+        if value.is_floating_point():
+            value.nan_to_num_(0).mul_(1e12)
+    torch.save(checkpoint, spoiled)
+    assert 'gives NaN or infinity for an image' in error_of(
+        ['evaluate', '--data', 'synthetic', '--limit', '1', '--model', str(spoiled)], capsys)
+
+
 def test_a_network_that_overflows_is_not_exported(tmp_path):
     model = build('hle', LABELS, **NETWORK)
     with torch.no_grad():

@@ -115,6 +115,18 @@ def change(path, key, value):
     torch.save(checkpoint, path)
 
 
+def remove(path, key):
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint[key]
+    torch.save(checkpoint, path)
+
+
+def spoil_moments(path):
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint['optimizer_states'][0]['state'][0]['exp_avg_sq'][0] = float('inf')
+    torch.save(checkpoint, path)
+
+
 @pytest.mark.parametrize(('spoil', 'flags', 'reason'), [
     (cut, [], 'last.ckpt is not a checkpoint of `panoptic train`, or it is cut off or damaged'),
     (flip, [], 'last.ckpt is not a checkpoint of `panoptic train`, or it is cut off or damaged'),
@@ -122,6 +134,9 @@ def change(path, key, value):
     (lambda path: change(path, 'hyper_parameters', {'width': 3}), [],
      'last.ckpt lacks the state of a training'),
     (lambda path: change(path, 'optimizer_states', []), [], 'last.ckpt lacks the state'),
+    (lambda path: change(path, 'loops', {}), [], 'last.ckpt lacks the state'),
+    (lambda path: remove(path, 'pytorch-lightning_version'), [], 'last.ckpt lacks the state'),
+    (spoil_moments, [], 'the state of the optimiser holds NaN or infinity'),
     (None, ['--data.batch_size', '0'], 'data.batch_size must be at least 1, got 0'),
     (None, ['--data.num_workers', '-1'], 'data.num_workers must be at least 0, got -1'),
     (None, ['--data.batch_size', '9'], 'data.batch_size 9 is more than the 8 training samples'),

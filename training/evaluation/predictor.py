@@ -17,7 +17,7 @@ from panoptic_ros.runtime.select import open_backend
 from panoptic_ros.runtime.torch_backend import load_weights
 
 from ..backend import ModuleBackend, describe
-from ..export import load_checkpoint
+from ..export import load_checkpoint, require_finite_maps
 
 
 def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> Predictor:
@@ -44,9 +44,11 @@ def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> P
         raise BackendError(f'torch {torch.__version__} sees no GPU, asked for device {device}')
     model, checkpoint = load_checkpoint(path)
     settings = checkpoint['hyper_parameters']
+    input_size = tuple(settings['input_size'])
+    require_finite_maps(model, input_size)
     return Predictor(
         ModuleBackend(model if index is None else model.to(f'cuda:{index}')),
-        describe(model, tuple(settings['input_size']), path.stem, settings['recipe_hash']))
+        describe(model, input_size, path.stem, settings.get('recipe_hash', '')))
 
 
 def module_of(predictor: Predictor, path: Path) -> PanopticModel:
