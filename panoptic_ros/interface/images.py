@@ -15,8 +15,6 @@ from panoptic_ros.interface.encodings import BAYER, ENCODINGS, demosaic
 from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS, ImageFile, read_image_file
 
 _OPENCV_TYPE = re.compile(r'\d+[USF]C\d+')
-_JPEG_END = b'\0' + bytes((73 * i + 41) % 251 for i in range(256)) + b'\xff\xd9'
-"""Data of no meaning, and an end marker. The first byte completes an ff at the cut."""
 
 Fallback = Callable[[Any], npt.NDArray[np.uint8]]
 """Turns a message of another encoding into (H, W, 3) BGR, or raises."""
@@ -116,8 +114,7 @@ def encoding_of(message: Any) -> str:
 def _decode(data: bytes, file: ImageFile, flags: int) -> npt.NDArray[np.uint8]:
     pixels = _decode_bytes(memoryview(data)[:file.end], file.kind, flags)
     if file.jpeg and file.jpeg.may_be_cut(pixels):
-        # More data change a picture that is cut short, and no other.
-        other = _decode_bytes(data[:file.jpeg.data_end] + _JPEG_END, file.kind, flags)
+        other = _decode_bytes(file.jpeg.with_more(data), file.kind, flags)
         if not np.array_equal(pixels, other):
             raise ValueError(f'the {file.kind} image is cut short: a part of its data is missing')
     return pixels

@@ -26,6 +26,9 @@ _RESTART = re.compile(rb'\xff([\xd0-\xd7])')
 MAX_SCANS = 100
 """Each takes time for the whole picture; ten are usual where there is more than one."""
 
+_MORE = b'\0' + bytes((73 * i + 41) % 251 for i in range(256)) + b'\xff\xd9'
+"""Data of no meaning, and an end marker. The first byte completes an ff at the cut."""
+
 _FILLED = 128
 _SEEN_PX = 4
 """Where less than that of the last block is in the picture, its colour mixes with the one before;
@@ -64,6 +67,16 @@ class Jpeg(NamedTuple):
         weights = (0.114, 0.587, 0.299)
         grey = sum(map(float.__mul__, weights, map(float, corner))) if corner.ndim else corner
         return bool(abs(grey - _FILLED) <= 2)
+
+    def with_more(self, data: bytes) -> bytes:
+        """The file with more data in its last scan.
+
+        They change a picture that is cut short, and no other.
+
+        Args:
+            data: the file.
+        """
+        return data[:self.data_end] + _MORE
 
 
 class _Frame(NamedTuple):

@@ -57,6 +57,28 @@ def test_a_photo_that_viewers_turn_is_refused_or_turned(tmp_path, turn, suffix):
         assert abs(stored[:16, :16].astype(int)).mean() < 3, 'the white corner is elsewhere'
 
 
+@pytest.mark.parametrize('options', [{}, {'progressive': True}, {'subsampling': 0}])
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+@pytest.mark.parametrize('share', [0.2, 0.6])
+def test_a_photo_with_an_end_marker_and_too_few_data_is_refused(tmp_path, mode, options, share):
+    path = tmp_path / 'a.jpg'
+    noise = np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8)
+    Image.fromarray(noise).convert(mode).save(path, **options)
+    data = path.read_bytes()
+    assert read_rgb(path).shape == (90, 130, 3)
+    path.write_bytes(data[:int(share * len(data))] + b'\xff\xd9')
+    with pytest.raises(ValueError, match=r'a\.jpg cannot be decoded: .*cut short'):
+        read_rgb(path)
+    path.write_bytes(data + bytes(500))  # padding changes nothing
+    assert read_rgb(path).shape == (90, 130, 3)
+
+
+def test_a_photo_that_ends_in_grey_is_whole(tmp_path):
+    grey = np.full((48, 64, 3), 128, np.uint8)
+    Image.fromarray(grey).save(tmp_path / 'a.jpg')
+    assert (read_rgb(tmp_path / 'a.jpg') == 128).all()
+
+
 @pytest.mark.parametrize('turn', [0, 1])
 def test_no_turn_is_no_turn(tmp_path, turn):
     np.testing.assert_array_equal(read_rgb(turned(tmp_path / 'a.png', turn)), UPRIGHT)

@@ -128,10 +128,11 @@ def _write_split(part: Part, folder: Path, split: str) -> Iterator[str]:
 
 def _write_image(path: Path, target: Path, exif: str) -> None:
     """Copies a photo; one that viewers would turn is written anew, so that they do not."""
+    pixels = read_rgb(path, exif)  # finds out whether the photo can be used
     if image_turn(path) == 1:
         shutil.copyfile(path, target)
     else:
-        Image.fromarray(read_rgb(path, exif)).save(target, quality=95)
+        Image.fromarray(pixels).save(target, quality=95)
 
 
 def _move(out: Path, names: list[str]) -> None:

@@ -6,6 +6,7 @@ numbers of a palette PNG instead of its colours.
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from panoptic_ros.interface.jpeg import read_jpeg
 from panoptic_ros.labels import LabelSet
 from panoptic_ros.metrics.coco import MAX_PIXELS
 
@@ -211,6 +213,8 @@ def read_rgb(path: Path, exif: str = 'refuse') -> npt.NDArray[np.uint8]:
     """
     with _opened(path) as image:
         turned = _turn(image, path, exif) > 1 and exif == 'apply'
+        if image.format in ('JPEG', 'MPO'):
+            _require_whole(image, path)
         upright = ImageOps.exif_transpose(image) if turned else image
         if upright.mode.startswith('I') or upright.mode == 'F':
             return np.repeat(_high_byte(np.array(upright), path)[..., None], 3, axis=2)
@@ -297,6 +301,22 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds
         raise FileError(f'{path} cannot be decoded: {error}') from None
+
+
+def _require_whole(image: Image.Image, path: Path) -> None:
+    """Refuses a JPEG that ends early and has an end marker, which Pillow fills up with grey.
+
+    Raises:
+        ValueError: in one line, without the path.
+    """
+    data = path.read_bytes()
+    jpeg = read_jpeg(data)
+    pixels = np.array(image.convert('RGB'))
+    if not jpeg.may_be_cut(pixels[..., ::-1]):
+        return
+    with Image.open(io.BytesIO(jpeg.with_more(data))) as other:
+        if not np.array_equal(pixels, np.array(other.convert('RGB'))):
+            raise ValueError('the jpeg image is cut short: a part of its data is missing')
 
 
 def _high_byte(grey: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
