@@ -27,6 +27,13 @@ LAYOUTS = """a folder of your own is
 or COCO's panoptic format, which `panoptic data convert` writes:
   my_data/{train,val}.json  my_data/panoptic_{train,val}/*.png  my_data/{train,val}/*.jpg"""
 
+SOURCES = ('polygons', 'semantic', 'data')
+"""Flags of `convert` that name the labels."""
+
+FLAGS = {'images': ('polygons', 'semantic'), 'instance': ('semantic',), 'classes': ('semantic',),
+         'background': ('polygons',), 'crowds_are_objects': ('polygons',)}
+"""Its other flags that not all of them take, with those that do."""
+
 
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
@@ -270,11 +277,16 @@ def open_split(name: str, recipe: dict[str, Any], split: str) -> Reader:
 
 def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, Any]]:
     """Readers, and which of their images go to which split."""
+    source = next(name for name in SOURCES if getattr(args, name) is not None)
+    for flag, sources in FLAGS.items():
+        if getattr(args, flag) and source not in sources:
+            raise ValueError(f'--{flag.replace("_", "-")} does not go with --{source}; it belongs '
+                             f'to --{" or --".join(sources)}')
     from panoptic_training.data.files import FileReader
     from panoptic_training.data.polygons import Polygons
     from panoptic_training.data.separate import SemanticAndInstance
 
-    if args.data:
+    if source == 'data':
         found: list[tuple[FileReader, Any]] = []
         for split in NEEDED:
             one = open_split(*find_data(args.data), split)
@@ -286,8 +298,10 @@ def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, An
     for flag in needed:
         path = getattr(args, flag)
         if path is None or not path.exists():
-            raise ValueError(f'--{"polygons" if args.polygons else "semantic"} needs --{flag}'
+            raise ValueError(f'--{source} needs --{flag}'
                              + ('' if path is None else f', and {path} is not there'))
+        if flag != 'classes' and not path.is_dir():
+            raise NotADirectoryError(f'--{flag} must be a folder, and {path} is a file')
     reader: FileReader = (
         Polygons(args.polygons, args.images, args.background, args.crowds_are_objects)
         if args.polygons else

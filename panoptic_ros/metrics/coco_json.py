@@ -63,7 +63,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'no file {path}')
+        raise FileNotFoundError(f'{path} is a folder, expected a JSON file' if path.is_dir()
+                                else f'no file {path}')
     value = documents.read_json(path)
     if not isinstance(value, dict) or not isinstance(value.get('annotations'), list):
         raise ValueError(f'{path} is not in a COCO format: expected an object with a list '

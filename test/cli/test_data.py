@@ -65,6 +65,14 @@ def test_errors_end_with_status_1_and_are_named(photos, capsys):
     assert f'error: val: {path} cannot be decoded' in out and '2 errors' in out
 
 
+def test_a_photo_that_is_cut_off_is_not_converted(photos, capsys):
+    path = photos / 'photos/3.jpg'
+    path.write_bytes(path.read_bytes()[:1500])
+    assert convert(photos) == 2
+    assert f'{path} cannot be decoded' in capsys.readouterr().err
+    assert not (photos / 'own/train.json').exists()
+
+
 def test_a_recipe_is_checked_with_its_options_and_sizes(photos, capsys):
     recipe = photos / 'own.yaml'
     recipe.write_text('data: {dataset: synthetic, batch_size: 5, train: {length: 4, size: [64, '
@@ -90,6 +98,16 @@ def test_any_known_data_can_be_converted(photos, capsys):
     (['show', 'synthetic', '-o', 'x.gif'], '--output must end in .png or .jpg'),
     (['convert', '--semantic', 'x', '-o', 'y'], '--semantic needs --images'),
     (['convert', '--data', 'synthetic', '-o', 'y'], 'is not made of files'),
+    (['convert', '--data', '', '-o', 'y'], 'has the layout of no known data set'),
+    (['convert', '--polygons', 'x', '--instance', 'z', '-o', 'y'],
+     '--instance does not go with --polygons; it belongs to --semantic'),
+    (['convert', '--semantic', 'x', '--background', 'z', '-o', 'y'],
+     '--background does not go with --semantic; it belongs to --polygons'),
+    (['convert', '--data', 'x', '--images', 'z', '-o', 'y'],
+     '--images does not go with --data; it belongs to --polygons or --semantic'),
+    (['convert', '--data', 'x', '--crowds-are-objects', '-o', 'y'], '--crowds-are-objects does'),
+    (['convert', '--polygons', '.', '--images', __file__, '-o', 'y'], '--images must be a folder'),
+    (['convert', '--polygons', '.', '--images', '.', '-o', 'y'], '. is a folder, expected a JSON'),
 ])
 def test_mistakes_are_one_line(argv, reason, capsys):
     assert main(['data', *argv]) == 2
