@@ -105,8 +105,12 @@ def load_study(path: Path) -> Study:
     Raises:
         ValueError: in one line, if it is not one.
     """
+    values = read_yaml(path)
+    if not isinstance(values, dict) or not isinstance(values.get('variants'), list) \
+            or not all(isinstance(variant, dict) for variant in values['variants']):
+        raise ValueError(f'{path} is not a study: expected title, source, recipe and variants, a '
+                         'list in which each has a name, and may have set and paper')
     try:
-        values = read_yaml(path)
         variants = tuple(Variant(v['name'], v.get('set', {}), v.get('paper', {}))
                          for v in values.pop('variants'))
         return Study(variants=variants, seeds=tuple(values.pop('seeds', (0,))), **values)

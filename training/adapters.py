@@ -120,13 +120,23 @@ def load_checkpoint(source: str) -> tuple[Any, Any, set[str]]:
 
 
 def _check_files(source: str) -> None:
-    """Refuses weights in a folder that are placeholders or cut off, before all is loaded.
+    """Refuses a folder that is none, and weights in it that are placeholders or cut off.
 
     Raises:
-        ValueError: naming the file.
+        ValueError, OSError: naming the file or folder.
     """
     from safetensors import SafetensorError, safe_open
 
+    folder = Path(source)
+    if folder.is_file():
+        raise NotADirectoryError(f'hf:{source}: {source} is a file; give the folder that holds '
+                                 'config.json and the weights')
+    if not folder.exists() and (source.startswith(('/', '.', '~')) or source.count('/') > 1):
+        raise FileNotFoundError(f'hf:{source}: no folder {source}; give one, or a checkpoint of '
+                                'the Hugging Face Hub as OWNER/NAME')
+    if folder.is_dir() and not (folder / 'config.json').is_file():
+        raise FileNotFoundError(f'hf:{source}: the folder {source} holds no config.json; give '
+                                'the folder of a checkpoint that save_pretrained wrote')
     files = sorted(Path(source).glob('*.safetensors'))
     pickles = sorted(path.name for path in Path(source).glob('*.bin'))
     if pickles and not files:

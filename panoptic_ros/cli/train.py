@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
+from panoptic_ros.documents import read_yaml
 
 
 def add_parser(subparsers: Any) -> None:
@@ -32,6 +33,7 @@ def name_recipes(flags: Sequence[str]) -> list[str]:
     Raises:
         ValueError: if there is no recipe.
         FileNotFoundError: for a recipe that is neither a file nor shipped.
+        DocumentError: for a file that is no YAML, see `read_yaml`.
     """
     if not any(flag in ('-c', '-h') or 'config' in flag or 'help' in flag for flag in flags):
         raise ValueError('a training needs a recipe: --config FILE, or --config and one of: '
@@ -40,8 +42,16 @@ def name_recipes(flags: Sequence[str]) -> list[str]:
     for before, flag in zip(('', *flags), flags, strict=False):
         name = flag.removeprefix('--config=')
         if before in ('-c', '--config'):
-            flag = str(find_recipe(flag))
+            flag = _read_recipe(flag)
         elif name != flag:
-            flag = f'--config={find_recipe(name)}'
+            flag = f'--config={_read_recipe(name)}'
         found.append(flag)
     return found
+
+
+def _read_recipe(name: str) -> str:
+    """The path of a recipe that holds settings."""
+    path = find_recipe(name)
+    if not isinstance(read_yaml(path), dict):
+        raise ValueError(f'{path} is not a recipe: expected the keys trainer, model and data')
+    return str(path)

@@ -55,6 +55,14 @@ def test_a_missing_recipe_is_named(capsys, argv):
     assert 'hle_mobilenetv2_city' in text
 
 
+@pytest.mark.parametrize('text', ['', 'hello', '[1, 2]'])
+@pytest.mark.parametrize('flag', ['--config ', '--config='])
+def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
+    (tmp_path / 'x.yaml').write_text(text)
+    assert f'{tmp_path}/x.yaml is not a recipe' in error_of(
+        f'{flag}{tmp_path}/x.yaml'.split(), capsys)
+
+
 @pytest.mark.parametrize(('old', 'new', 'reason'), [
     ('warmup_steps', 'warmup_stepz',
      "'model' does not accept option 'warmup_stepz'; the keys of model are: family, network, "),
@@ -71,7 +79,7 @@ def test_a_missing_recipe_is_named(capsys, argv):
     ('input_size: [64, 128]', 'input_size: [64]', 'tuple with 2 elements'),
     ('batch_size: 2', 'batch_size: 2\n  crop: [62, 128]', 'data.crop must be multiples of 4'),
     ('trainer:', 'trainer:\n  max_time: soon', "'soon'"),
-    ('trainer:', 'trainer: [', 'parsing'),
+    ('trainer:', 'trainer: [', 'is not YAML that can be used'),
 ])
 def test_mistakes_in_a_recipe_are_one_line(tmp_path, capsys, old, new, reason):
     recipe = tmp_path / 'own.yaml'

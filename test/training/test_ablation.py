@@ -172,3 +172,10 @@ def test_a_failing_command_is_told_with_its_last_line(tmp_path, study_file, caps
 ])
 def test_rank_agreement(paper, ours, tau):
     assert rank_agreement(paper, ours) == pytest.approx(tau)
+
+
+@pytest.mark.parametrize('text', ['', 'hello', '[1]', 'variants: 3', 'variants: [x]', 'title: t'])
+def test_a_file_of_another_kind_is_no_study(tmp_path, text):
+    (tmp_path / 'x.yaml').write_text(text)
+    with pytest.raises(ValueError, match=r'x\.yaml is not a study: expected title, source'):
+        load_study(tmp_path / 'x.yaml')

@@ -425,6 +425,18 @@ def test_weights_that_are_none_are_named(checkpoint, tmp_path, data, message):
         open_transformers(str(folder), THINGS)
 
 
+@pytest.mark.parametrize(('name', 'message'), [
+    ('none', 'no folder .*none; give one'),
+    ('file', 'file is a file; give the folder'),
+    ('empty', r'the folder .*empty holds no config\.json'),
+])
+def test_what_is_no_folder_of_a_checkpoint_is_told(tmp_path, name, message):
+    (tmp_path / 'file').touch()
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(OSError, match=message):
+        open_transformers(str(tmp_path / name), THINGS)
+
+
 def test_pickles_are_not_loaded(checkpoint, tmp_path):
     folder = replaced(checkpoint, tmp_path, 'pytorch_model.bin', b'')
     (folder / 'model.safetensors').unlink()
