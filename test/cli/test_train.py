@@ -55,6 +55,11 @@ def test_a_missing_recipe_is_named(capsys, argv):
     assert 'hle_mobilenetv2_city' in text
 
 
+def test_a_recipe_that_is_nested_without_end_is_refused(tmp_path, capsys):
+    (tmp_path / 'x.yaml').write_text('[' * 100_000)
+    assert 'nested more than' in error_of(['--config', f'{tmp_path}/x.yaml'], capsys)
+
+
 @pytest.mark.parametrize('text', ['', 'hello', '[1, 2]'])
 @pytest.mark.parametrize('flag', ['--config ', '--config='])
 def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
