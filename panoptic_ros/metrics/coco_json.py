@@ -187,14 +187,14 @@ def number(entry: Item, key: str, low: int = 0, high: int = MAX_NUMBER) -> int:
 
 
 def identity(entry: Item, key: str) -> int | str:
-    """An image's id: a whole number or a text.
+    """An image's id: a whole number or a text; the text 3 is 3, as some tools write both.
 
     Raises:
         ValueError: if it is missing or anything else.
     """
     value = _present(entry, key)
     if isinstance(value, str):
-        return text(entry, key)
+        return int(value) if re.fullmatch('0|[1-9][0-9]{0,14}', value) else text(entry, key)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**53 \
             and value == value // 1:
         return int(value)

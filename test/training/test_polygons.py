@@ -43,6 +43,12 @@ def test_images_that_share_an_id_are_refused(tmp_path):
                                                {'id': 1, 'file_name': 'b.png'}])
 
 
+def test_image_ids_may_be_numbers_here_and_texts_there(tmp_path):
+    for one, other in ((7, '7'), ('7', 7)):
+        reader = opened(tmp_path, {**annotation(), 'image_id': other}, id=one)
+        assert (reader.read_labels(0)[1] > 0).any()
+
+
 @pytest.mark.parametrize('size', [{}, {'height': None, 'width': None}, {'height': 0, 'width': 0},
                                   {'height': '8', 'width': 12.0}])
 def test_the_size_of_an_image_may_be_missing(tmp_path, size):
