@@ -38,8 +38,8 @@ def check_folder(path: Path | None, flag: str, is_folder: bool = False) -> None:
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise type(error)(error.errno, f'{flag}: the folder cannot be written to '
-                          f'({error.strerror})', str(folder)) from None
+        raise type(error)(f'{flag}: the folder {folder} cannot be written to: {error.strerror}'
+                          ) from None
 
 
 def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
