@@ -55,8 +55,8 @@ class PanopticData(L.LightningDataModule):
         require_same_classes(self.train_reader.labels, f'{dataset} train',
                              self.val_reader.labels, 'val')
         if any(n < 1 or n % MAP_STRIDE for n in crop or input_size):
-            raise ValueError(f'data.crop must be multiples of {MAP_STRIDE}, '
-                             f'got {crop or input_size}')
+            raise ValueError(f'data.{"crop" if crop else "input_size"} must be multiples of '
+                             f'{MAP_STRIDE}, got {crop or input_size}')
         self.augment = Augment(augment, input_size, crop or input_size)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
 

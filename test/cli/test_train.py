@@ -83,6 +83,7 @@ def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
     ('frames_per_clip', 'per_clip', "data 'synthetic' has no option 'per_clip'; the options are"),
     ('input_size: [64, 128]', 'input_size: [64]', 'tuple with 2 elements'),
     ('batch_size: 2', 'batch_size: 2\n  crop: [62, 128]', 'data.crop must be multiples of 4'),
+    ('[64, 128]', '[63, 128]', 'data.input_size must be multiples of 4, got (63, 128)'),
     ('trainer:', 'trainer:\n  max_time: soon', "'soon'"),
     ('trainer:', 'trainer: [', 'is not YAML that can be used'),
 ])

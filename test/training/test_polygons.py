@@ -43,6 +43,11 @@ def test_images_that_share_an_id_are_refused(tmp_path):
                                                {'id': 1, 'file_name': 'b.png'}])
 
 
+def test_a_polygon_without_its_list_is_told(tmp_path):
+    with pytest.raises(ValueError, match=r'must be a list of polygons, .* one polygon is 2'):
+        opened(tmp_path, annotation(segmentation=BOX[0]))
+
+
 def test_image_ids_may_be_numbers_here_and_texts_there(tmp_path):
     for one, other in ((7, '7'), ('7', 7)):
         reader = opened(tmp_path, {**annotation(), 'image_id': other}, id=one)

@@ -143,6 +143,7 @@ def _polygon(corners: object) -> Polygon:
         values = np.array(np.nan)
     if not isinstance(corners, list) or values.ndim != 1 or len(values) % 2 \
             or not np.isfinite(values).all():
-        raise ValueError('a polygon must be a list x, y, x, y, ... of finite numbers, got '
+        raise ValueError('segmentation must be a list of polygons, each [x, y, x, y, ...] of '
+                         'finite numbers; one polygon is '
                          f'{short(corners)}')
     return values.reshape(-1, 2)
