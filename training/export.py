@@ -25,6 +25,8 @@ from .weights import NonFiniteError, find_non_finite, model_weights, read_checkp
 SMALL = 256
 """Weights with fewer elements stay float32; the file would not get smaller by them."""
 
+LARGEST_HALF = torch.finfo(torch.float16).max
+
 
 def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.ModelProto:
     """Traces the module's forward into ONNX.
@@ -117,7 +119,8 @@ def check_weights(model: PanopticModel, half: bool) -> None:
         half: they are stored as float16.
 
     Raises:
-        ValueError: if they need more than ONNX's 2 GiB, or one of them is not finite.
+        ValueError: if they need more than ONNX's 2 GiB, or one of them is not finite, or too
+            large for float16.
     """
     weights = [*model.parameters(), *model.buffers()]
     full = sum(w.numel() * w.element_size() for w in weights)
@@ -133,6 +136,10 @@ def check_weights(model: PanopticModel, half: bool) -> None:
         if not torch.isfinite(tensor).all():
             raise ValueError(f'weights are not finite, e.g. {name}; the training of this model '
                              'has failed')
+        if half and tensor.dtype == torch.float32 and tensor.numel() >= SMALL \
+                and tensor.abs().max() > LARGEST_HALF:
+            raise ValueError(f'the weight {name} is larger than float16 holds '
+                             f'({LARGEST_HALF:g}); leave out --precision fp16')
 
 
 def export_model(model: PanopticModel, path: Path, input_size: tuple[int, int], *, name: str,

@@ -157,3 +157,14 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     with pytest.raises(ValueError, match=r'weights are not finite, e\.g\. head\.bias'):
         export_model(model, tmp_path / 'a.onnx', SIZES[0], name='a')
     assert not (tmp_path / 'a.onnx').exists()
+
+
+def test_weights_too_large_for_float16_are_refused(tmp_path):
+    model = random_model()
+    name, weight = next((name, value) for name, value in model.named_parameters()
+                        if value.numel() >= export.SMALL)
+    with torch.no_grad():
+        weight.view(-1)[0] = 1e5
+    with pytest.raises(ValueError, match=f'the weight {name} is larger than float16 holds'):
+        export_model(model, tmp_path / 'a.onnx', SIZES[0], name='a', half_weights=True)
+    assert not (tmp_path / 'a.onnx').exists()
