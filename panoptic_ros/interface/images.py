@@ -113,10 +113,9 @@ def encoding_of(message: Any) -> str:
 
 def _decode(data: bytes, file: ImageFile, flags: int) -> npt.NDArray[np.uint8]:
     pixels = _decode_bytes(memoryview(data)[:file.end], file.kind, flags)
-    if file.jpeg and file.jpeg.may_be_cut(pixels):
-        other = _decode_bytes(file.jpeg.with_more(data), file.kind, flags)
-        if not np.array_equal(pixels, other):
-            raise ValueError(f'the {file.kind} image is cut short: a part of its data is missing')
+    if file.jpeg and not file.jpeg.is_whole(
+            data, pixels, lambda other: _decode_bytes(other, file.kind, flags)):
+        raise ValueError(f'the {file.kind} image is cut short: a part of its data is missing')
     return pixels
 
 

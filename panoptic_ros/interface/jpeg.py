@@ -1,21 +1,25 @@
 """The structure of a JPEG: where it ends, and whether its picture is all there.
 
 libjpeg, which OpenCV decodes with, takes data that end early for a picture whose rest is grey
-(128, 128, 128). OpenCV does not pass its warning on, so the segments and scans are checked here,
-and the caller tells by the last pixel whether a closer look is needed.
+(128, 128, 128), and zeros for data. OpenCV does not pass its warnings on, so the segments and
+scans are checked here; where that leaves doubts, the picture is decoded again from other data.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 _SOI, _EOI, _SOS, _DRI, _DNL = 0xd8, 0xd9, 0xda, 0xdd, 0xdc
 _RESTARTS = range(0xd0, 0xd8)
 _FRAMES = {*range(0xc0, 0xd0)} - {0xc4, 0xc8, 0xcc}
 _PROGRESSIVE = {0xc2, 0xca}
 _SEQUENTIAL = {0xc0, 0xc1}
+_END = b'\xff\xd9'
 _FIRST_KNOWN = 0xc0  # lower markers mean nothing
 
 # In the data of a scan, ff00 is the byte ff, and ffd0 to ffd7 are restarts, if there are any.
@@ -26,8 +30,12 @@ _RESTART = re.compile(rb'\xff([\xd0-\xd7])')
 MAX_SCANS = 100
 """Each takes time for the whole picture; ten are usual where there is more than one."""
 
-_MORE = b'\0' + bytes((73 * i + 41) % 251 for i in range(256)) + b'\xff\xd9'
-"""Data of no meaning, and an end marker. The first byte completes an ff at the cut."""
+_OTHER_DATA = b'\0' + bytes((73 * i + 41) % 251 for i in range(256))
+"""Data of no meaning. The first byte completes an ff before it."""
+
+_TAIL_BYTES = 16
+_HOLE = bytes(64)
+"""What lost packets leave. Else so many zeros are only in pictures of one colour, coded well."""
 
 _FILLED = 128
 _SEEN_PX = 4
@@ -43,14 +51,43 @@ class Jpeg(NamedTuple):
     end: int
     """Bytes up to and with the end marker."""
 
-    data_end: int
-    """Bytes up to the end of the last scan."""
+    scans: tuple[tuple[int, int], ...]
+    """Start and end of the data of each scan, bytes."""
+
+    hole: int | None
+    """Where zeros begin in the last scan that may stand for lost data."""
 
     block: tuple[int, int]
     """(height, width) of the units that are coded one after the other, px."""
 
     is_plain: bool
     """Coded in one go, in grey or three colours, as cameras do; missing blocks are grey then."""
+
+    def is_whole(self, data: bytes, pixels: Any, decode: Callable[[bytes], Any]) -> bool:
+        """Tells whether the data hold the whole picture, and nothing else.
+
+        Args:
+            data: the file.
+            pixels: (H, W, 3) BGR or (H, W), as decoded.
+            decode: decodes another file in the same way.
+        """
+        def changes(other: bytes) -> bool:
+            return not np.array_equal(decode(other + _END), pixels)
+
+        if self.may_be_cut(pixels):
+            # More data change a picture that is cut short, and no other.
+            pieces, place = [], 0
+            for _, end in self.scans:
+                pieces += [data[place:end], _OTHER_DATA]
+                place = end
+            if changes(b''.join(pieces)):
+                return False
+        if self.hole is None:
+            return True
+        # The zeros are data of the picture, though it ends before the last data: they stand for
+        # more blocks than were lost.
+        return not (changes(data[:self.hole] + _OTHER_DATA)
+                    and not changes(data[:self.scans[-1][1] - _TAIL_BYTES] + _OTHER_DATA))
 
     def may_be_cut(self, pixels: Any) -> bool:
         """Tells whether the last block may be missing.
@@ -67,16 +104,6 @@ class Jpeg(NamedTuple):
         weights = (0.114, 0.587, 0.299)
         grey = sum(map(float.__mul__, weights, map(float, corner))) if corner.ndim else corner
         return bool(abs(grey - _FILLED) <= 2)
-
-    def with_more(self, data: bytes) -> bytes:
-        """The file with more data in its last scan.
-
-        They change a picture that is cut short, and no other.
-
-        Args:
-            data: the file.
-        """
-        return data[:self.data_end] + _MORE
 
 
 class _Frame(NamedTuple):
@@ -152,9 +179,11 @@ def read_jpeg(data: bytes) -> Jpeg:
     if len(scans) == 1 and len(scans[0].components) == len(frame.sampling):
         _check_length(data, frame, scans[0])
     rows, columns = (max(factors) for factors in zip(*frame.sampling.values(), strict=True))
-    is_plain = (frame.marker in _SEQUENTIAL and len(scans) == 1 and len(frame.sampling) in (1, 3)
-                ) or frame.marker in _PROGRESSIVE
-    return Jpeg(frame.height, frame.width, place, scans[-1].end, (8 * rows, 8 * columns), is_plain)
+    is_plain = (frame.marker in _SEQUENTIAL and len(scans) == 1
+                and len(frame.sampling) in (1, 3))
+    hole = data.find(_HOLE, scans[-1].start, scans[-1].end)
+    return Jpeg(frame.height, frame.width, place, tuple((scan.start, scan.end) for scan in scans),
+                None if hole < 0 else hole, (8 * rows, 8 * columns), is_plain)
 
 
 def _read_frame(marker: int, data: bytes, place: int) -> _Frame:

@@ -81,6 +81,41 @@ def test_missing_scans_are_found(share):
         read(data[:int(len(data) * share)] + END)
 
 
+@pytest.mark.parametrize('share', [0.75, 0.9, 0.97])
+def test_a_cut_in_the_last_scan_is_found(share):
+    data = FILES['progressive']
+    with pytest.raises(ValueError, match='cut short'):
+        read(data[:int(share * len(data))] + END)
+
+
+def test_a_missing_part_of_an_earlier_scan_is_found():
+    data = FILES['progressive']
+    start, end = max(read_jpeg(data).scans, key=lambda scan: scan[1] - scan[0])
+    length = end - start
+    with pytest.raises(ValueError, match='cut short'):
+        read(data[:start + length // 2] + data[end - length // 4:])
+
+
+@pytest.mark.parametrize('share', [0.3, 0.6, 0.9])
+@pytest.mark.parametrize('name', ['420', '444', 'grey'])
+def test_zeros_in_place_of_data_are_found(name, share):
+    data = FILES[name]
+    start = int(share * len(data))
+    with pytest.raises(ValueError, match='cut short'):
+        read(data[:start] + bytes(len(data) - start - 2) + END)
+    hole = min(2000, len(data) - start - 50)
+    with pytest.raises(ValueError, match='cut short'):
+        read(data[:start] + bytes(hole) + data[start + hole:])
+
+
+def test_zeros_that_are_no_loss_are_taken():
+    padded = FILES['420'][:-2] + bytes(500) + END
+    assert (read(padded) == read(FILES['420'])).all()
+    flat = encode(np.full((960, 1280, 3), 200, np.uint8), cv2.IMWRITE_JPEG_OPTIMIZE, 1)
+    assert bytes(64) in flat
+    assert abs(int(read(flat).mean()) - 200) <= 1
+
+
 def test_a_missing_part_between_restarts_is_found():
     data = FILES['restarts']
     first, second = data.find(b'\xff\xd1'), data.find(b'\xff\xd3')

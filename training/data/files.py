@@ -309,14 +309,13 @@ def _require_whole(image: Image.Image, path: Path) -> None:
     Raises:
         ValueError: in one line, without the path.
     """
+    def decode(data: bytes) -> npt.NDArray[np.uint8]:
+        with Image.open(io.BytesIO(data)) as other:
+            return np.array(other.convert('RGB'))[..., ::-1]
+
     data = path.read_bytes()
-    jpeg = read_jpeg(data)
-    pixels = np.array(image.convert('RGB'))
-    if not jpeg.may_be_cut(pixels[..., ::-1]):
-        return
-    with Image.open(io.BytesIO(jpeg.with_more(data))) as other:
-        if not np.array_equal(pixels, np.array(other.convert('RGB'))):
-            raise ValueError('the jpeg image is cut short: a part of its data is missing')
+    if not read_jpeg(data).is_whole(data, np.array(image.convert('RGB'))[..., ::-1], decode):
+        raise ValueError('the jpeg image is cut short: a part of its data is missing')
 
 
 def _high_byte(grey: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
