@@ -19,7 +19,7 @@ from panoptic_ros.recordings.storage import BEGIN_NS, END_NS, Storage, StorageEr
 from panoptic_ros.recordings.unpack import unpack_file, unpack_message
 
 ENDINGS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd', '.bag')
-"""Names of storage files end so."""
+"""Names of storage files end so, whatever their capitals."""
 
 
 STORES: Mapping[str, Callable[[], Any]] = {'cdr': lambda: typestore([]), 'ros1': ros1_typestore}
@@ -93,19 +93,21 @@ class Bag:
         if path.is_dir():
             files, promised, self._problem = _files_of(path)
         self._files: list[Storage] = []
+        refused = ''
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for file in files:
                 try:
                     storage = self._open(file, folder)
                 except (ValueError, OSError) as error:
-                    self._problem = self._problem or str(error)
+                    refused = refused or str(error)
                     continue
                 stack.callback(storage.close)
                 self._files.append(storage)
             if not self._files:
                 raise ValueError(f'{path} cannot be read as a bag: '
-                                 f'{self._problem or "it holds no storage file"}')
+                                 f'{refused or self._problem or "it holds no storage file"}')
+            self._problem = refused or self._problem
             if self.damage and all(file.start_ns == END_NS for file in self._files):
                 raise ValueError(f'{path} cannot be read as a bag: {self.damage}; no message is '
                                  'whole')
@@ -136,17 +138,21 @@ class Bag:
 
     def _open(self, file: Path, folder: Path) -> Storage:
         """Opens a storage file; what is unpacked or copied for that goes into `folder`."""
-        if file.name.endswith('.zstd'):
+        recorded = file
+        if file.suffix.lower() == '.zstd':
+            recorded = file.with_suffix('')
             unpacked = folder / f'{len(self._files)}_{file.stem}'
-            self._problem = self._problem or unpack_file(file, unpacked)
+            problem = unpack_file(file, unpacked)
+            self._problem = self._problem or problem
             file = unpacked
         kinds: dict[str, Callable[[], Storage]] = {
-            '.mcap': lambda: McapFile(file), '.db3': lambda: SqliteFile(file, folder),
+            '.mcap': lambda: McapFile(file), '.db3': lambda: SqliteFile(file, folder, recorded),
             '.bag': lambda: Ros1File(file)}
-        if file.suffix not in kinds:
+        kind = file.suffix.lower()
+        if kind not in kinds:
             raise StorageError(f'a bag is a folder, or a file named {", ".join(ENDINGS)}; got '
                                f'{file}')
-        return kinds[file.suffix]()
+        return kinds[kind]()
 
     def _decode(self, stored: Stored) -> Record:
         topic, kind, encoding, _ = stored.channel
@@ -182,6 +188,11 @@ def _topics(files: Collection[Storage], promised: Mapping[str, int]) -> dict[str
                          max(counts[topic], promised.get(topic, 0))) for topic in sorted(kinds)}
 
 
+def is_storage(path: Path) -> bool:
+    """Whether a file is named like a storage file."""
+    return path.name.lower().endswith(ENDINGS) and path.is_file()
+
+
 def _files_of(folder: Path) -> tuple[list[Path], dict[str, int], str]:
     """Storage files of a bag's folder, messages by topic, and what is wrong.
 
@@ -190,8 +201,9 @@ def _files_of(folder: Path) -> tuple[list[Path], dict[str, int], str]:
     Raises:
         ValueError: if there is no storage file.
     """
-    found = sorted(file for file in folder.iterdir()
-                   if file.name.endswith(ENDINGS) and file.is_file())
+    found = sorted(filter(is_storage, folder.iterdir()))
+    # A recorder that is killed while it compresses leaves both.
+    found = [file for file in found if file.with_suffix('') not in found]
     if not found:
         raise ValueError(f'{folder} cannot be read as a bag: it holds no file named '
                          f'{", ".join(ENDINGS)}')
@@ -204,7 +216,7 @@ def _files_of(folder: Path) -> tuple[list[Path], dict[str, int], str]:
         return found, {}, f'there is no metadata.yaml in {folder}; the recording had no clean end'
     except DocumentError as error:
         return found, {}, str(error)
-    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, OSError) as error:
         return found, {}, f'{folder / "metadata.yaml"} is not a bag\'s: {type(error).__name__}'
     files, missing = [], []
     for name in dict.fromkeys(names):
@@ -212,8 +224,13 @@ def _files_of(folder: Path) -> tuple[list[Path], dict[str, int], str]:
         here = [file for file in found if file.name in (name, plain, f'{plain}.zstd')]
         files += here[:1]
         missing += [] if here else [name]
-    problem = f'files are missing in {folder}: {", ".join(missing)[:200]}' if missing else ''
-    return files or found, promised, problem
+    if missing:
+        return files or found, promised, (f'files are missing in {folder}: '
+                                          f'{", ".join(missing)[:200]}')
+    others = ', '.join(file.name for file in found if file not in files)
+    return files, promised, others and (
+        f'metadata.yaml does not name {others[:200]}, which is not read; remove metadata.yaml to '
+        'read all')
 
 
 def _one_line(error: Exception) -> str:

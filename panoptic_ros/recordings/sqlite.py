@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
@@ -36,12 +36,14 @@ _READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_PRAGMA}
 class SqliteFile:
     """A `.db3` file, as far as it is whole."""
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path, folder: Path, recorded: Path | None = None) -> None:
         """Opens it; the file itself is never written to.
 
         Args:
             path: of the file.
             folder: for a copy of a file that its recorder left without a clean end.
+            recorded: where it was recorded, with what the recorder left beside it; `path` if
+                not given.
 
         Raises:
             StorageError: if it is no such file.
@@ -50,7 +52,7 @@ class SqliteFile:
         self._path = path
         with ExitStack() as stack:
             try:
-                self._database = self._open(path, folder)
+                self._database = self._open(path, folder, recorded or path)
                 stack.callback(self._database.close)
                 self._prepare()
                 self._check_tables()
@@ -91,10 +93,10 @@ class SqliteFile:
         """See `Storage`."""
         self._database.close()
 
-    def _open(self, path: Path, folder: Path) -> sqlite3.Connection:
-        sides = [side for side in (path.with_name(f'{path.name}-wal'),
-                                   path.with_name(f'{path.name}-journal'))
-                 if side.is_file() and side.stat().st_size]
+    def _open(self, path: Path, folder: Path, recorded: Path) -> sqlite3.Connection:
+        sides = {ending: side for ending in ('-wal', '-journal')
+                 if (side := recorded.with_name(f'{recorded.name}{ending}')).is_file()
+                 and side.stat().st_size}
         options = 'mode=ro&immutable=1'
         if sides:  # a copy, in which SQLite completes what the recorder had begun
             path, options = _copy(path, sides, folder), 'mode=rw'
@@ -144,16 +146,16 @@ class SqliteFile:
         return rows[np.lexsort((rows['id'], rows['time_ns']))]
 
 
-def _copy(path: Path, sides: list[Path], folder: Path) -> Path:
-    for side in sides:
+def _copy(path: Path, sides: Mapping[str, Path], folder: Path) -> Path:
+    for side in sides.values():
         with side.open('rb') as file:
             file.seek(max(0, side.stat().st_size - len(SUPER_JOURNAL)))
             if file.read() == SUPER_JOURNAL:
                 raise StorageError(f'{side.name} belongs to a change of several databases, which '
                                    'rosbag2 never makes; remove it to read the bag without it')
     copy = folder / f'copy_{len(list(folder.iterdir()))}.db3'
-    for source in (path, *sides):
-        shutil.copyfile(source, copy.with_name(copy.name + source.name[len(path.name):]))
+    for ending, source in {'': path, **sides}.items():
+        shutil.copyfile(source, copy.with_name(copy.name + ending))
     return copy
 
 

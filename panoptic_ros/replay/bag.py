@@ -69,14 +69,12 @@ def open_recording(path: Path) -> Recording:
         FileNotFoundError, ValueError: in one line, if it is none of them or cannot be read.
     """
     if path.is_dir():
-        holds_bag = (path / 'metadata.yaml').exists() or any(
-            file.name.endswith(bags.ENDINGS) for file in path.iterdir())
-        if holds_bag:
+        if (path / 'metadata.yaml').exists() or any(map(bags.is_storage, path.iterdir())):
             return Bag(path)
         if image_files(path):
             return PictureFile(ImageFolder(path))
         raise ValueError(f'{path} holds nothing to replay; expected {TAKEN}')
-    if path.name.endswith(bags.ENDINGS) or not path.exists():
+    if bags.is_storage(path) or not path.exists():
         return Bag(path)
     try:
         return PictureFile(Video(path))

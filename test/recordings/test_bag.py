@@ -93,6 +93,29 @@ def test_a_bag_whose_recording_was_killed_has_no_metadata(tmp_path, storage):
         assert 'metadata' in bag.damage
 
 
+@pytest.mark.parametrize('storage', ['sqlite3', 'mcap'])
+def test_a_compressed_file_needs_no_metadata(tmp_path, storage):
+    path = write_bag(tmp_path / 'bag', drive(6), storage, 'file')
+    (path / 'metadata.yaml').unlink()
+    packed, = path.iterdir()
+    with Bag(path) as bag:
+        assert stamps(bag) == expected(6)
+    plain = write_bag(tmp_path / 'plain', drive(6), storage)  # compression was killed
+    shutil.copy(next(plain.glob(f'*{packed.with_suffix("").suffix}')), packed.with_suffix(''))
+    packed.write_bytes(packed.read_bytes()[:-99])
+    with Bag(path) as bag:
+        assert stamps(bag) == expected(6)
+
+
+def test_endings_are_known_in_capitals(tmp_path):
+    file = next(write_bag(tmp_path / 'bag', drive(3)).glob('*.mcap'))
+    file = file.rename(file.with_name('DRIVE.MCAP'))
+    (tmp_path / 'bag' / 'metadata.yaml').unlink()
+    for path in (file, tmp_path / 'bag'):
+        with Bag(path) as bag:
+            assert stamps(bag) == expected(3)
+
+
 def test_what_holds_nothing_is_refused_in_one_line(tmp_path):
     with pytest.raises(FileNotFoundError, match='no bag at'):
         Bag(tmp_path / 'nothing')
@@ -149,10 +172,11 @@ ABOUT = """rosbag2_bagfile_information:
 
 
 @pytest.mark.parametrize(('files', 'found', 'damage'), [
-    ('bag_0.mcap, bag_3.mcap', (0, 3), ''),               # others in the folder are not of it
-    ('a/b/bag_0.mcap', (0,), ''),                         # as early versions had it
-    ('../bag/bag_1.mcap', (1,), ''),
-    ('bag_0.mcap.zstd, bag_1.mcap', (0, 1), ''),          # unpacked since
+    (', '.join(f'bag_{place}.mcap' for place in range(12)), tuple(range(12)), ''),
+    ('bag_0.mcap, bag_3.mcap', (0, 3), 'does not name bag_1.mcap, .* remove metadata'),
+    ('a/b/bag_0.mcap', (0,), 'does not name bag_1.mcap'),  # as early versions had it
+    ('../bag/bag_1.mcap', (1,), 'does not name bag_0.mcap'),
+    ('bag_0.mcap.zstd, bag_1.mcap', (0, 1), 'does not name'),  # unpacked since
     ('bag_0.mcap, bag_77.mcap', (0,), 'files are missing .* bag_77.mcap'),
     ('bag_77.mcap', tuple(range(12)), 'files are missing'),  # renamed
     ('*a]', tuple(range(12)), 'not YAML'),
@@ -168,7 +192,8 @@ def test_metadata_say_which_files(tmp_path, files, found, damage):
         assert bag.topics[CAMERA].messages == 12
 
 
-@pytest.mark.parametrize('content', ['', '7', '[]', 'rosbag2_bagfile_information: 5', '\0'])
+@pytest.mark.parametrize('content', ['', '7', '[]', 'rosbag2_bagfile_information: 5', '\0',
+                                     ABOUT.format(files='bag_0.mcap').replace('12', '.inf')])
 def test_metadata_that_are_none_do_not_close_a_bag(tmp_path, content):
     split(tmp_path)
     (tmp_path / 'bag' / 'metadata.yaml').write_text(content)

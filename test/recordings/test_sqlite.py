@@ -153,6 +153,18 @@ def test_what_a_killed_recorder_left_is_read(file, mode, as_folder):
     assert {path.name: path.read_bytes() for path in left.parent.iterdir()} == before
 
 
+@pytest.mark.parametrize('as_folder', [False, True])
+def test_what_a_killed_recorder_left_beside_a_packed_file_is_read(file, as_folder):
+    from panoptic_ros.recordings.unpack import _zstd
+
+    path = unfinished(file, 'wal')
+    packed = path.with_name(f'{path.name}.zstd')
+    packed.write_bytes(_zstd().compress(path.read_bytes()))
+    path.unlink()
+    expected = times(file)
+    assert times(packed.parent if as_folder else packed) == expected
+
+
 def test_a_journal_cannot_remove_another_file(file):
     left = unfinished(file, 'journal')
     victim = file.parent / 'victim.txt'
