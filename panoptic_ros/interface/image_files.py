@@ -46,9 +46,11 @@ def read_image_file(data: bytes, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageFil
         ValueError: in one line, if it is of another kind, cut short, damaged or too large.
     """
     read = next((read for magic, place, read in _KINDS if data.startswith(magic, place)), None)
+    if not data:
+        raise ValueError('the image is empty')
     if read is None:
         raise ValueError(f'expected {", ".join(KINDS)}, got {len(data)} bytes that start with '
-                         f'{data[:4].hex() or "nothing"}')
+                         f'{data[:4].hex()}')
     try:
         image = read(data)
     except (struct.error, IndexError):

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from panoptic_ros.image import CameraImage
 from panoptic_ros.interface.encodings import BAYER, ENCODINGS, demosaic
 from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS, ImageFile, read_image_file
+from panoptic_ros.interface.text import one_line
 
-_OPENCV_TYPE = re.compile(r'\d+[USF]C\d+')
+_OPENCV_TYPE = re.compile(r'\d{1,2}[USF]C\d{1,3}')
 
 Fallback = Callable[[Any], npt.NDArray[np.uint8]]
 """Turns a message of another encoding into (H, W, 3) BGR, or raises."""
@@ -103,12 +104,13 @@ def encoding_of(message: Any) -> str:
     if not hasattr(message, 'format'):
         return str(message.encoding)
     encoding, semicolon, _ = message.format.partition(';')
-    if semicolon:
-        return encoding.strip()
+    encoding = encoding.strip() if semicolon else ''
+    if encoding in ENCODINGS or _OPENCV_TYPE.fullmatch(encoding):
+        return encoding
     try:
-        return 'mono16' if read_image_file(bytes(message.data)).is_deep_grey else ''
+        return 'mono16' if read_image_file(bytes(message.data)).is_deep_grey else encoding
     except ValueError:
-        return ''
+        return encoding
 
 
 def _decode(data: bytes, file: ImageFile, flags: int) -> npt.NDArray[np.uint8]:
@@ -141,13 +143,13 @@ def cv_bridge_fallback() -> Fallback | None:
 
 def _read_other(message: Any, fallback: Fallback | None) -> npt.NDArray[np.uint8]:
     known = f'encoding must be one of {", ".join(ENCODINGS)}'
+    given = one_line(repr(message.encoding), 60)
     if fallback is None:
-        raise ValueError(f'{known} (others need cv_bridge), got {message.encoding!r}')
+        raise ValueError(f'{known} (others need cv_bridge), got {given}')
     try:
         return _as_uint8(fallback(message))
     except Exception as error:
-        raise ValueError(f'{known}, got {message.encoding!r}, and cv_bridge says: {error}'
-                         ) from None
+        raise ValueError(f'{known}, got {given}, and cv_bridge says: {one_line(error)}') from None
 
 
 def _as_uint8(pixels: Any) -> npt.NDArray[np.uint8]:

@@ -22,6 +22,9 @@ from panoptic_ros.recordings.storage import BEGIN_NS, END_NS
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 
+OWN_TOPICS = ('panoptic/segments', 'panoptic/semantic', 'panoptic/overlay')
+"""Images that the node itself publishes, here or under a camera's name; they are no camera's."""
+
 OTHER_ENCODINGS = {'16UC1': 'depth', '32FC1': 'depth', 'mono16': 'depth', '32SC1': 'labels'}
 """What images of these encodings hold, unless the user names their topic."""
 
@@ -58,7 +61,8 @@ def camera_topics(recording: Recording, kinds: Collection[str], not_these: Colle
     """
     cameras, left_out = [], {}
     for name, topic in sorted(recording.topics.items()):
-        if topic.kind in kinds and topic.messages and name not in not_these:
+        if (topic.kind in kinds and topic.messages and name not in not_these
+                and not name.removesuffix('/compressed').endswith(OWN_TOPICS)):
             reason = _why_not(recording, name, start_ns, stop_ns, max_image_pixels)
             if reason:
                 left_out[name] = reason
@@ -77,8 +81,8 @@ def _why_not(recording: Recording, topic: str, start_ns: int, stop_ns: int,
             continue
         encoding = encoding_of(record.message)
         what = OTHER_ENCODINGS.get(encoding) or (
-            'numbers' if re.fullmatch(r'\d+[USF]C\d+', encoding) and encoding not in ENCODINGS
-            else '')
+            'numbers' if re.fullmatch(r'\d{1,2}[USF]C\d{1,3}', encoding)
+            and encoding not in ENCODINGS else '')
         if what:
             return f'it holds {what} ({encoding})'
         try:

@@ -16,9 +16,6 @@ from panoptic_ros.recordings.folder import ImageFolder, image_files
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS
 from panoptic_ros.recordings.video import Video
 
-OWN_TOPICS = ('panoptic/segments', 'panoptic/semantic', 'panoptic/overlay')
-"""Images that the node itself publishes; a bag that holds them is not replayed from them."""
-
 IMAGE_NAMES = frozenset({'image', 'image_raw', 'image_color', 'image_mono', 'image_rect',
                          'image_rect_color', 'compressed'})
 """Last parts of image topics that do not name the camera."""
@@ -119,9 +116,8 @@ def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Col
     if not wanted:
         kinds = {'raw': (IMAGE_TYPE,), 'compressed': (COMPRESSED_TYPE,)}.get(
             transport, (IMAGE_TYPE, COMPRESSED_TYPE))
-        other = {name for name in recording.topics
-                 if name in not_these or name.endswith(OWN_TOPICS)}
-        topics, reasons = camera_topics(recording, kinds, other, *window_ns, max_image_pixels)
+        topics, reasons = camera_topics(recording, kinds, not_these, *window_ns,
+                                        max_image_pixels)
         if not topics:
             raise ValueError('there is no topic with camera images; ' + (
                 '; '.join(f'{name}: {reason}' for name, reason in reasons.items())

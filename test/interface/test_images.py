@@ -304,7 +304,7 @@ def test_a_cut_file_is_refused(kind, share):
 
 
 @pytest.mark.parametrize(('format_', 'data', 'reason'), [
-    ('jpeg', b'', 'start with nothing'),
+    ('jpeg', b'', 'is empty'),
     ('jpeg', b'\xff\xd8\xff\xe0 garbage \xff\xd9', 'cut short'),
     ('png', b'\x89PNG\r\n\x1a\n garbage IEND', 'cut short'),
     ('webp', b'RIFF....WEBP', 'webp image is damaged'),

@@ -41,7 +41,9 @@ DEPTH = np.full((64, 128), 1500, np.uint16)
     (encoded('32FC1; compressedDepth rvl', bytes(99)), 'depth'),
     (encoded('h264', b'\0\0\0\1\x67' + bytes(200)), 'expected jpeg'),
     (encoded('jpeg', JPEG[:len(JPEG) // 3] + b'\xff\xd9'), 'cut short'),
-    (encoded('jpeg', b''), 'start with nothing'),
+    (encoded('jpeg', b''), 'is empty'),
+    (encoded('16uc1; png compressed ', png(DEPTH)), 'depth'),
+    (encoded('depth; png', png(DEPTH)), 'depth'),
 ])
 def test_a_camera_has_images_that_can_be_read(tmp_path, made, reason):
     kind = COMPRESSED if hasattr(made, 'format') else IMAGE
@@ -50,6 +52,20 @@ def test_a_camera_has_images_that_can_be_read(tmp_path, made, reason):
         cameras, left_out = camera_topics(bag, (IMAGE, COMPRESSED))
     assert cameras == ([] if reason else ['/some/topic'])
     assert (reason in left_out['/some/topic']) if reason else not left_out
+
+
+def test_what_the_node_publishes_is_no_camera(tmp_path):
+    topics = ['/front/panoptic/semantic', '/panoptic/overlay', '/zed/image_raw']
+    messages = [(topic, IMAGE, START_NS, image(scene(0), 1)) for topic in topics]
+    messages += [('/panoptic/overlay/compressed', COMPRESSED, START_NS, encoded('jpeg', JPEG))]
+    with Bag(write_bag(tmp_path / 'bag', messages)) as bag:
+        assert camera_topics(bag, [IMAGE, COMPRESSED]) == (['/zed/image_raw'], {})
+
+
+def test_a_long_encoding_is_told_in_short(tmp_path):
+    made = image(scene(0), 1, 'x' * 100_000)
+    with Bag(write_bag(tmp_path / 'bag', [('/c', IMAGE, START_NS, made)])) as bag:
+        assert len(camera_topics(bag, [IMAGE])[1]['/c']) < 600
 
 
 @pytest.mark.parametrize(('bad', 'is_camera'), [(1, True), (PROBED - 1, True), (PROBED, False)])
