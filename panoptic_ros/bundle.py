@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,9 +137,8 @@ class ModelInfo:
         for name in ('name', 'family', 'embedding_kind', 'recipe_hash', 'package_version'):
             _require_text(name, getattr(self, name))
         _require(isinstance(self.labels, LabelSet), 'labels must be a LabelSet', self.labels)
-        for name in self.labels.names:  # half a surrogate pair cannot be published
-            _require(len(name) <= MAX_TEXT_CHARS and not re.search('[\ud800-\udfff]', name),
-                     f'a class name must be text of at most {MAX_TEXT_CHARS} characters', name)
+        for name in self.labels.names:
+            _require_text('a class name', name)
         _require(_is_integer(self.stride, 1), 'stride must be a whole number from 1', self.stride)
         _require(len(self.input_size) == 2
                  and all(_is_integer(n, 1, MAX_INPUT_SIDE) for n in self.input_size),
