@@ -142,14 +142,15 @@ def cv_bridge_fallback() -> Fallback | None:
 
 
 def _read_other(message: Any, fallback: Fallback | None) -> npt.NDArray[np.uint8]:
-    known = f'encoding must be one of {", ".join(ENCODINGS)}'
-    given = one_line(repr(message.encoding), 60)
+    given = f'encoding {one_line(repr(message.encoding), 60)}'
+    known = f'expected one of {", ".join(ENCODINGS)}'
     if fallback is None:
-        raise ValueError(f'{known} (others need cv_bridge), got {given}')
+        raise ValueError(f'{given} cannot be read without cv_bridge; {known}')
     try:
         return _as_uint8(fallback(message))
     except Exception as error:
-        raise ValueError(f'{known}, got {given}, and cv_bridge says: {one_line(error)}') from None
+        raise ValueError(f'{given} cannot be read; cv_bridge says: {one_line(error, 100)}; {known}'
+                         ) from None
 
 
 def _as_uint8(pixels: Any) -> npt.NDArray[np.uint8]:

@@ -144,9 +144,9 @@ def test_bad_images_are_counted_and_left_out(tmp_path, tiny_model, capsys):
     found = summary(tmp_path / 'out')
     assert found['frames'] == {'replayed': 6, 'good': 4, 'bad': 2, 'lost': 0}
     reasons = list(found['cameras']['camera']['bad'])
-    assert "got 'strange'" in reasons[0]
+    assert "encoding 'strange' cannot be read" in reasons[0]
     assert 'step must be' in reasons[1]
-    assert "1 bad: bad image: encoding must be" in capsys.readouterr().out
+    assert "1 bad: bad image: encoding 'strange' cannot be read" in capsys.readouterr().out
     with Bag(tmp_path / 'out' / 'bag') as results:
         assert results.topics['/panoptic/segments'].messages == 4
 
@@ -173,7 +173,7 @@ def test_diagnostics_count_as_the_nodes_do(tmp_path, tiny_model):
     statuses = said[2].statuses
     assert statuses['tracking'].values['active'] == '2'
     assert statuses['input/camera'].values['rate hz'] == '10.0'
-    assert "bad image: encoding must be" in statuses['input/camera'].message
+    assert "bad image: encoding 'strange' cannot be read" in statuses['input/camera'].message
 
 
 def test_cameras_are_told_apart(tmp_path, tiny_model):
@@ -445,7 +445,7 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
      r'image is too large: \d+ x \d+ pixels, the limit is 99'),
     (['BAG', '--config', 'BAD'], 'tracker.min_hits must be an integer from 1'),
     (['BAG', '--config', 'NONE'], 'is no parameter file of the node'),
-    (['ALLBAD'], "/camera/image_raw: encoding must be one of rgb8, .*got 'strange'"),
+    (['ALLBAD'], "/camera/image_raw: encoding 'strange' cannot be read"),
     (['--compare', 'EMPTY', 'EMPTY'], 'no frames.jsonl in'),
 ])
 def test_bad_input_is_told_in_one_line(tmp_path, bag, tiny_model, capsys, flags, reason):
@@ -498,7 +498,7 @@ def test_a_topic_that_nobody_named_does_not_fail_a_replay(tmp_path, tiny_model, 
             yield '/oak/odd', IMAGE, START_NS + i, image(scene(i), START_NS + i, 'strange')
     path = write_bag(tmp_path / 'bag', messages())
     assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
-    assert "left out /oak/odd: encoding must be one of" in capsys.readouterr().out
+    assert "left out /oak/odd: encoding " in capsys.readouterr().out
     assert list(summary(tmp_path / 'out')['cameras']) == ['camera']
 
 

@@ -160,8 +160,8 @@ def test_sizes_and_encodings_may_change_between_images(running, encoding):
 
 
 BAD = [  # changes to a good image, part of the line that says so
-    ({'encoding': 'rgb16'}, "got 'rgb16'"),
-    ({'encoding': 'hostile\n' * 50_000}, "got 'hostile"),
+    ({'encoding': 'strange'}, "encoding 'strange' cannot be read"),
+    ({'encoding': 'hostile\n' * 50_000}, "encoding 'hostile"),
     ({'step': 10}, 'step must be at least'),
     ({'height': 0}, 'at least 1 x 1 pixels, got 96 x 0'),
     ({'height': 47}, 'data must hold 47 rows'),
@@ -198,7 +198,7 @@ REFUSED = [  # name, value, part of the reason
     ('classes.include', ['ball', 'unicorn'], "unknown class 'unicorn'; the classes are: floor"),
     ('classes.exclude', [1, 2], 'classes.exclude must be a list of strings'),
     ('classes.exclude', ['floor', 'wall', 'ball', 'box'], 'leave no class; the model has floor, '),
-    ('classes.exclude', 'ball', "got 'ball'; for a list of one write [ball]"),
+    ('classes.exclude', 'ball', "got 'ball'; as a list it is [ball]"),
     ('classes.exclude', True, 'classes.exclude must be a list of strings, got True'),
     ('tracker.min_hits', 0, 'out of range'),
     ('tracker.min_hits', 1.5, "expected 'Type.INTEGER'"),
