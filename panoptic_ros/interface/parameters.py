@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -72,7 +73,7 @@ class Parameter:
                 re.fullmatch(self.pattern, value) if isinstance(value, str)
                 else self.minimum <= value <= self.maximum):
             return value
-        hint = (f'; for a list of one write [{one_line(value, MAX_SHOWN)}]'
+        hint = (f'; as a list it is [{one_line(value, MAX_SHOWN)}]'
                 if isinstance(default, tuple) and isinstance(value, str) else '')
         raise ValueError(f'{self.name} must be {self.describe()}, got {_show(value)}{hint}')
 
@@ -264,6 +265,7 @@ def _some(names: Iterable[str], comment: Callable[[str], str] = lambda name: '')
 
 
 def _show(value: Any) -> str:
+    value = value.tolist() if isinstance(value, array) else value
     return one_line(repr(value), MAX_SHOWN)
 
 

@@ -20,6 +20,7 @@ from panoptic_ros.interface.parameters import (
     is_for,
     parameter_blocks,
 )
+from panoptic_ros.interface.text import one_line
 
 
 def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
@@ -39,7 +40,7 @@ def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
             continue
         except (InvalidParameterTypeException, InvalidParameterValueException,
                 ValueError) as error:
-            refused.append(f'{error}; going on with {default!r}'.replace('\n', ' '))
+            refused.append(f'{_reason(parameter, node, error)}; the default {default!r} is used')
         if node.has_parameter(parameter.name):
             node.undeclare_parameter(parameter.name)
         node.declare_parameter(parameter.name, default, describe(parameter),
@@ -50,6 +51,16 @@ def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
     if unknown:
         node.get_logger().warning(f'these parameters are unknown, they are ignored: {unknown}')
     return values, refused
+
+
+def _reason(parameter: Parameter, node: Node, error: Exception) -> str:
+    """Why a value given at the start is refused, in our words where ROS has refused it."""
+    given = given_parameters(node).get(parameter.name)
+    try:
+        parameter.check(getattr(given, 'value', None))
+    except ValueError as own:
+        return str(own)
+    return one_line(error)
 
 
 def given_parameters(node: Node) -> Mapping[str, Any]:
@@ -75,11 +86,12 @@ def warn_of_foreign_files(node: Node, arguments: Sequence[str]) -> None:
             continue
         try:
             blocks = [block for block, _ in parameter_blocks(read_yaml(Path(file)))]
-        except (OSError, ValueError):  # ROS has read it
+        except (OSError, ValueError) as error:  # though ROS has read it
+            node.get_logger().warning(f'parameters may be missing: {one_line(error)}')
             continue
         if not any(is_for(block, name) for block in blocks):
-            node.get_logger().warning(f'{file} has no parameters for {name}, only for '
-                                      f'{", ".join(blocks[:5]) or "no node at all"}')
+            others = f', only for {", ".join(blocks[:5])}' if blocks else ''
+            node.get_logger().warning(f'{file} has no parameters for {name}{others}')
 
 
 def describe(parameter: Parameter) -> ParameterDescriptor:

@@ -64,7 +64,7 @@ def test_nothing_given_leaves_the_defaults(tmp_path, text):
     (block('{1: 2, null: 3}'), '1, None'),
     # values
     (block('{classes: {include: car}}'),
-     r"classes.include must be a list of strings, got 'car'; for a list of one write \[car\]$"),
+     r"classes.include must be a list of strings, got 'car'; as a list it is \[car\]$"),
     (block('{classes: {include: true}}'), 'classes.include must be a list of strings, got True'),
     (block('{classes: {exclude: 0}}'), 'classes.exclude must be a list of strings, got 0'),
     (block('{cameras: [[front]]}'), r"cameras must be a list of strings, got \[\['front'\]\]"),

@@ -46,10 +46,11 @@ def test_a_wrong_start_is_explained_and_can_be_put_right(graph, start, tiny_mode
         'tracker.min_hits': 0, 'max_age_ms': 7, 'classes.include': '[]', 'cameras': 'front',
         'classes.exclude': 'true', 'modl': 'x', 'tracker.max_ag': 2.0})
     node.wait_for_log('cannot configure: no model file at')
-    for text in ("max_rate_hz must be a number from 0 to 1000, got 'fast'; going on with 0.0",
+    for text in ("max_rate_hz must be a number from 0 to 1000, got 'fast'; the default 0.0 is "
+                 'used',
                  "output_scale must be one of camera, network, got 'banana'",
-                 'Parameter tracker.min_hits out of range. Min: 1, Max: 1000, value: 0',
-                 "cameras must be a list of strings, got 'front'; for a list of one write [front]",
+                 'tracker.min_hits must be an integer from 1 to 1000, got 0; the default 3 is ',
+                 "cameras must be a list of strings, got 'front'; as a list it is [front]",
                  'classes.exclude must be a list of strings, got True',
                  'parameters are unknown, they are ignored: modl (did you mean model?), '
                  'tracker.max_ag (did you mean tracker.max_age?)'):
@@ -116,6 +117,14 @@ def test_a_file_for_another_node_is_reported(start, tmp_path):
                  before=('--params-file', str(file)))
     node.wait_for_log(f'{file} has no parameters for /left/panoptic_node, only for '
                       '/right/panoptic_node')
+    assert node.end() == 0, node.log
+
+
+def test_a_file_that_only_ros_can_read_is_reported(start, tmp_path):
+    file = tmp_path / 'node.yaml'
+    file.write_bytes('/**: {}'.encode('utf-16'))
+    node = start({'model': tmp_path / 'missing.onnx'}, before=('--params-file', str(file)))
+    node.wait_for_log(f'parameters may be missing: {file} is not text in UTF-8')
     assert node.end() == 0, node.log
 
 
