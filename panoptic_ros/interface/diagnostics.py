@@ -77,7 +77,8 @@ def model_status(state: str, problem: str, values: Mapping[str, str], degraded: 
 
 def input_status(camera: str, counts: Counts, rate_hz: float | None, age_s: float | None,
                  silent_s: float | None, topics: str, last_bad: str, *, enabled: bool = True,
-                 all_lost: str = '', time_problem: str = '', warnings: Iterable[str] = (),
+                 all_lost: str = '', time_problem: str = '', clock_problem: str = '',
+                 warnings: Iterable[str] = (),
                  ) -> Status:
     """What came in, and what became of it.
 
@@ -92,6 +93,8 @@ def input_status(camera: str, counts: Counts, rate_hz: float | None, age_s: floa
         enabled: False if a user has switched the input off.
         all_lost: why none of the last images was published; see `all_lost`.
         time_problem: what is wrong with the stamps; empty if nothing is.
+        clock_problem: what is wrong with the node's clock; empty if nothing is. It is told first,
+            as it may be the cause.
         warnings: other texts for people.
     """
     listens = silent_s is not None
@@ -109,7 +112,10 @@ def input_status(camera: str, counts: Counts, rate_hz: float | None, age_s: floa
     if silent_s > STALE_WARN_S:
         text = f'no image for {silent_s:.0f} s' if counts.received else f'no image yet on {topics}'
         status.report(Level.ERROR if silent_s > STALE_ERROR_S else Level.WARN, text)
-    for text in filter(None, (all_lost, time_problem)):
+    errors = [text for text in (all_lost, time_problem) if text]
+    if clock_problem:
+        status.report(Level.ERROR if errors else Level.WARN, clock_problem)
+    for text in errors:
         status.report(Level.ERROR, text)
     for text in filter(None, warnings):
         status.report(Level.WARN, text)
@@ -131,8 +137,9 @@ def all_lost(before: Counts, now: Counts, max_age_ms: float, last_bad: str,
     if now.published > before.published or not any(lost.values()):
         return ''
     texts = {
-        Drop.TOO_OLD: f'all images are older than max_age_ms {max_age_ms:.0f}; use_sim_time? Else '
-                      'synchronise the clocks of camera and node, or raise max_age_ms',
+        Drop.TOO_OLD: f'all images are older than max_age_ms {max_age_ms:.0f}; use_sim_time? Set '
+                      'it for a bag or a simulation, else synchronise the clocks of camera and '
+                      'node, or raise max_age_ms',
         Drop.BAD_IMAGE: f'all images are bad: {last_bad}' + (
             '; remap `image` to the colour topic' if _is_foreign(last_bad) else ''),
         Drop.INFERENCE_FAILED: f'inference fails for all images: {last_failure}',
@@ -157,11 +164,13 @@ def age_problem(age_s: float | None, sim_time: bool) -> str:
     """
     if age_s is None or -FUTURE_S <= age_s <= PAST_S:
         return ''
-    where = 'in the future' if age_s < 0 else 'ago'
-    cure = ('use_sim_time is true: does /clock belong to these images?' if sim_time else
-            'use_sim_time? A bag or a simulation needs it, and /clock; else synchronise the '
+    where = 'in the future' if age_s < 0 else 'in the past'
+    seconds = f'{abs(age_s):.1f}' if abs(age_s) < 1e4 else f'{abs(age_s):.0f}'
+    cure = ('use_sim_time is true, so /clock and the images must come from the same bag or '
+            'simulation' if sim_time else
+            'use_sim_time? Set it for a bag or a simulation with /clock, else synchronise the '
             'camera\'s clock')
-    return f'stamps are of another clock, {abs(age_s):.3g} s {where}; {cure}'
+    return f'stamps are of another clock: {seconds} s {where}; {cure}'
 
 
 def stamp_problem(problem: str) -> str:
@@ -170,7 +179,8 @@ def stamp_problem(problem: str) -> str:
     Args:
         problem: `StampClock.problem`.
     """
-    return problem and f'{problem}; does the driver stamp its images, with use_sim_time by /clock?'
+    return problem and (f'{problem}; the driver must stamp its images, with use_sim_time by '
+                        '/clock')
 
 
 def clock_problem(sim_time: bool, now_s: float, still_s: float) -> str:

@@ -108,7 +108,8 @@ class Diagnostics:
                                   camera.last_failure),
                 time_problem=(stamp_problem('' if stamp == BACK else stamp)
                               or age_problem(age_s, self._clock.is_simulated)),
-                warnings=[self._clock.problem, stamp if stamp == BACK else '', transport_problem(
+                clock_problem=self._clock.problem,
+                warnings=[stamp if stamp == BACK else '', transport_problem(
                     os.environ, self._middleware, camera.raw_bytes)]),
             timing_status(
                 camera.timings, camera.publications.rate_hz(time_s) if time_s else None,

@@ -49,7 +49,7 @@ def test_faults_of_the_camera_are_named_with_a_remedy(graph, tiny_model, tmp_pat
     node.wait_for_log('subscribed to')
     graph.wait_for_input()
     old = image_message(paint_scene(48, 96), 1)
-    feed(graph, old, 'stamps are of another clock, 1.')
+    feed(graph, old, 'stamps are of another clock: 1')
     depth = image_message(paint_scene(48, 96), 1, '16UC1')
     feed(graph, depth, 'remap `image` to the colour topic', now=True)
     unstamped = image_message(paint_scene(48, 96), 1)
