@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from panoptic_ros.recordings.pictures import CompressedImage, Picture
+from panoptic_ros.recordings.storage import END_NS
 from panoptic_ros.recordings.unpack import MAX_BYTES
 
 ENDINGS = ('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.bmp')
@@ -17,7 +18,8 @@ RATE_HZ = 10.0
 """Of images whose names are no stamps."""
 
 MIN_STAMP_NS = 10**15
-"""A number in a name that is not below this is a time in nanoseconds (since 1970)."""
+"""A number in a name that is not below this is a time in nanoseconds (since 1970), if 64 bits hold
+it."""
 
 
 class ImageFolder:
@@ -45,7 +47,7 @@ class ImageFolder:
         count = len(stems)
         self.start_ns = 0
         self.times_ns = [round(place * 1e9 / RATE_HZ) for place in range(count)]
-        if all(stem.isdecimal() and int(stem) >= MIN_STAMP_NS for stem in stems):
+        if all(stem.isdecimal() and MIN_STAMP_NS <= int(stem) < END_NS for stem in stems):
             stamps = [int(stem) for stem in stems]
             self.start_ns = stamps[0]
             self.times_ns = [stamp - self.start_ns for stamp in stamps]

@@ -65,3 +65,10 @@ def test_other_folders_are_refused(tmp_path):
     (tmp_path / '.hidden.png').touch()
     with pytest.raises(ValueError, match=r'holds no image; images are named \.jpg'):
         ImageFolder(tmp_path)
+
+
+def test_numbers_that_are_too_large_for_a_time_are_names(tmp_path):
+    for digit in '12':
+        (tmp_path / f'{digit * 40}.png').write_bytes(b'x')
+    folder = ImageFolder(tmp_path)
+    assert (folder.start_ns, folder.times_ns) == (0, [0, 100_000_000])
