@@ -29,6 +29,9 @@ class OptimizerConfig:
     nesterov: bool = False
     """Nesterov's momentum, of `sgd`."""
 
+    backbone_lr_factor: float = 1.0
+    """Learning rate of the pretrained backbone relative to `lr`."""
+
     bias_lr_factor: float = 1.0
     """Learning rate of biases relative to `lr`; 2 in Caffe's Mask R-CNN and its followers."""
 
@@ -36,11 +39,13 @@ class OptimizerConfig:
         if self.name not in OPTIMIZERS:
             raise ValueError(f'optimizer.name must be one of {", ".join(OPTIMIZERS)}, '
                              f'got {self.name!r}')
-        if not 0 <= self.weight_decay < math.inf or not 0 <= self.momentum < 1 \
-                or not 0 < self.bias_lr_factor < math.inf:
+        if not 0 <= self.weight_decay < math.inf or not 0 <= self.momentum < 1 or not all(
+                0 < factor < math.inf
+                for factor in (self.bias_lr_factor, self.backbone_lr_factor)):
             raise ValueError('optimizer needs weight_decay of at least 0, momentum in 0 to below '
-                             f'1 and bias_lr_factor above 0, got {self.weight_decay}, '
-                             f'{self.momentum} and {self.bias_lr_factor}')
+                             '1, bias_lr_factor and backbone_lr_factor above 0, got '
+                             f'{self.weight_decay}, {self.momentum}, {self.bias_lr_factor} and '
+                             f'{self.backbone_lr_factor}')
 
 
 def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig,
@@ -52,24 +57,25 @@ def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], config: Optim
         config: which optimiser.
         lr: peak learning rate.
     """
-    decayed: list[nn.Parameter] = []
-    vectors: list[nn.Parameter] = []
-    biases: list[nn.Parameter] = []
+    kinds = {'decayed': (config.weight_decay, 1.0), 'vectors': (0.0, 1.0),
+             'biases': (0.0, config.bias_lr_factor)}
+    slower = config.backbone_lr_factor != 1
+    parts: dict[tuple[bool, str], list[nn.Parameter]] = {
+        (is_backbone, kind): [] for is_backbone in (False, True) for kind in kinds}
     for name, parameter in parameters:
         if not parameter.requires_grad:
             continue
+        kind = 'vectors'
         if name.endswith('.bias'):
-            biases.append(parameter)
+            kind = 'biases'
         elif parameter.ndim > 1 and not name.endswith('semantic_mean'):
-            decayed.append(parameter)
-        else:
-            vectors.append(parameter)
-    groups = [{'params': params, 'weight_decay': decay, 'lr_factor': factor}
-              for params, decay, factor in (
-                  (decayed, config.weight_decay, 1.0), (vectors, 0.0, 1.0),
-                  (biases, 0.0, config.bias_lr_factor)) if params]
+            kind = 'decayed'
+        parts[slower and '.backbone.' in name, kind].append(parameter)
+    groups = [{'params': params, 'weight_decay': kinds[kind][0],
+               'lr_factor': kinds[kind][1] * (config.backbone_lr_factor if is_backbone else 1)}
+              for (is_backbone, kind), params in parts.items() if params]
     if config.name == 'sgd':
         options: dict[str, Any] = {'momentum': config.momentum, 'nesterov': config.nesterov}
         return torch.optim.SGD(groups, lr=lr, **options)
-    kind = torch.optim.AdamW if config.name == 'adamw' else torch.optim.Adam
-    return kind(groups, lr=lr)
+    adam = torch.optim.AdamW if config.name == 'adamw' else torch.optim.Adam
+    return adam(groups, lr=lr)

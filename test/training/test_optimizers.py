@@ -33,6 +33,18 @@ def test_only_weights_decay_and_biases_may_go_faster():
         ({'conv.bias', 'norm.bias'}, 0.0, 2.0)]
 
 
+def test_the_backbone_may_go_slower():
+    net = nn.ModuleDict({'backbone': Net(), 'head': Net()})
+    named = [(f'model.{name}', value) for name, value in net.named_parameters()]
+    optimizer = make_optimizer(named, OptimizerConfig(backbone_lr_factor=0.2, bias_lr_factor=2),
+                               1.0)
+    factors = {id(p): group['lr_factor'] for group in optimizer.param_groups
+               for p in group['params']}
+    for part, factor in ((net['backbone'], 0.2), (net['head'], 1.0)):
+        assert factors[id(part.conv.weight)] == factors[id(part.log_sigma)] == factor
+        assert factors[id(part.conv.bias)] == 2 * factor
+
+
 @pytest.mark.parametrize(('config', 'kind'), [
     (OptimizerConfig(), torch.optim.AdamW),
     (OptimizerConfig(name='adam'), torch.optim.Adam),
