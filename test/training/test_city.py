@@ -49,9 +49,9 @@ def test_frames_of_a_street_share_it(monkeypatch):
 
     streets = []
 
-    def note(seed, size):
+    def note(seed, size, **options):
         streets.append(seed)
-        return own(seed, size)
+        return own(seed, size, **options)
 
     own = module._clip
     monkeypatch.setattr(module, '_clip', note)

@@ -28,6 +28,7 @@ class City:
         in_a_row: samples of a street that stay together in an epoch's order, for losses that look
             at a thing in several frames. On one device, whose batches hold whole rows.
         within: such frames lie less than this many apart.
+        randomised: share of the streets that are drawn with domain randomisation.
         hidden: samples say which thing goes on under the one that is seen; takes another look at
             each frame.
 
@@ -39,13 +40,14 @@ class City:
 
     def __init__(self, split: str, size: tuple[int, int] = (256, 512), length: int = 200,
                  frames_per_clip: int = 1, frames: int = 400, in_a_row: int = 1,
-                 within: int = 20, hidden: bool = False, video: bool = False) -> None:
+                 within: int = 20, hidden: bool = False, video: bool = False,
+                 randomised: float = 0.0) -> None:
         if split not in SPLITS:
             raise ValueError(f'the city has the splits {", ".join(SPLITS)}, got {split!r}')
         self.fresh, self.seeds = split == 'train', SPLITS[split]
         self.size, self.length, self.frames = (size[0], size[1]), length, frames
         self.frames_per_clip, self.hidden, self.video = frames_per_clip, hidden, video
-        self.in_a_row, self.within = in_a_row, within
+        self.in_a_row, self.within, self.randomised = in_a_row, within, randomised
         if in_a_row < 1 or within < 1 or frames_per_clip % in_a_row or length % in_a_row:
             raise ValueError('the city needs in_a_row and within of at least 1, and '
                              'frames_per_clip and length in multiples of in_a_row, got '
@@ -90,7 +92,9 @@ class City:
         if self.fresh:
             street = int(np.random.default_rng((epoch_seed, street)).integers(len(self.seeds)))
         number = index % self.frames_per_clip if self.video else self._number(index, epoch_seed)
-        clip = _clip(self.seeds[street], self.size)
+        seed = self.seeds[street]
+        randomised = np.random.default_rng((seed, 3)).random() < self.randomised
+        clip = _clip(seed, self.size, randomised=bool(randomised))
         frame = clip.frame(number)
         is_thing = np.append(LABELS.is_thing, np.zeros(256 - len(LABELS), bool))
         return Sample(frame.image, frame.class_map,
@@ -99,5 +103,5 @@ class City:
 
 
 @lru_cache(maxsize=CLIPS_AT_ONCE)
-def _clip(seed: int, size: tuple[int, int]) -> SyntheticClip:
-    return SyntheticClip(seed, size)
+def _clip(seed: int, size: tuple[int, int], randomised: bool) -> SyntheticClip:
+    return SyntheticClip(seed, size, randomised=randomised)

@@ -123,7 +123,7 @@ class Canvas:
 
     def cut_out(self, centre: Array, size: tuple[float, float],
                 pyramid: tuple[npt.NDArray[np.uint8], ...], tint: Array, depth_m: float,
-                surface: int) -> None:
+                surface: int, thin: bool = False) -> None:
         """Pastes the masked part of an upright picture.
 
         Args:
@@ -133,6 +133,7 @@ class Canvas:
             tint: (3,) factors.
             depth_m: how much air is in front.
             surface: its surface number.
+            thin: the mask is an opacity; everything above 40 belongs to the surface.
         """
         (u, v), (wide, high) = centre.tolist(), size
         box = self._box(u - wide / 2, v - high / 2, u + wide / 2, v + high / 2)
@@ -148,6 +149,15 @@ class Canvas:
                                (right - left, bottom - top),
                                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                                borderMode=cv2.BORDER_CONSTANT)
+        if thin:
+            below = self.pixels[top:bottom, left:right]
+            cover = cv2.extractChannel(patch, 3)
+            share = (cover.astype(np.float32) - 60).clip(0, 195)[..., None] / 195
+            mixed = below[..., :3] + share * (patch[..., :3].astype(np.float32) - below[..., :3])
+            own = cover > 40
+            below[own, :3] = mixed[own]
+            below[own, 3] = surface
+            return
         _, mask = cv2.threshold(cv2.extractChannel(patch, 3), 127, 255, cv2.THRESH_BINARY)
         patch[..., 3] = surface
         cv2.copyTo(patch, mask, self.pixels[top:bottom, left:right])

@@ -23,6 +23,13 @@ _PROFILES = {
 }
 _SIZES = {'saloon': (4.6, 1.78, 1.45), 'hatchback': (4.0, 1.74, 1.5), 'estate': (4.7, 1.86, 1.7),
           'van': (5.2, 1.98, 2.2)}
+_LARGE = {
+    'lorry': ([(0, .14), (0, .5), (0, .6), (.005, .98), (.7, 1.), (.705, .9), (.95, .86),
+               (.985, .55), (1, .42), (1, .14)], (6,), .5),
+    'bus': ([(0, .1), (0, .42), (.005, .5), (.01, .95), (.985, 1.), (.995, .5), (1, .4),
+             (1, .1)], (2, 4), .45),
+}
+_LARGE_SIZES = {'lorry': (7.5, 2.3, 3.1), 'bus': (10.5, 2.5, 3.1)}
 _PAINTS = np.array([[225, 225, 228], [178, 182, 188], [112, 116, 122], [34, 35, 38],
                     [28, 40, 82], [48, 88, 150], [150, 26, 28], [196, 42, 34], [42, 84, 60],
                     [212, 178, 60], [120, 92, 66], [205, 200, 182], [88, 150, 178]], float)
@@ -74,20 +81,27 @@ class _Builder:
         self.glow.append(glow)
 
 
-def make_car(rng: np.random.Generator) -> CarShape:
-    """Draws a body, paint and size."""
+def make_car(rng: np.random.Generator, randomised: bool = False) -> CarShape:
+    """Draws a body, paint and size; of the randomised city also lorries and buses."""
     kind = str(rng.choice(list(_PROFILES), p=[0.35, 0.3, 0.22, 0.13]))
-    profile, glass, belt = _PROFILES[kind]
-    length, width, height = np.array(_SIZES[kind]) * rng.uniform(0.94, 1.06, 3)
+    if randomised and rng.random() < 0.14:
+        kind = str(rng.choice(list(_LARGE)))
+    profile, glass, belt = (_PROFILES | _LARGE)[kind]
+    size = np.array((_SIZES | _LARGE_SIZES)[kind])
+    length, width, height = size * rng.uniform(0.94, 1.06, 3)
+    if randomised:
+        steps = rng.uniform(-.012, .012, (len(profile), 2))
+        steps[[0, -1]] = 0
+        profile = (np.array(profile) + steps).clip(0, 1).tolist()
     paint = np.clip(rng.choice(_PAINTS, p=_SHARES) + rng.uniform(-14, 14, 3), 12, 245)
     if kind == 'van' and rng.random() < 0.5:
         paint = np.array([228.0, 228, 226])
     outline = np.array(profile) * (length, height) - (length / 2, 0)  # (z, y)
     shares = np.array(profile)[:, 1]
-    lean = 0.2 if kind != 'van' else 0.08
+    lean = 0.2 if kind not in ('van', *_LARGE) else 0.08
     half = width / 2 * (1 - lean * np.clip((shares - belt) / (1 - belt), 0, 1))
     body = _Builder()
-    wheel = 0.31 if kind != 'van' else 0.34
+    wheel = 0.31 if kind not in ('van', *_LARGE) else 0.34 if kind == 'van' else 0.48
     axles = (-length * 0.31, length * 0.32)
     for z in axles:
         for sign in (-1, 1):
@@ -185,7 +199,7 @@ def _finish(body: _Builder, size: tuple[float, float, float]) -> CarShape:
     corners = np.stack([polygon[:3] for polygon in body.polygons])  # (P, 3, 3)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     outward = (normals * (corners[:, 0] - centre)).sum(axis=1)
-    normals *= (np.sign(outward) / np.linalg.norm(normals, axis=1))[:, None]
+    normals *= (np.sign(outward) / np.maximum(np.linalg.norm(normals, axis=1), 1e-9))[:, None]
     normals[np.array(body.flat)] = 0
     starts = np.cumsum([0, *(len(p) for p in body.polygons)])
     return CarShape(np.concatenate(body.polygons), tuple(starts.tolist()), np.array(body.colors),

@@ -22,6 +22,15 @@ from .layout import make_layout
 from .light import make_light
 from .optics import Optics
 from .people import Look, make_look
+from .randomised import (
+    SurfaceNoise,
+    expose,
+    furnish_randomly,
+    ground_colors,
+    randomise_light,
+    randomise_optics,
+    sensor,
+)
 from .shadows import SHADOWS_M, paint_shadows
 from .sky import Sky, make_skyline, paint_skyline
 from .street import Furniture, Standing
@@ -40,7 +49,7 @@ class SyntheticFrame:
     """(H, W, 3) RGB."""
 
     class_map: npt.NDArray[np.uint8]
-    """(H, W) class ids of `LABELS`; no pixel is void."""
+    """(H, W) class ids of `LABELS`; void only in the randomised city."""
 
     track_map: npt.NDArray[np.int32]
     """(H, W) number of the thing for its whole life in the clip, 0 on stuff."""
@@ -77,13 +86,15 @@ class SyntheticClip:
     Iterating never ends; index it or stop by yourself.
     """
 
-    def __init__(self, seed: int, size: tuple[int, int] = (256, 512), fps: float = 20.0) -> None:
+    def __init__(self, seed: int, size: tuple[int, int] = (256, 512), fps: float = 20.0,
+                 randomised: bool = False) -> None:
         """Draws the street.
 
         Args:
             seed: 0 or more; see `split_of` for which are held out.
             size: image (height, width), px, at least 32 x 32.
             fps: frames per second of the film's time.
+            randomised: domain randomisation, see `randomised`.
 
         Raises:
             ValueError: if a value is out of its range.
@@ -93,13 +104,22 @@ class SyntheticClip:
                              f'fps > 0, got seed {seed}, size {size}, fps {fps}')
         self.seed, self.size, self.fps = seed, (int(size[0]), int(size[1])), fps
         rng = np.random.default_rng(seed)
+        self.randomised = randomised
         self._light = make_light(rng)
-        self._layout = make_layout(rng)
-        self._ground = Ground(rng, self._layout, self._light)
+        if randomised:
+            self._light = randomise_light(rng, self._light)
+        self._layout = make_layout(rng, furnish_randomly if randomised else None)
+        self._ground = Ground(rng, self._layout, self._light,
+                              ground_colors(rng) if randomised else None)
         self._furniture = Furniture(self._layout.fixed, len(BACKGROUND))
         self._sky = Sky(rng, self._light)
         self._skyline = make_skyline(rng)
         self._optics = Optics.draw(rng, self._layout.on_pavement, self._layout.camera_speed)
+        self._noise = None
+        if randomised:
+            self._optics = randomise_optics(rng, self._optics)
+            self._noise = SurfaceNoise.draw(rng, self.size)
+            self._target = rng.uniform(45, 130)
         self._look = lru_cache(maxsize=256)(self._make_look)
         self._surface_class, self._thing_surface = self._number_surfaces()
 
@@ -116,7 +136,7 @@ class SyntheticClip:
     def _make_look(self, index: int, turns: int) -> CarShape | Look:
         rng = np.random.default_rng((self.seed, index, turns + 1_000_000))
         if self._layout.movers[index].class_id == CAR:
-            return make_car(rng)
+            return make_car(rng, self.randomised)
         return make_look(rng)
 
     def camera_at(self, time_s: float) -> tuple[Camera, float]:
@@ -145,8 +165,14 @@ class SyntheticClip:
         tracks = np.zeros(SURFACES, np.int32)
         for thing in shown:
             tracks[list(thing.surfaces)] = thing.track_id
+        if self._noise is not None:
+            self._noise.apply(canvas.pixels)
+            expose(canvas.pixels, self._target)
+        image = self._optics.develop(canvas.pixels, self.seed, frame_index)
+        if self.randomised:
+            image = sensor(np.random.default_rng((self.seed, frame_index, 5)), image)
         return SyntheticFrame(
-            image=self._optics.develop(canvas.pixels, self.seed, frame_index),
+            image=image,
             class_map=cv2.LUT(surfaces, self._surface_class),
             track_map=cv2.LUT(surfaces, tracks), intrinsics=canvas.camera.intrinsics,
             frame_index=frame_index, stamp_s=frame_index / self.fps, surface_map=surfaces,

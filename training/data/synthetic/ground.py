@@ -24,11 +24,12 @@ _LENGTH_M = 48.0
 class Ground:
     """One texture, 40 m wide, that comes again every 48 m along the road."""
 
-    def __init__(self, rng: np.random.Generator, layout: Layout, light: Light) -> None:
+    def __init__(self, rng: np.random.Generator, layout: Layout, light: Light,
+                 colors: tuple[Array, Array, Array] | None = None) -> None:
         rows, columns = int(_LENGTH_M * _PX_M), int(2 * _HALF_X_M * _PX_M)
         x = (np.arange(columns) + 0.5) / _PX_M - _HALF_X_M
         self._up = light.shade(np.array([[0.0, 1.0, 0.0]]))[0]
-        base, self.surface = _zones(rng, x, layout.profile)
+        base, self.surface = _zones(rng, x, layout.profile, colors)
         base *= self._up * (1 - 0.35 * light.wet * (self.surface == ROAD_SURFACE))[:, None]
         shift = int(rng.integers(rows))
         noise = ground_noise()
@@ -119,11 +120,13 @@ def _hazed(color: Image, depth: npt.NDArray[np.float32], light: Light) -> Image:
 
 
 def _zones(rng: np.random.Generator, x: Array, profile: Profile,
-           ) -> tuple[Array, npt.NDArray[np.uint8]]:
+           colors: tuple[Array, Array, Array] | None) -> tuple[Array, npt.NDArray[np.uint8]]:
     """Colour (n, 3) and surface (n,) across the street at each x."""
     asphalt = rng.uniform(78, 128) * np.array([1, 1, rng.uniform(0.98, 1.06)])
     stone = rng.uniform(125, 178) * np.array([1, rng.uniform(.95, 1), rng.uniform(.86, .98)])
     grass = np.array([92, 122, 58]) * rng.uniform(0.75, 1.15)
+    if colors is not None:
+        asphalt, stone, grass = colors
     cycle = asphalt * rng.choice(np.array([[1.35, .75, .7], [.8, 1.15, .85], [1, 1, 1]]))
     color, surface = np.tile(asphalt, (len(x), 1)), np.full(len(x), ROAD_SURFACE, np.uint8)
     for side in (-1, 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,8 @@ class Fixed:
     """Something that stands still; `kind` says what the other numbers mean."""
 
     kind: str
-    """house, gable, tree, bush, hedge, lamp or sign."""
+    """house, gable, tree, bush, hedge, lamp or sign; in the randomised city also bare (a tree),
+    fence, box, lights (a traffic light) and post."""
 
     class_id: int
     x: float
@@ -46,8 +48,15 @@ class Layout:
     on_pavement: bool
 
 
-def make_layout(rng: np.random.Generator) -> Layout:
-    """Draws a street, its traffic and where the camera goes in it."""
+def make_layout(rng: np.random.Generator,
+                furnish: Callable[[np.random.Generator, Profile], list[Fixed]] | None = None,
+                ) -> Layout:
+    """Draws a street, its traffic and where the camera goes in it.
+
+    Args:
+        rng: draws it.
+        furnish: draws what stands beside the street instead.
+    """
     profile = make_profile(rng)
     mode = str(rng.choice(['drive', 'queue', 'crossing', 'pavement'], p=[0.6, 0.1, 0.15, 0.15]))
     speed = rng.uniform(3, 13) if mode == 'drive' else 0.0
@@ -57,6 +66,8 @@ def make_layout(rng: np.random.Generator) -> Layout:
         camera_x = profile.kerb_x + rng.uniform(-0.2, 0.6)
     fixed = [thing for side in (-1, 1) for thing in (*_houses(rng, profile, side),
                                                     *_furniture(rng, profile, side))]
+    if furnish is not None:
+        fixed = furnish(rng, profile)
     movers = make_traffic(rng, profile, mode, speed, camera_x)
     zebra = None
     if mode == 'crossing':
@@ -70,8 +81,10 @@ def make_layout(rng: np.random.Generator) -> Layout:
 
 def _thin(fixed: list[Fixed], room: int) -> tuple[Fixed, ...]:
     """Leaves out plants, evenly along the street, where there are more things than room."""
-    plants = [thing for thing in fixed if thing.class_id == VEGETATION]
     surplus = max(0, len(fixed) - room)
+    plants = [thing for thing in fixed if thing.class_id == VEGETATION]
+    if surplus > len(plants) // 2:  # a crowded street of the randomised city
+        plants = [thing for thing in fixed if thing.kind not in ('house', 'gable', 'lamp')]
     out = {id(plants[i * len(plants) // surplus]) for i in range(surplus)}
     return tuple(thing for thing in fixed if id(thing) not in out)
 

@@ -13,9 +13,10 @@ from .camera import NEAR_M, Array, Camera, cross
 from .canvas import Canvas
 from .layout import HOUSES_M, Fixed
 from .profile import BEHIND_M
-from .textures import Image, crowns, facades, leaves, level_of
+from .randomised_textures import PLAIN_CROWNS, all_crowns, all_facades, all_leaves
+from .textures import Image, level_of
 
-_WALLS = ('house', 'gable', 'hedge')
+_WALLS = ('house', 'gable', 'hedge', 'fence')
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,16 @@ class Standing:
     def paint(self, canvas: Canvas) -> None:
         """Draws it."""
         thing = self.fixed
-        if thing.kind == 'house':
-            _wall(canvas, self, facades()[thing.style][2])
+        if thing.kind == 'house' or thing.kind == 'fence':
+            _wall(canvas, self, all_facades()[thing.style][2])
         elif thing.kind == 'hedge':
-            _wall(canvas, self, leaves())
+            _wall(canvas, self, all_leaves()[thing.style])
         elif thing.kind == 'gable':
             _gable(canvas, self)
-        elif thing.kind in ('tree', 'bush'):
+        elif thing.kind in ('tree', 'bush', 'bare'):
             _plant(canvas, self)
+        elif thing.kind == 'box':
+            _box(canvas, self)
         else:
             _pole(canvas, self)
 
@@ -89,12 +92,12 @@ class Furniture:
 
 
 _LEAST_PX = {'house': 0.0, 'gable': 0.0, 'hedge': 0.0, 'tree': 12.0, 'bush': 12.0, 'lamp': 3.0,
-             'sign': 3.0}
+             'sign': 3.0, 'fence': 0.0, 'bare': 12.0, 'box': 6.0, 'lights': 2.5, 'post': 2.0}
 """Narrower things are left out: nobody could outline them. Pixels of a 512 wide picture."""
 
 
 def _wide(thing: Fixed) -> float:
-    if thing.kind in ('lamp', 'sign'):
+    if thing.kind in ('lamp', 'sign', 'lights', 'post'):
         return 0.24
     return thing.size[0]
 
@@ -170,6 +173,8 @@ def _plant(canvas: Canvas, thing: Standing) -> None:
         high = wide = min(wide, 2.2)
     tall = wide * 1.05
     base = max(high - tall, 0.0) if thing.fixed.kind == 'tree' else -0.15 * tall
+    if thing.fixed.kind == 'bare':
+        tall, base = high, -0.02 * high
     up = camera.rotation[:, 1]
     if base > 0:
         canvas.sticks(np.stack([foot, foot + up * (base + 0.35 * tall)])[None],
@@ -178,8 +183,8 @@ def _plant(canvas: Canvas, thing: Standing) -> None:
     centre = camera.to_pixels((foot + up * (base + tall / 2))[None])[0]
     scale = camera.focal_px / depth
     tint = (light.ambient + 0.6 * light.sun) * thing.fixed.tint
-    canvas.cut_out(centre, (wide * scale, tall * scale), crowns()[thing.fixed.style], tint, depth,
-                   thing.surface)
+    canvas.cut_out(centre, (wide * scale, tall * scale), all_crowns()[thing.fixed.style], tint,
+                   depth, thing.surface, thin=thing.fixed.style >= PLAIN_CROWNS)
     canvas.set_depth(thing.surface, depth)
 
 
@@ -197,6 +202,12 @@ def _pole(canvas: Canvas, thing: Standing) -> None:
         canvas.sticks(np.array([[foot, top]]), np.array([[0.09, 0.09]]),
                       np.array([[96.0, 98, 100]]) * level, thing.surface)
         _board(canvas, thing.fixed.style, top, level, thing.surface)
+    elif thing.fixed.kind in ('lights', 'post'):
+        paint = np.array(thing.fixed.tint) * 120 * level
+        canvas.sticks(np.array([[foot, top]]), np.array([[0.07, 0.06]]), paint[None],
+                      thing.surface)
+        if thing.fixed.kind == 'lights':
+            _traffic_light(canvas, thing.fixed.style, top, level, thing.surface)
     else:
         sticks, radii = [[foot, top]], [[0.13, 0.09]]
         if thing.fixed.style:
@@ -210,6 +221,37 @@ def _pole(canvas: Canvas, thing: Standing) -> None:
         if light.lamps:
             colors[-1] = (255, 236, 190)
         canvas.sticks(np.array(sticks), np.array(radii), colors, thing.surface)
+    canvas.set_depth(thing.surface, depth)
+
+
+def _traffic_light(canvas: Canvas, style: int, top: Array, level: Array, surface: int) -> None:
+    """A dark box with one bright lamp."""
+    scale = canvas.camera.focal_px / float(top[2])
+    centre = canvas.camera.to_pixels(top[None])[0]
+    box = np.array([[-.17, -.5], [.17, -.5], [.17, .5], [-.17, .5]])
+    high = -.32 + .32 * style
+    lamp = np.array([[-.1, high - .1], [.1, high - .1], [.1, high + .1], [-.1, high + .1]])
+    colors = np.array([[24.0, 26, 26] * level, [(255, 60, 40), (255, 190, 50), (60, 255, 150)][
+        style]])
+    canvas.polygons([centre + shape * scale for shape in (box, lamp)],
+                    canvas.hazy(colors, float(top[2])), [surface] * 2)
+
+
+def _box(canvas: Canvas, thing: Standing) -> None:
+    """Something of no class that faces the camera."""
+    camera, foot = canvas.camera, thing.ends[0]
+    depth = float(foot[2])
+    if depth < 1.0:
+        return
+    wide, high, _ = thing.fixed.size
+    right, up = camera.rotation[:, 0] * wide / 2, camera.rotation[:, 1] * high
+    corners = camera.to_pixels(np.array([foot - right + up, foot + right + up, foot + right,
+                                         foot - right]))
+    pyramid = all_facades()[thing.fixed.style][2]
+    texture = level_of(pyramid, pyramid[0].shape[1] / max(wide * camera.focal_px / depth, 1.0))
+    light = canvas.light
+    canvas.textured(corners, texture, (light.ambient + .5 * light.sun) * thing.fixed.tint, depth,
+                    thing.surface)
     canvas.set_depth(thing.surface, depth)
 
 

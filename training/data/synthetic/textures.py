@@ -39,7 +39,8 @@ def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: int,
     return np.clip(total / 1.4, -1, 1)
 
 
-def _pyramid(image: Image) -> tuple[Image, ...]:
+def pyramid_of(image: Image) -> tuple[Image, ...]:
+    """An image and its halves, down to 16 px."""
     levels = [image]
     while min(levels[-1].shape[:2]) > 16:
         half = levels[-1].shape[1] // 2, levels[-1].shape[0] // 2
@@ -103,7 +104,7 @@ def _facade(rng: np.random.Generator, floors: int, bays: int,
                 _rect(front, x - half_w - 6, bottom - 4, x + half_w + 6, bottom + 7,
                       (105, 105, 108))
     front[:6] = np.clip(front[:6] * 0.7, 0, 255)  # cornice
-    return floors, bays, _pyramid(cv2.cvtColor(front, cv2.COLOR_RGB2RGBA))
+    return floors, bays, pyramid_of(cv2.cvtColor(front, cv2.COLOR_RGB2RGBA))
 
 
 def _shop(rng: np.random.Generator, front: Image, floor_px: float) -> None:
@@ -127,7 +128,7 @@ def _rect(image: Image, x0: float, y0: float, x1: float, y1: float,
 def crowns() -> tuple[tuple[Image, ...], ...]:
     """Pyramids of tree crowns and bushes: (128, 128, 4) uint8, grey leaves and a mask."""
     rng = np.random.default_rng(12)
-    return tuple(_pyramid(_crown(rng)) for _ in range(12))
+    return tuple(pyramid_of(_crown(rng)) for _ in range(12))
 
 
 def _crown(rng: np.random.Generator) -> Image:
@@ -155,7 +156,7 @@ def leaves() -> tuple[Image, ...]:
     lit -= np.linspace(-30, 35, 64)[:, None]
     lit = np.clip(lit, 30, 255)
     wall = np.stack([lit * 0.8, lit, lit * 0.6, np.full_like(lit, 255)], axis=-1)
-    return _pyramid(wall.astype(np.uint8))
+    return pyramid_of(wall.astype(np.uint8))
 
 
 @lru_cache(maxsize=1)
