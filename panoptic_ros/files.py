@@ -116,8 +116,9 @@ def lock_folder(folder: Path, work: str) -> Iterator[None]:
                 'choose another folder') from None
         except OSError:  # a file system without locks
             pass
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f'{work} (process {os.getpid()})\n'.encode(), 0)
+        with suppress(OSError):  # a full disk; the lock holds without the name
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f'{work} (process {os.getpid()})\n'.encode(), 0)
         yield
     finally:
         if descriptor in _held:  # not so in a forked process

@@ -125,3 +125,13 @@ def test_a_forked_worker_does_not_hold_the_lock_of_its_parent(tmp_path):
         end.set()
         worker.join()
     assert worker.exitcode == 0
+
+
+def test_a_folder_on_a_full_disk_is_locked_too(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'pwrite', full)
+    with lock_folder(tmp_path, 'training'), \
+            pytest.raises(FolderInUseError, match='another process'), lock_folder(tmp_path, 'x'):
+        pass
