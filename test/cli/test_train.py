@@ -72,7 +72,8 @@ def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
     ('warmup_steps', 'warmup_stepz',
      "'model' does not accept option 'warmup_stepz'; the keys of model are: family, network, "),
     ('warmup_steps: 2', 'optimizer: {decay: 1}',
-     'the keys of model.optimizer are: name, weight_decay, momentum, nesterov, bias_lr_factor'),
+     'the keys of model.optimizer are: name, weight_decay, momentum, nesterov, '
+     'backbone_lr_factor, bias_lr_factor'),
     ('batch_size', 'batchsize', 'the keys of data are: dataset, input_size, '),
     ('data:', 'date:', 'data.input_size'),
     ('family: hle', 'family: detr', "no family 'detr' to train; the families are: "),
