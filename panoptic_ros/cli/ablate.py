@@ -21,8 +21,8 @@ def add_parser(subparsers: Any) -> None:
         'ablate', help='train the variants of a paper\'s table and compare the ranks',
         description='Trains each variant of a study with each seed on the study\'s budget, scores '
                     'it, and prints the paper\'s column beside ours with their rank agreement '
-                    '(Kendall\'s tau: 1 where both order all rows alike). Stopped and started '
-                    'again it goes on; finished runs are kept.')
+                    '(Kendall\'s tau: 1 where both order all rows alike). A study that was '
+                    'stopped resumes; finished runs are kept.')
     parser.add_argument('study', metavar='STUDY', help='a study by name or YAML file')
     parser.add_argument('-o', '--output', type=Path, metavar='DIR',
                         help='folder of the runs and of table.md and results.json '

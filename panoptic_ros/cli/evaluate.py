@@ -22,7 +22,7 @@ EPILOG = '''examples:
   panoptic evaluate --predictions theirs.json --data cityscapes:data/cityscapes -o theirs
   panoptic evaluate --model city.onnx --data synthetic --track 20 -o city_video
 
--o collects, and the same command goes on where it was stopped:
+-o collects, and the same command resumes one that was stopped:
   scores.json per_class.csv images.csv   scores: all, by class, by image
   predictions.json predictions/          COCO panoptic format, with the set's own ids
   submission/                            the zip for the server of COCO or Cityscapes

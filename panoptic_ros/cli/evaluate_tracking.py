@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
                     'segments: ours, ours\nwithout embeddings, and one by overlap alone; on all '
                     'frames and on every 2nd and 5th. Says too how\noften the nearest embedding '
                     'some frames later is the same thing\'s. The model\'s output is kept, so\n'
-                    'that the next call takes seconds; a call that was stopped goes on.',
+                    'that the next call takes seconds; a call that was stopped resumes.',
         epilog='examples:\n'
                '  panoptic evaluate-tracking\n'
                '  panoptic evaluate-tracking --model city.onnx --clips 4 --json tracking.json')

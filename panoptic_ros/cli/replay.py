@@ -22,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
                     'in order through\nthe node\'s own pipeline, without ROS. Leaves report.html, '
                     'summary.json, frames.jsonl (a line\nan image), overlay.mp4 and bag/ (mcap) '
                     'with the node\'s topics. The results do not depend on\nhow busy the machine '
-                    'is; killed and started again it goes on.',
+                    'is; a replay that was killed resumes.',
         epilog='examples:\n'
                '  panoptic replay drive --model city.onnx -o out/\n'
                '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic -o out/\n'

@@ -16,7 +16,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Searches the settings that give the best mean of STQ, IDF1 and HOTA on clips '
                     'of the synthetic city,\nwith all frames and with every 2nd and 5th, and '
-                    'prints them as parameters. Stopped and started again\nit goes on.',
+                    'prints them as parameters. A search that was\nstopped resumes.',
         epilog='examples:\n'
                '  panoptic tune-tracker\n'
                '  panoptic tune-tracker --tracker "IoU only" --trials 200')

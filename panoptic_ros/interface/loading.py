@@ -34,7 +34,7 @@ def load(settings: Mapping[str, Any]) -> Loaded:
     """Loads and warms up the model that the parameters name.
 
     Raises:
-        ValueError, OSError, BackendError: in one line, if it is not to be had.
+        ValueError, OSError, BackendError: in one line, if it is not available.
     """
     path = Path(settings['model']).expanduser() if settings['model'] else default_model()
     cache_dir = settings['engine_cache_dir']

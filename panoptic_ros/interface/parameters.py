@@ -114,8 +114,8 @@ PARAMETERS = (
                        'after a slash'),
     Parameter('device', 'auto', 'Device that runs the model; auto takes a GPU if there is one.',
               pattern=r'auto|cpu|cuda(:\d+)?', expected='one of auto, cpu, cuda, cuda:<index>'),
-    Parameter('allow_cpu', False, 'Go on with the CPU where the GPU that was asked for is not '
-                                  'to be had, instead of failing.'),
+    Parameter('allow_cpu', False, 'Use the CPU where the GPU that was asked for is not '
+                                  'available, instead of failing.'),
     _choice('precision', 'Number format of the engine.', 'auto', 'fp32', 'fp16'),
     Parameter('engine_cache_dir', '', 'Directory of built engines; empty: the user\'s cache.'),
     _number('load_timeout_s', 1800.0, 1.0, 86400.0,

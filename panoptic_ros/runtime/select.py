@@ -43,14 +43,14 @@ def open_backend(path: Path, backend: str = 'auto', device: str = 'auto', precis
             or a torch mode (eager, compiled, cudagraph) after a slash.
         device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<index>`.
         precision: `auto` (fp32), `fp32` or `fp16`.
-        allow_cpu: where the GPU or the engine for it is not to be had, go on with the CPU; the
+        allow_cpu: where the GPU or the engine for it is not available, use the CPU; the
             backend's `degraded` then says why.
         engine_cache_dir: where built engines are kept; default: the user's cache directory.
         threads: CPU threads of one inference; None takes every core this process may use.
 
     Raises:
         BundleError: if the model file is missing, damaged or not for this engine.
-        BackendError: if what was asked for is not to be had; says how to get it.
+        BackendError: if what was asked for is not available; says how to get it.
     """
     path = Path(path)
     info = _read_checked(path)
