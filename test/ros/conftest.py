@@ -1,12 +1,19 @@
 """Real ROS 2 processes in a domain of their own."""
 
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from panoptic_ros.demo.processes import ros_environment
+
+if TYPE_CHECKING:
+    from node_process import Graph, NodeProcess
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves node_process unfindable
 
@@ -21,3 +28,28 @@ def ros_domain() -> int:
     kept = {name: value for name, value in os.environ.items() if name == 'ROS_DISTRO'}
     os.environ.update(ros_environment(kept))
     return int(os.environ['ROS_DOMAIN_ID'])
+
+
+@pytest.fixture(scope='module')
+def graph(ros_domain: int) -> Iterator[Graph]:
+    """A node of the test's own, for publishing, listening and calling."""
+    from node_process import Graph
+
+    graph = Graph(ros_domain)
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path, ros_domain: int) -> Iterator[Callable[..., NodeProcess]]:
+    """Starts nodes that do not outlive the test; takes what `NodeProcess` takes but the log."""
+    from node_process import NodeProcess
+
+    nodes = []
+
+    def start_one(*arguments: Any, **keywords: Any) -> NodeProcess:
+        nodes.append(NodeProcess(tmp_path / 'log', *arguments, **keywords))
+        return nodes[-1]
+    yield start_one
+    for node in nodes:
+        node.process.kill()

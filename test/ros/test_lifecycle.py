@@ -15,7 +15,7 @@ from lifecycle_msgs.srv import (
     GetAvailableTransitions,
     GetState,
 )
-from node_process import Graph, NodeProcess
+from node_process import Graph
 from std_srvs.srv import Trigger
 from tiny_model import make_tiny_model
 
@@ -34,33 +34,13 @@ PATH = [  # (what leads to the state, the state, what it allows)
 ]
 
 
-@pytest.fixture(scope='module')
-def graph(ros_domain):
-    graph = Graph(ros_domain)
-    yield graph
-    graph.close()
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Starts a node that does not outlive the test."""
-    nodes = []
-
-    def start_one(**parameters) -> NodeProcess:
-        nodes.append(NodeProcess(tmp_path / 'log', parameters))
-        return nodes[-1]
-    yield start_one
-    for node in nodes:
-        node.process.kill()
-
-
 def request(graph: Graph, number: int = 0, label: str = '') -> bool:
     asked = ChangeState.Request(transition=Transition(id=number, label=label))
     return graph.call('change_state', ChangeState, asked).success
 
 
 def test_a_transition_that_the_state_does_not_allow_is_refused(graph, start, tiny_model):
-    node = start(model=tiny_model, autostart=False)
+    node = start({'model': tiny_model, 'autostart': False})
     refused = 0
     for step, state, allowed in PATH:
         if step:
@@ -91,7 +71,7 @@ def test_while_a_model_loads_all_is_answered_until_the_time_limit(graph, start, 
                                                                   tmp_path):
     """The model's graph never ends; the node starts by itself."""
     endless = make_tiny_model(tmp_path / 'endless.onnx', endless=0)
-    node = start(model=endless, load_timeout_s=6.0)
+    node = start({'model': endless, 'load_timeout_s': 6.0})
     graph.until(lambda: graph.state == 'configuring')
     level, message, values = graph.status('model')
     assert (level, values['state'], values['name']) == (1, 'configuring', 'n/a')
@@ -118,7 +98,7 @@ def test_while_a_model_loads_all_is_answered_until_the_time_limit(graph, start, 
 def test_while_a_reload_loads_all_is_answered(graph, start, tiny_model, tmp_path):
     path = tmp_path / 'model.onnx'
     path.write_bytes(tiny_model.read_bytes())
-    node = start(model=path)
+    node = start({'model': path})
     graph.until(lambda: graph.state == 'active')
     make_tiny_model(path, endless=0)
     client = graph.node.create_client(Trigger, '/panoptic_node/reload_model')
@@ -136,7 +116,7 @@ def test_while_a_reload_loads_all_is_answered(graph, start, tiny_model, tmp_path
 
 
 def test_the_other_lifecycle_services_and_events(graph, start, tiny_model):
-    node = start(model=tiny_model, autostart=False)
+    node = start({'model': tiny_model, 'autostart': False})
     events = []
     graph.node.create_subscription(TransitionEvent, '/panoptic_node/transition_event',
                                    events.append, 10)

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
-from node_process import Graph, NodeProcess, image_message
+from node_process import NodeProcess, image_message
 from tiny_model import make_tiny_model, paint_scene
 
 pytestmark = pytest.mark.ros
@@ -67,26 +67,6 @@ def test_signals_while_the_node_starts_end_it_well(ros_domain, point, number):
     assert 'Traceback' not in done.stderr
 
 
-@pytest.fixture(scope='module')
-def graph(ros_domain):
-    graph = Graph(ros_domain)
-    yield graph
-    graph.close()
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Starts a node that does not outlive the test."""
-    nodes = []
-
-    def start_one(**parameters) -> NodeProcess:
-        nodes.append(NodeProcess(tmp_path / 'log', parameters))
-        return nodes[-1]
-    yield start_one
-    for node in nodes:
-        node.process.kill()
-
-
 def ended_after_s(node: NodeProcess, *numbers: int) -> float:
     start_s = time.monotonic()
     for number in numbers[:-1]:
@@ -97,14 +77,14 @@ def ended_after_s(node: NodeProcess, *numbers: int) -> float:
 
 
 def test_a_model_that_never_finishes_loading_ends_with_a_signal(graph, start, tmp_path):
-    node = start(model=make_tiny_model(tmp_path / 'endless.onnx', endless=0))
+    node = start({'model': make_tiny_model(tmp_path / 'endless.onnx', endless=0)})
     graph.until(lambda: graph.state == 'configuring')
     assert ended_after_s(node, signal.SIGINT, signal.SIGINT, signal.SIGTERM) < END_S
 
 
 def test_an_image_that_never_finishes_ends_with_a_signal(graph, start, tmp_path):
-    node = start(model=make_tiny_model(tmp_path / 'endless.onnx', endless=255),
-                 input_reliability='reliable', input_transport='raw')
+    node = start({'model': make_tiny_model(tmp_path / 'endless.onnx', endless=255),
+                  'input_reliability': 'reliable', 'input_transport': 'raw'})
     node.wait_for_log('subscribed to')
     graph.wait_for_input()
     white = paint_scene(48, 96)

@@ -27,13 +27,6 @@ NUMBERS = count(1)
 
 
 @pytest.fixture(scope='module')
-def graph(ros_domain):
-    graph = Graph(ros_domain)
-    yield graph
-    graph.close()
-
-
-@pytest.fixture(scope='module')
 def node(ros_domain, tiny_model, tmp_path_factory):
     """An active node, shared; a test leaves it as it was."""
     path = tmp_path_factory.mktemp('node')

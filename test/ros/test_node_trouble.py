@@ -9,33 +9,13 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
-from node_process import Graph, NodeProcess, image_message
+from node_process import image_message
 from rosgraph_msgs.msg import Clock
 from tiny_model import paint_scene
 
 from panoptic_ros.share import share_file
 
 pytestmark = pytest.mark.ros
-
-
-@pytest.fixture(scope='module')
-def graph(ros_domain):
-    graph = Graph(ros_domain)
-    yield graph
-    graph.close()
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Starts nodes that do not outlive the test."""
-    nodes = []
-
-    def start_one(*arguments, **keywords) -> NodeProcess:
-        nodes.append(NodeProcess(tmp_path / 'log', *arguments, **keywords))
-        return nodes[-1]
-    yield start_one
-    for node in nodes:
-        node.process.kill()
 
 
 def test_a_wrong_start_is_explained_and_can_be_put_right(graph, start, tiny_model, tmp_path):
