@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from panoptic_ros.text import one_line
+
 MAX_YAML_BYTES = 4 << 20
 """Largest YAML file: parameters, recipes, class tables and a bag's metadata are far smaller."""
 
@@ -58,7 +60,7 @@ def parse_json(text: str, source: str) -> Any:
     except RecursionError:
         raise DocumentError(f'{source}: lists or objects are nested too deeply') from None
     except ValueError as error:
-        raise DocumentError(f'{source} is not JSON: {_one_line(error)}') from None
+        raise DocumentError(f'{source} is not JSON: {one_line(error)}') from None
 
 
 def read_yaml(path: Path, max_bytes: int = MAX_YAML_BYTES) -> Any:
@@ -84,7 +86,7 @@ def parse_yaml(text: str, source: str) -> Any:
         problem = getattr(error, 'problem', None) or str(error)
         mark = getattr(error, 'problem_mark', None)
         place = f' (line {mark.line + 1})' if mark else ''
-        raise DocumentError(f'{source} is not YAML that can be used: {_one_line(problem)}{place}'
+        raise DocumentError(f'{source} is not YAML that can be used: {one_line(problem)}{place}'
                             ) from None
 
 
@@ -129,7 +131,3 @@ def _read_text(path: Path, max_bytes: int) -> str:
     except UnicodeDecodeError as error:
         raise DocumentError(f'{path} is not text in UTF-8: byte {error.start} is '
                             f'{data[error.start]:#04x}') from None
-
-
-def _one_line(text: object) -> str:
-    return ' '.join(str(text).split())[:300]

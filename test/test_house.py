@@ -8,10 +8,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PARTS = ('labels', 'frame', 'image', 'bundle', 'files', 'documents', 'share', 'overlay', 'models',
          'runtime', 'tracking', 'metrics', 'pipeline', 'interface', 'recordings', 'benchmark',
-         'demo', 'replay', 'ros', 'cli', 'onnx_graph')
-LOWER = ('labels', 'frame', 'image', 'bundle', 'files', 'documents')
+         'demo', 'replay', 'ros', 'cli', 'onnx_graph', 'text')
+LOWER = ('labels', 'frame', 'image', 'bundle', 'files', 'documents', 'text')
 ALLOWED = {
-    'labels': (), 'image': (), 'share': (), 'files': (), 'documents': (),
+    'labels': (), 'image': (), 'share': (), 'files': (), 'documents': ('text',), 'text': (),
     'onnx_graph': (),
     'frame': ('labels',),
     'bundle': ('labels', 'files', 'documents', 'onnx_graph'), 'overlay': LOWER,

@@ -16,6 +16,7 @@ from panoptic_ros.metrics.coco_json import flag, number, short
 from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD
 from panoptic_ros.models.registry import build
 from panoptic_ros.models.transformers import ARCHITECTURES, TransformersPanoptic, height_width
+from panoptic_ros.text import one_line
 
 from .data import ade20k_classes, cityscapes, coco_classes
 from .data.folder import read_classes
@@ -219,7 +220,7 @@ def normalization(source: str, processor: Mapping[str, Any]) -> dict[str, tuple[
 
 
 def _one_line(error: Exception) -> str:
-    return f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'
+    return f'{type(error).__name__}: {one_line(error)}'
 
 
 def _is_number(value: object) -> bool:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from panoptic_ros.image import CameraImage
 from panoptic_ros.interface.encodings import BAYER, ENCODINGS, demosaic
 from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS, ImageFile, read_image_file
-from panoptic_ros.interface.text import one_line
+from panoptic_ros.text import one_line
 
 _OPENCV_TYPE = re.compile(r'\d{1,2}[USF]C\d{1,3}')
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from panoptic_ros.documents import read_yaml
 from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS
-from panoptic_ros.interface.text import one_line
+from panoptic_ros.text import one_line
 from panoptic_ros.tracking import TrackerConfig
 
 NODE = 'panoptic_node'

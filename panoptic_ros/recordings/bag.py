@@ -17,6 +17,7 @@ from panoptic_ros.recordings.ros1 import Ros1File
 from panoptic_ros.recordings.sqlite import SqliteFile
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS, Storage, StorageError, Stored
 from panoptic_ros.recordings.unpack import unpack_file, unpack_message
+from panoptic_ros.text import MAX_TEXT, reason_of
 
 ENDINGS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd', '.bag')
 """Names of storage files end so, whatever their capitals."""
@@ -166,7 +167,7 @@ class Bag:
             message = decode(unpack_message(stored.data), kind)
         except Exception as error:  # each layer of rosbags has its own kinds
             return Record(topic, stored.time_ns, None,
-                          f'a message cannot be decoded: {_one_line(error)}')
+                          f'a message cannot be decoded: {reason_of(error, MAX_TEXT)}')
         return Record(topic, stored.time_ns, message, '')
 
 
@@ -231,7 +232,3 @@ def _files_of(folder: Path) -> tuple[list[Path], dict[str, int], str]:
     return files, promised, others and (
         f'metadata.yaml does not name {others[:200]}, which is not read; remove metadata.yaml to '
         'read all')
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:300] or type(error).__name__

@@ -9,6 +9,7 @@ from typing import Any
 
 from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, Stored
 from panoptic_ros.recordings.unpack import MAX_BYTES, unpack
+from panoptic_ros.text import MAX_TEXT, reason_of
 
 
 class Ros1File:
@@ -26,8 +27,8 @@ class Ros1File:
             self._reader = _bounded_reader()(path)
             self._reader.open()
         except Exception as error:  # each layer of the reader has its own kinds
-            raise StorageError(f'{path.name} cannot be read as a ROS 1 bag: {_one_line(error)}'
-                               ) from None
+            raise StorageError(f'{path.name} cannot be read as a ROS 1 bag: '
+                               f'{reason_of(error, MAX_TEXT)}') from None
         self._channels = {connection.id: Channel(connection.topic, connection.msgtype, 'ros1',
                                                  connection.msgcount)
                           for connection in self._reader.connections}
@@ -48,7 +49,7 @@ class Ros1File:
             except StopIteration:
                 return
             except Exception as error:
-                self.damage = f'{self._path.name}: {_one_line(error)}'
+                self.damage = f'{self._path.name}: {reason_of(error, MAX_TEXT)}'
                 return
             yield Stored(self._channels[connection.id], time_ns, data)
 
@@ -74,7 +75,3 @@ def _bounded_reader() -> Any:
 
 def _unpack(kind: str, data: bytes) -> bytes:
     return bytes(unpack(kind, data, MAX_BYTES)[0])
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__

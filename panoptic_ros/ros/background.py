@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from rclpy.executors import Executor
 from rclpy.task import Future
 
-from panoptic_ros.interface.text import one_line
+from panoptic_ros.text import reason_of
 
 T = TypeVar('T')
 
@@ -63,8 +63,3 @@ def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
         except StopIteration as end:
             return end.value
         time.sleep(POLL_S)
-
-
-def reason_of(error: BaseException) -> str:
-    """What an exception says, in one line."""
-    return one_line(error, 2000) or type(error).__name__

@@ -18,12 +18,12 @@ from panoptic_ros.interface.memory import is_out_of_memory
 from panoptic_ros.interface.messages import FrameMessages, frame_topics
 from panoptic_ros.interface.meters import RateMeter, Timings
 from panoptic_ros.interface.notices import Notices
-from panoptic_ros.interface.text import one_line
 from panoptic_ros.interface.worker import Drop, Worker
 from panoptic_ros.ros.image_input import ImageInput
 from panoptic_ros.ros.messages import RosTypes
 from panoptic_ros.ros.publishers import Publishers
 from panoptic_ros.runtime import Predictor
+from panoptic_ros.text import one_line
 from panoptic_ros.tracking import StampClock, TrackerStats
 
 logger = logging.getLogger(__name__)

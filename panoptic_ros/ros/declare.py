@@ -20,7 +20,7 @@ from panoptic_ros.interface.parameters import (
     is_for,
     parameter_blocks,
 )
-from panoptic_ros.interface.text import one_line
+from panoptic_ros.text import one_line
 
 
 def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:

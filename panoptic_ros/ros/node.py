@@ -15,7 +15,7 @@ from panoptic_ros.interface.loader import load_in_time
 from panoptic_ros.interface.loading import Loaded, check_for_model, tracker_config
 from panoptic_ros.interface.messages import label_message, label_topics
 from panoptic_ros.interface.parameters import check_changes
-from panoptic_ros.ros.background import in_thread, reason_of
+from panoptic_ros.ros.background import in_thread
 from panoptic_ros.ros.camera import Camera
 from panoptic_ros.ros.declare import declare_parameters
 from panoptic_ros.ros.diagnostics import Diagnostics, NodeState
@@ -23,6 +23,7 @@ from panoptic_ros.ros.lifecycle import ResponsiveLifecycleNode
 from panoptic_ros.ros.logging import forward_logging, remove_handler
 from panoptic_ros.ros.messages import RosTypes
 from panoptic_ros.ros.publishers import Publishers
+from panoptic_ros.text import reason_of
 
 STOP_S = 10.0
 """The longest that a transition waits for the image in work."""

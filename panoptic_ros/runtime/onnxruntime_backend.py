@@ -13,6 +13,7 @@ import numpy.typing as npt
 from panoptic_ros.bundle import OUTPUTS, BundleError, Outputs
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
+from panoptic_ros.text import one_line
 
 _PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider',
               'tensorrt': 'TensorrtExecutionProvider'}
@@ -61,7 +62,7 @@ class OnnxRuntimeBackend:
             self._session = open_session(str(path), provider, index, precision, engine_cache_dir,
                                          threads)
         except Exception as error:  # pybind's own classes, which share no base but this
-            text = ' '.join(str(error).split())[:300]
+            text = one_line(error)
             raise BundleError(f'{path}: onnxruntime refuses the graph: {text}') from None
         if _PROVIDERS[provider] not in self._session.get_providers():
             raise BackendError(f'onnxruntime could not start its {provider} provider, CUDA or '

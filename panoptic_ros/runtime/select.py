@@ -11,6 +11,7 @@ from panoptic_ros.onnx_graph import check_weights
 from panoptic_ros.runtime.backend import Backend, BackendError
 from panoptic_ros.runtime.gpu import gpu_index, gpu_names
 from panoptic_ros.runtime.trial import check_predictions
+from panoptic_ros.text import one_line
 
 BACKENDS = ('tensorrt', 'onnxruntime', 'torch')
 """Engines, best first. To add one: a class beside this and a line in `_open`."""
@@ -117,7 +118,7 @@ def _open(name: str, path: Path, info: ModelInfo, variant: str, device: str, pre
         text = str(error)
         raise BundleError(text if str(path) in text else f'{path}: {text}') from None
     except Exception as error:  # each engine has its own classes: out of memory, no compiler, ...
-        text = ' '.join(str(error).split())[:300]
+        text = one_line(error)
         raise BackendError(f'{name} on {device} cannot run the model {path}: '
                            f'{type(error).__name__}: {text}') from error
     return opened

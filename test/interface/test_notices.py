@@ -4,7 +4,7 @@ import string
 import pytest
 
 from panoptic_ros.interface.notices import MAX_DIFFERENT, Notices
-from panoptic_ros.interface.text import MAX_TEXT, one_line
+from panoptic_ros.text import MAX_TEXT, one_line
 
 
 @pytest.fixture
