@@ -94,6 +94,18 @@ def read_compressed_image(message: Any, max_image_pixels: int = MAX_IMAGE_PIXELS
     return CameraImage(pixels, 'bgr')
 
 
+def read_message(message: Any, fallback: Fallback | None = None,
+                 max_image_pixels: int = MAX_IMAGE_PIXELS) -> CameraImage:
+    """Reads a sensor_msgs/Image or CompressedImage; see `read_image`.
+
+    Raises:
+        ValueError: if there is no image in it, in one line.
+    """
+    if hasattr(message, 'format'):
+        return read_compressed_image(message, max_image_pixels)
+    return read_image(message, fallback, max_image_pixels)
+
+
 def encoding_of(message: Any) -> str:
     """Tells the encoding of an Image, or of what a CompressedImage was made from.
 

@@ -5,17 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from itertools import islice
-from typing import Any
 
-from panoptic_ros.image import CameraImage
 from panoptic_ros.interface.encodings import ENCODINGS
 from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS
-from panoptic_ros.interface.images import (
-    cv_bridge_fallback,
-    encoding_of,
-    read_compressed_image,
-    read_image,
-)
+from panoptic_ros.interface.images import cv_bridge_fallback, encoding_of, read_message
 from panoptic_ros.recordings.bag import Recording
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS
 
@@ -30,17 +23,6 @@ OTHER_ENCODINGS = {'16UC1': 'depth', '32FC1': 'depth', 'mono16': 'depth', '32SC1
 
 PROBED = 20
 """Images of a topic that are tried, until one can be read."""
-
-
-def read_message(message: Any, max_image_pixels: int = MAX_IMAGE_PIXELS) -> CameraImage:
-    """Reads an Image or a CompressedImage; see `read_image` for the limit.
-
-    Raises:
-        ValueError: if there is no image in it, in one line.
-    """
-    if hasattr(message, 'format'):
-        return read_compressed_image(message, max_image_pixels)
-    return read_image(message, cv_bridge_fallback(), max_image_pixels)
 
 
 def camera_topics(recording: Recording, kinds: Collection[str], not_these: Collection[str] = (),
@@ -74,7 +56,7 @@ def camera_topics(recording: Recording, kinds: Collection[str], not_these: Colle
 def _why_not(recording: Recording, topic: str, start_ns: int, stop_ns: int,
              max_image_pixels: int) -> str:
     """Says why the images of a topic are not those of a camera; empty if they are."""
-    reason = 'there is no image in the part to be replayed'
+    reason, fallback = 'there is no image in the part to be replayed', cv_bridge_fallback()
     for record in islice(recording.records([topic], start_ns, stop_ns), PROBED):
         reason = record.problem
         if record.message is None:
@@ -86,7 +68,7 @@ def _why_not(recording: Recording, topic: str, start_ns: int, stop_ns: int,
         if what:
             return f'it holds {what} ({encoding})'
         try:
-            read_message(record.message, max_image_pixels)
+            read_message(record.message, fallback, max_image_pixels)
         except ValueError as error:
             reason = str(error)
         else:

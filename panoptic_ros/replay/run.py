@@ -15,11 +15,7 @@ from typing import Any
 from panoptic_ros.demo.pictures import OverlayVideo
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.image import CameraImage
-from panoptic_ros.interface.images import (
-    cv_bridge_fallback,
-    read_compressed_image,
-    read_image,
-)
+from panoptic_ros.interface.images import cv_bridge_fallback, read_message
 from panoptic_ros.interface.loading import Loaded, apply_settings, tracker_config
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.recordings.bag import Record, Recording
@@ -133,9 +129,7 @@ class Camera:
         Raises:
             ValueError: if there is none.
         """
-        return (read_compressed_image(message, self._max_image_pixels)
-                if hasattr(message, 'format')
-                else read_image(message, self._fallback, self._max_image_pixels))
+        return read_message(message, self._fallback, self._max_image_pixels)
 
 
 Progress = Callable[[Iterator[Any]], Iterator[Any]]

@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image
 
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.image import CameraImage
-from panoptic_ros.interface.images import cv_bridge_fallback, read_compressed_image, read_image
+from panoptic_ros.interface.images import cv_bridge_fallback, read_message
 from panoptic_ros.interface.live_pipeline import LivePipeline
 from panoptic_ros.interface.memory import is_out_of_memory
 from panoptic_ros.interface.messages import FrameMessages, frame_topics
@@ -155,9 +155,7 @@ class Camera:
             return Drop.TOO_OLD
         start_s = time.perf_counter()
         try:
-            limit = self._settings['max_image_pixels']
-            image = (read_image(message, self._fallback, limit) if isinstance(message, Image)
-                     else read_compressed_image(message, limit))
+            image = read_message(message, self._fallback, self._settings['max_image_pixels'])
         except ValueError as error:
             self.last_bad = one_line(error)
             self._notices.warn('bad image', f'bad image: {self.last_bad}; such images are dropped')
