@@ -23,8 +23,7 @@ from .light import make_light
 from .optics import Optics
 from .people import Look, make_look
 from .randomised import (
-    SurfaceNoise,
-    expose,
+    Finish,
     furnish_randomly,
     ground_colors,
     randomise_light,
@@ -115,11 +114,10 @@ class SyntheticClip:
         self._sky = Sky(rng, self._light)
         self._skyline = make_skyline(rng)
         self._optics = Optics.draw(rng, self._layout.on_pavement, self._layout.camera_speed)
-        self._noise = None
+        self._finish = None
         if randomised:
             self._optics = randomise_optics(rng, self._optics)
-            self._noise = SurfaceNoise.draw(rng, self.size)
-            self._target = rng.uniform(45, 130)
+            self._finish = Finish.draw(rng, self.size)
         self._look = lru_cache(maxsize=256)(self._make_look)
         self._surface_class, self._thing_surface = self._number_surfaces()
 
@@ -165,9 +163,8 @@ class SyntheticClip:
         tracks = np.zeros(SURFACES, np.int32)
         for thing in shown:
             tracks[list(thing.surfaces)] = thing.track_id
-        if self._noise is not None:
-            self._noise.apply(canvas.pixels)
-            expose(canvas.pixels, self._target)
+        if self._finish is not None:
+            self._finish.apply(canvas.pixels)
         image = self._optics.develop(canvas.pixels, self.seed, frame_index)
         if self.randomised:
             image = sensor(np.random.default_rng((self.seed, frame_index, 5)), image)

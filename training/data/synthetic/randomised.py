@@ -22,8 +22,8 @@ from .layout import HOUSES_M, Fixed
 from .light import Light
 from .optics import Optics
 from .profile import Profile
-from .randomised_textures import BARE, LEAFY, PLAIN_CROWNS, all_facades, all_leaves
-from .textures import BAY_M, FLOOR_M, Image, smooth_noise
+from .randomised_textures import BARE, FACADES, LEAFY, LEAVES, facade
+from .textures import BAY_M, FLOOR_M, PLAIN_CROWNS, PLAIN_FACADES, Image, smooth_noise
 
 
 def randomise_light(rng: np.random.Generator, light: Light) -> Light:
@@ -57,13 +57,12 @@ def _side(rng: np.random.Generator, profile: Profile, side: int, season: int) ->
     kinds = np.array([.95, .05, 0, 0])  # houses, parks, hedges, walls
     if rng.random() < 0.85:
         kinds = rng.dirichlet([2.5, 2.5, .7, .7])
-    fronts = all_facades()
     hues = rng.uniform(.5, 1.15, (5, 1)) * rng.uniform(.8, 1.1, (5, 3))
     while z < HOUSES_M - 8:
         kind = rng.choice(4, p=kinds)
         if kind == 0:
-            style = int(rng.integers(len(fronts)))
-            floors, bays, _ = fronts[style]
+            style = int(rng.integers(FACADES))
+            floors, bays, _ = facade(style)
             width = bays * BAY_M * rng.uniform(0.7, 1.6)
             if z + width > HOUSES_M:
                 break
@@ -88,7 +87,7 @@ def _side(rng: np.random.Generator, profile: Profile, side: int, season: int) ->
                 fixed.append(_wall(rng, x, z, width, 'barrier'))
         elif kind == 2:
             fixed.append(Fixed('hedge', VEGETATION, x, z, (width, rng.uniform(.7, 4.5), .8),
-                               int(rng.integers(len(all_leaves()))), _tint(rng)))
+                               int(rng.integers(LEAVES)), _tint(rng)))
         else:
             fixed.append(_wall(rng, x, z, width, 'house'))
             if rng.random() < .6:
@@ -101,7 +100,7 @@ def _side(rng: np.random.Generator, profile: Profile, side: int, season: int) ->
 
 def _wall(rng: np.random.Generator, x: float, z: float, width: float, kind: str) -> Fixed:
     """A low wall or, as `barrier`, a fence that belongs to no class."""
-    style = int(rng.integers(32, len(all_facades())))
+    style = int(rng.integers(PLAIN_FACADES, FACADES))
     high = rng.uniform(.7, 2.6)
     fence = kind == 'barrier' and rng.random() < .6
     return Fixed('fence' if fence else 'house', VOID_ID if fence else BUILDING, x, z,
@@ -161,16 +160,16 @@ def _street_furniture(rng: np.random.Generator, profile: Profile, side: int, sea
                                                             profile.kerb_x + .8))
         fixed.append(Fixed('box', VOID_ID, where, float(rng.uniform(0, HOUSES_M)),
                            (rng.uniform(.3, 1.6), rng.uniform(.4, 2.2), 0),
-                           int(rng.integers(32, len(all_facades()))), _grey(rng)))
+                           int(rng.integers(PLAIN_FACADES, FACADES)), _grey(rng)))
     return fixed
 
 
 def randomise_optics(rng: np.random.Generator, optics: Optics) -> Optics:
     """Varies a camera: lens, mounting, contrast, white balance, noise, softness."""
-    gamma, gain = math.exp(rng.uniform(-.3, .35)), 1.0
+    gamma = math.exp(rng.uniform(-.3, .35))
     white = np.exp(rng.normal(0, .06, 3))
     level = np.linspace(0, 1, 256)[:, None]
-    tone = level ** gamma * gain * white
+    tone = level ** gamma * white
     bend = rng.uniform(-.25, .6)  # an S: deep shadows and burnt lights
     tone = np.clip(tone, 0, 1)
     tone = (1 - bend) * tone + bend * (3 * tone ** 2 - 2 * tone ** 3)
@@ -198,8 +197,8 @@ def expose(pixels: npt.NDArray[np.uint8], target: float) -> None:
 
 
 @dataclass(frozen=True)
-class SurfaceNoise:
-    """Texture and shading of each surface, laid over the painted picture."""
+class Finish:
+    """Texture, shading and exposure, laid over the painted picture."""
 
     gains: npt.NDArray[np.float32]
     """(256, K) strength of each of the noises on a surface."""
@@ -210,8 +209,11 @@ class SurfaceNoise:
     fields: npt.NDArray[np.float32]
     """(K, h, w) noises about 0."""
 
+    brightness: float
+    """Mean that the exposure aims at, 0 to 255; see `expose`."""
+
     @classmethod
-    def draw(cls, rng: np.random.Generator, size: tuple[int, int]) -> SurfaceNoise:
+    def draw(cls, rng: np.random.Generator, size: tuple[int, int]) -> Finish:
         """Draws four noises, from grains to large blobs, and how they lie on each surface."""
         height, width = size
         stack = []
@@ -224,7 +226,8 @@ class SurfaceNoise:
         gains = rng.gamma(.6, .14, (256, 4)).clip(0, .4)
         gains[:6] *= .6
         tints = np.exp(rng.normal(0, .12, (256, 1)) + rng.normal(0, .04, (256, 3)))
-        return cls(gains.astype(np.float32), tints.astype(np.float32), np.array(stack))
+        return cls(gains.astype(np.float32), tints.astype(np.float32), np.array(stack),
+                   rng.uniform(45, 130))
 
     def apply(self, pixels: npt.NDArray[np.uint8]) -> None:
         """Changes the colours of (H, W, 4) pixels in place."""
@@ -235,6 +238,7 @@ class SurfaceNoise:
         for channel in range(3):
             tint = cv2.LUT(surface, np.ascontiguousarray(self.tints[:, channel]))
             pixels[..., channel] = np.clip(pixels[..., channel] * (factor * tint), 0, 255)
+        expose(pixels, self.brightness)
 
 
 def sensor(rng: np.random.Generator, image: Image) -> Image:

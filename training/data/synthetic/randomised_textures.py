@@ -7,47 +7,84 @@ after them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .textures import BAY_M, FLOOR_M, Image, crowns, facades, leaves, pyramid_of, smooth_noise
+from .textures import (
+    BAY_M,
+    FLOOR_M,
+    PLAIN_CROWNS,
+    PLAIN_FACADES,
+    PX_M,
+    Image,
+    crowns,
+    facades,
+    leaves,
+    pyramid_of,
+    rect,
+    smooth_noise,
+)
 
-_PX_M = 20
 SIDE = 192
 
 
-@lru_cache(maxsize=1)
-def all_facades() -> tuple[tuple[int, int, tuple[Image, ...]], ...]:
-    """(floors, bays, pyramid) of the plain fronts, then of the random ones."""
-    rng = np.random.default_rng(21)
-    return (*facades(), *(_front(rng, int(rng.integers(1, 7)), int(rng.integers(2, 9)))
-                          for _ in range(72)))
+RANDOM_FACADES, LEAFY, BARE, RANDOM_LEAVES = 72, 28, 28, 12
+"""Numbers of random textures: fronts, crowns with and without leaves, walls of leaves."""
+
+FACADES, CROWNS, LEAVES = (PLAIN_FACADES + RANDOM_FACADES, PLAIN_CROWNS + LEAFY + BARE,
+                           1 + RANDOM_LEAVES)
+"""Numbers of styles, those of the plain city first."""
+
+T = TypeVar('T')
 
 
-@lru_cache(maxsize=1)
-def all_crowns() -> tuple[tuple[Image, ...], ...]:
-    """Pyramids of the plain crowns, then leafy ones, then bare ones; see `crowns`.
+def facade(style: int) -> tuple[int, int, tuple[Image, ...]]:
+    """(floors, bays, pyramid) of a front."""
+    return _pick(style, facades(), _random_facades)
 
-    The fourth channel is the opacity; everything above 40 belongs to the plant, also the gaps
-    between its leaves and branches, in which the background is seen.
+
+def crown(style: int) -> tuple[Image, ...]:
+    """Pyramid of a crown: plain ones, then leafy ones, then bare ones.
+
+    Of those that are not plain the fourth channel is the opacity; everything above 40 belongs to
+    the plant, also the gaps between its leaves and branches, in which the background is seen.
     """
+    return _pick(style, crowns(), _random_crowns)
+
+
+def foliage(style: int) -> tuple[Image, ...]:
+    """Pyramid of a wall of leaves."""
+    return _pick(style, (leaves(),), _random_leaves)
+
+
+def _pick(style: int, plain: Sequence[T], random: Callable[[], Sequence[T]]) -> T:
+    """A texture; the random ones are drawn when the first of them is asked for."""
+    return plain[style] if style < len(plain) else random()[style - len(plain)]
+
+
+@lru_cache(maxsize=1)
+def _random_facades() -> tuple[tuple[int, int, tuple[Image, ...]], ...]:
+    rng = np.random.default_rng(21)
+    return tuple(_front(rng, int(rng.integers(1, 7)), int(rng.integers(2, 9)))
+                 for _ in range(RANDOM_FACADES))
+
+
+@lru_cache(maxsize=1)
+def _random_crowns() -> tuple[tuple[Image, ...], ...]:
     rng = np.random.default_rng(22)
-    return (*crowns(), *(pyramid_of(_leafy(rng)) for _ in range(LEAFY)),
+    return (*(pyramid_of(_leafy(rng)) for _ in range(LEAFY)),
             *(pyramid_of(_bare(rng)) for _ in range(BARE)))
 
 
-LEAFY, BARE = 28, 28
-PLAIN_CROWNS = 12
-
-
 @lru_cache(maxsize=1)
-def all_leaves() -> tuple[tuple[Image, ...], ...]:
-    """Pyramids of walls of leaves: the plain one, then random ones."""
+def _random_leaves() -> tuple[tuple[Image, ...], ...]:
     rng = np.random.default_rng(23)
-    return (leaves(), *(pyramid_of(_foliage(rng, 96, 384)) for _ in range(12)))
+    return tuple(pyramid_of(_foliage(rng, 96, 384)) for _ in range(RANDOM_LEAVES))
 
 
 def _speckle(rng: np.random.Generator, size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -134,7 +171,7 @@ def _bare(rng: np.random.Generator) -> Image:
 def _front(rng: np.random.Generator, floors: int, bays: int,
            ) -> tuple[int, int, tuple[Image, ...]]:
     """A house front of any material."""
-    height, width = round(floors * FLOOR_M * _PX_M), round(bays * BAY_M * _PX_M)
+    height, width = round(floors * FLOOR_M * PX_M), round(bays * BAY_M * PX_M)
     wall = np.full((height, width, 3), rng.uniform(40, 230), np.float32)
     wall *= rng.uniform(.82, 1.12, 3)
     wall += rng.uniform(3, 30) * smooth_noise(rng, (height, width), int(rng.choice([16, 40, 96])),
@@ -154,7 +191,7 @@ def _front(rng: np.random.Generator, floors: int, bays: int,
         wall[:, ::step] -= rng.uniform(10, 60)
     wall += rng.normal(0, rng.uniform(2, 14), (height, width, 1))
     front = np.clip(wall, 0, 255).astype(np.uint8)
-    floor_px, bay_px = FLOOR_M * _PX_M, BAY_M * _PX_M
+    floor_px, bay_px = FLOOR_M * PX_M, BAY_M * PX_M
     half_w, half_h = rng.uniform(0.12, 0.5) * bay_px, rng.uniform(0.18, 0.5) * floor_px
     glass = rng.uniform(10, 150) * rng.uniform(.85, 1.2, 3)
     frame = rng.uniform(20, 245) * rng.uniform(.9, 1.1, 3)
@@ -170,18 +207,18 @@ def _front(rng: np.random.Generator, floors: int, bays: int,
                 continue
             x = (bay + 0.5) * bay_px
             top, bottom = middle - half_h, middle + half_h
-            _box(front, x - half_w - 2, top - 2, x + half_w + 2, bottom + 3, frame)
-            _box(front, x - half_w, top, x + half_w, bottom,
+            rect(front, x - half_w - 2, top - 2, x + half_w + 2, bottom + 3, frame)
+            rect(front, x - half_w, top, x + half_w, bottom,
                  glass * rng.uniform(.6, 1.5) + (rng.random() < .1) * 80)
             if rng.random() < 0.5:  # what the pane mirrors
-                _box(front, x - half_w, top, x + half_w * rng.uniform(-1, 1),
+                rect(front, x - half_w, top, x + half_w * rng.uniform(-1, 1),
                      top + (bottom - top) * rng.uniform(.2, 1), glass + rng.uniform(0, 90))
             for bar in range(int(rng.integers(0, 3))):
                 at = x - half_w + (bar + 1) * half_w * 2 / 3
-                _box(front, at - 1, top, at + 1, bottom, frame)
+                rect(front, at - 1, top, at + 1, bottom, frame)
     for _ in range(int(rng.integers(0, 4))):  # posters, boards, pipes
         x, y = rng.uniform(0, width), rng.uniform(0, height)
-        _box(front, x, y, x + rng.uniform(3, 60), y + rng.uniform(8, 80), rng.uniform(0, 255, 3))
+        rect(front, x, y, x + rng.uniform(3, 60), y + rng.uniform(8, 80), rng.uniform(0, 255, 3))
     front[:int(rng.integers(1, 14))] = rng.uniform(20, 220)
     return floors, bays, pyramid_of(cv2.cvtColor(front, cv2.COLOR_RGB2RGBA))
 
@@ -190,29 +227,24 @@ def _ground_floor(rng: np.random.Generator, front: Image, floor_px: float) -> No
     """Shop windows with a board above."""
     height, width = front.shape[:2]
     top = height - floor_px * rng.uniform(.85, 1.05)
-    _box(front, 0, top, width, height, rng.uniform(5, 160) * rng.uniform(.8, 1.2, 3))
+    rect(front, 0, top, width, height, rng.uniform(5, 160) * rng.uniform(.8, 1.2, 3))
     board = rng.uniform(0, 255, 3)
     high = rng.uniform(6, 18)
-    _box(front, 0, top, width, top + high, board)
+    rect(front, 0, top, width, top + high, board)
     ink = 255 - board if rng.random() < .7 else rng.uniform(0, 255, 3)
     x = rng.uniform(4, 40)
     while x < width - 10:  # letters
         wide = rng.uniform(2, 7)
         if rng.random() < .8:
-            _box(front, x, top + high * .25, x + wide, top + high * .8, ink)
+            rect(front, x, top + high * .25, x + wide, top + high * .8, ink)
         x += wide + rng.uniform(1, 3)
     x = 3.0
     while x < width:
         wide = rng.uniform(16, 70)
         pane = rng.uniform(5, 120) * rng.uniform(.85, 1.15, 3)
-        _box(front, x, top + high + 3, x + wide, height - rng.uniform(2, 16), pane)
+        rect(front, x, top + high + 3, x + wide, height - rng.uniform(2, 16), pane)
         for _ in range(int(rng.integers(0, 5))):  # goods, lights and what the pane mirrors
             a, b = rng.uniform(x, x + wide), rng.uniform(top + high, height)
-            _box(front, a, b, min(a + rng.uniform(2, 25), x + wide), b + rng.uniform(2, 25),
+            rect(front, a, b, min(a + rng.uniform(2, 25), x + wide), b + rng.uniform(2, 25),
                  rng.uniform(0, 255, 3))
         x += wide + rng.uniform(2, 12)
-
-
-def _box(image: Image, x0: float, y0: float, x1: float, y1: float, color: npt.ArrayLike) -> None:
-    cv2.rectangle(image, (round(x0), round(y0)), (round(x1) - 1, round(y1) - 1),
-                  np.clip(np.asarray(color, float), 0, 255).tolist(), -1)

@@ -13,8 +13,8 @@ from .camera import NEAR_M, Array, Camera, cross
 from .canvas import Canvas
 from .layout import HOUSES_M, Fixed
 from .profile import BEHIND_M
-from .randomised_textures import PLAIN_CROWNS, all_crowns, all_facades, all_leaves
-from .textures import Image, level_of
+from .randomised_textures import crown, facade, foliage
+from .textures import PLAIN_CROWNS, Image, level_of
 
 _WALLS = ('house', 'gable', 'hedge', 'fence')
 
@@ -39,9 +39,9 @@ class Standing:
         """Draws it."""
         thing = self.fixed
         if thing.kind == 'house' or thing.kind == 'fence':
-            _wall(canvas, self, all_facades()[thing.style][2])
+            _wall(canvas, self, facade(thing.style)[2])
         elif thing.kind == 'hedge':
-            _wall(canvas, self, all_leaves()[thing.style])
+            _wall(canvas, self, foliage(thing.style))
         elif thing.kind == 'gable':
             _gable(canvas, self)
         elif thing.kind in ('tree', 'bush', 'bare'):
@@ -183,8 +183,8 @@ def _plant(canvas: Canvas, thing: Standing) -> None:
     centre = camera.to_pixels((foot + up * (base + tall / 2))[None])[0]
     scale = camera.focal_px / depth
     tint = (light.ambient + 0.6 * light.sun) * thing.fixed.tint
-    canvas.cut_out(centre, (wide * scale, tall * scale), all_crowns()[thing.fixed.style], tint,
-                   depth, thing.surface, thin=thing.fixed.style >= PLAIN_CROWNS)
+    canvas.cut_out(centre, (wide * scale, tall * scale), crown(thing.fixed.style), tint, depth,
+                   thing.surface, thin=thing.fixed.style >= PLAIN_CROWNS)
     canvas.set_depth(thing.surface, depth)
 
 
@@ -247,7 +247,7 @@ def _box(canvas: Canvas, thing: Standing) -> None:
     right, up = camera.rotation[:, 0] * wide / 2, camera.rotation[:, 1] * high
     corners = camera.to_pixels(np.array([foot - right + up, foot + right + up, foot + right,
                                          foot - right]))
-    pyramid = all_facades()[thing.fixed.style][2]
+    pyramid = facade(thing.fixed.style)[2]
     texture = level_of(pyramid, pyramid[0].shape[1] / max(wide * camera.focal_px / depth, 1.0))
     light = canvas.light
     canvas.textured(corners, texture, (light.ambient + .5 * light.sun) * thing.fixed.tint, depth,

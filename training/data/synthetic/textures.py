@@ -19,8 +19,11 @@ FLOOR_M = 3.1
 BAY_M = 2.8
 """Width of one window bay of a facade."""
 
-_PX_M = 20
+PX_M = 20
 """Facade texels per metre."""
+
+PLAIN_FACADES, PLAIN_CROWNS = 32, 12
+"""Numbers of textures of the plain city."""
 
 
 def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: int,
@@ -59,13 +62,13 @@ def facades() -> tuple[tuple[int, int, tuple[Image, ...]], ...]:
     """(floors, bays, pyramid of (h, w, 4)) of each house front; light, to be tinted."""
     rng = np.random.default_rng(11)
     return tuple(_facade(rng, int(rng.integers(2, 7)), int(rng.integers(2, 7)))
-                 for _ in range(32))
+                 for _ in range(PLAIN_FACADES))
 
 
 def _facade(rng: np.random.Generator, floors: int, bays: int,
             ) -> tuple[int, int, tuple[Image, ...]]:
-    height, width = round(floors * FLOOR_M * _PX_M), round(bays * BAY_M * _PX_M)
-    floor_px, bay_px = FLOOR_M * _PX_M, BAY_M * _PX_M
+    height, width = round(floors * FLOOR_M * PX_M), round(bays * BAY_M * PX_M)
+    floor_px, bay_px = FLOOR_M * PX_M, BAY_M * PX_M
     wall = np.full((height, width, 3), rng.uniform(175, 215), np.float32)
     wall += 14 * smooth_noise(rng, (height, width), 32)[..., None]
     if rng.random() < 0.5:  # bricks
@@ -91,17 +94,17 @@ def _facade(rng: np.random.Generator, floors: int, bays: int,
         for bay in range(bays):
             x, bottom = (bay + 0.5) * bay_px, middle + half_h
             if bay == door:
-                _rect(front, x - 11, middle - 8, x + 11, height, rng.uniform(40, 130, 3))
+                rect(front, x - 11, middle - 8, x + 11, height, rng.uniform(40, 130, 3))
                 continue
             pane = np.clip(glass + rng.uniform(-22, 22) +
                            (rng.uniform(50, 90) if rng.random() < 0.15 else 0), 0, 255)
-            _rect(front, x - half_w - 2, middle - half_h - 2, x + half_w + 2, bottom + 3, frame)
-            _rect(front, x - half_w, middle - half_h, x + half_w, bottom, pane)
-            _rect(front, x - half_w, middle - half_h, x + half_w, middle - half_h * 0.3,
+            rect(front, x - half_w - 2, middle - half_h - 2, x + half_w + 2, bottom + 3, frame)
+            rect(front, x - half_w, middle - half_h, x + half_w, bottom, pane)
+            rect(front, x - half_w, middle - half_h, x + half_w, middle - half_h * 0.3,
                   np.minimum(pane * 1.25 + 12, 255))  # sky in the upper pane
-            _rect(front, x - 1, middle - half_h, x + 1, bottom, frame)
+            rect(front, x - 1, middle - half_h, x + 1, bottom, frame)
             if balcony and floor:
-                _rect(front, x - half_w - 6, bottom - 4, x + half_w + 6, bottom + 7,
+                rect(front, x - half_w - 6, bottom - 4, x + half_w + 6, bottom + 7,
                       (105, 105, 108))
     front[:6] = np.clip(front[:6] * 0.7, 0, 255)  # cornice
     return floors, bays, pyramid_of(cv2.cvtColor(front, cv2.COLOR_RGB2RGBA))
@@ -110,16 +113,17 @@ def _facade(rng: np.random.Generator, floors: int, bays: int,
 def _shop(rng: np.random.Generator, front: Image, floor_px: float) -> None:
     height, width = front.shape[:2]
     top = height - floor_px * 0.95
-    _rect(front, 0, top, width, height, rng.uniform(50, 150, 3))
-    _rect(front, 0, top, width, top + 12, rng.uniform(30, 240, 3))
+    rect(front, 0, top, width, height, rng.uniform(50, 150, 3))
+    rect(front, 0, top, width, top + 12, rng.uniform(30, 240, 3))
     for x in range(6, width - 20, 46):
         bright = rng.uniform(50, 150)
-        _rect(front, x, top + 17, x + 38, height - 8, np.array([bright, bright, bright * 0.95]))
-        _rect(front, x, top + 17, x + 38, top + 28, np.array([bright, bright, bright]) + 30)
+        rect(front, x, top + 17, x + 38, height - 8, np.array([bright, bright, bright * 0.95]))
+        rect(front, x, top + 17, x + 38, top + 28, np.array([bright, bright, bright]) + 30)
 
 
-def _rect(image: Image, x0: float, y0: float, x1: float, y1: float,
-          color: npt.ArrayLike) -> None:
+def rect(image: Image, x0: float, y0: float, x1: float, y1: float,
+         color: npt.ArrayLike) -> None:
+    """Fills a rectangle with a colour; values outside of 0 to 255 are clipped."""
     cv2.rectangle(image, (round(x0), round(y0)), (round(x1) - 1, round(y1) - 1),
                   tuple(np.asarray(color, float).tolist()), -1)
 
@@ -128,7 +132,7 @@ def _rect(image: Image, x0: float, y0: float, x1: float, y1: float,
 def crowns() -> tuple[tuple[Image, ...], ...]:
     """Pyramids of tree crowns and bushes: (128, 128, 4) uint8, grey leaves and a mask."""
     rng = np.random.default_rng(12)
-    return tuple(pyramid_of(_crown(rng)) for _ in range(12))
+    return tuple(pyramid_of(_crown(rng)) for _ in range(PLAIN_CROWNS))
 
 
 def _crown(rng: np.random.Generator) -> Image:
