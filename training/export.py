@@ -132,10 +132,10 @@ def check_weights(model: PanopticModel, half: bool) -> None:
             f'holds less than {MAX_FILE_BYTES / 2**30:g}; ' + (
                 f'--precision fp16 stores them in {halved / 2**30:.1f} GiB'
                 if halved < MAX_FILE_BYTES else 'this model is too large for one file'))
-    for name, tensor in model.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f'weights are not finite, e.g. {name}; the training of this model '
+    if name := find_non_finite(model.state_dict()):
+        raise NonFiniteError(f'weights are not finite, e.g. {name}; the training of this model '
                              'has failed')
+    for name, tensor in model.state_dict().items():
         if half and tensor.dtype == torch.float32 and tensor.numel() >= SMALL \
                 and tensor.abs().max() > LARGEST_HALF:
             raise ValueError(f'the weight {name} is larger than float16 holds '

@@ -79,13 +79,12 @@ def _families() -> Any:
 
 
 def _recipes() -> Any:
-    import yaml
-
     from panoptic_ros.cli.recipes import recipe_files
+    from panoptic_ros.documents import read_yaml
 
     table = _table('Training recipes', 'recipe', 'family', 'data', 'input')
     for name, path in recipe_files().items():
-        recipe = yaml.safe_load(path.read_text(encoding='utf-8'))
+        recipe = read_yaml(path)
         data = recipe['data']
         table.add_row(name, recipe['model']['family'], data['dataset'].partition(':')[0],
                       '{}x{}'.format(*data['input_size']))
@@ -93,13 +92,12 @@ def _recipes() -> Any:
 
 
 def _studies() -> Any:
-    import yaml
-
     from panoptic_ros.cli.recipes import study_files
+    from panoptic_ros.documents import read_yaml
 
     table = _table('Ablation studies', 'study', 'title', 'source', 'recipe', 'variants')
     for name, path in study_files().items():
-        study = yaml.safe_load(path.read_text(encoding='utf-8'))
+        study = read_yaml(path)
         table.add_row(name, study['title'], study['source'], study['recipe'],
                       str(len(study['variants'])))
     return table

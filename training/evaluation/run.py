@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from panoptic_ros.documents import read_json
 from panoptic_ros.files import LOCK_NAME, TEMPORARY, lock_folder, write_json
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.image import CameraImage
@@ -194,7 +194,7 @@ def _require_same(folder: Path, what: dict[str, Any]) -> bool:
     path = folder / 'evaluate.json'
     if path.is_file():
         try:
-            old = dict(json.loads(path.read_text(encoding='utf-8')))
+            old = dict(read_json(path))
         except (TypeError, ValueError):
             raise ValueError(f'{path} is damaged; choose another folder or delete it') from None
         for key in what | old:
