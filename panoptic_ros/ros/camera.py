@@ -113,11 +113,6 @@ class Camera:
             self.unsubscribe()
             raise
 
-    def stop(self, timeout_s: float) -> bool:
-        """Unsubscribes and ends the worker; False if it is still busy after the timeout."""
-        self.unsubscribe()
-        return self.worker.stop(timeout_s)
-
     def close(self) -> None:
         """Takes the publishers away; the camera is stopped."""
         self._publishers.close()

@@ -32,7 +32,7 @@ def camera(tiny_model, ros_domain):
     camera = Camera(node, 'camera', '', load(settings).predictor, settings)
     camera.start(subscribe=False)
     yield camera
-    assert camera.stop(10)
+    assert camera.worker.stop(10)
     camera.close()
     node.destroy_node()
     rclpy.shutdown(context=context)
