@@ -24,6 +24,7 @@ from panoptic_training.data import ade20k_classes
 
 transformers = pytest.importorskip('transformers')
 
+
 def test_things_come_from_the_class_file_or_known_names(checkpoint):
     module, _ = open_transformers(str(checkpoint('oneformer')))  # its class_info.json says
     assert tuple(np.array(module.labels.names)[module.labels.is_thing]) == THINGS

@@ -1,0 +1,13 @@
+"""A recording for the tests of this folder."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope='session')
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drive of 8 images with ground truth; left as it is."""
+    from replay_bags import drive, write_bag  # needs rosbags
+
+    return write_bag(tmp_path_factory.mktemp('bags') / 'drive', drive(8))

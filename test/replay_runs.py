@@ -1,0 +1,30 @@
+"""Calls of `panoptic replay`, and what they leave."""
+
+import json
+from pathlib import Path
+
+from panoptic_ros.cli.main import main
+from panoptic_ros.replay.record import read_records
+
+
+def run(*flags) -> int:
+    """Exit status of the command."""
+    return main(['replay', *map(str, flags)])
+
+
+def summary(folder: Path) -> dict:
+    return json.loads((folder / 'summary.json').read_text())
+
+
+def same_results(a: Path, b: Path) -> bool:
+    """To the bit, but for what clocks say."""
+    assert sorted(path.name for path in a.iterdir()) == sorted(path.name for path in b.iterdir())
+    for name in ('bag/bag.mcap', 'bag/metadata.yaml', 'overlay.mp4'):
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
+    values = [summary(folder) for folder in (a, b)]
+    records = [read_records(folder / 'frames.jsonl') for folder in (a, b)]
+    for record in records[0] + records[1]:
+        record.times_ms = {}
+    for value in values:
+        del value['timing']
+    return values[0] == values[1] and records[0] == records[1]
