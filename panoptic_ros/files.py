@@ -28,8 +28,8 @@ def whole(path: Path) -> Iterator[Path]:
     """Gives a temporary name to write to, with the same suffix, in the same folder.
 
     At the end the data is flushed to the disk and the file gets its own name. After an error
-    the file that had this name before is untouched. What killed writers of the same file left
-    behind is removed first.
+    the file that had this name before is untouched. What a killed writer of the same file left
+    behind is used again.
 
     Args:
         path: of the file to write; its folder exists.
@@ -38,19 +38,18 @@ def whole(path: Path) -> Iterator[Path]:
         OSError: if the folder cannot be written to; names the file.
     """
     path = Path(path)
-    _remove_abandoned(path)
-    temporary = path.with_name(f'{TEMPORARY}{secrets.token_hex(4)}-{path.name}')
     try:
-        # The lock tells other writers that this file is in use; a killed process loses it.
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        temporary, descriptor = _open_temporary(path)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from None
     try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
+        try:
+            yield temporary
+            _flush(temporary)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)  # while locked: later it may be another writer's
+            raise
         _flush(path.parent)
     except OSError as error:
         if error.filename is None:  # as a full disk has it
@@ -58,7 +57,6 @@ def whole(path: Path) -> Iterator[Path]:
         raise
     finally:
         os.close(descriptor)
-        temporary.unlink(missing_ok=True)
 
 
 def write_bytes(data: bytes, path: Path) -> None:
@@ -150,15 +148,25 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Removes temporary files of `path` whose writers are gone."""
-    for file in path.parent.glob(f'{TEMPORARY}*'):
-        if file.name[len(TEMPORARY):].partition('-')[2] != path.name:
+def _open_temporary(path: Path) -> tuple[Path, int]:
+    """Opens an empty temporary file for `path`, and locks it.
+
+    What a killed writer left has the same name and is used again. Only while another process
+    writes the same file, which its lock tells, the name is another one.
+    """
+    temporary = path.with_name(f'{TEMPORARY}{path.name}')
+    while True:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            temporary = path.with_name(f'{TEMPORARY}{secrets.token_hex(4)}-{path.name}')
             continue
-        with suppress(OSError):  # in use, or removed by another writer
-            descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                file.unlink()
-            finally:
-                os.close(descriptor)
+        except OSError:  # a file system without locks
+            pass
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), temporary.stat()):
+                os.ftruncate(descriptor, 0)
+                return temporary, descriptor
+        os.close(descriptor)  # its writer has just given it its own name

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -91,6 +92,32 @@ def test_the_next_run_removes_the_folders_of_killed_ones(tmp_path):
         assert names(tmp_path) == [folder.name]
         assert folder.name.startswith('.run-')
     assert names(tmp_path) == []
+
+
+def test_the_work_does_not_grow_with_the_folder(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise AssertionError('the folder is searched for each file')
+
+    for name in ('scandir', 'listdir'):
+        monkeypatch.setattr(os, name, refuse)
+    write_bytes(b'1', tmp_path / 'a.bin')
+    monkeypatch.undo()
+    assert names(tmp_path) == ['a.bin']
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    path, sizes = tmp_path / 'a.bin', (10, 20_000)
+
+    def write(size):
+        for _ in range(200):
+            write_bytes(bytes([size % 251]) * size, path)
+            data = path.read_bytes()
+            assert len(data) in sizes and len(set(data)) == 1
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(write, size) for size in sizes * 2]:
+            done.result()
+    assert names(tmp_path) == ['a.bin']
 
 
 def test_a_locked_folder_is_refused_until_the_holder_is_gone(tmp_path, writer):

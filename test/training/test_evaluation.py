@@ -157,7 +157,7 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path):
 
 
 def test_what_a_killed_start_left_is_no_hindrance(tmp_path):
-    for name in ('.lock', '.unfinished-1a2b3c4d-evaluate.json'):
+    for name in ('.lock', '.unfinished-evaluate.json'):
         (tmp_path / name).touch()
     with claim(tmp_path, {'model': 'a'}):
         assert sorted(path.name for path in tmp_path.iterdir()) == ['.lock', 'evaluate.json']
