@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds `panoptic_ros` (what a robot runs) and `panoptic_training` (what makes its models)."""
 
 from pathlib import Path
@@ -5,9 +6,19 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 PACKAGE = 'panoptic_ros'
-ROS_JAZZY = [f'ros-jazzy-{name}' for name in (
-    'rclpy', 'rmw-fastrtps-cpp', 'sensor-msgs', 'std-msgs', 'diagnostic-msgs',
-    'visualization-msgs', 'lifecycle-msgs', 'std-srvs')]
+ROS_JAZZY = [
+    f'ros-jazzy-{name}'
+    for name in (
+        'rclpy',
+        'rmw-fastrtps-cpp',
+        'sensor-msgs',
+        'std-msgs',
+        'diagnostic-msgs',
+        'visualization-msgs',
+        'lifecycle-msgs',
+        'std-srvs',
+    )
+]
 
 setup(
     name=PACKAGE,
@@ -15,11 +26,16 @@ setup(
     description='Panoptic segmentation for ROS 2: train, export, run and evaluate',
     license='Apache-2.0',
     python_requires='>=3.10',
-    packages=[*find_packages(include=[f'{PACKAGE}*']), 'panoptic_training',
-              *(f'panoptic_training.{name}' for name in find_packages('training'))],
+    packages=[
+        *find_packages(include=[f'{PACKAGE}*']),
+        'panoptic_training',
+        *(f'panoptic_training.{name}' for name in find_packages('training')),
+    ],
     package_dir={'panoptic_training': 'training'},
-    package_data={PACKAGE: ['py.typed', 'data/*', 'replay/templates/*'],
-                  'panoptic_training': ['py.typed', 'recipes/*', 'studies/*']},
+    package_data={
+        PACKAGE: ['py.typed', 'data/*', 'replay/templates/*'],
+        'panoptic_training': ['py.typed', 'recipes/*', 'studies/*'],
+    },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
@@ -27,20 +43,38 @@ setup(
         (f'share/{PACKAGE}/config', [str(path) for path in Path('config').iterdir()]),
     ],
     # The least that test/test_install.py installs.
-    install_requires=['numpy>=1.26', 'opencv-python-headless>=4.6', 'scipy>=1.11', 'onnx>=1.23',
-                      'onnxruntime>=1.23', 'pyyaml>=6', 'rich>=13.7'],
+    install_requires=[
+        'numpy>=1.26',
+        'opencv-python-headless>=4.6',
+        'scipy>=1.11',
+        'onnx>=1.23',
+        'onnxruntime>=1.23',
+        'pyyaml>=6',
+        'rich>=13.7',
+    ],
     extras_require={
         'ros': ROS_JAZZY,
         'bag': ['rosbags>=0.11'],
         'report': ['matplotlib>=3.6', 'jinja2>=3.0'],
-        'train': ['torch>=2.6', 'torchvision>=0.21', 'timm>=1.0', 'lightning>=2.5',
-                  'jsonargparse[signatures]>=4.35', 'tensorboard>=2.15', 'onnxscript>=0.5',
-                  'safetensors>=0.4', 'pycocotools>=2.0.7', 'optuna>=4'],
+        'train': [
+            'torch>=2.6',
+            'torchvision>=0.21',
+            'timm>=1.0',
+            'lightning>=2.5',
+            'jsonargparse[signatures]>=4.35',
+            'tensorboard>=2.15',
+            'onnxscript>=0.5',
+            'safetensors>=0.4',
+            'pycocotools>=2.0.7',
+            'optuna>=4',
+        ],
         'hf': ['transformers>=5'],
         'test': ['pytest', 'pytest-xdist', 'pytest-timeout', 'hypothesis', 'ruff', 'mypy'],
     },
-    entry_points={'console_scripts': [
-        'panoptic = panoptic_ros.cli.main:main',
-        'panoptic_node = panoptic_ros.ros.main:main',
-    ]},
+    entry_points={
+        'console_scripts': [
+            'panoptic = panoptic_ros.cli.main:main',
+            'panoptic_node = panoptic_ros.ros.main:main',
+        ]
+    },
 )

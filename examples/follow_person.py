@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Follows one person by track id, and publishes where they are.
 
 Run it beside the node (`--ros-args -p class_name:=car` follows a car):
@@ -37,8 +38,11 @@ class Follower:
         """The row of who is followed, in the next image's instance table; None if not seen."""
         people = table[(table['class_id'] == class_id) & (table['state'] == CONFIRMED)]
         row = people[people['track_id'] == self.track_id]
-        if not len(row) and len(people) and (
-                self.track_id == 0 or stamp_s - self._seen_s > self._patience_s):
+        if (
+            not len(row)
+            and len(people)
+            and (self.track_id == 0 or stamp_s - self._seen_s > self._patience_s)
+        ):
             row = people[[np.argmax(people['area'])]]
             self.track_id = int(row['track_id'][0])
         if not len(row):
@@ -71,14 +75,20 @@ class FollowPerson(Node):
             return
         stamp = message.header.stamp
         before = self._follower.track_id
-        row = self._follower.update(read_instances(message), self._class_id,
-                                    stamp.sec + stamp.nanosec * 1e-9)
+        row = self._follower.update(
+            read_instances(message), self._class_id, stamp.sec + stamp.nanosec * 1e-9
+        )
         if self._follower.track_id != before:
             self.get_logger().info(f'following {self._name} #{self._follower.track_id}')
         if row is not None:
-            self._roi.publish(RegionOfInterest(
-                x_offset=int(row['bbox_x']), y_offset=int(row['bbox_y']),
-                width=int(row['bbox_w']), height=int(row['bbox_h'])))
+            self._roi.publish(
+                RegionOfInterest(
+                    x_offset=int(row['bbox_x']),
+                    y_offset=int(row['bbox_y']),
+                    width=int(row['bbox_w']),
+                    height=int(row['bbox_h']),
+                )
+            )
 
 
 def main() -> None:

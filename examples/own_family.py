@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """A model family of one's own: `panoptic` that knows it too.
 
     python examples/own_family.py train --config examples/own_family.yaml
@@ -47,11 +48,13 @@ class OneDecoder(PanopticModel):
         channels = [self.backbone.feature_info.channels()[level] for level in self.levels]
         self.lateral = nn.ModuleList(nn.Conv2d(n, config.channels, 1) for n in channels)
         self.blend = nn.Sequential(
-            nn.BatchNorm2d(config.channels), nn.ReLU(),
+            nn.BatchNorm2d(config.channels),
+            nn.ReLU(),
             nn.Conv2d(config.channels, config.channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(config.channels), nn.ReLU())
-        self.predict = nn.ModuleList(nn.Conv2d(config.channels, n, 1)
-                                     for n in (len(labels), 1, 2))
+            nn.BatchNorm2d(config.channels),
+            nn.ReLU(),
+        )
+        self.predict = nn.ModuleList(nn.Conv2d(config.channels, n, 1) for n in (len(labels), 1, 2))
 
     embedding_dim = property(lambda self: self.config.channels)
     thresholds = property(lambda self: center_decode.thresholds_of(self.config))
@@ -59,20 +62,30 @@ class OneDecoder(PanopticModel):
     def maps(self, image, stride=MAP_STRIDE):
         """What the loss sees: dense predictions at so many px per cell."""
         features = feature_maps(self.backbone, self.normalize(image))
-        total = sum(nn.functional.interpolate(conv(features[level]), features[self.levels[0]]
-                                              .shape[2:], mode='bilinear')
-                    for conv, level in zip(self.lateral, self.levels, strict=True))
+        total = sum(
+            nn.functional.interpolate(
+                conv(features[level]), features[self.levels[0]].shape[2:], mode='bilinear'
+            )
+            for conv, level in zip(self.lateral, self.levels, strict=True)
+        )
         feature = self.blend(total)
         classes, centers, offsets = (upsample(head(feature), stride) for head in self.predict)
         return CenterMaps(classes, centers, offsets * MAP_STRIDE, feature)
 
     def decode(self, maps, **thresholds):
         """One image's maps to segments, in operations that export to ONNX."""
-        rows = center_decode.decode(maps.semantic_logits[0], maps.center_heatmap[0],
-                                    maps.center_offset[0], self.is_thing, self.config, thresholds)
+        rows = center_decode.decode(
+            maps.semantic_logits[0],
+            maps.center_heatmap[0],
+            maps.center_offset[0],
+            self.is_thing,
+            self.config,
+            thresholds,
+        )
         embedding = mask_mean(rows.row_map, rows.valid.shape[0], maps.feature[0])
-        return to_segments(rows.row_map, rows.measures, rows.class_id, rows.score, embedding,
-                           rows.valid)
+        return to_segments(
+            rows.row_map, rows.measures, rows.class_id, rows.score, embedding, rows.valid
+        )
 
 
 FAMILIES['one_decoder'] = OneDecoder, OneDecoderConfig

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts the node on one camera.
 
 Example: ros2 launch panoptic_ros panoptic.launch.py image:=/camera/image_raw model:=city.onnx
@@ -23,7 +24,7 @@ ARGUMENTS = {
     'backend': ('', 'auto, tensorrt, onnxruntime or torch; empty: what params_file says'),
     'device': ('', 'auto, cpu, cuda or cuda:<index>; empty: what params_file says'),
     'namespace': ('', 'namespace of the node and its topics'),
-    'params_file': (str(CONFIG / 'panoptic.yaml'), 'YAML file of the node\'s parameters'),
+    'params_file': (str(CONFIG / 'panoptic.yaml'), "YAML file of the node's parameters"),
     'use_sim_time': ('false', 'true with a bag that is played with --clock'),
     'rviz': ('false', 'true also shows the overlay in RViz, where that is installed'),
 }
@@ -36,14 +37,23 @@ def _node(context: LaunchContext) -> list[Node]:
     """The node; arguments that were left empty do not hide the file's values."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     parameters: dict[str, str | bool] = {
-        name: given[name] for name in ('model', 'backend', 'device') if given[name]}
+        name: given[name] for name in ('model', 'backend', 'device') if given[name]
+    }
     parameters['use_sim_time'] = given['use_sim_time'].lower() == 'true'
     remappings = [('image', given['image'])]
     if given['image_compressed']:
         remappings.append(('image/compressed', given['image_compressed']))
-    return [Node(package='panoptic_ros', executable='panoptic_node', name='panoptic_node',
-                 namespace=given['namespace'], output='screen', remappings=remappings,
-                 parameters=[given['params_file'], parameters])]
+    return [
+        Node(
+            package='panoptic_ros',
+            executable='panoptic_node',
+            name='panoptic_node',
+            namespace=given['namespace'],
+            output='screen',
+            remappings=remappings,
+            parameters=[given['params_file'], parameters],
+        )
+    ]
 
 
 def _rviz(context: LaunchContext) -> list[Node | LogInfo]:
@@ -51,21 +61,37 @@ def _rviz(context: LaunchContext) -> list[Node | LogInfo]:
     if LaunchConfiguration('rviz').perform(context).lower() != 'true':
         return []
     if 'rviz2' not in get_packages_with_prefixes():
-        return [LogInfo(msg='rviz:=true needs RViz: sudo apt install '
-                        f'ros-{os.environ.get("ROS_DISTRO", "<distribution>")}-rviz2')]
-    return [Node(package='rviz2', executable='rviz2',
-                 namespace=LaunchConfiguration('namespace').perform(context),
-                 arguments=['-d', str(CONFIG / 'panoptic.rviz')])]
+        return [
+            LogInfo(
+                msg='rviz:=true needs RViz: sudo apt install '
+                f'ros-{os.environ.get("ROS_DISTRO", "<distribution>")}-rviz2'
+            )
+        ]
+    return [
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            namespace=LaunchConfiguration('namespace').perform(context),
+            arguments=['-d', str(CONFIG / 'panoptic.rviz')],
+        )
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """See the module."""
-    return LaunchDescription([
-        *(DeclareLaunchArgument(name, default_value=default, description=text)
-          for name, (default, text) in ARGUMENTS.items()),
-        # Whole images need larger shared memory segments than Fast DDS has; a set one stays.
-        *(SetEnvironmentVariable(name, str(CONFIG / 'fastdds.xml'))
-          for name in PROFILE_VARIABLES if name not in os.environ),
-        OpaqueFunction(function=_node),
-        OpaqueFunction(function=_rviz),
-    ])
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, (default, text) in ARGUMENTS.items()
+            ),
+            # Whole images need larger shared memory segments than Fast DDS has; a set one stays.
+            *(
+                SetEnvironmentVariable(name, str(CONFIG / 'fastdds.xml'))
+                for name in PROFILE_VARIABLES
+                if name not in os.environ
+            ),
+            OpaqueFunction(function=_node),
+            OpaqueFunction(function=_rviz),
+        ]
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Panoptic segmentation for ROS 2: models, runtime, tracking, metrics and the node."""
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ __version__ = '0.1.0'
 
 __all__ = ['Label', 'LabelSet', 'PanopticFrame', '__version__', 'read_instances']
 
-_MODULES = {'Label': 'labels', 'LabelSet': 'labels', 'PanopticFrame': 'frame',
-            'read_instances': 'frame'}
+_MODULES = {
+    'Label': 'labels',
+    'LabelSet': 'labels',
+    'PanopticFrame': 'frame',
+    'read_instances': 'frame',
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long each stage takes from a camera image to published messages."""
 
 from __future__ import annotations
@@ -60,16 +61,28 @@ class Report:
     def records(self) -> list[dict[str, Any]]:
         """A record for each stage, as plain values."""
         height, width = self.info.input_size
-        return [{'model': self.info.name, 'backend': self.backend, 'device': self.device,
-                 'input': f'{height}x{width}', 'stage': stage,
-                 'p50_ms': round(float(np.percentile(values, 50)), 4),
-                 'p95_ms': round(float(np.percentile(values, 95)), 4)}
-                for stage, values in self.stages_ms.items()]
+        return [
+            {
+                'model': self.info.name,
+                'backend': self.backend,
+                'device': self.device,
+                'input': f'{height}x{width}',
+                'stage': stage,
+                'p50_ms': round(float(np.percentile(values, 50)), 4),
+                'p95_ms': round(float(np.percentile(values, 95)), 4),
+            }
+            for stage, values in self.stages_ms.items()
+        ]
 
 
-def measure(path: Path, images: Sequence[CameraImage], seconds: float = 5.0,
-            sink: Sink | None = None, on_progress: Callable[[float], None] = lambda done: None,
-            **backend_options: Any) -> Report:
+def measure(
+    path: Path,
+    images: Sequence[CameraImage],
+    seconds: float = 5.0,
+    sink: Sink | None = None,
+    on_progress: Callable[[float], None] = lambda done: None,
+    **backend_options: Any,
+) -> Report:
     """Runs images through a model and the tracker, and takes the times.
 
     Args:
@@ -99,13 +112,23 @@ def measure(path: Path, images: Sequence[CameraImage], seconds: float = 5.0,
         rows.append(dict(_time_stages(pipeline, image, 2.0 + len(rows) / 30, sink, network)))
         on_progress(min(1.0, len(rows) / LEAST_FRAMES, (time.perf_counter() - start) / seconds))
     stages = {name: np.array([row[name] for row in rows]) * 1e3 for name in rows[0]}
-    return Report(info, backend.name, backend.device, backend.degraded,
-                  {**stages, 'total': np.sum(list(stages.values()), axis=0)},
-                  max(peak, 0 if network else _peak()))
+    return Report(
+        info,
+        backend.name,
+        backend.device,
+        backend.degraded,
+        {**stages, 'total': np.sum(list(stages.values()), axis=0)},
+        max(peak, 0 if network else _peak()),
+    )
 
 
-def _time_stages(pipeline: Pipeline, image: CameraImage, stamp_s: float, sink: Sink | None,
-                 network: Network | None) -> Iterator[tuple[str, float]]:
+def _time_stages(
+    pipeline: Pipeline,
+    image: CameraImage,
+    stamp_s: float,
+    sink: Sink | None,
+    network: Network | None,
+) -> Iterator[tuple[str, float]]:
     """Stages of one image and their seconds."""
     alone = 0.0
     if network is not None:
@@ -167,8 +190,7 @@ def network_alone(path: Path, backend: Backend, threads: int | None) -> Network 
     """
     engine, _, provider = backend.name.partition('/')
     model = load_onnx(path)
-    heads = [name for node in model.graph.node for name in node.output
-             if name.startswith('maps_')]
+    heads = [name for node in model.graph.node for name in node.output if name.startswith('maps_')]
     if engine != 'onnxruntime' or not heads:
         return None
     from onnx.utils import Extractor
@@ -176,8 +198,14 @@ def network_alone(path: Path, backend: Backend, threads: int | None) -> Network 
     from panoptic_ros.runtime.onnxruntime_backend import open_session
 
     part = Extractor(model).extract_model(['image'], heads)
-    session = open_session(part.SerializeToString(), provider, gpu_index(backend.device),
-                           backend.precision, None, threads)
+    session = open_session(
+        part.SerializeToString(),
+        provider,
+        gpu_index(backend.device),
+        backend.precision,
+        None,
+        threads,
+    )
     return lambda pixels: session.run(heads, {'image': pixels})
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model file: one ONNX graph with everything it needs to be run in its own metadata.
 
 The graph takes `image` (H, W, 3) uint8 RGB and one float32 scalar per threshold, and gives the
@@ -91,8 +92,10 @@ class Threshold:
             _require_number(name, getattr(self, name))
         _require_text('description', self.description)
         if not self.minimum <= self.default <= self.maximum:
-            raise ValueError(f'a threshold\'s default must lie in {self.minimum} to '
-                             f'{self.maximum}, got {self.default}')
+            raise ValueError(
+                f"a threshold's default must lie in {self.minimum} to "
+                f'{self.maximum}, got {self.default}'
+            )
 
 
 @dataclass(frozen=True)
@@ -140,29 +143,50 @@ class ModelInfo:
         for name in self.labels.names:
             _require_text('a class name', name)
         _require(_is_integer(self.stride, 1), 'stride must be a whole number from 1', self.stride)
-        _require(len(self.input_size) == 2
-                 and all(_is_integer(n, 1, MAX_INPUT_SIDE) for n in self.input_size),
-                 f'input_size must be (height, width), 1 to {MAX_INPUT_SIDE} px', self.input_size)
-        _require(not any(n % self.stride for n in self.input_size),
-                 f'input_size must be multiples of the stride {self.stride}', self.input_size)
-        _require(len(self.mean) == 3 and all(_is_number(v, 0, 1) for v in self.mean),
-                 'mean must be three numbers from 0 to 1', self.mean)
-        _require(len(self.std) == 3 and all(_is_number(v, 0) and v > 0 for v in self.std),
-                 'std must be three numbers over 0', self.std)
-        _require(_is_integer(self.embedding_dim), 'embedding_dim must be a whole number from 0',
-                 self.embedding_dim)
+        _require(
+            len(self.input_size) == 2
+            and all(_is_integer(n, 1, MAX_INPUT_SIDE) for n in self.input_size),
+            f'input_size must be (height, width), 1 to {MAX_INPUT_SIDE} px',
+            self.input_size,
+        )
+        _require(
+            not any(n % self.stride for n in self.input_size),
+            f'input_size must be multiples of the stride {self.stride}',
+            self.input_size,
+        )
+        _require(
+            len(self.mean) == 3 and all(_is_number(v, 0, 1) for v in self.mean),
+            'mean must be three numbers from 0 to 1',
+            self.mean,
+        )
+        _require(
+            len(self.std) == 3 and all(_is_number(v, 0) and v > 0 for v in self.std),
+            'std must be three numbers over 0',
+            self.std,
+        )
+        _require(
+            _is_integer(self.embedding_dim),
+            'embedding_dim must be a whole number from 0',
+            self.embedding_dim,
+        )
         for name in ('thresholds', 'config', 'scores'):
-            _require(isinstance(getattr(self, name), Mapping), f'{name} must be an object',
-                     getattr(self, name))
+            _require(
+                isinstance(getattr(self, name), Mapping),
+                f'{name} must be an object',
+                getattr(self, name),
+            )
         for name, value in self.thresholds.items():
-            _require(isinstance(value, Threshold), f'threshold {name!r} must be a Threshold',
-                     value)
+            _require(
+                isinstance(value, Threshold), f'threshold {name!r} must be a Threshold', value
+            )
         for name, score in self.scores.items():
             _require_number(f'score {name!r}', score)
         missing = {'score_threshold', 'min_area'} - set(self.thresholds)
         if missing:
-            raise ValueError(f'a model needs the thresholds score_threshold and min_area, '
-                             f'lacks {", ".join(sorted(missing))}')
+            raise ValueError(
+                f'a model needs the thresholds score_threshold and min_area, '
+                f'lacks {", ".join(sorted(missing))}'
+            )
 
 
 def _is_integer(value: Any, least: int = 0, most: float = MAX_NUMBER) -> bool:
@@ -171,8 +195,11 @@ def _is_integer(value: Any, least: int = 0, most: float = MAX_NUMBER) -> bool:
 
 def _is_number(value: Any, least: float = -MAX_NUMBER, most: float = MAX_NUMBER) -> bool:
     """Whether it is a number in a range; NaN and True are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and (
-        least <= value <= most)
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and (least <= value <= most)
+    )
 
 
 def _require(is_right: bool, rule: str, value: Any) -> None:
@@ -185,8 +212,11 @@ def _require_number(name: str, value: Any) -> None:
 
 
 def _require_text(name: str, value: Any) -> None:
-    _require(isinstance(value, str) and len(value) <= MAX_TEXT_CHARS and value.isprintable(),
-             f'{name} must be a line of at most {MAX_TEXT_CHARS} characters', value)
+    _require(
+        isinstance(value, str) and len(value) <= MAX_TEXT_CHARS and value.isprintable(),
+        f'{name} must be a line of at most {MAX_TEXT_CHARS} characters',
+        value,
+    )
 
 
 class BundleError(ValueError):
@@ -195,10 +225,14 @@ class BundleError(ValueError):
 
 def info_to_json(info: ModelInfo) -> str:
     """The document that `write_bundle` puts into the file."""
-    return json.dumps({
-        **vars(info), 'labels': info.labels.to_dicts(),
-        'thresholds': {name: vars(value) for name, value in info.thresholds.items()},
-    }, sort_keys=True)
+    return json.dumps(
+        {
+            **vars(info),
+            'labels': info.labels.to_dicts(),
+            'thresholds': {name: vars(value) for name, value in info.thresholds.items()},
+        },
+        sort_keys=True,
+    )
 
 
 def info_from_json(text: str) -> ModelInfo:
@@ -208,27 +242,34 @@ def info_from_json(text: str) -> ModelInfo:
         BundleError: naming the first thing that is missing or wrong.
     """
     if len(text) > MAX_METADATA_CHARS:
-        raise BundleError(f'metadata {METADATA_KEY!r} is longer than {MAX_METADATA_CHARS} '
-                          'characters')
+        raise BundleError(
+            f'metadata {METADATA_KEY!r} is longer than {MAX_METADATA_CHARS} characters'
+        )
     try:
         values = parse_json(text, f'metadata {METADATA_KEY!r}')
     except ValueError as error:
         raise BundleError(str(error)) from None
     if not isinstance(values, dict):
         raise BundleError(f'metadata {METADATA_KEY!r} is not a JSON object')
-    required = {name for name, spec in ModelInfo.__dataclass_fields__.items()
-                if name not in ('config', 'recipe_hash', 'scores', 'package_version')}
+    required = {
+        name
+        for name, spec in ModelInfo.__dataclass_fields__.items()
+        if name not in ('config', 'recipe_hash', 'scores', 'package_version')
+    }
     missing = required - set(values)
     if missing:
         raise BundleError(f'metadata lacks {", ".join(sorted(missing))}')
     unknown = set(values) - set(ModelInfo.__dataclass_fields__)
     if unknown:
-        raise BundleError(f'metadata has unknown entries {", ".join(sorted(unknown))}; '
-                          'the file may come from a newer version of this package')
+        raise BundleError(
+            f'metadata has unknown entries {", ".join(sorted(unknown))}; '
+            'the file may come from a newer version of this package'
+        )
     try:
         values['labels'] = LabelSet.from_dicts(values['labels'])
-        values['thresholds'] = {name: Threshold(**value)
-                                for name, value in values['thresholds'].items()}
+        values['thresholds'] = {
+            name: Threshold(**value) for name, value in values['thresholds'].items()
+        }
         for name in ('input_size', 'mean', 'std'):
             values[name] = tuple(values[name])
         return ModelInfo(**values)
@@ -294,17 +335,24 @@ def info_of(model: Any, path: Path) -> ModelInfo:
 
     texts = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in texts:
-        raise BundleError(f'{path}: no metadata {METADATA_KEY!r}; make model files with '
-                          '`panoptic export`')
+        raise BundleError(
+            f'{path}: no metadata {METADATA_KEY!r}; make model files with `panoptic export`'
+        )
     try:
         info = info_from_json(texts[METADATA_KEY])
     except BundleError as error:
         raise BundleError(f'{path}: {error}') from None
-    inputs = {value.name: (value.type.tensor_type.elem_type,
-                           *(d.dim_value for d in value.type.tensor_type.shape.dim))
-              for value in model.graph.input}
-    expected = {'image': (TensorProto.UINT8, *info.input_size, 3),
-                **dict.fromkeys(info.thresholds, (TensorProto.FLOAT,))}
+    inputs = {
+        value.name: (
+            value.type.tensor_type.elem_type,
+            *(d.dim_value for d in value.type.tensor_type.shape.dim),
+        )
+        for value in model.graph.input
+    }
+    expected = {
+        'image': (TensorProto.UINT8, *info.input_size, 3),
+        **dict.fromkeys(info.thresholds, (TensorProto.FLOAT,)),
+    }
     if inputs != expected:
         raise BundleError(f'{path}: graph inputs (type, sizes) must be {expected}, got {inputs}')
     outputs = tuple(value.name for value in model.graph.output)

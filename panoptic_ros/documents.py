@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON and YAML files of unknown origin, read within limits.
 
 A small file can unpack to a huge document (YAML aliases) or exhaust the stack (deep nesting).
@@ -86,8 +87,9 @@ def parse_yaml(text: str, source: str) -> Any:
         problem = getattr(error, 'problem', None) or str(error)
         mark = getattr(error, 'problem_mark', None)
         place = f' (line {mark.line + 1})' if mark else ''
-        raise DocumentError(f'{source} is not YAML that can be used: {one_line(problem)}{place}'
-                            ) from None
+        raise DocumentError(
+            f'{source} is not YAML that can be used: {one_line(problem)}{place}'
+        ) from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -129,5 +131,6 @@ def _read_text(path: Path, max_bytes: int) -> str:
     try:
         return data.decode('utf-8-sig')
     except UnicodeDecodeError as error:
-        raise DocumentError(f'{path} is not text in UTF-8: byte {error.start} is '
-                            f'{data[error.start]:#04x}') from None
+        raise DocumentError(
+            f'{path} is not text in UTF-8: byte {error.start} is {data[error.start]:#04x}'
+        ) from None

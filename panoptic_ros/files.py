@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that are whole or not there, and folders that one process at a time works in."""
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ def lock_folder(folder: Path, work: str) -> Iterator[None]:
             holder = os.pread(descriptor, 200, 0).decode(errors='replace').strip()
             raise FolderInUseError(
                 f'{folder} is in use by another {holder or "process"}; wait for its end or '
-                'choose another folder') from None
+                'choose another folder'
+            ) from None
         except OSError:  # a file system without locks
             pass
         with suppress(OSError):  # a full disk; the lock holds without the name

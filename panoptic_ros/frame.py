@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one image turns into: a map of segments and one row per segment.
 
 The row is the instance table of the node's interface, byte for byte, so that a frame is
@@ -36,13 +37,19 @@ def segment_dtype(embedding_dim: int) -> np.dtype[np.void]:
     (TrackState); score in [0, 1]; bbox in camera pixels; area in camera pixels; age in frames;
     embedding (embedding_dim,).
     """
-    return np.dtype([
-        *((name, '<f4') for name in ('x', 'y', 'z', 'u', 'v')),
-        *((name, '<u4') for name in ('segment_id', 'track_id', 'class_id')),
-        ('is_thing', 'u1'), ('state', 'u1'), ('score', '<f4'),
-        *((name, '<f4') for name in ('bbox_x', 'bbox_y', 'bbox_w', 'bbox_h')),
-        ('area', '<u4'), ('age', '<u4'), ('embedding', '<f4', (embedding_dim,)),
-    ])
+    return np.dtype(
+        [
+            *((name, '<f4') for name in ('x', 'y', 'z', 'u', 'v')),
+            *((name, '<u4') for name in ('segment_id', 'track_id', 'class_id')),
+            ('is_thing', 'u1'),
+            ('state', 'u1'),
+            ('score', '<f4'),
+            *((name, '<f4') for name in ('bbox_x', 'bbox_y', 'bbox_w', 'bbox_h')),
+            ('area', '<u4'),
+            ('age', '<u4'),
+            ('embedding', '<f4', (embedding_dim,)),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,10 @@ class Geometry:
     @property
     def content_size(self) -> tuple[int, int]:
         """(height, width) of the scaled image inside the input, px."""
-        height, width = (max(1, min(round(n * self.scale), limit))
-                         for n, limit in zip(self.image_size, self.input_size, strict=True))
+        height, width = (
+            max(1, min(round(n * self.scale), limit))
+            for n, limit in zip(self.image_size, self.input_size, strict=True)
+        )
         return height, width
 
     @property
@@ -87,12 +96,15 @@ class Geometry:
     @property
     def px_per_cell(self) -> tuple[float, float]:
         """(y, x) camera pixels per cell of a decoded map."""
-        y, x = (n * self.stride / content
-                for n, content in zip(self.image_size, self.content_size, strict=True))
+        y, x = (
+            n * self.stride / content
+            for n, content in zip(self.image_size, self.content_size, strict=True)
+        )
         return y, x
 
-    def to_camera(self, cell_map: npt.NDArray[Any],
-                  out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+    def to_camera(
+        self, cell_map: npt.NDArray[Any], out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
         """Brings a decoded map (h, w, ...) to camera resolution (H, W, ...) by nearest cell.
 
         Args:
@@ -110,8 +122,10 @@ def _nearest_cells(geometry: Geometry) -> tuple[npt.NDArray[np.intp], npt.NDArra
     """Row of the map for each camera row, and column for each camera column."""
     rows, cols = (
         np.minimum(((np.arange(n) + 0.5) / px).astype(np.intp), cells - 1)
-        for n, px, cells in zip(geometry.image_size, geometry.px_per_cell, geometry.map_size,
-                                strict=True))
+        for n, px, cells in zip(
+            geometry.image_size, geometry.px_per_cell, geometry.map_size, strict=True
+        )
+    )
     return rows, cols
 
 
@@ -133,8 +147,9 @@ class PanopticFrame:
 
     def __post_init__(self) -> None:
         if self.segment_map.shape != self.geometry.map_size:
-            raise ValueError(f'segment_map must be {self.geometry.map_size}, '
-                             f'got {self.segment_map.shape}')
+            raise ValueError(
+                f'segment_map must be {self.geometry.map_size}, got {self.segment_map.shape}'
+            )
 
     @property
     def semantic_map(self) -> npt.NDArray[np.uint8]:
@@ -181,7 +196,8 @@ def read_instances(message: Any) -> npt.NDArray[np.void]:
     """
     height, width, point_step, row_step = (
         _size(getattr(message, name), name)
-        for name in ('height', 'width', 'point_step', 'row_step'))
+        for name in ('height', 'width', 'point_step', 'row_step')
+    )
     dtype = _row_dtype(message.fields, point_step, '>' if message.is_bigendian else '<')
     try:
         data = np.frombuffer(message.data, np.uint8)
@@ -189,10 +205,15 @@ def read_instances(message: Any) -> npt.NDArray[np.void]:
         raise ValueError(f'data must be bytes: {error}') from None
     row_bytes = width * point_step
     row_step = row_step or row_bytes  # some senders leave it 0
-    if row_step < row_bytes or data.size != height * row_step or (
-            point_step == 0 and height * width):
-        raise ValueError(f'data must hold {height} x {width} points of {point_step} bytes in rows '
-                         f'of {row_step} bytes, got {data.size} bytes')
+    if (
+        row_step < row_bytes
+        or data.size != height * row_step
+        or (point_step == 0 and height * width)
+    ):
+        raise ValueError(
+            f'data must hold {height} x {width} points of {point_step} bytes in rows '
+            f'of {row_step} bytes, got {data.size} bytes'
+        )
     if height * width == 0:
         return np.empty(0, dtype)
     # A copy, so that the array's bytes are one block whose type may change.
@@ -222,13 +243,20 @@ def _row_dtype(fields: Any, point_step: int, order: str) -> np.dtype[np.void]:
         if name != 'embedding':
             count = max(1, count)
         if offset + count * base.itemsize > point_step:
-            raise ValueError(f'field {name!r} (offset {offset}, {count} x {base.itemsize} bytes) '
-                             f'does not fit point_step {point_step}')
+            raise ValueError(
+                f'field {name!r} (offset {offset}, {count} x {base.itemsize} bytes) '
+                f'does not fit point_step {point_step}'
+            )
         is_scalar = count == 1 and name != 'embedding'
         parts[name] = np.dtype(base if is_scalar else (base, (count,))), offset
-    return np.dtype({'names': list(parts), 'formats': [kind for kind, _ in parts.values()],
-                     'offsets': [offset for _, offset in parts.values()],
-                     'itemsize': point_step})
+    return np.dtype(
+        {
+            'names': list(parts),
+            'formats': [kind for kind, _ in parts.values()],
+            'offsets': [offset for _, offset in parts.values()],
+            'itemsize': point_step,
+        }
+    )
 
 
 def _size(value: Any, name: str) -> int:

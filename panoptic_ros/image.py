@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a camera gives: pixels and the order of their channels; and how they get fewer."""
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ class CameraImage(NamedTuple):
     """Meaning of the last axis."""
 
 
-def shrink(pixels: npt.NDArray[Any], size: tuple[int, int],
-           out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+def shrink(
+    pixels: npt.NDArray[Any], size: tuple[int, int], out: npt.NDArray[Any] | None = None
+) -> npt.NDArray[Any]:
     """Scales an image, by halves and then the rest.
 
     No step leaves out a pixel, so this comes near cv2.INTER_AREA at a tenth of its time, where a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Label sets, and the code that packs a class and an instance into one panoptic id."""
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ class Label:
         if not re.fullmatch(r'\S(.*\S)?', self.name):
             raise ValueError(f'a label needs a name without outer spaces, got {self.name!r}')
         if len(self.color) != 3 or not all(0 <= c <= 255 for c in self.color):
-            raise ValueError(f'label {self.name!r}: color must be three numbers 0 to 255, '
-                             f'got {self.color}')
+            raise ValueError(
+                f'label {self.name!r}: color must be three numbers 0 to 255, got {self.color}'
+            )
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class LabelSet:
     def colors(self) -> npt.NDArray[np.uint8]:
         """(256, 3) RGB by class id; void and unused ids are black."""
         colors = np.zeros((VOID_ID + 1, 3), np.uint8)
-        colors[:len(self.labels)] = [label.color for label in self.labels]
+        colors[: len(self.labels)] = [label.color for label in self.labels]
         return colors
 
     @cached_property
@@ -89,9 +91,16 @@ class LabelSet:
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The set as plain values for JSON or YAML; `from_dicts` reads it back."""
-        return [{'class_id': i, 'name': label.name, 'is_thing': label.is_thing,
-                 'color': list(label.color), 'category_id': label.category_id}
-                for i, label in enumerate(self.labels)]
+        return [
+            {
+                'class_id': i,
+                'name': label.name,
+                'is_thing': label.is_thing,
+                'color': list(label.color),
+                'category_id': label.category_id,
+            }
+            for i, label in enumerate(self.labels)
+        ]
 
     @classmethod
     def from_dicts(cls, dicts: Iterable[Mapping[str, Any]]) -> LabelSet:
@@ -104,14 +113,17 @@ class LabelSet:
         labels = []
         for i, entry in enumerate(dicts):
             if not isinstance(entry, Mapping):
-                raise ValueError(f'label {i} must have name, is_thing and color, '
-                                 f'got {str(entry)[:80]}')
+                raise ValueError(
+                    f'label {i} must have name, is_thing and color, got {str(entry)[:80]}'
+                )
             missing = {'name', 'is_thing', 'color'} - set(entry)
             if missing:
                 raise ValueError(f'label {i} lacks {", ".join(sorted(missing))}')
             if entry.get('class_id', i) != i:
-                raise ValueError(f'label {entry["name"]!r} has class_id {entry["class_id"]}, '
-                                 f'expected its place in the list, {i}')
+                raise ValueError(
+                    f'label {entry["name"]!r} has class_id {entry["class_id"]}, '
+                    f'expected its place in the list, {i}'
+                )
             try:
                 red, green, blue = (int(c) for c in entry['color'])
                 category_id = int(entry.get('category_id', i))
@@ -120,9 +132,14 @@ class LabelSet:
                     f'label {entry["name"]!r}: color must be [red, green, blue] and category_id a '
                     f'whole number, got {entry["color"]!r} and {entry.get("category_id", i)!r}'
                 ) from None
-            labels.append(Label(str(entry['name']),
-                                as_bool(entry['is_thing'], f'label {entry["name"]!r}: is_thing'),
-                                (red, green, blue), category_id))
+            labels.append(
+                Label(
+                    str(entry['name']),
+                    as_bool(entry['is_thing'], f'label {entry["name"]!r}: is_thing'),
+                    (red, green, blue),
+                    category_id,
+                )
+            )
         return cls(tuple(labels))
 
 
@@ -155,15 +172,18 @@ def find_name(name: str, names: Sequence[str]) -> int:
         return names.index(name)
     alike = [i for i, known in enumerate(names) if known.casefold() == name.casefold()]
     if len(alike) > 1:
-        raise ValueError(f'class {name!r} could be any of {", ".join(names[i] for i in alike)}; '
-                         'write it with the same capitals')
+        raise ValueError(
+            f'class {name!r} could be any of {", ".join(names[i] for i in alike)}; '
+            'write it with the same capitals'
+        )
     if not alike:
         raise ValueError(f'unknown class {name!r}; the classes are: {", ".join(names)}')
     return alike[0]
 
 
-def encode_panoptic(class_id: npt.ArrayLike, instance_id: npt.ArrayLike,
-                    label_divisor: int) -> npt.NDArray[np.int64]:
+def encode_panoptic(
+    class_id: npt.ArrayLike, instance_id: npt.ArrayLike, label_divisor: int
+) -> npt.NDArray[np.int64]:
     """Packs `class_id * label_divisor + instance_id`.
 
     Args:
@@ -176,14 +196,17 @@ def encode_panoptic(class_id: npt.ArrayLike, instance_id: npt.ArrayLike,
     """
     class_id, instance_id = np.asarray(class_id, np.int64), np.asarray(instance_id, np.int64)
     if instance_id.size and not 0 <= instance_id.min() <= instance_id.max() < label_divisor:
-        raise ValueError(f'instance ids must lie in 0 to {label_divisor - 1} '
-                         f'(label_divisor {label_divisor}), got {instance_id.min()} to '
-                         f'{instance_id.max()}')
+        raise ValueError(
+            f'instance ids must lie in 0 to {label_divisor - 1} '
+            f'(label_divisor {label_divisor}), got {instance_id.min()} to '
+            f'{instance_id.max()}'
+        )
     return np.where(class_id == VOID_ID, VOID_PANOPTIC_ID, class_id * label_divisor + instance_id)
 
 
-def decode_panoptic(panoptic_id: npt.ArrayLike, label_divisor: int,
-                    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def decode_panoptic(
+    panoptic_id: npt.ArrayLike, label_divisor: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Unpacks `encode_panoptic`: (class_id, instance_id); void gives (VOID_ID, 0)."""
     panoptic_id = np.asarray(panoptic_id, np.int64)
     void = panoptic_id == VOID_PANOPTIC_ID

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of an ONNX graph of unknown origin that run nothing in it."""
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ def check_graph(model: Any) -> None:
     for part in _parts(model):
         if isinstance(part, onnx.TensorProto):
             if part.data_location == onnx.TensorProto.EXTERNAL or part.external_data:
-                raise ValueError(f'it keeps the values of {part.name!r} in another file; '
-                                 'export it as one file')
+                raise ValueError(
+                    f'it keeps the values of {part.name!r} in another file; export it as one file'
+                )
         elif isinstance(part, onnx.NodeProto) and part.domain not in domains:
-            raise ValueError(f'its operator {part.op_type!r} of {part.domain!r} is not an ONNX '
-                             'operator; make model files with `panoptic export`')
+            raise ValueError(
+                f'its operator {part.op_type!r} of {part.domain!r} is not an ONNX '
+                'operator; make model files with `panoptic export`'
+            )
 
 
 def check_weights(model: Any) -> None:
@@ -65,7 +69,10 @@ def _parts(message: Any) -> Iterator[Any]:
         return  # ListFields would copy the weights
     for field, value in message.ListFields():
         if field.message_type is None or field.message_type.name in (
-                'TypeProto', 'ValueInfoProto', 'StringStringEntryProto'):
+            'TypeProto',
+            'ValueInfoProto',
+            'StringStringEntryProto',
+        ):
             continue
         for part in [value] if hasattr(value, 'ListFields') else value:
             yield from _parts(part)

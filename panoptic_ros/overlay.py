@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A frame's segments painted over the camera's picture, for people."""
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ GOLDEN_RATIO = 0.618034
 """Steps of this around the colour circle keep neighbouring ids apart."""
 
 
-def draw_overlay(image: CameraImage, frame: PanopticFrame, labels: LabelSet,
-                 out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
+def draw_overlay(
+    image: CameraImage,
+    frame: PanopticFrame,
+    labels: LabelSet,
+    out: npt.NDArray[np.uint8] | None = None,
+) -> npt.NDArray[np.uint8]:
     """Paints classes by colour, and outlines and names each thing.
 
     Args:
@@ -74,8 +79,9 @@ def _outline(out: npt.NDArray[np.uint8], frame: PanopticFrame, row: np.void, nam
         return
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     # Contour points are cell centres; shift=2 keeps quarters of a pixel.
-    lines = [np.rint((points + (x1, y1) + 0.5) * per_cell * 4).astype(np.int32)
-             for points in contours]
+    lines = [
+        np.rint((points + (x1, y1) + 0.5) * per_cell * 4).astype(np.int32) for points in contours
+    ]
     color = track_color(int(row['track_id']))
     thickness = max(1, round(out.shape[0] / 400))
     cv2.polylines(out, lines, True, color, thickness, cv2.LINE_8, shift=2)
@@ -83,5 +89,13 @@ def _outline(out: npt.NDArray[np.uint8], frame: PanopticFrame, row: np.void, nam
     x, y = int(corner[0]), max(int(corner[1]) - 3 * thickness, 12 * thickness)
     scale = 0.45 * max(1.0, out.shape[0] / 600)
     for shift, shade in ((thickness, (0, 0, 0)), (0, color)):
-        cv2.putText(out, text, (x + shift, y + shift), cv2.FONT_HERSHEY_SIMPLEX, scale, shade,
-                    thickness, cv2.LINE_AA)
+        cv2.putText(
+            out,
+            text,
+            (x + shift, y + shift),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            scale,
+            shade,
+            thickness,
+            cv2.LINE_AA,
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where predictor and tracker meet: camera image in, tracked segments out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the files that ship beside the code: launch files, parameters, transport profile."""
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ def share_file(name: str) -> Path:
     module = Path(__file__).resolve()
     # A source tree has the file beside the package; an install has it in a share/ that is a
     # sibling of the lib/ (or local/lib/) above site-packages, or in the interpreter's prefix.
-    roots = [module.parents[1],
-             *(parent / 'share' / PACKAGE for parent in module.parents[2:7]),
-             Path(sys.prefix) / 'share' / PACKAGE]
+    roots = [
+        module.parents[1],
+        *(parent / 'share' / PACKAGE for parent in module.parents[2:7]),
+        Path(sys.prefix) / 'share' / PACKAGE,
+    ]
     for root in roots:
         if (root / name).is_file():
             return root / name
-    raise FileNotFoundError(f'{name} of {PACKAGE} is in none of: {", ".join(map(str, roots))}; '
-                            'install the package again')
+    raise FileNotFoundError(
+        f'{name} of {PACKAGE} is in none of: {", ".join(map(str, roots))}; '
+        'install the package again'
+    )
 
 
 def default_model() -> Path:
@@ -38,6 +43,8 @@ def default_model() -> Path:
     """
     models = sorted((Path(__file__).resolve().parent / 'data').glob('*.onnx'))
     if not models:
-        raise FileNotFoundError(f'this copy of {PACKAGE} has no model of its own; '
-                                'name a model file in the parameter `model`')
+        raise FileNotFoundError(
+            f'this copy of {PACKAGE} has no model of its own; '
+            'name a model file in the parameter `model`'
+        )
     return models[0]

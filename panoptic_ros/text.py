@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Texts of unknown origin, shortened for log lines and diagnostics."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ MAX_REASON = 2000
 
 def one_line(text: object, limit: int = MAX_TEXT) -> str:
     """Return a text in one line of at most `limit` characters, and dots where it was cut."""
-    words = ' '.join(str(text)[:4 * limit].split())
+    words = ' '.join(str(text)[: 4 * limit].split())
     return words if len(words) <= limit else f'{words[:limit]}...'
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small modules of Panoptic-DeepLab and the families built on it, for the tests."""
 
 import numpy as np
@@ -8,9 +9,17 @@ from tiny_model import LABELS
 from panoptic_ros.models.registry import build
 
 SMALL_CENTERS = {
-    'backbone': 'mobilenetv2_035', 'multigrid': (), 'separable': True, 'aspp_channels': 16,
-    'low_level_channels': 8, 'decoder_channels': 16, 'instance_channels': 8, 'head_channels': 8,
-    'instance_head_channels': 8, 'min_area': 20}
+    'backbone': 'mobilenetv2_035',
+    'multigrid': (),
+    'separable': True,
+    'aspp_channels': 16,
+    'low_level_channels': 8,
+    'decoder_channels': 16,
+    'instance_channels': 8,
+    'head_channels': 8,
+    'instance_head_channels': 8,
+    'min_area': 20,
+}
 SIZE = (64, 128)
 
 
@@ -28,6 +37,9 @@ def lively(family, spread=0.1, **config):
         for module in model.train().modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = 1.0
-        model.maps(torch.from_numpy(np.stack([random_image(SIZE, i) for i in range(4)]))
-                   .permute(0, 3, 1, 2))
+        model.maps(
+            torch.from_numpy(np.stack([random_image(SIZE, i) for i in range(4)])).permute(
+                0, 3, 1, 2
+            )
+        )
     return model.eval()

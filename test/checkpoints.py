@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints as `panoptic train` leaves them, without a training."""
 
 import torch
@@ -10,8 +11,17 @@ def write_checkpoint(path, family, network, input_size=(128, 256)):
     """An untrained model for the synthetic city; gives the path."""
     torch.manual_seed(0)
     state = build(family, LABELS, **network).state_dict()
-    torch.save({'state_dict': {f'model.{name}': value for name, value in state.items()},
-                'hyper_parameters': {
-                    'family': family, 'labels': LABELS.to_dicts(), 'network': network,
-                    'input_size': list(input_size), 'recipe_hash': ''}}, path)
+    torch.save(
+        {
+            'state_dict': {f'model.{name}': value for name, value in state.items()},
+            'hyper_parameters': {
+                'family': family,
+                'labels': LABELS.to_dicts(),
+                'network': network,
+                'input_size': list(input_size),
+                'recipe_hash': '',
+            },
+        },
+        path,
+    )
     return path

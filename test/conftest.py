@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures for all tests."""
 
 import signal
@@ -70,8 +71,15 @@ def hle_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from panoptic_training.export import export_model
 
     torch.manual_seed(0)
-    model = build('hle', LABELS, backbone='mobilenetv2_050', aspp_channels=32,
-                  low_level_channels=16, decoder_channels=32, separable=True)
+    model = build(
+        'hle',
+        LABELS,
+        backbone='mobilenetv2_050',
+        aspp_channels=32,
+        low_level_channels=16,
+        decoder_channels=32,
+        separable=True,
+    )
     path = tmp_path_factory.mktemp('models') / 'hle.onnx'
     export_model(model, path, (64, 128), name='hle', half_weights=True, stride=4, top_k=16)
     return path

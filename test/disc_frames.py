@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hand-made frames: discs and dots with a class and an embedding."""
 
 from __future__ import annotations
@@ -23,14 +24,19 @@ class Disc:
     is_thing: bool = True
 
 
-def make_frame(stamp_s: float, *discs: Disc, size: tuple[int, int] = (100, 200), stride: int = 1,
-               embedding_dim: int = 3) -> PanopticFrame:
+def make_frame(
+    stamp_s: float,
+    *discs: Disc,
+    size: tuple[int, int] = (100, 200),
+    stride: int = 1,
+    embedding_dim: int = 3,
+) -> PanopticFrame:
     """Paints discs, the later over the earlier; hidden ones get no row."""
     geometry = Geometry(size, size, stride)
-    y, x = np.mgrid[:size[0]:stride, :size[1]:stride]
+    y, x = np.mgrid[: size[0] : stride, : size[1] : stride]
     segment_map = np.zeros(geometry.map_size, np.uint16)
     for i, disc in enumerate(discs, 1):
-        inside = (x - disc.x)**2 + (y - disc.y)**2 <= disc.radius**2
+        inside = (x - disc.x) ** 2 + (y - disc.y) ** 2 <= disc.radius**2
         segment_map[inside] = i
     rows = np.zeros(len(discs), segment_dtype(embedding_dim))
     shown = np.zeros(len(discs), bool)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running a family's module and its exported graph side by side; shared by the tests."""
 
 from functools import lru_cache
@@ -23,8 +24,8 @@ TENSORRT_OPERATORS = set(
     'Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth '
     'Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze '
     'Upsample Where Xor '
-    'LayerNormalization Gelu '  # of version 10, which the backend is for
-    .split())
+    'LayerNormalization Gelu '.split()  # of version 10, which the backend is for
+)
 """The support matrix of TensorRT's ONNX parser, version 8.5, which later versions only add to;
 without Scatter*, which it supports without the reductions that we would need."""
 
@@ -36,11 +37,15 @@ def random_image(size, seed=0):
 
 
 def run_eager(model, image, thresholds):
-    values = {**model.default_thresholds(),
-              **{name: torch.tensor(value) for name, value in thresholds.items()}}
+    values = {
+        **model.default_thresholds(),
+        **{name: torch.tensor(value) for name, value in thresholds.items()},
+    }
     with torch.no_grad():
-        return {name: value.numpy() for name, value in
-                model(torch.from_numpy(image), **values)._asdict().items()}
+        return {
+            name: value.numpy()
+            for name, value in model(torch.from_numpy(image), **values)._asdict().items()
+        }
 
 
 @lru_cache(maxsize=1)
@@ -62,7 +67,9 @@ def assert_same(ours, expected):
     np.testing.assert_array_equal(ours['valid'], expected['valid'])
     valid = expected['valid']
     for name in ('class_id', 'score', 'box', 'centroid', 'area', 'embedding'):
-        np.testing.assert_allclose(ours[name][valid], expected[name][valid], rtol=1e-3,
-                                   atol=1e-3, err_msg=name)
-    assert {name: value.dtype for name, value in ours.items()} == \
-        {name: value.dtype for name, value in expected.items()}
+        np.testing.assert_allclose(
+            ours[name][valid], expected[name][valid], rtol=1e-3, atol=1e-3, err_msg=name
+        )
+    assert {name: value.dtype for name, value in ours.items()} == {
+        name: value.dtype for name, value in expected.items()
+    }

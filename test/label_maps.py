@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Label maps with every edge case on a few cells, for the tests of losses."""
 
 import torch
@@ -13,12 +14,15 @@ def labels():
     class_map = torch.zeros(2, 6, 8, dtype=torch.int64)
     instance_map = torch.zeros_like(class_map)
     class_map[:, 3:] = 1
-    for i, (rows, columns, class_id) in enumerate((
-            (slice(0, 3), slice(0, 3), 2),    # in the corner
-            (slice(2, 6), slice(4, 6), 2),    # same class
-            (slice(4, 5), slice(1, 2), 3))):  # one pixel
+    for i, (rows, columns, class_id) in enumerate(
+        (
+            (slice(0, 3), slice(0, 3), 2),  # in the corner
+            (slice(2, 6), slice(4, 6), 2),  # same class
+            (slice(4, 5), slice(1, 2), 3),
+        )
+    ):  # one pixel
         class_map[0, rows, columns], instance_map[0, rows, columns] = class_id, i + 1
-    class_map[0, 0:2, 6:] = 3     # crowd: a thing class without instance
+    class_map[0, 0:2, 6:] = 3  # crowd: a thing class without instance
     class_map[:, 5, 0:3] = VOID
     return class_map, instance_map
 

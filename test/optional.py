@@ -1,14 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packages that a machine may lack, and skipping of the tests that need them."""
 
 import pytest
 
 OPTIONAL = {
-    **dict.fromkeys(('torch', 'torchvision', 'timm', 'lightning', 'jsonargparse', 'tensorboard',
-                     'onnxscript', 'safetensors', 'pycocotools', 'optuna', 'PIL'), 'train'),
-    'transformers': 'hf', 'rosbags': 'bag', 'matplotlib': 'report', 'jinja2': 'report',
+    **dict.fromkeys(
+        (
+            'torch',
+            'torchvision',
+            'timm',
+            'lightning',
+            'jsonargparse',
+            'tensorboard',
+            'onnxscript',
+            'safetensors',
+            'pycocotools',
+            'optuna',
+            'PIL',
+        ),
+        'train',
+    ),
+    'transformers': 'hf',
+    'rosbags': 'bag',
+    'matplotlib': 'report',
+    'jinja2': 'report',
     'hypothesis': 'test',
-    **dict.fromkeys(('rclpy', 'rcl_interfaces', 'sensor_msgs', 'std_msgs', 'diagnostic_msgs',
-                     'visualization_msgs', 'lifecycle_msgs', 'std_srvs', 'rosgraph_msgs'), 'ros')}
+    **dict.fromkeys(
+        (
+            'rclpy',
+            'rcl_interfaces',
+            'sensor_msgs',
+            'std_msgs',
+            'diagnostic_msgs',
+            'visualization_msgs',
+            'lifecycle_msgs',
+            'std_srvs',
+            'rosgraph_msgs',
+        ),
+        'ros',
+    ),
+}
 """Each with the extra of setup.py that installs it."""
 
 
@@ -17,6 +48,8 @@ def skip_without_package(error: BaseException | None) -> None:
     while error:
         name = ((error.name or '') if isinstance(error, ModuleNotFoundError) else '').split('.')[0]
         if name in OPTIONAL:
-            pytest.skip(f'needs {name}: pip install "panoptic_ros[{OPTIONAL[name]}]"',
-                        allow_module_level=True)
+            pytest.skip(
+                f'needs {name}: pip install "panoptic_ros[{OPTIONAL[name]}]"',
+                allow_module_level=True,
+            )
         error = error.__cause__ or error.__context__

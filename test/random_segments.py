@@ -1,12 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pairs of segmentations for the metrics' tests: truth, and a prediction that is nearly right."""
 
 import numpy as np
 
 from panoptic_ros.labels import Label, LabelSet
 
-LABELS = LabelSet((
-    Label('car', True, (0, 0, 142), 26), Label('person', True, (220, 20, 60), 24),
-    Label('road', False, (128, 64, 128), 7), Label('sky', False, (70, 130, 180), 23)))
+LABELS = LabelSet(
+    (
+        Label('car', True, (0, 0, 142), 26),
+        Label('person', True, (220, 20, 60), 24),
+        Label('road', False, (128, 64, 128), 7),
+        Label('sky', False, (70, 130, 180), 23),
+    )
+)
 CAR, PERSON, ROAD, SKY = range(4)
 
 
@@ -22,10 +28,10 @@ def random_image(seed):
     pred_map = gt_map.copy()
     for i in range(8):
         y, x, h, w = rng.integers([0, 0, 4, 4], [14, 20, 14, 16])
-        gt_map[y:y + h, x:x + w] = ids[i] if i else 0
+        gt_map[y : y + h, x : x + w] = ids[i] if i else 0
         dy, dx = rng.integers(-1, 2, 2)
         if rng.random() < 0.9:
-            pred_map[max(0, y + dy):y + h, max(0, x + dx):x + w] = i * (rng.random() < 0.95)
+            pred_map[max(0, y + dy) : y + h, max(0, x + dx) : x + w] = i * (rng.random() < 0.95)
     gt_segments = {int(i): int(rng.integers(4)) for i in np.unique(gt_map[gt_map > 0])}
     pred_segments = {}
     for p in np.unique(pred_map[pred_map > 0]).tolist():

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small bags of painted scenes that the tiny model understands, with their ground truth."""
 
 from __future__ import annotations
@@ -13,8 +14,14 @@ from panoptic_ros.interface.bag_types import BagTypes
 from panoptic_ros.labels import encode_panoptic
 
 TYPES = BagTypes()
-IMAGE, COMPRESSED, STRING = (f'{package}/msg/{name}' for package, name in (
-    ('sensor_msgs', 'Image'), ('sensor_msgs', 'CompressedImage'), ('std_msgs', 'String')))
+IMAGE, COMPRESSED, STRING = (
+    f'{package}/msg/{name}'
+    for package, name in (
+        ('sensor_msgs', 'Image'),
+        ('sensor_msgs', 'CompressedImage'),
+        ('std_msgs', 'String'),
+    )
+)
 CAMERA, TRUTH = '/camera/image_raw', '/ground_truth/panoptic'
 SIZE = (64, 128)
 START_NS = 1_700_000_000_000_000_000
@@ -24,16 +31,24 @@ FLOOR, WALL, BALL, BOX = range(4)
 
 
 def header(stamp_ns: int):
-    stamp = TYPES.make('builtin_interfaces/msg/Time', sec=stamp_ns // 10**9,
-                       nanosec=stamp_ns % 10**9)
+    stamp = TYPES.make(
+        'builtin_interfaces/msg/Time', sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9
+    )
     return TYPES.make('std_msgs/msg/Header', stamp=stamp, frame_id='front')
 
 
 def image(pixels: np.ndarray, stamp_ns: int, encoding: str = 'rgb8'):
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels).view(np.uint8).reshape(-1)
-    return TYPES.make(IMAGE, header=header(stamp_ns), height=height, width=width,
-                      encoding=encoding, step=data.size // height, data=data)
+    return TYPES.make(
+        IMAGE,
+        header=header(stamp_ns),
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=data.size // height,
+        data=data,
+    )
 
 
 def compressed(pixels: np.ndarray, stamp_ns: int):
@@ -91,8 +106,12 @@ def drive(count: int = 8, with_truth: bool = True, labels=LABELS):
     for i in range(count):
         stamp = START_NS + i * STEP_NS
         if with_truth:
-            yield (TRUTH, IMAGE, stamp + 1,
-                   image(truth(i).astype('<i4')[..., None], stamp, '32SC1'))
+            yield (
+                TRUTH,
+                IMAGE,
+                stamp + 1,
+                image(truth(i).astype('<i4')[..., None], stamp, '32SC1'),
+            )
         yield CAMERA, IMAGE, stamp + 2, image(scene(i), stamp)
 
 
@@ -100,19 +119,20 @@ def write_truth_folder(folder: Path, count: int = 8, labels=LABELS) -> Path:
     folder.mkdir()
     (folder / 'labels.yaml').write_text(classes(labels))  # JSON is YAML
     for i in range(count):
-        value = truth(i) & 0xffffff  # void is white
+        value = truth(i) & 0xFFFFFF  # void is white
         rgb = np.stack([value % 256, value // 256 % 256, value // 65536], axis=-1)
-        cv2.imwrite(str(folder / f'{START_NS + i * STEP_NS}.png'),
-                    rgb[..., ::-1].astype(np.uint8))
+        cv2.imwrite(str(folder / f'{START_NS + i * STEP_NS}.png'), rgb[..., ::-1].astype(np.uint8))
     return folder
 
 
 def pausing_bag(path: Path) -> Path:
     """Ball and box are the same throughout; after a pause the tracker gives them new ids."""
+
     def messages():
         yield f'{TRUTH}/label_info', STRING, START_NS, string(classes())
         for i in range(8):
             stamp = START_NS + i * STEP_NS + (5 * 10**9 if i >= 4 else 0)
             yield TRUTH, IMAGE, stamp, image(truth(i).astype('<i4')[..., None], stamp, '32SC1')
             yield CAMERA, IMAGE, stamp, image(scene(i), stamp)
+
     return write_bag(path, messages())

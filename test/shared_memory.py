@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shared memory that ROS processes of one domain leave behind."""
 
 from pathlib import Path
@@ -8,5 +9,6 @@ from panoptic_ros.demo.processes import shared_memory_files
 def left_by(domain: int) -> list[Path]:
     """Files of a domain's ports; other processes on the machine may have some as well."""
     ports = range(7400 + 250 * domain, 7400 + 250 * (domain + 1))
-    return [path for path in shared_memory_files()
-            if any(f'port{port}' in path.name for port in ports)]
+    return [
+        path for path in shared_memory_files() if any(f'port{port}' in path.name for port in ports)
+    ]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model file's metadata and graph: whatever they hold is read or refused in one line."""
 
 import json
@@ -9,13 +10,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tiny_model import tiny_graph, tiny_info
 
-from panoptic_ros.bundle import (
-    BundleError,
-    info_from_json,
-    info_to_json,
-    read_info,
-    write_bundle,
-)
+from panoptic_ros.bundle import BundleError, info_from_json, info_to_json, read_info, write_bundle
 
 DOCUMENT = json.loads(info_to_json(tiny_info()))
 
@@ -41,90 +36,108 @@ def test_metadata_survive_their_json():
 NAN, INF = float('nan'), float('inf')
 
 
-@pytest.mark.parametrize(('values', 'reason'), [
-    ({'mean': [0.5, 0.5]}, 'mean must be three numbers from 0 to 1'),
-    ({'mean': ['0.5', '0.5', '0.5']}, 'mean must be'),
-    ({'mean': '123'}, 'mean must be'),
-    ({'mean': 0.5}, 'not iterable'),
-    ({'mean': [0.5, 0.5, 123.7]}, 'mean must be'),
-    ({'mean': [0.5, 0.5, -0.1]}, 'mean must be'),
-    ({'mean': [0.5, 0.5, NAN]}, 'mean must be'),
-    ({'mean': [0.5, 0.5, True]}, 'mean must be'),
-    ({'mean': [0.5, 0.5, None]}, 'mean must be'),
-    ({'std': [0.2, 0.2, 0]}, 'std must be three numbers over 0'),
-    ({'std': [0.2, 0.2, -1]}, 'std must be'),
-    ({'std': [0.2, 0.2, INF]}, 'std must be'),
-    ({'std': {}}, 'std must be'),
-    ({'stride': -1}, 'stride must be a whole number from 1'),
-    ({'stride': False}, 'stride must be'),
-    ({'stride': True}, 'stride must be'),
-    ({'stride': 4.0}, 'stride must be'),
-    ({'stride': '4'}, 'stride must be'),
-    ({'stride': 0}, 'stride must be'),
-    ({'stride': 3}, 'multiples of the stride 3'),
-    ({'input_size': [64, 128, 3]}, r'input_size must be \(height, width\)'),
-    ({'input_size': [64, -128]}, 'input_size must be'),
-    ({'input_size': [64, 2**40]}, 'input_size must be'),
-    ({'input_size': [64, True]}, 'input_size must be'),
-    ({'input_size': ['64', '128']}, 'input_size must be'),
-    ({'input_size': [0, 0]}, 'input_size must be'),
-    ({'input_size': None}, 'not iterable'),
-    ({'embedding_dim': -1}, 'embedding_dim must be'),
-    ({'embedding_dim': '4'}, 'embedding_dim must be'),
-    ({'embedding_dim': 10**400}, 'embedding_dim must be'),
-    ({'name': 5}, 'name must be a line'),
-    ({'name': 'a\nb'}, 'name must be a line'),
-    ({'name': 'x' * 501}, 'name must be a line'),
-    ({'family': None}, 'family must be a line'),
-    ({'config': []}, 'config must be an object'),
-    ({'scores': {'pq': '61'}}, "score 'pq' must be a number"),
-    ({'scores': {'pq': NAN}}, "score 'pq' must be"),
-    ({'scores': [1]}, 'scores must be an object'),
-    ({'thresholds': []}, 'has no attribute'),
-    ({'thresholds': {'score_threshold': 0.5}}, 'must be a mapping'),
-    ({'thresholds': {}}, 'lacks min_area, score_threshold'),
-    ({'thresholds': threshold(default=NAN)}, 'default must be a number'),
-    ({'thresholds': threshold(maximum=INF)}, 'maximum must be a number'),
-    ({'thresholds': threshold(minimum=-10**400)}, 'minimum must be a number'),
-    ({'thresholds': threshold(default='0.5')}, 'default must be a number'),
-    ({'thresholds': threshold(default=2)}, 'must lie in 0 to 1'),
-    ({'thresholds': threshold(description=1)}, 'description must be a line'),
-    ({'labels': {}}, '1 to 255 classes'),
-    ({'labels': 3}, 'not iterable'),
-    ({'labels': [3]}, 'label 0 must have name'),
-    ({'labels': label(category_id=11)}, 'each category_id once'),
-    ({'labels': label(name='wall')}, 'each name once'),
-    ({'labels': label(name='x' * 501)}, 'a class name must be a line'),
-    ({'labels': label(name='\x1b[31m')}, 'a class name must be a line'),
-    ({'labels': label(name='a\0b')}, 'a class name must be a line'),
-    ({'labels': label(name='\ud800')}, 'a class name must be a line'),
-    ({'labels': label(class_id=2)}, 'expected its place'),
-    ({'labels': label(is_thing='maybe')}, 'is_thing must be true or false'),
-    ({'labels': label(color=[INF, 0, 0])}, 'color must be'),
-    ({'labels': label(color='abc')}, 'color must be'),
-    ({'labels': label(color=[0, 0, 256])}, 'color must be three numbers'),
-    ({'labels': label(category_id=INF)}, 'category_id a whole number'),
-    ({'colour': 1}, 'unknown entries colour'),
-])
+@pytest.mark.parametrize(
+    ('values', 'reason'),
+    [
+        ({'mean': [0.5, 0.5]}, 'mean must be three numbers from 0 to 1'),
+        ({'mean': ['0.5', '0.5', '0.5']}, 'mean must be'),
+        ({'mean': '123'}, 'mean must be'),
+        ({'mean': 0.5}, 'not iterable'),
+        ({'mean': [0.5, 0.5, 123.7]}, 'mean must be'),
+        ({'mean': [0.5, 0.5, -0.1]}, 'mean must be'),
+        ({'mean': [0.5, 0.5, NAN]}, 'mean must be'),
+        ({'mean': [0.5, 0.5, True]}, 'mean must be'),
+        ({'mean': [0.5, 0.5, None]}, 'mean must be'),
+        ({'std': [0.2, 0.2, 0]}, 'std must be three numbers over 0'),
+        ({'std': [0.2, 0.2, -1]}, 'std must be'),
+        ({'std': [0.2, 0.2, INF]}, 'std must be'),
+        ({'std': {}}, 'std must be'),
+        ({'stride': -1}, 'stride must be a whole number from 1'),
+        ({'stride': False}, 'stride must be'),
+        ({'stride': True}, 'stride must be'),
+        ({'stride': 4.0}, 'stride must be'),
+        ({'stride': '4'}, 'stride must be'),
+        ({'stride': 0}, 'stride must be'),
+        ({'stride': 3}, 'multiples of the stride 3'),
+        ({'input_size': [64, 128, 3]}, r'input_size must be \(height, width\)'),
+        ({'input_size': [64, -128]}, 'input_size must be'),
+        ({'input_size': [64, 2**40]}, 'input_size must be'),
+        ({'input_size': [64, True]}, 'input_size must be'),
+        ({'input_size': ['64', '128']}, 'input_size must be'),
+        ({'input_size': [0, 0]}, 'input_size must be'),
+        ({'input_size': None}, 'not iterable'),
+        ({'embedding_dim': -1}, 'embedding_dim must be'),
+        ({'embedding_dim': '4'}, 'embedding_dim must be'),
+        ({'embedding_dim': 10**400}, 'embedding_dim must be'),
+        ({'name': 5}, 'name must be a line'),
+        ({'name': 'a\nb'}, 'name must be a line'),
+        ({'name': 'x' * 501}, 'name must be a line'),
+        ({'family': None}, 'family must be a line'),
+        ({'config': []}, 'config must be an object'),
+        ({'scores': {'pq': '61'}}, "score 'pq' must be a number"),
+        ({'scores': {'pq': NAN}}, "score 'pq' must be"),
+        ({'scores': [1]}, 'scores must be an object'),
+        ({'thresholds': []}, 'has no attribute'),
+        ({'thresholds': {'score_threshold': 0.5}}, 'must be a mapping'),
+        ({'thresholds': {}}, 'lacks min_area, score_threshold'),
+        ({'thresholds': threshold(default=NAN)}, 'default must be a number'),
+        ({'thresholds': threshold(maximum=INF)}, 'maximum must be a number'),
+        ({'thresholds': threshold(minimum=-(10**400))}, 'minimum must be a number'),
+        ({'thresholds': threshold(default='0.5')}, 'default must be a number'),
+        ({'thresholds': threshold(default=2)}, 'must lie in 0 to 1'),
+        ({'thresholds': threshold(description=1)}, 'description must be a line'),
+        ({'labels': {}}, '1 to 255 classes'),
+        ({'labels': 3}, 'not iterable'),
+        ({'labels': [3]}, 'label 0 must have name'),
+        ({'labels': label(category_id=11)}, 'each category_id once'),
+        ({'labels': label(name='wall')}, 'each name once'),
+        ({'labels': label(name='x' * 501)}, 'a class name must be a line'),
+        ({'labels': label(name='\x1b[31m')}, 'a class name must be a line'),
+        ({'labels': label(name='a\0b')}, 'a class name must be a line'),
+        ({'labels': label(name='\ud800')}, 'a class name must be a line'),
+        ({'labels': label(class_id=2)}, 'expected its place'),
+        ({'labels': label(is_thing='maybe')}, 'is_thing must be true or false'),
+        ({'labels': label(color=[INF, 0, 0])}, 'color must be'),
+        ({'labels': label(color='abc')}, 'color must be'),
+        ({'labels': label(color=[0, 0, 256])}, 'color must be three numbers'),
+        ({'labels': label(category_id=INF)}, 'category_id a whole number'),
+        ({'colour': 1}, 'unknown entries colour'),
+    ],
+)
 def test_metadata_that_cannot_be_are_refused(values, reason):
     with pytest.raises(BundleError, match=reason) as caught:
         info_from_json(changed(**values))
     assert '\n' not in str(caught.value) and len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize(('text', 'reason'), [
-    ('[' * 100_000, 'nested too deeply'), ('{"name": ', 'is not JSON'), ('[]', 'JSON object'),
-    ('null', 'JSON object'), ('{}', 'lacks'), (' ' * (4 * 2**20 + 1), 'longer than')])
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        ('[' * 100_000, 'nested too deeply'),
+        ('{"name": ', 'is not JSON'),
+        ('[]', 'JSON object'),
+        ('null', 'JSON object'),
+        ('{}', 'lacks'),
+        (' ' * (4 * 2**20 + 1), 'longer than'),
+    ],
+)
 def test_texts_that_are_no_metadata(text, reason):
     with pytest.raises(BundleError, match=reason):
         info_from_json(text)
 
 
 VALUE = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=3)
     | st.sampled_from([10**400, -1, 2**31]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner,
-                                                                max_size=2), max_leaves=6)
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -138,8 +151,9 @@ def test_any_value_is_taken_or_refused(name, value):
 
 
 def external(name='weight'):
-    tensor = TensorProto(name=name, dims=[1], data_type=TensorProto.FLOAT,
-                         data_location=TensorProto.EXTERNAL)
+    tensor = TensorProto(
+        name=name, dims=[1], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL
+    )
     tensor.external_data.add(key='location', value='../../etc/passwd')
     return tensor
 
@@ -166,21 +180,29 @@ def sparse(tensor):
 HIDING_PLACES = {
     'weight': lambda m: m.graph.initializer.append(external()),
     'location without the flag': lambda m: m.graph.initializer.append(
-        TensorProto(name='w', external_data=external().external_data)),
+        TensorProto(name='w', external_data=external().external_data)
+    ),
     'constant': lambda m: m.graph.node.append(constant(external())),
     'list of an attribute': lambda m: m.graph.node.append(
-        helper.make_node('Constant', [], ['c'], values=[external()])),
+        helper.make_node('Constant', [], ['c'], values=[external()])
+    ),
     'branch': lambda m: m.graph.node.append(branch(inner([constant(external())]))),
     'weight of a branch': lambda m: m.graph.node.append(branch(inner((), [external('c')]))),
     'branch of a branch': lambda m: m.graph.node.append(
-        branch(inner([branch(inner([constant(external())]))]))),
+        branch(inner([branch(inner([constant(external())]))]))
+    ),
     'body of a loop': lambda m: m.graph.node.append(
-        helper.make_node('Loop', ['', ''], [], body=inner([constant(external())]))),
+        helper.make_node('Loop', ['', ''], [], body=inner([constant(external())]))
+    ),
     'sparse weight': lambda m: m.graph.sparse_initializer.append(sparse(external())),
     'sparse constant': lambda m: m.graph.node.append(
-        helper.make_node('Constant', [], ['c'], sparse_value=sparse(external()))),
-    'function': lambda m: m.functions.append(helper.make_function(
-        'own', 'f', [], ['c'], [constant(external())], [helper.make_opsetid('', 18)])),
+        helper.make_node('Constant', [], ['c'], sparse_value=sparse(external()))
+    ),
+    'function': lambda m: m.functions.append(
+        helper.make_function(
+            'own', 'f', [], ['c'], [constant(external())], [helper.make_opsetid('', 18)]
+        )
+    ),
     'training': lambda m: m.training_info.add().algorithm.initializer.append(external()),
 }
 
@@ -198,8 +220,11 @@ def test_values_in_other_files_are_refused_wherever_they_hide(place, tmp_path):
 
 def test_operators_of_one_engine_are_refused(tmp_path):
     model = tiny_graph(tiny_info())
-    model.graph.node.append(helper.make_node(
-        'EPContext', [], ['c'], domain='com.microsoft', ep_cache_context='/tmp/engine.bin'))
+    model.graph.node.append(
+        helper.make_node(
+            'EPContext', [], ['c'], domain='com.microsoft', ep_cache_context='/tmp/engine.bin'
+        )
+    )
     model.opset_import.append(helper.make_opsetid('com.microsoft', 1))
     write_bundle(model, tiny_info(), tmp_path / 'context.onnx')
     with pytest.raises(BundleError, match=r"'EPContext' of 'com\.microsoft' is not an ONNX"):
@@ -208,9 +233,16 @@ def test_operators_of_one_engine_are_refused(tmp_path):
 
 def test_functions_of_the_file_itself_are_fine(tmp_path):
     model = tiny_graph(tiny_info())
-    model.functions.append(helper.make_function(
-        'own', 'f', ['x'], ['y'], [helper.make_node('Identity', ['x'], ['y'])],
-        [helper.make_opsetid('', 18)]))
+    model.functions.append(
+        helper.make_function(
+            'own',
+            'f',
+            ['x'],
+            ['y'],
+            [helper.make_node('Identity', ['x'], ['y'])],
+            [helper.make_opsetid('', 18)],
+        )
+    )
     model.graph.node.append(helper.make_node('f', ['score'], ['c'], domain='own'))
     write_bundle(model, tiny_info(), tmp_path / 'function.onnx')
     assert read_info(tmp_path / 'function.onnx') == tiny_info()

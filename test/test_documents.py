@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON and YAML of unknown origin: read within limits, refused in one line that names the file."""
 
 import pytest
@@ -7,23 +8,27 @@ from panoptic_ros.documents import DocumentError, parse_yaml, read_json, read_ya
 
 BOMB = 'a: &a [x,x,x,x,x,x,x,x,x]\n' + ''.join(
     f'{name}: &{name} [{",".join([f"*{before}"] * 9)}]\n'
-    for before, name in zip('abcdefgh', 'bcdefghi', strict=True))
+    for before, name in zip('abcdefgh', 'bcdefghi', strict=True)
+)
 
 
-@pytest.mark.parametrize(('text', 'reason'), [
-    (BOMB, 'more than'),
-    ('&a {b: *a}', 'refers to itself'),
-    ('&a [1, [2, *a]]', 'refers to itself'),
-    ('[' * 5000, 'deep'),
-    ('[' * 70 + ']' * 70, 'deep'),
-    ('- ' * 5000 + 'x', 'deep'),
-    ('a: [1', r'line'),
-    ('!!python/object/apply:os.system [true]', 'constructor'),
-    ('2026-99-99', 'month'),
-    ('9' * 5000, 'digits'),
-    ('{[1]: 2}', 'unhashable'),
-    ('a: *b', 'undefined alias'),
-])
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        (BOMB, 'more than'),
+        ('&a {b: *a}', 'refers to itself'),
+        ('&a [1, [2, *a]]', 'refers to itself'),
+        ('[' * 5000, 'deep'),
+        ('[' * 70 + ']' * 70, 'deep'),
+        ('- ' * 5000 + 'x', 'deep'),
+        ('a: [1', r'line'),
+        ('!!python/object/apply:os.system [true]', 'constructor'),
+        ('2026-99-99', 'month'),
+        ('9' * 5000, 'digits'),
+        ('{[1]: 2}', 'unhashable'),
+        ('a: *b', 'undefined alias'),
+    ],
+)
 def test_yaml_is_refused_in_one_line(tmp_path, text, reason):
     path = tmp_path / 'some.yaml'
     path.write_text(text)
@@ -35,16 +40,22 @@ def test_yaml_is_refused_in_one_line(tmp_path, text, reason):
 def test_yaml_with_aliases_is_read():
     text = 'a: &a {x: 1}\nb: *a\nc: {<<: *a, y: [2, *a]}'
     assert parse_yaml(text, 'text') == {
-        'a': {'x': 1}, 'b': {'x': 1}, 'c': {'x': 1, 'y': [2, {'x': 1}]}}
+        'a': {'x': 1},
+        'b': {'x': 1},
+        'c': {'x': 1, 'y': [2, {'x': 1}]},
+    }
 
 
-@pytest.mark.parametrize(('data', 'reason'), [
-    (b'[' * 100_000, 'deep'),
-    (b'{"a":' * 100_000, 'deep'),
-    (b'{"a": }', 'not JSON'),
-    (b'\xff\xfe{}', 'UTF-8'),
-    (b'1' * 5000, 'not JSON'),
-])
+@pytest.mark.parametrize(
+    ('data', 'reason'),
+    [
+        (b'[' * 100_000, 'deep'),
+        (b'{"a":' * 100_000, 'deep'),
+        (b'{"a": }', 'not JSON'),
+        (b'\xff\xfe{}', 'UTF-8'),
+        (b'1' * 5000, 'not JSON'),
+    ],
+)
 def test_json_is_refused_in_one_line(tmp_path, data, reason):
     path = tmp_path / 'some.json'
     path.write_bytes(data)

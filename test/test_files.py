@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole files and locked folders, also when the process that writes them is killed."""
 
 import multiprocessing
@@ -11,7 +12,7 @@ import pytest
 
 from panoptic_ros.files import FolderInUseError, lock_folder, run_folder, whole, write_bytes
 
-WRITER = '''
+WRITER = """
 import sys, time
 from pathlib import Path
 from panoptic_ros.files import lock_folder, whole
@@ -20,14 +21,15 @@ with lock_folder(folder, 'training'), whole(folder / 'model.bin') as temporary:
     temporary.write_bytes(b'half')
     print('ready', flush=True)
     time.sleep(60)
-'''
+"""
 
 
 @pytest.fixture
 def writer(tmp_path):
     """A process that writes `model.bin` and holds the folder's lock."""
-    process = subprocess.Popen([sys.executable, '-c', WRITER, str(tmp_path)],
-                               stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, '-c', WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == 'ready\n'
     yield process
     process.kill()
@@ -46,6 +48,7 @@ def test_a_file_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
     def fsync(descriptor):
         real(descriptor)
         flushed.append(names(tmp_path))
+
     monkeypatch.setattr(os, 'fsync', fsync)
     write_bytes(b'1', tmp_path / 'a.bin')
     assert flushed[0] != ['a.bin'] and flushed[-1] == ['a.bin']
@@ -121,13 +124,22 @@ def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
 
 
 def test_a_locked_folder_is_refused_until_the_holder_is_gone(tmp_path, writer):
-    with pytest.raises(FolderInUseError, match=rf'in use by another training \(process '
-                                               rf'{writer.pid}\)'), lock_folder(tmp_path, 'x'):
+    with (
+        pytest.raises(
+            FolderInUseError,
+            match=rf'in use by another training \(process '
+            rf'{writer.pid}\)',
+        ),
+        lock_folder(tmp_path, 'x'),
+    ):
         pass
     os.kill(writer.pid, signal.SIGKILL)
     writer.wait()
-    with lock_folder(tmp_path, 'replay'), \
-            pytest.raises(FolderInUseError, match='another replay'), lock_folder(tmp_path, 'x'):
+    with (
+        lock_folder(tmp_path, 'replay'),
+        pytest.raises(FolderInUseError, match='another replay'),
+        lock_folder(tmp_path, 'x'),
+    ):
         pass
     with lock_folder(tmp_path, 'replay'):
         pass
@@ -159,6 +171,9 @@ def test_a_folder_on_a_full_disk_is_locked_too(tmp_path, monkeypatch):
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(os, 'pwrite', full)
-    with lock_folder(tmp_path, 'training'), \
-            pytest.raises(FolderInUseError, match='another process'), lock_folder(tmp_path, 'x'):
+    with (
+        lock_folder(tmp_path, 'training'),
+        pytest.raises(FolderInUseError, match='another process'),
+        lock_folder(tmp_path, 'x'),
+    ):
         pass

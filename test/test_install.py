@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The package's lists of what it needs, and README's recipe in simulated distributions.
 
 A distribution is simulated by a user site that holds apt's versions of the packages below the
@@ -21,12 +22,32 @@ from optional import OPTIONAL, skip_without_package
 
 ROOT = Path(__file__).parents[1]
 
-APT_KEYS = {'rclpy', 'rcl_interfaces', 'sensor_msgs', 'std_msgs', 'diagnostic_msgs',
-            'visualization_msgs', 'lifecycle_msgs', 'std_srvs', 'rosgraph_msgs', 'vision_msgs',
-            'ament_index_python', 'launch', 'launch_ros', 'ros2launch', 'python3-numpy',
-            'python3-opencv', 'python3-scipy', 'python3-yaml', 'python3-rich',
-            'python3-matplotlib', 'python3-jinja2', 'python3-pytest', 'python3-pytest-timeout',
-            'python3-hypothesis'}
+APT_KEYS = {
+    'rclpy',
+    'rcl_interfaces',
+    'sensor_msgs',
+    'std_msgs',
+    'diagnostic_msgs',
+    'visualization_msgs',
+    'lifecycle_msgs',
+    'std_srvs',
+    'rosgraph_msgs',
+    'vision_msgs',
+    'ament_index_python',
+    'launch',
+    'launch_ros',
+    'ros2launch',
+    'python3-numpy',
+    'python3-opencv',
+    'python3-scipy',
+    'python3-yaml',
+    'python3-rich',
+    'python3-matplotlib',
+    'python3-jinja2',
+    'python3-pytest',
+    'python3-pytest-timeout',
+    'python3-hypothesis',
+}
 """Looked up in rosdistro: apt serves them on Ubuntu 22.04, 24.04 and 26.04."""
 
 APT_NAMES = {'opencv-python-headless': 'python3-opencv', 'pyyaml': 'python3-yaml'}
@@ -49,8 +70,11 @@ def names(requirements: list[str]) -> set[str]:
 
 
 def test_package_xml_names_only_what_apt_serves():
-    depends = [element.text for element in ElementTree.parse(ROOT / 'package.xml').getroot()
-               if element.tag.endswith('depend')]
+    depends = [
+        element.text
+        for element in ElementTree.parse(ROOT / 'package.xml').getroot()
+        if element.tag.endswith('depend')
+    ]
     assert len(depends) == len(set(depends))
     assert set(depends) == APT_KEYS
 
@@ -78,20 +102,47 @@ class Distribution:
     """Whether PyPI has its ROS 2."""
 
 
-UBUNTU_24 = ('numpy==1.26.4', 'opencv-python-headless==4.6.0.66', 'scipy==1.11.4',
-             'pyyaml==6.0.1', 'rich==13.7.1', 'setuptools==68.1.2', 'matplotlib==3.8.0',
-             'jinja2==3.1.2')
+UBUNTU_24 = (
+    'numpy==1.26.4',
+    'opencv-python-headless==4.6.0.66',
+    'scipy==1.11.4',
+    'pyyaml==6.0.1',
+    'rich==13.7.1',
+    'setuptools==68.1.2',
+    'matplotlib==3.8.0',
+    'jinja2==3.1.2',
+)
 DISTRIBUTIONS = {
-    'humble': Distribution(('3.10',), (
-        'numpy==1.21.5', 'opencv-python-headless==4.5.4.60', 'scipy==1.8.0', 'pyyaml==6.0',
-        'rich==11.2.0', 'setuptools==59.6.0', 'matplotlib==3.5.1', 'jinja2==3.0.3'),
-        wheels=False),
+    'humble': Distribution(
+        ('3.10',),
+        (
+            'numpy==1.21.5',
+            'opencv-python-headless==4.5.4.60',
+            'scipy==1.8.0',
+            'pyyaml==6.0',
+            'rich==11.2.0',
+            'setuptools==59.6.0',
+            'matplotlib==3.5.1',
+            'jinja2==3.0.3',
+        ),
+        wheels=False,
+    ),
     'jazzy': Distribution(('3.12',), UBUNTU_24, wheels=True),
     'kilted': Distribution(('3.12',), UBUNTU_24, wheels=True),
-    'lyrical': Distribution(('3.14', '3.13'), (
-        'numpy==2.3.5', 'opencv-python-headless==4.10.0.84', 'scipy==1.16.3', 'pyyaml==6.0.3',
-        'rich==13.9.4', 'setuptools==78.1.1', 'matplotlib==3.10.7', 'jinja2==3.1.6'),
-        wheels=False),
+    'lyrical': Distribution(
+        ('3.14', '3.13'),
+        (
+            'numpy==2.3.5',
+            'opencv-python-headless==4.10.0.84',
+            'scipy==1.16.3',
+            'pyyaml==6.0.3',
+            'rich==13.9.4',
+            'setuptools==78.1.1',
+            'matplotlib==3.10.7',
+            'jinja2==3.1.6',
+        ),
+        wheels=False,
+    ),
 }
 
 
@@ -171,27 +222,54 @@ class Simulation:
         self.home, self.distribution = home, DISTRIBUTIONS[name]
         self.python = find_python(self.distribution.python)
         checkout, apt = home / 'checkout', home / 'apt'
-        shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(
-            '.*', 'build', 'install', 'log', 'runs', 'demo_output', '__pycache__', '*.egg-info'))
-        self.environment = {key: value for key, value in os.environ.items() if not key.startswith(
-            ('PYTHON', 'LD_LIBRARY_PATH', 'AMENT_', 'COLCON_', 'VIRTUAL_ENV', '_ROS_', 'ROS_'))}
+        shutil.copytree(
+            ROOT,
+            checkout,
+            ignore=shutil.ignore_patterns(
+                '.*', 'build', 'install', 'log', 'runs', 'demo_output', '__pycache__', '*.egg-info'
+            ),
+        )
+        self.environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(
+                ('PYTHON', 'LD_LIBRARY_PATH', 'AMENT_', 'COLCON_', 'VIRTUAL_ENV', '_ROS_', 'ROS_')
+            )
+        }
         self.environment |= {
-            'HOME': str(home), 'PYTHONUSERBASE': str(apt), 'PYTHON': self.python,
-            'CHECKOUT': str(checkout), 'ROS_DISTRO': name, 'OMP_NUM_THREADS': '1',
-            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'OFF', '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'}
+            'HOME': str(home),
+            'PYTHONUSERBASE': str(apt),
+            'PYTHON': self.python,
+            'CHECKOUT': str(checkout),
+            'ROS_DISTRO': name,
+            'OMP_NUM_THREADS': '1',
+            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'OFF',
+            '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1',
+        }
         self._install_apt(name)
         libraries = [apt / 'lib', *apt.glob('lib/python*/site-packages/*.libs')]
         self.environment['LD_LIBRARY_PATH'] = os.pathsep.join(map(str, libraries))
 
     def _install_apt(self, name: str) -> None:
-        packages = [*self.distribution.apt, 'colcon-common-extensions', 'pytest', 'hypothesis',
-                    'pytest-timeout']
+        packages = [
+            *self.distribution.apt,
+            'colcon-common-extensions',
+            'pytest',
+            'hypothesis',
+            'pytest-timeout',
+        ]
         if self.distribution.wheels:
-            packages += [text.replace('jazzy', name) for text in
-                         names(metadata.requires('panoptic_ros')) if text.startswith('ros-jazzy')]
+            packages += [
+                text.replace('jazzy', name)
+                for text in names(metadata.requires('panoptic_ros'))
+                if text.startswith('ros-jazzy')
+            ]
         result = subprocess.run(
             [self.python, '-m', 'pip', 'install', '--user', '--retries', '1', *packages],
-            env=self.environment, capture_output=True, text=True)
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
         if result.returncode and 'connection broken' in result.stderr:
             pytest.skip('PyPI is not reachable')
         assert result.returncode == 0, result.stderr
@@ -200,8 +278,13 @@ class Simulation:
         """Run commands after the recipe's, and return what they print."""
         path = self.home / 'script.bash'
         path.write_text(STAND_INS + script)
-        result = subprocess.run(['bash', str(path)], env=self.environment, cwd=self.home,
-                                capture_output=True, text=True)
+        result = subprocess.run(
+            ['bash', str(path)],
+            env=self.environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+        )
         assert result.returncode == 0, f'{result.stdout}\n{result.stderr}'
         return result.stdout
 

@@ -1,35 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
 """Classes by name, and label sets from plain values."""
 
 import pytest
 
 from panoptic_ros.labels import Label, LabelSet, as_bool
 
-LABELS = LabelSet(tuple(Label(name, True, (1, 2, 3), i)
-                        for i, name in enumerate(('Car', 'person', 'PERSON', 'traffic sign'))))
+LABELS = LabelSet(
+    tuple(
+        Label(name, True, (1, 2, 3), i)
+        for i, name in enumerate(('Car', 'person', 'PERSON', 'traffic sign'))
+    )
+)
 
 
-@pytest.mark.parametrize(('names', 'ids'), [
-    (['car', 'Traffic Sign'], (0, 3)),
-    (['person'], (1,)),  # the same capitals win
-    (['PERSON'], (2,)),
-    ([], ()),
-])
+@pytest.mark.parametrize(
+    ('names', 'ids'),
+    [
+        (['car', 'Traffic Sign'], (0, 3)),
+        (['person'], (1,)),  # the same capitals win
+        (['PERSON'], (2,)),
+        ([], ()),
+    ],
+)
 def test_capitals_do_not_matter_where_the_name_is_clear(names, ids):
     assert LABELS.class_ids(names) == ids
 
 
-@pytest.mark.parametrize(('name', 'message'), [
-    ('Person', "class 'Person' could be any of person, PERSON; write it with the same capitals"),
-    ('cat', "unknown class 'cat'; the classes are: Car, person, PERSON, traffic sign"),
-    ('', "unknown class ''"),
-])
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        (
+            'Person',
+            "class 'Person' could be any of person, PERSON; write it with the same capitals",
+        ),
+        ('cat', "unknown class 'cat'; the classes are: Car, person, PERSON, traffic sign"),
+        ('', "unknown class ''"),
+    ],
+)
 def test_names_that_are_not_clear_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
         LABELS.class_ids([name])
 
 
-@pytest.mark.parametrize(('value', 'meaning'), [
-    (True, True), (0, False), (1.0, True), ('0', False), ('False', False), (' true ', True)])
+@pytest.mark.parametrize(
+    ('value', 'meaning'),
+    [(True, True), (0, False), (1.0, True), ('0', False), ('False', False), (' true ', True)],
+)
 def test_yes_and_no_in_numbers_and_words(value, meaning):
     assert as_bool(value, 'x') is meaning
 
@@ -44,15 +60,18 @@ def entry(**more):
     return {'name': 'car', 'is_thing': True, 'color': [1, 2, 3], **more}
 
 
-@pytest.mark.parametrize(('dicts', 'message'), [
-    ([None], 'label 0 must have name, is_thing and color'),
-    ([entry(is_thing='no')], "label 'car': is_thing must be true or false, got 'no'"),
-    ([entry(color=5)], "label 'car': color must be"),
-    ([entry(color=[1, 2, float('inf')])], "label 'car': color must be"),
-    ([entry(category_id=None)], 'category_id a whole number'),
-    ([entry(class_id=1)], 'expected its place in the list, 0'),
-    ([{'name': 'car'}], 'label 0 lacks color, is_thing'),
-])
+@pytest.mark.parametrize(
+    ('dicts', 'message'),
+    [
+        ([None], 'label 0 must have name, is_thing and color'),
+        ([entry(is_thing='no')], "label 'car': is_thing must be true or false, got 'no'"),
+        ([entry(color=5)], "label 'car': color must be"),
+        ([entry(color=[1, 2, float('inf')])], "label 'car': color must be"),
+        ([entry(category_id=None)], 'category_id a whole number'),
+        ([entry(class_id=1)], 'expected its place in the list, 0'),
+        ([{'name': 'car'}], 'label 0 lacks color, is_thing'),
+    ],
+)
 def test_plain_values_of_another_kind_are_refused(dicts, message):
     with pytest.raises(ValueError, match=message):
         LabelSet.from_dicts(dicts)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
 from tiny_model import LABELS
@@ -29,8 +30,10 @@ def picture(order: str) -> CameraImage:
     return CameraImage(rgb if order == 'rgb' else np.ascontiguousarray(rgb[..., ::-1]), order)
 
 
-@pytest.mark.parametrize(('order', 'background'), [
-    ('rgb', (90, 120, 150)), ('bgr', (90, 120, 150)), ('mono', (120, 120, 120))])
+@pytest.mark.parametrize(
+    ('order', 'background'),
+    [('rgb', (90, 120, 150)), ('bgr', (90, 120, 150)), ('mono', (120, 120, 120))],
+)
 def test_segments_are_tinted_and_void_keeps_the_picture(order, background):
     image = picture(order)
     before = image.pixels.copy()
@@ -58,10 +61,12 @@ def test_it_paints_into_the_array_given():
 
 
 def test_an_empty_frame_is_the_picture():
-    empty = PanopticFrame(np.zeros(GEOMETRY.map_size, np.uint16), frame().segments[:0],
-                          GEOMETRY, 0.0)
-    np.testing.assert_array_equal(draw_overlay(picture('rgb'), empty, LABELS),
-                                  picture('rgb').pixels)
+    empty = PanopticFrame(
+        np.zeros(GEOMETRY.map_size, np.uint16), frame().segments[:0], GEOMETRY, 0.0
+    )
+    np.testing.assert_array_equal(
+        draw_overlay(picture('rgb'), empty, LABELS), picture('rgb').pixels
+    )
 
 
 def test_a_coasting_thing_without_pixels_is_not_drawn():

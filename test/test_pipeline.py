@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Predictor, choice of classes and tracker together."""
 
 from dataclasses import replace
@@ -55,13 +56,16 @@ def test_it_runs_without_a_tracker(pipeline):
     assert not frame.segments['track_id'].any()
 
 
-@pytest.mark.parametrize(('include', 'exclude', 'expected'), [
-    ((), (), ['floor', 'wall', 'ball', 'box']),            # nothing chosen: all
-    (['ball'], (), ['ball']),
-    ((), ['wall', 'box'], ['floor', 'ball']),
-    (['ball', 'wall'], ['wall'], ['ball']),                # exclude wins
-    (['ball'], ['ball'], []),                              # nothing is left
-])
+@pytest.mark.parametrize(
+    ('include', 'exclude', 'expected'),
+    [
+        ((), (), ['floor', 'wall', 'ball', 'box']),  # nothing chosen: all
+        (['ball'], (), ['ball']),
+        ((), ['wall', 'box'], ['floor', 'ball']),
+        (['ball', 'wall'], ['wall'], ['ball']),  # exclude wins
+        (['ball'], ['ball'], []),  # nothing is left
+    ],
+)
 def test_classes_left_out_vanish_from_map_and_table(pipeline, include, exclude, expected):
     pipeline.choose_classes(include, exclude)
     frame, _ = pipeline(SCENE, 0)
@@ -73,7 +77,7 @@ def test_classes_left_out_vanish_from_map_and_table(pipeline, include, exclude, 
 
 def test_an_unknown_class_changes_nothing(pipeline):
     pipeline.choose_classes(exclude=['wall'])
-    with pytest.raises(ValueError, match='unknown class \'tree\'; the classes are: floor, wall'):
+    with pytest.raises(ValueError, match="unknown class 'tree'; the classes are: floor, wall"):
         pipeline.choose_classes(exclude=['tree'])
     assert 'wall' not in classes(pipeline(SCENE, 0).frame)
 

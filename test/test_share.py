@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import importlib.util
 import shutil
 from pathlib import Path
@@ -19,15 +20,22 @@ def load_from(path: Path):
     return module
 
 
-@pytest.mark.parametrize(('package', 'root'), [
-    ('src/panoptic_ros', 'src'),                                               # source, editable
-    ('venv/lib/python3.12/site-packages/panoptic_ros', 'venv/share/panoptic_ros'),      # wheel
-    ('usr/local/lib/python3.10/dist-packages/panoptic_ros', 'usr/local/share/panoptic_ros'),
-    ('install/panoptic_ros/lib/python3.12/site-packages/panoptic_ros',
-     'install/panoptic_ros/share/panoptic_ros'),                               # colcon
-    ('install/panoptic_ros/local/lib/python3.10/dist-packages/panoptic_ros',
-     'install/panoptic_ros/share/panoptic_ros'),                               # colcon on Humble
-])
+@pytest.mark.parametrize(
+    ('package', 'root'),
+    [
+        ('src/panoptic_ros', 'src'),  # source, editable
+        ('venv/lib/python3.12/site-packages/panoptic_ros', 'venv/share/panoptic_ros'),  # wheel
+        ('usr/local/lib/python3.10/dist-packages/panoptic_ros', 'usr/local/share/panoptic_ros'),
+        (
+            'install/panoptic_ros/lib/python3.12/site-packages/panoptic_ros',
+            'install/panoptic_ros/share/panoptic_ros',
+        ),  # colcon
+        (
+            'install/panoptic_ros/local/lib/python3.10/dist-packages/panoptic_ros',
+            'install/panoptic_ros/share/panoptic_ros',
+        ),  # colcon on Humble
+    ],
+)
 def test_files_are_found_wherever_the_package_lies(tmp_path, package, root):
     module = load_from(tmp_path / package)
     expected = tmp_path / root / 'config' / 'fastdds.xml'
@@ -52,7 +60,8 @@ def test_a_package_without_a_model_says_what_to_do(tmp_path):
     assert module.default_model() == model
 
 
-@pytest.mark.parametrize('name', ['config/fastdds.xml', 'config/panoptic.yaml',
-                                  'launch/panoptic.launch.py'])
+@pytest.mark.parametrize(
+    'name', ['config/fastdds.xml', 'config/panoptic.yaml', 'launch/panoptic.launch.py']
+)
 def test_this_copy_has_its_files(name):
     assert share.share_file(name).is_file()

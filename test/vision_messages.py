@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stand-ins for vision_msgs, which no package index has: its definitions, and strict classes."""
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from typing import Any
 DEFINITIONS = {
     'BoundingBox2D': 'vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y',
     'Detection2D': 'std_msgs/Header header\nObjectHypothesisWithPose[] results\n'
-                   'BoundingBox2D bbox\nstring id',
+    'BoundingBox2D bbox\nstring id',
     'Detection2DArray': 'std_msgs/Header header\nDetection2D[] detections',
     'LabelInfo': 'std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold',
     'ObjectHypothesis': 'string class_id\nfloat64 score',
     'ObjectHypothesisWithPose': 'ObjectHypothesis hypothesis\n'
-                                'geometry_msgs/PoseWithCovariance pose',
+    'geometry_msgs/PoseWithCovariance pose',
     'Point2D': 'float64 x\nfloat64 y',
     'Pose2D': 'vision_msgs/Point2D position\nfloat64 theta',
     'VisionClass': 'uint16 class_id\nstring class_name',

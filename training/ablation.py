@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Studies that repeat a paper's ablation table on a small budget: variants of one recipe."""
 
 from __future__ import annotations
@@ -17,9 +18,15 @@ import numpy as np
 from panoptic_ros.documents import read_json, read_yaml
 from panoptic_ros.files import write_json
 
-METRICS = {'pq': ('all', 'pq'), 'pq_thing': ('things', 'pq'), 'pq_stuff': ('stuff', 'pq'),
-           'miou': ('semantic', 'miou'), 'ap': ('average_precision', 'ap'),
-           'iiou': ('instance_iou', 'iiou'), 'oa': ('overlap', 'accuracy')}
+METRICS = {
+    'pq': ('all', 'pq'),
+    'pq_thing': ('things', 'pq'),
+    'pq_stuff': ('stuff', 'pq'),
+    'miou': ('semantic', 'miou'),
+    'ap': ('average_precision', 'ap'),
+    'iiou': ('instance_iou', 'iiou'),
+    'oa': ('overlap', 'accuracy'),
+}
 """Metrics of a study by name, and where `panoptic evaluate --json` writes them."""
 
 
@@ -66,8 +73,10 @@ class Study:
         for variant in self.variants:
             unknown = sorted(set(variant.paper) - set(METRICS))
             if unknown:
-                raise ValueError(f'{variant.name}: unknown metric {unknown[0]!r}; the metrics '
-                                 f'are: {", ".join(METRICS)}')
+                raise ValueError(
+                    f'{variant.name}: unknown metric {unknown[0]!r}; the metrics '
+                    f'are: {", ".join(METRICS)}'
+                )
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -106,13 +115,20 @@ def load_study(path: Path) -> Study:
         ValueError: in one line, if it is not one.
     """
     values = read_yaml(path)
-    if not isinstance(values, dict) or not isinstance(values.get('variants'), list) \
-            or not all(isinstance(variant, dict) for variant in values['variants']):
-        raise ValueError(f'{path} is not a study: expected title, source, recipe and variants, a '
-                         'list in which each has a name, and may have set and paper')
+    if (
+        not isinstance(values, dict)
+        or not isinstance(values.get('variants'), list)
+        or not all(isinstance(variant, dict) for variant in values['variants'])
+    ):
+        raise ValueError(
+            f'{path} is not a study: expected title, source, recipe and variants, a '
+            'list in which each has a name, and may have set and paper'
+        )
     try:
-        variants = tuple(Variant(v['name'], v.get('set', {}), v.get('paper', {}))
-                         for v in values.pop('variants'))
+        variants = tuple(
+            Variant(v['name'], v.get('set', {}), v.get('paper', {}))
+            for v in values.pop('variants')
+        )
         return Study(variants=variants, seeds=tuple(values.pop('seeds', (0,))), **values)
     except (AttributeError, KeyError, TypeError) as error:
         text = ' '.join(str(error).split())
@@ -139,13 +155,27 @@ def execute(study: Study, run: Run, recipe: Path) -> None:
     keys = {**keys_of(study, run), 'trainer.default_root_dir': str(run.folder)}
     # A run killed right after its first best.ckpt has no last.ckpt to resume from.
     start = '--ckpt_path=last' if run.checkpoint.is_file() else '--overwrite=true'
-    _panoptic(run, ['train', f'--config={recipe}', start,
-                    *(f'--{key}={_as_flag(value)}' for key, value in keys.items())])
+    _panoptic(
+        run,
+        [
+            'train',
+            f'--config={recipe}',
+            start,
+            *(f'--{key}={_as_flag(value)}' for key, value in keys.items()),
+        ],
+    )
     data = read_yaml(recipe)['data']['dataset']
     unfinished = run.scores_file.with_suffix('.part')
-    _panoptic(run, ['evaluate', f'--model={run.checkpoint}',
-                    f'--data={keys.get("data.dataset", data)}', f'--json={unfinished}',
-                    *([f'--limit={study.limit}'] if study.limit else [])])
+    _panoptic(
+        run,
+        [
+            'evaluate',
+            f'--model={run.checkpoint}',
+            f'--data={keys.get("data.dataset", data)}',
+            f'--json={unfinished}',
+            *([f'--limit={study.limit}'] if study.limit else []),
+        ],
+    )
     unfinished.replace(run.scores_file)
 
 
@@ -156,8 +186,7 @@ def keys_of(study: Study, run: Run) -> dict[str, Any]:
 
 def settings_of(study: Study, run: Run, recipe: Path) -> dict[str, Any]:
     """All that a run's scores follow from, as plain values."""
-    values = {'recipe': read_yaml(recipe),
-              'keys': keys_of(study, run), 'limit': study.limit}
+    values = {'recipe': read_yaml(recipe), 'keys': keys_of(study, run), 'limit': study.limit}
     plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return plain
 
@@ -169,9 +198,12 @@ def require_same_settings(study: Study, run: Run, recipe: Path) -> None:
         ValueError: if the run was started with other settings.
     """
     if run.settings_file.is_file() and settings_of(study, run, recipe) != read_json(
-            run.settings_file):
-        raise ValueError(f'{run.folder} was started with another recipe, budget or switch; give '
-                         'another folder with -o, or remove this one')
+        run.settings_file
+    ):
+        raise ValueError(
+            f'{run.folder} was started with another recipe, budget or switch; give '
+            'another folder with -o, or remove this one'
+        )
 
 
 def _as_flag(value: Any) -> str:
@@ -181,26 +213,35 @@ def _as_flag(value: Any) -> str:
 def _panoptic(run: Run, words: list[str]) -> None:
     log = run.folder / 'train.log'
     with log.open('a', encoding='utf-8') as output:
-        done = subprocess.run([sys.executable, '-m', 'panoptic_ros.cli.main', *words],
-                              stdout=output, stderr=subprocess.STDOUT, check=False,
-                              env={**os.environ, 'COLUMNS': '200'})
+        done = subprocess.run(
+            [sys.executable, '-m', 'panoptic_ros.cli.main', *words],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+            env={**os.environ, 'COLUMNS': '200'},
+        )
     if done.returncode:
         last = log.read_text(encoding='utf-8').strip().rpartition('\n')[2]
-        raise ChildProcessError(f'{run.variant.name}, seed {run.seed}: {words[0]} failed: {last} '
-                                f'(see {log})')
+        raise ChildProcessError(
+            f'{run.variant.name}, seed {run.seed}: {words[0]} failed: {last} (see {log})'
+        )
 
 
 def read_scores(run: Run) -> dict[str, float]:
     """Scores of a finished run by metric, percent."""
     values = read_json(run.scores_file)
-    return {name: float(values[part][key]) for name, (part, key) in METRICS.items()
-            if values.get(part, {}).get(key) is not None}
+    return {
+        name: float(values[part][key])
+        for name, (part, key) in METRICS.items()
+        if values.get(part, {}).get(key) is not None
+    }
 
 
 def collect(study: Study, folder: Path) -> dict[str, dict[str, list[float]]]:
     """Scores by variant's name and metric, one for each finished seed."""
     found: dict[str, dict[str, list[float]]] = {
-        variant.name: {name: [] for name in study.metrics} for variant in study.variants}
+        variant.name: {name: [] for name in study.metrics} for variant in study.variants
+    }
     for run in runs_of(study, folder):
         if run.scores_file.is_file():
             for name, value in read_scores(run).items():
@@ -216,12 +257,16 @@ def rank_agreement(paper: Sequence[float], ours: Sequence[float]) -> float:
     return float(kendalltau(paper, ours).statistic) if len(paper) > 1 else math.nan
 
 
-def agreements(study: Study, scores: Mapping[str, Mapping[str, Sequence[float]]],
-               ) -> dict[str, float]:
+def agreements(
+    study: Study, scores: Mapping[str, Mapping[str, Sequence[float]]]
+) -> dict[str, float]:
     """Rank agreement of each metric, over the variants that have both columns."""
     result = {}
     for name in study.metrics:
-        pairs = [(v.paper[name], float(np.mean(scores[v.name][name]))) for v in study.variants
-                 if name in v.paper and scores[v.name][name]]
+        pairs = [
+            (v.paper[name], float(np.mean(scores[v.name][name])))
+            for v in study.variants
+            if name in v.paper and scores[v.name][name]
+        ]
         result[name] = rank_agreement(*zip(*pairs, strict=True)) if pairs else math.nan
     return result

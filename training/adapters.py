@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints that people already have, as modules of this package."""
 
 from __future__ import annotations
@@ -26,13 +27,16 @@ TASK = 'the task is panoptic'
 LFS_POINTER = b'version https://git-lfs'
 """How the file starts that stands for another one where Git LFS has not fetched it."""
 
-THINGS = {len(labels): frozenset(label.name for label in labels.labels if label.is_thing)
-          for labels in (cityscapes.LABELS, coco_classes.LABELS, ade20k_classes.LABELS)}
+THINGS = {
+    len(labels): frozenset(label.name for label in labels.labels if label.is_thing)
+    for labels in (cityscapes.LABELS, coco_classes.LABELS, ade20k_classes.LABELS)
+}
 """Names of the things of Cityscapes, COCO panoptic and ADE20K, by how many classes these have."""
 
 
-def open_transformers(source: str, things: Sequence[str] = (), classes: Path | None = None,
-                      ) -> tuple[TransformersPanoptic, tuple[int, int] | None]:
+def open_transformers(
+    source: str, things: Sequence[str] = (), classes: Path | None = None
+) -> tuple[TransformersPanoptic, tuple[int, int] | None]:
     """Loads a panoptic checkpoint of the transformers library.
 
     Args:
@@ -76,8 +80,10 @@ def open_transformers(source: str, things: Sequence[str] = (), classes: Path | N
     wanted, found = module.network.state_dict(), loaded.state_dict()
     missing = sorted(name for name in wanted if name not in found or name in random)
     if missing:
-        raise ValueError(f'{source} lacks {len(missing)} of {len(wanted)} weights, '
-                         f'e.g. {missing[0]!r}; its files must hold all of them')
+        raise ValueError(
+            f'{source} lacks {len(missing)} of {len(wanted)} weights, '
+            f'e.g. {missing[0]!r}; its files must hold all of them'
+        )
     with torch.no_grad():
         module.network.load_state_dict({name: found[name] for name in wanted})
     return module.eval(), _input_size(source, settings, processor)
@@ -102,11 +108,17 @@ def load_checkpoint(source: str) -> tuple[Any, Any, set[str]]:
         settings = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
         kind = settings.model_type
         if kind not in ARCHITECTURES:
-            raise ValueError(f'it is a {kind} checkpoint; panoptic ones are: '
-                             f'{", ".join(ARCHITECTURES)}')
+            raise ValueError(
+                f'it is a {kind} checkpoint; panoptic ones are: {", ".join(ARCHITECTURES)}'
+            )
         loaded, loading = getattr(transformers, ARCHITECTURES[kind]).from_pretrained(
-            source, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
-            ignore_mismatched_sizes=True, output_loading_info=True)
+            source,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
     except OSError:
         raise  # a file that is missing, or no connection
     except Exception as error:  # of many kinds, by what is wrong in its files
@@ -114,9 +126,11 @@ def load_checkpoint(source: str) -> tuple[Any, Any, set[str]]:
     # The criterion is of the training.
     if wrong := sorted(w for w in loading['mismatched_keys'] if not w[0].startswith('criterion.')):
         name, stored, expected = wrong[0]
-        raise ValueError(f'{source}: {len(wrong)} weights have other shapes than its config.json '
-                         f'says, e.g. {name} has {list(stored)}, expected {list(expected)}; is '
-                         'the number of classes right?')
+        raise ValueError(
+            f'{source}: {len(wrong)} weights have other shapes than its config.json '
+            f'says, e.g. {name} has {list(stored)}, expected {list(expected)}; is '
+            'the number of classes right?'
+        )
     return settings, loaded, set(loading['missing_keys'])
 
 
@@ -130,31 +144,42 @@ def _check_files(source: str) -> None:
 
     folder = Path(source)
     if folder.is_file():
-        raise NotADirectoryError(f'hf:{source}: {source} is a file; give the folder that holds '
-                                 'config.json and the weights')
+        raise NotADirectoryError(
+            f'hf:{source}: {source} is a file; give the folder that holds '
+            'config.json and the weights'
+        )
     if not folder.exists() and (source.startswith(('/', '.', '~')) or source.count('/') > 1):
-        raise FileNotFoundError(f'hf:{source}: no folder {source}; give one, or a checkpoint of '
-                                'the Hugging Face Hub as OWNER/NAME')
+        raise FileNotFoundError(
+            f'hf:{source}: no folder {source}; give one, or a checkpoint of '
+            'the Hugging Face Hub as OWNER/NAME'
+        )
     if folder.is_dir() and not (folder / 'config.json').is_file():
-        raise FileNotFoundError(f'hf:{source}: the folder {source} holds no config.json; give '
-                                'the folder of a checkpoint that save_pretrained wrote')
+        raise FileNotFoundError(
+            f'hf:{source}: the folder {source} holds no config.json; give '
+            'the folder of a checkpoint that save_pretrained wrote'
+        )
     files = sorted(Path(source).glob('*.safetensors'))
     pickles = sorted(path.name for path in Path(source).glob('*.bin'))
     if pickles and not files:
-        raise ValueError(f'{source} holds its weights as {pickles[0]} only, a pickle, which can '
-                         'run code and is not loaded; save the checkpoint as safetensors')
+        raise ValueError(
+            f'{source} holds its weights as {pickles[0]} only, a pickle, which can '
+            'run code and is not loaded; save the checkpoint as safetensors'
+        )
     for path in files:
         with path.open('rb') as file:
             start = file.read(len(LFS_POINTER))
         if start == LFS_POINTER:
-            raise ValueError(f'{path} is a pointer of Git LFS in place of the weights; fetch them '
-                             'with `git lfs pull`')
+            raise ValueError(
+                f'{path} is a pointer of Git LFS in place of the weights; fetch them '
+                'with `git lfs pull`'
+            )
         try:
             with safe_open(path, 'pt'):
                 pass
         except SafetensorError as error:
-            raise ValueError(f'{path} is not a whole safetensors file: {_one_line(error)}'
-                             ) from None
+            raise ValueError(
+                f'{path} is not a whole safetensors file: {_one_line(error)}'
+            ) from None
 
 
 def class_names(source: str, id2label: Mapping[int, Any], count: int) -> list[str]:
@@ -165,9 +190,11 @@ def class_names(source: str, id2label: Mapping[int, Any], count: int) -> list[st
     """
     absent = [i for i in range(count) if not str(id2label.get(i) or '').strip()]
     if absent:
-        raise ValueError(f'{source}: id2label gives no name to class {absent[0]}; it has '
-                         f'{len(id2label)} names with ids {min(id2label)} to {max(id2label)}, '
-                         f'expected 0 to {count - 1}: give the names with --classes FILE')
+        raise ValueError(
+            f'{source}: id2label gives no name to class {absent[0]}; it has '
+            f'{len(id2label)} names with ids {min(id2label)} to {max(id2label)}, '
+            f'expected 0 to {count - 1}: give the names with --classes FILE'
+        )
     return [str(id2label[i]).lower().strip() for i in range(count)]
 
 
@@ -180,8 +207,10 @@ def labels_in_order(path: Path, count: int) -> LabelSet:
     labels = sorted(read_classes(path).labels.labels, key=lambda label: label.category_id)
     ids = [label.category_id for label in labels]
     if ids != list(range(count)):
-        raise ValueError(f'{path}: the ids must be those of the checkpoint\'s classes, 0 to '
-                         f'{count - 1}, got {len(ids)} from {ids[0]} to {ids[-1]}')
+        raise ValueError(
+            f"{path}: the ids must be those of the checkpoint's classes, 0 to "
+            f'{count - 1}, got {len(ids)} from {ids[0]} to {ids[-1]}'
+        )
     return LabelSet(tuple(labels))
 
 
@@ -197,12 +226,15 @@ def normalization(source: str, processor: Mapping[str, Any]) -> dict[str, tuple[
     Raises:
         ValueError: if a setting is of another kind.
     """
+
     def numbers(key: str, default: tuple[float, ...]) -> list[float]:
         value = processor.get(key)
         values = default if value is None else value if isinstance(value, list) else [value] * 3
         if len(values) != 3 or not all(map(_is_number, values)):
-            raise ValueError(f'{source}: {key} of the image processor must be one number or '
-                             f'three, got {short(value)}')
+            raise ValueError(
+                f'{source}: {key} of the image processor must be one number or '
+                f'three, got {short(value)}'
+            )
         return [float(v) for v in values]
 
     factor = processor.get('rescale_factor')
@@ -213,8 +245,10 @@ def normalization(source: str, processor: Mapping[str, Any]) -> dict[str, tuple[
     if not flag(processor, 'do_rescale', True):
         factor = 1
     if not _is_number(factor) or factor <= 0 or min(std) <= 0:
-        raise ValueError(f'{source}: rescale_factor and image_std of the image processor must be '
-                         f'over 0, got {short(factor)} and {std}')
+        raise ValueError(
+            f'{source}: rescale_factor and image_std of the image processor must be '
+            f'over 0, got {short(factor)} and {std}'
+        )
     scale = 255 * factor
     return {'mean': tuple(m / scale for m in mean), 'std': tuple(s / scale for s in std)}
 
@@ -224,8 +258,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return (isinstance(value, (int, float)) and not isinstance(value, bool)
-            and math.isfinite(value))
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def label_set(names: Sequence[str], things: Iterable[str]) -> LabelSet:
@@ -244,8 +277,14 @@ def label_set(names: Sequence[str], things: Iterable[str]) -> LabelSet:
     for i, name in enumerate(names):
         shade = colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.5 + 0.5 * (i % 3) / 2, 0.9 - 0.2 * (i % 2))
         unique = name if names.index(name) == i else f'{name} {i}'
-        labels.append(Label(re.sub(r'\s+', ' ', unique).strip(), name in things,
-                            tuple(round(255 * c) for c in shade), i))  # type: ignore[arg-type]
+        labels.append(
+            Label(
+                re.sub(r'\s+', ' ', unique).strip(),
+                name in things,
+                tuple(round(255 * c) for c in shade),
+                i,
+            )
+        )  # type: ignore[arg-type]
     return LabelSet(tuple(labels))
 
 
@@ -262,23 +301,34 @@ def _things_of(source: str, processor: dict[str, Any], names: Sequence[str]) -> 
     if things is None:
         file = processor.get('class_info_file')
         info = _read_json(source, Path(file).name if isinstance(file, str) else 'class_info.json')
-        things = [i for i, value in info.items()
-                  if isinstance(value, dict) and flag(value, 'isthing', False)] if info else None
+        things = (
+            [
+                i
+                for i, value in info.items()
+                if isinstance(value, dict) and flag(value, 'isthing', False)
+            ]
+            if info
+            else None
+        )
     if isinstance(things, list):
         try:
             ids = [number({'id': i}, 'id', 0, len(names) - 1) for i in things]
         except ValueError as error:
-            raise ValueError(f'a thing\'s {error}; name the things with --things') from None
+            raise ValueError(f"a thing's {error}; name the things with --things") from None
         return [names[i] for i in ids]
     known = THINGS.get(len(names), frozenset())
     first = [name.split(',')[0].strip() for name in names]
     if known and known <= set(first):
         return [name for name, short in zip(names, first, strict=True) if short in known]
     nameless = all(re.fullmatch(r'label_\d+', name) for name in names)
-    remedy = (', and does not name them: give names and kinds with --classes FILE' if nameless else
-              f'; name them with --things. The classes are: {", ".join(names)}')
-    raise ValueError('the checkpoint does not say which of its '
-                     f'{len(names)} classes are things{remedy}')
+    remedy = (
+        ', and does not name them: give names and kinds with --classes FILE'
+        if nameless
+        else f'; name them with --things. The classes are: {", ".join(names)}'
+    )
+    raise ValueError(
+        f'the checkpoint does not say which of its {len(names)} classes are things{remedy}'
+    )
 
 
 def _image_processor(source: str) -> dict[str, Any]:
@@ -316,17 +366,22 @@ def _task_tokens(source: str, settings: Any) -> tuple[int, ...]:
 
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        tokens = tokenizer(TASK, padding='max_length', max_length=settings.task_seq_len,
-                           truncation=True)
+        tokens = tokenizer(
+            TASK, padding='max_length', max_length=settings.task_seq_len, truncation=True
+        )
     except Exception as error:  # of many kinds, by what is wrong in its files
-        raise ValueError(f'the tokenizer of {source} cannot be loaded: {_one_line(error)}'
-                         ) from None
-    return tuple(int(token) * int(mask) for token, mask in
-                 zip(tokens['input_ids'], tokens['attention_mask'], strict=True))
+        raise ValueError(
+            f'the tokenizer of {source} cannot be loaded: {_one_line(error)}'
+        ) from None
+    return tuple(
+        int(token) * int(mask)
+        for token, mask in zip(tokens['input_ids'], tokens['attention_mask'], strict=True)
+    )
 
 
-def _input_size(source: str, settings: Any, processor: Mapping[str, Any],
-                ) -> tuple[int, int] | None:
+def _input_size(
+    source: str, settings: Any, processor: Mapping[str, Any]
+) -> tuple[int, int] | None:
     if settings.model_type.startswith('eomt'):  # its position embeddings hold for one size
         return height_width(settings.image_size)
     size = processor.get('size')

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A module in place of a model file, so that validation takes the node's own way."""
 
 from __future__ import annotations
@@ -31,20 +32,37 @@ class ModuleBackend:
     @torch.no_grad()
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
         """See `Backend.run`; in the weights' precision, whatever the training computes in."""
-        scalars = {name: torch.tensor(float(value), device=self.device)
-                   for name, value in thresholds.items()}
+        scalars = {
+            name: torch.tensor(float(value), device=self.device)
+            for name, value in thresholds.items()
+        }
         with torch.autocast(torch.device(self.device).type, enabled=False):
             outputs = self.model(torch.from_numpy(image).to(self.device), **scalars)
         return Outputs(*(value.cpu().numpy() for value in outputs))
 
 
-def describe(model: PanopticModel, input_size: tuple[int, int], name: str = '',
-             recipe_hash: str = '', scores: Mapping[str, float] | None = None) -> ModelInfo:
+def describe(
+    model: PanopticModel,
+    input_size: tuple[int, int],
+    name: str = '',
+    recipe_hash: str = '',
+    scores: Mapping[str, float] | None = None,
+) -> ModelInfo:
     """What a model file of this module says of itself."""
     config = model.config
     return ModelInfo(
-        name=name, family=model.family, labels=model.labels, input_size=input_size,
-        stride=config.stride, mean=config.mean, std=config.std,
-        embedding_dim=model.embedding_dim, embedding_kind=model.embedding_kind,
-        thresholds=model.thresholds, config=model.config_dict(), recipe_hash=recipe_hash,
-        scores=dict(scores or {}), package_version=panoptic_ros.__version__)
+        name=name,
+        family=model.family,
+        labels=model.labels,
+        input_size=input_size,
+        stride=config.stride,
+        mean=config.mean,
+        std=config.std,
+        embedding_dim=model.embedding_dim,
+        embedding_kind=model.embedding_kind,
+        thresholds=model.thresholds,
+        config=model.config_dict(),
+        recipe_hash=recipe_hash,
+        scores=dict(scores or {}),
+        package_version=panoptic_ros.__version__,
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What happens around the steps of a training: averaged weights, pictures, stopping."""
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ class EMA(WeightAveraging):
 
         def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
             keep = min(decay, (1 + float(count)) / (10 + float(count)))
-            return torch.lerp(averaged, current, 1 - keep) if averaged.is_floating_point() \
+            return (
+                torch.lerp(averaged, current, 1 - keep)
+                if averaged.is_floating_point()
                 else current
+            )
 
         super().__init__(avg_fn=average)
         self._swapped = False
@@ -51,15 +55,17 @@ class EMA(WeightAveraging):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leaves the training weights in place: `LastCheckpoint` saves them beside the average."""
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule,
-                     exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
         """Puts the training weights back before `LastCheckpoint` saves them as such."""
         if self._swapped:
             self.on_validation_epoch_end(trainer, pl_module)
         if isinstance(exception, NonFiniteError) and self._average_model is not None:
             # The network has already added the failed batch to its norm statistics.
-            for average, current in zip(self._average_model.module.buffers(), pl_module.buffers(),
-                                        strict=True):
+            for average, current in zip(
+                self._average_model.module.buffers(), pl_module.buffers(), strict=True
+            ):
                 if not current.isfinite().all():
                     current.copy_(average)
 
@@ -70,35 +76,47 @@ class StartedCheckpoint(ModelCheckpoint):
     started = False
     _start = 0
 
-    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule,
-                           checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Keeps the best score of a folder that was moved or copied.
 
         Lightning drops it where the path differs, and a worse model would replace `best.ckpt`.
         """
         folder, state = Path(str(self.dirpath)), checkpoint['callbacks'].get(self.state_key)
         if state and Path(str(trainer.ckpt_path)).resolve().parent == folder.resolve():
+
             def here(path: str) -> str:
                 return str(folder / Path(path).name) if path else ''
 
             state['dirpath'] = str(self.dirpath)
             for key in ('best_model_path', 'kth_best_model_path', 'last_model_path'):
                 state[key] = here(state[key])
-            state['best_k_models'] = {here(path): score
-                                      for path, score in state['best_k_models'].items()}
+            state['best_k_models'] = {
+                here(path): score for path, score in state['best_k_models'].items()
+            }
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Notes where this process starts."""
         super().on_train_start(trainer, pl_module)
         self._start = trainer.global_step
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any,
-                           batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
         """Notes the first step."""
         # Lightning still finishes the step during which SIGTERM comes. If that is the only one,
         # nothing is saved. A dry run, `fast_dev_run`, is to leave no checkpoint at all.
-        if trainer.global_step > self._start and not trainer.received_sigterm \
-                and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if (
+            trainer.global_step > self._start
+            and not trainer.received_sigterm
+            and not trainer.fast_dev_run
+        ):  # type: ignore[attr-defined]
             self.started = True
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
@@ -107,13 +125,15 @@ class BestCheckpoint(StartedCheckpoint):
     """Keeps `best.ckpt`: the highest PQ in validation."""
 
     def __init__(self, dirpath: str) -> None:
-        super().__init__(dirpath, 'best', monitor='val/pq', mode='max',
-                         enable_version_counter=False)
+        super().__init__(
+            dirpath, 'best', monitor='val/pq', mode='max', enable_version_counter=False
+        )
 
     def _should_skip_saving_checkpoint(self, trainer: L.Trainer) -> bool:
         # A training that was stopped in a validation resumes with it, before any step.
-        return (super()._should_skip_saving_checkpoint(trainer)
-                or (trainer.received_sigterm and not self.started))
+        return super()._should_skip_saving_checkpoint(trainer) or (
+            trainer.received_sigterm and not self.started
+        )
 
 
 class LastCheckpoint(StartedCheckpoint):
@@ -132,8 +152,9 @@ class LastCheckpoint(StartedCheckpoint):
             # All of it, not the weights only: optimiser, progress and averages too.
             trainer.save_checkpoint(self._path, weights_only=False)
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule,
-                     exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
         """Saves where the training was stopped."""
         if not self.started:
             return
@@ -181,12 +202,19 @@ class Pictures(L.Callback):
     def __init__(self, count: int = 4) -> None:
         self.count = count
 
-    def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule,
-                                outputs: Any, batch: Any, batch_idx: int,
-                                dataloader_idx: int = 0) -> None:
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         """Adds a picture."""
         if batch_idx >= self.count or not isinstance(trainer.logger, TensorBoardLogger):
             return
         picture = panel(batch, outputs, cast(PanopticModule, pl_module).labels)
-        trainer.logger.experiment.add_image(f'val/{batch_idx}', picture, trainer.global_step,
-                                            dataformats='HWC')
+        trainer.logger.experiment.add_image(
+            f'val/{batch_idx}', picture, trainer.global_step, dataformats='HWC'
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which sample comes next, and the seed that everything random about it is drawn from."""
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ class Draws(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         rng = np.random.default_rng((self.seed, self.epoch))
         epoch_seed = int(rng.integers(2**31))
-        order = self.reader.order(rng)[:len(self) * self.world_size]
+        order = self.reader.order(rng)[: len(self) * self.world_size]
         epoch, draws = self._done
         skip = draws if epoch == self.epoch else 0
-        for index in order[self.rank::self.world_size][skip:].tolist():
+        for index in order[self.rank :: self.world_size][skip:].tolist():
             yield index, epoch_seed
 
 
@@ -120,11 +121,17 @@ class TrainingLoader(DataLoader[Any]):
         options: further arguments of DataLoader.
     """
 
-    def __init__(self, samples: TrainingSamples, draws: Draws,
-                 progress: Callable[[], tuple[int, int]], batch_size: int,
-                 **options: Any) -> None:
-        super().__init__(samples, batch_size, sampler=draws, drop_last=True, collate_fn=collate,
-                         **options)
+    def __init__(
+        self,
+        samples: TrainingSamples,
+        draws: Draws,
+        progress: Callable[[], tuple[int, int]],
+        batch_size: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            samples, batch_size, sampler=draws, drop_last=True, collate_fn=collate, **options
+        )
         self.draws, self.progress = draws, progress
 
     def state_dict(self) -> dict[str, int]:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a trained module to the one-file model: an ONNX graph with decoding and metadata."""
 
 from __future__ import annotations
@@ -49,8 +50,15 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         program = torch.onnx.export(
-            model, (image,), kwargs=thresholds, input_names=['image', *thresholds],
-            output_names=list(OUTPUTS), dynamo=True, optimize=False, verbose=False)
+            model,
+            (image,),
+            kwargs=thresholds,
+            input_names=['image', *thresholds],
+            output_names=list(OUTPUTS),
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+        )
     assert program is not None
     names = set(model.state_dict())
 
@@ -58,12 +66,18 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
         return False if any(v is not None and v.name in names for v in node.inputs) else None
 
     # With shapes and types at hand, group norm's CastLike nodes go, which TensorRT does not have.
-    onnxscript.optimizer.fold_constants(program.model, onnx_shape_inference=True,
-                                        should_fold=should_fold)
+    onnxscript.optimizer.fold_constants(
+        program.model, onnx_shape_inference=True, should_fold=should_fold
+    )
     onnxscript.optimizer.remove_unused_nodes(program.model)
     graph = program.model_proto
-    for part in (*graph.graph.node, *graph.graph.value_info, *graph.graph.input,
-                 *graph.graph.output, *graph.graph.initializer):
+    for part in (
+        *graph.graph.node,
+        *graph.graph.value_info,
+        *graph.graph.input,
+        *graph.graph.output,
+        *graph.graph.initializer,
+    ):
         del part.metadata_props[:]  # the exporter's source lines: large, and of this machine
     for head in model.heads:
         _rename_head_outputs(graph.graph, head)
@@ -76,8 +90,10 @@ def _rename_head_outputs(graph: onnx.GraphProto, head: str) -> None:
     `maps_<head>`; with a number from 0 behind it where the layer runs on several levels.
     """
     outputs = [node.output[0] for node in graph.node if f'{head}.weight' in node.input]
-    renamed = {old: f'maps_{head}_{i}' if len(outputs) > 1 else f'maps_{head}'
-               for i, old in enumerate(outputs)}
+    renamed = {
+        old: f'maps_{head}_{i}' if len(outputs) > 1 else f'maps_{head}'
+        for i, old in enumerate(outputs)
+    }
     for node in graph.node:
         for names in (node.input, node.output):
             names[:] = [renamed.get(name, name) for name in names]
@@ -102,8 +118,9 @@ def store_as_half(model: onnx.ModelProto) -> None:
         name = tensor.name
         values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
         tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
-        casts.append(onnx.helper.make_node('Cast', [name], [f'{name}.float32'],
-                                           to=onnx.TensorProto.FLOAT))
+        casts.append(
+            onnx.helper.make_node('Cast', [name], [f'{name}.float32'], to=onnx.TensorProto.FLOAT)
+        )
         for node in readers.get(name, ()):
             node.input[:] = [f'{name}.float32' if i == name else i for i in node.input]
     nodes = [*casts, *model.graph.node]
@@ -124,27 +141,47 @@ def check_weights(model: PanopticModel, half: bool) -> None:
     """
     weights = [*model.parameters(), *model.buffers()]
     full = sum(w.numel() * w.element_size() for w in weights)
-    halved = full - sum(2 * w.numel() for w in weights
-                        if w.dtype == torch.float32 and w.numel() >= SMALL)
+    halved = full - sum(
+        2 * w.numel() for w in weights if w.dtype == torch.float32 and w.numel() >= SMALL
+    )
     if (halved if half else full) >= MAX_FILE_BYTES:
         raise ValueError(
             f'the weights take {(halved if half else full) / 2**30:.1f} GiB, and an ONNX file '
-            f'holds less than {MAX_FILE_BYTES / 2**30:g}; ' + (
+            f'holds less than {MAX_FILE_BYTES / 2**30:g}; '
+            + (
                 f'--precision fp16 stores them in {halved / 2**30:.1f} GiB'
-                if halved < MAX_FILE_BYTES else 'this model is too large for one file'))
+                if halved < MAX_FILE_BYTES
+                else 'this model is too large for one file'
+            )
+        )
     if name := find_non_finite(model.state_dict()):
-        raise NonFiniteError(f'weights are not finite, e.g. {name}; the training of this model '
-                             'has failed')
+        raise NonFiniteError(
+            f'weights are not finite, e.g. {name}; the training of this model has failed'
+        )
     for name, tensor in model.state_dict().items():
-        if half and tensor.dtype == torch.float32 and tensor.numel() >= SMALL \
-                and tensor.abs().max() > LARGEST_HALF:
-            raise ValueError(f'the weight {name} is larger than float16 holds '
-                             f'({LARGEST_HALF:g}); leave out --precision fp16')
+        if (
+            half
+            and tensor.dtype == torch.float32
+            and tensor.numel() >= SMALL
+            and tensor.abs().max() > LARGEST_HALF
+        ):
+            raise ValueError(
+                f'the weight {name} is larger than float16 holds '
+                f'({LARGEST_HALF:g}); leave out --precision fp16'
+            )
 
 
-def export_model(model: PanopticModel, path: Path, input_size: tuple[int, int], *, name: str,
-                 half_weights: bool = False, recipe_hash: str = '',
-                 scores: Mapping[str, float] | None = None, **decoding: Any) -> ModelInfo:
+def export_model(
+    model: PanopticModel,
+    path: Path,
+    input_size: tuple[int, int],
+    *,
+    name: str,
+    half_weights: bool = False,
+    recipe_hash: str = '',
+    scores: Mapping[str, float] | None = None,
+    **decoding: Any,
+) -> ModelInfo:
     """Writes a module as a model file.
 
     Args:
@@ -174,11 +211,21 @@ def export_model(model: PanopticModel, path: Path, input_size: tuple[int, int], 
     copy.eval()
     require_finite_maps(copy, input_size)
     info = ModelInfo(
-        name=name, family=model.family, labels=model.labels, input_size=input_size,
-        stride=copy.config.stride, mean=copy.config.mean, std=copy.config.std,
-        embedding_dim=copy.embedding_dim, embedding_kind=copy.embedding_kind,
-        thresholds=copy.thresholds, config=copy.config_dict(), recipe_hash=recipe_hash,
-        scores=dict(scores or {}), package_version=panoptic_ros.__version__)
+        name=name,
+        family=model.family,
+        labels=model.labels,
+        input_size=input_size,
+        stride=copy.config.stride,
+        mean=copy.config.mean,
+        std=copy.config.std,
+        embedding_dim=copy.embedding_dim,
+        embedding_kind=copy.embedding_kind,
+        thresholds=copy.thresholds,
+        config=copy.config_dict(),
+        recipe_hash=recipe_hash,
+        scores=dict(scores or {}),
+        package_version=panoptic_ros.__version__,
+    )
     graph = build_graph(copy, input_size)
     if half_weights:
         store_as_half(graph)
@@ -198,8 +245,10 @@ def require_finite_maps(model: PanopticModel, input_size: tuple[int, int]) -> No
     with torch.no_grad():
         maps = model.maps(torch.full((1, 3, *input_size), 128, dtype=torch.uint8))
     if find_non_finite({str(i): value for i, value in enumerate(tree_leaves(maps))}):
-        raise NonFiniteError('the network gives NaN or infinity for an image, so its training has '
-                             'diverged; take an earlier checkpoint')
+        raise NonFiniteError(
+            'the network gives NaN or infinity for an image, so its training has '
+            'diverged; take an earlier checkpoint'
+        )
 
 
 def load_checkpoint(path: Path) -> tuple[PanopticModel, dict[str, Any]]:
@@ -213,8 +262,9 @@ def load_checkpoint(path: Path) -> tuple[PanopticModel, dict[str, Any]]:
     checkpoint = read_checkpoint(path)
     settings = checkpoint['hyper_parameters']
     try:
-        model = build(settings['family'], LabelSet.from_dicts(settings['labels']),
-                      **settings['network'])
+        model = build(
+            settings['family'], LabelSet.from_dicts(settings['labels']), **settings['network']
+        )
         height, width = settings['input_size']
         model.check_input_size((height, width))
         model.load_state_dict(model_weights(checkpoint))
@@ -224,13 +274,26 @@ def load_checkpoint(path: Path) -> tuple[PanopticModel, dict[str, Any]]:
     return model.eval(), checkpoint
 
 
-def export_checkpoint(path: Path, output: Path, *, name: str = '',
-                      input_size: tuple[int, int] | None = None, half_weights: bool = False,
-                      scores: Mapping[str, float] | None = None, **decoding: Any) -> ModelInfo:
+def export_checkpoint(
+    path: Path,
+    output: Path,
+    *,
+    name: str = '',
+    input_size: tuple[int, int] | None = None,
+    half_weights: bool = False,
+    scores: Mapping[str, float] | None = None,
+    **decoding: Any,
+) -> ModelInfo:
     """Writes a training checkpoint as a model file; see `export_model`."""
     model, checkpoint = load_checkpoint(path)
     settings = checkpoint['hyper_parameters']
     return export_model(
-        model, output, input_size or tuple(settings['input_size']), name=name or output.stem,
-        half_weights=half_weights, recipe_hash=settings.get('recipe_hash', ''),
-        scores=scores, **decoding)
+        model,
+        output,
+        input_size or tuple(settings['input_size']),
+        name=name or output.stem,
+        half_weights=half_weights,
+        recipe_hash=settings.get('recipe_hash', ''),
+        scores=scores,
+        **decoding,
+    )

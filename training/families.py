@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of each model family. To add one: a file in losses/ and a line here."""
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
     'panoptic_fpn': (panoptic_fpn.batch_loss, panoptic_fpn.PanopticFPNLossConfig),
     'pisr': (pisr.batch_loss, pisr.PISRLossConfig),
     'pisr_maskformer': (pisr_maskformer.batch_loss, pisr_maskformer.PISRMaskFormerLossConfig),
-    'pisr_panoptic_fpn': (pisr_panoptic_fpn.batch_loss,
-                          pisr_panoptic_fpn.PISRPanopticFPNLossConfig),
+    'pisr_panoptic_fpn': (
+        pisr_panoptic_fpn.batch_loss,
+        pisr_panoptic_fpn.PISRPanopticFPNLossConfig,
+    ),
     'pisr_upernet': (pisr_panoptic_fpn.batch_loss, pisr_panoptic_fpn.PISRPanopticFPNLossConfig),
     'sognet': (sognet.batch_loss, sognet.SOGNetLossConfig),
 }

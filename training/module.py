@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Lightning module that trains any family."""
 
 from __future__ import annotations
@@ -47,13 +48,23 @@ class PanopticModule(L.LightningModule):
         warmup_start: part of `lr` that the first step has, at least 1 / (warmup_steps + 1).
     """
 
-    def __init__(self, family: str, network: dict[str, Any], labels: list[dict[str, Any]],
-                 input_size: tuple[int, int], loss: dict[str, Any] | None = None,
-                 loss_stride: int = 4, lr: float = 1e-3,
-                 optimizer: OptimizerConfig = OptimizerConfig(),  # noqa: B008  frozen
-                 warmup_steps: int = 200, power: float = 0.9, milestones: list[int] | None = None,
-                 init_weights: str | None = None, recipe_hash: str = '',
-                 warmup_start: float = 0.0) -> None:
+    def __init__(
+        self,
+        family: str,
+        network: dict[str, Any],
+        labels: list[dict[str, Any]],
+        input_size: tuple[int, int],
+        loss: dict[str, Any] | None = None,
+        loss_stride: int = 4,
+        lr: float = 1e-3,
+        optimizer: OptimizerConfig = OptimizerConfig(),  # noqa: B008  frozen
+        warmup_steps: int = 200,
+        power: float = 0.9,
+        milestones: list[int] | None = None,
+        init_weights: str | None = None,
+        recipe_hash: str = '',
+        warmup_start: float = 0.0,
+    ) -> None:
         super().__init__()
         if loss_stride not in (1, 2, 4):
             raise ValueError(f'model.loss_stride must be 4, 2 or 1, got {loss_stride}')
@@ -87,18 +98,24 @@ class PanopticModule(L.LightningModule):
             if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None:
                 spent = callback.time_elapsed()
                 # Clocks differ: processes with rates of their own would drift apart.
-                done = self.trainer.strategy.broadcast(
-                    max(done, spent / max(spent + left, 1e-9)))
+                done = self.trainer.strategy.broadcast(max(done, spent / max(spent + left, 1e-9)))
         return done
 
-    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any,
-                       optimizer_closure: Any = None) -> None:
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
         """One step at the schedule's learning rate, which follows from the progress alone."""
         step, milestones = self.trainer.global_step, self.hparams['milestones']
-        decay = (poly(self.progress(), self.hparams['power']) if milestones is None
-                 else tenths(step, milestones))
-        lr = self.hparams['lr'] * decay * warmup(step, self.hparams['warmup_steps'],
-                                                 self.hparams['warmup_start'])
+        decay = (
+            poly(self.progress(), self.hparams['power'])
+            if milestones is None
+            else tenths(step, milestones)
+        )
+        lr = (
+            self.hparams['lr']
+            * decay
+            * warmup(step, self.hparams['warmup_steps'], self.hparams['warmup_start'])
+        )
         for group in optimizer.param_groups:
             group['lr'] = lr * group['lr_factor']
         self.log('train/lr', lr)
@@ -132,14 +149,17 @@ class PanopticModule(L.LightningModule):
         finite = bool(loss.detach().isfinite())
         if self.trainer.strategy.reduce_boolean_decision(finite):
             return
-        values = ', '.join(f'{name} {value.item():.4g}'
-                           for name, value in {'loss': loss, **terms}.items())
+        values = ', '.join(
+            f'{name} {value.item():.4g}' for name, value in {'loss': loss, **terms}.items()
+        )
         weight = find_non_finite(dict(self.named_parameters()))
         cause = f'; the step before made the weight {weight!r} NaN or infinite' if weight else ''
         where = ' in another process' if finite else ''
-        raise NonFiniteError(f'the loss of step {self.trainer.global_step + 1} is not finite'
-                             f'{where} ({values}){cause}; try a lower model.lr, more '
-                             'model.warmup_steps or trainer.gradient_clip_val')
+        raise NonFiniteError(
+            f'the loss of step {self.trainer.global_step + 1} is not finite'
+            f'{where} ({values}){cause}; try a lower model.lr, more '
+            'model.warmup_steps or trainer.gradient_clip_val'
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Starts the scores; averaged class means go back onto their sphere.
@@ -148,9 +168,11 @@ class PanopticModule(L.LightningModule):
             NonFiniteError: if the steps before made a weight NaN or infinite.
         """
         if weight := find_non_finite(self.state_dict()):
-            raise NonFiniteError(f'after step {self.trainer.global_step} the weight {weight!r} is '
-                                 'not finite, although the loss was; try a lower model.lr, more '
-                                 'model.warmup_steps or trainer.gradient_clip_val')
+            raise NonFiniteError(
+                f'after step {self.trainer.global_step} the weight {weight!r} is '
+                'not finite, although the loss was; try a lower model.lr, more '
+                'model.warmup_steps or trainer.gradient_clip_val'
+            )
         self.model.renormalize()
         self.predictor = Predictor(ModuleBackend(self.model), self.info)
         self.scores = Scores(self.labels)
@@ -165,7 +187,8 @@ class PanopticModule(L.LightningModule):
         """Logs the scores of all processes together."""
         for counts in self.scores.counts:
             total = self.trainer.strategy.reduce(
-                torch.from_numpy(counts).to(self.device), reduce_op='sum')
+                torch.from_numpy(counts).to(self.device), reduce_op='sum'
+            )
             counts[...] = total.cpu().numpy()
         summary = self.scores.summary()
         for name, value in summary.items():
@@ -173,11 +196,19 @@ class PanopticModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses to go on with other classes or another network than the checkpoint's."""
-        require_same_classes(LabelSet.from_dicts(checkpoint['hyper_parameters']['labels']),
-                             'the checkpoint', self.labels, 'the data')
-        own, found = ({key: value.shape for key, value in state.items()}
-                      for state in (self.state_dict(), checkpoint['state_dict']))
+        require_same_classes(
+            LabelSet.from_dicts(checkpoint['hyper_parameters']['labels']),
+            'the checkpoint',
+            self.labels,
+            'the data',
+        )
+        own, found = (
+            {key: value.shape for key, value in state.items()}
+            for state in (self.state_dict(), checkpoint['state_dict'])
+        )
         other = sorted(key for key in own.keys() | found.keys() if own.get(key) != found.get(key))
         if other:
-            raise ValueError(f'the checkpoint is of another network than the recipe\'s: '
-                             f'{len(other)} of {len(own)} tensors differ, e.g. {other[0]!r}')
+            raise ValueError(
+                f"the checkpoint is of another network than the recipe's: "
+                f'{len(other)} of {len(own)} tensors differ, e.g. {other[0]!r}'
+            )

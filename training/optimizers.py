@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optimisers by name, with the parameter groups that the families' papers use."""
 
 from __future__ import annotations
@@ -37,19 +38,27 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         if self.name not in OPTIMIZERS:
-            raise ValueError(f'optimizer.name must be one of {", ".join(OPTIMIZERS)}, '
-                             f'got {self.name!r}')
-        if not 0 <= self.weight_decay < math.inf or not 0 <= self.momentum < 1 or not all(
-                0 < factor < math.inf
-                for factor in (self.bias_lr_factor, self.backbone_lr_factor)):
-            raise ValueError('optimizer needs weight_decay of at least 0, momentum in 0 to below '
-                             '1, bias_lr_factor and backbone_lr_factor above 0, got '
-                             f'{self.weight_decay}, {self.momentum}, {self.bias_lr_factor} and '
-                             f'{self.backbone_lr_factor}')
+            raise ValueError(
+                f'optimizer.name must be one of {", ".join(OPTIMIZERS)}, got {self.name!r}'
+            )
+        if (
+            not 0 <= self.weight_decay < math.inf
+            or not 0 <= self.momentum < 1
+            or not all(
+                0 < factor < math.inf for factor in (self.bias_lr_factor, self.backbone_lr_factor)
+            )
+        ):
+            raise ValueError(
+                'optimizer needs weight_decay of at least 0, momentum in 0 to below '
+                '1, bias_lr_factor and backbone_lr_factor above 0, got '
+                f'{self.weight_decay}, {self.momentum}, {self.bias_lr_factor} and '
+                f'{self.backbone_lr_factor}'
+            )
 
 
-def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig,
-                   lr: float) -> torch.optim.Optimizer:
+def make_optimizer(
+    parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, lr: float
+) -> torch.optim.Optimizer:
     """An optimiser whose groups carry `lr_factor`, what their rate is relative to the schedule's.
 
     Args:
@@ -57,11 +66,15 @@ def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], config: Optim
         config: which optimiser.
         lr: peak learning rate.
     """
-    kinds = {'decayed': (config.weight_decay, 1.0), 'vectors': (0.0, 1.0),
-             'biases': (0.0, config.bias_lr_factor)}
+    kinds = {
+        'decayed': (config.weight_decay, 1.0),
+        'vectors': (0.0, 1.0),
+        'biases': (0.0, config.bias_lr_factor),
+    }
     slower = config.backbone_lr_factor != 1
     parts: dict[tuple[bool, str], list[nn.Parameter]] = {
-        (is_backbone, kind): [] for is_backbone in (False, True) for kind in kinds}
+        (is_backbone, kind): [] for is_backbone in (False, True) for kind in kinds
+    }
     for name, parameter in parameters:
         if not parameter.requires_grad:
             continue
@@ -71,9 +84,15 @@ def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], config: Optim
         elif parameter.ndim > 1 and not name.endswith('semantic_mean'):
             kind = 'decayed'
         parts[slower and '.backbone.' in name, kind].append(parameter)
-    groups = [{'params': params, 'weight_decay': kinds[kind][0],
-               'lr_factor': kinds[kind][1] * (config.backbone_lr_factor if is_backbone else 1)}
-              for (is_backbone, kind), params in parts.items() if params]
+    groups = [
+        {
+            'params': params,
+            'weight_decay': kinds[kind][0],
+            'lr_factor': kinds[kind][1] * (config.backbone_lr_factor if is_backbone else 1),
+        }
+        for (is_backbone, kind), params in parts.items()
+        if params
+    ]
     if config.name == 'sgd':
         options: dict[str, Any] = {'momentum': config.momentum, 'nesterov': config.nesterov}
         return torch.optim.SGD(groups, lr=lr, **options)

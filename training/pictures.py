@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of predictions beside the truth, for people."""
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ SHADES = np.array([1.0, 0.7, 0.85, 0.55])
 """Brightness of things by segment id, so that neighbours differ."""
 
 
-def paint(segment_map: npt.NDArray[Any], classes: Mapping[int, int], labels: LabelSet,
-          ) -> npt.NDArray[np.uint8]:
+def paint(
+    segment_map: npt.NDArray[Any], classes: Mapping[int, int], labels: LabelSet
+) -> npt.NDArray[np.uint8]:
     """Colours by class, things in shades with a white edge.
 
     Args:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic train`: a recipe and flags become a training."""
 
 from __future__ import annotations
@@ -40,16 +41,27 @@ from .module import PanopticModule
 from .run_folder import WholeCheckpoints, checkpoint_folder, find_start, require_unused
 from .weights import NonFiniteError, find_non_finite, read_checkpoint
 
-TRAINER_KEYS = ('max_steps', 'max_epochs', 'max_time', 'precision', 'accumulate_grad_batches',
-                'gradient_clip_val', 'gradient_clip_algorithm')
+TRAINER_KEYS = (
+    'max_steps',
+    'max_epochs',
+    'max_time',
+    'precision',
+    'accumulate_grad_batches',
+    'gradient_clip_val',
+    'gradient_clip_algorithm',
+)
 """Settings of the Trainer that change what is learned; the others are about where and how."""
 
 
 PRECISIONS = ('32-true', 'bf16-mixed', '16-mixed')
 """Of Lightning's precisions, those that the losses and the validation work in."""
 
-PRECISION_PLUGINS = (BitsandbytesPrecision, DoublePrecision, HalfPrecision,
-                     TransformerEnginePrecision)
+PRECISION_PLUGINS = (
+    BitsandbytesPrecision,
+    DoublePrecision,
+    HalfPrecision,
+    TransformerEnginePrecision,
+)
 """How the others are called where a recipe names a plugin."""
 
 
@@ -66,8 +78,11 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
     for key in ('num_workers', 'on_error'):
         data.pop(key, None)
     trainer = {key: config['trainer'].get(key) for key in TRAINER_KEYS}
-    text = json.dumps([config.get('seed_everything'), model, data, trainer, config.get('ema')],
-                      sort_keys=True, default=str)
+    text = json.dumps(
+        [config.get('seed_everything'), model, data, trainer, config.get('ema')],
+        sort_keys=True,
+        default=str,
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -76,20 +91,32 @@ class RecipeCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what each training has, and ties the model to the data."""
-        parser.add_argument('--ckpt_path', type=str | None, default=None,
-                            help='a checkpoint to resume from, or `last` for this folder\'s')
-        parser.add_argument('--overwrite', type=bool, default=False, nargs='?', const=True,
-                            help='start a new training in a folder that holds checkpoints; each '
-                                 'of them stays until the new training saves its own')
+        parser.add_argument(
+            '--ckpt_path',
+            type=str | None,
+            default=None,
+            help="a checkpoint to resume from, or `last` for this folder's",
+        )
+        parser.add_argument(
+            '--overwrite',
+            type=bool,
+            default=False,
+            nargs='?',
+            const=True,
+            help='start a new training in a folder that holds checkpoints; each '
+            'of them stays until the new training saves its own',
+        )
         parser.add_lightning_class_args(EMA, 'ema')
         parser.add_lightning_class_args(Pictures, 'pictures')
         parser.add_lightning_class_args(BestCheckpoint, 'best')
         parser.add_lightning_class_args(LastCheckpoint, 'last')
         for name in ('best', 'last'):
-            parser.link_arguments('trainer.default_root_dir', f'{name}.dirpath',
-                                  compute_fn=_folder_text)
-        parser.link_arguments('data.labels', 'model.labels', compute_fn=LabelSet.to_dicts,
-                              apply_on='instantiate')
+            parser.link_arguments(
+                'trainer.default_root_dir', f'{name}.dirpath', compute_fn=_folder_text
+            )
+        parser.link_arguments(
+            'data.labels', 'model.labels', compute_fn=LabelSet.to_dicts, apply_on='instantiate'
+        )
         parser.link_arguments('data.input_size', 'model.input_size')
         parser.link_arguments('seed_everything', 'data.seed')
 
@@ -114,9 +141,11 @@ class RecipeCLI(LightningCLI):
         images = (self.config.model.loss or {}).get('clip_images', 1)
         row = (self.config.data.train or {}).get('in_a_row', 1)
         if images != row or row < 1 or self.config.data.batch_size % row:
-            raise ValueError('model.loss.clip_images must be data.train.in_a_row and divide '
-                             f'data.batch_size, got {images}, {row} and '
-                             f'{self.config.data.batch_size}')
+            raise ValueError(
+                'model.loss.clip_images must be data.train.in_a_row and divide '
+                f'data.batch_size, got {images}, {row} and '
+                f'{self.config.data.batch_size}'
+            )
         plain = json.loads(self.parser.dump(self.config, format='json', skip_link_targets=False))
         self.config.model.recipe_hash = recipe_hash(plain)
 
@@ -140,8 +169,10 @@ class RecipeCLI(LightningCLI):
         """The trainer, with progress bar and TensorBoard unless the recipe says otherwise."""
         config = self.config_init.trainer
         own = config.plugins if isinstance(config.plugins, list) else [config.plugins]
-        kwargs['plugins'] = [*(plugin for plugin in own if plugin is not None),
-                             WholeCheckpoints(self.replace_settings)]
+        kwargs['plugins'] = [
+            *(plugin for plugin in own if plugin is not None),
+            WholeCheckpoints(self.replace_settings),
+        ]
         self.old_logs = self.logs() if self.config.overwrite else []
         if config.logger is None:
             kwargs['logger'] = TensorBoardLogger(self.folder, name='', version='')
@@ -160,8 +191,9 @@ class RecipeCLI(LightningCLI):
         """Writes config.yaml, and removes the logs of a training that this one overwrites."""
         config = self.config.clone()
         config.ckpt_path, config.overwrite = None, False  # of this call, not of the recipe
-        write_bytes(self.parser.dump(config, skip_none=False).encode(),
-                    self.folder / 'config.yaml')
+        write_bytes(
+            self.parser.dump(config, skip_none=False).encode(), self.folder / 'config.yaml'
+        )
         for path in self.old_logs:
             path.unlink(missing_ok=True)
 
@@ -183,15 +215,20 @@ def _require_steps(trainer: Any) -> None:
         ValueError: with the setting.
     """
     if trainer.accumulate_grad_batches < 1:
-        raise ValueError('trainer.accumulate_grad_batches must be at least 1, got '
-                         f'{trainer.accumulate_grad_batches}')
+        raise ValueError(
+            'trainer.accumulate_grad_batches must be at least 1, got '
+            f'{trainer.accumulate_grad_batches}'
+        )
     clip = trainer.gradient_clip_val
     if clip is not None and not 0 <= clip < math.inf:
-        raise ValueError('trainer.gradient_clip_val must be null or a number of at least 0, got '
-                         f'{clip}')
+        raise ValueError(
+            f'trainer.gradient_clip_val must be null or a number of at least 0, got {clip}'
+        )
     if trainer.overfit_batches:
-        raise ValueError('trainer.overfit_batches does not work here; make a data set of a few '
-                         'images, or give `synthetic` a small data.train.length')
+        raise ValueError(
+            'trainer.overfit_batches does not work here; make a data set of a few '
+            'images, or give `synthetic` a small data.train.length'
+        )
 
 
 def _folder_text(root: str | None) -> str:
@@ -206,8 +243,11 @@ def _with_known_keys(message: str, parser: LightningArgumentParser) -> str:
     key = found[3] or f'{found[1]}.{found[2]}'
     group = key.partition('=')[0].rpartition('.')[0]
     every = parser.get_defaults().keys()
-    keys = (name.removeprefix(f'{group}.').partition('.')[0] for name in every
-            if name.startswith(f'{group}.'))
+    keys = (
+        name.removeprefix(f'{group}.').partition('.')[0]
+        for name in every
+        if name.startswith(f'{group}.')
+    )
     known = ', '.join(dict.fromkeys(keys))
     return f'{message}; the keys of {group} are: {known}' if known else message
 
@@ -222,14 +262,24 @@ def make_cli(args: Sequence[str]) -> RecipeCLI:
         warnings.filterwarnings('ignore', 'LightningCLI.s args parameter')
         try:
             return RecipeCLI(
-                PanopticModule, PanopticData, args=list(args), run=False,
-                auto_configure_optimizers=False, seed_everything_default=0,
+                PanopticModule,
+                PanopticData,
+                args=list(args),
+                run=False,
+                auto_configure_optimizers=False,
+                seed_everything_default=0,
                 save_config_callback=None,
-                parser_kwargs={'prog': 'panoptic train', 'description': __doc__,
-                               'exit_on_error': False},
+                parser_kwargs={
+                    'prog': 'panoptic train',
+                    'description': __doc__,
+                    'exit_on_error': False,
+                },
                 trainer_defaults={
-                    'default_root_dir': 'runs', 'use_distributed_sampler': False,
-                    'num_sanity_val_steps': 0})
+                    'default_root_dir': 'runs',
+                    'use_distributed_sampler': False,
+                    'num_sanity_val_steps': 0,
+                },
+            )
         except MisconfigurationException as error:
             raise ValueError(error) from None
 
@@ -251,13 +301,17 @@ def require_resumable(path: Path, module: PanopticModule) -> None:
             checkpoint[key]
         checkpoint['loops']['fit_loop']
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise ValueError(f'{path} lacks the state of a training to resume; --model.init_weights '
-                         'starts from its weights alone') from None
+        raise ValueError(
+            f'{path} lacks the state of a training to resume; --model.init_weights '
+            'starts from its weights alone'
+        ) from None
     if not same:
-        raise ValueError(f'{path} is of a training with another optimiser than the recipe\'s')
+        raise ValueError(f"{path} is of a training with another optimiser than the recipe's")
     if any(find_non_finite(values) for values in moments):
-        raise NonFiniteError(f'{path}: the state of the optimiser holds NaN or infinity; '
-                             '--model.init_weights starts from its weights alone')
+        raise NonFiniteError(
+            f'{path}: the state of the optimiser holds NaN or infinity; '
+            '--model.init_weights starts from its weights alone'
+        )
 
 
 def _kinds(optimizer: Mapping[str, Any]) -> list[tuple[bool, int]]:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The folder of a training: whether it may be used, and how its checkpoints are written."""
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ def find_start(root: str | Path | None, ckpt_path: str | None) -> Path | None:
         return None
     start = checkpoint_folder(root) / 'last.ckpt' if ckpt_path == 'last' else Path(ckpt_path)
     if not start.is_file():
-        raise FileNotFoundError(f'--ckpt_path {ckpt_path}: there is no checkpoint {start} to '
-                                'resume from')
+        raise FileNotFoundError(
+            f'--ckpt_path {ckpt_path}: there is no checkpoint {start} to resume from'
+        )
     return start
 
 
@@ -55,13 +57,17 @@ def require_unused(root: str | Path | None, start: Path | None, overwrite: bool)
     folder = checkpoint_folder(root)
     resumes = start is not None and start.resolve() == (folder / 'last.ckpt').resolve()
     if resumes and overwrite:
-        raise ValueError('--ckpt_path last resumes the training in the folder, --overwrite true '
-                         'replaces it; give one of them')
+        raise ValueError(
+            '--ckpt_path last resumes the training in the folder, --overwrite true '
+            'replaces it; give one of them'
+        )
     found = [name for name in NAMES if (folder / name).exists()]
     if found and not resumes and not overwrite:
-        raise ValueError(f'{folder} holds {" and ".join(found)} of an earlier training; resume it '
-                         'with --ckpt_path last, replace it with --overwrite true, or choose '
-                         'another folder with --trainer.default_root_dir')
+        raise ValueError(
+            f'{folder} holds {" and ".join(found)} of an earlier training; resume it '
+            'with --ckpt_path last, replace it with --overwrite true, or choose '
+            'another folder with --trainer.default_root_dir'
+        )
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -77,8 +83,9 @@ class WholeCheckpoints(TorchCheckpointIO):
     def __init__(self, after_first: Callable[[], None]) -> None:
         self._after_first: Callable[[], None] | None = after_first
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path,
-                        storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
         """Writes a checkpoint.
 
         Raises:
@@ -87,8 +94,10 @@ class WholeCheckpoints(TorchCheckpointIO):
         """
         path = Path(path)
         if name := non_finite_weight(checkpoint):
-            raise NonFiniteError(f'after step {checkpoint["global_step"]} the weight {name!r} is '
-                                 f'not finite; {path} is not written')
+            raise NonFiniteError(
+                f'after step {checkpoint["global_step"]} the weight {name!r} is '
+                f'not finite; {path} is not written'
+            )
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         path.parent.mkdir(parents=True, exist_ok=True)

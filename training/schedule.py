@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the learning rate runs over a training."""
 
 from __future__ import annotations

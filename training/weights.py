@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a training starts from."""
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except OSError:
         raise
     except Exception:  # of many kinds, by what the file is instead
-        raise ValueError(f'{path} is not a checkpoint of `panoptic train`, or it is cut off or '
-                         'damaged') from None
+        raise ValueError(
+            f'{path} is not a checkpoint of `panoptic train`, or it is cut off or damaged'
+        ) from None
     if name := non_finite_weight(checkpoint):
         raise NonFiniteError(_not_finite(name, path))
     return checkpoint
@@ -83,15 +85,23 @@ class NonFiniteError(ValueError):
 
 def non_finite_weight(checkpoint: Mapping[str, Any]) -> str | None:
     """Name of the first weight of a checkpoint, averaged or not, that holds NaN or infinity."""
-    return (find_non_finite(checkpoint['state_dict'])
-            or find_non_finite(checkpoint.get('current_model_state', {})))
+    return find_non_finite(checkpoint['state_dict']) or find_non_finite(
+        checkpoint.get('current_model_state', {})
+    )
 
 
 def find_non_finite(tensors: Mapping[str, Any]) -> str | None:
     """Name of the first floating-point tensor that holds NaN or infinity; None if none does."""
-    return next((name for name, value in tensors.items()
-                 if isinstance(value, Tensor) and value.is_floating_point()
-                 and not value.isfinite().all()), None)
+    return next(
+        (
+            name
+            for name, value in tensors.items()
+            if isinstance(value, Tensor)
+            and value.is_floating_point()
+            and not value.isfinite().all()
+        ),
+        None,
+    )
 
 
 def require_finite(tensors: Mapping[str, Any], source: object) -> None:
@@ -105,38 +115,55 @@ def require_finite(tensors: Mapping[str, Any], source: object) -> None:
 
 
 def _not_finite(name: str, source: object) -> str:
-    return (f'{source}: the weight {name!r} holds NaN or infinity; take a checkpoint from before '
-            'the training diverged')
+    return (
+        f'{source}: the weight {name!r} holds NaN or infinity; take a checkpoint from before '
+        'the training diverged'
+    )
 
 
 def model_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """The family's module's own weights in a checkpoint; averaged ones if the training did so."""
-    return {key.removeprefix('model.'): value for key, value in checkpoint['state_dict'].items()
-            if key.startswith('model.')}
+    return {
+        key.removeprefix('model.'): value
+        for key, value in checkpoint['state_dict'].items()
+        if key.startswith('model.')
+    }
 
 
 def _load_backbone(backbone: nn.Module, found: dict[str, Tensor], path: Path) -> None:
-    wanted = {k: v for k, v in backbone.state_dict().items()
-              if not k.endswith('num_batches_tracked')}
+    wanted = {
+        k: v for k, v in backbone.state_dict().items() if not k.endswith('num_batches_tracked')
+    }
     # Where timm takes features between stages, as of Swin, `layers.0` is called `layers_0`.
     flat = {re.sub(r'^(\w+)\.(\d+)\.', r'\1_\2.', k): v for k, v in found.items()}
     found = {**found, **{k: flat[k] for k in wanted if k not in found and k in flat}}
     wrong = [k for k, v in wanted.items() if k not in found or found[k].shape != v.shape]
     if wrong:
-        raise ValueError(f'{path} does not fit the backbone: {len(wrong)} of {len(wanted)} '
-                         f'tensors are missing or of another shape, e.g. {wrong[0]!r}')
+        raise ValueError(
+            f'{path} does not fit the backbone: {len(wrong)} of {len(wanted)} '
+            f'tensors are missing or of another shape, e.g. {wrong[0]!r}'
+        )
     backbone.load_state_dict({k: found[k] for k in wanted}, strict=False)
     unused = sorted({k.split('.')[0] for k in set(found) - set(backbone.state_dict())})
-    logger.info('%s: loaded all %d backbone tensors; left out: %s', path.name, len(wanted),
-                ', '.join(unused) or 'none')
+    logger.info(
+        '%s: loaded all %d backbone tensors; left out: %s',
+        path.name,
+        len(wanted),
+        ', '.join(unused) or 'none',
+    )
 
 
 def _load_matching(model: nn.Module, found: dict[str, Tensor], path: Path) -> None:
     wanted = model.state_dict()
     fitting = {k: v for k, v in found.items() if k in wanted and wanted[k].shape == v.shape}
     if not any('backbone' in k for k in fitting):
-        raise ValueError(f'{path} holds no weights for this model\'s backbone')
+        raise ValueError(f"{path} holds no weights for this model's backbone")
     model.load_state_dict(fitting, strict=False)
     fresh = sorted(set(wanted) - set(fitting))
-    logger.info('%s: loaded %d of %d tensors; fresh: %s', path.name, len(fitting), len(wanted),
-                ', '.join(fresh) or 'none')
+    logger.info(
+        '%s: loaded %d of %d tensors; fresh: %s',
+        path.name,
+        len(fitting),
+        len(wanted),
+        ', '.join(fresh) or 'none',
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic ablate`: a paper's ablation table, repeated on a small budget."""
 
 from __future__ import annotations
@@ -18,17 +19,25 @@ if TYPE_CHECKING:
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
-        'ablate', help='train the variants of a paper\'s table and compare the ranks',
-        description='Trains each variant of a study with each seed on the study\'s budget, scores '
-                    'it, and prints the paper\'s column beside ours with their rank agreement '
-                    '(Kendall\'s tau: 1 where both order all rows alike). A study that was '
-                    'stopped resumes; finished runs are kept.')
+        'ablate',
+        help="train the variants of a paper's table and compare the ranks",
+        description="Trains each variant of a study with each seed on the study's budget, scores "
+        "it, and prints the paper's column beside ours with their rank agreement "
+        "(Kendall's tau: 1 where both order all rows alike). A study that was "
+        'stopped resumes; finished runs are kept.',
+    )
     parser.add_argument('study', metavar='STUDY', help='a study by name or YAML file')
-    parser.add_argument('-o', '--output', type=Path, metavar='DIR',
-                        help='folder of the runs and of table.md and results.json '
-                             '(default: runs/ablation/<study>)')
-    parser.add_argument('--table-only', action='store_true',
-                        help='train nothing; show what is finished')
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        metavar='DIR',
+        help='folder of the runs and of table.md and results.json '
+        '(default: runs/ablation/<study>)',
+    )
+    parser.add_argument(
+        '--table-only', action='store_true', help='train nothing; show what is finished'
+    )
     parser.set_defaults(func=run)
 
 
@@ -69,25 +78,42 @@ def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
         require_same_settings(study, one, recipe)
     missing = [] if table_only else [r for r in runs if not r.scores_file.is_file()]
     for number, one in enumerate(missing, len(runs) - len(missing) + 1):
-        with console.status(f'{number} of {len(runs)}: {one.variant.name}, seed {one.seed}; log '
-                            f'in {one.folder / "train.log"}'):
+        with console.status(
+            f'{number} of {len(runs)}: {one.variant.name}, seed {one.seed}; log '
+            f'in {one.folder / "train.log"}'
+        ):
             execute(study, one, recipe)
     scores = collect(study, folder)
     taus = agreements(study, scores)
     lines = markdown(study, scores, taus)
     write_bytes(('\n'.join(lines) + '\n').encode(), folder / 'table.md')
-    write_json({'study': name, 'source': study.source, 'recipe': study.recipe,
-                'budget': dict(study.budget), 'seeds': list(study.seeds),
-                'variants': [{'name': v.name, 'set': dict(v.set), 'paper': dict(v.paper),
-                              'ours': scores[v.name]} for v in study.variants],
-                'kendall_tau': {k: None if t != t else t for k, t in taus.items()}},
-               folder / 'results.json')
+    write_json(
+        {
+            'study': name,
+            'source': study.source,
+            'recipe': study.recipe,
+            'budget': dict(study.budget),
+            'seeds': list(study.seeds),
+            'variants': [
+                {
+                    'name': v.name,
+                    'set': dict(v.set),
+                    'paper': dict(v.paper),
+                    'ours': scores[v.name],
+                }
+                for v in study.variants
+            ],
+            'kendall_tau': {k: None if t != t else t for k, t in taus.items()},
+        },
+        folder / 'results.json',
+    )
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def markdown(study: Study, scores: dict[str, dict[str, list[float]]], taus: dict[str, float],
-             ) -> list[str]:
+def markdown(
+    study: Study, scores: dict[str, dict[str, list[float]]], taus: dict[str, float]
+) -> list[str]:
     """The table's lines: the paper's figure and ours (mean, and half the range over seeds)."""
     names = study.metrics
     rows = [['variant', *(f'{name} {who}' for name in names for who in ('paper', 'ours'))]]
@@ -97,12 +123,18 @@ def markdown(study: Study, scores: dict[str, dict[str, list[float]]], taus: dict
         for name in names:
             ours = scores[variant.name][name]
             spread = f' ± {(max(ours) - min(ours)) / 2:.1f}' if len(ours) > 1 else ''
-            cells += [f'{variant.paper[name]:.1f}' if name in variant.paper else '',
-                      f'{sum(ours) / len(ours):.1f}{spread}' if ours else '']
+            cells += [
+                f'{variant.paper[name]:.1f}' if name in variant.paper else '',
+                f'{sum(ours) / len(ours):.1f}{spread}' if ours else '',
+            ]
         rows.append(cells)
     # Scores of an earlier version may lack a metric; its column stays empty.
     done = min(max(map(len, by_metric.values())) for by_metric in scores.values())
-    return [f'{study.title} ({study.source})', '',
-            *('| ' + ' | '.join(row) + ' |' for row in rows), '',
-            f'{done} of {len(study.seeds)} seeds finished for each variant. Rank agreement '
-            '(Kendall\'s tau): ' + ', '.join(f'{k} {t:.2f}' for k, t in taus.items())]
+    return [
+        f'{study.title} ({study.source})',
+        '',
+        *('| ' + ' | '.join(row) + ' |' for row in rows),
+        '',
+        f'{done} of {len(study.seeds)} seeds finished for each variant. Rank agreement '
+        "(Kendall's tau): " + ', '.join(f'{k} {t:.2f}' for k, t in taus.items()),
+    ]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic data`: look at a data set, make one, and show it."""
 
 from __future__ import annotations
@@ -30,18 +31,26 @@ or COCO's panoptic format, which `panoptic data convert` writes:
 SOURCES = ('polygons', 'semantic', 'data')
 """Flags of `convert` that name the labels."""
 
-FLAGS = {'images': ('polygons', 'semantic'), 'instance': ('semantic',), 'classes': ('semantic',),
-         'background': ('polygons',), 'crowds_are_objects': ('polygons',)}
+FLAGS = {
+    'images': ('polygons', 'semantic'),
+    'instance': ('semantic',),
+    'classes': ('semantic',),
+    'background': ('polygons',),
+    'crowds_are_objects': ('polygons',),
+}
 """Its other flags that not all of them take, with those that do."""
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
-        'data', help='check, convert and show data sets',
+        'data',
+        help='check, convert and show data sets',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Checks a data set before a training, makes one from other labels, and shows '
-                    'it.', epilog=LAYOUTS)
+        'it.',
+        epilog=LAYOUTS,
+    )
     actions = parser.add_subparsers(title='actions', metavar='ACTION ...', required=True)
     _add_check(actions)
     _add_convert(actions)
@@ -50,16 +59,21 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_check(actions: Any) -> None:
     parser = actions.add_parser(
-        'check', help='say file by file what is wrong',
+        'check',
+        help='say file by file what is wrong',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Reads every file of a data set whole and says what is wrong: missing pairs, '
-                    'sizes that differ, files\ncut off, ids without a class. Counts classes, '
-                    'unlabelled pixels and tiny segments. Exit status 1 if there are errors.',
+        'sizes that differ, files\ncut off, ids without a class. Counts classes, '
+        'unlabelled pixels and tiny segments. Exit status 1 if there are errors.',
         epilog=f'examples:\n  panoptic data check my_data\n'
-               f'  panoptic data check cityscapes:data/cityscapes --json check.json\n'
-               f'  panoptic data check hle_mobilenetv2_own\n\n{LAYOUTS}')
-    parser.add_argument('data', metavar='DATA', help='a folder, a data set and its folder '
-                                                     '(coco:my_data), or a recipe by name or file')
+        f'  panoptic data check cityscapes:data/cityscapes --json check.json\n'
+        f'  panoptic data check hle_mobilenetv2_own\n\n{LAYOUTS}',
+    )
+    parser.add_argument(
+        'data',
+        metavar='DATA',
+        help='a folder, a data set and its folder (coco:my_data), or a recipe by name or file',
+    )
     parser.add_argument('--split', choices=SPLITS, help='only this split (default: all there are)')
     parser.add_argument('--limit', type=int, metavar='N', help='only the first N images of each')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the report here too')
@@ -68,69 +82,104 @@ def _add_check(actions: Any) -> None:
 
 def _add_convert(actions: Any) -> None:
     parser = actions.add_parser(
-        'convert', help='make COCO panoptic data from other labels',
+        'convert',
+        help='make COCO panoptic data from other labels',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='Writes images and labels in COCO\'s panoptic format, which coco:<folder> '
-                    'reads, from one of\n'
-                    '  --polygons     COCO instances JSON, as CVAT, Label Studio or Roboflow '
-                    'export it; where polygons\n'
-                    '                 overlap, the smaller lies on top; what nothing covers is '
-                    'void or --background\n'
-                    '  --semantic     PNGs of class ids, with --instance PNGs of instance numbers '
-                    'and --classes\n'
-                    '  --data         any data set that can be trained on\n'
-                    'The data appears when all of it is complete. Without splits of its own it is '
-                    'divided by file name.\n'
-                    'In classes.yaml, `ignore: [255]` lists class ids that mean `no label`; 0 is '
-                    'one where no class has it.',
+        description="Writes images and labels in COCO's panoptic format, which coco:<folder> "
+        'reads, from one of\n'
+        '  --polygons     COCO instances JSON, as CVAT, Label Studio or Roboflow '
+        'export it; where polygons\n'
+        '                 overlap, the smaller lies on top; what nothing covers is '
+        'void or --background\n'
+        '  --semantic     PNGs of class ids, with --instance PNGs of instance numbers '
+        'and --classes\n'
+        '  --data         any data set that can be trained on\n'
+        'The data appears when all of it is complete. Without splits of its own it is '
+        'divided by file name.\n'
+        'In classes.yaml, `ignore: [255]` lists class ids that mean `no label`; 0 is '
+        'one where no class has it.',
         epilog='examples:\n'
-               '  panoptic data convert --polygons instances.json --images photos '
-               '--background background -o my_data\n'
-               '  panoptic data convert --semantic sem --instance ins --images photos '
-               '--classes classes.yaml -o my_data\n'
-               '  panoptic data convert --data cityscapes:data/cityscapes -o my_data')
+        '  panoptic data convert --polygons instances.json --images photos '
+        '--background background -o my_data\n'
+        '  panoptic data convert --semantic sem --instance ins --images photos '
+        '--classes classes.yaml -o my_data\n'
+        '  panoptic data convert --data cityscapes:data/cityscapes -o my_data',
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--polygons', type=Path, metavar='FILE', help='COCO instances JSON')
     source.add_argument('--semantic', type=Path, metavar='DIR', help='PNGs of class ids')
     source.add_argument('--data', metavar='DATA', help='a data set, or its folder')
     parser.add_argument('--images', type=Path, metavar='DIR', help='the images')
-    parser.add_argument('--background', metavar='NAME',
-                        help='with --polygons: a stuff class for what nothing covers')
-    parser.add_argument('--crowds-are-objects', action='store_true',
-                        help='with --polygons: annotations marked iscrowd are single objects, as '
-                             'CVAT marks every mask')
-    parser.add_argument('--exif', choices=('refuse', 'apply', 'ignore'), default='refuse',
-                        help='photos with an EXIF orientation, which viewers turn: apply it if '
-                             'their labels fit the turned photo, ignore it if they fit the stored '
-                             'pixels; the new photos have none (default: %(default)s)')
+    parser.add_argument(
+        '--background',
+        metavar='NAME',
+        help='with --polygons: a stuff class for what nothing covers',
+    )
+    parser.add_argument(
+        '--crowds-are-objects',
+        action='store_true',
+        help='with --polygons: annotations marked iscrowd are single objects, as '
+        'CVAT marks every mask',
+    )
+    parser.add_argument(
+        '--exif',
+        choices=('refuse', 'apply', 'ignore'),
+        default='refuse',
+        help='photos with an EXIF orientation, which viewers turn: apply it if '
+        'their labels fit the turned photo, ignore it if they fit the stored '
+        'pixels; the new photos have none (default: %(default)s)',
+    )
     parser.add_argument('--instance', type=Path, metavar='DIR', help='PNGs of instance numbers')
-    parser.add_argument('--classes', type=Path, metavar='FILE',
-                        help='classes.yaml, see `panoptic data --help`')
-    parser.add_argument('--val-share', type=float, default=0.2, metavar='X',
-                        help='part that becomes val; 0 or 1 writes one split alone '
-                             '(default: %(default)s)')
-    parser.add_argument('-o', '--output', type=Path, required=True, metavar='DIR',
-                        help='folder of the new data set')
-    parser.add_argument('--overwrite', action='store_true',
-                        help='replace splits of an earlier conversion')
+    parser.add_argument(
+        '--classes', type=Path, metavar='FILE', help='classes.yaml, see `panoptic data --help`'
+    )
+    parser.add_argument(
+        '--val-share',
+        type=float,
+        default=0.2,
+        metavar='X',
+        help='part that becomes val; 0 or 1 writes one split alone (default: %(default)s)',
+    )
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        required=True,
+        metavar='DIR',
+        help='folder of the new data set',
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace splits of an earlier conversion'
+    )
     parser.set_defaults(func=run_convert)
 
 
 def _add_show(actions: Any) -> None:
     parser = actions.add_parser(
-        'show', help='write a contact sheet of labelled images',
+        'show',
+        help='write a contact sheet of labelled images',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Paints labels over some images, evenly spread over the split, and writes '
-                    'them as one picture.\nWhat has no label keeps the image\'s own colour.',
-        epilog='example:\n  panoptic data show my_data --split val -o sheet.png')
-    parser.add_argument('data', metavar='DATA', help='a folder, a data set and its folder, or a '
-                                                     'recipe by name or file')
-    parser.add_argument('--split', choices=SPLITS, default='train',
-                        help='(default: %(default)s)')
-    parser.add_argument('--count', type=int, default=12, metavar='N',
-                        help='images (default: %(default)s)')
-    parser.add_argument('-o', '--output', type=Path, default=Path('contact_sheet.png'),
-                        metavar='FILE', help='PNG or JPEG (default: %(default)s)')
+        "them as one picture.\nWhat has no label keeps the image's own colour.",
+        epilog='example:\n  panoptic data show my_data --split val -o sheet.png',
+    )
+    parser.add_argument(
+        'data',
+        metavar='DATA',
+        help='a folder, a data set and its folder, or a recipe by name or file',
+    )
+    parser.add_argument('--split', choices=SPLITS, default='train', help='(default: %(default)s)')
+    parser.add_argument(
+        '--count', type=int, default=12, metavar='N', help='images (default: %(default)s)'
+    )
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        default=Path('contact_sheet.png'),
+        metavar='FILE',
+        help='PNG or JPEG (default: %(default)s)',
+    )
     parser.set_defaults(func=run_show)
 
 
@@ -173,15 +222,24 @@ def run_check(args: argparse.Namespace) -> int:
         more, said = check_recipe(recipe, reports)
         errors, warnings = errors + more, warnings + said
     _print_reports(name, reports)
-    for text in [*(f'{report.split}: {text}' for report in reports.values()
-                   for text in report.warnings), *warnings]:
+    for text in [
+        *(f'{report.split}: {text}' for report in reports.values() for text in report.warnings),
+        *warnings,
+    ]:
         print(f'warning: {text}')
     for text in errors:
         print(f'error: {text}')
     print(f'{len(errors)} errors' if errors else 'no errors')
     if args.json:
-        write_json({'data': name, 'errors': errors, 'warnings': warnings,
-                    'splits': {split: r.to_dict() for split, r in reports.items()}}, args.json)
+        write_json(
+            {
+                'data': name,
+                'errors': errors,
+                'warnings': warnings,
+                'splits': {split: r.to_dict() for split, r in reports.items()},
+            },
+            args.json,
+        )
     return int(bool(errors))
 
 
@@ -203,17 +261,25 @@ def run_convert(args: argparse.Namespace) -> None:
     if args.output.exists() and not args.output.is_dir():
         raise NotADirectoryError(f'--output must be a folder, and {args.output} is a file')
     sources = _sources(args, divide)
-    parts = {split: Part(reader, indices) for reader, splits in sources
-             for split, indices in splits.items()}
+    parts = {
+        split: Part(reader, indices)
+        for reader, splits in sources
+        for split, indices in splits.items()
+    }
     check_targets(args.output, parts, args.overwrite)
     for reader, indices in parts.values():
         reader.exif = args.exif
         unique_names(reader, indices)
         if faults := reader.faults():
-            raise ValueError(f'{len(faults)} of {len(reader)} images cannot be converted, e.g. '
-                             f'{next(iter(faults.values()))}')
-    for _ in with_bar(write_data(parts, args.output, args.overwrite),
-                      sum(len(part.indices) for part in parts.values()), 'images written'):
+            raise ValueError(
+                f'{len(faults)} of {len(reader)} images cannot be converted, e.g. '
+                f'{next(iter(faults.values()))}'
+            )
+    for _ in with_bar(
+        write_data(parts, args.output, args.overwrite),
+        sum(len(part.indices) for part in parts.values()),
+        'images written',
+    ):
         pass
     for split, part in parts.items():
         print(f'{split}: {len(part.indices)} images')
@@ -280,8 +346,10 @@ def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, An
     source = next(name for name in SOURCES if getattr(args, name) is not None)
     for flag, sources in FLAGS.items():
         if getattr(args, flag) and source not in sources:
-            raise ValueError(f'--{flag.replace("_", "-")} does not go with --{source}; it belongs '
-                             f'to --{" or --".join(sources)}')
+            raise ValueError(
+                f'--{flag.replace("_", "-")} does not go with --{source}; it belongs '
+                f'to --{" or --".join(sources)}'
+            )
     from panoptic_training.data.files import FileReader
     from panoptic_training.data.polygons import Polygons
     from panoptic_training.data.separate import SemanticAndInstance
@@ -298,14 +366,17 @@ def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, An
     for flag in needed:
         path = getattr(args, flag)
         if path is None or not path.exists():
-            raise ValueError(f'--{source} needs --{flag}'
-                             + ('' if path is None else f', and {path} is not there'))
+            raise ValueError(
+                f'--{source} needs --{flag}'
+                + ('' if path is None else f', and {path} is not there')
+            )
         if flag != 'classes' and not path.is_dir():
             raise NotADirectoryError(f'--{flag} must be a folder, and {path} is a file')
     reader: FileReader = (
         Polygons(args.polygons, args.images, args.background, args.crowds_are_objects)
-        if args.polygons else
-        SemanticAndInstance(args.classes, args.images, args.semantic, args.instance))
+        if args.polygons
+        else SemanticAndInstance(args.classes, args.images, args.semantic, args.instance)
+    )
     return [(reader, divide([pair.image.name for pair in reader.pairs], args.val_share))]
 
 
@@ -315,20 +386,38 @@ def _print_reports(name: str, reports: dict[str, SplitReport]) -> None:
     from rich.table import Column, Table
 
     console = Console()
-    table = Table(Column('class', no_wrap=True), 'kind', title=name, title_justify='left',
-                  box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        Column('class', no_wrap=True),
+        'kind',
+        title=name,
+        title_justify='left',
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     for split in reports:
         for column in ('segments', 'px %'):
             table.add_column(f'{split}\n{column}', justify='right')
     known = next(iter(reports.values())).labels.labels if reports else ()
     for i, label in enumerate(known):
-        cells = [cell for report in reports.values() for cell in (
-            str(report.segments[i]),
-            f'{100 * report.pixels[i] / max(report.pixels.sum(), 1):.2f}')]
+        cells = [
+            cell
+            for report in reports.values()
+            for cell in (
+                str(report.segments[i]),
+                f'{100 * report.pixels[i] / max(report.pixels.sum(), 1):.2f}',
+            )
+        ]
         table.add_row(label.name, 'thing' if label.is_thing else 'stuff', *cells)
     if reports:
-        table.add_row('no label', '', *(cell for report in reports.values() for cell in (
-            '', f'{100 * report.unlabelled_share:.2f}')))
+        table.add_row(
+            'no label',
+            '',
+            *(
+                cell
+                for report in reports.values()
+                for cell in ('', f'{100 * report.unlabelled_share:.2f}')
+            ),
+        )
         console.print(table)
     for split, report in reports.items():
         sizes = ', '.join(f'{h}x{w} ({n})' for (h, w), n in report.sizes.most_common(3))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic demo`: the whole package at work on this machine."""
 
 from __future__ import annotations
@@ -47,27 +48,45 @@ CAMERA_MODULE = 'panoptic_ros.ros.demo_camera'
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
-        'demo', help='run node and camera here, and leave a video, a bag and a summary',
+        'demo',
+        help='run node and camera here, and leave a video, a bag and a summary',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Starts the ROS 2 node and a camera publisher as separate processes, shows '
-                    'rate, latency and\ndiagnostics while they run, and leaves overlay.mp4, '
-                    'contact_sheet.png, bag/ (mcap) and summary.json.\nWithout a source the '
-                    'camera sees the package\'s own synthetic street. Needs no ROS installation.',
-        epilog='examples:\n  panoptic demo\n  panoptic demo --video drive.mp4 --model city.onnx')
+        'rate, latency and\ndiagnostics while they run, and leaves overlay.mp4, '
+        'contact_sheet.png, bag/ (mcap) and summary.json.\nWithout a source the '
+        "camera sees the package's own synthetic street. Needs no ROS installation.",
+        epilog='examples:\n  panoptic demo\n  panoptic demo --video drive.mp4 --model city.onnx',
+    )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument('--video', type=Path, metavar='PATH',
-                        help='play a video file, or the images of a folder')
-    source.add_argument('--camera', type=int, metavar='NUMBER',
-                        help='use a camera of this machine: 0 for /dev/video0')
-    source.add_argument('--bag', type=Path, metavar='PATH',
-                        help='play the camera images of a recorded bag')
-    parser.add_argument('--model', type=Path, metavar='FILE',
-                        help='model file (default: the one in the package)')
-    parser.add_argument('--duration', type=float, metavar='S',
-                        help=f'seconds to run (default: {DURATION_S:.0f}; of a video or bag all, '
-                             f'up to {MAX_FILE_S:.0f})')
-    parser.add_argument('--output', type=Path, default=Path('demo_output'), metavar='DIR',
-                        help='folder of the results (default: %(default)s)')
+    source.add_argument(
+        '--video', type=Path, metavar='PATH', help='play a video file, or the images of a folder'
+    )
+    source.add_argument(
+        '--camera',
+        type=int,
+        metavar='NUMBER',
+        help='use a camera of this machine: 0 for /dev/video0',
+    )
+    source.add_argument(
+        '--bag', type=Path, metavar='PATH', help='play the camera images of a recorded bag'
+    )
+    parser.add_argument(
+        '--model', type=Path, metavar='FILE', help='model file (default: the one in the package)'
+    )
+    parser.add_argument(
+        '--duration',
+        type=float,
+        metavar='S',
+        help=f'seconds to run (default: {DURATION_S:.0f}; of a video or bag all, '
+        f'up to {MAX_FILE_S:.0f})',
+    )
+    parser.add_argument(
+        '--output',
+        type=Path,
+        default=Path('demo_output'),
+        metavar='DIR',
+        help='folder of the results (default: %(default)s)',
+    )
     parser.set_defaults(func=run)
 
 
@@ -114,14 +133,17 @@ def _check(args: argparse.Namespace) -> None:
         import rclpy  # noqa: F401
         import rosbags  # noqa: F401
     except ImportError as error:
-        raise ValueError(f'the demo needs ROS 2 and rosbags ({error}): '
-                         'pip install "panoptic_ros[ros,bag]"') from None
+        raise ValueError(
+            f'the demo needs ROS 2 and rosbags ({error}): pip install "panoptic_ros[ros,bag]"'
+        ) from None
     if args.video is None and args.camera is None and args.bag is None:
         try:
             import panoptic_training  # noqa: F401
         except ImportError:
-            raise ValueError('the synthetic street needs panoptic_training, which this copy of '
-                             'the package lacks; name a --video, --camera or --bag') from None
+            raise ValueError(
+                'the synthetic street needs panoptic_training, which this copy of '
+                'the package lacks; name a --video, --camera or --bag'
+            ) from None
 
 
 def _given_source(args: argparse.Namespace) -> Source | None:
@@ -133,8 +155,9 @@ def _given_source(args: argparse.Namespace) -> Source | None:
     return open_source(args.video, args.camera, args.bag)
 
 
-def _run_in(folder: Path, source: Source | None, args: argparse.Namespace,
-            console: Console) -> tuple[dict[str, Any], Health]:
+def _run_in(
+    folder: Path, source: Source | None, args: argparse.Namespace, console: Console
+) -> tuple[dict[str, Any], Health]:
     """Starts the processes, watches them, ends them and completes the files in `folder`.
 
     Returns:
@@ -154,17 +177,21 @@ def _run_in(folder: Path, source: Source | None, args: argparse.Namespace,
     node_flags = []
     if args.model:  # in quotes, for ROS reads the value as YAML
         node_flags = ['--ros-args', '-p', f'model:={json.dumps(str(args.model.resolve()))}']
-    with Recorder(folder, topic_types(), LATCHED, rate_hz) as recorder, \
-            Monitor(recorder.take) as monitor, \
-            Child('node', NODE_MODULE, node_flags, say) as node:
+    with (
+        Recorder(folder, topic_types(), LATCHED, rate_hz) as recorder,
+        Monitor(recorder.take) as monitor,
+        Child('node', NODE_MODULE, node_flags, say) as node,
+    ):
         _wait_until_active(monitor.spin, recorder, node, console)
         if source:
             flags = _camera_flags(args)
         else:
             street = _draw_street(folder / 'street.avi', duration_s, console)
             flags = ['--video', str(street), '--loop']
-        console.print(f'camera: {source.name if source else "synthetic street"}, '
-                      f'{rate_hz:.1f} images/s, for {duration_s:.0f} s')
+        console.print(
+            f'camera: {source.name if source else "synthetic street"}, '
+            f'{rate_hz:.1f} images/s, for {duration_s:.0f} s'
+        )
         with Child('camera', CAMERA_MODULE, flags, say) as camera:
             _watch(monitor.spin, recorder, node, camera, duration_s, console)
         _settle(monitor.spin, recorder, node)
@@ -186,24 +213,35 @@ def _draw_street(path: Path, duration_s: float, console: Console) -> Path:
     from panoptic_training.data.synthetic import SyntheticClip
     from panoptic_training.data.synthetic.labels import TEST_SEEDS
 
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), STREET_RATE_HZ,
-                             STREET_SIZE[::-1])
+    writer = cv2.VideoWriter(
+        str(path), cv2.VideoWriter.fourcc(*'MJPG'), STREET_RATE_HZ, STREET_SIZE[::-1]
+    )
     if not writer.isOpened():
-        raise ValueError(f'this OpenCV ({cv2.__version__}) cannot write videos; '
-                         'pip install opencv-python-headless')
-    frames = [(street, index) for street in STREETS
-              for index in range(round(STREET_S * STREET_RATE_HZ))]
-    clips = {street: SyntheticClip(TEST_SEEDS[street], STREET_SIZE, STREET_RATE_HZ)
-             for street in STREETS}
-    for street, index in track(frames[:math.ceil(duration_s * STREET_RATE_HZ)],
-                               'drawing the street', console=console, transient=True):
+        raise ValueError(
+            f'this OpenCV ({cv2.__version__}) cannot write videos; '
+            'pip install opencv-python-headless'
+        )
+    frames = [
+        (street, index) for street in STREETS for index in range(round(STREET_S * STREET_RATE_HZ))
+    ]
+    clips = {
+        street: SyntheticClip(TEST_SEEDS[street], STREET_SIZE, STREET_RATE_HZ)
+        for street in STREETS
+    }
+    for street, index in track(
+        frames[: math.ceil(duration_s * STREET_RATE_HZ)],
+        'drawing the street',
+        console=console,
+        transient=True,
+    ):
         writer.write(cv2.cvtColor(clips[street].frame(index).image, cv2.COLOR_RGB2BGR))
     writer.release()
     return path
 
 
-def _wait_until_active(spin: Callable[[float], None], recorder: Recorder, node: Child,
-                       console: Console) -> None:
+def _wait_until_active(
+    spin: Callable[[float], None], recorder: Recorder, node: Child, console: Console
+) -> None:
     give_up_s = time.monotonic() + START_S
     with console.status('the node loads its model'):
         while recorder.health is None or not recorder.health.active:
@@ -217,8 +255,14 @@ def _wait_until_active(spin: Callable[[float], None], recorder: Recorder, node: 
                 raise ValueError(f'the node did not become active within {START_S:.0f} s')
 
 
-def _watch(spin: Callable[[float], None], recorder: Recorder, node: Child, camera: Child,
-           duration_s: float, console: Console) -> None:
+def _watch(
+    spin: Callable[[float], None],
+    recorder: Recorder,
+    node: Child,
+    camera: Child,
+    duration_s: float,
+    console: Console,
+) -> None:
     """Shows a live line until the time is over or the source ends; Ctrl-C ends it early."""
     from rich.text import Text
 
@@ -234,8 +278,10 @@ def _watch(spin: Callable[[float], None], recorder: Recorder, node: Child, camer
                 if first_s is None and recorder.overlays:
                     first_s = now_s
                 if first_s is None and now_s - begin_s > FIRST_PICTURE_S:
-                    raise ValueError(f'nothing came back from the node for {FIRST_PICTURE_S:.0f} '
-                                     f's; it says: {recorder.health and recorder.health.line()}')
+                    raise ValueError(
+                        f'nothing came back from the node for {FIRST_PICTURE_S:.0f} '
+                        f's; it says: {recorder.health and recorder.health.line()}'
+                    )
                 if first_s is not None and now_s - first_s > duration_s:
                     return
                 if recorder.health and recorder.health is not shown:
@@ -267,7 +313,7 @@ def _table(health: Health) -> Any:
 
     from panoptic_ros.demo.health import LEVELS
 
-    table = Table(title='The node\'s diagnostics')
+    table = Table(title="The node's diagnostics")
     for column in ('task', 'status', 'values'):
         table.add_column(column)
     for task, status in health.statuses.items():

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors as one line and an exit status."""
 
 from __future__ import annotations
@@ -43,10 +44,13 @@ def explain(error: Exception, args: argparse.Namespace) -> tuple[int, str]:
         return INPUT, f'{text}{_files(args)}'
     if isinstance(error, ImportError) and 'install' not in text:
         if (error.name or '').partition('.')[0] in RUNTIME_PACKAGES:
-            return INPUT, (f'{text}; every command needs it: install the package again as '
-                           'docs/install.md says')
-        return INPUT, (f'{text}; this command needs more packages: '
-                       'pip install "panoptic_ros[train]"')
+            return INPUT, (
+                f'{text}; every command needs it: install the package again as '
+                'docs/install.md says'
+            )
+        return INPUT, (
+            f'{text}; this command needs more packages: pip install "panoptic_ros[train]"'
+        )
     if isinstance(error, (ValueError, OSError, BackendError, ImportError)):
         return INPUT, text or kind
     return INTERNAL, f'internal error, {kind}: {text[:MAX_CHARS]}{_files(args)}'
@@ -58,8 +62,10 @@ def keep_traceback(error: Exception) -> str:
     The file is the state folder's `last_error.txt`, which the next error replaces; where that
     folder cannot be written to, a new file in the temporary folder.
     """
-    lines = [f'{time.strftime("%F %T")}, Python {sys.version.split()[0]}: '
-             f'{" ".join(sys.argv)}\n', *traceback.format_exception(error)]
+    lines = [
+        f'{time.strftime("%F %T")}, Python {sys.version.split()[0]}: {" ".join(sys.argv)}\n',
+        *traceback.format_exception(error),
+    ]
     data = ''.join(lines).encode(errors='replace')
     try:
         state = Path(os.environ.get('XDG_STATE_HOME') or Path.home() / '.local/state')
@@ -68,8 +74,9 @@ def keep_traceback(error: Exception) -> str:
         write_bytes(data, path)
     except (OSError, RuntimeError):  # the latter where the user has no home
         try:
-            with tempfile.NamedTemporaryFile(prefix='panoptic_error_', suffix='.txt',
-                                             delete=False) as file:
+            with tempfile.NamedTemporaryFile(
+                prefix='panoptic_error_', suffix='.txt', delete=False
+            ) as file:
                 file.write(data)
         except OSError:
             return 'run it again with --traceback to see where it comes from'
@@ -79,7 +86,10 @@ def keep_traceback(error: Exception) -> str:
 
 def _files(args: argparse.Namespace) -> str:
     """The files and folders among a command's arguments, to be put behind an error's text."""
-    paths = [str(path) for value in vars(args).values()
-             for path in (value if isinstance(value, list) else [value])
-             if isinstance(path, Path)]
+    paths = [
+        str(path)
+        for value in vars(args).values()
+        for path in (value if isinstance(value, list) else [value])
+        if isinstance(path, Path)
+    ]
     return f' (given: {", ".join(paths)})' if paths else ''

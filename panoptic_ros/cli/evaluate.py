@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic evaluate`: score a model, or predictions on disk, on labelled images."""
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from panoptic_ros.files import write_json
 CITY_CLIP = 20
 """Images of each street of the synthetic city that are a video."""
 
-EPILOG = '''examples:
+EPILOG = """examples:
   panoptic evaluate --model city.onnx --data synthetic
   panoptic evaluate --model runs/camvid/checkpoints/best.ckpt --data camvid:data/camvid \\
       --split test -o camvid_test
@@ -32,50 +33,97 @@ EPILOG = '''examples:
 
 --predictions takes a JSON file in COCO panoptic format with its PNGs in the folder of the same
 name; or a folder of PNGs of one channel, named like the images, whose pixels are category ids,
-or 1000 times the category id plus the instance's number, as in Cityscapes.'''
+or 1000 times the category id plus the instance's number, as in Cityscapes."""
 
 
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
-        'evaluate', help='score a model on labelled images',
+        'evaluate',
+        help='score a model on labelled images',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Runs a model file on a data set just as the node would, and prints PQ, SQ, '
-                    'RQ, mIoU, AP and more in percent,\nwith panopticapi\'s rules for void and '
-                    'crowd, at the resolution of the labels.', epilog=EPILOG)
+        "RQ, mIoU, AP and more in percent,\nwith panopticapi's rules for void and "
+        'crowd, at the resolution of the labels.',
+        epilog=EPILOG,
+    )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument('--model', type=Path, metavar='FILE',
-                        help='a model file (.onnx), or a checkpoint of `panoptic train` (.ckpt)')
-    source.add_argument('--predictions', type=Path, metavar='PATH',
-                        help='score these predictions; no model is run')
-    parser.add_argument('--data', required=True, metavar='DATA',
-                        help='synthetic, a data set and its folder (camvid:<folder>), or a '
-                             'folder alone whose layout tells what it is')
-    parser.add_argument('--split', default='val', choices=('train', 'val', 'test'),
-                        help='which part of the data (default: %(default)s)')
+    source.add_argument(
+        '--model',
+        type=Path,
+        metavar='FILE',
+        help='a model file (.onnx), or a checkpoint of `panoptic train` (.ckpt)',
+    )
+    source.add_argument(
+        '--predictions', type=Path, metavar='PATH', help='score these predictions; no model is run'
+    )
+    parser.add_argument(
+        '--data',
+        required=True,
+        metavar='DATA',
+        help='synthetic, a data set and its folder (camvid:<folder>), or a '
+        'folder alone whose layout tells what it is',
+    )
+    parser.add_argument(
+        '--split',
+        default='val',
+        choices=('train', 'val', 'test'),
+        help='which part of the data (default: %(default)s)',
+    )
     parser.add_argument('--limit', type=int, metavar='N', help='score only the first N images')
-    parser.add_argument('-o', '--output', type=Path, metavar='DIR',
-                        help='collect tables, predictions and pictures here, see below')
-    parser.add_argument('--worst', type=int, default=8, metavar='N',
-                        help='how many pictures of the worst images (default: %(default)s)')
-    parser.add_argument('--backend', default='auto',
-                        help='what runs a model file (default: %(default)s)')
-    parser.add_argument('--device', default='auto',
-                        help='auto, cpu, cuda or cuda:N (default: %(default)s)')
-    parser.add_argument('--track', type=float, nargs='?', const=10.0, metavar='HZ',
-                        help='follow things through video of HZ images a second (default: '
-                             '%(const)s) with the node\'s tracker, and score that too')
-    parser.add_argument('--oracle', action='store_true',
-                        help='for checkpoints of family ciae: take boxes and queries of '
-                             'instances from the labels, which gives an upper limit')
-    parser.add_argument('--relations', type=Path, metavar='FILE',
-                        help='for models of family sognet: write here which predicted instance '
-                             'lies on which')
-    parser.add_argument('--debug-maps', metavar='CLASS',
-                        help='for models of family pisr, with -o: what the block sees and '
-                             'changes of this class in each of the worst images')
-    parser.add_argument('--json', type=Path, metavar='FILE',
-                        help='write the scores here too, with those of each class')
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        metavar='DIR',
+        help='collect tables, predictions and pictures here, see below',
+    )
+    parser.add_argument(
+        '--worst',
+        type=int,
+        default=8,
+        metavar='N',
+        help='how many pictures of the worst images (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--backend', default='auto', help='what runs a model file (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--device', default='auto', help='auto, cpu, cuda or cuda:N (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--track',
+        type=float,
+        nargs='?',
+        const=10.0,
+        metavar='HZ',
+        help='follow things through video of HZ images a second (default: '
+        "%(const)s) with the node's tracker, and score that too",
+    )
+    parser.add_argument(
+        '--oracle',
+        action='store_true',
+        help='for checkpoints of family ciae: take boxes and queries of '
+        'instances from the labels, which gives an upper limit',
+    )
+    parser.add_argument(
+        '--relations',
+        type=Path,
+        metavar='FILE',
+        help='for models of family sognet: write here which predicted instance lies on which',
+    )
+    parser.add_argument(
+        '--debug-maps',
+        metavar='CLASS',
+        help='for models of family pisr, with -o: what the block sees and '
+        'changes of this class in each of the worst images',
+    )
+    parser.add_argument(
+        '--json',
+        type=Path,
+        metavar='FILE',
+        help='write the scores here too, with those of each class',
+    )
     parser.set_defaults(func=run)
 
 
@@ -118,21 +166,34 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     from panoptic_training.evaluation.worst import write_pictures
 
     args.data = name_of(args.data)
-    video: dict[str, Any] = {'video': True, 'frames_per_clip': CITY_CLIP} if (
-        args.track and args.data == 'synthetic') else {}
+    video: dict[str, Any] = (
+        {'video': True, 'frames_per_clip': CITY_CLIP}
+        if (args.track and args.data == 'synthetic')
+        else {}
+    )
     reader = open_reader(args.data, args.split, **video)
     predictor = None if args.predictions else open_predictor(args.model, args.backend, args.device)
     if predictor and predictor.info.labels.names != reader.labels.names:
-        raise ValueError(f'{args.model} has the classes {", ".join(predictor.info.labels.names)}; '
-                         f'{args.data} has {", ".join(reader.labels.names)}')
-    source = model_source(predictor, args.oracle) if predictor else open_predictions(
-        args.predictions, reader.labels, reader.image_ids)
+        raise ValueError(
+            f'{args.model} has the classes {", ".join(predictor.info.labels.names)}; '
+            f'{args.data} has {", ".join(reader.labels.names)}'
+        )
+    source = (
+        model_source(predictor, args.oracle)
+        if predictor
+        else open_predictions(args.predictions, reader.labels, reader.image_ids)
+    )
     related = relation_model(predictor, args.model) if predictor else None
     if args.relations and related is None:
-        raise ValueError('--relations needs a model of family sognet with relations, '
-                         f'got {args.model or args.predictions}')
-    block = pisr_model(predictor, args.model, args.debug_maps) if (
-        args.debug_maps and predictor) else None
+        raise ValueError(
+            '--relations needs a model of family sognet with relations, '
+            f'got {args.model or args.predictions}'
+        )
+    block = (
+        pisr_model(predictor, args.model, args.debug_maps)
+        if (args.debug_maps and predictor)
+        else None
+    )
     overlaps, relations = None, []
     if related:
         overlaps = RelationScores(related)
@@ -140,37 +201,63 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     what = {'data': args.data, 'split': args.split, 'oracle': args.oracle, 'track': args.track}
     store = None
     if args.output:
-        stack.enter_context(claim(args.output, {
-            **(fingerprint(args.model, predictor) if predictor else
-               {'model': f'predictions {args.predictions.resolve()}'}),
-            **what, 'data': args.data.partition(':')[0], 'images': names_hash(reader)}))
+        stack.enter_context(
+            claim(
+                args.output,
+                {
+                    **(
+                        fingerprint(args.model, predictor)
+                        if predictor
+                        else {'model': f'predictions {args.predictions.resolve()}'}
+                    ),
+                    **what,
+                    'data': args.data.partition(':')[0],
+                    'images': names_hash(reader),
+                },
+            )
+        )
         if predictor:
             store = PredictionStore(args.output, reader.labels, reader.image_ids)
     if store and store.annotations:
-        print(f'{args.output}: going on, {len(store.annotations)} images are predicted',
-              file=sys.stderr)
+        print(
+            f'{args.output}: going on, {len(store.annotations)} images are predicted',
+            file=sys.stderr,
+        )
     evaluation = Evaluation(reader, source, args.limit, store, args.track)
     for index, sample in with_bar(evaluation.run(), evaluation.count, 'images scored'):
         if overlaps:
             overlaps.update(sample)
         if args.relations and related and predictor:
-            relations.append({'index': index, 'pairs': predicted_relations(predictor, related,
-                                                                           sample)})
+            relations.append(
+                {'index': index, 'pairs': predicted_relations(predictor, related, sample)}
+            )
     print(evaluation.format())
     accuracy = overlaps.accuracy.result() if overlaps else float('nan')
     if not math.isnan(accuracy):
         print(f'overlap accuracy {accuracy:.1f}')
     if args.relations and predictor:
-        write_json({'model': predictor.info.name, 'data': args.data, 'split': args.split,
-                    'images': relations}, args.relations)
-    scores = {**(describe_run(predictor) if predictor else {'predictions': str(args.predictions)}),
-              **what, **evaluation.to_dict(),
-              'overlap': {'accuracy': None if math.isnan(accuracy) else accuracy}}
+        write_json(
+            {
+                'model': predictor.info.name,
+                'data': args.data,
+                'split': args.split,
+                'images': relations,
+            },
+            args.relations,
+        )
+    scores = {
+        **(describe_run(predictor) if predictor else {'predictions': str(args.predictions)}),
+        **what,
+        **evaluation.to_dict(),
+        'overlap': {'accuracy': None if math.isnan(accuracy) else accuracy},
+    }
     if args.json:
         write_json(scores, args.json)
     if args.output:
         write_report(evaluation, scores, args.worst, args.output)
         if block and predictor:
-            write_pictures(debug_pictures(block, args.debug_maps, predictor, evaluation,
-                                          args.worst), args.output / 'debug_maps')
+            write_pictures(
+                debug_pictures(block, args.debug_maps, predictor, evaluation, args.worst),
+                args.output / 'debug_maps',
+            )
         print(f'written to {args.output}')

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic export`: a model file from a checkpoint, a recipe or another model file."""
 
 from __future__ import annotations
@@ -13,52 +14,103 @@ from panoptic_ros.documents import parse_yaml, read_json, read_yaml
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
-        'export', help='make a model file from a training checkpoint',
+        'export',
+        help='make a model file from a training checkpoint',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Writes one ONNX file with network, decoding, labels and everything else '
-                    'that the node needs.\nThe decoding stride is chosen here: 4 or 2 for CPUs, '
-                    '1 for GPUs.',
+        'that the node needs.\nThe decoding stride is chosen here: 4 or 2 for CPUs, '
+        '1 for GPUs.',
         epilog='examples:\n'
-               '  panoptic export --checkpoint runs/city/checkpoints/best.ckpt -o city.onnx\n'
-               '  panoptic export --model city.onnx --input-size 512 1024 -o city_512.onnx\n'
-               '  panoptic export --recipe hle_mobilenetv2_camvid --untrained -o empty.onnx\n'
-               '  panoptic export --from hf:facebook/mask2former-swin-tiny-cityscapes-panoptic '
-               '--input-size 512 1024 -o m2f.onnx')
+        '  panoptic export --checkpoint runs/city/checkpoints/best.ckpt -o city.onnx\n'
+        '  panoptic export --model city.onnx --input-size 512 1024 -o city_512.onnx\n'
+        '  panoptic export --recipe hle_mobilenetv2_camvid --untrained -o empty.onnx\n'
+        '  panoptic export --from hf:facebook/mask2former-swin-tiny-cityscapes-panoptic '
+        '--input-size 512 1024 -o m2f.onnx',
+    )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument('--checkpoint', type=Path, metavar='FILE',
-                        help='a checkpoint of `panoptic train`')
-    source.add_argument('--model', type=Path, metavar='FILE',
-                        help='a model file, to be exported again with other settings')
-    source.add_argument('--recipe', metavar='RECIPE',
-                        help='a recipe by name or file; with --untrained')
-    source.add_argument('--from', dest='source', metavar='hf:PLACE',
-                        help='a Mask2Former, MaskFormer, OneFormer or EoMT panoptic checkpoint of '
-                             'transformers: a folder, or a repository of the hub')
-    parser.add_argument('--things', nargs='+', default=[], metavar='NAME',
-                        help='with --from: the classes that are things, where the checkpoint does '
-                             'not say')
-    parser.add_argument('--classes', type=Path, metavar='FILE',
-                        help='with --from: names and kinds of the classes in place of the '
-                             'checkpoint\'s (LABEL_0, ...), as in classes.yaml with its class '
-                             'ids from 0: classes: [{id: 0, name: road, kind: stuff}, ...]')
-    parser.add_argument('--untrained', action='store_true',
-                        help='random weights, for measuring speed')
-    parser.add_argument('-o', '--output', type=Path, required=True, metavar='FILE',
-                        help='the model file to write, ending in .onnx')
-    parser.add_argument('--name', default='', help='name of the model (default: the file\'s)')
-    parser.add_argument('--scores', type=Path, metavar='FILE',
-                        help='what `panoptic evaluate --json FILE` wrote, for the metadata')
-    parser.add_argument('--input-size', type=int, nargs=2, metavar=('H', 'W'),
-                        help='network input, px (default: that of the training)')
-    parser.add_argument('--stride', type=int, choices=(1, 2, 4), metavar='N',
-                        help='input pixels per cell of the decoded maps: 1, 2 or 4')
+    source.add_argument(
+        '--checkpoint', type=Path, metavar='FILE', help='a checkpoint of `panoptic train`'
+    )
+    source.add_argument(
+        '--model',
+        type=Path,
+        metavar='FILE',
+        help='a model file, to be exported again with other settings',
+    )
+    source.add_argument(
+        '--recipe', metavar='RECIPE', help='a recipe by name or file; with --untrained'
+    )
+    source.add_argument(
+        '--from',
+        dest='source',
+        metavar='hf:PLACE',
+        help='a Mask2Former, MaskFormer, OneFormer or EoMT panoptic checkpoint of '
+        'transformers: a folder, or a repository of the hub',
+    )
+    parser.add_argument(
+        '--things',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='with --from: the classes that are things, where the checkpoint does not say',
+    )
+    parser.add_argument(
+        '--classes',
+        type=Path,
+        metavar='FILE',
+        help='with --from: names and kinds of the classes in place of the '
+        "checkpoint's (LABEL_0, ...), as in classes.yaml with its class "
+        'ids from 0: classes: [{id: 0, name: road, kind: stuff}, ...]',
+    )
+    parser.add_argument(
+        '--untrained', action='store_true', help='random weights, for measuring speed'
+    )
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        required=True,
+        metavar='FILE',
+        help='the model file to write, ending in .onnx',
+    )
+    parser.add_argument('--name', default='', help="name of the model (default: the file's)")
+    parser.add_argument(
+        '--scores',
+        type=Path,
+        metavar='FILE',
+        help='what `panoptic evaluate --json FILE` wrote, for the metadata',
+    )
+    parser.add_argument(
+        '--input-size',
+        type=int,
+        nargs=2,
+        metavar=('H', 'W'),
+        help='network input, px (default: that of the training)',
+    )
+    parser.add_argument(
+        '--stride',
+        type=int,
+        choices=(1, 2, 4),
+        metavar='N',
+        help='input pixels per cell of the decoded maps: 1, 2 or 4',
+    )
     parser.add_argument('--top-k', type=int, metavar='N', help='most instances in an image')
-    parser.add_argument('--set', nargs='+', default=[], metavar='KEY=VALUE', dest='changes',
-                        help='other keys of the decoding, as in score_threshold=0.7 refine=1; '
-                             '`network` in a recipe has them all')
-    parser.add_argument('--precision', choices=('fp32', 'fp16'), default='fp32',
-                        help='of the stored weights; fp16 halves the file, which ONNX limits to '
-                             '2 GiB, the arithmetic stays fp32 (default: %(default)s)')
+    parser.add_argument(
+        '--set',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        dest='changes',
+        help='other keys of the decoding, as in score_threshold=0.7 refine=1; '
+        '`network` in a recipe has them all',
+    )
+    parser.add_argument(
+        '--precision',
+        choices=('fp32', 'fp16'),
+        default='fp32',
+        help='of the stored weights; fp16 halves the file, which ONNX limits to '
+        '2 GiB, the arithmetic stays fp32 (default: %(default)s)',
+    )
     parser.set_defaults(func=run)
 
 
@@ -83,9 +135,13 @@ def run(args: argparse.Namespace) -> None:
 
     from panoptic_training.export import export_checkpoint, export_model
 
-    settings = {'name': args.name or args.output.stem, 'half_weights': args.precision == 'fp16',
-                'stride': args.stride, 'top_k': args.top_k,
-                'scores': read_scores(args.scores) if args.scores else {}}
+    settings = {
+        'name': args.name or args.output.stem,
+        'half_weights': args.precision == 'fp16',
+        'stride': args.stride,
+        'top_k': args.top_k,
+        'scores': read_scores(args.scores) if args.scores else {},
+    }
     changes = read_changes(args.changes)
     if own_flag := sorted(set(changes) & set(settings)):
         raise ValueError(f'--set: {own_flag[0]} has a flag of its own')
@@ -96,20 +152,31 @@ def run(args: argparse.Namespace) -> None:
             info = export_checkpoint(args.checkpoint, args.output, input_size=size, **settings)
         elif args.model:
             module, source = load_model(args.model)
-            info = export_model(module, args.output, size or source.input_size,
-                                recipe_hash=source.recipe_hash, **settings)
+            info = export_model(
+                module,
+                args.output,
+                size or source.input_size,
+                recipe_hash=source.recipe_hash,
+                **settings,
+            )
         else:
-            module, own_size = (open_checkpoint(args.source, args.things, args.classes)
-                                if args.source
-                                else build_untrained(args.recipe))
+            module, own_size = (
+                open_checkpoint(args.source, args.things, args.classes)
+                if args.source
+                else build_untrained(args.recipe)
+            )
             chosen = size or own_size
             if chosen is None:
-                raise ValueError('this checkpoint scales images by their own shape; '
-                                 'choose the network\'s input with --input-size H W')
+                raise ValueError(
+                    'this checkpoint scales images by their own shape; '
+                    "choose the network's input with --input-size H W"
+                )
             info = export_model(module, args.output, chosen, **settings)
     height, width = info.input_size
-    print(f'{args.output}: {info.family}, input {height}x{width}, stride {info.stride}, '
-          f'{len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB')
+    print(
+        f'{args.output}: {info.family}, input {height}x{width}, stride {info.stride}, '
+        f'{len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB'
+    )
 
 
 def read_changes(words: list[str]) -> dict[str, Any]:
@@ -121,8 +188,10 @@ def read_changes(words: list[str]) -> dict[str, Any]:
     for word in words:
         if '=' not in word:
             raise ValueError(f'--set takes KEY=VALUE, got {word!r}')
-    return {key: parse_yaml(value, f'--set {key}')
-            for key, _, value in (w.partition('=') for w in words)}
+    return {
+        key: parse_yaml(value, f'--set {key}')
+        for key, _, value in (w.partition('=') for w in words)
+    }
 
 
 def read_scores(path: Path) -> dict[str, float]:
@@ -133,12 +202,16 @@ def read_scores(path: Path) -> dict[str, float]:
     """
     values = read_json(path)
     try:
-        return {'pq': float(values['all']['pq']), 'pq_thing': float(values['things']['pq']),
-                'pq_stuff': float(values['stuff']['pq']),
-                'miou': float(values['semantic']['miou'])}
+        return {
+            'pq': float(values['all']['pq']),
+            'pq_thing': float(values['things']['pq']),
+            'pq_stuff': float(values['stuff']['pq']),
+            'miou': float(values['semantic']['miou']),
+        }
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{path} is not a file of `panoptic evaluate --json`: '
-                         f'{error!r}') from None
+        raise ValueError(
+            f'{path} is not a file of `panoptic evaluate --json`: {error!r}'
+        ) from None
 
 
 def load_model(path: Path) -> tuple[Any, Any]:
@@ -153,14 +226,16 @@ def load_model(path: Path) -> tuple[Any, Any]:
     return module, info
 
 
-def open_checkpoint(source: str, things: list[str], classes: Path | None,
-                    ) -> tuple[Any, tuple[int, int] | None]:
+def open_checkpoint(
+    source: str, things: list[str], classes: Path | None
+) -> tuple[Any, tuple[int, int] | None]:
     """The module of a checkpoint `hf:<place>`, and the input size it asks for, if any."""
     try:
         import transformers
     except ImportError as error:
-        raise ValueError(f'--from hf: needs transformers ({error}): '
-                         'pip install "panoptic_ros[train,hf]"') from None
+        raise ValueError(
+            f'--from hf: needs transformers ({error}): pip install "panoptic_ros[train,hf]"'
+        ) from None
     from panoptic_training.adapters import open_transformers
 
     transformers.logging.set_verbosity_error()  # its reports of weights become one line here

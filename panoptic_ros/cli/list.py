@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic list`: what there is to choose from."""
 
 from __future__ import annotations
@@ -12,14 +13,25 @@ TOPICS = ('models', 'families', 'recipes', 'studies', 'backends')
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
-        'list', help='list models, families, recipes, studies, backends, or a model\'s classes',
-        description='Lists what there is to choose from: the package\'s models, model families, '
-                    'training recipes, ablation studies and inference backends (all of them '
-                    'without an argument), or the classes of a model file.')
-    parser.add_argument('topic', nargs='?', choices=[*TOPICS, 'classes'],
-                        help='what to list (default: all but classes)')
-    parser.add_argument('model', nargs='?', type=Path, metavar='MODEL',
-                        help='for classes: a model file (default: the package\'s own)')
+        'list',
+        help="list models, families, recipes, studies, backends, or a model's classes",
+        description="Lists what there is to choose from: the package's models, model families, "
+        'training recipes, ablation studies and inference backends (all of them '
+        'without an argument), or the classes of a model file.',
+    )
+    parser.add_argument(
+        'topic',
+        nargs='?',
+        choices=[*TOPICS, 'classes'],
+        help='what to list (default: all but classes)',
+    )
+    parser.add_argument(
+        'model',
+        nargs='?',
+        type=Path,
+        metavar='MODEL',
+        help="for classes: a model file (default: the package's own)",
+    )
     parser.set_defaults(func=run)
 
 
@@ -37,8 +49,13 @@ def run(args: argparse.Namespace) -> None:
     if args.topic == 'classes':
         console.print(_classes(args.model))
         return
-    tables = {'models': _models, 'families': _families, 'recipes': _recipes,
-              'studies': _studies, 'backends': _backends}
+    tables = {
+        'models': _models,
+        'families': _families,
+        'recipes': _recipes,
+        'studies': _studies,
+        'backends': _backends,
+    }
     for topic in [args.topic] if args.topic else TOPICS:
         console.print(tables[topic]())
 
@@ -49,8 +66,13 @@ def _table(title: str, *columns: str) -> Any:
 
     # Names come first and are there to be typed again: others make room.
     first, *others = columns
-    return Table(Column(first, no_wrap=True), *others, title=title, title_justify='left',
-                 box=box.SIMPLE_HEAD)
+    return Table(
+        Column(first, no_wrap=True),
+        *others,
+        title=title,
+        title_justify='left',
+        box=box.SIMPLE_HEAD,
+    )
 
 
 def _models() -> Any:
@@ -61,8 +83,14 @@ def _models() -> Any:
     for path in sorted((Path(panoptic_ros.__file__).parent / 'data').glob('*.onnx')):
         info = read_info(path)
         score = f'{info.scores["pq"]:.1f}' if 'pq' in info.scores else ''
-        table.add_row(path.name, info.name, info.family, '{}x{}'.format(*info.input_size),
-                      str(len(info.labels)), score)
+        table.add_row(
+            path.name,
+            info.name,
+            info.family,
+            '{}x{}'.format(*info.input_size),
+            str(len(info.labels)),
+            score,
+        )
     return table
 
 
@@ -86,8 +114,12 @@ def _recipes() -> Any:
     for name, path in recipe_files().items():
         recipe = read_yaml(path)
         data = recipe['data']
-        table.add_row(name, recipe['model']['family'], data['dataset'].partition(':')[0],
-                      '{}x{}'.format(*data['input_size']))
+        table.add_row(
+            name,
+            recipe['model']['family'],
+            data['dataset'].partition(':')[0],
+            '{}x{}'.format(*data['input_size']),
+        )
     return table
 
 
@@ -98,8 +130,9 @@ def _studies() -> Any:
     table = _table('Ablation studies', 'study', 'title', 'source', 'recipe', 'variants')
     for name, path in study_files().items():
         study = read_yaml(path)
-        table.add_row(name, study['title'], study['source'], study['recipe'],
-                      str(len(study['variants'])))
+        table.add_row(
+            name, study['title'], study['source'], study['recipe'], str(len(study['variants']))
+        )
     return table
 
 
@@ -122,6 +155,10 @@ def _classes(path: Path | None) -> Any:
     table = _table(f'Classes of {info.name}', 'id', 'name', 'kind', 'color')
     for i, label in enumerate(info.labels.labels):
         color = '#{:02x}{:02x}{:02x}'.format(*label.color)
-        table.add_row(str(i), label.name, 'thing' if label.is_thing else 'stuff',
-                      Text.assemble(('  ', f'on {color}'), f' {color}'))
+        table.add_row(
+            str(i),
+            label.name,
+            'thing' if label.is_thing else 'stuff',
+            Text.assemble(('  ', f'on {color}'), f' {color}'),
+        )
     return table

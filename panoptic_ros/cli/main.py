@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `panoptic` command: one file beside this for each of its commands."""
 
 from __future__ import annotations
@@ -13,8 +14,21 @@ from importlib import import_module
 import panoptic_ros
 from panoptic_ros.cli.errors import INTERNAL, explain, keep_traceback
 
-COMMANDS = ('data', 'train', 'evaluate', 'score', 'score-video', 'evaluate-tracking',
-            'tune-tracker', 'ablate', 'export', 'benchmark', 'replay', 'demo', 'list')
+COMMANDS = (
+    'data',
+    'train',
+    'evaluate',
+    'score',
+    'score-video',
+    'evaluate-tracking',
+    'tune-tracker',
+    'ablate',
+    'export',
+    'benchmark',
+    'replay',
+    'demo',
+    'list',
+)
 
 TRACEBACK = '--traceback'
 CLOSED_PIPE = 141
@@ -24,16 +38,23 @@ CLOSED_PIPE = 141
 def make_parser() -> argparse.ArgumentParser:
     """The command line with all commands; loads nothing heavy."""
     parser = argparse.ArgumentParser(
-        prog='panoptic', usage='%(prog)s [-h] [--version] [--traceback] COMMAND ...',
+        prog='panoptic',
+        usage='%(prog)s [-h] [--version] [--traceback] COMMAND ...',
         description=panoptic_ros.__doc__,
-        epilog='`panoptic COMMAND --help` tells more about a command.')
-    parser.add_argument('--version', action='version',
-                        version=f'panoptic_ros {panoptic_ros.__version__}')
-    parser.add_argument(TRACEBACK, action='store_true',  # taken out before, wherever it stands
-                        help='show where in the program an error comes from')
+        epilog='`panoptic COMMAND --help` tells more about a command.',
+    )
+    parser.add_argument(
+        '--version', action='version', version=f'panoptic_ros {panoptic_ros.__version__}'
+    )
+    parser.add_argument(
+        TRACEBACK,
+        action='store_true',  # taken out before, wherever it stands
+        help='show where in the program an error comes from',
+    )
     # A long metavar makes the column wide enough for argparse to put a help text beside each name.
-    subparsers = parser.add_subparsers(title='commands', prog='panoptic', required=True,
-                                       metavar='COMMAND ARGUMENTS ...')
+    subparsers = parser.add_subparsers(
+        title='commands', prog='panoptic', required=True, metavar='COMMAND ARGUMENTS ...'
+    )
     for name in COMMANDS:
         import_module(f'panoptic_ros.cli.{name.replace("-", "_")}').add_parser(subparsers)
     return parser

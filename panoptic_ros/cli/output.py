@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the commands write and show."""
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ def check_folder(path: Path | None, flag: str, is_folder: bool = False) -> None:
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise type(error)(f'{flag}: the folder {folder} cannot be written to: {error.strerror}'
-                          ) from None
+        raise type(error)(
+            f'{flag}: the folder {folder} cannot be written to: {error.strerror}'
+        ) from None
 
 
 def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
@@ -60,8 +62,16 @@ def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
             return Text(f'{task.speed:.1f}/s' if task.speed else '')
 
     console = Console(stderr=True)
-    with Progress(BarColumn(), MofNCompleteColumn(), what, RateColumn(), TimeRemainingColumn(),
-                  console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        what,
+        RateColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
         task = bar.add_task(what, total=count)
         for item in items:
             yield item

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the training recipes and studies that ship with `panoptic_training`."""
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def _find(kind: str, name: str, files: dict[str, Path]) -> Path:
     if Path(name).is_file():
         return Path(name)
     if name not in files:
-        raise FileNotFoundError(f'no {kind} {name!r}; give a YAML file or one of: '
-                                f'{", ".join(files) or "none is installed"}')
+        raise FileNotFoundError(
+            f'no {kind} {name!r}; give a YAML file or one of: '
+            f'{", ".join(files) or "none is installed"}'
+        )
     return files[name]

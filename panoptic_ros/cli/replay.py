@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic replay`: a recorded bag through the node's pipeline, with scores and a report."""
 
 from __future__ import annotations
@@ -16,46 +17,88 @@ from panoptic_ros.files import lock_folder, write_json
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
-        'replay', help='run a recorded bag through the pipeline; results bag, scores, report',
+        'replay',
+        help='run a recorded bag through the pipeline; results bag, scores, report',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Takes every image of a bag (rosbag2, ROS 1), a video or a folder of images '
-                    'in order through\nthe node\'s own pipeline, without ROS. Leaves report.html, '
-                    'summary.json, frames.jsonl (a line\nan image), overlay.mp4 and bag/ (mcap) '
-                    'with the node\'s topics. The results do not depend on\nhow busy the machine '
-                    'is; a replay that was killed resumes.',
+        "in order through\nthe node's own pipeline, without ROS. Leaves report.html, "
+        'summary.json, frames.jsonl (a line\nan image), overlay.mp4 and bag/ (mcap) '
+        "with the node's topics. The results do not depend on\nhow busy the machine "
+        'is; a replay that was killed resumes.',
         epilog='examples:\n'
-               '  panoptic replay drive --model city.onnx -o out/\n'
-               '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic -o out/\n'
-               '  panoptic replay drive --gt labels/ --start 10 --duration 5 -o out/\n'
-               '  panoptic replay drive --live --rate 2.0 -o out/    the real node, over ROS\n'
-               '  panoptic replay --compare out_a/ out_b/ -o difference/')
-    parser.add_argument('bag', type=Path, nargs='?', metavar='BAG',
-                        help='folder of a rosbag2, an .mcap, .db3 or .bag file, a video, or a '
-                             'folder of images')
-    parser.add_argument('--model', type=Path, metavar='FILE',
-                        help='model file (default: the configuration\'s, else the package\'s own)')
-    parser.add_argument('--config', type=Path, metavar='FILE',
-                        help='parameter file of the node, as for ros2 run --params-file')
-    parser.add_argument('--image', action='append', default=[], metavar='TOPIC',
-                        help='image topic; again for more cameras (default: all camera images)')
-    parser.add_argument('--gt', action='append', default=[], metavar='TOPIC|FOLDER',
-                        help='ground truth; with several cameras CAMERA=TOPIC|FOLDER, once for '
-                             'each')
-    parser.add_argument('--start', type=float, default=0.0, metavar='S',
-                        help='leave out the first seconds')
+        '  panoptic replay drive --model city.onnx -o out/\n'
+        '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic -o out/\n'
+        '  panoptic replay drive --gt labels/ --start 10 --duration 5 -o out/\n'
+        '  panoptic replay drive --live --rate 2.0 -o out/    the real node, over ROS\n'
+        '  panoptic replay --compare out_a/ out_b/ -o difference/',
+    )
+    parser.add_argument(
+        'bag',
+        type=Path,
+        nargs='?',
+        metavar='BAG',
+        help='folder of a rosbag2, an .mcap, .db3 or .bag file, a video, or a folder of images',
+    )
+    parser.add_argument(
+        '--model',
+        type=Path,
+        metavar='FILE',
+        help="model file (default: the configuration's, else the package's own)",
+    )
+    parser.add_argument(
+        '--config',
+        type=Path,
+        metavar='FILE',
+        help='parameter file of the node, as for ros2 run --params-file',
+    )
+    parser.add_argument(
+        '--image',
+        action='append',
+        default=[],
+        metavar='TOPIC',
+        help='image topic; again for more cameras (default: all camera images)',
+    )
+    parser.add_argument(
+        '--gt',
+        action='append',
+        default=[],
+        metavar='TOPIC|FOLDER',
+        help='ground truth; with several cameras CAMERA=TOPIC|FOLDER, once for each',
+    )
+    parser.add_argument(
+        '--start', type=float, default=0.0, metavar='S', help='leave out the first seconds'
+    )
     parser.add_argument('--duration', type=float, metavar='S', help='replay so many seconds')
-    parser.add_argument('--stride', type=int, default=1, metavar='N',
-                        help='take every N-th image (default: %(default)s)')
-    parser.add_argument('--live', action='store_true',
-                        help='play the bag to the real node as well, and show what dropped frames '
-                             'cost')
-    parser.add_argument('--rate', type=float, metavar='FACTOR',
-                        help='with --live: speed of playing (default: 1.0)')
-    parser.add_argument('--compare', type=Path, nargs=2, metavar=('A', 'B'),
-                        help='set two finished replays side by side')
-    parser.add_argument('-o', '--output', type=Path, metavar='DIR',
-                        help='folder of the results (default: replay_output; of --compare none, '
-                             'the table is printed)')
+    parser.add_argument(
+        '--stride',
+        type=int,
+        default=1,
+        metavar='N',
+        help='take every N-th image (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--live',
+        action='store_true',
+        help='play the bag to the real node as well, and show what dropped frames cost',
+    )
+    parser.add_argument(
+        '--rate', type=float, metavar='FACTOR', help='with --live: speed of playing (default: 1.0)'
+    )
+    parser.add_argument(
+        '--compare',
+        type=Path,
+        nargs=2,
+        metavar=('A', 'B'),
+        help='set two finished replays side by side',
+    )
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        metavar='DIR',
+        help='folder of the results (default: replay_output; of --compare none, '
+        'the table is printed)',
+    )
     parser.set_defaults(func=run)
 
 
@@ -86,8 +129,9 @@ def run(args: argparse.Namespace) -> None:
     if args.rate is not None and not args.live:
         raise ValueError('--rate is for --live; lock-step takes each image as fast as it can')
     if args.live and not find_spec('rclpy'):
-        raise ValueError('--live needs ROS 2: source an installation, or pip install '
-                         '"panoptic_ros[ros]"')
+        raise ValueError(
+            '--live needs ROS 2: source an installation, or pip install "panoptic_ros[ros]"'
+        )
 
     from panoptic_ros.replay.report import check_packages
 
@@ -101,8 +145,14 @@ def _replay(args: argparse.Namespace, rate: float) -> None:
     """Replays into a folder that is locked."""
     from panoptic_ros.replay.session import Session
 
-    session = Session(args.bag, args.model, args.config, args.image, args.gt,
-                      (args.start, args.duration, args.stride))
+    session = Session(
+        args.bag,
+        args.model,
+        args.config,
+        args.image,
+        args.gt,
+        (args.start, args.duration, args.stride),
+    )
     for line in session.describe():
         print(line)
     count = session.count()
@@ -131,8 +181,10 @@ def _compare(a: Path, b: Path, output: Path | None) -> None:
     for column in ('', 'A', 'B', 'B - A', f'{100 * LEVEL:.0f} % interval'):
         table.add_column(column, justify='right' if column else 'left')
     for row in comparison.rows:
-        values = ['-' if value is None else f'{value:{sign}.1f}' for value, sign in (
-            (row.a, ''), (row.b, ''), (row.difference, '+'))]
+        values = [
+            '-' if value is None else f'{value:{sign}.1f}'
+            for value, sign in ((row.a, ''), (row.b, ''), (row.difference, '+'))
+        ]
         interval = f'{row.interval[0]:+.1f} to {row.interval[1]:+.1f}' if row.interval else '-'
         table.add_row(row.name, *values, interval, style='bold' if row.is_clear else '')
     console = Console(markup=False, highlight=False)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic score`: panoptic quality of predictions on disk."""
 
 from __future__ import annotations
@@ -21,23 +22,47 @@ BAR_AFTER_S = 2.0
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
-        'score', help='score predictions on disk (COCO panoptic format)',
+        'score',
+        help='score predictions on disk (COCO panoptic format)',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Compares predicted panoptic segmentations with the ground truth and prints '
-                    'PQ, SQ and RQ in percent,\nwith the rules and the flags of panopticapi. '
-                    'Both sides are a JSON file and a folder of PNGs.',
+        'PQ, SQ and RQ in percent,\nwith the rules and the flags of panopticapi. '
+        'Both sides are a JSON file and a folder of PNGs.',
         epilog='example:\n  panoptic score --gt_json_file panoptic_val.json '
-               '--pred_json_file pred.json --json scores.json')
-    parser.add_argument('--gt_json_file', type=Path, required=True, metavar='FILE',
-                        help='JSON file with ground truth')
-    parser.add_argument('--pred_json_file', type=Path, required=True, metavar='FILE',
-                        help='JSON file with predictions')
-    parser.add_argument('--gt_folder', type=Path, metavar='DIR',
-                        help='PNGs of the ground truth (default: X if its JSON file is X.json)')
-    parser.add_argument('--pred_folder', type=Path, metavar='DIR',
-                        help='PNGs of the predictions (default: X if their JSON file is X.json)')
-    parser.add_argument('--json', type=Path, metavar='FILE',
-                        help='write the scores here too, with those of each class')
+        '--pred_json_file pred.json --json scores.json',
+    )
+    parser.add_argument(
+        '--gt_json_file',
+        type=Path,
+        required=True,
+        metavar='FILE',
+        help='JSON file with ground truth',
+    )
+    parser.add_argument(
+        '--pred_json_file',
+        type=Path,
+        required=True,
+        metavar='FILE',
+        help='JSON file with predictions',
+    )
+    parser.add_argument(
+        '--gt_folder',
+        type=Path,
+        metavar='DIR',
+        help='PNGs of the ground truth (default: X if its JSON file is X.json)',
+    )
+    parser.add_argument(
+        '--pred_folder',
+        type=Path,
+        metavar='DIR',
+        help='PNGs of the predictions (default: X if their JSON file is X.json)',
+    )
+    parser.add_argument(
+        '--json',
+        type=Path,
+        metavar='FILE',
+        help='write the scores here too, with those of each class',
+    )
     parser.set_defaults(func=run)
 
 
@@ -52,9 +77,11 @@ def run(args: argparse.Namespace) -> None:
 
     check_folder(args.json, '--json')
     labels, count, metrics = score_files(
-        args.gt_json_file, args.pred_json_file,
+        args.gt_json_file,
+        args.pred_json_file,
         args.gt_folder or args.gt_json_file.with_suffix(''),
-        args.pred_folder or args.pred_json_file.with_suffix(''))
+        args.pred_folder or args.pred_json_file.with_suffix(''),
+    )
     total = PanopticQuality(labels)
     for metric in _with_bar(metrics, count, 'images scored'):
         total.merge(metric)
@@ -75,9 +102,15 @@ def _with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
         for done, item in enumerate(items, 1):
             yield item
             if task is None and time.monotonic() - start > BAR_AFTER_S:
-                bar = stack.enter_context(Progress(
-                    BarColumn(), MofNCompleteColumn(), what, TimeRemainingColumn(),
-                    console=Console(stderr=True)))
+                bar = stack.enter_context(
+                    Progress(
+                        BarColumn(),
+                        MofNCompleteColumn(),
+                        what,
+                        TimeRemainingColumn(),
+                        console=Console(stderr=True),
+                    )
+                )
                 task = bar.add_task(what, total=count)
             if task is not None:
                 bar.update(task, completed=done)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic score-video`: video metrics of predictions on disk."""
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from panoptic_ros.files import write_json
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
-        'score-video', help='score video predictions on disk (VPQ, STQ, HOTA, MOTA, IDF1)',
+        'score-video',
+        help='score video predictions on disk (VPQ, STQ, HOTA, MOTA, IDF1)',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='''\
+        description="""\
 Compares two folders of PNGs, one per frame, sorted by name, and prints in percent, over all
 classes, things, stuff and each class:
   STQ AQ SQ        segmentation and tracking quality, its association and segmentation parts
@@ -25,8 +27,8 @@ classes, things, stuff and each class:
 
 A pixel is R + 256 G + 65536 B = class id * label divisor + track id. Track id 0 on a thing of the
 ground truth is a crowd. Void is class 255, or white. A folder of sub-folders holds one clip in
-each; both sides name them alike.''',
-        epilog='''\
+each; both sides name them alike.""",
+        epilog="""\
 LABELS.yaml:
   label_divisor: 1000
   labels:                       # a class's place here is its class id
@@ -34,16 +36,30 @@ LABELS.yaml:
     - {name: car, is_thing: true, color: [0, 0, 142]}
 
 example:
-  panoptic score-video truth/ predicted/ --labels labels.yaml --json scores.json''')
+  panoptic score-video truth/ predicted/ --labels labels.yaml --json scores.json""",
+    )
     parser.add_argument('gt', type=Path, metavar='GT_DIR', help='PNGs of the ground truth')
     parser.add_argument('pred', type=Path, metavar='PRED_DIR', help='PNGs of the predictions')
-    parser.add_argument('--labels', type=Path, required=True, metavar='FILE',
-                        help='YAML file of the classes, see below')
-    parser.add_argument('--label-divisor', type=int, metavar='N',
-                        help='in place of that in the file of classes (without either: 1000)')
-    parser.add_argument('--json', type=Path, metavar='FILE',
-                        help='write the scores here too, with VPQ of every fifth frame (the '
-                             'paper\'s k = 0, 5, 10, 15) and every identity switch')
+    parser.add_argument(
+        '--labels',
+        type=Path,
+        required=True,
+        metavar='FILE',
+        help='YAML file of the classes, see below',
+    )
+    parser.add_argument(
+        '--label-divisor',
+        type=int,
+        metavar='N',
+        help='in place of that in the file of classes (without either: 1000)',
+    )
+    parser.add_argument(
+        '--json',
+        type=Path,
+        metavar='FILE',
+        help='write the scores here too, with VPQ of every fifth frame (the '
+        "paper's k = 0, 5, 10, 15) and every identity switch",
+    )
     parser.set_defaults(func=run)
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic train`: train a model by a recipe."""
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ def name_recipes(flags: Sequence[str]) -> list[str]:
         DocumentError: for a file that is no YAML, see `read_yaml`.
     """
     if not any(flag in ('-c', '-h') or 'config' in flag or 'help' in flag for flag in flags):
-        raise ValueError('a training needs a recipe: --config FILE, or --config and one of: '
-                         + ', '.join(recipe_files()))
+        raise ValueError(
+            'a training needs a recipe: --config FILE, or --config and one of: '
+            + ', '.join(recipe_files())
+        )
     found = []
     for before, flag in zip(('', *flags), flags, strict=False):
         name = flag.removeprefix('--config=')

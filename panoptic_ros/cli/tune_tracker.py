@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic tune-tracker`: settings of the tracker by search on synthetic validation video."""
 
 from __future__ import annotations
@@ -12,19 +13,26 @@ from panoptic_ros.cli.output import check_folder, with_bar
 def add_parser(subparsers: Any) -> None:
     """Adds the command to `panoptic`."""
     parser = subparsers.add_parser(
-        'tune-tracker', help='search the tracker\'s settings on synthetic video',
+        'tune-tracker',
+        help="search the tracker's settings on synthetic video",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Searches the settings that give the best mean of STQ, IDF1 and HOTA on clips '
-                    'of the synthetic city,\nwith all frames and with every 2nd and 5th, and '
-                    'prints them as parameters. A search that was\nstopped resumes.',
+        'of the synthetic city,\nwith all frames and with every 2nd and 5th, and '
+        'prints them as parameters. A search that was\nstopped resumes.',
         epilog='examples:\n'
-               '  panoptic tune-tracker\n'
-               '  panoptic tune-tracker --tracker "IoU only" --trials 200')
+        '  panoptic tune-tracker\n'
+        '  panoptic tune-tracker --tracker "IoU only" --trials 200',
+    )
     add_clip_arguments(parser, split='val', clips=24, frames=60)
-    parser.add_argument('--tracker', default='ours', metavar='NAME',
-                        help='ours, "without embeddings" or "IoU only" (default: %(default)s)')
-    parser.add_argument('--trials', type=int, default=200, metavar='N',
-                        help='in all (default: %(default)s)')
+    parser.add_argument(
+        '--tracker',
+        default='ours',
+        metavar='NAME',
+        help='ours, "without embeddings" or "IoU only" (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--trials', type=int, default=200, metavar='N', help='in all (default: %(default)s)'
+    )
     parser.set_defaults(func=run)
 
 

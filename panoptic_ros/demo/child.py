@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a module that ends when the process that started it is gone, however that went.
 
 `python -m panoptic_ros.demo.child <pid of the parent> <module> <arguments>`

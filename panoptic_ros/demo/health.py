@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node's own diagnostics, read back: for the live line, the table and summary.json."""
 
 from __future__ import annotations
@@ -44,14 +45,19 @@ class Health:
     def counts(self) -> dict[str, int]:
         """Images since the node's start: received, published and in_flight."""
         values = self._input()
-        return {name: int(values.get(name.replace('_', ' '), 0))
-                for name in ('received', 'published', 'in_flight')}
+        return {
+            name: int(values.get(name.replace('_', ' '), 0))
+            for name in ('received', 'published', 'in_flight')
+        }
 
     @property
     def dropped(self) -> dict[str, int]:
         """Images that were received and not published, by reason."""
-        return {key.removeprefix('dropped '): int(value) for key, value in self._input().items()
-                if key.startswith('dropped ')}
+        return {
+            key.removeprefix('dropped '): int(value)
+            for key, value in self._input().items()
+            if key.startswith('dropped ')
+        }
 
     @property
     def rate_hz(self) -> float:
@@ -66,11 +72,13 @@ class Health:
         if not counts['received']:
             return f'no image yet{state}'
         drops = ', '.join(f'{n} {reason}' for reason, n in self.dropped.items() if n)
-        return (f'{self.rate_hz:.1f} images/s, latency '
-                f'p50 {self._number("end to end p50 ms"):.0f} ms, '
-                f'p95 {self._number("end to end p95 ms"):.0f} ms, '
-                f'published {counts["published"]} of {counts["received"]}'
-                f'{f" ({drops})" if drops else ""}{state}')
+        return (
+            f'{self.rate_hz:.1f} images/s, latency '
+            f'p50 {self._number("end to end p50 ms"):.0f} ms, '
+            f'p95 {self._number("end to end p95 ms"):.0f} ms, '
+            f'published {counts["published"]} of {counts["received"]}'
+            f'{f" ({drops})" if drops else ""}{state}'
+        )
 
     def summary(self, rate_hz: float) -> dict[str, Any]:
         """What summary.json holds, in the node's own words.
@@ -90,18 +98,25 @@ class Health:
         """
         counts, dropped = self.counts, self.dropped
         if counts['received'] != counts['published'] + sum(dropped.values()) + counts['in_flight']:
-            raise ValueError(f'the node\'s counts do not add up: {counts}, dropped {dropped}')
+            raise ValueError(f"the node's counts do not add up: {counts}, dropped {dropped}")
         if not counts['published']:
             raise ValueError(f'the node published no image: {self.line()}')
         return {
-            'received': counts['received'], 'published': counts['published'], 'dropped': dropped,
-            'in_flight': counts['in_flight'], 'rate_hz': rate_hz,
+            'received': counts['received'],
+            'published': counts['published'],
+            'dropped': dropped,
+            'in_flight': counts['in_flight'],
+            'rate_hz': rate_hz,
             'latency_ms': {name: self._number(f'end to end {name} ms') for name in ('p50', 'p95')},
-            'backend': self._value('model', 'backend'), 'device': self._value('model', 'device')}
+            'backend': self._value('model', 'backend'),
+            'device': self._value('model', 'device'),
+        }
 
     def _input(self) -> Mapping[str, str]:
-        return next((status.values for task, status in self.statuses.items()
-                     if task.startswith('input/')), {})
+        return next(
+            (status.values for task, status in self.statuses.items() if task.startswith('input/')),
+            {},
+        )
 
     def _value(self, task: str, key: str) -> str:
         status = self.statuses.get(task)
@@ -125,6 +140,7 @@ def read_health(message: Any) -> Health | None:
         if node.rpartition('/')[2] == NODE:
             level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
             statuses[task] = Status(
-                level, status.message, {pair.key: pair.value for pair in status.values})
+                level, status.message, {pair.key: pair.value for pair in status.values}
+            )
     stamp = message.header.stamp
     return Health(stamp.sec + stamp.nanosec * 1e-9, statuses) if statuses else None

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The overlay video and the contact sheet."""
 
 from __future__ import annotations
@@ -48,8 +49,12 @@ class OverlayVideo:
     def __enter__(self) -> OverlayVideo:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def add(self, picture: Rgb, stamp_s: float) -> None:
@@ -89,11 +94,14 @@ class OverlayVideo:
         # The codec takes even sizes only.
         self._size = tuple(math.ceil(n * scale / 2) * 2 for n in (width, height))
         self._start_s = stamp_s
-        self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*'mp4v'),
-                                       self.rate_hz, self._size)
+        self._writer = cv2.VideoWriter(
+            str(self.path), cv2.VideoWriter.fourcc(*'mp4v'), self.rate_hz, self._size
+        )
         if not self._writer.isOpened():
-            raise ValueError(f'this OpenCV ({cv2.__version__}) cannot write {self.path.name}; '
-                             'pip install opencv-python-headless')
+            raise ValueError(
+                f'this OpenCV ({cv2.__version__}) cannot write {self.path.name}; '
+                'pip install opencv-python-headless'
+            )
 
 
 class ContactSheet:
@@ -108,8 +116,11 @@ class ContactSheet:
         """Keeps every n-th picture; n doubles when there are twice as many as needed."""
         if self._seen % self._step == 0:
             height = max(1, round(picture.shape[0] * TILE_WIDTH / picture.shape[1]))
-            self._tiles.append(cv2.resize(picture, (TILE_WIDTH, height),
-                                          interpolation=cv2.INTER_AREA).astype(np.uint8))
+            self._tiles.append(
+                cv2.resize(picture, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA).astype(
+                    np.uint8
+                )
+            )
             if len(self._tiles) == 2 * TILES:
                 self._tiles = self._tiles[::2]
                 self._step *= 2
@@ -134,5 +145,5 @@ class ContactSheet:
         sheet = np.zeros((rows * height, columns * TILE_WIDTH, 3), np.uint8)
         for place, tile in enumerate(tiles):
             y, x = place // columns * height, place % columns * TILE_WIDTH
-            sheet[y:y + tile.shape[0], x:x + TILE_WIDTH] = tile
+            sheet[y : y + tile.shape[0], x : x + TILE_WIDTH] = tile
         return sheet

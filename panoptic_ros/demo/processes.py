@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's child processes, and the corner of ROS that it keeps to itself."""
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ class Child:
     It gets a session of its own, so that Ctrl-C reaches only us and the order of the end is ours.
     """
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str],
-                 say: Callable[[str], None]) -> None:
+    def __init__(
+        self, name: str, module: str, arguments: Sequence[str], say: Callable[[str], None]
+    ) -> None:
         """Starts it.
 
         The environment is ours: same interpreter, so what the ROS wheels put there fits.
@@ -48,9 +50,15 @@ class Child:
         # `with` cannot end a child that is just being started when a signal ends us; `child` can.
         command = [sys.executable, '-u', '-m', 'panoptic_ros.demo.child', str(os.getpid()), module]
         self._process = subprocess.Popen(
-            [*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, encoding='utf-8', errors='replace',
-            start_new_session=True)
+            [*command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding='utf-8',
+            errors='replace',
+            start_new_session=True,
+        )
         self._reader = threading.Thread(target=self._read, name=f'output of {name}', daemon=True)
         self._reader.start()
         self.killed = False
@@ -58,8 +66,12 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.stop(5.0)
 
     @property
@@ -87,8 +99,9 @@ class Child:
         """
         if self.exit_code not in (None, 0):
             self._reader.join(1.0)
-            raise ChildProcessError(f'the {self.name} ended with exit code {self.exit_code}; '
-                                    'what it said stands above')
+            raise ChildProcessError(
+                f'the {self.name} ended with exit code {self.exit_code}; what it said stands above'
+            )
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -147,11 +160,15 @@ def remove_shared_memory(before: set[Path]) -> None:
     used: set[str] = set()
     for maps in Path('/proc').glob('[0-9]*/maps'):
         with suppress(OSError):  # ended meanwhile, or somebody else's
-            used |= {line.split(maxsplit=5)[-1].strip() for line in maps.read_text().splitlines()
-                     if str(SHARED_MEMORY) in line}
+            used |= {
+                line.split(maxsplit=5)[-1].strip()
+                for line in maps.read_text().splitlines()
+                if str(SHARED_MEMORY) in line
+            }
     for path in shared_memory_files() - before:
         # The lock of a file lies beside it and is never mapped itself.
-        owner = path.with_name(path.name.removesuffix('_el').removesuffix('_mutex')
-                               .removeprefix('sem.'))
+        owner = path.with_name(
+            path.name.removesuffix('_el').removesuffix('_mutex').removeprefix('sem.')
+        )
         if not {str(path), str(owner)} & used and path.stat().st_uid == os.getuid():
             path.unlink(missing_ok=True)

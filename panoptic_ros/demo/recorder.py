@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Takes the node's serialised messages and keeps what the demo leaves behind."""
 
 from __future__ import annotations
@@ -57,15 +58,24 @@ class TopicRecorder:
         writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._bag = self._stack.enter_context(writer)
         self._connections = {
-            topic: writer.add_connection(f'/{topic}', kind, typestore=self._store,
-                                         offered_qos_profiles=[qos(topic in latched)])
-            for topic, kind in topics.items()}
+            topic: writer.add_connection(
+                f'/{topic}',
+                kind,
+                typestore=self._store,
+                offered_qos_profiles=[qos(topic in latched)],
+            )
+            for topic, kind in topics.items()
+        }
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stack.close()
 
     def take(self, topic: str, data: bytes, time_ns: int) -> None:
@@ -103,8 +113,9 @@ class TopicRecorder:
 class Recorder(TopicRecorder):
     """Writes all topics but the overlay into a bag, and the overlay into video and sheet."""
 
-    def __init__(self, folder: Path, topics: Mapping[str, str], latched: frozenset[str],
-                 rate_hz: float) -> None:
+    def __init__(
+        self, folder: Path, topics: Mapping[str, str], latched: frozenset[str], rate_hz: float
+    ) -> None:
         """Opens the files; see `TopicRecorder`.
 
         Args:
@@ -113,8 +124,9 @@ class Recorder(TopicRecorder):
             latched: those of them that late subscribers still get.
             rate_hz: of the camera.
         """
-        super().__init__(folder, {topic: kind for topic, kind in topics.items()
-                                  if topic != OVERLAY}, latched)
+        super().__init__(
+            folder, {topic: kind for topic, kind in topics.items() if topic != OVERLAY}, latched
+        )
         self.overlays = 0
         self._folder = folder
         self._sheet = ContactSheet()
@@ -127,8 +139,12 @@ class Recorder(TopicRecorder):
             super().take(topic, data, time_ns)
             return
         message: Any = self._store.deserialize_cdr(data, self._types[topic])
-        picture = np.ndarray((message.height, message.width, 3), np.uint8, message.data,
-                             strides=(message.step, 3, 1))
+        picture = np.ndarray(
+            (message.height, message.width, 3),
+            np.uint8,
+            message.data,
+            strides=(message.step, 3, 1),
+        )
         stamp = message.header.stamp
         self._video.add(picture, stamp.sec + stamp.nanosec * 1e-9)
         self._sheet.add(picture)
@@ -144,8 +160,9 @@ class Recorder(TopicRecorder):
             ValueError: if one of them could not be made.
         """
         summary = self.summary()
-        (self._folder / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n',
-                                                   encoding='utf-8')
+        (self._folder / 'summary.json').write_text(
+            json.dumps(summary, indent=2) + '\n', encoding='utf-8'
+        )
         sheet = cv2.cvtColor(self._sheet.draw(), cv2.COLOR_RGB2BGR)
         if not cv2.imwrite(str(self._folder / 'contact_sheet.png'), sheet):
             raise ValueError('OpenCV could not write contact_sheet.png')

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the demo's images come from: a video, a camera of this machine, a bag, a folder."""
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ class LocalCamera:
         readable = capture.read()[0]
         capture.release()
         if not readable:
-            raise ValueError(f'camera {index} is not there or gives no picture; '
-                             'the cameras of this machine are /dev/video<number>')
+            raise ValueError(
+                f'camera {index} is not there or gives no picture; '
+                'the cameras of this machine are /dev/video<number>'
+            )
 
     def pictures(self) -> Iterator[Picture]:
         """See `Source`."""
@@ -75,12 +78,17 @@ class Bag:
         with bags.Bag(path) as bag:
             topics, reasons = camera_topics(bag, (IMAGE_TYPE, COMPRESSED_TYPE))
             if not topics:
-                listed = ', '.join(
-                    f'{name} ({topic.kind}, {topic.messages} messages'
-                    + (f': {reasons[name]})' if name in reasons else ')')
-                    for name, topic in bag.topics.items()) or 'none'
-                raise ValueError(f'{path} has no topic with camera images; its topics are: '
-                                 f'{listed}')
+                listed = (
+                    ', '.join(
+                        f'{name} ({topic.kind}, {topic.messages} messages'
+                        + (f': {reasons[name]})' if name in reasons else ')')
+                        for name, topic in bag.topics.items()
+                    )
+                    or 'none'
+                )
+                raise ValueError(
+                    f'{path} has no topic with camera images; its topics are: {listed}'
+                )
             self.topic = max(topics, key=lambda name: bag.topics[name].messages)
             self.compressed = bag.topics[self.topic].kind == COMPRESSED_TYPE
             times = [record.time_ns for record in bag.records([self.topic])]
@@ -96,12 +104,20 @@ class Bag:
             for record in bag.records([self.topic]):
                 start_ns = record.time_ns if start_ns is None else start_ns
                 if record.message is not None:
-                    yield Picture(max(record.time_ns - start_ns, 0) / 1e9,
-                                  _image_fields(record.message, self.compressed))
+                    yield Picture(
+                        max(record.time_ns - start_ns, 0) / 1e9,
+                        _image_fields(record.message, self.compressed),
+                    )
 
 
 def _image_fields(message: Any, compressed: bool) -> RawImage | CompressedImage:
     if compressed:
         return CompressedImage(message.format, np.asarray(message.data))
-    return RawImage(message.height, message.width, message.encoding, message.is_bigendian,
-                    message.step, np.asarray(message.data))
+    return RawImage(
+        message.height,
+        message.width,
+        message.encoding,
+        message.is_bigendian,
+        message.step,
+        np.asarray(message.data),
+    )

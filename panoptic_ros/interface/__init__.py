@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the node and replay share: parameters, loading, and messages without ROS itself."""

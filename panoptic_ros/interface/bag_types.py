@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages of bags: types, their definitions, and topics' quality of service."""
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ class BagTypes:
 
     def make(self, kind: str, **fields: Any) -> Any:
         """A message; other fields have their default."""
-        return self.store.types[kind](**{name: fields[name] if name in fields
-                                         else self._default(description)
-                                         for name, description in self.store.fielddefs[kind][1]})
+        return self.store.types[kind](
+            **{
+                name: fields[name] if name in fields else self._default(description)
+                for name, description in self.store.fielddefs[kind][1]
+            }
+        )
 
     def time(self, time_ns: int) -> Any:
         """A time; one that 32 bits of seconds cannot hold is the nearest that they can."""
-        second, nanosecond = divmod(min(max(time_ns, -2**31 * 10**9), 2**31 * 10**9 - 1), 10**9)
+        second, nanosecond = divmod(min(max(time_ns, -(2**31) * 10**9), 2**31 * 10**9 - 1), 10**9)
         return self.make('builtin_interfaces/msg/Time', sec=second, nanosec=nanosecond)
 
     def byte(self, value: int) -> Any:
@@ -57,7 +61,8 @@ def _zero(name: str) -> Any:
 
 def _dtype(name: str) -> Any:
     return {'bool': np.bool_, 'byte': np.uint8, 'char': np.uint8, 'octet': np.uint8}.get(
-        name) or getattr(np, name)
+        name
+    ) or getattr(np, name)
 
 
 def typestore(kinds: Iterable[str]) -> Any:
@@ -72,11 +77,14 @@ def typestore(kinds: Iterable[str]) -> Any:
     for package in sorted({kind.split('/')[0] for kind in kinds if kind not in store.fielddefs}):
         files = message_files(package)
         if not files:
-            raise ValueError(f'{package} is installed, but its message definitions are not in any '
-                             'share directory of AMENT_PREFIX_PATH; source its installation')
+            raise ValueError(
+                f'{package} is installed, but its message definitions are not in any '
+                'share directory of AMENT_PREFIX_PATH; source its installation'
+            )
         for file in files:
-            store.register(get_types_from_msg(file.read_text(encoding='utf-8'),
-                                              f'{package}/msg/{file.stem}'))
+            store.register(
+                get_types_from_msg(file.read_text(encoding='utf-8'), f'{package}/msg/{file.stem}')
+            )
     return store
 
 
@@ -89,9 +97,12 @@ def ros1_typestore() -> Any:
 
 def message_files(package: str) -> tuple[Path, ...]:
     """The message definitions that an installed ROS package ships."""
-    return tuple(file for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
-                 if prefix for file in sorted((Path(prefix) / 'share' / package / 'msg')
-                                              .glob('*.msg')))
+    return tuple(
+        file
+        for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
+        if prefix
+        for file in sorted((Path(prefix) / 'share' / package / 'msg').glob('*.msg'))
+    )
 
 
 def qos(latched: bool) -> Any:
@@ -108,7 +119,16 @@ def qos(latched: bool) -> Any:
         QosReliability,
         QosTime,
     )
+
     never = QosTime(0, 0)
-    return Qos(QosHistory.KEEP_LAST, 1 if latched else 5, QosReliability.RELIABLE,
-               QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-               never, never, QosLiveliness.AUTOMATIC, never, False)
+    return Qos(
+        QosHistory.KEEP_LAST,
+        1 if latched else 5,
+        QosReliability.RELIABLE,
+        QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        never,
+        never,
+        QosLiveliness.AUTOMATIC,
+        never,
+        False,
+    )

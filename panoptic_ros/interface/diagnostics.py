@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What /diagnostics says: one status per task, from numbers that the node and cameras keep."""
 
 from __future__ import annotations
@@ -49,8 +50,13 @@ class Status:
             self.message += f'; {message}'
 
 
-def model_status(state: str, problem: str, values: Mapping[str, str], degraded: str,
-                 loading_s: float | None = None) -> Status:
+def model_status(
+    state: str,
+    problem: str,
+    values: Mapping[str, str],
+    degraded: str,
+    loading_s: float | None = None,
+) -> Status:
     """What runs, on what.
 
     Args:
@@ -61,11 +67,13 @@ def model_status(state: str, problem: str, values: Mapping[str, str], degraded: 
         loading_s: since when a model is being loaded; None while none is.
     """
     names = ('name', 'hash', 'family', 'backend', 'device', 'precision', 'engine')
-    status = Status('model', values={'state': state,
-                                     **{name: values.get(name, NOT_YET) for name in names}})
+    status = Status(
+        'model', values={'state': state, **{name: values.get(name, NOT_YET) for name in names}}
+    )
     if loading_s is not None:
-        status.report(Level.OK if values else Level.WARN,
-                      f'a model has been loading for {loading_s:.0f} s')
+        status.report(
+            Level.OK if values else Level.WARN, f'a model has been loading for {loading_s:.0f} s'
+        )
     elif problem:
         status.report(Level.WARN if values else Level.ERROR, problem)
     elif not values:
@@ -75,11 +83,21 @@ def model_status(state: str, problem: str, values: Mapping[str, str], degraded: 
     return status
 
 
-def input_status(camera: str, counts: Counts, rate_hz: float | None, age_s: float | None,
-                 silent_s: float | None, topics: str, last_bad: str, *, enabled: bool = True,
-                 all_lost: str = '', time_problem: str = '', clock_problem: str = '',
-                 warnings: Iterable[str] = (),
-                 ) -> Status:
+def input_status(
+    camera: str,
+    counts: Counts,
+    rate_hz: float | None,
+    age_s: float | None,
+    silent_s: float | None,
+    topics: str,
+    last_bad: str,
+    *,
+    enabled: bool = True,
+    all_lost: str = '',
+    time_problem: str = '',
+    clock_problem: str = '',
+    warnings: Iterable[str] = (),
+) -> Status:
     """What came in, and what became of it.
 
     Args:
@@ -98,12 +116,18 @@ def input_status(camera: str, counts: Counts, rate_hz: float | None, age_s: floa
         warnings: other texts for people.
     """
     listens = silent_s is not None
-    status = Status(f'input/{camera}', values={
-        'rate hz': show(rate_hz if listens else None, 1),
-        'age s': show(age_s if listens else None, 3),
-        'received': str(counts.received), 'published': str(counts.published),
-        **{f'dropped {reason.value}': str(n) for reason, n in counts.dropped.items()},
-        'in flight': str(counts.in_flight), 'topics': topics or NOT_YET})
+    status = Status(
+        f'input/{camera}',
+        values={
+            'rate hz': show(rate_hz if listens else None, 1),
+            'age s': show(age_s if listens else None, 3),
+            'received': str(counts.received),
+            'published': str(counts.published),
+            **{f'dropped {reason.value}': str(n) for reason, n in counts.dropped.items()},
+            'in flight': str(counts.in_flight),
+            'topics': topics or NOT_YET,
+        },
+    )
     if silent_s is None:
         status.message = 'not subscribed' if enabled else 'disabled'
         return status
@@ -122,8 +146,9 @@ def input_status(camera: str, counts: Counts, rate_hz: float | None, age_s: floa
     return status
 
 
-def all_lost(before: Counts, now: Counts, max_age_ms: float, last_bad: str,
-             last_failure: str) -> str:
+def all_lost(
+    before: Counts, now: Counts, max_age_ms: float, last_bad: str, last_failure: str
+) -> str:
     """Why not one of the images of a time was published, and what to do; empty if one was.
 
     Args:
@@ -138,15 +163,17 @@ def all_lost(before: Counts, now: Counts, max_age_ms: float, last_bad: str,
         return ''
     texts = {
         Drop.TOO_OLD: f'all images are older than max_age_ms {max_age_ms:.0f}; use_sim_time? Set '
-                      'it for a bag or a simulation, else synchronise the clocks of camera and '
-                      'node, or raise max_age_ms',
-        Drop.BAD_IMAGE: f'all images are bad: {last_bad}' + (
-            '; remap `image` to the colour topic' if _is_foreign(last_bad) else ''),
+        'it for a bag or a simulation, else synchronise the clocks of camera and '
+        'node, or raise max_age_ms',
+        Drop.BAD_IMAGE: f'all images are bad: {last_bad}'
+        + ('; remap `image` to the colour topic' if _is_foreign(last_bad) else ''),
         Drop.INFERENCE_FAILED: f'inference fails for all images: {last_failure}',
         Drop.SUPERSEDED: 'no image is finished; the one in work takes longer than the others '
-                         'take to arrive'}
-    reasons = [text for reason, text in texts.items()
-               if lost[reason] and reason != Drop.SUPERSEDED]
+        'take to arrive',
+    }
+    reasons = [
+        text for reason, text in texts.items() if lost[reason] and reason != Drop.SUPERSEDED
+    ]
     return '; '.join(reasons or [texts[Drop.SUPERSEDED]])
 
 
@@ -166,10 +193,12 @@ def age_problem(age_s: float | None, sim_time: bool) -> str:
         return ''
     where = 'in the future' if age_s < 0 else 'in the past'
     seconds = f'{abs(age_s):.1f}' if abs(age_s) < 1e4 else f'{abs(age_s):.0f}'
-    cure = ('use_sim_time is true, so /clock and the images must come from the same bag or '
-            'simulation' if sim_time else
-            'use_sim_time? Set it for a bag or a simulation with /clock, else synchronise the '
-            'camera\'s clock')
+    cure = (
+        'use_sim_time is true, so /clock and the images must come from the same bag or simulation'
+        if sim_time
+        else 'use_sim_time? Set it for a bag or a simulation with /clock, else synchronise the '
+        "camera's clock"
+    )
     return f'stamps are of another clock: {seconds} s {where}; {cure}'
 
 
@@ -179,8 +208,9 @@ def stamp_problem(problem: str) -> str:
     Args:
         problem: `StampClock.problem`.
     """
-    return problem and (f'{problem}; the driver must stamp its images, with use_sim_time by '
-                        '/clock')
+    return problem and (
+        f'{problem}; the driver must stamp its images, with use_sim_time by /clock'
+    )
 
 
 def clock_problem(sim_time: bool, now_s: float, still_s: float) -> str:
@@ -194,8 +224,10 @@ def clock_problem(sim_time: bool, now_s: float, still_s: float) -> str:
     if not sim_time:
         return ''
     if now_s <= 0:
-        return ('use_sim_time is true, but nothing arrives on /clock; play the bag with --clock, '
-                'or set use_sim_time to false')
+        return (
+            'use_sim_time is true, but nothing arrives on /clock; play the bag with --clock, '
+            'or set use_sim_time to false'
+        )
     if still_s > STALE_ERROR_S:
         return f'/clock has not advanced for {still_s:.0f} s'
     return ''
@@ -210,19 +242,34 @@ def transport_problem(environ: Mapping[str, str], middleware: str, raw_bytes: in
         raw_bytes: size of the last image; 0 if it was compressed.
     """
     old, new = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
-    read = {'humble': [old], 'iron': [old], 'jazzy': [old], 'kilted': [new, old], '': [new, old],
-            }.get(environ.get('ROS_DISTRO', ''), [new])
-    if (raw_bytes < LARGE_BYTES or 'fastrtps' not in middleware
-            or any(environ.get(name) for name in (*read, 'FASTDDS_BUILTIN_TRANSPORTS'))):
+    read = {
+        'humble': [old],
+        'iron': [old],
+        'jazzy': [old],
+        'kilted': [new, old],
+        '': [new, old],
+    }.get(environ.get('ROS_DISTRO', ''), [new])
+    if (
+        raw_bytes < LARGE_BYTES
+        or 'fastrtps' not in middleware
+        or any(environ.get(name) for name in (*read, 'FASTDDS_BUILTIN_TRANSPORTS'))
+    ):
         return ''
     names = {old: f'{old} (Humble, Jazzy)', new: f'{new} (Kilted and later)'}
-    return (f'raw images of {raw_bytes / 1e6:.1f} MB get lost or late without the Fast DDS '
-            f'profile; set {" or ".join(names[name] for name in read)} to config/fastdds.xml of '
-            'this package, here and for the camera')
+    return (
+        f'raw images of {raw_bytes / 1e6:.1f} MB get lost or late without the Fast DDS '
+        f'profile; set {" or ".join(names[name] for name in read)} to config/fastdds.xml of '
+        'this package, here and for the camera'
+    )
 
 
-def timing_status(timings: Timings, rate_hz: float | None,
-                  limits: Mapping[str, Any], active: bool, current: bool = True) -> Status:
+def timing_status(
+    timings: Timings,
+    rate_hz: float | None,
+    limits: Mapping[str, Any],
+    active: bool,
+    current: bool = True,
+) -> Status:
     """How long frames take.
 
     Args:
@@ -259,10 +306,15 @@ def memory_status(device: str, out_of_memory: int) -> Status:
         out_of_memory: frames that failed for lack of memory.
     """
     used = device_memory_bytes(device)
-    status = Status('memory', values={
-        'host rss MB': show(host_rss_bytes() / 1e6, 1),
-        'device used MB': show(used and used[0] / 1e6, 1),
-        'device total MB': show(used and used[1] / 1e6, 1), 'out of memory': str(out_of_memory)})
+    status = Status(
+        'memory',
+        values={
+            'host rss MB': show(host_rss_bytes() / 1e6, 1),
+            'device used MB': show(used and used[0] / 1e6, 1),
+            'device total MB': show(used and used[1] / 1e6, 1),
+            'out of memory': str(out_of_memory),
+        },
+    )
     if out_of_memory:
         status.report(Level.WARN, f'{out_of_memory} frames failed for lack of memory')
     return status
@@ -271,12 +323,15 @@ def memory_status(device: str, out_of_memory: int) -> Status:
 def tracking_status(stats: Any | None) -> Status:
     """Tracks by state; `stats` is a TrackerStats, None before the first frame or without."""
     names = ('active', 'new', 'coasting', 'lost')
-    return Status('tracking', values={
-        name: NOT_YET if stats is None else str(getattr(stats, name)) for name in names})
+    return Status(
+        'tracking',
+        values={name: NOT_YET if stats is None else str(getattr(stats, name)) for name in names},
+    )
 
 
-def diagnostic_array(types: MessageTypes, statuses: Iterable[Status], node: str, device: str,
-                     stamp: Any) -> Any:
+def diagnostic_array(
+    types: MessageTypes, statuses: Iterable[Status], node: str, device: str, stamp: Any
+) -> Any:
     """The message.
 
     Args:
@@ -287,11 +342,22 @@ def diagnostic_array(types: MessageTypes, statuses: Iterable[Status], node: str,
         device: what runs the model, the hardware id.
         stamp: time of the message.
     """
-    message = types.make(DIAGNOSTICS_TYPE, status=[
-        types.make('diagnostic_msgs/msg/DiagnosticStatus', level=types.byte(status.level),
-                   name=f'{node}: {status.name}', message=status.message, hardware_id=device,
-                   values=[types.make('diagnostic_msgs/msg/KeyValue', key=key, value=value)
-                           for key, value in status.values.items()])
-        for status in statuses])
+    message = types.make(
+        DIAGNOSTICS_TYPE,
+        status=[
+            types.make(
+                'diagnostic_msgs/msg/DiagnosticStatus',
+                level=types.byte(status.level),
+                name=f'{node}: {status.name}',
+                message=status.message,
+                hardware_id=device,
+                values=[
+                    types.make('diagnostic_msgs/msg/KeyValue', key=key, value=value)
+                    for key, value in status.values.items()
+                ],
+            )
+            for status in statuses
+        ],
+    )
     message.header.stamp = stamp
     return message

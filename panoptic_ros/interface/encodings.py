@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encodings of sensor_msgs/Image, and how their bytes become pixels."""
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def _mono(rows: Pixels, is_big: bool) -> Pixels:
 
 def _high(rows: Pixels, is_big: bool) -> Pixels:
     """Takes the high byte of each channel."""
-    return np.ascontiguousarray(rows[..., 0 if is_big else 1::2])
+    return np.ascontiguousarray(rows[..., 0 if is_big else 1 :: 2])
 
 
 def _high_mono(rows: Pixels, is_big: bool) -> Pixels:
@@ -72,16 +73,21 @@ def _nv24(rows: Pixels, is_big: bool) -> Pixels:
 
 
 _VIDEO_YUV_TO_RGB = np.array([[1.164, 0, 1.596], [1.164, -0.391, -0.813], [1.164, 2.018, 0]])
-_VIDEO_YUV_TO_RGB = np.column_stack([_VIDEO_YUV_TO_RGB,
-                                     _VIDEO_YUV_TO_RGB @ (-16, -128, -128)])
+_VIDEO_YUV_TO_RGB = np.column_stack([_VIDEO_YUV_TO_RGB, _VIDEO_YUV_TO_RGB @ (-16, -128, -128)])
 
 # ROS names a Bayer pattern by its first row, OpenCV by the second row's second and third pixel.
-BAYER = {'rggb': cv2.COLOR_BayerBG2RGB, 'bggr': cv2.COLOR_BayerRG2RGB,
-         'gbrg': cv2.COLOR_BayerGR2RGB, 'grbg': cv2.COLOR_BayerGB2RGB}
+BAYER = {
+    'rggb': cv2.COLOR_BayerBG2RGB,
+    'bggr': cv2.COLOR_BayerRG2RGB,
+    'gbrg': cv2.COLOR_BayerGR2RGB,
+    'grbg': cv2.COLOR_BayerGB2RGB,
+}
 """OpenCV's conversion to RGB by ROS's name of the pattern."""
 
 ENCODINGS = {
-    'rgb8': Encoding(3, 'rgb'), 'bgr8': Encoding(3, 'bgr'), '8UC3': Encoding(3, 'bgr'),
+    'rgb8': Encoding(3, 'rgb'),
+    'bgr8': Encoding(3, 'bgr'),
+    '8UC3': Encoding(3, 'bgr'),
     'rgba8': Encoding(4, 'rgb', _drop_alpha),
     **{name: Encoding(4, 'bgr', _drop_alpha) for name in ('bgra8', '8UC4')},
     'rgb16': Encoding(6, 'rgb', _high),
@@ -90,15 +96,22 @@ ENCODINGS = {
     **{name: Encoding(8, 'bgr', _high_drop_alpha) for name in ('bgra16', '16UC4')},
     **{name: Encoding(1, 'mono', _mono) for name in ('mono8', '8UC1')},
     'mono16': Encoding(2, 'mono', _high_mono),
-    **{name: Encoding(2, 'rgb', _by_code(cv2.COLOR_YUV2RGB_UYVY), (1, 2))
-       for name in ('yuv422', 'uyvy')},
-    **{name: Encoding(2, 'rgb', _by_code(cv2.COLOR_YUV2RGB_YUYV), (1, 2))
-       for name in ('yuv422_yuy2', 'yuyv')},
+    **{
+        name: Encoding(2, 'rgb', _by_code(cv2.COLOR_YUV2RGB_UYVY), (1, 2))
+        for name in ('yuv422', 'uyvy')
+    },
+    **{
+        name: Encoding(2, 'rgb', _by_code(cv2.COLOR_YUV2RGB_YUYV), (1, 2))
+        for name in ('yuv422_yuy2', 'yuyv')
+    },
     'nv12': Encoding(1, 'rgb', _by_code(cv2.COLOR_YUV2RGB_NV12), (2, 2), 1.5),
     'nv21': Encoding(1, 'rgb', _by_code(cv2.COLOR_YUV2RGB_NV21), (2, 2), 1.5),
     'nv24': Encoding(1, 'rgb', _nv24, planes=3),
-    **{f'bayer_{pattern}{8 * size}': Encoding(size, 'rgb', _bayer(pattern, size))
-       for pattern in BAYER for size in (1, 2)},
+    **{
+        f'bayer_{pattern}{8 * size}': Encoding(size, 'rgb', _bayer(pattern, size))
+        for pattern in BAYER
+        for size in (1, 2)
+    },
 }
 """What is read without cv_bridge. Of 16 bits the high byte is taken; alpha is left out."""
 
@@ -129,8 +142,9 @@ def demosaic(mosaic: npt.NDArray[Any], pattern: str) -> Pixels:
         ValueError: if it is smaller than 3 x 3; OpenCV makes that black.
     """
     if min(mosaic.shape) < 3:
-        raise ValueError('a Bayer image needs at least 3 x 3 pixels, got '
-                         f'{mosaic.shape[1]} x {mosaic.shape[0]}')
+        raise ValueError(
+            f'a Bayer image needs at least 3 x 3 pixels, got {mosaic.shape[1]} x {mosaic.shape[0]}'
+        )
     if mosaic.dtype == np.uint16:
         mosaic = (mosaic >> 8).astype(np.uint8)
     return convert_color(mosaic, BAYER[pattern])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A thread that repeats something by a steady clock, whatever else the process does."""
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ class Heartbeat:
             name: of the thread.
         """
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(action, period_s), name=name,
-                                        daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(action, period_s), name=name, daemon=True
+        )
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encoded images: their kind and size, read from the first bytes, and whether they are whole.
 
 A small file can claim a huge picture, and decoders fill what is missing with grey. So each image
@@ -49,8 +50,9 @@ def read_image_file(data: bytes, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageFil
     if not data:
         raise ValueError('the image is empty')
     if read is None:
-        raise ValueError(f'expected {", ".join(KINDS)}, got {len(data)} bytes that start with '
-                         f'{data[:4].hex()}')
+        raise ValueError(
+            f'expected {", ".join(KINDS)}, got {len(data)} bytes that start with {data[:4].hex()}'
+        )
     try:
         image = read(data)
     except (struct.error, IndexError):
@@ -58,11 +60,14 @@ def read_image_file(data: bytes, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageFil
     if image.height < 1 or image.width < 1:
         raise ValueError(f'the {image.kind} image has no size ({image.width} x {image.height})')
     if image.height * image.width > max_pixels:
-        raise ValueError(f'the {image.kind} image is too large: {image.width} x {image.height} '
-                         f'pixels, the limit is {max_pixels}')
+        raise ValueError(
+            f'the {image.kind} image is too large: {image.width} x {image.height} '
+            f'pixels, the limit is {max_pixels}'
+        )
     if image.end > len(data):
-        raise ValueError(f'the {image.kind} image is cut short: it has {len(data)} of '
-                         f'{image.end} bytes')
+        raise ValueError(
+            f'the {image.kind} image is cut short: it has {len(data)} of {image.end} bytes'
+        )
     return image
 
 
@@ -83,17 +88,18 @@ def _read_png(data: bytes) -> ImageFile:
 
 
 def _read_webp(data: bytes) -> ImageFile:
-    end, = struct.unpack_from('<I', data, 4)
+    (end,) = struct.unpack_from('<I', data, 4)
     kind = data[12:16]
     if kind == b'VP8 ':
         width, height = struct.unpack_from('<HH', data, 26)
-        width, height = width & 0x3fff, height & 0x3fff
+        width, height = width & 0x3FFF, height & 0x3FFF
     elif kind == b'VP8L':
-        bits, = struct.unpack_from('<I', data, 21)
-        width, height = (bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1
+        (bits,) = struct.unpack_from('<I', data, 21)
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     elif kind == b'VP8X':
-        width, height = (int.from_bytes(data[place:place + 3], 'little') + 1
-                         for place in (24, 27))
+        width, height = (
+            int.from_bytes(data[place : place + 3], 'little') + 1 for place in (24, 27)
+        )
     else:
         raise ValueError(f'the webp image is damaged: it starts with a {kind!r} chunk')
     return ImageFile('webp', height, width, 8 + end)
@@ -101,13 +107,13 @@ def _read_webp(data: bytes) -> ImageFile:
 
 def _read_tiff(data: bytes) -> ImageFile:
     order = '<' if data.startswith(b'II') else '>'
-    start, = struct.unpack_from(f'{order}I', data, 4)
-    count, = struct.unpack_from(f'{order}H', data, start)
+    (start,) = struct.unpack_from(f'{order}I', data, 4)
+    (count,) = struct.unpack_from(f'{order}H', data, start)
     values = {}
     for place in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind, number = struct.unpack_from(f'{order}HHI', data, place)
         if kind in _TIFF_SIZES and number == 1:
-            values[tag], = struct.unpack_from(order + _TIFF_SIZES[kind], data, place + 8)
+            (values[tag],) = struct.unpack_from(order + _TIFF_SIZES[kind], data, place + 8)
     width, height = values.get(256, 0), values.get(257, 0)
     tile = values.get(322, 0) * values.get(323, 0)
     if tile > max(4 * width * height, 1 << 20):
@@ -130,9 +136,13 @@ def _read_bmp(data: bytes) -> ImageFile:
 
 
 _KINDS: tuple[tuple[bytes, int, Callable[[bytes], ImageFile]], ...] = (
-    (b'\xff\xd8\xff', 0, _read_jpeg), (b'\x89PNG\r\n\x1a\n', 0, _read_png),
-    (b'WEBP', 8, _read_webp), (b'II*\0', 0, _read_tiff), (b'MM\0*', 0, _read_tiff),
-    (b'BM', 0, _read_bmp))
+    (b'\xff\xd8\xff', 0, _read_jpeg),
+    (b'\x89PNG\r\n\x1a\n', 0, _read_png),
+    (b'WEBP', 8, _read_webp),
+    (b'II*\0', 0, _read_tiff),
+    (b'MM\0*', 0, _read_tiff),
+    (b'BM', 0, _read_bmp),
+)
 
 KINDS = ('jpeg', 'png', 'webp', 'tiff', 'bmp')
 """Kinds of encoded images that are read."""

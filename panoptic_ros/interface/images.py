@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Image messages to `CameraImage`: without cv_bridge, and without a copy where bytes allow it."""
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ Fallback = Callable[[Any], npt.NDArray[np.uint8]]
 """Turns a message of another encoding into (H, W, 3) BGR, or raises."""
 
 
-def read_image(message: Any, fallback: Fallback | None = None,
-               max_image_pixels: int = MAX_IMAGE_PIXELS) -> CameraImage:
+def read_image(
+    message: Any, fallback: Fallback | None = None, max_image_pixels: int = MAX_IMAGE_PIXELS
+) -> CameraImage:
     """Reads a sensor_msgs/Image.
 
     Args:
@@ -42,26 +44,33 @@ def read_image(message: Any, fallback: Fallback | None = None,
     if height < 1 or width < 1:
         raise ValueError(f'an image needs at least 1 x 1 pixels, got {width} x {height}')
     if height * width > max_image_pixels:
-        raise ValueError(f'the image is too large: {width} x {height} pixels, the limit is '
-                         f'{max_image_pixels}')
+        raise ValueError(
+            f'the image is too large: {width} x {height} pixels, the limit is {max_image_pixels}'
+        )
     encoding = ENCODINGS.get(message.encoding)
     if encoding is None:
         return CameraImage(_read_other(message, fallback), 'bgr')
     if height % encoding.even[0] or width % encoding.even[1]:
-        raise ValueError(f'a {message.encoding} image must be a multiple of '
-                         f'{encoding.even[1]} x {encoding.even[0]}, got {width} x {height}')
+        raise ValueError(
+            f'a {message.encoding} image must be a multiple of '
+            f'{encoding.even[1]} x {encoding.even[0]}, got {width} x {height}'
+        )
     size, rows = encoding.pixel_bytes, int(height * encoding.planes)
     data = np.frombuffer(message.data, np.uint8)
     if encoding.planes > 1 and step == width * encoding.planes and data.size == step * height:
         step = width  # some drivers count all planes in
     if step < width * size:
-        raise ValueError(f'step must be at least {width * size} bytes for '
-                         f'{width} pixels of {message.encoding}, got {step}')
+        raise ValueError(
+            f'step must be at least {width * size} bytes for '
+            f'{width} pixels of {message.encoding}, got {step}'
+        )
     if data.size != step * rows:
-        raise ValueError(f'data must hold {rows} rows of {step} bytes = {step * rows}, '
-                         f'got {data.size}')
-    pixels: npt.NDArray[np.uint8] = np.ndarray((rows, width, size), np.uint8, data,
-                                               strides=(step, size, 1))
+        raise ValueError(
+            f'data must hold {rows} rows of {step} bytes = {step * rows}, got {data.size}'
+        )
+    pixels: npt.NDArray[np.uint8] = np.ndarray(
+        (rows, width, size), np.uint8, data, strides=(step, size, 1)
+    )
     return CameraImage(encoding.convert(pixels, bool(message.is_bigendian)), encoding.order)
 
 
@@ -80,8 +89,9 @@ def read_compressed_image(message: Any, max_image_pixels: int = MAX_IMAGE_PIXELS
             decoded.
     """
     encoding = encoding_of(message)
-    if 'compressedDepth' in message.format or (_OPENCV_TYPE.fullmatch(encoding)
-                                               and encoding not in ENCODINGS):
+    if 'compressedDepth' in message.format or (
+        _OPENCV_TYPE.fullmatch(encoding) and encoding not in ENCODINGS
+    ):
         raise ValueError(f'expected a colour image, got {message.format[:60]!r}')
     data = bytes(message.data)
     file = read_image_file(data, max_image_pixels)
@@ -94,8 +104,9 @@ def read_compressed_image(message: Any, max_image_pixels: int = MAX_IMAGE_PIXELS
     return CameraImage(pixels, 'bgr')
 
 
-def read_message(message: Any, fallback: Fallback | None = None,
-                 max_image_pixels: int = MAX_IMAGE_PIXELS) -> CameraImage:
+def read_message(
+    message: Any, fallback: Fallback | None = None, max_image_pixels: int = MAX_IMAGE_PIXELS
+) -> CameraImage:
     """Reads a sensor_msgs/Image or CompressedImage; see `read_image`.
 
     Raises:
@@ -126,9 +137,10 @@ def encoding_of(message: Any) -> str:
 
 
 def _decode(data: bytes, file: ImageFile, flags: int) -> npt.NDArray[np.uint8]:
-    pixels = _decode_bytes(memoryview(data)[:file.end], file.kind, flags)
+    pixels = _decode_bytes(memoryview(data)[: file.end], file.kind, flags)
     if file.jpeg and not file.jpeg.is_whole(
-            data, pixels, lambda other: _decode_bytes(other, file.kind, flags)):
+        data, pixels, lambda other: _decode_bytes(other, file.kind, flags)
+    ):
         raise ValueError(f'the {file.kind} image is cut short: a part of its data is missing')
     return pixels
 
@@ -147,6 +159,7 @@ def cv_bridge_fallback() -> Fallback | None:
     """What reads rare encodings: cv_bridge, or None where it is missing or broken."""
     try:
         from cv_bridge import CvBridge
+
         bridge = CvBridge()
     except Exception:  # built for another NumPy, its import fails in several ways
         return None
@@ -161,8 +174,9 @@ def _read_other(message: Any, fallback: Fallback | None) -> npt.NDArray[np.uint8
     try:
         return _as_uint8(fallback(message))
     except Exception as error:
-        raise ValueError(f'{given} cannot be read; cv_bridge says: {one_line(error, 100)}; {known}'
-                         ) from None
+        raise ValueError(
+            f'{given} cannot be read; cv_bridge says: {one_line(error, 100)}; {known}'
+        ) from None
 
 
 def _as_uint8(pixels: Any) -> npt.NDArray[np.uint8]:

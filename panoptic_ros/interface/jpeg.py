@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The structure of a JPEG: where it ends, and whether its picture is all there.
 
 libjpeg, which OpenCV decodes with, takes data that end early for a picture whose rest is grey
@@ -14,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_SOI, _EOI, _SOS, _DRI, _DNL = 0xd8, 0xd9, 0xda, 0xdd, 0xdc
-_RESTARTS = range(0xd0, 0xd8)
-_FRAMES = {*range(0xc0, 0xd0)} - {0xc4, 0xc8, 0xcc}
-_PROGRESSIVE = {0xc2, 0xca}
-_SEQUENTIAL = {0xc0, 0xc1}
+_SOI, _EOI, _SOS, _DRI, _DNL = 0xD8, 0xD9, 0xDA, 0xDD, 0xDC
+_RESTARTS = range(0xD0, 0xD8)
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = {0xC2, 0xCA}
+_SEQUENTIAL = {0xC0, 0xC1}
 _END = b'\xff\xd9'
-_FIRST_KNOWN = 0xc0  # lower markers mean nothing
+_FIRST_KNOWN = 0xC0  # lower markers mean nothing
 
 # In the data of a scan, ff00 is the byte ff, and ffd0 to ffd7 are restarts, if there are any.
 _NEXT_MARKER = re.compile(rb'\xff[^\x00\xff]')
@@ -71,6 +72,7 @@ class Jpeg(NamedTuple):
             pixels: (H, W, 3) BGR or (H, W), as decoded.
             decode: decodes another file in the same way.
         """
+
         def changes(other: bytes) -> bool:
             return not np.array_equal(decode(other + _END), pixels)
 
@@ -86,8 +88,10 @@ class Jpeg(NamedTuple):
             return True
         # The zeros are data of the picture, though it ends before the last data: they stand for
         # more blocks than were lost.
-        return not (changes(data[:self.hole] + _OTHER_DATA)
-                    and not changes(data[:self.scans[-1][1] - _TAIL_BYTES] + _OTHER_DATA))
+        return not (
+            changes(data[: self.hole] + _OTHER_DATA)
+            and not changes(data[: self.scans[-1][1] - _TAIL_BYTES] + _OTHER_DATA)
+        )
 
     def may_be_cut(self, pixels: Any) -> bool:
         """Tells whether the last block may be missing.
@@ -98,8 +102,10 @@ class Jpeg(NamedTuple):
         if not self.is_plain:
             return True
         corner = pixels[-1, -1]
-        if all((size - 1) % block >= _SEEN_PX - 1
-               for size, block in zip((self.height, self.width), self.block, strict=True)):
+        if all(
+            (size - 1) % block >= _SEEN_PX - 1
+            for size, block in zip((self.height, self.width), self.block, strict=True)
+        ):
             return bool((corner == _FILLED).all())
         weights = (0.114, 0.587, 0.299)
         grey = sum(map(float.__mul__, weights, map(float, corner))) if corner.ndim else corner
@@ -142,7 +148,7 @@ def read_jpeg(data: bytes) -> Jpeg:
     interval, place = 0, 2
     while True:
         place = data.find(b'\xff', place)
-        while 0 <= place < len(data) - 1 and data[place + 1] == 0xff:
+        while 0 <= place < len(data) - 1 and data[place + 1] == 0xFF:
             place += 1
         if not 0 <= place < len(data) - 1:
             raise ValueError('the jpeg image is cut short: its end marker is missing')
@@ -154,13 +160,13 @@ def read_jpeg(data: bytes) -> Jpeg:
             continue
         if marker < _FIRST_KNOWN:
             raise ValueError(f'the jpeg image is damaged: marker {marker:#04x}')
-        length, = struct.unpack_from('>H', data, place)
+        (length,) = struct.unpack_from('>H', data, place)
         if marker in _FRAMES:
             if frame:
                 raise ValueError('the jpeg image is damaged: it has two frames')
             frame = _read_frame(marker, data, place + 2)
         elif marker == _DRI:
-            interval, = struct.unpack_from('>H', data, place + 2)
+            (interval,) = struct.unpack_from('>H', data, place + 2)
         elif marker == _SOS:
             if not frame:
                 raise ValueError('the jpeg image is damaged: its size comes after its data')
@@ -179,11 +185,17 @@ def read_jpeg(data: bytes) -> Jpeg:
     if len(scans) == 1 and len(scans[0].components) == len(frame.sampling):
         _check_length(data, frame, scans[0])
     rows, columns = (max(factors) for factors in zip(*frame.sampling.values(), strict=True))
-    is_plain = (frame.marker in _SEQUENTIAL and len(scans) == 1
-                and len(frame.sampling) in (1, 3))
+    is_plain = frame.marker in _SEQUENTIAL and len(scans) == 1 and len(frame.sampling) in (1, 3)
     hole = data.find(_HOLE, scans[-1].start, scans[-1].end)
-    return Jpeg(frame.height, frame.width, place, tuple((scan.start, scan.end) for scan in scans),
-                None if hole < 0 else hole, (8 * rows, 8 * columns), is_plain)
+    return Jpeg(
+        frame.height,
+        frame.width,
+        place,
+        tuple((scan.start, scan.end) for scan in scans),
+        None if hole < 0 else hole,
+        (8 * rows, 8 * columns),
+        is_plain,
+    )
 
 
 def _read_frame(marker: int, data: bytes, place: int) -> _Frame:
@@ -192,7 +204,7 @@ def _read_frame(marker: int, data: bytes, place: int) -> _Frame:
         raise ValueError(f'the jpeg image has {bits} bits a colour, expected 8')
     sampling = {}
     for i in range(count):
-        component, factors, _ = data[place + 6 + 3 * i:place + 9 + 3 * i]
+        component, factors, _ = data[place + 6 + 3 * i : place + 9 + 3 * i]
         sampling[component] = factors & 15, factors >> 4
     if not sampling or not all(1 <= factor <= 4 for pair in sampling.values() for factor in pair):
         raise ValueError('the jpeg image is damaged: its components make no sense')
@@ -202,7 +214,7 @@ def _read_frame(marker: int, data: bytes, place: int) -> _Frame:
 def _read_scan(data: bytes, place: int, start: int, end: int, interval: int) -> _Scan:
     count = data[place]
     components = tuple(data[place + 1 + 2 * i] for i in range(count))
-    first, last, bits = data[place + 1 + 2 * count:place + 4 + 2 * count]
+    first, last, bits = data[place + 1 + 2 * count : place + 4 + 2 * count]
     return _Scan(components, range(first, last + 1), bits & 15, start, end, interval)
 
 
@@ -227,13 +239,17 @@ def _check_length(data: bytes, frame: _Frame, scan: _Scan) -> None:
     blocks = units * sum(row * column for row, column in factors)
     if frame.marker in _SEQUENTIAL and 4 * (scan.end - scan.start) < blocks:
         # A block has at least two codes of a bit each.
-        raise ValueError(f'the jpeg image is cut short: {scan.end - scan.start} bytes cannot hold '
-                         f'{frame.width} x {frame.height} pixels')
+        raise ValueError(
+            f'the jpeg image is cut short: {scan.end - scan.start} bytes cannot hold '
+            f'{frame.width} x {frame.height} pixels'
+        )
     if not scan.restart_interval:
         return
     expected = -(-units // scan.restart_interval) - 1
     found = [number[0] for number in _RESTART.findall(data, scan.start, scan.end)]
-    in_order = all(number == 0xd0 + place % 8 for place, number in enumerate(found))
+    in_order = all(number == 0xD0 + place % 8 for place, number in enumerate(found))
     if not in_order or len(found) not in (expected, expected + 1):  # one may stand at the end
-        raise ValueError(f'the jpeg image is cut short or damaged: it has {len(found)} of '
-                         f'{expected} restart markers in their order')
+        raise ValueError(
+            f'the jpeg image is cut short or damaged: it has {len(found)} of '
+            f'{expected} restart markers in their order'
+        )

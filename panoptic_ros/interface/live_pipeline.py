@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pipeline of a running camera."""
 
 from __future__ import annotations
@@ -92,8 +93,7 @@ class LivePipeline:
 
     def _is_changed(self) -> bool:
         with self._lock:
-            return (self._reset or self._new_settings is not None
-                    or self._new_predictor is not None)
+            return self._reset or self._new_settings is not None or self._new_predictor is not None
 
     def _make_changes(self) -> None:
         """Make all changes that wait; the caller holds `_work`."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loading of a model within a time limit."""
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def load_in_time(settings: Mapping[str, Any]) -> Loaded:
         raise TimeoutError(
             f'the model is not loaded after {limit_s:g} s; if its engine just needs longer, raise '
             'load_timeout_s, else take another model (the thread that loads it remains until the '
-            'process ends)') from None
+            'process ends)'
+        ) from None
     if isinstance(loaded, str):
         raise RuntimeError(loaded)
     return loaded

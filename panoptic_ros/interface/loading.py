@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the parameters' values to a loaded model and a tracker."""
 
 from __future__ import annotations
@@ -25,9 +26,15 @@ class Loaded(NamedTuple):
     def describe(self) -> dict[str, str]:
         """What diagnostics and the log say of it."""
         info, backend = self.predictor.info, self.predictor.backend
-        return {'name': info.name, 'hash': self.file_hash, 'family': info.family,
-                'backend': backend.name, 'device': backend.device,
-                'precision': backend.precision, 'engine': 'ready'}
+        return {
+            'name': info.name,
+            'hash': self.file_hash,
+            'family': info.family,
+            'backend': backend.name,
+            'device': backend.device,
+            'precision': backend.precision,
+            'engine': 'ready',
+        }
 
 
 def load(settings: Mapping[str, Any]) -> Loaded:
@@ -38,9 +45,14 @@ def load(settings: Mapping[str, Any]) -> Loaded:
     """
     path = Path(settings['model']).expanduser() if settings['model'] else default_model()
     cache_dir = settings['engine_cache_dir']
-    backend = open_backend(path, settings['backend'], settings['device'], settings['precision'],
-                           settings['allow_cpu'],
-                           Path(cache_dir).expanduser() if cache_dir else None)
+    backend = open_backend(
+        path,
+        settings['backend'],
+        settings['device'],
+        settings['precision'],
+        settings['allow_cpu'],
+        Path(cache_dir).expanduser() if cache_dir else None,
+    )
     return Loaded(Predictor(backend, read_info(path)), file_hash(path))
 
 
@@ -66,13 +78,17 @@ def check_for_model(settings: Mapping[str, Any], info: ModelInfo) -> None:
             raise ValueError(f'{name}: {error}') from None
     wanted = info.labels.class_ids(settings['classes.include']) or range(len(info.labels))
     if not set(wanted) - set(info.labels.class_ids(settings['classes.exclude'])):
-        raise ValueError('classes.include and classes.exclude leave no class; the model has '
-                         f'{", ".join(info.labels.names)}')
+        raise ValueError(
+            'classes.include and classes.exclude leave no class; the model has '
+            f'{", ".join(info.labels.names)}'
+        )
     for name, value in _thresholds(settings).items():
         threshold = info.thresholds[name]
         if not threshold.minimum <= value <= threshold.maximum:
-            raise ValueError(f'{name} must be {threshold.minimum:g} to {threshold.maximum:g} for '
-                             f'this model, got {value:g}')
+            raise ValueError(
+                f'{name} must be {threshold.minimum:g} to {threshold.maximum:g} for '
+                f'this model, got {value:g}'
+            )
 
 
 def apply_settings(pipeline: Pipeline, tracker: Tracker, settings: Mapping[str, Any]) -> None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much memory the process and its device use."""
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def device_memory_bytes(device: str) -> tuple[int, int] | None:
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
     index = int(device.partition(':')[2] or 0)
     if driver.cuDeviceGet(ctypes.byref(handle), index) or driver.cuDevicePrimaryCtxRetain(
-            ctypes.byref(context), handle):
+        ctypes.byref(context), handle
+    ):
         return None
     try:
         driver.cuCtxPushCurrent_v2(context)
@@ -42,5 +44,12 @@ def device_memory_bytes(device: str) -> tuple[int, int] | None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an engine failed for lack of memory; each says so in its own words."""
     text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in (
-        'out of memory', 'failed to allocate', 'bad_alloc', 'cuda_error_out_of_memory'))
+    return isinstance(error, MemoryError) or any(
+        words in text
+        for words in (
+            'out of memory',
+            'failed to allocate',
+            'bad_alloc',
+            'cuda_error_out_of_memory',
+        )
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames to messages; each carries the header of the image it came from.
 
 Who publishes (the node) and who writes bags (replay) make messages of different classes out of
@@ -46,11 +47,13 @@ def frame_topics(vision: bool) -> Mapping[str, str]:
     Args:
         vision: whether there is vision_msgs.
     """
-    return {'panoptic/segments': 'sensor_msgs/msg/Image',
-            'panoptic/semantic': 'sensor_msgs/msg/Image',
-            'panoptic/instances': 'sensor_msgs/msg/PointCloud2',
-            'panoptic/overlay': 'sensor_msgs/msg/Image',
-            **({'panoptic/detections': 'vision_msgs/msg/Detection2DArray'} if vision else {})}
+    return {
+        'panoptic/segments': 'sensor_msgs/msg/Image',
+        'panoptic/semantic': 'sensor_msgs/msg/Image',
+        'panoptic/instances': 'sensor_msgs/msg/PointCloud2',
+        'panoptic/overlay': 'sensor_msgs/msg/Image',
+        **({'panoptic/detections': 'vision_msgs/msg/Detection2DArray'} if vision else {}),
+    }
 
 
 def label_topics(vision: bool) -> Mapping[str, str]:
@@ -59,8 +62,10 @@ def label_topics(vision: bool) -> Mapping[str, str]:
     Args:
         vision: whether there is vision_msgs.
     """
-    return {LABEL_INFO: 'std_msgs/msg/String',
-            **({LABEL_INFO_VISION: 'vision_msgs/msg/LabelInfo'} if vision else {})}
+    return {
+        LABEL_INFO: 'std_msgs/msg/String',
+        **({LABEL_INFO_VISION: 'vision_msgs/msg/LabelInfo'} if vision else {}),
+    }
 
 
 class FrameMessages:
@@ -75,8 +80,15 @@ class FrameMessages:
         self._semantic = ImageWriter(types, 'mono8', 'u1')
         self._overlay = ImageWriter(types, 'rgb8', 'u1', 3)
 
-    def make(self, topic: str, header: Any, image: CameraImage, frame: PanopticFrame,
-             labels: LabelSet, scale: str) -> Any:
+    def make(
+        self,
+        topic: str,
+        header: Any,
+        image: CameraImage,
+        frame: PanopticFrame,
+        labels: LabelSet,
+        scale: str,
+    ) -> Any:
         """What a topic of `frame_topics` says of a frame.
 
         Args:
@@ -103,8 +115,9 @@ class FrameMessages:
         raise ValueError(f'no topic {topic!r}')
 
 
-def _map(writer: ImageWriter, header: Any, frame: PanopticFrame, cell_map: npt.NDArray[Any],
-         scale: str) -> Any:
+def _map(
+    writer: ImageWriter, header: Any, frame: PanopticFrame, cell_map: npt.NDArray[Any], scale: str
+) -> Any:
     if scale == 'camera':
         frame.geometry.to_camera(cell_map, writer.pixels(header, frame.geometry.image_size))
     else:
@@ -115,10 +128,12 @@ def _map(writer: ImageWriter, header: Any, frame: PanopticFrame, cell_map: npt.N
 class ImageWriter:
     """One topic's Image message, kept so that pixels are written into it without a copy."""
 
-    def __init__(self, types: MessageTypes, encoding: str, dtype: npt.DTypeLike,
-                 channels: int = 1) -> None:
-        self.message = types.make('sensor_msgs/msg/Image', encoding=encoding,
-                                  is_bigendian=int(np.little_endian is False))
+    def __init__(
+        self, types: MessageTypes, encoding: str, dtype: npt.DTypeLike, channels: int = 1
+    ) -> None:
+        self.message = types.make(
+            'sensor_msgs/msg/Image', encoding=encoding, is_bigendian=int(np.little_endian is False)
+        )
         self._types = types
         self._dtype = np.dtype(dtype)
         self._channels = channels
@@ -148,14 +163,27 @@ def instances_message(types: MessageTypes, header: Any, frame: PanopticFrame) ->
     """The instance table as PointCloud2, byte for byte; one point per segment."""
     rows = frame.segments
     dtype = rows.dtype
-    message = types.make('sensor_msgs/msg/PointCloud2', header=header, height=1, width=len(rows),
-                         point_step=dtype.itemsize, row_step=dtype.itemsize * len(rows),
-                         is_bigendian=False, is_dense=False)  # x, y, z may be NaN
+    message = types.make(
+        'sensor_msgs/msg/PointCloud2',
+        header=header,
+        height=1,
+        width=len(rows),
+        point_step=dtype.itemsize,
+        row_step=dtype.itemsize * len(rows),
+        is_bigendian=False,
+        is_dense=False,
+    )  # x, y, z may be NaN
     for name in dtype.names or ():
         field, offset = dtype.fields[name][:2]  # type: ignore[index]
-        message.fields.append(types.make(
-            'sensor_msgs/msg/PointField', name=name, offset=offset,
-            datatype=_POINT_TYPES[field.base], count=int(np.prod(field.shape, dtype=int))))
+        message.fields.append(
+            types.make(
+                'sensor_msgs/msg/PointField',
+                name=name,
+                offset=offset,
+                datatype=_POINT_TYPES[field.base],
+                count=int(np.prod(field.shape, dtype=int)),
+            )
+        )
     if len(rows):
         message.data = types.buffer(rows.nbytes)
         np.frombuffer(message.data, np.uint8)[:] = np.frombuffer(rows.tobytes(), np.uint8)
@@ -166,8 +194,9 @@ def detections_message(types: MessageTypes, header: Any, frame: PanopticFrame) -
     """The things as a vision_msgs/Detection2DArray; `id` is the track id."""
     message = types.make('vision_msgs/msg/Detection2DArray', header=header)
     for row in frame.segments[frame.segments['is_thing'] == 1]:
-        detection = types.make('vision_msgs/msg/Detection2D', header=header,
-                               id=str(row['track_id']))
+        detection = types.make(
+            'vision_msgs/msg/Detection2D', header=header, id=str(row['track_id'])
+        )
         detection.bbox.center.position.x = float(row['bbox_x'] + row['bbox_w'] / 2)
         detection.bbox.center.position.y = float(row['bbox_y'] + row['bbox_h'] / 2)
         detection.bbox.size_x = float(row['bbox_w'])
@@ -180,8 +209,9 @@ def detections_message(types: MessageTypes, header: Any, frame: PanopticFrame) -
     return message
 
 
-def label_message(types: MessageTypes, topic: str, labels: LabelSet, score_threshold: float,
-                  stamp: Any) -> Any:
+def label_message(
+    types: MessageTypes, topic: str, labels: LabelSet, score_threshold: float, stamp: Any
+) -> Any:
     """What a topic of `label_topics` says.
 
     Args:
@@ -192,10 +222,16 @@ def label_message(types: MessageTypes, topic: str, labels: LabelSet, score_thres
         stamp: time of the message, for the one that has a header.
     """
     if topic == LABEL_INFO:
-        return types.make('std_msgs/msg/String', data=json.dumps(
-            {'labels': labels.to_dicts(), 'score_threshold': score_threshold}))
+        return types.make(
+            'std_msgs/msg/String',
+            data=json.dumps({'labels': labels.to_dicts(), 'score_threshold': score_threshold}),
+        )
     return types.make(  # which has names only
-        'vision_msgs/msg/LabelInfo', header=types.make('std_msgs/msg/Header', stamp=stamp),
+        'vision_msgs/msg/LabelInfo',
+        header=types.make('std_msgs/msg/Header', stamp=stamp),
         threshold=score_threshold,
-        class_map=[types.make('vision_msgs/msg/VisionClass', class_id=i, class_name=name)
-                   for i, name in enumerate(labels.names)])
+        class_map=[
+            types.make('vision_msgs/msg/VisionClass', class_id=i, class_name=name)
+            for i, name in enumerate(labels.names)
+        ],
+    )

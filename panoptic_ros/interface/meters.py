@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rates and durations of the last frames; each has one writer, and any thread may read."""
 
 from __future__ import annotations

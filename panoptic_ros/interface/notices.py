@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Warnings about images; each is logged once."""
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Notices:
             return
         said.add(key)
         if len(said) > MAX_DIFFERENT:
-            logger.warning('%s: further warnings of this kind are not logged; see the '
-                           'diagnostics', kind)
+            logger.warning(
+                '%s: further warnings of this kind are not logged; see the diagnostics', kind
+            )
         else:
             logger.warning(text)

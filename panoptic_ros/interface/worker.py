@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A thread that always works on the newest frame, and the counts that say what became of all.
 
 No ROS here: the executor's callback puts a frame in and is free again at once.
@@ -78,8 +79,9 @@ class Worker(Generic[T]):
             raise RuntimeError('an image is still in work; try again later')
         self._stopping = False
         # A daemon, so that a hanging engine cannot keep the process from ending.
-        self._thread = threading.Thread(target=self._run, args=(process,), name=self._name,
-                                        daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(process,), name=self._name, daemon=True
+        )
         self._thread.start()
 
     def put(self, frame: T) -> None:
@@ -111,9 +113,12 @@ class Worker(Generic[T]):
     def counts(self) -> Counts:
         """All counts at one moment."""
         with self._changed:
-            return Counts(self._received, self._published,
-                          {reason: self._dropped[reason] for reason in Drop},
-                          len(self._slot) + self._busy)
+            return Counts(
+                self._received,
+                self._published,
+                {reason: self._dropped[reason] for reason in Drop},
+                len(self._slot) + self._busy,
+            )
 
     def _run(self, process: Callable[[T], Drop | None]) -> None:
         not_before = 0.0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores of predictions against ground truth: update() or add(), merge(), result()."""
 
 from panoptic_ros.metrics.average_precision import AveragePrecision, AveragePrecisionResult
@@ -10,6 +11,19 @@ from panoptic_ros.metrics.panoptic import PanopticQuality, PanopticResult, Quali
 from panoptic_ros.metrics.pq_dagger import PQDagger
 from panoptic_ros.metrics.semantic import MeanIoU, SemanticResult
 
-__all__ = ['AveragePrecision', 'AveragePrecisionResult', 'BoundaryQuality', 'ClassScores',
-           'InstanceIoU', 'MeanIoU', 'PQDagger', 'Pair', 'PanopticQuality', 'PanopticResult',
-           'ParsingCovering', 'Quality', 'SemanticResult', 'compare']
+__all__ = [
+    'AveragePrecision',
+    'AveragePrecisionResult',
+    'BoundaryQuality',
+    'ClassScores',
+    'InstanceIoU',
+    'MeanIoU',
+    'PQDagger',
+    'Pair',
+    'PanopticQuality',
+    'PanopticResult',
+    'ParsingCovering',
+    'Quality',
+    'SemanticResult',
+    'compare',
+]

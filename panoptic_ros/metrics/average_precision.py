@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Average precision of instances by COCO's rules, computed by pycocotools.
 
 Lin et al., Microsoft COCO, ECCV 2014. Ten IoU thresholds from 0.50 to 0.95, 101 recall levels, at
@@ -41,11 +42,16 @@ class AveragePrecisionResult:
         """Plain values for JSON, percent; None stands for NaN."""
         scores = {'ap': self.ap, 'ap50': self.ap50, 'ap75': self.ap75}
         labels = self.ap.labels
-        return {**{name: none_for_nan(score.mean) for name, score in scores.items()},
-                'per_class': [
-                    {'name': labels.names[i],
-                     **{name: none_for_nan(score.values[i]) for name, score in scores.items()}}
-                    for i in np.flatnonzero(labels.is_thing)]}
+        return {
+            **{name: none_for_nan(score.mean) for name, score in scores.items()},
+            'per_class': [
+                {
+                    'name': labels.names[i],
+                    **{name: none_for_nan(score.values[i]) for name, score in scores.items()},
+                }
+                for i in np.flatnonzero(labels.is_thing)
+            ],
+        }
 
 
 class AveragePrecision:
@@ -61,8 +67,9 @@ class AveragePrecision:
         try:
             from pycocotools import mask
         except ImportError:
-            raise ImportError('average precision is computed by pycocotools, which is not '
-                              'installed') from None
+            raise ImportError(
+                'average precision is computed by pycocotools, which is not installed'
+            ) from None
         self._mask = mask
         self.labels = labels
         self.images: list[dict[str, Any]] = []
@@ -81,21 +88,31 @@ class AveragePrecision:
             ValueError: if there is not one number for each segment.
         """
         if pred_scores.shape != pair.pred_ids.shape or not np.isfinite(pred_scores).all():
-            raise ValueError(f'expected a finite score for each of {len(pair.pred_ids)} '
-                             f'segments, got {pred_scores}')
+            raise ValueError(
+                f'expected a finite score for each of {len(pair.pred_ids)} '
+                f'segments, got {pred_scores}'
+            )
         is_thing = self.labels.is_thing
-        gt, pred = (np.flatnonzero(is_thing[classes] & (area > 0)) for classes, area in (
-            (pair.gt_class, pair.gt_area), (pair.pred_class, pair.pred_area)))
-        found = [[int(pair.pred_class[i]), float(pred_scores[i]), mask]
-                 for i, mask in zip(pred, self._runs(pair.pred_map, pair.pred_ids[pred]),
-                                    strict=True)]
+        gt, pred = (
+            np.flatnonzero(is_thing[classes] & (area > 0))
+            for classes, area in ((pair.gt_class, pair.gt_area), (pair.pred_class, pair.pred_area))
+        )
+        found = [
+            [int(pair.pred_class[i]), float(pred_scores[i]), mask]
+            for i, mask in zip(pred, self._runs(pair.pred_map, pair.pred_ids[pred]), strict=True)
+        ]
         self._result = None
-        self.images.append({
-            'size': list(pair.gt_map.shape),
-            'gt': [[int(pair.gt_class[i]), int(pair.crowd[i]), mask] for i, mask in
-                   zip(gt, self._runs(pair.gt_map, pair.gt_ids[gt]), strict=True)],
-            # pycocotools lets the first of equal scores win: let that not hang on ids.
-            'pred': sorted(found, key=lambda row: row[2])})
+        self.images.append(
+            {
+                'size': list(pair.gt_map.shape),
+                'gt': [
+                    [int(pair.gt_class[i]), int(pair.crowd[i]), mask]
+                    for i, mask in zip(gt, self._runs(pair.gt_map, pair.gt_ids[gt]), strict=True)
+                ],
+                # pycocotools lets the first of equal scores win: let that not hang on ids.
+                'pred': sorted(found, key=lambda row: row[2]),
+            }
+        )
 
     def _runs(self, segment_map: Ints, ids: npt.NDArray[np.int64]) -> list[str]:
         """Masks of some ids in pycocotools' string: runs down the columns, found in one pass."""
@@ -158,14 +175,25 @@ class AveragePrecision:
         for image_id, image in enumerate(self.images):
             for class_id, value, counts in image[side]:
                 runs = {'size': image['size'], 'counts': counts}
-                annotations.append({
-                    'id': len(annotations) + 1, 'image_id': image_id, 'category_id': class_id,
-                    'segmentation': runs, 'area': int(self._mask.area(runs)),
-                    'iscrowd': value if side == 'gt' else 0, 'score': value})
+                annotations.append(
+                    {
+                        'id': len(annotations) + 1,
+                        'image_id': image_id,
+                        'category_id': class_id,
+                        'segmentation': runs,
+                        'area': int(self._mask.area(runs)),
+                        'iscrowd': value if side == 'gt' else 0,
+                        'score': value,
+                    }
+                )
         data = COCO()
         data.dataset = {
-            'images': [{'id': i, 'height': image['size'][0], 'width': image['size'][1]}
-                       for i, image in enumerate(self.images)],
-            'categories': [{'id': i} for i in things], 'annotations': annotations}
+            'images': [
+                {'id': i, 'height': image['size'][0], 'width': image['size'][1]}
+                for i, image in enumerate(self.images)
+            ],
+            'categories': [{'id': i} for i in things],
+            'annotations': annotations,
+        }
         data.createIndex()
         return data

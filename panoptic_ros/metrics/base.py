@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the metrics share: sums over images, and a mean over classes."""
 
 from __future__ import annotations
@@ -69,11 +70,15 @@ class ClassScores:
 
     def to_dict(self, name: str) -> dict[str, Any]:
         """Plain values for JSON, percent, the score under `name`; None stands for NaN."""
-        return {name: none_for_nan(self.mean), 'things': none_for_nan(self.things),
-                'stuff': none_for_nan(self.stuff),
-                'per_class': [{'name': label, name: none_for_nan(value)}
-                              for label, value in zip(self.labels.names, self.values,
-                                                      strict=True)]}
+        return {
+            name: none_for_nan(self.mean),
+            'things': none_for_nan(self.things),
+            'stuff': none_for_nan(self.stuff),
+            'per_class': [
+                {'name': label, name: none_for_nan(value)}
+                for label, value in zip(self.labels.names, self.values, strict=True)
+            ],
+        }
 
 
 def none_for_nan(value: float) -> float | None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boundary PQ: panoptic quality that large segments do not get for a rough outline.
 
 Cheng et al., Boundary IoU, CVPR 2021, section 7. The boundary of a mask is what of it lies within
@@ -63,12 +64,13 @@ class BoundaryQuality(PanopticQuality):
         depth = depth_px(pair.gt_map.shape)
         gt_map, pred_map = (
             np.where(boundaries(segment_map, depth), segment_map, VOID_SEGMENT)
-            for segment_map in (pair.gt_map, pair.pred_map))
+            for segment_map in (pair.gt_map, pair.pred_map)
+        )
         pred_map[pair.gt_map == VOID_SEGMENT] = VOID_SEGMENT
-        shared = count_overlaps(gt_map, pair.gt_ids.tolist(), pred_map, pair.pred_ids.tolist(),
-                                void=VOID_SEGMENT)
+        shared = count_overlaps(
+            gt_map, pair.gt_ids.tolist(), pred_map, pair.pred_ids.tolist(), void=VOID_SEGMENT
+        )
         both = shared[1:, 1:]
         union = shared.sum(axis=1)[1:, None] + shared.sum(axis=0)[1:] - both
         smaller = both * pair.union < pair.both * union  # in integers
-        self._match(pair, np.where(smaller, both, pair.both),
-                    np.where(smaller, union, pair.union))
+        self._match(pair, np.where(smaller, both, pair.both), np.where(smaller, union, pair.union))

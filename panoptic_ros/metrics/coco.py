@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Panoptic quality of predictions on disk, in the COCO panoptic format.
 
 A JSON file has one annotation per image; each names a PNG of 8-bit RGB whose pixels hold the
@@ -41,11 +42,14 @@ def read_ids(annotation: Annotation) -> npt.NDArray[np.uint32]:
     drawn = set(np.unique(ids.reshape(-1)[starts]).tolist()) - {0}
     listed = set(annotation.category_of)
     if drawn != listed:
-        fault, ids_at_fault = (('in the PNG and not in the JSON', drawn - listed)
-                               if drawn - listed else
-                               ('in the JSON and not in the PNG', listed - drawn))
-        raise ValueError(f'{where}: segment {min(ids_at_fault)} is {fault} '
-                         f'({len(ids_at_fault)} such)')
+        fault, ids_at_fault = (
+            ('in the PNG and not in the JSON', drawn - listed)
+            if drawn - listed
+            else ('in the JSON and not in the PNG', listed - drawn)
+        )
+        raise ValueError(
+            f'{where}: segment {min(ids_at_fault)} is {fault} ({len(ids_at_fault)} such)'
+        )
     return ids
 
 
@@ -89,8 +93,15 @@ def write_png(ids: npt.NDArray[np.integer[Any]], path: Path) -> None:
 
 def categories(labels: LabelSet) -> list[dict[str, Any]]:
     """A label set as `read_labels` reads it."""
-    return [{'id': label.category_id, 'name': label.name, 'isthing': int(label.is_thing),
-             'color': list(label.color)} for label in labels.labels]
+    return [
+        {
+            'id': label.category_id,
+            'name': label.name,
+            'isthing': int(label.is_thing),
+            'color': list(label.color),
+        }
+        for label in labels.labels
+    ]
 
 
 def score_image(gt: Annotation, pred: Annotation, labels: LabelSet) -> PanopticQuality:
@@ -101,19 +112,26 @@ def score_image(gt: Annotation, pred: Annotation, labels: LabelSet) -> PanopticQ
     """
     gt_ids, pred_ids = read_ids(gt), read_ids(pred)
     if gt_ids.shape != pred_ids.shape:
-        raise ValueError(f'image {gt.image_id}: the prediction is {pred_ids.shape[1]} x '
-                         f'{pred_ids.shape[0]} pixels, the ground truth {gt_ids.shape[1]} x '
-                         f'{gt_ids.shape[0]}')
+        raise ValueError(
+            f'image {gt.image_id}: the prediction is {pred_ids.shape[1]} x '
+            f'{pred_ids.shape[0]} pixels, the ground truth {gt_ids.shape[1]} x '
+            f'{gt_ids.shape[0]}'
+        )
     gt_class, pred_class = (
-        {segment: labels.class_id_of_category[category]
-         for segment, category in annotation.category_of.items()} for annotation in (gt, pred))
+        {
+            segment: labels.class_id_of_category[category]
+            for segment, category in annotation.category_of.items()
+        }
+        for annotation in (gt, pred)
+    )
     metric = PanopticQuality(labels)
     metric.update(gt_ids, gt_class, pred_ids, pred_class, gt.crowd)
     return metric
 
 
-def score_files(gt_json: Path, pred_json: Path, gt_folder: Path, pred_folder: Path,
-                ) -> tuple[LabelSet, int, Iterator[PanopticQuality]]:
+def score_files(
+    gt_json: Path, pred_json: Path, gt_folder: Path, pred_folder: Path
+) -> tuple[LabelSet, int, Iterator[PanopticQuality]]:
     """Reads both JSON files; the PNGs are compared while the result is consumed.
 
     Returns:
@@ -132,8 +150,9 @@ def score_files(gt_json: Path, pred_json: Path, gt_folder: Path, pred_folder: Pa
     pred = read_annotations(pred_document, pred_json, pred_folder, labels)
     missing = [image_id for image_id in gt if image_id not in pred]
     if missing:
-        raise ValueError(f'{pred_json}: no prediction for image {missing[0]} '
-                         f'({len(missing)} such)')
+        raise ValueError(
+            f'{pred_json}: no prediction for image {missing[0]} ({len(missing)} such)'
+        )
     pairs = [(annotation, pred[image_id]) for image_id, annotation in gt.items()]
 
     def metrics() -> Iterator[PanopticQuality]:

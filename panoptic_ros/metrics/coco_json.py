@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """COCO's JSON files of unknown origin: each value is checked before it is used.
 
 What is wrong is told in one line: the file, the place in it, what was expected and what is there.
@@ -63,12 +64,14 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'{path} is a folder, expected a JSON file' if path.is_dir()
-                                else f'no file {path}')
+        raise FileNotFoundError(
+            f'{path} is a folder, expected a JSON file' if path.is_dir() else f'no file {path}'
+        )
     value = documents.read_json(path)
     if not isinstance(value, dict) or not isinstance(value.get('annotations'), list):
-        raise ValueError(f'{path} is not in a COCO format: expected an object with a list '
-                         '`annotations`')
+        raise ValueError(
+            f'{path} is not in a COCO format: expected an object with a list `annotations`'
+        )
     return value
 
 
@@ -80,8 +83,13 @@ def read_labels(document: Item, path: Path) -> LabelSet:
     """
     if not document.get('categories'):
         raise ValueError(f'{path} lists no categories')
-    labels = each(document['categories'], f'{path}: categories', lambda entry: Label(
-        text(entry, 'name').strip(), flag(entry, 'isthing'), _color(entry), number(entry, 'id')))
+    labels = each(
+        document['categories'],
+        f'{path}: categories',
+        lambda entry: Label(
+            text(entry, 'name').strip(), flag(entry, 'isthing'), _color(entry), number(entry, 'id')
+        ),
+    )
     try:
         return LabelSet(tuple(labels))
     except ValueError as error:
@@ -99,17 +107,22 @@ def read_images(document: Item, path: Path) -> dict[int | str, ListedImage]:
     for image in each(document.get('images'), f'{path}: images', _image):
         other = images.setdefault(image.image_id, image)
         if other is not image:
-            raise ValueError(f'{path}: {other.file_name} and {image.file_name} have the same '
-                             f'image id {image.image_id}; give each image its own')
+            raise ValueError(
+                f'{path}: {other.file_name} and {image.file_name} have the same '
+                f'image id {image.image_id}; give each image its own'
+            )
         first = id_of.setdefault(image.file_name, image.image_id)
         if first != image.image_id:
-            raise ValueError(f'{path}: {image.file_name} is listed as image {first} and as image '
-                             f'{image.image_id}')
+            raise ValueError(
+                f'{path}: {image.file_name} is listed as image {first} and as image '
+                f'{image.image_id}'
+            )
     return images
 
 
-def read_annotations(document: Item, path: Path, folder: Path, labels: LabelSet,
-                     ) -> dict[int | str, Annotation]:
+def read_annotations(
+    document: Item, path: Path, folder: Path, labels: LabelSet
+) -> dict[int | str, Annotation]:
     """The annotations of a COCO panoptic JSON by image id.
 
     Args:
@@ -121,14 +134,23 @@ def read_annotations(document: Item, path: Path, folder: Path, labels: LabelSet,
     Raises:
         ValueError: naming the file, image and segment, at the first fault.
     """
+
     def parse(entry: Item) -> tuple[Annotation, int]:
-        segments = each(entry.get('segments_info'), 'segments_info', lambda segment: (
-            number(segment, 'id', 1, MAX_SEGMENT_ID), number(segment, 'category_id'),
-            flag(segment, 'iscrowd', False)))
+        segments = each(
+            entry.get('segments_info'),
+            'segments_info',
+            lambda segment: (
+                number(segment, 'id', 1, MAX_SEGMENT_ID),
+                number(segment, 'category_id'),
+                flag(segment, 'iscrowd', False),
+            ),
+        )
         return Annotation(
-            identity(entry, 'image_id'), Path(folder) / file_name(entry),
+            identity(entry, 'image_id'),
+            Path(folder) / file_name(entry),
             {i: category for i, category, _ in segments},
-            frozenset(i for i, _, crowd in segments if crowd)), len(segments)
+            frozenset(i for i, _, crowd in segments if crowd),
+        ), len(segments)
 
     annotations: dict[int | str, Annotation] = {}
     for annotation, count in each(document.get('annotations'), f'{path}: annotations', parse):
@@ -195,8 +217,12 @@ def identity(entry: Item, key: str) -> int | str:
     value = _present(entry, key)
     if isinstance(value, str):
         return int(value) if re.fullmatch('0|[1-9][0-9]{0,14}', value) else text(entry, key)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 2**53 \
-            and value == value // 1:
+    if (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) < 2**53
+        and value == value // 1
+    ):
         return int(value)
     raise ValueError(f'{key} must be a whole number or a text, got {short(value)}')
 
@@ -224,10 +250,16 @@ def text(entry: Item, key: str) -> str:
         ValueError: if it is missing, of another type, too long or holds control characters.
     """
     value = _present(entry, key)
-    if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT \
-            or NO_TEXT.search(value):
-        raise ValueError(f'{key} must be a text of up to {MAX_TEXT} characters without control '
-                         f'characters, got {short(value)}')
+    if (
+        not isinstance(value, str)
+        or not value.strip()
+        or len(value) > MAX_TEXT
+        or NO_TEXT.search(value)
+    ):
+        raise ValueError(
+            f'{key} must be a text of up to {MAX_TEXT} characters without control '
+            f'characters, got {short(value)}'
+        )
     return value
 
 
@@ -240,8 +272,9 @@ def file_name(entry: Item) -> str:
     value = text(entry, 'file_name').replace('\\', '/')
     path = PurePosixPath(value)
     if path.is_absolute() or re.match('[A-Za-z]:/', value) or '..' in path.parts or not path.name:
-        raise ValueError('file_name must be a path inside the folder of the files, got '
-                         f'{short(value)}')
+        raise ValueError(
+            f'file_name must be a path inside the folder of the files, got {short(value)}'
+        )
     return str(path)
 
 
@@ -257,8 +290,10 @@ def short(value: object) -> str:
 def _image(entry: Item) -> ListedImage:
     known = all(entry.get(key) not in (None, 0) for key in ('height', 'width'))
     return ListedImage(
-        identity(entry, 'id'), file_name(entry),
-        (number(entry, 'height', 1), number(entry, 'width', 1)) if known else None)
+        identity(entry, 'id'),
+        file_name(entry),
+        (number(entry, 'height', 1), number(entry, 'width', 1)) if known else None,
+    )
 
 
 def _color(entry: Item) -> tuple[int, int, int]:

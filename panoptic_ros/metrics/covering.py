@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parsing Covering: how well the truth's regions are covered, large ones counting more.
 
 Yang et al., DeeperLab, 2019, section 4. Of a class c with true regions R and predicted regions R':

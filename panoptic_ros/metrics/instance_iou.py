@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cityscapes' iIoU: IoU of classes whose pixels count by the size of their instance.
 
 Cordts et al., The Cityscapes Dataset, CVPR 2016, section 4.2. A true pixel of a thing weighs the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Counting which segments share pixels: the one pass over an image that every metric needs."""
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.integer[Any]]
 
 
-def count_overlaps(gt_map: Ints, gt_ids: Iterable[int], pred_map: Ints, pred_ids: Iterable[int],
-                   *, void: int) -> npt.NDArray[np.int64]:
+def count_overlaps(
+    gt_map: Ints, gt_ids: Iterable[int], pred_map: Ints, pred_ids: Iterable[int], *, void: int
+) -> npt.NDArray[np.int64]:
     """Counts the pixels that each ground-truth id shares with each predicted id.
 
     The maps are read as runs of equal pairs, so the cost follows the number of borders, and ids
@@ -32,8 +34,10 @@ def count_overlaps(gt_map: Ints, gt_ids: Iterable[int], pred_map: Ints, pred_ids
         ValueError: if the maps differ in shape, or hold an id that is not listed.
     """
     if gt_map.shape != pred_map.shape:
-        raise ValueError('ground truth and prediction must have the same size, got '
-                         f'{gt_map.shape} and {pred_map.shape}')
+        raise ValueError(
+            'ground truth and prediction must have the same size, got '
+            f'{gt_map.shape} and {pred_map.shape}'
+        )
     gt, pred = gt_map.reshape(-1), pred_map.reshape(-1)
     starts, lengths = find_runs(gt, pred)
     gt_listed, pred_listed = (np.array([void, *ids], np.int64) for ids in (gt_ids, pred_ids))
@@ -53,17 +57,21 @@ def find_runs(*rows: Ints) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     return starts, np.diff(starts, append=rows[0].size)
 
 
-def _ranks(values: Ints, listed: npt.NDArray[np.int64], what: str,
-           ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _ranks(
+    values: Ints, listed: npt.NDArray[np.int64], what: str
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Rank of each value among the listed ids, (R,), and of each listed id, (1 + S,)."""
     order = np.argsort(listed)
     ascending, rank = listed[order], np.argsort(order)  # np.unique leaks some bytes in numpy 2.4
     if (ascending[1:] == ascending[:-1]).any():
-        raise ValueError(f'{what}: segment ids must be listed once and not be {listed[0]} '
-                         f'(void), got {sorted(listed[1:].tolist())}')
+        raise ValueError(
+            f'{what}: segment ids must be listed once and not be {listed[0]} '
+            f'(void), got {sorted(listed[1:].tolist())}'
+        )
     found = np.minimum(np.searchsorted(ascending, values), len(listed) - 1)
     strange = values[ascending[found] != values]
     if strange.size:
-        raise ValueError(f'{what}: id {int(strange[0])} is in the map and not in the list of '
-                         'its segments')
+        raise ValueError(
+            f'{what}: id {int(strange[0])} is in the map and not in the list of its segments'
+        )
     return found, rank

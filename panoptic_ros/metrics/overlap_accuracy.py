@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Overlap accuracy: are the right instances said to cover one another?
 
 Yang et al., SOGNet, AAAI 2020, equation 15.
@@ -16,8 +17,9 @@ COVERED = 0.5
 Relation = npt.NDArray[np.floating[Any]]
 
 
-def approximate_relation(masks: npt.NDArray[np.bool_], visible: npt.NDArray[np.bool_],
-                         least: float = 0.1) -> npt.NDArray[np.bool_]:
+def approximate_relation(
+    masks: npt.NDArray[np.bool_], visible: npt.NDArray[np.bool_], least: float = 0.1
+) -> npt.NDArray[np.bool_]:
     """R*: who covers whom, read from what is seen where masks overlap.
 
     Args:
@@ -33,8 +35,9 @@ def approximate_relation(masks: npt.NDArray[np.bool_], visible: npt.NDArray[np.b
         ValueError: if the two differ in shape.
     """
     if masks.ndim != 3 or masks.shape != visible.shape:
-        raise ValueError('masks and visible must be (N, H, W) both, got '
-                         f'{masks.shape} and {visible.shape}')
+        raise ValueError(
+            f'masks and visible must be (N, H, W) both, got {masks.shape} and {visible.shape}'
+        )
     pixels = masks.shape[1] * masks.shape[2]
     whole, seen = (x.reshape(len(x), pixels).astype(np.int64) for x in (masks, visible))
     area = whole.sum(axis=1)
@@ -57,8 +60,9 @@ def overlap_accuracy(relation: Relation, truth: npt.NDArray[np.bool_]) -> float:
     """
     count = len(relation)
     if relation.shape != (count, count) or truth.shape != relation.shape:
-        raise ValueError(f'relation and truth must be (N, N) both, got {relation.shape} and '
-                         f'{truth.shape}')
+        raise ValueError(
+            f'relation and truth must be (N, N) both, got {relation.shape} and {truth.shape}'
+        )
     if count < 2:
         return float('nan')
     right = (relation >= COVERED) == truth

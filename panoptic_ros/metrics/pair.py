@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A prediction beside the truth: what all image metrics read, counted once."""
 
 from __future__ import annotations
@@ -90,9 +91,14 @@ class Pair(Overlaps):
     """(H, W) segment id, 0 = void."""
 
 
-def compare(labels: LabelSet, gt_segment_map: Ints, gt_segments: Mapping[int, int],
-            pred_segment_map: Ints, pred_segments: Mapping[int, int],
-            gt_crowd: Collection[int] = ()) -> Pair:
+def compare(
+    labels: LabelSet,
+    gt_segment_map: Ints,
+    gt_segments: Mapping[int, int],
+    pred_segment_map: Ints,
+    pred_segments: Mapping[int, int],
+    gt_crowd: Collection[int] = (),
+) -> Pair:
     """Counts what two segmentations share.
 
     Args:
@@ -109,17 +115,26 @@ def compare(labels: LabelSet, gt_segment_map: Ints, gt_segments: Mapping[int, in
     """
     gt_class = _classes(labels, gt_segments, 'ground truth')
     pred_class = _classes(labels, pred_segments, 'prediction')
-    shared = count_overlaps(gt_segment_map, gt_segments, pred_segment_map, pred_segments,
-                            void=VOID_SEGMENT)
-    return Pair(np.array([*gt_segments], np.int64), np.array([*pred_segments], np.int64),
-                gt_class, pred_class, np.array([i in gt_crowd for i in gt_segments], bool), shared,
-                gt_segment_map, pred_segment_map)
+    shared = count_overlaps(
+        gt_segment_map, gt_segments, pred_segment_map, pred_segments, void=VOID_SEGMENT
+    )
+    return Pair(
+        np.array([*gt_segments], np.int64),
+        np.array([*pred_segments], np.int64),
+        gt_class,
+        pred_class,
+        np.array([i in gt_crowd for i in gt_segments], bool),
+        shared,
+        gt_segment_map,
+        pred_segment_map,
+    )
 
 
 def _classes(labels: LabelSet, segments: Mapping[int, int], what: str) -> npt.NDArray[np.int64]:
     """(S,) class ids, checked."""
     for segment, class_id in segments.items():
         if not 0 <= class_id < len(labels):
-            raise ValueError(f'{what}: segment {segment} has class {class_id}, expected 0 '
-                             f'to {len(labels) - 1}')
+            raise ValueError(
+                f'{what}: segment {segment} has class {class_id}, expected 0 to {len(labels) - 1}'
+            )
     return np.fromiter(segments.values(), np.int64, len(segments))

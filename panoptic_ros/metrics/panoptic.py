@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Panoptic quality (Kirillov et al., Panoptic Segmentation, CVPR 2019), by panopticapi's rules.
 
 One difference: where a class has several crowds in an image, all of them excuse a prediction;
@@ -59,8 +60,9 @@ class PanopticResult:
         """Means over the classes of (C,) `among` that occur."""
         chosen = among & ~np.isnan(self.pq)
         n = int(chosen.sum())
-        pq, sq, rq = (float(x[chosen].mean()) if n else float('nan')
-                      for x in (self.pq, self.sq, self.rq))
+        pq, sq, rq = (
+            float(x[chosen].mean()) if n else float('nan') for x in (self.pq, self.sq, self.rq)
+        )
         return Quality(pq, sq, rq, n)
 
     @property
@@ -80,34 +82,53 @@ class PanopticResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, percent; None stands for NaN."""
-        means = {name: {'pq': none_for_nan(q.pq), 'sq': none_for_nan(q.sq),
-                        'rq': none_for_nan(q.rq), 'n': q.n}
-                 for name, q in (('all', self.all), ('things', self.things),
-                                 ('stuff', self.stuff))}
+        means = {
+            name: {
+                'pq': none_for_nan(q.pq),
+                'sq': none_for_nan(q.sq),
+                'rq': none_for_nan(q.rq),
+                'n': q.n,
+            }
+            for name, q in (('all', self.all), ('things', self.things), ('stuff', self.stuff))
+        }
         per_class = [
-            {'name': label.name, 'category_id': label.category_id, 'is_thing': label.is_thing,
-             'pq': none_for_nan(self.pq[i]), 'sq': none_for_nan(self.sq[i]),
-             'rq': none_for_nan(self.rq[i]),
-             'tp': int(self.tp[i]), 'fp': int(self.fp[i]), 'fn': int(self.fn[i])}
-            for i, label in enumerate(self.labels.labels)]
+            {
+                'name': label.name,
+                'category_id': label.category_id,
+                'is_thing': label.is_thing,
+                'pq': none_for_nan(self.pq[i]),
+                'sq': none_for_nan(self.sq[i]),
+                'rq': none_for_nan(self.rq[i]),
+                'tp': int(self.tp[i]),
+                'fp': int(self.fp[i]),
+                'fn': int(self.fn[i]),
+            }
+            for i, label in enumerate(self.labels.labels)
+        ]
         return {**means, 'per_class': per_class}
 
     def format_table(self) -> str:
         """Panopticapi's table: All, Things, Stuff; percent."""
         lines = [f'{"":10s}| {"PQ":>5s}  {"SQ":>5s}  {"RQ":>5s} {"N":>5s}', '-' * 38]
-        lines += [f'{name:10s}| {q.pq:5.1f}  {q.sq:5.1f}  {q.rq:5.1f} {q.n:5d}'
-                  for name, q in (('All', self.all), ('Things', self.things),
-                                  ('Stuff', self.stuff))]
+        lines += [
+            f'{name:10s}| {q.pq:5.1f}  {q.sq:5.1f}  {q.rq:5.1f} {q.n:5d}'
+            for name, q in (('All', self.all), ('Things', self.things), ('Stuff', self.stuff))
+        ]
         return '\n'.join(lines)
 
     def format_classes(self) -> str:
         """The same for each class that occurs, with its counts."""
         width = max(10, *(len(name) for name in self.labels.names))
-        lines = [f'{"":{width}s}| {"PQ":>5s}  {"SQ":>5s}  {"RQ":>5s} {"TP":>6s} {"FP":>6s} '
-                 f'{"FN":>6s}', '-' * (width + 43)]
-        lines += [f'{name:{width}s}| {self.pq[i]:5.1f}  {self.sq[i]:5.1f}  {self.rq[i]:5.1f} '
-                  f'{self.tp[i]:6d} {self.fp[i]:6d} {self.fn[i]:6d}'
-                  for i, name in enumerate(self.labels.names) if not np.isnan(self.pq[i])]
+        lines = [
+            f'{"":{width}s}| {"PQ":>5s}  {"SQ":>5s}  {"RQ":>5s} {"TP":>6s} {"FP":>6s} {"FN":>6s}',
+            '-' * (width + 43),
+        ]
+        lines += [
+            f'{name:{width}s}| {self.pq[i]:5.1f}  {self.sq[i]:5.1f}  {self.rq[i]:5.1f} '
+            f'{self.tp[i]:6d} {self.fp[i]:6d} {self.fn[i]:6d}'
+            for i, name in enumerate(self.labels.names)
+            if not np.isnan(self.pq[i])
+        ]
         return '\n'.join(lines)
 
 
@@ -123,16 +144,24 @@ class PanopticQuality(SumMetric):
         self.counts = np.zeros((3, len(labels)), np.int64)
         """(3, C) true positives, false positives, false negatives."""
 
-    def update(self, gt_segment_map: Ints, gt_segments: Mapping[int, int],
-               pred_segment_map: Ints, pred_segments: Mapping[int, int],
-               gt_crowd: Collection[int] = ()) -> None:
+    def update(
+        self,
+        gt_segment_map: Ints,
+        gt_segments: Mapping[int, int],
+        pred_segment_map: Ints,
+        pred_segments: Mapping[int, int],
+        gt_crowd: Collection[int] = (),
+    ) -> None:
         """Adds one image; see `add`, and `compare` for the arguments.
 
         Raises:
             ValueError: as `compare`; nothing is added then.
         """
-        self.add(compare(self.labels, gt_segment_map, gt_segments, pred_segment_map,
-                         pred_segments, gt_crowd))
+        self.add(
+            compare(
+                self.labels, gt_segment_map, gt_segments, pred_segment_map, pred_segments, gt_crowd
+            )
+        )
 
     def add(self, pair: Pair) -> None:
         """Adds one image.
@@ -144,16 +173,18 @@ class PanopticQuality(SumMetric):
         """
         self._match(pair, pair.both, pair.union)
 
-    def _match(self, pair: Overlaps, both: npt.NDArray[np.int64],
-               union: npt.NDArray[np.int64]) -> None:
+    def _match(
+        self, pair: Overlaps, both: npt.NDArray[np.int64], union: npt.NDArray[np.int64]
+    ) -> None:
         """Adds one image whose segments match by the IoU (G, P) `both / union`.
 
         It must not be larger than that of the masks, so that at most one pair in each row and
         column can be over one half.
         """
         matched = (2 * both > union) & pair.same_class & ~pair.crowd[:, None]  # in integers
-        false_positive = (~matched.any(axis=0) & (pair.pred_area > 0)
-                          & (2 * pair.excused <= pair.pred_area))
+        false_positive = (
+            ~matched.any(axis=0) & (pair.pred_area > 0) & (2 * pair.excused <= pair.pred_area)
+        )
         false_negative = ~matched.any(axis=1) & (pair.gt_area > 0) & ~pair.crowd
 
         classes = pair.gt_class[np.nonzero(matched)[0]]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PQ-dagger: panoptic quality without the threshold for stuff.
 
 Porzi et al., Seamless Scene Segmentation, CVPR 2019, section 4.1. A stuff class has one segment in

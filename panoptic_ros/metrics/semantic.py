@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mean intersection over union of class maps."""
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ class SemanticResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, percent; None stands for NaN."""
-        return {'miou': none_for_nan(self.miou),
-                'per_class': [{'name': name, 'iou': none_for_nan(iou)}
-                              for name, iou in zip(self.labels.names, self.iou, strict=True)]}
+        return {
+            'miou': none_for_nan(self.miou),
+            'per_class': [
+                {'name': name, 'iou': none_for_nan(iou)}
+                for name, iou in zip(self.labels.names, self.iou, strict=True)
+            ],
+        }
 
 
 class MeanIoU(SumMetric):
@@ -57,8 +62,9 @@ class MeanIoU(SumMetric):
             ValueError: if the maps differ in size or hold an id that is no class.
         """
         classes = range(len(self.labels))
-        self.confusion += count_overlaps(gt_semantic_map, classes, pred_semantic_map, classes,
-                                         void=VOID_ID)[1:]
+        self.confusion += count_overlaps(
+            gt_semantic_map, classes, pred_semantic_map, classes, void=VOID_ID
+        )[1:]
 
     def add(self, pair: Pair) -> None:
         """Adds one image by the classes of its segments, which `pair` has counted."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long the metrics take for a frame, and what they keep of it."""
 
 from __future__ import annotations
@@ -59,17 +60,36 @@ class Case:
 
 
 CASES = (
-    Case('PQ', PanopticQuality, lambda metric, view: metric.update(
-        view.gt_map, view.segments, view.pred_map, view.segments)),
-    *(Case(name, make, lambda metric, view: metric.add(view.pair))
-      for name, make in (('mIoU', MeanIoU), ('Parsing Covering', ParsingCovering),
-                         ('iIoU', InstanceIoU), ('boundary PQ', BoundaryQuality))),
-    Case('PQ-dagger', PQDagger, lambda metric, view: metric.add(view.pair),
-         lambda metric: metric.result(PanopticQuality(LABELS).result())),
-    Case('AP', AveragePrecision,
-         lambda metric, view: metric.add(view.pair, view.pred_scores)),
-    Case('video', VideoScores, lambda metric, view: metric.update(
-        view.gt_class_map, view.gt_map, view.pred_class_map, view.pred_map)),
+    Case(
+        'PQ',
+        PanopticQuality,
+        lambda metric, view: metric.update(
+            view.gt_map, view.segments, view.pred_map, view.segments
+        ),
+    ),
+    *(
+        Case(name, make, lambda metric, view: metric.add(view.pair))
+        for name, make in (
+            ('mIoU', MeanIoU),
+            ('Parsing Covering', ParsingCovering),
+            ('iIoU', InstanceIoU),
+            ('boundary PQ', BoundaryQuality),
+        )
+    ),
+    Case(
+        'PQ-dagger',
+        PQDagger,
+        lambda metric, view: metric.add(view.pair),
+        lambda metric: metric.result(PanopticQuality(LABELS).result()),
+    ),
+    Case('AP', AveragePrecision, lambda metric, view: metric.add(view.pair, view.pred_scores)),
+    Case(
+        'video',
+        VideoScores,
+        lambda metric, view: metric.update(
+            view.gt_class_map, view.gt_map, view.pred_class_map, view.pred_map
+        ),
+    ),
 )
 """PQ and video make the pass over the pixels, the others take PQ's over. A new metric's line goes
 here."""
@@ -101,18 +121,42 @@ def view(height: int, width: int, seed: int = 0) -> View:
     for segment in range(2, SEGMENTS + 1):
         axes = rng.integers(max(height // 40, 1), max(height // 4, 2), 2)
         center = rng.integers(0, (width, height))
-        cv2.ellipse(gt_map, (int(center[0]), int(center[1])), (int(axes[0]), int(axes[1])),
-                    float(rng.uniform(0, 180)), 0, 360, segment, -1)
-    bend = [cv2.resize(rng.normal(0, 4, (max(height // 16, 1), max(width // 16, 1))),
-                       (width, height)).astype(np.float32) for _ in range(2)]
+        cv2.ellipse(
+            gt_map,
+            (int(center[0]), int(center[1])),
+            (int(axes[0]), int(axes[1])),
+            float(rng.uniform(0, 180)),
+            0,
+            360,
+            segment,
+            -1,
+        )
+    bend = [
+        cv2.resize(
+            rng.normal(0, 4, (max(height // 16, 1), max(width // 16, 1))), (width, height)
+        ).astype(np.float32)
+        for _ in range(2)
+    ]
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    pred_map = cv2.remap(gt_map.astype(np.uint16), x + bend[0], y + bend[1], cv2.INTER_NEAREST,
-                         borderMode=cv2.BORDER_REPLICATE)
+    pred_map = cv2.remap(
+        gt_map.astype(np.uint16),
+        x + bend[0],
+        y + bend[1],
+        cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     segments = {i: int(rng.integers(len(LABELS))) for i in range(1, SEGMENTS + 1)}
     pair = compare(LABELS, gt_map, segments, pred_map, segments)
     classes = np.array([0, *segments.values()], np.uint8)
-    return View(gt_map, np.asarray(pred_map, np.uint16), segments, classes[gt_map],
-                classes[pred_map], pair, rng.random(SEGMENTS))
+    return View(
+        gt_map,
+        np.asarray(pred_map, np.uint16),
+        segments,
+        classes[gt_map],
+        classes[pred_map],
+        pair,
+        rng.random(SEGMENTS),
+    )
 
 
 def reference(view: View) -> None:
@@ -120,9 +164,12 @@ def reference(view: View) -> None:
     np.unique(view.gt_map.astype(np.uint64) * 2**24 + view.pred_map, return_counts=True)
 
 
-def measure(height: int, width: int, seconds: float,
-            on_progress: Callable[[float], None] = lambda done: None,
-            ) -> tuple[float, list[Speed]]:
+def measure(
+    height: int,
+    width: int,
+    seconds: float,
+    on_progress: Callable[[float], None] = lambda done: None,
+) -> tuple[float, list[Speed]]:
     """Times all metrics in turn on a pair of maps (H, W).
 
     Args:
@@ -141,17 +188,34 @@ def measure(height: int, width: int, seconds: float,
         metrics = [case.make(LABELS) for case in CASES]
         start = time.monotonic()
         while len(rounds) < LEAST_ROUNDS or time.monotonic() - start < seconds:
-            rounds.append([_ms(partial(reference, frame)), *(
-                _ms(partial(case.add, metric, frame))
-                for case, metric in zip(CASES, metrics, strict=True))])
-            on_progress(min(1.0, len(rounds) / LEAST_ROUNDS,
-                            (time.monotonic() - start) / max(seconds, 1e-9)))
+            rounds.append(
+                [
+                    _ms(partial(reference, frame)),
+                    *(
+                        _ms(partial(case.add, metric, frame))
+                        for case, metric in zip(CASES, metrics, strict=True)
+                    ),
+                ]
+            )
+            on_progress(
+                min(
+                    1.0,
+                    len(rounds) / LEAST_ROUNDS,
+                    (time.monotonic() - start) / max(seconds, 1e-9),
+                )
+            )
         times = np.array(rounds)
         medians, ratios = np.median(times, axis=0), np.median(times / times[:, :1], axis=0)
         return float(medians[0]), [
-            Speed(case.name, float(medians[i]), float(ratios[i]), _kept(case, frame),
-                  (_result_ms(case, frame, FEW_FRAMES), _result_ms(case, frame, MANY_FRAMES)))
-            for i, case in enumerate(CASES, 1)]
+            Speed(
+                case.name,
+                float(medians[i]),
+                float(ratios[i]),
+                _kept(case, frame),
+                (_result_ms(case, frame, FEW_FRAMES), _result_ms(case, frame, MANY_FRAMES)),
+            )
+            for i, case in enumerate(CASES, 1)
+        ]
     finally:
         cv2.setNumThreads(threads)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Segmentation and tracking quality, STQ (Weber et al., STEP, NeurIPS 2021 data sets track).
 
 STQ is the geometric mean of AQ, how well true tracks are followed through their clip, and SQ, the
@@ -42,12 +43,18 @@ class SegmentationTrackingQuality(SumMetric):
 
     def add(self, frame: Overlaps) -> None:
         """Adds the clip's next frame."""
-        np.add.at(self.semantic.confusion,
-                  (frame.gt_class[:, None], np.append(0, 1 + frame.pred_class)), frame.shared[1:])
+        np.add.at(
+            self.semantic.confusion,
+            (frame.gt_class[:, None], np.append(0, 1 + frame.pred_class)),
+            frame.shared[1:],
+        )
         gt, pred = (
             np.append(VOID_KEY, np.where(self.labels.is_thing[class_id], key, VOID_KEY)).tolist()
-            for class_id, key in ((frame.gt_class, frame.gt_ids),
-                                  (frame.pred_class, frame.pred_ids)))
+            for class_id, key in (
+                (frame.gt_class, frame.gt_ids),
+                (frame.pred_class, frame.pred_ids),
+            )
+        )
         counts = np.append(True, ~frame.crowd)[:, None]
         for i, j in np.argwhere(frame.shared * counts).tolist():
             self.shared[gt[i], pred[j]] += int(frame.shared[i, j])

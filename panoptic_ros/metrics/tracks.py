@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tracking of things by their masks: HOTA, MOTA, IDF1, and where identities switch.
 
 Sources: HOTA (Luiten et al., HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking,
@@ -115,8 +116,9 @@ class TrackQuality(SumMetric):
             old = self.last.get(gt, pred)
             if old != pred:
                 gt_track, old_pred, new_pred = (key & MAX_TRACK_ID for key in (gt, old, pred))
-                self.switches.append(IdSwitch(self.clips, len(self.frames), class_id, gt_track,
-                                              old_pred, new_pred))
+                self.switches.append(
+                    IdSwitch(self.clips, len(self.frames), class_id, gt_track, old_pred, new_pred)
+                )
             self.last[gt] = pred
         self.frames.append(seen)
 
@@ -128,8 +130,9 @@ class TrackQuality(SumMetric):
         taken, else any.
         """
         near = seen.iou >= HALF
-        pairs = list(zip(seen.gt[seen.i[near]].tolist(), seen.pred[seen.j[near]].tolist(),
-                         strict=True))
+        pairs = list(
+            zip(seen.gt[seen.i[near]].tolist(), seen.pred[seen.j[near]].tolist(), strict=True)
+        )
         pairs.sort(key=lambda pair: self.last.get(pair[0]) != pair[1])
         by_gt: dict[int, int] = {}
         for gt, pred in pairs:
@@ -143,7 +146,8 @@ class TrackQuality(SumMetric):
         found = ((2 * frame.both >= frame.union) & same).any(axis=0)
         rows = self.labels.is_thing[frame.gt_class] & ~frame.crowd
         cols = self.labels.is_thing[frame.pred_class] & (
-            found | (2 * frame.excused <= frame.pred_area))
+            found | (2 * frame.excused <= frame.pred_area)
+        )
         iou = np.where(same, frame.iou, 0)[np.ix_(rows, cols)]
         i, j = np.nonzero(iou)
         return _Frame(frame.gt_ids[rows], frame.pred_ids[cols], i, j, iou[i, j])
@@ -151,10 +155,12 @@ class TrackQuality(SumMetric):
     def end_clip(self) -> None:
         """Scores the clip's tracks and forgets them."""
         if self.frames:
-            gt, gt_frames = np.unique(np.concatenate([f.gt for f in self.frames]),
-                                      return_counts=True)
-            pred, pred_frames = np.unique(np.concatenate([f.pred for f in self.frames]),
-                                          return_counts=True)
+            gt, gt_frames = np.unique(
+                np.concatenate([f.gt for f in self.frames]), return_counts=True
+            )
+            pred, pred_frames = np.unique(
+                np.concatenate([f.pred for f in self.frames]), return_counts=True
+            )
             rows = np.searchsorted(gt, np.concatenate([f.gt[f.i] for f in self.frames]))
             cols = np.searchsorted(pred, np.concatenate([f.pred[f.j] for f in self.frames]))
             pairs, pair = np.unique(rows * len(pred) + cols, return_inverse=True)
@@ -165,16 +171,18 @@ class TrackQuality(SumMetric):
             np.add.at(self.id_matches, class_id, assign_tracks(i, j, matched) * matched)
 
             frames_of_either = gt_frames[i] + pred_frames[j]
-            potential = np.bincount(pair, np.concatenate(
-                [_share(f) for f in self.frames]), len(pairs))
+            potential = np.bincount(
+                pair, np.concatenate([_share(f) for f in self.frames]), len(pairs)
+            )
             alignment = potential / (frames_of_either - potential)
             chosen = self._assign_frames(alignment[pair])
             pair, iou = pair[chosen], iou[chosen]
             for a, alpha in enumerate(ALPHAS):
                 matched = np.bincount(pair[iou >= alpha - EPSILON], minlength=len(pairs))
                 np.add.at(self.hota_matches[a], class_id, matched)
-                np.add.at(self.association[a], class_id,
-                          matched * matched / (frames_of_either - matched))
+                np.add.at(
+                    self.association[a], class_id, matched * matched / (frames_of_either - matched)
+                )
         self.frames, self.last = [], {}
         self.clips += 1
 
@@ -203,8 +211,10 @@ class TrackQuality(SumMetric):
     def merge(self, other: TrackQuality) -> None:
         """Adds the clips that another instance has closed, numbered on from this one's."""
         super().merge(other)
-        self.switches += [IdSwitch(**{**switch.to_dict(), 'clip': self.clips + switch.clip})
-                          for switch in other.switches]
+        self.switches += [
+            IdSwitch(**{**switch.to_dict(), 'clip': self.clips + switch.clip})
+            for switch in other.switches
+        ]
         self.clips += other.clips
 
     def scores(self, among: npt.NDArray[np.bool_]) -> dict[str, Any]:
@@ -215,10 +225,12 @@ class TrackQuality(SumMetric):
         """
         things = among & self.labels.is_thing
         if not things.any():
-            return dict.fromkeys(('idf1', 'mota', 'hota', 'deta', 'assa', 'id_switches'),
-                                 float('nan'))
+            return dict.fromkeys(
+                ('idf1', 'mota', 'hota', 'deta', 'assa', 'id_switches'), float('nan')
+            )
         gt, pred, matches, id_matches = (
-            int(x[things].sum()) for x in (self.gt, self.pred, self.matches, self.id_matches))
+            int(x[things].sum()) for x in (self.gt, self.pred, self.matches, self.id_matches)
+        )
         switches = sum(bool(things[switch.class_id]) for switch in self.switches)
         tp = self.hota_matches[:, things].sum(axis=1)
         deta = 100 * tp / np.maximum(gt + pred - tp, 1)
@@ -230,7 +242,8 @@ class TrackQuality(SumMetric):
             'hota': float(np.sqrt(deta * assa).mean()) if gt + pred else nan,
             'deta': float(deta.mean()) if gt + pred else nan,
             'assa': float(assa.mean()) if gt + pred else nan,
-            'id_switches': switches}
+            'id_switches': switches,
+        }
 
 
 def _share(frame: _Frame) -> Floats:
@@ -240,8 +253,9 @@ def _share(frame: _Frame) -> Floats:
     return frame.iou / (of_gt[frame.i] + of_pred[frame.j] - frame.iou)
 
 
-def assign_tracks(i: npt.NDArray[np.int64], j: npt.NDArray[np.int64],
-                  count: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def assign_tracks(
+    i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], count: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
     """The one-to-one assignment of tracks with the most matches.
 
     Solved apart for tracks that never meet, directly or through others, so that its cost follows

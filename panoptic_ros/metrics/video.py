@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All video metrics in one pass: VPQ, STQ, HOTA, MOTA, IDF1 and id switches."""
 
 from __future__ import annotations
@@ -18,9 +19,22 @@ from panoptic_ros.metrics.tracks import IdSwitch, TrackQuality
 from panoptic_ros.metrics.video_frame import measure_frame
 from panoptic_ros.metrics.video_panoptic import VideoPanopticQuality
 
-COLUMNS = {'STQ': 'stq', 'AQ': 'aq', 'SQ': 'sq', 'VPQ': 'vpq', 'VPQ1': 'vpq_1', 'VPQ2': 'vpq_2',
-           'VPQ3': 'vpq_3', 'VPQ4': 'vpq_4', 'HOTA': 'hota', 'DetA': 'deta', 'AssA': 'assa',
-           'MOTA': 'mota', 'IDF1': 'idf1', 'IDSW': 'id_switches'}
+COLUMNS = {
+    'STQ': 'stq',
+    'AQ': 'aq',
+    'SQ': 'sq',
+    'VPQ': 'vpq',
+    'VPQ1': 'vpq_1',
+    'VPQ2': 'vpq_2',
+    'VPQ3': 'vpq_3',
+    'VPQ4': 'vpq_4',
+    'HOTA': 'hota',
+    'DetA': 'deta',
+    'AssA': 'assa',
+    'MOTA': 'mota',
+    'IDF1': 'idf1',
+    'IDSW': 'id_switches',
+}
 """Heads of the printed table."""
 
 Scores = dict[str, Any]
@@ -54,13 +68,20 @@ class VideoResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, percent; None stands for NaN."""
         return {
-            'frames': self.frames, 'clips': self.clips,
+            'frames': self.frames,
+            'clips': self.clips,
             **{name: _plain(getattr(self, name)) for name in ('all', 'things', 'stuff')},
             'per_class': [
-                {'name': label.name, 'category_id': label.category_id,
-                 'is_thing': label.is_thing, **_plain(scores)}
-                for label, scores in zip(self.labels.labels, self.per_class, strict=True)],
-            'switches': [switch.to_dict() for switch in self.switches]}
+                {
+                    'name': label.name,
+                    'category_id': label.category_id,
+                    'is_thing': label.is_thing,
+                    **_plain(scores),
+                }
+                for label, scores in zip(self.labels.labels, self.per_class, strict=True)
+            ],
+            'switches': [switch.to_dict() for switch in self.switches],
+        }
 
     def format_table(self) -> str:
         """All, Things, Stuff; percent."""
@@ -68,8 +89,11 @@ class VideoResult:
 
     def format_classes(self) -> str:
         """The same for each class that occurs."""
-        there = [i for i, scores in enumerate(self.per_class)
-                 if not (math.isnan(scores['sq']) and math.isnan(scores['vpq']))]
+        there = [
+            i
+            for i, scores in enumerate(self.per_class)
+            if not (math.isnan(scores['sq']) and math.isnan(scores['vpq']))
+        ]
         return _table([self.labels.names[i] for i in there], [self.per_class[i] for i in there])
 
 
@@ -87,8 +111,9 @@ class VideoScores:
         self.vpq = VideoPanopticQuality(labels)
         self.tracks = TrackQuality(labels)
 
-    def update(self, gt_class_map: Ints, gt_track_map: Ints, pred_class_map: Ints,
-               pred_track_map: Ints) -> None:
+    def update(
+        self, gt_class_map: Ints, gt_track_map: Ints, pred_class_map: Ints, pred_track_map: Ints
+    ) -> None:
         """Adds the clip's next frame.
 
         A track is a class and an id: ids of different classes may be the same.
@@ -104,8 +129,9 @@ class VideoScores:
             ValueError: if the maps differ in size or hold an id that is no class or no track id;
                 nothing is added then.
         """
-        self.add(measure_frame(gt_class_map, gt_track_map, pred_class_map, pred_track_map,
-                               self.labels))
+        self.add(
+            measure_frame(gt_class_map, gt_track_map, pred_class_map, pred_track_map, self.labels)
+        )
 
     def add(self, frame: Overlaps) -> None:
         """Adds the clip's next frame, measured elsewhere by `measure_frame`."""
@@ -146,13 +172,26 @@ class VideoScores:
             closed.end_clip()
             return closed.result()
         is_thing = self.labels.is_thing
-        groups = [np.ones(len(is_thing), bool), is_thing, ~is_thing,
-                  *np.eye(len(is_thing), dtype=bool)]
+        groups = [
+            np.ones(len(is_thing), bool),
+            is_thing,
+            ~is_thing,
+            *np.eye(len(is_thing), dtype=bool),
+        ]
         over_all, things, stuff, *per_class = (
             {**self.stq.scores(among), **self.vpq.scores(among), **self.tracks.scores(among)}
-            for among in groups)
-        return VideoResult(self.labels, self.frames, self.tracks.clips, over_all, things, stuff,
-                           tuple(per_class), tuple(self.tracks.switches))
+            for among in groups
+        )
+        return VideoResult(
+            self.labels,
+            self.frames,
+            self.tracks.clips,
+            over_all,
+            things,
+            stuff,
+            tuple(per_class),
+            tuple(self.tracks.switches),
+        )
 
 
 def _plain(scores: Scores) -> Scores:
@@ -162,10 +201,14 @@ def _plain(scores: Scores) -> Scores:
 def _table(names: Sequence[str], rows: Sequence[Scores]) -> str:
     """One line for each name; `-` where nothing counts."""
     width = max(10, *map(len, names)) if names else 10
-    lines = [f'{"":{width}s}|' + ''.join(f' {head:>5s}' for head in COLUMNS),
-             '-' * (width + 1 + 6 * len(COLUMNS))]
+    lines = [
+        f'{"":{width}s}|' + ''.join(f' {head:>5s}' for head in COLUMNS),
+        '-' * (width + 1 + 6 * len(COLUMNS)),
+    ]
     for name, row in zip(names, rows, strict=True):
-        cells = ['-' if math.isnan(value) else str(value) if isinstance(value, int)
-                 else f'{value:.1f}' for value in (row[key] for key in COLUMNS.values())]
+        cells = [
+            '-' if math.isnan(value) else str(value) if isinstance(value, int) else f'{value:.1f}'
+            for value in (row[key] for key in COLUMNS.values())
+        ]
         lines.append(f'{name:{width}s}|' + ''.join(f' {cell:>5s}' for cell in cells))
     return '\n'.join(lines)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Video segmentations on disk: a folder of PNGs for each clip, one per frame, sorted by name.
 
 A pixel is R + 256 G + 65536 B = class_id * label_divisor + track id. Void is class 255 or white.
@@ -55,8 +56,10 @@ def read_label_file(path: Path) -> tuple[LabelSet, int]:
     if isinstance(document, Mapping):
         divisor, document = document.get('label_divisor', divisor), document.get('labels')
     if not isinstance(document, list) or not all(isinstance(x, Mapping) for x in document):
-        raise ValueError(f'{path}: expected a list of classes with name, is_thing and color, or '
-                         'labels: with such a list')
+        raise ValueError(
+            f'{path}: expected a list of classes with name, is_thing and color, or '
+            'labels: with such a list'
+        )
     check_divisor(divisor, f'{path}: label_divisor')
     try:
         return LabelSet.from_dicts(document), divisor
@@ -82,16 +85,21 @@ def find_frames(gt_folder: Path, pred_folder: Path) -> list[FramePair]:
     for folder in (gt_folder, pred_folder):
         if not folder.is_dir():
             raise FileNotFoundError(f'no folder {folder}')
-    names = ['.'] if _pngs(gt_folder) else sorted(
-        path.name for path in gt_folder.iterdir() if path.is_dir() and _pngs(path))
+    names = (
+        ['.']
+        if _pngs(gt_folder)
+        else sorted(path.name for path in gt_folder.iterdir() if path.is_dir() and _pngs(path))
+    )
     if not names:
         raise FileNotFoundError(f'no PNG in {gt_folder} or in a folder in it')
     pairs = []
     for clip, name in enumerate(names):
         gt, pred = _pngs(gt_folder / name), _pngs(pred_folder / name)
         if len(gt) != len(pred):
-            raise ValueError(f'{gt_folder / name} has {len(gt)} PNGs and {pred_folder / name} '
-                             f'has {len(pred)}: expected one prediction for each frame')
+            raise ValueError(
+                f'{gt_folder / name} has {len(gt)} PNGs and {pred_folder / name} '
+                f'has {len(pred)}: expected one prediction for each frame'
+            )
         pairs += [FramePair(clip, *files) for files in zip(gt, pred, strict=True)]
     return pairs
 
@@ -101,8 +109,9 @@ def _pngs(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob('*') if path.suffix.lower() == '.png')
 
 
-def read_frame(path: Path, labels: LabelSet, label_divisor: int,
-               ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+def read_frame(
+    path: Path, labels: LabelSet, label_divisor: int
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     """Class map, VOID_ID = void, and track map of a PNG, (H, W).
 
     Raises:
@@ -113,19 +122,23 @@ def read_frame(path: Path, labels: LabelSet, label_divisor: int,
     class_map[ids == WHITE] = VOID_ID
     wrong = ids[(class_map >= len(labels)) & (class_map != VOID_ID)]
     if wrong.size:
-        raise ValueError(f'{path}: id {wrong[0]} is of class {wrong[0] // label_divisor} with '
-                         f'label_divisor {label_divisor}, expected class 0 to {len(labels) - 1} '
-                         f'or {VOID_ID} (void)')
+        raise ValueError(
+            f'{path}: id {wrong[0]} is of class {wrong[0] // label_divisor} with '
+            f'label_divisor {label_divisor}, expected class 0 to {len(labels) - 1} '
+            f'or {VOID_ID} (void)'
+        )
     return class_map, track_map
 
 
-def measure_files(pairs: Sequence[FramePair], labels: LabelSet, label_divisor: int,
-                  ) -> Iterator[Overlaps]:
+def measure_files(
+    pairs: Sequence[FramePair], labels: LabelSet, label_divisor: int
+) -> Iterator[Overlaps]:
     """Reads and counts each pair of PNGs, in order; some are read ahead in other threads.
 
     Raises:
         FileNotFoundError, ValueError: naming the file.
     """
+
     def measure(pair: FramePair) -> Overlaps:
         gt, pred = (read_frame(path, labels, label_divisor) for path in (pair.gt, pair.pred))
         if gt[0].shape != pred[0].shape:
@@ -136,6 +149,6 @@ def measure_files(pairs: Sequence[FramePair], labels: LabelSet, label_divisor: i
     pool = ThreadPoolExecutor(os.cpu_count())  # reading PNGs and counting release the GIL
     try:
         for start in range(0, len(pairs), BATCH):
-            yield from pool.map(measure, pairs[start:start + BATCH])
+            yield from pool.map(measure, pairs[start : start + BATCH])
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a frame of a video comes down to: how many pixels its true and predicted segments share."""
 
 from __future__ import annotations
@@ -32,8 +33,13 @@ def track_of(keys: Keys) -> npt.NDArray[np.int64]:
     return keys & MAX_TRACK_ID
 
 
-def measure_frame(gt_class_map: Ints, gt_track_map: Ints, pred_class_map: Ints,
-                  pred_track_map: Ints, labels: LabelSet) -> Overlaps:
+def measure_frame(
+    gt_class_map: Ints,
+    gt_track_map: Ints,
+    pred_class_map: Ints,
+    pred_track_map: Ints,
+    labels: LabelSet,
+) -> Overlaps:
     """Counts the pixels that each true segment shares with each predicted one, in one pass.
 
     Stuff has no tracks: what its pixels hold in the track maps does not matter.
@@ -53,8 +59,10 @@ def measure_frame(gt_class_map: Ints, gt_track_map: Ints, pred_class_map: Ints,
     """
     maps = gt_class_map, gt_track_map, pred_class_map, pred_track_map
     if len({a_map.shape for a_map in maps}) > 1:
-        raise ValueError('class and track maps of ground truth and prediction must have the same '
-                         f'size, got {", ".join(str(a_map.shape) for a_map in maps)}')
+        raise ValueError(
+            'class and track maps of ground truth and prediction must have the same '
+            f'size, got {", ".join(str(a_map.shape) for a_map in maps)}'
+        )
     rows = [a_map.reshape(-1) for a_map in maps]
     starts, lengths = find_runs(*rows)
     gt_class, gt_track, pred_class, pred_track = (row[starts] for row in rows)
@@ -80,8 +88,10 @@ def _keys(class_id: Ints, track_id: Ints, labels: LabelSet, what: str) -> Keys:
     void = class_id == VOID_ID
     wrong = class_id[~void & ((class_id < 0) | (class_id >= len(labels)))]
     if wrong.size:
-        raise ValueError(f'{what}: class id {int(wrong[0])}, expected 0 to {len(labels) - 1} or '
-                         f'{VOID_ID} (void)')
+        raise ValueError(
+            f'{what}: class id {int(wrong[0])}, expected 0 to {len(labels) - 1} or '
+            f'{VOID_ID} (void)'
+        )
     is_thing = np.append(labels.is_thing, False)[np.where(void, len(labels), class_id)]
     track = np.where(is_thing, track_id, 0).astype(np.int64)
     wrong = track[(track < 0) | (track > MAX_TRACK_ID)]

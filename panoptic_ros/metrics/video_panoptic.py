@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Video panoptic quality, VPQ (Kim et al., Video Panoptic Segmentation, CVPR 2020).
 
 A window of n frames is scored as one image: what a segment covers in all of them is its tube, and
@@ -99,8 +100,10 @@ class VideoPanopticQuality:
             'vpq': _mean(dense),
             **{f'vpq_{n}': value for n, value in zip(WINDOWS, dense, strict=True)},
             'vpq_sampled': _mean(sampled),
-            **{f'vpq_k{EVERY * (n - 1)}': value
-               for n, value in zip(WINDOWS, sampled, strict=True)}}
+            **{
+                f'vpq_k{EVERY * (n - 1)}': value for n, value in zip(WINDOWS, sampled, strict=True)
+            },
+        }
 
 
 def _mean(values: list[float]) -> float:

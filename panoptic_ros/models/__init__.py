@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Model families: image to maps to segments, one `nn.Module` each."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Backbones by timm's names."""
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ def make_backbone(name: str, output_stride: int = 32) -> nn.Module:
     try:
         return timm.create_model(name, features_only=True, **options)
     except (TypeError, RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f'backbone {name!r} gives no feature maps at output stride '
-                         f'{output_stride} ({error}); take another, or an output_stride of 32 '
-                         'where there is such a key') from None
+        raise ValueError(
+            f'backbone {name!r} gives no feature maps at output stride '
+            f'{output_stride} ({error}); take another, or an output_stride of 32 '
+            'where there is such a key'
+        ) from None
 
 
 def level_indices(backbone: Any, name: str) -> list[int]:
@@ -46,8 +49,9 @@ def level_indices(backbone: Any, name: str) -> list[int]:
     """
     reductions = backbone.feature_info.reduction()
     if set(LEVEL_STRIDES) - set(reductions):
-        raise ValueError(f'backbone {name!r} must have features at strides {LEVEL_STRIDES}, '
-                         f'it has {reductions}')
+        raise ValueError(
+            f'backbone {name!r} must have features at strides {LEVEL_STRIDES}, it has {reductions}'
+        )
     return [reductions.index(stride) for stride in LEVEL_STRIDES]
 
 
@@ -71,8 +75,10 @@ def set_multigrid(backbone: nn.Module, grid: Sequence[int]) -> None:
     """
     blocks: Any = getattr(backbone, 'layer4', None)
     if blocks is None or len(blocks) != len(grid):
-        raise ValueError(f'multigrid {tuple(grid)} needs a ResNet with as many blocks in its last '
-                         f'stage, got {"none" if blocks is None else len(blocks)}; () is without')
+        raise ValueError(
+            f'multigrid {tuple(grid)} needs a ResNet with as many blocks in its last '
+            f'stage, got {"none" if blocks is None else len(blocks)}; () is without'
+        )
     for block, factor in zip(blocks, grid, strict=True):
         for conv in block.modules():
             if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
@@ -93,12 +99,13 @@ def freeze(backbone: Any, stem_stride: int = 0, batch_norm: bool = False) -> Non
         batch_norm: scale and offset of every batch norm; whoever trains keeps them in eval mode.
     """
     if stem_stride:
-        last = next(f['module'] for f in backbone.feature_info.get_dicts()
-                    if f['reduction'] == stem_stride)
+        last = next(
+            f['module'] for f in backbone.feature_info.get_dicts() if f['reduction'] == stem_stride
+        )
         names = [name for name, _ in backbone.named_parameters()]
         # timm registers layers in the order in which they run.
         end = max(i for i, name in enumerate(names) if _belongs(name, last))
-        for _, parameter in list(backbone.named_parameters())[:end + 1]:
+        for _, parameter in list(backbone.named_parameters())[: end + 1]:
             parameter.requires_grad_(False)
     if batch_norm:
         for norm in batch_norms(backbone):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every family is: one module whose forward goes from a camera image to segments."""
 
 from __future__ import annotations
@@ -105,8 +106,10 @@ class PanopticModel(nn.Module):
     def default_thresholds(self) -> dict[str, Tensor]:
         """The thresholds' defaults, as `forward` takes them."""
         device = self.mean.device
-        return {name: torch.tensor(float(t.default), device=device)
-                for name, t in self.thresholds.items()}
+        return {
+            name: torch.tensor(float(t.default), device=device)
+            for name, t in self.thresholds.items()
+        }
 
     def config_dict(self) -> dict[str, Any]:
         """The configuration as plain values."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decoding of Panoptic-DeepLab as tensor code that exports; shared by the families built on it.
 
 Centres are local maxima of a heatmap, each thing pixel joins the centre nearest to where its
@@ -54,10 +55,12 @@ def thresholds_of(config: PanopticDeepLabConfig) -> Mapping[str, Threshold]:
     return {
         'score_threshold': Threshold(config.score_threshold, 0, 1, 'least score of an instance'),
         'min_area': Threshold(config.min_area, 0, 1e6, 'least area of an instance, input px'),
-        'center_threshold': Threshold(config.center_threshold, 0, 1,
-                                      'least height of the heatmap at a centre'),
-        'min_stuff_area': Threshold(config.min_stuff_area, 0, 1e7,
-                                    'least area of a stuff segment, input px'),
+        'center_threshold': Threshold(
+            config.center_threshold, 0, 1, 'least height of the heatmap at a centre'
+        ),
+        'min_stuff_area': Threshold(
+            config.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
+        ),
     }
 
 
@@ -73,8 +76,9 @@ def upsample(x: Tensor, stride: int) -> Tensor:
     return F.interpolate(x, scale_factor=MAP_STRIDE / stride, mode='bilinear')
 
 
-def find_centers(heatmap: Tensor, window: int, top_k: int, across_maps: bool = True,
-                 ) -> tuple[Tensor, Tensor, Tensor]:
+def find_centers(
+    heatmap: Tensor, window: int, top_k: int, across_maps: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
     """Local maxima of all maps; where windows overlap, only the best.
 
     Within one map that concerns equal heights only, between maps it keeps one object that two
@@ -121,8 +125,10 @@ def nearest_center(offset: Tensor, center: Tensor, alive: Tensor, stride: int) -
     at = (center - middle) * scale
     weights = torch.cat([2 * at, -at.square().sum(dim=1, keepdim=True)], dim=1)  # (K, 3)
     nothing = weights.new_tensor([0, 0, NEVER])
-    best, row = best_seed(torch.cat([points, torch.ones_like(points[:, :1])], dim=1),
-                          torch.where(alive[:, None], weights, nothing))
+    best, row = best_seed(
+        torch.cat([points, torch.ones_like(points[:, :1])], dim=1),
+        torch.where(alive[:, None], weights, nothing),
+    )
     return torch.where(best > NEVER / 2, row, -1)
 
 
@@ -133,9 +139,15 @@ def cell_places(like: Tensor, stride: int) -> Tensor:
     return (grid.reshape(-1, 2) + 0.5) * stride
 
 
-def decode(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, is_thing: Tensor,
-           config: PanopticDeepLabConfig, thresholds: Mapping[str, Tensor],
-           across_maps: bool = True) -> Grouping:
+def decode(
+    semantic_logits: Tensor,
+    heatmap: Tensor,
+    offset: Tensor,
+    is_thing: Tensor,
+    config: PanopticDeepLabConfig,
+    thresholds: Mapping[str, Tensor],
+    across_maps: bool = True,
+) -> Grouping:
     """Maps of one image to rows; logits and offsets are upsampled to the stride first.
 
     Centres are looked for at stride 4: upsampling would add no maximum, only equal ones.
@@ -149,11 +161,13 @@ def decode(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, is_thing: T
         thresholds: scalars by name, see `thresholds_of`.
         across_maps: see `find_centers`.
     """
-    peak, cell, alive = find_centers(heatmap, window_of(config.nms_kernel), config.top_k,
-                                     across_maps)
+    peak, cell, alive = find_centers(
+        heatmap, window_of(config.nms_kernel), config.top_k, across_maps
+    )
     center = cell_places(heatmap, MAP_STRIDE).index_select(0, cell)
-    semantic_logits, offset = (upsample(x[None], config.stride)[0]
-                               for x in (semantic_logits, offset))
+    semantic_logits, offset = (
+        upsample(x[None], config.stride)[0] for x in (semantic_logits, offset)
+    )
     num_classes, height, width = semantic_logits.shape
     logits = semantic_logits.flatten(1).T  # (N, C): classes on the dense axis, for speed
     cell_class = logits.argmax(dim=1)
@@ -176,9 +190,12 @@ def decode(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, is_thing: T
         factor = score[:num_centers] if config.instance_score == 'product' else 1.0
         score = torch.cat([objectness * factor, score[num_centers:]])
 
-    px = measures.area * config.stride ** 2
-    valid = (measures.area > 0) & torch.cat([
-        (px[:num_centers] >= thresholds['min_area'])
-        & (score[:num_centers] >= thresholds['score_threshold']),
-        ~is_thing & (px[num_centers:] >= thresholds['min_stuff_area'])])
+    px = measures.area * config.stride**2
+    valid = (measures.area > 0) & torch.cat(
+        [
+            (px[:num_centers] >= thresholds['min_area'])
+            & (score[:num_centers] >= thresholds['score_threshold']),
+            ~is_thing & (px[num_centers:] >= thresholds['min_stuff_area']),
+        ]
+    )
     return Grouping(row_map, cell, measures, class_id, score, valid)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Category- and instance-aware pixel embedding: FCOS proposes, pixels choose by their embedding.
 
 Gao et al., Learning Category- and Instance-Aware Pixel Embedding for Fast Panoptic Segmentation,
@@ -106,22 +107,36 @@ class CIAEConfig:
     """Least area of a stuff segment, px."""
 
     def __post_init__(self) -> None:
-        for key, allowed in (('thing_memory', ('merged', 'classes')),
-                             ('detector_classes', ('all', 'one')),
-                             ('class_from', ('detector', 'embedding')), ('stride', (1, 2, 4))):
+        for key, allowed in (
+            ('thing_memory', ('merged', 'classes')),
+            ('detector_classes', ('all', 'one')),
+            ('class_from', ('detector', 'embedding')),
+            ('stride', (1, 2, 4)),
+        ):
             if getattr(self, key) not in allowed:
-                raise ValueError(f'ciae.{key} must be one of {allowed}, got '
-                                 f'{getattr(self, key)!r}')
+                raise ValueError(
+                    f'ciae.{key} must be one of {allowed}, got {getattr(self, key)!r}'
+                )
         if self.class_from == 'embedding' and self.thing_memory != 'classes':
-            raise ValueError('ciae.class_from: embedding needs thing_memory: classes, got '
-                             f'{self.thing_memory!r}')
+            raise ValueError(
+                'ciae.class_from: embedding needs thing_memory: classes, got '
+                f'{self.thing_memory!r}'
+            )
         if self.class_from == 'detector' and self.detector_classes != 'all':
-            raise ValueError('ciae.class_from: detector needs detector_classes: all, got '
-                             f'{self.detector_classes!r}')
+            raise ValueError(
+                'ciae.class_from: detector needs detector_classes: all, got '
+                f'{self.detector_classes!r}'
+            )
         if self.embedding_kernel % 2 == 0:
             raise ValueError(f'ciae.embedding_kernel must be odd, got {self.embedding_kernel}')
-        for key, least in (('channels', 4), ('tower_depth', 0), ('branch_channels', 4),
-                           ('embedding_dim', 2), ('pre_nms_top_k', 1), ('top_k', 1)):
+        for key, least in (
+            ('channels', 4),
+            ('tower_depth', 0),
+            ('branch_channels', 4),
+            ('embedding_dim', 2),
+            ('pre_nms_top_k', 1),
+            ('top_k', 1),
+        ):
             if getattr(self, key) < least:
                 raise ValueError(f'ciae.{key} must be at least {least}, got {getattr(self, key)}')
 
@@ -147,8 +162,12 @@ class CIAE(PanopticModel):
 
     family = 'ciae'
     embedding_kind = 'embedding at the location that proposed the instance'
-    heads: ClassVar[tuple[str, ...]] = ('embed', 'detector.class_logits', 'detector.box',
-                                        'detector.centerness')
+    heads: ClassVar[tuple[str, ...]] = (
+        'embed',
+        'detector.class_logits',
+        'detector.box',
+        'detector.centerness',
+    )
 
     memory: Tensor
     memory_of_class: Tensor
@@ -163,21 +182,30 @@ class CIAE(PanopticModel):
         is_thing = torch.from_numpy(labels.is_thing)
         things, stuff = int(is_thing.sum()), int((~is_thing).sum())
         if not things or not stuff:
-            raise ValueError('ciae needs stuff and thing classes, got '
-                             f'{stuff} stuff and {things} thing classes')
+            raise ValueError(
+                f'ciae needs stuff and thing classes, got {stuff} stuff and {things} thing classes'
+            )
         dim, kernel = config.embedding_dim, config.embedding_kernel
-        self.network = FPN(config.backbone, config.channels, 'p6p7',
-                           frozen_stem=config.frozen_stem,
-                           frozen_batch_norm=config.frozen_batch_norm)
+        self.network = FPN(
+            config.backbone,
+            config.channels,
+            'p6p7',
+            frozen_stem=config.frozen_stem,
+            frozen_batch_norm=config.frozen_batch_norm,
+        )
         self.branch = SemanticFPN(config.channels, config.branch_channels, config.coord_conv)
-        self.detector = FCOSHead(config.channels, config.tower_depth,
-                                 things if config.detector_classes == 'all' else 1,
-                                 dim if config.box_embedding else 0)
+        self.detector = FCOSHead(
+            config.channels,
+            config.tower_depth,
+            things if config.detector_classes == 'all' else 1,
+            dim if config.box_embedding else 0,
+        )
         # P' + P'': one convolution of both inputs side by side is the sum of one of each.
         inputs = config.branch_channels + (dim if config.box_embedding else 0)
         self.embed = nn.Conv2d(inputs, dim, kernel, padding=kernel // 2)
-        self.semantic = nn.Conv2d(config.branch_channels, stuff + 1, 1) \
-            if config.stuff_branch else None
+        self.semantic = (
+            nn.Conv2d(config.branch_channels, stuff + 1, 1) if config.stuff_branch else None
+        )
         for part in (self.branch, self.embed, self.semantic):
             if part is not None:
                 init_convolutions(part)
@@ -189,14 +217,22 @@ class CIAE(PanopticModel):
         self.num_stuff = stuff
         self.register_buffer('memory', F.normalize(torch.randn(memories, dim), dim=1))
         for name, value in (
-                ('memory_of_class', torch.where(
-                    is_thing, stuff + thing_number * (config.thing_memory == 'classes'),
-                    (~is_thing).cumsum(0) - 1)),
-                ('channel_of_class', torch.where(
-                    is_thing, thing_number * (config.detector_classes == 'all'), -1)),
-                ('stuff_ids', torch.nonzero(~is_thing)[:, 0]),
-                ('thing_ids', torch.nonzero(is_thing)[:, 0]),
-                ('progress', torch.zeros(()))):
+            (
+                'memory_of_class',
+                torch.where(
+                    is_thing,
+                    stuff + thing_number * (config.thing_memory == 'classes'),
+                    (~is_thing).cumsum(0) - 1,
+                ),
+            ),
+            (
+                'channel_of_class',
+                torch.where(is_thing, thing_number * (config.detector_classes == 'all'), -1),
+            ),
+            ('stuff_ids', torch.nonzero(~is_thing)[:, 0]),
+            ('thing_ids', torch.nonzero(is_thing)[:, 0]),
+            ('progress', torch.zeros(())),
+        ):
             self.register_buffer(name, value, persistent=False)
 
     @property
@@ -209,15 +245,19 @@ class CIAE(PanopticModel):
         """Scalar inputs of `forward`."""
         config = self.config
         return {
-            'score_threshold': Threshold(config.score_threshold, 0, 1,
-                                         'least score of an instance'),
+            'score_threshold': Threshold(
+                config.score_threshold, 0, 1, 'least score of an instance'
+            ),
             'min_area': Threshold(config.min_area, 0, 1e6, 'least area of an instance, input px'),
-            'class_threshold': Threshold(config.class_threshold, 0, 1,
-                                         'least class probability of an instance'),
-            'nms_threshold': Threshold(config.nms_threshold, 0, 1,
-                                       'boxes that overlap more than this are one instance'),
-            'min_stuff_area': Threshold(config.min_stuff_area, 0, 1e7,
-                                        'least area of a stuff segment, input px'),
+            'class_threshold': Threshold(
+                config.class_threshold, 0, 1, 'least class probability of an instance'
+            ),
+            'nms_threshold': Threshold(
+                config.nms_threshold, 0, 1, 'boxes that overlap more than this are one instance'
+            ),
+            'min_stuff_area': Threshold(
+                config.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
+            ),
         }
 
     def on_step(self, progress: float) -> None:
@@ -243,10 +283,20 @@ class CIAE(PanopticModel):
         if detections.embedding:
             height, width = features.shape[2:]
             # Upsampled by their own factor and cut: a level's last cells may reach over the edge.
-            inputs = torch.cat([features, torch.stack([
-                F.interpolate(x, scale_factor=float(s // MAP_STRIDE), mode='bilinear')
-                [:, :, :height, :width]
-                for x, s in zip(detections.embedding, STRIDES, strict=True)]).sum(dim=0)], dim=1)
+            inputs = torch.cat(
+                [
+                    features,
+                    torch.stack(
+                        [
+                            F.interpolate(x, scale_factor=float(s // MAP_STRIDE), mode='bilinear')[
+                                :, :, :height, :width
+                            ]
+                            for x, s in zip(detections.embedding, STRIDES, strict=True)
+                        ]
+                    ).sum(dim=0),
+                ],
+                dim=1,
+            )
         embedding = self.embed(inputs)
         semantic = None if self.semantic is None else self.semantic(features)
         if stride != MAP_STRIDE:
@@ -264,13 +314,18 @@ class CIAE(PanopticModel):
     def decode(self, maps: CIAEMaps, **thresholds: Tensor) -> SegmentTensors:
         """Decodes maps (B = 1) at stride `config.stride`; see `ciae_decode`."""
         embedding = F.normalize(maps.embedding[0], dim=0)
-        proposals = ciae_decode.propose(maps.detections, embedding, self.thing_ids, self.config,
-                                        thresholds)
+        proposals = ciae_decode.propose(
+            maps.detections, embedding, self.thing_ids, self.config, thresholds
+        )
         return self.segment(embedding, maps.semantic_logits, proposals, thresholds)
 
-    def segment(self, embedding: Tensor, semantic_logits: Tensor | None,
-                proposals: ciae_decode.Proposals, thresholds: dict[str, Tensor],
-                ) -> SegmentTensors:
+    def segment(
+        self,
+        embedding: Tensor,
+        semantic_logits: Tensor | None,
+        proposals: ciae_decode.Proposals,
+        thresholds: dict[str, Tensor],
+    ) -> SegmentTensors:
         """The second half of decoding: cells choose among proposals and stuff classes.
 
         Args:
@@ -281,9 +336,14 @@ class CIAE(PanopticModel):
         """
         memory = F.normalize(self.memory, dim=1)  # weights may be an average of several steps'
         if self.config.class_from == 'embedding':
-            number = (proposals.query @ memory[self.num_stuff:].T).argmax(dim=1)
+            number = (proposals.query @ memory[self.num_stuff :].T).argmax(dim=1)
             proposals = proposals._replace(class_id=self.thing_ids.index_select(0, number))
         queries = ciae_decode.Queries(memory, self.memory_of_class, self.stuff_ids, self.is_thing)
         return ciae_decode.segment(
-            embedding, None if semantic_logits is None else semantic_logits[0], proposals,
-            queries, self.config, thresholds)
+            embedding,
+            None if semantic_logits is None else semantic_logits[0],
+            proposals,
+            queries,
+            self.config,
+            thresholds,
+        )

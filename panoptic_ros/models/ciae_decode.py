@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CIAE's decoding (paper section IV-C) as tensor code that exports.
 
 The detector proposes instances; each proposal's query is the embedding at its location. Pixels
@@ -56,8 +57,13 @@ class Queries(NamedTuple):
     """(C,) bool."""
 
 
-def propose(detections: Detections, embedding: Tensor, thing_ids: Tensor, config: CIAEConfig,
-            thresholds: dict[str, Tensor]) -> Proposals:
+def propose(
+    detections: Detections,
+    embedding: Tensor,
+    thing_ids: Tensor,
+    config: CIAEConfig,
+    thresholds: dict[str, Tensor],
+) -> Proposals:
     """The detector's proposals after suppression, with their queries.
 
     A location names its likeliest class only (inferred; FCOS takes all above the threshold), since
@@ -73,13 +79,16 @@ def propose(detections: Detections, embedding: Tensor, thing_ids: Tensor, config
     dim, height, width = embedding.shape
     scores, channels, boxes, cells = [], [], [], []
     for logits, box, centerness, stride in zip(
-            detections.class_logits, detections.box, detections.centerness_logits, STRIDES,
-            strict=True):
+        detections.class_logits, detections.box, detections.centerness_logits, STRIDES, strict=True
+    ):
         level_height, level_width = logits.shape[2:]
         logit, channel = logits[0].flatten(1).max(dim=0)  # (n,)
         prob = logit.sigmoid()
-        score = torch.where(prob > thresholds['class_threshold'],
-                            torch.sqrt(prob * centerness.flatten().sigmoid()), -1.0)
+        score = torch.where(
+            prob > thresholds['class_threshold'],
+            torch.sqrt(prob * centerness.flatten().sigmoid()),
+            -1.0,
+        )
         best, at = score.topk(min(config.pre_nms_top_k, score.shape[0]))
         place = locations(level_height, level_width, stride, logits.device)
         xy = place // config.stride
@@ -97,18 +106,26 @@ def propose(detections: Detections, embedding: Tensor, thing_ids: Tensor, config
     limit = score.new_tensor(size + size)
     box = torch.cat(boxes).index_select(0, order).clamp(min=0).minimum(limit)
     channel = torch.cat(channels).index_select(0, order)
-    keep = keep_boxes(box, None if config.nms_across_classes else channel,
-                      score >= thresholds['score_threshold'], thresholds['nms_threshold'])
+    keep = keep_boxes(
+        box,
+        None if config.nms_across_classes else channel,
+        score >= thresholds['score_threshold'],
+        thresholds['nms_threshold'],
+    )
     score, row = torch.where(keep, score, -1.0).topk(min(config.top_k, score.shape[0]))
     cell = torch.cat(cells).index_select(0, order.index_select(0, row))
     return Proposals(
         query=embedding.reshape(dim, -1).index_select(1, cell).T,
         class_id=thing_ids.index_select(0, channel.index_select(0, row)),
-        score=score.clamp(min=0), box=box.index_select(0, row), keep=score >= 0)
+        score=score.clamp(min=0),
+        box=box.index_select(0, row),
+        keep=score >= 0,
+    )
 
 
-def best_proposal(embedding: Tensor, proposals: Proposals, stride: int, box_filter: bool,
-                  ) -> tuple[Tensor, Tensor]:
+def best_proposal(
+    embedding: Tensor, proposals: Proposals, stride: int, box_filter: bool
+) -> tuple[Tensor, Tensor]:
     """For each cell the proposal most like it, among those whose box holds its centre.
 
     The paper sets the similarity outside the box to 0. Here it lies below any cosine, so that a
@@ -124,8 +141,9 @@ def best_proposal(embedding: Tensor, proposals: Proposals, stride: int, box_filt
         Cosine (NEVER where there is no proposal) and row, (h, w).
     """
     height, width = embedding.shape[1:]
-    y, x = ((torch.arange(n, device=embedding.device) + 0.5)[:, None] * stride
-            for n in (height, width))
+    y, x = (
+        (torch.arange(n, device=embedding.device) + 0.5)[:, None] * stride for n in (height, width)
+    )
 
     def allowed(rows: slice) -> Tensor:
         keep = proposals.keep[rows]
@@ -138,9 +156,14 @@ def best_proposal(embedding: Tensor, proposals: Proposals, stride: int, box_filt
     return best_seed(embedding.movedim(0, 2), proposals.query, allowed)
 
 
-def segment(embedding: Tensor, semantic_logits: Tensor | None, proposals: Proposals,
-            queries: Queries, config: CIAEConfig, thresholds: dict[str, Tensor],
-            ) -> SegmentTensors:
+def segment(
+    embedding: Tensor,
+    semantic_logits: Tensor | None,
+    proposals: Proposals,
+    queries: Queries,
+    config: CIAEConfig,
+    thresholds: dict[str, Tensor],
+) -> SegmentTensors:
     """Gives each cell to a proposal or a stuff class: rows 0 to K - 1, then one row per class.
 
     Args:
@@ -163,21 +186,30 @@ def segment(embedding: Tensor, semantic_logits: Tensor | None, proposals: Propos
         value, best = semantic_logits.softmax(dim=0).max(dim=0)
         is_stuff = best < num_stuff
         is_instance = ~is_stuff & (likeness > NEVER / 2)
-    class_id = queries.stuff_ids.index_select(
-        0, best.clamp(max=num_stuff - 1).flatten()).view(height, width)
-    row_map = torch.where(is_instance, row + 1, torch.where(
-        is_stuff, class_id + (num_proposals + 1), 0)).to(torch.int32)
+    class_id = queries.stuff_ids.index_select(0, best.clamp(max=num_stuff - 1).flatten()).view(
+        height, width
+    )
+    row_map = torch.where(
+        is_instance, row + 1, torch.where(is_stuff, class_id + (num_proposals + 1), 0)
+    ).to(torch.int32)
 
     num_classes = queries.is_thing.shape[0]
     measures = measure(row_map, num_proposals + num_classes, value.clamp(min=0))
-    px = measures.area * config.stride ** 2
-    valid = (measures.area > 0) & torch.cat([
-        proposals.keep & (px[:num_proposals] >= thresholds['min_area']),
-        ~queries.is_thing & (px[num_proposals:] >= thresholds['min_stuff_area'])])
+    px = measures.area * config.stride**2
+    valid = (measures.area > 0) & torch.cat(
+        [
+            proposals.keep & (px[:num_proposals] >= thresholds['min_area']),
+            ~queries.is_thing & (px[num_proposals:] >= thresholds['min_stuff_area']),
+        ]
+    )
     classes = torch.arange(num_classes, device=embedding.device)
     return to_segments(
-        row_map, measures, valid=valid,
+        row_map,
+        measures,
+        valid=valid,
         class_id=torch.cat([proposals.class_id, classes]),
         score=torch.cat([proposals.score, measures.mean[num_proposals:]]),  # stuff: mean likeness
-        embedding=torch.cat([proposals.query,
-                             queries.memory.index_select(0, queries.memory_of_class)]))
+        embedding=torch.cat(
+            [proposals.query, queries.memory.index_select(0, queries.memory_of_class)]
+        ),
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DeepLabV3+: atrous backbone, ASPP and a decoder at a quarter of the input's resolution.
 
 Chen et al., Encoder-decoder with atrous separable convolution, ECCV 2018.
@@ -14,17 +15,28 @@ from torch import Tensor, nn
 from panoptic_ros.models.backbone import make_backbone
 
 
-def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, dilation: int = 1,
-                 groups: int = 1) -> nn.Sequential:
+def conv_bn_relu(
+    inputs: int, outputs: int, kernel: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Sequential:
     """Convolution without bias, batch norm, ReLU; same size out as in."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation,
-                  groups=groups, bias=False),
-        nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+        nn.Conv2d(
+            inputs,
+            outputs,
+            kernel,
+            padding=dilation * (kernel // 2),
+            dilation=dilation,
+            groups=groups,
+            bias=False,
+        ),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
 
 
-def conv3x3(inputs: int, outputs: int, dilation: int = 1, separable: bool = False,
-            ) -> nn.Sequential:
+def conv3x3(
+    inputs: int, outputs: int, dilation: int = 1, separable: bool = False
+) -> nn.Sequential:
     """A 3x3 `conv_bn_relu`, or its depthwise-separable form."""
     if not separable:
         return conv_bn_relu(inputs, outputs, 3, dilation)
@@ -33,19 +45,25 @@ def conv3x3(inputs: int, outputs: int, dilation: int = 1, separable: bool = Fals
 
 def separable_conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
     """A depthwise and a pointwise `conv_bn_relu`."""
-    return nn.Sequential(conv_bn_relu(inputs, inputs, kernel, dilation, groups=inputs),
-                         conv_bn_relu(inputs, outputs))
+    return nn.Sequential(
+        conv_bn_relu(inputs, inputs, kernel, dilation, groups=inputs),
+        conv_bn_relu(inputs, outputs),
+    )
 
 
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: 1x1, three atrous 3x3 and the image's mean, fused."""
 
-    def __init__(self, inputs: int, outputs: int, rates: tuple[int, ...],
-                 separable: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, rates: tuple[int, ...], separable: bool = False
+    ) -> None:
         super().__init__()
-        self.branches = nn.ModuleList([
-            conv_bn_relu(inputs, outputs),
-            *(conv3x3(inputs, outputs, rate, separable) for rate in rates)])
+        self.branches = nn.ModuleList(
+            [
+                conv_bn_relu(inputs, outputs),
+                *(conv3x3(inputs, outputs, rate, separable) for rate in rates),
+            ]
+        )
         # No batch norm: the pooled map has one value per image, and a batch may be one image.
         self.pool = nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True))
         self.project = conv_bn_relu(outputs * (len(self.branches) + 1), outputs)
@@ -71,15 +89,24 @@ class DeepLabV3Plus(nn.Module):
         ValueError: if timm does not know the backbone or it has no features at these strides.
     """
 
-    def __init__(self, backbone: str, output_stride: int, aspp_channels: int,
-                 low_level_channels: int, decoder_channels: int, separable: bool) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        output_stride: int,
+        aspp_channels: int,
+        low_level_channels: int,
+        decoder_channels: int,
+        separable: bool,
+    ) -> None:
         super().__init__()
         self.backbone = make_backbone(backbone, output_stride)
         features: Any = self.backbone.feature_info
         reductions = features.reduction()
         if 4 not in reductions or reductions[-1] != output_stride:
-            raise ValueError(f'backbone {backbone!r} must have features at strides 4 and '
-                             f'{output_stride}, it has {reductions}')
+            raise ValueError(
+                f'backbone {backbone!r} must have features at strides 4 and '
+                f'{output_stride}, it has {reductions}'
+            )
         self.low_index = reductions.index(4)
         channels = features.channels()
         rates = tuple(rate * 16 // output_stride for rate in (6, 12, 18))
@@ -87,7 +114,8 @@ class DeepLabV3Plus(nn.Module):
         self.low_level = conv_bn_relu(channels[self.low_index], low_level_channels)
         self.decoder = nn.Sequential(
             conv3x3(aspp_channels + low_level_channels, decoder_channels, separable=separable),
-            conv3x3(decoder_channels, decoder_channels, separable=separable))
+            conv3x3(decoder_channels, decoder_channels, separable=separable),
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) normalised -> (B, decoder_channels, H/4, W/4)."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The semantic branch of UPSNet and SOGNet: deformable convolutions shared by all levels.
 
 Dai et al., Deformable Convolutional Networks, ICCV 2017; Xiong et al., UPSNet, CVPR 2019.
@@ -77,12 +78,21 @@ class SharedSemanticHead(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in zip((inputs, *widths), widths, strict=False):
-            layers += [DeformableConv(before, after) if deformable
-                       else nn.Conv2d(before, after, 3, padding=1), nn.ReLU(inplace=True)]
+            layers += [
+                DeformableConv(before, after)
+                if deformable
+                else nn.Conv2d(before, after, 3, padding=1),
+                nn.ReLU(inplace=True),
+            ]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Maps at strides 4 to 32 -> (B, 4 * widths[-1], H/4, W/4)."""
         features = [self.layers(level) for level in levels]
-        return torch.cat([f if i == 0 else F.interpolate(f, scale_factor=2.0 ** i, mode='bilinear')
-                          for i, f in enumerate(features)], dim=1)
+        return torch.cat(
+            [
+                f if i == 0 else F.interpolate(f, scale_factor=2.0**i, mode='bilinear')
+                for i, f in enumerate(features)
+            ],
+            dim=1,
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Panoptic-DeepLab's network: one backbone, a decoder for classes and one for instances.
 
 Cheng et al., Panoptic-DeepLab, CVPR 2020.
@@ -41,9 +42,18 @@ class DualDecoder(nn.Module):
         ValueError: if timm does not know the backbone or it has no features at these strides.
     """
 
-    def __init__(self, backbone: str, output_stride: int, multigrid: Sequence[int],
-                 aspp_channels: int, channels: tuple[int, int], low_level_channels: int,
-                 separable: bool, fusion: str = 'concat', instance_aspp: bool = True) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        output_stride: int,
+        multigrid: Sequence[int],
+        aspp_channels: int,
+        channels: tuple[int, int],
+        low_level_channels: int,
+        separable: bool,
+        fusion: str = 'concat',
+        instance_aspp: bool = True,
+    ) -> None:
         super().__init__()
         self.backbone = make_backbone(backbone, output_stride)
         if multigrid and output_stride == 16:
@@ -52,15 +62,25 @@ class DualDecoder(nn.Module):
         reductions = features.reduction()
         finer = [stride for stride in (16, 8, 4) if stride < output_stride]
         if not set(finer) <= set(reductions) or reductions[-1] != output_stride:
-            raise ValueError(f'backbone {backbone!r} must have features at strides '
-                             f'{[*reversed(finer), output_stride]}, it has {reductions}')
+            raise ValueError(
+                f'backbone {backbone!r} must have features at strides '
+                f'{[*reversed(finer), output_stride]}, it has {reductions}'
+            )
         self.indices = [len(reductions) - 1, *(reductions.index(stride) for stride in finer)]
         inputs = [features.channels()[i] for i in self.indices]
         low = [low_level_channels * stride // 4 for stride in finer]
 
         def decoder(channels: int, share: int, aspp: bool) -> Decoder:
-            return Decoder(inputs, [n // share for n in low], RATES[output_stride],
-                           aspp_channels, channels, separable, fusion, aspp)
+            return Decoder(
+                inputs,
+                [n // share for n in low],
+                RATES[output_stride],
+                aspp_channels,
+                channels,
+                separable,
+                fusion,
+                aspp,
+            )
 
         self.finest_channels = inputs[-1]
         self.semantic = decoder(channels[0], 1, True)
@@ -88,20 +108,32 @@ class Decoder(nn.Module):
         aspp: whether ASPP comes first, or a 1x1 convolution.
     """
 
-    def __init__(self, inputs: Sequence[int], low_level_channels: Sequence[int],
-                 rates: tuple[int, ...], aspp_channels: int, channels: int, separable: bool,
-                 fusion: str, aspp: bool) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[int],
+        low_level_channels: Sequence[int],
+        rates: tuple[int, ...],
+        aspp_channels: int,
+        channels: int,
+        separable: bool,
+        fusion: str,
+        aspp: bool,
+    ) -> None:
         super().__init__()
         self.fusion = fusion
-        self.context = ASPP(inputs[0], aspp_channels, rates, separable) if aspp \
+        self.context = (
+            ASPP(inputs[0], aspp_channels, rates, separable)
+            if aspp
             else conv_bn_relu(inputs[0], aspp_channels)
+        )
         self.project, self.fuse = nn.ModuleList(), nn.ModuleList()
         coarse = aspp_channels
         for width, reduced in zip(inputs[1:], low_level_channels, strict=True):
             low = reduced if fusion == 'concat' else coarse
             self.project.append(conv_bn_relu(width, low))
-            self.fuse.append(separable_conv(coarse + (low if fusion == 'concat' else 0),
-                                            channels, KERNEL))
+            self.fuse.append(
+                separable_conv(coarse + (low if fusion == 'concat' else 0), channels, KERNEL)
+            )
             coarse = channels
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
@@ -139,8 +171,13 @@ class Heads(nn.Module):
         center_channels: maps of the centres' heatmap.
     """
 
-    def __init__(self, inputs: tuple[int, int], channels: tuple[int, int], num_classes: int,
-                 center_channels: int = 1) -> None:
+    def __init__(
+        self,
+        inputs: tuple[int, int],
+        channels: tuple[int, int],
+        num_classes: int,
+        center_channels: int = 1,
+    ) -> None:
         super().__init__()
         self.semantic = Head(inputs[0], channels[0], num_classes)
         self.center = Head(inputs[1], channels[1], center_channels)

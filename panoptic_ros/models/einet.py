@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """EINet: Panoptic-DeepLab whose semantic and instance embeddings enhance each other.
 
 Embedding-Interaction based Panoptic Segmentation. Of this paper only the supplement was at hand:
@@ -55,11 +56,15 @@ class EINetConfig(PanopticDeepLabConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key, allowed in (('lowlevel_fusion', ('concat', 'sum')),
-                             ('interaction', INTERACTIONS), ('heatmap_loss', ('mse', 'focal'))):
+        for key, allowed in (
+            ('lowlevel_fusion', ('concat', 'sum')),
+            ('interaction', INTERACTIONS),
+            ('heatmap_loss', ('mse', 'focal')),
+        ):
             if getattr(self, key) not in allowed:
-                raise ValueError(f'einet.{key} must be one of {allowed}, '
-                                 f'got {getattr(self, key)!r}')
+                raise ValueError(
+                    f'einet.{key} must be one of {allowed}, got {getattr(self, key)!r}'
+                )
 
 
 class EINet(PanopticDeepLab):
@@ -83,8 +88,7 @@ class EINet(PanopticDeepLab):
         semantic, instance = config.decoder_channels, config.instance_channels
         if config.interaction in ('s2i', 'both'):
             self.register_buffer('dictionary', torch.zeros(len(labels), semantic))
-            self.to_instance = SemanticToInstance(semantic, instance,
-                                                  config.interaction_channels)
+            self.to_instance = SemanticToInstance(semantic, instance, config.interaction_channels)
         if config.interaction in ('i2s', 'both'):
             self.to_semantic = InstanceToSemantic(instance, semantic)
 
@@ -102,8 +106,9 @@ class EINet(PanopticDeepLab):
         """Network and heads, lighter in the instance branch."""
         config = self.config
         self.network = self.make_network(config.lowlevel_fusion, config.instance_aspp)
-        self.predict = self.make_heads((config.decoder_channels, config.instance_channels),
-                                       int(self.labels.is_thing.sum()))
+        self.predict = self.make_heads(
+            (config.decoder_channels, config.instance_channels), int(self.labels.is_thing.sum())
+        )
         if config.heatmap_loss == 'focal':  # as CenterNet's code starts: p = 0.1 everywhere
             nn.init.constant_(self.predict.center.out.bias, -2.19)  # type: ignore[arg-type]
 
@@ -127,8 +132,9 @@ class EINet(PanopticDeepLab):
         if self.config.interaction in ('s2i', 'both'):
             instance = self.to_instance(instance, self.dictionary)
         logits, heatmap, offset = self.predict(enhanced, instance)
-        return CenterMaps(upsample(logits, stride), heatmap,
-                          upsample(offset, stride) * MAP_STRIDE, instance)
+        return CenterMaps(
+            upsample(logits, stride), heatmap, upsample(offset, stride) * MAP_STRIDE, instance
+        )
 
     def center_heights(self, maps: CenterMaps) -> Tensor:
         """The heatmaps on a scale of 0 to 1, (B, C_thing, h, w)."""

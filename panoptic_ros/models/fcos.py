@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FCOS: a box, a class and a centre-ness at each location of a pyramid's levels.
 
 Tian et al., FCOS: Fully convolutional one-stage object detection, ICCV 2019.
@@ -55,12 +56,14 @@ class FCOSHead(nn.Module):
         super().__init__()
         self.class_tower, self.box_tower = (
             nn.Sequential(*(conv_gn_relu(channels, channels) for _ in range(depth)))
-            for _ in range(2))
+            for _ in range(2)
+        )
         self.class_logits = nn.Conv2d(channels, num_classes, 3, padding=1)
         self.box = nn.Conv2d(channels, 4, 3, padding=1)
         self.centerness = nn.Conv2d(channels, 1, 3, padding=1)
-        self.embedding = (nn.Conv2d(channels, embedding_dim, 3, padding=1) if embedding_dim
-                          else None)
+        self.embedding = (
+            nn.Conv2d(channels, embedding_dim, 3, padding=1) if embedding_dim else None
+        )
         init_convolutions(self)
         assert self.class_logits.bias is not None and self.box.bias is not None
         nn.init.constant_(self.class_logits.bias, -math.log((1 - PRIOR) / PRIOR))
@@ -93,8 +96,9 @@ def init_convolutions(module: nn.Module) -> None:
 
 def locations(height: int, width: int, stride: int, device: torch.device) -> Tensor:
     """Where a level's cells look: (x, y) = s / 2 + i * s in input px, row by row, (h * w, 2)."""
-    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device),
-                          indexing='ij')
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device), torch.arange(width, device=device), indexing='ij'
+    )
     return torch.stack([x, y], dim=-1).view(-1, 2) * stride + stride // 2
 
 

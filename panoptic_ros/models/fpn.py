@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Feature pyramids on timm backbones, and the semantic branch of Panoptic FPN.
 
 Lin et al., Feature Pyramid Networks, CVPR 2017; Kirillov et al., Panoptic Feature Pyramid
@@ -43,12 +44,22 @@ class FPN(nn.Module):
         ValueError: for a backbone without these features, or an unknown `top`.
     """
 
-    def __init__(self, backbone: str, channels: int = 256, top: str = 'none',
-                 context: bool = False, pool_scales: tuple[int, ...] = (),
-                 frozen_stem: bool = False, frozen_batch_norm: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        channels: int = 256,
+        top: str = 'none',
+        context: bool = False,
+        pool_scales: tuple[int, ...] = (),
+        frozen_stem: bool = False,
+        frozen_batch_norm: bool = False,
+    ) -> None:
         super().__init__()
-        extras: dict[str, Any] = {'none': None, 'pool': LastLevelMaxPool(),
-                                  'p6p7': LastLevelP6P7(channels, channels)}
+        extras: dict[str, Any] = {
+            'none': None,
+            'pool': LastLevelMaxPool(),
+            'p6p7': LastLevelP6P7(channels, channels),
+        }
         if top not in extras:
             raise ValueError(f'fpn top must be one of {", ".join(extras)}, got {top!r}')
         self.backbone = make_backbone(backbone)
@@ -105,15 +116,18 @@ class PyramidPooling(nn.Module):
         super().__init__()
         self.scales = tuple(scales)
         # No batch norm: one bin is one value per image, and a batch may be one image.
-        self.reduce = nn.ModuleList([
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True)) for _ in scales])
+        self.reduce = nn.ModuleList(
+            [nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.ReLU(inplace=True)) for _ in scales]
+        )
         self.fuse = conv_gn_relu(inputs + len(self.scales) * outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, h, w) -> (B, outputs, h, w)."""
         size = (x.shape[2], x.shape[3])
-        means = [F.interpolate(reduce(bin_means(x, scale)), size=size, mode='bilinear')
-                 for reduce, scale in zip(self.reduce, self.scales, strict=True)]
+        means = [
+            F.interpolate(reduce(bin_means(x, scale)), size=size, mode='bilinear')
+            for reduce, scale in zip(self.reduce, self.scales, strict=True)
+        ]
         return self.fuse(torch.cat([x, *means], dim=1))
 
 
@@ -145,9 +159,15 @@ class FusedLevels(nn.Module):
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Maps at strides 4 to 32 -> (B, channels, H/4, W/4)."""
         size = levels[0].shape[2:]
-        return self.fuse(torch.cat([
-            x if i == 0 else F.interpolate(x, size=size, mode='bilinear')
-            for i, x in enumerate(levels)], dim=1))
+        return self.fuse(
+            torch.cat(
+                [
+                    x if i == 0 else F.interpolate(x, size=size, mode='bilinear')
+                    for i, x in enumerate(levels)
+                ],
+                dim=1,
+            )
+        )
 
 
 class SemanticFPN(nn.Module):
@@ -166,10 +186,17 @@ class SemanticFPN(nn.Module):
         super().__init__()
         self.coordinates = coordinates
         places = [0, 0, 0, 2 if coordinates else 0]
-        self.stages = nn.ModuleList([
-            nn.ModuleList([conv_gn_relu((inputs if i == 0 else channels) + places[level], channels)
-                           for i in range(max(1, level))])
-            for level in range(len(LEVEL_STRIDES))])
+        self.stages = nn.ModuleList(
+            [
+                nn.ModuleList(
+                    [
+                        conv_gn_relu((inputs if i == 0 else channels) + places[level], channels)
+                        for i in range(max(1, level))
+                    ]
+                )
+                for level in range(len(LEVEL_STRIDES))
+            ]
+        )
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Maps at strides 4 to 32 (more are left out) -> (B, channels, H/4, W/4)."""
@@ -197,6 +224,8 @@ def with_coordinates(x: Tensor) -> Tensor:
 
 def conv_gn_relu(inputs: int, outputs: int, groups: int = 32) -> nn.Sequential:
     """3x3 convolution, group norm (with fewer groups where channels are few) and ReLU."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-                         nn.GroupNorm(min(groups, outputs // 4), outputs),
-                         nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.GroupNorm(min(groups, outputs // 4), outputs),
+        nn.ReLU(inplace=True),
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hierarchical Lovász Embeddings: one embedding per pixel for classes and instances alike.
 
 Kerola et al., Hierarchical Lovász Embeddings for Proposal-free Panoptic Segmentation, CVPR 2021.
@@ -101,15 +102,21 @@ class HLEConfig:
     """Least area of a stuff segment, px."""
 
     def __post_init__(self) -> None:
-        for key, allowed in (('space', ('hier', 'split')), ('output_stride', (16, 32)),
-                             ('spatial_sigma', ('global', 'predicted')), ('stride', (1, 2, 4))):
+        for key, allowed in (
+            ('space', ('hier', 'split')),
+            ('output_stride', (16, 32)),
+            ('spatial_sigma', ('global', 'predicted')),
+            ('stride', (1, 2, 4)),
+        ):
             if getattr(self, key) not in allowed:
                 raise ValueError(f'hle.{key} must be one of {allowed}, got {getattr(self, key)!r}')
         if self.seed_window % 2 == 0:
             raise ValueError(f'hle.seed_window must be odd, got {self.seed_window}')
         if self.embedding_dim < 2 or (self.space == 'split' and self.embedding_dim % 2):
-            raise ValueError('hle.embedding_dim must be at least 2, and even for space: split, '
-                             f'got {self.embedding_dim}')
+            raise ValueError(
+                'hle.embedding_dim must be at least 2, and even for space: split, '
+                f'got {self.embedding_dim}'
+            )
         if not 0 <= self.refine <= 8:
             raise ValueError(f'hle.refine must be 0 to 8 rounds, got {self.refine}')
         if self.top_k < 1:
@@ -143,7 +150,7 @@ class HLE(PanopticModel):
     """
 
     family = 'hle'
-    embedding_kind = 'embedding at the instance\'s seed, its mask\'s mean with refine'
+    embedding_kind = "embedding at the instance's seed, its mask's mean with refine"
     heads = ('head',)
 
     def __init__(self, labels: LabelSet, config: HLEConfig) -> None:
@@ -151,11 +158,20 @@ class HLE(PanopticModel):
         self.config: HLEConfig
         num_classes = len(labels)
         self.network = DeepLabV3Plus(
-            config.backbone, config.output_stride, config.aspp_channels,
-            config.low_level_channels, config.decoder_channels, config.separable)
-        self.channels = [config.embedding_dim, 1, 1,
-                         1 if config.spatial_sigma == 'predicted' else 0,
-                         num_classes if config.seg_branch else 0]
+            config.backbone,
+            config.output_stride,
+            config.aspp_channels,
+            config.low_level_channels,
+            config.decoder_channels,
+            config.separable,
+        )
+        self.channels = [
+            config.embedding_dim,
+            1,
+            1,
+            1 if config.spatial_sigma == 'predicted' else 0,
+            num_classes if config.seg_branch else 0,
+        ]
         self.head = nn.Conv2d(config.decoder_channels, sum(self.channels), 1)
         start = math.log(config.spatial_sigma_init)
         self.spatial_log_sigma = nn.Parameter(torch.tensor(start))
@@ -163,8 +179,10 @@ class HLE(PanopticModel):
         self.semantic_log_sigma = nn.Parameter(torch.full((num_classes,), math.log(0.3)))
         dim = config.embedding_dim // (2 if config.space == 'split' else 1)
         self.semantic_mean = nn.Parameter(
-            thomson(num_classes, dim) if config.thomson_start
-            else F.normalize(torch.randn(num_classes, dim), dim=1))
+            thomson(num_classes, dim)
+            if config.thomson_start
+            else F.normalize(torch.randn(num_classes, dim), dim=1)
+        )
 
     @property
     def embedding_dim(self) -> int:
@@ -177,17 +195,22 @@ class HLE(PanopticModel):
         """Scalar inputs of `forward`."""
         config = self.config
         return {
-            'score_threshold': Threshold(config.score_threshold, 0, 1,
-                                         'least seed score of an instance'),
+            'score_threshold': Threshold(
+                config.score_threshold, 0, 1, 'least seed score of an instance'
+            ),
             'min_area': Threshold(config.min_area, 0, 1e6, 'least area of an instance, input px'),
-            'merge_threshold': Threshold(config.merge_threshold, 0, 1,
-                                         'seeds more alike than this are one instance'),
-            'mask_threshold': Threshold(config.mask_threshold, 0, 1,
-                                        'least probability of a pixel under its seed'),
-            'stuff_threshold': Threshold(config.stuff_threshold, 0, 1,
-                                         'least probability of a stuff pixel'),
-            'min_stuff_area': Threshold(config.min_stuff_area, 0, 1e7,
-                                        'least area of a stuff segment, input px'),
+            'merge_threshold': Threshold(
+                config.merge_threshold, 0, 1, 'seeds more alike than this are one instance'
+            ),
+            'mask_threshold': Threshold(
+                config.mask_threshold, 0, 1, 'least probability of a pixel under its seed'
+            ),
+            'stuff_threshold': Threshold(
+                config.stuff_threshold, 0, 1, 'least probability of a stuff pixel'
+            ),
+            'min_stuff_area': Threshold(
+                config.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
+            ),
         }
 
     def renormalize(self) -> None:
@@ -216,11 +239,15 @@ class HLE(PanopticModel):
         embedding, log_sigma, seed, spatial, semantic = raw.split(self.channels, dim=1)
         return HLEMaps(
             embedding=self.unit_length(embedding),
-            log_sigma=log_sigma.squeeze(1), seed_logits=seed.squeeze(1),
+            log_sigma=log_sigma.squeeze(1),
+            seed_logits=seed.squeeze(1),
             semantic_logits=semantic if self.config.seg_branch else None,
-            spatial_log_sigma=(self.spatial_log_sigma + spatial.squeeze(1)
-                               if self.config.spatial_sigma == 'predicted'
-                               else self.spatial_log_sigma))
+            spatial_log_sigma=(
+                self.spatial_log_sigma + spatial.squeeze(1)
+                if self.config.spatial_sigma == 'predicted'
+                else self.spatial_log_sigma
+            ),
+        )
 
     def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> HLEMaps:
         """Dense predictions.
@@ -248,9 +275,11 @@ class HLE(PanopticModel):
 
         The paper flips at test time; averaging is inferred.
         """
-        values = {name: (value + getattr(mirrored, name).flip(-1)) / 2
-                  for name, value in maps._asdict().items()
-                  if value is not None and value.dim()}
+        values = {
+            name: (value + getattr(mirrored, name).flip(-1)) / 2
+            for name, value in maps._asdict().items()
+            if value is not None and value.dim()
+        }
         values['embedding'] = self.unit_length(values['embedding'])
         return maps._replace(**values)
 
@@ -258,15 +287,23 @@ class HLE(PanopticModel):
         """Decodes maps (B = 1) at stride `config.stride`; see `hle_decode`."""
         semantic, instance = self.split(maps.embedding)
         if maps.semantic_logits is None:
-            class_logits = hle_decode.class_logits(semantic[0], self.semantic_mean,
-                                                   self.semantic_log_sigma)
+            class_logits = hle_decode.class_logits(
+                semantic[0], self.semantic_mean, self.semantic_log_sigma
+            )
         else:
             class_logits = maps.semantic_logits[0]
         height, width = maps.log_sigma.shape[1:]
         log_sigma = maps.log_sigma[0]
         return hle_decode.decode(
-            instance[0], log_sigma, maps.seed_logits[0], class_logits,
-            maps.spatial_log_sigma.expand(1, height, width)[0], self.is_thing,
-            F.normalize(self.semantic_mean, dim=1) if self.config.space == 'hier'
+            instance[0],
+            log_sigma,
+            maps.seed_logits[0],
+            class_logits,
+            maps.spatial_log_sigma.expand(1, height, width)[0],
+            self.is_thing,
+            F.normalize(self.semantic_mean, dim=1)
+            if self.config.space == 'hier'
             else instance.new_zeros(len(self.labels), self.embedding_dim),
-            self.config, thresholds)
+            self.config,
+            thresholds,
+        )

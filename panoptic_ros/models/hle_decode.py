@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HLE's decoding (paper section 3.5) as tensor code that exports.
 
 Log-probabilities throughout: a kernel exp(-d/(2 sigma^2) - r^2/(2 sigma_sp^2)) is the
@@ -53,8 +54,9 @@ def kernel_features(embedding: Tensor, position: Tensor) -> Tensor:
     return torch.cat([embedding, position, square, torch.ones_like(square)], dim=1)
 
 
-def kernel_weights(embedding: Tensor, position: Tensor, log_sigma: Tensor,
-                   spatial_log_sigma: Tensor) -> Tensor:
+def kernel_weights(
+    embedding: Tensor, position: Tensor, log_sigma: Tensor, spatial_log_sigma: Tensor
+) -> Tensor:
     """What a seed brings: weights @ features = log Phi(seed, cell).
 
     Args:
@@ -72,8 +74,9 @@ def kernel_weights(embedding: Tensor, position: Tensor, log_sigma: Tensor,
     return torch.cat([sharpness * embedding, 2 * spatial * position, -spatial, offset], dim=1)
 
 
-def refine(weights: Tensor, features: Tensor, sigma: Tensor, spatial_sigma: Tensor,
-           log_threshold: Tensor) -> tuple[Tensor, Tensor]:
+def refine(
+    weights: Tensor, features: Tensor, sigma: Tensor, spatial_sigma: Tensor, log_threshold: Tensor
+) -> tuple[Tensor, Tensor]:
     """Gives each seed the kernel of the mask that it finds.
 
     The loss shapes the kernel about the means over an instance (Eq. 7); a seed is one cell, and
@@ -93,20 +96,29 @@ def refine(weights: Tensor, features: Tensor, sigma: Tensor, spatial_sigma: Tens
     known = torch.cat([features, sigma[:, None], spatial_sigma[:, None]], dim=1)  # (N, D + 6)
     means = []
     for first in range(0, weights.shape[0], SEED_CHUNK):
-        part = weights[first:first + SEED_CHUNK]
+        part = weights[first : first + SEED_CHUNK]
         total = (part @ features.T > log_threshold).to(known.dtype) @ known  # (chunk, D + 6)
-        means.append(total / total[:, dim + 3:dim + 4].clamp(min=1))  # the ones count the cells
+        means.append(total / total[:, dim + 3 : dim + 4].clamp(min=1))  # the ones count the cells
     mean = torch.cat(means)
     embedding = F.normalize(mean[:, :dim], dim=1)
     # A kernel so narrow that it leaves out its own seed keeps a finite deviation.
     log_sigma, spatial_log_sigma = mean[:, -2:].clamp(min=1e-6).log().unbind(1)
-    return embedding, kernel_weights(embedding, mean[:, dim:dim + 2], log_sigma,
-                                     spatial_log_sigma)
+    return embedding, kernel_weights(
+        embedding, mean[:, dim : dim + 2], log_sigma, spatial_log_sigma
+    )
 
 
-def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logits: Tensor,
-           spatial_log_sigma: Tensor, is_thing: Tensor, stuff_embedding: Tensor,
-           config: HLEConfig, thresholds: dict[str, Tensor]) -> SegmentTensors:
+def decode(
+    embedding: Tensor,
+    log_sigma: Tensor,
+    seed_logits: Tensor,
+    class_logits: Tensor,
+    spatial_log_sigma: Tensor,
+    is_thing: Tensor,
+    stuff_embedding: Tensor,
+    config: HLEConfig,
+    thresholds: dict[str, Tensor],
+) -> SegmentTensors:
     """Maps of one image to segments: rows 0 to K - 1 are instances, then one row per class.
 
     Args:
@@ -129,19 +141,29 @@ def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logi
     candidates = torch.where(thing_cell.view(height, width), seed_logits, NEVER)
     seed_logit, seed = find_peaks(candidates[None], config.seed_window, config.top_k)
     num_seeds = seed.shape[0]
-    y, x = torch.meshgrid(torch.arange(height, device=logits.device),
-                          torch.arange(width, device=logits.device), indexing='ij')
+    y, x = torch.meshgrid(
+        torch.arange(height, device=logits.device),
+        torch.arange(width, device=logits.device),
+        indexing='ij',
+    )
     position = torch.stack([x, y], dim=-1).reshape(-1, 2) * (config.stride / config.position_scale)
     cell_embedding = embedding.reshape(embedding.shape[0], -1).T  # (N, D)
     features = kernel_features(cell_embedding, position)
     seed_embedding = cell_embedding.index_select(0, seed)
-    weights = kernel_weights(seed_embedding, position.index_select(0, seed),
-                             log_sigma.reshape(-1).index_select(0, seed),
-                             spatial_log_sigma.reshape(-1).index_select(0, seed))
+    weights = kernel_weights(
+        seed_embedding,
+        position.index_select(0, seed),
+        log_sigma.reshape(-1).index_select(0, seed),
+        spatial_log_sigma.reshape(-1).index_select(0, seed),
+    )
     for _ in range(config.refine):
         seed_embedding, weights = refine(
-            weights, features, log_sigma.reshape(-1).exp(), spatial_log_sigma.reshape(-1).exp(),
-            torch.log(thresholds['mask_threshold']))
+            weights,
+            features,
+            log_sigma.reshape(-1).exp(),
+            spatial_log_sigma.reshape(-1).exp(),
+            torch.log(thresholds['mask_threshold']),
+        )
     score = torch.sigmoid(seed_logit)
     alive = (score > thresholds['score_threshold']) & (seed_logit > NEVER / 2)
     alike = weights @ features.index_select(0, seed).T > torch.log(thresholds['merge_threshold'])
@@ -151,17 +173,26 @@ def decode(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor, class_logi
     best, row = best_seed(features, torch.where(keep[:, None], weights, nothing))
     is_instance = (best > torch.log(thresholds['mask_threshold'])) & (best > NEVER / 2)
     is_stuff = ~thing_cell & (class_prob > thresholds['stuff_threshold'])
-    row_map = torch.where(is_instance, row + 1, torch.where(
-        is_stuff, cell_class + (num_seeds + 1), 0)).view(height, width).to(torch.int32)
+    row_map = (
+        torch.where(is_instance, row + 1, torch.where(is_stuff, cell_class + (num_seeds + 1), 0))
+        .view(height, width)
+        .to(torch.int32)
+    )
 
     measures = measure(row_map, num_seeds + num_classes, class_prob.view(height, width))
-    px = measures.area * config.stride ** 2
-    valid = (measures.area > 0) & torch.cat([
-        keep & (px[:num_seeds] >= thresholds['min_area']),
-        ~is_thing & (px[num_seeds:] >= thresholds['min_stuff_area'])])
+    px = measures.area * config.stride**2
+    valid = (measures.area > 0) & torch.cat(
+        [
+            keep & (px[:num_seeds] >= thresholds['min_area']),
+            ~is_thing & (px[num_seeds:] >= thresholds['min_stuff_area']),
+        ]
+    )
     classes = torch.arange(num_classes, device=logits.device)
     return to_segments(
-        row_map, measures, valid=valid,
+        row_map,
+        measures,
+        valid=valid,
         class_id=torch.cat([cell_class.index_select(0, seed), classes]),
         score=torch.cat([score, measures.mean[num_seeds:]]),  # stuff: the mean of psi
-        embedding=torch.cat([seed_embedding, stuff_embedding]))
+        embedding=torch.cat([seed_embedding, stuff_embedding]),
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Masks of boxes laid onto the image, and which of them are worth keeping.
 
 Fixed shapes, and matrix products in place of sampling: pasting is bilinear, so it is a product

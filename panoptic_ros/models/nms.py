@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Greedy non-maximum suppression with fixed shapes: exact, and the same in every engine.
 
 ONNX has an operator for boxes, but the size of its answer depends on the data, which engines and
@@ -36,18 +37,19 @@ def greedy_keep(suppresses: Tensor, alive: Tensor, rounds: int | None = None) ->
     for first in range(0, count, block):
         last = min(first + block, count)
         own = torch.triu(matrix[..., first:last, first:last], diagonal=1)  # [j, i]
-        start = left[..., :last - first]
+        start = left[..., : last - first]
         keep = start
         for _ in range(last - first - 1 if rounds is None else rounds):
             keep = (start - keep @ own).relu()  # 1 where alive, none against
         kept.append(keep)
         if last < count:
-            left = (left[..., last - first:] - keep @ matrix[..., first:last, last:]).relu()
+            left = (left[..., last - first :] - keep @ matrix[..., first:last, last:]).relu()
     return torch.cat(kept, dim=-1)[..., 0, :] > 0.5
 
 
-def keep_boxes(box: Tensor, group: Tensor | None, alive: Tensor, threshold: Tensor | float,
-               ) -> Tensor:
+def keep_boxes(
+    box: Tensor, group: Tensor | None, alive: Tensor, threshold: Tensor | float
+) -> Tensor:
     """Which boxes greedy suppression by overlap leaves.
 
     Args:

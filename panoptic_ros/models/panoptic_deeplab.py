@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Panoptic-DeepLab: classes per pixel, instances by their centres and offsets to them.
 
 Cheng et al., Panoptic-DeepLab: A Simple, Strong, and Fast Baseline for Bottom-Up Panoptic
@@ -88,15 +89,20 @@ class PanopticDeepLabConfig:
 
     def __post_init__(self) -> None:
         scores = center_decode.INSTANCE_SCORES
-        for key, allowed in (('output_stride', (16, 32)), ('stride', (1, 2, 4)),
-                             ('instance_score', scores)):
+        for key, allowed in (
+            ('output_stride', (16, 32)),
+            ('stride', (1, 2, 4)),
+            ('instance_score', scores),
+        ):
             if getattr(self, key) not in allowed:
-                raise ValueError(f'{self.family}.{key} must be one of {allowed}, '
-                                 f'got {getattr(self, key)!r}')
+                raise ValueError(
+                    f'{self.family}.{key} must be one of {allowed}, got {getattr(self, key)!r}'
+                )
         for key in ('top_k', 'nms_kernel'):
             if getattr(self, key) < 1:
-                raise ValueError(f'{self.family}.{key} must be at least 1, '
-                                 f'got {getattr(self, key)}')
+                raise ValueError(
+                    f'{self.family}.{key} must be at least 1, got {getattr(self, key)}'
+                )
 
 
 class CenterMaps(NamedTuple):
@@ -143,15 +149,26 @@ class PanopticDeepLab(PanopticModel):
         """Backbone and decoders of the configuration."""
         config = self.config
         return DualDecoder(
-            config.backbone, config.output_stride, config.multigrid, config.aspp_channels,
-            (config.decoder_channels, config.instance_channels), config.low_level_channels,
-            config.separable, fusion, instance_aspp)
+            config.backbone,
+            config.output_stride,
+            config.multigrid,
+            config.aspp_channels,
+            (config.decoder_channels, config.instance_channels),
+            config.low_level_channels,
+            config.separable,
+            fusion,
+            instance_aspp,
+        )
 
     def make_heads(self, inputs: tuple[int, int], center_channels: int = 1) -> Heads:
         """Heads on (semantic, instance) features of so many channels."""
         config = self.config
-        return Heads(inputs, (config.head_channels, config.instance_head_channels),
-                     len(self.labels), center_channels)
+        return Heads(
+            inputs,
+            (config.head_channels, config.instance_head_channels),
+            len(self.labels),
+            center_channels,
+        )
 
     @property
     def embedding_dim(self) -> int:
@@ -173,19 +190,32 @@ class PanopticDeepLab(PanopticModel):
         semantic, instance, finest = self.network(self.normalize(image))
         return self.at_stride(self.predict(semantic, instance), finest, stride)
 
-    def at_stride(self, raw: tuple[Tensor, Tensor, Tensor], feature: Tensor, stride: int,
-                  ) -> CenterMaps:
+    def at_stride(
+        self, raw: tuple[Tensor, Tensor, Tensor], feature: Tensor, stride: int
+    ) -> CenterMaps:
         """The heads' outputs upsampled, offsets from stride-4 cells to px."""
         semantic, center, offset = (upsample(x, stride) for x in raw)
         return CenterMaps(semantic, center, offset * MAP_STRIDE, feature)
 
     def decode(self, maps: CenterMaps, **thresholds: Tensor) -> SegmentTensors:
         """Decodes maps (B = 1, stride 4); see `center_decode`."""
-        rows = center_decode.decode(maps.semantic_logits[0], self.center_heights(maps)[0],
-                                    maps.center_offset[0], self.is_thing, self.config, thresholds,
-                                    self.nms_across_maps)
-        return to_segments(rows.row_map, rows.measures, rows.class_id, rows.score,
-                           self.embed(maps, rows), rows.valid)
+        rows = center_decode.decode(
+            maps.semantic_logits[0],
+            self.center_heights(maps)[0],
+            maps.center_offset[0],
+            self.is_thing,
+            self.config,
+            thresholds,
+            self.nms_across_maps,
+        )
+        return to_segments(
+            rows.row_map,
+            rows.measures,
+            rows.class_id,
+            rows.score,
+            self.embed(maps, rows),
+            rows.valid,
+        )
 
     def center_heights(self, maps: CenterMaps) -> Tensor:
         """The heatmap on a scale of 0 to 1, (B, M, h, w)."""

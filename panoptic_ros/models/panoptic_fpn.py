@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Panoptic FPN: Mask R-CNN and a semantic branch on one pyramid, merged by score.
 
 Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019. The semantic branch predicts all
@@ -46,8 +47,16 @@ class PanopticFPN(MaskRCNN):
         found, masks = self.detect(maps, **thresholds)
         return self.merge(found, masks, maps.semantic_logits, **thresholds)
 
-    def merge(self, found: Detections, masks: Tensor, semantic_logits: Tensor,
-              **thresholds: Tensor) -> SegmentTensors:
+    def merge(
+        self, found: Detections, masks: Tensor, semantic_logits: Tensor, **thresholds: Tensor
+    ) -> SegmentTensors:
         """Detections, their mask logits and semantic logits (1, C, h, w) to segments."""
-        return panoptic_fpn_decode.decode(found, masks, semantic_logits[0], self.thing_class,
-                                          self.is_thing, self.config.stride, thresholds)
+        return panoptic_fpn_decode.decode(
+            found,
+            masks,
+            semantic_logits[0],
+            self.thing_class,
+            self.is_thing,
+            self.config.stride,
+            thresholds,
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PISR on Panoptic-DeepLab: initial heads feed a block, whose features feed the final heads.
 
 What is marked "inferred" is a design after the paper's supplement, see `pisr_block`.
@@ -41,8 +42,10 @@ class PISRConfig(PISRBlockConfig, PanopticDeepLabConfig):
         PanopticDeepLabConfig.__post_init__(self)
         PISRBlockConfig.__post_init__(self)
         if self.num_encodings < 1 or self.tau <= 0:
-            raise ValueError('pisr needs num_encodings of at least 1 and tau above 0, '
-                             f'got {self.num_encodings} and {self.tau}')
+            raise ValueError(
+                'pisr needs num_encodings of at least 1 and tau above 0, '
+                f'got {self.num_encodings} and {self.tau}'
+            )
 
 
 class PISRMaps(NamedTuple):
@@ -89,8 +92,7 @@ class PISR(PanopticDeepLab):
     @property
     def embedding_dim(self) -> int:
         """D of the instance table."""
-        return self.config.block_channels if self.config.enabled \
-            else self.config.instance_channels
+        return self.config.block_channels if self.config.enabled else self.config.instance_channels
 
     def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> PISRMaps:  # type: ignore[override]
         """Dense predictions of both pairs of heads; see `PanopticDeepLab.maps`."""
@@ -101,8 +103,9 @@ class PISR(PanopticDeepLab):
         features = self.fuse(torch.cat([semantic, instance], dim=1))
         raw = self.initial(semantic, instance)
         coarse = self.at_stride(raw, features, MAP_STRIDE)
-        center, alive = confident_centers(coarse.center_heatmap, self.config.num_encodings,
-                                          window_of(self.config.nms_kernel))
+        center, alive = confident_centers(
+            coarse.center_heatmap, self.config.num_encodings, window_of(self.config.nms_kernel)
+        )
         heatmaps = self.heatmaps(coarse, center)
         related = self.block(features, coarse.semantic_logits, heatmaps, alive)
         final = self.at_stride(self.predict(related, related), features, stride)
@@ -114,16 +117,20 @@ class PISR(PanopticDeepLab):
         thing = self.is_thing.index_select(0, best.flatten()).view_as(best)
         return instance_heatmaps(maps.center_offset, center, thing, self.config.tau)
 
-    def decode(self, maps: PISRMaps, **thresholds: Tensor,  # type: ignore[override]
-               ) -> SegmentTensors:
+    def decode(
+        self,
+        maps: PISRMaps,
+        **thresholds: Tensor,  # type: ignore[override]
+    ) -> SegmentTensors:
         """Decodes the final maps (B = 1, stride 4) as Panoptic-DeepLab does."""
         return super().decode(maps.final, **thresholds)
 
     def embed(self, maps: CenterMaps, rows: Grouping) -> Tensor:
         """The encoding of each final instance; stuff, which has no centre, gets zeros. (S, D)."""
         center = cell_places(maps.center_offset, MAP_STRIDE).index_select(0, rows.center)
-        encoded = instance_encodings(standardized(maps.feature[0])[None],
-                                     self.heatmaps(maps, center[None]))[0]
+        encoded = instance_encodings(
+            standardized(maps.feature[0])[None], self.heatmaps(maps, center[None])
+        )[0]
         return torch.cat([encoded, encoded.new_zeros(len(self.labels), encoded.shape[1])])
 
 
@@ -159,7 +166,8 @@ def instance_heatmaps(offset: Tensor, center: Tensor, thing: Tensor, tau: float)
     with full_precision(offset):  # half of it tells cells far from the middle apart by many px
         offset = at_least_float32(offset)
         y, x = (cell_places(offset, MAP_STRIDE).T + offset.flatten(2)).unbind(dim=1)  # (B, N)
-        dy, dx = (at[:, None] - c[:, :, None] for at, c in
-                  zip((y, x), center.unbind(dim=2), strict=True))  # (B, K, N)
-        heat = torch.exp(-(dy.square() + dx.square()) / (2 * tau ** 2))
+        dy, dx = (
+            at[:, None] - c[:, :, None] for at, c in zip((y, x), center.unbind(dim=2), strict=True)
+        )  # (B, K, N)
+        heat = torch.exp(-(dy.square() + dx.square()) / (2 * tau**2))
         return heat.unflatten(2, offset.shape[2:]) * thing[:, None].to(heat.dtype)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PISR's block: encodings of classes and instances, weighed and related to all pixels.
 
 Panoptic, Instance and Semantic Relations. Of this paper only the supplement was at hand: what is
@@ -49,19 +50,31 @@ class PISRBlockConfig:
     """A softmax over the encodings between the two correlations (inferred)."""
 
     def __post_init__(self) -> None:
-        for key, allowed in (('reweight', REWEIGHTINGS), ('f1', CORRELATIONS),
-                             ('f2', CORRELATIONS)):
+        for key, allowed in (
+            ('reweight', REWEIGHTINGS),
+            ('f1', CORRELATIONS),
+            ('f2', CORRELATIONS),
+        ):
             if getattr(self, key) not in allowed:
-                raise ValueError(f'pisr.{key} must be one of {allowed}, '
-                                 f'got {getattr(self, key)!r}')
+                raise ValueError(
+                    f'pisr.{key} must be one of {allowed}, got {getattr(self, key)!r}'
+                )
         if self.hidden_layers < 0 or self.block_channels < 1:
-            raise ValueError('pisr needs hidden_layers of at least 0 and block_channels of at '
-                             f'least 1, got {self.hidden_layers} and {self.block_channels}')
+            raise ValueError(
+                'pisr needs hidden_layers of at least 0 and block_channels of at '
+                f'least 1, got {self.hidden_layers} and {self.block_channels}'
+            )
 
     def make_block(self) -> PISRBlock:
         """The block of these switches."""
-        return PISRBlock(self.block_channels, self.reweight, self.hidden_layers, self.f1, self.f2,
-                         self.spatial_softmax)
+        return PISRBlock(
+            self.block_channels,
+            self.reweight,
+            self.hidden_layers,
+            self.f1,
+            self.f2,
+            self.spatial_softmax,
+        )
 
 
 def semantic_encodings(features: Tensor, class_maps: Tensor) -> Tensor:
@@ -137,8 +150,11 @@ class Reweighting(nn.Module):
         if kind == 'separated':
             self.semantic = nn.Linear(channels, channels)
             self.instance = nn.Linear(channels, channels)
-        hidden = [layer for _ in range(hidden_layers)
-                  for layer in (nn.Linear(channels, channels), nn.ReLU(inplace=True))]
+        hidden = [
+            layer
+            for _ in range(hidden_layers)
+            for layer in (nn.Linear(channels, channels), nn.ReLU(inplace=True))
+        ]
         self.mlp = nn.Sequential(*hidden, nn.Linear(channels, channels))
 
     def forward(self, semantic: Tensor | None, instance: Tensor) -> Tensor:
@@ -168,8 +184,15 @@ class PISRBlock(nn.Module):
             correlations go on as they are, the supplement's literal reading.
     """
 
-    def __init__(self, channels: int = 256, reweight: str = 'explicit', hidden_layers: int = 2,
-                 f1: str = 'matmul', f2: str = 'matmul', spatial_softmax: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int = 256,
+        reweight: str = 'explicit',
+        hidden_layers: int = 2,
+        f1: str = 'matmul',
+        f2: str = 'matmul',
+        spatial_softmax: bool = True,
+    ) -> None:
         super().__init__()
         self.f1, self.f2, self.spatial_softmax = f1, f2, spatial_softmax
         self.reweight = Reweighting(channels, reweight, hidden_layers)
@@ -178,8 +201,9 @@ class PISRBlock(nn.Module):
         self.project = conv_bn_relu(channels, channels)  # h
         self.fuse = conv_bn_relu(2 * channels, channels)
 
-    def forward(self, features: Tensor, class_maps: Tensor | None, heatmaps: Tensor,
-                alive: Tensor) -> Tensor:
+    def forward(
+        self, features: Tensor, class_maps: Tensor | None, heatmaps: Tensor, alive: Tensor
+    ) -> Tensor:
         """Panoptic relational attention over the encodings of classes and instances.
 
         Args:
@@ -195,8 +219,11 @@ class PISRBlock(nn.Module):
         instance = instance_encodings(features, heatmaps) * alive[:, :, None]
         semantic = None if class_maps is None else semantic_encodings(features, class_maps)
         encodings = self.reweight(semantic, instance)  # (B, N, D) with N = C + K
-        present = alive if semantic is None else torch.cat(
-            [torch.ones_like(semantic[:, :, 0], dtype=torch.bool), alive], dim=1)
+        present = (
+            alive
+            if semantic is None
+            else torch.cat([torch.ones_like(semantic[:, :, 0], dtype=torch.bool), alive], dim=1)
+        )
         present = present[:, :, None]  # (B, N, 1)
 
         query = self.project(features)

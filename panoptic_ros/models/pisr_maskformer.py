@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PISR on MaskFormer: its first masks feed a block, whose features feed the final heads.
 
 Cheng et al., Per-Pixel Classification is Not All You Need for Semantic Segmentation, NeurIPS
@@ -69,19 +70,31 @@ class PISRMaskFormerConfig(PISRBlockConfig, QueryDecodeConfig):
     def __post_init__(self) -> None:
         QueryDecodeConfig.__post_init__(self)
         PISRBlockConfig.__post_init__(self)
-        for key in ('fpn_channels', 'mask_channels', 'num_queries', 'query_channels',
-                    'decoder_layers', 'attention_heads', 'feedforward'):
+        for key in (
+            'fpn_channels',
+            'mask_channels',
+            'num_queries',
+            'query_channels',
+            'decoder_layers',
+            'attention_heads',
+            'feedforward',
+        ):
             if getattr(self, key) < 1:
                 raise ValueError(f'{key} must be at least 1, got {getattr(self, key)}')
         if self.fpn_channels % GROUPS:
-            raise ValueError(f'fpn_channels must be a multiple of {GROUPS}, '
-                             f'got {self.fpn_channels}')
+            raise ValueError(
+                f'fpn_channels must be a multiple of {GROUPS}, got {self.fpn_channels}'
+            )
         if self.query_channels % (4 * self.attention_heads):
-            raise ValueError('query_channels must be a multiple of 4 * attention_heads, '
-                             f'got {self.query_channels} for {self.attention_heads} heads')
+            raise ValueError(
+                'query_channels must be a multiple of 4 * attention_heads, '
+                f'got {self.query_channels} for {self.attention_heads} heads'
+            )
         if self.reweight == 'separated':
-            raise ValueError('reweight: separated needs encodings of classes beside those of '
-                             'instances, but queries are both; take explicit or implicit')
+            raise ValueError(
+                'reweight: separated needs encodings of classes beside those of '
+                'instances, but queries are both; take explicit or implicit'
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f'dropout must lie in 0 to below 1, got {self.dropout}')
 
@@ -115,8 +128,9 @@ class QueryHeads(nn.Module):
         from transformers.models.maskformer.modeling_maskformer import MaskformerMLPPredictionHead
 
         self.classes = nn.Linear(query_channels, classes + 1)
-        self.mask: Any = MaskformerMLPPredictionHead(query_channels, query_channels,
-                                                     pixel_channels)
+        self.mask: Any = MaskformerMLPPredictionHead(
+            query_channels, query_channels, pixel_channels
+        )
 
     def forward(self, query: Tensor, pixels: Tensor) -> QueryMaps:
         """Queries (B, Q, E) and features (B, D, h, w) -> what is said of the queries."""
@@ -144,23 +158,32 @@ class PISRMaskFormer(PanopticModel):
             from transformers import DetrConfig, MaskFormerConfig
             from transformers.models.maskformer import modeling_maskformer as parts
         except ImportError as error:
-            raise ImportError('pisr_maskformer needs the transformers library; install '
-                              'panoptic_ros[hf]') from error
+            raise ImportError(
+                'pisr_maskformer needs the transformers library; install panoptic_ros[hf]'
+            ) from error
 
         self.backbone: Any = make_backbone(config.backbone)
         self.indices = level_indices(self.backbone, config.backbone)
         features: Any = self.backbone.feature_info
         widths = [features.channels()[i] for i in self.indices]
         self.pixels: Any = parts.MaskFormerPixelDecoder(
-            in_features=widths[-1], lateral_widths=widths[:-1], feature_size=config.fpn_channels,
-            mask_feature_size=config.mask_channels)
+            in_features=widths[-1],
+            lateral_widths=widths[:-1],
+            feature_size=config.fpn_channels,
+            mask_feature_size=config.mask_channels,
+        )
         layers = DetrConfig(
-            d_model=config.query_channels, num_queries=config.num_queries,
-            decoder_layers=config.decoder_layers, decoder_attention_heads=config.attention_heads,
-            decoder_ffn_dim=config.feedforward, dropout=config.dropout)
+            d_model=config.query_channels,
+            num_queries=config.num_queries,
+            decoder_layers=config.decoder_layers,
+            decoder_attention_heads=config.attention_heads,
+            decoder_ffn_dim=config.feedforward,
+            dropout=config.dropout,
+        )
         layers._attn_implementation = 'eager'  # the kernels of others do not export
         self.transformer: Any = parts.MaskFormerTransformerModule(
-            widths[-1], MaskFormerConfig(decoder_config=layers))
+            widths[-1], MaskFormerConfig(decoder_config=layers)
+        )
         pixel_channels = config.mask_channels
         if config.enabled:
             channels = config.block_channels
@@ -206,15 +229,26 @@ class PISRMaskFormer(PanopticModel):
         if not (self.training and self.config.deep_supervision):
             return self.transformer(features).last_hidden_state, []
         out = self.transformer(features, output_hidden_states=True)
-        layers = out.hidden_states[-self.config.decoder_layers:-1]
+        layers = out.hidden_states[-self.config.decoder_layers : -1]
         return out.last_hidden_state, [self.transformer.decoder.layernorm(x) for x in layers]
 
     def decode(self, maps: PISRQueryMaps, **thresholds: Tensor) -> SegmentTensors:
         """Queries of one image to segments; see `query_decode`."""
         final, stride = maps.final, self.config.stride
-        encoded = instance_encodings(standardized(maps.features[0])[None],
-                                     final.mask_logits.sigmoid())[0]
-        masks = final.mask_logits if stride == 4 else F.interpolate(
-            final.mask_logits, scale_factor=4 / stride, mode='bilinear')
-        return decode(final.class_logits[0], masks[0].sigmoid(), F.normalize(encoded, dim=1),
-                      self.is_thing, stride, True, thresholds)
+        encoded = instance_encodings(
+            standardized(maps.features[0])[None], final.mask_logits.sigmoid()
+        )[0]
+        masks = (
+            final.mask_logits
+            if stride == 4
+            else F.interpolate(final.mask_logits, scale_factor=4 / stride, mode='bilinear')
+        )
+        return decode(
+            final.class_logits[0],
+            masks[0].sigmoid(),
+            F.normalize(encoded, dim=1),
+            self.is_thing,
+            stride,
+            True,
+            thresholds,
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PISR on Panoptic FPN: initial heads feed a block, whose features feed the final heads.
 
 The encodings come from predicted masks and semantic maps (the supplement, D.2). What is marked
@@ -44,11 +45,14 @@ class PISRPanopticFPNConfig(PISRBlockConfig, PanopticFPNConfig):
         PanopticFPNConfig.__post_init__(self)
         PISRBlockConfig.__post_init__(self)
         if self.panoptic_levels not in LEVELS:
-            raise ValueError(f'pisr.panoptic_levels must be one of {LEVELS}, '
-                             f'got {self.panoptic_levels!r}')
+            raise ValueError(
+                f'pisr.panoptic_levels must be one of {LEVELS}, got {self.panoptic_levels!r}'
+            )
         if self.num_encodings < 1 or not 0 <= self.encoding_score <= 1:
-            raise ValueError('pisr needs num_encodings of at least 1 and encoding_score in 0 to '
-                             f'1, got {self.num_encodings} and {self.encoding_score}')
+            raise ValueError(
+                'pisr needs num_encodings of at least 1 and encoding_score in 0 to '
+                f'1, got {self.num_encodings} and {self.encoding_score}'
+            )
 
 
 class PISRRoIMaps(NamedTuple):
@@ -120,8 +124,10 @@ class PISRPanopticFPN(PanopticFPN):
         features = self.fuse(torch.cat([semantic, levels[0]], dim=1))
         heatmaps, alive = self.heatmaps(initial)
         related = self.block(features, initial.semantic_logits, heatmaps, alive)
-        final = initial._replace(levels=self.spread(initial.levels, related),
-                                 semantic_logits=self.semantic_logits(related))
+        final = initial._replace(
+            levels=self.spread(initial.levels, related),
+            semantic_logits=self.semantic_logits(related),
+        )
         return PISRRoIMaps(final, initial, features, heatmaps, alive)
 
     def heatmaps(self, initial: RoIMaps) -> tuple[Tensor, Tensor]:
@@ -133,9 +139,14 @@ class PISRPanopticFPN(PanopticFPN):
         for i in range(initial.semantic_logits.shape[0]):
             boxes, logits = self.propose(initial, anchors, i)
             found, masks = self.detect_by(
-                self.initial, [level[i:i + 1] for level in initial.levels[:4]], boxes.detach(),
-                logits.detach(), config.num_encodings, config.encoding_score,
-                config.nms_threshold)
+                self.initial,
+                [level[i : i + 1] for level in initial.levels[:4]],
+                boxes.detach(),
+                logits.detach(),
+                config.num_encodings,
+                config.encoding_score,
+                config.nms_threshold,
+            )
             found = found._replace(box=found.box.detach())
             heat.append(laid_out(found, masks, initial.semantic_logits))
             alive.append(found.alive)
@@ -144,21 +155,25 @@ class PISRPanopticFPN(PanopticFPN):
     def spread(self, levels: tuple[Tensor, ...], related: Tensor) -> tuple[Tensor, ...]:
         """The levels that the final box and mask heads look at; P6 stays as it is."""
         carried = self.carry(related)
-        pooled = [carried if i == 0 else F.avg_pool2d(carried, 2 ** i) for i in range(4)]
+        pooled = [carried if i == 0 else F.avg_pool2d(carried, 2**i) for i in range(4)]
         if self.config.panoptic_levels == 'sum':
             pooled = [a + b for a, b in zip(levels, pooled, strict=False)]
         return (*pooled, *levels[4:])
 
-    def decode(self, maps: PISRRoIMaps, **thresholds: Tensor,  # type: ignore[override]
-               ) -> SegmentTensors:
+    def decode(
+        self,
+        maps: PISRRoIMaps,
+        **thresholds: Tensor,  # type: ignore[override]
+    ) -> SegmentTensors:
         """Decodes the final maps (B = 1) as Panoptic FPN does."""
         if maps.features is None:
             return super().decode(maps.final, **thresholds)
         found, masks = self.detect(maps.final, **thresholds)
         heat = laid_out(found, masks, maps.final.semantic_logits)
         encoded = instance_encodings(standardized(maps.features[0])[None], heat[None])[0]
-        return self.merge(found._replace(embedding=encoded), masks, maps.final.semantic_logits,
-                          **thresholds)
+        return self.merge(
+            found._replace(embedding=encoded), masks, maps.final.semantic_logits, **thresholds
+        )
 
 
 def laid_out(found: Detections, masks: Tensor, semantic_logits: Tensor) -> Tensor:

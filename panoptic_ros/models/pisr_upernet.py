@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PISR on UPerNet with box and mask heads, merged as Panoptic FPN merges.
 
 Xiao et al., Unified Perceptual Parsing for Scene Understanding, ECCV 2018. The supplement (D.2)
@@ -29,8 +30,7 @@ class PISRUPerNetConfig(PISRPanopticFPNConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.pool_scales or min(self.pool_scales) < 1:
-            raise ValueError('pool_scales must be numbers of at least 1, '
-                             f'got {self.pool_scales}')
+            raise ValueError(f'pool_scales must be numbers of at least 1, got {self.pool_scales}')
 
 
 class PISRUPerNet(PISRPanopticFPN):
@@ -43,8 +43,15 @@ class PISRUPerNet(PISRPanopticFPN):
     def make_pyramid(self) -> FPN:
         """Image to P2 to P6."""
         config = self.config
-        return FPN(config.backbone, config.fpn_channels, 'pool', config.global_context,
-                   config.pool_scales, config.frozen_stem, config.frozen_batch_norm)
+        return FPN(
+            config.backbone,
+            config.fpn_channels,
+            'pool',
+            config.global_context,
+            config.pool_scales,
+            config.frozen_stem,
+            config.frozen_batch_norm,
+        )
 
     def make_semantic(self) -> tuple[nn.Module, int]:
         """All levels side by side, fused."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What must not be computed in half precision."""
 
 from __future__ import annotations

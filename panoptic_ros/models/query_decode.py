@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a class and a mask for each of Q queries to segments.
 
 What makes a panoptic image of them is the transformers library's
@@ -72,19 +73,31 @@ def thresholds_of(config: QueryDecodeConfig) -> dict[str, Threshold]:
     """Scalar inputs of the graph, by name."""
     size = 1e7
     return {
-        'score_threshold': Threshold(config.score_threshold, 0, 1,
-                                     'least class probability of a query'),
-        'mask_threshold': Threshold(config.mask_threshold, 0, 1,
-                                    'from which probability a pixel is a query\'s own'),
-        'overlap_threshold': Threshold(config.overlap_threshold, 0, 1,
-                                       'share of its own mask that a query must win'),
+        'score_threshold': Threshold(
+            config.score_threshold, 0, 1, 'least class probability of a query'
+        ),
+        'mask_threshold': Threshold(
+            config.mask_threshold, 0, 1, "from which probability a pixel is a query's own"
+        ),
+        'overlap_threshold': Threshold(
+            config.overlap_threshold, 0, 1, 'share of its own mask that a query must win'
+        ),
         'min_area': Threshold(config.min_area, 0, size, 'least area of an instance, px'),
-        'min_stuff_area': Threshold(config.min_stuff_area, 0, size,
-                                    'least area of a stuff segment, px')}
+        'min_stuff_area': Threshold(
+            config.min_stuff_area, 0, size, 'least area of a stuff segment, px'
+        ),
+    }
 
 
-def decode(class_logits: Tensor, mask_prob: Tensor, embedding: Tensor, is_thing: Tensor,
-           stride: int, weigh_own_mask: bool, thresholds: Mapping[str, Tensor]) -> SegmentTensors:
+def decode(
+    class_logits: Tensor,
+    mask_prob: Tensor,
+    embedding: Tensor,
+    is_thing: Tensor,
+    stride: int,
+    weigh_own_mask: bool,
+    thresholds: Mapping[str, Tensor],
+) -> SegmentTensors:
     """The library's `compute_segments`; queries of one stuff class become one segment.
 
     Args:
@@ -112,8 +125,9 @@ def decode(class_logits: Tensor, mask_prob: Tensor, embedding: Tensor, is_thing:
     number = torch.arange(queries, device=score.device)
     won = (winner[None] == number[:, None]).to(torch.float32).sum(dim=1)  # (Q,)
     own_area = own.to(torch.float32).sum(dim=1)
-    exists = candidate & (won > 0) & (own_area > 0) & (
-        won > thresholds['overlap_threshold'] * own_area)
+    exists = (
+        candidate & (won > 0) & (own_area > 0) & (won > thresholds['overlap_threshold'] * own_area)
+    )
     class_of_query = label.clamp(max=num_classes - 1)
     thing = is_thing.index_select(0, class_of_query)
     row_of_query = torch.where(exists, torch.where(thing, number, queries + class_of_query) + 1, 0)
@@ -129,9 +143,15 @@ def decode(class_logits: Tensor, mask_prob: Tensor, embedding: Tensor, is_thing:
     first = torch.where(of_class, number[:, None], queries - 1).amin(dim=0)  # (C,)
     source = torch.cat([number, first])
     measures = measure(row_map, queries + num_classes, best.view(height, width))
-    px = measures.area * stride ** 2
-    valid = (measures.area > 0) & torch.cat([
-        px[:queries] >= thresholds['min_area'], px[queries:] >= thresholds['min_stuff_area']])
+    px = measures.area * stride**2
+    valid = (measures.area > 0) & torch.cat(
+        [px[:queries] >= thresholds['min_area'], px[queries:] >= thresholds['min_stuff_area']]
+    )
     return to_segments(
-        row_map, measures, valid=valid, class_id=torch.cat([class_of_query, classes]),
-        score=score.index_select(0, source), embedding=embedding.index_select(0, source))
+        row_map,
+        measures,
+        valid=valid,
+        class_id=torch.cat([class_of_query, classes]),
+        score=score.index_select(0, source),
+        embedding=embedding.index_select(0, source),
+    )

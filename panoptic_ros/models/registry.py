@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The families by name. To add one: a file beside this and a line here."""
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
 }
 
 TYPES: dict[str, tuple[type, ...]] = {
-    'int': (int,), 'float': (float, int), 'bool': (bool,), 'str': (str,), 'tuple': (tuple,)}
+    'int': (int,),
+    'float': (float, int),
+    'bool': (bool,),
+    'str': (str,),
+    'tuple': (tuple,),
+}
 """Types that a field with this annotation takes."""
 
 
@@ -72,11 +78,15 @@ def configure(config_class: type, values: Mapping[str, Any], what: str) -> Any:
     kinds = {field.name: str(field.type) for field in dataclasses.fields(config_class)}
     unknown = sorted(set(values) - set(kinds))
     if unknown:
-        raise ValueError(f'unknown key {unknown[0]!r} for {what}; '
-                         f'the keys are: {", ".join(kinds)}')
-    missing = [field.name for field in dataclasses.fields(config_class)
-               if field.default is field.default_factory is dataclasses.MISSING
-               and field.name not in values]
+        raise ValueError(
+            f'unknown key {unknown[0]!r} for {what}; the keys are: {", ".join(kinds)}'
+        )
+    missing = [
+        field.name
+        for field in dataclasses.fields(config_class)
+        if field.default is field.default_factory is dataclasses.MISSING
+        and field.name not in values
+    ]
     if missing:
         raise ValueError(f'{what} needs the key {missing[0]!r}')
     # JSON and YAML have no tuples; the configuration's sequences are all tuples.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SOGNet's relational embedding and overlap resolving.
 
 Yang et al., SOGNet: Scene Overlap Graph Network for Panoptic Segmentation, AAAI 2020.
@@ -26,8 +27,15 @@ class RelationModule(nn.Module):
         box_dim, category_dim, mask_dim: of the features.
     """
 
-    def __init__(self, features: Collection[str], things: int, mask_bins: int, box_dim: int,
-                 category_dim: int, mask_dim: int) -> None:
+    def __init__(
+        self,
+        features: Collection[str],
+        things: int,
+        mask_bins: int,
+        box_dim: int,
+        category_dim: int,
+        mask_dim: int,
+    ) -> None:
         super().__init__()
         dim = 0
         if 'box' in features:

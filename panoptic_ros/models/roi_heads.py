@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Second stage of Mask R-CNN: pooling, box head, mask head and the choice of detections.
 
 He et al., Mask R-CNN, ICCV 2017.
@@ -51,14 +52,18 @@ def pool_fixed(levels: Sequence[Tensor], boxes: Tensor, size: int, canonical: fl
         # A box takes the last level whose lower limit it reaches; the factor is torchvision's
         # rounding, which keeps sizes that are powers of two from falling below a limit.
         limit = canonical * 2.0 ** (i + 2 - CANONICAL_LEVEL)
-        pooled = values if pooled is None else torch.where(
-            (root * (1 + 1e-6) >= limit)[:, None, None, None], values, pooled)
+        pooled = (
+            values
+            if pooled is None
+            else torch.where((root * (1 + 1e-6) >= limit)[:, None, None, None], values, pooled)
+        )
     assert pooled is not None
     return pooled
 
 
-def pool_batch(levels: Sequence[Tensor], boxes: Sequence[Tensor], size: int, canonical: float,
-               ) -> Tensor:
+def pool_batch(
+    levels: Sequence[Tensor], boxes: Sequence[Tensor], size: int, canonical: float
+) -> Tensor:
     """RoIAlign of the boxes of a batch, each on the level that suits its size.
 
     Args:
@@ -71,11 +76,11 @@ def pool_batch(levels: Sequence[Tensor], boxes: Sequence[Tensor], size: int, can
         (sum of R, C, size, size), image by image.
     """
     names = [str(i) for i in range(len(levels))]
-    pool = MultiScaleRoIAlign(names, size, SAMPLES, canonical_scale=canonical,
-                              canonical_level=CANONICAL_LEVEL)
+    pool = MultiScaleRoIAlign(
+        names, size, SAMPLES, canonical_scale=canonical, canonical_level=CANONICAL_LEVEL
+    )
     height, width = (n * LEVEL_STRIDES[0] for n in levels[0].shape[2:])
-    return pool(dict(zip(names, levels, strict=True)), list(boxes),
-                [(height, width)] * len(boxes))
+    return pool(dict(zip(names, levels, strict=True)), list(boxes), [(height, width)] * len(boxes))
 
 
 class BoxOutputs(NamedTuple):
@@ -105,8 +110,9 @@ class BoxHead(nn.Module):
         things: T.
     """
 
-    def __init__(self, channels: int, pool: int, width: int, embedding_dim: int,
-                 things: int) -> None:
+    def __init__(
+        self, channels: int, pool: int, width: int, embedding_dim: int, things: int
+    ) -> None:
         super().__init__()
         self.layers = TwoMLPHead(channels * pool * pool, width)
         self.embedding = nn.Linear(width, embedding_dim)
@@ -119,8 +125,9 @@ class BoxHead(nn.Module):
         """(R, channels, pool, pool) -> what it says of each box."""
         features = self.layers(pooled)
         embedding = self.embedding(features)
-        return BoxOutputs(self.classes(embedding), self.boxes(features).unflatten(1, (-1, 4)),
-                          embedding)
+        return BoxOutputs(
+            self.classes(embedding), self.boxes(features).unflatten(1, (-1, 4)), embedding
+        )
 
 
 class MaskHead(nn.Module):
@@ -168,9 +175,16 @@ class Detections(NamedTuple):
     """Rows that hold a detection, (K,) bool."""
 
 
-def detect(boxes: Tensor, logits: Tensor, outputs: BoxOutputs, image_size: tuple[int, int],
-           top_k: int, score_threshold: Tensor | float, nms_threshold: Tensor | float,
-           across_classes: bool) -> Detections:
+def detect(
+    boxes: Tensor,
+    logits: Tensor,
+    outputs: BoxOutputs,
+    image_size: tuple[int, int],
+    top_k: int,
+    score_threshold: Tensor | float,
+    nms_threshold: Tensor | float,
+    across_classes: bool,
+) -> Detections:
     """The detections of one image, each proposal with its best thing class.
 
     With one class a proposal (inferred), suppression needs no more rows than there are
@@ -201,5 +215,10 @@ def detect(boxes: Tensor, logits: Tensor, outputs: BoxOutputs, image_size: tuple
     keep = keep_boxes(box, None if across_classes else thing, score > 0, nms_threshold)
     score, place = torch.where(keep, score, 0.0).topk(min(top_k, count))
     index = index.index_select(0, place)
-    return Detections(box.index_select(0, place), thing.index_select(0, place), score,
-                      F.normalize(outputs.embedding.index_select(0, index), dim=1), score > 0)
+    return Detections(
+        box.index_select(0, place),
+        thing.index_select(0, place),
+        score,
+        F.normalize(outputs.embedding.index_select(0, index), dim=1),
+        score > 0,
+    )

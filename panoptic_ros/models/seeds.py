@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Seeds: local maxima of a map, which of them to keep, and which one a cell belongs to.
 
 Shared by the families whose instances grow from points. Everything is written for export.
@@ -37,8 +38,9 @@ def find_peaks(score: Tensor, window: int, top_k: int) -> tuple[Tensor, Tensor]:
     return values, places
 
 
-def best_seed(features: Tensor, weights: Tensor,
-              allowed: Callable[[slice], Tensor] | None = None) -> tuple[Tensor, Tensor]:
+def best_seed(
+    features: Tensor, weights: Tensor, allowed: Callable[[slice], Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """For each cell the seed of largest product.
 
     Args:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a map of row numbers to the table's areas, boxes and centroids; shared by all families.
 
 Everything here is written for export: fixed shapes, no data-dependent Python, and operators
@@ -49,8 +50,9 @@ def measure(row_map: Tensor, rows: int, value: Tensor) -> Measures:
     y, x = (torch.arange(n, device=row_map.device, dtype=torch.float32) for n in (height, width))
     areas, boxes, centroids, sums = [], [], [], []
     for first in range(0, rows, ROW_CHUNK):
-        number = torch.arange(first + 1, min(first + ROW_CHUNK, rows) + 1,
-                              device=row_map.device, dtype=torch.int32)
+        number = torch.arange(
+            first + 1, min(first + ROW_CHUNK, rows) + 1, device=row_map.device, dtype=torch.int32
+        )
         mask = (row_map[None] == number[:, None, None]).to(torch.float32)  # (chunk, h, w)
         by_row, by_column = mask.sum(dim=2), mask.sum(dim=1)  # all but `value` is in these two
         area = by_row.sum(dim=1)
@@ -62,8 +64,9 @@ def measure(row_map: Tensor, rows: int, value: Tensor) -> Measures:
         sums.append(mask.flatten(1) @ columns)
     area = torch.cat(areas)
     mean = torch.cat(sums) / area.clamp(min=1)[:, None]
-    return Measures(area, torch.cat(boxes), torch.cat(centroids),
-                    mean[:, 0] if value.ndim == 2 else mean)
+    return Measures(
+        area, torch.cat(boxes), torch.cat(centroids), mean[:, 0] if value.ndim == 2 else mean
+    )
 
 
 def mask_mean(row_map: Tensor, rows: int, feature: Tensor) -> Tensor:
@@ -81,8 +84,9 @@ def mask_mean(row_map: Tensor, rows: int, feature: Tensor) -> Tensor:
     columns = feature.flatten(1).T
     means = []
     for first in range(0, rows, ROW_CHUNK):
-        number = torch.arange(first + 1, min(first + ROW_CHUNK, rows) + 1,
-                              device=row_map.device, dtype=torch.int32)
+        number = torch.arange(
+            first + 1, min(first + ROW_CHUNK, rows) + 1, device=row_map.device, dtype=torch.int32
+        )
         mask = (row_map[None] == number[:, None, None]).to(feature.dtype)
         if ratio > 1:
             mask = F.avg_pool2d(mask[None], ratio)[0]
@@ -97,8 +101,14 @@ def _extent(occupied: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
     return first, torch.where(occupied > 0, place + 1, 0.0).amax(dim=1)
 
 
-def to_segments(row_map: Tensor, measures: Measures, class_id: Tensor, score: Tensor,
-                embedding: Tensor, valid: Tensor) -> SegmentTensors:
+def to_segments(
+    row_map: Tensor,
+    measures: Measures,
+    class_id: Tensor,
+    score: Tensor,
+    embedding: Tensor,
+    valid: Tensor,
+) -> SegmentTensors:
     """Paints the two maps with the rows that are valid, and fills the table.
 
     Args:
@@ -113,10 +123,17 @@ def to_segments(row_map: Tensor, measures: Measures, class_id: Tensor, score: Te
     index = row_map.flatten()
     number = torch.arange(1, class_id.shape[0] + 1, device=index.device, dtype=torch.int32)
     segment_of_row = torch.cat([number.new_zeros(1), number * valid])
-    class_of_row = torch.cat([number.new_full((1,), VOID_ID),
-                              torch.where(valid, class_id, VOID_ID)])
+    class_of_row = torch.cat(
+        [number.new_full((1,), VOID_ID), torch.where(valid, class_id, VOID_ID)]
+    )
     return SegmentTensors(
         segment_map=segment_of_row.index_select(0, index).view_as(row_map),
         semantic_map=class_of_row.index_select(0, index).view_as(row_map).to(torch.uint8),
-        class_id=class_id, score=score, box=measures.box, centroid=measures.centroid,
-        area=measures.area.to(torch.int32), embedding=embedding, valid=valid)
+        class_id=class_id,
+        score=score,
+        box=measures.box,
+        centroid=measures.centroid,
+        area=measures.area.to(torch.int32),
+        embedding=embedding,
+        valid=valid,
+    )

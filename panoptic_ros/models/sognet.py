@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SOGNet: predicts which instance lies on which, and resolves overlaps by it.
 
 Yang et al., SOGNet: Scene Overlap Graph Network for Panoptic Segmentation, AAAI 2020; what the
@@ -81,20 +82,26 @@ class SOGNetConfig(MaskRCNNConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key, allowed in (('fusion', ('panoptic', 'heuristic')), ('panoptic_head', (1, 2)),
-                             ('relation_infer', ('matrix', 'pairwise')),
-                             ('overlap_of', ('mask', 'box'))):
+        for key, allowed in (
+            ('fusion', ('panoptic', 'heuristic')),
+            ('panoptic_head', (1, 2)),
+            ('relation_infer', ('matrix', 'pairwise')),
+            ('overlap_of', ('mask', 'box')),
+        ):
             if getattr(self, key) not in allowed:
                 raise ValueError(f'{key} must be one of {allowed}, got {getattr(self, key)!r}')
         if not self.relation_features or set(self.relation_features) - set(FEATURES):
-            raise ValueError(f'relation_features must be some of {FEATURES}, '
-                             f'got {self.relation_features}')
+            raise ValueError(
+                f'relation_features must be some of {FEATURES}, got {self.relation_features}'
+            )
         if not self.semantic_widths or min(self.semantic_widths) < 1:
-            raise ValueError('semantic_widths must be numbers of at least 1, '
-                             f'got {self.semantic_widths}')
+            raise ValueError(
+                f'semantic_widths must be numbers of at least 1, got {self.semantic_widths}'
+            )
         if not 0 < self.least_overlap <= 1:
-            raise ValueError('least_overlap must lie above 0 and up to 1, '
-                             f'got {self.least_overlap}')
+            raise ValueError(
+                f'least_overlap must lie above 0 and up to 1, got {self.least_overlap}'
+            )
 
 
 class SOGNet(MaskRCNN):
@@ -109,10 +116,14 @@ class SOGNet(MaskRCNN):
         # Heuristic fusion has no use for it, and a file holds no weights without one.
         if config.relation and config.fusion == 'panoptic':
             self.relation = RelationModule(
-                config.relation_features, len(self.thing_class), config.mask_size ** 2,
-                config.box_dim, config.category_dim, config.mask_dim)
-        self.register_buffer('stuff_class', torch.nonzero(~self.is_thing)[:, 0],
-                             persistent=False)
+                config.relation_features,
+                len(self.thing_class),
+                config.mask_size**2,
+                config.box_dim,
+                config.category_dim,
+                config.mask_dim,
+            )
+        self.register_buffer('stuff_class', torch.nonzero(~self.is_thing)[:, 0], persistent=False)
 
     stuff_class: Tensor
 
@@ -128,16 +139,20 @@ class SOGNet(MaskRCNN):
         own = dict(super().thresholds)
         if self.config.fusion == 'panoptic':
             own['overlap_threshold'] = Threshold(
-                self.config.overlap_threshold, 0, 1,
-                'largest part of an instance on better ones of its class')
+                self.config.overlap_threshold,
+                0,
+                1,
+                'largest part of an instance on better ones of its class',
+            )
         return own
 
     def decode(self, maps: RoIMaps, **thresholds: Tensor) -> SegmentTensors:
         """Decodes maps (B = 1); see `sognet_decode`."""
         return self.decode_with_relation(maps, **thresholds)[0]
 
-    def decode_with_relation(self, maps: RoIMaps, **thresholds: Tensor,
-                             ) -> tuple[SegmentTensors, Tensor]:
+    def decode_with_relation(
+        self, maps: RoIMaps, **thresholds: Tensor
+    ) -> tuple[SegmentTensors, Tensor]:
         """Segments of one image, and which covers which.
 
         Returns:
@@ -148,8 +163,22 @@ class SOGNet(MaskRCNN):
         if self.config.fusion == 'heuristic':
             nothing = masks.new_zeros(masks.shape[0], masks.shape[0])
             return panoptic_fpn_decode.decode(
-                found, masks, maps.semantic_logits[0], self.thing_class, self.is_thing,
-                self.config.stride, thresholds), nothing
+                found,
+                masks,
+                maps.semantic_logits[0],
+                self.thing_class,
+                self.is_thing,
+                self.config.stride,
+                thresholds,
+            ), nothing
         return sognet_decode.decode(
-            found, masks, maps.semantic_logits[0], self.relation, self.thing_class,
-            self.stuff_class, self.is_thing, self.config, thresholds)
+            found,
+            masks,
+            maps.semantic_logits[0],
+            self.relation,
+            self.thing_class,
+            self.stuff_class,
+            self.is_thing,
+            self.config,
+            thresholds,
+        )

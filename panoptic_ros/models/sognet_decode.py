@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SOGNet's inference as tensor code that exports; values and clean-ups follow UPSNet's."""
 
 from __future__ import annotations
@@ -33,10 +34,17 @@ STUFF_SHARE = 0.5
 """An instance with at least this part of its cells on one stuff class becomes part of it."""
 
 
-def decode(found: Detections, masks: Tensor, semantic_logits: Tensor,
-           relation_module: RelationModule | None, thing_class: Tensor, stuff_class: Tensor,
-           is_thing: Tensor, config: SOGNetConfig, thresholds: Mapping[str, Tensor],
-           ) -> tuple[SegmentTensors, Tensor]:
+def decode(
+    found: Detections,
+    masks: Tensor,
+    semantic_logits: Tensor,
+    relation_module: RelationModule | None,
+    thing_class: Tensor,
+    stuff_class: Tensor,
+    is_thing: Tensor,
+    config: SOGNetConfig,
+    thresholds: Mapping[str, Tensor],
+) -> tuple[SegmentTensors, Tensor]:
     """Detections and semantic logits of one image to segments.
 
     Instances keep to their boxes (inferred): outside, the equations leave them a logit of 0.
@@ -57,8 +65,9 @@ def decode(found: Detections, masks: Tensor, semantic_logits: Tensor,
     """
     instances, stride = masks.shape[0], config.stride
     coarse = (pasted(found, masks, semantic_logits, FUSION_STRIDE) > 0).to(masks.dtype).flatten(1)
-    keep = keep_uncovered(coarse, found.alive, found.thing[:, None] == found.thing,
-                          thresholds['overlap_threshold'])
+    keep = keep_uncovered(
+        coarse, found.alive, found.thing[:, None] == found.thing, thresholds['overlap_threshold']
+    )
     if relation_module is None:
         relation = masks.new_zeros(instances, instances)
     else:
@@ -71,27 +80,39 @@ def decode(found: Detections, masks: Tensor, semantic_logits: Tensor,
     logits = upsample(semantic_logits, stride)  # (C, h, w)
     size = (logits.shape[1], logits.shape[2])
     raw = pasted(found, masks, semantic_logits, stride)
-    resolved = raw if relation_module is None else (
-        resolve if config.relation_infer == 'matrix' else resolve_pairwise)(raw, relation)
+    resolved = (
+        raw
+        if relation_module is None
+        else (resolve if config.relation_infer == 'matrix' else resolve_pairwise)(raw, relation)
+    )
     # A logit of 0 outside a box would win where the network is unsure of all stuff.
     within = inside(found.box / stride, size) & keep[:, None, None]
     semantics = instance_semantics(logits, thing_class.index_select(0, found.thing), within)
-    scores = torch.where(within, instance_logits(
-        semantics, resolved, config.panoptic_head, config.semantic_factor), NEVER)
+    scores = torch.where(
+        within,
+        instance_logits(semantics, resolved, config.panoptic_head, config.semantic_factor),
+        NEVER,
+    )
     channels = [scores, logits.index_select(0, stuff_class)]
     if config.void:
         channels.append(void_logits(logits, thing_class, semantics))
     # Row of each channel plus 1: instances as they come, stuff by class, void 0.
-    row_of_channel = torch.cat([torch.arange(1, instances + 1, device=masks.device),
-                                stuff_class + (instances + 1), stuff_class.new_zeros(1)])
+    row_of_channel = torch.cat(
+        [
+            torch.arange(1, instances + 1, device=masks.device),
+            stuff_class + (instances + 1),
+            stuff_class.new_zeros(1),
+        ]
+    )
     best = torch.cat(channels).argmax(dim=0)
     row_map = row_of_channel.index_select(0, best.flatten()).view_as(best).to(torch.int32)
 
     cell_prob, cell_class = logits.softmax(dim=0).max(dim=0)
     if config.relabel:
         row_map = relabel(row_map, instances, cell_class, is_thing)
-    return table(row_map, found, keep, cell_prob, thing_class, is_thing, stride,
-                 thresholds), relation
+    return table(
+        row_map, found, keep, cell_prob, thing_class, is_thing, stride, thresholds
+    ), relation
 
 
 def partners(mask: Tensor, least: float) -> Tensor:
@@ -108,8 +129,7 @@ def partners(mask: Tensor, least: float) -> Tensor:
     return enters[:, None] * enters
 
 
-def relabel(row_map: Tensor, instances: int, cell_class: Tensor, is_thing: Tensor,
-            ) -> Tensor:
+def relabel(row_map: Tensor, instances: int, cell_class: Tensor, is_thing: Tensor) -> Tensor:
     """Gives instances that mostly lie on one stuff class to it.
 
     Args:
@@ -123,14 +143,17 @@ def relabel(row_map: Tensor, instances: int, cell_class: Tensor, is_thing: Tenso
     one_hot = (cell_class.view(-1, 1) == column).to(torch.float32)  # (h * w, C)
     counts = []
     for first in range(0, rows, ROW_CHUNK):
-        number = torch.arange(first + 1, min(first + ROW_CHUNK, rows) + 1,
-                              device=row_map.device, dtype=torch.int32)
+        number = torch.arange(
+            first + 1, min(first + ROW_CHUNK, rows) + 1, device=row_map.device, dtype=torch.int32
+        )
         counts.append((row_map.view(1, -1) == number[:, None]).to(torch.float32) @ one_hot)
     count = torch.cat(counts)  # (K, C)
     most, majority = count.max(dim=1)
-    given = ~is_thing.index_select(0, majority) & (most > 0) & (
-        most >= STUFF_SHARE * count.sum(dim=1))
+    given = (
+        ~is_thing.index_select(0, majority) & (most > 0) & (most >= STUFF_SHARE * count.sum(dim=1))
+    )
     own = torch.arange(1, rows + classes + 1, device=row_map.device)
-    new = torch.cat([own.new_zeros(1), torch.where(given, majority + (rows + 1), own[:rows]),
-                     own[rows:]])
+    new = torch.cat(
+        [own.new_zeros(1), torch.where(given, majority + (rows + 1), own[:rows]), own[rows:]]
+    )
     return new.index_select(0, row_map.flatten()).view_as(row_map).to(torch.int32)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Points spread over a sphere, the start of HLE's class means (section 3.4, equation 17)."""
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ def thomson(num: int, dim: int, seed: int = 0, steps: int = 1000, lr: float = 0.
         ValueError: if num, dim or steps is below 1.
     """
     if min(num, dim, steps) < 1:
-        raise ValueError('thomson needs num, dim and steps of at least 1, '
-                         f'got {num}, {dim} and {steps}')
+        raise ValueError(
+            f'thomson needs num, dim and steps of at least 1, got {num}, {dim} and {steps}'
+        )
     return _solve(num, dim, seed, steps, lr).clone()
 
 
@@ -47,7 +49,7 @@ def _solve(num: int, dim: int, seed: int, steps: int, lr: float) -> Tensor:
     points = _onto_sphere(np.random.default_rng(seed).standard_normal((num, dim)))
     first, second = np.zeros_like(points), np.zeros_like(points)  # Adam's moments
     for step in range(1, steps + 1):
-        force = np.maximum(1 - points @ points.T, MIN_DISTANCE)**-2
+        force = np.maximum(1 - points @ points.T, MIN_DISTANCE) ** -2
         np.fill_diagonal(force, 0)
         grad = force @ points
         # Only the part along the sphere moves a point; Adam would scale its steps by the rest.
@@ -55,8 +57,7 @@ def _solve(num: int, dim: int, seed: int, steps: int, lr: float) -> Tensor:
         first += (1 - BETA1) * (grad - first)
         second += (1 - BETA2) * (grad**2 - second)
         rate = lr / 2 * (1 + np.cos(np.pi * (step - 1) / steps))
-        points -= rate * (first / (1 - BETA1**step)
-                          / (np.sqrt(second / (1 - BETA2**step)) + 1e-8))
+        points -= rate * (first / (1 - BETA1**step) / (np.sqrt(second / (1 - BETA2**step)) + 1e-8))
         points = _onto_sphere(points)
     return torch.from_numpy(points).float()
 

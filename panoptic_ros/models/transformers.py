@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Query-based checkpoints of the transformers library as one graph.
 
 Mask2Former, MaskFormer, OneFormer and EoMT all give a class and a mask for each of Q queries; see
@@ -47,8 +48,10 @@ class TransformersConfig(QueryDecodeConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.architecture not in ARCHITECTURES:
-            raise ValueError(f'a checkpoint must be one of {", ".join(ARCHITECTURES)}, '
-                             f'got {self.architecture!r}')
+            raise ValueError(
+                f'a checkpoint must be one of {", ".join(ARCHITECTURES)}, '
+                f'got {self.architecture!r}'
+            )
 
     @property
     def architecture(self) -> str:
@@ -84,8 +87,9 @@ class TransformersMaps(NamedTuple):
     """(H, W) of the image, px."""
 
 
-def mask_probabilities(architecture: str, mask_logits: Tensor, image_size: Sequence[int],
-                       stride: int) -> Tensor:
+def mask_probabilities(
+    architecture: str, mask_logits: Tensor, image_size: Sequence[int], stride: int
+) -> Tensor:
     """Masks at the decoding's stride, as the library has them for `target_sizes` (H/s, W/s).
 
     MaskFormer and OneFormer scale probabilities. Mask2Former scales logits to 384 x 384, whatever
@@ -143,10 +147,13 @@ class TransformersPanoptic(PanopticModel):
         settings = transformers.AutoConfig.for_model(values.pop('model_type'), **values)
         # The attention kernels of the other implementations do not export for Swin.
         self.network = getattr(transformers, name)._from_config(
-            settings, attn_implementation='eager', dtype=torch.float32)
+            settings, attn_implementation='eager', dtype=torch.float32
+        )
         if self.network.config.num_labels != len(labels):
-            raise ValueError(f'the checkpoint has {self.network.config.num_labels} classes, '
-                             f'got {len(labels)} labels')
+            raise ValueError(
+                f'the checkpoint has {self.network.config.num_labels} classes, '
+                f'got {len(labels)} labels'
+            )
         if hasattr(self.network, 'criterion'):
             self.network.criterion = None  # its weights of classes are no part of the network
         if hasattr(self.network, 'attn_mask_probs'):
@@ -156,8 +163,9 @@ class TransformersPanoptic(PanopticModel):
             self.network.attn_mask_probs = [0.0] * self.network.config.num_blocks
         if config.architecture == 'oneformer' and not config.task_tokens:
             raise ValueError('oneformer needs task_tokens, the tokens of `the task is panoptic`')
-        self.register_buffer('task', torch.tensor([config.task_tokens], dtype=torch.long),
-                             persistent=False)
+        self.register_buffer(
+            'task', torch.tensor([config.task_tokens], dtype=torch.long), persistent=False
+        )
 
     @property
     def thresholds(self) -> Mapping[str, Threshold]:
@@ -170,8 +178,9 @@ class TransformersPanoptic(PanopticModel):
         settings = self.network.config
         if self.config.architecture == 'maskformer':
             return int(settings.decoder_config.hidden_size)
-        return int(settings.hidden_dim if hasattr(settings, 'hidden_dim')
-                   else settings.hidden_size)
+        return int(
+            settings.hidden_dim if hasattr(settings, 'hidden_dim') else settings.hidden_size
+        )
 
     def check_input_size(self, size: tuple[int, int]) -> None:
         """Refuses an input size that the network cannot run at.
@@ -188,9 +197,11 @@ class TransformersPanoptic(PanopticModel):
             return
         own = height_width(self.network.config.image_size)
         if tuple(size) != own:
-            raise ValueError(f'this {self.config.architecture} checkpoint takes input of '
-                             f'{own[0]}x{own[1]} px only, got {size[0]}x{size[1]}; leave out '
-                             '--input-size or take a checkpoint of that size')
+            raise ValueError(
+                f'this {self.config.architecture} checkpoint takes input of '
+                f'{own[0]}x{own[1]} px only, got {size[0]}x{size[1]}; leave out '
+                '--input-size or take a checkpoint of that size'
+            )
 
     def maps(self, image: Tensor) -> TransformersMaps:
         """Classes, masks and embeddings of the queries; see `PanopticModel.maps`.
@@ -207,16 +218,21 @@ class TransformersPanoptic(PanopticModel):
         if architecture == 'oneformer':
             query = out.transformer_decoder_object_queries
         elif architecture.startswith('eomt'):
-            query = out.last_hidden_state[:, :out.class_queries_logits.shape[1]]
+            query = out.last_hidden_state[:, : out.class_queries_logits.shape[1]]
         else:
             query = out.transformer_decoder_last_hidden_state
-        return TransformersMaps(out.class_queries_logits, out.masks_queries_logits, query,
-                                size)
+        return TransformersMaps(out.class_queries_logits, out.masks_queries_logits, query, size)
 
     def decode(self, maps: TransformersMaps, **thresholds: Tensor) -> SegmentTensors:
         """Queries of one image to segments: row k is query k, then one row per stuff class."""
         architecture, stride = self.config.architecture, self.config.stride
         prob = mask_probabilities(architecture, maps.mask_logits, maps.image_size, stride)
         return decode(
-            maps.class_logits[0], prob[0], F.normalize(maps.embedding[0], dim=1), self.is_thing,
-            stride, not architecture.startswith('eomt'), thresholds)
+            maps.class_logits[0],
+            prob[0],
+            F.normalize(maps.embedding[0], dim=1),
+            self.is_thing,
+            stride,
+            not architecture.startswith('eomt'),
+            thresholds,
+        )

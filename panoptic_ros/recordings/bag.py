@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bag as a whole: its files, its topics and its decoded messages."""
 
 from __future__ import annotations
@@ -61,8 +62,9 @@ class Recording(Protocol):
     def damage(self) -> str:
         """What is wrong with the files; empty while nothing is. Known in full after reading."""
 
-    def records(self, names: Collection[str], start_ns: int = BEGIN_NS,
-                stop_ns: int = END_NS) -> Iterator[Record]:
+    def records(
+        self, names: Collection[str], start_ns: int = BEGIN_NS, stop_ns: int = END_NS
+    ) -> Iterator[Record]:
         """Messages of some topics in the order of their recording, as far as they are whole."""
 
 
@@ -86,8 +88,9 @@ class Bag:
         try:
             _store('cdr')
         except ImportError:
-            raise ValueError('bags need the package rosbags: pip install "panoptic_ros[bag]"'
-                             ) from None
+            raise ValueError(
+                'bags need the package rosbags: pip install "panoptic_ros[bag]"'
+            ) from None
         self._problem = ''
         promised: dict[str, int] = {}
         files = [path]
@@ -106,12 +109,15 @@ class Bag:
                 stack.callback(storage.close)
                 self._files.append(storage)
             if not self._files:
-                raise ValueError(f'{path} cannot be read as a bag: '
-                                 f'{refused or self._problem or "it holds no storage file"}')
+                raise ValueError(
+                    f'{path} cannot be read as a bag: '
+                    f'{refused or self._problem or "it holds no storage file"}'
+                )
             self._problem = refused or self._problem
             if self.damage and all(file.start_ns == END_NS for file in self._files):
-                raise ValueError(f'{path} cannot be read as a bag: {self.damage}; no message is '
-                                 'whole')
+                raise ValueError(
+                    f'{path} cannot be read as a bag: {self.damage}; no message is whole'
+                )
             self._stack = stack.pop_all()
         self._files.sort(key=lambda storage: storage.start_ns)
         start_ns = self._files[0].start_ns
@@ -121,8 +127,12 @@ class Bag:
     def __enter__(self) -> Bag:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stack.close()
 
     @property
@@ -130,8 +140,9 @@ class Bag:
         """See `Recording`."""
         return self._problem or next((file.damage for file in self._files if file.damage), '')
 
-    def records(self, names: Collection[str], start_ns: int = BEGIN_NS,
-                stop_ns: int = END_NS) -> Iterator[Record]:
+    def records(
+        self, names: Collection[str], start_ns: int = BEGIN_NS, stop_ns: int = END_NS
+    ) -> Iterator[Record]:
         """See `Recording`."""
         for file in self._files:
             for stored in file.messages(names, start_ns, stop_ns):
@@ -147,12 +158,15 @@ class Bag:
             self._problem = self._problem or problem
             file = unpacked
         kinds: dict[str, Callable[[], Storage]] = {
-            '.mcap': lambda: McapFile(file), '.db3': lambda: SqliteFile(file, folder, recorded),
-            '.bag': lambda: Ros1File(file)}
+            '.mcap': lambda: McapFile(file),
+            '.db3': lambda: SqliteFile(file, folder, recorded),
+            '.bag': lambda: Ros1File(file),
+        }
         kind = file.suffix.lower()
         if kind not in kinds:
-            raise StorageError(f'a bag is a folder, or a file named {", ".join(ENDINGS)}; got '
-                               f'{file}')
+            raise StorageError(
+                f'a bag is a folder, or a file named {", ".join(ENDINGS)}; got {file}'
+            )
         return kinds[kind]()
 
     def _decode(self, stored: Stored) -> Record:
@@ -162,12 +176,16 @@ class Bag:
                 raise ValueError(f'it is encoded as {encoding[:40]!r}, not as cdr')
             store = _store(encoding)
             if kind not in store.fielddefs:
-                raise ValueError(f'its type {kind[:80]!r} is none of ROS\'s own')
+                raise ValueError(f"its type {kind[:80]!r} is none of ROS's own")
             decode = store.deserialize_cdr if encoding == 'cdr' else store.deserialize_ros1
             message = decode(unpack_message(stored.data), kind)
         except Exception as error:  # each layer of rosbags has its own kinds
-            return Record(topic, stored.time_ns, None,
-                          f'a message cannot be decoded: {reason_of(error, MAX_TEXT)}')
+            return Record(
+                topic,
+                stored.time_ns,
+                None,
+                f'a message cannot be decoded: {reason_of(error, MAX_TEXT)}',
+            )
         return Record(topic, stored.time_ns, message, '')
 
 
@@ -185,8 +203,13 @@ def _topics(files: Collection[Storage], promised: Mapping[str, int]) -> dict[str
             shown = kind if encoding in STORES else f'{kind} as {encoding}'
             kinds.setdefault(topic, set()).add(shown)
             counts[topic] = counts.get(topic, 0) + messages
-    return {topic: Topic(kinds[topic].pop() if len(kinds[topic]) == 1 else '',
-                         max(counts[topic], promised.get(topic, 0))) for topic in sorted(kinds)}
+    return {
+        topic: Topic(
+            kinds[topic].pop() if len(kinds[topic]) == 1 else '',
+            max(counts[topic], promised.get(topic, 0)),
+        )
+        for topic in sorted(kinds)
+    }
 
 
 def is_storage(path: Path) -> bool:
@@ -206,19 +229,22 @@ def _files_of(folder: Path) -> tuple[list[Path], dict[str, int], str]:
     # A recorder that is killed while it compresses leaves both.
     found = [file for file in found if file.with_suffix('') not in found]
     if not found:
-        raise ValueError(f'{folder} cannot be read as a bag: it holds no file named '
-                         f'{", ".join(ENDINGS)}')
+        raise ValueError(
+            f'{folder} cannot be read as a bag: it holds no file named {", ".join(ENDINGS)}'
+        )
     try:
         about = read_yaml(folder / 'metadata.yaml')['rosbag2_bagfile_information']
         names = [Path(str(name)).name for name in about['relative_file_paths']]
-        promised = {str(entry['topic_metadata']['name']): int(entry['message_count'])
-                    for entry in about['topics_with_message_count']}
+        promised = {
+            str(entry['topic_metadata']['name']): int(entry['message_count'])
+            for entry in about['topics_with_message_count']
+        }
     except FileNotFoundError:
         return found, {}, f'there is no metadata.yaml in {folder}; the recording had no clean end'
     except DocumentError as error:
         return found, {}, str(error)
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, OSError) as error:
-        return found, {}, f'{folder / "metadata.yaml"} is not a bag\'s: {type(error).__name__}'
+        return found, {}, f"{folder / 'metadata.yaml'} is not a bag's: {type(error).__name__}"
     files, missing = [], []
     for name in dict.fromkeys(names):
         plain = name.removesuffix('.zstd')
@@ -226,9 +252,18 @@ def _files_of(folder: Path) -> tuple[list[Path], dict[str, int], str]:
         files += here[:1]
         missing += [] if here else [name]
     if missing:
-        return files or found, promised, (f'files are missing in {folder}: '
-                                          f'{", ".join(missing)[:200]}')
+        return (
+            files or found,
+            promised,
+            (f'files are missing in {folder}: {", ".join(missing)[:200]}'),
+        )
     others = ', '.join(file.name for file in found if file not in files)
-    return files, promised, others and (
-        f'metadata.yaml does not name {others[:200]}, which is not read; remove metadata.yaml to '
-        'read all')
+    return (
+        files,
+        promised,
+        others
+        and (
+            f'metadata.yaml does not name {others[:200]}, which is not read; remove metadata.yaml '
+            'to read all'
+        ),
+    )

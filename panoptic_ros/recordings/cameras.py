@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which topics of a recording hold camera images."""
 
 from __future__ import annotations
@@ -25,9 +26,14 @@ PROBED = 20
 """Images of a topic that are tried, until one can be read."""
 
 
-def camera_topics(recording: Recording, kinds: Collection[str], not_these: Collection[str] = (),
-                  start_ns: int = BEGIN_NS, stop_ns: int = END_NS,
-                  max_image_pixels: int = MAX_IMAGE_PIXELS) -> tuple[list[str], dict[str, str]]:
+def camera_topics(
+    recording: Recording,
+    kinds: Collection[str],
+    not_these: Collection[str] = (),
+    start_ns: int = BEGIN_NS,
+    stop_ns: int = END_NS,
+    max_image_pixels: int = MAX_IMAGE_PIXELS,
+) -> tuple[list[str], dict[str, str]]:
     """Finds the topics with camera images in a part of a recording, and the other image topics.
 
     Args:
@@ -43,8 +49,12 @@ def camera_topics(recording: Recording, kinds: Collection[str], not_these: Colle
     """
     cameras, left_out = [], {}
     for name, topic in sorted(recording.topics.items()):
-        if (topic.kind in kinds and topic.messages and name not in not_these
-                and not name.removesuffix('/compressed').endswith(OWN_TOPICS)):
+        if (
+            topic.kind in kinds
+            and topic.messages
+            and name not in not_these
+            and not name.removesuffix('/compressed').endswith(OWN_TOPICS)
+        ):
             reason = _why_not(recording, name, start_ns, stop_ns, max_image_pixels)
             if reason:
                 left_out[name] = reason
@@ -53,8 +63,9 @@ def camera_topics(recording: Recording, kinds: Collection[str], not_these: Colle
     return cameras, left_out
 
 
-def _why_not(recording: Recording, topic: str, start_ns: int, stop_ns: int,
-             max_image_pixels: int) -> str:
+def _why_not(
+    recording: Recording, topic: str, start_ns: int, stop_ns: int, max_image_pixels: int
+) -> str:
     """Says why the images of a topic are not those of a camera; empty if they are."""
     reason, fallback = 'there is no image in the part to be replayed', cv_bridge_fallback()
     for record in islice(recording.records([topic], start_ns, stop_ns), PROBED):
@@ -63,8 +74,10 @@ def _why_not(recording: Recording, topic: str, start_ns: int, stop_ns: int,
             continue
         encoding = encoding_of(record.message)
         what = OTHER_ENCODINGS.get(encoding) or (
-            'numbers' if re.fullmatch(r'\d{1,2}[USF]C\d{1,3}', encoding)
-            and encoding not in ENCODINGS else '')
+            'numbers'
+            if re.fullmatch(r'\d{1,2}[USF]C\d{1,3}', encoding) and encoding not in ENCODINGS
+            else ''
+        )
         if what:
             return f'it holds {what} ({encoding})'
         try:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folders of images, in the order of their names."""
 
 from __future__ import annotations
@@ -73,11 +74,17 @@ class ImageFolder:
 
 def image_files(folder: Path) -> list[Path]:
     """Lists the image files of a folder by their names, numbers by their value."""
-    files = [file for file in folder.iterdir()
-             if file.suffix.lower() in ENDINGS and not file.name.startswith('.')]
+    files = [
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in ENDINGS and not file.name.startswith('.')
+    ]
     return sorted(files, key=lambda file: (_natural(file.stem), file.name))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), '') if part.isdecimal() else (-1, part)
-            for part in re.split(r'(\d+)', name.lower()) if part]
+    return [
+        (int(part), '') if part.isdecimal() else (-1, part)
+        for part in re.split(r'(\d+)', name.lower())
+        if part
+    ]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Storage files of rosbag2's mcap plugin, `.mcap`.
 
 A file is a row of records: messages, alone or in chunks, and an index at the end. A file whose
@@ -21,7 +22,15 @@ from panoptic_ros.recordings.unpack import MAX_BYTES, UnpackError, unpack
 
 MAGIC = b'\x89MCAP0\r\n'
 FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, CHUNK_INDEX, STATISTICS, DATA_END = (
-    2, 3, 4, 5, 6, 8, 11, 15)
+    2,
+    3,
+    4,
+    5,
+    6,
+    8,
+    11,
+    15,
+)
 
 _HEAD = struct.Struct('<BQ')
 _MESSAGE = struct.Struct('<HIQQ')  # channel, number, recorded, published
@@ -67,8 +76,10 @@ class McapFile:
             self._note(str(error))
             self._scan()
         self._blocks.sort()
-        self._channels = {number: channel._replace(messages=self._counts[number])
-                          for number, channel in self._channels.items()}
+        self._channels = {
+            number: channel._replace(messages=self._counts[number])
+            for number, channel in self._channels.items()
+        }
         self.channels: Sequence[Channel] = list(self._channels.values())
         self.start_ns = min((block.start_ns for block in self._blocks), default=END_NS)
 
@@ -78,8 +89,11 @@ class McapFile:
         waiting: list[tuple[int, int, Stored]] = []  # by time, then in the order of the file
         count = held = 0  # messages; bytes that wait
         for block in self._blocks:
-            if (block.start_ns >= stop_ns or block.end_ns < start_ns
-                    or (block.channels and not block.channels & wanted)):
+            if (
+                block.start_ns >= stop_ns
+                or block.end_ns < start_ns
+                or (block.channels and not block.channels & wanted)
+            ):
                 continue
             while waiting and (waiting[0][0] < block.start_ns or held > MAX_BYTES):
                 stored = heapq.heappop(waiting)[2]
@@ -112,8 +126,7 @@ class McapFile:
         """
         end = self._size - len(MAGIC) - _HEAD.size - _FOOTER.size
         tail = self._at(end, self._size - end)
-        if (tail[-len(MAGIC):] != MAGIC
-                or tail[:_HEAD.size] != _HEAD.pack(FOOTER, _FOOTER.size)):
+        if tail[-len(MAGIC) :] != MAGIC or tail[: _HEAD.size] != _HEAD.pack(FOOTER, _FOOTER.size):
             raise ValueError('the file has no end; it is cut short')
         start, _, checksum = _FOOTER.unpack_from(tail, _HEAD.size)
         if not start:
@@ -122,25 +135,29 @@ class McapFile:
         if not len(MAGIC) <= start <= end:
             raise ValueError('the index is not where the end of the file says')
         index = self._at(start, end - start)
-        if checksum and zlib.crc32(index + tail[:_HEAD.size + 16]) != checksum:
+        if checksum and zlib.crc32(index + tail[: _HEAD.size + 16]) != checksum:
             raise ValueError('the index is damaged: its checksum is wrong')
         chunks: int | None = None
         for kind, content in _records(index):
             self._name(kind, content)
             if kind == CHUNK_INDEX:
                 start_ns, end_ns, place, _, size = struct.unpack_from('<QQQQI', content)
-                numbers = [number for number, _ in
-                           struct.iter_unpack('<HQ', content[36:36 + size])]
+                numbers = [
+                    number for number, _ in struct.iter_unpack('<HQ', content[36 : 36 + size])
+                ]
                 self._blocks.append(_Block(start_ns, end_ns, place, frozenset(numbers)))
             elif kind == STATISTICS:
-                chunks, = struct.unpack_from('<22xI', content)
+                (chunks,) = struct.unpack_from('<22xI', content)
                 self._counts.update(dict(struct.iter_unpack('<HQ', content[46:])))
         used = {number for block in self._blocks for number in block.channels}
         places = {block.place for block in self._blocks}
         if not all(len(MAGIC) <= place < start for place in places):
             raise ValueError('the index names places outside of the data')
-        if (not places or not chunks == len(places) == len(self._blocks)
-                or not used | self._counts.keys() <= self._channels.keys()):
+        if (
+            not places
+            or not chunks == len(places) == len(self._blocks)
+            or not used | self._counts.keys() <= self._channels.keys()
+        ):
             self._begin()  # an index may leave out parts
             self._scan()
 
@@ -181,14 +198,15 @@ class McapFile:
         """Takes what a record says about schemas and channels; the first word counts."""
         try:
             if kind == SCHEMA:
-                number, = struct.unpack_from('<H', content)
+                (number,) = struct.unpack_from('<H', content)
                 self._schemas.setdefault(number, _text(content, 2)[0])
             elif kind == CHANNEL:
                 number, schema = struct.unpack_from('<HH', content)
                 topic, end = _text(content, 4)
                 encoding, _ = _text(content, end)
-                self._channels.setdefault(number, Channel(
-                    topic, _ros2_name(self._schemas.get(schema, '')), encoding, 0))
+                self._channels.setdefault(
+                    number, Channel(topic, _ros2_name(self._schemas.get(schema, '')), encoding, 0)
+                )
         except struct.error:
             self._note('the description of a topic is damaged')
 
@@ -205,7 +223,7 @@ class McapFile:
         for kind, content in records:
             if kind == MESSAGE and len(content) >= _MESSAGE.size:
                 number, _, time_ns, _ = _MESSAGE.unpack_from(content)
-                yield number, time_ns, content[_MESSAGE.size:]
+                yield number, time_ns, content[_MESSAGE.size :]
 
     def _unpack_chunk(self, place: int) -> Iterator[tuple[int, memoryview]]:
         """The records in a chunk; fewer, with a note, if it is not whole."""
@@ -233,8 +251,8 @@ class McapFile:
         content = self._at(place + _HEAD.size, length)
         _, _, size, checksum = struct.unpack_from('<QQQI', content)
         compression, start = _text(content, 28)
-        packed, = struct.unpack_from('<Q', content, start)
-        data, _ = unpack(compression, memoryview(content)[start + 8:start + 8 + packed], size)
+        (packed,) = struct.unpack_from('<Q', content, start)
+        data, _ = unpack(compression, memoryview(content)[start + 8 : start + 8 + packed], size)
         if len(data) < size:
             return data, 'a chunk is cut short'
         if checksum and zlib.crc32(data) != checksum:
@@ -255,17 +273,17 @@ def _records(data: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
         place += _HEAD.size
         if not kind or place + size > len(data):
             return
-        yield kind, view[place:place + size]
+        yield kind, view[place : place + size]
         place += size
 
 
 def _text(content: Any, place: int) -> tuple[str, int]:
     """A text with its length before it, and where it ends."""
-    length, = struct.unpack_from('<I', content, place)
+    (length,) = struct.unpack_from('<I', content, place)
     end = place + 4 + length
     if end > len(content):
         raise struct.error('a text is longer than its record')
-    return bytes(content[place + 4:end]).decode(errors='replace'), end
+    return bytes(content[place + 4 : end]).decode(errors='replace'), end
 
 
 def _ros2_name(kind: str) -> str:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of a source that is no bag: what they are, and when they are due."""
 
 from __future__ import annotations

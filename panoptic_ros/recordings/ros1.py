@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bags of ROS 1, `.bag`, through rosbags' reader."""
 
 from __future__ import annotations
@@ -27,19 +28,24 @@ class Ros1File:
             self._reader = _bounded_reader()(path)
             self._reader.open()
         except Exception as error:  # each layer of the reader has its own kinds
-            raise StorageError(f'{path.name} cannot be read as a ROS 1 bag: '
-                               f'{reason_of(error, MAX_TEXT)}') from None
-        self._channels = {connection.id: Channel(connection.topic, connection.msgtype, 'ros1',
-                                                 connection.msgcount)
-                          for connection in self._reader.connections}
+            raise StorageError(
+                f'{path.name} cannot be read as a ROS 1 bag: {reason_of(error, MAX_TEXT)}'
+            ) from None
+        self._channels = {
+            connection.id: Channel(
+                connection.topic, connection.msgtype, 'ros1', connection.msgcount
+            )
+            for connection in self._reader.connections
+        }
         self.channels: Sequence[Channel] = list(self._channels.values())
         has_messages = any(channel.messages for channel in self.channels)
         self.start_ns = self._reader.start_time if has_messages else END_NS
 
     def messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Stored]:
         """See `Storage`."""
-        wanted = [connection for connection in self._reader.connections
-                  if connection.topic in topics]
+        wanted = [
+            connection for connection in self._reader.connections if connection.topic in topics
+        ]
         if not wanted:
             return
         messages = self._reader.messages(wanted, start_ns, stop_ns)
@@ -66,8 +72,9 @@ def _bounded_reader() -> Any:
     class BoundedReader(Reader):
         def read_chunk(self) -> Any:
             chunk = super().read_chunk()
-            kind = next(name for name, function in decompressors.items()
-                        if function is chunk.decompressor)
+            kind = next(
+                name for name, function in decompressors.items() if function is chunk.decompressor
+            )
             return chunk._replace(decompressor=partial(_unpack, kind))
 
     return BoundedReader

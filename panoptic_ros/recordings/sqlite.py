@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Storage files of rosbag2's sqlite3 plugin, `.db3`.
 
 A bag may come from anywhere, and an SQLite file can hold more than rows: views, triggers,
@@ -22,8 +23,10 @@ import numpy.typing as npt
 from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, Stored
 from panoptic_ros.recordings.unpack import MAX_BYTES
 
-COLUMNS = {'topics': ('id', 'name', 'type', 'serialization_format'),
-           'messages': ('id', 'topic_id', 'timestamp', 'data')}
+COLUMNS = {
+    'topics': ('id', 'name', 'type', 'serialization_format'),
+    'messages': ('id', 'topic_id', 'timestamp', 'data'),
+}
 """What is read; all versions of rosbag2's tables have it."""
 
 SUPER_JOURNAL = b'\xd9\xd5\x05\xf9\x20\xa1\x63\xd7'
@@ -59,28 +62,36 @@ class SqliteFile:
                 self._channels = self._read_topics()
                 self._rows = self._read_index()
             except sqlite3.Error as error:
-                raise StorageError(f'{path.name} cannot be read as an sqlite3 bag: {error}'
-                                   ) from None
+                raise StorageError(
+                    f'{path.name} cannot be read as an sqlite3 bag: {error}'
+                ) from None
             stack.pop_all()
         times = self._rows['time_ns']
         self.start_ns = int(times[0]) if times.size else END_NS
         ids, counts = np.unique(self._rows['topic_id'], return_counts=True)
         found = dict(zip(ids.tolist(), counts.tolist(), strict=True))
-        self._channels = {topic_id: channel._replace(messages=found.get(topic_id, 0))
-                          for topic_id, channel in self._channels.items()}
+        self._channels = {
+            topic_id: channel._replace(messages=found.get(topic_id, 0))
+            for topic_id, channel in self._channels.items()
+        }
         self.channels: Sequence[Channel] = list(self._channels.values())
 
     def messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Stored]:
         """See `Storage`."""
-        wanted = [topic_id for topic_id, channel in self._channels.items()
-                  if channel.topic in topics]
+        wanted = [
+            topic_id for topic_id, channel in self._channels.items() if channel.topic in topics
+        ]
         rows = self._rows
-        rows = rows[np.isin(rows['topic_id'], wanted) & (rows['time_ns'] >= start_ns)
-                    & (rows['time_ns'] < stop_ns)]
+        rows = rows[
+            np.isin(rows['topic_id'], wanted)
+            & (rows['time_ns'] >= start_ns)
+            & (rows['time_ns'] < stop_ns)
+        ]
         for time_ns, row_id, topic_id in rows.tolist():
             try:
-                data, = self._database.execute('SELECT data FROM messages WHERE rowid = ?',
-                                               (row_id,)).fetchone() or (None,)
+                (data,) = self._database.execute(
+                    'SELECT data FROM messages WHERE rowid = ?', (row_id,)
+                ).fetchone() or (None,)
             except sqlite3.Error as error:
                 self.damage = self.damage or f'{self._path.name}: {error}'
                 continue
@@ -94,9 +105,12 @@ class SqliteFile:
         self._database.close()
 
     def _open(self, path: Path, folder: Path, recorded: Path) -> sqlite3.Connection:
-        sides = {ending: side for ending in ('-wal', '-journal')
-                 if (side := recorded.with_name(f'{recorded.name}{ending}')).is_file()
-                 and side.stat().st_size}
+        sides = {
+            ending: side
+            for ending in ('-wal', '-journal')
+            if (side := recorded.with_name(f'{recorded.name}{ending}')).is_file()
+            and side.stat().st_size
+        }
         options = 'mode=ro&immutable=1'
         if sides:  # a copy, in which SQLite completes what the recorder had begun
             path, options = _copy(path, sides, folder), 'mode=rw'
@@ -119,25 +133,33 @@ class SqliteFile:
             kinds = [row[2] for row in self._database.execute(f'PRAGMA table_list({table})')]
             if not kinds:
                 raise StorageError(f'{self._path.name} has no table {table}; it is not a bag')
-            there = {row[1]: row[6] for row in
-                     self._database.execute(f'PRAGMA table_xinfo({table})')}
+            there = {
+                row[1]: row[6] for row in self._database.execute(f'PRAGMA table_xinfo({table})')
+            }
             if kinds != ['table'] or any(there.get(name) != 0 for name in columns):
-                raise StorageError(f'{self._path.name}: {table} is not a table with the plain '
-                                   f'columns {", ".join(columns)}, as rosbag2 makes it')
+                raise StorageError(
+                    f'{self._path.name}: {table} is not a table with the plain '
+                    f'columns {", ".join(columns)}, as rosbag2 makes it'
+                )
 
     def _read_topics(self) -> dict[int, Channel]:
-        rows = self._database.execute('SELECT id, name, type, serialization_format '
-                                      'FROM topics NOT INDEXED')
-        return {number: Channel(str(name), str(kind), str(encoding), 0)
-                for number, name, kind, encoding in rows if isinstance(number, int)}
+        rows = self._database.execute(
+            'SELECT id, name, type, serialization_format FROM topics NOT INDEXED'
+        )
+        return {
+            number: Channel(str(name), str(kind), str(encoding), 0)
+            for number, name, kind, encoding in rows
+            if isinstance(number, int)
+        }
 
     def _read_index(self) -> npt.NDArray[np.void]:
         """Time, row and topic of each message, by time, as far as they can be read."""
         found = array('q')
         try:
             # Without the index of the file, which may be damaged though the messages are whole.
-            for row in self._database.execute('SELECT timestamp, rowid, topic_id '
-                                              'FROM messages NOT INDEXED'):
+            for row in self._database.execute(
+                'SELECT timestamp, rowid, topic_id FROM messages NOT INDEXED'
+            ):
                 if row[2] in self._channels and isinstance(row[0], int):
                     found.extend(row)
         except sqlite3.Error as error:
@@ -151,8 +173,10 @@ def _copy(path: Path, sides: Mapping[str, Path], folder: Path) -> Path:
         with side.open('rb') as file:
             file.seek(max(0, side.stat().st_size - len(SUPER_JOURNAL)))
             if file.read() == SUPER_JOURNAL:
-                raise StorageError(f'{side.name} belongs to a change of several databases, which '
-                                   'rosbag2 never makes; remove it to read the bag without it')
+                raise StorageError(
+                    f'{side.name} belongs to a change of several databases, which '
+                    'rosbag2 never makes; remove it to read the bag without it'
+                )
     copy = folder / f'copy_{len(list(folder.iterdir()))}.db3'
     for ending, source in {'': path, **sides}.items():
         shutil.copyfile(source, copy.with_name(copy.name + ending))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all kinds of storage files have in common."""
 
 from __future__ import annotations
@@ -5,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-BEGIN_NS, END_NS = -2**63, 2**63 - 1
+BEGIN_NS, END_NS = -(2**63), 2**63 - 1
 """Not later than any message, and later than all."""
 
 

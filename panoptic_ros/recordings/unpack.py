@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decompression within limits.
 
 A few kilobytes can unpack to gigabytes. Nothing here gives more than it is told to, whatever the
@@ -55,8 +56,9 @@ def unpack(kind: str, data: bytes | memoryview, size: int) -> tuple[bytes | memo
     except (RuntimeError, EOFError, OSError, ValueError, _zstd().ZstdError) as error:
         raise UnpackError(f'damaged {kind} data: {" ".join(str(error).split())}') from None
     if len(out) > size:
-        raise UnpackError(f'a block of {kind} data unpacks to more than the {size} bytes that '
-                          'were expected')
+        raise UnpackError(
+            f'a block of {kind} data unpacks to more than the {size} bytes that were expected'
+        )
     return out, unpacker.eof
 
 
@@ -110,11 +112,14 @@ def unpack_file(source: Path, target: Path) -> str:
             block, is_between = b'', False
             written += len(piece)
             if written > limit:
-                raise UnpackError(f'{source.name} unpacks to more than {limit} bytes, the limit '
-                                  'for a file of its size')
+                raise UnpackError(
+                    f'{source.name} unpacks to more than {limit} bytes, the limit '
+                    'for a file of its size'
+                )
             if written > room:
-                raise UnpackError(f'{source.name} needs more room to unpack than {target.parent} '
-                                  'has')
+                raise UnpackError(
+                    f'{source.name} needs more room to unpack than {target.parent} has'
+                )
             out.write(piece)
 
 

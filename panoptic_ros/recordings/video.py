@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Video files, frame by frame, each at its own time."""
 
 from __future__ import annotations
@@ -17,9 +18,34 @@ _set_log_level = getattr(cv2, 'setLogLevel', None) or cv2.utils.logging.setLogLe
 _set_log_level(0)
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # read at the first capture
 
-ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.3gp', '.3g2', '.ts', '.mts', '.m2ts',
-           '.mpg', '.mpeg', '.vob', '.wmv', '.asf', '.flv', '.ogv', '.gif', '.mjpg', '.mjpeg',
-           '.h264', '.264', '.h265', '.hevc', '.y4m')
+ENDINGS = (
+    '.mp4',
+    '.avi',
+    '.mov',
+    '.mkv',
+    '.webm',
+    '.m4v',
+    '.3gp',
+    '.3g2',
+    '.ts',
+    '.mts',
+    '.m2ts',
+    '.mpg',
+    '.mpeg',
+    '.vob',
+    '.wmv',
+    '.asf',
+    '.flv',
+    '.ogv',
+    '.gif',
+    '.mjpg',
+    '.mjpeg',
+    '.h264',
+    '.264',
+    '.h265',
+    '.hevc',
+    '.y4m',
+)
 """How the names of video files end; what is in them, OpenCV finds out."""
 
 RATE_HZ = 25.0
@@ -42,18 +68,23 @@ class Video:
         self.path, self.loop, self.name = path, loop, f'video {path}'
         capture = cv2.VideoCapture(str(path))
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        width, height = (capture.get(name) for name in (cv2.CAP_PROP_FRAME_WIDTH,
-                                                        cv2.CAP_PROP_FRAME_HEIGHT))
+        width, height = (
+            capture.get(name) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
         self.rate_hz = rate_of(capture)
         too_large = width * height > MAX_IMAGE_PIXELS
         readable = not too_large and capture.read()[0]
         capture.release()
         if too_large:
-            raise ValueError(f'{path} has pictures of {width:.0f} x {height:.0f} pixels, more '
-                             f'than the limit of {MAX_IMAGE_PIXELS}')
+            raise ValueError(
+                f'{path} has pictures of {width:.0f} x {height:.0f} pixels, more '
+                f'than the limit of {MAX_IMAGE_PIXELS}'
+            )
         if not readable:
-            raise ValueError(f'{path} cannot be read as a video; it may be damaged, cut short or '
-                             'in a format that this OpenCV does not know')
+            raise ValueError(
+                f'{path} cannot be read as a video; it may be damaged, cut short or '
+                'in a format that this OpenCV does not know'
+            )
         self.length_s: float | None = None if loop else max(count, 1) / self.rate_hz
 
     def pictures(self) -> Iterator[Picture]:

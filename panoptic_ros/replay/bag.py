@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can be replayed: bags, video files and folders of images; and which topics of it."""
 
 from __future__ import annotations
@@ -16,12 +17,23 @@ from panoptic_ros.recordings.folder import ImageFolder, image_files
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS
 from panoptic_ros.recordings.video import Video
 
-IMAGE_NAMES = frozenset({'image', 'image_raw', 'image_color', 'image_mono', 'image_rect',
-                         'image_rect_color', 'compressed'})
+IMAGE_NAMES = frozenset(
+    {
+        'image',
+        'image_raw',
+        'image_color',
+        'image_mono',
+        'image_rect',
+        'image_rect_color',
+        'compressed',
+    }
+)
 """Last parts of image topics that do not name the camera."""
 
-TAKEN = (f'a folder of a rosbag2, a file named {", ".join(bags.ENDINGS)}, a video '
-         f'({", ".join(videos.ENDINGS)}) or a folder of images ({", ".join(folders.ENDINGS)})')
+TAKEN = (
+    f'a folder of a rosbag2, a file named {", ".join(bags.ENDINGS)}, a video '
+    f'({", ".join(videos.ENDINGS)}) or a folder of images ({", ".join(folders.ENDINGS)})'
+)
 
 
 class PictureFile:
@@ -42,8 +54,9 @@ class PictureFile:
         count = round((source.length_s or 0) * source.rate_hz)
         self.topics: Mapping[str, Topic] = {self.TOPIC: Topic(self._kind, count)}
 
-    def records(self, names: Collection[str], start_ns: int = BEGIN_NS,
-                stop_ns: int = END_NS) -> Iterator[Record]:
+    def records(
+        self, names: Collection[str], start_ns: int = BEGIN_NS, stop_ns: int = END_NS
+    ) -> Iterator[Record]:
         """See `Recording`."""
         if self.TOPIC not in names:
             return
@@ -52,8 +65,9 @@ class PictureFile:
             if time_ns >= stop_ns:
                 return
             if time_ns >= start_ns:
-                header = self._types.make('std_msgs/msg/Header', frame_id='camera',
-                                          stamp=self._types.time(time_ns))
+                header = self._types.make(
+                    'std_msgs/msg/Header', frame_id='camera', stamp=self._types.time(time_ns)
+                )
                 fields = picture.image._asdict() | {'data': picture.image.data.reshape(-1)}
                 message = self._types.make(self._kind, header=header, **fields)
                 yield Record(self.TOPIC, time_ns, message, '')
@@ -81,10 +95,15 @@ def open_recording(path: Path) -> Recording:
         raise ValueError(f'{error}; expected {TAKEN}') from None
 
 
-def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Collection[str] = (),
-                   transport: str = 'auto', window_ns: tuple[int, int] = (BEGIN_NS, END_NS),
-                   left_out: dict[str, str] | None = None,
-                   max_image_pixels: int = MAX_IMAGE_PIXELS) -> dict[str, str]:
+def choose_cameras(
+    recording: Recording,
+    wanted: Collection[str],
+    not_these: Collection[str] = (),
+    transport: str = 'auto',
+    window_ns: tuple[int, int] = (BEGIN_NS, END_NS),
+    left_out: dict[str, str] | None = None,
+    max_image_pixels: int = MAX_IMAGE_PIXELS,
+) -> dict[str, str]:
     """Chooses the image topics to replay.
 
     Args:
@@ -107,29 +126,41 @@ def choose_cameras(recording: Recording, wanted: Collection[str], not_these: Col
     missing = [name for name in wanted if name not in recording.topics]
     if missing:
         raise ValueError(f'no topic {missing[0]}; the topics are: {_list(recording)}')
-    strange = [name for name in wanted
-               if recording.topics[name].kind not in (IMAGE_TYPE, COMPRESSED_TYPE)]
+    strange = [
+        name for name in wanted if recording.topics[name].kind not in (IMAGE_TYPE, COMPRESSED_TYPE)
+    ]
     if strange:
-        raise ValueError(f'{strange[0]} holds {recording.topics[strange[0]].kind}, expected an '
-                         f'Image or a CompressedImage')
+        raise ValueError(
+            f'{strange[0]} holds {recording.topics[strange[0]].kind}, expected an '
+            f'Image or a CompressedImage'
+        )
     topics = list(wanted)
     if not wanted:
         kinds = {'raw': (IMAGE_TYPE,), 'compressed': (COMPRESSED_TYPE,)}.get(
-            transport, (IMAGE_TYPE, COMPRESSED_TYPE))
-        topics, reasons = camera_topics(recording, kinds, not_these, *window_ns,
-                                        max_image_pixels)
+            transport, (IMAGE_TYPE, COMPRESSED_TYPE)
+        )
+        topics, reasons = camera_topics(recording, kinds, not_these, *window_ns, max_image_pixels)
         if not topics:
-            raise ValueError('there is no topic with camera images; ' + (
-                '; '.join(f'{name}: {reason}' for name, reason in reasons.items())
-                or f'the topics are: {_list(recording)}'))
-        topics = [name for name in topics
-                  if name.removesuffix('/compressed') == name
-                  or name.removesuffix('/compressed') not in topics]
+            raise ValueError(
+                'there is no topic with camera images; '
+                + (
+                    '; '.join(f'{name}: {reason}' for name, reason in reasons.items())
+                    or f'the topics are: {_list(recording)}'
+                )
+            )
+        topics = [
+            name
+            for name in topics
+            if name.removesuffix('/compressed') == name
+            or name.removesuffix('/compressed') not in topics
+        ]
         if left_out is not None:
             left_out.update(reasons)
     names = [camera_name(topic) for topic in topics]
-    return {name if names.count(name) == 1 else topic.strip('/'): topic
-            for name, topic in zip(names, topics, strict=True)}
+    return {
+        name if names.count(name) == 1 else topic.strip('/'): topic
+        for name, topic in zip(names, topics, strict=True)
+    }
 
 
 def camera_name(topic: str) -> str:
@@ -141,5 +172,10 @@ def camera_name(topic: str) -> str:
 
 
 def _list(recording: Recording) -> str:
-    return ', '.join(f'{name} ({topic.kind}, {topic.messages} messages)'
-                     for name, topic in sorted(recording.topics.items())) or 'none'
+    return (
+        ', '.join(
+            f'{name} ({topic.kind}, {topic.messages} messages)'
+            for name, topic in sorted(recording.topics.items())
+        )
+        or 'none'
+    )

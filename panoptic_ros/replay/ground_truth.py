@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is really there in each image: from a topic of the bag, or from a folder of PNGs.
 
 Both code a pixel as `class_id * label_divisor + track_id`, as `panoptic score-video` does; the
@@ -90,8 +91,10 @@ class TopicTruth:
         info = f'{topic}/{LABEL_INFO}'
         for name, kind in ((topic, IMAGE_TYPE), (info, 'std_msgs/msg/String')):
             if name not in recording.topics:
-                raise ValueError(f'no topic {name}, which ground truth on {topic} needs; the '
-                                 f'topics are: {", ".join(sorted(recording.topics))}')
+                raise ValueError(
+                    f'no topic {name}, which ground truth on {topic} needs; the '
+                    f'topics are: {", ".join(sorted(recording.topics))}'
+                )
             if recording.topics[name].kind != kind:
                 raise ValueError(f'{name} must hold {kind}, got {recording.topics[name].kind}')
         said = next(recording.records([info], recording.start_ns), None)
@@ -122,10 +125,13 @@ class TopicTruth:
         order = '>' if message.is_bigendian else '<'
         data = np.frombuffer(message.data, np.uint8)
         if message.step < 4 * message.width or data.size != message.step * message.height:
-            raise ValueError(f'{self._topic}: data must hold {message.height} rows of '
-                             f'{message.step} bytes, got {data.size}')
-        ids: npt.NDArray[np.int32] = np.ndarray((message.height, message.width), f'{order}i4',
-                                                data, strides=(message.step, 4))
+            raise ValueError(
+                f'{self._topic}: data must hold {message.height} rows of '
+                f'{message.step} bytes, got {data.size}'
+            )
+        ids: npt.NDArray[np.int32] = np.ndarray(
+            (message.height, message.width), f'{order}i4', data, strides=(message.step, 4)
+        )
         class_map, track_map = np.divmod(ids, np.int32(self._divisor))
         class_map[ids < 0] = VOID_ID
         return self._classes.translate(class_map, track_map)
@@ -139,7 +145,8 @@ class TopicTruth:
                 first, time_ns = number, record.time_ns
             if record.message is not None:
                 places[stamp_of(record.message)].append(
-                    _Place(record.time_ns, number, number - first))
+                    _Place(record.time_ns, number, number - first)
+                )
         return dict(places)
 
     def _read(self, place: _Place) -> Any:
@@ -169,15 +176,18 @@ class FolderTruth:
         self.name = f'folder {folder}'
         file = folder / LABELS_FILE
         if not file.is_file():
-            raise FileNotFoundError(f'{folder} has no {LABELS_FILE}, which names the classes of '
-                                    'its PNGs')
+            raise FileNotFoundError(
+                f'{folder} has no {LABELS_FILE}, which names the classes of its PNGs'
+            )
         self._own, self._divisor = read_label_file(file)
         self._classes = _Classes(self._own, labels, str(file))
-        self._files = {int(path.stem): path for path in folder.glob('*.png')
-                       if path.stem.isdecimal()}
+        self._files = {
+            int(path.stem): path for path in folder.glob('*.png') if path.stem.isdecimal()
+        }
         if not self._files:
-            raise ValueError(f'{folder} has no PNG that is named by a stamp in ns: '
-                             '1317000000000000000.png')
+            raise ValueError(
+                f'{folder} has no PNG that is named by a stamp in ns: 1317000000000000000.png'
+            )
 
     def stamps(self) -> set[int]:
         """See `GroundTruth`."""
@@ -198,17 +208,20 @@ class _Classes:
         check_labels(own, labels, where)
         self._where, self._count = where, len(own)
         self._class_id = np.full(VOID_ID + 1, VOID_ID, np.uint8)
-        self._class_id[:len(own)] = labels.class_ids(own.names)
+        self._class_id[: len(own)] = labels.class_ids(own.names)
         self._is_thing = np.append(labels.is_thing, np.zeros(VOID_ID + 1 - len(labels), bool))
 
     def translate(self, class_map: npt.NDArray[Any], track_map: npt.NDArray[Any]) -> Truth:
         strange = class_map[(class_map >= self._count) & (class_map != VOID_ID)]
         if strange.size:
-            raise ValueError(f'the ground truth holds class id {int(strange[0])}; {self._where} '
-                             f'names {self._count} classes')
+            raise ValueError(
+                f'the ground truth holds class id {int(strange[0])}; {self._where} '
+                f'names {self._count} classes'
+            )
         translated = self._class_id[class_map]
-        return Truth(translated, np.where(self._is_thing[translated], track_map, 0
-                                          ).astype(np.int64))
+        return Truth(
+            translated, np.where(self._is_thing[translated], track_map, 0).astype(np.int64)
+        )
 
 
 def _read_classes(text: str, where: str) -> tuple[LabelSet, int]:
@@ -217,8 +230,9 @@ def _read_classes(text: str, where: str) -> tuple[LabelSet, int]:
         document = parse_json(text, where)
         labels, divisor = LabelSet.from_dicts(document['labels']), document['label_divisor']
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{where} must be JSON with labels and label_divisor: '
-                         f'{type(error).__name__}: {error}') from None
+        raise ValueError(
+            f'{where} must be JSON with labels and label_divisor: {type(error).__name__}: {error}'
+        ) from None
     check_divisor(divisor, f'{where}: label_divisor')
     return labels, divisor
 
@@ -230,18 +244,24 @@ def check_labels(truth: LabelSet, labels: LabelSet, where: str) -> None:
         ValueError: saying which differ.
     """
     said = []
-    for what, names in (('the ground truth', set(truth.names) - set(labels.names)),
-                        ('the model', set(labels.names) - set(truth.names))):
+    for what, names in (
+        ('the ground truth', set(truth.names) - set(labels.names)),
+        ('the model', set(labels.names) - set(truth.names)),
+    ):
         if names:
             said.append(f'only {what} has {", ".join(sorted(names))}')
     things = {label.name: label.is_thing for label in labels.labels}
-    turned = [label.name for label in truth.labels
-              if things.get(label.name, label.is_thing) != label.is_thing]
+    turned = [
+        label.name
+        for label in truth.labels
+        if things.get(label.name, label.is_thing) != label.is_thing
+    ]
     if turned:
         said.append(f'{", ".join(turned)} are things in one and stuff in the other')
     if said:
-        raise ValueError(f'{where}: the ground truth has other classes than the model: '
-                         f'{"; ".join(said)}')
+        raise ValueError(
+            f'{where}: the ground truth has other classes than the model: {"; ".join(said)}'
+        )
 
 
 def open_ground_truth(given: str, recording: Recording, labels: LabelSet) -> GroundTruth:
@@ -254,8 +274,10 @@ def open_ground_truth(given: str, recording: Recording, labels: LabelSet) -> Gro
         return TopicTruth(recording, given, labels)
     if Path(given).is_dir():
         return FolderTruth(Path(given), labels)
-    raise ValueError(f'ground truth {given} is neither a folder nor a topic of the bag; the '
-                     f'topics are: {", ".join(sorted(recording.topics))}')
+    raise ValueError(
+        f'ground truth {given} is neither a folder nor a topic of the bag; the '
+        f'topics are: {", ".join(sorted(recording.topics))}'
+    )
 
 
 def check_stamps(truth: GroundTruth, stamps: Collection[int]) -> int:
@@ -275,7 +297,8 @@ def check_stamps(truth: GroundTruth, stamps: Collection[int]) -> int:
     if not own & images:
         raise ValueError(
             f'no stamp of the ground truth ({truth.name}) is that of an image: it has '
-            f'{_span(own)}, the images {_span(images)}')
+            f'{_span(own)}, the images {_span(images)}'
+        )
     return len(own - images)
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the node would have said on /diagnostics, as far as it is the same in every run.
 
 Once in each second of the recording; times and memory, which differ from run to run, are left to
@@ -74,18 +75,30 @@ class Health:
         statuses = [model_status('active', '', self._loaded.describe(), backend.degraded)]
         for name, topic in self._topics.items():
             dropped, received = self._dropped[name], self._received[name]
-            counts = Counts(received, received - dropped.total(),
-                            {reason: dropped[reason] for reason in Drop}, 0)
+            counts = Counts(
+                received,
+                received - dropped.total(),
+                {reason: dropped[reason] for reason in Drop},
+                0,
+            )
             newest = self._newest.get(name)
             age_s = (now_ns - newest.stamp_ns) / 1e9 if newest and newest.stamp_ns else None
             silent_s = (now_ns - newest.recorded_ns) / 1e9 if newest else 0.0
             bad = newest.problem if newest and newest.problem.startswith(BAD_IMAGE) else ''
             status = input_status(
-                name, counts, self._arrivals[name].rate_hz(now_ns / 1e9), age_s, silent_s, topic,
-                bad.removeprefix(f'{BAD_IMAGE}: '))
+                name,
+                counts,
+                self._arrivals[name].rate_hz(now_ns / 1e9),
+                age_s,
+                silent_s,
+                topic,
+                bad.removeprefix(f'{BAD_IMAGE}: '),
+            )
             if newest and newest.stamp_problem:
-                status.report(Level.WARN if newest.stamp_problem == BACK else Level.ERROR,
-                              newest.stamp_problem)
+                status.report(
+                    Level.WARN if newest.stamp_problem == BACK else Level.ERROR,
+                    newest.stamp_problem,
+                )
             statuses.append(status)
             tracking = tracking_status(self._stats[name])
             tracking.name += f'/{name}' if len(self._topics) > 1 else ''

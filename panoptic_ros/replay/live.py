@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the real node made of a bag that was played to it, from the bag of its topics."""
 
 from __future__ import annotations
@@ -62,12 +63,18 @@ def _frame(segments: Any, instances: Any, stamp_ns: int) -> PanopticFrame:
     size = segments.height, segments.width
     order = '>' if segments.is_bigendian else '<'
     cells = np.frombuffer(segments.data, f'{order}u2').reshape(size).astype(np.uint16)
-    return PanopticFrame(cells, read_instances(instances), Geometry(size, size, 1),
-                         stamp_ns / 1e9)
+    return PanopticFrame(cells, read_instances(instances), Geometry(size, size, 1), stamp_ns / 1e9)
 
 
-def score_live(job: Job, loaded: Loaded, bag: Path, sent: Sequence[tuple[int, int]],
-               wall_s: float, video: OverlayVideo, progress: Progress = iter) -> Outcome:
+def score_live(
+    job: Job,
+    loaded: Loaded,
+    bag: Path,
+    sent: Sequence[tuple[int, int]],
+    wall_s: float,
+    video: OverlayVideo,
+    progress: Progress = iter,
+) -> Outcome:
     """Scores what a node published for each image of the bag.
 
     An image without a result is scored with the last result before it, for that is what a robot
@@ -83,7 +90,7 @@ def score_live(job: Job, loaded: Loaded, bag: Path, sent: Sequence[tuple[int, in
         video: gets the overlay of each result.
         progress: shows how far it is.
     """
-    name, = job.cameras
+    (name,) = job.cameras
     labels = loaded.predictor.info.labels
     camera = Camera(loaded.predictor, job.settings)
     scores = {one: Scores(labels) for one in job.truths}

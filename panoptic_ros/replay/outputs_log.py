@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps what the network gave for each image, so that a killed replay goes on without it.
 
 Everything after the network is quick and starts anew; so what a replay leaves is the same to the
@@ -54,8 +55,12 @@ class LoggedBackend:
     def __enter__(self) -> LoggedBackend:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         with suppress(OSError):  # each record is flushed; what fails here failed before
             self._file.close()
 

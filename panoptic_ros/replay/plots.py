@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report's diagrams, as SVG that can stand inside HTML."""
 
 from __future__ import annotations
@@ -22,8 +23,15 @@ BINS = 400
 MAX_TRACKS = 40
 """Rows of the timeline; the tracks with switches come first, then the longest."""
 
-STAGE_COLORS = {'read': '#9aa5b1', 'pre': '#7fb3d5', 'infer': '#2f6f9f', 'post': '#8fbc8f',
-                'track': '#e0a458', 'publish': '#c9794f', 'wait': '#d9d2c5'}
+STAGE_COLORS = {
+    'read': '#9aa5b1',
+    'pre': '#7fb3d5',
+    'infer': '#2f6f9f',
+    'post': '#8fbc8f',
+    'track': '#e0a458',
+    'publish': '#c9794f',
+    'wait': '#d9d2c5',
+}
 RED = '#c62828'
 
 MAX_SECONDS = 10**6
@@ -41,8 +49,13 @@ def latency_plot(records: Sequence[FrameRecord]) -> str:
     figure, axes = _figure(2.4)
     if stages:
         binned_t, binned = _bin(times, rows)
-        axes.stackplot(binned_t, binned.T, labels=stages, linewidth=0,
-                       colors=[STAGE_COLORS.get(stage, '#888888') for stage in stages])
+        axes.stackplot(
+            binned_t,
+            binned.T,
+            labels=stages,
+            linewidth=0,
+            colors=[STAGE_COLORS.get(stage, '#888888') for stage in stages],
+        )
     total = np.array([[record.times_ms['total']] for record in timed])
     binned_t, binned = _bin(times, total)
     axes.plot(binned_t, binned[:, 0], color='#20303c', linewidth=0.8, label='total')
@@ -63,19 +76,35 @@ def rate_plot(records: Sequence[FrameRecord]) -> str:
     figure, axes = _figure(1.8)
     middles = np.arange(whole_s) + 0.5
     whole = np.bincount(times.astype(int))[:whole_s]
-    for chosen, label, color in ((slice(None), 'images of the bag', '#9aa5b1'),
-                                 (good, 'with a result', '#2f6f9f')):
+    for chosen, label, color in (
+        (slice(None), 'images of the bag', '#9aa5b1'),
+        (good, 'with a result', '#2f6f9f'),
+    ):
         counts = np.bincount(times[chosen].astype(int), minlength=whole_s)[:whole_s]
-        axes.plot(middles, counts, color=color, label=label, linewidth=1.6,
-                  marker='o' if len(middles) < 20 else None, markersize=3)
+        axes.plot(
+            middles,
+            counts,
+            color=color,
+            label=label,
+            linewidth=1.6,
+            marker='o' if len(middles) < 20 else None,
+            markersize=3,
+        )
     timed = [record for record in records if record.times_ms]
     if timed:
-        binned_t, binned = _bin(_seconds(timed, records),
-                                np.array([[record.times_ms['total']] for record in timed]))
-        axes.plot(binned_t, 1e3 / np.maximum(binned[:, 0], 1e-3), color='#e0a458', linewidth=0.8,
-                  label='1 / latency:\nthis machine alone')
-        axes.set_ylim(0, 1.6 * max(float(np.median(1e3 / np.maximum(binned[:, 0], 1e-3))),
-                                   whole.max()))
+        binned_t, binned = _bin(
+            _seconds(timed, records), np.array([[record.times_ms['total']] for record in timed])
+        )
+        axes.plot(
+            binned_t,
+            1e3 / np.maximum(binned[:, 0], 1e-3),
+            color='#e0a458',
+            linewidth=0.8,
+            label='1 / latency:\nthis machine alone',
+        )
+        axes.set_ylim(
+            0, 1.6 * max(float(np.median(1e3 / np.maximum(binned[:, 0], 1e-3))), whole.max())
+        )
     axes.set_ylabel('images/s of the bag')
     return _svg(figure, axes)
 
@@ -90,8 +119,15 @@ def quality_plot(records: Sequence[FrameRecord]) -> str:
     axes.plot(times, values[:, 0], color='#2f6f9f', linewidth=1.2, label='PQ of the image')
     switched = [record for record in records if record.switches]
     if switched:
-        axes.plot(_seconds(switched, records), np.full(len(switched), 2.0), 'v', color=RED,
-                  markersize=6, label='id switch', linestyle='none')
+        axes.plot(
+            _seconds(switched, records),
+            np.full(len(switched), 2.0),
+            'v',
+            color=RED,
+            markersize=6,
+            label='id switch',
+            linestyle='none',
+        )
     axes.set_ylim(0, 102)
     axes.set_ylabel('PQ, %')
     return _svg(figure, axes)
@@ -104,11 +140,15 @@ def timeline(records: Sequence[FrameRecord], labels: LabelSet) -> tuple[str, int
         The diagram (empty without tracks), how many tracks it shows, and how many there are.
     """
     tracks = tracks_of(records)
-    switches = [(record.camera, switch['old_pred'], switch['new_pred'],
-                 record.seconds(records)) for record in records for switch in record.switches]
+    switches = [
+        (record.camera, switch['old_pred'], switch['new_pred'], record.seconds(records))
+        for record in records
+        for switch in record.switches
+    ]
     switched = {(camera, track) for camera, old, new, _ in switches for track in (old, new)}
-    shown = sorted(tracks, key=lambda track: ((track.camera, track.track_id) not in switched,
-                                              -track.frames))[:MAX_TRACKS]
+    shown = sorted(
+        tracks, key=lambda track: ((track.camera, track.track_id) not in switched, -track.frames)
+    )[:MAX_TRACKS]
     shown.sort(key=lambda track: (track.camera, track.spans[0][0], track.track_id))
     if not shown:
         return '', 0, 0
@@ -119,8 +159,12 @@ def timeline(records: Sequence[FrameRecord], labels: LabelSet) -> tuple[str, int
         name = labels.names[track.class_id]
         color = np.array(labels.labels[track.class_id].color) / 255
         least = 0.004 * (shown[-1].spans[-1][1] + 1)
-        axes.broken_barh([(a, max(b - a, least)) for a, b in track.spans], (place - 0.35, 0.7),
-                         facecolor=color, label='_' + name if name in named else name)
+        axes.broken_barh(
+            [(a, max(b - a, least)) for a, b in track.spans],
+            (place - 0.35, 0.7),
+            facecolor=color,
+            label='_' + name if name in named else name,
+        )
         named.add(name)
     marked = False
     for camera, old, new, time_s in switches:
@@ -128,12 +172,20 @@ def timeline(records: Sequence[FrameRecord], labels: LabelSet) -> tuple[str, int
         if len(ends) == 2:
             axes.plot([time_s, time_s], ends, color=RED, linewidth=0.8)
         for end in ends[-1:]:
-            axes.plot([time_s], [end], 'v', color=RED, markersize=6, linestyle='none',
-                      label='_' if marked else 'id switch')
+            axes.plot(
+                [time_s],
+                [end],
+                'v',
+                color=RED,
+                markersize=6,
+                linestyle='none',
+                label='_' if marked else 'id switch',
+            )
             marked = True
     several = len({track.camera for track in shown}) > 1
-    axes.set_yticks(range(len(shown)), [_track_name(track, labels, several) for track in shown],
-                    fontsize=7)
+    axes.set_yticks(
+        range(len(shown)), [_track_name(track, labels, several) for track in shown], fontsize=7
+    )
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(axis='y', visible=False)
     return _svg(figure, axes), len(shown), len(tracks)
@@ -141,21 +193,26 @@ def timeline(records: Sequence[FrameRecord], labels: LabelSet) -> tuple[str, int
 
 def _track_name(track: Track, labels: LabelSet, several: bool) -> str:
     return (f'{track.camera} ' if several else '') + (
-        f'{labels.names[track.class_id]} #{track.track_id}')
+        f'{labels.names[track.class_id]} #{track.track_id}'
+    )
 
 
-def _seconds(some: Sequence[FrameRecord],
-             records: Sequence[FrameRecord]) -> npt.NDArray[np.float64]:
+def _seconds(
+    some: Sequence[FrameRecord], records: Sequence[FrameRecord]
+) -> npt.NDArray[np.float64]:
     return np.array([record.seconds(records) for record in some])
 
 
-def _bin(times: npt.NDArray[np.float64], rows: npt.NDArray[np.float64],
-         ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _bin(
+    times: npt.NDArray[np.float64], rows: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Means of BINS runs of images, in the order of time."""
     order = np.argsort(times, kind='stable')
     parts = np.array_split(order, min(BINS, len(order)))
-    return (np.array([times[part].mean() for part in parts]),
-            np.array([rows[part].mean(axis=0) for part in parts]))
+    return (
+        np.array([times[part].mean() for part in parts]),
+        np.array([rows[part].mean(axis=0) for part in parts]),
+    )
 
 
 def _figure(height_in: float) -> tuple[Any, Any]:
@@ -182,11 +239,12 @@ def _svg(figure: Any, axes: Any) -> str:
     axes.yaxis.label.set_size(8)
     stream = io.StringIO()
     # Letters stay letters, so that a reader can search and copy them.
-    with rc_context({'svg.fonttype': 'none', 'font.family': 'sans-serif',
-                     'svg.hashsalt': 'panoptic'}):
+    with rc_context(
+        {'svg.fonttype': 'none', 'font.family': 'sans-serif', 'svg.hashsalt': 'panoptic'}
+    ):
         figure.savefig(stream, format='svg', metadata={'Date': None})
     text = stream.getvalue()
-    text = text[text.index('<svg'):]
+    text = text[text.index('<svg') :]
     text = re.sub(r'<metadata>.*?</metadata>', '', text, flags=re.DOTALL)
     # The size is the page's; the ids of several diagrams would clash.
     text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1>', text, count=1)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is kept of each image of a replay: a line of frames.jsonl, and what sums them up."""
 
 from __future__ import annotations
@@ -87,9 +88,13 @@ class FrameRecord:
         pixels = frame.geometry.image_size[0] * frame.geometry.image_size[1]
         self.confidence = float((rows['score'].astype(float) * rows['area']).sum() / pixels)
         self.seen = tuple(
-            Seen(int(row['track_id']), int(row['class_id']),
-                 int(row['state']) == TrackState.CONFIRMED)
-            for row in rows[rows['track_id'] > 0])
+            Seen(
+                int(row['track_id']),
+                int(row['class_id']),
+                int(row['state']) == TrackState.CONFIRMED,
+            )
+            for row in rows[rows['track_id'] > 0]
+        )
 
     def seconds(self, records: Sequence[FrameRecord]) -> float:
         """Time since the first of all images, by the clock of the recording.
@@ -108,8 +113,9 @@ class FrameRecord:
     def from_json(cls, line: str) -> FrameRecord:
         """Inverse of `to_json`."""
         values = parse_json(line, 'the line')
-        values['seen'] = tuple(Seen(track, class_id, bool(confirmed))
-                               for track, class_id, confirmed in values['seen'])
+        values['seen'] = tuple(
+            Seen(track, class_id, bool(confirmed)) for track, class_id, confirmed in values['seen']
+        )
         values['switches'] = tuple(values['switches'])
         for name in ('quality', 'overlap'):
             if values[name] is not None:
@@ -130,11 +136,13 @@ def read_records(path: Path) -> list[FrameRecord]:
         FileNotFoundError, ValueError: if it is missing or not such a file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f'no {path.name} in {path.parent}; is it a folder that '
-                                '`panoptic replay` wrote?')
+        raise FileNotFoundError(
+            f'no {path.name} in {path.parent}; is it a folder that `panoptic replay` wrote?'
+        )
     try:
-        return [FrameRecord.from_json(line)
-                for line in path.read_text(encoding='utf-8').splitlines()]
+        return [
+            FrameRecord.from_json(line) for line in path.read_text(encoding='utf-8').splitlines()
+        ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{path} is damaged: {error}') from None
 
@@ -165,8 +173,10 @@ def tracks_of(records: Sequence[FrameRecord]) -> list[Track]:
             if seen.confirmed:
                 confirmed.add(key)
     gap_s = 2.5 * (period_s(records) or DEFAULT_PERIOD_S)
-    tracks = [Track(*key, classes[key].most_common(1)[0][0], _spans(times[key], gap_s),
-                    len(times[key])) for key in confirmed]
+    tracks = [
+        Track(*key, classes[key].most_common(1)[0][0], _spans(times[key], gap_s), len(times[key]))
+        for key in confirmed
+    ]
     return sorted(tracks, key=lambda track: (track.camera, track.spans[0][0], track.track_id))
 
 
@@ -176,9 +186,11 @@ def period_s(records: Sequence[FrameRecord]) -> float | None:
     Returns:
         Seconds, over 0; None if no two images have different times.
     """
-    steps = [_step_ns(a, b) / 1e9
-             for camera in {record.camera for record in records}
-             for a, b in pairwise(record for record in records if record.camera == camera)]
+    steps = [
+        _step_ns(a, b) / 1e9
+        for camera in {record.camera for record in records}
+        for a, b in pairwise(record for record in records if record.camera == camera)
+    ]
     steps = [step for step in steps if step > 0]
     return float(np.median(steps)) if steps else None
 
@@ -204,9 +216,13 @@ def latency_summary(records: Iterable[FrameRecord]) -> dict[str, dict[str, float
     """p50, p95 and max of each stage, ms."""
     rows = [record.times_ms for record in records if record.times_ms]
     stages = list(rows[0]) if rows else []
-    return {stage: {name: round(float(np.percentile([row[stage] for row in rows], q)), MS_DIGITS)
-                    for name, q in (('p50', 50), ('p95', 95), ('max', 100))}
-            for stage in stages}
+    return {
+        stage: {
+            name: round(float(np.percentile([row[stage] for row in rows], q)), MS_DIGITS)
+            for name, q in (('p50', 50), ('p95', 95), ('max', 100))
+        }
+        for stage in stages
+    }
 
 
 def track_summary(records: Sequence[FrameRecord], names: Sequence[str]) -> dict[str, Any]:
@@ -214,8 +230,11 @@ def track_summary(records: Sequence[FrameRecord], names: Sequence[str]) -> dict[
     tracks = tracks_of(records)
     by_class = Counter(names[track.class_id] for track in tracks)
     frames = [track.frames for track in tracks]
-    return {'confirmed': len(tracks), 'by_class': dict(sorted(by_class.items())),
-            'median_frames': float(np.median(frames)) if frames else None}
+    return {
+        'confirmed': len(tracks),
+        'by_class': dict(sorted(by_class.items())),
+        'median_frames': float(np.median(frames)) if frames else None,
+    }
 
 
 def count_texts(texts: Iterable[str]) -> Mapping[str, int]:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """report.html: one file that needs nothing else, and what it shows."""
 
 from __future__ import annotations
@@ -29,13 +30,19 @@ def check_packages() -> None:
     """
     missing = [name for name in ('rosbags', 'matplotlib', 'jinja2') if not find_spec(name)]
     if missing:
-        raise ValueError(f'replay needs {", ".join(missing)}: '
-                         'pip install "panoptic_ros[bag,report]"')
+        raise ValueError(
+            f'replay needs {", ".join(missing)}: pip install "panoptic_ros[bag,report]"'
+        )
 
 
-def write_report(path: Path, summary: Mapping[str, Any], records: Sequence[FrameRecord],
-                 worst: Sequence[Candidate], labels: LabelSet,
-                 comparison: Comparison | None = None) -> None:
+def write_report(
+    path: Path,
+    summary: Mapping[str, Any],
+    records: Sequence[FrameRecord],
+    worst: Sequence[Candidate],
+    labels: LabelSet,
+    comparison: Comparison | None = None,
+) -> None:
     """Writes the report.
 
     Args:
@@ -47,33 +54,60 @@ def write_report(path: Path, summary: Mapping[str, Any], records: Sequence[Frame
         comparison: of a lock-step run with this one.
     """
     line, shown, tracks = timeline(records, labels)
-    page = _environment().get_template('report.html.j2').render(
-        summary=summary, cards=_cards(summary), comparison=comparison, level=LEVEL,
-        shared_stamps=SHARED_STAMPS,
-        latency=latency_plot(records), rate=rate_plot(records), quality=quality_plot(records),
-        timeline=line, timeline_shown=shown, timeline_all=tracks,
-        classes=_classes(summary, labels), switches=_switches(records, labels),
-        worst=[{'overlay': _data(one.overlay), 'truth': _data(one.truth) if one.truth else '',
-                'record': one.record, 'seconds': one.record.seconds(records)}
-               for one in worst])
+    page = (
+        _environment()
+        .get_template('report.html.j2')
+        .render(
+            summary=summary,
+            cards=_cards(summary),
+            comparison=comparison,
+            level=LEVEL,
+            shared_stamps=SHARED_STAMPS,
+            latency=latency_plot(records),
+            rate=rate_plot(records),
+            quality=quality_plot(records),
+            timeline=line,
+            timeline_shown=shown,
+            timeline_all=tracks,
+            classes=_classes(summary, labels),
+            switches=_switches(records, labels),
+            worst=[
+                {
+                    'overlay': _data(one.overlay),
+                    'truth': _data(one.truth) if one.truth else '',
+                    'record': one.record,
+                    'seconds': one.record.seconds(records),
+                }
+                for one in worst
+            ],
+        )
+    )
     write_bytes(page.encode(), path)
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
     """Writes a page with nothing but a comparison."""
-    page = _environment().get_template('compare.html.j2').render(comparison=comparison,
-                                                                 level=LEVEL)
+    page = (
+        _environment().get_template('compare.html.j2').render(comparison=comparison, level=LEVEL)
+    )
     write_bytes(page.encode(), path)
 
 
 def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {'number': _number, 'plain': _plain}
-    environment.globals |= {'version': panoptic_ros.__version__,
-                            'now': datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC')}
+    environment.globals |= {
+        'version': panoptic_ros.__version__,
+        'now': datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
+    }
     return environment
 
 
@@ -102,24 +136,45 @@ def _cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         scores = summary['scores']
         panoptic, video = scores['panoptic'], scores['video']['all']
         cards += [
-            (_number(panoptic['all']['pq']), 'PQ', f'things {_number(panoptic["things"]["pq"])}, '
-             f'stuff {_number(panoptic["stuff"]["pq"])}'),
+            (
+                _number(panoptic['all']['pq']),
+                'PQ',
+                f'things {_number(panoptic["things"]["pq"])}, '
+                f'stuff {_number(panoptic["stuff"]["pq"])}',
+            ),
             (_number(scores['semantic']['miou']), 'mIoU', f'{scores["frames"]} images scored'),
-            (_number(video['stq']), 'STQ', f'AQ {_number(video["aq"])}, '
-             f'SQ {_number(video["sq"])}'),
+            (
+                _number(video['stq']),
+                'STQ',
+                f'AQ {_number(video["aq"])}, SQ {_number(video["sq"])}',
+            ),
             (_number(video['vpq']), 'VPQ', ''),
             (_number(video['idf1']), 'IDF1', f'MOTA {_number(video["mota"])}'),
-            (str(video['id_switches']), 'id switches', '')]
+            (str(video['id_switches']), 'id switches', ''),
+        ]
     bad = frames['bad'] + frames['lost']
     cards += [
-        (str(frames['good']), 'images with a result',
-         f'{frames["bad"]} without, {frames["lost"]} lost' if bad else 'none without'),
-        (_number(timing['rate_hz']), 'results a second',
-         'one after the other' if summary['mode'] == 'lock-step' else 'as published'),
-        (_number(total.get('p50'), 0), 'ms latency, p50', f'p95 {_number(total.get("p95"), 0)}, '
-         f'max {_number(total.get("max"), 0)}'),
-        (str(summary['tracks']['confirmed']), 'tracks', ', '.join(
-            f'{count} {name}' for name, count in summary['tracks']['by_class'].items()))]
+        (
+            str(frames['good']),
+            'images with a result',
+            f'{frames["bad"]} without, {frames["lost"]} lost' if bad else 'none without',
+        ),
+        (
+            _number(timing['rate_hz']),
+            'results a second',
+            'one after the other' if summary['mode'] == 'lock-step' else 'as published',
+        ),
+        (
+            _number(total.get('p50'), 0),
+            'ms latency, p50',
+            f'p95 {_number(total.get("p95"), 0)}, max {_number(total.get("max"), 0)}',
+        ),
+        (
+            str(summary['tracks']['confirmed']),
+            'tracks',
+            ', '.join(f'{count} {name}' for name, count in summary['tracks']['by_class'].items()),
+        ),
+    ]
     return cards
 
 
@@ -128,18 +183,36 @@ def _classes(summary: Mapping[str, Any], labels: LabelSet) -> list[dict[str, Any
     if not summary['scores']:
         return []
     scores = summary['scores']
-    return [{**panoptic, 'iou': semantic['iou'], 'video': video,
-             'color': '#{:02x}{:02x}{:02x}'.format(*label.color)}
-            for label, panoptic, semantic, video in zip(
-                labels.labels, scores['panoptic']['per_class'], scores['semantic']['per_class'],
-                scores['video']['per_class'], strict=True)
-            if panoptic['pq'] is not None or semantic['iou'] is not None]
+    return [
+        {
+            **panoptic,
+            'iou': semantic['iou'],
+            'video': video,
+            'color': '#{:02x}{:02x}{:02x}'.format(*label.color),
+        }
+        for label, panoptic, semantic, video in zip(
+            labels.labels,
+            scores['panoptic']['per_class'],
+            scores['semantic']['per_class'],
+            scores['video']['per_class'],
+            strict=True,
+        )
+        if panoptic['pq'] is not None or semantic['iou'] is not None
+    ]
 
 
 def _switches(records: Sequence[FrameRecord], labels: LabelSet) -> list[dict[str, Any]]:
-    return [{'seconds': record.seconds(records), 'camera': record.camera,
-             'stamp_ns': record.stamp_ns, 'name': labels.names[switch['class_id']], **switch}
-            for record in records for switch in record.switches]
+    return [
+        {
+            'seconds': record.seconds(records),
+            'camera': record.camera,
+            'stamp_ns': record.stamp_ns,
+            'name': labels.names[switch['class_id']],
+            **switch,
+        }
+        for record in records
+        for switch in record.switches
+    ]
 
 
 def _data(jpeg: bytes) -> str:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results bag: the node's topics, as the node would have published them."""
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ from panoptic_ros.replay.health import Health
 class ResultsBag:
     """Writes frames of several cameras into one mcap bag."""
 
-    def __init__(self, path: Path, prefixes: dict[str, str], labels: LabelSet,
-                 scale: str) -> None:
+    def __init__(self, path: Path, prefixes: dict[str, str], labels: LabelSet, scale: str) -> None:
         """Opens the bag.
 
         Args:
@@ -47,34 +47,49 @@ class ResultsBag:
         self._kinds = topics
         self._connections = {
             (camera, topic): self._connect(f'/{prefix}{topic}', kind, latched=False)
-            for camera, prefix in prefixes.items() for topic, kind in topics.items()}
+            for camera, prefix in prefixes.items()
+            for topic, kind in topics.items()
+        }
         self._label_kinds = label_topics(self._types.vision)
-        self._label_connections = {topic: self._connect(f'/{topic}', kind, latched=True)
-                                   for topic, kind in self._label_kinds.items()}
+        self._label_connections = {
+            topic: self._connect(f'/{topic}', kind, latched=True)
+            for topic, kind in self._label_kinds.items()
+        }
         self._health = self._connect('/diagnostics', DIAGNOSTICS_TYPE, latched=False)
 
     def __enter__(self) -> ResultsBag:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._writer.close()
 
     def add_labels(self, time_ns: int, score_threshold: float) -> None:
         """Writes what the class ids mean."""
         for topic, kind in self._label_kinds.items():
-            message = label_message(self._types, topic, self._labels, score_threshold,
-                                    self._types.time(time_ns))
+            message = label_message(
+                self._types, topic, self._labels, score_threshold, self._types.time(time_ns)
+            )
             self._write(self._label_connections[topic], kind, time_ns, message)
 
     def add_health(self, time_ns: int, health: Health) -> None:
         """Writes what the node would have said of itself at a time of the recording."""
-        message = diagnostic_array(self._types, health.statuses(time_ns), f'/{NODE}',
-                                   health.device, self._types.time(time_ns))
+        message = diagnostic_array(
+            self._types,
+            health.statuses(time_ns),
+            f'/{NODE}',
+            health.device,
+            self._types.time(time_ns),
+        )
         self._write(self._health, DIAGNOSTICS_TYPE, time_ns, message)
 
-    def add(self, camera: str, time_ns: int, header: Any, image: CameraImage,
-            frame: PanopticFrame) -> Any:
+    def add(
+        self, camera: str, time_ns: int, header: Any, image: CameraImage, frame: PanopticFrame
+    ) -> Any:
         """Writes what the node would have published for an image.
 
         Args:
@@ -89,17 +104,20 @@ class ResultsBag:
         """
         message = None
         for topic, kind in self._kinds.items():
-            made = self._messages[camera].make(topic, header, image, frame, self._labels,
-                                               self._scale)
+            made = self._messages[camera].make(
+                topic, header, image, frame, self._labels, self._scale
+            )
             self._write(self._connections[camera, topic], kind, time_ns, made)
             message = made if topic == 'panoptic/overlay' else message
         return message
 
     def _connect(self, topic: str, kind: str, latched: bool) -> Any:
-        return self._writer.add_connection(topic, kind, typestore=self._types.store,
-                                           offered_qos_profiles=[qos(latched)])
+        return self._writer.add_connection(
+            topic, kind, typestore=self._types.store, offered_qos_profiles=[qos(latched)]
+        )
 
     def _write(self, connection: Any, kind: str, time_ns: int, message: Any) -> None:
         # Bags hold no times before 1970.
-        self._writer.write(connection, max(0, time_ns),
-                           self._types.store.serialize_cdr(message, kind))
+        self._writer.write(
+            connection, max(0, time_ns), self._types.store.serialize_cdr(message, kind)
+        )

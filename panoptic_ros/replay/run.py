@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The replay itself: every image, in order, one after the other, through the node's pipeline."""
 
 from __future__ import annotations
@@ -136,8 +137,9 @@ Progress = Callable[[Iterator[Any]], Iterator[Any]]
 """Is handed images, and hands them on."""
 
 
-def replay(job: Job, loaded: Loaded, folder: Path, log: Path,
-           progress: Progress = iter) -> Outcome:
+def replay(
+    job: Job, loaded: Loaded, folder: Path, log: Path, progress: Progress = iter
+) -> Outcome:
     """Replays in lock-step; a second run gives the same results to the bit.
 
     Args:
@@ -159,12 +161,20 @@ def replay(job: Job, loaded: Loaded, folder: Path, log: Path,
         cameras = {name: Camera(predictor, job.settings) for name in job.cameras}
         scores = {name: Scores(info.labels) for name in job.truths}
         worst = WorstFrames(info.labels)
-        bag = stack.enter_context(ResultsBag(
-            folder / 'bag', {name: job.prefix(name) for name in job.cameras}, info.labels,
-            job.settings['output_scale']))
-        videos = {name: stack.enter_context(OverlayVideo(
-            folder / f'overlay{job.file_ending(name)}.mp4', rate_hz(job, topic)))
-            for name, topic in job.cameras.items()}
+        bag = stack.enter_context(
+            ResultsBag(
+                folder / 'bag',
+                {name: job.prefix(name) for name in job.cameras},
+                info.labels,
+                job.settings['output_scale'],
+            )
+        )
+        videos = {
+            name: stack.enter_context(
+                OverlayVideo(folder / f'overlay{job.file_ending(name)}.mp4', rate_hz(job, topic))
+            )
+            for name, topic in job.cameras.items()
+        }
         counts = dict.fromkeys(job.cameras, 0)
         health = Health(loaded, job.cameras)
         for name, message in progress(job.images()):
@@ -188,12 +198,14 @@ def replay(job: Job, loaded: Loaded, folder: Path, log: Path,
                 bag.add_health(message.time_ns, health)
         kept = backend.kept
     _check(records, job)
-    return Outcome(records, finish_scores(records, scores), worst,
-                   time.perf_counter() - begin_s, kept)
+    return Outcome(
+        records, finish_scores(records, scores), worst, time.perf_counter() - begin_s, kept
+    )
 
 
-def _look(record: FrameRecord, message: Record, camera: Camera, backend: LoggedBackend,
-          ) -> tuple[CameraImage, PanopticFrame] | None:
+def _look(
+    record: FrameRecord, message: Record, camera: Camera, backend: LoggedBackend
+) -> tuple[CameraImage, PanopticFrame] | None:
     """One image through the pipeline; None if that fails, as the node drops it."""
     if message.message is None:
         record.problem = f'{BAD_IMAGE}: {message.problem}'
@@ -217,8 +229,9 @@ def _look(record: FrameRecord, message: Record, camera: Camera, backend: LoggedB
         record.problem = ' '.join(f'inference failed: {kind}{error}'.split())[:300]
         return None
     seconds = (read_s, times.pre, backend.seconds, times.post, times.track)
-    record.times_ms = {stage: round(value * 1e3, MS_DIGITS)
-                       for stage, value in zip(STAGES, seconds, strict=True)}
+    record.times_ms = {
+        stage: round(value * 1e3, MS_DIGITS) for stage, value in zip(STAGES, seconds, strict=True)
+    }
     record.times_ms['total'] = round(sum(seconds) * 1e3, MS_DIGITS)
     record.describe(frame)
     return image, frame
@@ -226,16 +239,16 @@ def _look(record: FrameRecord, message: Record, camera: Camera, backend: LoggedB
 
 def image_time(clock: StampClock, record: FrameRecord) -> float:
     """Seconds by the stamp; where that is not usable, by when the image was recorded."""
-    return clock.time_of(record.stamp_ns // 10**9 + record.stamp_ns % 10**9 * 1e-9,
-                         record.recorded_ns / 1e9)
+    return clock.time_of(
+        record.stamp_ns // 10**9 + record.stamp_ns % 10**9 * 1e-9, record.recorded_ns / 1e9
+    )
 
 
 def _truth(source: GroundTruth | None, record: FrameRecord) -> Truth | None:
     return source.at(record.stamp_ns, record.recorded_ns) if source else None
 
 
-def score(record: FrameRecord, scores: Scores, truth: Truth,
-          frame: PanopticFrame | None) -> None:
+def score(record: FrameRecord, scores: Scores, truth: Truth, frame: PanopticFrame | None) -> None:
     """Scores one frame, and notes how good it alone is."""
     panoptic, semantic = scores.update(truth, frame)
     record.quality = {}
@@ -256,8 +269,9 @@ def finish_scores(records: list[FrameRecord], scores: Mapping[str, Scores]) -> S
         if not one.frames:
             continue
         one.video.end_clip()
-        scored = [record for record in records if record.camera == name
-                  and record.quality is not None]
+        scored = [
+            record for record in records if record.camera == name and record.quality is not None
+        ]
         for switch in one.video.result().switches:
             scored[switch.frame_index].switches += (switch.to_dict(),)
         total = total or Scores(one.labels)
@@ -267,8 +281,7 @@ def finish_scores(records: list[FrameRecord], scores: Mapping[str, Scores]) -> S
 
 def _score_threshold(loaded: Loaded, settings: Mapping[str, Any]) -> float:
     given = settings['score_threshold']
-    return given if given >= 0 else (
-        loaded.predictor.info.thresholds['score_threshold'].default)
+    return given if given >= 0 else (loaded.predictor.info.thresholds['score_threshold'].default)
 
 
 def rate_hz(job: Job, topic: str) -> float:
@@ -288,8 +301,10 @@ def _check(records: list[FrameRecord], job: Job) -> None:
     for name, topic in job.cameras.items():
         own = [record for record in records if record.camera == name]
         if not own:
-            raise ValueError(f'there is no image of {topic} in the part to be replayed '
-                             f'({job.recording.damage or "start and duration"})')
+            raise ValueError(
+                f'there is no image of {topic} in the part to be replayed '
+                f'({job.recording.damage or "start and duration"})'
+            )
         is_needed = topic in job.named or all(record.problem for record in records)
         if is_needed and all(record.problem for record in own):
             raise ValueError(f'no image of {topic} could be used; the first: {own[0].problem}')

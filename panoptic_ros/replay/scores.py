@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores of one camera's frames against the ground truth."""
 
 from __future__ import annotations
@@ -52,18 +53,25 @@ class Scores:
         else:
             to_camera, rows = frame.geometry.to_camera, frame.segments
             if frame.geometry.image_size != class_map.shape:
-                raise ValueError('the ground truth must have the image\'s (height, width) '
-                                 f'{frame.geometry.image_size}, got {class_map.shape}')
+                raise ValueError(
+                    "the ground truth must have the image's (height, width) "
+                    f'{frame.geometry.image_size}, got {class_map.shape}'
+                )
             segment_map = to_camera(frame.segment_map)
             track = to_camera(frame.paint(rows['track_id'].astype(np.int64), 0))
             semantic = to_camera(frame.semantic_map)
-            segments = dict(zip(rows['segment_id'].tolist(), rows['class_id'].tolist(),
-                                strict=True))
-        true_map = np.where(class_map == VOID_ID, 0,
-                            class_map.astype(np.int64) * SEGMENT_STEP + track_map + 1)
+            segments = dict(
+                zip(rows['segment_id'].tolist(), rows['class_id'].tolist(), strict=True)
+            )
+        true_map = np.where(
+            class_map == VOID_ID, 0, class_map.astype(np.int64) * SEGMENT_STEP + track_map + 1
+        )
         true_segments = {int(i): int(i) // SEGMENT_STEP for i in np.unique(true_map) if i}
-        crowd = [i for i, class_id in true_segments.items()
-                 if self.labels.is_thing[class_id] and i % SEGMENT_STEP == 1]
+        crowd = [
+            i
+            for i, class_id in true_segments.items()
+            if self.labels.is_thing[class_id] and i % SEGMENT_STEP == 1
+        ]
         alone = FrameScores(PanopticQuality(self.labels), MeanIoU(self.labels))
         alone.panoptic.update(true_map, true_segments, segment_map, segments, crowd)
         alone.semantic.update(class_map, semantic)
@@ -84,6 +92,9 @@ class Scores:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, percent; None stands for NaN."""
-        return {'frames': self.frames, 'panoptic': self.panoptic.result().to_dict(),
-                'semantic': self.semantic.result().to_dict(),
-                'video': self.video.result().to_dict()}
+        return {
+            'frames': self.frames,
+            'panoptic': self.panoptic.result().to_dict(),
+            'semantic': self.semantic.result().to_dict(),
+            'video': self.video.result().to_dict(),
+        }

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a command line's values to a finished folder, and where a killed replay goes on."""
 
 from __future__ import annotations
@@ -30,8 +31,15 @@ Say = Callable[[str], None]
 class Session:
     """A bag, a model and what is wanted of them; checked before long work begins."""
 
-    def __init__(self, bag: Path, model: Path | None, config: Path | None, images: Sequence[str],
-                 truths: Sequence[str], part: tuple[float, float | None, int]) -> None:
+    def __init__(
+        self,
+        bag: Path,
+        model: Path | None,
+        config: Path | None,
+        images: Sequence[str],
+        truths: Sequence[str],
+        part: tuple[float, float | None, int],
+    ) -> None:
         """Opens everything.
 
         Args:
@@ -54,25 +62,35 @@ class Session:
         self.loaded: Loaded = load(self.settings)
         check_for_model(self.settings, self.loaded.predictor.info)
         # Readers of their own: images and truth are read side by side.
-        opened = {name: open_ground_truth(text, open_recording(bag),
-                                          self.loaded.predictor.info.labels)
-                  for name, text in given.items()}
+        opened = {
+            name: open_ground_truth(text, open_recording(bag), self.loaded.predictor.info.labels)
+            for name, text in given.items()
+        }
         window_ns = Job(recording, {}, self.settings, {}, *part).window_ns
         self._left_out: dict[str, str] = {}
-        cameras = choose_cameras(recording, images, set(given.values()),
-                                 self.settings['input_transport'], window_ns, self._left_out,
-                                 self.settings['max_image_pixels'])
+        cameras = choose_cameras(
+            recording,
+            images,
+            set(given.values()),
+            self.settings['input_transport'],
+            window_ns,
+            self._left_out,
+            self.settings['max_image_pixels'],
+        )
         named = {_camera(name, list(cameras)): truth for name, truth in opened.items()}
         self.job = Job(recording, cameras, self.settings, named, *part, images)
-        self.unmatched = {name: check_stamps(truth, self._stamps(cameras[name]))
-                          for name, truth in named.items()}
+        self.unmatched = {
+            name: check_stamps(truth, self._stamps(cameras[name])) for name, truth in named.items()
+        }
 
     def describe(self) -> Iterator[str]:
         """What is replayed with what, for people."""
         for name, topic in self.job.cameras.items():
             truth = self.job.truths.get(name)
-            yield (f'camera {name}: {topic}, {self.job.recording.topics[topic].messages} images'
-                   + (f', ground truth: {truth.name}' if truth else ''))
+            yield (
+                f'camera {name}: {topic}, {self.job.recording.topics[topic].messages} images'
+                + (f', ground truth: {truth.name}' if truth else '')
+            )
         for topic, reason in self._left_out.items():
             yield f'left out {topic}: {reason}'
         said = self.loaded.describe()
@@ -81,8 +99,10 @@ class Session:
         if degraded:
             yield f'slower than asked for: {degraded}'
         if not self.loaded.predictor.info.embedding_dim:
-            yield ('this model gives no embeddings; things are followed by the overlap of their '
-                   'masks alone')
+            yield (
+                'this model gives no embeddings; things are followed by the overlap of their '
+                'masks alone'
+            )
 
     def count(self) -> int:
         """Images to be replayed, as far as it is known."""
@@ -122,19 +142,32 @@ class Session:
         """See `summarize`."""
         return summarize(self.job, self.loaded, outcome, str(self.bag), mode, self.unmatched)
 
-    def write(self, folder: Path, outcome: Outcome, summary: dict[str, Any],
-              comparison: Comparison | None = None) -> None:
+    def write(
+        self,
+        folder: Path,
+        outcome: Outcome,
+        summary: dict[str, Any],
+        comparison: Comparison | None = None,
+    ) -> None:
         """Writes frames.jsonl, summary.json and report.html into a folder."""
         write_records(outcome.records, folder / 'frames.jsonl')
         write_json(summary, folder / 'summary.json')
-        write_report(folder / 'report.html', summary, outcome.records, outcome.worst.chosen(),
-                     self.loaded.predictor.info.labels, comparison)
+        write_report(
+            folder / 'report.html',
+            summary,
+            outcome.records,
+            outcome.worst.chosen(),
+            self.loaded.predictor.info.labels,
+            comparison,
+        )
 
     def _stamps(self, topic: str) -> set[int]:
         recording = self.job.recording
-        return {stamp_of(record.message)
-                for record in recording.records([topic], recording.start_ns)
-                if record.message is not None}
+        return {
+            stamp_of(record.message)
+            for record in recording.records([topic], recording.start_ns)
+            if record.message is not None
+        }
 
     def _work_folder(self, output: Path) -> Path:
         """The folder of an unfinished replay, if it is this one; else a new one.
@@ -152,8 +185,10 @@ class Session:
                 other = {}
             differing = [name for name in key if other.get(name) != key[name]]
             if differing:
-                raise ValueError(f'{output} holds an unfinished replay with another '
-                                 f'{", ".join(differing)}; take another folder, or delete {work}')
+                raise ValueError(
+                    f'{output} holds an unfinished replay with another '
+                    f'{", ".join(differing)}; take another folder, or delete {work}'
+                )
         else:
             write_json(key, file)
             log.unlink(missing_ok=True)
@@ -163,13 +198,19 @@ class Session:
         """What must be the same for the network to give the same."""
         files = [self.bag] if self.bag.is_file() else sorted(self.bag.iterdir())
         backend = self.loaded.predictor.backend
-        return json.loads(json.dumps({
-            'bag': [[file.name, file.stat().st_size] for file in files if file.is_file()],
-            'model': self.loaded.file_hash, 'backend': [backend.name, backend.device,
-                                                        backend.precision],
-            'cameras': self.job.cameras, 'configuration': self.settings,
-            'part': [self.job.start_s, self.job.duration_s, self.job.stride],
-            'version': panoptic_ros.__version__}))
+        return json.loads(
+            json.dumps(
+                {
+                    'bag': [[file.name, file.stat().st_size] for file in files if file.is_file()],
+                    'model': self.loaded.file_hash,
+                    'backend': [backend.name, backend.device, backend.precision],
+                    'cameras': self.job.cameras,
+                    'configuration': self.settings,
+                    'part': [self.job.start_s, self.job.duration_s, self.job.stride],
+                    'version': panoptic_ros.__version__,
+                }
+            )
+        )
 
 
 def move_results(source: Path, target: Path) -> None:
@@ -184,9 +225,11 @@ def tell(summary: dict[str, Any]) -> Iterator[str]:
     """The summary in a few lines."""
     frames, timing = summary['frames'], summary['timing']
     latency = timing['latency_ms'].get('total', {})
-    yield (f'{frames["good"]} of {frames["replayed"]} images, '
-           f'{_show(timing["rate_hz"], 2)} images/s, '
-           f'latency p50 {_show(latency.get("p50"), 0)} ms, p95 {_show(latency.get("p95"), 0)} ms')
+    yield (
+        f'{frames["good"]} of {frames["replayed"]} images, '
+        f'{_show(timing["rate_hz"], 2)} images/s, '
+        f'latency p50 {_show(latency.get("p50"), 0)} ms, p95 {_show(latency.get("p95"), 0)} ms'
+    )
     if timing['kept_from_earlier']:
         yield f'the network had seen {timing["kept_from_earlier"]} of them before it was killed'
     for name, camera in summary['cameras'].items():
@@ -203,10 +246,12 @@ def tell(summary: dict[str, Any]) -> Iterator[str]:
     if summary['scores']:
         scores = summary['scores']
         video = scores['video']['all']
-        yield (f'PQ {_show(scores["panoptic"]["all"]["pq"])}, '
-               f'mIoU {_show(scores["semantic"]["miou"])}, STQ {_show(video["stq"])}, '
-               f'VPQ {_show(video["vpq"])}, IDF1 {_show(video["idf1"])}, '
-               f'{video["id_switches"]} id switches')
+        yield (
+            f'PQ {_show(scores["panoptic"]["all"]["pq"])}, '
+            f'mIoU {_show(scores["semantic"]["miou"])}, STQ {_show(video["stq"])}, '
+            f'VPQ {_show(video["vpq"])}, IDF1 {_show(video["idf1"])}, '
+            f'{video["id_switches"]} id switches'
+        )
 
 
 def _show(value: float | None, digits: int = 1) -> str:
@@ -216,8 +261,10 @@ def _show(value: float | None, digits: int = 1) -> str:
 def _camera(name: str, cameras: list[str]) -> str:
     """Whose ground truth it is."""
     if name not in cameras and (name or len(cameras) > 1):
-        raise ValueError('with several cameras say whose the ground truth is, --gt CAMERA=...; '
-                         f'the cameras are {", ".join(cameras)}')
+        raise ValueError(
+            'with several cameras say whose the ground truth is, --gt CAMERA=...; '
+            f'the cameras are {", ".join(cameras)}'
+        )
     return name or cameras[0]
 
 

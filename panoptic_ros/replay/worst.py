@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frames that a report shows: those that went worst."""
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class WorstFrames:
         self._labels = labels
         self._kept: dict[tuple[str, int], Candidate] = {}
 
-    def add(self, record: FrameRecord, overlay: npt.NDArray[np.uint8],
-            truth: Truth | None) -> None:
+    def add(
+        self, record: FrameRecord, overlay: npt.NDArray[np.uint8], truth: Truth | None
+    ) -> None:
         """Takes a frame's pictures if it is bad enough.
 
         Args:
@@ -73,9 +75,11 @@ class WorstFrames:
         """The worst first, of one camera none nearer than WINDOW_NS to another."""
         chosen: list[Candidate] = []
         for one in sorted(self._kept.values(), key=lambda c: (-c.badness, c.record.recorded_ns)):
-            near = any(one.record.camera == other.record.camera
-                       and abs(one.record.recorded_ns - other.record.recorded_ns) < WINDOW_NS
-                       for other in chosen)
+            near = any(
+                one.record.camera == other.record.camera
+                and abs(one.record.recorded_ns - other.record.recorded_ns) < WINDOW_NS
+                for other in chosen
+            )
             if not near and len(chosen) < SHOWN:
                 chosen.append(one)
         return chosen
@@ -95,6 +99,7 @@ def _paint(truth: Truth, labels: LabelSet) -> npt.NDArray[np.uint8]:
 def _jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
     height = max(1, round(picture.shape[0] * WIDTH / picture.shape[1]))
     small = shrink(picture, (height, WIDTH))
-    _, data = cv2.imencode('.jpg', cv2.cvtColor(small, cv2.COLOR_RGB2BGR),
-                           [cv2.IMWRITE_JPEG_QUALITY, 85])
+    _, data = cv2.imencode(
+        '.jpg', cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85]
+    )
     return data.tobytes()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Long calls in threads of their own, awaited by callbacks without blocking the executor."""
 
 from __future__ import annotations

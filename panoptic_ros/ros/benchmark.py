@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node's last two stages, for `panoptic benchmark`: messages, and publishing them."""
 
 from __future__ import annotations
@@ -27,15 +28,22 @@ class MessageSink:
         self._semantic = ImageWriter(RosTypes(), 'mono8', 'u1')
         types = {'segments': Image, 'semantic': Image, 'instances': PointCloud2}
         # Without a subscriber the middleware would have nothing to do.
-        self._subscriptions = [node.create_subscription(kind, f'~/{name}', lambda message: None, 1)
-                               for name, kind in types.items()]
-        self._publishers = [node.create_publisher(kind, f'~/{name}', 1)
-                            for name, kind in types.items()]
+        self._subscriptions = [
+            node.create_subscription(kind, f'~/{name}', lambda message: None, 1)
+            for name, kind in types.items()
+        ]
+        self._publishers = [
+            node.create_publisher(kind, f'~/{name}', 1) for name, kind in types.items()
+        ]
         self._node = node
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._node.destroy_node()
         self._context.shutdown()
 
@@ -49,8 +57,11 @@ class MessageSink:
         header, size = Header(), frame.geometry.image_size
         frame.geometry.to_camera(frame.segment_map, self._segments.pixels(header, size))
         frame.geometry.to_camera(frame.semantic_map, self._semantic.pixels(header, size))
-        self._messages = (self._segments.message, self._semantic.message,
-                          instances_message(RosTypes(), header, frame))
+        self._messages = (
+            self._segments.message,
+            self._semantic.message,
+            instances_message(RosTypes(), header, frame),
+        )
 
     def publish(self) -> None:
         """See `panoptic_ros.benchmark.Sink`."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One camera of the node: its input, worker thread, publishers and counts."""
 
 from __future__ import annotations
@@ -42,8 +43,14 @@ class Received(NamedTuple):
 class Camera:
     """Takes one camera's images through the pipeline; publishes under the image's own header."""
 
-    def __init__(self, node: LifecycleNode, name: str, prefix: str,
-                 predictor: Predictor, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        name: str,
+        prefix: str,
+        predictor: Predictor,
+        settings: Mapping[str, Any],
+    ) -> None:
         """Creates the publishers; images are taken from `start` on.
 
         Args:
@@ -145,8 +152,11 @@ class Camera:
         time_s = self._clock.time_of(stamp_s, received.arrived_s)
         age_ms, max_age_ms = (self._now_s() - stamp_s) * 1e3, self._settings['max_age_ms']
         if max_age_ms and age_ms > max_age_ms:
-            self._notices.warn('too old', f'an image is {age_ms:.0f} ms old, more than max_age_ms '
-                                          f'{max_age_ms:.0f}; such images are dropped')
+            self._notices.warn(
+                'too old',
+                f'an image is {age_ms:.0f} ms old, more than max_age_ms '
+                f'{max_age_ms:.0f}; such images are dropped',
+            )
             return Drop.TOO_OLD
         start_s = time.perf_counter()
         try:
@@ -169,9 +179,18 @@ class Camera:
                 logger.debug('inference failed', exc_info=True)
             return Drop.INFERENCE_FAILED
         end_s = time.perf_counter()
-        for stage, seconds in zip(STAGES, (read_s + times.pre, times.infer, times.post,
-                                           times.track, end_s - publish_s,
-                                           end_s - received.arrived_s), strict=True):
+        for stage, seconds in zip(
+            STAGES,
+            (
+                read_s + times.pre,
+                times.infer,
+                times.post,
+                times.track,
+                end_s - publish_s,
+                end_s - received.arrived_s,
+            ),
+            strict=True,
+        ):
             self.timings.add(stage, seconds)
         self.publications.add(self._now_s())
         return None

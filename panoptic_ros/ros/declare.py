@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Declaration of the node's parameters, with warnings about what has no effect."""
 
 from __future__ import annotations
@@ -32,22 +33,26 @@ def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
     """
     values, refused = {}, []
     for parameter in PARAMETERS:
-        default = list(parameter.default) if isinstance(parameter.default, tuple) \
-            else parameter.default
+        default = (
+            list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        )
         try:
             given = node.declare_parameter(parameter.name, default, describe(parameter))
             values[parameter.name] = parameter.check(given.value)
             continue
-        except (InvalidParameterTypeException, InvalidParameterValueException,
-                ValueError) as error:
+        except (
+            InvalidParameterTypeException,
+            InvalidParameterValueException,
+            ValueError,
+        ) as error:
             refused.append(f'{_reason(parameter, node, error)}; the default {default!r} is used')
         if node.has_parameter(parameter.name):
             node.undeclare_parameter(parameter.name)
-        node.declare_parameter(parameter.name, default, describe(parameter),
-                               ignore_override=True)
+        node.declare_parameter(parameter.name, default, describe(parameter), ignore_override=True)
         values[parameter.name] = parameter.default
-    unknown = describe_unknown(name for name in undeclared(node)
-                               if not name.startswith(QOS_OVERRIDES))
+    unknown = describe_unknown(
+        name for name in undeclared(node) if not name.startswith(QOS_OVERRIDES)
+    )
     if unknown:
         node.get_logger().warning(f'these parameters are unknown, they are ignored: {unknown}')
     return values, refused
@@ -98,15 +103,21 @@ def describe(parameter: Parameter) -> ParameterDescriptor:
     """What `ros2 param describe` shows."""
     descriptor = ParameterDescriptor(
         description=parameter.description,
-        additional_constraints=f'{parameter.describe()}; ' + (
-            'may change while running' if parameter.changeable
-            else 'read-only while the node is configured'),
+        additional_constraints=f'{parameter.describe()}; '
+        + (
+            'may change while running'
+            if parameter.changeable
+            else 'read-only while the node is configured'
+        ),
         # A static double would refuse `10` for `10.0`; a static list an empty one.
-        dynamic_typing=isinstance(parameter.default, (float, tuple)))
+        dynamic_typing=isinstance(parameter.default, (float, tuple)),
+    )
     if isinstance(parameter.default, float):
-        descriptor.floating_point_range = [FloatingPointRange(
-            from_value=parameter.minimum, to_value=parameter.maximum)]
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=parameter.minimum, to_value=parameter.maximum)
+        ]
     elif type(parameter.default) is int:
-        descriptor.integer_range = [IntegerRange(
-            from_value=int(parameter.minimum), to_value=int(parameter.maximum))]
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(parameter.minimum), to_value=int(parameter.maximum))
+        ]
     return descriptor

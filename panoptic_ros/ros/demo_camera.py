@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's camera driver: a process that publishes a source's pictures at their pace.
 
 `python -m panoptic_ros.ros.demo_camera --video street.mp4`
@@ -54,8 +55,9 @@ def main(args: list[str] | None = None) -> int:
     return 0
 
 
-def open_source(video: Path | None, camera: int | None, bag: Path | None,
-                loop: bool = False) -> Source:
+def open_source(
+    video: Path | None, camera: int | None, bag: Path | None, loop: bool = False
+) -> Source:
     """The source of the one argument that is not None.
 
     Raises:
@@ -71,8 +73,7 @@ def open_source(video: Path | None, camera: int | None, bag: Path | None,
 
 def _publish(node: Node, source: Source) -> None:
     """Publishes each picture when it is due, stamped with the time of that moment."""
-    topic, kind = (('image/compressed', CompressedImage) if source.compressed
-                   else ('image', Image))
+    topic, kind = ('image/compressed', CompressedImage) if source.compressed else ('image', Image)
     publisher = node.create_publisher(kind, topic, qos_profile_sensor_data)
     give_up_s = time.monotonic() + WAIT_S
     while not publisher.get_subscription_count():

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Subscribes to what the node says, for `panoptic demo`; messages stay serialised."""
 
 from __future__ import annotations
@@ -24,15 +25,19 @@ LATCHED = frozenset(label_topics(vision=True))
 
 def topic_types() -> dict[str, str]:
     """Message type by topic, as bags write it: `sensor_msgs/msg/Image`."""
-    return {**frame_topics(RosTypes.vision), **label_topics(RosTypes.vision),
-            'diagnostics': 'diagnostic_msgs/msg/DiagnosticArray'}
+    return {
+        **frame_topics(RosTypes.vision),
+        **label_topics(RosTypes.vision),
+        'diagnostics': 'diagnostic_msgs/msg/DiagnosticArray',
+    }
 
 
 class Monitor:
     """A ROS node whose callbacks run inside `spin`."""
 
-    def __init__(self, take: Callable[[str, bytes, int], None],
-                 topics: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, take: Callable[[str, bytes, int], None], topics: Mapping[str, str] | None = None
+    ) -> None:
         """Subscribes.
 
         Args:
@@ -46,16 +51,24 @@ class Monitor:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         for topic, kind in (topics or topic_types()).items():
-            qos = (QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-                   if topic in LATCHED else QoSProfile(depth=DEPTH))
-            self._node.create_subscription(message_class(kind), topic,
-                                           partial(_pass_on, take, topic), qos, raw=True)
+            qos = (
+                QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+                if topic in LATCHED
+                else QoSProfile(depth=DEPTH)
+            )
+            self._node.create_subscription(
+                message_class(kind), topic, partial(_pass_on, take, topic), qos, raw=True
+            )
 
     def __enter__(self) -> Monitor:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._executor.shutdown(0)
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node's diagnostics, published once a second whatever the executor does."""
 
 from __future__ import annotations
@@ -81,16 +82,24 @@ class Diagnostics:
         stamp, now = clock.now(), self._look()
         backend = now.loaded.predictor.backend if now.loaded else None
         self._clock.see(stamp.nanoseconds * 1e-9, clock.ros_time_is_active)
-        statuses = [model_status(now.state, now.problem,
-                                 now.loaded.describe() if now.loaded else {},
-                                 backend.degraded if backend else '', now.loading_s)]
+        statuses = [
+            model_status(
+                now.state,
+                now.problem,
+                now.loaded.describe() if now.loaded else {},
+                backend.degraded if backend else '',
+                now.loading_s,
+            )
+        ]
         for camera in now.cameras:
             statuses += self._camera_statuses(camera, now)
         device = backend.device if backend else ''
         statuses.append(memory_status(device, sum(c.out_of_memory for c in now.cameras)))
-        self._publisher.publish(diagnostic_array(
-            RosTypes(), statuses, self._node.get_fully_qualified_name(), device,
-            stamp.to_msg()))
+        self._publisher.publish(
+            diagnostic_array(
+                RosTypes(), statuses, self._node.get_fully_qualified_name(), device, stamp.to_msg()
+            )
+        )
 
     def _camera_statuses(self, camera: Camera, now: NodeState) -> list[Status]:
         counts, time_s = camera.worker.counts(), self._clock.time_s
@@ -101,20 +110,40 @@ class Diagnostics:
         published_s = camera.publications.last_s
         return [
             input_status(
-                camera.name, counts, camera.arrivals.rate_hz(time_s) if time_s else None, age_s,
+                camera.name,
+                counts,
+                camera.arrivals.rate_hz(time_s) if time_s else None,
+                age_s,
                 self._silent_s(camera, now.listening_since_s) if active else None,
-                camera.topics, camera.last_bad, enabled=now.enabled,
-                all_lost=all_lost(before, counts, now.settings['max_age_ms'], camera.last_bad,
-                                  camera.last_failure),
-                time_problem=(stamp_problem('' if stamp == BACK else stamp)
-                              or age_problem(age_s, self._clock.is_simulated)),
+                camera.topics,
+                camera.last_bad,
+                enabled=now.enabled,
+                all_lost=all_lost(
+                    before,
+                    counts,
+                    now.settings['max_age_ms'],
+                    camera.last_bad,
+                    camera.last_failure,
+                ),
+                time_problem=(
+                    stamp_problem('' if stamp == BACK else stamp)
+                    or age_problem(age_s, self._clock.is_simulated)
+                ),
                 clock_problem=self._clock.problem,
-                warnings=[stamp if stamp == BACK else '', transport_problem(
-                    os.environ, self._middleware, camera.raw_bytes)]),
+                warnings=[
+                    stamp if stamp == BACK else '',
+                    transport_problem(os.environ, self._middleware, camera.raw_bytes),
+                ],
+            ),
             timing_status(
-                camera.timings, camera.publications.rate_hz(time_s) if time_s else None,
-                now.settings, active, not time_s or time_s - published_s <= STALE_ERROR_S),
-            tracking_status(camera.tracks if active else None)]
+                camera.timings,
+                camera.publications.rate_hz(time_s) if time_s else None,
+                now.settings,
+                active,
+                not time_s or time_s - published_s <= STALE_ERROR_S,
+            ),
+            tracking_status(camera.tracks if active else None),
+        ]
 
     def _silent_s(self, camera: Camera, listening_since_s: float) -> float:
         """Time without an image; by /clock where that runs more slowly, as with a paused bag."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A camera's image subscriptions."""
 
 from __future__ import annotations
@@ -72,11 +73,16 @@ class ImageInput:
                 subscribed then.
         """
         transport, reliability = settings['input_transport'], settings['input_reliability']
-        self._topics = {kind: topic
-                        for kind, topic in zip(KINDS, self._input_topics(), strict=True)
-                        if transport in ('auto', kind)}
-        self._reliability = (QoSReliabilityPolicy.RELIABLE if reliability == 'reliable'
-                             else QoSReliabilityPolicy.BEST_EFFORT)
+        self._topics = {
+            kind: topic
+            for kind, topic in zip(KINDS, self._input_topics(), strict=True)
+            if transport in ('auto', kind)
+        }
+        self._reliability = (
+            QoSReliabilityPolicy.RELIABLE
+            if reliability == 'reliable'
+            else QoSReliabilityPolicy.BEST_EFFORT
+        )
         self._silence = Silence(time.monotonic())
         self._is_silence_known = False
         self._delivers = ''
@@ -86,8 +92,9 @@ class ImageInput:
             self.close()
             raise
         # Also where /clock stands still.
-        self._timer = self._node.create_timer(CHECK_S, partial(self._check, receive),
-                                              clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = self._node.create_timer(
+            CHECK_S, partial(self._check, receive), clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
         logger.info('subscribed to %s', self.topics)
         for name in undeclared(self._node):
             if name.startswith(QOS_OVERRIDES):
@@ -114,9 +121,12 @@ class ImageInput:
         for kind, topic in self._topics.items():
             if kind not in self._subscriptions:
                 self._subscriptions[kind] = self._node.create_subscription(
-                    message_class(KINDS[kind]), topic, partial(self._take, kind, receive),
+                    message_class(KINDS[kind]),
+                    topic,
+                    partial(self._take, kind, receive),
                     QoSProfile(depth=1, reliability=self._reliability),
-                    qos_overriding_options=self._overrides(topic))
+                    qos_overriding_options=self._overrides(topic),
+                )
 
     def _overrides(self, topic: str) -> QoSOverridingOptions:
         """Return which policies may be overridden.
@@ -125,9 +135,14 @@ class ImageInput:
         left out unless an override is given: `input_reliability` may change in between.
         """
         given = given_parameters(self._node)
-        return overridable([
-            policy for policy in POLICIES if policy != QoSPolicyKind.RELIABILITY
-            or f'{QOS_OVERRIDES}{topic}.subscription.reliability' in given])
+        return overridable(
+            [
+                policy
+                for policy in POLICIES
+                if policy != QoSPolicyKind.RELIABILITY
+                or f'{QOS_OVERRIDES}{topic}.subscription.reliability' in given
+            ]
+        )
 
     def _unsubscribe(self, kind: str) -> None:
         self._node.destroy_subscription(self._subscriptions.pop(kind))
@@ -154,8 +169,9 @@ class ImageInput:
             return
         self._is_silence_known = True
         self._subscribe(receive)
-        logger.warning('no image for %.0f s; %s', SILENT_S,
-                       '; '.join(map(self._why_silent, self._topics)))
+        logger.warning(
+            'no image for %.0f s; %s', SILENT_S, '; '.join(map(self._why_silent, self._topics))
+        )
 
     def _why_silent(self, kind: str) -> str:
         """Explain why nothing comes on a topic, as far as the graph tells."""
@@ -166,11 +182,16 @@ class ImageInput:
         kinds = {publisher.topic_type for publisher in publishers}
         if KINDS[kind] not in kinds:
             return f'{topic} is a {", ".join(sorted(kinds))}, expected {KINDS[kind]}'
-        problems = [_qos_problem(publisher.qos_profile, subscription.qos_profile)
-                    for publisher in publishers if publisher.topic_type == KINDS[kind]]
+        problems = [
+            _qos_problem(publisher.qos_profile, subscription.qos_profile)
+            for publisher in publishers
+            if publisher.topic_type == KINDS[kind]
+        ]
         if all(problems):
-            return (f'the QoS of {topic} does not fit: {problems[0]}; change input_reliability '
-                    f'or {QOS_OVERRIDES}{topic}.subscription')
+            return (
+                f'the QoS of {topic} does not fit: {problems[0]}; change input_reliability '
+                f'or {QOS_OVERRIDES}{topic}.subscription'
+            )
         return f'{topic} has a publisher ({publishers[0].node_name}) that sends nothing'
 
 

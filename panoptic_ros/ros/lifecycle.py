@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lifecycle node that keeps answering during a transition and survives every request."""
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from panoptic_ros.ros.background import run_now
 from panoptic_ros.text import reason_of
 
-_NAMES = {getattr(Transition, name): name.removeprefix('TRANSITION_').lower()
-          for name in dir(type(Transition)) if name.startswith('TRANSITION_')}
+_NAMES = {
+    getattr(Transition, name): name.removeprefix('TRANSITION_').lower()
+    for name in dir(type(Transition))
+    if name.startswith('TRANSITION_')
+}
 
 
 class ResponsiveLifecycleNode(LifecycleNode):
@@ -68,16 +72,24 @@ class ResponsiveLifecycleNode(LifecycleNode):
         Returns:
             False if it was refused or failed; a line in the log says why.
         """
-        possible = {} if self._in_progress else {
-            number: label for number, label, *_ in self._state_machine.available_transitions}
-        number = next((number for number, label in possible.items()
-                       if transition in (number, label)), None)
+        possible = (
+            {}
+            if self._in_progress
+            else {number: label for number, label, *_ in self._state_machine.available_transitions}
+        )
+        number = next(
+            (number for number, label in possible.items() if transition in (number, label)), None
+        )
         if number is None:
             self.get_logger().error(
-                f'transition {_NAMES.get(transition, transition)!r:.80} is refused: ' + (
-                    f'{self._in_progress} is in progress' if self._in_progress else
-                    f'the node is {self.state}, which allows '
-                    f'{", ".join(possible.values()) or "none"}'))
+                f'transition {_NAMES.get(transition, transition)!r:.80} is refused: '
+                + (
+                    f'{self._in_progress} is in progress'
+                    if self._in_progress
+                    else f'the node is {self.state}, which allows '
+                    f'{", ".join(possible.values()) or "none"}'
+                )
+            )
             return False
         self._in_progress = possible[number]
         try:
@@ -98,10 +110,12 @@ class ResponsiveLifecycleNode(LifecycleNode):
         self.problem = ''
         return TransitionCallbackReturn.SUCCESS
 
-    async def _on_change_state(self, request: ChangeState.Request,
-                               response: ChangeState.Response) -> ChangeState.Response:
-        response.success = await self.change_state(request.transition.label
-                                                   or request.transition.id)
+    async def _on_change_state(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        response.success = await self.change_state(
+            request.transition.label or request.transition.id
+        )
         return response
 
     # For rclpy's trigger_configure and so on, which return when the transition is done.

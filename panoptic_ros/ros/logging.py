@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The core logs with the standard library; this hands its records to ROS."""
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ class RosHandler(logging.Handler):
     def __init__(self, ros_logger: Any) -> None:
         super().__init__()
         # One method per place: rclpy keeps a severity for each line that calls it.
-        self._write = {logging.DEBUG: lambda text: ros_logger.debug(text),
-                       logging.INFO: lambda text: ros_logger.info(text),
-                       logging.WARNING: lambda text: ros_logger.warning(text),
-                       logging.ERROR: lambda text: ros_logger.error(text),
-                       logging.CRITICAL: lambda text: ros_logger.fatal(text)}
+        self._write = {
+            logging.DEBUG: lambda text: ros_logger.debug(text),
+            logging.INFO: lambda text: ros_logger.info(text),
+            logging.WARNING: lambda text: ros_logger.warning(text),
+            logging.ERROR: lambda text: ros_logger.error(text),
+            logging.CRITICAL: lambda text: ros_logger.fatal(text),
+        }
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler.emit."""

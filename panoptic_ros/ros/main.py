@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts the node: `ros2 run panoptic_ros panoptic_node`."""
 
 from __future__ import annotations
@@ -107,8 +108,11 @@ class _Run:
             from rclpy.task import Future
             from rclpy.utilities import try_shutdown
         except ImportError as error:
-            print(f'panoptic_node: error: {error}; source a ROS 2 installation, or '
-                  'pip install "panoptic_ros[ros]"', file=sys.stderr)
+            print(
+                f'panoptic_node: error: {error}; source a ROS 2 installation, or '
+                'pip install "panoptic_ros[ros]"',
+                file=sys.stderr,
+            )
             return 2
         from panoptic_ros.ros.declare import warn_of_foreign_files
         from panoptic_ros.ros.node import PanopticNode

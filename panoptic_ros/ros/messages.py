@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS's own message classes, for what the interface fills."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lifecycle node: transitions, parameters and services."""
 
 from __future__ import annotations
@@ -49,15 +50,20 @@ class PanopticNode(ResponsiveLifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, '~/reset_tracks', self._on_reset_tracks)
         # A group of its own: while a model loads, everything else goes on.
-        self.create_service(Trigger, '~/reload_model', self._on_reload_model,
-                            callback_group=MutuallyExclusiveCallbackGroup())
+        self.create_service(
+            Trigger,
+            '~/reload_model',
+            self._on_reload_model,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
         self.create_service(SetBool, '~/enable', self._on_enable)
         self._diagnostics = Diagnostics(self, self._look)
 
     async def autostart(self) -> None:
         """Configures and activates, if the parameter of that name says so."""
         if self._settings['autostart'] and await self.change_state(
-                Transition.TRANSITION_CONFIGURE):
+            Transition.TRANSITION_CONFIGURE
+        ):
             await self.change_state(Transition.TRANSITION_ACTIVATE)
 
     def close(self, timeout_s: float) -> bool:
@@ -123,8 +129,7 @@ class PanopticNode(ResponsiveLifecycleNode):
             raise RuntimeError(f'an image is still in work after {STOP_S:.0f} s')
 
     def _stop_workers(self, timeout_s: float) -> bool:
-        still_busy = [camera.name for camera in self._cameras
-                      if not camera.worker.stop(timeout_s)]
+        still_busy = [camera.name for camera in self._cameras if not camera.worker.stop(timeout_s)]
         return not still_busy
 
     def _release(self) -> None:
@@ -153,8 +158,9 @@ class PanopticNode(ResponsiveLifecycleNode):
         info = loaded.predictor.info
         self._publish_label_info()
         described = ', '.join(f'{key} {value}' for key, value in loaded.describe().items())
-        self.get_logger().info(f'model is loaded: {described}, '
-                               f'input {info.input_size[1]} x {info.input_size[0]}')
+        self.get_logger().info(
+            f'model is loaded: {described}, input {info.input_size[1]} x {info.input_size[0]}'
+        )
         degraded = loaded.predictor.backend.degraded
         if degraded:
             self.get_logger().warning(f'slower than asked for: {degraded}')
@@ -166,8 +172,11 @@ class PanopticNode(ResponsiveLifecycleNode):
             threshold = info.thresholds['score_threshold'].default
         assert self._label_info is not None
         for topic, publisher in self._label_info.by_topic.items():
-            publisher.publish(label_message(RosTypes(), topic, info.labels, threshold,
-                                            self.get_clock().now().to_msg()))
+            publisher.publish(
+                label_message(
+                    RosTypes(), topic, info.labels, threshold, self.get_clock().now().to_msg()
+                )
+            )
 
     # Parameters
 
@@ -194,17 +203,22 @@ class PanopticNode(ResponsiveLifecycleNode):
 
     # Services
 
-    def _on_reset_tracks(self, request: Trigger.Request,
-                         response: Trigger.Response) -> Trigger.Response:
+    def _on_reset_tracks(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
         for camera in self._cameras:
             camera.reset_tracks()
         response.success = bool(self._cameras)
-        response.message = ('tracks are forgotten before the next image' if self._cameras
-                            else f'there are no tracks: the node is {self.state}')
+        response.message = (
+            'tracks are forgotten before the next image'
+            if self._cameras
+            else f'there are no tracks: the node is {self.state}'
+        )
         return response
 
-    async def _on_reload_model(self, request: Trigger.Request,
-                               response: Trigger.Response) -> Trigger.Response:
+    async def _on_reload_model(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
         """Loads the model file again; the old model works until that succeeded."""
         if not self._cameras:
             response.message = f'there is no model to replace: the node is {self.state}'
@@ -244,8 +258,9 @@ class PanopticNode(ResponsiveLifecycleNode):
                 return response
         self._enabled = request.data
         response.success = True
-        response.message = (f'{"enabled" if self._enabled else "disabled"}, '
-                            f'the node is {self.state}')
+        response.message = (
+            f'{"enabled" if self._enabled else "disabled"}, the node is {self.state}'
+        )
         return response
 
     # Diagnostics
@@ -254,8 +269,15 @@ class PanopticNode(ResponsiveLifecycleNode):
         """Runs in the thread of the diagnostics."""
         loading = self._loading_since[:1]
         return NodeState(
-            self.state, self.problem, time.monotonic() - loading[0] if loading else None,
-            self._loaded, self._cameras, self._enabled, self._settings, self._listening_since_s)
+            self.state,
+            self.problem,
+            time.monotonic() - loading[0] if loading else None,
+            self._loaded,
+            self._cameras,
+            self._enabled,
+            self._settings,
+            self._listening_since_s,
+        )
 
     def destroy_node(self) -> None:
         """See rclpy.node.Node.destroy_node."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Publishers of the node's topics, whose quality of service can be overridden."""
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from panoptic_ros.ros.messages import message_class
 
 DEPTH = 5
 
-POLICIES = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY,
-            QoSPolicyKind.DURABILITY)
+POLICIES = (
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+)
 """What `qos_overrides.<topic>.publisher.*` may change, and `.subscription.*` of images."""
 
 
@@ -26,20 +31,25 @@ def overridable(policies: Iterable[QoSPolicyKind]) -> QoSOverridingOptions:
 
 def _check(qos: QoSProfile) -> SetParametersResult:
     """Refuse what the middleware would refuse without saying why."""
-    unknown = [policy.name.lower() for policy in POLICIES
-               if getattr(getattr(qos, policy.name.lower()), 'name', '') == 'UNKNOWN']
+    unknown = [
+        policy.name.lower()
+        for policy in POLICIES
+        if getattr(getattr(qos, policy.name.lower()), 'name', '') == 'UNKNOWN'
+    ]
     if unknown:
         return SetParametersResult(successful=False, reason=f'{unknown[0]} is unknown')
     least = 1 if qos.history == QoSHistoryPolicy.KEEP_LAST else 0
-    return SetParametersResult(successful=qos.depth >= least,
-                               reason=f'depth must be at least {least}, got {qos.depth}')
+    return SetParametersResult(
+        successful=qos.depth >= least, reason=f'depth must be at least {least}, got {qos.depth}'
+    )
 
 
 class Publishers:
     """Publishers of several topics."""
 
-    def __init__(self, node: LifecycleNode, prefix: str, types: Mapping[str, str],
-                 latched: bool = False) -> None:
+    def __init__(
+        self, node: LifecycleNode, prefix: str, types: Mapping[str, str], latched: bool = False
+    ) -> None:
         """Create all of them, or none.
 
         Args:
@@ -53,15 +63,22 @@ class Publishers:
         """
         self._node = node
         self.by_topic: dict[str, Any] = {}
-        policies = [policy for policy in POLICIES
-                    if not (latched and policy == QoSPolicyKind.DURABILITY)]
+        policies = [
+            policy for policy in POLICIES if not (latched and policy == QoSPolicyKind.DURABILITY)
+        ]
         try:
             for topic, kind in types.items():
-                qos = (QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-                       if latched else QoSProfile(depth=DEPTH))
+                qos = (
+                    QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+                    if latched
+                    else QoSProfile(depth=DEPTH)
+                )
                 self.by_topic[topic] = node.create_publisher(
-                    message_class(kind), f'{prefix}{topic}', qos,
-                    qos_overriding_options=overridable(policies))
+                    message_class(kind),
+                    f'{prefix}{topic}',
+                    qos,
+                    qos_overriding_options=overridable(policies),
+                )
         except BaseException:
             self.close()
             raise

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic replay --live`: the bag played to the real node, and what that costs."""
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ QUIET_S = 2.0
 """Without a new result the node is done."""
 
 
-def run_live(session: Session, config: Path | None, output: Path, rate: float,
-             progress: Progress, say: Say) -> None:
+def run_live(
+    session: Session, config: Path | None, output: Path, rate: float, progress: Progress, say: Say
+) -> None:
     """Replays in lock-step, plays the same to the node, and reports the difference.
 
     Args:
@@ -62,8 +64,10 @@ def run_live(session: Session, config: Path | None, output: Path, rate: float,
         ValueError, ChildProcessError: if the node does not start or published nothing.
     """
     if len(session.job.cameras) != 1:
-        raise ValueError('the node takes one camera for now; choose with --image: '
-                         f'{", ".join(session.job.cameras.values())}')
+        raise ValueError(
+            'the node takes one camera for now; choose with --image: '
+            f'{", ".join(session.job.cameras.values())}'
+        )
     session.replay(output / LOCK_STEP, progress, say)
     os.environ.update(ros_environment(os.environ))
     memory = shared_memory_files()
@@ -75,23 +79,35 @@ def run_live(session: Session, config: Path | None, output: Path, rate: float,
         remove_shared_memory(memory)
 
 
-def _run_in(folder: Path, session: Session, config: Path | None, output: Path, rate: float,
-            progress: Progress, say: Say) -> None:
+def _run_in(
+    folder: Path,
+    session: Session,
+    config: Path | None,
+    output: Path,
+    rate: float,
+    progress: Progress,
+    say: Say,
+) -> None:
     sent_file = folder / 'sent.json'
     counts, wall_s = _record(folder, sent_file, session, config, rate, say)
     sent = [(stamp, time_ns) for stamp, time_ns in read_json(sent_file)]
-    topic, = session.job.cameras.values()
+    (topic,) = session.job.cameras.values()
     with OverlayVideo(folder / 'overlay.mp4', rate_hz(session.job, topic)) as video:
-        outcome = score_live(session.job, session.loaded, folder / 'bag', sent, wall_s, video,
-                             progress)
+        outcome = score_live(
+            session.job, session.loaded, folder / 'bag', sent, wall_s, video, progress
+        )
     summary = session.summarize(outcome, 'live')
     good = summary['frames']['good']
     summary['live'] = {
-        'rate': rate, 'played': len(sent), 'received': counts['received'],
+        'rate': rate,
+        'played': len(sent),
+        'received': counts['received'],
         'lost_on_the_way': max(0, len(sent) - counts['received']),
-        'dropped_by_the_node': counts['dropped'], 'node_latency_ms': counts['latency_ms']}
+        'dropped_by_the_node': counts['dropped'],
+        'node_latency_ms': counts['latency_ms'],
+    }
     summary['timing']['rate_hz'] = round(good / wall_s, 2) if wall_s else None
-    camera, = summary['cameras'].values()
+    (camera,) = summary['cameras'].values()
     camera['bad'] = _reasons(camera['bad'], summary['live'])
     lock_step = read_run(output / LOCK_STEP)
     comparison = compare(lock_step, Run(f'{output} (live)', summary, outcome.records))
@@ -108,8 +124,11 @@ def _run_in(folder: Path, session: Session, config: Path | None, output: Path, r
 def _reasons(bad: dict[str, int], live: dict[str, Any]) -> dict[str, int]:
     """In place of images without a result: why there is none, as far as the node said."""
     reasons = {name: count for name, count in bad.items() if name != DROPPED}
-    known = {f'dropped by the node: {name}': count
-             for name, count in live['dropped_by_the_node'].items() if count}
+    known = {
+        f'dropped by the node: {name}': count
+        for name, count in live['dropped_by_the_node'].items()
+        if count
+    }
     if live['lost_on_the_way']:
         known['lost between player and node'] = live['lost_on_the_way']
     rest = bad.get(DROPPED, 0) - sum(known.values())
@@ -118,8 +137,9 @@ def _reasons(bad: dict[str, int], live: dict[str, Any]) -> dict[str, int]:
     return reasons | known
 
 
-def _record(folder: Path, sent_file: Path, session: Session, config: Path | None, rate: float,
-            say: Say) -> tuple[dict[str, Any], float]:
+def _record(
+    folder: Path, sent_file: Path, session: Session, config: Path | None, rate: float, say: Say
+) -> tuple[dict[str, Any], float]:
     """Starts node and player, records the node's topics, and ends both.
 
     Returns:
@@ -137,17 +157,25 @@ def _record(folder: Path, sent_file: Path, session: Session, config: Path | None
             troubles.append(line)
         say(line)
 
-    topic, = job.cameras.values()
-    order = {'bag': str(session.bag.resolve()), 'topic': topic, 'rate': rate,
-             'sent': str(sent_file), 'start_s': job.start_s, 'duration_s': job.duration_s,
-             'stride': job.stride}
+    (topic,) = job.cameras.values()
+    order = {
+        'bag': str(session.bag.resolve()),
+        'topic': topic,
+        'rate': rate,
+        'sent': str(sent_file),
+        'start_s': job.start_s,
+        'duration_s': job.duration_s,
+        'stride': job.stride,
+    }
     say(f'playing {topic} to the node at {rate:g} times its speed')
     # Nothing that a robot would not subscribe to: pictures for people cost the node time.
     types = topic_types()
     topics = {name: types[name] for name in RECORDED}
-    with TopicRecorder(folder, topics, LATCHED) as recorder, \
-            Monitor(recorder.take, topics) as monitor, \
-            Child('node', NODE_MODULE, _node_flags(session, config), hear) as node:
+    with (
+        TopicRecorder(folder, topics, LATCHED) as recorder,
+        Monitor(recorder.take, topics) as monitor,
+        Child('node', NODE_MODULE, _node_flags(session, config), hear) as node,
+    ):
 
         def wait(until: Callable[[], bool], *children: Child) -> None:
             while not until():
@@ -157,16 +185,18 @@ def _record(folder: Path, sent_file: Path, session: Session, config: Path | None
                 for child in children:
                     child.check()
                     if child.exit_code is not None:
-                        raise ChildProcessError(f'the {child.name} ended early; what it said '
-                                                'stands above')
+                        raise ChildProcessError(
+                            f'the {child.name} ended early; what it said stands above'
+                        )
 
         # Subscriptions are made known in order, and that to the latched label_info is the last:
         # once it has come, the node knows of all, and no result is lost for want of a subscriber.
         give_up_s = time.monotonic() + WAIT_S
         wait(lambda: recorder.taken > 0 or time.monotonic() > give_up_s, node)
         if not recorder.taken:
-            raise ChildProcessError(f'the node has not been ready for {WAIT_S:.0f} s; what it '
-                                    'said stands above')
+            raise ChildProcessError(
+                f'the node has not been ready for {WAIT_S:.0f} s; what it said stands above'
+            )
         with Child('player', PLAYER_MODULE, [json.dumps(order)], hear) as player:
             wait(lambda: bool(played), node, player)
             _settle(monitor.spin, recorder, node, rate)
@@ -176,8 +206,9 @@ def _record(folder: Path, sent_file: Path, session: Session, config: Path | None
 def _node_flags(session: Session, config: Path | None) -> list[str]:
     flags = ['--ros-args', *(['--params-file', str(config.resolve())] if config else [])]
     # The file may be for a node in another namespace, which ROS would ignore.
-    values = {name: value for name, value in session.settings.items()
-              if value != BY_NAME[name].default}
+    values = {
+        name: value for name, value in session.settings.items() if value != BY_NAME[name].default
+    }
     # Segments at the camera's resolution are what is scored; the bag's clock makes ages right.
     values |= {'use_sim_time': True, 'output_scale': 'camera', 'autostart': True}
     if session.settings['model']:  # in quotes, for ROS reads the value as YAML
@@ -187,8 +218,9 @@ def _node_flags(session: Session, config: Path | None) -> list[str]:
     return flags
 
 
-def _settle(spin: Callable[[float], None], recorder: TopicRecorder, node: Child,
-            rate: float) -> None:
+def _settle(
+    spin: Callable[[float], None], recorder: TopicRecorder, node: Child, rate: float
+) -> None:
     """Waits until nothing new comes and the node has nothing in work."""
     give_up_s = time.monotonic() + SETTLE_S + 3 / rate  # diagnostics come by the bag's clock
     quiet_s, taken = time.monotonic(), recorder.taken
@@ -199,6 +231,11 @@ def _settle(spin: Callable[[float], None], recorder: TopicRecorder, node: Child,
         if recorder.taken != taken:
             quiet_s, taken, heard = time.monotonic(), recorder.taken, recorder.health
         fresh = recorder.health is not None and recorder.health is not heard
-        if fresh and not recorder.health.counts['in_flight'] and (  # type: ignore[union-attr]
-                time.monotonic() - quiet_s > QUIET_S):
+        if (
+            fresh
+            and not recorder.health.counts['in_flight']
+            and (  # type: ignore[union-attr]
+                time.monotonic() - quiet_s > QUIET_S
+            )
+        ):
             return

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plays a bag's images to the node at a given rate, and the bag's clock: a process of its own.
 
 `python -m panoptic_ros.ros.replay_player '{"bag": ..., "topic": ..., ...}'`
@@ -47,8 +48,15 @@ AFTER_S = 60.0
 def main() -> int:
     """Plays; says `played <images> in <seconds> s` when it is done."""
     order = json.loads(sys.argv[1])
-    job = Job(open_recording(Path(order['bag'])), {'camera': order['topic']}, {}, {},
-              order['start_s'], order['duration_s'], order['stride'])
+    job = Job(
+        open_recording(Path(order['bag'])),
+        {'camera': order['topic']},
+        {},
+        {},
+        order['start_s'],
+        order['duration_s'],
+        order['stride'],
+    )
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = rclpy.create_node('replay_player')

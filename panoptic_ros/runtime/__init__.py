@@ -1,8 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
 """What runs a model file; `open_backend` chooses."""
 
 from panoptic_ros.runtime.backend import Backend, BackendError
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.runtime.select import BACKENDS, available_backends, open_backend
 
-__all__ = ['BACKENDS', 'Backend', 'BackendError', 'Predictor', 'available_backends',
-           'open_backend']
+__all__ = [
+    'BACKENDS',
+    'Backend',
+    'BackendError',
+    'Predictor',
+    'available_backends',
+    'open_backend',
+]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What runs a model file: the protocol that each engine's class follows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which NVIDIA GPUs the driver sees, asked without loading an engine."""
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def gpu_names() -> tuple[str, ...]:
     for index in range(count.value):
         device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
         if driver.cuDeviceGet(ctypes.byref(device), index) or driver.cuDeviceGetName(
-                name, len(name), device):
+            name, len(name), device
+        ):
             return ()
         names.append(name.value.decode(errors='replace'))
     return tuple(names)
@@ -45,9 +47,13 @@ def gpu_index(device: str) -> int | None:
         return None
     index, names = int(match[1] or 0), gpu_names()
     if not names:
-        raise BackendError(f'device {device!r} is not there: no NVIDIA GPU or driver was found; '
-                           'install the driver (nvidia-smi must list the GPU), or allow the CPU')
+        raise BackendError(
+            f'device {device!r} is not there: no NVIDIA GPU or driver was found; '
+            'install the driver (nvidia-smi must list the GPU), or allow the CPU'
+        )
     if index >= len(names):
-        raise BackendError(f'device {device!r} is not there: the driver lists {len(names)} GPU, '
-                           f'{", ".join(names)}')
+        raise BackendError(
+            f'device {device!r} is not there: the driver lists {len(names)} GPU, '
+            f'{", ".join(names)}'
+        )
     return index

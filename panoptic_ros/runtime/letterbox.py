@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lays camera images of any size into the network's input."""
 
 from __future__ import annotations
@@ -28,10 +29,15 @@ class Letterbox:
         """
         pixels, order = image
         expected = (*pixels.shape[:2], *(() if order == 'mono' else (3,)))
-        if order not in ('rgb', 'bgr', 'mono') or pixels.dtype != np.uint8 or (
-                pixels.ndim < 2 or pixels.shape != expected):
-            raise ValueError('an image must be rgb or bgr (H, W, 3) or mono (H, W), uint8, '
-                             f'got {order} {pixels.shape}, {pixels.dtype}')
+        if (
+            order not in ('rgb', 'bgr', 'mono')
+            or pixels.dtype != np.uint8
+            or (pixels.ndim < 2 or pixels.shape != expected)
+        ):
+            raise ValueError(
+                'an image must be rgb or bgr (H, W, 3) or mono (H, W), uint8, '
+                f'got {order} {pixels.shape}, {pixels.dtype}'
+            )
         rows, columns, _ = self._buffer.shape
         geometry = Geometry((pixels.shape[0], pixels.shape[1]), (rows, columns), self._stride)
         height, width = geometry.content_size
@@ -41,6 +47,7 @@ class Letterbox:
         content = self._buffer[:height, :width]
         small = shrink(pixels, (height, width), None if order == 'mono' else content)
         if order != 'rgb':  # cheaper on the small image
-            cv2.cvtColor(small, cv2.COLOR_BGR2RGB if order == 'bgr' else cv2.COLOR_GRAY2RGB,
-                         dst=content)
+            cv2.cvtColor(
+                small, cv2.COLOR_BGR2RGB if order == 'bgr' else cv2.COLOR_GRAY2RGB, dst=content
+            )
         return self._buffer, geometry

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ONNX Runtime: the CPU everywhere, CUDA and TensorRT where its build has them."""
 
 from __future__ import annotations
@@ -15,15 +16,25 @@ from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
 from panoptic_ros.text import one_line
 
-_PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider',
-              'tensorrt': 'TensorrtExecutionProvider'}
+_PROVIDERS = {
+    'cpu': 'CPUExecutionProvider',
+    'cuda': 'CUDAExecutionProvider',
+    'tensorrt': 'TensorrtExecutionProvider',
+}
 
 
 class OnnxRuntimeBackend:
     """See `Backend`."""
 
-    def __init__(self, path: Path, device: str, provider: str = '', precision: str = 'fp32',
-                 engine_cache_dir: Path | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str,
+        provider: str = '',
+        precision: str = 'fp32',
+        engine_cache_dir: Path | None = None,
+        threads: int | None = None,
+    ) -> None:
         """Loads a model file.
 
         Args:
@@ -41,32 +52,42 @@ class OnnxRuntimeBackend:
         try:
             import onnxruntime as ort
         except ImportError as error:
-            raise BackendError(f'onnxruntime cannot be imported ({error}); '
-                               'pip install onnxruntime (or onnxruntime-gpu)') from None
+            raise BackendError(
+                f'onnxruntime cannot be imported ({error}); '
+                'pip install onnxruntime (or onnxruntime-gpu)'
+            ) from None
         index = gpu_index(device)
         provider = provider or ('cpu' if index is None else 'cuda')
         if provider not in _PROVIDERS:
-            raise BackendError(f'onnxruntime provider must be one of {", ".join(_PROVIDERS)}, '
-                               f'got {provider!r}')
+            raise BackendError(
+                f'onnxruntime provider must be one of {", ".join(_PROVIDERS)}, got {provider!r}'
+            )
         if (index is None) != (provider == 'cpu'):
             raise BackendError(f'onnxruntime provider {provider} does not run on device {device}')
         if precision != 'fp32' and (precision, provider) != ('fp16', 'tensorrt'):
-            raise BackendError(f'onnxruntime/{provider} computes in fp32, asked for {precision}; '
-                               'fp16 needs the backend tensorrt')
+            raise BackendError(
+                f'onnxruntime/{provider} computes in fp32, asked for {precision}; '
+                'fp16 needs the backend tensorrt'
+            )
         if _PROVIDERS[provider] not in ort.get_available_providers():
-            raise BackendError(f'this onnxruntime {ort.__version__} has no {provider} provider '
-                               f'({", ".join(ort.get_available_providers())}); '
-                               'pip uninstall onnxruntime, pip install onnxruntime-gpu')
+            raise BackendError(
+                f'this onnxruntime {ort.__version__} has no {provider} provider '
+                f'({", ".join(ort.get_available_providers())}); '
+                'pip uninstall onnxruntime, pip install onnxruntime-gpu'
+            )
 
         try:
-            self._session = open_session(str(path), provider, index, precision, engine_cache_dir,
-                                         threads)
+            self._session = open_session(
+                str(path), provider, index, precision, engine_cache_dir, threads
+            )
         except Exception as error:  # pybind's own classes, which share no base but this
             text = one_line(error)
             raise BundleError(f'{path}: onnxruntime refuses the graph: {text}') from None
         if _PROVIDERS[provider] not in self._session.get_providers():
-            raise BackendError(f'onnxruntime could not start its {provider} provider, CUDA or '
-                               'cuDNN libraries do not fit; see its requirements page')
+            raise BackendError(
+                f'onnxruntime could not start its {provider} provider, CUDA or '
+                'cuDNN libraries do not fit; see its requirements page'
+            )
         self.name = f'onnxruntime/{provider}'
         self.device = 'cpu' if index is None else f'cuda:{index}'
         self.precision = precision
@@ -78,8 +99,14 @@ class OnnxRuntimeBackend:
         return Outputs(*self._session.run(OUTPUTS, {'image': image, **scalars}))
 
 
-def open_session(graph: str | bytes, provider: str, index: int | None, precision: str = 'fp32',
-                 cache_dir: Path | None = None, threads: int | None = None) -> Any:
+def open_session(
+    graph: str | bytes,
+    provider: str,
+    index: int | None,
+    precision: str = 'fp32',
+    cache_dir: Path | None = None,
+    threads: int | None = None,
+) -> Any:
     """Starts an onnxruntime.InferenceSession.
 
     Args:
@@ -101,10 +128,16 @@ def open_session(graph: str | bytes, provider: str, index: int | None, precision
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     # fp32 means fp32 here: TF32 would move the table by more than 1e-3.
     cuda = ('CUDAExecutionProvider', {'device_id': index, 'use_tf32': 0})
-    tensorrt = ('TensorrtExecutionProvider', {
-        'device_id': index, 'trt_fp16_enable': precision == 'fp16',
-        'trt_engine_cache_enable': cache_dir is not None,
-        'trt_engine_cache_path': str(cache_dir or '')})
+    tensorrt = (
+        'TensorrtExecutionProvider',
+        {
+            'device_id': index,
+            'trt_fp16_enable': precision == 'fp16',
+            'trt_engine_cache_enable': cache_dir is not None,
+            'trt_engine_cache_path': str(cache_dir or ''),
+        },
+    )
     best: dict[str, list[Any]] = {'cpu': [], 'cuda': [cuda], 'tensorrt': [tensorrt, cuda]}
-    return ort.InferenceSession(graph, options,
-                                providers=[*best[provider], 'CPUExecutionProvider'])
+    return ort.InferenceSession(
+        graph, options, providers=[*best[provider], 'CPUExecutionProvider']
+    )

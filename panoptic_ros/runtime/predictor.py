@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Camera image in, segments out: what lies between a camera's pixels and the graph's."""
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ class Predictor:
         self.info = info
         self._letterbox = Letterbox(info)
 
-    def predict(self, image: CameraImage, stamp_s: float,
-                thresholds: Mapping[str, float] | None = None) -> PanopticFrame:
+    def predict(
+        self, image: CameraImage, stamp_s: float, thresholds: Mapping[str, float] | None = None
+    ) -> PanopticFrame:
         """Segments of one image, untracked.
 
         Args:
@@ -42,8 +44,12 @@ class Predictor:
         """Lays the image into the network's input; see `Letterbox`."""
         return self._letterbox(image)
 
-    def run(self, pixels: npt.NDArray[np.uint8], geometry: Geometry,
-            thresholds: Mapping[str, float] | None = None) -> Outputs:
+    def run(
+        self,
+        pixels: npt.NDArray[np.uint8],
+        geometry: Geometry,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> Outputs:
         """Runs the graph on what `prepare` gave.
 
         Args:
@@ -54,8 +60,9 @@ class Predictor:
         return self.backend.run(pixels, graph_thresholds(self.info, geometry, thresholds))
 
 
-def graph_thresholds(info: ModelInfo, geometry: Geometry,
-                     thresholds: Mapping[str, float] | None = None) -> dict[str, float]:
+def graph_thresholds(
+    info: ModelInfo, geometry: Geometry, thresholds: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """All thresholds of a model as its graph takes them.
 
     Args:
@@ -71,8 +78,13 @@ def graph_thresholds(info: ModelInfo, geometry: Geometry,
     return {name: value.default for name, value in info.thresholds.items()} | values
 
 
-def to_frame(outputs: Outputs, info: ModelInfo, geometry: Geometry, stamp_s: float,
-             thresholds: Mapping[str, float] | None = None) -> PanopticFrame:
+def to_frame(
+    outputs: Outputs,
+    info: ModelInfo,
+    geometry: Geometry,
+    stamp_s: float,
+    thresholds: Mapping[str, float] | None = None,
+) -> PanopticFrame:
     """Cuts the padding off the graph's outputs and counts in camera pixels.
 
     Args:
@@ -101,8 +113,14 @@ def to_frame(outputs: Outputs, info: ModelInfo, geometry: Geometry, stamp_s: flo
         valid = valid & (area > 0)
         cut = np.flatnonzero(valid & (area < outputs.area))
         values = graph_thresholds(info, geometry, thresholds)
-        least = np.where(is_thing[outputs.class_id[cut]], values.get('min_area', 0),
-                         values.get('min_stuff_area', 0)) / geometry.stride**2
+        least = (
+            np.where(
+                is_thing[outputs.class_id[cut]],
+                values.get('min_area', 0),
+                values.get('min_stuff_area', 0),
+            )
+            / geometry.stride**2
+        )
         small = cut[area[cut] < least]
         if small.size:
             valid[small] = False
@@ -125,13 +143,21 @@ def to_frame(outputs: Outputs, info: ModelInfo, geometry: Geometry, stamp_s: flo
     u, v = np.minimum(centroid[rows] * px, geometry.image_size[::-1]).T
     segments = np.zeros(len(rows), segment_dtype(outputs.embedding.shape[1]))
     for name, values in {
-            'x': np.nan, 'y': np.nan, 'z': np.nan, 'u': u, 'v': v, 'segment_id': rows + 1,
-            'class_id': outputs.class_id[rows], 'score': outputs.score[rows],
-            'is_thing': is_thing[outputs.class_id[rows]],
-            'bbox_x': corners[:, 0, 0], 'bbox_y': corners[:, 0, 1],
-            'bbox_w': corners[:, 1, 0] - corners[:, 0, 0],
-            'bbox_h': corners[:, 1, 1] - corners[:, 0, 1],
-            'area': np.rint(area[rows] * px.prod()), 'embedding': outputs.embedding[rows],
+        'x': np.nan,
+        'y': np.nan,
+        'z': np.nan,
+        'u': u,
+        'v': v,
+        'segment_id': rows + 1,
+        'class_id': outputs.class_id[rows],
+        'score': outputs.score[rows],
+        'is_thing': is_thing[outputs.class_id[rows]],
+        'bbox_x': corners[:, 0, 0],
+        'bbox_y': corners[:, 0, 1],
+        'bbox_w': corners[:, 1, 0] - corners[:, 0, 0],
+        'bbox_h': corners[:, 1, 1] - corners[:, 0, 1],
+        'area': np.rint(area[rows] * px.prod()),
+        'embedding': outputs.embedding[rows],
     }.items():
         segments[name] = values
     return PanopticFrame(segment_map, segments, geometry, stamp_s)

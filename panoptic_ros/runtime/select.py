@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which engine runs a model file on this machine."""
 
 from __future__ import annotations
@@ -26,16 +27,24 @@ def available_backends() -> dict[str, str]:
 
     Looks without importing: a package that is there may still fail to start.
     """
-    reasons = {name: '' if find_spec(name) else f'the package {name} is not installed'
-               for name in BACKENDS}
+    reasons = {
+        name: '' if find_spec(name) else f'the package {name} is not installed'
+        for name in BACKENDS
+    }
     if not reasons['tensorrt'] and not gpu_names():
         reasons['tensorrt'] = 'no NVIDIA GPU or driver was found'
     return reasons
 
 
-def open_backend(path: Path, backend: str = 'auto', device: str = 'auto', precision: str = 'auto',
-                 allow_cpu: bool = False, engine_cache_dir: Path | None = None,
-                 threads: int | None = None) -> Backend:
+def open_backend(
+    path: Path,
+    backend: str = 'auto',
+    device: str = 'auto',
+    precision: str = 'auto',
+    allow_cpu: bool = False,
+    engine_cache_dir: Path | None = None,
+    threads: int | None = None,
+) -> Backend:
     """Loads a model file and tries it, so that nothing is left to go wrong or to warm up.
 
     Args:
@@ -59,18 +68,25 @@ def open_backend(path: Path, backend: str = 'auto', device: str = 'auto', precis
     if engine not in ('auto', *BACKENDS) or (engine in ('auto', 'tensorrt') and variant):
         raise BackendError(f'backend must be one of auto, {", ".join(BACKENDS)}, got {backend!r}')
     if precision not in ('auto', *PRECISIONS):
-        raise BackendError(f'precision must be one of auto, {", ".join(PRECISIONS)}, '
-                           f'got {precision!r}')
+        raise BackendError(
+            f'precision must be one of auto, {", ".join(PRECISIONS)}, got {precision!r}'
+        )
     exact = 'fp32' if precision == 'auto' else precision
     if device == 'auto':
         device = 'cuda' if gpu_names() or backend in _GPU_ONLY else 'cpu'
         allow_cpu = allow_cpu or (backend not in _GPU_ONLY and exact == 'fp32')
     engines = BACKENDS if engine == 'auto' else (engine,)
-    attempts = [(name, variant, device, exact) for name in engines
-                if device != 'cpu' or name != 'tensorrt' or engine == name]
+    attempts = [
+        (name, variant, device, exact)
+        for name in engines
+        if device != 'cpu' or name != 'tensorrt' or engine == name
+    ]
     if device != 'cpu' and allow_cpu:
-        attempts += [(name, '', 'cpu', 'fp32') for name in ('onnxruntime', 'torch')
-                     if engine in ('auto', 'tensorrt', name)]
+        attempts += [
+            (name, '', 'cpu', 'fp32')
+            for name in ('onnxruntime', 'torch')
+            if engine in ('auto', 'tensorrt', name)
+        ]
 
     errors: list[BackendError | BundleError] = []
     for name, variant, place, exact in attempts:
@@ -90,8 +106,16 @@ def _reasons(errors: list[BackendError | BundleError]) -> str:
     return '; '.join(dict.fromkeys(str(error) for error in errors))
 
 
-def _open(name: str, path: Path, info: ModelInfo, variant: str, device: str, precision: str,
-          cache_dir: Path | None, threads: int | None) -> Backend:
+def _open(
+    name: str,
+    path: Path,
+    info: ModelInfo,
+    variant: str,
+    device: str,
+    precision: str,
+    cache_dir: Path | None,
+    threads: int | None,
+) -> Backend:
     """Starts one engine and tries the model with it."""
     gpu_index(device)
     if cache_dir is None:
@@ -119,8 +143,9 @@ def _open(name: str, path: Path, info: ModelInfo, variant: str, device: str, pre
         raise BundleError(text if str(path) in text else f'{path}: {text}') from None
     except Exception as error:  # each engine has its own classes: out of memory, no compiler, ...
         text = one_line(error)
-        raise BackendError(f'{name} on {device} cannot run the model {path}: '
-                           f'{type(error).__name__}: {text}') from error
+        raise BackendError(
+            f'{name} on {device} cannot run the model {path}: {type(error).__name__}: {text}'
+        ) from error
     return opened
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorRT 10: engines built from the model file once for each GPU, and kept."""
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class TensorRTBackend:
             import tensorrt as trt
             from cuda.bindings import runtime as cuda
         except ImportError as error:
-            raise BackendError(f'tensorrt cannot be imported ({error}); '
-                               'pip install tensorrt cuda-python') from None
+            raise BackendError(
+                f'tensorrt cannot be imported ({error}); pip install tensorrt cuda-python'
+            ) from None
         self._cuda, self._index = cuda, index
         self._call(cuda.cudaSetDevice, index)
         logger = trt.Logger(trt.Logger.ERROR)
@@ -64,8 +66,10 @@ class TensorRTBackend:
         self._outputs: dict[str, npt.NDArray[Any]] = {}
         self._addresses: dict[str, int] = {}
         for name in map(self._engine.get_tensor_name, range(self._engine.num_io_tensors)):
-            like = np.empty(tuple(self._engine.get_tensor_shape(name)),
-                            trt.nptype(self._engine.get_tensor_dtype(name)))
+            like = np.empty(
+                tuple(self._engine.get_tensor_shape(name)),
+                trt.nptype(self._engine.get_tensor_dtype(name)),
+            )
             address = self._call(cuda.cudaMalloc, like.nbytes)
             weakref.finalize(self, cuda.cudaFree, address)
             self._context.set_tensor_address(name, address)
@@ -82,16 +86,30 @@ class TensorRTBackend:
         cuda = self._cuda
         self._call(cuda.cudaSetDevice, self._index)  # the choice is each thread's own
         inputs: dict[str, npt.NDArray[Any]] = {
-            'image': image, **{k: np.array(v, np.float32) for k, v in thresholds.items()}}
+            'image': image,
+            **{k: np.array(v, np.float32) for k, v in thresholds.items()},
+        }
         for name, host in inputs.items():
-            self._call(cuda.cudaMemcpyAsync, self._addresses[name], host.ctypes.data, host.nbytes,
-                       cuda.cudaMemcpyKind.cudaMemcpyHostToDevice, self._stream)
+            self._call(
+                cuda.cudaMemcpyAsync,
+                self._addresses[name],
+                host.ctypes.data,
+                host.nbytes,
+                cuda.cudaMemcpyKind.cudaMemcpyHostToDevice,
+                self._stream,
+            )
         if not self._context.execute_async_v3(int(self._stream)):
             raise BackendError('tensorrt could not start the inference')
         results = {name: np.empty_like(like) for name, like in self._outputs.items()}
         for name, host in results.items():
-            self._call(cuda.cudaMemcpyAsync, host.ctypes.data, self._addresses[name], host.nbytes,
-                       cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost, self._stream)
+            self._call(
+                cuda.cudaMemcpyAsync,
+                host.ctypes.data,
+                self._addresses[name],
+                host.nbytes,
+                cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost,
+                self._stream,
+            )
         self._call(cuda.cudaStreamSynchronize, self._stream)
         return Outputs(**results)
 

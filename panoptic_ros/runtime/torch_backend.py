@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PyTorch: runs the family's own module, with the weights in the model file."""
 
 from __future__ import annotations
@@ -26,8 +27,15 @@ MODES = ('eager', 'compiled', 'cudagraph')
 class TorchBackend:
     """See `Backend`."""
 
-    def __init__(self, path: Path, info: ModelInfo, device: str, mode: str = '',
-                 precision: str = 'fp32', threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        info: ModelInfo,
+        device: str,
+        mode: str = '',
+        precision: str = 'fp32',
+        threads: int | None = None,
+    ) -> None:
         """Builds the module again and fills it with the file's weights.
 
         Args:
@@ -47,18 +55,23 @@ class TorchBackend:
 
             from panoptic_ros.models.registry import build_model
         except ImportError as error:
-            raise BackendError(f'torch or timm cannot be imported ({error}); '
-                               'pip install torch torchvision timm') from None
+            raise BackendError(
+                f'torch or timm cannot be imported ({error}); pip install torch torchvision timm'
+            ) from None
         mode = mode or 'eager'
         if mode not in MODES:
             raise BackendError(f'torch mode must be one of {", ".join(MODES)}, got {mode!r}')
         if precision != 'fp32':
-            raise BackendError(f'torch computes in fp32 here, asked for {precision}; '
-                               'fp16 needs the backend tensorrt')
+            raise BackendError(
+                f'torch computes in fp32 here, asked for {precision}; '
+                'fp16 needs the backend tensorrt'
+            )
         index = gpu_index(device)
         if index is not None and not torch.cuda.is_available():
-            raise BackendError(f'torch {torch.__version__} does not see the GPU; install a build '
-                               'for its CUDA version, see pytorch.org')
+            raise BackendError(
+                f'torch {torch.__version__} does not see the GPU; install a build '
+                'for its CUDA version, see pytorch.org'
+            )
         if mode == 'cudagraph' and index is None:
             raise BackendError('torch/cudagraph needs a GPU, asked for device cpu')
         if threads:
@@ -88,8 +101,10 @@ class TorchBackend:
         """See `Backend.run`."""
         torch = self._torch
         with torch.inference_mode():
-            scalars = {name: torch.tensor(float(value), device=self.device)
-                       for name, value in thresholds.items()}
+            scalars = {
+                name: torch.tensor(float(value), device=self.device)
+                for name, value in thresholds.items()
+            }
             outputs = self._forward(torch.from_numpy(image).to(self.device), scalars)
             return Outputs(*(value.cpu().numpy() for value in outputs))
 
@@ -97,8 +112,10 @@ class TorchBackend:
         """Records the kernels of one image; a replay starts them all with one call."""
         torch, eager = self._torch, self._forward
         image = torch.zeros(*info.input_size, 3, dtype=torch.uint8, device=self.device)
-        scalars = {name: torch.tensor(float(value.default), device=self.device)
-                   for name, value in info.thresholds.items()}
+        scalars = {
+            name: torch.tensor(float(value.default), device=self.device)
+            for name, value in info.thresholds.items()
+        }
         graph = torch.cuda.CUDAGraph()
         with torch.inference_mode(), torch.cuda.device(self.device):
             stream = torch.cuda.Stream()
@@ -133,21 +150,26 @@ def load_weights(module: PanopticModel, path: Path) -> None:
 
     def tensor(initializer: Any) -> Tensor:
         array = numpy_helper.to_array(initializer)
-        return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float16
-                                else array.copy())
+        return torch.from_numpy(
+            array.astype(np.float32) if array.dtype == np.float16 else array.copy()
+        )
 
     # What BatchNorm counts in training is not in the file, and inference has no use for it.
-    state = {name: value for name, value in module.state_dict().items()
-             if not name.endswith('num_batches_tracked')
-             and not name.startswith(module.training_only)}
+    state = {
+        name: value
+        for name, value in module.state_dict().items()
+        if not name.endswith('num_batches_tracked') and not name.startswith(module.training_only)
+    }
     found = {initializer.name: initializer for initializer in load_onnx(path).graph.initializer}
     missing = sorted(set(state) - set(found))
     # The exporter's own constants have no dots; a module's weights do.
     unexpected = sorted(name for name in set(found) - set(state) if '.' in name)
     if missing or unexpected:
-        raise BundleError(f'{path} lacks {len(missing)} of the module\'s {len(state)} weights and '
-                          f'has {len(unexpected)} others, the first is '
-                          f'{(missing + unexpected)[0]!r}; export it again with this version')
+        raise BundleError(
+            f"{path} lacks {len(missing)} of the module's {len(state)} weights and "
+            f'has {len(unexpected)} others, the first is '
+            f'{(missing + unexpected)[0]!r}; export it again with this version'
+        )
     for name, value in state.items():
         shape = tuple(found[name].dims)
         if shape != tuple(value.shape):

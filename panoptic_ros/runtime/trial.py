@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The trial that each model passes before it is used: its outputs fit what its file says."""
 
 from __future__ import annotations
@@ -17,8 +18,18 @@ MAX_ROWS = 2**16 - 1
 SCORE_SLACK, PLACE_SLACK = 0.01, 1
 """How far scores may lie outside 0 to 1, and places outside the map (cells): engines round."""
 
-_COLORS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (210, 210, 210), (90, 90, 100),
-                    (240, 200, 40), (20, 20, 20)], np.uint8)
+_COLORS = np.array(
+    [
+        (255, 0, 0),
+        (0, 255, 0),
+        (0, 0, 255),
+        (210, 210, 210),
+        (90, 90, 100),
+        (240, 200, 40),
+        (20, 20, 20),
+    ],
+    np.uint8,
+)
 
 
 def check_predictions(backend: Backend, info: ModelInfo) -> None:
@@ -38,8 +49,10 @@ def check_predictions(backend: Backend, info: ModelInfo) -> None:
     predictor = Predictor(backend, info)
     height, width = info.input_size
     lowest = {name: info.thresholds[name].minimum for name in ('score_threshold', 'min_area')}
-    for image, thresholds in ((np.zeros((height, width, 3), np.uint8), {}),
-                              (color_chart(max(1, height * 3 // 4), max(1, width // 2)), lowest)):
+    for image, thresholds in (
+        (np.zeros((height, width, 3), np.uint8), {}),
+        (color_chart(max(1, height * 3 // 4), max(1, width // 2)), lowest),
+    ):
         pixels, geometry = predictor.prepare(CameraImage(image))
         outputs = predictor.run(pixels, geometry, thresholds)
         check_outputs(outputs, info)
@@ -65,37 +78,53 @@ def check_outputs(outputs: Outputs, info: ModelInfo) -> None:
     rows = outputs.valid.shape[0] if np.ndim(outputs.valid) == 1 else 0
     size = height, width = [n // info.stride for n in info.input_size]
     expected = {
-        'segment_map': (np.int32, size), 'semantic_map': (np.uint8, size),
-        'class_id': (np.int32, [rows]), 'score': (np.float32, [rows]),
-        'box': (np.float32, [rows, 4]), 'centroid': (np.float32, [rows, 2]),
-        'area': (np.int32, [rows]), 'embedding': (np.float32, [rows, info.embedding_dim]),
-        'valid': (np.bool_, [rows])}
+        'segment_map': (np.int32, size),
+        'semantic_map': (np.uint8, size),
+        'class_id': (np.int32, [rows]),
+        'score': (np.float32, [rows]),
+        'box': (np.float32, [rows, 4]),
+        'centroid': (np.float32, [rows, 2]),
+        'area': (np.int32, [rows]),
+        'embedding': (np.float32, [rows, info.embedding_dim]),
+        'valid': (np.bool_, [rows]),
+    }
     for name, (dtype, shape) in expected.items():
         value = getattr(outputs, name)
         if value.dtype != dtype or list(value.shape) != shape:
-            raise BundleError(f'output {name} must be {np.dtype(dtype)} {shape} by the metadata, '
-                              f'got {value.dtype} {list(value.shape)}')
+            raise BundleError(
+                f'output {name} must be {np.dtype(dtype)} {shape} by the metadata, '
+                f'got {value.dtype} {list(value.shape)}'
+            )
     if rows > MAX_ROWS:
         raise BundleError(f'outputs may have {MAX_ROWS} rows at most, got {rows}')
 
     valid, classes = outputs.valid, len(info.labels)
     corner = np.array([width, height]) + PLACE_SLACK
     for name, least, most in (
-            ('class_id', 0, classes - 1), ('score', -SCORE_SLACK, 1 + SCORE_SLACK),
-            ('box', -PLACE_SLACK, np.tile(corner, 2)), ('centroid', -PLACE_SLACK, corner),
-            ('area', 0, height * width), ('embedding', -MAX_NUMBER, MAX_NUMBER)):
+        ('class_id', 0, classes - 1),
+        ('score', -SCORE_SLACK, 1 + SCORE_SLACK),
+        ('box', -PLACE_SLACK, np.tile(corner, 2)),
+        ('centroid', -PLACE_SLACK, corner),
+        ('area', 0, height * width),
+        ('embedding', -MAX_NUMBER, MAX_NUMBER),
+    ):
         value = getattr(outputs, name)[valid]
         if not np.all((value >= least) & (value <= most)):  # NaN is neither
-            raise BundleError(f'output {name} has values outside {least:g} to '
-                              f'{np.max(most):g}, or NaN')
+            raise BundleError(
+                f'output {name} has values outside {least:g} to {np.max(most):g}, or NaN'
+            )
     present = valid & (outputs.area > 0)
     box = outputs.box[present]
     if not np.all(box[:, :2] < box[:, 2:]):
         raise BundleError('output box has boxes whose right or bottom lies before left or top')
     ids = np.concatenate([[True], present])
-    if outputs.segment_map.min() < 0 or outputs.segment_map.max() > rows or not np.all(
-            ids[outputs.segment_map]):
+    if (
+        outputs.segment_map.min() < 0
+        or outputs.segment_map.max() > rows
+        or not np.all(ids[outputs.segment_map])
+    ):
         raise BundleError('output segment_map has ids that are not those of valid rows')
     if not np.all((outputs.semantic_map < classes) | (outputs.semantic_map == VOID_ID)):
-        raise BundleError(f'output semantic_map has classes other than 0 to {classes - 1} and '
-                          f'{VOID_ID}')
+        raise BundleError(
+            f'output semantic_map has classes other than 0 to {classes - 1} and {VOID_ID}'
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lasting ids for the things of one camera."""
 
 from panoptic_ros.tracking.clock import StampClock

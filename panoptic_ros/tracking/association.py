@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which thing of an image is which track: confident ones first, then weak ones, then by looks."""
 
 from __future__ import annotations
@@ -9,13 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.tracking.config import TrackerConfig
 from panoptic_ros.tracking.distance import Floats, box_iou, mask_iou
-from panoptic_ros.tracking.tracks import (
-    Tracks,
-    class_distance,
-    embedding_distance,
-    known,
-    predict,
-)
+from panoptic_ros.tracking.tracks import Tracks, class_distance, embedding_distance, known, predict
 
 NEAR_CELLS = 2
 """Boxes are grown by this on each side, as the edges of the smallest things jump by whole cells;
@@ -25,8 +20,9 @@ Pairs = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 """Places of tracks and of things, (P,) each."""
 
 
-def associate(tracks: Tracks, found: Tracks, last: PanopticFrame, frame: PanopticFrame,
-              config: TrackerConfig) -> Pairs:
+def associate(
+    tracks: Tracks, found: Tracks, last: PanopticFrame, frame: PanopticFrame, config: TrackerConfig
+) -> Pairs:
     """Pairs of track and thing.
 
     Args:
@@ -44,16 +40,21 @@ def associate(tracks: Tracks, found: Tracks, last: PanopticFrame, frame: Panopti
         other[other > 0] = np.inf
     else:
         other *= config.class_cost
-    cost = weighted_mean(looks, unknown, overlap(tracks, expected, found, last, frame, config),
-                         config)
+    cost = weighted_mean(
+        looks, unknown, overlap(tracks, expected, found, last, frame, config), config
+    )
     cost += other
     free = np.ones(len(tracks), bool), np.ones(len(found), bool)
     confident = found['score'] >= config.high_score
-    pairs = [_round(cost, config.gate, free, confident),
-             _round(cost, config.weak_gate, free, ~confident)]
+    pairs = [
+        _round(cost, config.gate, free, confident),
+        _round(cost, config.weak_gate, free, ~confident),
+    ]
     if config.reid_gate and config.embedding_weight:
-        old, new = np.flatnonzero(free[0] & ~unknown[0]), np.flatnonzero(
-            free[1] & ~unknown[1] & confident)
+        old, new = (
+            np.flatnonzero(free[0] & ~unknown[0]),
+            np.flatnonzero(free[1] & ~unknown[1] & confident),
+        )
         cost = (looks + other)[np.ix_(old, new)]
         cost[~_in_reach(tracks[old], expected[old], found[new], config.reid_reach)] = np.inf
         i, j = _pair(cost, config.reid_gate)
@@ -62,8 +63,12 @@ def associate(tracks: Tracks, found: Tracks, last: PanopticFrame, frame: Panopti
     return old, new
 
 
-def weighted_mean(looks: Floats, unknown: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
-                  common: Floats, config: TrackerConfig) -> Floats:
+def weighted_mean(
+    looks: Floats,
+    unknown: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
+    common: Floats,
+    config: TrackerConfig,
+) -> Floats:
     """(N, M) mean of both distances; inf where there is too little overlap, or nothing is known.
 
     Args:
@@ -84,21 +89,38 @@ def weighted_mean(looks: Floats, unknown: tuple[npt.NDArray[np.bool_], npt.NDArr
     return cost
 
 
-def overlap(tracks: Tracks, expected: Floats, found: Tracks, last: PanopticFrame,
-            frame: PanopticFrame, config: TrackerConfig) -> Floats:
+def overlap(
+    tracks: Tracks,
+    expected: Floats,
+    found: Tracks,
+    last: PanopticFrame,
+    frame: PanopticFrame,
+    config: TrackerConfig,
+) -> Floats:
     """(N, M) the better of the overlaps of mask and of enlarged box, 0 to 1."""
     cell_xy = np.array(frame.geometry.px_per_cell)[::-1]
     factor, margin = np.ones(len(tracks)), 0 * cell_xy
     if config.near_factor > 1:
         unseen_s = frame.stamp_s - tracks['seen_s']
         factor, margin = config.near_factor + config.near_growth * unseen_s, NEAR_CELLS * cell_xy
-    near = box_iou(*(_corners(boxes, f, margin) for boxes, f in (
-        (expected, factor[:, None]), (found['box'], max(1.0, config.near_factor)))))
+    near = box_iou(
+        *(
+            _corners(boxes, f, margin)
+            for boxes, f in (
+                (expected, factor[:, None]),
+                (found['box'], max(1.0, config.near_factor)),
+            )
+        )
+    )
     if last.geometry != frame.geometry:
         return near
-    masks = mask_iou(last.segment_map, tracks['segment_id'],
-                     (expected - tracks['box'])[:, :2] / cell_xy, frame.segment_map,
-                     found['segment_id'])
+    masks = mask_iou(
+        last.segment_map,
+        tracks['segment_id'],
+        (expected - tracks['box'])[:, :2] / cell_xy,
+        frame.segment_map,
+        found['segment_id'],
+    )
     return np.maximum(masks, near, out=near)
 
 
@@ -108,18 +130,24 @@ def _corners(boxes: Floats, factor: Floats | float, margin: Floats) -> Floats:
     return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
 
 
-def _in_reach(tracks: Tracks, expected: Floats, found: Tracks, reach: float,
-              ) -> npt.NDArray[np.bool_]:
+def _in_reach(
+    tracks: Tracks, expected: Floats, found: Tracks, reach: float
+) -> npt.NDArray[np.bool_]:
     """(N, M) whether a thing can have come so far from where the track was expected."""
     (x, y), (found_x, found_y) = expected.T[:2], found['box'].T[:2]
-    size = np.sqrt(np.maximum(tracks['box'][:, 2:].prod(axis=1)[:, None],
-                              found['box'][:, 2:].prod(axis=1)))
+    size = np.sqrt(
+        np.maximum(tracks['box'][:, 2:].prod(axis=1)[:, None], found['box'][:, 2:].prod(axis=1))
+    )
     unseen_s = found['seen_s'] - tracks['seen_s'][:, None]
     return np.hypot(x[:, None] - found_x, y[:, None] - found_y) <= size * reach * unseen_s
 
 
-def _round(cost: Floats, gate: float, free: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
-           things: npt.NDArray[np.bool_]) -> Pairs:
+def _round(
+    cost: Floats,
+    gate: float,
+    free: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
+    things: npt.NDArray[np.bool_],
+) -> Pairs:
     """Pairs of what is free, tracks and things, which then is free no more."""
     rows, columns = np.flatnonzero(free[0]), np.flatnonzero(free[1] & things)
     i, j = _pair(cost[np.ix_(rows, columns)], gate)

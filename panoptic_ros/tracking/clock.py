@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The time of an image as the tracker needs it, also where stamps cannot be used."""
 
 from __future__ import annotations
@@ -105,8 +106,11 @@ class StampClock:
         if self._still >= STILL_IMAGES:
             return STILL
         ahead_s = step_s - (arrival_s - self._arrival_s)
-        if (min(step_s, ahead_s) > JUMP_S and self.problem in ('', AHEAD, BACK)
-                and (set_by_s is None or abs(ahead_s - set_by_s) > JUMP_S)):
+        if (
+            min(step_s, ahead_s) > JUMP_S
+            and self.problem in ('', AHEAD, BACK)
+            and (set_by_s is None or abs(ahead_s - set_by_s) > JUMP_S)
+        ):
             self._set_by_s = ahead_s
             return AHEAD
         return ''

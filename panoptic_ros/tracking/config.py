@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the tracker."""
 
 from __future__ import annotations
@@ -88,11 +89,26 @@ class TrackerConfig:
     """Things get the class that their track was voted, and the score averaged over `class_s`."""
 
     def __post_init__(self) -> None:
-        for name in ('max_age', 'velocity_s', 'embedding_s', 'embedding_spread', 'spread_factor',
-                     'class_s'):
+        for name in (
+            'max_age',
+            'velocity_s',
+            'embedding_s',
+            'embedding_spread',
+            'spread_factor',
+            'class_s',
+        ):
             self._check(name, 'over 0', self._value(name) > 0)
-        for name in ('embedding_weight', 'iou_weight', 'class_cost', 'high_score', 'new_score',
-                     'tentative_age', 'reid_reach', 'near_growth', 'min_overlap'):
+        for name in (
+            'embedding_weight',
+            'iou_weight',
+            'class_cost',
+            'high_score',
+            'new_score',
+            'tentative_age',
+            'reid_reach',
+            'near_growth',
+            'min_overlap',
+        ):
             self._check(name, '0 or more', self._value(name) >= 0)
         for name in ('gate', 'weak_gate'):
             self._check(name, 'over 0 and at most 1', 0 < self._value(name) <= 1)

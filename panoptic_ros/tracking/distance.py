@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far segments are from tracks: by embedding, by mask and by box."""
 
 from __future__ import annotations
@@ -34,9 +35,13 @@ def cosine_distance(a: Floats, b: Floats) -> Floats:
     return np.clip(distance, 0, 1, out=distance)
 
 
-def mask_iou(old_map: npt.NDArray[np.uint16], old_ids: npt.NDArray[np.integer],
-             shift: Floats, new_map: npt.NDArray[np.uint16],
-             new_ids: npt.NDArray[np.integer]) -> Floats:
+def mask_iou(
+    old_map: npt.NDArray[np.uint16],
+    old_ids: npt.NDArray[np.integer],
+    shift: Floats,
+    new_map: npt.NDArray[np.uint16],
+    new_ids: npt.NDArray[np.integer],
+) -> Floats:
     """IoU of old masks, each moved by its own shift, with new masks.
 
     Args:
@@ -50,8 +55,9 @@ def mask_iou(old_map: npt.NDArray[np.uint16], old_ids: npt.NDArray[np.integer],
         (N, M) float32; what is moved out of the image does not count.
     """
     step = math.ceil(math.sqrt(old_map.size / MAX_CELLS))
-    old, new = (_places(m[::step, ::step], ids)
-                for m, ids in ((old_map, old_ids), (new_map, new_ids)))
+    old, new = (
+        _places(m[::step, ::step], ids) for m, ids in ((old_map, old_ids), (new_map, new_ids))
+    )
     height, width = old.shape
     cells = np.flatnonzero(old)
     place = old.ravel()[cells]
@@ -76,8 +82,9 @@ def iou(both: Floats, old_area: Floats, new_area: Floats) -> Floats:
     return np.divide(both, union, out=union)
 
 
-def _places(segment_map: npt.NDArray[np.uint16], ids: npt.NDArray[np.integer],
-            ) -> npt.NDArray[np.int32]:
+def _places(
+    segment_map: npt.NDArray[np.uint16], ids: npt.NDArray[np.integer]
+) -> npt.NDArray[np.int32]:
     """(h, w) place of each cell's id in `ids`, from 1; 0 where it is not among them."""
     table = np.zeros(max(int(segment_map.max()), int(ids.max(initial=0))) + 1, np.int32)
     table[ids] = np.arange(1, len(ids) + 1)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gives things the same id from image to image."""
 
 from __future__ import annotations
@@ -40,8 +41,12 @@ class Tracker:
     def stats(self) -> TrackerStats:
         """Counts for people and diagnostics."""
         seen, confirmed = self._tracks['segment_id'] > 0, self._tracks['confirmed']
-        return TrackerStats(active=int((seen & confirmed).sum()), new=int((~confirmed).sum()),
-                            coasting=int((confirmed & ~seen).sum()), lost=self._lost)
+        return TrackerStats(
+            active=int((seen & confirmed).sum()),
+            new=int((~confirmed).sum()),
+            coasting=int((confirmed & ~seen).sum()),
+            lost=self._lost,
+        )
 
     def update(self, frame: PanopticFrame) -> PanopticFrame:
         """Takes the next frame, also when there is nothing in it.
@@ -61,8 +66,9 @@ class Tracker:
         given, frame = frame, replace(frame, stamp_s=self._time_of(frame.stamp_s))
         things = np.flatnonzero(frame.segments['is_thing'])
         found = describe(frame, things, self.config)
-        if self._last and (frame.stamp_s < self._last.stamp_s
-                           or found.dtype != self._tracks.dtype):
+        if self._last and (
+            frame.stamp_s < self._last.stamp_s or found.dtype != self._tracks.dtype
+        ):
             self.reset()
         if not self._last:
             self._tracks = np.zeros(0, found.dtype)
@@ -79,8 +85,11 @@ class Tracker:
         self._tracks[old] = seen
         missed = self._tracks['segment_id'] == 0
         self._tracks['streak'][missed] = 0
-        self._give_up(missed & ~self._tracks['confirmed'] & (
-            frame.stamp_s - self._tracks['seen_s'] >= self.config.tentative_age))
+        self._give_up(
+            missed
+            & ~self._tracks['confirmed']
+            & (frame.stamp_s - self._tracks['seen_s'] >= self.config.tentative_age)
+        )
         rest = np.delete(found, new)
         self._start(rest[rest['score'] >= self.config.new_score])
         self._last = frame
@@ -89,8 +98,7 @@ class Tracker:
     def _time_of(self, stamp_s: float) -> float:
         """The stamp, or the last image's time if the stamp is a little earlier or not finite."""
         last_s = self._last.stamp_s if self._last else 0.0
-        if not math.isfinite(stamp_s) or (
-                self._last and last_s - STEP_BACK_S <= stamp_s < last_s):
+        if not math.isfinite(stamp_s) or (self._last and last_s - STEP_BACK_S <= stamp_s < last_s):
             return last_s
         return stamp_s
 
@@ -98,8 +106,12 @@ class Tracker:
         """Brings boxes to the frame's size: a camera that changes it still shows the same."""
         if not self._last or self._last.geometry.image_size == frame.geometry.image_size:
             return
-        y, x = (new / old for new, old in zip(frame.geometry.image_size,
-                                              self._last.geometry.image_size, strict=True))
+        y, x = (
+            new / old
+            for new, old in zip(
+                frame.geometry.image_size, self._last.geometry.image_size, strict=True
+            )
+        )
         self._tracks['box'] *= [x, y, x, y]
         self._tracks['velocity'] *= [x, y, x, y]
 
@@ -127,6 +139,7 @@ class Tracker:
         names = ('track_id', 'age', *(('class_id', 'score') if self.config.smooth else ()))
         for name in names:
             rows[name][place] = seen[name]
-        rows['state'][place] = np.where(seen['confirmed'], TrackState.CONFIRMED,
-                                        TrackState.TENTATIVE)
+        rows['state'][place] = np.where(
+            seen['confirmed'], TrackState.CONFIRMED, TrackState.TENTATIVE
+        )
         return rows

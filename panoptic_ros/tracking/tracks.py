@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of tracks: what is remembered of each thing, and how it is kept up."""
 
 from __future__ import annotations
@@ -27,16 +28,25 @@ SPREAD_HITS = 3
 
 def track_dtype(embedding_dim: int) -> np.dtype[np.void]:
     """A track's row."""
-    return np.dtype([
-        ('track_id', 'i8'), ('class_id', 'i8'),
-        ('segment_id', 'i8'),  # in the last frame; 0 when not seen there
-        ('box', 'f8', (4,)), ('velocity', 'f8', (4,)),  # x, y, w, h px; per second
-        ('moved', '?'),  # whether the velocity has been measured
-        ('embedding', 'f8', (embedding_dim,)),  # mean of unit vectors, unit length
-        ('spread', 'f8'),  # mean cosine distance of the embeddings seen from that mean
-        ('score', 'f8'), ('votes', 'f4', (VOID_ID,)),  # score by class; both averaged over time
-        ('seen_s', 'f8'), ('hits', 'i8'), ('streak', 'i8'), ('age', 'i8'), ('confirmed', '?'),
-    ])
+    return np.dtype(
+        [
+            ('track_id', 'i8'),
+            ('class_id', 'i8'),
+            ('segment_id', 'i8'),  # in the last frame; 0 when not seen there
+            ('box', 'f8', (4,)),
+            ('velocity', 'f8', (4,)),  # x, y, w, h px; per second
+            ('moved', '?'),  # whether the velocity has been measured
+            ('embedding', 'f8', (embedding_dim,)),  # mean of unit vectors, unit length
+            ('spread', 'f8'),  # mean cosine distance of the embeddings seen from that mean
+            ('score', 'f8'),
+            ('votes', 'f4', (VOID_ID,)),  # score by class; both averaged over time
+            ('seen_s', 'f8'),
+            ('hits', 'i8'),
+            ('streak', 'i8'),
+            ('age', 'i8'),
+            ('confirmed', '?'),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -105,8 +115,9 @@ def refresh(tracks: Tracks, found: Tracks, config: TrackerConfig) -> None:
     both = known(tracks) & known(found)
     tracks['spread'] += both * slow * (distance - tracks['spread'])
     mean = tracks['embedding'] + share[:, None] * (found['embedding'] - tracks['embedding'])
-    tracks['embedding'] = np.where(both[:, None], unit(mean),
-                                   tracks['embedding'] + found['embedding'])
+    tracks['embedding'] = np.where(
+        both[:, None], unit(mean), tracks['embedding'] + found['embedding']
+    )
 
     share = np.maximum(_share(dt, config.class_s), 1 / tracks['hits'])
     tracks['votes'] *= (1 - share).astype(np.float32)[:, None]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic benchmark`: that every stage is there, not how fast it is."""
 
 import json
@@ -29,8 +30,15 @@ class CountingSink:
 def test_stages_of_a_file_that_does_not_name_its_maps(tiny_model):
     sink, progress = CountingSink(), []
     report = measure(tiny_model, SCENE, 0.01, sink, progress.append, backend='onnxruntime')
-    assert list(report.stages_ms) == ['pre', 'infer', 'post', 'track', 'messages', 'publish',
-                                      'total']
+    assert list(report.stages_ms) == [
+        'pre',
+        'infer',
+        'post',
+        'track',
+        'messages',
+        'publish',
+        'total',
+    ]
     frames = len(report.stages_ms['total'])
     assert frames == sink.filled == sink.published == len(progress) >= LEAST_FRAMES
     assert progress[-1] == 1
@@ -62,27 +70,58 @@ def test_the_tracker_that_is_timed_follows_each_thing(monkeypatch):
 
 def test_the_command_prints_a_table_and_writes_records(capsys, tiny_model, tmp_path):
     path = tmp_path / 'out.json'
-    assert main(['benchmark', str(tiny_model), '--seconds', '0.01', '--image-size', '90', '160',
-                 '--backend', 'onnxruntime', '--device', 'cpu', '--json', str(path)]) == 0
+    assert (
+        main(
+            [
+                'benchmark',
+                str(tiny_model),
+                '--seconds',
+                '0.01',
+                '--image-size',
+                '90',
+                '160',
+                '--backend',
+                'onnxruntime',
+                '--device',
+                'cpu',
+                '--json',
+                str(path),
+            ]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
-    for word in ('pre', 'infer', 'track', 'total', 'rate, Hz', 'peak memory', '64x128',
-                 'tracker alone, 200 tracks by 200 things'):
+    for word in (
+        'pre',
+        'infer',
+        'track',
+        'total',
+        'rate, Hz',
+        'peak memory',
+        '64x128',
+        'tracker alone, 200 tracks by 200 things',
+    ):
         assert word in out
     records = json.loads(path.read_text())
-    assert [set(r) for r in records] == [{'model', 'backend', 'device', 'input', 'stage',
-                                          'p50_ms', 'p95_ms'}] * len(records)
+    assert [set(r) for r in records] == [
+        {'model', 'backend', 'device', 'input', 'stage', 'p50_ms', 'p95_ms'}
+    ] * len(records)
     assert {(r['model'], r['backend'], r['device'], r['input']) for r in records} == {
-        ('tiny', 'onnxruntime/cpu', 'cpu', '64x128')}
+        ('tiny', 'onnxruntime/cpu', 'cpu', '64x128')
+    }
     assert {'pre', 'infer', 'post', 'track', 'total'} <= {r['stage'] for r in records}
     assert all(0 <= r['p50_ms'] <= r['p95_ms'] for r in records)
 
 
-@pytest.mark.parametrize(('argv', 'reason'), [
-    (['missing.onnx'], 'no model file at missing.onnx'),
-    (['x.onnx', '--seconds', '0'], 'must be over 0'),
-    (['x.onnx', '--image-size', '0', '5'], 'must be over 0'),
-    (['x.onnx', '--json', 'no/folder/x.json'], 'no folder no/folder'),
-])
+@pytest.mark.parametrize(
+    ('argv', 'reason'),
+    [
+        (['missing.onnx'], 'no model file at missing.onnx'),
+        (['x.onnx', '--seconds', '0'], 'must be over 0'),
+        (['x.onnx', '--image-size', '0', '5'], 'must be over 0'),
+        (['x.onnx', '--json', 'no/folder/x.json'], 'no folder no/folder'),
+    ],
+)
 def test_bad_arguments_are_told_in_one_line(capsys, argv, reason):
     assert main(['benchmark', *argv]) == 2
     assert reason in capsys.readouterr().err
@@ -91,8 +130,22 @@ def test_bad_arguments_are_told_in_one_line(capsys, argv, reason):
 def test_the_metrics_are_timed_in_place_of_models(capsys, tmp_path):
     pytest.importorskip('pycocotools')
     path = tmp_path / 'out.json'
-    assert main(['benchmark', '--metrics', '--image-size', '64', '128', '--seconds', '0.01',
-                 '--json', str(path)]) == 0
+    assert (
+        main(
+            [
+                'benchmark',
+                '--metrics',
+                '--image-size',
+                '64',
+                '128',
+                '--seconds',
+                '0.01',
+                '--json',
+                str(path),
+            ]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     records = json.loads(path.read_text())
     for name in ('PQ', 'mIoU', 'Parsing Covering', 'boundary PQ', 'AP'):

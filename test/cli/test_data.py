@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic data` from outside: from somebody's labels to data that trains."""
 
 import json
@@ -21,17 +22,43 @@ def photos(tmp_path):
     images = [{'id': i, 'file_name': f'{i}.jpg', 'height': 64, 'width': 96} for i in range(10)]
     for image in images:
         Image.fromarray(rng.integers(0, 256, (*SIZE, 3), np.uint8)).save(
-            tmp_path / 'photos' / image['file_name'])
-    (tmp_path / 'dogs.json').write_text(json.dumps({
-        'images': images, 'categories': [{'id': 1, 'name': 'dog'}], 'annotations': [
-            {'id': i, 'image_id': i, 'category_id': 1, 'iscrowd': 0,
-             'segmentation': [[10, 10, 60, 10, 60, 40, 10, 40]]} for i in range(10)]}))
+            tmp_path / 'photos' / image['file_name']
+        )
+    (tmp_path / 'dogs.json').write_text(
+        json.dumps(
+            {
+                'images': images,
+                'categories': [{'id': 1, 'name': 'dog'}],
+                'annotations': [
+                    {
+                        'id': i,
+                        'image_id': i,
+                        'category_id': 1,
+                        'iscrowd': 0,
+                        'segmentation': [[10, 10, 60, 10, 60, 40, 10, 40]],
+                    }
+                    for i in range(10)
+                ],
+            }
+        )
+    )
     return tmp_path
 
 
 def convert(folder, *more):
-    return main(['data', 'convert', '--polygons', str(folder / 'dogs.json'),
-                 '--images', str(folder / 'photos'), '-o', str(folder / 'own'), *more])
+    return main(
+        [
+            'data',
+            'convert',
+            '--polygons',
+            str(folder / 'dogs.json'),
+            '--images',
+            str(folder / 'photos'),
+            '-o',
+            str(folder / 'own'),
+            *more,
+        ]
+    )
 
 
 def test_convert_check_and_show(photos, capsys):
@@ -46,7 +73,12 @@ def test_convert_check_and_show(photos, capsys):
     found = json.loads(report.read_text())
     assert found['data'] == f'coco:{photos / "own"}' and found['errors'] == []
     assert found['splits']['val']['classes'][0] == {
-        'name': 'dog', 'is_thing': True, 'images': 2, 'segments': 2, 'pixels': 3000}
+        'name': 'dog',
+        'is_thing': True,
+        'images': 2,
+        'segments': 2,
+        'pixels': 3000,
+    }
     sheet = photos / 'sheet.png'
     assert main(['data', 'show', str(photos / 'own'), '--count', '3', '-o', str(sheet)]) == 0
     assert '3 of 8 images of train in ' in capsys.readouterr().out
@@ -75,8 +107,10 @@ def test_a_photo_that_is_cut_off_is_not_converted(photos, capsys):
 
 def test_a_recipe_is_checked_with_its_options_and_sizes(photos, capsys):
     recipe = photos / 'own.yaml'
-    recipe.write_text('data: {dataset: synthetic, batch_size: 5, train: {length: 4, size: [64, '
-                      '128]}, val: {length: 2, size: [64, 128]}}')
+    recipe.write_text(
+        'data: {dataset: synthetic, batch_size: 5, train: {length: 4, size: [64, '
+        '128]}, val: {length: 2, size: [64, 128]}}'
+    )
     assert main(['data', 'check', str(recipe)]) == 1
     out = capsys.readouterr().out
     assert 'train: 4 images, 64x128 (4)' in out and 'error: data.batch_size 5 is more' in out
@@ -84,31 +118,50 @@ def test_a_recipe_is_checked_with_its_options_and_sizes(photos, capsys):
 
 def test_any_known_data_can_be_converted(photos, capsys):
     assert convert(photos, '--background', 'ground') == 0
-    assert main(['data', 'convert', '--data', str(photos / 'own'), '-o',
-                 str(photos / 'again')]) == 0
+    assert (
+        main(['data', 'convert', '--data', str(photos / 'own'), '-o', str(photos / 'again')]) == 0
+    )
     for name in ('train.json', 'val.json'):
         one, two = ((photos / folder / name).read_text() for folder in ('own', 'again'))
         assert json.loads(one) == json.loads(two)
 
 
-@pytest.mark.parametrize(('argv', 'reason'), [
-    (['check', 'nowhere'], "unknown data 'nowhere'"),
-    (['check', '.', '--limit', '0'], '--limit must be at least 1'),
-    (['check', 'none.yaml'], "no recipe 'none.yaml'"),
-    (['show', 'synthetic', '-o', 'x.gif'], '--output must end in .png or .jpg'),
-    (['convert', '--semantic', 'x', '-o', 'y'], '--semantic needs --images'),
-    (['convert', '--data', 'synthetic', '-o', 'y'], 'is not made of files'),
-    (['convert', '--data', '', '-o', 'y'], 'has the layout of no known data set'),
-    (['convert', '--polygons', 'x', '--instance', 'z', '-o', 'y'],
-     '--instance does not go with --polygons; it belongs to --semantic'),
-    (['convert', '--semantic', 'x', '--background', 'z', '-o', 'y'],
-     '--background does not go with --semantic; it belongs to --polygons'),
-    (['convert', '--data', 'x', '--images', 'z', '-o', 'y'],
-     '--images does not go with --data; it belongs to --polygons or --semantic'),
-    (['convert', '--data', 'x', '--crowds-are-objects', '-o', 'y'], '--crowds-are-objects does'),
-    (['convert', '--polygons', '.', '--images', __file__, '-o', 'y'], '--images must be a folder'),
-    (['convert', '--polygons', '.', '--images', '.', '-o', 'y'], '. is a folder, expected a JSON'),
-])
+@pytest.mark.parametrize(
+    ('argv', 'reason'),
+    [
+        (['check', 'nowhere'], "unknown data 'nowhere'"),
+        (['check', '.', '--limit', '0'], '--limit must be at least 1'),
+        (['check', 'none.yaml'], "no recipe 'none.yaml'"),
+        (['show', 'synthetic', '-o', 'x.gif'], '--output must end in .png or .jpg'),
+        (['convert', '--semantic', 'x', '-o', 'y'], '--semantic needs --images'),
+        (['convert', '--data', 'synthetic', '-o', 'y'], 'is not made of files'),
+        (['convert', '--data', '', '-o', 'y'], 'has the layout of no known data set'),
+        (
+            ['convert', '--polygons', 'x', '--instance', 'z', '-o', 'y'],
+            '--instance does not go with --polygons; it belongs to --semantic',
+        ),
+        (
+            ['convert', '--semantic', 'x', '--background', 'z', '-o', 'y'],
+            '--background does not go with --semantic; it belongs to --polygons',
+        ),
+        (
+            ['convert', '--data', 'x', '--images', 'z', '-o', 'y'],
+            '--images does not go with --data; it belongs to --polygons or --semantic',
+        ),
+        (
+            ['convert', '--data', 'x', '--crowds-are-objects', '-o', 'y'],
+            '--crowds-are-objects does',
+        ),
+        (
+            ['convert', '--polygons', '.', '--images', __file__, '-o', 'y'],
+            '--images must be a folder',
+        ),
+        (
+            ['convert', '--polygons', '.', '--images', '.', '-o', 'y'],
+            '. is a folder, expected a JSON',
+        ),
+    ],
+)
 def test_mistakes_are_one_line(argv, reason, capsys):
     assert main(['data', *argv]) == 2
     err = capsys.readouterr().err
@@ -137,19 +190,26 @@ def test_images_without_annotation_are_told_of(photos, capsys):
     document['annotations'].pop()
     path.write_text(json.dumps(document))
     assert main(['data', 'check', str(photos / 'own')]) == 0
-    assert 'warning: train: 1 images have no annotation and are left out: ' in \
-        capsys.readouterr().out
+    assert (
+        'warning: train: 1 images have no annotation and are left out: ' in capsys.readouterr().out
+    )
 
 
-@pytest.mark.parametrize(('text', 'message'), [
-    ('[1]', 'is not a recipe'),
-    ('data: {dataset: synthetic, train: [1]}', 'data.train of the recipe must be options'),
-    ('data: {dataset: synthetic, train: {length: x}}', 'an option is of another type'),
-    ('data: {dataset: synthetic, batch_size: x}', 'data.batch_size must be a whole number'),
-    ('data: {dataset: synthetic}\nmodel: [1]', 'data and model of the recipe must be settings'),
-    ('data: {dataset: synthetic}\nmodel: {init_weights: 5}', 'model.init_weights a file'),
-    ('a: [', 'is not YAML'),
-])
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('[1]', 'is not a recipe'),
+        ('data: {dataset: synthetic, train: [1]}', 'data.train of the recipe must be options'),
+        ('data: {dataset: synthetic, train: {length: x}}', 'an option is of another type'),
+        ('data: {dataset: synthetic, batch_size: x}', 'data.batch_size must be a whole number'),
+        (
+            'data: {dataset: synthetic}\nmodel: [1]',
+            'data and model of the recipe must be settings',
+        ),
+        ('data: {dataset: synthetic}\nmodel: {init_weights: 5}', 'model.init_weights a file'),
+        ('a: [', 'is not YAML'),
+    ],
+)
 def test_recipes_with_values_of_other_kinds_are_told_in_a_line(tmp_path, capsys, text, message):
     (tmp_path / 'own.yaml').write_text(text)
     assert main(['data', 'check', str(tmp_path / 'own.yaml'), '--limit', '1']) in (1, 2)

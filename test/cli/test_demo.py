@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo as a user runs it: real node, camera and recorder."""
 
 import json
@@ -29,12 +30,16 @@ RESULTS = {'overlay.mp4', 'contact_sheet.png', 'bag', 'summary.json'}
 
 def start(*flags, **more: str) -> subprocess.Popen:
     """The command, without what other tests set for ROS, and with `more` environment."""
-    environ = {name: value for name, value in os.environ.items()
-               if not name.startswith(('ROS_', 'FAST'))}
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(('ROS_', 'FAST'))
+    }
     return subprocess.Popen(
         [sys.executable, '-m', 'panoptic_ros.cli.main', 'demo', *map(str, flags)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environ | {'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'} | more)
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ | {'OMP_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'} | more,
+    )
 
 
 def run(*flags, **more: str) -> tuple[int, str, str]:
@@ -47,14 +52,16 @@ def run(*flags, **more: str) -> tuple[int, str, str]:
 
 
 def children_of(pid: int) -> list[int]:
-    return [int(number) for number in
-            Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+    return [int(number) for number in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
 
 
 def wait_for_the_end(pids: list[int]) -> None:
     end_s = time.monotonic() + 30
-    while running := [pid for pid in pids if Path(f'/proc/{pid}').exists()
-                      and ') Z ' not in Path(f'/proc/{pid}/stat').read_text()]:
+    while running := [
+        pid
+        for pid in pids
+        if Path(f'/proc/{pid}').exists() and ') Z ' not in Path(f'/proc/{pid}/stat').read_text()
+    ]:
         assert time.monotonic() < end_s, f'still running: {running}'
         time.sleep(0.05)
 
@@ -62,10 +69,19 @@ def wait_for_the_end(pids: list[int]) -> None:
 def check_results(folder: Path) -> dict:
     assert {path.name for path in folder.iterdir()} == RESULTS | {'.lock'}
     summary = json.loads((folder / 'summary.json').read_text())
-    assert set(summary) == {'received', 'published', 'dropped', 'in_flight', 'rate_hz',
-                            'latency_ms', 'backend', 'device'}
-    assert summary['received'] == (summary['published'] + sum(summary['dropped'].values())
-                                   + summary['in_flight'])
+    assert set(summary) == {
+        'received',
+        'published',
+        'dropped',
+        'in_flight',
+        'rate_hz',
+        'latency_ms',
+        'backend',
+        'device',
+    }
+    assert summary['received'] == (
+        summary['published'] + sum(summary['dropped'].values()) + summary['in_flight']
+    )
     assert summary['published'] > 0
     assert 0 < summary['latency_ms']['p50'] <= summary['latency_ms']['p95']
     assert (summary['backend'].split('/')[0], summary['device']) == ('onnxruntime', 'cpu')
@@ -90,20 +106,35 @@ def scene_video(tmp_path_factory) -> Path:
 def test_a_video_leaves_all_results(tiny_model, scene_video, tmp_path):
     domain = free_domain_id()
     output = tmp_path / 'made' / 'results'
-    code, out, err = run('--video', scene_video, '--model', tiny_model, '--output', output,
-                         ROS_DOMAIN_ID=str(domain))
+    code, out, err = run(
+        '--video',
+        scene_video,
+        '--model',
+        tiny_model,
+        '--output',
+        output,
+        ROS_DOMAIN_ID=str(domain),
+    )
     assert code == 0, out + err
     summary = check_results(output)
     assert summary['rate_hz'] > 0 and f'"received": {summary["received"]}' in out
     assert 'panoptic_node' in out  # the node's own words
     with AnyReader([output / 'bag']) as bag:
         kinds = {topic: info.msgtype for topic, info in bag.topics.items()}
-        messages = {topic: [bag.deserialize(data, kinds[topic])
-                            for _, _, data in bag.messages(info.connections)]
-                    for topic, info in bag.topics.items()}
+        messages = {
+            topic: [
+                bag.deserialize(data, kinds[topic])
+                for _, _, data in bag.messages(info.connections)
+            ]
+            for topic, info in bag.topics.items()
+        }
     assert messages.keys() - {'/panoptic/detections'} == {
-        '/panoptic/segments', '/panoptic/semantic', '/panoptic/instances', '/panoptic/label_info',
-        '/diagnostics'}
+        '/panoptic/segments',
+        '/panoptic/semantic',
+        '/panoptic/instances',
+        '/panoptic/label_info',
+        '/diagnostics',
+    }
     assert len(messages['/panoptic/label_info']) == 1
     rows = read_instances(messages['/panoptic/instances'][-1])
     assert {LABELS.names[i] for i in rows['class_id']} == {'floor', 'wall', 'ball', 'box'}
@@ -179,21 +210,25 @@ def test_a_folder_takes_one_demo_at_a_time(scene_video, tmp_path):
 def test_a_damaged_model_ends_the_demo_in_one_line(scene_video, tmp_path):
     (tmp_path / 'bad.onnx').write_bytes(b'no model')
     output = tmp_path / 'results'
-    code, _, err = run('--video', scene_video, '--model', tmp_path / 'bad.onnx',
-                       '--output', output)
+    code, _, err = run(
+        '--video', scene_video, '--model', tmp_path / 'bad.onnx', '--output', output
+    )
     assert code == 2
     assert err.strip().splitlines()[-1].startswith('panoptic: error: the node says: ')
     assert 'bad.onnx' in err
     assert [path.name for path in output.iterdir()] == ['.lock']
 
 
-@pytest.mark.parametrize(('flags', 'words'), [
-    (('--video', 'none.mp4'), 'no video file at none.mp4'),
-    (('--camera', '87'), 'camera 87 is not there'),
-    (('--bag', 'none'), 'no bag at none'),
-    (('--model', 'none.onnx'), 'no model file at none.onnx'),
-    (('--duration', '0'), '--duration must be over 0 seconds, got 0'),
-])
+@pytest.mark.parametrize(
+    ('flags', 'words'),
+    [
+        (('--video', 'none.mp4'), 'no video file at none.mp4'),
+        (('--camera', '87'), 'camera 87 is not there'),
+        (('--bag', 'none'), 'no bag at none'),
+        (('--model', 'none.onnx'), 'no model file at none.onnx'),
+        (('--duration', '0'), '--duration must be over 0 seconds, got 0'),
+    ],
+)
 def test_wrong_flags_are_refused_before_anything_starts(flags, words, tmp_path, capsys):
     from panoptic_ros.cli.main import main
 

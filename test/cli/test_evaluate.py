@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic evaluate`: a model file on a data set. Checkpoints are in test/training/."""
 
 import json
@@ -18,13 +19,33 @@ def needs_training():
 
 def test_scores_are_printed_and_written(tmp_path, capsys):
     file = tmp_path / 'scores.json'
-    assert main(['evaluate', '--model', str(CITY), '--data', 'synthetic', '--limit', '2',
-                 '--split', 'test', '--json', str(file)]) == 0
+    assert (
+        main(
+            [
+                'evaluate',
+                '--model',
+                str(CITY),
+                '--data',
+                'synthetic',
+                '--limit',
+                '2',
+                '--split',
+                'test',
+                '--json',
+                str(file),
+            ]
+        )
+        == 0
+    )
     out = capsys.readouterr().out
     scores = json.loads(file.read_text())
-    assert {key: scores[key] for key in ('data', 'split', 'images', 'backend', 'device')} == \
-        {'data': 'synthetic', 'split': 'test', 'images': 2, 'backend': 'onnxruntime/cpu',
-         'device': 'cpu'}
+    assert {key: scores[key] for key in ('data', 'split', 'images', 'backend', 'device')} == {
+        'data': 'synthetic',
+        'split': 'test',
+        'images': 2,
+        'backend': 'onnxruntime/cpu',
+        'device': 'cpu',
+    }
     assert scores['model'] == 'city' and len(scores['recipe_hash']) == 64
     assert [row['name'] for row in scores['per_class']][:2] == ['road', 'pavement']
     for kind in ('all', 'things', 'stuff'):
@@ -41,20 +62,31 @@ def test_a_model_of_other_classes_is_refused(capsys, tiny_model):
     assert err.count('\n') == 1
 
 
-@pytest.mark.parametrize(('argv', 'reason'), [
-    (['--model', 'none.onnx', '--data', 'synthetic'], 'no model file at none.onnx'),
-    (['--model', 'none.ckpt', '--data', 'synthetic'], 'no checkpoint at none.ckpt'),
-    (['--model', str(CITY), '--data', 'kitti'],
-     "unknown data 'kitti'; expected one of: synthetic, camvid:<folder>"),
-    (['--model', str(CITY), '--data', 'camvid:none'], "no folder none for data 'camvid'"),
-    (['--model', str(CITY), '--data', 'synthetic', '--limit', '0'],
-     '--limit must be at least 1, got 0'),
-    (['--model', str(CITY), '--data', 'synthetic', '--json', 'none/scores.json'],
-     '--json: no folder none'),
-    (['--model', str(CITY), '--data', 'synthetic', '--backend', 'abacus'], 'abacus'),
-    (['--model', 'x.ckpt', '--data', 'synthetic', '--backend', 'onnxruntime'],
-     'a checkpoint is scored with torch; make a model file'),
-])
+@pytest.mark.parametrize(
+    ('argv', 'reason'),
+    [
+        (['--model', 'none.onnx', '--data', 'synthetic'], 'no model file at none.onnx'),
+        (['--model', 'none.ckpt', '--data', 'synthetic'], 'no checkpoint at none.ckpt'),
+        (
+            ['--model', str(CITY), '--data', 'kitti'],
+            "unknown data 'kitti'; expected one of: synthetic, camvid:<folder>",
+        ),
+        (['--model', str(CITY), '--data', 'camvid:none'], "no folder none for data 'camvid'"),
+        (
+            ['--model', str(CITY), '--data', 'synthetic', '--limit', '0'],
+            '--limit must be at least 1, got 0',
+        ),
+        (
+            ['--model', str(CITY), '--data', 'synthetic', '--json', 'none/scores.json'],
+            '--json: no folder none',
+        ),
+        (['--model', str(CITY), '--data', 'synthetic', '--backend', 'abacus'], 'abacus'),
+        (
+            ['--model', 'x.ckpt', '--data', 'synthetic', '--backend', 'onnxruntime'],
+            'a checkpoint is scored with torch; make a model file',
+        ),
+    ],
+)
 def test_mistakes_are_one_line(capsys, argv, reason):
     assert main(['evaluate', *argv]) == 2
     err = capsys.readouterr().err

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic evaluate --debug-maps`: what PISR's block sees and changes, as pictures."""
 
 from pathlib import Path
@@ -10,8 +11,14 @@ from checkpoints import write_checkpoint
 import panoptic_ros
 from panoptic_ros.cli.main import main
 
-NETWORK = {'top_k': 12, 'stride': 4, 'center_threshold': 0.0, 'block_channels': 16,
-           'num_encodings': 6, **SMALL_CENTERS}
+NETWORK = {
+    'top_k': 12,
+    'stride': 4,
+    'center_threshold': 0.0,
+    'block_channels': 16,
+    'num_encodings': 6,
+    **SMALL_CENTERS,
+}
 
 
 @pytest.fixture(scope='module')
@@ -20,8 +27,20 @@ def checkpoint(tmp_path_factory):
 
 
 def evaluate(model, *flags):
-    return main(['evaluate', '--model', str(model), '--data', 'synthetic', '--limit', '2',
-                 '--worst', '2', *map(str, flags)])
+    return main(
+        [
+            'evaluate',
+            '--model',
+            str(model),
+            '--data',
+            'synthetic',
+            '--limit',
+            '2',
+            '--worst',
+            '2',
+            *map(str, flags),
+        ]
+    )
 
 
 def test_checkpoint_and_model_file_give_the_same_pictures(checkpoint, tmp_path):
@@ -35,8 +54,9 @@ def test_checkpoint_and_model_file_give_the_same_pictures(checkpoint, tmp_path):
         names = sorted(path.name for path in (out / 'debug_maps').iterdir())
         assert names == sorted(path.name for path in (out / 'worst').iterdir())
         assert len(names) == 2
-        pictures = {path.name[3:]: cv2.imread(str(path))
-                    for path in (out / 'debug_maps').iterdir()}
+        pictures = {
+            path.name[3:]: cv2.imread(str(path)) for path in (out / 'debug_maps').iterdir()
+        }
         assert all(p.shape[1] == 4 * p.shape[0] and p.std() > 0 for p in pictures.values())
         shown.append(pictures)
     assert shown[0].keys() == shown[1].keys()
@@ -44,10 +64,13 @@ def test_checkpoint_and_model_file_give_the_same_pictures(checkpoint, tmp_path):
         assert abs(picture.astype(int) - shown[1][name]).mean() < 1
 
 
-@pytest.mark.parametrize(('flags', 'problem'), [
-    (('--debug-maps', 'car'), '--debug-maps needs a folder: -o'),
-    (('--debug-maps', 'cow', '-o', 'out'), "unknown class 'cow'; the classes are: road, "),
-])
+@pytest.mark.parametrize(
+    ('flags', 'problem'),
+    [
+        (('--debug-maps', 'car'), '--debug-maps needs a folder: -o'),
+        (('--debug-maps', 'cow', '-o', 'out'), "unknown class 'cow'; the classes are: road, "),
+    ],
+)
 def test_what_is_missing_is_said(checkpoint, flags, problem, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert evaluate(checkpoint, *flags) == 2

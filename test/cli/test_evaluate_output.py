@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic evaluate -o` and `--predictions`: what is left on disk, and going on after a kill."""
 
 import csv
@@ -65,16 +66,34 @@ def test_predictions_score_the_same_by_themselves(tmp_path, data, tiny_model):
     evaluate('--model', tiny_model, '--data', f'coco:{data}', '-o', tmp_path / 'out')
     scores = json.loads((tmp_path / 'out/scores.json').read_text())
     for path in ('out', 'out/predictions', 'out/predictions.json'):
-        evaluate('--predictions', tmp_path / path, '--data', f'coco:{data}',
-                 '--json', tmp_path / 'again.json')
+        evaluate(
+            '--predictions',
+            tmp_path / path,
+            '--data',
+            f'coco:{data}',
+            '--json',
+            tmp_path / 'again.json',
+        )
         again = json.loads((tmp_path / 'again.json').read_text())
         assert 'model' not in again and again['predictions'] == str(tmp_path / path)
         for key in ('all', 'things', 'stuff', 'per_class', 'semantic', 'average_precision'):
             assert again[key] == scores[key]
-    assert main(['score', '--gt_json_file', str(data / 'val.json'),
-                 '--gt_folder', str(data / 'panoptic_val'), '--pred_json_file',
-                 str(tmp_path / 'out/predictions.json'),
-                 '--json', str(tmp_path / 'score.json')]) == 0
+    assert (
+        main(
+            [
+                'score',
+                '--gt_json_file',
+                str(data / 'val.json'),
+                '--gt_folder',
+                str(data / 'panoptic_val'),
+                '--pred_json_file',
+                str(tmp_path / 'out/predictions.json'),
+                '--json',
+                str(tmp_path / 'score.json'),
+            ]
+        )
+        == 0
+    )
     assert json.loads((tmp_path / 'score.json').read_text())['all'] == scores['all']
 
 
@@ -82,8 +101,9 @@ def test_it_goes_on_and_predicts_nothing_twice(tmp_path, data, tiny_model, capsy
     from panoptic_ros.runtime.predictor import Predictor
 
     calls, predict = [], Predictor.predict
-    monkeypatch.setattr(Predictor, 'predict',
-                        lambda *args, **kwargs: calls.append(1) or predict(*args, **kwargs))
+    monkeypatch.setattr(
+        Predictor, 'predict', lambda *args, **kwargs: calls.append(1) or predict(*args, **kwargs)
+    )
     command = ['--model', tiny_model, '--data', f'coco:{data}', '-o']
     evaluate(*command, tmp_path / 'whole')
     assert len(calls) == 4
@@ -94,17 +114,28 @@ def test_it_goes_on_and_predicts_nothing_twice(tmp_path, data, tiny_model, capsy
     assert len(calls) == 8
     assert 'going on, 3 images are predicted' in capsys.readouterr().err
     assert results(tmp_path / 'parts') == results(tmp_path / 'whole')
-    assert {p.name: p.read_bytes() for p in (tmp_path / 'parts/worst').iterdir()} == \
-        {p.name: p.read_bytes() for p in (tmp_path / 'whole/worst').iterdir()}
+    assert {p.name: p.read_bytes() for p in (tmp_path / 'parts/worst').iterdir()} == {
+        p.name: p.read_bytes() for p in (tmp_path / 'whole/worst').iterdir()
+    }
 
 
 def test_it_goes_on_after_a_kill(tmp_path, slow_model):
     data, killed, whole = make_data(tmp_path / 'data', 24), tmp_path / 'killed', tmp_path / 'whole'
-    command = ['evaluate', '--model', str(slow_model), '--data', f'coco:{data}', '--worst', '0',
-               '-o']
-    process = subprocess.Popen([sys.executable, '-m', 'panoptic_ros.cli.main', *command,
-                                str(killed)], stderr=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL)
+    command = [
+        'evaluate',
+        '--model',
+        str(slow_model),
+        '--data',
+        f'coco:{data}',
+        '--worst',
+        '0',
+        '-o',
+    ]
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'panoptic_ros.cli.main', *command, str(killed)],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
     listed, end = killed / 'predictions.json', time.monotonic() + 120
     try:
         while not listed.is_file() or len(json.loads(listed.read_text())['annotations']) < 3:
@@ -126,10 +157,13 @@ def test_a_folder_belongs_to_one_evaluation(tmp_path, data, tiny_model, slow_mod
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full/letters.txt').touch()
     for flags, reason in (
-            (['--model', slow_model, '-o', out], 'holds the evaluation of another model'),
-            (['--predictions', out, '-o', out], 'holds the evaluation of another model'),
-            (['--model', tiny_model, '--backend', 'onnxruntime', '-o', tmp_path / 'full'],
-             'is not empty and not of an evaluation')):
+        (['--model', slow_model, '-o', out], 'holds the evaluation of another model'),
+        (['--predictions', out, '-o', out], 'holds the evaluation of another model'),
+        (
+            ['--model', tiny_model, '--backend', 'onnxruntime', '-o', tmp_path / 'full'],
+            'is not empty and not of an evaluation',
+        ),
+    ):
         capsys.readouterr()
         assert main(['evaluate', '--data', f'coco:{data}', *map(str, flags)]) == 2
         err = capsys.readouterr().err
@@ -143,8 +177,16 @@ def test_pngs_of_ids_are_predictions(tmp_path, data, capsys):
     for i in range(4):
         ids = np.array([0, 11, 7, 24001, 26001], np.uint16)[true_ids(2 * i)]
         cv2.imwrite(str(tmp_path / f'theirs/{100 + i:012d}.png'), ids)
-    evaluate('--predictions', tmp_path / 'theirs', '--data', f'coco:{data}',
-             '--json', tmp_path / 'scores.json', '-o', tmp_path / 'out')
+    evaluate(
+        '--predictions',
+        tmp_path / 'theirs',
+        '--data',
+        f'coco:{data}',
+        '--json',
+        tmp_path / 'scores.json',
+        '-o',
+        tmp_path / 'out',
+    )
     scores = json.loads((tmp_path / 'scores.json').read_text())
     assert scores['all'] == {'pq': 100, 'sq': 100, 'rq': 100, 'n': 4}
     assert scores['semantic']['miou'] == 100 and 'average_precision' not in scores
@@ -159,12 +201,15 @@ def break_colour(folder):
     cv2.imwrite(str(folder / '000000000100.png'), np.full((*SIZE, 3), 7, np.uint8))
 
 
-@pytest.mark.parametrize(('damage', 'reason'), [
-    (lambda folder: None, 'no prediction'),
-    (break_size, 'is 4 x 4, its image 64 x 128'),
-    (break_colour, 'PNGs in colour need their JSON file'),
-    (shutil.rmtree, 'no predictions at'),
-])
+@pytest.mark.parametrize(
+    ('damage', 'reason'),
+    [
+        (lambda folder: None, 'no prediction'),
+        (break_size, 'is 4 x 4, its image 64 x 128'),
+        (break_colour, 'PNGs in colour need their JSON file'),
+        (shutil.rmtree, 'no predictions at'),
+    ],
+)
 def test_bad_predictions_are_one_line(tmp_path, data, capsys, damage, reason):
     folder = tmp_path / 'theirs'
     folder.mkdir()
@@ -175,12 +220,15 @@ def test_bad_predictions_are_one_line(tmp_path, data, capsys, damage, reason):
     assert reason in err and err.count('\n') == 1
 
 
-@pytest.mark.parametrize(('flags', 'reason'), [
-    (['--predictions', 'x', '--oracle'], '--oracle needs a --model'),
-    (['--predictions', 'x', '--model', 'y'], 'not allowed with argument'),
-    (['--model', 'x', '--worst', '-1'], '--worst must be at least 0, got -1'),
-    (['--model', 'x', '-o', f'{__file__}/out'], '--output must be a folder, and'),
-])
+@pytest.mark.parametrize(
+    ('flags', 'reason'),
+    [
+        (['--predictions', 'x', '--oracle'], '--oracle needs a --model'),
+        (['--predictions', 'x', '--model', 'y'], 'not allowed with argument'),
+        (['--model', 'x', '--worst', '-1'], '--worst must be at least 0, got -1'),
+        (['--model', 'x', '-o', f'{__file__}/out'], '--output must be a folder, and'),
+    ],
+)
 def test_flags_are_checked(capsys, flags, reason):
     try:
         assert main(['evaluate', '--data', 'synthetic', *flags]) == 2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic evaluate --relations`, and overlap accuracy."""
 
 import json
@@ -11,8 +12,15 @@ from small_models import SMALL_SOGNET
 import panoptic_ros
 from panoptic_ros.cli.main import main
 
-LAX = {'top_k': 4, 'deformable': False, 'overlap_of': 'box', 'relabel': False,
-       'score_threshold': 0.0, 'nms_threshold': 0.9, 'overlap_threshold': 1.0}
+LAX = {
+    'top_k': 4,
+    'deformable': False,
+    'overlap_of': 'box',
+    'relabel': False,
+    'score_threshold': 0.0,
+    'nms_threshold': 0.9,
+    'overlap_threshold': 1.0,
+}
 """Untrained, too, it finds instances that lie on each other."""
 
 
@@ -31,9 +39,24 @@ def files(tmp_path_factory):
 
 
 def evaluate(model, folder):
-    assert main(['evaluate', '--model', str(model), '--data', 'synthetic', '--limit', '2',
-                 '--json', str(folder / 'scores.json'),
-                 '--relations', str(folder / 'relations.json')]) == 0
+    assert (
+        main(
+            [
+                'evaluate',
+                '--model',
+                str(model),
+                '--data',
+                'synthetic',
+                '--limit',
+                '2',
+                '--json',
+                str(folder / 'scores.json'),
+                '--relations',
+                str(folder / 'relations.json'),
+            ]
+        )
+        == 0
+    )
     return [json.loads((folder / name).read_text()) for name in ('scores.json', 'relations.json')]
 
 
@@ -52,8 +75,22 @@ def test_checkpoint_and_model_file_tell_the_same_relations(files, tmp_path, caps
 
 def test_relations_need_a_model_that_has_them(capsys, tmp_path):
     city = Path(panoptic_ros.__file__).parent / 'data/city.onnx'
-    assert main(['evaluate', '--model', str(city), '--data', 'synthetic', '--limit', '1',
-                 '--relations', str(tmp_path / 'relations.json')]) == 2
+    assert (
+        main(
+            [
+                'evaluate',
+                '--model',
+                str(city),
+                '--data',
+                'synthetic',
+                '--limit',
+                '1',
+                '--relations',
+                str(tmp_path / 'relations.json'),
+            ]
+        )
+        == 2
+    )
     assert capsys.readouterr().err == (
-        'panoptic: error: --relations needs a model of family sognet with relations, '
-        f'got {city}\n')
+        f'panoptic: error: --relations needs a model of family sognet with relations, got {city}\n'
+    )

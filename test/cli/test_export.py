@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic export`; what is in the file is tested beside `training/export.py`."""
 
 import json
@@ -37,36 +38,88 @@ def exported(monkeypatch):
 
 def test_a_model_file_is_exported_again_with_its_weights(capsys, exported, hle_model, tmp_path):
     output = tmp_path / 'larger.onnx'
-    assert main(['export', '--model', str(hle_model), '-o', str(output), '--input-size', '64',
-                 '192', '--stride', '2', '--top-k', '8', '--precision', 'fp16',
-                 '--set', 'score_threshold=0.7', 'refine=1']) == 0
+    assert (
+        main(
+            [
+                'export',
+                '--model',
+                str(hle_model),
+                '-o',
+                str(output),
+                '--input-size',
+                '64',
+                '192',
+                '--stride',
+                '2',
+                '--top-k',
+                '8',
+                '--precision',
+                'fp16',
+                '--set',
+                'score_threshold=0.7',
+                'refine=1',
+            ]
+        )
+        == 0
+    )
     assert f'{output}: tiny, input 64x192' in capsys.readouterr().out
     [(module, input_size, settings)] = exported
     assert input_size == (64, 192)
-    assert settings == {'name': 'larger', 'half_weights': True, 'stride': 2, 'top_k': 8,
-                        'scores': {}, 'recipe_hash': '', 'score_threshold': 0.7, 'refine': 1}
+    assert settings == {
+        'name': 'larger',
+        'half_weights': True,
+        'stride': 2,
+        'top_k': 8,
+        'scores': {},
+        'recipe_hash': '',
+        'score_threshold': 0.7,
+        'refine': 1,
+    }
     stored = {i.name: i for i in load_onnx(hle_model).graph.initializer}
-    np.testing.assert_array_equal(module.head.weight.detach().numpy(),
-                                  numpy_helper.to_array(stored['head.weight']))
+    np.testing.assert_array_equal(
+        module.head.weight.detach().numpy(), numpy_helper.to_array(stored['head.weight'])
+    )
 
 
-@pytest.mark.parametrize(('word', 'message'), [
-    ('refine', 'takes KEY=VALUE'), ('stride=2', 'stride has a flag of its own')])
+@pytest.mark.parametrize(
+    ('word', 'message'),
+    [('refine', 'takes KEY=VALUE'), ('stride=2', 'stride has a flag of its own')],
+)
 def test_changes_that_are_none(capsys, hle_model, tmp_path, word, message):
-    assert main(['export', '--model', str(hle_model), '-o', str(tmp_path / 'x.onnx'),
-                 '--set', word]) == 2
+    assert (
+        main(['export', '--model', str(hle_model), '-o', str(tmp_path / 'x.onnx'), '--set', word])
+        == 2
+    )
     assert message in capsys.readouterr().err
 
 
 def test_a_recipe_is_exported_untrained_at_its_own_size(exported, tmp_path):
     recipe = tmp_path / 'own.yaml'
     recipe.write_text(RECIPE)
-    assert main(['export', '--recipe', str(recipe), '--untrained', '--name', 'empty',
-                 '-o', str(tmp_path / 'x.onnx')]) == 0
+    assert (
+        main(
+            [
+                'export',
+                '--recipe',
+                str(recipe),
+                '--untrained',
+                '--name',
+                'empty',
+                '-o',
+                str(tmp_path / 'x.onnx'),
+            ]
+        )
+        == 0
+    )
     [(module, input_size, settings)] = exported
     assert (module.family, input_size) == ('hle', (64, 128))
-    assert settings == {'name': 'empty', 'half_weights': False, 'scores': {}, 'stride': None,
-                        'top_k': None}
+    assert settings == {
+        'name': 'empty',
+        'half_weights': False,
+        'scores': {},
+        'stride': None,
+        'top_k': None,
+    }
 
 
 def test_a_recipe_gives_a_module_without_its_data():
@@ -85,23 +138,27 @@ def test_recipes_are_found_by_name_and_by_file(tmp_path):
         assert find_recipe(name) == path
 
 
-@pytest.mark.parametrize(('argv', 'reason'), [
-    (['--checkpoint', 'none.ckpt', '-o', 'x.onnx'], 'no checkpoint at none.ckpt'),
-    (['--model', 'none.onnx', '-o', 'x.onnx'], 'no model file at none.onnx'),
-    (['--recipe', 'none', '--untrained', '-o', 'x.onnx'], 'no recipe \'none\'; give a YAML'),
-    (['--recipe', 'hle_mobilenetv2_camvid', '-o', 'x.onnx'], '--untrained go together'),
-    (['--checkpoint', 'x.ckpt', '--untrained', '-o', 'x.onnx'], '--untrained go together'),
-    (['--model', 'x.onnx', '-o', 'x.trt'], 'ends in .onnx'),
-    (['--model', 'x.onnx', '-o', 'no/folder/x.onnx'], 'no folder no/folder'),
-])
+@pytest.mark.parametrize(
+    ('argv', 'reason'),
+    [
+        (['--checkpoint', 'none.ckpt', '-o', 'x.onnx'], 'no checkpoint at none.ckpt'),
+        (['--model', 'none.onnx', '-o', 'x.onnx'], 'no model file at none.onnx'),
+        (['--recipe', 'none', '--untrained', '-o', 'x.onnx'], "no recipe 'none'; give a YAML"),
+        (['--recipe', 'hle_mobilenetv2_camvid', '-o', 'x.onnx'], '--untrained go together'),
+        (['--checkpoint', 'x.ckpt', '--untrained', '-o', 'x.onnx'], '--untrained go together'),
+        (['--model', 'x.onnx', '-o', 'x.trt'], 'ends in .onnx'),
+        (['--model', 'x.onnx', '-o', 'no/folder/x.onnx'], 'no folder no/folder'),
+    ],
+)
 def test_bad_arguments_are_told_in_one_line(capsys, argv, reason):
     pytest.importorskip('torch')
     assert main(['export', *argv]) == 2
     assert reason in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('text', [
-    'a: [', 'just words', 'model: {}', 'model: {family: hle}\ndata: 3'])
+@pytest.mark.parametrize(
+    'text', ['a: [', 'just words', 'model: {}', 'model: {family: hle}\ndata: 3']
+)
 def test_a_file_that_is_no_recipe_is_refused(capsys, tmp_path, text):
     pytest.importorskip('torch')
     path = tmp_path / 'bad.yaml'
@@ -113,24 +170,32 @@ def test_a_file_that_is_no_recipe_is_refused(capsys, tmp_path, text):
 CLASSES = 'classes: [{id: 1, name: floor, kind: stuff}, {id: 2, name: cup, kind: thing}]'
 
 
-@pytest.mark.parametrize(('dataset', 'made', 'answer'), [
-    ('folder:own', True, ['floor', 'cup']),
-    ('folder:own', False, 'no folder own for data'),
-    ('camvid:none', False, 11),  # classes that all such data have
-    ('pascal', False, "unknown data 'pascal'; expected one of: synthetic"),
-])
-def test_an_untrained_model_has_the_classes_of_its_data(tmp_path, monkeypatch, capsys, dataset,
-                                                        made, answer):
+@pytest.mark.parametrize(
+    ('dataset', 'made', 'answer'),
+    [
+        ('folder:own', True, ['floor', 'cup']),
+        ('folder:own', False, 'no folder own for data'),
+        ('camvid:none', False, 11),  # classes that all such data have
+        ('pascal', False, "unknown data 'pascal'; expected one of: synthetic"),
+    ],
+)
+def test_an_untrained_model_has_the_classes_of_its_data(
+    tmp_path, monkeypatch, capsys, dataset, made, answer
+):
     pytest.importorskip('torch')
     monkeypatch.chdir(tmp_path)
     if made:
-        for kind, pixels in (('images', np.zeros((32, 32, 3), np.uint8)),
-                             ('labels', np.full((32, 32), 1000, np.uint16))):
+        for kind, pixels in (
+            ('images', np.zeros((32, 32, 3), np.uint8)),
+            ('labels', np.full((32, 32), 1000, np.uint16)),
+        ):
             (tmp_path / 'own' / kind / 'train').mkdir(parents=True)
             cv2.imwrite(str(tmp_path / 'own' / kind / 'train' / 'a.png'), pixels)
         (tmp_path / 'own' / 'classes.yaml').write_text(CLASSES)
-    recipe = {'model': {'family': 'hle', 'network': {'backbone': 'mobilenetv2_035'}},
-              'data': {'dataset': dataset, 'input_size': [64, 64]}}
+    recipe = {
+        'model': {'family': 'hle', 'network': {'backbone': 'mobilenetv2_035'}},
+        'data': {'dataset': dataset, 'input_size': [64, 64]},
+    }
     (tmp_path / 'own.yaml').write_text(json.dumps(recipe))
     if isinstance(answer, str):
         assert main(['export', '--recipe', 'own.yaml', '--untrained', '-o', 'x.onnx']) == 2
@@ -142,16 +207,21 @@ def test_an_untrained_model_has_the_classes_of_its_data(tmp_path, monkeypatch, c
 
 def test_scores_come_from_a_file_of_evaluate(tmp_path):
     file = tmp_path / 'scores.json'
-    file.write_text('{"all": {"pq": 61.5}, "things": {"pq": 50}, "stuff": {"pq": 70.0},'
-                    ' "semantic": {"miou": 66.25}}')
+    file.write_text(
+        '{"all": {"pq": 61.5}, "things": {"pq": 50}, "stuff": {"pq": 70.0},'
+        ' "semantic": {"miou": 66.25}}'
+    )
     assert read_scores(file) == {'pq': 61.5, 'pq_thing': 50.0, 'pq_stuff': 70.0, 'miou': 66.25}
 
 
-@pytest.mark.parametrize('text', [
-    'no json',                               # another file
-    '{"all": {"pq": 61.5}}',                 # of `panoptic score`, which knows no mIoU
-    '{"all": {"pq": null}, "things": 1}',    # nothing was scored
-])
+@pytest.mark.parametrize(
+    'text',
+    [
+        'no json',  # another file
+        '{"all": {"pq": 61.5}}',  # of `panoptic score`, which knows no mIoU
+        '{"all": {"pq": null}, "things": 1}',  # nothing was scored
+    ],
+)
 def test_other_files_are_no_scores(tmp_path, text):
     file = tmp_path / 'scores.json'
     file.write_text(text)

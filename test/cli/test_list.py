@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic list`."""
 
 import sys
@@ -7,10 +8,13 @@ import pytest
 from panoptic_ros.cli.main import main
 
 
-@pytest.mark.parametrize(('topic', 'words'), [
-    ('recipes', ['hle_mobilenetv2_camvid', 'camvid', '384x512']),
-    ('backends', ['tensorrt', 'onnxruntime', 'torch', 'installed']),
-])
+@pytest.mark.parametrize(
+    ('topic', 'words'),
+    [
+        ('recipes', ['hle_mobilenetv2_camvid', 'camvid', '384x512']),
+        ('backends', ['tensorrt', 'onnxruntime', 'torch', 'installed']),
+    ],
+)
 def test_a_topic_lists_its_names(capsys, topic, words):
     assert main(['list', topic]) == 0
     out = capsys.readouterr().out
@@ -37,10 +41,13 @@ def test_classes_of_a_model(capsys, tiny_model):
     assert ['3', 'box', 'thing', '#0000ff'] in rows
 
 
-@pytest.mark.parametrize('argv', [
-    ['classes', 'missing.onnx'],   # no such file
-    ['models', 'city.onnx'],       # a file, but nothing to do with it
-])
+@pytest.mark.parametrize(
+    'argv',
+    [
+        ['classes', 'missing.onnx'],  # no such file
+        ['models', 'city.onnx'],  # a file, but nothing to do with it
+    ],
+)
 def test_bad_arguments(capsys, argv):
     assert main(['list', *argv]) == 2
     assert capsys.readouterr().err.startswith('panoptic: error: ')

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `panoptic` command: help, errors in one line, exit status."""
 
 import subprocess
@@ -35,24 +36,35 @@ def test_version(capsys):
 
 
 def test_help_loads_nothing_heavy():
-    code = (f'import sys; from panoptic_ros.cli.main import make_parser; make_parser(); '
-            f'print([name for name in {HEAVY} if name in sys.modules])')
+    code = (
+        f'import sys; from panoptic_ros.cli.main import make_parser; make_parser(); '
+        f'print([name for name in {HEAVY} if name in sys.modules])'
+    )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == '[]'
 
 
-@pytest.mark.parametrize(('error', 'status', 'text'), [
-    (ValueError('expected this,\ngot that'), 2, 'panoptic: error: expected this, got that\n'),
-    (FileNotFoundError('no file x'), 2, 'panoptic: error: no file x\n'),
-    (BackendError('no GPU'), 2, 'panoptic: error: no GPU\n'),
-    (ModuleNotFoundError('No module named \'timm\''), 2,
-     'panoptic: error: No module named \'timm\'; this command needs more packages: '
-     'pip install "panoptic_ros[train]"\n'),
-    (ModuleNotFoundError('No module named \'onnx\'', name='onnx'), 2,
-     'panoptic: error: No module named \'onnx\'; every command needs it: install the package '
-     'again as docs/install.md says\n'),
-    (KeyboardInterrupt(), 130, ''),
-])
+@pytest.mark.parametrize(
+    ('error', 'status', 'text'),
+    [
+        (ValueError('expected this,\ngot that'), 2, 'panoptic: error: expected this, got that\n'),
+        (FileNotFoundError('no file x'), 2, 'panoptic: error: no file x\n'),
+        (BackendError('no GPU'), 2, 'panoptic: error: no GPU\n'),
+        (
+            ModuleNotFoundError("No module named 'timm'"),
+            2,
+            "panoptic: error: No module named 'timm'; this command needs more packages: "
+            'pip install "panoptic_ros[train]"\n',
+        ),
+        (
+            ModuleNotFoundError("No module named 'onnx'", name='onnx'),
+            2,
+            "panoptic: error: No module named 'onnx'; every command needs it: install the package "
+            'again as docs/install.md says\n',
+        ),
+        (KeyboardInterrupt(), 130, ''),
+    ],
+)
 def test_errors_are_one_line_and_a_status(monkeypatch, capsys, error, status, text):
     def fail(args):
         raise error
@@ -70,14 +82,26 @@ def fail(monkeypatch, tmp_path):
     def fail(error):
         def run(args):
             raise error
+
         monkeypatch.setattr('panoptic_ros.cli.list.run', run)
+
     return fail
 
 
-@pytest.mark.parametrize('error', [AttributeError('a bug'), KeyError('x'), IndexError(),
-                                   ZeroDivisionError('by zero'), RuntimeError('line\nline'),
-                                   AssertionError(), StopIteration(), MemoryError(),
-                                   MemoryError('Unable to allocate 5 GiB')])
+@pytest.mark.parametrize(
+    'error',
+    [
+        AttributeError('a bug'),
+        KeyError('x'),
+        IndexError(),
+        ZeroDivisionError('by zero'),
+        RuntimeError('line\nline'),
+        AssertionError(),
+        StopIteration(),
+        MemoryError(),
+        MemoryError('Unable to allocate 5 GiB'),
+    ],
+)
 def test_a_mistake_in_the_program_is_one_line_and_a_file(fail, capsys, tmp_path, error):
     fail(error)
     assert cli.main(['list', 'classes', 'city.onnx']) == 1
@@ -106,14 +130,15 @@ def test_help_names_the_flag(capsys):
     assert '--traceback' in capsys.readouterr().out
 
 
-def test_a_traceback_without_a_home_goes_into_the_temporary_folder(fail, capsys, monkeypatch,
-                                                                   tmp_path):
+def test_a_traceback_without_a_home_goes_into_the_temporary_folder(
+    fail, capsys, monkeypatch, tmp_path
+):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'file'))
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
     fail(AttributeError('a bug'))
     assert cli.main(['list']) == 1
-    kept, = tmp_path.glob('panoptic_error_*.txt')
+    (kept,) = tmp_path.glob('panoptic_error_*.txt')
     assert str(kept) in capsys.readouterr().err and 'a bug' in kept.read_text()
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'file'))
     assert cli.main(['list']) == 1
@@ -124,28 +149,35 @@ def test_deep_nesting_is_an_error_of_the_input(fail, capsys):
     fail(RecursionError('maximum recursion depth exceeded'))
     assert cli.main(['list', 'classes', 'deep.json']) == 2
     assert capsys.readouterr().err == (
-        'panoptic: error: values are nested too deeply (given: deep.json)\n')
+        'panoptic: error: values are nested too deeply (given: deep.json)\n'
+    )
 
 
 def test_a_full_disk_is_told_with_the_path(fail, capsys):
     fail(OSError(28, 'No space left on device'))
     assert cli.main(['list', 'classes', 'there.onnx']) == 2
-    assert capsys.readouterr().err == ('panoptic: error: [Errno 28] No space left on device '
-                                       '(given: there.onnx)\n')
+    assert capsys.readouterr().err == (
+        'panoptic: error: [Errno 28] No space left on device (given: there.onnx)\n'
+    )
     fail(OSError(28, 'No space left on device', '/disk/a.json'))
     assert cli.main(['list']) == 2
     assert '/disk/a.json' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('printing', [
-    "print('word ' * 9999)", "__import__('rich.console').console.Console().print('word ' * 999)"])
+@pytest.mark.parametrize(
+    'printing',
+    ["print('word ' * 9999)", "__import__('rich.console').console.Console().print('word ' * 999)"],
+)
 @pytest.mark.parametrize('flags', [[], ['-u']])
 def test_a_closed_pipe_is_quiet(printing, flags):
-    code = ('import sys; from panoptic_ros.cli import list, main\n'
-            f'def run(args):\n  for _ in range(40): {printing}\n'
-            "list.run = run; sys.exit(main.main(['list']))")
-    process = subprocess.Popen([sys.executable, *flags, '-c', code], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+    code = (
+        'import sys; from panoptic_ros.cli import list, main\n'
+        f'def run(args):\n  for _ in range(40): {printing}\n'
+        "list.run = run; sys.exit(main.main(['list']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, *flags, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     process.stdout.close()
     assert process.stderr.read() == b''
     process.stderr.close()
@@ -153,11 +185,14 @@ def test_a_closed_pipe_is_quiet(printing, flags):
 
 
 def test_output_that_cannot_be_printed_is_one_line():
-    code = ("import sys; from panoptic_ros.cli import list, main\n"
-            "list.run = lambda args: print('x'); sys.exit(main.main(['list']))")
+    code = (
+        'import sys; from panoptic_ros.cli import list, main\n'
+        "list.run = lambda args: print('x'); sys.exit(main.main(['list']))"
+    )
     with open('/dev/full', 'w') as full:  # noqa: PTH123
-        done = subprocess.run([sys.executable, '-c', code], stdout=full, stderr=subprocess.PIPE,
-                              text=True)
+        done = subprocess.run(
+            [sys.executable, '-c', code], stdout=full, stderr=subprocess.PIPE, text=True
+        )
     assert done.returncode == 2
     assert done.stderr == 'panoptic: error: [Errno 28] No space left on device\n'
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where results go is checked before the work starts."""
 
 import os
@@ -22,15 +23,18 @@ def test_places_that_can_be_written(tmp_path, monkeypatch):
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize(('name', 'is_folder', 'kind', 'reason'), [
-    ('missing/new.json', False, FileNotFoundError, r'--out: no folder .*missing'),
-    ('.', False, ValueError, '--out must be a file'),
-    ('pipe', False, ValueError, '--out must be a file'),
-    ('file/new.json', False, FileNotFoundError, '--out: no folder'),
-    ('file', True, ValueError, r'--out must be a folder, and .*file is a file'),
-    ('file/new', True, (ValueError, OSError), 'file'),
-    ('x' * 300, True, OSError, 'x' * 300),
-])
+@pytest.mark.parametrize(
+    ('name', 'is_folder', 'kind', 'reason'),
+    [
+        ('missing/new.json', False, FileNotFoundError, r'--out: no folder .*missing'),
+        ('.', False, ValueError, '--out must be a file'),
+        ('pipe', False, ValueError, '--out must be a file'),
+        ('file/new.json', False, FileNotFoundError, '--out: no folder'),
+        ('file', True, ValueError, r'--out must be a folder, and .*file is a file'),
+        ('file/new', True, (ValueError, OSError), 'file'),
+        ('x' * 300, True, OSError, 'x' * 300),
+    ],
+)
 def test_places_that_cannot(tmp_path, name, is_folder, kind, reason):
     (tmp_path / 'file').touch()
     os.mkfifo(tmp_path / 'pipe')
@@ -42,23 +46,36 @@ def test_places_that_cannot(tmp_path, name, is_folder, kind, reason):
 def test_a_folder_that_refuses_is_named(tmp_path, monkeypatch, is_folder):
     def refuse(dir):
         raise PermissionError(13, 'Permission denied', f'{dir}/tmp123')
+
     monkeypatch.setattr('tempfile.TemporaryFile', refuse)
     with pytest.raises(PermissionError) as caught:
         check_folder(tmp_path / 'new', '--json', is_folder)
-    assert str(caught.value) == (f'--json: the folder {tmp_path} cannot be written to: '
-                                 'Permission denied')
+    assert str(caught.value) == (
+        f'--json: the folder {tmp_path} cannot be written to: Permission denied'
+    )
 
 
-@pytest.mark.parametrize('words', [
-    'ablate hle_table6 -o {}', 'benchmark missing.onnx --json {}',
-    'data check missing --json {}', 'data convert --polygons a.json --images . -o {}',
-    'data show missing -o {}.png', 'evaluate --model missing.onnx --data synthetic -o {}',
-    'evaluate --model missing.onnx --data synthetic --json {}',
-    'evaluate --model missing.onnx --data synthetic --relations {}',
-    'evaluate-tracking --json {}', 'evaluate-tracking --cache {}', 'tune-tracker --cache {}',
-    'export --model missing.onnx -o {}.onnx', 'replay missing -o {}', 'demo --output {}',
-    'score --gt_json_file a.json --pred_json_file b.json --json {}',
-    'score-video a b --labels c --json {}'])
+@pytest.mark.parametrize(
+    'words',
+    [
+        'ablate hle_table6 -o {}',
+        'benchmark missing.onnx --json {}',
+        'data check missing --json {}',
+        'data convert --polygons a.json --images . -o {}',
+        'data show missing -o {}.png',
+        'evaluate --model missing.onnx --data synthetic -o {}',
+        'evaluate --model missing.onnx --data synthetic --json {}',
+        'evaluate --model missing.onnx --data synthetic --relations {}',
+        'evaluate-tracking --json {}',
+        'evaluate-tracking --cache {}',
+        'tune-tracker --cache {}',
+        'export --model missing.onnx -o {}.onnx',
+        'replay missing -o {}',
+        'demo --output {}',
+        'score --gt_json_file a.json --pred_json_file b.json --json {}',
+        'score-video a b --labels c --json {}',
+    ],
+)
 def test_each_command_checks_before_it_reads(tmp_path, capsys, words):
     (tmp_path / 'file').touch()
     output = f'{tmp_path}/file/out'

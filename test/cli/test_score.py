@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic score` on files: the published sample where it is at hand, small ones otherwise."""
 
 import argparse
@@ -41,13 +42,23 @@ BIG = 3 + 256 * 2 + 65536 * 200
 def files(tmp_path):
     """Ground truth gt.json and a prediction pred.json of two 4 x 10 images; car 26, road 7."""
     document = {
-        'categories': [{'id': 26, 'name': 'car', 'isthing': 1, 'color': [0, 0, 142]},
-                       {'id': 7, 'name': 'road', 'isthing': 0}],
+        'categories': [
+            {'id': 26, 'name': 'car', 'isthing': 1, 'color': [0, 0, 142]},
+            {'id': 7, 'name': 'road', 'isthing': 0},
+        ],
         'annotations': [
-            {'image_id': 5, 'file_name': 'a.png',
-             'segments_info': [segment(1, 26), segment(BIG, 7, iscrowd=0)]},
-            {'image_id': 'six', 'file_name': 'b.png',
-             'segments_info': [segment(2, 26, iscrowd=1)]}]}
+            {
+                'image_id': 5,
+                'file_name': 'a.png',
+                'segments_info': [segment(1, 26), segment(BIG, 7, iscrowd=0)],
+            },
+            {
+                'image_id': 'six',
+                'file_name': 'b.png',
+                'segments_info': [segment(2, 26, iscrowd=1)],
+            },
+        ],
+    }
     for side in ('gt', 'pred'):
         (tmp_path / f'{side}.json').write_text(json.dumps(document))
         (tmp_path / side).mkdir()
@@ -67,10 +78,13 @@ def change(path, edit):
 
 
 @needs_sample
-@pytest.mark.parametrize(('shift', 'expected'), [
-    (0, {'all': 100.0, 'things': 100.0, 'stuff': 100.0}),
-    (8, {'all': 52.6, 'things': 27.7, 'stuff': 77.6}),  # panopticapi's own figures
-])
+@pytest.mark.parametrize(
+    ('shift', 'expected'),
+    [
+        (0, {'all': 100.0, 'things': 100.0, 'stuff': 100.0}),
+        (8, {'all': 52.6, 'things': 27.7, 'stuff': 77.6}),  # panopticapi's own figures
+    ],
+)
 def test_published_sample_against_itself_rolled(tmp_path, capsys, shift, expected):
     document = json.loads(SAMPLE.read_text())
     (tmp_path / 'pred').mkdir()
@@ -78,8 +92,14 @@ def test_published_sample_against_itself_rolled(tmp_path, capsys, shift, expecte
         bgr = cv2.imread(str(SAMPLE.with_suffix('') / annotation['file_name']))
         cv2.imwrite(str(tmp_path / 'pred' / annotation['file_name']), np.roll(bgr, shift, axis=1))
     (tmp_path / 'pred.json').write_text(json.dumps(document))
-    run('--gt_json_file', SAMPLE, '--pred_json_file', tmp_path / 'pred.json',
-        '--json', tmp_path / 'scores.json')
+    run(
+        '--gt_json_file',
+        SAMPLE,
+        '--pred_json_file',
+        tmp_path / 'pred.json',
+        '--json',
+        tmp_path / 'scores.json',
+    )
     scores = json.loads((tmp_path / 'scores.json').read_text())
     assert {name: round(scores[name]['pq'], 1) for name in expected} == expected
     assert len(scores['per_class']) == 133 and scores['images'] == 2
@@ -113,21 +133,35 @@ def first(d):
     return d['annotations'][0]
 
 
-@pytest.mark.parametrize(('edit', 'message'), [
-    (lambda d: first(d)['segments_info'].pop(0),
-     r'image 5: .*pred/a\.png: segment 1 is in the PNG and not in the JSON'),
-    (lambda d: first(d)['segments_info'].append(segment(9, 26)),
-     r'image 5: .*a\.png: segment 9 is in the JSON and not in the PNG'),
-    (lambda d: first(d)['segments_info'][0].update(category_id=99),
-     r'pred\.json: image 5: segment 1 has unknown category_id 99'),
-    (lambda d: first(d)['segments_info'].append(segment(1, 7)),
-     r'pred\.json: image 5: segment ids must differ'),
-    (lambda d: d['annotations'].pop(), r'pred\.json: no prediction for image six \(1 such\)'),
-    (lambda d: d['annotations'].append(first(d)), r'pred\.json: image 5 is annotated twice'),
-    (lambda d: first(d).pop('file_name'), r'pred\.json: annotations\[0\]: `file_name` is missing'),
-    (lambda d: first(d).update(file_name='c.png'), r'image 5: .*c\.png does not exist'),
-    (lambda d: d.pop('annotations'), r'pred\.json is not in a COCO format'),
-])
+@pytest.mark.parametrize(
+    ('edit', 'message'),
+    [
+        (
+            lambda d: first(d)['segments_info'].pop(0),
+            r'image 5: .*pred/a\.png: segment 1 is in the PNG and not in the JSON',
+        ),
+        (
+            lambda d: first(d)['segments_info'].append(segment(9, 26)),
+            r'image 5: .*a\.png: segment 9 is in the JSON and not in the PNG',
+        ),
+        (
+            lambda d: first(d)['segments_info'][0].update(category_id=99),
+            r'pred\.json: image 5: segment 1 has unknown category_id 99',
+        ),
+        (
+            lambda d: first(d)['segments_info'].append(segment(1, 7)),
+            r'pred\.json: image 5: segment ids must differ',
+        ),
+        (lambda d: d['annotations'].pop(), r'pred\.json: no prediction for image six \(1 such\)'),
+        (lambda d: d['annotations'].append(first(d)), r'pred\.json: image 5 is annotated twice'),
+        (
+            lambda d: first(d).pop('file_name'),
+            r'pred\.json: annotations\[0\]: `file_name` is missing',
+        ),
+        (lambda d: first(d).update(file_name='c.png'), r'image 5: .*c\.png does not exist'),
+        (lambda d: d.pop('annotations'), r'pred\.json is not in a COCO format'),
+    ],
+)
 def test_bad_json_is_named(files, edit, message):
     change(files / 'pred.json', edit)
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
@@ -143,38 +177,54 @@ def claimed(side):
     return png[:12] + header + zlib.crc32(header).to_bytes(4, 'big') + png[33:]
 
 
-@pytest.mark.parametrize(('write', 'message'), [
-    (lambda p: write_png(p, [[1, BIG]] * 3),
-     'image 5: the prediction is 2 x 3 pixels, the ground truth 10 x 4'),
-    (lambda p: p.write_bytes(b'no picture'), r'image 5: .*a\.png is not an 8-bit RGB PNG'),
-    (lambda p: cv2.imwrite(str(p), np.ones((4, 10), np.uint8)), 'is not an 8-bit RGB PNG'),
-    (lambda p: cv2.imwrite(str(p), np.ones((4, 10, 3), np.uint16)), 'is not an 8-bit RGB PNG'),
-    (lambda p: p.write_bytes(claimed(30_000)), '30000 x 30000 pixels, expected 89478485 at most'),
-    (lambda p: p.write_bytes(p.read_bytes()[:-20]), 'is not an 8-bit RGB PNG'),
-    (lambda p: p.unlink(), r'image 5: .*a\.png does not exist'),
-])
+@pytest.mark.parametrize(
+    ('write', 'message'),
+    [
+        (
+            lambda p: write_png(p, [[1, BIG]] * 3),
+            'image 5: the prediction is 2 x 3 pixels, the ground truth 10 x 4',
+        ),
+        (lambda p: p.write_bytes(b'no picture'), r'image 5: .*a\.png is not an 8-bit RGB PNG'),
+        (lambda p: cv2.imwrite(str(p), np.ones((4, 10), np.uint8)), 'is not an 8-bit RGB PNG'),
+        (lambda p: cv2.imwrite(str(p), np.ones((4, 10, 3), np.uint16)), 'is not an 8-bit RGB PNG'),
+        (
+            lambda p: p.write_bytes(claimed(30_000)),
+            '30000 x 30000 pixels, expected 89478485 at most',
+        ),
+        (lambda p: p.write_bytes(p.read_bytes()[:-20]), 'is not an 8-bit RGB PNG'),
+        (lambda p: p.unlink(), r'image 5: .*a\.png does not exist'),
+    ],
+)
 def test_bad_pngs_are_named(files, write, message):
     write(files / 'pred/a.png')
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         score_files(files)
 
 
-@pytest.mark.parametrize(('edit', 'message'), [
-    (lambda d: d.pop('categories'), r'gt\.json lists no categories'),
-    (lambda d: d['categories'][0].pop('isthing'),
-     r'gt\.json: categories\[0\]: `isthing` is missing'),
-    (lambda d: d['categories'][1].update(id=26), r'gt\.json: .*category_id once.*26'),
-])
+@pytest.mark.parametrize(
+    ('edit', 'message'),
+    [
+        (lambda d: d.pop('categories'), r'gt\.json lists no categories'),
+        (
+            lambda d: d['categories'][0].pop('isthing'),
+            r'gt\.json: categories\[0\]: `isthing` is missing',
+        ),
+        (lambda d: d['categories'][1].update(id=26), r'gt\.json: .*category_id once.*26'),
+    ],
+)
 def test_bad_categories_are_named(files, edit, message):
     change(files / 'gt.json', edit)
     with pytest.raises(ValueError, match=message):
         score_files(files)
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (('--pred_folder', 'nowhere'), 'no folder nowhere'),
-    (('--json', 'nowhere/scores.json'), '--json: no folder nowhere'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('--pred_folder', 'nowhere'), 'no folder nowhere'),
+        (('--json', 'nowhere/scores.json'), '--json: no folder nowhere'),
+    ],
+)
 def test_missing_folders_are_named(files, arguments, message):
     with pytest.raises(FileNotFoundError, match=message):
         score_files(files, *arguments)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic score-video` on small folders of PNGs."""
 
 import argparse
@@ -45,8 +46,9 @@ def write_clip(folder, clip, name, white=False):
 def files(tmp_path):
     """One clip of three frames, in gt and pred, and labels.yaml."""
     write_clip(tmp_path, random_clip(1, frames=3), '.')
-    (tmp_path / 'labels.yaml').write_text(yaml.safe_dump(
-        {'label_divisor': DIVISOR, 'labels': LABELS.to_dicts()}))
+    (tmp_path / 'labels.yaml').write_text(
+        yaml.safe_dump({'label_divisor': DIVISOR, 'labels': LABELS.to_dicts()})
+    )
     return tmp_path
 
 
@@ -62,9 +64,9 @@ def test_a_folder_is_a_clip(files, capsys):
     score_files(files, '--json', files / 'scores.json')
     result = expected(random_clip(1, frames=3))
     assert json.loads((files / 'scores.json').read_text()) == json.loads(
-        json.dumps({'label_divisor': DIVISOR, **result.to_dict()}))
-    assert capsys.readouterr().out == (
-        f'{result.format_table()}\n\n{result.format_classes()}\n')
+        json.dumps({'label_divisor': DIVISOR, **result.to_dict()})
+    )
+    assert capsys.readouterr().out == (f'{result.format_table()}\n\n{result.format_classes()}\n')
 
 
 def test_sub_folders_are_clips_and_predictions_may_hold_more(tmp_path, files, capsys):
@@ -86,33 +88,59 @@ def test_the_divisor_is_the_flags_before_the_files_and_1000_without(files, capsy
     assert expected(random_clip(1, frames=3)).format_table() in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    (lambda f: (f / 'pred/001.png').unlink(),
-     r'gt has 3 PNGs and .*pred has 2: expected one prediction for each frame'),
-    (lambda f: write_png(f / 'pred/001.png', [[0, 0]]),
-     r'pred/001\.png has 2 x 1 pixels, .*gt/001\.png 24 x 16'),
-    (lambda f: write_png(f / 'pred/001.png', np.full((16, 24), 4 * DIVISOR + 3)),
-     r'pred/001\.png: id 1027 is of class 4 with label_divisor 256, expected class 0 to 3 or 255'),
-    (lambda f: (f / 'gt/002.png').write_bytes(b'no picture'),
-     r'gt/002\.png is not an 8-bit RGB PNG'),
-    (lambda f: cv2.imwrite(str(f / 'gt/002.png'), np.ones((16, 24), np.uint8)),
-     r'gt/002\.png is not an 8-bit RGB PNG'),
-    (lambda f: (f / 'pred').rename(f / 'elsewhere'), r'no folder .*pred'),
-    (lambda f: [path.unlink() for path in (f / 'gt').iterdir()],
-     r'no PNG in .*gt or in a folder in it'),
-    (lambda f: (f / 'labels.yaml').unlink(), r'no file .*labels\.yaml'),
-    (lambda f: (f / 'labels.yaml').write_text('{'), r'labels\.yaml is not YAML'),
-    (lambda f: (f / 'labels.yaml').write_text(f'label_divisor: {2**40}\nlabels: []'),
-     r'label_divisor must be a whole number over 0, at most 16777215, got 1099511627776'),
-    (lambda f: (f / 'labels.yaml').write_text('road'),
-     r'labels\.yaml: expected a list of classes'),
-    (lambda f: (f / 'labels.yaml').write_text('[{name: road, is_thing: false}]'),
-     r'labels\.yaml: label 0 lacks color'),
-    (lambda f: (f / 'labels.yaml').write_text('[{name: road, is_thing: false, color: 3}]'),
-     r'labels\.yaml: '),
-    (lambda f: (f / 'labels.yaml').write_text('{labels: [], label_divisor: 0}'),
-     r'labels\.yaml: label_divisor must be a whole number over 0, at most 16777215, got 0'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            lambda f: (f / 'pred/001.png').unlink(),
+            r'gt has 3 PNGs and .*pred has 2: expected one prediction for each frame',
+        ),
+        (
+            lambda f: write_png(f / 'pred/001.png', [[0, 0]]),
+            r'pred/001\.png has 2 x 1 pixels, .*gt/001\.png 24 x 16',
+        ),
+        (
+            lambda f: write_png(f / 'pred/001.png', np.full((16, 24), 4 * DIVISOR + 3)),
+            r'pred/001\.png: id 1027 is of class 4 with label_divisor 256, '
+            'expected class 0 to 3 or 255',
+        ),
+        (
+            lambda f: (f / 'gt/002.png').write_bytes(b'no picture'),
+            r'gt/002\.png is not an 8-bit RGB PNG',
+        ),
+        (
+            lambda f: cv2.imwrite(str(f / 'gt/002.png'), np.ones((16, 24), np.uint8)),
+            r'gt/002\.png is not an 8-bit RGB PNG',
+        ),
+        (lambda f: (f / 'pred').rename(f / 'elsewhere'), r'no folder .*pred'),
+        (
+            lambda f: [path.unlink() for path in (f / 'gt').iterdir()],
+            r'no PNG in .*gt or in a folder in it',
+        ),
+        (lambda f: (f / 'labels.yaml').unlink(), r'no file .*labels\.yaml'),
+        (lambda f: (f / 'labels.yaml').write_text('{'), r'labels\.yaml is not YAML'),
+        (
+            lambda f: (f / 'labels.yaml').write_text(f'label_divisor: {2**40}\nlabels: []'),
+            r'label_divisor must be a whole number over 0, at most 16777215, got 1099511627776',
+        ),
+        (
+            lambda f: (f / 'labels.yaml').write_text('road'),
+            r'labels\.yaml: expected a list of classes',
+        ),
+        (
+            lambda f: (f / 'labels.yaml').write_text('[{name: road, is_thing: false}]'),
+            r'labels\.yaml: label 0 lacks color',
+        ),
+        (
+            lambda f: (f / 'labels.yaml').write_text('[{name: road, is_thing: false, color: 3}]'),
+            r'labels\.yaml: ',
+        ),
+        (
+            lambda f: (f / 'labels.yaml').write_text('{labels: [], label_divisor: 0}'),
+            r'labels\.yaml: label_divisor must be a whole number over 0, at most 16777215, got 0',
+        ),
+    ],
+)
 def test_what_does_not_fit_is_named(files, change, message):
     change(files)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
@@ -120,11 +148,16 @@ def test_what_does_not_fit_is_named(files, change, message):
     assert not (files / 'scores.json').exists()
 
 
-@pytest.mark.parametrize(('flags', 'message'), [
-    (('--json', 'nowhere/scores.json'), '--json: no folder nowhere'),
-    (('--label-divisor', '0'),
-     '--label-divisor must be a whole number over 0, at most 16777215, got 0'),
-])
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (('--json', 'nowhere/scores.json'), '--json: no folder nowhere'),
+        (
+            ('--label-divisor', '0'),
+            '--label-divisor must be a whole number over 0, at most 16777215, got 0',
+        ),
+    ],
+)
 def test_bad_flags_are_named(files, flags, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         score_files(files, *flags)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic evaluate-tracking` and `panoptic tune-tracker` on two short clips."""
 
 import json
@@ -70,15 +71,21 @@ def test_a_model_of_other_classes_is_refused(capsys, tiny_model, tmp_path):
     assert err.count('\n') == 1
 
 
-@pytest.mark.parametrize(('argv', 'reason'), [
-    (['evaluate-tracking', '--model', 'none.onnx'], 'no model file at none.onnx'),
-    (['evaluate-tracking', '--clips', '0'], '--clips must be 1 to 1000, got 0'),
-    (['evaluate-tracking', '--frames', '0'], '--frames must be at least 1, got 0'),
-    (['evaluate-tracking', '--steps', '0'], '--steps must be at least 1, got 0'),
-    (['evaluate-tracking', '--json', 'none/scores.json'], '--json: no folder none'),
-    (['tune-tracker', '--trials', '0'], '--trials must be at least 1, got 0'),
-    (['tune-tracker', '--tracker', 'theirs'], '--tracker must be one of ours, without embeddings'),
-])
+@pytest.mark.parametrize(
+    ('argv', 'reason'),
+    [
+        (['evaluate-tracking', '--model', 'none.onnx'], 'no model file at none.onnx'),
+        (['evaluate-tracking', '--clips', '0'], '--clips must be 1 to 1000, got 0'),
+        (['evaluate-tracking', '--frames', '0'], '--frames must be at least 1, got 0'),
+        (['evaluate-tracking', '--steps', '0'], '--steps must be at least 1, got 0'),
+        (['evaluate-tracking', '--json', 'none/scores.json'], '--json: no folder none'),
+        (['tune-tracker', '--trials', '0'], '--trials must be at least 1, got 0'),
+        (
+            ['tune-tracker', '--tracker', 'theirs'],
+            '--tracker must be one of ours, without embeddings',
+        ),
+    ],
+)
 def test_mistakes_are_one_line(capsys, argv, reason):
     assert main(argv) == 2
     err = capsys.readouterr().err

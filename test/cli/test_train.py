@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic train` from outside: help, recipes by name, mistakes in one line.
 
 What it trains is tested in test/training/.
@@ -18,8 +19,17 @@ def test_help_tells_the_keys(capsys):
         main(['train', '--help'])
     out = capsys.readouterr().out
     assert out.startswith('usage: panoptic train [-c CONFIG]')
-    for key in ('-c CONFIG', '--model.family', '--model.network', '--model.lr', '--data.dataset',
-                '--trainer.max_time', '--ckpt_path', '--overwrite', '--ema.decay'):
+    for key in (
+        '-c CONFIG',
+        '--model.family',
+        '--model.network',
+        '--model.lr',
+        '--data.dataset',
+        '--trainer.max_time',
+        '--ckpt_path',
+        '--overwrite',
+        '--ema.decay',
+    ):
         assert f'\n  {key}' in out
     for text in ('a checkpoint to resume from', 'peak learning rate', 'images in a step'):
         assert text in ' '.join(out.split())
@@ -27,8 +37,12 @@ def test_help_tells_the_keys(capsys):
 
 def test_shipped_recipes_go_by_their_name():
     [(name, path), *_] = recipe_files().items()
-    assert name_recipes(['--config', name, '--model.lr', '1']) == \
-        ['--config', str(path), '--model.lr', '1']
+    assert name_recipes(['--config', name, '--model.lr', '1']) == [
+        '--config',
+        str(path),
+        '--model.lr',
+        '1',
+    ]
     assert name_recipes(['-c', name]) == ['-c', str(path)]
     assert name_recipes([f'--config={name}']) == [f'--config={path}']
     assert name_recipes(['--config', str(path)]) == ['--config', str(path)]
@@ -65,29 +79,52 @@ def test_a_recipe_that_is_nested_without_end_is_refused(tmp_path, capsys):
 def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
     (tmp_path / 'x.yaml').write_text(text)
     assert f'{tmp_path}/x.yaml is not a recipe' in error_of(
-        f'{flag}{tmp_path}/x.yaml'.split(), capsys)
+        f'{flag}{tmp_path}/x.yaml'.split(), capsys
+    )
 
 
-@pytest.mark.parametrize(('old', 'new', 'reason'), [
-    ('warmup_steps', 'warmup_stepz',
-     "'model' does not accept option 'warmup_stepz'; the keys of model are: family, network, "),
-    ('warmup_steps: 2', 'optimizer: {decay: 1}',
-     'the keys of model.optimizer are: name, weight_decay, momentum, nesterov, '
-     'backbone_lr_factor, bias_lr_factor'),
-    ('batch_size', 'batchsize', 'the keys of data are: dataset, input_size, '),
-    ('data:', 'date:', 'data.input_size'),
-    ('family: hle', 'family: detr', "no family 'detr' to train; the families are: "),
-    ('mobilenetv2_035', 'mobilenetv2_036', "timm has no backbone 'mobilenetv2_036'; near it: "),
-    ('top_k: 12', 'topk: 12', "unknown key 'topk' for family 'hle'; the keys are: backbone, "),
-    ('lr: 1.0e-3', 'lr: fast', 'model.lr'),
-    ('dataset: synthetic', 'dataset: kitti', "unknown data 'kitti'; expected one of: synthetic, "),
-    ('frames_per_clip', 'per_clip', "data 'synthetic' has no option 'per_clip'; the options are"),
-    ('input_size: [64, 128]', 'input_size: [64]', 'tuple with 2 elements'),
-    ('batch_size: 2', 'batch_size: 2\n  crop: [62, 128]', 'data.crop must be multiples of 4'),
-    ('[64, 128]', '[63, 128]', 'data.input_size must be multiples of 4, got (63, 128)'),
-    ('trainer:', 'trainer:\n  max_time: soon', "'soon'"),
-    ('trainer:', 'trainer: [', 'is not YAML that can be used'),
-])
+@pytest.mark.parametrize(
+    ('old', 'new', 'reason'),
+    [
+        (
+            'warmup_steps',
+            'warmup_stepz',
+            "'model' does not accept option 'warmup_stepz'; the keys of model are: "
+            'family, network, ',
+        ),
+        (
+            'warmup_steps: 2',
+            'optimizer: {decay: 1}',
+            'the keys of model.optimizer are: name, weight_decay, momentum, nesterov, '
+            'backbone_lr_factor, bias_lr_factor',
+        ),
+        ('batch_size', 'batchsize', 'the keys of data are: dataset, input_size, '),
+        ('data:', 'date:', 'data.input_size'),
+        ('family: hle', 'family: detr', "no family 'detr' to train; the families are: "),
+        (
+            'mobilenetv2_035',
+            'mobilenetv2_036',
+            "timm has no backbone 'mobilenetv2_036'; near it: ",
+        ),
+        ('top_k: 12', 'topk: 12', "unknown key 'topk' for family 'hle'; the keys are: backbone, "),
+        ('lr: 1.0e-3', 'lr: fast', 'model.lr'),
+        (
+            'dataset: synthetic',
+            'dataset: kitti',
+            "unknown data 'kitti'; expected one of: synthetic, ",
+        ),
+        (
+            'frames_per_clip',
+            'per_clip',
+            "data 'synthetic' has no option 'per_clip'; the options are",
+        ),
+        ('input_size: [64, 128]', 'input_size: [64]', 'tuple with 2 elements'),
+        ('batch_size: 2', 'batch_size: 2\n  crop: [62, 128]', 'data.crop must be multiples of 4'),
+        ('[64, 128]', '[63, 128]', 'data.input_size must be multiples of 4, got (63, 128)'),
+        ('trainer:', 'trainer:\n  max_time: soon', "'soon'"),
+        ('trainer:', 'trainer: [', 'is not YAML that can be used'),
+    ],
+)
 def test_mistakes_in_a_recipe_are_one_line(tmp_path, capsys, old, new, reason):
     recipe = tmp_path / 'own.yaml'
     assert RECIPE.count(old) >= 1
@@ -95,30 +132,40 @@ def test_mistakes_in_a_recipe_are_one_line(tmp_path, capsys, old, new, reason):
     assert reason in error_of(['--config', str(recipe)], capsys)
 
 
-@pytest.mark.parametrize(('flags', 'reason'), [
-    (['--model.optimiser.name', 'sgd'], 'unrecognized arguments: --model.optimiser.name sgd'),
-    (['--model.lear', '1'], 'unrecognized arguments: --model.lear 1; the keys of model are: '),
-    (['--model.init_weights', 'none.safetensors'], 'init_weights: no file none.safetensors'),
-    (['--trainer.accelerator', 'tpu'], 'panoptic: error: '),
-])
+@pytest.mark.parametrize(
+    ('flags', 'reason'),
+    [
+        (['--model.optimiser.name', 'sgd'], 'unrecognized arguments: --model.optimiser.name sgd'),
+        (['--model.lear', '1'], 'unrecognized arguments: --model.lear 1; the keys of model are: '),
+        (['--model.init_weights', 'none.safetensors'], 'init_weights: no file none.safetensors'),
+        (['--trainer.accelerator', 'tpu'], 'panoptic: error: '),
+    ],
+)
 def test_mistakes_in_flags_are_one_line(tmp_path, capsys, flags, reason):
     assert reason in error_of(tiny_flags(tmp_path, *flags), capsys)
 
 
-@pytest.mark.parametrize('precision', [
-    '16-true', 'bf16-true', '64', '64-true', 'transformer-engine', 'transformer-engine-float16'])
+@pytest.mark.parametrize(
+    'precision',
+    ['16-true', 'bf16-true', '64', '64-true', 'transformer-engine', 'transformer-engine-float16'],
+)
 def test_precisions_that_do_not_work_are_refused(tmp_path, capsys, precision):
     text = error_of(tiny_flags(tmp_path, '--trainer.precision', precision), capsys)
-    assert ('trainer.precision must be one of 32-true, bf16-mixed, 16-mixed, got '
-            f'{precision}') in text
+    assert (
+        f'trainer.precision must be one of 32-true, bf16-mixed, 16-mixed, got {precision}'
+    ) in text
 
 
 def test_a_precision_plugin_that_does_not_work_is_refused(tmp_path, capsys):
     recipe = tmp_path / 'own.yaml'
-    recipe.write_text(RECIPE.replace('trainer:', 'trainer:\n  plugins: lightning.pytorch.plugins.'
-                                     'DoublePrecision'))
+    recipe.write_text(
+        RECIPE.replace(
+            'trainer:', 'trainer:\n  plugins: lightning.pytorch.plugins.DoublePrecision'
+        )
+    )
     assert 'got DoublePrecision' in error_of(
-        ['--config', str(recipe), '--trainer.default_root_dir', str(tmp_path)], capsys)
+        ['--config', str(recipe), '--trainer.default_root_dir', str(tmp_path)], capsys
+    )
 
 
 def test_a_missing_data_folder_is_named(tmp_path, capsys):
@@ -129,5 +176,7 @@ def test_a_missing_data_folder_is_named(tmp_path, capsys):
 
 def test_a_batch_needs_enough_samples(tmp_path, capsys):
     assert main(['train', *tiny_flags(tmp_path, '--data.batch_size', '9')]) == 2
-    assert 'data.batch_size 9 is more than the 8 training samples of each process' in \
-        capsys.readouterr().err
+    assert (
+        'data.batch_size 9 is more than the 8 training samples of each process'
+        in capsys.readouterr().err
+    )

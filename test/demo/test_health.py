@@ -1,11 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
 from types import SimpleNamespace
 
 import pytest
 
 from panoptic_ros.demo.health import Health, read_health
 
-INPUT = {'received': '10', 'published': '6', 'dropped superseded': '2', 'dropped bad image': '1',
-         'in flight': '1'}
+INPUT = {
+    'received': '10',
+    'published': '6',
+    'dropped superseded': '2',
+    'dropped bad image': '1',
+    'in flight': '1',
+}
 TIMING = {'rate hz': '24.9', 'end to end p50 ms': '11.50', 'end to end p95 ms': '20.25'}
 MODEL = {'state': 'active', 'backend': 'onnxruntime/cpu', 'device': 'cpu'}
 
@@ -14,12 +20,17 @@ def message(model=MODEL, images=INPUT, timing=TIMING, level=0, text='ok', node='
     """A DiagnosticArray as bags give it; rclpy's differs in `level` being bytes."""
     return SimpleNamespace(
         header=SimpleNamespace(stamp=SimpleNamespace(sec=12, nanosec=500_000_000)),
-        status=[SimpleNamespace(name=f'{node}: {task}', level=level if task == 'model' else b'\0',
-                                message=text, hardware_id='',
-                                values=[SimpleNamespace(key=k, value=v)
-                                        for k, v in values.items()])
-                for task, values in (('model', model), ('input/camera', images),
-                                     ('timing', timing))])
+        status=[
+            SimpleNamespace(
+                name=f'{node}: {task}',
+                level=level if task == 'model' else b'\0',
+                message=text,
+                hardware_id='',
+                values=[SimpleNamespace(key=k, value=v) for k, v in values.items()],
+            )
+            for task, values in (('model', model), ('input/camera', images), ('timing', timing))
+        ],
+    )
 
 
 def health(**changes) -> Health:
@@ -30,18 +41,29 @@ def health(**changes) -> Health:
 
 def test_summary_holds_the_nodes_numbers():
     assert health().summary(24.0) == {
-        'received': 10, 'published': 6, 'dropped': {'superseded': 2, 'bad image': 1},
-        'in_flight': 1, 'rate_hz': 24.0, 'latency_ms': {'p50': 11.5, 'p95': 20.25},
-        'backend': 'onnxruntime/cpu', 'device': 'cpu'}
+        'received': 10,
+        'published': 6,
+        'dropped': {'superseded': 2, 'bad image': 1},
+        'in_flight': 1,
+        'rate_hz': 24.0,
+        'latency_ms': {'p50': 11.5, 'p95': 20.25},
+        'backend': 'onnxruntime/cpu',
+        'device': 'cpu',
+    }
 
 
-@pytest.mark.parametrize(('images', 'words'), [
-    (INPUT | {'received': '11'}, 'do not add up'),  # one got lost
-    (INPUT | {'in flight': '0'}, 'do not add up'),
-    ({'received': '2', 'published': '0', 'dropped bad image': '2', 'in flight': '0'},
-     'published no image.*2 bad image'),
-    ({}, 'published no image: no image yet'),  # the node has no camera yet
-])
+@pytest.mark.parametrize(
+    ('images', 'words'),
+    [
+        (INPUT | {'received': '11'}, 'do not add up'),  # one got lost
+        (INPUT | {'in flight': '0'}, 'do not add up'),
+        (
+            {'received': '2', 'published': '0', 'dropped bad image': '2', 'in flight': '0'},
+            'published no image.*2 bad image',
+        ),
+        ({}, 'published no image: no image yet'),  # the node has no camera yet
+    ],
+)
 def test_a_summary_that_cannot_be_true_is_refused(images, words):
     with pytest.raises(ValueError, match=words):
         health(images=images).summary(1.0)
@@ -51,21 +73,26 @@ def test_an_image_without_a_rate_counts_as_rate_0():
     assert health(timing=TIMING | {'rate hz': 'n/a'}).rate_hz == 0
 
 
-@pytest.mark.parametrize(('model', 'level', 'active', 'problem'), [
-    (MODEL, 0, True, ''),
-    (MODEL, b'\1', True, ''),                       # slower hardware: it works
-    ({'state': 'inactive'}, 0, False, ''),
-    ({'state': 'unconfigured'}, b'\1', False, ''),  # not loaded yet
-    ({'state': 'unconfigured'}, b'\2', False, 'cannot configure: no file'),
-])
+@pytest.mark.parametrize(
+    ('model', 'level', 'active', 'problem'),
+    [
+        (MODEL, 0, True, ''),
+        (MODEL, b'\1', True, ''),  # slower hardware: it works
+        ({'state': 'inactive'}, 0, False, ''),
+        ({'state': 'unconfigured'}, b'\1', False, ''),  # not loaded yet
+        ({'state': 'unconfigured'}, b'\2', False, 'cannot configure: no file'),
+    ],
+)
 def test_state_and_problem_of_the_model(model, level, active, problem):
     value = health(model=model, level=level, text='cannot configure: no file')
     assert (value.active, value.problem) == (active, problem)
 
 
 def test_a_line_for_people():
-    assert health().line() == ('24.9 images/s, latency p50 12 ms, p95 20 ms, published 6 of 10 '
-                               '(2 superseded, 1 bad image)')
+    assert health().line() == (
+        '24.9 images/s, latency p50 12 ms, p95 20 ms, published 6 of 10 '
+        '(2 superseded, 1 bad image)'
+    )
     assert health(level=1, text='slow').line().endswith('; WARN model: slow')
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import cv2
 import numpy as np
 import pytest
@@ -20,12 +21,15 @@ def read_video(path) -> tuple[list[np.ndarray], float]:
         frames.append(frame)
 
 
-@pytest.mark.parametrize(('stamps', 'expected'), [
-    ([5.0, 5.1, 5.2, 5.3], [0, 50, 100, 150]),
-    ([5.0, 5.11, 5.19, 5.32], [0, 50, 100, 150]),        # cameras are not that exact
-    ([5.0, 5.1, 5.4, 5.5], [0, 50, 50, 50, 100, 150]),   # two images were dropped
-    ([5.0, 5.01, 5.02, 5.1], [0, 150]),                  # faster than the file
-])
+@pytest.mark.parametrize(
+    ('stamps', 'expected'),
+    [
+        ([5.0, 5.1, 5.2, 5.3], [0, 50, 100, 150]),
+        ([5.0, 5.11, 5.19, 5.32], [0, 50, 100, 150]),  # cameras are not that exact
+        ([5.0, 5.1, 5.4, 5.5], [0, 50, 50, 50, 100, 150]),  # two images were dropped
+        ([5.0, 5.01, 5.02, 5.1], [0, 150]),  # faster than the file
+    ],
+)
 def test_a_video_shows_pictures_at_their_time(tmp_path, stamps, expected):
     with OverlayVideo(tmp_path / 'a.mp4', 10) as video:
         for number, stamp_s in enumerate(stamps):
@@ -48,16 +52,21 @@ def test_a_video_keeps_colours_and_its_first_size(tmp_path):
     assert frames[0][10, 10, 2] > 150 > 60 > frames[0][10, 10, 0]  # as BGR
 
 
-@pytest.mark.parametrize(('count', 'tiles', 'columns', 'rows'), [
-    (1, 1, 1, 1), (2, 2, 2, 1), (5, 5, 3, 2), (12, 12, 3, 4), (13, 12, 3, 4), (500, 12, 3, 4)])
+@pytest.mark.parametrize(
+    ('count', 'tiles', 'columns', 'rows'),
+    [(1, 1, 1, 1), (2, 2, 2, 1), (5, 5, 3, 2), (12, 12, 3, 4), (13, 12, 3, 4), (500, 12, 3, 4)],
+)
 def test_a_contact_sheet_spreads_its_pictures(count, tiles, columns, rows):
     sheet = ContactSheet()
     for number in range(count):
         sheet.add(plain(1 + number * 254 // count))
     drawn = sheet.draw()
     assert drawn.shape == (rows * 360, columns * TILE_WIDTH, 3)
-    greys = [int(drawn[y * 360 + 180, x * TILE_WIDTH + 320, 0])
-             for y in range(rows) for x in range(columns)]
+    greys = [
+        int(drawn[y * 360 + 180, x * TILE_WIDTH + 320, 0])
+        for y in range(rows)
+        for x in range(columns)
+    ]
     assert sum(grey > 0 for grey in greys) == tiles
     steps = np.diff(greys[:tiles])
     assert (steps > 0).all()  # like text, in time

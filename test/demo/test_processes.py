@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import os
 import signal
 import socket
@@ -42,7 +43,7 @@ def start(tmp_path, monkeypatch):
 
 
 def test_a_child_is_heard_and_ends_like_by_ctrl_c(start):
-    child, lines = start('''
+    child, lines = start("""
         import sys, time
         print('began', *sys.argv[1:])
         print('wrong', file=sys.stderr)
@@ -50,7 +51,7 @@ def test_a_child_is_heard_and_ends_like_by_ctrl_c(start):
             time.sleep(60)
         except KeyboardInterrupt:
             print('ended')
-    ''')
+    """)
     child.check()
     child.stop(20)
     child.check()
@@ -59,12 +60,12 @@ def test_a_child_is_heard_and_ends_like_by_ctrl_c(start):
 
 
 def test_a_child_that_does_not_end_is_killed(start):
-    child, _ = start('''
+    child, _ = start("""
         import signal, time
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         print('deaf')
         time.sleep(60)
-    ''')
+    """)
     child.stop(0.2)
     assert (child.exit_code, child.killed) == (-signal.SIGKILL, True)
 
@@ -94,12 +95,15 @@ def test_the_demo_has_a_corner_of_ros_of_its_own():
     assert ros_environment({'ROS_DISTRO': 'humble'})['ROS_LOCALHOST_ONLY'] == '1'
 
 
-@pytest.mark.parametrize('own', [
-    {'ROS_DOMAIN_ID': '7'},                          # joins a running system
-    {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET'},
-    {PROFILES[0]: 'own.xml'},
-    {PROFILES[1]: 'own.xml'},                        # the other must not overrule it
-])
+@pytest.mark.parametrize(
+    'own',
+    [
+        {'ROS_DOMAIN_ID': '7'},  # joins a running system
+        {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET'},
+        {PROFILES[0]: 'own.xml'},
+        {PROFILES[1]: 'own.xml'},  # the other must not overrule it
+    ],
+)
 def test_what_the_user_has_set_stays(own):
     added = ros_environment(own)
     assert not own.keys() & added.keys()
@@ -107,11 +111,14 @@ def test_what_the_user_has_set_stays(own):
         assert not set(PROFILES) & added.keys()
 
 
-@pytest.mark.parametrize('port', [
-    7400 + 250,           # multicast discovery
-    7410 + 250,           # first participant; without multicast the only sign of a LOCALHOST node
-    7410 + 250 + 2 * 31,  # last participant, the others have ended
-])
+@pytest.mark.parametrize(
+    'port',
+    [
+        7400 + 250,  # multicast discovery
+        7410 + 250,  # first participant; without multicast the only sign of a LOCALHOST node
+        7410 + 250 + 2 * 31,  # last participant, the others have ended
+    ],
+)
 def test_a_domain_in_use_is_not_taken(monkeypatch, port):
     monkeypatch.setattr(processes, 'MAX_DOMAIN_ID', 2)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
@@ -133,9 +140,16 @@ def test_only_what_nobody_uses_is_removed_from_shared_memory():
         for path in files[1:]:
             path.write_bytes(bytes(4096))
         user = subprocess.Popen(
-            [sys.executable, '-c', 'import mmap, sys; f = open(sys.argv[1], "r+b"); '
-             'm = mmap.mmap(f.fileno(), 0); print(1, flush=True); sys.stdin.read()', str(used)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            [
+                sys.executable,
+                '-c',
+                'import mmap, sys; f = open(sys.argv[1], "r+b"); '
+                'm = mmap.mmap(f.fileno(), 0); print(1, flush=True); sys.stdin.read()',
+                str(used),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         assert user.stdout.readline() == b'1\n'
         remove_shared_memory(before)
         assert [path.exists() for path in files] == [True, False, True, False, True]

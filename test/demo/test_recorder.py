@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import json
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from rosbags.typesys import Stores, get_typestore
 from panoptic_ros.demo.recorder import RESULTS, Recorder, move_results
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
-TYPES = {'panoptic/segments': 'sensor_msgs/msg/Image', 'panoptic/overlay': 'sensor_msgs/msg/Image',
-         'panoptic/label_info': 'std_msgs/msg/String',
-         'diagnostics': 'diagnostic_msgs/msg/DiagnosticArray'}
+TYPES = {
+    'panoptic/segments': 'sensor_msgs/msg/Image',
+    'panoptic/overlay': 'sensor_msgs/msg/Image',
+    'panoptic/label_info': 'std_msgs/msg/String',
+    'diagnostics': 'diagnostic_msgs/msg/DiagnosticArray',
+}
 START_NS = 1_700_000_000 * 10**9
 
 
@@ -23,8 +27,11 @@ def make(kind: str, *fields):
 
 
 def header(time_ns: int):
-    return make('std_msgs/Header', make('builtin_interfaces/Time', time_ns // 10**9,
-                                        time_ns % 10**9), 'camera')
+    return make(
+        'std_msgs/Header',
+        make('builtin_interfaces/Time', time_ns // 10**9, time_ns % 10**9),
+        'camera',
+    )
 
 
 def image(time_ns: int, grey: int, encoding: str, channels: int):
@@ -34,14 +41,34 @@ def image(time_ns: int, grey: int, encoding: str, channels: int):
 
 def diagnostics(time_ns: int, published: int, rate: str):
     def status(name, values):
-        return make('diagnostic_msgs/DiagnosticStatus', 0, f'panoptic_node: {name}', 'ok', '',
-                    [make('diagnostic_msgs/KeyValue', *pair) for pair in values.items()])
-    return make('diagnostic_msgs/DiagnosticArray', header(time_ns), [
-        status('model', {'state': 'active', 'backend': 'onnxruntime/cpu', 'device': 'cpu'}),
-        status('input/camera', {'received': str(published + 1), 'published': str(published),
-                                'dropped superseded': '1', 'in flight': '0'}),
-        status('timing', {'rate hz': rate, 'end to end p50 ms': '5.0',
-                          'end to end p95 ms': '9.0'})])
+        return make(
+            'diagnostic_msgs/DiagnosticStatus',
+            0,
+            f'panoptic_node: {name}',
+            'ok',
+            '',
+            [make('diagnostic_msgs/KeyValue', *pair) for pair in values.items()],
+        )
+
+    return make(
+        'diagnostic_msgs/DiagnosticArray',
+        header(time_ns),
+        [
+            status('model', {'state': 'active', 'backend': 'onnxruntime/cpu', 'device': 'cpu'}),
+            status(
+                'input/camera',
+                {
+                    'received': str(published + 1),
+                    'published': str(published),
+                    'dropped superseded': '1',
+                    'in flight': '0',
+                },
+            ),
+            status(
+                'timing', {'rate hz': rate, 'end to end p50 ms': '5.0', 'end to end p95 ms': '9.0'}
+            ),
+        ],
+    )
 
 
 @pytest.fixture
@@ -70,29 +97,42 @@ def test_all_results_are_written_and_can_be_read(recorder, tmp_path):
     summary = recorder.finish()
     assert summary == json.loads((tmp_path / 'summary.json').read_text())
     assert (summary['received'], summary['published'], summary['dropped']) == (
-        6, 5, {'superseded': 1})
+        6,
+        5,
+        {'superseded': 1},
+    )
     assert summary['rate_hz'] == 14.0  # of the last that had new images
     assert cv2.imread(str(tmp_path / 'contact_sheet.png')).shape == (720, 1920, 3)
     capture = cv2.VideoCapture(str(tmp_path / 'overlay.mp4'))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 5
     with AnyReader([tmp_path / 'bag']) as bag:
         assert {topic: info.msgcount for topic, info in bag.topics.items()} == {
-            '/panoptic/segments': 5, '/panoptic/label_info': 1, '/diagnostics': 6}
-        latched = {connection.topic: connection.ext.offered_qos_profiles[0].durability
-                   for connection in bag.connections}
-        assert latched == {'/panoptic/segments': QosDurability.VOLATILE,
-                           '/panoptic/label_info': QosDurability.TRANSIENT_LOCAL,
-                           '/diagnostics': QosDurability.VOLATILE}
+            '/panoptic/segments': 5,
+            '/panoptic/label_info': 1,
+            '/diagnostics': 6,
+        }
+        latched = {
+            connection.topic: connection.ext.offered_qos_profiles[0].durability
+            for connection in bag.connections
+        }
+        assert latched == {
+            '/panoptic/segments': QosDurability.VOLATILE,
+            '/panoptic/label_info': QosDurability.TRANSIENT_LOCAL,
+            '/diagnostics': QosDurability.VOLATILE,
+        }
         first = next(m for m in bag.messages() if m[0].topic == '/panoptic/segments')
         assert first[1] == START_NS
         assert bag.deserialize(first[2], first[0].msgtype).data.nbytes == 36 * 64 * 2
     assert {path.name for path in tmp_path.iterdir()} == set(RESULTS)
 
 
-@pytest.mark.parametrize(('with_diagnostics', 'words'), [
-    (False, 'said nothing on /diagnostics'),
-    (True, 'at least one picture'),  # it published, but no overlay came
-])
+@pytest.mark.parametrize(
+    ('with_diagnostics', 'words'),
+    [
+        (False, 'said nothing on /diagnostics'),
+        (True, 'at least one picture'),  # it published, but no overlay came
+    ],
+)
 def test_what_cannot_be_made_is_an_error(recorder, with_diagnostics, words):
     if with_diagnostics:
         take(recorder, 'diagnostics', START_NS, diagnostics(START_NS, 3, '10.0'))

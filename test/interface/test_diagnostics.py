@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Level and text of a status in each condition."""
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from panoptic_ros.interface.diagnostics import (
 from panoptic_ros.interface.meters import Timings
 from panoptic_ros.interface.worker import Counts, Drop
 
-LIMITS = {'diagnostics.warn_latency_ms': 100.0, 'diagnostics.error_latency_ms': 500.0,
-          'diagnostics.warn_rate_hz': 5.0}
+LIMITS = {
+    'diagnostics.warn_latency_ms': 100.0,
+    'diagnostics.error_latency_ms': 500.0,
+    'diagnostics.warn_rate_hz': 5.0,
+}
 NOT_YET = 'n/a'
 
 
@@ -29,26 +33,37 @@ def counts(published=0, in_flight=0, **dropped) -> Counts:
 
 
 def input_(silent_s=0.1, last_bad='', **more):
-    return input_status('front', counts(9, too_old=1), 10.0, 0.05, silent_s, '/image', last_bad,
-                        **more)
+    return input_status(
+        'front', counts(9, too_old=1), 10.0, 0.05, silent_s, '/image', last_bad, **more
+    )
 
 
-@pytest.mark.parametrize(('status', 'level', 'text'), [
-    (input_(), Level.OK, 'ok'),
-    (input_(None), Level.OK, 'not subscribed'),
-    (input_(None, enabled=False), Level.OK, 'disabled'),
-    (input_(None, 'odd', enabled=False, all_lost='x', time_problem='y', warnings=['z']),
-     Level.OK, 'disabled'),
-    (input_(all_lost='all are bad'), Level.ERROR, 'all are bad'),
-    (input_(all_lost='all are bad', last_bad='odd'), Level.ERROR, 'all are bad'),
-    (input_(time_problem='old stamps'), Level.ERROR, 'old stamps'),
-    (input_(clock_problem='no clock'), Level.WARN, 'no clock'),
-    (input_(clock_problem='no clock', time_problem='still'), Level.ERROR, 'no clock; still'),
-    (input_(time_problem='old', all_lost='lost', warnings=['large']), Level.ERROR, 'lost; old'),
-    (input_(6, time_problem='old stamps'), Level.ERROR, 'no image for 6 s; old stamps'),
-    (input_(2, warnings=['', 'large']), Level.WARN, 'no image for 2 s; large'),
-    (input_(last_bad='odd', warnings=['large']), Level.WARN, 'bad image: odd; large'),
-])
+@pytest.mark.parametrize(
+    ('status', 'level', 'text'),
+    [
+        (input_(), Level.OK, 'ok'),
+        (input_(None), Level.OK, 'not subscribed'),
+        (input_(None, enabled=False), Level.OK, 'disabled'),
+        (
+            input_(None, 'odd', enabled=False, all_lost='x', time_problem='y', warnings=['z']),
+            Level.OK,
+            'disabled',
+        ),
+        (input_(all_lost='all are bad'), Level.ERROR, 'all are bad'),
+        (input_(all_lost='all are bad', last_bad='odd'), Level.ERROR, 'all are bad'),
+        (input_(time_problem='old stamps'), Level.ERROR, 'old stamps'),
+        (input_(clock_problem='no clock'), Level.WARN, 'no clock'),
+        (input_(clock_problem='no clock', time_problem='still'), Level.ERROR, 'no clock; still'),
+        (
+            input_(time_problem='old', all_lost='lost', warnings=['large']),
+            Level.ERROR,
+            'lost; old',
+        ),
+        (input_(6, time_problem='old stamps'), Level.ERROR, 'no image for 6 s; old stamps'),
+        (input_(2, warnings=['', 'large']), Level.WARN, 'no image for 2 s; large'),
+        (input_(last_bad='odd', warnings=['large']), Level.WARN, 'bad image: odd; large'),
+    ],
+)
 def test_input(status, level, text):
     assert (status.level, status.message) == (level, text)
 
@@ -63,56 +78,76 @@ def test_what_is_not_measured_now_is_not_available(enabled):
 DEPTH = "encoding '16UC1' cannot be read without cv_bridge; expected one of rgb8, bgr8"
 
 
-@pytest.mark.parametrize(('before', 'now', 'text'), [
-    (counts(), counts(), ''),                               # nothing came
-    (counts(5), counts(5, in_flight=1), ''),                # the first one is in work
-    (counts(5), counts(6, too_old=9), ''),                  # one got through
-    (counts(5, too_old=3), counts(5, too_old=3), ''),       # that was before
-    (counts(5), counts(5, too_old=1), 'all images are older than max_age_ms 70; use_sim_time? '),
-    (counts(5), counts(5, bad_image=2), f'all images are bad: {DEPTH}; remap `image` to the '),
-    (counts(5), counts(5, inference_failed=2), 'inference fails for all images: out of memory'),
-    (counts(5), counts(5, superseded=8, in_flight=1), 'no image is finished'),
-    (counts(5), counts(5, superseded=8, bad_image=2), 'all images are bad'),
-    (counts(5), counts(5, too_old=8, inference_failed=2), '; inference fails for all images'),
-])
+@pytest.mark.parametrize(
+    ('before', 'now', 'text'),
+    [
+        (counts(), counts(), ''),  # nothing came
+        (counts(5), counts(5, in_flight=1), ''),  # the first one is in work
+        (counts(5), counts(6, too_old=9), ''),  # one got through
+        (counts(5, too_old=3), counts(5, too_old=3), ''),  # that was before
+        (
+            counts(5),
+            counts(5, too_old=1),
+            'all images are older than max_age_ms 70; use_sim_time? ',
+        ),
+        (counts(5), counts(5, bad_image=2), f'all images are bad: {DEPTH}; remap `image` to the '),
+        (
+            counts(5),
+            counts(5, inference_failed=2),
+            'inference fails for all images: out of memory',
+        ),
+        (counts(5), counts(5, superseded=8, in_flight=1), 'no image is finished'),
+        (counts(5), counts(5, superseded=8, bad_image=2), 'all images are bad'),
+        (counts(5), counts(5, too_old=8, inference_failed=2), '; inference fails for all images'),
+    ],
+)
 def test_why_all_images_are_lost(before, now, text):
     got = all_lost(before, now, 70.0, DEPTH, 'out of memory')
     assert text in got
     assert bool(got) == bool(text)
 
 
-@pytest.mark.parametrize(('bad', 'expected'), [
-    ("expected a jpeg or png colour image, got '16UC1; compressedDepth png'", True),
-    (DEPTH, True),
-    ('the jpeg image is cut short: its end marker is missing', False),
-    ('data must hold 48 rows', False),
-])
+@pytest.mark.parametrize(
+    ('bad', 'expected'),
+    [
+        ("expected a jpeg or png colour image, got '16UC1; compressedDepth png'", True),
+        (DEPTH, True),
+        ('the jpeg image is cut short: its end marker is missing', False),
+        ('data must hold 48 rows', False),
+    ],
+)
 def test_a_topic_that_is_no_colour_camera_is_to_be_remapped(bad, expected):
     assert ('remap' in all_lost(counts(), counts(bad_image=1), 0.0, bad, '')) == expected
 
 
-@pytest.mark.parametrize(('age_s', 'sim_time', 'words'), [
-    (None, False, ()),
-    (0.0, False, ()),
-    (9.9, False, ()),             # a slow network
-    (-0.9, True, ()),             # a clock that is corrected
-    (10.1, False, ('10.1 s in the past', 'use_sim_time?')),
-    (1.8e9, False, ('1800000000 s in the past', 'use_sim_time?', 'synchronise')),
-    (-1.1, False, ('1.1 s in the future', 'use_sim_time?')),
-    (-1.8e9, True, ('in the future', 'use_sim_time is true', '/clock')),
-])
+@pytest.mark.parametrize(
+    ('age_s', 'sim_time', 'words'),
+    [
+        (None, False, ()),
+        (0.0, False, ()),
+        (9.9, False, ()),  # a slow network
+        (-0.9, True, ()),  # a clock that is corrected
+        (10.1, False, ('10.1 s in the past', 'use_sim_time?')),
+        (1.8e9, False, ('1800000000 s in the past', 'use_sim_time?', 'synchronise')),
+        (-1.1, False, ('1.1 s in the future', 'use_sim_time?')),
+        (-1.8e9, True, ('in the future', 'use_sim_time is true', '/clock')),
+    ],
+)
 def test_ages_that_say_that_clocks_differ(age_s, sim_time, words):
     text = age_problem(age_s, sim_time)
     assert bool(text) == bool(words)
     assert all(word in text for word in words), text
 
 
-@pytest.mark.parametrize(('sim_time', 'now_s', 'still_s', 'words'), [
-    (False, 0.0, 100.0, ''),
-    (True, 12.0, 1.0, ''),
-    (True, 0.0, 1.0, 'nothing arrives on /clock; play the bag with --clock'),
-    (True, 12.0, 8.4, '/clock has not advanced for 8 s'),
-])
+@pytest.mark.parametrize(
+    ('sim_time', 'now_s', 'still_s', 'words'),
+    [
+        (False, 0.0, 100.0, ''),
+        (True, 12.0, 1.0, ''),
+        (True, 0.0, 1.0, 'nothing arrives on /clock; play the bag with --clock'),
+        (True, 12.0, 8.4, '/clock has not advanced for 8 s'),
+    ],
+)
 def test_clocks_that_do_not_run(sim_time, now_s, still_s, words):
     text = clock_problem(sim_time, now_s, still_s)
     assert words in text
@@ -127,23 +162,36 @@ def test_unusable_stamps_come_with_a_remedy():
 OLD, NEW = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
 
 
-@pytest.mark.parametrize(('environ', 'middleware', 'raw_bytes', 'named'), [
-    ({}, 'rmw_fastrtps_cpp', 6_000_000, (OLD, NEW)),
-    ({}, 'rmw_fastrtps_dynamic_cpp', 500_000, (OLD, NEW)),
-    ({}, 'rmw_fastrtps_cpp', 499_999, ()),
-    ({}, 'rmw_fastrtps_cpp', 0, ()),                       # compressed
-    ({}, 'rmw_cyclonedds_cpp', 6_000_000, ()),
-    ({OLD: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),       # distribution unknown
-    ({NEW: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),
-    ({OLD: ''}, 'rmw_fastrtps_cpp', 6_000_000, (OLD, NEW)),
-    ({'ROS_DISTRO': 'humble'}, 'rmw_fastrtps_cpp', 6_000_000, (OLD,)),
-    ({'ROS_DISTRO': 'jazzy', NEW: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, (OLD,)),  # ignored there
-    ({'ROS_DISTRO': 'jazzy', OLD: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),
-    ({'ROS_DISTRO': 'kilted', OLD: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),  # deprecated there
-    ({'ROS_DISTRO': 'lyrical', OLD: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, (NEW,)),
-    ({'ROS_DISTRO': 'lyrical', NEW: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),
-    ({'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA'}, 'rmw_fastrtps_cpp', 6_000_000, ()),
-])
+@pytest.mark.parametrize(
+    ('environ', 'middleware', 'raw_bytes', 'named'),
+    [
+        ({}, 'rmw_fastrtps_cpp', 6_000_000, (OLD, NEW)),
+        ({}, 'rmw_fastrtps_dynamic_cpp', 500_000, (OLD, NEW)),
+        ({}, 'rmw_fastrtps_cpp', 499_999, ()),
+        ({}, 'rmw_fastrtps_cpp', 0, ()),  # compressed
+        ({}, 'rmw_cyclonedds_cpp', 6_000_000, ()),
+        ({OLD: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),  # distribution unknown
+        ({NEW: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),
+        ({OLD: ''}, 'rmw_fastrtps_cpp', 6_000_000, (OLD, NEW)),
+        ({'ROS_DISTRO': 'humble'}, 'rmw_fastrtps_cpp', 6_000_000, (OLD,)),
+        (
+            {'ROS_DISTRO': 'jazzy', NEW: 'x'},
+            'rmw_fastrtps_cpp',
+            6_000_000,
+            (OLD,),
+        ),  # ignored there
+        ({'ROS_DISTRO': 'jazzy', OLD: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),
+        (
+            {'ROS_DISTRO': 'kilted', OLD: 'x'},
+            'rmw_fastrtps_cpp',
+            6_000_000,
+            (),
+        ),  # deprecated there
+        ({'ROS_DISTRO': 'lyrical', OLD: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, (NEW,)),
+        ({'ROS_DISTRO': 'lyrical', NEW: 'x'}, 'rmw_fastrtps_cpp', 6_000_000, ()),
+        ({'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA'}, 'rmw_fastrtps_cpp', 6_000_000, ()),
+    ],
+)
 def test_large_raw_images_need_the_profile(environ, middleware, raw_bytes, named):
     text = transport_problem(environ, middleware, raw_bytes)
     assert bool(text) == bool(named)
@@ -152,11 +200,14 @@ def test_large_raw_images_need_the_profile(environ, middleware, raw_bytes, named
     assert ('config/fastdds.xml' in text) == bool(named)
 
 
-@pytest.mark.parametrize(('active', 'current', 'rate_hz', 'level', 'text'), [
-    (True, True, 10.0, Level.ERROR, 'p95 of the latency is 900 ms'),
-    (True, False, 0.0, Level.WARN, '0.0 images/s are published'),  # long ago: no latency now
-    (False, True, 10.0, Level.OK, 'ok'),
-])
+@pytest.mark.parametrize(
+    ('active', 'current', 'rate_hz', 'level', 'text'),
+    [
+        (True, True, 10.0, Level.ERROR, 'p95 of the latency is 900 ms'),
+        (True, False, 0.0, Level.WARN, '0.0 images/s are published'),  # long ago: no latency now
+        (False, True, 10.0, Level.OK, 'ok'),
+    ],
+)
 def test_old_times_are_not_shown_as_current(active, current, rate_hz, level, text):
     timings = Timings(('end to end',))
     timings.add('end to end', 0.9)
@@ -167,11 +218,19 @@ def test_old_times_are_not_shown_as_current(active, current, rate_hz, level, tex
     assert (status.values['rate hz'] == NOT_YET) == (not active)
 
 
-@pytest.mark.parametrize(('values', 'problem', 'level', 'text'), [
-    ({}, '', Level.WARN, 'a model has been loading for 12 s'),
-    ({}, 'cannot configure: x', Level.WARN, 'a model has been loading for 12 s'),  # another try
-    ({'name': 'city'}, '', Level.OK, 'ok; a model has been loading for 12 s'),
-])
+@pytest.mark.parametrize(
+    ('values', 'problem', 'level', 'text'),
+    [
+        ({}, '', Level.WARN, 'a model has been loading for 12 s'),
+        (
+            {},
+            'cannot configure: x',
+            Level.WARN,
+            'a model has been loading for 12 s',
+        ),  # another try
+        ({'name': 'city'}, '', Level.OK, 'ok; a model has been loading for 12 s'),
+    ],
+)
 def test_a_model_that_is_being_loaded(values, problem, level, text):
     status = model_status('configuring', problem, values, '', 12.3)
     assert (status.level, status.message, status.values['state']) == (level, text, 'configuring')

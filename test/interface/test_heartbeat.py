@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import threading
 import time
 from itertools import pairwise
@@ -12,6 +13,7 @@ def test_it_calls_at_once_and_then_once_in_each_period():
         times.append(time.monotonic())
         if len(times) == 4:
             enough.set()
+
     begin_s = time.monotonic()
     heartbeat = Heartbeat(action, 0.05, 'test')
     assert enough.wait(20)
@@ -31,6 +33,7 @@ def test_a_failing_action_is_logged_once_and_called_again(caplog):
         if len(calls) == 5:
             enough.set()
         raise RuntimeError('on purpose')
+
     heartbeat = Heartbeat(action, 0.001, 'test')
     assert enough.wait(20)
     assert heartbeat.stop(20)

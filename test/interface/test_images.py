@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 from types import SimpleNamespace
 
 import cv2
@@ -20,8 +21,14 @@ def message(rows: np.ndarray, encoding: str, padding: int = 0, **changes) -> Sim
     """An Image; its rows get `padding` bytes each."""
     rows = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
     padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=171)
-    values = {'height': HEIGHT, 'width': WIDTH, 'encoding': encoding, 'is_bigendian': 0,
-              'step': padded.shape[1], 'data': padded.tobytes()}
+    values = {
+        'height': HEIGHT,
+        'width': WIDTH,
+        'encoding': encoding,
+        'is_bigendian': 0,
+        'step': padded.shape[1],
+        'data': padded.tobytes(),
+    }
     return SimpleNamespace(**values | changes)
 
 
@@ -132,8 +139,9 @@ def test_the_byte_order_of_16_bits_is_the_messages(encoding):
 @pytest.mark.parametrize(('height', 'width'), [(11, 16), (12, 15), (11, 15)])
 def test_a_mosaic_may_have_odd_sizes(pattern, height, width):
     rgb = scene()[:height, :width]
-    image = read_image(message(bayer(pattern, rgb), f'bayer_{pattern}8', height=height,
-                               width=width))
+    image = read_image(
+        message(bayer(pattern, rgb), f'bayer_{pattern}8', height=height, width=width)
+    )
     difference = np.abs(to_rgb(image).astype(int) - rgb)
     assert difference[1:-1, 1:-1].max() <= 8
 
@@ -146,12 +154,15 @@ def test_planes_may_be_counted_into_the_step(encoding):
     np.testing.assert_array_equal(plain.pixels, counted.pixels)
 
 
-@pytest.mark.parametrize(('encoding', 'dtype', 'big'), [
-    ('mono8', 'u1', 0),
-    ('8UC1', 'u1', 0),
-    ('mono16', '<u2', 0),
-    ('mono16', '>u2', 1),  # the flag counts, not the machine
-])
+@pytest.mark.parametrize(
+    ('encoding', 'dtype', 'big'),
+    [
+        ('mono8', 'u1', 0),
+        ('8UC1', 'u1', 0),
+        ('mono16', '<u2', 0),
+        ('mono16', '>u2', 1),  # the flag counts, not the machine
+    ],
+)
 @pytest.mark.parametrize('padding', [0, 6])
 def test_mono_gives_the_high_byte(encoding, dtype, big, padding):
     grey = scene()[..., 0]
@@ -177,9 +188,9 @@ BAD_IMAGES = [  # changes, part of the reason
     ({'height': 0, 'data': b''}, 'at least 1 x 1'),
     ({'width': 0, 'step': 0, 'data': b''}, 'at least 1 x 1'),
     ({'step': WIDTH * 3 - 1}, 'step must be at least 48'),
-    ({'step': 0}, 'step must be at least 48'),        # some drivers leave it out
-    ({'data': b'\0' * 575}, 'got 575'),               # a byte short
-    ({'data': b'\0' * 577}, 'got 577'),               # a byte long
+    ({'step': 0}, 'step must be at least 48'),  # some drivers leave it out
+    ({'data': b'\0' * 575}, 'got 575'),  # a byte short
+    ({'data': b'\0' * 577}, 'got 577'),  # a byte long
     ({'data': b''}, 'got 0'),
     ({'height': HEIGHT + 1}, 'data must hold 13 rows'),
     ({'encoding': 'nv12', 'height': 11, 'step': WIDTH}, 'multiple of 2 x 2'),
@@ -204,6 +215,7 @@ def test_cv_bridge_reads_what_we_cannot():
 def test_a_failing_cv_bridge_is_a_bad_image():
     def fail(given):
         raise RuntimeError('no conversion')
+
     with pytest.raises(ValueError, match='no conversion'):
         read_image(message(scene(), 'rare'), fail)
 
@@ -234,9 +246,17 @@ def test_compressed_images_are_decoded(kind):
 
 
 @pytest.mark.parametrize('kind', ['jpeg', 'png', 'webp', 'tiff', 'bmp'])
-@pytest.mark.parametrize('padding', [
-    bytes(1), bytes(1 << 20), b'\xff' * 99,  # drivers that send their whole buffer
-    b'\r\n--boundary', compressed('jpeg').data], ids=['zero', 'zeros', 'ones', 'text', 'jpeg'])
+@pytest.mark.parametrize(
+    'padding',
+    [
+        bytes(1),
+        bytes(1 << 20),
+        b'\xff' * 99,  # drivers that send their whole buffer
+        b'\r\n--boundary',
+        compressed('jpeg').data,
+    ],
+    ids=['zero', 'zeros', 'ones', 'text', 'jpeg'],
+)
 def test_grey_and_padded_data_are_fine(kind, padding):
     message = compressed(kind, big_scene()[..., 0])
     message.data += padding
@@ -268,8 +288,15 @@ def test_colours_that_came_from_a_mosaic_stay():
     np.testing.assert_array_equal(to_rgb(read_compressed_image(message)), big_scene())
 
 
-@pytest.mark.parametrize('format_', ['16UC1; png compressed ', '32FC1; tiff compressed ',
-                                     '16UC1; compressedDepth png', '32SC1; png compressed'])
+@pytest.mark.parametrize(
+    'format_',
+    [
+        '16UC1; png compressed ',
+        '32FC1; tiff compressed ',
+        '16UC1; compressedDepth png',
+        '32SC1; png compressed',
+    ],
+)
 def test_depth_is_no_picture(format_):
     data = cv2.imencode('.png', np.full((9, 9), 1500, np.uint16))[1].tobytes()
     with pytest.raises(ValueError, match='expected a colour image'):
@@ -298,21 +325,28 @@ def test_exif_orientation_does_not_turn_the_picture():
 @pytest.mark.parametrize('share', [0.3, 0.9, 0.999])
 def test_a_cut_file_is_refused(kind, share):
     message = compressed(kind)
-    message.data = message.data[:int(len(message.data) * share)]
+    message.data = message.data[: int(len(message.data) * share)]
     with pytest.raises(ValueError, match='cut short'):
         read_compressed_image(message)
 
 
-@pytest.mark.parametrize(('format_', 'data', 'reason'), [
-    ('jpeg', b'', 'is empty'),
-    ('jpeg', b'\xff\xd8\xff\xe0 garbage \xff\xd9', 'cut short'),
-    ('png', b'\x89PNG\r\n\x1a\n garbage IEND', 'cut short'),
-    ('webp', b'RIFF....WEBP', 'webp image is damaged'),
-    ('tiff', b'II*\0\xff\xff\xff\xff', 'tiff image|do not say its size'),
-    ('bmp', b'BM', 'do not say its size'),
-    ('h264', b'\0\0\0\1\x67' + bytes(200), 'expected jpeg, png, webp, tiff, bmp, got 205 bytes'),
-    ('16UC1; compressedDepth png', b'\x89PNG', 'compressedDepth'),
-])
+@pytest.mark.parametrize(
+    ('format_', 'data', 'reason'),
+    [
+        ('jpeg', b'', 'is empty'),
+        ('jpeg', b'\xff\xd8\xff\xe0 garbage \xff\xd9', 'cut short'),
+        ('png', b'\x89PNG\r\n\x1a\n garbage IEND', 'cut short'),
+        ('webp', b'RIFF....WEBP', 'webp image is damaged'),
+        ('tiff', b'II*\0\xff\xff\xff\xff', 'tiff image|do not say its size'),
+        ('bmp', b'BM', 'do not say its size'),
+        (
+            'h264',
+            b'\0\0\0\1\x67' + bytes(200),
+            'expected jpeg, png, webp, tiff, bmp, got 205 bytes',
+        ),
+        ('16UC1; compressedDepth png', b'\x89PNG', 'compressedDepth'),
+    ],
+)
 def test_other_data_is_refused_in_one_line(format_, data, reason):
     with pytest.raises(ValueError, match=reason) as error:
         read_compressed_image(SimpleNamespace(format=format_, data=data))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JPEGs that are whole, and those of which something is missing."""
 
 from types import SimpleNamespace
@@ -25,8 +26,7 @@ def encode(pixels: np.ndarray, *flags: int) -> bytes:
 SAMPLINGS = {'420': 0x221111, '444': 0x111111, '411': 0x411111}
 SAMPLING_FLAG = 7  # IMWRITE_JPEG_SAMPLING_FACTOR, which OpenCV 4.6 does not know
 FILES = {
-    **{name: encode(picture(), SAMPLING_FLAG, value)
-       for name, value in SAMPLINGS.items()},
+    **{name: encode(picture(), SAMPLING_FLAG, value) for name, value in SAMPLINGS.items()},
     'grey': encode(picture(channels=1)),
     'restarts': encode(picture(), cv2.IMWRITE_JPEG_RST_INTERVAL, 5),
     'grey restarts': encode(picture(channels=1), cv2.IMWRITE_JPEG_RST_INTERVAL, 7),
@@ -44,7 +44,8 @@ def read(data: bytes) -> np.ndarray:
 @pytest.mark.parametrize('name', FILES)
 def test_a_whole_jpeg_is_read(name):
     height, width = {'one pixel over': (241, 321), 'whole blocks': (240, 320)}.get(
-        name, (HEIGHT, WIDTH))
+        name, (HEIGHT, WIDTH)
+    )
     jpeg = read_jpeg(FILES[name] + bytes(999))
     assert (jpeg.height, jpeg.width, jpeg.end) == (height, width, len(FILES[name]))
     assert read(FILES[name]).shape == (height, width, 3)
@@ -61,7 +62,12 @@ def test_missing_data_before_the_end_marker_are_found(name, share):
     data = FILES[name]
     start = data.rfind(b'\xff\xda') + 14
     place = start + int((len(data) - start) * share)
-    for rest in (END, data[place + (len(data) - place) * 2 // 3:], b'\xff' + END, bytes(99) + END):
+    for rest in (
+        END,
+        data[place + (len(data) - place) * 2 // 3 :],
+        b'\xff' + END,
+        bytes(99) + END,
+    ):
         with pytest.raises(ValueError, match=r'cut short|damaged'):
             read(data[:place] + rest)
 
@@ -78,14 +84,14 @@ def test_every_place_of_a_cut_is_found():
 def test_missing_scans_are_found(share):
     data = FILES['progressive']
     with pytest.raises(ValueError, match='scans are missing'):
-        read(data[:int(len(data) * share)] + END)
+        read(data[: int(len(data) * share)] + END)
 
 
 @pytest.mark.parametrize('share', [0.75, 0.9, 0.97])
 def test_a_cut_in_the_last_scan_is_found(share):
     data = FILES['progressive']
     with pytest.raises(ValueError, match='cut short'):
-        read(data[:int(share * len(data))] + END)
+        read(data[: int(share * len(data))] + END)
 
 
 def test_a_missing_part_of_an_earlier_scan_is_found():
@@ -93,7 +99,7 @@ def test_a_missing_part_of_an_earlier_scan_is_found():
     start, end = max(read_jpeg(data).scans, key=lambda scan: scan[1] - scan[0])
     length = end - start
     with pytest.raises(ValueError, match='cut short'):
-        read(data[:start + length // 2] + data[end - length // 4:])
+        read(data[: start + length // 2] + data[end - length // 4 :])
 
 
 @pytest.mark.parametrize('share', [0.3, 0.6, 0.9])
@@ -105,7 +111,7 @@ def test_zeros_in_place_of_data_are_found(name, share):
         read(data[:start] + bytes(len(data) - start - 2) + END)
     hole = min(2000, len(data) - start - 50)
     with pytest.raises(ValueError, match='cut short'):
-        read(data[:start] + bytes(hole) + data[start + hole:])
+        read(data[:start] + bytes(hole) + data[start + hole :])
 
 
 def test_zeros_that_are_no_loss_are_taken():
@@ -129,25 +135,32 @@ def test_a_thumbnail_is_not_the_picture():
     with_thumbnail = data[:2] + segment + data[2:]
     assert read(with_thumbnail).shape == (HEIGHT, WIDTH, 3)
     with pytest.raises(ValueError, match='cut short'):  # the thumbnail has its own end marker
-        read(with_thumbnail[:len(segment) + 900])
+        read(with_thumbnail[: len(segment) + 900])
 
 
 def resized(data: bytes, height: int, width: int) -> bytes:
     place = data.find(b'\xff\xc0') + 5
-    return data[:place] + height.to_bytes(2, 'big') + width.to_bytes(2, 'big') + data[place + 4:]
+    return data[:place] + height.to_bytes(2, 'big') + width.to_bytes(2, 'big') + data[place + 4 :]
 
 
-@pytest.mark.parametrize(('data', 'reason'), [
-    (resized(FILES['420'], 30000, 30000), 'cannot hold 30000 x 30000 pixels'),
-    (resized(FILES['420'], 9999, 9999), 'cannot hold 9999 x 9999 pixels'),  # below the limit
-    (resized(FILES['420'], 0, 320), 'no size'),
-    (FILES['420'].replace(b'\xff\xc0\x00\x11\x08', b'\xff\xc0\x00\x11\x0c'), '12 bits'),
-    (FILES['420'][:2] + b'\xff\x37' + FILES['420'][2:], 'marker 0x37'),
-    (FILES['progressive'][:-2] + b'\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00' * MAX_SCANS + END,
-     f'more than {MAX_SCANS} scans'),
-    (b'\xff\xd8\xff\xd9', 'holds no picture'),
-    (b'\xff\xd8' + b'\xff' * 100_000, 'end marker is missing'),
-])
+@pytest.mark.parametrize(
+    ('data', 'reason'),
+    [
+        (resized(FILES['420'], 30000, 30000), 'cannot hold 30000 x 30000 pixels'),
+        (resized(FILES['420'], 9999, 9999), 'cannot hold 9999 x 9999 pixels'),  # below the limit
+        (resized(FILES['420'], 0, 320), 'no size'),
+        (FILES['420'].replace(b'\xff\xc0\x00\x11\x08', b'\xff\xc0\x00\x11\x0c'), '12 bits'),
+        (FILES['420'][:2] + b'\xff\x37' + FILES['420'][2:], 'marker 0x37'),
+        (
+            FILES['progressive'][:-2]
+            + b'\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00' * MAX_SCANS
+            + END,
+            f'more than {MAX_SCANS} scans',
+        ),
+        (b'\xff\xd8\xff\xd9', 'holds no picture'),
+        (b'\xff\xd8' + b'\xff' * 100_000, 'end marker is missing'),
+    ],
+)
 def test_other_faults_are_told_in_one_line(data, reason):
     with pytest.raises(ValueError, match=reason) as caught:
         read(data)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changes of a pipeline; real models, no ROS."""
 
 import gc
@@ -21,6 +22,7 @@ SETTINGS = read_parameters(None)
 def make_predictor(tiny_model):
     def make() -> Predictor:
         return Predictor(open_backend(tiny_model, 'onnxruntime', 'cpu'), read_info(tiny_model))
+
     return make
 
 
@@ -80,11 +82,15 @@ def test_the_newest_settings_count_for_a_model_that_waits(live, make_predictor):
     assert len(look(live, 1.0)) == 2
 
 
-@pytest.mark.parametrize('change', [
-    lambda live, _: live.reset_tracks(),
-    lambda live, make_predictor: live.replace_model(make_predictor()),
-    lambda live, _: live.apply(SETTINGS | {'tracker.enabled': False}),
-], ids=['reset', 'model', 'tracker off'])
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda live, _: live.reset_tracks(),
+        lambda live, make_predictor: live.replace_model(make_predictor()),
+        lambda live, _: live.apply(SETTINGS | {'tracker.enabled': False}),
+    ],
+    ids=['reset', 'model', 'tracker off'],
+)
 def test_later_settings_do_not_cancel_a_reset_that_waits(live, make_predictor, change):
     before = track_ids(look(live, 1.0))
     assert before == track_ids(look(live, 1.1))
@@ -116,6 +122,7 @@ def test_changes_from_one_thread_and_images_from_another(live):
         stamp_s = 1.0
         while not stop.is_set():
             look(live, stamp_s := stamp_s + 0.1)
+
     thread = threading.Thread(target=work)
     thread.start()
     try:

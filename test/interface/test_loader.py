@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import threading
 
 import pytest
@@ -13,14 +14,18 @@ def test_a_model_is_loaded(tiny_model):
     assert loaded.predictor.info.name == 'tiny'
 
 
-@pytest.mark.parametrize(('error', 'text'), [
-    (ValueError('no such engine'), 'no such engine'),
-    (MemoryError(), 'MemoryError'),
-    (SystemExit('a library gave up'), 'a library gave up'),
-])
+@pytest.mark.parametrize(
+    ('error', 'text'),
+    [
+        (ValueError('no such engine'), 'no such engine'),
+        (MemoryError(), 'MemoryError'),
+        (SystemExit('a library gave up'), 'a library gave up'),
+    ],
+)
 def test_what_fails_is_said_at_once(monkeypatch, error, text):
     def load(settings):
         raise error
+
     monkeypatch.setattr(loader, 'load', load)
     with pytest.raises(RuntimeError, match=text) as caught:
         loader.load_in_time(SETTINGS)
@@ -32,7 +37,7 @@ def test_a_load_that_never_ends_fails_after_the_limit(monkeypatch):
     monkeypatch.setattr(loader, 'load', lambda settings: release.wait(60))
     with pytest.raises(TimeoutError, match=r'is not loaded after 0.05 s; .* load_timeout_s'):
         loader.load_in_time(SETTINGS | {'load_timeout_s': 0.05})
-    thread, = (t for t in threading.enumerate() if t.name == 'model loader')
+    (thread,) = (t for t in threading.enumerate() if t.name == 'model loader')
     assert thread.daemon
     release.set()
     thread.join(20)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import pytest
 from tiny_model import tiny_info
 
@@ -7,14 +8,17 @@ from panoptic_ros.interface.parameters import PARAMETERS
 SETTINGS = {parameter.name: parameter.default for parameter in PARAMETERS}
 
 
-@pytest.mark.parametrize(('include', 'exclude', 'left'), [
-    ((), (), True),
-    (('ball',), ('floor',), True),
-    ((), ('floor', 'wall', 'ball'), True),
-    ((), ('floor', 'wall', 'ball', 'box'), False),
-    (('ball',), ('ball',), False),
-    (('ball', 'box'), ('box', 'ball', 'floor'), False),
-])
+@pytest.mark.parametrize(
+    ('include', 'exclude', 'left'),
+    [
+        ((), (), True),
+        (('ball',), ('floor',), True),
+        ((), ('floor', 'wall', 'ball'), True),
+        ((), ('floor', 'wall', 'ball', 'box'), False),
+        (('ball',), ('ball',), False),
+        (('ball', 'box'), ('box', 'ball', 'floor'), False),
+    ],
+)
 def test_some_class_must_be_left(include, exclude, left):
     settings = SETTINGS | {'classes.include': include, 'classes.exclude': exclude}
     if left:

@@ -1,18 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
 import pytest
 
 from panoptic_ros.interface.meters import Silence
 
 
-@pytest.mark.parametrize(('begin_s', 'heard_s', 'now_s', 'expected'), [
-    (10.0, [], 15.0, False),
-    (10.0, [], 15.1, True),                     # it did not begin
-    (10.0, [10.5], 15.4, False),
-    (10.0, [10.5], 15.6, True),                 # what came before the first is no interval
-    (0.0, [1.0, 1.1], 6.2, True),               # a fast one has 5 s as well
-    (0.0, [1.0, 31.0], 180.9, False),           # a picture every 30 s
-    (0.0, [1.0, 31.0], 181.1, True),
-    (0.0, [1.0, 31.0, 31.1], 36.2, True),       # the last interval counts
-])
+@pytest.mark.parametrize(
+    ('begin_s', 'heard_s', 'now_s', 'expected'),
+    [
+        (10.0, [], 15.0, False),
+        (10.0, [], 15.1, True),  # it did not begin
+        (10.0, [10.5], 15.4, False),
+        (10.0, [10.5], 15.6, True),  # what came before the first is no interval
+        (0.0, [1.0, 1.1], 6.2, True),  # a fast one has 5 s as well
+        (0.0, [1.0, 31.0], 180.9, False),  # a picture every 30 s
+        (0.0, [1.0, 31.0], 181.1, True),
+        (0.0, [1.0, 31.0, 31.1], 36.2, True),  # the last interval counts
+    ],
+)
 def test_silence_is_five_seconds_or_five_intervals(begin_s, heard_s, now_s, expected):
     silence = Silence(begin_s)
     for time_s in heard_s:

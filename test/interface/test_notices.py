@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import random
 import string
 
@@ -41,12 +42,15 @@ def test_all_may_be_said_again_after_a_new_start(notices, caplog):
     assert len(caplog.messages) == 2
 
 
-@pytest.mark.parametrize(('text', 'expected'), [
-    (ValueError(' two\nlines\t'), 'two lines'),
-    ('abcdef', 'abcd...'),
-    ('abcd', 'abcd'),
-    (50 * ' ' + 'x', ''),   # a megabyte of spaces is not searched
-])
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        (ValueError(' two\nlines\t'), 'two lines'),
+        ('abcdef', 'abcd...'),
+        ('abcd', 'abcd'),
+        (50 * ' ' + 'x', ''),  # a megabyte of spaces is not searched
+    ],
+)
 def test_one_line(text, expected):
     limit = 20 if isinstance(text, ValueError) else 4
     assert one_line(text, limit) == expected

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import threading
 import time
 from itertools import pairwise
@@ -10,8 +11,7 @@ from panoptic_ros.interface.worker import Counts, Drop, Worker
 
 
 def adds_up(counts: Counts) -> bool:
-    return counts.received == (counts.published + sum(counts.dropped.values())
-                               + counts.in_flight)
+    return counts.received == (counts.published + sum(counts.dropped.values()) + counts.in_flight)
 
 
 def wait_until(condition, timeout_s: float = 20.0) -> None:
@@ -72,6 +72,7 @@ def test_an_exception_is_counted_and_the_next_frame_is_handled(caplog):
     def process(frame):
         if frame == 'bad':
             raise RuntimeError('on purpose')
+
     worker = Worker('test')
     worker.start(process)
     worker.put('bad')
@@ -121,15 +122,21 @@ def test_the_rate_is_limited():
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.one_of(st.none(), st.sampled_from(Drop), st.just('raise'),
-                          st.just('pause')), max_size=30),
-       st.integers(0, 30))
+@given(
+    st.lists(
+        st.one_of(st.none(), st.sampled_from(Drop), st.just('raise'), st.just('pause')),
+        max_size=30,
+    ),
+    st.integers(0, 30),
+)
 def test_counts_add_up_at_every_moment(outcomes, stop_at):
     """Frames with any outcome, stopped at any time, looked at from another thread."""
+
     def process(frame):
         if frame == 'raise':
             raise RuntimeError('on purpose')
         return frame if isinstance(frame, Drop) else None
+
     worker, wrong, ended = Worker('test'), [], threading.Event()
 
     def watch():
@@ -137,6 +144,7 @@ def test_counts_add_up_at_every_moment(outcomes, stop_at):
             counts = worker.counts()
             if not adds_up(counts) or not 0 <= counts.in_flight <= 2:
                 wrong.append(counts)
+
     watcher = threading.Thread(target=watch)
     watcher.start()
     worker.start(process)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Average precision against COCO's rules written out with masks and loops."""
 
 import builtins
@@ -43,15 +44,23 @@ def slow_precision(images, class_id, threshold):
             if best is not None:
                 taken.add(best)
                 ranked.append((scores[p], True))
-            elif not any((pred & (gt_map == g)).sum() / pred.sum() >= threshold
-                         for g in gts if g in crowd for pred in [pred_map == p]):
+            elif not any(
+                (pred & (gt_map == g)).sum() / pred.sum() >= threshold
+                for g in gts
+                if g in crowd
+                for pred in [pred_map == p]
+            ):
                 ranked.append((scores[p], False))
     if not instances:
         return None
     hits = [hit for _, hit in sorted(ranked, key=lambda row: -row[0])]
     points = [(sum(hits[:n]) / instances, sum(hits[:n]) / n) for n in range(1, len(hits) + 1)]
-    return np.mean([max((precision for recall, precision in points if recall >= level),
-                        default=0) for level in np.linspace(0, 1, 101)])
+    return np.mean(
+        [
+            max((precision for recall, precision in points if recall >= level), default=0)
+            for level in np.linspace(0, 1, 101)
+        ]
+    )
 
 
 def measure(images):
@@ -76,29 +85,47 @@ def test_it_equals_its_definition(seeds):
             assert np.isnan(result.ap.values[class_id])
         else:
             np.testing.assert_allclose(
-                [result.ap.values[class_id], result.ap50.values[class_id],
-                 result.ap75.values[class_id]],
-                [100 * np.mean(slow), 100 * slow[0], 100 * slow[5]], atol=1e-9)
+                [
+                    result.ap.values[class_id],
+                    result.ap50.values[class_id],
+                    result.ap75.values[class_id],
+                ],
+                [100 * np.mean(slow), 100 * slow[0], 100 * slow[5]],
+                atol=1e-9,
+            )
 
 
-@pytest.mark.parametrize(('gt', 'crowd', 'pred', 'scores', 'expected'), [
-    # IoU 0.8 passes 7 of 10 thresholds; 0.5 counts, unlike for PQ.
-    ([(1, 10)], (), [(1, 8), (0, 2)], {1: 0.5}, (70, 100, 100)),
-    ([(1, 10)], (), [(1, 5), (0, 5)], {1: 0.5}, (10, 100, 0)),
-    # A mistake ranked below the find costs nothing, above it half.
-    ([(1, 10), (0, 5)], (), [(1, 10), (2, 5)], {1: 0.9, 2: 0.1}, (100, 100, 100)),
-    ([(1, 10), (0, 5)], (), [(1, 10), (2, 5)], {1: 0.1, 2: 0.9}, (50, 50, 50)),
-    # A crowd is no instance: what lies in it is neither found nor wrong.
-    ([(1, 10), (2, 20)], (2,), [(1, 10), (3, 9), (4, 11)], {1: 0.1, 3: 0.9, 4: 0.8},
-     (100, 100, 100)),
-    ([(2, 20)], (2,), [(3, 20)], {3: 0.9}, (np.nan,) * 3),
-    # Missed: the second half of the recall levels, 0.51 to 1, is lost.
-    ([(1, 10), (2, 10)], (), [(1, 10), (0, 10)], {1: 0.9}, (100 * 51 / 101,) * 3),
-    ([(1, 10)], (), [(0, 10)], {}, (0, 0, 0)),
-])
+@pytest.mark.parametrize(
+    ('gt', 'crowd', 'pred', 'scores', 'expected'),
+    [
+        # IoU 0.8 passes 7 of 10 thresholds; 0.5 counts, unlike for PQ.
+        ([(1, 10)], (), [(1, 8), (0, 2)], {1: 0.5}, (70, 100, 100)),
+        ([(1, 10)], (), [(1, 5), (0, 5)], {1: 0.5}, (10, 100, 0)),
+        # A mistake ranked below the find costs nothing, above it half.
+        ([(1, 10), (0, 5)], (), [(1, 10), (2, 5)], {1: 0.9, 2: 0.1}, (100, 100, 100)),
+        ([(1, 10), (0, 5)], (), [(1, 10), (2, 5)], {1: 0.1, 2: 0.9}, (50, 50, 50)),
+        # A crowd is no instance: what lies in it is neither found nor wrong.
+        (
+            [(1, 10), (2, 20)],
+            (2,),
+            [(1, 10), (3, 9), (4, 11)],
+            {1: 0.1, 3: 0.9, 4: 0.8},
+            (100, 100, 100),
+        ),
+        ([(2, 20)], (2,), [(3, 20)], {3: 0.9}, (np.nan,) * 3),
+        # Missed: the second half of the recall levels, 0.51 to 1, is lost.
+        ([(1, 10), (2, 10)], (), [(1, 10), (0, 10)], {1: 0.9}, (100 * 51 / 101,) * 3),
+        ([(1, 10)], (), [(0, 10)], {}, (0, 0, 0)),
+    ],
+)
 def test_rules(gt, crowd, pred, scores, expected):
-    image = (strip(*gt), dict.fromkeys([i for i, _ in gt if i], CAR),
-             strip(*pred), dict.fromkeys(scores, CAR), crowd)
+    image = (
+        strip(*gt),
+        dict.fromkeys([i for i, _ in gt if i], CAR),
+        strip(*pred),
+        dict.fromkeys(scores, CAR),
+        crowd,
+    )
     result = measure([(image, scores)]).result()
     np.testing.assert_allclose([result.ap.mean, result.ap50.mean, result.ap75.mean], expected)
     assert np.isnan(result.ap.values[PERSON])
@@ -106,8 +133,10 @@ def test_rules(gt, crowd, pred, scores, expected):
 
 def test_equal_scores_are_ranked_alike_whatever_the_ids():
     gt = strip((1, 10), (0, 5))
-    one, other = (measure([((gt, {1: CAR}, strip((a, 10), (b, 5)), {1: CAR, 2: CAR}, ()),
-                            {1: 0.5, 2: 0.5})]) for a, b in ((1, 2), (2, 1)))
+    one, other = (
+        measure([((gt, {1: CAR}, strip((a, 10), (b, 5)), {1: CAR, 2: CAR}, ()), {1: 0.5, 2: 0.5})])
+        for a, b in ((1, 2), (2, 1))
+    )
     assert one.result().ap50.mean == other.result().ap50.mean
 
 
@@ -120,8 +149,14 @@ def test_nothing_seen_is_nan_and_null():
     metric = AveragePrecision(LABELS)
     assert np.isnan(metric.result().ap.mean)
     document = json.loads(json.dumps(metric.result().to_dict(), allow_nan=False))
-    assert document == {'ap': None, 'ap50': None, 'ap75': None, 'per_class': [
-        {'name': name, 'ap': None, 'ap50': None, 'ap75': None} for name in ('car', 'person')]}
+    assert document == {
+        'ap': None,
+        'ap50': None,
+        'ap75': None,
+        'per_class': [
+            {'name': name, 'ap': None, 'ap50': None, 'ap75': None} for name in ('car', 'person')
+        ],
+    }
 
 
 def test_the_result_follows_what_is_added():

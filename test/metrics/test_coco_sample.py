@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics on COCO's published panoptic sample, against itself and itself moved by 8 pixels."""
 
 import json
@@ -50,10 +51,13 @@ def test_masks_are_those_that_coco_published():
         pair = compare(labels, *image)
         metric.add(pair, np.ones(len(pair.pred_ids)))
     document = json.loads((FOLDER / 'panoptic_coco_detection_format.json').read_text())
-    is_thing = {c['id']: labels.is_thing[labels.class_id_of_category[c['id']]]
-                for c in read_json(FILE)['categories']}
-    published = sorted(a['segmentation']['counts'] for a in document['annotations']
-                       if is_thing[a['category_id']])
+    is_thing = {
+        c['id']: labels.is_thing[labels.class_id_of_category[c['id']]]
+        for c in read_json(FILE)['categories']
+    }
+    published = sorted(
+        a['segmentation']['counts'] for a in document['annotations'] if is_thing[a['category_id']]
+    )
     assert sorted(mask for image in metric.images for *_, mask in image['gt']) == published
     result = metric.result()
     assert result.ap.mean == pytest.approx(100) and result.ap75.mean == pytest.approx(100)
@@ -87,8 +91,10 @@ def test_the_other_metrics_equal_their_definitions(shift):
             area[class_id] += gt.sum()
             stuff_iou[class_id] += sum(ious)
             count[class_id] += 1
-            smaller = [min(value, iou(edge(gt), edge(pred), void))
-                       for value, pred in zip(ious, rivals, strict=True)]
+            smaller = [
+                min(value, iou(edge(gt), edge(pred), void))
+                for value, pred in zip(ious, rivals, strict=True)
+            ]
             boundary_iou[class_id] += sum(value for value in smaller if value > 0.5)
             hits[class_id] += sum(value > 0.5 for value in smaller)
     present = count > 0

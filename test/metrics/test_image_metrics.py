@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PQ-dagger, Parsing Covering, iIoU and boundary PQ against their definitions with masks."""
 
 import json
@@ -27,7 +28,8 @@ def measure(metric, images):
 
 def dagger(images):
     return measure(PQDagger(LABELS), images).result(
-        measure(PanopticQuality(LABELS), images).result())
+        measure(PanopticQuality(LABELS), images).result()
+    )
 
 
 def slow_iou(gt, pred, void):
@@ -39,8 +41,11 @@ def slow_iou(gt, pred, void):
 def true_segments(image, class_id):
     """Masks of a class's true segments that are no crowd."""
     gt_map, gt_segments, _, _, crowd = image
-    return [gt_map == g for g, c in gt_segments.items()
-            if c == class_id and g not in crowd and (gt_map == g).any()]
+    return [
+        gt_map == g
+        for g, c in gt_segments.items()
+        if c == class_id and g not in crowd and (gt_map == g).any()
+    ]
 
 
 def predicted_segments(image, class_id):
@@ -56,9 +61,11 @@ def test_pq_dagger_equals_its_definition(seeds):
     things = measure(PanopticQuality(LABELS), images).result().pq
     np.testing.assert_array_equal(values[[CAR, PERSON]], things[[CAR, PERSON]])
     for class_id in (ROAD, SKY):
-        ious = [sum(slow_iou(gt, pred, image[0] == 0)
-                    for pred in predicted_segments(image, class_id))
-                for image in images for gt in true_segments(image, class_id)]
+        ious = [
+            sum(slow_iou(gt, pred, image[0] == 0) for pred in predicted_segments(image, class_id))
+            for image in images
+            for gt in true_segments(image, class_id)
+        ]
         np.testing.assert_allclose(values[class_id], 100 * np.mean(ious) if ious else np.nan)
 
 
@@ -73,8 +80,12 @@ def test_parsing_covering_equals_its_definition(seeds):
             for gt in true_segments(image, class_id):
                 area += gt.sum()
                 covered += gt.sum() * max(
-                    (slow_iou(gt, pred, image[0] == 0)
-                     for pred in predicted_segments(image, class_id)), default=0)
+                    (
+                        slow_iou(gt, pred, image[0] == 0)
+                        for pred in predicted_segments(image, class_id)
+                    ),
+                    default=0,
+                )
         np.testing.assert_allclose(values[class_id], 100 * covered / area if area else np.nan)
 
 
@@ -107,7 +118,9 @@ def slow_boundary(mask, depth):
     for y, x in np.argwhere(mask):
         result[y, x] = any(
             not (0 <= v < height and 0 <= u < width) or not mask[v, u]
-            for v in range(y - depth, y + depth + 1) for u in range(x - depth, x + depth + 1))
+            for v in range(y - depth, y + depth + 1)
+            for u in range(x - depth, x + depth + 1)
+        )
     return result
 
 
@@ -117,14 +130,16 @@ def test_boundaries_equal_their_definition(size, depth):
     rng = np.random.default_rng(depth)
     for block in (1, 3, 5):
         cells = rng.integers(0, 3, (size[0] // block + 1, size[1] // block + 1))
-        segment_map = np.kron(cells, np.ones((block, block), int))[:size[0], :size[1]] * 70000
-        expected = np.any([slow_boundary(segment_map == i, depth)
-                           for i in np.unique(segment_map)], axis=0)
+        segment_map = np.kron(cells, np.ones((block, block), int))[: size[0], : size[1]] * 70000
+        expected = np.any(
+            [slow_boundary(segment_map == i, depth) for i in np.unique(segment_map)], axis=0
+        )
         np.testing.assert_array_equal(boundaries(segment_map, depth), expected)
 
 
-@pytest.mark.parametrize(('size', 'depth'), [
-    ((1024, 2048), 46), ((480, 640), 16), ((3, 4), 1)])  # 2 % of 2289.7, of 800, of 5
+@pytest.mark.parametrize(
+    ('size', 'depth'), [((1024, 2048), 46), ((480, 640), 16), ((3, 4), 1)]
+)  # 2 % of 2289.7, of 800, of 5
 def test_depth_follows_the_diagonal(size, depth):
     assert depth_px(size) == depth
 
@@ -143,8 +158,9 @@ def slow_boundary_quality(images):
             gt_edge, hit = slow_boundary(gt, depth), False
             for p, pred_class in pred_segments.items():
                 pred = pred_map == p
-                iou = min(slow_iou(gt, pred, void),
-                          slow_iou(gt_edge, slow_boundary(pred, depth), void))
+                iou = min(
+                    slow_iou(gt, pred, void), slow_iou(gt_edge, slow_boundary(pred, depth), void)
+                )
                 if pred_class == class_id and iou > 0.5:
                     iou_sum[class_id] += iou
                     found.add(p)
@@ -177,42 +193,56 @@ def test_the_boundary_costs_a_rough_outline_its_match():
     assert measure(BoundaryQuality(LABELS), [image]).counts[:, CAR].tolist() == [0, 1, 1]
 
 
-@pytest.mark.parametrize(('gt', 'pred', 'crowd', 'expected'), [
-    # Under one half: PQ has nothing, PQ-dagger the IoU of the stuff.
-    ([(3, 10)], [(3, 4), (0, 6)], (), 40),
-    # Stuff that is only predicted is not judged; the road's one segment is whole.
-    ([(3, 10), (0, 5)], [(3, 10), (4, 5)], (), 100),
-    # What is void in the truth leaves the IoU.
-    ([(3, 10), (0, 5)], [(3, 15)], (), 100),
-    ([(3, 10)], [(0, 10)], (), 0),
-    ([(3, 10)], [(3, 4), (0, 6)], (3,), np.nan),
-])
+@pytest.mark.parametrize(
+    ('gt', 'pred', 'crowd', 'expected'),
+    [
+        # Under one half: PQ has nothing, PQ-dagger the IoU of the stuff.
+        ([(3, 10)], [(3, 4), (0, 6)], (), 40),
+        # Stuff that is only predicted is not judged; the road's one segment is whole.
+        ([(3, 10), (0, 5)], [(3, 10), (4, 5)], (), 100),
+        # What is void in the truth leaves the IoU.
+        ([(3, 10), (0, 5)], [(3, 15)], (), 100),
+        ([(3, 10)], [(0, 10)], (), 0),
+        ([(3, 10)], [(3, 4), (0, 6)], (3,), np.nan),
+    ],
+)
 def test_rules_of_pq_dagger(gt, pred, crowd, expected):
     classes = {3: ROAD, 4: SKY}
-    image = (strip(*gt), {i: classes[i] for i, _ in gt if i},
-             strip(*pred), {i: classes[i] for i, _ in pred if i}, crowd)
+    image = (
+        strip(*gt),
+        {i: classes[i] for i, _ in gt if i},
+        strip(*pred),
+        {i: classes[i] for i, _ in pred if i},
+        crowd,
+    )
     np.testing.assert_allclose(dagger([image]).mean, expected)
 
 
-@pytest.mark.parametrize(('gt', 'pred', 'expected'), [
-    ([(1, 30), (2, 10)], [(1, 30), (0, 10)], 75),        # areas weigh
-    ([(1, 10), (2, 10)], [(1, 20)], 50),                 # one prediction may cover two
-    ([(1, 20)], [(1, 14), (2, 6)], 70),                  # the best counts, not both
-    ([(1, 10), (0, 5)], [(1, 10), (2, 5)], 100),         # inventions are not judged
-])
+@pytest.mark.parametrize(
+    ('gt', 'pred', 'expected'),
+    [
+        ([(1, 30), (2, 10)], [(1, 30), (0, 10)], 75),  # areas weigh
+        ([(1, 10), (2, 10)], [(1, 20)], 50),  # one prediction may cover two
+        ([(1, 20)], [(1, 14), (2, 6)], 70),  # the best counts, not both
+        ([(1, 10), (0, 5)], [(1, 10), (2, 5)], 100),  # inventions are not judged
+    ],
+)
 def test_rules_of_parsing_covering(gt, pred, expected):
     gt_cars, pred_cars = ({i: CAR for i, _ in runs if i} for runs in (gt, pred))
     image = strip(*gt), gt_cars, strip(*pred), pred_cars
     assert measure(ParsingCovering(LABELS), [image]).result().mean == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(('pred', 'crowd', 'expected'), [
-    ([(1, 30), (0, 10), (3, 40)], (), 50),   # the large one found: half of the instances
-    ([(0, 30), (1, 10), (3, 40)], (), 50),   # the small one: as much
-    ([(1, 80)], (), 50),                     # all, and 40 px of road: 40 / (40 + 40)
-    ([(1, 30), (0, 50)], (2,), 100),         # a crowd is not missed
-    ([(1, 40), (0, 40)], (2,), 100),         # nor false
-])
+@pytest.mark.parametrize(
+    ('pred', 'crowd', 'expected'),
+    [
+        ([(1, 30), (0, 10), (3, 40)], (), 50),  # the large one found: half of the instances
+        ([(0, 30), (1, 10), (3, 40)], (), 50),  # the small one: as much
+        ([(1, 80)], (), 50),  # all, and 40 px of road: 40 / (40 + 40)
+        ([(1, 30), (0, 50)], (2,), 100),  # a crowd is not missed
+        ([(1, 40), (0, 40)], (2,), 100),  # nor false
+    ],
+)
 def test_rules_of_instance_iou(pred, crowd, expected):
     """Cars of 30 and of 10 pixels beside 40 of road."""
     gt = strip((1, 30), (2, 10), (3, 40)), {1: CAR, 2: CAR, 3: ROAD}
@@ -226,8 +256,11 @@ def test_nothing_seen_is_nan_and_null(metric):
     result = metric(LABELS).result()
     assert np.isnan(result.values).all()
     assert json.loads(json.dumps(result.to_dict('score'), allow_nan=False)) == {
-        'score': None, 'things': None, 'stuff': None,
-        'per_class': [{'name': name, 'score': None} for name in LABELS.names]}
+        'score': None,
+        'things': None,
+        'stuff': None,
+        'per_class': [{'name': name, 'score': None} for name in LABELS.names],
+    }
 
 
 @pytest.mark.parametrize('metric', [PQDagger, ParsingCovering, InstanceIoU, BoundaryQuality])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Overlap accuracy against equation 15 pair by pair."""
 
 import numpy as np
@@ -17,18 +18,21 @@ def layers(*rectangles, size=(8, 10)):
         mask[y1:y2, x1:x2] = True
     visible = masks.copy()
     for i in range(len(masks)):
-        visible[i] &= ~masks[i + 1:].any(axis=0)
+        visible[i] &= ~masks[i + 1 :].any(axis=0)
     return masks, visible
 
 
-@pytest.mark.parametrize(('rectangles', 'covered', 'why'), [
-    ([(0, 0, 4, 4), (2, 2, 6, 6)], {(0, 1)}, 'the later one lies on top'),
-    ([(0, 0, 4, 4), (4, 4, 8, 8)], set(), 'apart'),
-    ([(0, 0, 8, 10), (1, 1, 3, 3), (2, 2, 5, 5)], {(0, 1), (0, 2), (1, 2)}, 'a pile'),
-    ([(0, 0, 5, 5), (4, 4, 8, 10)], set(), 'a corner: less than a tenth of the smaller'),
-    ([(0, 0, 4, 4), (0, 0, 0, 0)], set(), 'an empty mask covers nothing'),
-    ([], set(), 'an empty street'),
-])
+@pytest.mark.parametrize(
+    ('rectangles', 'covered', 'why'),
+    [
+        ([(0, 0, 4, 4), (2, 2, 6, 6)], {(0, 1)}, 'the later one lies on top'),
+        ([(0, 0, 4, 4), (4, 4, 8, 8)], set(), 'apart'),
+        ([(0, 0, 8, 10), (1, 1, 3, 3), (2, 2, 5, 5)], {(0, 1), (0, 2), (1, 2)}, 'a pile'),
+        ([(0, 0, 5, 5), (4, 4, 8, 10)], set(), 'a corner: less than a tenth of the smaller'),
+        ([(0, 0, 4, 4), (0, 0, 0, 0)], set(), 'an empty mask covers nothing'),
+        ([], set(), 'an empty street'),
+    ],
+)
 def test_relations_are_read_from_what_is_seen(rectangles, covered, why):
     relation = approximate_relation(*layers(*rectangles))
     assert set(map(tuple, np.argwhere(relation).tolist())) == covered, why

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Panoptic quality against a slow version of its definition."""
 
 import json
@@ -83,31 +84,41 @@ def test_leaving_a_segment_out_never_finds_more(seed):
         assert (after.iou_sum <= before.iou_sum + 1e-12).all()
 
 
-@pytest.mark.parametrize(('gt', 'gt_segments', 'crowd', 'pred', 'pred_segments', 'expected'), [
-    # exactly one half is no match
-    ([(1, 10)], {1: CAR}, (), [(1, 5), (0, 5)], {1: CAR}, (0, 1, 1)),
-    # over one half is
-    ([(1, 10)], {1: CAR}, (), [(1, 6), (0, 4)], {1: CAR}, (1, 0, 0)),
-    # the right pixels of the wrong class: a miss of one class, an invention of the other
-    ([(1, 10)], {1: CAR}, (), [(1, 10)], {1: PERSON}, (0, 1, 1)),
-    # void does not count into the union: IoU 6/6, not 6/13
-    ([(1, 6), (0, 7)], {1: CAR}, (), [(1, 13)], {1: CAR}, (1, 0, 0)),
-    # an invention more than half in void is excused, exactly half is not
-    ([(0, 6), (2, 5)], {2: ROAD}, (), [(1, 11)], {1: CAR}, (0, 0, 1)),
-    ([(0, 5), (2, 5)], {2: ROAD}, (), [(1, 10)], {1: CAR}, (0, 1, 1)),
-    # so is one in a crowd of its class, in another's not; a crowd itself need not be found
-    ([(1, 10)], {1: CAR}, (1,), [(1, 4), (2, 6)], {1: CAR, 2: CAR}, (0, 0, 0)),
-    ([(1, 10)], {1: CAR}, (1,), [(1, 10)], {1: PERSON}, (0, 1, 0)),
-    # void and crowd together excuse
-    ([(0, 3), (1, 3), (2, 5)], {1: CAR, 2: ROAD}, (1,), [(1, 11)], {1: CAR}, (0, 0, 1)),
-    # two crowds of a class excuse together
-    ([(1, 3), (2, 3), (3, 5)], {1: CAR, 2: CAR, 3: ROAD}, (1, 2), [(1, 11)], {1: CAR}, (0, 0, 1)),
-    # nothing predicted, nothing true
-    ([(1, 10)], {1: CAR}, (), [(0, 10)], {}, (0, 0, 1)),
-    ([(3, 10)], {3: ROAD}, (), [(1, 5), (3, 5)], {1: CAR, 3: SKY}, (0, 2, 1)),
-    # a listed segment without a pixel is none
-    ([(1, 10)], {1: CAR, 2: CAR}, (), [(7, 10)], {7: CAR, 8: CAR}, (1, 0, 0)),
-])
+@pytest.mark.parametrize(
+    ('gt', 'gt_segments', 'crowd', 'pred', 'pred_segments', 'expected'),
+    [
+        # exactly one half is no match
+        ([(1, 10)], {1: CAR}, (), [(1, 5), (0, 5)], {1: CAR}, (0, 1, 1)),
+        # over one half is
+        ([(1, 10)], {1: CAR}, (), [(1, 6), (0, 4)], {1: CAR}, (1, 0, 0)),
+        # the right pixels of the wrong class: a miss of one class, an invention of the other
+        ([(1, 10)], {1: CAR}, (), [(1, 10)], {1: PERSON}, (0, 1, 1)),
+        # void does not count into the union: IoU 6/6, not 6/13
+        ([(1, 6), (0, 7)], {1: CAR}, (), [(1, 13)], {1: CAR}, (1, 0, 0)),
+        # an invention more than half in void is excused, exactly half is not
+        ([(0, 6), (2, 5)], {2: ROAD}, (), [(1, 11)], {1: CAR}, (0, 0, 1)),
+        ([(0, 5), (2, 5)], {2: ROAD}, (), [(1, 10)], {1: CAR}, (0, 1, 1)),
+        # so is one in a crowd of its class, in another's not; a crowd itself need not be found
+        ([(1, 10)], {1: CAR}, (1,), [(1, 4), (2, 6)], {1: CAR, 2: CAR}, (0, 0, 0)),
+        ([(1, 10)], {1: CAR}, (1,), [(1, 10)], {1: PERSON}, (0, 1, 0)),
+        # void and crowd together excuse
+        ([(0, 3), (1, 3), (2, 5)], {1: CAR, 2: ROAD}, (1,), [(1, 11)], {1: CAR}, (0, 0, 1)),
+        # two crowds of a class excuse together
+        (
+            [(1, 3), (2, 3), (3, 5)],
+            {1: CAR, 2: CAR, 3: ROAD},
+            (1, 2),
+            [(1, 11)],
+            {1: CAR},
+            (0, 0, 1),
+        ),
+        # nothing predicted, nothing true
+        ([(1, 10)], {1: CAR}, (), [(0, 10)], {}, (0, 0, 1)),
+        ([(3, 10)], {3: ROAD}, (), [(1, 5), (3, 5)], {1: CAR, 3: SKY}, (0, 2, 1)),
+        # a listed segment without a pixel is none
+        ([(1, 10)], {1: CAR, 2: CAR}, (), [(7, 10)], {7: CAR, 8: CAR}, (1, 0, 0)),
+    ],
+)
 def test_rules(gt, gt_segments, crowd, pred, pred_segments, expected):
     metric = measure((strip(*gt), gt_segments, strip(*pred), pred_segments, crowd))
     assert tuple(metric.counts.sum(axis=1)) == expected  # tp, fp, fn
@@ -135,7 +146,11 @@ def test_nothing_seen_is_nan_and_null():
     result = PanopticQuality(LABELS).result()
     assert np.isnan(result.all.pq) and result.all.n == 0
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))['all'] == {
-        'pq': None, 'sq': None, 'rq': None, 'n': 0}
+        'pq': None,
+        'sq': None,
+        'rq': None,
+        'n': 0,
+    }
     assert 'nan' in result.format_table()
 
 
@@ -144,27 +159,39 @@ def test_json_and_tables_tell_the_same():
     document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert document['things']['pq'] == pytest.approx(80 / 3)
     assert document['per_class'][CAR] == {
-        'name': 'car', 'category_id': 26, 'is_thing': True, 'pq': pytest.approx(80 / 1.5),
-        'sq': pytest.approx(80), 'rq': pytest.approx(100 / 1.5), 'tp': 1, 'fp': 0, 'fn': 1}
+        'name': 'car',
+        'category_id': 26,
+        'is_thing': True,
+        'pq': pytest.approx(80 / 1.5),
+        'sq': pytest.approx(80),
+        'rq': pytest.approx(100 / 1.5),
+        'tp': 1,
+        'fp': 0,
+        'fn': 1,
+    }
     assert document['per_class'][SKY]['pq'] is None
     assert result.format_table().splitlines() == [
         '          |    PQ     SQ     RQ     N',
         '--------------------------------------',
         'All       |  51.1   60.0   55.6     3',
         'Things    |  26.7   40.0   33.3     2',
-        'Stuff     | 100.0  100.0  100.0     1']
+        'Stuff     | 100.0  100.0  100.0     1',
+    ]
     classes = result.format_classes()
     assert 'car       |  53.3   80.0   66.7      1      0      1' in classes
     assert 'sky' not in classes
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    ({0: np.ones((2, 3), int)}, r'same size, got \(2, 3\) and \(1, 35\)'),
-    ({1: {1: CAR}}, 'ground truth: id 2 is in the map and not in the list'),
-    ({3: {}}, 'prediction: id 1 is in the map and not in the list'),
-    ({3: {1: CAR, 5: 4, 3: ROAD}}, 'prediction: segment 5 has class 4, expected 0 to 3'),
-    ({1: {0: CAR, 1: CAR, 2: CAR, 3: ROAD}}, r'not be 0 \(void\)'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({0: np.ones((2, 3), int)}, r'same size, got \(2, 3\) and \(1, 35\)'),
+        ({1: {1: CAR}}, 'ground truth: id 2 is in the map and not in the list'),
+        ({3: {}}, 'prediction: id 1 is in the map and not in the list'),
+        ({3: {1: CAR, 5: 4, 3: ROAD}}, 'prediction: segment 5 has class 4, expected 0 to 3'),
+        ({1: {0: CAR, 1: CAR, 2: CAR, 3: ROAD}}, r'not be 0 \(void\)'),
+    ],
+)
 def test_bad_input_is_refused_and_nothing_is_counted(change, message):
     metric = PanopticQuality(LABELS)
     with pytest.raises(ValueError, match=message):

@@ -1,5 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds for every image metric, on random images."""
-
 
 import numpy as np
 import pytest
@@ -15,8 +15,15 @@ from panoptic_ros.metrics.instance_iou import InstanceIoU
 from panoptic_ros.metrics.pair import compare
 from panoptic_ros.metrics.pq_dagger import PQDagger
 
-METRICS = {'pq': PanopticQuality, 'iou': MeanIoU, 'pq_dagger': PQDagger, 'pc': ParsingCovering,
-           'iiou': InstanceIoU, 'boundary_pq': BoundaryQuality, 'ap': AveragePrecision}
+METRICS = {
+    'pq': PanopticQuality,
+    'iou': MeanIoU,
+    'pq_dagger': PQDagger,
+    'pc': ParsingCovering,
+    'iiou': InstanceIoU,
+    'boundary_pq': BoundaryQuality,
+    'ap': AveragePrecision,
+}
 SEED = st.integers(0, 2**32 - 1)
 SEEDS = st.lists(SEED, min_size=1, max_size=3)
 
@@ -44,11 +51,16 @@ def measure(images):
 def values(metrics):
     """(C,) percent by metric."""
     panoptic, ap = metrics['pq'].result(), metrics['ap'].result()
-    return {'pq': panoptic.pq, 'iou': metrics['iou'].result().iou,
-            'pq_dagger': metrics['pq_dagger'].result(panoptic).values,
-            'pc': metrics['pc'].result().values, 'iiou': metrics['iiou'].result().values,
-            'boundary_pq': metrics['boundary_pq'].result().pq,
-            'ap': ap.ap.values, 'ap50': ap.ap50.values}
+    return {
+        'pq': panoptic.pq,
+        'iou': metrics['iou'].result().iou,
+        'pq_dagger': metrics['pq_dagger'].result(panoptic).values,
+        'pc': metrics['pc'].result().values,
+        'iiou': metrics['iiou'].result().values,
+        'boundary_pq': metrics['boundary_pq'].result().pq,
+        'ap': ap.ap.values,
+        'ap50': ap.ap50.values,
+    }
 
 
 def equal(one, other):
@@ -67,10 +79,15 @@ def not_higher(before, after, names):
 def test_the_truth_scores_100_wherever_there_is_a_score(seeds):
     images = []
     for (gt_map, gt_segments, _, _, crowd), _ in map(scored_image, seeds):
-        images.append(((gt_map, gt_segments, gt_map, gt_segments, crowd),
-                       dict.fromkeys(gt_segments, 0.5)))
-    seen = {c for (_, segments, _, _, crowd), _ in images
-            for i, c in segments.items() if i not in crowd}
+        images.append(
+            ((gt_map, gt_segments, gt_map, gt_segments, crowd), dict.fromkeys(gt_segments, 0.5))
+        )
+    seen = {
+        c
+        for (_, segments, _, _, crowd), _ in images
+        for i, c in segments.items()
+        if i not in crowd
+    }
     for name, column in values(measure(images)).items():
         scored = set(np.flatnonzero(~np.isnan(column)).tolist())
         things_only = name in ('ap', 'ap50', 'iiou')
@@ -94,8 +111,9 @@ def test_names_and_order_of_segments_do_not_matter(seed):
     rng = np.random.default_rng(seed)
 
     def rename(segment_map, segments):
-        new = dict(zip(segments, (rng.permutation(1000)[:len(segments)] + 1).tolist(),
-                       strict=True))
+        new = dict(
+            zip(segments, (rng.permutation(1000)[: len(segments)] + 1).tolist(), strict=True)
+        )
         new_map = np.zeros_like(segment_map)
         for old_id, new_id in new.items():
             new_map[segment_map == old_id] = new_id
@@ -105,8 +123,10 @@ def test_names_and_order_of_segments_do_not_matter(seed):
     gt_map2, gt_segments2, gt_new = rename(gt_map, gt_segments)
     pred_map2, pred_segments2, pred_new = rename(pred_map, pred_segments)
     renamed = (gt_map2, gt_segments2, pred_map2, pred_segments2, {gt_new[i] for i in crowd})
-    equal(measure([((gt_map, gt_segments, pred_map, pred_segments, crowd), scores)]),
-          measure([(renamed, {pred_new[i]: score for i, score in scores.items()})]))
+    equal(
+        measure([((gt_map, gt_segments, pred_map, pred_segments, crowd), scores)]),
+        measure([(renamed, {pred_new[i]: score for i, score in scores.items()})]),
+    )
 
 
 @given(st.lists(SEED, min_size=2, max_size=5), st.integers(1, 4))
@@ -160,9 +180,13 @@ def test_void_in_place_of_a_found_instance_never_helps_ap50(seed):
 def test_void_in_place_of_right_pixels_never_helps(seed):
     (gt_map, gt_segments, pred_map, pred_segments, crowd), scores = scored_image(seed)
     pair = compare(LABELS, gt_map, gt_segments, pred_map, pred_segments, crowd)
-    gt_class, pred_class = (np.vectorize({0: none, **segments}.get)(segment_map)
-                            for segment_map, segments, none in (
-                                (gt_map, gt_segments, -1), (pred_map, pred_segments, -2)))
+    gt_class, pred_class = (
+        np.vectorize({0: none, **segments}.get)(segment_map)
+        for segment_map, segments, none in (
+            (gt_map, gt_segments, -1),
+            (pred_map, pred_segments, -2),
+        )
+    )
     gone = (gt_class == pred_class) & (np.random.default_rng(seed).random(gt_map.shape) < 0.3)
     assert (pair.both * pair.same_class).sum() == (gt_class == pred_class).sum()
     image = gt_map, gt_segments, np.where(gone, 0, pred_map), pred_segments, crowd
@@ -186,6 +210,8 @@ def test_what_is_predicted_where_the_truth_is_void_does_not_matter(seed):
 @pytest.mark.parametrize('name', ['pq', 'iou', 'pq_dagger', 'pc', 'iiou', 'boundary_pq'])
 def test_memory_does_not_grow_with_images(name):
     one, many = (measure([scored_image(0)] * n)[name] for n in (1, 20))
-    sizes = [sum(getattr(metric, attribute).nbytes for attribute in metric.sums)
-             for metric in (one, many)]
+    sizes = [
+        sum(getattr(metric, attribute).nbytes for attribute in metric.sums)
+        for metric in (one, many)
+    ]
     assert sizes[0] == sizes[1] and set(vars(one)) == {'labels', *one.sums}

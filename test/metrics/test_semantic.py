@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mean IoU against its definition, pixel by pixel."""
 
 import json
@@ -8,8 +9,11 @@ import pytest
 from panoptic_ros.labels import VOID_ID, Label, LabelSet
 from panoptic_ros.metrics import MeanIoU
 
-LABELS = LabelSet(tuple(Label(name, False, (i, i, i), i)
-                        for i, name in enumerate(('road', 'sky', 'tree', 'fence'))))
+LABELS = LabelSet(
+    tuple(
+        Label(name, False, (i, i, i), i) for i, name in enumerate(('road', 'sky', 'tree', 'fence'))
+    )
+)
 
 
 def slow_iou(images):
@@ -39,12 +43,15 @@ def test_it_equals_its_definition(seed):
     np.testing.assert_array_equal(first.confusion, whole.confusion)
 
 
-@pytest.mark.parametrize(('gt', 'pred', 'expected'), [
-    ([0, 0, 1, 1], [0, 0, 1, 1], [100, 100]),
-    ([0, 0, 255, 255], [0, 0, 1, 2], [100]),    # predictions in void are not judged
-    ([0, 0, 1, 1], [0, 255, 1, 1], [50, 100]),  # void is an error where there is a class
-    ([0, 0, 0, 0], [1, 1, 1, 1], [0, 0]),       # an invented class counts as one with IoU 0
-])
+@pytest.mark.parametrize(
+    ('gt', 'pred', 'expected'),
+    [
+        ([0, 0, 1, 1], [0, 0, 1, 1], [100, 100]),
+        ([0, 0, 255, 255], [0, 0, 1, 2], [100]),  # predictions in void are not judged
+        ([0, 0, 1, 1], [0, 255, 1, 1], [50, 100]),  # void is an error where there is a class
+        ([0, 0, 0, 0], [1, 1, 1, 1], [0, 0]),  # an invented class counts as one with IoU 0
+    ],
+)
 def test_rules(gt, pred, expected):
     metric = MeanIoU(LABELS)
     metric.update(np.array([gt], np.uint8), np.array([pred], np.uint8))
@@ -57,14 +64,19 @@ def test_json_says_null_for_what_was_not_there():
     assert metric.result().to_dict()['miou'] is None
     metric.update(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8))
     document = json.loads(json.dumps(metric.result().to_dict(), allow_nan=False))
-    assert document == {'miou': 100, 'per_class': [
-        {'name': 'road', 'iou': 100}, *({'name': n, 'iou': None} for n in LABELS.names[1:])]}
+    assert document == {
+        'miou': 100,
+        'per_class': [
+            {'name': 'road', 'iou': 100},
+            *({'name': n, 'iou': None} for n in LABELS.names[1:]),
+        ],
+    }
 
 
-@pytest.mark.parametrize(('gt', 'message'), [
-    (np.full((2, 2), 4), 'ground truth: id 4'),
-    (np.zeros((2, 3), int), 'same size'),
-])
+@pytest.mark.parametrize(
+    ('gt', 'message'),
+    [(np.full((2, 2), 4), 'ground truth: id 4'), (np.zeros((2, 3), int), 'same size')],
+)
 def test_bad_input_is_refused(gt, message):
     metric = MeanIoU(LABELS)
     with pytest.raises(ValueError, match=message):

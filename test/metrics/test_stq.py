@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """STQ against its definition, with masks over whole clips."""
 
 import numpy as np
@@ -29,7 +30,8 @@ def slow_association(clips):
         maps = [np.stack(x) for x in zip(*clip, strict=True)]
         gt, pred = (
             {key: tube for key, tube in segments(*side).items() if key[0] in THINGS}
-            for side in (maps[:2], maps[2:]))
+            for side in (maps[:2], maps[2:])
+        )
         crowd = np.zeros(maps[0].shape, bool)
         for key, tube in gt.items():
             crowd |= tube & is_crowd(key)
@@ -38,8 +40,9 @@ def slow_association(clips):
                 sums[1, key[0]] += 1
                 for pred_tube in pred.values():
                     both = (tube & pred_tube).sum()
-                    sums[0, key[0]] += both / tube.sum() * both / (
-                        tube | (pred_tube & ~crowd)).sum()
+                    sums[0, key[0]] += (
+                        both / tube.sum() * both / (tube | (pred_tube & ~crowd)).sum()
+                    )
     return sums
 
 
@@ -69,7 +72,8 @@ def test_it_equals_its_definition(seeds):
         aq, sq = association.sum() / tracks.sum(), np.nanmean(iou)
         got = result.summary()
         assert [got[name] for name in ('aq', 'sq', 'stq')] == pytest.approx(
-            [100 * aq, 100 * sq, 100 * np.sqrt(aq * sq)])
+            [100 * aq, 100 * sq, 100 * np.sqrt(aq * sq)]
+        )
         assert result.things['sq'] == pytest.approx(100 * np.nanmean(iou[[CAR, PERSON]]))
 
 
@@ -77,22 +81,25 @@ def aq(*frames):
     return score(VideoScores(LABELS), [(*gt, *pred) for gt, pred in frames]).result().all['aq']
 
 
-@pytest.mark.parametrize(('frames', 'expected'), [
-    # half of a track's life under each name: IoU 1/2 on either half
-    ([([(CAR, 1, 10)], [(CAR, 5, 10)]), ([(CAR, 1, 10)], [(CAR, 6, 10)])], 50),
-    # the class need not agree, and a change of class is a change of track
-    ([([(CAR, 1, 10)], [(PERSON, 5, 10)])], 100),
-    ([([(CAR, 1, 10)], [(CAR, 5, 10)]), ([(CAR, 1, 10)], [(PERSON, 5, 10)])], 50),
-    # tracks weigh the same whatever their size; one that is not found has 0
-    ([([(CAR, 1, 9), (PERSON, 1, 1)], [(CAR, 5, 9), (ROAD, 0, 1)])], 50),
-    # what is predicted on stuff or void makes the track larger, on a crowd it does not
-    ([([(CAR, 1, 10), (ROAD, 0, 10)], [(CAR, 5, 20)])], 50),
-    ([([(CAR, 1, 10), (VOID_ID, 0, 10)], [(CAR, 5, 20)])], 50),
-    ([([(CAR, 1, 10), (CAR, 0, 10)], [(CAR, 5, 20)])], 100),
-    ([([(CAR, 1, 10), (PERSON, 0, 10)], [(CAR, 5, 20)])], 100),
-    # a predicted thing without a track is a track, too
-    ([([(CAR, 1, 10), (CAR, 2, 10)], [(CAR, 0, 20)])], 50),
-])
+@pytest.mark.parametrize(
+    ('frames', 'expected'),
+    [
+        # half of a track's life under each name: IoU 1/2 on either half
+        ([([(CAR, 1, 10)], [(CAR, 5, 10)]), ([(CAR, 1, 10)], [(CAR, 6, 10)])], 50),
+        # the class need not agree, and a change of class is a change of track
+        ([([(CAR, 1, 10)], [(PERSON, 5, 10)])], 100),
+        ([([(CAR, 1, 10)], [(CAR, 5, 10)]), ([(CAR, 1, 10)], [(PERSON, 5, 10)])], 50),
+        # tracks weigh the same whatever their size; one that is not found has 0
+        ([([(CAR, 1, 9), (PERSON, 1, 1)], [(CAR, 5, 9), (ROAD, 0, 1)])], 50),
+        # what is predicted on stuff or void makes the track larger, on a crowd it does not
+        ([([(CAR, 1, 10), (ROAD, 0, 10)], [(CAR, 5, 20)])], 50),
+        ([([(CAR, 1, 10), (VOID_ID, 0, 10)], [(CAR, 5, 20)])], 50),
+        ([([(CAR, 1, 10), (CAR, 0, 10)], [(CAR, 5, 20)])], 100),
+        ([([(CAR, 1, 10), (PERSON, 0, 10)], [(CAR, 5, 20)])], 100),
+        # a predicted thing without a track is a track, too
+        ([([(CAR, 1, 10), (CAR, 2, 10)], [(CAR, 0, 20)])], 50),
+    ],
+)
 def test_rules_of_association(frames, expected):
     assert aq(*[(frame(*gt), frame(*pred)) for gt, pred in frames]) == pytest.approx(expected)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HOTA, MOTA and IDF1 against their definitions, class by class and clip by clip."""
 
 from itertools import permutations
@@ -68,18 +69,21 @@ def slow_hota(frames):
     matched = np.zeros(len(ALPHAS))
     counts = [{} for _ in ALPHAS]
     for gt, pred, iou in frames:
+
         def worth(pair, iou=iou):
             g, p = pair
             both = potential[g, p]
             return iou[pair] * both / (gt_count[g] + pred_count[p] - both)
+
         best = max(assignments(gt, pred), key=lambda pairs: sum(map(worth, pairs)))
         for a, alpha in enumerate(ALPHAS):
             for pair in best:
                 if iou[pair] >= alpha - 1e-9:
                     matched[a] += 1
                     counts[a][pair] = counts[a].get(pair, 0) + 1
-    association = [sum(n * n / (gt_count[g] + pred_count[p] - n) for (g, p), n in c.items())
-                   for c in counts]
+    association = [
+        sum(n * n / (gt_count[g] + pred_count[p] - n) for (g, p), n in c.items()) for c in counts
+    ]
     return matched, np.array(association)
 
 
@@ -135,7 +139,8 @@ def test_hota_equals_its_definition(seed):
     tracks = measure(*clips).tracks
     for c in THINGS:
         matched, association = np.sum(
-            [slow_hota(slow_similarities(clip, c)) for clip in clips], axis=0)
+            [slow_hota(slow_similarities(clip, c)) for clip in clips], axis=0
+        )
         np.testing.assert_array_equal(tracks.hota_matches[:, c], matched)
         np.testing.assert_allclose(tracks.association[:, c], association)
 
@@ -158,7 +163,8 @@ def test_scores_are_made_of_these_counts():
         switches = sum(switch.class_id in among for switch in tracks.switches)
         assert scores['id_switches'] == switches
         assert scores['mota'] == pytest.approx(
-            100 * (1 - ((gt - tp) + (pred - tp) + switches) / gt))
+            100 * (1 - ((gt - tp) + (pred - tp) + switches) / gt)
+        )
         precision, recall = idtp / pred, idtp / gt
         assert scores['idf1'] == pytest.approx(200 * precision * recall / (precision + recall))
         hits = tracks.hota_matches[:, among].sum(axis=1)
@@ -178,28 +184,49 @@ def follow(*frames):
     return [(*TRUTH, *frame(*runs)) for runs in frames]
 
 
-SWAP = follow([(CAR, 5, 10), (CAR, 6, 10), (ROAD, 0, 10)],
-              [(CAR, 6, 10), (CAR, 5, 10), (ROAD, 0, 10)])
+SWAP = follow(
+    [(CAR, 5, 10), (CAR, 6, 10), (ROAD, 0, 10)], [(CAR, 6, 10), (CAR, 5, 10), (ROAD, 0, 10)]
+)
 
 
-@pytest.mark.parametrize(('clip', 'expected'), [
-    (SWAP, [(1, 1, 5, 6), (1, 2, 6, 5)]),
-    # lost for a frame, found again under its old name or a new one
-    (follow([(CAR, 5, 10), (ROAD, 0, 20)], [(ROAD, 0, 30)], [(CAR, 5, 10), (ROAD, 0, 20)]), []),
-    (follow([(CAR, 5, 10), (ROAD, 0, 20)], [(ROAD, 0, 30)], [(CAR, 7, 10), (ROAD, 0, 20)]),
-     [(2, 1, 5, 7)]),
-    # another class is not a match; the same number in it is not the same track
-    (follow([(CAR, 5, 10), (ROAD, 0, 20)], [(PERSON, 5, 10), (ROAD, 0, 20)]), []),
-    # two halves of a car: it goes on with the one that it had, whichever comes first
-    (follow([(CAR, 6, 10), (ROAD, 0, 20)], [(CAR, 5, 5), (CAR, 6, 5), (ROAD, 0, 20)],
-            [(CAR, 6, 5), (CAR, 7, 5), (ROAD, 0, 20)]), []),
-])
+@pytest.mark.parametrize(
+    ('clip', 'expected'),
+    [
+        (SWAP, [(1, 1, 5, 6), (1, 2, 6, 5)]),
+        # lost for a frame, found again under its old name or a new one
+        (
+            follow([(CAR, 5, 10), (ROAD, 0, 20)], [(ROAD, 0, 30)], [(CAR, 5, 10), (ROAD, 0, 20)]),
+            [],
+        ),
+        (
+            follow([(CAR, 5, 10), (ROAD, 0, 20)], [(ROAD, 0, 30)], [(CAR, 7, 10), (ROAD, 0, 20)]),
+            [(2, 1, 5, 7)],
+        ),
+        # another class is not a match; the same number in it is not the same track
+        (follow([(CAR, 5, 10), (ROAD, 0, 20)], [(PERSON, 5, 10), (ROAD, 0, 20)]), []),
+        # two halves of a car: it goes on with the one that it had, whichever comes first
+        (
+            follow(
+                [(CAR, 6, 10), (ROAD, 0, 20)],
+                [(CAR, 5, 5), (CAR, 6, 5), (ROAD, 0, 20)],
+                [(CAR, 6, 5), (CAR, 7, 5), (ROAD, 0, 20)],
+            ),
+            [],
+        ),
+    ],
+)
 def test_switches_say_when_and_from_what_to_what(clip, expected):
     metric = measure(SWAP, clip)
     own = [switch for switch in metric.tracks.switches if switch.clip == 1]
     assert own == [IdSwitch(1, at, CAR, *names) for at, *names in expected]
     assert metric.result().to_dict()['switches'][0] == {
-        'clip': 0, 'frame_index': 1, 'class_id': CAR, 'gt_track': 1, 'old_pred': 5, 'new_pred': 6}
+        'clip': 0,
+        'frame_index': 1,
+        'class_id': CAR,
+        'gt_track': 1,
+        'old_pred': 5,
+        'new_pred': 6,
+    }
 
 
 def test_one_prediction_over_two_halves_matches_one_of_them():
@@ -207,16 +234,19 @@ def test_one_prediction_over_two_halves_matches_one_of_them():
     assert (tracks.gt[CAR], tracks.pred[CAR], tracks.matches[CAR]) == (2, 1, 1)
 
 
-@pytest.mark.parametrize(('truth', 'predicted', 'expected'), [
-    # more than half void or crowd of its class: left out; exactly half: counts
-    ([(VOID_ID, 0, 6), (ROAD, 0, 4)], (CAR, 5, 10), 0),
-    ([(VOID_ID, 0, 5), (ROAD, 0, 5)], (CAR, 5, 10), 1),
-    ([(CAR, 0, 6), (ROAD, 0, 4)], (CAR, 5, 10), 0),
-    ([(CAR, 0, 3), (VOID_ID, 0, 3), (ROAD, 0, 4)], (CAR, 5, 10), 0),
-    ([(CAR, 0, 10)], (PERSON, 5, 10), 1),
-    # void does not count against a match: IoU 4/4
-    ([(CAR, 1, 4), (VOID_ID, 0, 6)], (CAR, 5, 10), 1),
-])
+@pytest.mark.parametrize(
+    ('truth', 'predicted', 'expected'),
+    [
+        # more than half void or crowd of its class: left out; exactly half: counts
+        ([(VOID_ID, 0, 6), (ROAD, 0, 4)], (CAR, 5, 10), 0),
+        ([(VOID_ID, 0, 5), (ROAD, 0, 5)], (CAR, 5, 10), 1),
+        ([(CAR, 0, 6), (ROAD, 0, 4)], (CAR, 5, 10), 0),
+        ([(CAR, 0, 3), (VOID_ID, 0, 3), (ROAD, 0, 4)], (CAR, 5, 10), 0),
+        ([(CAR, 0, 10)], (PERSON, 5, 10), 1),
+        # void does not count against a match: IoU 4/4
+        ([(CAR, 1, 4), (VOID_ID, 0, 6)], (CAR, 5, 10), 1),
+    ],
+)
 def test_void_and_crowds_excuse(truth, predicted, expected):
     tracks = measure([(*frame(*truth), *frame(predicted))]).tracks
     assert tracks.pred.sum() == expected
@@ -233,4 +263,5 @@ def test_the_assignment_in_parts_is_the_best_of_all(seed):
     assert max(np.bincount(i[chosen], minlength=1)) <= 1
     assert max(np.bincount(j[chosen], minlength=1)) <= 1
     assert table.ravel()[chosen].sum() == max(
-        sum(table[pair] for pair in pairs) for pairs in assignments(range(4), range(5)))
+        sum(table[pair] for pair in pairs) for pairs in assignments(range(4), range(5))
+    )

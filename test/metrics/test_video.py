@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All video metrics together: figures of others on the same data, invariants, what is reported."""
 
 import json
@@ -39,8 +40,12 @@ def test_published_figures():
     """STQ by its authors' rules, with each crowd a track; the rest by TrackEval."""
     rle = pytest.importorskip('pycocotools.mask')
     names = 'pedestrian rider car truck bus train motorcycle bicycle'.split()
-    labels = LabelSet((Label('background', False, (0, 0, 0), 0), *(
-        Label(name, True, (0, 0, i), i) for i, name in enumerate(names, 1))))
+    labels = LabelSet(
+        (
+            Label('background', False, (0, 0, 0), 0),
+            *(Label(name, True, (0, 0, i), i) for i, name in enumerate(names, 1)),
+        )
+    )
 
     def maps(entry):
         class_map, track_map = np.zeros((1280, 720), np.uint8), np.zeros((1280, 720), np.int32)
@@ -51,8 +56,10 @@ def test_published_figures():
             track_map.flat[places] = int(label['id']) + 1  # there, 0 is a track like any other
         return class_map, track_map
 
-    gt, pred = (json.loads((SEG_TRACK / f'seg_track_{name}.json').read_text())
-                for name in ('sample', 'preds'))
+    gt, pred = (
+        json.loads((SEG_TRACK / f'seg_track_{name}.json').read_text())
+        for name in ('sample', 'preds')
+    )
     metric = VideoScores(labels)
     for pair in zip(gt, pred, strict=True):
         metric.update(*maps(pair[0]), *maps(pair[1]))
@@ -64,10 +71,11 @@ def test_published_figures():
 
     names = ('hota', 'deta', 'assa', 'mota', 'idf1')
     for scores, *expected, switches in (
-            (result.all, 61.404463, 58.056878, 65.557965, 63.348416, 74.062969, 25),
-            (result.per_class[3], 66.960045, 66.936174, 67.521536, 76.434841, 80.665281, 23),
-            (result.per_class[1], 21.145253, 10.583036, 42.272541, -420.0, 25.714286, 0),
-            (result.per_class[7], 11.118522, 11.118522, 11.118522, 14.141414, 27.350427, 0)):
+        (result.all, 61.404463, 58.056878, 65.557965, 63.348416, 74.062969, 25),
+        (result.per_class[3], 66.960045, 66.936174, 67.521536, 76.434841, 80.665281, 23),
+        (result.per_class[1], 21.145253, 10.583036, 42.272541, -420.0, 25.714286, 0),
+        (result.per_class[7], 11.118522, 11.118522, 11.118522, 14.141414, 27.350427, 0),
+    ):
         assert [scores[name] for name in names] == pytest.approx(expected, abs=1e-6)
         assert scores['id_switches'] == switches
 
@@ -77,10 +85,17 @@ def test_published_figures():
 def test_the_truth_scores_100(seed):
     clip = [(gt_class, gt_track) * 2 for gt_class, gt_track, *_ in random_clip(seed)]
     result = measure(clip).result()
-    tracked = {c for gt_class, gt_track, *_ in clip for c, t in segments(gt_class, gt_track)
-               if c in THINGS and t}
-    for group, present in ((result.all, True), (result.things, bool(tracked)), *(
-            (result.per_class[c], c in tracked) for c in THINGS)):
+    tracked = {
+        c
+        for gt_class, gt_track, *_ in clip
+        for c, t in segments(gt_class, gt_track)
+        if c in THINGS and t
+    }
+    for group, present in (
+        (result.all, True),
+        (result.things, bool(tracked)),
+        *((result.per_class[c], c in tracked) for c in THINGS),
+    ):
         for name in ('stq', 'aq', 'idf1', 'mota', 'hota', 'deta', 'assa'):
             assert group[name] == pytest.approx(100) or not tracked or not present
         assert group['vpq_1'] == pytest.approx(100) or not present
@@ -92,14 +107,14 @@ def test_the_truth_scores_100(seed):
 @settings(max_examples=15, deadline=None, derandomize=True)  # not for equally good assignments
 def test_names_of_tracks_do_not_matter(seed):
     clip, rng = random_clip(seed), np.random.default_rng(seed)
-    gt_names, pred_names = (np.append(0, rng.choice(2**32 - 1, 9, replace=False) + 1)
-                            for _ in range(2))
+    gt_names, pred_names = (
+        np.append(0, rng.choice(2**32 - 1, 9, replace=False) + 1) for _ in range(2)
+    )
     renamed = [(a, gt_names[b], c, pred_names[d]) for a, b, c, d in clip]
     a, b = measure(clip), measure(renamed)
     for x, y in zip(rows(a), rows(b), strict=True):
         assert x == pytest.approx(y, nan_ok=True)
-    assert [s.frame_index for s in a.tracks.switches] == [
-        s.frame_index for s in b.tracks.switches]
+    assert [s.frame_index for s in a.tracks.switches] == [s.frame_index for s in b.tracks.switches]
 
 
 @given(st.lists(seeds, min_size=2, max_size=4), st.integers(1, 3))
@@ -120,8 +135,9 @@ def test_a_result_counts_the_open_clip_and_leaves_it_open(seed):
     for i, maps in enumerate(clip):
         metric.update(*maps)
         if i == 2:
-            assert metric.result().all == pytest.approx(measure(clip[:3]).result().all,
-                                                        nan_ok=True)
+            assert metric.result().all == pytest.approx(
+                measure(clip[:3]).result().all, nan_ok=True
+            )
             assert metric.clip_is_open
     metric.end_clip()
     assert_same(metric, whole)
@@ -137,7 +153,7 @@ def test_void_over_a_perfect_prediction_never_helps(seed):
     for gt_class, gt_track, *_ in clip:
         pred_class = gt_class.copy()
         y, x = rng.integers(0, [12, 16])
-        pred_class[y:y + 8, x:x + 8] = VOID_ID
+        pred_class[y : y + 8, x : x + 8] = VOID_ID
         holes.append((gt_class, gt_track, pred_class, gt_track))
     after = measure(holes).result().all
     for name, value in after.items():
@@ -151,29 +167,39 @@ def test_a_track_made_void_never_finds_more(seed):
     clip = random_clip(seed)
     before = measure(clip)
     for key in {key for maps in clip for key in segments(*maps[2:]) if key[0] in THINGS}:
-        without = [(*maps[:2], np.where(
-            (maps[2] == key[0]) & (maps[3] == key[1]), VOID_ID, maps[2]), maps[3])
-            for maps in clip]
+        without = [
+            (
+                *maps[:2],
+                np.where((maps[2] == key[0]) & (maps[3] == key[1]), VOID_ID, maps[2]),
+                maps[3],
+            )
+            for maps in clip
+        ]
         after = measure(without)
         assert (after.stq.association <= before.stq.association + 1e-9).all()
         assert (after.tracks.matches <= before.tracks.matches).all()
         assert (after.tracks.id_matches <= before.tracks.id_matches).all()
-        for a, b in zip(after.vpq.every_frame.quality, before.vpq.every_frame.quality,
-                        strict=True):
+        for a, b in zip(
+            after.vpq.every_frame.quality, before.vpq.every_frame.quality, strict=True
+        ):
             assert (a.counts[0] <= b.counts[0]).all() and (a.iou_sum <= b.iou_sum + 1e-9).all()
 
 
 def test_what_frames_share_is_counted_by_segment():
     clip = random_clip(5, frames=4)
     overlaps = [measure_frame(*maps, LABELS) for maps in clip]
-    for some, maps in [*zip(overlaps, [[m] for m in clip], strict=True),
-                       (join(overlaps, LABELS), clip)]:
+    for some, maps in [
+        *zip(overlaps, [[m] for m in clip], strict=True),
+        (join(overlaps, LABELS), clip),
+    ]:
         gt_class, gt_track, pred_class, pred_track = map(np.stack, zip(*maps, strict=True))
         gt, pred = segments(gt_class, gt_track), segments(pred_class, pred_track)
         assert list(zip(class_of(some.gt_ids), track_of(some.gt_ids), strict=True)) == list(gt)
         assert list(zip(some.pred_class, track_of(some.pred_ids), strict=True)) == list(pred)
-        expected = [[(a & b).sum() for b in (pred_class == VOID_ID, *pred.values())]
-                    for a in (gt_class == VOID_ID, *gt.values())]
+        expected = [
+            [(a & b).sum() for b in (pred_class == VOID_ID, *pred.values())]
+            for a in (gt_class == VOID_ID, *gt.values())
+        ]
         np.testing.assert_array_equal(some.shared, expected)
         assert some.crowd.tolist() == [c in THINGS and t == 0 for c, t in gt]
 
@@ -187,9 +213,15 @@ def test_no_pixels_are_kept():
     def numbers(value):
         if isinstance(value, np.ndarray):
             return value.size
-        parts = (value.values() if isinstance(value, dict) else
-                 value if isinstance(value, (list, tuple)) or hasattr(value, 'popleft') else
-                 vars(value).values() if hasattr(value, '__dict__') else ())
+        parts = (
+            value.values()
+            if isinstance(value, dict)
+            else value
+            if isinstance(value, (list, tuple)) or hasattr(value, 'popleft')
+            else vars(value).values()
+            if hasattr(value, '__dict__')
+            else ()
+        )
         return sum(map(numbers, parts))
 
     assert numbers([metric.stq, metric.vpq, metric.tracks]) < 2000
@@ -209,23 +241,31 @@ def test_json_and_tables_tell_the_same():
     assert (document['frames'], document['clips']) == (2, 1)
     car, road, person, sky = document['per_class']
     assert car['name'] == 'car' and car['category_id'] == 26 and car['is_thing']
-    assert (car['aq'], car['sq'], car['stq']) == (50, 100, pytest.approx(50 * 2 ** 0.5))
+    assert (car['aq'], car['sq'], car['stq']) == (50, 100, pytest.approx(50 * 2**0.5))
     assert (car['vpq_1'], car['vpq_2'], car['vpq_3'], car['vpq_k0']) == (100, 0, None, 100)
     assert (car['mota'], car['idf1'], car['id_switches']) == (50, 50, 1)
     assert (car['deta'], car['assa'], car['hota']) == (
-        100, pytest.approx(50), pytest.approx(50 * 2 ** 0.5))
+        100,
+        pytest.approx(50),
+        pytest.approx(50 * 2**0.5),
+    )
     assert (sky['sq'], sky['hota'], sky['aq'], sky['id_switches']) == (50, None, None, None)
     assert document['all']['sq'] == 50 and document['stuff']['sq'] == 25 and road['sq'] == 0
-    assert {v for k, v in person.items() if k not in (
-        'name', 'category_id', 'is_thing', 'id_switches')} == {None}
+    assert {
+        v for k, v in person.items() if k not in ('name', 'category_id', 'is_thing', 'id_switches')
+    } == {None}
     assert result.summary()['id_switches'] == 1
     assert result.format_table().splitlines()[2:4] == [
         'All       |  50.0  50.0  50.0  16.7  33.3   0.0     -     -  70.7 100.0  50.0  50.0  50.0'
         '     1',
         'Things    |  70.7  50.0 100.0  50.0 100.0   0.0     -     -  70.7 100.0  50.0  50.0  50.0'
-        '     1']
+        '     1',
+    ]
     assert [line.split('|')[0].strip() for line in result.format_classes().splitlines()[2:]] == [
-        'car', 'road', 'sky']
+        'car',
+        'road',
+        'sky',
+    ]
 
 
 def test_nothing_seen_is_null():
@@ -236,17 +276,31 @@ def test_nothing_seen_is_null():
 
 def maps(**changes):
     class_map, track_map = frame((CAR, 1, 4), (VOID_ID, 9, 4))
-    return {'gt_class_map': class_map, 'gt_track_map': track_map, 'pred_class_map': class_map,
-            'pred_track_map': track_map, **changes}
+    return {
+        'gt_class_map': class_map,
+        'gt_track_map': track_map,
+        'pred_class_map': class_map,
+        'pred_track_map': track_map,
+        **changes,
+    }
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    ({'pred_track_map': np.ones((2, 4), int)}, r'same size, got \(1, 8\), \(1, 8\), .*\(2, 4\)'),
-    ({'pred_class_map': np.full((1, 8), 4)}, r'prediction: class id 4, expected 0 to 3 or 255'),
-    ({'gt_class_map': np.full((1, 8), -1)}, r'ground truth: class id -1'),
-    ({'gt_track_map': np.full((1, 8), -2)}, r'truth: track id -2, expected 0 to 4294967295'),
-    ({'pred_track_map': np.full((1, 8), 2**32)}, r'prediction: track id 4294967296'),
-])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            {'pred_track_map': np.ones((2, 4), int)},
+            r'same size, got \(1, 8\), \(1, 8\), .*\(2, 4\)',
+        ),
+        (
+            {'pred_class_map': np.full((1, 8), 4)},
+            r'prediction: class id 4, expected 0 to 3 or 255',
+        ),
+        ({'gt_class_map': np.full((1, 8), -1)}, r'ground truth: class id -1'),
+        ({'gt_track_map': np.full((1, 8), -2)}, r'truth: track id -2, expected 0 to 4294967295'),
+        ({'pred_track_map': np.full((1, 8), 2**32)}, r'prediction: track id 4294967296'),
+    ],
+)
 def test_bad_input_is_refused_and_nothing_is_counted(changes, message):
     metric = VideoScores(LABELS)
     with pytest.raises(ValueError, match=message):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """VPQ against its definition: windows of frames as volumes, tube by tube."""
 
 import numpy as np
@@ -29,13 +30,14 @@ def slow_counts(clips, length, every):
     for clip in clips:
         frames = clip[::every]
         for start in range(len(frames) - length + 1):
-            maps = [np.stack(x) for x in zip(*frames[start:start + length], strict=True)]
+            maps = [np.stack(x) for x in zip(*frames[start : start + length], strict=True)]
             gt, pred, void = segments(*maps[:2]), segments(*maps[2:]), maps[0] == VOID_ID
             matched = set()
             for p, pred_tube in pred.items():
                 for g, gt_tube in gt.items():
-                    iou = (pred_tube & gt_tube).sum() / ((pred_tube | gt_tube) & ~(
-                        pred_tube & void)).sum()
+                    iou = (pred_tube & gt_tube).sum() / (
+                        (pred_tube | gt_tube) & ~(pred_tube & void)
+                    ).sum()
                     if p[0] == g[0] and iou > 0.5 and not is_crowd(g):
                         counts[:2, p[0]] += iou, 1
                         matched |= {('pred', p), ('gt', g)}
@@ -65,7 +67,8 @@ def test_it_equals_its_definition(seeds):
     for windows, every in ((vpq.every_frame, 1), (vpq.sampled, 5)):
         for n, quality in enumerate(windows.quality, 1):
             np.testing.assert_allclose(
-                [quality.iou_sum, *quality.counts], slow_counts(clips, n, every))
+                [quality.iou_sum, *quality.counts], slow_counts(clips, n, every)
+            )
 
 
 def test_the_random_clips_hold_every_case():
@@ -91,14 +94,17 @@ def test_windows_longer_than_every_clip_are_left_out_of_the_mean():
     assert scores['vpq'] == pytest.approx((scores['vpq_1'] + scores['vpq_2']) / 2)
 
 
-@pytest.mark.parametrize(('second', 'expected'), [
-    # the same car twice: one tube a window
-    ((CAR, 5), [(2, 0, 0), (1, 0, 0)]),
-    # renamed: in the window of two, each name covers half of the true tube, which is no match
-    ((CAR, 6), [(2, 0, 0), (0, 2, 1)]),
-    # the same number on another class is another tube
-    ((PERSON, 5), [(1, 1, 1), (0, 2, 1)]),
-])
+@pytest.mark.parametrize(
+    ('second', 'expected'),
+    [
+        # the same car twice: one tube a window
+        ((CAR, 5), [(2, 0, 0), (1, 0, 0)]),
+        # renamed: in the window of two, each name covers half of the true tube, which is no match
+        ((CAR, 6), [(2, 0, 0), (0, 2, 1)]),
+        # the same number on another class is another tube
+        ((PERSON, 5), [(1, 1, 1), (0, 2, 1)]),
+    ],
+)
 def test_a_change_of_name_breaks_longer_tubes(second, expected):
     truth, first = frame((CAR, 1, 10), (ROAD, 0, 5)), frame((CAR, 5, 10), (ROAD, 0, 5))
     clip = [(*truth, *first), (*truth, *frame((*second, 10), (ROAD, 0, 5)))]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Panoptic-DeepLab's decoding against its rules written out cell by cell."""
 
 import numpy as np
@@ -12,26 +13,31 @@ from panoptic_ros.models.panoptic_deeplab import PanopticDeepLabConfig
 from panoptic_ros.models.registry import build
 
 IS_THING = torch.tensor([False, False, True, True])
-LIMITS = {'center_threshold': 0.1, 'score_threshold': 0.0, 'min_area': 0.0,
-          'min_stuff_area': 0.0}
+LIMITS = {'center_threshold': 0.1, 'score_threshold': 0.0, 'min_area': 0.0, 'min_stuff_area': 0.0}
 
 
 def reference(logits, heatmap, offset, config, limits):
     """(class, cells, score) of the segments, slow and obvious."""
     reach = center_decode.window_of(config.nms_kernel) // 2
     coarse = [(y, x) for y in range(heatmap.shape[1]) for x in range(heatmap.shape[2])]
-    peaks = [(float(heatmap[m, y, x]), y, x) for m in range(len(heatmap)) for y, x in coarse
-             if heatmap[m, y, x] == heatmap[m, max(y - reach, 0):y + reach + 1,
-                                            max(x - reach, 0):x + reach + 1].max()]
+    peaks = [
+        (float(heatmap[m, y, x]), y, x)
+        for m in range(len(heatmap))
+        for y, x in coarse
+        if heatmap[m, y, x]
+        == heatmap[m, max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1].max()
+    ]
     centers = []
-    for peak in sorted(peaks, reverse=True)[:config.top_k]:
+    for peak in sorted(peaks, reverse=True)[: config.top_k]:
         if all(max(abs(peak[1] - c[1]), abs(peak[2] - c[2])) > reach for c in centers):
             centers.append(peak)
     centers = [c for c in centers if c[0] > limits['center_threshold']]
 
     if config.stride != 4:
-        logits, offset = (F.interpolate(x[None], scale_factor=4 / config.stride,
-                                        mode='bilinear')[0] for x in (logits, offset))
+        logits, offset = (
+            F.interpolate(x[None], scale_factor=4 / config.stride, mode='bilinear')[0]
+            for x in (logits, offset)
+        )
     num_classes, height, width = logits.shape
     cells = [(y, x) for y in range(height) for x in range(width)]
     prob = torch.softmax(logits.double(), dim=0).numpy()
@@ -42,9 +48,10 @@ def reference(logits, heatmap, offset, config, limits):
         if not IS_THING[best[y, x]]:
             groups.setdefault(('stuff', int(best[y, x])), set()).add((y, x))
         elif centers:
-            at = np.array([y + .5, x + .5]) * config.stride + offset[:, y, x].double().numpy()
-            distance = [np.linalg.norm(at - np.array([c[1] + .5, c[2] + .5]) * 4)
-                        for c in centers]
+            at = np.array([y + 0.5, x + 0.5]) * config.stride + offset[:, y, x].double().numpy()
+            distance = [
+                np.linalg.norm(at - np.array([c[1] + 0.5, c[2] + 0.5]) * 4) for c in centers
+            ]
             groups.setdefault(('thing', int(np.argmin(distance))), set()).add((y, x))
     segments = []
     for (kind, key), members in groups.items():
@@ -54,44 +61,63 @@ def reference(logits, heatmap, offset, config, limits):
         score = semantic
         if kind == 'thing':
             objectness = min(max(centers[key][0], 0.0), 1.0)
-            score = {'objectness': objectness, 'semantic': semantic,
-                     'product': objectness * semantic}[config.instance_score]
-        px = len(members) * config.stride ** 2
+            score = {
+                'objectness': objectness,
+                'semantic': semantic,
+                'product': objectness * semantic,
+            }[config.instance_score]
+        px = len(members) * config.stride**2
         if px >= limits['min_area' if kind == 'thing' else 'min_stuff_area'] and (
-                kind == 'stuff' or score >= limits['score_threshold']):
+            kind == 'stuff' or score >= limits['score_threshold']
+        ):
             segments.append((class_id, frozenset(members), float(score)))
     return segments
 
 
 def run(logits, heatmap, offset, config, limits):
-    rows = center_decode.decode(logits, heatmap, offset, IS_THING, config,
-                                {name: torch.tensor(value) for name, value in limits.items()})
-    return [(int(rows.class_id[row]),
-             frozenset(map(tuple, torch.nonzero(rows.row_map == row + 1).tolist())),
-             float(rows.score[row])) for row in torch.nonzero(rows.valid)[:, 0].tolist()]
+    rows = center_decode.decode(
+        logits,
+        heatmap,
+        offset,
+        IS_THING,
+        config,
+        {name: torch.tensor(value) for name, value in limits.items()},
+    )
+    return [
+        (
+            int(rows.class_id[row]),
+            frozenset(map(tuple, torch.nonzero(rows.row_map == row + 1).tolist())),
+            float(rows.score[row]),
+        )
+        for row in torch.nonzero(rows.valid)[:, 0].tolist()
+    ]
 
 
 def assert_same(ours, expected):
     def key(segment):
         return segment[0], sorted(segment[1])
+
     ours, expected = sorted(ours, key=key), sorted(expected, key=key)
     assert [s[:2] for s in ours] == [s[:2] for s in expected]
     assert [s[2] for s in ours] == pytest.approx([s[2] for s in expected], abs=1e-5)
 
 
-@pytest.mark.parametrize(('settings', 'limits', 'maps'), [
-    ({}, {}, 1),
-    ({'stride': 1, 'nms_kernel': 20}, {}, 1),
-    ({'stride': 2}, {}, 1),
-    ({'instance_score': 'objectness'}, {}, 1),
-    ({'instance_score': 'semantic'}, {}, 1),
-    ({'top_k': 3}, {}, 1),                                  # fewer rows than centres
-    ({}, {'center_threshold': 1.0}, 1),                     # hardly a centre, or none
-    ({}, {'center_threshold': 9.0}, 1),                     # things without a centre are void
-    ({}, {'score_threshold': 0.4}, 1),
-    ({}, {'min_area': 80.0, 'min_stuff_area': 300.0}, 1),   # small segments become void
-    ({}, {}, 2),                                            # a map of centres for each class
-])
+@pytest.mark.parametrize(
+    ('settings', 'limits', 'maps'),
+    [
+        ({}, {}, 1),
+        ({'stride': 1, 'nms_kernel': 20}, {}, 1),
+        ({'stride': 2}, {}, 1),
+        ({'instance_score': 'objectness'}, {}, 1),
+        ({'instance_score': 'semantic'}, {}, 1),
+        ({'top_k': 3}, {}, 1),  # fewer rows than centres
+        ({}, {'center_threshold': 1.0}, 1),  # hardly a centre, or none
+        ({}, {'center_threshold': 9.0}, 1),  # things without a centre are void
+        ({}, {'score_threshold': 0.4}, 1),
+        ({}, {'min_area': 80.0, 'min_stuff_area': 300.0}, 1),  # small segments become void
+        ({}, {}, 2),  # a map of centres for each class
+    ],
+)
 @pytest.mark.parametrize('seed', range(3))
 def test_decode_equals_reference_on_random_maps(seed, settings, limits, maps):
     generator = torch.Generator().manual_seed(seed)
@@ -101,8 +127,10 @@ def test_decode_equals_reference_on_random_maps(seed, settings, limits, maps):
     offset = torch.randn(2, height, width, generator=generator) * 12
     config = PanopticDeepLabConfig(**{'stride': 4, 'top_k': 12, **settings})
     limits = {**LIMITS, **limits}
-    assert_same(run(logits, heatmap, offset, config, limits),
-                reference(logits, heatmap, offset, config, limits))
+    assert_same(
+        run(logits, heatmap, offset, config, limits),
+        reference(logits, heatmap, offset, config, limits),
+    )
 
 
 def scene(centers, height=24, width=32, radius=4):
@@ -114,7 +142,7 @@ def scene(centers, height=24, width=32, radius=4):
     truth = torch.zeros(height, width, dtype=torch.long)
     for i, (cy, cx) in enumerate(centers):
         distance = ((y - cy) ** 2 + (x - cx) ** 2).float()
-        inside = distance <= radius ** 2
+        inside = distance <= radius**2
         logits[2] = torch.where(inside, 6.0, logits[2])
         offset[:, inside] = 4.0 * torch.stack([cy - y, cx - x])[:, inside]
         heatmap[0] = torch.maximum(heatmap[0], torch.exp(-distance / 8))
@@ -122,36 +150,42 @@ def scene(centers, height=24, width=32, radius=4):
     return (logits, heatmap, offset), truth
 
 
-@pytest.mark.parametrize(('centers', 'why'), [
-    ([], 'an empty street'),
-    ([(12, 10)], 'one object'),
-    ([(12, 10), (12, 16)], 'touching objects'),
-    ([(0, 0), (23, 31)], 'cut by the image\'s border'),
-])
+@pytest.mark.parametrize(
+    ('centers', 'why'),
+    [
+        ([], 'an empty street'),
+        ([(12, 10)], 'one object'),
+        ([(12, 10), (12, 16)], 'touching objects'),
+        ([(0, 0), (23, 31)], "cut by the image's border"),
+    ],
+)
 def test_discs_become_instances(centers, why):
     maps, truth = scene(centers)
     config = PanopticDeepLabConfig(stride=4, top_k=8)
     found = {s[1] for s in run(*maps, config, LIMITS) if IS_THING[s[0]]}
-    assert found == {frozenset(map(tuple, torch.nonzero(truth == i + 1).tolist()))
-                     for i in range(len(centers))}, why
+    assert found == {
+        frozenset(map(tuple, torch.nonzero(truth == i + 1).tolist())) for i in range(len(centers))
+    }, why
 
 
 def test_the_class_is_what_most_pixels_say():
     (logits, heatmap, offset), truth = scene([(12, 10)])
     cells = torch.nonzero(truth == 1)
-    for y, x in cells[:len(cells) * 2 // 3].tolist():
+    for y, x in cells[: len(cells) * 2 // 3].tolist():
         logits[3, y, x] = 9
-    [(class_id, members, _)] = [s for s in run(logits, heatmap, offset,
-                                               PanopticDeepLabConfig(stride=4), LIMITS)
-                                if IS_THING[s[0]]]
+    [(class_id, members, _)] = [
+        s
+        for s in run(logits, heatmap, offset, PanopticDeepLabConfig(stride=4), LIMITS)
+        if IS_THING[s[0]]
+    ]
     assert class_id == 3
     assert len(members) == len(cells)
 
 
-@pytest.mark.parametrize(('at', 'why'), [
-    ([(0, 5), (1, 5)], 'two cells'),
-    ([(0, 0), (0, 1), (1, 0), (1, 1)], 'in the corner'),
-])
+@pytest.mark.parametrize(
+    ('at', 'why'),
+    [([(0, 5), (1, 5)], 'two cells'), ([(0, 0), (0, 1), (1, 0), (1, 1)], 'in the corner')],
+)
 def test_equal_heights_in_a_window_are_one_centre(at, why):
     heatmap = torch.zeros(1, 12, 12)
     for y, x in at:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CIAE's network: what goes where, which switch makes what, and the graph with all of them."""
 
 import math
@@ -18,18 +19,35 @@ from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.select import open_backend
 from panoptic_training.export import export_model
 
-LABELS = LabelSet(tuple(
-    Label(name, is_thing, (40 * i, 20, 200 - 30 * i), i + 7) for i, (name, is_thing) in enumerate(
-        [('road', False), ('car', True), ('sky', False), ('person', True)])))
-SMALL = {'backbone': 'mobilenetv2_035', 'channels': 16, 'tower_depth': 1, 'branch_channels': 16,
-         'embedding_dim': 8, 'stride': 4, 'pre_nms_top_k': 40, 'top_k': 12, 'min_stuff_area': 0,
-         'score_threshold': 0.0, 'class_threshold': 0.0, 'nms_threshold': 0.3}
+LABELS = LabelSet(
+    tuple(
+        Label(name, is_thing, (40 * i, 20, 200 - 30 * i), i + 7)
+        for i, (name, is_thing) in enumerate(
+            [('road', False), ('car', True), ('sky', False), ('person', True)]
+        )
+    )
+)
+SMALL = {
+    'backbone': 'mobilenetv2_035',
+    'channels': 16,
+    'tower_depth': 1,
+    'branch_channels': 16,
+    'embedding_dim': 8,
+    'stride': 4,
+    'pre_nms_top_k': 40,
+    'top_k': 12,
+    'min_stuff_area': 0,
+    'score_threshold': 0.0,
+    'class_threshold': 0.0,
+    'nms_threshold': 0.3,
+}
 SIZE = (96, 160)  # levels reach over the edge: P6 has 2 x 3 cells, P7 1 x 2
 
 
 def image_batch(count=1):
-    return torch.stack([torch.from_numpy(random_image(SIZE, i)) for i in range(count)]
-                       ).permute(0, 3, 1, 2)
+    return torch.stack([torch.from_numpy(random_image(SIZE, i)) for i in range(count)]).permute(
+        0, 3, 1, 2
+    )
 
 
 def model_with(**config):
@@ -57,7 +75,13 @@ def test_only_p5_sees_coordinates():
 
 def test_locations_lie_in_the_middle_of_cells():
     assert locations(2, 3, 8, torch.device('cpu')).tolist() == [
-        [4, 4], [12, 4], [20, 4], [4, 12], [12, 12], [20, 12]]
+        [4, 4],
+        [12, 4],
+        [20, 4],
+        [4, 12],
+        [12, 12],
+        [20, 12],
+    ]
 
 
 def test_head_shares_towers_and_scales_boxes_by_level():
@@ -110,11 +134,14 @@ def test_maps_upsample_to_the_stride_asked_for():
         assert maps.semantic_logits.shape == (2, 3, *size)  # two stuff classes and things
 
 
-@pytest.mark.parametrize(('config', 'memories', 'channels'), [
-    ({}, 3, 2),
-    ({'thing_memory': 'classes'}, 4, 2),
-    ({'thing_memory': 'classes', 'class_from': 'embedding', 'detector_classes': 'one'}, 4, 1),
-])
+@pytest.mark.parametrize(
+    ('config', 'memories', 'channels'),
+    [
+        ({}, 3, 2),
+        ({'thing_memory': 'classes'}, 4, 2),
+        ({'thing_memory': 'classes', 'class_from': 'embedding', 'detector_classes': 'one'}, 4, 1),
+    ],
+)
 def test_switches_of_table_iv(config, memories, channels):
     model = build('ciae', LABELS, **{**SMALL, **config})
     assert model.memory.shape == (memories, 8)
@@ -154,8 +181,9 @@ def test_an_averaged_memory_is_brought_back_to_unit_length():
     model.renormalize()
     torch.testing.assert_close(model.memory, before)
     with torch.no_grad():
-        assert torch.equal(model(image, **model.default_thresholds()).segment_map,
-                           shrunken.segment_map)
+        assert torch.equal(
+            model(image, **model.default_thresholds()).segment_map, shrunken.segment_map
+        )
 
 
 def test_things_and_stuff_are_both_needed():
@@ -163,24 +191,37 @@ def test_things_and_stuff_are_both_needed():
         build('ciae', LabelSet(tuple(LABELS.labels[i] for i in (1, 3))), **SMALL)
 
 
-@pytest.mark.parametrize(('values', 'match'), [
-    ({'thing_memory': 'one'}, "ciae.thing_memory must be one of .*got 'one'"),
-    ({'stride': 8}, 'ciae.stride must be one of'),
-    ({'class_from': 'embedding'}, 'embedding needs thing_memory: classes'),
-    ({'detector_classes': 'one'}, 'detector needs detector_classes: all'),
-    ({'embedding_kernel': 2}, 'ciae.embedding_kernel must be odd, got 2'),
-    ({'top_k': 0}, 'ciae.top_k must be at least 1, got 0'),
-])
+@pytest.mark.parametrize(
+    ('values', 'match'),
+    [
+        ({'thing_memory': 'one'}, "ciae.thing_memory must be one of .*got 'one'"),
+        ({'stride': 8}, 'ciae.stride must be one of'),
+        ({'class_from': 'embedding'}, 'embedding needs thing_memory: classes'),
+        ({'detector_classes': 'one'}, 'detector needs detector_classes: all'),
+        ({'embedding_kernel': 2}, 'ciae.embedding_kernel must be odd, got 2'),
+        ({'top_k': 0}, 'ciae.top_k must be at least 1, got 0'),
+    ],
+)
 def test_config_refuses_what_makes_no_sense(values, match):
     with pytest.raises(ValueError, match=match):
         CIAEConfig(**values)
 
 
-@pytest.fixture(scope='module', params=[
-    {'stuff_branch': True, 'thing_memory': 'classes', 'class_from': 'embedding',
-     'detector_classes': 'one', 'nms_across_classes': True, 'embedding_kernel': 3},
-    {'box_embedding': False, 'coord_conv': False, 'box_filter': False, 'stride': 1},
-], ids=['most switches', 'the others'])
+@pytest.fixture(
+    scope='module',
+    params=[
+        {
+            'stuff_branch': True,
+            'thing_memory': 'classes',
+            'class_from': 'embedding',
+            'detector_classes': 'one',
+            'nms_across_classes': True,
+            'embedding_kernel': 3,
+        },
+        {'box_embedding': False, 'coord_conv': False, 'box_filter': False, 'stride': 1},
+    ],
+    ids=['most switches', 'the others'],
+)
 def exported(request, tmp_path_factory):
     """A module and its file."""
     model, path = model_with(**request.param), tmp_path_factory.mktemp('ciae') / 'ciae.onnx'
@@ -208,9 +249,15 @@ def test_heads_on_several_levels_have_numbered_names_and_the_network_splits_ther
     model, path = exported
     names = {name for node in onnx.load(path).graph.node for name in node.output}
     semantic = ['maps_semantic'] * model.config.stuff_branch
-    assert {n for n in names if n.startswith('maps_')} == {'maps_embed', *semantic, *(
-        f'maps_detector.{head}_{level}' for head in ('class_logits', 'box', 'centerness')
-        for level in range(5))}
+    assert {n for n in names if n.startswith('maps_')} == {
+        'maps_embed',
+        *semantic,
+        *(
+            f'maps_detector.{head}_{level}'
+            for head in ('class_logits', 'box', 'centerness')
+            for level in range(5)
+        ),
+    }
     network = network_alone(path, open_backend(path, backend='onnxruntime', device='cpu'), 1)
     answers = network(random_image(SIZE))
     assert len(answers) == 16 + len(semantic)

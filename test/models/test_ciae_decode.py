@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CIAE's decoding against the paper's section IV-C, written out cell by cell."""
 
 import math
@@ -17,8 +18,13 @@ from panoptic_ros.models.fcos import STRIDES, Detections
 IS_THING = torch.tensor([False, True, False, True])  # things and stuff mixed
 THING_IDS, STUFF_IDS = torch.tensor([1, 3]), torch.tensor([0, 2])
 DIM, SIZE = 6, (96, 160)
-LIMITS = {'score_threshold': 0.3, 'class_threshold': 0.2, 'nms_threshold': 0.5, 'min_area': 0.0,
-          'min_stuff_area': 0.0}
+LIMITS = {
+    'score_threshold': 0.3,
+    'class_threshold': 0.2,
+    'nms_threshold': 0.5,
+    'min_area': 0.0,
+    'min_stuff_area': 0.0,
+}
 CONFIG = CIAEConfig(stride=4, pre_nms_top_k=60, top_k=20)
 
 
@@ -38,10 +44,15 @@ def random_detections(seed):
     def normal(*shape):
         return torch.randn(1, *shape, generator=generator)
 
-    return Detections([normal(2, *hw) - 0.5 for hw in levels],
-                      [(normal(4, *hw) * 0.5 + math.log(2 * s)).exp()
-                       for hw, s in zip(levels, STRIDES, strict=True)],
-                      [normal(1, *hw) + 1 for hw in levels], [])
+    return Detections(
+        [normal(2, *hw) - 0.5 for hw in levels],
+        [
+            (normal(4, *hw) * 0.5 + math.log(2 * s)).exp()
+            for hw, s in zip(levels, STRIDES, strict=True)
+        ],
+        [normal(1, *hw) + 1 for hw in levels],
+        [],
+    )
 
 
 def reference_proposals(detections, embedding, config, limits):
@@ -52,37 +63,51 @@ def reference_proposals(detections, embedding, config, limits):
         here = []
         for i, j in np.ndindex(logits.shape[1:]):
             channel = int(logits[:, i, j].argmax())
-            prob, centerness = (1 / (1 + math.exp(-v)) for v in
-                                (logits[channel, i, j], center[0, i, j]))
+            prob, centerness = (
+                1 / (1 + math.exp(-v)) for v in (logits[channel, i, j], center[0, i, j])
+            )
             if prob <= limits['class_threshold']:
                 continue
             x, y = s / 2 + j * s, s / 2 + i * s
             left, top, right, bottom = box[:, i, j]
-            corners = [max(x - left, 0), max(y - top, 0), min(x + right, SIZE[1]),
-                       min(y + bottom, SIZE[0])]
-            cell = (min(int(y) // config.stride, embedding.shape[1] - 1),
-                    min(int(x) // config.stride, embedding.shape[2] - 1))
-            here.append((channel, math.sqrt(prob * centerness), corners,
-                         embedding[(slice(None), *cell)]))
-        found += sorted(here, key=lambda p: -p[1])[:config.pre_nms_top_k]
+            corners = [
+                max(x - left, 0),
+                max(y - top, 0),
+                min(x + right, SIZE[1]),
+                min(y + bottom, SIZE[0]),
+            ]
+            cell = (
+                min(int(y) // config.stride, embedding.shape[1] - 1),
+                min(int(x) // config.stride, embedding.shape[2] - 1),
+            )
+            here.append(
+                (channel, math.sqrt(prob * centerness), corners, embedding[(slice(None), *cell)])
+            )
+        found += sorted(here, key=lambda p: -p[1])[: config.pre_nms_top_k]
     found = [p for p in found if p[1] >= limits['score_threshold']]
     if not found:
         return []
     boxes, scores = (torch.tensor([p[n] for p in found]).double() for n in (2, 1))
     channels = torch.tensor([p[0] for p in found])
-    kept = (nms(boxes, scores, limits['nms_threshold']) if config.nms_across_classes
-            else batched_nms(boxes, scores, channels, limits['nms_threshold']))
-    return [(int(THING_IDS[found[i][0]]), *found[i][1:]) for i in kept.tolist()][:config.top_k]
+    kept = (
+        nms(boxes, scores, limits['nms_threshold'])
+        if config.nms_across_classes
+        else batched_nms(boxes, scores, channels, limits['nms_threshold'])
+    )
+    return [(int(THING_IDS[found[i][0]]), *found[i][1:]) for i in kept.tolist()][: config.top_k]
 
 
-@pytest.mark.parametrize(('change', 'limits', 'why'), [
-    ({}, {}, 'as FCOS has it'),
-    ({'nms_across_classes': True}, {}, 'one box for all classes'),
-    ({'pre_nms_top_k': 10}, {'score_threshold': 0.0}, 'levels give their best only'),
-    ({'top_k': 200}, {'score_threshold': 0.0, 'class_threshold': 0.0}, 'nearly everything'),
-    ({'stride': 1}, {'nms_threshold': 0.9}, 'queries at full resolution'),
-    ({}, {'score_threshold': 0.999}, 'nothing'),
-])
+@pytest.mark.parametrize(
+    ('change', 'limits', 'why'),
+    [
+        ({}, {}, 'as FCOS has it'),
+        ({'nms_across_classes': True}, {}, 'one box for all classes'),
+        ({'pre_nms_top_k': 10}, {'score_threshold': 0.0}, 'levels give their best only'),
+        ({'top_k': 200}, {'score_threshold': 0.0, 'class_threshold': 0.0}, 'nearly everything'),
+        ({'stride': 1}, {'nms_threshold': 0.9}, 'queries at full resolution'),
+        ({}, {'score_threshold': 0.999}, 'nothing'),
+    ],
+)
 @pytest.mark.parametrize('seed', range(3))
 def test_proposals_equal_reference(seed, change, limits, why):
     config, limits = replace(CONFIG, **change), {**LIMITS, **limits}
@@ -91,7 +116,7 @@ def test_proposals_equal_reference(seed, change, limits, why):
     ours = propose(detections, embedding, THING_IDS, config, tensors(limits))
     expected = reference_proposals(detections, embedding, config, limits)
     assert ours.keep.sum() == len(expected), why
-    assert ours.keep[:len(expected)].all(), 'the best first'
+    assert ours.keep[: len(expected)].all(), 'the best first'
     for row, (class_id, score, box, query) in enumerate(expected):
         assert ours.class_id[row] == class_id
         assert ours.score[row].item() == pytest.approx(score, abs=1e-5)
@@ -104,8 +129,13 @@ def random_proposals(count, seed):
     generator = torch.Generator().manual_seed(seed)
     corner = torch.rand(count, 2, generator=generator) * torch.tensor([120.0, 60.0])
     box = torch.cat([corner, corner + 10 + torch.rand(count, 2, generator=generator) * 60], dim=1)
-    return Proposals(unit(DIM, count, seed=seed + 10).T, THING_IDS[torch.arange(count) % 2],
-                     torch.linspace(0.9, 0.5, count), box, torch.arange(count) % 4 != 3)
+    return Proposals(
+        unit(DIM, count, seed=seed + 10).T,
+        THING_IDS[torch.arange(count) % 2],
+        torch.linspace(0.9, 0.5, count),
+        box,
+        torch.arange(count) % 4 != 3,
+    )
 
 
 def memory(rows=3):
@@ -154,14 +184,17 @@ def as_list(out):
         assert {int(out.semantic_map[cell]) for cell in members} == {int(out.class_id[row])}
         segments.append((int(out.class_id[row]), members, float(out.score[row])))
     assert (out.semantic_map[out.segment_map == 0] == VOID_ID).all()
-    assert set(out.segment_map.unique().tolist()) <= {0, *(torch.nonzero(out.valid)[:, 0] + 1)
-                                                      .tolist()}
+    assert set(out.segment_map.unique().tolist()) <= {
+        0,
+        *(torch.nonzero(out.valid)[:, 0] + 1).tolist(),
+    }
     return segments
 
 
 def assert_same(ours, expected):
     def key(segment):
         return segment[0], sorted(segment[1])
+
     ours, expected = sorted(ours, key=key), sorted(expected, key=key)
     assert [s[:2] for s in ours] == [s[:2] for s in expected]
     assert [s[2] for s in ours] == pytest.approx([s[2] for s in expected], abs=1e-5)
@@ -172,13 +205,16 @@ def run(embedding, logits, proposals, config, limits):
     return segment(embedding, logits, proposals, queries, config, tensors(limits))
 
 
-@pytest.mark.parametrize(('change', 'branch', 'limits', 'why'), [
-    ({}, False, {}, 'the paper\'s default'),
-    ({'box_filter': False}, False, {}, 'proposals reach everywhere'),
-    ({}, True, {}, 'stuff from its own branch; things outside all boxes are void'),
-    ({'box_filter': False}, True, {}, 'no thing is void'),
-    ({}, False, {'min_area': 300.0, 'min_stuff_area': 4096.0}, 'small segments become void'),
-])
+@pytest.mark.parametrize(
+    ('change', 'branch', 'limits', 'why'),
+    [
+        ({}, False, {}, "the paper's default"),
+        ({'box_filter': False}, False, {}, 'proposals reach everywhere'),
+        ({}, True, {}, 'stuff from its own branch; things outside all boxes are void'),
+        ({'box_filter': False}, True, {}, 'no thing is void'),
+        ({}, False, {'min_area': 300.0, 'min_stuff_area': 4096.0}, 'small segments become void'),
+    ],
+)
 @pytest.mark.parametrize('count', [1, 7, 70])  # more than a chunk
 def test_segments_equal_reference(count, change, branch, limits, why):
     config, limits = replace(CONFIG, **change), {**LIMITS, **limits}
@@ -202,8 +238,9 @@ def test_rows_carry_queries_and_memories():
 def test_a_cell_unlike_all_stuff_joins_no_instance_elsewhere():
     embedding = unit(DIM, 24, 40) * 0
     embedding[:] = -memory()[:2].mean(dim=0)[:, None, None]  # below 0 to both
-    proposals = random_proposals(1, seed=1)._replace(box=torch.tensor([[0.0, 0, 16, 16]]),
-                                                     query=F.normalize(embedding[:, 0, :1].T))
+    proposals = random_proposals(1, seed=1)._replace(
+        box=torch.tensor([[0.0, 0, 16, 16]]), query=F.normalize(embedding[:, 0, :1].T)
+    )
     out = run(embedding, None, proposals, CONFIG, LIMITS)
     assert (out.segment_map[:4, :4] == 1).all()
     assert (out.semantic_map == 1).sum() == 16, 'the box holds 4 x 4 cells'

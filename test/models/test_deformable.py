@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deformable convolution by nine taps against torchvision's operator."""
 
 import pytest
@@ -7,11 +8,10 @@ from torchvision.ops import deform_conv2d
 from panoptic_ros.models.deformable import DeformableConv, SharedSemanticHead, deform_by_taps
 
 
-@pytest.mark.parametrize(('scale', 'why'), [
-    (0.0, 'a plain convolution'),
-    (1.0, 'near by'),
-    (20.0, 'far outside the map'),
-])
+@pytest.mark.parametrize(
+    ('scale', 'why'),
+    [(0.0, 'a plain convolution'), (1.0, 'near by'), (20.0, 'far outside the map')],
+)
 @pytest.mark.parametrize('size', [(7, 9), (1, 2)])
 def test_taps_equal_torchvisions_operator(size, scale, why):
     torch.manual_seed(0)
@@ -19,7 +19,11 @@ def test_taps_equal_torchvisions_operator(size, scale, why):
     offset = torch.randn(2, 18, *size) * scale
     torch.testing.assert_close(
         deform_by_taps(x, offset, weight, bias),
-        deform_conv2d(x, offset, weight, bias, padding=1), rtol=1e-4, atol=1e-4, msg=why)
+        deform_conv2d(x, offset, weight, bias, padding=1),
+        rtol=1e-4,
+        atol=1e-4,
+        msg=why,
+    )
 
 
 def test_fresh_layer_is_a_plain_convolution_and_the_same_in_training():
@@ -36,7 +40,7 @@ def test_fresh_layer_is_a_plain_convolution_and_the_same_in_training():
 def test_levels_share_the_head(deformable):
     torch.manual_seed(0)
     head = SharedSemanticHead(5, (6, 4), deformable)
-    levels = [torch.randn(2, 5, 16 // 2 ** i, 24 // 2 ** i) for i in range(4)]
+    levels = [torch.randn(2, 5, 16 // 2**i, 24 // 2**i) for i in range(4)]
     out = head(levels)
     assert out.shape == (2, 16, 16, 24)
     torch.testing.assert_close(out[:, :4], head.layers(levels[0]))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints and model files that an earlier version of the package wrote, one of each family.
 
 They are packed with xz; their weights repeat a few values, so that they pack well.
@@ -28,8 +29,7 @@ def unpacked(name, folder):
 
 def test_each_family_has_files():
     assert sorted(set(FAMILIES) - {'transformers'}) == NAMES
-    assert sorted(path.name.removesuffix('.ckpt.xz')
-                           for path in FOLDER.glob('*.ckpt.xz')) == NAMES
+    assert sorted(path.name.removesuffix('.ckpt.xz') for path in FOLDER.glob('*.ckpt.xz')) == NAMES
 
 
 @pytest.mark.parametrize('family', NAMES)
@@ -38,8 +38,10 @@ def test_earlier_files_are_read_and_agree(family, tmp_path):
     info = read_info(model)
     assert info.family == family
     image = CameraImage(random_image(info.input_size, 0), 'rgb')
-    predictors = (Predictor(open_backend(model, 'onnxruntime', 'cpu'), info),
-                  open_predictor(unpacked(f'{family}.ckpt', tmp_path), device='cpu'))
+    predictors = (
+        Predictor(open_backend(model, 'onnxruntime', 'cpu'), info),
+        open_predictor(unpacked(f'{family}.ckpt', tmp_path), device='cpu'),
+    )
     maps = [predictor.predict(image, 0.0).semantic_map for predictor in predictors]
     assert (maps[0] == maps[1]).mean() > 0.95  # of an untrained network, some cells are ties
     assert np.isin(maps[0], [*range(len(info.labels)), 255]).all()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """EINet's interaction against its equations, its switches and its graph."""
 
 import math
@@ -31,15 +32,23 @@ def test_semantic_to_instance_equals_the_equation(unseen):
     with torch.no_grad():
         enhanced = module(embedding, dictionary)
         seen = [j for j in range(3) if j not in unseen]
-        w_q, b_q, w_o, b_o = (p.reshape(len(p), -1) if p.ndim > 1 else p for p in (
-            module.query.weight, module.query.bias, module.out.weight, module.out.bias))
+        w_q, b_q, w_o, b_o = (
+            p.reshape(len(p), -1) if p.ndim > 1 else p
+            for p in (module.query.weight, module.query.bias, module.out.weight, module.out.bias)
+        )
         for b, y, x in ((0, 0, 0), (1, 2, 4), (0, 1, 3)):
             e = embedding[b, :, y, x]
             query = w_q @ e + b_q
-            scores = [math.exp(query @ (module.key.weight @ dictionary[j]) / math.sqrt(3))
-                      for j in seen]
-            context = sum((s / sum(scores) * (module.value.weight @ dictionary[j])
-                           for s, j in zip(scores, seen, strict=True)), torch.zeros(3).double())
+            scores = [
+                math.exp(query @ (module.key.weight @ dictionary[j]) / math.sqrt(3)) for j in seen
+            ]
+            context = sum(
+                (
+                    s / sum(scores) * (module.value.weight @ dictionary[j])
+                    for s, j in zip(scores, seen, strict=True)
+                ),
+                torch.zeros(3).double(),
+            )
             assert torch.allclose(enhanced[b, :, y, x], e + w_o @ context + b_o)
 
 
@@ -102,8 +111,15 @@ def test_focal_heatmaps_pass_a_sigmoid_on_the_way_to_decoding():
 
 def test_graph_equals_module_and_holds_the_dictionary(tmp_path):
     # The default switches are in test_families.py.
-    model = lively('einet', stride=2, lowlevel_fusion='sum', instance_aspp=True,
-                   interaction='s2i', heatmap_loss='focal', instance_score='semantic')
+    model = lively(
+        'einet',
+        stride=2,
+        lowlevel_fusion='sum',
+        instance_aspp=True,
+        interaction='s2i',
+        heatmap_loss='focal',
+        instance_score='semantic',
+    )
     model.dictionary.normal_()
     path, picture = tmp_path / 'model.onnx', random_image(SIZE, seed=5)
     export_model(model, path, SIZE, name='test')
@@ -123,12 +139,15 @@ def test_graph_equals_module_and_holds_the_dictionary(tmp_path):
         assert distance.min() < 1e-5
 
 
-@pytest.mark.parametrize(('values', 'match'), [
-    ({'lowlevel_fusion': 'mean'}, r"einet.lowlevel_fusion must be one of .*, got 'mean'"),
-    ({'interaction': 'all'}, r"einet.interaction must be one of .*, got 'all'"),
-    ({'heatmap_loss': 'l1'}, r"einet.heatmap_loss must be one of .*, got 'l1'"),
-    ({'stride': 3}, r'einet.stride must be one of \(1, 2, 4\), got 3'),
-])
+@pytest.mark.parametrize(
+    ('values', 'match'),
+    [
+        ({'lowlevel_fusion': 'mean'}, r"einet.lowlevel_fusion must be one of .*, got 'mean'"),
+        ({'interaction': 'all'}, r"einet.interaction must be one of .*, got 'all'"),
+        ({'heatmap_loss': 'l1'}, r"einet.heatmap_loss must be one of .*, got 'l1'"),
+        ({'stride': 3}, r'einet.stride must be one of \(1, 2, 4\), got 3'),
+    ],
+)
 def test_config_refuses_what_makes_no_sense(values, match):
     with pytest.raises(ValueError, match=match):
         EINetConfig(**values)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds for each family: one graph, the same in eager mode and in ONNX Runtime."""
 
 import numpy as np
@@ -20,32 +21,77 @@ SIZES = (64, 128), (96, 160)
 TOP_K = 3
 """Of all models here, so that more instances than that are soon found."""
 
-LAX = {'score_threshold': 0.0, 'min_area': 0.0, 'min_stuff_area': 0.0, 'overlap_threshold': 1.0,
-       'nms_threshold': 0.9, 'merge_threshold': 0.999}
+LAX = {
+    'score_threshold': 0.0,
+    'min_area': 0.0,
+    'min_stuff_area': 0.0,
+    'overlap_threshold': 1.0,
+    'nms_threshold': 0.9,
+    'merge_threshold': 0.999,
+}
 """Thresholds that let everything pass; a family takes those that it has."""
 
 SMALL = {
-    'ciae': {**SMALL_CIAE, 'stride': 2, 'pre_nms_top_k': 20, 'score_threshold': 0.0,
-             'class_threshold': 0.0, 'nms_threshold': 0.3, 'min_stuff_area': 100},
+    'ciae': {
+        **SMALL_CIAE,
+        'stride': 2,
+        'pre_nms_top_k': 20,
+        'score_threshold': 0.0,
+        'class_threshold': 0.0,
+        'nms_threshold': 0.3,
+        'min_stuff_area': 100,
+    },
     'einet': {'top_k': 12, 'stride': 4, 'center_threshold': 0.0, **SMALL_CENTERS},
-    'hle': {'backbone': 'mobilenetv2_035', 'separable': True, 'aspp_channels': 16,
-            'low_level_channels': 8, 'decoder_channels': 16, 'top_k': 12, 'stride': 4,
-            'refine': 1},
+    'hle': {
+        'backbone': 'mobilenetv2_035',
+        'separable': True,
+        'aspp_channels': 16,
+        'low_level_channels': 8,
+        'decoder_channels': 16,
+        'top_k': 12,
+        'stride': 4,
+        'refine': 1,
+    },
     'panoptic_deeplab': {'top_k': 12, 'stride': 2, 'center_threshold': 0.0, **SMALL_CENTERS},
     'panoptic_fpn': {**SMALL_FPN, 'score_threshold': 0.2, 'min_stuff_area': 64.0},
-    'pisr': {'top_k': 12, 'stride': 4, 'center_threshold': 0.0, 'block_channels': 16,
-             'num_encodings': 6, **SMALL_CENTERS},
+    'pisr': {
+        'top_k': 12,
+        'stride': 4,
+        'center_threshold': 0.0,
+        'block_channels': 16,
+        'num_encodings': 6,
+        **SMALL_CENTERS,
+    },
     'pisr_maskformer': {
-        'backbone': 'mobilenetv2_035', 'fpn_channels': 32, 'mask_channels': 16,
-        'num_queries': 12, 'query_channels': 16, 'decoder_layers': 2, 'attention_heads': 2,
-        'feedforward': 32, 'block_channels': 16, 'stride': 4, 'score_threshold': 0.2,
-        'overlap_threshold': 0.1},
+        'backbone': 'mobilenetv2_035',
+        'fpn_channels': 32,
+        'mask_channels': 16,
+        'num_queries': 12,
+        'query_channels': 16,
+        'decoder_layers': 2,
+        'attention_heads': 2,
+        'feedforward': 32,
+        'block_channels': 16,
+        'stride': 4,
+        'score_threshold': 0.2,
+        'overlap_threshold': 0.1,
+    },
     'pisr_panoptic_fpn': {
-        **SMALL_FPN, 'score_threshold': 0.2, 'min_stuff_area': 64.0, 'block_channels': 16,
-        'num_encodings': 6},
+        **SMALL_FPN,
+        'score_threshold': 0.2,
+        'min_stuff_area': 64.0,
+        'block_channels': 16,
+        'num_encodings': 6,
+    },
     'pisr_upernet': {
-        **SMALL_FPN, 'pool_scales': (1, 3), 'score_threshold': 0.2, 'min_stuff_area': 64.0,
-        'block_channels': 16, 'num_encodings': 6, 'panoptic_levels': 'alone'},
+        **SMALL_FPN,
+        'pool_scales': (1, 3),
+        'score_threshold': 0.2,
+        'min_stuff_area': 64.0,
+        'block_channels': 16,
+        'num_encodings': 6,
+        'panoptic_levels': 'alone',
+    },
     'sognet': {**SMALL_SOGNET, 'score_threshold': 0.2, 'min_stuff_area': 64.0},
 }
 """A configuration of each family that is quick to build and run."""
@@ -59,9 +105,11 @@ def with_top_k(family, top_k):
     return SMALL[family] if family in QUERIES else {**SMALL[family], 'top_k': top_k}
 
 
-@pytest.fixture(scope='module', params=[(family, size) for family in sorted(SMALL)
-                                        for size in SIZES],
-                ids=lambda param: f'{param[0]}-{param[1][0]}x{param[1][1]}')
+@pytest.fixture(
+    scope='module',
+    params=[(family, size) for family in sorted(SMALL) for size in SIZES],
+    ids=lambda param: f'{param[0]}-{param[1][0]}x{param[1][1]}',
+)
 def exported(request, tmp_path_factory):
     """An untrained module that finds instances in random images, its file and input size."""
     family, size = request.param
@@ -73,8 +121,11 @@ def exported(request, tmp_path_factory):
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = 1.0
-        model.maps(torch.from_numpy(np.stack([random_image(size, i) for i in range(4)]))
-                   .permute(0, 3, 1, 2))
+        model.maps(
+            torch.from_numpy(np.stack([random_image(size, i) for i in range(4)])).permute(
+                0, 3, 1, 2
+            )
+        )
     path = tmp_path_factory.mktemp('families') / f'{family}.onnx'
     export_model(model.eval(), path, size, name=family)
     return model, path, size
@@ -106,9 +157,13 @@ def test_graph_equals_module_with_no_one_and_too_many_instances(exported):
         lax['overlap_threshold'] = 0.0  # there the share that must be left, not that may be lost
     roomy = build(model.family, LABELS, **with_top_k(model.family, 20))
     roomy.load_state_dict(model.state_dict())
-    image = max((random_image(size, seed) for seed in range(6)),
-                key=lambda image: (len(instance_scores(model, image, lax)) > 1,
-                                   len(instance_scores(roomy.eval(), image, lax))))
+    image = max(
+        (random_image(size, seed) for seed in range(6)),
+        key=lambda image: (
+            len(instance_scores(model, image, lax)) > 1,
+            len(instance_scores(roomy.eval(), image, lax)),
+        ),
+    )
     assert len(instance_scores(roomy, image, lax)) > TOP_K or model.family in QUERIES
     best, second, *_ = instance_scores(model, image, lax)
     assert_same(run_onnx(path, image, lax), run_eager(model, image, lax))

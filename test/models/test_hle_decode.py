@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HLE's decoding against the paper's section 3.5 written out cell by cell."""
 
 import math
@@ -24,7 +25,7 @@ def phi(e_i, e_j, rho_i, rho_j, sigma, spatial):
     """Phi(i, j) with seed i's deviations."""
     distance = 1 - float(e_i @ e_j)
     square = float(((rho_i - rho_j) ** 2).sum())
-    return math.exp(-distance / (2 * sigma ** 2) - square / (2 * spatial ** 2))
+    return math.exp(-distance / (2 * sigma**2) - square / (2 * spatial**2))
 
 
 def reference(embedding, log_sigma, seed_logits, class_logits, spatial, config, limits):
@@ -44,13 +45,16 @@ def reference(embedding, log_sigma, seed_logits, class_logits, spatial, config, 
     def is_peak(cell):
         y, x = cell
         reach = config.seed_window // 2
-        around = [(j, i) for j in range(y - reach, y + reach + 1)
-                  for i in range(x - reach, x + reach + 1)
-                  if 0 <= j < height and 0 <= i < width and thing((j, i))]
+        around = [
+            (j, i)
+            for j in range(y - reach, y + reach + 1)
+            for i in range(x - reach, x + reach + 1)
+            if 0 <= j < height and 0 <= i < width and thing((j, i))
+        ]
         return all(seed_logits[cell] >= seed_logits[other] for other in around)
 
     seeds = sorted((c for c in cells if thing(c) and is_peak(c)), key=lambda c: -seed_logits[c])
-    seeds = [c for c in seeds[:config.top_k] if prob[c] > limits['score_threshold']]
+    seeds = [c for c in seeds[: config.top_k] if prob[c] > limits['score_threshold']]
     kernels = {s: (embedding[:, s[0], s[1]], rho(s), math.exp(log_sigma[s])) for s in seeds}
 
     def score_of(seed, cell):
@@ -58,12 +62,15 @@ def reference(embedding, log_sigma, seed_logits, class_logits, spatial, config, 
         return phi(mean, embedding[:, cell[0], cell[1]], place, rho(cell), sigma, spatial)
 
     for _ in range(config.refine):
-        masks = {s: [c for c in cells if score_of(s, c) > limits['mask_threshold']]
-                 for s in seeds}
-        kernels = {s: (F.normalize(sum(embedding[:, y, x] for y, x in mask) / len(mask), dim=0),
-                       np.mean([rho(c) for c in mask], axis=0),
-                       np.mean([math.exp(log_sigma[c]) for c in mask]))
-                   for s, mask in masks.items()}
+        masks = {s: [c for c in cells if score_of(s, c) > limits['mask_threshold']] for s in seeds}
+        kernels = {
+            s: (
+                F.normalize(sum(embedding[:, y, x] for y, x in mask) / len(mask), dim=0),
+                np.mean([rho(c) for c in mask], axis=0),
+                np.mean([math.exp(log_sigma[c]) for c in mask]),
+            )
+            for s, mask in masks.items()
+        }
     kept = []
     for seed in seeds:
         if all(score_of(k, seed) <= limits['merge_threshold'] for k in kept):
@@ -77,7 +84,7 @@ def reference(embedding, log_sigma, seed_logits, class_logits, spatial, config, 
             groups.setdefault(('stuff', int(best_class[cell])), set()).add(cell)
     out = []
     for (kind, key), members in groups.items():
-        px = len(members) * config.stride ** 2
+        px = len(members) * config.stride**2
         if px < limits['min_area' if kind == 'thing' else 'min_stuff_area']:
             continue
         if kind == 'thing':
@@ -88,16 +95,29 @@ def reference(embedding, log_sigma, seed_logits, class_logits, spatial, config, 
     return out
 
 
-LIMITS = {'score_threshold': 0.5, 'merge_threshold': 0.5, 'mask_threshold': 0.5,
-          'stuff_threshold': 0.5, 'min_area': 0.0, 'min_stuff_area': 0.0}
+LIMITS = {
+    'score_threshold': 0.5,
+    'merge_threshold': 0.5,
+    'mask_threshold': 0.5,
+    'stuff_threshold': 0.5,
+    'min_area': 0.0,
+    'min_stuff_area': 0.0,
+}
 
 
 def run(embedding, log_sigma, seed_logits, class_logits, spatial, config, limits):
     spatial_map = torch.full(log_sigma.shape, math.log(spatial))
     return hle_decode.decode(
-        embedding, log_sigma, seed_logits, class_logits, spatial_map, IS_THING,
-        torch.zeros(len(IS_THING), DIM), config,
-        {name: torch.tensor(value) for name, value in limits.items()})
+        embedding,
+        log_sigma,
+        seed_logits,
+        class_logits,
+        spatial_map,
+        IS_THING,
+        torch.zeros(len(IS_THING), DIM),
+        config,
+        {name: torch.tensor(value) for name, value in limits.items()},
+    )
 
 
 def as_list(out):
@@ -109,7 +129,8 @@ def as_list(out):
         ys, xs = zip(*members, strict=True)
         assert out.box[row].tolist() == [min(xs), min(ys), max(xs) + 1, max(ys) + 1]
         assert out.centroid[row].tolist() == pytest.approx(
-            [np.mean(xs) + 0.5, np.mean(ys) + 0.5], abs=1e-3)
+            [np.mean(xs) + 0.5, np.mean(ys) + 0.5], abs=1e-3
+        )
         assert {int(out.semantic_map[cell]) for cell in members} == {int(out.class_id[row])}
         segments.append((int(out.class_id[row]), members, float(out.score[row])))
     void = out.segment_map == 0
@@ -120,29 +141,35 @@ def as_list(out):
 def assert_same(ours, expected):
     def key(segment):
         return segment[0], sorted(segment[1])
+
     ours, expected = sorted(ours, key=key), sorted(expected, key=key)
     assert [s[:2] for s in ours] == [s[:2] for s in expected]
     assert [s[2] for s in ours] == pytest.approx([s[2] for s in expected], abs=1e-5)
 
 
-@pytest.mark.parametrize('limits', [
-    {},                                                # the paper's values
-    {'merge_threshold': 0.05, 'mask_threshold': 0.2},  # seeds merge, masks are wide
-    {'merge_threshold': 0.95},                         # nearly every seed is an instance
-    {'score_threshold': 0.99},                         # no instance at all
-    {'min_area': 80.0, 'min_stuff_area': 200.0},       # small segments become void
-    {'stuff_threshold': 0.9},                          # unsure stuff becomes void
-    {'mask_threshold': 0.0},                           # everything joins an instance
-])
+@pytest.mark.parametrize(
+    'limits',
+    [
+        {},  # the paper's values
+        {'merge_threshold': 0.05, 'mask_threshold': 0.2},  # seeds merge, masks are wide
+        {'merge_threshold': 0.95},  # nearly every seed is an instance
+        {'score_threshold': 0.99},  # no instance at all
+        {'min_area': 80.0, 'min_stuff_area': 200.0},  # small segments become void
+        {'stuff_threshold': 0.9},  # unsure stuff becomes void
+        {'mask_threshold': 0.0},  # everything joins an instance
+    ],
+)
 @pytest.mark.parametrize('refine', [0, 1, 2])
 @pytest.mark.parametrize('seed', range(4))
 def test_decode_equals_reference_on_random_maps(seed, refine, limits):
     generator = torch.Generator().manual_seed(seed)
     height, width = 12, 17
-    maps = (unit(DIM, height, width, seed=seed),
-            torch.randn(height, width, generator=generator) * 0.3 - 0.3,
-            torch.randn(height, width, generator=generator) * 3,
-            torch.randn(len(IS_THING), height, width, generator=generator) * 2)
+    maps = (
+        unit(DIM, height, width, seed=seed),
+        torch.randn(height, width, generator=generator) * 0.3 - 0.3,
+        torch.randn(height, width, generator=generator) * 3,
+        torch.randn(len(IS_THING), height, width, generator=generator) * 2,
+    )
     config = HLEConfig(stride=4, top_k=12, refine=refine)
     limits = {**LIMITS, **limits}
     out = run(*maps, 0.02, config, limits)
@@ -162,26 +189,34 @@ def discs(centers, height=24, width=32, radius=4):
         inside = distance <= radius
         embedding[:, inside] = torch.eye(DIM)[axis][:, None]
         seed_logits[inside] = 4 - distance[inside] - 0.01 * i
-        class_logits[:, inside] = torch.tensor([0., 0., 6., 0.])[:, None]
+        class_logits[:, inside] = torch.tensor([0.0, 0.0, 6.0, 0.0])[:, None]
         truth[inside] = i + 1
-    return (embedding, torch.full((height, width), math.log(0.4)), seed_logits,
-            class_logits), truth
+    return (
+        embedding,
+        torch.full((height, width), math.log(0.4)),
+        seed_logits,
+        class_logits,
+    ), truth
 
 
-@pytest.mark.parametrize(('centers', 'count', 'why'), [
-    ([], 0, 'an empty street'),
-    ([(12, 10, 0)], 1, 'one object'),
-    ([(12, 10, 0), (12, 16, 1)], 2, 'touching objects told apart by embedding alone'),
-    ([(6, 6, 0), (18, 26, 0)], 2, 'one embedding twice, told apart by place'),
-    ([(0, 0, 0), (23, 31, 1)], 2, 'cut by the image\'s border'),
-])
+@pytest.mark.parametrize(
+    ('centers', 'count', 'why'),
+    [
+        ([], 0, 'an empty street'),
+        ([(12, 10, 0)], 1, 'one object'),
+        ([(12, 10, 0), (12, 16, 1)], 2, 'touching objects told apart by embedding alone'),
+        ([(6, 6, 0), (18, 26, 0)], 2, 'one embedding twice, told apart by place'),
+        ([(0, 0, 0), (23, 31, 1)], 2, "cut by the image's border"),
+    ],
+)
 def test_discs_become_instances(centers, count, why):
     maps, truth = discs(centers)
     out = run(*maps, 0.05, HLEConfig(stride=4, top_k=8), LIMITS)
     segments = [s for s in as_list(out) if IS_THING[s[0]]]
     assert len(segments) == count, why
-    expected = {frozenset(map(tuple, torch.nonzero(truth == i + 1).tolist()))
-                for i in range(count)}
+    expected = {
+        frozenset(map(tuple, torch.nonzero(truth == i + 1).tolist())) for i in range(count)
+    }
     assert {s[1] for s in segments} == expected, why
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two stages of Mask R-CNN in fixed shapes against torchvision and loops."""
 
 import math
@@ -66,14 +67,19 @@ def test_maps_are_read_in_the_anchors_order():
         for column in range(3):
             for anchor in range(3):
                 place = (row * 3 + column) * 3 + anchor
-                assert torch.equal(flat[:, place], maps[:, 2 * anchor:2 * anchor + 2, row, column])
+                assert torch.equal(
+                    flat[:, place], maps[:, 2 * anchor : 2 * anchor + 2, row, column]
+                )
 
 
-@pytest.mark.parametrize(('per_level', 'total', 'why'), [
-    (40, 50, 'cut before and after suppression'),
-    (1000, 5000, 'more room than anchors'),
-    (4, 100, 'fewer than the coarsest level has'),
-])
+@pytest.mark.parametrize(
+    ('per_level', 'total', 'why'),
+    [
+        (40, 50, 'cut before and after suppression'),
+        (1000, 5000, 'more room than anchors'),
+        (4, 100, 'fewer than the coarsest level has'),
+    ],
+)
 def test_proposals_equal_torchvisions(per_level, total, why):
     generator = torch.Generator().manual_seed(0)
     logits = [torch.randn(len(a), generator=generator) for a in anchors()]
@@ -100,8 +106,9 @@ def test_fixed_pooling_equals_torchvisions():
     levels = [torch.randn(1, 5, *size, generator=generator) for size in SIZES[:4]]
     boxes = boxes_in(40, generator)
     boxes[:8] = torch.tensor([[0.0, 0, side, side] for side in (1, 7, 14, 15, 28, 29, 56, 60)])
-    torch.testing.assert_close(pool_fixed(levels, boxes, 7, 28.0),
-                               pool_batch(levels, [boxes], 7, 28.0))
+    torch.testing.assert_close(
+        pool_fixed(levels, boxes, 7, 28.0), pool_batch(levels, [boxes], 7, 28.0)
+    )
     assert pool_batch(levels, [boxes[:0]], 7, 28.0).shape == (0, 5, 7, 7)
 
 
@@ -111,43 +118,50 @@ def test_of_class_takes_each_rows_own():
     assert torch.equal(of_class(values, thing), values[torch.arange(4), thing])
 
 
-@pytest.mark.parametrize(('top_k', 'score', 'nms', 'why'), [
-    (20, 0.3, 0.5, 'as usual'),
-    (3, 0.3, 0.5, 'fewer rows than detections'),
-    (60, 0.0, 0.3, 'more rows than proposals'),
-    (20, 1.0, 0.5, 'nothing is good enough'),
-])
+@pytest.mark.parametrize(
+    ('top_k', 'score', 'nms', 'why'),
+    [
+        (20, 0.3, 0.5, 'as usual'),
+        (3, 0.3, 0.5, 'fewer rows than detections'),
+        (60, 0.0, 0.3, 'more rows than proposals'),
+        (20, 1.0, 0.5, 'nothing is good enough'),
+    ],
+)
 @pytest.mark.parametrize('across', [False, True])
 def test_detections_equal_the_loop(across, top_k, score, nms, why):
     generator = torch.Generator().manual_seed(2)
     proposals = boxes_in(40, generator)
     logits = torch.where(torch.arange(40) < 33, 1.0, NEVER)
-    outputs = BoxOutputs(torch.randn(40, 4, generator=generator) * 2,
-                         torch.randn(40, 3, 4, generator=generator),
-                         torch.randn(40, 6, generator=generator))
-    found = detect(proposals, logits, outputs, SIZE, top_k, torch.tensor(score),
-                   torch.tensor(nms), across)
+    outputs = BoxOutputs(
+        torch.randn(40, 4, generator=generator) * 2,
+        torch.randn(40, 3, 4, generator=generator),
+        torch.randn(40, 6, generator=generator),
+    )
+    found = detect(
+        proposals, logits, outputs, SIZE, top_k, torch.tensor(score), torch.tensor(nms), across
+    )
     prob = outputs.class_logits.softmax(dim=1)[:, 1:]
     rows = []
     for i in range(33):
         thing = int(prob[i].argmax())
-        box = clip(BOX_CODER.decode_single(outputs.deltas[i, thing][None], proposals[i:i + 1]),
-                   SIZE)
+        box = clip(
+            BOX_CODER.decode_single(outputs.deltas[i, thing][None], proposals[i : i + 1]), SIZE
+        )
         if prob[i, thing] > score:
             rows.append((float(prob[i, thing]), i, thing, box))
     rows = sorted(rows, reverse=True)
     if rows:
         group = torch.tensor([0 if across else r[2] for r in rows])
-        keep = torchvision.ops.batched_nms(torch.cat([r[3] for r in rows]),
-                                           torch.tensor([r[0] for r in rows]), group, nms).tolist()
+        keep = torchvision.ops.batched_nms(
+            torch.cat([r[3] for r in rows]), torch.tensor([r[0] for r in rows]), group, nms
+        ).tolist()
         rows = [rows[k] for k in keep][:top_k]
     alive = found.alive
     count = min(top_k, 40)
     assert alive.tolist() == [i < len(rows) for i in range(count)], why
     assert found.thing[alive].tolist() == [r[2] for r in rows]
     torch.testing.assert_close(found.score[alive].tolist(), [r[0] for r in rows])
-    for box, embedding, (_, i, _, expected) in zip(found.box, found.embedding, rows,
-                                                   strict=False):
+    for box, embedding, (_, i, _, expected) in zip(found.box, found.embedding, rows, strict=False):
         torch.testing.assert_close(box, expected[0])
         torch.testing.assert_close(embedding, outputs.embedding[i] / outputs.embedding[i].norm())
     assert all(value.isfinite().all() for value in found)
@@ -177,15 +191,28 @@ def test_many_boxes_of_one_object_leave_room_for_another():
 def test_classes_suppress_one_another_if_told_so(across, left):
     proposals = torch.tensor([[8.0, 8, 40, 40], [8, 8, 40, 39], [8, 9, 40, 40]])
     things = torch.tensor([0, 1, 0])
-    found = detect(proposals, torch.ones(3), said_of(things, torch.tensor([0.9, 0.8, 0.7])), SIZE,
-                   3, 0.5, 0.5, across)
+    found = detect(
+        proposals,
+        torch.ones(3),
+        said_of(things, torch.tensor([0.9, 0.8, 0.7])),
+        SIZE,
+        3,
+        0.5,
+        0.5,
+        across,
+    )
     assert found.thing[found.alive].tolist() == things[left].tolist()
     torch.testing.assert_close(found.box[found.alive], proposals[left])
 
 
-@pytest.mark.parametrize(('family', 'small', 'across'), [
-    ('panoptic_fpn', SMALL_FPN, False), ('sognet', SMALL_SOGNET, True),
-    ('pisr_panoptic_fpn', {**SMALL_FPN, 'block_channels': 8, 'num_encodings': 4}, False)])
+@pytest.mark.parametrize(
+    ('family', 'small', 'across'),
+    [
+        ('panoptic_fpn', SMALL_FPN, False),
+        ('sognet', SMALL_SOGNET, True),
+        ('pisr_panoptic_fpn', {**SMALL_FPN, 'block_channels': 8, 'num_encodings': 4}, False),
+    ],
+)
 def test_only_sognets_classes_do_so_by_default(family, small, across):
     torch.manual_seed(0)
     model = build(family, LABELS, **small).eval()
@@ -195,8 +222,10 @@ def test_only_sognets_classes_do_so_by_default(family, small, across):
     outputs = said_of(torch.arange(6) % 2, torch.linspace(0.9, 0.8, 6))
     outputs = outputs._replace(embedding=torch.ones(6, model.embedding_dim))
     levels = [torch.zeros(1, 16, *size) for size in SIZES[:4]]
-    heads = SimpleNamespace(box_head=lambda pooled: outputs,
-                            mask_head=lambda pooled: pooled.new_zeros(len(pooled), 2, 14, 14))
+    heads = SimpleNamespace(
+        box_head=lambda pooled: outputs,
+        mask_head=lambda pooled: pooled.new_zeros(len(pooled), 2, 14, 14),
+    )
     found, _ = model.detect_by(heads, levels, proposals, logits, 4, 0.5, 0.5)
     assert found.alive.sum() == (1 if across else 2)
 
@@ -214,10 +243,13 @@ def test_half_precision_deltas_give_float32_boxes(dtype):
     assert box[:, 2].max() > 1024, 'where half precision would step by pixels'
 
     count = len(box)
-    outputs = BoxOutputs(torch.randn(count, 3, generator=generator).to(dtype),
-                         torch.randn(count, 2, 4, generator=generator).to(dtype),
-                         torch.randn(count, 4, generator=generator).to(dtype))
+    outputs = BoxOutputs(
+        torch.randn(count, 3, generator=generator).to(dtype),
+        torch.randn(count, 2, 4, generator=generator).to(dtype),
+        torch.randn(count, 4, generator=generator).to(dtype),
+    )
     found = detect(box, score, outputs, size, 20, 0.0, 0.5, True)
-    chosen = detect(box, score, outputs._replace(deltas=outputs.deltas.float()), size, 20, 0.0,
-                    0.5, True)
+    chosen = detect(
+        box, score, outputs._replace(deltas=outputs.deltas.float()), size, 20, 0.0, 0.5, True
+    )
     assert found.box.dtype == torch.float32 and torch.equal(found.box, chosen.box)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pasting and merging of masks against loops over cells."""
 
 import pytest
@@ -20,19 +21,23 @@ def slow_paste(values, box, size):
             u = min(max((x - x1) / (x2 - x1) * bins - 0.5, 0), bins - 1)
             for j in range(bins):
                 for i in range(bins):
-                    out[row, column] += (max(0, 1 - abs(v - j)) * max(0, 1 - abs(u - i))
-                                         * values[j, i])
+                    out[row, column] += (
+                        max(0, 1 - abs(v - j)) * max(0, 1 - abs(u - i)) * values[j, i]
+                    )
     return out
 
 
-@pytest.mark.parametrize(('box', 'why'), [
-    ((2.0, 1.0, 9.0, 7.0), 'on the grid'),
-    ((2.3, 1.6, 9.1, 6.2), 'between cells'),
-    ((0.0, 0.0, 12.0, 8.0), 'the whole image'),
-    ((4.1, 3.1, 5.4, 4.4), 'about one cell'),
-    ((6.0, 3.0, 6.0, 3.0), 'nothing: a row without a detection'),
-    ((11.2, 5.5, 12.0, 8.0), 'in the corner'),
-])
+@pytest.mark.parametrize(
+    ('box', 'why'),
+    [
+        ((2.0, 1.0, 9.0, 7.0), 'on the grid'),
+        ((2.3, 1.6, 9.1, 6.2), 'between cells'),
+        ((0.0, 0.0, 12.0, 8.0), 'the whole image'),
+        ((4.1, 3.1, 5.4, 4.4), 'about one cell'),
+        ((6.0, 3.0, 6.0, 3.0), 'nothing: a row without a detection'),
+        ((11.2, 5.5, 12.0, 8.0), 'in the corner'),
+    ],
+)
 def test_paste_is_bilinear_inside_the_box_and_zero_outside(box, why):
     values = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0))
     boxes = torch.tensor([box, (0.0, 0.0, 3.0, 3.0)])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Suppression as a fixed point against the loops that say what it means."""
 
 import pytest
@@ -7,12 +8,15 @@ import torchvision
 from panoptic_ros.models.nms import greedy_keep, keep_boxes, pairwise_iou
 
 
-@pytest.mark.parametrize(('suppresses', 'expected', 'why'), [
-    ([(0, 1), (1, 2), (2, 3), (3, 4)], [1, 0, 1, 0, 1], 'a chain: each second one comes back'),
-    ([(0, 1), (0, 2), (1, 3), (3, 4)], [1, 0, 0, 1, 0], 'a removed seed removes nothing'),
-    ([(4, 0), (3, 1)], [1, 1, 1, 1, 1], 'a worse seed removes nothing'),
-    ([], [1, 1, 1, 1, 1], 'nothing alike'),
-])
+@pytest.mark.parametrize(
+    ('suppresses', 'expected', 'why'),
+    [
+        ([(0, 1), (1, 2), (2, 3), (3, 4)], [1, 0, 1, 0, 1], 'a chain: each second one comes back'),
+        ([(0, 1), (0, 2), (1, 3), (3, 4)], [1, 0, 0, 1, 0], 'a removed seed removes nothing'),
+        ([(4, 0), (3, 1)], [1, 1, 1, 1, 1], 'a worse seed removes nothing'),
+        ([], [1, 1, 1, 1, 1], 'nothing alike'),
+    ],
+)
 def test_greedy_keep(suppresses, expected, why):
     matrix = torch.zeros(5, 5, dtype=torch.bool)
     for j, i in suppresses:
@@ -39,13 +43,16 @@ def random_boxes(count, side, seed):
     return torch.cat([corner, corner + torch.rand(count, 2, generator=generator) * 40], dim=1)
 
 
-@pytest.mark.parametrize(('count', 'side', 'threshold', 'rounds', 'why'), [
-    (64, 60, 0.5, None, 'crowded'),
-    (64, 400, 0.5, None, 'next to nothing overlaps'),
-    (200, 60, 0.7, None, 'a region proposal network\'s threshold'),
-    (300, 30, 0.7, 64, 'far more boxes than rounds: chains are short'),
-    (1, 10, 0.5, None, 'one box'),
-])
+@pytest.mark.parametrize(
+    ('count', 'side', 'threshold', 'rounds', 'why'),
+    [
+        (64, 60, 0.5, None, 'crowded'),
+        (64, 400, 0.5, None, 'next to nothing overlaps'),
+        (200, 60, 0.7, None, "a region proposal network's threshold"),
+        (300, 30, 0.7, 64, 'far more boxes than rounds: chains are short'),
+        (1, 10, 0.5, None, 'one box'),
+    ],
+)
 def test_suppression_equals_torchvisions(count, side, threshold, rounds, why):
     for seed in range(5):
         boxes = random_boxes(count, side, seed)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The module of Panoptic-DeepLab: its maps, its switches and its graph."""
 
 import numpy as np
@@ -72,8 +73,11 @@ def test_the_decoder_joins_the_finer_maps(stride, levels):
 
 def test_multigrid_spreads_the_last_stage():
     network = DualDecoder('resnet18', 16, (1, 4), 8, (8, 8), 8, True)
-    dilations = [conv.dilation[0] for conv in network.backbone.layer4.modules()
-                 if isinstance(conv, torch.nn.Conv2d) and conv.kernel_size == (3, 3)]
+    dilations = [
+        conv.dilation[0]
+        for conv in network.backbone.layer4.modules()
+        if isinstance(conv, torch.nn.Conv2d) and conv.kernel_size == (3, 3)
+    ]
     assert dilations == [2, 2, 8, 8]
     plain = make_backbone('resnet18', 16)
     image = torch.zeros(1, 3, 64, 64)
@@ -83,16 +87,25 @@ def test_multigrid_spreads_the_last_stage():
 @pytest.mark.parametrize('backbone', ['resnet18', 'mobilenetv2_035'])
 def test_multigrid_needs_a_resnet_of_as_many_blocks(backbone):
     with pytest.raises(ValueError, match=r'multigrid \(1, 2, 4\) needs a ResNet'):
-        build('panoptic_deeplab', LABELS, **{**SMALL_CENTERS, 'multigrid': (1, 2, 4),
-                                             'backbone': backbone})
+        build(
+            'panoptic_deeplab',
+            LABELS,
+            **{**SMALL_CENTERS, 'multigrid': (1, 2, 4), 'backbone': backbone},
+        )
 
 
-@pytest.mark.parametrize(('values', 'match'), [
-    ({'output_stride': 8}, r'panoptic_deeplab.output_stride must be one of \(16, 32\), got 8'),
-    ({'stride': 3}, r'panoptic_deeplab.stride must be one of \(1, 2, 4\), got 3'),
-    ({'instance_score': 'best'}, r"panoptic_deeplab.instance_score must be one of .*, got 'best'"),
-    ({'top_k': 0}, 'panoptic_deeplab.top_k must be at least 1, got 0'),
-])
+@pytest.mark.parametrize(
+    ('values', 'match'),
+    [
+        ({'output_stride': 8}, r'panoptic_deeplab.output_stride must be one of \(16, 32\), got 8'),
+        ({'stride': 3}, r'panoptic_deeplab.stride must be one of \(1, 2, 4\), got 3'),
+        (
+            {'instance_score': 'best'},
+            r"panoptic_deeplab.instance_score must be one of .*, got 'best'",
+        ),
+        ({'top_k': 0}, 'panoptic_deeplab.top_k must be at least 1, got 0'),
+    ],
+)
 def test_config_refuses_what_makes_no_sense(values, match):
     with pytest.raises(ValueError, match=match):
         PanopticDeepLabConfig(**values)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Merging by score against a loop, and the switches of the network."""
 
 import pytest
@@ -21,11 +22,13 @@ def detections(seed, rows=6, size=(48, 64)):
     generator = torch.Generator().manual_seed(seed)
     corner = torch.rand(rows, 2, generator=generator) * torch.tensor([size[1], size[0]]) * 0.6
     box = torch.cat([corner, corner + 8 + torch.rand(rows, 2, generator=generator) * 24], dim=1)
-    return Detections(box, torch.randint(0, 2, (rows,), generator=generator),
-                      torch.rand(rows, generator=generator).sort(descending=True).values,
-                      F.normalize(torch.randn(rows, 5, generator=generator), dim=1),
-                      torch.arange(rows) < rows - 1), \
-        torch.randn(rows, 6, 6, generator=generator) + 1
+    return Detections(
+        box,
+        torch.randint(0, 2, (rows,), generator=generator),
+        torch.rand(rows, generator=generator).sort(descending=True).values,
+        F.normalize(torch.randn(rows, 5, generator=generator), dim=1),
+        torch.arange(rows) < rows - 1,
+    ), torch.randn(rows, 6, 6, generator=generator) + 1
 
 
 def reference(found, masks, logits, stride, limits):
@@ -51,29 +54,43 @@ def reference(found, masks, logits, stride, limits):
     result = {}
     for row, (class_id, cells) in segments.items():
         least = limits['min_area' if row < len(masks) else 'min_stuff_area']
-        if cells.any() and cells.sum() * stride ** 2 >= least:
+        if cells.any() and cells.sum() * stride**2 >= least:
             result[row] = (class_id, frozenset(map(tuple, torch.nonzero(cells).tolist())))
     return result
 
 
-@pytest.mark.parametrize(('stride', 'limits', 'why'), [
-    (4, {}, 'at the stride of the maps'),
-    (2, {}, 'finer than the maps'),
-    (4, {'overlap_threshold': 0.0}, 'nothing may lie on anything'),
-    (4, {'overlap_threshold': 1.0}, 'anything may'),
-    (4, {'min_area': 200.0, 'min_stuff_area': 1000.0}, 'small segments go'),
-])
+@pytest.mark.parametrize(
+    ('stride', 'limits', 'why'),
+    [
+        (4, {}, 'at the stride of the maps'),
+        (2, {}, 'finer than the maps'),
+        (4, {'overlap_threshold': 0.0}, 'nothing may lie on anything'),
+        (4, {'overlap_threshold': 1.0}, 'anything may'),
+        (4, {'min_area': 200.0, 'min_stuff_area': 1000.0}, 'small segments go'),
+    ],
+)
 @pytest.mark.parametrize('seed', range(3))
 def test_decode_equals_the_loop(seed, stride, limits, why):
     found, masks = detections(seed)
     logits = torch.randn(4, 12, 16, generator=torch.Generator().manual_seed(seed))
     limits = {**LIMITS, **limits}
-    out = decode(found, masks, logits, THINGS, IS_THING, stride,
-                 {name: torch.tensor(value) for name, value in limits.items()})
+    out = decode(
+        found,
+        masks,
+        logits,
+        THINGS,
+        IS_THING,
+        stride,
+        {name: torch.tensor(value) for name, value in limits.items()},
+    )
     expected = reference(found, masks, logits, stride, limits)
-    got = {row: (int(out.class_id[row]),
-                 frozenset(map(tuple, torch.nonzero(out.segment_map == row + 1).tolist())))
-           for row in torch.nonzero(out.valid)[:, 0].tolist()}
+    got = {
+        row: (
+            int(out.class_id[row]),
+            frozenset(map(tuple, torch.nonzero(out.segment_map == row + 1).tolist())),
+        )
+        for row in torch.nonzero(out.valid)[:, 0].tolist()
+    }
     assert got == expected, why
     assert torch.equal(out.score[:6], found.score)
     assert torch.equal(out.embedding[:6], found.embedding) and not out.embedding[6:].any()
@@ -95,11 +112,14 @@ def test_label_prior_puts_a_class_first_whatever_its_score():
     assert masks.shape == (len(found.alive), 14, 14)
 
 
-@pytest.mark.parametrize(('family', 'small', 'backbone'), [
-    ('panoptic_fpn', SMALL_FPN, 'fpn.backbone'), ('ciae', SMALL_CIAE, 'network.backbone')])
+@pytest.mark.parametrize(
+    ('family', 'small', 'backbone'),
+    [('panoptic_fpn', SMALL_FPN, 'fpn.backbone'), ('ciae', SMALL_CIAE, 'network.backbone')],
+)
 def test_frozen_parts_do_not_learn(family, small, backbone):
-    model = build(family, LABELS, **{**small, 'frozen_stem': True,
-                                     'frozen_batch_norm': True}).train()
+    model = build(
+        family, LABELS, **{**small, 'frozen_stem': True, 'frozen_batch_norm': True}
+    ).train()
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     assert f'{backbone}.conv_stem.weight' in frozen
     assert any(name.startswith(f'{backbone}.blocks.1.') for name in frozen)
@@ -122,13 +142,16 @@ def test_global_context_reaches_everything():
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize(('values', 'match'), [
-    ({'stride': 8}, 'stride must be 1, 2 or 4, got 8'),
-    ({'mask_size': 7}, 'mask_size must be even and at least 4, got 7'),
-    ({'proposals': 0}, 'proposals must be at least 1, got 0'),
-    ({'anchor_ratios': ()}, r'anchor_ratios must be numbers above 0, got \(\)'),
-    ({'anchor_scale': 0.0}, r'anchor_scale must be above 0, got 0\.0'),
-])
+@pytest.mark.parametrize(
+    ('values', 'match'),
+    [
+        ({'stride': 8}, 'stride must be 1, 2 or 4, got 8'),
+        ({'mask_size': 7}, 'mask_size must be even and at least 4, got 7'),
+        ({'proposals': 0}, 'proposals must be at least 1, got 0'),
+        ({'anchor_ratios': ()}, r'anchor_ratios must be numbers above 0, got \(\)'),
+        ({'anchor_scale': 0.0}, r'anchor_scale must be above 0, got 0\.0'),
+    ],
+)
 def test_wrong_settings_are_refused(values, match):
     with pytest.raises(ValueError, match=match):
         PanopticFPNConfig(**values)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PISR on Panoptic-DeepLab: what the block is told, its switches and its graph."""
 
 import math
@@ -27,7 +28,7 @@ def test_confident_centers_are_the_highest_peaks_of_each_image():
     heatmap[1, 0, 5, 0] = 0.3
     heatmap -= torch.rand(2, 1, 6, 8, generator=torch.Generator().manual_seed(0)) * 0.01
     center, alive = confident_centers(heatmap, 2, 3)
-    assert center[0].tolist() == [[18, 26], [6, 10]], '(y, x) of the cells\' middles, px'
+    assert center[0].tolist() == [[18, 26], [6, 10]], "(y, x) of the cells' middles, px"
     assert center[1, 0].tolist() == [22, 2]
     assert alive.all()
     assert not confident_centers(torch.rand(1, 1, 3, 3), 9, 3)[1].all(), 'fewer peaks than K'
@@ -43,7 +44,7 @@ def test_instance_heatmaps_equal_the_equation(tau):
     for b, k, y, x in np.ndindex(2, 3, 4, 5):
         at = (4 * y + 2 + offset[b, 0, y, x].item(), 4 * x + 2 + offset[b, 1, y, x].item())
         square = sum((p - c) ** 2 for p, c in zip(at, center[b, k].tolist(), strict=True))
-        expected = math.exp(-square / (2 * tau ** 2)) if thing[b, y, x] else 0
+        expected = math.exp(-square / (2 * tau**2)) if thing[b, y, x] else 0
         assert heat[b, k, y, x].item() == pytest.approx(expected, abs=1e-5)
 
 
@@ -96,10 +97,19 @@ def test_without_the_block_it_is_panoptic_deeplab():
     assert ours['embedding'].shape[1] == model.embedding_dim == plain.embedding_dim
 
 
-@pytest.mark.parametrize('settings', [
-    {'stride': 2, 'reweight': 'separated', 'f1': 'cosine', 'f2': 'l2', 'spatial_softmax': False},
-    {'stride': 4, 'enabled': False},
-])
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {
+            'stride': 2,
+            'reweight': 'separated',
+            'f1': 'cosine',
+            'f2': 'l2',
+            'spatial_softmax': False,
+        },
+        {'stride': 4, 'enabled': False},
+    ],
+)
 def test_graph_equals_module_and_is_loaded_again(tmp_path, settings):
     model = lively('pisr', **{**SMALL, **settings})
     path, picture = tmp_path / 'model.onnx', random_image(SIZE, seed=5)
@@ -127,13 +137,16 @@ def test_the_embedding_is_the_final_instances_encoding():
     np.testing.assert_allclose(out['embedding'][row], expected.detach(), atol=1e-4)
 
 
-@pytest.mark.parametrize(('values', 'match'), [
-    ({'reweight': 'none'}, r"pisr.reweight must be one of .*, got 'none'"),
-    ({'f2': 'dot'}, r"pisr.f2 must be one of .*, got 'dot'"),
-    ({'tau': 0.0}, 'pisr needs num_encodings of at least 1 and tau above 0, got 50 and 0.0'),
-    ({'hidden_layers': -1}, 'pisr needs hidden_layers of at least 0'),
-    ({'stride': 3}, r'pisr.stride must be one of \(1, 2, 4\), got 3'),
-])
+@pytest.mark.parametrize(
+    ('values', 'match'),
+    [
+        ({'reweight': 'none'}, r"pisr.reweight must be one of .*, got 'none'"),
+        ({'f2': 'dot'}, r"pisr.f2 must be one of .*, got 'dot'"),
+        ({'tau': 0.0}, 'pisr needs num_encodings of at least 1 and tau above 0, got 50 and 0.0'),
+        ({'hidden_layers': -1}, 'pisr needs hidden_layers of at least 0'),
+        ({'stride': 3}, r'pisr.stride must be one of \(1, 2, 4\), got 3'),
+    ],
+)
 def test_config_refuses_what_makes_no_sense(values, match):
     with pytest.raises(ValueError, match=match):
         PISRConfig(**values)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PISR's block against its equations, written out row by row."""
 
 import math
@@ -34,8 +35,10 @@ def reference_encodings(features, class_maps, heatmaps):
     semantic = []
     for c in range(C):
         weights = [math.exp(class_maps[c, y, x]) for y, x in cells()]
-        semantic.append(sum(w * features[:, y, x] for w, (y, x)
-                            in zip(weights, cells(), strict=True)) / sum(weights))
+        semantic.append(
+            sum(w * features[:, y, x] for w, (y, x) in zip(weights, cells(), strict=True))
+            / sum(weights)
+        )
     instance = []
     for k in range(K):
         total = sum(float(heatmaps[k, y, x]) for y, x in cells())
@@ -73,7 +76,8 @@ def test_correlate_compares_each_row_with_each_column(kind):
         for r in range(4):
             for p in range(5):
                 assert result[b, r, p].item() == pytest.approx(
-                    alike(rows[b, r], columns[b, :, p], kind).item(), abs=1e-6)
+                    alike(rows[b, r], columns[b, :, p], kind).item(), abs=1e-6
+                )
 
 
 def test_equal_vectors_have_no_l2_distance_and_a_finite_gradient():
@@ -84,8 +88,10 @@ def test_equal_vectors_have_no_l2_distance_and_a_finite_gradient():
     assert rows.grad.isfinite().all()
 
 
-@pytest.mark.parametrize(('kind', 'hidden'), [
-    ('explicit', 2), ('explicit', 4), ('implicit', 2), ('separated', 2), ('implicit', 0)])
+@pytest.mark.parametrize(
+    ('kind', 'hidden'),
+    [('explicit', 2), ('explicit', 4), ('implicit', 2), ('separated', 2), ('implicit', 0)],
+)
 def test_reweighting_equals_its_figure(kind, hidden):
     torch.manual_seed(0)
     module = Reweighting(D, kind, hidden)
@@ -106,10 +112,18 @@ def test_reweighting_equals_its_figure(kind, hidden):
             assert torch.allclose(result[n], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(('f1', 'f2', 'softmax'), [
-    ('matmul', 'matmul', True), ('matmul', 'matmul', False), ('cosine', 'matmul', True),
-    ('matmul', 'cosine', True), ('l2', 'l2', True), ('matmul', 'l2', True),
-    ('l2', 'matmul', False)])
+@pytest.mark.parametrize(
+    ('f1', 'f2', 'softmax'),
+    [
+        ('matmul', 'matmul', True),
+        ('matmul', 'matmul', False),
+        ('cosine', 'matmul', True),
+        ('matmul', 'cosine', True),
+        ('l2', 'l2', True),
+        ('matmul', 'l2', True),
+        ('l2', 'matmul', False),
+    ],
+)
 def test_the_block_equals_its_equations(f1, f2, softmax):
     torch.manual_seed(1)
     block = PISRBlock(D, 'explicit', 2, f1, f2, softmax).eval()
@@ -143,8 +157,11 @@ def test_more_room_for_instances_changes_nothing():
     more = torch.cat([heatmaps, torch.rand(2, 3, H, W)], dim=1)
     none = torch.cat([alive, torch.zeros(2, 3, dtype=torch.bool)], dim=1)
     with torch.no_grad():
-        assert torch.allclose(block(features, class_maps, more, none),
-                              block(features, class_maps, heatmaps, alive), atol=1e-6)
+        assert torch.allclose(
+            block(features, class_maps, more, none),
+            block(features, class_maps, heatmaps, alive),
+            atol=1e-6,
+        )
 
 
 @pytest.mark.parametrize('reweight', ['explicit', 'implicit', 'separated'])
@@ -160,7 +177,8 @@ def test_gradients_reach_maps_and_all_parameters(reweight):
 @pytest.mark.parametrize('part', ['semantic', 'instance', 'matmul', 'cosine', 'l2'])
 def test_gradcheck_of_the_parts(part):
     features, class_maps, heatmaps, _ = (
-        x.requires_grad_() if x.is_floating_point() else x for x in inputs())
+        x.requires_grad_() if x.is_floating_point() else x for x in inputs()
+    )
     rows = torch.randn(2, 3, D, dtype=torch.float64, requires_grad=True)
     function, args = {
         'semantic': (semantic_encodings, (features, class_maps)),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PISR on MaskFormer: what the block is told, what reads it, the switches."""
 
 import numpy as np
@@ -12,10 +13,20 @@ from panoptic_ros.models.registry import build
 from panoptic_training.export import export_model
 
 SIZE = (64, 96)
-SMALL = {'backbone': 'mobilenetv2_035', 'fpn_channels': 32, 'mask_channels': 16,
-         'num_queries': 12, 'query_channels': 16, 'decoder_layers': 3, 'attention_heads': 2,
-         'feedforward': 32, 'stride': 4, 'score_threshold': 0.2, 'overlap_threshold': 0.1,
-         'block_channels': 24}
+SMALL = {
+    'backbone': 'mobilenetv2_035',
+    'fpn_channels': 32,
+    'mask_channels': 16,
+    'num_queries': 12,
+    'query_channels': 16,
+    'decoder_layers': 3,
+    'attention_heads': 2,
+    'feedforward': 32,
+    'stride': 4,
+    'score_threshold': 0.2,
+    'overlap_threshold': 0.1,
+    'block_channels': 24,
+}
 
 
 def image(seed=0):
@@ -99,16 +110,19 @@ def test_graph_equals_module_where_there_are_segments(tmp_path):
     assert_same(ours, expected)
 
 
-@pytest.mark.parametrize(('values', 'match'), [
-    ({'stride': 3}, 'stride must be 1, 2 or 4, got 3'),
-    ({'fpn_channels': 48}, 'fpn_channels must be a multiple of 32, got 48'),
-    ({'query_channels': 20}, 'query_channels must be a multiple of .*, got 20 for 8 heads'),
-    ({'decoder_layers': 0}, 'decoder_layers must be at least 1, got 0'),
-    ({'dropout': 1.0}, r'dropout must lie in 0 to below 1, got 1\.0'),
-    ({'mask_threshold': 2.0}, r'mask_threshold must lie in 0 to 1, got 2\.0'),
-    ({'reweight': 'separated'}, 'reweight: separated needs encodings of classes'),
-    ({'f1': 'dot'}, r"pisr.f1 must be one of .*, got 'dot'"),
-])
+@pytest.mark.parametrize(
+    ('values', 'match'),
+    [
+        ({'stride': 3}, 'stride must be 1, 2 or 4, got 3'),
+        ({'fpn_channels': 48}, 'fpn_channels must be a multiple of 32, got 48'),
+        ({'query_channels': 20}, 'query_channels must be a multiple of .*, got 20 for 8 heads'),
+        ({'decoder_layers': 0}, 'decoder_layers must be at least 1, got 0'),
+        ({'dropout': 1.0}, r'dropout must lie in 0 to below 1, got 1\.0'),
+        ({'mask_threshold': 2.0}, r'mask_threshold must lie in 0 to 1, got 2\.0'),
+        ({'reweight': 'separated'}, 'reweight: separated needs encodings of classes'),
+        ({'f1': 'dot'}, r"pisr.f1 must be one of .*, got 'dot'"),
+    ],
+)
 def test_config_refuses_what_makes_no_sense(values, match):
     with pytest.raises(ValueError, match=match):
         PISRMaskFormerConfig(**values)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PISR on Panoptic FPN and UPerNet: what the block is told, what reads it, the switches."""
 
 from functools import partial
@@ -42,14 +43,20 @@ def test_heatmaps_are_the_masks_of_the_initial_detections():
     assert maps.alive.any() and not torch.equal(maps.heatmaps[0], maps.heatmaps[1])
     # Images do not see each other.
     torch.testing.assert_close(maps.heatmaps[1], alone.heatmaps[0], atol=1e-4, rtol=0)
-    torch.testing.assert_close(maps.final.semantic_logits[1:], alone.final.semantic_logits,
-                               atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        maps.final.semantic_logits[1:], alone.final.semantic_logits, atol=1e-4, rtol=0
+    )
 
 
 def test_laid_out_masks_are_probabilities_in_their_boxes():
     box = torch.tensor([[8.0, 4.0, 24.0, 20.0], [0.0, 0.0, 32.0, 32.0]])
-    found = Detections(box, torch.tensor([0, 1]), torch.tensor([0.9, 0.0]), torch.zeros(2, 3),
-                       torch.tensor([True, False]))
+    found = Detections(
+        box,
+        torch.tensor([0, 1]),
+        torch.tensor([0.9, 0.0]),
+        torch.zeros(2, 3),
+        torch.tensor([True, False]),
+    )
     masks = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0))
     heat = laid_out(found, masks, torch.zeros(1, 4, 8, 10))
     # The box is 4 x 4 cells, one for each bin of the mask.
@@ -115,9 +122,17 @@ def test_bin_means_are_those_of_adaptive_pooling(size, bins):
 
 
 def test_a_swin_backbone_takes_any_size_and_exports(tmp_path, monkeypatch):
-    monkeypatch.setattr(timm, 'create_model', partial(
-        timm.create_model, embed_dim=16, depths=(2, 1, 1, 1), num_heads=(1, 1, 2, 2),
-        window_size=4))  # its first stage has windows that are shifted
+    monkeypatch.setattr(
+        timm,
+        'create_model',
+        partial(
+            timm.create_model,
+            embed_dim=16,
+            depths=(2, 1, 1, 1),
+            num_heads=(1, 1, 2, 2),
+            window_size=4,
+        ),
+    )  # its first stage has windows that are shifted
     model = small('pisr_upernet', backbone='swin_tiny_patch4_window7_224')
     picture, path = random_image(SIZE, seed=3), tmp_path / 'swin.onnx'
     export_model(model, path, SIZE, name='swin')
@@ -125,14 +140,21 @@ def test_a_swin_backbone_takes_any_size_and_exports(tmp_path, monkeypatch):
     assert {node.op_type for node in onnx.load(path).graph.node} <= TENSORRT_OPERATORS
 
 
-@pytest.mark.parametrize(('kind', 'values', 'match'), [
-    (PISRPanopticFPNConfig, {'num_encodings': 0}, 'num_encodings of at least 1 .*got 0 and'),
-    (PISRPanopticFPNConfig, {'encoding_score': 1.5}, 'encoding_score in 0 to 1, got 50 and 1.5'),
-    (PISRPanopticFPNConfig, {'panoptic_levels': 'none'}, "must be one of .*, got 'none'"),
-    (PISRPanopticFPNConfig, {'f1': 'dot'}, r"pisr.f1 must be one of .*, got 'dot'"),
-    (PISRPanopticFPNConfig, {'stride': 3}, 'stride must be 1, 2 or 4, got 3'),
-    (PISRUPerNetConfig, {'pool_scales': ()}, r'pool_scales must be numbers .*, got \(\)'),
-])
+@pytest.mark.parametrize(
+    ('kind', 'values', 'match'),
+    [
+        (PISRPanopticFPNConfig, {'num_encodings': 0}, 'num_encodings of at least 1 .*got 0 and'),
+        (
+            PISRPanopticFPNConfig,
+            {'encoding_score': 1.5},
+            'encoding_score in 0 to 1, got 50 and 1.5',
+        ),
+        (PISRPanopticFPNConfig, {'panoptic_levels': 'none'}, "must be one of .*, got 'none'"),
+        (PISRPanopticFPNConfig, {'f1': 'dot'}, r"pisr.f1 must be one of .*, got 'dot'"),
+        (PISRPanopticFPNConfig, {'stride': 3}, 'stride must be 1, 2 or 4, got 3'),
+        (PISRUPerNetConfig, {'pool_scales': ()}, r'pool_scales must be numbers .*, got \(\)'),
+    ],
+)
 def test_config_refuses_what_makes_no_sense(kind, values, match):
     with pytest.raises(ValueError, match=match):
         kind(**values)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Relations, resolving and panoptic heads against the equations, pair by pair."""
 
 import math
@@ -22,8 +23,11 @@ def instances(count, seed=0):
     generator = torch.Generator().manual_seed(seed)
     corner = torch.rand(count, 2, generator=generator) * 20
     box = torch.cat([corner, corner + 2 + torch.rand(count, 2, generator=generator) * 20], dim=1)
-    return box, torch.randint(0, 3, (count,), generator=generator), \
-        torch.rand(count, 4, 4, generator=generator)
+    return (
+        box,
+        torch.randint(0, 3, (count,), generator=generator),
+        torch.rand(count, 4, 4, generator=generator),
+    )
 
 
 def slow_relation(module, box, thing, mask, features):
@@ -33,24 +37,37 @@ def slow_relation(module, box, thing, mask, features):
         for j in range(count):
             parts = []
             if 'mask' in features:
-                v, u, p = (module.mask_subject.weight, module.mask_object.weight,
-                           module.mask_pair.weight)
+                v, u, p = (
+                    module.mask_subject.weight,
+                    module.mask_object.weight,
+                    module.mask_pair.weight,
+                )
                 pair = (v @ mask[i].flatten()).relu() * (u @ mask[j].flatten()).relu()
                 parts.append(p @ pair)
             if 'category' in features:  # one-hot vectors pick columns
-                parts.append(module.category_subject.weight[:, thing[i]].relu()
-                             * module.category_object.weight[:, thing[j]].relu())
+                parts.append(
+                    module.category_subject.weight[:, thing[i]].relu()
+                    * module.category_object.weight[:, thing[j]].relu()
+                )
             if 'box' in features:
                 (x1, y1, x2, y2), (u1, v1, u2, v2) = box[i].tolist(), box[j].tolist()
-                place = torch.tensor([
-                    ((x1 + x2) - (u1 + u2)) / 2 / (u2 - u1), ((y1 + y2) - (v1 + v2)) / 2
-                    / (v2 - v1), math.log((x2 - x1) / (u2 - u1)),
-                    math.log((y2 - y1) / (v2 - v1))])
+                place = torch.tensor(
+                    [
+                        ((x1 + x2) - (u1 + u2)) / 2 / (u2 - u1),
+                        ((y1 + y2) - (v1 + v2)) / 2 / (v2 - v1),
+                        math.log((x2 - x1) / (u2 - u1)),
+                        math.log((y2 - y1) / (v2 - v1)),
+                    ]
+                )
                 parts.append((module.box.weight @ place).relu())
             potential[i, j] = (module.potential.weight[0] @ torch.cat(parts)).sigmoid()
     potential = potential.detach()
-    return torch.tensor([[max(0.0, float(potential[i, j] - potential[j, i]))
-                          for j in range(count)] for i in range(count)]).view(count, count)
+    return torch.tensor(
+        [
+            [max(0.0, float(potential[i, j] - potential[j, i])) for j in range(count)]
+            for i in range(count)
+        ]
+    ).view(count, count)
 
 
 @pytest.mark.parametrize('features', [('box',), ('category',), ('box', 'category'), FEATURES])
@@ -63,8 +80,11 @@ def test_relation_equals_the_equations(count, features):
         relation = module(box, thing, mask)
     torch.testing.assert_close(relation, slow_relation(module, box, thing, mask, features))
     assert (torch.minimum(relation, relation.T) == 0).all(), 'one way only'
-    assert not any(key.startswith(name) for key in module.state_dict()
-                   for name in set(FEATURES) - set(features))
+    assert not any(
+        key.startswith(name)
+        for key in module.state_dict()
+        for name in set(FEATURES) - set(features)
+    )
 
 
 @pytest.mark.parametrize('features', [('box',), ('category',), FEATURES])
@@ -75,8 +95,9 @@ def test_relation_gradcheck(features):
     names = [name for name, _ in module.named_parameters()]
 
     def relation(box, mask, *values):
-        return torch.func.functional_call(module, dict(zip(names, values, strict=True)),
-                                          (box, thing, mask))
+        return torch.func.functional_call(
+            module, dict(zip(names, values, strict=True)), (box, thing, mask)
+        )
 
     inputs = [x.double().detach().requires_grad_() for x in (box, mask, *module.parameters())]
     assert relation(*inputs).sum() > 0
@@ -144,23 +165,25 @@ def test_panoptic_heads_equal_equations_9_and_10():
                 first = instance_logits(x, resolved, 1, 2.0)[i, row, column]
                 second = instance_logits(x, resolved, 2, 2.0)[i, row, column]
                 assert first.item() == pytest.approx(value + a, rel=1e-5)
-                assert second.item() == pytest.approx(
-                    2 * value / (1 + math.exp(-a)) + a, rel=1e-5)
+                assert second.item() == pytest.approx(2 * value / (1 + math.exp(-a)) + a, rel=1e-5)
     things = torch.tensor([2, 3])
     void = void_logits(semantic, things, x)
     torch.testing.assert_close(void[0], semantic[2:].amax(0) - x.amax(0))
     torch.testing.assert_close(void_logits(semantic, things, x[:0])[0], semantic[2:].amax(0))
 
 
-@pytest.mark.parametrize(('shared', 'least', 'expected'), [
-    (1, 0.25, True),    # 1 of the smaller one's 4 cells
-    (1, 0.26, False),
-    (0, 0.1, False),
-])
+@pytest.mark.parametrize(
+    ('shared', 'least', 'expected'),
+    [
+        (1, 0.25, True),  # 1 of the smaller one's 4 cells
+        (1, 0.26, False),
+        (0, 0.1, False),
+    ],
+)
 def test_overlap_is_counted_by_the_smaller(shared, least, expected):
     mask = torch.zeros(3, 20)
     mask[0, :10] = 1
-    mask[1, 10 - shared:14 - shared] = 1  # 4 cells; row 2 is empty
+    mask[1, 10 - shared : 14 - shared] = 1  # 4 cells; row 2 is empty
     pairs = significant_overlap(mask, least)
     assert pairs[0, 1] == pairs[1, 0] == expected
     assert pairs.sum() == 2 * expected

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Peaks and the best seed of each cell, against loops."""
 
 import pytest
@@ -7,21 +8,27 @@ from panoptic_ros.models import seeds
 from panoptic_ros.models.seeds import NEVER
 
 
-@pytest.mark.parametrize(('shape', 'window', 'top_k'), [
-    ((1, 9, 11), 3, 6),
-    ((3, 9, 11), 5, 40),     # more room than peaks; each map for itself
-    ((2, 1, 7), 3, 4),       # one row
-    ((1, 1, 1), 7, 5),       # fewer cells than K
-])
+@pytest.mark.parametrize(
+    ('shape', 'window', 'top_k'),
+    [
+        ((1, 9, 11), 3, 6),
+        ((3, 9, 11), 5, 40),  # more room than peaks; each map for itself
+        ((2, 1, 7), 3, 4),  # one row
+        ((1, 1, 1), 7, 5),  # fewer cells than K
+    ],
+)
 def test_peaks_equal_a_search_cell_by_cell(shape, window, top_k):
     generator = torch.Generator().manual_seed(0)
     score = torch.randn(shape, generator=generator)
     score[..., 0] = NEVER
     expected = []
-    for c, y, x in torch.cartesian_prod(*(torch.arange(n) for n in shape)).tolist() \
-            if score.numel() > 1 else [(0, 0, 0)]:
+    for c, y, x in (
+        torch.cartesian_prod(*(torch.arange(n) for n in shape)).tolist()
+        if score.numel() > 1
+        else [(0, 0, 0)]
+    ):
         reach = window // 2
-        around = score[c, max(y - reach, 0):y + reach + 1, max(x - reach, 0):x + reach + 1]
+        around = score[c, max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
         if score[c, y, x] == around.max() and score[c, y, x] > NEVER:
             expected.append((float(score[c, y, x]), (c * shape[1] + y) * shape[2] + x))
     values, places = seeds.find_peaks(score, window, top_k)

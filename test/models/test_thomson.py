@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import math
 
 import pytest
@@ -12,16 +13,19 @@ def cosines(points):
     return (points[first] * points[second]).sum(dim=1).sort().values
 
 
-@pytest.mark.parametrize(('num', 'dim', 'expected'), [
-    (2, 2, [-1.0]),                        # antipodal pair
-    (2, 12, [-1.0]),
-    (3, 2, [-0.5] * 3),                    # triangle on the circle
-    (3, 3, [-0.5] * 3),                    # and on a great circle
-    (4, 3, [-1 / 3] * 6),                  # tetrahedron
-    (6, 3, [-1.0] * 3 + [0.0] * 12),       # octahedron
-    (13, 12, [-1 / 12] * 78),              # simplex: what D = 12 holds at most
-    (4, 1, [-1.0] * 4 + [1.0] * 2),        # one dimension: two places, shared evenly
-])
+@pytest.mark.parametrize(
+    ('num', 'dim', 'expected'),
+    [
+        (2, 2, [-1.0]),  # antipodal pair
+        (2, 12, [-1.0]),
+        (3, 2, [-0.5] * 3),  # triangle on the circle
+        (3, 3, [-0.5] * 3),  # and on a great circle
+        (4, 3, [-1 / 3] * 6),  # tetrahedron
+        (6, 3, [-1.0] * 3 + [0.0] * 12),  # octahedron
+        (13, 12, [-1 / 12] * 78),  # simplex: what D = 12 holds at most
+        (4, 1, [-1.0] * 4 + [1.0] * 2),  # one dimension: two places, shared evenly
+    ],
+)
 def test_known_optima(num, dim, expected):
     assert cosines(thomson(num, dim)).tolist() == pytest.approx(expected, abs=1e-4)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bags of every kind, damaged or not."""
 
 import re
@@ -6,26 +7,23 @@ import sqlite3
 
 import numpy as np
 import pytest
-from replay_bags import (
-    CAMERA,
-    IMAGE,
-    START_NS,
-    STEP_NS,
-    drive,
-    image,
-    scene,
-    write_bag,
-)
+from replay_bags import CAMERA, IMAGE, START_NS, STEP_NS, drive, image, scene, write_bag
 
 from panoptic_ros.recordings.bag import Bag
 
-KINDS = [(storage, compression) for storage in ('sqlite3', 'mcap')
-         for compression in ('none', 'message', 'file')] + [('mcap', 'storage')]
+KINDS = [
+    (storage, compression)
+    for storage in ('sqlite3', 'mcap')
+    for compression in ('none', 'message', 'file')
+] + [('mcap', 'storage')]
 
 
 def stamps(bag: Bag, topic: str = CAMERA) -> list[int]:
-    return [record.message.header.stamp.sec * 10**9 + record.message.header.stamp.nanosec
-            for record in bag.records([topic]) if record.message is not None]
+    return [
+        record.message.header.stamp.sec * 10**9 + record.message.header.stamp.nanosec
+        for record in bag.records([topic])
+        if record.message is not None
+    ]
 
 
 def expected(count: int) -> list[int]:
@@ -47,11 +45,17 @@ def test_every_image_comes_in_order(tmp_path, storage, compression):
 def long_drive(tmp_path, storage, compression='none', count=120):
     """Long enough for several chunks and pages."""
     rng = np.random.default_rng(0)  # noise, so that compression leaves some bytes
-    messages = [(CAMERA, IMAGE, START_NS + i * STEP_NS,
-                 image(rng.integers(0, 255, (64, 128, 3), np.uint8), START_NS + i * STEP_NS))
-                for i in range(count)]
+    messages = [
+        (
+            CAMERA,
+            IMAGE,
+            START_NS + i * STEP_NS,
+            image(rng.integers(0, 255, (64, 128, 3), np.uint8), START_NS + i * STEP_NS),
+        )
+        for i in range(count)
+    ]
     path = write_bag(tmp_path / 'bag', messages, storage, compression)
-    file, = (file for file in path.iterdir() if file.name != 'metadata.yaml')
+    (file,) = (file for file in path.iterdir() if file.name != 'metadata.yaml')
     return path, file
 
 
@@ -59,22 +63,23 @@ def long_drive(tmp_path, storage, compression='none', count=120):
 def test_a_file_that_is_cut_short_is_read_to_its_end(tmp_path, storage, compression):
     path, file = long_drive(tmp_path, storage, compression)
     data = file.read_bytes()
-    file.write_bytes(data[:len(data) * 6 // 10])
+    file.write_bytes(data[: len(data) * 6 // 10])
     with Bag(path) as bag:
         found = stamps(bag)
-        assert found == expected(120)[:len(found)]
+        assert found == expected(120)[: len(found)]
         assert 24 <= len(found) <= 75
         assert bag.topics[CAMERA].messages == 120  # so that the loss can be counted
         assert bag.damage
 
 
-@pytest.mark.parametrize(('storage', 'compression'), [('sqlite3', 'none'), ('mcap', 'storage'),
-                                                      ('mcap', 'none')])
+@pytest.mark.parametrize(
+    ('storage', 'compression'), [('sqlite3', 'none'), ('mcap', 'storage'), ('mcap', 'none')]
+)
 def test_a_hole_in_a_file_ends_it(tmp_path, storage, compression):
     path, file = long_drive(tmp_path, storage, compression)
     data = bytearray(file.read_bytes())
     middle = len(data) // 2
-    data[middle:middle + 70_000] = b'\xff' * 70_000
+    data[middle : middle + 70_000] = b'\xff' * 70_000
     file.write_bytes(bytes(data))
     with Bag(path) as bag:
         found = list(bag.records([CAMERA]))
@@ -97,7 +102,7 @@ def test_a_bag_whose_recording_was_killed_has_no_metadata(tmp_path, storage):
 def test_a_compressed_file_needs_no_metadata(tmp_path, storage):
     path = write_bag(tmp_path / 'bag', drive(6), storage, 'file')
     (path / 'metadata.yaml').unlink()
-    packed, = path.iterdir()
+    (packed,) = path.iterdir()
     with Bag(path) as bag:
         assert stamps(bag) == expected(6)
     plain = write_bag(tmp_path / 'plain', drive(6), storage)  # compression was killed
@@ -141,7 +146,7 @@ def test_a_message_that_cannot_be_decoded_is_told_of(tmp_path):
 @pytest.mark.parametrize(('storage', 'compression'), KINDS)
 def test_a_storage_file_is_enough(tmp_path, storage, compression):
     path = write_bag(tmp_path / 'bag', drive(6), storage, compression)
-    file, = (file for file in path.iterdir() if file.name != 'metadata.yaml')
+    (file,) = (file for file in path.iterdir() if file.name != 'metadata.yaml')
     with Bag(file) as bag:
         assert stamps(bag) == expected(6)
         assert bag.damage == ''
@@ -171,18 +176,21 @@ ABOUT = """rosbag2_bagfile_information:
 """
 
 
-@pytest.mark.parametrize(('files', 'found', 'damage'), [
-    (', '.join(f'bag_{place}.mcap' for place in range(12)), tuple(range(12)), ''),
-    ('bag_0.mcap, bag_3.mcap', (0, 3), 'does not name bag_1.mcap, .* remove metadata'),
-    ('a/b/bag_0.mcap', (0,), 'does not name bag_1.mcap'),  # as early versions had it
-    ('../bag/bag_1.mcap', (1,), 'does not name bag_0.mcap'),
-    ('bag_0.mcap.zstd, bag_1.mcap', (0, 1), 'does not name'),  # unpacked since
-    ('bag_0.mcap, bag_77.mcap', (0,), 'files are missing .* bag_77.mcap'),
-    ('bag_77.mcap', tuple(range(12)), 'files are missing'),  # renamed
-    ('*a]', tuple(range(12)), 'not YAML'),
-    ('&a [*a', tuple(range(12)), 'not YAML'),
-    ('[' * 5000, tuple(range(12)), 'not YAML'),
-])
+@pytest.mark.parametrize(
+    ('files', 'found', 'damage'),
+    [
+        (', '.join(f'bag_{place}.mcap' for place in range(12)), tuple(range(12)), ''),
+        ('bag_0.mcap, bag_3.mcap', (0, 3), 'does not name bag_1.mcap, .* remove metadata'),
+        ('a/b/bag_0.mcap', (0,), 'does not name bag_1.mcap'),  # as early versions had it
+        ('../bag/bag_1.mcap', (1,), 'does not name bag_0.mcap'),
+        ('bag_0.mcap.zstd, bag_1.mcap', (0, 1), 'does not name'),  # unpacked since
+        ('bag_0.mcap, bag_77.mcap', (0,), 'files are missing .* bag_77.mcap'),
+        ('bag_77.mcap', tuple(range(12)), 'files are missing'),  # renamed
+        ('*a]', tuple(range(12)), 'not YAML'),
+        ('&a [*a', tuple(range(12)), 'not YAML'),
+        ('[' * 5000, tuple(range(12)), 'not YAML'),
+    ],
+)
 def test_metadata_say_which_files(tmp_path, files, found, damage):
     split(tmp_path)
     (tmp_path / 'bag' / 'metadata.yaml').write_text(ABOUT.format(files=files))
@@ -192,8 +200,17 @@ def test_metadata_say_which_files(tmp_path, files, found, damage):
         assert bag.topics[CAMERA].messages == 12
 
 
-@pytest.mark.parametrize('content', ['', '7', '[]', 'rosbag2_bagfile_information: 5', '\0',
-                                     ABOUT.format(files='bag_0.mcap').replace('12', '.inf')])
+@pytest.mark.parametrize(
+    'content',
+    [
+        '',
+        '7',
+        '[]',
+        'rosbag2_bagfile_information: 5',
+        '\0',
+        ABOUT.format(files='bag_0.mcap').replace('12', '.inf'),
+    ],
+)
 def test_metadata_that_are_none_do_not_close_a_bag(tmp_path, content):
     split(tmp_path)
     (tmp_path / 'bag' / 'metadata.yaml').write_text(content)
@@ -222,8 +239,16 @@ def ros1_bag(path, compression: str):
         for i, stamp in enumerate(expected(5)):
             made = image(scene(i), stamp)
             header = store.types['std_msgs/msg/Header'](i, made.header.stamp, 'front')
-            writer.write(connection, stamp, store.serialize_ros1(store.types[IMAGE](
-                header, made.height, made.width, made.encoding, 0, made.step, made.data), IMAGE))
+            writer.write(
+                connection,
+                stamp,
+                store.serialize_ros1(
+                    store.types[IMAGE](
+                        header, made.height, made.width, made.encoding, 0, made.step, made.data
+                    ),
+                    IMAGE,
+                ),
+            )
     return path
 
 
@@ -244,8 +269,9 @@ def test_a_bag_of_ros_1_is_read(tmp_path, monkeypatch, compression):
 def test_any_time_of_recording_is_read(tmp_path, storage, time_ns):
     if time_ns < 0 and storage == 'mcap':
         pytest.skip('the format has no such times')
-    path = write_bag(tmp_path / 'bag', [(CAMERA, IMAGE, max(time_ns, 0), image(scene(0), 1))],
-                     storage)
+    path = write_bag(
+        tmp_path / 'bag', [(CAMERA, IMAGE, max(time_ns, 0), image(scene(0), 1))], storage
+    )
     if time_ns < 0:
         with sqlite3.connect(next(path.glob('*.db3'))) as database:
             database.execute('UPDATE messages SET timestamp = ?', (time_ns,))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Folders of images."""
 
 from itertools import islice
@@ -20,16 +21,21 @@ def fill(folder: Path, *names: str) -> Path:
 
 
 def greys(folder: ImageFolder, count: int = 99) -> list[int]:
-    return [int(cv2.imdecode(picture.image.data, cv2.IMREAD_COLOR).max())
-            for picture in islice(folder.pictures(), count)]
+    return [
+        int(cv2.imdecode(picture.image.data, cv2.IMREAD_COLOR).max())
+        for picture in islice(folder.pictures(), count)
+    ]
 
 
-@pytest.mark.parametrize('names', [
-    ('1.png', '2.png', '10.png'),                      # by value
-    ('a1.png', 'a2.PNG', 'a10.jpg', 'b1.bmp', 'b2.webp'),
-    ('frame_0009.tif', 'frame_10.tiff', 'frame_0011.jpeg'),
-    ('img.png', 'img1.png'),
-])
+@pytest.mark.parametrize(
+    'names',
+    [
+        ('1.png', '2.png', '10.png'),  # by value
+        ('a1.png', 'a2.PNG', 'a10.jpg', 'b1.bmp', 'b2.webp'),
+        ('frame_0009.tif', 'frame_10.tiff', 'frame_0011.jpeg'),
+        ('img.png', 'img1.png'),
+    ],
+)
 def test_images_come_in_the_order_of_their_names(tmp_path, names):
     folder = ImageFolder(fill(tmp_path / 'photos', *names))
     (tmp_path / 'photos' / 'notes.txt').touch()
@@ -37,17 +43,24 @@ def test_images_come_in_the_order_of_their_names(tmp_path, names):
     assert sorted(found) == sorted(names)
     assert found[0] == names[0]
     assert [picture.time_s for picture in folder.pictures()] == pytest.approx(
-        np.arange(len(names)) / 10)
+        np.arange(len(names)) / 10
+    )
     assert folder.compressed and folder.length_s == pytest.approx(len(names) / 10)
 
 
 def test_names_that_are_stamps_are_the_times(tmp_path):
     start = 1_317_000_000_000_000_000
-    folder = ImageFolder(fill(tmp_path / 'photos', *(f'{start + step}.png' for step in (
-        0, 50_000_000, 150_000_001))))
+    folder = ImageFolder(
+        fill(
+            tmp_path / 'photos', *(f'{start + step}.png' for step in (0, 50_000_000, 150_000_001))
+        )
+    )
     assert folder.start_ns == start
     assert [round(picture.time_s * 1e9) for picture in folder.pictures()] == [
-        0, 50_000_000, 150_000_001]
+        0,
+        50_000_000,
+        150_000_001,
+    ]
     assert folder.rate_hz == pytest.approx(2 / 0.15)
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SQLite files: what recorders leave, and what attackers may send."""
 
 import shutil
@@ -21,8 +22,11 @@ def file(tmp_path) -> Path:
 
 def times(path: Path) -> list[int]:
     with Bag(path) as bag:
-        return [(record.time_ns - START_NS) // STEP_NS for record in bag.records([CAMERA])
-                if record.message is not None]
+        return [
+            (record.time_ns - START_NS) // STEP_NS
+            for record in bag.records([CAMERA])
+            if record.message is not None
+        ]
 
 
 def change(file: Path, *commands: str, schema: bool = False) -> None:
@@ -36,8 +40,10 @@ def change(file: Path, *commands: str, schema: bool = False) -> None:
     database.close()
 
 
-@pytest.mark.parametrize('name', ['a?mode=rwc.db3', 'a#b.db3', '100%41.db3', 'ü ä.db3', "it's.db3",
-                                  'a&b=c.db3', 'a"b;--.db3'])
+@pytest.mark.parametrize(
+    'name',
+    ['a?mode=rwc.db3', 'a#b.db3', '100%41.db3', 'ü ä.db3', "it's.db3", 'a&b=c.db3', 'a"b;--.db3'],
+)
 def test_names_of_files_are_only_names(file, name):
     folder = file.parent / name.removesuffix('.db3')
     folder.mkdir()
@@ -45,18 +51,26 @@ def test_names_of_files_are_only_names(file, name):
     assert [path.name for path in folder.iterdir()] == [name]
 
 
-@pytest.mark.parametrize('definition', [
-    "COMMIT; ATTACH '{}' AS e; CREATE TABLE e.t(a); BEGIN; CREATE TABLE aaa(x)",
-    "CREATE TABLE aaa(x); ATTACH '{}' AS e",
-    "ATTACH '{}' AS e",
-    "CREATE TABLE aaa AS SELECT load_extension('{}')",
-])
+@pytest.mark.parametrize(
+    'definition',
+    [
+        "COMMIT; ATTACH '{}' AS e; CREATE TABLE e.t(a); BEGIN; CREATE TABLE aaa(x)",
+        "CREATE TABLE aaa(x); ATTACH '{}' AS e",
+        "ATTACH '{}' AS e",
+        "CREATE TABLE aaa AS SELECT load_extension('{}')",
+    ],
+)
 def test_sql_in_the_schema_is_not_executed(file, definition):
     victim = file.parent / 'victim.db'
-    change(file, "INSERT INTO sqlite_master VALUES ('table', 'aaa', 'aaa', 2, '"
-           + definition.format(victim).replace("'", "''") + "')", schema=True)
+    change(
+        file,
+        "INSERT INTO sqlite_master VALUES ('table', 'aaa', 'aaa', 2, '"
+        + definition.format(victim).replace("'", "''")
+        + "')",
+        schema=True,
+    )
     data = file.read_bytes()
-    file.write_bytes(data[:len(data) * 9 // 10])  # damaged, too
+    file.write_bytes(data[: len(data) * 9 // 10])  # damaged, too
     try:
         assert times(file)[:3] == [0, 1, 2]
     except ValueError as error:
@@ -67,23 +81,36 @@ def test_sql_in_the_schema_is_not_executed(file, definition):
 HANG = 'WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x'
 
 
-@pytest.mark.parametrize('commands', [
-    # a view that never ends; one that fills the memory; one that hides in another's case
-    ['ALTER TABLE messages RENAME TO m',
-     f'CREATE VIEW messages AS {HANG} AS id, 1 AS topic_id, x AS timestamp, {BLOB} AS data '
-     'FROM c'],
-    ['ALTER TABLE messages RENAME TO m', 'CREATE VIEW messages AS SELECT id, topic_id, timestamp, '
-     'randomblob(1000000000) AS data FROM m'],
-    ['ALTER TABLE topics RENAME TO t', 'CREATE VIEW TOPICS AS SELECT * FROM t'],
-    # columns that are computed
-    ['ALTER TABLE messages RENAME TO m',
-     'CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INT, timestamp INT, '
-     'data BLOB AS (zeroblob(900000000)))'],
-    # virtual tables
-    ['DROP TABLE messages', 'CREATE VIRTUAL TABLE messages USING fts5(topic_id, timestamp, data)'],
-    ['DROP TABLE messages'],
-    ['DROP TABLE messages', 'CREATE TABLE messages(id INTEGER PRIMARY KEY, data BLOB)'],
-])
+@pytest.mark.parametrize(
+    'commands',
+    [
+        # a view that never ends; one that fills the memory; one that hides in another's case
+        [
+            'ALTER TABLE messages RENAME TO m',
+            f'CREATE VIEW messages AS {HANG} AS id, 1 AS topic_id, x AS timestamp, {BLOB} AS data '
+            'FROM c',
+        ],
+        [
+            'ALTER TABLE messages RENAME TO m',
+            'CREATE VIEW messages AS SELECT id, topic_id, timestamp, '
+            'randomblob(1000000000) AS data FROM m',
+        ],
+        ['ALTER TABLE topics RENAME TO t', 'CREATE VIEW TOPICS AS SELECT * FROM t'],
+        # columns that are computed
+        [
+            'ALTER TABLE messages RENAME TO m',
+            'CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INT, timestamp INT, '
+            'data BLOB AS (zeroblob(900000000)))',
+        ],
+        # virtual tables
+        [
+            'DROP TABLE messages',
+            'CREATE VIRTUAL TABLE messages USING fts5(topic_id, timestamp, data)',
+        ],
+        ['DROP TABLE messages'],
+        ['DROP TABLE messages', 'CREATE TABLE messages(id INTEGER PRIMARY KEY, data BLOB)'],
+    ],
+)
 def test_only_plain_tables_are_read(file, commands):
     change(file, *commands)
     with pytest.raises(ValueError, match=r'plain columns|no table|vtable') as got:
@@ -92,20 +119,27 @@ def test_only_plain_tables_are_read(file, commands):
 
 
 def test_other_objects_do_no_harm(file):
-    change(file, f'CREATE VIEW endless AS {HANG} FROM c',
-           'CREATE TRIGGER t AFTER INSERT ON messages BEGIN DELETE FROM messages; END',
-           'CREATE INDEX odd ON messages (abs(timestamp)) WHERE topic_id > 0',
-           'CREATE TABLE notes(text)', "INSERT INTO notes VALUES ('hello')")
+    change(
+        file,
+        f'CREATE VIEW endless AS {HANG} FROM c',
+        'CREATE TRIGGER t AFTER INSERT ON messages BEGIN DELETE FROM messages; END',
+        'CREATE INDEX odd ON messages (abs(timestamp)) WHERE topic_id > 0',
+        'CREATE TABLE notes(text)',
+        "INSERT INTO notes VALUES ('hello')",
+    )
     before = file.read_bytes()
     assert times(file) == list(range(10))
     assert file.read_bytes() == before
 
 
 def test_values_of_other_types_are_passed_over(file):
-    change(file, "UPDATE messages SET data = 'text' WHERE id = 2",
-           "UPDATE messages SET timestamp = 'noon' WHERE id = 3",
-           'UPDATE messages SET topic_id = 77 WHERE id = 4',
-           "INSERT INTO topics VALUES (5, x'ff00', 7, 8.5, '', '')")
+    change(
+        file,
+        "UPDATE messages SET data = 'text' WHERE id = 2",
+        "UPDATE messages SET timestamp = 'noon' WHERE id = 3",
+        'UPDATE messages SET topic_id = 77 WHERE id = 4',
+        "INSERT INTO topics VALUES (5, x'ff00', 7, 8.5, '', '')",
+    )
     assert times(file) == [0, *range(4, 10)]
 
 
@@ -171,8 +205,13 @@ def test_a_journal_cannot_remove_another_file(file):
     victim.write_text('mine')
     name = str(victim).encode()
     with left.with_name('drive.db3-journal').open('ab') as journal:
-        journal.write(b'\0\0\0\1' + name + len(name).to_bytes(4, 'big')
-                      + sum(name).to_bytes(4, 'big') + b'\xd9\xd5\x05\xf9\x20\xa1\x63\xd7')
+        journal.write(
+            b'\0\0\0\1'
+            + name
+            + len(name).to_bytes(4, 'big')
+            + sum(name).to_bytes(4, 'big')
+            + b'\xd9\xd5\x05\xf9\x20\xa1\x63\xd7'
+        )
     with pytest.raises(ValueError, match='change of several databases'):
         Bag(left)
     assert victim.read_text() == 'mine'

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decompression stops at its limits."""
 
 import bz2
@@ -42,9 +43,16 @@ def test_a_cut_block_gives_what_is_there(kind):
     assert not whole and data.startswith(out)
 
 
-@pytest.mark.parametrize(('kind', 'reason'), [
-    ('zstd', 'damaged zstd'), ('lz4', 'damaged lz4'), ('bz2', 'damaged bz2'),
-    ('rar', "compression must be .* got 'rar'"), ('', 'more than the 9 bytes')])
+@pytest.mark.parametrize(
+    ('kind', 'reason'),
+    [
+        ('zstd', 'damaged zstd'),
+        ('lz4', 'damaged lz4'),
+        ('bz2', 'damaged bz2'),
+        ('rar', "compression must be .* got 'rar'"),
+        ('', 'more than the 9 bytes'),
+    ],
+)
 def test_other_data_are_refused(kind, reason):
     with pytest.raises(UnpackError, match=reason):
         unpack(kind, b'nothing of the kind' * 9, 9)
@@ -72,7 +80,7 @@ def test_a_message_is_unpacked_if_it_is_packed(monkeypatch):
 def test_a_file_is_unpacked(tmp_path, frames):
     data = bytes(range(256)) * 20_000
     part = len(data) // frames
-    packed = b''.join(zstd.compress(data[i * part:(i + 1) * part]) for i in range(frames))
+    packed = b''.join(zstd.compress(data[i * part : (i + 1) * part]) for i in range(frames))
     source, target = tmp_path / 'packed', tmp_path / 'plain'
     source.write_bytes(packed)
     assert unpack_file(source, target) == ''

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Video files, and the time of each frame."""
 
 from itertools import islice
@@ -41,11 +42,14 @@ def test_a_looped_video_starts_anew_and_time_goes_on(grey_video):
     assert greys == pytest.approx([50 * (i % 5) for i in range(12)], abs=3)
 
 
-@pytest.mark.parametrize(('content', 'error', 'words'), [
-    (None, FileNotFoundError, 'no video file at'),        # not there
-    (b'', ValueError, 'cannot be read as a video'),       # nothing in it
-    (b'not a video' * 99, ValueError, 'cannot be read as a video'),
-])
+@pytest.mark.parametrize(
+    ('content', 'error', 'words'),
+    [
+        (None, FileNotFoundError, 'no video file at'),  # not there
+        (b'', ValueError, 'cannot be read as a video'),  # nothing in it
+        (b'not a video' * 99, ValueError, 'cannot be read as a video'),
+    ],
+)
 def test_an_unreadable_video_is_refused_in_one_line(tmp_path, content, error, words):
     path = tmp_path / 'some.mp4'
     if content is not None:
@@ -72,15 +76,18 @@ class Capture:
         pass
 
 
-@pytest.mark.parametrize(('times_ms', 'expected_s'), [
-    ([0, 40, 80], [0, 0.04, 0.08]),
-    ([0, 40, 540, 550], [0, 0.04, 0.54, 0.55]),         # a variable rate
-    ([1000, 1040, 1100], [0, 0.04, 0.1]),               # the first frame is not at 0
-    ([0, 0, 0], [0, 0.1, 0.2]),                         # a file without times
-    ([0, 40, 20, 300], [0, 0.04, 0.14, 0.3]),           # one that goes back
-    ([0, float('nan'), 50], [0, 0.1, 0.2]),
-    ([-5, 35], [0, 0.04]),
-])
+@pytest.mark.parametrize(
+    ('times_ms', 'expected_s'),
+    [
+        ([0, 40, 80], [0, 0.04, 0.08]),
+        ([0, 40, 540, 550], [0, 0.04, 0.54, 0.55]),  # a variable rate
+        ([1000, 1040, 1100], [0, 0.04, 0.1]),  # the first frame is not at 0
+        ([0, 0, 0], [0, 0.1, 0.2]),  # a file without times
+        ([0, 40, 20, 300], [0, 0.04, 0.14, 0.3]),  # one that goes back
+        ([0, float('nan'), 50], [0, 0.1, 0.2]),
+        ([-5, 35], [0, 0.04]),
+    ],
+)
 def test_each_frame_has_its_own_time(times_ms, expected_s):
     assert [time_s for time_s, _ in frames(Capture(times_ms), 10)] == pytest.approx(expected_s)
 
@@ -88,8 +95,13 @@ def test_each_frame_has_its_own_time(times_ms, expected_s):
 def test_a_video_of_a_variable_rate_keeps_its_times(tmp_path):
     image = pytest.importorskip('PIL.Image')
     pictures = [image.new('RGB', (32, 24), (40 * i, 0, 0)) for i in range(4)]
-    pictures[0].save(tmp_path / 'some.gif', save_all=True, append_images=pictures[1:],
-                     duration=[100, 500, 200, 100], loop=0)
+    pictures[0].save(
+        tmp_path / 'some.gif',
+        save_all=True,
+        append_images=pictures[1:],
+        duration=[100, 500, 200, 100],
+        loop=0,
+    )
     times = [picture.time_s for picture in Video(tmp_path / 'some.gif').pictures()]
     assert times == pytest.approx([0, 0.1, 0.6, 0.8])
 

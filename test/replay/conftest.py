@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A recording for the tests of this folder."""
 
 from pathlib import Path

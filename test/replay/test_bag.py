@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings: every kind of bag, damage, and which topics are cameras."""
 
 import json
@@ -21,9 +22,16 @@ from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.bag import camera_name, choose_cameras, open_recording
 
 
-@pytest.mark.parametrize(('topic', 'name'), [
-    ('/front/image_raw', 'front'), ('/front/image_raw/compressed', 'front'),
-    ('/cars/left/image', 'cars/left'), ('/image', 'camera'), ('/webcam', 'webcam')])
+@pytest.mark.parametrize(
+    ('topic', 'name'),
+    [
+        ('/front/image_raw', 'front'),
+        ('/front/image_raw/compressed', 'front'),
+        ('/cars/left/image', 'cars/left'),
+        ('/image', 'camera'),
+        ('/webcam', 'webcam'),
+    ],
+)
 def test_a_camera_is_named_by_its_topic(topic, name):
     assert camera_name(topic) == name
 
@@ -39,27 +47,46 @@ def mixed(tmp_path):
         yield '/front/panoptic/overlay', IMAGE, 5, image(pixels, 1)
         yield TRUTH, IMAGE, 6, image(np.zeros((64, 128, 1), np.int32), 1, '32SC1')
         yield '/notes', STRING, 7, string('hello')
+
     return write_bag(tmp_path / 'mixed', messages())
 
 
-@pytest.mark.parametrize(('wanted', 'transport', 'chosen'), [
-    ([], 'auto', {'front': '/front/image_raw', 'rear': '/rear/image_raw/compressed'}),
-    ([], 'raw', {'front': '/front/image_raw'}),
-    ([], 'compressed', {'front': '/front/image_raw/compressed',
-                        'rear': '/rear/image_raw/compressed'}),
-    (['/rear/image_raw/compressed'], 'auto', {'rear': '/rear/image_raw/compressed'}),
-    (['/front/image_raw', '/front/image_raw/compressed'], 'auto',  # told apart in full
-     {'front/image_raw': '/front/image_raw',
-      'front/image_raw/compressed': '/front/image_raw/compressed'}),
-])
+@pytest.mark.parametrize(
+    ('wanted', 'transport', 'chosen'),
+    [
+        ([], 'auto', {'front': '/front/image_raw', 'rear': '/rear/image_raw/compressed'}),
+        ([], 'raw', {'front': '/front/image_raw'}),
+        (
+            [],
+            'compressed',
+            {'front': '/front/image_raw/compressed', 'rear': '/rear/image_raw/compressed'},
+        ),
+        (['/rear/image_raw/compressed'], 'auto', {'rear': '/rear/image_raw/compressed'}),
+        (
+            ['/front/image_raw', '/front/image_raw/compressed'],
+            'auto',  # told apart in full
+            {
+                'front/image_raw': '/front/image_raw',
+                'front/image_raw/compressed': '/front/image_raw/compressed',
+            },
+        ),
+    ],
+)
 def test_cameras_are_the_topics_with_pictures(tmp_path, wanted, transport, chosen):
     with Bag(mixed(tmp_path)) as bag:
         assert choose_cameras(bag, wanted, transport=transport) == chosen
 
 
-@pytest.mark.parametrize(('wanted', 'reason'), [
-    (['/side'], r'no topic /side; the topics are: .*/notes \(std_msgs/msg/String, 1 messages\)'),
-    (['/notes'], '/notes holds std_msgs/msg/String, expected an Image')])
+@pytest.mark.parametrize(
+    ('wanted', 'reason'),
+    [
+        (
+            ['/side'],
+            r'no topic /side; the topics are: .*/notes \(std_msgs/msg/String, 1 messages\)',
+        ),
+        (['/notes'], '/notes holds std_msgs/msg/String, expected an Image'),
+    ],
+)
 def test_wrong_topics_are_refused(tmp_path, wanted, reason):
     with Bag(mixed(tmp_path)) as bag, pytest.raises(ValueError, match=reason):
         choose_cameras(bag, wanted)
@@ -73,28 +100,32 @@ def test_a_bag_without_images_lists_its_topics(tmp_path):
 
 def test_a_video_is_a_recording_too(tmp_path):
 
-
-    writer = cv2.VideoWriter(str(tmp_path / 'drive.avi'), cv2.VideoWriter.fourcc(*'MJPG'), 20.0,
-                             (128, 64))
+    writer = cv2.VideoWriter(
+        str(tmp_path / 'drive.avi'), cv2.VideoWriter.fourcc(*'MJPG'), 20.0, (128, 64)
+    )
     for i in range(5):
         writer.write(cv2.cvtColor(scene(i), cv2.COLOR_RGB2BGR))
     writer.release()
     video = open_recording(tmp_path / 'drive.avi')
-    topic, = choose_cameras(video, []).values()
+    (topic,) = choose_cameras(video, []).values()
     records = list(video.records([topic]))
     assert [record.time_ns for record in records] == [i * 50_000_000 for i in range(5)]
     assert records[2].message.encoding == 'bgr8'
     assert [r.time_ns for r in video.records([topic], 50_000_000, 150_000_000)] == [
-        50_000_000, 100_000_000]
+        50_000_000,
+        100_000_000,
+    ]
 
 
 def odd_camera(tmp_path):
     """A good camera, and a topic whose images nobody can read."""
+
     def messages():
         for i in range(3):
             yield '/front/image_raw', IMAGE, 10 + i, image(scene(i), 1)
             yield '/rear/image_raw', IMAGE, 10 + i, image(scene(i), 1, 'strange')
             yield '/rear/image_raw/compressed', COMPRESSED, 10 + i, compressed(scene(i), 1)
+
     return write_bag(tmp_path / 'odd', messages())
 
 
@@ -102,7 +133,9 @@ def test_a_topic_that_cannot_be_read_is_left_out_with_its_reason(tmp_path):
     left_out: dict[str, str] = {}
     with Bag(odd_camera(tmp_path)) as bag:
         assert choose_cameras(bag, [], left_out=left_out) == {
-            'front': '/front/image_raw', 'rear': '/rear/image_raw/compressed'}
+            'front': '/front/image_raw',
+            'rear': '/rear/image_raw/compressed',
+        }
         assert "encoding 'strange' cannot be read" in left_out.pop('/rear/image_raw')
         assert not left_out
         assert choose_cameras(bag, ['/rear/image_raw']) == {'rear': '/rear/image_raw'}  # named
@@ -131,14 +164,17 @@ def test_images_named_by_stamps_keep_them(tmp_path):
     photos = open_recording(tmp_path / 'photos')
     times = [record.message.header.stamp for record in photos.records(['/camera/image_raw'])]
     assert [(time.sec, time.nanosec) for time in times] == [
-        (1_700_000_000, 123_456_789), (1_700_000_000, 223_456_789)]
+        (1_700_000_000, 123_456_789),
+        (1_700_000_000, 223_456_789),
+    ]
     assert photos.start_ns == 1_700_000_000_123_456_789
 
 
 @pytest.mark.parametrize('name', ['clip.3gp', 'clip.TS', 'clip.divx', 'clip', 'a%03d.mp4'])
 def test_a_video_of_any_name_is_taken(tmp_path, name):
-    writer = cv2.VideoWriter(str(tmp_path / 'clip.mp4'), cv2.VideoWriter.fourcc(*'mp4v'), 25.0,
-                             (128, 64))
+    writer = cv2.VideoWriter(
+        str(tmp_path / 'clip.mp4'), cv2.VideoWriter.fourcc(*'mp4v'), 25.0, (128, 64)
+    )
     for i in range(3):
         writer.write(scene(i))
     writer.release()
@@ -146,13 +182,19 @@ def test_a_video_of_any_name_is_taken(tmp_path, name):
     assert len(list(open_recording(tmp_path / name).records(['/camera/image_raw']))) == 3
 
 
-@pytest.mark.parametrize(('name', 'reason'), [
-    ('some.txt', r'cannot be read as a video.*; expected a folder of a rosbag2, a file named '
-                 r'\.mcap, .*, a video \(\.mp4, .*\) or a folder of images \(\.jpg'),
-    ('some.mp4', 'cannot be read as a video'),
-    ('folder', 'holds nothing to replay; expected a folder of a rosbag2'),
-    ('none', 'no bag at'),
-])
+@pytest.mark.parametrize(
+    ('name', 'reason'),
+    [
+        (
+            'some.txt',
+            r'cannot be read as a video.*; expected a folder of a rosbag2, a file named '
+            r'\.mcap, .*, a video \(\.mp4, .*\) or a folder of images \(\.jpg',
+        ),
+        ('some.mp4', 'cannot be read as a video'),
+        ('folder', 'holds nothing to replay; expected a folder of a rosbag2'),
+        ('none', 'no bag at'),
+    ],
+)
 def test_other_files_are_refused_with_what_is_taken(tmp_path, name, reason):
     (tmp_path / 'folder').mkdir()
     for file in ('some.txt', 'some.mp4'):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Differences of two runs, and how sure they are."""
 
 import numpy as np
@@ -12,13 +13,30 @@ NAMES = ['road', 'car']
 
 def run(name: str, rows, camera: str = 'front', step_ns: int = 100_000_000, **summary) -> Run:
     """Rows of (IoU sum, tp, fp, fn) of class 1, one a frame."""
-    records = [FrameRecord(camera, i, 10**18 + i * step_ns, 0, times_ms={'total': 10.0 + i % 3},
-                           quality={1: tuple(row)},
-                           overlap={0: (90 + i % 2, 100), 1: (int(10 * row[0]), 50)})
-               for i, row in enumerate(rows)]
-    return Run(name, {'model': {'classes': NAMES}, 'settings': {'min_area': 0}, 'scores': None,
-                      'timing': {'latency_ms': {}}, 'tracks': {'confirmed': 0}, **summary},
-               records)
+    records = [
+        FrameRecord(
+            camera,
+            i,
+            10**18 + i * step_ns,
+            0,
+            times_ms={'total': 10.0 + i % 3},
+            quality={1: tuple(row)},
+            overlap={0: (90 + i % 2, 100), 1: (int(10 * row[0]), 50)},
+        )
+        for i, row in enumerate(rows)
+    ]
+    return Run(
+        name,
+        {
+            'model': {'classes': NAMES},
+            'settings': {'min_area': 0},
+            'scores': None,
+            'timing': {'latency_ms': {}},
+            'tracks': {'confirmed': 0},
+            **summary,
+        },
+        records,
+    )
 
 
 def row_of(comparison, name: str):
@@ -91,8 +109,9 @@ def test_a_short_clip_has_no_interval():
 
 def test_what_is_not_the_same_is_said():
     rows = [(0.7, 1, 0, 0)]
-    found = compare(run('a', rows, mode='lock-step'),
-                    run('b', rows, mode='live', settings={'min_area': 5}))
+    found = compare(
+        run('a', rows, mode='lock-step'), run('b', rows, mode='live', settings={'min_area': 5})
+    )
     assert found.differing == ('mode: lock-step / live', 'min_area: 0 / 5')
 
 
@@ -104,11 +123,14 @@ def test_runs_that_cannot_be_compared_are_refused():
         compare(run('a', rows), run('b', rows, model={'classes': ['road', 'bus']}))
 
 
-@pytest.mark.parametrize('stamps', [
-    [0] * 30, [5] * 30, [i // 2 for i in range(30)], [i % 10 for i in range(30)]])
+@pytest.mark.parametrize(
+    'stamps', [[0] * 30, [5] * 30, [i // 2 for i in range(30)], [i % 10 for i in range(30)]]
+)
 def test_images_that_share_a_stamp_are_compared_each_with_its_own(stamps):
-    a, b = (run(name, [(0.5 if i == wrong else 1, 1, 0, 0) for i in range(30)])
-            for name, wrong in (('a', 3), ('b', 28)))
+    a, b = (
+        run(name, [(0.5 if i == wrong else 1, 1, 0, 0) for i in range(30)])
+        for name, wrong in (('a', 3), ('b', 28))
+    )
     for one in (a, b):
         for i, record in enumerate(one.records):
             record.stamp_ns, record.recorded_ns = stamps[i] * 10**8, 10**18 + i * 10**8
@@ -128,15 +150,18 @@ def test_images_that_share_a_stamp_are_compared_each_with_its_own(stamps):
     assert compare(a, b).paired == 5
 
 
-@pytest.mark.parametrize(('name', 'text', 'reason'), [
-    ('summary.json', '[]', 'names no classes'),
-    ('summary.json', '{"model": {"classes": 3}, "settings": {}}', 'names no classes'),
-    ('summary.json', '{"model": {"classes": ["a"]}}', 'no settings'),
-    ('summary.json', '[' * 100_000, 'nested too deeply'),
-    ('frames.jsonl', '[1]', 'frames.jsonl is damaged'),
-    ('frames.jsonl', '[' * 100_000, 'nested too deeply'),
-    ('frames.jsonl', 'quality of class 9', 'class ids must be 0 to 1, got 9 to 9'),
-])
+@pytest.mark.parametrize(
+    ('name', 'text', 'reason'),
+    [
+        ('summary.json', '[]', 'names no classes'),
+        ('summary.json', '{"model": {"classes": 3}, "settings": {}}', 'names no classes'),
+        ('summary.json', '{"model": {"classes": ["a"]}}', 'no settings'),
+        ('summary.json', '[' * 100_000, 'nested too deeply'),
+        ('frames.jsonl', '[1]', 'frames.jsonl is damaged'),
+        ('frames.jsonl', '[' * 100_000, 'nested too deeply'),
+        ('frames.jsonl', 'quality of class 9', 'class ids must be 0 to 1, got 9 to 9'),
+    ],
+)
 def test_damaged_results_are_told_in_one_line(tmp_path, name, text, reason):
     good = run('a', [(1, 1, 0, 0)])
     if text.startswith('quality'):

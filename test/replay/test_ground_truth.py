@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ground truth: its coding, and what is wrong with it."""
 
 import json
@@ -40,8 +41,10 @@ def slow_decode(ids):
 
 def test_both_codings_say_the_same(tmp_path):
     bag = Bag(write_bag(tmp_path / 'bag', drive(4)))
-    sources = [TopicTruth(bag, TRUTH, LABELS),
-               FolderTruth(write_truth_folder(tmp_path / 'folder', 4), LABELS)]
+    sources = [
+        TopicTruth(bag, TRUTH, LABELS),
+        FolderTruth(write_truth_folder(tmp_path / 'folder', 4), LABELS),
+    ]
     for source in sources:
         assert source.stamps() == {START_NS + i * STEP_NS for i in range(4)}
         for i in (0, 1, 3, 0, 2):
@@ -58,22 +61,37 @@ def test_truth_that_comes_before_its_image_or_out_of_turn_is_found(tmp_path):
         for place, i in enumerate((1, 0, 3, 2, 12, 11)):
             stamp = START_NS + i * STEP_NS
             yield TRUTH, IMAGE, place, image(truth(i).astype('<i4')[..., None], stamp, '32SC1')
+
     source = TopicTruth(Bag(write_bag(tmp_path / 'bag', messages())), TRUTH, LABELS)
     for i in (0, 2, 1, 3, 11, 12):
-        assert np.array_equal(source.at(START_NS + i * STEP_NS).class_map,
-                              slow_decode(truth(i))[0])
+        assert np.array_equal(
+            source.at(START_NS + i * STEP_NS).class_map, slow_decode(truth(i))[0]
+        )
 
 
-@pytest.mark.parametrize(('text', 'reason'), [
-    ('{', 'must be JSON with labels and label_divisor'),
-    (json.dumps({'labels': LABELS.to_dicts()}), "KeyError: 'label_divisor'"),
-    (json.dumps({'labels': LABELS.to_dicts(), 'label_divisor': 0}), 'must be a whole number over'),
-    (json.dumps({'labels': [], 'label_divisor': 1}), 'a label set has 1 to 255 classes'),
-    (json.dumps([1]), 'must be JSON with labels')])
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        ('{', 'must be JSON with labels and label_divisor'),
+        (json.dumps({'labels': LABELS.to_dicts()}), "KeyError: 'label_divisor'"),
+        (
+            json.dumps({'labels': LABELS.to_dicts(), 'label_divisor': 0}),
+            'must be a whole number over',
+        ),
+        (json.dumps({'labels': [], 'label_divisor': 1}), 'a label set has 1 to 255 classes'),
+        (json.dumps([1]), 'must be JSON with labels'),
+    ],
+)
 def test_wrong_classes_are_refused(tmp_path, text, reason):
-    bag = Bag(write_bag(tmp_path / 'bag', [
-        (f'{TRUTH}/label_info', STRING, 0, string(text)),
-        (TRUTH, IMAGE, 1, image(np.zeros((4, 4, 1), np.int32), 1, '32SC1'))]))
+    bag = Bag(
+        write_bag(
+            tmp_path / 'bag',
+            [
+                (f'{TRUTH}/label_info', STRING, 0, string(text)),
+                (TRUTH, IMAGE, 1, image(np.zeros((4, 4, 1), np.int32), 1, '32SC1')),
+            ],
+        )
+    )
     with pytest.raises(ValueError, match=reason):
         TopicTruth(bag, TRUTH, LABELS)
 
@@ -90,9 +108,15 @@ def test_wrong_pixels_are_refused(tmp_path):
     cv2.imwrite(str(path), np.full((4, 4, 3), 77, np.uint8))
     with pytest.raises(ValueError, match='expected class 0 to 3 or 255'):
         source.at(START_NS)
-    bag = Bag(write_bag(tmp_path / 'bag', [
-        (f'{TRUTH}/label_info', STRING, 0, string(classes())),
-        (TRUTH, IMAGE, 1, image(np.zeros((4, 4, 1), np.uint16), 1, 'mono16'))]))
+    bag = Bag(
+        write_bag(
+            tmp_path / 'bag',
+            [
+                (f'{TRUTH}/label_info', STRING, 0, string(classes())),
+                (TRUTH, IMAGE, 1, image(np.zeros((4, 4, 1), np.uint16), 1, 'mono16')),
+            ],
+        )
+    )
     with pytest.raises(ValueError, match="must be encoded as 32SC1, got 'mono16'"):
         TopicTruth(bag, TRUTH, LABELS).at(1)
     with pytest.raises(ValueError, match=f'no topic {CAMERA}'):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the real node does with a bag that is played to it."""
 
 import json
@@ -26,12 +27,17 @@ TIMEOUT_S = 240
 
 def run(*flags, **more: str) -> tuple[int, str, str]:
     """The command, without what other tests set for ROS but with `more`."""
-    environ = {name: value for name, value in os.environ.items()
-               if not name.startswith(('ROS_', 'FAST'))} | more
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(('ROS_', 'FAST'))
+    } | more
     done = subprocess.run(
         [sys.executable, '-m', 'panoptic_ros.cli.main', 'replay', *map(str, flags)],
-        capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
-        env=environ | {'OMP_NUM_THREADS': '1'})
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        env=environ | {'OMP_NUM_THREADS': '1'},
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -42,11 +48,23 @@ def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
     domain = free_domain_id()
     bag = write_bag(tmp_path / 'bag', drive(60))
     out = tmp_path / 'out'
-    code, said, error = run(bag, '--model', slow_model, '--gt', TRUTH, '--live', '--rate', '20',
-                            '-o', out, ROS_DOMAIN_ID=str(domain))
+    code, said, error = run(
+        bag,
+        '--model',
+        slow_model,
+        '--gt',
+        TRUTH,
+        '--live',
+        '--rate',
+        '20',
+        '-o',
+        out,
+        ROS_DOMAIN_ID=str(domain),
+    )
     assert code == 0, said + error
-    live, lock = (json.loads((folder / 'summary.json').read_text())
-                  for folder in (out, out / 'lock_step'))
+    live, lock = (
+        json.loads((folder / 'summary.json').read_text()) for folder in (out, out / 'lock_step')
+    )
     assert lock['frames'] == {'replayed': 60, 'good': 60, 'bad': 0, 'lost': 0}
     assert lock['scores']['panoptic']['all']['pq'] == 100
     assert live['mode'] == 'live'
@@ -69,13 +87,22 @@ def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
     assert 'Difference to lock-step' in page
     assert 'the bag played at 20.0 times its speed' in page
     assert sorted(path.name for path in out.iterdir()) == [
-        '.lock', 'bag', 'frames.jsonl', 'lock_step', 'overlay.mp4', 'report.html', 'summary.json']
+        '.lock',
+        'bag',
+        'frames.jsonl',
+        'lock_step',
+        'overlay.mp4',
+        'report.html',
+        'summary.json',
+    ]
     assert not left_by(domain)
 
 
 def test_two_cameras_are_too_many(tmp_path, tiny_model):
-    bag = write_bag(tmp_path / 'bag', [(f'/{name}/image', IMAGE, 1, image(scene(0), 1))
-                                       for name in ('front', 'rear')])
+    bag = write_bag(
+        tmp_path / 'bag',
+        [(f'/{name}/image', IMAGE, 1, image(scene(0), 1)) for name in ('front', 'rear')],
+    )
     code, _, error = run(bag, '--model', tiny_model, '--live', '-o', tmp_path / 'out')
     assert code == 2
     assert 'the node takes one camera for now; choose with --image: /front/image' in error
@@ -84,17 +111,27 @@ def test_two_cameras_are_too_many(tmp_path, tiny_model):
 def test_each_missing_result_has_a_reason():
     live = {'dropped_by_the_node': {'superseded': 3, 'bad image': 0}, 'lost_on_the_way': 2}
     assert _reasons({DROPPED: 6, 'bad image: x': 1}, live) == {
-        'bad image: x': 1, 'dropped by the node: superseded': 3,
-        'lost between player and node': 2, 'published, but not recorded': 1}
+        'bad image: x': 1,
+        'dropped by the node: superseded': 3,
+        'lost between player and node': 2,
+        'published, but not recorded': 1,
+    }
     assert np.sum(list(_reasons({DROPPED: 5}, live).values())) == 5
 
 
 def test_the_node_gets_the_settings_of_the_lock_step_run(tmp_path):
     """Also from a file for a node in a namespace, which ROS alone would not apply."""
     config = tmp_path / 'node.yaml'
-    config.write_text('/robot/panoptic_node: {ros__parameters: {max_age_ms: 5, '
-                      'output_scale: network, classes: {include: [ball, box]}}}')
+    config.write_text(
+        '/robot/panoptic_node: {ros__parameters: {max_age_ms: 5, '
+        'output_scale: network, classes: {include: [ball, box]}}}'
+    )
     session = SimpleNamespace(settings=read_parameters(config))
     given = dict(flag.split(':=') for flag in _node_flags(session, config) if ':=' in flag)
-    assert given == {'max_age_ms': '5.0', 'classes.include': '["ball", "box"]',
-                     'output_scale': '"camera"', 'use_sim_time': 'true', 'autostart': 'true'}
+    assert given == {
+        'max_age_ms': '5.0',
+        'classes.include': '["ball", "box"]',
+        'output_scale': '"camera"',
+        'use_sim_time': 'true',
+        'autostart': 'true',
+    }

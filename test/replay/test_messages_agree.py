@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What replay writes is what the node publishes."""
 
 import numpy as np
@@ -30,8 +31,11 @@ def agree(a, b) -> bool:
     if isinstance(a, list):
         return len(a) == len(b) and all(map(agree, a, b))
     if hasattr(a, '__dataclass_fields__'):
-        return all(agree(getattr(a, name), getattr(b, name)) for name in a.__dataclass_fields__
-                   if name != '__msgtype__')
+        return all(
+            agree(getattr(a, name), getattr(b, name))
+            for name in a.__dataclass_fields__
+            if name != '__msgtype__'
+        )
     return type(a) is type(b) and a == b
 
 
@@ -52,10 +56,15 @@ def test_every_topic_of_a_frame(tiny_model, scale, is_empty):
     frame = pipeline(image, 1.5).frame
     assert bool(len(frame.segments)) != is_empty
     for topic, kind in frame_topics(RosTypes.vision).items():
+
         def make(types, topic=topic):
-            header = types.make('std_msgs/msg/Header', frame_id='front', stamp=types.make(
-                'builtin_interfaces/msg/Time', sec=3, nanosec=4))
+            header = types.make(
+                'std_msgs/msg/Header',
+                frame_id='front',
+                stamp=types.make('builtin_interfaces/msg/Time', sec=3, nanosec=4),
+            )
             return FrameMessages(types).make(topic, header, image, frame, LABELS, scale)
+
         ros, bag = both(kind, make)
         assert agree(ros, bag), topic
         assert bag.header.stamp.nanosec == 4
@@ -63,9 +72,12 @@ def test_every_topic_of_a_frame(tiny_model, scale, is_empty):
 
 def test_what_class_ids_mean():
     for topic, kind in label_topics(RosTypes.vision).items():
+
         def make(types, topic=topic):
-            return label_message(types, topic, LABELS, 0.25,
-                                 types.make('builtin_interfaces/msg/Time', sec=3))
+            return label_message(
+                types, topic, LABELS, 0.25, types.make('builtin_interfaces/msg/Time', sec=3)
+            )
+
         ros, bag = both(kind, make)
         assert agree(ros, bag), topic
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network's outputs on disk: given back as they were, whatever a kill left."""
 
 from pathlib import Path
@@ -23,11 +24,16 @@ class Counting:
             raise MemoryError('no room')
         rng = np.random.default_rng(n)
         return Outputs(
-            rng.integers(0, 3, (4, 6), np.int32), rng.integers(0, 9, (4, 6), np.uint8),
-            np.arange(2, dtype=np.int32), rng.random(2).astype(np.float32),
-            rng.random((2, 4)).astype(np.float32), rng.random((2, 2)).astype(np.float32),
-            np.array([n, 5], np.int32), rng.random((2, 3)).astype(np.float32),
-            np.array([True, False]))
+            rng.integers(0, 3, (4, 6), np.int32),
+            rng.integers(0, 9, (4, 6), np.uint8),
+            np.arange(2, dtype=np.int32),
+            rng.random(2).astype(np.float32),
+            rng.random((2, 4)).astype(np.float32),
+            rng.random((2, 2)).astype(np.float32),
+            np.array([n, 5], np.int32),
+            rng.random((2, 3)).astype(np.float32),
+            np.array([True, False]),
+        )
 
 
 def ask(backend: LoggedBackend):
@@ -90,11 +96,14 @@ def test_a_log_with_a_wrong_byte_ends_before_it(tmp_path, whole):
     assert path.read_bytes() == b''
 
 
-@pytest.mark.parametrize('tail', [
-    bytes(4096),                             # as a power cut leaves it
-    b'\xff' * 8 + bytes(4) + b'rest',        # a size that no memory holds
-    (10**9).to_bytes(8, 'little') + bytes(4),
-])
+@pytest.mark.parametrize(
+    'tail',
+    [
+        bytes(4096),  # as a power cut leaves it
+        b'\xff' * 8 + bytes(4) + b'rest',  # a size that no memory holds
+        (10**9).to_bytes(8, 'little') + bytes(4),
+    ],
+)
 def test_a_tail_that_is_no_record_is_cut_off(tmp_path, whole, tail):
     _, data = whole
     (tmp_path / 'log').write_bytes(data + tail)
@@ -104,8 +113,10 @@ def test_a_tail_that_is_no_record_is_cut_off(tmp_path, whole, tail):
 
 
 def test_a_full_disk_is_no_failure_of_the_backend(tmp_path):
-    with pytest.raises(OSError, match=r'No space left on device: .*log'), \
-            LoggedBackend(Counting(), tmp_path / 'log') as backend:
+    with (
+        pytest.raises(OSError, match=r'No space left on device: .*log'),
+        LoggedBackend(Counting(), tmp_path / 'log') as backend,
+    ):
         backend._file.close()
         backend._file = Path('/dev/full').open('wb')  # noqa: SIM115
         backend.run(None, {})

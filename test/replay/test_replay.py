@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`panoptic replay` from end to end, on scenes whose answers are known."""
 
 import json
@@ -64,14 +65,17 @@ def test_the_bag_holds_what_the_node_publishes(tmp_path, bag, tiny_model):
     with Bag(tmp_path / 'out' / 'bag') as results:
         others = {'/panoptic/label_info': 1, '/diagnostics': 1}
         assert {f'/panoptic/{name}': 8 for name in names} | others == {
-            name: topic.messages for name, topic in results.topics.items()
-            if not name.endswith('detections')}
+            name: topic.messages
+            for name, topic in results.topics.items()
+            if not name.endswith('detections')
+        }
         said = next(results.records(['/panoptic/label_info'])).message
         assert json.loads(said.data)['labels'] == LABELS.to_dicts()
         for name in names:
             records = list(results.records([f'/panoptic/{name}']))
             assert [r.message.header.stamp.nanosec for r in records] == [
-                i * STEP_NS for i in range(8)]
+                i * STEP_NS for i in range(8)
+            ]
             assert {r.message.header.frame_id for r in records} == {'front'}
             assert [r.time_ns for r in records] == [START_NS + i * STEP_NS + 2 for i in range(8)]
         table = read_instances(next(results.records(['/panoptic/instances'])).message)
@@ -105,6 +109,7 @@ def test_bad_images_are_counted_and_left_out(tmp_path, tiny_model, capsys):
             if place == 4:
                 message.step = 7
             yield topic, kind, time_ns, message
+
     path = write_bag(tmp_path / 'bag', messages())
     assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
     found = summary(tmp_path / 'out')
@@ -123,6 +128,7 @@ def test_diagnostics_count_as_the_nodes_do(tmp_path, tiny_model):
             if place in (3, 20):
                 message.encoding = 'strange'
             yield topic, kind, time_ns, message
+
     path = write_bag(tmp_path / 'bag', messages())
     assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
     with Bag(tmp_path / 'out' / 'bag') as results:
@@ -133,7 +139,8 @@ def test_diagnostics_count_as_the_nodes_do(tmp_path, tiny_model):
     assert [health.counts for health in said] == [
         {'received': 1, 'published': 1, 'in_flight': 0},
         {'received': 11, 'published': 10, 'in_flight': 0},
-        {'received': 21, 'published': 19, 'in_flight': 0}]
+        {'received': 21, 'published': 19, 'in_flight': 0},
+    ]
     assert said[2].dropped['bad image'] == 2
     assert said[0].active
     statuses = said[2].statuses
@@ -148,8 +155,13 @@ def test_cameras_are_told_apart(tmp_path, tiny_model):
             stamp = START_NS + i * STEP_NS
             yield '/front/image_raw', IMAGE, stamp, image(scene(i), stamp)
             if i % 2 == 0:
-                yield ('/rear/image/compressed', COMPRESSED, stamp + 1,
-                       compressed(scene(i)[:, ::-1], stamp + 1))
+                yield (
+                    '/rear/image/compressed',
+                    COMPRESSED,
+                    stamp + 1,
+                    compressed(scene(i)[:, ::-1], stamp + 1),
+                )
+
     path = write_bag(tmp_path / 'bag', messages())
     assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
     with Bag(tmp_path / 'out' / 'bag') as results:
@@ -163,11 +175,16 @@ def test_cameras_are_told_apart(tmp_path, tiny_model):
     assert (tmp_path / 'out' / 'overlay_rear.mp4').is_file()
 
 
-@pytest.mark.parametrize(('flags', 'indices'), [
-    (['--stride', '3'], [0, 3, 6]), (['--start', '0.25'], [3, 4, 5, 6, 7]),
-    (['--start', '0.15', '--duration', '0.2'], [2, 3]),
-    (['--start', '0.1', '--stride', '4'], [1, 5]),
-    (['--start', '0.55', '--duration', '1e300'], [6, 7])])
+@pytest.mark.parametrize(
+    ('flags', 'indices'),
+    [
+        (['--stride', '3'], [0, 3, 6]),
+        (['--start', '0.25'], [3, 4, 5, 6, 7]),
+        (['--start', '0.15', '--duration', '0.2'], [2, 3]),
+        (['--start', '0.1', '--stride', '4'], [1, 5]),
+        (['--start', '0.55', '--duration', '1e300'], [6, 7]),
+    ],
+)
 def test_a_part_can_be_chosen(tmp_path, bag, tiny_model, flags, indices):
     assert run(bag, '--model', tiny_model, *flags, '-o', tmp_path / 'out') == 0
     records = read_records(tmp_path / 'out' / 'frames.jsonl')
@@ -176,8 +193,10 @@ def test_a_part_can_be_chosen(tmp_path, bag, tiny_model, flags, indices):
 
 def test_the_nodes_parameters_count(tmp_path, bag, tiny_model):
     config = tmp_path / 'node.yaml'
-    config.write_text('/**:\n  ros__parameters:\n    classes: {exclude: [box]}\n'
-                      '    output_scale: network\n    tracker.min_hits: 1\n')
+    config.write_text(
+        '/**:\n  ros__parameters:\n    classes: {exclude: [box]}\n'
+        '    output_scale: network\n    tracker.min_hits: 1\n'
+    )
     assert run(bag, '--model', tiny_model, '--config', config, '-o', tmp_path / 'out') == 0
     records = read_records(tmp_path / 'out' / 'frames.jsonl')
     assert {s.class_id for r in records for s in r.seen} == {BALL}
@@ -197,10 +216,23 @@ def test_each_camera_has_its_own_ground_truth(tmp_path, tiny_model, capsys):
             yield '/front/image', IMAGE, stamp, image(scene(i), stamp)
             yield '/rear/image', IMAGE, stamp, image(np.zeros_like(scene(i)), stamp)
             yield TRUTH, IMAGE, stamp, image(ids, stamp, '32SC1')
+
     path = write_bag(tmp_path / 'bag', messages())
     folder = write_truth_folder(tmp_path / 'truth', 3)
-    assert run(path, '--model', tiny_model, '--gt', f'front={TRUTH}', '--gt', f'rear={folder}',
-               '-o', tmp_path / 'out') == 0
+    assert (
+        run(
+            path,
+            '--model',
+            tiny_model,
+            '--gt',
+            f'front={TRUTH}',
+            '--gt',
+            f'rear={folder}',
+            '-o',
+            tmp_path / 'out',
+        )
+        == 0
+    )
     records = read_records(tmp_path / 'out' / 'frames.jsonl')
     assert {record.camera: record.pq for record in records} == {'front': 100.0, 'rear': 0.0}
     assert summary(tmp_path / 'out')['scores']['video']['clips'] == 2
@@ -218,8 +250,7 @@ def test_a_model_without_embeddings_is_told_of_and_works(tmp_path, bag, capsys):
     output = next(value for value in graph.graph.output if value.name == 'embedding')
     output.type.tensor_type.shape.dim[1].dim_value = 0
     write_bundle(graph, info, tmp_path / 'plain.onnx')
-    assert run(bag, '--model', tmp_path / 'plain.onnx', '--gt', TRUTH, '-o',
-               tmp_path / 'out') == 0
+    assert run(bag, '--model', tmp_path / 'plain.onnx', '--gt', TRUTH, '-o', tmp_path / 'out') == 0
     assert 'this model gives no embeddings' in capsys.readouterr().out
     assert summary(tmp_path / 'out')['tracks']['confirmed'] == 2
     with Bag(tmp_path / 'out' / 'bag') as results:
@@ -229,10 +260,12 @@ def test_a_model_without_embeddings_is_told_of_and_works(tmp_path, bag, capsys):
 
 def test_stamps_that_jump_do_no_harm(tmp_path, tiny_model):
     """A camera whose clock was set while it ran: stamps from 0, then of today."""
+
     def messages():
         for i in range(12):
             stamp = i * STEP_NS + (0 if i < 6 else START_NS)
             yield CAMERA, IMAGE, START_NS + i * STEP_NS, image(scene(i), stamp)
+
     path = write_bag(tmp_path / 'bag', messages())
     assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
     capture = cv2.VideoCapture(str(tmp_path / 'out' / 'overlay.mp4'))
@@ -242,9 +275,9 @@ def test_stamps_that_jump_do_no_harm(tmp_path, tiny_model):
 
 def test_a_damaged_bag_is_read_up_to_the_damage(tmp_path, tiny_model, capsys):
     path = write_bag(tmp_path / 'bag', drive(40), 'sqlite3')
-    file, = path.glob('*.db3')
+    (file,) = path.glob('*.db3')
     data = file.read_bytes()
-    file.write_bytes(data[:len(data) // 2])
+    file.write_bytes(data[: len(data) // 2])
     assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
     found = summary(tmp_path / 'out')
     assert 10 < found['frames']['good'] < 30
@@ -267,8 +300,13 @@ def test_two_runs_are_compared(tmp_path, bag, tiny_model, capsys):
     found = json.loads((tmp_path / 'both' / 'compare.json').read_text())
     rows = {row['name']: row for row in found['rows']}
     assert found['paired'] == 8
-    assert rows['PQ box'] == {'name': 'PQ box', 'a': 100, 'b': 0, 'difference': -100,
-                              'interval': [-100, -100]}
+    assert rows['PQ box'] == {
+        'name': 'PQ box',
+        'a': 100,
+        'b': 0,
+        'difference': -100,
+        'interval': [-100, -100],
+    }
     for side in 'ab':  # what the comparison sums up itself is what the runs said
         scores = summary(tmp_path / side)['scores']
         assert rows['PQ'][side] == pytest.approx(scores['panoptic']['all']['pq'])
@@ -282,9 +320,13 @@ OTHER = LabelSet((*LABELS.labels[:3], Label('cone', True, (9, 9, 9), 99)))
 TURNED = LabelSet((*LABELS.labels[:3], Label('box', False, (9, 9, 9), 99)))
 
 
-@pytest.mark.parametrize(('labels', 'reason'), [
-    (OTHER, 'only the ground truth has cone; only the model has box'),
-    (TURNED, 'box are things in one and stuff in the other')])
+@pytest.mark.parametrize(
+    ('labels', 'reason'),
+    [
+        (OTHER, 'only the ground truth has cone; only the model has box'),
+        (TURNED, 'box are things in one and stuff in the other'),
+    ],
+)
 def test_other_classes_are_named(tmp_path, tiny_model, capsys, labels, reason):
     path = write_bag(tmp_path / 'bag', drive(2, labels=labels))
     assert run(path, '--model', tiny_model, '--gt', TRUTH, '-o', tmp_path / 'out') == 2
@@ -309,39 +351,50 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
     assert found['cameras']['camera']['without_ground_truth'] == 2
 
 
-@pytest.mark.parametrize(('flags', 'reason'), [
-    ([], 'name a bag to replay, or --compare A B'),
-    (['BAG', '--gt', '/nowhere'], 'neither a folder nor a topic of the bag; the topics are'),
-    (['BAG', '--gt', CAMERA], 'no topic /camera/image_raw/label_info'),
-    (['BAG', '--gt', 'LATE'], 'no stamp of the ground truth .* is that of an image: it has 1 '
-                              f'from 5 to 5 ns, the images 8 from {START_NS} to'),
-    (['BAG', '--gt', 'EMPTY'], 'has no labels.yaml'),
-    (['BAG', '--image', '/side'], 'no topic /side; the topics are: /camera/image_raw'),
-    (['BAG', '--rate', '2'], '--rate is for --live'),
-    (['BAG', '--stride', '0'], '--stride must be at least 1'),
-    (['BAG', '--duration', '0'], '--duration must be over 0'),
-    (['BAG', '--duration', 'inf'], '--duration must be over 0 seconds, got inf'),
-    (['BAG', '--start', 'nan'], '--start must be 0 seconds or more, got nan'),
-    (['BAG', '--start', 'inf'], '--start must be 0 seconds or more, got inf'),
-    (['BAG', '--start', '1e300'], '/camera/image_raw: there is no image in the part'),
-    (['BAG', '--start', '1e6'], '/camera/image_raw: there is no image in the part'),
-    (['BAG', '--config', 'TYPO'], r'tracker.max_agee \(did you mean tracker.max_age\?\)'),
-    (['BAG', '--config', 'SMALL'], r'image is too large: \d+ x \d+ pixels, the limit is 99'),
-    (['BAG', '--config', 'SMALL', '--image', '/camera/image_raw'],
-     r'image is too large: \d+ x \d+ pixels, the limit is 99'),
-    (['BAG', '--config', 'BAD'], 'tracker.min_hits must be an integer from 1'),
-    (['BAG', '--config', 'NONE'], 'is no parameter file of the node'),
-    (['ALLBAD'], "/camera/image_raw: encoding 'strange' cannot be read"),
-    (['--compare', 'EMPTY', 'EMPTY'], 'no frames.jsonl in'),
-])
+@pytest.mark.parametrize(
+    ('flags', 'reason'),
+    [
+        ([], 'name a bag to replay, or --compare A B'),
+        (['BAG', '--gt', '/nowhere'], 'neither a folder nor a topic of the bag; the topics are'),
+        (['BAG', '--gt', CAMERA], 'no topic /camera/image_raw/label_info'),
+        (
+            ['BAG', '--gt', 'LATE'],
+            'no stamp of the ground truth .* is that of an image: it has 1 '
+            f'from 5 to 5 ns, the images 8 from {START_NS} to',
+        ),
+        (['BAG', '--gt', 'EMPTY'], 'has no labels.yaml'),
+        (['BAG', '--image', '/side'], 'no topic /side; the topics are: /camera/image_raw'),
+        (['BAG', '--rate', '2'], '--rate is for --live'),
+        (['BAG', '--stride', '0'], '--stride must be at least 1'),
+        (['BAG', '--duration', '0'], '--duration must be over 0'),
+        (['BAG', '--duration', 'inf'], '--duration must be over 0 seconds, got inf'),
+        (['BAG', '--start', 'nan'], '--start must be 0 seconds or more, got nan'),
+        (['BAG', '--start', 'inf'], '--start must be 0 seconds or more, got inf'),
+        (['BAG', '--start', '1e300'], '/camera/image_raw: there is no image in the part'),
+        (['BAG', '--start', '1e6'], '/camera/image_raw: there is no image in the part'),
+        (['BAG', '--config', 'TYPO'], r'tracker.max_agee \(did you mean tracker.max_age\?\)'),
+        (['BAG', '--config', 'SMALL'], r'image is too large: \d+ x \d+ pixels, the limit is 99'),
+        (
+            ['BAG', '--config', 'SMALL', '--image', '/camera/image_raw'],
+            r'image is too large: \d+ x \d+ pixels, the limit is 99',
+        ),
+        (['BAG', '--config', 'BAD'], 'tracker.min_hits must be an integer from 1'),
+        (['BAG', '--config', 'NONE'], 'is no parameter file of the node'),
+        (['ALLBAD'], "/camera/image_raw: encoding 'strange' cannot be read"),
+        (['--compare', 'EMPTY', 'EMPTY'], 'no frames.jsonl in'),
+    ],
+)
 def test_bad_input_is_told_in_one_line(tmp_path, bag, tiny_model, capsys, flags, reason):
     empty, late = tmp_path / 'empty', tmp_path / 'late'
     empty.mkdir()
     write_truth_folder(late, 1)
     next(late.glob('*.png')).rename(late / '5.png')
-    files = {'TYPO': '/**: {ros__parameters: {tracker: {max_agee: 1.0}}}',
-             'BAD': 'panoptic_node: {ros__parameters: {tracker.min_hits: 0}}',
-             'SMALL': '/**: {ros__parameters: {max_image_pixels: 99}}', 'NONE': 'a: 1'}
+    files = {
+        'TYPO': '/**: {ros__parameters: {tracker: {max_agee: 1.0}}}',
+        'BAD': 'panoptic_node: {ros__parameters: {tracker.min_hits: 0}}',
+        'SMALL': '/**: {ros__parameters: {max_image_pixels: 99}}',
+        'NONE': 'a: 1',
+    }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
 
@@ -349,8 +402,13 @@ def test_bad_input_is_told_in_one_line(tmp_path, bag, tiny_model, capsys, flags,
         for topic, kind, time_ns, message in drive(3, with_truth=False):
             message.encoding = 'strange'
             yield topic, kind, time_ns, message
-    places = {'BAG': bag, 'LATE': late, 'EMPTY': empty,
-              **{name: tmp_path / name for name in files}}
+
+    places = {
+        'BAG': bag,
+        'LATE': late,
+        'EMPTY': empty,
+        **{name: tmp_path / name for name in files},
+    }
     if 'ALLBAD' in flags:
         places['ALLBAD'] = write_bag(tmp_path / 'strange', strange())
     flags = [places.get(flag, flag) for flag in flags]
@@ -382,20 +440,23 @@ def test_a_topic_that_nobody_named_does_not_fail_a_replay(tmp_path, tiny_model, 
         for i in range(4):
             yield CAMERA, IMAGE, START_NS + i, image(scene(i), START_NS + i)
             yield '/oak/odd', IMAGE, START_NS + i, image(scene(i), START_NS + i, 'strange')
+
     path = write_bag(tmp_path / 'bag', messages())
     assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
-    assert "left out /oak/odd: encoding " in capsys.readouterr().out
+    assert 'left out /oak/odd: encoding ' in capsys.readouterr().out
     assert list(summary(tmp_path / 'out')['cameras']) == ['camera']
 
 
 @pytest.mark.parametrize('is_named', [False, True])
-def test_a_topic_that_fails_later_fails_a_replay_only_if_it_was_named(tmp_path, tiny_model,
-                                                                      is_named, capsys):
+def test_a_topic_that_fails_later_fails_a_replay_only_if_it_was_named(
+    tmp_path, tiny_model, is_named, capsys
+):
     def messages():
         for i in range(6):
             encoding = 'rgb8' if i == 1 else 'strange'  # one that the stride leaves out
             yield CAMERA, IMAGE, START_NS + i, image(scene(i), START_NS + i)
             yield '/odd', IMAGE, START_NS + i, image(scene(i), START_NS + i, encoding)
+
     path = write_bag(tmp_path / 'bag', messages())
     named = ['--image', CAMERA, '--image', '/odd'] if is_named else []
     status = run(path, '--model', tiny_model, '--stride', 2, *named, '-o', tmp_path / 'out')
@@ -411,9 +472,13 @@ def test_a_topic_that_fails_later_fails_a_replay_only_if_it_was_named(tmp_path, 
 
 def test_times_of_recording_that_no_stamp_can_hold(tmp_path, tiny_model):
     late_ns = 2**33 * 10**9
-    path = write_bag(tmp_path / 'bag', [
-        (CAMERA, IMAGE, late_ns + i * STEP_NS, image(scene(i), START_NS + i * STEP_NS))
-        for i in range(3)])
+    path = write_bag(
+        tmp_path / 'bag',
+        [
+            (CAMERA, IMAGE, late_ns + i * STEP_NS, image(scene(i), START_NS + i * STEP_NS))
+            for i in range(3)
+        ],
+    )
     assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
     with Bag(tmp_path / 'out' / 'bag') as results:
         found = [record.time_ns for record in results.records(['/panoptic/segments'])]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report: whole in itself, and readable in a browser."""
 
 import re
@@ -22,8 +23,21 @@ def out(tmp_path_factory, tiny_model):
     """A replay with ground truth, id switches and a bad image."""
     folder = tmp_path_factory.mktemp('report')
     bag = pausing_bag(folder / 'bag')
-    assert main(['replay', str(bag), '--model', str(tiny_model), '--gt', TRUTH, '-o',
-                 str(folder / 'out')]) == 0
+    assert (
+        main(
+            [
+                'replay',
+                str(bag),
+                '--model',
+                str(tiny_model),
+                '--gt',
+                TRUTH,
+                '-o',
+                str(folder / 'out'),
+            ]
+        )
+        == 0
+    )
     return folder / 'out'
 
 
@@ -63,10 +77,24 @@ def test_the_page_needs_nothing_else(out):
 def test_the_page_tells_everything(out):
     text = (out / 'report.html').read_text()
     assert Page(text).headings == [
-        'Images', 'Scores by class', 'Quality over time', 'Latency over time', 'Rate over time',
-        'Who was seen when', 'Worst frames', 'Model and configuration']
-    for words in ('ball #1', 'box #2', 'id switch', '2 id switches', 'tracker.max_age',
-                  'onnxruntime/cpu', 'topic /ground_truth/panoptic'):
+        'Images',
+        'Scores by class',
+        'Quality over time',
+        'Latency over time',
+        'Rate over time',
+        'Who was seen when',
+        'Worst frames',
+        'Model and configuration',
+    ]
+    for words in (
+        'ball #1',
+        'box #2',
+        'id switch',
+        '2 id switches',
+        'tracker.max_age',
+        'onnxruntime/cpu',
+        'topic /ground_truth/panoptic',
+    ):
         assert words in text, words
 
 
@@ -82,18 +110,33 @@ def test_names_from_outside_are_text(tmp_path, tiny_model):
 def test_a_browser_shows_it(out, tmp_path):
     """Each part of the page has ink, and nothing reaches over the page's right edge."""
     picture = tmp_path / 'page.png'
-    flags = ['--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars',
-             f'--user-data-dir={tmp_path / "profile"}', '--window-size=1200,3600']
+    flags = [
+        '--headless',
+        '--no-sandbox',
+        '--disable-gpu',
+        '--hide-scrollbars',
+        f'--user-data-dir={tmp_path / "profile"}',
+        '--window-size=1200,3600',
+    ]
     page = f'file://{out / "report.html"}'
-    subprocess.run([CHROMIUM, *flags, f'--screenshot={picture}', page], check=True, timeout=120,
-                   capture_output=True)
+    subprocess.run(
+        [CHROMIUM, *flags, f'--screenshot={picture}', page],
+        check=True,
+        timeout=120,
+        capture_output=True,
+    )
     pixels = cv2.imread(str(picture))
     assert pixels.shape == (3600, 1200, 3)
     ink = pixels.astype(int).std(axis=(1, 2))  # by row
     assert (ink[:2400].reshape(-1, 300).max(axis=1) > 5).all()  # down to the configuration
     page_edges = pixels[:, [2, -3]]
     assert (np.abs(page_edges.astype(int) - pixels[0, 0]) < 3).all()
-    dump = subprocess.run([CHROMIUM, *flags, '--dump-dom', page], check=True, timeout=120,
-                          capture_output=True, text=True).stdout
+    dump = subprocess.run(
+        [CHROMIUM, *flags, '--dump-dom', page],
+        check=True,
+        timeout=120,
+        capture_output=True,
+        text=True,
+    ).stdout
     assert 'ball #1' in dump
     assert dump.count('<svg') == 4

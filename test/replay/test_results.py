@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results bag on a machine that has vision_msgs."""
 
 import json
@@ -25,18 +26,28 @@ def test_both_forms_of_the_labels_are_recorded(tmp_path, monkeypatch):
     frame = PanopticFrame(np.zeros((8, 8), np.uint16), rows, geometry, 1.0)
     with ResultsBag(tmp_path / 'bag', {'camera': ''}, LABELS, 'camera') as bag:
         bag.add_labels(5 * 10**9, 0.25)
-        bag.add('camera', 5 * 10**9, BagTypes().make('std_msgs/msg/Header', frame_id='front'),
-                CameraImage(np.zeros((8, 8, 3), np.uint8)), frame)
+        bag.add(
+            'camera',
+            5 * 10**9,
+            BagTypes().make('std_msgs/msg/Header', frame_id='front'),
+            CameraImage(np.zeros((8, 8, 3), np.uint8)),
+            frame,
+        )
     with AnyReader([tmp_path / 'bag']) as reader:
-        said = {connection.topic: reader.deserialize(data, connection.msgtype)
-                for connection, _, data in reader.messages()}
-        latched = {c.topic for c in reader.connections
-                   if c.ext.offered_qos_profiles[0].durability.name == 'TRANSIENT_LOCAL'}
+        said = {
+            connection.topic: reader.deserialize(data, connection.msgtype)
+            for connection, _, data in reader.messages()
+        }
+        latched = {
+            c.topic
+            for c in reader.connections
+            if c.ext.offered_qos_profiles[0].durability.name == 'TRANSIENT_LOCAL'
+        }
     values = json.loads(said['/panoptic/label_info'].data)
     assert values == {'labels': LABELS.to_dicts(), 'score_threshold': 0.25}
     names = said['/panoptic/label_info_vision']
     assert [(c.class_id, c.class_name) for c in names.class_map] == list(enumerate(LABELS.names))
     assert (names.threshold, names.header.stamp.sec) == (0.25, 5)
     assert latched == {'/panoptic/label_info', '/panoptic/label_info_vision'}
-    detection, = said['/panoptic/detections'].detections
+    (detection,) = said['/panoptic/detections'].detections
     assert detection.id == '7'

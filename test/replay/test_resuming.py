@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replays that are killed, run out of disk, or find another one in their folder."""
 
 import os
@@ -19,8 +20,22 @@ pytest.importorskip('matplotlib', reason='reports are drawn by it')
 
 def start(bag, model, output) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, '-m', 'panoptic_ros.cli.main', 'replay', str(bag), '--model', str(model),
-         '--gt', TRUTH, '-o', str(output)], stdout=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            '-m',
+            'panoptic_ros.cli.main',
+            'replay',
+            str(bag),
+            '--model',
+            str(model),
+            '--gt',
+            TRUTH,
+            '-o',
+            str(output),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.mark.timeout(240)
@@ -50,8 +65,7 @@ def test_killed_and_started_again_it_goes_on(tmp_path, slow_model, capsys):
     assert same_results(tmp_path / 'whole', tmp_path / 'killed')
 
 
-def test_a_full_disk_ends_a_replay_that_can_resume(tmp_path, bag, tiny_model, capsys,
-                                                   monkeypatch):
+def test_a_full_disk_ends_a_replay_that_can_resume(tmp_path, bag, tiny_model, capsys, monkeypatch):
     real, calls = LoggedBackend._write, []
 
     def write(self, data):
@@ -59,6 +73,7 @@ def test_a_full_disk_ends_a_replay_that_can_resume(tmp_path, bag, tiny_model, ca
         if len(calls) == 4:
             raise OSError(28, 'No space left on device', str(self._path))
         real(self, data)
+
     monkeypatch.setattr(LoggedBackend, '_write', write)
     assert run(bag, '--model', tiny_model, '-o', tmp_path / 'out') == 2
     assert re.search(r"No space left on device: '.*outputs\.log'", capsys.readouterr().err)
@@ -71,13 +86,15 @@ def test_a_folder_takes_one_replay_at_a_time(tmp_path, bag, capsys):
     with lock_folder(tmp_path / 'out', 'replay'):
         # Before the model is loaded: there is none.
         assert run(bag, '--model', tmp_path / 'none.onnx', '-o', tmp_path / 'out') == 2
-    assert re.search(rf'out is in use by another replay \(process {os.getpid()}\)',
-                     capsys.readouterr().err)
+    assert re.search(
+        rf'out is in use by another replay \(process {os.getpid()}\)', capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize('text', ['[]', '3', '{', '[' * 50_000, ''])
-def test_damaged_notes_of_an_unfinished_replay_are_refused(tmp_path, bag, tiny_model, capsys,
-                                                           text):
+def test_damaged_notes_of_an_unfinished_replay_are_refused(
+    tmp_path, bag, tiny_model, capsys, text
+):
     work = tmp_path / 'out' / '.unfinished'
     work.mkdir(parents=True)
     (work / 'run.json').write_text(text)
@@ -86,8 +103,9 @@ def test_damaged_notes_of_an_unfinished_replay_are_refused(tmp_path, bag, tiny_m
     assert 'holds an unfinished replay with another bag, model' in capsys.readouterr().err
 
 
-def test_an_unfinished_replay_of_something_else_is_not_gone_on_with(tmp_path, bag, tiny_model,
-                                                                    capsys):
+def test_an_unfinished_replay_of_something_else_is_not_gone_on_with(
+    tmp_path, bag, tiny_model, capsys
+):
     work = tmp_path / 'out' / '.unfinished'
     work.mkdir(parents=True)
     assert run(bag, '--model', tiny_model, '-o', tmp_path / 'other') == 0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings whose stamps, or whose own times, are not what they should be."""
 
 import json
@@ -46,40 +47,55 @@ def replay(tmp_path, model, stamps, times=None, truths=None, storage='mcap', nam
         for i, (stamp, time_ns) in enumerate(zip(stamps, times, strict=True)):
             yield CAMERA, IMAGE, time_ns, image(scene(i), stamp)
             if truths and truths[i] is not None:
-                yield TRUTH, IMAGE, time_ns, image(truth(truths[i]).astype('<i4')[..., None],
-                                                   stamp, '32SC1')
+                yield (
+                    TRUTH,
+                    IMAGE,
+                    time_ns,
+                    image(truth(truths[i]).astype('<i4')[..., None], stamp, '32SC1'),
+                )
+
     path = tmp_path / f'{name}_bag'
     write_bag(path, messages(), storage)
     output = tmp_path / name
     flags = ['--gt', TRUTH] if truths else []
     assert main(['replay', str(path), '--model', str(model), '-o', str(output), *flags]) == 0
     capture = cv2.VideoCapture(str(output / 'overlay.mp4'))
-    return (json.loads((output / 'summary.json').read_text()),
-            read_records(output / 'frames.jsonl'), capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    return (
+        json.loads((output / 'summary.json').read_text()),
+        read_records(output / 'frames.jsonl'),
+        capture.get(cv2.CAP_PROP_FRAME_COUNT),
+    )
 
 
 def late(i):
     return START_NS + i * STEP_NS - (STEP_NS + 100_000 if i == 4 else 0)
 
 
-@pytest.mark.parametrize(('stamps', 'problems', 'rate_hz', 'confirmed'), [
-    ([0] * COUNT, {ZERO: COUNT - 1}, 10, 2),
-    ([START_NS] * COUNT, {STILL: COUNT - 5}, 10, 2),
-    ([START_NS + i // 2 * STEP_NS for i in range(COUNT)], {}, 10, 2),
-    ([late(i) for i in range(COUNT)], {}, 10, 2),
-    ([max(0, i - 4) and START_NS + i * STEP_NS for i in range(COUNT)], {ZERO: 4}, 10, 2),
-    ([START_NS * (i > 4) + (i + 1) * STEP_NS for i in range(COUNT)], {AHEAD: 1}, 10, 2),
-    ([START_NS * (i < 4) + (i + 1) * STEP_NS for i in range(COUNT)], {BACK: 1}, 10, 4),
-    ([0], {}, None, 0),
-    ([START_NS, START_NS - STEP_NS], {}, None, 0),
-])
+@pytest.mark.parametrize(
+    ('stamps', 'problems', 'rate_hz', 'confirmed'),
+    [
+        ([0] * COUNT, {ZERO: COUNT - 1}, 10, 2),
+        ([START_NS] * COUNT, {STILL: COUNT - 5}, 10, 2),
+        ([START_NS + i // 2 * STEP_NS for i in range(COUNT)], {}, 10, 2),
+        ([late(i) for i in range(COUNT)], {}, 10, 2),
+        ([max(0, i - 4) and START_NS + i * STEP_NS for i in range(COUNT)], {ZERO: 4}, 10, 2),
+        ([START_NS * (i > 4) + (i + 1) * STEP_NS for i in range(COUNT)], {AHEAD: 1}, 10, 2),
+        ([START_NS * (i < 4) + (i + 1) * STEP_NS for i in range(COUNT)], {BACK: 1}, 10, 4),
+        ([0], {}, None, 0),
+        ([START_NS, START_NS - STEP_NS], {}, None, 0),
+    ],
+)
 def test_images_keep_their_tracks_whatever_their_stamps_are(
-        tmp_path, tiny_model, stamps, problems, rate_hz, confirmed):
+    tmp_path, tiny_model, stamps, problems, rate_hz, confirmed
+):
     summary, records, shown = replay(tmp_path, tiny_model, stamps)
     camera = summary['cameras']['camera']
     assert summary['frames']['good'] == len(stamps)
-    assert camera['stamps'] == problems == Counter(
-        record.stamp_problem for record in records if record.stamp_problem)
+    assert (
+        camera['stamps']
+        == problems
+        == Counter(record.stamp_problem for record in records if record.stamp_problem)
+    )
     assert (rate_hz is None) == (camera['rate_hz'] is None) or rate_hz is None
     if rate_hz:
         assert camera['rate_hz'] == pytest.approx(rate_hz, rel=0.01)
@@ -88,36 +104,45 @@ def test_images_keep_their_tracks_whatever_their_stamps_are(
     assert summary['tracks']['confirmed'] == confirmed
 
 
-@pytest.mark.parametrize(('stamps', 'level', 'message'), [
-    ([START_NS + i * STEP_NS for i in range(11)], 0, 'ok'),
-    ([0] * 11, 2, ZERO),
-    ([START_NS + i % 10 * STEP_NS for i in range(11)], 1, BACK),
-])
-def test_the_results_bag_tells_what_is_wrong_with_stamps(tmp_path, tiny_model, stamps, level,
-                                                         message):
+@pytest.mark.parametrize(
+    ('stamps', 'level', 'message'),
+    [
+        ([START_NS + i * STEP_NS for i in range(11)], 0, 'ok'),
+        ([0] * 11, 2, ZERO),
+        ([START_NS + i % 10 * STEP_NS for i in range(11)], 1, BACK),
+    ],
+)
+def test_the_results_bag_tells_what_is_wrong_with_stamps(
+    tmp_path, tiny_model, stamps, level, message
+):
     replay(tmp_path, tiny_model, stamps)
     with Bag(tmp_path / 'out' / 'bag') as results:
         told = [record.message for record in results.records(['/diagnostics'])]
-    status, = (status for status in told[-1].status if status.name.endswith('input/camera'))
+    (status,) = (status for status in told[-1].status if status.name.endswith('input/camera'))
     assert (status.level, status.message) == (level, message)
 
 
 def test_without_stamps_a_second_run_is_the_same(tmp_path, tiny_model):
     runs = [replay(tmp_path, tiny_model, [0] * COUNT, name=name) for name in 'ab']
-    a, b = ([(record.seen, record.confidence, record.stamp_problem) for record in records]
-            for _, records, _ in runs)
+    a, b = (
+        [(record.seen, record.confidence, record.stamp_problem) for record in records]
+        for _, records, _ in runs
+    )
     assert a == b
     assert runs[0][2] == runs[1][2] == COUNT
 
 
-@pytest.mark.parametrize(('times', 'storage'), [
-    ([2**31 * 10**9 + i * STEP_NS for i in range(COUNT)], 'mcap'),       # after 2038
-    ([2**63 - 10**12 + i * STEP_NS for i in range(COUNT)], 'mcap'),      # the last that are told
-    ([(i - COUNT) * STEP_NS for i in range(COUNT)], 'sqlite3'),          # before 1970
-    ([-2**40 * 10**6 + i * STEP_NS for i in range(COUNT)], 'sqlite3'),
-    ([0] * COUNT, 'mcap'),                                               # all at once
-    ([i * STEP_NS + START_NS * (i > 4) for i in range(COUNT)], 'mcap'),  # a clock that was set
-])
+@pytest.mark.parametrize(
+    ('times', 'storage'),
+    [
+        ([2**31 * 10**9 + i * STEP_NS for i in range(COUNT)], 'mcap'),  # after 2038
+        ([2**63 - 10**12 + i * STEP_NS for i in range(COUNT)], 'mcap'),  # the last that are told
+        ([(i - COUNT) * STEP_NS for i in range(COUNT)], 'sqlite3'),  # before 1970
+        ([-(2**40) * 10**6 + i * STEP_NS for i in range(COUNT)], 'sqlite3'),
+        ([0] * COUNT, 'mcap'),  # all at once
+        ([i * STEP_NS + START_NS * (i > 4) for i in range(COUNT)], 'mcap'),  # a clock that was set
+    ],
+)
 def test_a_recordings_own_times_may_be_anything(tmp_path, tiny_model, times, storage):
     stamped = storage == 'mcap'
     stamps = [(START_NS + i * STEP_NS) * stamped for i in range(COUNT)]
@@ -128,14 +153,26 @@ def test_a_recordings_own_times_may_be_anything(tmp_path, tiny_model, times, sto
     assert (summary['cameras']['camera']['stamps'] == {}) == stamped
 
 
-@pytest.mark.parametrize(('stamps', 'truths', 'pq'), [
-    ([i // 2 * STEP_NS + START_NS for i in range(8)], [0, None, 2, None, 4, None, 6, None], None),
-    ([i // 2 * STEP_NS + START_NS for i in range(8)], list(range(8)), 100),
-    ([0] * 8, list(range(8)), 100),
-    ([START_NS + i % 4 * 10**9 for i in range(8)], [0, 1, 2, 3, 4, 5, 6, 7], 100),  # starts again
-])
-def test_equal_stamps_take_the_truth_recorded_nearest(tmp_path, tiny_model, stamps, truths, pq,
-                                                      capsys):
+@pytest.mark.parametrize(
+    ('stamps', 'truths', 'pq'),
+    [
+        (
+            [i // 2 * STEP_NS + START_NS for i in range(8)],
+            [0, None, 2, None, 4, None, 6, None],
+            None,
+        ),
+        ([i // 2 * STEP_NS + START_NS for i in range(8)], list(range(8)), 100),
+        ([0] * 8, list(range(8)), 100),
+        (
+            [START_NS + i % 4 * 10**9 for i in range(8)],
+            [0, 1, 2, 3, 4, 5, 6, 7],
+            100,
+        ),  # starts again
+    ],
+)
+def test_equal_stamps_take_the_truth_recorded_nearest(
+    tmp_path, tiny_model, stamps, truths, pq, capsys
+):
     summary, records, _ = replay(tmp_path, tiny_model, stamps, None, truths)
     camera = summary['cameras']['camera']
     assert (camera['scored'], camera['without_ground_truth']) == (8, 0)
@@ -146,34 +183,49 @@ def test_equal_stamps_take_the_truth_recorded_nearest(tmp_path, tiny_model, stam
         assert [record.pq for record in records] == [pq] * 8
     else:  # every fourth scene differs from the one before, whose truth it is given
         assert [np.isclose(record.pq, 100) for record in records] == [True] * 3 + [False] + (
-            [True] * 3 + [False])
+            [True] * 3 + [False]
+        )
 
 
 RESTART = [START_NS + i % 5 * STEP_NS for i in range(10)]  # the recording starts again
 
 
-@pytest.mark.parametrize(('stamps', 'dropped', 'without'), [
-    ([0] * 6, (1, 3), (4, 5)),  # nothing tells which they were
-    ([START_NS + i // 2 * STEP_NS for i in range(8)], (2, 3, 7), (2, 3, 7)),
-    ([late(i) for i in range(COUNT)], (3, 5), (3, 5)),
-    (RESTART, (4, 6), (4, 6)),
-])
+@pytest.mark.parametrize(
+    ('stamps', 'dropped', 'without'),
+    [
+        ([0] * 6, (1, 3), (4, 5)),  # nothing tells which they were
+        ([START_NS + i // 2 * STEP_NS for i in range(8)], (2, 3, 7), (2, 3, 7)),
+        ([late(i) for i in range(COUNT)], (3, 5), (3, 5)),
+        (RESTART, (4, 6), (4, 6)),
+    ],
+)
 def test_results_of_the_node_belong_to_the_images_with_their_stamps(
-        tmp_path, tiny_model, stamps, dropped, without):
+    tmp_path, tiny_model, stamps, dropped, without
+):
     count = len(stamps)
     replay(tmp_path, tiny_model, stamps, truths=[0] * count)
     with Bag(tmp_path / 'out' / 'bag') as results:
-        published = [list(results.records([topic]))
-                     for topic in (SEGMENTS, INSTANCES)]
+        published = [list(results.records([topic])) for topic in (SEGMENTS, INSTANCES)]
     # Both topics of all images, the tables all after the maps.
-    write_bag(tmp_path / 'node', [
-        (record.topic, results.topics[record.topic].kind, 10**9 + place, record.message)
-        for place, record in enumerate(
-            [messages[i] for messages in published for i in range(count) if i not in dropped])])
+    write_bag(
+        tmp_path / 'node',
+        [
+            (record.topic, results.topics[record.topic].kind, 10**9 + place, record.message)
+            for place, record in enumerate(
+                [messages[i] for messages in published for i in range(count) if i not in dropped]
+            )
+        ],
+    )
     session = Session(tmp_path / 'out_bag', tiny_model, None, [], [TRUTH], (0, None, 1))
     with OverlayVideo(tmp_path / 'live.mp4', 10) as video:
-        outcome = score_live(session.job, session.loaded, tmp_path / 'node',
-                             [(stamp, i) for i, stamp in enumerate(stamps)], 1.0, video)
+        outcome = score_live(
+            session.job,
+            session.loaded,
+            tmp_path / 'node',
+            [(stamp, i) for i, stamp in enumerate(stamps)],
+            1.0,
+            video,
+        )
     records = outcome.records
     assert [i for i, record in enumerate(records) if record.problem == DROPPED] == list(without)
     assert all(record.times_ms['total'] >= 1000 for record in records if not record.problem)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The frames that a report shows."""
 
 import numpy as np
@@ -14,8 +15,9 @@ PICTURE = np.zeros((8, 16, 3), np.uint8)
 def test_the_worst_of_each_half_second_are_shown_whatever_the_stamps_are(stamp_ns):
     worst = WorstFrames(LABELS)
     for i in range(50):  # 5 s; each is worse than the one before
-        worst.add(FrameRecord('camera', i, stamp_ns(i), i * 10**8, confidence=1 - i / 50),
-                  PICTURE, None)
+        worst.add(
+            FrameRecord('camera', i, stamp_ns(i), i * 10**8, confidence=1 - i / 50), PICTURE, None
+        )
     assert [one.record.index for one in worst.chosen()] == [49, 44, 39, 34, 29, 24][:SHOWN]
 
 

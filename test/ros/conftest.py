@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real ROS 2 processes in a domain of their own."""
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def start(tmp_path: Path, ros_domain: int) -> Iterator[Callable[..., NodeProcess
     def start_one(*arguments: Any, **keywords: Any) -> NodeProcess:
         nodes.append(NodeProcess(tmp_path / 'log', *arguments, **keywords))
         return nodes[-1]
+
     yield start_one
     for node in nodes:
         node.process.kill()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node as a process, and a graph of clients to talk with it."""
 
 from __future__ import annotations
@@ -34,16 +35,28 @@ OUTPUTS = {'segments': Image, 'semantic': Image, 'instances': PointCloud2, 'over
 class NodeProcess:
     """`panoptic_node` with some parameters."""
 
-    def __init__(self, log: Path, parameters: dict[str, object], *more: str,
-                 before: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, log: Path, parameters: dict[str, object], *more: str, before: tuple[str, ...] = ()
+    ) -> None:
         self.log_path = log
-        arguments = [text for name, value in parameters.items()
-                     for text in ('-p', f'{name}:={value}')]
+        arguments = [
+            text for name, value in parameters.items() for text in ('-p', f'{name}:={value}')
+        ]
         with log.open('w') as file:
             self.process = subprocess.Popen(
-                [sys.executable, '-m', 'panoptic_ros.ros.main', '--ros-args',
-                 *before, *arguments, *more],
-                stdout=file, stderr=subprocess.STDOUT, env=os.environ | {'OMP_NUM_THREADS': '1'})
+                [
+                    sys.executable,
+                    '-m',
+                    'panoptic_ros.ros.main',
+                    '--ros-args',
+                    *before,
+                    *arguments,
+                    *more,
+                ],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {'OMP_NUM_THREADS': '1'},
+            )
 
     @property
     def log(self) -> str:
@@ -97,7 +110,8 @@ class Graph:
                 kind = String
                 qos.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL
             self._outputs[name] = self.node.create_subscription(
-                kind, f'panoptic/{name}', self.messages[name].append, qos)
+                kind, f'panoptic/{name}', self.messages[name].append, qos
+            )
         self.until(lambda: all(self.node.count_publishers(f'panoptic/{name}') for name in names))
 
     def until(self, condition, timeout_s: float = TIMEOUT_S):
@@ -146,9 +160,10 @@ class Graph:
         """Gives the reason of a refusal, or an empty string."""
         message = rclpy.parameter.Parameter(name, value=value).to_parameter_msg()
         assert isinstance(message, Parameter)
-        response = self.call('set_parameters', SetParameters,
-                             SetParameters.Request(parameters=[message]))
-        result, = response.results
+        response = self.call(
+            'set_parameters', SetParameters, SetParameters.Request(parameters=[message])
+        )
+        (result,) = response.results
         assert result.successful == (not result.reason)
         return result.reason
 
@@ -161,10 +176,13 @@ class Graph:
         asked, arrays = self.node.get_clock().now().nanoseconds, self.diagnostics
 
         def newest():
-            if not arrays or (arrays[-1].header.stamp.sec * 10**9
-                              + arrays[-1].header.stamp.nanosec) < asked:
+            if (
+                not arrays
+                or (arrays[-1].header.stamp.sec * 10**9 + arrays[-1].header.stamp.nanosec) < asked
+            ):
                 return None
             return arrays[-1]
+
         for status in self.until(newest).status:
             if status.name == f'/panoptic_node: {name}':
                 return status.level[0], status.message, {v.key: v.value for v in status.values}
@@ -173,16 +191,24 @@ class Graph:
     def counts(self) -> dict[str, int]:
         """The input's counts, which must add up."""
         values = self.status('input/camera')[2]
-        counts = {key: int(value) for key, value in values.items()
-                  if key.startswith(('received', 'published', 'dropped', 'in flight'))}
+        counts = {
+            key: int(value)
+            for key, value in values.items()
+            if key.startswith(('received', 'published', 'dropped', 'in flight'))
+        }
         assert counts['received'] == sum(counts.values()) - counts['received'], counts
         return counts
 
 
 def image_message(rgb: np.ndarray, number: int, encoding: str = 'rgb8', **changes) -> Image:
     """An Image whose header can be told from others by its number."""
-    message = Image(header=header(number), height=rgb.shape[0], width=rgb.shape[1],
-                    encoding=encoding, step=rgb.shape[1] * 3)
+    message = Image(
+        header=header(number),
+        height=rgb.shape[0],
+        width=rgb.shape[1],
+        encoding=encoding,
+        step=rgb.shape[1] * 3,
+    )
     message.data = array.array('B', rgb.tobytes())
     for name, value in changes.items():
         setattr(message, name, value)

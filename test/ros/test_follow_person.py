@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The example that README names: it follows one person by id."""
 
 import importlib.util
@@ -44,13 +45,13 @@ def test_who_is_followed_stays_until_lost_for_long():
         return None if row is None else int(row['track_id'])
 
     assert who(0.0) is None
-    assert who(0.1, (3, 50, 1)) is None             # not confirmed yet
-    assert who(0.2, (3, 50, 2), (4, 80, 2)) == 4    # the nearest
-    assert who(0.3, (3, 90, 2), (4, 10, 2)) == 4    # stays, though another is nearer now
-    assert who(0.4, (3, 90, 2)) is None             # hidden
-    assert who(0.9, (3, 90, 2), (4, 10, 2)) == 4    # back
+    assert who(0.1, (3, 50, 1)) is None  # not confirmed yet
+    assert who(0.2, (3, 50, 2), (4, 80, 2)) == 4  # the nearest
+    assert who(0.3, (3, 90, 2), (4, 10, 2)) == 4  # stays, though another is nearer now
+    assert who(0.4, (3, 90, 2)) is None  # hidden
+    assert who(0.9, (3, 90, 2), (4, 10, 2)) == 4  # back
     assert who(2.8, (3, 90, 2)) is None
-    assert who(3.0, (3, 90, 2)) == 3                # given up
+    assert who(3.0, (3, 90, 2)) == 3  # given up
     assert who(3.1, (4, 900, 2), (3, 1, 2)) == 3
 
 
@@ -80,9 +81,12 @@ def test_the_node_publishes_the_box(ros_domain, tmp_path):
     node.create_subscription(RegionOfInterest, 'follow/roi', found.append, 5)
     geometry = Geometry((8, 8), (8, 8), 1)
     frame = PanopticFrame(np.zeros((8, 8), np.uint16), table((7, 50, 2)), geometry, 1.0)
-    process = subprocess.Popen([sys.executable, str(EXAMPLE), '--ros-args', '-p',
-                                'class_name:=ball'], env=os.environ, stderr=subprocess.PIPE,
-                               text=True)
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLE), '--ros-args', '-p', 'class_name:=ball'],
+        env=os.environ,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         end_s = time.monotonic() + 60
         while not found:

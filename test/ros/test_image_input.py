@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A camera's subscriptions, with real publishers; silence is a moment here."""
 
 from __future__ import annotations
@@ -38,8 +39,13 @@ class Setup:
 
     def make(self, overrides: dict | None = None) -> ImageInput:
         """An input of a node that was started with these parameters."""
-        self.node = rclpy.create_node('input', context=self.context, parameter_overrides=[
-            Parameter(name, value=value) for name, value in (overrides or {}).items()])
+        self.node = rclpy.create_node(
+            'input',
+            context=self.context,
+            parameter_overrides=[
+                Parameter(name, value=value) for name, value in (overrides or {}).items()
+            ],
+        )
         self._executor.add_node(self.node)
         self.input = ImageInput(self.node, '')
         return self.input
@@ -52,8 +58,10 @@ class Setup:
 
     def qos(self) -> QoSProfile:
         """Of the only subscription of `image`; those of earlier tests may just be ending."""
+
         def infos() -> list:
             return self.node.get_subscriptions_info_by_topic('/image')
+
         self.until(lambda: len(infos()) == 1)
         return infos()[0].qos_profile
 
@@ -73,6 +81,7 @@ class Setup:
         def arrives() -> bool:
             publisher.publish(kind())
             return any(isinstance(message, kind) for message in self.received)
+
         self.until(arrives)
 
 
@@ -111,19 +120,31 @@ def test_a_topic_that_was_asked_for_stays_alone(setup, caplog):
     setup.open(input_transport='compressed')
     setup.until(lambda: 'no image' in caplog.text)
     assert input_.topics == '/image/compressed'
-    setup.until_received(setup.camera.create_publisher(CompressedImage, 'image/compressed', 5),
-                         CompressedImage)
+    setup.until_received(
+        setup.camera.create_publisher(CompressedImage, 'image/compressed', 5), CompressedImage
+    )
 
 
-@pytest.mark.parametrize(('kind', 'qos', 'settings', 'reason'), [
-    (None, None, {}, 'nobody publishes /image$'),
-    (Image, QoSProfile(depth=1), {}, r'/image has a publisher \(camera\) that sends nothing$'),
-    (CompressedImage, QoSProfile(depth=1), {},
-     '/image is a sensor_msgs/msg/CompressedImage, expected sensor_msgs/msg/Image$'),
-    (Image, QoSProfile(depth=1, reliability=BEST_EFFORT), {'input_reliability': 'reliable'},
-     'the QoS of /image does not fit: Best effort publisher and reliable subscription; '
-     r'change input_reliability or qos_overrides\./image\.subscription$'),
-])
+@pytest.mark.parametrize(
+    ('kind', 'qos', 'settings', 'reason'),
+    [
+        (None, None, {}, 'nobody publishes /image$'),
+        (Image, QoSProfile(depth=1), {}, r'/image has a publisher \(camera\) that sends nothing$'),
+        (
+            CompressedImage,
+            QoSProfile(depth=1),
+            {},
+            '/image is a sensor_msgs/msg/CompressedImage, expected sensor_msgs/msg/Image$',
+        ),
+        (
+            Image,
+            QoSProfile(depth=1, reliability=BEST_EFFORT),
+            {'input_reliability': 'reliable'},
+            'the QoS of /image does not fit: Best effort publisher and reliable subscription; '
+            r'change input_reliability or qos_overrides\./image\.subscription$',
+        ),
+    ],
+)
 def test_silence_is_explained_once(setup, caplog, kind, qos, settings, reason):
     setup.make()
     if kind:
@@ -135,14 +156,18 @@ def test_silence_is_explained_once(setup, caplog, kind, qos, settings, reason):
         setup.until(lambda: 'no image' in caplog.text)
         end_s = time.monotonic() + 0.6
         setup.until(lambda: time.monotonic() > end_s)
-    line, = (line for line in caplog.messages if 'no image' in line)
+    (line,) = (line for line in caplog.messages if 'no image' in line)
     assert re.search(reason, line), line
 
 
 def test_overrides_rule_and_may_name_durability(setup):
-    input_ = setup.make({'qos_overrides./image.subscription.reliability': 'reliable',
-                         'qos_overrides./image.subscription.durability': 'transient_local',
-                         'qos_overrides./image.subscription.depth': 3})
+    input_ = setup.make(
+        {
+            'qos_overrides./image.subscription.reliability': 'reliable',
+            'qos_overrides./image.subscription.durability': 'transient_local',
+            'qos_overrides./image.subscription.depth': 3,
+        }
+    )
     setup.open(input_transport='raw')
     assert setup.qos().reliability == RELIABLE
     assert setup.qos().durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
@@ -160,20 +185,25 @@ def test_a_changed_reliability_counts_at_the_next_start(setup):
 
 
 def test_an_override_for_nothing_is_reported(setup, caplog):
-    setup.make({'qos_overrides./imge.subscription.depth': 3,
-                'qos_overrides./image.subscription.depth': 3})
+    setup.make(
+        {'qos_overrides./imge.subscription.depth': 3, 'qos_overrides./image.subscription.depth': 3}
+    )
     setup.open()
     assert [m for m in caplog.messages if 'has no effect' in m] == [
-        'qos_overrides./imge.subscription.depth has no effect: no topic of the node takes it']
+        'qos_overrides./imge.subscription.depth has no effect: no topic of the node takes it'
+    ]
 
 
-@pytest.mark.parametrize(('policy', 'value', 'reason'), [
-    ('reliability', 'maybe', 'reliability'),
-    ('durability', 'unknown', 'durability is unknown'),
-    ('depth', 0, 'depth must be at least 1, got 0'),
-    ('depth', -1, 'depth must be at least 1, got -1'),
-    ('depth', 'many', "expecting type 'INTEGER'"),
-])
+@pytest.mark.parametrize(
+    ('policy', 'value', 'reason'),
+    [
+        ('reliability', 'maybe', 'reliability'),
+        ('durability', 'unknown', 'durability is unknown'),
+        ('depth', 0, 'depth must be at least 1, got 0'),
+        ('depth', -1, 'depth must be at least 1, got -1'),
+        ('depth', 'many', "expecting type 'INTEGER'"),
+    ],
+)
 def test_a_refused_override_leaves_nothing_behind(setup, policy, value, reason):
     input_ = setup.make({f'qos_overrides./image/compressed.subscription.{policy}': value})
     with pytest.raises(Exception, match=reason):  # ROS has a class of its own for each

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The launch file's own logic; stand-ins take the place of launch, which pip cannot install."""
 
 import sys
@@ -27,11 +28,20 @@ class LaunchConfiguration:
 @pytest.fixture
 def launch_file(monkeypatch):
     """The launch file as a module, in an environment without profiles."""
-    names = {'launch': ('LaunchContext', 'LaunchDescription'),
-             'launch.actions': ('DeclareLaunchArgument', 'LogInfo', 'OpaqueFunction',
-                                'SetEnvironmentVariable'),
-             'launch.substitutions': (), 'launch_ros': (), 'launch_ros.actions': ('Node',),
-             'ament_index_python': (), 'ament_index_python.packages': ()}
+    names = {
+        'launch': ('LaunchContext', 'LaunchDescription'),
+        'launch.actions': (
+            'DeclareLaunchArgument',
+            'LogInfo',
+            'OpaqueFunction',
+            'SetEnvironmentVariable',
+        ),
+        'launch.substitutions': (),
+        'launch_ros': (),
+        'launch_ros.actions': ('Node',),
+        'ament_index_python': (),
+        'ament_index_python.packages': (),
+    }
     for name, classes in names.items():
         module = ModuleType(name)
         for kind in classes:
@@ -56,18 +66,23 @@ def started(launch_file, **given: str) -> list[Made]:
     """What the launch file starts with these arguments."""
     defaults = {name: value for name, (value, _) in launch_file['ARGUMENTS'].items()}
     context = SimpleNamespace(launch_configurations=defaults | given)
-    return [made for action in actions(launch_file, 'OpaqueFunction')
-            for made in action.keywords['function'](context)]
+    return [
+        made
+        for action in actions(launch_file, 'OpaqueFunction')
+        for made in action.keywords['function'](context)
+    ]
 
 
 def node_of(launch_file, **given: str) -> dict:
-    node, = started(launch_file, **given)
+    (node,) = started(launch_file, **given)
     return node.keywords
 
 
 def test_each_argument_is_declared_and_described(launch_file):
-    declared = {action.arguments[0]: action.keywords
-                for action in actions(launch_file, 'DeclareLaunchArgument')}
+    declared = {
+        action.arguments[0]: action.keywords
+        for action in actions(launch_file, 'DeclareLaunchArgument')
+    }
     assert set(declared) == set(launch_file['ARGUMENTS'])
     assert all(keywords['description'] for keywords in declared.values())
 
@@ -81,12 +96,24 @@ def test_arguments_left_out_do_not_hide_the_parameter_file(launch_file):
 
 
 def test_arguments_reach_the_node(launch_file):
-    keywords = node_of(launch_file, image='/camera/image_raw', model='city.onnx', device='cpu',
-                       use_sim_time='True', namespace='robot', image_compressed='/jpeg')
-    assert keywords['parameters'][1] == {'model': 'city.onnx', 'device': 'cpu',
-                                         'use_sim_time': True}
-    assert keywords['remappings'] == [('image', '/camera/image_raw'),
-                                      ('image/compressed', '/jpeg')]
+    keywords = node_of(
+        launch_file,
+        image='/camera/image_raw',
+        model='city.onnx',
+        device='cpu',
+        use_sim_time='True',
+        namespace='robot',
+        image_compressed='/jpeg',
+    )
+    assert keywords['parameters'][1] == {
+        'model': 'city.onnx',
+        'device': 'cpu',
+        'use_sim_time': True,
+    }
+    assert keywords['remappings'] == [
+        ('image', '/camera/image_raw'),
+        ('image/compressed', '/jpeg'),
+    ]
     assert (keywords['package'], keywords['executable']) == ('panoptic_ros', 'panoptic_node')
     assert keywords['namespace'] == 'robot'
 
@@ -94,6 +121,7 @@ def test_arguments_reach_the_node(launch_file):
 def test_the_transport_profile_is_set_unless_the_user_has_one(launch_file, monkeypatch):
     def names() -> dict[str, str]:
         return dict(action.arguments for action in actions(launch_file, 'SetEnvironmentVariable'))
+
     profile = str(share_file('config/fastdds.xml'))
     assert names() == dict.fromkeys(launch_file['PROFILE_VARIABLES'], profile)
     monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', 'mine.xml')

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests for transitions, also those that the state does not allow, to a live node."""
 
 from __future__ import annotations
@@ -9,12 +10,7 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
 from lifecycle_msgs.msg import Transition, TransitionEvent
-from lifecycle_msgs.srv import (
-    ChangeState,
-    GetAvailableStates,
-    GetAvailableTransitions,
-    GetState,
-)
+from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
 from node_process import Graph
 from std_srvs.srv import Trigger
 from tiny_model import make_tiny_model
@@ -50,8 +46,14 @@ def test_a_transition_that_the_state_does_not_allow_is_refused(graph, start, tin
         numbers |= {number for name, number in SHUTDOWN.items() if name != state}
         # create, destroy, those that end a transition, unknown ones
         numbers |= {0, 8, 10, 11, 12, 30, 60, 97, 99, 255}
-        labels = (set(IDS) - allowed) | {'transition_success', 'transition_error', 'unicorn',
-                                         'Configure', 'create', 'configure '}
+        labels = (set(IDS) - allowed) | {
+            'transition_success',
+            'transition_error',
+            'unicorn',
+            'Configure',
+            'create',
+            'configure ',
+        }
         for number in sorted(numbers):
             assert not request(graph, number), (state, number)
         for label in sorted(labels):
@@ -59,16 +61,18 @@ def test_a_transition_that_the_state_does_not_allow_is_refused(graph, start, tin
         refused += len(numbers) + len(labels)
         assert graph.state == state
         assert node.log.count('is refused') == refused
-    assert ("transition 'configure' is refused: the node is active, which allows deactivate, "
-            'shutdown') in node.log
+    assert (
+        "transition 'configure' is refused: the node is active, which allows deactivate, shutdown"
+    ) in node.log
     assert "'unicorn' is refused" in node.log
     assert 'which allows none' in node.log
     assert node.end(signal.SIGINT) == 0
     assert 'Traceback' not in node.log
 
 
-def test_while_a_model_loads_all_is_answered_until_the_time_limit(graph, start, tiny_model,
-                                                                  tmp_path):
+def test_while_a_model_loads_all_is_answered_until_the_time_limit(
+    graph, start, tiny_model, tmp_path
+):
     """The model's graph never ends; the node starts by itself."""
     endless = make_tiny_model(tmp_path / 'endless.onnx', endless=0)
     node = start({'model': endless, 'load_timeout_s': 6.0})
@@ -118,12 +122,14 @@ def test_while_a_reload_loads_all_is_answered(graph, start, tiny_model, tmp_path
 def test_the_other_lifecycle_services_and_events(graph, start, tiny_model):
     node = start({'model': tiny_model, 'autostart': False})
     events = []
-    graph.node.create_subscription(TransitionEvent, '/panoptic_node/transition_event',
-                                   events.append, 10)
+    graph.node.create_subscription(
+        TransitionEvent, '/panoptic_node/transition_event', events.append, 10
+    )
     graph.until(lambda: graph.node.count_publishers('/panoptic_node/transition_event'))
     assert graph.call('get_state', GetState, GetState.Request()).current_state.id == 1
-    states = graph.call('get_available_states', GetAvailableStates,
-                        GetAvailableStates.Request()).available_states
+    states = graph.call(
+        'get_available_states', GetAvailableStates, GetAvailableStates.Request()
+    ).available_states
     assert {'unconfigured', 'inactive', 'active', 'finalized'} <= {s.label for s in states}
     for service in ('get_available_transitions', 'get_transition_graph'):
         got = graph.call(service, GetAvailableTransitions, GetAvailableTransitions.Request())

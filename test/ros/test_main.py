@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signals to the node's process, from its first import to a graph that never ends."""
 
 from __future__ import annotations
@@ -52,17 +53,24 @@ sys.exit(main([]))
 '''
 
 
-@pytest.mark.parametrize(('point', 'number'), [
-    ('rclpy', signal.SIGINT),
-    ('panoptic_ros.ros.node', signal.SIGTERM),
-    ('init(', signal.SIGINT),
-    ('declare(', signal.SIGTERM),
-    ('node(', signal.SIGINT),
-    ('onnxruntime', signal.SIGTERM),  # the model is being loaded
-])
+@pytest.mark.parametrize(
+    ('point', 'number'),
+    [
+        ('rclpy', signal.SIGINT),
+        ('panoptic_ros.ros.node', signal.SIGTERM),
+        ('init(', signal.SIGINT),
+        ('declare(', signal.SIGTERM),
+        ('node(', signal.SIGINT),
+        ('onnxruntime', signal.SIGTERM),  # the model is being loaded
+    ],
+)
 def test_signals_while_the_node_starts_end_it_well(ros_domain, point, number):
-    done = subprocess.run([sys.executable, '-c', SIGNALLED, point, str(int(number))],
-                          capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, '-c', SIGNALLED, point, str(int(number))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0
     assert 'Traceback' not in done.stderr
 
@@ -83,8 +91,13 @@ def test_a_model_that_never_finishes_loading_ends_with_a_signal(graph, start, tm
 
 
 def test_an_image_that_never_finishes_ends_with_a_signal(graph, start, tmp_path):
-    node = start({'model': make_tiny_model(tmp_path / 'endless.onnx', endless=255),
-                  'input_reliability': 'reliable', 'input_transport': 'raw'})
+    node = start(
+        {
+            'model': make_tiny_model(tmp_path / 'endless.onnx', endless=255),
+            'input_reliability': 'reliable',
+            'input_transport': 'raw',
+        }
+    )
     node.wait_for_log('subscribed to')
     graph.wait_for_input()
     white = paint_scene(48, 96)
@@ -93,6 +106,7 @@ def test_an_image_that_never_finishes_ends_with_a_signal(graph, start, tmp_path)
     def is_stuck() -> bool:
         graph.image.publish(image_message(white, 1))
         return graph.counts()['in flight'] > 0
+
     graph.until(is_stuck)
     assert ended_after_s(node, signal.SIGTERM) < END_S
 
@@ -100,7 +114,11 @@ def test_an_image_that_never_finishes_ends_with_a_signal(graph, start, tmp_path)
 def test_a_wrong_command_line_is_one_line(ros_domain):
     done = subprocess.run(
         [sys.executable, '-m', 'panoptic_ros.ros.main', '--ros-args', '-r', 'nonsense'],
-        capture_output=True, text=True, timeout=60, env=os.environ)
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ,
+    )
     assert done.returncode == 2
     *_, line = done.stderr.splitlines()  # rcl itself also writes one
     assert line.startswith('panoptic_node: error: ')

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import json
 
 import numpy as np
@@ -50,8 +51,9 @@ def header() -> Header:
 @pytest.mark.parametrize('embedding_dim', [1, 3])
 def test_the_table_survives_the_wire_byte_for_byte(count, embedding_dim):
     given = frame(count, embedding_dim)
-    message = deserialize_message(serialize_message(instances_message(TYPES, header(), given)),
-                                  PointCloud2)
+    message = deserialize_message(
+        serialize_message(instances_message(TYPES, header(), given)), PointCloud2
+    )
     assert message.header == header()
     assert bytes(message.data) == given.segments.tobytes()
     assert [field.name for field in message.fields] == list(given.segments.dtype.names)
@@ -98,8 +100,12 @@ def test_what_class_ids_mean_is_json_on_every_machine(vision):
     assert isinstance(message, String)
     assert json.loads(message.data) == {'labels': LABELS.to_dicts(), 'score_threshold': 0.25}
     assert json.loads(message.data)['labels'][2] == {
-        'class_id': 2, 'name': 'ball', 'is_thing': True, 'color': [255, 0, 0],
-        'category_id': 24}
+        'class_id': 2,
+        'name': 'ball',
+        'is_thing': True,
+        'color': [255, 0, 0],
+        'category_id': 24,
+    }
 
 
 def test_vision_msgs_has_the_names_too(vision):
@@ -117,6 +123,7 @@ def test_label_topics_are_published_under_their_own_names(vision, installed):
         def create_publisher(self, kind, topic, qos, qos_overriding_options):
             assert qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
             created[topic] = kind
+
     Publishers(Node(), 'front/', label_topics(installed), latched=True)
     assert created.pop('front/panoptic/label_info') is String
     assert [kind.__name__ for kind in created.values()] == ['LabelInfo'] * installed
@@ -132,7 +139,7 @@ def test_detections_are_the_things_with_their_track_ids(vision):
         assert detection.bbox.center.position.x == row['bbox_x'] + row['bbox_w'] / 2
         assert detection.bbox.center.position.y == row['bbox_y'] + row['bbox_h'] / 2
         assert (detection.bbox.size_x, detection.bbox.size_y) == (row['bbox_w'], row['bbox_h'])
-        result, = detection.results
+        (result,) = detection.results
         assert result.hypothesis.class_id == str(row['class_id'])
         assert result.hypothesis.score == row['score']
     assert message.header == header()

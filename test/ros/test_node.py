@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node as users meet it: a process, its topics, services and parameters."""
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ NUMBERS = count(1)
 def node(ros_domain, tiny_model, tmp_path_factory):
     """An active node, shared; a test leaves it as it was."""
     path = tmp_path_factory.mktemp('node')
-    process = NodeProcess(path / 'log', {'model': tiny_model, 'input_reliability': 'reliable',
-                                         'input_transport': 'raw'})
+    process = NodeProcess(
+        path / 'log',
+        {'model': tiny_model, 'input_reliability': 'reliable', 'input_transport': 'raw'},
+    )
     yield process
     assert process.end(signal.SIGINT) == 0, process.log
     assert 'Traceback' not in process.log
@@ -56,9 +59,14 @@ def send(graph: Graph, rgb: np.ndarray, *outputs: str, **changes) -> dict:
         graph.image.publish(message)
 
         def results(frame_id=frame_id):
-            found = {name: m for name in outputs for m in graph.messages[name]
-                     if m.header.frame_id == frame_id}
+            found = {
+                name: m
+                for name in outputs
+                for m in graph.messages[name]
+                if m.header.frame_id == frame_id
+            }
             return len(found) == len(outputs) and found
+
         end_s = time.monotonic() + 1
         while time.monotonic() < end_s:
             if found := results():
@@ -70,7 +78,8 @@ def send(graph: Graph, rgb: np.ndarray, *outputs: str, **changes) -> dict:
 
 def pixels(message) -> np.ndarray:
     dtype, channels = {'mono16': ('<u2', 1), 'mono8': ('u1', 1), 'rgb8': ('u1', 3)}[
-        message.encoding]
+        message.encoding
+    ]
     assert message.step == message.width * channels * np.dtype(dtype).itemsize
     shape = (message.height, message.width) + ((3,) if channels == 3 else ())
     return np.frombuffer(message.data, dtype).reshape(shape)
@@ -109,7 +118,7 @@ def test_all_topics_agree_with_the_scene_and_each_other(running):
 
 def test_label_info_is_latched_and_says_what_ids_mean(running):
     running.subscribe('label_info')
-    message, = running.until(lambda: running.messages['label_info'])
+    (message,) = running.until(lambda: running.messages['label_info'])
     values = json.loads(message.data)
     assert values == {'labels': LABELS.to_dicts(), 'score_threshold': 0.5}
 
@@ -167,8 +176,9 @@ def test_bad_images_are_counted_and_said_once(running, node):
     for changes, _ in BAD * 2:
         running.image.publish(image_message(paint_scene(48, 96), next(NUMBERS), **changes))
         running.spin(0.1)
-    running.until(lambda: running.counts()['dropped bad image']
-                  == start['dropped bad image'] + 2 * len(BAD))
+    running.until(
+        lambda: running.counts()['dropped bad image'] == start['dropped bad image'] + 2 * len(BAD)
+    )
     level, message, _ = running.status('input/camera')
     assert level >= 1
     assert 'bad image: an image needs at least 1 x 1 pixels, got 0 x 0' in message or level == 2
@@ -204,8 +214,9 @@ REFUSED = [  # name, value, part of the reason
 
 
 @pytest.mark.parametrize(('name', 'value', 'reason'), REFUSED)
-def test_a_bad_value_is_refused_with_the_reason_and_the_old_one_stays(running, name, value,
-                                                                      reason):
+def test_a_bad_value_is_refused_with_the_reason_and_the_old_one_stays(
+    running, name, value, reason
+):
     before = running.get_parameter(name)
     assert reason in running.set_parameter(name, value)
     assert running.get_parameter(name) == before
@@ -233,14 +244,15 @@ def test_classes_and_thresholds_change_while_it_runs(running):
         rows = read_instances(found['instances'])
         assert set(np.unique(pixels(found['semantic']))) - {VOID_ID} == set(rows['class_id'])
         return sorted(rows['class_id'])
+
     steps = [
         ('classes.include', ['ball', 'floor'], [0, 2]),
         ('classes.exclude', ['floor'], [2]),
         ('classes.include', [''], [1, 2, 3]),
         ('classes.exclude', [''], [0, 1, 2, 3]),
-        ('score_threshold', 0.88, [0, 2]),     # floor has 0.9, the left ball 0.95
+        ('score_threshold', 0.88, [0, 2]),  # floor has 0.9, the left ball 0.95
         ('score_threshold', -1.0, [0, 1, 2, 3]),
-        ('min_area', 20000.0, [0, 1]),         # ball and box have 14400 px
+        ('min_area', 20000.0, [0, 1]),  # ball and box have 14400 px
         ('min_area', -1.0, [0, 1, 2, 3]),
     ]
     for name, value, expected in steps:
@@ -273,8 +285,9 @@ def test_stamps_that_go_back_start_new_tracks(running):
     rows = read_instances(send(running, paint_scene(240, 480), 'instances')['instances'])
     back = image_message(paint_scene(240, 480), -500)
     running.image.publish(back)
-    message = running.until(lambda: next((m for m in running.messages['instances']
-                                          if m.header == back.header), None))
+    message = running.until(
+        lambda: next((m for m in running.messages['instances'] if m.header == back.header), None)
+    )
     again = read_instances(message)
     assert min(again['track_id'][again['is_thing'] == 1]) > max(rows['track_id'])
 
@@ -341,8 +354,10 @@ def test_diagnostics_say_what_runs_and_how_fast(running):
 
 def test_compressed_input_and_auto_take_what_comes(running, node):
     """Through the whole lifecycle: down to unconfigured and up again, twice."""
-    for transport, topics in (('compressed', ['image/compressed']),
-                              ('auto', ['image', 'image/compressed'])):
+    for transport, topics in (
+        ('compressed', ['image/compressed']),
+        ('auto', ['image', 'image/compressed']),
+    ):
         assert running.change_state('deactivate')
         assert running.state == 'inactive'
         running.wait_for_input(count=0)
@@ -378,7 +393,8 @@ def check_compressed(graph: Graph, node: NodeProcess) -> None:
         message = next((m for m in graph.messages['semantic'] if m.header == header(number)), None)
     assert pixels(message)[118, 120] == 2
     start = graph.counts()
-    graph.compressed.publish(CompressedImage(header=header(next(NUMBERS)), format='jpeg',
-                                             data=data[:len(data) // 2]))
+    graph.compressed.publish(
+        CompressedImage(header=header(next(NUMBERS)), format='jpeg', data=data[: len(data) // 2])
+    )
     graph.until(lambda: graph.counts()['dropped bad image'] == start['dropped bad image'] + 1)
     assert 'the jpeg image is cut short' in node.log

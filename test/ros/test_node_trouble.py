@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes that are started wrongly, are too slow, or are ended."""
 
 from __future__ import annotations
@@ -21,19 +22,30 @@ pytestmark = pytest.mark.ros
 def test_a_wrong_start_is_explained_and_can_be_put_right(graph, start, tiny_model, tmp_path):
     damaged = tmp_path / 'damaged.onnx'
     damaged.write_bytes(tiny_model.read_bytes()[:-500])
-    node = start({
-        'model': tmp_path / 'missing.onnx', 'max_rate_hz': 'fast', 'output_scale': 'banana',
-        'tracker.min_hits': 0, 'max_age_ms': 7, 'classes.include': '[]', 'cameras': 'front',
-        'classes.exclude': 'true', 'modl': 'x', 'tracker.max_ag': 2.0})
+    node = start(
+        {
+            'model': tmp_path / 'missing.onnx',
+            'max_rate_hz': 'fast',
+            'output_scale': 'banana',
+            'tracker.min_hits': 0,
+            'max_age_ms': 7,
+            'classes.include': '[]',
+            'cameras': 'front',
+            'classes.exclude': 'true',
+            'modl': 'x',
+            'tracker.max_ag': 2.0,
+        }
+    )
     node.wait_for_log('cannot configure: no model file at')
-    for text in ("max_rate_hz must be a number from 0 to 1000, got 'fast'; the default 0.0 is "
-                 'used',
-                 "output_scale must be one of camera, network, got 'banana'",
-                 'tracker.min_hits must be an integer from 1 to 1000, got 0; the default 3 is ',
-                 "cameras must be a list of strings, got 'front'; as a list it is [front]",
-                 'classes.exclude must be a list of strings, got True',
-                 'parameters are unknown, they are ignored: modl (did you mean model?), '
-                 'tracker.max_ag (did you mean tracker.max_age?)'):
+    for text in (
+        "max_rate_hz must be a number from 0 to 1000, got 'fast'; the default 0.0 is used",
+        "output_scale must be one of camera, network, got 'banana'",
+        'tracker.min_hits must be an integer from 1 to 1000, got 0; the default 3 is ',
+        "cameras must be a list of strings, got 'front'; as a list it is [front]",
+        'classes.exclude must be a list of strings, got True',
+        'parameters are unknown, they are ignored: modl (did you mean model?), '
+        'tracker.max_ag (did you mean tracker.max_age?)',
+    ):
         assert node.log.count(text) == 1, node.log
     assert graph.state == 'unconfigured'
     assert graph.get_parameter('max_rate_hz') == 0.0
@@ -45,11 +57,12 @@ def test_a_wrong_start_is_explained_and_can_be_put_right(graph, start, tiny_mode
     assert 'the node is unconfigured' in graph.trigger('reload_model').message
 
     for model, settings, reason in (
-            (damaged, {}, f'cannot configure: {damaged}'),
-            (tiny_model, {'classes.include': ['unicorn']}, "unknown class 'unicorn'"),
-            (tiny_model, {'classes.include': [''], 'cameras': ['a', 'b']}, 'exactly one camera'),
-            (tiny_model, {'cameras': ['front'], 'min_area': 1e9}, 'min_area must be 0 to 1e+06'),
-            (tiny_model, {'min_area': -1, 'device': 'cuda:99'}, "device 'cuda:99' is not there")):
+        (damaged, {}, f'cannot configure: {damaged}'),
+        (tiny_model, {'classes.include': ['unicorn']}, "unknown class 'unicorn'"),
+        (tiny_model, {'classes.include': [''], 'cameras': ['a', 'b']}, 'exactly one camera'),
+        (tiny_model, {'cameras': ['front'], 'min_area': 1e9}, 'min_area must be 0 to 1e+06'),
+        (tiny_model, {'min_area': -1, 'device': 'cuda:99'}, "device 'cuda:99' is not there"),
+    ):
         for name, value in ({'model': str(model)} | settings).items():
             assert graph.set_parameter(name, value) == ''
         assert not graph.change_state('configure')
@@ -72,19 +85,22 @@ def test_a_wrong_start_is_explained_and_can_be_put_right(graph, start, tiny_mode
     assert 'Traceback' not in node.log
 
 
-@pytest.mark.parametrize(('text', 'more', 'reason'), [
-    (None, (), 'Error opening YAML file'),
-    ('/**: {max_rate_hz: 4.0}', (), 'Cannot have a value before ros__parameters'),
-    ('/**: {ros__parameters: {use_sim_time: maybe}}', (), "'use_sim_time' to 'maybe'"),
-    ('/**: {ros__parameters: {max_rate_hz: 4.0}}', ('-r', '__ns:=a-b'), 'remap rule'),
-])
+@pytest.mark.parametrize(
+    ('text', 'more', 'reason'),
+    [
+        (None, (), 'Error opening YAML file'),
+        ('/**: {max_rate_hz: 4.0}', (), 'Cannot have a value before ros__parameters'),
+        ('/**: {ros__parameters: {use_sim_time: maybe}}', (), "'use_sim_time' to 'maybe'"),
+        ('/**: {ros__parameters: {max_rate_hz: 4.0}}', ('-r', '__ns:=a-b'), 'remap rule'),
+    ],
+)
 def test_what_ros_cannot_read_is_one_line(start, tmp_path, text, more, reason):
     file = tmp_path / 'node.yaml'
     if text is not None:
         file.write_text(text)
     node = start({}, *more, before=('--params-file', str(file)))
     assert node.process.wait(60) == 2
-    line, = (line for line in node.log.splitlines() if 'panoptic_node: error: ' in line)
+    (line,) = (line for line in node.log.splitlines() if 'panoptic_node: error: ' in line)
     assert reason in line
     assert 'Traceback' not in node.log
     assert '.c:' not in line
@@ -93,10 +109,15 @@ def test_what_ros_cannot_read_is_one_line(start, tmp_path, text, more, reason):
 def test_a_file_for_another_node_is_reported(start, tmp_path):
     file = tmp_path / 'node.yaml'
     file.write_text('/right/panoptic_node: {ros__parameters: {max_rate_hz: 4.0}}')
-    node = start({'model': tmp_path / 'missing.onnx'}, '-r', '__ns:=/left',
-                 before=('--params-file', str(file)))
-    node.wait_for_log(f'{file} has no parameters for /left/panoptic_node, only for '
-                      '/right/panoptic_node')
+    node = start(
+        {'model': tmp_path / 'missing.onnx'},
+        '-r',
+        '__ns:=/left',
+        before=('--params-file', str(file)),
+    )
+    node.wait_for_log(
+        f'{file} has no parameters for /left/panoptic_node, only for /right/panoptic_node'
+    )
     assert node.end() == 0, node.log
 
 
@@ -109,17 +130,23 @@ def test_a_file_that_only_ros_can_read_is_reported(start, tmp_path):
 
 
 def test_a_slow_node_takes_the_newest_image_and_ends_in_the_middle_of_its_work(
-        graph, start, slow_model):
+    graph, start, slow_model
+):
     """Started as the launch file does it: with the shipped parameters and a remapped topic."""
-    node = start({'model': slow_model, 'autostart': 'false'}, '-r', 'image:=camera/image_raw',
-                 before=('--params-file', str(share_file('config/panoptic.yaml'))))
+    node = start(
+        {'model': slow_model, 'autostart': 'false'},
+        '-r',
+        'image:=camera/image_raw',
+        before=('--params-file', str(share_file('config/panoptic.yaml'))),
+    )
     graph.until(lambda: graph.state == 'unconfigured')
     assert graph.change_state('configure')
     assert graph.change_state('activate')
     graph.wait_for_input('camera/image_raw')
     graph.wait_for_input('camera/image_raw/compressed')  # follows the remapped topic
-    publisher = graph.node.create_publisher(type(image_message(paint_scene(8, 8), 0)),
-                                            'camera/image_raw', 10)
+    publisher = graph.node.create_publisher(
+        type(image_message(paint_scene(8, 8), 0)), 'camera/image_raw', 10
+    )
     graph.subscribe('instances')
     graph.messages['instances'].clear()
     numbers = count(1)
@@ -152,9 +179,10 @@ def test_a_bags_clock_counts_for_ages_and_diagnostics(graph, start, tiny_model):
     def input_values() -> dict[str, str] | None:
         if not graph.diagnostics or graph.diagnostics[-1].header.stamp.sec not in range(900, 1100):
             return None
-        status, = (s for s in graph.diagnostics[-1].status if s.name.endswith('input/camera'))
+        (status,) = (s for s in graph.diagnostics[-1].status if s.name.endswith('input/camera'))
         values = {value.key: value.value for value in status.values}
         return values if int(values['dropped too old']) else None
+
     for number in count(1):
         old = number > 20  # these are stamped two seconds before the clock
         image = image_message(paint_scene(48, 96), number - 20 * old)
@@ -176,14 +204,24 @@ def test_shipped_parameters_are_the_defaults(ros_domain):
     from panoptic_ros.interface.parameters import PARAMETERS
 
     def flat(values: dict, prefix: str = '') -> dict:
-        return {name: value for key, item in values.items()
-                for name, value in (flat(item, f'{prefix}{key}.').items() if isinstance(item, dict)
-                                    else {f'{prefix}{key}': item}.items())}
+        return {
+            name: value
+            for key, item in values.items()
+            for name, value in (
+                flat(item, f'{prefix}{key}.').items()
+                if isinstance(item, dict)
+                else {f'{prefix}{key}': item}.items()
+            )
+        }
+
     text = share_file('config/panoptic.yaml').read_text()
     values = flat(yaml.safe_load(text)['/**']['ros__parameters'])
     assert list(values) == [parameter.name for parameter in PARAMETERS]
     for parameter in PARAMETERS:
         assert parameter.check(values[parameter.name]) == parameter.default
-        line = next(line for line in text.splitlines()
-                    if line.strip().startswith(f'{parameter.name.rpartition(".")[2]}:'))
+        line = next(
+            line
+            for line in text.splitlines()
+            if line.strip().startswith(f'{parameter.name.rpartition(".")[2]}:')
+        )
         assert ('# *' in line) == parameter.changeable, line

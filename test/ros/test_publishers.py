@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quality of service of what the node publishes."""
 
 import time
@@ -26,10 +27,18 @@ def make_node(ros_domain):
     nodes = []
 
     def make(**overrides):
-        nodes.append(rclpy.create_node('publishers', context=context, parameter_overrides=[
-            Parameter(f'qos_overrides./a/one.publisher.{name}', value=value)
-            for name, value in overrides.items()]))
+        nodes.append(
+            rclpy.create_node(
+                'publishers',
+                context=context,
+                parameter_overrides=[
+                    Parameter(f'qos_overrides./a/one.publisher.{name}', value=value)
+                    for name, value in overrides.items()
+                ],
+            )
+        )
         return nodes[-1]
+
     yield make
     for node in nodes:
         node.destroy_node()
@@ -46,13 +55,14 @@ def wait_for_publishers(node, topic: str, count: int) -> list:
 
 
 def qos_of(node, topic: str):
-    info, = wait_for_publishers(node, topic, 1)
+    (info,) = wait_for_publishers(node, topic, 1)
     return info.qos_profile
 
 
 def test_topics_are_reliable_unless_overridden(make_node):
-    node = make_node(reliability='best_effort', durability='transient_local', depth=50,
-                     history='keep_last')
+    node = make_node(
+        reliability='best_effort', durability='transient_local', depth=50, history='keep_last'
+    )
     publishers = Publishers(node, 'a/', {'one': STRING, 'two': STRING})
     qos = qos_of(node, '/a/one')
     assert qos.reliability == QoSReliabilityPolicy.BEST_EFFORT

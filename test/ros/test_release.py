@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether models are freed at once, without the help of the garbage collector."""
 
 from __future__ import annotations
@@ -31,9 +32,14 @@ class Room:
         self.context = Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.executor = SingleThreadedExecutor(context=self.context)
-        self.node = PanopticNode(context=self.context, parameter_overrides=[
-            Parameter('model', value=str(model)), Parameter('input_reliability', value='reliable'),
-            Parameter('backend', value='onnxruntime')])
+        self.node = PanopticNode(
+            context=self.context,
+            parameter_overrides=[
+                Parameter('model', value=str(model)),
+                Parameter('input_reliability', value='reliable'),
+                Parameter('backend', value='onnxruntime'),
+            ],
+        )
         self.user = rclpy.create_node('user', context=self.context)
         self.images = self.user.create_publisher(Image, 'image', 10)
         for node in (self.node, self.user):
@@ -61,8 +67,9 @@ class Room:
             assert task.result(), transition
 
     def reload(self) -> Trigger.Response:
-        task = self.executor.create_task(self.node._on_reload_model, Trigger.Request(),
-                                         Trigger.Response())
+        task = self.executor.create_task(
+            self.node._on_reload_model, Trigger.Request(), Trigger.Response()
+        )
         self.until(task.done)
         return task.result()
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The clock of a bag that is played."""
 
 import pytest
@@ -27,12 +28,15 @@ class Stub:
         self.times.append(message.clock.sec * S + message.clock.nanosec)
 
 
-@pytest.mark.parametrize(('start_ns', 'published_ns'), [
-    (1_700_000_000 * S, 1_700_000_000 * S),
-    (2**31 * S, S),                # after 2038: stamps cannot hold it
-    (9_000_000_000 * S, S),
-    (-5 * S, S),                   # before 1970
-])
+@pytest.mark.parametrize(
+    ('start_ns', 'published_ns'),
+    [
+        (1_700_000_000 * S, 1_700_000_000 * S),
+        (2**31 * S, S),  # after 2038: stamps cannot hold it
+        (9_000_000_000 * S, S),
+        (-5 * S, S),  # before 1970
+    ],
+)
 def test_the_clock_is_the_bags_where_a_stamp_can_hold_it(monkeypatch, start_ns, published_ns):
     stub = Stub(monkeypatch)
     clock = replay_player._Clock(stub, 2.0)

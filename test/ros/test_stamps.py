@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A camera whose driver does not set stamps."""
 
 import pytest
@@ -45,8 +46,9 @@ def process(camera, stamps_s, empty=False):
         pixels[:] = 200  # a wall
     for stamp_s in stamps_s:
         message = image_message(pixels, 0)
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(stamp_s * 1e9),
-                                                                        10**9)
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(
+            round(stamp_s * 1e9), 10**9
+        )
         camera.worker.put(Received(message, next(ARRIVALS) / 10))
         while camera.worker.counts().in_flight:
             time.sleep(0.001)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults around a live node, and what its diagnostics say of them."""
 
 from __future__ import annotations
@@ -44,8 +45,10 @@ def feed(graph: Graph, message: Image, words: str, *, now: bool = False) -> None
 def test_faults_of_the_camera_are_named_with_a_remedy(graph, tiny_model, tmp_path, monkeypatch):
     for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):
         monkeypatch.delenv(name, raising=False)
-    node = NodeProcess(tmp_path / 'log', {'model': tiny_model, 'input_reliability': 'reliable',
-                                          'input_transport': 'raw'})
+    node = NodeProcess(
+        tmp_path / 'log',
+        {'model': tiny_model, 'input_reliability': 'reliable', 'input_transport': 'raw'},
+    )
     node.wait_for_log('subscribed to')
     graph.wait_for_input()
     old = image_message(paint_scene(48, 96), 1)
@@ -57,9 +60,13 @@ def test_faults_of_the_camera_are_named_with_a_remedy(graph, tiny_model, tmp_pat
     feed(graph, unstamped, 'the stamp is zero')
 
     large = image_message(paint_scene(480, 640), 1)
-    graph.until(lambda: (large.header.__setattr__('stamp', graph.node.get_clock().now().to_msg()),
-                         graph.image.publish(large),
-                         'FASTRTPS_DEFAULT_PROFILES_FILE' in graph.status('input/camera')[1])[-1])
+    graph.until(
+        lambda: (
+            large.header.__setattr__('stamp', graph.node.get_clock().now().to_msg()),
+            graph.image.publish(large),
+            'FASTRTPS_DEFAULT_PROFILES_FILE' in graph.status('input/camera')[1],
+        )[-1]
+    )
 
     assert graph.set_parameter('max_age_ms', 1000.0) == ''
     feed(graph, old, 'all images are older than max_age_ms 1000; use_sim_time?')
@@ -77,13 +84,30 @@ def test_faults_of_the_camera_are_named_with_a_remedy(graph, tiny_model, tmp_pat
 def test_nodes_in_two_namespaces_are_told_apart_also_without_a_clock(graph, tiny_model, tmp_path):
     for name in ('left', 'right'):
         (tmp_path / name).mkdir()
-    nodes = [NodeProcess(tmp_path / name / 'log', {'model': tiny_model, 'use_sim_time': True},
-                         '-r', f'__ns:=/{name}') for name in ('left', 'right')]
+    nodes = [
+        NodeProcess(
+            tmp_path / name / 'log',
+            {'model': tiny_model, 'use_sim_time': True},
+            '-r',
+            f'__ns:=/{name}',
+        )
+        for name in ('left', 'right')
+    ]
 
     def named(array: DiagnosticArray) -> dict:
         return {status.name: status for status in array.status}
+
     clockless = {f'/{name}/panoptic_node: input/camera' for name in ('left', 'right')}
-    graph.until(lambda: clockless <= {name for array in graph.diagnostics for name, status
-                                      in named(array).items() if '/clock' in status.message})
+    graph.until(
+        lambda: (
+            clockless
+            <= {
+                name
+                for array in graph.diagnostics
+                for name, status in named(array).items()
+                if '/clock' in status.message
+            }
+        )
+    )
     for node in nodes:
         assert node.end() == 0

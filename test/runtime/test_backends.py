@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every engine gives what the family's own module gives."""
 
 import numpy as np
@@ -18,7 +19,7 @@ IMAGES = {
 }
 
 THRESHOLDS = [
-    {},                                                # as the file has them: untrained, nothing
+    {},  # as the file has them: untrained, nothing
     {'score_threshold': 0.3, 'min_area': 0, 'min_stuff_area': 0},  # a few instances
     {'score_threshold': 0, 'min_area': 0, 'merge_threshold': 1, 'min_stuff_area': 0},  # all seeds
     {'score_threshold': 0.3, 'stuff_threshold': 1, 'min_area': 16},  # no stuff
@@ -35,9 +36,17 @@ def eager(hle_model) -> Backend:
     return open_backend(hle_model, 'torch/eager', 'cpu', threads=1)
 
 
-@pytest.fixture(scope='module', params=[
-    'onnxruntime/cpu', 'onnxruntime/cuda', 'onnxruntime/tensorrt', 'tensorrt', 'torch/cudagraph',
-    pytest.param('torch/compiled', marks=pytest.mark.slow)])  # compiles for minutes
+@pytest.fixture(
+    scope='module',
+    params=[
+        'onnxruntime/cpu',
+        'onnxruntime/cuda',
+        'onnxruntime/tensorrt',
+        'tensorrt',
+        'torch/cudagraph',
+        pytest.param('torch/compiled', marks=pytest.mark.slow),
+    ],
+)  # compiles for minutes
 def backend(request, hle_model) -> Backend:
     try:
         return open_backend(hle_model, request.param)
@@ -61,13 +70,17 @@ def test_engines_agree_with_the_module(backend, eager, hle_model, image, changed
     same = actual.valid & ~np.isin(np.arange(len(actual.valid)) + 1, on_edge)
     np.testing.assert_array_equal(actual.class_id[actual.valid], expected.class_id[actual.valid])
     for name in ('score', 'box', 'centroid', 'area', 'embedding'):
-        np.testing.assert_allclose(getattr(actual, name)[same], getattr(expected, name)[same],
-                                   atol=1e-3)
+        np.testing.assert_allclose(
+            getattr(actual, name)[same], getattr(expected, name)[same], atol=1e-3
+        )
 
 
 def test_the_cases_above_have_instances_and_have_none(eager, hle_model):
-    counts = {int(run(eager, hle_model, image, changed).valid.sum())
-              for image in IMAGES.values() for changed in THRESHOLDS}
+    counts = {
+        int(run(eager, hle_model, image, changed).valid.sum())
+        for image in IMAGES.values()
+        for changed in THRESHOLDS
+    }
     assert min(counts) == 0 and max(counts) > 5
 
 
@@ -95,7 +108,8 @@ def test_threads_are_the_users_choice(hle_model, eager):
     single = open_backend(hle_model, 'onnxruntime', 'cpu', threads=1)
     np.testing.assert_array_equal(
         run(single, hle_model, IMAGES['scene'], THRESHOLDS[1]).segment_map,
-        run(eager, hle_model, IMAGES['scene'], THRESHOLDS[1]).segment_map)
+        run(eager, hle_model, IMAGES['scene'], THRESHOLDS[1]).segment_map,
+    )
 
 
 def without_a_weight(graph):
@@ -108,13 +122,18 @@ def with_another_weight(graph):
 
 def with_another_shape(graph):
     next(i for i in graph.initializer if i.name == 'head.bias').CopyFrom(
-        numpy_helper.from_array(np.zeros(3, np.float32), 'head.bias'))
+        numpy_helper.from_array(np.zeros(3, np.float32), 'head.bias')
+    )
 
 
-@pytest.mark.parametrize(('change', 'reason'), [
-    (without_a_weight, 'lacks 1 of .* the first is \'head.weight\''),
-    (with_another_weight, 'has 1 others, the first is \'extra.weight\''),
-    (with_another_shape, r'weight \'head.bias\' must be \(14,\), got \(3,\)')])
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        (without_a_weight, "lacks 1 of .* the first is 'head.weight'"),
+        (with_another_weight, "has 1 others, the first is 'extra.weight'"),
+        (with_another_shape, r'weight \'head.bias\' must be \(14,\), got \(3,\)'),
+    ],
+)
 def test_weights_that_do_not_fit_the_module_are_refused(hle_model, tmp_path, change, reason):
     model = onnx.load(hle_model)
     change(model.graph)
@@ -135,9 +154,16 @@ def test_a_package_that_a_family_lacks_is_the_engines_failure(hle_model, monkeyp
 
 def test_outputs_come_in_the_order_of_the_contract(tiny_model):
     outputs = open_backend(tiny_model, 'onnxruntime', 'cpu').run(
-        paint_scene(*SIZE), {'score_threshold': 0.5, 'min_area': 0})
+        paint_scene(*SIZE), {'score_threshold': 0.5, 'min_area': 0}
+    )
     assert [(n, v.dtype.name, v.shape) for n, v in zip(OUTPUTS, outputs, strict=True)] == [
-        ('segment_map', 'int32', (16, 32)), ('semantic_map', 'uint8', (16, 32)),
-        ('class_id', 'int32', (6,)), ('score', 'float32', (6,)), ('box', 'float32', (6, 4)),
-        ('centroid', 'float32', (6, 2)), ('area', 'int32', (6,)), ('embedding', 'float32', (6, 4)),
-        ('valid', 'bool', (6,))]
+        ('segment_map', 'int32', (16, 32)),
+        ('semantic_map', 'uint8', (16, 32)),
+        ('class_id', 'int32', (6,)),
+        ('score', 'float32', (6,)),
+        ('box', 'float32', (6, 4)),
+        ('centroid', 'float32', (6, 2)),
+        ('area', 'int32', (6,)),
+        ('embedding', 'float32', (6, 4)),
+        ('valid', 'bool', (6,)),
+    ]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Laying camera images into the network's input."""
 
 import cv2
@@ -11,14 +12,17 @@ from panoptic_ros.runtime.letterbox import Letterbox
 RED = (255, 0, 0)
 
 
-@pytest.mark.parametrize(('size', 'content'), [
-    ((64, 128), (64, 128)),      # as large as the input: no change
-    ((720, 1280), (64, 114)),    # 16:9 into 2:1: padding on the right
-    ((100, 400), (32, 128)),     # wider than 2:1: padding below
-    ((16, 32), (64, 128)),       # smaller: enlarged
-    ((1, 1), (64, 64)),          # the least image there is
-    ((3000, 2), (64, 1)),        # so thin that its width rounds to 0
-])
+@pytest.mark.parametrize(
+    ('size', 'content'),
+    [
+        ((64, 128), (64, 128)),  # as large as the input: no change
+        ((720, 1280), (64, 114)),  # 16:9 into 2:1: padding on the right
+        ((100, 400), (32, 128)),  # wider than 2:1: padding below
+        ((16, 32), (64, 128)),  # smaller: enlarged
+        ((1, 1), (64, 64)),  # the least image there is
+        ((3000, 2), (64, 1)),  # so thin that its width rounds to 0
+    ],
+)
 def test_content_lies_top_left_and_the_rest_is_the_mean_colour(size, content):
     letterbox = Letterbox(tiny_info())
     pixels, geometry = letterbox(CameraImage(np.full((*size, 3), RED, np.uint8)))
@@ -27,7 +31,7 @@ def test_content_lies_top_left_and_the_rest_is_the_mean_colour(size, content):
     assert pixels.shape == (64, 128, 3)
     assert pixels.flags.c_contiguous
     shows = np.zeros((64, 128), bool)
-    shows[:content[0], :content[1]] = True
+    shows[: content[0], : content[1]] = True
     assert (pixels[shows] == RED).all()
     assert (pixels[~shows] == 102).all()  # round(255 * 0.4)
 
@@ -39,8 +43,9 @@ def test_padding_is_clean_after_a_change_of_size():
     assert (pixels[:, 64:] == 102).all()
 
 
-@pytest.mark.parametrize(('order', 'value'), [
-    ('rgb', (255, 40, 0)), ('bgr', (0, 40, 255)), ('mono', (255,))])
+@pytest.mark.parametrize(
+    ('order', 'value'), [('rgb', (255, 40, 0)), ('bgr', (0, 40, 255)), ('mono', (255,))]
+)
 def test_every_order_becomes_rgb(order, value):
     image = np.full((720, 1280, len(value)), value, np.uint8)
     image = image[..., 0] if order == 'mono' else image
@@ -50,9 +55,9 @@ def test_every_order_becomes_rgb(order, value):
 
 def test_padded_rows_are_read_as_the_message_lays_them_out():
     rows = np.zeros((64, 128 * 3 + 32), np.uint8)
-    rows[:, 128 * 3:] = 77  # what a driver leaves at the end of a row
-    rows[:, :128 * 3] = np.tile(RED, 128)
-    view = rows[:, :128 * 3].reshape(64, 128, 3)
+    rows[:, 128 * 3 :] = 77  # what a driver leaves at the end of a row
+    rows[:, : 128 * 3] = np.tile(RED, 128)
+    view = rows[:, : 128 * 3].reshape(64, 128, 3)
     padded = np.lib.stride_tricks.as_strided(rows, (64, 128, 3), (rows.strides[0], 3, 1))
     assert (view == padded).all()
     pixels, _ = Letterbox(tiny_info())(CameraImage(padded))
@@ -66,16 +71,19 @@ def test_the_camera_image_is_left_alone():
     assert (image == before).all()
 
 
-@pytest.mark.parametrize('image', [
-    CameraImage(np.zeros((0, 0, 3), np.uint8)),             # no pixels
-    CameraImage(np.zeros((8, 0, 3), np.uint8)),             # no columns
-    CameraImage(np.zeros((8, 8), np.uint8)),                # mono, said to be rgb
-    CameraImage(np.zeros((8, 8, 4), np.uint8)),             # an alpha channel
-    CameraImage(np.zeros((8, 8, 3), np.uint8), 'mono'),     # colour, said to be mono
-    CameraImage(np.zeros((8, 8, 3), np.float32)),           # not bytes
-    CameraImage(np.zeros((8, 8, 3), np.uint8), 'yuv'),      # an order nobody knows
-    CameraImage(np.zeros(8, np.uint8), 'mono'),             # no picture
-])
+@pytest.mark.parametrize(
+    'image',
+    [
+        CameraImage(np.zeros((0, 0, 3), np.uint8)),  # no pixels
+        CameraImage(np.zeros((8, 0, 3), np.uint8)),  # no columns
+        CameraImage(np.zeros((8, 8), np.uint8)),  # mono, said to be rgb
+        CameraImage(np.zeros((8, 8, 4), np.uint8)),  # an alpha channel
+        CameraImage(np.zeros((8, 8, 3), np.uint8), 'mono'),  # colour, said to be mono
+        CameraImage(np.zeros((8, 8, 3), np.float32)),  # not bytes
+        CameraImage(np.zeros((8, 8, 3), np.uint8), 'yuv'),  # an order nobody knows
+        CameraImage(np.zeros(8, np.uint8), 'mono'),  # no picture
+    ],
+)
 def test_bad_images_are_refused(image):
     with pytest.raises(ValueError, match='an image'):
         Letterbox(tiny_info())(image)

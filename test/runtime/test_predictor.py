@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a camera image to a frame, with a model whose answers are known."""
 
 import numpy as np
@@ -20,7 +21,8 @@ def predictor(tiny_model) -> Predictor:
 def check_rows_fit_map(frame: PanopticFrame) -> None:
     """Box, centroid and area of each row, measured again on the map."""
     assert sorted(np.unique(frame.segment_map[frame.segment_map > 0])) == list(
-        frame.segments['segment_id'])
+        frame.segments['segment_id']
+    )
     per_y, per_x = frame.geometry.px_per_cell
     height, width = frame.geometry.image_size
     for row in frame.segments:
@@ -28,10 +30,12 @@ def check_rows_fit_map(frame: PanopticFrame) -> None:
         assert row['area'] == pytest.approx(len(y) * per_y * per_x, abs=0.5)
         assert row['bbox_x'] == pytest.approx(x.min() * per_x, rel=1e-5)
         assert row['bbox_y'] == pytest.approx(y.min() * per_y, rel=1e-5)
-        assert row['bbox_x'] + row['bbox_w'] == pytest.approx(min((x.max() + 1) * per_x, width),
-                                                              rel=1e-5)
-        assert row['bbox_y'] + row['bbox_h'] == pytest.approx(min((y.max() + 1) * per_y, height),
-                                                              rel=1e-5)
+        assert row['bbox_x'] + row['bbox_w'] == pytest.approx(
+            min((x.max() + 1) * per_x, width), rel=1e-5
+        )
+        assert row['bbox_y'] + row['bbox_h'] == pytest.approx(
+            min((y.max() + 1) * per_y, height), rel=1e-5
+        )
         assert row['u'] == pytest.approx((x + 0.5).mean() * per_x, rel=1e-5)
         assert row['v'] == pytest.approx((y + 0.5).mean() * per_y, rel=1e-5)
 
@@ -53,17 +57,24 @@ def test_a_known_scene(predictor):
     check_rows_fit_map(frame)
 
 
-@pytest.mark.parametrize('size', [
-    (640, 1280),   # the input's own shape
-    (720, 1280),   # padding right; the wall's segment goes on in it
-    (375, 1242),   # padding below, and cells that stand half outside
-    (64, 64), (37, 53), (1, 1)])
+@pytest.mark.parametrize(
+    'size',
+    [
+        (640, 1280),  # the input's own shape
+        (720, 1280),  # padding right; the wall's segment goes on in it
+        (375, 1242),  # padding below, and cells that stand half outside
+        (64, 64),
+        (37, 53),
+        (1, 1),
+    ],
+)
 def test_rows_describe_what_is_left_without_padding(predictor, size):
     frame = predictor.predict(CameraImage(paint_scene(*size)), 0)
     assert frame.segment_map.shape == frame.geometry.map_size
     check_rows_fit_map(frame)
     assert frame.segments['area'].sum() == pytest.approx(
-        np.prod(frame.segment_map.shape) * np.prod(frame.geometry.px_per_cell), abs=4)
+        np.prod(frame.segment_map.shape) * np.prod(frame.geometry.px_per_cell), abs=4
+    )
 
 
 def test_a_segment_that_lies_only_in_the_padding_is_no_segment(predictor):
@@ -73,22 +84,32 @@ def test_a_segment_that_lies_only_in_the_padding_is_no_segment(predictor):
     assert frame.segments['class_id'].tolist() == [LABELS.names.index('floor')]
 
 
-@pytest.mark.parametrize(('thresholds', 'expected'), [
-    ({}, ['floor', 'wall', 'ball']),
-    ({'min_area': 256}, ['floor', 'wall', 'ball']),        # exactly what is on the image
-    ({'min_area': 257}, ['floor', 'wall']),                # the graph saw five times as much
-    ({'min_stuff_area': 512}, ['floor', 'wall', 'ball']),
-    ({'min_stuff_area': 513}, ['floor', 'ball']),
-])
+@pytest.mark.parametrize(
+    ('thresholds', 'expected'),
+    [
+        ({}, ['floor', 'wall', 'ball']),
+        ({'min_area': 256}, ['floor', 'wall', 'ball']),  # exactly what is on the image
+        ({'min_area': 257}, ['floor', 'wall']),  # the graph saw five times as much
+        ({'min_stuff_area': 512}, ['floor', 'wall', 'ball']),
+        ({'min_stuff_area': 513}, ['floor', 'ball']),
+    ],
+)
 def test_what_is_too_small_without_the_padding_is_void(thresholds, expected):
     segment_map = np.ones((16, 32), np.int32)  # the image covers columns 0 to 23
     segment_map[:8, 20:], segment_map[8:, 22:] = 2, 3
     area = np.bincount(segment_map.ravel())[1:].astype(np.int32)
     box = np.array([[0, 0, 22, 16], [20, 0, 32, 8], [22, 8, 32, 16]], np.float32)
     outputs = Outputs(
-        segment_map, np.zeros((16, 32), np.uint8), np.arange(3, dtype=np.int32),
-        np.ones(3, np.float32), box, np.zeros((3, 2), np.float32), area,
-        np.zeros((3, 4), np.float32), np.ones(3, bool))
+        segment_map,
+        np.zeros((16, 32), np.uint8),
+        np.arange(3, dtype=np.int32),
+        np.ones(3, np.float32),
+        box,
+        np.zeros((3, 2), np.float32),
+        area,
+        np.zeros((3, 4), np.float32),
+        np.ones(3, bool),
+    )
     frame = to_frame(outputs, tiny_info(), Geometry((64, 96), (64, 128), 4), 0, thresholds)
     assert [LABELS.names[i] for i in frame.segments['class_id']] == expected
     assert set(np.unique(frame.segment_map)) - {0} == set(frame.segments['segment_id'])
@@ -101,12 +122,15 @@ def test_an_empty_scene_gives_no_rows(predictor):
     assert not frame.segment_map.any()
 
 
-@pytest.mark.parametrize(('thresholds', 'expected'), [
-    ({'score_threshold': 0.7}, ['floor', 'wall', 'ball']),   # the box has 0.65
-    ({'score_threshold': 1}, []),
-    ({'min_area': 320 * 320}, ['floor', 'wall', 'ball', 'box']),  # exactly their camera area
-    ({'min_area': 320 * 320 + 200}, ['floor', 'wall']),           # camera px, not input px
-])
+@pytest.mark.parametrize(
+    ('thresholds', 'expected'),
+    [
+        ({'score_threshold': 0.7}, ['floor', 'wall', 'ball']),  # the box has 0.65
+        ({'score_threshold': 1}, []),
+        ({'min_area': 320 * 320}, ['floor', 'wall', 'ball', 'box']),  # exactly their camera area
+        ({'min_area': 320 * 320 + 200}, ['floor', 'wall']),  # camera px, not input px
+    ],
+)
 def test_thresholds_change_with_every_call(predictor, thresholds, expected):
     frame = predictor.predict(CameraImage(paint_scene(640, 1280)), 0, thresholds)
     assert [LABELS.names[i] for i in frame.segments['class_id']] == expected
@@ -119,15 +143,24 @@ def test_invalid_rows_are_left_out_whatever_they_hold():
     valid = np.array([False, True, False])
     box = np.where(valid[:, None], np.float32([0, 0, 1, 1]), np.float32(np.nan))
     outputs = Outputs(
-        segment_map, np.zeros((16, 32), np.uint8), np.array([0, 2, 300], np.int32),
-        np.array([np.nan, 0.5, np.nan], np.float32), box, box[:, 2:] / 2,
-        np.array([7, 1, -1], np.int32), np.zeros((3, 4), np.float32), valid)
+        segment_map,
+        np.zeros((16, 32), np.uint8),
+        np.array([0, 2, 300], np.int32),
+        np.array([np.nan, 0.5, np.nan], np.float32),
+        box,
+        box[:, 2:] / 2,
+        np.array([7, 1, -1], np.int32),
+        np.zeros((3, 4), np.float32),
+        valid,
+    )
     frame = to_frame(outputs, tiny_info(), Geometry((64, 128), (64, 128), 4), 0)
     assert frame.segments['segment_id'].tolist() == [2]
 
 
-@pytest.mark.parametrize(('name', 'value'), [
-    ('score', np.nan), ('box', np.inf), ('centroid', np.nan), ('embedding', -np.inf)])
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [('score', np.nan), ('box', np.inf), ('centroid', np.nan), ('embedding', -np.inf)],
+)
 @pytest.mark.parametrize('size', [(640, 1280), (720, 1280)])
 def test_rows_with_nan_are_left_out_of_map_and_table(predictor, size, name, value):
     pixels, geometry = predictor.prepare(CameraImage(paint_scene(*size)))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choosing an engine, and saying what is missing."""
 
 import builtins
@@ -31,29 +32,42 @@ def test_a_machine_without_gpu_gets_onnxruntime_on_its_cpu(tiny_model, no_gpu):
     assert (backend.name, backend.device, backend.degraded) == ('onnxruntime/cpu', 'cpu', '')
 
 
-@pytest.mark.parametrize(('arguments', 'reason'), [
-    ({'device': 'cuda'}, 'no NVIDIA GPU or driver was found; install'),
-    ({'device': 'cuda:1'}, 'no NVIDIA GPU or driver was found; install'),
-    ({'backend': 'tensorrt'}, 'no NVIDIA GPU or driver was found; install'),
-    ({'backend': 'torch/cudagraph'}, 'no NVIDIA GPU or driver was found; install'),
-    ({'backend': 'onnxruntime/cuda', 'device': 'cpu'}, 'provider cuda does not run on device cpu'),
-    ({'backend': 'tensorrt', 'device': 'cpu'}, 'tensorrt needs a GPU'),
-    ({'backend': 'onnxruntime/openvino'}, 'provider must be one of cpu, cuda, tensorrt'),
-    ({'backend': 'openvino'}, 'backend must be one of auto, tensorrt, onnxruntime, torch'),
-    ({'backend': 'auto/cuda'}, 'backend must be one of'),
-    ({'device': 'gpu'}, 'device must be auto, cpu, cuda or cuda:<index>, got \'gpu\''),
-    ({'precision': 'fp8'}, 'precision must be one of auto, fp32, fp16'),
-    ({'precision': 'fp16', 'backend': 'onnxruntime'}, 'fp16 needs the backend tensorrt'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        ({'device': 'cuda'}, 'no NVIDIA GPU or driver was found; install'),
+        ({'device': 'cuda:1'}, 'no NVIDIA GPU or driver was found; install'),
+        ({'backend': 'tensorrt'}, 'no NVIDIA GPU or driver was found; install'),
+        ({'backend': 'torch/cudagraph'}, 'no NVIDIA GPU or driver was found; install'),
+        (
+            {'backend': 'onnxruntime/cuda', 'device': 'cpu'},
+            'provider cuda does not run on device cpu',
+        ),
+        ({'backend': 'tensorrt', 'device': 'cpu'}, 'tensorrt needs a GPU'),
+        ({'backend': 'onnxruntime/openvino'}, 'provider must be one of cpu, cuda, tensorrt'),
+        ({'backend': 'openvino'}, 'backend must be one of auto, tensorrt, onnxruntime, torch'),
+        ({'backend': 'auto/cuda'}, 'backend must be one of'),
+        ({'device': 'gpu'}, "device must be auto, cpu, cuda or cuda:<index>, got 'gpu'"),
+        ({'precision': 'fp8'}, 'precision must be one of auto, fp32, fp16'),
+        ({'precision': 'fp16', 'backend': 'onnxruntime'}, 'fp16 needs the backend tensorrt'),
+    ],
+)
 def test_what_is_not_there_is_refused_in_one_line(tiny_model, no_gpu, arguments, reason):
     with pytest.raises(BackendError, match=reason) as caught:
         open_backend(tiny_model, **arguments)
     assert '\n' not in str(caught.value)
 
 
-@pytest.mark.parametrize('arguments', [
-    {'device': 'cuda'}, {'device': 'cuda:1', 'backend': 'onnxruntime'}, {'backend': 'tensorrt'},
-    {'backend': 'onnxruntime/cuda'}, {'device': 'cuda', 'precision': 'fp16'}])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        {'device': 'cuda'},
+        {'device': 'cuda:1', 'backend': 'onnxruntime'},
+        {'backend': 'tensorrt'},
+        {'backend': 'onnxruntime/cuda'},
+        {'device': 'cuda', 'precision': 'fp16'},
+    ],
+)
 def test_allow_cpu_goes_on_and_says_so(tiny_model, no_gpu, arguments):
     backend = open_backend(tiny_model, allow_cpu=True, **arguments)
     assert (backend.name, backend.device, backend.precision) == ('onnxruntime/cpu', 'cpu', 'fp32')
@@ -82,10 +96,12 @@ def test_a_gpu_without_an_engine_for_it_is_told_if_not_asked_for(tiny_model, one
     assert 'pip install onnxruntime-gpu' in backend.degraded
 
 
-@pytest.mark.parametrize(('engine', 'package'), [
-    ('onnxruntime', 'onnxruntime'), ('torch', 'torch')])
-def test_a_missing_package_is_named_with_the_way_to_get_it(tiny_model, monkeypatch, no_gpu, engine,
-                                                          package):
+@pytest.mark.parametrize(
+    ('engine', 'package'), [('onnxruntime', 'onnxruntime'), ('torch', 'torch')]
+)
+def test_a_missing_package_is_named_with_the_way_to_get_it(
+    tiny_model, monkeypatch, no_gpu, engine, package
+):
     real = builtins.__import__
 
     def refuse(name, *arguments, **keywords):
@@ -141,8 +157,9 @@ def unknown_operator(path):
 
 
 @pytest.mark.parametrize('backend', ['auto', 'onnxruntime', 'torch'])
-@pytest.mark.parametrize('damage', [
-    missing, empty, cut_short, text, no_metadata, damaged_metadata, unknown_operator])
+@pytest.mark.parametrize(
+    'damage', [missing, empty, cut_short, text, no_metadata, damaged_metadata, unknown_operator]
+)
 def test_a_bad_model_file_is_refused_in_one_line(tiny_model, tmp_path, no_gpu, damage, backend):
     if (damage, backend) == (unknown_operator, 'torch'):
         pytest.importorskip('torch')  # the other files are refused before it is imported

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The TensorRT backend's own work: engine cache, memory, copies.
 
 TensorRT is not to be had where these tests run. Stand-ins with the signatures of its bindings
@@ -72,8 +73,12 @@ class Device:
         return (Status.cudaSuccess,)
 
 
-DTYPES = {'tensor(uint8)': np.uint8, 'tensor(float)': np.float32, 'tensor(int32)': np.int32,
-          'tensor(bool)': np.bool_}
+DTYPES = {
+    'tensor(uint8)': np.uint8,
+    'tensor(float)': np.float32,
+    'tensor(int32)': np.int32,
+    'tensor(bool)': np.bool_,
+}
 
 
 class Engine:
@@ -82,8 +87,9 @@ class Engine:
     def __init__(self, plan, device):
         self.session = ort.InferenceSession(plan)
         self.inputs = [value.name for value in self.session.get_inputs()]
-        self.values = {v.name: v for v in (*self.session.get_inputs(),
-                                           *self.session.get_outputs())}
+        self.values = {
+            v.name: v for v in (*self.session.get_inputs(), *self.session.get_outputs())
+        }
         self.num_io_tensors = len(self.values)
         self.addresses, self.device = {}, device
 
@@ -105,8 +111,9 @@ class Engine:
 
     def execute_async_v3(self, stream_handle):
         def view(name):
-            return np.frombuffer(self.device.memory[self.addresses[name]],
-                                 self.get_tensor_dtype(name)).reshape(self.get_tensor_shape(name))
+            return np.frombuffer(
+                self.device.memory[self.addresses[name]], self.get_tensor_dtype(name)
+            ).reshape(self.get_tensor_shape(name))
 
         results = self.session.run(OUTPUTS, {name: view(name) for name in self.inputs})
         for name, result in zip(OUTPUTS, results, strict=True):
@@ -147,9 +154,11 @@ def device(monkeypatch):
     trt.BuilderFlag = SimpleNamespace(TF32='tf32', FP16='fp16')
     trt.OnnxParser = lambda network, logger: SimpleNamespace(
         parse_from_file=lambda path: parse_from_file(network, path),
-        get_error=lambda index: SimpleNamespace(desc=lambda: 'no such layer'))
+        get_error=lambda index: SimpleNamespace(desc=lambda: 'no such layer'),
+    )
     trt.Runtime = lambda logger: SimpleNamespace(
-        deserialize_cuda_engine=lambda plan: Engine(plan, device) if len(plan) > 9 else None)
+        deserialize_cuda_engine=lambda plan: Engine(plan, device) if len(plan) > 9 else None
+    )
     trt.nptype = lambda dtype: dtype
     cuda.runtime = device
     for name, module in (('tensorrt', trt), ('cuda', ModuleType('cuda')), ('cuda.bindings', cuda)):
@@ -168,9 +177,10 @@ def test_it_gives_what_onnxruntime_gives(device, tiny_model, tmp_path):
     expected = open_backend(tiny_model, 'onnxruntime', 'cpu')
     for size in ((64, 128), (32, 128)):
         image = np.zeros((64, 128, 3), np.uint8)
-        image[:size[0]] = paint_scene(*size)
-        for actual, value in zip(backend.run(image, THRESHOLDS), expected.run(image, THRESHOLDS),
-                                 strict=True):
+        image[: size[0]] = paint_scene(*size)
+        for actual, value in zip(
+            backend.run(image, THRESHOLDS), expected.run(image, THRESHOLDS), strict=True
+        ):
             np.testing.assert_array_equal(actual, value)
             assert actual.dtype == value.dtype
     assert (backend.name, backend.device, backend.precision) == ('tensorrt', 'cuda:0', 'fp32')
@@ -186,8 +196,10 @@ def test_an_engine_is_built_once_for_each_file_and_precision(device, tiny_model,
     assert Builder.built == 2
     assert device.flags == ['fp16']
     stem = f'{file_hash(tiny_model)}-trt10.16-Test-GPU-1'
-    assert sorted(file.name for file in cache.iterdir()) == [f'{stem}-fp16.plan',
-                                                            f'{stem}-fp32.plan']
+    assert sorted(file.name for file in cache.iterdir()) == [
+        f'{stem}-fp16.plan',
+        f'{stem}-fp32.plan',
+    ]
 
 
 def test_an_engine_that_another_process_builds_is_refused(device, tiny_model, tmp_path):
@@ -206,6 +218,7 @@ def test_an_engine_that_was_built_meanwhile_is_taken(device, tiny_model, tmp_pat
     def lock_after_another(folder, work):
         next(tmp_path.glob('*.other')).rename(folder.with_suffix('.plan'))
         yield
+
     open_tensorrt(tiny_model, tmp_path)
     plan = next(tmp_path.glob('*.plan'))
     plan.rename(plan.with_suffix('.other'))

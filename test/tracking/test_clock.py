@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Times of images whose stamps are good, missing, stuck or wrong; images arrive at 10 Hz."""
 
 import math
@@ -6,15 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from panoptic_ros.tracking.clock import (
-    AHEAD,
-    BACK,
-    NO_TIME,
-    STEP_BACK_S,
-    STILL,
-    ZERO,
-    StampClock,
-)
+from panoptic_ros.tracking.clock import AHEAD, BACK, NO_TIME, STEP_BACK_S, STILL, ZERO, StampClock
 
 T0 = 1_700_000_000.0
 
@@ -39,11 +32,14 @@ def tenths(*numbers, start=0.0):
     return [start + n / 10 for n in numbers]
 
 
-@pytest.mark.parametrize('stamps', [
-    tenths(0, 1, 2, 3, start=T0),
-    tenths(0, 1, 2, 3),                # a simulation or a video, from 0 on
-    tenths(0, 1, 91, 92, start=T0),    # a pause of 9 s in a bag that is played fast
-])
+@pytest.mark.parametrize(
+    'stamps',
+    [
+        tenths(0, 1, 2, 3, start=T0),
+        tenths(0, 1, 2, 3),  # a simulation or a video, from 0 on
+        tenths(0, 1, 91, 92, start=T0),  # a pause of 9 s in a bag that is played fast
+    ],
+)
 def test_good_stamps_are_taken_as_they_are(stamps):
     assert run(stamps) == (stamps, [''] * 4)
 
@@ -53,19 +49,25 @@ def test_a_long_pause_that_the_arrivals_have_too_is_time():
     assert run(stamps, [0, 0.1, 3600, 3600.1]) == (stamps, [''] * 4)
 
 
-@pytest.mark.parametrize('stamps', [
-    tenths(0, 0, 1, 1, 2, 2, start=T0),              # each image twice
-    tenths(*(i // 5 for i in range(15)), start=T0),  # five times
-])
+@pytest.mark.parametrize(
+    'stamps',
+    [
+        tenths(0, 0, 1, 1, 2, 2, start=T0),  # each image twice
+        tenths(*(i // 5 for i in range(15)), start=T0),  # five times
+    ],
+)
 def test_a_repeated_stamp_is_no_time_passed(stamps):
     assert run(stamps) == (stamps, [''] * len(stamps))
 
 
-@pytest.mark.parametrize(('stamps', 'expected'), [
-    ([0, 1, 0.999, 2, 3], [0, 1, 1, 2, 3]),      # 0.1 ms late
-    ([0, 1, 3, 2, 4, 5], [0, 1, 3, 3, 4, 5]),    # two out of order
-    ([6, 7, 3, 4, 5, 8], [6, 7, 7, 7, 7, 8]),    # a correction by 0.4 s
-])
+@pytest.mark.parametrize(
+    ('stamps', 'expected'),
+    [
+        ([0, 1, 0.999, 2, 3], [0, 1, 1, 2, 3]),  # 0.1 ms late
+        ([0, 1, 3, 2, 4, 5], [0, 1, 3, 3, 4, 5]),  # two out of order
+        ([6, 7, 3, 4, 5, 8], [6, 7, 7, 7, 7, 8]),  # a correction by 0.4 s
+    ],
+)
 def test_a_small_step_back_is_no_time_passed(stamps, expected):
     times, problems = run(tenths(*stamps, start=T0))
     assert times == tenths(*expected, start=T0)
@@ -80,13 +82,16 @@ def test_a_large_step_back_is_passed_on(back_s):
     assert problems == ['', '', BACK, '']
 
 
-@pytest.mark.parametrize(('stamps', 'expected'), [
-    ([0.0] * 6, ['', *[ZERO] * 5]),  # the first may be a clock's beginning
-    ([math.nan] * 6, [NO_TIME] * 6),
-    ([math.inf, -math.inf] * 3, [NO_TIME] * 6),
-    ([-1.0, -0.9, -0.8, -2**31, -7.0, -7.0], [NO_TIME] * 6),
-    ([0.0, math.nan, 0.0, -1.0, 0.0, math.nan], ['', NO_TIME, ZERO, NO_TIME, ZERO, NO_TIME]),
-])
+@pytest.mark.parametrize(
+    ('stamps', 'expected'),
+    [
+        ([0.0] * 6, ['', *[ZERO] * 5]),  # the first may be a clock's beginning
+        ([math.nan] * 6, [NO_TIME] * 6),
+        ([math.inf, -math.inf] * 3, [NO_TIME] * 6),
+        ([-1.0, -0.9, -0.8, -(2**31), -7.0, -7.0], [NO_TIME] * 6),
+        ([0.0, math.nan, 0.0, -1.0, 0.0, math.nan], ['', NO_TIME, ZERO, NO_TIME, ZERO, NO_TIME]),
+    ],
+)
 def test_without_usable_stamps_arrivals_are_the_time(stamps, expected):
     times, problems = run(stamps)
     assert steps(times) == pytest.approx([0.1] * 5, abs=1e-6)
@@ -106,10 +111,13 @@ def test_stamps_that_stood_still_are_used_once_they_advance():
     assert times[40:] == pytest.approx(tenths(36, 37, 38, start=T0))
 
 
-@pytest.mark.parametrize('real', [
-    12.3,     # of a simulation, whose /clock came late
-    T0,       # of a driver that just started
-])
+@pytest.mark.parametrize(
+    'real',
+    [
+        12.3,  # of a simulation, whose /clock came late
+        T0,  # of a driver that just started
+    ],
+)
 def test_zeros_before_the_first_real_stamps_leave_no_gap(real):
     times, problems = run([0.0] * 4 + tenths(0, 1, 2, 3, start=real))
     assert steps(times) == pytest.approx([0.1] * 7, abs=1e-6)
@@ -158,8 +166,10 @@ def test_times_go_back_only_where_stamps_do():
     rng = random.Random(0)
     odd = (0.0, math.nan, -5.0, math.inf, 2.0**31, 1.0)
     for _ in range(300):
-        stamps = [rng.choice(odd) if rng.random() < 0.3 else T0 + i / 10 - rng.choice((0, 0, 0.3))
-                  for i in range(40)]
+        stamps = [
+            rng.choice(odd) if rng.random() < 0.3 else T0 + i / 10 - rng.choice((0, 0, 0.3))
+            for i in range(40)
+        ]
         times, problems = run(stamps)
         assert all(math.isfinite(time_s) for time_s in times)
         for step_s, problem in zip(steps(times), problems[1:], strict=True):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distances against slow, obvious references."""
 
 import numpy as np
@@ -29,14 +30,18 @@ def test_mask_iou_equals_the_definition(seed):
     new = np.kron(rng.integers(0, 6, (5, 6), np.uint16), blocks)
     old_ids, new_ids = np.array([3, 0, 1, 4]), np.array([5, 2, 1])  # 0: not seen; 2, 5: no track
     shift = rng.integers(-4, 5, (4, 2)) + rng.uniform(-0.4, 0.4, (4, 2))
-    np.testing.assert_allclose(distance.mask_iou(old, old_ids, shift, new, new_ids),
-                               slow_mask_iou(old, old_ids, shift, new, new_ids))
+    np.testing.assert_allclose(
+        distance.mask_iou(old, old_ids, shift, new, new_ids),
+        slow_mask_iou(old, old_ids, shift, new, new_ids),
+    )
 
 
 def test_big_maps_are_thinned_out_without_losing_the_answer():
     rng = np.random.default_rng(0)
-    old, new = (np.kron(rng.integers(0, 4, (8, 16), np.uint16), np.ones((96, 96), np.uint16))
-                for _ in range(2))
+    old, new = (
+        np.kron(rng.integers(0, 4, (8, 16), np.uint16), np.ones((96, 96), np.uint16))
+        for _ in range(2)
+    )
     assert old.size > distance.MAX_CELLS
     ids, shift = np.arange(1, 4), np.array([[0, 0], [48, -48], [7, 200]])
     y, x = np.mgrid[:768, :1536]
@@ -50,14 +55,17 @@ def test_big_maps_are_thinned_out_without_losing_the_answer():
     np.testing.assert_allclose(distance.mask_iou(old, ids, shift, new, ids), expected, atol=0.02)
 
 
-@pytest.mark.parametrize(('box', 'expected'), [
-    ((0, 0, 2, 2), 1.0),      # itself
-    ((1, 0, 3, 2), 1 / 3),    # half covered
-    ((2, 0, 4, 2), 0.0),      # touching
-    ((5, 5, 6, 6), 0.0),      # apart: no negative overlap
-    ((0, 0, 1, 1), 1 / 4),    # inside
-    ((1, 1, 1, 1), 0.0),      # empty
-])
+@pytest.mark.parametrize(
+    ('box', 'expected'),
+    [
+        ((0, 0, 2, 2), 1.0),  # itself
+        ((1, 0, 3, 2), 1 / 3),  # half covered
+        ((2, 0, 4, 2), 0.0),  # touching
+        ((5, 5, 6, 6), 0.0),  # apart: no negative overlap
+        ((0, 0, 1, 1), 1 / 4),  # inside
+        ((1, 1, 1, 1), 0.0),  # empty
+    ],
+)
 def test_box_iou(box, expected):
     iou = distance.box_iou(np.array([[0.0, 0, 2, 2]]), np.array([box], float))
     np.testing.assert_allclose(iou, [[expected]])
@@ -68,12 +76,15 @@ def test_two_empty_boxes_do_not_overlap():
     assert distance.box_iou(empty, empty) == [[0]]
 
 
-@pytest.mark.parametrize(('a', 'b', 'expected'), [
-    ((2, 0), (5, 0), 0),    # length does not matter
-    ((1, 0), (0, 3), 1),    # right angle
-    ((1, 0), (-1, 0), 1),   # opposite is no worse
-    ((0, 0), (1, 0), 1),    # nothing known
-])
+@pytest.mark.parametrize(
+    ('a', 'b', 'expected'),
+    [
+        ((2, 0), (5, 0), 0),  # length does not matter
+        ((1, 0), (0, 3), 1),  # right angle
+        ((1, 0), (-1, 0), 1),  # opposite is no worse
+        ((0, 0), (1, 0), 1),  # nothing known
+    ],
+)
 def test_cosine_distance_of_unit_vectors(a, b, expected):
     d = distance.cosine_distance(distance.unit([a]), distance.unit([b]))
     np.testing.assert_allclose(d, [[expected]])

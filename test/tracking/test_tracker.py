@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tracker on hand-made frames: cars are discs, 10 frames a second unless told otherwise."""
 
 import dataclasses
@@ -21,12 +22,15 @@ def times(n, rate=10.0, start=0.0):
     return (start + np.arange(n) / rate).tolist()
 
 
-@pytest.mark.parametrize('speed', [
-    0,   # standing still
-    4,   # masks overlap
-    18,  # masks hardly overlap at first: the boxes are near
-    24,  # more than its own width: only near, then expected there
-])
+@pytest.mark.parametrize(
+    'speed',
+    [
+        0,  # standing still
+        4,  # masks overlap
+        18,  # masks hardly overlap at first: the boxes are near
+        24,  # more than its own width: only near, then expected there
+    ],
+)
 def test_an_id_lasts_under_motion(speed):
     frames = [make_frame(t, Disc(15 + speed * i)) for i, t in enumerate(times(7))]
     assert follow(Tracker(EAGER), frames) == [[1]] * 7
@@ -44,8 +48,10 @@ def test_order_of_rows_does_not_matter():
 
 def test_crossing_things_are_told_apart_by_embedding():
     # Painted by depth: the red one hides the blue one where they meet.
-    frames = [make_frame(t, Disc(170 - 14 * i, embedding=BLUE), Disc(30 + 14 * i, embedding=RED))
-              for i, t in enumerate(times(11))]
+    frames = [
+        make_frame(t, Disc(170 - 14 * i, embedding=BLUE), Disc(30 + 14 * i, embedding=RED))
+        for i, t in enumerate(times(11))
+    ]
     ids = follow(Tracker(EAGER), frames)
     assert ids[0] == ids[-1] == [1, 2]
     assert [1] not in ids, 'the one left in view is the red one'
@@ -73,28 +79,37 @@ def test_twins_are_told_apart_by_overlap():
 
 def test_embeddings_decide_where_overlap_cannot():
     config = TrackerConfig(min_hits=1, iou_weight=0)
-    frames = [make_frame(0.0, Disc(30, embedding=RED), Disc(60, embedding=BLUE)),
-              make_frame(0.1, Disc(30, embedding=BLUE), Disc(60, embedding=RED))]
+    frames = [
+        make_frame(0.0, Disc(30, embedding=RED), Disc(60, embedding=BLUE)),
+        make_frame(0.1, Disc(30, embedding=BLUE), Disc(60, embedding=RED)),
+    ]
     assert follow(Tracker(config), frames) == [[1, 2], [2, 1]]
 
 
 def test_embeddings_may_have_any_length():
-    frames = [make_frame(i / 10, Disc(50, embedding=(scale, 0.1 * scale, 0)))
-              for i, scale in enumerate([1, 100, 0.01, 7])]
+    frames = [
+        make_frame(i / 10, Disc(50, embedding=(scale, 0.1 * scale, 0)))
+        for i, scale in enumerate([1, 100, 0.01, 7])
+    ]
     assert follow(Tracker(EAGER), frames) == [[1]] * 4
 
 
 def test_embeddings_may_drift():
-    frames = [make_frame(i / 10, Disc(50, embedding=(np.cos(turn), np.sin(turn), 0)))
-              for i, turn in enumerate(np.radians(range(0, 91, 10)))]
+    frames = [
+        make_frame(i / 10, Disc(50, embedding=(np.cos(turn), np.sin(turn), 0)))
+        for i, turn in enumerate(np.radians(range(0, 91, 10)))
+    ]
     config = TrackerConfig(min_hits=1, embedding_weight=2)
     assert follow(Tracker(config), frames) == [[1]] * 10
 
 
-@pytest.mark.parametrize('embedding', [
-    (0.0, 0.0, 0.0),        # a model that says nothing
-    (np.nan, np.inf, 0.0),  # half-precision overflow
-])
+@pytest.mark.parametrize(
+    'embedding',
+    [
+        (0.0, 0.0, 0.0),  # a model that says nothing
+        (np.nan, np.inf, 0.0),  # half-precision overflow
+    ],
+)
 def test_useless_embeddings_leave_overlap(embedding):
     config = TrackerConfig(min_hits=1, gate=0.9)
     frames = [make_frame(t, Disc(50 + i, embedding=embedding)) for i, t in enumerate(times(4))]
@@ -113,8 +128,10 @@ def test_where_class_cost_forbids_it_another_class_is_another_thing():
 
 
 def test_of_two_as_near_the_one_of_the_same_class_is_taken():
-    frames = [make_frame(0.0, Disc(50, class_id=CAR)),
-              make_frame(0.1, Disc(46, class_id=PERSON), Disc(60, class_id=CAR))]
+    frames = [
+        make_frame(0.0, Disc(50, class_id=CAR)),
+        make_frame(0.1, Disc(46, class_id=PERSON), Disc(60, class_id=CAR)),
+    ]
     assert follow(Tracker(TrackerConfig(min_hits=1, class_cost=0)), frames)[1] == [1, 2]
     assert follow(Tracker(TrackerConfig(min_hits=1, class_cost=0.5)), frames)[1] == [2, 1]
 
@@ -130,10 +147,13 @@ def test_no_good_pair_is_given_up_for_two_poor_ones():
     assert follow(Tracker(EAGER), frames)[1][0] == 2
 
 
-@pytest.mark.parametrize(('hidden_s', 'expected'), [
-    (0.3, [1]),  # within max_age: found again
-    (1.2, [2]),  # later: a new thing
-])
+@pytest.mark.parametrize(
+    ('hidden_s', 'expected'),
+    [
+        (0.3, [1]),  # within max_age: found again
+        (1.2, [2]),  # later: a new thing
+    ],
+)
 @pytest.mark.parametrize('rate', [10, 30])  # seconds, so the rate does not matter
 def test_a_hidden_thing_is_found_again_for_max_age(hidden_s, expected, rate):
     tracker = Tracker(TrackerConfig(min_hits=1, max_age=1.0))
@@ -168,8 +188,11 @@ def test_a_tentative_track_ends_at_its_first_miss():
 @pytest.mark.parametrize(('hidden_s', 'expected'), [(0.2, 1), (0.4, 2)])
 def test_a_tentative_track_may_be_given_a_little_time(hidden_s, expected):
     tracker = Tracker(TrackerConfig(min_hits=3, tentative_age=0.25, max_age=1))
-    frames = [make_frame(0.0, Disc(50)), *(make_frame(t) for t in np.arange(0.1, hidden_s, 0.1)),
-              make_frame(hidden_s, Disc(50))]
+    frames = [
+        make_frame(0.0, Disc(50)),
+        *(make_frame(t) for t in np.arange(0.1, hidden_s, 0.1)),
+        make_frame(hidden_s, Disc(50)),
+    ]
     assert follow(tracker, frames)[-1] == [expected]
 
 
@@ -208,13 +231,16 @@ def test_the_same_stamp_twice_is_no_motion():
     assert follow(Tracker(EAGER), frames) == [[1]] * 4
 
 
-@pytest.mark.parametrize('stamps', [
-    (5.0, 5.1, 5.2, 5.1999, 5.3, 5.4),            # 0.1 ms late
-    (5.0, 5.1, 5.3, 5.2, 5.4, 5.5),               # two images out of order
-    (5.0, 5.1, 5.2, 4.75, 4.85, 5.25),            # a clock that is corrected
-    (5.0, np.nan, 5.1, np.inf, -np.inf, 5.2),
-    (np.nan, 0.0, 0.1, 0.1, 0.2, 0.3),
-])
+@pytest.mark.parametrize(
+    'stamps',
+    [
+        (5.0, 5.1, 5.2, 5.1999, 5.3, 5.4),  # 0.1 ms late
+        (5.0, 5.1, 5.3, 5.2, 5.4, 5.5),  # two images out of order
+        (5.0, 5.1, 5.2, 4.75, 4.85, 5.25),  # a clock that is corrected
+        (5.0, np.nan, 5.1, np.inf, -np.inf, 5.2),
+        (np.nan, 0.0, 0.1, 0.1, 0.2, 0.3),
+    ],
+)
 def test_small_steps_back_are_no_time(stamps):
     frames = [make_frame(t, Disc(50 + i)) for i, t in enumerate(stamps)]
     tracker = Tracker(EAGER)
@@ -228,8 +254,9 @@ def test_small_steps_back_are_no_time(stamps):
 def test_no_time_has_passed_after_a_small_step_back():
     tracker = Tracker(TrackerConfig(min_hits=1, max_age=0.25))
     stamps = (0.0, 0.1, 0.35, 0.0, 0.34)  # the thing is seen in the first two
-    ids = follow(tracker, [make_frame(t, *([Disc(50)] if i < 2 else []))
-                           for i, t in enumerate(stamps)])
+    ids = follow(
+        tracker, [make_frame(t, *([Disc(50)] if i < 2 else [])) for i, t in enumerate(stamps)]
+    )
     assert ids == [[1], [1], [], [], []]
     assert tracker.stats.coasting == 1
     tracker.update(make_frame(0.36))
@@ -243,7 +270,12 @@ def test_images_that_come_together_give_no_speed(step_s, pairs):
     stamps = [0.0, step_s, 0.1, 0.1 + step_s] if pairs else [0.0, step_s, 0.1, 0.2]
     frames = [make_frame(t, Disc(50 + 3 * (i % 2))) for i, t in enumerate(stamps)]
     assert follow(Tracker(EAGER), [*frames, make_frame(0.3, Disc(52), Disc(150))]) == [
-        [1], [1], [1], [1], [1, 2]]
+        [1],
+        [1],
+        [1],
+        [1],
+        [1, 2],
+    ]
 
 
 def test_speed_is_learnt_from_images_that_come_twice():
@@ -268,8 +300,10 @@ def test_nothing_in_the_first_frames():
 
 
 def test_things_of_one_pixel():
-    frames = [make_frame(t, Disc(50 + i % 2, radius=0), Disc(90, radius=0))
-              for i, t in enumerate(times(4))]
+    frames = [
+        make_frame(t, Disc(50 + i % 2, radius=0), Disc(90, radius=0))
+        for i, t in enumerate(times(4))
+    ]
     assert frames[0].segments['area'].tolist() == [1, 1]
     assert follow(Tracker(EAGER), frames)[0::2] == [[1, 2]] * 2
 
@@ -279,7 +313,9 @@ def test_stuff_is_left_alone():
     frame.segments['track_id'], frame.segments['state'], frame.segments['age'] = 7, 3, 9
     rows = Tracker(EAGER).update(frame).segments
     assert rows[['track_id', 'state', 'age']].tolist() == [
-        (0, TrackState.UNTRACKED, 0), (1, TrackState.CONFIRMED, 1)]
+        (0, TrackState.UNTRACKED, 0),
+        (1, TrackState.CONFIRMED, 1),
+    ]
 
 
 def weak(frame, *scores):
@@ -290,8 +326,10 @@ def weak(frame, *scores):
 def test_weak_segments_take_what_confident_ones_leave():
     # The weak one lies better, as a part of a thing does that is about to be hidden.
     config = TrackerConfig(min_hits=1, high_score=0.5)
-    frames = [weak(make_frame(0.0, Disc(50)), 0.9),
-              weak(make_frame(0.1, Disc(48), Disc(64)), 0.3, 0.9)]
+    frames = [
+        weak(make_frame(0.0, Disc(50)), 0.9),
+        weak(make_frame(0.1, Disc(48), Disc(64)), 0.3, 0.9),
+    ]
     assert follow(Tracker(config), frames)[1] == [2, 1]
     assert follow(Tracker(dataclasses.replace(config, high_score=0)), frames)[1] == [1, 2]
 
@@ -305,28 +343,36 @@ def test_weak_segments_have_a_gate_of_their_own():
 
 def test_a_weak_segment_goes_on_with_a_track_but_starts_none():
     tracker = Tracker(TrackerConfig(min_hits=1, new_score=0.5))
-    frames = [weak(make_frame(0.0, Disc(50)), 0.9),
-              weak(make_frame(0.1, Disc(50), Disc(150)), 0.3, 0.3)]
+    frames = [
+        weak(make_frame(0.0, Disc(50)), 0.9),
+        weak(make_frame(0.1, Disc(50), Disc(150)), 0.3, 0.3),
+    ]
     rows = [tracker.update(frame).segments for frame in frames][1]
     assert rows[['track_id', 'state', 'age']].tolist() == [
-        (1, TrackState.CONFIRMED, 2), (0, TrackState.UNTRACKED, 0)]
+        (1, TrackState.CONFIRMED, 2),
+        (0, TrackState.UNTRACKED, 0),
+    ]
     assert tracker.stats.active == 1
 
 
 HIDDEN = [make_frame(t, Disc(40, embedding=RED)) for t in times(4)] + [
-    make_frame(t) for t in times(4, start=0.4)]
+    make_frame(t) for t in times(4, start=0.4)
+]
 """A thing that stands still and is not seen for half a second."""
 
 
-@pytest.mark.parametrize(('disc', 'config', 'expected', 'why'), [
-    (Disc(100), {}, 1, 'it went on behind what hid it'),
-    (Disc(100), {'reid_gate': 0}, 2, 'no re-identification'),
-    (Disc(100, embedding=BLUE), {}, 2, 'another thing'),
-    (Disc(100), {'reid_reach': 3}, 2, 'too far for 0.5 s: 60 px, 3 of its sizes a second'),
-    (Disc(100), {'max_age': 0.45}, 2, 'gone'),
-    (Disc(100), {'embedding_weight': 0}, 2, 'without embeddings there is nothing to go by'),
-    (Disc(100, embedding=(0, 0, 0)), {}, 2, 'nothing is known'),
-])
+@pytest.mark.parametrize(
+    ('disc', 'config', 'expected', 'why'),
+    [
+        (Disc(100), {}, 1, 'it went on behind what hid it'),
+        (Disc(100), {'reid_gate': 0}, 2, 'no re-identification'),
+        (Disc(100, embedding=BLUE), {}, 2, 'another thing'),
+        (Disc(100), {'reid_reach': 3}, 2, 'too far for 0.5 s: 60 px, 3 of its sizes a second'),
+        (Disc(100), {'max_age': 0.45}, 2, 'gone'),
+        (Disc(100), {'embedding_weight': 0}, 2, 'without embeddings there is nothing to go by'),
+        (Disc(100, embedding=(0, 0, 0)), {}, 2, 'nothing is known'),
+    ],
+)
 def test_a_hidden_thing_is_known_again_by_its_embedding(disc, config, expected, why):
     settings = {'min_hits': 1, 'max_age': 2, 'reid_gate': 0.3, 'reid_reach': 8, **config}
     tracker = Tracker(TrackerConfig(**settings))
@@ -340,22 +386,38 @@ def turned(degrees):
 @pytest.mark.parametrize(('wobble', 'expected'), [(1, 2), (25, 1)])
 def test_each_track_learns_how_much_its_embedding_varies(wobble, expected):
     # The same turn by 30 degrees is another thing to one that never varied.
-    config = TrackerConfig(min_hits=1, iou_weight=0, gate=0.5, embedding_spread=0.02, reid_gate=0,
-                           spread_factor=4, embedding_s=1)
-    frames = [make_frame(t, Disc(50, embedding=turned(min(1, t / 6) * wobble * (-1)**i)))
-              for i, t in enumerate(times(80))]
+    config = TrackerConfig(
+        min_hits=1,
+        iou_weight=0,
+        gate=0.5,
+        embedding_spread=0.02,
+        reid_gate=0,
+        spread_factor=4,
+        embedding_s=1,
+    )
+    frames = [
+        make_frame(t, Disc(50, embedding=turned(min(1, t / 6) * wobble * (-1) ** i)))
+        for i, t in enumerate(times(80))
+    ]
     ids = follow(Tracker(config), [*frames, make_frame(8.0, Disc(50, embedding=turned(30)))])
     assert ids[:-1] == [[1]] * 80
     assert ids[-1] == [expected]
 
 
-@pytest.mark.parametrize('keep', [
-    lambda i: True, lambda i: i % 2 == 0, lambda i: i % 5 == 0,
-    lambda i: i % 7 not in (1, 2, 5),  # dropped now and then
-])
+@pytest.mark.parametrize(
+    'keep',
+    [
+        lambda i: True,
+        lambda i: i % 2 == 0,
+        lambda i: i % 5 == 0,
+        lambda i: i % 7 not in (1, 2, 5),  # dropped now and then
+    ],
+)
 def test_ids_do_not_depend_on_which_frames_were_dropped(keep):
-    frames = [make_frame(t, Disc(20 + 30 * t), Disc(180 - 50 * t, y=30),
-                         Disc(100, y=80)) for t in times(41, rate=20)]
+    frames = [
+        make_frame(t, Disc(20 + 30 * t), Disc(180 - 50 * t, y=30), Disc(100, y=80))
+        for t in times(41, rate=20)
+    ]
     ids = follow(Tracker(EAGER), [frame for i, frame in enumerate(frames) if keep(i)])
     assert ids == [[1, 2, 3]] * len(ids)
 
@@ -364,8 +426,9 @@ def test_ids_do_not_depend_on_which_frames_were_dropped(keep):
 def test_averages_over_time_are_the_same_at_any_rate(rate):
     config = TrackerConfig(min_hits=1, smooth=True, class_s=0.5, class_cost=0)
     tracker = Tracker(config)
-    frames = [make_frame(t, Disc(50, class_id=CAR if t < 1 else PERSON))
-              for t in times(2 * rate, rate)]
+    frames = [
+        make_frame(t, Disc(50, class_id=CAR if t < 1 else PERSON)) for t in times(2 * rate, rate)
+    ]
     classes = [tracker.update(frame).segments['class_id'][0] for frame in frames]
     # A change of mind after 0.5 s * ln 2, to the next image.
     changed = times(2 * rate, rate)[classes.index(PERSON)] - 1
@@ -376,8 +439,10 @@ def test_smoothing_votes_the_class_and_averages_the_score():
     config = TrackerConfig(min_hits=1, class_s=1.0, smooth=True)
     kinds = [CAR, CAR, CAR, PERSON, CAR, CAR]
     scores = [0.8, 0.8, 0.8, 0.4, 0.8, 0.8]
-    frames = [weak(make_frame(t, Disc(50, class_id=kind)), score)
-              for t, kind, score in zip(times(6), kinds, scores, strict=True)]
+    frames = [
+        weak(make_frame(t, Disc(50, class_id=kind)), score)
+        for t, kind, score in zip(times(6), kinds, scores, strict=True)
+    ]
     for smooth in (True, False):
         tracker = Tracker(dataclasses.replace(config, smooth=smooth))
         rows = np.concatenate([tracker.update(frame).segments for frame in frames])
@@ -392,8 +457,10 @@ def test_smoothing_votes_the_class_and_averages_the_score():
 
 def test_the_vote_is_weighted_by_score():
     tracker = Tracker(TrackerConfig(min_hits=1, class_s=100, smooth=True))
-    frames = [weak(make_frame(t, Disc(50, class_id=kind)), score) for t, kind, score in zip(
-        times(3), (CAR, PERSON, PERSON), (0.9, 0.3, 0.4), strict=True)]
+    frames = [
+        weak(make_frame(t, Disc(50, class_id=kind)), score)
+        for t, kind, score in zip(times(3), (CAR, PERSON, PERSON), (0.9, 0.3, 0.4), strict=True)
+    ]
     assert [int(tracker.update(f).segments['class_id'][0]) for f in frames] == [CAR] * 3
 
 
@@ -401,14 +468,16 @@ def test_without_larger_boxes_only_overlap_counts():
     frames = [make_frame(0.0, Disc(50)), make_frame(0.1, Disc(72))]
     base = TrackerConfig(min_hits=1, min_overlap=0, gate=0.95, reid_gate=0)
     assert follow(Tracker(dataclasses.replace(base, near_factor=2)), frames)[1] == [1]
-    assert follow(Tracker(dataclasses.replace(base, near_factor=1, embedding_weight=0)),
-                  frames)[1] == [2]
+    assert follow(Tracker(dataclasses.replace(base, near_factor=1, embedding_weight=0)), frames)[
+        1
+    ] == [2]
 
 
 @pytest.mark.parametrize(('growth', 'expected'), [(0, 2), (4, 1)])
 def test_what_was_not_seen_for_long_is_looked_for_farther_away(growth, expected):
-    config = TrackerConfig(min_hits=1, near_factor=1.2, near_growth=growth, reid_gate=0, gate=0.9,
-                           min_overlap=0.1)
+    config = TrackerConfig(
+        min_hits=1, near_factor=1.2, near_growth=growth, reid_gate=0, gate=0.9, min_overlap=0.1
+    )
     assert follow(Tracker(config), [*HIDDEN, make_frame(0.8, Disc(68))])[-1] == [expected]
 
 
@@ -433,16 +502,21 @@ def test_segment_ids_need_not_be_in_order_or_dense():
 
 
 def test_another_image_size_shows_the_same_things():
-    frames = [make_frame(0.0, Disc(150)), make_frame(0.1, Disc(152)),
-              make_frame(0.2, Disc(308, y=100, radius=20), size=(200, 400)),
-              make_frame(0.3, Disc(312, y=100, radius=20), size=(200, 400))]
+    frames = [
+        make_frame(0.0, Disc(150)),
+        make_frame(0.1, Disc(152)),
+        make_frame(0.2, Disc(308, y=100, radius=20), size=(200, 400)),
+        make_frame(0.3, Disc(312, y=100, radius=20), size=(200, 400)),
+    ]
     assert follow(Tracker(EAGER), frames) == [[1]] * 4
 
 
 def test_speed_fits_another_image_size():
     frames = [make_frame(t, Disc(20 + 150 * t)) for t in times(3)]
-    frames += [make_frame(t, Disc(2 * (20 + 150 * t), y=100, radius=20), size=(200, 400))
-               for t in times(3, start=0.8)]
+    frames += [
+        make_frame(t, Disc(2 * (20 + 150 * t), y=100, radius=20), size=(200, 400))
+        for t in times(3, start=0.8)
+    ]
     assert follow(Tracker(EAGER), frames) == [[1]] * 6
 
 
@@ -452,29 +526,33 @@ def test_another_embedding_size_is_another_model():
 
 
 def test_coarse_maps_track_as_well():
-    frames = [make_frame(t, Disc(30 + 8 * i), Disc(60 + 8 * i), stride=4)
-              for i, t in enumerate(times(8))]
+    frames = [
+        make_frame(t, Disc(30 + 8 * i), Disc(60 + 8 * i), stride=4) for i, t in enumerate(times(8))
+    ]
     assert follow(Tracker(EAGER), frames) == [[1, 2]] * 8
 
 
-@pytest.mark.parametrize(('field', 'value'), [
-    ('max_age', 0.0),               # no track would outlive its image
-    ('max_age', float('nan')),
-    ('min_hits', 0),
-    ('embedding_weight', -1.0),
-    ('iou_weight', float('inf')),
-    ('gate', 0.0),                  # nothing would match
-    ('gate', 1.5),
-    ('weak_gate', 0.0),
-    ('reid_gate', -0.1),            # 0 is: never
-    ('near_factor', 0.9),           # smaller boxes find less
-    ('near_growth', -1.0),
-    ('velocity_s', 0.0),
-    ('embedding_spread', 0.0),
-    ('spread_factor', float('nan')),
-    ('tentative_age', -0.1),
-    ('class_cost', -0.1),
-])
+@pytest.mark.parametrize(
+    ('field', 'value'),
+    [
+        ('max_age', 0.0),  # no track would outlive its image
+        ('max_age', float('nan')),
+        ('min_hits', 0),
+        ('embedding_weight', -1.0),
+        ('iou_weight', float('inf')),
+        ('gate', 0.0),  # nothing would match
+        ('gate', 1.5),
+        ('weak_gate', 0.0),
+        ('reid_gate', -0.1),  # 0 is: never
+        ('near_factor', 0.9),  # smaller boxes find less
+        ('near_growth', -1.0),
+        ('velocity_s', 0.0),
+        ('embedding_spread', 0.0),
+        ('spread_factor', float('nan')),
+        ('tentative_age', -0.1),
+        ('class_cost', -0.1),
+    ],
+)
 def test_bad_settings_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=rf'^tracker\.{field} must be .*got '):
         TrackerConfig(**{field: value})
@@ -495,7 +573,7 @@ def test_no_stamps_spoil_the_numbers():
             t += rng.choice([0.1, 0.0, 1e-9, -1e-4, -0.3, 0.9])
             stamp_s = float(rng.choice(odd)) if rng.random() < 0.2 else t
             discs = [Disc(x, radius=int(rng.integers(0, 12))) for x in rng.integers(5, 190, 3)]
-            rows = tracker.update(make_frame(stamp_s, *discs[:rng.integers(0, 4)])).segments
+            rows = tracker.update(make_frame(stamp_s, *discs[: rng.integers(0, 4)])).segments
             assert np.isfinite(tracker._tracks['velocity']).all()
             assert (tracker._tracks['seen_s'] <= tracker._last.stamp_s).all()
             assert len(set(rows['track_id'].tolist())) == len(rows)

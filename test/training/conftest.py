@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One tiny training, and small checkpoints, for all tests of this folder."""
 
 from collections.abc import Callable
@@ -22,4 +23,5 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     @cache
     def make(kind: str) -> Path:
         return write_checkpoint(tmp_path_factory.mktemp(kind), kind)
+
     return make

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ablation studies: reading, running what is missing, the table."""
 
 import copy
@@ -16,15 +17,26 @@ from panoptic_training.ablation import Study, Variant, load_study, rank_agreemen
 from panoptic_training.families import LOSSES
 
 STUDY = {
-    'title': 'A table', 'source': 'a paper', 'recipe': 'hle_mobilenetv2_city', 'seeds': [3, 4],
-    'limit': 5, 'budget': {'trainer.max_steps': 2, 'trainer.max_time': None},
-    'variants': [{'name': 'with a', 'paper': {'pq': 50.0}, 'set': {'model.loss.loss': 'ae'}},
-                 {'name': 'with b', 'paper': {'pq': 60.0}}]}
+    'title': 'A table',
+    'source': 'a paper',
+    'recipe': 'hle_mobilenetv2_city',
+    'seeds': [3, 4],
+    'limit': 5,
+    'budget': {'trainer.max_steps': 2, 'trainer.max_time': None},
+    'variants': [
+        {'name': 'with a', 'paper': {'pq': 50.0}, 'set': {'model.loss.loss': 'ae'}},
+        {'name': 'with b', 'paper': {'pq': 60.0}},
+    ],
+}
 
 
 def scores_json(pq):
-    return {'all': {'pq': pq}, 'things': {'pq': pq}, 'stuff': {'pq': None},
-            'semantic': {'miou': 1.0}}
+    return {
+        'all': {'pq': pq},
+        'things': {'pq': pq},
+        'stuff': {'pq': None},
+        'semantic': {'miou': 1.0},
+    }
 
 
 @pytest.fixture
@@ -64,20 +76,25 @@ def test_each_shipped_study_names_a_shipped_recipe_and_settings_that_there_are(p
             part, _, name = key.removeprefix('model.').partition('.')
             if part in ('network', 'loss'):
                 found[part][name] = value
-        configs = (configure(FAMILIES[family][1], found['network'], variant.name),
-                   configure(LOSSES[family][1], found['loss'], variant.name))
+        configs = (
+            configure(FAMILIES[family][1], found['network'], variant.name),
+            configure(LOSSES[family][1], found['loss'], variant.name),
+        )
         assert configs not in different, f'{variant.name} is another row again'
         different.append(configs)
     assert study.metrics
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    ({'variants': []}, 'at least one variant'),
-    ({'variants': [{'name': 'x'}, {'name': 'X!'}]}, 'a name of its own'),
-    ({'variants': [{'name': 'x', 'paper': {'f1': 3}}]}, "unknown metric 'f1'"),
-    ({'variants': [{'paper': {'pq': 3}}]}, 'KeyError'),
-    ({'colour': 'red'}, "unexpected keyword argument 'colour'"),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'variants': []}, 'at least one variant'),
+        ({'variants': [{'name': 'x'}, {'name': 'X!'}]}, 'a name of its own'),
+        ({'variants': [{'name': 'x', 'paper': {'f1': 3}}]}, "unknown metric 'f1'"),
+        ({'variants': [{'paper': {'pq': 3}}]}, 'KeyError'),
+        ({'colour': 'red'}, "unexpected keyword argument 'colour'"),
+    ],
+)
 def test_what_is_no_study_is_refused(tmp_path, change, message):
     path = tmp_path / 'study.yaml'
     path.write_text(yaml.safe_dump({**STUDY, **change}))
@@ -88,7 +105,11 @@ def test_what_is_no_study_is_refused(tmp_path, change, message):
 def test_runs_go_seed_by_seed(tmp_path):
     study = Study('t', 's', 'r', (1, 2), (Variant('a', {}, {}), Variant('b', {}, {})))
     assert [(r.variant.name, r.seed) for r in runs_of(study, tmp_path)] == [
-        ('a', 1), ('b', 1), ('a', 2), ('b', 2)]
+        ('a', 1),
+        ('b', 1),
+        ('a', 2),
+        ('b', 2),
+    ]
 
 
 def test_a_study_trains_scores_and_compares_ranks(tmp_path, study_file, commands, capsys):
@@ -96,8 +117,12 @@ def test_a_study_trains_scores_and_compares_ranks(tmp_path, study_file, commands
     assert main(['ablate', str(study_file), '-o', str(out)]) == 0
     trained = [words for words in commands if words[0] == 'train']
     assert len(trained) == 4
-    assert {'--trainer.max_steps=2', '--trainer.max_time=null', '--seed_everything=3',
-            '--model.loss.loss=ae'} <= set(trained[0])
+    assert {
+        '--trainer.max_steps=2',
+        '--trainer.max_time=null',
+        '--seed_everything=3',
+        '--model.loss.loss=ae',
+    } <= set(trained[0])
     assert '--limit=5' in commands[1]
     text = capsys.readouterr().out
     assert '| with a | 50.0 | 23.5 ± 0.5 |' in text
@@ -125,8 +150,9 @@ def test_a_run_killed_before_its_last_checkpoint_starts_again(tmp_path, study_fi
     assert '--overwrite=true' in commands[0] and '--ckpt_path=last' not in commands[0]
 
 
-def test_a_study_in_progress_keeps_others_out_of_its_folder(tmp_path, study_file, commands,
-                                                            capsys):
+def test_a_study_in_progress_keeps_others_out_of_its_folder(
+    tmp_path, study_file, commands, capsys
+):
     out = tmp_path / 'out'
     with lock_folder(out, 'ablation'):
         assert main(['ablate', str(study_file), '-o', str(out)]) == 2
@@ -135,12 +161,18 @@ def test_a_study_in_progress_keeps_others_out_of_its_folder(tmp_path, study_file
         assert main(['ablate', str(study_file), '-o', str(out), '--table-only']) == 0
 
 
-@pytest.mark.parametrize('change', [
-    {'limit': 6}, {'budget': {'trainer.max_steps': 3}},
-    {'variants': [{**STUDY['variants'][0], 'set': {}}, STUDY['variants'][1]]},
-    {'recipe': 'ciae_mobilenetv2_city'}])
-def test_runs_of_another_study_are_not_taken_for_this_ones(tmp_path, study_file, commands, capsys,
-                                                           change):
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'limit': 6},
+        {'budget': {'trainer.max_steps': 3}},
+        {'variants': [{**STUDY['variants'][0], 'set': {}}, STUDY['variants'][1]]},
+        {'recipe': 'ciae_mobilenetv2_city'},
+    ],
+)
+def test_runs_of_another_study_are_not_taken_for_this_ones(
+    tmp_path, study_file, commands, capsys, change
+):
     out = tmp_path / 'out'
     main(['ablate', str(study_file), '-o', str(out)])
     commands.clear()
@@ -165,11 +197,14 @@ def test_a_failing_command_is_told_with_its_last_line(tmp_path, study_file, caps
     assert 'with a, seed 3: train failed: the disk is full (see ' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(('paper', 'ours', 'tau'), [
-    ([1, 2, 3], [10, 20, 30], 1.0),
-    ([1, 2, 3], [30, 20, 10], -1.0),
-    ([1, 2, 3], [10, 30, 20], 1 / 3),  # one of three pairs the other way round
-])
+@pytest.mark.parametrize(
+    ('paper', 'ours', 'tau'),
+    [
+        ([1, 2, 3], [10, 20, 30], 1.0),
+        ([1, 2, 3], [30, 20, 10], -1.0),
+        ([1, 2, 3], [10, 30, 20], 1 / 3),  # one of three pairs the other way round
+    ],
+)
 def test_rank_agreement(paper, ours, tau):
     assert rank_agreement(paper, ours) == pytest.approx(tau)
 

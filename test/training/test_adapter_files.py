@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the files of a transformers checkpoint say: classes, normalisation, sizes; and faults."""
 
 import json
@@ -30,8 +31,11 @@ def test_things_come_from_the_class_file_or_known_names(checkpoint):
     assert tuple(np.array(module.labels.names)[module.labels.is_thing]) == THINGS
     with pytest.raises(ValueError, match='name them with --things'):
         open_transformers(str(checkpoint('eomt')))
-    assert {classes: len(names) for classes, names in KNOWN_THINGS.items()} == \
-        {133: 80, 19: 8, 150: 100}
+    assert {classes: len(names) for classes, names in KNOWN_THINGS.items()} == {
+        133: 80,
+        19: 8,
+        150: 100,
+    }
 
 
 def test_things_of_ade20k_come_from_its_first_names(tmp_path):
@@ -51,8 +55,9 @@ def test_settings_come_from_the_image_processors_own_file(kind, tmp_path):
     getattr(transformers, CLASSES[kind])(make_config(kind)).save_pretrained(tmp_path)
     processor = getattr(transformers, {**PROCESSORS, 'eomt': 'EomtImageProcessor'}[kind])
     size = {} if kind == 'eomt' else {'size': {'height': 32, 'width': 64}}
-    processor(image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.3, 0.25],
-              **size).save_pretrained(tmp_path)
+    processor(image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.3, 0.25], **size).save_pretrained(
+        tmp_path
+    )
     module, own_size = open_transformers(str(tmp_path), THINGS)
     assert (module.config.mean, module.config.std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
     assert own_size == ((64, 64) if kind == 'eomt' else (32, 64))
@@ -62,12 +67,20 @@ def write_oneformer(folder, class_info):
     """A checkpoint with the processor file that the library writes; returns the processor."""
     (folder / 'classes.json').write_text(json.dumps(class_info))
     write_tokenizer(folder)
-    transformers.OneFormerForUniversalSegmentation(make_config('oneformer')).save_pretrained(folder)
+    transformers.OneFormerForUniversalSegmentation(make_config('oneformer')).save_pretrained(
+        folder
+    )
     processor = transformers.OneFormerProcessor(
         transformers.OneFormerImageProcessor(
-            repo_path=str(folder), class_info_file='classes.json', num_text=10,
-            image_mean=[0.5, 0.4, 0.3], image_std=[0.2, 0.3, 0.25]),
-        transformers.AutoTokenizer.from_pretrained(folder), task_seq_length=16)
+            repo_path=str(folder),
+            class_info_file='classes.json',
+            num_text=10,
+            image_mean=[0.5, 0.4, 0.3],
+            image_std=[0.2, 0.3, 0.25],
+        ),
+        transformers.AutoTokenizer.from_pretrained(folder),
+        task_seq_length=16,
+    )
     processor.save_pretrained(folder)
     assert not (folder / 'preprocessor_config.json').exists()
     (folder / 'classes.json').unlink()
@@ -75,8 +88,10 @@ def write_oneformer(folder, class_info):
 
 
 def test_settings_and_task_come_from_oneformers_processor(tmp_path):
-    processor = write_oneformer(tmp_path, {
-        str(i): {'name': name, 'isthing': int(name in THINGS)} for i, name in enumerate(NAMES)})
+    processor = write_oneformer(
+        tmp_path,
+        {str(i): {'name': name, 'isthing': int(name in THINGS)} for i, name in enumerate(NAMES)},
+    )
     module, size = open_transformers(str(tmp_path))
     assert (module.config.mean, module.config.std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
     assert size is None
@@ -138,26 +153,36 @@ def replaced(checkpoint, tmp_path, file, data):
     return folder
 
 
-@pytest.mark.parametrize(('data', 'message'), [
-    (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n',
-     r'model\.safetensors is a pointer of Git LFS in place of the weights; .*`git lfs pull`'),
-    (b'', r'model\.safetensors is not a whole safetensors file'),
-    (b'\xff' * 100, r'model\.safetensors is not a whole safetensors file'),
-    (None, r'model\.safetensors is not a whole safetensors file'),
-])
+@pytest.mark.parametrize(
+    ('data', 'message'),
+    [
+        (
+            b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n',
+            r'model\.safetensors is a pointer of Git LFS in place of the weights; '
+            r'.*`git lfs pull`',
+        ),
+        (b'', r'model\.safetensors is not a whole safetensors file'),
+        (b'\xff' * 100, r'model\.safetensors is not a whole safetensors file'),
+        (None, r'model\.safetensors is not a whole safetensors file'),
+    ],
+)
 def test_weights_that_are_none_are_named(checkpoint, tmp_path, data, message):
     whole = (checkpoint('maskformer') / 'model.safetensors').read_bytes()
-    folder = replaced(checkpoint, tmp_path, 'model.safetensors',
-                      whole[:-100] if data is None else data)
+    folder = replaced(
+        checkpoint, tmp_path, 'model.safetensors', whole[:-100] if data is None else data
+    )
     with pytest.raises(ValueError, match=message):
         open_transformers(str(folder), THINGS)
 
 
-@pytest.mark.parametrize(('name', 'message'), [
-    ('none', 'no folder .*none; give one'),
-    ('file', 'file is a file; give the folder'),
-    ('empty', r'the folder .*empty holds no config\.json'),
-])
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('none', 'no folder .*none; give one'),
+        ('file', 'file is a file; give the folder'),
+        ('empty', r'the folder .*empty holds no config\.json'),
+    ],
+)
 def test_what_is_no_folder_of_a_checkpoint_is_told(tmp_path, name, message):
     (tmp_path / 'file').touch()
     (tmp_path / 'empty').mkdir()
@@ -180,34 +205,67 @@ def test_a_broken_tokenizer_is_told_in_a_line(tmp_path):
         _task_tokens(str(tmp_path), SimpleNamespace(task_seq_len=16))
 
 
-@pytest.mark.parametrize(('file', 'data', 'message'), [
-    ('config.json', b'{bad', 'config.json'),
-    ('config.json', b'[]', 'cannot be loaded'),
-    ('config.json', b'{"model_type": "maskformer", "fpn_feature_size": "x"}', 'cannot be loaded'),
-    ('preprocessor_config.json', b'{bad', r'preprocessor_config\.json is not JSON'),
-    ('preprocessor_config.json', b'[' * 99_999, r'preprocessor_config\.json: .*too deeply'),
-    ('preprocessor_config.json', b'[1]', r'preprocessor_config\.json must hold a JSON object'),
-])
+@pytest.mark.parametrize(
+    ('file', 'data', 'message'),
+    [
+        ('config.json', b'{bad', 'config.json'),
+        ('config.json', b'[]', 'cannot be loaded'),
+        (
+            'config.json',
+            b'{"model_type": "maskformer", "fpn_feature_size": "x"}',
+            'cannot be loaded',
+        ),
+        ('preprocessor_config.json', b'{bad', r'preprocessor_config\.json is not JSON'),
+        ('preprocessor_config.json', b'[' * 99_999, r'preprocessor_config\.json: .*too deeply'),
+        ('preprocessor_config.json', b'[1]', r'preprocessor_config\.json must hold a JSON object'),
+    ],
+)
 def test_broken_settings_are_told_in_one_line(checkpoint, tmp_path, capsys, file, data, message):
     folder = replaced(checkpoint, tmp_path, file, data)
-    assert main(['export', '--from', f'hf:{folder}', '--things', 'car', '--input-size', '64', '64',
-                 '-o', str(tmp_path / 'x.onnx')]) == 2
+    assert (
+        main(
+            [
+                'export',
+                '--from',
+                f'hf:{folder}',
+                '--things',
+                'car',
+                '--input-size',
+                '64',
+                '64',
+                '-o',
+                str(tmp_path / 'x.onnx'),
+            ]
+        )
+        == 2
+    )
     [line] = [text for text in capsys.readouterr().err.splitlines() if 'panoptic: error' in text]
     assert re.search(message, line)
 
 
 def test_weights_of_another_number_of_classes_are_refused(checkpoint, tmp_path):
-    folder = edited(checkpoint, tmp_path, 'config.json',
-                    {'id2label': {str(i): name for i, name in enumerate(NAMES[:4])}})
-    with pytest.raises(ValueError, match=r'2 weights have other shapes than its config\.json '
-                                         r'says, e\.g\. class_predictor\.\w+ has \[6.* \[5\]'):
+    folder = edited(
+        checkpoint,
+        tmp_path,
+        'config.json',
+        {'id2label': {str(i): name for i, name in enumerate(NAMES[:4])}},
+    )
+    with pytest.raises(
+        ValueError,
+        match=r'2 weights have other shapes than its config\.json '
+        r'says, e\.g\. class_predictor\.\w+ has \[6.* \[5\]',
+    ):
         open_transformers(str(folder), THINGS)
 
 
 @pytest.mark.parametrize('ids', [(1, 2, 3, 4, 5), (0, 1, 2, 3, 7)])
 def test_classes_without_a_name_are_refused(checkpoint, tmp_path, ids):
-    folder = edited(checkpoint, tmp_path, 'config.json', {
-        'id2label': {str(i): name for i, name in zip(ids, NAMES, strict=True)}})
+    folder = edited(
+        checkpoint,
+        tmp_path,
+        'config.json',
+        {'id2label': {str(i): name for i, name in zip(ids, NAMES, strict=True)}},
+    )
     with pytest.raises(ValueError, match=r'id2label gives no name to class \d; .*--classes FILE'):
         open_transformers(str(folder), THINGS)
 
@@ -223,8 +281,9 @@ classes:
 
 
 def test_names_from_a_file_in_place_of_numbers(checkpoint, tmp_path, capsys):
-    folder = edited(checkpoint, tmp_path, 'config.json',
-                    {'id2label': {str(i): f'LABEL_{i}' for i in range(5)}})
+    folder = edited(
+        checkpoint, tmp_path, 'config.json', {'id2label': {str(i): f'LABEL_{i}' for i in range(5)}}
+    )
     with pytest.raises(ValueError, match=r'are things, and does not name them: .* --classes'):
         open_transformers(str(folder))
     path = tmp_path / 'classes.yaml'
@@ -234,19 +293,46 @@ def test_names_from_a_file_in_place_of_numbers(checkpoint, tmp_path, capsys):
     assert labels.labels[0].color == (128, 64, 128)
     assert labels.is_thing.tolist() == [False, False, True, True, False]
     path.write_text(CLASSES_YAML.replace('id: 4', 'id: 5'))
-    assert main(['export', '--from', f'hf:{folder}', '--classes', str(path), '--input-size', '64',
-                 '64', '-o', str(tmp_path / 'x.onnx')]) == 2
+    assert (
+        main(
+            [
+                'export',
+                '--from',
+                f'hf:{folder}',
+                '--classes',
+                str(path),
+                '--input-size',
+                '64',
+                '64',
+                '-o',
+                str(tmp_path / 'x.onnx'),
+            ]
+        )
+        == 2
+    )
     assert "checkpoint's classes, 0 to 4, got 5 from 0 to 5" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('settings', [
-    {}, {'do_normalize': False}, {'do_rescale': False}, {'rescale_factor': 1 / 127.5},
-    {'do_rescale': False, 'do_normalize': False}, {'image_mean': 0.5, 'image_std': 0.25},
-    {'image_mean': None, 'image_std': None}, {'do_normalize': None, 'rescale_factor': None}])
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {},
+        {'do_normalize': False},
+        {'do_rescale': False},
+        {'rescale_factor': 1 / 127.5},
+        {'do_rescale': False, 'do_normalize': False},
+        {'image_mean': 0.5, 'image_std': 0.25},
+        {'image_mean': None, 'image_std': None},
+        {'do_normalize': None, 'rescale_factor': None},
+    ],
+)
 def test_the_network_sees_what_the_processor_gives(settings):
     given = {'image_mean': [0.5, 0.4, 0.3], 'image_std': [0.2, 0.3, 0.25], **settings}
-    processor = transformers.MaskFormerImageProcessor(do_resize=False, size_divisor=None, **{
-        key: value for key, value in given.items() if value is not None})
+    processor = transformers.MaskFormerImageProcessor(
+        do_resize=False,
+        size_divisor=None,
+        **{key: value for key, value in given.items() if value is not None},
+    )
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     expected = processor(images=image, return_tensors='np')['pixel_values'][0]
     ours = normalization('x', given)
@@ -254,21 +340,34 @@ def test_the_network_sees_what_the_processor_gives(settings):
     np.testing.assert_allclose(found.transpose(2, 0, 1), expected, atol=2e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize('settings', [
-    {'image_mean': 'x'}, {'image_mean': [0.5, 0.5]}, {'image_std': 0}, {'image_std': [1, 1, -1]},
-    {'image_mean': float('nan')}, {'rescale_factor': 0}, {'rescale_factor': 'x'},
-    {'do_normalize': 'maybe'}, {'do_rescale': 3}])
+@pytest.mark.parametrize(
+    'settings',
+    [
+        {'image_mean': 'x'},
+        {'image_mean': [0.5, 0.5]},
+        {'image_std': 0},
+        {'image_std': [1, 1, -1]},
+        {'image_mean': float('nan')},
+        {'rescale_factor': 0},
+        {'rescale_factor': 'x'},
+        {'do_normalize': 'maybe'},
+        {'do_rescale': 3},
+    ],
+)
 def test_settings_that_are_none_are_refused(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         normalization('x', settings)
 
 
-@pytest.mark.parametrize(('argv', 'message'), [
-    (['--model', 'a.onnx', '--classes', 'c.yaml'], '--things and --classes go with --from'),
-    (['--from', 'hf:x', '--classes', 'c.yaml', '--things', 'a'], 'leave out --things'),
-    (['--from', 'm2f'], 'takes hf:<folder or repository>'),
-    (['--model', 'a.onnx', '--things', 'car'], '--things and --classes go with --from'),
-])
+@pytest.mark.parametrize(
+    ('argv', 'message'),
+    [
+        (['--model', 'a.onnx', '--classes', 'c.yaml'], '--things and --classes go with --from'),
+        (['--from', 'hf:x', '--classes', 'c.yaml', '--things', 'a'], 'leave out --things'),
+        (['--from', 'm2f'], 'takes hf:<folder or repository>'),
+        (['--model', 'a.onnx', '--things', 'car'], '--things and --classes go with --from'),
+    ],
+)
 def test_flags_that_do_not_fit(tmp_path, capsys, argv, message):
     assert main(['export', *argv, '-o', str(tmp_path / 'x.onnx')]) == 2
     assert message in capsys.readouterr().err

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints of transformers against the library's own post-processing, and as model files."""
 
 from types import SimpleNamespace
@@ -29,7 +30,9 @@ def random_maps(seed, image_size=(64, 96), queries=15):
     generator = torch.Generator().manual_seed(seed)
     masks = torch.nn.functional.interpolate(
         torch.randn(1, queries, 4, 4, generator=generator) * 6,
-        size=[n // 4 for n in image_size], mode='bicubic')
+        size=[n // 4 for n in image_size],
+        mode='bicubic',
+    )
     logits = torch.randn(1, queries, len(NAMES) + 1, generator=generator) * 5
     embedding = torch.randn(1, queries, 4, generator=generator)
     return TransformersMaps(logits, masks, embedding, image_size)
@@ -37,23 +40,28 @@ def random_maps(seed, image_size=(64, 96), queries=15):
 
 def theirs(kind, maps, target):
     """The library's result for a target (height, width): segment map, and what segments are."""
-    outputs = SimpleNamespace(class_queries_logits=maps.class_logits,
-                              masks_queries_logits=maps.mask_logits)
+    outputs = SimpleNamespace(
+        class_queries_logits=maps.class_logits, masks_queries_logits=maps.mask_logits
+    )
     common = {'target_sizes': [target], 'threshold': 0.5, 'overlap_mask_area_threshold': OVERLAP}
     if kind == 'eomt':
         height, width = maps.image_size
-        processor = transformers.EomtImageProcessor(size={'shortest_edge': height,
-                                                          'longest_edge': width})
+        processor = transformers.EomtImageProcessor(
+            size={'shortest_edge': height, 'longest_edge': width}
+        )
         result = processor.post_process_panoptic_segmentation(
-            outputs, stuff_classes=sorted(STUFF), **common)[0]
+            outputs, stuff_classes=sorted(STUFF), **common
+        )[0]
         offset = 1  # its segments count from 0, void is -1
     else:
         processor = getattr(transformers, PROCESSORS[kind])()
         result = processor.post_process_panoptic_segmentation(
-            outputs, label_ids_to_fuse=STUFF, **common)[0]
+            outputs, label_ids_to_fuse=STUFF, **common
+        )[0]
         offset = 0
     return (result['segmentation'].numpy() + offset).clip(0), [
-        {**info, 'id': info['id'] + offset} for info in result['segments_info']]
+        {**info, 'id': info['id'] + offset} for info in result['segments_info']
+    ]
 
 
 def reuses_an_id(infos):
@@ -61,9 +69,14 @@ def reuses_an_id(infos):
     of_id = {}
     for info in infos:
         of_id.setdefault(info['id'], []).append(info)
-    return any(len(same) > 1 and not (all(info['was_fused'] for info in same)
-                                      and len({info['label_id'] for info in same}) == 1)
-               for same in of_id.values())
+    return any(
+        len(same) > 1
+        and not (
+            all(info['was_fused'] for info in same)
+            and len({info['label_id'] for info in same}) == 1
+        )
+        for same in of_id.values()
+    )
 
 
 @pytest.mark.parametrize('stride', [1, 4])
@@ -87,18 +100,24 @@ def test_decoding_equals_the_librarys(checkpoint, kind, stride, monkeypatch):
             segments.setdefault(info['id'], (info['label_id'], info['score']))
         ours = module(image, **{**module.default_thresholds(), **low})
         assert ours.segment_map.shape == their_map.shape
-        pairs = {(int(a), int(b)) for a, b in zip(ours.segment_map.flatten(), their_map.flatten(),
-                                                  strict=True)}
+        pairs = {
+            (int(a), int(b))
+            for a, b in zip(ours.segment_map.flatten(), their_map.flatten(), strict=True)
+        }
         assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
         assert (0, 0) in pairs or not {0} & {a for a, _ in pairs}
         for a, b in pairs - {(0, 0)}:
-            assert (int(ours.class_id[a - 1]), pytest.approx(float(ours.score[a - 1]), abs=1e-5)) \
-                == segments[b]
+            assert (
+                int(ours.class_id[a - 1]),
+                pytest.approx(float(ours.score[a - 1]), abs=1e-5),
+            ) == segments[b]
             stuff_seen += segments[b][0] in STUFF
             things_seen += segments[b][0] not in STUFF
             # The embedding is that of the first query that the row stands for.
-            assert any(torch.equal(ours.embedding[a - 1], row) for row in
-                       torch.nn.functional.normalize(maps.embedding[0], dim=1))
+            assert any(
+                torch.equal(ours.embedding[a - 1], row)
+                for row in torch.nn.functional.normalize(maps.embedding[0], dim=1)
+            )
     assert compared > 5
     assert stuff_seen > 5
     assert things_seen > 5
@@ -114,21 +133,40 @@ def test_segments_stay_apart_where_the_library_reuses_an_id():
     their_map, infos = theirs('maskformer', maps, (2, 2))
     assert reuses_an_id(infos)
     assert their_map.tolist() == [[1, 2], [1, 2]]
-    thresholds = {'score_threshold': 0.5, 'mask_threshold': 0.5, 'overlap_threshold': 0.8,
-                  'min_area': 0.0, 'min_stuff_area': 0.0}
-    ours = decode(logits, masks.sigmoid(), torch.ones(4, 4), IS_THING, 4, True,
-                  {name: torch.tensor(value) for name, value in thresholds.items()})
+    thresholds = {
+        'score_threshold': 0.5,
+        'mask_threshold': 0.5,
+        'overlap_threshold': 0.8,
+        'min_area': 0.0,
+        'min_stuff_area': 0.0,
+    }
+    ours = decode(
+        logits,
+        masks.sigmoid(),
+        torch.ones(4, 4),
+        IS_THING,
+        4,
+        True,
+        {name: torch.tensor(value) for name, value in thresholds.items()},
+    )
     assert ours.semantic_map.tolist() == [[0, 2], [0, 3]]
     assert len(ours.segment_map.unique()) == 3
 
 
 def test_no_query_above_the_threshold_gives_an_empty_image():
     maps = random_maps(0)
-    thresholds = dict.fromkeys(('mask_threshold', 'overlap_threshold', 'min_area',
-                                'min_stuff_area'), torch.tensor(0.0))
-    ours = decode(maps.class_logits[0], maps.mask_logits[0].sigmoid(), torch.ones(15, 4),
-                  IS_THING, 4, True,
-                  {**thresholds, 'score_threshold': torch.tensor(1.0)})
+    thresholds = dict.fromkeys(
+        ('mask_threshold', 'overlap_threshold', 'min_area', 'min_stuff_area'), torch.tensor(0.0)
+    )
+    ours = decode(
+        maps.class_logits[0],
+        maps.mask_logits[0].sigmoid(),
+        torch.ones(15, 4),
+        IS_THING,
+        4,
+        True,
+        {**thresholds, 'score_threshold': torch.tensor(1.0)},
+    )
     assert not ours.segment_map.any()
     assert not ours.valid.any()
 
@@ -147,21 +185,44 @@ def test_module_gives_the_checkpoints_own_outputs(checkpoint, kind):
     with torch.no_grad():
         expected = original((image / 255 - mean) / std, **task)
         ours = module.maps(image)
-    for a, b in ((ours.class_logits, expected.class_queries_logits),
-                 (ours.mask_logits, expected.masks_queries_logits)):
+    for a, b in (
+        (ours.class_logits, expected.class_queries_logits),
+        (ours.mask_logits, expected.masks_queries_logits),
+    ):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
     assert ours.embedding.shape == (1, 12, module.embedding_dim)
 
 
-EXPORTED = ['maskformer', 'eomt', *(pytest.param(kind, marks=pytest.mark.slow)
-                                    for kind in ('mask2former', 'oneformer', 'eomt_dinov3'))]
+EXPORTED = [
+    'maskformer',
+    'eomt',
+    *(
+        pytest.param(kind, marks=pytest.mark.slow)
+        for kind in ('mask2former', 'oneformer', 'eomt_dinov3')
+    ),
+]
 
 
 @pytest.mark.parametrize('kind', EXPORTED)
 def test_model_file_equals_the_module(checkpoint, kind, tmp_path, capsys):
     path = tmp_path / 'model.onnx'
-    assert main(['export', '--from', f'hf:{checkpoint(kind)}', '--things', *THINGS,
-                 '--input-size', '64', '64', '-o', str(path)]) == 0, capsys.readouterr().err
+    assert (
+        main(
+            [
+                'export',
+                '--from',
+                f'hf:{checkpoint(kind)}',
+                '--things',
+                *THINGS,
+                '--input-size',
+                '64',
+                '64',
+                '-o',
+                str(path),
+            ]
+        )
+        == 0
+    ), capsys.readouterr().err
     info = read_info(path)
     assert info.family == 'transformers'
     assert info.labels.names == NAMES
@@ -180,8 +241,11 @@ def test_half_checkpoints_become_float32(kind, dtype, tmp_path):
     model.save_pretrained(tmp_path)
     write_tokenizer(tmp_path)
     module, _ = open_transformers(str(tmp_path), THINGS)
-    weights = {name: value for name, value in module.network.state_dict().items()
-               if value.is_floating_point()}
+    weights = {
+        name: value
+        for name, value in module.network.state_dict().items()
+        if value.is_floating_point()
+    }
     assert {value.dtype for value in weights.values()} == {torch.float32}
     name = next(name for name in weights if name.endswith('.weight'))
     torch.testing.assert_close(weights[name], model.state_dict()[name].float())
@@ -193,8 +257,22 @@ def test_half_checkpoints_become_float32(kind, dtype, tmp_path):
 @pytest.mark.parametrize('size', [(128, 128), (32, 128)])  # the second has as many patches
 def test_eomt_takes_only_its_own_size(checkpoint, kind, size, tmp_path, capsys):
     path = tmp_path / 'x.onnx'
-    assert main(['export', '--from', f'hf:{checkpoint(kind)}', '--things', *THINGS,
-                 '--input-size', *map(str, size), '-o', str(path)]) == 2
+    assert (
+        main(
+            [
+                'export',
+                '--from',
+                f'hf:{checkpoint(kind)}',
+                '--things',
+                *THINGS,
+                '--input-size',
+                *map(str, size),
+                '-o',
+                str(path),
+            ]
+        )
+        == 2
+    )
     message = f'takes input of 64x64 px only, got {size[0]}x{size[1]}'
     assert message in capsys.readouterr().err
     assert not path.exists()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
 import torch
@@ -11,10 +12,20 @@ def test_pull_and_push_equal_their_sums():
     mean = group_mean(torch.tensor(e), torch.tensor(group), 4).numpy()
     for g in (0, 1, 3):
         np.testing.assert_allclose(mean[g], e[group == g].mean(axis=0))
-    pull = np.mean([np.mean([max(np.abs(mean[g] - x).sum() - 3.0, 0)**2 for x in e[group == g]])
-                    for g in (0, 1, 3)])
-    push = np.mean([max(2.0 - np.abs(mean[i] - mean[j]).sum(), 0)**2
-                    for i in range(4) for j in range(4) if i != j])
+    pull = np.mean(
+        [
+            np.mean([max(np.abs(mean[g] - x).sum() - 3.0, 0) ** 2 for x in e[group == g]])
+            for g in (0, 1, 3)
+        ]
+    )
+    push = np.mean(
+        [
+            max(2.0 - np.abs(mean[i] - mean[j]).sum(), 0) ** 2
+            for i in range(4)
+            for j in range(4)
+            if i != j
+        ]
+    )
     assert pull > 0
     assert push > 0
     args = torch.tensor(e), torch.tensor(group), torch.tensor(mean)
@@ -50,13 +61,20 @@ def test_both_pass_gradcheck():
     assert torch.autograd.gradcheck(loss, e)
 
 
-@pytest.mark.parametrize(('call', 'match'), [
-    (lambda: pull_loss(torch.zeros(3, 2), torch.zeros(4).long(), torch.zeros(1, 2), 1.0),
-     r'group \(P,\).*\(4,\)'),
-    (lambda: pull_loss(torch.zeros(3, 2), torch.zeros(3).long(), torch.zeros(1, 5), 1.0),
-     r'mean \(L, D\).*\(1, 5\)'),
-    (lambda: push_loss(torch.zeros(3), 1.0), r'mean \(L, D\), got \(3,\)'),
-])
+@pytest.mark.parametrize(
+    ('call', 'match'),
+    [
+        (
+            lambda: pull_loss(torch.zeros(3, 2), torch.zeros(4).long(), torch.zeros(1, 2), 1.0),
+            r'group \(P,\).*\(4,\)',
+        ),
+        (
+            lambda: pull_loss(torch.zeros(3, 2), torch.zeros(3).long(), torch.zeros(1, 5), 1.0),
+            r'mean \(L, D\).*\(1, 5\)',
+        ),
+        (lambda: push_loss(torch.zeros(3), 1.0), r'mean \(L, D\), got \(3,\)'),
+    ],
+)
 def test_wrong_shapes_are_refused(call, match):
     with pytest.raises(ValueError, match=match):
         call()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random crops: image and labels move as one, the rest is void, the seed fixes all of it."""
 
 import numpy as np
@@ -28,8 +29,11 @@ def augmented(config, crop=SIZE, seed=0, sample=None, size=SIZE):
 
 def test_packing_is_exact():
     rng = np.random.default_rng(0)
-    sample = Sample(np.zeros((5, 6, 3), np.uint8), rng.integers(0, 256, (5, 6), np.uint8),
-                    rng.integers(0, 2**20, (5, 6)).astype(np.int32))
+    sample = Sample(
+        np.zeros((5, 6, 3), np.uint8),
+        rng.integers(0, 256, (5, 6), np.uint8),
+        rng.integers(0, 2**20, (5, 6)).astype(np.int32),
+    )
     class_map, instance_map = unpack(pack(sample))
     np.testing.assert_array_equal(class_map, sample.class_map)
     np.testing.assert_array_equal(instance_map, sample.instance_map)
@@ -46,11 +50,13 @@ def test_zero_strength_changes_nothing():
 @pytest.mark.parametrize(('flip', 'seed'), [(0.0, 1), (1.0, 2), (0.5, 3), (0.5, 4)])
 def test_each_pixel_keeps_its_label_through_crop_and_flip(flip, seed):
     image, class_map, instance_map = augmented(
-        AugmentConfig(flip, (1, 1), color=0), (16, 20), seed)
+        AugmentConfig(flip, (1, 1), color=0), (16, 20), seed
+    )
     assert (class_map == 3).all()
     place = (instance_map - 1).numpy()
-    np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(),
-                                  numbered().image.reshape(-1, 3)[place])
+    np.testing.assert_array_equal(
+        image.permute(1, 2, 0).numpy(), numbered().image.reshape(-1, 3)[place]
+    )
     steps = np.diff(place, axis=1)
     assert set(steps.ravel()) <= ({-1} if flip == 1 else {1} if flip == 0 else {1, -1})
     assert (np.diff(place, axis=0) == SIZE[1]).all()
@@ -69,14 +75,18 @@ def test_beyond_the_image_is_mean_colour_and_void():
 def test_zoom_moves_image_and_labels_alike(scale):
     is_in = np.zeros((40, 64), bool)
     is_in[10:26, 20:44] = True
-    sample = Sample(np.where(is_in[..., None], 255, 0).astype(np.uint8) * np.ones(3, np.uint8),
-                    is_in.astype(np.uint8), is_in.astype(np.int32))
+    sample = Sample(
+        np.where(is_in[..., None], 255, 0).astype(np.uint8) * np.ones(3, np.uint8),
+        is_in.astype(np.uint8),
+        is_in.astype(np.int32),
+    )
     for seed in range(4):
         image, class_map, instance_map = augmented(
-            AugmentConfig(0, (scale, scale), color=0), (32, 48), seed, sample, (40, 64))
+            AugmentConfig(0, (scale, scale), color=0), (32, 48), seed, sample, (40, 64)
+        )
         known = class_map != VOID_ID
         differs = ((image[0] > 127) != (class_map == 1)) & known
-        assert differs.sum() == 0, 'the half-way line of the blurred edge is the label\'s edge'
+        assert differs.sum() == 0, "the half-way line of the blurred edge is the label's edge"
         assert torch.equal(instance_map == 1, class_map == 1)
     area = (class_map == 1).sum().item()
     assert area == 16 * 24 * scale**2 if scale < 1 else area > 16 * 24
@@ -114,7 +124,8 @@ def test_crops_around_things_hold_one_and_keep_each_pixels_label():
     corners = set()
     for seed in rng.integers(0, 2**31, 200).tolist():
         image, class_map, instance_map = augmented(
-            AugmentConfig(0, (1, 1), 1.0, 0), (8, 10), seed, sample)
+            AugmentConfig(0, (1, 1), 1.0, 0), (8, 10), seed, sample
+        )
         at = (image[0].long() + 256 * image[1].long()).numpy()
         np.testing.assert_array_equal(instance_map, ids.ravel()[at])
         np.testing.assert_array_equal(class_map, sample.class_map.ravel()[at])
@@ -142,12 +153,16 @@ def test_without_things_or_wish_crops_are_as_ever():
     assert augmented(AugmentConfig(things=1.0), (16, 24), 5, bare)[0].shape == (3, 16, 24)
 
 
-@pytest.mark.parametrize(('values', 'message'), [
-    ({'things': 1.5}, r'augment\.things'),
-    ({'flip': 1.1}, r'augment\.flip'), ({'color': 1.0}, r'augment\.color'),
-    ({'scale': (2.0, 1.0)}, r'augment\.scale must be two rising'),
-    ({'scale': (0.0, 1.0)}, 'above 0'),
-])
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        ({'things': 1.5}, r'augment\.things'),
+        ({'flip': 1.1}, r'augment\.flip'),
+        ({'color': 1.0}, r'augment\.color'),
+        ({'scale': (2.0, 1.0)}, r'augment\.scale must be two rising'),
+        ({'scale': (0.0, 1.0)}, 'above 0'),
+    ],
+)
 def test_bad_settings_are_named(values, message):
     with pytest.raises(ValueError, match=message):
         AugmentConfig(**values)
@@ -155,12 +170,14 @@ def test_bad_settings_are_named(values, message):
 
 def test_a_sample_needs_maps_of_one_size():
     with pytest.raises(ValueError, match=r'\(4, 5, 3\), \(4, 6\), \(4, 5\)'):
-        Sample(np.zeros((4, 5, 3), np.uint8), np.zeros((4, 6), np.uint8),
-               np.zeros((4, 5), np.int32))
+        Sample(
+            np.zeros((4, 5, 3), np.uint8), np.zeros((4, 6), np.uint8), np.zeros((4, 5), np.int32)
+        )
 
 
-@pytest.mark.parametrize(('stride', 'rows'), [(1, [0, 1, 2, 3, 4, 5, 6, 7]), (2, [1, 3, 5, 7]),
-                                              (4, [2, 6])])
+@pytest.mark.parametrize(
+    ('stride', 'rows'), [(1, [0, 1, 2, 3, 4, 5, 6, 7]), (2, [1, 3, 5, 7]), (4, [2, 6])]
+)
 def test_cells_take_the_label_at_their_centre(stride, rows):
     place = torch.arange(64).view(1, 8, 8)
     batch = Batch(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), place, place + 100)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CamVid from a folder made here, and the published one where it is at hand."""
 
 from pathlib import Path
@@ -64,10 +65,10 @@ def test_order_takes_each_once(folder):
 
 def test_small_regions_of_things_become_void():
     ids = np.full((12, 20), ROAD, np.uint8)
-    ids[1:5, 1:5] = CAR           # 16 px
-    ids[1:3, 10:12] = CAR         # 4 px
-    ids[8:10, 1:3] = PEDESTRIAN   # 4 px
-    ids[8, 10] = SKY              # stuff may be small
+    ids[1:5, 1:5] = CAR  # 16 px
+    ids[1:3, 10:12] = CAR  # 4 px
+    ids[8:10, 1:3] = PEDESTRIAN  # 4 px
+    ids[8, 10] = SKY  # stuff may be small
     class_map, instance_map = components(ids, LABELS.is_thing, min_area=5)
     assert (class_map[1:3, 10:12] == VOID_ID).all() and (class_map[8:10, 1:3] == VOID_ID).all()
     assert class_map[8, 10] == SKY
@@ -78,8 +79,8 @@ def test_small_regions_of_things_become_void():
 
 def test_corners_join_and_classes_do_not():
     ids = np.full((6, 6), ROAD, np.uint8)
-    ids[1, 1] = ids[2, 2] = CAR                  # by their corners
-    ids[4, 4], ids[4, 5] = CAR, PEDESTRIAN       # side by side
+    ids[1, 1] = ids[2, 2] = CAR  # by their corners
+    ids[4, 4], ids[4, 5] = CAR, PEDESTRIAN  # side by side
     class_map, instance_map = components(ids, LABELS.is_thing, min_area=1)
     assert instance_map[1, 1] == instance_map[2, 2]
     assert len({instance_map[1, 1], instance_map[4, 4], instance_map[4, 5], 0}) == 4
@@ -96,22 +97,43 @@ def test_min_area_is_an_option(folder):
     assert sample.instance_map.max() == 0
 
 
-@pytest.mark.parametrize(('spoil', 'error', 'message'), [
-    (lambda d: (d / 'images/a.png').unlink(), ValueError,
-     r'1 of 2 samples are bad, e\.g\. .*images/a\.jpg does not exist'),
-    (lambda d: (d / 'labels/b.png').unlink(), ValueError, r'labels/b\.png does not exist'),
-    (lambda d: [p.unlink() for p in d.glob('*/*')], FileNotFoundError, 'no images in'),
-    (lambda d: cv2.imwrite(str(d / 'labels/a.png'), np.full((24, 40), 12, np.uint8)), ValueError,
-     r'labels/a\.png: ids must lie in 0 to 11, got 12'),
-    (lambda d: cv2.imwrite(str(d / 'labels/a.png'), np.full((24, 40, 3), 1, np.uint8)), ValueError,
-     r'labels/a\.png: ids must lie in 0 to 11, got 65793'),
-    (lambda d: (d / 'labels/a.png').write_bytes(b'no picture'), ValueError,
-     r'labels/a\.png is not an image'),
-    (lambda d: cv2.imwrite(str(d / 'labels/a.png'), np.zeros((24, 39), np.uint8)), ValueError,
-     r'a\.png is 24 x 40, its labels .*a\.png are 24 x 39'),
-    (lambda d: (d / 'images/a.png').write_bytes(b'no picture'), ValueError,
-     r'images/a\.png is not an image'),
-])
+@pytest.mark.parametrize(
+    ('spoil', 'error', 'message'),
+    [
+        (
+            lambda d: (d / 'images/a.png').unlink(),
+            ValueError,
+            r'1 of 2 samples are bad, e\.g\. .*images/a\.jpg does not exist',
+        ),
+        (lambda d: (d / 'labels/b.png').unlink(), ValueError, r'labels/b\.png does not exist'),
+        (lambda d: [p.unlink() for p in d.glob('*/*')], FileNotFoundError, 'no images in'),
+        (
+            lambda d: cv2.imwrite(str(d / 'labels/a.png'), np.full((24, 40), 12, np.uint8)),
+            ValueError,
+            r'labels/a\.png: ids must lie in 0 to 11, got 12',
+        ),
+        (
+            lambda d: cv2.imwrite(str(d / 'labels/a.png'), np.full((24, 40, 3), 1, np.uint8)),
+            ValueError,
+            r'labels/a\.png: ids must lie in 0 to 11, got 65793',
+        ),
+        (
+            lambda d: (d / 'labels/a.png').write_bytes(b'no picture'),
+            ValueError,
+            r'labels/a\.png is not an image',
+        ),
+        (
+            lambda d: cv2.imwrite(str(d / 'labels/a.png'), np.zeros((24, 39), np.uint8)),
+            ValueError,
+            r'a\.png is 24 x 40, its labels .*a\.png are 24 x 39',
+        ),
+        (
+            lambda d: (d / 'images/a.png').write_bytes(b'no picture'),
+            ValueError,
+            r'images/a\.png is not an image',
+        ),
+    ],
+)
 def test_bad_files_are_found_at_opening(folder, spoil, error, message):
     spoil(folder / 'val')
     with pytest.raises(error, match=message):

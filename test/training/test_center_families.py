@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Panoptic-DeepLab and the families built on it, as the training sees them."""
 
 import numpy as np
@@ -26,8 +27,10 @@ def batch():
     instance_map = torch.zeros_like(class_map)
     class_map[:, 40:] = 1
     for image, rows, columns, class_id, number in (
-            (0, slice(8, 40), slice(8, 40), 2, 1), (0, slice(20, 60), slice(80, 100), 3, 2),
-            (1, slice(0, 24), slice(100, 128), 2, 1)):
+        (0, slice(8, 40), slice(8, 40), 2, 1),
+        (0, slice(20, 60), slice(80, 100), 3, 2),
+        (1, slice(0, 24), slice(100, 128), 2, 1),
+    ):
         class_map[image, rows, columns] = class_id
         instance_map[image, rows, columns] = number
     return Batch(images.permute(0, 3, 1, 2), class_map, instance_map)
@@ -45,12 +48,16 @@ def assert_all_learn(model):
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize('data', [
-    batch(),
-    nothing(lambda c, i: (c.fill_(0), i.zero_())),      # stuff only
-    nothing(lambda c, i: (c.fill_(VOID), i.zero_())),   # void only
-    nothing(lambda c, i: (c.fill_(2), i.zero_())),      # crowd only
-], ids=['things', 'stuff', 'void', 'crowd'])
+@pytest.mark.parametrize(
+    'data',
+    [
+        batch(),
+        nothing(lambda c, i: (c.fill_(0), i.zero_())),  # stuff only
+        nothing(lambda c, i: (c.fill_(VOID), i.zero_())),  # void only
+        nothing(lambda c, i: (c.fill_(2), i.zero_())),  # crowd only
+    ],
+    ids=['things', 'stuff', 'void', 'crowd'],
+)
 @pytest.mark.parametrize('family', FAMILIES)
 def test_every_parameter_gets_a_finite_gradient(family, data):
     torch.manual_seed(0)
@@ -61,9 +68,16 @@ def test_every_parameter_gets_a_finite_gradient(family, data):
     assert_all_learn(model)
 
 
-@pytest.mark.parametrize('switch', [
-    {'interaction': 'none'}, {'interaction': 's2i'}, {'interaction': 'i2s'},
-    {'heatmap_loss': 'focal'}, {'lowlevel_fusion': 'sum', 'instance_aspp': True}])
+@pytest.mark.parametrize(
+    'switch',
+    [
+        {'interaction': 'none'},
+        {'interaction': 's2i'},
+        {'interaction': 'i2s'},
+        {'heatmap_loss': 'focal'},
+        {'lowlevel_fusion': 'sum', 'instance_aspp': True},
+    ],
+)
 def test_every_switch_of_einet_trains(switch):
     torch.manual_seed(0)
     model = build('einet', LABELS, **SMALL_CENTERS, **switch).train()
@@ -81,9 +95,15 @@ def test_every_switch_of_einet_trains(switch):
     assert torch.equal(model.dictionary, learned), 'frozen outside training'
 
 
-@pytest.mark.parametrize('switch', [
-    {'reweight': 'implicit', 'f1': 'cosine', 'f2': 'l2'}, {'reweight': 'separated', 'f1': 'l2'},
-    {'spatial_softmax': False, 'f2': 'cosine'}, {'enabled': False}])
+@pytest.mark.parametrize(
+    'switch',
+    [
+        {'reweight': 'implicit', 'f1': 'cosine', 'f2': 'l2'},
+        {'reweight': 'separated', 'f1': 'l2'},
+        {'spatial_softmax': False, 'f2': 'cosine'},
+        {'enabled': False},
+    ],
+)
 def test_every_switch_of_pisr_trains(switch):
     torch.manual_seed(0)
     model = build('pisr', LABELS, **SMALL_CENTERS, **switch).train()
@@ -109,8 +129,9 @@ def test_the_loss_falls_on_two_images(family, stride):
         assert min(step[name] for step in history[-3:]) < 0.9 * history[0][name], name
 
 
-@pytest.mark.parametrize('name', sorted(
-    name for name in recipe_files() if name.startswith(tuple(FAMILIES))))
+@pytest.mark.parametrize(
+    'name', sorted(name for name in recipe_files() if name.startswith(tuple(FAMILIES)))
+)
 def test_recipes_name_settings_that_there_are(name):
     model = yaml.safe_load(recipe_files()[name].read_text())['model']
     assert name.startswith(model['family'])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Targets of centre heatmaps and offsets against loops over all pixels."""
 
 import math
@@ -41,7 +42,7 @@ def test_heatmap_equals_the_reference(sigma, by_class):
         for y in range(6):
             for x in range(8):
                 if max(abs(y - cy), abs(x - cx)) <= math.floor(REACH * s):
-                    value = math.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * s ** 2))
+                    value = math.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * s**2))
                     at = (b, channels[i - 1], y, x)
                     expected[at] = max(expected[at], value)
     assert torch.allclose(heatmap, expected, atol=1e-6)
@@ -51,8 +52,7 @@ def test_heatmap_equals_the_reference(sigma, by_class):
 
 def test_offsets_lead_to_the_mass_centre():
     _, instance_map = labels()
-    offset = center_offsets(find_instances(instance_map), instance_map.shape,
-                            torch.device('cpu'))
+    offset = center_offsets(find_instances(instance_map), instance_map.shape, torch.device('cpu'))
     centers = mass_centers(instance_map)
     for b, y, x in torch.cartesian_prod(*(torch.arange(n) for n in instance_map.shape)).tolist():
         i = int(instance_map[b, y, x])

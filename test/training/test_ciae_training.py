@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CIAE in training: progress reaches the memory, each parameter learns."""
 
 import lightning as L
@@ -20,13 +21,23 @@ from panoptic_training.module import PanopticModule
 NO_THINGS = street(lambda class_map, instance_map: (class_map.clamp_(max=1), instance_map.zero_()))
 
 
-@pytest.mark.parametrize(('network', 'batch'), [
-    ({}, street()),
-    ({}, NO_THINGS),
-    ({'stuff_branch': True}, NO_THINGS),
-    ({'box_embedding': False, 'thing_memory': 'classes', 'class_from': 'embedding',
-      'detector_classes': 'one'}, street()),
-])
+@pytest.mark.parametrize(
+    ('network', 'batch'),
+    [
+        ({}, street()),
+        ({}, NO_THINGS),
+        ({'stuff_branch': True}, NO_THINGS),
+        (
+            {
+                'box_embedding': False,
+                'thing_memory': 'classes',
+                'class_from': 'embedding',
+                'detector_classes': 'one',
+            },
+            street(),
+        ),
+    ],
+)
 def test_every_parameter_gets_a_gradient(network, batch):
     # DDP waits for a gradient of every parameter.
     model = build('ciae', LABELS, **SMALL_CIAE, **network)
@@ -81,8 +92,14 @@ def test_lightning_tells_the_model_its_progress(monkeypatch):
     module = PanopticModule('ciae', SMALL_CIAE, LABELS.to_dicts(), (64, 96))
     seen = []
     monkeypatch.setattr(module.model, 'on_step', seen.append)
-    trainer = L.Trainer(max_steps=4, accelerator='cpu', logger=False, enable_checkpointing=False,
-                        enable_progress_bar=False, enable_model_summary=False)
+    trainer = L.Trainer(
+        max_steps=4,
+        accelerator='cpu',
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     trainer.fit(module, DataLoader([street()] * 2, batch_size=None))
     assert seen == [0.0, 0.25, 0.5, 0.75]
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The synthetic city as a data set: fresh in training, fixed in validation."""
 
 import numpy as np
@@ -12,8 +13,10 @@ SIZE = (64, 128)
 
 
 def same(one, other):
-    return all(np.array_equal(getattr(one, name), getattr(other, name))
-               for name in ('image', 'class_map', 'instance_map'))
+    return all(
+        np.array_equal(getattr(one, name), getattr(other, name))
+        for name in ('image', 'class_map', 'instance_map')
+    )
 
 
 @pytest.fixture(scope='module')
@@ -84,7 +87,7 @@ def test_an_epoch_reads_each_sample_once_and_few_streets_at_a_time(length, per_c
     assert sorted(order.tolist()) == list(range(length))
     block = 8 * per_clip
     for start in range(0, length, block):
-        assert set(order[start:start + block]) == set(range(start, min(start + block, length)))
+        assert set(order[start : start + block]) == set(range(start, min(start + block, length)))
 
 
 def test_rows_of_frames_stay_together_and_lie_near(monkeypatch):
@@ -113,19 +116,27 @@ def test_rows_of_frames_stay_together_and_lie_near(monkeypatch):
 def test_without_rows_the_order_of_an_epoch_is_as_it_was():
     order = City('train', SIZE, length=40, frames_per_clip=2).order(np.random.default_rng(3))
     rng = np.random.default_rng(3)
-    expected = np.concatenate([rng.permutation(np.arange(start, min(start + 16, 40)))
-                               for start in (0, 16, 32)])
+    expected = np.concatenate(
+        [rng.permutation(np.arange(start, min(start + 16, 40))) for start in (0, 16, 32)]
+    )
     np.testing.assert_array_equal(order, expected)
 
 
-@pytest.mark.parametrize(('split', 'options', 'message'), [
-    ('train', {'in_a_row': 2}, 'length in multiples of in_a_row, got 2, 20, 1'),
-    ('train', {'within': 0}, 'within of at least 1'),
-    ('all', {}, "splits train, val, test, got 'all'"),
-    ('val', {'length': 1001}, 'has 1000 seeds, too few for 1001 samples, 1 of each'),
-    ('test', {'length': 2001, 'frames_per_clip': 2}, 'too few for 2001 samples'),
-    ('train', {'lenght': 3}, "no option 'lenght'; the options are: size, length, frames_per_clip"),
-])
+@pytest.mark.parametrize(
+    ('split', 'options', 'message'),
+    [
+        ('train', {'in_a_row': 2}, 'length in multiples of in_a_row, got 2, 20, 1'),
+        ('train', {'within': 0}, 'within of at least 1'),
+        ('all', {}, "splits train, val, test, got 'all'"),
+        ('val', {'length': 1001}, 'has 1000 seeds, too few for 1001 samples, 1 of each'),
+        ('test', {'length': 2001, 'frames_per_clip': 2}, 'too few for 2001 samples'),
+        (
+            'train',
+            {'lenght': 3},
+            "no option 'lenght'; the options are: size, length, frames_per_clip",
+        ),
+    ],
+)
 def test_mistakes_are_named(split, options, message):
     with pytest.raises(ValueError, match=message):
         open_reader('synthetic', split, **options)
@@ -135,12 +146,15 @@ def test_training_may_be_longer_than_its_streets():
     assert len(open_reader('synthetic', 'train', length=2_000_000)) == 2_000_000
 
 
-@pytest.mark.parametrize(('name', 'error', 'message'), [
-    ('kitti', ValueError, "unknown data 'kitti'; expected one of: synthetic, camvid:<folder>"),
-    ('camvid', ValueError, "unknown data 'camvid'"),
-    ('synthetic:here', ValueError, "unknown data 'synthetic:here'"),
-    ('camvid:nowhere', FileNotFoundError, "no folder nowhere for data 'camvid'"),
-])
+@pytest.mark.parametrize(
+    ('name', 'error', 'message'),
+    [
+        ('kitti', ValueError, "unknown data 'kitti'; expected one of: synthetic, camvid:<folder>"),
+        ('camvid', ValueError, "unknown data 'camvid'"),
+        ('synthetic:here', ValueError, "unknown data 'synthetic:here'"),
+        ('camvid:nowhere', FileNotFoundError, "no folder nowhere for data 'camvid'"),
+    ],
+)
 def test_unknown_data_is_named(name, error, message):
     with pytest.raises(error, match=message):
         open_reader(name, 'val')

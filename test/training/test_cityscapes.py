@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cityscapes from a miniature of its official layout."""
 
 import cv2
@@ -31,9 +32,11 @@ def folder(tmp_path):
             picture = np.zeros((6, 9, 3), np.uint8)
             picture[..., 0] = 255  # blue, since files are written as BGR
             assert cv2.imwrite(
-                str(tmp_path / f'leftImg8bit/{split}/{city}/{stem}_leftImg8bit.png'), picture)
+                str(tmp_path / f'leftImg8bit/{split}/{city}/{stem}_leftImg8bit.png'), picture
+            )
             assert cv2.imwrite(
-                str(tmp_path / f'gtFine/{split}/{city}/{stem}_gtFine_instanceIds.png'), ids())
+                str(tmp_path / f'gtFine/{split}/{city}/{stem}_gtFine_instanceIds.png'), ids()
+            )
     return tmp_path
 
 
@@ -43,10 +46,12 @@ def test_a_sample_has_classes_instances_and_crowds(folder):
     sample = reader.read(1, 0)
     value = ids()
     car, road = LABELS.names.index('car'), LABELS.names.index('road')
-    np.testing.assert_array_equal(sample.class_map, np.select(
-        [value == 1, value == ROAD], [VOID_ID, road], car))
-    np.testing.assert_array_equal(sample.instance_map, np.select(
-        [value == 26_000, value == 26_001], [1, 2], 0))  # the group of cars is a crowd
+    np.testing.assert_array_equal(
+        sample.class_map, np.select([value == 1, value == ROAD], [VOID_ID, road], car)
+    )
+    np.testing.assert_array_equal(
+        sample.instance_map, np.select([value == 26_000, value == 26_001], [1, 2], 0)
+    )  # the group of cars is a crowd
     assert (sample.image == [0, 0, 255]).all()
 
 
@@ -54,10 +59,16 @@ def test_the_classes():
     assert (len(LABELS), int(LABELS.is_thing.sum())) == (19, 8)
 
 
-@pytest.mark.parametrize(('value', 'expected'), [
-    (0, VOID_ID), (24, LABELS.names.index('person')), (25_003, LABELS.names.index('rider')),
-    (34, VOID_ID), (29_001, VOID_ID),  # licence plate; a caravan, which is not scored
-])
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [
+        (0, VOID_ID),
+        (24, LABELS.names.index('person')),
+        (25_003, LABELS.names.index('rider')),
+        (34, VOID_ID),
+        (29_001, VOID_ID),  # licence plate; a caravan, which is not scored
+    ],
+)
 def test_each_id(value, expected):
     class_map, instance_map = decode(np.full((2, 2), value, np.int32))
     assert (class_map == expected).all()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
 from torch.nn import functional as F
@@ -21,7 +22,7 @@ def test_class_logits_are_scaled_cosine_distances():
     logits = class_logits(embedding, mean, log_sigma)
     for b, k, y, x in ((0, 0, 0, 0), (1, 2, 3, 5), (0, 1, 2, 4)):
         distance = 1 - embedding[b, :, y, x] @ mean[k]
-        expected = -distance / (2 * log_sigma[k].exp()**2)
+        expected = -distance / (2 * log_sigma[k].exp() ** 2)
         assert logits[b, k, y, x].item() == pytest.approx(expected.item(), abs=1e-6)
 
 

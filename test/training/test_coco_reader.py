@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """COCO panoptic from folders made here, and the published sample where it is at hand."""
 
 import json
@@ -15,8 +16,10 @@ from panoptic_training.data.readers import make_reader, open_reader
 
 SAMPLE = Path(__file__).parents[3] / 'shared/data/coco_panoptic_sample'
 
-CATEGORIES = [{'id': 3, 'name': 'car', 'isthing': 1, 'color': [0, 0, 142]},
-              {'id': 149, 'name': 'road', 'isthing': 0, 'color': [128, 64, 128]}]
+CATEGORIES = [
+    {'id': 3, 'name': 'car', 'isthing': 1, 'color': [0, 0, 142]},
+    {'id': 149, 'name': 'road', 'isthing': 0, 'color': [128, 64, 128]},
+]
 BIG = 70_000  # takes all three bytes: 112 + 256 * 17 + 65536
 
 
@@ -42,16 +45,31 @@ def write(folder, names, segments=None, image_size=(8, 10)):
     picture[..., 0] = 255  # blue, since files are written as BGR
     assert cv2.imwrite(str(images / 'a.png'), picture)
     segments = segments or [(5, 149, 0), (BIG, 3, 0), (300, 3, 0), (7, 3, 1)]
-    path.write_text(json.dumps({
-        'categories': CATEGORIES, 'images': [{'id': 1, 'file_name': 'a.png'}],
-        'annotations': [{'image_id': 1, 'file_name': 'a.png', 'segments_info': [
-            {'id': i, 'category_id': c, 'iscrowd': crowd} for i, c, crowd in segments]}]}))
+    path.write_text(
+        json.dumps(
+            {
+                'categories': CATEGORIES,
+                'images': [{'id': 1, 'file_name': 'a.png'}],
+                'annotations': [
+                    {
+                        'image_id': 1,
+                        'file_name': 'a.png',
+                        'segments_info': [
+                            {'id': i, 'category_id': c, 'iscrowd': crowd}
+                            for i, c, crowd in segments
+                        ],
+                    }
+                ],
+            }
+        )
+    )
 
 
 LAYOUTS = [
     ('annotations/panoptic_val2017.json', 'annotations/panoptic_val2017', 'val2017'),
     ('annotations/panoptic_val2017.json', 'panoptic_val2017', 'val2017'),
-    ('val.json', 'panoptic_val', 'val')]
+    ('val.json', 'panoptic_val', 'val'),
+]
 
 
 @pytest.mark.parametrize('names', LAYOUTS)
@@ -63,8 +81,9 @@ def test_a_sample_has_classes_instances_and_crowds(tmp_path, names):
     assert reader.order(np.random.default_rng(0)).tolist() == [0]
     sample = reader.read(0, 0)
     value = ids()
-    np.testing.assert_array_equal(sample.class_map, np.select(
-        [value == 0, value == 5], [VOID_ID, 1], 0))
+    np.testing.assert_array_equal(
+        sample.class_map, np.select([value == 0, value == 5], [VOID_ID, 1], 0)
+    )
     assert (sample.image == [0, 0, 255]).all()
     instances = sample.instance_map
     assert not instances[(value == 0) | (value == 5) | (value == 7)].any()
@@ -83,11 +102,16 @@ def test_what_is_missing_is_found_when_the_set_is_opened(tmp_path):
         open_reader(f'coco:{tmp_path}', 'test')
 
 
-@pytest.mark.parametrize(('segments', 'message'), [
-    ([(5, 149, 0)], 'in the PNG and not in the JSON'),
-    ([(5, 149, 0), (BIG, 3, 0), (300, 3, 0), (7, 3, 1), (9, 3, 0)],
-     'segment 9 is in the JSON and not in the PNG'),
-])
+@pytest.mark.parametrize(
+    ('segments', 'message'),
+    [
+        ([(5, 149, 0)], 'in the PNG and not in the JSON'),
+        (
+            [(5, 149, 0), (BIG, 3, 0), (300, 3, 0), (7, 3, 1), (9, 3, 0)],
+            'segment 9 is in the JSON and not in the PNG',
+        ),
+    ],
+)
 def test_png_and_json_that_differ_are_named(tmp_path, segments, message):
     write(tmp_path, LAYOUTS[2], segments)
     with pytest.raises(ValueError, match=message):
@@ -119,8 +143,11 @@ def test_the_published_sample(tmp_path):
     document = json.loads((SAMPLE / 'panoptic_examples.json').read_text())
     for i, entry in enumerate(document['annotations']):
         sample = reader.read(i, 0)
-        things = [s for s in entry['segments_info']
-                  if LABELS.is_thing[LABELS.class_id_of_category[s['category_id']]]]
+        things = [
+            s
+            for s in entry['segments_info']
+            if LABELS.is_thing[LABELS.class_id_of_category[s['category_id']]]
+        ]
         whole = [s for s in things if not s['iscrowd']]
         areas = np.bincount(sample.instance_map.ravel())[1:]
         assert sorted(areas[areas > 0].tolist()) == sorted(s['area'] for s in whole)
@@ -128,17 +155,49 @@ def test_the_published_sample(tmp_path):
 
 def outlines(folder, split='val2017'):
     """Instance annotations of `write`'s image: the left car goes on under the right one."""
+
     def box(x1, y1, x2, y2):
         return [[x1, y1, x2, y1, x2, y2, x1, y2]]
 
     path = folder / 'annotations' / f'instances_{split}.json'
-    path.write_text(json.dumps({'annotations': [
-        {'image_id': 1, 'category_id': 3, 'iscrowd': 0, 'segmentation': box(1, 3, 7, 5)},
-        {'image_id': 1, 'category_id': 3, 'iscrowd': 0, 'segmentation': box(5, 3, 8, 5)},
-        {'image_id': 1, 'category_id': 149, 'iscrowd': 0, 'segmentation': box(0, 2, 10, 8)},
-        {'image_id': 1, 'category_id': 3, 'iscrowd': 1,
-         'segmentation': {'counts': [80], 'size': [8, 10]}},
-        {'image_id': 2, 'category_id': 3, 'iscrowd': 0, 'segmentation': box(0, 0, 10, 8)}]}))
+    path.write_text(
+        json.dumps(
+            {
+                'annotations': [
+                    {
+                        'image_id': 1,
+                        'category_id': 3,
+                        'iscrowd': 0,
+                        'segmentation': box(1, 3, 7, 5),
+                    },
+                    {
+                        'image_id': 1,
+                        'category_id': 3,
+                        'iscrowd': 0,
+                        'segmentation': box(5, 3, 8, 5),
+                    },
+                    {
+                        'image_id': 1,
+                        'category_id': 149,
+                        'iscrowd': 0,
+                        'segmentation': box(0, 2, 10, 8),
+                    },
+                    {
+                        'image_id': 1,
+                        'category_id': 3,
+                        'iscrowd': 1,
+                        'segmentation': {'counts': [80], 'size': [8, 10]},
+                    },
+                    {
+                        'image_id': 2,
+                        'category_id': 3,
+                        'iscrowd': 0,
+                        'segmentation': box(0, 0, 10, 8),
+                    },
+                ]
+            }
+        )
+    )
 
 
 def test_instance_annotations_say_what_is_hidden(tmp_path):
@@ -153,10 +212,13 @@ def test_instance_annotations_say_what_is_hidden(tmp_path):
     assert open_reader(f'coco:{tmp_path}', 'val').read(0, 0).hidden_map is None
 
 
-@pytest.mark.parametrize('polygon', [
-    (2, 1, 6, 1, 6, 4, 2, 4),              # on the borders of pixels
-    (2.3, 0.7, 5.7, 0.7, 5.7, 4.3, 2.3, 4.3),  # around centres
-])
+@pytest.mark.parametrize(
+    'polygon',
+    [
+        (2, 1, 6, 1, 6, 4, 2, 4),  # on the borders of pixels
+        (2.3, 0.7, 5.7, 0.7, 5.7, 4.3, 2.3, 4.3),  # around centres
+    ],
+)
 def test_polygons_hold_the_pixels_whose_centres_they_hold(polygon):
     expected = np.zeros((6, 8), bool)
     expected[1:4, 2:6] = True

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Conversion to COCO's panoptic format: what goes in comes out of the reader again."""
 
 import json
@@ -65,12 +66,25 @@ def instances(folder, names=('a.png', 'b.png', 'c.png'), **replace):
         save_image(folder / 'photos' / name)
         images.append({'id': 10 + i, 'file_name': name, 'height': SIZE[0], 'width': SIZE[1]})
         for category, segmentation, is_crowd in (
-                (3, box(5, 3, 7, 5), 0), (7, box(2, 1, 9, 6), 0),
-                (7, {'size': list(SIZE), 'counts': runs_of(crowd)}, 1)):
-            annotations.append({'id': len(annotations), 'image_id': 10 + i, 'iscrowd': is_crowd,
-                                'category_id': category, 'segmentation': segmentation})
-    document = {'images': images, 'annotations': annotations, 'categories': [
-        {'id': 3, 'name': 'ball'}, {'id': 7, 'name': 'dog'}], **replace}
+            (3, box(5, 3, 7, 5), 0),
+            (7, box(2, 1, 9, 6), 0),
+            (7, {'size': list(SIZE), 'counts': runs_of(crowd)}, 1),
+        ):
+            annotations.append(
+                {
+                    'id': len(annotations),
+                    'image_id': 10 + i,
+                    'iscrowd': is_crowd,
+                    'category_id': category,
+                    'segmentation': segmentation,
+                }
+            )
+    document = {
+        'images': images,
+        'annotations': annotations,
+        'categories': [{'id': 3, 'name': 'ball'}, {'id': 7, 'name': 'dog'}],
+        **replace,
+    }
     path = folder / 'instances.json'
     path.write_text(json.dumps(document))
     return path
@@ -102,10 +116,14 @@ def test_the_background_may_be_a_class(tmp_path):
 
 
 def test_instances_that_are_wholly_hidden_are_counted(tmp_path):
-    path = instances(tmp_path, annotations=[
-        {'id': 1, 'image_id': 10, 'category_id': 3, 'segmentation': box(2, 1, 9, 6)},
-        {'id': 2, 'image_id': 10, 'category_id': 7, 'segmentation': box(2, 1, 9, 6)},
-        {'id': 3, 'image_id': 10, 'category_id': 7, 'segmentation': box(20, 1, 22, 6)}])
+    path = instances(
+        tmp_path,
+        annotations=[
+            {'id': 1, 'image_id': 10, 'category_id': 3, 'segmentation': box(2, 1, 9, 6)},
+            {'id': 2, 'image_id': 10, 'category_id': 7, 'segmentation': box(2, 1, 9, 6)},
+            {'id': 3, 'image_id': 10, 'category_id': 7, 'segmentation': box(20, 1, 22, 6)},
+        ],
+    )
     source = Polygons(path, tmp_path / 'photos')
     source.read_labels(0)
     assert source.lost == 2
@@ -120,7 +138,8 @@ def test_run_lengths_as_numbers_and_letters(seed):
     assert decode_counts(letters_of(counts)) == counts
     for coded in (counts, letters_of(counts)):
         np.testing.assert_array_equal(
-            mask_of(parse_outline({'size': [67, 91], 'counts': coded}), (67, 91)), mask)
+            mask_of(parse_outline({'size': [67, 91], 'counts': coded}), (67, 91)), mask
+        )
 
 
 def test_letters_by_hand():
@@ -141,11 +160,14 @@ def test_letters_written_by_others():
         assert letters_of(decode_counts(code['counts'])) == code['counts']
 
 
-@pytest.mark.parametrize(('replace', 'message'), [
-    ({'categories': [{'id': 3}]}, r'categories\[0\]: `name` is missing'),
-    ({'categories': [{'id': 3, 'name': 'a'}, {'id': 3, 'name': 'b'}]}, 'each category_id'),
-    ({'images': []}, 'image 1[012] is annotated and not listed'),
-])
+@pytest.mark.parametrize(
+    ('replace', 'message'),
+    [
+        ({'categories': [{'id': 3}]}, r'categories\[0\]: `name` is missing'),
+        ({'categories': [{'id': 3, 'name': 'a'}, {'id': 3, 'name': 'b'}]}, 'each category_id'),
+        ({'images': []}, 'image 1[012] is annotated and not listed'),
+    ],
+)
 def test_json_files_of_another_kind_are_refused(tmp_path, replace, message):
     with pytest.raises(ValueError, match=message):
         Polygons(instances(tmp_path, **replace), tmp_path / 'photos')
@@ -160,8 +182,11 @@ def test_what_annotations_lack_is_found_before_converting(tmp_path):
     save_image(tmp_path / 'photos/c.png', (8, 11))
     faults = Polygons(path, tmp_path / 'photos').faults()
     assert list(faults) == [0, 1, 2]
-    for fault, words in zip(faults.values(), ('unknown category_id 5', 'has no segmentation',
-                                              'instances.json says 8 x 12'), strict=True):
+    for fault, words in zip(
+        faults.values(),
+        ('unknown category_id 5', 'has no segmentation', 'instances.json says 8 x 12'),
+        strict=True,
+    ):
         assert words in fault
 
 
@@ -180,7 +205,13 @@ def test_what_is_written_is_what_the_coco_reader_reads(tmp_path):
     assert write_all(source, [0, 2], out) == ['a.png', 'c.png']
     assert write_all(source, [1], out, 'val') == ['b.png']
     assert names_in(out) == [
-        'panoptic_train', 'panoptic_val', 'train', 'train.json', 'val', 'val.json']
+        'panoptic_train',
+        'panoptic_val',
+        'train',
+        'train.json',
+        'val',
+        'val.json',
+    ]
     reader = open_reader(f'coco:{out}', 'train')
     assert reader.labels.names == source.labels.names
     np.testing.assert_array_equal(reader.labels.colors, source.labels.colors)
@@ -258,8 +289,10 @@ def test_a_conversion_that_is_killed_can_be_repeated(tmp_path, monkeypatch, rena
             list(write_data({'train': Part(source, [0, 2])}, out, overwrite))
     step = write_data({'train': Part(source, [0, 2])}, out, overwrite=True)
     next(step)  # what was there before is back while the repetition works
-    assert not overwrite or before.items() <= {
-        path.name: path.stat().st_ino for path in out.iterdir()}.items()
+    assert (
+        not overwrite
+        or before.items() <= {path.name: path.stat().st_ino for path in out.iterdir()}.items()
+    )
     assert list(step) == ['c.png']
     assert names_in(out) == ['panoptic_train', 'train', 'train.json']
     assert names_in(out / 'train') == ['a.png', 'c.png']
@@ -287,15 +320,17 @@ def separate(folder):
     ids[3:] = 4
     ids[4:6, 2:8] = 9
     numbers[4:6, 2:5], numbers[4:6, 5:7] = 700, 3  # the rest of the cars is a crowd
-    numbers[7] = 5                                 # on stuff: counts for nothing
+    numbers[7] = 5  # on stuff: counts for nothing
     for name, value in (('sem', ids), ('ins', numbers)):
         (folder / name).mkdir(exist_ok=True)
         Image.fromarray(value).save(folder / name / 'a.png')
     save_image(folder / 'photos/a.jpg')
-    (folder / 'classes.yaml').write_text('classes: [{id: 4, name: road, kind: stuff}, '
-                                         '{id: 9, name: car, kind: thing}]')
-    return SemanticAndInstance(folder / 'classes.yaml', folder / 'photos', folder / 'sem',
-                               folder / 'ins')
+    (folder / 'classes.yaml').write_text(
+        'classes: [{id: 4, name: road, kind: stuff}, {id: 9, name: car, kind: thing}]'
+    )
+    return SemanticAndInstance(
+        folder / 'classes.yaml', folder / 'photos', folder / 'sem', folder / 'ins'
+    )
 
 
 def test_semantic_and_instance_pngs(tmp_path):
@@ -318,18 +353,26 @@ def test_class_id_0_and_a_value_without_label(tmp_path):
     value[2:], value[5:] = 9, 255
     Image.fromarray(value).save(tmp_path / 'sem/a.png')
     (tmp_path / 'classes.yaml').write_text(
-        'ignore: 255\nclasses: [{id: 0, name: road, kind: stuff}, '
-        '{id: 9, name: car, kind: thing}]')
-    source = SemanticAndInstance(*(tmp_path / name for name in (
-        'classes.yaml', 'photos', 'sem', 'ins')))
+        'ignore: 255\nclasses: [{id: 0, name: road, kind: stuff}, {id: 9, name: car, kind: thing}]'
+    )
+    source = SemanticAndInstance(
+        *(tmp_path / name for name in ('classes.yaml', 'photos', 'sem', 'ins'))
+    )
     assert source.read_labels(0)[0][:, 0].tolist() == [0, 0, 1, 1, 1, VOID_ID, VOID_ID, VOID_ID]
 
 
-@pytest.mark.parametrize(('name', 'value', 'message'), [
-    ('sem', np.full(SIZE, 5, np.uint8), r'means that a pixel has no label, add `ignore: \[5\]`'),
-    ('sem', np.full(SIZE, 5, np.uint8), r'a\.png: class id 5 is not in classes\.yaml'),
-    ('ins', np.zeros((8, 11), np.uint16), r'a\.png is 8 x 12, .*ins/a\.png 8 x 11'),
-])
+@pytest.mark.parametrize(
+    ('name', 'value', 'message'),
+    [
+        (
+            'sem',
+            np.full(SIZE, 5, np.uint8),
+            r'means that a pixel has no label, add `ignore: \[5\]`',
+        ),
+        ('sem', np.full(SIZE, 5, np.uint8), r'a\.png: class id 5 is not in classes\.yaml'),
+        ('ins', np.zeros((8, 11), np.uint16), r'a\.png is 8 x 12, .*ins/a\.png 8 x 11'),
+    ],
+)
 def test_pngs_that_do_not_fit_are_named(tmp_path, name, value, message):
     source = separate(tmp_path)
     Image.fromarray(value).save(tmp_path / name / 'a.png')
@@ -341,24 +384,28 @@ def test_images_of_the_same_name_take_their_folders(tmp_path):
     source = separate(tmp_path)
     save_image(tmp_path / 'one/a.jpg')
     save_image(tmp_path / 'two/a.jpg')
-    source.pairs = [source.pairs[0]._replace(image=tmp_path / name / 'a.jpg')
-                    for name in ('one', 'two')]
+    source.pairs = [
+        source.pairs[0]._replace(image=tmp_path / name / 'a.jpg') for name in ('one', 'two')
+    ]
     assert write_all(source, [0, 1], tmp_path / 'out') == ['one_a.jpg', 'two_a.jpg']
     source.pairs = source.pairs[:1] * 2
     with pytest.raises(ValueError, match='same name cannot be told apart: a'):
         write_all(source, [0, 1], tmp_path / 'other')
 
 
-@pytest.mark.parametrize(('count', 'share', 'val'), [
-    (10, 0.2, 2), (3, 0.01, 1), (3, 0.99, 2), (5, 0.0, 0), (5, 1.0, 5), (1, 0.2, 0)])
+@pytest.mark.parametrize(
+    ('count', 'share', 'val'),
+    [(10, 0.2, 2), (3, 0.01, 1), (3, 0.99, 2), (5, 0.0, 0), (5, 1.0, 5), (1, 0.2, 0)],
+)
 def test_images_are_divided_by_name(count, share, val):
     names = [f'{i}.jpg' for i in range(count)]
     splits = divide(names, share)
     assert len(splits.get('val', ())) == val
     assert sorted([*splits.get('train', ()), *splits.get('val', ())]) == list(range(count))
     turned = divide(names[::-1], share)
-    assert {names[i] for i in splits.get('val', ())} == \
-        {names[::-1][i] for i in turned.get('val', ())}
+    assert {names[i] for i in splits.get('val', ())} == {
+        names[::-1][i] for i in turned.get('val', ())
+    }
 
 
 def test_a_share_over_one_is_refused():
@@ -370,8 +417,11 @@ def test_a_share_over_one_is_refused():
 def test_real_annotations(tmp_path):
     source = Polygons(PHOTOS / 'instances_train2017.json', PHOTOS / 'images', 'background')
     assert source.faults() == {} and len(source) == 128
-    some = [i for i, entry in enumerate(source.entries)
-            if any(one.crowd for one in source.of_image.get(entry.image_id, ()))][:4]
+    some = [
+        i
+        for i, entry in enumerate(source.entries)
+        if any(one.crowd for one in source.of_image.get(entry.image_id, ()))
+    ][:4]
     write_all(source, some, tmp_path)
     reader = open_reader(f'coco:{tmp_path}', 'train')
     areas = Counter()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `panoptic data check` finds, counted by hand on a few small files."""
 
 import json
@@ -72,10 +73,16 @@ def test_a_good_split(folder):
     assert report.sizes == {(10, 20): 4} and report.tiny_segments == 8
     assert report.warnings == [
         '1 of 3 classes do not occur: tram',
-        '8 segments have less than 16 px: a.png, b.png, c.png, d.png']
+        '8 segments have less than 16 px: a.png, b.png, c.png, d.png',
+    ]
     plain = json.loads(json.dumps(report.to_dict()))
-    assert plain['classes'][1] == {'name': 'car', 'is_thing': True, 'images': 4, 'segments': 12,
-                                   'pixels': 128}
+    assert plain['classes'][1] == {
+        'name': 'car',
+        'is_thing': True,
+        'images': 4,
+        'segments': 12,
+        'pixels': 128,
+    }
     assert plain['sizes'] == {'10x20': 4}
     assert checked(folder, limit=3).samples == 3
 
@@ -89,10 +96,16 @@ def test_every_bad_file_is_named_and_the_others_counted(folder):
     save(folder, 'train', 'e', street() * 0)
     report = checked(folder)
     assert report.samples == 5
-    for error, words in zip(report.errors, (
-            'labels/train/a.png does not exist', 'b.png is 10 x 19, its labels',
-            'c.png: id 7000 (class 7, instance 0) is of no class', 'd.png cannot be decoded',
-            ), strict=True):
+    for error, words in zip(
+        report.errors,
+        (
+            'labels/train/a.png does not exist',
+            'b.png is 10 x 19, its labels',
+            'c.png: id 7000 (class 7, instance 0) is of no class',
+            'd.png cannot be decoded',
+        ),
+        strict=True,
+    ):
         assert words in error
     assert report.unlabelled == ['e.png'] and report.pixels.sum() == 200
     assert any('unlabelled to more than 90%: e.png' in text for text in report.warnings)
@@ -111,12 +124,14 @@ def test_a_recipe_is_held_against_its_data(folder, tmp_path):
     reports = {'train': checked(folder)}
     assert check_recipe({'data': {'batch_size': 4}}, reports) == ([], [])
     assert check_recipe({'data': {'batch_size': 5}}, reports)[0] == [
-        'data.batch_size 5 is more than the 4 good training samples']
+        'data.batch_size 5 is more than the 4 good training samples'
+    ]
     recipe = {'data': {'batch_size': 1}, 'model': {'init_weights': str(tmp_path / 'x.ckpt')}}
     assert 'init_weights: no file' in check_recipe(recipe, reports)[0][0]
     labels = LabelSet((Label('road', False, (1, 2, 3), 1), Label('bus', True, (1, 2, 3), 2)))
-    torch.save({'state_dict': {}, 'hyper_parameters': {'labels': labels.to_dicts()}},
-               tmp_path / 'x.ckpt')
+    torch.save(
+        {'state_dict': {}, 'hyper_parameters': {'labels': labels.to_dicts()}}, tmp_path / 'x.ckpt'
+    )
     errors, warnings = check_recipe(recipe, reports)
     assert errors == [] and "class 1 is 'bus' (thing) in" in warnings[0]
 

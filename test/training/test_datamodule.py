@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The data module: bad files skipped by its workers, splits of different classes refused."""
 
 import logging
@@ -20,17 +21,24 @@ def folder(tmp_path):
             (tmp_path / kind / split).mkdir(parents=True)
         for i in range(count):
             Image.fromarray(np.full((32, 32, 3), 10 * i, np.uint8)).save(
-                tmp_path / f'images/{split}/{i}.png')
+                tmp_path / f'images/{split}/{i}.png'
+            )
             Image.fromarray(np.full((32, 32), 1000, np.uint16)).save(
-                tmp_path / f'labels/{split}/{i}.png')
+                tmp_path / f'labels/{split}/{i}.png'
+            )
     return tmp_path
 
 
 def data(folder, **more):
     from panoptic_training.data.augment import AugmentConfig
 
-    return PanopticData(f'folder:{folder}', (32, 32), batch_size=2, augment=AugmentConfig(
-        flip=0, scale=(1, 1), color=0), **more)
+    return PanopticData(
+        f'folder:{folder}',
+        (32, 32),
+        batch_size=2,
+        augment=AugmentConfig(flip=0, scale=(1, 1), color=0),
+        **more,
+    )
 
 
 def numbers(loader):
@@ -61,7 +69,7 @@ def test_a_training_that_does_not_skip_names_the_file_in_one_line(folder, worker
     module = data(folder, num_workers=workers)
     with pytest.raises(ValueError, match=rf'{split}/1\.png cannot be decoded') as error:
         list(module.train_dataloader() if split == 'train' else module.val_dataloader())
-    assert str(error.value).startswith(str(path)), 'nothing of the worker\'s traceback'
+    assert str(error.value).startswith(str(path)), "nothing of the worker's traceback"
 
 
 @pytest.mark.parametrize(('setting', 'least'), [('batch_size', 1), ('num_workers', 0)])
@@ -77,10 +85,14 @@ def test_splits_of_different_classes_are_refused(folder, monkeypatch):
 
     def other(name, split, *args, **options):
         (folder / 'classes.yaml').write_text(
-            CLASSES if split == 'train' else CLASSES.replace('car', 'tram'))
+            CLASSES if split == 'train' else CLASSES.replace('car', 'tram')
+        )
         return own(name, split, *args, **options)
 
     monkeypatch.setattr(datamodule, 'open_reader', other)
-    with pytest.raises(ValueError, match=r"class 1 is 'car' \(thing\) in folder:.* train and "
-                                         r"'tram' \(thing\) in val, which have 2 and 2 classes"):
+    with pytest.raises(
+        ValueError,
+        match=r"class 1 is 'car' \(thing\) in folder:.* train and "
+        r"'tram' \(thing\) in val, which have 2 and 2 classes",
+    ):
         data(folder)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Targets and losses of Mask R-CNN against loops over boxes and cells."""
 
 import math
@@ -21,13 +22,7 @@ from panoptic_training.losses.objects import (
     mask_targets,
     whole_masks,
 )
-from panoptic_training.losses.rois import (
-    RoIs,
-    box_loss,
-    embedding_loss,
-    mask_loss,
-    sample_rois,
-)
+from panoptic_training.losses.rois import RoIs, box_loss, embedding_loss, mask_loss, sample_rois
 from panoptic_training.losses.rpn import anchor_targets, rpn_loss
 
 VOID = 255
@@ -38,21 +33,24 @@ def label_maps():
     """Two images of 12 x 16: things at the border, one pixel, crowd, void; and stuff only."""
     class_map = torch.zeros(2, 12, 16, dtype=torch.int64)
     instance_map = torch.zeros_like(class_map)
-    for i, rows, columns, class_id in ((1, slice(0, 5), slice(0, 4), 1),   # in the corner
-                                       (3, slice(4, 9), slice(6, 13), 3),
-                                       (9, slice(11, 12), slice(15, 16), 1)):  # one pixel
+    for i, rows, columns, class_id in (
+        (1, slice(0, 5), slice(0, 4), 1),  # in the corner
+        (3, slice(4, 9), slice(6, 13), 3),
+        (9, slice(11, 12), slice(15, 16), 1),
+    ):  # one pixel
         class_map[0, rows, columns], instance_map[0, rows, columns] = class_id, i
-    class_map[0, 0:4, 12:] = 3       # crowd: a thing class without instance
+    class_map[0, 0:4, 12:] = 3  # crowd: a thing class without instance
     class_map[0, 10:, 0:6] = VOID
-    instance_map[0, 10:, 0:6] = 4    # ids under void do not count
+    instance_map[0, 10:, 0:6] = 4  # ids under void do not count
     return class_map, instance_map
 
 
 def boxes_in(count, seed, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     corner = torch.rand(count, 2, generator=generator) * torch.tensor([12.0, 8.0])
-    return torch.cat([corner, corner + 1 + torch.rand(count, 2, generator=generator) * 8],
-                     dim=1).to(dtype)
+    return torch.cat(
+        [corner, corner + 1 + torch.rand(count, 2, generator=generator) * 8], dim=1
+    ).to(dtype)
 
 
 def smooth(error, beta):
@@ -62,8 +60,12 @@ def smooth(error, beta):
 def encode(box, anchor):
     (x1, y1, x2, y2), (a1, b1, a2, b2) = box, anchor
     wide, high = a2 - a1, b2 - b1
-    return [((x1 + x2) - (a1 + a2)) / 2 / wide, ((y1 + y2) - (b1 + b2)) / 2 / high,
-            math.log((x2 - x1) / wide), math.log((y2 - y1) / high)]
+    return [
+        ((x1 + x2) - (a1 + a2)) / 2 / wide,
+        ((y1 + y2) - (b1 + b2)) / 2 / high,
+        math.log((x2 - x1) / wide),
+        math.log((y2 - y1) / high),
+    ]
 
 
 def test_objects_are_the_instances():
@@ -77,9 +79,9 @@ def test_objects_are_the_instances():
 def test_objects_reach_as_far_as_what_is_hidden():
     class_map, instance_map = label_maps()
     hidden_map = torch.zeros_like(class_map)
-    hidden_map[0, 2:8, 2:8] = 1   # goes on under the one at its right
+    hidden_map[0, 2:8, 2:8] = 1  # goes on under the one at its right
     hidden_map[0, 0:2, 8:10] = 7  # wholly hidden: no pixel says what it is
-    hidden_map[1, 0:2, 0:2] = 1   # ids are an image's own
+    hidden_map[1, 0:2, 0:2] = 1  # ids are an image's own
     first, second = find_objects(class_map, instance_map, IS_THING, hidden_map)
     assert first.id.tolist() == [1, 3, 9] and not len(second.id)
     assert first.box.tolist() == [[0, 0, 8, 8], [6, 4, 13, 9], [15, 11, 16, 12]]
@@ -95,8 +97,9 @@ def test_void_and_crowds_are_ignored():
     expected = torch.zeros(12, 16, dtype=torch.bool)
     expected[0:4, 12:] = expected[10:, 0:6] = True
     assert torch.equal(unknown[0], expected) and not unknown[1].any()
-    boxes = torch.tensor([[12.0, 0, 16, 4], [10, 0, 14, 8], [0, 0, 4, 4], [-5, 8, 3, 20],
-                          [3, 3, 3, 3]])
+    boxes = torch.tensor(
+        [[12.0, 0, 16, 4], [10, 0, 14, 8], [0, 0, 4, 4], [-5, 8, 3, 20], [3, 3, 3, 3]]
+    )
     expected = [1.0, 8 / 32, 0.0, 6 / 12, 0.0]
     torch.testing.assert_close(ignored_share(boxes, unknown[0]), torch.tensor(expected))
 
@@ -107,7 +110,7 @@ def test_mask_targets_are_shares_of_bins():
     ids = torch.tensor([1, 3, 3])
     target = mask_targets(instance_map[0], ids, boxes, 2)
     for box, i, ours in zip(boxes.int().tolist(), ids, target, strict=True):
-        cut = (instance_map[0, box[1]:box[3], box[0]:box[2]] == i).float()
+        cut = (instance_map[0, box[1] : box[3], box[0] : box[2]] == i).float()
         half = (box[3] - box[1]) // 2, (box[2] - box[0]) // 2
         torch.testing.assert_close(ours, F.avg_pool2d(cut[None], half)[0])
     assert mask_targets(instance_map[0], ids[:0], boxes[:0], 2).shape == (0, 2, 2)
@@ -122,7 +125,7 @@ def slow_anchor_targets(anchors, objects, unknown):
         if column.max() >= 0.7 or best_of_some:
             target.append(1)
         elif column.max() < 0.3:
-            target.append(-1 if ignored_share(anchors[a:a + 1], unknown)[0] > 0.5 else 0)
+            target.append(-1 if ignored_share(anchors[a : a + 1], unknown)[0] > 0.5 else 0)
         else:
             target.append(-1)
     return target
@@ -146,10 +149,12 @@ def test_rpn_loss_equals_the_loop(seed):
             p = 1 / (1 + math.exp(-logits[i, a]))
             total -= math.log(p if t else 1 - p)
             if t:
-                which = int(box_iou(objects[i].box, anchors[a:a + 1])[:, 0].argmax())
+                which = int(box_iou(objects[i].box, anchors[a : a + 1])[:, 0].argmax())
                 wanted = encode(objects[i].box[which].tolist(), anchors[a].tolist())
-                boxes += sum(smooth(abs(float(d) - w), 1 / 9)
-                             for d, w in zip(deltas[i, a], wanted, strict=True))
+                boxes += sum(
+                    smooth(abs(float(d) - w), 1 / 9)
+                    for d, w in zip(deltas[i, a], wanted, strict=True)
+                )
     # More samples than anchors: all of them take part.
     objectness, box = rpn_loss(logits, deltas, anchors, objects, unknown, 200)
     assert objectness.item() == pytest.approx(total / count, rel=1e-5)
@@ -185,13 +190,21 @@ def test_rois_are_sampled_from_proposals_and_truth(samples):
 
 def heads(dtype=torch.float32, seed=0):
     """RoIs of two images, what the box head says of them, and the objects."""
-    objects = [Objects(boxes_in(2, 5, dtype), torch.tensor([1, 0]), torch.tensor([1, 2])),
-               Objects(torch.zeros(0, 4, dtype=dtype), *torch.zeros(2, 0).long())]
-    rois = [RoIs(boxes_in(4, 6, dtype), torch.tensor([1, -1, 0, 1])),
-            RoIs(boxes_in(2, 7, dtype), torch.tensor([-1, -1]))]
+    objects = [
+        Objects(boxes_in(2, 5, dtype), torch.tensor([1, 0]), torch.tensor([1, 2])),
+        Objects(torch.zeros(0, 4, dtype=dtype), *torch.zeros(2, 0).long()),
+    ]
+    rois = [
+        RoIs(boxes_in(4, 6, dtype), torch.tensor([1, -1, 0, 1])),
+        RoIs(boxes_in(2, 7, dtype), torch.tensor([-1, -1])),
+    ]
     generator = torch.Generator().manual_seed(seed)
-    outputs = BoxOutputs(*(torch.randn(*shape, generator=generator, dtype=dtype)
-                           for shape in ((6, 3), (6, 2, 4), (6, 5))))
+    outputs = BoxOutputs(
+        *(
+            torch.randn(*shape, generator=generator, dtype=dtype)
+            for shape in ((6, 3), (6, 2, 4), (6, 5))
+        )
+    )
     return outputs, rois, objects
 
 
@@ -199,18 +212,26 @@ def test_box_loss_equals_torchvisions_and_the_loop():
     outputs, rois, objects = heads()
     classes, box = box_loss(outputs, rois, objects)
     labels = [torch.tensor([1, 0, 2, 1]), torch.tensor([0, 0])]
-    total = sum(-outputs.class_logits.log_softmax(1)[i, t] for i, t in
-                enumerate(torch.cat(labels).tolist())) / 6
+    total = (
+        sum(
+            -outputs.class_logits.log_softmax(1)[i, t]
+            for i, t in enumerate(torch.cat(labels).tolist())
+        )
+        / 6
+    )
     assert classes.item() == pytest.approx(total.item(), rel=1e-6)
     error = 0.0
     for row, (which, thing) in {0: (1, 0), 2: (0, 1), 3: (1, 0)}.items():
         wanted = encode(objects[0].box[which].tolist(), rois[0].box[row].tolist())
-        error += sum(smooth(abs(float(d) - w * scale), 1.0) for d, w, scale in
-                     zip(outputs.deltas[row, thing], wanted, (10, 10, 5, 5), strict=True))
+        error += sum(
+            smooth(abs(float(d) - w * scale), 1.0)
+            for d, w, scale in zip(outputs.deltas[row, thing], wanted, (10, 10, 5, 5), strict=True)
+        )
     assert box.item() == pytest.approx(error / 6, rel=1e-5)
     # torchvision has a row for the background, and another beta, which large errors differ by.
-    theirs, _ = fastrcnn_loss(outputs.class_logits, torch.zeros(6, 12), labels,
-                              [torch.zeros(4, 4), torch.zeros(2, 4)])
+    theirs, _ = fastrcnn_loss(
+        outputs.class_logits, torch.zeros(6, 12), labels, [torch.zeros(4, 4), torch.zeros(2, 4)]
+    )
     torch.testing.assert_close(classes, theirs)
 
 
@@ -255,31 +276,60 @@ def test_gradcheck():
     outputs, rois, objects = heads(torch.float64)
     leaves = [x.requires_grad_() for x in outputs]
     assert torch.autograd.gradcheck(
-        lambda *x: torch.stack([*box_loss(BoxOutputs(*x), rois, objects),
-                                embedding_loss(x[2], rois, (0.1, 1.7))]), leaves)
+        lambda *x: torch.stack(
+            [*box_loss(BoxOutputs(*x), rois, objects), embedding_loss(x[2], rois, (0.1, 1.7))]
+        ),
+        leaves,
+    )
     logits = torch.randn(3, 2, 4, 4, dtype=torch.float64, requires_grad=True)
     target = torch.rand(3, 4, 4, dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda x: mask_loss(x, torch.tensor([1, 0, 1]), target), [logits])
+        lambda x: mask_loss(x, torch.tensor([1, 0, 1]), target), [logits]
+    )
     objects, unknown = find_objects(*label_maps(), IS_THING), ignored(*label_maps(), IS_THING)
     objects = [o._replace(box=o.box.double()) for o in objects]
-    leaves = [torch.randn(2, 20, dtype=torch.float64, requires_grad=True),
-              torch.randn(2, 20, 4, dtype=torch.float64, requires_grad=True)]
+    leaves = [
+        torch.randn(2, 20, dtype=torch.float64, requires_grad=True),
+        torch.randn(2, 20, 4, dtype=torch.float64, requires_grad=True),
+    ]
     assert torch.autograd.gradcheck(
-        lambda a, b: torch.stack(rpn_loss(a, b, boxes_in(20, 0, torch.float64), objects, unknown,
-                                          100)), leaves)
+        lambda a, b: torch.stack(
+            rpn_loss(a, b, boxes_in(20, 0, torch.float64), objects, unknown, 100)
+        ),
+        leaves,
+    )
 
 
-@pytest.mark.parametrize(('call', 'match'), [
-    (lambda: find_objects(torch.zeros(2, 3, 4).long(), torch.zeros(2, 3).long(), IS_THING),
-     r'maps \(B, H, W\), got class_map \(2, 3, 4\) beside \(2, 3\)'),
-    (lambda: rpn_loss(torch.zeros(1, 5), torch.zeros(1, 5, 4), torch.zeros(4, 4), [],
-                      torch.zeros(1, 3, 3), 8), r'rpn_loss expects.*\(4, 4\) and 0'),
-    (lambda: box_loss(heads()[0], heads()[1][:1], heads()[2]),
-     'outputs for 4 RoIs and objects of 1 images, got 6 and 2'),
-    (lambda: mask_loss(torch.zeros(3, 2, 4, 4), torch.zeros(3).long(), torch.zeros(3, 4, 5)),
-     r'mask_loss expects.*\(3, 4, 5\)'),
-])
+@pytest.mark.parametrize(
+    ('call', 'match'),
+    [
+        (
+            lambda: find_objects(torch.zeros(2, 3, 4).long(), torch.zeros(2, 3).long(), IS_THING),
+            r'maps \(B, H, W\), got class_map \(2, 3, 4\) beside \(2, 3\)',
+        ),
+        (
+            lambda: rpn_loss(
+                torch.zeros(1, 5),
+                torch.zeros(1, 5, 4),
+                torch.zeros(4, 4),
+                [],
+                torch.zeros(1, 3, 3),
+                8,
+            ),
+            r'rpn_loss expects.*\(4, 4\) and 0',
+        ),
+        (
+            lambda: box_loss(heads()[0], heads()[1][:1], heads()[2]),
+            'outputs for 4 RoIs and objects of 1 images, got 6 and 2',
+        ),
+        (
+            lambda: mask_loss(
+                torch.zeros(3, 2, 4, 4), torch.zeros(3).long(), torch.zeros(3, 4, 5)
+            ),
+            r'mask_loss expects.*\(3, 4, 5\)',
+        ),
+    ],
+)
 def test_wrong_shapes_are_refused(call, match):
     with pytest.raises(ValueError, match=match):
         call()

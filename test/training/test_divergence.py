@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trainings whose loss or weights become NaN or infinite."""
 
 import re
@@ -22,8 +23,14 @@ from panoptic_training.weights import (
     non_finite_weight,
 )
 
-NETWORK = {'backbone': 'mobilenetv2_035', 'aspp_channels': 8, 'low_level_channels': 8,
-           'decoder_channels': 8, 'separable': True, 'stride': 4}
+NETWORK = {
+    'backbone': 'mobilenetv2_035',
+    'aspp_channels': 8,
+    'low_level_channels': 8,
+    'decoder_channels': 8,
+    'separable': True,
+    'stride': 4,
+}
 NAN, INF = float('nan'), float('inf')
 
 
@@ -57,13 +64,17 @@ def spoil_loss(monkeypatch, step, value):
     monkeypatch.setattr(module, 'build_loss', build_loss)
 
 
-@pytest.mark.parametrize(('step', 'value', 'kept'), [
-    (5, NAN, 3),   # the checkpoint of the validation after step 3 stays
-    (2, INF, 1),   # there is none yet: what was good before the step
-    (1, NAN, None),
-])
-def test_the_first_loss_that_is_not_finite_stops_the_training(tmp_path, capsys, monkeypatch, step,
-                                                              value, kept):
+@pytest.mark.parametrize(
+    ('step', 'value', 'kept'),
+    [
+        (5, NAN, 3),  # the checkpoint of the validation after step 3 stays
+        (2, INF, 1),  # there is none yet: what was good before the step
+        (1, NAN, None),
+    ],
+)
+def test_the_first_loss_that_is_not_finite_stops_the_training(
+    tmp_path, capsys, monkeypatch, step, value, kept
+):
     spoil_loss(monkeypatch, step, value)
     line = error_of(['train', *tiny_flags(tmp_path)], capsys)
     name = 'nan' if value is NAN else 'inf'
@@ -75,11 +86,14 @@ def test_the_first_loss_that_is_not_finite_stops_the_training(tmp_path, capsys, 
         assert last['global_step'] == kept and non_finite_weight(last) is None
 
 
-@pytest.mark.parametrize('flags', [
-    ['--trainer.val_check_interval', '3'],                                # before a validation
-    ['--trainer.limit_val_batches', '0', '--trainer.max_steps', '3'],     # at the end
-    ['--trainer.val_check_interval', '4'],                                # before the next step
-])
+@pytest.mark.parametrize(
+    'flags',
+    [
+        ['--trainer.val_check_interval', '3'],  # before a validation
+        ['--trainer.limit_val_batches', '0', '--trainer.max_steps', '3'],  # at the end
+        ['--trainer.val_check_interval', '4'],  # before the next step
+    ],
+)
 def test_weights_that_a_step_makes_nan_are_never_saved(tmp_path, capsys, monkeypatch, flags):
     own = EMA.on_train_batch_end
 
@@ -122,10 +136,13 @@ def spoiled(tmp_path):
     return path
 
 
-@pytest.mark.parametrize('command', [
-    ['export', '-o', 'm.onnx', '--checkpoint'],
-    ['evaluate', '--data', 'synthetic', '--limit', '1', '--model'],
-])
+@pytest.mark.parametrize(
+    'command',
+    [
+        ['export', '-o', 'm.onnx', '--checkpoint'],
+        ['evaluate', '--data', 'synthetic', '--limit', '1', '--model'],
+    ],
+)
 def test_a_checkpoint_with_nan_is_refused(spoiled, capsys, monkeypatch, command):
     monkeypatch.chdir(spoiled.parent)
     line = error_of([*command, str(spoiled)], capsys)
@@ -144,7 +161,8 @@ def test_a_training_does_not_start_from_nan(spoiled, tmp_path, capsys):
         load_weights(model, tmp_path / 'b.safetensors')
     for flag in ('--model.init_weights', '--ckpt_path'):
         assert 'holds NaN or infinity' in error_of(
-            ['train', *tiny_flags(tmp_path / 'run', flag, str(spoiled))], capsys)
+            ['train', *tiny_flags(tmp_path / 'run', flag, str(spoiled))], capsys
+        )
 
 
 def test_a_checkpoint_that_overflows_is_not_scored(spoiled, capsys):
@@ -154,7 +172,8 @@ def test_a_checkpoint_that_overflows_is_not_scored(spoiled, capsys):
             value.nan_to_num_(0).mul_(1e12)
     torch.save(checkpoint, spoiled)
     assert 'gives NaN or infinity for an image' in error_of(
-        ['evaluate', '--data', 'synthetic', '--limit', '1', '--model', str(spoiled)], capsys)
+        ['evaluate', '--data', 'synthetic', '--limit', '1', '--model', str(spoiled)], capsys
+    )
 
 
 def test_a_network_that_overflows_is_not_exported(tmp_path):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which samples come when: once an epoch, by seed, shared by processes, the same after a stop."""
 
 import numpy as np
@@ -25,8 +26,11 @@ class Numbered:
         return rng.permutation(self.length)
 
     def read(self, index, epoch_seed):
-        return Sample(np.full((8, 8, 3), epoch_seed % 251, np.uint8),
-                      np.full((8, 8), 2, np.uint8), np.full((8, 8), index + 1, np.int32))
+        return Sample(
+            np.full((8, 8, 3), epoch_seed % 251, np.uint8),
+            np.full((8, 8), 2, np.uint8),
+            np.full((8, 8), index + 1, np.int32),
+        )
 
 
 def drawn(draws, epoch):
@@ -69,8 +73,9 @@ def test_a_resumed_epoch_gives_what_is_still_to_come(done):
 def make_loader(progress=(0, 0), **options):
     reader = Numbered(9)
     augment = Augment(AugmentConfig(), (8, 8), (8, 8))
-    return TrainingLoader(TrainingSamples(reader, augment), Draws(reader, 5), lambda: progress,
-                          2, **options)
+    return TrainingLoader(
+        TrainingSamples(reader, augment), Draws(reader, 5), lambda: progress, 2, **options
+    )
 
 
 def indices(loader):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import math
 from dataclasses import replace
 
@@ -53,8 +54,11 @@ def reference_center(heatmap, class_map, instance_map, kind, config):
         at = torch.nonzero((instance_map[b] == i) & (class_map[b] != VOID)).double()
         cy, cx = (math.floor(c + 0.5) for c in at.mean(dim=0).tolist())
         h, w = (at.amax(dim=0) - at.amin(dim=0) + 1).tolist()
-        sigma = (2 * corner_radius(h, w, config.min_overlap) + 1) / 6 \
-            if config.adaptive_kernel else config.sigma / STRIDE
+        sigma = (
+            (2 * corner_radius(h, w, config.min_overlap) + 1) / 6
+            if config.adaptive_kernel
+            else config.sigma / STRIDE
+        )
         channel = int(class_map[(b, *at[0].long().tolist())]) - 2
         peaks.setdefault((b, channel), []).append((cy, cx, sigma))
     total, pixels, centers = 0.0, 0, 0
@@ -69,8 +73,9 @@ def reference_center(heatmap, class_map, instance_map, kind, config):
                     target = 0.0
                     for cy, cx, sigma in peaks.get((b, m), []):
                         if max(abs(y - cy), abs(x - cx)) <= math.floor(3 * sigma):
-                            target = max(target, math.exp(
-                                -((y - cy) ** 2 + (x - cx) ** 2) / (2 * sigma ** 2)))
+                            target = max(
+                                target, math.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * sigma**2))
+                            )
                     value = heatmap[b, m, y, x].item()
                     if kind == 'mse':
                         total += (value - target) ** 2
@@ -80,17 +85,20 @@ def reference_center(heatmap, class_map, instance_map, kind, config):
                         centers += 1
                         total -= (1 - p) ** 2 * math.log(p)
                     else:
-                        total -= (1 - target) ** 4 * p ** 2 * math.log(1 - p)
+                        total -= (1 - target) ** 4 * p**2 * math.log(1 - p)
     return total / (pixels if kind == 'mse' else max(centers, 1))
 
 
 @pytest.mark.parametrize('kind', ['mse', 'focal'])
-@pytest.mark.parametrize('config', [
-    CONFIG,
-    replace(CONFIG, min_overlap=0.1),           # wider Gaussians
-    replace(CONFIG, adaptive_kernel=False),     # all of sigma 8 px
-    replace(CONFIG, center_weight=3.0, focal_weight=0.5),
-])
+@pytest.mark.parametrize(
+    'config',
+    [
+        CONFIG,
+        replace(CONFIG, min_overlap=0.1),  # wider Gaussians
+        replace(CONFIG, adaptive_kernel=False),  # all of sigma 8 px
+        replace(CONFIG, center_weight=3.0, focal_weight=0.5),
+    ],
+)
 def test_the_heatmaps_term_equals_the_slow_reference(config, kind):
     args = arguments()
     terms = einet_loss(*args, *labels(), IS_THING, STRIDE, kind, config)
@@ -107,8 +115,10 @@ def test_the_heatmap_is_drawn_at_stride_4_whatever_the_stride(kind):
     coarse = labels()
     expected = einet_loss(semantic, heatmap, offset, *coarse, IS_THING, STRIDE, kind, CONFIG)
     for stride in (2, 1):
-        fine = [x.repeat_interleave(4 // stride, -1).repeat_interleave(4 // stride, -2)
-                for x in (semantic, offset, *coarse)]
+        fine = [
+            x.repeat_interleave(4 // stride, -1).repeat_interleave(4 // stride, -2)
+            for x in (semantic, offset, *coarse)
+        ]
         terms = einet_loss(fine[0], heatmap, *fine[1:], IS_THING, stride, kind, CONFIG, coarse)
         assert terms['center'].item() == expected['center'].item()
     with pytest.raises(ValueError, match='at stride 2 needs the labels at stride 4'):
@@ -138,15 +148,20 @@ def test_the_dictionary_of_half_precision_is_summed_in_float32(dtype):
 def test_gradcheck(kind):
     assert torch.autograd.gradcheck(
         lambda *args: einet_loss(*args, *labels(), IS_THING, STRIDE, kind, CONFIG)['loss'],
-        arguments(), fast_mode=True)
+        arguments(),
+        fast_mode=True,
+    )
 
 
 @pytest.mark.parametrize('kind', ['mse', 'focal'])
-@pytest.mark.parametrize(('edit', 'zero'), [
-    (lambda c, i: (c.fill_(VOID), i), ('semantic', 'center', 'offset')),
-    (lambda c, i: (c.fill_(0), i.zero_()), ('offset',)),            # stuff only
-    (lambda c, i: (c.fill_(2), i.zero_()), ('center', 'offset')),   # crowd only
-])
+@pytest.mark.parametrize(
+    ('edit', 'zero'),
+    [
+        (lambda c, i: (c.fill_(VOID), i), ('semantic', 'center', 'offset')),
+        (lambda c, i: (c.fill_(0), i.zero_()), ('offset',)),  # stuff only
+        (lambda c, i: (c.fill_(2), i.zero_()), ('center', 'offset')),  # crowd only
+    ],
+)
 def test_what_does_not_count_costs_nothing_and_moves_nothing(kind, edit, zero):
     args = arguments()
     terms = einet_loss(*args, *edit(*labels()), IS_THING, STRIDE, kind, CONFIG)
@@ -168,12 +183,16 @@ def test_extreme_focal_logits_stay_finite():
 def reference_dictionary(dictionary, embedding, class_map, momentum):
     result = dictionary.clone()
     for j in range(len(dictionary)):
-        members = [embedding[b, :, y, x] for b, y, x in np.ndindex(*class_map.shape)
-                   if class_map[b, y, x] == j]
+        members = [
+            embedding[b, :, y, x]
+            for b, y, x in np.ndindex(*class_map.shape)
+            if class_map[b, y, x] == j
+        ]
         if members:
             mean = torch.stack(members).mean(dim=0)
-            result[j] = momentum * dictionary[j] + (1 - momentum) * mean \
-                if dictionary[j].any() else mean
+            result[j] = (
+                momentum * dictionary[j] + (1 - momentum) * mean if dictionary[j].any() else mean
+            )
     return result
 
 
@@ -181,7 +200,7 @@ def reference_dictionary(dictionary, embedding, class_map, momentum):
 def test_the_dictionary_moves_as_equation_1_says(momentum):
     generator = torch.Generator().manual_seed(0)
     dictionary = torch.randn(5, 6, generator=generator)
-    dictionary[2] = 0   # not seen before; class 4 is not in the batch
+    dictionary[2] = 0  # not seen before; class 4 is not in the batch
     class_map, _ = labels()
     for step in range(3):
         embedding = torch.randn(2, 6, 6, 8, generator=generator)
@@ -212,27 +231,50 @@ def test_void_alone_moves_no_centre():
     assert torch.equal(dictionary, before)
 
 
-@pytest.mark.parametrize(('call', 'match'), [
-    (lambda: einet_loss(torch.zeros(2, 4, 6, 8), torch.zeros(2, 1, 6, 8),
-                        torch.zeros(2, 2, 6, 8), *labels(), IS_THING, 4, 'mse', CONFIG),
-     r'heatmap \(2, 2, 6, 8\).*got \(2, 1, 6, 8\)'),
-    (lambda: penalty_reduced_focal(torch.zeros(1, 2, 3, 3), torch.zeros(1, 2, 3, 3),
-                                   torch.zeros(3, 3)), r'penalty_reduced_focal expects '),
-    (lambda: update_dictionary(torch.zeros(4, 5), torch.zeros(2, 6, 6, 8),
-                               torch.zeros(2, 6, 8).long(), 0.9),
-     r'update_dictionary expects .* got \(4, 5\), \(2, 6, 6, 8\) and \(2, 6, 8\)'),
-])
+@pytest.mark.parametrize(
+    ('call', 'match'),
+    [
+        (
+            lambda: einet_loss(
+                torch.zeros(2, 4, 6, 8),
+                torch.zeros(2, 1, 6, 8),
+                torch.zeros(2, 2, 6, 8),
+                *labels(),
+                IS_THING,
+                4,
+                'mse',
+                CONFIG,
+            ),
+            r'heatmap \(2, 2, 6, 8\).*got \(2, 1, 6, 8\)',
+        ),
+        (
+            lambda: penalty_reduced_focal(
+                torch.zeros(1, 2, 3, 3), torch.zeros(1, 2, 3, 3), torch.zeros(3, 3)
+            ),
+            r'penalty_reduced_focal expects ',
+        ),
+        (
+            lambda: update_dictionary(
+                torch.zeros(4, 5), torch.zeros(2, 6, 6, 8), torch.zeros(2, 6, 8).long(), 0.9
+            ),
+            r'update_dictionary expects .* got \(4, 5\), \(2, 6, 6, 8\) and \(2, 6, 8\)',
+        ),
+    ],
+)
 def test_wrong_shapes_are_refused(call, match):
     with pytest.raises(ValueError, match=match):
         call()
 
 
-@pytest.mark.parametrize(('values', 'match'), [
-    ({'momentum': 1.0}, 'loss.momentum must lie in 0 to below 1, got 1'),
-    ({'min_overlap': 0.0}, 'loss.min_overlap must lie between 0 and 1, got 0'),
-    ({'focal_weight': -1.0}, 'loss.focal_weight must not be negative, got -1'),
-    ({'sigma': 0.0}, 'loss.sigma must be above 0'),
-])
+@pytest.mark.parametrize(
+    ('values', 'match'),
+    [
+        ({'momentum': 1.0}, 'loss.momentum must lie in 0 to below 1, got 1'),
+        ({'min_overlap': 0.0}, 'loss.min_overlap must lie between 0 and 1, got 0'),
+        ({'focal_weight': -1.0}, 'loss.focal_weight must not be negative, got -1'),
+        ({'sigma': 0.0}, 'loss.sigma must be above 0'),
+    ],
+)
 def test_config_refuses_what_makes_no_sense(values, match):
     with pytest.raises(ValueError, match=match):
         EINetLossConfig(**values)

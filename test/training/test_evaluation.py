@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Evaluation as such: what is scored, in what order, and video clip by clip."""
 
 import json
@@ -68,11 +69,14 @@ def test_video_is_followed_clip_by_clip(tmp_path):
 def test_an_unfinished_clip_starts_again(tmp_path):
     """So ids are what they are without a stop."""
     reader = Reader()
-    run(Evaluation(reader, Model(), None, PredictionStore(tmp_path, LABELS, reader.image_ids), 10),
-        stop_after=5)
+    run(
+        Evaluation(reader, Model(), None, PredictionStore(tmp_path, LABELS, reader.image_ids), 10),
+        stop_after=5,
+    )
     model = Model()
-    again = run(Evaluation(reader, model, None, PredictionStore(
-        tmp_path, LABELS, reader.image_ids), 10))
+    again = run(
+        Evaluation(reader, model, None, PredictionStore(tmp_path, LABELS, reader.image_ids), 10)
+    )
     assert model.asked == [3, 4, 5]
     assert again.to_dict() == run(Evaluation(reader, Model(), rate_hz=10)).to_dict()
     read = open_predictions(tmp_path, LABELS, reader.image_ids)
@@ -104,25 +108,38 @@ def test_worst_are_in_order():
     assert [image.index for image in evaluation.worst(2)] == [image.index for image in worst[:2]]
     assert 'missed: 1 ' in faults(worst[0].result) and faults(worst[-1].result) == ''
     assert evaluation.scores.panoptic.counts.sum() == sum(
-        (image.result.tp + image.result.fp + image.result.fn).sum() for image in evaluation.images)
+        (image.result.tp + image.result.fp + image.result.fn).sum() for image in evaluation.images
+    )
 
 
 def test_an_image_without_labels_is_not_the_worst():
     class Unlabelled(Reader):
         def read(self, index, epoch_seed):
-            return Sample(np.zeros((*SIZE, 3), np.uint8), np.full(SIZE, 255, np.uint8),
-                          np.zeros(SIZE, np.int32))
+            return Sample(
+                np.zeros((*SIZE, 3), np.uint8),
+                np.full(SIZE, 255, np.uint8),
+                np.zeros(SIZE, np.int32),
+            )
 
-    evaluation = run(Evaluation(Unlabelled(clips=()), lambda sample: make_frame(
-        true_ids(0), CLASSES, LABELS), limit=1))
+    evaluation = run(
+        Evaluation(
+            Unlabelled(clips=()), lambda sample: make_frame(true_ids(0), CLASSES, LABELS), limit=1
+        )
+    )
     assert math.isnan(evaluation.images[0].pq) and evaluation.worst(3) == []
     assert evaluation.to_dict()['all']['pq'] is None
 
 
-@pytest.mark.parametrize(('limit', 'expected'), [
-    (None, ((0, 1), (2, 3, 4))), (9, ((0, 1), (2, 3, 4))), (3, ((0, 1), (2,))), (2, ((0, 1),)),
-    (1, ((0,),)),
-])
+@pytest.mark.parametrize(
+    ('limit', 'expected'),
+    [
+        (None, ((0, 1), (2, 3, 4))),
+        (9, ((0, 1), (2, 3, 4))),
+        (3, ((0, 1), (2,))),
+        (2, ((0, 1),)),
+        (1, ((0,),)),
+    ],
+)
 def test_cut(limit, expected):
     assert cut(((0, 1), (2, 3, 4)), limit) == expected
 
@@ -137,21 +154,27 @@ def test_a_damaged_folder_is_told(tmp_path, text):
 def test_an_evaluation_keeps_others_out_of_its_folder(tmp_path):
     folder, what = tmp_path / 'out', {'model': 'a'}
     with claim(folder, what):
-        with pytest.raises(FolderInUseError, match='in use by another evaluation'), \
-                claim(folder, what):
+        with (
+            pytest.raises(FolderInUseError, match='in use by another evaluation'),
+            claim(folder, what),
+        ):
             pass
         assert json.loads((folder / 'evaluate.json').read_text()) == what
     with claim(folder, what):  # resumed
         pass
-    with pytest.raises(ValueError, match='the evaluation of another model, a there and b here'), \
-            claim(folder, {'model': 'b'}):
+    with (
+        pytest.raises(ValueError, match='the evaluation of another model, a there and b here'),
+        claim(folder, {'model': 'b'}),
+    ):
         pass
 
 
 def test_a_folder_of_something_else_is_left_as_it_is(tmp_path):
     (tmp_path / 'photo.jpg').touch()
-    with pytest.raises(ValueError, match='not empty and not of an evaluation'), \
-            claim(tmp_path, {'model': 'a'}):
+    with (
+        pytest.raises(ValueError, match='not empty and not of an evaluation'),
+        claim(tmp_path, {'model': 'a'}),
+    ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ['photo.jpg']
 

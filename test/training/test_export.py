@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exported graph against the module: same decoding, one file, operators that engines have."""
 
 from pathlib import Path
@@ -15,13 +16,28 @@ from panoptic_ros.runtime.select import open_backend
 from panoptic_training import export
 from panoptic_training.export import export_model
 
-LABELS = LabelSet(tuple(
-    Label(name, is_thing, (40 * i, 20, 200 - 30 * i), i + 7) for i, (name, is_thing) in enumerate(
-        [('road', False), ('sky', False), ('car', True), ('person', True)])))
-SMALL = {'backbone': 'mobilenetv2_035', 'separable': True, 'aspp_channels': 16,
-         'low_level_channels': 8, 'decoder_channels': 16, 'top_k': 12, 'min_area': 0.0,
-         'min_stuff_area': 0.0, 'stuff_threshold': 0.3, 'position_scale': 128.0}
+LABELS = LabelSet(
+    tuple(
+        Label(name, is_thing, (40 * i, 20, 200 - 30 * i), i + 7)
+        for i, (name, is_thing) in enumerate(
+            [('road', False), ('sky', False), ('car', True), ('person', True)]
+        )
+    )
+)
+SMALL = {
+    'backbone': 'mobilenetv2_035',
+    'separable': True,
+    'aspp_channels': 16,
+    'low_level_channels': 8,
+    'decoder_channels': 16,
+    'top_k': 12,
+    'min_area': 0.0,
+    'min_stuff_area': 0.0,
+    'stuff_threshold': 0.3,
+    'position_scale': 128.0,
+}
 SIZES = ((64, 128), (96, 64))
+
 
 def random_model(**config):
     """A module whose random weights give seeds on both thing classes."""
@@ -47,8 +63,17 @@ def files(tmp_path_factory):
     """
     model, folder = random_model(stride=2, top_k=20), tmp_path_factory.mktemp('export')
     for name in ('float32', 'float16'):
-        export_model(model, folder / f'{name}.onnx', SIZES[0], name='test', stride=4, top_k=12,
-                     half_weights=name == 'float16', scores={'pq': 61.5}, recipe_hash='ab')
+        export_model(
+            model,
+            folder / f'{name}.onnx',
+            SIZES[0],
+            name='test',
+            stride=4,
+            top_k=12,
+            half_weights=name == 'float16',
+            scores={'pq': 61.5},
+            recipe_hash='ab',
+        )
     return model, {name: folder / f'{name}.onnx' for name in ('float32', 'float16')}
 
 
@@ -56,12 +81,23 @@ def instances(out):
     return int((out['valid'] & LABELS.is_thing[out['class_id']]).sum())
 
 
-@pytest.mark.parametrize(('config', 'why'), [
-    ({'stride': 4}, 'the fast decoding'),
-    ({'stride': 1}, 'the full decoding'),
-    ({'stride': 2, 'space': 'split', 'seg_branch': True, 'spatial_sigma': 'predicted',
-      'flip': True}, 'every switch of the network'),
-])
+@pytest.mark.parametrize(
+    ('config', 'why'),
+    [
+        ({'stride': 4}, 'the fast decoding'),
+        ({'stride': 1}, 'the full decoding'),
+        (
+            {
+                'stride': 2,
+                'space': 'split',
+                'seg_branch': True,
+                'spatial_sigma': 'predicted',
+                'flip': True,
+            },
+            'every switch of the network',
+        ),
+    ],
+)
 def test_graph_equals_module(tmp_path, config, why):
     size = SIZES[config['stride'] == 4]  # two sizes over the configurations
     model = random_model(**config)
@@ -70,8 +106,12 @@ def test_graph_equals_module(tmp_path, config, why):
     scores = np.sort(run_eager(model, image, {'score_threshold': 0.0})['score'][:12])[::-1]
     between = float(scores[0] + scores[1]) / 2
     counts = []
-    for thresholds in ({}, {'score_threshold': 1.0}, {'score_threshold': between},
-                       {'score_threshold': 0.0, 'merge_threshold': 0.999}):
+    for thresholds in (
+        {},
+        {'score_threshold': 1.0},
+        {'score_threshold': between},
+        {'score_threshold': 0.0, 'merge_threshold': 0.999},
+    ):
         expected = run_eager(model, image, thresholds)
         assert_same(run_onnx(path, image, thresholds), expected)
         counts.append(instances(expected))
@@ -161,8 +201,9 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value):
 
 def test_weights_too_large_for_float16_are_refused(tmp_path):
     model = random_model()
-    name, weight = next((name, value) for name, value in model.named_parameters()
-                        if value.numel() >= export.SMALL)
+    name, weight = next(
+        (name, value) for name, value in model.named_parameters() if value.numel() >= export.SMALL
+    )
     with torch.no_grad():
         weight.view(-1)[0] = 1e5
     with pytest.raises(ValueError, match=f'the weight {name} is larger than float16 holds'):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FCOS's targets and losses, location by location."""
 
 import math
@@ -28,16 +29,19 @@ def labels():
     """Two images: things of all sizes, in pieces, at the border, too small, crowd and void."""
     class_map = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.int64)
     instance_map = torch.zeros_like(class_map)
-    for i, (rows, columns, class_id) in enumerate((
-            (slice(0, 30), slice(0, 30), 1),      # in the corner
-            (slice(40, 96), slice(20, 140), 3),   # large: P4 and P5 share its locations
-            (slice(50, 60), slice(60, 70), 1),    # in front of it
-            (slice(4, 12), slice(100, 104), 3),   # on the location at (100, 4) and (100, 12)
-            (slice(1, 3), slice(150, 152), 1),    # between locations
-            (slice(4, 30), slice(150, 160), 1))):
+    for i, (rows, columns, class_id) in enumerate(
+        (
+            (slice(0, 30), slice(0, 30), 1),  # in the corner
+            (slice(40, 96), slice(20, 140), 3),  # large: P4 and P5 share its locations
+            (slice(50, 60), slice(60, 70), 1),  # in front of it
+            (slice(4, 12), slice(100, 104), 3),  # on the location at (100, 4) and (100, 12)
+            (slice(1, 3), slice(150, 152), 1),  # between locations
+            (slice(4, 30), slice(150, 160), 1),
+        )
+    ):
         class_map[0, rows, columns], instance_map[0, rows, columns] = class_id, 3 * i + 1
     instance_map[0, 70:75, 2:6], class_map[0, 70:75, 2:6] = 16, 1  # a second piece, far off
-    class_map[0, 20:40, 40:60] = 3      # crowd
+    class_map[0, 20:40, 40:60] = 3  # crowd
     class_map[0, 20:40, 64:90] = VOID
     instance_map[0, 20:30, 64:90] = 30  # an id under void does not count
     return class_map, instance_map
@@ -104,8 +108,10 @@ def test_an_instance_of_one_pixel_under_a_location_is_found():
 def test_half_precision_is_computed_in_float32(dtype):
     targets = fcos_targets(*labels(), CHANNEL, SIZES, LIMITS)
     generator = torch.Generator().manual_seed(0)
-    logits, box, center = (torch.randn(2, targets.channel.shape[1], n, generator=generator)
-                           .to(dtype) for n in (2, 4, 1))
+    logits, box, center = (
+        torch.randn(2, targets.channel.shape[1], n, generator=generator).to(dtype)
+        for n in (2, 4, 1)
+    )
     box = box.exp()
     exact = fcos_loss(logits.float(), box.float(), center.float()[..., 0], targets)
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -122,14 +128,20 @@ def test_void_holds_no_objects():
 def test_crowd_teaches_the_detector_nothing():
     class_map, instance_map = labels()
     targets = fcos_targets(class_map.fill_(3), instance_map.zero_(), CHANNEL, SIZES, LIMITS)
-    in_image = [y < HEIGHT and x < WIDTH
-                for (h, w), s in zip(SIZES, STRIDES, strict=True)
-                for y in range(s // 2, s * h, s) for x in range(s // 2, s * w, s)]
+    in_image = [
+        y < HEIGHT and x < WIDTH
+        for (h, w), s in zip(SIZES, STRIDES, strict=True)
+        for y in range(s // 2, s * h, s)
+        for x in range(s // 2, s * w, s)
+    ]
     assert (targets.channel == IGNORED)[0].tolist() == in_image
     logits = torch.randn(*targets.channel.shape, 2, requires_grad=True)
-    terms = fcos_loss(logits[:, in_image], torch.ones(2, sum(in_image), 4),
-                      torch.zeros(2, sum(in_image)),
-                      FCOSTargets(targets.channel[:, in_image], targets.box[:, in_image]))
+    terms = fcos_loss(
+        logits[:, in_image],
+        torch.ones(2, sum(in_image), 4),
+        torch.zeros(2, sum(in_image)),
+        FCOSTargets(targets.channel[:, in_image], targets.box[:, in_image]),
+    )
     assert terms['class'].item() == 0
 
 
@@ -141,10 +153,16 @@ def test_targets_refuse_what_does_not_fit():
         fcos_targets(class_map, instance_map, CHANNEL, SIZES, LIMITS[:3])
 
 
-@pytest.mark.parametrize(('box', 'expected'), [
-    ((5, 5, 5, 5), 1.0), ((0, 5, 10, 5), 0.0), ((2, 5, 8, 5), 0.5), ((2, 2, 8, 8), 0.25),
-    ((0, 0, 0, 0), 0.0),  # not NaN
-])
+@pytest.mark.parametrize(
+    ('box', 'expected'),
+    [
+        ((5, 5, 5, 5), 1.0),
+        ((0, 5, 10, 5), 0.0),
+        ((2, 5, 8, 5), 0.5),
+        ((2, 2, 8, 8), 0.25),
+        ((0, 0, 0, 0), 0.0),  # not NaN
+    ],
+)
 def test_centerness(box, expected):
     assert centerness(torch.tensor(box, dtype=torch.float32)).item() == pytest.approx(expected)
 
@@ -155,8 +173,11 @@ def predictions(count, seed=0, dtype=torch.float64):
     def normal(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
-    return [normal(2, count, 2).requires_grad_(), normal(2, count, 4).exp().requires_grad_(),
-            normal(2, count).requires_grad_()]
+    return [
+        normal(2, count, 2).requires_grad_(),
+        normal(2, count, 4).exp().requires_grad_(),
+        normal(2, count).requires_grad_(),
+    ]
 
 
 def some_targets():
@@ -178,8 +199,11 @@ def test_losses_equal_the_slow_reference():
             continue
         for c in range(2):
             p = 1 / (1 + math.exp(-logits_[b][i][c]))
-            focal += (-0.25 * (1 - p)**2 * math.log(p) if c == channel
-                      else -0.75 * p**2 * math.log(1 - p))
+            focal += (
+                -0.25 * (1 - p) ** 2 * math.log(p)
+                if c == channel
+                else -0.75 * p**2 * math.log(1 - p)
+            )
         if channel == NO_OBJECT:
             continue
         positives += 1
@@ -197,7 +221,8 @@ def test_losses_equal_the_slow_reference():
 def test_gradcheck():
     targets = some_targets()
     assert torch.autograd.gradcheck(
-        lambda *args: sum(fcos_loss(*args, targets).values()), predictions(5), fast_mode=True)
+        lambda *args: sum(fcos_loss(*args, targets).values()), predictions(5), fast_mode=True
+    )
 
 
 def test_without_an_object_every_output_has_a_gradient():
@@ -216,11 +241,14 @@ def test_a_perfect_box_costs_nothing():
     assert iou_loss(box, box).abs().max() < 1e-6
 
 
-@pytest.mark.parametrize(('position', 'wrong', 'match'), [
-    (0, torch.zeros(2, 4, 2), 'class_logits.*got.*2, 4, 2'),
-    (1, torch.zeros(2, 5, 3), 'box.*2, 5, 3'),
-    (2, torch.zeros(2, 5, 1), 'centerness_logits.*2, 5, 1'),
-])
+@pytest.mark.parametrize(
+    ('position', 'wrong', 'match'),
+    [
+        (0, torch.zeros(2, 4, 2), 'class_logits.*got.*2, 4, 2'),
+        (1, torch.zeros(2, 5, 3), 'box.*2, 5, 3'),
+        (2, torch.zeros(2, 5, 1), 'centerness_logits.*2, 5, 1'),
+    ],
+)
 def test_wrong_shapes_are_refused(position, wrong, match):
     args = predictions(5)
     args[position] = wrong

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images and PNGs of labels as cameras and annotation tools write them."""
 
 import struct
@@ -18,20 +19,32 @@ UPRIGHT[0, 0] = 255
 
 def png(path, depth, color, size, rows, more=b''):
     """A PNG made by hand: rows begin with the number of their filter."""
+
     def chunk(name, data):
-        return (struct.pack('>I', len(data)) + name + data
-                + struct.pack('>I', zlib.crc32(name + data)))
+        return (
+            struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+        )
 
     header = struct.pack('>IIBBBBB', size[1], size[0], depth, color, 0, 0, 0)
-    path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + more
-                     + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+    path.write_bytes(
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', header)
+        + more
+        + chunk(b'IDAT', zlib.compress(rows))
+        + chunk(b'IEND', b'')
+    )
     return path
 
 
 def turned(path, turn, upright=UPRIGHT):
     """A photo that viewers show as `upright`, stored otherwise."""
-    back = {3: lambda a: a[::-1, ::-1], 6: np.rot90, 8: lambda a: np.rot90(a, 3),
-            1: lambda a: a, 0: lambda a: a}[turn]
+    back = {
+        3: lambda a: a[::-1, ::-1],
+        6: np.rot90,
+        8: lambda a: np.rot90(a, 3),
+        1: lambda a: a,
+        0: lambda a: a,
+    }[turn]
     exif = Image.Exif()
     exif[0x112] = turn
     Image.fromarray(np.ascontiguousarray(back(upright))).save(path, exif=exif, quality=100)
@@ -66,7 +79,7 @@ def test_a_photo_with_an_end_marker_and_too_few_data_is_refused(tmp_path, mode, 
     Image.fromarray(noise).convert(mode).save(path, **options)
     data = path.read_bytes()
     assert read_rgb(path).shape == (90, 130, 3)
-    path.write_bytes(data[:int(share * len(data))] + b'\xff\xd9')
+    path.write_bytes(data[: int(share * len(data))] + b'\xff\xd9')
     with pytest.raises(ValueError, match=r'a\.jpg cannot be decoded: .*cut short'):
         read_rgb(path)
     path.write_bytes(data + bytes(500))  # padding changes nothing
@@ -99,25 +112,32 @@ def test_of_16_bits_the_high_byte_counts(tmp_path, suffix):
     np.testing.assert_array_equal(read_rgb(path), np.dstack([ramp >> 8] * 3))
 
 
-@pytest.mark.parametrize('value', [
-    np.tile(np.arange(1000, 3000), (2, 1)).astype(np.uint16),
-    np.tile(np.linspace(0, 1, 9), (2, 1)).astype(np.float32)])
+@pytest.mark.parametrize(
+    'value',
+    [
+        np.tile(np.arange(1000, 3000), (2, 1)).astype(np.uint16),
+        np.tile(np.linspace(0, 1, 9), (2, 1)).astype(np.float32),
+    ],
+)
 def test_greys_that_8_bits_do_not_tell_apart_are_refused(tmp_path, value):
     assert cv2.imwrite(str(tmp_path / 'a.tif'), value)
     with pytest.raises(ValueError, match=r'a\.tif has .*greys'):
         read_rgb(tmp_path / 'a.tif')
 
 
-@pytest.mark.parametrize(('depth', 'color', 'rows', 'ids'), [
-    (1, 0, b'\0\xa0', [1, 0, 1]),
-    (2, 0, b'\0\x6c', [1, 2, 3]),
-    (4, 0, b'\0\x1f\x20', [1, 15, 2]),
-    (8, 0, b'\0\1\2\xff', [1, 2, 255]),
-    (16, 0, b'\0\0\1\1\0\xff\xff', [1, 256, 65535]),
-    (4, 3, b'\0\x1f\x20', [1, 15, 2]),
-    (8, 2, b'\0' + bytes([1, 0, 0, 0, 1, 0, 0, 0, 1]), [1, 256, 65536]),
-    (8, 6, b'\0' + bytes([1, 0, 0, 9, 0, 1, 0, 0, 0, 0, 1, 255]), [1, 256, 65536]),
-])
+@pytest.mark.parametrize(
+    ('depth', 'color', 'rows', 'ids'),
+    [
+        (1, 0, b'\0\xa0', [1, 0, 1]),
+        (2, 0, b'\0\x6c', [1, 2, 3]),
+        (4, 0, b'\0\x1f\x20', [1, 15, 2]),
+        (8, 0, b'\0\1\2\xff', [1, 2, 255]),
+        (16, 0, b'\0\0\1\1\0\xff\xff', [1, 256, 65535]),
+        (4, 3, b'\0\x1f\x20', [1, 15, 2]),
+        (8, 2, b'\0' + bytes([1, 0, 0, 0, 1, 0, 0, 0, 1]), [1, 256, 65536]),
+        (8, 6, b'\0' + bytes([1, 0, 0, 9, 0, 1, 0, 0, 0, 0, 1, 255]), [1, 256, 65536]),
+    ],
+)
 def test_ids_of_every_kind_of_png_are_the_values_stored(tmp_path, depth, color, rows, ids):
     palette = b''
     if color == 3:
@@ -140,10 +160,13 @@ def test_a_jpeg_holds_no_ids(tmp_path):
         read_ids(tmp_path / 'a.png')
 
 
-@pytest.mark.parametrize(('side', 'message'), [
-    (10_000, r'a\.png has 10000 x 10000 pixels, expected 89478485 at most'),
-    (30_000, r'a\.png cannot be decoded: .*900000000 pixels'),  # as Pillow has it
-])
+@pytest.mark.parametrize(
+    ('side', 'message'),
+    [
+        (10_000, r'a\.png has 10000 x 10000 pixels, expected 89478485 at most'),
+        (30_000, r'a\.png cannot be decoded: .*900000000 pixels'),  # as Pillow has it
+    ],
+)
 def test_a_small_file_that_claims_many_pixels_is_refused(tmp_path, side, message):
     path = png(tmp_path / 'a.png', 8, 2, (side, side), b'')
     for read in (image_size, read_rgb, read_ids):
@@ -151,8 +174,17 @@ def test_a_small_file_that_claims_many_pixels_is_refused(tmp_path, side, message
             read(path)
 
 
-@pytest.mark.parametrize('data', [b'', b'\x89PNG', b'\xff\xd8\xff', b'II*\0' + b'\xff' * 30,
-                                  b'BM' + b'\xff' * 60, b'RIFF....WEBPVP8 '])
+@pytest.mark.parametrize(
+    'data',
+    [
+        b'',
+        b'\x89PNG',
+        b'\xff\xd8\xff',
+        b'II*\0' + b'\xff' * 30,
+        b'BM' + b'\xff' * 60,
+        b'RIFF....WEBPVP8 ',
+    ],
+)
 def test_what_is_no_image_is_told_in_one_line(tmp_path, data):
     (tmp_path / 'a.png').write_bytes(data)
     for read in (image_size, read_rgb, read_ids):
@@ -161,9 +193,11 @@ def test_what_is_no_image_is_told_in_one_line(tmp_path, data):
 
 
 def own(folder, images=('A.JPG',), labels=('A.PNG',)):
-    (folder / 'classes.yaml').write_text('ignore: [255]\r\nclasses:\r\n'
-                                         '- {id: 0, name: road, kind: stuff}\r\n'
-                                         '- {id: 1, name: car, kind: thing}\r\n')
+    (folder / 'classes.yaml').write_text(
+        'ignore: [255]\r\nclasses:\r\n'
+        '- {id: 0, name: road, kind: stuff}\r\n'
+        '- {id: 1, name: car, kind: thing}\r\n'
+    )
     for split in ('train', 'val'):
         for kind, names in (('images', images), ('labels', labels)):
             for name in names:
@@ -173,7 +207,8 @@ def own(folder, images=('A.JPG',), labels=('A.PNG',)):
                 value[0], value[1], value[2] = 255, 1001, 1000
                 with path.open('wb') as file:
                     Image.fromarray(value if kind == 'labels' else UPRIGHT).save(
-                        file, 'png' if kind == 'labels' else 'jpeg')
+                        file, 'png' if kind == 'labels' else 'jpeg'
+                    )
     return f'folder:{folder}'
 
 
@@ -198,11 +233,13 @@ def test_labels_in_the_folder_of_the_images_are_no_images(tmp_path):
     (tmp_path / 'images/val/A.JPG').unlink()
     [pair] = pair_stems(tmp_path, tmp_path / 'labels/train', tmp_path / 'labels/val')
     assert (pair.image.name, pair.labels.name) == ('A.jpg', 'A.PNG') or (
-        pair.image.name == 'A.jpg' and pair.labels.name == 'A.png')
+        pair.image.name == 'A.jpg' and pair.labels.name == 'A.png'
+    )
 
 
-@pytest.mark.parametrize(('images', 'labels'), [
-    (('a.jpg', 'a.PNG'), ('a.png',)), (('a.jpg',), ('a.png', 'a.PNG'))])
+@pytest.mark.parametrize(
+    ('images', 'labels'), [(('a.jpg', 'a.PNG'), ('a.png',)), (('a.jpg',), ('a.png', 'a.PNG'))]
+)
 def test_two_files_for_one_name_are_refused(tmp_path, images, labels):
     with pytest.raises(ValueError, match='differ in the suffix alone'):
         make_reader(own(tmp_path, images, labels), 'train')

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is hidden: drawn by the city, carried through augmentation into batches."""
 
 import numpy as np
@@ -14,9 +15,12 @@ SIZE = (96, 192)
 
 @pytest.fixture(scope='module')
 def frames():
-    return [(frame, clip.hidden_map(frame.frame_index))
-            for seed in range(5) for clip in [SyntheticClip(seed, SIZE)]
-            for frame in (clip.frame(10), clip.frame(150))]
+    return [
+        (frame, clip.hidden_map(frame.frame_index))
+        for seed in range(5)
+        for clip in [SyntheticClip(seed, SIZE)]
+        for frame in (clip.frame(10), clip.frame(150))
+    ]
 
 
 def test_things_go_on_under_others(frames):
@@ -44,8 +48,9 @@ def test_a_frame_is_the_same_whether_or_not_one_asks(frames):
 
 
 def test_the_city_says_what_is_hidden_if_asked():
-    plain, asked = (City('val', SIZE, length=3, hidden=hidden).read(1, 0)
-                    for hidden in (False, True))
+    plain, asked = (
+        City('val', SIZE, length=3, hidden=hidden).read(1, 0) for hidden in (False, True)
+    )
     assert plain.hidden_map is None and asked.hidden_map.shape == SIZE
     np.testing.assert_array_equal(plain.image, asked.image)
     np.testing.assert_array_equal(plain.instance_map, asked.instance_map)
@@ -54,8 +59,9 @@ def test_the_city_says_what_is_hidden_if_asked():
 def test_hidden_maps_move_with_the_image_and_are_none_in_the_margin():
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 300, SIZE).astype(np.int32)
-    sample = Sample(rng.integers(0, 256, (*SIZE, 3), np.uint8), np.full(SIZE, 3, np.uint8), ids,
-                    ids + 1)
+    sample = Sample(
+        rng.integers(0, 256, (*SIZE, 3), np.uint8), np.full(SIZE, 3, np.uint8), ids, ids + 1
+    )
     augment = Augment(AugmentConfig(flip=1.0, scale=(0.5, 0.8), color=0.0), SIZE, SIZE)
     batch = collate([augment(sample, seed) for seed in range(3)])
     void = batch.class_map == 255
@@ -71,5 +77,9 @@ def test_hidden_maps_move_with_the_image_and_are_none_in_the_margin():
 
 def test_a_hidden_map_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r'hidden_map \(4, 5\) like its class_map, got \(5, 4\)'):
-        Sample(np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), np.uint8),
-               np.zeros((4, 5), np.int32), np.zeros((5, 4), np.int32))
+        Sample(
+            np.zeros((4, 5, 3), np.uint8),
+            np.zeros((4, 5), np.uint8),
+            np.zeros((4, 5), np.int32),
+            np.zeros((5, 4), np.int32),
+        )

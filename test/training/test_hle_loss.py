@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import math
 from dataclasses import replace
 
@@ -26,10 +27,15 @@ def arguments(split=False, branch=False, spatial_map=False, dtype=torch.float64,
         parts = x.chunk(2, dim=1) if split and x.ndim == 4 else (x,)
         return torch.cat([F.normalize(part, dim=1) for part in parts], dim=1)
 
-    values = [unit(normal(2, dim, 6, 8)), normal(2, 6, 8) * 0.3, normal(2, 6, 8),
-              normal(2, 4, 6, 8) if branch else None,
-              math.log(0.01) + 0.2 * (normal(2, 6, 8) if spatial_map else normal(1)[0]),
-              unit(normal(4, dim // 2 if split else dim)), normal(4) * 0.3 - 1]
+    values = [
+        unit(normal(2, dim, 6, 8)),
+        normal(2, 6, 8) * 0.3,
+        normal(2, 6, 8),
+        normal(2, 4, 6, 8) if branch else None,
+        math.log(0.01) + 0.2 * (normal(2, 6, 8) if spatial_map else normal(1)[0]),
+        unit(normal(4, dim // 2 if split else dim)),
+        normal(4) * 0.3 - 1,
+    ]
     return [v if v is None else v.to(dtype).requires_grad_() for v in values]
 
 
@@ -40,7 +46,8 @@ def lovasz(prob, target):
 def reference(args, class_map, instance_map, config):
     """METHODS section 2, pixel by pixel in numpy; Lovász is checked by its own tests."""
     e, log_sigma, seed, branch, spatial, mu, log_sigma_k = (
-        None if x is None else x.detach().double().numpy() for x in args)
+        None if x is None else x.detach().double().numpy() for x in args
+    )
     ids, instances, thing = class_map.numpy(), instance_map.numpy(), IS_THING.numpy()
     width = mu.shape[1]
     e_class, e_instance = np.moveaxis(e[:, :width], 1, -1), np.moveaxis(e[:, -width:], 1, -1)
@@ -50,27 +57,39 @@ def reference(args, class_map, instance_map, config):
 
     psi = {}
     for p in pixels:
-        score = np.array([math.exp(-(1 - e_class[p] @ mu[k]) / (2 * math.exp(log_sigma_k[k])**2))
-                          for k in range(len(mu))])
+        score = np.array(
+            [
+                math.exp(-(1 - e_class[p] @ mu[k]) / (2 * math.exp(log_sigma_k[k]) ** 2))
+                for k in range(len(mu))
+            ]
+        )
         psi[p] = score / score.sum()
     if branch is not None:
         logits = np.moveaxis(branch, 1, -1)
-        terms['seg'] = np.mean([np.log(np.exp(logits[p]).sum()) - logits[p][ids[p]]
-                                for p in pixels])
+        terms['seg'] = np.mean(
+            [np.log(np.exp(logits[p]).sum()) - logits[p][ids[p]] for p in pixels]
+        )
     elif config.loss == 'lovasz':
-        terms['seg'] = np.mean([
-            lovasz(np.array([psi[p][k] for p in pixels]), np.array([ids[p] == k for p in pixels]))
-            for k in (seen if config.lovasz_classes == 'present' else range(len(mu)))])
+        terms['seg'] = np.mean(
+            [
+                lovasz(
+                    np.array([psi[p][k] for p in pixels]), np.array([ids[p] == k for p in pixels])
+                )
+                for k in (seen if config.lovasz_classes == 'present' else range(len(mu)))
+            ]
+        )
     elif config.loss == 'ce':
         terms['seg'] = np.mean([-math.log(psi[p][ids[p]]) for p in pixels])
     batch_mean = {k: np.mean([e_class[p] for p in pixels if ids[p] == k], axis=0) for k in seen}
     if config.loss == 'ae' and branch is None:
         mean = batch_mean if config.vq_means else dict(enumerate(mu))
         terms['seg'] = associative(
-            {k: [e_class[p] for p in pixels if ids[p] == k] for k in seen}, mean,
-            *config.ae_class_margins)
+            {k: [e_class[p] for p in pixels if ids[p] == k] for k in seen},
+            mean,
+            *config.ae_class_margins,
+        )
     if config.vq_means and branch is None:
-        terms['segmean'] = np.mean([((mu[k] - batch_mean[k])**2).sum() for k in seen])
+        terms['segmean'] = np.mean([((mu[k] - batch_mean[k]) ** 2).sum() for k in seen])
 
     own, variance = {}, {}
     for b in range(len(ids)):
@@ -83,33 +102,50 @@ def reference(args, class_map, instance_map, config):
             means[i] = np.mean(groups[i], axis=0)
             mean = means[i] / np.linalg.norm(means[i])
             sigma = np.mean([math.exp(log_sigma[p]) for p in mask])
-            sigma_sp = math.exp(spatial) if spatial.ndim == 0 else np.mean(
-                [math.exp(spatial[p]) for p in mask])
+            sigma_sp = (
+                math.exp(spatial)
+                if spatial.ndim == 0
+                else np.mean([math.exp(spatial[p]) for p in mask])
+            )
             rho = np.mean([p[1:] for p in mask], axis=0)
-            phi = {p: math.exp(-(1 - e_instance[p] @ mean) / (2 * sigma**2)
-                               - ((p[1:] - rho)**2).sum() * CELL**2 / (2 * sigma_sp**2))
-                   for p in counted}
+            phi = {
+                p: math.exp(
+                    -(1 - e_instance[p] @ mean) / (2 * sigma**2)
+                    - ((p[1:] - rho) ** 2).sum() * CELL**2 / (2 * sigma_sp**2)
+                )
+                for p in counted
+            }
             target = np.array([p in mask for p in counted])
             prob = np.array([phi[p] for p in counted])
             if config.loss == 'lovasz':
                 losses.append(lovasz(prob, target))
             else:
-                losses.append(np.mean([-math.log(x if t else 1 - x)
-                                       for x, t in zip(prob, target, strict=True)]))
+                losses.append(
+                    np.mean(
+                        [-math.log(x if t else 1 - x) for x, t in zip(prob, target, strict=True)]
+                    )
+                )
             own |= {p: phi[p] for p in mask}
-            value = (lambda p: math.exp(log_sigma[p])) if config.variance_of == 'sigma' else (
-                lambda p: log_sigma[p])
+            value = (
+                (lambda p: math.exp(log_sigma[p]))
+                if config.variance_of == 'sigma'
+                else (lambda p: log_sigma[p])
+            )
             average = np.mean([value(p) for p in mask])
-            variance |= {p: (value(p) - average)**2 for p in mask}
+            variance |= {p: (value(p) - average) ** 2 for p in mask}
         if config.loss == 'ae':
             terms['ins'] += associative(groups, means, *config.ae_instance_margins) / len(ids)
         elif losses:
             terms['ins'] += np.mean(losses) / len(ids)
     terms['insvar'] = config.variance_weight * np.mean(list(variance.values()))
-    terms['seed'] = np.mean([
-        (config.seed_thing_weight if instances[p] else 1)
-        * (1 / (1 + math.exp(-seed[p])) - own.get(p, 0))**2
-        for p in pixels if instances[p] or not thing[ids[p]]])
+    terms['seed'] = np.mean(
+        [
+            (config.seed_thing_weight if instances[p] else 1)
+            * (1 / (1 + math.exp(-seed[p])) - own.get(p, 0)) ** 2
+            for p in pixels
+            if instances[p] or not thing[ids[p]]
+        ]
+    )
     terms['loss'] = sum(terms.values())
     return terms
 
@@ -117,27 +153,38 @@ def reference(args, class_map, instance_map, config):
 def associative(groups, mean, pull_margin, push_margin):
     if not groups:
         return 0
-    pull = np.mean([np.mean([max(np.abs(mean[k] - x).sum() - pull_margin, 0)**2 for x in members])
-                    for k, members in groups.items()])
-    push = [max(push_margin - np.abs(mean[i] - mean[k]).sum(), 0)**2
-            for i in groups for k in groups if i != k]
+    pull = np.mean(
+        [
+            np.mean([max(np.abs(mean[k] - x).sum() - pull_margin, 0) ** 2 for x in members])
+            for k, members in groups.items()
+        ]
+    )
+    push = [
+        max(push_margin - np.abs(mean[i] - mean[k]).sum(), 0) ** 2
+        for i in groups
+        for k in groups
+        if i != k
+    ]
     return pull + (np.mean(push) if push else 0)
 
 
-@pytest.mark.parametrize(('config', 'inputs'), [
-    (EXACT, {}),
-    (replace(EXACT, loss='ce'), {}),
-    (replace(EXACT, loss='ae'), {}),
-    (replace(EXACT, loss='ae', vq_means=False, ae_class_margins=(0.5, 4.0)), {}),
-    (replace(EXACT, vq_means=False), {}),
-    (replace(EXACT, lovasz_classes='all'), {}),
-    (replace(EXACT, variance_of='log_sigma', variance_weight=2.0), {}),
-    (replace(EXACT, seed_thing_weight=10.0), {}),
-    (EXACT, {'split': True}),
-    (EXACT, {'branch': True}),
-    (EXACT, {'spatial_map': True}),
-    (EXACT, {'dim': 128}),             # the paper's D on COCO
-])
+@pytest.mark.parametrize(
+    ('config', 'inputs'),
+    [
+        (EXACT, {}),
+        (replace(EXACT, loss='ce'), {}),
+        (replace(EXACT, loss='ae'), {}),
+        (replace(EXACT, loss='ae', vq_means=False, ae_class_margins=(0.5, 4.0)), {}),
+        (replace(EXACT, vq_means=False), {}),
+        (replace(EXACT, lovasz_classes='all'), {}),
+        (replace(EXACT, variance_of='log_sigma', variance_weight=2.0), {}),
+        (replace(EXACT, seed_thing_weight=10.0), {}),
+        (EXACT, {'split': True}),
+        (EXACT, {'branch': True}),
+        (EXACT, {'spatial_map': True}),
+        (EXACT, {'dim': 128}),  # the paper's D on COCO
+    ],
+)
 def test_every_term_equals_the_slow_reference(config, inputs):
     args = arguments(**inputs)
     class_map, instance_map = labels()
@@ -148,25 +195,43 @@ def test_every_term_equals_the_slow_reference(config, inputs):
         assert value.item() == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
 
 
-@pytest.mark.parametrize(('change', 'term'), [
-    ('log_sigma', 'ins'), ('log_sigma', 'insvar'), ('seed_logits', 'seed'),
-    ('spatial_log_sigma', 'ins'), ('semantic_log_sigma', 'seg'), ('semantic_mean', 'segmean'),
-    ('embedding', 'seg'), ('embedding', 'ins'),
-])
+@pytest.mark.parametrize(
+    ('change', 'term'),
+    [
+        ('log_sigma', 'ins'),
+        ('log_sigma', 'insvar'),
+        ('seed_logits', 'seed'),
+        ('spatial_log_sigma', 'ins'),
+        ('semantic_log_sigma', 'seg'),
+        ('semantic_mean', 'segmean'),
+        ('embedding', 'seg'),
+        ('embedding', 'ins'),
+    ],
+)
 def test_the_term_teaches_the_output(change, term):
-    names = ('embedding', 'log_sigma', 'seed_logits', 'semantic_logits', 'spatial_log_sigma',
-             'semantic_mean', 'semantic_log_sigma')
+    names = (
+        'embedding',
+        'log_sigma',
+        'seed_logits',
+        'semantic_logits',
+        'spatial_log_sigma',
+        'semantic_mean',
+        'semantic_log_sigma',
+    )
     args = arguments()
     hle_loss(*args, *labels(), IS_THING, CELL, EXACT)[term].backward()
     assert args[names.index(change)].grad.abs().max() > 0
 
 
-@pytest.mark.parametrize(('vq_means', 'term', 'taught'), [
-    (True, 'seg', False),       # class means get their gradient from L_segmean only
-    (True, 'segmean', True),
-    (False, 'seg', True),       # without VQ they learn by backpropagation
-    (False, 'segmean', False),
-])
+@pytest.mark.parametrize(
+    ('vq_means', 'term', 'taught'),
+    [
+        (True, 'seg', False),  # class means get their gradient from L_segmean only
+        (True, 'segmean', True),
+        (False, 'seg', True),  # without VQ they learn by backpropagation
+        (False, 'segmean', False),
+    ],
+)
 def test_class_means_learn_one_way_or_the_other(vq_means, term, taught):
     args = arguments()
     terms = hle_loss(*args, *labels(), IS_THING, CELL, replace(EXACT, vq_means=vq_means))
@@ -181,13 +246,16 @@ def test_stopped_gradients_do_not_reach_the_embedding(term):
     assert args[0].grad is None or not args[0].grad.any()
 
 
-@pytest.mark.parametrize(('config', 'inputs'), [
-    ({'loss': 'lovasz'}, {}),
-    ({'loss': 'lovasz'}, {'spatial_map': True}),
-    ({'loss': 'lovasz'}, {'split': True}),
-    ({'loss': 'ce'}, {}),
-    ({'loss': 'ae'}, {}),
-])
+@pytest.mark.parametrize(
+    ('config', 'inputs'),
+    [
+        ({'loss': 'lovasz'}, {}),
+        ({'loss': 'lovasz'}, {'spatial_map': True}),
+        ({'loss': 'lovasz'}, {'split': True}),
+        ({'loss': 'ce'}, {}),
+        ({'loss': 'ae'}, {}),
+    ],
+)
 def test_gradcheck(config, inputs):
     # Finite differences do not stop where gradients do: no VQ, no L_insvar, no L_seed.
     config = replace(EXACT, vq_means=False, **config)
@@ -202,19 +270,23 @@ def test_gradcheck(config, inputs):
 
 
 @pytest.mark.parametrize('loss', ['lovasz', 'ce', 'ae'])
-@pytest.mark.parametrize(('edit', 'zero'), [
-    (lambda c, i: (c.fill_(VOID), i), TERMS),                     # nothing but void
-    (lambda c, i: (c.fill_(VOID), i.fill_(1)), TERMS),            # ids under void do not count
-    (lambda c, i: (c.fill_(0), i.zero_()), ('ins', 'insvar')),    # stuff only
-    (lambda c, i: (c.fill_(2), i.zero_()), ('ins', 'insvar', 'seed')),  # crowd only
-])
+@pytest.mark.parametrize(
+    ('edit', 'zero'),
+    [
+        (lambda c, i: (c.fill_(VOID), i), TERMS),  # nothing but void
+        (lambda c, i: (c.fill_(VOID), i.fill_(1)), TERMS),  # ids under void do not count
+        (lambda c, i: (c.fill_(0), i.zero_()), ('ins', 'insvar')),  # stuff only
+        (lambda c, i: (c.fill_(2), i.zero_()), ('ins', 'insvar', 'seed')),  # crowd only
+    ],
+)
 def test_what_does_not_count_costs_nothing_and_moves_nothing(loss, edit, zero):
     args = arguments()
     terms = hle_loss(*args, *edit(*labels()), IS_THING, CELL, replace(EXACT, loss=loss))
     for name in zero:
         assert terms[name].item() == 0, name
-        grads = torch.autograd.grad(terms[name], [x for x in args if x is not None],
-                                    retain_graph=True, allow_unused=True)
+        grads = torch.autograd.grad(
+            terms[name], [x for x in args if x is not None], retain_graph=True, allow_unused=True
+        )
         assert all(g is None or not g.any() for g in grads), name
     terms['loss'].backward()
     assert all(x.grad.isfinite().all() for x in args if x is not None)
@@ -251,17 +323,33 @@ def test_perfect_maps_cost_next_to_nothing():
     # An instance's embedding is its class's in the first half of a split space.
     embedding = torch.cat([torch.eye(16)[class_map].movedim(-1, 1), embedding], dim=1)
     own = torch.where(instance_map > 0, 20.0, -20.0)
-    terms = hle_loss(embedding, torch.full(own.shape, -3.0), own, None, torch.tensor(3.0),
-                     torch.eye(16)[:4], torch.full((4,), -3.0), class_map, instance_map,
-                     IS_THING, CELL, HLELossConfig())
+    terms = hle_loss(
+        embedding,
+        torch.full(own.shape, -3.0),
+        own,
+        None,
+        torch.tensor(3.0),
+        torch.eye(16)[:4],
+        torch.full((4,), -3.0),
+        class_map,
+        instance_map,
+        IS_THING,
+        CELL,
+        HLELossConfig(),
+    )
     assert terms['loss'].item() < 1e-4
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(dtype):
     args = [None if x is None else x.detach().to(dtype) for x in arguments()]
-    exact = hle_loss(*(None if x is None else x.float() for x in args), *labels(), IS_THING,
-                     CELL, HLELossConfig())
+    exact = hle_loss(
+        *(None if x is None else x.float() for x in args),
+        *labels(),
+        IS_THING,
+        CELL,
+        HLELossConfig(),
+    )
     with torch.autocast('cpu', dtype=torch.bfloat16):
         terms = hle_loss(*args, *labels(), IS_THING, CELL, HLELossConfig())
     assert all(value.dtype == torch.float32 for value in terms.values())
@@ -277,18 +365,21 @@ def test_cutting_the_window_changes_little():
         assert value.item() == pytest.approx(full[name].item(), rel=1e-5), name
 
 
-@pytest.mark.parametrize(('position', 'wrong', 'match'), [
-    (0, torch.zeros(2, 6, 8), r'embedding \(B, D, h, w\).*got \(2, 6, 8\)'),
-    (1, torch.zeros(2, 1, 6, 8), r'log_sigma \(2, 6, 8\).*got \(2, 1, 6, 8\)'),
-    (2, torch.zeros(1, 6, 8), r'seed_logits \(2, 6, 8\).*got \(1, 6, 8\)'),
-    (3, torch.zeros(2, 3, 6, 8), r'semantic_logits \(2, 4, 6, 8\).*got \(2, 3, 6, 8\)'),
-    (4, torch.zeros(2), r'spatial_log_sigma \(\) or \(2, 6, 8\).*got \(2,\)'),
-    (5, torch.zeros(4, 5), r'semantic_mean \(C, 6\), or \(C, 3\).*got \(4, 5\)'),
-    (6, torch.zeros(3), r'semantic_log_sigma \(4,\).*got \(3,\)'),
-    (7, torch.zeros(2, 6, 9).long(), r'class_map \(2, 6, 8\).*got \(2, 6, 9\)'),
-    (8, torch.zeros(6, 8).long(), r'instance_map \(2, 6, 8\).*got \(6, 8\)'),
-    (9, torch.zeros(5).bool(), r'is_thing \(4,\).*got \(5,\)'),
-])
+@pytest.mark.parametrize(
+    ('position', 'wrong', 'match'),
+    [
+        (0, torch.zeros(2, 6, 8), r'embedding \(B, D, h, w\).*got \(2, 6, 8\)'),
+        (1, torch.zeros(2, 1, 6, 8), r'log_sigma \(2, 6, 8\).*got \(2, 1, 6, 8\)'),
+        (2, torch.zeros(1, 6, 8), r'seed_logits \(2, 6, 8\).*got \(1, 6, 8\)'),
+        (3, torch.zeros(2, 3, 6, 8), r'semantic_logits \(2, 4, 6, 8\).*got \(2, 3, 6, 8\)'),
+        (4, torch.zeros(2), r'spatial_log_sigma \(\) or \(2, 6, 8\).*got \(2,\)'),
+        (5, torch.zeros(4, 5), r'semantic_mean \(C, 6\), or \(C, 3\).*got \(4, 5\)'),
+        (6, torch.zeros(3), r'semantic_log_sigma \(4,\).*got \(3,\)'),
+        (7, torch.zeros(2, 6, 9).long(), r'class_map \(2, 6, 8\).*got \(2, 6, 9\)'),
+        (8, torch.zeros(6, 8).long(), r'instance_map \(2, 6, 8\).*got \(6, 8\)'),
+        (9, torch.zeros(5).bool(), r'is_thing \(4,\).*got \(5,\)'),
+    ],
+)
 def test_wrong_shapes_are_refused(position, wrong, match):
     args = [*arguments(), *labels(), IS_THING]
     args[position] = wrong
@@ -296,13 +387,16 @@ def test_wrong_shapes_are_refused(position, wrong, match):
         hle_loss(*args, CELL, HLELossConfig())
 
 
-@pytest.mark.parametrize(('values', 'match'), [
-    ({'loss': 'dice'}, "loss.loss must be one of lovasz, ae, ce, got 'dice'"),
-    ({'variance_of': 'raw'}, 'loss.variance_of must be one of sigma, log_sigma'),
-    ({'lovasz_classes': 'some'}, 'loss.lovasz_classes must be one of present, all'),
-    ({'variance_weight': -1.0}, 'loss.variance_weight must not be negative, got -1'),
-    ({'min_error': 0.0}, 'loss.min_error must lie between 0 and 1, got 0'),
-])
+@pytest.mark.parametrize(
+    ('values', 'match'),
+    [
+        ({'loss': 'dice'}, "loss.loss must be one of lovasz, ae, ce, got 'dice'"),
+        ({'variance_of': 'raw'}, 'loss.variance_of must be one of sigma, log_sigma'),
+        ({'lovasz_classes': 'some'}, 'loss.lovasz_classes must be one of present, all'),
+        ({'variance_weight': -1.0}, 'loss.variance_weight must not be negative, got -1'),
+        ({'min_error': 0.0}, 'loss.min_error must lie between 0 and 1, got 0'),
+    ],
+)
 def test_config_refuses_what_makes_no_sense(values, match):
     with pytest.raises(ValueError, match=match):
         HLELossConfig(**values)
@@ -311,8 +405,12 @@ def test_config_refuses_what_makes_no_sense(values, match):
 def test_a_thing_in_two_images_of_a_clip_learns_one_embedding():
     classes, ids = (x[:1].expand(2, -1, -1).clone() for x in labels())
     args = arguments()
-    twice = [x if x is None or x.ndim < 3 or len(x) != 2 else
-             x.detach()[:1].expand(2, *x.shape[1:]).clone() for x in args]
+    twice = [
+        x
+        if x is None or x.ndim < 3 or len(x) != 2
+        else x.detach()[:1].expand(2, *x.shape[1:]).clone()
+        for x in args
+    ]
     config = replace(EXACT, clip_images=2)
 
     def ins(values, settings):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the loss takes at Cityscapes' full size; `-m slow -s` prints the figures."""
 
 import json
@@ -27,7 +28,7 @@ def street(instances):
     heights = np.exp(rng.uniform(np.log(20), np.log(400), instances)).astype(int)
     for i, height in enumerate(np.sort(heights)[::-1]):
         y, x = int(rng.uniform(0, HEIGHT - height)), int(rng.uniform(0, WIDTH - 2 * height))
-        instance_map[0, y:y + height, x:x + 2 * height] = i + 1
+        instance_map[0, y : y + height, x : x + 2 * height] = i + 1
     assert len(instance_map.unique()) == instances + 1
     return instance_map
 
@@ -42,11 +43,20 @@ def inputs(instance_map, noise):
 
 def instances_in_windows(instance_map, noise):
     embedding, found = inputs(instance_map, noise), find_instances(instance_map)
-    mean = torch.stack([F.normalize(embedding[0][:, instance_map[0] == i.id].mean(1), dim=0)
-                        for i in found]).detach()
+    mean = torch.stack(
+        [F.normalize(embedding[0][:, instance_map[0] == i.id].mean(1), dim=0) for i in found]
+    ).detach()
     start, each = time.perf_counter(), torch.ones(len(found))
-    loss, _ = kernel_loss(embedding, mean, each * 5.0, each / (2 * 0.05**2), each / len(found),
-                          found, instance_map, CELL)
+    loss, _ = kernel_loss(
+        embedding,
+        mean,
+        each * 5.0,
+        each / (2 * 0.05**2),
+        each / len(found),
+        found,
+        instance_map,
+        CELL,
+    )
     loss.backward()
     return loss.item(), time.perf_counter() - start
 
@@ -54,14 +64,16 @@ def instances_in_windows(instance_map, noise):
 def instances_densely(instance_map, noise):
     """The plain way: every instance against every pixel, left to autograd."""
     embedding, found = inputs(instance_map, noise), find_instances(instance_map)
-    mean = torch.stack([F.normalize(embedding[0][:, instance_map[0] == i.id].mean(1), dim=0)
-                        for i in found]).detach()
+    mean = torch.stack(
+        [F.normalize(embedding[0][:, instance_map[0] == i.id].mean(1), dim=0) for i in found]
+    ).detach()
     start, losses = time.perf_counter(), []
     y, x = torch.arange(HEIGHT)[:, None], torch.arange(WIDTH)
     for i, m in zip(found, mean, strict=True):
-        square = ((y - i.center_yx[0])**2 + (x - i.center_yx[1])**2) * CELL**2
-        phi = torch.exp(5 * (torch.einsum('d,dyx->yx', m, embedding[0]) - 1)
-                        - square / (2 * 0.05**2)).flatten()
+        square = ((y - i.center_yx[0]) ** 2 + (x - i.center_yx[1]) ** 2) * CELL**2
+        phi = torch.exp(
+            5 * (torch.einsum('d,dyx->yx', m, embedding[0]) - 1) - square / (2 * 0.05**2)
+        ).flatten()
         target = (instance_map[0] == i.id).flatten()
         error, order = torch.where(target, 1 - phi, phi).sort(descending=True)
         hit = target[order].double()
@@ -74,14 +86,26 @@ def instances_densely(instance_map, noise):
 
 def whole_loss(instance_map, noise):
     embedding, class_map = inputs(instance_map, noise), (instance_map > 0) * 11
-    class_map[:, HEIGHT // 2:] += 1
+    class_map[:, HEIGHT // 2 :] += 1
     maps = [torch.zeros(1, HEIGHT, WIDTH, requires_grad=True) for _ in range(2)]
-    parameters = [torch.tensor(math.log(0.05)), F.normalize(torch.randn(CLASSES, DIM), dim=1),
-                  torch.full((CLASSES,), -1.2)]
+    parameters = [
+        torch.tensor(math.log(0.05)),
+        F.normalize(torch.randn(CLASSES, DIM), dim=1),
+        torch.full((CLASSES,), -1.2),
+    ]
     start = time.perf_counter()
-    loss = hle_loss(embedding, maps[0] - 1, maps[1], None,
-                    *(p.requires_grad_() for p in parameters), class_map, instance_map,
-                    torch.arange(CLASSES) >= 11, CELL, HLELossConfig())['loss']
+    loss = hle_loss(
+        embedding,
+        maps[0] - 1,
+        maps[1],
+        None,
+        *(p.requires_grad_() for p in parameters),
+        class_map,
+        instance_map,
+        torch.arange(CLASSES) >= 11,
+        CELL,
+        HLELossConfig(),
+    )['loss']
     loss.backward()
     return loss.item(), time.perf_counter() - start
 
@@ -111,7 +135,8 @@ def test_sixty_instances_at_full_size_fit_in_memory():
     for name, (loss, seconds, gib) in figures.items():
         print(f'{name:26} loss {loss:.6f}  {seconds:6.2f} s  {gib:5.2f} GiB')
     assert figures['windows, 6 instances'][0] == pytest.approx(
-        figures['dense, 6 instances'][0], rel=1e-5)
+        figures['dense, 6 instances'][0], rel=1e-5
+    )
     few, many = figures['windows, 6 instances'][2], figures['windows, 60 instances'][2]
     assert many < few + 0.2  # nothing of an instance outlives its turn
     assert figures['whole loss, 60 instances'][2] < 4
@@ -123,7 +148,7 @@ def test_windows_and_small_errors_left_out_change_the_loss_below_1e_5(noise):
     y, x = np.mgrid[:96, :160]
     target = torch.tensor((abs(y - 40) < 12) & (abs(x - 70) < 20))
     cosine = np.where(target, 1, 0.2) - noise * abs(rng.normal(size=target.shape))
-    phi = torch.tensor(np.exp(5 * (cosine - 1) - ((y - 40)**2 + (x - 70)**2) / (2 * 13**2)))
+    phi = torch.tensor(np.exp(5 * (cosine - 1) - ((y - 40) ** 2 + (x - 70) ** 2) / (2 * 13**2)))
     phi = phi.clamp(max=1).flatten()
     exact = lovasz_binary(phi, target.flatten(), min_error=0.0).item()
     assert lovasz_binary(phi, target.flatten()).item() == pytest.approx(exact, rel=1e-5)

@@ -1,19 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
 
 from panoptic_training.losses.instances import find_instances, instance_mean, paint, unit_means
 
-MAP = torch.tensor([
-    [[0, 1, 1, 0, 0],
-     [0, 1, 0, 0, 0],
-     [3, 0, 0, 1, 0]],   # 1 in two pieces, 2 missing, 3 one pixel in a corner
-    [[0, 0, 0, 0, 0],
-     [0, 0, 0, 0, 0],
-     [0, 0, 0, 0, 0]],   # nothing
-    [[1, 1, 1, 1, 1],
-     [1, 1, 1, 1, 1],
-     [1, 1, 1, 1, 1]],   # everything
-])
+MAP = torch.tensor(
+    [
+        [
+            [0, 1, 1, 0, 0],
+            [0, 1, 0, 0, 0],
+            [3, 0, 0, 1, 0],
+        ],  # 1 in two pieces, 2 missing, 3 one pixel in a corner
+        [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]],  # nothing
+        [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]],  # everything
+    ]
+)
 
 
 def test_find_instances_lists_them_by_image_and_id():
@@ -24,7 +25,9 @@ def test_find_instances_lists_them_by_image_and_id():
         (2, 15, (1.0, 2.0)),
     ]
     assert [(i.rows, i.columns) for i in found][:2] == [
-        (slice(0, 3), slice(1, 4)), (slice(2, 3), slice(0, 1))]
+        (slice(0, 3), slice(1, 4)),
+        (slice(2, 3), slice(0, 1)),
+    ]
     for instance, wanted in zip(found, (1, 3, 1), strict=True):
         assert torch.equal(instance.mask, MAP[instance.box] == wanted)
 

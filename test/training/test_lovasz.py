@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
 import torch
@@ -19,8 +20,9 @@ def iou_loss_by_sets(prob, target):
         union = truth | predicted
         return len(truth & predicted) / len(union) if union else 1.0
 
-    return sum(error[i] * (iou(set(order[:k])) - iou(set(order[:k + 1])))
-               for k, i in enumerate(order))
+    return sum(
+        error[i] * (iou(set(order[:k])) - iou(set(order[: k + 1]))) for k, i in enumerate(order)
+    )
 
 
 def random_mask(n, share, seed):
@@ -36,28 +38,34 @@ def way(request, monkeypatch):
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-@pytest.mark.parametrize(('n', 'share'), [
-    (1, 1.0),    # one pixel, in the mask
-    (1, 0.0),    # one pixel, no mask
-    (7, 0.5),
-    (200, 0.1),  # mostly background
-    (200, 0.9),  # mostly foreground
-    (200, 0.0),  # no positive: the largest error
-    (200, 1.0),  # no negative: the mean error
-])
+@pytest.mark.parametrize(
+    ('n', 'share'),
+    [
+        (1, 1.0),  # one pixel, in the mask
+        (1, 0.0),  # one pixel, no mask
+        (7, 0.5),
+        (200, 0.1),  # mostly background
+        (200, 0.9),  # mostly foreground
+        (200, 0.0),  # no positive: the largest error
+        (200, 1.0),  # no negative: the mean error
+    ],
+)
 def test_lovasz_binary_equals_the_set_definition(n, share, dtype, way):
     prob, target = random_mask(n, share, seed=n)
     loss = lovasz_binary(torch.tensor(prob, dtype=dtype), torch.tensor(target))
     assert loss.item() == pytest.approx(iou_loss_by_sets(prob, target), rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize(('prob', 'target', 'expected'), [
-    ([1, 1, 0, 0], [1, 1, 0, 0], 0.0),      # exact
-    ([0, 0, 1, 1], [1, 1, 0, 0], 1.0),      # all wrong
-    ([1, 0, 0, 0], [1, 1, 0, 0], 0.5),      # hard masks: 1 - IoU
-    ([1, 1, 1, 0], [1, 1, 0, 0], 1 / 3),    # one false positive
-    ([0.5] * 4, [1, 1, 0, 0], 0.5),         # all errors tie: error times J of everything wrong
-])
+@pytest.mark.parametrize(
+    ('prob', 'target', 'expected'),
+    [
+        ([1, 1, 0, 0], [1, 1, 0, 0], 0.0),  # exact
+        ([0, 0, 1, 1], [1, 1, 0, 0], 1.0),  # all wrong
+        ([1, 0, 0, 0], [1, 1, 0, 0], 0.5),  # hard masks: 1 - IoU
+        ([1, 1, 1, 0], [1, 1, 0, 0], 1 / 3),  # one false positive
+        ([0.5] * 4, [1, 1, 0, 0], 0.5),  # all errors tie: error times J of everything wrong
+    ],
+)
 def test_lovasz_binary_of_hard_masks_is_one_minus_iou(prob, target, expected, way):
     loss = lovasz_binary(torch.tensor(prob, dtype=torch.float32), torch.tensor(target).bool())
     assert loss.item() == pytest.approx(expected, abs=1e-6)
@@ -74,8 +82,9 @@ def test_lovasz_binary_has_the_gradient_of_the_set_definition():
     step = 1e-7
     for i in range(40):
         moved = np.where(np.arange(40) == i, step, 0)
-        slope = (iou_loss_by_sets(prob + moved, target)
-                 - iou_loss_by_sets(prob - moved, target)) / (2 * step)
+        slope = (
+            iou_loss_by_sets(prob + moved, target) - iou_loss_by_sets(prob - moved, target)
+        ) / (2 * step)
         assert x.grad[i].item() == pytest.approx(slope, abs=1e-6)
 
 
@@ -123,8 +132,9 @@ def random_classes(seed, classes=4):
 def test_lovasz_softmax_is_the_mean_over_classes(classes, way):
     prob, class_map = random_classes(seed=2)
     loss = lovasz_softmax(torch.tensor(prob), torch.tensor(class_map), VOID, classes)
-    assert loss.item() == pytest.approx(softmax_reference(prob, class_map, classes == 'all'),
-                                        abs=1e-5)
+    assert loss.item() == pytest.approx(
+        softmax_reference(prob, class_map, classes == 'all'), abs=1e-5
+    )
 
 
 def test_lovasz_softmax_leaves_void_without_gradient(way):
@@ -140,7 +150,8 @@ def test_lovasz_softmax_passes_gradcheck():
     prob, class_map = random_classes(seed=5)
     logits = torch.tensor(np.log(prob), requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda x: lovasz_softmax(x.softmax(1), torch.tensor(class_map), VOID), logits)
+        lambda x: lovasz_softmax(x.softmax(1), torch.tensor(class_map), VOID), logits
+    )
 
 
 @pytest.mark.parametrize('classes', ['present', 'all'])
@@ -152,13 +163,23 @@ def test_lovasz_softmax_of_nothing_but_void_is_zero_with_zero_gradient(classes):
     assert torch.equal(prob.grad, torch.zeros_like(prob))
 
 
-@pytest.mark.parametrize(('call', 'match'), [
-    (lambda: lovasz_binary(torch.zeros(3), torch.zeros(4).bool()), r'prob and target \(N,\).*4'),
-    (lambda: lovasz_softmax(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 4).long(), VOID),
-     r'class_map \(B, h, w\).*\(1, 3, 4\)'),
-    (lambda: lovasz_softmax(torch.zeros(1, 2, 3, 3), torch.full((1, 3, 3), 2), VOID),
-     'class id 2 for 2 classes'),
-])
+@pytest.mark.parametrize(
+    ('call', 'match'),
+    [
+        (
+            lambda: lovasz_binary(torch.zeros(3), torch.zeros(4).bool()),
+            r'prob and target \(N,\).*4',
+        ),
+        (
+            lambda: lovasz_softmax(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 4).long(), VOID),
+            r'class_map \(B, h, w\).*\(1, 3, 4\)',
+        ),
+        (
+            lambda: lovasz_softmax(torch.zeros(1, 2, 3, 3), torch.full((1, 3, 3), 2), VOID),
+            'class id 2 for 2 classes',
+        ),
+    ],
+)
 def test_wrong_shapes_are_refused(call, match):
     with pytest.raises(ValueError, match=match):
         call()

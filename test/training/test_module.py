@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Lightning module beside its training, which test_training.py runs."""
 
 import math
@@ -11,13 +12,20 @@ from tiny_model import LABELS
 from panoptic_training.callbacks import EMA
 from panoptic_training.module import PanopticModule
 
-NETWORK = {'backbone': 'mobilenetv2_035', 'aspp_channels': 8, 'low_level_channels': 8,
-           'decoder_channels': 8, 'separable': True, 'stride': 4}
+NETWORK = {
+    'backbone': 'mobilenetv2_035',
+    'aspp_channels': 8,
+    'low_level_channels': 8,
+    'decoder_channels': 8,
+    'separable': True,
+    'stride': 4,
+}
 
 
 def make_module(**more):
-    return PanopticModule(family='hle', network=NETWORK, labels=LABELS.to_dicts(),
-                          input_size=(64, 128), **more)
+    return PanopticModule(
+        family='hle', network=NETWORK, labels=LABELS.to_dicts(), input_size=(64, 128), **more
+    )
 
 
 class StoppedTimer(Timer):
@@ -34,15 +42,18 @@ class StoppedTimer(Timer):
         return None if self.total is None else self.total - self.elapsed
 
 
-@pytest.mark.parametrize(('step', 'total', 'timer', 'expected'), [
-    (30, 120, (), 0.25),                     # by steps
-    (30, math.inf, (), 0.0),                 # no end is known
-    (30, math.inf, (10.0, 40.0), 0.25),      # by time
-    (90, 120, (10.0, 40.0), 0.75),           # whichever is further
-    (30, 120, (50.0, 40.0), 1.25),           # past its time
-    (30, 120, (10.0, None), 0.25),           # a timer without a limit
-    (0, -1, (), 0.0),
-])
+@pytest.mark.parametrize(
+    ('step', 'total', 'timer', 'expected'),
+    [
+        (30, 120, (), 0.25),  # by steps
+        (30, math.inf, (), 0.0),  # no end is known
+        (30, math.inf, (10.0, 40.0), 0.25),  # by time
+        (90, 120, (10.0, 40.0), 0.75),  # whichever is further
+        (30, 120, (50.0, 40.0), 1.25),  # past its time
+        (30, 120, (10.0, None), 0.25),  # a timer without a limit
+        (0, -1, (), 0.0),
+    ],
+)
 def test_progress_is_by_steps_or_by_time(step, total, timer, expected):
     sent = []
 
@@ -52,9 +63,11 @@ def test_progress_is_by_steps_or_by_time(step, total, timer, expected):
 
     module = make_module()
     module.trainer = SimpleNamespace(
-        global_step=step, estimated_stepping_batches=total,
+        global_step=step,
+        estimated_stepping_batches=total,
         callbacks=[EMA(), *([StoppedTimer(*timer)] if timer else [])],
-        strategy=SimpleNamespace(broadcast=broadcast))
+        strategy=SimpleNamespace(broadcast=broadcast),
+    )
     assert module.progress() == pytest.approx(expected)
     # Each process has its clock; they go by the first one's.
     assert bool(sent) == bool(timer and timer[1])
@@ -64,9 +77,19 @@ def test_hyperparameters_are_plain_values():
     settings = dict(make_module(lr=0.5, recipe_hash='ab').hparams)
     assert settings.pop('labels') == LABELS.to_dicts()
     assert settings == {
-        'family': 'hle', 'network': NETWORK, 'loss': None, 'input_size': (64, 128),
-        'loss_stride': 4, 'lr': 0.5, 'warmup_steps': 200, 'power': 0.9, 'milestones': None,
-        'init_weights': None, 'recipe_hash': 'ab', 'warmup_start': 0.0}
+        'family': 'hle',
+        'network': NETWORK,
+        'loss': None,
+        'input_size': (64, 128),
+        'loss_stride': 4,
+        'lr': 0.5,
+        'warmup_steps': 200,
+        'power': 0.9,
+        'milestones': None,
+        'init_weights': None,
+        'recipe_hash': 'ab',
+        'warmup_start': 0.0,
+    }
 
 
 def test_the_labels_size_the_network():
@@ -88,18 +111,24 @@ def test_other_classes_and_networks_are_refused():
     module, checkpoint = make_module(), checkpoint_of(make_module())
     del checkpoint['state_dict']['model.head.bias']
     checkpoint['state_dict']['model.extra'] = torch.zeros(1)
-    with pytest.raises(ValueError, match=r'another network .*: 2 of \d+ tensors differ, e\.g\. '
-                                         r"'model\.extra'"):
+    with pytest.raises(
+        ValueError,
+        match=r'another network .*: 2 of \d+ tensors differ, e\.g\. '
+        r"'model\.extra'",
+    ):
         module.on_load_checkpoint(checkpoint)
     checkpoint['hyper_parameters']['labels'] = LABELS.to_dicts()[:2]
     with pytest.raises(ValueError, match='the checkpoint has 2 classes, the data 4'):
         module.on_load_checkpoint(checkpoint)
 
 
-@pytest.mark.parametrize(('values', 'message'), [
-    ({'loss_stride': 3}, r'model\.loss_stride must be 4, 2 or 1, got 3'),
-    ({'init_weights': 'none.safetensors'}, r'init_weights: no file none\.safetensors'),
-])
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        ({'loss_stride': 3}, r'model\.loss_stride must be 4, 2 or 1, got 3'),
+        ({'init_weights': 'none.safetensors'}, r'init_weights: no file none\.safetensors'),
+    ],
+)
 def test_bad_settings_are_named(values, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         make_module(**values)

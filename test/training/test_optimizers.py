@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameter groups, and what each optimiser makes of a gradient in one step."""
 
 import pytest
@@ -21,8 +22,10 @@ def groups_by_name(config, lr=0.1):
     net = Net()
     names = {id(value): name for name, value in net.named_parameters()}
     optimizer = make_optimizer(net.named_parameters(), config, lr)
-    return optimizer, [({names[id(p)] for p in group['params']}, group['weight_decay'],
-                        group['lr_factor']) for group in optimizer.param_groups]
+    return optimizer, [
+        ({names[id(p)] for p in group['params']}, group['weight_decay'], group['lr_factor'])
+        for group in optimizer.param_groups
+    ]
 
 
 def test_only_weights_decay_and_biases_may_go_faster():
@@ -30,26 +33,32 @@ def test_only_weights_decay_and_biases_may_go_faster():
     assert groups == [
         ({'conv.weight'}, 0.3, 1.0),
         ({'norm.weight', 'semantic_mean', 'log_sigma'}, 0.0, 1.0),
-        ({'conv.bias', 'norm.bias'}, 0.0, 2.0)]
+        ({'conv.bias', 'norm.bias'}, 0.0, 2.0),
+    ]
 
 
 def test_the_backbone_may_go_slower():
     net = nn.ModuleDict({'backbone': Net(), 'head': Net()})
     named = [(f'model.{name}', value) for name, value in net.named_parameters()]
-    optimizer = make_optimizer(named, OptimizerConfig(backbone_lr_factor=0.2, bias_lr_factor=2),
-                               1.0)
-    factors = {id(p): group['lr_factor'] for group in optimizer.param_groups
-               for p in group['params']}
+    optimizer = make_optimizer(
+        named, OptimizerConfig(backbone_lr_factor=0.2, bias_lr_factor=2), 1.0
+    )
+    factors = {
+        id(p): group['lr_factor'] for group in optimizer.param_groups for p in group['params']
+    }
     for part, factor in ((net['backbone'], 0.2), (net['head'], 1.0)):
         assert factors[id(part.conv.weight)] == factors[id(part.log_sigma)] == factor
         assert factors[id(part.conv.bias)] == 2 * factor
 
 
-@pytest.mark.parametrize(('config', 'kind'), [
-    (OptimizerConfig(), torch.optim.AdamW),
-    (OptimizerConfig(name='adam'), torch.optim.Adam),
-    (OptimizerConfig(name='sgd', momentum=0.7, nesterov=True), torch.optim.SGD),
-])
+@pytest.mark.parametrize(
+    ('config', 'kind'),
+    [
+        (OptimizerConfig(), torch.optim.AdamW),
+        (OptimizerConfig(name='adam'), torch.optim.Adam),
+        (OptimizerConfig(name='sgd', momentum=0.7, nesterov=True), torch.optim.SGD),
+    ],
+)
 def test_each_name_is_its_optimiser(config, kind):
     optimizer, _ = groups_by_name(config, lr=0.25)
     assert type(optimizer) is kind
@@ -58,15 +67,19 @@ def test_each_name_is_its_optimiser(config, kind):
         assert optimizer.defaults['momentum'] == 0.7 and optimizer.defaults['nesterov']
 
 
-@pytest.mark.parametrize(('name', 'expected'), [
-    ('sgd', 2 - 0.1 * (4 + 0.5 * 2)),         # decay is part of the gradient
-    ('adamw', 2 * (1 - 0.1 * 0.5) - 0.1),     # decay apart from Adam's unit step
-    ('adam', 2 - 0.1),                        # decay inside: the step is of unit size again
-])
+@pytest.mark.parametrize(
+    ('name', 'expected'),
+    [
+        ('sgd', 2 - 0.1 * (4 + 0.5 * 2)),  # decay is part of the gradient
+        ('adamw', 2 * (1 - 0.1 * 0.5) - 0.1),  # decay apart from Adam's unit step
+        ('adam', 2 - 0.1),  # decay inside: the step is of unit size again
+    ],
+)
 def test_one_step_with_decay(name, expected):
     weight = nn.Parameter(torch.full((1, 1), 2.0))
-    optimizer = make_optimizer([('weight', weight)],
-                               OptimizerConfig(name=name, weight_decay=0.5, momentum=0), 0.1)
+    optimizer = make_optimizer(
+        [('weight', weight)], OptimizerConfig(name=name, weight_decay=0.5, momentum=0), 0.1
+    )
     weight.grad = torch.full((1, 1), 4.0)
     optimizer.step()
     assert weight.item() == pytest.approx(expected, abs=1e-5)
@@ -77,8 +90,10 @@ def test_groups_without_parameters_are_left_out():
     assert len(optimizer.param_groups) == 1
 
 
-@pytest.mark.parametrize('values', [
-    {'name': 'lamb'}, {'weight_decay': -1.0}, {'momentum': 1.0}, {'bias_lr_factor': 0.0}])
+@pytest.mark.parametrize(
+    'values',
+    [{'name': 'lamb'}, {'weight_decay': -1.0}, {'momentum': 1.0}, {'bias_lr_factor': 0.0}],
+)
 def test_bad_settings_are_named(values):
     with pytest.raises(ValueError, match=next(iter(values))):
         OptimizerConfig(**values)

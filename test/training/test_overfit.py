@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each family learns two images of the city by heart."""
 
 import numpy as np
@@ -18,53 +19,114 @@ from panoptic_training.schedule import poly, warmup
 STEPS = 400
 CELLS = {'backbone': 'mobilenetv2_050', 'stride': 2, 'min_stuff_area': 0.0}
 CENTERS = {
-    **CELLS, 'multigrid': (), 'separable': True, 'aspp_channels': 64,
-    'low_level_channels': 16, 'decoder_channels': 64, 'instance_channels': 48,
-    'head_channels': 64, 'instance_head_channels': 32, 'top_k': 64, 'center_threshold': 0.3}
+    **CELLS,
+    'multigrid': (),
+    'separable': True,
+    'aspp_channels': 64,
+    'low_level_channels': 16,
+    'decoder_channels': 64,
+    'instance_channels': 48,
+    'head_channels': 64,
+    'instance_head_channels': 32,
+    'top_k': 64,
+    'center_threshold': 0.3,
+}
 CENTER_LOSS = {'hard_pixels': 1.0, 'sigma': 4.0, 'offset_weight': 0.1}
 
 DENSE = {
-    'ciae': ('ciae', {
-        **CELLS, 'channels': 48, 'tower_depth': 2, 'branch_channels': 48, 'embedding_dim': 16,
-        'nms_across_classes': True, 'score_threshold': 0.2, 'class_threshold': 0.3},
-        {'level_limits': (32, 64, 128, 256)}),
-    'einet': ('einet', {**CENTERS, 'interaction_channels': 48},
-              {**CENTER_LOSS, 'min_overlap': 0.2}),
+    'ciae': (
+        'ciae',
+        {
+            **CELLS,
+            'channels': 48,
+            'tower_depth': 2,
+            'branch_channels': 48,
+            'embedding_dim': 16,
+            'nms_across_classes': True,
+            'score_threshold': 0.2,
+            'class_threshold': 0.3,
+        },
+        {'level_limits': (32, 64, 128, 256)},
+    ),
+    'einet': (
+        'einet',
+        {**CENTERS, 'interaction_channels': 48},
+        {**CENTER_LOSS, 'min_overlap': 0.2},
+    ),
     'panoptic_deeplab': ('panoptic_deeplab', CENTERS, CENTER_LOSS),
     'pisr': ('pisr', {**CENTERS, 'block_channels': 64, 'num_encodings': 12}, CENTER_LOSS),
-    'pisr_maskformer': ('pisr_maskformer', {
-        **CELLS, 'fpn_channels': 64, 'mask_channels': 64, 'num_queries': 40,
-        'query_channels': 64, 'decoder_layers': 3, 'attention_heads': 4, 'feedforward': 256,
-        'dropout': 0.0, 'block_channels': 64, 'score_threshold': 0.5}, {}),
+    'pisr_maskformer': (
+        'pisr_maskformer',
+        {
+            **CELLS,
+            'fpn_channels': 64,
+            'mask_channels': 64,
+            'num_queries': 40,
+            'query_channels': 64,
+            'decoder_layers': 3,
+            'attention_heads': 4,
+            'feedforward': 256,
+            'dropout': 0.0,
+            'block_channels': 64,
+            'score_threshold': 0.5,
+        },
+        {},
+    ),
 }
 """Family, network and loss of those that group the cells of dense maps."""
 
 ROIS = {
-    'backbone': 'mobilenetv2_050', 'fpn_channels': 64, 'anchor_scale': 4.0,
-    'canonical_size': 112.0, 'proposals_per_level': 50, 'proposals': 100, 'box_width': 256,
-    'embedding_dim': 32, 'mask_widths': (64, 64), 'stride': 1, 'top_k': 32,
-    'min_stuff_area': 16.0}
+    'backbone': 'mobilenetv2_050',
+    'fpn_channels': 64,
+    'anchor_scale': 4.0,
+    'canonical_size': 112.0,
+    'proposals_per_level': 50,
+    'proposals': 100,
+    'box_width': 256,
+    'embedding_dim': 32,
+    'mask_widths': (64, 64),
+    'stride': 1,
+    'top_k': 32,
+    'min_stuff_area': 16.0,
+}
 RELATED = {'block_channels': 64, 'num_encodings': 24}
 
 MASKED = {
     'panoptic_fpn': ('panoptic_fpn', {**ROIS, 'semantic_channels': 64}, {'roi_samples': 64}),
-    'pisr_panoptic_fpn': ('pisr_panoptic_fpn', {
-        **ROIS, 'semantic_channels': 64, **RELATED}, {'roi_samples': 64}),
-    'pisr_upernet': ('pisr_upernet', {
-        **ROIS, 'semantic_channels': 64, **RELATED}, {'roi_samples': 64}),
+    'pisr_panoptic_fpn': (
+        'pisr_panoptic_fpn',
+        {**ROIS, 'semantic_channels': 64, **RELATED},
+        {'roi_samples': 64},
+    ),
+    'pisr_upernet': (
+        'pisr_upernet',
+        {**ROIS, 'semantic_channels': 64, **RELATED},
+        {'roi_samples': 64},
+    ),
     # Whole things, which overlap: the relations must take them apart.
-    'sognet': ('sognet', {
-        **ROIS, 'semantic_widths': (64, 32), 'deformable': False, 'box_dim': 32,
-        'category_dim': 32, 'mask_dim': 32, 'overlap_of': 'mask', 'overlap_threshold': 0.7},
-        {'roi_samples': 64}),
+    'sognet': (
+        'sognet',
+        {
+            **ROIS,
+            'semantic_widths': (64, 32),
+            'deformable': False,
+            'box_dim': 32,
+            'category_dim': 32,
+            'mask_dim': 32,
+            'overlap_of': 'mask',
+            'overlap_threshold': 0.7,
+        },
+        {'roi_samples': 64},
+    ),
 }
 """The same of those that give each instance a mask."""
 
 
 def learn(model, loss, samples, stride, lr, warmup_steps, weight_decay):
     """Trains on all samples at once; gives their scores."""
-    batch = collate([(torch.from_numpy(sample.image).permute(2, 0, 1), pack(sample))
-                     for sample in samples])
+    batch = collate(
+        [(torch.from_numpy(sample.image).permute(2, 0, 1), pack(sample)) for sample in samples]
+    )
     optimizer = torch.optim.AdamW(model.train().parameters(), weight_decay=weight_decay)
     for step in range(STEPS):
         for group in optimizer.param_groups:
@@ -97,11 +159,14 @@ def test_dense_families_learn_two_images_to_pq_95(case):
     def cells(label_map):
         return np.kron(label_map[1::2, 1::2], np.ones((2, 2), label_map.dtype))
 
-    samples = [Sample(sample.image, cells(sample.class_map), cells(sample.instance_map))
-               for sample in (reader.read(index, 0) for index in (0, 9))]
+    samples = [
+        Sample(sample.image, cells(sample.class_map), cells(sample.instance_map))
+        for sample in (reader.read(index, 0) for index in (0, 9))
+    ]
     model = build(family, reader.labels, **network)
-    summary = learn(model, build_loss(family, loss), samples, 2, lr=3e-3, warmup_steps=20,
-                    weight_decay=1e-2)
+    summary = learn(
+        model, build_loss(family, loss), samples, 2, lr=3e-3, warmup_steps=20, weight_decay=1e-2
+    )
     assert summary['pq'] > 95
 
 
@@ -115,8 +180,9 @@ def test_mask_families_learn_two_pictures_to_pq_95(case):
     reader = open_reader('synthetic', 'val', size=(256, 512), hidden=related)
     samples = [reader.read(index, 0) for index in range(2)]
     model = build(family, reader.labels, **network)
-    summary = learn(model, build_loss(family, loss), samples, 1, lr=2e-3, warmup_steps=50,
-                    weight_decay=1e-4)
+    summary = learn(
+        model, build_loss(family, loss), samples, 1, lr=2e-3, warmup_steps=50, weight_decay=1e-4
+    )
     assert summary['pq'] > 95 and summary['pq_thing'] > 85
     if related:
         relations = RelationScores(model)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The example of a family of one's own: trained, exported, and read without it."""
 
 import os
@@ -14,19 +15,34 @@ from panoptic_ros.cli.main import main
 
 EXAMPLES = Path(__file__).parents[2] / 'examples'
 
-SMALL = ('--model.network.backbone=mobilenetv2_035', '--model.network.channels=16',
-         '--model.network.center_threshold=0.0', '--model.loss_stride=4',
-         '--data.input_size=[64, 128]', '--data.crop=null',
-         '--data.train={length: 4, frames_per_clip: 4, size: [64, 128]}',
-         '--data.val={length: 2, size: [64, 128]}', '--data.batch_size=2',
-         '--data.num_workers=0', '--trainer.max_steps=2', '--trainer.max_time=null',
-         '--trainer.val_check_interval=2', '--trainer.accelerator=cpu')
+SMALL = (
+    '--model.network.backbone=mobilenetv2_035',
+    '--model.network.channels=16',
+    '--model.network.center_threshold=0.0',
+    '--model.loss_stride=4',
+    '--data.input_size=[64, 128]',
+    '--data.crop=null',
+    '--data.train={length: 4, frames_per_clip: 4, size: [64, 128]}',
+    '--data.val={length: 2, size: [64, 128]}',
+    '--data.batch_size=2',
+    '--data.num_workers=0',
+    '--trainer.max_steps=2',
+    '--trainer.max_time=null',
+    '--trainer.val_check_interval=2',
+    '--trainer.accelerator=cpu',
+)
 
 
 def run(folder, *words):
-    done = subprocess.run([sys.executable, str(EXAMPLES / 'own_family.py'), *map(str, words)],
-                          cwd=folder, capture_output=True, text=True, timeout=300, check=False,
-                          env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / 'own_family.py'), *map(str, words)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import math
 from dataclasses import replace
 
@@ -36,8 +37,10 @@ def reference(args, class_map, instance_map, config):
     for p in pixels:
         if instance_map[p] and class_map[p] != VOID:
             members.setdefault((p[0], int(instance_map[p])), []).append(p)
-    centers = {key: (sum(p[1] for p in ps) / len(ps), sum(p[2] for p in ps) / len(ps))
-               for key, ps in members.items()}
+    centers = {
+        key: (sum(p[1] for p in ps) / len(ps), sum(p[2] for p in ps) / len(ps))
+        for key, ps in members.items()
+    }
 
     costs = []
     for b, y, x in pixels:
@@ -46,7 +49,7 @@ def reference(args, class_map, instance_map, config):
         scores = [math.exp(v) for v in logits[b, :, y, x].tolist()]
         cost = -math.log(scores[class_map[b, y, x]] / sum(scores))
         own = members.get((b, int(instance_map[b, y, x])), [])
-        small = own and len(own) * STRIDE ** 2 < config.small_instance_area
+        small = own and len(own) * STRIDE**2 < config.small_instance_area
         costs.append(cost * (config.small_instance_weight if small else 1))
     number = max(int(config.hard_pixels * len(pixels)), 1)
     hardest = sorted(costs, reverse=True)[:number]
@@ -54,34 +57,45 @@ def reference(args, class_map, instance_map, config):
 
     squares, sigma = [], config.sigma / STRIDE
     for b, y, x in pixels:
-        crowd = IS_THING[class_map[b, y, x]] and not instance_map[b, y, x] \
-            if class_map[b, y, x] != VOID else True
+        crowd = (
+            IS_THING[class_map[b, y, x]] and not instance_map[b, y, x]
+            if class_map[b, y, x] != VOID
+            else True
+        )
         if crowd:
             continue
         target = 0.0
         for (image, _), center in centers.items():
             cy, cx = (math.floor(c + 0.5) for c in center)
             if image == b and max(abs(y - cy), abs(x - cx)) <= 3 * sigma:
-                target = max(target, math.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 2 / sigma ** 2))
+                target = max(target, math.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 2 / sigma**2))
         squares.append((heatmap[b, 0, y, x].item() - target) ** 2)
 
-    distances = [abs(offset[b, 0, y, x].item() - (centers[key][0] - y) * STRIDE)
-                 + abs(offset[b, 1, y, x].item() - (centers[key][1] - x) * STRIDE)
-                 for key, ps in members.items() for b, y, x in ps]
-    terms = {'semantic': config.semantic_weight * semantic,
-             'center': config.center_weight * sum(squares) / len(squares),
-             'offset': config.offset_weight * sum(distances) / len(distances)}
+    distances = [
+        abs(offset[b, 0, y, x].item() - (centers[key][0] - y) * STRIDE)
+        + abs(offset[b, 1, y, x].item() - (centers[key][1] - x) * STRIDE)
+        for key, ps in members.items()
+        for b, y, x in ps
+    ]
+    terms = {
+        'semantic': config.semantic_weight * semantic,
+        'center': config.center_weight * sum(squares) / len(squares),
+        'offset': config.offset_weight * sum(distances) / len(distances),
+    }
     return {**terms, 'loss': sum(terms.values())}
 
 
-@pytest.mark.parametrize('config', [
-    CONFIG,
-    replace(CONFIG, hard_pixels=1.0),                # all pixels, as on COCO
-    replace(CONFIG, hard_pixels=0.97),               # more than there are without void
-    replace(CONFIG, small_instance_area=130.0),      # the two smaller instances are small
-    replace(CONFIG, small_instance_weight=1.0, sigma=3.0),
-    replace(CONFIG, semantic_weight=2.0, center_weight=0.5, offset_weight=3.0),
-])
+@pytest.mark.parametrize(
+    'config',
+    [
+        CONFIG,
+        replace(CONFIG, hard_pixels=1.0),  # all pixels, as on COCO
+        replace(CONFIG, hard_pixels=0.97),  # more than there are without void
+        replace(CONFIG, small_instance_area=130.0),  # the two smaller instances are small
+        replace(CONFIG, small_instance_weight=1.0, sigma=3.0),
+        replace(CONFIG, semantic_weight=2.0, center_weight=0.5, offset_weight=3.0),
+    ],
+)
 def test_every_term_equals_the_slow_reference(config):
     args = arguments()
     terms = panoptic_deeplab_loss(*args, *labels(), IS_THING, STRIDE, config)
@@ -95,15 +109,20 @@ def test_every_term_equals_the_slow_reference(config):
 def test_gradcheck(config):
     assert torch.autograd.gradcheck(
         lambda *args: panoptic_deeplab_loss(*args, *labels(), IS_THING, STRIDE, config)['loss'],
-        arguments(), fast_mode=True)
+        arguments(),
+        fast_mode=True,
+    )
 
 
-@pytest.mark.parametrize(('edit', 'zero'), [
-    (lambda c, i: (c.fill_(VOID), i), TERMS),                  # nothing but void
-    (lambda c, i: (c.fill_(VOID), i.fill_(1)), TERMS),         # ids under void do not count
-    (lambda c, i: (c.fill_(0), i.zero_()), ('offset',)),       # stuff only
-    (lambda c, i: (c.fill_(2), i.zero_()), ('offset', 'center')),  # crowd only
-])
+@pytest.mark.parametrize(
+    ('edit', 'zero'),
+    [
+        (lambda c, i: (c.fill_(VOID), i), TERMS),  # nothing but void
+        (lambda c, i: (c.fill_(VOID), i.fill_(1)), TERMS),  # ids under void do not count
+        (lambda c, i: (c.fill_(0), i.zero_()), ('offset',)),  # stuff only
+        (lambda c, i: (c.fill_(2), i.zero_()), ('offset', 'center')),  # crowd only
+    ],
+)
 def test_what_does_not_count_costs_nothing_and_moves_nothing(edit, zero):
     args = arguments()
     terms = panoptic_deeplab_loss(*args, *edit(*labels()), IS_THING, STRIDE, CONFIG)
@@ -119,11 +138,12 @@ def test_perfect_maps_cost_next_to_nothing():
     class_map, instance_map = torch.zeros(1, 9, 9).long(), torch.zeros(1, 9, 9).long()
     class_map[0, 3:6, 2:7], instance_map[0, 3:6, 2:7] = 2, 1
     y, x = torch.meshgrid(torch.arange(9), torch.arange(9), indexing='ij')
-    heatmap = torch.exp(-((y - 4) ** 2 + (x - 4) ** 2) / (2 * 2.0 ** 2))[None, None]
+    heatmap = torch.exp(-((y - 4) ** 2 + (x - 4) ** 2) / (2 * 2.0**2))[None, None]
     offset = STRIDE * torch.stack([4 - y, 4 - x])[None].float()
     logits = 20 * torch.nn.functional.one_hot(class_map, 4).movedim(-1, 1).float()
-    terms = panoptic_deeplab_loss(logits, heatmap, offset, class_map, instance_map, IS_THING,
-                                  STRIDE, CONFIG)
+    terms = panoptic_deeplab_loss(
+        logits, heatmap, offset, class_map, instance_map, IS_THING, STRIDE, CONFIG
+    )
     assert terms['loss'].item() < 1e-4
 
 
@@ -137,38 +157,58 @@ def test_half_precision_is_computed_in_float32(dtype):
     assert all(torch.equal(value, exact[name]) for name, value in terms.items())
 
 
-@pytest.mark.parametrize(('weight', 'expected'), [
-    (torch.ones(1, 2, 2), 2.0),    # |dy| + |dx| = 1 + 1 everywhere
-    (torch.eye(2)[None], 2.0),     # ignored pixels do not dilute the mean
-    (torch.zeros(1, 2, 2), 0.0),   # no thing in view: zero, not NaN
-])
+@pytest.mark.parametrize(
+    ('weight', 'expected'),
+    [
+        (torch.ones(1, 2, 2), 2.0),  # |dy| + |dx| = 1 + 1 everywhere
+        (torch.eye(2)[None], 2.0),  # ignored pixels do not dilute the mean
+        (torch.zeros(1, 2, 2), 0.0),  # no thing in view: zero, not NaN
+    ],
+)
 def test_offset_loss_averages_weighted_pixels(weight, expected):
     pred = torch.ones(1, 2, 2, 2)
     assert offset_loss(pred, torch.zeros_like(pred), weight).item() == expected
 
 
-@pytest.mark.parametrize(('call', 'match'), [
-    (lambda: offset_loss(torch.zeros(1, 2, 3, 3), torch.zeros(1, 2, 3, 4), torch.zeros(1, 3, 3)),
-     r'offset_loss expects .* got \(1, 2, 3, 3\), \(1, 2, 3, 4\), \(1, 3, 3\)'),
-    (lambda: heatmap_mse(torch.zeros(1, 2, 3, 3), torch.zeros(1, 1, 3, 3), torch.zeros(1, 3, 3)),
-     r'heatmap_mse expects .* got \(1, 2, 3, 3\), \(1, 1, 3, 3\)'),
-    (lambda: hard_cross_entropy(torch.zeros(1, 4, 3, 3), torch.zeros(3, 3).long(),
-                                torch.zeros(1, 3, 3), 1.0),
-     r'hard_cross_entropy expects .* got \(1, 4, 3, 3\), \(3, 3\)'),
-])
+@pytest.mark.parametrize(
+    ('call', 'match'),
+    [
+        (
+            lambda: offset_loss(
+                torch.zeros(1, 2, 3, 3), torch.zeros(1, 2, 3, 4), torch.zeros(1, 3, 3)
+            ),
+            r'offset_loss expects .* got \(1, 2, 3, 3\), \(1, 2, 3, 4\), \(1, 3, 3\)',
+        ),
+        (
+            lambda: heatmap_mse(
+                torch.zeros(1, 2, 3, 3), torch.zeros(1, 1, 3, 3), torch.zeros(1, 3, 3)
+            ),
+            r'heatmap_mse expects .* got \(1, 2, 3, 3\), \(1, 1, 3, 3\)',
+        ),
+        (
+            lambda: hard_cross_entropy(
+                torch.zeros(1, 4, 3, 3), torch.zeros(3, 3).long(), torch.zeros(1, 3, 3), 1.0
+            ),
+            r'hard_cross_entropy expects .* got \(1, 4, 3, 3\), \(3, 3\)',
+        ),
+    ],
+)
 def test_parts_refuse_wrong_shapes(call, match):
     with pytest.raises(ValueError, match=match):
         call()
 
 
-@pytest.mark.parametrize(('position', 'wrong', 'match'), [
-    (0, torch.zeros(2, 6, 8), r'semantic_logits \(B, C, h, w\), got \(2, 6, 8\)'),
-    (1, torch.zeros(2, 2, 6, 8), r'heatmap \(2, 1, 6, 8\).*got \(2, 2, 6, 8\)'),
-    (2, torch.zeros(2, 1, 6, 8), r'offset \(2, 2, 6, 8\).*got \(2, 1, 6, 8\)'),
-    (3, torch.zeros(2, 6, 9).long(), r'class_map \(2, 6, 8\).*got \(2, 6, 9\)'),
-    (4, torch.zeros(6, 8).long(), r'instance_map \(2, 6, 8\).*got \(6, 8\)'),
-    (5, torch.zeros(5).bool(), r'is_thing \(4,\).*got \(5,\)'),
-])
+@pytest.mark.parametrize(
+    ('position', 'wrong', 'match'),
+    [
+        (0, torch.zeros(2, 6, 8), r'semantic_logits \(B, C, h, w\), got \(2, 6, 8\)'),
+        (1, torch.zeros(2, 2, 6, 8), r'heatmap \(2, 1, 6, 8\).*got \(2, 2, 6, 8\)'),
+        (2, torch.zeros(2, 1, 6, 8), r'offset \(2, 2, 6, 8\).*got \(2, 1, 6, 8\)'),
+        (3, torch.zeros(2, 6, 9).long(), r'class_map \(2, 6, 8\).*got \(2, 6, 9\)'),
+        (4, torch.zeros(6, 8).long(), r'instance_map \(2, 6, 8\).*got \(6, 8\)'),
+        (5, torch.zeros(5).bool(), r'is_thing \(4,\).*got \(5,\)'),
+    ],
+)
 def test_wrong_shapes_are_refused(position, wrong, match):
     args = [*arguments(), *labels(), IS_THING]
     args[position] = wrong
@@ -176,11 +216,14 @@ def test_wrong_shapes_are_refused(position, wrong, match):
         panoptic_deeplab_loss(*args, STRIDE, CONFIG)
 
 
-@pytest.mark.parametrize(('values', 'match'), [
-    ({'hard_pixels': 0.0}, 'loss.hard_pixels must be above 0 and at most 1, got 0'),
-    ({'sigma': 0.0}, 'loss.sigma must be above 0, got 0'),
-    ({'center_weight': -1.0}, 'loss.center_weight must not be negative, got -1'),
-])
+@pytest.mark.parametrize(
+    ('values', 'match'),
+    [
+        ({'hard_pixels': 0.0}, 'loss.hard_pixels must be above 0 and at most 1, got 0'),
+        ({'sigma': 0.0}, 'loss.sigma must be above 0, got 0'),
+        ({'center_weight': -1.0}, 'loss.center_weight must not be negative, got -1'),
+    ],
+)
 def test_config_refuses_what_makes_no_sense(values, match):
     with pytest.raises(ValueError, match=match):
         PanopticDeepLabLossConfig(**values)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of predictions beside the truth."""
 
 import numpy as np
@@ -45,8 +46,9 @@ def test_a_panel_shows_image_prediction_and_truth():
     sample = Sample(np.full((4, 6, 3), 9, np.uint8), class_map, np.zeros((4, 6), np.int32))
     segments = np.zeros(1, segment_dtype(2))
     segments['segment_id'], segments['class_id'] = 3, WALL
-    frame = PanopticFrame(np.full((2, 3), 3, np.uint16), segments,
-                          Geometry((4, 6), (4, 6), stride=2), 0.0)
+    frame = PanopticFrame(
+        np.full((2, 3), 3, np.uint16), segments, Geometry((4, 6), (4, 6), stride=2), 0.0
+    )
     picture = panel(sample, frame, LABELS)
     assert picture.shape == (4, 18, 3)
     assert (picture[:, :6] == 9).all()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
 from label_maps import IS_THING, VOID, labels
@@ -13,8 +14,12 @@ STRIDE = 4
 
 def heads(seed, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(2, n, 6, 8, generator=generator, dtype=torch.float64).to(dtype)
-            .requires_grad_() for n in (4, 1, 2)]
+    return [
+        torch.randn(2, n, 6, 8, generator=generator, dtype=torch.float64)
+        .to(dtype)
+        .requires_grad_()
+        for n in (4, 1, 2)
+    ]
 
 
 @pytest.mark.parametrize('gamma', [0.0, 0.5, 0.8])
@@ -34,24 +39,29 @@ def test_the_loss_is_that_of_both_heads(gamma):
 
 def test_without_the_block_it_is_panoptic_deeplabs():
     terms = pisr_loss(heads(0), None, *labels(), IS_THING, STRIDE, PISRLossConfig())
-    expected = panoptic_deeplab_loss(*heads(0), *labels(), IS_THING, STRIDE,
-                                     PanopticDeepLabLossConfig())
+    expected = panoptic_deeplab_loss(
+        *heads(0), *labels(), IS_THING, STRIDE, PanopticDeepLabLossConfig()
+    )
     assert terms.keys() == expected.keys()
     assert terms['loss'].item() == pytest.approx(expected['loss'].item())
 
 
 def test_gradcheck():
     assert torch.autograd.gradcheck(
-        lambda *args: pisr_loss(args[:3], args[3:], *labels(), IS_THING, STRIDE,
-                                PISRLossConfig())['loss'],
-        [*heads(0), *heads(1)], fast_mode=True)
+        lambda *args: pisr_loss(args[:3], args[3:], *labels(), IS_THING, STRIDE, PISRLossConfig())[
+            'loss'
+        ],
+        [*heads(0), *heads(1)],
+        fast_mode=True,
+    )
 
 
 def test_void_alone_costs_nothing():
     class_map, instance_map = labels()
     final, initial = heads(0), heads(1)
-    terms = pisr_loss(final, initial, class_map.fill_(VOID), instance_map, IS_THING, STRIDE,
-                      PISRLossConfig())
+    terms = pisr_loss(
+        final, initial, class_map.fill_(VOID), instance_map, IS_THING, STRIDE, PISRLossConfig()
+    )
     terms['loss'].backward()
     assert terms['loss'].item() == 0
     assert not any(x.grad.any() for x in (*final, *initial))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of PISR on MaskFormer."""
 
 import itertools
@@ -17,9 +18,17 @@ from panoptic_training.losses.pisr_maskformer import (
     segments_of,
 )
 
-SMALL = {'backbone': 'mobilenetv2_035', 'fpn_channels': 32, 'mask_channels': 16,
-         'num_queries': 12, 'query_channels': 16, 'decoder_layers': 2, 'attention_heads': 2,
-         'feedforward': 32, 'block_channels': 24}
+SMALL = {
+    'backbone': 'mobilenetv2_035',
+    'fpn_channels': 32,
+    'mask_channels': 16,
+    'num_queries': 12,
+    'query_channels': 16,
+    'decoder_layers': 2,
+    'attention_heads': 2,
+    'feedforward': 32,
+    'block_channels': 24,
+}
 
 
 @pytest.fixture(scope='module', params=[True, False], ids=['pisr', 'base'])
@@ -28,12 +37,16 @@ def model(request):
     return build('pisr_maskformer', LABELS, **SMALL, enabled=request.param).train()
 
 
-@pytest.mark.parametrize('edit', [
-    None,
-    lambda c, i: (c.fill_(0), i.zero_()),    # stuff only
-    lambda c, i: (c.fill_(255), i.zero_()),  # void only
-    lambda c, i: (c.fill_(2), i.zero_()),    # crowd only
-], ids=['things', 'stuff', 'void', 'crowd'])
+@pytest.mark.parametrize(
+    'edit',
+    [
+        None,
+        lambda c, i: (c.fill_(0), i.zero_()),  # stuff only
+        lambda c, i: (c.fill_(255), i.zero_()),  # void only
+        lambda c, i: (c.fill_(2), i.zero_()),  # crowd only
+    ],
+    ids=['things', 'stuff', 'void', 'crowd'],
+)
 def test_every_parameter_gets_a_finite_gradient(model, edit):
     model.zero_grad()
     terms = build_loss('pisr_maskformer', {})(model, street(edit), 4)
@@ -49,8 +62,9 @@ def test_gamma_weighs_the_first_prediction_with_its_deep_supervision(model):
         torch.manual_seed(0)
         terms.append(build_loss('pisr_maskformer', {'gamma': gamma})(model, street(), 4))
     names = {'class', 'mask', 'dice'}
-    first = {f'initial_{n}' for n in (*names, 'auxiliary')} if model.config.enabled else \
-        {'auxiliary'}
+    first = (
+        {f'initial_{n}' for n in (*names, 'auxiliary')} if model.config.enabled else {'auxiliary'}
+    )
     assert set(terms[0]) == names | first | {'loss'}
     for name in names | first:
         factor = 0.5 if name.startswith('initial_') else 1.0
@@ -61,8 +75,9 @@ def test_gamma_weighs_the_first_prediction_with_its_deep_supervision(model):
 
 def test_segments_are_stuff_classes_and_instances():
     data = street()
-    masks, classes = segments_of(data.class_map, data.instance_map,
-                                 torch.from_numpy(LABELS.is_thing))
+    masks, classes = segments_of(
+        data.class_map, data.instance_map, torch.from_numpy(LABELS.is_thing)
+    )
     for b in range(2):
         expected = {}
         for y, x in itertools.product(range(64), range(96)):
@@ -70,10 +85,13 @@ def test_segments_are_stuff_classes_and_instances():
             thing = c != 255 and bool(LABELS.is_thing[c])
             if c != 255 and (not thing or i):  # no void, no crowd
                 expected.setdefault((c, i if thing else 0), set()).add((y, x))
-        got = [(c, frozenset(map(tuple, torch.nonzero(m).tolist())))
-               for c, m in zip(classes[b].tolist(), masks[b], strict=True)]
+        got = [
+            (c, frozenset(map(tuple, torch.nonzero(m).tolist())))
+            for c, m in zip(classes[b].tolist(), masks[b], strict=True)
+        ]
         assert sorted(got, key=repr) == sorted(
-            ((c, frozenset(cells)) for (c, _), cells in expected.items()), key=repr)
+            ((c, frozenset(cells)) for (c, _), cells in expected.items()), key=repr
+        )
 
 
 def reference(logits, mask_logits, masks, classes, config):
@@ -83,8 +101,9 @@ def reference(logits, mask_logits, masks, classes, config):
 
     def focal(q, k):
         total = 0.0
-        for z, t in zip(mask_logits[q].flatten().tolist(), masks[k].flatten().tolist(),
-                        strict=True):
+        for z, t in zip(
+            mask_logits[q].flatten().tolist(), masks[k].flatten().tolist(), strict=True
+        ):
             p = 1 / (1 + math.exp(-z))
             right, alpha = (p, 0.25) if t else (1 - p, 0.75)
             total -= alpha * (1 - right) ** 2 * math.log(right)
@@ -95,8 +114,12 @@ def reference(logits, mask_logits, masks, classes, config):
         return 1 - (2 * float((p * masks[k]).sum()) + 1) / (float(p.sum() + masks[k].sum()) + 1)
 
     def cost(match):
-        return sum(config.mask_weight * focal(q, k) + config.dice_weight * dice(q, k)
-                   - config.class_weight * float(prob[q, classes[k]]) for k, q in enumerate(match))
+        return sum(
+            config.mask_weight * focal(q, k)
+            + config.dice_weight * dice(q, k)
+            - config.class_weight * float(prob[q, classes[k]])
+            for k, q in enumerate(match)
+        )
 
     best = min(itertools.permutations(range(queries), len(masks)), key=cost)
     goal = {q: int(classes[k]) for k, q in enumerate(best)}
@@ -105,9 +128,11 @@ def reference(logits, mask_logits, masks, classes, config):
         c = goal.get(q, logits.shape[1] - 1)
         w = 1.0 if q in goal else config.nothing_weight
         total, weights = total - w * math.log(float(prob[q, c])), weights + w
-    return {'class': config.class_weight * total / weights,
-            'mask': config.mask_weight * sum(focal(q, k) for k, q in enumerate(best)) / len(masks),
-            'dice': config.dice_weight * sum(dice(q, k) for k, q in enumerate(best)) / len(masks)}
+    return {
+        'class': config.class_weight * total / weights,
+        'mask': config.mask_weight * sum(focal(q, k) for k, q in enumerate(best)) / len(masks),
+        'dice': config.dice_weight * sum(dice(q, k) for k, q in enumerate(best)) / len(masks),
+    }
 
 
 @pytest.mark.parametrize('seed', range(4))
@@ -128,8 +153,12 @@ def test_masks_are_counted_over_all_processes(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(1, 4, 4, generator=generator)
     mask_logits = torch.randn(1, 4, 3, 5, generator=generator)
-    args = (QueryMaps(logits, mask_logits, logits), [torch.ones(2, 3, 5)],
-            [torch.tensor([0, 1])], PISRMaskFormerLossConfig())
+    args = (
+        QueryMaps(logits, mask_logits, logits),
+        [torch.ones(2, 3, 5)],
+        [torch.tensor([0, 1])],
+        PISRMaskFormerLossConfig(),
+    )
     alone = mask_terms(*args)
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
     monkeypatch.setattr(torch.distributed, 'get_world_size', lambda: 2)
@@ -139,10 +168,13 @@ def test_masks_are_counted_over_all_processes(monkeypatch):
         assert shared[name].item() == pytest.approx(alone[name].item() * 2 / 4)
 
 
-@pytest.mark.parametrize(('values', 'match'), [
-    ({'gamma': -1.0}, r'loss.gamma must not be negative, got -1'),
-    ({'dice_weight': -0.5}, r'loss.dice_weight must not be negative, got -0\.5'),
-])
+@pytest.mark.parametrize(
+    ('values', 'match'),
+    [
+        ({'gamma': -1.0}, r'loss.gamma must not be negative, got -1'),
+        ({'dice_weight': -0.5}, r'loss.dice_weight must not be negative, got -0\.5'),
+    ],
+)
 def test_wrong_settings_are_refused(values, match):
     with pytest.raises(ValueError, match=match):
         PISRMaskFormerLossConfig(**values)

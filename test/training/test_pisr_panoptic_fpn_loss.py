@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of PISR on Panoptic FPN and UPerNet."""
 
 import pytest
@@ -19,12 +20,16 @@ def model(request):
     return build(request.param, LABELS, **SMALL_FPN, **BLOCK).train()
 
 
-@pytest.mark.parametrize('edit', [
-    None,
-    lambda c, i: (c.fill_(0), i.zero_()),    # stuff only
-    lambda c, i: (c.fill_(255), i.zero_()),  # void only
-    lambda c, i: (c.fill_(2), i.zero_()),    # crowd only
-], ids=['things', 'stuff', 'void', 'crowd'])
+@pytest.mark.parametrize(
+    'edit',
+    [
+        None,
+        lambda c, i: (c.fill_(0), i.zero_()),  # stuff only
+        lambda c, i: (c.fill_(255), i.zero_()),  # void only
+        lambda c, i: (c.fill_(2), i.zero_()),  # crowd only
+    ],
+    ids=['things', 'stuff', 'void', 'crowd'],
+)
 def test_every_parameter_gets_a_finite_gradient(model, edit):
     torch.manual_seed(0)
     model.zero_grad()
@@ -46,7 +51,8 @@ def test_gamma_weighs_the_initial_heads_and_only_them(model):
     assert half.keys() - full.keys() == set()
     for name in ('semantic', 'class', 'box', 'mask', 'embedding'):
         assert half[f'initial_{name}'].item() == pytest.approx(
-            full[f'initial_{name}'].item() / 2, rel=1e-4), name
+            full[f'initial_{name}'].item() / 2, rel=1e-4
+        ), name
         assert none[f'initial_{name}'].item() == 0
         assert half[name].item() == pytest.approx(full[name].item(), rel=1e-4), name
     assert half['rpn'].item() == pytest.approx(full['rpn'].item()), 'proposals serve both'

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PISR's debug maps and their pictures."""
 
 import numpy as np
@@ -22,13 +23,14 @@ def test_debug_maps_are_those_of_the_appendix(model):
     debug = debug_maps(model, picture, class_id, blur=0.01)  # hardly any
     logits = maps.final.semantic_logits[0, class_id].numpy()
     np.testing.assert_allclose(
-        debug.class_after, (logits - logits.min()) / (logits.max() - logits.min()), atol=1e-6)
+        debug.class_after, (logits - logits.min()) / (logits.max() - logits.min()), atol=1e-6
+    )
     assert (debug.class_before.min(), debug.class_before.max()) == (0, 1)
 
     heatmap = maps.final.center_heatmap[0, 0].numpy()
     own = maps.final.semantic_logits[0].argmax(dim=0).numpy() == class_id
     for y, x in np.argwhere(debug.centers_after > 1e-6).tolist():
-        around = heatmap[max(y - 1, 0):y + 2, max(x - 1, 0):x + 2]
+        around = heatmap[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
         assert heatmap[y, x] == around.max() > 0
         assert own[y, x]
     assert debug.centers_after.max() == 1
@@ -46,8 +48,8 @@ def test_the_panel_shows_before_after_and_instances(model):
 def test_heat_goes_from_blue_to_red():
     heat = np.array([[0.0, 0.5, 1.0]])
     colors = heat_picture(np.zeros((1, 3, 3), np.uint8), heat, opacity=1.0)[0]
-    assert colors[0, 2] > colors[0, 0]   # blue where there is nothing
-    assert colors[2, 0] > colors[2, 2]   # red at the top
+    assert colors[0, 2] > colors[0, 0]  # blue where there is nothing
+    assert colors[2, 0] > colors[2, 2]  # red at the top
     assert colors[1, 1] == colors[1].max()
 
 

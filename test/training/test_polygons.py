@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """COCO instance files of annotation tools, as people have met them."""
 
 import json
@@ -27,9 +28,16 @@ def instances(folder, *annotations, categories=(CAR,), images=None, **image):
     for name in ('a.png', 'b.png'):
         Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(folder / 'photos' / name)
     path = folder / 'instances.json'
-    path.write_text('\ufeff' + json.dumps({
-        'images': images or [{'id': 1, 'file_name': 'a.png', **image}],
-        'categories': categories, 'annotations': annotations}))
+    path.write_text(
+        '\ufeff'
+        + json.dumps(
+            {
+                'images': images or [{'id': 1, 'file_name': 'a.png', **image}],
+                'categories': categories,
+                'annotations': annotations,
+            }
+        )
+    )
     return path
 
 
@@ -39,8 +47,11 @@ def opened(folder, *annotations, **more):
 
 def test_images_that_share_an_id_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r'a\.png and b\.png have the same image id 1'):
-        opened(tmp_path, annotation(), images=[{'id': 1, 'file_name': 'a.png'},
-                                               {'id': 1, 'file_name': 'b.png'}])
+        opened(
+            tmp_path,
+            annotation(),
+            images=[{'id': 1, 'file_name': 'a.png'}, {'id': 1, 'file_name': 'b.png'}],
+        )
 
 
 def test_a_polygon_without_its_list_is_told(tmp_path):
@@ -54,8 +65,15 @@ def test_image_ids_may_be_numbers_here_and_texts_there(tmp_path):
         assert (reader.read_labels(0)[1] > 0).any()
 
 
-@pytest.mark.parametrize('size', [{}, {'height': None, 'width': None}, {'height': 0, 'width': 0},
-                                  {'height': '8', 'width': 12.0}])
+@pytest.mark.parametrize(
+    'size',
+    [
+        {},
+        {'height': None, 'width': None},
+        {'height': 0, 'width': 0},
+        {'height': '8', 'width': 12.0},
+    ],
+)
 def test_the_size_of_an_image_may_be_missing(tmp_path, size):
     source = opened(tmp_path, annotation(), **size)
     assert source.faults() == {}
@@ -70,8 +88,10 @@ def test_a_box_alone_is_no_outline(tmp_path, value):
     assert 'annotation 1 has no segmentation; a box alone' in source.faults()[0]
 
 
-@pytest.mark.parametrize('polygon', [
-    [5, 5], [5, 5, 9, 6], [5, 5, 5, 5, 5, 5], [1, 1, 4, 4, 9, 9], [1, 1, 9, 1, 1, 1, 9, 1]])
+@pytest.mark.parametrize(
+    'polygon',
+    [[5, 5], [5, 5, 9, 6], [5, 5, 5, 5, 5, 5], [1, 1, 4, 4, 9, 9], [1, 1, 9, 1, 1, 1, 9, 1]],
+)
 def test_polygons_without_an_inside_are_no_objects(tmp_path, polygon):
     source = opened(tmp_path, annotation(7, segmentation=[polygon]))
     assert source.faults() == {}
@@ -85,7 +105,8 @@ def test_polygons_without_an_inside_are_no_objects(tmp_path, polygon):
 def test_files_and_images_without_annotations(tmp_path):
     both = [{'id': 1, 'file_name': 'a.png'}, {'id': 2, 'file_name': 'b.png'}]
     assert opened(tmp_path, annotation(), images=both).notes() == [
-        '1 images have no annotation: b.png']
+        '1 images have no annotation: b.png'
+    ]
     with pytest.raises(ValueError, match=r'instances\.json has no annotations'):
         opened(tmp_path, images=both)
 
@@ -94,11 +115,27 @@ def test_a_figure_of_eight_has_an_inside():
     assert fill([[0, 0, 8, 8, 8, 0, 0, 8]], (8, 8)).sum() > 10
 
 
-@pytest.mark.parametrize('value', [
-    5, 'text', [5, 5, 9, 6], [None], [[1, 2, 3]], [[1, 1, 4, None, 9, 9]], [[1, 1, 4, 'x', 9, 9]],
-    [[1, 1, 4, float('nan'), 9, 9]], [[1, 1, 4, float('inf'), 9, 9]], [[1, 1, 4, 10**400, 9, 9]],
-    [[[1, 1], [4, 4], [9, 1]]], {}, {'counts': 5, 'size': [8, 12]}, {'counts': [96]},
-    {'counts': [96], 'size': [8]}, {'counts': [96], 'size': [8, 'x']}])
+@pytest.mark.parametrize(
+    'value',
+    [
+        5,
+        'text',
+        [5, 5, 9, 6],
+        [None],
+        [[1, 2, 3]],
+        [[1, 1, 4, None, 9, 9]],
+        [[1, 1, 4, 'x', 9, 9]],
+        [[1, 1, 4, float('nan'), 9, 9]],
+        [[1, 1, 4, float('inf'), 9, 9]],
+        [[1, 1, 4, 10**400, 9, 9]],
+        [[[1, 1], [4, 4], [9, 1]]],
+        {},
+        {'counts': 5, 'size': [8, 12]},
+        {'counts': [96]},
+        {'counts': [96], 'size': [8]},
+        {'counts': [96], 'size': [8, 'x']},
+    ],
+)
 def test_outlines_of_other_kinds_are_named(tmp_path, value):
     with pytest.raises(ValueError, match=r'instances\.json: annotations\[0\]: '):
         opened(tmp_path, annotation(segmentation=value))
@@ -117,8 +154,21 @@ def test_corners_a_little_outside_are_drawn(tmp_path):
     assert source.faults() == {} and (source.read_labels(0)[1] > 0).all()
 
 
-@pytest.mark.parametrize('counts', ['\x00', 'o' * 100, 'oooooooo0', [float('nan')], [96.5], ['x'],
-                                    [2**62] * 8, [-1, 97], [50, 40], None])
+@pytest.mark.parametrize(
+    'counts',
+    [
+        '\x00',
+        'o' * 100,
+        'oooooooo0',
+        [float('nan')],
+        [96.5],
+        ['x'],
+        [2**62] * 8,
+        [-1, 97],
+        [50, 40],
+        None,
+    ],
+)
 def test_run_lengths_of_other_kinds_are_refused(tmp_path, counts):
     with pytest.raises(ValueError, match=r'run lengths|counts must be'):
         opened(tmp_path, annotation(segmentation={'counts': counts, 'size': SIZE})).read_labels(0)
@@ -134,8 +184,11 @@ def test_letters_are_bounded():
 def masks(folder, **more):
     """As CVAT writes brush masks: run lengths, each marked as a crowd."""
     counts = {'counts': [30, 4, 62], 'size': SIZE}
-    return instances(folder, *(annotation(i, segmentation=counts, **more) for i in (1, 2)),
-                     images=[{'id': i, 'file_name': n} for i, n in ((1, 'a.png'), (2, 'b.png'))])
+    return instances(
+        folder,
+        *(annotation(i, segmentation=counts, **more) for i in (1, 2)),
+        images=[{'id': i, 'file_name': n} for i, n in ((1, 'a.png'), (2, 'b.png'))],
+    )
 
 
 @pytest.mark.parametrize('crowd', [1, True, '1', 'true'])
@@ -155,8 +208,18 @@ def test_masks_of_objects_are_objects(tmp_path, crowd):
 
 def test_check_tells_of_things_that_are_crowds_only(tmp_path, capsys):
     path, out = masks(tmp_path, iscrowd=1), tmp_path / 'out'
-    command = ['data', 'convert', '--polygons', str(path), '--images', str(tmp_path / 'photos'),
-               '--val-share', '0', '-o', str(out)]
+    command = [
+        'data',
+        'convert',
+        '--polygons',
+        str(path),
+        '--images',
+        str(tmp_path / 'photos'),
+        '--val-share',
+        '0',
+        '-o',
+        str(out),
+    ]
     assert main(command) == 0
     assert 'all annotations of these classes are crowds' in capsys.readouterr().out
     report, steps = check_split(make_reader(f'coco:{out}', 'train'), 'train')
@@ -168,18 +231,40 @@ def test_check_tells_of_things_that_are_crowds_only(tmp_path, capsys):
     assert not any('crowd' in warning for warning in report.warnings)
 
 
-@pytest.mark.parametrize(('categories', 'names', 'left_out'), [
-    # Roboflow: the project is a category of its own, which all belong to
-    ([{'id': 0, 'name': 'car', 'supercategory': 'none'},
-      {'id': 1, 'name': 'car', 'supercategory': 'car'}], ('car',), ['car']),
-    ([{'id': 0, 'name': 'my-cars', 'supercategory': 'none'},
-      {'id': 1, 'name': 'car', 'supercategory': 'my-cars'}], ('car',), ['my-cars']),
-    # of two that have one name, the one that is used
-    ([CAR, {'id': 2, 'name': 'car', 'supercategory': 'x'}], ('car',), ['car']),
-    # what merely does not occur stays
-    ([{'id': 1, 'name': 'car', 'supercategory': 'vehicle'}, {'id': 2, 'name': 'dog'},
-      {'id': 0, 'name': 'vehicle', 'supercategory': 'vehicle'}], ('car', 'dog', 'vehicle'), []),
-])
+@pytest.mark.parametrize(
+    ('categories', 'names', 'left_out'),
+    [
+        # Roboflow: the project is a category of its own, which all belong to
+        (
+            [
+                {'id': 0, 'name': 'car', 'supercategory': 'none'},
+                {'id': 1, 'name': 'car', 'supercategory': 'car'},
+            ],
+            ('car',),
+            ['car'],
+        ),
+        (
+            [
+                {'id': 0, 'name': 'my-cars', 'supercategory': 'none'},
+                {'id': 1, 'name': 'car', 'supercategory': 'my-cars'},
+            ],
+            ('car',),
+            ['my-cars'],
+        ),
+        # of two that have one name, the one that is used
+        ([CAR, {'id': 2, 'name': 'car', 'supercategory': 'x'}], ('car',), ['car']),
+        # what merely does not occur stays
+        (
+            [
+                {'id': 1, 'name': 'car', 'supercategory': 'vehicle'},
+                {'id': 2, 'name': 'dog'},
+                {'id': 0, 'name': 'vehicle', 'supercategory': 'vehicle'},
+            ],
+            ('car', 'dog', 'vehicle'),
+            [],
+        ),
+    ],
+)
 def test_categories_that_are_no_classes_are_left_out(tmp_path, categories, names, left_out):
     source = opened(tmp_path, annotation(), categories=categories)
     assert source.labels.names == names and source.unused == left_out
@@ -189,8 +274,12 @@ def test_categories_that_are_no_classes_are_left_out(tmp_path, categories, names
 
 def test_categories_of_one_name_that_are_both_used_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"categories: .*each name once, got twice: \['car'\]"):
-        opened(tmp_path, annotation(), annotation(2, category_id=2),
-               categories=[CAR, {'id': 2, 'name': 'car'}])
+        opened(
+            tmp_path,
+            annotation(),
+            annotation(2, category_id=2),
+            categories=[CAR, {'id': 2, 'name': 'car'}],
+        )
 
 
 def test_a_path_of_windows_and_one_that_leaves_the_folder(tmp_path):
@@ -203,15 +292,28 @@ def test_a_path_of_windows_and_one_that_leaves_the_folder(tmp_path):
 
 @pytest.mark.parametrize(('exif', 'bright'), [('apply', (0, 0)), ('ignore', (0, 11))])
 def test_turned_photos_are_written_upright_or_as_stored(tmp_path, capsys, exif, bright):
-    path = instances(tmp_path, annotation(), images=[
-        {'id': 1, 'file_name': 'a.png'}, {'id': 2, 'file_name': 'b.png'}])
+    path = instances(
+        tmp_path,
+        annotation(),
+        images=[{'id': 1, 'file_name': 'a.png'}, {'id': 2, 'file_name': 'b.png'}],
+    )
     stored = np.zeros((*SIZE, 3), np.uint8)
     stored[0, 11] = 255
     turn = Image.Exif()
     turn[0x112] = 2  # mirrored
     Image.fromarray(stored).save(tmp_path / 'photos/a.png', exif=turn)
-    command = ['data', 'convert', '--polygons', str(path), '--images', str(tmp_path / 'photos'),
-               '--val-share', '0', '-o', str(tmp_path / 'out')]
+    command = [
+        'data',
+        'convert',
+        '--polygons',
+        str(path),
+        '--images',
+        str(tmp_path / 'photos'),
+        '--val-share',
+        '0',
+        '-o',
+        str(tmp_path / 'out'),
+    ]
     assert main(command) == 2
     assert 'a.png has an EXIF orientation (2)' in capsys.readouterr().err
     assert main([*command, '--exif', exif]) == 0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Predictions on disk: what is written is read back, and mistakes are told."""
 
 import json
@@ -35,8 +36,15 @@ def slow_rows(ids, classes):
         found = [(y, x) for y in range(SIZE[0]) for x in range(SIZE[1]) if ids[y, x] == segment]
         if found:
             ys, xs = zip(*found, strict=True)
-            rows[segment] = (min(xs), min(ys), max(xs) + 1 - min(xs), max(ys) + 1 - min(ys),
-                             sum(xs) / len(xs) + 0.5, sum(ys) / len(ys) + 0.5, len(found))
+            rows[segment] = (
+                min(xs),
+                min(ys),
+                max(xs) + 1 - min(xs),
+                max(ys) + 1 - min(ys),
+                sum(xs) / len(xs) + 0.5,
+                sum(ys) / len(ys) + 0.5,
+                len(found),
+            )
     return rows
 
 
@@ -56,8 +64,9 @@ def test_make_frame_measures_segments(seed):
         assert (frame.segment_map == row['segment_id']).tolist() == (ids == segment).tolist()
         assert row['class_id'] == classes[segment]
         assert row['is_thing'] == LABELS.labels[classes[segment]].is_thing
-        assert [row[name] for name in ('bbox_x', 'bbox_y', 'bbox_w', 'bbox_h', 'u', 'v', 'area')
-                ] == pytest.approx(values)
+        assert [
+            row[name] for name in ('bbox_x', 'bbox_y', 'bbox_w', 'bbox_h', 'u', 'v', 'area')
+        ] == pytest.approx(values)
     assert (frame.segment_map[ids == 0] == 0).all()
 
 
@@ -98,12 +107,22 @@ def test_store_gives_back_what_it_got(tmp_path):
     frames = []
     for index in range(2):
         ids, listed = random_ids(rng)
-        frames.append(make_frame(ids, {int(i): int(rng.integers(4)) for i in listed}, LABELS,
-                                 rng.random(len(listed)), rng.integers(0, 3, len(listed))))
+        frames.append(
+            make_frame(
+                ids,
+                {int(i): int(rng.integers(4)) for i in listed},
+                LABELS,
+                rng.random(len(listed)),
+                rng.integers(0, 3, len(listed)),
+            )
+        )
         store.write(index, frames[-1])
     store.save()
-    for again in (store, PredictionStore(tmp_path, LABELS, IDS), open_predictions(
-            tmp_path, LABELS, IDS)):
+    for again in (
+        store,
+        PredictionStore(tmp_path, LABELS, IDS),
+        open_predictions(tmp_path, LABELS, IDS),
+    ):
         assert [i in again for i in range(3)] == [True, True, False]
         assert again.scored and again.tracked
         for index, frame in enumerate(frames):
@@ -134,8 +153,16 @@ def test_names_that_files_cannot_tell_apart_are_refused(tmp_path):
 
 def write_json(folder, segments, **more):
     path = folder / 'theirs.json'
-    path.write_text(json.dumps({'annotations': [
-        {'image_id': 'a', 'file_name': 'a.png', 'segments_info': segments}], **more}))
+    path.write_text(
+        json.dumps(
+            {
+                'annotations': [
+                    {'image_id': 'a', 'file_name': 'a.png', 'segments_info': segments}
+                ],
+                **more,
+            }
+        )
+    )
     (folder / 'theirs').mkdir(exist_ok=True)
     pixels = np.zeros((*SIZE, 3), np.uint8)
     pixels[:5, :, 2] = 1
@@ -152,15 +179,25 @@ def test_somebody_elses_json(tmp_path):
     assert frame.segments['area'].tolist() == [5 * 17]
 
 
-@pytest.mark.parametrize(('segment', 'more', 'reason'), [
-    ({'id': 1, 'category_id': 3}, {}, 'segment 1 has unknown category_id 3'),
-    ({'id': 1, 'category_id': 24, 'score': 'high'}, {}, 'image a: score must be a number'),
-    ({'id': 1, 'category_id': 24, 'score': float('nan')}, {}, 'image a: score must be a number'),
-    ({'id': 1, 'category_id': 24, 'track_id': -1}, {}, 'track_id a whole number from 0'),
-    ({'id': 2, 'category_id': 24}, {}, 'segment 1 is in the PNG and not in the JSON'),
-    ({'id': 1, 'category_id': 24}, {'categories': [{'id': 24, 'name': 'cat', 'isthing': 1}]},
-     'category 24 is cat, in the data ball'),
-])
+@pytest.mark.parametrize(
+    ('segment', 'more', 'reason'),
+    [
+        ({'id': 1, 'category_id': 3}, {}, 'segment 1 has unknown category_id 3'),
+        ({'id': 1, 'category_id': 24, 'score': 'high'}, {}, 'image a: score must be a number'),
+        (
+            {'id': 1, 'category_id': 24, 'score': float('nan')},
+            {},
+            'image a: score must be a number',
+        ),
+        ({'id': 1, 'category_id': 24, 'track_id': -1}, {}, 'track_id a whole number from 0'),
+        ({'id': 2, 'category_id': 24}, {}, 'segment 1 is in the PNG and not in the JSON'),
+        (
+            {'id': 1, 'category_id': 24},
+            {'categories': [{'id': 24, 'name': 'cat', 'isthing': 1}]},
+            'category 24 is cat, in the data ball',
+        ),
+    ],
+)
 def test_faults_of_a_json_are_told(tmp_path, segment, more, reason):
     path = write_json(tmp_path, [segment], **more)
     with pytest.raises(ValueError, match=reason):

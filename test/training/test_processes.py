@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Statistics over processes, with a second process that is made up."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The randomised city: labels stay right whatever the picture looks like."""
 
 import numpy as np
@@ -43,6 +44,7 @@ def test_streets_differ_more_than_plain_ones(frames):
 
     def spread(some):
         return np.std([frame.image.mean(axis=(0, 1)) for frame in some], axis=0).mean()
+
     assert spread(frames) > spread(plain)
 
 
@@ -61,6 +63,7 @@ def test_a_share_of_the_streets_is_randomised():
     def images(share):
         city = City('train', SIZE, length=16, randomised=share)
         return [city.read(index, 1).image for index in range(len(city))]
+
     none, some, every = images(0.0), images(0.5), images(1.0)
     plain = [np.array_equal(a, b) for a, b in zip(none, some, strict=True)]
     drawn = [np.array_equal(a, b) for a, b in zip(every, some, strict=True)]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readers of official layouts, each from a miniature of it made here; and of one's own folder."""
 
 import json
@@ -39,7 +40,7 @@ def regions(*values):
     """(6, 9) with one value for each three columns of the upper rows, the first below."""
     ids = np.full(SIZE, values[0], np.int64)
     for i, value in enumerate(values):
-        ids[:4, 3 * i:3 * i + 3] = value
+        ids[:4, 3 * i : 3 * i + 3] = value
     return ids
 
 
@@ -54,16 +55,16 @@ def test_vistas(tmp_path, labels):
     car, sky = VISTAS.names.index('car'), VISTAS.names.index('sky')
     for split in ('training', 'validation'):
         save_image(tmp_path / split / 'images/a.jpg')
-        save_16(tmp_path / split / labels / 'a.png',
-                regions(256 * sky, 256 * car, 256 * car + 1))
+        save_16(tmp_path / split / labels / 'a.png', regions(256 * sky, 256 * car, 256 * car + 1))
     reader = open_reader(f'vistas:{tmp_path}', 'val')
     # Numbers of instances begin at 0 in each class.
     assert_sample(reader.read(0, 0), (sky, car, car), (0, 1, 2))
     assert (len(VISTAS), int(VISTAS.is_thing.sum())) == (65, 37)
     assert VISTAS.labels[55].name == 'car' and VISTAS.labels[13].name == 'road'
     save_16(tmp_path / 'training' / labels / 'a.png', regions(256 * 65, 256 * 7, 256 * 32 + 255))
-    assert_sample(open_reader(f'vistas:{tmp_path}', 'train').read(0, 0), (VOID_ID, 7, 32),
-                  (0, 0, 1))
+    assert_sample(
+        open_reader(f'vistas:{tmp_path}', 'train').read(0, 0), (VOID_ID, 7, 32), (0, 0, 1)
+    )
     save_16(tmp_path / 'training' / labels / 'a.png', regions(0, 256 * 66, 0))
     with pytest.raises(ValueError, match=r'a\.png: classes must lie in 0 to 65 \(v1\.2\), got 66'):
         open_reader(f'vistas:{tmp_path}', 'train').read(0, 0)
@@ -71,18 +72,37 @@ def test_vistas(tmp_path, labels):
 
 def ade20k(folder):
     bed, wall, floor = 7, 0, 3
-    categories = [{'id': i, 'name': f'{label.name} ', 'isthing': int(label.is_thing),
-                   'color': list(label.color)} for i, label in enumerate(ADE20K.labels)]
+    categories = [
+        {
+            'id': i,
+            'name': f'{label.name} ',
+            'isthing': int(label.is_thing),
+            'color': list(label.color),
+        }
+        for i, label in enumerate(ADE20K.labels)
+    ]
     for split, name in (('train', 'training'), ('val', 'validation')):
         stem = f'ADE_{split}_00000001'
         save_image(folder / 'images' / name / f'{stem}.jpg')
         save_rgb(folder / f'ade20k_panoptic_{split}' / f'{stem}.png', regions(5, 66000, 300))
-        (folder / f'ade20k_panoptic_{split}.json').write_text(json.dumps({
-            'images': [{'id': stem, 'file_name': f'{stem}.jpg', 'width': 9, 'height': 6}],
-            'categories': categories,
-            'annotations': [{'image_id': stem, 'file_name': f'{stem}.png', 'segments_info': [
-                {'id': i, 'category_id': c, 'iscrowd': 0}
-                for i, c in ((5, wall), (66000, bed), (300, floor))]}]}))
+        (folder / f'ade20k_panoptic_{split}.json').write_text(
+            json.dumps(
+                {
+                    'images': [{'id': stem, 'file_name': f'{stem}.jpg', 'width': 9, 'height': 6}],
+                    'categories': categories,
+                    'annotations': [
+                        {
+                            'image_id': stem,
+                            'file_name': f'{stem}.png',
+                            'segments_info': [
+                                {'id': i, 'category_id': c, 'iscrowd': 0}
+                                for i, c in ((5, wall), (66000, bed), (300, floor))
+                            ],
+                        }
+                    ],
+                }
+            )
+        )
     return folder
 
 
@@ -94,9 +114,11 @@ def test_ade20k(tmp_path):
 
 def vps(folder, split='val'):
     """Two videos of two and one labelled frames, whose JSON lists them in no order."""
-    files = ['0002_0001_lindau_000001_000019_newImg8bit.png',
-             '0001_0004_frankfurt_000000_001751_leftImg8bit.png',
-             '0001_0003_frankfurt_000000_001746_newImg8bit.png']
+    files = [
+        '0002_0001_lindau_000001_000019_newImg8bit.png',
+        '0001_0004_frankfurt_000000_001751_leftImg8bit.png',
+        '0001_0003_frankfurt_000000_001746_newImg8bit.png',
+    ]
     images, annotations = [], []
     for n, name in enumerate(files):
         mask = name.replace('newImg8bit', 'final_mask').replace('leftImg8bit', 'gtFine_color')
@@ -105,12 +127,27 @@ def vps(folder, split='val'):
         segments = [(9_000_007, 0, 0), (16_000_000, 13, 0), (42 + n, 13, n == 0)]
         save_rgb(folder / split / 'panoptic_video' / mask, regions(*(s[0] for s in segments)))
         images.append({'id': image_id, 'file_name': name})
-        annotations.append({'image_id': image_id, 'file_name': mask, 'segments_info': [
-            {'id': i, 'category_id': c, 'iscrowd': int(crowd)} for i, c, crowd in segments]})
-    (folder / f'panoptic_gt_{split}_city_vps.json').write_text(json.dumps({
-        'images': images, 'annotations': annotations, 'categories': [
-            {'id': 0, 'name': 'road', 'isthing': 0, 'color': [1, 2, 3]},
-            {'id': 13, 'name': 'car', 'isthing': 1, 'color': [4, 5, 6]}]}))
+        annotations.append(
+            {
+                'image_id': image_id,
+                'file_name': mask,
+                'segments_info': [
+                    {'id': i, 'category_id': c, 'iscrowd': int(crowd)} for i, c, crowd in segments
+                ],
+            }
+        )
+    (folder / f'panoptic_gt_{split}_city_vps.json').write_text(
+        json.dumps(
+            {
+                'images': images,
+                'annotations': annotations,
+                'categories': [
+                    {'id': 0, 'name': 'road', 'isthing': 0, 'color': [1, 2, 3]},
+                    {'id': 13, 'name': 'car', 'isthing': 1, 'color': [4, 5, 6]},
+                ],
+            }
+        )
+    )
     return folder
 
 
@@ -133,15 +170,25 @@ def kitti(folder, images='training/image_02', labels='panoptic_maps'):
             name = f'{sequence}/{frame:06d}.png'
             save_image(folder / images.format(split=split) / name)
             # road; car 300 (and car 1 later); person 300; R is the class.
-            save_rgb(folder / labels / split / name, regions(
-                0, 13 | 1 << 8 | 44 << 16 if frame < 2 else 13 | 0 << 8 | 1 << 16,
-                11 | 1 << 8 | 44 << 16))
+            save_rgb(
+                folder / labels / split / name,
+                regions(
+                    0,
+                    13 | 1 << 8 | 44 << 16 if frame < 2 else 13 | 0 << 8 | 1 << 16,
+                    11 | 1 << 8 | 44 << 16,
+                ),
+            )
     return folder
 
 
-@pytest.mark.parametrize(('images', 'labels'), [
-    ('training/image_02', 'panoptic_maps'), ('training/image_02', 'kitti-step/panoptic_maps'),
-    ('images/{split}', 'panoptic_maps')])
+@pytest.mark.parametrize(
+    ('images', 'labels'),
+    [
+        ('training/image_02', 'panoptic_maps'),
+        ('training/image_02', 'kitti-step/panoptic_maps'),
+        ('images/{split}', 'panoptic_maps'),
+    ],
+)
 def test_kitti_step_has_clips_and_tracks(tmp_path, images, labels):
     reader = open_reader(f'kitti_step:{kitti(tmp_path, images, labels)}', 'val')
     assert reader.clips == ((0, 1, 2), (3, 4, 5))
@@ -198,34 +245,56 @@ def test_own_folder(own):
     assert_sample(open_reader(f'folder:{own}', 'train').read(1, 0), (0, 1, 2), (0, 1, 2))
 
 
-@pytest.mark.parametrize(('ids', 'message'), [
-    (regions(1000, 3001, 5), r'a\.png: id 5 \(class 0, instance 5\) is of no class in classes'),
-    (regions(1000, 1001, 2001), "id 1001 is an instance of 'road', which is stuff"),
-])
+@pytest.mark.parametrize(
+    ('ids', 'message'),
+    [
+        (
+            regions(1000, 3001, 5),
+            r'a\.png: id 5 \(class 0, instance 5\) is of no class in classes',
+        ),
+        (regions(1000, 1001, 2001), "id 1001 is an instance of 'road', which is stuff"),
+    ],
+)
 def test_ids_that_mean_nothing_are_named(own, ids, message):
     save_16(own / 'labels/train/a.png', ids)
     with pytest.raises(ValueError, match=message):
         open_reader(f'folder:{own}', 'train').read(0, 0)
 
 
-@pytest.mark.parametrize(('text', 'message'), [
-    ('classes: []', 'needs a list `classes`'), ('[', 'is not YAML'), ('road', 'needs a list'),
-    ('classes: [{id: 1, name: a}]', 'a class needs id, name and kind'),
-    ('classes: [{id: -1, name: a, kind: stuff}]', "class 'a': id must be a whole number from 0"),
-    ('classes: [{id: 1, name: yes, kind: stuff}]', 'name of a class must be a text, got True'),
-    ('ignore: [x]\nclasses: [{id: 1, name: a, kind: stuff}]', 'ignore must list values of pixels'),
-    ('ignore: 1\nclasses: [{id: 1, name: a, kind: stuff}]', '1 is listed under `ignore`'),
-    ('ignore: 0\nclasses: [{id: 0, name: a, kind: stuff}]', '0 is listed under `ignore`'),
-    ('classes: [{id: 1, name: a, kind: stuff, color: [.inf, 0, 0]}]', 'color must be'),
-    ('classes: [{id: 1, name: a, kind: things}]', "kind must be thing or stuff, got 'things'"),
-    ('classes: [{id: 1, name: a, kind: stuff, color: red}]', 'color must be'),
-    ('classes: [{id: 1, name: a, kind: stuff}, {id: 1, name: b, kind: stuff}]',
-     'each category_id'),
-    ('divisor: 0\nclasses: [{id: 1, name: a, kind: stuff}]', 'divisor must be a whole number'),
-    (f'divisor: {2**80}\nclasses: [{{id: 1, name: a, kind: stuff}}]', 'divisor must be a whole'),
-    (f'classes: [{{id: {2**80}, name: a, kind: stuff}}]', 'id must be a whole number from 0'),
-    ('devisor: 9\nclasses: [{id: 1, name: a, kind: stuff}]', "unknown key 'devisor'"),
-])
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('classes: []', 'needs a list `classes`'),
+        ('[', 'is not YAML'),
+        ('road', 'needs a list'),
+        ('classes: [{id: 1, name: a}]', 'a class needs id, name and kind'),
+        (
+            'classes: [{id: -1, name: a, kind: stuff}]',
+            "class 'a': id must be a whole number from 0",
+        ),
+        ('classes: [{id: 1, name: yes, kind: stuff}]', 'name of a class must be a text, got True'),
+        (
+            'ignore: [x]\nclasses: [{id: 1, name: a, kind: stuff}]',
+            'ignore must list values of pixels',
+        ),
+        ('ignore: 1\nclasses: [{id: 1, name: a, kind: stuff}]', '1 is listed under `ignore`'),
+        ('ignore: 0\nclasses: [{id: 0, name: a, kind: stuff}]', '0 is listed under `ignore`'),
+        ('classes: [{id: 1, name: a, kind: stuff, color: [.inf, 0, 0]}]', 'color must be'),
+        ('classes: [{id: 1, name: a, kind: things}]', "kind must be thing or stuff, got 'things'"),
+        ('classes: [{id: 1, name: a, kind: stuff, color: red}]', 'color must be'),
+        (
+            'classes: [{id: 1, name: a, kind: stuff}, {id: 1, name: b, kind: stuff}]',
+            'each category_id',
+        ),
+        ('divisor: 0\nclasses: [{id: 1, name: a, kind: stuff}]', 'divisor must be a whole number'),
+        (
+            f'divisor: {2**80}\nclasses: [{{id: 1, name: a, kind: stuff}}]',
+            'divisor must be a whole',
+        ),
+        (f'classes: [{{id: {2**80}, name: a, kind: stuff}}]', 'id must be a whole number from 0'),
+        ('devisor: 9\nclasses: [{id: 1, name: a, kind: stuff}]', "unknown key 'devisor'"),
+    ],
+)
 def test_mistakes_in_classes_yaml_are_one_line(own, text, message):
     (own / 'classes.yaml').write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -235,8 +304,11 @@ def test_mistakes_in_classes_yaml_are_one_line(own, text, message):
 def test_what_is_bad_is_found_at_opening_or_left_out(own, caplog):
     (own / 'labels/train/a.png').unlink()
     save_image(own / 'images/train/b.jpg', (6, 8))
-    with pytest.raises(ValueError, match=r'2 of 3 samples are bad, .*a\.png does not exist; '
-                                         r'`panoptic data check folder:.*` lists all'):
+    with pytest.raises(
+        ValueError,
+        match=r'2 of 3 samples are bad, .*a\.png does not exist; '
+        r'`panoptic data check folder:.*` lists all',
+    ):
         open_reader(f'folder:{own}', 'train')
     reader = open_reader(f'folder:{own}', 'train', 'skip')
     assert '2 of 3 samples are bad and left out: a.jpg, b.jpg' in caplog.text
@@ -277,8 +349,9 @@ def test_skipping_keeps_clips(tmp_path):
 
 
 def test_the_city_as_video():
-    reader = open_reader('synthetic', 'val', size=(64, 128), length=5, frames_per_clip=3,
-                         video=True)
+    reader = open_reader(
+        'synthetic', 'val', size=(64, 128), length=5, frames_per_clip=3, video=True
+    )
     assert reader.clips == ((0, 1, 2), (3, 4))
     one, two = (reader.read(i, 0) for i in (1, 2))
     shared = set(np.unique(one.instance_map)) & set(np.unique(two.instance_map)) - {0}
@@ -330,8 +403,9 @@ def test_a_folder_tells_what_it_is(tmp_path, own):
         name_of(str(tmp_path / 'none'))
 
 
-@pytest.mark.parametrize('kind', [
-    'vistas', 'ade20k', 'kitti_step', 'cityscapes_vps', 'cityscapes'])
+@pytest.mark.parametrize(
+    'kind', ['vistas', 'ade20k', 'kitti_step', 'cityscapes_vps', 'cityscapes']
+)
 def test_an_unknown_split_is_named(tmp_path, kind):
     with pytest.raises(ValueError, match=r"has the splits .*, got 'all'"):
         make_reader(f'{kind}:{tmp_path}', 'all')

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every shipped recipe can be trained as far as it can be told without its data."""
 
 import inspect
@@ -47,10 +48,26 @@ def test_recipes_are_found():
 def test_every_recipe_builds_model_loss_and_optimiser(path, tmp_path, monkeypatch):
     monkeypatch.setattr(datamodule, 'open_reader', StandIn)
     # Where it runs and what it starts from are of the machine.
-    cli = make_cli(['--config', str(path), '--trainer.default_root_dir', str(tmp_path),
-                    '--trainer.accelerator', 'cpu', '--trainer.devices', '1',
-                    '--trainer.strategy', 'auto', '--trainer.precision', '32-true',
-                    '--trainer.num_nodes', '1', '--model.init_weights', 'null'])
+    cli = make_cli(
+        [
+            '--config',
+            str(path),
+            '--trainer.default_root_dir',
+            str(tmp_path),
+            '--trainer.accelerator',
+            'cpu',
+            '--trainer.devices',
+            '1',
+            '--trainer.strategy',
+            'auto',
+            '--trainer.precision',
+            '32-true',
+            '--trainer.num_nodes',
+            '1',
+            '--model.init_weights',
+            'null',
+        ]
+    )
     module = cli.model
     assert module.hparams['family'] in FAMILIES
     assert len(module.labels) == len(module.hparams['labels'])
@@ -73,50 +90,80 @@ def test_names_say_what_is_trained(path):
     assert not Path(recipe['data']['dataset'].partition(':')[2]).is_absolute()
 
 
-@pytest.mark.parametrize(('make', 'message'), [
-    (lambda: build('detr', LABELS), "unknown family 'detr'; the families are: .*hle"),
-    (lambda: build('hle', LABELS, backbone='resnet51'),
-     "timm has no backbone 'resnet51'; near it: .*resnet"),
-    (lambda: build('hle', LABELS, backbones='resnet50'),
-     "unknown key 'backbones' for family 'hle'; the keys are: backbone, "),
-    (lambda: build('hle', LABELS, space='flat'), r"hle\.space must be one of \('hier', 'split'\)"),
-    (lambda: build('hle', LABELS, embedding_dim='twelve'),
-     "family 'hle': embedding_dim must be int, got 'twelve'"),
-    (lambda: build('hle', LABELS, top_k=2.5), 'top_k must be int, got 2.5'),
-    (lambda: build('hle', LABELS, min_area='1e3'), "min_area must be float, got '1e3'"),
-    (lambda: build('hle', LABELS, flip=1), 'flip must be bool, got 1'),
-    (lambda: build('hle', LABELS, stride=True), 'stride must be int, got True'),
-    (lambda: build('hle', LABELS, mean=0.5), 'mean must be tuple.*, got 0.5'),
-    (lambda: build('hle', LABELS, backbone='swin_tiny_patch4_window7_224'),
-     "'swin_tiny.*' gives no feature maps at output stride 16 .*; take another, or"),
-    (lambda: build('transformers', LABELS), "family 'transformers' needs the key "),
-    (lambda: build_loss('transformers', {}), "no family 'transformers' to train; the families"),
-    (lambda: build_loss('detr', {}), "no family 'detr' to train; the families are: .*hle"),
-    (lambda: build_loss('hle', {'lossy': 1}),
-     "unknown key 'lossy' for the loss of 'hle'; the keys are: loss, "),
-    (lambda: build_loss('hle', {'loss': 'l2'}), 'must be one of lovasz, ae, ce'),
-    (lambda: build_loss('hle', {'seed_thing_weight': 'much'}),
-     "the loss of 'hle': seed_thing_weight must be float, got 'much'"),
-])
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda: build('detr', LABELS), "unknown family 'detr'; the families are: .*hle"),
+        (
+            lambda: build('hle', LABELS, backbone='resnet51'),
+            "timm has no backbone 'resnet51'; near it: .*resnet",
+        ),
+        (
+            lambda: build('hle', LABELS, backbones='resnet50'),
+            "unknown key 'backbones' for family 'hle'; the keys are: backbone, ",
+        ),
+        (
+            lambda: build('hle', LABELS, space='flat'),
+            r"hle\.space must be one of \('hier', 'split'\)",
+        ),
+        (
+            lambda: build('hle', LABELS, embedding_dim='twelve'),
+            "family 'hle': embedding_dim must be int, got 'twelve'",
+        ),
+        (lambda: build('hle', LABELS, top_k=2.5), 'top_k must be int, got 2.5'),
+        (lambda: build('hle', LABELS, min_area='1e3'), "min_area must be float, got '1e3'"),
+        (lambda: build('hle', LABELS, flip=1), 'flip must be bool, got 1'),
+        (lambda: build('hle', LABELS, stride=True), 'stride must be int, got True'),
+        (lambda: build('hle', LABELS, mean=0.5), 'mean must be tuple.*, got 0.5'),
+        (
+            lambda: build('hle', LABELS, backbone='swin_tiny_patch4_window7_224'),
+            "'swin_tiny.*' gives no feature maps at output stride 16 .*; take another, or",
+        ),
+        (lambda: build('transformers', LABELS), "family 'transformers' needs the key "),
+        (
+            lambda: build_loss('transformers', {}),
+            "no family 'transformers' to train; the families",
+        ),
+        (lambda: build_loss('detr', {}), "no family 'detr' to train; the families are: .*hle"),
+        (
+            lambda: build_loss('hle', {'lossy': 1}),
+            "unknown key 'lossy' for the loss of 'hle'; the keys are: loss, ",
+        ),
+        (lambda: build_loss('hle', {'loss': 'l2'}), 'must be one of lovasz, ae, ce'),
+        (
+            lambda: build_loss('hle', {'seed_thing_weight': 'much'}),
+            "the loss of 'hle': seed_thing_weight must be float, got 'much'",
+        ),
+    ],
+)
 def test_mistakes_are_one_line_with_what_is_known(make, message):
     with pytest.raises(ValueError, match=message) as error:
         make()
     assert '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize(('flags', 'fine'), [
-    ((2, 2, 8), True),
-    ((2, 1, 8), False),  # the same ids in two streets are not the same things
-    ((1, 2, 8), False),
-    ((2, 2, 5), False),  # a batch that ends in the middle of a row
-])
+@pytest.mark.parametrize(
+    ('flags', 'fine'),
+    [
+        ((2, 2, 8), True),
+        ((2, 1, 8), False),  # the same ids in two streets are not the same things
+        ((1, 2, 8), False),
+        ((2, 2, 5), False),  # a batch that ends in the middle of a row
+    ],
+)
 def test_loss_and_data_agree_on_what_is_one_clip(flags, fine, monkeypatch, tmp_path):
     monkeypatch.setattr(datamodule, 'open_reader', StandIn)
-    path, = (path for path in RECIPES if path.stem == 'hle_mobilenetv2_city')
+    (path,) = (path for path in RECIPES if path.stem == 'hle_mobilenetv2_city')
     images, row, batch = flags
-    args = ['--config', str(path), '--trainer.default_root_dir', str(tmp_path),
-            f'--model.loss.clip_images={images}', f'--data.train.in_a_row={row}',
-            f'--data.batch_size={batch}']
+    args = [
+        '--config',
+        str(path),
+        '--trainer.default_root_dir',
+        str(tmp_path),
+        f'--model.loss.clip_images={images}',
+        f'--data.train.in_a_row={row}',
+        f'--data.batch_size={batch}',
+    ]
     if fine:
         assert make_cli(args).model.hparams['loss']['clip_images'] == images
         return
@@ -125,8 +172,17 @@ def test_loss_and_data_agree_on_what_is_one_clip(flags, fine, monkeypatch, tmp_p
 
 
 def test_lists_and_whole_numbers_are_taken_as_yaml_writes_them():
-    model = build('hle', LABELS, backbone='mobilenetv2_035', mean=[0.5, 0.5, 0.5], min_area=24,
-                  aspp_channels=8, low_level_channels=8, decoder_channels=8, separable=True)
+    model = build(
+        'hle',
+        LABELS,
+        backbone='mobilenetv2_035',
+        mean=[0.5, 0.5, 0.5],
+        min_area=24,
+        aspp_channels=8,
+        low_level_channels=8,
+        decoder_channels=8,
+        separable=True,
+    )
     assert model.config.mean == (0.5, 0.5, 0.5) and model.config.min_area == 24
 
 
@@ -135,14 +191,37 @@ def test_every_loss_is_of_a_family():
 
 
 PLAIN = {
-    'seed_everything': 0, 'ema': {'decay': 0.999}, 'pictures': {'count': 4}, 'ckpt_path': None,
-    'best': {'dirpath': 'runs/x/checkpoints'}, 'last': {'dirpath': 'runs/x/checkpoints'},
-    'trainer': {'default_root_dir': 'runs/x', 'accelerator': 'auto', 'devices': 'auto',
-                'max_steps': 10, 'max_time': None, 'precision': None, 'logger': None},
-    'model': {'family': 'hle', 'network': {'backbone': 'resnet50'}, 'loss': {}, 'lr': 1e-3,
-              'init_weights': 'data/weights/a.safetensors', 'recipe_hash': ''},
-    'data': {'dataset': 'camvid:data/camvid', 'input_size': [64, 128], 'batch_size': 8,
-             'train': None, 'num_workers': 1, 'seed': 0},
+    'seed_everything': 0,
+    'ema': {'decay': 0.999},
+    'pictures': {'count': 4},
+    'ckpt_path': None,
+    'best': {'dirpath': 'runs/x/checkpoints'},
+    'last': {'dirpath': 'runs/x/checkpoints'},
+    'trainer': {
+        'default_root_dir': 'runs/x',
+        'accelerator': 'auto',
+        'devices': 'auto',
+        'max_steps': 10,
+        'max_time': None,
+        'precision': None,
+        'logger': None,
+    },
+    'model': {
+        'family': 'hle',
+        'network': {'backbone': 'resnet50'},
+        'loss': {},
+        'lr': 1e-3,
+        'init_weights': 'data/weights/a.safetensors',
+        'recipe_hash': '',
+    },
+    'data': {
+        'dataset': 'camvid:data/camvid',
+        'input_size': [64, 128],
+        'batch_size': 8,
+        'train': None,
+        'num_workers': 1,
+        'seed': 0,
+    },
 }
 
 
@@ -154,27 +233,49 @@ def changed(key, value):
     return copy
 
 
-@pytest.mark.parametrize(('key', 'value'), [
-    ('seed_everything', 1), ('ema', {'decay': 0.99}), ('trainer.max_steps', 20),
-    ('trainer.max_time', '00:01:00:00'), ('trainer.precision', '16-mixed'),
-    ('trainer.gradient_clip_val', 1.0), ('trainer.accumulate_grad_batches', 2),
-    ('model.family', 'other'), ('model.network', {'backbone': 'resnet18'}),
-    ('model.loss', {'vq_means': False}), ('model.lr', 2e-3),
-    ('model.init_weights', 'data/weights/b.safetensors'), ('model.init_weights', None),
-    ('data.dataset', 'synthetic'), ('data.input_size', [64, 192]), ('data.batch_size', 4),
-    ('data.train', {'length': 3}),
-])
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('seed_everything', 1),
+        ('ema', {'decay': 0.99}),
+        ('trainer.max_steps', 20),
+        ('trainer.max_time', '00:01:00:00'),
+        ('trainer.precision', '16-mixed'),
+        ('trainer.gradient_clip_val', 1.0),
+        ('trainer.accumulate_grad_batches', 2),
+        ('model.family', 'other'),
+        ('model.network', {'backbone': 'resnet18'}),
+        ('model.loss', {'vq_means': False}),
+        ('model.lr', 2e-3),
+        ('model.init_weights', 'data/weights/b.safetensors'),
+        ('model.init_weights', None),
+        ('data.dataset', 'synthetic'),
+        ('data.input_size', [64, 192]),
+        ('data.batch_size', 4),
+        ('data.train', {'length': 3}),
+    ],
+)
 def test_the_hash_changes_with_what_is_learned(key, value):
     assert recipe_hash(changed(key, value)) != recipe_hash(PLAIN)
 
 
-@pytest.mark.parametrize(('key', 'value'), [
-    ('trainer.default_root_dir', 'runs/y'), ('trainer.accelerator', 'gpu'),
-    ('trainer.devices', 2), ('trainer.logger', False), ('data.num_workers', 7),
-    ('data.dataset', 'camvid:/elsewhere/camvid'), ('best', {'dirpath': 'y'}),
-    ('last', {'dirpath': 'y'}), ('pictures', {'count': 0}), ('ckpt_path', 'last'),
-    ('model.recipe_hash', 'ab'), ('model.init_weights', '/elsewhere/a.safetensors'),
-])
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('trainer.default_root_dir', 'runs/y'),
+        ('trainer.accelerator', 'gpu'),
+        ('trainer.devices', 2),
+        ('trainer.logger', False),
+        ('data.num_workers', 7),
+        ('data.dataset', 'camvid:/elsewhere/camvid'),
+        ('best', {'dirpath': 'y'}),
+        ('last', {'dirpath': 'y'}),
+        ('pictures', {'count': 0}),
+        ('ckpt_path', 'last'),
+        ('model.recipe_hash', 'ab'),
+        ('model.init_weights', '/elsewhere/a.safetensors'),
+    ],
+)
 def test_the_hash_does_not_change_with_folders_workers_or_device(key, value):
     assert recipe_hash(changed(key, value)) == recipe_hash(PLAIN)
 
@@ -182,8 +283,20 @@ def test_the_hash_does_not_change_with_folders_workers_or_device(key, value):
 def test_a_progress_bar_unless_it_is_switched_off(tmp_path, monkeypatch):
     monkeypatch.setattr(datamodule, 'open_reader', StandIn)
     torch.manual_seed(0)
-    bars = [make_cli(['--config', str(RECIPES[0]), '--trainer.default_root_dir', str(tmp_path),
-                      '--trainer.accelerator', 'cpu', '--model.init_weights', 'null',
-                      *more]).trainer.progress_bar_callback
-            for more in ([], ['--trainer.enable_progress_bar', 'false'])]
+    bars = [
+        make_cli(
+            [
+                '--config',
+                str(RECIPES[0]),
+                '--trainer.default_root_dir',
+                str(tmp_path),
+                '--trainer.accelerator',
+                'cpu',
+                '--model.init_weights',
+                'null',
+                *more,
+            ]
+        ).trainer.progress_bar_callback
+        for more in ([], ['--trainer.enable_progress_bar', 'false'])
+    ]
     assert type(bars[0]).__name__ == 'RichProgressBar' and bars[1] is None

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Overlap accuracy of a model on samples, and the relations that are written out."""
 
 from pathlib import Path
@@ -44,14 +45,16 @@ def sample(hidden):
     class_map[0:8, 0:8], instance_map[0:8, 0:8] = 2, 3
     hidden_map = np.zeros((64, 96), np.int32)
     hidden_map[20:40, 30:50] = 2
-    return Sample(np.zeros((64, 96, 3), np.uint8), class_map, instance_map,
-                  hidden_map if hidden else None)
+    return Sample(
+        np.zeros((64, 96, 3), np.uint8), class_map, instance_map, hidden_map if hidden else None
+    )
 
 
 def model(value, overlap_of):
     torch.manual_seed(0)
-    net = build('sognet', LABELS, **SMALL_SOGNET, overlap_of=overlap_of,
-                score_threshold=0.0).eval()
+    net = build(
+        'sognet', LABELS, **SMALL_SOGNET, overlap_of=overlap_of, score_threshold=0.0
+    ).eval()
     net.relation = Told(value)
     return net
 
@@ -60,13 +63,16 @@ RIGHT = [[0.0, 0.0, 0.0], [0.9, 0.0, 0.0], [0.0, 0.0, 0.0]]  # the box is covere
 WRONG = [[0.0, 0.9, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
 
 
-@pytest.mark.parametrize(('value', 'overlap_of', 'hidden', 'expected', 'why'), [
-    (RIGHT, 'mask', True, 100.0, 'all pairs are right'),
-    (WRONG, 'mask', True, 100 * 4 / 6, 'the pair is told the wrong way round'),
-    (RIGHT, 'box', True, 100.0, 'a model of boxes, by whole masks'),
-    (RIGHT, 'box', False, 100.0, 'a model of boxes, by boxes'),
-    (RIGHT, 'mask', False, float('nan'), 'no mask overlaps another'),
-])
+@pytest.mark.parametrize(
+    ('value', 'overlap_of', 'hidden', 'expected', 'why'),
+    [
+        (RIGHT, 'mask', True, 100.0, 'all pairs are right'),
+        (WRONG, 'mask', True, 100 * 4 / 6, 'the pair is told the wrong way round'),
+        (RIGHT, 'box', True, 100.0, 'a model of boxes, by whole masks'),
+        (RIGHT, 'box', False, 100.0, 'a model of boxes, by boxes'),
+        (RIGHT, 'mask', False, float('nan'), 'no mask overlaps another'),
+    ],
+)
 def test_accuracy_is_over_the_ordered_pairs(value, overlap_of, hidden, expected, why):
     scores = RelationScores(model(value, overlap_of))
     scores.update(sample(hidden))
@@ -91,8 +97,16 @@ def test_instances_that_overlap_none_have_no_relation():
 
 def test_predicted_pairs_name_the_frames_segments():
     torch.manual_seed(4)
-    net = build('sognet', LABELS, **SMALL_SOGNET, overlap_of='box', relabel=False,
-                score_threshold=0.0, nms_threshold=0.9, overlap_threshold=1.0).eval()
+    net = build(
+        'sognet',
+        LABELS,
+        **SMALL_SOGNET,
+        overlap_of='box',
+        relabel=False,
+        score_threshold=0.0,
+        nms_threshold=0.9,
+        overlap_threshold=1.0,
+    ).eval()
     for parameter in net.relation.parameters():
         parameter.data.normal_(std=2.0)
     predictor = Predictor(ModuleBackend(net), describe(net, (64, 96)))
@@ -117,10 +131,16 @@ def said(box, valid, segment_map, relation, class_id):
     rows = len(box)
     area = torch.stack([(segment_map == row + 1).sum() for row in range(rows)])
     return SegmentTensors(
-        semantic_map=torch.zeros_like(segment_map, dtype=torch.uint8), segment_map=segment_map,
-        class_id=torch.tensor(class_id), score=torch.ones(rows), area=area.to(torch.int32),
-        centroid=torch.ones(rows, 2), box=torch.tensor(box), embedding=torch.zeros(rows, 8),
-        valid=torch.tensor(valid)), torch.tensor(relation)
+        semantic_map=torch.zeros_like(segment_map, dtype=torch.uint8),
+        segment_map=segment_map,
+        class_id=torch.tensor(class_id),
+        score=torch.ones(rows),
+        area=area.to(torch.int32),
+        centroid=torch.ones(rows, 2),
+        box=torch.tensor(box),
+        embedding=torch.zeros(rows, 8),
+        valid=torch.tensor(valid),
+    ), torch.tensor(relation)
 
 
 def test_only_pairs_of_the_frame_that_are_told_apart_are_listed(monkeypatch):
@@ -138,7 +158,8 @@ def test_only_pairs_of_the_frame_that_are_told_apart_are_listed(monkeypatch):
     one = Sample(image, np.zeros((48, 96), np.uint8), np.zeros((48, 96), np.int32))
     assert predicted_relations(predictor, net, one) == [
         {'segment': 2, 'class': 'box', 'on': 1, 'on_class': 'ball', 'strength': 0.9},
-        {'segment': 4, 'class': 'ball', 'on': 2, 'on_class': 'box', 'strength': 0.5}]
+        {'segment': 4, 'class': 'ball', 'on': 2, 'on_class': 'box', 'strength': 0.5},
+    ]
 
 
 def test_other_models_have_no_relations():

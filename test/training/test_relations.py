@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SOGNet's targets and losses against equations 9 to 14 pair by pair and cell by cell."""
 
 import math
@@ -24,7 +25,7 @@ def random_masks(seed, count=5):
     mask = torch.rand(count, 6, 7, generator=torch.Generator().manual_seed(seed)) < 0.5
     visible = mask.clone()
     for i in range(count):
-        visible[i] &= ~mask[i + 1:].any(dim=0)
+        visible[i] &= ~mask[i + 1 :].any(dim=0)
     return mask, visible
 
 
@@ -41,7 +42,8 @@ def test_covered_equals_the_loop_and_the_metrics(seed, least):
             under = (both & visible[j]).sum() > (both & visible[i]).sum()
             assert target[i, j] == (i != j and bool(share >= least) and bool(under))
     np.testing.assert_array_equal(
-        target.numpy(), approximate_relation(mask.numpy(), visible.numpy(), least))
+        target.numpy(), approximate_relation(mask.numpy(), visible.numpy(), least)
+    )
 
 
 @pytest.mark.parametrize('weak', [False, True])
@@ -56,7 +58,7 @@ def test_relation_loss_equals_equations_12_and_14(count, weak):
             ours = float(relation[i, j]) + (0 if weak else float(relation[j, i]))
             total += (ours - float(target[i, j])) ** 2
     loss = relation_loss(relation, target, weak)
-    assert loss.item() == pytest.approx(total / count ** 2, rel=1e-5)
+    assert loss.item() == pytest.approx(total / count**2, rel=1e-5)
 
 
 def label_maps():
@@ -71,18 +73,25 @@ def label_maps():
     return class_map, instance_map
 
 
-@pytest.mark.parametrize(('ids', 'dropped', 'why'), [
-    ([2, 5], None, 'both instances'),
-    ([5], None, 'one is not listed'),
-    ([], None, 'stuff only'),
-    ([5], [2], 'one is the void channel\'s'),
-    ([], [2, 5], 'both are'),
-])
+@pytest.mark.parametrize(
+    ('ids', 'dropped', 'why'),
+    [
+        ([2, 5], None, 'both instances'),
+        ([5], None, 'one is not listed'),
+        ([], None, 'stuff only'),
+        ([5], [2], "one is the void channel's"),
+        ([], [2, 5], 'both are'),
+    ],
+)
 def test_panoptic_target_is_a_channel_for_each_cell(ids, dropped, why):
     class_map, instance_map = label_maps()
     target = panoptic_target(
-        class_map, instance_map, torch.tensor(ids, dtype=torch.int64), STUFF,
-        None if dropped is None else torch.tensor(dropped))
+        class_map,
+        instance_map,
+        torch.tensor(ids, dtype=torch.int64),
+        STUFF,
+        None if dropped is None else torch.tensor(dropped),
+    )
     for place in np.ndindex(4, 6):
         class_id, instance = int(class_map[place]), int(instance_map[place])
         if class_id == 255:
@@ -102,8 +111,11 @@ def test_panoptic_loss_is_the_mean_over_cells_that_count():
     torch.manual_seed(0)
     target = panoptic_target(*label_maps(), torch.tensor([2]), STUFF)
     logits = torch.randn(3, 4, 6)
-    each = [-logits[:, y, x].log_softmax(0)[target[y, x]]
-            for y, x in np.ndindex(4, 6) if target[y, x] != IGNORED]
+    each = [
+        -logits[:, y, x].log_softmax(0)[target[y, x]]
+        for y, x in np.ndindex(4, 6)
+        if target[y, x] != IGNORED
+    ]
     torch.testing.assert_close(panoptic_loss(logits, target), torch.stack(each).mean())
 
 
@@ -137,13 +149,18 @@ def test_half_precision_is_computed_in_float32():
     assert relation_loss(torch.rand(2, 2).half(), torch.eye(2) > 0, True).dtype == torch.float32
 
 
-@pytest.mark.parametrize(('call', 'match'), [
-    (lambda: covered(torch.zeros(2, 3), torch.zeros(2, 4), 0.1), r'\(N, P\), got .*\(2, 4\)'),
-    (lambda: relation_loss(torch.zeros(2, 2), torch.zeros(2, 3), True), r'\(N, N\).*\(2, 3\)'),
-    (lambda: panoptic_target(torch.zeros(2, 2), torch.zeros(2), torch.zeros(0), STUFF),
-     r'\(h, w\), got \(2, 2\) and \(2,\)'),
-    (lambda: panoptic_loss(torch.zeros(2, 3, 3), torch.zeros(3)), r'target \(h, w\).*\(3,\)'),
-])
+@pytest.mark.parametrize(
+    ('call', 'match'),
+    [
+        (lambda: covered(torch.zeros(2, 3), torch.zeros(2, 4), 0.1), r'\(N, P\), got .*\(2, 4\)'),
+        (lambda: relation_loss(torch.zeros(2, 2), torch.zeros(2, 3), True), r'\(N, N\).*\(2, 3\)'),
+        (
+            lambda: panoptic_target(torch.zeros(2, 2), torch.zeros(2), torch.zeros(0), STUFF),
+            r'\(h, w\), got \(2, 2\) and \(2,\)',
+        ),
+        (lambda: panoptic_loss(torch.zeros(2, 3, 3), torch.zeros(3)), r'target \(h, w\).*\(3,\)'),
+    ],
+)
 def test_wrong_shapes_are_refused(call, match):
     with pytest.raises(ValueError, match=match):
         call()
@@ -154,5 +171,8 @@ def test_perfect_relations_cost_nothing():
     relation = covered(mask.flatten(1).float(), visible.flatten(1).float(), 0.1)
     assert relation_loss(relation.float(), relation, True) == 0
     assert relation_loss(relation.float(), relation | relation.T, False) == 0
-    assert math.isclose(relation_loss(0 * relation.float(), relation, True).item(),
-                        relation.sum().item() / 25, rel_tol=1e-6)
+    assert math.isclose(
+        relation_loss(0 * relation.float(), relation, True).item(),
+        relation.sum().item() / 25,
+        rel_tol=1e-6,
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The folder of a training: what is there survives refusals, errors, signals and full disks."""
 
 import json
@@ -22,8 +23,11 @@ from panoptic_training.weights import NonFiniteError, read_checkpoint
 
 def held(folder):
     """Files of a folder and their bytes, but for those that each start may write."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*')
-            if path.is_file() and path.name not in ('.lock', 'recipe.yaml')}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob('*')
+        if path.is_file() and path.name not in ('.lock', 'recipe.yaml')
+    }
 
 
 @pytest.fixture
@@ -49,22 +53,26 @@ def error_of(argv, capsys):
     return line
 
 
-@pytest.mark.parametrize(('files_there', 'ckpt_path', 'overwrite', 'expected'), [
-    ([], None, False, None),
-    ([], None, True, None),
-    ([], 'last', False, FileNotFoundError),       # nothing to resume
-    ([], 'x.ckpt', False, FileNotFoundError),
-    (['last'], None, False, ValueError),          # would be lost
-    (['best'], None, False, ValueError),
-    (['best', 'last'], None, True, None),
-    (['best', 'last'], 'last', False, 'last'),
-    (['best', 'last'], 'last', True, ValueError),  # resume or replace?
-    (['best'], 'last', False, FileNotFoundError),
-    (['best', 'last'], 'best', False, ValueError),  # from another state: last would be lost
-    (['best', 'last'], 'best', True, 'best'),
-])
+@pytest.mark.parametrize(
+    ('files_there', 'ckpt_path', 'overwrite', 'expected'),
+    [
+        ([], None, False, None),
+        ([], None, True, None),
+        ([], 'last', False, FileNotFoundError),  # nothing to resume
+        ([], 'x.ckpt', False, FileNotFoundError),
+        (['last'], None, False, ValueError),  # would be lost
+        (['best'], None, False, ValueError),
+        (['best', 'last'], None, True, None),
+        (['best', 'last'], 'last', False, 'last'),
+        (['best', 'last'], 'last', True, ValueError),  # resume or replace?
+        (['best'], 'last', False, FileNotFoundError),
+        (['best', 'last'], 'best', False, ValueError),  # from another state: last would be lost
+        (['best', 'last'], 'best', True, 'best'),
+    ],
+)
 def test_a_folder_with_checkpoints_is_taken_for_a_resume_or_by_name_only(
-        tmp_path, files_there, ckpt_path, overwrite, expected):
+    tmp_path, files_there, ckpt_path, overwrite, expected
+):
     folder = tmp_path / 'checkpoints'
     folder.mkdir()
     for name in files_there:
@@ -82,8 +90,9 @@ def test_a_folder_with_checkpoints_is_taken_for_a_resume_or_by_name_only(
     else:
         assert start() == (folder / f'{expected}.ckpt' if expected else None)
     if expected == 'last':  # by its path it is the same file
-        require_unused(tmp_path, find_start(tmp_path, str(folder / '../checkpoints/last.ckpt')),
-                       False)
+        require_unused(
+            tmp_path, find_start(tmp_path, str(folder / '../checkpoints/last.ckpt')), False
+        )
 
 
 def test_a_used_folder_is_refused_before_anything_is_written(used, capsys):
@@ -127,28 +136,46 @@ def spoil_moments(path):
     torch.save(checkpoint, path)
 
 
-@pytest.mark.parametrize(('spoil', 'flags', 'reason'), [
-    (cut, [], 'last.ckpt is not a checkpoint of `panoptic train`, or it is cut off or damaged'),
-    (flip, [], 'last.ckpt is not a checkpoint of `panoptic train`, or it is cut off or damaged'),
-    (lambda path: path.write_bytes(b''), [], 'last.ckpt is not a checkpoint'),
-    (lambda path: change(path, 'hyper_parameters', {'width': 3}), [],
-     'last.ckpt lacks the state of a training'),
-    (lambda path: change(path, 'optimizer_states', []), [], 'last.ckpt lacks the state'),
-    (lambda path: change(path, 'loops', {}), [], 'last.ckpt lacks the state'),
-    (lambda path: remove(path, 'pytorch-lightning_version'), [], 'last.ckpt lacks the state'),
-    (spoil_moments, [], 'the state of the optimiser holds NaN or infinity'),
-    (None, ['--data.batch_size', '0'], 'data.batch_size must be at least 1, got 0'),
-    (None, ['--data.num_workers', '-1'], 'data.num_workers must be at least 0, got -1'),
-    (None, ['--data.batch_size', '9'], 'data.batch_size 9 is more than the 8 training samples'),
-    (None, ['--data.dataset', 'coco:nowhere'], 'nowhere'),
-    (None, ['--data.train.colour', '1'], 'colour'),
-    (None, ['--model.lear', '1'], 'lear'),
-    (None, ['--model.network.decoder_channels', '24'], 'another network'),
-    (None, ['--model.optimizer.name', 'sgd'], 'another optimiser than the recipe'),
-    (None, ['--trainer.precision', '16-true'], 'trainer.precision must be one of'),
-    (None, ['--overwrite', 'true'], 'give one of them'),
-    (None, ['--data.train.in_a_row', '0', '--model.loss.clip_images', '0'], 'in_a_row'),
-])
+@pytest.mark.parametrize(
+    ('spoil', 'flags', 'reason'),
+    [
+        (
+            cut,
+            [],
+            'last.ckpt is not a checkpoint of `panoptic train`, or it is cut off or damaged',
+        ),
+        (
+            flip,
+            [],
+            'last.ckpt is not a checkpoint of `panoptic train`, or it is cut off or damaged',
+        ),
+        (lambda path: path.write_bytes(b''), [], 'last.ckpt is not a checkpoint'),
+        (
+            lambda path: change(path, 'hyper_parameters', {'width': 3}),
+            [],
+            'last.ckpt lacks the state of a training',
+        ),
+        (lambda path: change(path, 'optimizer_states', []), [], 'last.ckpt lacks the state'),
+        (lambda path: change(path, 'loops', {}), [], 'last.ckpt lacks the state'),
+        (lambda path: remove(path, 'pytorch-lightning_version'), [], 'last.ckpt lacks the state'),
+        (spoil_moments, [], 'the state of the optimiser holds NaN or infinity'),
+        (None, ['--data.batch_size', '0'], 'data.batch_size must be at least 1, got 0'),
+        (None, ['--data.num_workers', '-1'], 'data.num_workers must be at least 0, got -1'),
+        (
+            None,
+            ['--data.batch_size', '9'],
+            'data.batch_size 9 is more than the 8 training samples',
+        ),
+        (None, ['--data.dataset', 'coco:nowhere'], 'nowhere'),
+        (None, ['--data.train.colour', '1'], 'colour'),
+        (None, ['--model.lear', '1'], 'lear'),
+        (None, ['--model.network.decoder_channels', '24'], 'another network'),
+        (None, ['--model.optimizer.name', 'sgd'], 'another optimiser than the recipe'),
+        (None, ['--trainer.precision', '16-true'], 'trainer.precision must be one of'),
+        (None, ['--overwrite', 'true'], 'give one of them'),
+        (None, ['--data.train.in_a_row', '0', '--model.loss.clip_images', '0'], 'in_a_row'),
+    ],
+)
 def test_a_resume_that_is_refused_leaves_all_files(used, capsys, spoil, flags, reason):
     if spoil:
         spoil(used / 'checkpoints/last.ckpt')
@@ -158,17 +185,24 @@ def test_a_resume_that_is_refused_leaves_all_files(used, capsys, spoil, flags, r
     assert held(used) == before
 
 
-@pytest.mark.parametrize(('flag', 'value', 'reason'), [
-    ('model.lr', '-1', 'model.lr must be a number above 0, got -1'),
-    ('model.lr', '0', 'model.lr must be'),
-    ('model.lr', '.nan', 'model.lr'),
-    ('model.warmup_steps', '-1', 'model.warmup_steps must be at least 0, got -1'),
-    ('model.power', '-2', 'model.power must be'),
-    ('model.optimizer.weight_decay', '.inf', 'weight_decay'),
-    ('trainer.accumulate_grad_batches', '0', 'trainer.accumulate_grad_batches must be at least 1'),
-    ('trainer.gradient_clip_val', '-0.5', 'trainer.gradient_clip_val must be'),
-    ('trainer.overfit_batches', '1', 'trainer.overfit_batches does not work here'),
-])
+@pytest.mark.parametrize(
+    ('flag', 'value', 'reason'),
+    [
+        ('model.lr', '-1', 'model.lr must be a number above 0, got -1'),
+        ('model.lr', '0', 'model.lr must be'),
+        ('model.lr', '.nan', 'model.lr'),
+        ('model.warmup_steps', '-1', 'model.warmup_steps must be at least 0, got -1'),
+        ('model.power', '-2', 'model.power must be'),
+        ('model.optimizer.weight_decay', '.inf', 'weight_decay'),
+        (
+            'trainer.accumulate_grad_batches',
+            '0',
+            'trainer.accumulate_grad_batches must be at least 1',
+        ),
+        ('trainer.gradient_clip_val', '-0.5', 'trainer.gradient_clip_val must be'),
+        ('trainer.overfit_batches', '1', 'trainer.overfit_batches does not work here'),
+    ],
+)
 def test_a_setting_that_cannot_train_is_refused_before_any_file(used, capsys, flag, value, reason):
     before = held(used)
     line = error_of(tiny_flags(used, '--overwrite', 'true', f'--{flag}', value), capsys)
@@ -178,22 +212,33 @@ def test_a_setting_that_cannot_train_is_refused_before_any_file(used, capsys, fl
 
 def test_sgd_without_the_momentum_of_nesterov_is_refused_before_any_file(used, capsys):
     before = held(used)
-    error_of(tiny_flags(used, '--overwrite', 'true', '--model.optimizer', json.dumps(
-        {'name': 'sgd', 'momentum': 0.0, 'nesterov': True})), capsys)
+    error_of(
+        tiny_flags(
+            used,
+            '--overwrite',
+            'true',
+            '--model.optimizer',
+            json.dumps({'name': 'sgd', 'momentum': 0.0, 'nesterov': True}),
+        ),
+        capsys,
+    )
     assert held(used) == before
 
 
 def test_a_dry_run_leaves_the_checkpoints(used):
     before = held(used)
-    assert main(['train', *tiny_flags(used, '--trainer.fast_dev_run', 'true',
-                                      '--overwrite', 'true')]) == 0
+    assert (
+        main(['train', *tiny_flags(used, '--trainer.fast_dev_run', 'true', '--overwrite', 'true')])
+        == 0
+    )
     assert held(used) == before
 
 
 @pytest.mark.parametrize('start', [['--overwrite', 'true'], ['--ckpt_path', 'last']])
 @pytest.mark.parametrize('stop', ['error', 'SIGINT', 'SIGTERM'])
-def test_what_ends_a_training_in_its_first_step_leaves_all_files(used, capsys, monkeypatch, start,
-                                                                 stop):
+def test_what_ends_a_training_in_its_first_step_leaves_all_files(
+    used, capsys, monkeypatch, start, stop
+):
     before = held(used)
     own = PanopticModule.training_step
 
@@ -205,8 +250,10 @@ def test_what_ends_a_training_in_its_first_step_leaves_all_files(used, capsys, m
 
     monkeypatch.setattr(PanopticModule, 'training_step', training_step)
     # A validation follows at once, whose scores must not replace the best either.
-    flags = [*tiny_flags(used, '--trainer.max_steps', '9', '--trainer.val_check_interval', '1'),
-             *start]
+    flags = [
+        *tiny_flags(used, '--trainer.max_steps', '9', '--trainer.val_check_interval', '1'),
+        *start,
+    ]
     if stop == 'error':
         assert 'photo.jpg cannot be decoded' in error_of(flags, capsys)
     elif stop == 'SIGINT':
@@ -232,8 +279,14 @@ def test_ctrl_c_while_a_checkpoint_is_restored_leaves_all_files(used, monkeypatc
 
 def test_ctrl_c_in_the_sanity_validation_leaves_all_files(used):
     before = held(used)
-    run_noted(used, '--overwrite', 'true', '--trainer.num_sanity_val_steps', '1',
-              stop=('validation', 0, 0))
+    run_noted(
+        used,
+        '--overwrite',
+        'true',
+        '--trainer.num_sanity_val_steps',
+        '1',
+        stop=('validation', 0, 0),
+    )
     after = held(used)
     assert {name: after.get(name) for name in before} == before
 
@@ -324,7 +377,14 @@ def test_a_moved_training_keeps_its_best(used, monkeypatch):
     best = used / 'checkpoints/best.ckpt'
     before = best.read_bytes()
     monkeypatch.setattr(Scores, 'summary', lambda self: {'pq': -1.0})  # worse than any
-    run_noted(used, '--ckpt_path', 'last', '--trainer.max_steps', '7',
-              '--trainer.val_check_interval', '1')
+    run_noted(
+        used,
+        '--ckpt_path',
+        'last',
+        '--trainer.max_steps',
+        '7',
+        '--trainer.val_check_interval',
+        '1',
+    )
     assert read_ckpt(used)['global_step'] == 7
     assert best.read_bytes() == before

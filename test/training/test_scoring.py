@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Samples against frames made by hand."""
 
 import json
@@ -39,8 +40,17 @@ def frame_of(segment_map, classes, stride=1):
 
 def perfect():
     class_map, instance_map = sample().class_map, sample().instance_map
-    ids = np.select([instance_map == 1, instance_map == 300, class_map == BALL,
-                     class_map == WALL, class_map == FLOOR], [1, 2, 3, 4, 5], 0)
+    ids = np.select(
+        [
+            instance_map == 1,
+            instance_map == 300,
+            class_map == BALL,
+            class_map == WALL,
+            class_map == FLOOR,
+        ],
+        [1, 2, 3, 4, 5],
+        0,
+    )
     return ids, {1: BALL, 2: BOX, 3: BALL, 4: WALL, 5: FLOOR}
 
 
@@ -53,8 +63,13 @@ def scored(*frames):
 
 def test_ground_truth_has_a_segment_for_each_instance_and_class():
     segment_map, classes, crowds = gt_segments(sample(), LABELS.is_thing)
-    assert classes == {FLOOR + 1: FLOOR, WALL + 1: WALL, BALL + 1: BALL,
-                       VOID_ID + 1: BALL, VOID_ID + 300: BOX}
+    assert classes == {
+        FLOOR + 1: FLOOR,
+        WALL + 1: WALL,
+        BALL + 1: BALL,
+        VOID_ID + 1: BALL,
+        VOID_ID + 300: BOX,
+    }
     assert crowds == {BALL + 1}
     assert (segment_map[:, 7] == 0).all()
     assert segment_map[3, 0] == VOID_ID + 1 and segment_map[3, 5] == VOID_ID + 300
@@ -62,8 +77,11 @@ def test_ground_truth_has_a_segment_for_each_instance_and_class():
 
 
 def test_an_image_of_nothing_but_void_has_no_segment():
-    empty = Sample(np.zeros((2, 2, 3), np.uint8), np.full((2, 2), VOID_ID, np.uint8),
-                   np.zeros((2, 2), np.int32))
+    empty = Sample(
+        np.zeros((2, 2, 3), np.uint8),
+        np.full((2, 2), VOID_ID, np.uint8),
+        np.zeros((2, 2), np.int32),
+    )
     segment_map, classes, crowds = gt_segments(empty, LABELS.is_thing)
     assert (segment_map == 0).all() and classes == {} and crowds == set()
 
@@ -106,8 +124,11 @@ def test_frames_of_coarse_cells_are_compared_at_the_samples_size():
 def test_counts_add_up_over_processes():
     ids, classes = perfect()
     worse = frame_of(np.where(ids == 1, 0, ids), {k: v for k, v in classes.items() if k != 1})
-    both, one, other = scored(frame_of(ids, classes), worse), scored(frame_of(ids, classes)), \
-        scored(worse)
+    both, one, other = (
+        scored(frame_of(ids, classes), worse),
+        scored(frame_of(ids, classes)),
+        scored(worse),
+    )
     for total, addend in zip(one.counts, other.counts, strict=True):
         total += addend
     assert one.summary() == both.summary()
@@ -121,8 +142,11 @@ def images():
     """Frames of every kind: perfect, without a ball, coarse."""
     ids, classes = perfect()
     fewer = {k: v for k, v in classes.items() if k != 1}
-    return (frame_of(ids, classes), frame_of(np.where(ids == 1, 0, ids), fewer),
-            frame_of(ids[::2, ::2], classes, stride=2))
+    return (
+        frame_of(ids, classes),
+        frame_of(np.where(ids == 1, 0, ids), fewer),
+        frame_of(ids[::2, ::2], classes, stride=2),
+    )
 
 
 def full(frames):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contact sheet: each image there with its labels' colours, names below."""
 
 import numpy as np
@@ -54,8 +55,8 @@ def test_the_sheet_holds_all_and_keeps_void_as_it_is():
         assert (sheet[2, x + 200] == 100).all(), 'void'
         road = sheet[height * 5 // 12, x + 5].astype(int)
         assert road[0] > road[1] == road[2]
-    portrait = sheet[:, TILE[1]:2 * TILE[1]]
+    portrait = sheet[:, TILE[1] : 2 * TILE[1]]
     width = round(40 * TILE[0] / 60)
-    assert not portrait[:TILE[0], width + 1:].any()
-    assert portrait[:TILE[0], :width].any(axis=2).mean() > 0.95  # letters have black edges
+    assert not portrait[: TILE[0], width + 1 :].any()
+    assert portrait[: TILE[0], :width].any(axis=2).mean() > 0.95  # letters have black edges
     assert (sheet[-LINE // 2, 10] == (255, 0, 0)).all(), 'the legend'

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SOGNet's whole loss: its terms against the model's own parts, and no data breaks it."""
 
 import itertools
@@ -15,17 +16,16 @@ from panoptic_ros.models.relation import instance_logits, resolve, significant_o
 from panoptic_ros.models.roi_heads import pool_batch
 from panoptic_training.families import build_loss
 from panoptic_training.losses.objects import find_objects, mask_targets
-from panoptic_training.losses.sognet import (
-    SOGNetLossConfig,
-    _panoptic_terms,
-    semantic_roi_loss,
-)
+from panoptic_training.losses.sognet import SOGNetLossConfig, _panoptic_terms, semantic_roi_loss
 
 
 def make(**config):
     torch.manual_seed(0)
-    return build('sognet', LABELS, **{**SMALL_SOGNET, 'semantic_widths': (16, 8),
-                                     'overlap_of': 'box', **config}).train()
+    return build(
+        'sognet',
+        LABELS,
+        **{**SMALL_SOGNET, 'semantic_widths': (16, 8), 'overlap_of': 'box', **config},
+    ).train()
 
 
 def reference(model, data):
@@ -34,10 +34,11 @@ def reference(model, data):
         maps, config = model.maps(data.image), model.config
         labels = data.at_stride(4)
         panoptic = relation_terms = 0.0
-        for b, objects in enumerate(find_objects(data.class_map, data.instance_map,
-                                                 model.is_thing)):
+        for b, objects in enumerate(
+            find_objects(data.class_map, data.instance_map, model.is_thing)
+        ):
             semantic, count = maps.semantic_logits[b], len(objects.id)
-            levels = [level[b:b + 1] for level in maps.levels[:4]]
+            levels = [level[b : b + 1] for level in maps.levels[:4]]
             masks = model.mask_head(pool_batch(levels, [objects.box], 7, config.canonical_size))
             masks = masks[torch.arange(count), objects.thing]
             logits = paste(masks, objects.box / 4, (16, 24))
@@ -66,8 +67,9 @@ def reference(model, data):
     return panoptic, relation_terms
 
 
-@pytest.mark.parametrize('config', [{}, {'panoptic_head': 1}, {'relation': False},
-                                    {'relation_features': ('box',)}])
+@pytest.mark.parametrize(
+    'config', [{}, {'panoptic_head': 1}, {'relation': False}, {'relation_features': ('box',)}]
+)
 def test_panoptic_and_relation_terms_equal_the_equations(config):
     # Batch statistics would make the two images' maps depend on each other: frozen.
     model, data = make(frozen_batch_norm=True, **config), street()
@@ -78,20 +80,32 @@ def test_panoptic_and_relation_terms_equal_the_equations(config):
     assert (relation > 0) == config.get('relation', True)
 
 
-@pytest.mark.parametrize(('edit', 'why'), [
-    (None, 'a street with things'),
-    (lambda c, i: (c.fill_(0), i.zero_()), 'stuff only'),
-    (lambda c, i: (c.fill_(2), i.zero_()), 'crowd only'),
-    (lambda c, i: (c.fill_(255), i.fill_(1)), 'void only'),
-    (lambda c, i: (c.fill_(2), i.fill_(1)), 'one instance over both images'),
-    (lambda c, i: (c.fill_(0), i.zero_(), c[0, 63, 95].fill_(2), i[0, 63, 95].fill_(1)),
-     'one pixel in the corner'),
-])
+@pytest.mark.parametrize(
+    ('edit', 'why'),
+    [
+        (None, 'a street with things'),
+        (lambda c, i: (c.fill_(0), i.zero_()), 'stuff only'),
+        (lambda c, i: (c.fill_(2), i.zero_()), 'crowd only'),
+        (lambda c, i: (c.fill_(255), i.fill_(1)), 'void only'),
+        (lambda c, i: (c.fill_(2), i.fill_(1)), 'one instance over both images'),
+        (
+            lambda c, i: (c.fill_(0), i.zero_(), c[0, 63, 95].fill_(2), i[0, 63, 95].fill_(1)),
+            'one pixel in the corner',
+        ),
+    ],
+)
 @pytest.mark.parametrize('config', [{}, {'void': True, 'overlap_of': 'mask'}])
 def test_every_parameter_gets_a_finite_gradient(config, edit, why):
     model = make(**config)
-    loss = build_loss('sognet', {'embedding_weight': 1.0, 'semantic_roi_weight': 0.04,
-                                 'weak': bool(config), 'roi_samples': 32})
+    loss = build_loss(
+        'sognet',
+        {
+            'embedding_weight': 1.0,
+            'semantic_roi_weight': 0.04,
+            'weak': bool(config),
+            'roi_samples': 32,
+        },
+    )
     terms = loss(model, street(edit), 4)
     assert all(value.isfinite() for value in terms.values()), why
     terms['loss'].backward()
@@ -152,8 +166,10 @@ def test_semantic_roi_loss_is_taken_inside_the_boxes():
     assert inside_boxes < 0.5 * semantic_roi_loss(0 * logits, data.class_map, objects, 14)
     even = semantic_roi_loss(0 * logits, data.class_map, objects, 14)
     torch.testing.assert_close(even, torch.tensor(4.0).log())
-    assert semantic_roi_loss(logits, data.class_map, [o._replace(box=o.box[:0]) for o in objects],
-                             14) == 0
+    assert (
+        semantic_roi_loss(logits, data.class_map, [o._replace(box=o.box[:0]) for o in objects], 14)
+        == 0
+    )
 
 
 def slow_semantic_roi_loss(logits, class_map, boxes, size):
@@ -175,14 +191,25 @@ def slow_semantic_roi_loss(logits, class_map, boxes, size):
             rows, columns = math.ceil(high), math.ceil(wide)  # samples of a bin
             for i in range(size):
                 for j in range(size):
-                    label = int(class_map[b, int(y1 + (i + 0.5) / size * (y2 - y1)),
-                                          int(x1 + (j + 0.5) / size * (x2 - x1))])
+                    label = int(
+                        class_map[
+                            b,
+                            int(y1 + (i + 0.5) / size * (y2 - y1)),
+                            int(x1 + (j + 0.5) / size * (x2 - x1)),
+                        ]
+                    )
                     if label == 255:
                         continue
                     # Cell k has its centre at k + 0.5, where a map's value k lies.
-                    samples = [at(b, y1 / 4 - 0.5 + (i + (p + 0.5) / rows) * high,
-                                  x1 / 4 - 0.5 + (j + (q + 0.5) / columns) * wide)
-                               for p in range(rows) for q in range(columns)]
+                    samples = [
+                        at(
+                            b,
+                            y1 / 4 - 0.5 + (i + (p + 0.5) / rows) * high,
+                            x1 / 4 - 0.5 + (j + (q + 0.5) / columns) * wide,
+                        )
+                        for p in range(rows)
+                        for q in range(columns)
+                    ]
                     mean = torch.stack(samples).mean(dim=0)
                     each.append(-mean.log_softmax(dim=0)[label])
     return torch.stack(each).mean()
@@ -193,10 +220,12 @@ def roi_case():
     data = street(lambda c, i: c[0, 20:30, 30:40].fill_(255))
     objects = find_objects(data.class_map, data.instance_map, torch.tensor([0, 0, 1, 1]) > 0)
     objects = [o._replace(box=o.box.double()) for o in objects]
-    objects[1] = objects[0]._replace(box=torch.tensor([[0.0, 0, 96, 64], [90, 60, 96, 64]],
-                                                      dtype=torch.float64))
-    logits = torch.randn(2, 4, 16, 24, generator=torch.Generator().manual_seed(0),
-                         dtype=torch.float64)
+    objects[1] = objects[0]._replace(
+        box=torch.tensor([[0.0, 0, 96, 64], [90, 60, 96, 64]], dtype=torch.float64)
+    )
+    logits = torch.randn(
+        2, 4, 16, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     return logits, data.class_map, objects
 
 
@@ -205,15 +234,18 @@ def test_semantic_roi_loss_equals_the_loop(size):
     logits, class_map, objects = roi_case()
     torch.testing.assert_close(
         semantic_roi_loss(logits, class_map, objects, size),
-        slow_semantic_roi_loss(logits, class_map, [o.box for o in objects], size))
+        slow_semantic_roi_loss(logits, class_map, [o.box for o in objects], size),
+    )
 
 
 def test_semantic_roi_loss_gradcheck():
     logits, class_map, objects = roi_case()
     objects = [o._replace(box=o.box[1:]) for o in objects]
     assert torch.autograd.gradcheck(
-        lambda x: semantic_roi_loss(x, class_map, objects, 3), [logits[..., ::2, ::2].repeat(
-            1, 1, 2, 2).requires_grad_()], fast_mode=True)
+        lambda x: semantic_roi_loss(x, class_map, objects, 3),
+        [logits[..., ::2, ::2].repeat(1, 1, 2, 2).requires_grad_()],
+        fast_mode=True,
+    )
 
 
 @pytest.mark.parametrize('panoptic_head', [1, 2])
@@ -238,12 +270,15 @@ class EachByTheNext(torch.nn.Module):
         return 0.8 * torch.ones(len(box), len(box)).triu(1)
 
 
-@pytest.mark.parametrize(('draws', 'why'), [
-    ([0.5, 0.5], 'both are shown'),
-    ([0.1, 0.5], 'the ball is left out'),
-    ([0.5, 0.1], 'the box is left out'),
-    ([0.1, 0.1], 'both are'),
-])
+@pytest.mark.parametrize(
+    ('draws', 'why'),
+    [
+        ([0.5, 0.5], 'both are shown'),
+        ([0.1, 0.5], 'the ball is left out'),
+        ([0.5, 0.1], 'the box is left out'),
+        ([0.1, 0.1], 'both are'),
+    ],
+)
 def test_what_the_void_channel_takes_covers_nothing(draws, why, monkeypatch):
     model, data = make(void=True, frozen_batch_norm=True), street()
     model.relation = EachByTheNext()
@@ -258,8 +293,14 @@ def test_what_the_void_channel_takes_covers_nothing(draws, why, monkeypatch):
         for b in range(2):
             shown = [n for n in range(len(objects[b].id)) if keep[n]]
             box, thing, ids = (x[shown] for x in objects[b])
-            masks = model.mask_head(pool_batch([level[b:b + 1] for level in maps.levels[:4]],
-                                               [box], 7, config.canonical_size))
+            masks = model.mask_head(
+                pool_batch(
+                    [level[b : b + 1] for level in maps.levels[:4]],
+                    [box],
+                    7,
+                    config.canonical_size,
+                )
+            )
             logits = paste(masks[torch.arange(len(ids)), thing], box / 4, (16, 24))
             if len(ids) == 2:  # else none is left that could lie on it
                 o = model.relation(box, thing, mask_targets(data.instance_map[b], ids, box, 14))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is sent to COCO's and Cityscapes' servers, scored as panopticapi would."""
 
 import json
@@ -27,8 +28,10 @@ def reader(tmp_path):
             folder.mkdir(parents=True)
             ids = np.full(SIZE, 7, np.uint16)
             ids[4:8, 4:12], ids[10:, 20:], ids[0] = 26, 26001, 3
-            cv2.imwrite(str(folder / f'{name}_{suffix}.png'),
-                        np.zeros((*SIZE, 3), np.uint8) if kind == 'leftImg8bit' else ids)
+            cv2.imwrite(
+                str(folder / f'{name}_{suffix}.png'),
+                np.zeros((*SIZE, 3), np.uint8) if kind == 'leftImg8bit' else ids,
+            )
     return Cityscapes(tmp_path / 'data', 'val')
 
 
@@ -45,17 +48,37 @@ def test_cityscapes(tmp_path, reader):
     path = write_submission(store, data, 'val', 'm', tmp_path / 'submission')
     assert path == tmp_path / 'submission/cityscapes_panoptic_val.zip'
     with zipfile.ZipFile(path) as file:
-        assert sorted(file.namelist()) == ['cityscapes_panoptic_val.json', *(
-            f'cityscapes_panoptic_val/{name}.png' for name in NAMES)]
+        assert sorted(file.namelist()) == [
+            'cityscapes_panoptic_val.json',
+            *(f'cityscapes_panoptic_val/{name}.png' for name in NAMES),
+        ]
         file.extractall(tmp_path / 'sent')
     document = json.loads((tmp_path / 'sent/cityscapes_panoptic_val.json').read_text())
-    assert document == {'annotations': [
-        {'image_id': name, 'file_name': f'{name}.png',
-         'segments_info': [{'id': 1, 'category_id': 7}, {'id': 2, 'category_id': 26}]}
-        for name in NAMES]}
+    assert document == {
+        'annotations': [
+            {
+                'image_id': name,
+                'file_name': f'{name}.png',
+                'segments_info': [{'id': 1, 'category_id': 7}, {'id': 2, 'category_id': 26}],
+            }
+            for name in NAMES
+        ]
+    }
     scores = tmp_path / 'scores.json'
-    assert main(['evaluate', '--predictions', str(tmp_path / 'sent/cityscapes_panoptic_val.json'),
-                 '--data', data, '--json', str(scores)]) == 0
+    assert (
+        main(
+            [
+                'evaluate',
+                '--predictions',
+                str(tmp_path / 'sent/cityscapes_panoptic_val.json'),
+                '--data',
+                data,
+                '--json',
+                str(scores),
+            ]
+        )
+        == 0
+    )
     found = {row['name']: row['pq'] for row in json.loads(scores.read_text())['per_class']}
     assert found['car'] == pytest.approx(100 * (6 * 12) / (6 * 14))
     road = 16 * 32 - 32 - 4 * 8 - 6 * 12  # without void, crowd and car
@@ -70,7 +93,8 @@ def test_cocos_name_tells_the_model(tmp_path):
     with zipfile.ZipFile(path) as file:
         assert sorted(file.namelist()) == [
             'panoptic_val2017_my-model-v2_results.json',
-            'panoptic_val2017_my-model-v2_results/000000000139.png']
+            'panoptic_val2017_my-model-v2_results/000000000139.png',
+        ]
 
 
 def test_other_data_has_no_server(tmp_path):

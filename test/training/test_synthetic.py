@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The synthetic city: frames that repeat, labels that fit the picture, depth that fits both."""
 
 import numpy as np
@@ -50,11 +51,14 @@ def test_seeds_and_frames_differ():
     assert len({frame.image.tobytes() for frame in frames}) == 4
 
 
-@pytest.mark.parametrize(('size', 'why'), [
-    ((128, 256), 'half the training size'),
-    ((90, 160), '16:9, as the demo streams'),
-    ((65, 47), 'odd and upright'),
-])
+@pytest.mark.parametrize(
+    ('size', 'why'),
+    [
+        ((128, 256), 'half the training size'),
+        ((90, 160), '16:9, as the demo streams'),
+        ((65, 47), 'odd and upright'),
+    ],
+)
 def test_shapes_and_types(size, why):
     frame = SyntheticClip(3, size).frame(11)
     assert frame.image.shape == (*size, 3) and frame.image.dtype == np.uint8, why
@@ -64,11 +68,14 @@ def test_shapes_and_types(size, why):
     assert frame.intrinsics.shape == (3, 3)
 
 
-@pytest.mark.parametrize(('arguments', 'reason'), [
-    ({'seed': -1}, 'seed -1'),
-    ({'seed': 1, 'size': (16, 64)}, r'size \(16, 64\)'),
-    ({'seed': 1, 'fps': 0.0}, 'fps 0.0'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'reason'),
+    [
+        ({'seed': -1}, 'seed -1'),
+        ({'seed': 1, 'size': (16, 64)}, r'size \(16, 64\)'),
+        ({'seed': 1, 'fps': 0.0}, 'fps 0.0'),
+    ],
+)
 def test_bad_arguments_are_refused(arguments, reason):
     with pytest.raises(ValueError, match=reason):
         SyntheticClip(**arguments)
@@ -90,8 +97,9 @@ def test_splits_are_apart_and_named():
 
 def test_stuff_comes_before_things():
     assert LABELS.is_thing.tolist() == sorted(LABELS.is_thing.tolist())
-    assert {'car', 'person', 'cyclist'} == {label.name for label in LABELS.labels
-                                            if label.is_thing}
+    assert {'car', 'person', 'cyclist'} == {
+        label.name for label in LABELS.labels if label.is_thing
+    }
 
 
 def test_track_ids_are_on_things_and_only_there(frames):
@@ -136,12 +144,15 @@ def test_a_track_keeps_its_class_and_moves_smoothly(seed):
     assert compared > 20
 
 
-@pytest.mark.parametrize(('camera_z', 'expected_z', 'turn'), [
-    (0.0, 10.0, 0),
-    (30.0, -20.0, 0),    # behind, but its window is not over
-    (36.0, 84.0, -1),     # 26 m behind: it comes again ahead, as the next one
-    (146.0, 84.0, -2),
-])
+@pytest.mark.parametrize(
+    ('camera_z', 'expected_z', 'turn'),
+    [
+        (0.0, 10.0, 0),
+        (30.0, -20.0, 0),  # behind, but its window is not over
+        (36.0, 84.0, -1),  # 26 m behind: it comes again ahead, as the next one
+        (146.0, 84.0, -2),
+    ],
+)
 def test_a_parked_car_comes_again_as_another(camera_z, expected_z, turn):
     _, z, _, turns, _ = Mover(CAR, 4.0, 10.0, 0.0, 0.0).at(1.0, camera_z)
     assert (z, turns) == (pytest.approx(expected_z), turn)
@@ -170,7 +181,7 @@ def ground_plane(frame):
 
 
 def test_what_stands_on_the_ground_is_nearer_than_the_ground_behind_it(frames):
-    v, u = np.mgrid[0:SIZE[0], 0:SIZE[1]]
+    v, u = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
     for frame in frames:
         assert frame.depth.min() > 0 and np.isfinite(frame.depth).all()
         a, b, c = ground_plane(frame)
@@ -196,11 +207,14 @@ def test_a_known_point_is_projected_where_it_belongs():
     np.testing.assert_allclose(camera.intrinsics @ (1, 1.5, 10) / 10, (110, 65, 1))
 
 
-@pytest.mark.parametrize(('yaw', 'pitch', 'roll', 'point', 'expected'), [
-    (0.1, 0.0, 0.0, (np.sin(0.1), 0.0, np.cos(0.1)), (0, 0)),   # looks right, at what is there
-    (0.0, 0.1, 0.0, (0.0, -np.sin(0.1), np.cos(0.1)), (0, 0)),  # looks down
-    (0.0, 0.0, 0.1, (1.0, 0.0, 1.0), (np.cos(0.1), -np.sin(0.1))),  # rolls to the right
-])
+@pytest.mark.parametrize(
+    ('yaw', 'pitch', 'roll', 'point', 'expected'),
+    [
+        (0.1, 0.0, 0.0, (np.sin(0.1), 0.0, np.cos(0.1)), (0, 0)),  # looks right, at what is there
+        (0.0, 0.1, 0.0, (0.0, -np.sin(0.1), np.cos(0.1)), (0, 0)),  # looks down
+        (0.0, 0.0, 0.1, (1.0, 0.0, 1.0), (np.cos(0.1), -np.sin(0.1))),  # rolls to the right
+    ],
+)
 def test_camera_angles(yaw, pitch, roll, point, expected):
     camera = Camera((101, 201), 100.0, (0.0, 2.0), yaw, pitch, roll, 0.0)
     seen = camera.to_camera(np.array([point]) + np.array([0, 2, 0]))
@@ -237,8 +251,9 @@ def test_things_are_large_enough_to_be_told(frames):
 
 
 def test_statistics_over_streets(frames):
-    share = np.array([np.bincount(frame.class_map.ravel(), minlength=len(LABELS))
-                      for frame in frames]) / (SIZE[0] * SIZE[1])
+    share = np.array(
+        [np.bincount(frame.class_map.ravel(), minlength=len(LABELS)) for frame in frames]
+    ) / (SIZE[0] * SIZE[1])
     seen = dict(zip(LABELS.names, (share > 0).mean(axis=0), strict=True))
     assert all(seen[name] > 0.95 for name in ('road', 'building', 'vegetation', 'sky'))
     assert all(seen[name] > 0.4 for name in LABELS.names if name != 'cyclist'), seen

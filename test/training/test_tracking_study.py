@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trackers compared on recorded clips: what is kept on disk, and what is counted of it."""
 
 import dataclasses
@@ -22,8 +23,13 @@ from panoptic_training.tracking.study import (
 )
 from panoptic_training.tracking.tune import SPACE, keys_of, search
 
-LABELS = LabelSet((Label('road', False, (0, 0, 0), 0), Label('car', True, (0, 0, 9), 1),
-                   Label('person', True, (9, 0, 0), 2)))
+LABELS = LabelSet(
+    (
+        Label('road', False, (0, 0, 0), 0),
+        Label('car', True, (0, 0, 9), 1),
+        Label('person', True, (9, 0, 0), 2),
+    )
+)
 CAR, PERSON = 1, 2
 EAGER = TrackerConfig(min_hits=1)
 
@@ -42,16 +48,20 @@ def clip_of(frames, truth=None):
     """A recorded clip; the truth is the discs of `truth`, numbered by their place."""
     truth = truth or frames
     class_maps = np.stack([np.where(f.segment_map > 0, f.semantic_map, 0) for f in truth])
-    return recorded.RecordedClip(frames, class_maps.astype(np.uint8),
-                                 np.stack([f.segment_map for f in truth]).astype(np.int32))
+    return recorded.RecordedClip(
+        frames,
+        class_maps.astype(np.uint8),
+        np.stack([f.segment_map for f in truth]).astype(np.int32),
+    )
 
 
 def car(x, **kwargs):
     return Disc(x, class_id=CAR, **kwargs)
 
 
-MOVING = [make_frame(t / 20, car(20 + t, embedding=RED), car(150, embedding=BLUE))
-          for t in range(8)]
+MOVING = [
+    make_frame(t / 20, car(20 + t, embedding=RED), car(150, embedding=BLUE)) for t in range(8)
+]
 
 
 def test_a_clip_comes_back_from_disk_as_it_was_recorded(tmp_path):
@@ -107,11 +117,20 @@ def test_more_clips_than_seeds_are_refused(clips):
 
 def test_scores_equal_those_of_maps_painted_with_track_ids():
     rng = np.random.default_rng(0)
-    truth = [make_frame(t / 20, *(Disc(20 + 30 * i + 3 * t, class_id=CAR + i % 2)
-                                  for i in range(5))) for t in range(6)]
-    frames = [make_frame(t / 20, *(Disc(20 + 30 * i + 3 * t + rng.integers(-4, 5),
-                                        class_id=int(rng.integers(1, 3)))
-                                   for i in range(5))) for t in range(6)]
+    truth = [
+        make_frame(t / 20, *(Disc(20 + 30 * i + 3 * t, class_id=CAR + i % 2) for i in range(5)))
+        for t in range(6)
+    ]
+    frames = [
+        make_frame(
+            t / 20,
+            *(
+                Disc(20 + 30 * i + 3 * t + rng.integers(-4, 5), class_id=int(rng.integers(1, 3)))
+                for i in range(5)
+            ),
+        )
+        for t in range(6)
+    ]
     config = TrackerConfig(min_hits=1, smooth=True, class_cost=0.1, new_score=0.5)
     for frame in frames:  # some start no track: all of id 0 are one
         frame.segments['score'] = rng.uniform(0.3, 1, len(frame.segments))
@@ -145,10 +164,11 @@ def test_each_tracker_follows_what_is_easy(name, step):
 
 def test_ids_from_the_truth_are_the_best_there_are():
     # The two swap places, one is found in part, and one segment shows nothing.
-    truth = [make_frame(t / 20, car(50 if t < 2 else 150), car(150 if t < 2 else 50), car(100))
-             for t in range(4)]
-    frames = [make_frame(t / 20, car(50), car(150), car(106), car(20, radius=4))
-              for t in range(4)]
+    truth = [
+        make_frame(t / 20, car(50 if t < 2 else 150), car(150 if t < 2 else 50), car(100))
+        for t in range(4)
+    ]
+    frames = [make_frame(t / 20, car(50), car(150), car(106), car(20, radius=4)) for t in range(4)]
     clip = count(clip_of(frames, truth), LABELS)
     best, ours = (summary([score(clip, LABELS, config, 1)], LABELS) for config in (None, EAGER))
     assert best['id_switches'] == 0 < ours['id_switches']
@@ -170,8 +190,14 @@ def test_things_in_sight_are_counted_from_the_truth():
 
 def test_stability_counts_how_often_the_nearest_is_the_same():
     # The two swap their embeddings after the third frame.
-    frames = [make_frame(t / 20, car(50, embedding=RED if t < 3 else BLUE),
-                         car(150, embedding=BLUE if t < 3 else RED)) for t in range(6)]
+    frames = [
+        make_frame(
+            t / 20,
+            car(50, embedding=RED if t < 3 else BLUE),
+            car(150, embedding=BLUE if t < 3 else RED),
+        )
+        for t in range(6)
+    ]
     clip = count(clip_of(frames), LABELS)
     assert dataclasses.astuple(stability([clip], 1)) == (1, 80.0, 50.0, 10)
     assert dataclasses.astuple(stability([clip], 3)) == (3, 0.0, 50.0, 6)
@@ -200,9 +226,11 @@ def test_a_search_goes_on_where_it_was_stopped(tmp_path):
     again = list(search(clips, LABELS, TRACKERS['IoU only'], kept, 3))
     assert len(again) == 3 and again[0] == again[1] == first[1]
     import optuna
+
     study = optuna.load_study(study_name='tracker', storage=f'sqlite:///{kept}')
     assert len(study.trials) == 3
     best, value = again[-1]
     assert value == study.best_value
-    assert (best.embedding_weight == 0 and best.gate == study.best_params['gate']) \
-        or math.isclose(best.gate, study.best_params['gate'], rel_tol=5e-3)
+    assert (best.embedding_weight == 0 and best.gate == study.best_params['gate']) or math.isclose(
+        best.gate, study.best_params['gate'], rel_tol=5e-3
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The package's own model: module, file and a new export give the same on trained weights."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trainings as `panoptic train` runs them: what they leave, stopping, going on, switches."""
 
 import json
@@ -33,11 +34,21 @@ def furthest(one, other):
 
 
 def test_each_step_has_a_finite_loss(trained):
-    assert [(step, index) for step, index, _ in trained.batches] == \
-        [(0, 0), (1, 1), (2, 2), (3, 3), (4, 0), (5, 1)]
+    assert [(step, index) for step, index, _ in trained.batches] == [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+        (3, 3),
+        (4, 0),
+        (5, 1),
+    ]
     assert np.isfinite([loss for *_, loss in trained.batches]).all()
-    assert [(step, index) for step, index, _ in trained.validated] == \
-        [(3, 0), (3, 1), (6, 0), (6, 1)]
+    assert [(step, index) for step, index, _ in trained.validated] == [
+        (3, 0),
+        (3, 1),
+        (6, 0),
+        (6, 1),
+    ]
 
 
 def test_two_checkpoints_of_plain_values_are_left(trained):
@@ -46,8 +57,13 @@ def test_two_checkpoints_of_plain_values_are_left(trained):
     assert read_ckpt(trained.folder, 'best')['global_step'] in (3, 6)
     settings = read_ckpt(trained.folder)['hyper_parameters']
     assert settings['family'] == 'hle' and len(settings['recipe_hash']) == 64
-    assert settings['labels'][6] == {'class_id': 6, 'name': 'car', 'is_thing': True,
-                                     'color': [0, 0, 142], 'category_id': 6}
+    assert settings['labels'][6] == {
+        'class_id': 6,
+        'name': 'car',
+        'is_thing': True,
+        'color': [0, 0, 142],
+        'category_id': 6,
+    }
     for name in ('best', 'last'):
         model, _ = load_checkpoint(trained.folder / f'checkpoints/{name}.ckpt')
         assert not model.training
@@ -72,12 +88,25 @@ def test_tensorboard_has_losses_rates_scores_and_pictures(trained):
     events = EventAccumulator(str(trained.folder))
     events.Reload()
     names = set(events.Tags()['scalars'])
-    assert {'train/loss', 'train/seg', 'train/ins', 'train/lr', 'val/pq', 'val/pq_thing',
-            'val/miou'} <= names
-    np.testing.assert_allclose([e.value for e in events.Scalars('train/loss')],
-                               [loss for *_, loss in trained.batches], rtol=1e-6)
-    np.testing.assert_allclose([e.value for e in events.Scalars('train/lr')],
-                               [1e-3 * poly(i / 6) * warmup(i, 2) for i in range(6)], rtol=1e-6)
+    assert {
+        'train/loss',
+        'train/seg',
+        'train/ins',
+        'train/lr',
+        'val/pq',
+        'val/pq_thing',
+        'val/miou',
+    } <= names
+    np.testing.assert_allclose(
+        [e.value for e in events.Scalars('train/loss')],
+        [loss for *_, loss in trained.batches],
+        rtol=1e-6,
+    )
+    np.testing.assert_allclose(
+        [e.value for e in events.Scalars('train/lr')],
+        [1e-3 * poly(i / 6) * warmup(i, 2) for i in range(6)],
+        rtol=1e-6,
+    )
     for image in range(2):
         first, second = events.Images(f'val/{image}')
         assert (first.step, second.step) == (3, 6)
@@ -89,18 +118,22 @@ def test_nothing_is_said_of_unpickling(trained):
     assert not [text for text in trained.said if 'weights_only' in text]
 
 
-@pytest.mark.parametrize('stop', [
-    ('training', 2, 2),    # half-way through an epoch
-    ('training', 3, 3),    # in the epoch's last batch, right after a validation
-    ('validation', 3, 1),  # of which one image is already scored
-])
+@pytest.mark.parametrize(
+    'stop',
+    [
+        ('training', 2, 2),  # half-way through an epoch
+        ('training', 3, 3),  # in the epoch's last batch, right after a validation
+        ('validation', 3, 1),  # of which one image is already scored
+    ],
+)
 def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(trained, tmp_path, stop):
     before = run_noted(tmp_path, stop=stop)
     assert read_ckpt(tmp_path)['global_step'] == stop[1]
     after = run_noted(tmp_path, '--ckpt_path', 'last')
     assert before.batches + after.batches == trained.batches
-    assert [v[:2] for v in after.validated] == \
-        [v[:2] for v in trained.validated if v[0] > stop[1] or stop[0] == 'validation']
+    assert [v[:2] for v in after.validated] == [
+        v[:2] for v in trained.validated if v[0] > stop[1] or stop[0] == 'validation'
+    ]
     whole, again = read_ckpt(trained.folder), read_ckpt(tmp_path)
     assert again['global_step'] == 6
     assert furthest(again['current_model_state'], whole['current_model_state']) == 0
@@ -115,9 +148,10 @@ def test_a_killed_training_goes_on_from_its_last_validation(trained, tmp_path):
     best = read_ckpt(trained.folder, 'best')
     shutil.copy(trained.folder / 'checkpoints/best.ckpt', tmp_path / 'checkpoints/last.ckpt')
     after = run_noted(tmp_path, '--ckpt_path', 'last')
-    assert after.batches == trained.batches[best['global_step']:]
-    assert [v[:2] for v in after.validated] == \
-        [v[:2] for v in trained.validated if v[0] > best['global_step']]
+    assert after.batches == trained.batches[best['global_step'] :]
+    assert [v[:2] for v in after.validated] == [
+        v[:2] for v in trained.validated if v[0] > best['global_step']
+    ]
 
 
 def test_the_seed_fixes_the_first_loss(trained, tmp_path):
@@ -129,16 +163,39 @@ def test_the_seed_fixes_the_first_loss(trained, tmp_path):
 
 def test_clipping_bounds_a_step_and_rates_follow_the_milestones(tmp_path):
     rate, clip = 0.5, 1e-3
-    cli = fit_tiny(tmp_path, '--model.optimizer.name', 'sgd', '--model.optimizer.momentum', '0',
-                   '--model.optimizer.weight_decay', '0', '--model.optimizer.bias_lr_factor', '2',
-                   '--model.lr', str(rate), '--model.warmup_steps', '0', '--model.milestones',
-                   '[1]', '--trainer.gradient_clip_val', str(clip), '--trainer.max_steps', '2',
-                   '--trainer.limit_val_batches', '0')
+    cli = fit_tiny(
+        tmp_path,
+        '--model.optimizer.name',
+        'sgd',
+        '--model.optimizer.momentum',
+        '0',
+        '--model.optimizer.weight_decay',
+        '0',
+        '--model.optimizer.bias_lr_factor',
+        '2',
+        '--model.lr',
+        str(rate),
+        '--model.warmup_steps',
+        '0',
+        '--model.milestones',
+        '[1]',
+        '--trainer.gradient_clip_val',
+        str(clip),
+        '--trainer.max_steps',
+        '2',
+        '--trainer.limit_val_batches',
+        '0',
+    )
     torch.manual_seed(0)
     start = fit_tiny_start(tmp_path / 'start')
-    change = sum((value.detach() - start[name]).square().sum().item()
-                 for name, value in cli.model.named_parameters()
-                 if not name.endswith('semantic_mean'))**0.5
+    change = (
+        sum(
+            (value.detach() - start[name]).square().sum().item()
+            for name, value in cli.model.named_parameters()
+            if not name.endswith('semantic_mean')
+        )
+        ** 0.5
+    )
     # Biases go twice as fast; the second step is a tenth of the first.
     assert 0 < change <= 2 * rate * clip * 1.1 * (1 + 1e-4)
     groups = cli.trainer.optimizers[0].param_groups
@@ -149,13 +206,22 @@ def fit_tiny_start(folder):
     """The tiny training's parameters before its first step."""
     from panoptic_training.recipe import make_cli
 
-    return {name: value.detach().clone()
-            for name, value in make_cli(tiny_flags(folder)).model.named_parameters()}
+    return {
+        name: value.detach().clone()
+        for name, value in make_cli(tiny_flags(folder)).model.named_parameters()
+    }
 
 
 def test_half_precision_by_flag(tmp_path):
-    cli = fit_tiny(tmp_path, '--trainer.precision', 'bf16-mixed', '--trainer.max_steps', '1',
-                   '--trainer.val_check_interval', '1')
+    cli = fit_tiny(
+        tmp_path,
+        '--trainer.precision',
+        'bf16-mixed',
+        '--trainer.max_steps',
+        '1',
+        '--trainer.val_check_interval',
+        '1',
+    )
     assert torch.isfinite(cli.trainer.logged_metrics['train/loss'])
     assert cli.trainer.logged_metrics['val/miou'] >= 0
     assert {value.dtype for value in cli.model.parameters()} == {torch.float32}
@@ -165,7 +231,11 @@ def start_training(folder, *more):
     """The command in a process group of its own, as a terminal starts it."""
     return subprocess.Popen(
         [sys.executable, '-m', 'panoptic_ros.cli.main', 'train', *tiny_flags(folder, *more)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path):
@@ -183,16 +253,33 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path):
     assert 'Traceback' not in output
     step = read_ckpt(tmp_path)['global_step']
     assert step >= 3
-    after = run_noted(tmp_path, '--ckpt_path', 'last', '--trainer.max_steps', str(step + 1),
-                      '--trainer.limit_val_batches', '0')
+    after = run_noted(
+        tmp_path,
+        '--ckpt_path',
+        'last',
+        '--trainer.max_steps',
+        str(step + 1),
+        '--trainer.limit_val_batches',
+        '0',
+    )
     assert [(at, index) for at, index, _ in after.batches] == [(step, step % 4)]
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_by_flag(tmp_path):
-    process = start_training(tmp_path, '--trainer.devices', '2', '--trainer.strategy', 'ddp',
-                             '--trainer.max_steps', '4', '--trainer.val_check_interval', '2',
-                             '--data.val.length', '3')
+    process = start_training(
+        tmp_path,
+        '--trainer.devices',
+        '2',
+        '--trainer.strategy',
+        'ddp',
+        '--trainer.max_steps',
+        '4',
+        '--trainer.val_check_interval',
+        '2',
+        '--data.val.length',
+        '3',
+    )
     output, _ = process.communicate(timeout=280)
     assert process.returncode == 0, output
     assert 'sync_dist' not in output
@@ -205,8 +292,22 @@ def test_two_processes_train_as_one_by_flag(tmp_path):
 
 def test_a_checkpoint_is_scored_as_a_model_file_is(trained, tmp_path):
     path, file = trained.folder / 'checkpoints/best.ckpt', tmp_path / 'scores.json'
-    assert main(['evaluate', '--model', str(path), '--data', 'synthetic', '--limit', '1',
-                 '--json', str(file)]) == 0
+    assert (
+        main(
+            [
+                'evaluate',
+                '--model',
+                str(path),
+                '--data',
+                'synthetic',
+                '--limit',
+                '1',
+                '--json',
+                str(file),
+            ]
+        )
+        == 0
+    )
     scores = json.loads(file.read_text())
     assert (scores['model'], scores['backend'], scores['images']) == ('best', 'torch/eager', 1)
     assert (scores['input_size'], scores['stride']) == ([64, 128], 4)
@@ -214,16 +315,21 @@ def test_a_checkpoint_is_scored_as_a_model_file_is(trained, tmp_path):
     assert scores['recipe_hash'] == settings['recipe_hash']
 
 
-@pytest.mark.parametrize(('flags', 'reason'), [
-    (['--model.network.decoder_channels', '24'], 'the checkpoint is of another network'),
-    (['--ckpt_path', 'none.ckpt'], 'none.ckpt'),
-    (['--ckpt_path', 'recipe.yaml'], 'recipe.yaml is not a checkpoint of `panoptic train`'),
-])
-def test_checkpoints_that_do_not_fit_are_refused_in_one_line(trained, tmp_path, monkeypatch,
-                                                             capsys, flags, reason):
+@pytest.mark.parametrize(
+    ('flags', 'reason'),
+    [
+        (['--model.network.decoder_channels', '24'], 'the checkpoint is of another network'),
+        (['--ckpt_path', 'none.ckpt'], 'none.ckpt'),
+        (['--ckpt_path', 'recipe.yaml'], 'recipe.yaml is not a checkpoint of `panoptic train`'),
+    ],
+)
+def test_checkpoints_that_do_not_fit_are_refused_in_one_line(
+    trained, tmp_path, monkeypatch, capsys, flags, reason
+):
     monkeypatch.chdir(tmp_path)
-    flags = tiny_flags(tmp_path, '--ckpt_path', str(trained.folder / 'checkpoints/last.ckpt'),
-                       *flags)
+    flags = tiny_flags(
+        tmp_path, '--ckpt_path', str(trained.folder / 'checkpoints/last.ckpt'), *flags
+    )
     assert main(['train', *flags]) == 2
     assert reason in capsys.readouterr().err.splitlines()[-1]
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a training starts from: backbone weights, earlier checkpoints, and what does not fit."""
 
 import pytest
@@ -10,8 +11,13 @@ from panoptic_ros.models.registry import build
 from panoptic_training.module import PanopticModule
 from panoptic_training.weights import backbone_of, load_weights, read_checkpoint
 
-NETWORK = {'backbone': 'mobilenetv2_035', 'aspp_channels': 8, 'low_level_channels': 8,
-           'decoder_channels': 8, 'separable': True}
+NETWORK = {
+    'backbone': 'mobilenetv2_035',
+    'aspp_channels': 8,
+    'low_level_channels': 8,
+    'decoder_channels': 8,
+    'separable': True,
+}
 OTHER_LABELS = LabelSet((*LABELS.labels, Label('cone', True, (9, 9, 9), 40)))
 
 
@@ -23,8 +29,9 @@ def make_model(seed, labels=LABELS):
 @pytest.fixture
 def published(tmp_path):
     """A file as timm publishes them, and its tensors: a backbone and a classifier."""
-    tensors = {name: value.clone() for name, value in
-               backbone_of(make_model(1)).state_dict().items()}
+    tensors = {
+        name: value.clone() for name, value in backbone_of(make_model(1)).state_dict().items()
+    }
     tensors['classifier.weight'] = torch.zeros(10, 4)
     tensors['conv_head.weight'] = torch.zeros(3)
     save_file(tensors, tmp_path / 'backbone.safetensors')
@@ -44,18 +51,24 @@ def test_all_of_a_backbone_is_loaded_and_nothing_else_changes(published, caplog)
     assert 'loaded all' in caplog.text and 'left out: classifier, conv_head' in caplog.text
 
 
-@pytest.mark.parametrize('spoil', [
-    lambda t: t.pop('conv_stem.weight'),
-    lambda t: t.update({'conv_stem.weight': torch.zeros(16, 1, 3, 3)}),
-])
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda t: t.pop('conv_stem.weight'),
+        lambda t: t.update({'conv_stem.weight': torch.zeros(16, 1, 3, 3)}),
+    ],
+)
 def test_a_backbone_that_does_not_fit_changes_nothing(published, spoil):
     path, tensors = published
     spoil(tensors)
     save_file(tensors, path)
     model = make_model(2)
-    with pytest.raises(ValueError, match=r'does not fit the backbone: 1 of \d+ tensors are '
-                                         r'missing or of another shape, '
-                                         r"e\.g\. 'conv_stem\.weight'"):
+    with pytest.raises(
+        ValueError,
+        match=r'does not fit the backbone: 1 of \d+ tensors are '
+        r'missing or of another shape, '
+        r"e\.g\. 'conv_stem\.weight'",
+    ):
         load_weights(model, path)
     expected = make_model(2).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
@@ -67,10 +80,16 @@ def test_names_that_timm_flattens_are_found(tmp_path):
     model = torch.nn.Module()
     model.backbone = backbone
     weight = torch.arange(6.0).view(3, 2)
-    save_file({'layers.0.weight': weight, 'layers.0.bias': torch.ones(3),
-               'head.bias': torch.ones(2), 'norm.weight': torch.ones(3),
-               'norm.bias': torch.zeros(3)},
-              tmp_path / 'swin.safetensors')
+    save_file(
+        {
+            'layers.0.weight': weight,
+            'layers.0.bias': torch.ones(3),
+            'head.bias': torch.ones(2),
+            'norm.weight': torch.ones(3),
+            'norm.bias': torch.zeros(3),
+        },
+        tmp_path / 'swin.safetensors',
+    )
     load_weights(model, tmp_path / 'swin.safetensors')
     assert torch.equal(backbone.layers_0.weight, weight)
 
@@ -96,18 +115,23 @@ def test_an_earlier_training_gives_what_has_its_name_and_shape(tmp_path, caplog)
 
 def test_a_module_starts_from_a_file(tmp_path):
     source = checkpoint_file(tmp_path / 'earlier.ckpt')
-    module = PanopticModule('hle', NETWORK, LABELS.to_dicts(), (64, 128),
-                            init_weights=str(tmp_path / 'earlier.ckpt'))
+    module = PanopticModule(
+        'hle', NETWORK, LABELS.to_dicts(), (64, 128), init_weights=str(tmp_path / 'earlier.ckpt')
+    )
     expected = source.state_dict()
-    assert all(torch.equal(value, expected[name])
-               for name, value in module.model.state_dict().items())
+    assert all(
+        torch.equal(value, expected[name]) for name, value in module.model.state_dict().items()
+    )
 
 
-@pytest.mark.parametrize(('name', 'content', 'message'), [
-    ('x.safetensors', b'no tensors at all', r'x\.safetensors is not a safetensors file'),
-    ('x.ckpt', b'a: [', r'x\.ckpt is not a checkpoint of `panoptic train`'),
-    ('x.ckpt', b'', r'x\.ckpt is not a checkpoint of `panoptic train`'),
-])
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('x.safetensors', b'no tensors at all', r'x\.safetensors is not a safetensors file'),
+        ('x.ckpt', b'a: [', r'x\.ckpt is not a checkpoint of `panoptic train`'),
+        ('x.ckpt', b'', r'x\.ckpt is not a checkpoint of `panoptic train`'),
+    ],
+)
 def test_other_files_are_refused_in_one_line(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
@@ -115,10 +139,14 @@ def test_other_files_are_refused_in_one_line(tmp_path, name, content, message):
     assert '\n' not in str(error.value)
 
 
-@pytest.mark.parametrize('spoil', [
-    lambda data: data[:-1], lambda data: data[:len(data) // 2],
-    lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:],  # one bit of a weight
-])
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda data: data[:-1],
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:],  # one bit of a weight
+    ],
+)
 def test_a_damaged_checkpoint_is_refused(tmp_path, spoil):
     path = tmp_path / 'x.ckpt'
     torch.save({'state_dict': {'a': torch.arange(3000.0)}, 'hyper_parameters': {}}, path)
@@ -132,9 +160,11 @@ def test_checkpoints_of_others_are_refused(tmp_path):
     torch.save({'state_dict': {}}, tmp_path / 'x.ckpt')
     with pytest.raises(ValueError, match='is not a checkpoint of `panoptic train`'):
         read_checkpoint(tmp_path / 'x.ckpt')
-    torch.save({'state_dict': {'model.head.weight': torch.zeros(1)}, 'hyper_parameters': {}},
-               tmp_path / 'y.ckpt')
-    with pytest.raises(ValueError, match='holds no weights for this model\'s backbone'):
+    torch.save(
+        {'state_dict': {'model.head.weight': torch.zeros(1)}, 'hyper_parameters': {}},
+        tmp_path / 'y.ckpt',
+    )
+    with pytest.raises(ValueError, match="holds no weights for this model's backbone"):
         load_weights(make_model(0), tmp_path / 'y.ckpt')
 
 

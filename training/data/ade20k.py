@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ADE20K panoptic (Zhou et al., 2017): 150 classes, 100 of them things.
 
 Layout of `ADEChallengeData2016` with panoptic labels in COCO's format, as Detectron2 and
@@ -33,5 +34,9 @@ class Ade20k(PanopticJson):
             raise ValueError(f'ADE20K has the splits {", ".join(SPLITS)}, got {split!r}')
         name = f'ade20k_panoptic_{split}'
         # The file's own names end in spaces and list synonyms.
-        super().__init__(Path(folder) / f'{name}.json', Path(folder) / name,
-                         Path(folder) / 'images' / SPLITS[split], LABELS)
+        super().__init__(
+            Path(folder) / f'{name}.json',
+            Path(folder) / name,
+            Path(folder) / 'images' / SPLITS[split],
+            LABELS,
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random crops of labelled images; image and labels move as one."""
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ class AugmentConfig:
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f'augment.scale must be two rising numbers above 0, got {self.scale}')
         if not 0 <= self.flip <= 1 or not 0 <= self.things <= 1 or not 0 <= self.color < 1:
-            raise ValueError('augment.flip and augment.things must lie in 0 to 1, augment.color '
-                             f'in 0 to below 1, got {self.flip}, {self.things} and {self.color}')
+            raise ValueError(
+                'augment.flip and augment.things must lie in 0 to 1, augment.color '
+                f'in 0 to below 1, got {self.flip}, {self.things} and {self.color}'
+            )
 
 
 class Augment:
@@ -50,23 +53,30 @@ class Augment:
         crop: (height, width) of what comes out; padded with mean colour and void.
     """
 
-    def __init__(self, config: AugmentConfig, size: tuple[int, int],
-                 crop: tuple[int, int]) -> None:
+    def __init__(
+        self, config: AugmentConfig, size: tuple[int, int], crop: tuple[int, int]
+    ) -> None:
         self.size, self.crop, self.config = size, crop, config
-        self.transform = v2.Compose([
-            v2.RandomHorizontalFlip(config.flip),
-            v2.RandomCrop(crop, pad_if_needed=True,
-                          fill={tv_tensors.Image: FILL, tv_tensors.Mask: PACKED_VOID}),
-            v2.ColorJitter(config.color, config.color, config.color),
-        ])
+        self.transform = v2.Compose(
+            [
+                v2.RandomHorizontalFlip(config.flip),
+                v2.RandomCrop(
+                    crop,
+                    pad_if_needed=True,
+                    fill={tv_tensors.Image: FILL, tv_tensors.Mask: PACKED_VOID},
+                ),
+                v2.ColorJitter(config.color, config.color, config.color),
+            ]
+        )
 
     def __call__(self, sample: Sample, seed: int) -> tuple[Tensor, Tensor]:
         """The same seed gives the same crop."""
         image = torch.from_numpy(sample.image).permute(2, 0, 1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            image, labels = zoom(image, pack(sample), self.size,
-                                 torch.empty(()).uniform_(*self.config.scale).item())
+            image, labels = zoom(
+                image, pack(sample), self.size, torch.empty(()).uniform_(*self.config.scale).item()
+            )
             if self.config.things and torch.rand(()) < self.config.things:
                 image, labels = around_thing(image, labels, self.crop)
             image, labels = self.transform(tv_tensors.Image(image), tv_tensors.Mask(labels))
@@ -100,8 +110,9 @@ def _draw(count: int) -> int:
     return int(torch.randint(count, ()))
 
 
-def zoom(image: Tensor, labels: Tensor, size: tuple[int, int], scale: float,
-         ) -> tuple[Tensor, Tensor]:
+def zoom(
+    image: Tensor, labels: Tensor, size: tuple[int, int], scale: float
+) -> tuple[Tensor, Tensor]:
     """Scales to fit into a size, times `scale`; the ratio is kept.
 
     torchvision's ScaleJitter takes height for width where the size is not square, and its masks
@@ -116,7 +127,8 @@ def zoom(image: Tensor, labels: Tensor, size: tuple[int, int], scale: float,
     height, width = image.shape[1:]
     scale *= min(size[0] / height, size[1] / width)
     new = [max(1, round(height * scale)), max(1, round(width * scale))]
-    rows, columns = (((torch.arange(n) + 0.5) * (old / n)).long()
-                     for n, old in zip(new, (height, width), strict=True))
-    return (v2.functional.resize(image, new, antialias=True),
-            labels[:, rows[:, None], columns])
+    rows, columns = (
+        ((torch.arange(n) + 0.5) * (old / n)).long()
+        for n, old in zip(new, (height, width), strict=True)
+    )
+    return (v2.functional.resize(image, new, antialias=True), labels[:, rows[:, None], columns])

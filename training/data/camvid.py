@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CamVid (Brostow et al., 2009): driving video with 11 classes, no instance labels.
 
 Layout: `<folder>/{train,val,test}/images/*.jpg` beside `labels/*.png` of the same stem, whose
@@ -17,26 +18,29 @@ from panoptic_ros.labels import VOID_ID, Label, LabelSet
 
 from .files import FileReader, Maps, fault_of, pair_stems, read_ids
 
-LABELS = LabelSet((
-    Label('sky', False, (70, 130, 180), 0),
-    Label('building', False, (70, 70, 70), 1),
-    Label('pole', False, (153, 153, 153), 2),
-    Label('road', False, (128, 64, 128), 3),
-    Label('pavement', False, (244, 35, 232), 4),
-    Label('tree', False, (107, 142, 35), 5),
-    Label('sign', False, (220, 220, 0), 6),
-    Label('fence', False, (190, 153, 153), 7),
-    Label('car', True, (0, 0, 142), 8),
-    Label('pedestrian', True, (220, 20, 60), 9),
-    Label('bicyclist', True, (119, 11, 32), 10),
-))
+LABELS = LabelSet(
+    (
+        Label('sky', False, (70, 130, 180), 0),
+        Label('building', False, (70, 70, 70), 1),
+        Label('pole', False, (153, 153, 153), 2),
+        Label('road', False, (128, 64, 128), 3),
+        Label('pavement', False, (244, 35, 232), 4),
+        Label('tree', False, (107, 142, 35), 5),
+        Label('sign', False, (220, 220, 0), 6),
+        Label('fence', False, (190, 153, 153), 7),
+        Label('car', True, (0, 0, 142), 8),
+        Label('pedestrian', True, (220, 20, 60), 9),
+        Label('bicyclist', True, (119, 11, 32), 10),
+    )
+)
 
 UNLABELLED = 11
 SPLITS = ('train', 'val', 'test')
 
 
-def components(class_map: npt.NDArray[np.uint8], is_thing: npt.NDArray[np.bool_], min_area: int,
-               ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+def components(
+    class_map: npt.NDArray[np.uint8], is_thing: npt.NDArray[np.bool_], min_area: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """Makes instances of things: each 8-connected region of a thing class is one.
 
     Args:
@@ -52,7 +56,8 @@ def components(class_map: npt.NDArray[np.uint8], is_thing: npt.NDArray[np.bool_]
     count = 0
     for class_id in np.flatnonzero(is_thing):
         regions, index, stats, _ = cv2.connectedComponentsWithStats(
-            (class_map == class_id).astype(np.uint8), connectivity=8)
+            (class_map == class_id).astype(np.uint8), connectivity=8
+        )
         small = stats[:, cv2.CC_STAT_AREA] < min_area
         small[0] = False
         kept = np.cumsum(~small) - 1  # background stays 0

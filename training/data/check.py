@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Looks at every file of a data set and says what is wrong, before a training meets it."""
 
 from __future__ import annotations
@@ -43,14 +44,17 @@ class Look(NamedTuple):
 
 def look(sample: Sample) -> Look:
     """Counts pixels and segments."""
-    values, areas = np.unique(sample.instance_map.astype(np.int64) << 8 | sample.class_map,
-                              return_counts=True)
+    values, areas = np.unique(
+        sample.instance_map.astype(np.int64) << 8 | sample.class_map, return_counts=True
+    )
     classes, labelled = values & 255, values & 255 != VOID_ID
-    return Look(sample.class_map.shape,
-                np.bincount(classes, areas, minlength=256).astype(np.int64),
-                np.bincount(classes[labelled], minlength=256),
-                np.bincount(classes[labelled & (values > 255)], minlength=256),
-                int((areas[labelled] < TINY_PX).sum()))
+    return Look(
+        sample.class_map.shape,
+        np.bincount(classes, areas, minlength=256).astype(np.int64),
+        np.bincount(classes[labelled], minlength=256),
+        np.bincount(classes[labelled & (values > 255)], minlength=256),
+        int((areas[labelled] < TINY_PX).sum()),
+    )
 
 
 @dataclass
@@ -100,36 +104,56 @@ class SplitReport:
         said = []
         absent = [name for name, n in zip(self.labels.names, self.segments, strict=False) if not n]
         if absent and self.samples > len(self.errors):
-            said.append(f'{len(absent)} of {len(self.labels)} classes do not occur: '
-                        f'{listing(absent)}')
-        crowds = [label.name for i, label in enumerate(self.labels.labels)
-                  if label.is_thing and self.segments[i] and not self.instances[i]]
+            said.append(
+                f'{len(absent)} of {len(self.labels)} classes do not occur: {listing(absent)}'
+            )
+        crowds = [
+            label.name
+            for i, label in enumerate(self.labels.labels)
+            if label.is_thing and self.segments[i] and not self.instances[i]
+        ]
         if crowds:
-            said.append('all segments of these things are crowds, so there is no instance to '
-                        f'learn: {listing(crowds)}')
+            said.append(
+                'all segments of these things are crowds, so there is no instance to '
+                f'learn: {listing(crowds)}'
+            )
         if self.unlabelled:
-            said.append(f'{len(self.unlabelled)} images are unlabelled to more than '
-                        f'{MOSTLY:.0%}: {listing(self.unlabelled)}')
+            said.append(
+                f'{len(self.unlabelled)} images are unlabelled to more than '
+                f'{MOSTLY:.0%}: {listing(self.unlabelled)}'
+            )
         if self.tiny:
-            said.append(f'{self.tiny_segments} segments have less than {TINY_PX} px: '
-                        f'{listing(self.tiny)}')
+            said.append(
+                f'{self.tiny_segments} segments have less than {TINY_PX} px: {listing(self.tiny)}'
+            )
         return said
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values for JSON."""
         return {
-            'samples': self.samples, 'total': self.total, 'errors': self.errors,
+            'samples': self.samples,
+            'total': self.total,
+            'errors': self.errors,
             'warnings': self.warnings,
             'sizes': {f'{h}x{w}': n for (h, w), n in self.sizes.most_common()},
-            'unlabelled_share': self.unlabelled_share, 'tiny_segments': self.tiny_segments,
-            'classes': [{'name': label.name, 'is_thing': label.is_thing,
-                         'images': int(self.images[i]), 'segments': int(self.segments[i]),
-                         'pixels': int(self.pixels[i])}
-                        for i, label in enumerate(self.labels.labels)]}
+            'unlabelled_share': self.unlabelled_share,
+            'tiny_segments': self.tiny_segments,
+            'classes': [
+                {
+                    'name': label.name,
+                    'is_thing': label.is_thing,
+                    'images': int(self.images[i]),
+                    'segments': int(self.segments[i]),
+                    'pixels': int(self.pixels[i]),
+                }
+                for i, label in enumerate(self.labels.labels)
+            ],
+        }
 
 
-def check_split(reader: Reader, split: str, limit: int | None = None,
-                threads: int | None = None) -> tuple[SplitReport, Iterator[None]]:
+def check_split(
+    reader: Reader, split: str, limit: int | None = None, threads: int | None = None
+) -> tuple[SplitReport, Iterator[None]]:
     """Reads each sample of a split whole.
 
     Args:
@@ -148,9 +172,11 @@ def check_split(reader: Reader, split: str, limit: int | None = None,
         faults = reader.faults() if isinstance(reader, FileReader) else {}
         pool = ThreadPoolExecutor(threads)  # decoding releases the GIL
         try:
-            for index, (fault, found) in enumerate(pool.map(
-                    lambda i: (faults[i], None) if i in faults else _read(reader, i),
-                    range(count))):
+            for index, (fault, found) in enumerate(
+                pool.map(
+                    lambda i: (faults[i], None) if i in faults else _read(reader, i), range(count)
+                )
+            ):
                 if fault is not None:
                     report.errors.append(fault)
                 elif found is not None:
@@ -162,8 +188,9 @@ def check_split(reader: Reader, split: str, limit: int | None = None,
     return report, steps()
 
 
-def check_recipe(recipe: Mapping[str, Any], reports: Mapping[str, SplitReport],
-                 ) -> tuple[list[str], list[str]]:
+def check_recipe(
+    recipe: Mapping[str, Any], reports: Mapping[str, SplitReport]
+) -> tuple[list[str], list[str]]:
     """What a recipe asks of its data and of the weights it starts from.
 
     Args:
@@ -179,18 +206,22 @@ def check_recipe(recipe: Mapping[str, Any], reports: Mapping[str, SplitReport],
         raise ValueError('data and model of the recipe must be settings by name')
     batch_size, weights = data.get('batch_size', 8), model.get('init_weights')
     if type(batch_size) is not int or not isinstance(weights, str | None):
-        raise ValueError('data.batch_size must be a whole number and model.init_weights a file, '
-                         f'got {batch_size!r} and {weights!r}')
+        raise ValueError(
+            'data.batch_size must be a whole number and model.init_weights a file, '
+            f'got {batch_size!r} and {weights!r}'
+        )
     train = reports.get('train')
     if train is not None and (good := train.total - len(train.errors)) < batch_size:
-        errors.append(f'data.batch_size {batch_size} is more than the {good} good training '
-                      'samples')
+        errors.append(
+            f'data.batch_size {batch_size} is more than the {good} good training samples'
+        )
     if weights and not Path(weights).is_file():
         errors.append(f'model.init_weights: no file {weights}')
     elif weights and train is not None and Path(weights).suffix == '.ckpt':
         theirs = LabelSet.from_dicts(read_checkpoint(Path(weights))['hyper_parameters']['labels'])
-        if fault := fault_of(lambda: require_same_classes(theirs, str(weights), train.labels,
-                                                          'the data')):
+        if fault := fault_of(
+            lambda: require_same_classes(theirs, str(weights), train.labels, 'the data')
+        ):
             warnings.append(f'{fault}; layers of other shapes start afresh')
     return errors, warnings
 
@@ -207,10 +238,16 @@ def compare(reports: Mapping[str, SplitReport]) -> tuple[list[str], list[str]]:
         return [], []
     if fault := fault_of(lambda: require_same_classes(train.labels, 'train', val.labels, 'val')):
         return [fault], []
-    new = [name for name, here, there in zip(train.labels.names, train.segments, val.segments,
-                                             strict=False) if there and not here]
-    return [], ([f'{len(new)} classes occur in val and not in train: {listing(new)}'] if new
-                else [])
+    new = [
+        name
+        for name, here, there in zip(
+            train.labels.names, train.segments, val.segments, strict=False
+        )
+        if there and not here
+    ]
+    return [], (
+        [f'{len(new)} classes occur in val and not in train: {listing(new)}'] if new else []
+    )
 
 
 def _read(reader: Reader, index: int) -> tuple[str | None, Look | None]:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The synthetic city as a data set: fresh frames to train on, fixed ones to validate."""
 
 from __future__ import annotations
@@ -38,10 +39,19 @@ class City:
 
     labels = LABELS
 
-    def __init__(self, split: str, size: tuple[int, int] = (256, 512), length: int = 200,
-                 frames_per_clip: int = 1, frames: int = 400, in_a_row: int = 1,
-                 within: int = 20, hidden: bool = False, video: bool = False,
-                 randomised: float = 0.0) -> None:
+    def __init__(
+        self,
+        split: str,
+        size: tuple[int, int] = (256, 512),
+        length: int = 200,
+        frames_per_clip: int = 1,
+        frames: int = 400,
+        in_a_row: int = 1,
+        within: int = 20,
+        hidden: bool = False,
+        video: bool = False,
+        randomised: float = 0.0,
+    ) -> None:
         if split not in SPLITS:
             raise ValueError(f'the city has the splits {", ".join(SPLITS)}, got {split!r}')
         self.fresh, self.seeds = split == 'train', SPLITS[split]
@@ -49,12 +59,16 @@ class City:
         self.frames_per_clip, self.hidden, self.video = frames_per_clip, hidden, video
         self.in_a_row, self.within, self.randomised = in_a_row, within, randomised
         if in_a_row < 1 or within < 1 or frames_per_clip % in_a_row or length % in_a_row:
-            raise ValueError('the city needs in_a_row and within of at least 1, and '
-                             'frames_per_clip and length in multiples of in_a_row, got '
-                             f'{in_a_row}, {within}, {frames_per_clip} and {length}')
+            raise ValueError(
+                'the city needs in_a_row and within of at least 1, and '
+                'frames_per_clip and length in multiples of in_a_row, got '
+                f'{in_a_row}, {within}, {frames_per_clip} and {length}'
+            )
         if not self.fresh and length > len(self.seeds) * frames_per_clip:
-            raise ValueError(f'the city\'s split {split} has {len(self.seeds)} seeds, too few for '
-                             f'{length} samples, {frames_per_clip} of each')
+            raise ValueError(
+                f"the city's split {split} has {len(self.seeds)} seeds, too few for "
+                f'{length} samples, {frames_per_clip} of each'
+            )
 
     def __len__(self) -> int:
         return self.length
@@ -63,8 +77,9 @@ class City:
     def clips(self) -> tuple[tuple[int, ...], ...]:
         """Indices of each street's frames in time order; none unless `video`."""
         starts = range(0, self.length if self.video else 0, self.frames_per_clip)
-        return tuple(tuple(range(start, min(start + self.frames_per_clip, self.length)))
-                     for start in starts)
+        return tuple(
+            tuple(range(start, min(start + self.frames_per_clip, self.length))) for start in starts
+        )
 
     @property
     def image_ids(self) -> list[int | str]:
@@ -97,9 +112,12 @@ class City:
         clip = _clip(seed, self.size, randomised=bool(randomised))
         frame = clip.frame(number)
         is_thing = np.append(LABELS.is_thing, np.zeros(256 - len(LABELS), bool))
-        return Sample(frame.image, frame.class_map,
-                      np.where(is_thing[frame.class_map], frame.track_map, 0).astype(np.int32),
-                      clip.hidden_map(number) if self.hidden else None)
+        return Sample(
+            frame.image,
+            frame.class_map,
+            np.where(is_thing[frame.class_map], frame.track_map, 0).astype(np.int32),
+            clip.hidden_map(number) if self.hidden else None,
+        )
 
 
 @lru_cache(maxsize=CLIPS_AT_ONCE)

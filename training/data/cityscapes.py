@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cityscapes (Cordts et al., 2016), fine annotations, 19 classes.
 
 Layout as downloaded: `leftImg8bit/<split>/<city>/*_leftImg8bit.png` and
@@ -16,27 +17,29 @@ from panoptic_ros.labels import VOID_ID, Label, LabelSet
 
 from .files import FileReader, Maps, Pair, number, read_ids, split_ids, thing_table
 
-LABELS = LabelSet((
-    Label('road', False, (128, 64, 128), 7),
-    Label('sidewalk', False, (244, 35, 232), 8),
-    Label('building', False, (70, 70, 70), 11),
-    Label('wall', False, (102, 102, 156), 12),
-    Label('fence', False, (190, 153, 153), 13),
-    Label('pole', False, (153, 153, 153), 17),
-    Label('traffic light', False, (250, 170, 30), 19),
-    Label('traffic sign', False, (220, 220, 0), 20),
-    Label('vegetation', False, (107, 142, 35), 21),
-    Label('terrain', False, (152, 251, 152), 22),
-    Label('sky', False, (70, 130, 180), 23),
-    Label('person', True, (220, 20, 60), 24),
-    Label('rider', True, (255, 0, 0), 25),
-    Label('car', True, (0, 0, 142), 26),
-    Label('truck', True, (0, 0, 70), 27),
-    Label('bus', True, (0, 60, 100), 28),
-    Label('train', True, (0, 80, 100), 31),
-    Label('motorcycle', True, (0, 0, 230), 32),
-    Label('bicycle', True, (119, 11, 32), 33),
-))
+LABELS = LabelSet(
+    (
+        Label('road', False, (128, 64, 128), 7),
+        Label('sidewalk', False, (244, 35, 232), 8),
+        Label('building', False, (70, 70, 70), 11),
+        Label('wall', False, (102, 102, 156), 12),
+        Label('fence', False, (190, 153, 153), 13),
+        Label('pole', False, (153, 153, 153), 17),
+        Label('traffic light', False, (250, 170, 30), 19),
+        Label('traffic sign', False, (220, 220, 0), 20),
+        Label('vegetation', False, (107, 142, 35), 21),
+        Label('terrain', False, (152, 251, 152), 22),
+        Label('sky', False, (70, 130, 180), 23),
+        Label('person', True, (220, 20, 60), 24),
+        Label('rider', True, (255, 0, 0), 25),
+        Label('car', True, (0, 0, 142), 26),
+        Label('truck', True, (0, 0, 70), 27),
+        Label('bus', True, (0, 60, 100), 28),
+        Label('train', True, (0, 80, 100), 31),
+        Label('motorcycle', True, (0, 0, 230), 32),
+        Label('bicycle', True, (119, 11, 32), 33),
+    )
+)
 """The classes that are scored, by train id; category_id is the data set's own id."""
 
 SPLITS = ('train', 'val', 'test')
@@ -62,10 +65,20 @@ class Cityscapes(FileReader):
         if split not in SPLITS:
             raise ValueError(f'Cityscapes has the splits {", ".join(SPLITS)}, got {split!r}')
         where = Path(folder) / 'leftImg8bit' / split
-        super().__init__([
-            Pair(path, Path(folder) / 'gtFine' / split / path.parent.name
-                 / path.name.replace('_leftImg8bit', '_gtFine_instanceIds'))
-            for path in sorted(where.glob('*/*_leftImg8bit.png'))], where)
+        super().__init__(
+            [
+                Pair(
+                    path,
+                    Path(folder)
+                    / 'gtFine'
+                    / split
+                    / path.parent.name
+                    / path.name.replace('_leftImg8bit', '_gtFine_instanceIds'),
+                )
+                for path in sorted(where.glob('*/*_leftImg8bit.png'))
+            ],
+            where,
+        )
 
     @property
     def image_ids(self) -> list[int | str]:
@@ -92,13 +105,13 @@ def decode(ids: npt.NDArray[np.integer], where: Path | str = 'instanceIds') -> M
         ValueError: for an id below 0 or of a class over 255.
     """
     if ids.min(initial=0) < 0 or ids.max(initial=0) >= 256 * INSTANCES:
-        raise ValueError(f'{where}: ids must lie in 0 to {256 * INSTANCES - 1}, got '
-                         f'{ids.min()} to {ids.max()}')
+        raise ValueError(
+            f'{where}: ids must lie in 0 to {256 * INSTANCES - 1}, got {ids.min()} to {ids.max()}'
+        )
     return split_ids(ids, _describe)
 
 
-def _describe(found: npt.NDArray[np.int64],
-              ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+def _describe(found: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     class_of = np.full(256, VOID_ID, np.uint8)
     class_of[list(LABELS.class_id_of_category)] = list(LABELS.class_id_of_category.values())
     numbered = found >= INSTANCES

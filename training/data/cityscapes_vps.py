@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cityscapes-VPS (Kim et al., 2020): 30 frames of each of 500 streets, 6 of them labelled.
 
 Layout as its scripts leave it: `panoptic_gt_<split>_city_vps.json`, its PNGs in
@@ -39,10 +40,12 @@ class CityscapesVps(PanopticJson):
             raise ValueError(f'Cityscapes-VPS has the splits {", ".join(SPLITS)}, got {split!r}')
         base = Path(folder) / split
         images = base / 'img' if (base / 'img').is_dir() else base / 'img_all'
-        super().__init__(Path(folder) / f'panoptic_gt_{split}_city_vps.json',
-                         base / 'panoptic_video', images)
-        together = sorted(zip(self.pairs, self.annotations, strict=True),
-                          key=lambda both: both[0].image.name)  # clips in time order
+        super().__init__(
+            Path(folder) / f'panoptic_gt_{split}_city_vps.json', base / 'panoptic_video', images
+        )
+        together = sorted(
+            zip(self.pairs, self.annotations, strict=True), key=lambda both: both[0].image.name
+        )  # clips in time order
         self.pairs, self.annotations = (list(x) for x in zip(*together, strict=True))
         # Ids of 24 bits are more than the labels of a sample hold; those that occur are few.
         self.tracks = np.unique([i for a in self.annotations for i in a.category_of])
@@ -51,7 +54,8 @@ class CityscapesVps(PanopticJson):
         """The number of the video."""
         return annotation.path.name.partition('_')[0]
 
-    def number(self, segments: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_],
-               ) -> npt.NDArray[np.integer]:
+    def number(
+        self, segments: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.integer]:
         """The same number for the same segment id, in each frame."""
         return np.where(counted, np.searchsorted(self.tracks, segments) + 1, 0)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Label sets: written as tables, and compared."""
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ def require_same_classes(one: LabelSet, one_name: str, other: LabelSet, other_na
     """
     for i, (label, twin) in enumerate(zip(one.labels, other.labels, strict=False)):
         if (label.name, label.is_thing) != (twin.name, twin.is_thing):
-            raise ValueError(f'class {i} is {_describe(label)} in {one_name} and '
-                             f'{_describe(twin)} in {other_name}, which have {len(one)} and '
-                             f'{len(other)} classes')
+            raise ValueError(
+                f'class {i} is {_describe(label)} in {one_name} and '
+                f'{_describe(twin)} in {other_name}, which have {len(one)} and '
+                f'{len(other)} classes'
+            )
     if len(one) != len(other):
         raise ValueError(f'{one_name} has {len(one)} classes, {other_name} {len(other)}')
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """COCO panoptic (Kirillov et al., 2019), and any data set of your own in its format.
 
 Layouts, where <split> is train or val:
@@ -46,8 +47,11 @@ class CocoPanoptic(PanopticJson):
         path, masks, images = _find(Path(folder), split)
         super().__init__(path, masks, images)
         # panoptic_<split>2017.json and instances_<split>2017.json, with or without the year
-        self.outlines = Outlines(path.with_name(
-            f'instances_{path.stem.removeprefix("panoptic_")}.json')) if hidden else None
+        self.outlines = (
+            Outlines(path.with_name(f'instances_{path.stem.removeprefix("panoptic_")}.json'))
+            if hidden
+            else None
+        )
 
     def read(self, index: int, epoch_seed: int) -> Sample:
         """Image `index` in the JSON's order, whatever the epoch.
@@ -59,22 +63,35 @@ class CocoPanoptic(PanopticJson):
         if self.outlines is None:
             return sample
         ids, first = np.unique(sample.instance_map, return_index=True)
-        category_of = {int(i): self.labels.labels[sample.class_map.flat[place]].category_id
-                       for i, place in zip(ids, first, strict=True) if i}
-        return replace(sample, hidden_map=self.outlines.hidden_map(
-            self.annotations[index].image_id, sample.instance_map, category_of))
+        category_of = {
+            int(i): self.labels.labels[sample.class_map.flat[place]].category_id
+            for i, place in zip(ids, first, strict=True)
+            if i
+        }
+        return replace(
+            sample,
+            hidden_map=self.outlines.hidden_map(
+                self.annotations[index].image_id, sample.instance_map, category_of
+            ),
+        )
 
 
 def _find(folder: Path, split: str) -> tuple[Path, Path, Path]:
     """The JSON file, the folder of its PNGs and that of the images."""
     name = f'panoptic_{split}2017'
-    layouts = [(folder / 'annotations' / f'{name}.json', folder / 'annotations' / name,
-                folder / f'{split}2017'),
-               (folder / 'annotations' / f'{name}.json', folder / name, folder / f'{split}2017'),
-               (folder / f'{split}.json', folder / f'panoptic_{split}', folder / split)]
+    layouts = [
+        (
+            folder / 'annotations' / f'{name}.json',
+            folder / 'annotations' / name,
+            folder / f'{split}2017',
+        ),
+        (folder / 'annotations' / f'{name}.json', folder / name, folder / f'{split}2017'),
+        (folder / f'{split}.json', folder / f'panoptic_{split}', folder / split),
+    ]
     for path, masks, images in layouts:
         if path.is_file() and masks.is_dir() and images.is_dir():
             return path, masks, images
     raise FileNotFoundError(
         f'{folder} holds neither annotations/{name}.json, annotations/{name}/ and {split}2017/ '
-        f'nor {split}.json, panoptic_{split}/ and {split}/')
+        f'nor {split}.json, panoptic_{split}/ and {split}/'
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The 133 classes of COCO panoptic, things first, as its JSON files list them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What COCO's instance annotations, which overlap, know beyond its panoptic ones, which do not."""
 
 from __future__ import annotations
@@ -29,17 +30,21 @@ class Outlines:
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise FileNotFoundError(f'hidden parts of instances are read from {path}, which is '
-                                    'not there')
+            raise FileNotFoundError(
+                f'hidden parts of instances are read from {path}, which is not there'
+            )
         self.path = path
         self.of_image: dict[int | str, list[tuple[int, list[Polygon]]]] = {
-            image_id: [(one.category_id, one.outline) for one in found
-                       if isinstance(one.outline, list)]  # crowds are run lengths
-            for image_id, found in read_instances(read_json(path), path).items()}
+            image_id: [
+                (one.category_id, one.outline) for one in found if isinstance(one.outline, list)
+            ]  # crowds are run lengths
+            for image_id, found in read_instances(read_json(path), path).items()
+        }
         """Category and polygons of each object."""
 
-    def hidden_map(self, image_id: int | str, instance_map: npt.NDArray[np.int32],
-                   category_of: dict[int, int]) -> npt.NDArray[np.int32]:
+    def hidden_map(
+        self, image_id: int | str, instance_map: npt.NDArray[np.int32], category_of: dict[int, int]
+    ) -> npt.NDArray[np.int32]:
         """(H, W) id of the instance that an annotation says goes on under the one seen, else 0.
 
         Panoptic instances and annotations have no common number; an instance takes the
@@ -61,10 +66,11 @@ class Outlines:
         own: list[tuple[int, npt.NDArray[np.bool_]]] = []
         for i, category in category_of.items():
             seen = instance_map == i
-            fits = [((seen & mask).sum() / max((seen | mask).sum(), 1), mask)
-                    for (kind, _), mask in zip(outlines, masks, strict=True)
-                    if kind == category
-                    and (seen & mask).sum() > SHARE * seen.sum()]
+            fits = [
+                ((seen & mask).sum() / max((seen | mask).sum(), 1), mask)
+                for (kind, _), mask in zip(outlines, masks, strict=True)
+                if kind == category and (seen & mask).sum() > SHARE * seen.sum()
+            ]
             if fits:
                 own.append((i, max(fits, key=lambda fit: fit[0])[1]))
         hidden = np.zeros(instance_map.shape, np.int32)

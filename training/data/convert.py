@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes labelled images in COCO's panoptic format, as `coco:<folder>` reads it."""
 
 from __future__ import annotations
@@ -41,8 +42,7 @@ def divide(names: Sequence[str], val_share: float) -> dict[str, list[int]]:
     """
     if not 0 <= val_share <= 1:
         raise ValueError(f'--val-share must lie in 0 to 1, got {val_share}')
-    order = sorted(range(len(names)),
-                   key=lambda i: hashlib.sha256(names[i].encode()).hexdigest())
+    order = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).hexdigest())
     count = round(len(names) * val_share)
     if 0 < val_share < 1 and len(names) > 1:
         count = min(max(count, 1), len(names) - 1)
@@ -68,11 +68,14 @@ def check_targets(out: Path, splits: Iterable[str], overwrite: bool = False) -> 
         names = _names(split)
         there = [out / name for name in names if (out / name).exists()]
         if there and not (out / names[0]).is_file():
-            raise FileExistsError(f'{there[0]} is there and belongs to no data set, as {names[0]} '
-                                  'is missing; give another folder or remove it')
+            raise FileExistsError(
+                f'{there[0]} is there and belongs to no data set, as {names[0]} '
+                'is missing; give another folder or remove it'
+            )
         if there and not overwrite:
-            raise FileExistsError(f'{there[0]} is there already; give another folder, or '
-                                  '--overwrite to replace it')
+            raise FileExistsError(
+                f'{there[0]} is there already; give another folder, or --overwrite to replace it'
+            )
 
 
 def write_data(parts: Mapping[str, Part], out: Path, overwrite: bool = False) -> Iterator[str]:
@@ -118,12 +121,16 @@ def _write_split(part: Part, folder: Path, split: str) -> Iterator[str]:
         png = f'{Path(name).stem}.png'
         write_png(ids, masks / png)
         _write_image(reader.pairs[index].image, images / name, reader.exif)
-        listed.append({'id': number, 'file_name': name, 'height': ids.shape[0],
-                       'width': ids.shape[1]})
+        listed.append(
+            {'id': number, 'file_name': name, 'height': ids.shape[0], 'width': ids.shape[1]}
+        )
         annotations.append({'image_id': number, 'file_name': png, 'segments_info': segments})
         yield name
-    write_json({'images': listed, 'annotations': annotations,
-                'categories': categories(reader.labels)}, json_path, indent=None)
+    write_json(
+        {'images': listed, 'annotations': annotations, 'categories': categories(reader.labels)},
+        json_path,
+        indent=None,
+    )
 
 
 def _write_image(path: Path, target: Path, exif: str) -> None:
@@ -169,8 +176,9 @@ def _names(split: str) -> tuple[str, str, str]:
     return f'{split}.json', f'panoptic_{split}', split
 
 
-def segments_of(maps: Maps, labels: LabelSet,
-                ) -> tuple[npt.NDArray[np.int32], list[dict[str, Any]]]:
+def segments_of(
+    maps: Maps, labels: LabelSet
+) -> tuple[npt.NDArray[np.int32], list[dict[str, Any]]]:
     """Segment ids from 1, 0 for void, (H, W); and what COCO's format says of each."""
     class_map, instance_map = maps
     values, place = np.unique(instance_map.astype(np.int64) << 8 | class_map, return_inverse=True)
@@ -181,12 +189,22 @@ def segments_of(maps: Maps, labels: LabelSet,
     is_thing = thing_table(labels)
     boxes = ndimage.find_objects(id_map)
     return id_map, [
-        {'id': int(i), 'category_id': labels.labels[c].category_id, 'area': int(areas[i]),
-         'bbox': [box[1].start, box[0].start, box[1].stop - box[1].start,
-                  box[0].stop - box[0].start],
-         'iscrowd': int(is_thing[c] and value < 256)}
-        for i, c, value in zip(ids, classes, values, strict=True) if i
-        for box in [boxes[i - 1]]]
+        {
+            'id': int(i),
+            'category_id': labels.labels[c].category_id,
+            'area': int(areas[i]),
+            'bbox': [
+                box[1].start,
+                box[0].start,
+                box[1].stop - box[1].start,
+                box[0].stop - box[0].start,
+            ],
+            'iscrowd': int(is_thing[c] and value < 256),
+        }
+        for i, c, value in zip(ids, classes, values, strict=True)
+        if i
+        for box in [boxes[i - 1]]
+    ]
 
 
 def unique_names(reader: FileReader, indices: Sequence[int]) -> list[str]:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What readers of files share: pairs of image and labels, their decoding, what is wrong with them.
 
 Pillow decodes: unlike OpenCV it tells a file that was cut off from a whole one, and gives the
@@ -92,10 +93,15 @@ class FileReader:
 
         Frames of a clip are numbered within it, so they have its name.
         """
-        names = [f'{pair.clip}_{pair.image.stem}' if pair.clip else pair.image.stem
-                 for pair in self.pairs]
-        return list(names if len(set(names)) == len(names) else (
-            str(path.with_suffix('')) for path in inner_paths(p.image for p in self.pairs)))
+        names = [
+            f'{pair.clip}_{pair.image.stem}' if pair.clip else pair.image.stem
+            for pair in self.pairs
+        ]
+        return list(
+            names
+            if len(set(names)) == len(names)
+            else (str(path.with_suffix('')) for path in inner_paths(p.image for p in self.pairs))
+        )
 
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Any order is as good."""
@@ -112,8 +118,11 @@ class FileReader:
 
     def faults(self) -> dict[int, str]:
         """By index, what names and headers of the files tell is wrong; decodes no image."""
-        return {index: fault for index, pair in enumerate(self.pairs)
-                if (fault := fault_of(partial(_check_headers, pair, self.exif)))}
+        return {
+            index: fault
+            for index, pair in enumerate(self.pairs)
+            if (fault := fault_of(partial(_check_headers, pair, self.exif)))
+        }
 
     def notes(self) -> list[str]:
         """What was left out of the samples read so far, or may not be meant so."""
@@ -160,9 +169,10 @@ def pair_stems(images: Path, labels: Path, *others: Path) -> list[Pair]:
     """
     pictures = _by_stem(images, IMAGE_SUFFIXES, {labels, *others} - {images})
     masks = _by_stem(labels, {'.png'}, set(others) - {labels})
-    return [Pair(pictures.get(stem, images / f'{stem}.jpg'),
-                 masks.get(stem, labels / f'{stem}.png'))
-            for stem in sorted({*pictures, *masks})]
+    return [
+        Pair(pictures.get(stem, images / f'{stem}.jpg'), masks.get(stem, labels / f'{stem}.png'))
+        for stem in sorted({*pictures, *masks})
+    ]
 
 
 def inner_paths(paths: Iterable[Path]) -> list[Path]:
@@ -229,10 +239,15 @@ def read_ids(path: Path) -> npt.NDArray[np.integer]:
     """
     with _opened(path) as image:
         kind, stored, form = image.mode, _stored(image), image.format
-        if form != 'PNG' or kind not in ('1', 'L', 'P', 'I', 'I;16', 'RGB', 'RGBA') or (
-                kind in ('RGB', 'RGBA') and ';16' in stored):
-            raise FileError(f'{path} is not a PNG of ids, which is grey (up to 16 bit), palette '
-                            f'or RGB (8 bit); it is {form} of the kind {stored or kind}')
+        if (
+            form != 'PNG'
+            or kind not in ('1', 'L', 'P', 'I', 'I;16', 'RGB', 'RGBA')
+            or (kind in ('RGB', 'RGBA') and ';16' in stored)
+        ):
+            raise FileError(
+                f'{path} is not a PNG of ids, which is grey (up to 16 bit), palette '
+                f'or RGB (8 bit); it is {form} of the kind {stored or kind}'
+            )
         ids = np.array(image)
     if kind in ('RGB', 'RGBA'):
         red, green, blue = np.moveaxis(ids[..., :3].astype(np.int32), 2, 0)
@@ -242,10 +257,12 @@ def read_ids(path: Path) -> npt.NDArray[np.integer]:
     return ids // GREY_STEP[stored] if stored in GREY_STEP else ids
 
 
-def split_ids(ids: npt.NDArray[np.integer],
-              describe: Callable[[npt.NDArray[np.int64]],
-                                 tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]]],
-              ) -> Maps:
+def split_ids(
+    ids: npt.NDArray[np.integer],
+    describe: Callable[
+        [npt.NDArray[np.int64]], tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]]
+    ],
+) -> Maps:
     """Class and instance of each pixel, from those of each id.
 
     Args:
@@ -290,8 +307,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise FileError(f'{path} has {image.width} x {image.height} pixels, expected '
-                                f'{MAX_PIXELS} at most')
+                raise FileError(
+                    f'{path} has {image.width} x {image.height} pixels, expected '
+                    f'{MAX_PIXELS} at most'
+                )
             yield image
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} does not exist') from None
@@ -309,6 +328,7 @@ def _require_whole(image: Image.Image, path: Path) -> None:
     Raises:
         ValueError: in one line, without the path.
     """
+
     def decode(data: bytes) -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(data)) as other:
             return np.array(other.convert('RGB'))[..., ::-1]
@@ -329,8 +349,10 @@ def _high_byte(grey: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
     high = (grey >> 8).astype(np.uint8)
     greys, kept = len(np.unique(grey)), len(np.unique(high))
     if kept < FEW_GREYS and greys > 4 * kept:
-        raise FileError(f'{path} has {greys} greys in 16 bits, of which the high byte tells '
-                        f'{kept} apart; stretch them to 8 bits, and those of the camera alike')
+        raise FileError(
+            f'{path} has {greys} greys in 16 bits, of which the high byte tells '
+            f'{kept} apart; stretch them to 8 bits, and those of the camera alike'
+        )
     return high
 
 
@@ -357,10 +379,13 @@ def _turn(image: Image.Image, path: Path, exif: str) -> int:
         raise FileError(
             f'{path} has an EXIF orientation ({turn}): viewers turn it, and its labels may fit '
             'either view. `panoptic data convert --exif apply` (labels fit the turned photo) or '
-            '`--exif ignore` (they fit the stored pixels) writes photos without it')
+            '`--exif ignore` (they fit the stored pixels) writes photos without it'
+        )
     if exif == 'ignore' and image.format == 'TIFF':
-        raise FileError(f'{path} is a TIFF with an EXIF orientation ({turn}), which cannot be '
-                        'ignored; write it without')
+        raise FileError(
+            f'{path} is a TIFF with an EXIF orientation ({turn}), which cannot be '
+            'ignored; write it without'
+        )
     return turn
 
 
@@ -369,12 +394,17 @@ def _by_stem(folder: Path, suffixes: Set[str], besides: Set[Path]) -> dict[str, 
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob('*')):
         inner = path.relative_to(folder)
-        if path.suffix.lower() in suffixes and not path.name.startswith('.') \
-                and besides.isdisjoint(path.parents):
+        if (
+            path.suffix.lower() in suffixes
+            and not path.name.startswith('.')
+            and besides.isdisjoint(path.parents)
+        ):
             other = found.setdefault(str(inner.with_suffix('')), path)
             if other is not path:
-                raise ValueError(f'{path} and {other.name} differ in the suffix alone; which '
-                                 'labels belong to which image is not clear')
+                raise ValueError(
+                    f'{path} and {other.name} differ in the suffix alone; which '
+                    'labels belong to which image is not clear'
+                )
     return found
 
 
@@ -385,5 +415,7 @@ def _check_headers(pair: Pair, exif: str) -> None:
 
 
 def _sizes(pair: Pair, image: Sequence[int], labels: Sequence[int]) -> str:
-    return (f'{pair.image} is {image[0]} x {image[1]}, its labels {pair.labels} are '
-            f'{labels[0]} x {labels[1]}')
+    return (
+        f'{pair.image} is {image[0]} x {image[1]}, its labels {pair.labels} are '
+        f'{labels[0]} x {labels[1]}'
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Your own images with PNGs of ids.
 
     my_data/
@@ -73,25 +74,32 @@ class OwnFolder(FileReader):
         path = self.pairs[index].labels
         class_of, is_thing = self.labels.class_id_of_category, thing_table(self.labels)
 
-        def describe(found: npt.NDArray[np.int64],
-                     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+        def describe(
+            found: npt.NDArray[np.int64],
+        ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
             void = np.isin(found, list(self.ignore))
             categories, instances = np.divmod(found, self.divisor)
-            unknown = [f'{i} (class {c}, instance {n})' for i, c, n
-                       in zip(found[~void], categories[~void], instances[~void], strict=True)
-                       if c not in class_of]
+            unknown = [
+                f'{i} (class {c}, instance {n})'
+                for i, c, n in zip(found[~void], categories[~void], instances[~void], strict=True)
+                if c not in class_of
+            ]
             if unknown:
-                raise ValueError(f'{path}: id {unknown[0]} is of no class in classes.yaml; ids '
-                                 f'are class id * {self.divisor} + instance number, those of '
-                                 f'pixels without label are listed under `ignore` '
-                                 f'({len(unknown)} such)')
+                raise ValueError(
+                    f'{path}: id {unknown[0]} is of no class in classes.yaml; ids '
+                    f'are class id * {self.divisor} + instance number, those of '
+                    f'pixels without label are listed under `ignore` '
+                    f'({len(unknown)} such)'
+                )
             categories[void], instances[void] = -1, 0
             classes = np.array([class_of.get(c, VOID_ID) for c in categories.tolist()], np.uint8)
             wrong = found[(instances > 0) & ~is_thing[classes]]
             if len(wrong):
-                raise ValueError(f'{path}: id {wrong[0]} is an instance of '
-                                 f'{self.labels.names[class_of[wrong[0] // self.divisor]]!r}, '
-                                 f'which is stuff ({len(wrong)} such)')
+                raise ValueError(
+                    f'{path}: id {wrong[0]} is an instance of '
+                    f'{self.labels.names[class_of[wrong[0] // self.divisor]]!r}, '
+                    f'which is stuff ({len(wrong)} such)'
+                )
             return classes, number(instances > 0)
 
         return split_ids(read_ids(path), describe)
@@ -118,8 +126,9 @@ def read_classes(path: Path) -> Classes:
     ignore = content.get('ignore', [])
     ignore = ignore if isinstance(ignore, list) else [ignore]
     if not all(type(value) is int and 0 <= value <= MAX_NUMBER for value in ignore):
-        raise ValueError(f'{path}: ignore must list values of pixels, as [255], '
-                         f'got {short(content["ignore"])}')
+        raise ValueError(
+            f'{path}: ignore must list values of pixels, as [255], got {short(content["ignore"])}'
+        )
     try:
         labels = LabelSet(tuple(_label(entry, i) for i, entry in enumerate(entries)))
     except ValueError as error:
@@ -133,12 +142,18 @@ def read_classes(path: Path) -> Classes:
 
 def _label(entry: Any, place: int) -> Label:
     if not isinstance(entry, dict) or not {'id', 'name', 'kind'} <= set(entry) <= {
-            'id', 'name', 'kind', 'color'}:
-        raise ValueError('a class needs id, name and kind, and may have color, got '
-                         f'{short(entry)}')
+        'id',
+        'name',
+        'kind',
+        'color',
+    }:
+        raise ValueError(
+            f'a class needs id, name and kind, and may have color, got {short(entry)}'
+        )
     if not isinstance(entry['name'], str):
-        raise ValueError(f'the name of a class must be a text, got {short(entry["name"])}; put it '
-                         'in quotes')
+        raise ValueError(
+            f'the name of a class must be a text, got {short(entry["name"])}; put it in quotes'
+        )
     what = f'class {entry["name"]!r}'
     if type(entry['id']) is not int or not 0 <= entry['id'] <= MAX_NUMBER:
         raise ValueError(f'{what}: id must be a whole number from 0, got {short(entry["id"])}')
@@ -147,8 +162,9 @@ def _label(entry: Any, place: int) -> Label:
     try:
         red, green, blue = (int(c) for c in entry.get('color', distinct_color(place)))
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f'{what}: color must be [red, green, blue], '
-                         f'got {short(entry["color"])}') from None
+        raise ValueError(
+            f'{what}: color must be [red, green, blue], got {short(entry["color"])}'
+        ) from None
     return Label(entry['name'], entry['kind'] == 'thing', (red, green, blue), entry['id'])
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """COCO's JSON files for instances: objects with an outline each, which may overlap."""
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ def read_instances(document: Item, path: Path) -> dict[int | str, list[Instance]
 
 
 def _instance(entry: Item) -> Instance:
-    return Instance(f'annotation {short(entry.get("id"))}', identity(entry, 'image_id'),
-                    number(entry, 'category_id'), flag(entry, 'iscrowd', False),
-                    parse_outline(entry.get('segmentation')))
+    return Instance(
+        f'annotation {short(entry.get("id"))}',
+        identity(entry, 'image_id'),
+        number(entry, 'category_id'),
+        flag(entry, 'iscrowd', False),
+        parse_outline(entry.get('segmentation')),
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """KITTI-STEP (Weber et al., 2021): video with the 19 Cityscapes classes; cars and people tracked.
 
 Layout as downloaded: labels in `panoptic_maps/<split>/<sequence>/<frame>.png` (or below
@@ -21,8 +22,12 @@ from .files import FileReader, Maps, Pair, read_ids, split_ids, thing_table
 
 TRACKED = ('person', 'car')
 
-LABELS = LabelSet(tuple(replace(label, is_thing=label.name in TRACKED, category_id=i)
-                        for i, label in enumerate(CITYSCAPES.labels)))
+LABELS = LabelSet(
+    tuple(
+        replace(label, is_thing=label.name in TRACKED, category_id=i)
+        for i, label in enumerate(CITYSCAPES.labels)
+    )
+)
 """Cityscapes' classes by train id; those without tracks are stuff."""
 
 SPLITS = ('train', 'val')
@@ -45,13 +50,23 @@ class KittiStep(FileReader):
         if split not in SPLITS:
             raise ValueError(f'KITTI-STEP has the splits {", ".join(SPLITS)}, got {split!r}')
         folder = Path(folder)
-        labels = next((path for name in ('.', 'kitti-step', 'kitti_step')
-                       if (path := folder / name / 'panoptic_maps' / split).is_dir()),
-                      folder / 'panoptic_maps' / split)
+        labels = next(
+            (
+                path
+                for name in ('.', 'kitti-step', 'kitti_step')
+                if (path := folder / name / 'panoptic_maps' / split).is_dir()
+            ),
+            folder / 'panoptic_maps' / split,
+        )
         sorted_in = folder / 'images' / split
         images = sorted_in if sorted_in.is_dir() else folder / 'training/image_02'
-        super().__init__([Pair(images / path.parent.name / path.name, path, path.parent.name)
-                          for path in sorted(labels.glob('*/*.png'))], labels)
+        super().__init__(
+            [
+                Pair(images / path.parent.name / path.name, path, path.parent.name)
+                for path in sorted(labels.glob('*/*.png'))
+            ],
+            labels,
+        )
 
     def read_labels(self, index: int) -> Maps:
         """Classes and tracks of an RGB PNG.
@@ -63,13 +78,14 @@ class KittiStep(FileReader):
         ids = read_ids(path)  # R + 256 G + 65536 B
         unknown = set(np.unique(ids & 255).tolist()) - {*range(len(LABELS)), VOID_ID}
         if unknown:
-            raise ValueError(f'{path}: classes (R) must lie in 0 to {len(LABELS) - 1} or be '
-                             f'{VOID_ID}, got {min(unknown)}')
+            raise ValueError(
+                f'{path}: classes (R) must lie in 0 to {len(LABELS) - 1} or be '
+                f'{VOID_ID}, got {min(unknown)}'
+            )
         return split_ids(ids, _describe)
 
 
-def _describe(found: npt.NDArray[np.int64],
-              ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def _describe(found: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     classes = (found & 255).astype(np.uint8)
     track = (found >> 8 & 255) * 256 + (found >> 16)
     # Tracks are numbered for each class; together they must differ.

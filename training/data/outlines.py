@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Outlines of objects as COCO's instance annotations have them: polygons and run lengths."""
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ def parse_outline(value: object) -> Outline | None:
     if isinstance(value, dict):
         counts, size = value.get('counts'), value.get('size')
         if not isinstance(counts, (list, str)) or not isinstance(size, list) or len(size) != 2:
-            raise ValueError('run lengths need counts, a list or a text, and size, [height, '
-                             f'width], got {short(value)}')
+            raise ValueError(
+                'run lengths need counts, a list or a text, and size, [height, '
+                f'width], got {short(value)}'
+            )
         height, width = (number({'size': side}, 'size', 1) for side in size)
         return RunLengths(counts, (height, width))
     if value is not None and not isinstance(value, list):
@@ -65,8 +68,10 @@ def check_reach(polygons: Sequence[Polygon], shape: tuple[int, ...]) -> None:
         far = (np.abs(polygon - size / 2) > 1.5 * size).any(axis=1)
         if far.any():
             x, y = polygon[far][0]
-            raise ValueError(f'a polygon has a corner at x = {x:g}, y = {y:g}, far outside the '
-                             f'image of {shape[1]} x {shape[0]} pixels')
+            raise ValueError(
+                f'a polygon has a corner at x = {x:g}, y = {y:g}, far outside the '
+                f'image of {shape[1]} x {shape[0]} pixels'
+            )
 
 
 def fill(polygons: Sequence[npt.ArrayLike], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
@@ -100,11 +105,17 @@ def mask_of(outline: Outline, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     if not isinstance(outline, RunLengths):
         return fill(outline, shape)
     counts = outline.counts
-    runs = np.array(decode_counts(counts) if isinstance(counts, str) else
-                    [number({'counts': run}, 'counts', 0, MOST_RUN) for run in counts], np.int64)
+    runs = np.array(
+        decode_counts(counts)
+        if isinstance(counts, str)
+        else [number({'counts': run}, 'counts', 0, MOST_RUN) for run in counts],
+        np.int64,
+    )
     if outline.size != shape or (runs < 0).any() or runs.sum() != np.prod(shape):
-        raise ValueError(f'run lengths of {int(runs.sum())} px and size {list(outline.size)} '
-                         f'in an image of {shape[0]} x {shape[1]}')
+        raise ValueError(
+            f'run lengths of {int(runs.sum())} px and size {list(outline.size)} '
+            f'in an image of {shape[0]} x {shape[1]}'
+        )
     values = np.arange(len(runs)) % 2 == 1  # the first run is outside
     return np.repeat(values, runs).reshape(shape[::-1]).T  # by columns
 
@@ -122,8 +133,9 @@ def decode_counts(text: str) -> list[int]:
     for letter in text.encode():
         bits = letter - 48
         if not 0 <= bits < 64 or shift > 40:
-            raise ValueError(f'run lengths must be written in the letters of COCO, got '
-                             f'{short(text)}')
+            raise ValueError(
+                f'run lengths must be written in the letters of COCO, got {short(text)}'
+            )
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:
@@ -141,9 +153,15 @@ def _polygon(corners: object) -> Polygon:
         values = np.array(corners, np.float64)
     except (TypeError, ValueError, OverflowError):
         values = np.array(np.nan)
-    if not isinstance(corners, list) or values.ndim != 1 or len(values) % 2 \
-            or not np.isfinite(values).all():
-        raise ValueError('segmentation must be a list of polygons, each [x, y, x, y, ...] of '
-                         'finite numbers; one polygon is '
-                         f'{short(corners)}')
+    if (
+        not isinstance(corners, list)
+        or values.ndim != 1
+        or len(values) % 2
+        or not np.isfinite(values).all()
+    ):
+        raise ValueError(
+            'segmentation must be a list of polygons, each [x, y, x, y, ...] of '
+            'finite numbers; one polygon is '
+            f'{short(corners)}'
+        )
     return values.reshape(-1, 2)

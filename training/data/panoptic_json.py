@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What data sets in COCO's panoptic format share: a JSON file and PNGs of segment ids."""
 
 from __future__ import annotations
@@ -34,21 +35,28 @@ class PanopticJson(FileReader):
         FileNotFoundError, ValueError: if the file is missing or not in COCO's panoptic format.
     """
 
-    def __init__(self, path: Path, masks: Path, images: Path,
-                 labels: LabelSet | None = None) -> None:
+    def __init__(
+        self, path: Path, masks: Path, images: Path, labels: LabelSet | None = None
+    ) -> None:
         document = read_json(path)
         self.labels = labels or read_labels(document, path)
         found = read_annotations(document, path, masks, self.labels)
         listed = read_images(document, path)
         unnamed = [i for i in found if i not in listed]
         if unnamed:
-            raise ValueError(f'{path}: image {unnamed[0]} is annotated and not listed in `images` '
-                             f'({len(unnamed)} such)')
+            raise ValueError(
+                f'{path}: image {unnamed[0]} is annotated and not listed in `images` '
+                f'({len(unnamed)} such)'
+            )
         self.annotations = list(found.values())
         self.unlabelled = [image.file_name for i, image in listed.items() if i not in found]
-        super().__init__([
-            Pair(images / listed[i].file_name, annotation.path, self.clip_of(annotation))
-            for i, annotation in found.items()], images)
+        super().__init__(
+            [
+                Pair(images / listed[i].file_name, annotation.path, self.clip_of(annotation))
+                for i, annotation in found.items()
+            ],
+            images,
+        )
 
     @property
     def image_ids(self) -> list[int | str]:
@@ -57,15 +65,22 @@ class PanopticJson(FileReader):
 
     def notes(self) -> list[str]:
         """See `FileReader.notes`."""
-        return [f'{len(self.unlabelled)} images have no annotation and are left out: '
-                f'{listing(self.unlabelled)}'] if self.unlabelled else []
+        return (
+            [
+                f'{len(self.unlabelled)} images have no annotation and are left out: '
+                f'{listing(self.unlabelled)}'
+            ]
+            if self.unlabelled
+            else []
+        )
 
     def clip_of(self, annotation: Annotation) -> str:
         """Name of the video that an image is a frame of; here, of none."""
         return ''
 
-    def number(self, segments: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_],
-               ) -> npt.NDArray[np.integer]:
+    def number(
+        self, segments: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.integer]:
         """Instance ids of an image's segments.
 
         Args:
@@ -83,10 +98,13 @@ class PanopticJson(FileReader):
         annotation = self.annotations[index]
         class_of, is_thing = self.labels.class_id_of_category, thing_table(self.labels)
 
-        def describe(found: npt.NDArray[np.int64],
-                     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]]:
-            classes = np.array([class_of[annotation.category_of[i]] if i else VOID_ID
-                                for i in found.tolist()], np.uint8)
+        def describe(
+            found: npt.NDArray[np.int64],
+        ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]]:
+            classes = np.array(
+                [class_of[annotation.category_of[i]] if i else VOID_ID for i in found.tolist()],
+                np.uint8,
+            )
             crowd = np.isin(found, list(annotation.crowd))  # has a class and no instance
             return classes, self.number(found, is_thing[classes] & ~crowd)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """COCO's instance annotations as panoptic labels: polygons and run lengths, which may overlap."""
 
 from __future__ import annotations
@@ -47,28 +48,45 @@ class Polygons(FileReader):
         FileNotFoundError, ValueError: if the file is missing or not in COCO's instance format.
     """
 
-    def __init__(self, path: Path, images: Path, background: str | None = None,
-                 crowds_are_objects: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        images: Path,
+        background: str | None = None,
+        crowds_are_objects: bool = False,
+    ) -> None:
         document = read_json(path)
         listed = read_images(document, path)
         self.of_image = read_instances(document, path)
         if crowds_are_objects:
-            self.of_image = {i: [one._replace(crowd=False) for one in found]
-                             for i, found in self.of_image.items()}
+            self.of_image = {
+                i: [one._replace(crowd=False) for one in found]
+                for i, found in self.of_image.items()
+            }
         unknown = [i for i in self.of_image if i not in listed]
         if unknown:
-            raise ValueError(f'{path}: image {unknown[0]} is annotated and not listed in '
-                             f'`images` ({len(unknown)} such)')
+            raise ValueError(
+                f'{path}: image {unknown[0]} is annotated and not listed in '
+                f'`images` ({len(unknown)} such)'
+            )
         if not self.of_image:
             raise ValueError(f'{path} has no annotations')
         used = {one.category_id for found in self.of_image.values() for one in found}
         found, self.unused = without_groups(
-            each(document.get('categories'), f'{path}: categories', _category), used)
-        labels = [Label(c.name, True, distinct_color(i), c.category_id)
-                  for i, c in enumerate(found)]
+            each(document.get('categories'), f'{path}: categories', _category), used
+        )
+        labels = [
+            Label(c.name, True, distinct_color(i), c.category_id) for i, c in enumerate(found)
+        ]
         if background:
-            labels.append(Label(background, False, BACKGROUND_COLOR,
-                                max((label.category_id for label in labels), default=0) + 1))
+            labels.append(
+                Label(
+                    background,
+                    False,
+                    BACKGROUND_COLOR,
+                    max((label.category_id for label in labels), default=0) + 1,
+                )
+            )
         try:
             self.labels = LabelSet(tuple(labels))
         except ValueError as error:
@@ -81,8 +99,7 @@ class Polygons(FileReader):
 
     def faults(self) -> dict[int, str]:
         """By index, what headers and annotations tell is wrong."""
-        return {i: fault for i in range(len(self))
-                if (fault := fault_of(partial(self._check, i)))}
+        return {i: fault for i in range(len(self)) if (fault := fault_of(partial(self._check, i)))}
 
     def read_labels(self, index: int) -> Maps:
         """Classes and instances, drawn from the largest to the smallest.
@@ -101,8 +118,10 @@ class Polygons(FileReader):
             try:
                 mask = mask_of(one.outline, shape)
             except ValueError as error:
-                raise ValueError(f'{self.pairs[index].labels}: {one.name} of {entry.file_name} '
-                                 f'cannot be drawn: {error}') from None
+                raise ValueError(
+                    f'{self.pairs[index].labels}: {one.name} of {entry.file_name} '
+                    f'cannot be drawn: {error}'
+                ) from None
             drawn.append((not one.crowd, -int(mask.sum()), place, one.category_id, mask))
         for whole, _, place, category, mask in sorted(drawn, key=lambda item: item[:3]):
             class_map[mask] = self.labels.class_id_of_category[category]
@@ -119,28 +138,46 @@ class Polygons(FileReader):
         names = [self.labels.names[self.labels.class_id_of_category[c]] for c in crowds]
         flat = [one.name for one in every if is_flat(one)]
         empty = [image.file_name for image in self.entries if image.image_id not in self.of_image]
-        return [note for count, note in (
-            (self.unused, f'classes left out, which no annotation uses: {listing(self.unused)}'),
-            (names, 'all annotations of these classes are crowds, so there is no object to '
-                    f'learn: {listing(names)} (--crowds-are-objects takes each for one object)'),
-            (empty, f'{len(empty)} images have no annotation: {listing(empty)}'),
-            (flat, f'{len(flat)} outlines have no inside and are left out: {listing(flat)}'),
-            (self.lost, f'{self.lost} instances are left out: smaller ones cover them wholly, or '
-                        'they hold no pixel')) if count]
+        return [
+            note
+            for count, note in (
+                (
+                    self.unused,
+                    f'classes left out, which no annotation uses: {listing(self.unused)}',
+                ),
+                (
+                    names,
+                    'all annotations of these classes are crowds, so there is no object to '
+                    f'learn: {listing(names)} (--crowds-are-objects takes each for one object)',
+                ),
+                (empty, f'{len(empty)} images have no annotation: {listing(empty)}'),
+                (flat, f'{len(flat)} outlines have no inside and are left out: {listing(flat)}'),
+                (
+                    self.lost,
+                    f'{self.lost} instances are left out: smaller ones cover them wholly, or '
+                    'they hold no pixel',
+                ),
+            )
+            if count
+        ]
 
     def _check(self, index: int) -> None:
         entry, path = self.entries[index], self.pairs[index].image
         size = self.size_of(index)
         if entry.size is not None and entry.size != size:
-            raise ValueError(f'{path} is {size[0]} x {size[1]}, {self.pairs[index].labels} says '
-                             f'{entry.size[0]} x {entry.size[1]}')
+            raise ValueError(
+                f'{path} is {size[0]} x {size[1]}, {self.pairs[index].labels} says '
+                f'{entry.size[0]} x {entry.size[1]}'
+            )
         for one in self.of_image.get(entry.image_id, ()):
             if one.category_id not in self.labels.class_id_of_category:
                 raise ValueError(f'{path}: {one.name} has unknown category_id {one.category_id}')
             if one.outline is None:
-                raise ValueError(f'{path}: {one.name} has no segmentation; a box alone does not '
-                                 'tell which pixels are the object\'s: draw an outline or remove '
-                                 'the annotation')
+                raise ValueError(
+                    f'{path}: {one.name} has no segmentation; a box alone does not '
+                    "tell which pixels are the object's: draw an outline or remove "
+                    'the annotation'
+                )
             polygons = one.outline if isinstance(one.outline, list) else []
             if fault := fault_of(partial(check_reach, polygons, size)):
                 raise ValueError(f'{path}: {one.name}: {fault}')
@@ -151,8 +188,7 @@ def is_flat(one: Instance) -> bool:
     return isinstance(one.outline, list) and not any(map(encloses, one.outline))
 
 
-def without_groups(categories: list[Category], used: Set[int],
-                   ) -> tuple[list[Category], list[str]]:
+def without_groups(categories: list[Category], used: Set[int]) -> tuple[list[Category], list[str]]:
     """Leaves out categories that are no classes.
 
     Roboflow lists the project itself as a category that all others belong to, often with the
@@ -166,13 +202,23 @@ def without_groups(categories: list[Category], used: Set[int],
         the others, and the names of those that are left out.
     """
     names = {c.name for c in categories if c.category_id in used}
-    left_out = [c for c in categories if c.category_id not in used and (
-        c.name in names or (c.group in (None, 'none') and any(
-            other.group == c.name for other in categories if other is not c)))]
+    left_out = [
+        c
+        for c in categories
+        if c.category_id not in used
+        and (
+            c.name in names
+            or (
+                c.group in (None, 'none')
+                and any(other.group == c.name for other in categories if other is not c)
+            )
+        )
+    ]
     return [c for c in categories if c not in left_out], [c.name for c in left_out]
 
 
 def _category(entry: Item) -> Category:
     group = entry.get('supercategory')
-    return Category(number(entry, 'id'), text(entry, 'name').strip(),
-                    group if isinstance(group, str) else None)
+    return Category(
+        number(entry, 'id'), text(entry, 'name').strip(), group if isinstance(group, str) else None
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The data sets by name. To add one: a file beside this and a line here."""
 
 from __future__ import annotations
@@ -26,20 +27,31 @@ from .vistas import Vistas
 logger = logging.getLogger(__name__)
 
 READERS: dict[str, Callable[..., Reader]] = {
-    'synthetic': City, 'camvid': CamVid, 'cityscapes': Cityscapes, 'coco': CocoPanoptic,
-    'vistas': Vistas, 'ade20k': Ade20k, 'cityscapes_vps': CityscapesVps, 'kitti_step': KittiStep,
-    'folder': OwnFolder}
+    'synthetic': City,
+    'camvid': CamVid,
+    'cityscapes': Cityscapes,
+    'coco': CocoPanoptic,
+    'vistas': Vistas,
+    'ade20k': Ade20k,
+    'cityscapes_vps': CityscapesVps,
+    'kitti_step': KittiStep,
+    'folder': OwnFolder,
+}
 FROM_FOLDER = frozenset(READERS) - {'synthetic'}
 
 SAYS_HIDDEN = frozenset({'synthetic', 'coco'})
 """Readers that take `hidden`, and then say what goes on under what is seen."""
 
 MARKS = {
-    'folder': ('classes.yaml',), 'cityscapes': ('leftImg8bit',),
-    'cityscapes_vps': ('*_city_vps.json',), 'vistas': ('config*.json', 'training/instances'),
-    'ade20k': ('ade20k_panoptic_*.json',), 'kitti_step': ('panoptic_maps', '*/panoptic_maps'),
+    'folder': ('classes.yaml',),
+    'cityscapes': ('leftImg8bit',),
+    'cityscapes_vps': ('*_city_vps.json',),
+    'vistas': ('config*.json', 'training/instances'),
+    'ade20k': ('ade20k_panoptic_*.json',),
+    'kitti_step': ('panoptic_maps', '*/panoptic_maps'),
     'camvid': ('train/labels',),
-    'coco': ('annotations/panoptic_*.json', 'train.json', 'val.json')}
+    'coco': ('annotations/panoptic_*.json', 'train.json', 'val.json'),
+}
 """What a folder holds by which its layout is known; the first that fits."""
 
 ON_ERROR = ('fail', 'skip')
@@ -67,24 +79,33 @@ def open_reader(name: str, split: str, on_error: str = 'fail', **options: Any) -
     if on_error == 'skip':
         if faults:
             names = [reader.pairs[i].image.name for i in faults]
-            logger.warning('%s, %s: %d of %d samples are bad and left out: %s', name, split,
-                           len(faults), len(reader), listing(names))
+            logger.warning(
+                '%s, %s: %d of %d samples are bad and left out: %s',
+                name,
+                split,
+                len(faults),
+                len(reader),
+                listing(names),
+            )
         return Skipping(reader, faults)
     if faults:
-        raise ValueError(f'{len(faults)} of {len(reader)} samples are bad, e.g. '
-                         f'{next(iter(faults.values()))}; `panoptic data check {name}` lists '
-                         'all, `--data.on_error skip` trains without them')
+        raise ValueError(
+            f'{len(faults)} of {len(reader)} samples are bad, e.g. '
+            f'{next(iter(faults.values()))}; `panoptic data check {name}` lists '
+            'all, `--data.on_error skip` trains without them'
+        )
     return reader
 
 
 def make_reader(name: str, split: str, **options: Any) -> Reader:
     """A reader whose files nobody has looked at yet; see `open_reader`."""
     kind, folder = kind_and_folder(name)
-    own = list(inspect.signature(READERS[kind]).parameters)[2 if folder else 1:]
+    own = list(inspect.signature(READERS[kind]).parameters)[2 if folder else 1 :]
     unknown = sorted(set(options) - set(own))
     if unknown:
-        raise ValueError(f'data {kind!r} has no option {unknown[0]!r}; '
-                         f'the options are: {", ".join(own)}')
+        raise ValueError(
+            f'data {kind!r} has no option {unknown[0]!r}; the options are: {", ".join(own)}'
+        )
     try:
         if folder:
             return READERS[kind](Path(folder), split, **options)
@@ -92,8 +113,9 @@ def make_reader(name: str, split: str, **options: Any) -> Reader:
     except TypeError as error:
         if not options:
             raise
-        raise ValueError(f'data {kind!r}: an option is of another type, got {options}: {error}'
-                         ) from None
+        raise ValueError(
+            f'data {kind!r}: an option is of another type, got {options}: {error}'
+        ) from None
 
 
 def kind_and_folder(name: str) -> tuple[str, str]:
@@ -137,8 +159,10 @@ def name_of(text: str) -> str:
     for kind, marks in MARKS.items():
         if any(next(Path(text).glob(mark), None) for mark in marks):
             return f'{kind}:{text}'
-    raise ValueError(f'{text} has the layout of no known data set; the layouts are: '
-                     f'{", ".join(f"{kind} ({marks[0]})" for kind, marks in MARKS.items())}')
+    raise ValueError(
+        f'{text} has the layout of no known data set; the layouts are: '
+        f'{", ".join(f"{kind} ({marks[0]})" for kind, marks in MARKS.items())}'
+    )
 
 
 def with_hidden(reader: Reader, name: str, split: str) -> Reader:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every data reader gives, and what becomes of it on the way into a batch."""
 
 from __future__ import annotations
@@ -36,12 +37,16 @@ class Sample:
     def __post_init__(self) -> None:
         height, width = self.class_map.shape
         if self.hidden_map is not None and self.hidden_map.shape != (height, width):
-            raise ValueError(f'a sample needs hidden_map {(height, width)} like its class_map, '
-                             f'got {self.hidden_map.shape}')
+            raise ValueError(
+                f'a sample needs hidden_map {(height, width)} like its class_map, '
+                f'got {self.hidden_map.shape}'
+            )
         if self.image.shape != (height, width, 3) or self.instance_map.shape != (height, width):
-            raise ValueError(f'a sample needs image (H, W, 3), class_map and instance_map (H, W), '
-                             f'got {self.image.shape}, {self.class_map.shape}, '
-                             f'{self.instance_map.shape}')
+            raise ValueError(
+                f'a sample needs image (H, W, 3), class_map and instance_map (H, W), '
+                f'got {self.image.shape}, {self.class_map.shape}, '
+                f'{self.instance_map.shape}'
+            )
 
 
 class Reader(Protocol):
@@ -88,8 +93,10 @@ class Batch(NamedTuple):
         """The same with label maps of one cell per `stride` pixels, taken at its centre."""
         cells = (slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
         return self._replace(
-            class_map=self.class_map[cells], instance_map=self.instance_map[cells],
-            hidden_map=None if self.hidden_map is None else self.hidden_map[cells])
+            class_map=self.class_map[cells],
+            instance_map=self.instance_map[cells],
+            hidden_map=None if self.hidden_map is None else self.hidden_map[cells],
+        )
 
 
 def pack(sample: Sample) -> Tensor:
@@ -97,8 +104,11 @@ def pack(sample: Sample) -> Tensor:
 
     With a hidden map (2, H, W), where it is packed in place of the instances the same way.
     """
-    maps = [sample.instance_map] if sample.hidden_map is None else [sample.instance_map,
-                                                                     sample.hidden_map]
+    maps = (
+        [sample.instance_map]
+        if sample.hidden_map is None
+        else [sample.instance_map, sample.hidden_map]
+    )
     return torch.from_numpy(np.stack([m.astype(np.int32) << 8 | sample.class_map for m in maps]))
 
 

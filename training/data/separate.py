@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images with a PNG of classes and a PNG of instances for each."""
 
 from __future__ import annotations
@@ -43,17 +44,22 @@ class SemanticAndInstance(FileReader):
         other = self._instance_of(path)
         classes, instances = read_ids(path).astype(np.int64), read_ids(other).astype(np.int64)
         if classes.shape != instances.shape:
-            raise ValueError(f'{path} is {classes.shape[0]} x {classes.shape[1]}, {other} '
-                             f'{instances.shape[0]} x {instances.shape[1]}')
+            raise ValueError(
+                f'{path} is {classes.shape[0]} x {classes.shape[1]}, {other} '
+                f'{instances.shape[0]} x {instances.shape[1]}'
+            )
         class_of, is_thing = self.labels.class_id_of_category, thing_table(self.labels)
         span = int(instances.max(initial=0)) + 1
 
-        def describe(found: npt.NDArray[np.int64],
-                     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+        def describe(
+            found: npt.NDArray[np.int64],
+        ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
             unknown = sorted(set((found // span).tolist()) - self.ignore - class_of.keys())
             if unknown:
-                raise ValueError(f'{path}: class id {unknown[0]} is not in classes.yaml; where it '
-                                 f'means that a pixel has no label, add `ignore: [{unknown[0]}]`')
+                raise ValueError(
+                    f'{path}: class id {unknown[0]} is not in classes.yaml; where it '
+                    f'means that a pixel has no label, add `ignore: [{unknown[0]}]`'
+                )
             ids = np.array([class_of.get(c, VOID_ID) for c in (found // span).tolist()], np.uint8)
             return ids, number(is_thing[ids] & (found % span > 0))
 
@@ -62,5 +68,11 @@ class SemanticAndInstance(FileReader):
     def _instance_of(self, path: Path) -> Path:
         """The PNG of instances of the same name; its suffix may have capitals too."""
         other = self.instance / path.relative_to(self.semantic)
-        return next((found for suffix in ('.png', '.PNG')
-                     if (found := other.with_suffix(suffix)).is_file()), other)
+        return next(
+            (
+                found
+                for suffix in ('.png', '.PNG')
+                if (found := other.with_suffix(suffix)).is_file()
+            ),
+            other,
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A contact sheet of labelled images, for people."""
 
 from __future__ import annotations
@@ -45,8 +46,12 @@ def frame_of(sample: Sample, labels: LabelSet, tracks: bool = False) -> Panoptic
             first = np.argwhere(segment_map[box] == info['id'])[0]
             row['track_id'] = sample.instance_map[box][tuple(first)]
     size = segment_map.shape
-    return PanopticFrame(segment_map.astype(np.uint16), rows,
-                         Geometry((size[0], size[1]), (size[0], size[1]), 1), 0.0)
+    return PanopticFrame(
+        segment_map.astype(np.uint16),
+        rows,
+        Geometry((size[0], size[1]), (size[0], size[1]), 1),
+        0.0,
+    )
 
 
 def contact_sheet(reader: Reader, indices: list[int]) -> npt.NDArray[np.uint8]:
@@ -55,16 +60,19 @@ def contact_sheet(reader: Reader, indices: list[int]) -> npt.NDArray[np.uint8]:
     Void keeps the image's own colour. (H, W, 3) RGB.
     """
     samples = [reader.read(index, 0) for index in indices]
-    tiles = [_tile(sample, reader.labels, bool(reader.clips), name_of_sample(reader, index))
-             for sample, index in zip(samples, indices, strict=True)]
+    tiles = [
+        _tile(sample, reader.labels, bool(reader.clips), name_of_sample(reader, index))
+        for sample, index in zip(samples, indices, strict=True)
+    ]
     columns = min(COLUMNS, len(tiles))
     rows = []
     for start in range(0, len(tiles), columns):
-        row = tiles[start:start + columns]
+        row = tiles[start : start + columns]
         height = max(tile.shape[0] for tile in row)
         row += [np.zeros((0, TILE[1], 3), np.uint8)] * (columns - len(row))
-        rows.append(np.hstack([np.pad(tile, ((0, height - len(tile)), (0, 0), (0, 0)))
-                               for tile in row]))
+        rows.append(
+            np.hstack([np.pad(tile, ((0, height - len(tile)), (0, 0), (0, 0))) for tile in row])
+        )
     present: set[int] = set().union(*(np.unique(sample.class_map).tolist() for sample in samples))
     legend = _legend(reader.labels, sorted(present - {VOID_ID}), columns * TILE[1])
     return np.vstack([*rows, legend])
@@ -76,14 +84,26 @@ def _tile(sample: Sample, labels: LabelSet, tracks: bool, name: str) -> npt.NDAr
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     # Scaled first, so that lines and letters are of one size.
     y, x = ((np.arange(n) * old // n) for n, old in zip(size, (height, width), strict=True))
-    small = Sample(np.asarray(cv2.resize(sample.image, size[::-1], interpolation=cv2.INTER_AREA)),
-                   sample.class_map[y[:, None], x], sample.instance_map[y[:, None], x])
-    painted = draw_overlay(CameraImage(small.image, 'rgb'), frame_of(small, labels, tracks),
-                           labels)
+    small = Sample(
+        np.asarray(cv2.resize(sample.image, size[::-1], interpolation=cv2.INTER_AREA)),
+        sample.class_map[y[:, None], x],
+        sample.instance_map[y[:, None], x],
+    )
+    painted = draw_overlay(
+        CameraImage(small.image, 'rgb'), frame_of(small, labels, tracks), labels
+    )
     painted = np.pad(painted, ((0, 0), (0, TILE[1] - size[1]), (0, 0)))
     caption = np.zeros((LINE, TILE[1], 3), np.uint8)
-    cv2.putText(caption, name[-60:], (4, LINE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.42,
-                (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(
+        caption,
+        name[-60:],
+        (4, LINE - 7),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        0.42,
+        (255, 255, 255),
+        1,
+        cv2.LINE_AA,
+    )
     return np.vstack([painted, caption])
 
 
@@ -93,7 +113,15 @@ def _legend(labels: LabelSet, class_ids: list[int], width: int) -> npt.NDArray[n
     legend = np.zeros((LINE * max(1, math.ceil(len(class_ids) / per_line)), width, 3), np.uint8)
     for place, class_id in enumerate(class_ids):
         x, y = place % per_line * step, place // per_line * LINE
-        legend[y + 4:y + LINE - 4, x + 4:x + 22] = labels.colors[class_id]
-        cv2.putText(legend, labels.names[class_id][:18], (x + 28, y + LINE - 7),
-                    cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)
+        legend[y + 4 : y + LINE - 4, x + 4 : x + 22] = labels.colors[class_id]
+        cv2.putText(
+            legend,
+            labels.names[class_id][:18],
+            (x + 28, y + LINE - 7),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.42,
+            (255, 255, 255),
+            1,
+            cv2.LINE_AA,
+        )
     return legend

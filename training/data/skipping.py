@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Goes on past files that cannot be read."""
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ class Skipping:
         self.reader, self.labels = reader, reader.labels
         self.kept = [i for i in range(len(reader)) if i not in faults]
         if not self.kept:
-            raise ValueError(f'all {len(reader)} samples are bad, e.g. '
-                             f'{next(iter(faults.values()))}')
+            raise ValueError(
+                f'all {len(reader)} samples are bad, e.g. {next(iter(faults.values()))}'
+            )
         self.bad = torch.zeros(len(self.kept), dtype=torch.bool).share_memory_()
 
     def __len__(self) -> int:
@@ -74,10 +76,12 @@ class Skipping:
 
     def summary(self) -> str:
         """How many were found bad when they were read and which, in one line; empty for none."""
-        names = [self.reader.pairs[self.kept[i]].image.name
-                 for i in self.bad.nonzero()[:, 0].tolist()]
-        return (f'{len(names)} of {len(self)} samples were left out: {listing(names)}'
-                if names else '')
+        names = [
+            self.reader.pairs[self.kept[i]].image.name for i in self.bad.nonzero()[:, 0].tolist()
+        ]
+        return (
+            f'{len(names)} of {len(self)} samples were left out: {listing(names)}' if names else ''
+        )
 
 
 def listing(names: list[str], most: int = 10) -> str:

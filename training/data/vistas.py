@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mapillary Vistas (Neuhold et al., 2017), the 65 classes of v1.2.
 
 Layout as downloaded: `{training,validation}/images/*.jpg` and `instances/*.png` beside it (in the
@@ -55,13 +56,14 @@ class Vistas(FileReader):
         path = self.pairs[index].labels
         ids = read_ids(path)
         if ids.max(initial=0) >= (UNLABELED + 1) * INSTANCES:
-            raise ValueError(f'{path}: classes must lie in 0 to {UNLABELED} (v1.2), got '
-                             f'{ids.max() // INSTANCES}')
+            raise ValueError(
+                f'{path}: classes must lie in 0 to {UNLABELED} (v1.2), got '
+                f'{ids.max() // INSTANCES}'
+            )
         return split_ids(ids, _describe)
 
 
-def _describe(found: npt.NDArray[np.int64],
-              ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+def _describe(found: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     places = found // INSTANCES
     classes = np.where(places == UNLABELED, VOID_ID, places).astype(np.uint8)
     return classes, number(thing_table(LABELS)[classes])  # the first instance has number 0

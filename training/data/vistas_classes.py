@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The 65 classes of Mapillary Vistas v1.2 that are scored; category_id is their place plus one."""
 
 from __future__ import annotations

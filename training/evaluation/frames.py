@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames at the image's own resolution: predictions read from disk, and labels."""
 
 from __future__ import annotations
@@ -16,8 +17,13 @@ from ..data.sample import Sample
 from .scoring import gt_segments
 
 
-def make_frame(ids: npt.NDArray[Any], classes: Mapping[int, int], labels: LabelSet,
-               score: npt.ArrayLike = 1.0, track_id: npt.ArrayLike = 0) -> PanopticFrame:
+def make_frame(
+    ids: npt.NDArray[Any],
+    classes: Mapping[int, int],
+    labels: LabelSet,
+    score: npt.ArrayLike = 1.0,
+    track_id: npt.ArrayLike = 0,
+) -> PanopticFrame:
     """A frame at the image's own resolution; its segments are numbered from 1.
 
     Args:
@@ -54,9 +60,13 @@ def at_camera(frame: PanopticFrame, labels: LabelSet) -> PanopticFrame:
     """A model's frame just as it is read back from disk; so scores do not depend on the way."""
     rows = frame.segments
     rows = rows[np.isin(rows['segment_id'], frame.segment_map)]  # without coasting tracks
-    return make_frame(frame.geometry.to_camera(frame.segment_map),
-                      dict(zip(rows['segment_id'].tolist(), rows['class_id'].tolist(),
-                               strict=True)), labels, rows['score'], rows['track_id'])
+    return make_frame(
+        frame.geometry.to_camera(frame.segment_map),
+        dict(zip(rows['segment_id'].tolist(), rows['class_id'].tolist(), strict=True)),
+        labels,
+        rows['score'],
+        rows['track_id'],
+    )
 
 
 def true_frame(sample: Sample, labels: LabelSet) -> PanopticFrame:

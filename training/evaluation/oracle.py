@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CIAE with the truth's boxes and queries: the upper limit of the paper's Table V."""
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ def make_oracle(predictor: Predictor) -> Callable[[Sample], PanopticFrame]:
     """
     model = getattr(predictor.backend, 'model', None)
     if not isinstance(model, CIAE):
-        raise ValueError('the oracle needs a checkpoint (.ckpt) of family ciae, got '
-                         f'{predictor.info.name} of family {predictor.info.family} on '
-                         f'{predictor.backend.name}')
+        raise ValueError(
+            'the oracle needs a checkpoint (.ckpt) of family ciae, got '
+            f'{predictor.info.name} of family {predictor.info.family} on '
+            f'{predictor.backend.name}'
+        )
     return partial(oracle_frame, predictor, model)
 
 
@@ -49,10 +52,14 @@ def oracle_frame(predictor: Predictor, model: CIAE, sample: Sample) -> PanopticF
     image = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None]
     maps = model.maps(image, model.config.stride)
     outputs = model.segment(
-        F.normalize(maps.embedding[0], dim=0), maps.semantic_logits,
-        true_proposals(sample, geometry, maps.embedding), model.default_thresholds())
-    return to_frame(Outputs(*(value.cpu().numpy() for value in outputs)), predictor.info,
-                    geometry, stamp_s=0)
+        F.normalize(maps.embedding[0], dim=0),
+        maps.semantic_logits,
+        true_proposals(sample, geometry, maps.embedding),
+        model.default_thresholds(),
+    )
+    return to_frame(
+        Outputs(*(value.cpu().numpy() for value in outputs)), predictor.info, geometry, stamp_s=0
+    )
 
 
 def true_proposals(sample: Sample, geometry: Geometry, embedding: torch.Tensor) -> Proposals:
@@ -64,9 +71,10 @@ def true_proposals(sample: Sample, geometry: Geometry, embedding: torch.Tensor) 
         embedding: before normalisation, at the geometry's stride, (1, D, h, w).
     """
     (height, width), per_cell = geometry.map_size, geometry.px_per_cell
-    rows, columns = (np.minimum(((np.arange(cells) + 0.5) * px).astype(int), limit - 1)
-                     for cells, px, limit in zip((height, width), per_cell, geometry.image_size,
-                                                 strict=True))
+    rows, columns = (
+        np.minimum(((np.arange(cells) + 0.5) * px).astype(int), limit - 1)
+        for cells, px, limit in zip((height, width), per_cell, geometry.image_size, strict=True)
+    )
     cell_map = np.zeros(embedding.shape[2:], np.int64)
     cell_map[:height, :width] = sample.instance_map[np.ix_(rows, columns)]
     on_cells = find_instances(torch.from_numpy(cell_map)[None].to(embedding.device))
@@ -74,12 +82,23 @@ def true_proposals(sample: Sample, geometry: Geometry, embedding: torch.Tensor) 
     classes, boxes = [], []
     y, x = (geometry.stride / px for px in per_cell)  # input px per camera px
     for instance in (in_camera[found.id] for found in on_cells):
-        classes.append(int(sample.class_map[instance.rows, instance.columns]
-                           [instance.mask.numpy()][0]))
-        boxes.append([instance.columns.start * x, instance.rows.start * y,
-                      instance.columns.stop * x, instance.rows.stop * y])
+        classes.append(
+            int(sample.class_map[instance.rows, instance.columns][instance.mask.numpy()][0])
+        )
+        boxes.append(
+            [
+                instance.columns.start * x,
+                instance.rows.start * y,
+                instance.columns.stop * x,
+                instance.rows.stop * y,
+            ]
+        )
     mean = F.pad(instance_mean(embedding, on_cells), (0, 0, 0, 1))
     keep = torch.arange(len(mean), device=mean.device) < len(on_cells)
     return Proposals(
-        query=F.normalize(mean, dim=1), box=mean.new_tensor([*boxes, [0.0] * 4]), keep=keep,
-        class_id=torch.tensor([*classes, 0], device=mean.device), score=keep.float())
+        query=F.normalize(mean, dim=1),
+        box=mean.new_tensor([*boxes, [0.0] * 4]),
+        keep=keep,
+        class_id=torch.tensor([*classes, 0], device=mean.device),
+        score=keep.float(),
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What PISR's block sees and changes, as maps and pictures (supplement, appendix E)."""
 
 from __future__ import annotations
@@ -61,25 +62,31 @@ def pisr_model(predictor: Predictor, path: Path, class_name: str) -> PISR:
     predictor.info.labels.class_ids([class_name])
     model = module_of(predictor, path) if predictor.info.family == PISR.family else None
     if not isinstance(model, PISR) or not model.config.enabled:
-        raise ValueError('debug maps need a model of family pisr with enabled: true, '
-                         f'got {predictor.info.family}')
+        raise ValueError(
+            'debug maps need a model of family pisr with enabled: true, '
+            f'got {predictor.info.family}'
+        )
     return model
 
 
-def debug_pictures(model: PISR, class_name: str, predictor: Predictor,
-                   evaluation: Evaluation, n: int) -> Iterator[Picture]:
+def debug_pictures(
+    model: PISR, class_name: str, predictor: Predictor, evaluation: Evaluation, n: int
+) -> Iterator[Picture]:
     """Names and debug panels of the n worst images of an evaluation, the worst first."""
     (class_id,) = model.labels.class_ids([class_name])
     for image in evaluation.worst(n):
         sample = evaluation.reader.read(image.index, 0)
         pixels, _ = predictor.prepare(CameraImage(sample.image, 'rgb'))
-        yield evaluation.reader.image_ids[image.index], debug_panel(
-            pixels, debug_maps(model, pixels, class_id))
+        yield (
+            evaluation.reader.image_ids[image.index],
+            debug_panel(pixels, debug_maps(model, pixels, class_id)),
+        )
 
 
 @torch.no_grad()
-def debug_maps(model: PISR, image: npt.NDArray[np.uint8], class_id: int, blur: float = 1.5,
-               ) -> DebugMaps:
+def debug_maps(
+    model: PISR, image: npt.NDArray[np.uint8], class_id: int, blur: float = 1.5
+) -> DebugMaps:
     """The maps of the supplement's figures 4, 5 and E.1.
 
     Args:
@@ -99,10 +106,13 @@ def debug_maps(model: PISR, image: npt.NDArray[np.uint8], class_id: int, blur: f
     maps = model.maps(torch.from_numpy(image).to(device).permute(2, 0, 1)[None])
     assert maps.initial is not None and maps.heatmaps is not None and maps.alive is not None
     window = window_of(model.config.nms_kernel)
-    before, after = ((_class_map(m, class_id), _centers(m, class_id, window, blur))
-                     for m in (maps.initial, maps.final))
-    return DebugMaps(before[0], after[0], before[1], after[1],
-                     maps.heatmaps[0][maps.alive[0]].cpu().numpy())
+    before, after = (
+        (_class_map(m, class_id), _centers(m, class_id, window, blur))
+        for m in (maps.initial, maps.final)
+    )
+    return DebugMaps(
+        before[0], after[0], before[1], after[1], maps.heatmaps[0][maps.alive[0]].cpu().numpy()
+    )
 
 
 def _class_map(maps: CenterMaps, class_id: int) -> Floats:
@@ -127,8 +137,9 @@ def _stretch(values: npt.NDArray[Any]) -> Floats:
     return stretched
 
 
-def heat_picture(image: npt.NDArray[np.uint8], heat: npt.NDArray[Any], opacity: float = 0.5,
-                 ) -> npt.NDArray[np.uint8]:
+def heat_picture(
+    image: npt.NDArray[np.uint8], heat: npt.NDArray[Any], opacity: float = 0.5
+) -> npt.NDArray[np.uint8]:
     """A map over its image, from blue for 0 to red for 1.
 
     Args:
@@ -143,8 +154,9 @@ def heat_picture(image: npt.NDArray[np.uint8], heat: npt.NDArray[Any], opacity: 
     level = (np.clip(heat, 0, 1) * 255).astype(np.uint8)
     level = cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)
     colors = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-    mixed: npt.NDArray[np.uint8] = np.rint(
-        image * (1 - opacity) + colors * opacity).astype(np.uint8)
+    mixed: npt.NDArray[np.uint8] = np.rint(image * (1 - opacity) + colors * opacity).astype(
+        np.uint8
+    )
     return mixed
 
 
@@ -158,8 +170,10 @@ def debug_panel(image: npt.NDArray[np.uint8], maps: DebugMaps) -> npt.NDArray[np
     Returns:
         (2 H, 4 W, 3) RGB.
     """
-    above = [heat_picture(image, heat) for heat in (
-        maps.class_before, maps.class_after, maps.centers_before, maps.centers_after)]
-    below = [heat_picture(image, heat) for heat in maps.instances[:len(above)]]
+    above = [
+        heat_picture(image, heat)
+        for heat in (maps.class_before, maps.class_after, maps.centers_before, maps.centers_after)
+    ]
+    below = [heat_picture(image, heat) for heat in maps.instances[: len(above)]]
     below += [np.zeros_like(image)] * (len(above) - len(below))
     return np.vstack([np.hstack(above), np.hstack(below)])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Predictions of a data set on disk: COCO's panoptic format, and PNGs of Cityscapes' ids."""
 
 from __future__ import annotations
@@ -68,11 +69,14 @@ class CocoPredictions:
             other = {label.category_id: label.name for label in own.labels}
             for label in labels.labels:
                 if other.get(label.category_id, label.name) != label.name:
-                    raise ValueError(f'{path}: category {label.category_id} is '
-                                     f'{other[label.category_id]}, in the data {label.name}')
+                    raise ValueError(
+                        f'{path}: category {label.category_id} is '
+                        f'{other[label.category_id]}, in the data {label.name}'
+                    )
         self.annotations = coco_json.read_annotations(document, path, folder, labels)
         self.entries: dict[ImageId, dict[str, Any]] = {
-            entry['image_id']: entry for entry in document['annotations']}
+            entry['image_id']: entry for entry in document['annotations']
+        }
 
     @property
     def scored(self) -> bool:
@@ -85,8 +89,9 @@ class CocoPredictions:
         return self._have('track_id')
 
     def _have(self, key: str) -> bool:
-        return any(key in segment for entry in self.entries.values()
-                   for segment in entry['segments_info'])
+        return any(
+            key in segment for entry in self.entries.values() for segment in entry['segments_info']
+        )
 
     def __contains__(self, index: int) -> bool:
         return self.ids[index] in self.annotations
@@ -111,10 +116,17 @@ class CocoPredictions:
             if not np.isfinite(score).all():
                 raise ValueError
         except (TypeError, ValueError, OverflowError):
-            raise ValueError(f'{self.path}: image {image_id}: score must be a number and track_id '
-                             'a whole number from 0') from None
-        return make_frame(ids, {segment: class_of[category] for segment, category
-                                in annotation.category_of.items()}, self.labels, score, track_id)
+            raise ValueError(
+                f'{self.path}: image {image_id}: score must be a number and track_id '
+                'a whole number from 0'
+            ) from None
+        return make_frame(
+            ids,
+            {segment: class_of[category] for segment, category in annotation.category_of.items()},
+            self.labels,
+            score,
+            track_id,
+        )
 
 
 class PredictionStore(CocoPredictions):
@@ -131,8 +143,9 @@ class PredictionStore(CocoPredictions):
         path = folder / 'predictions.json'
         self.sizes: dict[ImageId, tuple[int, int]] = {}
         if not path.is_file():
-            write_json({'images': [], 'annotations': [],
-                        'categories': coco.categories(labels)}, path)
+            write_json(
+                {'images': [], 'annotations': [], 'categories': coco.categories(labels)}, path
+            )
         super().__init__(path, self.pngs, labels, ids)
         for image in coco_json.read_images(coco_json.read_json(path), path).values():
             if image.size is None:
@@ -145,26 +158,43 @@ class PredictionStore(CocoPredictions):
         image_id, ids = self.ids[index], frame.segment_map
         name = file_name(image_id)
         coco.write_png(ids, self.pngs / name)
-        info = [{'id': int(row['segment_id']),
-                 'category_id': self.labels.labels[row['class_id']].category_id,
-                 'score': float(row['score']),
-                 **({'track_id': int(row['track_id'])} if row['track_id'] else {})}
-                for row in frame.segments]
+        info = [
+            {
+                'id': int(row['segment_id']),
+                'category_id': self.labels.labels[row['class_id']].category_id,
+                'score': float(row['score']),
+                **({'track_id': int(row['track_id'])} if row['track_id'] else {}),
+            }
+            for row in frame.segments
+        ]
         self.entries[image_id] = {'image_id': image_id, 'file_name': name, 'segments_info': info}
         self.sizes[image_id] = ids.shape[0], ids.shape[1]
         self.annotations[image_id] = coco_json.Annotation(
-            image_id, self.pngs / name, {s['id']: s['category_id'] for s in info}, frozenset())
+            image_id, self.pngs / name, {s['id']: s['category_id'] for s in info}, frozenset()
+        )
         if time.monotonic() >= self._save_next:
             self.save()
 
     def save(self) -> None:
         """Writes the list of what is done; its PNGs are there already."""
         start = time.monotonic()
-        write_json({'images': [{'id': image_id, 'file_name': self.entries[image_id]['file_name'],
-                                'height': height, 'width': width}
-                               for image_id, (height, width) in self.sizes.items()],
-                    'annotations': list(self.entries.values()),
-                    'categories': coco.categories(self.labels)}, self.path, indent=None)
+        write_json(
+            {
+                'images': [
+                    {
+                        'id': image_id,
+                        'file_name': self.entries[image_id]['file_name'],
+                        'height': height,
+                        'width': width,
+                    }
+                    for image_id, (height, width) in self.sizes.items()
+                ],
+                'annotations': list(self.entries.values()),
+                'categories': coco.categories(self.labels),
+            },
+            self.path,
+            indent=None,
+        )
         end = time.monotonic()
         self._save_next = end + (end - start) / SAVING
 
@@ -198,19 +228,27 @@ class IdPredictions:
             raise FileNotFoundError(f'no prediction {path}')
         ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         if ids is None or ids.ndim != 2 or ids.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f'{path} is not a PNG of one channel with 8 or 16 bits; PNGs in '
-                             'colour need their JSON file: give that')
+            raise ValueError(
+                f'{path} is not a PNG of one channel with 8 or 16 bits; PNGs in '
+                'colour need their JSON file: give that'
+            )
         _check_size(ids, size, path)
         found, place = np.unique(ids.astype(np.int32), return_inverse=True)
         category = np.where(found >= INSTANCES, found // INSTANCES, found)
-        classes = {i: self.labels.class_id_of_category[c]
-                   for i, c in enumerate(category.tolist(), 1)
-                   if c in self.labels.class_id_of_category}
+        classes = {
+            i: self.labels.class_id_of_category[c]
+            for i, c in enumerate(category.tolist(), 1)
+            if c in self.labels.class_id_of_category
+        }
         known = np.isin(np.arange(len(found) + 1), list(classes))
         segments = np.where(known, np.arange(len(found) + 1), 0)[1:]
         number = np.where(found >= INSTANCES, found % INSTANCES + 1, 0)  # from 0 on
-        return make_frame(segments[place].reshape(ids.shape), classes, self.labels,
-                          track_id=number[np.array(list(classes), int) - 1])
+        return make_frame(
+            segments[place].reshape(ids.shape),
+            classes,
+            self.labels,
+            track_id=number[np.array(list(classes), int) - 1],
+        )
 
 
 def open_predictions(path: Path, labels: LabelSet, ids: Sequence[ImageId]) -> Predictions:
@@ -229,13 +267,17 @@ def open_predictions(path: Path, labels: LabelSet, ids: Sequence[ImageId]) -> Pr
         return CocoPredictions(path, path.with_suffix(''), labels, ids)
     if not path.is_dir():
         raise FileNotFoundError(f'no predictions at {path}; expected a JSON file or a folder')
-    for listed, folder in ((path / 'predictions.json', path / 'predictions'),
-                           (path.with_name(f'{path.name}.json'), path)):
+    for listed, folder in (
+        (path / 'predictions.json', path / 'predictions'),
+        (path.with_name(f'{path.name}.json'), path),
+    ):
         if listed.is_file():
             return CocoPredictions(listed, folder, labels, ids)
     if not any(path.glob('*.png')):
-        raise FileNotFoundError(f'{path} holds no predictions: expected predictions.json and '
-                                'predictions/, or PNGs named like the images')
+        raise FileNotFoundError(
+            f'{path} holds no predictions: expected predictions.json and '
+            'predictions/, or PNGs named like the images'
+        )
     return IdPredictions(path, labels, ids)
 
 
@@ -248,5 +290,6 @@ def file_name(image_id: ImageId) -> str:
 
 def _check_size(ids: npt.NDArray[Any], size: tuple[int, int], path: Path) -> None:
     if ids.shape != size:
-        raise ValueError(f'{path} is {ids.shape[0]} x {ids.shape[1]}, its image '
-                         f'{size[0]} x {size[1]}')
+        raise ValueError(
+            f'{path} is {ids.shape[0]} x {ids.shape[1]}, its image {size[0]} x {size[1]}'
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What segments images, from a model file or a checkpoint of training."""
 
 from __future__ import annotations
@@ -35,11 +36,14 @@ def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> P
     if path.suffix != '.ckpt':
         return Predictor(open_backend(path, backend, device), read_info(path))
     if backend not in ('auto', 'torch', 'torch/eager'):
-        raise ValueError('a checkpoint is scored with torch; make a model file of it with '
-                         f'`panoptic export` for the backend {backend}')
+        raise ValueError(
+            'a checkpoint is scored with torch; make a model file of it with '
+            f'`panoptic export` for the backend {backend}'
+        )
     seen = torch.cuda.is_available()
-    index = gpu_index('cuda' if device == 'auto' and seen else
-                      'cpu' if device == 'auto' else device)
+    index = gpu_index(
+        'cuda' if device == 'auto' and seen else 'cpu' if device == 'auto' else device
+    )
     if index is not None and not seen:
         raise BackendError(f'torch {torch.__version__} sees no GPU, asked for device {device}')
     model, checkpoint = load_checkpoint(path)
@@ -48,7 +52,8 @@ def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> P
     require_finite_maps(model, input_size)
     return Predictor(
         ModuleBackend(model if index is None else model.to(f'cuda:{index}')),
-        describe(model, input_size, path.stem, settings.get('recipe_hash', '')))
+        describe(model, input_size, path.stem, settings.get('recipe_hash', '')),
+    )
 
 
 def module_of(predictor: Predictor, path: Path) -> PanopticModel:
@@ -70,8 +75,14 @@ def module_of(predictor: Predictor, path: Path) -> PanopticModel:
 def describe_run(predictor: Predictor) -> dict[str, Any]:
     """What is run and on what, for people."""
     info, backend = predictor.info, predictor.backend
-    return {'model': info.name, 'recipe_hash': info.recipe_hash, 'backend': backend.name,
-            'device': backend.device, 'input_size': info.input_size, 'stride': info.stride}
+    return {
+        'model': info.name,
+        'recipe_hash': info.recipe_hash,
+        'backend': backend.name,
+        'device': backend.device,
+        'input_size': info.input_size,
+        'stride': info.stride,
+    }
 
 
 def fingerprint(path: Path, predictor: Predictor) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a model with a relation module says of who covers whom; scored and written out."""
 
 from __future__ import annotations
@@ -11,11 +12,7 @@ from torch import Tensor
 
 from panoptic_ros.bundle import Outputs
 from panoptic_ros.image import CameraImage
-from panoptic_ros.metrics.overlap_accuracy import (
-    COVERED,
-    OverlapAccuracy,
-    approximate_relation,
-)
+from panoptic_ros.metrics.overlap_accuracy import COVERED, OverlapAccuracy, approximate_relation
 from panoptic_ros.models.masks import inside
 from panoptic_ros.models.relation import significant_overlap
 from panoptic_ros.models.sognet import SOGNet
@@ -58,13 +55,19 @@ def true_relations(model: SOGNet, sample: Sample) -> tuple[np.ndarray, np.ndarra
     """O and R* of a sample's N instances, (N, N) both; see `RelationScores`."""
     assert model.relation is not None
     config, device = model.config, model.mean.device
-    class_map, instance_map = (torch.from_numpy(m.astype(np.int64)).to(device)
-                               for m in (sample.class_map, sample.instance_map))
-    hidden = None if sample.hidden_map is None else torch.from_numpy(
-        sample.hidden_map.astype(np.int64)).to(device)
+    class_map, instance_map = (
+        torch.from_numpy(m.astype(np.int64)).to(device)
+        for m in (sample.class_map, sample.instance_map)
+    )
+    hidden = (
+        None
+        if sample.hidden_map is None
+        else torch.from_numpy(sample.hidden_map.astype(np.int64)).to(device)
+    )
     told = hidden if config.overlap_of == 'mask' else None  # a model of boxes never saw any
-    found = find_objects(class_map[None], instance_map[None], model.is_thing,
-                         None if told is None else told[None])[0]
+    found = find_objects(
+        class_map[None], instance_map[None], model.is_thing, None if told is None else told[None]
+    )[0]
     visible = whole_masks(instance_map, found.id)
     boxes = inside(found.box, (class_map.shape[0], class_map.shape[1]))
     whole = boxes if hidden is None else whole_masks(instance_map, found.id, hidden)
@@ -74,12 +77,14 @@ def true_relations(model: SOGNet, sample: Sample) -> tuple[np.ndarray, np.ndarra
     enters = significant_overlap(overlapping.flatten(1).float(), config.least_overlap).any(dim=1)
     relation = relation * enters[:, None] * enters
     return relation.cpu().numpy(), approximate_relation(
-        whole.cpu().numpy(), visible.cpu().numpy(), config.least_overlap)
+        whole.cpu().numpy(), visible.cpu().numpy(), config.least_overlap
+    )
 
 
 @torch.no_grad()
-def predicted_relations(predictor: Predictor, model: SOGNet, sample: Sample,
-                        ) -> list[dict[str, Any]]:
+def predicted_relations(
+    predictor: Predictor, model: SOGNet, sample: Sample
+) -> list[dict[str, Any]]:
     """Pairs of predicted segments of which one lies on the other, the surest first.
 
     Returns:
@@ -89,20 +94,33 @@ def predicted_relations(predictor: Predictor, model: SOGNet, sample: Sample,
     """
     pixels, geometry = predictor.prepare(CameraImage(sample.image, 'rgb'))
     image = torch.from_numpy(pixels).to(model.mean.device).permute(2, 0, 1)[None]
-    segments, relation = model.decode_with_relation(model.maps(image),
-                                                    **model.default_thresholds())
-    frame = to_frame(Outputs(*(value.cpu().numpy() for value in segments)), predictor.info,
-                     geometry, stamp_s=0)  # without what lies in the padding
-    listed = torch.from_numpy(np.isin(np.arange(1, len(relation) + 1),
-                                      frame.segments['segment_id'])).to(relation.device)
+    segments, relation = model.decode_with_relation(
+        model.maps(image), **model.default_thresholds()
+    )
+    frame = to_frame(
+        Outputs(*(value.cpu().numpy() for value in segments)), predictor.info, geometry, stamp_s=0
+    )  # without what lies in the padding
+    listed = torch.from_numpy(
+        np.isin(np.arange(1, len(relation) + 1), frame.segments['segment_id'])
+    ).to(relation.device)
     relation = relation * listed[:, None] * listed
-    return [_pair(model, segments.class_id, lower, upper, float(relation[lower, upper]))
-            for lower, upper in sorted(torch.nonzero(relation >= COVERED).tolist(),
-                                       key=lambda pair: -float(relation[pair[0], pair[1]]))]
+    return [
+        _pair(model, segments.class_id, lower, upper, float(relation[lower, upper]))
+        for lower, upper in sorted(
+            torch.nonzero(relation >= COVERED).tolist(),
+            key=lambda pair: -float(relation[pair[0], pair[1]]),
+        )
+    ]
 
 
-def _pair(model: SOGNet, class_id: Tensor, lower: int, upper: int, strength: float,
-          ) -> dict[str, Any]:
+def _pair(
+    model: SOGNet, class_id: Tensor, lower: int, upper: int, strength: float
+) -> dict[str, Any]:
     names = model.labels.names
-    return {'segment': upper + 1, 'class': names[int(class_id[upper])], 'on': lower + 1,
-            'on_class': names[int(class_id[lower])], 'strength': round(strength, 4)}
+    return {
+        'segment': upper + 1,
+        'class': names[int(class_id[upper])],
+        'on': lower + 1,
+        'on_class': names[int(class_id[lower])],
+        'strength': round(strength, 4),
+    }

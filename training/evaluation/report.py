@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an evaluation leaves in its folder beside the predictions."""
 
 from __future__ import annotations
@@ -28,15 +29,29 @@ def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, fol
     write_json(scores, folder / 'scores.json')
     write_csv(evaluation.scores.per_class_rows(), folder / 'per_class.csv')
     names = evaluation.reader.image_ids
-    write_csv([{'image': names[image.index],
-                **{name: none_for_nan(getattr(image.result.all, name))
-                   for name in ('pq', 'sq', 'rq')},
-                **{name: int(getattr(image.result, name).sum()) for name in ('tp', 'fp', 'fn')}}
-               for image in evaluation.images], folder / 'images.csv')
+    write_csv(
+        [
+            {
+                'image': names[image.index],
+                **{
+                    name: none_for_nan(getattr(image.result.all, name))
+                    for name in ('pq', 'sq', 'rq')
+                },
+                **{name: int(getattr(image.result, name).sum()) for name in ('tp', 'fp', 'fn')},
+            }
+            for image in evaluation.images
+        ],
+        folder / 'images.csv',
+    )
     write_worst(evaluation, worst, folder / 'worst')
     if evaluation.store is not None:
-        write_submission(evaluation.store, scores['data'], scores['split'], scores['model'],
-                         folder / 'submission')
+        write_submission(
+            evaluation.store,
+            scores['data'],
+            scores['split'],
+            scores['model'],
+            folder / 'submission',
+        )
 
 
 def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores of a model, or of predictions on disk, over a data set; goes on where it was stopped."""
 
 from __future__ import annotations
@@ -60,8 +61,14 @@ class Evaluation:
         ValueError: if there is nothing to follow things through.
     """
 
-    def __init__(self, reader: Reader, source: Predict | Predictions, limit: int | None = None,
-                 store: PredictionStore | None = None, rate_hz: float | None = None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        source: Predict | Predictions,
+        limit: int | None = None,
+        store: PredictionStore | None = None,
+        rate_hz: float | None = None,
+    ) -> None:
         self.reader, self.source, self.store, self.rate_hz = reader, source, store, rate_hz
         tracked = bool(rate_hz) if callable(source) else source.tracked and bool(reader.clips)
         if rate_hz and not reader.clips:
@@ -98,8 +105,7 @@ class Evaluation:
     def format(self) -> str:
         """Tables for people."""
         text = self.scores.format()
-        return text if self.video is None else (
-            f'{text}\n\n{self.video.result().format_table()}')
+        return text if self.video is None else (f'{text}\n\n{self.video.result().format_table()}')
 
     def to_dict(self) -> dict[str, Any]:
         """All scores as plain values for JSON."""
@@ -113,8 +119,9 @@ class Evaluation:
             return None
         return Tracker()
 
-    def _frame(self, index: int, sample: Sample, tracker: Tracker | None, place: int = 0,
-               ) -> PanopticFrame:
+    def _frame(
+        self, index: int, sample: Sample, tracker: Tracker | None, place: int = 0
+    ) -> PanopticFrame:
         size = sample.class_map.shape[0], sample.class_map.shape[1]
         if not callable(self.source):
             return self.source.read(index, size)
@@ -135,8 +142,11 @@ class Evaluation:
         self.images.append(ImageScore(index, image.panoptic.result()))
         if self.video is not None:
             self.video.update(
-                sample.class_map, sample.instance_map, frame.semantic_map,
-                frame.paint(frame.segments['track_id'].astype(np.int64), 0))
+                sample.class_map,
+                sample.instance_map,
+                frame.semantic_map,
+                frame.paint(frame.segments['track_id'].astype(np.int64), 0),
+            )
 
     def _no_scores(self) -> Scores:
         # Average precision ranks instances: it says nothing where none has a score.
@@ -199,12 +209,15 @@ def _require_same(folder: Path, what: dict[str, Any]) -> bool:
             raise ValueError(f'{path} is damaged; choose another folder or delete it') from None
         for key in what | old:
             if old.get(key) != what.get(key):
-                raise ValueError(f'{folder} holds the evaluation of another {key}, '
-                                 f'{old.get(key)} there and {what.get(key)} here; '
-                                 'choose another folder or delete it')
+                raise ValueError(
+                    f'{folder} holds the evaluation of another {key}, '
+                    f'{old.get(key)} there and {what.get(key)} here; '
+                    'choose another folder or delete it'
+                )
         return True
-    if folder.is_dir() and any(file.name != LOCK_NAME and not file.name.startswith(TEMPORARY)
-                               for file in folder.iterdir()):
+    if folder.is_dir() and any(
+        file.name != LOCK_NAME and not file.name.startswith(TEMPORARY) for file in folder.iterdir()
+    ):
         raise ValueError(f'{folder} is not empty and not of an evaluation; choose another folder')
     return False
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores of predictions against samples; used by validation and by `panoptic evaluate`."""
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from panoptic_ros.metrics.semantic import MeanIoU
 from ..data.sample import Sample
 
 
-def gt_segments(sample: Sample, is_thing: npt.NDArray[np.bool_],
-                ) -> tuple[npt.NDArray[np.int32], dict[int, int], set[int]]:
+def gt_segments(
+    sample: Sample, is_thing: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.int32], dict[int, int], set[int]]:
     """Ground truth as the metrics take it.
 
     Things without an instance are a crowd.
@@ -35,16 +37,20 @@ def gt_segments(sample: Sample, is_thing: npt.NDArray[np.bool_],
     segment_map = np.where(sample.instance_map > 0, sample.instance_map + VOID_ID, class_map + 1)
     segment_map[class_map == VOID_ID] = 0
     ids, first = np.unique(segment_map, return_index=True)
-    classes = {int(i): int(class_map.flat[place]) for i, place in zip(ids, first, strict=True)
-               if i}
+    classes = {
+        int(i): int(class_map.flat[place]) for i, place in zip(ids, first, strict=True) if i
+    }
     crowds = {i for i, class_id in classes.items() if i <= VOID_ID and is_thing[class_id]}
     return segment_map, classes, crowds
 
 
 def frame_classes(frame: PanopticFrame) -> dict[int, int]:
     """Class id of each segment of a frame."""
-    return dict(zip(frame.segments['segment_id'].tolist(), frame.segments['class_id'].tolist(),
-                    strict=True))
+    return dict(
+        zip(
+            frame.segments['segment_id'].tolist(), frame.segments['class_id'].tolist(), strict=True
+        )
+    )
 
 
 class Scores:
@@ -69,8 +75,14 @@ class Scores:
     def update(self, sample: Sample, frame: PanopticFrame) -> None:
         """Adds one image and its prediction, which is compared at the sample's size."""
         gt_map, gt_classes, crowds = gt_segments(sample, self.labels.is_thing)
-        pair = compare(self.labels, gt_map, gt_classes,
-                       frame.geometry.to_camera(frame.segment_map), frame_classes(frame), crowds)
+        pair = compare(
+            self.labels,
+            gt_map,
+            gt_classes,
+            frame.geometry.to_camera(frame.segment_map),
+            frame_classes(frame),
+            crowds,
+        )
         self.images += 1
         self.panoptic.add(pair)
         self.semantic.add(pair)
@@ -80,8 +92,11 @@ class Scores:
     @property
     def _metrics(self) -> dict[str, Any]:
         """All that are collected, by name."""
-        return {'panoptic': self.panoptic, 'semantic': self.semantic,
-                **(vars(self.more) if self.more else {})}
+        return {
+            'panoptic': self.panoptic,
+            'semantic': self.semantic,
+            **(vars(self.more) if self.more else {}),
+        }
 
     def merge(self, other: Scores) -> None:
         """Adds what another instance has seen, after what this one has.
@@ -104,10 +119,15 @@ class Scores:
     def summary(self) -> dict[str, float]:
         """The headline figures in percent; NaN where no class occurs."""
         result = self.panoptic.result()
-        return {'pq': result.all.pq, 'sq': result.all.sq, 'rq': result.all.rq,
-                'pq_thing': result.things.pq, 'pq_stuff': result.stuff.pq,
-                'miou': self.semantic.result().miou,
-                **{name: scores.mean for name, scores in self._more(result).items()}}
+        return {
+            'pq': result.all.pq,
+            'sq': result.all.sq,
+            'rq': result.all.rq,
+            'pq_thing': result.things.pq,
+            'pq_stuff': result.stuff.pq,
+            'miou': self.semantic.result().miou,
+            **{name: scores.mean for name, scores in self._more(result).items()},
+        }
 
     def _more(self, panoptic: PanopticResult) -> dict[str, ClassScores]:
         """Results of the metrics that training does without, by name."""
@@ -119,29 +139,37 @@ class Scores:
         result = {**panoptic.to_dict(), 'semantic': self.semantic.result().to_dict()}
         if self.more:
             more = self._more(panoptic)
-            result |= {'pq_dagger': more['pq_dagger'].to_dict('pq'),
-                       'covering': more['pc'].to_dict('pc'),
-                       'instance_iou': more['iiou'].to_dict('iiou'),
-                       'boundary': self.more.boundary.result().to_dict(),
-                       'average_precision': self.more.average_precision.result().to_dict()}
+            result |= {
+                'pq_dagger': more['pq_dagger'].to_dict('pq'),
+                'covering': more['pc'].to_dict('pc'),
+                'instance_iou': more['iiou'].to_dict('iiou'),
+                'boundary': self.more.boundary.result().to_dict(),
+                'average_precision': self.more.average_precision.result().to_dict(),
+            }
         return result
 
     def per_class_rows(self) -> list[dict[str, Any]]:
         """A row for each class with all its scores, percent; None where it has none."""
         panoptic = self.panoptic.result()
-        columns = {'iou': self.semantic.result().iou,
-                   **{name: scores.values for name, scores in self._more(panoptic).items()}}
-        return [{**row, **{name: none_for_nan(column[i]) for name, column in columns.items()}}
-                for i, row in enumerate(panoptic.to_dict()['per_class'])]
+        columns = {
+            'iou': self.semantic.result().iou,
+            **{name: scores.values for name, scores in self._more(panoptic).items()},
+        }
+        return [
+            {**row, **{name: none_for_nan(column[i]) for name, column in columns.items()}}
+            for i, row in enumerate(panoptic.to_dict()['per_class'])
+        ]
 
     def format(self) -> str:
         """Tables for people: things and stuff, each class, then the other figures."""
         result, summary = self.panoptic.result(), self.summary()
         lines = [f'mIoU {summary["miou"]:.1f}, {self.images} images']
         if self.more:
-            lines += ['PQ-dagger {pq_dagger:.1f}, PC {pc:.1f}, iIoU {iiou:.1f}, '
-                      'boundary PQ {boundary_pq:.1f}'.format(**summary),
-                      'AP {ap:.1f}, AP50 {ap50:.1f}, AP75 {ap75:.1f}'.format(**summary)]
+            lines += [
+                'PQ-dagger {pq_dagger:.1f}, PC {pc:.1f}, iIoU {iiou:.1f}, '
+                'boundary PQ {boundary_pq:.1f}'.format(**summary),
+                'AP {ap:.1f}, AP50 {ap50:.1f}, AP75 {ap75:.1f}'.format(**summary),
+            ]
         return '\n\n'.join([result.format_table(), result.format_classes(), '\n'.join(lines)])
 
 
@@ -164,7 +192,12 @@ class MoreScores:
     def results(self, panoptic: PanopticResult) -> dict[str, ClassScores]:
         """Scores by name of all images so far; `panoptic` is of the same images."""
         boundary, ap = self.boundary.result(), self.average_precision.result()
-        return {'pq_dagger': self.pq_dagger.result(panoptic), 'pc': self.covering.result(),
-                'iiou': self.instance_iou.result(),
-                'boundary_pq': ClassScores(boundary.labels, boundary.pq),
-                'ap': ap.ap, 'ap50': ap.ap50, 'ap75': ap.ap75}
+        return {
+            'pq_dagger': self.pq_dagger.result(panoptic),
+            'pc': self.covering.result(),
+            'iiou': self.instance_iou.result(),
+            'boundary_pq': ClassScores(boundary.labels, boundary.pq),
+            'ap': ap.ap,
+            'ap50': ap.ap50,
+            'ap75': ap.ap75,
+        }

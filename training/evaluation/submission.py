@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files that the servers of COCO and Cityscapes take, made of an evaluation's predictions.
 
 Both want COCO's panoptic format in a zip: `<name>.json`, where image ids and category ids are the
@@ -16,13 +17,16 @@ from panoptic_ros.files import whole
 
 from .predictions import PredictionStore
 
-NAMES = {'coco': 'panoptic_{split}2017_{model}_results',
-         'cityscapes': 'cityscapes_panoptic_{split}'}
+NAMES = {
+    'coco': 'panoptic_{split}2017_{model}_results',
+    'cityscapes': 'cityscapes_panoptic_{split}',
+}
 """Name of the JSON file and its folder by data set; COCO's server reads the name."""
 
 
-def write_submission(store: PredictionStore, data: str, split: str, model: str, folder: Path,
-                     ) -> Path | None:
+def write_submission(
+    store: PredictionStore, data: str, split: str, model: str, folder: Path
+) -> Path | None:
     """Writes the zip, if the data set has a server and every image is predicted.
 
     Args:
@@ -39,16 +43,24 @@ def write_submission(store: PredictionStore, data: str, split: str, model: str, 
     if kind not in NAMES or len(store.annotations) < len(store.ids):
         return None
     name = NAMES[kind].format(split=split, model=re.sub(r'\W', '-', model))
-    annotations = [{'image_id': entry['image_id'], 'file_name': entry['file_name'],
-                    'segments_info': [{'id': segment['id'], 'category_id': segment['category_id']}
-                                      for segment in entry['segments_info']]}
-                   for entry in (store.entries[image_id] for image_id in store.ids)]
+    annotations = [
+        {
+            'image_id': entry['image_id'],
+            'file_name': entry['file_name'],
+            'segments_info': [
+                {'id': segment['id'], 'category_id': segment['category_id']}
+                for segment in entry['segments_info']
+            ],
+        }
+        for entry in (store.entries[image_id] for image_id in store.ids)
+    ]
     path = folder / f'{name}.zip'
     folder.mkdir(exist_ok=True)
     # PNGs are compressed already.
     with whole(path) as temporary, zipfile.ZipFile(temporary, 'w') as file:
-        file.writestr(f'{name}.json', json.dumps({'annotations': annotations}),
-                      zipfile.ZIP_DEFLATED)
+        file.writestr(
+            f'{name}.json', json.dumps({'annotations': annotations}), zipfile.ZIP_DEFLATED
+        )
         for entry in annotations:
             file.write(store.pngs / entry['file_name'], f'{name}/{entry["file_name"]}')
     return path

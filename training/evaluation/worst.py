@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of the images that were segmented worst: image, ground truth, prediction."""
 
 from __future__ import annotations
@@ -45,8 +46,13 @@ def write_worst(evaluation: Evaluation, n: int, folder: Path) -> None:
         for image in evaluation.worst(n):
             sample, frame = evaluation.again(image.index)
             name = names[image.index]
-            yield name, draw(sample, frame, labels,
-                             f'{name}   PQ {image.pq:.1f}   {faults(image.result)}')
+            yield (
+                name,
+                draw(
+                    sample, frame, labels, f'{name}   PQ {image.pq:.1f}   {faults(image.result)}'
+                ),
+            )
+
     write_pictures(pictures(), folder)
 
 
@@ -61,8 +67,9 @@ def write_pictures(pictures: Iterable[Picture], folder: Path) -> None:
     written = set()
     for rank, (name, picture) in enumerate(pictures, 1):
         path = folder / f'{rank:02d}_{Path(file_name(name)).stem}.jpg'
-        done, data = cv2.imencode('.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
-                                  [cv2.IMWRITE_JPEG_QUALITY, 90])
+        done, data = cv2.imencode(
+            '.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90]
+        )
         assert done
         write_bytes(data.tobytes(), path)
         written.add(path)
@@ -75,15 +82,19 @@ def faults(result: PanopticResult) -> str:
     """What was missed and what was not there, in words."""
     parts = []
     for what, counts in (('missed', result.fn), ('wrong', result.fp)):
-        of = [f'{counts[i]} {result.labels.names[i]}' for i in np.argsort(-counts, kind='stable')
-              if counts[i]]
+        of = [
+            f'{counts[i]} {result.labels.names[i]}'
+            for i in np.argsort(-counts, kind='stable')
+            if counts[i]
+        ]
         if of:
             parts.append(f'{what}: {", ".join(of)}')
     return '   '.join(parts)
 
 
-def draw(sample: Sample, frame: PanopticFrame, labels: LabelSet, title: str,
-         ) -> npt.NDArray[np.uint8]:
+def draw(
+    sample: Sample, frame: PanopticFrame, labels: LabelSet, title: str
+) -> npt.NDArray[np.uint8]:
     """Image, ground truth and prediction side by side under a title, RGB.
 
     Args:
@@ -93,8 +104,9 @@ def draw(sample: Sample, frame: PanopticFrame, labels: LabelSet, title: str,
         title: one line.
     """
     height = round(sample.image.shape[0] * PANEL_WIDTH / sample.image.shape[1])
-    image = np.asarray(cv2.resize(sample.image, (PANEL_WIDTH, height),
-                                  interpolation=cv2.INTER_AREA), np.uint8)
+    image = np.asarray(
+        cv2.resize(sample.image, (PANEL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8
+    )
     panels = [image, *(_named(image, f, labels) for f in (true_frame(sample, labels), frame))]
     for panel, caption in zip(panels, ('image', 'ground truth', 'prediction'), strict=True):
         _write(panel, caption, 6, 18)
@@ -103,13 +115,13 @@ def draw(sample: Sample, frame: PanopticFrame, labels: LabelSet, title: str,
     return np.vstack([strip, np.hstack(panels)])
 
 
-def _named(image: npt.NDArray[np.uint8], frame: PanopticFrame, labels: LabelSet,
-           ) -> npt.NDArray[np.uint8]:
+def _named(
+    image: npt.NDArray[np.uint8], frame: PanopticFrame, labels: LabelSet
+) -> npt.NDArray[np.uint8]:
     """The frame drawn over a scaled image, with names on stuff too."""
     size = image.shape[1], image.shape[0]
     small = cv2.resize(frame.segment_map, size, interpolation=cv2.INTER_NEAREST)
-    frame = make_frame(small, frame_classes(frame), labels,
-                       track_id=frame.segments['track_id'])
+    frame = make_frame(small, frame_classes(frame), labels, track_id=frame.segments['track_id'])
     picture = draw_overlay(CameraImage(image, 'rgb'), frame, labels)
     for row in frame.segments[frame.segments['is_thing'] == 0]:
         if row['area'] < NAMED_AREA * small.size:

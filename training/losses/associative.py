@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Associative embedding, the baseline of HLE section 3.2 (equations 1 and 2)."""
 
 from __future__ import annotations
@@ -30,10 +31,16 @@ def pull_loss(embedding: Tensor, group: Tensor, mean: Tensor, margin: float) -> 
     Returns:
         Scalar: mean over the groups that have members of the mean over those; 0 without any.
     """
-    if embedding.ndim != 2 or group.shape != embedding.shape[:1] \
-            or mean.ndim != 2 or mean.shape[1] != embedding.shape[1]:
-        raise ValueError('pull_loss expects embedding (P, D), group (P,) and mean (L, D), got '
-                         f'{tuple(embedding.shape)}, {tuple(group.shape)}, {tuple(mean.shape)}')
+    if (
+        embedding.ndim != 2
+        or group.shape != embedding.shape[:1]
+        or mean.ndim != 2
+        or mean.shape[1] != embedding.shape[1]
+    ):
+        raise ValueError(
+            'pull_loss expects embedding (P, D), group (P,) and mean (L, D), got '
+            f'{tuple(embedding.shape)}, {tuple(group.shape)}, {tuple(mean.shape)}'
+        )
     cost = (mean[group] - embedding).abs().sum(dim=1).sub(margin).relu().square()
     members = torch.bincount(group, minlength=len(mean))
     each = cost.new_zeros(len(mean)).index_add(0, group, cost) / members.clamp(min=1)

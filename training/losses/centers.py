@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Centres of instances as the network is to see them: heatmaps, offsets and what is known."""
 
 from __future__ import annotations
@@ -40,8 +41,13 @@ class CenterTargets(NamedTuple):
     """Pixels of instances, (B, h, w) bool."""
 
 
-def center_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
-                   weight: Callable[[Instance], float]) -> CenterTargets:
+def center_targets(
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+    stride: int,
+    weight: Callable[[Instance], float],
+) -> CenterTargets:
     """Targets from label maps.
 
     Args:
@@ -56,13 +62,22 @@ def center_targets(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, st
     device, shape = class_map.device, class_map.shape
     extra = torch.tensor([weight(i) - 1.0 for i in instances], device=device)
     return CenterTargets(
-        class_map=class_map, weight=1 + paint(extra, instances, shape),
-        instances=instances, known=known_for_centers(class_map, instance_map, is_thing),
-        offset=center_offsets(instances, shape, device) * stride, inside=instance_map > 0)
+        class_map=class_map,
+        weight=1 + paint(extra, instances, shape),
+        instances=instances,
+        known=known_for_centers(class_map, instance_map, is_thing),
+        offset=center_offsets(instances, shape, device) * stride,
+        inside=instance_map > 0,
+    )
 
 
-def center_heatmap(instances: Sequence[Instance], sigmas: Sequence[float],
-                   channels: Sequence[int], shape: Sequence[int], device: torch.device) -> Tensor:
+def center_heatmap(
+    instances: Sequence[Instance],
+    sigmas: Sequence[float],
+    channels: Sequence[int],
+    shape: Sequence[int],
+    device: torch.device,
+) -> Tensor:
     """A Gaussian at the cell nearest to each instance's mass centre; where they meet, the higher.
 
     Args:
@@ -78,16 +93,19 @@ def center_heatmap(instances: Sequence[Instance], sigmas: Sequence[float],
     heatmap = torch.zeros(tuple(shape), device=device)
     height, width = shape[2:]
     for instance, sigma, channel in zip(instances, sigmas, channels, strict=True):
-        (y, rows), (x, columns) = (_window(place, REACH * sigma, size) for place, size in
-                                   zip(instance.center_yx, (height, width), strict=True))
+        (y, rows), (x, columns) = (
+            _window(place, REACH * sigma, size)
+            for place, size in zip(instance.center_yx, (height, width), strict=True)
+        )
         gaussian = _bell(y, rows, sigma, device)[:, None] * _bell(x, columns, sigma, device)
         part = heatmap[instance.image, channel, rows, columns]
         torch.maximum(part, gaussian, out=part)
     return heatmap
 
 
-def center_offsets(instances: Sequence[Instance], shape: Sequence[int], device: torch.device,
-                   ) -> Tensor:
+def center_offsets(
+    instances: Sequence[Instance], shape: Sequence[int], device: torch.device
+) -> Tensor:
     """(dy, dx) from each instance pixel to the instance's mass centre, cells.
 
     Args:
@@ -101,8 +119,12 @@ def center_offsets(instances: Sequence[Instance], shape: Sequence[int], device: 
     batch, height, width = shape
     offset = torch.zeros(batch, 2, height, width, device=device)
     for instance in instances:
-        y, x = (center - torch.arange(span.start, span.stop, device=device) for center, span in
-                zip(instance.center_yx, (instance.rows, instance.columns), strict=True))
+        y, x = (
+            center - torch.arange(span.start, span.stop, device=device)
+            for center, span in zip(
+                instance.center_yx, (instance.rows, instance.columns), strict=True
+            )
+        )
         part = offset[instance.box]
         part[0] = torch.where(instance.mask, y[:, None], part[0])
         part[1] = torch.where(instance.mask, x, part[1])
@@ -133,4 +155,4 @@ def _window(center: float, radius: float, size: int) -> tuple[int, slice]:
 
 def _bell(center: int, span: slice, sigma: float, device: torch.device) -> Tensor:
     distance = torch.arange(span.start, span.stop, device=device) - center
-    return torch.exp(-distance.square() / (2 * sigma ** 2))
+    return torch.exp(-distance.square() / (2 * sigma**2))

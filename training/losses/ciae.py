@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of CIAE (Gao et al., 2020): category- and instance-aware embedding, and detector."""
 
 from __future__ import annotations
@@ -65,28 +66,41 @@ class CIAELossConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < 2 or self.hardest < 1 or not 0 < self.log_floor < 1:
-            raise ValueError('loss needs margin in 0 to below 2, hardest of at least 1 and '
-                             f'log_floor between 0 and 1, got {self.margin}, {self.hardest} and '
-                             f'{self.log_floor}')
+            raise ValueError(
+                'loss needs margin in 0 to below 2, hardest of at least 1 and '
+                f'log_floor between 0 and 1, got {self.margin}, {self.hardest} and '
+                f'{self.log_floor}'
+            )
         for name in ('cae_weight', 'iae_weight', 'thing_weight', 'box_scale'):
             if getattr(self, name) < 0:
                 raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
         if 0 < self.box_scale < 1:
-            raise ValueError('loss.box_scale must be 0 (no filter) or at least 1 (smaller boxes '
-                             f'leave out pixels of the instance itself), got {self.box_scale}')
+            raise ValueError(
+                'loss.box_scale must be 0 (no filter) or at least 1 (smaller boxes '
+                f'leave out pixels of the instance itself), got {self.box_scale}'
+            )
         if self.clip_images < 1:
             raise ValueError(f'loss.clip_images must be at least 1, got {self.clip_images}')
         if not 0 <= self.memory_momentum <= 1:
-            raise ValueError('loss.memory_momentum must lie in 0 to 1, got '
-                             f'{self.memory_momentum}')
+            raise ValueError(
+                f'loss.memory_momentum must lie in 0 to 1, got {self.memory_momentum}'
+            )
         if len(self.level_limits) != 4 or list(self.level_limits) != sorted(self.level_limits):
-            raise ValueError('loss.level_limits must be four rising numbers, got '
-                             f'{self.level_limits}')
+            raise ValueError(
+                f'loss.level_limits must be four rising numbers, got {self.level_limits}'
+            )
 
 
-def ciae_loss(embedding: Tensor, semantic_logits: Tensor | None, memory: Tensor,
-              memory_of_class: Tensor, class_map: Tensor, instance_map: Tensor,
-              is_thing: Tensor, config: CIAELossConfig) -> dict[str, Tensor]:
+def ciae_loss(
+    embedding: Tensor,
+    semantic_logits: Tensor | None,
+    memory: Tensor,
+    memory_of_class: Tensor,
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+    config: CIAELossConfig,
+) -> dict[str, Tensor]:
     """The embedding's terms, equations 10 to 12; half precision is taken to float32 first.
 
     With `semantic_logits`, stuff is left to them: the embedding then only tells the instances
@@ -111,8 +125,9 @@ def ciae_loss(embedding: Tensor, semantic_logits: Tensor | None, memory: Tensor,
     Raises:
         ValueError: if a shape does not fit.
     """
-    _check_shapes(embedding, semantic_logits, memory, memory_of_class, class_map, instance_map,
-                  is_thing)
+    _check_shapes(
+        embedding, semantic_logits, memory, memory_of_class, class_map, instance_map, is_thing
+    )
     with torch.autocast(embedding.device.type, enabled=False):
         embedding = at_least_float32(embedding)
         memory = memory.detach().to(embedding.dtype)
@@ -153,25 +168,45 @@ def ciae_loss(embedding: Tensor, semantic_logits: Tensor | None, memory: Tensor,
     return terms
 
 
-def batch_loss(model: CIAE, batch: Batch, stride: int, config: CIAELossConfig,
-               ) -> dict[str, Tensor]:
+def batch_loss(
+    model: CIAE, batch: Batch, stride: int, config: CIAELossConfig
+) -> dict[str, Tensor]:
     """`ciae_loss` and the detector's terms for a batch; in training the memory learns too."""
     maps, labels = model.maps(batch.image, stride), batch.at_stride(stride)
     # The memory changes below, in place, before the gradients are taken.
-    terms = ciae_loss(maps.embedding, maps.semantic_logits, model.memory.clone(),
-                      model.memory_of_class, labels.class_map, labels.instance_map,
-                      model.is_thing, config)
+    terms = ciae_loss(
+        maps.embedding,
+        maps.semantic_logits,
+        model.memory.clone(),
+        model.memory_of_class,
+        labels.class_map,
+        labels.instance_map,
+        model.is_thing,
+        config,
+    )
     detections = maps.detections
-    targets = fcos_targets(batch.class_map, batch.instance_map, model.channel_of_class,
-                           [(x.shape[2], x.shape[3]) for x in detections.box],
-                           config.level_limits)
-    terms |= fcos_loss(by_location(detections.class_logits), by_location(detections.box),
-                       by_location(detections.centerness_logits)[..., 0], targets,
-                       config.focal_alpha, config.focal_gamma)
+    targets = fcos_targets(
+        batch.class_map,
+        batch.instance_map,
+        model.channel_of_class,
+        [(x.shape[2], x.shape[3]) for x in detections.box],
+        config.level_limits,
+    )
+    terms |= fcos_loss(
+        by_location(detections.class_logits),
+        by_location(detections.box),
+        by_location(detections.centerness_logits)[..., 0],
+        targets,
+        config.focal_alpha,
+        config.focal_gamma,
+    )
     if model.training:
         rows = memory_rows(labels.class_map, model.memory_of_class)
-        update_memory(model.memory, *class_sums(maps.embedding, rows, len(model.memory)),
-                      memory_momentum(model.progress, config.memory_momentum))
+        update_memory(
+            model.memory,
+            *class_sums(maps.embedding, rows, len(model.memory)),
+            memory_momentum(model.progress, config.memory_momentum),
+        )
     return {**terms, 'loss': torch.stack(list(terms.values())).sum()}
 
 
@@ -189,8 +224,13 @@ def memory_rows(class_map: Tensor, memory_of_class: Tensor) -> Tensor:
 def _weighted(likeness: Tensor, own: Tensor, weight: Tensor, config: CIAELossConfig) -> Tensor:
     """Sum of the losses of the pixels of an image, (h, w, Q), (h, w) and (h, w)."""
     counts = weight > 0
-    loss = embedding_loss(likeness.flatten(0, 1), own.masked_fill(~counts, 0).flatten(),
-                          config.margin, config.hardest, config.log_floor)
+    loss = embedding_loss(
+        likeness.flatten(0, 1),
+        own.masked_fill(~counts, 0).flatten(),
+        config.margin,
+        config.hardest,
+        config.log_floor,
+    )
     return (loss * weight.flatten()).sum()
 
 
@@ -205,19 +245,30 @@ def _reach(instances: Sequence[Instance], shape: Sequence[int], scale: float) ->
     return inside[0][:, None] & inside[1]
 
 
-def _check_shapes(embedding: Tensor, semantic_logits: Tensor | None, memory: Tensor,
-                  memory_of_class: Tensor, class_map: Tensor, instance_map: Tensor,
-                  is_thing: Tensor) -> None:
+def _check_shapes(
+    embedding: Tensor,
+    semantic_logits: Tensor | None,
+    memory: Tensor,
+    memory_of_class: Tensor,
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+) -> None:
     if embedding.ndim != 4 or memory.ndim != 2 or memory.shape[1] != embedding.shape[1]:
-        raise ValueError('ciae_loss expects embedding (B, D, h, w) and memory (M, D), got '
-                         f'{tuple(embedding.shape)} and {tuple(memory.shape)}')
+        raise ValueError(
+            'ciae_loss expects embedding (B, D, h, w) and memory (M, D), got '
+            f'{tuple(embedding.shape)} and {tuple(memory.shape)}'
+        )
     batch, _, *size = embedding.shape
     stuff = int((~is_thing).sum())
     for name, tensor, wanted in (
-            ('semantic_logits', semantic_logits, (batch, stuff + 1, *size)),
-            ('class_map', class_map, (batch, *size)),
-            ('instance_map', instance_map, (batch, *size)),
-            ('is_thing', is_thing, tuple(memory_of_class.shape))):
+        ('semantic_logits', semantic_logits, (batch, stuff + 1, *size)),
+        ('class_map', class_map, (batch, *size)),
+        ('instance_map', instance_map, (batch, *size)),
+        ('is_thing', is_thing, tuple(memory_of_class.shape)),
+    ):
         if tensor is not None and tuple(tensor.shape) != wanted:
-            raise ValueError(f'ciae_loss expects {name} {wanted} beside embedding '
-                             f'{tuple(embedding.shape)}, got {tuple(tensor.shape)}')
+            raise ValueError(
+                f'ciae_loss expects {name} {wanted} beside embedding '
+                f'{tuple(embedding.shape)}, got {tuple(tensor.shape)}'
+            )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Classes in HLE's embedding space: psi, L_seg and L_segmean."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of EINet: class-aware heatmaps of adaptive width, and the dictionary of class centres.
 
 Weights are Panoptic-DeepLab's (inferred).
@@ -58,10 +59,18 @@ class EINetLossConfig(PanopticDeepLabLossConfig):
             raise ValueError(f'loss.focal_weight must not be negative, got {self.focal_weight}')
 
 
-def einet_loss(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, class_map: Tensor,
-               instance_map: Tensor, is_thing: Tensor, stride: int, heatmap_kind: str,
-               config: EINetLossConfig, coarse: tuple[Tensor, Tensor] | None = None,
-               ) -> dict[str, Tensor]:
+def einet_loss(
+    semantic_logits: Tensor,
+    heatmap: Tensor,
+    offset: Tensor,
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+    stride: int,
+    heatmap_kind: str,
+    config: EINetLossConfig,
+    coarse: tuple[Tensor, Tensor] | None = None,
+) -> dict[str, Tensor]:
     """All terms for a batch; half precision is taken to float32 first.
 
     Args:
@@ -88,27 +97,49 @@ def einet_loss(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor, class_m
     check_shapes(semantic_logits, None, offset, class_map, instance_map, is_thing)
     targets = targets_of(class_map, instance_map, is_thing, stride, config)
     with torch.autocast(class_map.device.type, enabled=False):
-        return with_sum({
-            **dense_terms(semantic_logits, offset, targets, config),
-            'center': center_term(at_least_float32(heatmap),
-                                  *(coarse or (class_map, instance_map)), is_thing, heatmap_kind,
-                                  config)})
+        return with_sum(
+            {
+                **dense_terms(semantic_logits, offset, targets, config),
+                'center': center_term(
+                    at_least_float32(heatmap),
+                    *(coarse or (class_map, instance_map)),
+                    is_thing,
+                    heatmap_kind,
+                    config,
+                ),
+            }
+        )
 
 
-def batch_loss(model: EINet, batch: Batch, stride: int, config: EINetLossConfig,
-               ) -> dict[str, Tensor]:
+def batch_loss(
+    model: EINet, batch: Batch, stride: int, config: EINetLossConfig
+) -> dict[str, Tensor]:
     """`einet_loss` of what the model says of a batch; in training its dictionary learns too."""
     labels, coarse = batch.at_stride(stride), batch.at_stride(MAP_STRIDE)
     semantic, instance = model.embeddings(batch.image)
     if model.training and model.config.interaction in ('s2i', 'both'):
         update_dictionary(model.dictionary, semantic, coarse.class_map, config.momentum)
     maps = model.maps_of(semantic, instance, stride)
-    return einet_loss(*maps[:3], labels.class_map, labels.instance_map, model.is_thing, stride,
-                      model.config.heatmap_loss, config, (coarse.class_map, coarse.instance_map))
+    return einet_loss(
+        *maps[:3],
+        labels.class_map,
+        labels.instance_map,
+        model.is_thing,
+        stride,
+        model.config.heatmap_loss,
+        config,
+        (coarse.class_map, coarse.instance_map),
+    )
 
 
-def center_term(heatmap: Tensor, class_map: Tensor, instance_map: Tensor, is_thing: Tensor,
-                kind: str, config: EINetLossConfig) -> Tensor:
+def center_term(
+    heatmap: Tensor,
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+    kind: str,
+    config: EINetLossConfig,
+) -> Tensor:
     """The weighted error of the heatmaps, drawn at stride 4 about mass centres (inferred).
 
     Args:
@@ -125,8 +156,10 @@ def center_term(heatmap: Tensor, class_map: Tensor, instance_map: Tensor, is_thi
     batch, height, width = class_map.shape
     shape = (batch, int(is_thing.sum()), height, width)
     if tuple(heatmap.shape) != shape:
-        raise ValueError(f'the loss expects heatmap {shape} beside class_map '
-                         f'{tuple(class_map.shape)}, got {tuple(heatmap.shape)}')
+        raise ValueError(
+            f'the loss expects heatmap {shape} beside class_map '
+            f'{tuple(class_map.shape)}, got {tuple(heatmap.shape)}'
+        )
     instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
     target = _heatmaps(find_instances(instance_map), class_map, is_thing, shape, config)
     known = known_for_centers(class_map, instance_map, is_thing)
@@ -135,20 +168,41 @@ def center_term(heatmap: Tensor, class_map: Tensor, instance_map: Tensor, is_thi
     return config.center_weight * heatmap_mse(heatmap, target, known)
 
 
-def _heatmaps(instances: list[Instance], class_map: Tensor, is_thing: Tensor,
-              shape: tuple[int, ...], config: EINetLossConfig) -> Tensor:
+def _heatmaps(
+    instances: list[Instance],
+    class_map: Tensor,
+    is_thing: Tensor,
+    shape: tuple[int, ...],
+    config: EINetLossConfig,
+) -> Tensor:
     """Targets (B, M, H/4, W/4), each instance in its class's map."""
     sigmas = [config.sigma / MAP_STRIDE] * len(instances)
     if config.adaptive_kernel:
-        sigmas = [(2 * corner_radius(i.rows.stop - i.rows.start, i.columns.stop - i.columns.start,
-                                     config.min_overlap) + 1) / 6 for i in instances]
+        sigmas = [
+            (
+                2
+                * corner_radius(
+                    i.rows.stop - i.rows.start,
+                    i.columns.stop - i.columns.start,
+                    config.min_overlap,
+                )
+                + 1
+            )
+            / 6
+            for i in instances
+        ]
     channel = (is_thing.cumsum(0) - 1).tolist()
     # Labels that contradict themselves, an instance on stuff, have no map to be drawn in.
     thing = is_thing.tolist()
     classes = [int(class_map[i.box][i.mask][0]) for i in instances]
     drawn = [n for n, class_id in enumerate(classes) if thing[class_id]]
-    return center_heatmap([instances[n] for n in drawn], [sigmas[n] for n in drawn],
-                          [channel[classes[n]] for n in drawn], shape, class_map.device)
+    return center_heatmap(
+        [instances[n] for n in drawn],
+        [sigmas[n] for n in drawn],
+        [channel[classes[n]] for n in drawn],
+        shape,
+        class_map.device,
+    )
 
 
 def corner_radius(height: float, width: float, min_overlap: float) -> float:
@@ -189,20 +243,26 @@ def penalty_reduced_focal(logits: Tensor, target: Tensor, weight: Tensor) -> Ten
         Scalar; 0 with zero gradient when no pixel counts.
     """
     if logits.ndim != 4 or logits.shape != target.shape or weight.shape != logits[:, 0].shape:
-        raise ValueError('penalty_reduced_focal expects logits, target (B, M, h, w) and weight '
-                         f'(B, h, w), got {tuple(logits.shape)}, {tuple(target.shape)}, '
-                         f'{tuple(weight.shape)}')
+        raise ValueError(
+            'penalty_reduced_focal expects logits, target (B, M, h, w) and weight '
+            f'(B, h, w), got {tuple(logits.shape)}, {tuple(target.shape)}, '
+            f'{tuple(weight.shape)}'
+        )
     prob = logits.sigmoid()
     at_center = target == 1
-    cost = torch.where(at_center, (1 - prob).square() * F.logsigmoid(logits),
-                       (1 - target) ** 4 * prob.square() * F.logsigmoid(-logits))
+    cost = torch.where(
+        at_center,
+        (1 - prob).square() * F.logsigmoid(logits),
+        (1 - target) ** 4 * prob.square() * F.logsigmoid(-logits),
+    )
     counts = weight[:, None].to(cost.dtype)
     return -(cost * counts).sum() / (at_center * counts).sum().clamp(min=1)
 
 
 @torch.no_grad()
-def update_dictionary(dictionary: Tensor, embedding: Tensor, class_map: Tensor,
-                      momentum: float) -> None:
+def update_dictionary(
+    dictionary: Tensor, embedding: Tensor, class_map: Tensor, momentum: float
+) -> None:
     """Moves class centres towards the means of this batch, in place: Q <- m Q + (1 - m) V.
 
     Equation 1 of the supplement, for the classes in the batch; one that was never seen, a row
@@ -215,11 +275,16 @@ def update_dictionary(dictionary: Tensor, embedding: Tensor, class_map: Tensor,
         class_map: (B, h, w), VOID_ID for void.
         momentum: m.
     """
-    if embedding.ndim != 4 or dictionary.shape[1:] != embedding.shape[1:2] \
-            or class_map.shape != embedding[:, 0].shape:
-        raise ValueError('update_dictionary expects dictionary (C, D), embedding (B, D, h, w) and '
-                         f'class_map (B, h, w), got {tuple(dictionary.shape)}, '
-                         f'{tuple(embedding.shape)} and {tuple(class_map.shape)}')
+    if (
+        embedding.ndim != 4
+        or dictionary.shape[1:] != embedding.shape[1:2]
+        or class_map.shape != embedding[:, 0].shape
+    ):
+        raise ValueError(
+            'update_dictionary expects dictionary (C, D), embedding (B, D, h, w) and '
+            f'class_map (B, h, w), got {tuple(dictionary.shape)}, '
+            f'{tuple(embedding.shape)} and {tuple(class_map.shape)}'
+        )
     total, count = class_sums(embedding, class_map, len(dictionary))
     mean = total / count.clamp(min=1)[:, None]
     seen = dictionary.abs().sum(dim=1, keepdim=True) > 0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Targets and losses of FCOS (Tian et al., ICCV 2019), with positives inside masks.
 
 CIAE (section IV-A) counts a location as positive only if it lies in the mask of an instance, and
@@ -41,8 +42,13 @@ class FCOSTargets(NamedTuple):
         return self.channel >= 0
 
 
-def fcos_targets(class_map: Tensor, instance_map: Tensor, channel_of_class: Tensor,
-                 sizes: Sequence[tuple[int, int]], limits: Sequence[float]) -> FCOSTargets:
+def fcos_targets(
+    class_map: Tensor,
+    instance_map: Tensor,
+    channel_of_class: Tensor,
+    sizes: Sequence[tuple[int, int]],
+    limits: Sequence[float],
+) -> FCOSTargets:
     """Targets from panoptic labels.
 
     Void is no object: a location is positive only inside a mask, and padding, which is void too,
@@ -59,20 +65,33 @@ def fcos_targets(class_map: Tensor, instance_map: Tensor, channel_of_class: Tens
         ValueError: if the maps' shapes differ or the limits do not fit the levels.
     """
     if class_map.ndim != 3 or class_map.shape != instance_map.shape:
-        raise ValueError('fcos_targets expects class_map and instance_map (B, H, W), got '
-                         f'{tuple(class_map.shape)} and {tuple(instance_map.shape)}')
+        raise ValueError(
+            'fcos_targets expects class_map and instance_map (B, H, W), got '
+            f'{tuple(class_map.shape)} and {tuple(instance_map.shape)}'
+        )
     if len(sizes) != len(STRIDES) or len(limits) != len(STRIDES) - 1:
-        raise ValueError(f'fcos_targets expects {len(STRIDES)} sizes and {len(STRIDES) - 1} '
-                         f'limits, got {len(sizes)} and {len(limits)}')
+        raise ValueError(
+            f'fcos_targets expects {len(STRIDES)} sizes and {len(STRIDES) - 1} '
+            f'limits, got {len(sizes)} and {len(limits)}'
+        )
     device = class_map.device
     instances = find_instances(instance_map.masked_fill(class_map == VOID_ID, 0))
-    row_map = paint(torch.arange(1, len(instances) + 1, device=device), instances,
-                    class_map.shape)  # row of `boxes` plus 1
-    boxes = torch.tensor([[0.0, 0, 0, 0], *(
-        [float(n) for n in (i.columns.start, i.rows.start, i.columns.stop, i.rows.stop)]
-        for i in instances)], device=device)
-    channel_of_id = F.pad(channel_of_class, (0, VOID_ID + 1 - len(channel_of_class)),
-                          value=NO_OBJECT)
+    row_map = paint(
+        torch.arange(1, len(instances) + 1, device=device), instances, class_map.shape
+    )  # row of `boxes` plus 1
+    boxes = torch.tensor(
+        [
+            [0.0, 0, 0, 0],
+            *(
+                [float(n) for n in (i.columns.start, i.rows.start, i.columns.stop, i.rows.stop)]
+                for i in instances
+            ),
+        ],
+        device=device,
+    )
+    channel_of_id = F.pad(
+        channel_of_class, (0, VOID_ID + 1 - len(channel_of_class)), value=NO_OBJECT
+    )
     height, width = class_map.shape[1:]
     channels, sides = [], []
     for level, ((rows, columns), stride) in enumerate(zip(sizes, STRIDES, strict=True)):
@@ -118,16 +137,24 @@ def iou_loss(pred: Tensor, target: Tensor) -> Tensor:
         (N,)
     """
     if pred.shape != target.shape or pred.shape[1:] != (4,):
-        raise ValueError('iou_loss expects pred and target (N, 4), got '
-                         f'{tuple(pred.shape)} and {tuple(target.shape)}')
+        raise ValueError(
+            'iou_loss expects pred and target (N, 4), got '
+            f'{tuple(pred.shape)} and {tuple(target.shape)}'
+        )
     common = torch.minimum(pred, target)
     shared = (common[:, 0] + common[:, 2]) * (common[:, 1] + common[:, 3])
     areas = [(box[:, 0] + box[:, 2]) * (box[:, 1] + box[:, 3]) for box in (pred, target)]
     return torch.log((areas[0] + areas[1] - shared) / shared.clamp(min=1e-6))
 
 
-def fcos_loss(class_logits: Tensor, box: Tensor, centerness_logits: Tensor, targets: FCOSTargets,
-              alpha: float = 0.25, gamma: float = 2.0) -> dict[str, Tensor]:
+def fcos_loss(
+    class_logits: Tensor,
+    box: Tensor,
+    centerness_logits: Tensor,
+    targets: FCOSTargets,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+) -> dict[str, Tensor]:
     """The detector's three losses; half precision is taken to float32 first.
 
     Args:
@@ -148,15 +175,20 @@ def fcos_loss(class_logits: Tensor, box: Tensor, centerness_logits: Tensor, targ
         ValueError: if a shape does not fit.
     """
     each = targets.channel.shape
-    if class_logits.shape[:2] != each or box.shape != (*each, 4) \
-            or centerness_logits.shape != each:
+    if (
+        class_logits.shape[:2] != each
+        or box.shape != (*each, 4)
+        or centerness_logits.shape != each
+    ):
         raise ValueError(
             f'fcos_loss expects class_logits {(*each, "channels")}, box {(*each, 4)} and '
             f'centerness_logits {tuple(each)}, got {tuple(class_logits.shape)}, '
-            f'{tuple(box.shape)} and {tuple(centerness_logits.shape)}')
+            f'{tuple(box.shape)} and {tuple(centerness_logits.shape)}'
+        )
     with torch.autocast(box.device.type, enabled=False):
         class_logits, box, centerness_logits = (
-            at_least_float32(x) for x in (class_logits, box, centerness_logits))
+            at_least_float32(x) for x in (class_logits, box, centerness_logits)
+        )
         positive = targets.positive
         count = mean_over_processes(positive.sum().to(box.dtype)).clamp(min=1)
         numbers = torch.arange(class_logits.shape[2], device=box.device)
@@ -171,4 +203,7 @@ def fcos_loss(class_logits: Tensor, box: Tensor, centerness_logits: Tensor, targ
             'class': (focal * counts).sum() / count,
             'box': (iou_loss(box[positive], goal) * weight).sum() / total,
             'centerness': F.binary_cross_entropy_with_logits(
-                centerness_logits[positive], weight, reduction='sum') / count}
+                centerness_logits[positive], weight, reduction='sum'
+            )
+            / count,
+        }

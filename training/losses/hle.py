@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of Hierarchical Lovász Embeddings (Kerola et al., CVPR 2021, section 3.4)."""
 
 from __future__ import annotations
@@ -58,26 +59,40 @@ class HLELossConfig:
     thing's mean is taken over all of them, so that its embedding lasts. Not with loss 'ae'."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (('loss', ('lovasz', 'ae', 'ce')),
-                              ('lovasz_classes', ('present', 'all')),
-                              ('variance_of', ('sigma', 'log_sigma'))):
+        for name, allowed in (
+            ('loss', ('lovasz', 'ae', 'ce')),
+            ('lovasz_classes', ('present', 'all')),
+            ('variance_of', ('sigma', 'log_sigma')),
+        ):
             if getattr(self, name) not in allowed:
-                raise ValueError(f'loss.{name} must be one of {", ".join(allowed)}, '
-                                 f'got {getattr(self, name)!r}')
+                raise ValueError(
+                    f'loss.{name} must be one of {", ".join(allowed)}, got {getattr(self, name)!r}'
+                )
         for name in ('variance_weight', 'seed_thing_weight'):
             if getattr(self, name) < 0:
                 raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
         if self.clip_images < 1 or (self.clip_images > 1 and self.loss == 'ae'):
-            raise ValueError('loss.clip_images must be at least 1, and 1 with loss ae, got '
-                             f'{self.clip_images}')
+            raise ValueError(
+                f'loss.clip_images must be at least 1, and 1 with loss ae, got {self.clip_images}'
+            )
         if not 0 < self.min_error < 1:
             raise ValueError(f'loss.min_error must lie between 0 and 1, got {self.min_error}')
 
 
-def hle_loss(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
-             semantic_logits: Tensor | None, spatial_log_sigma: Tensor, semantic_mean: Tensor,
-             semantic_log_sigma: Tensor, class_map: Tensor, instance_map: Tensor,
-             is_thing: Tensor, cell: float, config: HLELossConfig) -> dict[str, Tensor]:
+def hle_loss(
+    embedding: Tensor,
+    log_sigma: Tensor,
+    seed_logits: Tensor,
+    semantic_logits: Tensor | None,
+    spatial_log_sigma: Tensor,
+    semantic_mean: Tensor,
+    semantic_log_sigma: Tensor,
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+    cell: float,
+    config: HLELossConfig,
+) -> dict[str, Tensor]:
     """All terms of equation 16 for a batch; half precision is taken to float32 first.
 
     The first five arguments are the fields of the model's maps in their order.
@@ -106,43 +121,81 @@ def hle_loss(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
     Raises:
         ValueError: if a shape does not fit.
     """
-    _check_shapes(embedding, log_sigma, seed_logits, semantic_logits, spatial_log_sigma,
-                  semantic_mean, semantic_log_sigma, class_map, instance_map, is_thing)
+    _check_shapes(
+        embedding,
+        log_sigma,
+        seed_logits,
+        semantic_logits,
+        spatial_log_sigma,
+        semantic_mean,
+        semantic_log_sigma,
+        class_map,
+        instance_map,
+        is_thing,
+    )
     with torch.autocast(embedding.device.type, enabled=False):
-        embedding, log_sigma, seed_logits, spatial_log_sigma, semantic_mean, \
-            semantic_log_sigma = (at_least_float32(x) for x in (
-                embedding, log_sigma, seed_logits, spatial_log_sigma, semantic_mean,
-                semantic_log_sigma))
+        embedding, log_sigma, seed_logits, spatial_log_sigma, semantic_mean, semantic_log_sigma = (
+            at_least_float32(x)
+            for x in (
+                embedding,
+                log_sigma,
+                seed_logits,
+                spatial_log_sigma,
+                semantic_mean,
+                semantic_log_sigma,
+            )
+        )
         dim = semantic_mean.shape[1]
         for_classes, for_instances = embedding[:, :dim], embedding[:, -dim:]
         # Every parameter takes part, so that DDP finds a gradient for each whatever is off.
-        none = 0 * (embedding.sum() + spatial_log_sigma.sum() + semantic_mean.sum()
-                    + semantic_log_sigma.sum())
+        none = 0 * (
+            embedding.sum()
+            + spatial_log_sigma.sum()
+            + semantic_mean.sum()
+            + semantic_log_sigma.sum()
+        )
         terms = {'seg': none, 'segmean': none}
         if semantic_logits is not None:
             terms['seg'] = none + mean_cross_entropy(at_least_float32(semantic_logits), class_map)
         else:
-            terms['seg'] = none + _class_term(for_classes, semantic_mean, semantic_log_sigma,
-                                              class_map, config)
+            terms['seg'] = none + _class_term(
+                for_classes, semantic_mean, semantic_log_sigma, class_map, config
+            )
             if config.vq_means:
                 terms['segmean'] = segment_mean_loss(semantic_mean, for_classes, class_map)
-        terms |= _instance_terms(for_instances, log_sigma, seed_logits, spatial_log_sigma,
-                                 class_map, instance_map, is_thing, cell, config)
+        terms |= _instance_terms(
+            for_instances,
+            log_sigma,
+            seed_logits,
+            spatial_log_sigma,
+            class_map,
+            instance_map,
+            is_thing,
+            cell,
+            config,
+        )
         terms['loss'] = torch.stack(list(terms.values())).sum()
     return terms
 
 
-def batch_loss(model: HLE, batch: Batch, stride: int, config: HLELossConfig,
-               ) -> dict[str, Tensor]:
+def batch_loss(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[str, Tensor]:
     """`hle_loss` of what the model says of a batch."""
     labels = batch.at_stride(stride)
-    return hle_loss(*model.maps(batch.image, stride), model.semantic_mean,
-                    model.semantic_log_sigma, labels.class_map, labels.instance_map,
-                    model.is_thing, stride / model.config.position_scale, config)
+    return hle_loss(
+        *model.maps(batch.image, stride),
+        model.semantic_mean,
+        model.semantic_log_sigma,
+        labels.class_map,
+        labels.instance_map,
+        model.is_thing,
+        stride / model.config.position_scale,
+        config,
+    )
 
 
-def seed_loss(seed_logits: Tensor, score: Tensor, instance: Tensor, counts: Tensor,
-              thing_weight: float = 1.0) -> Tensor:
+def seed_loss(
+    seed_logits: Tensor, score: Tensor, instance: Tensor, counts: Tensor, thing_weight: float = 1.0
+) -> Tensor:
     """Squared error of the seed map, equation 13.
 
     Args:
@@ -160,8 +213,13 @@ def seed_loss(seed_logits: Tensor, score: Tensor, instance: Tensor, counts: Tens
     return (squared * weight).sum() / counts.sum().clamp(min=1)
 
 
-def _class_term(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor,
-                class_map: Tensor, config: HLELossConfig) -> Tensor:
+def _class_term(
+    embedding: Tensor,
+    semantic_mean: Tensor,
+    semantic_log_sigma: Tensor,
+    class_map: Tensor,
+    config: HLELossConfig,
+) -> Tensor:
     """L_seg by embedding (B, D, h, w)."""
     if config.loss == 'ae':
         counts = class_map != VOID_ID
@@ -174,13 +232,22 @@ def _class_term(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Te
     logits = class_logits(embedding, mean, semantic_log_sigma)
     if config.loss == 'ce':
         return mean_cross_entropy(logits, class_map)
-    return lovasz_softmax(logits.softmax(dim=1), class_map, VOID_ID, config.lovasz_classes,
-                          config.min_error)
+    return lovasz_softmax(
+        logits.softmax(dim=1), class_map, VOID_ID, config.lovasz_classes, config.min_error
+    )
 
 
-def _instance_terms(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
-                    spatial_log_sigma: Tensor, class_map: Tensor, instance_map: Tensor,
-                    is_thing: Tensor, cell: float, config: HLELossConfig) -> dict[str, Tensor]:
+def _instance_terms(
+    embedding: Tensor,
+    log_sigma: Tensor,
+    seed_logits: Tensor,
+    spatial_log_sigma: Tensor,
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+    cell: float,
+    config: HLELossConfig,
+) -> dict[str, Tensor]:
     """L_ins, L_insvar and L_seed by embedding (B, D, h, w)."""
     void = class_map == VOID_ID
     instance_map = instance_map.masked_fill(void, 0)
@@ -197,22 +264,37 @@ def _instance_terms(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
     else:
         mean_spatial = bounded_sigma(spatial_log_sigma).expand(len(instances))
     ins, score = kernel_loss(
-        embedding, mean, sharpness(mean_sigma), sharpness(mean_spatial),
-        _share(instances, embedding), instances, instance_map.masked_fill(~counts, -1), cell,
-        'ce' if config.loss == 'ce' else 'lovasz', config.min_error)
+        embedding,
+        mean,
+        sharpness(mean_sigma),
+        sharpness(mean_spatial),
+        _share(instances, embedding),
+        instances,
+        instance_map.masked_fill(~counts, -1),
+        cell,
+        'ce' if config.loss == 'ce' else 'lovasz',
+        config.min_error,
+    )
     if config.loss == 'ae':
         ins = _associative_instances(embedding, instances, config.ae_instance_margins)
     varying = sigma if config.variance_of == 'sigma' else log_sigma
-    uniform = mean_sigma if config.variance_of == 'sigma' \
+    uniform = (
+        mean_sigma
+        if config.variance_of == 'sigma'
         else instance_mean(log_sigma[:, None], instances)[:, 0]
+    )
     spread = (varying - paint(uniform, instances, inside.shape)).square() * inside
     insvar = spread.sum() / inside.sum().clamp(min=1)
-    return {'ins': ins, 'insvar': config.variance_weight * insvar,
-            'seed': seed_loss(seed_logits, score, inside, counts, config.seed_thing_weight)}
+    return {
+        'ins': ins,
+        'insvar': config.variance_weight * insvar,
+        'seed': seed_loss(seed_logits, score, inside, counts, config.seed_thing_weight),
+    }
 
 
-def _associative_instances(embedding: Tensor, instances: Sequence[Instance],
-                           margins: tuple[float, float]) -> Tensor:
+def _associative_instances(
+    embedding: Tensor, instances: Sequence[Instance], margins: tuple[float, float]
+) -> Tensor:
     """Associative embedding between the instances of an image, mean over the images."""
     shape = embedding[:, 0].shape
     place = paint(torch.arange(1, len(instances) + 1, device=embedding.device), instances, shape)
@@ -224,8 +306,11 @@ def _associative_instances(embedding: Tensor, instances: Sequence[Instance],
     loss = embedding.sum() * 0
     for image in sorted({i.image for i in instances}):
         here = image_of_pixel == image
-        loss = loss + pull_loss(pixels[here], group[here], mean, margins[0]) \
+        loss = (
+            loss
+            + pull_loss(pixels[here], group[here], mean, margins[0])
             + push_loss(mean[image_of_row == image], margins[1])
+        )
     return loss / shape[0]
 
 
@@ -235,26 +320,43 @@ def _share(instances: Sequence[Instance], like: Tensor) -> Tensor:
     return like.new_tensor([1 / (images.count(i) * len(like)) for i in images])
 
 
-def _check_shapes(embedding: Tensor, log_sigma: Tensor, seed_logits: Tensor,
-                  semantic_logits: Tensor | None, spatial_log_sigma: Tensor,
-                  semantic_mean: Tensor, semantic_log_sigma: Tensor, class_map: Tensor,
-                  instance_map: Tensor, is_thing: Tensor) -> None:
+def _check_shapes(
+    embedding: Tensor,
+    log_sigma: Tensor,
+    seed_logits: Tensor,
+    semantic_logits: Tensor | None,
+    spatial_log_sigma: Tensor,
+    semantic_mean: Tensor,
+    semantic_log_sigma: Tensor,
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+) -> None:
     if embedding.ndim != 4 or semantic_mean.ndim != 2:
-        raise ValueError('hle_loss expects embedding (B, D, h, w) and semantic_mean (C, D), got '
-                         f'{tuple(embedding.shape)} and {tuple(semantic_mean.shape)}')
+        raise ValueError(
+            'hle_loss expects embedding (B, D, h, w) and semantic_mean (C, D), got '
+            f'{tuple(embedding.shape)} and {tuple(semantic_mean.shape)}'
+        )
     batch, dim, *size = embedding.shape
     classes, width = semantic_mean.shape
     if width != dim and 2 * width != dim:
-        raise ValueError(f'hle_loss expects semantic_mean (C, {dim}), or (C, {dim / 2:g}) for a '
-                         f'split space, got {tuple(semantic_mean.shape)}')
+        raise ValueError(
+            f'hle_loss expects semantic_mean (C, {dim}), or (C, {dim / 2:g}) for a '
+            f'split space, got {tuple(semantic_mean.shape)}'
+        )
     each = (batch, *size)
     for name, tensor, allowed in (
-            ('log_sigma', log_sigma, [each]), ('seed_logits', seed_logits, [each]),
-            ('semantic_logits', semantic_logits, [(batch, classes, *size)]),
-            ('spatial_log_sigma', spatial_log_sigma, [(), each]),
-            ('semantic_log_sigma', semantic_log_sigma, [(classes,)]),
-            ('class_map', class_map, [each]), ('instance_map', instance_map, [each]),
-            ('is_thing', is_thing, [(classes,)])):
+        ('log_sigma', log_sigma, [each]),
+        ('seed_logits', seed_logits, [each]),
+        ('semantic_logits', semantic_logits, [(batch, classes, *size)]),
+        ('spatial_log_sigma', spatial_log_sigma, [(), each]),
+        ('semantic_log_sigma', semantic_log_sigma, [(classes,)]),
+        ('class_map', class_map, [each]),
+        ('instance_map', instance_map, [each]),
+        ('is_thing', is_thing, [(classes,)]),
+    ):
         if tensor is not None and tuple(tensor.shape) not in allowed:
-            raise ValueError(f'hle_loss expects {name} {" or ".join(map(str, allowed))} beside '
-                             f'embedding {tuple(embedding.shape)}, got {tuple(tensor.shape)}')
+            raise ValueError(
+                f'hle_loss expects {name} {" or ".join(map(str, allowed))} beside '
+                f'embedding {tuple(embedding.shape)}, got {tuple(tensor.shape)}'
+            )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The instances of a batch and what is taken over each one's mask.
 
 Everything works inside an instance's bounding box, so the cost follows the area of the boxes
@@ -62,10 +63,21 @@ def find_instances(instance_map: Tensor) -> list[Instance]:
             mask = ids[box] == i + 1
             ys, xs = mask.sum(axis=1), mask.sum(axis=0)
             count = int(ys.sum())
-            center = (box[0].start + float(ys @ np.arange(len(ys))) / count,
-                      box[1].start + float(xs @ np.arange(len(xs))) / count)
-            found.append(Instance(image, i + 1, box[0], box[1],
-                                  torch.from_numpy(mask).to(instance_map.device), count, center))
+            center = (
+                box[0].start + float(ys @ np.arange(len(ys))) / count,
+                box[1].start + float(xs @ np.arange(len(xs))) / count,
+            )
+            found.append(
+                Instance(
+                    image,
+                    i + 1,
+                    box[0],
+                    box[1],
+                    torch.from_numpy(mask).to(instance_map.device),
+                    count,
+                    center,
+                )
+            )
     return found
 
 
@@ -99,8 +111,10 @@ def unit_means(values: Tensor, instances: Sequence[Instance], clip_images: int =
         ValueError: if the batch is no whole number of clips.
     """
     if len(values) % clip_images:
-        raise ValueError(f'loss.clip_images must divide the batch, got {clip_images} for a batch '
-                         f'of {len(values)}')
+        raise ValueError(
+            f'loss.clip_images must divide the batch, got {clip_images} for a batch '
+            f'of {len(values)}'
+        )
     mean = F.normalize(instance_mean(values, instances), dim=1)
     if clip_images == 1:
         return mean

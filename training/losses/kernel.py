@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The instance kernel phi of HLE (equations 7 and 8): its score and its losses.
 
 phi = exp(-sharpness (1 - e . mean) - spatial_sharpness |rho - rho_mean|^2), where a sharpness is
@@ -34,10 +35,18 @@ def sharpness(sigma: Tensor) -> Tensor:
     return 0.5 / sigma.square()
 
 
-def kernel_loss(embedding: Tensor, mean: Tensor, sharpness: Tensor, spatial_sharpness: Tensor,
-                weight: Tensor, instances: Sequence[Instance], instance_map: Tensor, cell: float,
-                loss: Literal['lovasz', 'ce'] = 'lovasz',
-                min_error: float = MIN_ERROR) -> tuple[Tensor, Tensor]:
+def kernel_loss(
+    embedding: Tensor,
+    mean: Tensor,
+    sharpness: Tensor,
+    spatial_sharpness: Tensor,
+    weight: Tensor,
+    instances: Sequence[Instance],
+    instance_map: Tensor,
+    cell: float,
+    loss: Literal['lovasz', 'ce'] = 'lovasz',
+    min_error: float = MIN_ERROR,
+) -> tuple[Tensor, Tensor]:
     """Weighted sum over the instances of the loss of phi against the mask, equation 11.
 
     Args:
@@ -58,8 +67,18 @@ def kernel_loss(embedding: Tensor, mean: Tensor, sharpness: Tensor, spatial_shar
         The sum, a scalar that can be differentiated once by the first four arguments; and phi
         of every instance pixel for its own instance, 0 elsewhere, without gradient, (B, h, w).
     """
-    value, score = _KernelLoss.apply(embedding, mean, sharpness, spatial_sharpness, weight,
-                                     instances, instance_map, cell, loss, min_error)
+    value, score = _KernelLoss.apply(
+        embedding,
+        mean,
+        sharpness,
+        spatial_sharpness,
+        weight,
+        instances,
+        instance_map,
+        cell,
+        loss,
+        min_error,
+    )
     return value, score
 
 
@@ -67,10 +86,19 @@ class _KernelLoss(torch.autograd.Function):
     """Finds the gradients on the way, so that nothing of one instance outlives its turn."""
 
     @staticmethod
-    def forward(ctx: Any, embedding: Tensor, mean: Tensor, sharpness: Tensor,
-                spatial_sharpness: Tensor, weight: Tensor, instances: Sequence[Instance],
-                instance_map: Tensor, cell: float, loss: str,
-                min_error: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any,
+        embedding: Tensor,
+        mean: Tensor,
+        sharpness: Tensor,
+        spatial_sharpness: Tensor,
+        weight: Tensor,
+        instances: Sequence[Instance],
+        instance_map: Tensor,
+        cell: float,
+        loss: str,
+        min_error: float,
+    ) -> tuple[Tensor, Tensor]:
         total, score = embedding.new_zeros(()), torch.zeros_like(embedding[:, 0])
         grads = [torch.zeros_like(x) for x in (embedding, mean, sharpness, spatial_sharpness)]
         by_embedding, by_mean, by_sharpness, by_spatial = grads
@@ -78,8 +106,10 @@ class _KernelLoss(torch.autograd.Function):
         counted = (instance_map >= 0).sum(dim=(1, 2)).tolist()
         reach = ((math.log(1 / min_error) / spatial_sharpness).sqrt() / cell).tolist()  # cells
         center = embedding.new_tensor([i.center_yx for i in instances]).view(-1, 2)
-        dy, dx = (((torch.arange(size).to(center) - at[:, None]) * cell).square_()
-                  for size, at in ((height, center[:, 0]), (width, center[:, 1])))  # (L, size)
+        dy, dx = (
+            ((torch.arange(size).to(center) - at[:, None]) * cell).square_()
+            for size, at in ((height, center[:, 0]), (width, center[:, 1]))
+        )  # (L, size)
         for i, instance in enumerate(instances):
             rows = _span(instance.rows, instance.center_yx[0], reach[i], height)
             columns = _span(instance.columns, instance.center_yx[1], reach[i], width)
@@ -104,8 +134,9 @@ class _KernelLoss(torch.autograd.Function):
             total += weight[i] * value
             score[window] += (phi * target).view(size)
             slope *= weight[i]
-            by_embedding[window].addcmul_((mean[i] * sharpness[i])[:, None, None],
-                                          slope.view(size))
+            by_embedding[window].addcmul_(
+                (mean[i] * sharpness[i])[:, None, None], slope.view(size)
+            )
             by_mean[i] = local @ slope * sharpness[i]
             by_sharpness[i] = gap @ slope
             by_spatial[i] = -(distance @ slope)
@@ -129,5 +160,7 @@ def _span(box: slice, center: float, radius: float, size: int) -> slice:
     """The cells within `radius` of the centre and those of the box, inside 0 to size."""
     if not radius < size:  # NaN too: the loss is then NaN, for the trainer to deal with
         return slice(0, size)
-    return slice(max(min(math.floor(center - radius), box.start), 0),
-                 min(max(math.ceil(center + radius) + 1, box.stop), size))
+    return slice(
+        max(min(math.floor(center - radius), box.start), 0),
+        min(max(math.ceil(center + radius) + 1, box.stop), size),
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lovász extension of the Jaccard loss, HLE section 3.3 (equations 3 to 6).
 
 With G positives and the errors sorted downwards, the weight of an error is the growth of
@@ -36,16 +37,22 @@ def lovasz_binary(prob: Tensor, target: Tensor, min_error: float = MIN_ERROR) ->
         Scalar in [0, 1]; without positives the largest error, without pixels 0.
     """
     if prob.ndim != 1 or target.shape != prob.shape:
-        raise ValueError('lovasz_binary expects prob and target (N,), got '
-                         f'{tuple(prob.shape)} and {tuple(target.shape)}')
+        raise ValueError(
+            'lovasz_binary expects prob and target (N,), got '
+            f'{tuple(prob.shape)} and {tuple(target.shape)}'
+        )
     error = torch.where(target, 1 - prob, prob)
     slope = lovasz_slope(error.detach(), target, int(target.sum()), min_error)
     return (slope * error).sum()
 
 
-def lovasz_softmax(prob: Tensor, class_map: Tensor, void_id: int,
-                   classes: Literal['present', 'all'] = 'present',
-                   min_error: float = MIN_ERROR) -> Tensor:
+def lovasz_softmax(
+    prob: Tensor,
+    class_map: Tensor,
+    void_id: int,
+    classes: Literal['present', 'all'] = 'present',
+    min_error: float = MIN_ERROR,
+) -> Tensor:
     """Mean over classes of the Lovász loss, one class against the rest, equation 6.
 
     All images of the batch are ranked together.
@@ -61,8 +68,10 @@ def lovasz_softmax(prob: Tensor, class_map: Tensor, void_id: int,
         Scalar; 0 with zero gradient when no pixel counts.
     """
     if prob.ndim != 4 or class_map.shape != prob[:, 0].shape:
-        raise ValueError('lovasz_softmax expects prob (B, C, h, w) and class_map (B, h, w), got '
-                         f'{tuple(prob.shape)} and {tuple(class_map.shape)}')
+        raise ValueError(
+            'lovasz_softmax expects prob (B, C, h, w) and class_map (B, h, w), got '
+            f'{tuple(prob.shape)} and {tuple(class_map.shape)}'
+        )
     # The loss is linear in the probabilities once the order is fixed, so autograd needs to see
     # one product only: loss = sum(coefficient * prob) + constant.
     coefficient = torch.zeros_like(prob)
@@ -70,8 +79,10 @@ def lovasz_softmax(prob: Tensor, class_map: Tensor, void_id: int,
     counts = class_map != void_id
     positives = torch.bincount(class_map[counts], minlength=prob.shape[1]).tolist()
     if len(positives) > prob.shape[1]:
-        raise ValueError(f'lovasz_softmax got class id {len(positives) - 1} for '
-                         f'{prob.shape[1]} classes; void is {void_id}')
+        raise ValueError(
+            f'lovasz_softmax got class id {len(positives) - 1} for '
+            f'{prob.shape[1]} classes; void is {void_id}'
+        )
     used = [c for c, count in enumerate(positives) if count or classes == 'all']
     for c in used:
         target = class_map == c
@@ -84,8 +95,9 @@ def lovasz_softmax(prob: Tensor, class_map: Tensor, void_id: int,
 
 
 @torch.no_grad()
-def lovasz_slope(error: Tensor, target: Tensor, positives: int,
-                 min_error: float = MIN_ERROR) -> Tensor:
+def lovasz_slope(
+    error: Tensor, target: Tensor, positives: int, min_error: float = MIN_ERROR
+) -> Tensor:
     """Derivative of the Lovász loss by each error; the loss is `sum(slope * error)`.
 
     Args:
@@ -115,10 +127,13 @@ def _sorted_slope(error: Tensor, target: Tensor, positives: int, min_error: floa
     order = kept.index_select(0, _descending(error.index_select(0, kept)))
     hit = target.index_select(0, order)
     taken = hit.cumsum(0).to(error.dtype)
-    union = torch.arange(positives + 1, positives + 1 + len(order), dtype=error.dtype,
-                         device=error.device) - taken
-    growth = torch.where(hit, 1 / union,
-                         (positives - taken) / (union * (union - 1)).clamp(min=1))
+    union = (
+        torch.arange(
+            positives + 1, positives + 1 + len(order), dtype=error.dtype, device=error.device
+        )
+        - taken
+    )
+    growth = torch.where(hit, 1 / union, (positives - taken) / (union * (union - 1)).clamp(min=1))
     return torch.zeros_like(error).index_copy_(0, order, growth)
 
 

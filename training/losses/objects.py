@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ground truth as detectors take it: boxes, thing classes and masks from label maps."""
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ class Objects(NamedTuple):
     """Id in the instance map, (N,) int64."""
 
 
-def find_objects(class_map: Tensor, instance_map: Tensor, is_thing: Tensor,
-                 hidden_map: Tensor | None = None) -> list[Objects]:
+def find_objects(
+    class_map: Tensor, instance_map: Tensor, is_thing: Tensor, hidden_map: Tensor | None = None
+) -> list[Objects]:
     """The instances of each image of a batch of which something is seen.
 
     Args:
@@ -38,26 +40,42 @@ def find_objects(class_map: Tensor, instance_map: Tensor, is_thing: Tensor,
     """
     for maps in (instance_map, *([] if hidden_map is None else [hidden_map])):
         if class_map.ndim != 3 or maps.shape != class_map.shape:
-            raise ValueError('find_objects expects maps (B, H, W), got class_map '
-                             f'{tuple(class_map.shape)} beside {tuple(maps.shape)}')
+            raise ValueError(
+                'find_objects expects maps (B, H, W), got class_map '
+                f'{tuple(class_map.shape)} beside {tuple(maps.shape)}'
+            )
     device, classes = class_map.device, class_map.cpu()
-    hidden = {} if hidden_map is None else {
-        (i.image, i.id): i for i in find_instances(hidden_map.cpu())}
+    hidden = (
+        {}
+        if hidden_map is None
+        else {(i.image, i.id): i for i in find_instances(hidden_map.cpu())}
+    )
     number = torch.cumsum(is_thing.cpu().long(), 0) - 1  # of each class among the things
     found: list[list[tuple[list[int], int, int]]] = [[] for _ in classes]
     for instance in find_instances(instance_map.cpu().masked_fill(classes == VOID_ID, 0)):
         class_id = int(classes[instance.box][instance.mask][0])
         if is_thing[class_id]:
             parts = [instance, hidden.get((instance.image, instance.id), instance)]
-            found[instance.image].append((
-                [min(p.columns.start for p in parts), min(p.rows.start for p in parts),
-                 max(p.columns.stop for p in parts), max(p.rows.stop for p in parts)],
-                int(number[class_id]), instance.id))
-    return [Objects(torch.tensor([o[0] for o in image], dtype=torch.float32,
-                                 device=device).view(-1, 4),
-                    torch.tensor([o[1] for o in image], dtype=torch.int64, device=device),
-                    torch.tensor([o[2] for o in image], dtype=torch.int64, device=device))
-            for image in found]
+            found[instance.image].append(
+                (
+                    [
+                        min(p.columns.start for p in parts),
+                        min(p.rows.start for p in parts),
+                        max(p.columns.stop for p in parts),
+                        max(p.rows.stop for p in parts),
+                    ],
+                    int(number[class_id]),
+                    instance.id,
+                )
+            )
+    return [
+        Objects(
+            torch.tensor([o[0] for o in image], dtype=torch.float32, device=device).view(-1, 4),
+            torch.tensor([o[1] for o in image], dtype=torch.int64, device=device),
+            torch.tensor([o[2] for o in image], dtype=torch.int64, device=device),
+        )
+        for image in found
+    ]
 
 
 def ignored(class_map: Tensor, instance_map: Tensor, is_thing: Tensor) -> Tensor:
@@ -102,8 +120,9 @@ def whole_masks(instance_map: Tensor, ids: Tensor, hidden_map: Tensor | None = N
     return masks if hidden_map is None else masks | (hidden_map == ids[:, None, None])
 
 
-def mask_targets(instance_map: Tensor, ids: Tensor, boxes: Tensor, size: int,
-                 hidden_map: Tensor | None = None) -> Tensor:
+def mask_targets(
+    instance_map: Tensor, ids: Tensor, boxes: Tensor, size: int, hidden_map: Tensor | None = None
+) -> Tensor:
     """What each mask should be: the share of an instance in each bin of a box.
 
     Cells are taken at their centres, as `paste` lays masks back onto the image.

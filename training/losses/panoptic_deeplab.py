@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of Panoptic-DeepLab (Cheng et al., CVPR 2020, section 3.2)."""
 
 from __future__ import annotations
@@ -43,19 +44,32 @@ class PanopticDeepLabLossConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.hard_pixels <= 1:
-            raise ValueError('loss.hard_pixels must be above 0 and at most 1, '
-                             f'got {self.hard_pixels}')
+            raise ValueError(
+                f'loss.hard_pixels must be above 0 and at most 1, got {self.hard_pixels}'
+            )
         if self.sigma <= 0:
             raise ValueError(f'loss.sigma must be above 0, got {self.sigma}')
-        for name in ('semantic_weight', 'small_instance_weight', 'small_instance_area',
-                     'center_weight', 'offset_weight'):
+        for name in (
+            'semantic_weight',
+            'small_instance_weight',
+            'small_instance_area',
+            'center_weight',
+            'offset_weight',
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
 
 
-def panoptic_deeplab_loss(semantic_logits: Tensor, heatmap: Tensor, offset: Tensor,
-                          class_map: Tensor, instance_map: Tensor, is_thing: Tensor,
-                          stride: int, config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
+def panoptic_deeplab_loss(
+    semantic_logits: Tensor,
+    heatmap: Tensor,
+    offset: Tensor,
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+    stride: int,
+    config: PanopticDeepLabLossConfig,
+) -> dict[str, Tensor]:
     """All terms for a batch; half precision is taken to float32 first.
 
     Args:
@@ -75,21 +89,31 @@ def panoptic_deeplab_loss(semantic_logits: Tensor, heatmap: Tensor, offset: Tens
     Raises:
         ValueError: if a shape does not fit.
     """
-    return with_sum(terms_of_maps([(semantic_logits, heatmap, offset)], class_map, instance_map,
-                                  is_thing, stride, config)[0])
+    return with_sum(
+        terms_of_maps(
+            [(semantic_logits, heatmap, offset)], class_map, instance_map, is_thing, stride, config
+        )[0]
+    )
 
 
-def batch_loss(model: PanopticDeepLab, batch: Batch, stride: int,
-               config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
+def batch_loss(
+    model: PanopticDeepLab, batch: Batch, stride: int, config: PanopticDeepLabLossConfig
+) -> dict[str, Tensor]:
     """`panoptic_deeplab_loss` of what the model says of a batch."""
     labels, maps = batch.at_stride(stride), model.maps(batch.image, stride)
-    return panoptic_deeplab_loss(*maps[:3], labels.class_map, labels.instance_map, model.is_thing,
-                                 stride, config)
+    return panoptic_deeplab_loss(
+        *maps[:3], labels.class_map, labels.instance_map, model.is_thing, stride, config
+    )
 
 
-def terms_of_maps(predictions: Sequence[tuple[Tensor, Tensor, Tensor]], class_map: Tensor,
-                  instance_map: Tensor, is_thing: Tensor, stride: int,
-                  config: PanopticDeepLabLossConfig) -> list[dict[str, Tensor]]:
+def terms_of_maps(
+    predictions: Sequence[tuple[Tensor, Tensor, Tensor]],
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+    stride: int,
+    config: PanopticDeepLabLossConfig,
+) -> list[dict[str, Tensor]]:
     """The weighted terms of several predictions for the same labels.
 
     Args:
@@ -108,35 +132,63 @@ def terms_of_maps(predictions: Sequence[tuple[Tensor, Tensor, Tensor]], class_ma
     batch, height, width = class_map.shape
     targets = targets_of(class_map, instance_map, is_thing, stride, config)
     count = len(targets.instances)
-    drawn = center_heatmap(targets.instances, [config.sigma / stride] * count, [0] * count,
-                           (batch, 1, height, width), class_map.device)
+    drawn = center_heatmap(
+        targets.instances,
+        [config.sigma / stride] * count,
+        [0] * count,
+        (batch, 1, height, width),
+        class_map.device,
+    )
     with torch.autocast(class_map.device.type, enabled=False):
-        return [{**dense_terms(semantic_logits, offset, targets, config),
-                 'center': config.center_weight * heatmap_mse(
-                     at_least_float32(heatmap), drawn, targets.known)}
-                for semantic_logits, heatmap, offset in predictions]
+        return [
+            {
+                **dense_terms(semantic_logits, offset, targets, config),
+                'center': config.center_weight
+                * heatmap_mse(at_least_float32(heatmap), drawn, targets.known),
+            }
+            for semantic_logits, heatmap, offset in predictions
+        ]
 
 
-def targets_of(class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
-               config: PanopticDeepLabLossConfig) -> CenterTargets:
+def targets_of(
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+    stride: int,
+    config: PanopticDeepLabLossConfig,
+) -> CenterTargets:
     """Targets of a batch; see `terms_of_maps`."""
 
     def small(instance: Instance) -> bool:
-        return instance.count * stride ** 2 < config.small_instance_area
+        return instance.count * stride**2 < config.small_instance_area
 
-    return center_targets(class_map, instance_map, is_thing, stride,
-                          lambda i: config.small_instance_weight if small(i) else 1.0)
+    return center_targets(
+        class_map,
+        instance_map,
+        is_thing,
+        stride,
+        lambda i: config.small_instance_weight if small(i) else 1.0,
+    )
 
 
-def dense_terms(semantic_logits: Tensor, offset: Tensor, targets: CenterTargets,
-                config: PanopticDeepLabLossConfig) -> dict[str, Tensor]:
+def dense_terms(
+    semantic_logits: Tensor,
+    offset: Tensor,
+    targets: CenterTargets,
+    config: PanopticDeepLabLossConfig,
+) -> dict[str, Tensor]:
     """The weighted terms that are not about the heatmap."""
     return {
-        'semantic': config.semantic_weight * hard_cross_entropy(
-            at_least_float32(semantic_logits), targets.class_map, targets.weight,
-            config.hard_pixels),
-        'offset': config.offset_weight * offset_loss(
-            at_least_float32(offset), targets.offset, targets.inside)}
+        'semantic': config.semantic_weight
+        * hard_cross_entropy(
+            at_least_float32(semantic_logits),
+            targets.class_map,
+            targets.weight,
+            config.hard_pixels,
+        ),
+        'offset': config.offset_weight
+        * offset_loss(at_least_float32(offset), targets.offset, targets.inside),
+    }
 
 
 def with_sum(terms: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -157,9 +209,11 @@ def hard_cross_entropy(logits: Tensor, class_map: Tensor, weight: Tensor, part: 
         Scalar: mean over the hardest pixels that are not void; 0 with zero gradient without any.
     """
     if logits.ndim != 4 or not logits[:, 0].shape == class_map.shape == weight.shape:
-        raise ValueError('hard_cross_entropy expects logits (B, C, h, w), class_map and weight '
-                         f'(B, h, w), got {tuple(logits.shape)}, {tuple(class_map.shape)} and '
-                         f'{tuple(weight.shape)}')
+        raise ValueError(
+            'hard_cross_entropy expects logits (B, C, h, w), class_map and weight '
+            f'(B, h, w), got {tuple(logits.shape)}, {tuple(class_map.shape)} and '
+            f'{tuple(weight.shape)}'
+        )
     cost = F.cross_entropy(logits, class_map, ignore_index=VOID_ID, reduction='none') * weight
     number = max(int(part * cost.numel()), 1)
     total = cost.sum() if part == 1 else cost.flatten().topk(number, sorted=False).values.sum()
@@ -178,8 +232,10 @@ def heatmap_mse(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         Scalar; 0 with zero gradient when no pixel counts.
     """
     if pred.ndim != 4 or pred.shape != target.shape or weight.shape != pred[:, 0].shape:
-        raise ValueError('heatmap_mse expects pred, target (B, M, h, w) and weight (B, h, w), got '
-                         f'{tuple(pred.shape)}, {tuple(target.shape)}, {tuple(weight.shape)}')
+        raise ValueError(
+            'heatmap_mse expects pred, target (B, M, h, w) and weight (B, h, w), got '
+            f'{tuple(pred.shape)}, {tuple(target.shape)}, {tuple(weight.shape)}'
+        )
     return ((pred - target).square().sum(dim=1) * weight).sum() / weight.sum().clamp(min=1)
 
 
@@ -197,22 +253,35 @@ def offset_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     if pred.ndim != 4 or pred.shape != target.shape or weight.shape != pred[:, 0].shape:
         raise ValueError(
             'offset_loss expects pred, target (B, 2, H, W) and weight (B, H, W), got '
-            f'{tuple(pred.shape)}, {tuple(target.shape)}, {tuple(weight.shape)}')
+            f'{tuple(pred.shape)}, {tuple(target.shape)}, {tuple(weight.shape)}'
+        )
     error = (pred - target).abs().sum(dim=1)  # (B, H, W)
     return (error * weight).sum() / weight.sum().clamp(min=1)
 
 
-def check_shapes(semantic_logits: Tensor, heatmap: Tensor | None, offset: Tensor,
-                 class_map: Tensor, instance_map: Tensor, is_thing: Tensor) -> None:
+def check_shapes(
+    semantic_logits: Tensor,
+    heatmap: Tensor | None,
+    offset: Tensor,
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+) -> None:
     """Raises ValueError unless all fit (B, C, h, w) logits; a heatmap has one map."""
     if semantic_logits.ndim != 4:
-        raise ValueError('the loss expects semantic_logits (B, C, h, w), got '
-                         f'{tuple(semantic_logits.shape)}')
+        raise ValueError(
+            f'the loss expects semantic_logits (B, C, h, w), got {tuple(semantic_logits.shape)}'
+        )
     batch, classes, *size = semantic_logits.shape
     for name, tensor, shape in (
-            ('heatmap', heatmap, (batch, 1, *size)), ('offset', offset, (batch, 2, *size)),
-            ('class_map', class_map, (batch, *size)),
-            ('instance_map', instance_map, (batch, *size)), ('is_thing', is_thing, (classes,))):
+        ('heatmap', heatmap, (batch, 1, *size)),
+        ('offset', offset, (batch, 2, *size)),
+        ('class_map', class_map, (batch, *size)),
+        ('instance_map', instance_map, (batch, *size)),
+        ('is_thing', is_thing, (classes,)),
+    ):
         if tensor is not None and tuple(tensor.shape) != shape:
-            raise ValueError(f'the loss expects {name} {shape} beside semantic_logits '
-                             f'{tuple(semantic_logits.shape)}, got {tuple(tensor.shape)}')
+            raise ValueError(
+                f'the loss expects {name} {shape} beside semantic_logits '
+                f'{tuple(semantic_logits.shape)}, got {tuple(tensor.shape)}'
+            )

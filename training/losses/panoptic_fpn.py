@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of Panoptic FPN (Kirillov et al., CVPR 2019, section 3.2)."""
 
 from __future__ import annotations
@@ -9,13 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from panoptic_ros.models.mask_rcnn import (
-    MAP_STRIDE,
-    MaskRCNN,
-    MaskRCNNConfig,
-    RoIHeads,
-    RoIMaps,
-)
+from panoptic_ros.models.mask_rcnn import MAP_STRIDE, MaskRCNN, MaskRCNNConfig, RoIHeads, RoIMaps
 from panoptic_ros.models.panoptic_fpn import PanopticFPN
 from panoptic_ros.models.precision import at_least_float32
 from panoptic_ros.models.proposals import NEVER
@@ -59,15 +54,17 @@ class PanopticFPNLossConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f'loss.{name} must be at least 1, got {getattr(self, name)}')
         if not 0 < self.roi_positive <= 1:
-            raise ValueError('loss.roi_positive must lie above 0 and up to 1, '
-                             f'got {self.roi_positive}')
+            raise ValueError(
+                f'loss.roi_positive must lie above 0 and up to 1, got {self.roi_positive}'
+            )
         for name in vars(self):  # those of the families that go on from here too
             if name.endswith('_weight') and getattr(self, name) < 0:
                 raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
 
 
-def batch_loss(model: PanopticFPN, batch: Batch, stride: int,
-                      config: PanopticFPNLossConfig) -> dict[str, Tensor]:
+def batch_loss(
+    model: PanopticFPN, batch: Batch, stride: int, config: PanopticFPNLossConfig
+) -> dict[str, Tensor]:
     """All terms for a batch.
 
     Args:
@@ -82,9 +79,11 @@ def batch_loss(model: PanopticFPN, batch: Batch, stride: int,
     """
     maps = model.maps(batch.image)
     objects = find_objects(batch.class_map, batch.instance_map, model.is_thing, batch.hidden_map)
-    terms = {'semantic': config.semantic_weight * semantic_loss(
-        maps.semantic_logits, batch.at_stride(stride).class_map, stride),
-        **roi_terms(model, maps, batch, objects, config)}
+    terms = {
+        'semantic': config.semantic_weight
+        * semantic_loss(maps.semantic_logits, batch.at_stride(stride).class_map, stride),
+        **roi_terms(model, maps, batch, objects, config),
+    }
     terms['loss'] = torch.stack(list(terms.values())).sum()
     return terms
 
@@ -103,40 +102,69 @@ def semantic_loss(logits: Tensor, class_map: Tensor, stride: int) -> Tensor:
     return mean_cross_entropy(logits, class_map)
 
 
-def roi_terms(model: MaskRCNN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
-              config: PanopticFPNLossConfig) -> dict[str, Tensor]:
+def roi_terms(
+    model: MaskRCNN,
+    maps: RoIMaps,
+    batch: Batch,
+    objects: Sequence[Objects],
+    config: PanopticFPNLossConfig,
+) -> dict[str, Tensor]:
     """The terms of Mask R-CNN, weighted."""
     terms, rois = proposal_terms(model, maps, batch, objects, config)
     return terms | head_terms(model, model.config, maps.levels[:4], batch, objects, rois, config)
 
 
-def proposal_terms(model: MaskRCNN, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
-                   config: PanopticFPNLossConfig) -> tuple[dict[str, Tensor], list[RoIs]]:
+def proposal_terms(
+    model: MaskRCNN,
+    maps: RoIMaps,
+    batch: Batch,
+    objects: Sequence[Objects],
+    config: PanopticFPNLossConfig,
+) -> tuple[dict[str, Tensor], list[RoIs]]:
     """The terms `rpn` and `rpn_box`, weighted, and a sample of proposals of each image."""
     anchors = model.anchors(maps)
     ignore = ignored(batch.class_map, batch.instance_map, model.is_thing)
-    rpn, rpn_box = rpn_loss(torch.cat(maps.logits, dim=1), torch.cat(maps.deltas, dim=1),
-                            torch.cat(anchors), objects, ignore, config.rpn_samples)
+    rpn, rpn_box = rpn_loss(
+        torch.cat(maps.logits, dim=1),
+        torch.cat(maps.deltas, dim=1),
+        torch.cat(anchors),
+        objects,
+        ignore,
+        config.rpn_samples,
+    )
     rois = []
     for i, (found, unknown) in enumerate(zip(objects, ignore, strict=True)):
         with torch.no_grad():
             boxes, logits = model.propose(maps, anchors, i)
-        rois.append(sample_rois(boxes[logits > NEVER / 2], found, unknown, config.roi_samples,
-                                config.roi_positive))
+        rois.append(
+            sample_rois(
+                boxes[logits > NEVER / 2], found, unknown, config.roi_samples, config.roi_positive
+            )
+        )
     return {'rpn': config.rpn_weight * rpn, 'rpn_box': config.rpn_weight * rpn_box}, rois
 
 
-def head_terms(heads: RoIHeads, net: MaskRCNNConfig, levels: Sequence[Tensor], batch: Batch,
-               objects: Sequence[Objects], rois: Sequence[RoIs], config: PanopticFPNLossConfig,
-               ) -> dict[str, Tensor]:
+def head_terms(
+    heads: RoIHeads,
+    net: MaskRCNNConfig,
+    levels: Sequence[Tensor],
+    batch: Batch,
+    objects: Sequence[Objects],
+    rois: Sequence[RoIs],
+    config: PanopticFPNLossConfig,
+) -> dict[str, Tensor]:
     """The terms `class`, `box`, `mask` and `embedding` of heads on sampled boxes, weighted."""
-    outputs = heads.box_head(pool_batch(levels, [r.box for r in rois], net.box_pool,
-                                        net.canonical_size))
+    outputs = heads.box_head(
+        pool_batch(levels, [r.box for r in rois], net.box_pool, net.canonical_size)
+    )
     classes, box = box_loss(outputs, rois, objects)
     embedding = embedding_loss(outputs.embedding, rois, config.embedding_margins)
-    return {'class': config.box_weight * classes, 'box': config.box_weight * box,
-            'mask': config.mask_weight * _mask_term(heads, net, levels, batch, objects, rois),
-            'embedding': config.embedding_weight * embedding}
+    return {
+        'class': config.box_weight * classes,
+        'box': config.box_weight * box,
+        'mask': config.mask_weight * _mask_term(heads, net, levels, batch, objects, rois),
+        'embedding': config.embedding_weight * embedding,
+    }
 
 
 def hidden_maps(batch: Batch) -> Sequence[Tensor | None]:
@@ -144,15 +172,27 @@ def hidden_maps(batch: Batch) -> Sequence[Tensor | None]:
     return [None] * len(batch.image) if batch.hidden_map is None else list(batch.hidden_map)
 
 
-def _mask_term(heads: RoIHeads, net: MaskRCNNConfig, levels: Sequence[Tensor], batch: Batch,
-               objects: Sequence[Objects], rois: Sequence[RoIs]) -> Tensor:
+def _mask_term(
+    heads: RoIHeads,
+    net: MaskRCNNConfig,
+    levels: Sequence[Tensor],
+    batch: Batch,
+    objects: Sequence[Objects],
+    rois: Sequence[RoIs],
+) -> Tensor:
     """Masks of the RoIs that hold an object."""
     size = net.mask_size
     held = [(r.box[r.object >= 0], r.object[r.object >= 0]) for r in rois]
-    target = torch.cat([
-        mask_targets(image, o.id[which], box, size, hidden) for image, hidden, o, (box, which)
-        in zip(batch.instance_map, hidden_maps(batch), objects, held, strict=True)])
+    target = torch.cat(
+        [
+            mask_targets(image, o.id[which], box, size, hidden)
+            for image, hidden, o, (box, which) in zip(
+                batch.instance_map, hidden_maps(batch), objects, held, strict=True
+            )
+        ]
+    )
     thing = torch.cat([o.thing[which] for o, (_, which) in zip(objects, held, strict=True)])
-    logits = heads.mask_head(pool_batch(levels, [box for box, _ in held], size // 2,
-                                        net.canonical_size))
+    logits = heads.mask_head(
+        pool_batch(levels, [box for box, _ in held], size // 2, net.canonical_size)
+    )
     return mask_loss(logits, thing, target)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of PISR on Panoptic-DeepLab: final and initial heads (equation 1)."""
 
 from __future__ import annotations
@@ -30,15 +31,22 @@ def check_gamma(gamma: float) -> None:
         raise ValueError(f'loss.gamma must not be negative, got {gamma}')
 
 
-def with_initial(final: dict[str, Tensor], initial: dict[str, Tensor], gamma: float,
-                 ) -> dict[str, Tensor]:
+def with_initial(
+    final: dict[str, Tensor], initial: dict[str, Tensor], gamma: float
+) -> dict[str, Tensor]:
     """The final heads' terms and, with weight gamma, those of the initial heads."""
     return final | {f'initial_{name}': gamma * value for name, value in initial.items()}
 
 
-def pisr_loss(final: tuple[Tensor, Tensor, Tensor], initial: tuple[Tensor, Tensor, Tensor] | None,
-              class_map: Tensor, instance_map: Tensor, is_thing: Tensor, stride: int,
-              config: PISRLossConfig) -> dict[str, Tensor]:
+def pisr_loss(
+    final: tuple[Tensor, Tensor, Tensor],
+    initial: tuple[Tensor, Tensor, Tensor] | None,
+    class_map: Tensor,
+    instance_map: Tensor,
+    is_thing: Tensor,
+    stride: int,
+    config: PISRLossConfig,
+) -> dict[str, Tensor]:
     """L_sem + L_ins + gamma (L'_sem + L'_ins), the primes of the initial heads (form inferred).
 
     Half precision is taken to float32 first.
@@ -60,14 +68,28 @@ def pisr_loss(final: tuple[Tensor, Tensor, Tensor], initial: tuple[Tensor, Tenso
     Raises:
         ValueError: if a shape does not fit.
     """
-    terms, *first = terms_of_maps([final, *([] if initial is None else [initial])], class_map,
-                                  instance_map, is_thing, stride, config)
+    terms, *first = terms_of_maps(
+        [final, *([] if initial is None else [initial])],
+        class_map,
+        instance_map,
+        is_thing,
+        stride,
+        config,
+    )
     return with_sum(with_initial(terms, first[0], config.gamma) if first else terms)
 
 
-def batch_loss(model: PISR, batch: Batch, stride: int, config: PISRLossConfig,
-               ) -> dict[str, Tensor]:
+def batch_loss(
+    model: PISR, batch: Batch, stride: int, config: PISRLossConfig
+) -> dict[str, Tensor]:
     """`pisr_loss` of what the model says of a batch."""
     labels, maps = batch.at_stride(stride), model.maps(batch.image, stride)
-    return pisr_loss(maps.final[:3], maps.initial and maps.initial[:3], labels.class_map,
-                     labels.instance_map, model.is_thing, stride, config)
+    return pisr_loss(
+        maps.final[:3],
+        maps.initial and maps.initial[:3],
+        labels.class_map,
+        labels.instance_map,
+        model.is_thing,
+        stride,
+        config,
+    )

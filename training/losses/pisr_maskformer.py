@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of PISR on MaskFormer: MaskFormer's own on final and initial heads (equation 1)."""
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ class PISRMaskFormerLossConfig:
                 raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
 
 
-def batch_loss(model: PISRMaskFormer, batch: Batch, stride: int,
-               config: PISRMaskFormerLossConfig) -> dict[str, Tensor]:
+def batch_loss(
+    model: PISRMaskFormer, batch: Batch, stride: int, config: PISRMaskFormerLossConfig
+) -> dict[str, Tensor]:
     """All terms for a batch; half precision is taken to float32 first.
 
     Deep supervision belongs to the first prediction, so gamma weighs it too (inferred).
@@ -64,8 +66,11 @@ def batch_loss(model: PISRMaskFormer, batch: Batch, stride: int,
     masks, classes = segments_of(labels.class_map, labels.instance_map, model.is_thing)
     with torch.autocast(batch.image.device.type, enabled=False):
         earlier = [mask_terms(layer, masks, classes, config) for layer in maps.auxiliary]
-        more = {'auxiliary': torch.stack([x for layer in earlier for x in layer.values()]).sum()
-                } if earlier else {}
+        more = (
+            {'auxiliary': torch.stack([x for layer in earlier for x in layer.values()]).sum()}
+            if earlier
+            else {}
+        )
         final = mask_terms(maps.final, masks, classes, config)
         if maps.initial is None:
             return with_sum(final | more)
@@ -73,8 +78,9 @@ def batch_loss(model: PISRMaskFormer, batch: Batch, stride: int,
         return with_sum(with_initial(final, initial, config.gamma))
 
 
-def segments_of(class_map: Tensor, instance_map: Tensor, is_thing: Tensor,
-                ) -> tuple[list[Tensor], list[Tensor]]:
+def segments_of(
+    class_map: Tensor, instance_map: Tensor, is_thing: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
     """What queries are to find: each stuff class and each instance of an image.
 
     Args:
@@ -90,13 +96,15 @@ def segments_of(class_map: Tensor, instance_map: Tensor, is_thing: Tensor,
     number = torch.where(thing, instance_map, 0) * (VOID_ID + 1) + class_map
     number = number.masked_fill((class_map == VOID_ID) | (thing & (instance_map == 0)), -1)
     several = [torch.unique(image[image >= 0]) for image in number]
-    return [(image == those[:, None, None]).to(torch.float32)
-            for image, those in zip(number, several, strict=True)], \
-        [those % (VOID_ID + 1) for those in several]
+    return [
+        (image == those[:, None, None]).to(torch.float32)
+        for image, those in zip(number, several, strict=True)
+    ], [those % (VOID_ID + 1) for those in several]
 
 
-def mask_terms(maps: QueryMaps, masks: list[Tensor], classes: list[Tensor],
-               config: PISRMaskFormerLossConfig) -> dict[str, Tensor]:
+def mask_terms(
+    maps: QueryMaps, masks: list[Tensor], classes: list[Tensor], config: PISRMaskFormerLossConfig
+) -> dict[str, Tensor]:
     """The library's loss of queries matched with segments, weighted.
 
     Args:
@@ -113,15 +121,20 @@ def mask_terms(maps: QueryMaps, masks: list[Tensor], classes: list[Tensor],
         MaskFormerLoss,
     )
 
-    matcher = MaskFormerHungarianMatcher(config.class_weight, config.mask_weight,
-                                         config.dice_weight)
-    criterion = MaskFormerLoss(maps.class_logits.shape[2] - 1, matcher, {},
-                               config.nothing_weight).to(maps.class_logits.device)
+    matcher = MaskFormerHungarianMatcher(
+        config.class_weight, config.mask_weight, config.dice_weight
+    )
+    criterion = MaskFormerLoss(
+        maps.class_logits.shape[2] - 1, matcher, {}, config.nothing_weight
+    ).to(maps.class_logits.device)
     # The library divides by the masks of this process alone, unless its own trainer runs.
     number = mean_over_processes(maps.mask_logits.new_tensor(float(sum(map(len, classes)))))
     criterion.get_num_masks = lambda class_labels, device: number.clamp(min=1)  # type: ignore
-    found = criterion(at_least_float32(maps.mask_logits), at_least_float32(maps.class_logits),
-                      masks, classes)
-    return {'class': config.class_weight * found['loss_cross_entropy'],
-            'mask': config.mask_weight * found['loss_mask'],
-            'dice': config.dice_weight * found['loss_dice']}
+    found = criterion(
+        at_least_float32(maps.mask_logits), at_least_float32(maps.class_logits), masks, classes
+    )
+    return {
+        'class': config.class_weight * found['loss_cross_entropy'],
+        'mask': config.mask_weight * found['loss_mask'],
+        'dice': config.dice_weight * found['loss_dice'],
+    }

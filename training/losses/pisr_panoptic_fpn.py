@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of PISR on Panoptic FPN and on UPerNet: final and initial heads (equation 1)."""
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ class PISRPanopticFPNLossConfig(PanopticFPNLossConfig):
         check_gamma(self.gamma)
 
 
-def batch_loss(model: PISRPanopticFPN, batch: Batch, stride: int,
-               config: PISRPanopticFPNLossConfig) -> dict[str, Tensor]:
+def batch_loss(
+    model: PISRPanopticFPN, batch: Batch, stride: int, config: PISRPanopticFPNLossConfig
+) -> dict[str, Tensor]:
     """All terms for a batch.
 
     Both stages learn from the same sample of proposals, and these, which both share, learn with
@@ -53,8 +55,10 @@ def batch_loss(model: PISRPanopticFPN, batch: Batch, stride: int,
 
     def stage(heads: RoIHeads, seen: RoIMaps) -> dict[str, Tensor]:
         semantic = semantic_loss(seen.semantic_logits, class_map, stride)
-        return {'semantic': config.semantic_weight * semantic,
-                **head_terms(heads, model.config, seen.levels[:4], batch, objects, rois, config)}
+        return {
+            'semantic': config.semantic_weight * semantic,
+            **head_terms(heads, model.config, seen.levels[:4], batch, objects, rois, config),
+        }
 
     final = stage(model, maps.final)
     if maps.initial is not None:

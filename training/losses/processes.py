@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Statistics of a batch that several processes share."""
 
 from __future__ import annotations

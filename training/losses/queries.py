@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pixels against query embeddings: CIAE's triplet loss and the memory it is learned with.
 
 Gao et al., Learning Category- and Instance-Aware Pixel Embedding for Fast Panoptic Segmentation,
@@ -14,8 +15,9 @@ NEVER = -1e4
 """A similarity so low that it costs nothing to be told apart."""
 
 
-def embedding_loss(similarity: Tensor, own: Tensor, margin: float, hardest: int,
-                   log_floor: float = 1e-6) -> Tensor:
+def embedding_loss(
+    similarity: Tensor, own: Tensor, margin: float, hardest: int, log_floor: float = 1e-6
+) -> Tensor:
     """Each pixel's loss against its hardest queries, equations 5 to 9.
 
     With D = 1 - similarity: d_pos = D(own), d_neg = D(k), and 0 for the own query;
@@ -36,8 +38,10 @@ def embedding_loss(similarity: Tensor, own: Tensor, margin: float, hardest: int,
         ValueError: if the shapes do not fit.
     """
     if similarity.ndim != 2 or own.shape != similarity.shape[:1]:
-        raise ValueError('embedding_loss expects similarity (N, Q) and own (N,), got '
-                         f'{tuple(similarity.shape)} and {tuple(own.shape)}')
+        raise ValueError(
+            'embedding_loss expects similarity (N, Q) and own (N,), got '
+            f'{tuple(similarity.shape)} and {tuple(own.shape)}'
+        )
     d_pos = 1 - similarity.gather(1, own[:, None])  # (N, 1)
     others = similarity.scatter(1, own[:, None], NEVER)
     hard = others.topk(min(hardest - 1, others.shape[1]), dim=1).values  # (N, K - 1)
@@ -56,8 +60,7 @@ def memory_momentum(progress: float | Tensor, start: float) -> float | Tensor:
 
 
 @torch.no_grad()
-def update_memory(memory: Tensor, total: Tensor, count: Tensor,
-                  momentum: float | Tensor) -> None:
+def update_memory(memory: Tensor, total: Tensor, count: Tensor, momentum: float | Tensor) -> None:
     """Moves the memory towards the batch's mean directions, in place, equations 3 and 14.
 
     Args:

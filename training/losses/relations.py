@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What SOGNet learns overlaps from (Yang et al., AAAI 2020, equations 9 to 14)."""
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ def covered(mask: Tensor, visible: Tensor, least: float) -> Tensor:
         (N, N) bool: [i, j] True where i is covered by j, which more of the shared cells show.
     """
     if mask.shape != visible.shape or mask.ndim != 2:
-        raise ValueError('covered expects mask and visible (N, P), got '
-                         f'{tuple(mask.shape)} and {tuple(visible.shape)}')
+        raise ValueError(
+            'covered expects mask and visible (N, P), got '
+            f'{tuple(mask.shape)} and {tuple(visible.shape)}'
+        )
     shown = mask @ visible.T  # [i, j]: cells of i that show j
     return significant_overlap(mask, least) & (shown > shown.T)
 
@@ -43,17 +46,27 @@ def relation_loss(relation: Tensor, target: Tensor, weak: bool) -> Tensor:
     Returns:
         Scalar; 0 for N = 0.
     """
-    if relation.shape != target.shape or relation.ndim != 2 \
-            or relation.shape[0] != relation.shape[1]:
-        raise ValueError('relation_loss expects relation and target (N, N), got '
-                         f'{tuple(relation.shape)} and {tuple(target.shape)}')
+    if (
+        relation.shape != target.shape
+        or relation.ndim != 2
+        or relation.shape[0] != relation.shape[1]
+    ):
+        raise ValueError(
+            'relation_loss expects relation and target (N, N), got '
+            f'{tuple(relation.shape)} and {tuple(target.shape)}'
+        )
     relation = at_least_float32(relation)
     error = (relation if weak else relation + relation.T) - target.to(relation.dtype)
     return error.square().sum() / max(relation.numel(), 1)
 
 
-def panoptic_target(class_map: Tensor, instance_map: Tensor, ids: Tensor, stuff_class: Tensor,
-                    dropped: Tensor | None = None) -> Tensor:
+def panoptic_target(
+    class_map: Tensor,
+    instance_map: Tensor,
+    ids: Tensor,
+    stuff_class: Tensor,
+    dropped: Tensor | None = None,
+) -> Tensor:
     """Channel of each cell of one image in [stuff, Z_1 to Z_N, void].
 
     Args:
@@ -67,8 +80,10 @@ def panoptic_target(class_map: Tensor, instance_map: Tensor, ids: Tensor, stuff_
         (h, w) int64; IGNORED on void, crowds and instances that are not listed.
     """
     if class_map.ndim != 2 or instance_map.shape != class_map.shape:
-        raise ValueError('panoptic_target expects class_map and instance_map (h, w), got '
-                         f'{tuple(class_map.shape)} and {tuple(instance_map.shape)}')
+        raise ValueError(
+            'panoptic_target expects class_map and instance_map (h, w), got '
+            f'{tuple(class_map.shape)} and {tuple(instance_map.shape)}'
+        )
     stuff, instances = len(stuff_class), len(ids)
     channel_of_class = class_map.new_full((VOID_ID + 1,), IGNORED)
     channel_of_class[stuff_class] = torch.arange(stuff, device=class_map.device)
@@ -92,8 +107,11 @@ def panoptic_loss(logits: Tensor, target: Tensor) -> Tensor:
         Scalar; 0 with zero gradient without a cell.
     """
     if logits.ndim != 3 or target.shape != logits.shape[1:]:
-        raise ValueError('panoptic_loss expects logits (L, h, w) and target (h, w), got '
-                         f'{tuple(logits.shape)} and {tuple(target.shape)}')
-    total = F.cross_entropy(at_least_float32(logits)[None], target[None], ignore_index=IGNORED,
-                            reduction='sum')
+        raise ValueError(
+            'panoptic_loss expects logits (L, h, w) and target (h, w), got '
+            f'{tuple(logits.shape)} and {tuple(target.shape)}'
+        )
+    total = F.cross_entropy(
+        at_least_float32(logits)[None], target[None], ignore_index=IGNORED, reduction='sum'
+    )
     return total / (target != IGNORED).sum().clamp(min=1)

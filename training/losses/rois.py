@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of Mask R-CNN's second stage (He et al., Mask R-CNN, ICCV 2017, section 3)."""
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ class RoIs(NamedTuple):
     """Row of the image's objects, -1 for background, (R,) int64."""
 
 
-def sample_rois(proposals: Tensor, objects: Objects, ignore: Tensor, samples: int,
-                positive_share: float) -> RoIs:
+def sample_rois(
+    proposals: Tensor, objects: Objects, ignore: Tensor, samples: int, positive_share: float
+) -> RoIs:
     """A sample of proposals and true boxes.
 
     Args:
@@ -55,8 +57,9 @@ def sample_rois(proposals: Tensor, objects: Objects, ignore: Tensor, samples: in
     return RoIs(boxes[chosen], match[chosen].clamp(min=-1))
 
 
-def box_loss(outputs: BoxOutputs, rois: Sequence[RoIs], objects: Sequence[Objects],
-             ) -> tuple[Tensor, Tensor]:
+def box_loss(
+    outputs: BoxOutputs, rois: Sequence[RoIs], objects: Sequence[Objects]
+) -> tuple[Tensor, Tensor]:
     """Classes and boxes.
 
     Args:
@@ -70,18 +73,24 @@ def box_loss(outputs: BoxOutputs, rois: Sequence[RoIs], objects: Sequence[Object
     """
     counts = [len(r.object) for r in rois]
     if len(outputs.class_logits) != sum(counts) or len(objects) != len(rois):
-        raise ValueError(f'box_loss expects outputs for {sum(counts)} RoIs and objects of '
-                         f'{len(rois)} images, got {len(outputs.class_logits)} and {len(objects)}')
+        raise ValueError(
+            f'box_loss expects outputs for {sum(counts)} RoIs and objects of '
+            f'{len(rois)} images, got {len(outputs.class_logits)} and {len(objects)}'
+        )
     logits, deltas = at_least_float32(outputs.class_logits), at_least_float32(outputs.deltas)
     which = torch.cat([r.object for r in rois])
     held = which >= 0
-    thing = torch.cat([o.thing[r.object[r.object >= 0]]
-                       for o, r in zip(objects, rois, strict=True)])
+    thing = torch.cat(
+        [o.thing[r.object[r.object >= 0]] for o, r in zip(objects, rois, strict=True)]
+    )
     target = torch.zeros_like(which)
     target[held] = 1 + thing
-    wanted = torch.cat([BOX_CODER.encode_single(o.box[r.object[r.object >= 0]],
-                                                r.box[r.object >= 0])
-                        for o, r in zip(objects, rois, strict=True)])
+    wanted = torch.cat(
+        [
+            BOX_CODER.encode_single(o.box[r.object[r.object >= 0]], r.box[r.object >= 0])
+            for o, r in zip(objects, rois, strict=True)
+        ]
+    )
     count = max(len(which), 1)
     with torch.autocast(logits.device.type, enabled=False):  # it would round in of_class
         error = F.smooth_l1_loss(of_class(deltas[held], thing), wanted, reduction='sum')
@@ -99,19 +108,25 @@ def mask_loss(logits: Tensor, thing: Tensor, target: Tensor) -> Tensor:
     Returns:
         Scalar; 0 with zero gradient for R = 0.
     """
-    if logits.ndim != 4 or thing.shape != logits.shape[:1] \
-            or target.shape != (logits.shape[0], *logits.shape[2:]):
-        raise ValueError('mask_loss expects logits (R, T, m, m), thing (R,) and target (R, m, m), '
-                         f'got {tuple(logits.shape)}, {tuple(thing.shape)}, '
-                         f'{tuple(target.shape)}')
+    if (
+        logits.ndim != 4
+        or thing.shape != logits.shape[:1]
+        or target.shape != (logits.shape[0], *logits.shape[2:])
+    ):
+        raise ValueError(
+            'mask_loss expects logits (R, T, m, m), thing (R,) and target (R, m, m), '
+            f'got {tuple(logits.shape)}, {tuple(thing.shape)}, '
+            f'{tuple(target.shape)}'
+        )
     with torch.autocast(logits.device.type, enabled=False):  # it would round in of_class
         own = of_class(at_least_float32(logits), thing)
     total = F.binary_cross_entropy_with_logits(own, target, reduction='sum')
     return total / max(own.numel(), 1)
 
 
-def embedding_loss(embedding: Tensor, rois: Sequence[RoIs], margins: tuple[float, float],
-                   ) -> Tensor:
+def embedding_loss(
+    embedding: Tensor, rois: Sequence[RoIs], margins: tuple[float, float]
+) -> Tensor:
     """Draws the RoIs of an object together and those of different objects apart (inferred).
 
     Args:
@@ -129,6 +144,7 @@ def embedding_loss(embedding: Tensor, rois: Sequence[RoIs], margins: tuple[float
         if held.any():
             _, group = torch.unique(r.object[held], return_inverse=True)
             mean = group_mean(part[held], group, int(group.max()) + 1)
-            loss = loss + pull_loss(part[held], group, mean, margins[0]) \
-                + push_loss(mean, margins[1])
+            loss = (
+                loss + pull_loss(part[held], group, mean, margins[0]) + push_loss(mean, margins[1])
+            )
     return loss / len(rois)

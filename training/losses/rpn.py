@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of a region proposal network (Ren et al., Faster R-CNN, NeurIPS 2015, sec. 3.1.2)."""
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def anchor_targets(anchors: Tensor, objects: Objects, ignore: Tensor) -> tuple[T
     """
     if len(objects.box):
         match = Matcher(POSITIVE_IOU, NEGATIVE_IOU, allow_low_quality_matches=True)(
-            box_iou(objects.box, anchors))
+            box_iou(objects.box, anchors)
+        )
     else:
         match = torch.full((len(anchors),), Matcher.BELOW_LOW_THRESHOLD, device=anchors.device)
     target = torch.where(match >= 0, 1, torch.where(match == Matcher.BELOW_LOW_THRESHOLD, 0, -1))
@@ -47,8 +49,14 @@ def anchor_targets(anchors: Tensor, objects: Objects, ignore: Tensor) -> tuple[T
     return target, match.clamp(min=0)
 
 
-def rpn_loss(logits: Tensor, deltas: Tensor, anchors: Tensor, objects: Sequence[Objects],
-             ignore: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+def rpn_loss(
+    logits: Tensor,
+    deltas: Tensor,
+    anchors: Tensor,
+    objects: Sequence[Objects],
+    ignore: Tensor,
+    samples: int,
+) -> tuple[Tensor, Tensor]:
     """Objectness and boxes of a sample of anchors, half of them with objects where there are.
 
     Args:
@@ -63,21 +71,32 @@ def rpn_loss(logits: Tensor, deltas: Tensor, anchors: Tensor, objects: Sequence[
         Mean cross-entropy over the sampled anchors, and smooth L1 error of the boxes of those
         with an object, over the number of sampled anchors; 0 without any.
     """
-    if logits.shape != deltas.shape[:2] or deltas.shape[1:] != anchors.shape \
-            or len(objects) != len(logits):
-        raise ValueError('rpn_loss expects logits (B, n), deltas (B, n, 4), anchors (n, 4) and '
-                         f'objects of B images, got {tuple(logits.shape)}, '
-                         f'{tuple(deltas.shape)}, {tuple(anchors.shape)} and {len(objects)}')
+    if (
+        logits.shape != deltas.shape[:2]
+        or deltas.shape[1:] != anchors.shape
+        or len(objects) != len(logits)
+    ):
+        raise ValueError(
+            'rpn_loss expects logits (B, n), deltas (B, n, 4), anchors (n, 4) and '
+            f'objects of B images, got {tuple(logits.shape)}, '
+            f'{tuple(deltas.shape)}, {tuple(anchors.shape)} and {len(objects)}'
+        )
     logits, deltas = at_least_float32(logits), at_least_float32(deltas)
-    targets, matches = zip(*(anchor_targets(anchors, o, i)
-                             for o, i in zip(objects, ignore, strict=True)), strict=True)
+    targets, matches = zip(
+        *(anchor_targets(anchors, o, i) for o, i in zip(objects, ignore, strict=True)), strict=True
+    )
     positive, negative = BalancedPositiveNegativeSampler(samples, 0.5)(list(targets))
     chosen = torch.stack(positive).bool()  # (B, n)
     sampled = chosen | torch.stack(negative).bool()
-    wanted = torch.cat([ANCHOR_CODER.encode_single(o.box[m[c]], anchors[c])
-                        for o, m, c in zip(objects, matches, chosen, strict=True)])
+    wanted = torch.cat(
+        [
+            ANCHOR_CODER.encode_single(o.box[m[c]], anchors[c])
+            for o, m, c in zip(objects, matches, chosen, strict=True)
+        ]
+    )
     count = sampled.sum().clamp(min=1)
     objectness = F.binary_cross_entropy_with_logits(
-        logits[sampled], chosen[sampled].to(logits.dtype), reduction='sum')
+        logits[sampled], chosen[sampled].to(logits.dtype), reduction='sum'
+    )
     box = F.smooth_l1_loss(deltas[chosen], wanted, beta=SMOOTH, reduction='sum')
     return objectness / count, box / count

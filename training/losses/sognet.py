@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loss of SOGNet (Yang et al., AAAI 2020; weights of the parts it shares after UPSNet)."""
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ class SOGNetLossConfig(PanopticFPNLossConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= self.void_share < 1:
-            raise ValueError('loss.void_share must lie in 0 to below 1, '
-                             f'got {self.void_share}')
+            raise ValueError(f'loss.void_share must lie in 0 to below 1, got {self.void_share}')
 
 
-def batch_loss(model: SOGNet, batch: Batch, stride: int, config: SOGNetLossConfig,
-                ) -> dict[str, Tensor]:
+def batch_loss(
+    model: SOGNet, batch: Batch, stride: int, config: SOGNetLossConfig
+) -> dict[str, Tensor]:
     """All terms for a batch.
 
     Args:
@@ -74,19 +75,23 @@ def batch_loss(model: SOGNet, batch: Batch, stride: int, config: SOGNetLossConfi
     objects = find_objects(batch.class_map, batch.instance_map, model.is_thing, batch.hidden_map)
     panoptic, relation = _panoptic_terms(model, maps, batch, objects, config)
     terms = {
-        'semantic': config.semantic_weight * semantic_loss(
-            maps.semantic_logits, batch.at_stride(stride).class_map, stride),
-        'semantic_roi': config.semantic_roi_weight * semantic_roi_loss(
-            maps.semantic_logits, batch.class_map, objects, model.config.mask_size),
+        'semantic': config.semantic_weight
+        * semantic_loss(maps.semantic_logits, batch.at_stride(stride).class_map, stride),
+        'semantic_roi': config.semantic_roi_weight
+        * semantic_roi_loss(
+            maps.semantic_logits, batch.class_map, objects, model.config.mask_size
+        ),
         **roi_terms(model, maps, batch, objects, config),
         'panoptic': config.panoptic_weight * panoptic,
-        'relation': config.relation_weight * relation}
+        'relation': config.relation_weight * relation,
+    }
     terms['loss'] = torch.stack(list(terms.values())).sum()
     return terms
 
 
-def semantic_roi_loss(logits: Tensor, class_map: Tensor, objects: Sequence[Objects], size: int,
-                      ) -> Tensor:
+def semantic_roi_loss(
+    logits: Tensor, class_map: Tensor, objects: Sequence[Objects], size: int
+) -> Tensor:
     """Mean cross-entropy of the semantic branch inside true boxes, each cut to size x size.
 
     Args:
@@ -98,8 +103,9 @@ def semantic_roi_loss(logits: Tensor, class_map: Tensor, objects: Sequence[Objec
     Returns:
         Scalar; 0 with zero gradient without an object.
     """
-    cut = roi_align(at_least_float32(logits), [o.box for o in objects], size, 1 / MAP_STRIDE,
-                    aligned=True)
+    cut = roi_align(
+        at_least_float32(logits), [o.box for o in objects], size, 1 / MAP_STRIDE, aligned=True
+    )
     labels = [_nearest(image, o.box, size) for image, o in zip(class_map, objects, strict=True)]
     return mean_cross_entropy(cut, torch.cat(labels))
 
@@ -111,26 +117,40 @@ def _nearest(labels: Tensor, box: Tensor, size: int) -> Tensor:
     return labels[y[:, :, None], x[:, None, :]]
 
 
-def _panoptic_terms(model: SOGNet, maps: RoIMaps, batch: Batch, objects: Sequence[Objects],
-                    config: SOGNetLossConfig) -> tuple[Tensor, Tensor]:
+def _panoptic_terms(
+    model: SOGNet,
+    maps: RoIMaps,
+    batch: Batch,
+    objects: Sequence[Objects],
+    config: SOGNetLossConfig,
+) -> tuple[Tensor, Tensor]:
     """The panoptic head's cross-entropy and L_R on true boxes, each the mean over the images."""
     net = model.config
-    pooled = pool_batch(maps.levels[:4], [o.box for o in objects], net.mask_size // 2,
-                        net.canonical_size)
+    pooled = pool_batch(
+        maps.levels[:4], [o.box for o in objects], net.mask_size // 2, net.canonical_size
+    )
     masks = at_least_float32(model.mask_head(pooled))
     with torch.autocast(masks.device.type, enabled=False):
         own = of_class(masks, torch.cat([o.thing for o in objects]))
-        return _true_terms(model, at_least_float32(maps.semantic_logits), own, batch, objects,
-                           config)
+        return _true_terms(
+            model, at_least_float32(maps.semantic_logits), own, batch, objects, config
+        )
 
 
-def _true_terms(model: SOGNet, semantic_logits: Tensor, logits: Tensor, batch: Batch,
-                objects: Sequence[Objects], config: SOGNetLossConfig) -> tuple[Tensor, Tensor]:
+def _true_terms(
+    model: SOGNet,
+    semantic_logits: Tensor,
+    logits: Tensor,
+    batch: Batch,
+    objects: Sequence[Objects],
+    config: SOGNetLossConfig,
+) -> tuple[Tensor, Tensor]:
     """The same from semantic logits (B, C, h, w) and the objects' mask logits (N, m, m)."""
     net, labels = model.config, batch.at_stride(MAP_STRIDE)
     # Every parameter takes part, so that DDP finds a gradient for each whatever overlaps.
     panoptic = relation = logits.sum() * 0 + sum(
-        p.sum() * 0 for p in ([] if model.relation is None else model.relation.parameters()))
+        p.sum() * 0 for p in ([] if model.relation is None else model.relation.parameters())
+    )
     each = logits.split([len(o.box) for o in objects])
     for i, (found, masks) in enumerate(zip(objects, each, strict=True)):
         semantic = semantic_logits[i]
@@ -142,27 +162,39 @@ def _true_terms(model: SOGNet, semantic_logits: Tensor, logits: Tensor, batch: B
             found, masks = Objects(*(x[keep] for x in found)), masks[keep]
         resolved = paste(masks, found.box / MAP_STRIDE, size)
         if model.relation is not None:
-            features = mask_targets(batch.instance_map[i], found.id, found.box, net.mask_size,
-                                    hidden_maps(batch)[i])
+            features = mask_targets(
+                batch.instance_map[i], found.id, found.box, net.mask_size, hidden_maps(batch)[i]
+            )
             whole = whole_masks(labels.instance_map[i], found.id, hidden_maps(labels)[i])
             visible = whole_masks(labels.instance_map[i], found.id)
-            resolved, term = resolve_true(model, found, resolved, features, whole, visible,
-                                          config.weak)
+            resolved, term = resolve_true(
+                model, found, resolved, features, whole, visible, config.weak
+            )
             relation = relation + term
         within = inside(found.box / MAP_STRIDE, size)
         semantics = instance_semantics(semantic, model.thing_class[found.thing], within)
-        channels = [semantic[model.stuff_class],
-                    instance_logits(semantics, resolved, net.panoptic_head, net.semantic_factor)]
+        channels = [
+            semantic[model.stuff_class],
+            instance_logits(semantics, resolved, net.panoptic_head, net.semantic_factor),
+        ]
         if net.void:
             channels.append(void_logits(semantic, model.thing_class, semantics))
-        target = panoptic_target(labels.class_map[i], labels.instance_map[i], found.id,
-                                 model.stuff_class, dropped)
+        target = panoptic_target(
+            labels.class_map[i], labels.instance_map[i], found.id, model.stuff_class, dropped
+        )
         panoptic = panoptic + panoptic_loss(torch.cat(channels), target)
     return panoptic / len(objects), relation / len(objects)
 
 
-def resolve_true(model: SOGNet, found: Objects, logits: Tensor, features: Tensor, whole: Tensor,
-                 visible: Tensor, weak: bool) -> tuple[Tensor, Tensor]:
+def resolve_true(
+    model: SOGNet,
+    found: Objects,
+    logits: Tensor,
+    features: Tensor,
+    whole: Tensor,
+    visible: Tensor,
+    weak: bool,
+) -> tuple[Tensor, Tensor]:
     """Takes overlaps from the masks of one image, by what the module says of its true objects.
 
     Args:
@@ -182,15 +214,18 @@ def resolve_true(model: SOGNet, found: Objects, logits: Tensor, features: Tensor
     if not len(chosen):
         return logits, logits.new_zeros(())
     assert model.relation is not None
-    relation = at_least_float32(model.relation(found.box[chosen], found.thing[chosen],
-                                               features[chosen]))
+    relation = at_least_float32(
+        model.relation(found.box[chosen], found.thing[chosen], features[chosen])
+    )
     target = (own if weak else pairs)[chosen][:, chosen]
-    return logits.index_copy(0, chosen, resolve(logits[chosen], relation)), \
-        relation_loss(relation, target, weak)
+    return logits.index_copy(0, chosen, resolve(logits[chosen], relation)), relation_loss(
+        relation, target, weak
+    )
 
 
-def true_pairs(model: SOGNet, found: Objects, whole: Tensor, visible: Tensor,
-               ) -> tuple[Tensor, Tensor]:
+def true_pairs(
+    model: SOGNet, found: Objects, whole: Tensor, visible: Tensor
+) -> tuple[Tensor, Tensor]:
     """R, who overlaps, and R*, who is covered by whom, among N objects: (N, N) bool both.
 
     With `overlap_of: box`, boxes at stride 4 stand for the whole masks.
@@ -199,5 +234,6 @@ def true_pairs(model: SOGNet, found: Objects, whole: Tensor, visible: Tensor,
     if config.overlap_of == 'box':
         whole = inside(found.box / MAP_STRIDE, size)
     flat, seen = whole.flatten(1).float(), visible.flatten(1).float()
-    return significant_overlap(flat, config.least_overlap), \
-        covered(flat, seen, config.least_overlap)
+    return significant_overlap(flat, config.least_overlap), covered(
+        flat, seen, config.least_overlap
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clips of the synthetic city as a model sees them, kept on disk to try trackers on in seconds."""
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def seeds_of(split: str, clips: int) -> range:
     return seeds
 
 
-def record(predictor: Predictor, seed: int, count: int, path: Path,
-           size: tuple[int, int] = (256, 512)) -> Iterator[int]:
+def record(
+    predictor: Predictor, seed: int, count: int, path: Path, size: tuple[int, int] = (256, 512)
+) -> Iterator[int]:
     """Draws a clip, runs the model on each frame, and writes both; the path is whole or untouched.
 
     Args:
@@ -78,10 +80,15 @@ def record(predictor: Predictor, seed: int, count: int, path: Path,
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as temporary:
         np.savez_compressed(
-            temporary, segment_maps=np.stack(maps), segments=np.concatenate(rows),
-            counts=counts, class_maps=np.stack(classes), track_maps=np.stack(tracks),
+            temporary,
+            segment_maps=np.stack(maps),
+            segments=np.concatenate(rows),
+            counts=counts,
+            class_maps=np.stack(classes),
+            track_maps=np.stack(tracks),
             stamps=np.arange(count) / clip.fps,
-            geometry=[*geometry.image_size, *geometry.input_size, geometry.stride])
+            geometry=[*geometry.image_size, *geometry.input_size, geometry.stride],
+        )
 
 
 def load_clip(path: Path) -> RecordedClip:
@@ -96,10 +103,14 @@ def load_clip(path: Path) -> RecordedClip:
         height, width, *input_size, stride = values['geometry'].tolist()
         geometry = Geometry((height, width), (input_size[0], input_size[1]), stride)
         rows = np.split(values['segments'], np.cumsum(values['counts'])[:-1])
-        frames = [PanopticFrame(segment_map, segments, geometry, stamp_s)
-                  for segment_map, segments, stamp_s in zip(
-                      values['segment_maps'], rows, values['stamps'].tolist(), strict=True)]
+        frames = [
+            PanopticFrame(segment_map, segments, geometry, stamp_s)
+            for segment_map, segments, stamp_s in zip(
+                values['segment_maps'], rows, values['stamps'].tolist(), strict=True
+            )
+        ]
         return RecordedClip(frames, values['class_maps'], values['track_maps'])
     except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
-        raise ValueError(f'{path} is not a recorded clip; delete it to have it made again: '
-                         f'{error}') from None
+        raise ValueError(
+            f'{path} is not a recorded clip; delete it to have it made again: {error}'
+        ) from None

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long an embedding can be told to be the same thing's, without a tracker."""
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def stability(clips: Iterable[Clip], gap: int) -> Stability:
             nearest = new_ids[(old[again] @ new.T).argmax(axis=1)]
             right += (nearest == old_ids[again]).tolist()
             chance += [1 / len(new_ids)] * int(again.sum())
-    nearest, blind = (100 * float(np.mean(values)) if values else math.nan
-                      for values in (right, chance))
+    nearest, blind = (
+        100 * float(np.mean(values)) if values else math.nan for values in (right, chance)
+    )
     return Stability(gap, nearest, blind, len(right))
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trackers compared on recorded clips: the same masks, other ids."""
 
 from __future__ import annotations
@@ -23,15 +24,29 @@ STEPS = (1, 2, 5)
 OURS = TrackerConfig()
 
 IOU_ONLY = TrackerConfig(
-    embedding_weight=0, class_cost=0, near_factor=1, reid_gate=0, min_overlap=0, max_age=1.43,
-    gate=0.917, weak_gate=0.488, high_score=0.798, new_score=0.781, tentative_age=1.33,
-    velocity_s=0.337, smooth=False)
+    embedding_weight=0,
+    class_cost=0,
+    near_factor=1,
+    reid_gate=0,
+    min_overlap=0,
+    max_age=1.43,
+    gate=0.917,
+    weak_gate=0.488,
+    high_score=0.798,
+    new_score=0.781,
+    tentative_age=1.33,
+    velocity_s=0.337,
+    smooth=False,
+)
 """Two rounds of mask and box overlap after linear motion, as in ByteTrack (Zhang et al., ECCV
 2022); what it has in common with ours was tuned for it in the
 same way."""
 
 TRACKERS: Mapping[str, TrackerConfig] = {
-    'ours': OURS, 'without embeddings': replace(OURS, embedding_weight=0), 'IoU only': IOU_ONLY}
+    'ours': OURS,
+    'without embeddings': replace(OURS, embedding_weight=0),
+    'IoU only': IOU_ONLY,
+}
 
 
 SHOWN_IOU = 0.1
@@ -61,12 +76,22 @@ def count(clip: RecordedClip, labels: LabelSet, stride: int = 1) -> Clip:
         stride: only every how many rows and columns are looked at.
     """
     overlaps = []
-    for frame, class_map, track_map in zip(clip.frames, clip.class_maps, clip.track_maps,
-                                           strict=True):
-        classes, segments = (frame.geometry.to_camera(cells)[::stride, ::stride]
-                             for cells in (frame.semantic_map, frame.segment_map))
-        overlaps.append(measure_frame(class_map[::stride, ::stride],
-                                      track_map[::stride, ::stride], classes, segments, labels))
+    for frame, class_map, track_map in zip(
+        clip.frames, clip.class_maps, clip.track_maps, strict=True
+    ):
+        classes, segments = (
+            frame.geometry.to_camera(cells)[::stride, ::stride]
+            for cells in (frame.semantic_map, frame.segment_map)
+        )
+        overlaps.append(
+            measure_frame(
+                class_map[::stride, ::stride],
+                track_map[::stride, ::stride],
+                classes,
+                segments,
+                labels,
+            )
+        )
     return Clip(clip.frames, overlaps)
 
 
@@ -77,17 +102,22 @@ def with_tracks(overlaps: Overlaps, tracked: PanopticFrame) -> Overlaps:
     """
     rows = tracked.segments[tracked.segments['is_thing'] == 1]
     key = overlaps.pred_ids.copy()
-    table = dict(zip(rows['segment_id'].tolist(),
-                     ((rows['class_id'].astype(np.int64) << TRACK_BITS)
-                      | rows['track_id']).tolist(), strict=True))
+    table = dict(
+        zip(
+            rows['segment_id'].tolist(),
+            ((rows['class_id'].astype(np.int64) << TRACK_BITS) | rows['track_id']).tolist(),
+            strict=True,
+        )
+    )
     segment = track_of(key)  # 0 for stuff, which keeps its keys
     place = np.flatnonzero(segment)
     key[place] = [table[i] for i in segment[place].tolist()]
     pred, column = np.unique(key, return_inverse=True)
     shared = np.zeros((1 + len(pred), len(overlaps.shared)), np.int64)
     np.add.at(shared, np.append(0, 1 + column), overlaps.shared.T)
-    return Overlaps(overlaps.gt_ids, pred, overlaps.gt_class, pred >> TRACK_BITS, overlaps.crowd,
-                    shared.T)
+    return Overlaps(
+        overlaps.gt_ids, pred, overlaps.gt_class, pred >> TRACK_BITS, overlaps.crowd, shared.T
+    )
 
 
 def track(clip: Clip, config: TrackerConfig, step: int) -> Iterator[Overlaps]:
@@ -108,10 +138,12 @@ def ideal(clip: Clip, step: int) -> Iterator[Overlaps]:
         here = np.flatnonzero(track_of(overlaps.gt_ids))
         if len(here):
             iou = overlaps.iou[here]  # (things, segments)
-            ids = np.where(iou.max(axis=0) >= SHOWN_IOU,
-                           track_of(overlaps.gt_ids[here])[iou.argmax(axis=0)], 0)
-            by_segment = dict(zip(track_of(overlaps.pred_ids).tolist(), ids.tolist(),
-                                  strict=True))
+            ids = np.where(
+                iou.max(axis=0) >= SHOWN_IOU,
+                track_of(overlaps.gt_ids[here])[iou.argmax(axis=0)],
+                0,
+            )
+            by_segment = dict(zip(track_of(overlaps.pred_ids).tolist(), ids.tolist(), strict=True))
             for row in rows:
                 row['track_id'] = by_segment.get(int(row['segment_id']), 0) or row['track_id']
         yield with_tracks(overlaps, replace(frame, segments=rows))

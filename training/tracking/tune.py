@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of the tracker by search on recorded validation clips."""
 
 from __future__ import annotations
@@ -23,23 +24,47 @@ Range = tuple[float, float, bool]
 """Least, most, and whether steps are factors."""
 
 SPACE: Mapping[str, Range] = {
-    'max_age': (0.5, 4, True), 'gate': (0.4, 0.95, False), 'weak_gate': (0.3, 0.95, False),
-    'high_score': (0.7, 1.0, False), 'new_score': (0.7, 0.95, False),
-    'tentative_age': (0, 2, False), 'velocity_s': (0.05, 1.5, True),
-    'embedding_weight': (0.05, 1.5, True), 'class_cost': (0, 0.6, False),
-    'class_s': (0.2, 5, True), 'reid_gate': (0, 0.8, False), 'reid_reach': (0.5, 10, True),
-    'near_factor': (1, 3, False), 'near_growth': (0, 4, False), 'min_overlap': (0, 0.3, False),
-    'embedding_s': (0.1, 5, True), 'embedding_spread': (0.003, 0.1, True),
-    'spread_factor': (1, 30, True)}
+    'max_age': (0.5, 4, True),
+    'gate': (0.4, 0.95, False),
+    'weak_gate': (0.3, 0.95, False),
+    'high_score': (0.7, 1.0, False),
+    'new_score': (0.7, 0.95, False),
+    'tentative_age': (0, 2, False),
+    'velocity_s': (0.05, 1.5, True),
+    'embedding_weight': (0.05, 1.5, True),
+    'class_cost': (0, 0.6, False),
+    'class_s': (0.2, 5, True),
+    'reid_gate': (0, 0.8, False),
+    'reid_reach': (0.5, 10, True),
+    'near_factor': (1, 3, False),
+    'near_growth': (0, 4, False),
+    'min_overlap': (0, 0.3, False),
+    'embedding_s': (0.1, 5, True),
+    'embedding_spread': (0.003, 0.1, True),
+    'spread_factor': (1, 30, True),
+}
 """Keys that are searched. `min_hits` says when a track is sure, not which it is; `iou_weight` is
 the unit of the other weight."""
 
-IOU_KEYS = ('max_age', 'gate', 'weak_gate', 'high_score', 'new_score', 'tentative_age',
-            'velocity_s')
+IOU_KEYS = (
+    'max_age',
+    'gate',
+    'weak_gate',
+    'high_score',
+    'new_score',
+    'tentative_age',
+    'velocity_s',
+)
 """Those that a tracker by overlap alone has too."""
 
-EMBEDDING_KEYS = ('embedding_weight', 'embedding_s', 'embedding_spread', 'spread_factor',
-                  'reid_gate', 'reid_reach')
+EMBEDDING_KEYS = (
+    'embedding_weight',
+    'embedding_s',
+    'embedding_spread',
+    'spread_factor',
+    'reid_gate',
+    'reid_reach',
+)
 
 
 def keys_of(start: TrackerConfig) -> list[str]:
@@ -63,8 +88,9 @@ def goodness(clips: Sequence[Clip], labels: LabelSet, config: TrackerConfig, ste
     return float(np.mean([scores[name] for name in METRICS]))
 
 
-def search(clips: Sequence[Clip], labels: LabelSet, start: TrackerConfig, kept: Path,
-           trials: int) -> Iterator[tuple[TrackerConfig, float]]:
+def search(
+    clips: Sequence[Clip], labels: LabelSet, start: TrackerConfig, kept: Path, trials: int
+) -> Iterator[tuple[TrackerConfig, float]]:
     """Searches by Optuna's tree-structured Parzen estimator; goes on where it was stopped.
 
     Trials that are among the worse after the quickest steps are not carried to their end.
@@ -86,17 +112,24 @@ def search(clips: Sequence[Clip], labels: LabelSet, start: TrackerConfig, kept: 
     keys = keys_of(start)
     kept.parent.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
-        storage=f'sqlite:///{kept}', study_name='tracker', load_if_exists=True,
-        direction='maximize', pruner=optuna.pruners.PercentilePruner(40, n_startup_trials=12),
-        sampler=optuna.samplers.TPESampler(multivariate=True, n_startup_trials=25))
+        storage=f'sqlite:///{kept}',
+        study_name='tracker',
+        load_if_exists=True,
+        direction='maximize',
+        pruner=optuna.pruners.PercentilePruner(40, n_startup_trials=12),
+        sampler=optuna.samplers.TPESampler(multivariate=True, n_startup_trials=25),
+    )
     if not study.trials:
-        study.enqueue_trial({key: float(np.clip(getattr(start, key), *SPACE[key][:2]))
-                             for key in keys})
+        study.enqueue_trial(
+            {key: float(np.clip(getattr(start, key), *SPACE[key][:2])) for key in keys}
+        )
 
     def attempt(trial: optuna.Trial) -> float:
         drawn: dict[str, Any] = {
             key: rounded(trial.suggest_float(key, low, high, log=log))
-            for key, (low, high, log) in SPACE.items() if key in keys}
+            for key, (low, high, log) in SPACE.items()
+            if key in keys
+        }
         values = []
         for step in sorted(STEPS, reverse=True):
             values.append(goodness(clips, labels, replace(start, **drawn), step))

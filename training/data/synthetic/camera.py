@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pinhole camera over a street that may bend.
 
 Street coordinates in metres: x to the right of the road's middle, y up, z along the road from
@@ -84,8 +85,10 @@ class Camera:
     def bent(self, place: Array, heading: float) -> tuple[Array, float]:
         """Where a rigid thing at `place` (3,) stands and looks once the road is bent."""
         x, y, z = place
-        return (np.array([x + 0.5 * self.curvature * z * z, y, z]),
-                heading + math.atan(self.curvature * z))
+        return (
+            np.array([x + 0.5 * self.curvature * z * z, y, z]),
+            heading + math.atan(self.curvature * z),
+        )
 
     def to_pixels(self, points: Array) -> Array:
         """Camera points (N, 3) to (N, 2) pixels (u, v)."""
@@ -113,8 +116,9 @@ class Camera:
         rows = [(1 / far_m - c - a * u) / b for u in (0, self.size[1] - 1)]
         return int(np.clip(math.floor(min(rows)), 0, self.size[0] - 1))
 
-    def ground_points(self, first_row: int, far_m: float,
-                      ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def ground_points(
+        self, first_row: int, far_m: float
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Street (x, z) of the ground seen by each pixel from `first_row` down, (h, W) each."""
         height, width = self.size
         cx, cy = self.centre

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sheet everything is painted on: colour and surface number in one pass.
 
 A pixel is (R, G, B, surface). One drawing call sets all four, so labels, track ids and depth,
@@ -20,7 +21,7 @@ from .textures import level_of
 
 _SHIFT = 4
 _RAMP = np.arange(256.0)[:, None]
-_HOUSE_NORMALS = np.array([[1.0, 0, 0], [-1, 0, 0], [.55, .83, 0], [-.55, .83, 0], [0, 0, -1]])
+_HOUSE_NORMALS = np.array([[1.0, 0, 0], [-1, 0, 0], [0.55, 0.83, 0], [-0.55, 0.83, 0], [0, 0, -1]])
 _CAP = np.linspace(-math.pi / 2, math.pi / 2, 6)
 
 
@@ -49,8 +50,9 @@ class Canvas:
         """(3,) light on its roof."""
         return self._lit[2 + int(x > 0)]
 
-    def set_plane(self, surface: int, plane: tuple[float, float, float], near_m: float,
-                  far_m: float) -> None:
+    def set_plane(
+        self, surface: int, plane: tuple[float, float, float], near_m: float, far_m: float
+    ) -> None:
         """Says where a surface lies."""
         self.planes[surface] = (*plane, max(near_m, 0.1), max(far_m, 0.1))
 
@@ -64,8 +66,9 @@ class Canvas:
         fade = self.light.fade(depth_m)
         return np.minimum(colors * (1 - fade) + self.light.haze * fade, 255.0).tolist()
 
-    def polygons(self, points: Sequence[Array], colors: Sequence[Sequence[float]],
-                 surfaces: Sequence[int]) -> None:
+    def polygons(
+        self, points: Sequence[Array], colors: Sequence[Sequence[float]], surfaces: Sequence[int]
+    ) -> None:
         """Fills polygons (n, 2) px, in order."""
         for polygon, color, surface in zip(points, colors, surfaces, strict=True):
             fixed = np.rint(polygon * (1 << _SHIFT)).astype(np.int32)
@@ -87,15 +90,26 @@ class Canvas:
         along = centre[:, 1] - centre[:, 0]
         angle = np.arctan2(along[:, 1], along[:, 0])[:, None] + _CAP
         rays = np.stack([np.cos(angle), np.sin(angle)], axis=-1)  # (N, 6, 2)
-        outline = np.concatenate([centre[:, 1:] + rays * radius[:, 1:, None],
-                                  centre[:, :1] - rays * radius[:, :1, None]], axis=1)
+        outline = np.concatenate(
+            [
+                centre[:, 1:] + rays * radius[:, 1:, None],
+                centre[:, :1] - rays * radius[:, :1, None],
+            ],
+            axis=1,
+        )
         fixed = np.rint(outline * (1 << _SHIFT)).astype(np.int32)
         shown = self.hazy(colors, float(depth[0]))
         for polygon, color in zip(fixed, shown, strict=True):
             cv2.fillConvexPoly(self.pixels, polygon, (*color, surface), cv2.LINE_8, _SHIFT)
 
-    def textured(self, corners: Array, texture: npt.NDArray[np.uint8], tint: Array,
-                 depth_m: float, surface: int) -> None:
+    def textured(
+        self,
+        corners: Array,
+        texture: npt.NDArray[np.uint8],
+        tint: Array,
+        depth_m: float,
+        surface: int,
+    ) -> None:
         """Warps a texture onto a convex quadrilateral.
 
         Args:
@@ -111,19 +125,33 @@ class Canvas:
         left, top, right, bottom = box
         local = (corners - (left, top)).astype(np.float32)
         h, w = texture.shape[:2]
-        source = np.array([[-.5, -.5], [w - .5, -.5], [w - .5, h - .5], [-.5, h - .5]], np.float32)
+        source = np.array(
+            [[-0.5, -0.5], [w - 0.5, -0.5], [w - 0.5, h - 0.5], [-0.5, h - 0.5]], np.float32
+        )
         size = right - left, bottom - top
         matrix = cv2.getPerspectiveTransform(source, local)
-        patch = cv2.warpPerspective(self._tinted(texture, tint, depth_m, surface), matrix, size,
-                                    flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        patch = cv2.warpPerspective(
+            self._tinted(texture, tint, depth_m, surface),
+            matrix,
+            size,
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
         mask = np.zeros((size[1], size[0]), np.uint8)
         fixed = np.rint(local * (1 << _SHIFT)).astype(np.int32)
         cv2.fillConvexPoly(mask, fixed, 255, cv2.LINE_8, _SHIFT)
         cv2.copyTo(patch, mask, self.pixels[top:bottom, left:right])
 
-    def cut_out(self, centre: Array, size: tuple[float, float],
-                pyramid: tuple[npt.NDArray[np.uint8], ...], tint: Array, depth_m: float,
-                surface: int, thin: bool = False) -> None:
+    def cut_out(
+        self,
+        centre: Array,
+        size: tuple[float, float],
+        pyramid: tuple[npt.NDArray[np.uint8], ...],
+        tint: Array,
+        depth_m: float,
+        surface: int,
+        thin: bool = False,
+    ) -> None:
         """Pastes the masked part of an upright picture.
 
         Args:
@@ -143,12 +171,19 @@ class Canvas:
         texture = level_of(pyramid, pyramid[0].shape[1] / max(wide, 1.0))
         h, w = texture.shape[:2]
         across, down = w / wide, h / high
-        matrix = np.array([[across, 0, (left - u + wide / 2) * across - 0.5],
-                           [0, down, (top - v + high / 2) * down - 0.5]])
-        patch = cv2.warpAffine(self._tinted(texture, tint, depth_m, None), matrix,
-                               (right - left, bottom - top),
-                               flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                               borderMode=cv2.BORDER_CONSTANT)
+        matrix = np.array(
+            [
+                [across, 0, (left - u + wide / 2) * across - 0.5],
+                [0, down, (top - v + high / 2) * down - 0.5],
+            ]
+        )
+        patch = cv2.warpAffine(
+            self._tinted(texture, tint, depth_m, None),
+            matrix,
+            (right - left, bottom - top),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+        )
         if thin:
             below = self.pixels[top:bottom, left:right]
             cover = cv2.extractChannel(patch, 3)
@@ -162,16 +197,22 @@ class Canvas:
         patch[..., 3] = surface
         cv2.copyTo(patch, mask, self.pixels[top:bottom, left:right])
 
-    def _box(self, left: float, top: float, right: float, bottom: float,
-             ) -> tuple[int, int, int, int] | None:
+    def _box(
+        self, left: float, top: float, right: float, bottom: float
+    ) -> tuple[int, int, int, int] | None:
         """Whole pixels of a rectangle that lie in the picture, if any do."""
         height, width = self.camera.size
-        box = (max(math.floor(left), 0), max(math.floor(top), 0),
-               min(math.ceil(right) + 1, width), min(math.ceil(bottom) + 1, height))
+        box = (
+            max(math.floor(left), 0),
+            max(math.floor(top), 0),
+            min(math.ceil(right) + 1, width),
+            min(math.ceil(bottom) + 1, height),
+        )
         return box if box[0] < box[2] and box[1] < box[3] else None
 
-    def _tinted(self, texture: npt.NDArray[np.uint8], tint: Array, depth_m: float,
-                surface: int | None) -> npt.NDArray[np.uint8]:
+    def _tinted(
+        self, texture: npt.NDArray[np.uint8], tint: Array, depth_m: float, surface: int | None
+    ) -> npt.NDArray[np.uint8]:
         """A texture in its colour and haze, (h, w, 4).
 
         The last channel is the surface number, or with None the texture's own mask.
@@ -184,8 +225,9 @@ class Canvas:
         return cv2.LUT(texture, table)
 
 
-def depth_map(surfaces: npt.NDArray[np.uint8], planes: npt.NDArray[np.float32],
-              ) -> npt.NDArray[np.float32]:
+def depth_map(
+    surfaces: npt.NDArray[np.uint8], planes: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
     """Depth (H, W) m of every pixel from its surface (H, W) and the `planes` of a canvas."""
     height, width = surfaces.shape
     a, b, c, near, far = (cv2.LUT(surfaces, np.ascontiguousarray(row)) for row in planes.T)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Street videos whose frames are a pure function of seed and frame number."""
 
 from __future__ import annotations
@@ -85,8 +86,13 @@ class SyntheticClip:
     Iterating never ends; index it or stop by yourself.
     """
 
-    def __init__(self, seed: int, size: tuple[int, int] = (256, 512), fps: float = 20.0,
-                 randomised: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        size: tuple[int, int] = (256, 512),
+        fps: float = 20.0,
+        randomised: bool = False,
+    ) -> None:
         """Draws the street.
 
         Args:
@@ -99,8 +105,10 @@ class SyntheticClip:
             ValueError: if a value is out of its range.
         """
         if seed < 0 or min(size) < 32 or fps <= 0:
-            raise ValueError('SyntheticClip expects seed >= 0, size of at least (32, 32) and '
-                             f'fps > 0, got seed {seed}, size {size}, fps {fps}')
+            raise ValueError(
+                'SyntheticClip expects seed >= 0, size of at least (32, 32) and '
+                f'fps > 0, got seed {seed}, size {size}, fps {fps}'
+            )
         self.seed, self.size, self.fps = seed, (int(size[0]), int(size[1])), fps
         rng = np.random.default_rng(seed)
         self.randomised = randomised
@@ -108,8 +116,9 @@ class SyntheticClip:
         if randomised:
             self._light = randomise_light(rng, self._light)
         self._layout = make_layout(rng, furnish_randomly if randomised else None)
-        self._ground = Ground(rng, self._layout, self._light,
-                              ground_colors(rng) if randomised else None)
+        self._ground = Ground(
+            rng, self._layout, self._light, ground_colors(rng) if randomised else None
+        )
         self._furniture = Furniture(self._layout.fixed, len(BACKGROUND))
         self._sky = Sky(rng, self._light)
         self._skyline = make_skyline(rng)
@@ -128,7 +137,7 @@ class SyntheticClip:
             starts.append(len(classes))
             classes += [mover.class_id] * mover.surfaces
         table = np.zeros(SURFACES, np.uint8)
-        table[:len(classes)] = classes
+        table[: len(classes)] = classes
         return table, starts
 
     def _make_look(self, index: int, turns: int) -> CarShape | Look:
@@ -171,9 +180,13 @@ class SyntheticClip:
         return SyntheticFrame(
             image=image,
             class_map=cv2.LUT(surfaces, self._surface_class),
-            track_map=cv2.LUT(surfaces, tracks), intrinsics=canvas.camera.intrinsics,
-            frame_index=frame_index, stamp_s=frame_index / self.fps, surface_map=surfaces,
-            planes=canvas.planes)
+            track_map=cv2.LUT(surfaces, tracks),
+            intrinsics=canvas.camera.intrinsics,
+            frame_index=frame_index,
+            stamp_s=frame_index / self.fps,
+            surface_map=surfaces,
+            planes=canvas.planes,
+        )
 
     def hidden_map(self, frame_index: int) -> npt.NDArray[np.int32]:
         """(H, W) track of the thing that goes on under the thing that is seen, 0 for none.
@@ -206,8 +219,7 @@ class SyntheticClip:
         background = canvas.pixels.copy()
         self._paint(canvas, standing, things)
         area = cv2.calcHist([canvas.pixels], [3], None, [SURFACES], [0, SURFACES]).ravel()
-        shown = [thing for thing in things
-                 if area[list(thing.surfaces)].sum() >= limit]
+        shown = [thing for thing in things if area[list(thing.surfaces)].sum() >= limit]
         if len(shown) < len(things):
             canvas.pixels[:] = background
             self._paint(canvas, standing, shown)
@@ -220,9 +232,16 @@ class SyntheticClip:
         for index, mover in enumerate(self._layout.movers):
             x, z, heading, turns, gone = mover.at(time_s, camera_z)
             life = 2 * turns if turns >= 0 else -2 * turns - 1
-            thing = Thing(mover.class_id, 1 + life * count + index, self._thing_surface[index],
-                          self._look(index, turns), np.array([x, 0.0, z]), heading, gone,
-                          mover.speed != 0)
+            thing = Thing(
+                mover.class_id,
+                1 + life * count + index,
+                self._thing_surface[index],
+                self._look(index, turns),
+                np.array([x, 0.0, z]),
+                heading,
+                gone,
+                mover.speed != 0,
+            )
             depth = float(camera.to_camera(thing.place[None])[0, 2])
             if thing.drawable(self.size[0], camera.focal_px, depth):
                 things.append(thing)
@@ -234,12 +253,15 @@ class SyntheticClip:
             item.paint(canvas)
 
 
-def _far_to_near(canvas: Canvas, standing: Sequence[Standing], things: Sequence[Thing],
-                 ) -> list[Standing | Thing]:
+def _far_to_near(
+    canvas: Canvas, standing: Sequence[Standing], things: Sequence[Thing]
+) -> list[Standing | Thing]:
     """In the order in which they are drawn."""
     x = canvas.camera.position[0]
     order: list[tuple[float, int, Standing | Thing]] = [
-        (item.distance, item.surface, item) for item in standing]
-    order += [(math.hypot(thing.place[0] - x, thing.place[2]), thing.surface, thing)
-              for thing in things]
+        (item.distance, item.surface, item) for item in standing
+    ]
+    order += [
+        (math.hypot(thing.place[0] - x, thing.place[2]), thing.surface, thing) for thing in things
+    ]
     return [item for *_, item in sorted(order, key=lambda entry: (-entry[0], entry[1]))]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The road and what is beside it."""
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ _LENGTH_M = 48.0
 class Ground:
     """One texture, 40 m wide, that comes again every 48 m along the road."""
 
-    def __init__(self, rng: np.random.Generator, layout: Layout, light: Light,
-                 colors: tuple[Array, Array, Array] | None = None) -> None:
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        layout: Layout,
+        light: Light,
+        colors: tuple[Array, Array, Array] | None = None,
+    ) -> None:
         rows, columns = int(_LENGTH_M * _PX_M), int(2 * _HALF_X_M * _PX_M)
         x = (np.arange(columns) + 0.5) / _PX_M - _HALF_X_M
         self._up = light.shade(np.array([[0.0, 1.0, 0.0]]))[0]
@@ -34,16 +40,22 @@ class Ground:
         shift = int(rng.integers(rows))
         noise = ground_noise()
         cuts = [0, *(np.flatnonzero(np.diff(self.surface)) + 1).tolist(), columns]
-        smooth = np.concatenate([noise[self.surface[start]][shift:shift + rows, start:stop]
-                                 for start, stop in pairwise(cuts)], axis=1)
+        smooth = np.concatenate(
+            [
+                noise[self.surface[start]][shift : shift + rows, start:stop]
+                for start, stop in pairwise(cuts)
+            ],
+            axis=1,
+        )
         flat = np.broadcast_to(np.clip(base, 0, 255).astype(np.uint8), smooth.shape)
         texture = cv2.addWeighted(np.ascontiguousarray(flat), 1.0, smooth, 1.0, -128.0)
         self._mark(rng, texture, x, layout)
         texture = cv2.cvtColor(texture, cv2.COLOR_RGB2RGBA)  # four channels are read faster
         self.levels = [texture]
         for fx, fz in ((2, 4), (4, 16)):
-            self.levels.append(cv2.resize(texture, (columns // fx, rows // fz),
-                                          interpolation=cv2.INTER_AREA))
+            self.levels.append(
+                cv2.resize(texture, (columns // fx, rows // fz), interpolation=cv2.INTER_AREA)
+            )
 
     def _mark(self, rng: np.random.Generator, texture: Image, x: Array, layout: Layout) -> None:
         """Paints lane lines, kerbs, parking bays, repairs and a crossing."""
@@ -53,16 +65,15 @@ class Ground:
         dash = z % 6.0 < rng.choice([2.0, 3.0])
         always = np.ones(len(z), bool)
 
-        def put(rows: npt.NDArray[np.bool_], columns: npt.NDArray[np.bool_], color: float,
-                ) -> None:
+        def put(rows: npt.NDArray[np.bool_], columns: npt.NDArray[np.bool_], color: float) -> None:
             texture[np.ix_(rows, columns)] = np.clip(color * self._up, 0, 255).astype(np.uint8)
 
-        def line(at: float, rows: npt.NDArray[np.bool_], color: float, wide: float = .14) -> None:
+        def line(at: float, rows: npt.NDArray[np.bool_], color: float, wide: float = 0.14) -> None:
             put(rows, np.abs(x - at) < wide / 2, color)
 
         for _ in range(3):  # repairs
             row, column = rng.integers(texture.shape[0] - 90), rng.integers(250, 360)
-            part = texture[row:row + rng.integers(20, 90), column:column + rng.integers(8, 24)]
+            part = texture[row : row + rng.integers(20, 90), column : column + rng.integers(8, 24)]
             part[:] = cv2.convertScaleAbs(part, alpha=rng.uniform(0.86, 1.08))
         if rng.random() < 0.85:
             line(0.0, always if rng.random() < 0.2 else dash, white)
@@ -73,9 +84,9 @@ class Ground:
             if profile.cycle_m or rng.random() < 0.4:
                 line(edge, always, white)
             if profile.parking_m:
-                line(side * (profile.kerb_x - profile.parking_m), z % 6.0 > 0.5, white, .1)
-            line(side * (profile.kerb_x + 0.1), always, 168, .22)
-            line(side * (profile.kerb_x - 0.06), always, 62, .1)
+                line(side * (profile.kerb_x - profile.parking_m), z % 6.0 > 0.5, white, 0.1)
+            line(side * (profile.kerb_x + 0.1), always, 168, 0.22)
+            line(side * (profile.kerb_x - 0.06), always, 62, 0.1)
         if layout.zebra_z is not None:
             rows = (z >= layout.zebra_z) & (z < layout.zebra_z + 3.4)
             put(rows, (x % 1.0 < 0.5) & (np.abs(x) < profile.kerb_x - 0.2), white)
@@ -100,8 +111,9 @@ class Ground:
             fx, fz = ((1, 1), (2, 4), (4, 16))[level]
             map_x = x[start:stop] / np.float32(fx) - np.float32(0.5)
             map_y = z[start:stop] / np.float32(fz) - np.float32(0.5)
-            color = cv2.remap(self.levels[level], map_x, map_y, cv2.INTER_LINEAR,
-                              borderMode=cv2.BORDER_WRAP)
+            color = cv2.remap(
+                self.levels[level], map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+            )
             if light.fade((6.0, 15.0, 50.0)[level]) > 0.02:
                 color = _hazed(color, middle[start:stop], light)
             below[start:stop] = color
@@ -119,28 +131,34 @@ def _hazed(color: Image, depth: npt.NDArray[np.float32], light: Light) -> Image:
     return (color * keep + haze * (1 - keep)).astype(np.uint8)
 
 
-def _zones(rng: np.random.Generator, x: Array, profile: Profile,
-           colors: tuple[Array, Array, Array] | None) -> tuple[Array, npt.NDArray[np.uint8]]:
+def _zones(
+    rng: np.random.Generator, x: Array, profile: Profile, colors: tuple[Array, Array, Array] | None
+) -> tuple[Array, npt.NDArray[np.uint8]]:
     """Colour (n, 3) and surface (n,) across the street at each x."""
     asphalt = rng.uniform(78, 128) * np.array([1, 1, rng.uniform(0.98, 1.06)])
-    stone = rng.uniform(125, 178) * np.array([1, rng.uniform(.95, 1), rng.uniform(.86, .98)])
+    stone = rng.uniform(125, 178) * np.array([1, rng.uniform(0.95, 1), rng.uniform(0.86, 0.98)])
     grass = np.array([92, 122, 58]) * rng.uniform(0.75, 1.15)
     if colors is not None:
         asphalt, stone, grass = colors
-    cycle = asphalt * rng.choice(np.array([[1.35, .75, .7], [.8, 1.15, .85], [1, 1, 1]]))
+    cycle = asphalt * rng.choice(np.array([[1.35, 0.75, 0.7], [0.8, 1.15, 0.85], [1, 1, 1]]))
     color, surface = np.tile(asphalt, (len(x), 1)), np.full(len(x), ROAD_SURFACE, np.uint8)
     for side in (-1, 1):
         out = x * side
         lanes = profile.lanes * profile.lane_m
         color[(out > lanes) & (out < lanes + profile.cycle_m)] = cycle
-        color[(out > profile.kerb_x - profile.parking_m) & (out < profile.kerb_x)] = asphalt * .88
+        color[(out > profile.kerb_x - profile.parking_m) & (out < profile.kerb_x)] = asphalt * 0.88
         start, end = profile.walk(side)
         for low, high, paint, what in (
-                (profile.kerb_x, start, grass, GRASS_SURFACE),
-                (start, end, stone, PAVEMENT_SURFACE),
-                (end, 99.0, grass if profile.garden_m[side > 0] > 0 else stone * 0.9,
-                 GRASS_SURFACE if profile.garden_m[side > 0] > 0 else PAVEMENT_SURFACE)):
+            (profile.kerb_x, start, grass, GRASS_SURFACE),
+            (start, end, stone, PAVEMENT_SURFACE),
+            (
+                end,
+                99.0,
+                grass if profile.garden_m[side > 0] > 0 else stone * 0.9,
+                GRASS_SURFACE if profile.garden_m[side > 0] > 0 else PAVEMENT_SURFACE,
+            ),
+        ):
             zone = (out >= low) & (out < high)
             color[zone], surface[zone] = paint, what
-        surface[(out >= profile.kerb_x) & (out < profile.kerb_x + .25)] = PAVEMENT_SURFACE
+        surface[(out >= profile.kerb_x) & (out < profile.kerb_x + 0.25)] = PAVEMENT_SURFACE
     return color, surface

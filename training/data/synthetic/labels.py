@@ -1,20 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
 """The classes of the synthetic city, and which seeds train, validate and test."""
 
 from __future__ import annotations
 
 from panoptic_ros.labels import Label, LabelSet
 
-LABELS = LabelSet((
-    Label('road', False, (128, 64, 128), 0),
-    Label('pavement', False, (244, 35, 232), 1),
-    Label('building', False, (70, 70, 70), 2),
-    Label('vegetation', False, (107, 142, 35), 3),
-    Label('sky', False, (70, 130, 180), 4),
-    Label('pole', False, (190, 190, 140), 5),
-    Label('car', True, (0, 0, 142), 6),
-    Label('person', True, (220, 20, 60), 7),
-    Label('cyclist', True, (119, 11, 32), 8),
-))
+LABELS = LabelSet(
+    (
+        Label('road', False, (128, 64, 128), 0),
+        Label('pavement', False, (244, 35, 232), 1),
+        Label('building', False, (70, 70, 70), 2),
+        Label('vegetation', False, (107, 142, 35), 3),
+        Label('sky', False, (70, 130, 180), 4),
+        Label('pole', False, (190, 190, 140), 5),
+        Label('car', True, (0, 0, 142), 6),
+        Label('person', True, (220, 20, 60), 7),
+        Label('cyclist', True, (119, 11, 32), 8),
+    )
+)
 """Stuff first, then things; colours after Cityscapes."""
 
 ROAD, PAVEMENT, BUILDING, VEGETATION, SKY, POLE, CAR, PERSON, CYCLIST = range(len(LABELS))

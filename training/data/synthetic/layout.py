@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where everything in a street stands, drawn from a seed."""
 
 from __future__ import annotations
@@ -48,9 +49,10 @@ class Layout:
     on_pavement: bool
 
 
-def make_layout(rng: np.random.Generator,
-                furnish: Callable[[np.random.Generator, Profile], list[Fixed]] | None = None,
-                ) -> Layout:
+def make_layout(
+    rng: np.random.Generator,
+    furnish: Callable[[np.random.Generator, Profile], list[Fixed]] | None = None,
+) -> Layout:
     """Draws a street, its traffic and where the camera goes in it.
 
     Args:
@@ -61,11 +63,14 @@ def make_layout(rng: np.random.Generator,
     mode = str(rng.choice(['drive', 'queue', 'crossing', 'pavement'], p=[0.6, 0.1, 0.15, 0.15]))
     speed = rng.uniform(3, 13) if mode == 'drive' else 0.0
     lane = int(rng.integers(profile.lanes))
-    camera_x = profile.lane_m * (lane + 0.5) + rng.uniform(-.3, .3)
+    camera_x = profile.lane_m * (lane + 0.5) + rng.uniform(-0.3, 0.3)
     if mode == 'pavement':
         camera_x = profile.kerb_x + rng.uniform(-0.2, 0.6)
-    fixed = [thing for side in (-1, 1) for thing in (*_houses(rng, profile, side),
-                                                    *_furniture(rng, profile, side))]
+    fixed = [
+        thing
+        for side in (-1, 1)
+        for thing in (*_houses(rng, profile, side), *_furniture(rng, profile, side))
+    ]
     if furnish is not None:
         fixed = furnish(rng, profile)
     movers = make_traffic(rng, profile, mode, speed, camera_x)
@@ -75,8 +80,9 @@ def make_layout(rng: np.random.Generator,
     elif rng.random() < 0.3:
         zebra = rng.uniform(0, 40)
     room = SURFACES - len(BACKGROUND) - sum(mover.surfaces for mover in movers)
-    return Layout(profile, _thin(fixed, room), tuple(movers), camera_x, speed, zebra,
-                  mode == 'pavement')
+    return Layout(
+        profile, _thin(fixed, room), tuple(movers), camera_x, speed, zebra, mode == 'pavement'
+    )
 
 
 def _thin(fixed: list[Fixed], room: int) -> tuple[Fixed, ...]:
@@ -95,15 +101,33 @@ def _houses(rng: np.random.Generator, profile: Profile, side: int) -> list[Fixed
     before: tuple[float, float] | None = None
     fronts = facades()
     gap_chance = rng.choice([0.05, 0.3, 0.6])
-    hues = np.array([[1.0, .96, .9], [.98, .78, .66], [.86, .66, .5], [.9, .9, .92],
-                     [.98, .93, .74], [.72, .74, .76], [.78, .58, .52], [.8, .88, .84]])
+    hues = np.array(
+        [
+            [1.0, 0.96, 0.9],
+            [0.98, 0.78, 0.66],
+            [0.86, 0.66, 0.5],
+            [0.9, 0.9, 0.92],
+            [0.98, 0.93, 0.74],
+            [0.72, 0.74, 0.76],
+            [0.78, 0.58, 0.52],
+            [0.8, 0.88, 0.84],
+        ]
+    )
     while z < HOUSES_M - 8:
         if rng.random() < gap_chance:
             width = min(rng.uniform(4, 14), HOUSES_M - z)
-            fixed.extend(Fixed('tree' if rng.random() < 0.5 else 'bush', VEGETATION,
-                               x + side * rng.uniform(0.5, 4), float(at), _crown_size(rng, 1.0),
-                               int(rng.integers(12)), _green(rng))
-                         for at in np.arange(z + 2, z + width - 1, 4.5))
+            fixed.extend(
+                Fixed(
+                    'tree' if rng.random() < 0.5 else 'bush',
+                    VEGETATION,
+                    x + side * rng.uniform(0.5, 4),
+                    float(at),
+                    _crown_size(rng, 1.0),
+                    int(rng.integers(12)),
+                    _green(rng),
+                )
+                for at in np.arange(z + 2, z + width - 1, 4.5)
+            )
             z, before = z + width, None
             continue
         style = int(rng.integers(len(fronts)))
@@ -115,20 +139,40 @@ def _houses(rng: np.random.Generator, profile: Profile, side: int) -> list[Fixed
         tint = hues[rng.integers(len(hues))] * rng.uniform(0.75, 1.12, 1)
         size = (width, height, rng.uniform(7, 11))
         roof = int(rng.integers(4))
-        fixed.append(Fixed('house', BUILDING, x + side * back, z, size, style,
-                           (tint[0], tint[1], tint[2])))
+        fixed.append(
+            Fixed('house', BUILDING, x + side * back, z, size, style, (tint[0], tint[1], tint[2]))
+        )
         # Behind a neighbour as high and as far forward the end wall cannot be seen.
         if roof in (1, 2) or before is None or before[0] < height or before[1] > back:
-            fixed.append(Fixed('gable', BUILDING, x + side * back, z, size, roof,
-                               (tint[0] * .9, tint[1] * .9, tint[2] * .9)))
+            fixed.append(
+                Fixed(
+                    'gable',
+                    BUILDING,
+                    x + side * back,
+                    z,
+                    size,
+                    roof,
+                    (tint[0] * 0.9, tint[1] * 0.9, tint[2] * 0.9),
+                )
+            )
         before = height, back
         z += width
     if profile.garden_m[side > 0] and rng.random() < 0.6:
         hedge_x = side * (profile.walk(side)[1] + 0.3)
         high = rng.uniform(0.8, 1.6)
-        fixed.extend(Fixed('hedge', VEGETATION, hedge_x, float(at),
-                           (rng.uniform(7, 10), high, 0.8), 0, _green(rng))
-                     for at in np.arange(0, HOUSES_M, 11) if rng.random() < 0.8)
+        fixed.extend(
+            Fixed(
+                'hedge',
+                VEGETATION,
+                hedge_x,
+                float(at),
+                (rng.uniform(7, 10), high, 0.8),
+                0,
+                _green(rng),
+            )
+            for at in np.arange(0, HOUSES_M, 11)
+            if rng.random() < 0.8
+        )
     return fixed
 
 
@@ -151,16 +195,35 @@ def _furniture(rng: np.random.Generator, profile: Profile, side: int) -> list[Fi
     edge = side * (profile.kerb_x + max(0.5, profile.verge_m[side > 0] / 2))
     if rng.random() < 0.6:
         step = rng.uniform(9, 20)
-        fixed.extend(Fixed('tree', VEGETATION, edge, float(z), _crown_size(rng, 0.85),
-                           int(rng.integers(12)), _green(rng))
-                     for z in np.arange(rng.uniform(0, step), HOUSES_M, step)
-                     if rng.random() < 0.85)
+        fixed.extend(
+            Fixed(
+                'tree',
+                VEGETATION,
+                edge,
+                float(z),
+                _crown_size(rng, 0.85),
+                int(rng.integers(12)),
+                _green(rng),
+            )
+            for z in np.arange(rng.uniform(0, step), HOUSES_M, step)
+            if rng.random() < 0.85
+        )
     shape = int(rng.integers(2))
     step = rng.uniform(18, 28)
-    fixed.extend(Fixed('lamp', POLE, edge, float(z), (0, rng.uniform(5.5, 7.5), 0), shape,
-                       (1, 1, 1))
-                 for z in np.arange(rng.uniform(0, step) + 1.3, HOUSES_M, step))
-    fixed.extend(Fixed('sign', POLE, edge + side * 0.25, float(z),
-                       (0, rng.uniform(2.4, 3.0), 0), int(rng.integers(5)), (1, 1, 1))
-                 for z in rng.uniform(0, HOUSES_M, rng.integers(3, 9)))
+    fixed.extend(
+        Fixed('lamp', POLE, edge, float(z), (0, rng.uniform(5.5, 7.5), 0), shape, (1, 1, 1))
+        for z in np.arange(rng.uniform(0, step) + 1.3, HOUSES_M, step)
+    )
+    fixed.extend(
+        Fixed(
+            'sign',
+            POLE,
+            edge + side * 0.25,
+            float(z),
+            (0, rng.uniform(2.4, 3.0), 0),
+            int(rng.integers(5)),
+            (1, 1, 1),
+        )
+        for z in rng.uniform(0, HOUSES_M, rng.integers(3, 9))
+    )
     return fixed

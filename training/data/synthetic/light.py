@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weather and time of day: what colour light, sky and haze have and where shadows fall."""
 
 from __future__ import annotations
@@ -55,12 +56,19 @@ class Light:
 
 def make_light(rng: np.random.Generator) -> Light:
     """Draws a weather: clear, broken clouds, overcast, rain, fog or dusk."""
-    kind = rng.choice(['clear', 'broken', 'overcast', 'rain', 'fog', 'dusk'],
-                      p=[0.27, 0.23, 0.2, 0.1, 0.08, 0.12])
+    kind = rng.choice(
+        ['clear', 'broken', 'overcast', 'rain', 'fog', 'dusk'],
+        p=[0.27, 0.23, 0.2, 0.1, 0.08, 0.12],
+    )
     azimuth = rng.uniform(-math.pi, math.pi)
     elevation = rng.uniform(0.45, 1.15) if kind != 'dusk' else rng.uniform(0.2, 0.4)
-    direction = np.array([math.sin(azimuth) * math.cos(elevation), math.sin(elevation),
-                          math.cos(azimuth) * math.cos(elevation)])
+    direction = np.array(
+        [
+            math.sin(azimuth) * math.cos(elevation),
+            math.sin(elevation),
+            math.cos(azimuth) * math.cos(elevation),
+        ]
+    )
     warm = np.array([1.06, 1.0, 0.92]) if elevation < 0.7 else np.array([1.02, 1.0, 0.97])
     level = rng.uniform(0.85, 1.1)
     cool = np.array([0.96, 1.0, 1.05])
@@ -68,20 +76,51 @@ def make_light(rng: np.random.Generator) -> Light:
     pale = np.array([190, 210, 228]) + rng.uniform(-12, 12, 3)
     grey = rng.uniform(165, 225) * np.array([0.98, 1.0, 1.02])
     if kind in ('clear', 'broken'):
-        return Light(0.7 * level * cool, 0.5 * level * warm, direction, rng.uniform(0.4, 0.55),
-                     pale, rng.uniform(0.0005, 0.003), blue, pale, np.array([240, 242, 245.0]),
-                     rng.uniform(0.0, 0.35) if kind == 'clear' else rng.uniform(0.45, 0.75),
-                     0.0, 0.0)
+        return Light(
+            0.7 * level * cool,
+            0.5 * level * warm,
+            direction,
+            rng.uniform(0.4, 0.55),
+            pale,
+            rng.uniform(0.0005, 0.003),
+            blue,
+            pale,
+            np.array([240, 242, 245.0]),
+            rng.uniform(0.0, 0.35) if kind == 'clear' else rng.uniform(0.45, 0.75),
+            0.0,
+            0.0,
+        )
     if kind == 'dusk':
         low = np.array([225, 160, 110]) + rng.uniform(-20, 20, 3)
         top = np.array([60, 75, 120]) + rng.uniform(-15, 15, 3)
         dim = rng.uniform(0.45, 0.7)
-        return Light(dim * np.array([0.92, 0.95, 1.1]), 0.3 * dim * np.array([1.4, 1.0, 0.7]),
-                     direction, 0.25, 0.6 * low + 0.3 * top, rng.uniform(0.001, 0.004), top, low,
-                     low * 0.8, rng.uniform(0.2, 0.6), 0.0, 1.0)
+        return Light(
+            dim * np.array([0.92, 0.95, 1.1]),
+            0.3 * dim * np.array([1.4, 1.0, 0.7]),
+            direction,
+            0.25,
+            0.6 * low + 0.3 * top,
+            rng.uniform(0.001, 0.004),
+            top,
+            low,
+            low * 0.8,
+            rng.uniform(0.2, 0.6),
+            0.0,
+            1.0,
+        )
     flat = level * rng.uniform(0.72, 0.95) * cool
     fog = rng.uniform(0.012, 0.03) if kind == 'fog' else rng.uniform(0.001, 0.005)
-    return Light(flat, np.zeros(3), direction, rng.uniform(0.25, 0.4), grey, fog, 0.9 * grey,
-                 grey, 0.8 * grey, 0.0 if kind == 'fog' else rng.uniform(0.3, 0.9),
-                 1.0 if kind == 'rain' else rng.choice([0.0, 0.4]),
-                 1.0 if kind in ('rain', 'fog') and rng.random() < 0.6 else 0.0)
+    return Light(
+        flat,
+        np.zeros(3),
+        direction,
+        rng.uniform(0.25, 0.4),
+        grey,
+        fog,
+        0.9 * grey,
+        grey,
+        0.8 * grey,
+        0.0 if kind == 'fog' else rng.uniform(0.3, 0.9),
+        1.0 if kind == 'rain' else rng.choice([0.0, 0.4]),
+        1.0 if kind in ('rain', 'fog') and rng.random() < 0.6 else 0.0,
+    )

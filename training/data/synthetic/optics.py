@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the camera moves and what its lens and sensor do to the picture."""
 
 from __future__ import annotations
@@ -48,23 +49,39 @@ class Optics:
         tone = np.linspace(0, 1, 256)[:, None] ** gamma * gain * white
         curve = np.clip(tone * 255, 0, 255).astype(np.uint8)[:, None]
         bend = rng.uniform(-1 / 250, 1 / 250) if rng.random() < 0.5 and not on_pavement else 0.0
-        return cls(focal=rng.uniform(0.62, 0.95), height_m=rng.uniform(1.25, 2.1),
-                   yaw=rng.uniform(-.6, .1) if on_pavement else rng.normal(0, 0.04),
-                   pitch=rng.uniform(0.0, 0.09), curvature=float(bend), speed=speed, sway=sway,
-                   curve=curve, noise=rng.uniform(0.03, 0.22), blur=rng.uniform(0.35, 0.75),
-                   vignetted=bool(rng.random() < 0.5))
+        return cls(
+            focal=rng.uniform(0.62, 0.95),
+            height_m=rng.uniform(1.25, 2.1),
+            yaw=rng.uniform(-0.6, 0.1) if on_pavement else rng.normal(0, 0.04),
+            pitch=rng.uniform(0.0, 0.09),
+            curvature=float(bend),
+            speed=speed,
+            sway=sway,
+            curve=curve,
+            noise=rng.uniform(0.03, 0.22),
+            blur=rng.uniform(0.35, 0.75),
+            vignetted=bool(rng.random() < 0.5),
+        )
 
     def camera(self, size: tuple[int, int], time_s: float, x: float) -> tuple[Camera, float]:
         """The camera at a time, and how far it has come along the street, m."""
         amplitude, rate, phase = self.sway.T
         yaw, pitch, roll, side, up = (amplitude * np.sin(rate * time_s + phase)).tolist()
         gone = self.speed * (time_s + 0.6 * math.sin(0.25 * time_s))
-        camera = Camera(size, self.focal * size[1], (x + side, self.height_m + up),
-                        self.yaw + yaw, self.pitch + pitch, roll, self.curvature)
+        camera = Camera(
+            size,
+            self.focal * size[1],
+            (x + side, self.height_m + up),
+            self.yaw + yaw,
+            self.pitch + pitch,
+            roll,
+            self.curvature,
+        )
         return camera, gone
 
-    def develop(self, pixels: npt.NDArray[np.uint8], seed: int, frame_index: int,
-                ) -> npt.NDArray[np.uint8]:
+    def develop(
+        self, pixels: npt.NDArray[np.uint8], seed: int, frame_index: int
+    ) -> npt.NDArray[np.uint8]:
         """The picture (H, W, 3) as the sensor gives it, from painted (H, W, 4)."""
         image = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
         size = image.shape[:2]
@@ -74,7 +91,9 @@ class Optics:
         image = cv2.LUT(image, self.curve)
         if self.vignetted:
             image = cv2.multiply(image, vignette(size), scale=1 / 255)
-        dy, dx = ((seed * 7919 + frame_index * k) * 2654435761 % 4294967296 >> 26
-                  for k in (104729, 1299709))
-        noise = grain(size)[dy:dy + size[0], dx:dx + size[1]]
+        dy, dx = (
+            (seed * 7919 + frame_index * k) * 2654435761 % 4294967296 >> 26
+            for k in (104729, 1299709)
+        )
+        noise = grain(size)[dy : dy + size[0], dx : dx + size[1]]
         return cv2.addWeighted(image, 1.0, noise, self.noise, -128 * self.noise)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cross-section of a street."""
 
 from __future__ import annotations
@@ -49,13 +50,16 @@ class Profile:
 def make_profile(rng: np.random.Generator) -> Profile:
     """Draws lanes, strips, pavements and gardens."""
     return Profile(
-        lanes=int(rng.choice([1, 2], p=[0.75, 0.25])), lane_m=rng.uniform(2.9, 3.5),
-        cycle_m=float(rng.choice([0.0, 1.5])), parking_m=float(rng.choice([0.0, 2.2])),
-        verge_m=_pair(rng, 0.3, 0.8, 2.2), pavement_m=_pair(rng, 1.0, 2.0, 4.5),
-        garden_m=_pair(rng, 0.35, 1.5, 5.0))
+        lanes=int(rng.choice([1, 2], p=[0.75, 0.25])),
+        lane_m=rng.uniform(2.9, 3.5),
+        cycle_m=float(rng.choice([0.0, 1.5])),
+        parking_m=float(rng.choice([0.0, 2.2])),
+        verge_m=_pair(rng, 0.3, 0.8, 2.2),
+        pavement_m=_pair(rng, 1.0, 2.0, 4.5),
+        garden_m=_pair(rng, 0.35, 1.5, 5.0),
+    )
 
 
-def _pair(rng: np.random.Generator, chance: float, low: float, high: float,
-          ) -> tuple[float, float]:
+def _pair(rng: np.random.Generator, chance: float, low: float, high: float) -> tuple[float, float]:
     left, right = rng.uniform(low, high, 2) * (rng.random(2) < chance)
     return float(left), float(right)

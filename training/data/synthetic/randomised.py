@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Domain randomisation of the city: materials, light, plants, clutter, sensors.
 
 A network that is trained on one drawn style fails on photographs. Here everything that does not
@@ -28,36 +29,46 @@ from .textures import BAY_M, FLOOR_M, PLAIN_CROWNS, PLAIN_FACADES, Image, smooth
 
 def randomise_light(rng: np.random.Generator, light: Light) -> Light:
     """Varies a light: low sun, hard shadows, dark streets under a bright sky, night."""
-    ambient = light.ambient * rng.uniform(0.4, 1.1) * rng.uniform(.92, 1.08, 3)
+    ambient = light.ambient * rng.uniform(0.4, 1.1) * rng.uniform(0.92, 1.08, 3)
     sun = light.sun * rng.uniform(0.4, 1.7)
     sky = rng.uniform(0.75, 1.5)
     dark = 1.0
     if light.lamps and rng.random() < 0.3:  # night
         dark = rng.uniform(0.1, 0.4)
-    return replace(light, ambient=ambient * (0.4 + 0.6 * dark), sun=sun * dark,
-                   shadow=float(np.clip(light.shadow * rng.uniform(.6, 1.7), 0, .85)),
-                   sky_top=np.minimum(light.sky_top * sky * dark, 255),
-                   sky_low=np.minimum(light.sky_low * sky * dark, 255),
-                   cloud=np.minimum(light.cloud * sky * dark, 255), haze=light.haze * dark,
-                   haze_per_m=light.haze_per_m * rng.uniform(0, 1.2))
+    return replace(
+        light,
+        ambient=ambient * (0.4 + 0.6 * dark),
+        sun=sun * dark,
+        shadow=float(np.clip(light.shadow * rng.uniform(0.6, 1.7), 0, 0.85)),
+        sky_top=np.minimum(light.sky_top * sky * dark, 255),
+        sky_low=np.minimum(light.sky_low * sky * dark, 255),
+        cloud=np.minimum(light.cloud * sky * dark, 255),
+        haze=light.haze * dark,
+        haze_per_m=light.haze_per_m * rng.uniform(0, 1.2),
+    )
 
 
 def furnish_randomly(rng: np.random.Generator, profile: Profile) -> list[Fixed]:
     """Draws what stands beside the street, on both sides."""
-    season = int(rng.choice(3, p=[.4, .4, .2]))  # trees are leafy, bare, either
-    return [thing for side in (-1, 1)
-            for thing in (*_side(rng, profile, side, season),
-                          *_street_furniture(rng, profile, side, season))]
+    season = int(rng.choice(3, p=[0.4, 0.4, 0.2]))  # trees are leafy, bare, either
+    return [
+        thing
+        for side in (-1, 1)
+        for thing in (
+            *_side(rng, profile, side, season),
+            *_street_furniture(rng, profile, side, season),
+        )
+    ]
 
 
 def _side(rng: np.random.Generator, profile: Profile, side: int, season: int) -> list[Fixed]:
     """Houses, parks, hedges, walls and fences along one side."""
     fixed: list[Fixed] = []
     x, z = side * profile.front(side), 0.0
-    kinds = np.array([.95, .05, 0, 0])  # houses, parks, hedges, walls
+    kinds = np.array([0.95, 0.05, 0, 0])  # houses, parks, hedges, walls
     if rng.random() < 0.85:
-        kinds = rng.dirichlet([2.5, 2.5, .7, .7])
-    hues = rng.uniform(.5, 1.15, (5, 1)) * rng.uniform(.8, 1.1, (5, 3))
+        kinds = rng.dirichlet([2.5, 2.5, 0.7, 0.7])
+    hues = rng.uniform(0.5, 1.15, (5, 1)) * rng.uniform(0.8, 1.1, (5, 3))
     while z < HOUSES_M - 8:
         kind = rng.choice(4, p=kinds)
         if kind == 0:
@@ -67,11 +78,12 @@ def _side(rng: np.random.Generator, profile: Profile, side: int, season: int) ->
             if z + width > HOUSES_M:
                 break
             back = rng.uniform(0, 2.5) if rng.random() < 0.4 else 0.0
-            tint = tuple((hues[rng.integers(5)] * rng.uniform(.8, 1.2)).tolist())
-            size = (width, floors * FLOOR_M * rng.uniform(.8, 1.4), rng.uniform(7, 14))
-            fixed += [Fixed('house', BUILDING, x + side * back, z, size, style, tint),
-                      Fixed('gable', BUILDING, x + side * back, z, size, int(rng.integers(4)),
-                            tint)]
+            tint = tuple((hues[rng.integers(5)] * rng.uniform(0.8, 1.2)).tolist())
+            size = (width, floors * FLOOR_M * rng.uniform(0.8, 1.4), rng.uniform(7, 14))
+            fixed += [
+                Fixed('house', BUILDING, x + side * back, z, size, style, tint),
+                Fixed('gable', BUILDING, x + side * back, z, size, int(rng.integers(4)), tint),
+            ]
             z += width
             continue
         width = min(rng.uniform(6, 45), HOUSES_M - z)
@@ -79,21 +91,43 @@ def _side(rng: np.random.Generator, profile: Profile, side: int, season: int) ->
             rows = int(rng.integers(1, 4))
             step = rng.uniform(2.2, 6)
             for row in range(rows):
-                for at in np.arange(z, z + width, step * (1 + .3 * row)):
-                    fixed.append(_tree(rng, x + side * (rng.uniform(0, 3) + 4 * row),
-                                       float(at + rng.uniform(-.8, .8)), rng.uniform(.7, 1.9),
-                                       season))
+                for at in np.arange(z, z + width, step * (1 + 0.3 * row)):
+                    fixed.append(
+                        _tree(
+                            rng,
+                            x + side * (rng.uniform(0, 3) + 4 * row),
+                            float(at + rng.uniform(-0.8, 0.8)),
+                            rng.uniform(0.7, 1.9),
+                            season,
+                        )
+                    )
             if rng.random() < 0.5:
                 fixed.append(_wall(rng, x, z, width, 'barrier'))
         elif kind == 2:
-            fixed.append(Fixed('hedge', VEGETATION, x, z, (width, rng.uniform(.7, 4.5), .8),
-                               int(rng.integers(LEAVES)), _tint(rng)))
+            fixed.append(
+                Fixed(
+                    'hedge',
+                    VEGETATION,
+                    x,
+                    z,
+                    (width, rng.uniform(0.7, 4.5), 0.8),
+                    int(rng.integers(LEAVES)),
+                    _tint(rng),
+                )
+            )
         else:
             fixed.append(_wall(rng, x, z, width, 'house'))
-            if rng.random() < .6:
-                fixed += [_tree(rng, x + side * rng.uniform(1.5, 4), float(at),
-                                rng.uniform(.8, 1.7), season)
-                          for at in np.arange(z + 2, z + width, rng.uniform(3, 9))]
+            if rng.random() < 0.6:
+                fixed += [
+                    _tree(
+                        rng,
+                        x + side * rng.uniform(1.5, 4),
+                        float(at),
+                        rng.uniform(0.8, 1.7),
+                        season,
+                    )
+                    for at in np.arange(z + 2, z + width, rng.uniform(3, 9))
+                ]
         z += width
     return fixed
 
@@ -101,85 +135,120 @@ def _side(rng: np.random.Generator, profile: Profile, side: int, season: int) ->
 def _wall(rng: np.random.Generator, x: float, z: float, width: float, kind: str) -> Fixed:
     """A low wall or, as `barrier`, a fence that belongs to no class."""
     style = int(rng.integers(PLAIN_FACADES, FACADES))
-    high = rng.uniform(.7, 2.6)
-    fence = kind == 'barrier' and rng.random() < .6
-    return Fixed('fence' if fence else 'house', VOID_ID if fence else BUILDING, x, z,
-                 (width, high, .3), style, _grey(rng))
+    high = rng.uniform(0.7, 2.6)
+    fence = kind == 'barrier' and rng.random() < 0.6
+    return Fixed(
+        'fence' if fence else 'house',
+        VOID_ID if fence else BUILDING,
+        x,
+        z,
+        (width, high, 0.3),
+        style,
+        _grey(rng),
+    )
 
 
 def _grey(rng: np.random.Generator) -> tuple[float, float, float]:
-    red, green, blue = (rng.uniform(.3, 1.1) * rng.uniform(.85, 1.1, 3)).tolist()
+    red, green, blue = (rng.uniform(0.3, 1.1) * rng.uniform(0.85, 1.1, 3)).tolist()
     return red, green, blue
 
 
 def _tint(rng: np.random.Generator) -> tuple[float, float, float]:
-    red, green, blue = (rng.uniform(.35, 1.2) * rng.uniform(.85, 1.15, 3)).tolist()
+    red, green, blue = (rng.uniform(0.35, 1.2) * rng.uniform(0.85, 1.15, 3)).tolist()
     return red, green, blue
 
 
 def _tree(rng: np.random.Generator, x: float, z: float, scale: float, season: int) -> Fixed:
-    bare = season == 1 or (season == 2 and rng.random() < .5)
+    bare = season == 1 or (season == 2 and rng.random() < 0.5)
     wide, high = rng.uniform(3, 6.5) * scale, rng.uniform(5, 10) * scale
     if bare:
         style = PLAIN_CROWNS + LEAFY + int(rng.integers(BARE))
-        return Fixed('bare', VEGETATION, x, z, (max(wide, .7 * high), high, 0), style, _tint(rng))
+        return Fixed('bare', VEGETATION, x, z, (max(wide, 0.7 * high), high, 0), style, _tint(rng))
     style = int(rng.integers(PLAIN_CROWNS + LEAFY))
-    kind = 'tree' if rng.random() < .8 else 'bush'
+    kind = 'tree' if rng.random() < 0.8 else 'bush'
     return Fixed(kind, VEGETATION, x, z, (wide * 1.3, high, 0), style, _tint(rng))
 
 
-def _street_furniture(rng: np.random.Generator, profile: Profile, side: int, season: int,
-                      ) -> list[Fixed]:
+def _street_furniture(
+    rng: np.random.Generator, profile: Profile, side: int, season: int
+) -> list[Fixed]:
     """Trees, lamps, signs, traffic lights, posts and things of no class at the kerb."""
     fixed: list[Fixed] = []
     edge = side * (profile.kerb_x + max(0.5, profile.verge_m[side > 0] / 2))
     if rng.random() < 0.45:
         step = rng.uniform(7, 20)
-        fixed += [_tree(rng, edge, float(z), rng.uniform(.6, 1.2), season)
-                  for z in np.arange(rng.uniform(0, step), HOUSES_M, step) if rng.random() < .85]
+        fixed += [
+            _tree(rng, edge, float(z), rng.uniform(0.6, 1.2), season)
+            for z in np.arange(rng.uniform(0, step), HOUSES_M, step)
+            if rng.random() < 0.85
+        ]
 
-    def row(kind: str, class_id: int, low: float, high: float, height: tuple[float, float],
-            styles: int) -> None:
-        step, at = rng.uniform(low, high), edge + side * rng.uniform(-.2, .5)
-        fixed.extend(Fixed(kind, class_id, at, float(z), (0, rng.uniform(*height), 0),
-                           int(rng.integers(styles)), _grey(rng))
-                     for z in np.arange(rng.uniform(0, step), HOUSES_M, step))
+    def row(
+        kind: str, class_id: int, low: float, high: float, height: tuple[float, float], styles: int
+    ) -> None:
+        step, at = rng.uniform(low, high), edge + side * rng.uniform(-0.2, 0.5)
+        fixed.extend(
+            Fixed(
+                kind,
+                class_id,
+                at,
+                float(z),
+                (0, rng.uniform(*height), 0),
+                int(rng.integers(styles)),
+                _grey(rng),
+            )
+            for z in np.arange(rng.uniform(0, step), HOUSES_M, step)
+        )
 
-    if rng.random() < .85:
+    if rng.random() < 0.85:
         row('lamp', POLE, 14, 34, (4, 9), 2)
-    if rng.random() < .7:
+    if rng.random() < 0.7:
         row('sign', POLE, 12, 60, (2.0, 3.4), 5)
-    if rng.random() < .6:
+    if rng.random() < 0.6:
         row('lights', POLE, 15, 60, (2.6, 4.2), 3)
-    if rng.random() < .35:
-        row('post', POLE, 1.5, 6, (.7, 1.2), 1)
-    if rng.random() < .5:
+    if rng.random() < 0.35:
+        row('post', POLE, 1.5, 6, (0.7, 1.2), 1)
+    if rng.random() < 0.5:
         row('post', POLE, 15, 50, (3, 9), 1)
     for _ in range(int(rng.integers(0, 9))):
-        where = side * rng.uniform(profile.kerb_x + .3, max(profile.front(side),
-                                                            profile.kerb_x + .8))
-        fixed.append(Fixed('box', VOID_ID, where, float(rng.uniform(0, HOUSES_M)),
-                           (rng.uniform(.3, 1.6), rng.uniform(.4, 2.2), 0),
-                           int(rng.integers(PLAIN_FACADES, FACADES)), _grey(rng)))
+        where = side * rng.uniform(
+            profile.kerb_x + 0.3, max(profile.front(side), profile.kerb_x + 0.8)
+        )
+        fixed.append(
+            Fixed(
+                'box',
+                VOID_ID,
+                where,
+                float(rng.uniform(0, HOUSES_M)),
+                (rng.uniform(0.3, 1.6), rng.uniform(0.4, 2.2), 0),
+                int(rng.integers(PLAIN_FACADES, FACADES)),
+                _grey(rng),
+            )
+        )
     return fixed
 
 
 def randomise_optics(rng: np.random.Generator, optics: Optics) -> Optics:
     """Varies a camera: lens, mounting, contrast, white balance, noise, softness."""
-    gamma = math.exp(rng.uniform(-.3, .35))
-    white = np.exp(rng.normal(0, .06, 3))
+    gamma = math.exp(rng.uniform(-0.3, 0.35))
+    white = np.exp(rng.normal(0, 0.06, 3))
     level = np.linspace(0, 1, 256)[:, None]
-    tone = level ** gamma * white
-    bend = rng.uniform(-.25, .6)  # an S: deep shadows and burnt lights
+    tone = level**gamma * white
+    bend = rng.uniform(-0.25, 0.6)  # an S: deep shadows and burnt lights
     tone = np.clip(tone, 0, 1)
-    tone = (1 - bend) * tone + bend * (3 * tone ** 2 - 2 * tone ** 3)
-    low = rng.uniform(0, .08) if rng.random() < .4 else 0.0
+    tone = (1 - bend) * tone + bend * (3 * tone**2 - 2 * tone**3)
+    low = rng.uniform(0, 0.08) if rng.random() < 0.4 else 0.0
     curve = np.clip((low + (1 - low) * tone) * 255, 0, 255).astype(np.uint8)[:, None]
-    return replace(optics, focal=optics.focal * rng.uniform(.75, 1.6),
-                   height_m=optics.height_m * rng.uniform(.85, 1.5),
-                   pitch=optics.pitch + rng.normal(0, .035),
-                   yaw=optics.yaw + rng.normal(0, .12) * (rng.random() < .35), curve=curve,
-                   noise=rng.uniform(.02, .35) * rng.random(), blur=rng.uniform(.2, 1.4) ** 1.5)
+    return replace(
+        optics,
+        focal=optics.focal * rng.uniform(0.75, 1.6),
+        height_m=optics.height_m * rng.uniform(0.85, 1.5),
+        pitch=optics.pitch + rng.normal(0, 0.035),
+        yaw=optics.yaw + rng.normal(0, 0.12) * (rng.random() < 0.35),
+        curve=curve,
+        noise=rng.uniform(0.02, 0.35) * rng.random(),
+        blur=rng.uniform(0.2, 1.4) ** 1.5,
+    )
 
 
 def expose(pixels: npt.NDArray[np.uint8], target: float) -> None:
@@ -188,8 +257,8 @@ def expose(pixels: npt.NDArray[np.uint8], target: float) -> None:
     As a camera's automatic exposure does; the sky above a dark street burns out.
     """
     height = len(pixels)
-    part = pixels[height // 3:, :, :3]
-    gain = float(np.clip(target / max(float(part.mean()), 1.0), .4, 4.0))
+    part = pixels[height // 3 :, :, :3]
+    gain = float(np.clip(target / max(float(part.mean()), 1.0), 0.4, 4.0))
     table = np.empty((256, 1, 4), np.uint8)
     table[:, 0, :3] = np.clip(np.arange(256) * gain, 0, 255)[:, None]
     table[:, 0, 3] = np.arange(256)
@@ -219,15 +288,19 @@ class Finish:
         stack = []
         for cell in (2, 6, 24, 96):
             noise = smooth_noise(rng, (height, width), min(cell, height), 2)
-            if rng.random() < .4:  # streaks
-                streak = cv2.blur(noise, (1, 9) if rng.random() < .5 else (9, 1))
-                noise = streak / max(float(streak.std()), .05) * .4
+            if rng.random() < 0.4:  # streaks
+                streak = cv2.blur(noise, (1, 9) if rng.random() < 0.5 else (9, 1))
+                noise = streak / max(float(streak.std()), 0.05) * 0.4
             stack.append(noise)
-        gains = rng.gamma(.6, .14, (256, 4)).clip(0, .4)
-        gains[:6] *= .6
-        tints = np.exp(rng.normal(0, .12, (256, 1)) + rng.normal(0, .04, (256, 3)))
-        return cls(gains.astype(np.float32), tints.astype(np.float32), np.array(stack),
-                   rng.uniform(45, 130))
+        gains = rng.gamma(0.6, 0.14, (256, 4)).clip(0, 0.4)
+        gains[:6] *= 0.6
+        tints = np.exp(rng.normal(0, 0.12, (256, 1)) + rng.normal(0, 0.04, (256, 3)))
+        return cls(
+            gains.astype(np.float32),
+            tints.astype(np.float32),
+            np.array(stack),
+            rng.uniform(45, 130),
+        )
 
     def apply(self, pixels: npt.NDArray[np.uint8]) -> None:
         """Changes the colours of (H, W, 4) pixels in place."""
@@ -243,32 +316,37 @@ class Finish:
 
 def sensor(rng: np.random.Generator, image: Image) -> Image:
     """Adds sharpening, colour loss, glare and JPEG blocks, each to some images."""
-    if rng.random() < .35:
-        soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(.8, 2))
-        sharp = rng.uniform(.3, 1.5)
+    if rng.random() < 0.35:
+        soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 2))
+        sharp = rng.uniform(0.3, 1.5)
         image = cv2.addWeighted(image, 1 + sharp, soft, -sharp, 0)
-    if rng.random() < .5:
+    if rng.random() < 0.5:
         grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        keep = rng.uniform(.1, 1.5)
+        keep = rng.uniform(0.1, 1.5)
         image = cv2.addWeighted(image, keep, grey, 1 - keep, 0)
-    if rng.random() < .15:
+    if rng.random() < 0.15:
         height, width = image.shape[:2]
-        x, y = rng.uniform(0, width), rng.uniform(0, height * .6)
+        x, y = rng.uniform(0, width), rng.uniform(0, height * 0.6)
         grid = np.hypot(np.arange(width)[None] - x, np.arange(height)[:, None] - y)
-        glare = (rng.uniform(30, 140) * np.exp(-grid / (width * rng.uniform(.05, .4))))
+        glare = rng.uniform(30, 140) * np.exp(-grid / (width * rng.uniform(0.05, 0.4)))
         image = cv2.add(image, np.repeat(glare[..., None], 3, 2).astype(np.uint8))
-    if rng.random() < .6:
+    if rng.random() < 0.6:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 96))]
-        image = np.asarray(cv2.imdecode(cv2.imencode('.jpg', image, quality)[1],
-                                        cv2.IMREAD_COLOR), np.uint8)
+        image = np.asarray(
+            cv2.imdecode(cv2.imencode('.jpg', image, quality)[1], cv2.IMREAD_COLOR), np.uint8
+        )
     return image
 
 
 def ground_colors(rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """Asphalt, stone of the pavement and grass, (3,) each; often nearly the same grey."""
-    asphalt = rng.uniform(45, 150) * rng.uniform(.92, 1.08, 3)
-    stone = (asphalt * rng.uniform(.8, 1.3) if rng.random() < .5
-             else rng.uniform(60, 200) * rng.uniform(.85, 1.1, 3))
+    asphalt = rng.uniform(45, 150) * rng.uniform(0.92, 1.08, 3)
+    stone = (
+        asphalt * rng.uniform(0.8, 1.3)
+        if rng.random() < 0.5
+        else rng.uniform(60, 200) * rng.uniform(0.85, 1.1, 3)
+    )
     grass = np.array([[92, 122, 58], [120, 115, 70], [70, 85, 50], [105, 90, 65]])[
-        rng.integers(4)] * rng.uniform(.5, 1.3)
+        rng.integers(4)
+    ] * rng.uniform(0.5, 1.3)
     return asphalt, stone, grass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Soft shadows on the ground."""
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ SHADOWS_M = 45.0
 """Shadows of what is farther away are left out."""
 
 
-def paint_shadows(canvas: Canvas, top: int, standing: Sequence[tuple[Fixed, float]],
-                  things: Sequence[Thing]) -> None:
+def paint_shadows(
+    canvas: Canvas, top: int, standing: Sequence[tuple[Fixed, float]], things: Sequence[Thing]
+) -> None:
     """Darkens the ground, from image row `top` down, under and behind what stands on it."""
     camera, light = canvas.camera, canvas.light
     below = canvas.pixels[top:]
@@ -52,8 +54,10 @@ def paint_shadows(canvas: Canvas, top: int, standing: Sequence[tuple[Fixed, floa
                 middle[:, [0, 2]] += throw * (height - width / 2)
                 dark(middle + _RING * width * 0.45, cast)
             elif fixed.kind in ('lamp', 'sign'):
-                dark(thrown(np.array([[fixed.x - .08, 0, z], [fixed.x + .08, 0, z]]), height),
-                     cast)
+                dark(
+                    thrown(np.array([[fixed.x - 0.08, 0, z], [fixed.x + 0.08, 0, z]]), height),
+                    cast,
+                )
     for thing in things:
         if thing.place[2] > SHADOWS_M:
             continue

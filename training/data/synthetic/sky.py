@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sky and the skyline at the end of the street."""
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ class Sky:
     def __init__(self, rng: np.random.Generator, light: Light) -> None:
         cover = clouds()[rng.integers(len(clouds()))]
         up = np.linspace(1, 0, cover.shape[0], dtype=np.float32)[:, None, None]
-        low, top, cloud = (color.astype(np.float32) for color in
-                           (light.sky_low, light.sky_top, light.cloud))
-        clear = low + (top - low) * up ** 0.7
+        low, top, cloud = (
+            color.astype(np.float32) for color in (light.sky_low, light.sky_top, light.cloud)
+        )
+        clear = low + (top - low) * up**0.7
         share = np.clip((cover - 1 + 2 * light.cloud_amount) * 1.6, 0, 1)[..., None]
         shaded = cloud * (0.86 + 0.14 * cover[..., None])
         panorama = np.clip(clear + (shaded - clear) * share, 0, 255).astype(np.uint8)
@@ -39,12 +41,20 @@ class Sky:
         down = height / (math.pi / 4) / camera.focal_px
         cx, cy = camera.centre
         horizon = cy - camera.focal_px * math.tan(camera.pitch)
-        matrix = np.array([[across, 0, (camera.yaw + self.turn) * across * camera.focal_px
-                            - cx * across], [0, down, height - 1 - horizon * down]])
+        matrix = np.array(
+            [
+                [across, 0, (camera.yaw + self.turn) * across * camera.focal_px - cx * across],
+                [0, down, height - 1 - horizon * down],
+            ]
+        )
         matrix[0, 2] %= width
         canvas.pixels[:rows] = cv2.warpAffine(
-            self.panorama, matrix, (camera.size[1], rows),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+            self.panorama,
+            matrix,
+            (camera.size[1], rows),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
         canvas.pixels[:rows, :, 3] = SKY_SURFACE
         canvas.set_depth(SKY_SURFACE, SKY_DEPTH_M)
 
@@ -62,10 +72,21 @@ def paint_skyline(canvas: Canvas, skyline: tuple[Array, Array]) -> None:
     edges = np.stack([blocks, blocks + _BLOCK], axis=1).ravel()
     smooth = np.arange(middle - 60.0, middle + 60.0)
     for azimuth, heights, surface, color, far in (
-            (edges, skyline[0][np.repeat(blocks // _BLOCK % len(skyline[0]), 2)], TOWN_SURFACE,
-             np.array([150.0, 140, 134]), FAR_M),
-            (smooth, np.interp(smooth, np.arange(0, 361, 3), skyline[1], period=360),
-             WOOD_SURFACE, np.array([70.0, 92, 54]), FAR_M - 5)):
+        (
+            edges,
+            skyline[0][np.repeat(blocks // _BLOCK % len(skyline[0]), 2)],
+            TOWN_SURFACE,
+            np.array([150.0, 140, 134]),
+            FAR_M,
+        ),
+        (
+            smooth,
+            np.interp(smooth, np.arange(0, 361, 3), skyline[1], period=360),
+            WOOD_SURFACE,
+            np.array([70.0, 92, 54]),
+            FAR_M - 5,
+        ),
+    ):
         angle = np.radians(azimuth)
         x, z = far * np.sin(angle) + camera.position[0], far * np.cos(angle)
         upper = np.stack([x, heights, z], axis=1)

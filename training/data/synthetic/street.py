@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What stands still in a street: houses, hedges, trees and poles."""
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ class Furniture:
         self.x = np.array([thing.x for thing in fixed])
         self.z = np.array([thing.z for thing in fixed])
         self.length = np.array([thing.size[0] * (thing.kind in _WALLS) for thing in fixed])
-        self.margin = np.array([0.5 if thing.kind in _WALLS else max(thing.size[0], 2.0)
-                                for thing in fixed])
+        self.margin = np.array(
+            [0.5 if thing.kind in _WALLS else max(thing.size[0], 2.0) for thing in fixed]
+        )
         self.behind = np.array([0.1 * (thing.kind == 'gable') for thing in fixed])
         self.least = np.array([_LEAST_PX[thing.kind] for thing in fixed])
         self.wide = np.array([_wide(thing) for thing in fixed])
@@ -76,23 +78,43 @@ class Furniture:
         z = (self.z - camera_z + BEHIND_M) % HOUSES_M - BEHIND_M
         far = z + self.length
         zero = np.zeros_like(z)
-        ends = camera.to_camera(np.concatenate([np.stack([self.x, zero, z], axis=1),
-                                                np.stack([self.x, zero, far], axis=1)]))
+        ends = camera.to_camera(
+            np.concatenate(
+                [np.stack([self.x, zero, z], axis=1), np.stack([self.x, zero, far], axis=1)]
+            )
+        )
         ends = np.stack(np.split(ends, 2), axis=1)  # (N, 2, 3)
         slope = 0.5 * camera.size[1] / camera.focal_px
         depth = ends[..., 2]
-        outside = ((ends[..., 0] - slope * depth > self.margin[:, None]).all(axis=1)
-                   | (-ends[..., 0] - slope * depth > self.margin[:, None]).all(axis=1))
+        outside = (ends[..., 0] - slope * depth > self.margin[:, None]).all(axis=1) | (
+            -ends[..., 0] - slope * depth > self.margin[:, None]
+        ).all(axis=1)
         nearest = np.maximum(depth.min(axis=1), NEAR_M)
         small = self.wide * camera.focal_px / nearest < self.least * camera.size[1] / 512
         seen = np.flatnonzero(~outside & ~small & (depth.max(axis=1) > 2 * NEAR_M))
         distance = np.hypot(self.x - camera.position[0], far) + self.behind
-        return [Standing(self.fixed[i], self.first_surface + i, float(z[i]), ends[i],
-                         float(distance[i])) for i in seen.tolist()]
+        return [
+            Standing(
+                self.fixed[i], self.first_surface + i, float(z[i]), ends[i], float(distance[i])
+            )
+            for i in seen.tolist()
+        ]
 
 
-_LEAST_PX = {'house': 0.0, 'gable': 0.0, 'hedge': 0.0, 'tree': 12.0, 'bush': 12.0, 'lamp': 3.0,
-             'sign': 3.0, 'fence': 0.0, 'bare': 12.0, 'box': 6.0, 'lights': 2.5, 'post': 2.0}
+_LEAST_PX = {
+    'house': 0.0,
+    'gable': 0.0,
+    'hedge': 0.0,
+    'tree': 12.0,
+    'bush': 12.0,
+    'lamp': 3.0,
+    'sign': 3.0,
+    'fence': 0.0,
+    'bare': 12.0,
+    'box': 6.0,
+    'lights': 2.5,
+    'post': 2.0,
+}
 """Narrower things are left out: nobody could outline them. Pixels of a 512 wide picture."""
 
 
@@ -128,8 +150,12 @@ def _wall(canvas: Canvas, thing: Standing, pyramid: tuple[Image, ...]) -> None:
         left = math.floor(start * w)
         right = max(math.ceil(stop * w), left + 1)
         canvas.textured(corners, texture[:, left:right], tint, depth, thing.surface)
-    canvas.set_plane(thing.surface, camera.plane(cross(foot[1] - foot[0], up), foot[0]),
-                     min(first, last), max(first, last))
+    canvas.set_plane(
+        thing.surface,
+        camera.plane(cross(foot[1] - foot[0], up), foot[0]),
+        min(first, last),
+        max(first, last),
+    )
 
 
 _SLIVER = 8 / 512
@@ -144,22 +170,38 @@ def _gable(canvas: Canvas, thing: Standing) -> None:
     side = math.copysign(1.0, fixed.x)
     x0, x1 = fixed.x, fixed.x + side * depth
     middle, rise = (x0 + x1) / 2, _ROOF_RISE_M[fixed.style]
-    points = camera.to_camera(np.array([
-        [x0, 0, z], [x0, height, z], [middle, height + rise, z], [x1, height, z], [x1, 0, z],
-        [x0 - side * .3, height - .1, z - .2], [middle, height + rise, z],
-        [middle, height + rise, z + width], [x0 - side * .3, height - .1, z + width + .2]]))
+    points = camera.to_camera(
+        np.array(
+            [
+                [x0, 0, z],
+                [x0, height, z],
+                [middle, height + rise, z],
+                [x1, height, z],
+                [x1, 0, z],
+                [x0 - side * 0.3, height - 0.1, z - 0.2],
+                [middle, height + rise, z],
+                [middle, height + rise, z + width],
+                [x0 - side * 0.3, height - 0.1, z + width + 0.2],
+            ]
+        )
+    )
     wall, roof = points[:5], points[5:]
     shown = [part[:, 2].min() > NEAR_M for part in (wall, roof)]
     shown[1] &= rise > 0
-    colors = np.array([canvas.end_light * fixed.tint * 200,
-                       canvas.roof_light(side) * _TILES[fixed.style]])
+    colors = np.array(
+        [canvas.end_light * fixed.tint * 200, canvas.roof_light(side) * _TILES[fixed.style]]
+    )
     pixels = camera.to_pixels(points)
     parts = [part for part, show in zip((pixels[:5], pixels[5:]), shown, strict=True) if show]
-    canvas.polygons(parts, canvas.hazy(colors[shown], float(wall[0, 2])),
-                    [thing.surface] * len(parts))
-    canvas.set_plane(thing.surface, camera.plane(cross(wall[1] - wall[0], wall[4] - wall[0]),
-                                                 wall[0]),
-                     float(points[:, 2].min()), float(points[:, 2].max()))
+    canvas.polygons(
+        parts, canvas.hazy(colors[shown], float(wall[0, 2])), [thing.surface] * len(parts)
+    )
+    canvas.set_plane(
+        thing.surface,
+        camera.plane(cross(wall[1] - wall[0], wall[4] - wall[0]), wall[0]),
+        float(points[:, 2].min()),
+        float(points[:, 2].max()),
+    )
 
 
 def _plant(canvas: Canvas, thing: Standing) -> None:
@@ -177,14 +219,24 @@ def _plant(canvas: Canvas, thing: Standing) -> None:
         tall, base = high, -0.02 * high
     up = camera.rotation[:, 1]
     if base > 0:
-        canvas.sticks(np.stack([foot, foot + up * (base + 0.35 * tall)])[None],
-                      np.array([[0.17, 0.11]]), np.array([[92.0, 76, 62]]) * light.ambient,
-                      thing.surface)
+        canvas.sticks(
+            np.stack([foot, foot + up * (base + 0.35 * tall)])[None],
+            np.array([[0.17, 0.11]]),
+            np.array([[92.0, 76, 62]]) * light.ambient,
+            thing.surface,
+        )
     centre = camera.to_pixels((foot + up * (base + tall / 2))[None])[0]
     scale = camera.focal_px / depth
     tint = (light.ambient + 0.6 * light.sun) * thing.fixed.tint
-    canvas.cut_out(centre, (wide * scale, tall * scale), crown(thing.fixed.style), tint, depth,
-                   thing.surface, thin=thing.fixed.style >= PLAIN_CROWNS)
+    canvas.cut_out(
+        centre,
+        (wide * scale, tall * scale),
+        crown(thing.fixed.style),
+        tint,
+        depth,
+        thing.surface,
+        thin=thing.fixed.style >= PLAIN_CROWNS,
+    )
     canvas.set_depth(thing.surface, depth)
 
 
@@ -199,20 +251,27 @@ def _pole(canvas: Canvas, thing: Standing) -> None:
     inward = -math.copysign(1.0, thing.fixed.x) * camera.rotation[:, 0]
     top = foot + up * thing.fixed.size[1]
     if thing.fixed.kind == 'sign':
-        canvas.sticks(np.array([[foot, top]]), np.array([[0.09, 0.09]]),
-                      np.array([[96.0, 98, 100]]) * level, thing.surface)
+        canvas.sticks(
+            np.array([[foot, top]]),
+            np.array([[0.09, 0.09]]),
+            np.array([[96.0, 98, 100]]) * level,
+            thing.surface,
+        )
         _board(canvas, thing.fixed.style, top, level, thing.surface)
     elif thing.fixed.kind in ('lights', 'post'):
         paint = np.array(thing.fixed.tint) * 120 * level
-        canvas.sticks(np.array([[foot, top]]), np.array([[0.07, 0.06]]), paint[None],
-                      thing.surface)
+        canvas.sticks(
+            np.array([[foot, top]]), np.array([[0.07, 0.06]]), paint[None], thing.surface
+        )
         if thing.fixed.kind == 'lights':
             _traffic_light(canvas, thing.fixed.style, top, level, thing.surface)
     else:
         sticks, radii = [[foot, top]], [[0.13, 0.09]]
         if thing.fixed.style:
-            sticks += [[top, top + inward * 1.5 + up * 0.15],
-                       [top + inward * 1.1 + up * 0.12, top + inward * 1.9 + up * 0.15]]
+            sticks += [
+                [top, top + inward * 1.5 + up * 0.15],
+                [top + inward * 1.1 + up * 0.12, top + inward * 1.9 + up * 0.15],
+            ]
             radii += [[0.07, 0.06], [0.13, 0.12]]
         else:
             sticks += [[top, top + up * 0.35]]
@@ -228,13 +287,17 @@ def _traffic_light(canvas: Canvas, style: int, top: Array, level: Array, surface
     """A dark box with one bright lamp."""
     scale = canvas.camera.focal_px / float(top[2])
     centre = canvas.camera.to_pixels(top[None])[0]
-    box = np.array([[-.17, -.5], [.17, -.5], [.17, .5], [-.17, .5]])
-    high = -.32 + .32 * style
-    lamp = np.array([[-.1, high - .1], [.1, high - .1], [.1, high + .1], [-.1, high + .1]])
-    colors = np.array([[24.0, 26, 26] * level, [(255, 60, 40), (255, 190, 50), (60, 255, 150)][
-        style]])
-    canvas.polygons([centre + shape * scale for shape in (box, lamp)],
-                    canvas.hazy(colors, float(top[2])), [surface] * 2)
+    box = np.array([[-0.17, -0.5], [0.17, -0.5], [0.17, 0.5], [-0.17, 0.5]])
+    high = -0.32 + 0.32 * style
+    lamp = np.array([[-0.1, high - 0.1], [0.1, high - 0.1], [0.1, high + 0.1], [-0.1, high + 0.1]])
+    colors = np.array(
+        [[24.0, 26, 26] * level, [(255, 60, 40), (255, 190, 50), (60, 255, 150)][style]]
+    )
+    canvas.polygons(
+        [centre + shape * scale for shape in (box, lamp)],
+        canvas.hazy(colors, float(top[2])),
+        [surface] * 2,
+    )
 
 
 def _box(canvas: Canvas, thing: Standing) -> None:
@@ -245,13 +308,19 @@ def _box(canvas: Canvas, thing: Standing) -> None:
         return
     wide, high, _ = thing.fixed.size
     right, up = camera.rotation[:, 0] * wide / 2, camera.rotation[:, 1] * high
-    corners = camera.to_pixels(np.array([foot - right + up, foot + right + up, foot + right,
-                                         foot - right]))
+    corners = camera.to_pixels(
+        np.array([foot - right + up, foot + right + up, foot + right, foot - right])
+    )
     pyramid = facade(thing.fixed.style)[2]
     texture = level_of(pyramid, pyramid[0].shape[1] / max(wide * camera.focal_px / depth, 1.0))
     light = canvas.light
-    canvas.textured(corners, texture, (light.ambient + .5 * light.sun) * thing.fixed.tint, depth,
-                    thing.surface)
+    canvas.textured(
+        corners,
+        texture,
+        (light.ambient + 0.5 * light.sun) * thing.fixed.tint,
+        depth,
+        thing.surface,
+    )
     canvas.set_depth(thing.surface, depth)
 
 
@@ -264,11 +333,18 @@ def _board(canvas: Canvas, style: int, top: Array, level: Array, surface: int) -
     scale = canvas.camera.focal_px / float(top[2])
     centre = canvas.camera.to_pixels(top[None])[0] + (0, 0.3 * scale)
     colors = np.array([outer, inner], float) * level
-    canvas.polygons([centre + shape * (radius * scale) for radius in (0.42, 0.3)],
-                    canvas.hazy(colors, float(top[2])), [surface] * 2)
+    canvas.polygons(
+        [centre + shape * (radius * scale) for radius in (0.42, 0.3)],
+        canvas.hazy(colors, float(top[2])),
+        [surface] * 2,
+    )
 
 
-_SIGNS = ((3, (200, 30, 30), (238, 238, 238)), (16, (200, 30, 30), (238, 238, 238)),
-          (4, (30, 70, 170), (60, 100, 196)), (16, (24, 80, 180), (220, 226, 240)),
-          (4, (214, 190, 40), (238, 216, 70)))
+_SIGNS = (
+    (3, (200, 30, 30), (238, 238, 238)),
+    (16, (200, 30, 30), (238, 238, 238)),
+    (4, (30, 70, 170), (60, 100, 196)),
+    (16, (24, 80, 180), (220, 226, 240)),
+    (4, (214, 190, 40), (238, 216, 70)),
+)
 """Corners, rim and field of each kind of sign."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numbers of the surfaces every street has, and how far they reach."""
 
 from .labels import BUILDING, PAVEMENT, ROAD, SKY, VEGETATION

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Textures every street draws from, made once per process from a fixed seed."""
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ PLAIN_FACADES, PLAIN_CROWNS = 32, 12
 """Numbers of textures of the plain city."""
 
 
-def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: int,
-                 octaves: int = 3) -> npt.NDArray[np.float32]:
+def smooth_noise(
+    rng: np.random.Generator, size: tuple[int, int], cell: int, octaves: int = 3
+) -> npt.NDArray[np.float32]:
     """Tileable cloudy noise (h, w) in [-1, 1]; `cell` is the largest blob's side, px."""
     height, width = size
     total = np.zeros(size, np.float32)
@@ -37,8 +39,8 @@ def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cell: int,
         coarse = np.pad(coarse.astype(np.float32), 2, mode='wrap')
         scale = step * coarse.shape[1], step * coarse.shape[0]
         fine = cv2.resize(coarse, scale, interpolation=cv2.INTER_CUBIC)
-        fine = fine[2 * step:2 * step + height, 2 * step:2 * step + width]
-        total[:fine.shape[0], :fine.shape[1]] += fine / (1 << octave)
+        fine = fine[2 * step : 2 * step + height, 2 * step : 2 * step + width]
+        total[: fine.shape[0], : fine.shape[1]] += fine / (1 << octave)
     return np.clip(total / 1.4, -1, 1)
 
 
@@ -61,12 +63,15 @@ def level_of(pyramid: tuple[Image, ...], texels_per_pixel: float) -> Image:
 def facades() -> tuple[tuple[int, int, tuple[Image, ...]], ...]:
     """(floors, bays, pyramid of (h, w, 4)) of each house front; light, to be tinted."""
     rng = np.random.default_rng(11)
-    return tuple(_facade(rng, int(rng.integers(2, 7)), int(rng.integers(2, 7)))
-                 for _ in range(PLAIN_FACADES))
+    return tuple(
+        _facade(rng, int(rng.integers(2, 7)), int(rng.integers(2, 7)))
+        for _ in range(PLAIN_FACADES)
+    )
 
 
-def _facade(rng: np.random.Generator, floors: int, bays: int,
-            ) -> tuple[int, int, tuple[Image, ...]]:
+def _facade(
+    rng: np.random.Generator, floors: int, bays: int
+) -> tuple[int, int, tuple[Image, ...]]:
     height, width = round(floors * FLOOR_M * PX_M), round(bays * BAY_M * PX_M)
     floor_px, bay_px = FLOOR_M * PX_M, BAY_M * PX_M
     wall = np.full((height, width, 3), rng.uniform(175, 215), np.float32)
@@ -74,7 +79,7 @@ def _facade(rng: np.random.Generator, floors: int, bays: int,
     if rng.random() < 0.5:  # bricks
         for row in range(0, height, 5):
             wall[row] -= 22
-            wall[row:row + 5, (row // 5 % 2) * 5::10] -= 14
+            wall[row : row + 5, (row // 5 % 2) * 5 :: 10] -= 14
     wall += rng.normal(0, 5, (height, width, 1))
     front = np.clip(wall, 0, 255).astype(np.uint8)
     glass = np.array([60, 72, 88]) + rng.uniform(-20, 30, 3)
@@ -89,23 +94,33 @@ def _facade(rng: np.random.Generator, floors: int, bays: int,
             continue
         if band:
             edge = int(middle + 0.5 * floor_px)
-            front[edge - 3:edge] = np.clip(front[edge - 3:edge] * 0.75, 0, 255)
+            front[edge - 3 : edge] = np.clip(front[edge - 3 : edge] * 0.75, 0, 255)
         door = int(rng.integers(bays)) if floor == 0 else -1
         for bay in range(bays):
             x, bottom = (bay + 0.5) * bay_px, middle + half_h
             if bay == door:
                 rect(front, x - 11, middle - 8, x + 11, height, rng.uniform(40, 130, 3))
                 continue
-            pane = np.clip(glass + rng.uniform(-22, 22) +
-                           (rng.uniform(50, 90) if rng.random() < 0.15 else 0), 0, 255)
+            pane = np.clip(
+                glass + rng.uniform(-22, 22) + (rng.uniform(50, 90) if rng.random() < 0.15 else 0),
+                0,
+                255,
+            )
             rect(front, x - half_w - 2, middle - half_h - 2, x + half_w + 2, bottom + 3, frame)
             rect(front, x - half_w, middle - half_h, x + half_w, bottom, pane)
-            rect(front, x - half_w, middle - half_h, x + half_w, middle - half_h * 0.3,
-                  np.minimum(pane * 1.25 + 12, 255))  # sky in the upper pane
+            rect(
+                front,
+                x - half_w,
+                middle - half_h,
+                x + half_w,
+                middle - half_h * 0.3,
+                np.minimum(pane * 1.25 + 12, 255),
+            )  # sky in the upper pane
             rect(front, x - 1, middle - half_h, x + 1, bottom, frame)
             if balcony and floor:
-                rect(front, x - half_w - 6, bottom - 4, x + half_w + 6, bottom + 7,
-                      (105, 105, 108))
+                rect(
+                    front, x - half_w - 6, bottom - 4, x + half_w + 6, bottom + 7, (105, 105, 108)
+                )
     front[:6] = np.clip(front[:6] * 0.7, 0, 255)  # cornice
     return floors, bays, pyramid_of(cv2.cvtColor(front, cv2.COLOR_RGB2RGBA))
 
@@ -121,11 +136,15 @@ def _shop(rng: np.random.Generator, front: Image, floor_px: float) -> None:
         rect(front, x, top + 17, x + 38, top + 28, np.array([bright, bright, bright]) + 30)
 
 
-def rect(image: Image, x0: float, y0: float, x1: float, y1: float,
-         color: npt.ArrayLike) -> None:
+def rect(image: Image, x0: float, y0: float, x1: float, y1: float, color: npt.ArrayLike) -> None:
     """Fills a rectangle with a colour; values outside of 0 to 255 are clipped."""
-    cv2.rectangle(image, (round(x0), round(y0)), (round(x1) - 1, round(y1) - 1),
-                  tuple(np.asarray(color, float).tolist()), -1)
+    cv2.rectangle(
+        image,
+        (round(x0), round(y0)),
+        (round(x1) - 1, round(y1) - 1),
+        tuple(np.asarray(color, float).tolist()),
+        -1,
+    )
 
 
 @lru_cache(maxsize=1)
@@ -172,17 +191,24 @@ def ground_noise() -> dict[int, Image]:
     flags = 9 * rough
     flags[np.arange(768) % 12 == 0] -= 17
     flags[:, np.arange(640) % 12 == 0] -= 14
-    return {surface: np.tile(np.clip(128 + noise, 0, 255)[..., None], (2, 1, 3)).astype(np.uint8)
-            for surface, noise in ((ROAD_SURFACE, 9 * rough), (PAVEMENT_SURFACE, flags),
-                                   (GRASS_SURFACE, 24 * rough))}
+    return {
+        surface: np.tile(np.clip(128 + noise, 0, 255)[..., None], (2, 1, 3)).astype(np.uint8)
+        for surface, noise in (
+            (ROAD_SURFACE, 9 * rough),
+            (PAVEMENT_SURFACE, flags),
+            (GRASS_SURFACE, 24 * rough),
+        )
+    }
 
 
 @lru_cache(maxsize=1)
 def clouds() -> tuple[npt.NDArray[np.float32], ...]:
     """(64, 256) cloud covers in [-1, 1], tileable sideways, broader than high."""
     rng = np.random.default_rng(15)
-    return tuple(cv2.resize(smooth_noise(rng, (512, 512), 128, 5), (256, 64),
-                            interpolation=cv2.INTER_AREA) for _ in range(6))
+    return tuple(
+        cv2.resize(smooth_noise(rng, (512, 512), 128, 5), (256, 64), interpolation=cv2.INTER_AREA)
+        for _ in range(6)
+    )
 
 
 @lru_cache(maxsize=4)
@@ -197,5 +223,5 @@ def grain(size: tuple[int, int]) -> Image:
 def vignette(size: tuple[int, int]) -> Image:
     """(H, W, 3) uint8, 255 in the middle, darker towards the corners."""
     y, x = np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1])
-    fall = 1 - 0.2 * (x[None] ** 2 + y[:, None] ** 2) ** 1.5 / 2 ** 1.5 * 1.6
+    fall = 1 - 0.2 * (x[None] ** 2 + y[:, None] ** 2) ** 1.5 / 2**1.5 * 1.6
     return np.repeat((255 * fall)[..., None], 3, axis=-1).astype(np.uint8)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cars, people and cyclists of one moment."""
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ class Thing:
         assert isinstance(self.look, CarShape)
         length, width, _ = self.look.size
         corners = np.array([[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]]) * (
-            width / 2, 0, length / 2)
+            width / 2,
+            0,
+            length / 2,
+        )
         return turn(corners, self.heading) + self.place
 
     def drawable(self, canvas_height: int, focal_px: float, depth_m: float) -> bool:
@@ -57,7 +61,8 @@ class Thing:
         tall = _HEIGHT_M.get(self.class_id, 1.7)
         nearest = -1.5 if self.class_id == CAR else 1.2
         return depth_m > nearest and (
-            focal_px * tall / max(depth_m, 0.3) >= _MIN_HEIGHT * canvas_height)
+            focal_px * tall / max(depth_m, 0.3) >= _MIN_HEIGHT * canvas_height
+        )
 
     def paint(self, canvas: Canvas) -> None:
         """Draws it."""
@@ -83,7 +88,7 @@ class Thing:
         return (0.5 if self.class_id == PERSON else 1.5), 0.5, 1.7
 
 
-_CORNERS = np.array([[x, y, z] for x in (-.45, .45) for y in (0.1, 0.95) for z in (-.45, .45)])
+_CORNERS = np.array([[x, y, z] for x in (-0.45, 0.45) for y in (0.1, 0.95) for z in (-0.45, 0.45)])
 
 
 def in_sight(camera: Camera, things: Sequence[Thing], least_px: float) -> list[Thing]:
@@ -103,12 +108,13 @@ def in_sight(camera: Camera, things: Sequence[Thing], least_px: float) -> list[T
     cells = np.rint(seen.reshape(-1, 8, 2) / _COARSE).astype(int)
     low, high = cells.min(axis=1), cells.max(axis=1)
     sheet = np.zeros((camera.size[0] // _COARSE, camera.size[1] // _COARSE), np.int64)
-    distance = [math.hypot(thing.place[0] - camera.position[0], thing.place[2])
-                for thing in things]
+    distance = [
+        math.hypot(thing.place[0] - camera.position[0], thing.place[2]) for thing in things
+    ]
     order = sorted(range(len(things)), key=lambda i: -distance[i])
     for i in order:
         (u0, v0), (u1, v1) = np.maximum(low[i], 0).tolist(), high[i].tolist()
-        sheet[v0:max(v1, 0), u0:max(u1, 0)] = i + 1
+        sheet[v0 : max(v1, 0), u0 : max(u1, 0)] = i + 1
     filled = np.array([0.8 if thing.class_id == CAR else 0.45 for thing in things])
-    area = np.bincount(sheet.ravel(), minlength=len(things) + 1)[1:] * filled * _COARSE ** 2
+    area = np.bincount(sheet.ravel(), minlength=len(things) + 1)[1:] * filled * _COARSE**2
     return [things[i] for i in order if area[i] >= least_px]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cars, people and cyclists: where they are at any time, and how many a street has."""
 
 from __future__ import annotations
@@ -48,8 +49,11 @@ class Mover:
         if self.cross_m:
             lap = 4 * self.cross_m
             along = (gone + self.phase * lap) % lap
-            x, heading = ((along - self.cross_m, math.pi / 2) if along < lap / 2
-                          else (3 * self.cross_m - along, -math.pi / 2))
+            x, heading = (
+                (along - self.cross_m, math.pi / 2)
+                if along < lap / 2
+                else (3 * self.cross_m - along, -math.pi / 2)
+            )
             return x, self.z, heading, 0, along
         z = self.z + self.sway_m * math.sin(0.3 * time_s + self.phase)
         if not self.with_camera:
@@ -58,28 +62,46 @@ class Mover:
         return self.x, z - turns * self.period_m, self.heading, turns, abs(gone) + self.phase
 
 
-def make_traffic(rng: np.random.Generator, profile: Profile, mode: str, speed: float,
-                 camera_x: float) -> list[Mover]:
+def make_traffic(
+    rng: np.random.Generator, profile: Profile, mode: str, speed: float, camera_x: float
+) -> list[Mover]:
     """Draws sparse, usual or crowded traffic around a camera of this place and speed."""
     crowd = rng.choice([0.6, 1.2, 1.9])
-    return [*_cars(rng, profile, mode, speed, camera_x, crowd),
-            *_people(rng, profile, mode, crowd), *_cyclists(rng, profile, mode, crowd)]
+    return [
+        *_cars(rng, profile, mode, speed, camera_x, crowd),
+        *_people(rng, profile, mode, crowd),
+        *_cyclists(rng, profile, mode, crowd),
+    ]
 
 
-def _cars(rng: np.random.Generator, profile: Profile, mode: str, speed: float, camera_x: float,
-          crowd: float) -> list[Mover]:
+def _cars(
+    rng: np.random.Generator,
+    profile: Profile,
+    mode: str,
+    speed: float,
+    camera_x: float,
+    crowd: float,
+) -> list[Mover]:
     movers = []
     if profile.parking_m:
         for side in (-1, 1):
             filled = rng.uniform(0.1, 0.75)
             x = side * (profile.kerb_x - profile.parking_m / 2)
             for z in np.arange(0, THINGS_M - 5, 6.2):
-                in_the_way = ((mode == 'crossing' and z < 17)
-                              or (mode == 'pavement' and side > 0 and z < 6))
+                in_the_way = (mode == 'crossing' and z < 17) or (
+                    mode == 'pavement' and side > 0 and z < 6
+                )
                 if rng.random() < filled and not in_the_way:
-                    heading = 0.0 if (side > 0) != (rng.random() < .1) else math.pi
-                    movers.append(Mover(CAR, x + rng.uniform(-.12, .12),
-                                        z + rng.uniform(-.4, .4), 0.0, heading))
+                    heading = 0.0 if (side > 0) != (rng.random() < 0.1) else math.pi
+                    movers.append(
+                        Mover(
+                            CAR,
+                            x + rng.uniform(-0.12, 0.12),
+                            z + rng.uniform(-0.4, 0.4),
+                            0.0,
+                            heading,
+                        )
+                    )
     clear = 19.0 if mode == 'crossing' else 9.0
     for lane in range(profile.lanes):
         x = profile.lane_m * (lane + 0.5)
@@ -92,15 +114,25 @@ def _cars(rng: np.random.Generator, profile: Profile, mode: str, speed: float, c
         if mode == 'crossing':
             pace, gap = 0.0, clear + rng.uniform(0, 4)
         for _ in range(min(count, 7)):
-            movers.append(Mover(CAR, x + rng.uniform(-.2, .2), gap, pace, 0.0, mine,
-                                rng.uniform(0, 1.2) if speed else 0.0, rng.uniform(0, 6)))
+            movers.append(
+                Mover(
+                    CAR,
+                    x + rng.uniform(-0.2, 0.2),
+                    gap,
+                    pace,
+                    0.0,
+                    mine,
+                    rng.uniform(0, 1.2) if speed else 0.0,
+                    rng.uniform(0, 6),
+                )
+            )
             gap += rng.uniform(7.5, 24)
             if gap > THINGS_M - BEHIND_M - 8:
                 break
         pace = 0.0 if mode == 'crossing' else -rng.uniform(4, 13)
         z = clear if mode == 'crossing' else rng.uniform(0, 25)
         for _ in range(min(rng.poisson(1.8 * crowd), 8)):
-            movers.append(Mover(CAR, -x + rng.uniform(-.2, .2), z, pace, math.pi))
+            movers.append(Mover(CAR, -x + rng.uniform(-0.2, 0.2), z, pace, math.pi))
             z += rng.uniform(7.5, 30)
             if z > THINGS_M - 8 - (BEHIND_M if mode == 'crossing' else 0):
                 break
@@ -124,19 +156,28 @@ def _people(rng: np.random.Generator, profile: Profile, mode: str, crowd: float)
             z = rng.uniform(0, THINGS_M)
             if i and rng.random() < 0.3:  # a couple
                 last = movers[-1]
-                z, speed, heading = last.z + rng.uniform(-.4, .6), last.speed, last.heading
-            movers.append(Mover(PERSON, side * float(strips[i]), z, speed, heading,
-                                phase=rng.uniform(0, 3)))
+                z, speed, heading = last.z + rng.uniform(-0.4, 0.6), last.speed, last.heading
+            movers.append(
+                Mover(PERSON, side * float(strips[i]), z, speed, heading, phase=rng.uniform(0, 3))
+            )
     if mode == 'crossing':
         reach = profile.kerb_x + 1.2
-        movers.extend(Mover(PERSON, 0.0, 7.6 + i * 0.75 + rng.uniform(-.2, .2),
-                            rng.uniform(0.8, 1.6), 0.0, phase=rng.random(), cross_m=reach)
-                      for i in range(int(rng.integers(2, 6))))
+        movers.extend(
+            Mover(
+                PERSON,
+                0.0,
+                7.6 + i * 0.75 + rng.uniform(-0.2, 0.2),
+                rng.uniform(0.8, 1.6),
+                0.0,
+                phase=rng.random(),
+                cross_m=reach,
+            )
+            for i in range(int(rng.integers(2, 6)))
+        )
     return movers
 
 
-def _cyclists(rng: np.random.Generator, profile: Profile, mode: str, crowd: float,
-              ) -> list[Mover]:
+def _cyclists(rng: np.random.Generator, profile: Profile, mode: str, crowd: float) -> list[Mover]:
     movers = []
     wide = profile.cycle_m or 0.9
     x = profile.lanes * profile.lane_m + (wide / 2 if profile.cycle_m else -0.45)
@@ -145,7 +186,14 @@ def _cyclists(rng: np.random.Generator, profile: Profile, mode: str, crowd: floa
             if mode == 'crossing':
                 continue
             pace = side * rng.uniform(3.2, 6.5)
-            movers.append(Mover(CYCLIST, side * (x + rng.uniform(-.25, .25)),
-                                rng.uniform(0, THINGS_M), pace, 0.0 if side > 0 else math.pi,
-                                phase=rng.uniform(0, 3)))
+            movers.append(
+                Mover(
+                    CYCLIST,
+                    side * (x + rng.uniform(-0.25, 0.25)),
+                    rng.uniform(0, THINGS_M),
+                    pace,
+                    0.0 if side > 0 else math.pi,
+                    phase=rng.uniform(0, 3),
+                )
+            )
     return movers
