@@ -31,6 +31,7 @@ test-slow: $(STAMP)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy panoptic_ros training
 
 clean:

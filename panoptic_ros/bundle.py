@@ -253,7 +253,7 @@ def info_from_json(text: str) -> ModelInfo:
         raise BundleError(f'metadata {METADATA_KEY!r} is not a JSON object')
     required = {
         name
-        for name, spec in ModelInfo.__dataclass_fields__.items()
+        for name in ModelInfo.__dataclass_fields__
         if name not in ('config', 'recipe_hash', 'scores', 'package_version')
     }
     missing = required - set(values)
