@@ -6,19 +6,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from panoptic_ros.frame import PanopticFrame, read_instances
-    from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.core.version import __version__
 
-__version__ = '0.1.0'
+if TYPE_CHECKING:
+    from panoptic_ros.core.frame import PanopticFrame, read_instances
+    from panoptic_ros.core.labels import Label, LabelSet
 
 __all__ = ['Label', 'LabelSet', 'PanopticFrame', '__version__', 'read_instances']
 
 _MODULES = {
-    'Label': 'labels',
-    'LabelSet': 'labels',
-    'PanopticFrame': 'frame',
-    'read_instances': 'frame',
+    'Label': 'core.labels',
+    'LabelSet': 'core.labels',
+    'PanopticFrame': 'core.frame',
+    'read_instances': 'core.frame',
 }
 
 

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.bundle import ModelInfo, load_onnx, read_info
-from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.model_file import ModelInfo, load_onnx, read_info
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.runtime import Backend, Predictor, open_backend
 from panoptic_ros.runtime.gpu import gpu_index

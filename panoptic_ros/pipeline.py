@@ -11,8 +11,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 
 CAR, PERSON, ROAD = 0, 1, 2
 RED, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)

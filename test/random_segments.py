@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.core.labels import Label, LabelSet
 
 LABELS = LabelSet(
     (

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from tiny_model import LABELS, paint_scene
 
+from panoptic_ros.core.labels import encode_panoptic
 from panoptic_ros.interface.bag_types import BagTypes
-from panoptic_ros.labels import encode_panoptic
 
 TYPES = BagTypes()
 IMAGE, COMPRESSED, STRING = (

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tiny_model import tiny_graph, tiny_info
 
-from panoptic_ros.bundle import BundleError, info_from_json, info_to_json, read_info, write_bundle
+from panoptic_ros.core.model_file import (
+    BundleError,
+    info_from_json,
+    info_to_json,
+    read_info,
+    write_bundle,
+)
 
 DOCUMENT = json.loads(info_to_json(tiny_info()))
 

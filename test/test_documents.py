@@ -3,8 +3,8 @@
 
 import pytest
 
-from panoptic_ros import documents
-from panoptic_ros.documents import DocumentError, parse_yaml, read_json, read_yaml
+from panoptic_ros.core import documents
+from panoptic_ros.core.documents import DocumentError, parse_yaml, read_json, read_yaml
 
 BOMB = 'a: &a [x,x,x,x,x,x,x,x,x]\n' + ''.join(
     f'{name}: &{name} [{",".join([f"*{before}"] * 9)}]\n'

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from panoptic_ros.files import FolderInUseError, lock_folder, run_folder, whole, write_bytes
+from panoptic_ros.core.files import FolderInUseError, lock_folder, run_folder, whole, write_bytes
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from panoptic_ros.files import lock_folder, whole
+from panoptic_ros.core.files import lock_folder, whole
 folder = Path(sys.argv[1])
 with lock_folder(folder, 'training'), whole(folder / 'model.bin') as temporary:
     temporary.write_bytes(b'half')

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoptic_ros.frame import read_instances
+from panoptic_ros.core.frame import read_instances
 
 
 def field(name, offset, datatype=7, count=1):

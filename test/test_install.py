@@ -174,11 +174,11 @@ from importlib import metadata
 import cv2, numpy, onnx, onnxruntime, scipy.ndimage
 from packaging.requirements import Requirement
 import panoptic_ros
-from panoptic_ros.bundle import read_info
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.model_file import read_info
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.runtime.select import open_backend
-from panoptic_ros.share import default_model
+from panoptic_ros.core.resources import default_model
 
 for text in metadata.requires('panoptic_ros'):
     wanted = Requirement(text)

@@ -3,7 +3,7 @@
 
 import pytest
 
-from panoptic_ros.labels import Label, LabelSet, as_bool
+from panoptic_ros.core.labels import Label, LabelSet, as_bool
 
 LABELS = LabelSet(
     tuple(

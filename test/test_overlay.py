@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from tiny_model import LABELS
 
-from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_ros.image import CameraImage
-from panoptic_ros.overlay import ALPHA, draw_overlay, track_color
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.overlay import ALPHA, draw_overlay, track_color
 
 GEOMETRY = Geometry((160, 320), (80, 160), 4)
 

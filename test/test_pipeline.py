@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny_model import LABELS, paint_scene
 
-from panoptic_ros.bundle import read_info
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.model_file import read_info
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.runtime import Predictor, open_backend
 

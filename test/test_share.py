@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from panoptic_ros import share
+from panoptic_ros.core import resources
 
-SOURCE = Path(share.__file__)
+SOURCE = Path(resources.__file__)
 
 
 def load_from(path: Path):
-    """share.py as if the package was installed there."""
+    """resources.py as if the package was installed there."""
+    path = path / 'core'
     path.mkdir(parents=True)
-    shutil.copy(SOURCE, path / 'share.py')
-    spec = importlib.util.spec_from_file_location('copied_share', path / 'share.py')
+    shutil.copy(SOURCE, path / 'resources.py')
+    spec = importlib.util.spec_from_file_location('copied_resources', path / 'resources.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -64,4 +65,4 @@ def test_a_package_without_a_model_says_what_to_do(tmp_path):
     'name', ['config/fastdds.xml', 'config/panoptic.yaml', 'launch/panoptic.launch.py']
 )
 def test_this_copy_has_its_files(name):
-    assert share.share_file(name).is_file()
+    assert resources.share_file(name).is_file()

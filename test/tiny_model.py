@@ -14,7 +14,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from panoptic_ros import Label, LabelSet
-from panoptic_ros.bundle import ModelInfo, Threshold, write_bundle
+from panoptic_ros.core.model_file import ModelInfo, Threshold, write_bundle
 
 LABELS = LabelSet(
     (

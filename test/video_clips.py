@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from panoptic_ros.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 
 LABELS = LabelSet(
     (

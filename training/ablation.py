@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_ros.documents import read_json, read_yaml
-from panoptic_ros.files import write_json
+from panoptic_ros.core.documents import read_json, read_yaml
+from panoptic_ros.core.files import write_json
 
 METRICS = {
     'pq': ('all', 'pq'),

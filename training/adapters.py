@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.documents import read_json
-from panoptic_ros.labels import Label, LabelSet, find_name
+from panoptic_ros.core.documents import read_json
+from panoptic_ros.core.labels import Label, LabelSet, find_name
+from panoptic_ros.core.text import one_line
 from panoptic_ros.metrics.coco_json import flag, number, short
 from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD
 from panoptic_ros.models.registry import build
 from panoptic_ros.models.transformers import ARCHITECTURES, TransformersPanoptic, height_width
-from panoptic_ros.text import one_line
 
 from .data import ade20k_classes, cityscapes, coco_classes
 from .data.folder import read_classes

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-import panoptic_ros
-from panoptic_ros.bundle import ModelInfo, Outputs
+from panoptic_ros.core.model_file import ModelInfo, Outputs
+from panoptic_ros.core.version import __version__
 from panoptic_ros.models.base import PanopticModel
 
 
@@ -64,5 +64,5 @@ def describe(
         config=model.config_dict(),
         recipe_hash=recipe_hash,
         scores=dict(scores or {}),
-        package_version=panoptic_ros.__version__,
+        package_version=__version__,
     )

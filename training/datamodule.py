@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 
 from .data.augment import Augment, AugmentConfig
 from .data.class_table import require_same_classes

@@ -15,9 +15,9 @@ import onnxscript.optimizer
 import torch
 from torch.utils._pytree import tree_leaves
 
-import panoptic_ros
-from panoptic_ros.bundle import MAX_FILE_BYTES, OUTPUTS, ModelInfo, write_bundle
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.model_file import MAX_FILE_BYTES, OUTPUTS, ModelInfo, write_bundle
+from panoptic_ros.core.version import __version__
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 
@@ -224,7 +224,7 @@ def export_model(
         config=copy.config_dict(),
         recipe_hash=recipe_hash,
         scores=dict(scores or {}),
-        package_version=panoptic_ros.__version__,
+        package_version=__version__,
     )
     graph = build_graph(copy, input_size)
     if half_weights:

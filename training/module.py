@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor
 
-from panoptic_ros.image import CameraImage
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 
 from .data.sample import Sample
 from .evaluation.scoring import frame_classes, gt_segments

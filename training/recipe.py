@@ -32,8 +32,8 @@ from lightning.pytorch.plugins import (
 )
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from panoptic_ros.files import lock_folder, write_bytes
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.files import lock_folder, write_bytes
+from panoptic_ros.core.labels import LabelSet
 
 from .callbacks import EMA, BestCheckpoint, LastCheckpoint, Pictures
 from .datamodule import PanopticData

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from panoptic_ros.files import whole
+from panoptic_ros.core.files import whole
 
 from .weights import NonFiniteError, non_finite_weight
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder
 from panoptic_ros.cli.recipes import find_recipe, find_study
-from panoptic_ros.files import lock_folder, write_bytes, write_json
+from panoptic_ros.core.files import lock_folder, write_bytes, write_json
 
 if TYPE_CHECKING:
     from panoptic_training.ablation import Study

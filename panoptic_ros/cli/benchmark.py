@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder
-from panoptic_ros.files import write_json
+from panoptic_ros.core.files import write_json
 
 if TYPE_CHECKING:
     from panoptic_ros.benchmark import Report
-    from panoptic_ros.image import CameraImage
+    from panoptic_ros.core.image import CameraImage
 
 MODEL_STAGES = ('network', 'decode', 'infer')
 STAGES = ('pre', *MODEL_STAGES, 'post', 'track', 'messages', 'publish', 'total')
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> None:
     from rich.progress import Progress
 
     from panoptic_ros.benchmark import measure, time_tracker
-    from panoptic_ros.bundle import read_info
+    from panoptic_ros.core.model_file import read_info
 
     for path in args.models:
         read_info(path)  # a bad file is told before the first minute of measuring
@@ -160,7 +160,7 @@ def street(height: int, width: int, count: int = 16) -> list[CameraImage]:
     import cv2
     import numpy as np
 
-    from panoptic_ros.image import CameraImage
+    from panoptic_ros.core.image import CameraImage
 
     try:
         from panoptic_training.data.synthetic import SyntheticClip
@@ -175,7 +175,7 @@ def street(height: int, width: int, count: int = 16) -> list[CameraImage]:
 
 def standard_models(folder: Path, progress: Any) -> Iterator[Path]:
     """The package's model, then larger ones, exported into the folder where torch is there."""
-    from panoptic_ros.share import default_model
+    from panoptic_ros.core.resources import default_model
 
     own = default_model()
     yield own

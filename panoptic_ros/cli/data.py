@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder, with_bar
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
-from panoptic_ros.documents import read_yaml
-from panoptic_ros.files import whole, write_json
+from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.files import whole, write_json
 
 if TYPE_CHECKING:
     from panoptic_training.data.check import SplitReport

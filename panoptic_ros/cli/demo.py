@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder
-from panoptic_ros.files import lock_folder, run_folder
+from panoptic_ros.core.files import lock_folder, run_folder
 
 if TYPE_CHECKING:
     from rich.console import Console

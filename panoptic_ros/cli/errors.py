@@ -11,7 +11,7 @@ import time
 import traceback
 from pathlib import Path
 
-from panoptic_ros.files import write_bytes
+from panoptic_ros.core.files import write_bytes
 from panoptic_ros.runtime.backend import BackendError
 
 INPUT, INTERNAL = 2, 1

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder, with_bar
-from panoptic_ros.files import write_json
+from panoptic_ros.core.files import write_json
 
 if TYPE_CHECKING:
     from panoptic_training.tracking.stability import Stability
@@ -159,7 +159,7 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
     Raises:
         ValueError, OSError, BackendError: in one line.
     """
-    from panoptic_ros.share import default_model
+    from panoptic_ros.core.resources import default_model
     from panoptic_training.data.synthetic import LABELS
     from panoptic_training.evaluation.predictor import open_predictor
     from panoptic_training.tracking.recorded import clip_file, load_clip, record, seeds_of

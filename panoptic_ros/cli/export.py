@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.output import check_folder
-from panoptic_ros.documents import parse_yaml, read_json, read_yaml
+from panoptic_ros.core.documents import parse_yaml, read_json, read_yaml
 
 
 def add_parser(subparsers: Any) -> None:
@@ -216,7 +216,7 @@ def read_scores(path: Path) -> dict[str, float]:
 
 def load_model(path: Path) -> tuple[Any, Any]:
     """The module in a model file with its weights, and what the file says of itself."""
-    from panoptic_ros.bundle import read_info
+    from panoptic_ros.core.model_file import read_info
     from panoptic_ros.models.registry import build_model
     from panoptic_ros.runtime.torch_backend import load_weights
 

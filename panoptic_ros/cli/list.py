@@ -77,7 +77,7 @@ def _table(title: str, *columns: str) -> Any:
 
 def _models() -> Any:
     import panoptic_ros
-    from panoptic_ros.bundle import read_info
+    from panoptic_ros.core.model_file import read_info
 
     table = _table('Models in the package', 'file', 'name', 'family', 'input', 'classes', 'PQ')
     for path in sorted((Path(panoptic_ros.__file__).parent / 'data').glob('*.onnx')):
@@ -108,7 +108,7 @@ def _families() -> Any:
 
 def _recipes() -> Any:
     from panoptic_ros.cli.recipes import recipe_files
-    from panoptic_ros.documents import read_yaml
+    from panoptic_ros.core.documents import read_yaml
 
     table = _table('Training recipes', 'recipe', 'family', 'data', 'input')
     for name, path in recipe_files().items():
@@ -125,7 +125,7 @@ def _recipes() -> Any:
 
 def _studies() -> Any:
     from panoptic_ros.cli.recipes import study_files
-    from panoptic_ros.documents import read_yaml
+    from panoptic_ros.core.documents import read_yaml
 
     table = _table('Ablation studies', 'study', 'title', 'source', 'recipe', 'variants')
     for name, path in study_files().items():
@@ -148,8 +148,8 @@ def _backends() -> Any:
 def _classes(path: Path | None) -> Any:
     from rich.text import Text
 
-    from panoptic_ros.bundle import read_info
-    from panoptic_ros.share import default_model
+    from panoptic_ros.core.model_file import read_info
+    from panoptic_ros.core.resources import default_model
 
     info = read_info(path or default_model())
     table = _table(f'Classes of {info.name}', 'id', 'name', 'kind', 'color')

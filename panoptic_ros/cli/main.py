@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
-import panoptic_ros
 from panoptic_ros.cli.errors import INTERNAL, explain, keep_traceback
+from panoptic_ros.core.version import __version__
 
 COMMANDS = (
     'data',
@@ -43,9 +43,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=panoptic_ros.__doc__,
         epilog='`panoptic COMMAND --help` tells more about a command.',
     )
-    parser.add_argument(
-        '--version', action='version', version=f'panoptic_ros {panoptic_ros.__version__}'
-    )
+    parser.add_argument('--version', action='version', version=f'panoptic_ros {__version__}')
     parser.add_argument(
         TRACEBACK,
         action='store_true',  # taken out before, wherever it stands

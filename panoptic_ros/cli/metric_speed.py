@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.files import write_json
+from panoptic_ros.core.files import write_json
 
 if TYPE_CHECKING:
     from panoptic_ros.metrics.speed import Speed

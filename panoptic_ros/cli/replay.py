@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.output import check_folder, with_bar
-from panoptic_ros.files import lock_folder, write_json
+from panoptic_ros.core.files import lock_folder, write_json
 
 
 def add_parser(subparsers: Any) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from panoptic_ros.cli.output import check_folder
-from panoptic_ros.files import write_json
+from panoptic_ros.core.files import write_json
 
 T = TypeVar('T')
 

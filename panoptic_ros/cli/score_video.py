@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.output import check_folder, with_bar
-from panoptic_ros.files import write_json
+from panoptic_ros.core.files import write_json
 
 
 def add_parser(subparsers: Any) -> None:

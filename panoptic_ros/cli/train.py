@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
-from panoptic_ros.documents import read_yaml
+from panoptic_ros.core.documents import read_yaml
 
 
 def add_parser(subparsers: Any) -> None:

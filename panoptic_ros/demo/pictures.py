@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.image import shrink
+from panoptic_ros.core.image import shrink
 
 Rgb = npt.NDArray[np.uint8]
 

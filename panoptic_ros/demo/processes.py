@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from panoptic_ros.share import share_file
+from panoptic_ros.core.resources import share_file
 
 MAX_DOMAIN_ID = 101
 """Ports of higher domains run into those that Linux gives to outgoing connections."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.interface.loading import apply_settings, tracker_config
 from panoptic_ros.pipeline import Pipeline, Result
 from panoptic_ros.runtime import Predictor

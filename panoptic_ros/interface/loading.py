@@ -8,10 +8,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from panoptic_ros.bundle import ModelInfo, file_hash, read_info
+from panoptic_ros.core.model_file import ModelInfo, file_hash, read_info
+from panoptic_ros.core.resources import default_model
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.runtime import Predictor, open_backend
-from panoptic_ros.share import default_model
 from panoptic_ros.tracking import Tracker, TrackerConfig
 
 THRESHOLDS = ('score_threshold', 'min_area')

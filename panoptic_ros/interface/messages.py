@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.frame import DATATYPES, PanopticFrame
-from panoptic_ros.image import CameraImage
-from panoptic_ros.labels import LabelSet
-from panoptic_ros.overlay import draw_overlay
+from panoptic_ros.core.frame import DATATYPES, PanopticFrame
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.overlay import draw_overlay
 
 LABEL_INFO = 'panoptic/label_info'
 LABEL_INFO_VISION = 'panoptic/label_info_vision'

@@ -7,7 +7,7 @@ import logging
 import re
 from collections import defaultdict
 
-from panoptic_ros.text import one_line
+from panoptic_ros.core.text import one_line
 
 MAX_DIFFERENT = 5
 """Most different texts of one kind of trouble."""

@@ -12,9 +12,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.documents import read_yaml
-from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS
-from panoptic_ros.text import one_line
+from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.text import one_line
+from panoptic_ros.images.files import MAX_IMAGE_PIXELS
 from panoptic_ros.tracking import TrackerConfig
 
 NODE = 'panoptic_node'

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 
 M = TypeVar('M', bound='SumMetric')
 

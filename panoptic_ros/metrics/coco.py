@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.files import write_bytes
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.files import write_bytes
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.coco_json import Annotation, read_annotations, read_json, read_labels
 from panoptic_ros.metrics.panoptic import PanopticQuality
 

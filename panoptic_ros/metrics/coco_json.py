@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from panoptic_ros import documents
-from panoptic_ros.labels import Label, LabelSet, as_bool
+from panoptic_ros.core import documents
+from panoptic_ros.core.labels import Label, LabelSet, as_bool
 
 T = TypeVar('T')
 Item = Mapping[str, Any]

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.overlap import Ints, count_overlaps
 
 VOID_SEGMENT = 0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import SumMetric, none_for_nan
 from panoptic_ros.metrics.overlap import Ints
 from panoptic_ros.metrics.pair import Overlaps, Pair, compare

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import ClassScores, SumMetric
 from panoptic_ros.metrics.pair import Pair
 from panoptic_ros.metrics.panoptic import PanopticResult

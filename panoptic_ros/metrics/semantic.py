@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.base import SumMetric, none_for_nan
 from panoptic_ros.metrics.overlap import Ints, count_overlaps
 from panoptic_ros.metrics.pair import Pair

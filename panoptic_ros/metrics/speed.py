@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.metrics.average_precision import AveragePrecision
 from panoptic_ros.metrics.boundary import BoundaryQuality
 from panoptic_ros.metrics.covering import ParsingCovering

@@ -19,7 +19,7 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import SumMetric
 from panoptic_ros.metrics.pair import Overlaps
 from panoptic_ros.metrics.semantic import MeanIoU

@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import SumMetric
 from panoptic_ros.metrics.pair import Overlaps
 from panoptic_ros.metrics.video_frame import MAX_TRACK_ID, TRACK_BITS, Keys, class_of

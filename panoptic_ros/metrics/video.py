@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.overlap import Ints
 from panoptic_ros.metrics.pair import Overlaps
 from panoptic_ros.metrics.stq import SegmentationTrackingQuality

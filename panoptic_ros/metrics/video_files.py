@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.documents import read_yaml
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.coco import read_png
 from panoptic_ros.metrics.pair import Overlaps
 from panoptic_ros.metrics.video_frame import measure_frame

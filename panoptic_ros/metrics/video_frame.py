@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.overlap import Ints, find_runs
 from panoptic_ros.metrics.pair import Overlaps
 

@@ -10,15 +10,15 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from panoptic_ros.bundle import Threshold
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.model_file import Threshold
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class SegmentTensors(NamedTuple):
-    """The graph's outputs as tensors: `panoptic_ros.bundle.Outputs`, field for field."""
+    """The graph's outputs as tensors: `panoptic_ros.core.model_file.Outputs`, field for field."""
 
     segment_map: Tensor
     semantic_map: Tensor

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from panoptic_ros.bundle import Threshold
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.nms import greedy_keep
 from panoptic_ros.models.seeds import NEVER, best_seed, find_peaks
 from panoptic_ros.models.segments import Measures, measure

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.models.center_decode import MAP_STRIDE, Grouping, upsample
 from panoptic_ros.models.panoptic_deeplab import (
     CenterMaps,

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from panoptic_ros.bundle import Threshold
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models import hle_decode
 from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD, PanopticModel, SegmentTensors
 from panoptic_ros.models.deeplab import DeepLabV3Plus

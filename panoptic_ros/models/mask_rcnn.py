@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.rpn import RPNHead
 
-from panoptic_ros.bundle import Threshold
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.backbone import LEVEL_STRIDES
 from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD, PanopticModel
 from panoptic_ros.models.fpn import FPN

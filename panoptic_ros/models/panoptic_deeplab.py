@@ -13,8 +13,8 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from panoptic_ros.bundle import Threshold
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models import center_decode
 from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD, PanopticModel, SegmentTensors
 from panoptic_ros.models.center_decode import MAP_STRIDE, Grouping, upsample

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.models import panoptic_fpn_decode
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.fpn import SemanticFPN

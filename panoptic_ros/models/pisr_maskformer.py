@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from panoptic_ros.bundle import Threshold
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.backbone import feature_maps, level_indices, make_backbone
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.deeplab import conv_bn_relu

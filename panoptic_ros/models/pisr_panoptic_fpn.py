@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.deeplab import conv_bn_relu
 from panoptic_ros.models.mask_rcnn import MAP_STRIDE, RoIMaps

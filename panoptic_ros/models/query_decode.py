@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from panoptic_ros.bundle import Threshold
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD, SegmentTensors
 from panoptic_ros.models.segments import measure, to_segments
 

@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from panoptic_ros.bundle import ModelInfo
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.model_file import ModelInfo
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.ciae import CIAE, CIAEConfig
 from panoptic_ros.models.einet import EINet, EINetConfig

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.base import SegmentTensors
 
 ROW_CHUNK = 64

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from panoptic_ros.bundle import Threshold
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models import panoptic_fpn_decode, sognet_decode
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.deformable import SharedSemanticHead

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from panoptic_ros.bundle import Threshold
-from panoptic_ros.documents import parse_json
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.documents import parse_json
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.query_decode import QueryDecodeConfig, decode, thresholds_of
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
-from panoptic_ros.documents import DocumentError, read_yaml
+from panoptic_ros.core.documents import DocumentError, read_yaml
+from panoptic_ros.core.text import MAX_TEXT, reason_of
 from panoptic_ros.interface.bag_types import ros1_typestore, typestore
 from panoptic_ros.recordings.mcap import McapFile
 from panoptic_ros.recordings.ros1 import Ros1File
 from panoptic_ros.recordings.sqlite import SqliteFile
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS, Storage, StorageError, Stored
 from panoptic_ros.recordings.unpack import unpack_file, unpack_message
-from panoptic_ros.text import MAX_TEXT, reason_of
 
 ENDINGS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd', '.bag')
 """Names of storage files end so, whatever their capitals."""

@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection
 from itertools import islice
 
-from panoptic_ros.interface.encodings import ENCODINGS
-from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS
-from panoptic_ros.interface.images import cv_bridge_fallback, encoding_of, read_message
+from panoptic_ros.images.encodings import ENCODINGS
+from panoptic_ros.images.files import MAX_IMAGE_PIXELS
+from panoptic_ros.images.messages import cv_bridge_fallback, encoding_of, read_message
 from panoptic_ros.recordings.bag import Recording
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS
 

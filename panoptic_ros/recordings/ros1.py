@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.core.text import MAX_TEXT, reason_of
 from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, Stored
 from panoptic_ros.recordings.unpack import MAX_BYTES, unpack
-from panoptic_ros.text import MAX_TEXT, reason_of
 
 
 class Ros1File:

@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS
+from panoptic_ros.images.files import MAX_IMAGE_PIXELS
 from panoptic_ros.recordings.pictures import Picture, RawImage
 
 # Our own message says what is wrong, in one line. OpenCV 4.6 has one name for it, 5 the other.

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from panoptic_ros.images.files import MAX_IMAGE_PIXELS
 from panoptic_ros.interface.bag_types import BagTypes
-from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS
 from panoptic_ros.recordings import bag as bags
 from panoptic_ros.recordings import folder as folders
 from panoptic_ros.recordings import video as videos

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.documents import read_json
+from panoptic_ros.core.documents import read_json
 from panoptic_ros.replay.record import FrameRecord, read_records
 
 BLOCK_S = 1.0

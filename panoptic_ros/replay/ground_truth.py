@@ -22,8 +22,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.documents import parse_json
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.documents import parse_json
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.video_files import check_divisor, read_frame, read_label_file
 from panoptic_ros.recordings.bag import Record, Recording
 from panoptic_ros.recordings.cameras import IMAGE_TYPE

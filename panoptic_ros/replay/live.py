@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from panoptic_ros.core.frame import Geometry, PanopticFrame, read_instances
+from panoptic_ros.core.overlay import draw_overlay
 from panoptic_ros.demo.pictures import OverlayVideo
-from panoptic_ros.frame import Geometry, PanopticFrame, read_instances
 from panoptic_ros.interface.loading import Loaded
-from panoptic_ros.overlay import draw_overlay
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.ground_truth import stamp_of
 from panoptic_ros.replay.record import BAD_IMAGE, MS_DIGITS, FrameRecord

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_ros.documents import parse_json
-from panoptic_ros.frame import PanopticFrame, TrackState
+from panoptic_ros.core.documents import parse_json
+from panoptic_ros.core.frame import PanopticFrame, TrackState
 
 STAGES = ('read', 'pre', 'infer', 'post', 'track')
 """Stages of a lock-step frame, as the node has them, without publishing."""

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import panoptic_ros
-from panoptic_ros.files import write_bytes
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.files import write_bytes
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.version import __version__
 from panoptic_ros.replay.compare import LEVEL, Comparison
 from panoptic_ros.replay.plots import latency_plot, quality_plot, rate_plot, timeline
 from panoptic_ros.replay.record import FrameRecord
@@ -105,7 +105,7 @@ def _environment() -> Any:
     )
     environment.filters |= {'number': _number, 'plain': _plain}
     environment.globals |= {
-        'version': panoptic_ros.__version__,
+        'version': __version__,
         'now': datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
     }
     return environment

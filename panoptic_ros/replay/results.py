@@ -7,8 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.interface.bag_types import BagTypes, qos
 from panoptic_ros.interface.diagnostics import DIAGNOSTICS_TYPE, diagnostic_array
 from panoptic_ros.interface.messages import (
@@ -18,7 +19,6 @@ from panoptic_ros.interface.messages import (
     label_topics,
 )
 from panoptic_ros.interface.parameters import NODE
-from panoptic_ros.labels import LabelSet
 from panoptic_ros.replay.health import Health
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.demo.pictures import OverlayVideo
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.image import CameraImage
-from panoptic_ros.interface.images import cv_bridge_fallback, read_message
+from panoptic_ros.images.messages import cv_bridge_fallback, read_message
 from panoptic_ros.interface.loading import Loaded, apply_settings, tracker_config
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.recordings.bag import Record, Recording

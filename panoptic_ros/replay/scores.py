@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics import MeanIoU, PanopticQuality
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.replay.ground_truth import Truth

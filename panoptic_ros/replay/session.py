@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import panoptic_ros
-from panoptic_ros.documents import read_json
-from panoptic_ros.files import write_json
+from panoptic_ros.core.documents import read_json
+from panoptic_ros.core.files import write_json
+from panoptic_ros.core.version import __version__
 from panoptic_ros.interface.loading import Loaded, check_for_model, load
 from panoptic_ros.interface.parameters import read_parameters
 from panoptic_ros.replay.bag import choose_cameras, open_recording
@@ -207,7 +207,7 @@ class Session:
                     'cameras': self.job.cameras,
                     'configuration': self.settings,
                     'part': [self.job.start_s, self.job.duration_s, self.job.stride],
-                    'version': panoptic_ros.__version__,
+                    'version': __version__,
                 }
             )
         )

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.image import shrink
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.image import shrink
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.replay.ground_truth import Truth
 from panoptic_ros.replay.record import FrameRecord
 

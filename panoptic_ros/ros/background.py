@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from rclpy.executors import Executor
 from rclpy.task import Future
 
-from panoptic_ros.text import reason_of
+from panoptic_ros.core.text import reason_of
 
 T = TypeVar('T')
 

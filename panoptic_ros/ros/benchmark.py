@@ -10,8 +10,8 @@ from rclpy.context import Context
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
+from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.demo.processes import free_domain_id
-from panoptic_ros.frame import PanopticFrame
 from panoptic_ros.interface.messages import ImageWriter, instances_message
 from panoptic_ros.ros.messages import RosTypes
 

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.image import CameraImage
-from panoptic_ros.interface.images import cv_bridge_fallback, read_message
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.text import one_line
+from panoptic_ros.images.messages import cv_bridge_fallback, read_message
 from panoptic_ros.interface.live_pipeline import LivePipeline
 from panoptic_ros.interface.memory import is_out_of_memory
 from panoptic_ros.interface.messages import FrameMessages, frame_topics
@@ -24,7 +25,6 @@ from panoptic_ros.ros.image_input import ImageInput
 from panoptic_ros.ros.messages import RosTypes
 from panoptic_ros.ros.publishers import Publishers
 from panoptic_ros.runtime import Predictor
-from panoptic_ros.text import one_line
 from panoptic_ros.tracking import StampClock, TrackerStats
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 
-from panoptic_ros.documents import read_yaml
+from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.text import one_line
 from panoptic_ros.interface.parameters import (
     PARAMETERS,
     QOS_OVERRIDES,
@@ -21,7 +22,6 @@ from panoptic_ros.interface.parameters import (
     is_for,
     parameter_blocks,
 )
-from panoptic_ros.text import one_line
 
 
 def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:

@@ -10,8 +10,8 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from panoptic_ros.core.text import reason_of
 from panoptic_ros.ros.background import run_now
-from panoptic_ros.text import reason_of
 
 _NAMES = {
     getattr(Transition, name): name.removeprefix('TRANSITION_').lower()

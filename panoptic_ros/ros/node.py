@@ -12,6 +12,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from std_srvs.srv import SetBool, Trigger
 
+from panoptic_ros.core.text import reason_of
 from panoptic_ros.interface.loader import load_in_time
 from panoptic_ros.interface.loading import Loaded, check_for_model, tracker_config
 from panoptic_ros.interface.messages import label_message, label_topics
@@ -24,7 +25,6 @@ from panoptic_ros.ros.lifecycle import ResponsiveLifecycleNode
 from panoptic_ros.ros.logging import forward_logging, remove_handler
 from panoptic_ros.ros.messages import RosTypes
 from panoptic_ros.ros.publishers import Publishers
-from panoptic_ros.text import reason_of
 
 STOP_S = 10.0
 """The longest that a transition waits for the image in work."""

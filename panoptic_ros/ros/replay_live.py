@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.core.documents import read_json
+from panoptic_ros.core.files import run_folder
 from panoptic_ros.demo.pictures import OverlayVideo
 from panoptic_ros.demo.processes import (
     Child,
@@ -21,8 +23,6 @@ from panoptic_ros.demo.processes import (
     shared_memory_files,
 )
 from panoptic_ros.demo.recorder import TopicRecorder
-from panoptic_ros.documents import read_json
-from panoptic_ros.files import run_folder
 from panoptic_ros.interface.messages import LABEL_INFO
 from panoptic_ros.interface.parameters import BY_NAME
 from panoptic_ros.replay.compare import Run, compare, read_run

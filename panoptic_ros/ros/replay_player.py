@@ -18,7 +18,7 @@ from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
-from panoptic_ros.files import write_json
+from panoptic_ros.core.files import write_json
 from panoptic_ros.interface.bag_types import BagTypes
 from panoptic_ros.recordings.cameras import COMPRESSED_TYPE
 from panoptic_ros.replay.bag import open_recording

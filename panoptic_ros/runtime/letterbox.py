@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.bundle import ModelInfo
-from panoptic_ros.frame import Geometry
-from panoptic_ros.image import CameraImage, shrink
+from panoptic_ros.core.frame import Geometry
+from panoptic_ros.core.image import CameraImage, shrink
+from panoptic_ros.core.model_file import ModelInfo
 
 
 class Letterbox:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.bundle import OUTPUTS, BundleError, Outputs
+from panoptic_ros.core.model_file import OUTPUTS, BundleError, Outputs
+from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
-from panoptic_ros.text import one_line
 
 _PROVIDERS = {
     'cpu': 'CPUExecutionProvider',

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.bundle import ModelInfo, Outputs
-from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.model_file import ModelInfo, Outputs
 from panoptic_ros.runtime.backend import Backend
 from panoptic_ros.runtime.letterbox import Letterbox
 

@@ -7,12 +7,12 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from panoptic_ros.bundle import BundleError, ModelInfo, info_of, load_onnx
-from panoptic_ros.onnx_graph import check_weights
+from panoptic_ros.core.model_file import BundleError, ModelInfo, info_of, load_onnx
+from panoptic_ros.core.onnx_graph import check_weights
+from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import Backend, BackendError
 from panoptic_ros.runtime.gpu import gpu_index, gpu_names
 from panoptic_ros.runtime.trial import check_predictions
-from panoptic_ros.text import one_line
 
 BACKENDS = ('tensorrt', 'onnxruntime', 'torch')
 """Engines, best first. To add one: a class beside this and a line in `_open`."""

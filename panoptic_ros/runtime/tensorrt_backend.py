@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.bundle import OUTPUTS, BundleError, Outputs, file_hash
-from panoptic_ros.files import FolderInUseError, lock_folder, write_bytes
+from panoptic_ros.core.files import FolderInUseError, lock_folder, write_bytes
+from panoptic_ros.core.model_file import OUTPUTS, BundleError, Outputs, file_hash
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index, gpu_names
 

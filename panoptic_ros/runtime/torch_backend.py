@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.bundle import BundleError, ModelInfo, Outputs, load_onnx
+from panoptic_ros.core.model_file import BundleError, ModelInfo, Outputs, load_onnx
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.bundle import MAX_NUMBER, BundleError, ModelInfo, Outputs
-from panoptic_ros.image import CameraImage
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.labels import VOID_ID
+from panoptic_ros.core.model_file import MAX_NUMBER, BundleError, ModelInfo, Outputs
 from panoptic_ros.runtime.backend import Backend
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 

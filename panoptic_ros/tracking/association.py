@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from panoptic_ros.frame import PanopticFrame
+from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.tracking.config import TrackerConfig
 from panoptic_ros.tracking.distance import Floats, box_iou, mask_iou
 from panoptic_ros.tracking.tracks import Tracks, class_distance, embedding_distance, known, predict

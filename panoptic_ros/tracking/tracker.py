@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.frame import PanopticFrame, TrackState
+from panoptic_ros.core.frame import PanopticFrame, TrackState
 from panoptic_ros.tracking.association import associate
 from panoptic_ros.tracking.clock import STEP_BACK_S
 from panoptic_ros.tracking.config import TrackerConfig

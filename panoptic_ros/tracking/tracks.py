@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.tracking.config import TrackerConfig
 from panoptic_ros.tracking.distance import Floats, cosine_distance, unit
 

@@ -10,7 +10,7 @@ from tiny_model import paint_scene
 from panoptic_ros import benchmark
 from panoptic_ros.benchmark import LEAST_FRAMES, measure
 from panoptic_ros.cli.main import main
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.image import CameraImage
 
 SCENE = [CameraImage(paint_scene(90, 160))]
 

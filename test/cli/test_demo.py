@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from panoptic_ros.core.files import lock_folder
+from panoptic_ros.core.frame import read_instances
 from panoptic_ros.demo.processes import free_domain_id
-from panoptic_ros.files import lock_folder
-from panoptic_ros.frame import read_instances
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 from rosbags.highlevel import AnyReader

@@ -10,10 +10,10 @@ import pytest
 from onnx import numpy_helper
 from tiny_model import tiny_info
 
-from panoptic_ros.bundle import load_onnx
 from panoptic_ros.cli.export import build_untrained, read_scores
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
+from panoptic_ros.core.model_file import load_onnx
 
 RECIPE = """
 model: {family: hle, network: {backbone: mobilenetv2_050, aspp_channels: 16, separable: true}}

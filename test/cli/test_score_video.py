@@ -11,7 +11,7 @@ import yaml
 from video_clips import LABELS, random_clip, score
 
 from panoptic_ros.cli import score_video
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.metrics.video import VideoScores
 
 DIVISOR = 256

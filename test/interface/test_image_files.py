@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.interface.image_files import read_image_file
+from panoptic_ros.images.files import read_image_file
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (21, 35, 3), np.uint8)
 

@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.interface.encodings import BAYER, ENCODINGS
-from panoptic_ros.interface.images import read_compressed_image, read_image
+from panoptic_ros.images.encodings import BAYER, ENCODINGS
+from panoptic_ros.images.messages import read_compressed_image, read_image
 
 HEIGHT, WIDTH = 12, 16
 

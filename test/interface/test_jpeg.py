@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.interface.images import read_compressed_image
-from panoptic_ros.interface.jpeg import MAX_SCANS, read_jpeg
+from panoptic_ros.images.jpeg import MAX_SCANS, read_jpeg
+from panoptic_ros.images.messages import read_compressed_image
 
 HEIGHT, WIDTH = 235, 317
 END = b'\xff\xd9'

@@ -4,8 +4,8 @@ import string
 
 import pytest
 
+from panoptic_ros.core.text import MAX_TEXT, one_line
 from panoptic_ros.interface.notices import MAX_DIFFERENT, Notices
-from panoptic_ros.text import MAX_TEXT, one_line
 
 
 @pytest.fixture

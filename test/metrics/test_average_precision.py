@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_segments import CAR, LABELS, PERSON, random_image, strip
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics import average_precision
 from panoptic_ros.metrics.average_precision import AveragePrecision
 from panoptic_ros.metrics.pair import compare

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.metrics.coco_json import (
     file_name,
     flag,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_segments import CAR, LABELS, PERSON, ROAD, SKY, random_image, strip
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics import PanopticQuality
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from panoptic_ros.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 from panoptic_ros.metrics import MeanIoU
 
 LABELS = LabelSet(

@@ -21,7 +21,7 @@ from video_clips import (
     segments,
 )
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.metrics.tracks import ALPHAS, IdSwitch, assign_tracks
 from panoptic_ros.metrics.video import VideoScores
 

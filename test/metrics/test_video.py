@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from video_clips import CAR, LABELS, PERSON, ROAD, SKY, THINGS, frame, random_clip, score, segments
 
-from panoptic_ros.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.metrics.video_frame import class_of, join, measure_frame, track_of
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
 
 from panoptic_ros.benchmark import network_alone
-from panoptic_ros.bundle import read_info
-from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.core.labels import Label, LabelSet
+from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.ciae import CIAEConfig
 from panoptic_ros.models.fcos import STRIDES, FCOSHead, by_location, locations
 from panoptic_ros.models.fpn import SemanticFPN, with_coordinates

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torchvision.ops import batched_nms, nms
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.ciae import CIAEConfig
 from panoptic_ros.models.ciae_decode import Proposals, Queries, propose, segment
 from panoptic_ros.models.fcos import STRIDES, Detections

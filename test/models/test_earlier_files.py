@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from graphs import random_image
 
-from panoptic_ros.bundle import read_info
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.registry import FAMILIES
 from panoptic_ros.runtime import Predictor, open_backend
 from panoptic_training.evaluation.predictor import open_predictor

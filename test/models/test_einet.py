@@ -10,7 +10,7 @@ from center_models import SIZE, SMALL_CENTERS, lively
 from graphs import assert_same, random_image, run_eager, run_onnx
 from tiny_model import LABELS
 
-from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.models.einet import EINetConfig, InstanceToSemantic, SemanticToInstance
 from panoptic_ros.models.panoptic_deeplab import standardized
 from panoptic_ros.models.registry import build

@@ -10,7 +10,7 @@ from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run
 from small_models import SMALL_CIAE, SMALL_FPN, SMALL_SOGNET
 from tiny_model import LABELS
 
-from panoptic_ros.bundle import read_info
+from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.registry import FAMILIES, build, build_model
 from panoptic_ros.runtime.torch_backend import load_weights
 from panoptic_training.export import export_model

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models import hle_decode
 from panoptic_ros.models.hle import HLEConfig
 

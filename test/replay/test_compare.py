@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from panoptic_ros.files import write_json
+from panoptic_ros.core.files import write_json
 from panoptic_ros.replay.compare import DRAWS, Run, compare, read_run
 from panoptic_ros.replay.record import FrameRecord, write_records
 

@@ -10,8 +10,8 @@ from rclpy.serialization import serialize_message
 from replay_bags import TYPES, scene
 from tiny_model import LABELS
 
-from panoptic_ros.bundle import read_info
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.model_file import read_info
 from panoptic_ros.interface.messages import (
     FrameMessages,
     frame_topics,

@@ -34,10 +34,10 @@ from replay_bags import (
 from replay_runs import run, same_results, summary
 from tiny_model import LABELS, tiny_graph, tiny_info
 
-from panoptic_ros.bundle import write_bundle
+from panoptic_ros.core.frame import read_instances
+from panoptic_ros.core.labels import Label, LabelSet
+from panoptic_ros.core.model_file import write_bundle
 from panoptic_ros.demo.health import read_health
-from panoptic_ros.frame import read_instances
-from panoptic_ros.labels import Label, LabelSet
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.record import read_records
 

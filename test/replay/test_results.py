@@ -12,8 +12,8 @@ from rosbags.highlevel import AnyReader
 from tiny_model import LABELS
 from vision_messages import install_definitions
 
-from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.interface.bag_types import BagTypes
 from panoptic_ros.replay.results import ResultsBag
 

@@ -12,7 +12,7 @@ import pytest
 from replay_bags import TRUTH, drive, write_bag
 from replay_runs import run, same_results, summary
 
-from panoptic_ros.files import lock_folder
+from panoptic_ros.core.files import lock_folder
 from panoptic_ros.replay.outputs_log import LoggedBackend
 
 pytest.importorskip('matplotlib', reason='reports are drawn by it')

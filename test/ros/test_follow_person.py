@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
-from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 
 EXAMPLE = Path(__file__).parents[2] / 'examples' / 'follow_person.py'
 PERSON = 2

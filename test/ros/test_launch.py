@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from panoptic_ros.share import share_file
+from panoptic_ros.core.resources import share_file
 
 
 class Made(SimpleNamespace):

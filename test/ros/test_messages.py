@@ -13,7 +13,7 @@ from std_msgs.msg import Header, String
 from tiny_model import LABELS
 from vision_messages import install_classes
 
-from panoptic_ros.frame import Geometry, PanopticFrame, read_instances, segment_dtype
+from panoptic_ros.core.frame import Geometry, PanopticFrame, read_instances, segment_dtype
 from panoptic_ros.interface.messages import (
     LABEL_INFO,
     LABEL_INFO_VISION,

@@ -19,7 +19,7 @@ from sensor_msgs.msg import CompressedImage
 from tiny_model import LABELS, make_tiny_model, paint_scene
 
 from panoptic_ros import read_instances
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 
 pytestmark = pytest.mark.ros
 

@@ -14,7 +14,7 @@ from node_process import image_message
 from rosgraph_msgs.msg import Clock
 from tiny_model import paint_scene
 
-from panoptic_ros.share import share_file
+from panoptic_ros.core.resources import share_file
 
 pytestmark = pytest.mark.ros
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_model import tiny_info
 
-from panoptic_ros.image import CameraImage, shrink
+from panoptic_ros.core.image import CameraImage, shrink
 from panoptic_ros.runtime.letterbox import Letterbox
 
 RED = (255, 0, 0)

@@ -6,9 +6,9 @@ import pytest
 from tiny_model import LABELS, paint_scene, tiny_info
 
 from panoptic_ros import PanopticFrame
-from panoptic_ros.bundle import Outputs, read_info
-from panoptic_ros.frame import Geometry
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.frame import Geometry
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.model_file import Outputs, read_info
 from panoptic_ros.runtime import Predictor, open_backend
 from panoptic_ros.runtime.predictor import to_frame
 

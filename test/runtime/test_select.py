@@ -7,7 +7,7 @@ import sys
 import onnx
 import pytest
 
-from panoptic_ros.bundle import METADATA_KEY, BundleError
+from panoptic_ros.core.model_file import METADATA_KEY, BundleError
 from panoptic_ros.runtime import BACKENDS, BackendError, available_backends, gpu, open_backend
 from panoptic_ros.runtime import select as selection
 

@@ -19,8 +19,8 @@ import onnxruntime as ort
 import pytest
 from tiny_model import paint_scene
 
-from panoptic_ros.bundle import OUTPUTS, BundleError, file_hash
-from panoptic_ros.files import lock_folder
+from panoptic_ros.core.files import lock_folder
+from panoptic_ros.core.model_file import OUTPUTS, BundleError, file_hash
 from panoptic_ros.runtime import BackendError, gpu, open_backend, select, tensorrt_backend
 
 THRESHOLDS = {'score_threshold': 0.7, 'min_area': 0.0}

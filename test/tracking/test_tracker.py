@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from disc_frames import BLUE, CAR, PERSON, RED, ROAD, Disc, make_frame
 
-from panoptic_ros.frame import TrackState
+from panoptic_ros.core.frame import TrackState
 from panoptic_ros.tracking import Tracker, TrackerConfig
 
 EAGER = TrackerConfig(min_hits=1)

@@ -10,7 +10,7 @@ import yaml
 
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import find_recipe, study_files
-from panoptic_ros.files import lock_folder
+from panoptic_ros.core.files import lock_folder
 from panoptic_ros.models.registry import FAMILIES, configure
 from panoptic_training import ablation
 from panoptic_training.ablation import Study, Variant, load_study, rank_agreement, runs_of

@@ -9,8 +9,8 @@ import torch
 from graphs import assert_same, random_image, run_eager, run_onnx
 from small_transformers import CLASSES, NAMES, PROCESSORS, THINGS, make_config, write_tokenizer
 
-from panoptic_ros.bundle import read_info
 from panoptic_ros.cli.main import main
+from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.query_decode import decode
 from panoptic_ros.models.registry import build
 from panoptic_ros.models.transformers import TransformersMaps

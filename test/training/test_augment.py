@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.augment import FILL, Augment, AugmentConfig
 from panoptic_training.data.sample import Batch, Sample, collate, pack, unpack
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.camvid import LABELS, components
 from panoptic_training.data.readers import open_reader
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.coco_classes import LABELS
 from panoptic_training.data.outlines import fill
 from panoptic_training.data.readers import make_reader, open_reader

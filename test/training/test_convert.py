@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panoptic_ros.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 from panoptic_training.data import convert
 from panoptic_training.data.convert import Part, divide, segments_of, write_data
 from panoptic_training.data.outlines import decode_counts, mask_of, parse_outline

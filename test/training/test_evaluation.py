@@ -9,7 +9,7 @@ import pytest
 from tiny_data import SIZE, true_ids
 from tiny_model import LABELS
 
-from panoptic_ros.files import FolderInUseError
+from panoptic_ros.core.files import FolderInUseError
 from panoptic_training.data.sample import Sample
 from panoptic_training.evaluation.frames import make_frame, true_frame
 from panoptic_training.evaluation.predictions import PredictionStore, open_predictions

@@ -9,8 +9,8 @@ import pytest
 import torch
 from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
 
-from panoptic_ros.bundle import read_info
-from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.core.labels import Label, LabelSet
+from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.registry import build, build_model
 from panoptic_ros.runtime.select import open_backend
 from panoptic_training import export

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.files import image_size, pair_stems, read_ids, read_rgb
 from panoptic_training.data.readers import make_reader, open_reader
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from small_models import SMALL_CIAE
 from tiny_model import LABELS
 
-from panoptic_ros.frame import Geometry
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.frame import Geometry
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.fcos import Detections
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_training.backend import ModuleBackend, describe

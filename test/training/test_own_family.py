@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from graphs import random_image, run_onnx
 
-from panoptic_ros.bundle import read_info
 from panoptic_ros.cli.main import main
+from panoptic_ros.core.model_file import read_info
 
 EXAMPLES = Path(__file__).parents[2] / 'examples'
 

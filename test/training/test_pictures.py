@@ -4,8 +4,8 @@
 import numpy as np
 from tiny_model import LABELS
 
-from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.sample import Sample
 from panoptic_training.pictures import SHADES, paint, panel
 

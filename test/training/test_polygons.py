@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from panoptic_ros.cli.main import main
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.check import check_split
 from panoptic_training.data.outlines import decode_counts, fill, parse_outline
 from panoptic_training.data.polygons import Polygons

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_model import LABELS
 
-from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_training.data.sample import Sample
 from panoptic_training.evaluation.frames import at_camera, make_frame, true_frame
 from panoptic_training.evaluation.predictions import (

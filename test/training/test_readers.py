@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.ade20k import LABELS as ADE20K
 from panoptic_training.data.files import pair_stems, read_ids, split_ids
 from panoptic_training.data.kitti_step import LABELS as KITTI

@@ -9,7 +9,7 @@ import torch
 from small_models import SMALL_SOGNET
 from tiny_model import LABELS
 
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.metrics.overlap_accuracy import COVERED
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.registry import build

@@ -11,9 +11,9 @@ import torch
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tiny_training import read_ckpt, run_noted, tiny_flags
 
-from panoptic_ros import files
 from panoptic_ros.cli.main import main
-from panoptic_ros.files import lock_folder
+from panoptic_ros.core import files
+from panoptic_ros.core.files import lock_folder
 from panoptic_training.draws import SampleError
 from panoptic_training.evaluation.scoring import Scores
 from panoptic_training.module import PanopticModule

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny_model import LABELS
 
-from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_training.ablation import METRICS
 from panoptic_training.data.sample import Sample
 from panoptic_training.evaluation.scoring import Scores, gt_segments

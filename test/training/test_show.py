@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from panoptic_ros.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 from panoptic_training.data.sample import Sample
 from panoptic_training.data.show import LINE, TILE, contact_sheet, frame_of
 

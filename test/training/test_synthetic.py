@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from panoptic_ros.labels import decode_panoptic
+from panoptic_ros.core.labels import decode_panoptic
 from panoptic_training.data.synthetic import (
     LABELS,
     SPLITS,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from disc_frames import BLUE, RED, Disc, make_frame
 
-from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.tracking import Tracker, TrackerConfig
 from panoptic_training.tracking import recorded

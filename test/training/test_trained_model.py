@@ -8,8 +8,8 @@ import pytest
 from graphs import assert_same, run_eager, run_onnx
 
 import panoptic_ros
-from panoptic_ros.bundle import read_info
 from panoptic_ros.cli.export import load_model
+from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.registry import build
 from panoptic_training.data.synthetic import VAL_SEEDS, SyntheticClip
 from panoptic_training.export import export_model

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from tiny_model import LABELS
 
-from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.models.registry import build
 from panoptic_training.module import PanopticModule
 from panoptic_training.weights import backbone_of, load_weights, read_checkpoint

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 
 from ..weights import read_checkpoint
 from .class_table import require_same_classes

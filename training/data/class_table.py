@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from panoptic_ros.labels import Label, LabelSet
+from panoptic_ros.core.labels import Label, LabelSet
 
 
 def label_set(table: str) -> LabelSet:

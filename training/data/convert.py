@@ -15,9 +15,9 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from panoptic_ros.documents import read_json
-from panoptic_ros.files import lock_folder, write_json
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.documents import read_json
+from panoptic_ros.core.files import lock_folder, write_json
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.coco import categories, write_png
 
 from .files import FileReader, Maps, image_turn, inner_paths, read_rgb, thing_table

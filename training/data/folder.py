@@ -28,8 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.documents import read_yaml
-from panoptic_ros.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 from panoptic_ros.metrics.coco_json import MAX_NUMBER, short
 
 from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 
 from .cityscapes import LABELS as CITYSCAPES
 from .files import FileReader, Maps, Pair, read_ids, split_ids, thing_table

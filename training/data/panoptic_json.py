@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.coco import read_ids
 from panoptic_ros.metrics.coco_json import (
     Annotation,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from panoptic_ros.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 from panoptic_ros.metrics.coco_json import Item, each, number, read_images, read_json, text
 
 from .files import FileReader, Maps, Pair, fault_of

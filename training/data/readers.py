@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 
 from .ade20k import Ade20k
 from .camvid import CamVid

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_ros.image import CameraImage
-from panoptic_ros.labels import VOID_ID, LabelSet
-from panoptic_ros.overlay import draw_overlay
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.core.overlay import draw_overlay
 
 from .check import name_of_sample
 from .convert import segments_of

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 
 from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table
 from .vistas_classes import LABELS

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from panoptic_ros.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.labels import LabelSet
 
 from ..data.sample import Sample
 from .scoring import gt_segments

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from panoptic_ros.bundle import Outputs
-from panoptic_ros.frame import Geometry, PanopticFrame
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.frame import Geometry, PanopticFrame
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.model_file import Outputs
 from panoptic_ros.models.ciae import CIAE
 from panoptic_ros.models.ciae_decode import Proposals
 from panoptic_ros.runtime.predictor import Predictor, to_frame

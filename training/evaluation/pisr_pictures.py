@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.models.center_decode import window_of
 from panoptic_ros.models.panoptic_deeplab import CenterMaps
 from panoptic_ros.models.pisr import PISR

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.files import write_json
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.files import write_json
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics import coco, coco_json
 
 from .frames import make_frame

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from panoptic_ros.bundle import file_hash, read_info
+from panoptic_ros.core.model_file import file_hash, read_info
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build_model
 from panoptic_ros.runtime.backend import BackendError

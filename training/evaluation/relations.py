@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from panoptic_ros.bundle import Outputs
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.model_file import Outputs
 from panoptic_ros.metrics.overlap_accuracy import COVERED, OverlapAccuracy, approximate_relation
 from panoptic_ros.models.masks import inside
 from panoptic_ros.models.relation import significant_overlap

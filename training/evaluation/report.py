@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.files import write_bytes, write_json
+from panoptic_ros.core.files import write_bytes, write_json
 from panoptic_ros.metrics.base import none_for_nan
 
 from .run import Evaluation

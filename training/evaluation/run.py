@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_ros.documents import read_json
-from panoptic_ros.files import LOCK_NAME, TEMPORARY, lock_folder, write_json
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.documents import read_json
+from panoptic_ros.core.files import LOCK_NAME, TEMPORARY, lock_folder, write_json
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.metrics.panoptic import PanopticResult
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.runtime.predictor import Predictor

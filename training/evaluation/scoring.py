@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.labels import VOID_ID, LabelSet
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.average_precision import AveragePrecision
 from panoptic_ros.metrics.base import ClassScores, none_for_nan
 from panoptic_ros.metrics.boundary import BoundaryQuality

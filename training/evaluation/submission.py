@@ -13,7 +13,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from panoptic_ros.files import whole
+from panoptic_ros.core.files import whole
 
 from .predictions import PredictionStore
 

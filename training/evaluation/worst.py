@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.files import write_bytes
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.image import CameraImage
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.files import write_bytes
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.overlay import draw_overlay
 from panoptic_ros.metrics.panoptic import PanopticResult
-from panoptic_ros.overlay import draw_overlay
 
 from ..data.sample import Sample
 from .frames import make_frame, true_frame

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 
 from .instances import find_instances
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab
 from panoptic_ros.models.precision import at_least_float32
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.pisr_maskformer import PISRMaskFormer
 from panoptic_ros.models.precision import at_least_float32
 from panoptic_ros.models.query_decode import QueryMaps

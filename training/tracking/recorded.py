@@ -11,10 +11,10 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.bundle import file_hash
-from panoptic_ros.files import whole
-from panoptic_ros.frame import Geometry, PanopticFrame
-from panoptic_ros.image import CameraImage
+from panoptic_ros.core.files import whole
+from panoptic_ros.core.frame import Geometry, PanopticFrame
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.model_file import file_hash
 from panoptic_ros.runtime import Predictor
 
 from ..data.synthetic import SPLITS, SyntheticClip

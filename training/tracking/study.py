@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.pair import Overlaps
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.metrics.video_frame import TRACK_BITS, measure_frame, track_of

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.stq import SegmentationTrackingQuality
 from panoptic_ros.metrics.tracks import TrackQuality
 from panoptic_ros.tracking import TrackerConfig

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import encode_panoptic
+from panoptic_ros.core.labels import encode_panoptic
 
 from .camera import Camera
 from .canvas import Canvas, depth_map

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.labels import VOID_ID
+from panoptic_ros.core.labels import VOID_ID
 
 from .camera import Array
 from .labels import BUILDING, POLE, VEGETATION

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from panoptic_ros.text import one_line
+from panoptic_ros.core.text import one_line
 
 MAX_YAML_BYTES = 4 << 20
 """Largest YAML file: parameters, recipes, class tables and a bag's metadata are far smaller."""

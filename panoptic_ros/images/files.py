@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from panoptic_ros.interface.jpeg import Jpeg, read_jpeg
+from panoptic_ros.images.jpeg import Jpeg, read_jpeg
 
 MAX_IMAGE_PIXELS = 100_000_000
 """Largest picture that is decoded, unless the caller allows more."""

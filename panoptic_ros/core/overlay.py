@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.frame import PanopticFrame
-from panoptic_ros.image import CameraImage
-from panoptic_ros.labels import LabelSet
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.labels import LabelSet
 
 ALPHA = 0.45
 """Share of the class colour in a painted pixel."""

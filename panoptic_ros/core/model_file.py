@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.documents import parse_json
-from panoptic_ros.files import write_bytes
-from panoptic_ros.labels import LabelSet
-from panoptic_ros.onnx_graph import check_graph
+from panoptic_ros.core.documents import parse_json
+from panoptic_ros.core.files import write_bytes
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.onnx_graph import check_graph
 
 METADATA_KEY = 'panoptic_ros'
 """Key of the JSON document in the ONNX file's metadata_props."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the files that ship beside the code: launch files, parameters, transport profile."""
+"""Files that ship beside the code: launch files, parameters, transport profile, model."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def share_file(name: str) -> Path:
     # A source tree has the file beside the package; an install has it in a share/ that is a
     # sibling of the lib/ (or local/lib/) above site-packages, or in the interpreter's prefix.
     roots = [
-        module.parents[1],
-        *(parent / 'share' / PACKAGE for parent in module.parents[2:7]),
+        module.parents[2],
+        *(parent / 'share' / PACKAGE for parent in module.parents[3:8]),
         Path(sys.prefix) / 'share' / PACKAGE,
     ]
     for root in roots:
@@ -41,7 +41,7 @@ def default_model() -> Path:
     Raises:
         FileNotFoundError: if this copy of the package has none.
     """
-    models = sorted((Path(__file__).resolve().parent / 'data').glob('*.onnx'))
+    models = sorted((Path(__file__).resolve().parents[1] / 'data').glob('*.onnx'))
     if not models:
         raise FileNotFoundError(
             f'this copy of {PACKAGE} has no model of its own; '

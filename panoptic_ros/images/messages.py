@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.image import CameraImage
-from panoptic_ros.interface.encodings import BAYER, ENCODINGS, demosaic
-from panoptic_ros.interface.image_files import MAX_IMAGE_PIXELS, ImageFile, read_image_file
-from panoptic_ros.text import one_line
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.text import one_line
+from panoptic_ros.images.encodings import BAYER, ENCODINGS, demosaic
+from panoptic_ros.images.files import MAX_IMAGE_PIXELS, ImageFile, read_image_file
 
 _OPENCV_TYPE = re.compile(r'\d{1,2}[USF]C\d{1,3}')
 
