@@ -21,7 +21,7 @@ from panoptic_ros.models.panoptic_deeplab import (
     PanopticDeepLabConfig,
     standardized,
 )
-from panoptic_ros.models.pisr_block import PISRBlockConfig, instance_encodings
+from panoptic_ros.models.pisr_block import PISRBlock, PISRBlockConfig, instance_encodings
 from panoptic_ros.models.precision import at_least_float32, full_precision
 from panoptic_ros.models.seeds import NEVER, find_peaks
 
@@ -86,7 +86,7 @@ class PISR(PanopticDeepLab):
         channels = config.block_channels
         self.initial = self.make_heads(decoded)
         self.fuse = conv_bn_relu(sum(decoded), channels)
-        self.block = config.make_block()
+        self.block = PISRBlock.from_config(config)
         self.predict = self.make_heads((channels, channels))
 
     @property

@@ -65,17 +65,6 @@ class PISRBlockConfig:
                 f'least 1, got {self.hidden_layers} and {self.block_channels}'
             )
 
-    def make_block(self) -> PISRBlock:
-        """The block of these switches."""
-        return PISRBlock(
-            self.block_channels,
-            self.reweight,
-            self.hidden_layers,
-            self.f1,
-            self.f2,
-            self.spatial_softmax,
-        )
-
 
 def semantic_encodings(features: Tensor, class_maps: Tensor) -> Tensor:
     """Mean feature of each class, weighted by the softmax over pixels of its map (inferred).
@@ -200,6 +189,18 @@ class PISRBlock(nn.Module):
         self.panoptic = nn.Linear(channels, channels)  # g_p
         self.project = conv_bn_relu(channels, channels)  # h
         self.fuse = conv_bn_relu(2 * channels, channels)
+
+    @classmethod
+    def from_config(cls, config: PISRBlockConfig) -> PISRBlock:
+        """Build the block that the configuration's switches describe."""
+        return cls(
+            config.block_channels,
+            config.reweight,
+            config.hidden_layers,
+            config.f1,
+            config.f2,
+            config.spatial_softmax,
+        )
 
     def forward(
         self, features: Tensor, class_maps: Tensor | None, heatmaps: Tensor, alive: Tensor

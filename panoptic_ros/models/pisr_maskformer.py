@@ -23,7 +23,7 @@ from panoptic_ros.models.backbone import feature_maps, level_indices, make_backb
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.deeplab import conv_bn_relu
 from panoptic_ros.models.panoptic_deeplab import standardized
-from panoptic_ros.models.pisr_block import PISRBlockConfig, instance_encodings
+from panoptic_ros.models.pisr_block import PISRBlock, PISRBlockConfig, instance_encodings
 from panoptic_ros.models.query_decode import QueryDecodeConfig, QueryMaps, decode, thresholds_of
 
 GROUPS = 32
@@ -189,7 +189,7 @@ class PISRMaskFormer(PanopticModel):
             channels = config.block_channels
             self.initial = QueryHeads(config.query_channels, pixel_channels, len(labels))
             self.fuse = conv_bn_relu(pixel_channels, channels)
-            self.block = config.make_block()
+            self.block = PISRBlock.from_config(config)
             if config.feed_queries:
                 self.carry = nn.Linear(channels, config.query_channels)
             pixel_channels = channels

@@ -21,7 +21,7 @@ from panoptic_ros.models.mask_rcnn import MAP_STRIDE, RoIMaps
 from panoptic_ros.models.masks import paste
 from panoptic_ros.models.panoptic_deeplab import standardized
 from panoptic_ros.models.panoptic_fpn import PanopticFPN, PanopticFPNConfig
-from panoptic_ros.models.pisr_block import PISRBlockConfig, instance_encodings
+from panoptic_ros.models.pisr_block import PISRBlock, PISRBlockConfig, instance_encodings
 from panoptic_ros.models.roi_heads import BoxHead, Detections, MaskHead
 
 LEVELS = ('sum', 'alone')
@@ -104,7 +104,7 @@ class PISRPanopticFPN(PanopticFPN):
         channels, pyramid = config.block_channels, config.fpn_channels
         self.initial = InitialHeads(self.semantic_logits, self.box_head, self.mask_head)
         self.fuse = conv_bn_relu(self.semantic_logits.in_channels + pyramid, channels)
-        self.block = config.make_block()
+        self.block = PISRBlock.from_config(config)
         self.carry = nn.Conv2d(channels, pyramid, 1)
         self.semantic_logits = nn.Conv2d(channels, len(labels), 1)
         self.box_head, self.mask_head = self.make_roi_heads()
