@@ -15,13 +15,15 @@ from typing import ClassVar
 from torch import nn
 
 from panoptic_ros.cli.main import main
-from panoptic_ros.models import center_decode
-from panoptic_ros.models.backbone import feature_maps, level_indices, make_backbone
 from panoptic_ros.models.base import PanopticModel
-from panoptic_ros.models.center_decode import MAP_STRIDE, upsample
-from panoptic_ros.models.panoptic_deeplab import CenterMaps, PanopticDeepLabConfig
+from panoptic_ros.models.config import MAP_STRIDE
+from panoptic_ros.models.panoptic_deeplab import decode as center_decode
+from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
+from panoptic_ros.models.panoptic_deeplab.decode import upsample
+from panoptic_ros.models.panoptic_deeplab.network import CenterMaps
+from panoptic_ros.models.parts.backbone import feature_maps, level_indices, make_backbone
+from panoptic_ros.models.parts.segments import mask_mean, to_segments
 from panoptic_ros.models.registry import FAMILIES
-from panoptic_ros.models.segments import mask_mean, to_segments
 from panoptic_training.families import LOSSES
 from panoptic_training.losses import panoptic_deeplab
 

@@ -15,9 +15,10 @@ from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.labels import Label, LabelSet, find_name
 from panoptic_ros.core.text import one_line
 from panoptic_ros.metrics.coco_json import flag, number, short
-from panoptic_ros.models.base import IMAGENET_MEAN, IMAGENET_STD
+from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
+from panoptic_ros.models.huggingface.config import ARCHITECTURES
+from panoptic_ros.models.huggingface.network import TransformersPanoptic, height_width
 from panoptic_ros.models.registry import build
-from panoptic_ros.models.transformers import ARCHITECTURES, TransformersPanoptic, height_width
 
 from .data import ade20k_classes, cityscapes, coco_classes
 from .data.folder import read_classes

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from panoptic_ros.models.registry import configure
+from panoptic_ros.models.config import configure
 
 from .losses import (
     ciae,

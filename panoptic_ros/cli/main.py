@@ -40,7 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='panoptic',
         usage='%(prog)s [-h] [--version] [--traceback] COMMAND ...',
-        description=panoptic_ros.__doc__,
+        description='Panoptic segmentation for ROS 2: models, runtime, tracking, metrics, node.',
         epilog='`panoptic COMMAND --help` tells more about a command.',
     )
     parser.add_argument('--version', action='version', version=f'panoptic_ros {__version__}')

@@ -13,9 +13,6 @@ from torch import Tensor, nn
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.model_file import Threshold
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 class SegmentTensors(NamedTuple):
     """The graph's outputs as tensors: `panoptic_ros.core.model_file.Outputs`, field for field."""

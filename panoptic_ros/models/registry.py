@@ -3,24 +3,36 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.model_file import ModelInfo
 from panoptic_ros.models.base import PanopticModel
-from panoptic_ros.models.ciae import CIAE, CIAEConfig
-from panoptic_ros.models.einet import EINet, EINetConfig
-from panoptic_ros.models.hle import HLE, HLEConfig
-from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab, PanopticDeepLabConfig
-from panoptic_ros.models.panoptic_fpn import PanopticFPN, PanopticFPNConfig
-from panoptic_ros.models.pisr import PISR, PISRConfig
-from panoptic_ros.models.pisr_maskformer import PISRMaskFormer, PISRMaskFormerConfig
-from panoptic_ros.models.pisr_panoptic_fpn import PISRPanopticFPN, PISRPanopticFPNConfig
-from panoptic_ros.models.pisr_upernet import PISRUPerNet, PISRUPerNetConfig
-from panoptic_ros.models.sognet import SOGNet, SOGNetConfig
-from panoptic_ros.models.transformers import TransformersConfig, TransformersPanoptic
+from panoptic_ros.models.ciae.config import CIAEConfig
+from panoptic_ros.models.ciae.network import CIAE
+from panoptic_ros.models.config import configure
+from panoptic_ros.models.einet.config import EINetConfig
+from panoptic_ros.models.einet.network import EINet
+from panoptic_ros.models.hle.config import HLEConfig
+from panoptic_ros.models.hle.network import HLE
+from panoptic_ros.models.huggingface.config import TransformersConfig
+from panoptic_ros.models.huggingface.network import TransformersPanoptic
+from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
+from panoptic_ros.models.panoptic_deeplab.network import PanopticDeepLab
+from panoptic_ros.models.panoptic_fpn.config import PanopticFPNConfig
+from panoptic_ros.models.panoptic_fpn.network import PanopticFPN
+from panoptic_ros.models.pisr.config import (
+    PISRConfig,
+    PISRMaskFormerConfig,
+    PISRPanopticFPNConfig,
+    PISRUPerNetConfig,
+)
+from panoptic_ros.models.pisr.maskformer import PISRMaskFormer
+from panoptic_ros.models.pisr.panoptic_deeplab import PISR
+from panoptic_ros.models.pisr.panoptic_fpn import PISRPanopticFPN
+from panoptic_ros.models.pisr.upernet import PISRUPerNet
+from panoptic_ros.models.sognet.config import SOGNetConfig
+from panoptic_ros.models.sognet.network import SOGNet
 
 FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
     'ciae': (CIAE, CIAEConfig),
@@ -35,15 +47,6 @@ FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
     'sognet': (SOGNet, SOGNetConfig),
     'transformers': (TransformersPanoptic, TransformersConfig),
 }
-
-TYPES: dict[str, tuple[type, ...]] = {
-    'int': (int,),
-    'float': (float, int),
-    'bool': (bool,),
-    'str': (str,),
-    'tuple': (tuple,),
-}
-"""Types that a field with this annotation takes."""
 
 
 def build(family: str, labels: LabelSet, **config: Any) -> PanopticModel:
@@ -61,41 +64,6 @@ def build(family: str, labels: LabelSet, **config: Any) -> PanopticModel:
         raise ValueError(f'unknown family {family!r}; the families are: {", ".join(FAMILIES)}')
     module, config_class = FAMILIES[family]
     return module(labels, configure(config_class, config, f'family {family!r}'))
-
-
-def configure(config_class: type, values: Mapping[str, Any], what: str) -> Any:
-    """Makes a dataclass of plain values from what JSON or YAML holds.
-
-    Args:
-        config_class: its fields are annotated; int, float, bool, str and tuples are checked.
-        values: by field; the rest take their defaults.
-        what: is configured, for messages.
-
-    Raises:
-        ValueError: for an unknown key, naming those that are known, one that is missing, or a
-            value of another type.
-    """
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(config_class)}
-    unknown = sorted(set(values) - set(kinds))
-    if unknown:
-        raise ValueError(
-            f'unknown key {unknown[0]!r} for {what}; the keys are: {", ".join(kinds)}'
-        )
-    missing = [
-        field.name
-        for field in dataclasses.fields(config_class)
-        if field.default is field.default_factory is dataclasses.MISSING
-        and field.name not in values
-    ]
-    if missing:
-        raise ValueError(f'{what} needs the key {missing[0]!r}')
-    # JSON and YAML have no tuples; the configuration's sequences are all tuples.
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    for key, value in values.items():
-        expected = TYPES.get(kinds[key].partition('[')[0], (object,))
-        if not isinstance(value, expected) or (isinstance(value, bool) and int in expected):
-            raise ValueError(f'{what}: {key} must be {kinds[key]}, got {value!r}')
-    return config_class(**values)
 
 
 def build_model(info: ModelInfo) -> PanopticModel:

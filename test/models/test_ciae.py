@@ -12,9 +12,9 @@ from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run
 from panoptic_ros.benchmark import network_alone
 from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.core.model_file import read_info
-from panoptic_ros.models.ciae import CIAEConfig
-from panoptic_ros.models.fcos import STRIDES, FCOSHead, by_location, locations
-from panoptic_ros.models.fpn import SemanticFPN, with_coordinates
+from panoptic_ros.models.ciae.config import CIAEConfig
+from panoptic_ros.models.parts.fcos import STRIDES, FCOSHead, by_location, locations
+from panoptic_ros.models.parts.fpn import SemanticFPN, with_coordinates
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.select import open_backend
 from panoptic_training.export import export_model

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torchvision.ops import batched_nms, nms
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.ciae import CIAEConfig
-from panoptic_ros.models.ciae_decode import Proposals, Queries, propose, segment
-from panoptic_ros.models.fcos import STRIDES, Detections
+from panoptic_ros.models.ciae.config import CIAEConfig
+from panoptic_ros.models.ciae.decode import Proposals, Queries, propose, segment
+from panoptic_ros.models.parts.fcos import STRIDES, Detections
 
 IS_THING = torch.tensor([False, True, False, True])  # things and stuff mixed
 THING_IDS, STUFF_IDS = torch.tensor([1, 3]), torch.tensor([0, 2])

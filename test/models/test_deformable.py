@@ -5,7 +5,11 @@ import pytest
 import torch
 from torchvision.ops import deform_conv2d
 
-from panoptic_ros.models.deformable import DeformableConv, SharedSemanticHead, deform_by_taps
+from panoptic_ros.models.sognet.semantic_head import (
+    DeformableConv,
+    SharedSemanticHead,
+    deform_by_taps,
+)
 
 
 @pytest.mark.parametrize(

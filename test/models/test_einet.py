@@ -11,8 +11,9 @@ from graphs import assert_same, random_image, run_eager, run_onnx
 from tiny_model import LABELS
 
 from panoptic_ros.core.labels import Label, LabelSet
-from panoptic_ros.models.einet import EINetConfig, InstanceToSemantic, SemanticToInstance
-from panoptic_ros.models.panoptic_deeplab import standardized
+from panoptic_ros.models.einet.config import EINetConfig
+from panoptic_ros.models.einet.network import InstanceToSemantic, SemanticToInstance
+from panoptic_ros.models.parts.segments import standardized
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.select import open_backend
 from panoptic_training.export import export_model

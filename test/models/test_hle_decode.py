@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models import hle_decode
-from panoptic_ros.models.hle import HLEConfig
+from panoptic_ros.models.hle import decode as hle_decode
+from panoptic_ros.models.hle.config import HLEConfig
 
 IS_THING = torch.tensor([False, False, True, True])
 DIM = 6

@@ -12,16 +12,15 @@ from small_models import SMALL_FPN, SMALL_SOGNET
 from tiny_model import LABELS
 
 import panoptic_training
-from panoptic_ros.models.proposals import (
+from panoptic_ros.models.config import NEVER
+from panoptic_ros.models.parts.mask_rcnn.proposals import (
     ANCHOR_CODER,
-    NEVER,
     by_anchor,
     clip,
     make_anchors,
     propose,
 )
-from panoptic_ros.models.registry import build
-from panoptic_ros.models.roi_heads import (
+from panoptic_ros.models.parts.mask_rcnn.roi_heads import (
     BOX_CODER,
     BoxOutputs,
     detect,
@@ -29,6 +28,7 @@ from panoptic_ros.models.roi_heads import (
     pool_batch,
     pool_fixed,
 )
+from panoptic_ros.models.registry import build
 
 RECIPES = Path(panoptic_training.__file__).parent / 'recipes'
 SIZE = (64, 96)

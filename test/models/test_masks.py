@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from panoptic_ros.models.masks import first_row, inside, keep_uncovered, paste
+from panoptic_ros.models.parts.mask_rcnn.masks import first_row, inside, keep_uncovered, paste
 
 
 def slow_paste(values, box, size):

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torchvision
 
-from panoptic_ros.models.nms import greedy_keep, keep_boxes, pairwise_iou
+from panoptic_ros.models.parts.nms import greedy_keep, keep_boxes, pairwise_iou
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from center_models import SIZE, SMALL_CENTERS, lively
 from graphs import assert_same, random_image, run_eager, run_onnx
 from tiny_model import LABELS
 
-from panoptic_ros.models.backbone import make_backbone
-from panoptic_ros.models.dual_decoder import DualDecoder
-from panoptic_ros.models.panoptic_deeplab import PanopticDeepLabConfig, standardized
+from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
+from panoptic_ros.models.panoptic_deeplab.dual_decoder import DualDecoder
+from panoptic_ros.models.parts.backbone import make_backbone
+from panoptic_ros.models.parts.segments import standardized
 from panoptic_ros.models.registry import build
 from panoptic_training.export import export_model
 

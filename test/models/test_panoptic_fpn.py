@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from small_models import SMALL_CIAE, SMALL_FPN
 from tiny_model import LABELS
 
-from panoptic_ros.models.masks import paste
-from panoptic_ros.models.panoptic_fpn import PanopticFPNConfig
-from panoptic_ros.models.panoptic_fpn_decode import decode
+from panoptic_ros.models.panoptic_fpn.config import PanopticFPNConfig
+from panoptic_ros.models.panoptic_fpn.decode import decode
+from panoptic_ros.models.parts.mask_rcnn.masks import paste
+from panoptic_ros.models.parts.mask_rcnn.roi_heads import Detections
 from panoptic_ros.models.registry import build
-from panoptic_ros.models.roi_heads import Detections
 
 IS_THING = torch.tensor([False, False, True, True])
 THINGS = torch.tensor([2, 3])

@@ -10,8 +10,9 @@ from center_models import SIZE, lively
 from graphs import assert_same, random_image, run_eager, run_onnx
 from tiny_model import LABELS
 
-from panoptic_ros.models.panoptic_deeplab import standardized
-from panoptic_ros.models.pisr import PISRConfig, confident_centers, instance_heatmaps
+from panoptic_ros.models.parts.segments import standardized
+from panoptic_ros.models.pisr.config import PISRConfig
+from panoptic_ros.models.pisr.panoptic_deeplab import confident_centers, instance_heatmaps
 from panoptic_ros.runtime.select import open_backend
 from panoptic_training.export import export_model
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from panoptic_ros.models.pisr_block import (
+from panoptic_ros.models.pisr.block import (
     PISRBlock,
     Reweighting,
     correlate,

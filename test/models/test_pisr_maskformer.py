@@ -7,8 +7,8 @@ import torch
 from graphs import assert_same, random_image, run_eager, run_onnx
 from tiny_model import LABELS
 
-from panoptic_ros.models.panoptic_deeplab import standardized
-from panoptic_ros.models.pisr_maskformer import PISRMaskFormerConfig
+from panoptic_ros.models.parts.segments import standardized
+from panoptic_ros.models.pisr.config import PISRMaskFormerConfig
 from panoptic_ros.models.registry import build
 from panoptic_training.export import export_model
 

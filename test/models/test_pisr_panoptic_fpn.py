@@ -13,12 +13,12 @@ from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run
 from small_models import SMALL_FPN
 from tiny_model import LABELS
 
-from panoptic_ros.models.fpn import bin_means
-from panoptic_ros.models.panoptic_deeplab import standardized
-from panoptic_ros.models.pisr_panoptic_fpn import PISRPanopticFPNConfig, laid_out
-from panoptic_ros.models.pisr_upernet import PISRUPerNetConfig
+from panoptic_ros.models.parts.fpn import bin_means
+from panoptic_ros.models.parts.mask_rcnn.roi_heads import Detections
+from panoptic_ros.models.parts.segments import standardized
+from panoptic_ros.models.pisr.config import PISRPanopticFPNConfig, PISRUPerNetConfig
+from panoptic_ros.models.pisr.panoptic_fpn import laid_out
 from panoptic_ros.models.registry import build
-from panoptic_ros.models.roi_heads import Detections
 from panoptic_training.export import export_model
 
 SIZE = (64, 96)

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from panoptic_ros.models.relation import (
-    FEATURES,
+from panoptic_ros.models.sognet.config import FEATURES
+from panoptic_ros.models.sognet.relation import (
     RelationModule,
     geometry,
     instance_logits,

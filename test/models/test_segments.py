@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from panoptic_ros.models import segments
+from panoptic_ros.models.parts import segments
 
 
 def random_rows(height, width, rows, seed=0):

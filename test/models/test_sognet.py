@@ -7,18 +7,18 @@ import torch.nn.functional as F
 from small_models import SMALL_SOGNET
 from tiny_model import LABELS
 
-from panoptic_ros.models.masks import inside, paste
+from panoptic_ros.models.parts.mask_rcnn.masks import inside, paste
+from panoptic_ros.models.parts.mask_rcnn.roi_heads import Detections
 from panoptic_ros.models.registry import build
-from panoptic_ros.models.relation import (
+from panoptic_ros.models.sognet.config import SOGNetConfig
+from panoptic_ros.models.sognet.decode import decode, relabel
+from panoptic_ros.models.sognet.relation import (
     RelationModule,
     instance_logits,
     resolve,
     resolve_pairwise,
     void_logits,
 )
-from panoptic_ros.models.roi_heads import Detections
-from panoptic_ros.models.sognet import SOGNetConfig
-from panoptic_ros.models.sognet_decode import decode, relabel
 
 IS_THING = torch.tensor([False, False, True, True])
 THINGS, STUFF = torch.tensor([2, 3]), torch.tensor([0, 1])

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from panoptic_ros.models.thomson import thomson
+from panoptic_ros.models.hle.thomson import thomson
 
 
 def cosines(points):

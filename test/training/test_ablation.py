@@ -11,7 +11,8 @@ import yaml
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import find_recipe, study_files
 from panoptic_ros.core.files import lock_folder
-from panoptic_ros.models.registry import FAMILIES, configure
+from panoptic_ros.models.config import configure
+from panoptic_ros.models.registry import FAMILIES
 from panoptic_training import ablation
 from panoptic_training.ablation import Study, Variant, load_study, rank_agreement, runs_of
 from panoptic_training.families import LOSSES

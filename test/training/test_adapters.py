@@ -11,9 +11,9 @@ from small_transformers import CLASSES, NAMES, PROCESSORS, THINGS, make_config, 
 
 from panoptic_ros.cli.main import main
 from panoptic_ros.core.model_file import read_info
-from panoptic_ros.models.query_decode import decode
+from panoptic_ros.models.huggingface.network import TransformersMaps
+from panoptic_ros.models.parts.queries.decode import decode
 from panoptic_ros.models.registry import build
-from panoptic_ros.models.transformers import TransformersMaps
 from panoptic_training.adapters import open_transformers
 
 transformers = pytest.importorskip('transformers')

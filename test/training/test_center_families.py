@@ -11,8 +11,9 @@ from label_maps import VOID
 from tiny_model import LABELS
 
 from panoptic_ros.cli.recipes import recipe_files
+from panoptic_ros.models.config import configure
 from panoptic_ros.models.registry import FAMILIES as REGISTRY
-from panoptic_ros.models.registry import build, configure
+from panoptic_ros.models.registry import build
 from panoptic_training.data.sample import Batch
 from panoptic_training.families import build_loss
 from panoptic_training.optimizers import OptimizerConfig

@@ -13,7 +13,7 @@ from torchvision.models.detection.roi_heads import (
 )
 from torchvision.ops import box_iou
 
-from panoptic_ros.models.roi_heads import BoxOutputs
+from panoptic_ros.models.parts.mask_rcnn.roi_heads import BoxOutputs
 from panoptic_training.losses.objects import (
     Objects,
     find_objects,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from panoptic_ros.models.fcos import STRIDES
+from panoptic_ros.models.parts.fcos import STRIDES
 from panoptic_training.losses.fcos import (
     IGNORED,
     NO_OBJECT,

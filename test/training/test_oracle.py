@@ -10,7 +10,7 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.frame import Geometry
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.fcos import Detections
+from panoptic_ros.models.parts.fcos import Detections
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_training.backend import ModuleBackend, describe

@@ -9,7 +9,7 @@ import torch
 from label_maps import street
 from tiny_model import LABELS
 
-from panoptic_ros.models.query_decode import QueryMaps
+from panoptic_ros.models.parts.queries.decode import QueryMaps
 from panoptic_ros.models.registry import build
 from panoptic_training.families import build_loss
 from panoptic_training.losses.pisr_maskformer import (

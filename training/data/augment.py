@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from panoptic_ros.models.base import IMAGENET_MEAN
+from panoptic_ros.models.config import IMAGENET_MEAN
 
 from .sample import PACKED_VOID, Sample, pack
 

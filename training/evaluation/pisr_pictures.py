@@ -15,10 +15,10 @@ import torch
 from scipy import ndimage
 
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.models.center_decode import window_of
-from panoptic_ros.models.panoptic_deeplab import CenterMaps
-from panoptic_ros.models.pisr import PISR
-from panoptic_ros.models.seeds import find_peaks
+from panoptic_ros.models.panoptic_deeplab.decode import window_of
+from panoptic_ros.models.panoptic_deeplab.network import CenterMaps
+from panoptic_ros.models.parts.peaks import find_peaks
+from panoptic_ros.models.pisr.panoptic_deeplab import PISR
 from panoptic_ros.runtime.predictor import Predictor
 
 from .predictor import module_of

@@ -13,9 +13,9 @@ from torch import Tensor
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import Outputs
 from panoptic_ros.metrics.overlap_accuracy import COVERED, OverlapAccuracy, approximate_relation
-from panoptic_ros.models.masks import inside
-from panoptic_ros.models.relation import significant_overlap
-from panoptic_ros.models.sognet import SOGNet
+from panoptic_ros.models.parts.mask_rcnn.masks import inside
+from panoptic_ros.models.sognet.network import SOGNet
+from panoptic_ros.models.sognet.relation import significant_overlap
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 
 from ..data.sample import Sample

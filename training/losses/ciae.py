@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.ciae import CIAE
-from panoptic_ros.models.fcos import by_location
-from panoptic_ros.models.precision import at_least_float32
+from panoptic_ros.models.ciae.network import CIAE
+from panoptic_ros.models.parts.fcos import by_location
+from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
 from .classes import class_sums, mean_cross_entropy

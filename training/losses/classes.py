@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.precision import at_least_float32
+from panoptic_ros.models.parts.precision import at_least_float32
 
 from .kernel import bounded_sigma, sharpness
 from .processes import sum_over_processes

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.center_decode import MAP_STRIDE
-from panoptic_ros.models.einet import EINet
-from panoptic_ros.models.precision import at_least_float32
+from panoptic_ros.models.config import MAP_STRIDE
+from panoptic_ros.models.einet.network import EINet
+from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
 from .centers import center_heatmap, known_for_centers

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.fcos import STRIDES, locations
-from panoptic_ros.models.precision import at_least_float32
+from panoptic_ros.models.parts.fcos import STRIDES, locations
+from panoptic_ros.models.parts.precision import at_least_float32
 
 from .instances import find_instances, paint
 from .processes import mean_over_processes

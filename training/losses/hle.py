@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.hle import HLE
-from panoptic_ros.models.precision import at_least_float32
+from panoptic_ros.models.hle.network import HLE
+from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
 from .associative import group_mean, pull_loss, push_loss

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.panoptic_deeplab import PanopticDeepLab
-from panoptic_ros.models.precision import at_least_float32
+from panoptic_ros.models.panoptic_deeplab.network import PanopticDeepLab
+from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
 from .centers import CenterTargets, center_heatmap, center_targets

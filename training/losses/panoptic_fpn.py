@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from panoptic_ros.models.mask_rcnn import MAP_STRIDE, MaskRCNN, MaskRCNNConfig, RoIHeads, RoIMaps
-from panoptic_ros.models.panoptic_fpn import PanopticFPN
-from panoptic_ros.models.precision import at_least_float32
-from panoptic_ros.models.proposals import NEVER
-from panoptic_ros.models.roi_heads import pool_batch
+from panoptic_ros.models.config import MAP_STRIDE, NEVER
+from panoptic_ros.models.panoptic_fpn.network import PanopticFPN
+from panoptic_ros.models.parts.mask_rcnn.config import MaskRCNNConfig
+from panoptic_ros.models.parts.mask_rcnn.network import MaskRCNN, RoIHeads, RoIMaps
+from panoptic_ros.models.parts.mask_rcnn.roi_heads import pool_batch
+from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
 from .classes import mean_cross_entropy

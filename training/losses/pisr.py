@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from panoptic_ros.models.pisr import PISR
+from panoptic_ros.models.pisr.panoptic_deeplab import PISR
 
 from ..data.sample import Batch
 from .panoptic_deeplab import PanopticDeepLabLossConfig, terms_of_maps, with_sum

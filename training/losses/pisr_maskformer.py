@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.pisr_maskformer import PISRMaskFormer
-from panoptic_ros.models.precision import at_least_float32
-from panoptic_ros.models.query_decode import QueryMaps
+from panoptic_ros.models.parts.precision import at_least_float32
+from panoptic_ros.models.parts.queries.decode import QueryMaps
+from panoptic_ros.models.pisr.maskformer import PISRMaskFormer
 
 from ..data.sample import Batch
 from .panoptic_deeplab import with_sum

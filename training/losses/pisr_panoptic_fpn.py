@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from panoptic_ros.models.mask_rcnn import RoIHeads, RoIMaps
-from panoptic_ros.models.pisr_panoptic_fpn import PISRPanopticFPN
+from panoptic_ros.models.parts.mask_rcnn.network import RoIHeads, RoIMaps
+from panoptic_ros.models.pisr.panoptic_fpn import PISRPanopticFPN
 
 from ..data.sample import Batch
 from .objects import find_objects

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.precision import at_least_float32
-from panoptic_ros.models.relation import significant_overlap
+from panoptic_ros.models.parts.precision import at_least_float32
+from panoptic_ros.models.sognet.relation import significant_overlap
 
 IGNORED = -100
 """A cell that the panoptic loss leaves out."""

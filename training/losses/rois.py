@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
 from torchvision.ops import box_iou
 
-from panoptic_ros.models.precision import at_least_float32
-from panoptic_ros.models.roi_heads import BOX_CODER, BoxOutputs, of_class
+from panoptic_ros.models.parts.mask_rcnn.roi_heads import BOX_CODER, BoxOutputs, of_class
+from panoptic_ros.models.parts.precision import at_least_float32
 
 from .associative import group_mean, pull_loss, push_loss
 from .objects import Objects, ignored_share

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
 from torchvision.ops import box_iou
 
-from panoptic_ros.models.precision import at_least_float32
-from panoptic_ros.models.proposals import ANCHOR_CODER
+from panoptic_ros.models.parts.mask_rcnn.proposals import ANCHOR_CODER
+from panoptic_ros.models.parts.precision import at_least_float32
 
 from .objects import Objects, ignored_share
 

@@ -10,18 +10,19 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from panoptic_ros.models.mask_rcnn import MAP_STRIDE, RoIMaps
-from panoptic_ros.models.masks import inside, paste
-from panoptic_ros.models.precision import at_least_float32
-from panoptic_ros.models.relation import (
+from panoptic_ros.models.config import MAP_STRIDE
+from panoptic_ros.models.parts.mask_rcnn.masks import inside, paste
+from panoptic_ros.models.parts.mask_rcnn.network import RoIMaps
+from panoptic_ros.models.parts.mask_rcnn.roi_heads import of_class, pool_batch
+from panoptic_ros.models.parts.precision import at_least_float32
+from panoptic_ros.models.sognet.network import SOGNet
+from panoptic_ros.models.sognet.relation import (
     instance_logits,
     instance_semantics,
     resolve,
     significant_overlap,
     void_logits,
 )
-from panoptic_ros.models.roi_heads import of_class, pool_batch
-from panoptic_ros.models.sognet import SOGNet
 
 from ..data.sample import Batch
 from .classes import mean_cross_entropy

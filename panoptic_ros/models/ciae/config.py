@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of CIAE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
+
+
+@dataclass(frozen=True)
+class CIAEConfig:
+    """Network and decoding of CIAE; lengths in network-input pixels."""
+
+    backbone: str = 'resnet50'
+    """Name of a timm model."""
+
+    frozen_stem: bool = False
+    """The backbone up to stride 4 does not learn, as in RetinaNet, which the paper follows."""
+
+    frozen_batch_norm: bool = False
+    """The backbone's batch norms neither learn nor follow the batch, as in RetinaNet."""
+
+    channels: int = 256
+    """Of the pyramid and of the detector's towers."""
+
+    tower_depth: int = 4
+    """Convolutions in each of the detector's two towers."""
+
+    branch_channels: int = 128
+    """Of the embedding branch (inferred, from Panoptic FPN)."""
+
+    embedding_dim: int = 32
+    """D (Table X)."""
+
+    embedding_kernel: int = 1
+    """Side of the last convolutions, to P' and P'' (inferred)."""
+
+    coord_conv: bool = True
+    """P5's convolutions in the embedding branch see coordinates (Table VI)."""
+
+    box_embedding: bool = True
+    """The detector's box embeddings are added to the embedding map (Table VI)."""
+
+    stuff_branch: bool = False
+    """Stuff from a softmax branch instead of the embedding (Table III, first row)."""
+
+    thing_memory: str = 'merged'
+    """`merged`: thing classes share one memory; `classes`: each has its own (Table IV)."""
+
+    detector_classes: str = 'all'
+    """`all`: the detector tells thing classes apart; `one`: it only finds things (Table IV)."""
+
+    class_from: str = 'detector'
+    """Who names an instance's class: `detector`, or `embedding` by the memories (Table IV)."""
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    stride: int = 1
+    """Input pixels per cell of the decoded maps: 1 (the paper's), 2 or 4."""
+
+    pre_nms_top_k: int = 1000
+    """Locations of each level that enter suppression (inferred, from FCOS). 200 make the graph,
+    whose shapes are fixed, a good deal faster."""
+
+    top_k: int = 100
+    """Proposals that are left after it (inferred, from FCOS)."""
+
+    nms_across_classes: bool = False
+    """Boxes suppress those of other classes too (inferred; FCOS's do not)."""
+
+    box_filter: bool = True
+    """Pixels outside a proposal's box do not join it (Table VIII). The paper sets their similarity
+    to 0, here they cannot (inferred)."""
+
+    score_threshold: float = 0.45
+    """Least score of a proposal (inferred)."""
+
+    class_threshold: float = 0.05
+    """Least class probability of a proposal (inferred, from FCOS)."""
+
+    nms_threshold: float = 0.6
+    """Overlap above which the worse of two boxes goes (inferred, from FCOS)."""
+
+    min_area: float = 0.0
+    """Least area of an instance, px."""
+
+    min_stuff_area: float = 4096.0
+    """Least area of a stuff segment, px."""
+
+    def __post_init__(self) -> None:
+        for key, allowed in (
+            ('thing_memory', ('merged', 'classes')),
+            ('detector_classes', ('all', 'one')),
+            ('class_from', ('detector', 'embedding')),
+            ('stride', (1, 2, 4)),
+        ):
+            if getattr(self, key) not in allowed:
+                raise ValueError(
+                    f'ciae.{key} must be one of {allowed}, got {getattr(self, key)!r}'
+                )
+        if self.class_from == 'embedding' and self.thing_memory != 'classes':
+            raise ValueError(
+                'ciae.class_from: embedding needs thing_memory: classes, got '
+                f'{self.thing_memory!r}'
+            )
+        if self.class_from == 'detector' and self.detector_classes != 'all':
+            raise ValueError(
+                'ciae.class_from: detector needs detector_classes: all, got '
+                f'{self.detector_classes!r}'
+            )
+        if self.embedding_kernel % 2 == 0:
+            raise ValueError(f'ciae.embedding_kernel must be odd, got {self.embedding_kernel}')
+        for key, least in (
+            ('channels', 4),
+            ('tower_depth', 0),
+            ('branch_channels', 4),
+            ('embedding_dim', 2),
+            ('pre_nms_top_k', 1),
+            ('top_k', 1),
+        ):
+            if getattr(self, key) < least:
+                raise ValueError(f'ciae.{key} must be at least {least}, got {getattr(self, key)}')

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EINet: Panoptic-DeepLab whose semantic and instance embeddings enhance each other.
+
+Embedding-Interaction based Panoptic Segmentation. Of this paper only the supplement was at hand:
+what is marked "inferred" is a design after it, not a record of it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.models.config import MAP_STRIDE, NEVER
+from panoptic_ros.models.einet.config import EINetConfig
+from panoptic_ros.models.panoptic_deeplab.decode import Grouping, upsample
+from panoptic_ros.models.panoptic_deeplab.network import CenterMaps, PanopticDeepLab
+from panoptic_ros.models.parts.segments import standardized
+
+
+class EINet(PanopticDeepLab):
+    """Panoptic-DeepLab with interacting embeddings and a map of centres for each thing class.
+
+    The buffer `dictionary` (C, D_s) holds the mean semantic embedding of each class. Training
+    moves it (`losses.einet.update_dictionary`), inference reads it (inferred); a class that was
+    never seen has a row of zeros.
+    """
+
+    family = 'einet'
+    embedding_kind = 'standardized instance embedding at the centre'
+
+    dictionary: Tensor
+    config: EINetConfig
+
+    def __init__(self, labels: LabelSet, config: EINetConfig) -> None:
+        if not labels.is_thing.any():
+            raise ValueError('einet has a heatmap for each thing class, but there is none')
+        super().__init__(labels, config)
+        semantic, instance = config.decoder_channels, config.instance_channels
+        if config.interaction in ('s2i', 'both'):
+            self.register_buffer('dictionary', torch.zeros(len(labels), semantic))
+            self.to_instance = SemanticToInstance(semantic, instance, config.interaction_channels)
+        if config.interaction in ('i2s', 'both'):
+            self.to_semantic = InstanceToSemantic(instance, semantic)
+
+    @property
+    def embedding_dim(self) -> int:
+        """D of the instance table."""
+        return self.config.instance_channels
+
+    @property
+    def nms_across_maps(self) -> bool:
+        """Whether centres of different classes compete."""
+        return self.config.nms_across_classes
+
+    def make_parts(self) -> None:
+        """Network and heads, lighter in the instance branch."""
+        config = self.config
+        self.network = self.make_network(config.lowlevel_fusion, config.instance_aspp)
+        self.predict = self.make_heads(
+            (config.decoder_channels, config.instance_channels), int(self.labels.is_thing.sum())
+        )
+        if config.heatmap_loss == 'focal':  # as CenterNet's code starts: p = 0.1 everywhere
+            nn.init.constant_(self.predict.center.out.bias, -2.19)  # type: ignore[arg-type]
+
+    def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> CenterMaps:
+        """Dense predictions; see `PanopticDeepLab.maps`.
+
+        Heatmaps follow the thing classes and stay at stride 4, where their targets are drawn.
+        """
+        return self.maps_of(*self.embeddings(image), stride)
+
+    def embeddings(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """E_s (B, D_s, H/4, W/4) and E_i (B, D_i, H/4, W/4), before they interact."""
+        semantic, instance, _ = self.network(self.normalize(image))
+        return semantic, instance
+
+    def maps_of(self, semantic: Tensor, instance: Tensor, stride: int) -> CenterMaps:
+        """Maps from the embeddings, which both are enhanced by what the other was."""
+        enhanced = semantic
+        if self.config.interaction in ('i2s', 'both'):
+            enhanced = self.to_semantic(semantic, instance)
+        if self.config.interaction in ('s2i', 'both'):
+            instance = self.to_instance(instance, self.dictionary)
+        logits, heatmap, offset = self.predict(enhanced, instance)
+        return CenterMaps(
+            upsample(logits, stride), heatmap, upsample(offset, stride) * MAP_STRIDE, instance
+        )
+
+    def center_heights(self, maps: CenterMaps) -> Tensor:
+        """The heatmaps on a scale of 0 to 1, (B, C_thing, h, w)."""
+        heatmap = maps.center_heatmap
+        return heatmap.sigmoid() if self.config.heatmap_loss == 'focal' else heatmap
+
+    def embed(self, maps: CenterMaps, rows: Grouping) -> Tensor:
+        """E_i' at the centres; stuff, which has none, gets zeros. (S, D)."""
+        feature = standardized(maps.feature[0]).flatten(1).T  # (N, D)
+        stuff = feature.new_zeros(len(self.labels), feature.shape[1])
+        return torch.cat([feature.index_select(0, rows.center), stuff])
+
+
+class SemanticToInstance(nn.Module):
+    """E_i' = E_i + W_o(A W_v Q) with A = softmax_j((W_q E_i)(W_k Q_j) / sqrt(d)) (inferred).
+
+    Args:
+        semantic: channels of the dictionary.
+        instance: channels of E_i.
+        channels: d.
+    """
+
+    def __init__(self, semantic: int, instance: int, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv2d(instance, channels, 1)
+        self.key = nn.Linear(semantic, channels, bias=False)
+        self.value = nn.Linear(semantic, channels, bias=False)
+        self.out = nn.Conv2d(channels, instance, 1)
+
+    def forward(self, embedding: Tensor, dictionary: Tensor) -> Tensor:
+        """E_i (B, D_i, h, w) and Q (C, D_s) -> E_i', without the unseen classes."""
+        query = self.query(embedding)
+        batch, channels, height, width = query.shape
+        seen = dictionary.abs().sum(dim=1, keepdim=True) > 0  # (C, 1)
+        key = (self.key(dictionary) / math.sqrt(channels)).expand(batch, -1, -1)
+        value = self.value(dictionary).T.expand(batch, -1, -1)  # (B, d, C)
+        logits = torch.where(seen, torch.bmm(key, query.flatten(2)), NEVER)  # (B, C, N)
+        context = torch.bmm(value, logits.softmax(dim=1))
+        return embedding + self.out(context.view(batch, channels, height, width))
+
+
+class InstanceToSemantic(nn.Module):
+    """E_s' = E_s + sigmoid(G(E_i)) * U(E_i) (inferred)."""
+
+    def __init__(self, instance: int, semantic: int) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(instance, semantic, 1)
+        self.update = nn.Conv2d(instance, semantic, 1)
+
+    def forward(self, semantic: Tensor, instance: Tensor) -> Tensor:
+        """E_s (B, D_s, h, w) and E_i (B, D_i, h, w) -> E_s' (B, D_s, h, w)."""
+        return semantic + self.gate(instance).sigmoid() * self.update(instance)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HLE: hierarchical Lovász embeddings (Kerola et al. 2021)."""

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hierarchical Lovász Embeddings: one embedding per pixel for classes and instances alike.
+
+Kerola et al., Hierarchical Lovász Embeddings for Proposal-free Panoptic Segmentation, CVPR 2021.
+What the paper leaves open is marked "inferred" and is a configuration key.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.model_file import Threshold
+from panoptic_ros.models.base import PanopticModel, SegmentTensors
+from panoptic_ros.models.config import MAP_STRIDE
+from panoptic_ros.models.hle import decode as hle_decode
+from panoptic_ros.models.hle.config import HLEConfig
+from panoptic_ros.models.hle.thomson import thomson
+from panoptic_ros.models.parts.deeplab import DeepLabV3Plus
+
+
+class HLEMaps(NamedTuple):
+    """Dense predictions at stride 4."""
+
+    embedding: Tensor
+    """(B, D, h, w), unit length over D (over each half where the space is split)."""
+
+    log_sigma: Tensor
+    """Log of the instance deviation, (B, h, w)."""
+
+    seed_logits: Tensor
+    """(B, h, w)"""
+
+    semantic_logits: Tensor | None
+    """(B, C, h, w), with `seg_branch` only."""
+
+    spatial_log_sigma: Tensor
+    """Log of the spatial deviation in units of `position_scale`, () or (B, h, w)."""
+
+
+class HLE(PanopticModel):
+    """DeepLabV3+ with an embedding head and persistent class means.
+
+    Parameters beside the network: `semantic_mean` (C, D) unit rows, `semantic_log_sigma` (C,),
+    `spatial_log_sigma` ().
+    """
+
+    family = 'hle'
+    embedding_kind = "embedding at the instance's seed, its mask's mean with refine"
+    heads = ('head',)
+
+    def __init__(self, labels: LabelSet, config: HLEConfig) -> None:
+        super().__init__(labels, config)
+        self.config: HLEConfig
+        num_classes = len(labels)
+        self.network = DeepLabV3Plus(
+            config.backbone,
+            config.output_stride,
+            config.aspp_channels,
+            config.low_level_channels,
+            config.decoder_channels,
+            config.separable,
+        )
+        self.channels = [
+            config.embedding_dim,
+            1,
+            1,
+            1 if config.spatial_sigma == 'predicted' else 0,
+            num_classes if config.seg_branch else 0,
+        ]
+        self.head = nn.Conv2d(config.decoder_channels, sum(self.channels), 1)
+        start = math.log(config.spatial_sigma_init)
+        self.spatial_log_sigma = nn.Parameter(torch.tensor(start))
+        # psi's logits then span 0 to -11, like a fresh cosine classifier's (inferred).
+        self.semantic_log_sigma = nn.Parameter(torch.full((num_classes,), math.log(0.3)))
+        dim = config.embedding_dim // (2 if config.space == 'split' else 1)
+        self.semantic_mean = nn.Parameter(
+            thomson(num_classes, dim)
+            if config.thomson_start
+            else F.normalize(torch.randn(num_classes, dim), dim=1)
+        )
+
+    @property
+    def embedding_dim(self) -> int:
+        """D of the instance table: the part of the space that tells instances apart."""
+        dim = self.config.embedding_dim
+        return dim // 2 if self.config.space == 'split' else dim
+
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Scalar inputs of `forward`."""
+        config = self.config
+        return {
+            'score_threshold': Threshold(
+                config.score_threshold, 0, 1, 'least seed score of an instance'
+            ),
+            'min_area': Threshold(config.min_area, 0, 1e6, 'least area of an instance, input px'),
+            'merge_threshold': Threshold(
+                config.merge_threshold, 0, 1, 'seeds more alike than this are one instance'
+            ),
+            'mask_threshold': Threshold(
+                config.mask_threshold, 0, 1, 'least probability of a pixel under its seed'
+            ),
+            'stuff_threshold': Threshold(
+                config.stuff_threshold, 0, 1, 'least probability of a stuff pixel'
+            ),
+            'min_stuff_area': Threshold(
+                config.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
+            ),
+        }
+
+    def renormalize(self) -> None:
+        """Puts the class means back onto the unit sphere."""
+        with torch.no_grad():
+            self.semantic_mean.copy_(F.normalize(self.semantic_mean, dim=1))
+
+    def split(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """The (semantic, instance) parts of an embedding (B, D, ...); twice itself in `hier`."""
+        if self.config.space == 'split':
+            semantic, instance = embedding.chunk(2, dim=1)
+            return semantic, instance
+        return embedding, embedding
+
+    def unit_length(self, embedding: Tensor) -> Tensor:
+        """Scales (B, D, ...) to unit length over D, over each half where the space is split."""
+        parts = embedding.chunk(2, dim=1) if self.config.space == 'split' else (embedding,)
+        return torch.cat([F.normalize(part, dim=1) for part in parts], dim=1)
+
+    def raw_maps(self, image: Tensor) -> Tensor:
+        """The head's output before any constraint, (B, sum(channels), H/4, W/4)."""
+        return self.head(self.network(self.normalize(image)))
+
+    def constrain(self, raw: Tensor) -> HLEMaps:
+        """Unit length and names for the head's channels; at any resolution."""
+        embedding, log_sigma, seed, spatial, semantic = raw.split(self.channels, dim=1)
+        return HLEMaps(
+            embedding=self.unit_length(embedding),
+            log_sigma=log_sigma.squeeze(1),
+            seed_logits=seed.squeeze(1),
+            semantic_logits=semantic if self.config.seg_branch else None,
+            spatial_log_sigma=(
+                self.spatial_log_sigma + spatial.squeeze(1)
+                if self.config.spatial_sigma == 'predicted'
+                else self.spatial_log_sigma
+            ),
+        )
+
+    def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> HLEMaps:
+        """Dense predictions.
+
+        Args:
+            image: RGB, 0 to 255, (B, 3, H, W).
+            stride: input pixels per cell; below 4 the head's output is upsampled bilinearly.
+        """
+        raw = self.raw_maps(image)
+        if stride != MAP_STRIDE:
+            raw = F.interpolate(raw, scale_factor=MAP_STRIDE / stride, mode='bilinear')
+        return self.constrain(raw)
+
+    def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
+        """Segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""
+        batch = image.permute(2, 0, 1)[None]
+        maps = self.maps(batch, self.config.stride)
+        if self.config.flip:
+            mirrored = self.maps(batch.flip(3), self.config.stride)
+            maps = self.average_flipped(maps, mirrored)
+        return self.decode(maps, **thresholds)
+
+    def average_flipped(self, maps: HLEMaps, mirrored: HLEMaps) -> HLEMaps:
+        """Averages maps with those of the mirrored image, embeddings back to unit length.
+
+        The paper flips at test time; averaging is inferred.
+        """
+        values = {
+            name: (value + getattr(mirrored, name).flip(-1)) / 2
+            for name, value in maps._asdict().items()
+            if value is not None and value.dim()
+        }
+        values['embedding'] = self.unit_length(values['embedding'])
+        return maps._replace(**values)
+
+    def decode(self, maps: HLEMaps, **thresholds: Tensor) -> SegmentTensors:
+        """Decodes maps (B = 1) at stride `config.stride`; see `hle_decode`."""
+        semantic, instance = self.split(maps.embedding)
+        if maps.semantic_logits is None:
+            class_logits = hle_decode.class_logits(
+                semantic[0], self.semantic_mean, self.semantic_log_sigma
+            )
+        else:
+            class_logits = maps.semantic_logits[0]
+        height, width = maps.log_sigma.shape[1:]
+        log_sigma = maps.log_sigma[0]
+        return hle_decode.decode(
+            instance[0],
+            log_sigma,
+            maps.seed_logits[0],
+            class_logits,
+            maps.spatial_log_sigma.expand(1, height, width)[0],
+            self.is_thing,
+            F.normalize(self.semantic_mean, dim=1)
+            if self.config.space == 'hier'
+            else instance.new_zeros(len(self.labels), self.embedding_dim),
+            self.config,
+            thresholds,
+        )

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of a checkpoint of the transformers library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from panoptic_ros.core.documents import parse_json
+from panoptic_ros.models.parts.queries.config import QueryDecodeConfig
+
+ARCHITECTURES = {
+    'mask2former': 'Mask2FormerForUniversalSegmentation',
+    'maskformer': 'MaskFormerForInstanceSegmentation',
+    'oneformer': 'OneFormerForUniversalSegmentation',
+    'eomt': 'EomtForUniversalSegmentation',
+    'eomt_dinov3': 'EomtDinov3ForUniversalSegmentation',
+}
+"""Class of the transformers library by `model_type`."""
+
+
+MASK2FORMER_SIZE = (384, 384)
+"""(height, width) that the library's post-processing of Mask2Former scales every mask to, px."""
+
+
+@dataclass(frozen=True)
+class TransformersConfig(QueryDecodeConfig):
+    """Which network, and how its queries become segments; lengths in network-input pixels."""
+
+    checkpoint: str = field(kw_only=True)
+    """The checkpoint's config.json as text."""
+
+    task_tokens: tuple[int, ...] = ()
+    """OneFormer's tokens of `the task is panoptic`; empty for the others."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(
+                f'a checkpoint must be one of {", ".join(ARCHITECTURES)}, '
+                f'got {self.architecture!r}'
+            )
+
+    @property
+    def architecture(self) -> str:
+        """The checkpoint's `model_type`."""
+        return str(self.settings.get('model_type'))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The checkpoint's config.json.
+
+        Raises:
+            ValueError: if it is not a JSON object.
+        """
+        values = parse_json(self.checkpoint, 'checkpoint')
+        if not isinstance(values, dict):
+            raise ValueError('checkpoint must hold the JSON object of a config.json')
+        return values

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of Panoptic-DeepLab."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from panoptic_ros.core.model_file import Threshold
+from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
+from panoptic_ros.models.panoptic_deeplab import decode as center_decode
+
+INSTANCE_SCORES = ('objectness', 'semantic', 'product')
+
+
+def thresholds_of(config: PanopticDeepLabConfig) -> Mapping[str, Threshold]:
+    """Scalar inputs of `decode`."""
+    return {
+        'score_threshold': Threshold(config.score_threshold, 0, 1, 'least score of an instance'),
+        'min_area': Threshold(config.min_area, 0, 1e6, 'least area of an instance, input px'),
+        'center_threshold': Threshold(
+            config.center_threshold, 0, 1, 'least height of the heatmap at a centre'
+        ),
+        'min_stuff_area': Threshold(
+            config.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
+        ),
+    }
+
+
+@dataclass(frozen=True)
+class PanopticDeepLabConfig:
+    """Network and decoding of Panoptic-DeepLab; lengths in network-input pixels."""
+
+    family: ClassVar[str] = 'panoptic_deeplab'
+
+    backbone: str = 'resnet50'
+    """Name of a timm model."""
+
+    output_stride: int = 16
+    """Input pixels per cell where ASPP works: 16 with dilations 6, 12, 18, or 32 with half."""
+
+    multigrid: tuple[int, ...] = (1, 2, 4)
+    """Factors of the dilations in a ResNet's last stage at output stride 16; () for none, which
+    other backbones need."""
+
+    aspp_channels: int = 256
+
+    low_level_channels: int = 32
+    """Of the semantic decoder at stride 4; twice that at stride 8 and four times at 16. The
+    instance decoder has half."""
+
+    decoder_channels: int = 256
+    """Of the semantic decoder."""
+
+    instance_channels: int = 128
+    """Of the instance decoder."""
+
+    head_channels: int = 256
+    """Of the convolution in the semantic head."""
+
+    instance_head_channels: int = 32
+    """Of the convolutions in the heads of centres and offsets."""
+
+    separable: bool = False
+    """Depthwise-separable 3x3 convolutions in ASPP, for small models."""
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    stride: int = 1
+    """Input pixels per cell of the decoded maps: 1, 2 or 4."""
+
+    top_k: int = 200
+    """Most centres in one image."""
+
+    nms_kernel: int = 7
+    """Side of the window in which only the highest centre survives, px; 41 on COCO."""
+
+    instance_score: str = 'product'
+    """`objectness`: the heatmap at the centre; `semantic`: the mean probability of the class in
+    the mask; `product`: both. Masks do not overlap, so this changes AP only."""
+
+    center_threshold: float = 0.1
+    """Least height of the heatmap at a centre."""
+
+    score_threshold: float = 0.0
+    """Least score of an instance; those below become void."""
+
+    min_area: float = 0.0
+    """Least area of an instance, px (inferred: any)."""
+
+    min_stuff_area: float = 2048.0
+    """Least area of a stuff segment, px; 4096 on COCO."""
+
+    def __post_init__(self) -> None:
+        scores = center_decode.INSTANCE_SCORES
+        for key, allowed in (
+            ('output_stride', (16, 32)),
+            ('stride', (1, 2, 4)),
+            ('instance_score', scores),
+        ):
+            if getattr(self, key) not in allowed:
+                raise ValueError(
+                    f'{self.family}.{key} must be one of {allowed}, got {getattr(self, key)!r}'
+                )
+        for key in ('top_k', 'nms_kernel'):
+            if getattr(self, key) < 1:
+                raise ValueError(
+                    f'{self.family}.{key} must be at least 1, got {getattr(self, key)}'
+                )

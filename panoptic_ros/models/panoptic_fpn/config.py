@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of Panoptic FPN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from panoptic_ros.models.parts.mask_rcnn.config import MaskRCNNConfig
+
+
+@dataclass(frozen=True)
+class PanopticFPNConfig(MaskRCNNConfig):
+    """Network and decoding of Panoptic FPN; lengths in network-input pixels."""
+
+    semantic_channels: int = 128
+    """Of the semantic branch."""

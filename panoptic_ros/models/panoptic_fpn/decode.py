@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Merging by score (Kirillov et al., Panoptic Segmentation, CVPR 2019, section 6.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from panoptic_ros.models.base import SegmentTensors
+from panoptic_ros.models.config import MAP_STRIDE
+from panoptic_ros.models.parts.mask_rcnn.masks import (
+    first_row,
+    keep_uncovered,
+    pasted,
+    table,
+    upsample,
+)
+from panoptic_ros.models.parts.mask_rcnn.roi_heads import Detections
+
+
+def decode(
+    found: Detections,
+    masks: Tensor,
+    semantic_logits: Tensor,
+    thing_class: Tensor,
+    is_thing: Tensor,
+    stride: int,
+    thresholds: Mapping[str, Tensor],
+) -> SegmentTensors:
+    """Detections and semantic logits of one image to segments.
+
+    Instances go down by score and take the cells of their mask that are still free; one that is
+    mostly covered goes. Then each free cell whose best class is stuff takes it.
+
+    Args:
+        found: K detections.
+        masks: logits, (K, m, m).
+        semantic_logits: at stride 4, (C, h, w).
+        thing_class: class ids of the thing classes, (T,).
+        is_thing: (C,) bool.
+        stride: input pixels per cell of the result.
+        thresholds: scalars by name, see `PanopticFPN.thresholds`.
+    """
+    coarse = (pasted(found, masks, semantic_logits, MAP_STRIDE) > 0).to(masks.dtype)
+    everyone = torch.ones_like(found.alive)[:, None] & torch.ones_like(found.alive)
+    keep = keep_uncovered(
+        coarse.flatten(1), found.alive, everyone, thresholds['overlap_threshold']
+    )
+    mask = (pasted(found, masks, semantic_logits, stride) > 0) & keep[:, None, None]
+    row_map, prob = first_row(mask), upsample(semantic_logits, stride).softmax(dim=0)
+    cell_prob, cell_class = prob.max(dim=0)  # (h, w)
+    is_stuff = ~is_thing.index_select(0, cell_class.flatten()).view_as(cell_class)
+    row_map = torch.where(
+        row_map > 0,
+        row_map,
+        torch.where(is_stuff, cell_class + (mask.shape[0] + 1), 0).to(torch.int32),
+    )
+    return table(row_map, found, keep, cell_prob, thing_class, is_thing, stride, thresholds)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Convolutions with their norm and activation."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def conv_bn_relu(
+    inputs: int, outputs: int, kernel: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """Convolution without bias, batch norm, ReLU; same size out as in."""
+    return nn.Sequential(
+        nn.Conv2d(
+            inputs,
+            outputs,
+            kernel,
+            padding=dilation * (kernel // 2),
+            dilation=dilation,
+            groups=groups,
+            bias=False,
+        ),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def conv3x3(
+    inputs: int, outputs: int, dilation: int = 1, separable: bool = False
+) -> nn.Sequential:
+    """A 3x3 `conv_bn_relu`, or its depthwise-separable form."""
+    if not separable:
+        return conv_bn_relu(inputs, outputs, 3, dilation)
+    return separable_conv(inputs, outputs, 3, dilation)
+
+
+def separable_conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+    """A depthwise and a pointwise `conv_bn_relu`."""
+    return nn.Sequential(
+        conv_bn_relu(inputs, inputs, kernel, dilation, groups=inputs),
+        conv_bn_relu(inputs, outputs),
+    )
+
+
+def conv_gn_relu(inputs: int, outputs: int, groups: int = 32) -> nn.Sequential:
+    """3x3 convolution, group norm (with fewer groups where channels are few) and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.GroupNorm(min(groups, outputs // 4), outputs),
+        nn.ReLU(inplace=True),
+    )

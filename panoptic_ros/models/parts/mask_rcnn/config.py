@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of Mask R-CNN with a semantic branch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
+
+
+@dataclass(frozen=True)
+class MaskRCNNConfig:
+    """Network and choice of detections; lengths in network-input pixels."""
+
+    backbone: str = 'resnet50'
+    """Name of a timm model."""
+
+    fpn_channels: int = 256
+
+    global_context: bool = False
+    """Adds a linear layer of the image's mean feature to P5 (UPSNet and SOGNet on COCO)."""
+
+    frozen_stem: bool = False
+    """The backbone up to stride 4 does not learn; the papers start from ImageNet weights."""
+
+    frozen_batch_norm: bool = False
+    """The backbone's batch norms neither learn nor follow the batch, as in the papers."""
+
+    anchor_scale: float = 8.0
+    """Root of an anchor's area in cells of its level."""
+
+    anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Height by width."""
+
+    proposals_per_level: int = 1000
+    """Boxes of each level before suppression."""
+
+    proposals: int = 1000
+    """Boxes of all levels that the box head sees."""
+
+    canonical_size: float = 224.0
+    """Boxes of this size take their features from P4, boxes of half of it from P3."""
+
+    box_pool: int = 7
+    """Bins along a side of what the box head sees."""
+
+    box_width: int = 1024
+    """Width of the box head's two layers."""
+
+    embedding_dim: int = 128
+    """D of the layer that the class logits are linear in; the table's embedding (inferred)."""
+
+    mask_size: int = 28
+    """Side of a mask, twice what the mask head sees."""
+
+    mask_widths: tuple[int, ...] = (256, 256, 256, 256)
+    """Of the mask head's convolutions."""
+
+    label_prior: tuple[str, ...] = ()
+    """Classes that lie on all others whatever their score, the uppermost first (SOGNet's
+    Table 2, "label prior", after Li et al. 2019b; which classes is inferred)."""
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    stride: int = 1
+    """Input pixels per cell of the decoded maps: 1, 2 or 4."""
+
+    top_k: int = 100
+    """Most instances of an image."""
+
+    score_threshold: float = 0.5
+    """Least class probability of an instance."""
+
+    nms_threshold: float = 0.5
+    """Of two boxes that share more than this, the better one stays."""
+
+    nms_across_classes: bool = False
+    """Boxes suppress those of other classes too; Mask R-CNN's do not."""
+
+    overlap_threshold: float = 0.5
+    """An instance goes when more than this part of it lies on better ones."""
+
+    min_area: float = 0.0
+    """Least area of an instance, px."""
+
+    min_stuff_area: float = 4096.0
+    """Least area of a stuff segment, px."""
+
+    def __post_init__(self) -> None:
+        if self.stride not in (1, 2, 4):
+            raise ValueError(f'stride must be 1, 2 or 4, got {self.stride!r}')
+        if self.mask_size % 2 or self.mask_size < 4:
+            raise ValueError(f'mask_size must be even and at least 4, got {self.mask_size}')
+        for key in ('proposals', 'proposals_per_level', 'top_k', 'box_pool', 'embedding_dim'):
+            if getattr(self, key) < 1:
+                raise ValueError(f'{key} must be at least 1, got {getattr(self, key)}')
+        for key in ('anchor_ratios', 'mask_widths'):
+            if not getattr(self, key) or min(getattr(self, key)) <= 0:
+                raise ValueError(f'{key} must be numbers above 0, got {getattr(self, key)}')
+        for key in ('anchor_scale', 'canonical_size'):
+            if getattr(self, key) <= 0:
+                raise ValueError(f'{key} must be above 0, got {getattr(self, key)}')

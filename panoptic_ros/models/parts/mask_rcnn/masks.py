@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks of boxes laid onto the image, and which of them are worth keeping.
+
+Fixed shapes, and matrix products in place of sampling: pasting is bilinear, so it is a product
+with a matrix of weights for the rows and one for the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from panoptic_ros.models.base import SegmentTensors
+from panoptic_ros.models.config import MAP_STRIDE
+from panoptic_ros.models.parts.mask_rcnn.roi_heads import Detections
+from panoptic_ros.models.parts.segments import measure, to_segments
+
+
+def paste(values: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes each map bilinearly to its box; 0 outside.
+
+    Args:
+        values: (K, m, m).
+        boxes: x1, y1, x2, y2 in cells, (K, 4).
+        size: (h, w) of the image, cells.
+
+    Returns:
+        (K, h, w)
+    """
+    rows = _weights(boxes[:, 1], boxes[:, 3], size[0], values.shape[1])  # (K, h, m)
+    columns = _weights(boxes[:, 0], boxes[:, 2], size[1], values.shape[2])  # (K, w, m)
+    return rows @ values @ columns.transpose(1, 2)
+
+
+def inside(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cells whose centre lies in each box (K, 4), (K, h, w) bool."""
+    rows = _between(boxes[:, 1], boxes[:, 3], size[0])
+    columns = _between(boxes[:, 0], boxes[:, 2], size[1])
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def _between(low: Tensor, high: Tensor, count: int) -> Tensor:
+    """(K, count) bool."""
+    centre = torch.arange(count, device=low.device) + 0.5
+    return (centre > low[:, None]) & (centre < high[:, None])
+
+
+def _weights(low: Tensor, high: Tensor, count: int, bins: int) -> Tensor:
+    """(K, count, bins): how much each bin between low and high counts at each cell's centre."""
+    centre = torch.arange(count, device=low.device) + 0.5
+    extent = (high - low).clamp(min=1e-3)[:, None]
+    place = ((centre - low[:, None]) / extent * bins - 0.5).clamp(0, bins - 1)  # (K, count)
+    distance = (place[:, :, None] - torch.arange(bins, device=low.device)).abs()
+    return (1 - distance).relu() * _between(low, high, count)[:, :, None]
+
+
+def keep_uncovered(mask: Tensor, alive: Tensor, rival: Tensor, limit: Tensor) -> Tensor:
+    """Goes down the rows and drops those of which too much lies on masks kept before.
+
+    Args:
+        mask: 0 or 1, in order of preference, (K, N) float.
+        alive: (K,) bool.
+        rival: [j, i] True where i counts as covered by j, (K, K) bool.
+        limit: largest part of a mask that may be covered, ().
+
+    Returns:
+        (K,) bool; False also for empty masks.
+    """
+    area = mask.sum(dim=1)  # (K,)
+    kept: list[Tensor] = []
+    for i in range(mask.shape[0]):
+        keep = alive[i] & (area[i] > 0)
+        if kept:
+            weight = torch.stack(kept) * rival[:i, i]  # (i,)
+            covered = ((weight @ mask[:i]) > 0).to(mask.dtype) @ mask[i]
+            keep = keep & (covered <= limit * area[i])
+        kept.append(keep.to(mask.dtype))
+    return torch.stack(kept) > 0.5
+
+
+def first_row(mask: Tensor) -> Tensor:
+    """Number of the first row that holds each cell plus 1, or 0: (K, h, w) bool -> (h, w) int."""
+    rows = mask.shape[0]
+    rank = torch.arange(rows, 0, -1, device=mask.device, dtype=torch.float32)  # K for the first
+    best = (mask.to(torch.float32) * rank[:, None, None]).amax(dim=0)
+    return torch.where(best > 0, rows + 1 - best, 0.0).to(torch.int32)
+
+
+def pasted(found: Detections, masks: Tensor, semantic_logits: Tensor, stride: int) -> Tensor:
+    """Mask logits on the image at a stride, (K, h, w)."""
+    height, width = (n * MAP_STRIDE // stride for n in semantic_logits.shape[1:])
+    return paste(masks, found.box / stride, (height, width))
+
+
+def upsample(logits: Tensor, stride: int) -> Tensor:
+    """(C, h, w) from stride 4 to `stride`."""
+    if stride == MAP_STRIDE:
+        return logits
+    return F.interpolate(logits[None], scale_factor=MAP_STRIDE / stride, mode='bilinear')[0]
+
+
+def table(
+    row_map: Tensor,
+    found: Detections,
+    keep: Tensor,
+    cell_prob: Tensor,
+    thing_class: Tensor,
+    is_thing: Tensor,
+    stride: int,
+    thresholds: Mapping[str, Tensor],
+) -> SegmentTensors:
+    """Measures rows 0 to K - 1, the instances, and one row per class for stuff.
+
+    Args:
+        row_map: row of each cell plus 1, 0 for void, (h, w) int32.
+        found: K detections.
+        keep: those that are in the map, (K,) bool.
+        cell_prob: probability of each cell's class, (h, w); its mean is a stuff segment's score.
+        thing_class: class ids of the thing classes, (T,).
+        is_thing: (C,) bool.
+        stride: input pixels per cell.
+        thresholds: `min_area` and `min_stuff_area`.
+    """
+    instances, classes = found.box.shape[0], is_thing.shape[0]
+    measures = measure(row_map, instances + classes, cell_prob)
+    px = measures.area * stride**2
+    valid = (measures.area > 0) & torch.cat(
+        [
+            keep & (px[:instances] >= thresholds['min_area']),
+            ~is_thing & (px[instances:] >= thresholds['min_stuff_area']),
+        ]
+    )
+    return to_segments(
+        row_map,
+        measures,
+        valid=valid,
+        class_id=torch.cat(
+            [
+                thing_class.index_select(0, found.thing),
+                torch.arange(classes, device=row_map.device),
+            ]
+        ),
+        score=torch.cat([found.score, measures.mean[instances:]]),
+        embedding=F.pad(found.embedding, (0, 0, 0, classes)),
+    )  # stuff has no box: zeros

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a class and a mask for each of Q queries to segments.
+
+What makes a panoptic image of them is the transformers library's
+`post_process_panoptic_segmentation` (its `compute_segments`), written here as tensor code with
+fixed shapes. One thing differs: after it has added to a stuff segment, the library of all but EoMT
+counts on from that segment's id, so that the next segment can get the id of an earlier one and
+merge with it. Here each segment keeps a row of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from panoptic_ros.models.base import SegmentTensors
+from panoptic_ros.models.parts.segments import measure, to_segments
+
+
+class QueryMaps(NamedTuple):
+    """What the network says of its Q queries."""
+
+    class_logits: Tensor
+    """(B, Q, C + 1); the last is `nothing`."""
+
+    mask_logits: Tensor
+    """(B, Q, h, w)"""
+
+    embedding: Tensor
+    """(B, Q, D) of the last decoder layer."""
+
+
+def decode(
+    class_logits: Tensor,
+    mask_prob: Tensor,
+    embedding: Tensor,
+    is_thing: Tensor,
+    stride: int,
+    weigh_own_mask: bool,
+    thresholds: Mapping[str, Tensor],
+) -> SegmentTensors:
+    """The library's `compute_segments`; queries of one stuff class become one segment.
+
+    Args:
+        class_logits: (Q, C + 1), the last is `nothing`.
+        mask_prob: (Q, h, w) in 0 to 1.
+        embedding: (Q, D).
+        is_thing: (C,) bool.
+        stride: input pixels per cell.
+        weigh_own_mask: a query's own mask is where its mask probability times its class
+            probability reaches the threshold. Without (EoMT), the mask probability alone, and
+            what it wins outside of it is void.
+        thresholds: scalars by name.
+    """
+    queries, height, width = mask_prob.shape
+    num_classes = is_thing.shape[0]
+    score, label = class_logits.softmax(dim=-1).max(dim=-1)  # (Q,)
+    candidate = (label != num_classes) & (score > thresholds['score_threshold'])
+    prob = mask_prob.flatten(1)  # (Q, N)
+    weighted = prob * score[:, None]
+    # Queries last: engines find a maximum's place much faster where its axis is dense.
+    best, winner = torch.where(candidate[:, None], weighted, -1.0).T.max(dim=1)  # (N,)
+    winner = torch.where(best >= 0, winner, queries)
+
+    own = (weighted if weigh_own_mask else prob) >= thresholds['mask_threshold']
+    number = torch.arange(queries, device=score.device)
+    won = (winner[None] == number[:, None]).to(torch.float32).sum(dim=1)  # (Q,)
+    own_area = own.to(torch.float32).sum(dim=1)
+    exists = (
+        candidate & (won > 0) & (own_area > 0) & (won > thresholds['overlap_threshold'] * own_area)
+    )
+    class_of_query = label.clamp(max=num_classes - 1)
+    thing = is_thing.index_select(0, class_of_query)
+    row_of_query = torch.where(exists, torch.where(thing, number, queries + class_of_query) + 1, 0)
+    row = F.pad(row_of_query, (0, 1)).index_select(0, winner)
+    if not weigh_own_mask:  # there, a query keeps only what lies in its own mask
+        inside = prob.gather(0, winner.clamp(max=queries - 1)[None])[0]
+        row = torch.where(inside >= thresholds['mask_threshold'], row, 0)
+    row_map = row.view(height, width).to(torch.int32)
+
+    # A stuff class has the score and the embedding of its first query.
+    classes = torch.arange(num_classes, device=score.device)
+    of_class = exists[:, None] & (class_of_query[:, None] == classes)  # (Q, C)
+    first = torch.where(of_class, number[:, None], queries - 1).amin(dim=0)  # (C,)
+    source = torch.cat([number, first])
+    measures = measure(row_map, queries + num_classes, best.view(height, width))
+    px = measures.area * stride**2
+    valid = (measures.area > 0) & torch.cat(
+        [px[:queries] >= thresholds['min_area'], px[queries:] >= thresholds['min_stuff_area']]
+    )
+    return to_segments(
+        row_map,
+        measures,
+        valid=valid,
+        class_id=torch.cat([class_of_query, classes]),
+        score=score.index_select(0, source),
+        embedding=embedding.index_select(0, source),
+    )

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PISR on UPerNet with box and mask heads, merged as Panoptic FPN merges.
+
+Xiao et al., Unified Perceptual Parsing for Scene Understanding, ECCV 2018. The supplement (D.2)
+says that its base has semantic and instance heads; that these are Mask R-CNN's on UPerNet's
+pyramid is inferred. Norms are group norms (inferred), as batches are small.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from panoptic_ros.models.parts.fpn import FPN, FusedLevels
+from panoptic_ros.models.pisr.config import PISRUPerNetConfig
+from panoptic_ros.models.pisr.panoptic_fpn import PISRPanopticFPN
+
+
+class PISRUPerNet(PISRPanopticFPN):
+    """A pyramid with pooling at its top, whose levels are fused for the semantic head."""
+
+    family = 'pisr_upernet'
+
+    config: PISRUPerNetConfig
+
+    def make_pyramid(self) -> FPN:
+        """Image to P2 to P6."""
+        config = self.config
+        return FPN(
+            config.backbone,
+            config.fpn_channels,
+            'pool',
+            config.global_context,
+            config.pool_scales,
+            config.frozen_stem,
+            config.frozen_batch_norm,
+        )
+
+    def make_semantic(self) -> tuple[nn.Module, int]:
+        """All levels side by side, fused."""
+        channels = self.config.semantic_channels
+        return FusedLevels(self.config.fpn_channels, channels), channels

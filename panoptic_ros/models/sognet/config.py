@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of SOGNet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from panoptic_ros.models.parts.mask_rcnn.config import MaskRCNNConfig
+
+FEATURES = ('box', 'category', 'mask')
+
+
+@dataclass(frozen=True)
+class SOGNetConfig(MaskRCNNConfig):
+    """Network and decoding of SOGNet; lengths in network-input pixels."""
+
+    semantic_widths: tuple[int, ...] = (256, 128, 128)
+    """Of the semantic branch's convolutions; (128, 128) on Cityscapes."""
+
+    deformable: bool = True
+    """Deformable convolutions there, or plain ones, which are cheaper."""
+
+    fusion: str = 'panoptic'
+    """`panoptic`: the panoptic head; `heuristic`: by score, as Panoptic FPN (Table 2)."""
+
+    panoptic_head: int = 2
+    """1 adds semantic and mask logits (UPSNet), 2 weighs the former by the mask (Table 2)."""
+
+    semantic_factor: float = 2.0
+    """k of panoptic head 2."""
+
+    relation: bool = True
+    """Predict and resolve overlaps. Without it, and with a loss whose `panoptic_weight` is 0, this
+    is Table 2's PlainNet, which the panoptic head joins for inference only."""
+
+    relation_features: tuple[str, ...] = FEATURES
+    """What relations are read from: `box`, `category`, `mask` (Table 1)."""
+
+    box_dim: int = 128
+    category_dim: int = 256
+
+    mask_dim: int = 256
+    """Of the relation's features; that of the mask is inferred."""
+
+    relation_infer: str = 'matrix'
+    """`matrix`: all pairs at once (equation 8); `pairwise`: equation 6 for one pair after the
+    other (inferred, see `relation.resolve_pairwise`). Training takes the matrix."""
+
+    overlap_of: str = 'mask'
+    """What must overlap for a relation: `mask` (equation 11), or `box` (inferred) for data whose
+    masks never overlap, where the first would leave nothing to learn."""
+
+    least_overlap: float = 0.1
+    """Part of the smaller instance that two must share (equation 11)."""
+
+    void: bool = False
+    """UPSNet's void channel."""
+
+    relabel: bool = True
+    """An instance whose cells are mostly of one stuff class becomes part of it (UPSNet)."""
+
+    nms_across_classes: bool = True
+    """Boxes suppress those of other classes too (UPSNet)."""
+
+    score_threshold: float = 0.6
+    """Least class probability of an instance."""
+
+    overlap_threshold: float = 0.3
+    """An instance goes when more than this part of it lies on better ones of its class."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key, allowed in (
+            ('fusion', ('panoptic', 'heuristic')),
+            ('panoptic_head', (1, 2)),
+            ('relation_infer', ('matrix', 'pairwise')),
+            ('overlap_of', ('mask', 'box')),
+        ):
+            if getattr(self, key) not in allowed:
+                raise ValueError(f'{key} must be one of {allowed}, got {getattr(self, key)!r}')
+        if not self.relation_features or set(self.relation_features) - set(FEATURES):
+            raise ValueError(
+                f'relation_features must be some of {FEATURES}, got {self.relation_features}'
+            )
+        if not self.semantic_widths or min(self.semantic_widths) < 1:
+            raise ValueError(
+                f'semantic_widths must be numbers of at least 1, got {self.semantic_widths}'
+            )
+        if not 0 < self.least_overlap <= 1:
+            raise ValueError(
+                f'least_overlap must lie above 0 and up to 1, got {self.least_overlap}'
+            )

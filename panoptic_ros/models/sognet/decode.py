@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SOGNet's inference as tensor code that exports; values and clean-ups follow UPSNet's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from panoptic_ros.models.base import SegmentTensors
+from panoptic_ros.models.config import MAP_STRIDE, NEVER
+from panoptic_ros.models.parts.mask_rcnn.masks import (
+    inside,
+    keep_uncovered,
+    pasted,
+    table,
+    upsample,
+)
+from panoptic_ros.models.parts.mask_rcnn.roi_heads import Detections
+from panoptic_ros.models.parts.segments import ROW_CHUNK
+from panoptic_ros.models.sognet.relation import (
+    RelationModule,
+    instance_logits,
+    instance_semantics,
+    resolve,
+    resolve_pairwise,
+    significant_overlap,
+    void_logits,
+)
+
+if TYPE_CHECKING:
+    from panoptic_ros.models.sognet.config import SOGNetConfig
+
+
+STUFF_SHARE = 0.5
+"""An instance with at least this part of its cells on one stuff class becomes part of it."""
+
+
+def decode(
+    found: Detections,
+    masks: Tensor,
+    semantic_logits: Tensor,
+    relation_module: RelationModule | None,
+    thing_class: Tensor,
+    stuff_class: Tensor,
+    is_thing: Tensor,
+    config: SOGNetConfig,
+    thresholds: Mapping[str, Tensor],
+) -> tuple[SegmentTensors, Tensor]:
+    """Detections and semantic logits of one image to segments.
+
+    Instances keep to their boxes (inferred): outside, the equations leave them a logit of 0.
+
+    Args:
+        found: K detections.
+        masks: logits, (K, m, m).
+        semantic_logits: at stride 4, (C, h, w).
+        relation_module: None resolves nothing.
+        thing_class: class ids of the thing classes, (T,).
+        stuff_class: class ids of the stuff classes, (S,).
+        is_thing: (C,) bool.
+        config: switches, and the stride of the result.
+        thresholds: scalars by name, see `SOGNet.thresholds`.
+
+    Returns:
+        The segments, and O (K, K).
+    """
+    instances, stride = masks.shape[0], config.stride
+    coarse = (pasted(found, masks, semantic_logits, MAP_STRIDE) > 0).to(masks.dtype).flatten(1)
+    keep = keep_uncovered(
+        coarse, found.alive, found.thing[:, None] == found.thing, thresholds['overlap_threshold']
+    )
+    if relation_module is None:
+        relation = masks.new_zeros(instances, instances)
+    else:
+        relation = relation_module(found.box, found.thing, masks.sigmoid())
+        if config.overlap_of == 'box':
+            size = (semantic_logits.shape[1], semantic_logits.shape[2])
+            coarse = inside(found.box / MAP_STRIDE, size).to(masks.dtype).flatten(1)
+        relation = relation * partners(coarse * keep[:, None], config.least_overlap)
+
+    logits = upsample(semantic_logits, stride)  # (C, h, w)
+    size = (logits.shape[1], logits.shape[2])
+    raw = pasted(found, masks, semantic_logits, stride)
+    resolved = (
+        raw
+        if relation_module is None
+        else (resolve if config.relation_infer == 'matrix' else resolve_pairwise)(raw, relation)
+    )
+    # A logit of 0 outside a box would win where the network is unsure of all stuff.
+    within = inside(found.box / stride, size) & keep[:, None, None]
+    semantics = instance_semantics(logits, thing_class.index_select(0, found.thing), within)
+    scores = torch.where(
+        within,
+        instance_logits(semantics, resolved, config.panoptic_head, config.semantic_factor),
+        NEVER,
+    )
+    channels = [scores, logits.index_select(0, stuff_class)]
+    if config.void:
+        channels.append(void_logits(logits, thing_class, semantics))
+    # Row of each channel plus 1: instances as they come, stuff by class, void 0.
+    row_of_channel = torch.cat(
+        [
+            torch.arange(1, instances + 1, device=masks.device),
+            stuff_class + (instances + 1),
+            stuff_class.new_zeros(1),
+        ]
+    )
+    best = torch.cat(channels).argmax(dim=0)
+    row_map = row_of_channel.index_select(0, best.flatten()).view_as(best).to(torch.int32)
+
+    cell_prob, cell_class = logits.softmax(dim=0).max(dim=0)
+    if config.relabel:
+        row_map = relabel(row_map, instances, cell_class, is_thing)
+    return table(
+        row_map, found, keep, cell_prob, thing_class, is_thing, stride, thresholds
+    ), relation
+
+
+def partners(mask: Tensor, least: float) -> Tensor:
+    """Pairs of instances that both overlap some other one; only these enter the module.
+
+    Args:
+        mask: 0 or 1, (K, N) float.
+        least: see `significant_overlap`.
+
+    Returns:
+        (K, K) 0 or 1.
+    """
+    enters = significant_overlap(mask, least).to(mask.dtype).amax(dim=1)
+    return enters[:, None] * enters
+
+
+def relabel(row_map: Tensor, instances: int, cell_class: Tensor, is_thing: Tensor) -> Tensor:
+    """Gives instances that mostly lie on one stuff class to it.
+
+    Args:
+        row_map: row of each cell plus 1, 0 for void, (h, w) int32.
+        instances: K, rows that are instances.
+        cell_class: best class of each cell, (h, w).
+        is_thing: (C,) bool.
+    """
+    rows, classes = instances, is_thing.shape[0]
+    column = torch.arange(classes, device=row_map.device)
+    one_hot = (cell_class.view(-1, 1) == column).to(torch.float32)  # (h * w, C)
+    counts = []
+    for first in range(0, rows, ROW_CHUNK):
+        number = torch.arange(
+            first + 1, min(first + ROW_CHUNK, rows) + 1, device=row_map.device, dtype=torch.int32
+        )
+        counts.append((row_map.view(1, -1) == number[:, None]).to(torch.float32) @ one_hot)
+    count = torch.cat(counts)  # (K, C)
+    most, majority = count.max(dim=1)
+    given = (
+        ~is_thing.index_select(0, majority) & (most > 0) & (most >= STUFF_SHARE * count.sum(dim=1))
+    )
+    own = torch.arange(1, rows + classes + 1, device=row_map.device)
+    new = torch.cat(
+        [own.new_zeros(1), torch.where(given, majority + (rows + 1), own[:rows]), own[rows:]]
+    )
+    return new.index_select(0, row_map.flatten()).view_as(row_map).to(torch.int32)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SOGNet: predicts which instance lies on which, and resolves overlaps by it.
+
+Yang et al., SOGNet: Scene Overlap Graph Network for Panoptic Segmentation, AAAI 2020; what the
+paper leaves to UPSNet (Xiong et al., CVPR 2019) and what is inferred is marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.model_file import Threshold
+from panoptic_ros.models.base import SegmentTensors
+from panoptic_ros.models.panoptic_fpn import decode as panoptic_fpn_decode
+from panoptic_ros.models.parts.mask_rcnn.network import MaskRCNN, RoIMaps
+from panoptic_ros.models.sognet import decode as sognet_decode
+from panoptic_ros.models.sognet.config import SOGNetConfig
+from panoptic_ros.models.sognet.relation import RelationModule
+from panoptic_ros.models.sognet.semantic_head import SharedSemanticHead
+
+
+class SOGNet(MaskRCNN):
+    """Panoptic FPN with predicted relations that tell which instance lies on which."""
+
+    family = 'sognet'
+
+    def __init__(self, labels: LabelSet, config: SOGNetConfig) -> None:
+        self.config: SOGNetConfig
+        super().__init__(labels, config)
+        self.relation: RelationModule | None = None
+        # Heuristic fusion has no use for it, and a file holds no weights without one.
+        if config.relation and config.fusion == 'panoptic':
+            self.relation = RelationModule(
+                config.relation_features,
+                len(self.thing_class),
+                config.mask_size**2,
+                config.box_dim,
+                config.category_dim,
+                config.mask_dim,
+            )
+        self.register_buffer('stuff_class', torch.nonzero(~self.is_thing)[:, 0], persistent=False)
+
+    stuff_class: Tensor
+
+    def make_semantic(self) -> tuple[nn.Module, int]:
+        """Convolutions shared by the levels, side by side at stride 4."""
+        config = self.config
+        head = SharedSemanticHead(config.fpn_channels, config.semantic_widths, config.deformable)
+        return head, 4 * config.semantic_widths[-1]
+
+    @property
+    def thresholds(self) -> Mapping[str, Threshold]:
+        """Scalar inputs of `forward`."""
+        own = dict(super().thresholds)
+        if self.config.fusion == 'panoptic':
+            own['overlap_threshold'] = Threshold(
+                self.config.overlap_threshold,
+                0,
+                1,
+                'largest part of an instance on better ones of its class',
+            )
+        return own
+
+    def decode(self, maps: RoIMaps, **thresholds: Tensor) -> SegmentTensors:
+        """Decodes maps (B = 1); see `sognet_decode`."""
+        return self.decode_with_relation(maps, **thresholds)[0]
+
+    def decode_with_relation(
+        self, maps: RoIMaps, **thresholds: Tensor
+    ) -> tuple[SegmentTensors, Tensor]:
+        """Segments of one image, and which covers which.
+
+        Returns:
+            The segments; and (K, K): [i, j] above 0 where the instance of row i is covered by
+            that of row j, zeros for rows without one.
+        """
+        found, masks = self.detect(maps, **thresholds)
+        if self.config.fusion == 'heuristic':
+            nothing = masks.new_zeros(masks.shape[0], masks.shape[0])
+            return panoptic_fpn_decode.decode(
+                found,
+                masks,
+                maps.semantic_logits[0],
+                self.thing_class,
+                self.is_thing,
+                self.config.stride,
+                thresholds,
+            ), nothing
+        return sognet_decode.decode(
+            found,
+            masks,
+            maps.semantic_logits[0],
+            self.relation,
+            self.thing_class,
+            self.stuff_class,
+            self.is_thing,
+            self.config,
+            thresholds,
+        )
