@@ -24,8 +24,8 @@ from panoptic_ros.models.panoptic_deeplab.network import CenterMaps
 from panoptic_ros.models.parts.backbone import feature_maps, level_indices, make_backbone
 from panoptic_ros.models.parts.segments import mask_mean, to_segments
 from panoptic_ros.models.registry import FAMILIES
-from panoptic_training.families import LOSSES
 from panoptic_training.losses import panoptic_deeplab
+from panoptic_training.losses.registry import LOSSES
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,6 @@ class OneDecoder(PanopticModel):
         self.predict = nn.ModuleList(nn.Conv2d(config.channels, n, 1) for n in (len(labels), 1, 2))
 
     embedding_dim = property(lambda self: self.config.channels)
-    thresholds = property(lambda self: center_decode.thresholds_of(self.config))
 
     def maps(self, image, stride=MAP_STRIDE):
         """What the loss sees: dense predictions at so many px per cell."""

@@ -11,7 +11,7 @@ import numpy as np
 from tiny_model import LABELS, paint_scene
 
 from panoptic_ros.core.labels import encode_panoptic
-from panoptic_ros.interface.bag_types import BagTypes
+from panoptic_ros.recordings.bag_types import BagTypes
 
 TYPES = BagTypes()
 IMAGE, COMPRESSED, STRING = (

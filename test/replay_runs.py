@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from panoptic_ros.cli.main import main
-from panoptic_ros.replay.record import read_records
+from panoptic_ros.replay.frame_records import read_records
 
 
 def run(*flags) -> int:

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from panoptic_ros.demo.processes import shared_memory_files
+from panoptic_ros.ros.processes import shared_memory_files
 
 
 def left_by(domain: int) -> list[Path]:

@@ -9,7 +9,7 @@ from tiny_model import LABELS, paint_scene
 
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import read_info
-from panoptic_ros.pipeline import Pipeline
+from panoptic_ros.node.pipeline import Pipeline
 from panoptic_ros.runtime import Predictor, open_backend
 
 SCENE = CameraImage(paint_scene(64, 128))

@@ -59,7 +59,7 @@ def tiny_flags(folder: Path, *more: str) -> list[str]:
 
 def fit_tiny(folder: Path, *more: str):
     """Trains in this process; gives Lightning's command line with model, data and trainer."""
-    from panoptic_training.recipe import make_cli
+    from panoptic_training.trainer.recipe import make_cli
 
     cli = make_cli(tiny_flags(folder, *more))
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=cli.config.ckpt_path, weights_only=True)
@@ -109,8 +109,8 @@ def run_noted(folder: Path, *more: str, stop: tuple[str, int, int] | None = None
         stop: ('training' or 'validation', step, index): Ctrl-C there.
     """
     from panoptic_ros.cli.main import main
-    from panoptic_training.callbacks import EMA
-    from panoptic_training.module import PanopticModule
+    from panoptic_training.trainer.callbacks import EMA
+    from panoptic_training.trainer.module import PanopticModule
 
     training = Training(folder)
     own = (PanopticModule.training_step, PanopticModule.validation_step, EMA.on_train_batch_end)

@@ -15,13 +15,12 @@ import onnxscript.optimizer
 import torch
 from torch.utils._pytree import tree_leaves
 
-from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.model_file import MAX_FILE_BYTES, OUTPUTS, ModelInfo, write_bundle
 from panoptic_ros.core.version import __version__
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 
-from .weights import NonFiniteError, find_non_finite, model_weights, read_checkpoint
+from .checkpoint import NonFiniteError, find_non_finite, load_checkpoint
 
 SMALL = 256
 """Weights with fewer elements stay float32; the file would not get smaller by them."""
@@ -249,29 +248,6 @@ def require_finite_maps(model: PanopticModel, input_size: tuple[int, int]) -> No
             'the network gives NaN or infinity for an image, so its training has '
             'diverged; take an earlier checkpoint'
         )
-
-
-def load_checkpoint(path: Path) -> tuple[PanopticModel, dict[str, Any]]:
-    """The module of a training checkpoint, and the checkpoint's plain values.
-
-    Raises:
-        ValueError: if the file is no checkpoint of this package.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f'no checkpoint at {path}')
-    checkpoint = read_checkpoint(path)
-    settings = checkpoint['hyper_parameters']
-    try:
-        model = build(
-            settings['family'], LabelSet.from_dicts(settings['labels']), **settings['network']
-        )
-        height, width = settings['input_size']
-        model.check_input_size((height, width))
-        model.load_state_dict(model_weights(checkpoint))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f'{path} does not fit this version: {error}') from None
-    model.renormalize()  # the average of unit vectors is shorter
-    return model.eval(), checkpoint
 
 
 def export_checkpoint(

@@ -14,7 +14,7 @@ from panoptic_ros.cli.output import check_folder
 from panoptic_ros.core.files import write_json
 
 if TYPE_CHECKING:
-    from panoptic_ros.benchmark import Report
+    from panoptic_ros.benchmark.pipeline import Report
     from panoptic_ros.core.image import CameraImage
 
 MODEL_STAGES = ('network', 'decode', 'infer')
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from panoptic_ros.benchmark import measure, time_tracker
+    from panoptic_ros.benchmark.pipeline import measure, time_tracker
     from panoptic_ros.core.model_file import read_info
 
     for path in args.models:
@@ -268,7 +268,7 @@ def _mover(progress: Any, name: str) -> Callable[[float], None]:
 def _open_sink(stack: ExitStack) -> Any:
     """Messages and publishers, or None without ROS 2."""
     try:
-        from panoptic_ros.ros.benchmark import MessageSink
+        from panoptic_ros.ros.message_sink import MessageSink
     except ImportError:
         return None
     return stack.enter_context(MessageSink())

@@ -319,7 +319,7 @@ def find_data(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError, OSError: if it is neither.
     """
-    from panoptic_training.data.readers import name_of
+    from panoptic_training.data.registry import name_of
 
     if text not in recipe_files() and Path(text).suffix not in ('.yaml', '.yml'):
         return name_of(text), {}
@@ -333,7 +333,7 @@ def find_data(text: str) -> tuple[str, dict[str, Any]]:
 
 def open_split(name: str, recipe: dict[str, Any], split: str) -> Reader:
     """A split with the recipe's options, whose files nobody has looked at yet."""
-    from panoptic_training.data.readers import make_reader
+    from panoptic_training.data.registry import make_reader
 
     options = recipe.get('data', {}).get(split) or {}
     if not isinstance(options, dict):

@@ -20,10 +20,10 @@ from panoptic_ros.core.files import lock_folder, run_folder
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from panoptic_ros.demo.health import Health
-    from panoptic_ros.demo.processes import Child
     from panoptic_ros.demo.recorder import Recorder
-    from panoptic_ros.recordings.pictures import Source
+    from panoptic_ros.node.node_health import Health
+    from panoptic_ros.recordings.sources import Source
+    from panoptic_ros.ros.processes import Child
 
 STREET_SIZE = (720, 1280)
 STREET_RATE_HZ = 25.0
@@ -42,7 +42,7 @@ FIRST_PICTURE_S = 60.0
 SETTLE_S = 10.0
 
 NODE_MODULE = 'panoptic_ros.ros.main'
-CAMERA_MODULE = 'panoptic_ros.ros.demo_camera'
+CAMERA_MODULE = 'panoptic_ros.ros.camera_driver'
 
 
 def add_parser(subparsers: Any) -> None:
@@ -98,12 +98,12 @@ def run(args: argparse.Namespace) -> None:
     """
     from rich.console import Console
 
-    from panoptic_ros.demo.processes import (
+    from panoptic_ros.demo.recorder import RESULTS, move_results
+    from panoptic_ros.ros.processes import (
         remove_shared_memory,
         ros_environment,
         shared_memory_files,
     )
-    from panoptic_ros.demo.recorder import RESULTS, move_results
 
     _check(args)
     console = Console(markup=False, highlight=False)  # paths and messages may hold brackets
@@ -148,7 +148,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _given_source(args: argparse.Namespace) -> Source | None:
     """The source that the user named; None stands for the synthetic street."""
-    from panoptic_ros.ros.demo_camera import open_source
+    from panoptic_ros.ros.camera_driver import open_source
 
     if args.video is None and args.camera is None and args.bag is None:
         return None
@@ -163,9 +163,9 @@ def _run_in(
     Returns:
         The summary, and what the node said last while it was at work.
     """
-    from panoptic_ros.demo.processes import Child
     from panoptic_ros.demo.recorder import Recorder
-    from panoptic_ros.ros.demo_monitor import LATCHED, Monitor, topic_types
+    from panoptic_ros.ros.monitor import LATCHED, Monitor, topic_types
+    from panoptic_ros.ros.processes import Child
 
     def say(line: str) -> None:
         console.print(line, style='dim', soft_wrap=True)
@@ -311,7 +311,7 @@ def _table(health: Health) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from panoptic_ros.demo.health import LEVELS
+    from panoptic_ros.node.node_health import LEVELS
 
     table = Table(title="The node's diagnostics")
     for column in ('task', 'status', 'values'):

@@ -13,7 +13,7 @@ from panoptic_ros.cli.output import check_folder, with_bar
 from panoptic_ros.core.files import write_json
 
 if TYPE_CHECKING:
-    from panoptic_training.tracking.stability import Stability
+    from panoptic_training.tracking.retrieval import Stability
     from panoptic_training.tracking.study import Clip
 
 COLUMNS = {
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from panoptic_training.data.synthetic import LABELS
-    from panoptic_training.tracking.stability import GAPS, stability
+    from panoptic_training.tracking.retrieval import GAPS, stability
     from panoptic_training.tracking.study import TRACKERS, score, summary, things_per_frame
 
     clips = load_clips(args)

@@ -236,7 +236,7 @@ def open_checkpoint(
         raise ValueError(
             f'--from hf: needs transformers ({error}): pip install "panoptic_ros[train,hf]"'
         ) from None
-    from panoptic_training.adapters import open_transformers
+    from panoptic_training.huggingface import open_transformers
 
     transformers.logging.set_verbosity_error()  # its reports of weights become one line here
     return open_transformers(source.removeprefix('hf:'), things, classes)
@@ -252,7 +252,7 @@ def build_untrained(recipe_name: str) -> tuple[Any, tuple[int, int]]:
     """
     from panoptic_ros.cli.recipes import find_recipe
     from panoptic_ros.models.registry import build
-    from panoptic_training.data.readers import labels_of
+    from panoptic_training.data.registry import labels_of
 
     path = find_recipe(recipe_name)
     recipe = read_yaml(path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from panoptic_ros.core.files import write_json
 
 if TYPE_CHECKING:
-    from panoptic_ros.metrics.speed import Speed
+    from panoptic_ros.benchmark.metrics import Speed
 
 
 def run_metrics(height: int, width: int, seconds: float, json: Path | None) -> None:
@@ -21,7 +21,7 @@ def run_metrics(height: int, width: int, seconds: float, json: Path | None) -> N
     from rich.console import Console
     from rich.progress import Progress
 
-    from panoptic_ros.metrics.speed import measure
+    from panoptic_ros.benchmark.metrics import measure
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task('metrics', total=1.0)
@@ -38,7 +38,7 @@ def table(reference_ms: float, speeds: list[Speed], image: str) -> Any:
     from rich import box
     from rich.table import Table
 
-    from panoptic_ros.metrics.speed import FEW_FRAMES, MANY_FRAMES
+    from panoptic_ros.benchmark.metrics import FEW_FRAMES, MANY_FRAMES
 
     result = Table(
         title=f'a pair of {image} on one core; PQ and video have the pass over the '

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import ClassScores, none_for_nan
+from panoptic_ros.metrics.image_pair import Pair
 from panoptic_ros.metrics.overlap import Ints
-from panoptic_ros.metrics.pair import Pair
 
 MAX_PER_CLASS = 100
 """Instances of a class that count in an image, those of highest score."""

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.metrics.image_pair import VOID_SEGMENT, Pair
 from panoptic_ros.metrics.overlap import Ints, count_overlaps
-from panoptic_ros.metrics.pair import VOID_SEGMENT, Pair
 from panoptic_ros.metrics.panoptic import PanopticQuality
 
 DILATION_RATIO = 0.02

@@ -12,7 +12,7 @@ import numpy as np
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import ClassScores, SumMetric
-from panoptic_ros.metrics.pair import Pair
+from panoptic_ros.metrics.image_pair import Pair
 
 
 class ParsingCovering(SumMetric):

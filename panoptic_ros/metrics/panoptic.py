@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import SumMetric, none_for_nan
+from panoptic_ros.metrics.image_pair import Overlaps, Pair, compare
 from panoptic_ros.metrics.overlap import Ints
-from panoptic_ros.metrics.pair import Overlaps, Pair, compare
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.base import SumMetric, none_for_nan
+from panoptic_ros.metrics.image_pair import Pair
 from panoptic_ros.metrics.overlap import Ints, count_overlaps
-from panoptic_ros.metrics.pair import Pair
 
 
 @dataclass(frozen=True)

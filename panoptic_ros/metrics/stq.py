@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import SumMetric
-from panoptic_ros.metrics.pair import Overlaps
+from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.semantic import MeanIoU
 from panoptic_ros.metrics.video_frame import TRACK_BITS, VOID_KEY
 

@@ -26,7 +26,7 @@ from scipy.sparse.csgraph import connected_components
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import SumMetric
-from panoptic_ros.metrics.pair import Overlaps
+from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.video_frame import MAX_TRACK_ID, TRACK_BITS, Keys, class_of
 
 ALPHAS = np.arange(1, 20) / 20

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.overlap import Ints
-from panoptic_ros.metrics.pair import Overlaps
 from panoptic_ros.metrics.stq import SegmentationTrackingQuality
 from panoptic_ros.metrics.tracks import IdSwitch, TrackQuality
 from panoptic_ros.metrics.video_frame import measure_frame

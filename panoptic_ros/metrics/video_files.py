@@ -18,7 +18,7 @@ import numpy.typing as npt
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.coco import read_png
-from panoptic_ros.metrics.pair import Overlaps
+from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.video_frame import measure_frame
 
 DEFAULT_LABEL_DIVISOR = 1000

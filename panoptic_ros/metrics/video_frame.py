@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.overlap import Ints, find_runs
-from panoptic_ros.metrics.pair import Overlaps
 
 VOID_KEY = -1
 """Key of pixels without a class."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.metrics.pair import Overlaps
+from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.panoptic import PanopticQuality
 from panoptic_ros.metrics.video_frame import join
 

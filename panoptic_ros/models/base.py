@@ -59,7 +59,8 @@ class PanopticModel(nn.Module):
     @property
     def thresholds(self) -> Mapping[str, Threshold]:
         """Scalar inputs of `forward` besides the image, by name."""
-        raise NotImplementedError
+        thresholds: Mapping[str, Threshold] = self.config.thresholds()
+        return thresholds
 
     @property
     def embedding_dim(self) -> int:

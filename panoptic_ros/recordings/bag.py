@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from panoptic_ros.core.documents import DocumentError, read_yaml
 from panoptic_ros.core.text import MAX_TEXT, reason_of
-from panoptic_ros.interface.bag_types import ros1_typestore, typestore
+from panoptic_ros.recordings.bag_types import ros1_typestore, typestore
 from panoptic_ros.recordings.mcap import McapFile
 from panoptic_ros.recordings.ros1 import Ros1File
 from panoptic_ros.recordings.sqlite import SqliteFile

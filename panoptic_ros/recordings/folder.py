@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from panoptic_ros.recordings.pictures import CompressedImage, Picture
+from panoptic_ros.recordings.sources import CompressedImage, Picture
 from panoptic_ros.recordings.storage import END_NS
 from panoptic_ros.recordings.unpack import MAX_BYTES
 

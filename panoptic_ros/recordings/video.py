@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 
 from panoptic_ros.images.files import MAX_IMAGE_PIXELS
-from panoptic_ros.recordings.pictures import Picture, RawImage
+from panoptic_ros.recordings.sources import Picture, RawImage
 
 # Our own message says what is wrong, in one line. OpenCV 4.6 has one name for it, 5 the other.
 _set_log_level = getattr(cv2, 'setLogLevel', None) or cv2.utils.logging.setLogLevel

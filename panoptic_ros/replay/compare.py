@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.documents import read_json
-from panoptic_ros.replay.record import FrameRecord, read_records
+from panoptic_ros.replay.frame_records import FrameRecord, read_records
 
 BLOCK_S = 1.0
 """Length of a block; a tenth of the clip where that is shorter."""

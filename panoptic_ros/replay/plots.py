@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.replay.record import FrameRecord, Track, tracks_of
+from panoptic_ros.replay.frame_records import FrameRecord, Track, tracks_of
 
 WIDTH_IN = 10.5
 

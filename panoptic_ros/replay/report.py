@@ -14,8 +14,8 @@ from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.version import __version__
 from panoptic_ros.replay.compare import LEVEL, Comparison
+from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.plots import latency_plot, quality_plot, rate_plot, timeline
-from panoptic_ros.replay.record import FrameRecord
 from panoptic_ros.replay.summary import SHARED_STAMPS
 from panoptic_ros.replay.worst import Candidate
 

@@ -15,16 +15,16 @@ from typing import Any
 
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.demo.pictures import OverlayVideo
 from panoptic_ros.images.messages import cv_bridge_fallback, read_message
-from panoptic_ros.interface.loading import Loaded, apply_settings, tracker_config
-from panoptic_ros.pipeline import Pipeline
+from panoptic_ros.node.loading import Loaded, apply_settings, tracker_config
+from panoptic_ros.node.pipeline import Pipeline
 from panoptic_ros.recordings.bag import Record, Recording
+from panoptic_ros.recordings.overlay_video import OverlayVideo
+from panoptic_ros.replay.diagnostics import Health
+from panoptic_ros.replay.frame_records import BAD_IMAGE, MS_DIGITS, STAGES, FrameRecord
 from panoptic_ros.replay.ground_truth import GroundTruth, Truth, stamp_of
-from panoptic_ros.replay.health import Health
 from panoptic_ros.replay.outputs_log import InferenceError, LoggedBackend
-from panoptic_ros.replay.record import BAD_IMAGE, MS_DIGITS, STAGES, FrameRecord
-from panoptic_ros.replay.results import ResultsBag
+from panoptic_ros.replay.results_bag import ResultsBag
 from panoptic_ros.replay.scores import Scores
 from panoptic_ros.replay.worst import WorstFrames
 from panoptic_ros.runtime import Predictor

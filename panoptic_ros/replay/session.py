@@ -12,12 +12,12 @@ from typing import Any
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.version import __version__
-from panoptic_ros.interface.loading import Loaded, check_for_model, load
-from panoptic_ros.interface.parameters import read_parameters
-from panoptic_ros.replay.bag import choose_cameras, open_recording
+from panoptic_ros.node.loading import Loaded, check_for_model, load
+from panoptic_ros.node.parameters import read_parameters
+from panoptic_ros.recordings.open import choose_cameras, open_recording
 from panoptic_ros.replay.compare import Comparison
+from panoptic_ros.replay.frame_records import write_records
 from panoptic_ros.replay.ground_truth import check_stamps, open_ground_truth, stamp_of
-from panoptic_ros.replay.record import write_records
 from panoptic_ros.replay.report import write_report
 from panoptic_ros.replay.run import Job, Outcome, Progress, replay
 from panoptic_ros.replay.summary import SHARED_STAMPS, summarize

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from panoptic_ros.interface.loading import Loaded
-from panoptic_ros.replay.record import count_texts, latency_summary, period_s, track_summary
+from panoptic_ros.node.loading import Loaded
+from panoptic_ros.replay.frame_records import count_texts, latency_summary, period_s, track_summary
 from panoptic_ros.replay.run import Job, Outcome
 
 RATE_DIGITS = 2

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from panoptic_ros.core.image import shrink
 from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.ground_truth import Truth
-from panoptic_ros.replay.record import FrameRecord
 
 SHOWN = 6
 

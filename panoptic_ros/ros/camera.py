@@ -15,14 +15,15 @@ from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.text import one_line
 from panoptic_ros.images.messages import cv_bridge_fallback, read_message
-from panoptic_ros.interface.live_pipeline import LivePipeline
-from panoptic_ros.interface.memory import is_out_of_memory
-from panoptic_ros.interface.messages import FrameMessages, frame_topics
-from panoptic_ros.interface.meters import RateMeter, Timings
-from panoptic_ros.interface.notices import Notices
-from panoptic_ros.interface.worker import Drop, Worker
+from panoptic_ros.node.counts import Drop
+from panoptic_ros.node.live_pipeline import LivePipeline
+from panoptic_ros.node.memory import is_out_of_memory
+from panoptic_ros.node.messages import FrameMessages, frame_topics
+from panoptic_ros.node.meters import RateMeter, Timings
+from panoptic_ros.node.notices import Notices
+from panoptic_ros.node.worker import Worker
 from panoptic_ros.ros.image_input import ImageInput
-from panoptic_ros.ros.messages import RosTypes
+from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.ros.publishers import Publishers
 from panoptic_ros.runtime import Predictor
 from panoptic_ros.tracking import StampClock, TrackerStats

@@ -14,7 +14,8 @@ from rclpy.clock import ROSClock
 from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
-from panoptic_ros.interface.diagnostics import (
+from panoptic_ros.node.counts import Counts
+from panoptic_ros.node.diagnostics import (
     STALE_ERROR_S,
     Status,
     age_problem,
@@ -29,11 +30,10 @@ from panoptic_ros.interface.diagnostics import (
     tracking_status,
     transport_problem,
 )
-from panoptic_ros.interface.heartbeat import Heartbeat
-from panoptic_ros.interface.loading import Loaded
-from panoptic_ros.interface.worker import Counts
+from panoptic_ros.node.heartbeat import Heartbeat
+from panoptic_ros.node.loading import Loaded
 from panoptic_ros.ros.camera import Camera
-from panoptic_ros.ros.messages import RosTypes
+from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.tracking.clock import BACK
 
 PERIOD_S = 1.0

@@ -21,10 +21,10 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from panoptic_ros.core.text import one_line
-from panoptic_ros.interface.meters import SILENT_S, Silence
-from panoptic_ros.interface.parameters import QOS_OVERRIDES
-from panoptic_ros.ros.declare import given_parameters, undeclared
-from panoptic_ros.ros.messages import message_class
+from panoptic_ros.node.meters import SILENT_S, Silence
+from panoptic_ros.node.parameters import QOS_OVERRIDES
+from panoptic_ros.ros.message_types import message_class
+from panoptic_ros.ros.parameters import given_parameters, undeclared
 from panoptic_ros.ros.publishers import POLICIES, overridable
 
 logger = logging.getLogger(__name__)

@@ -114,8 +114,8 @@ class _Run:
                 file=sys.stderr,
             )
             return 2
-        from panoptic_ros.ros.declare import warn_of_foreign_files
         from panoptic_ros.ros.node import PanopticNode
+        from panoptic_ros.ros.parameters import warn_of_foreign_files
 
         self.is_in_ros = True
         if self._stopping:

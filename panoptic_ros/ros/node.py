@@ -13,17 +13,17 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from std_srvs.srv import SetBool, Trigger
 
 from panoptic_ros.core.text import reason_of
-from panoptic_ros.interface.loader import load_in_time
-from panoptic_ros.interface.loading import Loaded, check_for_model, tracker_config
-from panoptic_ros.interface.messages import label_message, label_topics
-from panoptic_ros.interface.parameters import check_changes
+from panoptic_ros.node.loader import load_in_time
+from panoptic_ros.node.loading import Loaded, check_for_model, tracker_config
+from panoptic_ros.node.messages import label_message, label_topics
+from panoptic_ros.node.parameters import check_changes
 from panoptic_ros.ros.background import in_thread
 from panoptic_ros.ros.camera import Camera
-from panoptic_ros.ros.declare import declare_parameters
 from panoptic_ros.ros.diagnostics import Diagnostics, NodeState
 from panoptic_ros.ros.lifecycle import ResponsiveLifecycleNode
-from panoptic_ros.ros.logging import forward_logging, remove_handler
-from panoptic_ros.ros.messages import RosTypes
+from panoptic_ros.ros.log_forwarding import forward_logging, remove_handler
+from panoptic_ros.ros.message_types import RosTypes
+from panoptic_ros.ros.parameters import declare_parameters
 from panoptic_ros.ros.publishers import Publishers
 
 STOP_S = 10.0

@@ -11,7 +11,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSPolicyKind, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from panoptic_ros.ros.messages import message_class
+from panoptic_ros.ros.message_types import message_class
 
 DEPTH = 5
 

@@ -15,21 +15,21 @@ from typing import Any
 
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import run_folder
-from panoptic_ros.demo.pictures import OverlayVideo
-from panoptic_ros.demo.processes import (
+from panoptic_ros.node.messages import LABEL_INFO
+from panoptic_ros.node.parameters import BY_NAME
+from panoptic_ros.node.topic_recorder import TopicRecorder
+from panoptic_ros.recordings.overlay_video import OverlayVideo
+from panoptic_ros.replay.compare import Run, compare, read_run
+from panoptic_ros.replay.live_scores import DROPPED, score_live
+from panoptic_ros.replay.run import Progress, rate_hz
+from panoptic_ros.replay.session import Say, Session, move_results, tell
+from panoptic_ros.ros.monitor import LATCHED, Monitor, topic_types
+from panoptic_ros.ros.processes import (
     Child,
     remove_shared_memory,
     ros_environment,
     shared_memory_files,
 )
-from panoptic_ros.demo.recorder import TopicRecorder
-from panoptic_ros.interface.messages import LABEL_INFO
-from panoptic_ros.interface.parameters import BY_NAME
-from panoptic_ros.replay.compare import Run, compare, read_run
-from panoptic_ros.replay.live import DROPPED, score_live
-from panoptic_ros.replay.run import Progress, rate_hz
-from panoptic_ros.replay.session import Say, Session, move_results, tell
-from panoptic_ros.ros.demo_monitor import LATCHED, Monitor, topic_types
 from panoptic_ros.ros.replay_player import WAIT_S
 
 NODE_MODULE = 'panoptic_ros.ros.main'
@@ -230,12 +230,8 @@ def _settle(
         node.check()
         if recorder.taken != taken:
             quiet_s, taken, heard = time.monotonic(), recorder.taken, recorder.health
-        fresh = recorder.health is not None and recorder.health is not heard
-        if (
-            fresh
-            and not recorder.health.counts['in_flight']
-            and (  # type: ignore[union-attr]
-                time.monotonic() - quiet_s > QUIET_S
-            )
-        ):
+        health = recorder.health
+        fresh = health is not None and health is not heard
+        idle = health is not None and not health.counts['in_flight']
+        if fresh and idle and time.monotonic() - quiet_s > QUIET_S:
             return

@@ -19,12 +19,12 @@ from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from panoptic_ros.core.files import write_json
-from panoptic_ros.interface.bag_types import BagTypes
-from panoptic_ros.recordings.cameras import COMPRESSED_TYPE
-from panoptic_ros.replay.bag import open_recording
+from panoptic_ros.recordings.bag_types import BagTypes
+from panoptic_ros.recordings.image_topics import COMPRESSED_TYPE
+from panoptic_ros.recordings.open import open_recording
 from panoptic_ros.replay.ground_truth import stamp_of
 from panoptic_ros.replay.run import Job
-from panoptic_ros.ros.messages import message_class
+from panoptic_ros.ros.message_types import message_class
 
 MAX_PAUSE_S = 60.0
 """A longer pause of the recording is not waited for: its clock may have been set."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny_model import paint_scene
 
-from panoptic_ros import benchmark
-from panoptic_ros.benchmark import LEAST_FRAMES, measure
+from panoptic_ros.benchmark import pipeline as benchmark
+from panoptic_ros.benchmark.pipeline import LEAST_FRAMES, measure
 from panoptic_ros.cli.main import main
 from panoptic_ros.core.image import CameraImage
 

@@ -15,7 +15,7 @@ import pytest
 
 from panoptic_ros.core.files import lock_folder
 from panoptic_ros.core.frame import read_instances
-from panoptic_ros.demo.processes import free_domain_id
+from panoptic_ros.ros.processes import free_domain_id
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 from rosbags.highlevel import AnyReader

@@ -14,7 +14,7 @@ CITY = Path(panoptic_ros.__file__).parent / 'data/city.onnx'
 
 @pytest.fixture(autouse=True)
 def needs_training():
-    pytest.importorskip('panoptic_training.data.readers')
+    pytest.importorskip('panoptic_training.data.registry')
 
 
 def test_scores_are_printed_and_written(tmp_path, capsys):

@@ -22,7 +22,7 @@ RESULTS = ('scores.json', 'per_class.csv', 'images.csv', 'predictions.json')
 
 @pytest.fixture(autouse=True)
 def needs_training():
-    pytest.importorskip('panoptic_training.data.readers')
+    pytest.importorskip('panoptic_training.data.registry')
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from panoptic_ros.demo.health import Health, read_health
+from panoptic_ros.node.node_health import Health, read_health
 
 INPUT = {
     'received': '10',

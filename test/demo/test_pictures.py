@@ -3,7 +3,8 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.demo.pictures import TILE_WIDTH, TILES, ContactSheet, OverlayVideo
+from panoptic_ros.recordings.contact_sheet import TILE_WIDTH, TILES, ContactSheet
+from panoptic_ros.recordings.overlay_video import OverlayVideo
 
 
 def plain(grey: int, size=(36, 64)) -> np.ndarray:

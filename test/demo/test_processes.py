@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from panoptic_ros.demo import processes
-from panoptic_ros.demo.processes import (
+from panoptic_ros.ros import processes
+from panoptic_ros.ros.processes import (
     Child,
     free_domain_id,
     remove_shared_memory,

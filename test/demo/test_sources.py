@@ -7,9 +7,10 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from panoptic_ros.demo.sources import Bag, LocalCamera
-from panoptic_ros.recordings.cameras import COMPRESSED_TYPE, IMAGE_TYPE
-from panoptic_ros.recordings.pictures import CompressedImage, RawImage
+from panoptic_ros.recordings.bag_images import Bag
+from panoptic_ros.recordings.camera import LocalCamera
+from panoptic_ros.recordings.image_topics import COMPRESSED_TYPE, IMAGE_TYPE
+from panoptic_ros.recordings.sources import CompressedImage, RawImage
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 KITTI = Path(__file__).parents[3] / 'shared' / 'data' / 'bag' / 'kitti_city'

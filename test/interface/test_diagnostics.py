@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from panoptic_ros.interface.diagnostics import (
+from panoptic_ros.node.counts import Counts, Drop
+from panoptic_ros.node.diagnostics import (
     Level,
     age_problem,
     all_lost,
@@ -16,8 +17,7 @@ from panoptic_ros.interface.diagnostics import (
     timing_status,
     transport_problem,
 )
-from panoptic_ros.interface.meters import Timings
-from panoptic_ros.interface.worker import Counts, Drop
+from panoptic_ros.node.meters import Timings
 
 LIMITS = {
     'diagnostics.warn_latency_ms': 100.0,

@@ -3,7 +3,7 @@ import threading
 import time
 from itertools import pairwise
 
-from panoptic_ros.interface.heartbeat import Heartbeat
+from panoptic_ros.node.heartbeat import Heartbeat
 
 
 def test_it_calls_at_once_and_then_once_in_each_period():

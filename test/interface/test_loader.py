@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from panoptic_ros.interface import loader
-from panoptic_ros.interface.parameters import PARAMETERS
+from panoptic_ros.node import loader
+from panoptic_ros.node.parameters import PARAMETERS
 
 SETTINGS = {parameter.name: parameter.default for parameter in PARAMETERS}
 

@@ -2,8 +2,8 @@
 import pytest
 from tiny_model import tiny_info
 
-from panoptic_ros.interface.loading import check_for_model
-from panoptic_ros.interface.parameters import PARAMETERS
+from panoptic_ros.node.loading import check_for_model
+from panoptic_ros.node.parameters import PARAMETERS
 
 SETTINGS = {parameter.name: parameter.default for parameter in PARAMETERS}
 

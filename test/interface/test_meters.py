@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from panoptic_ros.interface.meters import Silence
+from panoptic_ros.node.meters import Silence
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import string
 import pytest
 
 from panoptic_ros.core.text import MAX_TEXT, one_line
-from panoptic_ros.interface.notices import MAX_DIFFERENT, Notices
+from panoptic_ros.node.notices import MAX_DIFFERENT, Notices
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 
 import pytest
 
-from panoptic_ros.interface.parameters import BY_NAME, describe_unknown, is_for, read_parameters
+from panoptic_ros.node.parameters import BY_NAME, describe_unknown, is_for, read_parameters
 
 
 def block(text: str, node: str = '/**') -> str:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoptic_ros.interface.worker import Counts, Drop, Worker
+from panoptic_ros.node.counts import Counts, Drop
+from panoptic_ros.node.worker import Worker
 
 
 def adds_up(counts: Counts) -> bool:

@@ -13,7 +13,7 @@ from random_segments import CAR, LABELS, PERSON, random_image, strip
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics import average_precision
 from panoptic_ros.metrics.average_precision import AveragePrecision
-from panoptic_ros.metrics.pair import compare
+from panoptic_ros.metrics.image_pair import compare
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # IoU of small masks hits some to the last bit
 

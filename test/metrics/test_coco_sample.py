@@ -13,8 +13,8 @@ from panoptic_ros.metrics.boundary import BoundaryQuality
 from panoptic_ros.metrics.coco import read_ids
 from panoptic_ros.metrics.coco_json import read_annotations, read_json, read_labels
 from panoptic_ros.metrics.covering import ParsingCovering
+from panoptic_ros.metrics.image_pair import compare
 from panoptic_ros.metrics.instance_iou import InstanceIoU
-from panoptic_ros.metrics.pair import compare
 from panoptic_ros.metrics.panoptic import PanopticQuality
 from panoptic_ros.metrics.pq_dagger import PQDagger
 

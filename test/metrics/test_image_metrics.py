@@ -13,8 +13,8 @@ from panoptic_ros.metrics import PanopticQuality
 from panoptic_ros.metrics.average_precision import AveragePrecision
 from panoptic_ros.metrics.boundary import BoundaryQuality, boundaries, depth_px
 from panoptic_ros.metrics.covering import ParsingCovering
+from panoptic_ros.metrics.image_pair import compare
 from panoptic_ros.metrics.instance_iou import InstanceIoU
-from panoptic_ros.metrics.pair import compare
 from panoptic_ros.metrics.pq_dagger import PQDagger
 
 SEEDS = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3)

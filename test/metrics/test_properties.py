@@ -11,8 +11,8 @@ from panoptic_ros.metrics import MeanIoU, PanopticQuality
 from panoptic_ros.metrics.average_precision import AveragePrecision
 from panoptic_ros.metrics.boundary import BoundaryQuality
 from panoptic_ros.metrics.covering import ParsingCovering
+from panoptic_ros.metrics.image_pair import compare
 from panoptic_ros.metrics.instance_iou import InstanceIoU
-from panoptic_ros.metrics.pair import compare
 from panoptic_ros.metrics.pq_dagger import PQDagger
 
 METRICS = {

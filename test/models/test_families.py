@@ -14,7 +14,7 @@ from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.registry import FAMILIES, build, build_model
 from panoptic_ros.runtime.torch_backend import load_weights
 from panoptic_training.export import export_model
-from panoptic_training.families import LOSSES
+from panoptic_training.losses.registry import LOSSES
 
 SIZES = (64, 128), (96, 160)
 

@@ -7,7 +7,7 @@ import pytest
 from replay_bags import COMPRESSED, IMAGE, START_NS, TYPES, header, image, scene, write_bag
 
 from panoptic_ros.recordings.bag import Bag
-from panoptic_ros.recordings.cameras import PROBED, camera_topics
+from panoptic_ros.recordings.image_topics import PROBED, camera_topics
 
 
 def encoded(format_: str, data: bytes, stamp: int = 1):

@@ -19,7 +19,7 @@ from replay_bags import (
 )
 
 from panoptic_ros.recordings.bag import Bag
-from panoptic_ros.replay.bag import camera_name, choose_cameras, open_recording
+from panoptic_ros.recordings.open import camera_name, choose_cameras, open_recording
 
 
 @pytest.mark.parametrize(

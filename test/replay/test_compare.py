@@ -6,7 +6,7 @@ import pytest
 
 from panoptic_ros.core.files import write_json
 from panoptic_ros.replay.compare import DRAWS, Run, compare, read_run
-from panoptic_ros.replay.record import FrameRecord, write_records
+from panoptic_ros.replay.frame_records import FrameRecord, write_records
 
 NAMES = ['road', 'car']
 

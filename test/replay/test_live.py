@@ -16,10 +16,10 @@ pytest.importorskip('matplotlib', reason='reports are drawn by it')
 from replay_bags import IMAGE, START_NS, STEP_NS, TRUTH, drive, image, scene, write_bag
 from shared_memory import left_by
 
-from panoptic_ros.demo.processes import free_domain_id
-from panoptic_ros.interface.parameters import read_parameters
-from panoptic_ros.replay.live import DROPPED
-from panoptic_ros.replay.record import read_records
+from panoptic_ros.node.parameters import read_parameters
+from panoptic_ros.replay.frame_records import read_records
+from panoptic_ros.replay.live_scores import DROPPED
+from panoptic_ros.ros.processes import free_domain_id
 from panoptic_ros.ros.replay_live import _node_flags, _reasons
 
 TIMEOUT_S = 240

@@ -12,14 +12,9 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import read_info
-from panoptic_ros.interface.messages import (
-    FrameMessages,
-    frame_topics,
-    label_message,
-    label_topics,
-)
-from panoptic_ros.pipeline import Pipeline
-from panoptic_ros.ros.messages import RosTypes
+from panoptic_ros.node.messages import FrameMessages, frame_topics, label_message, label_topics
+from panoptic_ros.node.pipeline import Pipeline
+from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.runtime import Predictor, open_backend
 from panoptic_ros.tracking import Tracker
 

@@ -7,8 +7,14 @@ import warnings
 import pytest
 from tiny_model import LABELS
 
+from panoptic_ros.replay.frame_records import (
+    FrameRecord,
+    Seen,
+    latency_summary,
+    period_s,
+    track_summary,
+)
 from panoptic_ros.replay.plots import latency_plot, quality_plot, rate_plot, timeline
-from panoptic_ros.replay.record import FrameRecord, Seen, latency_summary, period_s, track_summary
 
 S = 10**9
 

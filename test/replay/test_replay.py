@@ -37,9 +37,9 @@ from tiny_model import LABELS, tiny_graph, tiny_info
 from panoptic_ros.core.frame import read_instances
 from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.core.model_file import write_bundle
-from panoptic_ros.demo.health import read_health
+from panoptic_ros.node.node_health import read_health
 from panoptic_ros.recordings.bag import Bag
-from panoptic_ros.replay.record import read_records
+from panoptic_ros.replay.frame_records import read_records
 
 pytest.importorskip('matplotlib', reason='reports are drawn by it')
 

@@ -14,8 +14,8 @@ from vision_messages import install_definitions
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.interface.bag_types import BagTypes
-from panoptic_ros.replay.results import ResultsBag
+from panoptic_ros.recordings.bag_types import BagTypes
+from panoptic_ros.replay.results_bag import ResultsBag
 
 
 def test_both_forms_of_the_labels_are_recorded(tmp_path, monkeypatch):

@@ -23,10 +23,10 @@ from replay_bags import (
 )
 
 from panoptic_ros.cli.main import main
-from panoptic_ros.demo.pictures import OverlayVideo
 from panoptic_ros.recordings.bag import Bag
-from panoptic_ros.replay.live import DROPPED, INSTANCES, SEGMENTS, score_live
-from panoptic_ros.replay.record import read_records
+from panoptic_ros.recordings.overlay_video import OverlayVideo
+from panoptic_ros.replay.frame_records import read_records
+from panoptic_ros.replay.live_scores import DROPPED, INSTANCES, SEGMENTS, score_live
 from panoptic_ros.replay.session import Session
 from panoptic_ros.tracking.clock import AHEAD, BACK, STILL, ZERO
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny_model import LABELS
 
-from panoptic_ros.replay.record import FrameRecord
+from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.worst import SHOWN, WorstFrames
 
 PICTURE = np.zeros((8, 16, 3), np.uint8)

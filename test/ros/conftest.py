@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from panoptic_ros.demo.processes import ros_environment
+from panoptic_ros.ros.processes import ros_environment
 
 if TYPE_CHECKING:
     from node_process import Graph, NodeProcess

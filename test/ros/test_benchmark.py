@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
-from panoptic_ros.ros.benchmark import MessageSink
+from panoptic_ros.ros.message_sink import MessageSink
 
 
 @pytest.mark.ros

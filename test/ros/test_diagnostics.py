@@ -3,7 +3,8 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
-from panoptic_ros.interface.diagnostics import (
+from panoptic_ros.node.counts import Counts, Drop
+from panoptic_ros.node.diagnostics import (
     Level,
     diagnostic_array,
     input_status,
@@ -12,10 +13,9 @@ from panoptic_ros.interface.diagnostics import (
     timing_status,
     tracking_status,
 )
-from panoptic_ros.interface.memory import is_out_of_memory
-from panoptic_ros.interface.meters import RateMeter, Timings
-from panoptic_ros.interface.worker import Counts, Drop
-from panoptic_ros.ros.messages import RosTypes
+from panoptic_ros.node.memory import is_out_of_memory
+from panoptic_ros.node.meters import RateMeter, Timings
+from panoptic_ros.ros.message_types import RosTypes
 
 LIMITS = {
     'diagnostics.warn_latency_ms': 100.0,

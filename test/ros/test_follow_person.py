@@ -65,8 +65,8 @@ def test_the_node_publishes_the_box(ros_domain, tmp_path):
     from std_msgs.msg import Header, String
     from tiny_model import LABELS
 
-    from panoptic_ros.interface.messages import LABEL_INFO, instances_message, label_message
-    from panoptic_ros.ros.messages import RosTypes
+    from panoptic_ros.node.messages import LABEL_INFO, instances_message, label_message
+    from panoptic_ros.ros.message_types import RosTypes
 
     context = Context()
     rclpy.init(context=context)

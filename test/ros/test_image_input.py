@@ -17,8 +17,8 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from panoptic_ros.interface import meters
-from panoptic_ros.interface.parameters import read_parameters
+from panoptic_ros.node import meters
+from panoptic_ros.node.parameters import read_parameters
 from panoptic_ros.ros import image_input
 from panoptic_ros.ros.image_input import ImageInput
 

@@ -14,7 +14,7 @@ from tiny_model import LABELS
 from vision_messages import install_classes
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, read_instances, segment_dtype
-from panoptic_ros.interface.messages import (
+from panoptic_ros.node.messages import (
     LABEL_INFO,
     LABEL_INFO_VISION,
     ImageWriter,
@@ -23,7 +23,7 @@ from panoptic_ros.interface.messages import (
     label_message,
     label_topics,
 )
-from panoptic_ros.ros.messages import RosTypes, message_class
+from panoptic_ros.ros.message_types import RosTypes, message_class
 from panoptic_ros.ros.publishers import Publishers
 
 TYPES = RosTypes()

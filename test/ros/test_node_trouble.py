@@ -201,7 +201,7 @@ def test_shipped_parameters_are_the_defaults(ros_domain):
     """So that a copy of the file is a good start, and the file never lags behind the table."""
     import yaml
 
-    from panoptic_ros.interface.parameters import PARAMETERS
+    from panoptic_ros.node.parameters import PARAMETERS
 
     def flat(values: dict, prefix: str = '') -> dict:
         return {

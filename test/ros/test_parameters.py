@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
-from panoptic_ros.interface.parameters import BY_NAME, PARAMETERS, check_changes
-from panoptic_ros.ros.declare import describe
+from panoptic_ros.node.parameters import BY_NAME, PARAMETERS, check_changes
+from panoptic_ros.ros.parameters import describe
 
 
 @pytest.mark.parametrize(

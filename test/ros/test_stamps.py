@@ -14,8 +14,8 @@ from rclpy.context import Context
 from rclpy.lifecycle import LifecycleNode
 from tiny_model import paint_scene
 
-from panoptic_ros.interface.loading import load
-from panoptic_ros.interface.parameters import read_parameters
+from panoptic_ros.node.loading import load
+from panoptic_ros.node.parameters import read_parameters
 from panoptic_ros.ros.camera import Camera, Received
 from panoptic_ros.tracking.clock import BACK, STILL, ZERO
 

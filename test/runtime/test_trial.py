@@ -12,7 +12,7 @@ from tiny_model import LABELS, tiny_graph, tiny_info
 from panoptic_ros import LabelSet
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import BundleError, read_info, write_bundle
-from panoptic_ros.interface.loading import load
+from panoptic_ros.node.loading import load
 from panoptic_ros.runtime import BackendError, Predictor, open_backend
 from panoptic_ros.runtime.trial import check_predictions, color_chart
 

@@ -15,7 +15,7 @@ from panoptic_ros.models.config import configure
 from panoptic_ros.models.registry import FAMILIES
 from panoptic_training import ablation
 from panoptic_training.ablation import Study, Variant, load_study, rank_agreement, runs_of
-from panoptic_training.families import LOSSES
+from panoptic_training.losses.registry import LOSSES
 
 STUDY = {
     'title': 'A table',

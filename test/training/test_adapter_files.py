@@ -13,15 +13,15 @@ from safetensors.torch import load_file, save_file
 from small_transformers import CLASSES, NAMES, PROCESSORS, THINGS, make_config, write_tokenizer
 
 from panoptic_ros.cli.main import main
-from panoptic_training.adapters import (
+from panoptic_training.data import ade20k_classes
+from panoptic_training.huggingface import (
     TASK,
     _task_tokens,
     label_set,
     normalization,
     open_transformers,
 )
-from panoptic_training.adapters import THINGS as KNOWN_THINGS
-from panoptic_training.data import ade20k_classes
+from panoptic_training.huggingface import THINGS as KNOWN_THINGS
 
 transformers = pytest.importorskip('transformers')
 

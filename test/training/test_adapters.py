@@ -14,7 +14,7 @@ from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.huggingface.network import TransformersMaps
 from panoptic_ros.models.parts.queries.decode import decode
 from panoptic_ros.models.registry import build
-from panoptic_training.adapters import open_transformers
+from panoptic_training.huggingface import open_transformers
 
 transformers = pytest.importorskip('transformers')
 

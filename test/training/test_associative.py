@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from panoptic_training.losses.associative import group_mean, pull_loss, push_loss
+from panoptic_training.losses.parts.associative import group_mean, pull_loss, push_loss
 
 
 def test_pull_and_push_equal_their_sums():

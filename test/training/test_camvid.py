@@ -9,7 +9,7 @@ import pytest
 
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.camvid import LABELS, components
-from panoptic_training.data.readers import open_reader
+from panoptic_training.data.registry import open_reader
 
 CAMVID = Path(__file__).parents[3] / 'shared/data/camvid'
 SKY, ROAD, CAR, PEDESTRIAN, UNLABELLED = 0, 3, 8, 9, 11

@@ -15,8 +15,8 @@ from panoptic_ros.models.config import configure
 from panoptic_ros.models.registry import FAMILIES as REGISTRY
 from panoptic_ros.models.registry import build
 from panoptic_training.data.sample import Batch
-from panoptic_training.families import build_loss
-from panoptic_training.optimizers import OptimizerConfig
+from panoptic_training.losses.registry import build_loss
+from panoptic_training.trainer.optimizers import OptimizerConfig
 
 FAMILIES = ['panoptic_deeplab', 'einet', 'pisr']
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from label_maps import IS_THING, labels
 
-from panoptic_training.losses.centers import (
+from panoptic_training.losses.parts.centers import (
     REACH,
     center_heatmap,
     center_offsets,
     known_for_centers,
 )
-from panoptic_training.losses.instances import find_instances
+from panoptic_training.losses.parts.instances import find_instances
 
 
 def mass_centers(instance_map):

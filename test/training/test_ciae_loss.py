@@ -11,8 +11,12 @@ from label_maps import VOID, labels
 from torch.nn import functional as F
 
 from panoptic_training.losses.ciae import CIAELossConfig, ciae_loss, memory_rows
-from panoptic_training.losses.classes import class_sums
-from panoptic_training.losses.queries import embedding_loss, memory_momentum, update_memory
+from panoptic_training.losses.parts.ciae_memory import (
+    embedding_loss,
+    memory_momentum,
+    update_memory,
+)
+from panoptic_training.losses.parts.class_means import class_sums
 
 IS_THING = torch.tensor([False, True, False, True])  # things and stuff mixed
 MERGED = torch.tensor([0, 2, 1, 2])

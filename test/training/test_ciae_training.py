@@ -11,12 +11,12 @@ from tiny_model import LABELS
 from torch.utils.data import DataLoader
 
 from panoptic_ros.models.registry import build
-from panoptic_training.backend import ModuleBackend
-from panoptic_training.families import build_loss
 from panoptic_training.losses.ciae import memory_rows
-from panoptic_training.losses.classes import class_sums
-from panoptic_training.losses.queries import update_memory
-from panoptic_training.module import PanopticModule
+from panoptic_training.losses.parts.ciae_memory import update_memory
+from panoptic_training.losses.parts.class_means import class_sums
+from panoptic_training.losses.registry import build_loss
+from panoptic_training.module_backend import ModuleBackend
+from panoptic_training.trainer.module import PanopticModule
 
 NO_THINGS = street(lambda class_map, instance_map: (class_map.clamp_(max=1), instance_map.zero_()))
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_training.data.city import City
-from panoptic_training.data.readers import open_reader
+from panoptic_training.data.registry import open_reader
 from panoptic_training.data.synthetic import SPLITS
+from panoptic_training.data.synthetic.dataset import City
 
 SIZE = (64, 128)
 
@@ -48,7 +48,7 @@ def test_training_is_new_each_epoch_and_the_same_for_its_seed(samples):
 
 
 def test_frames_of_a_street_share_it(monkeypatch):
-    from panoptic_training.data import city as module
+    from panoptic_training.data.synthetic import dataset as module
 
     streets = []
 
@@ -91,7 +91,7 @@ def test_an_epoch_reads_each_sample_once_and_few_streets_at_a_time(length, per_c
 
 
 def test_rows_of_frames_stay_together_and_lie_near(monkeypatch):
-    from panoptic_training.data import city as module
+    from panoptic_training.data.synthetic import dataset as module
 
     numbers = []
 

@@ -7,7 +7,7 @@ import pytest
 
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.cityscapes import LABELS, decode
-from panoptic_training.data.readers import open_reader
+from panoptic_training.data.registry import open_reader
 
 ROAD, CAR = 7, 26
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from panoptic_training.losses.classes import class_logits, segment_mean_loss
+from panoptic_training.losses.hle import class_logits, segment_mean_loss
 
 VOID = 255
 

@@ -12,7 +12,7 @@ import pytest
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.coco_classes import LABELS
 from panoptic_training.data.outlines import fill
-from panoptic_training.data.readers import make_reader, open_reader
+from panoptic_training.data.registry import make_reader, open_reader
 
 SAMPLE = Path(__file__).parents[3] / 'shared/data/coco_panoptic_sample'
 

@@ -15,7 +15,7 @@ from panoptic_training.data import convert
 from panoptic_training.data.convert import Part, divide, segments_of, write_data
 from panoptic_training.data.outlines import decode_counts, mask_of, parse_outline
 from panoptic_training.data.polygons import Polygons
-from panoptic_training.data.readers import open_reader
+from panoptic_training.data.registry import open_reader
 from panoptic_training.data.separate import SemanticAndInstance
 
 PHOTOS = Path(__file__).parents[3] / 'shared/data/coco_instances'

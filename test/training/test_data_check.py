@@ -10,7 +10,7 @@ from PIL import Image
 
 from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_training.data.check import check_recipe, check_split, compare, look
-from panoptic_training.data.readers import make_reader
+from panoptic_training.data.registry import make_reader
 from panoptic_training.data.sample import Sample
 
 CLASSES = """

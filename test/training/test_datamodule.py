@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panoptic_training.datamodule import PanopticData
+from panoptic_training.trainer.datamodule import PanopticData
 
 CLASSES = 'classes: [{id: 1, name: road, kind: stuff}, {id: 2, name: car, kind: thing}]'
 
@@ -79,7 +79,7 @@ def test_counts_below_their_least_are_refused(folder, setting, least):
 
 
 def test_splits_of_different_classes_are_refused(folder, monkeypatch):
-    from panoptic_training import datamodule
+    from panoptic_training.trainer import datamodule
 
     own = datamodule.open_reader
 

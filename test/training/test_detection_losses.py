@@ -14,7 +14,7 @@ from torchvision.models.detection.roi_heads import (
 from torchvision.ops import box_iou
 
 from panoptic_ros.models.parts.mask_rcnn.roi_heads import BoxOutputs
-from panoptic_training.losses.objects import (
+from panoptic_training.losses.parts.objects import (
     Objects,
     find_objects,
     ignored,
@@ -22,8 +22,14 @@ from panoptic_training.losses.objects import (
     mask_targets,
     whole_masks,
 )
-from panoptic_training.losses.rois import RoIs, box_loss, embedding_loss, mask_loss, sample_rois
-from panoptic_training.losses.rpn import anchor_targets, rpn_loss
+from panoptic_training.losses.parts.rois import (
+    RoIs,
+    box_loss,
+    embedding_loss,
+    mask_loss,
+    sample_rois,
+)
+from panoptic_training.losses.parts.rpn import anchor_targets, rpn_loss
 
 VOID = 255
 IS_THING = torch.tensor([False, True, False, True])

@@ -12,16 +12,16 @@ from tiny_training import WATCHED, read_ckpt, tiny_flags
 
 from panoptic_ros.cli.main import main
 from panoptic_ros.models.registry import build
-from panoptic_training import module
-from panoptic_training.callbacks import EMA
-from panoptic_training.export import export_model
-from panoptic_training.weights import (
+from panoptic_training.checkpoint import (
     NonFiniteError,
     backbone_of,
     find_non_finite,
     load_weights,
     non_finite_weight,
 )
+from panoptic_training.export import export_model
+from panoptic_training.trainer import module
+from panoptic_training.trainer.callbacks import EMA
 
 NETWORK = {
     'backbone': 'mobilenetv2_035',

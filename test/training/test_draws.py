@@ -8,7 +8,7 @@ from tiny_model import LABELS
 
 from panoptic_training.data.augment import Augment, AugmentConfig
 from panoptic_training.data.sample import Sample
-from panoptic_training.draws import Draws, FixedSamples, TrainingLoader, TrainingSamples
+from panoptic_training.trainer.sampler import Draws, FixedSamples, TrainingLoader, TrainingSamples
 
 
 class Numbered:

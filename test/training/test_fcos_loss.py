@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from panoptic_ros.models.parts.fcos import STRIDES
-from panoptic_training.losses.fcos import (
+from panoptic_training.losses.parts.fcos import (
     IGNORED,
     NO_OBJECT,
     FCOSTargets,

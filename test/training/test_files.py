@@ -11,7 +11,7 @@ from PIL import Image
 
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.files import image_size, pair_stems, read_ids, read_rgb
-from panoptic_training.data.readers import make_reader, open_reader
+from panoptic_training.data.registry import make_reader, open_reader
 
 UPRIGHT = np.zeros((4, 6, 3), np.uint8)
 UPRIGHT[0, 0] = 255

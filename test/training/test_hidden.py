@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from panoptic_training.data.augment import Augment, AugmentConfig
-from panoptic_training.data.city import City
 from panoptic_training.data.sample import Sample, collate, pack
 from panoptic_training.data.synthetic import SyntheticClip
+from panoptic_training.data.synthetic.dataset import City
 
 SIZE = (96, 192)
 

@@ -9,7 +9,7 @@ from label_maps import IS_THING, VOID, labels
 from torch.nn import functional as F
 
 from panoptic_training.losses.hle import HLELossConfig, hle_loss
-from panoptic_training.losses.lovasz import lovasz_binary
+from panoptic_training.losses.parts.lovasz import lovasz_binary
 
 CELL = 4 / 1024
 TERMS = ('seg', 'segmean', 'ins', 'insvar', 'seed')

@@ -14,9 +14,9 @@ import torch
 from torch.nn import functional as F
 
 from panoptic_training.losses.hle import HLELossConfig, hle_loss
-from panoptic_training.losses.instances import find_instances
-from panoptic_training.losses.kernel import kernel_loss
-from panoptic_training.losses.lovasz import lovasz_binary
+from panoptic_training.losses.parts.hle_kernel import kernel_loss
+from panoptic_training.losses.parts.instances import find_instances
+from panoptic_training.losses.parts.lovasz import lovasz_binary
 
 HEIGHT, WIDTH, DIM, CLASSES, CELL = 1024, 2048, 12, 19, 1 / 1024
 

@@ -2,7 +2,12 @@
 import pytest
 import torch
 
-from panoptic_training.losses.instances import find_instances, instance_mean, paint, unit_means
+from panoptic_training.losses.parts.instances import (
+    find_instances,
+    instance_mean,
+    paint,
+    unit_means,
+)
 
 MAP = torch.tensor(
     [

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from panoptic_training.losses import lovasz
-from panoptic_training.losses.lovasz import lovasz_binary, lovasz_slope, lovasz_softmax
+from panoptic_training.losses.parts import lovasz
+from panoptic_training.losses.parts.lovasz import lovasz_binary, lovasz_slope, lovasz_softmax
 
 VOID = 255
 

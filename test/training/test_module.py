@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from tiny_model import LABELS
 
-from panoptic_training.callbacks import EMA
-from panoptic_training.module import PanopticModule
+from panoptic_training.trainer.callbacks import EMA
+from panoptic_training.trainer.module import PanopticModule
 
 NETWORK = {
     'backbone': 'mobilenetv2_035',

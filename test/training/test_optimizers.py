@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from panoptic_training.optimizers import OptimizerConfig, make_optimizer
+from panoptic_training.trainer.optimizers import OptimizerConfig, make_optimizer
 
 
 class Net(nn.Module):

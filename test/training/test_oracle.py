@@ -13,10 +13,10 @@ from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.parts.fcos import Detections
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
-from panoptic_training.backend import ModuleBackend, describe
 from panoptic_training.data.sample import Sample
 from panoptic_training.evaluation.oracle import make_oracle, true_proposals
 from panoptic_training.evaluation.scoring import Scores
+from panoptic_training.module_backend import ModuleBackend, describe
 
 
 def sample(things=True, size=(64, 128)):

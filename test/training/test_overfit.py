@@ -8,13 +8,13 @@ import torch
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
-from panoptic_training.backend import ModuleBackend, describe
-from panoptic_training.data.readers import open_reader
+from panoptic_training.data.registry import open_reader
 from panoptic_training.data.sample import Sample, collate, pack
 from panoptic_training.evaluation.relations import RelationScores
 from panoptic_training.evaluation.scoring import Scores
-from panoptic_training.families import build_loss
-from panoptic_training.schedule import poly, warmup
+from panoptic_training.losses.registry import build_loss
+from panoptic_training.module_backend import ModuleBackend, describe
+from panoptic_training.trainer.schedule import poly, warmup
 
 STEPS = 400
 CELLS = {'backbone': 'mobilenetv2_050', 'stride': 2, 'min_stuff_area': 0.0}

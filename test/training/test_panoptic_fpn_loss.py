@@ -8,8 +8,8 @@ from small_models import SMALL_FPN
 from tiny_model import LABELS
 
 from panoptic_ros.models.registry import build
-from panoptic_training.families import build_loss
 from panoptic_training.losses.panoptic_fpn import PanopticFPNLossConfig, semantic_loss
+from panoptic_training.losses.registry import build_loss
 
 TERMS = {'semantic', 'rpn', 'rpn_box', 'class', 'box', 'mask', 'embedding'}
 

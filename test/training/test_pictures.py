@@ -7,7 +7,7 @@ from tiny_model import LABELS
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.sample import Sample
-from panoptic_training.pictures import SHADES, paint, panel
+from panoptic_training.trainer.pictures import SHADES, paint, panel
 
 FLOOR, WALL, BALL, BOX = range(4)
 WHITE = [255, 255, 255]

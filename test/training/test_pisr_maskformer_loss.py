@@ -11,12 +11,12 @@ from tiny_model import LABELS
 
 from panoptic_ros.models.parts.queries.decode import QueryMaps
 from panoptic_ros.models.registry import build
-from panoptic_training.families import build_loss
 from panoptic_training.losses.pisr_maskformer import (
     PISRMaskFormerLossConfig,
     mask_terms,
     segments_of,
 )
+from panoptic_training.losses.registry import build_loss
 
 SMALL = {
     'backbone': 'mobilenetv2_035',

@@ -8,8 +8,8 @@ from small_models import SMALL_FPN
 from tiny_model import LABELS
 
 from panoptic_ros.models.registry import build
-from panoptic_training.families import build_loss
 from panoptic_training.losses.pisr_panoptic_fpn import PISRPanopticFPNLossConfig
+from panoptic_training.losses.registry import build_loss
 
 BLOCK = {'block_channels': 16, 'num_encodings': 6}
 

@@ -12,7 +12,7 @@ from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.check import check_split
 from panoptic_training.data.outlines import decode_counts, fill, parse_outline
 from panoptic_training.data.polygons import Polygons
-from panoptic_training.data.readers import make_reader
+from panoptic_training.data.registry import make_reader
 
 SIZE = (8, 12)
 BOX = [[2, 1, 9, 1, 9, 6, 2, 6]]

@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from panoptic_training.losses.processes import mean_over_processes, sum_over_processes
+from panoptic_training.losses.parts.processes import mean_over_processes, sum_over_processes
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_training.data.city import City
 from panoptic_training.data.synthetic import LABELS, SyntheticClip
+from panoptic_training.data.synthetic.dataset import City
 from panoptic_training.data.synthetic.labels import VEGETATION
 
 SIZE = (96, 192)

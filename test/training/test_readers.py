@@ -12,7 +12,7 @@ from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.ade20k import LABELS as ADE20K
 from panoptic_training.data.files import pair_stems, read_ids, split_ids
 from panoptic_training.data.kitti_step import LABELS as KITTI
-from panoptic_training.data.readers import make_reader, name_of, open_reader
+from panoptic_training.data.registry import make_reader, name_of, open_reader
 from panoptic_training.data.vistas import LABELS as VISTAS
 
 SIZE = (6, 9)

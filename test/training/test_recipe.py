@@ -13,11 +13,11 @@ from tiny_model import LABELS
 
 import panoptic_training
 from panoptic_ros.models.registry import FAMILIES, build
-from panoptic_training import datamodule
-from panoptic_training.data.readers import READERS
-from panoptic_training.families import LOSSES, build_loss
-from panoptic_training.recipe import make_cli, recipe_hash
-from panoptic_training.weights import find_non_finite
+from panoptic_training.checkpoint import find_non_finite
+from panoptic_training.data.registry import READERS
+from panoptic_training.losses.registry import LOSSES, build_loss
+from panoptic_training.trainer import datamodule
+from panoptic_training.trainer.recipe import make_cli, recipe_hash
 
 RECIPES = sorted((Path(panoptic_training.__file__).parent / 'recipes').glob('*.yaml'))
 

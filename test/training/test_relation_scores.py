@@ -14,7 +14,6 @@ from panoptic_ros.metrics.overlap_accuracy import COVERED
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
-from panoptic_training.backend import ModuleBackend, describe
 from panoptic_training.data.sample import Sample
 from panoptic_training.evaluation.relations import (
     RelationScores,
@@ -22,6 +21,7 @@ from panoptic_training.evaluation.relations import (
     relation_model,
     true_relations,
 )
+from panoptic_training.module_backend import ModuleBackend, describe
 
 
 class Told(torch.nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from panoptic_ros.metrics.overlap_accuracy import approximate_relation
-from panoptic_training.losses.relations import (
+from panoptic_training.losses.parts.sognet_relations import (
     IGNORED,
     covered,
     panoptic_loss,

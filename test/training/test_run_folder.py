@@ -14,11 +14,11 @@ from tiny_training import read_ckpt, run_noted, tiny_flags
 from panoptic_ros.cli.main import main
 from panoptic_ros.core import files
 from panoptic_ros.core.files import lock_folder
-from panoptic_training.draws import SampleError
+from panoptic_training.checkpoint import NonFiniteError, read_checkpoint
 from panoptic_training.evaluation.scoring import Scores
-from panoptic_training.module import PanopticModule
-from panoptic_training.run_folder import WholeCheckpoints, find_start, require_unused
-from panoptic_training.weights import NonFiniteError, read_checkpoint
+from panoptic_training.trainer.module import PanopticModule
+from panoptic_training.trainer.run_folder import WholeCheckpoints, find_start, require_unused
+from panoptic_training.trainer.sampler import SampleError
 
 
 def held(folder):

@@ -10,8 +10,8 @@ from small_models import SMALL_SOGNET
 from tiny_model import LABELS
 
 import panoptic_training
-from panoptic_training.module import PanopticModule
-from panoptic_training.schedule import poly, tenths, warmup
+from panoptic_training.trainer.module import PanopticModule
+from panoptic_training.trainer.schedule import poly, tenths, warmup
 
 RECIPES = Path(panoptic_training.__file__).parent / 'recipes'
 

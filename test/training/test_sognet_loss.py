@@ -14,8 +14,8 @@ from panoptic_ros.models.parts.mask_rcnn.masks import inside, paste
 from panoptic_ros.models.parts.mask_rcnn.roi_heads import pool_batch
 from panoptic_ros.models.registry import build
 from panoptic_ros.models.sognet.relation import instance_logits, resolve, significant_overlap
-from panoptic_training.families import build_loss
-from panoptic_training.losses.objects import find_objects, mask_targets
+from panoptic_training.losses.parts.objects import find_objects, mask_targets
+from panoptic_training.losses.registry import build_loss
 from panoptic_training.losses.sognet import SOGNetLossConfig, _panoptic_terms, semantic_roi_loss
 
 

@@ -12,7 +12,7 @@ from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.tracking import Tracker, TrackerConfig
 from panoptic_training.tracking import recorded
-from panoptic_training.tracking.stability import stability
+from panoptic_training.tracking.retrieval import stability
 from panoptic_training.tracking.study import (
     TRACKERS,
     count,

@@ -15,8 +15,8 @@ import torch
 from tiny_training import WATCHED, fit_tiny, read_ckpt, run_noted, tiny_flags
 
 from panoptic_ros.cli.main import main
-from panoptic_training.export import load_checkpoint
-from panoptic_training.schedule import poly, warmup
+from panoptic_training.checkpoint import load_checkpoint
+from panoptic_training.trainer.schedule import poly, warmup
 
 
 def averages(steps, decay=0.999):
@@ -204,7 +204,7 @@ def test_clipping_bounds_a_step_and_rates_follow_the_milestones(tmp_path):
 
 def fit_tiny_start(folder):
     """The tiny training's parameters before its first step."""
-    from panoptic_training.recipe import make_cli
+    from panoptic_training.trainer.recipe import make_cli
 
     return {
         name: value.detach().clone()

@@ -8,8 +8,8 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.models.registry import build
-from panoptic_training.module import PanopticModule
-from panoptic_training.weights import backbone_of, load_weights, read_checkpoint
+from panoptic_training.checkpoint import backbone_of, load_weights, read_checkpoint
+from panoptic_training.trainer.module import PanopticModule
 
 NETWORK = {
     'backbone': 'mobilenetv2_035',

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 
-from ..weights import read_checkpoint
+from ..checkpoint import read_checkpoint
 from .class_table import require_same_classes
 from .files import FileReader, fault_of
 from .sample import Reader, Sample

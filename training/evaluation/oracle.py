@@ -18,7 +18,7 @@ from panoptic_ros.models.ciae.network import CIAE
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 
 from ..data.sample import Sample
-from ..losses.instances import find_instances, instance_mean
+from ..losses.parts.instances import find_instances, instance_mean
 
 
 def make_oracle(predictor: Predictor) -> Callable[[Sample], PanopticFrame]:

@@ -17,8 +17,9 @@ from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.runtime.select import open_backend
 from panoptic_ros.runtime.torch_backend import load_weights
 
-from ..backend import ModuleBackend, describe
-from ..export import load_checkpoint, require_finite_maps
+from ..checkpoint import load_checkpoint
+from ..export import require_finite_maps
+from ..module_backend import ModuleBackend, describe
 
 
 def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> Predictor:

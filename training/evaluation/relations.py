@@ -19,7 +19,7 @@ from panoptic_ros.models.sognet.relation import significant_overlap
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 
 from ..data.sample import Sample
-from ..losses.objects import find_objects, mask_targets, whole_masks
+from ..losses.parts.objects import find_objects, mask_targets, whole_masks
 from .predictor import module_of
 
 

@@ -16,10 +16,11 @@ from panoptic_ros.models.parts.fcos import by_location
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
-from .classes import class_sums, mean_cross_entropy
-from .fcos import fcos_loss, fcos_targets
-from .instances import Instance, find_instances, paint, unit_means
-from .queries import embedding_loss, memory_momentum, update_memory
+from .parts.ciae_memory import embedding_loss, memory_momentum, update_memory
+from .parts.class_means import class_sums
+from .parts.fcos import fcos_loss, fcos_targets
+from .parts.instances import Instance, find_instances, paint, unit_means
+from .parts.terms import mean_cross_entropy
 
 
 @dataclass(frozen=True)

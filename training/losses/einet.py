@@ -19,17 +19,17 @@ from panoptic_ros.models.einet.network import EINet
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
-from .centers import center_heatmap, known_for_centers
-from .classes import class_sums
-from .instances import Instance, find_instances
 from .panoptic_deeplab import (
     PanopticDeepLabLossConfig,
     check_shapes,
     dense_terms,
     heatmap_mse,
     targets_of,
-    with_sum,
 )
+from .parts.centers import center_heatmap, known_for_centers
+from .parts.class_means import class_sums
+from .parts.instances import Instance, find_instances
+from .parts.terms import with_sum
 
 
 @dataclass(frozen=True)

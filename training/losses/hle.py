@@ -16,11 +16,12 @@ from panoptic_ros.models.hle.network import HLE
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
-from .associative import group_mean, pull_loss, push_loss
-from .classes import class_logits, mean_cross_entropy, segment_mean_loss
-from .instances import Instance, find_instances, instance_mean, paint, unit_means
-from .kernel import bounded_sigma, kernel_loss, sharpness
-from .lovasz import MIN_ERROR, lovasz_softmax
+from .parts.associative import group_mean, pull_loss, push_loss
+from .parts.class_means import class_sums
+from .parts.hle_kernel import bounded_sigma, kernel_loss, sharpness
+from .parts.instances import Instance, find_instances, instance_mean, paint, unit_means
+from .parts.lovasz import MIN_ERROR, lovasz_softmax
+from .parts.terms import mean_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -360,3 +361,39 @@ def _check_shapes(
                 f'hle_loss expects {name} {" or ".join(map(str, allowed))} beside '
                 f'embedding {tuple(embedding.shape)}, got {tuple(tensor.shape)}'
             )
+
+
+def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
+    """Logits whose softmax over C is psi, equation 9: -d(e, mu_k) / (2 sigma_k^2).
+
+    Args:
+        embedding: unit length over D, (B, D, h, w).
+        semantic_mean: unit rows, (C, D).
+        semantic_log_sigma: (C,).
+
+    Returns:
+        (B, C, h, w)
+    """
+    # As one batched product: `@` would copy the maps to fold the batch away, at 4 times the cost.
+    s = sharpness(bounded_sigma(semantic_log_sigma))[:, None]
+    weight = (semantic_mean * s).expand(len(embedding), -1, -1)  # (B, C, D)
+    logits = torch.baddbmm(-s, weight, embedding.flatten(2))
+    return logits.unflatten(2, embedding.shape[2:])
+
+
+def segment_mean_loss(semantic_mean: Tensor, embedding: Tensor, class_map: Tensor) -> Tensor:
+    """Squared distance of the class means to those of the batch, equation 15.
+
+    Args:
+        semantic_mean: (C, D).
+        embedding: (B, D, h, w); no gradient flows to it.
+        class_map: (B, h, w), VOID_ID for void. With torch.distributed, the batch is that of
+            all processes.
+
+    Returns:
+        Scalar: mean over the classes present; 0 with zero gradient without any.
+    """
+    total, count = class_sums(embedding, class_map, len(semantic_mean))
+    batch_mean = total / count.clamp(min=1)[:, None]
+    squared = (semantic_mean - batch_mean).square().sum(dim=1) * (count > 0)
+    return squared.sum() / (count > 0).sum().clamp(min=1)

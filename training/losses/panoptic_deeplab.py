@@ -15,8 +15,9 @@ from panoptic_ros.models.panoptic_deeplab.network import PanopticDeepLab
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
-from .centers import CenterTargets, center_heatmap, center_targets
-from .instances import Instance
+from .parts.centers import CenterTargets, center_heatmap, center_targets
+from .parts.instances import Instance
+from .parts.terms import with_sum
 
 
 @dataclass(frozen=True)
@@ -189,11 +190,6 @@ def dense_terms(
         'offset': config.offset_weight
         * offset_loss(at_least_float32(offset), targets.offset, targets.inside),
     }
-
-
-def with_sum(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The terms and their sum, `loss`."""
-    return {**terms, 'loss': torch.stack(list(terms.values())).sum()}
 
 
 def hard_cross_entropy(logits: Tensor, class_map: Tensor, weight: Tensor, part: float) -> Tensor:

@@ -18,10 +18,10 @@ from panoptic_ros.models.parts.mask_rcnn.roi_heads import pool_batch
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
-from .classes import mean_cross_entropy
-from .objects import Objects, find_objects, ignored, mask_targets
-from .rois import RoIs, box_loss, embedding_loss, mask_loss, sample_rois
-from .rpn import rpn_loss
+from .parts.objects import Objects, find_objects, ignored, mask_targets
+from .parts.rois import RoIs, box_loss, embedding_loss, mask_loss, sample_rois
+from .parts.rpn import rpn_loss
+from .parts.terms import mean_cross_entropy
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from torch import Tensor
 from panoptic_ros.models.pisr.panoptic_deeplab import PISR
 
 from ..data.sample import Batch
-from .panoptic_deeplab import PanopticDeepLabLossConfig, terms_of_maps, with_sum
+from .panoptic_deeplab import PanopticDeepLabLossConfig, terms_of_maps
+from .parts.terms import check_gamma, with_initial, with_sum
 
 
 @dataclass(frozen=True)
@@ -23,19 +24,6 @@ class PISRLossConfig(PanopticDeepLabLossConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_gamma(self.gamma)
-
-
-def check_gamma(gamma: float) -> None:
-    """Raises ValueError unless it is a weight."""
-    if gamma < 0:
-        raise ValueError(f'loss.gamma must not be negative, got {gamma}')
-
-
-def with_initial(
-    final: dict[str, Tensor], initial: dict[str, Tensor], gamma: float
-) -> dict[str, Tensor]:
-    """The final heads' terms and, with weight gamma, those of the initial heads."""
-    return final | {f'initial_{name}': gamma * value for name, value in initial.items()}
 
 
 def pisr_loss(

@@ -14,9 +14,8 @@ from panoptic_ros.models.parts.queries.decode import QueryMaps
 from panoptic_ros.models.pisr.maskformer import PISRMaskFormer
 
 from ..data.sample import Batch
-from .panoptic_deeplab import with_sum
-from .pisr import check_gamma, with_initial
-from .processes import mean_over_processes
+from .parts.processes import mean_over_processes
+from .parts.terms import check_gamma, with_initial, with_sum
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from panoptic_ros.models.parts.mask_rcnn.network import RoIHeads, RoIMaps
 from panoptic_ros.models.pisr.panoptic_fpn import PISRPanopticFPN
 
 from ..data.sample import Batch
-from .objects import find_objects
-from .panoptic_deeplab import with_sum
 from .panoptic_fpn import PanopticFPNLossConfig, head_terms, proposal_terms, semantic_loss
-from .pisr import check_gamma, with_initial
+from .parts.objects import find_objects
+from .parts.terms import check_gamma, with_initial, with_sum
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,10 @@ from panoptic_ros.models.sognet.relation import (
 )
 
 from ..data.sample import Batch
-from .classes import mean_cross_entropy
-from .objects import Objects, find_objects, mask_targets, whole_masks
 from .panoptic_fpn import PanopticFPNLossConfig, hidden_maps, roi_terms, semantic_loss
-from .relations import covered, panoptic_loss, panoptic_target, relation_loss
+from .parts.objects import Objects, find_objects, mask_targets, whole_masks
+from .parts.sognet_relations import covered, panoptic_loss, panoptic_target, relation_loss
+from .parts.terms import mean_cross_entropy
 
 
 @dataclass(frozen=True)

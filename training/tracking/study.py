@@ -11,7 +11,7 @@ import numpy as np
 
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.metrics.pair import Overlaps
+from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.metrics.video_frame import TRACK_BITS, measure_frame, track_of
 from panoptic_ros.tracking import Tracker, TrackerConfig

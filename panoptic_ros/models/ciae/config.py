@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -122,3 +123,19 @@ class CIAEConfig:
         ):
             if getattr(self, key) < least:
                 raise ValueError(f'ciae.{key} must be at least {least}, got {getattr(self, key)}')
+
+    def thresholds(self) -> dict[str, Threshold]:
+        """Return the scalar inputs of the graph, by name."""
+        return {
+            'score_threshold': Threshold(self.score_threshold, 0, 1, 'least score of an instance'),
+            'min_area': Threshold(self.min_area, 0, 1e6, 'least area of an instance, input px'),
+            'class_threshold': Threshold(
+                self.class_threshold, 0, 1, 'least class probability of an instance'
+            ),
+            'nms_threshold': Threshold(
+                self.nms_threshold, 0, 1, 'boxes that overlap more than this are one instance'
+            ),
+            'min_stuff_area': Threshold(
+                self.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
+            ),
+        }

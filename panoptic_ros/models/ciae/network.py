@@ -7,7 +7,6 @@ Gao et al., Learning Category- and Instance-Aware Pixel Embedding for Fast Panop
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -15,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.ciae import decode as ciae_decode
 from panoptic_ros.models.ciae.config import CIAEConfig
@@ -122,26 +120,6 @@ class CIAE(PanopticModel):
     def embedding_dim(self) -> int:
         """D of the instance table."""
         return self.config.embedding_dim
-
-    @property
-    def thresholds(self) -> Mapping[str, Threshold]:
-        """Scalar inputs of `forward`."""
-        config = self.config
-        return {
-            'score_threshold': Threshold(
-                config.score_threshold, 0, 1, 'least score of an instance'
-            ),
-            'min_area': Threshold(config.min_area, 0, 1e6, 'least area of an instance, input px'),
-            'class_threshold': Threshold(
-                config.class_threshold, 0, 1, 'least class probability of an instance'
-            ),
-            'nms_threshold': Threshold(
-                config.nms_threshold, 0, 1, 'boxes that overlap more than this are one instance'
-            ),
-            'min_stuff_area': Threshold(
-                config.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
-            ),
-        }
 
     def on_step(self, progress: float) -> None:
         """Notes the progress, which the memory's momentum follows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -103,3 +104,24 @@ class HLEConfig:
             raise ValueError(f'hle.refine must be 0 to 8 rounds, got {self.refine}')
         if self.top_k < 1:
             raise ValueError(f'hle.top_k must be at least 1, got {self.top_k}')
+
+    def thresholds(self) -> dict[str, Threshold]:
+        """Return the scalar inputs of the graph, by name."""
+        return {
+            'score_threshold': Threshold(
+                self.score_threshold, 0, 1, 'least seed score of an instance'
+            ),
+            'min_area': Threshold(self.min_area, 0, 1e6, 'least area of an instance, input px'),
+            'merge_threshold': Threshold(
+                self.merge_threshold, 0, 1, 'seeds more alike than this are one instance'
+            ),
+            'mask_threshold': Threshold(
+                self.mask_threshold, 0, 1, 'least probability of a pixel under its seed'
+            ),
+            'stuff_threshold': Threshold(
+                self.stuff_threshold, 0, 1, 'least probability of a stuff pixel'
+            ),
+            'min_stuff_area': Threshold(
+                self.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
+            ),
+        }

@@ -8,7 +8,6 @@ What the paper leaves open is marked "inferred" and is a configuration key.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -16,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.config import MAP_STRIDE
 from panoptic_ros.models.hle import decode as hle_decode
@@ -91,29 +89,6 @@ class HLE(PanopticModel):
         """D of the instance table: the part of the space that tells instances apart."""
         dim = self.config.embedding_dim
         return dim // 2 if self.config.space == 'split' else dim
-
-    @property
-    def thresholds(self) -> Mapping[str, Threshold]:
-        """Scalar inputs of `forward`."""
-        config = self.config
-        return {
-            'score_threshold': Threshold(
-                config.score_threshold, 0, 1, 'least seed score of an instance'
-            ),
-            'min_area': Threshold(config.min_area, 0, 1e6, 'least area of an instance, input px'),
-            'merge_threshold': Threshold(
-                config.merge_threshold, 0, 1, 'seeds more alike than this are one instance'
-            ),
-            'mask_threshold': Threshold(
-                config.mask_threshold, 0, 1, 'least probability of a pixel under its seed'
-            ),
-            'stuff_threshold': Threshold(
-                config.stuff_threshold, 0, 1, 'least probability of a stuff pixel'
-            ),
-            'min_stuff_area': Threshold(
-                config.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
-            ),
-        }
 
     def renormalize(self) -> None:
         """Puts the class means back onto the unit sphere."""

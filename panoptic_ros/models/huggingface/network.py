@@ -8,7 +8,7 @@ Mask2Former, MaskFormer, OneFormer and EoMT all give a class and a mask for each
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -16,14 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.huggingface.config import (
     ARCHITECTURES,
     MASK2FORMER_SIZE,
     TransformersConfig,
 )
-from panoptic_ros.models.parts.queries.config import thresholds_of
 from panoptic_ros.models.parts.queries.decode import decode
 
 
@@ -122,11 +120,6 @@ class TransformersPanoptic(PanopticModel):
         self.register_buffer(
             'task', torch.tensor([config.task_tokens], dtype=torch.long), persistent=False
         )
-
-    @property
-    def thresholds(self) -> Mapping[str, Threshold]:
-        """See `PanopticModel.thresholds`."""
-        return thresholds_of(self.config)
 
     @property
     def embedding_dim(self) -> int:

@@ -3,29 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
-from panoptic_ros.models.panoptic_deeplab import decode as center_decode
 
 INSTANCE_SCORES = ('objectness', 'semantic', 'product')
-
-
-def thresholds_of(config: PanopticDeepLabConfig) -> Mapping[str, Threshold]:
-    """Scalar inputs of `decode`."""
-    return {
-        'score_threshold': Threshold(config.score_threshold, 0, 1, 'least score of an instance'),
-        'min_area': Threshold(config.min_area, 0, 1e6, 'least area of an instance, input px'),
-        'center_threshold': Threshold(
-            config.center_threshold, 0, 1, 'least height of the heatmap at a centre'
-        ),
-        'min_stuff_area': Threshold(
-            config.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
-        ),
-    }
 
 
 @dataclass(frozen=True)
@@ -94,11 +78,10 @@ class PanopticDeepLabConfig:
     """Least area of a stuff segment, px; 4096 on COCO."""
 
     def __post_init__(self) -> None:
-        scores = center_decode.INSTANCE_SCORES
         for key, allowed in (
             ('output_stride', (16, 32)),
             ('stride', (1, 2, 4)),
-            ('instance_score', scores),
+            ('instance_score', INSTANCE_SCORES),
         ):
             if getattr(self, key) not in allowed:
                 raise ValueError(
@@ -109,3 +92,16 @@ class PanopticDeepLabConfig:
                 raise ValueError(
                     f'{self.family}.{key} must be at least 1, got {getattr(self, key)}'
                 )
+
+    def thresholds(self) -> dict[str, Threshold]:
+        """Return the scalar inputs of the graph, by name."""
+        return {
+            'score_threshold': Threshold(self.score_threshold, 0, 1, 'least score of an instance'),
+            'min_area': Threshold(self.min_area, 0, 1e6, 'least area of an instance, input px'),
+            'center_threshold': Threshold(
+                self.center_threshold, 0, 1, 'least height of the heatmap at a centre'
+            ),
+            'min_stuff_area': Threshold(
+                self.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
+            ),
+        }

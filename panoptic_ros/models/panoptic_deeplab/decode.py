@@ -139,7 +139,7 @@ def decode(
         offset: (dy, dx) to the centre, input px, (2, H/4, W/4).
         is_thing: (C,) bool.
         config: lengths, K and what the score is.
-        thresholds: scalars by name, see `thresholds_of`.
+        thresholds: scalars by name, see `PanopticDeepLabConfig.thresholds`.
         across_maps: see `find_centers`.
     """
     peak, cell, alive = find_centers(

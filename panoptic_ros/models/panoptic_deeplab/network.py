@@ -7,13 +7,11 @@ Segmentation, CVPR 2020. EINet and PISR are built on it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.config import MAP_STRIDE
 from panoptic_ros.models.panoptic_deeplab import decode as center_decode
@@ -92,11 +90,6 @@ class PanopticDeepLab(PanopticModel):
     def embedding_dim(self) -> int:
         """D of the instance table."""
         return self.network.finest_channels
-
-    @property
-    def thresholds(self) -> Mapping[str, Threshold]:
-        """Scalar inputs of `forward`."""
-        return center_decode.thresholds_of(self.config)
 
     def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> CenterMaps:
         """Dense predictions.

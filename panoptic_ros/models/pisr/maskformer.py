@@ -9,7 +9,6 @@ after the supplement of PISR (D.3), see `pisr_block`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -17,11 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.parts.backbone import feature_maps, level_indices, make_backbone
 from panoptic_ros.models.parts.layers import conv_bn_relu
-from panoptic_ros.models.parts.queries.config import thresholds_of
 from panoptic_ros.models.parts.queries.decode import QueryMaps, decode
 from panoptic_ros.models.parts.segments import standardized
 from panoptic_ros.models.pisr.block import PISRBlock, instance_encodings
@@ -123,11 +120,6 @@ class PISRMaskFormer(PanopticModel):
                 self.carry = nn.Linear(channels, config.query_channels)
             pixel_channels = channels
         self.predict = QueryHeads(config.query_channels, pixel_channels, len(labels))
-
-    @property
-    def thresholds(self) -> Mapping[str, Threshold]:
-        """Scalar inputs of `forward`."""
-        return thresholds_of(self.config)
 
     @property
     def embedding_dim(self) -> int:

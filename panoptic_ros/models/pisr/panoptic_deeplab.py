@@ -92,10 +92,8 @@ class PISR(PanopticDeepLab):
         thing = self.is_thing.index_select(0, best.flatten()).view_as(best)
         return instance_heatmaps(maps.center_offset, center, thing, self.config.tau)
 
-    def decode(
-        self,
-        maps: PISRMaps,
-        **thresholds: Tensor,  # type: ignore[override]
+    def decode(  # type: ignore[override]
+        self, maps: PISRMaps, **thresholds: Tensor
     ) -> SegmentTensors:
         """Decodes the final maps (B = 1, stride 4) as Panoptic-DeepLab does."""
         return super().decode(maps.final, **thresholds)

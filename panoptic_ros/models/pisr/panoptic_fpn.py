@@ -131,10 +131,8 @@ class PISRPanopticFPN(PanopticFPN):
             pooled = [a + b for a, b in zip(levels, pooled, strict=False)]
         return (*pooled, *levels[4:])
 
-    def decode(
-        self,
-        maps: PISRRoIMaps,
-        **thresholds: Tensor,  # type: ignore[override]
+    def decode(  # type: ignore[override]
+        self, maps: PISRRoIMaps, **thresholds: Tensor
     ) -> SegmentTensors:
         """Decodes the final maps (B = 1) as Panoptic FPN does."""
         if maps.features is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.parts.mask_rcnn.config import MaskRCNNConfig
 
 FEATURES = ('box', 'category', 'mask')
@@ -90,3 +91,15 @@ class SOGNetConfig(MaskRCNNConfig):
             raise ValueError(
                 f'least_overlap must lie above 0 and up to 1, got {self.least_overlap}'
             )
+
+    def thresholds(self) -> dict[str, Threshold]:
+        """Return the scalar inputs of the graph, by name."""
+        own = dict(super().thresholds())
+        if self.fusion == 'panoptic':
+            own['overlap_threshold'] = Threshold(
+                self.overlap_threshold,
+                0,
+                1,
+                'largest part of an instance on better ones of its class',
+            )
+        return own

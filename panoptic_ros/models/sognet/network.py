@@ -7,13 +7,10 @@ paper leaves to UPSNet (Xiong et al., CVPR 2019) and what is inferred is marked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.panoptic_fpn import decode as panoptic_fpn_decode
 from panoptic_ros.models.parts.mask_rcnn.network import MaskRCNN, RoIMaps
@@ -51,19 +48,6 @@ class SOGNet(MaskRCNN):
         config = self.config
         head = SharedSemanticHead(config.fpn_channels, config.semantic_widths, config.deformable)
         return head, 4 * config.semantic_widths[-1]
-
-    @property
-    def thresholds(self) -> Mapping[str, Threshold]:
-        """Scalar inputs of `forward`."""
-        own = dict(super().thresholds)
-        if self.config.fusion == 'panoptic':
-            own['overlap_threshold'] = Threshold(
-                self.config.overlap_threshold,
-                0,
-                1,
-                'largest part of an instance on better ones of its class',
-            )
-        return own
 
     def decode(self, maps: RoIMaps, **thresholds: Tensor) -> SegmentTensors:
         """Decodes maps (B = 1); see `sognet_decode`."""

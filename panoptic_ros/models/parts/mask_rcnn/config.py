@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -101,3 +102,21 @@ class MaskRCNNConfig:
         for key in ('anchor_scale', 'canonical_size'):
             if getattr(self, key) <= 0:
                 raise ValueError(f'{key} must be above 0, got {getattr(self, key)}')
+
+    def thresholds(self) -> dict[str, Threshold]:
+        """Return the scalar inputs of the graph, by name."""
+        return {
+            'score_threshold': Threshold(
+                self.score_threshold, 0, 1, 'least class probability of an instance'
+            ),
+            'min_area': Threshold(self.min_area, 0, 1e6, 'least area of an instance, input px'),
+            'nms_threshold': Threshold(
+                self.nms_threshold, 0, 1, 'boxes that share more than this are one instance'
+            ),
+            'overlap_threshold': Threshold(
+                self.overlap_threshold, 0, 1, 'largest part of an instance on better ones'
+            ),
+            'min_stuff_area': Threshold(
+                self.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
+            ),
+        }

@@ -6,7 +6,7 @@ He et al., Mask R-CNN, ICCV 2017; Lin et al., Feature Pyramid Networks, CVPR 201
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import torch
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torchvision.models.detection.rpn import RPNHead
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import Threshold
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.config import MAP_STRIDE
 from panoptic_ros.models.parts.backbone import LEVEL_STRIDES
@@ -122,26 +121,6 @@ class MaskRCNN(PanopticModel):
     def embedding_dim(self) -> int:
         """D of the instance table."""
         return self.config.embedding_dim
-
-    @property
-    def thresholds(self) -> Mapping[str, Threshold]:
-        """Scalar inputs of `forward`."""
-        config = self.config
-        return {
-            'score_threshold': Threshold(
-                config.score_threshold, 0, 1, 'least class probability of an instance'
-            ),
-            'min_area': Threshold(config.min_area, 0, 1e6, 'least area of an instance, input px'),
-            'nms_threshold': Threshold(
-                config.nms_threshold, 0, 1, 'boxes that share more than this are one instance'
-            ),
-            'overlap_threshold': Threshold(
-                config.overlap_threshold, 0, 1, 'largest part of an instance on better ones'
-            ),
-            'min_stuff_area': Threshold(
-                config.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
-            ),
-        }
 
     def maps(self, image: Tensor) -> RoIMaps:
         """The first stage: pyramid, semantic logits and what the RPN says of each anchor."""

@@ -41,22 +41,21 @@ class QueryDecodeConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f'{name} must lie in 0 to 1, got {getattr(self, name)}')
 
-
-def thresholds_of(config: QueryDecodeConfig) -> dict[str, Threshold]:
-    """Scalar inputs of the graph, by name."""
-    size = 1e7
-    return {
-        'score_threshold': Threshold(
-            config.score_threshold, 0, 1, 'least class probability of a query'
-        ),
-        'mask_threshold': Threshold(
-            config.mask_threshold, 0, 1, "from which probability a pixel is a query's own"
-        ),
-        'overlap_threshold': Threshold(
-            config.overlap_threshold, 0, 1, 'share of its own mask that a query must win'
-        ),
-        'min_area': Threshold(config.min_area, 0, size, 'least area of an instance, px'),
-        'min_stuff_area': Threshold(
-            config.min_stuff_area, 0, size, 'least area of a stuff segment, px'
-        ),
-    }
+    def thresholds(self) -> dict[str, Threshold]:
+        """Return the scalar inputs of the graph, by name."""
+        size = 1e7
+        return {
+            'score_threshold': Threshold(
+                self.score_threshold, 0, 1, 'least class probability of a query'
+            ),
+            'mask_threshold': Threshold(
+                self.mask_threshold, 0, 1, "from which probability a pixel is a query's own"
+            ),
+            'overlap_threshold': Threshold(
+                self.overlap_threshold, 0, 1, 'share of its own mask that a query must win'
+            ),
+            'min_area': Threshold(self.min_area, 0, size, 'least area of an instance, px'),
+            'min_stuff_area': Threshold(
+                self.min_stuff_area, 0, size, 'least area of a stuff segment, px'
+            ),
+        }

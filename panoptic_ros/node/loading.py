@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the parameters' values to a loaded model and a tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from panoptic_ros.core.model_file import ModelInfo, file_hash, read_info
+from panoptic_ros.core.resources import default_model
+from panoptic_ros.node.pipeline import Pipeline
+from panoptic_ros.runtime import Predictor, open_backend
+from panoptic_ros.tracking import Tracker, TrackerConfig
+
+THRESHOLDS = ('score_threshold', 'min_area')
+
+
+class Loaded(NamedTuple):
+    """A model file, ready to run."""
+
+    predictor: Predictor
+    file_hash: str
+
+    def describe(self) -> dict[str, str]:
+        """What diagnostics and the log say of it."""
+        info, backend = self.predictor.info, self.predictor.backend
+        return {
+            'name': info.name,
+            'hash': self.file_hash,
+            'family': info.family,
+            'backend': backend.name,
+            'device': backend.device,
+            'precision': backend.precision,
+            'engine': 'ready',
+        }
+
+
+def load(settings: Mapping[str, Any]) -> Loaded:
+    """Loads and warms up the model that the parameters name.
+
+    Raises:
+        ValueError, OSError, BackendError: in one line, if it is not available.
+    """
+    path = Path(settings['model']).expanduser() if settings['model'] else default_model()
+    cache_dir = settings['engine_cache_dir']
+    backend = open_backend(
+        path,
+        settings['backend'],
+        settings['device'],
+        settings['precision'],
+        settings['allow_cpu'],
+        Path(cache_dir).expanduser() if cache_dir else None,
+    )
+    return Loaded(Predictor(backend, read_info(path)), file_hash(path))
+
+
+def tracker_config(settings: Mapping[str, Any]) -> TrackerConfig:
+    """`tracker.*` of the parameters.
+
+    Raises:
+        ValueError: if they do not go together.
+    """
+    return TrackerConfig(**{f.name: settings[f'tracker.{f.name}'] for f in fields(TrackerConfig)})
+
+
+def check_for_model(settings: Mapping[str, Any], info: ModelInfo) -> None:
+    """Checks the values that depend on the model.
+
+    Raises:
+        ValueError: if a class is unknown, none is left or a threshold is out of the model's range.
+    """
+    for name in ('classes.include', 'classes.exclude'):
+        try:
+            info.labels.class_ids(settings[name])
+        except ValueError as error:  # noqa: PERF203
+            raise ValueError(f'{name}: {error}') from None
+    wanted = info.labels.class_ids(settings['classes.include']) or range(len(info.labels))
+    if not set(wanted) - set(info.labels.class_ids(settings['classes.exclude'])):
+        raise ValueError(
+            'classes.include and classes.exclude leave no class; the model has '
+            f'{", ".join(info.labels.names)}'
+        )
+    for name, value in _thresholds(settings).items():
+        threshold = info.thresholds[name]
+        if not threshold.minimum <= value <= threshold.maximum:
+            raise ValueError(
+                f'{name} must be {threshold.minimum:g} to {threshold.maximum:g} for '
+                f'this model, got {value:g}'
+            )
+
+
+def apply_settings(pipeline: Pipeline, tracker: Tracker, settings: Mapping[str, Any]) -> None:
+    """Hands the parameters' values to a pipeline; not while it works on an image."""
+    pipeline.thresholds = _thresholds(settings)
+    pipeline.choose_classes(settings['classes.include'], settings['classes.exclude'])
+    tracker.config = tracker_config(settings)
+    if settings['tracker.enabled'] and pipeline.tracker is None:
+        tracker.reset()  # what it knew is from before the pause
+    pipeline.tracker = tracker if settings['tracker.enabled'] else None
+
+
+def _thresholds(settings: Mapping[str, Any]) -> dict[str, float]:
+    """Those that are not left to the model."""
+    return {name: settings[name] for name in THRESHOLDS if settings[name] >= 0}

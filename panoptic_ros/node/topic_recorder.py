@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recorder of the node's topics into a bag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from panoptic_ros.node.node_health import Health, read_health
+from panoptic_ros.recordings.bag_types import qos, typestore
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+DIAGNOSTICS = 'diagnostics'
+
+
+class TopicRecorder:
+    """Writes topics into a bag, and reads the node's diagnostics on the way."""
+
+    def __init__(self, folder: Path, topics: Mapping[str, str], latched: frozenset[str]) -> None:
+        """Opens the bag.
+
+        Args:
+            folder: exists, and gets `bag`.
+            topics: message type by topic, without a leading slash.
+            latched: those of them that late subscribers still get.
+
+        Raises:
+            ValueError: if a message type has no definition here.
+        """
+        from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+        self.health: Health | None = None
+        """What the node said last."""
+        self.at_work: Health | None = None
+        """What it said last that had published images since the time before."""
+        self.taken = 0
+        """Messages in the bag, but for diagnostics."""
+        self._store = typestore(topics.values())
+        self._stack = ExitStack()
+        self._types = dict(topics)
+        writer = Writer(folder / 'bag', version=9, storage_plugin=StoragePlugin.MCAP)
+        # Maps of segments shrink a hundredfold.
+        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._bag = self._stack.enter_context(writer)
+        self._connections = {
+            topic: writer.add_connection(
+                f'/{topic}',
+                kind,
+                typestore=self._store,
+                offered_qos_profiles=[qos(topic in latched)],
+            )
+            for topic, kind in topics.items()
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def take(self, topic: str, data: bytes, time_ns: int) -> None:
+        """Takes one message.
+
+        Args:
+            topic: without a leading slash.
+            data: the message in CDR.
+            time_ns: when it came.
+        """
+        self._bag.write(self._connections[topic], time_ns, data)
+        if topic != DIAGNOSTICS:
+            self.taken += 1
+            return
+        health = read_health(self._store.deserialize_cdr(data, self._types[topic]))
+        if health is None:
+            return
+        before = self.health.counts['published'] if self.health else 0
+        if health.counts['published'] > before:
+            self.at_work = health
+        self.health = health
+
+    def summary(self) -> dict[str, Any]:
+        """Completes the bag; see `Health.summary`.
+
+        Raises:
+            ValueError: if the node said nothing, or published nothing.
+        """
+        self._stack.close()
+        if self.health is None:
+            raise ValueError('the node said nothing on /diagnostics')
+        return self.health.summary(self.at_work.rate_hz if self.at_work else 0.0)

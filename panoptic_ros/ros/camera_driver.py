@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's camera driver: a process that publishes a source's pictures at their pace.
+
+`python -m panoptic_ros.ros.camera_driver --video street.mp4`
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from panoptic_ros.recordings.bag_images import Bag
+from panoptic_ros.recordings.camera import LocalCamera
+from panoptic_ros.recordings.open import open_video
+from panoptic_ros.recordings.sources import Picture, RawImage, Source
+
+FRAME_ID = 'camera'
+
+WAIT_S = 20.0
+"""The longest wait for a subscriber."""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Publishes until the source ends, or Ctrl-C."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument('--video', type=Path)
+    kind.add_argument('--camera', type=int)
+    kind.add_argument('--bag', type=Path)
+    parser.add_argument('--loop', action='store_true')
+    flags = parser.parse_args(args)
+    try:
+        source = open_source(flags.video, flags.camera, flags.bag, flags.loop)
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            node = rclpy.create_node('demo_camera')
+            _publish(node, source)
+            node.destroy_node()
+        finally:
+            rclpy.shutdown()
+    except KeyboardInterrupt:
+        pass
+    except Exception as error:
+        print(f'demo_camera: error: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def open_source(
+    video: Path | None, camera: int | None, bag: Path | None, loop: bool = False
+) -> Source:
+    """The source of the one argument that is not None.
+
+    Raises:
+        FileNotFoundError, ValueError: if it cannot be read.
+    """
+    if video is not None:
+        return open_video(video, loop)
+    if camera is not None:
+        return LocalCamera(camera)
+    assert bag is not None
+    return Bag(bag)
+
+
+def _publish(node: Node, source: Source) -> None:
+    """Publishes each picture when it is due, stamped with the time of that moment."""
+    topic, kind = ('image/compressed', CompressedImage) if source.compressed else ('image', Image)
+    publisher = node.create_publisher(kind, topic, qos_profile_sensor_data)
+    give_up_s = time.monotonic() + WAIT_S
+    while not publisher.get_subscription_count():
+        if time.monotonic() > give_up_s:
+            raise RuntimeError(f'nobody subscribed to {topic} for {WAIT_S:.0f} s')
+        time.sleep(0.05)
+    message = kind()
+    message.header.frame_id = FRAME_ID
+    start_s = time.monotonic()
+    for picture in source.pictures():
+        _fill(message, picture)
+        if picture.time_s is not None:
+            wait_s = start_s + picture.time_s - time.monotonic()
+            if wait_s > 0:
+                time.sleep(wait_s)
+            elif wait_s < -1 / source.rate_hz:
+                start_s -= wait_s  # a camera that fell behind does not hurry afterwards
+        message.header.stamp = node.get_clock().now().to_msg()
+        publisher.publish(message)
+
+
+def _fill(message: Any, picture: Picture) -> None:
+    image = picture.image
+    if isinstance(image, RawImage):
+        message.height, message.width, message.step = image.height, image.width, image.step
+        message.encoding, message.is_bigendian = image.encoding, image.is_bigendian
+    else:
+        message.format = image.format
+    # Anything but array.array is checked element by element.
+    if len(message.data) != image.data.nbytes:
+        message.data = array.array('B', bytes(image.data.nbytes))
+    if image.data.nbytes:
+        np.frombuffer(message.data, np.uint8)[:] = image.data.reshape(-1)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

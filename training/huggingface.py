@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints that people already have, as modules of this package."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from panoptic_ros.core.documents import read_json
+from panoptic_ros.core.labels import Label, LabelSet, find_name
+from panoptic_ros.core.text import one_line
+from panoptic_ros.metrics.coco_json import flag, number, short
+from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
+from panoptic_ros.models.huggingface.config import ARCHITECTURES
+from panoptic_ros.models.huggingface.network import TransformersPanoptic, height_width
+from panoptic_ros.models.registry import build
+
+from .data import ade20k_classes, cityscapes, coco_classes
+from .data.folder import read_classes
+
+TASK = 'the task is panoptic'
+
+LFS_POINTER = b'version https://git-lfs'
+"""How the file starts that stands for another one where Git LFS has not fetched it."""
+
+THINGS = {
+    len(labels): frozenset(label.name for label in labels.labels if label.is_thing)
+    for labels in (cityscapes.LABELS, coco_classes.LABELS, ade20k_classes.LABELS)
+}
+"""Names of the things of Cityscapes, COCO panoptic and ADE20K, by how many classes these have."""
+
+
+def open_transformers(
+    source: str, things: Sequence[str] = (), classes: Path | None = None
+) -> tuple[TransformersPanoptic, tuple[int, int] | None]:
+    """Loads a panoptic checkpoint of the transformers library.
+
+    Args:
+        source: a folder written by `save_pretrained`, or a repository of the hub, which is
+            downloaded where the machine is connected. Weights are read from safetensors only,
+            and no code of the repository is run.
+        things: names of the classes that are things; empty takes what the checkpoint says, or
+            the names of COCO, Cityscapes and ADE20K.
+        classes: a classes.yaml whose ids 0, 1, ... are the checkpoint's classes; its names and
+            kinds are taken in place of the checkpoint's own.
+
+    Returns:
+        The module, and the (height, width) that the checkpoint's processor scales to, None where
+        it keeps the image's own shape.
+
+    Raises:
+        ValueError: if it is no panoptic checkpoint, lacks weights, or does not say which classes
+            are things.
+        OSError: if it cannot be read.
+    """
+    import torch
+
+    settings, loaded, random = load_checkpoint(source)
+    processor = _image_processor(source)
+    count = settings.num_labels
+    if classes is not None:
+        labels = labels_in_order(classes, count)
+    else:
+        names = class_names(source, settings.id2label, count)
+        try:
+            labels = label_set(names, things or _things_of(source, processor, names))
+        except ValueError as error:
+            raise ValueError(f'{source}: {error}') from None
+    extra: dict[str, Any] = {**normalization(source, processor)}
+    if settings.model_type == 'oneformer':
+        extra['task_tokens'] = _task_tokens(source, settings)
+    if settings.model_type.startswith('eomt'):
+        extra['score_threshold'] = 0.8
+    module = build('transformers', labels, checkpoint=json.dumps(settings.to_dict()), **extra)
+    assert isinstance(module, TransformersPanoptic)
+    wanted, found = module.network.state_dict(), loaded.state_dict()
+    missing = sorted(name for name in wanted if name not in found or name in random)
+    if missing:
+        raise ValueError(
+            f'{source} lacks {len(missing)} of {len(wanted)} weights, '
+            f'e.g. {missing[0]!r}; its files must hold all of them'
+        )
+    with torch.no_grad():
+        module.network.load_state_dict({name: found[name] for name in wanted})
+    return module.eval(), _input_size(source, settings, processor)
+
+
+def load_checkpoint(source: str) -> tuple[Any, Any, set[str]]:
+    """A checkpoint as the library has it.
+
+    Returns:
+        its configuration, its module, and the names of the weights that the files lack, which
+        the library fills with random values.
+
+    Raises:
+        ValueError: if it is no panoptic checkpoint, or its weights do not fit.
+        OSError: if it cannot be read.
+    """
+    import torch
+    import transformers
+
+    _check_files(source)
+    try:
+        settings = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
+        kind = settings.model_type
+        if kind not in ARCHITECTURES:
+            raise ValueError(
+                f'it is a {kind} checkpoint; panoptic ones are: {", ".join(ARCHITECTURES)}'
+            )
+        loaded, loading = getattr(transformers, ARCHITECTURES[kind]).from_pretrained(
+            source,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except OSError:
+        raise  # a file that is missing, or no connection
+    except Exception as error:  # of many kinds, by what is wrong in its files
+        raise ValueError(f'{source} cannot be loaded: {_one_line(error)}') from None
+    # The criterion is of the training.
+    if wrong := sorted(w for w in loading['mismatched_keys'] if not w[0].startswith('criterion.')):
+        name, stored, expected = wrong[0]
+        raise ValueError(
+            f'{source}: {len(wrong)} weights have other shapes than its config.json '
+            f'says, e.g. {name} has {list(stored)}, expected {list(expected)}; is '
+            'the number of classes right?'
+        )
+    return settings, loaded, set(loading['missing_keys'])
+
+
+def _check_files(source: str) -> None:
+    """Refuses a folder that is none, and weights in it that are placeholders or cut off.
+
+    Raises:
+        ValueError, OSError: naming the file or folder.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    folder = Path(source)
+    if folder.is_file():
+        raise NotADirectoryError(
+            f'hf:{source}: {source} is a file; give the folder that holds '
+            'config.json and the weights'
+        )
+    if not folder.exists() and (source.startswith(('/', '.', '~')) or source.count('/') > 1):
+        raise FileNotFoundError(
+            f'hf:{source}: no folder {source}; give one, or a checkpoint of '
+            'the Hugging Face Hub as OWNER/NAME'
+        )
+    if folder.is_dir() and not (folder / 'config.json').is_file():
+        raise FileNotFoundError(
+            f'hf:{source}: the folder {source} holds no config.json; give '
+            'the folder of a checkpoint that save_pretrained wrote'
+        )
+    files = sorted(Path(source).glob('*.safetensors'))
+    pickles = sorted(path.name for path in Path(source).glob('*.bin'))
+    if pickles and not files:
+        raise ValueError(
+            f'{source} holds its weights as {pickles[0]} only, a pickle, which can '
+            'run code and is not loaded; save the checkpoint as safetensors'
+        )
+    for path in files:
+        with path.open('rb') as file:
+            start = file.read(len(LFS_POINTER))
+        if start == LFS_POINTER:
+            raise ValueError(
+                f'{path} is a pointer of Git LFS in place of the weights; fetch them '
+                'with `git lfs pull`'
+            )
+        try:
+            with safe_open(path, 'pt'):
+                pass
+        except SafetensorError as error:
+            raise ValueError(
+                f'{path} is not a whole safetensors file: {_one_line(error)}'
+            ) from None
+
+
+def class_names(source: str, id2label: Mapping[int, Any], count: int) -> list[str]:
+    """Names by class id, lower case.
+
+    Raises:
+        ValueError: if some of the ids 0 to `count` - 1 have none.
+    """
+    absent = [i for i in range(count) if not str(id2label.get(i) or '').strip()]
+    if absent:
+        raise ValueError(
+            f'{source}: id2label gives no name to class {absent[0]}; it has '
+            f'{len(id2label)} names with ids {min(id2label)} to {max(id2label)}, '
+            f'expected 0 to {count - 1}: give the names with --classes FILE'
+        )
+    return [str(id2label[i]).lower().strip() for i in range(count)]
+
+
+def labels_in_order(path: Path, count: int) -> LabelSet:
+    """The classes of a classes.yaml whose ids are those of a checkpoint.
+
+    Raises:
+        FileNotFoundError, ValueError: if the file is not that, or its ids are not 0, 1, ...
+    """
+    labels = sorted(read_classes(path).labels.labels, key=lambda label: label.category_id)
+    ids = [label.category_id for label in labels]
+    if ids != list(range(count)):
+        raise ValueError(
+            f"{path}: the ids must be those of the checkpoint's classes, 0 to "
+            f'{count - 1}, got {len(ids)} from {ids[0]} to {ids[-1]}'
+        )
+    return LabelSet(tuple(labels))
+
+
+def normalization(source: str, processor: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """What our module subtracts and divides by, so that the network sees what the processor gives.
+
+    The processor multiplies pixels by a factor, then subtracts a mean and divides by a deviation;
+    each step can be switched off. Ours takes mean and deviation on a scale of 0 to 1.
+
+    Returns:
+        `mean` and `std` where they are not the module's own; these are the library's too.
+
+    Raises:
+        ValueError: if a setting is of another kind.
+    """
+
+    def numbers(key: str, default: tuple[float, ...]) -> list[float]:
+        value = processor.get(key)
+        values = default if value is None else value if isinstance(value, list) else [value] * 3
+        if len(values) != 3 or not all(map(_is_number, values)):
+            raise ValueError(
+                f'{source}: {key} of the image processor must be one number or '
+                f'three, got {short(value)}'
+            )
+        return [float(v) for v in values]
+
+    factor = processor.get('rescale_factor')
+    factor = 1 / 255 if factor is None else factor
+    mean, std = numbers('image_mean', IMAGENET_MEAN), numbers('image_std', IMAGENET_STD)
+    if not flag(processor, 'do_normalize', True):
+        mean, std = [0.0] * 3, [1.0] * 3
+    if not flag(processor, 'do_rescale', True):
+        factor = 1
+    if not _is_number(factor) or factor <= 0 or min(std) <= 0:
+        raise ValueError(
+            f'{source}: rescale_factor and image_std of the image processor must be '
+            f'over 0, got {short(factor)} and {std}'
+        )
+    scale = 255 * factor
+    return {'mean': tuple(m / scale for m in mean), 'std': tuple(s / scale for s in std)}
+
+
+def _one_line(error: Exception) -> str:
+    return f'{type(error).__name__}: {one_line(error)}'
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def label_set(names: Sequence[str], things: Iterable[str]) -> LabelSet:
+    """Labels with colours that stand apart.
+
+    Args:
+        names: by class id; a name that stands twice gets its number behind it.
+        things: those that are things.
+
+    Raises:
+        ValueError: if a thing is none of the names.
+    """
+    known = list(dict.fromkeys(names))
+    things = {known[find_name(thing, known)] for thing in things}
+    labels = []
+    for i, name in enumerate(names):
+        shade = colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.5 + 0.5 * (i % 3) / 2, 0.9 - 0.2 * (i % 2))
+        unique = name if names.index(name) == i else f'{name} {i}'
+        red, green, blue = (round(255 * c) for c in shade)
+        shown = re.sub(r'\s+', ' ', unique).strip()
+        labels.append(Label(shown, name in things, (red, green, blue), i))
+    return LabelSet(tuple(labels))
+
+
+def _things_of(source: str, processor: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """Things by the processor's settings or class file (OneFormer), else by known names.
+
+    ADE20K's checkpoints give a class all its names with commas between; the first counts.
+
+    Raises:
+        ValueError: if nothing says it, or what says it is of other classes.
+    """
+    metadata = processor.get('metadata')
+    things = metadata.get('thing_ids') if isinstance(metadata, dict) else None
+    if things is None:
+        file = processor.get('class_info_file')
+        info = _read_json(source, Path(file).name if isinstance(file, str) else 'class_info.json')
+        things = (
+            [
+                i
+                for i, value in info.items()
+                if isinstance(value, dict) and flag(value, 'isthing', False)
+            ]
+            if info
+            else None
+        )
+    if isinstance(things, list):
+        try:
+            ids = [number({'id': i}, 'id', 0, len(names) - 1) for i in things]
+        except ValueError as error:
+            raise ValueError(f"a thing's {error}; name the things with --things") from None
+        return [names[i] for i in ids]
+    known = THINGS.get(len(names), frozenset())
+    first = [name.split(',')[0].strip() for name in names]
+    if known and known <= set(first):
+        return [name for name, short in zip(names, first, strict=True) if short in known]
+    nameless = all(re.fullmatch(r'label_\d+', name) for name in names)
+    remedy = (
+        ', and does not name them: give names and kinds with --classes FILE'
+        if nameless
+        else f'; name them with --things. The classes are: {", ".join(names)}'
+    )
+    raise ValueError(
+        f'the checkpoint does not say which of its {len(names)} classes are things{remedy}'
+    )
+
+
+def _image_processor(source: str) -> dict[str, Any]:
+    """Settings of the checkpoint's image processor; empty where there are none.
+
+    An image processor has a file of its own; a processor of images and text that version 5 of the
+    library wrote has it inside its own.
+    """
+    own = _read_json(source, 'preprocessor_config.json')
+    if own:
+        return own
+    inside = _read_json(source, 'processor_config.json').get('image_processor')
+    return inside if isinstance(inside, dict) else {}
+
+
+def _read_json(source: str, name: str) -> dict[str, Any]:
+    """A JSON file of the checkpoint; empty where there is none."""
+    from transformers.utils.hub import cached_file
+
+    path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
+    if path is None:
+        return {}
+    value = read_json(Path(path))
+    if not isinstance(value, dict):
+        raise ValueError(f'{path} must hold a JSON object, got {short(value)}')
+    return value
+
+
+def _task_tokens(source: str, settings: Any) -> tuple[int, ...]:
+    """OneFormer's task as tokens, padded to the length that the network takes.
+
+    As its processor makes them: padding is 0, whatever the tokenizer pads with.
+    """
+    import transformers
+
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        tokens = tokenizer(
+            TASK, padding='max_length', max_length=settings.task_seq_len, truncation=True
+        )
+    except Exception as error:  # of many kinds, by what is wrong in its files
+        raise ValueError(
+            f'the tokenizer of {source} cannot be loaded: {_one_line(error)}'
+        ) from None
+    return tuple(
+        int(token) * int(mask)
+        for token, mask in zip(tokens['input_ids'], tokens['attention_mask'], strict=True)
+    )
+
+
+def _input_size(
+    source: str, settings: Any, processor: Mapping[str, Any]
+) -> tuple[int, int] | None:
+    if settings.model_type.startswith('eomt'):  # its position embeddings hold for one size
+        return height_width(settings.image_size)
+    size = processor.get('size')
+    if not isinstance(size, dict) or not {'height', 'width'} <= set(size):
+        return None
+    try:
+        return number(size, 'height', 1), number(size, 'width', 1)
+    except ValueError as error:
+        raise ValueError(f'{source}: size of the image processor: {error}') from None

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Lightning module that trains any family."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Timer
+from torch import Tensor
+
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.models.registry import build
+from panoptic_ros.runtime.predictor import Predictor
+
+from ..checkpoint import NonFiniteError, find_non_finite, load_weights
+from ..data.class_table import require_same_classes
+from ..data.sample import Batch, Sample
+from ..evaluation.scoring import Scores
+from ..losses.registry import build_loss
+from ..module_backend import ModuleBackend, describe
+from .optimizers import OptimizerConfig, make_optimizer
+from .schedule import poly, tenths, warmup
+
+
+class PanopticModule(L.LightningModule):
+    """Trains a family's model with its loss; validates it through its own forward.
+
+    Args:
+        family: a key of `panoptic_ros.models.registry.FAMILIES`.
+        network: fields of the family's configuration; the rest take their defaults.
+        labels: the classes, as `LabelSet.to_dicts` gives them; taken from the data.
+        input_size: (height, width) of the network's input, px; taken from the data.
+        loss: fields of the family's loss configuration; the rest take their defaults.
+        loss_stride: input pixels per cell of the maps that the loss sees: 4, 2 or 1.
+        lr: peak learning rate.
+        optimizer: which one, and its decay.
+        warmup_steps: steps of linear rise to `lr`.
+        power: of the polynomial decay to 0 at the end of the training.
+        milestones: steps at which the rate falls to a tenth, in place of the polynomial decay.
+        init_weights: a safetensors file of backbone weights under timm's names, or a checkpoint
+            of an earlier training.
+        recipe_hash: filled in by `panoptic train`.
+        warmup_start: part of `lr` that the first step has, at least 1 / (warmup_steps + 1).
+    """
+
+    def __init__(
+        self,
+        family: str,
+        network: dict[str, Any],
+        labels: list[dict[str, Any]],
+        input_size: tuple[int, int],
+        loss: dict[str, Any] | None = None,
+        loss_stride: int = 4,
+        lr: float = 1e-3,
+        optimizer: OptimizerConfig = OptimizerConfig(),  # noqa: B008  frozen
+        warmup_steps: int = 200,
+        power: float = 0.9,
+        milestones: list[int] | None = None,
+        init_weights: str | None = None,
+        recipe_hash: str = '',
+        warmup_start: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if loss_stride not in (1, 2, 4):
+            raise ValueError(f'model.loss_stride must be 4, 2 or 1, got {loss_stride}')
+        if not 0 < lr < math.inf:
+            raise ValueError(f'model.lr must be a number above 0, got {lr}')
+        if warmup_steps < 0:
+            raise ValueError(f'model.warmup_steps must be at least 0, got {warmup_steps}')
+        if not 0 <= power < math.inf:
+            raise ValueError(f'model.power must be a number of at least 0, got {power}')
+        if not 0 <= warmup_start <= 1:
+            raise ValueError(f'model.warmup_start must lie in 0 to 1, got {warmup_start}')
+        self.save_hyperparameters(ignore='optimizer')  # checkpoints hold plain values only
+        self.optimizer = optimizer
+        self.labels = LabelSet.from_dicts(labels)
+        self.loss = build_loss(family, loss or {})
+        self.model = build(family, self.labels, **network)
+        if init_weights is not None:
+            load_weights(self.model, init_weights)
+        self.model.to(memory_format=torch.channels_last)
+        self.info = describe(self.model, (input_size[0], input_size[1]))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser that the recipe names."""
+        return make_optimizer(self.named_parameters(), self.optimizer, self.hparams['lr'])
+
+    def progress(self) -> float:
+        """Part of the training that is done, by steps or by `max_time`, whichever is more."""
+        total = self.trainer.estimated_stepping_batches
+        done = self.trainer.global_step / total if 0 < total < math.inf else 0.0
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None:
+                spent = callback.time_elapsed()
+                # Clocks differ: processes with rates of their own would drift apart.
+                done = self.trainer.strategy.broadcast(max(done, spent / max(spent + left, 1e-9)))
+        return done
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """One step at the schedule's learning rate, which follows from the progress alone."""
+        step, milestones = self.trainer.global_step, self.hparams['milestones']
+        decay = (
+            poly(self.progress(), self.hparams['power'])
+            if milestones is None
+            else tenths(step, milestones)
+        )
+        lr = (
+            self.hparams['lr']
+            * decay
+            * warmup(step, self.hparams['warmup_steps'], self.hparams['warmup_start'])
+        )
+        for group in optimizer.param_groups:
+            group['lr'] = lr * group['lr_factor']
+        self.log('train/lr', lr)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.model.renormalize()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch; its terms are logged without waiting for the device.
+
+        Raises:
+            NonFiniteError: if the loss is not finite, with the step and the terms.
+        """
+        image = batch.image.contiguous(memory_format=torch.channels_last)
+        self.model.on_step(self.progress())
+        terms = self.loss(self.model, batch._replace(image=image), self.hparams['loss_stride'])
+        loss = terms.pop('loss')
+        self._require_finite(loss, terms)
+        self.log_dict({f'train/{name}': value.detach() for name, value in terms.items()})
+        self.log('train/loss', loss.detach(), prog_bar=True)
+        return loss
+
+    def _require_finite(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
+        """Stops a training that has diverged, in all its processes at once.
+
+        One value is read from the device in each step.
+        """
+        # With `16-mixed` this is the loss before the GradScaler multiplies it. A scale that is
+        # too large makes gradients infinite; the scaler then skips the step, lowers the scale,
+        # and the training continues. It cannot make this loss infinite: that is an overflow in
+        # the network's own forward pass, which a lower scale does not cure.
+        finite = bool(loss.detach().isfinite())
+        if self.trainer.strategy.reduce_boolean_decision(finite):
+            return
+        values = ', '.join(
+            f'{name} {value.item():.4g}' for name, value in {'loss': loss, **terms}.items()
+        )
+        weight = find_non_finite(dict(self.named_parameters()))
+        cause = f'; the step before made the weight {weight!r} NaN or infinite' if weight else ''
+        where = ' in another process' if finite else ''
+        raise NonFiniteError(
+            f'the loss of step {self.trainer.global_step + 1} is not finite'
+            f'{where} ({values}){cause}; try a lower model.lr, more '
+            'model.warmup_steps or trainer.gradient_clip_val'
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts the scores; averaged class means go back onto their sphere.
+
+        Raises:
+            NonFiniteError: if the steps before made a weight NaN or infinite.
+        """
+        if weight := find_non_finite(self.state_dict()):
+            raise NonFiniteError(
+                f'after step {self.trainer.global_step} the weight {weight!r} is '
+                'not finite, although the loss was; try a lower model.lr, more '
+                'model.warmup_steps or trainer.gradient_clip_val'
+            )
+        self.model.renormalize()
+        self.predictor = Predictor(ModuleBackend(self.model), self.info)
+        self.scores = Scores(self.labels)
+
+    def validation_step(self, sample: Sample, batch_idx: int) -> Any:
+        """Scores one image as the node sees it; gives its PanopticFrame."""
+        frame = self.predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0)
+        self.scores.update(sample, frame)
+        return frame
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the scores of all processes together."""
+        for counts in self.scores.counts:
+            total = self.trainer.strategy.reduce(
+                torch.from_numpy(counts).to(self.device), reduce_op='sum'
+            )
+            counts[...] = total.cpu().numpy()
+        summary = self.scores.summary()
+        for name, value in summary.items():
+            self.log(f'val/{name}', value, prog_bar=name == 'pq', sync_dist=True)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses to go on with other classes or another network than the checkpoint's."""
+        require_same_classes(
+            LabelSet.from_dicts(checkpoint['hyper_parameters']['labels']),
+            'the checkpoint',
+            self.labels,
+            'the data',
+        )
+        own, found = (
+            {key: value.shape for key, value in state.items()}
+            for state in (self.state_dict(), checkpoint['state_dict'])
+        )
+        other = sorted(key for key in own.keys() | found.keys() if own.get(key) != found.get(key))
+        if other:
+            raise ValueError(
+                f"the checkpoint is of another network than the recipe's: "
+                f'{len(other)} of {len(own)} tensors differ, e.g. {other[0]!r}'
+            )
