@@ -10,14 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from panoptic_ros.core.files import FolderInUseError, lock_folder, run_folder, whole, write_bytes
+from panoptic_ros.core.files import (
+    FolderInUseError,
+    atomic_write,
+    lock_folder,
+    run_folder,
+    write_bytes,
+)
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from panoptic_ros.core.files import lock_folder, whole
+from panoptic_ros.core.files import lock_folder, atomic_write
 folder = Path(sys.argv[1])
-with lock_folder(folder, 'training'), whole(folder / 'model.bin') as temporary:
+with lock_folder(folder, 'training'), atomic_write(folder / 'model.bin') as temporary:
     temporary.write_bytes(b'half')
     print('ready', flush=True)
     time.sleep(60)
@@ -57,14 +63,14 @@ def test_a_file_is_flushed_before_it_gets_its_name(tmp_path, monkeypatch):
 def test_an_error_leaves_the_old_file(tmp_path):
     path = tmp_path / 'a.bin'
     path.write_bytes(b'old')
-    with pytest.raises(RuntimeError), whole(path) as temporary:
+    with pytest.raises(RuntimeError), atomic_write(path) as temporary:
         temporary.write_bytes(b'new')
         raise RuntimeError
     assert path.read_bytes() == b'old' and names(tmp_path) == ['a.bin']
 
 
 def test_an_error_of_the_system_names_the_file(tmp_path):
-    with pytest.raises(OSError, match=r'a\.bin') as caught, whole(tmp_path / 'a.bin'):
+    with pytest.raises(OSError, match=r'a\.bin') as caught, atomic_write(tmp_path / 'a.bin'):
         raise OSError(28, 'No space left on device')
     assert caught.value.errno == 28
     with pytest.raises(FileNotFoundError, match=r'missing.*a\.bin'):

@@ -14,7 +14,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from panoptic_ros import Label, LabelSet
-from panoptic_ros.core.model_file import ModelInfo, Threshold, write_bundle
+from panoptic_ros.core.model_file import ModelInfo, Threshold, write_model_file
 
 LABELS = LabelSet(
     (
@@ -234,5 +234,5 @@ def make_tiny_model(
     endless: int | None = None,
 ) -> Path:
     info = tiny_info(input_size, stride)
-    write_bundle(tiny_graph(info, work, endless), info, path)
+    write_model_file(tiny_graph(info, work, endless), info, path)
     return path

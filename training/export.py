@@ -15,7 +15,7 @@ import onnxscript.optimizer
 import torch
 from torch.utils._pytree import tree_leaves
 
-from panoptic_ros.core.model_file import MAX_FILE_BYTES, OUTPUTS, ModelInfo, write_bundle
+from panoptic_ros.core.model_file import MAX_FILE_BYTES, OUTPUTS, ModelInfo, write_model_file
 from panoptic_ros.core.version import __version__
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
@@ -228,7 +228,7 @@ def export_model(
     graph = build_graph(copy, input_size)
     if half_weights:
         store_as_half(graph)
-    write_bundle(graph, info, path)
+    write_model_file(graph, info, path)
     return info
 
 

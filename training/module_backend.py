@@ -23,7 +23,7 @@ class ModuleBackend:
 
     name = 'torch/eager'
     precision = 'fp32'
-    degraded = ''
+    fallback_reason = ''
 
     def __init__(self, model: PanopticModel) -> None:
         self.model = model

@@ -45,7 +45,7 @@ class Report:
     info: ModelInfo
     backend: str
     device: str
-    degraded: str
+    fallback_reason: str
 
     stages_ms: dict[str, npt.NDArray[np.float64]]
     """(frames,) times by stage, in order; the last, `total`, is the sum of the others."""
@@ -94,7 +94,7 @@ def measure(
         backend_options: see `open_backend`.
 
     Raises:
-        BundleError, BackendError: as `open_backend` does.
+        ModelFileError, BackendError: as `open_backend` does.
     """
     info = read_info(path)
     _forget_peak()
@@ -116,7 +116,7 @@ def measure(
         info,
         backend.name,
         backend.device,
-        backend.degraded,
+        backend.fallback_reason,
         {**stages, 'total': np.sum(list(stages.values()), axis=0)},
         max(peak, 0 if network else _peak()),
     )

@@ -141,8 +141,8 @@ def run(args: argparse.Namespace) -> None:
     console = Console()
     console.print(table(reports, f'{height}x{width}'))
     for report in reports:
-        if report.degraded:
-            console.print(f'{report.info.name} on the CPU: {report.degraded}')
+        if report.fallback_reason:
+            console.print(f'{report.info.name} on the CPU: {report.fallback_reason}')
     console.print(
         'tracker alone, 200 tracks by 200 things: {:.2f} / {:.2f} ms'.format(
             *np.percentile(time_tracker(), (50, 95))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from panoptic_ros.cli.output import check_folder, with_bar
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
 from panoptic_ros.core.documents import read_yaml
-from panoptic_ros.core.files import whole, write_json
+from panoptic_ros.core.files import atomic_write, write_json
 
 if TYPE_CHECKING:
     from panoptic_training.data.check import SplitReport
@@ -308,7 +308,7 @@ def run_show(args: argparse.Namespace) -> None:
     reader = open_split(*find_data(args.data), args.split)
     chosen = np.linspace(0, len(reader) - 1, min(args.count, len(reader))).round().astype(int)
     sheet = contact_sheet(reader, list(with_bar(chosen.tolist(), len(chosen), 'images read')))
-    with whole(args.output) as temporary:
+    with atomic_write(args.output) as temporary:
         Image.fromarray(sheet).save(temporary)
     print(f'{len(chosen)} of {len(reader)} images of {args.split} in {args.output}')
 

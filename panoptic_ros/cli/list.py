@@ -76,11 +76,11 @@ def _table(title: str, *columns: str) -> Any:
 
 
 def _models() -> Any:
-    import panoptic_ros
     from panoptic_ros.core.model_file import read_info
+    from panoptic_ros.core.resources import packaged_models
 
     table = _table('Models in the package', 'file', 'name', 'family', 'input', 'classes', 'PQ')
-    for path in sorted((Path(panoptic_ros.__file__).parent / 'data').glob('*.onnx')):
+    for path in packaged_models():
         info = read_info(path)
         score = f'{info.scores["pq"]:.1f}' if 'pq' in info.scores else ''
         table.add_row(

@@ -25,7 +25,7 @@ LOCK_NAME = '.lock'
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Gives a temporary name to write to, with the same suffix, in the same folder.
 
     At the end the data is flushed to the disk and the file gets its own name. After an error
@@ -62,7 +62,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write_bytes(data: bytes, path: Path) -> None:
     """Writes a file under a temporary name and renames it."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 

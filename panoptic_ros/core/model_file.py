@@ -219,12 +219,12 @@ def _require_text(name: str, value: Any) -> None:
     )
 
 
-class BundleError(ValueError):
+class ModelFileError(ValueError):
     """A model file that cannot be used; the message says what is wrong with it."""
 
 
 def info_to_json(info: ModelInfo) -> str:
-    """The document that `write_bundle` puts into the file."""
+    """The document that `write_model_file` puts into the file."""
     return json.dumps(
         {
             **vars(info),
@@ -239,18 +239,18 @@ def info_from_json(text: str) -> ModelInfo:
     """Inverse of `info_to_json`.
 
     Raises:
-        BundleError: naming the first thing that is missing or wrong.
+        ModelFileError: naming the first thing that is missing or wrong.
     """
     if len(text) > MAX_METADATA_CHARS:
-        raise BundleError(
+        raise ModelFileError(
             f'metadata {METADATA_KEY!r} is longer than {MAX_METADATA_CHARS} characters'
         )
     try:
         values = parse_json(text, f'metadata {METADATA_KEY!r}')
     except ValueError as error:
-        raise BundleError(str(error)) from None
+        raise ModelFileError(str(error)) from None
     if not isinstance(values, dict):
-        raise BundleError(f'metadata {METADATA_KEY!r} is not a JSON object')
+        raise ModelFileError(f'metadata {METADATA_KEY!r} is not a JSON object')
     required = {
         name
         for name in ModelInfo.__dataclass_fields__
@@ -258,10 +258,10 @@ def info_from_json(text: str) -> ModelInfo:
     }
     missing = required - set(values)
     if missing:
-        raise BundleError(f'metadata lacks {", ".join(sorted(missing))}')
+        raise ModelFileError(f'metadata lacks {", ".join(sorted(missing))}')
     unknown = set(values) - set(ModelInfo.__dataclass_fields__)
     if unknown:
-        raise BundleError(
+        raise ModelFileError(
             f'metadata has unknown entries {", ".join(sorted(unknown))}; '
             'the file may come from a newer version of this package'
         )
@@ -274,10 +274,10 @@ def info_from_json(text: str) -> ModelInfo:
             values[name] = tuple(values[name])
         return ModelInfo(**values)
     except (TypeError, ValueError, AttributeError) as error:
-        raise BundleError(f'metadata is damaged: {" ".join(str(error).split())}') from None
+        raise ModelFileError(f'metadata is damaged: {" ".join(str(error).split())}') from None
 
 
-def write_bundle(model: Any, info: ModelInfo, path: Path) -> None:
+def write_model_file(model: Any, info: ModelInfo, path: Path) -> None:
     """Writes an ONNX graph and its metadata as one file; the path is whole or untouched.
 
     Args:
@@ -298,7 +298,7 @@ def load_onnx(path: Path) -> Any:
         An onnx.ModelProto.
 
     Raises:
-        BundleError: if the file is missing, empty, too large, not ONNX, keeps any part of it in
+        ModelFileError: if the file is missing, empty, too large, not ONNX, keeps any part of it in
             other files, or has operators that are not ONNX's.
     """
     import onnx
@@ -306,17 +306,17 @@ def load_onnx(path: Path) -> Any:
 
     path = Path(path)
     if not path.is_file():
-        raise BundleError(f'no model file at {path}')
+        raise ModelFileError(f'no model file at {path}')
     size = path.stat().st_size
     if not 0 < size < MAX_FILE_BYTES:
-        raise BundleError(f'{path} has {size} bytes, expected 1 to {MAX_FILE_BYTES - 1}')
+        raise ModelFileError(f'{path} has {size} bytes, expected 1 to {MAX_FILE_BYTES - 1}')
     try:
         model = onnx.load_model_from_string(path.read_bytes())
         check_graph(model)
     except DecodeError:
-        raise BundleError(f'{path} is not an ONNX file, or is cut short') from None
+        raise ModelFileError(f'{path} is not an ONNX file, or is cut short') from None
     except ValueError as error:
-        raise BundleError(f'{path}: {error}') from None
+        raise ModelFileError(f'{path}: {error}') from None
     return model
 
 
@@ -324,7 +324,7 @@ def read_info(path: Path) -> ModelInfo:
     """Reads what a model file says of itself, and checks that its graph agrees.
 
     Raises:
-        BundleError: in one line that starts with the path.
+        ModelFileError: in one line that starts with the path.
     """
     return info_of(load_onnx(path), path)
 
@@ -335,13 +335,13 @@ def info_of(model: Any, path: Path) -> ModelInfo:
 
     texts = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in texts:
-        raise BundleError(
+        raise ModelFileError(
             f'{path}: no metadata {METADATA_KEY!r}; make model files with `panoptic export`'
         )
     try:
         info = info_from_json(texts[METADATA_KEY])
-    except BundleError as error:
-        raise BundleError(f'{path}: {error}') from None
+    except ModelFileError as error:
+        raise ModelFileError(f'{path}: {error}') from None
     inputs = {
         value.name: (
             value.type.tensor_type.elem_type,
@@ -354,10 +354,12 @@ def info_of(model: Any, path: Path) -> ModelInfo:
         **dict.fromkeys(info.thresholds, (TensorProto.FLOAT,)),
     }
     if inputs != expected:
-        raise BundleError(f'{path}: graph inputs (type, sizes) must be {expected}, got {inputs}')
+        raise ModelFileError(
+            f'{path}: graph inputs (type, sizes) must be {expected}, got {inputs}'
+        )
     outputs = tuple(value.name for value in model.graph.output)
     if outputs != OUTPUTS:
-        raise BundleError(f'{path}: graph outputs must be {OUTPUTS}, got {outputs}')
+        raise ModelFileError(f'{path}: graph outputs must be {OUTPUTS}, got {outputs}')
     return info
 
 

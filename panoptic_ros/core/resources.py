@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = 'panoptic_ros'
 
 
-def share_file(name: str) -> Path:
+def resource_file(name: str) -> Path:
     """Path of a shipped file, in a source tree, a wheel, an editable and a colcon install alike.
 
     Args:
@@ -35,13 +35,18 @@ def share_file(name: str) -> Path:
     )
 
 
+def packaged_models() -> list[Path]:
+    """Return the model files inside the package, by name."""
+    return sorted((Path(__file__).resolve().parents[1] / 'data').glob('*.onnx'))
+
+
 def default_model() -> Path:
-    """The model file inside the package.
+    """Return the model file inside the package that is used where no other is named.
 
     Raises:
         FileNotFoundError: if this copy of the package has none.
     """
-    models = sorted((Path(__file__).resolve().parents[1] / 'data').glob('*.onnx'))
+    models = packaged_models()
     if not models:
         raise FileNotFoundError(
             f'this copy of {PACKAGE} has no model of its own; '

@@ -54,7 +54,7 @@ def model_status(
     state: str,
     problem: str,
     values: Mapping[str, str],
-    degraded: str,
+    fallback_reason: str,
     loading_s: float | None = None,
 ) -> Status:
     """What runs, on what.
@@ -63,7 +63,7 @@ def model_status(
         state: of the lifecycle.
         problem: why the last configure or reload failed; empty if it did not.
         values: name, hash and so on; empty while no model is loaded.
-        degraded: why slower hardware than asked for is in use; empty if it is not.
+        fallback_reason: why slower hardware than asked for is in use; empty if it is not.
         loading_s: since when a model is being loaded; None while none is.
     """
     names = ('name', 'hash', 'family', 'backend', 'device', 'precision', 'engine')
@@ -78,8 +78,8 @@ def model_status(
         status.report(Level.WARN if values else Level.ERROR, problem)
     elif not values:
         status.report(Level.WARN, 'no model is loaded')
-    if degraded:
-        status.report(Level.WARN, degraded)
+    if fallback_reason:
+        status.report(Level.WARN, fallback_reason)
     return status
 
 

@@ -72,7 +72,7 @@ class Health:
     def statuses(self, now_ns: int) -> list[Status]:
         """One for each task."""
         backend = self._loaded.predictor.backend
-        statuses = [model_status('active', '', self._loaded.describe(), backend.degraded)]
+        statuses = [model_status('active', '', self._loaded.describe(), backend.fallback_reason)]
         for name, topic in self._topics.items():
             dropped, received = self._dropped[name], self._received[name]
             counts = Counts(

@@ -41,7 +41,7 @@ class LoggedBackend:
             path: of the log; made if there is none.
         """
         self.name, self.device, self.precision = backend.name, backend.device, backend.precision
-        self.degraded = backend.degraded
+        self.fallback_reason = backend.fallback_reason
         self.seconds = 0.0
         """How long the last image took, when it was run."""
         self._backend = backend

@@ -95,9 +95,9 @@ class Session:
             yield f'left out {topic}: {reason}'
         said = self.loaded.describe()
         yield f'model {said["name"]} ({said["hash"]}) on {said["backend"]}, {said["device"]}'
-        degraded = self.loaded.predictor.backend.degraded
-        if degraded:
-            yield f'slower than asked for: {degraded}'
+        fallback_reason = self.loaded.predictor.backend.fallback_reason
+        if fallback_reason:
+            yield f'slower than asked for: {fallback_reason}'
         if not self.loaded.predictor.info.embedding_dim:
             yield (
                 'this model gives no embeddings; things are followed by the overlap of their '

@@ -87,7 +87,7 @@ class Diagnostics:
                 now.state,
                 now.problem,
                 now.loaded.describe() if now.loaded else {},
-                backend.degraded if backend else '',
+                backend.fallback_reason if backend else '',
                 now.loading_s,
             )
         ]

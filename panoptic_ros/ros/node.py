@@ -161,9 +161,9 @@ class PanopticNode(ResponsiveLifecycleNode):
         self.get_logger().info(
             f'model is loaded: {described}, input {info.input_size[1]} x {info.input_size[0]}'
         )
-        degraded = loaded.predictor.backend.degraded
-        if degraded:
-            self.get_logger().warning(f'slower than asked for: {degraded}')
+        fallback_reason = loaded.predictor.backend.fallback_reason
+        if fallback_reason:
+            self.get_logger().warning(f'slower than asked for: {fallback_reason}')
 
     def _publish_label_info(self) -> None:
         assert self._loaded is not None

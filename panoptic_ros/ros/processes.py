@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from panoptic_ros.core.resources import share_file
+from panoptic_ros.core.resources import resource_file
 
 MAX_DOMAIN_ID = 101
 """Ports of higher domains run into those that Linux gives to outgoing connections."""
@@ -127,7 +127,7 @@ def ros_environment(environ: Mapping[str, str]) -> dict[str, str]:
     # Jazzy and before read the first, Kilted and later the second.
     profiles = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
     if not any(name in environ for name in profiles):
-        wanted |= dict.fromkeys(profiles, str(share_file('config/fastdds.xml')))
+        wanted |= dict.fromkeys(profiles, str(resource_file('config/fastdds.xml')))
     return {name: value for name, value in wanted.items() if name not in environ}
 
 

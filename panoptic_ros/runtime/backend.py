@@ -28,7 +28,7 @@ class Backend(Protocol):
     precision: str
     """`fp32`, `fp16` or `int8`."""
 
-    degraded: str
+    fallback_reason: str
     """Why slower hardware than asked for is in use; empty when it is not."""
 
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:

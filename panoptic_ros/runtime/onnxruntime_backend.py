@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.model_file import OUTPUTS, BundleError, Outputs
+from panoptic_ros.core.model_file import OUTPUTS, ModelFileError, Outputs
 from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
@@ -47,7 +47,7 @@ class OnnxRuntimeBackend:
 
         Raises:
             BackendError: if the package, the provider or the device is not there.
-            BundleError: if ONNX Runtime does not take the graph.
+            ModelFileError: if ONNX Runtime does not take the graph.
         """
         try:
             import onnxruntime as ort
@@ -82,7 +82,7 @@ class OnnxRuntimeBackend:
             )
         except Exception as error:  # pybind's own classes, which share no base but this
             text = one_line(error)
-            raise BundleError(f'{path}: onnxruntime refuses the graph: {text}') from None
+            raise ModelFileError(f'{path}: onnxruntime refuses the graph: {text}') from None
         if _PROVIDERS[provider] not in self._session.get_providers():
             raise BackendError(
                 f'onnxruntime could not start its {provider} provider, CUDA or '
@@ -91,7 +91,7 @@ class OnnxRuntimeBackend:
         self.name = f'onnxruntime/{provider}'
         self.device = 'cpu' if index is None else f'cuda:{index}'
         self.precision = precision
-        self.degraded = ''
+        self.fallback_reason = ''
 
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
         """See `Backend.run`."""

@@ -7,7 +7,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from panoptic_ros.core.model_file import BundleError, ModelInfo, info_of, load_onnx
+from panoptic_ros.core.model_file import ModelFileError, ModelInfo, info_of, load_onnx
 from panoptic_ros.core.onnx_graph import check_weights
 from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import Backend, BackendError
@@ -54,12 +54,12 @@ def open_backend(
         device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<index>`.
         precision: `auto` (fp32), `fp32` or `fp16`.
         allow_cpu: where the GPU or the engine for it is not available, use the CPU; the
-            backend's `degraded` then says why.
+            backend's `fallback_reason` then says why.
         engine_cache_dir: where built engines are kept; default: the user's cache directory.
         threads: CPU threads of one inference; None takes every core this process may use.
 
     Raises:
-        BundleError: if the model file is missing, damaged or not for this engine.
+        ModelFileError: if the model file is missing, damaged or not for this engine.
         BackendError: if what was asked for is not available; says how to get it.
     """
     path = Path(path)
@@ -88,21 +88,21 @@ def open_backend(
             if engine in ('auto', 'tensorrt', name)
         ]
 
-    errors: list[BackendError | BundleError] = []
+    errors: list[BackendError | ModelFileError] = []
     for name, variant, place, exact in attempts:
         try:
             opened = _open(name, path, info, variant, place, exact, engine_cache_dir, threads)
-        except (BackendError, BundleError) as error:
+        except (BackendError, ModelFileError) as error:
             errors.append(error)
             continue
         if place != device:
-            opened.degraded = _reasons(errors)
+            opened.fallback_reason = _reasons(errors)
         return opened
-    kind = next((type(e) for e in errors if isinstance(e, BundleError)), BackendError)
+    kind = next((type(e) for e in errors if isinstance(e, ModelFileError)), BackendError)
     raise kind(_reasons(errors))
 
 
-def _reasons(errors: list[BackendError | BundleError]) -> str:
+def _reasons(errors: list[BackendError | ModelFileError]) -> str:
     return '; '.join(dict.fromkeys(str(error) for error in errors))
 
 
@@ -138,9 +138,9 @@ def _open(
         check_predictions(opened, info)
     except BackendError:
         raise
-    except BundleError as error:
+    except ModelFileError as error:
         text = str(error)
-        raise BundleError(text if str(path) in text else f'{path}: {text}') from None
+        raise ModelFileError(text if str(path) in text else f'{path}: {text}') from None
     except Exception as error:  # each engine has its own classes: out of memory, no compiler, ...
         text = one_line(error)
         raise BackendError(
@@ -156,5 +156,5 @@ def _read_checked(path: Path) -> ModelInfo:
     try:
         check_weights(model)
     except ValueError as error:
-        raise BundleError(f'{path}: {error}') from None
+        raise ModelFileError(f'{path}: {error}') from None
     return info

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.files import FolderInUseError, lock_folder, write_bytes
-from panoptic_ros.core.model_file import OUTPUTS, BundleError, Outputs, file_hash
+from panoptic_ros.core.model_file import OUTPUTS, ModelFileError, Outputs, file_hash
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index, gpu_names
 
@@ -34,7 +34,7 @@ class TensorRTBackend:
         Raises:
             BackendError: if TensorRT, CUDA or the GPU is not available, or another process
                 builds this engine.
-            BundleError: if TensorRT does not take the graph.
+            ModelFileError: if TensorRT does not take the graph.
         """
         index = gpu_index(device)
         if index is None:
@@ -79,7 +79,7 @@ class TensorRTBackend:
         self.name = 'tensorrt'
         self.device = f'cuda:{index}'
         self.precision = precision
-        self.degraded = ''
+        self.fallback_reason = ''
 
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
         """See `Backend.run`."""
@@ -149,12 +149,12 @@ def _build(trt: Any, logger: Any, path: Path, precision: str) -> Any:
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(path)):
-        raise BundleError(f'{path}: tensorrt refuses the graph: {parser.get_error(0).desc()}')
+        raise ModelFileError(f'{path}: tensorrt refuses the graph: {parser.get_error(0).desc()}')
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32
     if precision == 'fp16':
         config.set_flag(trt.BuilderFlag.FP16)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise BundleError(f'{path}: tensorrt could not build an engine; its log says why')
+        raise ModelFileError(f'{path}: tensorrt could not build an engine; its log says why')
     return plan

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.model_file import BundleError, ModelInfo, Outputs, load_onnx
+from panoptic_ros.core.model_file import ModelFileError, ModelInfo, Outputs, load_onnx
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
 
@@ -48,7 +48,7 @@ class TorchBackend:
 
         Raises:
             BackendError: if PyTorch, the device or the mode is not to be had.
-            BundleError: if the file does not fit the family's module.
+            ModelFileError: if the file does not fit the family's module.
         """
         try:
             import torch
@@ -80,11 +80,11 @@ class TorchBackend:
         self.name = f'torch/{mode}'
         self.device = 'cpu' if index is None else f'cuda:{index}'
         self.precision = precision
-        self.degraded = ''
+        self.fallback_reason = ''
         try:
             module = build_model(info)
         except (TypeError, ValueError) as error:
-            raise BundleError(f'{path}: {error}') from None
+            raise ModelFileError(f'{path}: {error}') from None
         except ImportError as error:  # a family may need a package of its own
             raise BackendError(f'torch: {error}') from None
         load_weights(module, path)
@@ -143,7 +143,7 @@ def load_weights(module: PanopticModel, path: Path) -> None:
     Float16 initializers are widened: they are a way to store, not to compute.
 
     Raises:
-        BundleError: naming what is missing, unexpected, or of another shape than the module's.
+        ModelFileError: naming what is missing, unexpected, or of another shape than the module's.
     """
     import torch
     from onnx import numpy_helper
@@ -165,7 +165,7 @@ def load_weights(module: PanopticModel, path: Path) -> None:
     # The exporter's own constants have no dots; a module's weights do.
     unexpected = sorted(name for name in set(found) - set(state) if '.' in name)
     if missing or unexpected:
-        raise BundleError(
+        raise ModelFileError(
             f"{path} lacks {len(missing)} of the module's {len(state)} weights and "
             f'has {len(unexpected)} others, the first is '
             f'{(missing + unexpected)[0]!r}; export it again with this version'
@@ -173,5 +173,7 @@ def load_weights(module: PanopticModel, path: Path) -> None:
     for name, value in state.items():
         shape = tuple(found[name].dims)
         if shape != tuple(value.shape):
-            raise BundleError(f'{path}: weight {name!r} must be {tuple(value.shape)}, got {shape}')
+            raise ModelFileError(
+                f'{path}: weight {name!r} must be {tuple(value.shape)}, got {shape}'
+            )
     module.load_state_dict({name: tensor(found[name]) for name in state}, strict=False)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.core.model_file import MAX_NUMBER, BundleError, ModelInfo, Outputs
+from panoptic_ros.core.model_file import MAX_NUMBER, ModelFileError, ModelInfo, Outputs
 from panoptic_ros.runtime.backend import Backend
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 
@@ -44,7 +44,7 @@ def check_predictions(backend: Backend, info: ModelInfo) -> None:
         info: what the file says of itself.
 
     Raises:
-        BundleError: naming the output that does not fit.
+        ModelFileError: naming the output that does not fit.
     """
     predictor = Predictor(backend, info)
     height, width = info.input_size
@@ -73,7 +73,7 @@ def check_outputs(outputs: Outputs, info: ModelInfo) -> None:
     Rows that are not valid may hold anything.
 
     Raises:
-        BundleError: naming the first output that does not fit.
+        ModelFileError: naming the first output that does not fit.
     """
     rows = outputs.valid.shape[0] if np.ndim(outputs.valid) == 1 else 0
     size = height, width = [n // info.stride for n in info.input_size]
@@ -91,12 +91,12 @@ def check_outputs(outputs: Outputs, info: ModelInfo) -> None:
     for name, (dtype, shape) in expected.items():
         value = getattr(outputs, name)
         if value.dtype != dtype or list(value.shape) != shape:
-            raise BundleError(
+            raise ModelFileError(
                 f'output {name} must be {np.dtype(dtype)} {shape} by the metadata, '
                 f'got {value.dtype} {list(value.shape)}'
             )
     if rows > MAX_ROWS:
-        raise BundleError(f'outputs may have {MAX_ROWS} rows at most, got {rows}')
+        raise ModelFileError(f'outputs may have {MAX_ROWS} rows at most, got {rows}')
 
     valid, classes = outputs.valid, len(info.labels)
     corner = np.array([width, height]) + PLACE_SLACK
@@ -110,21 +110,21 @@ def check_outputs(outputs: Outputs, info: ModelInfo) -> None:
     ):
         value = getattr(outputs, name)[valid]
         if not np.all((value >= least) & (value <= most)):  # NaN is neither
-            raise BundleError(
+            raise ModelFileError(
                 f'output {name} has values outside {least:g} to {np.max(most):g}, or NaN'
             )
     present = valid & (outputs.area > 0)
     box = outputs.box[present]
     if not np.all(box[:, :2] < box[:, 2:]):
-        raise BundleError('output box has boxes whose right or bottom lies before left or top')
+        raise ModelFileError('output box has boxes whose right or bottom lies before left or top')
     ids = np.concatenate([[True], present])
     if (
         outputs.segment_map.min() < 0
         or outputs.segment_map.max() > rows
         or not np.all(ids[outputs.segment_map])
     ):
-        raise BundleError('output segment_map has ids that are not those of valid rows')
+        raise ModelFileError('output segment_map has ids that are not those of valid rows')
     if not np.all((outputs.semantic_map < classes) | (outputs.semantic_map == VOID_ID)):
-        raise BundleError(
+        raise ModelFileError(
             f'output semantic_map has classes other than 0 to {classes - 1} and {VOID_ID}'
         )

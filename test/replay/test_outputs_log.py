@@ -13,7 +13,7 @@ from panoptic_ros.replay.outputs_log import InferenceError, LoggedBackend
 class Counting:
     """Gives other outputs at each call, and fails at the fourth."""
 
-    name, device, precision, degraded = 'counting', 'cpu', 'fp32', ''
+    name, device, precision, fallback_reason = 'counting', 'cpu', 'fp32', ''
 
     def __init__(self) -> None:
         self.calls = 0

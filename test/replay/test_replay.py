@@ -36,7 +36,7 @@ from tiny_model import LABELS, tiny_graph, tiny_info
 
 from panoptic_ros.core.frame import read_instances
 from panoptic_ros.core.labels import Label, LabelSet
-from panoptic_ros.core.model_file import write_bundle
+from panoptic_ros.core.model_file import write_model_file
 from panoptic_ros.node.node_health import read_health
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.frame_records import read_records
@@ -249,7 +249,7 @@ def test_a_model_without_embeddings_is_told_of_and_works(tmp_path, bag, capsys):
     graph.graph.node.append(helper.make_node('Identity', ['none'], ['embedding']))
     output = next(value for value in graph.graph.output if value.name == 'embedding')
     output.type.tensor_type.shape.dim[1].dim_value = 0
-    write_bundle(graph, info, tmp_path / 'plain.onnx')
+    write_model_file(graph, info, tmp_path / 'plain.onnx')
     assert run(bag, '--model', tmp_path / 'plain.onnx', '--gt', TRUTH, '-o', tmp_path / 'out') == 0
     assert 'this model gives no embeddings' in capsys.readouterr().out
     assert summary(tmp_path / 'out')['tracks']['confirmed'] == 2

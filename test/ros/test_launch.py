@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from panoptic_ros.core.resources import share_file
+from panoptic_ros.core.resources import resource_file
 
 
 class Made(SimpleNamespace):
@@ -49,7 +49,7 @@ def launch_file(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     sys.modules['launch.substitutions'].LaunchConfiguration = LaunchConfiguration
     sys.modules['ament_index_python.packages'].get_packages_with_prefixes = dict
-    path = share_file('launch/panoptic.launch.py')
+    path = resource_file('launch/panoptic.launch.py')
     namespace = {'__file__': str(path), '__name__': 'panoptic_launch'}
     monkeypatch.delenv('FASTRTPS_DEFAULT_PROFILES_FILE', raising=False)
     monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
@@ -90,7 +90,7 @@ def test_each_argument_is_declared_and_described(launch_file):
 def test_arguments_left_out_do_not_hide_the_parameter_file(launch_file):
     keywords = node_of(launch_file)
     path, parameters = keywords['parameters']
-    assert Path(path) == share_file('config/panoptic.yaml')
+    assert Path(path) == resource_file('config/panoptic.yaml')
     assert parameters == {'use_sim_time': False}
     assert keywords['remappings'] == [('image', 'image')]
 
@@ -122,7 +122,7 @@ def test_the_transport_profile_is_set_unless_the_user_has_one(launch_file, monke
     def names() -> dict[str, str]:
         return dict(action.arguments for action in actions(launch_file, 'SetEnvironmentVariable'))
 
-    profile = str(share_file('config/fastdds.xml'))
+    profile = str(resource_file('config/fastdds.xml'))
     assert names() == dict.fromkeys(launch_file['PROFILE_VARIABLES'], profile)
     monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', 'mine.xml')
     assert names() == {'FASTDDS_DEFAULT_PROFILES_FILE': profile}

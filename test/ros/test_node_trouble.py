@@ -14,7 +14,7 @@ from node_process import image_message
 from rosgraph_msgs.msg import Clock
 from tiny_model import paint_scene
 
-from panoptic_ros.core.resources import share_file
+from panoptic_ros.core.resources import resource_file
 
 pytestmark = pytest.mark.ros
 
@@ -137,7 +137,7 @@ def test_a_slow_node_takes_the_newest_image_and_ends_in_the_middle_of_its_work(
         {'model': slow_model, 'autostart': 'false'},
         '-r',
         'image:=camera/image_raw',
-        before=('--params-file', str(share_file('config/panoptic.yaml'))),
+        before=('--params-file', str(resource_file('config/panoptic.yaml'))),
     )
     graph.until(lambda: graph.state == 'unconfigured')
     assert graph.change_state('configure')
@@ -214,7 +214,7 @@ def test_shipped_parameters_are_the_defaults(ros_domain):
             )
         }
 
-    text = share_file('config/panoptic.yaml').read_text()
+    text = resource_file('config/panoptic.yaml').read_text()
     values = flat(yaml.safe_load(text)['/**']['ros__parameters'])
     assert list(values) == [parameter.name for parameter in PARAMETERS]
     for parameter in PARAMETERS:

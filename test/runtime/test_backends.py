@@ -7,7 +7,7 @@ import pytest
 from onnx import numpy_helper
 from tiny_model import paint_scene
 
-from panoptic_ros.core.model_file import OUTPUTS, BundleError, Outputs, read_info
+from panoptic_ros.core.model_file import OUTPUTS, ModelFileError, Outputs, read_info
 from panoptic_ros.runtime import Backend, BackendError, open_backend
 
 SIZE = (64, 128)
@@ -101,7 +101,7 @@ def test_the_image_is_left_alone(backend, hle_model):
 def test_attributes_tell_what_is_used(backend):
     assert backend.name.split('/')[0] in ('onnxruntime', 'tensorrt', 'torch')
     assert backend.device == 'cpu' or backend.device.startswith('cuda:')
-    assert (backend.precision, backend.degraded) == ('fp32', '')
+    assert (backend.precision, backend.fallback_reason) == ('fp32', '')
 
 
 def test_threads_are_the_users_choice(hle_model, eager):
@@ -139,7 +139,7 @@ def test_weights_that_do_not_fit_the_module_are_refused(hle_model, tmp_path, cha
     change(model.graph)
     path = tmp_path / 'changed.onnx'
     onnx.save(model, path)
-    with pytest.raises(BundleError, match=reason):
+    with pytest.raises(ModelFileError, match=reason):
         open_backend(path, 'torch', 'cpu')
 
 

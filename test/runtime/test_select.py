@@ -7,7 +7,7 @@ import sys
 import onnx
 import pytest
 
-from panoptic_ros.core.model_file import METADATA_KEY, BundleError
+from panoptic_ros.core.model_file import METADATA_KEY, ModelFileError
 from panoptic_ros.runtime import BACKENDS, BackendError, available_backends, gpu, open_backend
 from panoptic_ros.runtime import select as selection
 
@@ -29,7 +29,11 @@ def one_gpu(monkeypatch):
 
 def test_a_machine_without_gpu_gets_onnxruntime_on_its_cpu(tiny_model, no_gpu):
     backend = open_backend(tiny_model)
-    assert (backend.name, backend.device, backend.degraded) == ('onnxruntime/cpu', 'cpu', '')
+    assert (backend.name, backend.device, backend.fallback_reason) == (
+        'onnxruntime/cpu',
+        'cpu',
+        '',
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_what_is_not_there_is_refused_in_one_line(tiny_model, no_gpu, arguments,
 def test_allow_cpu_goes_on_and_says_so(tiny_model, no_gpu, arguments):
     backend = open_backend(tiny_model, allow_cpu=True, **arguments)
     assert (backend.name, backend.device, backend.precision) == ('onnxruntime/cpu', 'cpu', 'fp32')
-    assert 'no NVIDIA GPU or driver was found' in backend.degraded
+    assert 'no NVIDIA GPU or driver was found' in backend.fallback_reason
 
 
 def test_a_gpu_that_the_driver_does_not_list(tiny_model, one_gpu):
@@ -92,8 +96,8 @@ def test_fp16_asked_for_does_not_end_on_the_cpu(tiny_model, one_gpu):
 def test_a_gpu_without_an_engine_for_it_is_told_if_not_asked_for(tiny_model, one_gpu):
     backend = open_backend(tiny_model)
     assert backend.device == 'cpu'
-    assert 'pip install tensorrt' in backend.degraded
-    assert 'pip install onnxruntime-gpu' in backend.degraded
+    assert 'pip install tensorrt' in backend.fallback_reason
+    assert 'pip install onnxruntime-gpu' in backend.fallback_reason
 
 
 @pytest.mark.parametrize(
@@ -166,6 +170,6 @@ def test_a_bad_model_file_is_refused_in_one_line(tiny_model, tmp_path, no_gpu, d
     path = tmp_path / 'bad.onnx'
     path.write_bytes(tiny_model.read_bytes())
     damage(path)
-    with pytest.raises(BundleError, match=r'bad\.onnx') as caught:
+    with pytest.raises(ModelFileError, match=r'bad\.onnx') as caught:
         open_backend(path, backend)
     assert '\n' not in str(caught.value)

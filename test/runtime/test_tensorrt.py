@@ -20,7 +20,7 @@ import pytest
 from tiny_model import paint_scene
 
 from panoptic_ros.core.files import lock_folder
-from panoptic_ros.core.model_file import OUTPUTS, BundleError, file_hash
+from panoptic_ros.core.model_file import OUTPUTS, ModelFileError, file_hash
 from panoptic_ros.runtime import BackendError, gpu, open_backend, select, tensorrt_backend
 
 THRESHOLDS = {'score_threshold': 0.7, 'min_area': 0.0}
@@ -229,7 +229,7 @@ def test_an_engine_that_was_built_meanwhile_is_taken(device, tiny_model, tmp_pat
 
 def test_a_build_that_fails_leaves_nothing(device, tiny_model, tmp_path):
     device.parses = False
-    with pytest.raises(BundleError):
+    with pytest.raises(ModelFileError):
         open_tensorrt(tiny_model, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -244,7 +244,7 @@ def test_memory_goes_back_with_the_backend(device, tiny_model, tmp_path):
 
 def test_what_fails_is_told(device, tiny_model, tmp_path):
     device.parses = False
-    with pytest.raises(BundleError, match='tensorrt refuses the graph: no such layer'):
+    with pytest.raises(ModelFileError, match='tensorrt refuses the graph: no such layer'):
         open_tensorrt(tiny_model, tmp_path)
     device.parses, device.full = True, True
     with pytest.raises(BackendError, match='cudaMalloc failed: cudaErrorMemoryAllocation'):

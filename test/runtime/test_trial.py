@@ -11,7 +11,7 @@ from tiny_model import LABELS, tiny_graph, tiny_info
 
 from panoptic_ros import LabelSet
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.core.model_file import BundleError, read_info, write_bundle
+from panoptic_ros.core.model_file import ModelFileError, read_info, write_model_file
 from panoptic_ros.node.loading import load
 from panoptic_ros.runtime import BackendError, Predictor, open_backend
 from panoptic_ros.runtime.trial import check_predictions, color_chart
@@ -97,7 +97,7 @@ def test_a_chart_of_any_size(size):
     ],
 )
 def test_outputs_that_do_not_fit_are_refused(backend, change, reason):
-    with pytest.raises(BundleError, match=reason):
+    with pytest.raises(ModelFileError, match=reason):
         check_predictions(Changed(backend, change), tiny_info())
 
 
@@ -130,7 +130,7 @@ def write(tmp_path):
         info = tiny_info()
         model = tiny_graph(info)
         change(model)
-        write_bundle(model, dataclasses.replace(info, **values), tmp_path / 'odd.onnx')
+        write_model_file(model, dataclasses.replace(info, **values), tmp_path / 'odd.onnx')
         return tmp_path / 'odd.onnx'
 
     return write
@@ -176,7 +176,7 @@ def write(tmp_path):
     ],
 )
 def test_a_file_with_such_outputs_is_refused_in_one_line(write, change, values, reason, opened):
-    with pytest.raises(BundleError, match=rf'odd\.onnx: output .*{reason}|{reason}') as caught:
+    with pytest.raises(ModelFileError, match=rf'odd\.onnx: output .*{reason}|{reason}') as caught:
         opened(write(change, **values))
     assert 'odd.onnx' in str(caught.value) and '\n' not in str(caught.value)
 
@@ -204,7 +204,7 @@ def test_weights_with_nan_are_refused(write, dtype):
             numpy_helper.from_array(np.array([1, np.nan], dtype), 'conv.weight')
         )
 
-    with pytest.raises(BundleError, match=r"odd\.onnx: weight 'conv\.weight' has NaN"):
+    with pytest.raises(ModelFileError, match=r"odd\.onnx: weight 'conv\.weight' has NaN"):
         open_backend(write(change), 'onnxruntime', 'cpu')
 
 
@@ -217,7 +217,7 @@ def test_weights_of_another_length_than_they_say_are_refused(write, engine):
             )
         )
 
-    with pytest.raises(BundleError, match=r"odd\.onnx: weight 'conv\.weight' is damaged"):
+    with pytest.raises(ModelFileError, match=r"odd\.onnx: weight 'conv\.weight' is damaged"):
         open_backend(write(change), engine, 'cpu')
 
 

@@ -13,7 +13,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from panoptic_ros.core.files import whole
+from panoptic_ros.core.files import atomic_write
 
 from .predictions import PredictionStore
 
@@ -57,7 +57,7 @@ def write_submission(
     path = folder / f'{name}.zip'
     folder.mkdir(exist_ok=True)
     # PNGs are compressed already.
-    with whole(path) as temporary, zipfile.ZipFile(temporary, 'w') as file:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, 'w') as file:
         file.writestr(
             f'{name}.json', json.dumps({'annotations': annotations}), zipfile.ZIP_DEFLATED
         )

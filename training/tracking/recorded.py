@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.files import whole
+from panoptic_ros.core.files import atomic_write
 from panoptic_ros.core.frame import Geometry, PanopticFrame
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import file_hash
@@ -78,7 +78,7 @@ def record(
         yield i + 1
     geometry = frame.geometry
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         np.savez_compressed(
             temporary,
             segment_maps=np.stack(maps),

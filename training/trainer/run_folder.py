@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from panoptic_ros.core.files import whole
+from panoptic_ros.core.files import atomic_write
 
 from ..checkpoint import NonFiniteError, non_finite_weight
 
@@ -101,7 +101,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
         if self._after_first is not None:
             after_first, self._after_first = self._after_first, None

@@ -42,13 +42,13 @@ def test_files_are_found_wherever_the_package_lies(tmp_path, package, root):
     expected = tmp_path / root / 'config' / 'fastdds.xml'
     expected.parent.mkdir(parents=True)
     expected.write_text('x')
-    assert module.share_file('config/fastdds.xml') == expected
+    assert module.resource_file('config/fastdds.xml') == expected
 
 
 def test_a_missing_file_is_explained(tmp_path):
     module = load_from(tmp_path / 'lib' / 'panoptic_ros')
     with pytest.raises(FileNotFoundError, match=r'config/none\.xml of panoptic_ros is in none of'):
-        module.share_file('config/none.xml')
+        module.resource_file('config/none.xml')
 
 
 def test_a_package_without_a_model_says_what_to_do(tmp_path):
@@ -65,4 +65,4 @@ def test_a_package_without_a_model_says_what_to_do(tmp_path):
     'name', ['config/fastdds.xml', 'config/panoptic.yaml', 'launch/panoptic.launch.py']
 )
 def test_this_copy_has_its_files(name):
-    assert resources.share_file(name).is_file()
+    assert resources.resource_file(name).is_file()

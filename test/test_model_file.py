@@ -11,11 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny_model import tiny_graph, tiny_info
 
 from panoptic_ros.core.model_file import (
-    BundleError,
+    ModelFileError,
     info_from_json,
     info_to_json,
     read_info,
-    write_bundle,
+    write_model_file,
 )
 
 DOCUMENT = json.loads(info_to_json(tiny_info()))
@@ -111,7 +111,7 @@ NAN, INF = float('nan'), float('inf')
     ],
 )
 def test_metadata_that_cannot_be_are_refused(values, reason):
-    with pytest.raises(BundleError, match=reason) as caught:
+    with pytest.raises(ModelFileError, match=reason) as caught:
         info_from_json(changed(**values))
     assert '\n' not in str(caught.value) and len(str(caught.value)) < 400
 
@@ -128,7 +128,7 @@ def test_metadata_that_cannot_be_are_refused(values, reason):
     ],
 )
 def test_texts_that_are_no_metadata(text, reason):
-    with pytest.raises(BundleError, match=reason):
+    with pytest.raises(ModelFileError, match=reason):
         info_from_json(text)
 
 
@@ -151,7 +151,7 @@ VALUE = st.recursive(
 def test_any_value_is_taken_or_refused(name, value):
     try:
         info = info_from_json(changed(**{name: value}))
-    except BundleError:
+    except ModelFileError:
         return
     assert info_from_json(info_to_json(info)) == info
 
@@ -219,8 +219,10 @@ def test_values_in_other_files_are_refused_wherever_they_hide(place, tmp_path):
     model = tiny_graph(info)
     HIDING_PLACES[place](model)
     path = tmp_path / 'parts.onnx'
-    write_bundle(model, info, path)
-    with pytest.raises(BundleError, match=r'parts\.onnx: it keeps the values .* in another file'):
+    write_model_file(model, info, path)
+    with pytest.raises(
+        ModelFileError, match=r'parts\.onnx: it keeps the values .* in another file'
+    ):
         read_info(path)
 
 
@@ -232,8 +234,8 @@ def test_operators_of_one_engine_are_refused(tmp_path):
         )
     )
     model.opset_import.append(helper.make_opsetid('com.microsoft', 1))
-    write_bundle(model, tiny_info(), tmp_path / 'context.onnx')
-    with pytest.raises(BundleError, match=r"'EPContext' of 'com\.microsoft' is not an ONNX"):
+    write_model_file(model, tiny_info(), tmp_path / 'context.onnx')
+    with pytest.raises(ModelFileError, match=r"'EPContext' of 'com\.microsoft' is not an ONNX"):
         read_info(tmp_path / 'context.onnx')
 
 
@@ -250,15 +252,15 @@ def test_functions_of_the_file_itself_are_fine(tmp_path):
         )
     )
     model.graph.node.append(helper.make_node('f', ['score'], ['c'], domain='own'))
-    write_bundle(model, tiny_info(), tmp_path / 'function.onnx')
+    write_model_file(model, tiny_info(), tmp_path / 'function.onnx')
     assert read_info(tmp_path / 'function.onnx') == tiny_info()
 
 
 def test_inputs_of_other_types_are_refused(tmp_path):
     model = tiny_graph(tiny_info())
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
-    write_bundle(model, tiny_info(), tmp_path / 'float.onnx')
-    with pytest.raises(BundleError, match='graph inputs'):
+    write_model_file(model, tiny_info(), tmp_path / 'float.onnx')
+    with pytest.raises(ModelFileError, match='graph inputs'):
         read_info(tmp_path / 'float.onnx')
 
 
