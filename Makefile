@@ -1,18 +1,19 @@
 # make demo   the whole package at work on this machine, no ROS or GPU needed
 # make test   the test suite, in the same environment
+# make docs   the documentation, into build/docs
 
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow check docs clean
 
 # A second run installs nothing; new requirements install what is new.
 $(STAMP): setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[ros,bag,report,train,hf,test]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[ros,bag,report,train,hf,test,docs]'
 	touch $@
 
 DEMO_FLAGS = $(if $(VIDEO),--video '$(VIDEO)') $(if $(CAMERA),--camera '$(CAMERA)') \
@@ -29,10 +30,13 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
-check: $(STAMP)
+check: $(STAMP) docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy panoptic_ros training
+
+docs: $(STAMP)
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 
 clean:
 	rm -rf $(VENV) build demo_output *.egg-info

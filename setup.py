@@ -69,6 +69,7 @@ setup(
             'optuna>=4',
         ],
         'hf': ['transformers>=5'],
+        'docs': ['sphinx>=8', 'myst-parser>=4', 'pydata-sphinx-theme>=0.16', 'sphinx-copybutton'],
         'test': ['pytest', 'pytest-xdist', 'pytest-timeout', 'hypothesis', 'ruff', 'mypy'],
     },
     entry_points={

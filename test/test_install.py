@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package's lists of what it needs, and README's recipe in simulated distributions.
+"""The package's lists of what it needs, and the recipe of docs/install.md, simulated.
 
 A distribution is simulated by a user site that holds apt's versions of the packages below the
 recipe's virtual environment, as apt's dist-packages lie below one on Ubuntu. ROS 2 Jazzy and
@@ -200,8 +200,8 @@ print('numpy', numpy.__version__, numpy.__file__)
 
 
 def recipe() -> str:
-    """The commands of README's section on machines with ROS 2."""
-    section = (ROOT / 'README.md').read_text().split('## Install')[1]
+    """Return the commands for machines with ROS 2 in docs/install.md."""
+    section = (ROOT / 'docs/install.md').read_text().split('## On a machine with ROS 2')[1]
     return section.split('```')[1].replace('<this repository>', 'URL')
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example that README names: it follows one person by id."""
+"""The example of docs/robot.md: it follows one person by id."""
 
 import importlib.util
 import os

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages and tables made from the code's own declarations, written to docs/generated."""
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from panoptic_ros.cli.main import make_parser
+from panoptic_ros.cli.recipes import recipe_files, study_files
+from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.node.parameters import PARAMETERS
+
+
+def markdown_table(columns: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> str:
+    """Return a table; a `|` in a cell is escaped."""
+    lines = [columns, ('---',) * len(columns), *rows]
+    return ''.join(
+        '| ' + ' | '.join(str(cell).replace('|', r'\|') for cell in line) + ' |\n'
+        for line in lines
+    )
+
+
+def parameters() -> str:
+    """Return the table of the node's parameters."""
+    return markdown_table(
+        ('parameter', 'default', 'description'),
+        ((f'`{p.name}`', f'`{p.default!r}`', p.describe()) for p in PARAMETERS),
+    )
+
+
+def recipes() -> str:
+    """Return the table of the shipped training recipes."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for name, path in recipe_files().items():
+            recipe = read_yaml(path)
+            data, model = recipe['data'], recipe['model']
+            size = 'x'.join(map(str, data['input_size']))
+            yield f'`{name}`', f'`{model["family"]}`', f'`{data["dataset"]}`', size
+
+    return markdown_table(('recipe', 'family', 'data set', 'input size'), rows())
+
+
+def studies() -> str:
+    """Return the table of the shipped ablation studies."""
+    rows = ((f'`{name}`', read_yaml(path)['title']) for name, path in study_files().items())
+    return markdown_table(('study', 'table of the paper'), rows)
+
+
+def command_line() -> str:
+    """Return the help texts of all commands, as `panoptic COMMAND --help` prints them."""
+    os.environ['COLUMNS'] = '92'
+    parser = make_parser()
+    [commands] = [
+        action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
+    ]
+    parts = [f'```text\n{parser.format_help()}```\n']
+    for name, command in commands.choices.items():
+        parts.append(f'## panoptic {name}\n\n```text\n{command.format_help()}```\n')
+    return '\n'.join(parts)
+
+
+def write_generated(app: Any) -> None:
+    """Write each generated file where its text has changed."""
+    folder = Path(app.srcdir) / 'generated'
+    folder.mkdir(exist_ok=True)
+    for make in (parameters, recipes, studies, command_line):
+        path, text = folder / f'{make.__name__}.md', make()
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Register the extension."""
+    app.connect('builder-inited', write_generated)
+    return {'parallel_read_safe': True}

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sphinx configuration: `make docs` builds the pages into build/docs."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / '_ext'))
+
+from panoptic_ros.core.version import __version__
+
+project = 'panoptic_ros'
+author = 'the panoptic_ros maintainers'
+release = __version__
+extensions = [
+    'myst_parser',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.napoleon',
+    'sphinx_copybutton',
+    'generated',
+]
+exclude_patterns = ['generated']
+myst_enable_extensions = ['dollarmath']
+myst_heading_anchors = 3
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'description'
+autodoc_default_options = {'members': True}
+html_theme = 'pydata_sphinx_theme'
+html_theme_options = {'navigation_with_keys': False, 'show_toc_level': 2}
+html_title = f'panoptic_ros {release}'
