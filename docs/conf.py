@@ -19,6 +19,7 @@ extensions = [
     'generated',
 ]
 exclude_patterns = ['generated']
+default_role = 'code'  # docstrings put names between single backticks
 myst_enable_extensions = ['dollarmath']
 myst_heading_anchors = 3
 autodoc_member_order = 'bysource'
@@ -27,3 +28,6 @@ autodoc_default_options = {'members': True}
 html_theme = 'pydata_sphinx_theme'
 html_theme_options = {'navigation_with_keys': False, 'show_toc_level': 2}
 html_title = f'panoptic_ros {release}'
+html_static_path = ['_static']
+html_css_files = ['wide.css']
+html_show_sourcelink = False
