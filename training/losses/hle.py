@@ -194,26 +194,6 @@ def batch_loss(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> 
     )
 
 
-def seed_loss(
-    seed_logits: Tensor, score: Tensor, instance: Tensor, counts: Tensor, thing_weight: float = 1.0
-) -> Tensor:
-    """Squared error of the seed map, equation 13.
-
-    Args:
-        seed_logits: (B, h, w).
-        score: phi of each instance pixel for its own instance, 0 on stuff, (B, h, w).
-        instance: pixels of instances, bool, (B, h, w).
-        counts: pixels that take part: instances and stuff, bool, (B, h, w).
-        thing_weight: weight of instance pixels.
-
-    Returns:
-        Scalar: mean over the pixels that count; 0 without any.
-    """
-    squared = (seed_logits.sigmoid() - score.detach()).square()
-    weight = counts * torch.where(instance, thing_weight, 1.0)
-    return (squared * weight).sum() / counts.sum().clamp(min=1)
-
-
 def _class_term(
     embedding: Tensor,
     semantic_mean: Tensor,
@@ -230,12 +210,48 @@ def _class_term(
         pull, push = config.ae_class_margins
         return pull_loss(pixels, group, mean, pull) + push_loss(mean[seen], push)
     mean = semantic_mean.detach() if config.vq_means else semantic_mean
-    logits = class_logits(embedding, mean, semantic_log_sigma)
+    logits = psi_logits(embedding, mean, semantic_log_sigma)
     if config.loss == 'ce':
         return mean_cross_entropy(logits, class_map)
     return lovasz_softmax(
         logits.softmax(dim=1), class_map, VOID_ID, config.lovasz_classes, config.min_error
     )
+
+
+def psi_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
+    """Logits whose softmax over C is psi, equation 9: -d(e, mu_k) / (2 sigma_k^2).
+
+    Args:
+        embedding: unit length over D, (B, D, h, w).
+        semantic_mean: unit rows, (C, D).
+        semantic_log_sigma: (C,).
+
+    Returns:
+        (B, C, h, w)
+    """
+    # As one batched product: `@` would copy the maps to fold the batch away, at 4 times the cost.
+    s = sharpness(bounded_sigma(semantic_log_sigma))[:, None]
+    weight = (semantic_mean * s).expand(len(embedding), -1, -1)  # (B, C, D)
+    logits = torch.baddbmm(-s, weight, embedding.flatten(2))
+    return logits.unflatten(2, embedding.shape[2:])
+
+
+def segment_mean_loss(semantic_mean: Tensor, embedding: Tensor, class_map: Tensor) -> Tensor:
+    """Squared distance of the class means to those of the batch, equation 15.
+
+    Args:
+        semantic_mean: (C, D).
+        embedding: (B, D, h, w); no gradient flows to it.
+        class_map: (B, h, w), VOID_ID for void. With torch.distributed, the batch is that of
+            all processes.
+
+    Returns:
+        Scalar: mean over the classes present; 0 with zero gradient without any.
+    """
+    total, count = class_sums(embedding, class_map, len(semantic_mean))
+    batch_mean = total / count.clamp(min=1)[:, None]
+    squared = (semantic_mean - batch_mean).square().sum(dim=1) * (count > 0)
+    return squared.sum() / (count > 0).sum().clamp(min=1)
 
 
 def _instance_terms(
@@ -291,6 +307,26 @@ def _instance_terms(
         'insvar': config.variance_weight * insvar,
         'seed': seed_loss(seed_logits, score, inside, counts, config.seed_thing_weight),
     }
+
+
+def seed_loss(
+    seed_logits: Tensor, score: Tensor, instance: Tensor, counts: Tensor, thing_weight: float = 1.0
+) -> Tensor:
+    """Squared error of the seed map, equation 13.
+
+    Args:
+        seed_logits: (B, h, w).
+        score: phi of each instance pixel for its own instance, 0 on stuff, (B, h, w).
+        instance: pixels of instances, bool, (B, h, w).
+        counts: pixels that take part: instances and stuff, bool, (B, h, w).
+        thing_weight: weight of instance pixels.
+
+    Returns:
+        Scalar: mean over the pixels that count; 0 without any.
+    """
+    squared = (seed_logits.sigmoid() - score.detach()).square()
+    weight = counts * torch.where(instance, thing_weight, 1.0)
+    return (squared * weight).sum() / counts.sum().clamp(min=1)
 
 
 def _associative_instances(
@@ -361,39 +397,3 @@ def _check_shapes(
                 f'hle_loss expects {name} {" or ".join(map(str, allowed))} beside '
                 f'embedding {tuple(embedding.shape)}, got {tuple(tensor.shape)}'
             )
-
-
-def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
-    """Logits whose softmax over C is psi, equation 9: -d(e, mu_k) / (2 sigma_k^2).
-
-    Args:
-        embedding: unit length over D, (B, D, h, w).
-        semantic_mean: unit rows, (C, D).
-        semantic_log_sigma: (C,).
-
-    Returns:
-        (B, C, h, w)
-    """
-    # As one batched product: `@` would copy the maps to fold the batch away, at 4 times the cost.
-    s = sharpness(bounded_sigma(semantic_log_sigma))[:, None]
-    weight = (semantic_mean * s).expand(len(embedding), -1, -1)  # (B, C, D)
-    logits = torch.baddbmm(-s, weight, embedding.flatten(2))
-    return logits.unflatten(2, embedding.shape[2:])
-
-
-def segment_mean_loss(semantic_mean: Tensor, embedding: Tensor, class_map: Tensor) -> Tensor:
-    """Squared distance of the class means to those of the batch, equation 15.
-
-    Args:
-        semantic_mean: (C, D).
-        embedding: (B, D, h, w); no gradient flows to it.
-        class_map: (B, h, w), VOID_ID for void. With torch.distributed, the batch is that of
-            all processes.
-
-    Returns:
-        Scalar: mean over the classes present; 0 with zero gradient without any.
-    """
-    total, count = class_sums(embedding, class_map, len(semantic_mean))
-    batch_mean = total / count.clamp(min=1)[:, None]
-    squared = (semantic_mean - batch_mean).square().sum(dim=1) * (count > 0)
-    return squared.sum() / (count > 0).sum().clamp(min=1)

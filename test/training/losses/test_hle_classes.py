@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from panoptic_training.losses.hle import class_logits, segment_mean_loss
+from panoptic_training.losses.hle import psi_logits, segment_mean_loss
 
 VOID = 255
 
@@ -16,10 +16,10 @@ def batch():
     return F.normalize(torch.randn(3, 5, generator=generator), dim=1), embedding, class_map
 
 
-def test_class_logits_are_scaled_cosine_distances():
+def test_psi_logits_are_scaled_cosine_distances():
     mean, embedding, _ = batch()
     log_sigma = torch.tensor([-1.0, 0.0, 0.5])
-    logits = class_logits(embedding, mean, log_sigma)
+    logits = psi_logits(embedding, mean, log_sigma)
     for b, k, y, x in ((0, 0, 0, 0), (1, 2, 3, 5), (0, 1, 2, 4)):
         distance = 1 - embedding[b, :, y, x] @ mean[k]
         expected = -distance / (2 * log_sigma[k].exp() ** 2)
