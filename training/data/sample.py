@@ -98,6 +98,10 @@ class Batch(NamedTuple):
             hidden_map=None if self.hidden_map is None else self.hidden_map[cells],
         )
 
+    def hidden_maps(self) -> Sequence[Tensor | None]:
+        """Return the hidden map of each image, or None for each if the data has none."""
+        return [None] * len(self.image) if self.hidden_map is None else list(self.hidden_map)
+
 
 def pack(sample: Sample) -> Tensor:
     """Both label maps in one, so that a transform cannot move them apart: (1, H, W) int32.

@@ -168,11 +168,6 @@ def head_terms(
     }
 
 
-def hidden_maps(batch: Batch) -> Sequence[Tensor | None]:
-    """What is hidden in each image, or None for each."""
-    return [None] * len(batch.image) if batch.hidden_map is None else list(batch.hidden_map)
-
-
 def _mask_term(
     heads: RoIHeads,
     net: MaskRCNNConfig,
@@ -188,7 +183,7 @@ def _mask_term(
         [
             mask_targets(image, o.id[which], box, size, hidden)
             for image, hidden, o, (box, which) in zip(
-                batch.instance_map, hidden_maps(batch), objects, held, strict=True
+                batch.instance_map, batch.hidden_maps(), objects, held, strict=True
             )
         ]
     )

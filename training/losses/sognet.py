@@ -25,7 +25,7 @@ from panoptic_ros.models.sognet.relation import (
 )
 
 from ..data.sample import Batch
-from .panoptic_fpn import PanopticFPNLossConfig, hidden_maps, roi_terms, semantic_loss
+from .panoptic_fpn import PanopticFPNLossConfig, roi_terms, semantic_loss
 from .parts.objects import Objects, find_objects, mask_targets, whole_masks
 from .parts.sognet_relations import covered, panoptic_loss, panoptic_target, relation_loss
 from .parts.terms import mean_cross_entropy
@@ -164,9 +164,9 @@ def _true_terms(
         resolved = paste(masks, found.box / MAP_STRIDE, size)
         if model.relation is not None:
             features = mask_targets(
-                batch.instance_map[i], found.id, found.box, net.mask_size, hidden_maps(batch)[i]
+                batch.instance_map[i], found.id, found.box, net.mask_size, batch.hidden_maps()[i]
             )
-            whole = whole_masks(labels.instance_map[i], found.id, hidden_maps(labels)[i])
+            whole = whole_masks(labels.instance_map[i], found.id, labels.hidden_maps()[i])
             visible = whole_masks(labels.instance_map[i], found.id)
             resolved, term = resolve_true(
                 model, found, resolved, features, whole, visible, config.weak
