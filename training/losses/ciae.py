@@ -16,7 +16,7 @@ from panoptic_ros.models.parts.fcos import by_location
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
-from .parts.ciae_memory import embedding_loss, memory_momentum, update_memory
+from .parts.ciae_memory import memory_loss, memory_momentum, update_memory
 from .parts.class_means import class_sums
 from .parts.fcos import fcos_loss, fcos_targets
 from .parts.instances import Instance, find_instances, paint, unit_means
@@ -225,7 +225,7 @@ def memory_rows(class_map: Tensor, memory_of_class: Tensor) -> Tensor:
 def _weighted(likeness: Tensor, own: Tensor, weight: Tensor, config: CIAELossConfig) -> Tensor:
     """Sum of the losses of the pixels of an image, (h, w, Q), (h, w) and (h, w)."""
     counts = weight > 0
-    loss = embedding_loss(
+    loss = memory_loss(
         likeness.flatten(0, 1),
         own.masked_fill(~counts, 0).flatten(),
         config.margin,

@@ -19,7 +19,7 @@ from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
 from .parts.objects import Objects, find_objects, ignored, mask_targets
-from .parts.rois import RoIs, box_loss, embedding_loss, mask_loss, sample_rois
+from .parts.rois import RoIs, box_embedding_loss, box_loss, mask_loss, sample_rois
 from .parts.rpn import rpn_loss
 from .parts.terms import mean_cross_entropy
 
@@ -159,7 +159,7 @@ def head_terms(
         pool_batch(levels, [r.box for r in rois], net.box_pool, net.canonical_size)
     )
     classes, box = box_loss(outputs, rois, objects)
-    embedding = embedding_loss(outputs.embedding, rois, config.embedding_margins)
+    embedding = box_embedding_loss(outputs.embedding, rois, config.embedding_margins)
     return {
         'class': config.box_weight * classes,
         'box': config.box_weight * box,

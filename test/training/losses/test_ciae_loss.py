@@ -11,11 +11,7 @@ from label_maps import VOID, labels
 from torch.nn import functional as F
 
 from panoptic_training.losses.ciae import CIAELossConfig, ciae_loss, memory_rows
-from panoptic_training.losses.parts.ciae_memory import (
-    embedding_loss,
-    memory_momentum,
-    update_memory,
-)
+from panoptic_training.losses.parts.ciae_memory import memory_loss, memory_momentum, update_memory
 from panoptic_training.losses.parts.class_means import class_sums
 
 IS_THING = torch.tensor([False, True, False, True])  # things and stuff mixed
@@ -184,7 +180,7 @@ def test_gradcheck_of_the_pixel_loss():
     likeness = torch.rand(12, 6, generator=generator, dtype=torch.float64) * 2 - 1
     own = torch.arange(12) % 6
     assert torch.autograd.gradcheck(
-        lambda x: embedding_loss(x, own, 0.15, 3), likeness.requires_grad_()
+        lambda x: memory_loss(x, own, 0.15, 3), likeness.requires_grad_()
     )
 
 
@@ -201,7 +197,7 @@ def test_gradcheck_of_the_pixel_loss():
     ],
 )
 def test_pixel_loss_by_hand(similarity, expected, why):
-    loss = embedding_loss(torch.tensor(similarity), torch.tensor([0]), 0.15, 5)
+    loss = memory_loss(torch.tensor(similarity), torch.tensor([0]), 0.15, 5)
     assert loss.item() == pytest.approx(expected, rel=1e-5), why
 
 
@@ -287,7 +283,7 @@ def test_wrong_shapes_are_refused(position, wrong, match):
 
 def test_pixel_loss_refuses_wrong_shapes():
     with pytest.raises(ValueError, match=r'similarity \(N, Q\).*\(3, 2\) and \(2,\)'):
-        embedding_loss(torch.zeros(3, 2), torch.zeros(2).long(), 0.15, 5)
+        memory_loss(torch.zeros(3, 2), torch.zeros(2).long(), 0.15, 5)
 
 
 @pytest.mark.parametrize(

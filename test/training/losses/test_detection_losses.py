@@ -24,8 +24,8 @@ from panoptic_training.losses.parts.objects import (
 )
 from panoptic_training.losses.parts.rois import (
     RoIs,
+    box_embedding_loss,
     box_loss,
-    embedding_loss,
     mask_loss,
     sample_rois,
 )
@@ -260,7 +260,10 @@ def test_no_box_costs_nothing_and_has_a_gradient():
     outputs, rois, objects = heads()
     nothing = [RoIs(r.box[:0], r.object[:0]) for r in rois]
     empty = BoxOutputs(*(x[:0].requires_grad_() for x in outputs))
-    terms = [*box_loss(empty, nothing, objects), embedding_loss(empty.embedding, nothing, (0, 1))]
+    terms = [
+        *box_loss(empty, nothing, objects),
+        box_embedding_loss(empty.embedding, nothing, (0, 1)),
+    ]
     torch.stack(terms).sum().backward()
     assert all(t == 0 for t in terms) and all(x.grad is not None for x in empty)
 
@@ -268,13 +271,13 @@ def test_no_box_costs_nothing_and_has_a_gradient():
 def test_embedding_loss_pulls_by_object_and_pushes_objects():
     _, rois, _ = heads()
     alike = F.one_hot(torch.tensor([0, 4, 1, 0, 4, 4]), 5).float()
-    assert embedding_loss(alike, rois, (0.0, 2.0)) == 0  # orthogonal: L1 distance 2
+    assert box_embedding_loss(alike, rois, (0.0, 2.0)) == 0  # orthogonal: L1 distance 2
     torn = F.one_hot(torch.tensor([0, 4, 1, 2, 4, 4]), 5).float()
     # Object 1 has rows 0 and 3: each 1 from their mean; its mean is 2 from object 0.
     expected = (1.0 + 0.0) / 2 / 2
-    assert embedding_loss(torn, rois, (0.0, 2.0)).item() == pytest.approx(expected)
+    assert box_embedding_loss(torn, rois, (0.0, 2.0)).item() == pytest.approx(expected)
     same = F.one_hot(torch.zeros(6).long(), 5).float()
-    assert embedding_loss(3 * same, rois, (0.0, 2.0)).item() == pytest.approx(4.0 / 2)
+    assert box_embedding_loss(3 * same, rois, (0.0, 2.0)).item() == pytest.approx(4.0 / 2)
 
 
 def test_gradcheck():
@@ -283,7 +286,7 @@ def test_gradcheck():
     leaves = [x.requires_grad_() for x in outputs]
     assert torch.autograd.gradcheck(
         lambda *x: torch.stack(
-            [*box_loss(BoxOutputs(*x), rois, objects), embedding_loss(x[2], rois, (0.1, 1.7))]
+            [*box_loss(BoxOutputs(*x), rois, objects), box_embedding_loss(x[2], rois, (0.1, 1.7))]
         ),
         leaves,
     )

@@ -15,7 +15,7 @@ NEVER = -1e4
 """A similarity so low that it costs nothing to be told apart."""
 
 
-def embedding_loss(
+def memory_loss(
     similarity: Tensor, own: Tensor, margin: float, hardest: int, log_floor: float = 1e-6
 ) -> Tensor:
     """Each pixel's loss against its hardest queries, equations 5 to 9.
@@ -39,7 +39,7 @@ def embedding_loss(
     """
     if similarity.ndim != 2 or own.shape != similarity.shape[:1]:
         raise ValueError(
-            'embedding_loss expects similarity (N, Q) and own (N,), got '
+            'memory_loss expects similarity (N, Q) and own (N,), got '
             f'{tuple(similarity.shape)} and {tuple(own.shape)}'
         )
     d_pos = 1 - similarity.gather(1, own[:, None])  # (N, 1)

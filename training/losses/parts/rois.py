@@ -124,7 +124,7 @@ def mask_loss(logits: Tensor, thing: Tensor, target: Tensor) -> Tensor:
     return total / max(own.numel(), 1)
 
 
-def embedding_loss(
+def box_embedding_loss(
     embedding: Tensor, rois: Sequence[RoIs], margins: tuple[float, float]
 ) -> Tensor:
     """Draws the RoIs of an object together and those of different objects apart (inferred).
