@@ -101,8 +101,8 @@ def _families() -> Any:
     except ImportError as error:
         table.add_row('', f'unknown here: {error}; pip install "panoptic_ros\\[train]"')
         return table
-    for name, (module, _) in FAMILIES.items():
-        table.add_row(name, (module.__doc__ or '').splitlines()[0])
+    for name, row in FAMILIES.items():
+        table.add_row(name, (row.network.__doc__ or '').splitlines()[0])
     return table
 
 

@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The families by name. To add one: a file beside this and a line here."""
+"""Registry of model families: one row per family.
+
+To add a family, write a folder of its paper beside this file, a loss in `panoptic_training.losses`
+and a row here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.model_file import ModelInfo
@@ -34,38 +42,181 @@ from panoptic_ros.models.pisr.upernet import PISRUPerNet
 from panoptic_ros.models.sognet.config import SOGNetConfig
 from panoptic_ros.models.sognet.network import SOGNet
 
-FAMILIES: dict[str, tuple[type[PanopticModel], type]] = {
-    'ciae': (CIAE, CIAEConfig),
-    'einet': (EINet, EINetConfig),
-    'hle': (HLE, HLEConfig),
-    'panoptic_deeplab': (PanopticDeepLab, PanopticDeepLabConfig),
-    'panoptic_fpn': (PanopticFPN, PanopticFPNConfig),
-    'pisr': (PISR, PISRConfig),
-    'pisr_maskformer': (PISRMaskFormer, PISRMaskFormerConfig),
-    'pisr_panoptic_fpn': (PISRPanopticFPN, PISRPanopticFPNConfig),
-    'pisr_upernet': (PISRUPerNet, PISRUPerNetConfig),
-    'sognet': (SOGNet, SOGNetConfig),
-    'transformers': (TransformersPanoptic, TransformersConfig),
+
+@dataclass(frozen=True)
+class Family:
+    """Row of the registry."""
+
+    network: type[PanopticModel]
+    """Class of the module."""
+
+    config: type
+    """Frozen dataclass of plain values that `network` is built from."""
+
+    loss: str | Callable[..., dict[str, Tensor]] | None = ''
+    """Module of `panoptic_training.losses` that holds `batch_loss` and `LossConfig`.
+
+    The empty string takes the module named like the family. It is a string so that a robot can
+    build the network without the training package. A family outside the package may give its
+    `batch_loss` itself: a function of (model, batch, stride, config) whose `config` is annotated
+    with the class of its settings. None marks a family that is not trained here.
+    """
+
+    small: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `config` for a network that is quick to build and run.
+
+    The tests of gradients, overfitting, export and TensorRT operators build this network for
+    every family that has a loss.
+    """
+
+    aliases: tuple[str, ...] = ()
+    """Earlier names, which model files and recipes may still hold."""
+
+
+_BACKBONE = {'backbone': 'mobilenetv2_035'}
+_CENTERS = {
+    **_BACKBONE,
+    'multigrid': (),
+    'separable': True,
+    'aspp_channels': 16,
+    'low_level_channels': 8,
+    'decoder_channels': 16,
+    'instance_channels': 8,
+    'head_channels': 8,
+    'instance_head_channels': 8,
+    'top_k': 12,
+    'stride': 4,
+    'min_area': 20,
+    'center_threshold': 0.0,
+}
+_ROIS = {
+    **_BACKBONE,
+    'fpn_channels': 16,
+    'box_width': 24,
+    'embedding_dim': 8,
+    'mask_widths': (16,),
+    'mask_size': 14,
+    'proposals_per_level': 20,
+    'proposals': 40,
+    'top_k': 12,
+    'stride': 4,
+    'score_threshold': 0.2,
+    'min_stuff_area': 64.0,
+}
+_PISR = {'block_channels': 16, 'num_encodings': 6}
+
+FAMILIES = {
+    'ciae': Family(
+        CIAE,
+        CIAEConfig,
+        small={
+            **_BACKBONE,
+            'channels': 16,
+            'tower_depth': 1,
+            'branch_channels': 16,
+            'embedding_dim': 8,
+            'stride': 2,
+            'pre_nms_top_k': 20,
+            'score_threshold': 0.0,
+            'class_threshold': 0.0,
+            'nms_threshold': 0.3,
+            'min_stuff_area': 100,
+        },
+    ),
+    'einet': Family(EINet, EINetConfig, small=_CENTERS),
+    'hle': Family(
+        HLE,
+        HLEConfig,
+        small={
+            **_BACKBONE,
+            'separable': True,
+            'aspp_channels': 16,
+            'low_level_channels': 8,
+            'decoder_channels': 16,
+            'top_k': 12,
+            'stride': 4,
+            'refine': 1,
+        },
+    ),
+    'panoptic_deeplab': Family(
+        PanopticDeepLab, PanopticDeepLabConfig, small={**_CENTERS, 'stride': 2}
+    ),
+    'panoptic_fpn': Family(
+        PanopticFPN, PanopticFPNConfig, small={**_ROIS, 'semantic_channels': 16}
+    ),
+    'pisr': Family(PISR, PISRConfig, small={**_CENTERS, **_PISR}),
+    'pisr_maskformer': Family(
+        PISRMaskFormer,
+        PISRMaskFormerConfig,
+        small={
+            **_BACKBONE,
+            'fpn_channels': 32,
+            'mask_channels': 16,
+            'num_queries': 12,
+            'query_channels': 16,
+            'decoder_layers': 2,
+            'attention_heads': 2,
+            'feedforward': 32,
+            'block_channels': 16,
+            'stride': 4,
+            'score_threshold': 0.2,
+            'overlap_threshold': 0.1,
+        },
+    ),
+    'pisr_panoptic_fpn': Family(
+        PISRPanopticFPN, PISRPanopticFPNConfig, small={**_ROIS, 'semantic_channels': 16, **_PISR}
+    ),
+    'pisr_upernet': Family(
+        PISRUPerNet,
+        PISRUPerNetConfig,
+        loss='pisr_panoptic_fpn',
+        small={
+            **_ROIS,
+            'semantic_channels': 16,
+            'pool_scales': (1, 3),
+            **_PISR,
+            'panoptic_levels': 'alone',
+        },
+    ),
+    'sognet': Family(
+        SOGNet,
+        SOGNetConfig,
+        small={**_ROIS, 'semantic_widths': (8,), 'box_dim': 8, 'category_dim': 8, 'mask_dim': 8},
+    ),
+    'transformers': Family(TransformersPanoptic, TransformersConfig, loss=None),
 }
 
 
-def build(family: str, labels: LabelSet, **config: Any) -> PanopticModel:
-    """Builds a family's module with fresh weights.
+def resolve_family(name: str) -> str:
+    """Return the present name of a family.
 
     Args:
-        family: a key of FAMILIES.
-        labels: the classes it is to predict.
-        config: fields of the family's configuration; the rest take their defaults.
+        name: a key of FAMILIES or an alias.
 
     Raises:
-        ValueError: for an unknown family or configuration key, naming those that are known.
+        ValueError: if no family has this name; the message lists the families.
     """
-    if family not in FAMILIES:
-        raise ValueError(f'unknown family {family!r}; the families are: {", ".join(FAMILIES)}')
-    module, config_class = FAMILIES[family]
-    return module(labels, configure(config_class, config, f'family {family!r}'))
+    for present, row in FAMILIES.items():
+        if name == present or name in row.aliases:
+            return present
+    raise ValueError(f'unknown family {name!r}; the families are: {", ".join(FAMILIES)}')
+
+
+def build(family: str, labels: LabelSet, **config: Any) -> PanopticModel:
+    """Build a family's module with fresh weights.
+
+    Args:
+        family: a key of FAMILIES or an alias.
+        labels: the classes to predict.
+        config: fields of the family's configuration; the others keep their defaults.
+
+    Raises:
+        ValueError: for an unknown family or configuration key; the message lists the known ones.
+    """
+    row = FAMILIES[resolve_family(family)]
+    return row.network(labels, configure(row.config, config, f'family {family!r}'))
 
 
 def build_model(info: ModelInfo) -> PanopticModel:
-    """Builds the module that a model file describes, without its weights."""
+    """Build the module that a model file describes, without its weights."""
     return build(info.family, info.labels, **info.config)

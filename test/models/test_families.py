@@ -5,13 +5,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from center_models import SMALL_CENTERS
 from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
-from small_models import SMALL_CIAE, SMALL_FPN, SMALL_SOGNET
 from tiny_model import LABELS
 
 from panoptic_ros.core.model_file import read_info
-from panoptic_ros.models.registry import FAMILIES, build, build_model
+from panoptic_ros.models.registry import FAMILIES, build, build_model, resolve_family
 from panoptic_ros.runtime.torch_backend import load_weights
 from panoptic_training.export import export_model
 from panoptic_training.losses.registry import LOSSES
@@ -31,70 +29,7 @@ LAX = {
 }
 """Thresholds that let everything pass; a family takes those that it has."""
 
-SMALL = {
-    'ciae': {
-        **SMALL_CIAE,
-        'stride': 2,
-        'pre_nms_top_k': 20,
-        'score_threshold': 0.0,
-        'class_threshold': 0.0,
-        'nms_threshold': 0.3,
-        'min_stuff_area': 100,
-    },
-    'einet': {'top_k': 12, 'stride': 4, 'center_threshold': 0.0, **SMALL_CENTERS},
-    'hle': {
-        'backbone': 'mobilenetv2_035',
-        'separable': True,
-        'aspp_channels': 16,
-        'low_level_channels': 8,
-        'decoder_channels': 16,
-        'top_k': 12,
-        'stride': 4,
-        'refine': 1,
-    },
-    'panoptic_deeplab': {'top_k': 12, 'stride': 2, 'center_threshold': 0.0, **SMALL_CENTERS},
-    'panoptic_fpn': {**SMALL_FPN, 'score_threshold': 0.2, 'min_stuff_area': 64.0},
-    'pisr': {
-        'top_k': 12,
-        'stride': 4,
-        'center_threshold': 0.0,
-        'block_channels': 16,
-        'num_encodings': 6,
-        **SMALL_CENTERS,
-    },
-    'pisr_maskformer': {
-        'backbone': 'mobilenetv2_035',
-        'fpn_channels': 32,
-        'mask_channels': 16,
-        'num_queries': 12,
-        'query_channels': 16,
-        'decoder_layers': 2,
-        'attention_heads': 2,
-        'feedforward': 32,
-        'block_channels': 16,
-        'stride': 4,
-        'score_threshold': 0.2,
-        'overlap_threshold': 0.1,
-    },
-    'pisr_panoptic_fpn': {
-        **SMALL_FPN,
-        'score_threshold': 0.2,
-        'min_stuff_area': 64.0,
-        'block_channels': 16,
-        'num_encodings': 6,
-    },
-    'pisr_upernet': {
-        **SMALL_FPN,
-        'pool_scales': (1, 3),
-        'score_threshold': 0.2,
-        'min_stuff_area': 64.0,
-        'block_channels': 16,
-        'num_encodings': 6,
-        'panoptic_levels': 'alone',
-    },
-    'sognet': {**SMALL_SOGNET, 'score_threshold': 0.2, 'min_stuff_area': 64.0},
-}
-"""A configuration of each family that is quick to build and run."""
+SMALL = {name: row.small for name, row in FAMILIES.items() if row.loss is not None}
 
 QUERIES = {'pisr_maskformer'}
 """Families with a row for each of their queries, which can never be too many."""
@@ -131,9 +66,16 @@ def exported(request, tmp_path_factory):
     return model, path, size
 
 
-def test_every_family_has_a_loss_and_a_small_configuration():
+def test_every_family_that_is_trained_has_a_loss_and_a_small_configuration():
     # Checkpoints of transformers are trained elsewhere; test_adapters.py has them.
-    assert set(FAMILIES) - {'transformers'} == set(LOSSES) == set(SMALL)
+    assert set(LOSSES) == set(SMALL)
+    assert all(SMALL.values())
+
+
+def test_names_and_aliases_are_unique():
+    names = [name for key, row in FAMILIES.items() for name in (key, *row.aliases)]
+    assert len(set(names)) == len(names)
+    assert [resolve_family(name) for name in FAMILIES] == list(FAMILIES)
 
 
 @pytest.mark.parametrize('seed', range(2))

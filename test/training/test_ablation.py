@@ -78,7 +78,7 @@ def test_each_shipped_study_names_a_shipped_recipe_and_settings_that_there_are(p
             if part in ('network', 'loss'):
                 found[part][name] = value
         configs = (
-            configure(FAMILIES[family][1], found['network'], variant.name),
+            configure(FAMILIES[family].config, found['network'], variant.name),
             configure(LOSSES[family][1], found['loss'], variant.name),
         )
         assert configs not in different, f'{variant.name} is another row again'
