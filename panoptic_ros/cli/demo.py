@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from panoptic_ros.demo.recorder import Recorder
     from panoptic_ros.node.node_health import Health
-    from panoptic_ros.recordings.sources import Source
+    from panoptic_ros.recordings.image_source import ImageSource
     from panoptic_ros.ros.processes import Child
 
 STREET_SIZE = (720, 1280)
@@ -146,17 +146,18 @@ def _check(args: argparse.Namespace) -> None:
             ) from None
 
 
-def _given_source(args: argparse.Namespace) -> Source | None:
+def _given_source(args: argparse.Namespace) -> ImageSource | None:
     """The source that the user named; None stands for the synthetic street."""
-    from panoptic_ros.ros.camera_driver import open_source
+    from panoptic_ros.node.messages import OWN_IMAGE_TOPICS
+    from panoptic_ros.recordings.open import open_source
 
     if args.video is None and args.camera is None and args.bag is None:
         return None
-    return open_source(args.video, args.camera, args.bag)
+    return open_source(args.video, args.camera, args.bag, own_topics=OWN_IMAGE_TOPICS)
 
 
 def _run_in(
-    folder: Path, source: Source | None, args: argparse.Namespace, console: Console
+    folder: Path, source: ImageSource | None, args: argparse.Namespace, console: Console
 ) -> tuple[dict[str, Any], Health]:
     """Starts the processes, watches them, ends them and completes the files in `folder`.
 
@@ -171,8 +172,8 @@ def _run_in(
         console.print(line, style='dim', soft_wrap=True)
 
     duration_s = args.duration or DURATION_S
-    if source and source.length_s is not None:
-        duration_s = min(args.duration or MAX_FILE_S, source.length_s)
+    if source and source.duration_s is not None:
+        duration_s = min(args.duration or MAX_FILE_S, source.duration_s)
     rate_hz = source.rate_hz if source else STREET_RATE_HZ
     node_flags = []
     if args.model:  # in quotes, for ROS reads the value as YAML

@@ -56,6 +56,12 @@ def frame_topics(vision: bool) -> Mapping[str, str]:
     }
 
 
+OWN_IMAGE_TOPICS = tuple(
+    topic for topic, kind in frame_topics(vision=False).items() if kind == 'sensor_msgs/msg/Image'
+)
+"""Topics of images that the node itself publishes."""
+
+
 def label_topics(vision: bool) -> Mapping[str, str]:
     """Message type of each latched topic that says what the class ids mean.
 

@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from panoptic_ros.core.documents import DocumentError, read_yaml
 from panoptic_ros.core.text import MAX_TEXT, reason_of
 from panoptic_ros.recordings.bag_types import ros1_typestore, typestore
 from panoptic_ros.recordings.mcap import McapFile
+from panoptic_ros.recordings.recording import Record, Topic
 from panoptic_ros.recordings.ros1 import Ros1File
 from panoptic_ros.recordings.sqlite import SqliteFile
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS, Storage, StorageError, Stored
@@ -26,46 +27,6 @@ ENDINGS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd', '.bag')
 
 STORES: Mapping[str, Callable[[], Any]] = {'cdr': lambda: typestore([]), 'ros1': ros1_typestore}
 """Message types by encoding."""
-
-
-class Topic(NamedTuple):
-    """A topic of a recording."""
-
-    kind: str
-    """Message type, `sensor_msgs/msg/Image`; empty if messages of several types are on it."""
-
-    messages: int
-    """Messages that the recording should hold, damage or not."""
-
-
-class Record(NamedTuple):
-    """One message of a recording."""
-
-    topic: str
-    time_ns: int
-    """When it was recorded."""
-
-    message: Any
-    """None if it cannot be decoded."""
-
-    problem: str
-    """Why it cannot; empty if it can."""
-
-
-class Recording(Protocol):
-    """Anything with messages on topics: a bag, or what looks like one."""
-
-    topics: Mapping[str, Topic]
-    start_ns: int
-
-    @property
-    def damage(self) -> str:
-        """What is wrong with the files; empty while nothing is. Known in full after reading."""
-
-    def records(
-        self, names: Collection[str], start_ns: int = BEGIN_NS, stop_ns: int = END_NS
-    ) -> Iterator[Record]:
-        """Messages of some topics in the order of their recording, as far as they are whole."""
 
 
 class Bag:

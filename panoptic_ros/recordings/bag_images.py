@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the demo's images come from: a video, a camera of this machine, a bag, a folder."""
+"""The camera topic of a bag as an image source."""
 
 from __future__ import annotations
 
@@ -9,59 +9,62 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_ros.recordings import bag as bags
-from panoptic_ros.recordings.image_topics import COMPRESSED_TYPE, IMAGE_TYPE, camera_topics
-from panoptic_ros.recordings.sources import CompressedImage, Picture, RawImage
+from panoptic_ros.recordings.bag import Bag
+from panoptic_ros.recordings.image_source import CompressedImage, RawImage, TimedImage
+from panoptic_ros.recordings.image_topics import (
+    COMPRESSED_TYPE,
+    IMAGE_TYPE,
+    camera_topics,
+    list_topics,
+)
 from panoptic_ros.recordings.video import RATE_HZ
 
 
-class Bag:
-    """The camera topic of a recorded bag of ROS 2 or ROS 1, as far as the bag is whole.
+class BagImages:
+    """The images of one camera topic of a bag, as far as the bag can be read.
 
-    Of several the one with the most pictures is taken; depth images do not count.
+    Of several camera topics the one with the most images is chosen; depth images are ignored.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Checks the bag.
+    def __init__(self, path: Path, own_topics: tuple[str, ...] = ()) -> None:
+        """Check the bag and choose the topic.
+
+        Args:
+            path: see `Bag`.
+            own_topics: see `camera_topics`.
 
         Raises:
-            FileNotFoundError, ValueError: if it is missing, damaged or without camera images; in
-                the last case its topics are listed.
+            FileNotFoundError: if there is no bag.
+            ValueError: if it cannot be read, or has no topic with camera images; the message then
+                lists its topics.
         """
         self.path = path
-        with bags.Bag(path) as bag:
-            topics, reasons = camera_topics(bag, (IMAGE_TYPE, COMPRESSED_TYPE))
+        with Bag(path) as bag:
+            topics, reasons = camera_topics(
+                bag, (IMAGE_TYPE, COMPRESSED_TYPE), own_topics=own_topics
+            )
             if not topics:
-                listed = (
-                    ', '.join(
-                        f'{name} ({topic.kind}, {topic.messages} messages'
-                        + (f': {reasons[name]})' if name in reasons else ')')
-                        for name, topic in bag.topics.items()
-                    )
-                    or 'none'
-                )
                 raise ValueError(
-                    f'{path} has no topic with camera images; its topics are: {listed}'
+                    f'{path} has no topic with camera images; its topics are: '
+                    f'{list_topics(bag, reasons)}'
                 )
             self.topic = max(topics, key=lambda name: bag.topics[name].messages)
             self.compressed = bag.topics[self.topic].kind == COMPRESSED_TYPE
-            times = [record.time_ns for record in bag.records([self.topic])]
+            times_ns = [record.time_ns for record in bag.records([self.topic])]
         self.name = f'bag {path}, topic {self.topic}'
-        span_s = (times[-1] - times[0]) / 1e9
-        self.rate_hz = (len(times) - 1) / span_s if span_s > 0 else RATE_HZ
-        self.length_s: float | None = len(times) / self.rate_hz
+        span_s = (times_ns[-1] - times_ns[0]) / 1e9
+        self.rate_hz = (len(times_ns) - 1) / span_s if span_s > 0 else RATE_HZ
+        self.duration_s: float | None = len(times_ns) / self.rate_hz
 
-    def pictures(self) -> Iterator[Picture]:
-        """See `Source`."""
-        with bags.Bag(self.path) as bag:
+    def images(self) -> Iterator[TimedImage]:
+        """See `ImageSource`; images that cannot be decoded are left out."""
+        with Bag(self.path) as bag:
             start_ns = None
             for record in bag.records([self.topic]):
                 start_ns = record.time_ns if start_ns is None else start_ns
                 if record.message is not None:
-                    yield Picture(
-                        max(record.time_ns - start_ns, 0) / 1e9,
-                        _image_fields(record.message, self.compressed),
-                    )
+                    time_s = max(record.time_ns - start_ns, 0) / 1e9
+                    yield TimedImage(time_s, _image_fields(record.message, self.compressed))
 
 
 def _image_fields(message: Any, compressed: bool) -> RawImage | CompressedImage:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras of this machine."""
+"""A camera of this machine as an image source."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import cv2
 
-from panoptic_ros.recordings.sources import Picture
-from panoptic_ros.recordings.video import frames, rate_of
+from panoptic_ros.recordings.image_source import TimedImage
+from panoptic_ros.recordings.video import rate_of, read_frames
 
 MAX_CAMERA = 255
-"""Largest number of a camera; Linux has no more."""
+"""Largest camera number; Linux has no larger one."""
 
 
 class LocalCamera:
@@ -20,15 +20,15 @@ class LocalCamera:
     compressed = False
 
     def __init__(self, index: int) -> None:
-        """Checks the camera.
+        """Check the camera.
 
         Raises:
-            ValueError: if it is not there or gives no picture.
+            ValueError: if the camera does not exist or gives no image.
         """
         if not 0 <= index <= MAX_CAMERA:
             raise ValueError(f'the number of a camera must be 0 to {MAX_CAMERA}, got {index}')
         self.index, self.name = index, f'camera {index}'
-        self.length_s: float | None = None
+        self.duration_s: float | None = None
         capture = cv2.VideoCapture(index)
         self.rate_hz = rate_of(capture)
         readable = capture.read()[0]
@@ -39,8 +39,12 @@ class LocalCamera:
                 'the cameras of this machine are /dev/video<number>'
             )
 
-    def pictures(self) -> Iterator[Picture]:
-        """See `Source`."""
-        for _, image in frames(cv2.VideoCapture(self.index), self.rate_hz):
-            yield Picture(None, image)
-        raise ValueError(f'camera {self.index} gives no pictures any more')
+    def images(self) -> Iterator[TimedImage]:
+        """See `ImageSource`.
+
+        Raises:
+            ValueError: if the camera stops giving images.
+        """
+        for _, image in read_frames(cv2.VideoCapture(self.index), self.rate_hz):
+            yield TimedImage(None, image)
+        raise ValueError(f'camera {self.index} has stopped giving pictures')

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from panoptic_ros.recordings.sources import CompressedImage, Picture
+from panoptic_ros.recordings.image_source import CompressedImage, TimedImage
 from panoptic_ros.recordings.storage import END_NS
 from panoptic_ros.recordings.unpack import MAX_BYTES
 
@@ -54,10 +54,10 @@ class ImageFolder:
             self.times_ns = [stamp - self.start_ns for stamp in stamps]
         span_s = self.times_ns[-1] / 1e9
         self.rate_hz = (count - 1) / span_s if span_s > 0 else RATE_HZ
-        self.length_s: float | None = None if loop else count / self.rate_hz
+        self.duration_s: float | None = None if loop else count / self.rate_hz
 
-    def pictures(self) -> Iterator[Picture]:
-        """See `Source`; a file that cannot be read gives no data."""
+    def images(self) -> Iterator[TimedImage]:
+        """See `ImageSource`; a file that cannot be read gives no data."""
         start_s = 0.0
         while True:
             for time_ns, file in zip(self.times_ns, self.files, strict=True):
@@ -66,7 +66,7 @@ class ImageFolder:
                 except OSError:
                     data = np.empty(0, np.uint8)
                 image = CompressedImage(file.suffix[1:].lower(), data)
-                yield Picture(start_s + time_ns / 1e9, image)
+                yield TimedImage(start_s + time_ns / 1e9, image)
             if not self.loop:
                 return
             start_s += self.times_ns[-1] / 1e9 + 1 / self.rate_hz

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which topics of a recording hold camera images."""
+"""Choice of the topics of a recording that hold camera images."""
 
 from __future__ import annotations
 
@@ -10,52 +10,137 @@ from itertools import islice
 from panoptic_ros.images.encodings import ENCODINGS
 from panoptic_ros.images.files import MAX_IMAGE_PIXELS
 from panoptic_ros.images.messages import cv_bridge_fallback, encoding_of, read_message
-from panoptic_ros.recordings.bag import Recording
+from panoptic_ros.recordings.recording import Recording
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 
-OWN_TOPICS = ('panoptic/segments', 'panoptic/semantic', 'panoptic/overlay')
-"""Images that the node itself publishes, here or under a camera's name; they are no camera's."""
+IMAGE_NAMES = frozenset(
+    {
+        'image',
+        'image_raw',
+        'image_color',
+        'image_mono',
+        'image_rect',
+        'image_rect_color',
+        'compressed',
+    }
+)
+"""Last parts of image topics that do not name the camera."""
 
 OTHER_ENCODINGS = {'16UC1': 'depth', '32FC1': 'depth', 'mono16': 'depth', '32SC1': 'labels'}
 """What images of these encodings hold, unless the user names their topic."""
 
 PROBED = 20
-"""Images of a topic that are tried, until one can be read."""
+"""Number of images of a topic that are tried until one can be read."""
+
+
+def choose_cameras(
+    recording: Recording,
+    wanted: Collection[str],
+    ignored: Collection[str] = (),
+    own_topics: tuple[str, ...] = (),
+    transport: str = 'auto',
+    window_ns: tuple[int, int] = (BEGIN_NS, END_NS),
+    left_out: dict[str, str] | None = None,
+    max_image_pixels: int = MAX_IMAGE_PIXELS,
+) -> dict[str, str]:
+    """Choose the image topics to replay and name their cameras.
+
+    Args:
+        recording: where the topics are.
+        wanted: topics that the user named; if empty, all topics with camera images.
+        ignored: topics that hold something else.
+        own_topics: see `camera_topics`.
+        transport: `raw` or `compressed` ignores topics of the other type; `auto` prefers the raw
+            topic of a camera that has both.
+        window_ns: start and end of the part of the recording that is replayed.
+        left_out: receives the image topics that the user did not name and that hold no camera
+            images, each with the reason.
+        max_image_pixels: largest image to accept.
+
+    Returns:
+        Topic by camera name; a camera is named by its topic without `image_raw` and the like.
+
+    Raises:
+        ValueError: if a named topic does not exist or is no image topic, or if no topic holds
+            camera images; the message lists the topics.
+    """
+    missing = [name for name in wanted if name not in recording.topics]
+    if missing:
+        raise ValueError(f'no topic {missing[0]}; the topics are: {list_topics(recording)}')
+    for name in wanted:
+        if recording.topics[name].kind not in (IMAGE_TYPE, COMPRESSED_TYPE):
+            raise ValueError(
+                f'{name} holds {recording.topics[name].kind}, expected an '
+                'Image or a CompressedImage'
+            )
+    topics = list(wanted)
+    if not wanted:
+        kinds = {'raw': (IMAGE_TYPE,), 'compressed': (COMPRESSED_TYPE,)}.get(
+            transport, (IMAGE_TYPE, COMPRESSED_TYPE)
+        )
+        topics, reasons = camera_topics(
+            recording, kinds, ignored, own_topics, *window_ns, max_image_pixels
+        )
+        if not topics:
+            raise ValueError(
+                'there is no topic with camera images; '
+                + (
+                    '; '.join(f'{name}: {reason}' for name, reason in reasons.items())
+                    or f'the topics are: {list_topics(recording)}'
+                )
+            )
+        topics = [
+            name
+            for name in topics
+            if name.removesuffix('/compressed') == name
+            or name.removesuffix('/compressed') not in topics
+        ]
+        if left_out is not None:
+            left_out.update(reasons)
+    names = [camera_name(topic) for topic in topics]
+    return {
+        name if names.count(name) == 1 else topic.strip('/'): topic
+        for name, topic in zip(names, topics, strict=True)
+    }
 
 
 def camera_topics(
     recording: Recording,
     kinds: Collection[str],
-    not_these: Collection[str] = (),
+    ignored: Collection[str] = (),
+    own_topics: tuple[str, ...] = (),
     start_ns: int = BEGIN_NS,
     stop_ns: int = END_NS,
     max_image_pixels: int = MAX_IMAGE_PIXELS,
 ) -> tuple[list[str], dict[str, str]]:
-    """Finds the topics with camera images in a part of a recording, and the other image topics.
+    """Find the topics with camera images by reading the first images of each topic.
 
     Args:
-        recording: is asked for the first images of each topic.
+        recording: where the topics are.
         kinds: message types to look at.
-        not_these: topics to pass over.
-        start_ns: start of the part.
-        stop_ns: its end.
+        ignored: topics to ignore.
+        own_topics: image topics that the node itself publishes; ignored, also under the name of
+            a camera (`front/panoptic/overlay`) and compressed.
+        start_ns: start of the part of the recording to look at.
+        stop_ns: end of that part, exclusive.
         max_image_pixels: largest image to accept.
 
     Returns:
-        Topics whose images can be read; and why each other one is left out.
+        The topics whose images can be read; and for each other image topic the reason why it is
+        left out.
     """
     cameras, left_out = [], {}
     for name, topic in sorted(recording.topics.items()):
         if (
             topic.kind in kinds
             and topic.messages
-            and name not in not_these
-            and not name.removesuffix('/compressed').endswith(OWN_TOPICS)
+            and name not in ignored
+            and not name.removesuffix('/compressed').endswith(own_topics)
         ):
-            reason = _why_not(recording, name, start_ns, stop_ns, max_image_pixels)
+            reason = _why_no_camera(recording, name, start_ns, stop_ns, max_image_pixels)
             if reason:
                 left_out[name] = reason
             else:
@@ -63,23 +148,49 @@ def camera_topics(
     return cameras, left_out
 
 
-def _why_not(
+def camera_name(topic: str) -> str:
+    """Return an image topic without its last parts that name the image, or `camera`."""
+    parts = topic.strip('/').split('/')
+    while parts and parts[-1] in IMAGE_NAMES:
+        parts.pop()
+    return '/'.join(parts) or 'camera'
+
+
+def list_topics(recording: Recording, notes: dict[str, str] | None = None) -> str:
+    """Return the topics of a recording with their types and counts, as text.
+
+    Args:
+        recording: where the topics are.
+        notes: more about some of the topics, by name.
+    """
+    notes = notes or {}
+    return (
+        ', '.join(
+            f'{name} ({topic.kind}, {topic.messages} messages'
+            + (f': {notes[name]})' if name in notes else ')')
+            for name, topic in sorted(recording.topics.items())
+        )
+        or 'none'
+    )
+
+
+def _why_no_camera(
     recording: Recording, topic: str, start_ns: int, stop_ns: int, max_image_pixels: int
 ) -> str:
-    """Says why the images of a topic are not those of a camera; empty if they are."""
+    """Return the reason why a topic holds no camera images; empty if it does."""
     reason, fallback = 'there is no image in the part to be replayed', cv_bridge_fallback()
     for record in islice(recording.records([topic], start_ns, stop_ns), PROBED):
         reason = record.problem
         if record.message is None:
             continue
         encoding = encoding_of(record.message)
-        what = OTHER_ENCODINGS.get(encoding) or (
+        content = OTHER_ENCODINGS.get(encoding) or (
             'numbers'
             if re.fullmatch(r'\d{1,2}[USF]C\d{1,3}', encoding) and encoding not in ENCODINGS
             else ''
         )
-        if what:
-            return f'it holds {what} ({encoding})'
+        if content:
+            return f'it holds {content} ({encoding})'
         try:
             read_message(record.message, fallback, max_image_pixels)
         except ValueError as error:

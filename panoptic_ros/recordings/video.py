@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 
 from panoptic_ros.images.files import MAX_IMAGE_PIXELS
-from panoptic_ros.recordings.sources import Picture, RawImage
+from panoptic_ros.recordings.image_source import RawImage, TimedImage
 
 # Our own message says what is wrong, in one line. OpenCV 4.6 has one name for it, 5 the other.
 _set_log_level = getattr(cv2, 'setLogLevel', None) or cv2.utils.logging.setLogLevel
@@ -85,16 +85,16 @@ class Video:
                 f'{path} cannot be read as a video; it may be damaged, cut short or '
                 'in a format that this OpenCV does not know'
             )
-        self.length_s: float | None = None if loop else max(count, 1) / self.rate_hz
+        self.duration_s: float | None = None if loop else max(count, 1) / self.rate_hz
 
-    def pictures(self) -> Iterator[Picture]:
-        """See `Source`."""
+    def images(self) -> Iterator[TimedImage]:
+        """See `ImageSource`."""
         start_s = 0.0
         while True:
             time_s = start_s
-            for since_s, image in frames(cv2.VideoCapture(str(self.path)), self.rate_hz):
+            for since_s, image in read_frames(cv2.VideoCapture(str(self.path)), self.rate_hz):
                 time_s = start_s + since_s
-                yield Picture(time_s, image)
+                yield TimedImage(time_s, image)
             if not self.loop:
                 return
             start_s = time_s + 1 / self.rate_hz
@@ -106,7 +106,7 @@ def rate_of(capture: Any) -> float:
     return rate_hz if 1 <= rate_hz <= 240 else RATE_HZ
 
 
-def frames(capture: Any, rate_hz: float) -> Iterator[tuple[float, RawImage]]:
+def read_frames(capture: Any, rate_hz: float) -> Iterator[tuple[float, RawImage]]:
     """Reads the frames of an open capture, which is released at the end.
 
     Args:

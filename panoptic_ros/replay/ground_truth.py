@@ -25,8 +25,8 @@ import numpy.typing as npt
 from panoptic_ros.core.documents import parse_json
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.video_files import check_divisor, read_frame, read_label_file
-from panoptic_ros.recordings.bag import Record, Recording
 from panoptic_ros.recordings.image_topics import IMAGE_TYPE
+from panoptic_ros.recordings.recording import Record, Recording
 
 LABEL_INFO = 'label_info'
 LABELS_FILE = 'labels.yaml'

@@ -18,8 +18,8 @@ from panoptic_ros.core.image import CameraImage
 from panoptic_ros.images.messages import cv_bridge_fallback, read_message
 from panoptic_ros.node.loading import Loaded, apply_settings, tracker_config
 from panoptic_ros.node.pipeline import Pipeline
-from panoptic_ros.recordings.bag import Record, Recording
 from panoptic_ros.recordings.overlay_video import OverlayVideo
+from panoptic_ros.recordings.recording import Record, Recording
 from panoptic_ros.replay.diagnostics import Health
 from panoptic_ros.replay.frame_records import BAD_IMAGE, MS_DIGITS, STAGES, FrameRecord
 from panoptic_ros.replay.ground_truth import GroundTruth, Truth, stamp_of

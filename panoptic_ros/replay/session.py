@@ -13,8 +13,10 @@ from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.version import __version__
 from panoptic_ros.node.loading import Loaded, check_for_model, load
+from panoptic_ros.node.messages import OWN_IMAGE_TOPICS
 from panoptic_ros.node.parameters import read_parameters
-from panoptic_ros.recordings.open import choose_cameras, open_recording
+from panoptic_ros.recordings.image_topics import choose_cameras
+from panoptic_ros.recordings.open import open_recording
 from panoptic_ros.replay.compare import Comparison
 from panoptic_ros.replay.frame_records import write_records
 from panoptic_ros.replay.ground_truth import check_stamps, open_ground_truth, stamp_of
@@ -72,6 +74,7 @@ class Session:
             recording,
             images,
             set(given.values()),
+            OWN_IMAGE_TOPICS,
             self.settings['input_transport'],
             window_ns,
             self._left_out,

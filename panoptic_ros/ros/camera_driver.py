@@ -20,10 +20,9 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from panoptic_ros.recordings.bag_images import Bag
-from panoptic_ros.recordings.camera import LocalCamera
-from panoptic_ros.recordings.open import open_video
-from panoptic_ros.recordings.sources import Picture, RawImage, Source
+from panoptic_ros.node.messages import OWN_IMAGE_TOPICS
+from panoptic_ros.recordings.image_source import ImageSource, RawImage, TimedImage
+from panoptic_ros.recordings.open import open_source
 
 FRAME_ID = 'camera'
 
@@ -41,7 +40,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--loop', action='store_true')
     flags = parser.parse_args(args)
     try:
-        source = open_source(flags.video, flags.camera, flags.bag, flags.loop)
+        source = open_source(flags.video, flags.camera, flags.bag, flags.loop, OWN_IMAGE_TOPICS)
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         try:
             node = rclpy.create_node('demo_camera')
@@ -57,23 +56,7 @@ def main(args: list[str] | None = None) -> int:
     return 0
 
 
-def open_source(
-    video: Path | None, camera: int | None, bag: Path | None, loop: bool = False
-) -> Source:
-    """The source of the one argument that is not None.
-
-    Raises:
-        FileNotFoundError, ValueError: if it cannot be read.
-    """
-    if video is not None:
-        return open_video(video, loop)
-    if camera is not None:
-        return LocalCamera(camera)
-    assert bag is not None
-    return Bag(bag)
-
-
-def _publish(node: Node, source: Source) -> None:
+def _publish(node: Node, source: ImageSource) -> None:
     """Publishes each picture when it is due, stamped with the time of that moment."""
     topic, kind = ('image/compressed', CompressedImage) if source.compressed else ('image', Image)
     publisher = node.create_publisher(kind, topic, qos_profile_sensor_data)
@@ -85,7 +68,7 @@ def _publish(node: Node, source: Source) -> None:
     message = kind()
     message.header.frame_id = FRAME_ID
     start_s = time.monotonic()
-    for picture in source.pictures():
+    for picture in source.images():
         _fill(message, picture)
         if picture.time_s is not None:
             wait_s = start_s + picture.time_s - time.monotonic()
@@ -97,7 +80,7 @@ def _publish(node: Node, source: Source) -> None:
         publisher.publish(message)
 
 
-def _fill(message: Any, picture: Picture) -> None:
+def _fill(message: Any, picture: TimedImage) -> None:
     image = picture.image
     if isinstance(image, RawImage):
         message.height, message.width, message.step = image.height, image.width, image.step

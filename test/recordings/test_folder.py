@@ -23,7 +23,7 @@ def fill(folder: Path, *names: str) -> Path:
 def greys(folder: ImageFolder, count: int = 99) -> list[int]:
     return [
         int(cv2.imdecode(picture.image.data, cv2.IMREAD_COLOR).max())
-        for picture in islice(folder.pictures(), count)
+        for picture in islice(folder.images(), count)
     ]
 
 
@@ -42,10 +42,10 @@ def test_images_come_in_the_order_of_their_names(tmp_path, names):
     found = [file.name for file in folder.files]
     assert sorted(found) == sorted(names)
     assert found[0] == names[0]
-    assert [picture.time_s for picture in folder.pictures()] == pytest.approx(
+    assert [picture.time_s for picture in folder.images()] == pytest.approx(
         np.arange(len(names)) / 10
     )
-    assert folder.compressed and folder.length_s == pytest.approx(len(names) / 10)
+    assert folder.compressed and folder.duration_s == pytest.approx(len(names) / 10)
 
 
 def test_names_that_are_stamps_are_the_times(tmp_path):
@@ -56,7 +56,7 @@ def test_names_that_are_stamps_are_the_times(tmp_path):
         )
     )
     assert folder.start_ns == start
-    assert [round(picture.time_s * 1e9) for picture in folder.pictures()] == [
+    assert [round(picture.time_s * 1e9) for picture in folder.images()] == [
         0,
         50_000_000,
         150_000_001,
@@ -67,9 +67,9 @@ def test_names_that_are_stamps_are_the_times(tmp_path):
 def test_a_looped_folder_starts_anew(tmp_path):
     folder = ImageFolder(fill(tmp_path / 'photos', '1.png', '2.png', '3.png'), loop=True)
     assert greys(folder, 7) == [0, 1, 2, 0, 1, 2, 0]
-    times = [picture.time_s for picture in islice(folder.pictures(), 7)]
+    times = [picture.time_s for picture in islice(folder.images(), 7)]
     assert times == pytest.approx(np.arange(7) / 10)
-    assert folder.length_s is None
+    assert folder.duration_s is None
 
 
 def test_other_folders_are_refused(tmp_path):

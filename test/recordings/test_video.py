@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.recordings.video import Video, frames
+from panoptic_ros.recordings.video import Video, read_frames
 
 
 @pytest.fixture(scope='module')
@@ -24,8 +24,8 @@ def grey_video(tmp_path_factory) -> Path:
 
 def test_a_video_gives_its_frames_in_time(grey_video):
     video = Video(grey_video)
-    pictures = list(video.pictures())
-    assert (video.rate_hz, video.length_s, video.compressed) == (10, 0.5, False)
+    pictures = list(video.images())
+    assert (video.rate_hz, video.duration_s, video.compressed) == (10, 0.5, False)
     assert [picture.time_s for picture in pictures] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
     first = pictures[0].image
     assert (first.height, first.width, first.step, first.encoding) == (32, 48, 144, 'bgr8')
@@ -35,8 +35,8 @@ def test_a_video_gives_its_frames_in_time(grey_video):
 
 def test_a_looped_video_starts_anew_and_time_goes_on(grey_video):
     video = Video(grey_video, loop=True)
-    pictures = list(islice(video.pictures(), 12))
-    assert video.length_s is None
+    pictures = list(islice(video.images(), 12))
+    assert video.duration_s is None
     assert [picture.time_s for picture in pictures] == pytest.approx(np.arange(12) / 10)
     greys = [picture.image.data.mean() for picture in pictures]
     assert greys == pytest.approx([50 * (i % 5) for i in range(12)], abs=3)
@@ -89,7 +89,9 @@ class Capture:
     ],
 )
 def test_each_frame_has_its_own_time(times_ms, expected_s):
-    assert [time_s for time_s, _ in frames(Capture(times_ms), 10)] == pytest.approx(expected_s)
+    assert [time_s for time_s, _ in read_frames(Capture(times_ms), 10)] == pytest.approx(
+        expected_s
+    )
 
 
 def test_a_video_of_a_variable_rate_keeps_its_times(tmp_path):
@@ -102,7 +104,7 @@ def test_a_video_of_a_variable_rate_keeps_its_times(tmp_path):
         duration=[100, 500, 200, 100],
         loop=0,
     )
-    times = [picture.time_s for picture in Video(tmp_path / 'some.gif').pictures()]
+    times = [picture.time_s for picture in Video(tmp_path / 'some.gif').images()]
     assert times == pytest.approx([0, 0.1, 0.6, 0.8])
 
 

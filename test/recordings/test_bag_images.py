@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Camera topics of bags as image sources."""
+
 from pathlib import Path
 
 import cv2
@@ -7,10 +9,9 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from panoptic_ros.recordings.bag_images import Bag
-from panoptic_ros.recordings.camera import LocalCamera
+from panoptic_ros.recordings.bag_images import BagImages
+from panoptic_ros.recordings.image_source import CompressedImage, RawImage
 from panoptic_ros.recordings.image_topics import COMPRESSED_TYPE, IMAGE_TYPE
-from panoptic_ros.recordings.sources import CompressedImage, RawImage
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 KITTI = Path(__file__).parents[3] / 'shared' / 'data' / 'bag' / 'kitti_city'
@@ -61,17 +62,6 @@ def write_bag(path: Path, topics: dict) -> Path:
     return path
 
 
-def test_a_camera_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match='camera 87 is not there'):
-        LocalCamera(87)
-
-
-@pytest.mark.parametrize('number', [-1, -(2**40), 256, 2**40])
-def test_a_number_that_no_camera_has_is_refused(number):
-    with pytest.raises(ValueError, match=f'must be 0 to 255, got {number}'):
-        LocalCamera(number)
-
-
 @pytest.mark.parametrize(
     ('topics', 'chosen', 'kind', 'count'),
     [
@@ -90,8 +80,8 @@ def test_a_number_that_no_camera_has_is_refused(number):
     ],
 )
 def test_a_bag_gives_its_camera_topic(tmp_path, topics, chosen, kind, count):
-    bag = Bag(write_bag(tmp_path / 'bag', topics))
-    pictures = list(bag.pictures())
+    bag = BagImages(write_bag(tmp_path / 'bag', topics))
+    pictures = list(bag.images())
     assert bag.topic == chosen and chosen in bag.name
     assert bag.compressed == (kind is CompressedImage)
     assert all(isinstance(picture.image, kind) for picture in pictures)
@@ -100,7 +90,7 @@ def test_a_bag_gives_its_camera_topic(tmp_path, topics, chosen, kind, count):
 
 
 def test_a_bag_gives_the_recorded_bytes(tmp_path):
-    picture = next(Bag(write_bag(tmp_path / 'bag', {'/rgb': [raw(7)]})).pictures())
+    picture = next(BagImages(write_bag(tmp_path / 'bag', {'/rgb': [raw(7)]})).images())
     image = picture.image
     assert image[:5] == (2, 4, 'rgb8', 0, 14)
     assert image.data.tobytes() == bytes([7]) * 28
@@ -115,36 +105,36 @@ def test_a_bag_gives_the_recorded_bytes(tmp_path):
 )
 def test_a_bag_without_images_is_refused_with_its_topics(tmp_path, topics):
     with pytest.raises(ValueError, match='no topic with camera images') as caught:
-        Bag(write_bag(tmp_path / 'bag', topics))
+        BagImages(write_bag(tmp_path / 'bag', topics))
     assert all(topic in str(caught.value) for topic in topics)
     assert '/text (std_msgs/msg/String, 3 messages)' in str(caught.value)
 
 
 def test_a_bag_that_is_missing_or_empty_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match='no bag at'):
-        Bag(tmp_path / 'none')
+        BagImages(tmp_path / 'none')
     with pytest.raises(ValueError, match='it holds no file named') as caught:
-        Bag(tmp_path)
+        BagImages(tmp_path)
     assert '\n' not in str(caught.value)
 
 
 def test_a_bag_whose_recording_was_killed_is_played_as_far_as_it_goes(tmp_path):
     bag = write_bag(tmp_path / 'bag', {'/rgb': [raw(7)] * 50})
     (bag / 'metadata.yaml').unlink()
-    assert len(list(Bag(bag).pictures())) == 50
+    assert len(list(BagImages(bag).images())) == 50
     content = (bag / 'bag.mcap').read_bytes()
     (bag / 'bag.mcap').write_bytes(content[: len(content) // 2])
-    assert 10 < len(list(Bag(bag).pictures())) < 50
+    assert 10 < len(list(BagImages(bag).images())) < 50
     (bag / 'bag.mcap').write_bytes(content[:50])
     with pytest.raises(ValueError, match='cannot be read as a bag') as caught:
-        Bag(bag)
+        BagImages(bag)
     assert '\n' not in str(caught.value)
 
 
 @pytest.mark.skipif(not KITTI.is_dir(), reason='needs the shared data')
 def test_the_recorded_city_is_found():
-    bag = Bag(KITTI)
+    bag = BagImages(KITTI)
     assert (bag.topic, bag.compressed) == ('/camera/image_raw/compressed', True)
     assert bag.rate_hz == pytest.approx(10, rel=0.02)
-    picture = next(bag.pictures())
+    picture = next(bag.images())
     assert cv2.imdecode(picture.image.data, cv2.IMREAD_COLOR).shape[2] == 3
