@@ -11,19 +11,31 @@ from panoptic_ros.core.version import __version__
 if TYPE_CHECKING:
     from panoptic_ros.core.frame import PanopticFrame, read_instances
     from panoptic_ros.core.labels import Label, LabelSet
+    from panoptic_ros.runtime.load import load
+    from panoptic_ros.tracking.tracker import Tracker
 
-__all__ = ['Label', 'LabelSet', 'PanopticFrame', '__version__', 'read_instances']
+__all__ = [
+    'Label',
+    'LabelSet',
+    'PanopticFrame',
+    'Tracker',
+    '__version__',
+    'load',
+    'read_instances',
+]
 
 _MODULES = {
     'Label': 'core.labels',
     'LabelSet': 'core.labels',
     'PanopticFrame': 'core.frame',
+    'Tracker': 'tracking.tracker',
+    'load': 'runtime.load',
     'read_instances': 'core.frame',
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name at its first use, so that the node's start can watch for signals."""
+    """Import a public name at its first use: `panoptic_ros.core` alone starts faster."""
     if name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(import_module(f'{__name__}.{_MODULES[name]}'), name)

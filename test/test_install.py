@@ -174,11 +174,6 @@ from importlib import metadata
 import cv2, numpy, onnx, onnxruntime, scipy.ndimage
 from packaging.requirements import Requirement
 import panoptic_ros
-from panoptic_ros.core.model_file import read_info
-from panoptic_ros.core.image import CameraImage
-from panoptic_ros.runtime.predictor import Predictor
-from panoptic_ros.runtime.select import open_backend
-from panoptic_ros.core.resources import default_model
 
 for text in metadata.requires('panoptic_ros'):
     wanted = Requirement(text)
@@ -190,9 +185,8 @@ for module in pkgutil.walk_packages(panoptic_ros.__path__, 'panoptic_ros.', oner
         importlib.import_module(module.name)
     except ModuleNotFoundError as error:
         assert error.name.split('.')[0] in OPTIONAL, error
-predictor = Predictor(open_backend(default_model(), 'onnxruntime', 'cpu'),
-                      read_info(default_model()))
-frame = predictor.predict(CameraImage(numpy.full((256, 512, 3), 128, numpy.uint8)), 0.0)
+model = panoptic_ros.load(backend='onnxruntime', device='cpu')
+frame = model.predict(numpy.full((256, 512, 3), 128, numpy.uint8))
 assert len(frame.segments), frame
 print('numpy', numpy.__version__, numpy.__file__)
 """

@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.core.model_file import ModelInfo, load_onnx, read_info
+from panoptic_ros.core.model_file import ModelInfo, load_onnx
 from panoptic_ros.node.pipeline import Pipeline
-from panoptic_ros.runtime import Backend, Predictor, open_backend
+from panoptic_ros.runtime import Backend
 from panoptic_ros.runtime.gpu import gpu_index
+from panoptic_ros.runtime.load import load
 from panoptic_ros.tracking import Tracker, TrackerConfig
 
 LEAST_FRAMES = 3
@@ -96,10 +97,10 @@ def measure(
     Raises:
         ModelFileError, BackendError: as `open_backend` does.
     """
-    info = read_info(path)
     _forget_peak()
-    backend = open_backend(path, **backend_options)
-    pipeline = Pipeline(Predictor(backend, info), Tracker(TrackerConfig()))
+    predictor = load(path, **backend_options)
+    backend = predictor.backend
+    pipeline = Pipeline(predictor, Tracker(TrackerConfig()))
     for i in range(2):  # the first images fill caches and buffers
         pipeline(images[i % len(images)], float(i))
     peak = _peak()
@@ -113,7 +114,7 @@ def measure(
         on_progress(min(1.0, len(rows) / LEAST_FRAMES, (time.perf_counter() - start) / seconds))
     stages = {name: np.array([row[name] for row in rows]) * 1e3 for name in rows[0]}
     return Report(
-        info,
+        predictor.info,
         backend.name,
         backend.device,
         backend.fallback_reason,

@@ -8,10 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from panoptic_ros.core.model_file import ModelInfo, file_hash, read_info
+from panoptic_ros.core.model_file import ModelInfo, file_hash
 from panoptic_ros.core.resources import default_model
 from panoptic_ros.node.pipeline import Pipeline
-from panoptic_ros.runtime import Predictor, open_backend
+from panoptic_ros.runtime import Predictor
+from panoptic_ros.runtime.load import load as load_predictor
 from panoptic_ros.tracking import Tracker, TrackerConfig
 
 THRESHOLDS = ('score_threshold', 'min_area')
@@ -45,15 +46,12 @@ def load(settings: Mapping[str, Any]) -> Loaded:
     """
     path = Path(settings['model']).expanduser() if settings['model'] else default_model()
     cache_dir = settings['engine_cache_dir']
-    backend = open_backend(
+    predictor = load_predictor(
         path,
-        settings['backend'],
-        settings['device'],
-        settings['precision'],
-        settings['allow_cpu'],
-        Path(cache_dir).expanduser() if cache_dir else None,
+        **{name: settings[name] for name in ('backend', 'device', 'precision', 'allow_cpu')},
+        engine_cache_dir=Path(cache_dir).expanduser() if cache_dir else None,
     )
-    return Loaded(Predictor(backend, read_info(path)), file_hash(path))
+    return Loaded(predictor, file_hash(path))
 
 
 def tracker_config(settings: Mapping[str, Any]) -> TrackerConfig:

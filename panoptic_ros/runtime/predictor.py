@@ -24,18 +24,23 @@ class Predictor:
         self._letterbox = Letterbox(info)
 
     def predict(
-        self, image: CameraImage, stamp_s: float, thresholds: Mapping[str, float] | None = None
+        self,
+        image: CameraImage | npt.NDArray[np.uint8],
+        stamp_s: float = 0.0,
+        thresholds: Mapping[str, float] | None = None,
     ) -> PanopticFrame:
-        """Segments of one image, untracked.
+        """Segment one image; the segments are not tracked.
 
         Args:
-            image: what the camera gave.
-            stamp_s: its time, seconds.
-            thresholds: see `run`.
+            image: a camera image, or (H, W, 3) uint8 RGB.
+            stamp_s: time of the image, seconds.
+            thresholds: values in place of the model's own, see `graph_thresholds`.
 
         Raises:
             ValueError: if the image has no pixels or an unknown layout.
         """
+        if isinstance(image, np.ndarray):
+            image = CameraImage(image)
         pixels, geometry = self.prepare(image)
         outputs = self.run(pixels, geometry, thresholds)
         return to_frame(outputs, self.info, geometry, stamp_s, thresholds)

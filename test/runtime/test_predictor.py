@@ -8,14 +8,14 @@ from tiny_model import LABELS, paint_scene, tiny_info
 from panoptic_ros import PanopticFrame
 from panoptic_ros.core.frame import Geometry
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.core.model_file import Outputs, read_info
-from panoptic_ros.runtime import Predictor, open_backend
-from panoptic_ros.runtime.predictor import to_frame
+from panoptic_ros.core.model_file import Outputs
+from panoptic_ros.runtime.load import load
+from panoptic_ros.runtime.predictor import Predictor, to_frame
 
 
 @pytest.fixture(scope='module')
 def predictor(tiny_model) -> Predictor:
-    return Predictor(open_backend(tiny_model, 'onnxruntime', 'cpu'), read_info(tiny_model))
+    return load(tiny_model, 'onnxruntime', 'cpu')
 
 
 def check_rows_fit_map(frame: PanopticFrame) -> None:

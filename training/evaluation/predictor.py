@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from panoptic_ros.core.model_file import file_hash, read_info
+from panoptic_ros.core.model_file import file_hash
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build_model
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
+from panoptic_ros.runtime.load import load
 from panoptic_ros.runtime.predictor import Predictor
-from panoptic_ros.runtime.select import open_backend
 from panoptic_ros.runtime.torch_backend import load_weights
 
 from ..checkpoint import load_checkpoint
@@ -35,7 +35,7 @@ def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> P
             had.
     """
     if path.suffix != '.ckpt':
-        return Predictor(open_backend(path, backend, device), read_info(path))
+        return load(path, backend, device)
     if backend not in ('auto', 'torch', 'torch/eager'):
         raise ValueError(
             'a checkpoint is scored with torch; make a model file of it with '

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The examples in docstrings print what they say."""
+
+import doctest
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {'panoptic_ros': ROOT / 'panoptic_ros', 'panoptic_training': ROOT / 'training'}
+MODULES = sorted(
+    '.'.join((package, *path.relative_to(folder).with_suffix('').parts)).removesuffix('.__init__')
+    for package, folder in PACKAGES.items()
+    for path in folder.rglob('*.py')
+    if '>>> ' in path.read_text()
+)
+
+
+@pytest.mark.parametrize('name', MODULES)
+def test_examples_print_what_they_say(name):
+    results = doctest.testmod(import_module(name))
+    assert results.attempted and not results.failed
