@@ -20,6 +20,7 @@ from .parts.ciae_memory import memory_loss, memory_momentum, update_memory
 from .parts.class_means import class_sums
 from .parts.fcos import fcos_loss, fcos_targets
 from .parts.instances import Instance, find_instances, paint, unit_means
+from .parts.label_maps import by_class
 from .parts.terms import mean_cross_entropy
 
 
@@ -218,8 +219,7 @@ def memory_rows(class_map: Tensor, memory_of_class: Tensor) -> Tensor:
         class_map: class ids, VOID_ID for void, int64.
         memory_of_class: (C,) int64.
     """
-    beyond = VOID_ID + 1 - len(memory_of_class)
-    return F.pad(memory_of_class, (0, beyond), value=VOID_ID)[class_map]
+    return by_class(memory_of_class, class_map, VOID_ID)
 
 
 def _weighted(likeness: Tensor, own: Tensor, weight: Tensor, config: CIAELossConfig) -> Tensor:

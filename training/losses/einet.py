@@ -26,9 +26,10 @@ from .panoptic_deeplab import (
     heatmap_mse,
     targets_of,
 )
-from .parts.centers import center_heatmap, known_for_centers
+from .parts.centers import center_heatmap
 from .parts.class_means import class_sums
 from .parts.instances import Instance, find_instances
+from .parts.label_maps import void_or_crowd
 from .parts.terms import with_sum
 
 
@@ -162,7 +163,7 @@ def center_term(
         )
     instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
     target = _heatmaps(find_instances(instance_map), class_map, is_thing, shape, config)
-    known = known_for_centers(class_map, instance_map, is_thing)
+    known = ~void_or_crowd(class_map, instance_map, is_thing)
     if kind == 'focal':
         return config.focal_weight * penalty_reduced_focal(heatmap, target, known)
     return config.center_weight * heatmap_mse(heatmap, target, known)

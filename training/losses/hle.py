@@ -9,7 +9,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.hle.network import HLE
@@ -20,6 +19,7 @@ from .parts.associative import group_mean, pull_loss, push_loss
 from .parts.class_means import class_sums
 from .parts.hle_kernel import bounded_sigma, kernel_loss, sharpness
 from .parts.instances import Instance, find_instances, instance_mean, paint, unit_means
+from .parts.label_maps import void_or_crowd
 from .parts.lovasz import MIN_ERROR, lovasz_softmax
 from .parts.terms import mean_cross_entropy
 
@@ -266,12 +266,10 @@ def _instance_terms(
     config: HLELossConfig,
 ) -> dict[str, Tensor]:
     """L_ins, L_insvar and L_seed by embedding (B, D, h, w)."""
-    void = class_map == VOID_ID
-    instance_map = instance_map.masked_fill(void, 0)
+    instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
     instances = find_instances(instance_map)
     inside = instance_map > 0
-    thing = F.pad(is_thing, (0, VOID_ID + 1 - len(is_thing)))[class_map]
-    counts = ~void & (inside | ~thing)
+    counts = ~void_or_crowd(class_map, instance_map, is_thing)
 
     sigma = bounded_sigma(log_sigma)
     mean = unit_means(embedding, instances, config.clip_images)  # (L, D)

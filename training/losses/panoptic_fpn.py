@@ -18,7 +18,8 @@ from panoptic_ros.models.parts.mask_rcnn.roi_heads import pool_batch
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
-from .parts.objects import Objects, find_objects, ignored, mask_targets
+from .parts.label_maps import void_or_crowd
+from .parts.objects import Objects, find_objects, mask_targets
 from .parts.rois import RoIs, box_embedding_loss, box_loss, mask_loss, sample_rois
 from .parts.rpn import rpn_loss
 from .parts.terms import mean_cross_entropy
@@ -124,7 +125,7 @@ def proposal_terms(
 ) -> tuple[dict[str, Tensor], list[RoIs]]:
     """The terms `rpn` and `rpn_box`, weighted, and a sample of proposals of each image."""
     anchors = model.anchors(maps)
-    ignore = ignored(batch.class_map, batch.instance_map, model.is_thing)
+    ignore = void_or_crowd(batch.class_map, batch.instance_map, model.is_thing)
     rpn, rpn_box = rpn_loss(
         torch.cat(maps.logits, dim=1),
         torch.cat(maps.deltas, dim=1),

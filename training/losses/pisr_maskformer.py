@@ -14,6 +14,7 @@ from panoptic_ros.models.parts.queries.decode import QueryMaps
 from panoptic_ros.models.pisr.maskformer import PISRMaskFormer
 
 from ..data.sample import Batch
+from .parts.label_maps import by_class, void_or_crowd
 from .parts.processes import mean_over_processes
 from .parts.terms import check_gamma, with_initial, with_sum
 
@@ -91,9 +92,9 @@ def segments_of(
     Returns:
         Masks (L, h, w) float and class ids (L,) int64 of each image, by instance and class.
     """
-    thing = torch.nn.functional.pad(is_thing, (0, VOID_ID + 1 - len(is_thing)))[class_map]
+    thing = by_class(is_thing, class_map, False)
     number = torch.where(thing, instance_map, 0) * (VOID_ID + 1) + class_map
-    number = number.masked_fill((class_map == VOID_ID) | (thing & (instance_map == 0)), -1)
+    number = number.masked_fill(void_or_crowd(class_map, instance_map, is_thing), -1)
     several = [torch.unique(image[image >= 0]) for image in number]
     return [
         (image == those[:, None, None]).to(torch.float32)

@@ -7,13 +7,9 @@ import pytest
 import torch
 from label_maps import IS_THING, labels
 
-from panoptic_training.losses.parts.centers import (
-    REACH,
-    center_heatmap,
-    center_offsets,
-    known_for_centers,
-)
+from panoptic_training.losses.parts.centers import REACH, center_heatmap, center_offsets
 from panoptic_training.losses.parts.instances import find_instances
+from panoptic_training.losses.parts.label_maps import void_or_crowd
 
 
 def mass_centers(instance_map):
@@ -62,7 +58,7 @@ def test_offsets_lead_to_the_mass_centre():
 
 def test_known_leaves_out_void_and_crowd():
     class_map, instance_map = labels()
-    known = known_for_centers(class_map, instance_map, IS_THING)
+    known = ~void_or_crowd(class_map, instance_map, IS_THING)
     expected = torch.ones(2, 6, 8, dtype=torch.bool)
     expected[:, 5, 0:3] = False
     expected[0, 0:2, 6:] = False

@@ -14,10 +14,10 @@ from torchvision.models.detection.roi_heads import (
 from torchvision.ops import box_iou
 
 from panoptic_ros.models.parts.mask_rcnn.roi_heads import BoxOutputs
+from panoptic_training.losses.parts.label_maps import void_or_crowd
 from panoptic_training.losses.parts.objects import (
     Objects,
     find_objects,
-    ignored,
     ignored_share,
     mask_targets,
     whole_masks,
@@ -99,7 +99,7 @@ def test_objects_reach_as_far_as_what_is_hidden():
 
 
 def test_void_and_crowds_are_ignored():
-    unknown = ignored(*label_maps(), IS_THING)
+    unknown = void_or_crowd(*label_maps(), IS_THING)
     expected = torch.zeros(12, 16, dtype=torch.bool)
     expected[0:4, 12:] = expected[10:, 0:6] = True
     assert torch.equal(unknown[0], expected) and not unknown[1].any()
@@ -140,7 +140,7 @@ def slow_anchor_targets(anchors, objects, unknown):
 @pytest.mark.parametrize('seed', range(3))
 def test_rpn_loss_equals_the_loop(seed):
     objects = find_objects(*label_maps(), IS_THING)
-    unknown = ignored(*label_maps(), IS_THING)
+    unknown = void_or_crowd(*label_maps(), IS_THING)
     anchors = torch.cat([boxes_in(60, seed), torch.tensor([[11.0, 0, 16, 4], [14, 10, 16, 12]])])
     logits, deltas = torch.randn(2, 62), torch.randn(2, 62, 4)
     total, boxes, count = 0.0, 0.0, 0
@@ -169,7 +169,7 @@ def test_rpn_loss_equals_the_loop(seed):
 
 def test_rpn_samples_so_many_anchors_and_no_more():
     objects = find_objects(*label_maps(), IS_THING)
-    unknown = ignored(*label_maps(), IS_THING)
+    unknown = void_or_crowd(*label_maps(), IS_THING)
     logits = torch.zeros(2, 60, requires_grad=True)
     rpn_loss(logits, torch.zeros(2, 60, 4), boxes_in(60, 0), objects, unknown, 6)[0].backward()
     assert (logits.grad != 0).sum(dim=1).tolist() == [6, 6]
@@ -177,7 +177,10 @@ def test_rpn_samples_so_many_anchors_and_no_more():
 
 @pytest.mark.parametrize('samples', [4, 16, 1000])
 def test_rois_are_sampled_from_proposals_and_truth(samples):
-    objects, unknown = find_objects(*label_maps(), IS_THING), ignored(*label_maps(), IS_THING)
+    objects, unknown = (
+        find_objects(*label_maps(), IS_THING),
+        void_or_crowd(*label_maps(), IS_THING),
+    )
     torch.manual_seed(0)
     proposals = torch.cat([boxes_in(50, 1), torch.tensor([[12.0, 0, 16, 4]])])  # on the crowd
     rois = sample_rois(proposals, objects[0], unknown[0], samples, 0.5)
@@ -295,7 +298,10 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(
         lambda x: mask_loss(x, torch.tensor([1, 0, 1]), target), [logits]
     )
-    objects, unknown = find_objects(*label_maps(), IS_THING), ignored(*label_maps(), IS_THING)
+    objects, unknown = (
+        find_objects(*label_maps(), IS_THING),
+        void_or_crowd(*label_maps(), IS_THING),
+    )
     objects = [o._replace(box=o.box.double()) for o in objects]
     leaves = [
         torch.randn(2, 20, dtype=torch.float64, requires_grad=True),

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
 
 from .instances import Instance, find_instances, paint
+from .label_maps import void_or_crowd
 
 REACH = 3.0
 """Standard deviations to which a centre's Gaussian is drawn, as the released code has it."""
@@ -65,7 +65,7 @@ def center_targets(
         class_map=class_map,
         weight=1 + paint(extra, instances, shape),
         instances=instances,
-        known=known_for_centers(class_map, instance_map, is_thing),
+        known=~void_or_crowd(class_map, instance_map, is_thing),
         offset=center_offsets(instances, shape, device) * stride,
         inside=instance_map > 0,
     )
@@ -129,21 +129,6 @@ def center_offsets(
         part[0] = torch.where(instance.mask, y[:, None], part[0])
         part[1] = torch.where(instance.mask, x, part[1])
     return offset
-
-
-def known_for_centers(class_map: Tensor, instance_map: Tensor, is_thing: Tensor) -> Tensor:
-    """Pixels where it is known whether a centre is near: not void, and no crowd.
-
-    Args:
-        class_map: (B, h, w), VOID_ID for void.
-        instance_map: (B, h, w), 0 for none; a thing without is a crowd.
-        is_thing: (C,) bool.
-
-    Returns:
-        (B, h, w) bool.
-    """
-    thing = F.pad(is_thing, (0, VOID_ID + 1 - len(is_thing)))[class_map]
-    return (class_map != VOID_ID) & ((instance_map > 0) | ~thing)
 
 
 def _window(center: float, radius: float, size: int) -> tuple[int, slice]:

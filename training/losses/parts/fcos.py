@@ -21,6 +21,7 @@ from panoptic_ros.models.parts.fcos import STRIDES, locations
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from .instances import find_instances, paint
+from .label_maps import by_class
 from .processes import mean_over_processes
 
 NO_OBJECT, IGNORED = -1, -2
@@ -89,9 +90,6 @@ def fcos_targets(
         ],
         device=device,
     )
-    channel_of_id = F.pad(
-        channel_of_class, (0, VOID_ID + 1 - len(channel_of_class)), value=NO_OBJECT
-    )
     height, width = class_map.shape[1:]
     channels, sides = [], []
     for level, ((rows, columns), stride) in enumerate(zip(sizes, STRIDES, strict=True)):
@@ -105,7 +103,7 @@ def fcos_targets(
         most = limits[level] if level < len(limits) else float('inf')
         farthest = side.amax(dim=2)
         here = (row > 0) & (farthest > least) & (farthest <= most)
-        channel = channel_of_id[class_map[:, y, x]]
+        channel = by_class(channel_of_class, class_map[:, y, x], NO_OBJECT)
         crowd = (channel >= 0) & (row == 0) & in_image
         channels.append(torch.where(here, channel, torch.where(crowd, IGNORED, NO_OBJECT)))
         sides.append(side)

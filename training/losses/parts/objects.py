@@ -78,12 +78,6 @@ def find_objects(
     ]
 
 
-def ignored(class_map: Tensor, instance_map: Tensor, is_thing: Tensor) -> Tensor:
-    """Where a detector may say what it likes: void and crowds, (B, H, W) bool."""
-    thing = torch.nn.functional.pad(is_thing, (0, VOID_ID + 1 - len(is_thing)))[class_map]
-    return (class_map == VOID_ID) | (thing & (instance_map == 0))
-
-
 def ignored_share(boxes: Tensor, ignore: Tensor) -> Tensor:
     """Part of each box that is to be ignored, by an integral image.
 

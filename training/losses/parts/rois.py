@@ -41,7 +41,7 @@ def sample_rois(
     Args:
         proposals: (P, 4) px.
         objects: of the image.
-        ignore: see `ignored`, (H, W) bool.
+        ignore: see `void_or_crowd`, (H, W) bool.
         samples: boxes to take; fewer where there are not as many.
         positive_share: largest part of them with an object.
     """

@@ -32,7 +32,7 @@ def anchor_targets(anchors: Tensor, objects: Objects, ignore: Tensor) -> tuple[T
     Args:
         anchors: (n, 4) px.
         objects: of the image.
-        ignore: see `ignored`, (H, W) bool.
+        ignore: see `void_or_crowd`, (H, W) bool.
 
     Returns:
         1 for an object, 0 for none, -1 for either, (n,); and the object of each anchor (n,),
