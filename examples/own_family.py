@@ -24,8 +24,6 @@ from panoptic_ros.models.panoptic_deeplab.network import CenterMaps
 from panoptic_ros.models.parts.backbone import feature_maps, level_indices, make_backbone
 from panoptic_ros.models.parts.segments import mask_mean, to_segments
 from panoptic_ros.models.registry import FAMILIES, Family
-from panoptic_training.losses import panoptic_deeplab
-from panoptic_training.losses.registry import LOSSES
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,6 @@ class OneDecoder(PanopticModel):
 
 
 FAMILIES['one_decoder'] = Family(OneDecoder, OneDecoderConfig, loss='panoptic_deeplab')
-LOSSES['one_decoder'] = panoptic_deeplab.batch_loss, panoptic_deeplab.PanopticDeepLabLossConfig
 
 if __name__ == '__main__':
     sys.exit(main())

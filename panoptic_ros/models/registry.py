@@ -54,7 +54,7 @@ class Family:
     """Frozen dataclass of plain values that `network` is built from."""
 
     loss: str | Callable[..., dict[str, Tensor]] | None = ''
-    """Module of `panoptic_training.losses` that holds `batch_loss` and `LossConfig`.
+    """Module of `panoptic_training.losses` that holds the `batch_loss` of the family.
 
     The empty string takes the module named like the family. It is a string so that a robot can
     build the network without the training package. A family outside the package may give its

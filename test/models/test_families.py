@@ -12,7 +12,6 @@ from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.registry import FAMILIES, build, build_model, resolve_family
 from panoptic_ros.runtime.torch_backend import load_weights
 from panoptic_training.export import export_model
-from panoptic_training.losses.registry import LOSSES
 
 SIZES = (64, 128), (96, 160)
 
@@ -66,9 +65,8 @@ def exported(request, tmp_path_factory):
     return model, path, size
 
 
-def test_every_family_that_is_trained_has_a_loss_and_a_small_configuration():
+def test_every_family_that_is_trained_has_a_small_configuration():
     # Checkpoints of transformers are trained elsewhere; test_adapters.py has them.
-    assert set(LOSSES) == set(SMALL)
     assert all(SMALL.values())
 
 

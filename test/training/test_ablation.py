@@ -15,7 +15,7 @@ from panoptic_ros.models.config import configure
 from panoptic_ros.models.registry import FAMILIES
 from panoptic_training import ablation
 from panoptic_training.ablation import Study, Variant, load_study, rank_agreement, runs_of
-from panoptic_training.losses.registry import LOSSES
+from panoptic_training.losses.registry import build_loss
 
 STUDY = {
     'title': 'A table',
@@ -79,7 +79,7 @@ def test_each_shipped_study_names_a_shipped_recipe_and_settings_that_there_are(p
                 found[part][name] = value
         configs = (
             configure(FAMILIES[family].config, found['network'], variant.name),
-            configure(LOSSES[family][1], found['loss'], variant.name),
+            build_loss(family, found['loss']).keywords['config'],
         )
         assert configs not in different, f'{variant.name} is another row again'
         different.append(configs)

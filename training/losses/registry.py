@@ -1,54 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of each model family. To add one: a file in losses/ and a line here."""
+"""Losses of the model families, found by name.
+
+A loss is a function `batch_loss(model, batch, stride, config)` in the file of this folder that is
+named like the family, or that the family's row in `panoptic_ros.models.registry` names. It returns
+the weighted terms and their sum `loss`, all scalars. The annotation of `config` is the class of
+its settings, the keys of a recipe's `model.loss`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from importlib import import_module
+from typing import Any, get_type_hints
 
 from torch import Tensor
 
 from panoptic_ros.models.config import configure
-
-from . import (
-    ciae,
-    einet,
-    hle,
-    panoptic_deeplab,
-    panoptic_fpn,
-    pisr,
-    pisr_maskformer,
-    pisr_panoptic_fpn,
-    sognet,
-)
-
-LOSSES: dict[str, tuple[Callable[..., dict[str, Tensor]], type]] = {
-    'ciae': (ciae.batch_loss, ciae.CIAELossConfig),
-    'einet': (einet.batch_loss, einet.EINetLossConfig),
-    'hle': (hle.batch_loss, hle.HLELossConfig),
-    'panoptic_deeplab': (panoptic_deeplab.batch_loss, panoptic_deeplab.PanopticDeepLabLossConfig),
-    'panoptic_fpn': (panoptic_fpn.batch_loss, panoptic_fpn.PanopticFPNLossConfig),
-    'pisr': (pisr.batch_loss, pisr.PISRLossConfig),
-    'pisr_maskformer': (pisr_maskformer.batch_loss, pisr_maskformer.PISRMaskFormerLossConfig),
-    'pisr_panoptic_fpn': (
-        pisr_panoptic_fpn.batch_loss,
-        pisr_panoptic_fpn.PISRPanopticFPNLossConfig,
-    ),
-    'pisr_upernet': (pisr_panoptic_fpn.batch_loss, pisr_panoptic_fpn.PISRPanopticFPNLossConfig),
-    'sognet': (sognet.batch_loss, sognet.SOGNetLossConfig),
-}
-"""By family: its loss, a function of (model, batch, input pixels per cell of the maps,
-configuration) that gives named terms and their sum `loss`; and the configuration's class."""
+from panoptic_ros.models.registry import FAMILIES
 
 
-def build_loss(family: str, settings: Mapping[str, Any]) -> Callable[..., dict[str, Tensor]]:
-    """The loss of a family, as a function of (model, batch, stride).
+def build_loss(family: str, settings: Mapping[str, Any]) -> partial[dict[str, Tensor]]:
+    """Return the loss of a family as a function of (model, batch, stride).
+
+    Args:
+        family: a key of FAMILIES, or an alias of one.
+        settings: fields of the loss's configuration; the others keep their defaults.
+
+    Returns:
+        Function of the network, a batch with labels at full resolution, and the input pixels per
+        cell of the maps that the loss compares with the labels.
 
     Raises:
-        ValueError: for an unknown family or one without a loss, or a setting that it has not.
+        ValueError: if the family is unknown or has no loss, or a setting is unknown or invalid.
+
+    Example:
+        >>> loss = build_loss('hle', {'variance_weight': 5.0})
+        >>> loss.keywords['config'].variance_weight
+        5.0
     """
-    if family not in LOSSES:
-        raise ValueError(f'no family {family!r} to train; the families are: {", ".join(LOSSES)}')
-    loss, config_class = LOSSES[family]
+    losses = {
+        alias: row.loss or name
+        for name, row in FAMILIES.items()
+        if row.loss is not None
+        for alias in (name, *row.aliases)
+    }
+    if family not in losses:
+        raise ValueError(f'no family {family!r} to train; the families are: {", ".join(losses)}')
+    loss = losses[family]
+    if isinstance(loss, str):
+        loss = import_module(f'{__package__}.{loss}').batch_loss
+    config_class = get_type_hints(loss)['config']
     return partial(loss, config=configure(config_class, settings, f'the loss of {family!r}'))
