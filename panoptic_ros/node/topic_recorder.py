@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.node.node_health import Health, read_health
-from panoptic_ros.recordings.bag_types import qos, typestore
+from panoptic_ros.recordings.bag_types import typestore
+from panoptic_ros.recordings.bag_writer import BagWriter
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -33,8 +34,6 @@ class TopicRecorder:
         Raises:
             ValueError: if a message type has no definition here.
         """
-        from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-
         self.health: Health | None = None
         """What the node said last."""
         self.at_work: Health | None = None
@@ -44,19 +43,9 @@ class TopicRecorder:
         self._store = typestore(topics.values())
         self._stack = ExitStack()
         self._types = dict(topics)
-        writer = Writer(folder / 'bag', version=9, storage_plugin=StoragePlugin.MCAP)
-        # Maps of segments shrink a hundredfold.
-        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._bag = self._stack.enter_context(writer)
-        self._connections = {
-            topic: writer.add_connection(
-                f'/{topic}',
-                kind,
-                typestore=self._store,
-                offered_qos_profiles=[qos(topic in latched)],
-            )
-            for topic, kind in topics.items()
-        }
+        self._bag = self._stack.enter_context(
+            BagWriter(folder / 'bag', topics, latched, self._store)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +66,7 @@ class TopicRecorder:
             data: the message in CDR.
             time_ns: when it came.
         """
-        self._bag.write(self._connections[topic], time_ns, data)
+        self._bag.write(topic, time_ns, data)
         if topic != DIAGNOSTICS:
             self.taken += 1
             return

@@ -103,32 +103,3 @@ def message_files(package: str) -> tuple[Path, ...]:
         if prefix
         for file in sorted((Path(prefix) / 'share' / package / 'msg').glob('*.msg'))
     )
-
-
-def qos(latched: bool) -> Any:
-    """Quality of service of the node's topics, as bags keep it.
-
-    Args:
-        latched: whether late subscribers still get the last message.
-    """
-    from rosbags.interfaces import (
-        Qos,
-        QosDurability,
-        QosHistory,
-        QosLiveliness,
-        QosReliability,
-        QosTime,
-    )
-
-    never = QosTime(0, 0)
-    return Qos(
-        QosHistory.KEEP_LAST,
-        1 if latched else 5,
-        QosReliability.RELIABLE,
-        QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        never,
-        never,
-        QosLiveliness.AUTOMATIC,
-        never,
-        False,
-    )

@@ -13,7 +13,9 @@ from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.node.diagnostics import DIAGNOSTICS_TYPE, diagnostic_array
 from panoptic_ros.node.messages import FrameMessages, frame_topics, label_message, label_topics
 from panoptic_ros.node.parameters import NODE
-from panoptic_ros.recordings.bag_types import BagTypes, qos
+from panoptic_ros.node.topic_recorder import DIAGNOSTICS
+from panoptic_ros.recordings.bag_types import BagTypes
+from panoptic_ros.recordings.bag_writer import BagWriter
 from panoptic_ros.replay.diagnostics import Health
 
 
@@ -29,28 +31,19 @@ class ResultsBag:
             labels: what the class ids mean.
             scale: the parameter `output_scale`.
         """
-        from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-
         self._types = BagTypes()
         self._labels, self._scale = labels, scale
-        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
-        # Inside the file, so that readers still find their way; maps shrink a hundredfold.
-        self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._writer.open()
+        self._prefixes = prefixes
         self._messages = {camera: FrameMessages(self._types) for camera in prefixes}
-        topics = frame_topics(self._types.vision)
-        self._kinds = topics
-        self._connections = {
-            (camera, topic): self._connect(f'/{prefix}{topic}', kind, latched=False)
-            for camera, prefix in prefixes.items()
-            for topic, kind in topics.items()
+        self._frame_topics = frame_topics(self._types.vision)
+        self._label_topics = label_topics(self._types.vision)
+        kinds = {
+            f'{prefix}{topic}': kind
+            for prefix in prefixes.values()
+            for topic, kind in self._frame_topics.items()
         }
-        self._label_kinds = label_topics(self._types.vision)
-        self._label_connections = {
-            topic: self._connect(f'/{topic}', kind, latched=True)
-            for topic, kind in self._label_kinds.items()
-        }
-        self._health = self._connect('/diagnostics', DIAGNOSTICS_TYPE, latched=False)
+        kinds |= {**self._label_topics, DIAGNOSTICS: DIAGNOSTICS_TYPE}
+        self._bag = BagWriter(path, kinds, self._label_topics, self._types.store)
 
     def __enter__(self) -> ResultsBag:
         return self
@@ -61,15 +54,15 @@ class ResultsBag:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._writer.close()
+        self._bag.__exit__(kind, error, trace)
 
     def add_labels(self, time_ns: int, score_threshold: float) -> None:
         """Writes what the class ids mean."""
-        for topic, kind in self._label_kinds.items():
+        for topic in self._label_topics:
             message = label_message(
                 self._types, topic, self._labels, score_threshold, self._types.time(time_ns)
             )
-            self._write(self._label_connections[topic], kind, time_ns, message)
+            self._bag.write(topic, time_ns, message)
 
     def add_health(self, time_ns: int, health: Health) -> None:
         """Writes what the node would have said of itself at a time of the recording."""
@@ -80,7 +73,7 @@ class ResultsBag:
             health.device,
             self._types.time(time_ns),
         )
-        self._write(self._health, DIAGNOSTICS_TYPE, time_ns, message)
+        self._bag.write(DIAGNOSTICS, time_ns, message)
 
     def add(
         self, camera: str, time_ns: int, header: Any, image: CameraImage, frame: PanopticFrame
@@ -98,21 +91,10 @@ class ResultsBag:
             The overlay's message; it is filled again by the next call.
         """
         message = None
-        for topic, kind in self._kinds.items():
+        for topic in self._frame_topics:
             made = self._messages[camera].make(
                 topic, header, image, frame, self._labels, self._scale
             )
-            self._write(self._connections[camera, topic], kind, time_ns, made)
+            self._bag.write(f'{self._prefixes[camera]}{topic}', time_ns, made)
             message = made if topic == 'panoptic/overlay' else message
         return message
-
-    def _connect(self, topic: str, kind: str, latched: bool) -> Any:
-        return self._writer.add_connection(
-            topic, kind, typestore=self._types.store, offered_qos_profiles=[qos(latched)]
-        )
-
-    def _write(self, connection: Any, kind: str, time_ns: int, message: Any) -> None:
-        # Bags hold no times before 1970.
-        self._writer.write(
-            connection, max(0, time_ns), self._types.store.serialize_cdr(message, kind)
-        )
