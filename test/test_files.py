@@ -14,6 +14,7 @@ from panoptic_ros.core.files import (
     FolderInUseError,
     atomic_write,
     lock_folder,
+    replace_results,
     run_folder,
     write_bytes,
 )
@@ -183,3 +184,17 @@ def test_a_folder_on_a_full_disk_is_locked_too(tmp_path, monkeypatch):
         lock_folder(tmp_path, 'x'),
     ):
         pass
+
+
+def test_results_take_the_place_of_older_ones_and_nothing_else(tmp_path):
+    new, old = tmp_path / 'new', tmp_path / 'old'
+    for folder in (new, old):
+        (folder / 'bag').mkdir(parents=True)
+        (folder / 'bag' / f'{folder.name}.mcap').touch()
+        for name in ('overlay.mp4', 'summary.json'):
+            (folder / name).write_text(folder.name)
+    (old / 'notes.txt').touch()
+    replace_results(new, old)
+    assert [path.name for path in (old / 'bag').iterdir()] == ['new.mcap']
+    assert (old / 'summary.json').read_text() == 'new'
+    assert (old / 'notes.txt').exists()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder
-from panoptic_ros.core.files import lock_folder, run_folder
+from panoptic_ros.core.files import lock_folder, replace_results, run_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
     """
     from rich.console import Console
 
-    from panoptic_ros.demo.recorder import RESULTS, move_results
+    from panoptic_ros.demo.recorder import RESULTS
     from panoptic_ros.ros.processes import (
         remove_shared_memory,
         ros_environment,
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> None:
     try:
         with lock_folder(args.output, 'demo'), run_folder(args.output) as folder:
             summary, health = _run_in(folder, source, args, console)
-            move_results(folder, args.output)
+            replace_results(folder, args.output)
     finally:
         remove_shared_memory(memory)
     console.print(_table(health))
@@ -196,6 +196,7 @@ def _run_in(
         with Child('camera', CAMERA_MODULE, flags, say) as camera:
             _watch(monitor.spin, recorder, node, camera, duration_s, console)
         _settle(monitor.spin, recorder, node)
+    (folder / 'street.avi').unlink(missing_ok=True)
     summary = recorder.finish()
     assert recorder.at_work is not None  # else the summary is refused
     return summary, recorder.at_work

@@ -126,6 +126,19 @@ def lock_folder(folder: Path, work: str) -> Iterator[None]:
             os.close(descriptor)
 
 
+def replace_results(source: Path, target: Path) -> None:
+    """Move all files and folders of `source` to `target`, where they replace older ones.
+
+    Args:
+        source: complete results; empty afterwards.
+        target: a folder on the same disk.
+    """
+    for path in sorted(source.iterdir()):
+        if (target / path.name).is_dir():
+            shutil.rmtree(target / path.name)
+        path.replace(target / path.name)
+
+
 @contextmanager
 def run_folder(folder: Path) -> Iterator[Path]:
     """Gives a temporary folder inside one that this process has locked.

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,11 +86,3 @@ class Recorder(TopicRecorder):
         if not readable:
             raise ValueError('OpenCV wrote overlay.mp4 but cannot read it')
         return summary
-
-
-def move_results(source: Path, target: Path) -> None:
-    """Puts complete results in the place of older ones; both folders lie on one disk."""
-    for name in RESULTS:
-        if (target / name).is_dir():
-            shutil.rmtree(target / name)
-        (source / name).replace(target / name)

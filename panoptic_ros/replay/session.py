@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.documents import read_json
-from panoptic_ros.core.files import write_json
+from panoptic_ros.core.files import replace_results, write_json
 from panoptic_ros.core.version import __version__
 from panoptic_ros.node.loading import Loaded, check_for_model, load
 from panoptic_ros.node.messages import OWN_IMAGE_TOPICS
@@ -135,7 +135,7 @@ class Session:
             raise
         summary = self.summarize(outcome, 'lock-step')
         self.write(results, outcome, summary)
-        move_results(results, output)
+        replace_results(results, output)
         shutil.rmtree(work)
         for line in tell(summary):
             say(line)
@@ -214,14 +214,6 @@ class Session:
                 }
             )
         )
-
-
-def move_results(source: Path, target: Path) -> None:
-    """Puts complete results in the place of older ones; both folders lie on one disk."""
-    for path in sorted(source.iterdir()):
-        if (target / path.name).is_dir():
-            shutil.rmtree(target / path.name)
-        path.replace(target / path.name)
 
 
 def tell(summary: dict[str, Any]) -> Iterator[str]:

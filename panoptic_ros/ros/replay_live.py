@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.documents import read_json
-from panoptic_ros.core.files import run_folder
+from panoptic_ros.core.files import replace_results, run_folder
 from panoptic_ros.node.messages import LABEL_INFO
 from panoptic_ros.node.parameters import BY_NAME
 from panoptic_ros.node.topic_recorder import TopicRecorder
@@ -22,7 +22,7 @@ from panoptic_ros.recordings.overlay_video import OverlayVideo
 from panoptic_ros.replay.compare import Run, compare, read_run
 from panoptic_ros.replay.live_scores import DROPPED, score_live
 from panoptic_ros.replay.run import Progress, rate_hz
-from panoptic_ros.replay.session import Say, Session, move_results, tell
+from panoptic_ros.replay.session import Say, Session, tell
 from panoptic_ros.ros.monitor import LATCHED, Monitor, topic_types
 from panoptic_ros.ros.processes import (
     Child,
@@ -113,7 +113,7 @@ def _run_in(
     comparison = compare(lock_step, Run(f'{output} (live)', summary, outcome.records))
     session.write(folder, outcome, summary, comparison)
     sent_file.unlink()
-    move_results(folder, output)
+    replace_results(folder, output)
     for line in tell(summary):
         say(line)
     for row in comparison.rows:

@@ -9,7 +9,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability
 from rosbags.typesys import Stores, get_typestore
 
-from panoptic_ros.demo.recorder import RESULTS, Recorder, move_results
+from panoptic_ros.demo.recorder import RESULTS, Recorder
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES = {
@@ -138,20 +138,6 @@ def test_what_cannot_be_made_is_an_error(recorder, with_diagnostics, words):
         take(recorder, 'diagnostics', START_NS, diagnostics(START_NS, 3, '10.0'))
     with pytest.raises(ValueError, match=words):
         recorder.finish()
-
-
-def test_results_take_the_place_of_older_ones_and_nothing_else(tmp_path):
-    new, old = tmp_path / 'new', tmp_path / 'old'
-    for folder in (new, old):
-        (folder / 'bag').mkdir(parents=True)
-        (folder / 'bag' / f'{folder.name}.mcap').touch()
-        for name in set(RESULTS) - {'bag'}:
-            (folder / name).write_text(folder.name)
-    (old / 'notes.txt').touch()
-    move_results(new, old)
-    assert [path.name for path in (old / 'bag').iterdir()] == ['new.mcap']
-    assert (old / 'summary.json').read_text() == 'new'
-    assert (old / 'notes.txt').exists()
 
 
 def test_message_types_of_other_packages_are_found(tmp_path, monkeypatch):
