@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag as a whole: its files, its topics and its decoded messages."""
+"""Reader of bags of ROS 2 and ROS 1, intact or damaged."""
 
 from __future__ import annotations
 
@@ -11,38 +11,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from panoptic_ros.core.documents import DocumentError, read_yaml
 from panoptic_ros.core.text import MAX_TEXT, reason_of
+from panoptic_ros.recordings.bag_folder import ENDINGS, find_storage_files
 from panoptic_ros.recordings.bag_types import ros1_typestore, typestore
 from panoptic_ros.recordings.mcap import McapFile
 from panoptic_ros.recordings.recording import Record, Topic
 from panoptic_ros.recordings.ros1 import Ros1File
 from panoptic_ros.recordings.sqlite import SqliteFile
-from panoptic_ros.recordings.storage import BEGIN_NS, END_NS, Storage, StorageError, Stored
+from panoptic_ros.recordings.storage import BEGIN_NS, END_NS, Storage, StorageError, StoredMessage
 from panoptic_ros.recordings.unpack import unpack_file, unpack_message
 
-ENDINGS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd', '.bag')
-"""Names of storage files end so, whatever their capitals."""
-
-
 STORES: Mapping[str, Callable[[], Any]] = {'cdr': lambda: typestore([]), 'ros1': ros1_typestore}
-"""Message types by encoding."""
+"""Constructors of the message types, by encoding of the messages."""
 
 
 class Bag:
-    """A bag of ROS 2 or ROS 1; a damaged one is read as far as it is whole.
+    """A bag of ROS 2 or ROS 1; of a damaged one, the readable messages.
 
-    Messages are decoded by ROS's own definitions, never by those in the bag.
+    Messages are decoded with ROS's own definitions, never with those stored in the bag.
     """
 
     def __init__(self, path: Path) -> None:
-        """Opens it.
+        """Open the bag.
 
         Args:
-            path: of a bag's folder, with or without metadata.yaml, or of one storage file.
+            path: folder of a bag, with or without metadata.yaml, or a single storage file.
 
         Raises:
-            FileNotFoundError, ValueError: if there is nothing to read, in one line.
+            FileNotFoundError: if the path does not exist.
+            ValueError: if no message can be read, or rosbags is not installed.
         """
         if not path.exists():
             raise FileNotFoundError(f'no bag at {path}')
@@ -53,28 +50,28 @@ class Bag:
                 'bags need the package rosbags: pip install "panoptic_ros[bag]"'
             ) from None
         self._problem = ''
-        promised: dict[str, int] = {}
+        counts: dict[str, int] = {}  # messages by topic according to metadata.yaml
         files = [path]
         if path.is_dir():
-            files, promised, self._problem = _files_of(path)
+            files, counts, self._problem = find_storage_files(path)
         self._files: list[Storage] = []
-        refused = ''
+        open_problem = ''
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for file in files:
                 try:
                     storage = self._open(file, folder)
                 except (ValueError, OSError) as error:
-                    refused = refused or str(error)
+                    open_problem = open_problem or str(error)
                     continue
                 stack.callback(storage.close)
                 self._files.append(storage)
             if not self._files:
                 raise ValueError(
                     f'{path} cannot be read as a bag: '
-                    f'{refused or self._problem or "it holds no storage file"}'
+                    f'{open_problem or self._problem or "it holds no storage file"}'
                 )
-            self._problem = refused or self._problem
+            self._problem = open_problem or self._problem
             if self.damage and all(file.start_ns == END_NS for file in self._files):
                 raise ValueError(
                     f'{path} cannot be read as a bag: {self.damage}; no message is whole'
@@ -83,7 +80,7 @@ class Bag:
         self._files.sort(key=lambda storage: storage.start_ns)
         start_ns = self._files[0].start_ns
         self.start_ns = 0 if start_ns == END_NS else start_ns
-        self.topics: Mapping[str, Topic] = _topics(self._files, promised)
+        self.topics: Mapping[str, Topic] = _topics(self._files, counts)
 
     def __enter__(self) -> Bag:
         return self
@@ -110,7 +107,7 @@ class Bag:
                 yield self._decode(stored)
 
     def _open(self, file: Path, folder: Path) -> Storage:
-        """Opens a storage file; what is unpacked or copied for that goes into `folder`."""
+        """Open a storage file; `folder` holds the files that are decompressed or copied for it."""
         recorded = file
         if file.suffix.lower() == '.zstd':
             recorded = file.with_suffix('')
@@ -118,19 +115,19 @@ class Bag:
             problem = unpack_file(file, unpacked)
             self._problem = self._problem or problem
             file = unpacked
-        kinds: dict[str, Callable[[], Storage]] = {
+        readers: dict[str, Callable[[], Storage]] = {
             '.mcap': lambda: McapFile(file),
             '.db3': lambda: SqliteFile(file, folder, recorded),
             '.bag': lambda: Ros1File(file),
         }
-        kind = file.suffix.lower()
-        if kind not in kinds:
+        suffix = file.suffix.lower()
+        if suffix not in readers:
             raise StorageError(
                 f'a bag is a folder, or a file named {", ".join(ENDINGS)}; got {file}'
             )
-        return kinds[kind]()
+        return readers[suffix]()
 
-    def _decode(self, stored: Stored) -> Record:
+    def _decode(self, stored: StoredMessage) -> Record:
         topic, kind, encoding, _ = stored.channel
         try:
             if encoding not in STORES:
@@ -140,13 +137,9 @@ class Bag:
                 raise ValueError(f"its type {kind[:80]!r} is none of ROS's own")
             decode = store.deserialize_cdr if encoding == 'cdr' else store.deserialize_ros1
             message = decode(unpack_message(stored.data), kind)
-        except Exception as error:  # each layer of rosbags has its own kinds
-            return Record(
-                topic,
-                stored.time_ns,
-                None,
-                f'a message cannot be decoded: {reason_of(error, MAX_TEXT)}',
-            )
+        except Exception as error:  # rosbags raises errors of many types
+            problem = f'a message cannot be decoded: {reason_of(error, MAX_TEXT)}'
+            return Record(topic, stored.time_ns, None, problem)
         return Record(topic, stored.time_ns, message, '')
 
 
@@ -155,76 +148,20 @@ def _store(encoding: str) -> Any:
     return STORES[encoding]()
 
 
-def _topics(files: Collection[Storage], promised: Mapping[str, int]) -> dict[str, Topic]:
+def _topics(files: Collection[Storage], expected: Mapping[str, int]) -> dict[str, Topic]:
+    """Return the topics of all files; `expected` is the number of messages by topic."""
     kinds: dict[str, set[str]] = {}
     counts: dict[str, int] = {}
     for file in files:
         for topic, kind, encoding, messages in file.channels:
-            # Only a message that ROS made is of a ROS type.
+            # The types of other systems are marked, so that they are not taken for ROS's own.
             shown = kind if encoding in STORES else f'{kind} as {encoding}'
             kinds.setdefault(topic, set()).add(shown)
             counts[topic] = counts.get(topic, 0) + messages
     return {
         topic: Topic(
             kinds[topic].pop() if len(kinds[topic]) == 1 else '',
-            max(counts[topic], promised.get(topic, 0)),
+            max(counts[topic], expected.get(topic, 0)),
         )
         for topic in sorted(kinds)
     }
-
-
-def is_storage(path: Path) -> bool:
-    """Whether a file is named like a storage file."""
-    return path.name.lower().endswith(ENDINGS) and path.is_file()
-
-
-def _files_of(folder: Path) -> tuple[list[Path], dict[str, int], str]:
-    """Storage files of a bag's folder, messages by topic, and what is wrong.
-
-    Messages are those that metadata.yaml promises.
-
-    Raises:
-        ValueError: if there is no storage file.
-    """
-    found = sorted(filter(is_storage, folder.iterdir()))
-    # A recorder that is killed while it compresses leaves both.
-    found = [file for file in found if file.with_suffix('') not in found]
-    if not found:
-        raise ValueError(
-            f'{folder} cannot be read as a bag: it holds no file named {", ".join(ENDINGS)}'
-        )
-    try:
-        about = read_yaml(folder / 'metadata.yaml')['rosbag2_bagfile_information']
-        names = [Path(str(name)).name for name in about['relative_file_paths']]
-        promised = {
-            str(entry['topic_metadata']['name']): int(entry['message_count'])
-            for entry in about['topics_with_message_count']
-        }
-    except FileNotFoundError:
-        return found, {}, f'there is no metadata.yaml in {folder}; the recording had no clean end'
-    except DocumentError as error:
-        return found, {}, str(error)
-    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, OSError) as error:
-        return found, {}, f"{folder / 'metadata.yaml'} is not a bag's: {type(error).__name__}"
-    files, missing = [], []
-    for name in dict.fromkeys(names):
-        plain = name.removesuffix('.zstd')
-        here = [file for file in found if file.name in (name, plain, f'{plain}.zstd')]
-        files += here[:1]
-        missing += [] if here else [name]
-    if missing:
-        return (
-            files or found,
-            promised,
-            (f'files are missing in {folder}: {", ".join(missing)[:200]}'),
-        )
-    others = ', '.join(file.name for file in found if file not in files)
-    return (
-        files,
-        promised,
-        others
-        and (
-            f'metadata.yaml does not name {others[:200]}, which is not read; remove metadata.yaml '
-            'to read all'
-        ),
-    )

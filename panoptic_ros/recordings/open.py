@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_ros.recordings import bag as bags
+from panoptic_ros.recordings import bag_folder
 from panoptic_ros.recordings import folder as folders
 from panoptic_ros.recordings import video as videos
 from panoptic_ros.recordings.bag import Bag
@@ -18,7 +18,7 @@ from panoptic_ros.recordings.recording import Recording
 from panoptic_ros.recordings.video import Video
 
 SUPPORTED = (
-    f'a folder of a rosbag2, a file named {", ".join(bags.ENDINGS)}, a video '
+    f'a folder of a rosbag2, a file named {", ".join(bag_folder.ENDINGS)}, a video '
     f'({", ".join(videos.ENDINGS)}) or a folder of images ({", ".join(folders.ENDINGS)})'
 )
 
@@ -31,12 +31,12 @@ def open_recording(path: Path) -> Recording:
         ValueError: if it is none of the three or cannot be read.
     """
     if path.is_dir():
-        if (path / 'metadata.yaml').exists() or any(map(bags.is_storage, path.iterdir())):
+        if (path / 'metadata.yaml').exists() or any(map(bag_folder.is_storage, path.iterdir())):
             return Bag(path)
         if image_files(path):
             return ImageRecording(ImageFolder(path))
         raise ValueError(f'{path} holds nothing to replay; expected {SUPPORTED}')
-    if bags.is_storage(path) or not path.exists():
+    if bag_folder.is_storage(path) or not path.exists():
         return Bag(path)
     try:
         return ImageRecording(Video(path))
