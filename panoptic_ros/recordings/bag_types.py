@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of bags: types, their definitions, and topics' quality of service."""
+"""Message types of rosbags: their definitions, and construction of messages."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 
 
 class BagTypes:
-    """Makes messages that rosbags writes; see `interface.messages.MessageTypes`."""
+    """Construction of messages that rosbags can write; see `node.messages.MessageTypes`."""
 
     def __init__(self) -> None:
-        """Takes ROS's own types, and vision_msgs where it is installed."""
+        """Load ROS's own types, and vision_msgs if it is installed."""
         self.vision = bool(message_files('vision_msgs'))
         self.store = typestore(['vision_msgs/msg/LabelInfo'] if self.vision else [])
 
     def make(self, kind: str, **fields: Any) -> Any:
-        """A message; other fields have their default."""
+        """Return a message; fields that are not given have their default."""
         return self.store.types[kind](
             **{
                 name: fields[name] if name in fields else self._default(description)
@@ -29,16 +29,16 @@ class BagTypes:
         )
 
     def time(self, time_ns: int) -> Any:
-        """A time; one that 32 bits of seconds cannot hold is the nearest that they can."""
+        """Return a time message, limited to what 32 bits of seconds hold."""
         second, nanosecond = divmod(min(max(time_ns, -(2**31) * 10**9), 2**31 * 10**9 - 1), 10**9)
         return self.make('builtin_interfaces/msg/Time', sec=second, nanosec=nanosecond)
 
     def byte(self, value: int) -> Any:
-        """A number."""
+        """Return the value of a field of type byte."""
         return int(value)
 
     def buffer(self, size: int) -> Any:
-        """Zero bytes."""
+        """Return so many zero bytes, the value of a field of type uint8[]."""
         return np.zeros(size, np.uint8)
 
     def _default(self, description: Any) -> Any:
@@ -66,10 +66,13 @@ def _dtype(name: str) -> Any:
 
 
 def typestore(kinds: Iterable[str]) -> Any:
-    """ROS's own message types, and those of `kinds` that another installed package defines.
+    """Return ROS's own message types, and those of the other packages that `kinds` names.
+
+    Args:
+        kinds: message types, `vision_msgs/msg/LabelInfo`.
 
     Raises:
-        ValueError: if a definition is not to be found.
+        ValueError: if the definitions of a package are not installed.
     """
     from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -89,14 +92,14 @@ def typestore(kinds: Iterable[str]) -> Any:
 
 
 def ros1_typestore() -> Any:
-    """ROS 1's own message types, which have another header."""
+    """Return ROS 1's own message types, which have another header."""
     from rosbags.typesys import Stores, get_typestore
 
     return get_typestore(Stores.ROS1_NOETIC)
 
 
 def message_files(package: str) -> tuple[Path, ...]:
-    """The message definitions that an installed ROS package ships."""
+    """Return the message definitions of an installed ROS package; empty if there are none."""
     return tuple(
         file
         for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)

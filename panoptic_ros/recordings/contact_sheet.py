@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Contact sheet: one picture of frames spread over a run."""
+"""Contact sheet: one image that shows a few frames of a run."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ import numpy as np
 from panoptic_ros.recordings.overlay_video import Rgb
 
 TILE_WIDTH = 640
-
+"""Pixels."""
 
 COLUMNS = 3
-
-
 TILES = 12
+"""Frames on a sheet."""
 
 
 class ContactSheet:
-    """A few pictures, evenly spread over a run whose length is not known beforehand."""
+    """A few frames, evenly spread over a run whose length is not known in advance."""
 
     def __init__(self) -> None:
         self._tiles: list[Rgb] = []
         self._step = 1
-        self._seen = 0
+        self._count = 0
 
     def add(self, picture: Rgb) -> None:
-        """Keeps every n-th picture; n doubles when there are twice as many as needed."""
-        if self._seen % self._step == 0:
+        """Keep every n-th frame; n doubles when twice as many as needed have been kept.
+
+        Args:
+            picture: (H, W, 3) RGB.
+        """
+        if self._count % self._step == 0:
             height = max(1, round(picture.shape[0] * TILE_WIDTH / picture.shape[1]))
             self._tiles.append(
                 cv2.resize(picture, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA).astype(
@@ -39,16 +42,16 @@ class ContactSheet:
             if len(self._tiles) == 2 * TILES:
                 self._tiles = self._tiles[::2]
                 self._step *= 2
-        self._seen += 1
+        self._count += 1
 
     def draw(self) -> Rgb:
-        """The sheet, read like text.
+        """Draw the sheet; frames are ordered like words of a text.
 
         Returns:
             (H, W, 3) RGB.
 
         Raises:
-            ValueError: if there is no picture.
+            ValueError: if no frame was added.
         """
         if not self._tiles:
             raise ValueError('a contact sheet needs at least one picture')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of images, in the order of their names."""
+"""A folder of images as an image source, in the order of the file names."""
 
 from __future__ import annotations
 
@@ -16,27 +16,32 @@ from panoptic_ros.recordings.unpack import MAX_BYTES
 ENDINGS = ('.jpg', '.jpeg', '.png', '.webp', '.tif', '.tiff', '.bmp')
 
 RATE_HZ = 10.0
-"""Of images whose names are no stamps."""
+"""Rate of images whose names are no stamps."""
 
 MIN_STAMP_NS = 10**15
-"""A number in a name that is not below this is a time in nanoseconds (since 1970), if 64 bits hold
-it."""
+"""Smallest number in a file name that counts as a stamp, nanoseconds since 1970; the largest is
+what 64 bits hold."""
 
 
 class ImageFolder:
-    """The images of a folder: `2.jpg` before `10.jpg`.
+    """The images of a folder, ordered by name with numbers by value: `2.jpg` before `10.jpg`.
 
-    Where all are named by a stamp in ns, `1317000000000000000.png`, these are their times; else
-    they come at `RATE_HZ`.
+    If all files are named by a stamp in ns (`1317000000000000000.png`), the stamps are the times
+    of the images; otherwise the images follow each other at `RATE_HZ`.
     """
 
     compressed = True
 
     def __init__(self, path: Path, loop: bool = False) -> None:
-        """Lists the files; their pictures come once, or again and again.
+        """List the files.
+
+        Args:
+            path: the folder.
+            loop: whether the images start again after the last one.
 
         Raises:
-            FileNotFoundError, ValueError: if there is no folder, or no image in it.
+            FileNotFoundError: if there is no folder.
+            ValueError: if it holds no image.
         """
         if not path.is_dir():
             raise FileNotFoundError(f'no folder at {path}')
@@ -57,7 +62,7 @@ class ImageFolder:
         self.duration_s: float | None = None if loop else count / self.rate_hz
 
     def images(self) -> Iterator[TimedImage]:
-        """See `ImageSource`; a file that cannot be read gives no data."""
+        """See `ImageSource`; a file that cannot be read yields an image without data."""
         start_s = 0.0
         while True:
             for time_ns, file in zip(self.times_ns, self.files, strict=True):
@@ -73,7 +78,7 @@ class ImageFolder:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Lists the image files of a folder by their names, numbers by their value."""
+    """Return the image files of a folder, ordered by name with numbers by value."""
     files = [
         file
         for file in folder.iterdir()

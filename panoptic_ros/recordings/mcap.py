@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Storage files of rosbag2's mcap plugin, `.mcap`.
+"""Reader of the storage files of rosbag2's mcap plugin, `.mcap`.
 
-A file is a row of records: messages, alone or in chunks, and an index at the end. A file whose
-index is missing or wrong is read through once to make one, as far as the file is whole.
+A file is a sequence of records: messages, single or in chunks, and an index at the end. If the
+index is missing or wrong, the file is scanned once up to the first damage to build one.
 Format: https://mcap.dev/spec
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, Stored
+from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, StoredMessage
 from panoptic_ros.recordings.unpack import MAX_BYTES, UnpackError, unpack
 
 MAGIC = b'\x89MCAP0\r\n'
@@ -33,30 +33,30 @@ FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, CHUNK_INDEX, STATISTICS, DATA_END = (
 )
 
 _HEAD = struct.Struct('<BQ')
-_MESSAGE = struct.Struct('<HIQQ')  # channel, number, recorded, published
-_FOOTER = struct.Struct('<QQI')  # of the index: start, start of its offsets, checksum
+_MESSAGE = struct.Struct('<HIQQ')  # channel, sequence number, time recorded, time published
+_FOOTER = struct.Struct('<QQI')  # start of the index, start of its offsets, checksum
 
 
 class _Block(NamedTuple):
-    """A chunk, or a message that is in none."""
+    """A chunk, or a message outside of chunks."""
 
     start_ns: int
     end_ns: int
     place: int
-    """Of its record in the file."""
+    """Position of its record in the file, bytes."""
 
     channels: frozenset[int]
-    """Ids; empty if they are not known."""
+    """Channel ids; empty if they are not known."""
 
 
 class McapFile:
-    """An `.mcap` file, as far as it is whole."""
+    """An `.mcap` file, up to the first damage."""
 
     def __init__(self, path: Path) -> None:
-        """Opens it.
+        """Open the file and read or build its index.
 
         Raises:
-            StorageError: if it is no such file.
+            StorageError: if it is not an mcap file.
         """
         self.damage = ''
         self._schemas: dict[int, str] = {}  # message type by id
@@ -72,7 +72,7 @@ class McapFile:
         try:
             self._read_index()
         except (ValueError, struct.error) as error:
-            self._begin()
+            self._clear()
             self._note(str(error))
             self._scan()
         self._blocks.sort()
@@ -83,11 +83,15 @@ class McapFile:
         self.channels: Sequence[Channel] = list(self._channels.values())
         self.start_ns = min((block.start_ns for block in self._blocks), default=END_NS)
 
-    def messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Stored]:
+    def messages(
+        self, topics: Collection[str], start_ns: int, stop_ns: int
+    ) -> Iterator[StoredMessage]:
         """See `Storage`."""
         wanted = {number for number, channel in self._channels.items() if channel.topic in topics}
-        waiting: list[tuple[int, int, Stored]] = []  # by time, then in the order of the file
-        count = held = 0  # messages; bytes that wait
+        waiting: list[
+            tuple[int, int, StoredMessage]
+        ] = []  # by time, then in the order of the file
+        count = held = 0  # messages so far; bytes in `waiting`
         for block in self._blocks:
             if (
                 block.start_ns >= stop_ns
@@ -102,7 +106,7 @@ class McapFile:
             for number, time_ns, data in self._read(block):
                 if number in wanted and start_ns <= time_ns < stop_ns:
                     count, held = count + 1, held + len(data)
-                    stored = Stored(self._channels[number], time_ns, bytes(data))
+                    stored = StoredMessage(self._channels[number], time_ns, bytes(data))
                     heapq.heappush(waiting, (time_ns, count, stored))
         while waiting:
             yield heapq.heappop(waiting)[2]
@@ -111,15 +115,15 @@ class McapFile:
         """See `Storage`."""
         self._file.close()
 
-    def _begin(self) -> None:
-        for found in (self._schemas, self._channels, self._blocks, self._counts):
-            found.clear()
+    def _clear(self) -> None:
+        for contents in (self._schemas, self._channels, self._blocks, self._counts):
+            contents.clear()
 
     def _note(self, problem: str) -> None:
         self.damage = self.damage or f'{self._path.name}: {problem}'
 
     def _read_index(self) -> None:
-        """Reads the index at the end of the file.
+        """Read the index at the end of the file.
 
         Raises:
             ValueError, struct.error: if it is missing, incomplete or wrong.
@@ -158,11 +162,11 @@ class McapFile:
             or not chunks == len(places) == len(self._blocks)
             or not used | self._counts.keys() <= self._channels.keys()
         ):
-            self._begin()  # an index may leave out parts
+            self._clear()  # a valid index may leave out parts
             self._scan()
 
     def _scan(self) -> None:
-        """Makes an index by reading the file through; damage ends it."""
+        """Build an index by reading all records up to the first damaged one."""
         place = len(MAGIC)
         while place + _HEAD.size <= self._size:
             kind, size = _HEAD.unpack(self._at(place, _HEAD.size))
@@ -195,7 +199,7 @@ class McapFile:
             self._blocks.append(_Block(min(times), max(times), place, frozenset(numbers)))
 
     def _name(self, kind: int, content: Any) -> None:
-        """Takes what a record says about schemas and channels; the first word counts."""
+        """Store the schema or channel in a record, unless its id is already defined."""
         try:
             if kind == SCHEMA:
                 (number,) = struct.unpack_from('<H', content)
@@ -211,7 +215,7 @@ class McapFile:
             self._note('the description of a topic is damaged')
 
     def _read(self, block: _Block) -> Iterator[tuple[int, int, memoryview]]:
-        """Channel, time and data of each message of a block."""
+        """Yield channel id, time and data of each message of a block."""
         kind, size = _HEAD.unpack(self._at(block.place, _HEAD.size))
         if kind == CHUNK:
             records: Iterator[tuple[int, Any]] = self._unpack_chunk(block.place)
@@ -226,7 +230,7 @@ class McapFile:
                 yield number, time_ns, content[_MESSAGE.size :]
 
     def _unpack_chunk(self, place: int) -> Iterator[tuple[int, memoryview]]:
-        """The records in a chunk; fewer, with a note, if it is not whole."""
+        """Yield the records of a chunk; note its damage if not all can be read."""
         try:
             data, problem = self._chunk(place)
         except (UnpackError, struct.error) as error:
@@ -240,10 +244,10 @@ class McapFile:
             self._note(problem or 'a chunk is damaged')
 
     def _chunk(self, place: int) -> tuple[bytes | memoryview, str]:
-        """What is in a chunk, as far as it is whole, and what is wrong with it.
+        """Return the decompressed data of a chunk and what is wrong with it, or an empty text.
 
         Raises:
-            UnpackError, struct.error: if nothing can be used.
+            UnpackError, struct.error: if none of its data can be used.
         """
         kind, length = _HEAD.unpack(self._at(place, _HEAD.size))
         if kind != CHUNK or length > MAX_BYTES:
@@ -260,13 +264,13 @@ class McapFile:
         return data, ''
 
     def _at(self, place: int, size: int) -> bytes:
-        """Bytes of the file, as many as there are."""
+        """Return up to `size` bytes of the file."""
         self._file.seek(max(0, place))
         return self._file.read(max(0, min(size, self._size - place)))
 
 
 def _records(data: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Kind and content of each record, up to the first that is not whole."""
+    """Yield kind and content of each record up to the first incomplete one."""
     view, place = memoryview(data), 0
     while place + _HEAD.size <= len(data):
         kind, size = _HEAD.unpack_from(data, place)
@@ -278,7 +282,7 @@ def _records(data: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _text(content: Any, place: int) -> tuple[str, int]:
-    """A text with its length before it, and where it ends."""
+    """Return a text, which is stored after its length, and the position of its end."""
     (length,) = struct.unpack_from('<I', content, place)
     end = place + 4 + length
     if end > len(content):
@@ -287,6 +291,6 @@ def _text(content: Any, place: int) -> tuple[str, int]:
 
 
 def _ros2_name(kind: str) -> str:
-    """`sensor_msgs/Image`, as ROS 1 has it, in ROS 2's form."""
+    """Return a message type in ROS 2's form; `sensor_msgs/Image` is that of ROS 1."""
     package, slash, name = kind.partition('/')
     return kind if not slash or '/' in name else f'{package}/msg/{name}'

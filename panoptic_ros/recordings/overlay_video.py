@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The overlay video and the contact sheet."""
+"""Writer of the overlay video."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from panoptic_ros.core.image import shrink
 Rgb = npt.NDArray[np.uint8]
 
 MAX_WIDTH = 960
-"""Of the video, px; writing wider ones takes the node's time on a small machine."""
-
+"""Largest width of the video, px; encoding a wider one would slow the node on a small machine."""
 
 MAX_GAP_S = 30.0
-"""A longer time without a picture is left out of the video."""
+"""A longer time without an image is left out of the video."""
 
 
 class OverlayVideo:
-    """An mp4 that plays as fast as the camera saw it, whatever the node left out."""
+    """An mp4 that plays at the speed of the camera, even if the node dropped images."""
 
     def __init__(self, path: Path, rate_hz: float) -> None:
-        """Prepares the file, which the first picture begins.
+        """Set the options; the first image creates the file.
 
         Args:
             path: ends in .mp4.
-            rate_hz: frames per second of the file; the camera's.
+            rate_hz: frames per second of the file, those of the camera.
         """
         self.path, self.rate_hz = path, rate_hz
         self.frames = 0
@@ -53,11 +52,11 @@ class OverlayVideo:
         self.close()
 
     def add(self, picture: Rgb, stamp_s: float) -> None:
-        """Writes a picture at its time; the one before stands where one is missing.
+        """Write an image at its time; missing images are filled with the previous one.
 
         Args:
-            picture: (H, W, 3); if not of the first one's size, it is scaled to that.
-            stamp_s: time of the image.
+            picture: (H, W, 3) RGB; scaled to the size of the first image.
+            stamp_s: time of the image, seconds.
 
         Raises:
             ValueError: if this OpenCV cannot write mp4 files.
@@ -75,7 +74,7 @@ class OverlayVideo:
             self._write(self._last)
 
     def close(self) -> None:
-        """Completes the file."""
+        """Complete the file."""
         if self._writer is not None:
             self._writer.release()
 
@@ -86,7 +85,7 @@ class OverlayVideo:
     def _open(self, picture: Rgb, stamp_s: float) -> None:
         height, width = picture.shape[:2]
         scale = min(1.0, MAX_WIDTH / width)
-        # The codec takes even sizes only.
+        # The codec accepts even sizes only.
         self._size = tuple(math.ceil(n * scale / 2) * 2 for n in (width, height))
         self._start_s = stamp_s
         self._writer = cv2.VideoWriter(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags of ROS 1, `.bag`, through rosbags' reader."""
+"""Reader of bags of ROS 1, `.bag`; uses that of rosbags."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.text import MAX_TEXT, reason_of
-from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, Stored
+from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, StoredMessage
 from panoptic_ros.recordings.unpack import MAX_BYTES, unpack
 
 
@@ -17,7 +17,7 @@ class Ros1File:
     """A `.bag` file."""
 
     def __init__(self, path: Path) -> None:
-        """Opens it.
+        """Open the file.
 
         Raises:
             StorageError: if it cannot be read.
@@ -27,7 +27,7 @@ class Ros1File:
         try:
             self._reader = _bounded_reader()(path)
             self._reader.open()
-        except Exception as error:  # each layer of the reader has its own kinds
+        except Exception as error:  # rosbags raises errors of many types
             raise StorageError(
                 f'{path.name} cannot be read as a ROS 1 bag: {reason_of(error, MAX_TEXT)}'
             ) from None
@@ -41,7 +41,9 @@ class Ros1File:
         has_messages = any(channel.messages for channel in self.channels)
         self.start_ns = self._reader.start_time if has_messages else END_NS
 
-    def messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Stored]:
+    def messages(
+        self, topics: Collection[str], start_ns: int, stop_ns: int
+    ) -> Iterator[StoredMessage]:
         """See `Storage`."""
         wanted = [
             connection for connection in self._reader.connections if connection.topic in topics
@@ -57,7 +59,7 @@ class Ros1File:
             except Exception as error:
                 self.damage = f'{self._path.name}: {reason_of(error, MAX_TEXT)}'
                 return
-            yield Stored(self._channels[connection.id], time_ns, data)
+            yield StoredMessage(self._channels[connection.id], time_ns, data)
 
     def close(self) -> None:
         """See `Storage`."""
@@ -65,7 +67,7 @@ class Ros1File:
 
 
 def _bounded_reader() -> Any:
-    """The reader of rosbags, with decompressors that have a limit."""
+    """Return the reader class of rosbags, with decompressors that have a limit."""
     from rosbags.rosbag1 import Reader
     from rosbags.rosbag1.reader import decompressors
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Storage files of rosbag2's sqlite3 plugin, `.db3`.
+"""Reader of the storage files of rosbag2's sqlite3 plugin, `.db3`.
 
-A bag may come from anywhere, and an SQLite file can hold more than rows: views, triggers,
-generated columns and other SQL of its own. Only plain tables are read here, by queries that need
-none of that, on a connection that allows nothing else.
+A bag may come from an untrusted source, and an SQLite file can hold more than rows: views,
+triggers, generated columns and other SQL that runs when it is read. So only plain tables are
+read, and the connection denies everything else.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, Stored
+from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, StoredMessage
 from panoptic_ros.recordings.unpack import MAX_BYTES
 
 COLUMNS = {
     'topics': ('id', 'name', 'type', 'serialization_format'),
     'messages': ('id', 'topic_id', 'timestamp', 'data'),
 }
-"""What is read; all versions of rosbag2's tables have it."""
+"""Columns that are read, by table; all versions of rosbag2 write them."""
 
 SUPER_JOURNAL = b'\xd9\xd5\x05\xf9\x20\xa1\x63\xd7'
-"""Last bytes of a journal that names another file, which SQLite may remove."""
+"""Last bytes of a journal that names another journal, a file that SQLite may remove."""
 
 _ROW = np.dtype([('time_ns', 'i8'), ('id', 'i8'), ('topic_id', 'i8')])
 _READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_PRAGMA}
 
 
 class SqliteFile:
-    """A `.db3` file, as far as it is whole."""
+    """A `.db3` file; of a damaged one, the readable messages."""
 
     def __init__(self, path: Path, folder: Path, recorded: Path | None = None) -> None:
-        """Opens it; the file itself is never written to.
+        """Open the file, which is never written to.
 
         Args:
-            path: of the file.
-            folder: for a copy of a file that its recorder left without a clean end.
-            recorded: where it was recorded, with what the recorder left beside it; `path` if
-                not given.
+            path: the file.
+            folder: place for a copy of a file that its recorder did not close.
+            recorded: where the file was recorded, beside its journal or write-ahead log; `path`
+                if not given.
 
         Raises:
-            StorageError: if it is no such file.
+            StorageError: if it is not an sqlite3 bag.
         """
         self.damage = ''
         self._path = path
@@ -76,7 +76,9 @@ class SqliteFile:
         }
         self.channels: Sequence[Channel] = list(self._channels.values())
 
-    def messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Stored]:
+    def messages(
+        self, topics: Collection[str], start_ns: int, stop_ns: int
+    ) -> Iterator[StoredMessage]:
         """See `Storage`."""
         wanted = [
             topic_id for topic_id, channel in self._channels.items() if channel.topic in topics
@@ -96,7 +98,7 @@ class SqliteFile:
                 self.damage = self.damage or f'{self._path.name}: {error}'
                 continue
             if isinstance(data, bytes):
-                yield Stored(self._channels[topic_id], time_ns, data)
+                yield StoredMessage(self._channels[topic_id], time_ns, data)
             else:
                 self.damage = self.damage or f'{self._path.name}: a message is not binary data'
 
@@ -112,18 +114,18 @@ class SqliteFile:
             and side.stat().st_size
         }
         options = 'mode=ro&immutable=1'
-        if sides:  # a copy, in which SQLite completes what the recorder had begun
+        if sides:  # SQLite completes the recorder's last changes in a copy
             path, options = _copy(path, sides, folder), 'mode=rw'
         address = f'file:{quote(os.fsencode(path.absolute()))}?{options}'
         return sqlite3.connect(address, uri=True, check_same_thread=False)
 
     def _prepare(self) -> None:
-        """Sets limits, and forbids all but reading."""
+        """Set limits, and deny everything but reading."""
         database = self._database
         database.text_factory = lambda data: data.decode(errors='replace')
         if hasattr(database, 'setlimit'):  # Python 3.11
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
-        # Else a file that is cut short is refused; nothing can be written all the same.
+        # Without writable_schema SQLite refuses a truncated file; nothing is writable even so.
         for pragma in ('trusted_schema = OFF', 'writable_schema = ON', 'cell_size_check = ON'):
             database.execute(f'PRAGMA {pragma}')
         database.set_authorizer(_allow)
@@ -133,10 +135,10 @@ class SqliteFile:
             kinds = [row[2] for row in self._database.execute(f'PRAGMA table_list({table})')]
             if not kinds:
                 raise StorageError(f'{self._path.name} has no table {table}; it is not a bag')
-            there = {
+            hidden = {
                 row[1]: row[6] for row in self._database.execute(f'PRAGMA table_xinfo({table})')
             }
-            if kinds != ['table'] or any(there.get(name) != 0 for name in columns):
+            if kinds != ['table'] or any(hidden.get(name) != 0 for name in columns):
                 raise StorageError(
                     f'{self._path.name}: {table} is not a table with the plain '
                     f'columns {", ".join(columns)}, as rosbag2 makes it'
@@ -153,10 +155,10 @@ class SqliteFile:
         }
 
     def _read_index(self) -> npt.NDArray[np.void]:
-        """Time, row and topic of each message, by time, as far as they can be read."""
+        """Return time, row and topic of each readable message, by time."""
         found = array('q')
         try:
-            # Without the index of the file, which may be damaged though the messages are whole.
+            # Without the file's index, which may be damaged while the messages are intact.
             for row in self._database.execute(
                 'SELECT timestamp, rowid, topic_id FROM messages NOT INDEXED'
             ):
@@ -169,6 +171,11 @@ class SqliteFile:
 
 
 def _copy(path: Path, sides: Mapping[str, Path], folder: Path) -> Path:
+    """Copy a file and the files beside it (by ending of their names) into a folder.
+
+    Raises:
+        StorageError: if a journal belongs to a change of several databases.
+    """
     for side in sides.values():
         with side.open('rb') as file:
             file.seek(max(0, side.stat().st_size - len(SUPER_JOURNAL)))
@@ -184,7 +191,7 @@ def _copy(path: Path, sides: Mapping[str, Path], folder: Path) -> Path:
 
 
 def _allow(action: int, *details: str | None) -> int:
-    """Allows reading tables, and nothing that a view or trigger, the last detail, asks for."""
+    """Allow reads of tables; deny those of a view or trigger, which is the last detail."""
     if action in _READS and details[-1] is None:
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all kinds of storage files have in common."""
+"""Interface of the storage files of bags."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 BEGIN_NS, END_NS = -(2**63), 2**63 - 1
-"""Not later than any message, and later than all."""
+"""Earliest possible time of a message, and a time later than that of any message."""
 
 
 class Channel(NamedTuple):
@@ -18,38 +18,41 @@ class Channel(NamedTuple):
     """Message type, `sensor_msgs/msg/Image`."""
 
     encoding: str
-    """Of the messages: `cdr` (ROS 2), `ros1`, or that of another system."""
+    """Encoding of the messages: `cdr` (ROS 2), `ros1`, or that of another system."""
 
     messages: int
-    """Messages that the file should hold, damage or not."""
+    """Number of messages recorded, including those that cannot be read because of damage."""
 
 
-class Stored(NamedTuple):
-    """One message as it is stored."""
+class StoredMessage(NamedTuple):
+    """A message as its bytes are stored."""
 
     channel: Channel
     time_ns: int
-    """When it was recorded."""
+    """Time of recording."""
 
     data: bytes
 
 
 class Storage(Protocol):
-    """A storage file."""
+    """A storage file that is open for reading."""
 
     channels: Sequence[Channel]
     start_ns: int
-    """Time of the first message; `END_NS` without any."""
+    """Time of the first message; `END_NS` if there is none."""
 
     damage: str
-    """What is wrong with the file; empty while nothing is. Known in full after reading."""
+    """Description of damage; empty if none was found. Complete only after all messages have been
+    read."""
 
-    def messages(self, topics: Collection[str], start_ns: int, stop_ns: int) -> Iterator[Stored]:
-        """Messages of some topics with `start_ns <= time_ns < stop_ns`, by time."""
+    def messages(
+        self, topics: Collection[str], start_ns: int, stop_ns: int
+    ) -> Iterator[StoredMessage]:
+        """Yield the messages of some topics with `start_ns <= time_ns < stop_ns`, by time."""
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
 
 
 class StorageError(ValueError):
-    """A file that nothing can be read from; the message says why in one line."""
+    """A file from which nothing can be read."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decompression within limits.
 
-A few kilobytes can unpack to gigabytes. Nothing here gives more than it is told to, whatever the
-packed data say of themselves.
+A few kilobytes can decompress to gigabytes, so every function has a limit that does not depend on
+the sizes named in the data.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ MAX_BYTES = 256 << 20
 
 MAX_FILE_BYTES = 1 << 30
 MAX_FILE_RATIO = 100
-"""A compressed storage file may unpack to the larger of `MAX_FILE_BYTES` and its own size times
-`MAX_FILE_RATIO`."""
+"""Limits of a decompressed storage file: the larger of `MAX_FILE_BYTES` and its compressed size
+times `MAX_FILE_RATIO`."""
 
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 
@@ -27,22 +27,23 @@ _WRITE_BYTES = 1 << 20
 
 
 class UnpackError(ValueError):
-    """Data that cannot be unpacked, or only to more than is allowed."""
+    """Data that cannot be decompressed within the limits."""
 
 
 def unpack(kind: str, data: bytes | memoryview, size: int) -> tuple[bytes | memoryview, bool]:
-    """Unpacks a block.
+    """Decompress a block.
 
     Args:
         kind: `zstd`, `lz4`, `bz2`; empty or `none` for plain data.
-        data: packed; may be cut short.
-        size: most bytes to give, at most `MAX_BYTES`.
+        data: compressed bytes, may be truncated.
+        size: largest result, bytes, at most `MAX_BYTES`.
 
     Returns:
-        What is there, and whether that is all.
+        The decompressed bytes, and whether the data are complete.
 
     Raises:
-        UnpackError: if the data are damaged, are not of that kind, or unpack to more than `size`.
+        UnpackError: if the data are damaged, are of another kind, or decompress to more than
+            `size`.
     """
     if size > MAX_BYTES:
         raise UnpackError(f'a block of {size} bytes is over the limit of {MAX_BYTES}')
@@ -63,12 +64,13 @@ def unpack(kind: str, data: bytes | memoryview, size: int) -> tuple[bytes | memo
 
 
 def unpack_message(data: bytes) -> bytes | memoryview:
-    """Unpacks a message of a bag that compresses each one; gives any other as it is.
+    """Decompress a message that was compressed singly; return any other message unchanged.
 
-    The storage files of such a bag do not say it, but no message starts like packed data.
+    Storage files do not tell which messages are compressed, but no other message starts with the
+    magic number of zstd.
 
     Raises:
-        UnpackError: see `unpack`; also if it is cut short.
+        UnpackError: see `unpack`; also if the data are truncated.
     """
     if data[:4] != ZSTD_MAGIC:
         return data
@@ -76,21 +78,21 @@ def unpack_message(data: bytes) -> bytes | memoryview:
         size = _zstd().get_frame_info(data).decompressed_size
     except _zstd().ZstdError as error:
         raise UnpackError(f'damaged zstd data: {error}') from None
-    # With the right size, if the frame has it, libzstd is five times as fast.
-    out, whole = unpack('zstd', data, MAX_BYTES if size is None else size)
-    if not whole:
+    # With the exact size, which most frames hold, libzstd is five times as fast.
+    out, is_complete = unpack('zstd', data, MAX_BYTES if size is None else size)
+    if not is_complete:
         raise UnpackError('the compressed message is cut short')
     return out
 
 
 def unpack_file(source: Path, target: Path) -> str:
-    """Unpacks a file of zstd data as far as it is whole.
+    """Decompress a file of zstd data up to the first damage.
 
     Returns:
-        What is wrong with it; empty if nothing is.
+        A description of the damage; empty if there is none.
 
     Raises:
-        UnpackError: if it grows above the limit, or leaves the disk without room.
+        UnpackError: if the result is larger than the limit or the free disk space.
     """
     limit = max(MAX_FILE_BYTES, source.stat().st_size * MAX_FILE_RATIO)
     room = shutil.disk_usage(target.parent).free * 9 // 10
@@ -124,7 +126,7 @@ def unpack_file(source: Path, target: Path) -> str:
 
 
 def _unpacker(kind: str) -> Any:
-    """A decompressor; those of all kinds have the same methods as `bz2.BZ2Decompressor`."""
+    """Return a decompressor with the methods of `bz2.BZ2Decompressor`."""
     if kind == 'zstd':
         return _zstd().ZstdDecompressor()
     if kind == 'bz2':
@@ -137,7 +139,7 @@ def _unpacker(kind: str) -> Any:
 
 
 def _zstd() -> Any:
-    """The module that Python 3.14 has, or its twin for older ones, which rosbags brings."""
+    """Return the zstd module of Python 3.14, or its backport, which rosbags installs."""
     try:
         from compression import zstd  # type: ignore[import-not-found]
     except ImportError:

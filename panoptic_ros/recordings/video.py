@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Video files, frame by frame, each at its own time."""
+"""A video file as an image source; each frame has its own time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import cv2
 from panoptic_ros.images.files import MAX_IMAGE_PIXELS
 from panoptic_ros.recordings.image_source import RawImage, TimedImage
 
-# Our own message says what is wrong, in one line. OpenCV 4.6 has one name for it, 5 the other.
+# The errors raised here say what is wrong; OpenCV's own log is turned off. The function has one
+# name in OpenCV 4.6 and another in 5.
 _set_log_level = getattr(cv2, 'setLogLevel', None) or cv2.utils.logging.setLogLevel
 _set_log_level(0)
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')  # read at the first capture
@@ -46,22 +47,28 @@ ENDINGS = (
     '.hevc',
     '.y4m',
 )
-"""How the names of video files end; what is in them, OpenCV finds out."""
+"""Endings of the names of video files; OpenCV detects the format itself."""
 
 RATE_HZ = 25.0
-"""Assumed where a video or a camera does not say."""
+"""Rate that is assumed if a video or camera does not tell its own."""
 
 
 class Video:
-    """A video file, once or again and again."""
+    """The frames of a video file, once or in a loop."""
 
     compressed = False
 
     def __init__(self, path: Path, loop: bool = False) -> None:
-        """Checks the file.
+        """Check the file.
+
+        Args:
+            path: the video.
+            loop: whether the video starts again after the last frame.
 
         Raises:
-            FileNotFoundError, ValueError: if it is missing or has no first picture.
+            FileNotFoundError: if there is no file.
+            ValueError: if its first frame cannot be read, or frames are larger than
+                `MAX_IMAGE_PIXELS`.
         """
         if not path.is_file():
             raise FileNotFoundError(f'no video file at {path}')
@@ -101,20 +108,20 @@ class Video:
 
 
 def rate_of(capture: Any) -> float:
-    """Asks a capture for its pictures per second; `RATE_HZ` if it says nothing sensible."""
+    """Return the frames per second of an open capture; `RATE_HZ` if it is not 1 to 240."""
     rate_hz = capture.get(cv2.CAP_PROP_FPS)
     return rate_hz if 1 <= rate_hz <= 240 else RATE_HZ
 
 
 def read_frames(capture: Any, rate_hz: float) -> Iterator[tuple[float, RawImage]]:
-    """Reads the frames of an open capture, which is released at the end.
+    """Yield the frames of an open capture, and release it at the end.
 
     Args:
-        capture: of OpenCV.
-        rate_hz: stands in where a frame has no later time than the one before.
+        capture: a `cv2.VideoCapture`.
+        rate_hz: rate by which a frame follows the previous one if its own time is not later.
 
-    Returns:
-        Time since the first frame in seconds, which always grows, and the frame.
+    Yields:
+        Seconds since the first frame, strictly increasing, and the frame.
     """
     first_s = last_s = None
     try:
@@ -122,11 +129,11 @@ def read_frames(capture: Any, rate_hz: float) -> Iterator[tuple[float, RawImage]
             readable, pixels = capture.read()
             if not readable:
                 return
-            own_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
+            file_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
             if first_s is None or last_s is None:
-                first_s, last_s = own_s, 0.0
+                first_s, last_s = file_s, 0.0
             else:
-                since_s = own_s - first_s
+                since_s = file_s - first_s
                 last_s = since_s if since_s > last_s else last_s + 1 / rate_hz
             height, width = pixels.shape[:2]
             yield last_s, RawImage(height, width, 'bgr8', 0, width * 3, pixels)
