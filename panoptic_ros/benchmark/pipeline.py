@@ -19,6 +19,7 @@ from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import ModelInfo, load_onnx
 from panoptic_ros.node.pipeline import Pipeline
+from panoptic_ros.node.stages import Stage
 from panoptic_ros.runtime import Backend
 from panoptic_ros.runtime.gpu import gpu_index
 from panoptic_ros.runtime.load import load
@@ -57,7 +58,7 @@ class Report:
     @property
     def rate_hz(self) -> float:
         """Images a second, one after the other."""
-        return float(1e3 / self.stages_ms['total'].mean())
+        return float(1e3 / self.stages_ms[Stage.TOTAL.key].mean())
 
     def records(self) -> list[dict[str, Any]]:
         """A record for each stage, as plain values."""
@@ -106,19 +107,19 @@ def measure(
     peak = _peak()
     network = network_alone(path, backend, backend_options.get('threads'))
 
-    rows: list[dict[str, float]] = []
+    rows: list[dict[Stage, float]] = []
     start = time.perf_counter()
     while len(rows) < LEAST_FRAMES or time.perf_counter() - start < seconds:
         image = images[len(rows) % len(images)]
         rows.append(dict(_time_stages(pipeline, image, 2.0 + len(rows) / 30, sink, network)))
         on_progress(min(1.0, len(rows) / LEAST_FRAMES, (time.perf_counter() - start) / seconds))
-    stages = {name: np.array([row[name] for row in rows]) * 1e3 for name in rows[0]}
+    stages = {stage.key: np.array([row[stage] for row in rows]) * 1e3 for stage in rows[0]}
     return Report(
         predictor.info,
         backend.name,
         backend.device,
         backend.fallback_reason,
-        {**stages, 'total': np.sum(list(stages.values()), axis=0)},
+        {**stages, Stage.TOTAL.key: np.sum(list(stages.values()), axis=0)},
         max(peak, 0 if network else _peak()),
     )
 
@@ -129,7 +130,7 @@ def _time_stages(
     stamp_s: float,
     sink: Sink | None,
     network: Network | None,
-) -> Iterator[tuple[str, float]]:
+) -> Iterator[tuple[Stage, float]]:
     """Stages of one image and their seconds."""
     alone = 0.0
     if network is not None:
@@ -138,21 +139,20 @@ def _time_stages(
         network(pixels)
         alone = time.perf_counter() - start
     frame, times = pipeline(image, stamp_s)
-    yield 'pre', times.pre
-    if network is None:
-        yield 'infer', times.infer
-    else:  # in turn on the same image, so that their ratio holds on a machine with other work
-        yield 'network', alone
-        yield 'decode', times.infer - alone
-    yield 'post', times.post
-    yield 'track', times.track
+    for stage, seconds in times.items():
+        if stage is Stage.INFER and network is not None:
+            # In turn on the same image, so that their ratio holds on a machine with other work.
+            yield Stage.NETWORK, alone
+            yield Stage.DECODE, seconds - alone
+        else:
+            yield stage, seconds
     if sink is not None:
         start = time.perf_counter()
         sink.fill(frame)
         filled = time.perf_counter()
         sink.publish()
-        yield 'messages', filled - start
-        yield 'publish', time.perf_counter() - filled
+        yield Stage.MESSAGES, filled - start
+        yield Stage.PUBLISH, time.perf_counter() - filled
 
 
 def time_tracker(count: int = 200, frames: int = 60) -> npt.NDArray[np.float64]:

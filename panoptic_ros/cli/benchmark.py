@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_folder
 from panoptic_ros.core.files import write_json
+from panoptic_ros.node.stages import Stage
 
 if TYPE_CHECKING:
     from panoptic_ros.benchmark.pipeline import Report
     from panoptic_ros.core.image import CameraImage
 
-MODEL_STAGES = ('network', 'decode', 'infer')
-STAGES = ('pre', *MODEL_STAGES, 'post', 'track', 'messages', 'publish', 'total')
+MODEL_STAGES = tuple(stage.key for stage in (Stage.NETWORK, Stage.DECODE, Stage.INFER))
 
 
 def add_parser(subparsers: Any) -> None:
@@ -222,7 +222,7 @@ def table(reports: list[Report], image_size: str) -> Any:
     def add(name: str, cells: list[str]) -> None:
         result.add_row(name, *cells)
 
-    for stage in STAGES:
+    for stage in (one.key for one in Stage):
         if not any(stage in report.stages_ms for report in reports):
             continue
         add(

@@ -117,6 +117,18 @@ def read_message(
     return read_image(message, fallback, max_image_pixels)
 
 
+def header_stamp_ns(message: Any) -> int:
+    """Return the header's stamp in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+
+
+def header_stamp_s(message: Any) -> float:
+    """Return the header's stamp in seconds."""
+    stamp = message.header.stamp
+    return float(stamp.sec + stamp.nanosec * 1e-9)
+
+
 def encoding_of(message: Any) -> str:
     """Tells the encoding of an Image, or of what a CompressedImage was made from.
 

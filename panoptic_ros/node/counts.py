@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts of images and the reasons why some drop out."""
+"""Counts of images, and the reasons why images are dropped."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 
 
 class Drop(Enum):
-    """Why a frame was received but not published."""
+    """Reason why an image was received but not published."""
 
     SUPERSEDED = 'superseded'
     TOO_OLD = 'too old'
@@ -18,10 +19,43 @@ class Drop(Enum):
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the frames so far; `received` is the sum of all the others, always."""
+    """Number of images by result at one moment; `received` is the sum of all the others."""
 
     received: int
     published: int
     dropped: dict[Drop, int]
     in_flight: int
-    """Waiting or being worked on: 0 to 2."""
+    """Images that wait or are processed: 0 to 2."""
+
+
+class ImageCounter:
+    """Counter of the images that are finished, published or dropped."""
+
+    def __init__(self) -> None:
+        self._published = 0
+        self._dropped: Counter[Drop] = Counter()
+
+    def add(self, drop: Drop | None, images: int = 1) -> None:
+        """Count finished images.
+
+        Args:
+            drop: why they were dropped; None if they were published.
+            images: how many.
+        """
+        if drop is None:
+            self._published += images
+        else:
+            self._dropped[drop] += images
+
+    def counts(self, in_flight: int = 0) -> Counts:
+        """Return all counts.
+
+        Args:
+            in_flight: images that were received and are not finished.
+        """
+        return Counts(
+            self._published + self._dropped.total() + in_flight,
+            self._published,
+            {reason: self._dropped[reason] for reason in Drop},
+            in_flight,
+        )

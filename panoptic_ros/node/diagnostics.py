@@ -12,6 +12,7 @@ from panoptic_ros.node.counts import Counts, Drop
 from panoptic_ros.node.memory import device_memory_bytes, host_rss_bytes
 from panoptic_ros.node.messages import MessageTypes
 from panoptic_ros.node.meters import NOT_YET, Timings, show
+from panoptic_ros.node.stages import Stage
 
 DIAGNOSTICS_TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
 
@@ -273,7 +274,7 @@ def timing_status(
     """How long frames take.
 
     Args:
-        timings: with a stage `end to end`.
+        timings: by label of the stages.
         rate_hz: of published frames.
         limits: `diagnostics.*` of the parameters.
         active: whether images are taken; an idle node is not too slow.
@@ -283,7 +284,7 @@ def timing_status(
     if not (active and current):
         values = dict.fromkeys(values, NOT_YET)
     status = Status('timing', values={'rate hz': show(rate_hz if active else None, 1), **values})
-    latency_ms = timings.p95_ms('end to end')
+    latency_ms = timings.p95_ms(Stage.TOTAL.label)
     if not active or latency_ms is None:
         return status
     if not current:

@@ -41,7 +41,7 @@ def device_memory_bytes(device: str) -> tuple[int, int] | None:
     return None if failed else (total.value - free.value, total.value)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an engine failed for lack of memory; each says so in its own words."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from panoptic_ros.node.stages import Stage
+
 NODE = 'panoptic_node'
 
 LEVELS = ('OK', 'WARN', 'ERROR', 'STALE')
@@ -74,8 +76,7 @@ class Health:
         drops = ', '.join(f'{n} {reason}' for reason, n in self.dropped.items() if n)
         return (
             f'{self.rate_hz:.1f} images/s, latency '
-            f'p50 {self._number("end to end p50 ms"):.0f} ms, '
-            f'p95 {self._number("end to end p95 ms"):.0f} ms, '
+            f'p50 {self._latency_ms("p50"):.0f} ms, p95 {self._latency_ms("p95"):.0f} ms, '
             f'published {counts["published"]} of {counts["received"]}'
             f'{f" ({drops})" if drops else ""}{state}'
         )
@@ -107,7 +108,7 @@ class Health:
             'dropped': dropped,
             'in_flight': counts['in_flight'],
             'rate_hz': rate_hz,
-            'latency_ms': {name: self._number(f'end to end {name} ms') for name in ('p50', 'p95')},
+            'latency_ms': {name: self._latency_ms(name) for name in ('p50', 'p95')},
             'backend': self._value('model', 'backend'),
             'device': self._value('model', 'device'),
         }
@@ -121,6 +122,9 @@ class Health:
     def _value(self, task: str, key: str) -> str:
         status = self.statuses.get(task)
         return status.values.get(key, 'n/a') if status else 'n/a'
+
+    def _latency_ms(self, name: str) -> float:
+        return self._number(f'{Stage.TOTAL.label} {name} ms')
 
     def _number(self, key: str) -> float:
         """A value of `timing`; 0 where the node has none, as a rate from one image."""

@@ -5,45 +5,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
+from panoptic_ros.node.stages import Stage
 from panoptic_ros.runtime.predictor import Predictor, to_frame
+from panoptic_ros.tracking import Tracker
 
-
-class Tracker(Protocol):
-    """Gives segments lasting ids."""
-
-    def update(self, frame: PanopticFrame) -> PanopticFrame:
-        """The same frame with track_id, state and age; told of every frame, empty ones too."""
-
-
-@dataclass(frozen=True)
-class StageTimes:
-    """Seconds that one image took in each stage."""
-
-    pre: float
-    """Scaling into the network's input."""
-
-    infer: float
-    """Network and decoding."""
-
-    post: float
-    """Outputs to a frame, without the classes that are not wanted."""
-
-    track: float
+STAGES = (Stage.PRE, Stage.INFER, Stage.POST, Stage.TRACK)
 
 
 class Result(NamedTuple):
     """What the pipeline gives for one image."""
 
     frame: PanopticFrame
-    times: StageTimes
+    times: dict[Stage, float]
+    """Seconds by stage."""
 
 
 class Pipeline:
@@ -95,7 +77,7 @@ class Pipeline:
         if self.tracker is not None:
             frame = self.tracker.update(frame)
         clock.append(time.perf_counter())
-        return Result(frame, StageTimes(*np.diff(clock).tolist()))
+        return Result(frame, dict(zip(STAGES, np.diff(clock).tolist(), strict=True)))
 
 
 def keep_segments(frame: PanopticFrame, keep: npt.NDArray[np.bool_]) -> PanopticFrame:

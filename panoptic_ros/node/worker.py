@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from panoptic_ros.node.counts import Counts, Drop
+from panoptic_ros.node.counts import Counts, Drop, ImageCounter
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +39,7 @@ class Worker(Generic[T]):
         self._busy = False
         self._stopping = True
         self._thread: threading.Thread | None = None
-        self._received = self._published = 0
-        self._dropped: Counter[Drop] = Counter()
+        self._counter = ImageCounter()
 
     def start(self, process: Callable[[T], Drop | None]) -> None:
         """Starts the thread; frames may be put from now on.
@@ -67,8 +65,7 @@ class Worker(Generic[T]):
     def put(self, frame: T) -> None:
         """Hands over a frame; one that still waits is dropped as superseded."""
         with self._changed:
-            self._received += 1
-            self._dropped[Drop.SUPERSEDED] += len(self._slot) + self._stopping
+            self._counter.add(Drop.SUPERSEDED, len(self._slot) + self._stopping)
             self._slot[:] = [] if self._stopping else [frame]
             self._changed.notify()
 
@@ -80,7 +77,7 @@ class Worker(Generic[T]):
         """
         with self._changed:
             self._stopping = True
-            self._dropped[Drop.SUPERSEDED] += len(self._slot)
+            self._counter.add(Drop.SUPERSEDED, len(self._slot))
             self._slot.clear()
             self._changed.notify()
         if self._thread is not None:
@@ -93,12 +90,7 @@ class Worker(Generic[T]):
     def counts(self) -> Counts:
         """All counts at one moment."""
         with self._changed:
-            return Counts(
-                self._received,
-                self._published,
-                {reason: self._dropped[reason] for reason in Drop},
-                len(self._slot) + self._busy,
-            )
+            return self._counter.counts(len(self._slot) + self._busy)
 
     def _run(self, process: Callable[[T], Drop | None]) -> None:
         not_before = 0.0
@@ -122,7 +114,4 @@ class Worker(Generic[T]):
             del frame
             with self._changed:
                 self._busy = False
-                if drop is None:
-                    self._published += 1
-                else:
-                    self._dropped[drop] += 1
+                self._counter.add(drop)

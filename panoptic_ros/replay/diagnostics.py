@@ -7,11 +7,10 @@ summary.json.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from panoptic_ros.node.counts import Counts, Drop
+from panoptic_ros.node.counts import Drop, ImageCounter
 from panoptic_ros.node.diagnostics import (
     Level,
     Status,
@@ -19,9 +18,10 @@ from panoptic_ros.node.diagnostics import (
     model_status,
     tracking_status,
 )
+from panoptic_ros.node.image_step import DroppedImage, ProcessedImage
 from panoptic_ros.node.loading import Loaded
 from panoptic_ros.node.meters import RateMeter
-from panoptic_ros.replay.frame_records import BAD_IMAGE, FrameRecord
+from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.tracking import TrackerStats
 from panoptic_ros.tracking.clock import BACK
 
@@ -40,27 +40,31 @@ class Health:
         """
         self._loaded, self._topics = loaded, topics
         self._arrivals = {name: RateMeter() for name in topics}
-        self._received: Counter[str] = Counter()
-        self._dropped = {name: Counter[Drop]() for name in topics}
+        self._counters = {name: ImageCounter() for name in topics}
         self._stats: dict[str, TrackerStats | None] = dict.fromkeys(topics)
         self._newest: dict[str, FrameRecord] = {}
+        self._last_bad = dict.fromkeys(topics, '')
         self._due_ns: int | None = None
 
-    def add(self, record: FrameRecord, stats: TrackerStats | None) -> None:
+    def add(
+        self,
+        record: FrameRecord,
+        result: ProcessedImage | DroppedImage,
+        stats: TrackerStats | None,
+    ) -> None:
         """Counts an image.
 
         Args:
             record: of the image.
+            result: of its processing.
             stats: of its camera's tracker after it; None without one.
         """
-        name = record.camera
-        self._received[name] += 1
+        name, dropped = record.camera, result if isinstance(result, DroppedImage) else None
+        self._counters[name].add(dropped.reason if dropped else None)
         self._arrivals[name].add(record.recorded_ns / 1e9)
         self._newest[name] = record
         self._stats[name] = stats
-        if record.problem:
-            bad = record.problem.startswith(BAD_IMAGE)
-            self._dropped[name][Drop.BAD_IMAGE if bad else Drop.INFERENCE_FAILED] += 1
+        self._last_bad[name] = dropped.text if dropped and dropped.reason is Drop.BAD_IMAGE else ''
 
     def is_due(self, now_ns: int) -> bool:
         """Whether a second of the recording is over; then the next one begins."""
@@ -74,25 +78,17 @@ class Health:
         backend = self._loaded.predictor.backend
         statuses = [model_status('active', '', self._loaded.describe(), backend.fallback_reason)]
         for name, topic in self._topics.items():
-            dropped, received = self._dropped[name], self._received[name]
-            counts = Counts(
-                received,
-                received - dropped.total(),
-                {reason: dropped[reason] for reason in Drop},
-                0,
-            )
             newest = self._newest.get(name)
             age_s = (now_ns - newest.stamp_ns) / 1e9 if newest and newest.stamp_ns else None
             silent_s = (now_ns - newest.recorded_ns) / 1e9 if newest else 0.0
-            bad = newest.problem if newest and newest.problem.startswith(BAD_IMAGE) else ''
             status = input_status(
                 name,
-                counts,
+                self._counters[name].counts(),
                 self._arrivals[name].rate_hz(now_ns / 1e9),
                 age_s,
                 silent_s,
                 topic,
-                bad.removeprefix(f'{BAD_IMAGE}: '),
+                self._last_bad[name],
             )
             if newest and newest.stamp_problem:
                 status.report(

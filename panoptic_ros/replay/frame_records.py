@@ -16,12 +16,6 @@ import numpy as np
 from panoptic_ros.core.documents import parse_json
 from panoptic_ros.core.frame import PanopticFrame, TrackState
 
-STAGES = ('read', 'pre', 'infer', 'post', 'track')
-"""Stages of a lock-step frame, as the node has them, without publishing."""
-
-BAD_IMAGE = 'bad image'
-"""How the problem of an image that cannot be read begins."""
-
 DEFAULT_PERIOD_S = 0.1
 """Assumed from image to image where their times tell nothing."""
 

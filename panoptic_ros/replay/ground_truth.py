@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.documents import parse_json
 from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.images.messages import header_stamp_ns
 from panoptic_ros.metrics.video_files import check_divisor, read_frame, read_label_file
 from panoptic_ros.recordings.image_topics import IMAGE_TYPE
 from panoptic_ros.recordings.recording import Record, Recording
@@ -118,7 +119,7 @@ class TopicTruth:
         if not places:
             return None
         message = self._read(min(places, key=lambda place: abs(place.time_ns - recorded_ns)))
-        if message is None or stamp_of(message) != stamp_ns:  # the file is damaged
+        if message is None or header_stamp_ns(message) != stamp_ns:  # the file is damaged
             return None
         if message.encoding != '32SC1':
             raise ValueError(f'{self._topic} must be encoded as 32SC1, got {message.encoding!r}')
@@ -144,7 +145,7 @@ class TopicTruth:
             if record.time_ns != time_ns:
                 first, time_ns = number, record.time_ns
             if record.message is not None:
-                places[stamp_of(record.message)].append(
+                places[header_stamp_ns(record.message)].append(
                     _Place(record.time_ns, number, number - first)
                 )
         return dict(places)
@@ -300,12 +301,6 @@ def check_stamps(truth: GroundTruth, stamps: Collection[int]) -> int:
             f'{_span(own)}, the images {_span(images)}'
         )
     return len(own - images)
-
-
-def stamp_of(message: Any) -> int:
-    """Header stamp, ns."""
-    stamp = message.header.stamp
-    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def _span(stamps: set[int]) -> str:

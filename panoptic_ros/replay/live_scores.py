@@ -12,22 +12,22 @@ import numpy as np
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, read_instances
 from panoptic_ros.core.overlay import draw_overlay
+from panoptic_ros.images.messages import (
+    cv_bridge_fallback,
+    header_stamp_ns,
+    header_stamp_s,
+    read_message,
+)
+from panoptic_ros.node.counts import Drop
+from panoptic_ros.node.image_step import DroppedImage
 from panoptic_ros.node.loading import Loaded
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.recordings.overlay_video import OverlayVideo
-from panoptic_ros.replay.frame_records import BAD_IMAGE, MS_DIGITS, FrameRecord
-from panoptic_ros.replay.ground_truth import stamp_of
-from panoptic_ros.replay.run import (
-    Camera,
-    Job,
-    Outcome,
-    Progress,
-    finish_scores,
-    image_time,
-    score,
-)
+from panoptic_ros.replay.frame_records import MS_DIGITS, FrameRecord
+from panoptic_ros.replay.run import Job, Outcome, Progress, finish_scores, score
 from panoptic_ros.replay.scores import Scores
 from panoptic_ros.replay.worst import WorstFrames
+from panoptic_ros.tracking import StampClock
 
 SEGMENTS, INSTANCES = '/panoptic/segments', '/panoptic/instances'
 
@@ -49,7 +49,7 @@ def read_results(bag: Path) -> Iterator[tuple[int, int, PanopticFrame]]:
         for record in recording.records([SEGMENTS, INSTANCES]):
             if record.message is None:
                 continue
-            stamp = stamp_of(record.message)
+            stamp = header_stamp_ns(record.message)
             parts = waiting.setdefault(stamp, {SEGMENTS: deque(), INSTANCES: deque()})
             parts[record.topic].append(record.message)
             if all(parts.values()):
@@ -92,7 +92,7 @@ def score_live(
     """
     (name,) = job.cameras
     labels = loaded.predictor.info.labels
-    camera = Camera(loaded.predictor, job.settings)
+    clock, fallback = StampClock(), cv_bridge_fallback()
     scores = {one: Scores(labels) for one in job.truths}
     worst, records = WorstFrames(labels), []
     results = read_results(bag)
@@ -104,11 +104,11 @@ def score_live(
         record = FrameRecord(name, place, 0, message.time_ns)
         records.append(record)
         if message.message is None:
-            record.problem = f'{BAD_IMAGE}: {message.problem}'
+            record.problem = DroppedImage(Drop.BAD_IMAGE, message.problem).problem
             continue
-        stamp = record.stamp_ns = stamp_of(message.message)
-        time_s = image_time(camera.clock, record)
-        record.stamp_problem = camera.clock.problem
+        stamp = record.stamp_ns = header_stamp_ns(message.message)
+        time_s = clock.time_of(header_stamp_s(message.message), message.time_ns / 1e9)
+        record.stamp_problem = clock.problem
         _, sent_ns = next(played, (stamp, None))
         # The node drops images, and keeps the order of the others.
         while following is not None and to_come[following[0]] <= 0:
@@ -127,7 +127,7 @@ def score_live(
             score(record, scores[name], truth, frame)
         if frame is not None:
             try:
-                picture = camera.read(message.message)
+                picture = read_message(message.message, fallback, job.settings['max_image_pixels'])
             except ValueError:
                 continue
             if picture.pixels.shape[:2] == frame.geometry.image_size:

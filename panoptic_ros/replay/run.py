@@ -14,21 +14,23 @@ from statistics import median
 from typing import Any
 
 from panoptic_ros.core.frame import PanopticFrame
-from panoptic_ros.core.image import CameraImage
-from panoptic_ros.images.messages import cv_bridge_fallback, read_message
-from panoptic_ros.node.loading import Loaded, apply_settings, tracker_config
-from panoptic_ros.node.pipeline import Pipeline
+from panoptic_ros.core.text import one_line
+from panoptic_ros.images.messages import header_stamp_ns
+from panoptic_ros.node.counts import Drop
+from panoptic_ros.node.image_step import DroppedImage, ImageStep, ProcessedImage
+from panoptic_ros.node.loading import Loaded
+from panoptic_ros.node.stages import Stage
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 from panoptic_ros.recordings.recording import Record, Recording
 from panoptic_ros.replay.diagnostics import Health
-from panoptic_ros.replay.frame_records import BAD_IMAGE, MS_DIGITS, STAGES, FrameRecord
-from panoptic_ros.replay.ground_truth import GroundTruth, Truth, stamp_of
+from panoptic_ros.replay.frame_records import MS_DIGITS, FrameRecord
+from panoptic_ros.replay.ground_truth import GroundTruth, Truth
 from panoptic_ros.replay.outputs_log import InferenceError, LoggedBackend
 from panoptic_ros.replay.results_bag import ResultsBag
 from panoptic_ros.replay.scores import Scores
 from panoptic_ros.replay.worst import WorstFrames
 from panoptic_ros.runtime import Predictor
-from panoptic_ros.tracking import StampClock, Tracker, TrackerStats
+from panoptic_ros.tracking import StampClock
 
 LAST_NS = 2**63 - 1
 """The latest time that every kind of bag can be asked for."""
@@ -107,32 +109,6 @@ class Outcome:
     """Images whose network outputs were there from a replay that was killed."""
 
 
-class Camera:
-    """One camera's tracker and pipeline, as the node's camera has them."""
-
-    def __init__(self, predictor: Predictor, settings: Mapping[str, Any]) -> None:
-        tracker = Tracker(tracker_config(settings))
-        self.pipeline = Pipeline(predictor, tracker)
-        self.clock = StampClock()
-        apply_settings(self.pipeline, tracker, settings)
-        self._fallback = cv_bridge_fallback()
-        self._max_image_pixels: int = settings['max_image_pixels']
-        self._tracker = tracker
-
-    @property
-    def stats(self) -> TrackerStats | None:
-        """Counts of tracks after the last image; None without a tracker."""
-        return self._tracker.stats if self.pipeline.tracker else None
-
-    def read(self, message: Any) -> CameraImage:
-        """The image in a message.
-
-        Raises:
-            ValueError: if there is none.
-        """
-        return read_message(message, self._fallback, self._max_image_pixels)
-
-
 Progress = Callable[[Iterator[Any]], Iterator[Any]]
 """Is handed images, and hands them on."""
 
@@ -158,7 +134,7 @@ def replay(
     with ExitStack() as stack:
         backend = stack.enter_context(LoggedBackend(loaded.predictor.backend, log))
         predictor = Predictor(backend, info)
-        cameras = {name: Camera(predictor, job.settings) for name in job.cameras}
+        steps = {name: ImageStep(predictor, job.settings) for name in job.cameras}
         scores = {name: Scores(info.labels) for name in job.truths}
         worst = WorstFrames(info.labels)
         bag = stack.enter_context(
@@ -183,17 +159,18 @@ def replay(
             if not records:
                 bag.add_labels(message.time_ns, _score_threshold(loaded, job.settings))
             records.append(record)
-            seen = _look(record, message, cameras[name], backend)
+            result = _process(record, message, steps[name], backend)
+            processed = result if isinstance(result, ProcessedImage) else None
             truth = _truth(job.truths.get(name), record) if message.message is not None else None
             if truth is not None:
-                score(record, scores[name], truth, seen[1] if seen else None)
-            if seen is not None:
-                image, frame = seen
+                score(record, scores[name], truth, processed.frame if processed else None)
+            if processed is not None:
+                image, frame, _ = processed
                 overlay = bag.add(name, message.time_ns, message.message.header, image, frame)
                 picture = overlay.data.reshape(overlay.height, overlay.width, 3)
                 videos[name].add(picture, frame.stamp_s)
                 worst.add(record, picture, truth)
-            health.add(record, cameras[name].stats)
+            health.add(record, result, steps[name].pipeline.tracks)
             if health.is_due(message.time_ns):
                 bag.add_health(message.time_ns, health)
         kept = backend.kept
@@ -203,45 +180,30 @@ def replay(
     )
 
 
-def _look(
-    record: FrameRecord, message: Record, camera: Camera, backend: LoggedBackend
-) -> tuple[CameraImage, PanopticFrame] | None:
-    """One image through the pipeline; None if that fails, as the node drops it."""
+def _process(
+    record: FrameRecord, message: Record, step: ImageStep, backend: LoggedBackend
+) -> ProcessedImage | DroppedImage:
+    """Process one image as the node does, and note the result in its record."""
     if message.message is None:
-        record.problem = f'{BAD_IMAGE}: {message.problem}'
-        return None
-    record.stamp_ns = stamp_of(message.message)
-    time_s = image_time(camera.clock, record)
-    record.stamp_problem = camera.clock.problem
-    start_s = time.perf_counter()
-    try:
-        image = camera.read(message.message)
-    except ValueError as error:
-        record.problem = f'{BAD_IMAGE}: {error}'
-        return None
-    read_s = time.perf_counter() - start_s
-    try:
-        frame, times = camera.pipeline(image, time_s)
-    except OSError:  # the disk is full: the replay can resume from here
-        raise
-    except Exception as error:  # the node continues, too
-        kind = '' if isinstance(error, InferenceError) else f'{type(error).__name__}: '
-        record.problem = ' '.join(f'inference failed: {kind}{error}'.split())[:300]
-        return None
-    seconds = (read_s, times.pre, backend.seconds, times.post, times.track)
+        result: ProcessedImage | DroppedImage = DroppedImage(Drop.BAD_IMAGE, message.problem)
+    else:
+        record.stamp_ns = header_stamp_ns(message.message)
+        result = step(message.message, message.time_ns / 1e9)
+        record.stamp_problem = step.clock.problem
+    if isinstance(result, DroppedImage):
+        if isinstance(result.error, OSError):  # the disk is full: the replay can resume from here
+            raise result.error
+        if isinstance(result.error, InferenceError):  # its text names the kind of error
+            result = result._replace(text=one_line(result.error))
+        record.problem = result.problem
+        return result
+    times = result.times | {Stage.INFER: backend.seconds}
+    times[Stage.TOTAL] = sum(times.values())
     record.times_ms = {
-        stage: round(value * 1e3, MS_DIGITS) for stage, value in zip(STAGES, seconds, strict=True)
+        stage.key: round(seconds * 1e3, MS_DIGITS) for stage, seconds in times.items()
     }
-    record.times_ms['total'] = round(sum(seconds) * 1e3, MS_DIGITS)
-    record.describe(frame)
-    return image, frame
-
-
-def image_time(clock: StampClock, record: FrameRecord) -> float:
-    """Seconds by the stamp; where that is not usable, by when the image was recorded."""
-    return clock.time_of(
-        record.stamp_ns // 10**9 + record.stamp_ns % 10**9 * 1e-9, record.recorded_ns / 1e9
-    )
+    record.describe(result.frame)
+    return result
 
 
 def _truth(source: GroundTruth | None, record: FrameRecord) -> Truth | None:
@@ -289,7 +251,9 @@ def rate_hz(job: Job, topic: str) -> float:
     clock, times = StampClock(), []
     for record in job.recording.records([topic], *job.window_ns):
         if record.message is not None:
-            times.append(clock.time_of(stamp_of(record.message) / 1e9, record.time_ns / 1e9))
+            times.append(
+                clock.time_of(header_stamp_ns(record.message) / 1e9, record.time_ns / 1e9)
+            )
         if len(times) == 50:
             break
     steps_s = [b - a for a, b in pairwise(times) if b > a]

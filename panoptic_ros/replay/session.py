@@ -12,6 +12,7 @@ from typing import Any
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import replace_results, write_json
 from panoptic_ros.core.version import __version__
+from panoptic_ros.images.messages import header_stamp_ns
 from panoptic_ros.node.loading import Loaded, check_for_model, load
 from panoptic_ros.node.messages import OWN_IMAGE_TOPICS
 from panoptic_ros.node.parameters import read_parameters
@@ -19,7 +20,7 @@ from panoptic_ros.recordings.image_topics import choose_cameras
 from panoptic_ros.recordings.open import open_recording
 from panoptic_ros.replay.compare import Comparison
 from panoptic_ros.replay.frame_records import write_records
-from panoptic_ros.replay.ground_truth import check_stamps, open_ground_truth, stamp_of
+from panoptic_ros.replay.ground_truth import check_stamps, open_ground_truth
 from panoptic_ros.replay.report import write_report
 from panoptic_ros.replay.run import Job, Outcome, Progress, replay
 from panoptic_ros.replay.summary import SHARED_STAMPS, summarize
@@ -167,7 +168,7 @@ class Session:
     def _stamps(self, topic: str) -> set[int]:
         recording = self.job.recording
         return {
-            stamp_of(record.message)
+            header_stamp_ns(record.message)
             for record in recording.records([topic], recording.start_ns)
             if record.message is not None
         }

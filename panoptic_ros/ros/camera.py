@@ -11,26 +11,23 @@ from typing import Any, NamedTuple
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image
 
-from panoptic_ros.core.frame import PanopticFrame
-from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.text import one_line
-from panoptic_ros.images.messages import cv_bridge_fallback, read_message
+from panoptic_ros.images.messages import header_stamp_s
 from panoptic_ros.node.counts import Drop
-from panoptic_ros.node.live_pipeline import LivePipeline
+from panoptic_ros.node.image_step import DroppedImage, ImageStep, ProcessedImage, failed
 from panoptic_ros.node.memory import is_out_of_memory
 from panoptic_ros.node.messages import FrameMessages, frame_topics
 from panoptic_ros.node.meters import RateMeter, Timings
 from panoptic_ros.node.notices import Notices
+from panoptic_ros.node.stages import LABELS, Stage, sum_by_label
 from panoptic_ros.node.worker import Worker
 from panoptic_ros.ros.image_input import ImageInput
 from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.ros.publishers import Publishers
 from panoptic_ros.runtime import Predictor
-from panoptic_ros.tracking import StampClock, TrackerStats
+from panoptic_ros.tracking import TrackerStats
 
 logger = logging.getLogger(__name__)
-
-STAGES = ('pre-process', 'infer', 'post-process', 'track', 'publish', 'end to end')
 
 
 class Received(NamedTuple):
@@ -41,7 +38,7 @@ class Received(NamedTuple):
     """By the clock that measures durations."""
 
 
-class Camera:
+class CameraSubscription:
     """Takes one camera's images through the pipeline; publishes under the image's own header."""
 
     def __init__(
@@ -62,7 +59,7 @@ class Camera:
             settings: the parameters' values.
         """
         self.name = name
-        self.timings = Timings(STAGES)
+        self.timings = Timings(LABELS)
         self.arrivals, self.publications = RateMeter(), RateMeter()
         self.last_bad = self.last_failure = ''
         self.newest_stamp_s: float | None = None
@@ -72,10 +69,8 @@ class Camera:
         self.worker = Worker[Received](f'camera {name}')
         self._node = node
         self._input = ImageInput(node, prefix)
-        self._pipeline = LivePipeline(predictor, settings)
-        self._clock = StampClock()
+        self._step = ImageStep(predictor, settings)
         self._notices = Notices()
-        self._fallback = cv_bridge_fallback()
         self._messages = FrameMessages(RosTypes())
         self._publishers = Publishers(node, prefix, frame_topics(RosTypes.vision))
         self.apply(settings)
@@ -88,27 +83,27 @@ class Camera:
     @property
     def stamp_problem(self) -> str:
         """What is wrong with the newest image's stamp, and what is done; empty if nothing is."""
-        return self._clock.problem
+        return self._step.clock.problem
 
     @property
     def tracks(self) -> TrackerStats | None:
         """Counts after the last frame; None before the first, and without a tracker."""
-        return self._pipeline.tracks if self.worker.counts().published else None
+        return self._step.pipeline.tracks if self.worker.counts().published else None
 
     def apply(self, settings: Mapping[str, Any]) -> None:
         """Takes checked values of the parameters over, all from the same image on."""
         self._settings = settings
         rate_hz = settings['max_rate_hz']
         self.worker.min_interval_s = 1 / rate_hz if rate_hz else 0.0
-        self._pipeline.apply(settings)
+        self._step.apply(settings)
 
     def reset_tracks(self) -> None:
         """Forgets all tracks before the next image."""
-        self._pipeline.reset_tracks()
+        self._step.pipeline.reset_tracks()
 
     def replace_model(self, predictor: Predictor) -> None:
         """From the next image on another model is used; tracks start anew, with new ids."""
-        self._pipeline.replace_model(predictor)
+        self._step.pipeline.replace_model(predictor)
 
     def start(self, subscribe: bool) -> None:
         """Subscribes, if told to, and starts the worker."""
@@ -136,76 +131,61 @@ class Camera:
     def _receive(self, message: Any) -> None:
         """Runs in the executor: only hands the message over."""
         self.arrivals.add(self._now_s())
-        self.newest_stamp_s = _seconds(message.header.stamp)
+        self.newest_stamp_s = header_stamp_s(message)
         self.arrived_s = time.monotonic()
         self.raw_bytes = len(message.data) if isinstance(message, Image) else 0
         self.worker.put(Received(message, time.perf_counter()))
 
     def _work(self, received: Received) -> Drop | None:
-        """Runs in the worker's thread."""
-        with self._pipeline.for_image():
-            return self._process(received)
-
-    def _process(self, received: Received) -> Drop | None:
-        """One image, from message to messages."""
-        message = received.message
-        stamp_s = _seconds(message.header.stamp)
-        time_s = self._clock.time_of(stamp_s, received.arrived_s)
-        age_ms, max_age_ms = (self._now_s() - stamp_s) * 1e3, self._settings['max_age_ms']
-        if max_age_ms and age_ms > max_age_ms:
-            self._notices.warn(
-                'too old',
-                f'an image is {age_ms:.0f} ms old, more than max_age_ms '
-                f'{max_age_ms:.0f}; such images are dropped',
-            )
-            return Drop.TOO_OLD
-        start_s = time.perf_counter()
-        try:
-            image = read_message(message, self._fallback, self._settings['max_image_pixels'])
-        except ValueError as error:
-            self.last_bad = one_line(error)
-            self._notices.warn('bad image', f'bad image: {self.last_bad}; such images are dropped')
-            return Drop.BAD_IMAGE
-        self.last_bad = ''
-        read_s = time.perf_counter() - start_s
-        try:
-            frame, times = self._pipeline(image, time_s)
+        """Process and publish an image, in the worker's thread."""
+        with self._step.pipeline.for_image():
+            result = self._step(received.message, received.arrived_s, self._now_s())
+            if isinstance(result, DroppedImage):
+                return self._drop(result)
+            self.last_bad = ''
             publish_s = time.perf_counter()
-            self._publish(message.header, image, frame)
-        except Exception as error:
-            if self._node.context.ok():  # else the node is being ended
-                self.out_of_memory += is_out_of_memory(error)
-                self.last_failure = one_line(f'{type(error).__name__}: {error}')
-                self._notices.warn('inference failed', f'inference failed: {self.last_failure}')
-                logger.debug('inference failed', exc_info=True)
-            return Drop.INFERENCE_FAILED
-        end_s = time.perf_counter()
-        for stage, seconds in zip(
-            STAGES,
-            (
-                read_s + times.pre,
-                times.infer,
-                times.post,
-                times.track,
-                end_s - publish_s,
-                end_s - received.arrived_s,
-            ),
-            strict=True,
-        ):
-            self.timings.add(stage, seconds)
+            try:
+                self._publish(received.message.header, result)
+            except Exception as error:
+                return self._drop(failed(error))
+            end_s = time.perf_counter()
+        times = {
+            **result.times,
+            Stage.PUBLISH: end_s - publish_s,
+            Stage.TOTAL: end_s - received.arrived_s,
+        }
+        for label, seconds in sum_by_label(times).items():
+            self.timings.add(label, seconds)
         self.publications.add(self._now_s())
         return None
 
-    def _publish(self, header: Any, image: CameraImage, frame: PanopticFrame) -> None:
-        """Publishes what somebody subscribes to."""
-        labels, scale = self._pipeline.predictor.info.labels, self._settings['output_scale']
+    def _drop(self, dropped: DroppedImage) -> Drop:
+        """Note why an image is dropped, and return the reason."""
+        reason, warning = dropped.reason, ''
+        if reason is Drop.TOO_OLD:
+            warning = f'{dropped.text}; such images are dropped'
+        elif reason is Drop.BAD_IMAGE:
+            self.last_bad = one_line(dropped.text)
+            warning = f'{reason.value}: {self.last_bad}; such images are dropped'
+        elif self._node.context.ok():  # else the node is being shut down
+            self.last_bad, self.last_failure = '', dropped.text
+            self.out_of_memory += is_out_of_memory(dropped.error)
+            warning = dropped.problem
+            logger.debug('inference failed', exc_info=dropped.error)
+        if warning:
+            self._notices.warn(reason.value, warning)
+        return reason
+
+    def _publish(self, header: Any, processed: ProcessedImage) -> None:
+        """Publish the topics that somebody subscribes to."""
+        labels, scale = self._step.pipeline.predictor.info.labels, self._settings['output_scale']
         for topic, publisher in self._publishers.by_topic.items():
             if publisher.get_subscription_count() > 0:
-                publisher.publish(self._messages.make(topic, header, image, frame, labels, scale))
+                publisher.publish(
+                    self._messages.make(
+                        topic, header, processed.image, processed.frame, labels, scale
+                    )
+                )
 
     def _now_s(self) -> float:
         return self._node.get_clock().now().nanoseconds * 1e-9
-
-
-def _seconds(stamp: Any) -> float:
-    return stamp.sec + stamp.nanosec * 1e-9

@@ -32,7 +32,7 @@ from panoptic_ros.node.diagnostics import (
 )
 from panoptic_ros.node.heartbeat import Heartbeat
 from panoptic_ros.node.loading import Loaded
-from panoptic_ros.ros.camera import Camera
+from panoptic_ros.ros.camera import CameraSubscription
 from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.tracking.clock import BACK
 
@@ -46,7 +46,7 @@ class NodeState(NamedTuple):
     problem: str
     loading_s: float | None
     loaded: Loaded | None
-    cameras: Sequence[Camera]
+    cameras: Sequence[CameraSubscription]
     enabled: bool
     settings: Mapping[str, Any]
     listening_since_s: float
@@ -101,7 +101,7 @@ class Diagnostics:
             )
         )
 
-    def _camera_statuses(self, camera: Camera, now: NodeState) -> list[Status]:
+    def _camera_statuses(self, camera: CameraSubscription, now: NodeState) -> list[Status]:
         counts, time_s = camera.worker.counts(), self._clock.time_s
         before = self._counts_before(camera.name, counts, now.settings['max_rate_hz'])
         active = now.state == 'active' and now.enabled
@@ -145,7 +145,7 @@ class Diagnostics:
             tracking_status(camera.tracks if active else None),
         ]
 
-    def _silent_s(self, camera: Camera, listening_since_s: float) -> float:
+    def _silent_s(self, camera: CameraSubscription, listening_since_s: float) -> float:
         """Time without an image; by /clock where that runs more slowly, as with a paused bag."""
         steady_s = time.monotonic() - max(listening_since_s, camera.arrived_s)
         heard_s = camera.arrivals.last_s

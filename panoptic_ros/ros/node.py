@@ -18,7 +18,7 @@ from panoptic_ros.node.loading import Loaded, check_for_model, tracker_config
 from panoptic_ros.node.messages import label_message, label_topics
 from panoptic_ros.node.parameters import check_changes
 from panoptic_ros.ros.background import in_thread
-from panoptic_ros.ros.camera import Camera
+from panoptic_ros.ros.camera import CameraSubscription
 from panoptic_ros.ros.diagnostics import Diagnostics, NodeState
 from panoptic_ros.ros.lifecycle import ResponsiveLifecycleNode
 from panoptic_ros.ros.log_forwarding import forward_logging, remove_handler
@@ -43,7 +43,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         self._enabled = True
         self._loaded: Loaded | None = None
         self._loading_since: list[float] = []
-        self._cameras: list[Camera] = []
+        self._cameras: list[CameraSubscription] = []
         self._configured = 0  # number of times, to notice that it happened during a reload
         self._label_info: Publishers | None = None
         self._listening_since_s = time.monotonic()
@@ -107,7 +107,9 @@ class PanopticNode(ResponsiveLifecycleNode):
         loaded = await self._load()
         try:
             check_for_model(self._settings, loaded.predictor.info)
-            self._cameras = [Camera(self, names[0], '', loaded.predictor, self._settings)]
+            self._cameras = [
+                CameraSubscription(self, names[0], '', loaded.predictor, self._settings)
+            ]
             self._label_info = Publishers(self, '', label_topics(RosTypes.vision), latched=True)
             self._take_model(loaded)
         except Exception:

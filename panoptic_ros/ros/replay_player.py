@@ -19,10 +19,10 @@ from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from panoptic_ros.core.files import write_json
+from panoptic_ros.images.messages import header_stamp_ns
 from panoptic_ros.recordings.bag_types import BagTypes
 from panoptic_ros.recordings.image_topics import COMPRESSED_TYPE
 from panoptic_ros.recordings.open import open_recording
-from panoptic_ros.replay.ground_truth import stamp_of
 from panoptic_ros.replay.run import Job
 from panoptic_ros.ros.message_types import message_class
 
@@ -93,7 +93,7 @@ def _play(node: Node, job: Job, order: dict[str, Any]) -> None:
         data = bytes(store.serialize_cdr(record.message, kind))
         clock.skip_pause(record.time_ns)
         clock.wait_until(record.time_ns)
-        sent.append((stamp_of(record.message), time.time_ns()))
+        sent.append((header_stamp_ns(record.message), time.time_ns()))
         publisher.publish(data)
     write_json(sent, Path(order['sent']))
     print(f'played {len(sent)} images in {time.monotonic() - begin_s:.1f} s', flush=True)

@@ -16,7 +16,7 @@ from tiny_model import paint_scene
 
 from panoptic_ros.node.loading import load
 from panoptic_ros.node.parameters import read_parameters
-from panoptic_ros.ros.camera import Camera, Received
+from panoptic_ros.ros.camera import CameraSubscription, Received
 from panoptic_ros.tracking.clock import BACK, STILL, ZERO
 
 ARRIVALS = count(50)
@@ -30,7 +30,7 @@ def camera(tiny_model, ros_domain):
     rclpy.init(context=context, domain_id=ros_domain)
     node = LifecycleNode('stamps', context=context)
     settings = read_parameters(None) | {'model': str(tiny_model), 'tracker.max_age': 0.5}
-    camera = Camera(node, 'camera', '', load(settings).predictor, settings)
+    camera = CameraSubscription(node, 'camera', '', load(settings).predictor, settings)
     camera.start(subscribe=False)
     yield camera
     assert camera.worker.stop(10)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The step that node and replay share; a real model, no ROS."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tiny_model import paint_scene
+
+from panoptic_ros.core.model_file import read_info
+from panoptic_ros.node.counts import Drop
+from panoptic_ros.node.image_step import DroppedImage, ImageStep, ProcessedImage
+from panoptic_ros.node.parameters import read_parameters
+from panoptic_ros.node.stages import LABELS, Stage, sum_by_label
+from panoptic_ros.runtime import Predictor, open_backend
+
+SETTINGS = read_parameters(None)
+
+
+@pytest.fixture
+def step(tiny_model) -> ImageStep:
+    predictor = Predictor(open_backend(tiny_model, 'onnxruntime', 'cpu'), read_info(tiny_model))
+    return ImageStep(predictor, SETTINGS | {'max_age_ms': 200.0})
+
+
+def message(stamp_s: float = 10.0, **changes):
+    """An image of the painted scene."""
+    pixels = paint_scene(48, 96)
+    stamp = SimpleNamespace(sec=int(stamp_s), nanosec=round(stamp_s % 1 * 1e9))
+    values = {
+        'header': SimpleNamespace(stamp=stamp),
+        'height': 48,
+        'width': 96,
+        'step': 288,
+        'encoding': 'rgb8',
+        'is_bigendian': 0,
+        'data': pixels.tobytes(),
+    }
+    return SimpleNamespace(**values | changes)
+
+
+def test_an_image_is_read_segmented_tracked_and_timed(step):
+    result = step(message(), 1.0)
+    assert isinstance(result, ProcessedImage)
+    np.testing.assert_array_equal(result.image.pixels, paint_scene(48, 96))
+    assert len(result.frame.segments) == 4
+    assert result.frame.segments['track_id'].any()
+    assert result.frame.stamp_s == 10.0
+    assert list(result.times) == [Stage.READ, Stage.PRE, Stage.INFER, Stage.POST, Stage.TRACK]
+    assert all(0 < seconds < 60 for seconds in result.times.values())
+    assert step.pipeline.tracks is not None
+
+
+@pytest.mark.parametrize(
+    ('given', 'now_s', 'reason', 'text'),
+    [
+        (message(encoding='odd'), None, Drop.BAD_IMAGE, "encoding 'odd' cannot be read"),
+        (message(data=b''), None, Drop.BAD_IMAGE, 'data must hold 48 rows'),
+        (message(), 10.5, Drop.TOO_OLD, '500 ms old, more than max_age_ms 200'),
+        (message(encoding='odd'), 10.5, Drop.TOO_OLD, '500 ms old'),  # it is not read at all
+    ],
+)
+def test_an_image_without_a_result_has_a_reason(step, given, now_s, reason, text):
+    result = step(given, 1.0, now_s)
+    assert isinstance(result, DroppedImage)
+    assert result.reason is reason
+    assert text in result.text
+    assert result.problem == f'{reason.value}: {result.text}'
+    assert isinstance(step(message(10.1), 1.1), ProcessedImage)  # the next one is processed
+
+
+def test_the_age_counts_only_where_the_time_is_known(step):
+    assert isinstance(step(message(), 1.0, 10.1), ProcessedImage)
+    assert isinstance(step(message(), 1.1, None), ProcessedImage)
+
+
+def test_a_failure_names_its_kind_and_keeps_the_error(step, monkeypatch):
+    error = RuntimeError('out of\nmemory')
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(step.pipeline.predictor, 'run', fail)
+    assert step(message(), 1.0) == DroppedImage(
+        Drop.INFERENCE_FAILED, 'RuntimeError: out of memory', error
+    )
+
+
+def test_stamps_are_judged_for_each_image(step):
+    step(message(), 1.0)
+    assert not step.clock.problem
+    step(message(0.0), 1.1)
+    assert 'the stamp is zero' in step.clock.problem
+
+
+def test_settings_apply_to_the_next_image(step):
+    step.apply(SETTINGS | {'classes.include': ('ball',), 'max_image_pixels': 48 * 96})
+    assert len(step(message(), 1.0).frame.segments) == 1
+    step.apply(SETTINGS | {'max_image_pixels': 48 * 96 - 1})
+    assert 'too large' in step(message(), 1.1).text
+
+
+def test_diagnostics_show_the_sum_of_stages_with_one_label():
+    times = {Stage.READ: 1.0, Stage.PRE: 2.0, Stage.INFER: 4.0, Stage.TOTAL: 8.0}
+    assert sum_by_label(times) == {'pre-process': 3.0, 'infer': 4.0, 'end to end': 8.0}
+    assert LABELS == ('pre-process', 'infer', 'post-process', 'track', 'publish', 'end to end')
