@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images from messages and files."""
+"""Camera images from ROS messages and encoded files."""

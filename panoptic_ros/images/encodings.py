@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encodings of sensor_msgs/Image, and how their bytes become pixels."""
+"""Encodings of sensor_msgs/Image and the conversion of their bytes to pixels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Pixels = npt.NDArray[np.uint8]
 
 
 class Encoding(NamedTuple):
-    """Layout of an encoding, and its conversion."""
+    """Layout and conversion of an encoding."""
 
     pixel_bytes: int
-    """Bytes of a row for each pixel."""
+    """Bytes per pixel in a row of data."""
 
     order: Literal['rgb', 'bgr', 'mono']
-    """Of the channels after the conversion."""
+    """Order of the channels after the conversion."""
 
     convert: Callable[[Pixels, bool], Pixels] = lambda rows, is_big: rows
-    """From rows of bytes, (rows, W, pixel_bytes), and their byte order to (H, W, 3) or (H, W)."""
+    """Conversion of (rows, W, pixel_bytes) bytes, big-endian or not, to (H, W, 3) or (H, W)."""
 
     even: tuple[int, int] = (1, 1)
-    """(height, width) must be multiples of these."""
+    """Divisors of height and width."""
 
     planes: float = 1.0
     """Rows of data per row of the image."""
@@ -37,7 +37,7 @@ def _mono(rows: Pixels, is_big: bool) -> Pixels:
 
 
 def _high(rows: Pixels, is_big: bool) -> Pixels:
-    """Takes the high byte of each channel."""
+    """Return the high byte of each channel."""
     return np.ascontiguousarray(rows[..., 0 if is_big else 1 :: 2])
 
 
@@ -46,7 +46,7 @@ def _high_mono(rows: Pixels, is_big: bool) -> Pixels:
 
 
 def _drop_alpha(rows: Pixels, is_big: bool) -> Pixels:
-    # A view without alpha would be copied later, and 30 times as slowly.
+    # A view without alpha would be copied later, which takes 30 times as long.
     return convert_color(rows, cv2.COLOR_BGRA2BGR)
 
 
@@ -64,7 +64,7 @@ def _bayer(pattern: str, size: int) -> Callable[[Pixels, bool], Pixels]:
 
 
 def _nv24(rows: Pixels, is_big: bool) -> Pixels:
-    """Reads brightness from the first third, then pairs of chroma at full resolution."""
+    """Convert NV24: luma in the first third, then interleaved chroma at full resolution."""
     height, width = rows.shape[0] // 3, rows.shape[1]
     data = np.ascontiguousarray(rows[..., 0])
     chroma = data[height:].reshape(height, width, 2)
@@ -82,7 +82,7 @@ BAYER = {
     'gbrg': cv2.COLOR_BayerGR2RGB,
     'grbg': cv2.COLOR_BayerGB2RGB,
 }
-"""OpenCV's conversion to RGB by ROS's name of the pattern."""
+"""OpenCV's code of the conversion to RGB by ROS's name of the Bayer pattern."""
 
 ENCODINGS = {
     'rgb8': Encoding(3, 'rgb'),
@@ -113,14 +113,14 @@ ENCODINGS = {
         for size in (1, 2)
     },
 }
-"""What is read without cv_bridge. Of 16 bits the high byte is taken; alpha is left out."""
+"""Encodings read without cv_bridge. Of 16 bits the high byte is used; alpha is dropped."""
 
 
 def convert_color(pixels: Pixels, code: int) -> Pixels:
-    """Converts as `cv2.cvtColor` does.
+    """Return the result of `cv2.cvtColor`.
 
     Raises:
-        ValueError: in one line, if OpenCV cannot convert it.
+        ValueError: if OpenCV cannot convert the image.
     """
     try:
         return np.asarray(cv2.cvtColor(pixels, code))
@@ -129,17 +129,17 @@ def convert_color(pixels: Pixels, code: int) -> Pixels:
 
 
 def demosaic(mosaic: npt.NDArray[Any], pattern: str) -> Pixels:
-    """Converts a Bayer picture to its colours.
+    """Convert a Bayer mosaic to RGB.
 
     Args:
-        mosaic: (H, W), 8 or 16 bits; of 16 the high byte counts.
+        mosaic: (H, W), 8 or 16 bits; of 16 bits the high byte is used.
         pattern: `rggb` or another key of `BAYER`.
 
     Returns:
         (H, W, 3) RGB.
 
     Raises:
-        ValueError: if it is smaller than 3 x 3; OpenCV makes that black.
+        ValueError: if the image is smaller than 3 x 3 pixels, for which OpenCV returns black.
     """
     if min(mosaic.shape) < 3:
         raise ValueError(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encoded images: their kind and size, read from the first bytes, and whether they are whole.
+"""Format, size and completeness of encoded images, determined before they are decoded.
 
-A small file can claim a huge picture, and decoders fill what is missing with grey. So each image
-is looked at before it is decoded.
+A small file can declare a huge image, and decoders fill missing data with grey, so each file is
+checked first.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import NamedTuple
 from panoptic_ros.images.jpeg import Jpeg, read_jpeg
 
 MAX_IMAGE_PIXELS = 100_000_000
-"""Largest picture that is decoded, unless the caller allows more."""
+"""Largest image that is decoded, unless the caller sets another limit."""
 
 _TIFF_SIZES = {3: 'H', 4: 'I'}  # formats of SHORT and LONG
 
 
 class ImageFile(NamedTuple):
-    """What an encoded image says of itself."""
+    """Properties of an encoded image."""
 
     kind: str
     """jpeg, png, webp, tiff or bmp."""
@@ -28,23 +28,23 @@ class ImageFile(NamedTuple):
     height: int
     width: int
     end: int
-    """Bytes that belong to it; some drivers send more."""
+    """Length of the image, bytes; some drivers append padding."""
 
     is_deep_grey: bool = False
-    """One channel of 16 bits."""
+    """Whether it has a single channel of 16 bits."""
 
     jpeg: Jpeg | None = None
 
 
 def read_image_file(data: bytes, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageFile:
-    """Looks at an encoded image without decoding it.
+    """Read the properties of an encoded image without decoding it.
 
     Args:
-        data: the file; may be followed by anything.
-        max_pixels: largest picture to accept.
+        data: the file, possibly followed by padding.
+        max_pixels: largest image to accept.
 
     Raises:
-        ValueError: in one line, if it is of another kind, cut short, damaged or too large.
+        ValueError: if it is of another format, truncated, damaged or too large.
     """
     read = next((read for magic, place, read in _KINDS if data.startswith(magic, place)), None)
     if not data:
@@ -129,7 +129,7 @@ def _read_bmp(data: bytes) -> ImageFile:
         bits, compression = struct.unpack_from('<H', data, 24)[0], 0
     else:
         width, height, bits, compression = struct.unpack_from('<ii2xHI', data, 18)
-    height = abs(height)  # below 0 if the first row is at the top
+    height = abs(height)  # negative if the first row is the top one
     if compression in (0, 3):
         size = start + (width * bits + 31) // 32 * 4 * height
     return ImageFile('bmp', height, width, size)
@@ -145,4 +145,4 @@ _KINDS: tuple[tuple[bytes, int, Callable[[bytes], ImageFile]], ...] = (
 )
 
 KINDS = ('jpeg', 'png', 'webp', 'tiff', 'bmp')
-"""Kinds of encoded images that are read."""
+"""Formats of encoded images that are read."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The structure of a JPEG: where it ends, and whether its picture is all there.
+"""Structure of a JPEG file: its end, and a check that its data are complete.
 
-libjpeg, which OpenCV decodes with, takes data that end early for a picture whose rest is grey
-(128, 128, 128), and zeros for data. OpenCV does not pass its warnings on, so the segments and
-scans are checked here; where that leaves doubts, the picture is decoded again from other data.
+libjpeg, the decoder inside OpenCV, fills an image whose data end early with grey (128, 128, 128)
+and decodes zeros as data. OpenCV drops its warnings, so segments and scans are checked here. If
+that is not conclusive, the image is decoded again from altered data and compared.
 """
 
 from __future__ import annotations
@@ -21,63 +21,64 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = {0xC2, 0xCA}
 _SEQUENTIAL = {0xC0, 0xC1}
 _END = b'\xff\xd9'
-_FIRST_KNOWN = 0xC0  # lower markers mean nothing
+_FIRST_KNOWN = 0xC0  # lower markers have no meaning
 
-# In the data of a scan, ff00 is the byte ff, and ffd0 to ffd7 are restarts, if there are any.
+# In the data of a scan, ff00 is the byte ff; ffd0 to ffd7 are restart markers, if it has any.
 _NEXT_MARKER = re.compile(rb'\xff[^\x00\xff]')
 _NEXT_BUT_RESTARTS = re.compile(rb'\xff[^\x00\xff\xd0-\xd7]')
 _RESTART = re.compile(rb'\xff([\xd0-\xd7])')
 
 MAX_SCANS = 100
-"""Each takes time for the whole picture; ten are usual where there is more than one."""
+"""Largest number of scans; each costs a pass over the image. Progressive images have about ten."""
 
 _OTHER_DATA = b'\0' + bytes((73 * i + 41) % 251 for i in range(256))
-"""Data of no meaning. The first byte completes an ff before it."""
+"""Arbitrary data; the first byte completes an ff before it."""
 
 _TAIL_BYTES = 16
 _HOLE = bytes(64)
-"""What lost packets leave. Else so many zeros are only in pictures of one colour, coded well."""
+"""Trace of lost packets. Otherwise so many zeros occur only in images of a single colour."""
 
 _FILLED = 128
-_SEEN_PX = 4
-"""Where less than that of the last block is in the picture, its colour mixes with the one before;
-brightness stays."""
+_VISIBLE_PX = 4
+"""If fewer pixels of the last block are inside the image, its colour mixes with that of the block
+before it; its brightness does not."""
 
 
 class Jpeg(NamedTuple):
-    """What a JPEG says of itself."""
+    """Structure of a JPEG file."""
 
     height: int
     width: int
     end: int
-    """Bytes up to and with the end marker."""
+    """Position behind the end marker, bytes."""
 
     scans: tuple[tuple[int, int], ...]
     """Start and end of the data of each scan, bytes."""
 
     hole: int | None
-    """Where zeros begin in the last scan that may stand for lost data."""
+    """Position of zeros in the last scan that may replace lost data; None if there are none."""
 
     block: tuple[int, int]
-    """(height, width) of the units that are coded one after the other, px."""
+    """(height, width) of the units of coding, px."""
 
     is_plain: bool
-    """Coded in one go, in grey or three colours, as cameras do; missing blocks are grey then."""
+    """Whether it has one sequential scan of grey or three colours, as cameras write it; missing
+    blocks are then grey."""
 
-    def is_whole(self, data: bytes, pixels: Any, decode: Callable[[bytes], Any]) -> bool:
-        """Tells whether the data hold the whole picture, and nothing else.
+    def is_complete(self, data: bytes, pixels: Any, decode: Callable[[bytes], Any]) -> bool:
+        """Return whether the data hold the complete image.
 
         Args:
             data: the file.
-            pixels: (H, W, 3) BGR or (H, W), as decoded.
-            decode: decodes another file in the same way.
+            pixels: (H, W, 3) BGR or (H, W), the decoded image.
+            decode: decoder of another file with the same flags.
         """
 
         def changes(other: bytes) -> bool:
             return not np.array_equal(decode(other + _END), pixels)
 
         if self.may_be_cut(pixels):
-            # More data change a picture that is cut short, and no other.
+            # Additional data change a truncated image and no other.
             pieces, place = [], 0
             for _, end in self.scans:
                 pieces += [data[place:end], _OTHER_DATA]
@@ -86,24 +87,24 @@ class Jpeg(NamedTuple):
                 return False
         if self.hole is None:
             return True
-        # The zeros are data of the picture, though it ends before the last data: they stand for
-        # more blocks than were lost.
+        # Data were lost if the image changes with data in place of the zeros, but not with data
+        # in place of its last bytes: the zeros were then decoded to more blocks than were lost.
         return not (
             changes(data[: self.hole] + _OTHER_DATA)
             and not changes(data[: self.scans[-1][1] - _TAIL_BYTES] + _OTHER_DATA)
         )
 
     def may_be_cut(self, pixels: Any) -> bool:
-        """Tells whether the last block may be missing.
+        """Return whether the last block may be missing.
 
         Args:
-            pixels: (H, W, 3) BGR or (H, W), as decoded.
+            pixels: (H, W, 3) BGR or (H, W), the decoded image.
         """
         if not self.is_plain:
             return True
         corner = pixels[-1, -1]
         if all(
-            (size - 1) % block >= _SEEN_PX - 1
+            (size - 1) % block >= _VISIBLE_PX - 1
             for size, block in zip((self.height, self.width), self.block, strict=True)
         ):
             return bool((corner == _FILLED).all())
@@ -117,16 +118,16 @@ class _Frame(NamedTuple):
     height: int
     width: int
     sampling: dict[int, tuple[int, int]]
-    """(vertical, horizontal) by component."""
+    """(vertical, horizontal) sampling factors by component."""
 
 
 class _Scan(NamedTuple):
     components: tuple[int, ...]
     band: range
-    """Coefficients that it brings."""
+    """Indices of the DCT coefficients in it."""
 
     low_bit: int
-    """0 if they are complete then."""
+    """Lowest bit of the coefficients that is coded so far; 0 if they are complete."""
 
     start: int
     end: int
@@ -134,14 +135,14 @@ class _Scan(NamedTuple):
 
 
 def read_jpeg(data: bytes) -> Jpeg:
-    """Walks through the segments and scans.
+    """Read the segments and scans of a JPEG file.
 
     Args:
-        data: starts with the file; anything may follow it.
+        data: the file, possibly followed by padding.
 
     Raises:
-        ValueError: in one line, if it is cut short, damaged or of a kind that is not decoded.
-        struct.error, IndexError: if it ends in the middle of a segment.
+        ValueError: if it is truncated, damaged or of a kind that is not decoded.
+        struct.error, IndexError: if it ends inside a segment.
     """
     frame: _Frame | None = None
     scans: list[_Scan] = []
@@ -219,7 +220,7 @@ def _read_scan(data: bytes, place: int, start: int, end: int, interval: int) -> 
 
 
 def _check_scans(frame: _Frame, scans: list[_Scan]) -> None:
-    """Makes sure that the scans bring all of each component."""
+    """Raise ValueError if the scans do not hold all coefficients of each component."""
     bands = range(64) if frame.marker in _PROGRESSIVE else range(1)
     missing = {(component, k) for component in frame.sampling for k in bands}
     for scan in scans:
@@ -230,7 +231,7 @@ def _check_scans(frame: _Frame, scans: list[_Scan]) -> None:
 
 
 def _check_length(data: bytes, frame: _Frame, scan: _Scan) -> None:
-    """Makes sure that the only scan can hold the picture, and has all its restart markers."""
+    """Raise ValueError if the only scan is too short or lacks restart markers."""
     factors = list(frame.sampling.values())
     if len(factors) == 1:  # alone, a component is coded block by block
         factors = [(1, 1)]
@@ -238,7 +239,7 @@ def _check_length(data: bytes, frame: _Frame, scan: _Scan) -> None:
     units = -(-frame.height // (8 * rows)) * -(-frame.width // (8 * columns))
     blocks = units * sum(row * column for row, column in factors)
     if frame.marker in _SEQUENTIAL and 4 * (scan.end - scan.start) < blocks:
-        # A block has at least two codes of a bit each.
+        # A block has at least two codes of one bit each.
         raise ValueError(
             f'the jpeg image is cut short: {scan.end - scan.start} bytes cannot hold '
             f'{frame.width} x {frame.height} pixels'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image messages to `CameraImage`: without cv_bridge, and without a copy where bytes allow it."""
+"""Conversion of image messages to `CameraImage`, without cv_bridge and mostly without a copy."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from panoptic_ros.images.files import MAX_IMAGE_PIXELS, ImageFile, read_image_fi
 _OPENCV_TYPE = re.compile(r'\d{1,2}[USF]C\d{1,3}')
 
 Fallback = Callable[[Any], npt.NDArray[np.uint8]]
-"""Turns a message of another encoding into (H, W, 3) BGR, or raises."""
+"""Converter of messages in other encodings to (H, W, 3) BGR; raises an error if it cannot."""
 
 
 def read_image(
     message: Any, fallback: Fallback | None = None, max_image_pixels: int = MAX_IMAGE_PIXELS
 ) -> CameraImage:
-    """Reads a sensor_msgs/Image.
+    """Read a sensor_msgs/Image.
 
     Args:
-        message: anything with Image's attributes (from rclpy, or from a bag).
-        fallback: reads encodings that are not in `ENCODINGS`; cv_bridge where it is installed.
-        max_image_pixels: largest picture to accept.
+        message: an object with Image's attributes, from rclpy or from a bag.
+        fallback: converter of encodings that are not in `ENCODINGS`: cv_bridge, if installed.
+        max_image_pixels: largest image to accept.
 
     Returns:
-        For rgb8, bgr8 and mono8 a view on the message's own bytes; of 16 bits the high byte;
-        alpha is left out; the others are converted to RGB.
+        For rgb8, bgr8 and mono8 a view on the bytes of the message. Of 16 bits the high byte is
+        used, alpha is dropped, other encodings are converted to RGB.
 
     Raises:
-        ValueError: in one line, if the encoding is unknown, the sizes contradict each other or
-            the picture is too large.
+        ValueError: if the encoding is unknown, the sizes contradict each other or the image is
+            too large.
     """
     height, width, step = message.height, message.width, message.step
     if height < 1 or width < 1:
@@ -58,7 +58,7 @@ def read_image(
     size, rows = encoding.pixel_bytes, int(height * encoding.planes)
     data = np.frombuffer(message.data, np.uint8)
     if encoding.planes > 1 and step == width * encoding.planes and data.size == step * height:
-        step = width  # some drivers count all planes in
+        step = width  # some drivers give the bytes of all planes as step
     if step < width * size:
         raise ValueError(
             f'step must be at least {width * size} bytes for '
@@ -75,18 +75,18 @@ def read_image(
 
 
 def read_compressed_image(message: Any, max_image_pixels: int = MAX_IMAGE_PIXELS) -> CameraImage:
-    """Reads a sensor_msgs/CompressedImage that holds a JPEG, PNG, WebP, TIFF or BMP.
+    """Read a sensor_msgs/CompressedImage that holds a JPEG, PNG, WebP, TIFF or BMP.
 
     `format` may name the encoding of the image that was compressed, `bayer_rggb8; png
-    compressed`: a mosaic is converted to RGB.
+    compressed`; a Bayer mosaic is converted to RGB.
 
     Args:
-        message: anything with CompressedImage's attributes; data may be followed by padding.
-        max_image_pixels: largest picture to accept.
+        message: an object with CompressedImage's attributes; padding may follow the data.
+        max_image_pixels: largest image to accept.
 
     Raises:
-        ValueError: in one line, if it is something else, is cut short, is too large or cannot be
-            decoded.
+        ValueError: if it is no colour image of these formats, is truncated, too large or cannot
+            be decoded.
     """
     encoding = encoding_of(message)
     if 'compressedDepth' in message.format or (
@@ -107,10 +107,10 @@ def read_compressed_image(message: Any, max_image_pixels: int = MAX_IMAGE_PIXELS
 def read_message(
     message: Any, fallback: Fallback | None = None, max_image_pixels: int = MAX_IMAGE_PIXELS
 ) -> CameraImage:
-    """Reads a sensor_msgs/Image or CompressedImage; see `read_image`.
+    """Read a sensor_msgs/Image or CompressedImage; see `read_image`.
 
     Raises:
-        ValueError: if there is no image in it, in one line.
+        ValueError: if the image cannot be read.
     """
     if hasattr(message, 'format'):
         return read_compressed_image(message, max_image_pixels)
@@ -130,11 +130,11 @@ def header_stamp_s(message: Any) -> float:
 
 
 def encoding_of(message: Any) -> str:
-    """Tells the encoding of an Image, or of what a CompressedImage was made from.
+    """Return the encoding of an Image, or of the image that a CompressedImage was made from.
 
     Returns:
-        Name of an encoding; `mono16` for a 16-bit grey picture of no other name; empty if
-        nothing is known.
+        Name of the encoding; `mono16` for a 16-bit grey image whose format names none; empty if
+        it is unknown.
     """
     if not hasattr(message, 'format'):
         return str(message.encoding)
@@ -150,7 +150,7 @@ def encoding_of(message: Any) -> str:
 
 def _decode(data: bytes, file: ImageFile, flags: int) -> npt.NDArray[np.uint8]:
     pixels = _decode_bytes(memoryview(data)[: file.end], file.kind, flags)
-    if file.jpeg and not file.jpeg.is_whole(
+    if file.jpeg and not file.jpeg.is_complete(
         data, pixels, lambda other: _decode_bytes(other, file.kind, flags)
     ):
         raise ValueError(f'the {file.kind} image is cut short: a part of its data is missing')
@@ -168,12 +168,12 @@ def _decode_bytes(data: bytes | memoryview, kind: str, flags: int) -> Any:
 
 
 def cv_bridge_fallback() -> Fallback | None:
-    """What reads rare encodings: cv_bridge, or None where it is missing or broken."""
+    """Return cv_bridge's converter of rare encodings; None if cv_bridge cannot be imported."""
     try:
         from cv_bridge import CvBridge
 
         bridge = CvBridge()
-    except Exception:  # built for another NumPy, its import fails in several ways
+    except Exception:  # several errors occur if it was built for another NumPy
         return None
     return lambda message: bridge.imgmsg_to_cv2(message, 'bgr8')
 

@@ -334,7 +334,7 @@ def _require_whole(image: Image.Image, path: Path) -> None:
             return np.array(other.convert('RGB'))[..., ::-1]
 
     data = path.read_bytes()
-    if not read_jpeg(data).is_whole(data, np.array(image.convert('RGB'))[..., ::-1], decode):
+    if not read_jpeg(data).is_complete(data, np.array(image.convert('RGB'))[..., ::-1], decode):
         raise ValueError('the jpeg image is cut short: a part of its data is missing')
 
 
