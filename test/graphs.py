@@ -7,7 +7,8 @@ import numpy as np
 import onnxruntime
 import torch
 
-from panoptic_ros.core.model_file import OUTPUTS, read_info
+from panoptic_ros.core.model_file import read_info
+from panoptic_ros.core.model_info import OUTPUTS
 
 TENSORRT_OPERATORS = set(
     'Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization '

@@ -14,7 +14,8 @@ import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from panoptic_ros import Label, LabelSet
-from panoptic_ros.core.model_file import ModelInfo, Threshold, write_model_file
+from panoptic_ros.core.model_file import write_model_file
+from panoptic_ros.core.model_info import ModelInfo, Threshold
 
 LABELS = LabelSet(
     (

@@ -15,7 +15,8 @@ import onnxscript.optimizer
 import torch
 from torch.utils._pytree import tree_leaves
 
-from panoptic_ros.core.model_file import MAX_FILE_BYTES, OUTPUTS, ModelInfo, write_model_file
+from panoptic_ros.core.model_file import MAX_FILE_BYTES, write_model_file
+from panoptic_ros.core.model_info import OUTPUTS, ModelInfo
 from panoptic_ros.core.version import __version__
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build

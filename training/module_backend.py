@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from panoptic_ros.core.model_file import ModelInfo, Outputs
+from panoptic_ros.core.model_info import ModelInfo, Outputs
 from panoptic_ros.core.version import __version__
 from panoptic_ros.models.base import PanopticModel
 

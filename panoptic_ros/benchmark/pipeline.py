@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.core.model_file import ModelInfo, load_onnx
+from panoptic_ros.core.model_file import load_onnx
+from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.node.pipeline import Pipeline
 from panoptic_ros.node.stages import Stage
 from panoptic_ros.runtime import Backend

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import Threshold
+from panoptic_ros.core.model_info import Threshold
 
 
 class SegmentTensors(NamedTuple):
-    """The graph's outputs as tensors: `panoptic_ros.core.model_file.Outputs`, field for field."""
+    """The graph's outputs as tensors: `panoptic_ros.core.model_info.Outputs`, field for field."""
 
     segment_map: Tensor
     semantic_map: Tensor

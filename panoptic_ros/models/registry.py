@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import ModelInfo
+from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.ciae.config import CIAEConfig
 from panoptic_ros.models.ciae.network import CIAE

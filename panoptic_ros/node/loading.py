@@ -8,7 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from panoptic_ros.core.model_file import ModelInfo, file_hash
+from panoptic_ros.core.model_file import file_hash
+from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.core.resources import default_model
 from panoptic_ros.node.pipeline import Pipeline
 from panoptic_ros.runtime import Predictor

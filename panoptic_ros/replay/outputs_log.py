@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.model_file import Outputs
+from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.runtime.backend import Backend
 
 _HEAD = struct.Struct('<QI')  # bytes and CRC-32 of what follows

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.model_file import Outputs
+from panoptic_ros.core.model_info import Outputs
 
 
 class BackendError(RuntimeError):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.frame import Geometry
 from panoptic_ros.core.image import CameraImage, shrink
-from panoptic_ros.core.model_file import ModelInfo
+from panoptic_ros.core.model_info import ModelInfo
 
 
 class Letterbox:

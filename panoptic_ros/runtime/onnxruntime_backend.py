@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.model_file import OUTPUTS, ModelFileError, Outputs
+from panoptic_ros.core.model_file import ModelFileError
+from panoptic_ros.core.model_info import OUTPUTS, Outputs
 from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index

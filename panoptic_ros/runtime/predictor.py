@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.core.model_file import ModelInfo, Outputs
+from panoptic_ros.core.model_info import ModelInfo, Outputs
 from panoptic_ros.runtime.backend import Backend
 from panoptic_ros.runtime.letterbox import Letterbox
 

@@ -7,7 +7,8 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from panoptic_ros.core.model_file import ModelFileError, ModelInfo, info_of, load_onnx
+from panoptic_ros.core.model_file import ModelFileError, info_from_onnx, load_onnx
+from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.core.onnx_graph import check_weights
 from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import Backend, BackendError
@@ -152,7 +153,7 @@ def _open(
 def _read_checked(path: Path) -> ModelInfo:
     """What the file says of itself; a function, so that the graph's memory is free after it."""
     model = load_onnx(path)
-    info = info_of(model, path)
+    info = info_from_onnx(model, path)
     try:
         check_weights(model)
     except ValueError as error:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.files import FolderInUseError, lock_folder, write_bytes
-from panoptic_ros.core.model_file import OUTPUTS, ModelFileError, Outputs, file_hash
+from panoptic_ros.core.model_file import ModelFileError, file_hash
+from panoptic_ros.core.model_info import OUTPUTS, Outputs
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index, gpu_names
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.model_file import ModelFileError, ModelInfo, Outputs, load_onnx
+from panoptic_ros.core.model_file import ModelFileError, load_onnx
+from panoptic_ros.core.model_info import ModelInfo, Outputs
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
 

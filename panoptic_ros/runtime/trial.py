@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.core.model_file import MAX_NUMBER, ModelFileError, ModelInfo, Outputs
+from panoptic_ros.core.model_file import ModelFileError
+from panoptic_ros.core.model_info import MAX_NUMBER, ModelInfo, Outputs
 from panoptic_ros.runtime.backend import Backend
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic_ros.core.model_file import Outputs
+from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.replay.outputs_log import InferenceError, LoggedBackend
 
 

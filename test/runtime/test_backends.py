@@ -7,7 +7,8 @@ import pytest
 from onnx import numpy_helper
 from tiny_model import paint_scene
 
-from panoptic_ros.core.model_file import OUTPUTS, ModelFileError, Outputs, read_info
+from panoptic_ros.core.model_file import ModelFileError, read_info
+from panoptic_ros.core.model_info import OUTPUTS, Outputs
 from panoptic_ros.runtime import Backend, BackendError, open_backend
 
 SIZE = (64, 128)

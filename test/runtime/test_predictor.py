@@ -8,7 +8,7 @@ from tiny_model import LABELS, paint_scene, tiny_info
 from panoptic_ros import PanopticFrame
 from panoptic_ros.core.frame import Geometry
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.core.model_file import Outputs
+from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.runtime.load import load
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 

@@ -20,7 +20,8 @@ import pytest
 from tiny_model import paint_scene
 
 from panoptic_ros.core.files import lock_folder
-from panoptic_ros.core.model_file import OUTPUTS, ModelFileError, file_hash
+from panoptic_ros.core.model_file import ModelFileError, file_hash
+from panoptic_ros.core.model_info import OUTPUTS
 from panoptic_ros.runtime import BackendError, gpu, open_backend, select, tensorrt_backend
 
 THRESHOLDS = {'score_threshold': 0.7, 'min_area': 0.0}

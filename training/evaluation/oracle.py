@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.core.model_file import Outputs
+from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.models.ciae.decode import Proposals
 from panoptic_ros.models.ciae.network import CIAE
 from panoptic_ros.runtime.predictor import Predictor, to_frame

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.core.model_file import Outputs
+from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.metrics.overlap_accuracy import COVERED, OverlapAccuracy, approximate_relation
 from panoptic_ros.models.parts.mask_rcnn.masks import inside
 from panoptic_ros.models.sognet.network import SOGNet

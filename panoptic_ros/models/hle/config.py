@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from panoptic_ros.core.model_file import Threshold
+from panoptic_ros.core.model_info import Threshold
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 
 

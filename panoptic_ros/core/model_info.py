@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Description of a model: classes, input, thresholds and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.core.labels import LabelSet
+
+MAX_TEXT_CHARS = 500
+"""Maximum length of a text; names are logged and published."""
+
+MAX_INPUT_SIDE = 8192
+"""Maximum side of a network's input, px."""
+
+MAX_NUMBER = 1e30
+"""Maximum absolute value of a number; fits into float32."""
+
+
+class Outputs(NamedTuple):
+    """Outputs of the graph for one image, a map of segments and a table of S rows.
+
+    Row r describes the segment with id r + 1. S is a constant of the model; rows whose `valid` is
+    False have no meaning.
+    """
+
+    segment_map: npt.NDArray[np.int32]
+    """(h, w) segment id, 0 for void; one cell per `stride` input pixels."""
+
+    semantic_map: npt.NDArray[np.uint8]
+    """(h, w) class id, VOID_ID for void."""
+
+    class_id: npt.NDArray[np.int32]
+    """(S,) class id."""
+
+    score: npt.NDArray[np.float32]
+    """(S,) in [0, 1]."""
+
+    box: npt.NDArray[np.float32]
+    """(S, 4) x1, y1, x2, y2 in cells; x2 and y2 are exclusive."""
+
+    centroid: npt.NDArray[np.float32]
+    """(S, 2) mean (x, y) of the segment's cell centres, in cells."""
+
+    area: npt.NDArray[np.int32]
+    """(S,) number of cells."""
+
+    embedding: npt.NDArray[np.float32]
+    """(S, D) embedding, see `ModelInfo.embedding_kind`."""
+
+    valid: npt.NDArray[np.bool_]
+    """(S,) True for rows that describe a segment."""
+
+
+OUTPUTS = Outputs._fields
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Scalar input of the graph that may change from image to image."""
+
+    default: float
+    minimum: float
+    maximum: float
+    description: str
+
+    def __post_init__(self) -> None:
+        for name in ('default', 'minimum', 'maximum'):
+            _require_number(name, getattr(self, name))
+        _require_text('description', self.description)
+        if not self.minimum <= self.default <= self.maximum:
+            raise ValueError(
+                f"a threshold's default must lie in {self.minimum} to "
+                f'{self.maximum}, got {self.default}'
+            )
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Description of a model, from its file's metadata."""
+
+    name: str
+    family: str
+    labels: LabelSet
+
+    input_size: tuple[int, int]
+    """(height, width), px."""
+
+    stride: int
+    """Input pixels per cell of the decoded maps."""
+
+    mean: tuple[float, float, float]
+    """RGB, from 0 to 1; the graph subtracts it from the image."""
+
+    std: tuple[float, float, float]
+    """RGB, over 0; the graph divides the image by it."""
+
+    embedding_dim: int
+    embedding_kind: str
+    """Meaning of a row's embedding, e.g. `embedding at the instance's seed`."""
+
+    thresholds: Mapping[str, Threshold]
+    """Scalar inputs by name; always with `score_threshold` and `min_area` (input px)."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the family's module, to build it again."""
+
+    recipe_hash: str = ''
+    """SHA-256 of the training recipe; empty for untrained weights."""
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Validation scores by name; PQ in percent."""
+
+    package_version: str = ''
+    """Version of this package that wrote the file."""
+
+    def __post_init__(self) -> None:
+        for name in ('name', 'family', 'embedding_kind', 'recipe_hash', 'package_version'):
+            _require_text(name, getattr(self, name))
+        _require(isinstance(self.labels, LabelSet), 'labels must be a LabelSet', self.labels)
+        for name in self.labels.names:
+            _require_text('a class name', name)
+        _require(_is_integer(self.stride, 1), 'stride must be a whole number from 1', self.stride)
+        _require(
+            len(self.input_size) == 2
+            and all(_is_integer(n, 1, MAX_INPUT_SIDE) for n in self.input_size),
+            f'input_size must be (height, width), 1 to {MAX_INPUT_SIDE} px',
+            self.input_size,
+        )
+        _require(
+            not any(n % self.stride for n in self.input_size),
+            f'input_size must be multiples of the stride {self.stride}',
+            self.input_size,
+        )
+        _require(
+            len(self.mean) == 3 and all(_is_number(v, 0, 1) for v in self.mean),
+            'mean must be three numbers from 0 to 1',
+            self.mean,
+        )
+        _require(
+            len(self.std) == 3 and all(_is_number(v, 0) and v > 0 for v in self.std),
+            'std must be three numbers over 0',
+            self.std,
+        )
+        _require(
+            _is_integer(self.embedding_dim),
+            'embedding_dim must be a whole number from 0',
+            self.embedding_dim,
+        )
+        for name in ('thresholds', 'config', 'scores'):
+            _require(
+                isinstance(getattr(self, name), Mapping),
+                f'{name} must be an object',
+                getattr(self, name),
+            )
+        for name, value in self.thresholds.items():
+            _require(
+                isinstance(value, Threshold), f'threshold {name!r} must be a Threshold', value
+            )
+        for name, score in self.scores.items():
+            _require_number(f'score {name!r}', score)
+        missing = {'score_threshold', 'min_area'} - set(self.thresholds)
+        if missing:
+            raise ValueError(
+                f'a model needs the thresholds score_threshold and min_area, '
+                f'lacks {", ".join(sorted(missing))}'
+            )
+
+
+def _is_integer(value: Any, least: int = 0, most: float = MAX_NUMBER) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_number(value: Any, least: float = -MAX_NUMBER, most: float = MAX_NUMBER) -> bool:
+    """Return whether a value is a number in a range; NaN and booleans are not."""
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and (least <= value <= most)
+    )
+
+
+def _require(holds: bool, rule: str, value: Any) -> None:
+    if not holds:
+        raise ValueError(f'{rule}, got {repr(value)[:100]}')
+
+
+def _require_number(name: str, value: Any) -> None:
+    _require(_is_number(value), f'{name} must be a number', value)
+
+
+def _require_text(name: str, value: Any) -> None:
+    _require(
+        isinstance(value, str) and len(value) <= MAX_TEXT_CHARS and value.isprintable(),
+        f'{name} must be a line of at most {MAX_TEXT_CHARS} characters',
+        value,
+    )
