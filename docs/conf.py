@@ -20,11 +20,12 @@ extensions = [
 ]
 exclude_patterns = ['generated']
 default_role = 'code'  # docstrings put names between single backticks
-myst_enable_extensions = ['dollarmath']
 myst_heading_anchors = 3
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'description'
 autodoc_default_options = {'members': True}
+nitpick_ignore_regex = [('py:(class|obj|attr|data|exc|meth|mod)', '.*')]  # types of libraries
+nitpicky = True
 html_theme = 'pydata_sphinx_theme'
 html_theme_options = {'navigation_with_keys': False, 'show_toc_level': 2}
 html_title = f'panoptic_ros {release}'

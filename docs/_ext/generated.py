@@ -2,10 +2,13 @@
 """Pages and tables made from the code's own declarations, written to docs/generated."""
 
 import argparse
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from sphinx.pycode import ModuleAnalyzer
 
 from panoptic_ros.cli.main import make_parser
 from panoptic_ros.cli.recipes import recipe_files, study_files
@@ -49,6 +52,44 @@ def studies() -> str:
     return markdown_table(('study', 'table of the paper'), rows)
 
 
+def _attribute_docs(cls: type) -> dict[str, str]:
+    """Return the docstrings below the fields of a class and its bases."""
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            found = ModuleAnalyzer.for_module(base.__module__).find_attr_docs()
+            for (owner, name), lines in found.items():
+                if owner == base.__name__:
+                    docs[name] = ' '.join(lines).strip()
+    return docs
+
+
+def settings_table(cls: type) -> str:
+    """Return the fields of a configuration class with their defaults and docstrings."""
+    docs = _attribute_docs(cls)
+
+    def rows() -> Iterator[tuple[str, str, str]]:
+        for field in dataclasses.fields(cls):
+            default = '' if field.default is dataclasses.MISSING else f'`{field.default!r}`'
+            yield f'`{field.name}`', default, docs.get(field.name, '')
+
+    return markdown_table(('key', 'default', 'meaning'), rows())
+
+
+def family_settings() -> dict[str, str]:
+    """Return by family the tables of its keys `model.network` and `model.loss`."""
+    from panoptic_ros.models.registry import FAMILIES
+    from panoptic_training.losses.registry import LOSSES
+
+    pages = {}
+    for name, family in FAMILIES.items():
+        text = f'### Keys of `model.network`\n\n{settings_table(family.config)}'
+        if name in LOSSES:
+            text += f'\n### Keys of `model.loss`\n\n{settings_table(LOSSES[name][1])}'
+        pages[name] = text
+    return pages
+
+
 def command_line() -> str:
     """Return the help texts of all commands, as `panoptic COMMAND --help` prints them."""
     os.environ['COLUMNS'] = '92'
@@ -66,8 +107,10 @@ def write_generated(app: Any) -> None:
     """Write each generated file where its text has changed."""
     folder = Path(app.srcdir) / 'generated'
     folder.mkdir(exist_ok=True)
-    for make in (parameters, recipes, studies, command_line):
-        path, text = folder / f'{make.__name__}.md', make()
+    texts = {make.__name__: make() for make in (parameters, recipes, studies, command_line)}
+    texts |= {f'settings_{family}': text for family, text in family_settings().items()}
+    for name, text in texts.items():
+        path = folder / f'{name}.md'
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
 
