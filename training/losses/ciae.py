@@ -16,12 +16,13 @@ from panoptic_ros.models.parts.fcos import by_location
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
+from .parts.checks import check_not_negative, check_shapes
 from .parts.ciae_memory import memory_loss, memory_momentum, update_memory
 from .parts.class_means import class_sums
 from .parts.fcos import fcos_loss, fcos_targets
 from .parts.instances import Instance, find_instances, paint, unit_means
 from .parts.label_maps import by_class
-from .parts.terms import mean_cross_entropy
+from .parts.terms import mean_cross_entropy, with_sum
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,7 @@ class CIAELossConfig:
                 f'log_floor between 0 and 1, got {self.margin}, {self.hardest} and '
                 f'{self.log_floor}'
             )
-        for name in ('cae_weight', 'iae_weight', 'thing_weight', 'box_scale'):
-            if getattr(self, name) < 0:
-                raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+        check_not_negative(self, 'cae_weight', 'iae_weight', 'thing_weight', 'box_scale')
         if 0 < self.box_scale < 1:
             raise ValueError(
                 'loss.box_scale must be 0 (no filter) or at least 1 (smaller boxes '
@@ -209,7 +208,7 @@ def batch_loss(
             *class_sums(maps.embedding, rows, len(model.memory)),
             memory_momentum(model.progress, config.memory_momentum),
         )
-    return {**terms, 'loss': torch.stack(list(terms.values())).sum()}
+    return with_sum(terms)
 
 
 def memory_rows(class_map: Tensor, memory_of_class: Tensor) -> Tensor:
@@ -262,14 +261,13 @@ def _check_shapes(
         )
     batch, _, *size = embedding.shape
     stuff = int((~is_thing).sum())
-    for name, tensor, wanted in (
-        ('semantic_logits', semantic_logits, (batch, stuff + 1, *size)),
-        ('class_map', class_map, (batch, *size)),
-        ('instance_map', instance_map, (batch, *size)),
-        ('is_thing', is_thing, tuple(memory_of_class.shape)),
-    ):
-        if tensor is not None and tuple(tensor.shape) != wanted:
-            raise ValueError(
-                f'ciae_loss expects {name} {wanted} beside embedding '
-                f'{tuple(embedding.shape)}, got {tuple(tensor.shape)}'
-            )
+    check_shapes(
+        'ciae_loss',
+        f'embedding {tuple(embedding.shape)}',
+        (
+            ('semantic_logits', semantic_logits, [(batch, stuff + 1, *size)]),
+            ('class_map', class_map, [(batch, *size)]),
+            ('instance_map', instance_map, [(batch, *size)]),
+            ('is_thing', is_thing, [tuple(memory_of_class.shape)]),
+        ),
+    )

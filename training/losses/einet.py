@@ -21,12 +21,13 @@ from panoptic_ros.models.parts.precision import at_least_float32
 from ..data.sample import Batch
 from .panoptic_deeplab import (
     PanopticDeepLabLossConfig,
-    check_shapes,
+    check_maps,
     dense_terms,
     heatmap_mse,
     targets_of,
 )
 from .parts.centers import center_heatmap
+from .parts.checks import check_not_negative, check_shapes
 from .parts.class_means import class_sums
 from .parts.instances import Instance, find_instances
 from .parts.label_maps import void_or_crowd
@@ -56,8 +57,7 @@ class EINetLossConfig(PanopticDeepLabLossConfig):
             raise ValueError(f'loss.momentum must lie in 0 to below 1, got {self.momentum}')
         if not 0 < self.min_overlap < 1:
             raise ValueError(f'loss.min_overlap must lie between 0 and 1, got {self.min_overlap}')
-        if self.focal_weight < 0:
-            raise ValueError(f'loss.focal_weight must not be negative, got {self.focal_weight}')
+        check_not_negative(self, 'focal_weight')
 
 
 def einet_loss(
@@ -95,7 +95,7 @@ def einet_loss(
     """
     if coarse is None and stride != MAP_STRIDE:
         raise ValueError(f'einet_loss at stride {stride} needs the labels at stride {MAP_STRIDE}')
-    check_shapes(semantic_logits, None, offset, class_map, instance_map, is_thing)
+    check_maps(semantic_logits, None, offset, class_map, instance_map, is_thing)
     targets = targets_of(class_map, instance_map, is_thing, stride, config)
     with torch.autocast(class_map.device.type, enabled=False):
         return with_sum(
@@ -156,11 +156,9 @@ def center_term(
     """
     batch, height, width = class_map.shape
     shape = (batch, int(is_thing.sum()), height, width)
-    if tuple(heatmap.shape) != shape:
-        raise ValueError(
-            f'the loss expects heatmap {shape} beside class_map '
-            f'{tuple(class_map.shape)}, got {tuple(heatmap.shape)}'
-        )
+    check_shapes(
+        'the loss', f'class_map {tuple(class_map.shape)}', [('heatmap', heatmap, [shape])]
+    )
     instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
     target = _heatmaps(find_instances(instance_map), class_map, is_thing, shape, config)
     known = ~void_or_crowd(class_map, instance_map, is_thing)

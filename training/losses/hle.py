@@ -16,12 +16,13 @@ from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
 from .parts.associative import group_mean, pull_loss, push_loss
+from .parts.checks import check_not_negative, check_shapes
 from .parts.class_means import class_sums
 from .parts.hle_kernel import bounded_sigma, kernel_loss, sharpness
 from .parts.instances import Instance, find_instances, instance_mean, paint, unit_means
 from .parts.label_maps import void_or_crowd
 from .parts.lovasz import MIN_ERROR, lovasz_softmax
-from .parts.terms import mean_cross_entropy
+from .parts.terms import mean_cross_entropy, with_sum
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,7 @@ class HLELossConfig:
                 raise ValueError(
                     f'loss.{name} must be one of {", ".join(allowed)}, got {getattr(self, name)!r}'
                 )
-        for name in ('variance_weight', 'seed_thing_weight'):
-            if getattr(self, name) < 0:
-                raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+        check_not_negative(self, 'variance_weight', 'seed_thing_weight')
         if self.clip_images < 1 or (self.clip_images > 1 and self.loss == 'ae'):
             raise ValueError(
                 f'loss.clip_images must be at least 1, and 1 with loss ae, got {self.clip_images}'
@@ -175,8 +174,7 @@ def hle_loss(
             cell,
             config,
         )
-        terms['loss'] = torch.stack(list(terms.values())).sum()
-    return terms
+        return with_sum(terms)
 
 
 def batch_loss(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[str, Tensor]:
@@ -380,18 +378,17 @@ def _check_shapes(
             f'split space, got {tuple(semantic_mean.shape)}'
         )
     each = (batch, *size)
-    for name, tensor, allowed in (
-        ('log_sigma', log_sigma, [each]),
-        ('seed_logits', seed_logits, [each]),
-        ('semantic_logits', semantic_logits, [(batch, classes, *size)]),
-        ('spatial_log_sigma', spatial_log_sigma, [(), each]),
-        ('semantic_log_sigma', semantic_log_sigma, [(classes,)]),
-        ('class_map', class_map, [each]),
-        ('instance_map', instance_map, [each]),
-        ('is_thing', is_thing, [(classes,)]),
-    ):
-        if tensor is not None and tuple(tensor.shape) not in allowed:
-            raise ValueError(
-                f'hle_loss expects {name} {" or ".join(map(str, allowed))} beside '
-                f'embedding {tuple(embedding.shape)}, got {tuple(tensor.shape)}'
-            )
+    check_shapes(
+        'hle_loss',
+        f'embedding {tuple(embedding.shape)}',
+        (
+            ('log_sigma', log_sigma, [each]),
+            ('seed_logits', seed_logits, [each]),
+            ('semantic_logits', semantic_logits, [(batch, classes, *size)]),
+            ('spatial_log_sigma', spatial_log_sigma, [(), each]),
+            ('semantic_log_sigma', semantic_log_sigma, [(classes,)]),
+            ('class_map', class_map, [each]),
+            ('instance_map', instance_map, [each]),
+            ('is_thing', is_thing, [(classes,)]),
+        ),
+    )

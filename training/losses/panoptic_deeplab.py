@@ -16,6 +16,7 @@ from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
 from .parts.centers import CenterTargets, center_heatmap, center_targets
+from .parts.checks import check_not_negative, check_shapes
 from .parts.instances import Instance
 from .parts.terms import with_sum
 
@@ -50,15 +51,14 @@ class PanopticDeepLabLossConfig:
             )
         if self.sigma <= 0:
             raise ValueError(f'loss.sigma must be above 0, got {self.sigma}')
-        for name in (
+        check_not_negative(
+            self,
             'semantic_weight',
             'small_instance_weight',
             'small_instance_area',
             'center_weight',
             'offset_weight',
-        ):
-            if getattr(self, name) < 0:
-                raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+        )
 
 
 def panoptic_deeplab_loss(
@@ -129,7 +129,7 @@ def terms_of_maps(
         ValueError: if a shape does not fit.
     """
     for semantic_logits, heatmap, offset in predictions:
-        check_shapes(semantic_logits, heatmap, offset, class_map, instance_map, is_thing)
+        check_maps(semantic_logits, heatmap, offset, class_map, instance_map, is_thing)
     batch, height, width = class_map.shape
     targets = targets_of(class_map, instance_map, is_thing, stride, config)
     count = len(targets.instances)
@@ -255,7 +255,7 @@ def offset_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return (error * weight).sum() / weight.sum().clamp(min=1)
 
 
-def check_shapes(
+def check_maps(
     semantic_logits: Tensor,
     heatmap: Tensor | None,
     offset: Tensor,
@@ -269,15 +269,14 @@ def check_shapes(
             f'the loss expects semantic_logits (B, C, h, w), got {tuple(semantic_logits.shape)}'
         )
     batch, classes, *size = semantic_logits.shape
-    for name, tensor, shape in (
-        ('heatmap', heatmap, (batch, 1, *size)),
-        ('offset', offset, (batch, 2, *size)),
-        ('class_map', class_map, (batch, *size)),
-        ('instance_map', instance_map, (batch, *size)),
-        ('is_thing', is_thing, (classes,)),
-    ):
-        if tensor is not None and tuple(tensor.shape) != shape:
-            raise ValueError(
-                f'the loss expects {name} {shape} beside semantic_logits '
-                f'{tuple(semantic_logits.shape)}, got {tuple(tensor.shape)}'
-            )
+    check_shapes(
+        'the loss',
+        f'semantic_logits {tuple(semantic_logits.shape)}',
+        (
+            ('heatmap', heatmap, [(batch, 1, *size)]),
+            ('offset', offset, [(batch, 2, *size)]),
+            ('class_map', class_map, [(batch, *size)]),
+            ('instance_map', instance_map, [(batch, *size)]),
+            ('is_thing', is_thing, [(classes,)]),
+        ),
+    )

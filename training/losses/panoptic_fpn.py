@@ -18,11 +18,12 @@ from panoptic_ros.models.parts.mask_rcnn.roi_heads import pool_batch
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
+from .parts.checks import check_not_negative
 from .parts.label_maps import void_or_crowd
 from .parts.objects import Objects, find_objects, mask_targets
 from .parts.rois import RoIs, box_embedding_loss, box_loss, mask_loss, sample_rois
 from .parts.rpn import rpn_loss
-from .parts.terms import mean_cross_entropy
+from .parts.terms import mean_cross_entropy, with_sum
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,8 @@ class PanopticFPNLossConfig:
             raise ValueError(
                 f'loss.roi_positive must lie above 0 and up to 1, got {self.roi_positive}'
             )
-        for name in vars(self):  # those of the families that go on from here too
-            if name.endswith('_weight') and getattr(self, name) < 0:
-                raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+        # The weights that derived configurations add are among them.
+        check_not_negative(self, *(name for name in vars(self) if name.endswith('_weight')))
 
 
 def batch_loss(
@@ -86,8 +86,7 @@ def batch_loss(
         * semantic_loss(maps.semantic_logits, batch.at_stride(stride).class_map, stride),
         **roi_terms(model, maps, batch, objects, config),
     }
-    terms['loss'] = torch.stack(list(terms.values())).sum()
-    return terms
+    return with_sum(terms)
 
 
 def semantic_loss(logits: Tensor, class_map: Tensor, stride: int) -> Tensor:

@@ -11,7 +11,8 @@ from panoptic_ros.models.pisr.panoptic_deeplab import PISR
 
 from ..data.sample import Batch
 from .panoptic_deeplab import PanopticDeepLabLossConfig, terms_of_maps
-from .parts.terms import check_gamma, with_initial, with_sum
+from .parts.checks import check_not_negative
+from .parts.terms import with_initial, with_sum
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class PISRLossConfig(PanopticDeepLabLossConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_gamma(self.gamma)
+        check_not_negative(self, 'gamma')
 
 
 def pisr_loss(

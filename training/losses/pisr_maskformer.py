@@ -14,9 +14,10 @@ from panoptic_ros.models.parts.queries.decode import QueryMaps
 from panoptic_ros.models.pisr.maskformer import PISRMaskFormer
 
 from ..data.sample import Batch
+from .parts.checks import check_not_negative
 from .parts.label_maps import by_class, void_or_crowd
 from .parts.processes import mean_over_processes
-from .parts.terms import check_gamma, with_initial, with_sum
+from .parts.terms import with_initial, with_sum
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,9 @@ class PISRMaskFormerLossConfig:
     """Weight of the initial heads' terms (table B.3)."""
 
     def __post_init__(self) -> None:
-        check_gamma(self.gamma)
-        for name in ('class_weight', 'mask_weight', 'dice_weight', 'nothing_weight'):
-            if getattr(self, name) < 0:
-                raise ValueError(f'loss.{name} must not be negative, got {getattr(self, name)}')
+        check_not_negative(
+            self, 'gamma', 'class_weight', 'mask_weight', 'dice_weight', 'nothing_weight'
+        )
 
 
 def batch_loss(

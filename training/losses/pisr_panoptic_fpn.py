@@ -12,8 +12,9 @@ from panoptic_ros.models.pisr.panoptic_fpn import PISRPanopticFPN
 
 from ..data.sample import Batch
 from .panoptic_fpn import PanopticFPNLossConfig, head_terms, proposal_terms, semantic_loss
+from .parts.checks import check_not_negative
 from .parts.objects import find_objects
-from .parts.terms import check_gamma, with_initial, with_sum
+from .parts.terms import with_initial, with_sum
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class PISRPanopticFPNLossConfig(PanopticFPNLossConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_gamma(self.gamma)
+        check_not_negative(self, 'gamma')
 
 
 def batch_loss(

@@ -28,7 +28,7 @@ from ..data.sample import Batch
 from .panoptic_fpn import PanopticFPNLossConfig, roi_terms, semantic_loss
 from .parts.objects import Objects, find_objects, mask_targets, whole_masks
 from .parts.sognet_relations import covered, panoptic_loss, panoptic_target, relation_loss
-from .parts.terms import mean_cross_entropy
+from .parts.terms import mean_cross_entropy, with_sum
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,7 @@ def batch_loss(
         'panoptic': config.panoptic_weight * panoptic,
         'relation': config.relation_weight * relation,
     }
-    terms['loss'] = torch.stack(list(terms.values())).sum()
-    return terms
+    return with_sum(terms)
 
 
 def semantic_roi_loss(

@@ -21,12 +21,6 @@ def with_sum(terms: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**terms, 'loss': torch.stack(list(terms.values())).sum()}
 
 
-def check_gamma(gamma: float) -> None:
-    """Raises ValueError unless it is a weight."""
-    if gamma < 0:
-        raise ValueError(f'loss.gamma must not be negative, got {gamma}')
-
-
 def with_initial(
     final: dict[str, Tensor], initial: dict[str, Tensor], gamma: float
 ) -> dict[str, Tensor]:
