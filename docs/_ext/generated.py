@@ -79,13 +79,14 @@ def settings_table(cls: type) -> str:
 def family_settings() -> dict[str, str]:
     """Return by family the tables of its keys `model.network` and `model.loss`."""
     from panoptic_ros.models.registry import FAMILIES
-    from panoptic_training.losses.registry import LOSSES
+    from panoptic_training.losses.registry import build_loss
 
     pages = {}
     for name, family in FAMILIES.items():
         text = f'### Keys of `model.network`\n\n{settings_table(family.config)}'
-        if name in LOSSES:
-            text += f'\n### Keys of `model.loss`\n\n{settings_table(LOSSES[name][1])}'
+        if family.loss is not None:
+            loss_config = type(build_loss(name, {}).keywords['config'])
+            text += f'\n### Keys of `model.loss`\n\n{settings_table(loss_config)}'
         pages[name] = text
     return pages
 
