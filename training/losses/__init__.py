@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses: free functions on plain tensors, one subject per file, one entry per model family."""
+"""Losses of the model families: one file per family, of free functions on tensors."""

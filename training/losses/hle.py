@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of Hierarchical Lovász Embeddings (Kerola et al., CVPR 2021, section 3.4)."""
+"""Loss of Hierarchical Lovász Embeddings (Kerola et al., CVPR 2021, section 3.4).
+
+L = L_seg + L_segmean + L_ins + gamma L_insvar + L_seed (equation 16). L_seg and L_segmean tell the
+classes apart, L_ins and L_insvar the instances; L_seed teaches how good a cluster centre each
+pixel is.
+"""
 
 from __future__ import annotations
 
@@ -27,34 +32,37 @@ from .parts.terms import mean_cross_entropy, with_sum
 
 @dataclass(frozen=True)
 class HLELossConfig:
-    """The switches of the paper's Table 6 that concern the loss, and its weights."""
+    """Switches of the paper's Table 6 that concern the loss, and weights of its terms."""
 
     loss: Literal['lovasz', 'ae', 'ce'] = 'lovasz'
-    """What shapes the embedding: Lovász, associative embedding or cross-entropy."""
+    """Loss of the embedding: Lovász, associative embedding or cross-entropy."""
 
     vq_means: bool = True
-    """Class means follow the batch means (equation 15) instead of the gradient of L_seg."""
+    """Whether class means follow the batch means (equation 15); else the gradient of L_seg."""
 
     lovasz_classes: Literal['present', 'all'] = 'present'
-    """Classes L_seg averages over: those seen in the batch, or all."""
+    """Classes that L_seg averages over: those present in the batch, or all."""
 
     variance_weight: float = 10.0
     """Weight of L_insvar, the paper's gamma."""
 
     variance_of: Literal['sigma', 'log_sigma'] = 'sigma'
-    """What L_insvar makes uniform: the deviation, or its logarithm as in Neven et al. 2019."""
+    """Quantity that L_insvar makes uniform over an instance: the deviation sigma, or its logarithm
+    as in Neven et al., CVPR 2019."""
 
     seed_thing_weight: float = 1.0
-    """Weight of instance pixels in L_seed; Neven et al. take 10."""
+    """Weight of instance pixels in L_seed; Neven et al. use 10."""
 
     ae_instance_margins: tuple[float, float] = (0.25, 1.0)
     """Pull and push hinges between instances, L1 distance (loss 'ae')."""
 
     ae_class_margins: tuple[float, float] = (1.0, 2.5)
-    """Pull and push hinges between classes; larger, so that instances fit inside a class."""
+    """Pull and push hinges between classes, L1 distance (loss 'ae'). They are larger than those
+    between instances, so that several instances fit inside a class."""
 
     min_error: float = MIN_ERROR
-    """Errors up to this much are left out of the Lovász sort; bounds the change it makes."""
+    """Errors up to this value are left out of the Lovász sort; this changes the loss by at most
+    the same value."""
 
     clip_images: int = 1
     """Consecutive images of a batch that show one clip, as `data.train.in_a_row` gives them: a
@@ -93,20 +101,20 @@ def hle_loss(
     cell: float,
     config: HLELossConfig,
 ) -> dict[str, Tensor]:
-    """All terms of equation 16 for a batch; half precision is taken to float32 first.
+    """Compute all terms of equation 16 for a batch.
 
-    The first five arguments are the fields of the model's maps in their order.
+    The first five arguments are the fields of the model's maps, in their order. Half-precision
+    maps are converted to float32.
 
     Args:
-        embedding: unit length over D, or over each half of D where the space is split,
-            (B, D, h, w).
-        log_sigma: log of the instance deviation, (B, h, w).
+        embedding: unit vectors, (B, D, h, w). In a split space each half of D has unit length.
+        log_sigma: logarithm of the instance deviation, (B, h, w).
         seed_logits: seed map before the sigmoid, (B, h, w).
         semantic_logits: class logits of a separate branch, (B, C, h, w), or None.
-        spatial_log_sigma: log of the spatial deviation in position units, () or (B, h, w).
+        spatial_log_sigma: logarithm of the spatial deviation in position units, () or (B, h, w).
         semantic_mean: persistent class means, unit rows, (C, D). With (C, D / 2) the space is
-            split: the first half of D tells classes apart, the second instances.
-        semantic_log_sigma: log of the class deviations, (C,).
+            split: the first half of D separates classes, the second half instances.
+        semantic_log_sigma: logarithm of the class deviations, (C,).
         class_map: class ids, VOID_ID for void, (B, h, w) int64.
         instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64. A thing
             class with instance 0 is crowd: it counts for classes, not for instances and seeds.
@@ -115,11 +123,11 @@ def hle_loss(
         config: switches and weights.
 
     Returns:
-        Scalars `seg`, `segmean`, `ins`, `insvar` and `seed`, weighted, and their sum `loss`. A
-        term that is off or finds no pixel is 0 with zero gradient.
+        Weighted scalars `seg`, `segmean`, `ins`, `insvar` and `seed`, and their sum `loss`. A term
+        that is switched off or has no pixel is 0 with zero gradient.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if the shapes do not fit together.
     """
     _check_shapes(
         embedding,
@@ -147,18 +155,18 @@ def hle_loss(
         )
         dim = semantic_mean.shape[1]
         for_classes, for_instances = embedding[:, :dim], embedding[:, -dim:]
-        # Every parameter takes part, so that DDP finds a gradient for each whatever is off.
-        none = 0 * (
+        # DDP needs a gradient of every parameter, even if the terms that use it are switched off.
+        zero = 0 * (
             embedding.sum()
             + spatial_log_sigma.sum()
             + semantic_mean.sum()
             + semantic_log_sigma.sum()
         )
-        terms = {'seg': none, 'segmean': none}
+        terms = {'seg': zero, 'segmean': zero}
         if semantic_logits is not None:
-            terms['seg'] = none + mean_cross_entropy(at_least_float32(semantic_logits), class_map)
+            terms['seg'] = zero + mean_cross_entropy(at_least_float32(semantic_logits), class_map)
         else:
-            terms['seg'] = none + _class_term(
+            terms['seg'] = zero + _class_term(
                 for_classes, semantic_mean, semantic_log_sigma, class_map, config
             )
             if config.vq_means:
@@ -178,7 +186,7 @@ def hle_loss(
 
 
 def batch_loss(model: HLE, batch: Batch, stride: int, config: HLELossConfig) -> dict[str, Tensor]:
-    """`hle_loss` of what the model says of a batch."""
+    """Compute `hle_loss` for a batch: the `batch_loss` of the family, see `losses.registry`."""
     labels = batch.at_stride(stride)
     return hle_loss(
         *model.maps(batch.image, stride),
@@ -199,14 +207,14 @@ def _class_term(
     class_map: Tensor,
     config: HLELossConfig,
 ) -> Tensor:
-    """L_seg by embedding (B, D, h, w)."""
+    """Compute L_seg from the embedding (B, D, h, w)."""
     if config.loss == 'ae':
         counts = class_map != VOID_ID
         pixels, group = embedding.movedim(1, -1)[counts], class_map[counts]
         mean = group_mean(pixels, group, len(semantic_mean)) if config.vq_means else semantic_mean
-        seen = torch.bincount(group, minlength=len(mean)) > 0
+        present = torch.bincount(group, minlength=len(mean)) > 0
         pull, push = config.ae_class_margins
-        return pull_loss(pixels, group, mean, pull) + push_loss(mean[seen], push)
+        return pull_loss(pixels, group, mean, pull) + push_loss(mean[present], push)
     mean = semantic_mean.detach() if config.vq_means else semantic_mean
     logits = psi_logits(embedding, mean, semantic_log_sigma)
     if config.loss == 'ce':
@@ -217,17 +225,17 @@ def _class_term(
 
 
 def psi_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
-    """Logits whose softmax over C is psi, equation 9: -d(e, mu_k) / (2 sigma_k^2).
+    """Compute the logits of psi, equation 9: -d(e, mu_k) / (2 sigma_k^2), d the cosine distance.
 
     Args:
-        embedding: unit length over D, (B, D, h, w).
-        semantic_mean: unit rows, (C, D).
-        semantic_log_sigma: (C,).
+        embedding: unit vectors e, (B, D, h, w).
+        semantic_mean: unit class means mu, (C, D).
+        semantic_log_sigma: logarithm of the class deviations sigma, (C,).
 
     Returns:
-        (B, C, h, w)
+        (B, C, h, w); psi is their softmax over C.
     """
-    # As one batched product: `@` would copy the maps to fold the batch away, at 4 times the cost.
+    # One batched product; `@` would copy the maps to merge batch and pixels, at 4 times the cost.
     s = sharpness(bounded_sigma(semantic_log_sigma))[:, None]
     weight = (semantic_mean * s).expand(len(embedding), -1, -1)  # (B, C, D)
     logits = torch.baddbmm(-s, weight, embedding.flatten(2))
@@ -235,16 +243,16 @@ def psi_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Ten
 
 
 def segment_mean_loss(semantic_mean: Tensor, embedding: Tensor, class_map: Tensor) -> Tensor:
-    """Squared distance of the class means to those of the batch, equation 15.
+    """Compute the squared distance of the class means to those of the batch, equation 15.
 
     Args:
-        semantic_mean: (C, D).
-        embedding: (B, D, h, w); no gradient flows to it.
-        class_map: (B, h, w), VOID_ID for void. With torch.distributed, the batch is that of
-            all processes.
+        semantic_mean: persistent class means, (C, D).
+        embedding: (B, D, h, w); receives no gradient.
+        class_map: (B, h, w), VOID_ID for void. With torch.distributed, the means are over the
+            batches of all processes.
 
     Returns:
-        Scalar: mean over the classes present; 0 with zero gradient without any.
+        Scalar: mean over the classes that are present; 0 with zero gradient if none is.
     """
     total, count = class_sums(embedding, class_map, len(semantic_mean))
     batch_mean = total / count.clamp(min=1)[:, None]
@@ -263,7 +271,7 @@ def _instance_terms(
     cell: float,
     config: HLELossConfig,
 ) -> dict[str, Tensor]:
-    """L_ins, L_insvar and L_seed by embedding (B, D, h, w)."""
+    """Compute L_ins, L_insvar and L_seed from the embedding (B, D, h, w)."""
     instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
     instances = find_instances(instance_map)
     inside = instance_map > 0
@@ -281,7 +289,7 @@ def _instance_terms(
         mean,
         sharpness(mean_sigma),
         sharpness(mean_spatial),
-        _share(instances, embedding),
+        _instance_weights(instances, embedding),
         instances,
         instance_map.masked_fill(~counts, -1),
         cell,
@@ -290,13 +298,10 @@ def _instance_terms(
     )
     if config.loss == 'ae':
         ins = _associative_instances(embedding, instances, config.ae_instance_margins)
-    varying = sigma if config.variance_of == 'sigma' else log_sigma
-    uniform = (
-        mean_sigma
-        if config.variance_of == 'sigma'
-        else instance_mean(log_sigma[:, None], instances)[:, 0]
-    )
-    spread = (varying - paint(uniform, instances, inside.shape)).square() * inside
+    values, means = sigma, mean_sigma
+    if config.variance_of == 'log_sigma':
+        values, means = log_sigma, instance_mean(log_sigma[:, None], instances)[:, 0]
+    spread = (values - paint(means, instances, inside.shape)).square() * inside
     insvar = spread.sum() / inside.sum().clamp(min=1)
     return {
         'ins': ins,
@@ -308,17 +313,18 @@ def _instance_terms(
 def seed_loss(
     seed_logits: Tensor, score: Tensor, instance: Tensor, counts: Tensor, thing_weight: float = 1.0
 ) -> Tensor:
-    """Squared error of the seed map, equation 13.
+    """Compute the squared error of the seed map, equation 13.
 
     Args:
-        seed_logits: (B, h, w).
-        score: phi of each instance pixel for its own instance, 0 on stuff, (B, h, w).
-        instance: pixels of instances, bool, (B, h, w).
-        counts: pixels that take part: instances and stuff, bool, (B, h, w).
+        seed_logits: seed map before the sigmoid, (B, h, w).
+        score: target: phi of each instance pixel for its own instance, 0 on stuff, (B, h, w);
+            receives no gradient.
+        instance: pixels of instances, (B, h, w) bool.
+        counts: pixels that count: instances and stuff, (B, h, w) bool.
         thing_weight: weight of instance pixels.
 
     Returns:
-        Scalar: mean over the pixels that count; 0 without any.
+        Scalar: mean over the pixels that count; 0 if none does.
     """
     squared = (seed_logits.sigmoid() - score.detach()).square()
     weight = counts * torch.where(instance, thing_weight, 1.0)
@@ -328,27 +334,27 @@ def seed_loss(
 def _associative_instances(
     embedding: Tensor, instances: Sequence[Instance], margins: tuple[float, float]
 ) -> Tensor:
-    """Associative embedding between the instances of an image, mean over the images."""
+    """Compute the associative embedding loss between the instances, mean over the images."""
     shape = embedding[:, 0].shape
-    place = paint(torch.arange(1, len(instances) + 1, device=embedding.device), instances, shape)
-    inside = place > 0
-    pixels, group = embedding.movedim(1, -1)[inside], place[inside] - 1
+    row_map = paint(torch.arange(1, len(instances) + 1, device=embedding.device), instances, shape)
+    inside = row_map > 0
+    pixels, group = embedding.movedim(1, -1)[inside], row_map[inside] - 1
     mean = group_mean(pixels, group, len(instances))
     image_of_row = torch.tensor([i.image for i in instances], device=embedding.device)
     image_of_pixel = image_of_row[group] if len(group) else group
     loss = embedding.sum() * 0
     for image in sorted({i.image for i in instances}):
-        here = image_of_pixel == image
+        in_image = image_of_pixel == image
         loss = (
             loss
-            + pull_loss(pixels[here], group[here], mean, margins[0])
+            + pull_loss(pixels[in_image], group[in_image], mean, margins[0])
             + push_loss(mean[image_of_row == image], margins[1])
         )
     return loss / shape[0]
 
 
-def _share(instances: Sequence[Instance], like: Tensor) -> Tensor:
-    """Weights (L,) that average over the instances of an image, then over the images."""
+def _instance_weights(instances: Sequence[Instance], like: Tensor) -> Tensor:
+    """Return weights (L,) that average over the instances of an image, then over the images."""
     images = [i.image for i in instances]
     return like.new_tensor([1 / (images.count(i) * len(like)) for i in images])
 

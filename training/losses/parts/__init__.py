@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of losses that several families share."""
+"""Parts of the losses: targets, samples and terms, one subject per file."""
