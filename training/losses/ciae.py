@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of CIAE (Gao et al., 2020): category- and instance-aware embedding, and detector."""
+"""Loss of CIAE: category-aware and instance-aware embedding, and detector.
+
+Gao et al., Learning Category- and Instance-Aware Pixel Embedding for Fast Panoptic Segmentation,
+2020: section III and, for the detector, section IV-A.
+"""
 
 from __future__ import annotations
 
@@ -27,19 +31,19 @@ from .parts.terms import mean_cross_entropy, with_sum
 
 @dataclass(frozen=True)
 class CIAELossConfig:
-    """The switches of the paper's tables that concern the loss, and its weights."""
+    """Switches of the paper's tables that concern the loss, and weights of its terms."""
 
     margin: float = 0.15
-    """Of the triplet losses (Table IX)."""
+    """Margin of the triplet losses (Table IX)."""
 
     hardest: int = 5
-    """Queries that count for a pixel, the paper's K."""
+    """Number of hardest queries that count for a pixel, the paper's K."""
 
     log_floor: float = 1e-6
-    """Least argument of the logarithm (inferred)."""
+    """Lower bound of the argument of the logarithm (inferred)."""
 
     cae_weight: float = 1.0
-    """Weight of the category-aware term; 0 is the last row of Table IV."""
+    """Weight of the category-aware term; 0 gives the last row of Table IV."""
 
     iae_weight: float = 2.0
     """Weight of the instance-aware term, the paper's alpha."""
@@ -48,18 +52,19 @@ class CIAELossConfig:
     """Weight of thing pixels in the instance-aware term."""
 
     box_scale: float = 1.5
-    """Pixels outside an instance's box, enlarged this much, have similarity 0 to it; 0 for no
-    such filter (Table VIII)."""
+    """Factor by which the box of an instance is enlarged; pixels outside the enlarged box have
+    similarity 0 to the instance. 0 switches this filter off (Table VIII)."""
 
     memory_momentum: float = 0.9999
-    """Part of the memory that the first step keeps (Table VII); it rises to 1 at the end."""
+    """Momentum of the memory at the first step (Table VII); it rises to 1 at the end."""
 
     clip_images: int = 1
     """Consecutive images of a batch that show one clip, as `data.train.in_a_row` gives them: a
     thing's query is its mean over all of them, so that its embedding lasts."""
 
     level_limits: tuple[float, ...] = (64.0, 128.0, 256.0, 512.0)
-    """Greatest distance from location to box side, px, on P3 to P6 (inferred, from FCOS)."""
+    """Largest distance from a location to a side of its box, in input pixels, on P3 to P6
+    (inferred, from FCOS)."""
 
     focal_alpha: float = 0.25
     """Weight of objects in the focal loss (inferred, from FCOS)."""
@@ -102,17 +107,19 @@ def ciae_loss(
     is_thing: Tensor,
     config: CIAELossConfig,
 ) -> dict[str, Tensor]:
-    """The embedding's terms, equations 10 to 12; half precision is taken to float32 first.
+    """Compute the terms of the embedding, equations 10 to 12.
 
-    With `semantic_logits`, stuff is left to them: the embedding then only tells the instances
-    of an image apart (inferred; the paper's first row of Table III). Both terms divide by the
-    number of labelled pixels.
+    Half-precision maps are converted to float32. With `semantic_logits`, these learn the stuff
+    classes and the embedding only separates the instances of an image (inferred; first row of
+    Table III). Both embedding terms are divided by the number of labelled pixels.
 
     Args:
         embedding: P before its normalisation, (B, D, h, w).
-        semantic_logits: stuff classes and, last, things, (B, C_st + 1, h, w), or None.
-        memory: M_{t-1}, unit rows, those of the stuff classes first, (M, D); no gradient.
-        memory_of_class: row of each class, (C,) int64.
+        semantic_logits: logits of the stuff classes and, last, of all things together,
+            (B, C_st + 1, h, w), or None.
+        memory: M_{t-1}, unit rows, those of the stuff classes first, (M, D); receives no
+            gradient.
+        memory_of_class: row of each class in the memory, (C,) int64.
         class_map: class ids, VOID_ID for void, (B, h, w) int64.
         instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64. A thing
             class with instance 0 is crowd: it counts for categories, not for instances.
@@ -120,11 +127,11 @@ def ciae_loss(
         config: switches and weights.
 
     Returns:
-        Scalars `cae` and `iae`, and `semantic` with semantic_logits, weighted. A term that is
-        off or finds no pixel is 0 with zero gradient.
+        Weighted scalars `cae` and `iae`, and with `semantic_logits` also `semantic`. A term that
+        is switched off or has no pixel is 0 with zero gradient.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if the shapes do not fit together.
     """
     _check_shapes(
         embedding, semantic_logits, memory, memory_of_class, class_map, instance_map, is_thing
@@ -137,33 +144,33 @@ def ciae_loss(
         row = memory_rows(class_map, memory_of_class)
         terms = {}
         if semantic_logits is not None:
-            goal = row.clamp(max=num_stuff).masked_fill(~labelled, VOID_ID)
-            terms['semantic'] = mean_cross_entropy(semantic_logits.to(embedding.dtype), goal)
+            target = row.clamp(max=num_stuff).masked_fill(~labelled, VOID_ID)
+            terms['semantic'] = mean_cross_entropy(semantic_logits.to(embedding.dtype), target)
             memory, num_stuff = memory[:0], 0
 
         instances = find_instances(instance_map.masked_fill(~labelled, 0))
         by_image = [[i for i in instances if i.image == image] for image in range(len(row))]
-        number = [num_stuff + n for here in by_image for n in range(len(here))]
-        own = paint(row.new_tensor(number) + 1, instances, row.shape)  # row of the query plus 1
+        query = [num_stuff + n for found in by_image for n in range(len(found))]
+        own = paint(row.new_tensor(query) + 1, instances, row.shape)  # index of the query plus 1
         weight = (own > 0) * config.thing_weight
         if len(memory):
             own = torch.where(own > 0, own, row + 1)
             weight = weight + (row < num_stuff)
         mean = unit_means(embedding, instances, config.clip_images)  # (L, D)
-        means = mean.split([len(here) for here in by_image])
+        means = mean.split([len(found) for found in by_image])
 
         unit = F.normalize(embedding, dim=1).movedim(1, 3)  # (B, h, w, D)
         cae, iae = embedding.sum() * 0, embedding.sum() * 0
-        for image, here in enumerate(by_image):
+        for image, found in enumerate(by_image):
             pixels = unit[image]
             if len(memory) and config.cae_weight:
                 cae = cae + _weighted(pixels @ memory.T, row[image], labelled[image], config)
-            if num_stuff or here:
-                likeness = pixels @ torch.cat([memory[:num_stuff], means[image]]).T  # (h, w, Q)
-                if config.box_scale and here:
-                    reach = _reach(here, row.shape[1:], config.box_scale).to(likeness.device)
-                    likeness = likeness * F.pad(reach, (num_stuff, 0), value=True)
-                iae = iae + _weighted(likeness, own[image] - 1, weight[image], config)
+            if num_stuff or found:
+                similarity = pixels @ torch.cat([memory[:num_stuff], means[image]]).T  # (h, w, Q)
+                if config.box_scale and found:
+                    near = _inside_boxes(found, row.shape[1:], config.box_scale).to(pixels.device)
+                    similarity = similarity * F.pad(near, (num_stuff, 0), value=True)
+                iae = iae + _weighted(similarity, own[image] - 1, weight[image], config)
         terms['cae'] = config.cae_weight * cae / labelled.sum().clamp(min=1)
         terms['iae'] = config.iae_weight * iae / labelled.sum().clamp(min=1)
     return terms
@@ -172,9 +179,13 @@ def ciae_loss(
 def batch_loss(
     model: CIAE, batch: Batch, stride: int, config: CIAELossConfig
 ) -> dict[str, Tensor]:
-    """`ciae_loss` and the detector's terms for a batch; in training the memory learns too."""
+    """Compute `ciae_loss` and the terms of the detector for a batch.
+
+    In training mode this also updates the memory. It is the `batch_loss` of the family, see
+    `losses.registry`.
+    """
     maps, labels = model.maps(batch.image, stride), batch.at_stride(stride)
-    # The memory changes below, in place, before the gradients are taken.
+    # A copy of the memory, because it is updated in place below, before the backward pass.
     terms = ciae_loss(
         maps.embedding,
         maps.semantic_logits,
@@ -212,20 +223,20 @@ def batch_loss(
 
 
 def memory_rows(class_map: Tensor, memory_of_class: Tensor) -> Tensor:
-    """The row of the memory that each pixel belongs to, VOID_ID for void.
+    """Return the row of the memory that each pixel belongs to, VOID_ID for void.
 
     Args:
         class_map: class ids, VOID_ID for void, int64.
-        memory_of_class: (C,) int64.
+        memory_of_class: row of each class in the memory, (C,) int64.
     """
     return by_class(memory_of_class, class_map, VOID_ID)
 
 
-def _weighted(likeness: Tensor, own: Tensor, weight: Tensor, config: CIAELossConfig) -> Tensor:
-    """Sum of the losses of the pixels of an image, (h, w, Q), (h, w) and (h, w)."""
+def _weighted(similarity: Tensor, own: Tensor, weight: Tensor, config: CIAELossConfig) -> Tensor:
+    """Sum the weighted losses of the pixels of an image: (h, w, Q), (h, w) and (h, w)."""
     counts = weight > 0
     loss = memory_loss(
-        likeness.flatten(0, 1),
+        similarity.flatten(0, 1),
         own.masked_fill(~counts, 0).flatten(),
         config.margin,
         config.hardest,
@@ -234,8 +245,8 @@ def _weighted(likeness: Tensor, own: Tensor, weight: Tensor, config: CIAELossCon
     return (loss * weight.flatten()).sum()
 
 
-def _reach(instances: Sequence[Instance], shape: Sequence[int], scale: float) -> Tensor:
-    """Cells whose centre lies in each instance's enlarged box, (h, w, L) bool."""
+def _inside_boxes(instances: Sequence[Instance], shape: Sequence[int], scale: float) -> Tensor:
+    """Return the cells whose centre lies in each instance's enlarged box, (h, w, L) bool."""
     inside = []
     for axis, size in enumerate(shape):
         span = [(i.rows, i.columns)[axis] for i in instances]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of EINet: class-aware heatmaps of adaptive width, and the dictionary of class centres.
+"""Loss of EINet: class-aware heatmaps with kernels of adaptive size, and the class dictionary.
 
-Weights are Panoptic-DeepLab's (inferred).
+Equation and table numbers are those of the paper and its supplement. The semantic and the offset
+term and all weights are those of Panoptic-DeepLab (inferred).
 """
 
 from __future__ import annotations
@@ -36,20 +37,20 @@ from .parts.terms import with_sum
 
 @dataclass(frozen=True)
 class EINetLossConfig(PanopticDeepLabLossConfig):
-    """Weights and targets; lengths in network-input pixels."""
+    """Weights of the terms and parameters of the targets; lengths in network-input pixels."""
 
     momentum: float = 0.9
-    """What a class centre keeps of itself at each step (equation 1, table 1)."""
+    """Weight of the present class centre in its update at each step (equation 1, Table 1)."""
 
     adaptive_kernel: bool = True
-    """Gaussians by the size of the instance (table 2); else all of `sigma`."""
+    """Whether the size of an instance sets the width of its Gaussian (Table 2); else `sigma` does."""
 
     min_overlap: float = 0.7
-    """IoU of a box with itself, its corners moved by the radius of its Gaussian. CenterNet's
-    released code solves its equations with larger radii, as if this were about 0.2."""
+    """Least IoU of a box with the same box whose corners are moved by the radius of its Gaussian.
+    CenterNet's released code solves the equations with larger radii, as if this were about 0.2."""
 
     focal_weight: float = 1.0
-    """Of the heatmaps where they learn by focal loss (inferred)."""
+    """Weight of the heatmap term if it is a focal loss (inferred)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,26 +73,30 @@ def einet_loss(
     config: EINetLossConfig,
     coarse: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """All terms for a batch; half precision is taken to float32 first.
+    """Compute all terms for a batch.
+
+    Half-precision maps are converted to float32.
 
     Args:
         semantic_logits: (B, C, h, w).
-        heatmap: one map for each thing class in their order, at stride 4, logits for `focal`,
-            (B, M, H/4, W/4).
+        heatmap: one map per thing class, in the order of the classes, at stride 4, logits for
+            `focal`, (B, M, H/4, W/4).
         offset: (dy, dx) to the centre, input px, (B, 2, h, w).
         class_map: class ids, VOID_ID for void, (B, h, w) int64.
         instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64.
         is_thing: which classes are things, (C,) bool.
-        stride: input px per cell of all maps but the heatmap.
-        heatmap_kind: `mse` or `focal`.
-        config: weights and targets.
-        coarse: class and instance map for the heatmap, where `stride` is not 4.
+        stride: input px per cell of all maps except the heatmap.
+        heatmap_kind: loss of the heatmap, `mse` or `focal`.
+        config: weights and parameters of the targets.
+        coarse: class map and instance map at stride 4 for the heatmap; required unless `stride` is
+            4.
 
     Returns:
-        See `panoptic_deeplab_loss`.
+        Weighted scalars `semantic`, `offset` and `center`, and their sum `loss`. A term that has no
+        pixel is 0 with zero gradient.
 
     Raises:
-        ValueError: if a shape does not fit, or `coarse` is missing.
+        ValueError: if the shapes do not fit together, or `coarse` is missing.
     """
     if coarse is None and stride != MAP_STRIDE:
         raise ValueError(f'einet_loss at stride {stride} needs the labels at stride {MAP_STRIDE}')
@@ -115,7 +120,11 @@ def einet_loss(
 def batch_loss(
     model: EINet, batch: Batch, stride: int, config: EINetLossConfig
 ) -> dict[str, Tensor]:
-    """`einet_loss` of what the model says of a batch; in training its dictionary learns too."""
+    """Compute `einet_loss` for a batch.
+
+    In training mode this also updates the dictionary. It is the `batch_loss` of the family, see
+    `losses.registry`.
+    """
     labels, coarse = batch.at_stride(stride), batch.at_stride(MAP_STRIDE)
     semantic, instance = model.embeddings(batch.image)
     if model.training and model.config.interaction in ('s2i', 'both'):
@@ -141,18 +150,21 @@ def center_term(
     kind: str,
     config: EINetLossConfig,
 ) -> Tensor:
-    """The weighted error of the heatmaps, drawn at stride 4 about mass centres (inferred).
+    """Compute the weighted error of the heatmaps, drawn at stride 4 about mass centres (inferred).
 
     Args:
         heatmap: (B, M, H/4, W/4), logits for `focal`.
-        class_map: at stride 4, (B, H/4, W/4).
-        instance_map: the same.
-        is_thing: (C,) bool.
+        class_map: class ids at stride 4, VOID_ID for void, (B, H/4, W/4) int64.
+        instance_map: 1 and up on things, 0 on stuff, void and crowd, same shape.
+        is_thing: which classes are things, (C,) bool.
         kind: `mse` (summed over the maps, averaged over pixels: inferred) or `focal`.
-        config: weights and targets.
+        config: weights and parameters of the targets.
+
+    Returns:
+        Scalar.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit together.
     """
     batch, height, width = class_map.shape
     shape = (batch, int(is_thing.sum()), height, width)
@@ -174,7 +186,7 @@ def _heatmaps(
     shape: tuple[int, ...],
     config: EINetLossConfig,
 ) -> Tensor:
-    """Targets (B, M, H/4, W/4), each instance in its class's map."""
+    """Return target heatmaps (B, M, H/4, W/4), each instance drawn in the map of its class."""
     sigmas = [config.sigma / MAP_STRIDE] * len(instances)
     if config.adaptive_kernel:
         sigmas = [
@@ -191,7 +203,7 @@ def _heatmaps(
             for i in instances
         ]
     channel = (is_thing.cumsum(0) - 1).tolist()
-    # Labels that contradict themselves, an instance on stuff, have no map to be drawn in.
+    # An instance on a stuff class, a contradiction in the labels, has no heatmap.
     thing = is_thing.tolist()
     classes = [int(class_map[i.box][i.mask][0]) for i in instances]
     drawn = [n for n, class_id in enumerate(classes) if thing[class_id]]
@@ -205,16 +217,21 @@ def _heatmaps(
 
 
 def corner_radius(height: float, width: float, min_overlap: float) -> float:
-    """How far both corners of a box may move, at worst, for its IoU to stay at `min_overlap`.
+    """Return the distance r by which both corners of a box may move so that its IoU is at least t.
 
-    The least of three cases (CornerNet's, which CenterNet takes over): the box moves along its
-    diagonal, (h-r)(w-r) / (2hw - (h-r)(w-r)) = t; shrinks at both corners, (h-2r)(w-2r) / hw = t;
-    or grows at both, hw / ((h+2r)(w+2r)) = t.
+    It is the smallest of three cases (CornerNet, adopted by CenterNet):
+
+    - both corners move the same way: (h - r)(w - r) / (2hw - (h - r)(w - r)) = t;
+    - the box shrinks at both corners: (h - 2r)(w - 2r) / hw = t;
+    - the box grows at both corners: hw / ((h + 2r)(w + 2r)) = t.
 
     Args:
-        height: h.
-        width: w.
+        height: h, in any unit.
+        width: w, same unit.
         min_overlap: t, above 0 and below 1.
+
+    Returns:
+        r, same unit.
     """
     side, area, t = height + width, height * width, min_overlap
     moved = _small_root(1, -side, area * (1 - t) / (1 + t))
@@ -224,19 +241,20 @@ def corner_radius(height: float, width: float, min_overlap: float) -> float:
 
 
 def _small_root(a: float, b: float, c: float) -> float:
+    """Return the smaller root of a x^2 + b x + c."""
     return (-b - math.sqrt(max(b * b - 4 * a * c, 0.0))) / (2 * a)
 
 
 def penalty_reduced_focal(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Focal loss of heatmaps (Law and Deng, CornerNet, equation 1) with alpha 2 and beta 4.
+    """Compute the focal loss of heatmaps (Law and Deng, CornerNet, ECCV 2018, equation 1).
 
-    `-(1 - p)^2 log p` where the target is 1, else `-(1 - target)^4 p^2 log(1 - p)`, summed and
-    divided by the number of centres.
+    With alpha 2 and beta 4, a cell costs `-(1 - p)^2 log p` where the target is 1, elsewhere
+    `-(1 - target)^4 p^2 log(1 - p)`. The sum is divided by the number of centres.
 
     Args:
-        logits: of p, (B, M, h, w).
+        logits: logits of p, (B, M, h, w).
         target: in [0, 1], 1 at centres, (B, M, h, w).
-        weight: of each pixel, (B, h, w).
+        weight: weight of each pixel, (B, h, w).
 
     Returns:
         Scalar; 0 with zero gradient when no pixel counts.
@@ -262,17 +280,20 @@ def penalty_reduced_focal(logits: Tensor, target: Tensor, weight: Tensor) -> Ten
 def update_dictionary(
     dictionary: Tensor, embedding: Tensor, class_map: Tensor, momentum: float
 ) -> None:
-    """Moves class centres towards the means of this batch, in place: Q <- m Q + (1 - m) V.
+    """Move the class centres towards the class means V of a batch: Q <- m Q + (1 - m) V, in place.
 
-    Equation 1 of the supplement, for the classes in the batch; one that was never seen, a row
-    of zeros, takes the mean as it is (inferred). With torch.distributed the batch is that of all
-    processes.
+    This is equation 1 of the supplement, for the classes in the batch. The row of a class that has
+    not occurred before is zero; it takes the mean unchanged (inferred). With torch.distributed,
+    the means are over the batches of all processes.
 
     Args:
         dictionary: Q, (C, D).
-        embedding: semantic, (B, D, h, w).
+        embedding: semantic embedding, (B, D, h, w).
         class_map: (B, h, w), VOID_ID for void.
         momentum: m.
+
+    Raises:
+        ValueError: if the shapes do not fit together.
     """
     if (
         embedding.ndim != 4
@@ -286,6 +307,6 @@ def update_dictionary(
         )
     total, count = class_sums(embedding, class_map, len(dictionary))
     mean = total / count.clamp(min=1)[:, None]
-    seen = dictionary.abs().sum(dim=1, keepdim=True) > 0
-    moved = torch.where(seen, torch.lerp(mean.to(dictionary.dtype), dictionary, momentum), mean)
+    known = dictionary.abs().sum(dim=1, keepdim=True) > 0
+    moved = torch.where(known, torch.lerp(mean.to(dictionary.dtype), dictionary, momentum), mean)
     dictionary.copy_(torch.where(count[:, None] > 0, moved, dictionary))

@@ -317,8 +317,8 @@ def seed_loss(
 
     Args:
         seed_logits: seed map before the sigmoid, (B, h, w).
-        score: target: phi of each instance pixel for its own instance, 0 on stuff, (B, h, w);
-            receives no gradient.
+        score: target value, (B, h, w): phi of each instance pixel for its own instance, 0 on
+            stuff; receives no gradient.
         instance: pixels of instances, (B, h, w) bool.
         counts: pixels that count: instances and stuff, (B, h, w) bool.
         thing_weight: weight of instance pixels.

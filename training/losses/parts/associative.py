@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Associative embedding, the baseline of HLE section 3.2 (equations 1 and 2)."""
+"""Associative embedding loss with hinges, the baseline of HLE, section 3.2 (equations 1 and 2)."""
 
 from __future__ import annotations
 
@@ -8,28 +8,34 @@ from torch import Tensor
 
 
 def group_mean(embedding: Tensor, group: Tensor, groups: int) -> Tensor:
-    """Mean embedding of each group, (groups, D); 0 for a group without members.
+    """Return the mean embedding of each group.
 
     Args:
         embedding: (P, D).
-        group: 0 to groups - 1, (P,) integer.
-        groups: L.
+        group: group of each row, 0 to groups - 1, (P,) integer.
+        groups: number of groups L.
+
+    Returns:
+        (L, D), 0 for a group without members.
     """
     total = embedding.new_zeros(groups, embedding.shape[1]).index_add(0, group, embedding)
     return total / torch.bincount(group, minlength=groups).clamp(min=1)[:, None]
 
 
 def pull_loss(embedding: Tensor, group: Tensor, mean: Tensor, margin: float) -> Tensor:
-    """Draws every embedding to the mean of its group, equation 1.
+    """Compute the loss that pulls every embedding towards the mean of its group, equation 1.
+
+    The cost of an embedding e of group l is max(|mean_l - e|_1 - margin, 0)^2.
 
     Args:
         embedding: (P, D).
-        group: row of `mean` each one belongs to, (P,) integer.
+        group: row of `mean` that each embedding belongs to, (P,) integer.
         mean: (L, D).
-        margin: L1 distance that costs nothing.
+        margin: L1 distance up to which the cost is 0.
 
     Returns:
-        Scalar: mean over the groups that have members of the mean over those; 0 without any.
+        Scalar: mean cost of the members of a group, averaged over the groups that have members; 0
+        without any.
     """
     if (
         embedding.ndim != 2
@@ -48,14 +54,16 @@ def pull_loss(embedding: Tensor, group: Tensor, mean: Tensor, margin: float) -> 
 
 
 def push_loss(mean: Tensor, margin: float) -> Tensor:
-    """Drives the means of different groups apart, equation 2.
+    """Compute the loss that pushes the means of different groups apart, equation 2.
+
+    The cost of a pair of groups k and l is max(margin - |mean_k - mean_l|_1, 0)^2.
 
     Args:
         mean: (L, D).
-        margin: L1 distance from which on a pair costs nothing.
+        margin: L1 distance from which on the cost is 0.
 
     Returns:
-        Scalar: mean over the ordered pairs; 0 for fewer than two groups.
+        Scalar: mean over the pairs; 0 for fewer than two groups.
     """
     if mean.ndim != 2:
         raise ValueError(f'push_loss expects mean (L, D), got {tuple(mean.shape)}')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pixels against query embeddings: CIAE's triplet loss and the memory it is learned with.
+"""Triplet loss of CIAE between pixels and queries, and the memory of the class embeddings.
 
 Gao et al., Learning Category- and Instance-Aware Pixel Embedding for Fast Panoptic Segmentation,
 2020, sections III-B and III-C.
@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 NEVER = -1e4
-"""A similarity so low that it costs nothing to be told apart."""
+"""Similarity below every cosine: excludes a query from the hardest ones."""
 
 
 def memory_loss(
     similarity: Tensor, own: Tensor, margin: float, hardest: int, log_floor: float = 1e-6
 ) -> Tensor:
-    """Each pixel's loss against its hardest queries, equations 5 to 9.
+    """Compute each pixel's loss against its hardest queries, equations 5 to 9.
 
     With D = 1 - similarity: d_pos = D(own), d_neg = D(k), and 0 for the own query;
     l' = max(d_pos - d_neg + margin, 0); l = -log(1 - l' / (2 + margin)). The own query's l' is
@@ -26,16 +26,17 @@ def memory_loss(
 
     Args:
         similarity: cosine of each pixel to each query, (N, Q).
-        own: each pixel's own query, (N,) int64.
-        margin: by which other queries have to be farther.
-        hardest: K, how many queries count for a pixel, at least 1 (chosen per pixel: inferred).
-        log_floor: least argument of the logarithm (inferred).
+        own: index of each pixel's own query, (N,) int64.
+        margin: distance by which the other queries must be farther away than the own one.
+        hardest: K, number of queries that count for a pixel, at least 1 (chosen per pixel:
+            inferred).
+        log_floor: lower bound of the argument of the logarithm (inferred).
 
     Returns:
-        Sum over the K queries, (N,).
+        Sum of l over the K queries, (N,).
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit together.
     """
     if similarity.ndim != 2 or own.shape != similarity.shape[:1]:
         raise ValueError(
@@ -50,25 +51,29 @@ def memory_loss(
 
 
 def memory_momentum(progress: float | Tensor, start: float) -> float | Tensor:
-    """Momentum of the memory, equation 13: 1 - (1 - start) * (1 - t / T)^3.
+    """Compute the momentum of the memory, equation 13: 1 - (1 - start) * (1 - t / T)^3.
 
     Args:
-        progress: t / T, part of the training that is done.
-        start: at the first step; 0.9999 in the paper.
+        progress: t / T, completed part of the training, 0 to 1.
+        start: momentum at the first step; 0.9999 in the paper.
+
+    Example:
+        >>> memory_momentum(0.0, 0.75), memory_momentum(1.0, 0.75)
+        (0.75, 1.0)
     """
     return 1 - (1 - start) * (1 - progress) ** 3
 
 
 @torch.no_grad()
 def update_memory(memory: Tensor, total: Tensor, count: Tensor, momentum: float | Tensor) -> None:
-    """Moves the memory towards the batch's mean directions, in place, equations 3 and 14.
+    """Move the memory towards the mean directions of the batch, in place, equations 3 and 14.
 
     Args:
         memory: unit rows, (M, D).
-        total: sum of the un-normalised embeddings of each row's pixels, (M, D).
-        count: number of those pixels, (M,). Rows without any stay as they are, and so do those
-            whose sum is not finite: the buffer would never lose it.
-        momentum: part of the memory that stays.
+        total: sum of the embeddings of each row's pixels before normalisation, (M, D).
+        count: number of those pixels, (M,). Rows without pixels stay unchanged. So do rows whose
+            sum is not finite, because the memory would never recover.
+        momentum: weight of the present memory, 0 to 1.
     """
     moved = F.normalize(momentum * memory + (1 - momentum) * F.normalize(total, dim=1), dim=1)
     usable = (count > 0) & total.isfinite().all(dim=1)

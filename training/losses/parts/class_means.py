@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Classes in HLE's embedding space: psi, L_seg and L_segmean."""
+"""Sums of embeddings by class over a batch, from which class means are made."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .processes import sum_over_processes
 
 @torch.no_grad()
 def class_sums(embedding: Tensor, class_map: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Sum of the embeddings of each class, and their number; float32 at least, under autocast too.
+    """Sum the embeddings of each class and count its pixels, in float32 or better.
 
     Args:
         embedding: (B, D, h, w).
-        class_map: 0 to classes - 1, others are left out, (B, h, w). With torch.distributed, the
-            batch is that of all processes.
+        class_map: 0 to classes - 1, (B, h, w); pixels with other ids are left out.
         classes: C.
 
     Returns:
-        (C, D) and (C,), without gradient.
+        Sums (C, D) and counts (C,), without gradient. With torch.distributed, they cover the
+        batches of all processes.
     """
     embedding = at_least_float32(embedding)
     number = torch.arange(classes, device=class_map.device)
     total = embedding.new_zeros(classes, embedding.shape[1])
     count = embedding.new_zeros(classes)
-    with torch.autocast(embedding.device.type, enabled=False):  # half of it overflows
+    with torch.autocast(embedding.device.type, enabled=False):  # sums overflow in half precision
         for image, ids in zip(embedding, class_map, strict=True):
             member = (ids.flatten() == number[:, None]).to(image.dtype)  # (C, N)
             total += member @ image.flatten(1).T

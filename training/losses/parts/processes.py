@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statistics of a batch that several processes share."""
+"""Statistics over the batches of all processes of a distributed training."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def sum_over_processes(*values: Tensor) -> None:
-    """Replaces tensors by their sum over all processes, in place; does nothing with one."""
+    """Replace tensors by their sums over all processes, in place; with one process do nothing."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         for value in values:
             torch.distributed.all_reduce(value)
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
-    """Mean of a tensor without gradient over all processes; itself with one."""
+    """Return the mean of a tensor over all processes, without gradient; with one, the tensor."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return value
     total = value.detach().clone()
