@@ -43,7 +43,8 @@ class EINetLossConfig(PanopticDeepLabLossConfig):
     """Weight of the present class centre in its update at each step (equation 1, Table 1)."""
 
     adaptive_kernel: bool = True
-    """Whether the size of an instance sets the width of its Gaussian (Table 2); else `sigma` does."""
+    """Whether the width of a Gaussian follows the size of its instance (Table 2); else it is
+    `sigma`."""
 
     min_overlap: float = 0.7
     """Least IoU of a box with the same box whose corners are moved by the radius of its Gaussian.
@@ -92,8 +93,8 @@ def einet_loss(
             4.
 
     Returns:
-        Weighted scalars `semantic`, `offset` and `center`, and their sum `loss`. A term that has no
-        pixel is 0 with zero gradient.
+        Weighted scalars `semantic`, `offset` and `center`, and their sum `loss`. A term without
+        pixels is 0 with zero gradient.
 
     Raises:
         ValueError: if the shapes do not fit together, or `coarse` is missing.

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of Panoptic-DeepLab (Cheng et al., CVPR 2020, section 3.2)."""
+"""Loss of Panoptic-DeepLab (Cheng et al., CVPR 2020, section 3.2).
+
+L = weighted sum of the cross-entropy of the hardest pixels, the squared error of the centre
+heatmap and the L1 error of the centre offsets. EINet and PISR build on these terms.
+"""
 
 from __future__ import annotations
 
@@ -23,26 +27,28 @@ from .parts.terms import with_sum
 
 @dataclass(frozen=True)
 class PanopticDeepLabLossConfig:
-    """Weights and targets; lengths in network-input pixels."""
+    """Weights of the terms and parameters of the targets; lengths in network-input pixels."""
 
     semantic_weight: float = 1.0
+    """Weight of the cross-entropy."""
 
     hard_pixels: float = 0.2
-    """Part of all pixels that the cross-entropy averages over, the hardest; 1 on COCO."""
+    """Part of all pixels, the hardest ones, that the cross-entropy averages over; 1 on COCO."""
 
     small_instance_weight: float = 3.0
-    """Of the cross-entropy on pixels of small instances."""
+    """Factor of the cross-entropy on pixels of small instances."""
 
     small_instance_area: float = 4096.0
-    """Instances below it are small, px."""
+    """Area in square pixels below which an instance is small."""
 
     center_weight: float = 200.0
-    """Of the heatmap's squared error."""
+    """Weight of the squared error of the heatmap."""
 
     sigma: float = 8.0
-    """Standard deviation of a centre's Gaussian, px; 10 in Detectron2."""
+    """Standard deviation of the Gaussian at a centre, in pixels; 10 in Detectron2."""
 
     offset_weight: float = 0.01
+    """Weight of the L1 error of the offsets."""
 
     def __post_init__(self) -> None:
         if not 0 < self.hard_pixels <= 1:
@@ -71,24 +77,26 @@ def panoptic_deeplab_loss(
     stride: int,
     config: PanopticDeepLabLossConfig,
 ) -> dict[str, Tensor]:
-    """All terms for a batch; half precision is taken to float32 first.
+    """Compute all terms for a batch.
+
+    Half-precision maps are converted to float32.
 
     Args:
         semantic_logits: (B, C, h, w).
-        heatmap: of the centres, (B, 1, h, w).
+        heatmap: heatmap of the centres, (B, 1, h, w).
         offset: (dy, dx) to the centre, input px, (B, 2, h, w).
         class_map: class ids, VOID_ID for void, (B, h, w) int64.
         instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64.
         is_thing: which classes are things, (C,) bool.
         stride: input px per cell of the maps.
-        config: weights and targets.
+        config: weights and parameters of the targets.
 
     Returns:
-        Scalars `semantic`, `center` and `offset`, weighted, and their sum `loss`. A term that
-        finds no pixel is 0 with zero gradient.
+        Weighted scalars `semantic`, `center` and `offset`, and their sum `loss`. A term without
+        pixels is 0 with zero gradient.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if the shapes do not fit together.
     """
     return with_sum(
         terms_of_maps(
@@ -100,7 +108,7 @@ def panoptic_deeplab_loss(
 def batch_loss(
     model: PanopticDeepLab, batch: Batch, stride: int, config: PanopticDeepLabLossConfig
 ) -> dict[str, Tensor]:
-    """`panoptic_deeplab_loss` of what the model says of a batch."""
+    """Compute `panoptic_deeplab_loss` for a batch: the `batch_loss` of the family."""
     labels, maps = batch.at_stride(stride), model.maps(batch.image, stride)
     return panoptic_deeplab_loss(
         *maps[:3], labels.class_map, labels.instance_map, model.is_thing, stride, config
@@ -115,18 +123,21 @@ def terms_of_maps(
     stride: int,
     config: PanopticDeepLabLossConfig,
 ) -> list[dict[str, Tensor]]:
-    """The weighted terms of several predictions for the same labels.
+    """Compute the weighted terms of several predictions for the same labels.
 
     Args:
-        predictions: semantic logits, heatmap and offset of each, as in `panoptic_deeplab_loss`.
-        class_map: as there.
-        instance_map: as there.
-        is_thing: as there.
-        stride: as there.
-        config: weights and targets.
+        predictions: semantic logits, heatmap and offset of each.
+        class_map: see `panoptic_deeplab_loss`, like all other arguments.
+        instance_map: (B, h, w) int64.
+        is_thing: (C,) bool.
+        stride: input px per cell of the maps.
+        config: weights and parameters of the targets.
+
+    Returns:
+        The terms of each prediction, without their sum.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if the shapes do not fit together.
     """
     for semantic_logits, heatmap, offset in predictions:
         check_maps(semantic_logits, heatmap, offset, class_map, instance_map, is_thing)
@@ -158,7 +169,7 @@ def targets_of(
     stride: int,
     config: PanopticDeepLabLossConfig,
 ) -> CenterTargets:
-    """Targets of a batch; see `terms_of_maps`."""
+    """Return the targets of a batch; for the arguments see `panoptic_deeplab_loss`."""
 
     def small(instance: Instance) -> bool:
         return instance.count * stride**2 < config.small_instance_area
@@ -178,7 +189,7 @@ def dense_terms(
     targets: CenterTargets,
     config: PanopticDeepLabLossConfig,
 ) -> dict[str, Tensor]:
-    """The weighted terms that are not about the heatmap."""
+    """Compute the weighted terms `semantic` and `offset`."""
     return {
         'semantic': config.semantic_weight
         * hard_cross_entropy(
@@ -193,13 +204,14 @@ def dense_terms(
 
 
 def hard_cross_entropy(logits: Tensor, class_map: Tensor, weight: Tensor, part: float) -> Tensor:
-    """Mean of the largest weighted cross-entropies (DeeperLab's bootstrapping).
+    """Compute the mean of the largest weighted cross-entropies (bootstrapping of DeeperLab).
 
     Args:
         logits: (B, C, h, w).
         class_map: (B, h, w), VOID_ID for void.
-        weight: of each pixel, (B, h, w).
-        part: of all pixels of the batch, void among them, how many are looked at.
+        weight: weight of each pixel, (B, h, w).
+        part: part of all pixels of the batch, void included, that are averaged over, above 0 and
+            at most 1.
 
     Returns:
         Scalar: mean over the hardest pixels that are not void; 0 with zero gradient without any.
@@ -217,12 +229,12 @@ def hard_cross_entropy(logits: Tensor, class_map: Tensor, weight: Tensor, part: 
 
 
 def heatmap_mse(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Squared error of a heatmap, summed over its maps and averaged over pixels.
+    """Compute the squared error of a heatmap, summed over its M maps and averaged over pixels.
 
     Args:
         pred: (B, M, h, w).
-        target: the same.
-        weight: of each pixel, (B, h, w).
+        target: same shape.
+        weight: weight of each pixel, (B, h, w).
 
     Returns:
         Scalar; 0 with zero gradient when no pixel counts.
@@ -236,15 +248,21 @@ def heatmap_mse(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def offset_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Mean L1 distance between predicted and true offset to the instance centre.
+    """Compute the mean L1 distance between predicted and true offset to the instance centre.
 
     Args:
-        pred: offset (dy, dx), (B, 2, H, W).
+        pred: predicted offset (dy, dx), (B, 2, H, W).
         target: true offset, same units and shape.
         weight: 1 on pixels of instances, 0 on stuff, void and crowd, (B, H, W).
 
     Returns:
-        Scalar; 0 with zero gradient when no pixel counts.
+        Scalar, in the units of the offsets; 0 with zero gradient when no pixel counts.
+
+    Example:
+        >>> pred = torch.zeros(1, 2, 4, 4)
+        >>> target = torch.ones(1, 2, 4, 4)  # |dy| + |dx| = 2 everywhere
+        >>> offset_loss(pred, target, weight=torch.ones(1, 4, 4))
+        tensor(2.)
     """
     if pred.ndim != 4 or pred.shape != target.shape or weight.shape != pred[:, 0].shape:
         raise ValueError(
@@ -263,7 +281,7 @@ def check_maps(
     instance_map: Tensor,
     is_thing: Tensor,
 ) -> None:
-    """Raises ValueError unless all fit (B, C, h, w) logits; a heatmap has one map."""
+    """Raise ValueError unless all shapes fit the semantic logits (B, C, h, w)."""
     if semantic_logits.ndim != 4:
         raise ValueError(
             f'the loss expects semantic_logits (B, C, h, w), got {tuple(semantic_logits.shape)}'

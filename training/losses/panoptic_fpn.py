@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of Panoptic FPN (Kirillov et al., CVPR 2019, section 3.2)."""
+"""Loss of Panoptic FPN (Kirillov et al., CVPR 2019, section 3.2).
+
+L = weighted sum of the terms of Mask R-CNN (region proposals, classes, boxes, masks) and the
+cross-entropy of the semantic branch. PISR and SOGNet build on these terms.
+"""
 
 from __future__ import annotations
 
@@ -28,26 +32,32 @@ from .parts.terms import mean_cross_entropy, with_sum
 
 @dataclass(frozen=True)
 class PanopticFPNLossConfig:
-    """Samples and weights."""
+    """Sizes of the samples and weights of the terms."""
 
     rpn_samples: int = 256
-    """Anchors of each image that the RPN learns from."""
+    """Number of anchors per image that the region proposal network learns from."""
 
     roi_samples: int = 512
-    """Boxes of each image that the box head learns from."""
+    """Number of boxes per image that the box head learns from."""
 
     roi_positive: float = 0.25
-    """Largest part of them that holds an object; the mask head learns from these."""
+    """Largest part of these boxes that holds an object; the mask head learns from that part."""
 
     rpn_weight: float = 1.0
+    """Weight of both terms of the region proposal network."""
+
     box_weight: float = 1.0
+    """Weight of both terms of the box head, classes and boxes."""
+
     mask_weight: float = 1.0
+    """Weight of the masks."""
 
     semantic_weight: float = 1.0
-    """Panoptic FPN takes 1 on Cityscapes and 0.5 on COCO."""
+    """Weight of the semantic branch; the paper uses 1 on Cityscapes and 0.5 on COCO."""
 
     embedding_weight: float = 0.0
-    """Of a pull and a push between the boxes' embeddings, by object (inferred)."""
+    """Weight of the loss that pulls the embeddings of the boxes of an object together and pushes
+    those of different objects apart (inferred)."""
 
     embedding_margins: tuple[float, float] = (0.25, 2.0)
     """Pull and push hinges between unit vectors, L1 distance."""
@@ -60,24 +70,24 @@ class PanopticFPNLossConfig:
             raise ValueError(
                 f'loss.roi_positive must lie above 0 and up to 1, got {self.roi_positive}'
             )
-        # The weights that derived configurations add are among them.
+        # This includes the weights of derived configurations.
         check_not_negative(self, *(name for name in vars(self) if name.endswith('_weight')))
 
 
 def batch_loss(
     model: PanopticFPN, batch: Batch, stride: int, config: PanopticFPNLossConfig
 ) -> dict[str, Tensor]:
-    """All terms for a batch.
+    """Compute all terms for a batch: the `batch_loss` of the family, see `losses.registry`.
 
     Args:
-        model: whose heads are run on the boxes that are sampled here.
-        batch: with labels at full resolution.
-        stride: input pixels per cell of the semantic loss.
-        config: samples and weights.
+        model: network whose heads run on the boxes that are sampled here.
+        batch: images, with labels at full resolution.
+        stride: input px per cell of the semantic loss.
+        config: sizes of the samples and weights.
 
     Returns:
-        Scalars `semantic`, `rpn`, `rpn_box`, `class`, `box`, `mask` and `embedding`, weighted,
-        and their sum `loss`. A term that is off or finds nothing is 0 with zero gradient.
+        Weighted scalars `semantic`, `rpn`, `rpn_box`, `class`, `box`, `mask` and `embedding`, and
+        their sum `loss`. A term that is switched off or has no sample is 0 with zero gradient.
     """
     maps = model.maps(batch.image)
     objects = find_objects(batch.class_map, batch.instance_map, model.is_thing, batch.hidden_map)
@@ -90,12 +100,15 @@ def batch_loss(
 
 
 def semantic_loss(logits: Tensor, class_map: Tensor, stride: int) -> Tensor:
-    """Mean cross-entropy of the semantic branch.
+    """Compute the mean cross-entropy of the semantic branch.
 
     Args:
-        logits: at stride 4, (B, C, h, w).
-        class_map: VOID_ID for void, (B, h * 4 / stride, w * 4 / stride).
-        stride: input pixels per cell of the class map.
+        logits: semantic logits at stride 4, (B, C, h, w); resized to the class map.
+        class_map: class ids, VOID_ID for void, (B, h * 4 / stride, w * 4 / stride) int64.
+        stride: input px per cell of the class map.
+
+    Returns:
+        Scalar; 0 with zero gradient if all cells are void.
     """
     logits = at_least_float32(logits)
     if stride != MAP_STRIDE:
@@ -110,7 +123,7 @@ def roi_terms(
     objects: Sequence[Objects],
     config: PanopticFPNLossConfig,
 ) -> dict[str, Tensor]:
-    """The terms of Mask R-CNN, weighted."""
+    """Compute the weighted terms of Mask R-CNN: those of `proposal_terms` and `head_terms`."""
     terms, rois = proposal_terms(model, maps, batch, objects, config)
     return terms | head_terms(model, model.config, maps.levels[:4], batch, objects, rois, config)
 
@@ -122,7 +135,7 @@ def proposal_terms(
     objects: Sequence[Objects],
     config: PanopticFPNLossConfig,
 ) -> tuple[dict[str, Tensor], list[RoIs]]:
-    """The terms `rpn` and `rpn_box`, weighted, and a sample of proposals of each image."""
+    """Compute the weighted terms `rpn` and `rpn_box`, and sample proposals of each image."""
     anchors = model.anchors(maps)
     ignore = void_or_crowd(batch.class_map, batch.instance_map, model.is_thing)
     rpn, rpn_box = rpn_loss(
@@ -134,12 +147,16 @@ def proposal_terms(
         config.rpn_samples,
     )
     rois = []
-    for i, (found, unknown) in enumerate(zip(objects, ignore, strict=True)):
+    for i, (image_objects, image_ignore) in enumerate(zip(objects, ignore, strict=True)):
         with torch.no_grad():
             boxes, logits = model.propose(maps, anchors, i)
         rois.append(
             sample_rois(
-                boxes[logits > NEVER / 2], found, unknown, config.roi_samples, config.roi_positive
+                boxes[logits > NEVER / 2],
+                image_objects,
+                image_ignore,
+                config.roi_samples,
+                config.roi_positive,
             )
         )
     return {'rpn': config.rpn_weight * rpn, 'rpn_box': config.rpn_weight * rpn_box}, rois
@@ -154,7 +171,7 @@ def head_terms(
     rois: Sequence[RoIs],
     config: PanopticFPNLossConfig,
 ) -> dict[str, Tensor]:
-    """The terms `class`, `box`, `mask` and `embedding` of heads on sampled boxes, weighted."""
+    """Compute the weighted terms `class`, `box`, `mask` and `embedding` on sampled boxes."""
     outputs = heads.box_head(
         pool_batch(levels, [r.box for r in rois], net.box_pool, net.canonical_size)
     )
@@ -176,7 +193,7 @@ def _mask_term(
     objects: Sequence[Objects],
     rois: Sequence[RoIs],
 ) -> Tensor:
-    """Masks of the RoIs that hold an object."""
+    """Compute the loss of the masks of the RoIs that hold an object."""
     size = net.mask_size
     held = [(r.box[r.object >= 0], r.object[r.object >= 0]) for r in rois]
     target = torch.cat(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of PISR on Panoptic-DeepLab: final and initial heads (equation 1)."""
+"""Loss of PISR on Panoptic-DeepLab: its terms on the final and the initial heads (equation 1)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .parts.terms import with_initial, with_sum
 
 @dataclass(frozen=True)
 class PISRLossConfig(PanopticDeepLabLossConfig):
-    """Weights and targets; lengths in network-input pixels."""
+    """Weights of the terms and parameters of the targets; lengths in network-input pixels."""
 
     gamma: float = 0.5
-    """Weight of the initial heads' terms (table B.3)."""
+    """Weight of the terms of the initial heads (Table B.3)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -36,26 +36,26 @@ def pisr_loss(
     stride: int,
     config: PISRLossConfig,
 ) -> dict[str, Tensor]:
-    """L_sem + L_ins + gamma (L'_sem + L'_ins), the primes of the initial heads (form inferred).
+    """Compute L_sem + L_ins + gamma (L'_sem + L'_ins), where ' marks the initial heads.
 
-    Half precision is taken to float32 first.
+    The form of equation 1 for this base is inferred. Half-precision maps are converted to float32.
 
     Args:
         final: semantic logits (B, C, h, w), heatmap (B, 1, h, w) and offset in px (B, 2, h, w)
             of the final heads.
-        initial: the same of the initial heads, or None where there are none.
+        initial: the same of the initial heads, or None if the network has none.
         class_map: class ids, VOID_ID for void, (B, h, w) int64.
         instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64.
         is_thing: which classes are things, (C,) bool.
         stride: input px per cell of the maps.
-        config: weights and targets.
+        config: weights and parameters of the targets.
 
     Returns:
-        Scalars `semantic`, `center`, `offset`, with initial heads `initial_semantic` and so on
-        too, all weighted, and their sum `loss`.
+        Weighted scalars `semantic`, `center` and `offset`, with initial heads also
+        `initial_semantic`, `initial_center` and `initial_offset`, and their sum `loss`.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if the shapes do not fit together.
     """
     terms, *first = terms_of_maps(
         [final, *([] if initial is None else [initial])],
@@ -71,7 +71,7 @@ def pisr_loss(
 def batch_loss(
     model: PISR, batch: Batch, stride: int, config: PISRLossConfig
 ) -> dict[str, Tensor]:
-    """`pisr_loss` of what the model says of a batch."""
+    """Compute `pisr_loss` for a batch: the `batch_loss` of the family, see `losses.registry`."""
     labels, maps = batch.at_stride(stride), model.maps(batch.image, stride)
     return pisr_loss(
         maps.final[:3],

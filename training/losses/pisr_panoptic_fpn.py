@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of PISR on Panoptic FPN and on UPerNet: final and initial heads (equation 1)."""
+"""Loss of PISR on Panoptic FPN and on UPerNet: terms of final and initial heads (equation 1)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .parts.terms import with_initial, with_sum
 
 @dataclass(frozen=True)
 class PISRPanopticFPNLossConfig(PanopticFPNLossConfig):
-    """Samples and weights."""
+    """Sizes of the samples and weights of the terms."""
 
     gamma: float = 0.5
-    """Weight of the initial heads' terms (table B.3)."""
+    """Weight of the terms of the initial heads (Table B.3)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,32 +32,32 @@ class PISRPanopticFPNLossConfig(PanopticFPNLossConfig):
 def batch_loss(
     model: PISRPanopticFPN, batch: Batch, stride: int, config: PISRPanopticFPNLossConfig
 ) -> dict[str, Tensor]:
-    """All terms for a batch.
+    """Compute all terms for a batch: the `batch_loss` of both families, see `losses.registry`.
 
-    Both stages learn from the same sample of proposals, and these, which both share, learn with
-    full weight (inferred).
+    Final and initial heads learn from the same sample of proposals. The region proposal network,
+    which both share, learns with full weight (inferred).
 
     Args:
-        model: whose heads are run on the boxes that are sampled here.
-        batch: with labels at full resolution.
-        stride: input pixels per cell of the semantic loss.
-        config: samples and weights.
+        model: network whose heads run on the boxes that are sampled here.
+        batch: images, with labels at full resolution.
+        stride: input px per cell of the semantic loss.
+        config: sizes of the samples and weights.
 
     Returns:
-        The terms of Panoptic FPN's loss; with the block also `initial_semantic`,
-        `initial_class`, `initial_box`, `initial_mask` and `initial_embedding`, weighted; and
-        their sum `loss`.
+        The weighted terms of Panoptic FPN; with the block also `initial_semantic`,
+        `initial_class`, `initial_box`, `initial_mask` and `initial_embedding`; and their sum
+        `loss`.
     """
     maps = model.maps(batch.image)
     objects = find_objects(batch.class_map, batch.instance_map, model.is_thing, batch.hidden_map)
     class_map = batch.at_stride(stride).class_map
     terms, rois = proposal_terms(model, maps.initial or maps.final, batch, objects, config)
 
-    def stage(heads: RoIHeads, seen: RoIMaps) -> dict[str, Tensor]:
-        semantic = semantic_loss(seen.semantic_logits, class_map, stride)
+    def stage(heads: RoIHeads, outputs: RoIMaps) -> dict[str, Tensor]:
+        semantic = semantic_loss(outputs.semantic_logits, class_map, stride)
         return {
             'semantic': config.semantic_weight * semantic,
-            **head_terms(heads, model.config, seen.levels[:4], batch, objects, rois, config),
+            **head_terms(heads, model.config, outputs.levels[:4], batch, objects, rois, config),
         }
 
     final = stage(model, maps.final)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of SOGNet (Yang et al., AAAI 2020; weights of the parts it shares after UPSNet)."""
+"""Loss of SOGNet (Yang et al., AAAI 2020).
+
+The terms of Panoptic FPN, the cross-entropy of the panoptic head and the loss of the relations
+between overlapping instances. The panoptic head and the weights of the shared terms follow UPSNet.
+"""
 
 from __future__ import annotations
 
@@ -33,23 +37,28 @@ from .parts.terms import mean_cross_entropy, with_sum
 
 @dataclass(frozen=True)
 class SOGNetLossConfig(PanopticFPNLossConfig):
-    """Samples and weights; UPSNet and SOGNet take `semantic_weight` 0.2 on COCO."""
+    """Sizes of the samples and weights of the terms.
+
+    UPSNet and SOGNet use `semantic_weight` 0.2 on COCO.
+    """
 
     panoptic_weight: float = 0.5
-    """Of the panoptic head's cross-entropy: 0.5 on Cityscapes, 0.1 on COCO."""
+    """Weight of the cross-entropy of the panoptic head: 0.5 on Cityscapes, 0.1 on COCO."""
 
     relation_weight: float = 1.0
-    """Of L_R or L_R*."""
+    """Weight of the relation loss, L_R or L_R*."""
 
     weak: bool = False
-    """L_R* (equation 14), which is told who covers whom, in place of L_R (equation 12)."""
+    """Whether the relation loss is L_R* (equation 14), whose target says which instance covers the
+    other; else L_R (equation 12), whose target only says that they overlap."""
 
     semantic_roi_weight: float = 0.0
-    """Of the semantic branch's cross-entropy on true boxes; 0.04 on COCO (UPSNet)."""
+    """Weight of the cross-entropy of the semantic branch in true boxes; 0.04 on COCO (UPSNet)."""
 
     void_share: float = 0.3
-    """Where the model has a void channel: part of the instances that the panoptic head and the
-    relations are not told of (UPSNet); each is left out with this probability (inferred)."""
+    """Part of the instances that are left out of the panoptic head and the relations, to teach the
+    void channel (UPSNet); each is left out with this probability (inferred). Only for models with
+    a void channel."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,17 +69,17 @@ class SOGNetLossConfig(PanopticFPNLossConfig):
 def batch_loss(
     model: SOGNet, batch: Batch, stride: int, config: SOGNetLossConfig
 ) -> dict[str, Tensor]:
-    """All terms for a batch.
+    """Compute all terms for a batch: the `batch_loss` of the family, see `losses.registry`.
 
     Args:
-        model: whose heads are run on the boxes that are sampled here.
-        batch: with labels at full resolution.
-        stride: input pixels per cell of the semantic loss; the panoptic head learns at 4.
-        config: samples and weights.
+        model: network whose heads run on the boxes that are sampled here.
+        batch: images, with labels at full resolution.
+        stride: input px per cell of the semantic loss; the panoptic head learns at stride 4.
+        config: sizes of the samples and weights.
 
     Returns:
-        The terms of Panoptic FPN's loss, `semantic_roi`, `panoptic` and `relation`, weighted,
-        and their sum `loss`. A term that is off or finds nothing is 0 with zero gradient.
+        The weighted terms of Panoptic FPN, `semantic_roi`, `panoptic` and `relation`, and their
+        sum `loss`. A term that is switched off or has no sample is 0 with zero gradient.
     """
     maps = model.maps(batch.image)
     objects = find_objects(batch.class_map, batch.instance_map, model.is_thing, batch.hidden_map)
@@ -92,26 +101,26 @@ def batch_loss(
 def semantic_roi_loss(
     logits: Tensor, class_map: Tensor, objects: Sequence[Objects], size: int
 ) -> Tensor:
-    """Mean cross-entropy of the semantic branch inside true boxes, each cut to size x size.
+    """Compute the mean cross-entropy of the semantic branch inside true boxes.
 
     Args:
-        logits: at stride 4, (B, C, h, w).
+        logits: semantic logits at stride 4, (B, C, h, w).
         class_map: at full resolution, VOID_ID for void, (B, H, W) int64.
-        objects: of each image.
-        size: bins along a side.
+        objects: objects of each image.
+        size: bins along a side; each box is resampled to size x size.
 
     Returns:
         Scalar; 0 with zero gradient without an object.
     """
-    cut = roi_align(
+    pooled = roi_align(
         at_least_float32(logits), [o.box for o in objects], size, 1 / MAP_STRIDE, aligned=True
     )
     labels = [_nearest(image, o.box, size) for image, o in zip(class_map, objects, strict=True)]
-    return mean_cross_entropy(cut, torch.cat(labels))
+    return mean_cross_entropy(pooled, torch.cat(labels))
 
 
 def _nearest(labels: Tensor, box: Tensor, size: int) -> Tensor:
-    """Labels (H, W) at the centres of the bins of each box (N, 4), (N, size, size)."""
+    """Return the labels (H, W) at the centres of the bins of each box (N, 4): (N, size, size)."""
     step = (torch.arange(size, device=box.device) + 0.5) / size
     x, y = ((box[:, i, None] + (box[:, i + 2] - box[:, i])[:, None] * step).long() for i in (0, 1))
     return labels[y[:, :, None], x[:, None, :]]
@@ -124,39 +133,38 @@ def _panoptic_terms(
     objects: Sequence[Objects],
     config: SOGNetLossConfig,
 ) -> tuple[Tensor, Tensor]:
-    """The panoptic head's cross-entropy and L_R on true boxes, each the mean over the images."""
+    """Compute the panoptic and the relation loss on true boxes, each the mean over the images."""
     net = model.config
     pooled = pool_batch(
         maps.levels[:4], [o.box for o in objects], net.mask_size // 2, net.canonical_size
     )
     masks = at_least_float32(model.mask_head(pooled))
     with torch.autocast(masks.device.type, enabled=False):
-        own = of_class(masks, torch.cat([o.thing for o in objects]))
-        return _true_terms(
-            model, at_least_float32(maps.semantic_logits), own, batch, objects, config
-        )
+        mask_logits = of_class(masks, torch.cat([o.thing for o in objects]))
+        semantic_logits = at_least_float32(maps.semantic_logits)
+        return _terms_of_logits(model, semantic_logits, mask_logits, batch, objects, config)
 
 
-def _true_terms(
+def _terms_of_logits(
     model: SOGNet,
     semantic_logits: Tensor,
-    logits: Tensor,
+    mask_logits: Tensor,
     batch: Batch,
     objects: Sequence[Objects],
     config: SOGNetLossConfig,
 ) -> tuple[Tensor, Tensor]:
-    """The same from semantic logits (B, C, h, w) and the objects' mask logits (N, m, m)."""
+    """Compute both from semantic logits (B, C, h, w) and the mask logits (N, m, m) of the objects."""
     net, labels = model.config, batch.at_stride(MAP_STRIDE)
-    # Every parameter takes part, so that DDP finds a gradient for each whatever overlaps.
-    panoptic = relation = logits.sum() * 0 + sum(
+    # DDP needs a gradient of every parameter, even if no objects overlap.
+    panoptic = relation = mask_logits.sum() * 0 + sum(
         p.sum() * 0 for p in ([] if model.relation is None else model.relation.parameters())
     )
-    each = logits.split([len(o.box) for o in objects])
+    each = mask_logits.split([len(o.box) for o in objects])
     for i, (found, masks) in enumerate(zip(objects, each, strict=True)):
         semantic = semantic_logits[i]
         size = (semantic.shape[1], semantic.shape[2])
         dropped = None
-        if net.void:  # before anything else: what is not shown takes nothing from what is
+        if net.void:  # before the overlaps: an instance that is left out covers no other
             keep = torch.rand(len(found.id), device=found.id.device) >= config.void_share
             dropped = found.id[~keep]
             found, masks = Objects(*(x[keep] for x in found)), masks[keep]
@@ -195,19 +203,20 @@ def resolve_true(
     visible: Tensor,
     weak: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Takes overlaps from the masks of one image, by what the module says of its true objects.
+    """Resolve the overlaps between the true objects of one image by the predicted relations.
 
     Args:
-        model: whose relation module is asked.
+        model: network whose relation module predicts.
         found: N objects.
-        logits: of their masks, (N, h, w).
+        logits: logits of their masks, (N, h, w).
         features: their masks in their boxes, (N, m, m).
-        whole: their cells, seen or hidden, (N, h, w) bool.
-        visible: their cells that are seen, (N, h, w) bool.
-        weak: L_R* in place of L_R.
+        whole: their cells, visible or hidden, (N, h, w) bool.
+        visible: their visible cells, (N, h, w) bool.
+        weak: whether to compute L_R* instead of L_R.
 
     Returns:
-        Logits (N, h, w), and the relation loss over the objects that overlap another.
+        Logits (N, h, w) with overlaps resolved, and the relation loss over the objects that
+        overlap another.
     """
     pairs, own = true_pairs(model, found, whole, visible)
     chosen = torch.nonzero(pairs.any(dim=1))[:, 0]
@@ -226,14 +235,22 @@ def resolve_true(
 def true_pairs(
     model: SOGNet, found: Objects, whole: Tensor, visible: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """R, who overlaps, and R*, who is covered by whom, among N objects: (N, N) bool both.
+    """Return the true relations between N objects: R (overlaps) and R* (is covered by).
 
-    With `overlap_of: box`, boxes at stride 4 stand for the whole masks.
+    With `overlap_of: box` of the model, boxes at stride 4 replace the whole masks.
+
+    Args:
+        model: network whose configuration defines overlaps.
+        found: N objects.
+        whole: their cells, visible or hidden, (N, h, w) bool.
+        visible: their visible cells, (N, h, w) bool.
+
+    Returns:
+        R and R*, (N, N) bool both.
     """
     config, size = model.config, (whole.shape[1], whole.shape[2])
     if config.overlap_of == 'box':
         whole = inside(found.box / MAP_STRIDE, size)
-    flat, seen = whole.flatten(1).float(), visible.flatten(1).float()
-    return significant_overlap(flat, config.least_overlap), covered(
-        flat, seen, config.least_overlap
-    )
+    mask, shown = whole.flatten(1).float(), visible.flatten(1).float()
+    overlaps = significant_overlap(mask, config.least_overlap)
+    return overlaps, covered(mask, shown, config.least_overlap)
