@@ -17,7 +17,7 @@ from panoptic_ros.core.text import one_line
 from panoptic_ros.metrics.coco_json import flag, number, short
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 from panoptic_ros.models.huggingface.config import ARCHITECTURES
-from panoptic_ros.models.huggingface.network import TransformersPanoptic, height_width
+from panoptic_ros.models.huggingface.network import HuggingFace, height_width
 from panoptic_ros.models.registry import build
 
 from .data import ade20k_classes, cityscapes, coco_classes
@@ -37,7 +37,7 @@ THINGS = {
 
 def open_transformers(
     source: str, things: Sequence[str] = (), classes: Path | None = None
-) -> tuple[TransformersPanoptic, tuple[int, int] | None]:
+) -> tuple[HuggingFace, tuple[int, int] | None]:
     """Loads a panoptic checkpoint of the transformers library.
 
     Args:
@@ -76,8 +76,8 @@ def open_transformers(
         extra['task_tokens'] = _task_tokens(source, settings)
     if settings.model_type.startswith('eomt'):
         extra['score_threshold'] = 0.8
-    module = build('transformers', labels, checkpoint=json.dumps(settings.to_dict()), **extra)
-    assert isinstance(module, TransformersPanoptic)
+    module = build('huggingface', labels, checkpoint=json.dumps(settings.to_dict()), **extra)
+    assert isinstance(module, HuggingFace)
     wanted, found = module.network.state_dict(), loaded.state_dict()
     missing = sorted(name for name in wanted if name not in found or name in random)
     if missing:

@@ -23,8 +23,8 @@ from panoptic_ros.models.einet.config import EINetConfig
 from panoptic_ros.models.einet.network import EINet
 from panoptic_ros.models.hle.config import HLEConfig
 from panoptic_ros.models.hle.network import HLE
-from panoptic_ros.models.huggingface.config import TransformersConfig
-from panoptic_ros.models.huggingface.network import TransformersPanoptic
+from panoptic_ros.models.huggingface.config import HuggingFaceConfig
+from panoptic_ros.models.huggingface.network import HuggingFace
 from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
 from panoptic_ros.models.panoptic_deeplab.network import PanopticDeepLab
 from panoptic_ros.models.panoptic_fpn.config import PanopticFPNConfig
@@ -138,6 +138,7 @@ FAMILIES = {
             'refine': 1,
         },
     ),
+    'huggingface': Family(HuggingFace, HuggingFaceConfig, loss=None, aliases=('transformers',)),
     'panoptic_deeplab': Family(
         PanopticDeepLab, PanopticDeepLabConfig, small={**_CENTERS, 'stride': 2}
     ),
@@ -183,7 +184,6 @@ FAMILIES = {
         SOGNetConfig,
         small={**_ROIS, 'semantic_widths': (8,), 'box_dim': 8, 'category_dim': 8, 'mask_dim': 8},
     ),
-    'transformers': Family(TransformersPanoptic, TransformersConfig, loss=None),
 }
 
 

@@ -11,7 +11,7 @@ from small_transformers import CLASSES, NAMES, PROCESSORS, THINGS, make_config, 
 
 from panoptic_ros.cli.main import main
 from panoptic_ros.core.model_file import read_info
-from panoptic_ros.models.huggingface.network import TransformersMaps
+from panoptic_ros.models.huggingface.network import HuggingFaceMaps
 from panoptic_ros.models.parts.queries.decode import decode
 from panoptic_ros.models.registry import build
 from panoptic_training.huggingface import open_transformers
@@ -35,7 +35,7 @@ def random_maps(seed, image_size=(64, 96), queries=15):
     )
     logits = torch.randn(1, queries, len(NAMES) + 1, generator=generator) * 5
     embedding = torch.randn(1, queries, 4, generator=generator)
-    return TransformersMaps(logits, masks, embedding, image_size)
+    return HuggingFaceMaps(logits, masks, embedding, image_size)
 
 
 def theirs(kind, maps, target):
@@ -83,7 +83,7 @@ def reuses_an_id(infos):
 @pytest.mark.parametrize('kind', ['mask2former', 'maskformer', 'oneformer', 'eomt'])
 def test_decoding_equals_the_librarys(checkpoint, kind, stride, monkeypatch):
     module, _ = open_transformers(str(checkpoint(kind)), THINGS)
-    module = build('transformers', module.labels, **{**module.config_dict(), 'stride': stride})
+    module = build('huggingface', module.labels, **{**module.config_dict(), 'stride': stride})
     low = {'score_threshold': torch.tensor(0.5), 'overlap_threshold': torch.tensor(OVERLAP)}
     height, width = size = (64, 64) if kind == 'eomt' else (64, 96)
     image = torch.zeros(height, width, 3, dtype=torch.uint8)
@@ -129,7 +129,7 @@ def test_segments_stay_apart_where_the_library_reuses_an_id():
     masks.flatten(1).fill_diagonal_(9.0)
     labels = [0, 2, 0, 3]
     logits = 9.0 * torch.nn.functional.one_hot(torch.tensor(labels), len(NAMES) + 1)
-    maps = TransformersMaps(logits[None], masks[None], torch.ones(1, 4, 4), (8, 8))
+    maps = HuggingFaceMaps(logits[None], masks[None], torch.ones(1, 4, 4), (8, 8))
     their_map, infos = theirs('maskformer', maps, (2, 2))
     assert reuses_an_id(infos)
     assert their_map.tolist() == [[1, 2], [1, 2]]
@@ -224,7 +224,7 @@ def test_model_file_equals_the_module(checkpoint, kind, tmp_path, capsys):
         == 0
     ), capsys.readouterr().err
     info = read_info(path)
-    assert info.family == 'transformers'
+    assert info.family == 'huggingface'
     assert info.labels.names == NAMES
     module, _ = open_transformers(str(checkpoint(kind)), THINGS)
     image = random_image((64, 64))

@@ -119,11 +119,8 @@ def test_names_say_what_is_trained(path):
             lambda: build('hle', LABELS, backbone='swin_tiny_patch4_window7_224'),
             "'swin_tiny.*' gives no feature maps at output stride 16 .*; take another, or",
         ),
-        (lambda: build('transformers', LABELS), "family 'transformers' needs the key "),
-        (
-            lambda: build_loss('transformers', {}),
-            "no family 'transformers' to train; the families",
-        ),
+        (lambda: build('huggingface', LABELS), "family 'huggingface' needs the key "),
+        (lambda: build_loss('huggingface', {}), "no family 'huggingface' to train; the families"),
         (lambda: build_loss('detr', {}), "no family 'detr' to train; the families are: .*hle"),
         (
             lambda: build_loss('hle', {'lossy': 1}),

@@ -24,7 +24,7 @@ MASK2FORMER_SIZE = (384, 384)
 
 
 @dataclass(frozen=True)
-class TransformersConfig(QueryDecodeConfig):
+class HuggingFaceConfig(QueryDecodeConfig):
     """Which network, and how its queries become segments; lengths in network-input pixels."""
 
     checkpoint: str = field(kw_only=True)

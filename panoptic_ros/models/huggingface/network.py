@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Query-based checkpoints of the transformers library as one graph.
 
-Mask2Former, MaskFormer, OneFormer and EoMT all give a class and a mask for each of Q queries; see
-`query_decode` for what makes a panoptic image of them.
+Mask2Former, MaskFormer, OneFormer and EoMT all predict a class and a mask for each of Q queries;
+`models/parts/queries/decode.py` turns them into a panoptic image.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.huggingface.config import (
     ARCHITECTURES,
     MASK2FORMER_SIZE,
-    TransformersConfig,
+    HuggingFaceConfig,
 )
 from panoptic_ros.models.parts.queries.decode import decode
 
 
-class TransformersMaps(NamedTuple):
+class HuggingFaceMaps(NamedTuple):
     """What the network says of its Q queries, and of how large an image."""
 
     class_logits: Tensor
@@ -80,17 +80,17 @@ def resize(values: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(values, size=list(size), mode='bilinear')
 
 
-class TransformersPanoptic(PanopticModel):
+class HuggingFace(PanopticModel):
     """Mask2Former, MaskFormer, OneFormer and EoMT checkpoints (no training here)."""
 
-    family = 'transformers'
+    family = 'huggingface'
     embedding_kind = 'query of the last decoder layer'
     heads = ()
 
     network: Any
     task: Tensor
 
-    def __init__(self, labels: LabelSet, config: TransformersConfig) -> None:
+    def __init__(self, labels: LabelSet, config: HuggingFaceConfig) -> None:
         super().__init__(labels, config)
         import transformers
 
@@ -152,7 +152,7 @@ class TransformersPanoptic(PanopticModel):
                 '--input-size or take a checkpoint of that size'
             )
 
-    def maps(self, image: Tensor) -> TransformersMaps:
+    def maps(self, image: Tensor) -> HuggingFaceMaps:
         """Classes, masks and embeddings of the queries; see `PanopticModel.maps`.
 
         Raises:
@@ -170,9 +170,9 @@ class TransformersPanoptic(PanopticModel):
             query = out.last_hidden_state[:, : out.class_queries_logits.shape[1]]
         else:
             query = out.transformer_decoder_last_hidden_state
-        return TransformersMaps(out.class_queries_logits, out.masks_queries_logits, query, size)
+        return HuggingFaceMaps(out.class_queries_logits, out.masks_queries_logits, query, size)
 
-    def decode(self, maps: TransformersMaps, **thresholds: Tensor) -> SegmentTensors:
+    def decode(self, maps: HuggingFaceMaps, **thresholds: Tensor) -> SegmentTensors:
         """Queries of one image to segments: row k is query k, then one row per stuff class."""
         architecture, stride = self.config.architecture, self.config.stride
         prob = mask_probabilities(architecture, maps.mask_logits, maps.image_size, stride)
