@@ -19,9 +19,9 @@ from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.config import MAP_STRIDE
 from panoptic_ros.models.panoptic_deeplab import decode as center_decode
 from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
-from panoptic_ros.models.panoptic_deeplab.decode import upsample
 from panoptic_ros.models.panoptic_deeplab.network import CenterMaps
 from panoptic_ros.models.parts.backbone import feature_maps, level_indices, make_backbone
+from panoptic_ros.models.parts.layers import upsample
 from panoptic_ros.models.parts.segments import mask_mean, to_segments
 from panoptic_ros.models.registry import FAMILIES, Family
 

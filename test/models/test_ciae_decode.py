@@ -13,7 +13,7 @@ from torchvision.ops import batched_nms, nms
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.ciae.config import CIAEConfig
 from panoptic_ros.models.ciae.decode import Proposals, Queries, propose, segment
-from panoptic_ros.models.parts.fcos import STRIDES, Detections
+from panoptic_ros.models.parts.fcos import STRIDES, FCOSMaps
 
 IS_THING = torch.tensor([False, True, False, True])  # things and stuff mixed
 THING_IDS, STUFF_IDS = torch.tensor([1, 3]), torch.tensor([0, 2])
@@ -44,7 +44,7 @@ def random_detections(seed):
     def normal(*shape):
         return torch.randn(1, *shape, generator=generator)
 
-    return Detections(
+    return FCOSMaps(
         [normal(2, *hw) - 0.5 for hw in levels],
         [
             (normal(4, *hw) * 0.5 + math.log(2 * s)).exp()

@@ -10,7 +10,7 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.frame import Geometry
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.parts.fcos import Detections
+from panoptic_ros.models.parts.fcos import FCOSMaps
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_training.data.sample import Sample
@@ -79,7 +79,7 @@ def test_perfect_embeddings_score_100_whatever_the_detector_finds(monkeypatch, t
     maps = model.maps(torch.zeros(1, 3, 64, 128))._replace(
         embedding=3 * torch.eye(8)[code].movedim(-1, 0)[None]
     )
-    nothing = Detections(*([x * 0 - 100 for x in levels] for levels in maps.detections))
+    nothing = FCOSMaps(*([x * 0 - 100 for x in levels] for levels in maps.detections))
     monkeypatch.setattr(model, 'maps', lambda *_: maps._replace(detections=nothing))
     scores = Scores(LABELS)
     scores.update(truth, make_oracle(predictor_of(model))(truth))

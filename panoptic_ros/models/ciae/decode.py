@@ -7,20 +7,18 @@ then go to the proposal or stuff class whose query is most like their embedding.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from panoptic_ros.models.base import SegmentTensors
+from panoptic_ros.models.ciae.config import CIAEConfig
 from panoptic_ros.models.config import NEVER
-from panoptic_ros.models.parts.fcos import STRIDES, Detections, locations
+from panoptic_ros.models.parts.fcos import STRIDES, FCOSMaps, locations
 from panoptic_ros.models.parts.nms import keep_boxes
-from panoptic_ros.models.parts.peaks import best_seed
-from panoptic_ros.models.parts.segments import measure, to_segments
-
-if TYPE_CHECKING:
-    from panoptic_ros.models.ciae.config import CIAEConfig
+from panoptic_ros.models.parts.peaks import best_match
+from panoptic_ros.models.parts.segments import measure, to_segments, valid_rows
 
 
 class Proposals(NamedTuple):
@@ -59,7 +57,7 @@ class Queries(NamedTuple):
 
 
 def propose(
-    detections: Detections,
+    detections: FCOSMaps,
     embedding: Tensor,
     thing_ids: Tensor,
     config: CIAEConfig,
@@ -154,7 +152,7 @@ def best_proposal(
         down, across = (y >= y1) & (y < y2), (x >= x1) & (x < x2)  # (h, chunk), (w, chunk)
         return keep & down[:, None] & across
 
-    return best_seed(embedding.movedim(0, 2), proposals.query, allowed)
+    return best_match(embedding.movedim(0, 2), proposals.query, allowed)
 
 
 def segment(
@@ -196,18 +194,11 @@ def segment(
 
     num_classes = queries.is_thing.shape[0]
     measures = measure(row_map, num_proposals + num_classes, value.clamp(min=0))
-    px = measures.area * config.stride**2
-    valid = (measures.area > 0) & torch.cat(
-        [
-            proposals.keep & (px[:num_proposals] >= thresholds['min_area']),
-            ~queries.is_thing & (px[num_proposals:] >= thresholds['min_stuff_area']),
-        ]
-    )
     classes = torch.arange(num_classes, device=embedding.device)
     return to_segments(
         row_map,
         measures,
-        valid=valid,
+        valid=valid_rows(measures, proposals.keep, queries.is_thing, config.stride, thresholds),
         class_id=torch.cat([proposals.class_id, classes]),
         score=torch.cat([proposals.score, measures.mean[num_proposals:]]),  # stuff: mean likeness
         embedding=torch.cat(

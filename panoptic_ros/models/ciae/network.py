@@ -18,8 +18,9 @@ from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.ciae import decode as ciae_decode
 from panoptic_ros.models.ciae.config import CIAEConfig
 from panoptic_ros.models.config import MAP_STRIDE
-from panoptic_ros.models.parts.fcos import STRIDES, Detections, FCOSHead, init_convolutions
+from panoptic_ros.models.parts.fcos import STRIDES, FCOSHead, FCOSMaps, init_convolutions
 from panoptic_ros.models.parts.fpn import FPN, SemanticFPN
+from panoptic_ros.models.parts.layers import upsample
 
 
 class CIAEMaps(NamedTuple):
@@ -31,7 +32,7 @@ class CIAEMaps(NamedTuple):
     semantic_logits: Tensor | None
     """Stuff classes and, last, things, (B, C_st + 1, h, w), with `stuff_branch` only."""
 
-    detections: Detections
+    detections: FCOSMaps
 
 
 class CIAE(PanopticModel):
@@ -158,14 +159,8 @@ class CIAE(PanopticModel):
                 ],
                 dim=1,
             )
-        embedding = self.embed(inputs)
-        semantic = None if self.semantic is None else self.semantic(features)
-        if stride != MAP_STRIDE:
-            factor = MAP_STRIDE / stride
-            embedding = F.interpolate(embedding, scale_factor=factor, mode='bilinear')
-            if semantic is not None:
-                semantic = F.interpolate(semantic, scale_factor=factor, mode='bilinear')
-        return CIAEMaps(embedding, semantic, detections)
+        semantic = None if self.semantic is None else upsample(self.semantic(features), stride)
+        return CIAEMaps(upsample(self.embed(inputs), stride), semantic, detections)
 
     def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
         """Segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""

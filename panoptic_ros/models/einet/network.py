@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.models.config import MAP_STRIDE, NEVER
 from panoptic_ros.models.einet.config import EINetConfig
-from panoptic_ros.models.panoptic_deeplab.decode import Grouping, upsample
+from panoptic_ros.models.panoptic_deeplab.decode import Grouping
 from panoptic_ros.models.panoptic_deeplab.network import CenterMaps, PanopticDeepLab
+from panoptic_ros.models.parts.layers import upsample
 from panoptic_ros.models.parts.segments import standardized
 
 

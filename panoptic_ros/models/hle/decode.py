@@ -8,20 +8,16 @@ matrix product.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.config import NEVER
+from panoptic_ros.models.hle.config import HLEConfig
 from panoptic_ros.models.parts.nms import greedy_keep
-from panoptic_ros.models.parts.peaks import best_seed, find_peaks
-from panoptic_ros.models.parts.segments import ROW_CHUNK, measure, to_segments
-
-if TYPE_CHECKING:
-    from panoptic_ros.models.hle.config import HLEConfig
+from panoptic_ros.models.parts.peaks import best_match, find_peaks
+from panoptic_ros.models.parts.segments import ROW_CHUNK, measure, to_segments, valid_rows
 
 
 def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
@@ -171,7 +167,7 @@ def decode(
     keep = greedy_keep(alike, alive)
 
     nothing = F.pad(weights.new_full((num_seeds, 1), NEVER), (weights.shape[1] - 1, 0))
-    best, row = best_seed(features, torch.where(keep[:, None], weights, nothing))
+    best, row = best_match(features, torch.where(keep[:, None], weights, nothing))
     is_instance = (best > torch.log(thresholds['mask_threshold'])) & (best > NEVER / 2)
     is_stuff = ~thing_cell & (class_prob > thresholds['stuff_threshold'])
     row_map = (
@@ -181,18 +177,11 @@ def decode(
     )
 
     measures = measure(row_map, num_seeds + num_classes, class_prob.view(height, width))
-    px = measures.area * config.stride**2
-    valid = (measures.area > 0) & torch.cat(
-        [
-            keep & (px[:num_seeds] >= thresholds['min_area']),
-            ~is_thing & (px[num_seeds:] >= thresholds['min_stuff_area']),
-        ]
-    )
     classes = torch.arange(num_classes, device=logits.device)
     return to_segments(
         row_map,
         measures,
-        valid=valid,
+        valid=valid_rows(measures, keep, is_thing, config.stride, thresholds),
         class_id=torch.cat([cell_class.index_select(0, seed), classes]),
         score=torch.cat([score, measures.mean[num_seeds:]]),  # stuff: the mean of psi
         embedding=torch.cat([seed_embedding, stuff_embedding]),

@@ -21,6 +21,7 @@ from panoptic_ros.models.hle import decode as hle_decode
 from panoptic_ros.models.hle.config import HLEConfig
 from panoptic_ros.models.hle.thomson import thomson
 from panoptic_ros.models.parts.deeplab import DeepLabV3Plus
+from panoptic_ros.models.parts.layers import upsample
 
 
 class HLEMaps(NamedTuple):
@@ -133,10 +134,7 @@ class HLE(PanopticModel):
             image: RGB, 0 to 255, (B, 3, H, W).
             stride: input pixels per cell; below 4 the head's output is upsampled bilinearly.
         """
-        raw = self.raw_maps(image)
-        if stride != MAP_STRIDE:
-            raw = F.interpolate(raw, scale_factor=MAP_STRIDE / stride, mode='bilinear')
-        return self.constrain(raw)
+        return self.constrain(upsample(self.raw_maps(image), stride))
 
     def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
         """Segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""

@@ -8,19 +8,17 @@ offset points, and an instance's class is what most of its pixels say.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.models.config import MAP_STRIDE, NEVER
+from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
+from panoptic_ros.models.parts.layers import upsample
 from panoptic_ros.models.parts.nms import greedy_keep
-from panoptic_ros.models.parts.peaks import best_seed, find_peaks
-from panoptic_ros.models.parts.segments import Measures, measure
-
-if TYPE_CHECKING:
-    from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
+from panoptic_ros.models.parts.peaks import best_match, find_peaks
+from panoptic_ros.models.parts.segments import Measures, measure, valid_rows
 
 
 class Grouping(NamedTuple):
@@ -48,13 +46,6 @@ class Grouping(NamedTuple):
 def window_of(kernel: int) -> int:
     """Stride-4 cells of a window of `kernel` px: odd, and at least the neighbours."""
     return max(2 * round((kernel / MAP_STRIDE - 1) / 2) + 1, 3)
-
-
-def upsample(x: Tensor, stride: int) -> Tensor:
-    """(B, D, H/4, W/4) bilinearly to (B, D, H/stride, W/stride)."""
-    if stride == MAP_STRIDE:
-        return x
-    return F.interpolate(x, scale_factor=MAP_STRIDE / stride, mode='bilinear')
 
 
 def find_centers(
@@ -106,7 +97,7 @@ def nearest_center(offset: Tensor, center: Tensor, alive: Tensor, stride: int) -
     at = (center - middle) * scale
     weights = torch.cat([2 * at, -at.square().sum(dim=1, keepdim=True)], dim=1)  # (K, 3)
     nothing = weights.new_tensor([0, 0, NEVER])
-    best, row = best_seed(
+    best, row = best_match(
         torch.cat([points, torch.ones_like(points[:, :1])], dim=1),
         torch.where(alive[:, None], weights, nothing),
     )
@@ -171,12 +162,6 @@ def decode(
         factor = score[:num_centers] if config.instance_score == 'product' else 1.0
         score = torch.cat([objectness * factor, score[num_centers:]])
 
-    px = measures.area * config.stride**2
-    valid = (measures.area > 0) & torch.cat(
-        [
-            (px[:num_centers] >= thresholds['min_area'])
-            & (score[:num_centers] >= thresholds['score_threshold']),
-            ~is_thing & (px[num_centers:] >= thresholds['min_stuff_area']),
-        ]
-    )
+    keep = score[:num_centers] >= thresholds['score_threshold']
+    valid = valid_rows(measures, keep, is_thing, config.stride, thresholds)
     return Grouping(row_map, cell, measures, class_id, score, valid)

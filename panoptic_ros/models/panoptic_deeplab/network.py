@@ -16,8 +16,9 @@ from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.config import MAP_STRIDE
 from panoptic_ros.models.panoptic_deeplab import decode as center_decode
 from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
-from panoptic_ros.models.panoptic_deeplab.decode import Grouping, upsample
+from panoptic_ros.models.panoptic_deeplab.decode import Grouping
 from panoptic_ros.models.panoptic_deeplab.dual_decoder import DualDecoder, Heads
+from panoptic_ros.models.parts.layers import upsample
 from panoptic_ros.models.parts.segments import mask_mean, standardized, to_segments
 
 

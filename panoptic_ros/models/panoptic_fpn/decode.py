@@ -10,13 +10,8 @@ from torch import Tensor
 
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.config import MAP_STRIDE
-from panoptic_ros.models.parts.mask_rcnn.masks import (
-    first_row,
-    keep_uncovered,
-    pasted,
-    table,
-    upsample,
-)
+from panoptic_ros.models.parts.layers import upsample
+from panoptic_ros.models.parts.mask_rcnn.masks import first_row, keep_uncovered, pasted, table
 from panoptic_ros.models.parts.mask_rcnn.roi_heads import Detections
 
 
@@ -49,7 +44,7 @@ def decode(
         coarse.flatten(1), found.alive, everyone, thresholds['overlap_threshold']
     )
     mask = (pasted(found, masks, semantic_logits, stride) > 0) & keep[:, None, None]
-    row_map, prob = first_row(mask), upsample(semantic_logits, stride).softmax(dim=0)
+    row_map, prob = first_row(mask), upsample(semantic_logits[None], stride)[0].softmax(dim=0)
     cell_prob, cell_class = prob.max(dim=0)  # (h, w)
     is_stuff = ~is_thing.index_select(0, cell_class.flatten()).view_as(cell_class)
     row_map = torch.where(

@@ -25,7 +25,7 @@ MAX_LOG_PX = 10.0
 """Upper bound of the logarithm of a distance in px, so that none is infinite."""
 
 
-class Detections(NamedTuple):
+class FCOSMaps(NamedTuple):
     """The head's answers, a tensor for each level; h and w are those of the level."""
 
     class_logits: list[Tensor]
@@ -71,9 +71,9 @@ class FCOSHead(nn.Module):
         self.scale = nn.Parameter(torch.tensor(STRIDES).mul(2).log())
         nn.init.ones_(self.box.bias)
 
-    def forward(self, levels: Sequence[Tensor]) -> Detections:
+    def forward(self, levels: Sequence[Tensor]) -> FCOSMaps:
         """Maps (B, channels, h, w) of P3 to P7."""
-        answers = Detections([], [], [], [])
+        answers = FCOSMaps([], [], [], [])
         for level, x in enumerate(levels):
             by_class, by_box = self.class_tower(x), self.box_tower(x)
             answers.class_logits.append(self.class_logits(by_class))

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Convolutions with their norm and activation."""
+"""Convolutions with norm and activation, and the upsampling of maps."""
 
 from __future__ import annotations
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from panoptic_ros.models.config import MAP_STRIDE
 
 
 def conv_bn_relu(
@@ -49,3 +52,10 @@ def conv_gn_relu(inputs: int, outputs: int, groups: int = 32) -> nn.Sequential:
         nn.GroupNorm(min(groups, outputs // 4), outputs),
         nn.ReLU(inplace=True),
     )
+
+
+def upsample(x: Tensor, stride: int) -> Tensor:
+    """Upsample maps bilinearly from stride 4, (B, D, H/4, W/4) -> (B, D, H/stride, W/stride)."""
+    if stride == MAP_STRIDE:
+        return x
+    return F.interpolate(x, scale_factor=MAP_STRIDE / stride, mode='bilinear')

@@ -35,7 +35,7 @@ def find_peaks(score: Tensor, window: int, top_k: int) -> tuple[Tensor, Tensor]:
     return values, places
 
 
-def best_seed(
+def best_match(
     features: Tensor, weights: Tensor, allowed: Callable[[slice], Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:
     """For each cell the seed of largest product.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.parts.backbone import feature_maps, level_indices, make_backbone
-from panoptic_ros.models.parts.layers import conv_bn_relu
+from panoptic_ros.models.parts.layers import conv_bn_relu, upsample
 from panoptic_ros.models.parts.queries.decode import QueryMaps, decode
 from panoptic_ros.models.parts.segments import standardized
 from panoptic_ros.models.pisr.block import PISRBlock, instance_encodings
@@ -159,14 +159,9 @@ class PISRMaskFormer(PanopticModel):
         encoded = instance_encodings(
             standardized(maps.features[0])[None], final.mask_logits.sigmoid()
         )[0]
-        masks = (
-            final.mask_logits
-            if stride == 4
-            else F.interpolate(final.mask_logits, scale_factor=4 / stride, mode='bilinear')
-        )
         return decode(
             final.class_logits[0],
-            masks[0].sigmoid(),
+            upsample(final.mask_logits, stride)[0].sigmoid(),
             F.normalize(encoded, dim=1),
             self.is_thing,
             stride,

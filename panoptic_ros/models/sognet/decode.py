@@ -4,22 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.config import MAP_STRIDE, NEVER
-from panoptic_ros.models.parts.mask_rcnn.masks import (
-    inside,
-    keep_uncovered,
-    pasted,
-    table,
-    upsample,
-)
+from panoptic_ros.models.parts.layers import upsample
+from panoptic_ros.models.parts.mask_rcnn.masks import inside, keep_uncovered, pasted, table
 from panoptic_ros.models.parts.mask_rcnn.roi_heads import Detections
-from panoptic_ros.models.parts.segments import ROW_CHUNK
+from panoptic_ros.models.parts.segments import row_masks
+from panoptic_ros.models.sognet.config import SOGNetConfig
 from panoptic_ros.models.sognet.relation import (
     RelationModule,
     instance_logits,
@@ -29,10 +24,6 @@ from panoptic_ros.models.sognet.relation import (
     significant_overlap,
     void_logits,
 )
-
-if TYPE_CHECKING:
-    from panoptic_ros.models.sognet.config import SOGNetConfig
-
 
 STUFF_SHARE = 0.5
 """An instance with at least this part of its cells on one stuff class becomes part of it."""
@@ -81,7 +72,7 @@ def decode(
             coarse = inside(found.box / MAP_STRIDE, size).to(masks.dtype).flatten(1)
         relation = relation * partners(coarse * keep[:, None], config.least_overlap)
 
-    logits = upsample(semantic_logits, stride)  # (C, h, w)
+    logits = upsample(semantic_logits[None], stride)[0]  # (C, h, w)
     size = (logits.shape[1], logits.shape[2])
     raw = pasted(found, masks, semantic_logits, stride)
     resolved = (
@@ -142,22 +133,22 @@ def relabel(row_map: Tensor, instances: int, cell_class: Tensor, is_thing: Tenso
         cell_class: best class of each cell, (h, w).
         is_thing: (C,) bool.
     """
-    rows, classes = instances, is_thing.shape[0]
+    classes = is_thing.shape[0]
     column = torch.arange(classes, device=row_map.device)
     one_hot = (cell_class.view(-1, 1) == column).to(torch.float32)  # (h * w, C)
-    counts = []
-    for first in range(0, rows, ROW_CHUNK):
-        number = torch.arange(
-            first + 1, min(first + ROW_CHUNK, rows) + 1, device=row_map.device, dtype=torch.int32
-        )
-        counts.append((row_map.view(1, -1) == number[:, None]).to(torch.float32) @ one_hot)
-    count = torch.cat(counts)  # (K, C)
+    count = torch.cat(
+        [mask.flatten(1).to(torch.float32) @ one_hot for mask in row_masks(row_map, instances)]
+    )  # (K, C)
     most, majority = count.max(dim=1)
     given = (
         ~is_thing.index_select(0, majority) & (most > 0) & (most >= STUFF_SHARE * count.sum(dim=1))
     )
-    own = torch.arange(1, rows + classes + 1, device=row_map.device)
+    own = torch.arange(1, instances + classes + 1, device=row_map.device)
     new = torch.cat(
-        [own.new_zeros(1), torch.where(given, majority + (rows + 1), own[:rows]), own[rows:]]
+        [
+            own.new_zeros(1),
+            torch.where(given, majority + (instances + 1), own[:instances]),
+            own[instances:],
+        ]
     )
     return new.index_select(0, row_map.flatten()).view_as(row_map).to(torch.int32)

@@ -16,7 +16,7 @@ from torch import Tensor
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.config import MAP_STRIDE
 from panoptic_ros.models.parts.mask_rcnn.roi_heads import Detections
-from panoptic_ros.models.parts.segments import measure, to_segments
+from panoptic_ros.models.parts.segments import measure, to_segments, valid_rows
 
 
 def paste(values: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -95,13 +95,6 @@ def pasted(found: Detections, masks: Tensor, semantic_logits: Tensor, stride: in
     return paste(masks, found.box / stride, (height, width))
 
 
-def upsample(logits: Tensor, stride: int) -> Tensor:
-    """(C, h, w) from stride 4 to `stride`."""
-    if stride == MAP_STRIDE:
-        return logits
-    return F.interpolate(logits[None], scale_factor=MAP_STRIDE / stride, mode='bilinear')[0]
-
-
 def table(
     row_map: Tensor,
     found: Detections,
@@ -126,17 +119,10 @@ def table(
     """
     instances, classes = found.box.shape[0], is_thing.shape[0]
     measures = measure(row_map, instances + classes, cell_prob)
-    px = measures.area * stride**2
-    valid = (measures.area > 0) & torch.cat(
-        [
-            keep & (px[:instances] >= thresholds['min_area']),
-            ~is_thing & (px[instances:] >= thresholds['min_stuff_area']),
-        ]
-    )
     return to_segments(
         row_map,
         measures,
-        valid=valid,
+        valid=valid_rows(measures, keep, is_thing, stride, thresholds),
         class_id=torch.cat(
             [
                 thing_class.index_select(0, found.thing),
@@ -144,5 +130,5 @@ def table(
             ]
         ),
         score=torch.cat([found.score, measures.mean[instances:]]),
-        embedding=F.pad(found.embedding, (0, 0, 0, classes)),
-    )  # stuff has no box: zeros
+        embedding=F.pad(found.embedding, (0, 0, 0, classes)),  # zeros: stuff has no box
+    )

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.models.base import SegmentTensors
-from panoptic_ros.models.parts.segments import measure, to_segments
+from panoptic_ros.models.parts.segments import measure, to_segments, valid_rows
 
 
 class QueryMaps(NamedTuple):
@@ -88,14 +88,10 @@ def decode(
     first = torch.where(of_class, number[:, None], queries - 1).amin(dim=0)  # (C,)
     source = torch.cat([number, first])
     measures = measure(row_map, queries + num_classes, best.view(height, width))
-    px = measures.area * stride**2
-    valid = (measures.area > 0) & torch.cat(
-        [px[:queries] >= thresholds['min_area'], px[queries:] >= thresholds['min_stuff_area']]
-    )
     return to_segments(
         row_map,
         measures,
-        valid=valid,
+        valid=valid_rows(measures, exists, is_thing, stride, thresholds),
         class_id=torch.cat([class_of_query, classes]),
         score=score.index_select(0, source),
         embedding=embedding.index_select(0, source),

@@ -39,8 +39,8 @@ def test_peaks_equal_a_search_cell_by_cell(shape, window, top_k):
 
 def test_best_seed_is_the_same_in_chunks(monkeypatch):
     features, weights = torch.randn(50, 9), torch.randn(23, 9)
-    whole = seeds.best_seed(features, weights)
+    whole = seeds.best_match(features, weights)
     monkeypatch.setattr(seeds, 'ROW_CHUNK', 7)
-    chunks = seeds.best_seed(features, weights)
+    chunks = seeds.best_match(features, weights)
     assert torch.equal(whole[1], chunks[1])
     assert torch.allclose(whole[0], chunks[0])
