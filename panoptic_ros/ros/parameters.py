@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Declaration of the node's parameters, with warnings about what has no effect."""
+"""Declaration of the node's parameters in ROS, with reports of values that have no effect."""
 
 from __future__ import annotations
 
@@ -13,23 +13,18 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 
 from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.settings import Setting
 from panoptic_ros.core.text import one_line
-from panoptic_ros.node.parameters import (
-    PARAMETERS,
-    QOS_OVERRIDES,
-    Parameter,
-    describe_unknown,
-    is_for,
-    parameter_blocks,
-)
+from panoptic_ros.node.parameter_file import is_for, parameter_blocks
+from panoptic_ros.node.parameters import PARAMETERS, QOS_OVERRIDES, describe_unknown
 
 
 def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
-    """Declares all parameters with the values given at the start, and warns of unknown names.
+    """Declare all parameters with the values given at the start, and warn of unknown names.
 
     Returns:
-        The values by name, and one line for each given value that was refused; the default
-        stands in its place.
+        The values by name, and one line for each given value that was refused and replaced by
+        the default.
     """
     values, refused = {}, []
     for parameter in PARAMETERS:
@@ -37,7 +32,9 @@ def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
             list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
         )
         try:
-            given = node.declare_parameter(parameter.name, default, describe(parameter))
+            given = node.declare_parameter(
+                parameter.name, default, parameter_descriptor(parameter)
+            )
             values[parameter.name] = parameter.check(given.value)
             continue
         except (
@@ -48,7 +45,9 @@ def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
             refused.append(f'{_reason(parameter, node, error)}; the default {default!r} is used')
         if node.has_parameter(parameter.name):
             node.undeclare_parameter(parameter.name)
-        node.declare_parameter(parameter.name, default, describe(parameter), ignore_override=True)
+        node.declare_parameter(
+            parameter.name, default, parameter_descriptor(parameter), ignore_override=True
+        )
         values[parameter.name] = parameter.default
     unknown = describe_unknown(
         name for name in undeclared(node) if not name.startswith(QOS_OVERRIDES)
@@ -58,18 +57,18 @@ def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
     return values, refused
 
 
-def _reason(parameter: Parameter, node: Node, error: Exception) -> str:
-    """Why a value given at the start is refused, in our words where ROS has refused it."""
+def _reason(parameter: Setting, node: Node, error: Exception) -> str:
+    """Return why a value given at the start is refused, in our words even if ROS refused it."""
     given = given_parameters(node).get(parameter.name)
     try:
         parameter.check(getattr(given, 'value', None))
-    except ValueError as own:
-        return str(own)
+    except ValueError as own_error:
+        return str(own_error)
     return one_line(error)
 
 
 def given_parameters(node: Node) -> Mapping[str, Any]:
-    """Return the parameters given at the start, by name; rclpy has no public way to ask."""
+    """Return the parameters given at the start, by name; rclpy has no public access to them."""
     return getattr(node, '_parameter_overrides', {})
 
 
@@ -79,11 +78,11 @@ def undeclared(node: Node) -> list[str]:
 
 
 def warn_of_foreign_files(node: Node, arguments: Sequence[str]) -> None:
-    """Warn of each `--params-file` that holds nothing for the node; ROS does not.
+    """Warn of each `--params-file` without parameters for the node, which ROS ignores silently.
 
     Args:
-        node: whose name the files should have.
-        arguments: of the command line.
+        node: the running node.
+        arguments: the command line.
     """
     name = f'{node.get_namespace().rstrip("/")}/{node.get_name()}'
     for flag, file in pairwise(arguments):
@@ -99,25 +98,26 @@ def warn_of_foreign_files(node: Node, arguments: Sequence[str]) -> None:
             node.get_logger().warning(f'{file} has no parameters for {name}{others}')
 
 
-def describe(parameter: Parameter) -> ParameterDescriptor:
-    """What `ros2 param describe` shows."""
+def parameter_descriptor(parameter: Setting) -> ParameterDescriptor:
+    """Return the descriptor that `ros2 param describe` shows.
+
+    ROS knows only closed ranges; values that such a range lets through and the declaration does
+    not allow are refused by the node.
+    """
     descriptor = ParameterDescriptor(
         description=parameter.description,
-        additional_constraints=f'{parameter.describe()}; '
+        additional_constraints=f'{parameter.accepted_values()}; '
         + (
-            'may change while running'
-            if parameter.changeable
-            else 'read-only while the node is configured'
+            'read-only while the node is configured'
+            if parameter.read_only
+            else 'may change while running'
         ),
         # A static double would refuse `10` for `10.0`; a static list an empty one.
         dynamic_typing=isinstance(parameter.default, (float, tuple)),
     )
+    lower, upper = parameter.closed_range
     if isinstance(parameter.default, float):
-        descriptor.floating_point_range = [
-            FloatingPointRange(from_value=parameter.minimum, to_value=parameter.maximum)
-        ]
+        descriptor.floating_point_range = [FloatingPointRange(from_value=lower, to_value=upper)]
     elif type(parameter.default) is int:
-        descriptor.integer_range = [
-            IntegerRange(from_value=int(parameter.minimum), to_value=int(parameter.maximum))
-        ]
+        descriptor.integer_range = [IntegerRange(from_value=int(lower), to_value=int(upper))]
     return descriptor

@@ -3,126 +3,145 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+from panoptic_ros.core.settings import check_settings, setting
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """How segments of one image are told to be those of the last; `tracker.*` of the node.
+    """How the things of an image are matched with tracks; `tracker.*` of the node's parameters.
 
-    Times are seconds of the image stamps, so that all means the same at any rate. The defaults
-    are tuned on the synthetic city's validation streets (`panoptic tune-tracker`).
+    Times are seconds of the image stamps, so that all settings mean the same at any image rate.
+    The defaults are tuned on the synthetic city's validation streets (`panoptic tune-tracker`).
     """
 
-    max_age: float = 1.5
-    """Seconds that a track lives on after it was last seen, and can be found again. Two images
-    further apart than this share no track."""
-
-    min_hits: int = 3
-    """Images that a track must be seen in, without a miss, to be confirmed."""
-
-    embedding_weight: float = 0.35
-    """Weight of the embeddings' distance in the cost of a match."""
-
-    iou_weight: float = 1.0
-    """Weight of missing overlap, 1 - IoU, in the cost of a match. With 0 a thing may turn up
-    anywhere in the next image."""
-
-    gate: float = 0.65
-    """A match must cost less. The cost is the weighted mean of both distances, 0 to 1."""
-
-    class_cost: float = 0.3
-    """Added to the cost for another class than all that the track was before; less where the
-    track was voted to be of this class too. With 1 no track changes its class."""
-
-    high_score: float = 0.0
-    """Segments with this score choose their tracks first; weaker ones take what is left."""
-
-    weak_gate: float = 0.55
-    """The gate of weak segments."""
-
-    new_score: float = 0.0
-    """Segments with a lower score that match no track stay untracked: none starts with them."""
-
-    tentative_age: float = 0.3
-    """Seconds that a track that is not confirmed lives on after it was last seen; 0: it ends at
-    its first miss."""
-
-    reid_gate: float = 0.25
-    """Segments and tracks left over match by embedding alone where its distance, and the class's
-    cost, are less than this; 0: never."""
-
-    reid_reach: float = 1.0
-    """They must be no further apart than this times the thing's size per second unseen."""
-
-    near_factor: float = 2.8
-    """Boxes are made larger by this before they are compared, to find fast things again; 1: they
-    are compared as they are."""
-
-    near_growth: float = 1.5
-    """Added to `near_factor` for each second that a track was not seen: the longer, the less is
-    known where it went."""
-
-    min_overlap: float = 0.02
-    """Things with less overlap are not matched, however alike: few things jump, many look
-    alike."""
-
-    velocity_s: float = 0.2
-    """Seconds over which a track's velocity is averaged."""
-
-    embedding_s: float = 0.2
-    """Seconds over which a track's embedding, and how much it varies, are averaged."""
-
-    embedding_spread: float = 0.004
-    """Cosine distance that an embedding is expected to vary by before a track has shown its
-    own."""
-
-    spread_factor: float = 3.0
-    """Multiples of a track's own spread at which the embeddings' distance, 1 - exp(-distance /
-    (factor * spread)), is 0.63."""
-
-    class_s: float = 1.0
-    """Seconds over which a track's classes are voted, weighted by score."""
-
-    smooth: bool = False
-    """Things get the class that their track was voted, and the score averaged over `class_s`."""
+    max_age: float = setting(
+        1.5,
+        'Seconds that a track is kept after its last match, by image stamps. Two images further '
+        'apart than this share no track.',
+        above=0,
+        maximum=3600,
+    )
+    min_hits: int = setting(
+        3, 'Consecutive images with a match that confirm a track.', minimum=1, maximum=1000
+    )
+    embedding_weight: float = setting(
+        0.35, 'Weight of the embedding distance in the cost of a match.', minimum=0, maximum=1000
+    )
+    iou_weight: float = setting(
+        1.0,
+        'Weight of the missing overlap, 1 - IoU, in the cost of a match. With 0, a thing may '
+        'reappear anywhere in the next image.',
+        minimum=0,
+        maximum=1000,
+    )
+    gate: float = setting(
+        0.65,
+        'A track and a segment match below this cost: the weighted mean of both distances, 0 to '
+        '1, and the class cost.',
+        above=0,
+        maximum=1,
+    )
+    class_cost: float = setting(
+        0.3,
+        'Penalty for a class that the track has never had, added to the cost of a match; less if '
+        'part of the votes for its class are for this one. With 1, no track changes its class.',
+        minimum=0,
+        maximum=1,
+    )
+    high_score: float = setting(
+        0.0,
+        'Segments with at least this score are matched first; those of lower scores with the '
+        'tracks that remain.',
+        minimum=0,
+        maximum=1,
+    )
+    weak_gate: float = setting(0.55, 'The gate of segments below high_score.', above=0, maximum=1)
+    new_score: float = setting(
+        0.0,
+        'Segments with at least this score start a track if they match none; the others stay '
+        'untracked.',
+        minimum=0,
+        maximum=1,
+    )
+    tentative_age: float = setting(
+        0.3,
+        'Seconds that a tentative track is kept after its last match. With 0, it ends at its '
+        'first miss.',
+        minimum=0,
+        maximum=3600,
+    )
+    reid_gate: float = setting(
+        0.25,
+        'Segments and tracks that remain match by appearance only, if the embedding distance '
+        'and the class cost together are below this; 0: never.',
+        minimum=0,
+        maximum=1,
+    )
+    reid_reach: float = setting(
+        1.0,
+        'Greatest distance between the expected and the new place in such a match, in sizes of '
+        'the thing per second since it was last seen.',
+        minimum=0,
+        maximum=1000,
+    )
+    near_factor: float = setting(
+        2.8,
+        'Factor by which boxes are enlarged before their overlap is computed, to find fast '
+        'things again. With 1, boxes are compared as they are.',
+        minimum=1,
+        maximum=100,
+    )
+    near_growth: float = setting(
+        1.5,
+        'Added to near_factor for each second since the track was last seen, because its '
+        'expected place becomes uncertain.',
+        minimum=0,
+        maximum=100,
+    )
+    min_overlap: float = setting(
+        0.02,
+        'Least overlap of a match by overlap and appearance: few things jump, but many look '
+        'alike.',
+        minimum=0,
+        maximum=1,
+    )
+    velocity_s: float = setting(
+        0.2, 'Time constant of the average of velocities, seconds.', above=0, maximum=3600
+    )
+    embedding_s: float = setting(
+        0.2,
+        "Time constant of the averages of a track's embedding and of its spread, seconds.",
+        above=0,
+        maximum=3600,
+    )
+    embedding_spread: float = setting(
+        0.004,
+        'Spread of the embeddings of a new track, as mean cosine distance, until its own is '
+        'known.',
+        above=0,
+        maximum=2,
+    )
+    spread_factor: float = setting(
+        3.0,
+        "Multiples of a track's spread at which the embedding distance, 1 - exp(-cosine distance "
+        '/ (spread_factor * spread)), is 0.63.',
+        above=0,
+        maximum=1000,
+    )
+    class_s: float = setting(
+        1.0,
+        'Time constant of the averages of class votes, which are weighted by score, and of '
+        'scores, seconds.',
+        above=0,
+        maximum=3600,
+    )
+    smooth: bool = setting(
+        False, "Replace a thing's class by its track's vote, and its score by the track's average."
+    )
 
     def __post_init__(self) -> None:
-        for name in (
-            'max_age',
-            'velocity_s',
-            'embedding_s',
-            'embedding_spread',
-            'spread_factor',
-            'class_s',
-        ):
-            self._check(name, 'over 0', self._value(name) > 0)
-        for name in (
-            'embedding_weight',
-            'iou_weight',
-            'class_cost',
-            'high_score',
-            'new_score',
-            'tentative_age',
-            'reid_reach',
-            'near_growth',
-            'min_overlap',
-        ):
-            self._check(name, '0 or more', self._value(name) >= 0)
-        for name in ('gate', 'weak_gate'):
-            self._check(name, 'over 0 and at most 1', 0 < self._value(name) <= 1)
-        self._check('reid_gate', '0 to 1', 0 <= self.reid_gate <= 1)
-        self._check('near_factor', '1 or more', self.near_factor >= 1)
-        self._check('min_hits', '1 or more images', self.min_hits >= 1)
+        check_settings(self, 'tracker.')
         if self.embedding_weight + self.iou_weight == 0:
             raise ValueError('tracker.embedding_weight and tracker.iou_weight must not both be 0')
-
-    def _value(self, name: str) -> float:
-        value: float = getattr(self, name)
-        return value if math.isfinite(value) else -1.0
-
-    def _check(self, name: str, expected: str, good: bool) -> None:
-        value = getattr(self, name)
-        if not good or not math.isfinite(value):
-            raise ValueError(f'tracker.{name} must be {expected}, got {value}')

@@ -12,7 +12,7 @@ from tiny_model import paint_scene
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.node.live_pipeline import LivePipeline
-from panoptic_ros.node.parameters import read_parameters
+from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.runtime import Predictor, open_backend
 
 SETTINGS = read_parameters(None)

@@ -10,7 +10,7 @@ from tiny_model import paint_scene
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.node.counts import Drop
 from panoptic_ros.node.image_step import DroppedImage, ImageStep, ProcessedImage
-from panoptic_ros.node.parameters import read_parameters
+from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.node.stages import LABELS, Stage, sum_by_label
 from panoptic_ros.runtime import Predictor, open_backend
 

@@ -16,7 +16,7 @@ pytest.importorskip('matplotlib', reason='reports are drawn by it')
 from replay_bags import IMAGE, START_NS, STEP_NS, TRUTH, drive, image, scene, write_bag
 from shared_memory import left_by
 
-from panoptic_ros.node.parameters import read_parameters
+from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.replay.frame_records import read_records
 from panoptic_ros.replay.live_scores import DROPPED
 from panoptic_ros.ros.processes import free_domain_id

@@ -379,7 +379,7 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
             r'image is too large: \d+ x \d+ pixels, the limit is 99',
         ),
         (['BAG', '--config', 'BAD'], 'tracker.min_hits must be an integer from 1'),
-        (['BAG', '--config', 'NONE'], 'is no parameter file of the node'),
+        (['BAG', '--config', 'NONE'], 'is not a parameter file of the node'),
         (['ALLBAD'], "/camera/image_raw: encoding 'strange' cannot be read"),
         (['--compare', 'EMPTY', 'EMPTY'], 'no frames.jsonl in'),
     ],

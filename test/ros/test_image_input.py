@@ -18,7 +18,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from panoptic_ros.node import meters
-from panoptic_ros.node.parameters import read_parameters
+from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.ros import image_input
 from panoptic_ros.ros.image_input import ImageInput
 

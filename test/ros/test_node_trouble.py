@@ -195,33 +195,3 @@ def test_a_bags_clock_counts_for_ages_and_diagnostics(graph, start, tiny_model):
     assert graph.messages['instances'], 'young images are published'
     assert 1 < float(values['age s']) < 4
     assert node.end(signal.SIGTERM) == 0, node.log
-
-
-def test_shipped_parameters_are_the_defaults(ros_domain):
-    """So that a copy of the file is a good start, and the file never lags behind the table."""
-    import yaml
-
-    from panoptic_ros.node.parameters import PARAMETERS
-
-    def flat(values: dict, prefix: str = '') -> dict:
-        return {
-            name: value
-            for key, item in values.items()
-            for name, value in (
-                flat(item, f'{prefix}{key}.').items()
-                if isinstance(item, dict)
-                else {f'{prefix}{key}': item}.items()
-            )
-        }
-
-    text = resource_file('config/panoptic.yaml').read_text()
-    values = flat(yaml.safe_load(text)['/**']['ros__parameters'])
-    assert list(values) == [parameter.name for parameter in PARAMETERS]
-    for parameter in PARAMETERS:
-        assert parameter.check(values[parameter.name]) == parameter.default
-        line = next(
-            line
-            for line in text.splitlines()
-            if line.strip().startswith(f'{parameter.name.rpartition(".")[2]}:')
-        )
-        assert ('# *' in line) == parameter.changeable, line

@@ -15,7 +15,7 @@ from rclpy.lifecycle import LifecycleNode
 from tiny_model import paint_scene
 
 from panoptic_ros.node.loading import load
-from panoptic_ros.node.parameters import read_parameters
+from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.ros.camera import CameraSubscription, Received
 from panoptic_ros.tracking.clock import BACK, STILL, ZERO
 

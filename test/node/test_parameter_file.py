@@ -3,7 +3,8 @@
 
 import pytest
 
-from panoptic_ros.node.parameters import BY_NAME, describe_unknown, is_for, read_parameters
+from panoptic_ros.node.parameter_file import is_for, read_parameters
+from panoptic_ros.node.parameters import BY_NAME
 
 
 def block(text: str, node: str = '/**') -> str:
@@ -54,10 +55,10 @@ def test_nothing_given_leaves_the_defaults(tmp_path, text):
 @pytest.mark.parametrize(
     ('text', 'reason'),
     [
-        # one that is no parameter file of the node
-        ('', 'is no parameter file of the node: expected `/\\*\\*:` or `panoptic_node:`'),
-        ('hello', 'is no parameter file of the node'),
-        ('/**: {max_rate_hz: 4.0}', 'is no parameter file of the node'),
+        # one that is not a parameter file of the node
+        ('', 'is not a parameter file of the node: expected `/\\*\\*:` or `panoptic_node:`'),
+        ('hello', 'is not a parameter file of the node'),
+        ('/**: {max_rate_hz: 4.0}', 'is not a parameter file of the node'),
         (block(RATE, 'other_node'), 'it has parameters of /other_node$'),
         (block(RATE, '/panoptic_node/left'), 'it has parameters of /panoptic_node/left$'),
         (block('[1]'), r'ros__parameters must hold names and values, got \[1\]'),
@@ -134,7 +135,3 @@ def test_a_folder_and_a_missing_file_are_named(tmp_path):
 )
 def test_names_of_nodes_match_as_in_ros(pattern, node, expected):
     assert is_for(pattern, node) == expected
-
-
-def test_known_names_are_not_reported():
-    assert describe_unknown(BY_NAME) == ''

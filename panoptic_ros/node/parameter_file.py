@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ROS parameter files of the node."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.settings import format_value
+from panoptic_ros.node.parameters import BY_NAME, NODE, PARAMETERS, describe_unknown, join_names
+
+_ROS_OWN = re.compile(r'use_sim_time|start_type_description_service|qos_overrides\..*')
+
+
+def read_parameters(path: Path | None) -> dict[str, Any]:
+    """Read the values of all parameters of the node.
+
+    Args:
+        path: a YAML file as for `ros2 run --params-file`, with `/**` or the node's name in any
+            namespace, and `ros__parameters` in it. Without one, all values are the defaults.
+
+    Returns:
+        Values by parameter name, in the order of the declarations.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it is not a parameter file of the node, names an unknown parameter, or
+            has a value that is refused.
+    """
+    values: dict[str, Any] = {parameter.name: parameter.default for parameter in PARAMETERS}
+    if path is None:
+        return values
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path} is a folder, expected a parameter file'
+            if path.is_dir()
+            else f'no parameter file at {path}'
+        )
+    blocks = dict(parameter_blocks(read_yaml(path)))
+    own = [block for name, block in blocks.items() if name.split('/')[-1] in (NODE, '*', '**')]
+    if not own:
+        others = f'; it has parameters of {join_names(blocks)}' if blocks else ''
+        raise ValueError(
+            f'{path} is not a parameter file of the node: expected `/**:` or '
+            f'`{NODE}:`, and `ros__parameters:` in it{others}'
+        )
+    if wrong := [block for block in own if not isinstance(block, dict)]:
+        raise ValueError(
+            f'{path}: ros__parameters must hold names and values, got {format_value(wrong[0])}'
+        )
+    given = {
+        name: value
+        for block in own
+        for name, value in _flat(block)
+        if not _ROS_OWN.fullmatch(name)
+    }
+    if unknown := describe_unknown(given):
+        raise ValueError(f'{path}: the node does not have these parameters: {unknown}')
+    try:
+        return values | {name: BY_NAME[name].check(value) for name, value in given.items()}
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
+
+
+def parameter_blocks(document: Any, name: str = '') -> Iterator[tuple[str, Any]]:
+    """Find the nodes that a parameter file addresses.
+
+    Args:
+        document: the file's content, or one of its nested values.
+        name: absolute name of the namespace that the document belongs to.
+
+    Yields:
+        The absolute name of a node, which may have wildcards, and its `ros__parameters`.
+    """
+    if not isinstance(document, dict):
+        return
+    for key, value in document.items():
+        if key == 'ros__parameters':
+            yield name or '/', {} if value is None else value
+        else:
+            yield from parameter_blocks(value, f'{name}/{str(key).strip("/")}')
+
+
+def is_for(pattern: str, node: str) -> bool:
+    """Return whether a name from `parameter_blocks` addresses the node with an absolute name."""
+    parts = {'*': '/[^/]+', '**': '(/[^/]+)*'}
+    return bool(
+        re.fullmatch(
+            ''.join(parts.get(part, '/' + re.escape(part)) for part in pattern.split('/')[1:]),
+            node,
+        )
+    )
+
+
+def _flat(block: Mapping[Any, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield names and values; groups are joined to the names with dots, as in ROS."""
+    for name, value in block.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f'{prefix}{name}.')
+        else:
+            yield f'{prefix}{name}', value
