@@ -15,7 +15,7 @@ from typing import Any
 from panoptic_ros.core.settings import MAX_SHOWN, Setting, settings_of
 from panoptic_ros.core.text import one_line
 from panoptic_ros.images.files import MAX_IMAGE_PIXELS
-from panoptic_ros.tracking import TrackerConfig
+from panoptic_ros.tracking.config import RENAMED, TrackerConfig
 
 NODE = 'panoptic_node'
 
@@ -172,18 +172,28 @@ PARAMETERS = (
 BY_NAME: Mapping[str, Setting] = {parameter.name: parameter for parameter in PARAMETERS}
 
 
+def present_name(name: str) -> str | None:
+    """Return the present name of a parameter that was renamed, None for all other names."""
+    renamed = RENAMED.get(name.removeprefix('tracker.'))
+    return renamed and f'tracker.{renamed}'
+
+
 def describe_unknown(names: Iterable[str]) -> str:
-    """List the names that are not parameters of the node, each with the most similar one.
+    """List the names that are not parameters of the node.
+
+    A parameter that was renamed is followed by its present name, another one by the most similar
+    name.
 
     Returns:
         A text for people, empty if all names are known.
     """
-    return join_names(
-        (str(name) for name in names if name not in BY_NAME),
-        lambda name: ''.join(
-            f' (did you mean {near}?)' for near in get_close_matches(name, BY_NAME, 1)
-        ),
-    )
+
+    def comment(name: str) -> str:
+        if present := present_name(name):
+            return f' (now called {present})'
+        return ''.join(f' (did you mean {near}?)' for near in get_close_matches(name, BY_NAME, 1))
+
+    return join_names((str(name) for name in names if name not in BY_NAME), comment)
 
 
 def join_names(names: Iterable[str], comment: Callable[[str], str] = lambda name: '') -> str:

@@ -16,15 +16,15 @@ from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.settings import Setting
 from panoptic_ros.core.text import one_line
 from panoptic_ros.node.parameter_file import is_for, parameter_blocks
-from panoptic_ros.node.parameters import PARAMETERS, QOS_OVERRIDES, describe_unknown
+from panoptic_ros.node.parameters import PARAMETERS, QOS_OVERRIDES, describe_unknown, present_name
 
 
 def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
     """Declare all parameters with the values given at the start, and warn of unknown names.
 
     Returns:
-        The values by name, and one line for each given value that was refused and replaced by
-        the default.
+        The values by name, and one line for each given value that is not used: refused and
+        replaced by the default, or given by a name that the parameter had earlier.
     """
     values, refused = {}, []
     for parameter in PARAMETERS:
@@ -49,10 +49,13 @@ def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
             parameter.name, default, parameter_descriptor(parameter), ignore_override=True
         )
         values[parameter.name] = parameter.default
-    unknown = describe_unknown(
-        name for name in undeclared(node) if not name.startswith(QOS_OVERRIDES)
-    )
-    if unknown:
+    ignored = [name for name in undeclared(node) if not name.startswith(QOS_OVERRIDES)]
+    refused += [
+        f'{name} is now called {present}; its value is ignored, {values[present]!r} is used'
+        for name in ignored
+        if (present := present_name(name))
+    ]
+    if unknown := describe_unknown(name for name in ignored if not present_name(name)):
         node.get_logger().warning(f'these parameters are unknown, they are ignored: {unknown}')
     return values, refused
 

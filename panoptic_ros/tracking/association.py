@@ -14,7 +14,7 @@ from panoptic_ros.tracking.tracks import Tracks, class_distance, embedding_dista
 
 NEAR_CELLS = 2
 """Boxes are grown by this on each side, as the edges of the smallest things jump by whole cells;
-not where `near_factor` is 1."""
+not where `box_expansion` is 1."""
 
 Pairs = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 """Places of tracks and of things, (P,) each."""
@@ -45,10 +45,10 @@ def associate(
     )
     cost += other
     free = np.ones(len(tracks), bool), np.ones(len(found), bool)
-    confident = found['score'] >= config.high_score
+    confident = found['score'] >= config.high_score_threshold
     pairs = [
-        _round(cost, config.gate, free, confident),
-        _round(cost, config.weak_gate, free, ~confident),
+        _round(cost, config.match_threshold, free, confident),
+        _round(cost, config.low_score_match_threshold, free, ~confident),
     ]
     if config.reid_gate and config.embedding_weight:
         old, new = (
@@ -56,7 +56,7 @@ def associate(
             np.flatnonzero(free[1] & ~unknown[1] & confident),
         )
         cost = (looks + other)[np.ix_(old, new)]
-        cost[~_in_reach(tracks[old], expected[old], found[new], config.reid_reach)] = np.inf
+        cost[~_in_reach(tracks[old], expected[old], found[new], config.reid_max_speed)] = np.inf
         i, j = _pair(cost, config.reid_gate)
         pairs.append((old[i], new[j]))
     old, new = (np.concatenate(places) for places in zip(*pairs, strict=True))
@@ -100,15 +100,18 @@ def overlap(
     """(N, M) the better of the overlaps of mask and of enlarged box, 0 to 1."""
     cell_xy = np.array(frame.geometry.px_per_cell)[::-1]
     factor, margin = np.ones(len(tracks)), 0 * cell_xy
-    if config.near_factor > 1:
+    if config.box_expansion > 1:
         unseen_s = frame.stamp_s - tracks['seen_s']
-        factor, margin = config.near_factor + config.near_growth * unseen_s, NEAR_CELLS * cell_xy
+        factor, margin = (
+            config.box_expansion + config.box_expansion_rate * unseen_s,
+            NEAR_CELLS * cell_xy,
+        )
     near = box_iou(
         *(
             _corners(boxes, f, margin)
             for boxes, f in (
                 (expected, factor[:, None]),
-                (found['box'], max(1.0, config.near_factor)),
+                (found['box'], max(1.0, config.box_expansion)),
             )
         )
     )

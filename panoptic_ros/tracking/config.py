@@ -7,6 +7,20 @@ from dataclasses import dataclass
 
 from panoptic_ros.core.settings import check_settings, setting
 
+RENAMED = {
+    'gate': 'match_threshold',
+    'weak_gate': 'low_score_match_threshold',
+    'high_score': 'high_score_threshold',
+    'new_score': 'new_track_threshold',
+    'near_factor': 'box_expansion',
+    'near_growth': 'box_expansion_rate',
+    'reid_reach': 'reid_max_speed',
+    'velocity_s': 'velocity_time_constant',
+    'embedding_s': 'embedding_time_constant',
+    'class_s': 'class_time_constant',
+}
+"""Present names of settings by their earlier names."""
+
 
 @dataclass(frozen=True)
 class TrackerConfig:
@@ -36,7 +50,7 @@ class TrackerConfig:
         minimum=0,
         maximum=1000,
     )
-    gate: float = setting(
+    match_threshold: float = setting(
         0.65,
         'A track and a segment match below this cost: the weighted mean of both distances, 0 to '
         '1, and the class cost.',
@@ -50,15 +64,17 @@ class TrackerConfig:
         minimum=0,
         maximum=1,
     )
-    high_score: float = setting(
+    high_score_threshold: float = setting(
         0.0,
         'Segments with at least this score are matched first; those of lower scores with the '
         'tracks that remain.',
         minimum=0,
         maximum=1,
     )
-    weak_gate: float = setting(0.55, 'The gate of segments below high_score.', above=0, maximum=1)
-    new_score: float = setting(
+    low_score_match_threshold: float = setting(
+        0.55, 'The match_threshold of segments below high_score_threshold.', above=0, maximum=1
+    )
+    new_track_threshold: float = setting(
         0.0,
         'Segments with at least this score start a track if they match none; the others stay '
         'untracked.',
@@ -79,23 +95,23 @@ class TrackerConfig:
         minimum=0,
         maximum=1,
     )
-    reid_reach: float = setting(
+    reid_max_speed: float = setting(
         1.0,
         'Greatest distance between the expected and the new place in such a match, in sizes of '
         'the thing per second since it was last seen.',
         minimum=0,
         maximum=1000,
     )
-    near_factor: float = setting(
+    box_expansion: float = setting(
         2.8,
         'Factor by which boxes are enlarged before their overlap is computed, to find fast '
         'things again. With 1, boxes are compared as they are.',
         minimum=1,
         maximum=100,
     )
-    near_growth: float = setting(
+    box_expansion_rate: float = setting(
         1.5,
-        'Added to near_factor for each second since the track was last seen, because its '
+        'Added to box_expansion for each second since the track was last seen, because its '
         'expected place becomes uncertain.',
         minimum=0,
         maximum=100,
@@ -107,10 +123,10 @@ class TrackerConfig:
         minimum=0,
         maximum=1,
     )
-    velocity_s: float = setting(
+    velocity_time_constant: float = setting(
         0.2, 'Time constant of the average of velocities, seconds.', above=0, maximum=3600
     )
-    embedding_s: float = setting(
+    embedding_time_constant: float = setting(
         0.2,
         "Time constant of the averages of a track's embedding and of its spread, seconds.",
         above=0,
@@ -130,7 +146,7 @@ class TrackerConfig:
         above=0,
         maximum=1000,
     )
-    class_s: float = setting(
+    class_time_constant: float = setting(
         1.0,
         'Time constant of the averages of class votes, which are weighted by score, and of '
         'scores, seconds.',

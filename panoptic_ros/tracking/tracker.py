@@ -91,7 +91,7 @@ class Tracker:
             & (frame.stamp_s - self._tracks['seen_s'] >= self.config.tentative_age)
         )
         rest = np.delete(found, new)
-        self._start(rest[rest['score'] >= self.config.new_score])
+        self._start(rest[rest['score'] >= self.config.new_track_threshold])
         self._last = frame
         return replace(given, segments=self._rows(frame, things))
 

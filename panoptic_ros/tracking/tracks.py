@@ -105,13 +105,15 @@ def refresh(tracks: Tracks, found: Tracks, config: TrackerConfig) -> None:
 
     step, moved = found['box'] - tracks['box'], dt >= LEAST_STEP_S
     speed = np.divide(step, dt[:, None], out=tracks['velocity'].copy(), where=moved[:, None])
-    share = np.where(tracks['moved'], _share(dt, config.velocity_s), 1)[:, None]
+    share = np.where(tracks['moved'], _share(dt, config.velocity_time_constant), 1)[:, None]
     tracks['velocity'] += share * (speed - tracks['velocity'])
     tracks['moved'] |= moved
 
     distance = 1 - (tracks['embedding'] * found['embedding']).sum(axis=1)
-    share = np.maximum(_share(dt, config.embedding_s), 1 / tracks['hits'])
-    slow = np.maximum(_share(dt, config.embedding_s), 1 / (tracks['hits'] + SPREAD_HITS - 1))
+    share = np.maximum(_share(dt, config.embedding_time_constant), 1 / tracks['hits'])
+    slow = np.maximum(
+        _share(dt, config.embedding_time_constant), 1 / (tracks['hits'] + SPREAD_HITS - 1)
+    )
     both = known(tracks) & known(found)
     tracks['spread'] += both * slow * (distance - tracks['spread'])
     mean = tracks['embedding'] + share[:, None] * (found['embedding'] - tracks['embedding'])
@@ -119,7 +121,7 @@ def refresh(tracks: Tracks, found: Tracks, config: TrackerConfig) -> None:
         both[:, None], unit(mean), tracks['embedding'] + found['embedding']
     )
 
-    share = np.maximum(_share(dt, config.class_s), 1 / tracks['hits'])
+    share = np.maximum(_share(dt, config.class_time_constant), 1 / tracks['hits'])
     tracks['votes'] *= (1 - share).astype(np.float32)[:, None]
     tracks['votes'][np.arange(len(found)), found['class_id']] += share * found['votes'].max(axis=1)
     tracks['score'] += share * (found['score'] - tracks['score'])

@@ -60,7 +60,7 @@ def test_the_tuner_prints_parameters_that_the_tracker_takes(cache, capsys):
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith('IoU only: ')
     values = yaml.safe_load('\n'.join(lines))
-    assert {'max_age', 'gate', 'velocity_s'} <= set(values)
+    assert {'max_age', 'match_threshold', 'velocity_time_constant'} <= set(values)
     TrackerConfig(**values)
 
 

@@ -73,6 +73,7 @@ def test_nothing_given_leaves_the_defaults(tmp_path, text):
         ),
         (block('{max_rate_hz: {value: 4}}'), r'max_rate_hz.value \(did you mean max_rate_hz\?\)'),
         (block('{tracker: 4}'), 'tracker '),
+        (block('{tracker: {gate: 0.5}}'), r'tracker.gate \(now called tracker.match_threshold\)$'),
         (block('{1: 2, null: 3}'), '1, None'),
         # values
         (

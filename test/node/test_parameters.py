@@ -14,7 +14,9 @@ from panoptic_ros.node.parameters import (
     describe_unknown,
     parameter_table,
     parameter_yaml,
+    present_name,
 )
+from panoptic_ros.tracking.config import RENAMED
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,25 @@ def test_what_is_read_only_may_change_before_configure():
 
 def test_known_names_are_not_reported():
     assert describe_unknown(BY_NAME) == ''
+
+
+@pytest.mark.parametrize(
+    ('name', 'present'),
+    [
+        ('tracker.gate', 'tracker.match_threshold'),
+        ('near_growth', 'tracker.box_expansion_rate'),  # as the tuner printed it
+        ('tracker.max_age', None),
+        ('tracker.gait', None),
+    ],
+)
+def test_earlier_names_lead_to_the_present_ones(name, present):
+    assert present_name(name) == present
+    if present:
+        assert describe_unknown([name]) == f'{name} (now called {present})'
+
+
+def test_each_earlier_name_has_a_present_parameter():
+    assert all(f'tracker.{new}' in BY_NAME and old not in BY_NAME for old, new in RENAMED.items())
 
 
 def test_the_shipped_file_is_made_from_the_declarations():

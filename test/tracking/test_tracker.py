@@ -111,7 +111,7 @@ def test_embeddings_may_drift():
     ],
 )
 def test_useless_embeddings_leave_overlap(embedding):
-    config = TrackerConfig(min_hits=1, gate=0.9)
+    config = TrackerConfig(min_hits=1, match_threshold=0.9)
     frames = [make_frame(t, Disc(50 + i, embedding=embedding)) for i, t in enumerate(times(4))]
     assert follow(Tracker(config), frames) == [[1]] * 4
 
@@ -136,10 +136,12 @@ def test_of_two_as_near_the_one_of_the_same_class_is_taken():
     assert follow(Tracker(TrackerConfig(min_hits=1, class_cost=0.5)), frames)[1] == [2, 1]
 
 
-@pytest.mark.parametrize('gate', [0.5, 1.0])  # a wide gate is for poor overlap, not for jumps
-def test_a_thing_far_away_is_another_thing(gate):
+# A high threshold is for poor overlap, not for jumps.
+@pytest.mark.parametrize('threshold', [0.5, 1.0])
+def test_a_thing_far_away_is_another_thing(threshold):
     frames = [make_frame(0.0, Disc(20)), make_frame(0.1, Disc(180))]
-    assert follow(Tracker(TrackerConfig(min_hits=1, gate=gate)), frames) == [[1], [2]]
+    config = TrackerConfig(min_hits=1, match_threshold=threshold)
+    assert follow(Tracker(config), frames) == [[1], [2]]
 
 
 def test_no_good_pair_is_given_up_for_two_poor_ones():
@@ -279,7 +281,9 @@ def test_images_that_come_together_give_no_speed(step_s, pairs):
 
 
 def test_speed_is_learnt_from_images_that_come_twice():
-    config = TrackerConfig(min_hits=1, near_factor=1, embedding_weight=0, gate=0.4, reid_gate=0)
+    config = TrackerConfig(
+        min_hits=1, box_expansion=1, embedding_weight=0, match_threshold=0.4, reid_gate=0
+    )
     frames = [make_frame(t, Disc(20 + 50 * t)) for t in (0, 0, 0.1, 0.1, 0.5)]
     assert follow(Tracker(config), frames) == [[1]] * 5
 
@@ -325,24 +329,31 @@ def weak(frame, *scores):
 
 def test_weak_segments_take_what_confident_ones_leave():
     # The weak one lies better, as a part of a thing does that is about to be hidden.
-    config = TrackerConfig(min_hits=1, high_score=0.5)
+    config = TrackerConfig(min_hits=1, high_score_threshold=0.5)
     frames = [
         weak(make_frame(0.0, Disc(50)), 0.9),
         weak(make_frame(0.1, Disc(48), Disc(64)), 0.3, 0.9),
     ]
     assert follow(Tracker(config), frames)[1] == [2, 1]
-    assert follow(Tracker(dataclasses.replace(config, high_score=0)), frames)[1] == [1, 2]
+    config = dataclasses.replace(config, high_score_threshold=0)
+    assert follow(Tracker(config), frames)[1] == [1, 2]
 
 
 def test_weak_segments_have_a_gate_of_their_own():
-    config = TrackerConfig(min_hits=1, high_score=0.5, weak_gate=0.05, gate=0.9, reid_gate=0)
+    config = TrackerConfig(
+        min_hits=1,
+        high_score_threshold=0.5,
+        low_score_match_threshold=0.05,
+        match_threshold=0.9,
+        reid_gate=0,
+    )
     for score, expected in ((0.3, 2), (0.9, 1)):
         frames = [weak(make_frame(0.0, Disc(50)), 0.9), weak(make_frame(0.1, Disc(56)), score)]
         assert follow(Tracker(config), frames)[1] == [expected]
 
 
 def test_a_weak_segment_goes_on_with_a_track_but_starts_none():
-    tracker = Tracker(TrackerConfig(min_hits=1, new_score=0.5))
+    tracker = Tracker(TrackerConfig(min_hits=1, new_track_threshold=0.5))
     frames = [
         weak(make_frame(0.0, Disc(50)), 0.9),
         weak(make_frame(0.1, Disc(50), Disc(150)), 0.3, 0.3),
@@ -367,14 +378,14 @@ HIDDEN = [make_frame(t, Disc(40, embedding=RED)) for t in times(4)] + [
         (Disc(100), {}, 1, 'it went on behind what hid it'),
         (Disc(100), {'reid_gate': 0}, 2, 'no re-identification'),
         (Disc(100, embedding=BLUE), {}, 2, 'another thing'),
-        (Disc(100), {'reid_reach': 3}, 2, 'too far for 0.5 s: 60 px, 3 of its sizes a second'),
+        (Disc(100), {'reid_max_speed': 3}, 2, 'too far for 0.5 s: 60 px, 3 of its sizes a second'),
         (Disc(100), {'max_age': 0.45}, 2, 'gone'),
         (Disc(100), {'embedding_weight': 0}, 2, 'without embeddings there is nothing to go by'),
         (Disc(100, embedding=(0, 0, 0)), {}, 2, 'nothing is known'),
     ],
 )
 def test_a_hidden_thing_is_known_again_by_its_embedding(disc, config, expected, why):
-    settings = {'min_hits': 1, 'max_age': 2, 'reid_gate': 0.3, 'reid_reach': 8, **config}
+    settings = {'min_hits': 1, 'max_age': 2, 'reid_gate': 0.3, 'reid_max_speed': 8, **config}
     tracker = Tracker(TrackerConfig(**settings))
     assert follow(tracker, [*HIDDEN, make_frame(0.8, disc)])[-1] == [expected], why
 
@@ -389,11 +400,11 @@ def test_each_track_learns_how_much_its_embedding_varies(wobble, expected):
     config = TrackerConfig(
         min_hits=1,
         iou_weight=0,
-        gate=0.5,
+        match_threshold=0.5,
         embedding_spread=0.02,
         reid_gate=0,
         spread_factor=4,
-        embedding_s=1,
+        embedding_time_constant=1,
     )
     frames = [
         make_frame(t, Disc(50, embedding=turned(min(1, t / 6) * wobble * (-1) ** i)))
@@ -424,7 +435,7 @@ def test_ids_do_not_depend_on_which_frames_were_dropped(keep):
 
 @pytest.mark.parametrize('rate', [20, 10, 4])
 def test_averages_over_time_are_the_same_at_any_rate(rate):
-    config = TrackerConfig(min_hits=1, smooth=True, class_s=0.5, class_cost=0)
+    config = TrackerConfig(min_hits=1, smooth=True, class_time_constant=0.5, class_cost=0)
     tracker = Tracker(config)
     frames = [
         make_frame(t, Disc(50, class_id=CAR if t < 1 else PERSON)) for t in times(2 * rate, rate)
@@ -436,7 +447,7 @@ def test_averages_over_time_are_the_same_at_any_rate(rate):
 
 
 def test_smoothing_votes_the_class_and_averages_the_score():
-    config = TrackerConfig(min_hits=1, class_s=1.0, smooth=True)
+    config = TrackerConfig(min_hits=1, class_time_constant=1.0, smooth=True)
     kinds = [CAR, CAR, CAR, PERSON, CAR, CAR]
     scores = [0.8, 0.8, 0.8, 0.4, 0.8, 0.8]
     frames = [
@@ -456,7 +467,7 @@ def test_smoothing_votes_the_class_and_averages_the_score():
 
 
 def test_the_vote_is_weighted_by_score():
-    tracker = Tracker(TrackerConfig(min_hits=1, class_s=100, smooth=True))
+    tracker = Tracker(TrackerConfig(min_hits=1, class_time_constant=100, smooth=True))
     frames = [
         weak(make_frame(t, Disc(50, class_id=kind)), score)
         for t, kind, score in zip(times(3), (CAR, PERSON, PERSON), (0.9, 0.3, 0.4), strict=True)
@@ -466,9 +477,9 @@ def test_the_vote_is_weighted_by_score():
 
 def test_without_larger_boxes_only_overlap_counts():
     frames = [make_frame(0.0, Disc(50)), make_frame(0.1, Disc(72))]
-    base = TrackerConfig(min_hits=1, min_overlap=0, gate=0.95, reid_gate=0)
-    assert follow(Tracker(dataclasses.replace(base, near_factor=2)), frames)[1] == [1]
-    assert follow(Tracker(dataclasses.replace(base, near_factor=1, embedding_weight=0)), frames)[
+    base = TrackerConfig(min_hits=1, min_overlap=0, match_threshold=0.95, reid_gate=0)
+    assert follow(Tracker(dataclasses.replace(base, box_expansion=2)), frames)[1] == [1]
+    assert follow(Tracker(dataclasses.replace(base, box_expansion=1, embedding_weight=0)), frames)[
         1
     ] == [2]
 
@@ -476,7 +487,12 @@ def test_without_larger_boxes_only_overlap_counts():
 @pytest.mark.parametrize(('growth', 'expected'), [(0, 2), (4, 1)])
 def test_what_was_not_seen_for_long_is_looked_for_farther_away(growth, expected):
     config = TrackerConfig(
-        min_hits=1, near_factor=1.2, near_growth=growth, reid_gate=0, gate=0.9, min_overlap=0.1
+        min_hits=1,
+        box_expansion=1.2,
+        box_expansion_rate=growth,
+        reid_gate=0,
+        match_threshold=0.9,
+        min_overlap=0.1,
     )
     assert follow(Tracker(config), [*HIDDEN, make_frame(0.8, Disc(68))])[-1] == [expected]
 
@@ -540,13 +556,13 @@ def test_coarse_maps_track_as_well():
         ('min_hits', 0),
         ('embedding_weight', -1.0),
         ('iou_weight', float('inf')),
-        ('gate', 0.0),  # nothing would match
-        ('gate', 1.5),
-        ('weak_gate', 0.0),
+        ('match_threshold', 0.0),  # nothing would match
+        ('match_threshold', 1.5),
+        ('low_score_match_threshold', 0.0),
         ('reid_gate', -0.1),  # 0 is: never
-        ('near_factor', 0.9),  # smaller boxes find less
-        ('near_growth', -1.0),
-        ('velocity_s', 0.0),
+        ('box_expansion', 0.9),  # smaller boxes find less
+        ('box_expansion_rate', -1.0),
+        ('velocity_time_constant', 0.0),
         ('embedding_spread', 0.0),
         ('spread_factor', float('nan')),
         ('tentative_age', -0.1),

@@ -11,6 +11,7 @@ from disc_frames import BLUE, RED, Disc, make_frame
 from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.tracking import Tracker, TrackerConfig
+from panoptic_ros.tracking.config import RENAMED
 from panoptic_training.tracking import recorded
 from panoptic_training.tracking.retrieval import stability
 from panoptic_training.tracking.study import (
@@ -131,7 +132,7 @@ def test_scores_equal_those_of_maps_painted_with_track_ids():
         )
         for t in range(6)
     ]
-    config = TrackerConfig(min_hits=1, smooth=True, class_cost=0.1, new_score=0.5)
+    config = TrackerConfig(min_hits=1, smooth=True, class_cost=0.1, new_track_threshold=0.5)
     for frame in frames:  # some start no track: all of id 0 are one
         frame.segments['score'] = rng.uniform(0.3, 1, len(frame.segments))
     clip = clip_of(frames, truth)
@@ -212,7 +213,7 @@ def test_stability_needs_something_to_be_mixed_up_with():
 def test_each_tracker_is_searched_in_its_own_keys():
     assert keys_of(TRACKERS['ours']) == list(SPACE)
     assert not any('embedding' in key for key in keys_of(TRACKERS['without embeddings']))
-    assert 'near_factor' not in keys_of(TRACKERS['IoU only'])
+    assert 'box_expansion' not in keys_of(TRACKERS['IoU only'])
     for low, high, factors in SPACE.values():
         assert low < high and (low > 0 or not factors)
 
@@ -231,6 +232,31 @@ def test_a_search_goes_on_where_it_was_stopped(tmp_path):
     assert len(study.trials) == 3
     best, value = again[-1]
     assert value == study.best_value
-    assert (best.embedding_weight == 0 and best.gate == study.best_params['gate']) or math.isclose(
-        best.gate, study.best_params['gate'], rel_tol=5e-3
+    assert best.embedding_weight == 0
+    assert math.isclose(best.match_threshold, study.best_params['match_threshold'], rel_tol=5e-3)
+
+
+def test_a_study_under_earlier_names_is_continued(tmp_path):
+    optuna = pytest.importorskip('optuna')
+    kept = tmp_path / 'tune.db'
+    storage = f'sqlite:///{kept}'
+    study = optuna.create_study(storage=storage, study_name='tracker', direction='maximize')
+    old_names = {new: old for old, new in RENAMED.items()}
+    keys = {key: old_names.get(key, key) for key in keys_of(TRACKERS['IoU only'])}
+    study.add_trial(
+        optuna.create_trial(
+            value=1000.0,
+            params={old: SPACE[key][0] for key, old in keys.items()},
+            distributions={
+                old: optuna.distributions.FloatDistribution(low, high, log=log)
+                for key, old in keys.items()
+                for low, high, log in [SPACE[key]]
+            },
+        )
     )
+    clips = [count(clip_of(MOVING), LABELS)]
+    results = list(search(clips, LABELS, TRACKERS['IoU only'], kept, 2))
+    best = dataclasses.replace(TRACKERS['IoU only'], **{key: SPACE[key][0] for key in keys})
+    assert results == [(best, 1000.0)] * 2
+    trials = optuna.load_study(study_name='tracker', storage=storage).trials
+    assert [set(trial.params) for trial in trials] == [set(keys.values())] * 2

@@ -26,16 +26,16 @@ OURS = TrackerConfig()
 IOU_ONLY = TrackerConfig(
     embedding_weight=0,
     class_cost=0,
-    near_factor=1,
+    box_expansion=1,
     reid_gate=0,
     min_overlap=0,
     max_age=1.43,
-    gate=0.917,
-    weak_gate=0.488,
-    high_score=0.798,
-    new_score=0.781,
+    match_threshold=0.917,
+    low_score_match_threshold=0.488,
+    high_score_threshold=0.798,
+    new_track_threshold=0.781,
     tentative_age=1.33,
-    velocity_s=0.337,
+    velocity_time_constant=0.337,
     smooth=False,
 )
 """Two rounds of mask and box overlap after linear motion, as in ByteTrack (Zhang et al., ECCV

@@ -13,7 +13,7 @@ import numpy as np
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.stq import SegmentationTrackingQuality
 from panoptic_ros.metrics.tracks import TrackQuality
-from panoptic_ros.tracking import TrackerConfig
+from panoptic_ros.tracking.config import RENAMED, TrackerConfig
 
 from .study import IOU_ONLY, STEPS, Clip, track
 
@@ -25,21 +25,21 @@ Range = tuple[float, float, bool]
 
 SPACE: Mapping[str, Range] = {
     'max_age': (0.5, 4, True),
-    'gate': (0.4, 0.95, False),
-    'weak_gate': (0.3, 0.95, False),
-    'high_score': (0.7, 1.0, False),
-    'new_score': (0.7, 0.95, False),
+    'match_threshold': (0.4, 0.95, False),
+    'low_score_match_threshold': (0.3, 0.95, False),
+    'high_score_threshold': (0.7, 1.0, False),
+    'new_track_threshold': (0.7, 0.95, False),
     'tentative_age': (0, 2, False),
-    'velocity_s': (0.05, 1.5, True),
+    'velocity_time_constant': (0.05, 1.5, True),
     'embedding_weight': (0.05, 1.5, True),
     'class_cost': (0, 0.6, False),
-    'class_s': (0.2, 5, True),
+    'class_time_constant': (0.2, 5, True),
     'reid_gate': (0, 0.8, False),
-    'reid_reach': (0.5, 10, True),
-    'near_factor': (1, 3, False),
-    'near_growth': (0, 4, False),
+    'reid_max_speed': (0.5, 10, True),
+    'box_expansion': (1, 3, False),
+    'box_expansion_rate': (0, 4, False),
     'min_overlap': (0, 0.3, False),
-    'embedding_s': (0.1, 5, True),
+    'embedding_time_constant': (0.1, 5, True),
     'embedding_spread': (0.003, 0.1, True),
     'spread_factor': (1, 30, True),
 }
@@ -48,22 +48,22 @@ the unit of the other weight."""
 
 IOU_KEYS = (
     'max_age',
-    'gate',
-    'weak_gate',
-    'high_score',
-    'new_score',
+    'match_threshold',
+    'low_score_match_threshold',
+    'high_score_threshold',
+    'new_track_threshold',
     'tentative_age',
-    'velocity_s',
+    'velocity_time_constant',
 )
 """Those that a tracker by overlap alone has too."""
 
 EMBEDDING_KEYS = (
     'embedding_weight',
-    'embedding_s',
+    'embedding_time_constant',
     'embedding_spread',
     'spread_factor',
     'reid_gate',
-    'reid_reach',
+    'reid_max_speed',
 )
 
 
@@ -119,6 +119,13 @@ def search(
         pruner=optuna.pruners.PercentilePruner(40, n_startup_trials=12),
         sampler=optuna.samplers.TPESampler(multivariate=True, n_startup_trials=25),
     )
+    # A study that was begun before settings were renamed continues with their earlier names.
+    earlier_names = {
+        RENAMED[name]: name
+        for trial in study.trials
+        for name in (trial.params or trial.system_attrs.get('fixed_params', ()))
+        if name in RENAMED
+    }
     if not study.trials:
         study.enqueue_trial(
             {key: float(np.clip(getattr(start, key), *SPACE[key][:2])) for key in keys}
@@ -126,7 +133,7 @@ def search(
 
     def attempt(trial: optuna.Trial) -> float:
         drawn: dict[str, Any] = {
-            key: rounded(trial.suggest_float(key, low, high, log=log))
+            key: rounded(trial.suggest_float(earlier_names.get(key, key), low, high, log=log))
             for key, (low, high, log) in SPACE.items()
             if key in keys
         }
@@ -141,7 +148,9 @@ def search(
     for number in range(trials):
         if number >= len(study.trials) or not study.trials[number].state.is_finished():
             study.optimize(attempt, n_trials=1)
-        best: dict[str, Any] = {key: rounded(value) for key, value in study.best_params.items()}
+        best: dict[str, Any] = {
+            RENAMED.get(name, name): rounded(value) for name, value in study.best_params.items()
+        }
         yield replace(start, **best), study.best_value
 
 
