@@ -13,7 +13,7 @@ from sphinx.pycode import ModuleAnalyzer
 from panoptic_ros.cli.main import make_parser
 from panoptic_ros.cli.recipes import recipe_files, study_files
 from panoptic_ros.core.documents import read_yaml
-from panoptic_ros.node.parameters import PARAMETERS
+from panoptic_ros.node.parameters import parameter_table
 
 
 def markdown_table(columns: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> str:
@@ -27,10 +27,7 @@ def markdown_table(columns: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) ->
 
 def parameters() -> str:
     """Return the table of the node's parameters."""
-    return markdown_table(
-        ('parameter', 'default', 'description'),
-        ((f'`{p.name}`', f'`{p.default!r}`', p.describe()) for p in PARAMETERS),
-    )
+    return parameter_table()
 
 
 def recipes() -> str:
