@@ -153,7 +153,7 @@ def _terms_of_logits(
     objects: Sequence[Objects],
     config: SOGNetLossConfig,
 ) -> tuple[Tensor, Tensor]:
-    """Compute both from semantic logits (B, C, h, w) and the mask logits (N, m, m) of the objects."""
+    """Compute both from semantic logits (B, C, h, w) and the objects' mask logits (N, m, m)."""
     net, labels = model.config, batch.at_stride(MAP_STRIDE)
     # DDP needs a gradient of every parameter, even if no objects overlap.
     panoptic = relation = mask_logits.sum() * 0 + sum(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Centres of instances as the network is to see them: heatmaps, offsets and what is known."""
+"""Targets of centre-based families: heatmaps of instance centres and offsets to them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from .instances import Instance, find_instances, paint
 from .label_maps import void_or_crowd
 
 REACH = 3.0
-"""Standard deviations to which a centre's Gaussian is drawn, as the released code has it."""
+"""Radius of a drawn Gaussian in standard deviations, as in the released code of
+Panoptic-DeepLab."""
 
 
 class CenterTargets(NamedTuple):
-    """What a batch teaches; may be held against several predictions."""
+    """Targets of a batch, which may be compared with several predictions."""
 
     class_map: Tensor
-    """(B, h, w), VOID_ID for void."""
+    """Class ids, VOID_ID for void, (B, h, w) int64."""
 
     weight: Tensor
-    """Of each pixel's class, (B, h, w)."""
+    """Weight of each pixel in the cross-entropy, (B, h, w)."""
 
     instances: list[Instance]
-    """Whose centres there are to find."""
+    """Instances whose centres are to be found."""
 
     known: Tensor
-    """Pixels where it is known whether a centre is near, (B, h, w) bool."""
+    """Pixels where it is known whether a centre is near: not void or crowd, (B, h, w) bool."""
 
     offset: Tensor
     """(dy, dx) to the centre, input px, (B, 2, h, w)."""
@@ -48,14 +49,15 @@ def center_targets(
     stride: int,
     weight: Callable[[Instance], float],
 ) -> CenterTargets:
-    """Targets from label maps.
+    """Make the targets from label maps.
 
     Args:
         class_map: class ids, VOID_ID for void, (B, h, w) int64.
         instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, h, w) int64.
         is_thing: which classes are things, (C,) bool.
         stride: input px per cell of the maps.
-        weight: of an instance's pixels as to their class; all other pixels have 1.
+        weight: function that returns the weight of an instance's pixels in the cross-entropy; all
+            other pixels have weight 1.
     """
     instance_map = instance_map.masked_fill(class_map == VOID_ID, 0)
     instances = find_instances(instance_map)
@@ -78,26 +80,30 @@ def center_heatmap(
     shape: Sequence[int],
     device: torch.device,
 ) -> Tensor:
-    """A Gaussian at the cell nearest to each instance's mass centre; where they meet, the higher.
+    """Draw a Gaussian at the cell nearest to the mass centre of each instance.
+
+    Where Gaussians overlap, the higher value counts.
 
     Args:
-        instances: L of them.
-        sigmas: standard deviation of each one's Gaussian, cells, (L,).
-        channels: the map each one is drawn in, (L,).
-        shape: (B, M, h, w).
-        device: of the result.
+        instances: L instances.
+        sigmas: standard deviation of the Gaussian of each instance, cells, (L,).
+        channels: index m of the map in which each instance is drawn, (L,).
+        shape: shape of the result, (B, M, h, w).
+        device: device of the result.
 
     Returns:
-        `shape`, 1 at the centres.
+        Heatmap of `shape`, 1 at the centres.
     """
     heatmap = torch.zeros(tuple(shape), device=device)
     height, width = shape[2:]
     for instance, sigma, channel in zip(instances, sigmas, channels, strict=True):
         (y, rows), (x, columns) = (
-            _window(place, REACH * sigma, size)
-            for place, size in zip(instance.center_yx, (height, width), strict=True)
+            _window(center, REACH * sigma, size)
+            for center, size in zip(instance.center_yx, (height, width), strict=True)
         )
-        gaussian = _bell(y, rows, sigma, device)[:, None] * _bell(x, columns, sigma, device)
+        gaussian = _gaussian(y, rows, sigma, device)[:, None] * _gaussian(
+            x, columns, sigma, device
+        )
         part = heatmap[instance.image, channel, rows, columns]
         torch.maximum(part, gaussian, out=part)
     return heatmap
@@ -106,15 +112,15 @@ def center_heatmap(
 def center_offsets(
     instances: Sequence[Instance], shape: Sequence[int], device: torch.device
 ) -> Tensor:
-    """(dy, dx) from each instance pixel to the instance's mass centre, cells.
+    """Return the offset (dy, dx) from each instance pixel to the mass centre of the instance.
 
     Args:
-        instances: L of them.
-        shape: (B, h, w).
-        device: of the result.
+        instances: L instances.
+        shape: shape of the label maps, (B, h, w).
+        device: device of the result.
 
     Returns:
-        (B, 2, h, w), 0 outside instances.
+        Offsets in cells, (B, 2, h, w), 0 outside instances.
     """
     batch, height, width = shape
     offset = torch.zeros(batch, 2, height, width, device=device)
@@ -132,12 +138,13 @@ def center_offsets(
 
 
 def _window(center: float, radius: float, size: int) -> tuple[int, slice]:
-    """The nearest cell, and the cells within `radius` of it."""
-    place = min(math.floor(center + 0.5), size - 1)
+    """Return the cell nearest to `center` and the range of cells within `radius` of it."""
+    nearest = min(math.floor(center + 0.5), size - 1)
     reach = math.floor(radius)
-    return place, slice(max(place - reach, 0), min(place + reach + 1, size))
+    return nearest, slice(max(nearest - reach, 0), min(nearest + reach + 1, size))
 
 
-def _bell(center: int, span: slice, sigma: float, device: torch.device) -> Tensor:
+def _gaussian(center: int, span: slice, sigma: float, device: torch.device) -> Tensor:
+    """Return a Gaussian of height 1 at the cells of `span`."""
     distance = torch.arange(span.start, span.stop, device=device) - center
     return torch.exp(-distance.square() / (2 * sigma**2))

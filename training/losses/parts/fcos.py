@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Targets and losses of FCOS (Tian et al., ICCV 2019), with positives inside masks.
+"""Targets and losses of FCOS (Tian et al., ICCV 2019), with positive locations inside masks.
 
-CIAE (section IV-A) counts a location as positive only if it lies in the mask of an instance, and
-not, as FCOS does, anywhere in its box. In a panoptic map a location lies in one mask at most, so
-FCOS's rule that the smaller of several boxes wins has nothing to decide.
+CIAE (section IV-A) counts a location as positive only if it lies in the mask of an instance;
+FCOS does so anywhere in its box. In a panoptic map a location lies in at most one mask, so FCOS's
+rule that prefers the smaller of several boxes is not needed.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ from .label_maps import by_class
 from .processes import mean_over_processes
 
 NO_OBJECT, IGNORED = -1, -2
+"""Values of `FCOSTargets.channel` where a location has no object, or does not count."""
 
 
 class FCOSTargets(NamedTuple):
-    """What the detector should answer at the L locations of all levels, level after level."""
+    """Targets of the detector at the L locations of all levels, level by level."""
 
     channel: Tensor
-    """Detector's class, NO_OBJECT, or IGNORED on crowd, (B, L) int64."""
+    """Class of the detector, NO_OBJECT, or IGNORED on crowd, (B, L) int64."""
 
     box: Tensor
-    """Distances (left, top, right, bottom) to the instance's box, px, where there is an object,
-    (B, L, 4)."""
+    """Distances (left, top, right, bottom) to the sides of the instance's box, px, (B, L, 4). Only
+    defined at locations with an object."""
 
     @property
     def positive(self) -> Tensor:
@@ -50,20 +51,20 @@ def fcos_targets(
     sizes: Sequence[tuple[int, int]],
     limits: Sequence[float],
 ) -> FCOSTargets:
-    """Targets from panoptic labels.
+    """Make the targets from panoptic labels.
 
-    Void is no object: a location is positive only inside a mask, and padding, which is void too,
-    must not be taken for things. Crowd is left out (inferred).
+    Void counts as no object: a location is positive only inside a mask, and padding, which is void
+    too, must not be detected as a thing. Crowd is ignored (inferred).
 
     Args:
         class_map: at image resolution, VOID_ID for void, (B, H, W) int64.
         instance_map: 1 and up on things, else 0, (B, H, W) int64. A thing class with 0 is crowd.
-        channel_of_class: detector's class of each class, -1 for stuff, (C,) int64.
+        channel_of_class: class of the detector for each class, -1 for stuff, (C,) int64.
         sizes: (height, width) of each level.
-        limits: greatest distance to a side, px, that each level but the last answers for.
+        limits: largest distance to a side, px, that each level except the last predicts.
 
     Raises:
-        ValueError: if the maps' shapes differ or the limits do not fit the levels.
+        ValueError: if the shapes of the maps differ, or the number of sizes or limits is wrong.
     """
     if class_map.ndim != 3 or class_map.shape != instance_map.shape:
         raise ValueError(
@@ -79,7 +80,7 @@ def fcos_targets(
     instances = find_instances(instance_map.masked_fill(class_map == VOID_ID, 0))
     row_map = paint(
         torch.arange(1, len(instances) + 1, device=device), instances, class_map.shape
-    )  # row of `boxes` plus 1
+    )  # row in `boxes`, 0 for none
     boxes = torch.tensor(
         [
             [0.0, 0, 0, 0],
@@ -93,31 +94,38 @@ def fcos_targets(
     height, width = class_map.shape[1:]
     channels, sides = [], []
     for level, ((rows, columns), stride) in enumerate(zip(sizes, STRIDES, strict=True)):
-        place = locations(rows, columns, stride, device)  # (n, 2)
-        x, y = place[:, 0].clamp(max=width - 1), place[:, 1].clamp(max=height - 1)
-        in_image = (place[:, 0] < width) & (place[:, 1] < height)  # coarse levels reach beyond
+        location = locations(rows, columns, stride, device)  # (n, 2)
+        x, y = location[:, 0].clamp(max=width - 1), location[:, 1].clamp(max=height - 1)
+        # Coarse levels reach beyond the image.
+        in_image = (location[:, 0] < width) & (location[:, 1] < height)
         row = row_map[:, y, x] * in_image  # (B, n)
         x1y1, x2y2 = boxes[row].split(2, dim=2)
-        side = torch.cat([place - x1y1, x2y2 - place], dim=2)  # (B, n, 4)
+        side = torch.cat([location - x1y1, x2y2 - location], dim=2)  # (B, n, 4)
         least = limits[level - 1] if level else 0.0
         most = limits[level] if level < len(limits) else float('inf')
         farthest = side.amax(dim=2)
-        here = (row > 0) & (farthest > least) & (farthest <= most)
+        positive = (row > 0) & (farthest > least) & (farthest <= most)
         channel = by_class(channel_of_class, class_map[:, y, x], NO_OBJECT)
         crowd = (channel >= 0) & (row == 0) & in_image
-        channels.append(torch.where(here, channel, torch.where(crowd, IGNORED, NO_OBJECT)))
+        channels.append(torch.where(positive, channel, torch.where(crowd, IGNORED, NO_OBJECT)))
         sides.append(side)
     return FCOSTargets(torch.cat(channels, dim=1), torch.cat(sides, dim=1))
 
 
 def centerness(box: Tensor) -> Tensor:
-    """How central a location is in its box: sqrt(min/max(l, r) * min/max(t, b)), 0 to 1.
+    """Compute how central a location is in its box (FCOS, equation 3).
+
+    centerness = sqrt(min(l, r) / max(l, r) * min(t, b) / max(t, b))
 
     Args:
-        box: distances (left, top, right, bottom), at least 0, (..., 4).
+        box: distances (left, top, right, bottom) to the sides, at least 0, (..., 4).
 
     Returns:
-        (...)
+        Values in [0, 1], (...).
+
+    Example:
+        >>> centerness(torch.tensor([2.0, 3.0, 2.0, 3.0]))  # the centre of a box of 4 x 6
+        tensor(1.)
     """
     first, second = box[..., :2], box[..., 2:]
     ratio = torch.minimum(first, second) / torch.maximum(first, second).clamp(min=1e-6)
@@ -125,11 +133,11 @@ def centerness(box: Tensor) -> Tensor:
 
 
 def iou_loss(pred: Tensor, target: Tensor) -> Tensor:
-    """-log IoU of two boxes that are given by distances from one location (UnitBox, 2016).
+    """Compute -log IoU of two boxes given by distances from the same location (UnitBox, 2016).
 
     Args:
-        pred: (left, top, right, bottom), above 0, (N, 4).
-        target: at least 0, same shape.
+        pred: distances (left, top, right, bottom), above 0, (N, 4).
+        target: same, at least 0.
 
     Returns:
         (N,)
@@ -153,24 +161,26 @@ def fcos_loss(
     alpha: float = 0.25,
     gamma: float = 2.0,
 ) -> dict[str, Tensor]:
-    """The detector's three losses; half precision is taken to float32 first.
+    """Compute the three losses of the detector.
+
+    Half-precision predictions are converted to float32.
 
     Args:
         class_logits: (B, L, channels).
         box: distances (left, top, right, bottom), px, (B, L, 4).
         centerness_logits: (B, L).
-        targets: of the same locations.
+        targets: targets of the same locations.
         alpha: weight of objects in the focal loss.
-        gamma: its exponent.
+        gamma: exponent of the focal loss.
 
     Returns:
-        `class`: focal loss summed over the locations that count, per object location; `box`: IoU
-        loss averaged with the centre-ness as weight; `centerness`: binary cross-entropy averaged
-        over object locations. Numbers of locations are those of all processes together. Without
-        an object, the last two are 0 with zero gradient.
+        `class`: focal loss summed over the locations that are not ignored, divided by the number
+        of object locations; `box`: mean IoU loss, weighted by the centre-ness; `centerness`: mean
+        binary cross-entropy over object locations. The divisors are means over all processes.
+        Without an object, the last two are 0 with zero gradient.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if the shapes do not fit together.
     """
     each = targets.channel.shape
     if (
@@ -194,12 +204,12 @@ def fcos_loss(
         focal = sigmoid_focal_loss(class_logits, one_hot, alpha, gamma)
         counts = (targets.channel != IGNORED)[..., None]
 
-        goal = targets.box[positive].to(box.dtype)
-        weight = centerness(goal)
+        target_box = targets.box[positive].to(box.dtype)
+        weight = centerness(target_box)
         total = mean_over_processes(weight.sum()).clamp(min=1e-6)
         return {
             'class': (focal * counts).sum() / count,
-            'box': (iou_loss(box[positive], goal) * weight).sum() / total,
+            'box': (iou_loss(box[positive], target_box) * weight).sum() / total,
             'centerness': F.binary_cross_entropy_with_logits(
                 centerness_logits[positive], weight, reduction='sum'
             )

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The instance kernel phi of HLE (equations 7 and 8): its score and its losses.
+"""Instance kernel phi of HLE (equations 7 and 8): its values and its losses.
 
 phi = exp(-sharpness (1 - e . mean) - spatial_sharpness |rho - rho_mean|^2), where a sharpness is
-1 / (2 sigma^2). An instance is computed only in the window in which its spatial factor can lift
-phi above `min_error`, joined with its own box.
+1 / (2 sigma^2), e is the embedding of a pixel and rho its position. For each instance, phi is
+computed only inside a window: its bounding box, and the cells where the spatial factor is above
+`min_error`.
 """
 
 from __future__ import annotations
@@ -19,19 +20,21 @@ from .instances import Instance
 from .lovasz import MIN_ERROR, lovasz_slope
 
 LOG_SIGMA_LIMIT = 7.0
-"""Log deviations are cut to plus or minus this, so that 1 / sigma^2 stays finite in float32."""
+"""Log deviations are limited to plus or minus this value, so that 1 / sigma^2 stays finite in
+float32."""
 
 MIN_BACKGROUND = 1e-4
-"""Floor of 1 - phi in the cross-entropy, which is infinite at a background pixel with phi 1."""
+"""Lower bound of 1 - phi in the cross-entropy, which is infinite at a background pixel with phi
+1."""
 
 
 def bounded_sigma(log_sigma: Tensor) -> Tensor:
-    """The deviation, its logarithm cut to plus or minus LOG_SIGMA_LIMIT."""
+    """Return the deviation sigma, its logarithm limited to plus or minus LOG_SIGMA_LIMIT."""
     return log_sigma.clamp(-LOG_SIGMA_LIMIT, LOG_SIGMA_LIMIT).exp()
 
 
 def sharpness(sigma: Tensor) -> Tensor:
-    """1 / (2 sigma^2), what a distance is multiplied with in the kernels."""
+    """Return 1 / (2 sigma^2), the factor of distances in the kernels."""
     return 0.5 / sigma.square()
 
 
@@ -47,25 +50,26 @@ def kernel_loss(
     loss: Literal['lovasz', 'ce'] = 'lovasz',
     min_error: float = MIN_ERROR,
 ) -> tuple[Tensor, Tensor]:
-    """Weighted sum over the instances of the loss of phi against the mask, equation 11.
+    """Compute the weighted sum over instances of the loss of phi against the mask, equation 11.
 
     Args:
-        embedding: unit-norm over D, (B, D, h, w).
-        mean: unit mean embedding per instance, (L, D).
+        embedding: unit vectors e, (B, D, h, w).
+        mean: unit mean embedding of each instance, (L, D).
         sharpness: 1 / (2 sigma^2) of each instance, (L,).
-        spatial_sharpness: the same of the spatial kernel, in position units, (L,).
-        weight: of each instance in the sum, (L,); no gradient flows to it.
-        instances: L of them.
-        instance_map: ids, 0 where there is none, below 0 on pixels that take no part (void,
-            crowd), (B, h, w).
+        spatial_sharpness: the same for the spatial kernel, in position units, (L,).
+        weight: weight of each instance in the sum, (L,); receives no gradient.
+        instances: L instances.
+        instance_map: ids, 0 for no instance, below 0 on pixels that do not count (void, crowd),
+            (B, h, w).
         cell: side of a cell in position units.
         loss: 'lovasz', or 'ce' for binary cross-entropy averaged over the pixels of the image
-            that take part.
-        min_error: phi up to this much is taken as 0 outside the mask.
+            that count.
+        min_error: values of phi up to this one count as 0 outside the mask.
 
     Returns:
-        The sum, a scalar that can be differentiated once by the first four arguments; and phi
-        of every instance pixel for its own instance, 0 elsewhere, without gradient, (B, h, w).
+        The sum, a scalar that is differentiable once with respect to the first four arguments; and
+        phi of every instance pixel for its own instance, 0 elsewhere, without gradient,
+        (B, h, w).
     """
     value, score = _KernelLoss.apply(
         embedding,
@@ -83,7 +87,7 @@ def kernel_loss(
 
 
 class _KernelLoss(torch.autograd.Function):
-    """Finds the gradients on the way, so that nothing of one instance outlives its turn."""
+    """Computes the gradients in the forward pass, so that no maps of an instance are kept."""
 
     @staticmethod
     def forward(
@@ -103,7 +107,7 @@ class _KernelLoss(torch.autograd.Function):
         grads = [torch.zeros_like(x) for x in (embedding, mean, sharpness, spatial_sharpness)]
         by_embedding, by_mean, by_sharpness, by_spatial = grads
         height, width = instance_map.shape[1:]
-        counted = (instance_map >= 0).sum(dim=(1, 2)).tolist()
+        num_counted = (instance_map >= 0).sum(dim=(1, 2)).tolist()
         reach = ((math.log(1 / min_error) / spatial_sharpness).sqrt() / cell).tolist()  # cells
         center = embedding.new_tensor([i.center_yx for i in instances]).view(-1, 2)
         dy, dx = (
@@ -121,15 +125,15 @@ class _KernelLoss(torch.autograd.Function):
             exponent = gap * sharpness[i] - distance * spatial_sharpness[i]
             phi = exponent.exp()
             ids = instance_map[window].flatten()
-            target, takes_part = ids == instance.id, ids >= 0
+            target, counts = ids == instance.id, ids >= 0
             if loss == 'lovasz':
-                error = torch.where(target, 1 - phi, phi) * takes_part
+                error = torch.where(target, 1 - phi, phi) * counts
                 slope = lovasz_slope(error, target, instance.count, min_error)
                 value = slope @ error
-                slope = torch.where(target, -slope, slope) * phi  # by the exponent
+                slope = torch.where(target, -slope, slope) * phi  # derivative by the exponent
             else:
                 cost, slope = _cross_entropy(exponent, phi, target)
-                share = takes_part.to(phi.dtype) / counted[instance.image]
+                share = counts.to(phi.dtype) / num_counted[instance.image]
                 value, slope = cost @ share, slope * share
             total += weight[i] * value
             score[window] += (phi * target).view(size)
@@ -151,14 +155,14 @@ class _KernelLoss(torch.autograd.Function):
 
 
 def _cross_entropy(exponent: Tensor, phi: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Binary cross-entropy of each pixel and its derivative by the exponent."""
-    left = (-torch.expm1(exponent)).clamp(min=MIN_BACKGROUND)  # 1 - phi
-    return (torch.where(target, -exponent, -left.log()), torch.where(target, -1, phi / left))
+    """Return the binary cross-entropy of each pixel and its derivative by the exponent of phi."""
+    rest = (-torch.expm1(exponent)).clamp(min=MIN_BACKGROUND)  # 1 - phi
+    return torch.where(target, -exponent, -rest.log()), torch.where(target, -1, phi / rest)
 
 
 def _span(box: slice, center: float, radius: float, size: int) -> slice:
-    """The cells within `radius` of the centre and those of the box, inside 0 to size."""
-    if not radius < size:  # NaN too: the loss is then NaN, for the trainer to deal with
+    """Return the cells of the box and within `radius` of the centre, as a range in 0 to size."""
+    if not radius < size:  # also if NaN: the loss is then NaN, which the trainer handles
         return slice(0, size)
     return slice(
         max(min(math.floor(center - radius), box.start), 0),

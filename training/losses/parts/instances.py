@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The instances of a batch and what is taken over each one's mask.
+"""Instances of a batch, and means over their masks.
 
-Everything works inside an instance's bounding box, so the cost follows the area of the boxes
-and not the number of instances times the image.
+All operations work inside the bounding box of an instance. The cost is therefore proportional to
+the area of the boxes, not to the number of instances times the area of the image.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """One instance of one image of the batch; lengths in cells."""
+    """Instance in one image of a batch; lengths in cells of the map."""
 
     image: int
-    """Index in the batch."""
+    """Index of the image in the batch."""
 
     id: int
     """Id in the instance map."""
@@ -35,13 +35,13 @@ class Instance:
     """Columns of the bounding box."""
 
     mask: Tensor
-    """Bool, the size of the bounding box."""
+    """Mask inside the bounding box, (height, width) of the box, bool."""
 
     count: int
-    """Cells in the mask, at least 1."""
+    """Number of cells in the mask, at least 1."""
 
     center_yx: tuple[float, float]
-    """Mean row and column of the mask."""
+    """Mass centre of the mask: mean row and column."""
 
     @property
     def box(self) -> tuple[int, Any, slice, slice]:
@@ -50,10 +50,15 @@ class Instance:
 
 
 def find_instances(instance_map: Tensor) -> list[Instance]:
-    """Instances by image, then by id.
+    """Find the instances of a batch, ordered by image, then by id.
 
     Args:
         instance_map: ids from 1 up, 0 for no instance, (B, h, w) integer.
+
+    Example:
+        >>> [found] = find_instances(torch.tensor([[[0, 3, 3], [0, 3, 0]]]))
+        >>> found.id, found.count, found.rows, found.columns
+        (3, 3, slice(0, 2, None), slice(1, 3, None))
     """
     found = []
     for image, ids in enumerate(instance_map.cpu().numpy()):
@@ -82,11 +87,11 @@ def find_instances(instance_map: Tensor) -> list[Instance]:
 
 
 def instance_mean(values: Tensor, instances: Sequence[Instance]) -> Tensor:
-    """Mean of a map over each mask.
+    """Return the mean of a map over each mask.
 
     Args:
         values: (B, D, h, w).
-        instances: L of them.
+        instances: L instances.
 
     Returns:
         (L, D), differentiable.
@@ -96,19 +101,20 @@ def instance_mean(values: Tensor, instances: Sequence[Instance]) -> Tensor:
 
 
 def unit_means(values: Tensor, instances: Sequence[Instance], clip_images: int = 1) -> Tensor:
-    """Mean directions over masks; those of the same thing in images of one clip are one.
+    """Return the mean direction over each mask, shared by the masks of a thing in a clip.
 
     Args:
         values: (B, D, h, w).
-        instances: L of them.
-        clip_images: consecutive images of the batch that show one clip, in which an id is the
-            same thing; 1 where each image is for itself.
+        instances: L instances.
+        clip_images: number of consecutive images of the batch that show one clip, in which an id
+            denotes the same thing; 1 if the images are independent.
 
     Returns:
-        (L, D) of unit length, differentiable.
+        Unit vectors (L, D), differentiable. Instances of the same thing in the images of a clip
+        have the same vector.
 
     Raises:
-        ValueError: if the batch is no whole number of clips.
+        ValueError: if the batch does not consist of complete clips.
     """
     if len(values) % clip_images:
         raise ValueError(
@@ -120,18 +126,18 @@ def unit_means(values: Tensor, instances: Sequence[Instance], clip_images: int =
         return mean
     things = [(i.image // clip_images, i.id) for i in instances]
     row = {thing: n for n, thing in enumerate(dict.fromkeys(things))}
-    place = torch.tensor([row[thing] for thing in things], dtype=torch.int64, device=mean.device)
-    total = mean.new_zeros(len(row), mean.shape[1]).index_add(0, place, mean)
-    return F.normalize(total, dim=1)[place]
+    rows = torch.tensor([row[thing] for thing in things], dtype=torch.int64, device=mean.device)
+    total = mean.new_zeros(len(row), mean.shape[1]).index_add(0, rows, mean)
+    return F.normalize(total, dim=1)[rows]
 
 
 def paint(values: Tensor, instances: Sequence[Instance], shape: Sequence[int]) -> Tensor:
-    """Map (B, h, w) of `shape` with each instance's value on its mask, 0 elsewhere.
+    """Return a map with the value of each instance on its mask, 0 elsewhere.
 
     Args:
-        values: one per instance, (L,); no gradient flows to them.
-        instances: L of them.
-        shape: of the map.
+        values: one value per instance, (L,); receive no gradient.
+        instances: L instances.
+        shape: shape of the map, (B, h, w).
     """
     painted = values.new_zeros(tuple(shape))
     for value, instance in zip(values.detach(), instances, strict=True):
@@ -141,7 +147,7 @@ def paint(values: Tensor, instances: Sequence[Instance], shape: Sequence[int]) -
 
 
 class _InstanceMean(torch.autograd.Function):
-    """Written by hand because the gradient of a slice is a zero map the size of the batch."""
+    """Mean over masks with its own gradient: autograd makes a map of the batch for each slice."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, instances: Sequence[Instance]) -> Tensor:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lovász extension of the Jaccard loss, HLE section 3.3 (equations 3 to 6).
 
-With G positives and the errors sorted downwards, the weight of an error is the growth of
-`J = 1 - IoU` when its pixel joins those taken so far. Written out, with U the union after the
-pixel joins, that growth is 1 / U for a positive and (G - positives taken) / (U (U - 1)) for a
-negative, which keeps its digits in float32 where the difference of two J loses them.
+Berman et al., The Lovász-Softmax Loss, CVPR 2018. The errors are sorted in descending order and
+their pixels added to the prediction error set one by one. The weight of an error is the increase
+of `J = 1 - IoU` that its pixel causes. With G positives, and U the union after the pixel was
+added, this increase is 1 / U for a positive and (G - positives so far) / (U (U - 1)) for a
+negative. These formulas are accurate in float32; the difference of two values of J is not.
 """
 
 from __future__ import annotations
@@ -15,26 +16,32 @@ import torch
 from torch import Tensor
 
 MIN_ERROR = 1e-5
-"""Errors up to this much leave the sort. As the loss is the integral over t in [0, 1] of
-J({error > t}), and J is at most 1, leaving them out changes it by no more than this."""
+"""Errors up to this value are left out of the sort. The loss is the integral over t in [0, 1] of
+J({error > t}), and J is at most 1, so leaving them out changes the loss by at most this value."""
 
 COUNTING_SIZE = 2**16
-"""From this many pixels on, errors are counted by level and not sorted: several times faster."""
+"""Number of pixels from which on errors are counted by level instead of sorted, which is several
+times faster."""
 
 LEVELS = 2**16
-"""Levels of error then told apart; the loss changes by at most 1 / LEVELS."""
+"""Number of levels of error in counting; it changes the loss by at most 1 / LEVELS."""
 
 
 def lovasz_binary(prob: Tensor, target: Tensor, min_error: float = MIN_ERROR) -> Tensor:
-    """Lovász loss of one mask, equations 3 to 5.
+    """Compute the Lovász loss of one mask, equations 3 to 5.
 
     Args:
         prob: foreground probability in [0, 1], (N,).
-        target: foreground, bool, (N,).
-        min_error: smaller errors are left out; the loss changes by at most this, see MIN_ERROR.
+        target: foreground, (N,) bool.
+        min_error: errors up to this value are left out, see MIN_ERROR.
 
     Returns:
         Scalar in [0, 1]; without positives the largest error, without pixels 0.
+
+    Example:
+        >>> target = torch.tensor([True, True, False])
+        >>> lovasz_binary(torch.tensor([1.0, 0.0, 0.0]), target)  # 1 - IoU of a hard prediction
+        tensor(0.5000)
     """
     if prob.ndim != 1 or target.shape != prob.shape:
         raise ValueError(
@@ -53,16 +60,16 @@ def lovasz_softmax(
     classes: Literal['present', 'all'] = 'present',
     min_error: float = MIN_ERROR,
 ) -> Tensor:
-    """Mean over classes of the Lovász loss, one class against the rest, equation 6.
+    """Compute the mean over classes of the Lovász loss of each class against the rest, equation 6.
 
-    All images of the batch are ranked together.
+    The errors of all images of the batch are sorted together.
 
     Args:
         prob: class probabilities, (B, C, h, w).
         class_map: class ids, (B, h, w); void pixels do not count.
-        void_id: the id of void.
-        classes: 'present' averages over the classes seen in the batch, 'all' over all C.
-        min_error: as in `lovasz_binary`.
+        void_id: id of void.
+        classes: 'present' averages over the classes in the batch, 'all' over all C.
+        min_error: errors up to this value are left out, see MIN_ERROR.
 
     Returns:
         Scalar; 0 with zero gradient when no pixel counts.
@@ -72,8 +79,8 @@ def lovasz_softmax(
             'lovasz_softmax expects prob (B, C, h, w) and class_map (B, h, w), got '
             f'{tuple(prob.shape)} and {tuple(class_map.shape)}'
         )
-    # The loss is linear in the probabilities once the order is fixed, so autograd needs to see
-    # one product only: loss = sum(coefficient * prob) + constant.
+    # For a fixed order, the loss is linear in the probabilities, so autograd records only one
+    # product: loss = sum(coefficient * prob) + constant.
     coefficient = torch.zeros_like(prob)
     constant = prob.new_zeros(())
     counts = class_map != void_id
@@ -98,19 +105,19 @@ def lovasz_softmax(
 def lovasz_slope(
     error: Tensor, target: Tensor, positives: int, min_error: float = MIN_ERROR
 ) -> Tensor:
-    """Derivative of the Lovász loss by each error; the loss is `sum(slope * error)`.
+    """Compute the derivative of the Lovász loss by each error; the loss is `sum(slope * error)`.
 
     Args:
         error: errors in [0, 1], (N,).
-        target: foreground, bool, (N,).
-        positives: foreground pixels of the whole image, which may be more than are given here
-            as long as those left out have no error.
-        min_error: as in `lovasz_binary`.
+        target: foreground, (N,) bool.
+        positives: number of foreground pixels of the whole image. It may exceed those in `target`
+            if the error of the missing ones is 0.
+        min_error: errors up to this value are left out, see MIN_ERROR.
 
     Returns:
         (N,), 0 where the error is at most `min_error`.
     """
-    if positives == 0:  # J is 1 from the first pixel on: only the largest error counts
+    if positives == 0:  # J is 1 after the first pixel: only the largest error counts
         slope = torch.zeros_like(error)
         if len(error):
             peak = error.argmax()
@@ -122,7 +129,7 @@ def lovasz_slope(
 
 
 def _sorted_slope(error: Tensor, target: Tensor, positives: int, min_error: float) -> Tensor:
-    """`lovasz_slope` by sorting."""
+    """Compute `lovasz_slope` by sorting."""
     kept = (error > min_error).nonzero()[:, 0]
     order = kept.index_select(0, _descending(error.index_select(0, kept)))
     hit = target.index_select(0, order)
@@ -138,12 +145,13 @@ def _sorted_slope(error: Tensor, target: Tensor, positives: int, min_error: floa
 
 
 def _counted_slope(error: Tensor, target: Tensor, positives: int) -> Tensor:
-    """`lovasz_slope` by counting the pixels of each of LEVELS levels of error.
+    """Compute `lovasz_slope` by counting the pixels at each of LEVELS levels of error.
 
-    Equal levels rank as ties, positives first, and negatives share their growth evenly.
+    Pixels of the same level are ties: positives come first, and the negatives share their increase
+    equally.
     """
     level = (error * LEVELS).to(torch.int32).clamp_(0, LEVELS - 1)
-    code = ((LEVELS - 1 - level) << 1) | ~target  # from the largest error down
+    code = ((LEVELS - 1 - level) << 1) | ~target  # in descending order of error
     count = torch.bincount(code, minlength=2 * LEVELS).view(LEVELS, 2)
     taken, passed = count.cumsum(dim=0).to(torch.float64).unbind(1)
     before = positives + passed - count[:, 1]  # union before the negatives of this level
@@ -152,11 +160,11 @@ def _counted_slope(error: Tensor, target: Tensor, positives: int) -> Tensor:
 
 
 def _descending(error: Tensor) -> Tensor:
-    """Order that sorts non-negative errors (N,) downwards; equal ones keep their places."""
+    """Return the stable order that sorts non-negative errors (N,) in descending order."""
     if error.device.type != 'cpu' or error.dtype != torch.float32:
         return torch.argsort(error, descending=True, stable=True)
-    # NumPy sorts plain integers several times faster than torch finds an order. The bits of
-    # non-negative floats rank as the floats do; the place rides along in the lower half.
+    # NumPy sorts integers several times faster than torch.argsort works. The bit patterns of
+    # non-negative floats have the order of the floats; the lower half of the key is the index.
     key = (~error.view(torch.int32)).to(torch.int64) << 32
     key |= torch.arange(len(error))
     key.numpy().sort()

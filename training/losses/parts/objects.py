@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ground truth as detectors take it: boxes, thing classes and masks from label maps."""
+"""Ground truth of detectors: boxes, thing classes and masks from label maps."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .instances import find_instances
 
 
 class Objects(NamedTuple):
-    """The instances of one image."""
+    """Ground-truth instances of one image."""
 
     box: Tensor
-    """x1, y1, x2, y2 in px, right and bottom exclusive, (N, 4); with what is hidden, if known."""
+    """Box x1, y1, x2, y2 in px, right and bottom exclusive, (N, 4). It includes the hidden part of
+    an instance, if that is known."""
 
     thing: Tensor
-    """Which thing class, (N,) int64."""
+    """Index of the class among the thing classes, (N,) int64."""
 
     id: Tensor
     """Id in the instance map, (N,) int64."""
@@ -30,13 +31,17 @@ class Objects(NamedTuple):
 def find_objects(
     class_map: Tensor, instance_map: Tensor, is_thing: Tensor, hidden_map: Tensor | None = None
 ) -> list[Objects]:
-    """The instances of each image of a batch of which something is seen.
+    """Find the instances of each image of a batch that are at least partly visible.
 
     Args:
         class_map: class ids, VOID_ID for void, (B, H, W) int64.
         instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, H, W) int64.
-        is_thing: (C,) bool.
-        hidden_map: ids of instances that go on under those seen, (B, H, W) int64, or None.
+        is_thing: which classes are things, (C,) bool.
+        hidden_map: id of the instance that the visible one hides, 0 for none, (B, H, W) int64; or
+            None if unknown.
+
+    Raises:
+        ValueError: if the shapes of the maps differ.
     """
     for maps in (instance_map, *([] if hidden_map is None else [hidden_map])):
         if class_map.ndim != 3 or maps.shape != class_map.shape:
@@ -50,7 +55,7 @@ def find_objects(
         if hidden_map is None
         else {(i.image, i.id): i for i in find_instances(hidden_map.cpu())}
     )
-    number = torch.cumsum(is_thing.cpu().long(), 0) - 1  # of each class among the things
+    number = torch.cumsum(is_thing.cpu().long(), 0) - 1  # index of each class among the things
     found: list[list[tuple[list[int], int, int]]] = [[] for _ in classes]
     for instance in find_instances(instance_map.cpu().masked_fill(classes == VOID_ID, 0)):
         class_id = int(classes[instance.box][instance.mask][0])
@@ -79,11 +84,11 @@ def find_objects(
 
 
 def ignored_share(boxes: Tensor, ignore: Tensor) -> Tensor:
-    """Part of each box that is to be ignored, by an integral image.
+    """Return the part of the area of each box that is to be ignored, by an integral image.
 
     Args:
-        boxes: x1, y1, x2, y2 in px, cut to the image and rounded, (R, 4).
-        ignore: (H, W) bool.
+        boxes: x1, y1, x2, y2 in px, (R, 4); they are rounded and clipped to the image here.
+        ignore: pixels to ignore, see `void_or_crowd`, (H, W) bool.
 
     Returns:
         (R,) in [0, 1]
@@ -97,14 +102,14 @@ def ignored_share(boxes: Tensor, ignore: Tensor) -> Tensor:
 
 
 def whole_masks(instance_map: Tensor, ids: Tensor, hidden_map: Tensor | None = None) -> Tensor:
-    """Cells of each instance, seen or hidden.
+    """Return the cells of each instance, visible or hidden.
 
-    A cell knows what is seen and one hidden instance (inferred): where three or more lie on each
-    other, the masks of those further down lack it.
+    The maps hold the visible and one hidden instance of each cell (inferred). Where three or more
+    instances overlap, the masks of the farther ones lack the cell.
 
     Args:
-        instance_map: of one image, (H, W) int64.
-        ids: (N,).
+        instance_map: ids of one image, (H, W) int64.
+        ids: ids of the instances, (N,).
         hidden_map: see `find_objects`, (H, W) int64, or None.
 
     Returns:
@@ -117,21 +122,21 @@ def whole_masks(instance_map: Tensor, ids: Tensor, hidden_map: Tensor | None = N
 def mask_targets(
     instance_map: Tensor, ids: Tensor, boxes: Tensor, size: int, hidden_map: Tensor | None = None
 ) -> Tensor:
-    """What each mask should be: the share of an instance in each bin of a box.
+    """Make the target masks: the part of each bin of a box that an instance covers.
 
-    Cells are taken at their centres, as `paste` lays masks back onto the image.
+    Cells are sampled at their centres, as in `paste`, which writes masks back into the image.
 
     Args:
-        instance_map: of one image, (H, W) int64.
-        ids: an instance for each box, (R,).
-        boxes: px, (R, 4).
+        instance_map: ids of one image, (H, W) int64.
+        ids: id of the instance for each box, (R,).
+        boxes: x1, y1, x2, y2 in px, (R, 4).
         size: bins along a side.
         hidden_map: see `find_objects`, (H, W) int64, or None.
 
     Returns:
         (R, size, size) in [0, 1]
     """
-    several, row = torch.unique(ids, return_inverse=True)
-    masks = whole_masks(instance_map, several, hidden_map).to(torch.float32)
+    unique_ids, row = torch.unique(ids, return_inverse=True)
+    masks = whole_masks(instance_map, unique_ids, hidden_map).to(torch.float32)
     rois = torch.cat([row[:, None].to(boxes.dtype), boxes], dim=1)
     return roi_align(masks[:, None], rois, (size, size), 1.0, aligned=True)[:, 0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of Mask R-CNN's second stage (He et al., Mask R-CNN, ICCV 2017, section 3)."""
+"""Losses of the second stage of Mask R-CNN (He et al., Mask R-CNN, ICCV 2017, section 3)."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ from .objects import Objects, ignored_share
 from .rpn import IGNORED_SHARE
 
 POSITIVE_IOU = 0.5
-"""Boxes from here on hold an object."""
+"""IoU with a ground-truth box from which on a box holds its object."""
 
 
 class RoIs(NamedTuple):
-    """The boxes of one image that the second stage learns from."""
+    """Regions of interest: boxes of one image that the second stage learns from."""
 
     box: Tensor
-    """(R, 4) px."""
+    """Boxes x1, y1, x2, y2 in px, (R, 4)."""
 
     object: Tensor
-    """Row of the image's objects, -1 for background, (R,) int64."""
+    """Row in the objects of the image, -1 for background, (R,) int64."""
 
 
 def sample_rois(
     proposals: Tensor, objects: Objects, ignore: Tensor, samples: int, positive_share: float
 ) -> RoIs:
-    """A sample of proposals and true boxes.
+    """Sample boxes at random from the proposals and the ground-truth boxes of one image.
 
     Args:
-        proposals: (P, 4) px.
-        objects: of the image.
-        ignore: see `void_or_crowd`, (H, W) bool.
-        samples: boxes to take; fewer where there are not as many.
-        positive_share: largest part of them with an object.
+        proposals: boxes x1, y1, x2, y2 in px, (P, 4).
+        objects: objects of the image.
+        ignore: pixels to ignore, see `void_or_crowd`, (H, W) bool. Boxes with more than
+            IGNORED_SHARE of their area there are no background.
+        samples: number of boxes; fewer if there are not enough.
+        positive_share: largest part of the sampled boxes with an object.
     """
     boxes = torch.cat([proposals, objects.box])
     if len(objects.box):
@@ -60,16 +61,19 @@ def sample_rois(
 def box_loss(
     outputs: BoxOutputs, rois: Sequence[RoIs], objects: Sequence[Objects]
 ) -> tuple[Tensor, Tensor]:
-    """Classes and boxes.
+    """Compute the losses of the box head: classes and boxes.
 
     Args:
-        outputs: of the box head for all RoIs, image by image.
-        rois: of each image.
-        objects: of each image.
+        outputs: outputs of the box head for all RoIs, image by image.
+        rois: RoIs of each image.
+        objects: objects of each image.
 
     Returns:
-        Mean cross-entropy over the RoIs, and smooth L1 error of the boxes of those with an
-        object, over the number of RoIs; 0 without any.
+        Mean cross-entropy over the RoIs; and smooth L1 error of the boxes of RoIs with an object,
+        divided by the number of all RoIs. Both are 0 without RoIs.
+
+    Raises:
+        ValueError: if the numbers of outputs, RoIs and images do not fit together.
     """
     counts = [len(r.object) for r in rois]
     if len(outputs.class_logits) != sum(counts) or len(objects) != len(rois):
@@ -92,18 +96,18 @@ def box_loss(
         ]
     )
     count = max(len(which), 1)
-    with torch.autocast(logits.device.type, enabled=False):  # it would round in of_class
+    with torch.autocast(logits.device.type, enabled=False):  # autocast would round in of_class
         error = F.smooth_l1_loss(of_class(deltas[held], thing), wanted, reduction='sum')
     return F.cross_entropy(logits, target, reduction='sum') / count, error / count
 
 
 def mask_loss(logits: Tensor, thing: Tensor, target: Tensor) -> Tensor:
-    """Mean binary cross-entropy of the mask of each row's own class.
+    """Compute the mean binary cross-entropy of the predicted masks of the true classes.
 
     Args:
-        logits: (R, T, m, m).
-        thing: (R,) int64.
-        target: in [0, 1], (R, m, m).
+        logits: masks of all T thing classes, (R, T, m, m).
+        thing: true class of each row, index among the thing classes, (R,) int64.
+        target: true masks in [0, 1], (R, m, m).
 
     Returns:
         Scalar; 0 with zero gradient for R = 0.
@@ -118,7 +122,7 @@ def mask_loss(logits: Tensor, thing: Tensor, target: Tensor) -> Tensor:
             f'got {tuple(logits.shape)}, {tuple(thing.shape)}, '
             f'{tuple(target.shape)}'
         )
-    with torch.autocast(logits.device.type, enabled=False):  # it would round in of_class
+    with torch.autocast(logits.device.type, enabled=False):  # autocast would round in of_class
         own = of_class(at_least_float32(logits), thing)
     total = F.binary_cross_entropy_with_logits(own, target, reduction='sum')
     return total / max(own.numel(), 1)
@@ -127,15 +131,16 @@ def mask_loss(logits: Tensor, thing: Tensor, target: Tensor) -> Tensor:
 def box_embedding_loss(
     embedding: Tensor, rois: Sequence[RoIs], margins: tuple[float, float]
 ) -> Tensor:
-    """Draws the RoIs of an object together and those of different objects apart (inferred).
+    """Compute the loss that pulls RoIs of one object together and pushes objects apart (inferred).
 
     Args:
-        embedding: of all RoIs, image by image, (R, D); unit length is taken first.
-        rois: of each image.
+        embedding: embeddings of all RoIs, image by image, (R, D); scaled to unit length here.
+        rois: RoIs of each image.
         margins: pull and push hinges, L1 distance.
 
     Returns:
-        Scalar: pull and push of each image, mean over the images; 0 without an object.
+        Scalar: sum of `pull_loss` and `push_loss` of each image, mean over the images; 0 without
+        an object.
     """
     unit = F.normalize(at_least_float32(embedding), dim=1)
     loss = unit.sum() * 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of a region proposal network (Ren et al., Faster R-CNN, NeurIPS 2015, sec. 3.1.2)."""
+"""Loss of a region proposal network (Ren et al., Faster R-CNN, NeurIPS 2015, section 3.1.2)."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from panoptic_ros.models.parts.precision import at_least_float32
 from .objects import Objects, ignored_share
 
 POSITIVE_IOU, NEGATIVE_IOU = 0.7, 0.3
-"""Anchors above the first hold an object, below the second none; between, either will do."""
+"""Anchors whose IoU with a ground-truth box reaches the first value hold an object, as do the best
+anchors of each object. Other anchors below the second value hold none, the rest do not count."""
 
 IGNORED_SHARE = 0.5
-"""Boxes with more than this on void and crowds are no negatives (inferred)."""
+"""Boxes with more than this part of their area on void and crowds are no negatives (inferred)."""
 
 SMOOTH = 1 / 9
-"""Errors up to this count squared."""
+"""Errors up to this value are squared in the smooth L1 loss, larger ones count linearly."""
 
 
 def anchor_targets(anchors: Tensor, objects: Objects, ignore: Tensor) -> tuple[Tensor, Tensor]:
-    """What each anchor of one image should say.
+    """Assign an object or background to each anchor of one image.
 
     Args:
-        anchors: (n, 4) px.
-        objects: of the image.
-        ignore: see `void_or_crowd`, (H, W) bool.
+        anchors: boxes x1, y1, x2, y2 in px, (n, 4).
+        objects: objects of the image.
+        ignore: pixels to ignore, see `void_or_crowd`, (H, W) bool.
 
     Returns:
-        1 for an object, 0 for none, -1 for either, (n,); and the object of each anchor (n,),
-        which means something where there is one.
+        Targets (n,): 1 for an object, 0 for background, -1 if the anchor does not count; and the
+        row of the object of each anchor (n,), which is only valid where the target is 1.
     """
     if len(objects.box):
         match = Matcher(POSITIVE_IOU, NEGATIVE_IOU, allow_low_quality_matches=True)(
@@ -57,19 +58,24 @@ def rpn_loss(
     ignore: Tensor,
     samples: int,
 ) -> tuple[Tensor, Tensor]:
-    """Objectness and boxes of a sample of anchors, half of them with objects where there are.
+    """Compute the losses of objectness and boxes over a random sample of anchors.
+
+    Up to half of the sampled anchors have an object.
 
     Args:
-        logits: (B, n).
-        deltas: (B, n, 4).
-        anchors: (n, 4) px.
-        objects: of each image.
-        ignore: (B, H, W) bool.
-        samples: anchors of each image.
+        logits: logits of objectness, (B, n).
+        deltas: encoded boxes relative to the anchors, (B, n, 4).
+        anchors: boxes x1, y1, x2, y2 in px, (n, 4).
+        objects: objects of each image.
+        ignore: pixels to ignore, see `void_or_crowd`, (B, H, W) bool.
+        samples: number of sampled anchors per image.
 
     Returns:
-        Mean cross-entropy over the sampled anchors, and smooth L1 error of the boxes of those
-        with an object, over the number of sampled anchors; 0 without any.
+        Mean binary cross-entropy over the sampled anchors; and smooth L1 error of the boxes of
+        those with an object, divided by the number of all sampled anchors. Both are 0 without any.
+
+    Raises:
+        ValueError: if the shapes do not fit together.
     """
     if (
         logits.shape != deltas.shape[:2]

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What SOGNet learns overlaps from (Yang et al., AAAI 2020, equations 9 to 14)."""
+"""Targets and losses of the relations and the panoptic head of SOGNet.
+
+Yang et al., SOGNet: Scene Overlap Graph Network for Panoptic Segmentation, AAAI 2020, equations 9
+to 14.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,24 @@ from panoptic_ros.models.parts.precision import at_least_float32
 from panoptic_ros.models.sognet.relation import significant_overlap
 
 IGNORED = -100
-"""A cell that the panoptic loss leaves out."""
+"""Target of cells that the panoptic loss ignores."""
 
 
 def covered(mask: Tensor, visible: Tensor, least: float) -> Tensor:
-    """Approximate relations R*: who covers whom, read from what is seen where masks overlap.
+    """Return the approximate relations R*: which instance covers which where masks overlap.
+
+    Of two instances, the one that is visible in more of the shared cells covers the other.
 
     Args:
-        mask: instances with what is hidden of them, 0 or 1, (N, P) float.
-        visible: what is seen of each, part of its mask, 0 or 1, (N, P) float.
-        least: part of the smaller one that two must share (inferred: as in R).
+        mask: whole masks of the instances, visible and hidden, 0 or 1, (N, P) float.
+        visible: visible part of each mask, 0 or 1, (N, P) float.
+        least: part of the smaller instance that two instances must share (inferred: as in R).
 
     Returns:
-        (N, N) bool: [i, j] True where i is covered by j, which more of the shared cells show.
+        (N, N) bool: [i, j] is True if i is covered by j.
+
+    Raises:
+        ValueError: if the shapes differ.
     """
     if mask.shape != visible.shape or mask.ndim != 2:
         raise ValueError(
@@ -36,12 +45,14 @@ def covered(mask: Tensor, visible: Tensor, least: float) -> Tensor:
 
 
 def relation_loss(relation: Tensor, target: Tensor, weak: bool) -> Tensor:
-    """L_R = |O + O^T - R|^2 / N^2 (equation 12), or L_R* = |O - R*|^2 / N^2 (equation 14).
+    """Compute the loss of the relations between the N instances of an image.
+
+    L_R = |O + O^T - R|^2 / N^2 (equation 12), or L_R* = |O - R*|^2 / N^2 (equation 14).
 
     Args:
-        relation: O, (N, N).
+        relation: predicted relations O, (N, N).
         target: R (symmetric), or R* if weak, (N, N) bool.
-        weak: which of the two.
+        weak: whether to compute L_R* instead of L_R.
 
     Returns:
         Scalar; 0 for N = 0.
@@ -67,17 +78,20 @@ def panoptic_target(
     stuff_class: Tensor,
     dropped: Tensor | None = None,
 ) -> Tensor:
-    """Channel of each cell of one image in [stuff, Z_1 to Z_N, void].
+    """Return the true channel of each cell of one image among [stuff, Z_1 to Z_N, void].
 
     Args:
         class_map: class ids, VOID_ID for void, (h, w) int64.
-        instance_map: (h, w) int64.
-        ids: of the N instances in the order of their channels, (N,).
+        instance_map: 1 and up on things, 0 on stuff, void and crowd, (h, w) int64.
+        ids: ids of the N instances in the order of their channels, (N,).
         stuff_class: class ids of the S stuff classes in the order of their channels, (S,).
-        dropped: ids of instances that the void channel S + N is to take, (M,), or None.
+        dropped: ids of instances that belong to the void channel S + N, (M,), or None.
 
     Returns:
-        (h, w) int64; IGNORED on void, crowds and instances that are not listed.
+        (h, w) int64; IGNORED on void, crowds and instances that are in neither list.
+
+    Raises:
+        ValueError: if the shapes of the maps differ.
     """
     if class_map.ndim != 2 or instance_map.shape != class_map.shape:
         raise ValueError(
@@ -97,14 +111,14 @@ def panoptic_target(
 
 
 def panoptic_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy over the cells that count.
+    """Compute the mean cross-entropy of one image over the cells that are not ignored.
 
     Args:
-        logits: (L, h, w).
-        target: channel of each cell, or IGNORED, (h, w) int64.
+        logits: logits of the L channels, (L, h, w).
+        target: true channel of each cell, or IGNORED, (h, w) int64.
 
     Returns:
-        Scalar; 0 with zero gradient without a cell.
+        Scalar; 0 with zero gradient if all cells are ignored.
     """
     if logits.ndim != 3 or target.shape != logits.shape[1:]:
         raise ValueError(
