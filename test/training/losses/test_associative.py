@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Associative embedding loss against sums over pairs."""
+
 import numpy as np
 import pytest
 import torch

@@ -13,7 +13,7 @@ from panoptic_training.losses.parts.label_maps import void_or_crowd
 
 
 def mass_centers(instance_map):
-    """{(image, id): (y, x)}."""
+    """Return {(image, id): (y, x)}."""
     centers = {}
     for b in range(len(instance_map)):
         for i in set(instance_map[b].flatten().tolist()) - {0}:
@@ -56,7 +56,7 @@ def test_offsets_lead_to_the_mass_centre():
         assert offset[b, :, y, x].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_known_leaves_out_void_and_crowd():
+def test_void_and_crowd_are_not_known():
     class_map, instance_map = labels()
     known = ~void_or_crowd(class_map, instance_map, IS_THING)
     expected = torch.ones(2, 6, 8, dtype=torch.bool)

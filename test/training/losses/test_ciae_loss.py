@@ -16,12 +16,12 @@ from panoptic_training.losses.parts.class_means import class_sums
 
 IS_THING = torch.tensor([False, True, False, True])  # things and stuff mixed
 MERGED = torch.tensor([0, 2, 1, 2])
-CLASSES = torch.tensor([0, 2, 1, 3])  # the memory of each class: stuff first, then things
+CLASSES = torch.tensor([0, 2, 1, 3])  # row of each class in the memory: stuff first, then things
 CONFIG = CIAELossConfig()
 
 
 def targets():
-    """The shared maps with the classes in another order and gaps between the ids."""
+    """Return the shared maps with the classes in another order and gaps between the ids."""
     class_map, instance_map = labels()
     mixed = torch.where(class_map == VOID, VOID, CLASSES[class_map.clamp(max=3)])
     return mixed, (2 * instance_map - 1).clamp(min=0)
@@ -50,7 +50,7 @@ def cosine_distance(p, m):
 
 
 def pixel_loss(d_pos, d_negs, config):
-    """Equations 7 to 9 for one pixel; `d_negs` holds a 0 for the own query (equation 6)."""
+    """Return equations 7 to 9 for one pixel; `d_negs` holds a 0 for the own query (equation 6)."""
     losses = sorted(
         (
             -math.log(
@@ -64,7 +64,7 @@ def pixel_loss(d_pos, d_negs, config):
 
 
 def reference(p, branch, m, memory_of_class, class_map, instance_map, config):
-    """METHODS section 3, one pixel and one query at a time."""
+    """Return the terms of equations 5 to 12, one pixel and one query at a time."""
     p, m = np.moveaxis(p.detach().numpy(), 1, -1), m.numpy()
     ids, instances = class_map.numpy(), instance_map.numpy()
     thing, row = IS_THING.numpy(), memory_of_class.numpy()
@@ -96,7 +96,7 @@ def reference(p, branch, m, memory_of_class, class_map, instance_map, config):
             )
 
         def filtered(i, k, boxes=boxes):
-            """Does the pixel lie outside the enlarged box?"""
+            """Return whether the pixel lies outside the enlarged box."""
             cy, cx, half_y, half_x = boxes[k]
             return config.box_scale > 0 and (
                 abs(i[1] + 0.5 - cy) > half_y or abs(i[2] + 0.5 - cx) > half_x
@@ -204,15 +204,15 @@ def test_pixel_loss_by_hand(similarity, expected, why):
 @pytest.mark.parametrize(
     ('edit', 'zero'),
     [
-        (lambda c, i: (c.fill_(VOID), i), ('cae', 'iae')),  # nothing but void
+        (lambda c, i: (c.fill_(VOID), i), ('cae', 'iae')),  # void only
         (lambda c, i: (c.fill_(VOID), i.fill_(1)), ('cae', 'iae')),  # ids under void do not count
         (lambda c, i: (c.fill_(1), i.zero_()), ('iae',)),  # crowd only
         (lambda c, i: (c.fill_(0), i.zero_()), ()),  # stuff only
-        (lambda c, i: (c.fill_(1), i.fill_(1)), ()),  # one instance each, and no more
+        (lambda c, i: (c.fill_(1), i.fill_(1)), ()),  # one instance in each image
     ],
 )
 @pytest.mark.parametrize('branch', [False, True])
-def test_what_does_not_count_costs_nothing_and_moves_nothing(edit, zero, branch):
+def test_ignored_pixels_have_no_cost_and_no_gradient(edit, zero, branch):
     p = embedding()
     logits = semantic_logits().requires_grad_() if branch else None
     terms = ciae_loss(p, logits, memory(3), MERGED, *edit(*targets()), IS_THING, CONFIG)
@@ -225,14 +225,14 @@ def test_what_does_not_count_costs_nothing_and_moves_nothing(edit, zero, branch)
     assert logits is None or logits.grad.isfinite().all()
 
 
-def test_the_filter_keeps_far_pixels_from_learning_of_an_instance():
+def test_the_box_filter_excludes_far_pixels():
     class_map = torch.zeros(1, 4, 40, dtype=torch.int64)
     instance_map = torch.zeros_like(class_map)
     class_map[:, :, 10:18], instance_map[:, :, 10:18] = 1, 1  # 1.5 boxes: columns 8 to 20
     m = F.normalize(torch.randn(1, 5), dim=1) * torch.tensor([[1.0], [-1.0], [-1.0]])
 
     def at(column, **change):
-        """The loss where one stuff pixel has the instance's embedding, and the rest its own."""
+        """Return the loss if one stuff pixel has the embedding of the instance."""
         p = m[0][None, :, None, None].repeat(1, 1, 4, 40)
         p[..., 10:18] = torch.eye(5)[0][:, None, None]
         p[..., 0, column] = torch.eye(5)[0]
@@ -298,7 +298,7 @@ def test_pixel_loss_refuses_wrong_shapes():
         ({'level_limits': (64.0, 32.0, 128.0, 256.0)}, 'level_limits must be four rising numbers'),
     ],
 )
-def test_config_refuses_what_makes_no_sense(values, match):
+def test_invalid_settings_are_refused(values, match):
     with pytest.raises(ValueError, match=match):
         CIAELossConfig(**values)
 
@@ -350,6 +350,6 @@ def test_a_thing_in_two_images_of_a_clip_learns_one_query():
             'iae'
         ].item()
 
-    # Nothing is new in the same image twice; where the embeddings differ the query is neither's.
+    # Two equal images change nothing; with different embeddings the query differs from both.
     assert iae(twice, 2) == pytest.approx(iae(twice, 1), rel=1e-9)
     assert iae(p, 2) > iae(p, 1) + 1e-3

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CIAE in training: progress reaches the memory, each parameter learns."""
+"""CIAE in training: gradients of all parameters, and updates of the memory."""
 
 import lightning as L
 import numpy as np
@@ -39,7 +39,7 @@ NO_THINGS = street(lambda class_map, instance_map: (class_map.clamp_(max=1), ins
     ],
 )
 def test_every_parameter_gets_a_gradient(network, batch):
-    # DDP waits for a gradient of every parameter.
+    # DDP needs a gradient of every parameter.
     model = build('ciae', LABELS, **SMALL_CIAE, **network)
     terms = build_loss('ciae', {})(model, batch, 4)
     terms['loss'].backward()
@@ -48,7 +48,7 @@ def test_every_parameter_gets_a_gradient(network, batch):
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-def test_memory_follows_training_and_its_schedule_and_rests_otherwise():
+def test_memory_is_updated_only_in_training_with_its_momentum():
     torch.manual_seed(0)
     model, loss = build('ciae', LABELS, **SMALL_CIAE), build_loss('ciae', {'memory_momentum': 0.5})
     start = model.memory.clone()
@@ -64,13 +64,13 @@ def test_memory_follows_training_and_its_schedule_and_rests_otherwise():
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_memory_learns_in_float32_and_only_from_what_is_finite(dtype):
+def test_memory_is_updated_in_float32_and_only_by_finite_values(dtype):
     model, loss = build('ciae', LABELS, **SMALL_CIAE), build_loss('ciae', {'memory_momentum': 0.5})
     batch, maps, given = street(), model.maps, {}
 
     def large(image, stride):
         found = maps(image, stride)
-        given['embedding'] = (found.embedding * 0 + 3000.0).to(dtype)  # sums beyond half's 65504
+        given['embedding'] = (found.embedding * 0 + 3000.0).to(dtype)  # sums exceed float16
         given['embedding'][:, 0] = given.get('fill', 1.0)
         return found._replace(embedding=given['embedding'])
 
@@ -88,7 +88,7 @@ def test_memory_learns_in_float32_and_only_from_what_is_finite(dtype):
     assert torch.equal(model.memory, before)
 
 
-def test_lightning_tells_the_model_its_progress(monkeypatch):
+def test_the_model_receives_the_progress_of_the_training(monkeypatch):
     module = PanopticModule('ciae', SMALL_CIAE, LABELS.to_dicts(), (64, 96))
     seen = []
     monkeypatch.setattr(module.model, 'on_step', seen.append)
@@ -104,7 +104,7 @@ def test_lightning_tells_the_model_its_progress(monkeypatch):
     assert seen == [0.0, 0.25, 0.5, 0.75]
 
 
-def test_validation_scores_float32_whatever_the_training_computes_in():
+def test_validation_runs_in_float32_at_every_training_precision():
     model = build('ciae', LABELS, **SMALL_CIAE, score_threshold=0.0, class_threshold=0.0).eval()
     backend, image = ModuleBackend(model), street().image[0].permute(1, 2, 0).numpy()
     thresholds = {name: t.default for name, t in model.thresholds.items()}

@@ -36,7 +36,7 @@ IS_THING = torch.tensor([False, True, False, True])
 
 
 def label_maps():
-    """Two images of 12 x 16: things at the border, one pixel, crowd, void; and stuff only."""
+    """Make two images of 12 x 16: one with things at the border, crowd and void, one of stuff."""
     class_map = torch.zeros(2, 12, 16, dtype=torch.int64)
     instance_map = torch.zeros_like(class_map)
     for i, rows, columns, class_id in (
@@ -82,12 +82,12 @@ def test_objects_are_the_instances():
     assert [len(x) for x in second] == [0, 0, 0] and second.box.shape == (0, 4)
 
 
-def test_objects_reach_as_far_as_what_is_hidden():
+def test_boxes_include_hidden_parts():
     class_map, instance_map = label_maps()
     hidden_map = torch.zeros_like(class_map)
-    hidden_map[0, 2:8, 2:8] = 1  # goes on under the one at its right
-    hidden_map[0, 0:2, 8:10] = 7  # wholly hidden: no pixel says what it is
-    hidden_map[1, 0:2, 0:2] = 1  # ids are an image's own
+    hidden_map[0, 2:8, 2:8] = 1  # continues under the instance at its right
+    hidden_map[0, 0:2, 8:10] = 7  # completely hidden, so its class is unknown
+    hidden_map[1, 0:2, 0:2] = 1  # ids belong to one image
     first, second = find_objects(class_map, instance_map, IS_THING, hidden_map)
     assert first.id.tolist() == [1, 3, 9] and not len(second.id)
     assert first.box.tolist() == [[0, 0, 8, 8], [6, 4, 13, 9], [15, 11, 16, 12]]
@@ -110,7 +110,7 @@ def test_void_and_crowds_are_ignored():
     torch.testing.assert_close(ignored_share(boxes, unknown[0]), torch.tensor(expected))
 
 
-def test_mask_targets_are_shares_of_bins():
+def test_mask_targets_are_covered_parts_of_bins():
     _, instance_map = label_maps()
     boxes = torch.tensor([[0.0, 0, 8, 8], [4, 2, 16, 10], [6, 4, 14, 12]])
     ids = torch.tensor([1, 3, 3])
@@ -161,13 +161,13 @@ def test_rpn_loss_equals_the_loop(seed):
                     smooth(abs(float(d) - w), 1 / 9)
                     for d, w in zip(deltas[i, a], wanted, strict=True)
                 )
-    # More samples than anchors: all of them take part.
+    # More samples than anchors: all anchors count.
     objectness, box = rpn_loss(logits, deltas, anchors, objects, unknown, 200)
     assert objectness.item() == pytest.approx(total / count, rel=1e-5)
     assert box.item() == pytest.approx(boxes / count, rel=1e-5)
 
 
-def test_rpn_samples_so_many_anchors_and_no_more():
+def test_rpn_samples_the_given_number_of_anchors():
     objects = find_objects(*label_maps(), IS_THING)
     unknown = void_or_crowd(*label_maps(), IS_THING)
     logits = torch.zeros(2, 60, requires_grad=True)
@@ -176,7 +176,7 @@ def test_rpn_samples_so_many_anchors_and_no_more():
 
 
 @pytest.mark.parametrize('samples', [4, 16, 1000])
-def test_rois_are_sampled_from_proposals_and_truth(samples):
+def test_rois_are_sampled_from_proposals_and_ground_truth(samples):
     objects, unknown = (
         find_objects(*label_maps(), IS_THING),
         void_or_crowd(*label_maps(), IS_THING),
@@ -198,7 +198,7 @@ def test_rois_are_sampled_from_proposals_and_truth(samples):
 
 
 def heads(dtype=torch.float32, seed=0):
-    """RoIs of two images, what the box head says of them, and the objects."""
+    """Make RoIs of two images, outputs of the box head, and objects."""
     objects = [
         Objects(boxes_in(2, 5, dtype), torch.tensor([1, 0]), torch.tensor([1, 2])),
         Objects(torch.zeros(0, 4, dtype=dtype), *torch.zeros(2, 0).long()),
@@ -237,7 +237,7 @@ def test_box_loss_equals_torchvisions_and_the_loop():
             for d, w, scale in zip(outputs.deltas[row, thing], wanted, (10, 10, 5, 5), strict=True)
         )
     assert box.item() == pytest.approx(error / 6, rel=1e-5)
-    # torchvision has a row for the background, and another beta, which large errors differ by.
+    # torchvision has a row for the background, and another beta, which changes large errors.
     theirs, _ = fastrcnn_loss(
         outputs.class_logits, torch.zeros(6, 12), labels, [torch.zeros(4, 4), torch.zeros(2, 4)]
     )
@@ -255,7 +255,7 @@ def test_mask_loss_equals_torchvisions():
     torch.testing.assert_close(mask_loss(logits, labels[matched], target), theirs)
 
 
-def test_no_box_costs_nothing_and_has_a_gradient():
+def test_without_boxes_losses_are_zero_with_gradients():
     logits = torch.zeros(0, 2, 4, 4, requires_grad=True)
     loss = mask_loss(logits, torch.zeros(0).long(), torch.zeros(0, 4, 4))
     loss.backward()
@@ -271,7 +271,7 @@ def test_no_box_costs_nothing_and_has_a_gradient():
     assert all(t == 0 for t in terms) and all(x.grad is not None for x in empty)
 
 
-def test_embedding_loss_pulls_by_object_and_pushes_objects():
+def test_box_embedding_loss_pulls_rois_and_pushes_objects():
     _, rois, _ = heads()
     alike = F.one_hot(torch.tensor([0, 4, 1, 0, 4, 4]), 5).float()
     assert box_embedding_loss(alike, rois, (0.0, 2.0)) == 0  # orthogonal: L1 distance 2

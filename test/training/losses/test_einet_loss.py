@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""EINet's loss and dictionary against loops over cells."""
+
 import math
 from dataclasses import replace
 
@@ -47,7 +49,7 @@ def test_corner_radius_is_the_largest_shift_that_keeps_the_overlap(height, width
 
 
 def reference_center(heatmap, class_map, instance_map, kind, config):
-    """The heatmaps' term pixel by pixel, before its weight."""
+    """Return the term of the heatmaps pixel by pixel, without its weight."""
     heatmap = heatmap.detach().double()
     peaks = {}  # (image, map) -> [(y, x, sigma)]
     for b, i in ((0, 1), (0, 2), (0, 3)):
@@ -95,11 +97,11 @@ def reference_center(heatmap, class_map, instance_map, kind, config):
     [
         CONFIG,
         replace(CONFIG, min_overlap=0.1),  # wider Gaussians
-        replace(CONFIG, adaptive_kernel=False),  # all of sigma 8 px
+        replace(CONFIG, adaptive_kernel=False),  # sigma is 8 px for all
         replace(CONFIG, center_weight=3.0, focal_weight=0.5),
     ],
 )
-def test_the_heatmaps_term_equals_the_slow_reference(config, kind):
+def test_the_heatmap_term_equals_the_slow_reference(config, kind):
     args = arguments()
     terms = einet_loss(*args, *labels(), IS_THING, STRIDE, kind, config)
     weight = config.center_weight if kind == 'mse' else config.focal_weight
@@ -110,7 +112,7 @@ def test_the_heatmaps_term_equals_the_slow_reference(config, kind):
 
 
 @pytest.mark.parametrize('kind', ['mse', 'focal'])
-def test_the_heatmap_is_drawn_at_stride_4_whatever_the_stride(kind):
+def test_the_heatmap_is_drawn_at_stride_4_for_every_stride(kind):
     semantic, heatmap, offset = arguments()
     coarse = labels()
     expected = einet_loss(semantic, heatmap, offset, *coarse, IS_THING, STRIDE, kind, CONFIG)
@@ -137,7 +139,7 @@ def test_half_precision_is_computed_in_float32(dtype, kind):
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_the_dictionary_of_half_precision_is_summed_in_float32(dtype):
-    embedding = torch.full((1, 3, 40, 50), 60.0, dtype=dtype)  # sums to 120000: not in half
+    embedding = torch.full((1, 3, 40, 50), 60.0, dtype=dtype)  # the sums exceed float16
     dictionary = torch.zeros(2, 3)
     with torch.autocast('cpu', dtype=dtype):
         update_dictionary(dictionary, embedding, torch.zeros(1, 40, 50).long(), 0.9)
@@ -162,7 +164,7 @@ def test_gradcheck(kind):
         (lambda c, i: (c.fill_(2), i.zero_()), ('center', 'offset')),  # crowd only
     ],
 )
-def test_what_does_not_count_costs_nothing_and_moves_nothing(kind, edit, zero):
+def test_ignored_pixels_have_no_cost_and_no_gradient(kind, edit, zero):
     args = arguments()
     terms = einet_loss(*args, *edit(*labels()), IS_THING, STRIDE, kind, CONFIG)
     for name in zero:
@@ -197,10 +199,10 @@ def reference_dictionary(dictionary, embedding, class_map, momentum):
 
 
 @pytest.mark.parametrize('momentum', [0.0, 0.9])
-def test_the_dictionary_moves_as_equation_1_says(momentum):
+def test_the_dictionary_follows_equation_1(momentum):
     generator = torch.Generator().manual_seed(0)
     dictionary = torch.randn(5, 6, generator=generator)
-    dictionary[2] = 0  # not seen before; class 4 is not in the batch
+    dictionary[2] = 0  # new class; class 4 is not in the batch
     class_map, _ = labels()
     for step in range(3):
         embedding = torch.randn(2, 6, 6, 8, generator=generator)
@@ -209,7 +211,7 @@ def test_the_dictionary_moves_as_equation_1_says(momentum):
         assert torch.allclose(dictionary, expected, atol=1e-6), step
 
 
-def test_the_dictionary_is_that_of_all_processes(monkeypatch):
+def test_the_dictionary_uses_the_batches_of_all_processes(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     embedding, (class_map, _) = torch.randn(2, 6, 6, 8, generator=generator), labels()
     whole = torch.zeros(4, 6)
@@ -224,7 +226,7 @@ def test_the_dictionary_is_that_of_all_processes(monkeypatch):
     assert torch.allclose(together, whole, atol=1e-6)
 
 
-def test_void_alone_moves_no_centre():
+def test_a_void_batch_changes_no_centre():
     dictionary = torch.randn(4, 6)
     before = dictionary.clone()
     update_dictionary(dictionary, torch.randn(2, 6, 6, 8), torch.full((2, 6, 8), VOID), 0.9)
@@ -275,6 +277,6 @@ def test_wrong_shapes_are_refused(call, match):
         ({'sigma': 0.0}, 'loss.sigma must be above 0'),
     ],
 )
-def test_config_refuses_what_makes_no_sense(values, match):
+def test_invalid_settings_are_refused(values, match):
     with pytest.raises(ValueError, match=match):
         EINetLossConfig(**values)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FCOS's targets and losses, location by location."""
+"""Targets and losses of FCOS against loops over locations."""
 
 import math
 
@@ -19,14 +19,14 @@ from panoptic_training.losses.parts.fcos import (
 )
 
 VOID = 255
-CHANNEL = torch.tensor([-1, 0, -1, 1])  # detector's class of each class
+CHANNEL = torch.tensor([-1, 0, -1, 1])  # class of the detector for each class
 LIMITS = (20.0, 40.0, 80.0, 160.0)
 HEIGHT, WIDTH = 96, 160
 SIZES = [(math.ceil(HEIGHT / s), math.ceil(WIDTH / s)) for s in STRIDES]
 
 
 def labels():
-    """Two images: things of all sizes, in pieces, at the border, too small, crowd and void."""
+    """Make two images: things of all sizes, in pieces, at the border; crowd and void."""
     class_map = torch.zeros(2, HEIGHT, WIDTH, dtype=torch.int64)
     instance_map = torch.zeros_like(class_map)
     for i, (rows, columns, class_id) in enumerate(
@@ -40,7 +40,7 @@ def labels():
         )
     ):
         class_map[0, rows, columns], instance_map[0, rows, columns] = class_id, 3 * i + 1
-    instance_map[0, 70:75, 2:6], class_map[0, 70:75, 2:6] = 16, 1  # a second piece, far off
+    instance_map[0, 70:75, 2:6], class_map[0, 70:75, 2:6] = 16, 1  # a second, distant piece
     class_map[0, 20:40, 40:60] = 3  # crowd
     class_map[0, 20:40, 64:90] = VOID
     instance_map[0, 20:30, 64:90] = 30  # an id under void does not count
@@ -48,7 +48,7 @@ def labels():
 
 
 def reference(class_map, instance_map):
-    """(channel, distances or None) of each location, from METHODS section 3."""
+    """Return (channel, distances or None) of each location."""
     ids, instances = class_map.numpy(), instance_map.numpy()
     answers = []
     for b in range(len(ids)):
@@ -125,7 +125,7 @@ def test_void_holds_no_objects():
     assert (targets.channel == NO_OBJECT).all()
 
 
-def test_crowd_teaches_the_detector_nothing():
+def test_crowd_has_no_gradient():
     class_map, instance_map = labels()
     targets = fcos_targets(class_map.fill_(3), instance_map.zero_(), CHANNEL, SIZES, LIMITS)
     in_image = [
@@ -145,7 +145,7 @@ def test_crowd_teaches_the_detector_nothing():
     assert terms['class'].item() == 0
 
 
-def test_targets_refuse_what_does_not_fit():
+def test_targets_refuse_wrong_shapes_and_limits():
     class_map, instance_map = labels()
     with pytest.raises(ValueError, match=r'class_map and instance_map \(B, H, W\)'):
         fcos_targets(class_map, instance_map[:, 1:], CHANNEL, SIZES, LIMITS)
@@ -183,7 +183,7 @@ def predictions(count, seed=0, dtype=torch.float64):
 def some_targets():
     channel = torch.tensor([[0, 1, NO_OBJECT, IGNORED, 1], [NO_OBJECT, IGNORED, 0, 0, NO_OBJECT]])
     box = torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(5)) * 3
-    box[0, 1, 0] = 0  # a location at its box's border
+    box[0, 1, 0] = 0  # a location on the border of its box
     return FCOSTargets(channel, box)
 
 
@@ -236,7 +236,7 @@ def test_without_an_object_every_output_has_a_gradient():
     assert not args[1].grad.any() and not args[2].grad.any()
 
 
-def test_a_perfect_box_costs_nothing():
+def test_a_perfect_box_has_no_cost():
     box = torch.tensor([[3.0, 4.0, 5.0, 0.5], [0.0, 1.0, 2.0, 3.0]])
     assert iou_loss(box, box).abs().max() < 1e-6
 

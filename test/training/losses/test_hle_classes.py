@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Class logits and class means of HLE."""
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -26,13 +28,13 @@ def test_psi_logits_are_scaled_cosine_distances():
         assert logits[b, k, y, x].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-def test_batch_means_are_those_of_all_processes(monkeypatch):
+def test_batch_means_use_the_batches_of_all_processes(monkeypatch):
     mean, embedding, class_map = batch()
     whole = segment_mean_loss(mean, embedding, class_map)
     alone = segment_mean_loss(mean, embedding[:1], class_map[:1])
     assert alone.item() != pytest.approx(whole.item(), rel=1e-2)
 
-    # Two processes with an image each: note what one sends, then add it to the other's.
+    # Two processes with one image each: record what one sends, then add it in the other.
     sent = []
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
     monkeypatch.setattr(torch.distributed, 'all_reduce', lambda x: sent.append(x.clone()))

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""HLE's loss against the paper's equations, pixel by pixel."""
+
 import math
 from dataclasses import replace
 
@@ -17,7 +19,7 @@ EXACT = HLELossConfig(min_error=1e-12)
 
 
 def arguments(split=False, branch=False, spatial_map=False, dtype=torch.float64, dim=6):
-    """The first seven arguments of hle_loss, all leaves with gradients."""
+    """Make the first seven arguments of hle_loss, leaves that need gradients."""
     generator = torch.Generator().manual_seed(1)
 
     def normal(*shape):
@@ -44,7 +46,7 @@ def lovasz(prob, target):
 
 
 def reference(args, class_map, instance_map, config):
-    """METHODS section 2, pixel by pixel in numpy; Lovász is checked by its own tests."""
+    """Compute equation 16 pixel by pixel in NumPy; the Lovász loss has its own tests."""
     e, log_sigma, seed, branch, spatial, mu, log_sigma_k = (
         None if x is None else x.detach().double().numpy() for x in args
     )
@@ -208,7 +210,7 @@ def test_every_term_equals_the_slow_reference(config, inputs):
         ('embedding', 'ins'),
     ],
 )
-def test_the_term_teaches_the_output(change, term):
+def test_the_term_has_a_gradient_for_the_output(change, term):
     names = (
         'embedding',
         'log_sigma',
@@ -232,7 +234,7 @@ def test_the_term_teaches_the_output(change, term):
         (False, 'segmean', False),
     ],
 )
-def test_class_means_learn_one_way_or_the_other(vq_means, term, taught):
+def test_class_means_learn_from_one_term(vq_means, term, taught):
     args = arguments()
     terms = hle_loss(*args, *labels(), IS_THING, CELL, replace(EXACT, vq_means=vq_means))
     terms[term].backward()
@@ -257,7 +259,7 @@ def test_stopped_gradients_do_not_reach_the_embedding(term):
     ],
 )
 def test_gradcheck(config, inputs):
-    # Finite differences do not stop where gradients do: no VQ, no L_insvar, no L_seed.
+    # Finite differences do not know stopped gradients: no VQ, no L_insvar, no L_seed.
     config = replace(EXACT, vq_means=False, **config)
     args = arguments(dim=4, **inputs)
     leaves = [x for x in args if x is not None]
@@ -273,13 +275,13 @@ def test_gradcheck(config, inputs):
 @pytest.mark.parametrize(
     ('edit', 'zero'),
     [
-        (lambda c, i: (c.fill_(VOID), i), TERMS),  # nothing but void
+        (lambda c, i: (c.fill_(VOID), i), TERMS),  # void only
         (lambda c, i: (c.fill_(VOID), i.fill_(1)), TERMS),  # ids under void do not count
         (lambda c, i: (c.fill_(0), i.zero_()), ('ins', 'insvar')),  # stuff only
         (lambda c, i: (c.fill_(2), i.zero_()), ('ins', 'insvar', 'seed')),  # crowd only
     ],
 )
-def test_what_does_not_count_costs_nothing_and_moves_nothing(loss, edit, zero):
+def test_ignored_pixels_have_no_cost_and_no_gradient(loss, edit, zero):
     args = arguments()
     terms = hle_loss(*args, *edit(*labels()), IS_THING, CELL, replace(EXACT, loss=loss))
     for name in zero:
@@ -294,7 +296,7 @@ def test_what_does_not_count_costs_nothing_and_moves_nothing(loss, edit, zero):
 
 @pytest.mark.parametrize('inputs', [{}, {'branch': True}, {'split': True}])
 @pytest.mark.parametrize('loss', ['lovasz', 'ce', 'ae'])
-def test_every_input_gets_a_gradient_whatever_is_off(loss, inputs):
+def test_every_input_gets_a_gradient_with_terms_switched_off(loss, inputs):
     # DDP waits for a gradient of every parameter.
     args = arguments(**inputs)
     hle_loss(*args, *labels(), IS_THING, CELL, replace(EXACT, loss=loss))['loss'].backward()
@@ -416,12 +418,12 @@ def test_a_thing_in_two_images_of_a_clip_learns_one_embedding():
     def ins(values, settings):
         return hle_loss(*values, classes, ids, IS_THING, CELL, settings)['ins'].item()
 
-    # Nothing is new in the same image twice; where the embeddings differ the mean is neither's.
+    # Two equal images change nothing; with different embeddings the mean differs from both.
     assert ins(twice, config) == pytest.approx(ins(twice, EXACT), rel=1e-9)
     assert ins(args, config) > ins(args, EXACT) + 1e-3
 
 
 @pytest.mark.parametrize('values', [{'clip_images': 0}, {'clip_images': 2, 'loss': 'ae'}])
-def test_clips_are_refused_where_they_make_no_sense(values):
+def test_invalid_clips_are_refused(values):
     with pytest.raises(ValueError, match=r'loss.clip_images must be at least 1'):
         HLELossConfig(**values)

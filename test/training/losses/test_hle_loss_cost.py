@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the loss takes at Cityscapes' full size; `-m slow -s` prints the figures."""
+"""Time and memory of HLE's loss at the full size of Cityscapes; `-m slow -s` prints them."""
 
 import json
 import math
@@ -22,7 +22,7 @@ HEIGHT, WIDTH, DIM, CLASSES, CELL = 1024, 2048, 12, 19, 1 / 1024
 
 
 def street(instances):
-    """Things of many sizes, the smaller in front of the larger, as one map (1, H, W)."""
+    """Make a map (1, H, W) of things of many sizes, smaller ones in front of larger ones."""
     rng = np.random.default_rng(0)
     instance_map = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.int64)
     heights = np.exp(rng.uniform(np.log(20), np.log(400), instances)).astype(int)
@@ -62,7 +62,7 @@ def instances_in_windows(instance_map, noise):
 
 
 def instances_densely(instance_map, noise):
-    """The plain way: every instance against every pixel, left to autograd."""
+    """Compute every instance against every pixel by autograd."""
     embedding, found = inputs(instance_map, noise), find_instances(instance_map)
     mean = torch.stack(
         [F.normalize(embedding[0][:, instance_map[0] == i.id].mean(1), dim=0) for i in found]
@@ -111,14 +111,14 @@ def whole_loss(instance_map, noise):
 
 
 def measure(function, instances, noise=0.3):
-    """(loss, seconds, GiB of the process at its peak), on one thread."""
+    """Return (loss, seconds, peak memory of the process in GiB), on one thread."""
     torch.set_num_threads(1)
     loss, seconds = function(street(instances), noise)
     return loss, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def in_fresh_process(function, instances):
-    """`measure` where nothing else has raised the peak."""
+    """Run `measure` in a process of its own, so that nothing else has raised the peak."""
     command = [sys.executable, __file__, function.__name__, str(instances)]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
@@ -138,7 +138,7 @@ def test_sixty_instances_at_full_size_fit_in_memory():
         figures['dense, 6 instances'][0], rel=1e-5
     )
     few, many = figures['windows, 6 instances'][2], figures['windows, 60 instances'][2]
-    assert many < few + 0.2  # nothing of an instance outlives its turn
+    assert many < few + 0.2  # no maps of an instance are kept
     assert figures['whole loss, 60 instances'][2] < 4
 
 

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Instances of a batch and means over their masks."""
+
 import pytest
 import torch
 
@@ -16,16 +18,16 @@ MAP = torch.tensor(
             [0, 1, 0, 0, 0],
             [3, 0, 0, 1, 0],
         ],  # 1 in two pieces, 2 missing, 3 one pixel in a corner
-        [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]],  # nothing
-        [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]],  # everything
+        [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]],  # no instance
+        [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]],  # one instance that covers all
     ]
 )
 
 
-def test_find_instances_lists_them_by_image_and_id():
+def test_find_instances_orders_by_image_and_id():
     found = find_instances(MAP)
     assert [(i.image, i.count, i.center_yx) for i in found] == [
-        (0, 4, (0.75, 1.75)),  # pieces belong together; the centre may lie outside the mask
+        (0, 4, (0.75, 1.75)),  # one instance in two pieces; the centre may lie outside the mask
         (0, 1, (2.0, 0.0)),
         (2, 15, (1.0, 2.0)),
     ]
@@ -91,13 +93,13 @@ def test_unit_means_of_one_clip_are_shared(clip_images):
         torch.testing.assert_close(row, total / total.norm())
 
 
-def test_unit_means_pass_gradcheck_and_may_be_none():
+def test_unit_means_pass_gradcheck_also_without_instances():
     values = torch.randn(4, 2, 3, 5, dtype=torch.float64, requires_grad=True)
     found = find_instances(torch.cat([MAP, MAP[:1]]))
     assert torch.autograd.gradcheck(lambda x: unit_means(x, found, 2), values)
     assert unit_means(values, [], 2).shape == (0, 2)
 
 
-def test_a_batch_of_half_a_clip_is_refused():
+def test_a_batch_with_an_incomplete_clip_is_refused():
     with pytest.raises(ValueError, match='must divide the batch, got 2 for a batch of 3'):
         unit_means(torch.zeros(3, 2, 3, 5), find_instances(MAP), 2)

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Lovász loss against its definition by sets of pixels."""
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ VOID = 255
 
 
 def iou_loss_by_sets(prob, target):
-    """Equations 3 to 5 word for word: IoU of explicit sets of pixels, wrong ones one by one."""
+    """Compute equations 3 to 5 from explicit sets of pixels, adding errors one by one."""
     error = [1 - p if t else p for p, t in zip(prob, target, strict=True)]
     order = sorted(range(len(error)), key=lambda i: -error[i])
     truth = {i for i, t in enumerate(target) if t}
@@ -32,7 +34,7 @@ def random_mask(n, share, seed):
 
 @pytest.fixture(params=['sorted', 'counted'])
 def way(request, monkeypatch):
-    """Both ways to rank the errors, whatever the number of pixels."""
+    """Use each of both ways to rank the errors, independent of the number of pixels."""
     monkeypatch.setattr(lovasz, 'COUNTING_SIZE', 0 if request.param == 'counted' else 10**9)
     return request.param
 
@@ -63,7 +65,7 @@ def test_lovasz_binary_equals_the_set_definition(n, share, dtype, way):
         ([0, 0, 1, 1], [1, 1, 0, 0], 1.0),  # all wrong
         ([1, 0, 0, 0], [1, 1, 0, 0], 0.5),  # hard masks: 1 - IoU
         ([1, 1, 1, 0], [1, 1, 0, 0], 1 / 3),  # one false positive
-        ([0.5] * 4, [1, 1, 0, 0], 0.5),  # all errors tie: error times J of everything wrong
+        ([0.5] * 4, [1, 1, 0, 0], 0.5),  # all errors are equal: error times J of all pixels
     ],
 )
 def test_lovasz_binary_of_hard_masks_is_one_minus_iou(prob, target, expected, way):
@@ -89,7 +91,7 @@ def test_lovasz_binary_has_the_gradient_of_the_set_definition():
 
 
 def test_counted_and_sorted_slopes_agree_on_a_million_pixels():
-    # The counted way is the one large maps take: float32 must not blur 1 / N sized slopes.
+    # Large maps are counted: float32 must represent slopes of size 1 / N accurately.
     generator = torch.Generator().manual_seed(0)
     error = torch.rand(2**20, generator=generator) ** 3
     target = torch.rand(2**20, generator=generator) < 0.01
@@ -99,14 +101,14 @@ def test_counted_and_sorted_slopes_agree_on_a_million_pixels():
     assert (counted @ error).item() == pytest.approx((exact @ error).item(), rel=1e-5)
     for members in (target, ~target):
         shift = (counted - exact)[members].abs().sum() / exact[members].sum()
-        assert shift < 2e-3  # the few with the largest errors fall by rank inside one level
-    assert exact.double().sum().item() == pytest.approx(1, abs=2e-3)  # J of everything wrong
+        assert shift < 2e-3  # few, with the largest errors: their rank inside a level matters
+    assert exact.double().sum().item() == pytest.approx(1, abs=2e-3)  # J if all pixels are wrong
 
 
 @pytest.mark.parametrize('min_error', [1e-2, 1e-3, 1e-5])
-def test_leaving_out_small_errors_changes_the_loss_by_no_more_than_they_are(min_error):
+def test_leaving_out_small_errors_changes_the_loss_by_at_most_min_error(min_error):
     rng = np.random.default_rng(1)
-    prob = torch.tensor(np.exp(-20 * rng.random(3000)))  # phi falls off like this
+    prob = torch.tensor(np.exp(-20 * rng.random(3000)))  # similar to the decay of phi
     target = torch.tensor(rng.random(3000) < 0.05)
     exact = lovasz_binary(prob, target, min_error=0.0).item()
     assert exact - min_error <= lovasz_binary(prob, target, min_error).item() <= exact
@@ -155,7 +157,7 @@ def test_lovasz_softmax_passes_gradcheck():
 
 
 @pytest.mark.parametrize('classes', ['present', 'all'])
-def test_lovasz_softmax_of_nothing_but_void_is_zero_with_zero_gradient(classes):
+def test_lovasz_softmax_of_void_is_zero_with_zero_gradient(classes):
     prob = torch.full((1, 3, 2, 2), 1 / 3, requires_grad=True)
     loss = lovasz_softmax(prob, torch.full((1, 2, 2), VOID), VOID, classes)
     loss.backward()

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Panoptic-DeepLab's loss against loops over pixels."""
+
 import math
 from dataclasses import replace
 
@@ -30,7 +32,7 @@ def arguments(dtype=torch.float64):
 
 
 def reference(args, class_map, instance_map, config):
-    """METHODS section 0, pixel by pixel."""
+    """Return all terms, pixel by pixel."""
     logits, heatmap, offset = (x.detach().double() for x in args)
     pixels = [(b, y, x) for b in range(2) for y in range(6) for x in range(8)]
     members = {}
@@ -90,7 +92,7 @@ def reference(args, class_map, instance_map, config):
     [
         CONFIG,
         replace(CONFIG, hard_pixels=1.0),  # all pixels, as on COCO
-        replace(CONFIG, hard_pixels=0.97),  # more than there are without void
+        replace(CONFIG, hard_pixels=0.97),  # more than those that are not void
         replace(CONFIG, small_instance_area=130.0),  # the two smaller instances are small
         replace(CONFIG, small_instance_weight=1.0, sigma=3.0),
         replace(CONFIG, semantic_weight=2.0, center_weight=0.5, offset_weight=3.0),
@@ -117,13 +119,13 @@ def test_gradcheck(config):
 @pytest.mark.parametrize(
     ('edit', 'zero'),
     [
-        (lambda c, i: (c.fill_(VOID), i), TERMS),  # nothing but void
+        (lambda c, i: (c.fill_(VOID), i), TERMS),  # void only
         (lambda c, i: (c.fill_(VOID), i.fill_(1)), TERMS),  # ids under void do not count
         (lambda c, i: (c.fill_(0), i.zero_()), ('offset',)),  # stuff only
         (lambda c, i: (c.fill_(2), i.zero_()), ('offset', 'center')),  # crowd only
     ],
 )
-def test_what_does_not_count_costs_nothing_and_moves_nothing(edit, zero):
+def test_ignored_pixels_have_no_cost_and_no_gradient(edit, zero):
     args = arguments()
     terms = panoptic_deeplab_loss(*args, *edit(*labels()), IS_THING, STRIDE, CONFIG)
     for name in zero:
@@ -134,7 +136,7 @@ def test_what_does_not_count_costs_nothing_and_moves_nothing(edit, zero):
     assert all(x.grad is not None and x.grad.isfinite().all() for x in args)
 
 
-def test_perfect_maps_cost_next_to_nothing():
+def test_perfect_maps_have_nearly_no_cost():
     class_map, instance_map = torch.zeros(1, 9, 9).long(), torch.zeros(1, 9, 9).long()
     class_map[0, 3:6, 2:7], instance_map[0, 3:6, 2:7] = 2, 1
     y, x = torch.meshgrid(torch.arange(9), torch.arange(9), indexing='ij')
@@ -224,6 +226,6 @@ def test_wrong_shapes_are_refused(position, wrong, match):
         ({'center_weight': -1.0}, 'loss.center_weight must not be negative, got -1'),
     ],
 )
-def test_config_refuses_what_makes_no_sense(values, match):
+def test_invalid_settings_are_refused(values, match):
     with pytest.raises(ValueError, match=match):
         PanopticDeepLabLossConfig(**values)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole loss of Panoptic FPN: every term teaches, and nothing breaks without instances."""
+"""Loss of Panoptic FPN: gradients of all parameters, also without instances, and weights."""
 
 import pytest
 import torch
@@ -85,14 +85,14 @@ def test_weights_multiply_their_terms(model):
         assert weighted[name].item() == pytest.approx(factor * plain[name].item(), rel=1e-4), name
 
 
-def test_half_precision_networks_have_float32_losses(model):
+def test_losses_of_half_precision_networks_are_float32(model):
     with torch.autocast('cpu', dtype=torch.bfloat16):
         terms = build_loss('panoptic_fpn', {})(model, street(), 4)
     assert all(value.dtype == torch.float32 and value.isfinite() for value in terms.values())
 
 
 @pytest.mark.parametrize('stride', [4, 2, 1])
-def test_semantic_loss_is_taken_at_the_stride_asked_for(stride):
+def test_semantic_loss_is_computed_at_the_given_stride(stride):
     torch.manual_seed(0)
     logits = torch.randn(2, 4, 16, 24, dtype=torch.float64, requires_grad=True)
     labels = street().at_stride(stride).class_map

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Loss of PISR on Panoptic-DeepLab."""
+
 import pytest
 import torch
 from label_maps import IS_THING, VOID, labels
@@ -23,7 +25,7 @@ def heads(seed, dtype=torch.float64):
 
 
 @pytest.mark.parametrize('gamma', [0.0, 0.5, 0.8])
-def test_the_loss_is_that_of_both_heads(gamma):
+def test_the_loss_is_the_sum_of_both_heads(gamma):
     final, initial = heads(0), heads(1)
     terms = pisr_loss(final, initial, *labels(), IS_THING, STRIDE, PISRLossConfig(gamma=gamma))
     base = PanopticDeepLabLossConfig()
@@ -33,11 +35,11 @@ def test_the_loss_is_that_of_both_heads(gamma):
     for name in ('semantic', 'center', 'offset'):
         assert terms[name].item() == pytest.approx(after[name].item())
         assert terms[f'initial_{name}'].item() == pytest.approx(gamma * before[name].item())
-    terms['loss'].backward()  # with gamma 0 too each head has a gradient, for DDP
+    terms['loss'].backward()  # DDP needs a gradient of each head, also with gamma 0
     assert all(x.grad is not None for x in (*final, *initial))
 
 
-def test_without_the_block_it_is_panoptic_deeplabs():
+def test_without_the_block_it_equals_panoptic_deeplab():
     terms = pisr_loss(heads(0), None, *labels(), IS_THING, STRIDE, PISRLossConfig())
     expected = panoptic_deeplab_loss(
         *heads(0), *labels(), IS_THING, STRIDE, PanopticDeepLabLossConfig()
@@ -56,7 +58,7 @@ def test_gradcheck():
     )
 
 
-def test_void_alone_costs_nothing():
+def test_void_has_no_cost():
     class_map, instance_map = labels()
     final, initial = heads(0), heads(1)
     terms = pisr_loss(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of PISR on MaskFormer."""
+"""Loss of PISR on MaskFormer."""
 
 import itertools
 import math
@@ -56,7 +56,7 @@ def test_every_parameter_gets_a_finite_gradient(model, edit):
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-def test_gamma_weighs_the_first_prediction_with_its_deep_supervision(model):
+def test_gamma_weights_the_first_prediction_and_its_deep_supervision(model):
     terms = []
     for gamma in (0.5, 1.0):
         torch.manual_seed(0)
@@ -95,7 +95,7 @@ def test_segments_are_stuff_classes_and_instances():
 
 
 def reference(logits, mask_logits, masks, classes, config):
-    """Of one image: the cheapest matching of all, then its three terms."""
+    """Return the three terms of one image for the cheapest of all matchings."""
     queries, size = len(logits), mask_logits[0].numel()
     prob = logits.softmax(dim=1)
 

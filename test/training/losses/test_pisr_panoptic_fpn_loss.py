@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of PISR on Panoptic FPN and UPerNet."""
+"""Loss of PISR on Panoptic FPN and UPerNet."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_every_parameter_gets_a_finite_gradient(model, edit):
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
 
-def test_gamma_weighs_the_initial_heads_and_only_them(model):
+def test_gamma_weights_only_the_initial_heads(model):
     terms = []
     for gamma in (0.5, 1.0, 0.0):
         torch.manual_seed(0)
@@ -61,7 +61,7 @@ def test_gamma_weighs_the_initial_heads_and_only_them(model):
     assert half['loss'].item() == pytest.approx(total, rel=1e-5)
 
 
-def test_without_the_block_it_is_panoptic_fpns():
+def test_without_the_block_it_equals_panoptic_fpn():
     torch.manual_seed(0)
     plain = build('panoptic_fpn', LABELS, **SMALL_FPN).eval()
     model = build('pisr_panoptic_fpn', LABELS, **SMALL_FPN, enabled=False).eval()

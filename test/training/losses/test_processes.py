@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statistics over processes, with a second process that is made up."""
+"""Statistics over processes, with a simulated second process."""
 
 import pytest
 import torch
@@ -9,13 +9,13 @@ from panoptic_training.losses.parts.processes import mean_over_processes, sum_ov
 
 @pytest.fixture
 def another_process(monkeypatch):
-    """A second process whose tensors are all 10."""
+    """Simulate a second process whose tensors are all 10."""
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
     monkeypatch.setattr(torch.distributed, 'get_world_size', lambda: 2)
     monkeypatch.setattr(torch.distributed, 'all_reduce', lambda tensor: tensor.add_(10))
 
 
-def test_alone_nothing_changes():
+def test_one_process_changes_nothing():
     value = torch.tensor([1.0, 2.0])
     sum_over_processes(value)
     assert value.tolist() == mean_over_processes(value).tolist() == [1, 2]

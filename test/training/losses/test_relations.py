@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SOGNet's targets and losses against equations 9 to 14 pair by pair and cell by cell."""
+"""Targets and losses of SOGNet against equations 9 to 14, pair by pair and cell by cell."""
 
 import math
 
@@ -21,7 +21,7 @@ STUFF = torch.tensor([0, 3])
 
 
 def random_masks(seed, count=5):
-    """Whole masks, and what is seen of each when the later ones lie on the earlier ones."""
+    """Make whole masks, and their visible parts when later ones cover earlier ones."""
     mask = torch.rand(count, 6, 7, generator=torch.Generator().manual_seed(seed)) < 0.5
     visible = mask.clone()
     for i in range(count):
@@ -33,7 +33,7 @@ def random_masks(seed, count=5):
 @pytest.mark.parametrize('least', [0.1, 0.6])
 def test_covered_equals_the_loop_and_the_metrics(seed, least):
     mask, visible = random_masks(seed)
-    visible[:, :, 0] = False  # stuff lies on some of it
+    visible[:, :, 0] = False  # covered by stuff
     target = covered(mask.flatten(1).float(), visible.flatten(1).float(), least)
     for i in range(5):
         for j in range(5):
@@ -62,7 +62,7 @@ def test_relation_loss_equals_equations_12_and_14(count, weak):
 
 
 def label_maps():
-    """Stuff 0 and 3, instances 5 of class 1 and 2 of class 4, a crowd of class 2, and void."""
+    """Make stuff 0 and 3, instance 5 of class 1 and 2 of class 4, crowd of class 2, and void."""
     class_map = torch.zeros(4, 6, dtype=torch.int64)
     instance_map = torch.zeros_like(class_map)
     class_map[2:] = 3
@@ -83,7 +83,7 @@ def label_maps():
         ([], [2, 5], 'both are'),
     ],
 )
-def test_panoptic_target_is_a_channel_for_each_cell(ids, dropped, why):
+def test_panoptic_target_equals_the_loop(ids, dropped, why):
     class_map, instance_map = label_maps()
     target = panoptic_target(
         class_map,
@@ -107,7 +107,7 @@ def test_panoptic_target_is_a_channel_for_each_cell(ids, dropped, why):
         assert target[place] == expected, (why, place)
 
 
-def test_panoptic_loss_is_the_mean_over_cells_that_count():
+def test_panoptic_loss_is_the_mean_over_cells_that_are_not_ignored():
     torch.manual_seed(0)
     target = panoptic_target(*label_maps(), torch.tensor([2]), STUFF)
     logits = torch.randn(3, 4, 6)
@@ -119,7 +119,7 @@ def test_panoptic_loss_is_the_mean_over_cells_that_count():
     torch.testing.assert_close(panoptic_loss(logits, target), torch.stack(each).mean())
 
 
-def test_nothing_costs_nothing():
+def test_losses_without_instances_or_cells_are_zero():
     logits = torch.zeros(2, 3, 3, requires_grad=True)
     loss = panoptic_loss(logits, torch.full((3, 3), IGNORED))
     loss.backward()
@@ -166,7 +166,7 @@ def test_wrong_shapes_are_refused(call, match):
         call()
 
 
-def test_perfect_relations_cost_nothing():
+def test_perfect_relations_have_no_cost():
     mask, visible = random_masks(0)
     relation = covered(mask.flatten(1).float(), visible.flatten(1).float(), 0.1)
     assert relation_loss(relation.float(), relation, True) == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SOGNet's whole loss: its terms against the model's own parts, and no data breaks it."""
+"""Loss of SOGNet: its terms against the paper's equations, and gradients for unusual labels."""
 
 import itertools
 import math
@@ -29,7 +29,7 @@ def make(**config):
 
 
 def reference(model, data):
-    """The panoptic and the relation term, written from equations 7 to 12."""
+    """Return the panoptic and the relation term, by equations 7 to 12."""
     with torch.no_grad():
         maps, config = model.maps(data.image), model.config
         labels = data.at_stride(4)
@@ -71,7 +71,7 @@ def reference(model, data):
     'config', [{}, {'panoptic_head': 1}, {'relation': False}, {'relation_features': ('box',)}]
 )
 def test_panoptic_and_relation_terms_equal_the_equations(config):
-    # Batch statistics would make the two images' maps depend on each other: frozen.
+    # Frozen, because batch statistics would make the maps of the two images depend on each other.
     model, data = make(frozen_batch_norm=True, **config), street()
     terms = build_loss('sognet', {'panoptic_weight': 1.0})(model, data, 4)
     panoptic, relation = reference(model, data)
@@ -117,7 +117,7 @@ def test_every_parameter_gets_a_finite_gradient(config, edit, why):
 def test_relations_are_learned_from_boxes(weak):
     model = make(frozen_batch_norm=True)
     loss = build_loss('sognet', {'weak': weak, 'panoptic_weight': 0.0})
-    model.requires_grad_(False).relation.requires_grad_(True)  # the rest would cost and not learn
+    model.requires_grad_(False).relation.requires_grad_(True)  # saves time
     optimizer, data = torch.optim.Adam(model.relation.parameters(), lr=0.1), street()
     for _ in range(30):
         term = loss(model, data, 4)['relation']
@@ -132,10 +132,10 @@ def test_relations_are_learned_from_boxes(weak):
         assert relation[0, 1] > 0.8, 'and the box (row 1) shows where they do'
 
 
-def test_relations_are_learned_from_what_is_hidden():
+def test_relations_are_learned_from_hidden_parts():
     data = street()
     hidden_map = torch.zeros_like(data.instance_map)
-    hidden_map[0, 20:40, 44:60] = 1  # the ball goes on under the box
+    hidden_map[0, 20:40, 44:60] = 1  # the ball continues under the box
     data = data._replace(hidden_map=hidden_map)
     model = make(overlap_of='mask', frozen_batch_norm=True)
     loss = build_loss('sognet', {'panoptic_weight': 0.0})
@@ -157,11 +157,11 @@ def test_masks_that_do_not_overlap_have_no_relations():
     assert terms['relation'] == 0
 
 
-def test_semantic_roi_loss_is_taken_inside_the_boxes():
+def test_semantic_roi_loss_is_computed_inside_the_boxes():
     torch.manual_seed(0)
     logits, data = torch.zeros(2, 4, 16, 24), street()
     objects = find_objects(data.class_map, data.instance_map, torch.tensor([0, 0, 1, 1]) > 0)
-    logits[:, 2, :, :11], logits[:, 3, :, 11:] = 5.0, 5.0  # about right inside the boxes
+    logits[:, 2, :, :11], logits[:, 3, :, 11:] = 5.0, 5.0  # mostly correct inside the boxes
     inside_boxes = semantic_roi_loss(logits, data.class_map, objects, 14)
     assert inside_boxes < 0.5 * semantic_roi_loss(0 * logits, data.class_map, objects, 14)
     even = semantic_roi_loss(0 * logits, data.class_map, objects, 14)
@@ -173,7 +173,7 @@ def test_semantic_roi_loss_is_taken_inside_the_boxes():
 
 
 def slow_semantic_roi_loss(logits, class_map, boxes, size):
-    """Bilinear samples, SAMPLES by SAMPLES over a bin as RoIAlign takes them, one at a time."""
+    """Compute the loss from single bilinear samples, as many per bin as RoIAlign takes."""
     height, width = logits.shape[2:]
 
     def at(b, y, x):
@@ -187,8 +187,8 @@ def slow_semantic_roi_loss(logits, class_map, boxes, size):
     each = []
     for b, image in enumerate(boxes):
         for x1, y1, x2, y2 in image.tolist():
-            high, wide = (y2 - y1) / 4 / size, (x2 - x1) / 4 / size  # of a bin, cells
-            rows, columns = math.ceil(high), math.ceil(wide)  # samples of a bin
+            high, wide = (y2 - y1) / 4 / size, (x2 - x1) / 4 / size  # of a bin, in cells
+            rows, columns = math.ceil(high), math.ceil(wide)  # number of samples of a bin
             for i in range(size):
                 for j in range(size):
                     label = int(
@@ -200,7 +200,7 @@ def slow_semantic_roi_loss(logits, class_map, boxes, size):
                     )
                     if label == 255:
                         continue
-                    # Cell k has its centre at k + 0.5, where a map's value k lies.
+                    # The value k of a map lies at the centre of cell k, k + 0.5.
                     samples = [
                         at(
                             b,
@@ -216,7 +216,7 @@ def slow_semantic_roi_loss(logits, class_map, boxes, size):
 
 
 def roi_case():
-    """Logits of two images, labels with void inside a box, and boxes up to the border."""
+    """Make logits of two images, labels with void inside a box, and boxes up to the border."""
     data = street(lambda c, i: c[0, 20:30, 30:40].fill_(255))
     objects = find_objects(data.class_map, data.instance_map, torch.tensor([0, 0, 1, 1]) > 0)
     objects = [o._replace(box=o.box.double()) for o in objects]
@@ -250,7 +250,7 @@ def test_semantic_roi_loss_gradcheck():
 
 @pytest.mark.parametrize('panoptic_head', [1, 2])
 def test_the_panoptic_loss_teaches_relations(panoptic_head):
-    """Who covers whom is learned from what the panoptic head ought to show, without L_R."""
+    """Without L_R, relations are learned from the target of the panoptic head."""
     model = make(panoptic_head=panoptic_head)
     loss = build_loss('sognet', {'relation_weight': 0.0, 'panoptic_weight': 1.0})
     terms = loss(model, street(), 4)
@@ -264,7 +264,7 @@ def test_the_panoptic_loss_teaches_relations(panoptic_head):
 
 
 class EachByTheNext(torch.nn.Module):
-    """A relation module that says that each is covered by those behind it."""
+    """Relation module that predicts that each instance is covered by those behind it."""
 
     def forward(self, box, thing, mask):
         return 0.8 * torch.ones(len(box), len(box)).triu(1)
@@ -279,7 +279,7 @@ class EachByTheNext(torch.nn.Module):
         ([0.1, 0.1], 'both are'),
     ],
 )
-def test_what_the_void_channel_takes_covers_nothing(draws, why, monkeypatch):
+def test_dropped_instances_cover_nothing(draws, why, monkeypatch):
     model, data = make(void=True, frozen_batch_norm=True), street()
     model.relation = EachByTheNext()
     monkeypatch.setattr(torch, 'rand', lambda n, **kwargs: torch.tensor(draws[:n]))
@@ -302,7 +302,7 @@ def test_what_the_void_channel_takes_covers_nothing(draws, why, monkeypatch):
                 )
             )
             logits = paste(masks[torch.arange(len(ids)), thing], box / 4, (16, 24))
-            if len(ids) == 2:  # else none is left that could lie on it
+            if len(ids) == 2:  # else no instance is left that could cover it
                 o = model.relation(box, thing, mask_targets(data.instance_map[b], ids, box, 14))
                 logits = resolve(logits, o)
                 expected_relation += ((o + o.T - 1 + torch.eye(2)) ** 2).mean() / 2
@@ -325,7 +325,7 @@ def test_what_the_void_channel_takes_covers_nothing(draws, why, monkeypatch):
     assert relation.item() == pytest.approx(float(expected_relation), rel=1e-4, abs=1e-7), why
 
 
-def test_half_precision_networks_have_float32_losses():
+def test_losses_of_half_precision_networks_are_float32():
     with torch.autocast('cpu', dtype=torch.bfloat16):
         terms = build_loss('sognet', {})(make(), street(), 4)
     assert all(value.dtype == torch.float32 and value.isfinite() for value in terms.values())
