@@ -91,12 +91,13 @@ def batch_loss(
     """
     maps = model.maps(batch.image)
     objects = find_objects(batch.class_map, batch.instance_map, model.is_thing, batch.hidden_map)
-    terms = {
-        'semantic': config.semantic_weight
-        * semantic_loss(maps.semantic_logits, batch.at_stride(stride).class_map, stride),
-        **roi_terms(model, maps, batch, objects, config),
-    }
-    return with_sum(terms)
+    return with_sum(
+        {
+            'semantic': config.semantic_weight
+            * semantic_loss(maps.semantic_logits, batch.at_stride(stride).class_map, stride),
+            **roi_terms(model, maps, batch, objects, config),
+        }
+    )
 
 
 def semantic_loss(logits: Tensor, class_map: Tensor, stride: int) -> Tensor:

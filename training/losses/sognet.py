@@ -84,18 +84,19 @@ def batch_loss(
     maps = model.maps(batch.image)
     objects = find_objects(batch.class_map, batch.instance_map, model.is_thing, batch.hidden_map)
     panoptic, relation = _panoptic_terms(model, maps, batch, objects, config)
-    terms = {
-        'semantic': config.semantic_weight
-        * semantic_loss(maps.semantic_logits, batch.at_stride(stride).class_map, stride),
-        'semantic_roi': config.semantic_roi_weight
-        * semantic_roi_loss(
-            maps.semantic_logits, batch.class_map, objects, model.config.mask_size
-        ),
-        **roi_terms(model, maps, batch, objects, config),
-        'panoptic': config.panoptic_weight * panoptic,
-        'relation': config.relation_weight * relation,
-    }
-    return with_sum(terms)
+    return with_sum(
+        {
+            'semantic': config.semantic_weight
+            * semantic_loss(maps.semantic_logits, batch.at_stride(stride).class_map, stride),
+            'semantic_roi': config.semantic_roi_weight
+            * semantic_roi_loss(
+                maps.semantic_logits, batch.class_map, objects, model.config.mask_size
+            ),
+            **roi_terms(model, maps, batch, objects, config),
+            'panoptic': config.panoptic_weight * panoptic,
+            'relation': config.relation_weight * relation,
+        }
+    )
 
 
 def semantic_roi_loss(

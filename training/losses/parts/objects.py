@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ground truth of detectors: boxes, thing classes and masks from label maps."""
+"""Ground truth of detectors: boxes, thing classes and masks from label maps, and matching."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.ops import roi_align
+from torchvision.models.detection._utils import Matcher
+from torchvision.ops import box_iou, roi_align
 
 from panoptic_ros.core.labels import VOID_ID
 
 from .instances import find_instances
+
+IGNORED_SHARE = 0.5
+"""Boxes with more than this part of their area on void and crowds are no negatives (inferred)."""
 
 
 class Objects(NamedTuple):
@@ -99,6 +103,31 @@ def ignored_share(boxes: Tensor, ignore: Tensor) -> Tensor:
     y1, y2 = (boxes[:, i].round().long().clamp(0, height) for i in (1, 3))
     inside = total[y2, x2] - total[y1, x2] - total[y2, x1] + total[y1, x1]
     return inside / ((x2 - x1) * (y2 - y1)).clamp(min=1)
+
+
+def match_boxes(
+    boxes: Tensor, objects: Objects, ignore: Tensor, matcher: Matcher
+) -> tuple[Tensor, Tensor]:
+    """Assign an object or background to each box of one image.
+
+    Args:
+        boxes: x1, y1, x2, y2 in px, (R, 4).
+        objects: objects of the image.
+        ignore: pixels to ignore, see `void_or_crowd`, (H, W) bool. Boxes with more than
+            IGNORED_SHARE of their area there are not background.
+        matcher: rule that assigns objects by IoU.
+
+    Returns:
+        Targets (R,) int64: 1 for an object, 0 for background, -1 if the box does not count; and
+        the row of the object of each box (R,), below 0 without an object.
+    """
+    if len(objects.box):
+        match = matcher(box_iou(objects.box, boxes))
+    else:
+        match = torch.full((len(boxes),), Matcher.BELOW_LOW_THRESHOLD, device=boxes.device)
+    target = torch.where(match >= 0, 1, torch.where(match == Matcher.BELOW_LOW_THRESHOLD, 0, -1))
+    target[(target == 0) & (ignored_share(boxes, ignore) > IGNORED_SHARE)] = -1
+    return target, match
 
 
 def whole_masks(instance_map: Tensor, ids: Tensor, hidden_map: Tensor | None = None) -> Tensor:

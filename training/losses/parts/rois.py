@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
-from torchvision.ops import box_iou
 
 from panoptic_ros.models.parts.mask_rcnn.roi_heads import BOX_CODER, BoxOutputs, of_class
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from .associative import group_mean, pull_loss, push_loss
-from .objects import Objects, ignored_share
-from .rpn import IGNORED_SHARE
+from .objects import Objects, match_boxes
 
 POSITIVE_IOU = 0.5
 """IoU with a ground-truth box from which on a box holds its object."""
@@ -41,18 +39,12 @@ def sample_rois(
     Args:
         proposals: boxes x1, y1, x2, y2 in px, (P, 4).
         objects: objects of the image.
-        ignore: pixels to ignore, see `void_or_crowd`, (H, W) bool. Boxes with more than
-            IGNORED_SHARE of their area there are no background.
+        ignore: pixels to ignore, see `void_or_crowd`, (H, W) bool.
         samples: number of boxes; fewer if there are not enough.
         positive_share: largest part of the sampled boxes with an object.
     """
     boxes = torch.cat([proposals, objects.box])
-    if len(objects.box):
-        match = Matcher(POSITIVE_IOU, POSITIVE_IOU)(box_iou(objects.box, boxes))
-    else:
-        match = torch.full((len(boxes),), Matcher.BELOW_LOW_THRESHOLD, device=boxes.device)
-    target = (match >= 0).long()
-    target[(target == 0) & (ignored_share(boxes, ignore) > IGNORED_SHARE)] = -1
+    target, match = match_boxes(boxes, objects, ignore, Matcher(POSITIVE_IOU, POSITIVE_IOU))
     positive, negative = BalancedPositiveNegativeSampler(samples, positive_share)([target])
     chosen = (positive[0] | negative[0]).bool()
     return RoIs(boxes[chosen], match[chosen].clamp(min=-1))

@@ -9,19 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
-from torchvision.ops import box_iou
 
 from panoptic_ros.models.parts.mask_rcnn.proposals import ANCHOR_CODER
 from panoptic_ros.models.parts.precision import at_least_float32
 
-from .objects import Objects, ignored_share
+from .objects import Objects, match_boxes
 
 POSITIVE_IOU, NEGATIVE_IOU = 0.7, 0.3
 """Anchors whose IoU with a ground-truth box reaches the first value hold an object, as do the best
 anchors of each object. Other anchors below the second value hold none, the rest do not count."""
-
-IGNORED_SHARE = 0.5
-"""Boxes with more than this part of their area on void and crowds are no negatives (inferred)."""
 
 SMOOTH = 1 / 9
 """Errors up to this value are squared in the smooth L1 loss, larger ones count linearly."""
@@ -39,14 +35,8 @@ def anchor_targets(anchors: Tensor, objects: Objects, ignore: Tensor) -> tuple[T
         Targets (n,): 1 for an object, 0 for background, -1 if the anchor does not count; and the
         row of the object of each anchor (n,), which is only valid where the target is 1.
     """
-    if len(objects.box):
-        match = Matcher(POSITIVE_IOU, NEGATIVE_IOU, allow_low_quality_matches=True)(
-            box_iou(objects.box, anchors)
-        )
-    else:
-        match = torch.full((len(anchors),), Matcher.BELOW_LOW_THRESHOLD, device=anchors.device)
-    target = torch.where(match >= 0, 1, torch.where(match == Matcher.BELOW_LOW_THRESHOLD, 0, -1))
-    target[(target == 0) & (ignored_share(anchors, ignore) > IGNORED_SHARE)] = -1
+    matcher = Matcher(POSITIVE_IOU, NEGATIVE_IOU, allow_low_quality_matches=True)
+    target, match = match_boxes(anchors, objects, ignore, matcher)
     return target, match.clamp(min=0)
 
 
