@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panoptic-DeepLab and the families built on it, as the training sees them."""
+"""Training of Panoptic-DeepLab and of the families built on it."""
 
 import numpy as np
 import pytest
@@ -12,17 +12,16 @@ from tiny_model import LABELS
 
 from panoptic_ros.cli.recipes import recipe_files
 from panoptic_ros.models.config import configure
-from panoptic_ros.models.registry import FAMILIES as REGISTRY
-from panoptic_ros.models.registry import build
+from panoptic_ros.models.registry import FAMILIES, build
 from panoptic_training.data.sample import Batch
 from panoptic_training.losses.registry import build_loss
 from panoptic_training.trainer.optimizers import OptimizerConfig
 
-FAMILIES = ['panoptic_deeplab', 'einet', 'pisr']
+CENTER_FAMILIES = ['panoptic_deeplab', 'einet', 'pisr']
 
 
 def batch():
-    """Two images, with two things on the first and one on the second."""
+    """Make two images, with two things on the first and one on the second."""
     images = torch.from_numpy(np.stack([random_image(SIZE, i) for i in range(2)]))
     class_map = torch.zeros(2, *SIZE, dtype=torch.int64)
     instance_map = torch.zeros_like(class_map)
@@ -37,14 +36,15 @@ def batch():
     return Batch(images.permute(0, 3, 1, 2), class_map, instance_map)
 
 
-def nothing(edit):
-    found = batch()
-    edit(found.class_map, found.instance_map)
-    return found
+def edited(edit):
+    """Make the batch with other labels."""
+    data = batch()
+    edit(data.class_map, data.instance_map)
+    return data
 
 
 def assert_all_learn(model):
-    """DDP waits for a gradient of every parameter."""
+    """Check that every parameter has a finite gradient, which DDP needs."""
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
 
@@ -53,13 +53,13 @@ def assert_all_learn(model):
     'data',
     [
         batch(),
-        nothing(lambda c, i: (c.fill_(0), i.zero_())),  # stuff only
-        nothing(lambda c, i: (c.fill_(VOID), i.zero_())),  # void only
-        nothing(lambda c, i: (c.fill_(2), i.zero_())),  # crowd only
+        edited(lambda c, i: (c.fill_(0), i.zero_())),  # stuff only
+        edited(lambda c, i: (c.fill_(VOID), i.zero_())),  # void only
+        edited(lambda c, i: (c.fill_(2), i.zero_())),  # crowd only
     ],
     ids=['things', 'stuff', 'void', 'crowd'],
 )
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('family', CENTER_FAMILIES)
 def test_every_parameter_gets_a_finite_gradient(family, data):
     torch.manual_seed(0)
     model = build(family, LABELS, **SMALL_CENTERS).train()
@@ -84,7 +84,7 @@ def test_every_switch_of_einet_trains(switch):
     model = build('einet', LABELS, **SMALL_CENTERS, **switch).train()
     build_loss('einet', {})(model, batch(), 2)['loss'].backward()
     assert_all_learn(model)
-    if switch.get('heatmap_loss') == 'focal':  # hardly a centre anywhere, as CenterNet starts
+    if switch.get('heatmap_loss') == 'focal':  # no centres at first, as in CenterNet
         heights = build('einet', LABELS, **SMALL_CENTERS, **switch).predict.center.out.bias
         assert torch.sigmoid(heights).tolist() == pytest.approx([0.1] * len(heights), abs=0.01)
     if switch.get('interaction') in ('none', 'i2s'):
@@ -113,7 +113,7 @@ def test_every_switch_of_pisr_trains(switch):
 
 
 @pytest.mark.parametrize('stride', [4, 2])
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('family', CENTER_FAMILIES)
 def test_the_loss_falls_on_two_images(family, stride):
     torch.manual_seed(0)
     model = build(family, LABELS, **SMALL_CENTERS).train()
@@ -126,16 +126,16 @@ def test_the_loss_falls_on_two_images(family, stride):
         terms['loss'].backward()
         optimizer.step()
         history.append({name: float(value.detach()) for name, value in terms.items()})
-    for name in ('loss', 'semantic'):  # offsets, which grow to many px, take longer
+    for name in ('loss', 'semantic'):  # offsets of many px take longer
         assert min(step[name] for step in history[-3:]) < 0.9 * history[0][name], name
 
 
 @pytest.mark.parametrize(
-    'name', sorted(name for name in recipe_files() if name.startswith(tuple(FAMILIES)))
+    'name', sorted(name for name in recipe_files() if name.startswith(tuple(CENTER_FAMILIES)))
 )
-def test_recipes_name_settings_that_there_are(name):
+def test_recipes_have_only_known_settings(name):
     model = yaml.safe_load(recipe_files()[name].read_text())['model']
     assert name.startswith(model['family'])
-    configure(REGISTRY[model['family']][1], model['network'], name)
+    configure(FAMILIES[model['family']].config, model['network'], name)
     build_loss(model['family'], model.get('loss', {}))
     OptimizerConfig(**model.get('optimizer', {}))
