@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.model_file import load_onnx
 from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.node.pipeline import Pipeline
@@ -34,7 +35,7 @@ Network = Callable[[npt.NDArray[np.uint8]], object]
 class Sink(Protocol):
     """Where frames go: filled and published apart, so that each can be timed."""
 
-    def fill(self, frame: PanopticFrame) -> None:
+    def fill(self, image: CameraImage, frame: PanopticFrame, labels: LabelSet) -> None:
         """Turns a frame into messages."""
 
     def publish(self) -> None:
@@ -149,7 +150,7 @@ def _time_stages(
             yield stage, seconds
     if sink is not None:
         start = time.perf_counter()
-        sink.fill(frame)
+        sink.fill(image, frame, pipeline.predictor.info.labels)
         filled = time.perf_counter()
         sink.publish()
         yield Stage.MESSAGES, filled - start

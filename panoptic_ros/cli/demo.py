@@ -148,7 +148,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _given_source(args: argparse.Namespace) -> ImageSource | None:
     """The source that the user named; None stands for the synthetic street."""
-    from panoptic_ros.node.messages import OWN_IMAGE_TOPICS
+    from panoptic_ros.node.topics import OWN_IMAGE_TOPICS
     from panoptic_ros.recordings.open import open_source
 
     if args.video is None and args.camera is None and args.bag is None:
@@ -165,7 +165,9 @@ def _run_in(
         The summary, and what the node said last while it was at work.
     """
     from panoptic_ros.demo.recorder import Recorder
-    from panoptic_ros.ros.monitor import LATCHED, Monitor, topic_types
+    from panoptic_ros.node.topics import LATCHED, topic_types
+    from panoptic_ros.ros.message_types import RosTypes
+    from panoptic_ros.ros.monitor import Monitor
     from panoptic_ros.ros.processes import Child
 
     def say(line: str) -> None:
@@ -175,12 +177,13 @@ def _run_in(
     if source and source.duration_s is not None:
         duration_s = min(args.duration or MAX_FILE_S, source.duration_s)
     rate_hz = source.rate_hz if source else STREET_RATE_HZ
+    topics = topic_types(RosTypes.vision)
     node_flags = []
     if args.model:  # in quotes, for ROS reads the value as YAML
         node_flags = ['--ros-args', '-p', f'model:={json.dumps(str(args.model.resolve()))}']
     with (
-        Recorder(folder, topic_types(), LATCHED, rate_hz) as recorder,
-        Monitor(recorder.take) as monitor,
+        Recorder(folder, topics, LATCHED, rate_hz) as recorder,
+        Monitor(recorder.take, topics) as monitor,
         Child('node', NODE_MODULE, node_flags, say) as node,
     ):
         _wait_until_active(monitor.spin, recorder, node, console)

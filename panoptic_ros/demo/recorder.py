@@ -12,13 +12,12 @@ import cv2
 import numpy as np
 
 from panoptic_ros.node.topic_recorder import TopicRecorder
+from panoptic_ros.node.topics import OVERLAY
 from panoptic_ros.recordings.contact_sheet import ContactSheet
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 
 if TYPE_CHECKING:
     pass
-
-OVERLAY = 'panoptic/overlay'
 
 RESULTS = ('overlay.mp4', 'contact_sheet.png', 'bag', 'summary.json')
 """What a run leaves, in its folder."""

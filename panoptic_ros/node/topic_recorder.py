@@ -10,14 +10,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.node.node_health import Health, read_health
+from panoptic_ros.node.topics import DIAGNOSTICS
 from panoptic_ros.recordings.bag_types import typestore
 from panoptic_ros.recordings.bag_writer import BagWriter
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-DIAGNOSTICS = 'diagnostics'
 
 
 class TopicRecorder:

@@ -21,6 +21,7 @@ from panoptic_ros.images.messages import (
 from panoptic_ros.node.counts import Drop
 from panoptic_ros.node.image_step import DroppedImage
 from panoptic_ros.node.loading import Loaded
+from panoptic_ros.node.topics import INSTANCES, SEGMENTS
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 from panoptic_ros.replay.frame_records import MS_DIGITS, FrameRecord
@@ -28,8 +29,6 @@ from panoptic_ros.replay.run import Job, Outcome, Progress, finish_scores, score
 from panoptic_ros.replay.scores import Scores
 from panoptic_ros.replay.worst import WorstFrames
 from panoptic_ros.tracking import StampClock
-
-SEGMENTS, INSTANCES = '/panoptic/segments', '/panoptic/instances'
 
 DROPPED = 'no result of its own'
 
@@ -45,15 +44,16 @@ def read_results(bag: Path) -> Iterator[tuple[int, int, PanopticFrame]]:
         Stamp (ns), when the instance table came (ns), and the frame.
     """
     waiting: dict[int, dict[str, deque[Any]]] = {}
+    topics = f'/{SEGMENTS}', f'/{INSTANCES}'
     with Bag(bag) as recording:
-        for record in recording.records([SEGMENTS, INSTANCES]):
+        for record in recording.records(list(topics)):
             if record.message is None:
                 continue
             stamp = header_stamp_ns(record.message)
-            parts = waiting.setdefault(stamp, {SEGMENTS: deque(), INSTANCES: deque()})
+            parts = waiting.setdefault(stamp, {name: deque() for name in topics})
             parts[record.topic].append(record.message)
             if all(parts.values()):
-                segments, instances = (parts[name].popleft() for name in (SEGMENTS, INSTANCES))
+                segments, instances = (parts[name].popleft() for name in topics)
                 if not any(parts.values()):
                     del waiting[stamp]
                 yield stamp, record.time_ns, _frame(segments, instances, stamp)

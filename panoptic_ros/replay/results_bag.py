@@ -11,9 +11,15 @@ from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.node.diagnostics import DIAGNOSTICS_TYPE, diagnostic_array
-from panoptic_ros.node.messages import FrameMessages, frame_topics, label_message, label_topics
 from panoptic_ros.node.parameters import NODE
-from panoptic_ros.node.topic_recorder import DIAGNOSTICS
+from panoptic_ros.node.topics import (
+    DIAGNOSTICS,
+    LATCHED,
+    OVERLAY,
+    FrameSource,
+    frame_topics,
+    label_topics,
+)
 from panoptic_ros.recordings.bag_types import BagTypes
 from panoptic_ros.recordings.bag_writer import BagWriter
 from panoptic_ros.replay.diagnostics import Health
@@ -33,17 +39,18 @@ class ResultsBag:
         """
         self._types = BagTypes()
         self._labels, self._scale = labels, scale
-        self._prefixes = prefixes
-        self._messages = {camera: FrameMessages(self._types) for camera in prefixes}
-        self._frame_topics = frame_topics(self._types.vision)
-        self._label_topics = label_topics(self._types.vision)
-        kinds = {
-            f'{prefix}{topic}': kind
-            for prefix in prefixes.values()
-            for topic, kind in self._frame_topics.items()
+        self._topics = {
+            camera: [
+                (topic, f'{prefix}{topic.name}', topic.maker(self._types))
+                for topic in frame_topics(self._types.vision)
+            ]
+            for camera, prefix in prefixes.items()
         }
-        kinds |= {**self._label_topics, DIAGNOSTICS: DIAGNOSTICS_TYPE}
-        self._bag = BagWriter(path, kinds, self._label_topics, self._types.store)
+        self._label_topics = label_topics(self._types.vision)
+        kinds = {name: topic.kind for topics in self._topics.values() for topic, name, _ in topics}
+        kinds |= {topic.name: topic.kind for topic in self._label_topics}
+        kinds |= {DIAGNOSTICS: DIAGNOSTICS_TYPE}
+        self._bag = BagWriter(path, kinds, LATCHED, self._types.store)
 
     def __enter__(self) -> ResultsBag:
         return self
@@ -59,10 +66,10 @@ class ResultsBag:
     def add_labels(self, time_ns: int, score_threshold: float) -> None:
         """Writes what the class ids mean."""
         for topic in self._label_topics:
-            message = label_message(
-                self._types, topic, self._labels, score_threshold, self._types.time(time_ns)
+            message = topic.make(
+                self._types, self._labels, score_threshold, self._types.time(time_ns)
             )
-            self._bag.write(topic, time_ns, message)
+            self._bag.write(topic.name, time_ns, message)
 
     def add_health(self, time_ns: int, health: Health) -> None:
         """Writes what the node would have said of itself at a time of the recording."""
@@ -90,11 +97,10 @@ class ResultsBag:
         Returns:
             The overlay's message; it is filled again by the next call.
         """
-        message = None
-        for topic in self._frame_topics:
-            made = self._messages[camera].make(
-                topic, header, image, frame, self._labels, self._scale
-            )
-            self._bag.write(f'{self._prefixes[camera]}{topic}', time_ns, made)
-            message = made if topic == 'panoptic/overlay' else message
-        return message
+        source = FrameSource(header, image, frame, self._labels, self._scale)
+        overlay = None
+        for topic, name, make in self._topics[camera]:
+            message = make(source)
+            self._bag.write(name, time_ns, message)
+            overlay = message if topic.name == OVERLAY else overlay
+        return overlay

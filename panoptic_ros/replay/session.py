@@ -14,8 +14,8 @@ from panoptic_ros.core.files import replace_results, write_json
 from panoptic_ros.core.version import __version__
 from panoptic_ros.images.messages import header_stamp_ns
 from panoptic_ros.node.loading import Loaded, check_for_model, load
-from panoptic_ros.node.messages import OWN_IMAGE_TOPICS
 from panoptic_ros.node.parameter_file import read_parameters
+from panoptic_ros.node.topics import OWN_IMAGE_TOPICS
 from panoptic_ros.recordings.image_topics import choose_cameras
 from panoptic_ros.recordings.open import open_recording
 from panoptic_ros.replay.compare import Comparison

@@ -16,10 +16,10 @@ from panoptic_ros.images.messages import header_stamp_s
 from panoptic_ros.node.counts import Drop
 from panoptic_ros.node.image_step import DroppedImage, ImageStep, ProcessedImage, failed
 from panoptic_ros.node.memory import is_out_of_memory
-from panoptic_ros.node.messages import FrameMessages, frame_topics
 from panoptic_ros.node.meters import RateMeter, Timings
 from panoptic_ros.node.notices import Notices
 from panoptic_ros.node.stages import LABELS, Stage, sum_by_label
+from panoptic_ros.node.topics import FrameSource, frame_topics
 from panoptic_ros.node.worker import Worker
 from panoptic_ros.ros.image_input import ImageInput
 from panoptic_ros.ros.message_types import RosTypes
@@ -71,8 +71,9 @@ class CameraSubscription:
         self._input = ImageInput(node, prefix)
         self._step = ImageStep(predictor, settings)
         self._notices = Notices()
-        self._messages = FrameMessages(RosTypes())
-        self._publishers = Publishers(node, prefix, frame_topics(RosTypes.vision))
+        topics = frame_topics(RosTypes.vision)
+        self._makers = {topic: topic.maker(RosTypes()) for topic in topics}
+        self._publishers = Publishers(node, prefix, topics)
         self.apply(settings)
 
     @property
@@ -179,13 +180,10 @@ class CameraSubscription:
     def _publish(self, header: Any, processed: ProcessedImage) -> None:
         """Publish the topics that somebody subscribes to."""
         labels, scale = self._step.pipeline.predictor.info.labels, self._settings['output_scale']
+        source = FrameSource(header, processed.image, processed.frame, labels, scale)
         for topic, publisher in self._publishers.by_topic.items():
             if publisher.get_subscription_count() > 0:
-                publisher.publish(
-                    self._messages.make(
-                        topic, header, processed.image, processed.frame, labels, scale
-                    )
-                )
+                publisher.publish(self._makers[topic](source))
 
     def _now_s(self) -> float:
         return self._node.get_clock().now().nanoseconds * 1e-9

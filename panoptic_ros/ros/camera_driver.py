@@ -20,7 +20,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-from panoptic_ros.node.messages import OWN_IMAGE_TOPICS
+from panoptic_ros.node.topics import OWN_IMAGE_TOPICS
 from panoptic_ros.recordings.image_source import ImageSource, RawImage, TimedImage
 from panoptic_ros.recordings.open import open_source
 

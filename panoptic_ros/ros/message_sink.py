@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's last two stages, for `panoptic benchmark`: messages, and publishing them."""
+"""Message making and publishing for `panoptic benchmark`."""
 
 from __future__ import annotations
 
@@ -7,34 +7,40 @@ from types import TracebackType
 
 import rclpy
 from rclpy.context import Context
-from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
 from panoptic_ros.core.frame import PanopticFrame
-from panoptic_ros.node.messages import ImageWriter, instances_message
-from panoptic_ros.ros.message_types import RosTypes
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.node.topics import OVERLAY, FrameSource, frame_topics
+from panoptic_ros.ros.message_types import RosTypes, message_class
 from panoptic_ros.ros.processes import free_domain_id
 
 
 class MessageSink:
-    """Publishes segments, semantic and instances at camera resolution, to a subscriber each."""
+    """Publisher of a frame's topics at camera resolution, with a subscriber for each.
+
+    The overlay, which is for people, and the topics that need vision_msgs are left out.
+    """
 
     def __enter__(self) -> MessageSink:
         self._context = Context()
-        # A domain of its own: no node that runs here is to receive these messages.
+        # In a domain of its own, so that no other node on this machine receives the messages.
         rclpy.init(args=[], context=self._context, domain_id=free_domain_id())
         node = rclpy.create_node('panoptic_benchmark', context=self._context)
-        self._segments = ImageWriter(RosTypes(), 'mono16', 'u2')
-        self._semantic = ImageWriter(RosTypes(), 'mono8', 'u1')
-        types = {'segments': Image, 'semantic': Image, 'instances': PointCloud2}
+        topics = [topic for topic in frame_topics(vision=False) if topic.name != OVERLAY]
         # Without a subscriber the middleware would have nothing to do.
         self._subscriptions = [
-            node.create_subscription(kind, f'~/{name}', lambda message: None, 1)
-            for name, kind in types.items()
+            node.create_subscription(
+                message_class(topic.kind), f'~/{topic.name}', lambda message: None, 1
+            )
+            for topic in topics
         ]
         self._publishers = [
-            node.create_publisher(kind, f'~/{name}', 1) for name, kind in types.items()
+            node.create_publisher(message_class(topic.kind), f'~/{topic.name}', 1)
+            for topic in topics
         ]
+        self._makers = [topic.maker(RosTypes()) for topic in topics]
         self._node = node
         return self
 
@@ -49,19 +55,13 @@ class MessageSink:
 
     @property
     def domain_id(self) -> int:
-        """The ROS domain of its messages."""
+        """ROS domain of the messages."""
         return int(self._context.get_domain_id())
 
-    def fill(self, frame: PanopticFrame) -> None:
+    def fill(self, image: CameraImage, frame: PanopticFrame, labels: LabelSet) -> None:
         """See `panoptic_ros.benchmark.pipeline.Sink`."""
-        header, size = Header(), frame.geometry.image_size
-        frame.geometry.to_camera(frame.segment_map, self._segments.pixels(header, size))
-        frame.geometry.to_camera(frame.semantic_map, self._semantic.pixels(header, size))
-        self._messages = (
-            self._segments.message,
-            self._semantic.message,
-            instances_message(RosTypes(), header, frame),
-        )
+        source = FrameSource(Header(), image, frame, labels, 'camera')
+        self._messages = [make(source) for make in self._makers]
 
     def publish(self) -> None:
         """See `panoptic_ros.benchmark.pipeline.Sink`."""

@@ -14,35 +14,22 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
-from panoptic_ros.node.messages import frame_topics, label_topics
-from panoptic_ros.ros.message_types import RosTypes, message_class
+from panoptic_ros.node.topics import LATCHED
+from panoptic_ros.ros.message_types import message_class
 
 DEPTH = 20
 """More than the node keeps, so that a short stop here loses nothing."""
-
-LATCHED = frozenset(label_topics(vision=True))
-
-
-def topic_types() -> dict[str, str]:
-    """Message type by topic, as bags write it: `sensor_msgs/msg/Image`."""
-    return {
-        **frame_topics(RosTypes.vision),
-        **label_topics(RosTypes.vision),
-        'diagnostics': 'diagnostic_msgs/msg/DiagnosticArray',
-    }
 
 
 class Monitor:
     """A ROS node whose callbacks run inside `spin`."""
 
-    def __init__(
-        self, take: Callable[[str, bytes, int], None], topics: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, take: Callable[[str, bytes, int], None], topics: Mapping[str, str]) -> None:
         """Subscribes.
 
         Args:
             take: gets topic, serialised message and the time it came (ns since 1970).
-            topics: message type by topic; without, all that the node has.
+            topics: message type by topic.
         """
         self._context = Context()
         # Ctrl-C stays Python's.
@@ -50,7 +37,7 @@ class Monitor:
         self._node = rclpy.create_node('panoptic_demo', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        for topic, kind in (topics or topic_types()).items():
+        for topic, kind in topics.items():
             qos = (
                 QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
                 if topic in LATCHED

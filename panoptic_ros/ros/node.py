@@ -15,8 +15,8 @@ from std_srvs.srv import SetBool, Trigger
 from panoptic_ros.core.text import reason_of
 from panoptic_ros.node.loader import load_in_time
 from panoptic_ros.node.loading import Loaded, check_for_model, tracker_config
-from panoptic_ros.node.messages import label_message, label_topics
 from panoptic_ros.node.parameters import check_changes
+from panoptic_ros.node.topics import label_topics
 from panoptic_ros.ros.background import in_thread
 from panoptic_ros.ros.camera import CameraSubscription
 from panoptic_ros.ros.diagnostics import Diagnostics, NodeState
@@ -110,7 +110,7 @@ class PanopticNode(ResponsiveLifecycleNode):
             self._cameras = [
                 CameraSubscription(self, names[0], '', loaded.predictor, self._settings)
             ]
-            self._label_info = Publishers(self, '', label_topics(RosTypes.vision), latched=True)
+            self._label_info = Publishers(self, '', label_topics(RosTypes.vision))
             self._take_model(loaded)
         except Exception:
             self._release()
@@ -173,12 +173,9 @@ class PanopticNode(ResponsiveLifecycleNode):
         if threshold < 0:
             threshold = info.thresholds['score_threshold'].default
         assert self._label_info is not None
+        stamp = self.get_clock().now().to_msg()
         for topic, publisher in self._label_info.by_topic.items():
-            publisher.publish(
-                label_message(
-                    RosTypes(), topic, info.labels, threshold, self.get_clock().now().to_msg()
-                )
-            )
+            publisher.publish(topic.make(RosTypes(), info.labels, threshold, stamp))
 
     # Parameters
 

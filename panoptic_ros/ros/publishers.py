@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -11,6 +11,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSPolicyKind, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from panoptic_ros.node.topics import Topic
 from panoptic_ros.ros.message_types import message_class
 
 DEPTH = 5
@@ -47,35 +48,28 @@ def _check(qos: QoSProfile) -> SetParametersResult:
 class Publishers:
     """Publishers of several topics."""
 
-    def __init__(
-        self, node: LifecycleNode, prefix: str, types: Mapping[str, str], latched: bool = False
-    ) -> None:
+    def __init__(self, node: LifecycleNode, prefix: str, topics: Iterable[Topic]) -> None:
         """Create all of them, or none.
 
         Args:
             node: owns them.
-            prefix: goes before the topics.
-            types: message type by topic.
-            latched: late subscribers get the last message, whatever the overrides are.
+            prefix: precedes the topics' names.
+            topics: what is published; overrides do not change that a topic is latched.
 
         Raises:
-            Exception: of several kinds, for an override that ROS refuses.
+            Exception: of several types, for an override that ROS refuses.
         """
         self._node = node
-        self.by_topic: dict[str, Any] = {}
-        policies = [
-            policy for policy in POLICIES if not (latched and policy == QoSPolicyKind.DURABILITY)
-        ]
+        self.by_topic: dict[Topic, Any] = {}
         try:
-            for topic, kind in types.items():
-                qos = (
-                    QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-                    if latched
-                    else QoSProfile(depth=DEPTH)
-                )
+            for topic in topics:
+                qos, policies = QoSProfile(depth=DEPTH), list(POLICIES)
+                if topic.latched:
+                    qos = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+                    policies.remove(QoSPolicyKind.DURABILITY)
                 self.by_topic[topic] = node.create_publisher(
-                    message_class(kind),
-                    f'{prefix}{topic}',
+                    message_class(topic.kind),
+                    f'{prefix}{topic.name}',
                     qos,
                     qos_overriding_options=overridable(policies),
                 )

@@ -15,15 +15,23 @@ from typing import Any
 
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import replace_results, run_folder
-from panoptic_ros.node.messages import LABEL_INFO
 from panoptic_ros.node.parameters import BY_NAME
 from panoptic_ros.node.topic_recorder import TopicRecorder
+from panoptic_ros.node.topics import (
+    DIAGNOSTICS,
+    INSTANCES,
+    LABEL_INFO,
+    LATCHED,
+    SEGMENTS,
+    topic_types,
+)
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 from panoptic_ros.replay.compare import Run, compare, read_run
 from panoptic_ros.replay.live_scores import DROPPED, score_live
 from panoptic_ros.replay.run import Progress, rate_hz
 from panoptic_ros.replay.session import Say, Session, tell
-from panoptic_ros.ros.monitor import LATCHED, Monitor, topic_types
+from panoptic_ros.ros.message_types import RosTypes
+from panoptic_ros.ros.monitor import Monitor
 from panoptic_ros.ros.processes import (
     Child,
     remove_shared_memory,
@@ -38,7 +46,7 @@ PLAYER_MODULE = 'panoptic_ros.ros.replay_player'
 LOCK_STEP = 'lock_step'
 """Folder in the output that holds the run to compare with."""
 
-RECORDED = ('panoptic/segments', 'panoptic/instances', 'diagnostics', LABEL_INFO)
+RECORDED = (SEGMENTS, INSTANCES, DIAGNOSTICS, LABEL_INFO)
 
 SETTLE_S = 15.0
 """The longest wait for the node's last results."""
@@ -169,7 +177,7 @@ def _record(
     }
     say(f'playing {topic} to the node at {rate:g} times its speed')
     # Nothing that a robot would not subscribe to: pictures for people cost the node time.
-    types = topic_types()
+    types = topic_types(RosTypes.vision)
     topics = {name: types[name] for name in RECORDED}
     with (
         TopicRecorder(folder, topics, LATCHED) as recorder,

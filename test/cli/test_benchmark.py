@@ -19,7 +19,7 @@ class CountingSink:
     def __init__(self):
         self.filled = self.published = 0
 
-    def fill(self, frame):
+    def fill(self, image, frame, labels):
         assert len(frame.segments) == 4
         self.filled += 1
 

@@ -22,6 +22,9 @@ from rosbags.highlevel import AnyReader
 from shared_memory import left_by
 from tiny_model import LABELS, paint_scene
 
+from panoptic_ros.node.topics import OVERLAY, topic_types
+from panoptic_ros.ros.message_types import RosTypes
+
 pytestmark = pytest.mark.ros
 
 TIMEOUT_S = 240
@@ -128,12 +131,8 @@ def test_a_video_leaves_all_results(tiny_model, scene_video, tmp_path):
             ]
             for topic, info in bag.topics.items()
         }
-    assert messages.keys() - {'/panoptic/detections'} == {
-        '/panoptic/segments',
-        '/panoptic/semantic',
-        '/panoptic/instances',
-        '/panoptic/label_info',
-        '/diagnostics',
+    assert messages.keys() == {
+        f'/{name}' for name in topic_types(RosTypes.vision) if name != OVERLAY
     }
     assert len(messages['/panoptic/label_info']) == 1
     rows = read_instances(messages['/panoptic/instances'][-1])

@@ -17,7 +17,7 @@ from replay_bags import (
     write_bag,
 )
 
-from panoptic_ros.node.messages import OWN_IMAGE_TOPICS
+from panoptic_ros.node.topics import OWN_IMAGE_TOPICS
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.recordings.image_topics import camera_name, choose_cameras
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from replay_bags import COMPRESSED, IMAGE, START_NS, TYPES, header, image, scene, write_bag
 
-from panoptic_ros.node.messages import OWN_IMAGE_TOPICS
+from panoptic_ros.node.topics import OWN_IMAGE_TOPICS
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.recordings.image_topics import PROBED, camera_topics
 

@@ -12,8 +12,8 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import read_info
-from panoptic_ros.node.messages import FrameMessages, frame_topics, label_message, label_topics
 from panoptic_ros.node.pipeline import Pipeline
+from panoptic_ros.node.topics import FrameSource, frame_topics, label_topics
 from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.runtime import Predictor, open_backend
 from panoptic_ros.tracking import Tracker
@@ -50,7 +50,7 @@ def test_every_topic_of_a_frame(tiny_model, scale, is_empty):
     image = CameraImage(np.zeros_like(scene(0)) if is_empty else scene(0), 'rgb')
     frame = pipeline(image, 1.5).frame
     assert bool(len(frame.segments)) != is_empty
-    for topic, kind in frame_topics(RosTypes.vision).items():
+    for topic in frame_topics(RosTypes.vision):
 
         def make(types, topic=topic):
             header = types.make(
@@ -58,23 +58,22 @@ def test_every_topic_of_a_frame(tiny_model, scale, is_empty):
                 frame_id='front',
                 stamp=types.make('builtin_interfaces/msg/Time', sec=3, nanosec=4),
             )
-            return FrameMessages(types).make(topic, header, image, frame, LABELS, scale)
+            return topic.maker(types)(FrameSource(header, image, frame, LABELS, scale))
 
-        ros, bag = both(kind, make)
-        assert agree(ros, bag), topic
+        ros, bag = both(topic.kind, make)
+        assert agree(ros, bag), topic.name
         assert bag.header.stamp.nanosec == 4
 
 
 def test_what_class_ids_mean():
-    for topic, kind in label_topics(RosTypes.vision).items():
+    for topic in label_topics(RosTypes.vision):
 
         def make(types, topic=topic):
-            return label_message(
-                types, topic, LABELS, 0.25, types.make('builtin_interfaces/msg/Time', sec=3)
-            )
+            stamp = types.make('builtin_interfaces/msg/Time', sec=3)
+            return topic.make(types, LABELS, 0.25, stamp)
 
-        ros, bag = both(kind, make)
-        assert agree(ros, bag), topic
+        ros, bag = both(topic.kind, make)
+        assert agree(ros, bag), topic.name
 
 
 def test_both_know_of_the_same_packages():

@@ -38,6 +38,7 @@ from panoptic_ros.core.frame import read_instances
 from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.core.model_file import write_model_file
 from panoptic_ros.node.node_health import read_health
+from panoptic_ros.node.topics import frame_topics
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.frame_records import read_records
 
@@ -61,18 +62,18 @@ def test_a_second_run_is_the_same_to_the_bit(tmp_path, bag, tiny_model):
 
 def test_the_bag_holds_what_the_node_publishes(tmp_path, bag, tiny_model):
     assert run(bag, '--model', tiny_model, '-o', tmp_path / 'out') == 0
-    names = ('segments', 'semantic', 'instances', 'overlay')
+    names = [topic.name for topic in frame_topics(vision=False)]
     with Bag(tmp_path / 'out' / 'bag') as results:
         others = {'/panoptic/label_info': 1, '/diagnostics': 1}
-        assert {f'/panoptic/{name}': 8 for name in names} | others == {
+        assert {f'/{name}': 8 for name in names} | others == {
             name: topic.messages
             for name, topic in results.topics.items()
-            if not name.endswith('detections')
+            if 'vision_msgs' not in topic.kind
         }
         said = next(results.records(['/panoptic/label_info'])).message
         assert json.loads(said.data)['labels'] == LABELS.to_dicts()
         for name in names:
-            records = list(results.records([f'/panoptic/{name}']))
+            records = list(results.records([f'/{name}']))
             assert [r.message.header.stamp.nanosec for r in records] == [
                 i * STEP_NS for i in range(8)
             ]

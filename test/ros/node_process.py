@@ -22,14 +22,21 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 from std_srvs.srv import SetBool, Trigger
+
+from panoptic_ros.node.topics import frame_topics
+from panoptic_ros.ros.message_types import message_class
 
 TIMEOUT_S = 60.0
 """For anything that does come; the machine may be busy."""
 
-OUTPUTS = {'segments': Image, 'semantic': Image, 'instances': PointCloud2, 'overlay': Image}
+OUTPUTS = {
+    topic.name.removeprefix('panoptic/'): message_class(topic.kind)
+    for topic in frame_topics(vision=False)
+}
+"""Message class by topic of a frame."""
 
 
 class NodeProcess:

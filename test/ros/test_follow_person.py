@@ -65,7 +65,7 @@ def test_the_node_publishes_the_box(ros_domain, tmp_path):
     from std_msgs.msg import Header, String
     from tiny_model import LABELS
 
-    from panoptic_ros.node.messages import LABEL_INFO, instances_message, label_message
+    from panoptic_ros.node.messages import instances_message, label_json_message
     from panoptic_ros.ros.message_types import RosTypes
 
     context = Context()
@@ -75,7 +75,7 @@ def test_the_node_publishes_the_box(ros_domain, tmp_path):
     executor.add_node(node)
     latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
     labels = node.create_publisher(String, 'panoptic/label_info', latched)
-    labels.publish(label_message(RosTypes(), LABEL_INFO, LABELS, 0.5, None))
+    labels.publish(label_json_message(RosTypes(), LABELS, 0.5, None))
     tables = node.create_publisher(PointCloud2, 'panoptic/instances', 5)
     found = []
     node.create_subscription(RegionOfInterest, 'follow/roi', found.append, 5)

@@ -15,14 +15,13 @@ from vision_messages import install_classes
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, read_instances, segment_dtype
 from panoptic_ros.node.messages import (
-    LABEL_INFO,
-    LABEL_INFO_VISION,
     ImageWriter,
     detections_message,
     instances_message,
-    label_message,
-    label_topics,
+    label_info_message,
+    label_json_message,
 )
+from panoptic_ros.node.topics import label_topics
 from panoptic_ros.ros.message_types import RosTypes, message_class
 from panoptic_ros.ros.publishers import Publishers
 
@@ -96,7 +95,7 @@ def vision(monkeypatch):
 
 
 def test_what_class_ids_mean_is_json_on_every_machine(vision):
-    message = label_message(TYPES, LABEL_INFO, LABELS, 0.25, None)
+    message = label_json_message(TYPES, LABELS, 0.25, None)
     assert isinstance(message, String)
     assert json.loads(message.data) == {'labels': LABELS.to_dicts(), 'score_threshold': 0.25}
     assert json.loads(message.data)['labels'][2] == {
@@ -109,7 +108,7 @@ def test_what_class_ids_mean_is_json_on_every_machine(vision):
 
 
 def test_vision_msgs_has_the_names_too(vision):
-    message = label_message(TYPES, LABEL_INFO_VISION, LABELS, 0.5, header().stamp)
+    message = label_info_message(TYPES, LABELS, 0.5, header().stamp)
     assert [(c.class_id, c.class_name) for c in message.class_map] == list(enumerate(LABELS.names))
     assert (message.threshold, message.header.stamp) == (0.5, header().stamp)
 
@@ -124,7 +123,7 @@ def test_label_topics_are_published_under_their_own_names(vision, installed):
             assert qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
             created[topic] = kind
 
-    Publishers(Node(), 'front/', label_topics(installed), latched=True)
+    Publishers(Node(), 'front/', label_topics(installed))
     assert created.pop('front/panoptic/label_info') is String
     assert [kind.__name__ for kind in created.values()] == ['LabelInfo'] * installed
     assert list(created) == ['front/panoptic/label_info_vision'] * installed

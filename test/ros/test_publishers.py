@@ -12,11 +12,14 @@ from rclpy.context import Context
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSReliabilityPolicy
 
+from panoptic_ros.node.topics import Topic
 from panoptic_ros.ros.publishers import Publishers
 
 pytestmark = pytest.mark.ros
 
-STRING = 'std_msgs/msg/String'
+
+def topics(*names: str, latched: bool = False) -> list[Topic]:
+    return [Topic(name, 'std_msgs/msg/String', '', print, latched) for name in names]
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ def test_topics_are_reliable_unless_overridden(make_node):
     node = make_node(
         reliability='best_effort', durability='transient_local', depth=50, history='keep_last'
     )
-    publishers = Publishers(node, 'a/', {'one': STRING, 'two': STRING})
+    publishers = Publishers(node, 'a/', topics('one', 'two'))
     qos = qos_of(node, '/a/one')
     assert qos.reliability == QoSReliabilityPolicy.BEST_EFFORT
     assert qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
@@ -73,13 +76,13 @@ def test_topics_are_reliable_unless_overridden(make_node):
     assert qos.durability == QoSDurabilityPolicy.VOLATILE
     publishers.close()
     wait_for_publishers(node, '/a/one', 0)
-    Publishers(node, 'a/', {'one': STRING})  # as after a cleanup
+    Publishers(node, 'a/', topics('one'))  # as after a cleanup
     assert qos_of(node, '/a/one').reliability == QoSReliabilityPolicy.BEST_EFFORT
 
 
 def test_what_is_latched_stays_so(make_node):
     node = make_node(durability='volatile', depth=7)
-    Publishers(node, 'a/', {'one': STRING}, latched=True)
+    Publishers(node, 'a/', topics('one', latched=True))
     assert qos_of(node, '/a/one').durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
     assert not node.has_parameter('qos_overrides./a/one.publisher.durability')
 
@@ -87,6 +90,6 @@ def test_what_is_latched_stays_so(make_node):
 def test_a_refused_override_leaves_no_publisher(make_node):
     node = make_node(reliability='maybe')
     with pytest.raises(RuntimeError, match='reliability'):
-        Publishers(node, 'a/', {'two': STRING, 'one': STRING})
+        Publishers(node, 'a/', topics('two', 'one'))
     wait_for_publishers(node, '/a/one', 0)
     wait_for_publishers(node, '/a/two', 0)

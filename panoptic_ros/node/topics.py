@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Topics that the node publishes, one row per topic.
+
+The node's publishers, the results bag of a replay, the recorder and the benchmark read the rows.
+A new topic needs a row here and the function that makes its message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.overlay import draw_overlay
+from panoptic_ros.node.diagnostics import DIAGNOSTICS_TYPE
+from panoptic_ros.node.messages import (
+    ImageWriter,
+    MessageTypes,
+    detections_message,
+    instances_message,
+    label_info_message,
+    label_json_message,
+)
+
+IMAGE = 'sensor_msgs/msg/Image'
+
+SEGMENTS = 'panoptic/segments'
+INSTANCES = 'panoptic/instances'
+OVERLAY = 'panoptic/overlay'
+LABEL_INFO = 'panoptic/label_info'
+DIAGNOSTICS = 'diagnostics'
+
+MAP_ENCODINGS = {np.dtype(np.uint8): 'mono8', np.dtype(np.uint16): 'mono16'}
+
+
+class FrameSource(NamedTuple):
+    """Values from which the messages of a frame are made."""
+
+    header: Any
+    """Header of the camera's image."""
+
+    image: CameraImage
+    frame: PanopticFrame
+    labels: LabelSet
+
+    scale: str
+    """Resolution of maps: `camera`, or `network` for that of the decoded maps."""
+
+
+class TopicOutput:
+    """Maker of one topic's messages for one camera.
+
+    An image message is kept and filled again for each frame. Publishing and writing serialise at
+    once, so that the message is free again afterwards.
+    """
+
+    def __init__(self, types: MessageTypes) -> None:
+        self.types = types
+        self._writer: ImageWriter | None = None
+
+    def image(self, encoding: str, dtype: npt.DTypeLike, channels: int = 1) -> ImageWriter:
+        """Return the writer of the topic's image."""
+        if self._writer is None:
+            self._writer = ImageWriter(self.types, encoding, dtype, channels)
+        return self._writer
+
+    def map(self, source: FrameSource, cell_map: npt.NDArray[Any]) -> Any:
+        """Return an image with one value per pixel.
+
+        Args:
+            source: of the frame.
+            cell_map: (H, W) uint8 or uint16, at the decoding resolution.
+        """
+        writer = self.image(MAP_ENCODINGS[cell_map.dtype], cell_map.dtype)
+        geometry = source.frame.geometry
+        if source.scale == 'camera':
+            geometry.to_camera(cell_map, writer.pixels(source.header, geometry.image_size))
+        else:
+            writer.pixels(source.header, geometry.map_size)[:] = cell_map
+        return writer.message
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic."""
+
+    name: str
+
+    kind: str
+    """Message type; a type of vision_msgs leaves the topic out where that is not installed."""
+
+    contents: str
+    """Short description for users."""
+
+    make: Callable[..., Any]
+    """Makes a message: of a frame from (TopicOutput, FrameSource); if the topic is latched, from
+    (MessageTypes, LabelSet, score threshold, stamp)."""
+
+    latched: bool = False
+    """True if a message is published for each model and not for each frame. Late subscribers
+    receive the last one, and a camera's name does not precede the topic."""
+
+    def maker(self, types: MessageTypes) -> Callable[[FrameSource], Any]:
+        """Return the function that makes the messages of one camera's frames."""
+        return partial(self.make, TopicOutput(types))
+
+
+def _overlay_message(out: TopicOutput, source: FrameSource) -> Any:
+    writer = out.image('rgb8', np.uint8, 3)
+    pixels = writer.pixels(source.header, source.frame.geometry.image_size)
+    draw_overlay(source.image, source.frame, source.labels, pixels)
+    return writer.message
+
+
+TOPICS = (
+    Topic(
+        SEGMENTS,
+        IMAGE,
+        'mono16: segment id of each pixel, 0 = void; a key into the instance table',
+        lambda out, source: out.map(source, source.frame.segment_map),
+    ),
+    Topic(
+        'panoptic/semantic',
+        IMAGE,
+        'mono8: class id of each pixel, 255 = void',
+        lambda out, source: out.map(source, source.frame.semantic_map),
+    ),
+    Topic(
+        INSTANCES,
+        'sensor_msgs/msg/PointCloud2',
+        'the instance table: one point per segment with class, track id, box, embedding',
+        lambda out, source: instances_message(out.types, source.header, source.frame),
+    ),
+    Topic(
+        OVERLAY,
+        IMAGE,
+        'rgb8: the image with classes as colours, outlines and ids',
+        _overlay_message,
+    ),
+    Topic(
+        'panoptic/detections',
+        'vision_msgs/msg/Detection2DArray',
+        'things; `id` is the track id',
+        lambda out, source: detections_message(out.types, source.header, source.frame),
+    ),
+    Topic(
+        LABEL_INFO,
+        'std_msgs/msg/String',
+        'JSON: class ids, names, thing or stuff, colours',
+        label_json_message,
+        latched=True,
+    ),
+    Topic(
+        'panoptic/label_info_vision',
+        'vision_msgs/msg/LabelInfo',
+        'class ids and names',
+        label_info_message,
+        latched=True,
+    ),
+)
+
+OWN_IMAGE_TOPICS = tuple(topic.name for topic in TOPICS if topic.kind == IMAGE)
+"""Topics of images that the node itself publishes."""
+
+LATCHED = frozenset(topic.name for topic in TOPICS if topic.latched)
+
+
+def frame_topics(vision: bool) -> list[Topic]:
+    """Return the topics that are published for each frame.
+
+    Args:
+        vision: whether vision_msgs is installed.
+    """
+    return [topic for topic in _available(vision) if not topic.latched]
+
+
+def label_topics(vision: bool) -> list[Topic]:
+    """Return the latched topics, which describe the model's classes.
+
+    Args:
+        vision: whether vision_msgs is installed.
+    """
+    return [topic for topic in _available(vision) if topic.latched]
+
+
+def topic_types(vision: bool) -> dict[str, str]:
+    """Return the message type of every topic, diagnostics included.
+
+    Args:
+        vision: whether vision_msgs is installed.
+    """
+    types = {topic.name: topic.kind for topic in _available(vision)}
+    return types | {DIAGNOSTICS: DIAGNOSTICS_TYPE}
+
+
+def _available(vision: bool) -> list[Topic]:
+    return [topic for topic in TOPICS if vision or not topic.kind.startswith('vision_msgs/')]
