@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic replay`: a recorded bag through the node's pipeline, with scores and a report."""
+"""`panoptic replay`: replay of a recording through the node's pipeline, scores and report."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from panoptic_ros.core.files import lock_folder, write_json
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`."""
+    """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'replay',
         help='run a recorded bag through the pipeline; results bag, scores, report',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='Takes every image of a bag (rosbag2, ROS 1), a video or a folder of images '
-        "in order through\nthe node's own pipeline, without ROS. Leaves report.html, "
-        'summary.json, frames.jsonl (a line\nan image), overlay.mp4 and bag/ (mcap) '
-        "with the node's topics. The results do not depend on\nhow busy the machine "
-        'is; a replay that was killed resumes.',
+        description='Process every image of a bag (rosbag2, ROS 1), a video or a folder of images '
+        "in order with\nthe node's own pipeline, without ROS. Write report.html, "
+        'summary.json, frames.jsonl (a line\nper image), overlay.mp4 and bag/ (mcap) '
+        "with the node's topics. The results do not depend on\nthe load of the machine; "
+        'an interrupted replay resumes.',
         epilog='examples:\n'
         '  panoptic replay drive --model city.onnx -o out/\n'
         '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic -o out/\n'
         '  panoptic replay drive --gt labels/ --start 10 --duration 5 -o out/\n'
-        '  panoptic replay drive --live --rate 2.0 -o out/    the real node, over ROS\n'
+        '  panoptic replay drive --live --rate 2.0 -o out/    the running node, over ROS\n'
         '  panoptic replay --compare out_a/ out_b/ -o difference/',
     )
     parser.add_argument(
@@ -56,57 +56,54 @@ def add_parser(subparsers: Any) -> None:
         action='append',
         default=[],
         metavar='TOPIC',
-        help='image topic; again for more cameras (default: all camera images)',
+        help='image topic; repeat for more cameras (default: all camera images)',
     )
     parser.add_argument(
         '--gt',
         action='append',
         default=[],
         metavar='TOPIC|FOLDER',
-        help='ground truth; with several cameras CAMERA=TOPIC|FOLDER, once for each',
+        help='ground truth; for several cameras CAMERA=TOPIC|FOLDER, once for each',
     )
     parser.add_argument(
-        '--start', type=float, default=0.0, metavar='S', help='leave out the first seconds'
+        '--start', type=float, default=0.0, metavar='S', help='skip the first seconds'
     )
-    parser.add_argument('--duration', type=float, metavar='S', help='replay so many seconds')
+    parser.add_argument('--duration', type=float, metavar='S', help='replay this many seconds')
     parser.add_argument(
         '--stride',
         type=int,
         default=1,
         metavar='N',
-        help='take every N-th image (default: %(default)s)',
+        help='replay every N-th image (default: %(default)s)',
     )
     parser.add_argument(
         '--live',
         action='store_true',
-        help='play the bag to the real node as well, and show what dropped frames cost',
+        help='also play the bag to the running node, and report the effect of dropped images',
     )
     parser.add_argument(
-        '--rate', type=float, metavar='FACTOR', help='with --live: speed of playing (default: 1.0)'
+        '--rate', type=float, metavar='FACTOR', help='with --live: playback speed (default: 1.0)'
     )
     parser.add_argument(
-        '--compare',
-        type=Path,
-        nargs=2,
-        metavar=('A', 'B'),
-        help='set two finished replays side by side',
+        '--compare', type=Path, nargs=2, metavar=('A', 'B'), help='compare two finished replays'
     )
     parser.add_argument(
         '-o',
         '--output',
         type=Path,
         metavar='DIR',
-        help='folder of the results (default: replay_output; of --compare none, '
+        help='folder of the results (default: replay_output; with --compare none, '
         'the table is printed)',
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Replays, or compares.
+    """Replay a recording, or compare two replays.
 
     Raises:
-        ValueError, OSError, BackendError: in one line, if it cannot be done.
+        ValueError, OSError: if an option or a file cannot be used.
+        BackendError: if the model cannot be run.
     """
     if not args.compare:
         args.output = args.output or Path('replay_output')
@@ -127,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
     if not 0 < rate <= 100:
         raise ValueError(f'--rate must be over 0 and at most 100, got {rate:g}')
     if args.rate is not None and not args.live:
-        raise ValueError('--rate is for --live; lock-step takes each image as fast as it can')
+        raise ValueError('--rate is for --live; lock-step processes images as fast as possible')
     if args.live and not find_spec('rclpy'):
         raise ValueError(
             '--live needs ROS 2: source an installation, or pip install "panoptic_ros[ros]"'
@@ -142,7 +139,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _replay(args: argparse.Namespace, rate: float) -> None:
-    """Replays into a folder that is locked."""
+    """Replay into a folder that is locked."""
     from panoptic_ros.replay.session import Session
 
     session = Session(
@@ -169,14 +166,16 @@ def _replay(args: argparse.Namespace, rate: float) -> None:
 
 
 def _compare(a: Path, b: Path, output: Path | None) -> None:
-    """Prints two replays side by side; compare.html and compare.json go into `output`."""
+    """Print a comparison of two replays; write compare.html and compare.json into `output`."""
     from rich.console import Console
     from rich.table import Table
 
-    from panoptic_ros.replay.compare import LEVEL, compare, read_run
+    from panoptic_ros.replay.bootstrap import LEVEL
+    from panoptic_ros.replay.compare import compare_replays
+    from panoptic_ros.replay.finished_run import read_run
     from panoptic_ros.replay.report import check_packages, write_comparison
 
-    comparison = compare(read_run(a), read_run(b))
+    comparison = compare_replays(read_run(a), read_run(b))
     table = Table(title=f'A {a}, B {b}: {comparison.paired} images in both')
     for column in ('', 'A', 'B', 'B - A', f'{100 * LEVEL:.0f} % interval'):
         table.add_column(column, justify='right' if column else 'left')

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recorded bag through the node's own pipeline, without ROS: results, scores, report."""
+"""Replay of a recording through the node's pipeline, without ROS: results bag, scores, report."""

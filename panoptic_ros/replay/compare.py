@@ -1,45 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two replays side by side, with confidence intervals of their differences.
-
-Intervals are of a paired bootstrap over blocks of time: both runs are drawn at the same moments,
-and neighbouring images, which are much alike, are drawn together.
-"""
+"""Comparison of two replays, with confidence intervals of their differences."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from panoptic_ros.core.documents import read_json
-from panoptic_ros.replay.frame_records import FrameRecord, read_records
-
-BLOCK_S = 1.0
-"""Length of a block; a tenth of the clip where that is shorter."""
-
-LEAST_BLOCKS = 5
-"""Fewer blocks say nothing about how much a difference scatters."""
-
-DRAWS = 2000
-
-LEVEL = 0.95
-
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished replay, as its folder has it."""
-
-    name: str
-    summary: Mapping[str, Any]
-    records: Sequence[FrameRecord]
+from panoptic_ros.replay.bootstrap import LEVEL, BlockBootstrap, Floats, Pair, interval
+from panoptic_ros.replay.finished_run import ReplayRun
+from panoptic_ros.replay.frame_records import FrameRecord
 
 
 class Row(NamedTuple):
@@ -49,7 +22,7 @@ class Row(NamedTuple):
     a: float | None
     b: float | None
     interval: tuple[float, float] | None = None
-    """Of b - a, at LEVEL; None where there is none to be had."""
+    """Confidence interval of b - a, at `LEVEL`; None if it cannot be computed."""
 
     @property
     def difference(self) -> float | None:
@@ -58,11 +31,11 @@ class Row(NamedTuple):
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether the interval excludes zero."""
         return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {
             'name': self.name,
             'a': self.a,
@@ -74,20 +47,20 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` gives."""
+    """Result of `compare_replays`."""
 
     a: str
     b: str
     paired: int
-    """Images that both runs have."""
+    """Number of images that are in both runs."""
 
     differing: tuple[str, ...]
-    """Lines about what else is not the same in both."""
+    """One line for each setting and the like that differs between the runs."""
 
     rows: tuple[Row, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {
             'a': self.a,
             'b': self.b,
@@ -98,38 +71,14 @@ class Comparison:
         }
 
 
-def read_run(folder: Path) -> Run:
-    """Reads what a replay left.
+def compare_replays(a: ReplayRun, b: ReplayRun) -> Comparison:
+    """Compare two replays on the images that both have.
+
+    Images with the same camera and stamp are paired; of several with one stamp those that were
+    recorded nearest to each other.
 
     Raises:
-        FileNotFoundError, ValueError: if the folder is not that of a finished replay.
-    """
-    path = folder / 'summary.json'
-    records = read_records(folder / 'frames.jsonl')
-    try:
-        summary = read_json(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f'no summary.json in {folder}') from None
-    classes = _get(summary, ('model', 'classes'))
-    if not isinstance(classes, list) or not isinstance(_get(summary, ('settings',)), dict):
-        raise ValueError(f'{path} is damaged: it names no classes or no settings')
-    ids = {i for record in records for i in (*(record.quality or ()), *(record.overlap or ()))}
-    if ids and not 0 <= min(ids) <= max(ids) < len(classes):
-        raise ValueError(
-            f'{folder / "frames.jsonl"} is damaged: class ids must be 0 to '
-            f'{len(classes) - 1}, got {min(ids)} to {max(ids)}'
-        )
-    return Run(str(folder), summary, records)
-
-
-def compare(a: Run, b: Run) -> Comparison:
-    """Sets two runs side by side.
-
-    Images with the same camera and stamp are compared; of several those that were recorded
-    nearest to each other.
-
-    Raises:
-        ValueError: if they share no image, or their models have other classes.
+        ValueError: if the replays share no image, or their models have different classes.
     """
     names = a.summary['model']['classes']
     if b.summary['model']['classes'] != names:
@@ -138,7 +87,7 @@ def compare(a: Run, b: Run) -> Comparison:
             "the runs' models have other classes: "
             f'{", ".join(sorted(other)) or "the order differs"}'
         )
-    pairs = _pairs(a.records, b.records)
+    pairs = _pair_records(a.records, b.records)
     if not pairs:
         raise ValueError(f'{a.name} and {b.name} share no image: no stamp is in both')
     scored = [pair for pair in pairs if all(r.quality is not None for r in pair)]
@@ -146,16 +95,12 @@ def compare(a: Run, b: Run) -> Comparison:
     if scored:
         rows += _quality_rows(scored, names)
         rows += [
-            _row(label, [_at(run.summary, *path) for run in (a, b)])
-            for label, *path in (
-                ('STQ', 'scores', 'video', 'all', 'stq'),
-                ('VPQ', 'scores', 'video', 'all', 'vpq'),
-                ('IDF1', 'scores', 'video', 'all', 'idf1'),
-            )
+            _summary_row(label, a, b, 'scores', 'video', 'all', key)
+            for label, key in (('STQ', 'stq'), ('VPQ', 'vpq'), ('IDF1', 'idf1'))
         ]
-        rows.append(_summed('id switches', scored, lambda record: len(record.switches)))
+        rows.append(_sum_row('id switches', scored, lambda record: len(record.switches)))
     rows.append(
-        _summed(
+        _sum_row(
             'images without a result', pairs, lambda record: bool(record.problem or record.stale)
         )
     )
@@ -163,158 +108,123 @@ def compare(a: Run, b: Run) -> Comparison:
     if timed:
         rows.append(_mean_row('latency, mean ms', timed, lambda record: record.times_ms['total']))
     rows += [
-        _row(
-            f'latency {name}, ms',
-            [_at(run.summary, 'timing', 'latency_ms', 'total', name) for run in (a, b)],
-        )
-        for name in ('p50', 'p95')
+        _summary_row(f'latency {key}, ms', a, b, 'timing', 'latency_ms', 'total', key)
+        for key in ('p50', 'p95')
     ]
-    rows.append(_row('tracks', [_at(run.summary, 'tracks', 'confirmed') for run in (a, b)]))
+    rows.append(_summary_row('tracks', a, b, 'tracks', 'confirmed'))
     return Comparison(a.name, b.name, len(pairs), tuple(_differing(a, b)), tuple(rows))
 
 
-def _quality_rows(
-    pairs: Sequence[tuple[FrameRecord, FrameRecord]], names: Sequence[str]
-) -> list[Row]:
-    """PQ over all classes and of each that occurs in one of the runs, and mIoU."""
-    whole, drawn = _by_class(pairs, len(names), lambda record: record.quality, 4, _pq)
-    rows = [
-        _row(
-            'PQ', [_mean(pq) for pq in whole], _interval([np.nanmean(pq, axis=1) for pq in drawn])
-        )
-    ]
-    rows += [
-        _row(f'PQ {name}', [_none(pq[i]) for pq in whole], _interval([pq[:, i] for pq in drawn]))
-        for i, name in enumerate(names)
-        if not all(np.isnan(pq[i]) for pq in whole)
-    ]
-    whole, drawn = _by_class(pairs, len(names), lambda record: record.overlap, 2, _iou)
+def _row(name: str, values: Sequence[float | None] | Floats, draws: Floats | None = None) -> Row:
+    """Return a row from the values of both runs and those of each draw, (DRAWS, 2)."""
+    a, b = (None if value is None or np.isnan(value) else float(value) for value in values)
+    return Row(name, a, b, None if draws is None else interval(draws))
+
+
+def _summary_row(name: str, a: ReplayRun, b: ReplayRun, *path: str) -> Row:
+    """Return the row of a figure of the summaries, which has no interval."""
+    return _row(name, [run.value(*path) for run in (a, b)])
+
+
+def _quality_rows(pairs: Sequence[Pair], names: Sequence[str]) -> list[Row]:
+    """Return PQ over all classes, PQ of each class that occurs in one of the runs, and mIoU."""
+    bootstrap, count = BlockBootstrap(pairs), len(names)
+    pq, pq_draws = _class_scores(bootstrap, pairs, count, lambda r: r.quality, 4, _pq)
+    iou, iou_draws = _class_scores(bootstrap, pairs, count, lambda r: r.overlap, 2, _iou)
     return [
-        *rows,
-        _row(
-            'mIoU',
-            [_mean(iou) for iou in whole],
-            _interval([np.nanmean(iou, axis=1) for iou in drawn]),
+        _class_mean_row('PQ', pq, pq_draws),
+        *(
+            _row(f'PQ {name}', pq[:, i], None if pq_draws is None else pq_draws[..., i])
+            for i, name in enumerate(names)
+            if not np.isnan(pq[:, i]).all()
         ),
+        _class_mean_row('mIoU', iou, iou_draws),
     ]
 
 
-def _by_class(
-    pairs: Sequence[tuple[FrameRecord, FrameRecord]],
+def _class_mean_row(name: str, scores: Floats, draws: Floats | None) -> Row:
+    """Return the row of a mean over the classes that occur; see `_class_scores`."""
+    means = [None if np.isnan(run).all() else float(np.nanmean(run)) for run in scores]
+    return _row(name, means, None if draws is None else np.nanmean(draws, axis=-1))
+
+
+def _class_scores(
+    bootstrap: BlockBootstrap,
+    pairs: Sequence[Pair],
     count: int,
     sums: Callable[[FrameRecord], Mapping[int, Sequence[float]] | None],
     width: int,
     score: Callable[[Floats], Floats],
-) -> tuple[list[Floats], list[Floats]]:
-    """Scores of all images, (C,), and of each draw, (DRAWS, C); for both sides.
+) -> tuple[Floats, Floats | None]:
+    """Compute scores by class, percent; NaN for a class that does not occur.
 
     Args:
-        pairs: of images.
-        count: C, of classes.
-        sums: what an image adds to each class.
-        width: numbers in that.
-        score: from (..., C, width) sums to (..., C) percent.
+        bootstrap: of the pairs.
+        pairs: of records.
+        count: C, number of classes.
+        sums: function that returns the numbers an image adds to each class.
+        width: how many numbers that are.
+        score: function from (..., C, width) sums to (..., C) percent.
+
+    Returns:
+        Scores of both runs, (2, C), and of the draws, (DRAWS, 2, C).
     """
-    blocks, weights = _draws(pairs)
-    tables = []
-    for side in (0, 1):
-        table = np.zeros((blocks.max() + 1, count, width))
-        for block, pair in zip(blocks, pairs, strict=True):
-            for class_id, row in (sums(pair[side]) or {}).items():
-                table[block, class_id] += row
-        tables.append(table)
-    return (
-        [score(table.sum(axis=0)) for table in tables],
-        [] if weights is None else [score(np.tensordot(weights, table, 1)) for table in tables],
-    )
+    table = np.zeros((bootstrap.count, 2, count, width))
+    for block, pair in zip(bootstrap.blocks, pairs, strict=True):
+        for run, record in enumerate(pair):
+            for class_id, values in (sums(record) or {}).items():
+                table[block, run, class_id] += values
+    draws = bootstrap.draw_sums(table)
+    return score(table.sum(axis=0)), None if draws is None else score(draws)
 
 
 def _pq(sums: Floats) -> Floats:
-    """Of IoU sums, true positives, false positives and negatives."""
+    """Return PQ from sums of IoU, true positives, false positives and false negatives."""
     with np.errstate(invalid='ignore', divide='ignore'):
         return 100 * sums[..., 0] / (sums[..., 1] + (sums[..., 2] + sums[..., 3]) / 2)
 
 
 def _iou(sums: Floats) -> Floats:
-    """Of pixels in common and in either."""
+    """Return IoU from the pixels of intersection and union."""
     with np.errstate(invalid='ignore', divide='ignore'):
         return 100 * sums[..., 0] / sums[..., 1]
 
 
-def _summed(
-    name: str,
-    pairs: Sequence[tuple[FrameRecord, FrameRecord]],
-    value: Callable[[FrameRecord], float],
-) -> Row:
-    sums, drawn = _block_sums(pairs, value)
-    return _row(name, [float(one.sum()) for one in sums], _interval(drawn))
+def _sum_row(name: str, pairs: Sequence[Pair], value: Callable[[FrameRecord], float]) -> Row:
+    """Return the row of a sum over the images."""
+    bootstrap = BlockBootstrap(pairs)
+    sums = _block_sums(bootstrap, pairs, value)
+    return _row(name, sums.sum(axis=0), bootstrap.draw_sums(sums))
 
 
-def _mean_row(
-    name: str,
-    pairs: Sequence[tuple[FrameRecord, FrameRecord]],
-    value: Callable[[FrameRecord], float],
-) -> Row:
-    sums, drawn = _block_sums(pairs, value)
-    _, counts = _block_sums(pairs, lambda record: 1.0)
+def _mean_row(name: str, pairs: Sequence[Pair], value: Callable[[FrameRecord], float]) -> Row:
+    """Return the row of a mean over the images."""
+    bootstrap = BlockBootstrap(pairs)
+    sums = _block_sums(bootstrap, pairs, value)
+    draws = bootstrap.draw_sums(sums)
+    counts = bootstrap.draw_sums(_block_sums(bootstrap, pairs, lambda record: 1.0))
     return _row(
         name,
-        [float(one.sum() / len(pairs)) for one in sums],
-        _interval([one / count for one, count in zip(drawn, counts, strict=True)]),
+        sums.sum(axis=0) / len(pairs),
+        None if draws is None or counts is None else draws / counts,
     )
 
 
 def _block_sums(
-    pairs: Sequence[tuple[FrameRecord, FrameRecord]], value: Callable[[FrameRecord], float]
-) -> tuple[list[Floats], list[Floats]]:
-    """Sums by block, and their total in each draw; for both sides."""
-    blocks, weights = _draws(pairs)
-    sums: list[Floats] = [
-        np.bincount(blocks, [value(pair[side]) for pair in pairs]).astype(float) for side in (0, 1)
-    ]
-    return sums, [] if weights is None else [weights @ one for one in sums]
+    bootstrap: BlockBootstrap, pairs: Sequence[Pair], value: Callable[[FrameRecord], float]
+) -> Floats:
+    """Return the sum of a value over the images of each block, for both runs: (blocks, 2)."""
+    return np.stack(
+        [
+            np.bincount(bootstrap.blocks, [value(r) for r in run])
+            for run in zip(*pairs, strict=True)
+        ],
+        axis=1,
+    ).astype(float)
 
 
-def _draws(
-    pairs: Sequence[tuple[FrameRecord, FrameRecord]],
-) -> tuple[npt.NDArray[np.intp], Floats | None]:
-    """Block of each pair, and how often each draw has each block: (DRAWS, blocks)."""
-    times = [a.stamp_ns for a, _ in pairs]
-    if min(times) == max(times):  # unusable stamps
-        times = [a.recorded_ns for a, _ in pairs]
-    start_ns, span_s = min(times), (max(times) - min(times)) / 1e9
-    length_ns = max(1.0, min(BLOCK_S, span_s / 10) * 1e9)
-    places = [
-        (a.camera, int((time_ns - start_ns) / length_ns))
-        for time_ns, (a, _) in zip(times, pairs, strict=True)
-    ]
-    order = {place: i for i, place in enumerate(dict.fromkeys(places))}
-    blocks = np.array([order[place] for place in places])
-    count = len(order)
-    if count < LEAST_BLOCKS:
-        return blocks, None
-    chance = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
-    return blocks, chance.astype(float)
-
-
-def _row(
-    name: str, both: Sequence[float | None], interval: tuple[float, float] | None = None
-) -> Row:
-    return Row(name, both[0], both[1], interval)
-
-
-def _interval(drawn: Sequence[Floats]) -> tuple[float, float] | None:
-    if not drawn:
-        return None
-    difference = drawn[1] - drawn[0]
-    difference = difference[~np.isnan(difference)]
-    if len(difference) < DRAWS / 2:
-        return None
-    low, high = np.quantile(difference, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
-def _differing(a: Run, b: Run) -> list[str]:
+def _differing(a: ReplayRun, b: ReplayRun) -> list[str]:
+    """Return a line for each setting and the like that differs."""
     lines = []
     for name, path in (
         ('source', ['source']),
@@ -325,7 +235,7 @@ def _differing(a: Run, b: Run) -> list[str]:
         ('device', ['model', 'device']),
         ('part', ['part']),
     ):
-        values = [_get(run.summary, path) for run in (a, b)]
+        values = [run.value(*path) for run in (a, b)]
         if values[0] != values[1]:
             lines.append(f'{name}: {values[0]} / {values[1]}')
     settings = [run.summary['settings'] for run in (a, b)]
@@ -337,50 +247,22 @@ def _differing(a: Run, b: Run) -> list[str]:
     return lines
 
 
-def _pairs(
-    a: Sequence[FrameRecord], b: Sequence[FrameRecord]
-) -> list[tuple[FrameRecord, FrameRecord]]:
-    """The records of both that are of one image, in the order of `a`; each occurs once."""
+def _pair_records(a: Sequence[FrameRecord], b: Sequence[FrameRecord]) -> list[Pair]:
+    """Pair the records of the same images, in the order of `a`; each record occurs once."""
     by_image: dict[tuple[str, int], dict[int, list[FrameRecord]]] = defaultdict(dict)
     for record in b:
         by_image[record.camera, record.stamp_ns].setdefault(record.recorded_ns, []).append(record)
-    found: dict[int, FrameRecord] = {}
-    for exact in (True, False):  # first those of the same recording
-        for place, record in enumerate(a):
+    partners: dict[int, FrameRecord] = {}
+    for exact in (True, False):  # first records with the same time of recording
+        for i, record in enumerate(a):
             others = by_image.get((record.camera, record.stamp_ns))
-            if place in found or not others:
+            if i in partners or not others:
                 continue
-            time_ns = (
-                record.recorded_ns
-                if exact
-                else min(others, key=partial(_distance, record.recorded_ns))
-            )
+            time_ns = record.recorded_ns
+            if not exact:
+                time_ns = min(others, key=lambda other_ns: abs(other_ns - time_ns))
             if time_ns in others:
-                found[place] = others[time_ns].pop(0)
+                partners[i] = others[time_ns].pop(0)
                 if not others[time_ns]:
                     del others[time_ns]
-    return [(a[place], found[place]) for place in sorted(found)]
-
-
-def _distance(a: int, b: int) -> int:
-    return abs(a - b)
-
-
-def _get(values: Any, path: Sequence[str]) -> Any:
-    for name in path:
-        values = values.get(name) if isinstance(values, dict) else None
-    return values
-
-
-def _at(values: Mapping[str, Any], *path: str) -> float | None:
-    value = _get(values, path)
-    return None if value is None else float(value)
-
-
-def _mean(values: Floats) -> float | None:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else None
-
-
-def _none(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return [(a[i], partners[i]) for i in sorted(partners)]

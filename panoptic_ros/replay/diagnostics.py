@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node would have said on /diagnostics, as far as it is the same in every run.
+"""The node's diagnostics of a replay, once per second of the recording.
 
-Once in each second of the recording; times and memory, which differ from run to run, are left to
+Only values that are the same in every run: times and memory are left out. Times are in
 summary.json.
 """
 
@@ -26,17 +26,18 @@ from panoptic_ros.tracking import TrackerStats
 from panoptic_ros.tracking.clock import BACK
 
 PERIOD_NS = 10**9
+"""Time between two messages of diagnostics, by the clock of the recording."""
 
 
-class Health:
-    """Counts the images of all cameras."""
+class ReplayDiagnostics:
+    """Diagnostics of model, input and tracking of all cameras."""
 
     def __init__(self, loaded: Loaded, topics: Mapping[str, str]) -> None:
-        """Begins at nought.
+        """Initialise the counters.
 
         Args:
             loaded: the model.
-            topics: by camera.
+            topics: topic by camera.
         """
         self._loaded, self._topics = loaded, topics
         self._arrivals = {name: RateMeter() for name in topics}
@@ -52,12 +53,12 @@ class Health:
         result: ProcessedImage | DroppedImage,
         stats: TrackerStats | None,
     ) -> None:
-        """Counts an image.
+        """Count an image.
 
         Args:
             record: of the image.
             result: of its processing.
-            stats: of its camera's tracker after it; None without one.
+            stats: statistics of the camera's tracker after the image; None without a tracker.
         """
         name, dropped = record.camera, result if isinstance(result, DroppedImage) else None
         self._counters[name].add(dropped.reason if dropped else None)
@@ -67,14 +68,14 @@ class Health:
         self._last_bad[name] = dropped.text if dropped and dropped.reason is Drop.BAD_IMAGE else ''
 
     def is_due(self, now_ns: int) -> bool:
-        """Whether a second of the recording is over; then the next one begins."""
+        """Return whether diagnostics are due; if so, they are next due a second later."""
         if self._due_ns is None or now_ns >= self._due_ns:
             self._due_ns = now_ns + PERIOD_NS
             return True
         return False
 
     def statuses(self, now_ns: int) -> list[Status]:
-        """One for each task."""
+        """Return the statuses of all tasks."""
         backend = self._loaded.predictor.backend
         statuses = [model_status('active', '', self._loaded.describe(), backend.fallback_reason)]
         for name, topic in self._topics.items():
@@ -103,5 +104,5 @@ class Health:
 
     @property
     def device(self) -> Any:
-        """What runs the model."""
+        """Device that runs the model."""
         return self._loaded.predictor.backend.device

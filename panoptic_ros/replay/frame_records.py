@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is kept of each image of a replay: a line of frames.jsonl, and what sums them up."""
+"""Record of each image of a replay (a line of frames.jsonl), and summaries of records."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from panoptic_ros.core.documents import parse_json
 from panoptic_ros.core.frame import PanopticFrame, TrackState
 
 DEFAULT_PERIOD_S = 0.1
-"""Assumed from image to image where their times tell nothing."""
+"""Time between two images that is assumed if all have the same time."""
 
 MS_DIGITS = 3
-"""Digits of the milliseconds in files."""
+"""Decimals of milliseconds in files."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A thing in one image."""
+class TrackedThing:
+    """A thing with a track, in one image."""
 
     track_id: int
     class_id: int
@@ -34,55 +34,60 @@ class Seen:
 
 @dataclass
 class FrameRecord:
-    """One image of a camera."""
+    """Record of one image of a camera."""
 
     camera: str
     index: int
-    """Number of the image among those replayed of its camera, from 0."""
+    """Index among the replayed images of its camera."""
 
     stamp_ns: int
+    """Header stamp; 0 if the message could not be decoded."""
+
     recorded_ns: int
+    """Time of recording."""
 
     problem: str = ''
     """Why there is no result; empty if there is one."""
 
     stamp_problem: str = ''
-    """What is wrong with the stamp, and what was done; empty if nothing is. See `StampClock`."""
+    """Problem of the stamp and how it was handled, see `StampClock`; empty if there is none."""
 
     times_ms: dict[str, float] = field(default_factory=dict)
-    """By stage, and `total`; empty without a result."""
+    """Milliseconds by stage, and `total`; empty without a result."""
 
     segments: int = 0
-    confidence: float = 0.0
-    """Mean score over the image's pixels; void counts 0."""
+    """Number of segments."""
 
-    seen: tuple[Seen, ...] = ()
+    confidence: float = 0.0
+    """Mean score over the pixels of the image; void counts as 0."""
+
+    seen: tuple[TrackedThing, ...] = ()
     """Things with a track."""
 
     quality: dict[int, tuple[float, int, int, int]] | None = None
-    """IoU sum, true positives, false positives, false negatives by class id that occurs; None
-    without ground truth."""
+    """IoU sum, true positives, false positives and false negatives by class id, for classes that
+    occur; None without ground truth."""
 
     overlap: dict[int, tuple[int, int]] | None = None
-    """Pixels of class map and truth in common, and in either, by class id that occurs."""
+    """Pixels of intersection and union of predicted and ground truth class, by class id."""
 
     pq: float | None = None
-    """Mean over the classes that occur in this image, percent."""
+    """PQ of this image, mean over the classes that occur in it, percent."""
 
     switches: tuple[dict[str, int], ...] = ()
     """Id switches in this image; see `metrics.tracks.IdSwitch`."""
 
     stale: bool = False
-    """Scored with an older result, for want of its own (live)."""
+    """Whether the image had no result of its own and was scored with an older one (live)."""
 
     def describe(self, frame: PanopticFrame) -> None:
-        """Takes over what a frame tells of itself."""
+        """Set the values that a frame determines: segments, confidence, things with a track."""
         rows = frame.segments
         self.segments = len(rows)
         pixels = frame.geometry.image_size[0] * frame.geometry.image_size[1]
         self.confidence = float((rows['score'].astype(float) * rows['area']).sum() / pixels)
         self.seen = tuple(
-            Seen(
+            TrackedThing(
                 int(row['track_id']),
                 int(row['class_id']),
                 int(row['state']) == TrackState.CONFIRMED,
@@ -91,24 +96,25 @@ class FrameRecord:
         )
 
     def seconds(self, records: Sequence[FrameRecord]) -> float:
-        """Time since the first of all images, by the clock of the recording.
+        """Return the seconds since the first of all images, by times of recording.
 
-        That of the stamps may jump, or begin at 0.
+        Stamps are not used because they may jump or start at 0.
         """
         return (self.recorded_ns - records[0].recorded_ns) / 1e9
 
     def to_json(self) -> str:
-        """One line."""
+        """Return the record as one line of JSON."""
         values = asdict(self)
         values['seen'] = [[s.track_id, s.class_id, int(s.confirmed)] for s in self.seen]
         return json.dumps(values, separators=(',', ':'))
 
     @classmethod
     def from_json(cls, line: str) -> FrameRecord:
-        """Inverse of `to_json`."""
+        """Read a record from a line of `to_json`."""
         values = parse_json(line, 'the line')
         values['seen'] = tuple(
-            Seen(track, class_id, bool(confirmed)) for track, class_id, confirmed in values['seen']
+            TrackedThing(track, class_id, bool(confirmed))
+            for track, class_id, confirmed in values['seen']
         )
         values['switches'] = tuple(values['switches'])
         for name in ('quality', 'overlap'):
@@ -118,16 +124,17 @@ class FrameRecord:
 
 
 def write_records(records: Iterable[FrameRecord], path: Path) -> None:
-    """Writes frames.jsonl."""
+    """Write frames.jsonl."""
     with path.open('w', encoding='utf-8') as file:
         file.writelines(f'{record.to_json()}\n' for record in records)
 
 
 def read_records(path: Path) -> list[FrameRecord]:
-    """Reads frames.jsonl.
+    """Read frames.jsonl.
 
     Raises:
-        FileNotFoundError, ValueError: if it is missing or not such a file.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -143,28 +150,29 @@ def read_records(path: Path) -> list[FrameRecord]:
 
 @dataclass(frozen=True)
 class Track:
-    """When a thing was seen under one id."""
+    """Times at which a track was visible."""
 
     camera: str
     track_id: int
     class_id: int
     spans: tuple[tuple[float, float], ...]
-    """(start, end) in seconds of the clip; a gap of over two images divides them."""
+    """(start, end) in seconds of the clip, separated by gaps of more than two images."""
 
     frames: int
+    """Number of images with the track."""
 
 
 def tracks_of(records: Sequence[FrameRecord]) -> list[Track]:
-    """The confirmed tracks of all cameras, in the order of their start."""
+    """Return the confirmed tracks, ordered by camera, start and id."""
     times: dict[tuple[str, int], list[float]] = defaultdict(list)
     classes: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
     confirmed = set()
     for record in records:
-        for seen in record.seen:
-            key = record.camera, seen.track_id
+        for thing in record.seen:
+            key = record.camera, thing.track_id
             times[key].append(record.seconds(records))
-            classes[key][seen.class_id] += 1
-            if seen.confirmed:
+            classes[key][thing.class_id] += 1
+            if thing.confirmed:
                 confirmed.add(key)
     gap_s = 2.5 * (period_s(records) or DEFAULT_PERIOD_S)
     tracks = [
@@ -175,10 +183,10 @@ def tracks_of(records: Sequence[FrameRecord]) -> list[Track]:
 
 
 def period_s(records: Sequence[FrameRecord]) -> float | None:
-    """Median time from image to image of one camera, repeated stamps left out.
+    """Return the median time between consecutive images of a camera, without repeated stamps.
 
     Returns:
-        Seconds, over 0; None if no two images have different times.
+        Seconds, above 0; None if no two images have different times.
     """
     steps = [
         _step_ns(a, b) / 1e9
@@ -190,7 +198,7 @@ def period_s(records: Sequence[FrameRecord]) -> float | None:
 
 
 def _step_ns(a: FrameRecord, b: FrameRecord) -> int:
-    """Time between two images by their stamps, or by the recording where one is not usable."""
+    """Return the time between two images by stamp, or by time of recording if one is unusable."""
     if all(record.stamp_ns and not record.stamp_problem for record in (a, b)):
         return b.stamp_ns - a.stamp_ns
     return b.recorded_ns - a.recorded_ns
@@ -207,7 +215,7 @@ def _spans(times: Sequence[float], gap_s: float) -> tuple[tuple[float, float], .
 
 
 def latency_summary(records: Iterable[FrameRecord]) -> dict[str, dict[str, float]]:
-    """p50, p95 and max of each stage, ms."""
+    """Return p50, p95 and maximum of the time of each stage, ms."""
     rows = [record.times_ms for record in records if record.times_ms]
     stages = list(rows[0]) if rows else []
     return {
@@ -220,7 +228,7 @@ def latency_summary(records: Iterable[FrameRecord]) -> dict[str, dict[str, float
 
 
 def track_summary(records: Sequence[FrameRecord], names: Sequence[str]) -> dict[str, Any]:
-    """How many confirmed tracks there were, by class, and how long they lasted."""
+    """Return the number of confirmed tracks, in total and by class, and their median length."""
     tracks = tracks_of(records)
     by_class = Counter(names[track.class_id] for track in tracks)
     frames = [track.frames for track in tracks]
@@ -232,5 +240,5 @@ def track_summary(records: Sequence[FrameRecord], names: Sequence[str]) -> dict[
 
 
 def count_texts(texts: Iterable[str]) -> Mapping[str, int]:
-    """How often each text occurs; empty ones do not count."""
+    """Count how often each text that is not empty occurs."""
     return dict(Counter(filter(None, texts)))

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the real node made of a bag that was played to it, from the bag of its topics."""
+"""Scores of what a running node published while a recording was played to it."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,24 +24,33 @@ from panoptic_ros.node.loading import Loaded
 from panoptic_ros.node.topics import INSTANCES, SEGMENTS
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.recordings.overlay_video import OverlayVideo
+from panoptic_ros.replay.config import Progress, ReplayConfig
 from panoptic_ros.replay.frame_records import MS_DIGITS, FrameRecord
-from panoptic_ros.replay.run import Job, Outcome, Progress, finish_scores, score
-from panoptic_ros.replay.scores import Scores
+from panoptic_ros.replay.run import ReplayResult
+from panoptic_ros.replay.scores import ReplayScores, merge_scores, score_frame
 from panoptic_ros.replay.worst import WorstFrames
 from panoptic_ros.tracking import StampClock
 
 DROPPED = 'no result of its own'
+"""Problem of an image for which the node published no result."""
 
 
-def read_results(bag: Path) -> Iterator[tuple[int, int, PanopticFrame]]:
-    """The frames that a node published, in order.
+class PublishedFrame(NamedTuple):
+    """A frame that a node published."""
+
+    stamp_ns: int
+    received_ns: int
+    """Time at which the instance table was recorded."""
+
+    frame: PanopticFrame
+
+
+def read_results(bag: Path) -> Iterator[PublishedFrame]:
+    """Yield the frames that a node published, in order.
 
     Args:
-        bag: of its topics; segments at the camera's resolution. Of several with one stamp the
-            first map belongs to the first table, and so on.
-
-    Returns:
-        Stamp (ns), when the instance table came (ns), and the frame.
+        bag: recording of the node's topics, with segments at the camera's resolution. If several
+            maps have the same stamp, the first belongs to the first table, and so on.
     """
     waiting: dict[int, dict[str, deque[Any]]] = {}
     topics = f'/{SEGMENTS}', f'/{INSTANCES}'
@@ -49,14 +58,15 @@ def read_results(bag: Path) -> Iterator[tuple[int, int, PanopticFrame]]:
         for record in recording.records(list(topics)):
             if record.message is None:
                 continue
-            stamp = header_stamp_ns(record.message)
-            parts = waiting.setdefault(stamp, {name: deque() for name in topics})
+            stamp_ns = header_stamp_ns(record.message)
+            parts = waiting.setdefault(stamp_ns, {name: deque() for name in topics})
             parts[record.topic].append(record.message)
             if all(parts.values()):
                 segments, instances = (parts[name].popleft() for name in topics)
                 if not any(parts.values()):
-                    del waiting[stamp]
-                yield stamp, record.time_ns, _frame(segments, instances, stamp)
+                    del waiting[stamp_ns]
+                frame = _frame(segments, instances, stamp_ns)
+                yield PublishedFrame(stamp_ns, record.time_ns, frame)
 
 
 def _frame(segments: Any, instances: Any, stamp_ns: int) -> PanopticFrame:
@@ -67,71 +77,75 @@ def _frame(segments: Any, instances: Any, stamp_ns: int) -> PanopticFrame:
 
 
 def score_live(
-    job: Job,
+    config: ReplayConfig,
     loaded: Loaded,
     bag: Path,
     sent: Sequence[tuple[int, int]],
     wall_s: float,
     video: OverlayVideo,
     progress: Progress = iter,
-) -> Outcome:
-    """Scores what a node published for each image of the bag.
+) -> ReplayResult:
+    """Score what a node published for each image of a recording.
 
-    An image without a result is scored with the last result before it, for that is what a robot
-    has at that moment; before the first, with nothing. Results belong to the images with their
-    stamp; of images that share a stamp the first ones get the results, in order.
+    An image without a result is scored with the last earlier result, which is what a robot has at
+    that moment; before the first result, with an empty frame. Results belong to the images with
+    their stamp; of images that share a stamp the first ones get the results, in order.
 
     Args:
-        job: what was played; it has one camera.
+        config: what was played, a single camera.
         loaded: the node's model.
-        bag: of the node's topics.
-        sent: stamp and time of each image that was played, in order, ns.
-        wall_s: how long the playing took.
-        video: gets the overlay of each result.
-        progress: shows how far it is.
+        bag: recording of the node's topics.
+        sent: header stamp and time of sending of each image that was played, in order, ns.
+        wall_s: duration of the playback.
+        video: receives the overlay of each image.
+        progress: shows progress.
     """
-    (name,) = job.cameras
+    (name,) = config.cameras
     labels = loaded.predictor.info.labels
     clock, fallback = StampClock(), cv_bridge_fallback()
-    scores = {one: Scores(labels) for one in job.truths}
+    scores = {camera: ReplayScores(labels) for camera in config.ground_truths}
     worst, records = WorstFrames(labels), []
     results = read_results(bag)
-    following = next(results, None)
+    upcoming = next(results, None)
     played = iter(sent)
-    to_come = Counter(stamp for stamp, _ in sent)  # images by stamp
+    remaining = Counter(stamp_ns for stamp_ns, _ in sent)  # images still to come, by stamp
     frame: PanopticFrame | None = None
-    for place, (_, message) in enumerate(progress(job.images())):
-        record = FrameRecord(name, place, 0, message.time_ns)
+    for index, (_, message) in enumerate(progress(config.images())):
+        record = FrameRecord(name, index, 0, message.time_ns)
         records.append(record)
         if message.message is None:
             record.problem = DroppedImage(Drop.BAD_IMAGE, message.problem).problem
             continue
-        stamp = record.stamp_ns = header_stamp_ns(message.message)
+        stamp_ns = record.stamp_ns = header_stamp_ns(message.message)
         time_s = clock.time_of(header_stamp_s(message.message), message.time_ns / 1e9)
         record.stamp_problem = clock.problem
-        _, sent_ns = next(played, (stamp, None))
-        # The node drops images, and keeps the order of the others.
-        while following is not None and to_come[following[0]] <= 0:
-            frame, following = following[2], next(results, None)
-        to_come[stamp] -= 1
-        if following is not None and following[0] == stamp:
-            _, came_ns, frame = following
-            following = next(results, None)
+        _, sent_ns = next(played, (stamp_ns, None))
+        # The node drops images but keeps the order of the others.
+        while upcoming is not None and remaining[upcoming.stamp_ns] <= 0:
+            frame, upcoming = upcoming.frame, next(results, None)
+        remaining[stamp_ns] -= 1
+        if upcoming is not None and upcoming.stamp_ns == stamp_ns:
+            _, received_ns, frame = upcoming
+            upcoming = next(results, None)
             record.describe(frame)
             if sent_ns is not None:
-                record.times_ms = {'total': round((came_ns - sent_ns) / 1e6, MS_DIGITS)}
+                record.times_ms = {'total': round((received_ns - sent_ns) / 1e6, MS_DIGITS)}
         else:
             record.problem, record.stale = DROPPED, frame is not None
-        truth = job.truths[name].at(stamp, message.time_ns) if name in job.truths else None
-        if truth is not None:
-            score(record, scores[name], truth, frame)
+        gt = None
+        if name in config.ground_truths:
+            gt = config.ground_truths[name].at(stamp_ns, message.time_ns)
+        if gt is not None:
+            score_frame(record, scores[name], gt, frame)
         if frame is not None:
             try:
-                picture = read_message(message.message, fallback, job.settings['max_image_pixels'])
+                image = read_message(
+                    message.message, fallback, config.settings['max_image_pixels']
+                )
             except ValueError:
                 continue
-            if picture.pixels.shape[:2] == frame.geometry.image_size:
-                overlay = draw_overlay(picture, frame, labels)
-                worst.add(record, overlay, truth)
+            if image.pixels.shape[:2] == frame.geometry.image_size:
+                overlay = draw_overlay(image, frame, labels)
+                worst.add(record, overlay, gt)
                 video.add(overlay, time_s)
-    return Outcome(records, finish_scores(records, scores), worst, wall_s, 0)
+    return ReplayResult(records, merge_scores(records, scores), worst, wall_s)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps what the network gave for each image, so that a killed replay goes on without it.
+"""Log of the network's outputs, from which an interrupted replay resumes.
 
-Everything after the network is quick and starts anew; so what a replay leaves is the same to the
-bit, however often it was killed.
+Only the network is slow. Everything after it runs again from the first image, so the results are
+bit-equal however often the replay was interrupted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.runtime.backend import Backend
 
-_HEAD = struct.Struct('<QI')  # bytes and CRC-32 of what follows
+_HEAD = struct.Struct('<QI')  # size in bytes and CRC-32 of the data that follow
 
 
 class InferenceError(RuntimeError):
@@ -31,25 +31,25 @@ class InferenceError(RuntimeError):
 
 
 class LoggedBackend:
-    """A backend that runs each image once: outputs in the log are given from there, in order."""
+    """A backend that returns the outputs in its log first, in order, and then runs new images."""
 
     def __init__(self, backend: Backend, path: Path) -> None:
-        """Opens the log; what a kill left half written is cut off.
+        """Open the log and remove an incomplete last record.
 
         Args:
-            backend: runs what is not in the log.
-            path: of the log; made if there is none.
+            backend: runs the images that are not in the log.
+            path: file of the log; created if it does not exist.
         """
         self.name, self.device, self.precision = backend.name, backend.device, backend.precision
         self.fallback_reason = backend.fallback_reason
         self.seconds = 0.0
-        """How long the last image took, when it was run."""
+        """Time that the network took for the last image, also if its outputs are from the log."""
         self._backend = backend
         self._path = path
         self._file = path.open('a+b')
-        self.kept = self._count()
-        """Images in the log at the start."""
-        self._left = self.kept
+        self.logged = self._read_count()
+        """Number of images in the log when it was opened."""
+        self._left = self.logged
         self._file.seek(0)
 
     def __enter__(self) -> LoggedBackend:
@@ -61,15 +61,15 @@ class LoggedBackend:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with suppress(OSError):  # each record is flushed; what fails here failed before
+        with suppress(OSError):  # each record was flushed; an error here was raised before
             self._file.close()
 
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
         """See `Backend`.
 
         Raises:
-            InferenceError: if the backend fails, or failed when the log was written.
-            OSError: if the log cannot be written; names the file.
+            InferenceError: if the backend fails, or did so when the log was written.
+            OSError: if the log cannot be written; it names the file.
         """
         if self._left:
             self._left -= 1
@@ -79,7 +79,7 @@ class LoggedBackend:
         start_s = time.perf_counter()
         try:
             outputs = self._backend.run(image, thresholds)
-        except Exception as error:  # kept too: images and records must not get out of step
+        except Exception as error:  # logged too, so that records and images stay aligned
             failed = InferenceError(f'{type(error).__name__}: {error}')
             self._write(_pack_error(failed))
             raise failed from error
@@ -94,21 +94,21 @@ class LoggedBackend:
         except OSError as error:
             raise type(error)(error.errno, error.strerror, str(self._path)) from error
 
-    def _count(self) -> int:
-        """Whole records; the file ends after them then."""
+    def _read_count(self) -> int:
+        """Count the complete records, and truncate the file after them."""
         end = self._file.seek(0, io.SEEK_END)
         self._file.seek(0)
-        count = whole = 0
+        count = complete = 0
         while len(head := self._file.read(_HEAD.size)) == _HEAD.size:
             size, checksum = _HEAD.unpack(head)
-            # Zeros, as a power cut leaves them, would be a record of no bytes.
+            # Zeros, which a power failure can leave, would be a record of no bytes.
             if not 0 < size <= end - self._file.tell():
                 break
             data = self._file.read(size)
             if zlib.crc32(data) != checksum:
                 break
-            count, whole = count + 1, self._file.tell()
-        self._file.truncate(whole)
+            count, complete = count + 1, self._file.tell()
+        self._file.truncate(complete)
         return count
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report's diagrams, as SVG that can stand inside HTML."""
+"""Diagrams of the report, as SVG for embedding into HTML."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.replay.frame_records import FrameRecord, Track, tracks_of
 
 WIDTH_IN = 10.5
+"""Width of a diagram, inches."""
 
 BINS = 400
-"""Points of a line at most; the mean stands for the images of one."""
+"""Most points of a line; each shows the mean of the images in its bin."""
 
 MAX_TRACKS = 40
-"""Rows of the timeline; the tracks with switches come first, then the longest."""
+"""Most rows of the timeline; tracks with id switches have priority, then the longest tracks."""
 
 STAGE_COLORS = {
     'read': '#9aa5b1',
@@ -35,11 +36,11 @@ STAGE_COLORS = {
 RED = '#c62828'
 
 MAX_SECONDS = 10**6
-"""A longer recording is one whose clock jumped."""
+"""Longest recording whose rate is plotted; in a longer one the clock has jumped."""
 
 
 def latency_plot(records: Sequence[FrameRecord]) -> str:
-    """Stages of each image over time, on top of each other."""
+    """Plot the stacked times of the stages of each image over time."""
     timed = [record for record in records if record.times_ms]
     if not timed:
         return ''
@@ -61,26 +62,26 @@ def latency_plot(records: Sequence[FrameRecord]) -> str:
     axes.plot(binned_t, binned[:, 0], color='#20303c', linewidth=0.8, label='total')
     p95 = float(np.percentile(total, 95))
     axes.axhline(p95, color=RED, linewidth=0.8, linestyle='--', label=f'p95 {p95:.0f} ms')
-    axes.set_ylim(0, max(p95 * 1.6, 1e-3))  # one slow image must not flatten all others
+    axes.set_ylim(0, max(p95 * 1.6, 1e-3))  # so that one slow image does not flatten the others
     axes.set_ylabel('latency, ms')
     return _svg(figure, axes)
 
 
 def rate_plot(records: Sequence[FrameRecord]) -> str:
-    """Images and results a second, in windows of one second."""
-    times = np.maximum(_seconds(records, records), 0)  # files may be out of order
-    whole_s = int(times.max(initial=0))  # a second that is cut off would count less
-    if not 2 <= whole_s <= MAX_SECONDS:
+    """Plot images and results per second, in windows of one second."""
+    times = np.maximum(_seconds(records, records), 0)  # messages may be out of order
+    full_s = int(times.max(initial=0))  # without the last, incomplete second
+    if not 2 <= full_s <= MAX_SECONDS:
         return ''
     good = np.array([not record.problem and not record.stale for record in records])
     figure, axes = _figure(1.8)
-    middles = np.arange(whole_s) + 0.5
-    whole = np.bincount(times.astype(int))[:whole_s]
+    middles = np.arange(full_s) + 0.5
+    image_counts = np.bincount(times.astype(int))[:full_s]
     for chosen, label, color in (
         (slice(None), 'images of the bag', '#9aa5b1'),
         (good, 'with a result', '#2f6f9f'),
     ):
-        counts = np.bincount(times[chosen].astype(int), minlength=whole_s)[:whole_s]
+        counts = np.bincount(times[chosen].astype(int), minlength=full_s)[:full_s]
         axes.plot(
             middles,
             counts,
@@ -102,15 +103,14 @@ def rate_plot(records: Sequence[FrameRecord]) -> str:
             linewidth=0.8,
             label='1 / latency:\nthis machine alone',
         )
-        axes.set_ylim(
-            0, 1.6 * max(float(np.median(1e3 / np.maximum(binned[:, 0], 1e-3))), whole.max())
-        )
+        median_hz = float(np.median(1e3 / np.maximum(binned[:, 0], 1e-3)))
+        axes.set_ylim(0, 1.6 * max(median_hz, image_counts.max()))
     axes.set_ylabel('images/s of the bag')
     return _svg(figure, axes)
 
 
 def quality_plot(records: Sequence[FrameRecord]) -> str:
-    """PQ of each image over time, and where ids switch; empty without ground truth."""
+    """Plot PQ of each image over time, and id switches; empty without ground truth."""
     scored = [record for record in records if record.pq is not None]
     if not scored:
         return ''
@@ -134,10 +134,10 @@ def quality_plot(records: Sequence[FrameRecord]) -> str:
 
 
 def timeline(records: Sequence[FrameRecord], labels: LabelSet) -> tuple[str, int, int]:
-    """Who was seen when; a red mark where a true thing was taken for another.
+    """Plot the times at which each track was visible, with id switches in red.
 
     Returns:
-        The diagram (empty without tracks), how many tracks it shows, and how many there are.
+        The diagram (empty without tracks), the number of tracks in it, and of all tracks.
     """
     tracks = tracks_of(records)
     switches = [
@@ -206,7 +206,7 @@ def _seconds(
 def _bin(
     times: npt.NDArray[np.float64], rows: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Means of BINS runs of images, in the order of time."""
+    """Return the mean times and the mean rows of up to `BINS` bins of consecutive images."""
     order = np.argsort(times, kind='stable')
     parts = np.array_split(order, min(BINS, len(order)))
     return (
@@ -230,7 +230,7 @@ def _figure(height_in: float) -> tuple[Any, Any]:
 
 
 def _svg(figure: Any, axes: Any) -> str:
-    """The figure without what an HTML page must not hold twice."""
+    """Return a figure as SVG without the parts that may occur only once in an HTML page."""
     from matplotlib import rc_context
 
     handles, _ = axes.get_legend_handles_labels()
@@ -238,7 +238,7 @@ def _svg(figure: Any, axes: Any) -> str:
         axes.legend(fontsize=8, frameon=False, loc='upper left', bbox_to_anchor=(1.0, 1.0))
     axes.yaxis.label.set_size(8)
     stream = io.StringIO()
-    # Letters stay letters, so that a reader can search and copy them.
+    # Text stays text, so that it can be searched and copied.
     with rc_context(
         {'svg.fonttype': 'none', 'font.family': 'sans-serif', 'svg.hashsalt': 'panoptic'}
     ):
@@ -246,7 +246,7 @@ def _svg(figure: Any, axes: Any) -> str:
     text = stream.getvalue()
     text = text[text.index('<svg') :]
     text = re.sub(r'<metadata>.*?</metadata>', '', text, flags=re.DOTALL)
-    # The size is the page's; the ids of several diagrams would clash.
+    # The page sets the size; ids get a prefix, since those of several diagrams would clash.
     text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1>', text, count=1)
     prefix = f'p{zlib.crc32(text.encode()):08x}'
     text = re.sub(r'\bid="', f'id="{prefix}', text)

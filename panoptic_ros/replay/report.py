@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""report.html: one file that needs nothing else, and what it shows."""
+"""The self-contained report of a replay, report.html."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.version import __version__
-from panoptic_ros.replay.compare import LEVEL, Comparison
+from panoptic_ros.replay.bootstrap import LEVEL
+from panoptic_ros.replay.compare import Comparison
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.plots import latency_plot, quality_plot, rate_plot, timeline
 from panoptic_ros.replay.summary import SHARED_STAMPS
@@ -23,10 +24,10 @@ TEMPLATES = Path(__file__).parent / 'templates'
 
 
 def check_packages() -> None:
-    """Finds out before long work that no report can be written.
+    """Check, before a long replay, that the packages of replay and report are installed.
 
     Raises:
-        ValueError: naming what is missing.
+        ValueError: if a package is missing; the message names it.
     """
     missing = [name for name in ('rosbags', 'matplotlib', 'jinja2') if not find_spec(name)]
     if missing:
@@ -43,17 +44,17 @@ def write_report(
     labels: LabelSet,
     comparison: Comparison | None = None,
 ) -> None:
-    """Writes the report.
+    """Write the report.
 
     Args:
         path: of the HTML file.
-        summary: see `summarize`; all figures come from it.
-        records: of each image.
+        summary: see `summarize`; source of all figures.
+        records: of all images.
         worst: frames to show.
         labels: the model's classes.
-        comparison: of a lock-step run with this one.
+        comparison: of the lock-step run with this live run.
     """
-    line, shown, tracks = timeline(records, labels)
+    tracks_plot, shown, total = timeline(records, labels)
     page = (
         _environment()
         .get_template('report.html.j2')
@@ -66,19 +67,21 @@ def write_report(
             latency=latency_plot(records),
             rate=rate_plot(records),
             quality=quality_plot(records),
-            timeline=line,
+            timeline=tracks_plot,
             timeline_shown=shown,
-            timeline_all=tracks,
+            timeline_all=total,
             classes=_classes(summary, labels),
             switches=_switches(records, labels),
             worst=[
                 {
-                    'overlay': _data(one.overlay),
-                    'truth': _data(one.truth) if one.truth else '',
-                    'record': one.record,
-                    'seconds': one.record.seconds(records),
+                    'overlay': _data_url(candidate.overlay),
+                    'ground_truth': _data_url(candidate.ground_truth)
+                    if candidate.ground_truth
+                    else '',
+                    'record': candidate.record,
+                    'seconds': candidate.record.seconds(records),
                 }
-                for one in worst
+                for candidate in worst
             ],
         )
     )
@@ -86,7 +89,7 @@ def write_report(
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Writes a page with nothing but a comparison."""
+    """Write a page with a comparison alone."""
     page = (
         _environment().get_template('compare.html.j2').render(comparison=comparison, level=LEVEL)
     )
@@ -112,12 +115,12 @@ def _environment() -> Any:
 
 
 def _number(value: float | None, digits: int = 1) -> str:
-    """A figure for people; a dash where there is none."""
+    """Format a figure; a dash stands for a missing one."""
     return '–' if value is None else f'{value:.{digits}f}'
 
 
 def _plain(value: Any) -> str:
-    """A setting for people."""
+    """Format the value of a setting."""
     if isinstance(value, Mapping):
         return ', '.join(f'{name} {_plain(item)}' for name, item in value.items()) or '–'
     if isinstance(value, (list, tuple)):
@@ -128,7 +131,7 @@ def _plain(value: Any) -> str:
 
 
 def _cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Figure, what it is, and more about it."""
+    """Return the figures at the top of the report, each with its name and details."""
     frames, timing = summary['frames'], summary['timing']
     total = timing['latency_ms'].get('total', {})
     cards = []
@@ -152,12 +155,12 @@ def _cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             (_number(video['idf1']), 'IDF1', f'MOTA {_number(video["mota"])}'),
             (str(video['id_switches']), 'id switches', ''),
         ]
-    bad = frames['bad'] + frames['lost']
+    missing = frames['bad'] + frames['lost']
     cards += [
         (
             str(frames['good']),
             'images with a result',
-            f'{frames["bad"]} without, {frames["lost"]} lost' if bad else 'none without',
+            f'{frames["bad"]} without, {frames["lost"]} lost' if missing else 'none without',
         ),
         (
             _number(timing['rate_hz']),
@@ -179,7 +182,7 @@ def _cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _classes(summary: Mapping[str, Any], labels: LabelSet) -> list[dict[str, Any]]:
-    """Scores of each class that occurs, with its colour."""
+    """Return scores and colour of each class that occurs."""
     if not summary['scores']:
         return []
     scores = summary['scores']
@@ -215,5 +218,5 @@ def _switches(records: Sequence[FrameRecord], labels: LabelSet) -> list[dict[str
     ]
 
 
-def _data(jpeg: bytes) -> str:
+def _data_url(jpeg: bytes) -> str:
     return 'data:image/jpeg;base64,' + base64.b64encode(jpeg).decode()

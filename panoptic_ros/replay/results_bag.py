@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The results bag: the node's topics, as the node would have published them."""
+"""Bag of the topics that the node would have published for a recording."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,19 +23,21 @@ from panoptic_ros.node.topics import (
 )
 from panoptic_ros.recordings.bag_types import BagTypes
 from panoptic_ros.recordings.bag_writer import BagWriter
-from panoptic_ros.replay.diagnostics import Health
+from panoptic_ros.replay.diagnostics import ReplayDiagnostics
 
 
 class ResultsBag:
-    """Writes frames of several cameras into one mcap bag."""
+    """Writer of the results of several cameras into one bag."""
 
-    def __init__(self, path: Path, prefixes: dict[str, str], labels: LabelSet, scale: str) -> None:
-        """Opens the bag.
+    def __init__(
+        self, path: Path, prefixes: Mapping[str, str], labels: LabelSet, scale: str
+    ) -> None:
+        """Open the bag.
 
         Args:
-            path: of its folder, which does not exist yet.
-            prefixes: what goes before the topics, by camera.
-            labels: what the class ids mean.
+            path: folder of the bag; must not exist.
+            prefixes: prefix of the topics, by camera.
+            labels: the model's classes.
             scale: the parameter `output_scale`.
         """
         self._types = BagTypes()
@@ -64,20 +67,20 @@ class ResultsBag:
         self._bag.__exit__(kind, error, trace)
 
     def add_labels(self, time_ns: int, score_threshold: float) -> None:
-        """Writes what the class ids mean."""
+        """Write the latched messages that describe the classes."""
         for topic in self._label_topics:
             message = topic.make(
                 self._types, self._labels, score_threshold, self._types.time(time_ns)
             )
             self._bag.write(topic.name, time_ns, message)
 
-    def add_health(self, time_ns: int, health: Health) -> None:
-        """Writes what the node would have said of itself at a time of the recording."""
+    def add_diagnostics(self, time_ns: int, diagnostics: ReplayDiagnostics) -> None:
+        """Write the diagnostics at a time of the recording."""
         message = diagnostic_array(
             self._types,
-            health.statuses(time_ns),
+            diagnostics.statuses(time_ns),
             f'/{NODE}',
-            health.device,
+            diagnostics.device,
             self._types.time(time_ns),
         )
         self._bag.write(DIAGNOSTICS, time_ns, message)
@@ -85,17 +88,17 @@ class ResultsBag:
     def add(
         self, camera: str, time_ns: int, header: Any, image: CameraImage, frame: PanopticFrame
     ) -> Any:
-        """Writes what the node would have published for an image.
+        """Write the messages that the node publishes for an image.
 
         Args:
-            camera: whose image it is.
-            time_ns: when the image was recorded.
-            header: of the image.
-            image: itself.
-            frame: what was seen in it.
+            camera: of the image.
+            time_ns: time of its recording.
+            header: of the image's message.
+            image: the image.
+            frame: its result.
 
         Returns:
-            The overlay's message; it is filled again by the next call.
+            The message of the overlay, which the next call overwrites.
         """
         source = FrameSource(header, image, frame, self._labels, self._scale)
         overlay = None

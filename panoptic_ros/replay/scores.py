@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of one camera's frames against the ground truth."""
+"""Scores of replayed frames against the ground truth."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,21 +12,22 @@ from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics import MeanIoU, PanopticQuality
 from panoptic_ros.metrics.video import VideoScores
-from panoptic_ros.replay.ground_truth import Truth
+from panoptic_ros.replay.frame_records import FrameRecord
+from panoptic_ros.replay.ground_truth_classes import GroundTruthMaps
 
 SEGMENT_STEP = 2**32
-"""A true segment's id is `class_id * SEGMENT_STEP + track_id + 1`, 0 for void."""
+"""The id of a ground truth segment is `class_id * SEGMENT_STEP + track_id + 1`, 0 for void."""
 
 
 class FrameScores(NamedTuple):
-    """What falls apart into frames."""
+    """Metrics of a single frame."""
 
     panoptic: PanopticQuality
     semantic: MeanIoU
 
 
-class Scores:
-    """Collects frames in order; `merge` adds another camera's."""
+class ReplayScores:
+    """Image and video metrics of a camera's frames, in order; of several cameras after `merge`."""
 
     def __init__(self, labels: LabelSet) -> None:
         self.labels = labels
@@ -33,20 +35,20 @@ class Scores:
         self.video = VideoScores(labels)
         self.frames = 0
 
-    def update(self, truth: Truth, frame: PanopticFrame | None) -> FrameScores:
-        """Adds a frame.
+    def update(self, gt: GroundTruthMaps, frame: PanopticFrame | None) -> FrameScores:
+        """Add a frame.
 
         Args:
-            truth: what is there.
-            frame: what was seen; None scores as nothing seen.
+            gt: ground truth of the image.
+            frame: the prediction; None counts every ground truth segment as missed.
 
         Returns:
-            Those of this frame alone.
+            The metrics of this frame.
 
         Raises:
             ValueError: if the sizes differ.
         """
-        class_map, track_map = truth
+        class_map, track_map = gt
         if frame is None:
             empty = np.zeros(class_map.shape, np.int64)
             segment_map, track, semantic, segments = empty, empty, empty + VOID_ID, {}
@@ -63,26 +65,26 @@ class Scores:
             segments = dict(
                 zip(rows['segment_id'].tolist(), rows['class_id'].tolist(), strict=True)
             )
-        true_map = np.where(
+        gt_map = np.where(
             class_map == VOID_ID, 0, class_map.astype(np.int64) * SEGMENT_STEP + track_map + 1
         )
-        true_segments = {int(i): int(i) // SEGMENT_STEP for i in np.unique(true_map) if i}
+        gt_segments = {int(i): int(i) // SEGMENT_STEP for i in np.unique(gt_map) if i}
         crowd = [
             i
-            for i, class_id in true_segments.items()
+            for i, class_id in gt_segments.items()
             if self.labels.is_thing[class_id] and i % SEGMENT_STEP == 1
         ]
-        alone = FrameScores(PanopticQuality(self.labels), MeanIoU(self.labels))
-        alone.panoptic.update(true_map, true_segments, segment_map, segments, crowd)
-        alone.semantic.update(class_map, semantic)
-        self.panoptic.merge(alone.panoptic)
-        self.semantic.merge(alone.semantic)
+        single = FrameScores(PanopticQuality(self.labels), MeanIoU(self.labels))
+        single.panoptic.update(gt_map, gt_segments, segment_map, segments, crowd)
+        single.semantic.update(class_map, semantic)
+        self.panoptic.merge(single.panoptic)
+        self.semantic.merge(single.semantic)
         self.video.update(class_map, track_map, semantic, track)
         self.frames += 1
-        return alone
+        return single
 
-    def merge(self, other: Scores) -> None:
-        """Adds another camera's frames; its clip ends."""
+    def merge(self, other: ReplayScores) -> None:
+        """Add another camera's frames; the clips of both end."""
         self.video.end_clip()
         other.video.end_clip()
         self.panoptic.merge(other.panoptic)
@@ -91,10 +93,53 @@ class Scores:
         self.frames += other.frames
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, percent; None stands for NaN."""
+        """Return plain values for JSON, in percent; NaN becomes None."""
         return {
             'frames': self.frames,
             'panoptic': self.panoptic.result().to_dict(),
             'semantic': self.semantic.result().to_dict(),
             'video': self.video.result().to_dict(),
         }
+
+
+def score_frame(
+    record: FrameRecord, scores: ReplayScores, gt: GroundTruthMaps, frame: PanopticFrame | None
+) -> None:
+    """Add a frame to the scores, and its own scores to its record."""
+    panoptic, semantic = scores.update(gt, frame)
+    record.quality = {}
+    for i in panoptic.counts.sum(axis=0).nonzero()[0].tolist():
+        tp, fp, fn = panoptic.counts[:, i].tolist()
+        record.quality[i] = float(panoptic.iou_sum[i]), tp, fp, fn
+    both = semantic.confusion[:, 1:].diagonal()
+    union = semantic.confusion.sum(axis=1) + semantic.confusion[:, 1:].sum(axis=0) - both
+    record.overlap = {i: (int(both[i]), int(union[i])) for i in union.nonzero()[0].tolist()}
+    quality = panoptic.result().all
+    record.pq = quality.pq if quality.n else None
+
+
+def merge_scores(
+    records: Sequence[FrameRecord], scores: Mapping[str, ReplayScores]
+) -> ReplayScores | None:
+    """Merge the scores of all cameras, and add the id switches to the records of their frames.
+
+    Args:
+        records: of all images.
+        scores: by camera.
+
+    Returns:
+        None if no image was scored.
+    """
+    total: ReplayScores | None = None
+    for name, camera_scores in scores.items():
+        if not camera_scores.frames:
+            continue
+        camera_scores.video.end_clip()
+        scored = [
+            record for record in records if record.camera == name and record.quality is not None
+        ]
+        for switch in camera_scores.video.result().switches:
+            scored[switch.frame_index].switches += (switch.to_dict(),)
+        total = total or ReplayScores(camera_scores.labels)
+        total.merge(camera_scores)
+    return total

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""summary.json: what a replay came to, as plain values."""
+"""Summary of a replay, as plain values (summary.json) and as text."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from panoptic_ros.node.loading import Loaded
+from panoptic_ros.replay.config import ReplayConfig
 from panoptic_ros.replay.frame_records import count_texts, latency_summary, period_s, track_summary
-from panoptic_ros.replay.run import Job, Outcome
+from panoptic_ros.replay.run import ReplayResult
 
 RATE_DIGITS = 2
 
@@ -17,53 +18,54 @@ SHARED_STAMPS = (
     'share their stamp with another; each is scored with the ground truth of that '
     'stamp that was recorded nearest to it'
 )
-"""What `sharing_a_stamp` counts, for people."""
+"""Explanation of `sharing_a_stamp` for users."""
 
 
 def summarize(
-    job: Job,
+    config: ReplayConfig,
     loaded: Loaded,
-    outcome: Outcome,
+    result: ReplayResult,
     source: str,
     mode: str,
     unmatched: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Sums a replay up.
+    """Summarise a replay.
 
     Args:
-        job: what was asked for.
+        config: what was replayed.
         loaded: the model.
-        outcome: what came of it.
-        source: where the images come from, for people.
+        result: of the replay.
+        source: description of the recording.
         mode: `lock-step` or `live`.
-        unmatched: stamps of the ground truth that no image has, by camera.
+        unmatched: number of ground truth stamps without an image, by camera.
 
     Returns:
-        `frames` and `cameras` count images: of `expected` in the bag `lost` could not be read for
-        damage, and of `replayed` some are `bad` (by reason) or, live, `dropped`; `stamps` counts
-        those with unusable stamps by what is wrong, and `sharing_a_stamp` those that are scored
-        and whose stamp is not theirs alone. `scores` are percent, None without ground
-        truth. All but `timing` is the same in a second run.
+        The values of summary.json. `frames` and `cameras` count images: of the `expected` ones in
+        the bag, `lost` could not be read because of damage; of the `replayed` ones some are `bad`
+        (by reason). `stamps` counts images with unusable stamps by problem, `sharing_a_stamp` the
+        scored images whose stamp another image has too. `scores` are in percent, None without
+        ground truth. Everything except `timing` is the same in every run.
     """
-    info = loaded.predictor.info
-    cameras = {name: _camera(job, name, outcome, unmatched.get(name)) for name in job.cameras}
-    latency = latency_summary(outcome.records)
-    busy_s = sum(record.times_ms['total'] for record in outcome.records if record.times_ms) / 1e3
-    good = sum(not record.problem for record in outcome.records)
+    info, records = loaded.predictor.info, result.records
+    cameras = {
+        name: _camera_summary(config, name, result, unmatched.get(name)) for name in config.cameras
+    }
+    busy_s = sum(record.times_ms['total'] for record in records if record.times_ms) / 1e3
+    good = sum(not record.problem for record in records)
     return {
         'source': source,
         'mode': mode,
-        'damage': job.recording.damage,
+        'damage': config.recording.damage,
         'frames': {
-            'replayed': len(outcome.records),
+            'replayed': len(records),
             'good': good,
-            'bad': len(outcome.records) - good,
+            'bad': len(records) - good,
             'lost': sum(camera['lost'] for camera in cameras.values()),
         },
         'cameras': cameras,
-        'tracks': track_summary(outcome.records, info.labels.names),
-        'scores': outcome.scores.to_dict() if outcome.scores else None,
-        'ground_truth': {name: truth.name for name, truth in job.truths.items()},
+        'tracks': track_summary(records, info.labels.names),
+        'scores': result.scores.to_dict() if result.scores else None,
+        'ground_truth': {name: gt.name for name, gt in config.ground_truths.items()},
         'model': {
             **loaded.describe(),
             'input': list(info.input_size),
@@ -80,38 +82,43 @@ def summarize(
         },
         'settings': {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in job.settings.items()
+            for name, value in config.settings.items()
         },
-        'part': {'start_s': job.start_s, 'duration_s': job.duration_s, 'stride': job.stride},
+        'part': {
+            'start_s': config.start_s,
+            'duration_s': config.duration_s,
+            'stride': config.stride,
+        },
         'timing': {
-            'wall_s': round(outcome.wall_s, RATE_DIGITS),
-            'latency_ms': latency,
+            'wall_s': round(result.wall_s, RATE_DIGITS),
+            'latency_ms': latency_summary(records),
             'rate_hz': round(good / busy_s, RATE_DIGITS) if busy_s else None,
-            'kept_from_earlier': outcome.kept,
+            'kept_from_earlier': result.reused,
         },
     }
 
 
-def _camera(job: Job, name: str, outcome: Outcome, unmatched: int | None) -> dict[str, Any]:
-    topic = job.cameras[name]
-    own = [record for record in outcome.records if record.camera == name]
-    problems = count_texts(record.problem for record in own)
+def _camera_summary(
+    config: ReplayConfig, name: str, result: ReplayResult, unmatched: int | None
+) -> dict[str, Any]:
+    topic = config.cameras[name]
+    own = [record for record in result.records if record.camera == name]
     seconds = period_s(own)
-    expected = job.recording.topics[topic].messages
+    expected = config.recording.topics[topic].messages
     values: dict[str, Any] = {
         'topic': topic,
         'expected': expected,
         'replayed': len(own),
-        # Of a part nobody knows how many images lie behind the damage.
-        'lost': max(0, -(-expected // job.stride) - len(own))
-        if job.is_whole and job.recording.damage
+        # The number of images behind the damage is not known for a part of a recording.
+        'lost': max(0, -(-expected // config.stride) - len(own))
+        if config.is_complete and config.recording.damage
         else 0,
-        'bad': problems,
+        'bad': count_texts(record.problem for record in own),
         'stamps': count_texts(record.stamp_problem for record in own),
         'rate_hz': round(1 / seconds, RATE_DIGITS) if seconds else None,
         'switches': None,
     }
-    if name in job.truths:
+    if name in config.ground_truths:
         values['switches'] = sum(len(record.switches) for record in own)
         values['scored'] = sum(record.quality is not None for record in own)
         values['without_ground_truth'] = sum(record.quality is None for record in own)
@@ -119,3 +126,42 @@ def _camera(job: Job, name: str, outcome: Outcome, unmatched: int | None) -> dic
         stamps = Counter(record.stamp_ns for record in own if record.quality is not None)
         values['sharing_a_stamp'] = sum(n for n in stamps.values() if n > 1)
     return values
+
+
+def format_summary(summary: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of a short text about a summary."""
+    frames, timing = summary['frames'], summary['timing']
+    latency = timing['latency_ms'].get('total', {})
+    yield (
+        f'{frames["good"]} of {frames["replayed"]} images, '
+        f'{_number(timing["rate_hz"], 2)} images/s, latency '
+        f'p50 {_number(latency.get("p50"), 0)} ms, p95 {_number(latency.get("p95"), 0)} ms'
+    )
+    if timing['kept_from_earlier']:
+        yield (
+            f'{timing["kept_from_earlier"]} of them had passed the network before the replay was '
+            'interrupted'
+        )
+    for name, camera in summary['cameras'].items():
+        for reason, count in camera['bad'].items():
+            yield f'camera {name}: {count} bad: {reason}'
+        for problem, count in camera['stamps'].items():
+            yield f'camera {name}: {count} images: {problem}'
+        if camera.get('sharing_a_stamp'):
+            yield f'camera {name}: {camera["sharing_a_stamp"]} images {SHARED_STAMPS}'
+    if summary['damage']:
+        yield f'the bag is damaged ({summary["damage"]}); {frames["lost"]} images are lost'
+    yield f'{summary["tracks"]["confirmed"]} tracks'
+    if summary['scores']:
+        scores = summary['scores']
+        video = scores['video']['all']
+        yield (
+            f'PQ {_number(scores["panoptic"]["all"]["pq"])}, '
+            f'mIoU {_number(scores["semantic"]["miou"])}, STQ {_number(video["stq"])}, '
+            f'VPQ {_number(video["vpq"])}, IDF1 {_number(video["idf1"])}, '
+            f'{video["id_switches"]} id switches'
+        )
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return 'n/a' if value is None else f'{value:.{digits}f}'

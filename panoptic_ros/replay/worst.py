@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frames that a report shows: those that went worst."""
+"""The worst frames of a replay, which its report shows."""
 
 from __future__ import annotations
 
@@ -12,87 +12,90 @@ import numpy.typing as npt
 from panoptic_ros.core.image import shrink
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.replay.frame_records import FrameRecord
-from panoptic_ros.replay.ground_truth import Truth
+from panoptic_ros.replay.ground_truth_classes import GroundTruthMaps
 
 SHOWN = 6
+"""Number of frames in a report."""
 
-KEPT = 48
-"""Candidates at most; each is some ten kilobytes."""
+MAX_CANDIDATES = 48
+"""Most candidates that are kept; each takes some ten kilobytes."""
 
 WINDOW_NS = 500_000_000
-"""Of frames nearer than this only the worst is shown, for they look alike."""
+"""Shortest time between two frames in a report; frames closer than that look alike."""
 
 WIDTH = 480
+"""Width of the images in a report, px."""
 
 
 class Candidate(NamedTuple):
-    """A frame with its pictures."""
+    """A frame with its images."""
 
     badness: float
+    """Rank of the frame, higher is worse."""
+
     record: FrameRecord
     overlay: bytes
     """JPEG."""
 
-    truth: bytes
-    """JPEG of the true classes; empty without ground truth."""
+    ground_truth: bytes
+    """JPEG of the ground truth classes; empty without ground truth."""
 
 
 class WorstFrames:
-    """Keeps the worst frames: by PQ where there is ground truth, else by confidence."""
+    """The worst frames by PQ with ground truth, else by confidence."""
 
     def __init__(self, labels: LabelSet) -> None:
         self._labels = labels
         self._kept: dict[tuple[str, int], Candidate] = {}
 
     def add(
-        self, record: FrameRecord, overlay: npt.NDArray[np.uint8], truth: Truth | None
+        self, record: FrameRecord, overlay: npt.NDArray[np.uint8], gt: GroundTruthMaps | None
     ) -> None:
-        """Takes a frame's pictures if it is bad enough.
+        """Keep a frame if it is worse than those kept so far.
 
         Args:
-            record: tells how bad it is.
+            record: of the frame, with its scores.
             overlay: (H, W, 3) RGB.
-            truth: what is there.
+            gt: ground truth of the frame.
         """
-        if truth is not None and record.pq is None:
+        if gt is not None and record.pq is None:
             return
         badness = 1000 - record.pq if record.pq is not None else -record.confidence
         window = record.camera, record.recorded_ns // WINDOW_NS
         other = self._kept.get(window)
         if other is not None and other.badness >= badness:
             return
-        if other is None and len(self._kept) >= KEPT:
+        if other is None and len(self._kept) >= MAX_CANDIDATES:
             least = min(self._kept, key=lambda key: self._kept[key].badness)
             if self._kept[least].badness >= badness:
                 return
             del self._kept[least]
-        painted = b''
-        if truth is not None:
-            painted = _jpeg(_paint(truth, self._labels))
-        self._kept[window] = Candidate(badness, record, _jpeg(overlay), painted)
+        gt_jpeg = b'' if gt is None else _jpeg(_paint(gt, self._labels))
+        self._kept[window] = Candidate(badness, record, _jpeg(overlay), gt_jpeg)
 
     def chosen(self) -> list[Candidate]:
-        """The worst first, of one camera none nearer than WINDOW_NS to another."""
+        """Return the worst frames, worst first, at least `WINDOW_NS` apart in each camera."""
         chosen: list[Candidate] = []
-        for one in sorted(self._kept.values(), key=lambda c: (-c.badness, c.record.recorded_ns)):
-            near = any(
-                one.record.camera == other.record.camera
-                and abs(one.record.recorded_ns - other.record.recorded_ns) < WINDOW_NS
+        ranked = sorted(self._kept.values(), key=lambda c: (-c.badness, c.record.recorded_ns))
+        for candidate in ranked:
+            is_near = any(
+                candidate.record.camera == other.record.camera
+                and abs(candidate.record.recorded_ns - other.record.recorded_ns) < WINDOW_NS
                 for other in chosen
             )
-            if not near and len(chosen) < SHOWN:
-                chosen.append(one)
+            if not is_near and len(chosen) < SHOWN:
+                chosen.append(candidate)
         return chosen
 
 
-def _paint(truth: Truth, labels: LabelSet) -> npt.NDArray[np.uint8]:
-    """Classes by colour, edges of things in white."""
-    picture = labels.colors[truth.class_map]
-    track = truth.track_map.astype(np.int32)
+def _paint(gt: GroundTruthMaps, labels: LabelSet) -> npt.NDArray[np.uint8]:
+    """Return the colours of the classes, with edges of things in white."""
+    picture = labels.colors[gt.class_map]
+    track = gt.track_map.astype(np.int32)
     edge = np.zeros(track.shape, bool)
     edge[:, 1:] |= track[:, 1:] != track[:, :-1]
     edge[1:] |= track[1:] != track[:-1]
-    picture[edge & (truth.class_map != VOID_ID)] = 255
+    picture[edge & (gt.class_map != VOID_ID)] = 255
     return picture
 
 

@@ -26,10 +26,12 @@ from panoptic_ros.node.topics import (
     topic_types,
 )
 from panoptic_ros.recordings.overlay_video import OverlayVideo
-from panoptic_ros.replay.compare import Run, compare, read_run
+from panoptic_ros.replay.compare import compare_replays
+from panoptic_ros.replay.config import Progress
+from panoptic_ros.replay.finished_run import ReplayRun, read_run
 from panoptic_ros.replay.live_scores import DROPPED, score_live
-from panoptic_ros.replay.run import Progress, rate_hz
-from panoptic_ros.replay.session import Say, Session, tell
+from panoptic_ros.replay.session import Log, Session
+from panoptic_ros.replay.summary import format_summary
 from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.ros.monitor import Monitor
 from panoptic_ros.ros.processes import (
@@ -56,7 +58,7 @@ QUIET_S = 2.0
 
 
 def run_live(
-    session: Session, config: Path | None, output: Path, rate: float, progress: Progress, say: Say
+    session: Session, config: Path | None, output: Path, rate: float, progress: Progress, log: Log
 ) -> None:
     """Replays in lock-step, plays the same to the node, and reports the difference.
 
@@ -66,23 +68,23 @@ def run_live(
         output: folder of the results, locked; those of lock-step go into a folder of it.
         rate: how many times as fast as it was recorded.
         progress: see `Session.replay`.
-        say: takes lines for people.
+        log: takes lines for people.
 
     Raises:
         ValueError, ChildProcessError: if the node does not start or published nothing.
     """
-    if len(session.job.cameras) != 1:
+    if len(session.config.cameras) != 1:
         raise ValueError(
             'the node takes one camera for now; choose with --image: '
-            f'{", ".join(session.job.cameras.values())}'
+            f'{", ".join(session.config.cameras.values())}'
         )
-    session.replay(output / LOCK_STEP, progress, say)
+    session.replay(output / LOCK_STEP, progress, log)
     os.environ.update(ros_environment(os.environ))
     memory = shared_memory_files()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
     try:
         with run_folder(output) as folder:
-            _run_in(folder, session, config, output, rate, progress, say)
+            _run_in(folder, session, config, output, rate, progress, log)
     finally:
         remove_shared_memory(memory)
 
@@ -94,17 +96,17 @@ def _run_in(
     output: Path,
     rate: float,
     progress: Progress,
-    say: Say,
+    log: Log,
 ) -> None:
     sent_file = folder / 'sent.json'
-    counts, wall_s = _record(folder, sent_file, session, config, rate, say)
+    counts, wall_s = _record(folder, sent_file, session, config, rate, log)
     sent = [(stamp, time_ns) for stamp, time_ns in read_json(sent_file)]
-    (topic,) = session.job.cameras.values()
-    with OverlayVideo(folder / 'overlay.mp4', rate_hz(session.job, topic)) as video:
-        outcome = score_live(
-            session.job, session.loaded, folder / 'bag', sent, wall_s, video, progress
+    (camera,) = session.config.cameras
+    with OverlayVideo(folder / 'overlay.mp4', session.config.rate_hz(camera)) as video:
+        result = score_live(
+            session.config, session.loaded, folder / 'bag', sent, wall_s, video, progress
         )
-    summary = session.summarize(outcome, 'live')
+    summary = session.summarize(result, 'live')
     good = summary['frames']['good']
     summary['live'] = {
         'rate': rate,
@@ -115,18 +117,18 @@ def _run_in(
         'node_latency_ms': counts['latency_ms'],
     }
     summary['timing']['rate_hz'] = round(good / wall_s, 2) if wall_s else None
-    (camera,) = summary['cameras'].values()
-    camera['bad'] = _reasons(camera['bad'], summary['live'])
+    camera_summary = summary['cameras'][camera]
+    camera_summary['bad'] = _reasons(camera_summary['bad'], summary['live'])
     lock_step = read_run(output / LOCK_STEP)
-    comparison = compare(lock_step, Run(f'{output} (live)', summary, outcome.records))
-    session.write(folder, outcome, summary, comparison)
+    comparison = compare_replays(lock_step, ReplayRun(f'{output} (live)', summary, result.records))
+    session.write(folder, result, summary, comparison)
     sent_file.unlink()
     replace_results(folder, output)
-    for line in tell(summary):
-        say(line)
+    for line in format_summary(summary):
+        log(line)
     for row in comparison.rows:
         if row.name in ('PQ', 'STQ', 'images without a result') and row.difference is not None:
-            say(f'{row.name}: lock-step {row.a:.1f}, live {row.b:.1f}')
+            log(f'{row.name}: lock-step {row.a:.1f}, live {row.b:.1f}')
 
 
 def _reasons(bad: dict[str, int], live: dict[str, Any]) -> dict[str, int]:
@@ -146,14 +148,14 @@ def _reasons(bad: dict[str, int], live: dict[str, Any]) -> dict[str, int]:
 
 
 def _record(
-    folder: Path, sent_file: Path, session: Session, config: Path | None, rate: float, say: Say
+    folder: Path, sent_file: Path, session: Session, config: Path | None, rate: float, log: Log
 ) -> tuple[dict[str, Any], float]:
     """Starts node and player, records the node's topics, and ends both.
 
     Returns:
         What the node said of itself, and how long the playing took.
     """
-    job = session.job
+    replay_config = session.config
     played: list[float] = []
     troubles: list[str] = []
 
@@ -163,19 +165,19 @@ def _record(
             played.append(float(done[1]))
         if re.search('cannot (configure|activate)', line):
             troubles.append(line)
-        say(line)
+        log(line)
 
-    (topic,) = job.cameras.values()
+    (topic,) = replay_config.cameras.values()
     order = {
         'bag': str(session.bag.resolve()),
         'topic': topic,
         'rate': rate,
         'sent': str(sent_file),
-        'start_s': job.start_s,
-        'duration_s': job.duration_s,
-        'stride': job.stride,
+        'start_s': replay_config.start_s,
+        'duration_s': replay_config.duration_s,
+        'stride': replay_config.stride,
     }
-    say(f'playing {topic} to the node at {rate:g} times its speed')
+    log(f'playing {topic} to the node at {rate:g} times its speed')
     # Nothing that a robot would not subscribe to: pictures for people cost the node time.
     types = topic_types(RosTypes.vision)
     topics = {name: types[name] for name in RECORDED}

@@ -23,7 +23,7 @@ from panoptic_ros.images.messages import header_stamp_ns
 from panoptic_ros.recordings.bag_types import BagTypes
 from panoptic_ros.recordings.image_topics import COMPRESSED_TYPE
 from panoptic_ros.recordings.open import open_recording
-from panoptic_ros.replay.run import Job
+from panoptic_ros.replay.config import ReplayConfig
 from panoptic_ros.ros.message_types import message_class
 
 MAX_PAUSE_S = 60.0
@@ -48,7 +48,7 @@ AFTER_S = 60.0
 def main() -> int:
     """Plays; says `played <images> in <seconds> s` when it is done."""
     order = json.loads(sys.argv[1])
-    job = Job(
+    config = ReplayConfig(
         open_recording(Path(order['bag'])),
         {'camera': order['topic']},
         {},
@@ -60,7 +60,7 @@ def main() -> int:
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = rclpy.create_node('replay_player')
-        _play(node, job, order)
+        _play(node, config, order)
         node.destroy_node()
     except KeyboardInterrupt:
         pass
@@ -72,8 +72,8 @@ def main() -> int:
     return 0
 
 
-def _play(node: Node, job: Job, order: dict[str, Any]) -> None:
-    kind = job.recording.topics[order['topic']].kind
+def _play(node: Node, config: ReplayConfig, order: dict[str, Any]) -> None:
+    kind = config.recording.topics[order['topic']].kind
     topic = 'image/compressed' if kind == COMPRESSED_TYPE else 'image'
     # Reliable goes with every subscriber; to one that is best-effort it is best-effort.
     publisher = node.create_publisher(message_class(kind), topic, QoSProfile(depth=5))
@@ -87,7 +87,7 @@ def _play(node: Node, job: Job, order: dict[str, Any]) -> None:
     time.sleep(DISCOVERY_S)
     sent = []
     begin_s = time.monotonic()
-    for _, record in job.images():
+    for _, record in config.images():
         if record.message is None:
             continue
         data = bytes(store.serialize_cdr(record.message, kind))

@@ -5,13 +5,17 @@ import numpy as np
 import pytest
 
 from panoptic_ros.core.files import write_json
-from panoptic_ros.replay.compare import DRAWS, Run, compare, read_run
+from panoptic_ros.replay.bootstrap import DRAWS
+from panoptic_ros.replay.compare import compare_replays
+from panoptic_ros.replay.finished_run import ReplayRun, read_run
 from panoptic_ros.replay.frame_records import FrameRecord, write_records
 
 NAMES = ['road', 'car']
 
 
-def run(name: str, rows, camera: str = 'front', step_ns: int = 100_000_000, **summary) -> Run:
+def run(
+    name: str, rows, camera: str = 'front', step_ns: int = 100_000_000, **summary
+) -> ReplayRun:
     """Rows of (IoU sum, tp, fp, fn) of class 1, one a frame."""
     records = [
         FrameRecord(
@@ -25,7 +29,7 @@ def run(name: str, rows, camera: str = 'front', step_ns: int = 100_000_000, **su
         )
         for i, row in enumerate(rows)
     ]
-    return Run(
+    return ReplayRun(
         name,
         {
             'model': {'classes': NAMES},
@@ -65,7 +69,7 @@ def test_pq_and_its_interval_are_those_of_the_definition():
     rng = np.random.default_rng(0)
     a = [(0.8 * tp, tp, fp, fn) for tp, fp, fn in rng.integers(0, 5, (200, 3)) + 1]
     b = [(iou + 0.05 * tp, tp, fp, max(fn - 1, 0)) for iou, tp, fp, fn in a]
-    found = row_of(compare(run('a', a), run('b', b)), 'PQ car')
+    found = row_of(compare_replays(run('a', a), run('b', b)), 'PQ car')
     for value, rows in ((found.a, a), (found.b, b)):
         iou, tp, fp, fn = np.sum(rows, axis=0)
         assert value == pytest.approx(100 * iou / (tp + (fp + fn) / 2))
@@ -73,12 +77,12 @@ def test_pq_and_its_interval_are_those_of_the_definition():
     assert found.interval == pytest.approx((low, high), abs=0.15 * (high - low))
     assert found.interval[0] < found.difference < found.interval[1]
     assert found.is_clear
-    assert row_of(compare(run('a', a), run('b', b)), 'PQ').difference == found.difference
+    assert row_of(compare_replays(run('a', a), run('b', b)), 'PQ').difference == found.difference
 
 
 def test_miou_is_the_mean_over_classes_of_summed_pixels():
     a, b = [(2, 3, 0, 0)] * 100, [(3, 3, 0, 0)] * 100
-    found = row_of(compare(run('a', a), run('b', b)), 'mIoU')
+    found = row_of(compare_replays(run('a', a), run('b', b)), 'mIoU')
     assert found.a == pytest.approx((90.5 + 40) / 2)
     assert found.b == pytest.approx((90.5 + 60) / 2)
     assert found.interval == pytest.approx((10, 10))  # the same in each image
@@ -86,7 +90,7 @@ def test_miou_is_the_mean_over_classes_of_summed_pixels():
 
 def test_a_run_does_not_differ_from_itself():
     rows = [(0.7, 1, i % 2, 0) for i in range(100)]
-    comparison = compare(run('a', rows), run('b', rows))
+    comparison = compare_replays(run('a', rows), run('b', rows))
     assert comparison.paired == 100
     assert comparison.differing == ()
     for row in comparison.rows:
@@ -97,19 +101,19 @@ def test_a_run_does_not_differ_from_itself():
 def test_only_images_of_both_are_compared():
     a, b = run('a', [(1, 1, 0, 0)] * 30), run('b', [(0, 0, 0, 1)] * 30)
     b.records[:] = b.records[20:]
-    found = compare(a, b)
+    found = compare_replays(a, b)
     assert found.paired == 10
     assert row_of(found, 'PQ car')[1:3] == (100, 0)
 
 
 def test_a_short_clip_has_no_interval():
     rows = [(0.7, 1, 0, 0)] * 3
-    assert row_of(compare(run('a', rows), run('b', rows)), 'PQ car').interval is None
+    assert row_of(compare_replays(run('a', rows), run('b', rows)), 'PQ car').interval is None
 
 
 def test_what_is_not_the_same_is_said():
     rows = [(0.7, 1, 0, 0)]
-    found = compare(
+    found = compare_replays(
         run('a', rows, mode='lock-step'), run('b', rows, mode='live', settings={'min_area': 5})
     )
     assert found.differing == ('mode: lock-step / live', 'min_area: 0 / 5')
@@ -118,9 +122,9 @@ def test_what_is_not_the_same_is_said():
 def test_runs_that_cannot_be_compared_are_refused():
     rows = [(0.7, 1, 0, 0)]
     with pytest.raises(ValueError, match='share no image'):
-        compare(run('a', rows), run('b', rows, camera='rear'))
+        compare_replays(run('a', rows), run('b', rows, camera='rear'))
     with pytest.raises(ValueError, match='other classes: bus, car'):
-        compare(run('a', rows), run('b', rows, model={'classes': ['road', 'bus']}))
+        compare_replays(run('a', rows), run('b', rows, model={'classes': ['road', 'bus']}))
 
 
 @pytest.mark.parametrize(
@@ -135,19 +139,19 @@ def test_images_that_share_a_stamp_are_compared_each_with_its_own(stamps):
         for i, record in enumerate(one.records):
             record.stamp_ns, record.recorded_ns = stamps[i] * 10**8, 10**18 + i * 10**8
     b.records.reverse()
-    found = compare(a, b)
+    found = compare_replays(a, b)
     assert found.paired == 30
     row = row_of(found, 'PQ car')
     assert (row.a, row.b) == (pytest.approx(100 * 29.5 / 30), pytest.approx(100 * 29.5 / 30))
     assert row.interval is not None
     del b.records[5:]  # the last of the recording
-    found = compare(a, b)
+    found = compare_replays(a, b)
     assert found.paired == 5
     row = row_of(found, 'PQ car')
     assert (row.a, row.b) == (100, 90)
     for record in b.records:  # of another recording
         record.recorded_ns += 7
-    assert compare(a, b).paired == 5
+    assert compare_replays(a, b).paired == 5
 
 
 @pytest.mark.parametrize(

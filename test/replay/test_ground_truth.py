@@ -24,8 +24,9 @@ from replay_bags import (
 from tiny_model import LABELS
 
 from panoptic_ros.recordings.bag import Bag
-from panoptic_ros.replay.ground_truth import FolderTruth, TopicTruth, check_stamps
-from panoptic_ros.replay.scores import Scores
+from panoptic_ros.replay.ground_truth import FolderGroundTruth, check_gt_stamps
+from panoptic_ros.replay.ground_truth_topic import TopicGroundTruth
+from panoptic_ros.replay.scores import ReplayScores
 
 
 def slow_decode(ids):
@@ -42,8 +43,8 @@ def slow_decode(ids):
 def test_both_codings_say_the_same(tmp_path):
     bag = Bag(write_bag(tmp_path / 'bag', drive(4)))
     sources = [
-        TopicTruth(bag, TRUTH, LABELS),
-        FolderTruth(write_truth_folder(tmp_path / 'folder', 4), LABELS),
+        TopicGroundTruth(bag, TRUTH, LABELS),
+        FolderGroundTruth(write_truth_folder(tmp_path / 'folder', 4), LABELS),
     ]
     for source in sources:
         assert source.stamps() == {START_NS + i * STEP_NS for i in range(4)}
@@ -62,7 +63,7 @@ def test_truth_that_comes_before_its_image_or_out_of_turn_is_found(tmp_path):
             stamp = START_NS + i * STEP_NS
             yield TRUTH, IMAGE, place, image(truth(i).astype('<i4')[..., None], stamp, '32SC1')
 
-    source = TopicTruth(Bag(write_bag(tmp_path / 'bag', messages())), TRUTH, LABELS)
+    source = TopicGroundTruth(Bag(write_bag(tmp_path / 'bag', messages())), TRUTH, LABELS)
     for i in (0, 2, 1, 3, 11, 12):
         assert np.array_equal(
             source.at(START_NS + i * STEP_NS).class_map, slow_decode(truth(i))[0]
@@ -93,7 +94,7 @@ def test_wrong_classes_are_refused(tmp_path, text, reason):
         )
     )
     with pytest.raises(ValueError, match=reason):
-        TopicTruth(bag, TRUTH, LABELS)
+        TopicGroundTruth(bag, TRUTH, LABELS)
 
 
 def test_wrong_pixels_are_refused(tmp_path):
@@ -102,7 +103,7 @@ def test_wrong_pixels_are_refused(tmp_path):
     folder = write_truth_folder(tmp_path / 'folder', 2)
     path = folder / f'{START_NS}.png'
     cv2.imwrite(str(path), np.zeros((4, 4), np.uint8))
-    source = FolderTruth(folder, LABELS)
+    source = FolderGroundTruth(folder, LABELS)
     with pytest.raises(ValueError, match=path.name):
         source.at(START_NS)
     cv2.imwrite(str(path), np.full((4, 4, 3), 77, np.uint8))
@@ -118,23 +119,23 @@ def test_wrong_pixels_are_refused(tmp_path):
         )
     )
     with pytest.raises(ValueError, match="must be encoded as 32SC1, got 'mono16'"):
-        TopicTruth(bag, TRUTH, LABELS).at(1)
+        TopicGroundTruth(bag, TRUTH, LABELS).at(1)
     with pytest.raises(ValueError, match=f'no topic {CAMERA}'):
-        TopicTruth(bag, CAMERA, LABELS)
+        TopicGroundTruth(bag, CAMERA, LABELS)
 
 
 def test_stamps_must_meet(tmp_path):
-    source = FolderTruth(write_truth_folder(tmp_path / 'folder', 3), LABELS)
-    assert check_stamps(source, {START_NS, START_NS + STEP_NS, 1}) == 1
+    source = FolderGroundTruth(write_truth_folder(tmp_path / 'folder', 3), LABELS)
+    assert check_gt_stamps(source, {START_NS, START_NS + STEP_NS, 1}) == 1
     with pytest.raises(ValueError, match='no stamp of the ground truth'):
-        check_stamps(source, {1, 2})
+        check_gt_stamps(source, {1, 2})
     with pytest.raises(ValueError, match='the images none'):
-        check_stamps(source, set())
+        check_gt_stamps(source, set())
 
 
 def test_nothing_seen_scores_as_all_missed(tmp_path):
-    source = FolderTruth(write_truth_folder(tmp_path / 'folder', 1), LABELS)
-    scores = Scores(LABELS)
+    source = FolderGroundTruth(write_truth_folder(tmp_path / 'folder', 1), LABELS)
+    scores = ReplayScores(LABELS)
     alone = scores.update(source.at(START_NS), None)
     assert alone.panoptic.counts.tolist() == [[0] * 4, [0] * 4, [1] * 4]
     assert scores.to_dict()['panoptic']['all']['pq'] == 0

@@ -9,7 +9,7 @@ from tiny_model import LABELS
 
 from panoptic_ros.replay.frame_records import (
     FrameRecord,
-    Seen,
+    TrackedThing,
     latency_summary,
     period_s,
     track_summary,
@@ -23,7 +23,7 @@ def good(i, time_ns, **changes):
     values = {
         'times_ms': {'infer': 5.0, 'total': 6.0},
         'pq': 50.0,
-        'seen': (Seen(1, 2, True),),
+        'seen': (TrackedThing(1, 2, True),),
         'switches': ({'old_pred': 1, 'new_pred': 1},),
     }
     return FrameRecord('camera', i, time_ns, time_ns, **values | changes)

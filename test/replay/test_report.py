@@ -82,7 +82,7 @@ def test_the_page_tells_everything(out):
         'Quality over time',
         'Latency over time',
         'Rate over time',
-        'Who was seen when',
+        'Tracks over time',
         'Worst frames',
         'Model and configuration',
     ]

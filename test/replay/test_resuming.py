@@ -61,7 +61,7 @@ def test_killed_and_started_again_it_goes_on(tmp_path, slow_model, capsys):
     said = capsys.readouterr().out
     kept = summary(tmp_path / 'killed')['timing']['kept_from_earlier']
     assert 2 <= kept < 24
-    assert f'the network had seen {kept} of them' in said
+    assert f'{kept} of them had passed the network' in said
     assert same_results(tmp_path / 'whole', tmp_path / 'killed')
 
 

@@ -218,17 +218,17 @@ def test_results_of_the_node_belong_to_the_images_with_their_stamps(
     )
     session = Session(tmp_path / 'out_bag', tiny_model, None, [], [TRUTH], (0, None, 1))
     with OverlayVideo(tmp_path / 'live.mp4', 10) as video:
-        outcome = score_live(
-            session.job,
+        result = score_live(
+            session.config,
             session.loaded,
             tmp_path / 'node',
             [(stamp, i) for i, stamp in enumerate(stamps)],
             1.0,
             video,
         )
-    records = outcome.records
+    records = result.records
     assert [i for i, record in enumerate(records) if record.problem == DROPPED] == list(without)
     assert all(record.times_ms['total'] >= 1000 for record in records if not record.problem)
-    summary = session.summarize(outcome, 'live')
+    summary = session.summarize(result, 'live')
     assert summary['frames']['good'] == count - len(dropped)
     assert summary['cameras']['camera']['scored'] == count
