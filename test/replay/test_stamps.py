@@ -23,10 +23,11 @@ from replay_bags import (
 )
 
 from panoptic_ros.cli.main import main
+from panoptic_ros.node.topics import INSTANCES, SEGMENTS
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 from panoptic_ros.replay.frame_records import read_records
-from panoptic_ros.replay.live_scores import DROPPED, INSTANCES, SEGMENTS, score_live
+from panoptic_ros.replay.live_scores import DROPPED, score_live
 from panoptic_ros.replay.session import Session
 from panoptic_ros.tracking.clock import AHEAD, BACK, STILL, ZERO
 
@@ -205,7 +206,7 @@ def test_results_of_the_node_belong_to_the_images_with_their_stamps(
     count = len(stamps)
     replay(tmp_path, tiny_model, stamps, truths=[0] * count)
     with Bag(tmp_path / 'out' / 'bag') as results:
-        published = [list(results.records([topic])) for topic in (SEGMENTS, INSTANCES)]
+        published = [list(results.records([f'/{topic}'])) for topic in (SEGMENTS, INSTANCES)]
     # Both topics of all images, the tables all after the maps.
     write_bag(
         tmp_path / 'node',
