@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from panoptic_ros.demo.recorder import Recorder
-    from panoptic_ros.node.node_health import Health
+    from panoptic_ros.node.node_health import NodeHealth
     from panoptic_ros.recordings.image_source import ImageSource
     from panoptic_ros.ros.processes import Child
 
@@ -158,7 +158,7 @@ def _given_source(args: argparse.Namespace) -> ImageSource | None:
 
 def _run_in(
     folder: Path, source: ImageSource | None, args: argparse.Namespace, console: Console
-) -> tuple[dict[str, Any], Health]:
+) -> tuple[dict[str, Any], NodeHealth]:
     """Starts the processes, watches them, ends them and completes the files in `folder`.
 
     Returns:
@@ -312,7 +312,7 @@ def _settle(spin: Callable[[float], None], recorder: Recorder, node: Child) -> N
             return
 
 
-def _table(health: Health) -> Any:
+def _table(health: NodeHealth) -> Any:
     from rich.table import Table
     from rich.text import Text
 

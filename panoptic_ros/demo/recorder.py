@@ -67,7 +67,7 @@ class Recorder(TopicRecorder):
         """Completes the files: all of `RESULTS` lie in the folder then.
 
         Returns:
-            The summary; see `Health.summary`.
+            The summary; see `NodeHealth.summary`.
 
         Raises:
             ValueError: if one of them could not be made.

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node and replay share: parameters, loading, and messages without ROS itself."""
+"""The half of the node without ROS, which replay shares."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What /diagnostics says: one status per task, from numbers that the node and cameras keep."""
+"""Content of /diagnostics: one status per task, from the numbers of node and cameras."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from panoptic_ros.node.stages import Stage
 DIAGNOSTICS_TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
 
 STALE_WARN_S, STALE_ERROR_S = 1.0, 5.0
-"""Without an image for so long, an active camera's status changes."""
+"""Time without an image after which the status of an active camera is WARN or ERROR."""
 
 PAST_S, FUTURE_S = 10.0, 1.0
-"""Stamps that are further from now are taken to be of another clock."""
+"""Stamps further than this in the past or future are considered to be of another clock."""
 
 LARGE_BYTES = 500_000
-"""Raw images from this size on need more shared memory than Fast DDS has by default."""
+"""Size from which raw images need more shared memory than Fast DDS has by default."""
 
 
 class Level(IntEnum):
@@ -36,7 +36,7 @@ class Level(IntEnum):
 
 @dataclass
 class Status:
-    """One DiagnosticStatus."""
+    """One DiagnosticStatus to publish."""
 
     name: str
     level: Level = Level.OK
@@ -44,7 +44,7 @@ class Status:
     values: dict[str, str] = field(default_factory=dict)
 
     def report(self, level: Level, message: str) -> None:
-        """Raises the level; all messages of the highest level are kept."""
+        """Raise the level; all messages of the highest level are kept."""
         if level > self.level:
             self.level, self.message = level, message
         elif level == self.level:
@@ -58,14 +58,14 @@ def model_status(
     fallback_reason: str,
     loading_s: float | None = None,
 ) -> Status:
-    """What runs, on what.
+    """Return the status of the model: which one runs, and on which hardware.
 
     Args:
-        state: of the lifecycle.
-        problem: why the last configure or reload failed; empty if it did not.
-        values: name, hash and so on; empty while no model is loaded.
-        fallback_reason: why slower hardware than asked for is in use; empty if it is not.
-        loading_s: since when a model is being loaded; None while none is.
+        state: state of the lifecycle.
+        problem: why the last configure or reload failed; empty if it succeeded.
+        values: `Loaded.describe`; empty while no model is loaded.
+        fallback_reason: why slower hardware than requested is used; empty if it is not.
+        loading_s: for how long a model has been loading; None if none is.
     """
     names = ('name', 'hash', 'family', 'backend', 'device', 'precision', 'engine')
     status = Status(
@@ -99,29 +99,29 @@ def input_status(
     clock_problem: str = '',
     warnings: Iterable[str] = (),
 ) -> Status:
-    """What came in, and what became of it.
+    """Return the status of a camera: images by result, rate and problems.
 
     Args:
-        camera: its name.
-        counts: of its frames.
-        rate_hz: at which images come.
-        age_s: of the newest image, by its stamp; None before the first.
-        silent_s: since the last image, or since there is none; None while not subscribed.
-        topics: that are subscribed; empty while none is.
+        camera: name of the camera.
+        counts: counts of its images.
+        rate_hz: rate at which images arrive.
+        age_s: age of the newest image by its stamp; None before the first.
+        silent_s: time since the last image, or since subscribing; None while not subscribed.
+        topics: subscribed topics; empty if there are none.
         last_bad: why the last image was bad; empty if it was not.
-        enabled: False if a user has switched the input off.
+        enabled: False if a user has disabled the input.
         all_lost: why none of the last images was published; see `all_lost`.
         time_problem: what is wrong with the stamps; empty if nothing is.
-        clock_problem: what is wrong with the node's clock; empty if nothing is. It is told first,
-            as it may be the cause.
-        warnings: other texts for people.
+        clock_problem: what is wrong with the node's clock; empty if nothing is. It is reported
+            first, as it may be the cause of the others.
+        warnings: further warnings; empty ones are ignored.
     """
-    listens = silent_s is not None
+    subscribed = silent_s is not None
     status = Status(
         f'input/{camera}',
         values={
-            'rate hz': show(rate_hz if listens else None, 1),
-            'age s': show(age_s if listens else None, 3),
+            'rate hz': show(rate_hz if subscribed else None, 1),
+            'age s': show(age_s if subscribed else None, 3),
             'received': str(counts.received),
             'published': str(counts.published),
             **{f'dropped {reason.value}': str(n) for reason, n in counts.dropped.items()},
@@ -150,14 +150,14 @@ def input_status(
 def all_lost(
     before: Counts, now: Counts, max_age_ms: float, last_bad: str, last_failure: str
 ) -> str:
-    """Why not one of the images of a time was published, and what to do; empty if one was.
+    """Return why no image of a period was published, and a remedy; empty if one was.
 
     Args:
-        before: counts at the beginning of that time.
+        before: counts at the beginning of the period.
         now: counts at its end.
-        max_age_ms: the limit of an image's age.
+        max_age_ms: maximum age of an image.
         last_bad: why the last image was bad.
-        last_failure: what the engine said of the last image that it failed on.
+        last_failure: error of the last image whose inference failed.
     """
     lost = {reason: now.dropped[reason] - before.dropped[reason] for reason in Drop}
     if now.published > before.published or not any(lost.values()):
@@ -169,7 +169,7 @@ def all_lost(
         Drop.BAD_IMAGE: f'all images are bad: {last_bad}'
         + ('; remap `image` to the colour topic' if _is_foreign(last_bad) else ''),
         Drop.INFERENCE_FAILED: f'inference fails for all images: {last_failure}',
-        Drop.SUPERSEDED: 'no image is finished; the one in work takes longer than the others '
+        Drop.SUPERSEDED: 'no image is finished; processing one takes longer than the next ones '
         'take to arrive',
     }
     reasons = [
@@ -179,32 +179,32 @@ def all_lost(
 
 
 def _is_foreign(bad: str) -> bool:
-    """Whether an image was bad because it is none of a colour camera."""
+    """Return whether an image was bad because it is not from a colour camera."""
     return any(word in bad for word in ('encoding', 'expected a', 'depth', 'Depth'))
 
 
 def age_problem(age_s: float | None, sim_time: bool) -> str:
-    """What a newest image's age says of the clocks; empty if nothing is wrong.
+    """Return the problem with the clocks that the newest image's age shows; empty if none.
 
     Args:
-        age_s: by its stamp; None if it is not known.
+        age_s: age by the image's stamp; None if it is not known.
         sim_time: whether the node's time is that of /clock.
     """
     if age_s is None or -FUTURE_S <= age_s <= PAST_S:
         return ''
     where = 'in the future' if age_s < 0 else 'in the past'
     seconds = f'{abs(age_s):.1f}' if abs(age_s) < 1e4 else f'{abs(age_s):.0f}'
-    cure = (
+    remedy = (
         'use_sim_time is true, so /clock and the images must come from the same bag or simulation'
         if sim_time
         else 'use_sim_time? Set it for a bag or a simulation with /clock, else synchronise the '
         "camera's clock"
     )
-    return f'stamps are of another clock: {seconds} s {where}; {cure}'
+    return f'stamps are of another clock: {seconds} s {where}; {remedy}'
 
 
 def stamp_problem(problem: str) -> str:
-    """What to do about stamps that cannot be used.
+    """Return a problem with stamps together with a remedy; empty if there is none.
 
     Args:
         problem: `StampClock.problem`.
@@ -215,12 +215,12 @@ def stamp_problem(problem: str) -> str:
 
 
 def clock_problem(sim_time: bool, now_s: float, still_s: float) -> str:
-    """What is wrong with the node's clock; empty if nothing is.
+    """Return the problem with the node's clock; empty if there is none.
 
     Args:
         sim_time: whether the node's time is that of /clock.
-        now_s: its time.
-        still_s: since when it has not changed.
+        now_s: the node's time.
+        still_s: for how long that time has not changed.
     """
     if not sim_time:
         return ''
@@ -235,11 +235,11 @@ def clock_problem(sim_time: bool, now_s: float, still_s: float) -> str:
 
 
 def transport_problem(environ: Mapping[str, str], middleware: str, raw_bytes: int) -> str:
-    """Whether images are larger than the middleware's settings allow for; empty if not.
+    """Return a warning if images are too large for the middleware's settings, else empty.
 
     Args:
-        environ: the process's environment.
-        middleware: name of the ROS middleware's implementation.
+        environ: environment of the process.
+        middleware: name of the implementation of the ROS middleware.
         raw_bytes: size of the last image; 0 if it was compressed.
     """
     old, new = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
@@ -271,13 +271,13 @@ def timing_status(
     active: bool,
     current: bool = True,
 ) -> Status:
-    """How long frames take.
+    """Return the status of the durations of the last images.
 
     Args:
-        timings: by label of the stages.
-        rate_hz: of published frames.
+        timings: durations by label of the stages.
+        rate_hz: rate of published frames.
         limits: `diagnostics.*` of the parameters.
-        active: whether images are taken; an idle node is not too slow.
+        active: whether images are processed; an idle node is not reported as too slow.
         current: False if the last frame was published too long ago for its times to be shown.
     """
     values = timings.values()
@@ -300,11 +300,11 @@ def timing_status(
 
 
 def memory_status(device: str, out_of_memory: int) -> Status:
-    """Memory of process and device.
+    """Return the status of the memory of process and device.
 
     Args:
         device: `cpu`, `cuda:<index>`, or empty.
-        out_of_memory: frames that failed for lack of memory.
+        out_of_memory: number of images that failed for lack of memory.
     """
     used = device_memory_bytes(device)
     status = Status(
@@ -322,7 +322,7 @@ def memory_status(device: str, out_of_memory: int) -> Status:
 
 
 def tracking_status(stats: Any | None) -> Status:
-    """Tracks by state; `stats` is a TrackerStats, None before the first frame or without."""
+    """Return the number of tracks by state; `stats` is None without a tracker or a frame."""
     names = ('active', 'new', 'coasting', 'lost')
     return Status(
         'tracking',
@@ -333,14 +333,14 @@ def tracking_status(stats: Any | None) -> Status:
 def diagnostic_array(
     types: MessageTypes, statuses: Iterable[Status], node: str, device: str, stamp: Any
 ) -> Any:
-    """The message.
+    """Return the message of /diagnostics.
 
     Args:
         types: makes messages.
-        statuses: what it says.
-        node: full name of the node; a status is called `<node>: <its name>`, so that nodes in
+        statuses: the statuses.
+        node: full name of the node. A status is called `<node>: <its name>`, so that nodes in
             different namespaces can share the topic.
-        device: what runs the model, the hardware id.
+        device: device that runs the model, used as the hardware id.
         stamp: time of the message.
     """
     message = types.make(

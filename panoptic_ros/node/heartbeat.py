@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that repeats something by a steady clock, whatever else the process does."""
+"""Thread that repeats a call by a steady clock, independently of the rest of the process."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Calls a function once in each period, in a daemon thread."""
+    """Daemon thread that calls a function once per period."""
 
     def __init__(self, action: Callable[[], None], period_s: float, name: str) -> None:
-        """Starts the thread; the first call comes at once.
+        """Start the thread; the first call is immediate.
 
         Args:
-            action: the function; an exception of it is logged, once for each different text.
-            period_s: from call to call.
-            name: of the thread.
+            action: function to call; its exceptions are logged, a repeated text only once.
+            period_s: time between two calls, seconds.
+            name: name of the thread.
         """
         self._ended = threading.Event()
         self._thread = threading.Thread(
@@ -28,7 +28,7 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Ends the thread; False if a call is still in progress after the timeout."""
+        """End the thread; return False if a call is still in progress after the timeout."""
         self._ended.set()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()

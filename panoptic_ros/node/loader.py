@@ -12,13 +12,13 @@ from panoptic_ros.node.loading import Loaded, load
 
 
 def load_in_time(settings: Mapping[str, Any]) -> Loaded:
-    """Loads and warms up the model that the parameters name, within `load_timeout_s`.
+    """Load and warm up the model that the parameters name, within `load_timeout_s`.
 
-    An engine cannot be interrupted. After the time limit its daemon thread is left alone, and
-    does not keep the process from ending.
+    Loading cannot be interrupted. After the time limit its daemon thread is abandoned; it does
+    not keep the process from ending.
 
     Raises:
-        RuntimeError: in one line, if the model cannot be loaded.
+        RuntimeError: if the model cannot be loaded.
         TimeoutError: if loading takes too long.
     """
     limit_s = settings['load_timeout_s']

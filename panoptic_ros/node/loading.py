@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the parameters' values to a loaded model and a tracker."""
+"""Loading of the model, and configuration of pipeline and tracker, from the parameters."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ THRESHOLDS = ('score_threshold', 'min_area')
 
 
 class Loaded(NamedTuple):
-    """A model file, ready to run."""
+    """Model that is ready to run, and the hash of its file."""
 
     predictor: Predictor
     file_hash: str
 
     def describe(self) -> dict[str, str]:
-        """What diagnostics and the log say of it."""
+        """Return name, hash, family, backend and so on for diagnostics and the log."""
         info, backend = self.predictor.info, self.predictor.backend
         return {
             'name': info.name,
@@ -40,10 +40,11 @@ class Loaded(NamedTuple):
 
 
 def load(settings: Mapping[str, Any]) -> Loaded:
-    """Loads and warms up the model that the parameters name.
+    """Load and warm up the model that the parameters name.
 
     Raises:
-        ValueError, OSError, BackendError: in one line, if it is not available.
+        ValueError, OSError: if there is no such model file, or it cannot be read.
+        BackendError: if no backend can run the model.
     """
     path = Path(settings['model']).expanduser() if settings['model'] else default_model()
     cache_dir = settings['engine_cache_dir']
@@ -56,16 +57,16 @@ def load(settings: Mapping[str, Any]) -> Loaded:
 
 
 def tracker_config(settings: Mapping[str, Any]) -> TrackerConfig:
-    """`tracker.*` of the parameters.
+    """Return the tracker's configuration from the parameters `tracker.*`.
 
     Raises:
-        ValueError: if they do not go together.
+        ValueError: if the values contradict each other.
     """
     return TrackerConfig(**{f.name: settings[f'tracker.{f.name}'] for f in fields(TrackerConfig)})
 
 
 def check_for_model(settings: Mapping[str, Any], info: ModelInfo) -> None:
-    """Checks the values that depend on the model.
+    """Check the values that depend on the model.
 
     Raises:
         ValueError: if a class is unknown, none is left or a threshold is out of the model's range.
@@ -91,15 +92,15 @@ def check_for_model(settings: Mapping[str, Any], info: ModelInfo) -> None:
 
 
 def apply_settings(pipeline: Pipeline, tracker: Tracker, settings: Mapping[str, Any]) -> None:
-    """Hands the parameters' values to a pipeline; not while it works on an image."""
+    """Apply the parameters' values to a pipeline that is not processing an image."""
     pipeline.thresholds = _thresholds(settings)
     pipeline.choose_classes(settings['classes.include'], settings['classes.exclude'])
     tracker.config = tracker_config(settings)
     if settings['tracker.enabled'] and pipeline.tracker is None:
-        tracker.reset()  # what it knew is from before the pause
+        tracker.reset()  # its tracks are from before it was disabled
     pipeline.tracker = tracker if settings['tracker.enabled'] else None
 
 
 def _thresholds(settings: Mapping[str, Any]) -> dict[str, float]:
-    """Those that are not left to the model."""
+    """Return the thresholds that are not left to the model."""
     return {name: settings[name] for name in THRESHOLDS if settings[name] >= 0}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory the process and its device use."""
+"""Memory use of the process and its device."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 
 def host_rss_bytes() -> int:
-    """Resident memory of this process."""
+    """Return the resident memory of this process."""
     pages = int(Path('/proc/self/statm').read_text().split()[1])
     return pages * resource.getpagesize()
 
 
 def device_memory_bytes(device: str) -> tuple[int, int] | None:
-    """(used, total) memory of a CUDA device, by all processes; None for the CPU.
+    """Return (used, total) memory of a CUDA device, of all processes; None for the CPU.
 
-    Asks the driver, since whichever engine is in use has its own way to tell.
+    The numbers come from the driver, so that they do not depend on the backend.
     """
     if not device.startswith('cuda'):
         return None
@@ -42,7 +42,7 @@ def device_memory_bytes(device: str) -> tuple[int, int] | None:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an engine failed for lack of memory; each says so in its own words."""
+    """Return whether a backend ran out of memory, judged by the text of its error."""
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(
         words in text

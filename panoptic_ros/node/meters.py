@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rates and durations of the last frames; each has one writer, and any thread may read."""
+"""Rates and durations of the last images; one thread writes, any thread may read."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 NOT_YET = 'n/a'
 
 WINDOW = 100
-"""Frames over which p50, p95 and max are taken."""
+"""Number of images over which p50, p95 and max are taken."""
 
 RATE_WINDOW_S = 5.0
 
 SILENT_S, SILENT_INTERVALS = 5.0, 5.0
-"""A stream is silent after so many seconds and after so many times its last interval."""
+"""A stream is silent after SILENT_S seconds and SILENT_INTERVALS times its last interval."""
 
 
 class RateMeter:
-    """Events per second over the last seconds of any clock, also one that jumps back."""
+    """Events per second over the last seconds of any clock, even one that jumps back."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=2000)
 
     def add(self, now_s: float) -> None:
-        """Notes an event."""
+        """Count an event."""
         if self._times and now_s < self._times[-1]:
             self._times.clear()
         self._times.append(now_s)
@@ -37,7 +37,7 @@ class RateMeter:
         return self._times[-1] if self._times else 0.0
 
     def rate_hz(self, now_s: float) -> float | None:
-        """Rate of the last RATE_WINDOW_S; 0 if they were silent, None before two events."""
+        """Return the rate over the last RATE_WINDOW_S; 0 if silent, None before two events."""
         times = [t for t in self._times.copy() if now_s - RATE_WINDOW_S <= t <= now_s]
         if len(times) >= 2 and times[-1] > times[0]:
             return (len(times) - 1) / (times[-1] - times[0])
@@ -67,22 +67,22 @@ class Silence:
 
 
 class Timings:
-    """Durations of the last frames by stage."""
+    """Durations of the last images by stage."""
 
     def __init__(self, stages: Iterable[str]) -> None:
         self._seconds: dict[str, deque[float]] = {name: deque(maxlen=WINDOW) for name in stages}
 
     def add(self, stage: str, seconds: float) -> None:
-        """Notes how long a stage took for one frame."""
+        """Add the duration of a stage for one image."""
         self._seconds[stage].append(seconds)
 
     def p95_ms(self, stage: str) -> float | None:
-        """95th percentile; None before the first frame."""
+        """Return the 95th percentile; None before the first image."""
         seconds = self._seconds[stage].copy()
         return float(np.percentile(seconds, 95)) * 1e3 if seconds else None
 
     def values(self) -> dict[str, str]:
-        """p50, p95 and max of each stage, for people."""
+        """Return p50, p95 and max of each stage as text."""
         values = {}
         for stage, window in self._seconds.items():
             ms = np.array(window.copy()) * 1e3
@@ -93,5 +93,5 @@ class Timings:
 
 
 def show(value: float | None, digits: int) -> str:
-    """A number for people, or `n/a`."""
+    """Return a number as text, `n/a` for None."""
     return NOT_YET if value is None else f'{value:.{digits}f}'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's own diagnostics, read back: for the live line, the table and summary.json."""
+"""Health of the node, read from its diagnostics, for the live line, the table and summary.json."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from panoptic_ros.node.parameters import NODE
 from panoptic_ros.node.stages import Stage
-
-NODE = 'panoptic_node'
 
 LEVELS = ('OK', 'WARN', 'ERROR', 'STALE')
 
 
 @dataclass(frozen=True)
-class Status:
-    """One DiagnosticStatus."""
+class ReportedStatus:
+    """One DiagnosticStatus of a received message."""
 
     level: int
     message: str
@@ -24,28 +23,28 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Health:
-    """What the node said of itself at one moment."""
+class NodeHealth:
+    """State of the node at one moment, as it reported it."""
 
     stamp_s: float
 
-    statuses: Mapping[str, Status]
+    statuses: Mapping[str, ReportedStatus]
     """By task: model, input/<camera>, timing, memory, tracking."""
 
     @property
     def active(self) -> bool:
-        """True once images are taken."""
+        """Whether the node processes images."""
         return self._value('model', 'state') == 'active'
 
     @property
     def problem(self) -> str:
-        """Why no model could be loaded; empty if nothing is wrong."""
+        """Reason why no model could be loaded; empty if there is none."""
         model = self.statuses.get('model')
         return model.message if model and LEVELS[model.level] == 'ERROR' else ''
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images since the node's start: received, published and in_flight."""
+        """Number of images since the node's start: received, published and in_flight."""
         values = self._input()
         return {
             name: int(values.get(name.replace('_', ' '), 0))
@@ -54,7 +53,7 @@ class Health:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Images that were received and not published, by reason."""
+        """Number of images that were received and not published, by reason."""
         return {
             key.removeprefix('dropped '): int(value)
             for key, value in self._input().items()
@@ -67,7 +66,7 @@ class Health:
         return self._number('rate hz')
 
     def line(self) -> str:
-        """Rate, latency, drops and the worst status, for people."""
+        """Return rate, latency, drops and the worst status as a line for people."""
         counts = self.counts
         task, worst = max(self.statuses.items(), key=lambda item: item[1].level)
         state = f'; {LEVELS[worst.level]} {task}: {worst.message}' if worst.level else ''
@@ -82,17 +81,17 @@ class Health:
         )
 
     def summary(self, rate_hz: float) -> dict[str, Any]:
-        """What summary.json holds, in the node's own words.
+        """Return the content of summary.json, from the values that the node reported.
 
         Args:
-            rate_hz: the node's `rate_hz` while images came; now they may have stopped.
+            rate_hz: the node's `rate_hz` while it received images, which may have stopped since.
 
         Returns:
             `received`, `published`, `dropped` (by reason) and `in_flight` count images since the
             node's start: received = published + all dropped + in_flight. `rate_hz` is of
             published images. `latency_ms` is end to end in the node, from an image's arrival to
             its last message handed to the middleware, `p50` and `p95` of the node's last 100
-            images. `backend` and `device` are those really used.
+            images. `backend` and `device` are those actually used.
 
         Raises:
             ValueError: if the node published nothing, or its counts do not add up.
@@ -127,24 +126,24 @@ class Health:
         return self._number(f'{Stage.TOTAL.label} {name} ms')
 
     def _number(self, key: str) -> float:
-        """A value of `timing`; 0 where the node has none, as a rate from one image."""
+        """Return a value of `timing`; 0 if the node has none, such as the rate of one image."""
         text = self._value('timing', key)
         return 0.0 if text == 'n/a' else float(text)
 
 
-def read_health(message: Any) -> Health | None:
-    """Reads a diagnostic_msgs/DiagnosticArray (from rclpy, or from a bag).
+def read_health(message: Any) -> NodeHealth | None:
+    """Read a diagnostic_msgs/DiagnosticArray, from rclpy or from a bag.
 
     Returns:
-        None if the message is not the node's.
+        None if the message is not from the node.
     """
     statuses = {}
     for status in message.status:
         node, _, task = status.name.partition(': ')
         if node.rpartition('/')[2] == NODE:
             level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
-            statuses[task] = Status(
+            statuses[task] = ReportedStatus(
                 level, status.message, {pair.key: pair.value for pair in status.values}
             )
     stamp = message.header.stamp
-    return Health(stamp.sec + stamp.nanosec * 1e-9, statuses) if statuses else None
+    return NodeHealth(stamp.sec + stamp.nanosec * 1e-9, statuses) if statuses else None

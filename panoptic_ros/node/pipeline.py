@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where predictor and tracker meet: camera image in, tracked segments out."""
+"""Predictor, choice of classes and tracker: from a camera image to tracked segments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STAGES = (Stage.PRE, Stage.INFER, Stage.POST, Stage.TRACK)
 
 
 class Result(NamedTuple):
-    """What the pipeline gives for one image."""
+    """Result of the pipeline for one image."""
 
     frame: PanopticFrame
     times: dict[Stage, float]
@@ -29,24 +29,25 @@ class Result(NamedTuple):
 
 
 class Pipeline:
-    """Predictor, choice of classes, tracker; one image at a time, in order of their stamps."""
+    """Predictor, choice of classes and tracker, for one image at a time in order of time."""
 
     def __init__(self, predictor: Predictor, tracker: Tracker | None = None) -> None:
         self.predictor = predictor
         self.tracker = tracker
         self.thresholds: Mapping[str, float] = {}
-        """Used in place of the model's defaults; see `Predictor.run`. Replace to change."""
+        """Thresholds by name in place of the model's defaults; see `Predictor.run`. Assign a new
+        mapping to change them."""
         self._keep: npt.NDArray[np.bool_] | None = None
 
     def choose_classes(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
-        """Segments of other classes are left out of map and table from the next image on.
+        """Remove the segments of other classes from map and table, from the next image on.
 
         Args:
-            include: names to keep; none means all.
-            exclude: names to leave out of these.
+            include: names of the classes to keep; empty keeps all.
+            exclude: names of the classes to remove; takes precedence over `include`.
 
         Raises:
-            ValueError: if a name is none of the model's classes; nothing changes then.
+            ValueError: if the model has no class of a name; the choice does not change.
         """
         labels = self.predictor.info.labels
         included, excluded = labels.class_ids(include), labels.class_ids(exclude)
@@ -56,10 +57,10 @@ class Pipeline:
         self._keep = None if keep.all() else keep
 
     def __call__(self, image: CameraImage, stamp_s: float) -> Result:
-        """Segments of one image.
+        """Segment and track one image.
 
         Args:
-            image: what the camera gave.
+            image: camera image.
             stamp_s: its time, seconds; see `StampClock` for cameras whose stamps may be wrong.
 
         Raises:
@@ -81,11 +82,11 @@ class Pipeline:
 
 
 def keep_segments(frame: PanopticFrame, keep: npt.NDArray[np.bool_]) -> PanopticFrame:
-    """The frame without some of its segments; their cells become void.
+    """Return a frame without some of its segments, whose cells become void.
 
     Args:
-        frame: any frame.
-        keep: (S,) False for the rows to leave out.
+        frame: frame with S segments.
+        keep: (S,), False for the segments to remove.
     """
     ids = np.where(keep, frame.segments['segment_id'], 0).astype(np.uint16)
     return replace(frame, segment_map=frame.paint(ids, 0), segments=frame.segments[keep])

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.node.node_health import Health, read_health
+from panoptic_ros.node.node_health import NodeHealth, read_health
 from panoptic_ros.node.topics import DIAGNOSTICS
 from panoptic_ros.recordings.bag_types import typestore
 from panoptic_ros.recordings.bag_writer import BagWriter
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 
 class TopicRecorder:
-    """Writes topics into a bag, and reads the node's diagnostics on the way."""
+    """Recorder of topics that also reads the node's diagnostics."""
 
     def __init__(self, folder: Path, topics: Mapping[str, str], latched: frozenset[str]) -> None:
-        """Opens the bag.
+        """Open the bag.
 
         Args:
-            folder: exists, and gets `bag`.
+            folder: existing folder in which the bag `bag` is created.
             topics: message type by topic, without a leading slash.
-            latched: those of them that late subscribers still get.
+            latched: topics whose last message late subscribers receive.
 
         Raises:
-            ValueError: if a message type has no definition here.
+            ValueError: if the definition of a message type is not available.
         """
-        self.health: Health | None = None
-        """What the node said last."""
-        self.at_work: Health | None = None
-        """What it said last that had published images since the time before."""
+        self.health: NodeHealth | None = None
+        """Newest report of the node."""
+        self.at_work: NodeHealth | None = None
+        """Newest report with more published images than the report before it."""
         self.taken = 0
-        """Messages in the bag, but for diagnostics."""
+        """Number of messages in the bag, without diagnostics."""
         self._store = typestore(topics.values())
         self._stack = ExitStack()
         self._types = dict(topics)
@@ -57,12 +57,12 @@ class TopicRecorder:
         self._stack.close()
 
     def take(self, topic: str, data: bytes, time_ns: int) -> None:
-        """Takes one message.
+        """Write one message.
 
         Args:
             topic: without a leading slash.
             data: the message in CDR.
-            time_ns: when it came.
+            time_ns: time of arrival.
         """
         self._bag.write(topic, time_ns, data)
         if topic != DIAGNOSTICS:
@@ -77,12 +77,12 @@ class TopicRecorder:
         self.health = health
 
     def summary(self) -> dict[str, Any]:
-        """Completes the bag; see `Health.summary`.
+        """Close the bag and return `NodeHealth.summary`.
 
         Raises:
-            ValueError: if the node said nothing, or published nothing.
+            ValueError: if the node sent no diagnostics, or published no image.
         """
         self._stack.close()
         if self.health is None:
-            raise ValueError('the node said nothing on /diagnostics')
+            raise ValueError('the node sent nothing on /diagnostics')
         return self.health.summary(self.at_work.rate_hz if self.at_work else 0.0)

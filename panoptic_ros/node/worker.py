@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that always works on the newest frame, and the counts that say what became of all.
+"""Thread that processes the newest image, and counts of all images by result.
 
-No ROS here: the executor's callback puts a frame in and is free again at once.
+The executor's callback only hands an image over and returns at once.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ T = TypeVar('T')
 
 
 class Worker(Generic[T]):
-    """Works on one frame at a time in a thread of its own.
+    """Thread that processes one image at a time.
 
-    A frame that arrives while another waits takes its place. With `min_interval_s` the thread
-    waits before it takes a frame, so what it takes is the newest there is.
+    An image that arrives while another one waits replaces it. With `min_interval_s` the thread
+    waits before it takes an image, so that it takes the newest one.
     """
 
     def __init__(self, name: str) -> None:
-        """Prepares a stopped worker.
+        """Create a worker without starting its thread.
 
         Args:
-            name: of the thread.
+            name: name of the thread.
         """
         self.min_interval_s = 0.0
         self._name = name
         self._changed = threading.Condition()
-        self._slot: list[T] = []  # the newest frame, or empty
+        self._slot: list[T] = []  # the newest image, or empty
         self._busy = False
         self._stopping = True
         self._thread: threading.Thread | None = None
         self._counter = ImageCounter()
 
     def start(self, process: Callable[[T], Drop | None]) -> None:
-        """Starts the thread; frames may be put from now on.
+        """Start the thread; `put` accepts images from now on.
 
-        Only the thread refers to `process`: a stopped worker keeps nothing alive.
+        Only the thread refers to `process`, so that a stopped worker keeps no object alive.
 
         Args:
-            process: handles one frame; None if its results were published, else why not. An
-                exception counts as INFERENCE_FAILED.
+            process: processes one image; returns None if its results were published, else the
+                reason. An exception counts as INFERENCE_FAILED.
 
         Raises:
-            RuntimeError: if the last thread did not end yet.
+            RuntimeError: if the previous thread has not ended.
         """
         if self._thread is not None and self._thread.is_alive():
-            raise RuntimeError('an image is still in work; try again later')
+            raise RuntimeError('an image is still being processed; try again later')
         self._stopping = False
         # A daemon, so that a hanging engine cannot keep the process from ending.
         self._thread = threading.Thread(
@@ -62,15 +62,15 @@ class Worker(Generic[T]):
         )
         self._thread.start()
 
-    def put(self, frame: T) -> None:
-        """Hands over a frame; one that still waits is dropped as superseded."""
+    def put(self, image: T) -> None:
+        """Hand over an image; one that still waits is dropped as superseded."""
         with self._changed:
             self._counter.add(Drop.SUPERSEDED, len(self._slot) + self._stopping)
-            self._slot[:] = [] if self._stopping else [frame]
+            self._slot[:] = [] if self._stopping else [image]
             self._changed.notify()
 
     def stop(self, timeout_s: float) -> bool:
-        """Ends the thread after the frame in work; a frame that waits counts as superseded.
+        """End the thread after its current image; an image that waits counts as superseded.
 
         Returns:
             False if the thread is still busy after `timeout_s`.
@@ -88,7 +88,7 @@ class Worker(Generic[T]):
         return True
 
     def counts(self) -> Counts:
-        """All counts at one moment."""
+        """Return all counts at this moment."""
         with self._changed:
             return self._counter.counts(len(self._slot) + self._busy)
 
@@ -103,15 +103,15 @@ class Worker(Generic[T]):
                     self._changed.wait(wait_s if self._slot else None)
                 if self._stopping:
                     return
-                frame = self._slot.pop()
+                image = self._slot.pop()
                 self._busy = True
             not_before = time.monotonic() + self.min_interval_s
             try:
-                drop = process(frame)
+                drop = process(image)
             except Exception:
-                logger.exception('a frame failed')
+                logger.exception('an image failed')
                 drop = Drop.INFERENCE_FAILED
-            del frame
+            del image
             with self._changed:
                 self._busy = False
                 self._counter.add(drop)

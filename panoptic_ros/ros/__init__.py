@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node; nothing outside this folder knows ROS."""
+"""The half of the node with rclpy, and the processes around it."""

@@ -129,7 +129,7 @@ def test_all_results_are_written_and_can_be_read(recorder, tmp_path):
 @pytest.mark.parametrize(
     ('with_diagnostics', 'words'),
     [
-        (False, 'said nothing on /diagnostics'),
+        (False, 'sent nothing on /diagnostics'),
         (True, 'at least one picture'),  # it published, but no overlay came
     ],
 )

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from panoptic_ros.node.node_health import Health, read_health
+from panoptic_ros.node.node_health import NodeHealth, read_health
 
 INPUT = {
     'received': '10',
@@ -33,7 +33,7 @@ def message(model=MODEL, images=INPUT, timing=TIMING, level=0, text='ok', node='
     )
 
 
-def health(**changes) -> Health:
+def health(**changes) -> NodeHealth:
     value = read_health(message(**changes))
     assert value is not None
     return value

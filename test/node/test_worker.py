@@ -89,7 +89,7 @@ def test_stopping_waits_for_the_frame_in_work_and_drops_the_waiting_one(worker, 
     wait_until(lambda: gate.frames == [1])
     worker.put(2)
     assert not worker.stop(0.01)
-    with pytest.raises(RuntimeError, match='still in work'):
+    with pytest.raises(RuntimeError, match='still being processed'):
         worker.start(gate)
     assert adds_up(worker.counts())
     gate.let_go.release()
