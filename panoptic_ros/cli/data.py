@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 SPLITS = ('train', 'val', 'test')
 NEEDED = ('train', 'val')
 
-LAYOUTS = """a folder of your own is
+LAYOUTS = """DATA is one of
+DATA_SETS
+or a folder alone, whose layout tells which it is. A folder of your own is
   my_data/classes.yaml                           classes: [{id: 1, name: road, kind: stuff}, ...]
                                                  ignore: [255]   further ids without a label
   my_data/images/{train,val}/*.jpg
@@ -41,12 +43,30 @@ FLAGS = {
 """Its other flags that not all of them take, with those that do."""
 
 
+class DataSetFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help formatter that replaces DATA_SETS by the list of the data sets.
+
+    The readers are imported when help is printed, not for every command.
+    """
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if 'DATA_SETS' in text:
+            try:
+                from panoptic_training.data.registry import dataset_list
+
+                listed = dataset_list()
+            except ImportError as error:
+                listed = f'  (the list needs pip install "panoptic_ros[train]": {error})'
+            text = text.replace('DATA_SETS', listed)
+        return super()._fill_text(text, width, indent)
+
+
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`."""
+    """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'data',
         help='check, convert and show data sets',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=DataSetFormatter,
         description='Checks a data set before a training, makes one from other labels, and shows '
         'it.',
         epilog=LAYOUTS,
@@ -60,8 +80,8 @@ def add_parser(subparsers: Any) -> None:
 def _add_check(actions: Any) -> None:
     parser = actions.add_parser(
         'check',
-        help='say file by file what is wrong',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help='report what is wrong in each file',
+        formatter_class=DataSetFormatter,
         description='Reads every file of a data set whole and says what is wrong: missing pairs, '
         'sizes that differ, files\ncut off, ids without a class. Counts classes, '
         'unlabelled pixels and tiny segments. Exit status 1 if there are errors.',
@@ -319,10 +339,10 @@ def find_data(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError, OSError: if it is neither.
     """
-    from panoptic_training.data.registry import name_of
+    from panoptic_training.data.registry import resolve_name
 
     if text not in recipe_files() and Path(text).suffix not in ('.yaml', '.yml'):
-        return name_of(text), {}
+        return resolve_name(text), {}
     path = find_recipe(text)
     recipe = read_yaml(path)
     try:

@@ -152,7 +152,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
         raise ValueError(f'--track must be over 0 images a second, got {args.track}')
     for flag in ('json', 'relations', 'output'):
         check_folder(getattr(args, flag), f'--{flag}', is_folder=flag == 'output')
-    from panoptic_training.data.registry import name_of, open_reader, with_hidden
+    from panoptic_training.data.registry import open_reader, resolve_name, with_hidden
     from panoptic_training.evaluation.pisr_pictures import debug_pictures, pisr_model
     from panoptic_training.evaluation.predictions import PredictionStore, open_predictions
     from panoptic_training.evaluation.predictor import describe_run, fingerprint, open_predictor
@@ -165,7 +165,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     from panoptic_training.evaluation.run import Evaluation, claim, model_source, names_hash
     from panoptic_training.evaluation.worst import write_pictures
 
-    args.data = name_of(args.data)
+    args.data = resolve_name(args.data)
     video: dict[str, Any] = (
         {'video': True, 'frames_per_clip': CITY_CLIP}
         if (args.track and args.data == 'synthetic')

@@ -9,11 +9,10 @@ images in `images/{training,validation}/`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from .ade20k_classes import LABELS
 from .panoptic_json import PanopticJson
-
-SPLITS = {'train': 'training', 'val': 'validation'}
 
 
 class Ade20k(PanopticJson):
@@ -27,16 +26,18 @@ class Ade20k(PanopticJson):
         FileNotFoundError, ValueError: if the JSON file is missing or not in the format.
     """
 
+    name = 'ade20k'
+    help = 'ADE20K panoptic, 150 classes'
+    marks = ('ade20k_panoptic_*.json',)
+    splits: ClassVar[dict[str, str]] = {'train': 'training', 'val': 'validation'}
     labels = LABELS
 
     def __init__(self, folder: Path, split: str) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'ADE20K has the splits {", ".join(SPLITS)}, got {split!r}')
         name = f'ade20k_panoptic_{split}'
         # The file's own names end in spaces and list synonyms.
         super().__init__(
             Path(folder) / f'{name}.json',
             Path(folder) / name,
-            Path(folder) / 'images' / SPLITS[split],
+            Path(folder) / 'images' / self.splits[split],
             LABELS,
         )

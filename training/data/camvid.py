@@ -35,7 +35,6 @@ LABELS = LabelSet(
 )
 
 UNLABELLED = 11
-SPLITS = ('train', 'val', 'test')
 
 
 def components(
@@ -81,11 +80,13 @@ class CamVid(FileReader):
         ValueError, FileNotFoundError: if there is no such split.
     """
 
+    name = 'camvid'
+    help = 'CamVid, 11 classes, instances from connected regions'
+    marks = ('train/labels',)
+    splits = ('train', 'val', 'test')
     labels = LABELS
 
     def __init__(self, folder: Path, split: str, min_area: int = 64) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'CamVid has the splits {", ".join(SPLITS)}, got {split!r}')
         images = Path(folder) / split / 'images'
         self.min_area = min_area
         super().__init__(pair_stems(images, images.with_name('labels')), images)

@@ -42,8 +42,6 @@ LABELS = LabelSet(
 )
 """The classes that are scored, by train id; category_id is the data set's own id."""
 
-SPLITS = ('train', 'val', 'test')
-
 INSTANCES = 1000
 """Ids from this on are 1000 * class + instance."""
 
@@ -59,11 +57,13 @@ class Cityscapes(FileReader):
         ValueError, FileNotFoundError: if there is no such split.
     """
 
+    name = 'cityscapes'
+    help = 'Cityscapes, fine annotations, 19 classes'
+    marks = ('leftImg8bit',)
+    splits = ('train', 'val', 'test')
     labels = LABELS
 
     def __init__(self, folder: Path, split: str) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'Cityscapes has the splits {", ".join(SPLITS)}, got {split!r}')
         where = Path(folder) / 'leftImg8bit' / split
         super().__init__(
             [

@@ -18,8 +18,6 @@ from panoptic_ros.metrics.coco_json import Annotation
 from .cityscapes import LABELS
 from .panoptic_json import PanopticJson
 
-SPLITS = ('train', 'val', 'test')
-
 
 class CityscapesVps(PanopticJson):
     """One split of Cityscapes-VPS; instance ids are track ids that last through the video.
@@ -32,12 +30,14 @@ class CityscapesVps(PanopticJson):
         FileNotFoundError, ValueError: if the JSON file is missing or not in the format.
     """
 
+    name = 'cityscapes_vps'
+    help = 'Cityscapes-VPS, video with track ids'
+    marks = ('*_city_vps.json',)
+    splits = ('train', 'val', 'test')
     labels = LABELS
     """Those of Cityscapes; in the files' order once they are read."""
 
     def __init__(self, folder: Path, split: str) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'Cityscapes-VPS has the splits {", ".join(SPLITS)}, got {split!r}')
         base = Path(folder) / split
         images = base / 'img' if (base / 'img').is_dir() else base / 'img_all'
         super().__init__(

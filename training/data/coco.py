@@ -21,8 +21,6 @@ from .coco_hidden import Outlines
 from .panoptic_json import PanopticJson
 from .sample import Sample
 
-SPLITS = ('train', 'val')
-
 
 class CocoPanoptic(PanopticJson):
     """One split; `labels` are the JSON's categories in their order.
@@ -38,12 +36,15 @@ class CocoPanoptic(PanopticJson):
         ValueError: if the JSON is not in COCO's panoptic format.
     """
 
+    name = 'coco'
+    help = 'COCO panoptic, or your own data in its format'
+    marks = ('annotations/panoptic_*.json', 'train.json', 'val.json')
+    splits = ('train', 'val')
+    knows_hidden = True
     labels = LABELS
     """COCO's own; those of the files once they are read."""
 
     def __init__(self, folder: Path, split: str, hidden: bool = False) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'COCO panoptic has the splits {", ".join(SPLITS)}, got {split!r}')
         path, masks, images = _find(Path(folder), split)
         super().__init__(path, masks, images)
         # panoptic_<split>2017.json and instances_<split>2017.json, with or without the year

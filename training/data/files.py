@@ -10,11 +10,11 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,24 @@ class FileReader:
     Raises:
         FileNotFoundError: if there are no pairs.
     """
+
+    name: ClassVar[str]
+    """Name of the data set on the command line and in recipes."""
+
+    help: ClassVar[str]
+    """Contents in a few words, for help texts and the documentation."""
+
+    marks: ClassVar[tuple[str, ...]]
+    """Patterns of files by which a folder is recognised; empty for a data set without files."""
+
+    splits: ClassVar[Collection[str]]
+    """Names of the splits; empty where folders of any name are splits."""
+
+    knows_hidden: ClassVar[bool] = False
+    """Whether there is an option `hidden`, which adds `Sample.hidden_map`."""
+
+    renamed: ClassVar[dict[str, str]] = {}
+    """Options of earlier versions, with their present names."""
 
     labels: LabelSet
 

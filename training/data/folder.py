@@ -61,6 +61,11 @@ class OwnFolder(FileReader):
         FileNotFoundError, ValueError: if a folder is missing or classes.yaml has a mistake.
     """
 
+    name = 'folder'
+    help = 'your own images with PNGs of ids, and classes.yaml'
+    marks = ('classes.yaml',)
+    splits = ()
+
     def __init__(self, folder: Path, split: str) -> None:
         self.labels, self.divisor, self.ignore = read_classes(Path(folder) / 'classes.yaml')
         images = Path(folder) / 'images' / split

@@ -30,8 +30,6 @@ LABELS = LabelSet(
 )
 """Cityscapes' classes by train id; those without tracks are stuff."""
 
-SPLITS = ('train', 'val')
-
 
 class KittiStep(FileReader):
     """One split of KITTI-STEP; instance ids are track ids that last through the sequence.
@@ -44,11 +42,13 @@ class KittiStep(FileReader):
         ValueError, FileNotFoundError: if there is no such split.
     """
 
+    name = 'kitti_step'
+    help = 'KITTI-STEP, video with track ids of cars and people'
+    marks = ('panoptic_maps', '*/panoptic_maps')
+    splits = ('train', 'val')
     labels = LABELS
 
     def __init__(self, folder: Path, split: str) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'KITTI-STEP has the splits {", ".join(SPLITS)}, got {split!r}')
         folder = Path(folder)
         labels = next(
             (

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data sets by name. To add one: a file beside this and a line here."""
+"""Registry of data sets. To add one, write a reader in a file beside this and add its class."""
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,48 +26,39 @@ from .vistas import Vistas
 
 logger = logging.getLogger(__name__)
 
-READERS: dict[str, Callable[..., Reader]] = {
-    'synthetic': City,
-    'camvid': CamVid,
-    'cityscapes': Cityscapes,
-    'coco': CocoPanoptic,
-    'vistas': Vistas,
-    'ade20k': Ade20k,
-    'cityscapes_vps': CityscapesVps,
-    'kitti_step': KittiStep,
-    'folder': OwnFolder,
-}
-FROM_FOLDER = frozenset(READERS) - {'synthetic'}
-
-SAYS_HIDDEN = frozenset({'synthetic', 'coco'})
-"""Readers that take `hidden`, and then say what goes on under what is seen."""
-
-MARKS = {
-    'folder': ('classes.yaml',),
-    'cityscapes': ('leftImg8bit',),
-    'cityscapes_vps': ('*_city_vps.json',),
-    'vistas': ('config*.json', 'training/instances'),
-    'ade20k': ('ade20k_panoptic_*.json',),
-    'kitti_step': ('panoptic_maps', '*/panoptic_maps'),
-    'camvid': ('train/labels',),
-    'coco': ('annotations/panoptic_*.json', 'train.json', 'val.json'),
-}
-"""What a folder holds by which its layout is known; the first that fits."""
-
 ON_ERROR = ('fail', 'skip')
 
 
+DataSet = type[City] | type[FileReader]
+"""A reader class; `FileReader` explains the attributes that declare a data set."""
+
+DATASET_CLASSES: tuple[DataSet, ...] = (
+    City,
+    OwnFolder,
+    Cityscapes,
+    CityscapesVps,
+    Vistas,
+    Ade20k,
+    KittiStep,
+    CamVid,
+    CocoPanoptic,
+)
+"""In the order in which a folder's layout is compared with their marks; the first match wins."""
+
+DATASETS = {data_set.name: data_set for data_set in DATASET_CLASSES}
+
+
 def open_reader(name: str, split: str, on_error: str = 'fail', **options: Any) -> Reader:
-    """Opens one split of a data set and checks that its files are there and fit.
+    """Open one split of a data set, and check that its files exist and match.
 
     Args:
         name: `synthetic`, or a data set and its folder, `camvid:<folder>`.
         split: `train`, `val` or `test`.
-        on_error: `fail` at bad files, or `skip` them and say so.
+        on_error: `fail` on bad files, or `skip` them and log which.
         options: further arguments of the reader.
 
     Raises:
-        ValueError: for an unknown name or option, or files that do not fit.
+        ValueError: for an unknown name, split or option, or files that do not match.
         FileNotFoundError: for a missing folder.
     """
     if on_error not in ON_ERROR:
@@ -98,18 +89,16 @@ def open_reader(name: str, split: str, on_error: str = 'fail', **options: Any) -
 
 
 def make_reader(name: str, split: str, **options: Any) -> Reader:
-    """A reader whose files nobody has looked at yet; see `open_reader`."""
-    kind, folder = kind_and_folder(name)
-    own = list(inspect.signature(READERS[kind]).parameters)[2 if folder else 1 :]
-    unknown = sorted(set(options) - set(own))
-    if unknown:
-        raise ValueError(
-            f'data {kind!r} has no option {unknown[0]!r}; the options are: {", ".join(own)}'
-        )
+    """Return a reader whose files have not been checked yet; see `open_reader`."""
+    kind, folder = parse_name(name)
+    data_set = DATASETS[kind]
+    check_options(kind, options)
+    if data_set.splits and split not in data_set.splits:
+        raise ValueError(f'{kind} has the splits {", ".join(data_set.splits)}, got {split!r}')
+    construct: Callable[..., Reader] = data_set
+    place = [Path(folder)] if folder else []
     try:
-        if folder:
-            return READERS[kind](Path(folder), split, **options)
-        return READERS[kind](split, **options)
+        return construct(*place, split, **options)
     except TypeError as error:
         if not options:
             raise
@@ -118,58 +107,97 @@ def make_reader(name: str, split: str, **options: Any) -> Reader:
         ) from None
 
 
-def kind_and_folder(name: str) -> tuple[str, str]:
-    """The two parts of a data set's name; the folder is empty where there is none.
+def check_options(kind: str, options: Collection[str]) -> None:
+    """Refuse options that a data set does not have.
+
+    Raises:
+        ValueError: for an unknown option, naming those that exist; for one of an earlier version,
+            giving its present name.
+    """
+    data_set = DATASETS[kind]
+    for option in sorted(set(options) & data_set.renamed.keys()):
+        raise ValueError(
+            f'data {kind!r}: the option {option!r} is called {data_set.renamed[option]!r} now'
+        )
+    known = [name for name in inspect.signature(data_set).parameters if name != 'split']
+    if data_set.marks:
+        known.remove('folder')
+    for option in sorted(set(options) - set(known)):
+        raise ValueError(
+            f'data {kind!r} has no option {option!r}; the options are: {", ".join(known)}'
+        )
+
+
+def parse_name(name: str) -> tuple[str, str]:
+    """Return the data set and the folder of a name; the folder is empty where none is needed.
 
     Raises:
         ValueError, FileNotFoundError: for an unknown data set or a missing folder.
     """
     kind, _, folder = name.partition(':')
-    if kind not in READERS or bool(folder) != (kind in FROM_FOLDER):
-        known = ', '.join(f'{k}:<folder>' if k in FROM_FOLDER else k for k in READERS)
-        raise ValueError(f'unknown data {name!r}; expected one of: {known}')
+    if kind not in DATASETS or bool(folder) != bool(DATASETS[kind].marks):
+        raise ValueError(f'unknown data {name!r}; expected one of: {", ".join(typed_names())}')
     if folder and not Path(folder).is_dir():
         raise FileNotFoundError(f'no folder {folder} for data {kind!r}')
     return kind, folder
 
 
+def typed_names() -> dict[str, DataSet]:
+    """Return the data sets by their names as a user types them, `camvid:<folder>`."""
+    return {f'{d.name}:<folder>' if d.marks else d.name: d for d in DATASET_CLASSES}
+
+
 def labels_of(name: str) -> LabelSet:
-    """The classes of a data set: its folder's, where that is there, else those such data have.
+    """Return the classes of a data set, without its folder where the data set itself has some.
 
     Raises:
-        ValueError, FileNotFoundError: for an unknown data set, or where only a missing folder
-            could tell.
+        ValueError, FileNotFoundError: for an unknown data set, or a missing folder where only the
+            folder names the classes.
     """
     kind, _, folder = name.partition(':')
-    known: LabelSet | None = getattr(READERS.get(kind), 'labels', None)
+    known: LabelSet | None = getattr(DATASETS.get(kind), 'labels', None)
     if known is not None and folder and not Path(folder).is_dir():
         return known
     return make_reader(name, 'train').labels
 
 
-def name_of(text: str) -> str:
-    """A data set's name from itself or from its folder alone, whose layout tells what it is.
+def resolve_name(text: str) -> str:
+    """Return a data set's name, given itself or a folder whose layout identifies the data set.
 
     Raises:
-        ValueError, FileNotFoundError: if it does not, or nothing is there.
+        ValueError, FileNotFoundError: for a layout of no known data set, or a missing folder.
     """
     if not Path(text).is_dir():
-        kind_and_folder(text)
+        parse_name(text)
         return text
-    for kind, marks in MARKS.items():
-        if any(next(Path(text).glob(mark), None) for mark in marks):
-            return f'{kind}:{text}'
-    raise ValueError(
-        f'{text} has the layout of no known data set; the layouts are: '
-        f'{", ".join(f"{kind} ({marks[0]})" for kind, marks in MARKS.items())}'
-    )
+    for data_set in DATASET_CLASSES:
+        if any(next(Path(text).glob(mark), None) for mark in data_set.marks):
+            return f'{data_set.name}:{text}'
+    layouts = ', '.join(f'{d.name} ({d.marks[0]})' for d in DATASET_CLASSES if d.marks)
+    raise ValueError(f'{text} has the layout of no known data set; the layouts are: {layouts}')
 
 
 def with_hidden(reader: Reader, name: str, split: str) -> Reader:
-    """A reader of the same samples that says what is hidden, where the data knows."""
-    if name.partition(':')[0] not in SAYS_HIDDEN:
+    """Return a reader of the same samples with hidden maps, where the data set has them."""
+    if not DATASETS[name.partition(':')[0]].knows_hidden:
         return reader
     try:
         return open_reader(name, split, hidden=True)
     except FileNotFoundError:  # COCO without its instance annotations
         return reader
+
+
+def dataset_list() -> str:
+    """Return a line per data set, for help texts."""
+    return '\n'.join(f'  {name:<25} {d.help}' for name, d in typed_names().items())
+
+
+def dataset_table() -> str:
+    """Return the Markdown table of the data sets for the documentation."""
+    rows = [
+        f'| `{name}` | {d.help} | {", ".join(d.splits) or "any folder"} | '
+        f'{", ".join(f"`{mark}`" for mark in d.marks)} | {"yes" if d.knows_hidden else ""} |'
+        for name, d in typed_names().items()
+    ]
+    head = '| name | contents | splits | a folder is recognised by | hidden parts |'
+    return '\n'.join([head, '|---|---|---|---|---|', *rows, ''])

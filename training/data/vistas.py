@@ -9,6 +9,7 @@ download of v2.0 `v1.2/instances/*.png`), whose pixels hold 256 times the class'
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,6 @@ from panoptic_ros.core.labels import VOID_ID
 
 from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table
 from .vistas_classes import LABELS
-
-SPLITS = {'train': 'training', 'val': 'validation'}
 
 INSTANCES = 256
 """Ids are this times the class plus the instance."""
@@ -38,12 +37,14 @@ class Vistas(FileReader):
         ValueError, FileNotFoundError: if there is no such split.
     """
 
+    name = 'vistas'
+    help = 'Mapillary Vistas v1.2, 65 classes'
+    marks = ('config*.json', 'training/instances')
+    splits: ClassVar[dict[str, str]] = {'train': 'training', 'val': 'validation'}
     labels = LABELS
 
     def __init__(self, folder: Path, split: str) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'Vistas has the splits {", ".join(SPLITS)}, got {split!r}')
-        base = Path(folder) / SPLITS[split]
+        base = Path(folder) / self.splits[split]
         labels = base / 'v1.2/instances' if (base / 'v1.2').is_dir() else base / 'instances'
         super().__init__(pair_stems(base / 'images', labels), base / 'images')
 

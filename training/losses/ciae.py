@@ -59,7 +59,7 @@ class CIAELossConfig:
     """Momentum of the memory at the first step (Table VII); it rises to 1 at the end."""
 
     clip_images: int = 1
-    """Consecutive images of a batch that show one clip, as `data.train.in_a_row` gives them: a
+    """Consecutive images of a batch that show one clip, as `data.train.clip_length` gives them: a
     thing's query is its mean over all of them, so that its embedding lasts."""
 
     level_limits: tuple[float, ...] = (64.0, 128.0, 256.0, 512.0)

@@ -65,7 +65,7 @@ class HLELossConfig:
     the same value."""
 
     clip_images: int = 1
-    """Consecutive images of a batch that show one clip, as `data.train.in_a_row` gives them: a
+    """Consecutive images of a batch that show one clip, as `data.train.clip_length` gives them: a
     thing's mean is taken over all of them, so that its embedding lasts. Not with loss 'ae'."""
 
     def __post_init__(self) -> None:

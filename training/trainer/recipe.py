@@ -36,10 +36,13 @@ from panoptic_ros.core.files import lock_folder, write_bytes
 from panoptic_ros.core.labels import LabelSet
 
 from ..checkpoint import NonFiniteError, find_non_finite, read_checkpoint
+from ..data.registry import DATASETS, check_options, dataset_list
 from .callbacks import EMA, BestCheckpoint, LastCheckpoint, Pictures
 from .datamodule import PanopticData
 from .module import PanopticModule
 from .run_folder import WholeCheckpoints, checkpoint_folder, find_start, require_unused
+
+DESCRIPTION = 'Trains a model by a recipe and flags.'
 
 TRAINER_KEYS = (
     'max_steps',
@@ -138,13 +141,17 @@ class RecipeCLI(LightningCLI):
         self.find_start()  # before the data, which may take minutes to open
         _require_precision(self.config.trainer.precision)
         _require_steps(self.config.trainer)
+        data = self.config.data
+        kind = data.dataset.partition(':')[0]
+        for options in (data.train, data.val):
+            if options and kind in DATASETS:
+                check_options(kind, options)
         images = (self.config.model.loss or {}).get('clip_images', 1)
-        row = (self.config.data.train or {}).get('in_a_row', 1)
-        if images != row or row < 1 or self.config.data.batch_size % row:
+        clip = (data.train or {}).get('clip_length', 1)
+        if images != clip or clip < 1 or data.batch_size % clip:
             raise ValueError(
-                'model.loss.clip_images must be data.train.in_a_row and divide '
-                f'data.batch_size, got {images}, {row} and '
-                f'{self.config.data.batch_size}'
+                'model.loss.clip_images must be data.train.clip_length and divide '
+                f'data.batch_size, got {images}, {clip} and {data.batch_size}'
             )
         plain = json.loads(self.parser.dump(self.config, format='json', skip_link_targets=False))
         self.config.model.recipe_hash = recipe_hash(plain)
@@ -271,7 +278,7 @@ def make_cli(args: Sequence[str]) -> RecipeCLI:
                 save_config_callback=None,
                 parser_kwargs={
                     'prog': 'panoptic train',
-                    'description': __doc__,
+                    'description': f'{DESCRIPTION}\n\nData sets:\n{dataset_list()}',
                     'exit_on_error': False,
                 },
                 trainer_defaults={

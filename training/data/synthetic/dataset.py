@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The synthetic city as a data set: fresh frames to train on, fixed ones to validate."""
+"""The synthetic city as a data set: new streets in training, fixed ones in validation."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ..files import thing_table
 from ..sample import Sample
 from . import LABELS, SPLITS, SyntheticClip
 
@@ -19,24 +21,30 @@ class City:
     """One split of the synthetic city.
 
     Args:
-        split: `train`, `val` or `test`; their seeds are apart.
+        split: `train`, `val` or `test`; no street is in two of them.
         size: (height, width) of the frames, px.
-        length: samples. In `train` of an epoch, in which each street is new.
-        frames_per_clip: samples from one street.
-        frames: frame numbers below this are drawn.
-        video: the samples of a street are its first frames in time order, a clip whose instance
-            ids last, instead of frames drawn at random.
-        in_a_row: samples of a street that stay together in an epoch's order, for losses that look
-            at a thing in several frames. On one device, whose batches hold whole rows.
-        within: such frames lie less than this many apart.
+        length: number of samples; in `train`, per epoch, and each epoch has new streets.
+        frames_per_clip: number of samples of one street.
+        frames: upper bound of the frame numbers, exclusive.
+        video: take the first frames of each street in time order, as a clip with lasting instance
+            ids, instead of random frames.
+        clip_length: number of samples of one street that stay adjacent in an epoch's order, for
+            losses that compare frames of a clip. With several devices, such a clip is divided.
+        max_frame_gap: upper bound, exclusive, of the distance between the frame number of a
+            clip's first sample and those of its others.
         randomised: share of the streets that are drawn with domain randomisation.
-        hidden: samples say which thing goes on under the one that is seen; takes another look at
-            each frame.
+        hidden: add `Sample.hidden_map`; each frame is rendered a second time for it.
 
     Raises:
-        ValueError: if the split is unknown or has too few seeds for its length.
+        ValueError: if the split has too few seeds for its length, or lengths are not multiples.
     """
 
+    name = 'synthetic'
+    help = 'the synthetic city, drawn from a seed'
+    marks = ()
+    splits: ClassVar[dict[str, range]] = SPLITS
+    knows_hidden = True
+    renamed: ClassVar[dict[str, str]] = {'in_a_row': 'clip_length', 'within': 'max_frame_gap'}
     labels = LABELS
 
     def __init__(
@@ -46,25 +54,28 @@ class City:
         length: int = 200,
         frames_per_clip: int = 1,
         frames: int = 400,
-        in_a_row: int = 1,
-        within: int = 20,
+        clip_length: int = 1,
+        max_frame_gap: int = 20,
         hidden: bool = False,
         video: bool = False,
         randomised: float = 0.0,
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f'the city has the splits {", ".join(SPLITS)}, got {split!r}')
-        self.fresh, self.seeds = split == 'train', SPLITS[split]
+        self.is_training, self.seeds = split == 'train', self.splits[split]
         self.size, self.length, self.frames = (size[0], size[1]), length, frames
         self.frames_per_clip, self.hidden, self.video = frames_per_clip, hidden, video
-        self.in_a_row, self.within, self.randomised = in_a_row, within, randomised
-        if in_a_row < 1 or within < 1 or frames_per_clip % in_a_row or length % in_a_row:
+        self.clip_length, self.max_frame_gap = clip_length, max_frame_gap
+        self.randomised = randomised
+        if (
+            min(clip_length, max_frame_gap) < 1
+            or frames_per_clip % clip_length
+            or (length % clip_length)
+        ):
             raise ValueError(
-                'the city needs in_a_row and within of at least 1, and '
-                'frames_per_clip and length in multiples of in_a_row, got '
-                f'{in_a_row}, {within}, {frames_per_clip} and {length}'
+                'the city needs clip_length and max_frame_gap of at least 1, and '
+                'frames_per_clip and length in multiples of clip_length, got '
+                f'{clip_length}, {max_frame_gap}, {frames_per_clip} and {length}'
             )
-        if not self.fresh and length > len(self.seeds) * frames_per_clip:
+        if not self.is_training and length > len(self.seeds) * frames_per_clip:
             raise ValueError(
                 f"the city's split {split} has {len(self.seeds)} seeds, too few for "
                 f'{length} samples, {frames_per_clip} of each'
@@ -75,7 +86,7 @@ class City:
 
     @property
     def clips(self) -> tuple[tuple[int, ...], ...]:
-        """Indices of each street's frames in time order; none unless `video`."""
+        """Indices of each street's frames in time order; empty unless `video`."""
         starts = range(0, self.length if self.video else 0, self.frames_per_clip)
         return tuple(
             tuple(range(start, min(start + self.frames_per_clip, self.length))) for start in starts
@@ -83,41 +94,43 @@ class City:
 
     @property
     def image_ids(self) -> list[int | str]:
-        """Running numbers."""
+        """Running numbers of six digits."""
         return [f'{i:06d}' for i in range(self.length)]
 
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Some streets at a time, their frames (or rows of frames) shuffled."""
-        rows = np.arange(self.length).reshape(-1, self.in_a_row)
-        block = CLIPS_AT_ONCE * self.frames_per_clip // self.in_a_row
-        blocks = np.split(rows, range(block, len(rows), block))
+        """Return the order of an epoch: blocks of a few streets, whose clips are shuffled."""
+        clips = np.arange(self.length).reshape(-1, self.clip_length)
+        block = CLIPS_AT_ONCE * self.frames_per_clip // self.clip_length
+        blocks = np.split(clips, range(block, len(clips), block))
         return np.concatenate([rng.permutation(block) for block in blocks]).ravel()
 
-    def _number(self, index: int, epoch_seed: int) -> int:
-        """Which of the street's frames a sample is: the first of its row, or one soon after."""
-        first = index - index % self.in_a_row
-        number = int(np.random.default_rng((epoch_seed, first, 1)).integers(self.frames))
-        if index > first:
-            number += int(np.random.default_rng((epoch_seed, index, 2)).integers(self.within))
-        return number
-
     def read(self, index: int, epoch_seed: int) -> Sample:
-        """A frame of street `index // frames_per_clip`; in `train`, of streets of the epoch."""
+        """Return a frame of street `index // frames_per_clip`; `train` has new ones each epoch."""
         street = index // self.frames_per_clip
-        if self.fresh:
+        if self.is_training:
             street = int(np.random.default_rng((epoch_seed, street)).integers(len(self.seeds)))
-        number = index % self.frames_per_clip if self.video else self._number(index, epoch_seed)
+        number = self._frame_number(index, epoch_seed)
         seed = self.seeds[street]
         randomised = np.random.default_rng((seed, 3)).random() < self.randomised
         clip = _clip(seed, self.size, randomised=bool(randomised))
         frame = clip.frame(number)
-        is_thing = np.append(LABELS.is_thing, np.zeros(256 - len(LABELS), bool))
         return Sample(
             frame.image,
             frame.class_map,
-            np.where(is_thing[frame.class_map], frame.track_map, 0).astype(np.int32),
+            np.where(thing_table(LABELS)[frame.class_map], frame.track_map, 0).astype(np.int32),
             clip.hidden_map(number) if self.hidden else None,
         )
+
+    def _frame_number(self, index: int, epoch_seed: int) -> int:
+        """Return the frame number of a sample in its street."""
+        if self.video:
+            return index % self.frames_per_clip
+        first = index - index % self.clip_length
+        number = int(np.random.default_rng((epoch_seed, first, 1)).integers(self.frames))
+        if index > first:
+            rng = np.random.default_rng((epoch_seed, index, 2))
+            number += int(rng.integers(self.max_frame_gap))
+        return number
 
 
 @lru_cache(maxsize=CLIPS_AT_ONCE)

@@ -11,7 +11,7 @@ from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.camvid import LABELS, components
 from panoptic_training.data.registry import open_reader
 
-CAMVID = Path(__file__).parents[3] / 'shared/data/camvid'
+CAMVID = Path(__file__).parents[4] / 'shared/data/camvid'
 SKY, ROAD, CAR, PEDESTRIAN, UNLABELLED = 0, 3, 8, 9, 11
 
 

@@ -18,7 +18,7 @@ from panoptic_training.data.polygons import Polygons
 from panoptic_training.data.registry import open_reader
 from panoptic_training.data.separate import SemanticAndInstance
 
-PHOTOS = Path(__file__).parents[3] / 'shared/data/coco_instances'
+PHOTOS = Path(__file__).parents[4] / 'shared/data/coco_instances'
 TRACKS = PHOTOS.with_name('metrics') / 'seg_track/seg_track_sample.json'
 SIZE = (8, 12)
 

@@ -173,7 +173,7 @@ def spoil_moments(path):
         (None, ['--model.optimizer.name', 'sgd'], 'another optimiser than the recipe'),
         (None, ['--trainer.precision', '16-true'], 'trainer.precision must be one of'),
         (None, ['--overwrite', 'true'], 'give one of them'),
-        (None, ['--data.train.in_a_row', '0', '--model.loss.clip_images', '0'], 'in_a_row'),
+        (None, ['--data.train.clip_length', '0', '--model.loss.clip_images', '0'], 'clip_length'),
     ],
 )
 def test_a_resume_that_is_refused_leaves_all_files(used, capsys, spoil, flags, reason):

@@ -14,7 +14,7 @@ from panoptic_training.data.coco_classes import LABELS
 from panoptic_training.data.outlines import fill
 from panoptic_training.data.registry import make_reader, open_reader
 
-SAMPLE = Path(__file__).parents[3] / 'shared/data/coco_panoptic_sample'
+SAMPLE = Path(__file__).parents[4] / 'shared/data/coco_panoptic_sample'
 
 CATEGORIES = [
     {'id': 3, 'name': 'car', 'isthing': 1, 'color': [0, 0, 142]},

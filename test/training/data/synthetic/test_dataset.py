@@ -101,7 +101,7 @@ def test_rows_of_frames_stay_together_and_lie_near(monkeypatch):
             return super().frame(number)
 
     monkeypatch.setattr(module, '_clip', Noted)
-    city = City('train', SIZE, length=36, frames_per_clip=6, in_a_row=3, within=5)
+    city = City('train', SIZE, length=36, frames_per_clip=6, clip_length=3, max_frame_gap=5)
     order = city.order(np.random.default_rng(0))
     rows = order.reshape(-1, 3)
     assert sorted(rows[:, 0].tolist()) == list(range(0, 36, 3)) != rows[:, 0].tolist()
@@ -125,9 +125,14 @@ def test_without_rows_the_order_of_an_epoch_is_as_it_was():
 @pytest.mark.parametrize(
     ('split', 'options', 'message'),
     [
-        ('train', {'in_a_row': 2}, 'length in multiples of in_a_row, got 2, 20, 1'),
-        ('train', {'within': 0}, 'within of at least 1'),
+        ('train', {'clip_length': 2}, 'length in multiples of clip_length, got 2, 20, 1'),
+        ('train', {'max_frame_gap': 0}, 'max_frame_gap of at least 1'),
         ('all', {}, "splits train, val, test, got 'all'"),
+        (
+            'train',
+            {'in_a_row': 2},
+            "data 'synthetic': the option 'in_a_row' is called 'clip_length' now",
+        ),
         ('val', {'length': 1001}, 'has 1000 seeds, too few for 1001 samples, 1 of each'),
         ('test', {'length': 2001, 'frames_per_clip': 2}, 'too few for 2001 samples'),
         (
@@ -149,7 +154,7 @@ def test_training_may_be_longer_than_its_streets():
 @pytest.mark.parametrize(
     ('name', 'error', 'message'),
     [
-        ('kitti', ValueError, "unknown data 'kitti'; expected one of: synthetic, camvid:<folder>"),
+        ('kitti', ValueError, "unknown data 'kitti'; expected one of: synthetic, folder:<folder>"),
         ('camvid', ValueError, "unknown data 'camvid'"),
         ('synthetic:here', ValueError, "unknown data 'synthetic:here'"),
         ('camvid:nowhere', FileNotFoundError, "no folder nowhere for data 'camvid'"),

@@ -14,7 +14,7 @@ from tiny_model import LABELS
 import panoptic_training
 from panoptic_ros.models.registry import FAMILIES, build
 from panoptic_training.checkpoint import find_non_finite
-from panoptic_training.data.registry import READERS
+from panoptic_training.data.registry import DATASETS
 from panoptic_training.losses.registry import build_loss
 from panoptic_training.trainer import datamodule
 from panoptic_training.trainer.recipe import make_cli, recipe_hash
@@ -27,7 +27,7 @@ class StandIn:
 
     def __init__(self, name, split, on_error='fail', **options):
         kind, _, folder = name.partition(':')
-        real = READERS.get(kind)
+        real = DATASETS.get(kind)
         self.labels = getattr(real, 'labels', LABELS)
         if real:
             place = [Path(folder)] if folder else []
@@ -158,13 +158,15 @@ def test_loss_and_data_agree_on_what_is_one_clip(flags, fine, monkeypatch, tmp_p
         '--trainer.default_root_dir',
         str(tmp_path),
         f'--model.loss.clip_images={images}',
-        f'--data.train.in_a_row={row}',
+        f'--data.train.clip_length={row}',
         f'--data.batch_size={batch}',
     ]
     if fine:
         assert make_cli(args).model.hparams['loss']['clip_images'] == images
         return
-    with pytest.raises(ValueError, match=r'clip_images must be data\.train\.in_a_row and divide'):
+    with pytest.raises(
+        ValueError, match=r'clip_images must be data\.train\.clip_length and divide'
+    ):
         make_cli(args)
 
 

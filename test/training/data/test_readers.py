@@ -12,7 +12,7 @@ from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.ade20k import LABELS as ADE20K
 from panoptic_training.data.files import pair_stems, read_ids, split_ids
 from panoptic_training.data.kitti_step import LABELS as KITTI
-from panoptic_training.data.registry import make_reader, name_of, open_reader
+from panoptic_training.data.registry import DATASET_CLASSES, make_reader, open_reader, resolve_name
 from panoptic_training.data.vistas import LABELS as VISTAS
 
 SIZE = (6, 9)
@@ -390,22 +390,20 @@ def test_pngs_of_ids(tmp_path):
 
 
 def test_a_folder_tells_what_it_is(tmp_path, own):
-    assert name_of(str(own)) == f'folder:{own}'
+    assert resolve_name(str(own)) == f'folder:{own}'
     for kind, make in (('kitti_step', kitti), ('cityscapes_vps', vps), ('ade20k', ade20k)):
         folder = make(tmp_path / kind)
-        assert name_of(str(folder)) == f'{kind}:{folder}'
-    assert name_of('synthetic') == 'synthetic'
-    assert name_of(f'coco:{tmp_path}') == f'coco:{tmp_path}'
+        assert resolve_name(str(folder)) == f'{kind}:{folder}'
+    assert resolve_name('synthetic') == 'synthetic'
+    assert resolve_name(f'coco:{tmp_path}') == f'coco:{tmp_path}'
     with pytest.raises(FileNotFoundError, match="no folder nowhere for data 'coco'"):
-        name_of('coco:nowhere')
+        resolve_name('coco:nowhere')
     (tmp_path / 'none').mkdir()
     with pytest.raises(ValueError, match='has the layout of no known data set'):
-        name_of(str(tmp_path / 'none'))
+        resolve_name(str(tmp_path / 'none'))
 
 
-@pytest.mark.parametrize(
-    'kind', ['vistas', 'ade20k', 'kitti_step', 'cityscapes_vps', 'cityscapes']
-)
+@pytest.mark.parametrize('kind', [d.name for d in DATASET_CLASSES if d.marks and d.splits])
 def test_an_unknown_split_is_named(tmp_path, kind):
     with pytest.raises(ValueError, match=r"has the splits .*, got 'all'"):
         make_reader(f'{kind}:{tmp_path}', 'all')
