@@ -11,97 +11,16 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
-
-from panoptic_ros.core.files import write_bytes
+from panoptic_ros.core.coco_format import (
+    Annotation,
+    read_annotations,
+    read_ids,
+    read_json,
+    read_labels,
+)
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.metrics.coco_json import Annotation, read_annotations, read_json, read_labels
 from panoptic_ros.metrics.panoptic import PanopticQuality
-
-MAX_PIXELS = 89_478_485
-"""Most pixels of an image file, from which Pillow too warns; a small file can claim many more."""
-
-
-def read_ids(annotation: Annotation) -> npt.NDArray[np.uint32]:
-    """Reads the PNG of an annotation and checks it against the listed segments.
-
-    Returns:
-        (H, W) segment id.
-
-    Raises:
-        FileNotFoundError: if there is no PNG.
-        ValueError: if it is no 8-bit RGB image, or its ids are not those listed.
-    """
-    where = f'image {annotation.image_id}: {annotation.path}'
-    ids = read_png(annotation.path, where)
-    starts = np.flatnonzero(np.diff(ids.reshape(-1), prepend=0) != 0)
-    drawn = set(np.unique(ids.reshape(-1)[starts]).tolist()) - {0}
-    listed = set(annotation.category_of)
-    if drawn != listed:
-        fault, ids_at_fault = (
-            ('in the PNG and not in the JSON', drawn - listed)
-            if drawn - listed
-            else ('in the JSON and not in the PNG', listed - drawn)
-        )
-        raise ValueError(
-            f'{where}: segment {min(ids_at_fault)} is {fault} ({len(ids_at_fault)} such)'
-        )
-    return ids
-
-
-def read_png(path: Path, where: str) -> npt.NDArray[np.uint32]:
-    """Reads a PNG of ids R + 256 G + 65536 B.
-
-    Args:
-        path: the file.
-        where: how to name it in messages.
-
-    Returns:
-        (H, W) ids.
-
-    Raises:
-        FileNotFoundError: if there is no PNG.
-        ValueError: if it is no 8-bit RGB image.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f'{where} does not exist')
-    with path.open('rb') as file:
-        start = file.read(24)  # signature, length and name of the header, width, height
-    height, width = int.from_bytes(start[20:], 'big'), int.from_bytes(start[16:20], 'big')
-    if not start.startswith(b'\x89PNG'):
-        raise ValueError(f'{where} is not an 8-bit RGB PNG')
-    if height * width > MAX_PIXELS:
-        raise ValueError(f'{where} has {width} x {height} pixels, expected {MAX_PIXELS} at most')
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
-        raise ValueError(f'{where} is not an 8-bit RGB PNG')
-    rgba = cv2.cvtColor(pixels[:, :, :3], cv2.COLOR_BGR2RGBA)
-    return np.asarray(rgba.view('<u4')[:, :, 0] & 0xFFFFFF, np.uint32)
-
-
-def write_png(ids: npt.NDArray[np.integer[Any]], path: Path) -> None:
-    """Writes (H, W) ids below 2^24 as `read_png` reads them; the file is whole or not there."""
-    rgba = np.ascontiguousarray(ids, '<u4').view(np.uint8).reshape(*ids.shape, 4)
-    done, png = cv2.imencode('.png', cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR))
-    assert done
-    write_bytes(png.tobytes(), path)
-
-
-def categories(labels: LabelSet) -> list[dict[str, Any]]:
-    """A label set as `read_labels` reads it."""
-    return [
-        {
-            'id': label.category_id,
-            'name': label.name,
-            'isthing': int(label.is_thing),
-            'color': list(label.color),
-        }
-        for label in labels.labels
-    ]
 
 
 def score_image(gt: Annotation, pred: Annotation, labels: LabelSet) -> PanopticQuality:

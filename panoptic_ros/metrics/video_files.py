@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.id_png import read_png
 from panoptic_ros.core.labels import VOID_ID, LabelSet
-from panoptic_ros.metrics.coco import read_png
 from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.video_frame import measure_frame
 

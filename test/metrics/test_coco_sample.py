@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from panoptic_ros.core.coco_format import read_annotations, read_ids, read_json, read_labels
 from panoptic_ros.metrics.average_precision import AveragePrecision
 from panoptic_ros.metrics.boundary import BoundaryQuality
-from panoptic_ros.metrics.coco import read_ids
-from panoptic_ros.metrics.coco_json import read_annotations, read_json, read_labels
 from panoptic_ros.metrics.covering import ParsingCovering
 from panoptic_ros.metrics.image_pair import compare
 from panoptic_ros.metrics.instance_iou import InstanceIoU

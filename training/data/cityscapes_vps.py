@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.metrics.coco_json import Annotation
+from panoptic_ros.core.coco_format import Annotation
 
 from .cityscapes import LABELS
 from .panoptic_json import PanopticJson

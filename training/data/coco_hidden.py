@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.metrics.coco_json import read_json
+from panoptic_ros.core.coco_format import read_json
 
 from .instance_json import read_instances
 from .outlines import Polygon, fill

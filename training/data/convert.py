@@ -15,10 +15,11 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
+from panoptic_ros.core.coco_format import categories
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import lock_folder, write_json
+from panoptic_ros.core.id_png import write_png
 from panoptic_ros.core.labels import VOID_ID, LabelSet
-from panoptic_ros.metrics.coco import categories, write_png
 
 from .files import FileReader, Maps, image_turn, inner_paths, read_rgb, thing_table
 from .skipping import listing

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from panoptic_ros.core.id_png import MAX_PIXELS
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.images.jpeg import read_jpeg
-from panoptic_ros.metrics.coco import MAX_PIXELS
 
 from .sample import Sample
 

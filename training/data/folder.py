@@ -29,9 +29,8 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.json_values import MAX_NUMBER, short
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
-from panoptic_ros.core.model_info import MAX_NUMBER
-from panoptic_ros.metrics.coco_json import short
 
 from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table
 

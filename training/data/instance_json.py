@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from panoptic_ros.metrics.coco_json import Item, each, flag, identity, number, short
+from panoptic_ros.core.json_values import Item, each, flag, identity, number, short
 
 from .outlines import Outline, parse_outline
 

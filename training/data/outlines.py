@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.metrics.coco_json import number, short
+from panoptic_ros.core.json_values import number, short
 
 Polygon = npt.NDArray[np.float64]
 """(N, 2) corners x, y, px."""

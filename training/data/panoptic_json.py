@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.labels import VOID_ID, LabelSet
-from panoptic_ros.metrics.coco import read_ids
-from panoptic_ros.metrics.coco_json import (
+from panoptic_ros.core.coco_format import (
     Annotation,
     read_annotations,
+    read_ids,
     read_images,
     read_json,
     read_labels,
 )
+from panoptic_ros.core.labels import VOID_ID, LabelSet
 
 from .files import FileReader, Maps, Pair, number, split_ids, thing_table
 from .skipping import listing

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from panoptic_ros.core.coco_format import read_images, read_json
+from panoptic_ros.core.json_values import Item, each, number, text
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
-from panoptic_ros.metrics.coco_json import Item, each, number, read_images, read_json, text
 
 from .files import FileReader, Maps, Pair, fault_of
 from .folder import distinct_color

@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.core import coco_format
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.id_png import write_png
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.metrics import coco, coco_json
 
 from .frames import make_frame
 
@@ -61,11 +62,11 @@ class CocoPredictions:
 
     def __init__(self, path: Path, folder: Path, labels: LabelSet, ids: Sequence[ImageId]) -> None:
         self.path, self.labels, self.ids = path, labels, ids
-        document = coco_json.read_json(path)
+        document = coco_format.read_json(path)
         if not folder.is_dir():
             raise FileNotFoundError(f'no folder {folder} with the PNGs of {path}')
         if document.get('categories'):
-            own = coco_json.read_labels(document, path)
+            own = coco_format.read_labels(document, path)
             other = {label.category_id: label.name for label in own.labels}
             for label in labels.labels:
                 if other.get(label.category_id, label.name) != label.name:
@@ -73,7 +74,7 @@ class CocoPredictions:
                         f'{path}: category {label.category_id} is '
                         f'{other[label.category_id]}, in the data {label.name}'
                     )
-        self.annotations = coco_json.read_annotations(document, path, folder, labels)
+        self.annotations = coco_format.read_annotations(document, path, folder, labels)
         self.entries: dict[ImageId, dict[str, Any]] = {
             entry['image_id']: entry for entry in document['annotations']
         }
@@ -106,7 +107,7 @@ class CocoPredictions:
         if image_id not in self.annotations:
             raise ValueError(f'{self.path}: no prediction for image {image_id}')
         annotation = self.annotations[image_id]
-        ids = coco.read_ids(annotation)
+        ids = coco_format.read_ids(annotation)
         _check_size(ids, size, annotation.path)
         class_of = self.labels.class_id_of_category
         rows = self.entries[image_id]['segments_info']
@@ -144,10 +145,11 @@ class PredictionStore(CocoPredictions):
         self.sizes: dict[ImageId, tuple[int, int]] = {}
         if not path.is_file():
             write_json(
-                {'images': [], 'annotations': [], 'categories': coco.categories(labels)}, path
+                {'images': [], 'annotations': [], 'categories': coco_format.categories(labels)},
+                path,
             )
         super().__init__(path, self.pngs, labels, ids)
-        for image in coco_json.read_images(coco_json.read_json(path), path).values():
+        for image in coco_format.read_images(coco_format.read_json(path), path).values():
             if image.size is None:
                 raise ValueError(f'{path}: image {image.image_id} has no height and width')
             self.sizes[image.image_id] = image.size
@@ -157,7 +159,7 @@ class PredictionStore(CocoPredictions):
         """Adds one prediction, a frame of `at_camera`."""
         image_id, ids = self.ids[index], frame.segment_map
         name = file_name(image_id)
-        coco.write_png(ids, self.pngs / name)
+        write_png(ids, self.pngs / name)
         info = [
             {
                 'id': int(row['segment_id']),
@@ -169,7 +171,7 @@ class PredictionStore(CocoPredictions):
         ]
         self.entries[image_id] = {'image_id': image_id, 'file_name': name, 'segments_info': info}
         self.sizes[image_id] = ids.shape[0], ids.shape[1]
-        self.annotations[image_id] = coco_json.Annotation(
+        self.annotations[image_id] = coco_format.Annotation(
             image_id, self.pngs / name, {s['id']: s['category_id'] for s in info}, frozenset()
         )
         if time.monotonic() >= self._save_next:
@@ -190,7 +192,7 @@ class PredictionStore(CocoPredictions):
                     for image_id, (height, width) in self.sizes.items()
                 ],
                 'annotations': list(self.entries.values()),
-                'categories': coco.categories(self.labels),
+                'categories': coco_format.categories(self.labels),
             },
             self.path,
             indent=None,

@@ -6,17 +6,9 @@ import json
 
 import pytest
 
+from panoptic_ros.core.coco_format import read_annotations, read_images, read_json, read_labels
+from panoptic_ros.core.json_values import file_name, flag, identity, number
 from panoptic_ros.core.labels import Label, LabelSet
-from panoptic_ros.metrics.coco_json import (
-    file_name,
-    flag,
-    identity,
-    number,
-    read_annotations,
-    read_images,
-    read_json,
-    read_labels,
-)
 
 LABELS = LabelSet((Label('car', True, (0, 0, 142), 26), Label('road', False, (0, 0, 0), 0)))
 GOOD = {

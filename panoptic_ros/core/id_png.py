@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PNG files of ids: 8-bit RGB, id = R + 256 G + 65536 B."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.core.files import write_bytes
+
+MAX_PIXELS = 89_478_485
+"""Largest number of pixels of an image file, Pillow's warning limit too; a small file can declare
+far more."""
+
+
+def read_png(path: Path, where: str) -> npt.NDArray[np.uint32]:
+    """Read a PNG of ids.
+
+    Args:
+        path: the file.
+        where: name of the file in error messages.
+
+    Returns:
+        (H, W) ids.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it is not an 8-bit RGB PNG, or has more than MAX_PIXELS.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{where} does not exist')
+    with path.open('rb') as file:
+        start = file.read(24)  # signature, length and name of the header, width, height
+    height, width = int.from_bytes(start[20:], 'big'), int.from_bytes(start[16:20], 'big')
+    if not start.startswith(b'\x89PNG'):
+        raise ValueError(f'{where} is not an 8-bit RGB PNG')
+    if height * width > MAX_PIXELS:
+        raise ValueError(f'{where} has {width} x {height} pixels, expected {MAX_PIXELS} at most')
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
+        raise ValueError(f'{where} is not an 8-bit RGB PNG')
+    rgba = cv2.cvtColor(pixels[:, :, :3], cv2.COLOR_BGR2RGBA)
+    return np.asarray(rgba.view('<u4')[:, :, 0] & 0xFFFFFF, np.uint32)
+
+
+def write_png(ids: npt.NDArray[np.integer[Any]], path: Path) -> None:
+    """Write (H, W) ids below 2**24 as a PNG that `read_png` reads; the write is atomic."""
+    rgba = np.ascontiguousarray(ids, '<u4').view(np.uint8).reshape(*ids.shape, 4)
+    done, png = cv2.imencode('.png', cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR))
+    assert done
+    write_bytes(png.tobytes(), path)
