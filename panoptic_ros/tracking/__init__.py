@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lasting ids for the things of one camera."""
+"""Tracking of the things of one camera: the same id from image to image."""
 
 from panoptic_ros.tracking.clock import StampClock
 from panoptic_ros.tracking.config import TrackerConfig

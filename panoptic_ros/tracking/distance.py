@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far segments are from tracks: by embedding, by mask and by box."""
+"""Distances between tracks and detections: of embeddings, masks and boxes."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating]
 
 MAX_CELLS = 2**14
-"""Larger maps are thinned out before masks are compared; overlap needs no finer grid."""
+"""Most cells of a map when masks are compared; rows and columns of larger maps are skipped."""
 
 
 def unit(vectors: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """(N, D) vectors scaled to length 1; zero and non-finite ones become 0."""
+    """Scale vectors, (N, D), to length 1; zero vectors stay, non-finite components count as 0."""
     vectors = np.nan_to_num(np.asarray(vectors, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
 def cosine_distance(a: Floats, b: Floats) -> Floats:
-    """Distance of unit vectors, 0 to 1; at a right angle and beyond it is 1.
+    """Compute the cosine distance of unit vectors, clipped to 0 to 1: at least a right angle is 1.
 
     Args:
-        a: (N, D)
-        b: (M, D)
+        a: (N, D) unit vectors.
+        b: (M, D) unit vectors.
 
     Returns:
-        (N, M) float32
+        (N, M) float32.
     """
     distance = 1 - a.astype(np.float32) @ b.astype(np.float32).T
     return np.clip(distance, 0, 1, out=distance)
@@ -42,17 +42,17 @@ def mask_iou(
     new_map: npt.NDArray[np.uint16],
     new_ids: npt.NDArray[np.integer],
 ) -> Floats:
-    """IoU of old masks, each moved by its own shift, with new masks.
+    """Compute the IoU of old masks, each moved by its own shift, and new masks.
 
     Args:
-        old_map: (h, w) segment id, 0 = none.
-        old_ids: (N,) ids to compare; 0 for those not in the map.
-        shift: (N, 2) (x, y) cells that each of them is expected to have moved.
-        new_map: (h, w) segment id, 0 = none.
-        new_ids: (M,) ids to compare.
+        old_map: (h, w) segment ids, 0 = none.
+        old_ids: (N,) segment ids of the old masks; 0 for a mask that the map does not have.
+        shift: (N, 2) expected motion (x, y) of each old mask, cells.
+        new_map: (h, w) segment ids, 0 = none.
+        new_ids: (M,) segment ids of the new masks.
 
     Returns:
-        (N, M) float32; what is moved out of the image does not count.
+        (N, M) float32; cells that move out of the image are ignored.
     """
     step = math.ceil(math.sqrt(old_map.size / MAX_CELLS))
     old, new = (
@@ -75,7 +75,13 @@ def mask_iou(
 
 
 def iou(both: Floats, old_area: Floats, new_area: Floats) -> Floats:
-    """Overlap (N, M) by what is in common, (N, M), and the areas, (N,) and (M,); 0 for no area."""
+    """Compute IoU, (N, M), from intersections and areas; it is 0 for two empty areas.
+
+    Args:
+        both: (N, M) areas of the intersections.
+        old_area: (N,) areas.
+        new_area: (M,) areas.
+    """
     union = old_area[:, None] + new_area
     union -= both
     np.maximum(union, np.finfo(np.float32).tiny, out=union)
@@ -85,7 +91,7 @@ def iou(both: Floats, old_area: Floats, new_area: Floats) -> Floats:
 def _places(
     segment_map: npt.NDArray[np.uint16], ids: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.int32]:
-    """(h, w) place of each cell's id in `ids`, from 1; 0 where it is not among them."""
+    """Return the position of each cell's id in `ids`, from 1, or 0 for other ids, (h, w)."""
     table = np.zeros(max(int(segment_map.max()), int(ids.max(initial=0))) + 1, np.int32)
     table[ids] = np.arange(1, len(ids) + 1)
     table[0] = 0
@@ -93,14 +99,14 @@ def _places(
 
 
 def box_iou(a: Floats, b: Floats) -> Floats:
-    """IoU of boxes.
+    """Compute the IoU of boxes.
 
     Args:
-        a: (N, 4) x1, y1, x2, y2.
-        b: (M, 4)
+        a: (N, 4) boxes x1, y1, x2, y2.
+        b: (M, 4) boxes.
 
     Returns:
-        (N, M) float32
+        (N, M) float32.
     """
     a, b = a.astype(np.float32), b.astype(np.float32)
     both = np.ones((), np.float32)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from panoptic_ros.tracking.clock import AHEAD, BACK, NO_TIME, STEP_BACK_S, STILL, ZERO, StampClock
+from panoptic_ros.tracking.clock import AHEAD, BACK, INVALID, STEP_BACK_S, STILL, ZERO, StampClock
 
 T0 = 1_700_000_000.0
 
@@ -86,10 +86,10 @@ def test_a_large_step_back_is_passed_on(back_s):
     ('stamps', 'expected'),
     [
         ([0.0] * 6, ['', *[ZERO] * 5]),  # the first may be a clock's beginning
-        ([math.nan] * 6, [NO_TIME] * 6),
-        ([math.inf, -math.inf] * 3, [NO_TIME] * 6),
-        ([-1.0, -0.9, -0.8, -(2**31), -7.0, -7.0], [NO_TIME] * 6),
-        ([0.0, math.nan, 0.0, -1.0, 0.0, math.nan], ['', NO_TIME, ZERO, NO_TIME, ZERO, NO_TIME]),
+        ([math.nan] * 6, [INVALID] * 6),
+        ([math.inf, -math.inf] * 3, [INVALID] * 6),
+        ([-1.0, -0.9, -0.8, -(2**31), -7.0, -7.0], [INVALID] * 6),
+        ([0.0, math.nan, 0.0, -1.0, 0.0, math.nan], ['', INVALID, ZERO, INVALID, ZERO, INVALID]),
     ],
 )
 def test_without_usable_stamps_arrivals_are_the_time(stamps, expected):
