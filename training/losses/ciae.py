@@ -59,8 +59,9 @@ class CIAELossConfig:
     """Momentum of the memory at the first step (Table VII); it rises to 1 at the end."""
 
     clip_images: int = 1
-    """Consecutive images of a batch that show one clip, as `data.train.clip_length` gives them: a
-    thing's query is its mean over all of them, so that its embedding lasts."""
+    """Number of consecutive images of a batch that show one clip; equal to
+    `data.train.clip_length`. A thing has one query, its mean over all of them, so that its
+    embedding stays the same over time."""
 
     level_limits: tuple[float, ...] = (64.0, 128.0, 256.0, 512.0)
     """Largest distance from a location to a side of its box, in input pixels, on P3 to P6

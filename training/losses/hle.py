@@ -2,8 +2,8 @@
 """Loss of Hierarchical Lovász Embeddings (Kerola et al., CVPR 2021, section 3.4).
 
 L = L_seg + L_segmean + L_ins + gamma L_insvar + L_seed (equation 16). L_seg and L_segmean tell the
-classes apart, L_ins and L_insvar the instances; L_seed teaches how good a cluster centre each
-pixel is.
+classes apart, L_ins and L_insvar the instances; L_seed trains the seed map, which says how good a
+cluster centre each pixel is.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ class HLELossConfig:
     the same value."""
 
     clip_images: int = 1
-    """Consecutive images of a batch that show one clip, as `data.train.clip_length` gives them: a
-    thing's mean is taken over all of them, so that its embedding lasts. Not with loss 'ae'."""
+    """Number of consecutive images of a batch that show one clip; equal to
+    `data.train.clip_length`. A thing has one mean over all of them, so that its embedding
+    stays the same over time. Must be 1 with loss 'ae'."""
 
     def __post_init__(self) -> None:
         for name, allowed in (

@@ -151,13 +151,10 @@ def proposal_terms(
     for i, (image_objects, image_ignore) in enumerate(zip(objects, ignore, strict=True)):
         with torch.no_grad():
             boxes, logits = model.propose(maps, anchors, i)
+        exists = logits > NEVER / 2  # the other rows hold no proposal
         rois.append(
             sample_rois(
-                boxes[logits > NEVER / 2],
-                image_objects,
-                image_ignore,
-                config.roi_samples,
-                config.roi_positive,
+                boxes[exists], image_objects, image_ignore, config.roi_samples, config.roi_positive
             )
         )
     return {'rpn': config.rpn_weight * rpn, 'rpn_box': config.rpn_weight * rpn_box}, rois

@@ -23,7 +23,7 @@ def check_shapes(
     """Raise ValueError if a tensor has another shape than those allowed.
 
     Args:
-        caller: what expects the tensors, for the message.
+        caller: name of the function that expects the tensors, for the message.
         reference: tensor that the allowed shapes were derived from, and its shape.
         tensors: name, tensor and allowed shapes of each; a tensor that is None fits.
     """

@@ -3,8 +3,8 @@
 
 phi = exp(-sharpness (1 - e . mean) - spatial_sharpness |rho - rho_mean|^2), where a sharpness is
 1 / (2 sigma^2), e is the embedding of a pixel and rho its position. For each instance, phi is
-computed only inside a window: its bounding box, and the cells where the spatial factor is above
-`min_error`.
+computed only inside a window, which contains its bounding box and the cells where the spatial
+factor is above `min_error`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def kernel_loss(
 
 
 class _KernelLoss(torch.autograd.Function):
-    """Computes the gradients in the forward pass, so that no maps of an instance are kept."""
+    """Autograd function that finds its gradients in the forward pass and keeps no maps."""
 
     @staticmethod
     def forward(

@@ -147,7 +147,10 @@ def paint(values: Tensor, instances: Sequence[Instance], shape: Sequence[int]) -
 
 
 class _InstanceMean(torch.autograd.Function):
-    """Mean over masks with its own gradient: autograd makes a map of the batch for each slice."""
+    """Mean over masks with an explicit gradient.
+
+    The gradient that autograd derives for a slice is a zero map of the size of the whole batch.
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, instances: Sequence[Instance]) -> Tensor:
