@@ -4,22 +4,11 @@
 import numpy as np
 import torch
 from graphs import random_image
+from small_models import SMALL_CENTERS
 from tiny_model import LABELS
 
 from panoptic_ros.models.registry import build
 
-SMALL_CENTERS = {
-    'backbone': 'mobilenetv2_035',
-    'multigrid': (),
-    'separable': True,
-    'aspp_channels': 16,
-    'low_level_channels': 8,
-    'decoder_channels': 16,
-    'instance_channels': 8,
-    'head_channels': 8,
-    'instance_head_channels': 8,
-    'min_area': 20,
-}
 SIZE = (64, 128)
 
 

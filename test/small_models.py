@@ -1,26 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations that are quick to build and run, for the tests."""
+"""Configurations of the registry's small networks, with some defaults back in place."""
 
-SMALL_CIAE = {
-    'backbone': 'mobilenetv2_035',
-    'channels': 16,
-    'tower_depth': 1,
-    'branch_channels': 16,
-    'embedding_dim': 8,
-}
+from panoptic_ros.models.registry import FAMILIES
 
-_ROIS = {
-    'backbone': 'mobilenetv2_035',
-    'fpn_channels': 16,
-    'box_width': 24,
-    'embedding_dim': 8,
-    'mask_widths': (16,),
-    'mask_size': 14,
-    'proposals_per_level': 20,
-    'proposals': 40,
-    'top_k': 12,
-    'stride': 4,
-}
 
-SMALL_FPN = {**_ROIS, 'semantic_channels': 16}
-SMALL_SOGNET = {**_ROIS, 'semantic_widths': (8,), 'box_dim': 8, 'category_dim': 8, 'mask_dim': 8}
+def small(family, *defaults):
+    """The small configuration of a family without the keys named, which keep their defaults."""
+    return {key: value for key, value in FAMILIES[family].small.items() if key not in defaults}
+
+
+SMALL_CENTERS = small('panoptic_deeplab', 'top_k', 'stride', 'center_threshold')
+SMALL_CIAE = small(
+    'ciae',
+    'stride',
+    'pre_nms_top_k',
+    'score_threshold',
+    'class_threshold',
+    'nms_threshold',
+    'min_stuff_area',
+)
+SMALL_FPN = small('panoptic_fpn', 'score_threshold', 'min_stuff_area')
+SMALL_SOGNET = small('sognet', 'score_threshold', 'min_stuff_area')

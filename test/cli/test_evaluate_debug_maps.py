@@ -5,8 +5,8 @@ from pathlib import Path
 
 import cv2
 import pytest
-from center_models import SMALL_CENTERS
 from checkpoints import write_checkpoint
+from small_models import SMALL_CENTERS
 
 import panoptic_ros
 from panoptic_ros.cli.main import main

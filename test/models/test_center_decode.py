@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from center_models import SMALL_CENTERS
+from small_models import SMALL_CENTERS
 from tiny_model import LABELS
 
 from panoptic_ros.models.panoptic_deeplab import decode as center_decode

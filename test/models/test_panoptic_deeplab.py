@@ -4,8 +4,9 @@
 import numpy as np
 import pytest
 import torch
-from center_models import SIZE, SMALL_CENTERS, lively
+from center_models import SIZE, lively
 from graphs import assert_same, random_image, run_eager, run_onnx
+from small_models import SMALL_CENTERS
 from tiny_model import LABELS
 
 from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
