@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every family is: one module whose forward goes from a camera image to segments."""
+"""Base class of all families: one module from a camera image to segments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from panoptic_ros.core.model_info import Threshold
 
 
 class SegmentTensors(NamedTuple):
-    """The graph's outputs as tensors: `panoptic_ros.core.model_info.Outputs`, field for field."""
+    """Outputs of the graph as tensors, with the fields of `core.model_info.Outputs`."""
 
     segment_map: Tensor
     semantic_map: Tensor
@@ -29,20 +29,20 @@ class SegmentTensors(NamedTuple):
 
 
 class PanopticModel(nn.Module):
-    """Base of the families: normalises the image, calls `maps`, then `decode`.
+    """Base class of the families: normalises the image, then calls `maps` and `decode`.
 
-    A family has a frozen dataclass of plain values as its configuration, so that the model
-    file can name all that is needed to build the module again.
+    A family's configuration is a frozen dataclass of plain values, so that a model file can
+    store everything that is needed to build the module again.
     """
 
     family: ClassVar[str]
     embedding_kind: ClassVar[str]
 
     heads: ClassVar[tuple[str, ...]]
-    """Names of the layers whose outputs decoding starts from; benchmarks split time there."""
+    """Names of the layers whose outputs decoding starts from; benchmarks split the time there."""
 
     training_only: ClassVar[tuple[str, ...]] = ()
-    """What the names of weights start with that only losses need; model files lack them."""
+    """Prefixes of the names of weights that only losses need; model files do not hold them."""
 
     mean: Tensor
     std: Tensor
@@ -58,20 +58,20 @@ class PanopticModel(nn.Module):
 
     @property
     def thresholds(self) -> Mapping[str, Threshold]:
-        """Scalar inputs of `forward` besides the image, by name."""
+        """Scalar inputs of `forward` beside the image, by name."""
         thresholds: Mapping[str, Threshold] = self.config.thresholds()
         return thresholds
 
     @property
     def embedding_dim(self) -> int:
-        """D of the instance table."""
+        """D, the length of an embedding in the instance table."""
         raise NotImplementedError
 
     def check_input_size(self, size: tuple[int, int]) -> None:
-        """Raises ValueError for an input (height, width), px, that the network cannot run at."""
+        """Raise ValueError if the network cannot run at an input (height, width), px."""
 
     def maps(self, image: Tensor) -> Any:
-        """Dense predictions that losses see.
+        """Compute the dense predictions that losses see.
 
         Args:
             image: RGB on a scale of 0 to 255, any dtype, (B, 3, H, W).
@@ -79,21 +79,21 @@ class PanopticModel(nn.Module):
         raise NotImplementedError
 
     def decode(self, maps: Any, **thresholds: Tensor) -> SegmentTensors:
-        """Turns the maps of one image (B = 1) into segments, in operations that export."""
+        """Turn the maps of one image (B = 1) into segments, in operations that export."""
         raise NotImplementedError
 
     def on_step(self, progress: float) -> None:
-        """Called before the loss of each training step with the part of the training done."""
+        """Receive the progress of the training, 0 to 1, before the loss of each step."""
 
     def renormalize(self) -> None:
-        """Puts parameters back onto their constraint; called after each optimiser step."""
+        """Project parameters onto their constraint; called after each optimiser step."""
 
     def normalize(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) from 0..255 to the backbone's scale, float."""
+        """Normalise (B, 3, H, W) from 0..255 to the backbone's scale, float."""
         return (image.to(self.mean.dtype) - self.mean) / self.std
 
     def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
-        """Segments of one image.
+        """Compute the segments of one image.
 
         Args:
             image: RGB, (H, W, 3) uint8.
@@ -102,7 +102,7 @@ class PanopticModel(nn.Module):
         return self.decode(self.maps(image.permute(2, 0, 1)[None]), **thresholds)
 
     def default_thresholds(self) -> dict[str, Tensor]:
-        """The thresholds' defaults, as `forward` takes them."""
+        """Return the defaults of the thresholds as `forward` takes them."""
         device = self.mean.device
         return {
             name: torch.tensor(float(t.default), device=device)
@@ -110,5 +110,5 @@ class PanopticModel(nn.Module):
         }
 
     def config_dict(self) -> dict[str, Any]:
-        """The configuration as plain values."""
+        """Return the configuration as plain values."""
         return dataclasses.asdict(self.config)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Constants of all families, and configurations from plain values."""
+"""Constants of all families, and building of configurations from plain values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAP_STRIDE = 4
 """Input pixels per cell of the maps that networks predict."""
 
 NEVER = -1e4
-"""A score or logit below all others; finite, so that no engine makes NaN of it."""
+"""Score or logit below all others; finite, so that no engine turns it into NaN."""
 
 TYPES: dict[str, tuple[type, ...]] = {
     'int': (int,),
@@ -23,20 +23,20 @@ TYPES: dict[str, tuple[type, ...]] = {
     'str': (str,),
     'tuple': (tuple,),
 }
-"""Types that a field with this annotation takes."""
+"""Types that a field accepts, by its annotation."""
 
 
 def configure(config_class: type, values: Mapping[str, Any], what: str) -> Any:
-    """Makes a dataclass of plain values from what JSON or YAML holds.
+    """Build a dataclass from plain values as JSON or YAML holds them.
 
     Args:
-        config_class: its fields are annotated; int, float, bool, str and tuples are checked.
-        values: by field; the rest take their defaults.
-        what: is configured, for messages.
+        config_class: dataclass; values of int, float, bool, str and tuple fields are checked.
+        values: values by field; the others keep their defaults.
+        what: name of the configured thing, for messages.
 
     Raises:
-        ValueError: for an unknown key, naming those that are known, one that is missing, or a
-            value of another type.
+        ValueError: if a key is unknown (the message lists the known ones), a key without a
+            default is missing, or a value has the wrong type.
     """
     kinds = {field.name: str(field.type) for field in dataclasses.fields(config_class)}
     unknown = sorted(set(values) - set(kinds))

@@ -158,5 +158,5 @@ def test_wrong_settings_are_refused(values, match):
 
 
 def test_a_prior_over_unknown_classes_is_refused():
-    with pytest.raises(ValueError, match=r"label_prior: 'wall' is no thing class; .*ball, box"):
+    with pytest.raises(ValueError, match=r"label_prior: 'wall' is not a thing class; .*ball, box"):
         build('panoptic_fpn', LABELS, **SMALL_FPN, label_prior=('wall',))

@@ -17,7 +17,7 @@ from panoptic_ros.models.parts.fpn import bin_means
 from panoptic_ros.models.parts.mask_rcnn.roi_heads import Detections
 from panoptic_ros.models.parts.segments import standardized
 from panoptic_ros.models.pisr.config import PISRPanopticFPNConfig, PISRUPerNetConfig
-from panoptic_ros.models.pisr.panoptic_fpn import laid_out
+from panoptic_ros.models.pisr.panoptic_fpn import paste_probabilities
 from panoptic_ros.models.registry import build
 from panoptic_training.export import export_model
 
@@ -58,7 +58,7 @@ def test_laid_out_masks_are_probabilities_in_their_boxes():
         torch.tensor([True, False]),
     )
     masks = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0))
-    heat = laid_out(found, masks, torch.zeros(1, 4, 8, 10))
+    heat = paste_probabilities(found, masks, torch.zeros(1, 4, 8, 10))
     # The box is 4 x 4 cells, one for each bin of the mask.
     expected = torch.zeros(8, 10)
     expected[1:5, 2:6] = masks[0].sigmoid()
@@ -107,7 +107,7 @@ def test_the_embedding_is_the_final_instances_encoding():
     with torch.no_grad():
         maps = model.maps(torch.from_numpy(picture).permute(2, 0, 1)[None])
         found, masks = model.detect(maps.final, **model.default_thresholds())
-        heat = laid_out(found, masks, maps.final.semantic_logits)
+        heat = paste_probabilities(found, masks, maps.final.semantic_logits)
     feature = standardized(maps.features[0])
     row = int(np.flatnonzero(out['valid'][:12])[0])
     expected = (feature * heat[row]).sum(dim=(1, 2)) / heat[row].sum()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration of CIAE."""
+"""Configuration of CIAE.
+
+Tables are those of the paper; what the paper leaves open is marked "inferred".
+"""
 
 from __future__ import annotations
 
@@ -17,43 +20,43 @@ class CIAEConfig:
     """Name of a timm model."""
 
     frozen_stem: bool = False
-    """The backbone up to stride 4 does not learn, as in RetinaNet, which the paper follows."""
+    """Whether the backbone up to stride 4 is frozen, as in RetinaNet, which the paper follows."""
 
     frozen_batch_norm: bool = False
-    """The backbone's batch norms neither learn nor follow the batch, as in RetinaNet."""
+    """Whether the backbone's batch norms are frozen, statistics included, as in RetinaNet."""
 
     channels: int = 256
-    """Of the pyramid and of the detector's towers."""
+    """Channels of the pyramid and of the detector's towers."""
 
     tower_depth: int = 4
-    """Convolutions in each of the detector's two towers."""
+    """Number of convolutions in each of the detector's two towers."""
 
     branch_channels: int = 128
-    """Of the embedding branch (inferred, from Panoptic FPN)."""
+    """Channels of the embedding branch (inferred, from Panoptic FPN)."""
 
     embedding_dim: int = 32
-    """D (Table X)."""
+    """D, the embedding's length (Table X)."""
 
     embedding_kernel: int = 1
     """Side of the last convolutions, to P' and P'' (inferred)."""
 
     coord_conv: bool = True
-    """P5's convolutions in the embedding branch see coordinates (Table VI)."""
+    """Whether P5's convolutions in the embedding branch receive coordinates (Table VI)."""
 
     box_embedding: bool = True
-    """The detector's box embeddings are added to the embedding map (Table VI)."""
+    """Whether the detector's box embeddings are added to the embedding map (Table VI)."""
 
     stuff_branch: bool = False
-    """Stuff from a softmax branch instead of the embedding (Table III, first row)."""
+    """Whether stuff comes from a softmax branch, not the embedding (Table III, first row)."""
 
     thing_memory: str = 'merged'
     """`merged`: thing classes share one memory; `classes`: each has its own (Table IV)."""
 
     detector_classes: str = 'all'
-    """`all`: the detector tells thing classes apart; `one`: it only finds things (Table IV)."""
+    """`all`: the detector predicts thing classes; `one`: it only finds things (Table IV)."""
 
     class_from: str = 'detector'
-    """Who names an instance's class: `detector`, or `embedding` by the memories (Table IV)."""
+    """Source of an instance's class: `detector`, or `embedding` by the memories (Table IV)."""
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -62,18 +65,18 @@ class CIAEConfig:
     """Input pixels per cell of the decoded maps: 1 (the paper's), 2 or 4."""
 
     pre_nms_top_k: int = 1000
-    """Locations of each level that enter suppression (inferred, from FCOS). 200 make the graph,
-    whose shapes are fixed, a good deal faster."""
+    """Locations of each level that enter suppression (inferred, from FCOS). 200 make the exported
+    graph, whose shapes are fixed, much faster."""
 
     top_k: int = 100
-    """Proposals that are left after it (inferred, from FCOS)."""
+    """Proposals that remain after suppression (inferred, from FCOS)."""
 
     nms_across_classes: bool = False
-    """Boxes suppress those of other classes too (inferred; FCOS's do not)."""
+    """Whether boxes suppress those of other classes (inferred; they do not in FCOS)."""
 
     box_filter: bool = True
-    """Pixels outside a proposal's box do not join it (Table VIII). The paper sets their similarity
-    to 0, here they cannot (inferred)."""
+    """Whether only pixels inside a proposal's box may join it (Table VIII). The paper sets the
+    similarity of the others to 0; here they are excluded (inferred)."""
 
     score_threshold: float = 0.45
     """Least score of a proposal (inferred)."""
@@ -82,7 +85,7 @@ class CIAEConfig:
     """Least class probability of a proposal (inferred, from FCOS)."""
 
     nms_threshold: float = 0.6
-    """Overlap above which the worse of two boxes goes (inferred, from FCOS)."""
+    """IoU above which the worse of two boxes is removed (inferred, from FCOS)."""
 
     min_area: float = 0.0
     """Least area of an instance, px."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CIAE's decoding (paper section IV-C) as tensor code that exports.
+"""Decoding of CIAE (section IV-C) as tensor code that exports.
 
-The detector proposes instances; each proposal's query is the embedding at its location. Pixels
-then go to the proposal or stuff class whose query is most like their embedding.
+The detector proposes instances; the query of a proposal is the embedding at its location. Each
+pixel then joins the proposal or stuff class whose query is most similar to its embedding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from panoptic_ros.models.parts.segments import measure, to_segments, valid_rows
 
 
 class Proposals(NamedTuple):
-    """Instances that pixels may choose, the best first."""
+    """Instances that pixels may join, best first."""
 
     query: Tensor
     """Unit rows, (K, D)."""
@@ -37,17 +37,17 @@ class Proposals(NamedTuple):
     """x1, y1, x2, y2 in input px, (K, 4)."""
 
     keep: Tensor
-    """Rows that are proposals; the others only fill the table, (K,) bool."""
+    """Rows that hold a proposal; the others only fill the table, (K,) bool."""
 
 
 class Queries(NamedTuple):
-    """What the model knows of classes, whatever the image."""
+    """Queries of the classes, which do not depend on the image."""
 
     memory: Tensor
-    """Unit rows, those of the stuff classes first, (M, D)."""
+    """Unit rows, stuff classes first, (M, D)."""
 
     memory_of_class: Tensor
-    """Row of each class, (C,) integer."""
+    """Row of `memory` of each class, (C,) integer."""
 
     stuff_ids: Tensor
     """Class id of each stuff class, (C_st,) integer."""
@@ -63,17 +63,17 @@ def propose(
     config: CIAEConfig,
     thresholds: dict[str, Tensor],
 ) -> Proposals:
-    """The detector's proposals after suppression, with their queries.
+    """Select proposals by suppression and look up their queries.
 
-    A location names its likeliest class only (inferred; FCOS takes all above the threshold), since
-    they would share one query.
+    Each location proposes its most probable class only (inferred; FCOS takes all classes above
+    the threshold), since the others would share its query.
 
     Args:
-        detections: of one image, B = 1.
+        detections: outputs of the detector for one image, B = 1.
         embedding: unit length over D, at stride `config.stride`, (D, h, w).
         thing_ids: class id of each of the detector's classes, (C_th,) integer.
-        config: strides and numbers of rows.
-        thresholds: scalars by name, see `CIAE.thresholds`.
+        config: supplies the stride and the numbers of rows.
+        thresholds: scalars by name, see `CIAEConfig.thresholds`.
     """
     dim, height, width = embedding.shape
     scores, channels, boxes, cells = [], [], [], []
@@ -125,19 +125,19 @@ def propose(
 def best_proposal(
     embedding: Tensor, proposals: Proposals, stride: int, box_filter: bool
 ) -> tuple[Tensor, Tensor]:
-    """For each cell the proposal most like it, among those whose box holds its centre.
+    """Find the most similar proposal of each cell among those whose box contains its centre.
 
-    The paper sets the similarity outside the box to 0. Here it lies below any cosine, so that a
-    cell unlike every stuff class does not join an instance somewhere else.
+    The paper sets the similarity outside the box to 0. Here it is below any cosine, so that a
+    cell that resembles no stuff class does not join an instance elsewhere.
 
     Args:
         embedding: unit length over D, (D, h, w).
         proposals: K of them.
         stride: input px per cell.
-        box_filter: False lets a proposal reach everywhere.
+        box_filter: False allows all cells for each proposal.
 
     Returns:
-        Cosine (NEVER where there is no proposal) and row, (h, w).
+        The cosine (NEVER without a proposal) and the row, both (h, w).
     """
     height, width = embedding.shape[1:]
     y, x = (
@@ -163,28 +163,28 @@ def segment(
     config: CIAEConfig,
     thresholds: dict[str, Tensor],
 ) -> SegmentTensors:
-    """Gives each cell to a proposal or a stuff class: rows 0 to K - 1, then one row per class.
+    """Assign each cell to a proposal (rows 0 to K - 1) or a stuff class (one row per class).
 
     Args:
         embedding: unit length over D, (D, h, w).
-        semantic_logits: stuff classes and, last, things, (C_st + 1, h, w), where stuff has a
-            branch of its own: instances then share the cells that it calls things; else None.
+        semantic_logits: stuff classes and, last, things, (C_st + 1, h, w), if stuff has its own
+            branch; instances then share the cells that it labels as things. Otherwise None.
         proposals: K of them.
-        queries: the classes'.
-        config: stride and switches.
-        thresholds: scalars by name, see `CIAE.thresholds`.
+        queries: those of the classes.
+        config: supplies the stride and the switches.
+        thresholds: scalars by name, see `CIAEConfig.thresholds`.
     """
     height, width = embedding.shape[1:]
     num_stuff, num_proposals = queries.stuff_ids.shape[0], proposals.query.shape[0]
-    likeness, row = best_proposal(embedding, proposals, config.stride, config.box_filter)
+    similarity, row = best_proposal(embedding, proposals, config.stride, config.box_filter)
     if semantic_logits is None:
         value, best = (embedding.movedim(0, 2) @ queries.memory[:num_stuff].T).max(dim=2)
-        is_instance = likeness > value
+        is_instance = similarity > value
         is_stuff = ~is_instance
     else:
         value, best = semantic_logits.softmax(dim=0).max(dim=0)
         is_stuff = best < num_stuff
-        is_instance = ~is_stuff & (likeness > NEVER / 2)
+        is_instance = ~is_stuff & (similarity > NEVER / 2)
     class_id = queries.stuff_ids.index_select(0, best.clamp(max=num_stuff - 1).flatten()).view(
         height, width
     )
@@ -200,7 +200,9 @@ def segment(
         measures,
         valid=valid_rows(measures, proposals.keep, queries.is_thing, config.stride, thresholds),
         class_id=torch.cat([proposals.class_id, classes]),
-        score=torch.cat([proposals.score, measures.mean[num_proposals:]]),  # stuff: mean likeness
+        score=torch.cat(
+            [proposals.score, measures.mean[num_proposals:]]
+        ),  # stuff: mean similarity
         embedding=torch.cat(
             [proposals.query, queries.memory.index_select(0, queries.memory_of_class)]
         ),

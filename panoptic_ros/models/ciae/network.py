@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Category- and instance-aware pixel embedding: FCOS proposes, pixels choose by their embedding.
+"""Network of CIAE: FCOS proposes instances, a branch predicts category-aware embeddings.
 
 Gao et al., Learning Category- and Instance-Aware Pixel Embedding for Fast Panoptic Segmentation,
 2020. What the paper leaves open is marked "inferred" and is a configuration key.
@@ -24,10 +24,10 @@ from panoptic_ros.models.parts.layers import upsample
 
 
 class CIAEMaps(NamedTuple):
-    """Dense predictions: the embedding branch's at one stride, the detector's by level."""
+    """Dense predictions: of the embedding branch at one stride, of the detector by level."""
 
     embedding: Tensor
-    """P before its normalisation, (B, D, h, w)."""
+    """P before normalisation, (B, D, h, w)."""
 
     semantic_logits: Tensor | None
     """Stuff classes and, last, things, (B, C_st + 1, h, w), with `stuff_branch` only."""
@@ -36,10 +36,10 @@ class CIAEMaps(NamedTuple):
 
 
 class CIAE(PanopticModel):
-    """FCOS with a pixel embedding that knows categories and instances.
+    """FCOS with a category- and instance-aware pixel embedding.
 
-    Buffer beside the network: `memory` (M, D), unit rows: one for each stuff class, then one for
-    all things or one for each thing class. It is learned by the loss, without gradient.
+    The buffer `memory` (M, D) holds unit rows: one for each stuff class, then one for all things
+    or one for each thing class. The loss updates it without gradients.
     """
 
     family = 'ciae'
@@ -119,20 +119,20 @@ class CIAE(PanopticModel):
 
     @property
     def embedding_dim(self) -> int:
-        """D of the instance table."""
+        """D, the length of an embedding in the instance table."""
         return self.config.embedding_dim
 
     def on_step(self, progress: float) -> None:
-        """Notes the progress, which the memory's momentum follows."""
+        """Store the progress, which the memory's momentum follows."""
         self.progress.fill_(progress)
 
     def renormalize(self) -> None:
-        """Puts the memory, which may be an average of several, back onto the unit sphere."""
+        """Project the memory onto the unit sphere; averaged weights may have left it."""
         with torch.no_grad():
             self.memory.copy_(F.normalize(self.memory, dim=1))
 
     def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> CIAEMaps:
-        """Dense predictions.
+        """Compute the dense predictions.
 
         Args:
             image: RGB, 0 to 255, (B, 3, H, W); H and W multiples of 32.
@@ -144,7 +144,7 @@ class CIAE(PanopticModel):
         inputs = features
         if detections.embedding:
             height, width = features.shape[2:]
-            # Upsampled by their own factor and cut: a level's last cells may reach over the edge.
+            # Upsampled by each level's factor, then cropped: last cells may exceed the image.
             inputs = torch.cat(
                 [
                     features,
@@ -163,12 +163,12 @@ class CIAE(PanopticModel):
         return CIAEMaps(upsample(self.embed(inputs), stride), semantic, detections)
 
     def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
-        """Segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""
+        """Compute the segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""
         maps = self.maps(image.permute(2, 0, 1)[None], self.config.stride)
         return self.decode(maps, **thresholds)
 
     def decode(self, maps: CIAEMaps, **thresholds: Tensor) -> SegmentTensors:
-        """Decodes maps (B = 1) at stride `config.stride`; see `ciae_decode`."""
+        """Decode maps (B = 1) at stride `config.stride`; see `ciae/decode.py`."""
         embedding = F.normalize(maps.embedding[0], dim=0)
         proposals = ciae_decode.propose(
             maps.detections, embedding, self.thing_ids, self.config, thresholds
@@ -182,15 +182,15 @@ class CIAE(PanopticModel):
         proposals: ciae_decode.Proposals,
         thresholds: dict[str, Tensor],
     ) -> SegmentTensors:
-        """The second half of decoding: cells choose among proposals and stuff classes.
+        """Assign cells to proposals and stuff classes, the second half of decoding.
 
         Args:
             embedding: unit length over D, (D, h, w).
-            semantic_logits: those of one image, B = 1, or None.
-            proposals: where instances are, and what they are like.
+            semantic_logits: logits of one image, B = 1, or None.
+            proposals: instances with their queries and boxes.
             thresholds: scalars by name.
         """
-        memory = F.normalize(self.memory, dim=1)  # weights may be an average of several steps'
+        memory = F.normalize(self.memory, dim=1)  # averaged weights are not unit vectors
         if self.config.class_from == 'embedding':
             number = (proposals.query @ memory[self.num_stuff :].T).argmax(dim=1)
             proposals = proposals._replace(class_id=self.thing_ids.index_select(0, number))

@@ -18,25 +18,25 @@ class EINetConfig(PanopticDeepLabConfig):
     family: ClassVar[str] = 'einet'
 
     lowlevel_fusion: str = 'concat'
-    """How the backbone's finer maps join the decoders: `concat` or `sum` (inferred: the paper
-    says only that it differs from Panoptic-DeepLab)."""
+    """Fusion of the backbone's finer maps in the decoders: `concat` or `sum` (inferred: the paper
+    states only that it differs from Panoptic-DeepLab)."""
 
     instance_aspp: bool = False
-    """An ASPP in the instance decoder too; the paper's is lighter (inferred: a 1x1 convolution
-    in its place)."""
+    """Whether the instance decoder has an ASPP; the paper's decoder is lighter (inferred: a 1x1
+    convolution in its place)."""
 
     interaction: str = 'both'
-    """`s2i`: class centres enhance instance embeddings; `i2s`: these gate an update of semantic
-    embeddings; `both`, each from what the decoders give (inferred); `none`."""
+    """`s2i`: class centres enhance instance embeddings; `i2s`: instance embeddings gate an update
+    of semantic embeddings; `both`: each from the decoders' outputs (inferred); `none`."""
 
     interaction_channels: int = 128
-    """Of queries, keys and values of `s2i` (inferred)."""
+    """Channels of queries, keys and values of `s2i` (inferred)."""
 
     nms_across_classes: bool = False
-    """Centres suppress lower ones of other classes near them too (inferred)."""
+    """Whether centres suppress lower ones of other classes nearby (inferred)."""
 
     heatmap_loss: str = 'mse'
-    """What the class-aware heatmaps learn by: `mse`, or `focal`, for which a sigmoid follows."""
+    """Loss of the class-aware heatmaps: `mse`, or `focal`, which adds a sigmoid to the heads."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EINet: Panoptic-DeepLab whose semantic and instance embeddings enhance each other.
+"""Network of EINet: Panoptic-DeepLab with interacting embeddings.
 
-Embedding-Interaction based Panoptic Segmentation. Of this paper only the supplement was at hand:
-what is marked "inferred" is a design after it, not a record of it.
+Embedding-Interaction based Panoptic Segmentation. Only the supplement of this paper was available:
+what is marked "inferred" is a design based on it, not a description of the paper.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class EINet(PanopticDeepLab):
     """Panoptic-DeepLab with interacting embeddings and a map of centres for each thing class.
 
     The buffer `dictionary` (C, D_s) holds the mean semantic embedding of each class. Training
-    moves it (`losses.einet.update_dictionary`), inference reads it (inferred); a class that was
-    never seen has a row of zeros.
+    updates it (`losses.einet.update_dictionary`), inference reads it (inferred); the row of a
+    class that never occurred is zero.
     """
 
     family = 'einet'
@@ -37,7 +37,7 @@ class EINet(PanopticDeepLab):
 
     def __init__(self, labels: LabelSet, config: EINetConfig) -> None:
         if not labels.is_thing.any():
-            raise ValueError('einet has a heatmap for each thing class, but there is none')
+            raise ValueError('einet needs at least one thing class, the labels have none')
         super().__init__(labels, config)
         semantic, instance = config.decoder_channels, config.instance_channels
         if config.interaction in ('s2i', 'both'):
@@ -48,7 +48,7 @@ class EINet(PanopticDeepLab):
 
     @property
     def embedding_dim(self) -> int:
-        """D of the instance table."""
+        """D, the length of an embedding in the instance table."""
         return self.config.instance_channels
 
     @property
@@ -57,29 +57,30 @@ class EINet(PanopticDeepLab):
         return self.config.nms_across_classes
 
     def make_parts(self) -> None:
-        """Network and heads, lighter in the instance branch."""
+        """Create network and heads; the instance branch is lighter."""
         config = self.config
         self.network = self.make_network(config.lowlevel_fusion, config.instance_aspp)
         self.predict = self.make_heads(
             (config.decoder_channels, config.instance_channels), int(self.labels.is_thing.sum())
         )
-        if config.heatmap_loss == 'focal':  # as CenterNet's code starts: p = 0.1 everywhere
+        if config.heatmap_loss == 'focal':  # as in CenterNet's code: p = 0.1 everywhere
             nn.init.constant_(self.predict.center.out.bias, -2.19)  # type: ignore[arg-type]
 
     def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> CenterMaps:
-        """Dense predictions; see `PanopticDeepLab.maps`.
+        """Compute the dense predictions; see `PanopticDeepLab.maps`.
 
-        Heatmaps follow the thing classes and stay at stride 4, where their targets are drawn.
+        There is a heatmap for each thing class, in their order. Heatmaps stay at stride 4, where
+        their targets are drawn.
         """
         return self.maps_of(*self.embeddings(image), stride)
 
     def embeddings(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """E_s (B, D_s, H/4, W/4) and E_i (B, D_i, H/4, W/4), before they interact."""
+        """Compute E_s (B, D_s, H/4, W/4) and E_i (B, D_i, H/4, W/4), before they interact."""
         semantic, instance, _ = self.network(self.normalize(image))
         return semantic, instance
 
     def maps_of(self, semantic: Tensor, instance: Tensor, stride: int) -> CenterMaps:
-        """Maps from the embeddings, which both are enhanced by what the other was."""
+        """Compute maps from the embeddings, each enhanced by the other's original."""
         enhanced = semantic
         if self.config.interaction in ('i2s', 'both'):
             enhanced = self.to_semantic(semantic, instance)
@@ -91,24 +92,26 @@ class EINet(PanopticDeepLab):
         )
 
     def center_heights(self, maps: CenterMaps) -> Tensor:
-        """The heatmaps on a scale of 0 to 1, (B, C_thing, h, w)."""
+        """Return the heatmaps on a scale of 0 to 1, (B, C_thing, h, w)."""
         heatmap = maps.center_heatmap
         return heatmap.sigmoid() if self.config.heatmap_loss == 'focal' else heatmap
 
     def embed(self, maps: CenterMaps, rows: Grouping) -> Tensor:
-        """E_i' at the centres; stuff, which has none, gets zeros. (S, D)."""
+        """Read E_i' at the centres, (S, D); stuff rows, which have no centre, are zero."""
         feature = standardized(maps.feature[0]).flatten(1).T  # (N, D)
         stuff = feature.new_zeros(len(self.labels), feature.shape[1])
         return torch.cat([feature.index_select(0, rows.center), stuff])
 
 
 class SemanticToInstance(nn.Module):
-    """E_i' = E_i + W_o(A W_v Q) with A = softmax_j((W_q E_i)(W_k Q_j) / sqrt(d)) (inferred).
+    """Attention of instances to classes (inferred).
+
+    E_i' = E_i + W_o(A W_v Q) with A = softmax_j((W_q E_i)(W_k Q_j) / sqrt(d)).
 
     Args:
-        semantic: channels of the dictionary.
+        semantic: channels of the dictionary Q.
         instance: channels of E_i.
-        channels: d.
+        channels: d, the channels of queries, keys and values.
     """
 
     def __init__(self, semantic: int, instance: int, channels: int) -> None:
@@ -119,7 +122,7 @@ class SemanticToInstance(nn.Module):
         self.out = nn.Conv2d(channels, instance, 1)
 
     def forward(self, embedding: Tensor, dictionary: Tensor) -> Tensor:
-        """E_i (B, D_i, h, w) and Q (C, D_s) -> E_i', without the unseen classes."""
+        """Compute E_i' from E_i (B, D_i, h, w) and Q (C, D_s); zero rows of Q take no part."""
         query = self.query(embedding)
         batch, channels, height, width = query.shape
         seen = dictionary.abs().sum(dim=1, keepdim=True) > 0  # (C, 1)
@@ -131,7 +134,7 @@ class SemanticToInstance(nn.Module):
 
 
 class InstanceToSemantic(nn.Module):
-    """E_s' = E_s + sigmoid(G(E_i)) * U(E_i) (inferred)."""
+    """Gated update of semantic embeddings: E_s' = E_s + sigmoid(G(E_i)) * U(E_i) (inferred)."""
 
     def __init__(self, instance: int, semantic: int) -> None:
         super().__init__()
@@ -139,5 +142,5 @@ class InstanceToSemantic(nn.Module):
         self.update = nn.Conv2d(instance, semantic, 1)
 
     def forward(self, semantic: Tensor, instance: Tensor) -> Tensor:
-        """E_s (B, D_s, h, w) and E_i (B, D_i, h, w) -> E_s' (B, D_s, h, w)."""
+        """Compute E_s' (B, D_s, h, w) from E_s and E_i (B, D_i, h, w)."""
         return semantic + self.gate(instance).sigmoid() * self.update(instance)

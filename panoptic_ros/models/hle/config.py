@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration of HLE."""
+"""Configuration of HLE.
+
+Tables and equations are those of the paper; what the paper leaves open is marked "inferred".
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ class HLEConfig:
     """Name of a timm model."""
 
     embedding_dim: int = 12
-    """D; the paper has 12 on Cityscapes, 128 on COCO and Vistas."""
+    """D; the paper uses 12 on Cityscapes, 128 on COCO and Vistas."""
 
     output_stride: int = 16
-    """Input pixels per cell where ASPP works, 16 or 32 (inferred: 16)."""
+    """Input pixels per cell of ASPP's input, 16 or 32 (inferred: 16)."""
 
     aspp_channels: int = 256
     low_level_channels: int = 48
@@ -33,19 +36,19 @@ class HLEConfig:
     """`hier`: one space for both; `split`: first half for classes, second half for instances."""
 
     seg_branch: bool = False
-    """Classes from a softmax branch instead of the embedding (Table 6)."""
+    """Whether classes come from a softmax branch instead of the embedding (Table 6)."""
 
     spatial_sigma: str = 'global'
     """`global`: one learned scalar (inferred); `predicted`: one value per pixel."""
 
     spatial_sigma_init: float = 0.05
-    """Start of sigma_spatial, in units of `position_scale` (inferred)."""
+    """Initial value of sigma_spatial, in units of `position_scale` (inferred)."""
 
     position_scale: float = 1024.0
     """Pixels per unit of position (inferred, from SpatialEmbeddings)."""
 
     thomson_start: bool = True
-    """Class means start as a solution of Thomson's problem (Eq. 17); else random."""
+    """Whether class means start as a solution of Thomson's problem (Eq. 17), not at random."""
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -54,23 +57,23 @@ class HLEConfig:
     """Input pixels per cell of the decoded maps: 1, 2 or 4; 4 is the paper's fast decoding."""
 
     top_k: int = 200
-    """Seeds looked at in one image (inferred)."""
+    """Most seeds of one image (inferred)."""
 
     seed_window: int = 3
     """Side of the window in which only the highest seed survives, cells."""
 
     refine: int = 0
-    """Rounds in which each seed takes the mean embedding, position and deviations of the mask
-    that it finds, as the loss has them (inferred); 0 is the paper's decoding."""
+    """Rounds that replace each seed's embedding, position and deviations by the means over its
+    mask, as in the loss (inferred); 0 is the paper's decoding."""
 
     flip: bool = False
-    """Average with the maps of the mirrored image."""
+    """Whether maps are averaged with those of the mirrored image."""
 
     score_threshold: float = 0.5
     """Least seed score of an instance (inferred)."""
 
     merge_threshold: float = 0.5
-    """A seed goes when its probability under a better seed is above this (inferred)."""
+    """Probability under a better seed above which a seed is removed (inferred)."""
 
     mask_threshold: float = 0.5
     """Least probability of a pixel under its seed (inferred)."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HLE's decoding (paper section 3.5) as tensor code that exports.
+"""Decoding of HLE (section 3.5) as tensor code that exports.
 
-Log-probabilities throughout: a kernel exp(-d/(2 sigma^2) - r^2/(2 sigma_sp^2)) is the
-exponential of a linear function of [e, rho, |rho|^2, 1], so all seeds against all cells is one
-matrix product.
+It works on log-probabilities: the kernel exp(-d/(2 sigma^2) - r^2/(2 sigma_sp^2)) is the
+exponential of a linear function of [e, rho, |rho|^2, 1], so that one matrix product compares all
+seeds with all cells.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from panoptic_ros.models.parts.segments import ROW_CHUNK, measure, to_segments, 
 
 
 def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
-    """Logits whose softmax is psi (Eq. 9): -d(e, mu_k) / (2 sigma_k^2).
+    """Compute the logits whose softmax is psi (Eq. 9): -d(e, mu_k) / (2 sigma_k^2).
 
     Args:
         embedding: unit length over D, (D, h, w).
@@ -38,7 +38,7 @@ def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: T
 
 
 def kernel_features(embedding: Tensor, position: Tensor) -> Tensor:
-    """What a cell brings to the kernel: [e, x, y, |rho|^2, 1].
+    """Compute the cells' side of the kernel: [e, x, y, |rho|^2, 1].
 
     Args:
         embedding: (N, D).
@@ -54,7 +54,7 @@ def kernel_features(embedding: Tensor, position: Tensor) -> Tensor:
 def kernel_weights(
     embedding: Tensor, position: Tensor, log_sigma: Tensor, spatial_log_sigma: Tensor
 ) -> Tensor:
-    """What a seed brings: weights @ features = log Phi(seed, cell).
+    """Compute the seeds' side of the kernel: weights @ features = log Phi(seed, cell).
 
     Args:
         embedding: (K, D).
@@ -74,10 +74,10 @@ def kernel_weights(
 def refine(
     weights: Tensor, features: Tensor, sigma: Tensor, spatial_sigma: Tensor, log_threshold: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gives each seed the kernel of the mask that it finds.
+    """Replace the kernel of each seed by that of the mask it finds (inferred).
 
-    The loss shapes the kernel about the means over an instance (Eq. 7); a seed is one cell, and
-    two cells of an instance lie further apart than a cell and the mean. Inferred.
+    The loss trains the kernel around the means over an instance (Eq. 7). A seed is a single
+    cell, and two cells of an instance are further apart than a cell and the mean.
 
     Args:
         weights: of the seeds, (K, D + 4).
@@ -87,7 +87,7 @@ def refine(
         log_threshold: least log-probability of a cell in a mask, ().
 
     Returns:
-        Mean embedding, unit length, (K, D), and the weights of the new kernels, (K, D + 4).
+        The mean embedding of unit length (K, D), and the new kernels' weights (K, D + 4).
     """
     dim = features.shape[1] - 4
     known = torch.cat([features, sigma[:, None], spatial_sigma[:, None]], dim=1)  # (N, D + 6)
@@ -98,7 +98,7 @@ def refine(
         means.append(total / total[:, dim + 3 : dim + 4].clamp(min=1))  # the ones count the cells
     mean = torch.cat(means)
     embedding = F.normalize(mean[:, :dim], dim=1)
-    # A kernel so narrow that it leaves out its own seed keeps a finite deviation.
+    # The clamp keeps the deviation finite if a narrow kernel excludes its own seed.
     log_sigma, spatial_log_sigma = mean[:, -2:].clamp(min=1e-6).log().unbind(1)
     return embedding, kernel_weights(
         embedding, mean[:, dim : dim + 2], log_sigma, spatial_log_sigma
@@ -116,7 +116,7 @@ def decode(
     config: HLEConfig,
     thresholds: dict[str, Tensor],
 ) -> SegmentTensors:
-    """Maps of one image to segments: rows 0 to K - 1 are instances, then one row per class.
+    """Group the maps of one image: rows 0 to K - 1 are instances, then one row per class.
 
     Args:
         embedding: unit length, (D, h, w).
@@ -125,9 +125,9 @@ def decode(
         class_logits: logits of psi, (C, h, w).
         spatial_log_sigma: (h, w).
         is_thing: (C,) bool.
-        stuff_embedding: embedding of each class's row, (C, D).
-        config: lengths and K.
-        thresholds: scalars by name, see `HLE.thresholds`.
+        stuff_embedding: embedding of the row of each class, (C, D).
+        config: supplies lengths and K.
+        thresholds: scalars by name, see `HLEConfig.thresholds`.
     """
     num_classes, height, width = class_logits.shape
     logits = class_logits.reshape(num_classes, -1)
@@ -163,8 +163,8 @@ def decode(
         )
     score = torch.sigmoid(seed_logit)
     alive = (score > thresholds['score_threshold']) & (seed_logit > NEVER / 2)
-    alike = weights @ features.index_select(0, seed).T > torch.log(thresholds['merge_threshold'])
-    keep = greedy_keep(alike, alive)
+    similar = weights @ features.index_select(0, seed).T > torch.log(thresholds['merge_threshold'])
+    keep = greedy_keep(similar, alive)
 
     nothing = F.pad(weights.new_full((num_seeds, 1), NEVER), (weights.shape[1] - 1, 0))
     best, row = best_match(features, torch.where(keep[:, None], weights, nothing))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hierarchical Lovász Embeddings: one embedding per pixel for classes and instances alike.
+"""Network of HLE: DeepLabV3+ that predicts one embedding per pixel.
 
 Kerola et al., Hierarchical Lovász Embeddings for Proposal-free Panoptic Segmentation, CVPR 2021.
 What the paper leaves open is marked "inferred" and is a configuration key.
@@ -28,7 +28,7 @@ class HLEMaps(NamedTuple):
     """Dense predictions at stride 4."""
 
     embedding: Tensor
-    """(B, D, h, w), unit length over D (over each half where the space is split)."""
+    """(B, D, h, w), unit length over D (over each half if the space is split)."""
 
     log_sigma: Tensor
     """Log of the instance deviation, (B, h, w)."""
@@ -44,9 +44,9 @@ class HLEMaps(NamedTuple):
 
 
 class HLE(PanopticModel):
-    """DeepLabV3+ with an embedding head and persistent class means.
+    """DeepLabV3+ with an embedding head and learned class means.
 
-    Parameters beside the network: `semantic_mean` (C, D) unit rows, `semantic_log_sigma` (C,),
+    Further parameters: `semantic_mean` (C, D) of unit rows, `semantic_log_sigma` (C,) and
     `spatial_log_sigma` ().
     """
 
@@ -76,7 +76,7 @@ class HLE(PanopticModel):
         self.head = nn.Conv2d(config.decoder_channels, sum(self.channels), 1)
         start = math.log(config.spatial_sigma_init)
         self.spatial_log_sigma = nn.Parameter(torch.tensor(start))
-        # psi's logits then span 0 to -11, like a fresh cosine classifier's (inferred).
+        # The logits of psi then span 0 to -11, as in an untrained cosine classifier (inferred).
         self.semantic_log_sigma = nn.Parameter(torch.full((num_classes,), math.log(0.3)))
         dim = config.embedding_dim // (2 if config.space == 'split' else 1)
         self.semantic_mean = nn.Parameter(
@@ -87,33 +87,33 @@ class HLE(PanopticModel):
 
     @property
     def embedding_dim(self) -> int:
-        """D of the instance table: the part of the space that tells instances apart."""
+        """D of the instance table: the part of the space that separates instances."""
         dim = self.config.embedding_dim
         return dim // 2 if self.config.space == 'split' else dim
 
     def renormalize(self) -> None:
-        """Puts the class means back onto the unit sphere."""
+        """Project the class means onto the unit sphere."""
         with torch.no_grad():
             self.semantic_mean.copy_(F.normalize(self.semantic_mean, dim=1))
 
     def split(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """The (semantic, instance) parts of an embedding (B, D, ...); twice itself in `hier`."""
+        """Return the (semantic, instance) parts of (B, D, ...); both are the whole in `hier`."""
         if self.config.space == 'split':
             semantic, instance = embedding.chunk(2, dim=1)
             return semantic, instance
         return embedding, embedding
 
     def unit_length(self, embedding: Tensor) -> Tensor:
-        """Scales (B, D, ...) to unit length over D, over each half where the space is split."""
+        """Scale (B, D, ...) to unit length over D, or over each half if the space is split."""
         parts = embedding.chunk(2, dim=1) if self.config.space == 'split' else (embedding,)
         return torch.cat([F.normalize(part, dim=1) for part in parts], dim=1)
 
     def raw_maps(self, image: Tensor) -> Tensor:
-        """The head's output before any constraint, (B, sum(channels), H/4, W/4)."""
+        """Compute the head's unconstrained output, (B, sum(channels), H/4, W/4)."""
         return self.head(self.network(self.normalize(image)))
 
     def constrain(self, raw: Tensor) -> HLEMaps:
-        """Unit length and names for the head's channels; at any resolution."""
+        """Split the head's channels into named maps of unit-length embeddings, at any stride."""
         embedding, log_sigma, seed, spatial, semantic = raw.split(self.channels, dim=1)
         return HLEMaps(
             embedding=self.unit_length(embedding),
@@ -128,7 +128,7 @@ class HLE(PanopticModel):
         )
 
     def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> HLEMaps:
-        """Dense predictions.
+        """Compute the dense predictions.
 
         Args:
             image: RGB, 0 to 255, (B, 3, H, W).
@@ -137,7 +137,7 @@ class HLE(PanopticModel):
         return self.constrain(upsample(self.raw_maps(image), stride))
 
     def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
-        """Segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""
+        """Compute the segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""
         batch = image.permute(2, 0, 1)[None]
         maps = self.maps(batch, self.config.stride)
         if self.config.flip:
@@ -146,9 +146,9 @@ class HLE(PanopticModel):
         return self.decode(maps, **thresholds)
 
     def average_flipped(self, maps: HLEMaps, mirrored: HLEMaps) -> HLEMaps:
-        """Averages maps with those of the mirrored image, embeddings back to unit length.
+        """Average maps with those of the mirrored image; embeddings stay of unit length.
 
-        The paper flips at test time; averaging is inferred.
+        The paper flips at test time; that the maps are averaged is inferred.
         """
         values = {
             name: (value + getattr(mirrored, name).flip(-1)) / 2
@@ -159,7 +159,7 @@ class HLE(PanopticModel):
         return maps._replace(**values)
 
     def decode(self, maps: HLEMaps, **thresholds: Tensor) -> SegmentTensors:
-        """Decodes maps (B = 1) at stride `config.stride`; see `hle_decode`."""
+        """Decode maps (B = 1) at stride `config.stride`; see `hle/decode.py`."""
         semantic, instance = self.split(maps.embedding)
         if maps.semantic_logits is None:
             class_logits = hle_decode.class_logits(

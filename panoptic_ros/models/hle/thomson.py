@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Points spread over a sphere, the start of HLE's class means (section 3.4, equation 17)."""
+"""Points spread over a sphere: the start of HLE's class means (section 3.4, equation 17)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch import Tensor
 
 BETA1, BETA2 = 0.9, 0.999
 MIN_DISTANCE = 1e-3
-"""Floor of the cosine distance: two points at one place repel with a finite force."""
+"""Least cosine distance, which keeps the force between coinciding points finite."""
 
 
 def thomson(num: int, dim: int, seed: int = 0, steps: int = 1000, lr: float = 0.1) -> Tensor:
-    """Unit vectors that keep clear of one another.
+    """Spread unit vectors apart: solve Thomson's problem with the cosine distance.
 
-    A local minimum of `sum_{i != j} 1 / d(mu_i, mu_j)`, d = 1 - cosine, found by Adam from a
-    random start, with the points put back onto the sphere after each step.
+    Adam finds a local minimum of `sum_{i != j} 1 / d(mu_i, mu_j)`, d = 1 - cosine, from a random
+    start, and each step projects the points onto the sphere.
 
     Args:
         num: number of points, at least 1.
-        dim: dimension of the space, at least 1; in one dimension there are two places only.
-        seed: of the random start; the same seed gives the same points.
+        dim: dimension of the space, at least 1; one dimension has two unit vectors only.
+        seed: seed of the random start; equal seeds yield equal points.
         steps: gradient steps, at least 1.
-        lr: Adam's at the start; it falls to 0 along a cosine.
+        lr: initial learning rate; it falls to 0 along a cosine.
 
     Returns:
         (num, dim) float32 unit rows.
@@ -43,16 +43,16 @@ def thomson(num: int, dim: int, seed: int = 0, steps: int = 1000, lr: float = 0.
 
 @lru_cache(maxsize=32)
 def _solve(num: int, dim: int, seed: int, steps: int, lr: float) -> Tensor:
-    if dim == 1:  # no way to move: one sign and the other in turn
+    if dim == 1:  # points cannot move: alternate the signs
         return 1 - 2 * (torch.arange(num) % 2)[:, None].float()
-    # In NumPy: torch.optim takes seconds to import, and every model that is built comes here.
+    # In NumPy, since importing torch.optim takes seconds and every HLE model needs this.
     points = _onto_sphere(np.random.default_rng(seed).standard_normal((num, dim)))
     first, second = np.zeros_like(points), np.zeros_like(points)  # Adam's moments
     for step in range(1, steps + 1):
         force = np.maximum(1 - points @ points.T, MIN_DISTANCE) ** -2
         np.fill_diagonal(force, 0)
         grad = force @ points
-        # Only the part along the sphere moves a point; Adam would scale its steps by the rest.
+        # Without the radial part, which does not move a point but would shrink Adam's steps.
         grad -= (grad * points).sum(axis=1, keepdims=True) * points
         first += (1 - BETA1) * (grad - first)
         second += (1 - BETA2) * (grad**2 - second)

@@ -16,22 +16,22 @@ ARCHITECTURES = {
     'eomt': 'EomtForUniversalSegmentation',
     'eomt_dinov3': 'EomtDinov3ForUniversalSegmentation',
 }
-"""Class of the transformers library by `model_type`."""
+"""Class of the transformers library for each `model_type`."""
 
 
 MASK2FORMER_SIZE = (384, 384)
-"""(height, width) that the library's post-processing of Mask2Former scales every mask to, px."""
+"""(height, width) that the library's post-processing scales masks of Mask2Former to, px."""
 
 
 @dataclass(frozen=True)
 class HuggingFaceConfig(QueryDecodeConfig):
-    """Which network, and how its queries become segments; lengths in network-input pixels."""
+    """Network and decoding of its queries; lengths in network-input pixels."""
 
     checkpoint: str = field(kw_only=True)
-    """The checkpoint's config.json as text."""
+    """Text of the checkpoint's config.json."""
 
     task_tokens: tuple[int, ...] = ()
-    """OneFormer's tokens of `the task is panoptic`; empty for the others."""
+    """OneFormer's tokens of `the task is panoptic`; empty for other architectures."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

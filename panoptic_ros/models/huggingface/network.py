@@ -26,10 +26,10 @@ from panoptic_ros.models.parts.queries.decode import decode
 
 
 class HuggingFaceMaps(NamedTuple):
-    """What the network says of its Q queries, and of how large an image."""
+    """Predictions of the network for its Q queries, and the image's size."""
 
     class_logits: Tensor
-    """(B, Q, C + 1); the last is `nothing`."""
+    """(B, Q, C + 1); the last class is `nothing`."""
 
     mask_logits: Tensor
     """(B, Q, h, w)"""
@@ -44,12 +44,12 @@ class HuggingFaceMaps(NamedTuple):
 def mask_probabilities(
     architecture: str, mask_logits: Tensor, image_size: Sequence[int], stride: int
 ) -> Tensor:
-    """Masks at the decoding's stride, as the library has them for `target_sizes` (H/s, W/s).
+    """Scale masks to the decoding's stride, as the library does for `target_sizes` (H/s, W/s).
 
     MaskFormer and OneFormer scale probabilities. Mask2Former scales logits to 384 x 384, whatever
-    the image's shape, and the probabilities of these on. EoMT scales logits to the image and on.
-    OneFormer's antialiasing is left out: it does nothing where masks do not shrink, and they come
-    at stride 4.
+    the image's shape, and then their probabilities to the target. EoMT scales logits to the image
+    and then to the target. OneFormer's antialiasing is omitted: it has no effect unless masks
+    shrink, and masks are predicted at stride 4.
 
     Args:
         architecture: one of `ARCHITECTURES`.
@@ -69,13 +69,13 @@ def mask_probabilities(
 
 
 def height_width(size: int | Sequence[int]) -> tuple[int, int]:
-    """(height, width) of a size that may be one number for both."""
+    """Return (height, width) of a size that may be one number for both."""
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def resize(values: Tensor, size: Sequence[int]) -> Tensor:
-    """Scales (B, Q, h, w) to a (height, width), bilinear."""
-    if tuple(values.shape[2:]) == tuple(size):  # no operator in the graph
+    """Scale (B, Q, h, w) bilinearly to a (height, width)."""
+    if tuple(values.shape[2:]) == tuple(size):  # adds no operator to the graph
         return values
     return F.interpolate(values, size=list(size), mode='bilinear')
 
@@ -94,12 +94,12 @@ class HuggingFace(PanopticModel):
         super().__init__(labels, config)
         import transformers
 
-        # Its checks of shapes while it runs become operators that ONNX does not have.
+        # The library's shape checks would be exported as operators that ONNX lacks.
         os.environ.setdefault('TRANSFORMERS_DISABLE_TORCH_CHECK', '1')
         name = ARCHITECTURES[config.architecture]
         values = config.settings
         settings = transformers.AutoConfig.for_model(values.pop('model_type'), **values)
-        # The attention kernels of the other implementations do not export for Swin.
+        # The kernels of other attention implementations do not export for Swin.
         self.network = getattr(transformers, name)._from_config(
             settings, attn_implementation='eager', dtype=torch.float32
         )
@@ -109,10 +109,10 @@ class HuggingFace(PanopticModel):
                 f'got {len(labels)} labels'
             )
         if hasattr(self.network, 'criterion'):
-            self.network.criterion = None  # its weights of classes are no part of the network
+            self.network.criterion = None  # its class weights are not part of the network
         if hasattr(self.network, 'attn_mask_probs'):
-            # EoMT masks attention with this probability while it learns, at last with none; a
-            # buffer here would be a branch on data.
+            # EoMT masks attention with these probabilities, which training reduces to 0; as a
+            # buffer, they would make the graph branch on data.
             del self.network.attn_mask_probs
             self.network.attn_mask_probs = [0.0] * self.network.config.num_blocks
         if config.architecture == 'oneformer' and not config.task_tokens:
@@ -123,7 +123,7 @@ class HuggingFace(PanopticModel):
 
     @property
     def embedding_dim(self) -> int:
-        """See `PanopticModel.embedding_dim`."""
+        """D, the length of a query of the last decoder layer."""
         settings = self.network.config
         if self.config.architecture == 'maskformer':
             return int(settings.decoder_config.hidden_size)
@@ -132,15 +132,15 @@ class HuggingFace(PanopticModel):
         )
 
     def check_input_size(self, size: tuple[int, int]) -> None:
-        """Refuses an input size that the network cannot run at.
+        """Refuse an input size that the network cannot run at.
 
         Args:
-            size: (height, width) of its input, px.
+            size: (height, width) of the input, px.
 
         Raises:
-            ValueError: for EoMT if it is not the checkpoint's own size: position embeddings and
-                the grid that its masks come from hold for that one, also where another shape has
-                as many patches.
+            ValueError: if an EoMT checkpoint has another size. Its position embeddings and its
+                masks' grid are valid for that size only, even if another shape has the same
+                number of patches.
         """
         if not self.config.architecture.startswith('eomt'):
             return
@@ -153,7 +153,7 @@ class HuggingFace(PanopticModel):
             )
 
     def maps(self, image: Tensor) -> HuggingFaceMaps:
-        """Classes, masks and embeddings of the queries; see `PanopticModel.maps`.
+        """Compute classes, masks and embeddings of the queries; see `PanopticModel.maps`.
 
         Raises:
             ValueError: see `check_input_size`.
@@ -173,7 +173,7 @@ class HuggingFace(PanopticModel):
         return HuggingFaceMaps(out.class_queries_logits, out.masks_queries_logits, query, size)
 
     def decode(self, maps: HuggingFaceMaps, **thresholds: Tensor) -> SegmentTensors:
-        """Queries of one image to segments: row k is query k, then one row per stuff class."""
+        """Decode the queries of one image: row k is query k, then one row per class of stuff."""
         architecture, stride = self.config.architecture, self.config.stride
         prob = mask_probabilities(architecture, maps.mask_logits, maps.image_size, stride)
         return decode(

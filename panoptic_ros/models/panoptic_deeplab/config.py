@@ -22,32 +22,32 @@ class PanopticDeepLabConfig:
     """Name of a timm model."""
 
     output_stride: int = 16
-    """Input pixels per cell where ASPP works: 16 with dilations 6, 12, 18, or 32 with half."""
+    """Input pixels per cell of ASPP's input: 16 with dilations 6, 12, 18, or 32 with half."""
 
     multigrid: tuple[int, ...] = (1, 2, 4)
-    """Factors of the dilations in a ResNet's last stage at output stride 16; () for none, which
-    other backbones need."""
+    """Factors of the dilations in a ResNet's last stage at output stride 16; other backbones need
+    (), which switches it off."""
 
     aspp_channels: int = 256
 
     low_level_channels: int = 32
-    """Of the semantic decoder at stride 4; twice that at stride 8 and four times at 16. The
-    instance decoder has half."""
+    """Channels that the semantic decoder reduces the map at stride 4 to; twice as many at stride
+    8, four times at 16. The instance decoder has half."""
 
     decoder_channels: int = 256
-    """Of the semantic decoder."""
+    """Channels of the semantic decoder."""
 
     instance_channels: int = 128
-    """Of the instance decoder."""
+    """Channels of the instance decoder."""
 
     head_channels: int = 256
-    """Of the convolution in the semantic head."""
+    """Channels of the convolution in the semantic head."""
 
     instance_head_channels: int = 32
-    """Of the convolutions in the heads of centres and offsets."""
+    """Channels of the convolutions in the heads of centres and offsets."""
 
     separable: bool = False
-    """Depthwise-separable 3x3 convolutions in ASPP, for small models."""
+    """Whether ASPP has depthwise-separable 3x3 convolutions, for small models."""
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -63,16 +63,16 @@ class PanopticDeepLabConfig:
 
     instance_score: str = 'product'
     """`objectness`: the heatmap at the centre; `semantic`: the mean probability of the class in
-    the mask; `product`: both. Masks do not overlap, so this changes AP only."""
+    the mask; `product`: both. Masks do not overlap, so that this changes AP only."""
 
     center_threshold: float = 0.1
     """Least height of the heatmap at a centre."""
 
     score_threshold: float = 0.0
-    """Least score of an instance; those below become void."""
+    """Least score of an instance; instances below it become void."""
 
     min_area: float = 0.0
-    """Least area of an instance, px (inferred: any)."""
+    """Least area of an instance, px (inferred: no limit)."""
 
     min_stuff_area: float = 2048.0
     """Least area of a stuff segment, px; 4096 on COCO."""

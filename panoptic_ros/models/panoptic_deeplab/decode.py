@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoding of Panoptic-DeepLab as tensor code that exports; shared by the families built on it.
 
-Centres are local maxima of a heatmap, each thing pixel joins the centre nearest to where its
-offset points, and an instance's class is what most of its pixels say.
+Centres are local maxima of a heatmap. Each thing pixel joins the centre that is nearest to the
+place its offset points to, and the majority of its pixels determines an instance's class.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from panoptic_ros.models.parts.segments import Measures, measure, valid_rows
 
 
 class Grouping(NamedTuple):
-    """Rows 0 to K - 1 are instances, then one row per class for stuff."""
+    """Cells grouped into rows: 0 to K - 1 are instances, then one row of stuff per class."""
 
     row_map: Tensor
     """Row of each cell plus 1, 0 for void, (h, w) int32."""
 
     center: Tensor
-    """Flat number of the stride-4 cell of each instance's centre, (K,)."""
+    """Flat index of the stride-4 cell of each instance's centre, (K,)."""
 
     measures: Measures
-    """Of the K + C rows; `mean` is what `class_id` and `score` came from."""
+    """Measures of the K + C rows; `class_id` and `score` derive from `mean`."""
 
     class_id: Tensor
     """(K + C,)"""
@@ -44,26 +44,27 @@ class Grouping(NamedTuple):
 
 
 def window_of(kernel: int) -> int:
-    """Stride-4 cells of a window of `kernel` px: odd, and at least the neighbours."""
+    """Convert a window of `kernel` px to stride-4 cells: an odd number, at least 3."""
     return max(2 * round((kernel / MAP_STRIDE - 1) / 2) + 1, 3)
 
 
 def find_centers(
     heatmap: Tensor, window: int, top_k: int, across_maps: bool = True
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Local maxima of all maps; where windows overlap, only the best.
+    """Find the local maxima of all maps, and only the best of those in one window.
 
-    Within one map that concerns equal heights only, between maps it keeps one object that two
-    classes claim from being split.
+    Within a map this affects equal heights only. Between maps it prevents an object from being
+    split between two classes.
 
     Args:
         heatmap: (C, h, w).
         window: cells, odd.
-        top_k: K.
+        top_k: K, the number of rows.
         across_maps: whether maxima of different maps compete.
 
     Returns:
-        Heights in descending order, flat cell numbers, and which of them are centres, (K,).
+        Heights in descending order, flat indices of the cells, and the rows that hold a
+        centre; all (K,).
     """
     height, place = find_peaks(heatmap, window, top_k)
     width = heatmap.shape[2]
@@ -77,22 +78,22 @@ def find_centers(
 
 
 def nearest_center(offset: Tensor, center: Tensor, alive: Tensor, stride: int) -> Tensor:
-    """For each cell the centre nearest to where its offset points.
+    """Find the centre that is nearest to the place each cell's offset points to.
 
-    The square |p + O(p) - c|^2 is |p + O(p)|^2, the same for all centres, less a linear function
-    of p + O(p): all centres against all cells is one matrix product.
+    |p + O(p) - c|^2 is |p + O(p)|^2, which is equal for all centres, minus a linear function of
+    p + O(p), so that one matrix product compares all centres with all cells.
 
     Args:
         offset: (dy, dx) from each cell to its centre, input px, (2, h, w).
         center: (y, x) of the centres, input px, (K, 2).
-        alive: which centres take part, (K,) bool.
+        alive: centres that take part, (K,) bool.
         stride: input px per cell.
 
     Returns:
-        Row of the centre, -1 without any, (h * w,).
+        The row of the centre, -1 if there is none, (h * w,).
     """
     middle = center.new_tensor(offset.shape[1:]) * (stride / 2)
-    scale = 2 / (stride * max(offset.shape[1:]))  # places lie in -1 to 1: float32 is fine enough
+    scale = 2 / (stride * max(offset.shape[1:]))  # places lie in -1 to 1, precise in float32
     points = (cell_places(offset, stride) + offset.flatten(1).T - middle) * scale  # (N, 2)
     at = (center - middle) * scale
     weights = torch.cat([2 * at, -at.square().sum(dim=1, keepdim=True)], dim=1)  # (K, 3)
@@ -129,7 +130,7 @@ def decode(
         heatmap: of the centres, heights 0 to 1, (M, H/4, W/4).
         offset: (dy, dx) to the centre, input px, (2, H/4, W/4).
         is_thing: (C,) bool.
-        config: lengths, K and what the score is.
+        config: supplies lengths, K and the kind of score.
         thresholds: scalars by name, see `PanopticDeepLabConfig.thresholds`.
         across_maps: see `find_centers`.
     """

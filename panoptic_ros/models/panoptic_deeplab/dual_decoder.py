@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panoptic-DeepLab's network: one backbone, a decoder for classes and one for instances.
+"""Backbone with two decoders, and the heads of Panoptic-DeepLab.
 
 Cheng et al., Panoptic-DeepLab, CVPR 2020.
 """
@@ -18,29 +18,29 @@ from panoptic_ros.models.parts.deeplab import ASPP
 from panoptic_ros.models.parts.layers import conv_bn_relu, separable_conv
 
 RATES = {16: (6, 12, 18), 32: (3, 6, 9)}
-"""ASPP's dilations by output stride."""
+"""Dilations of ASPP by output stride."""
 
 KERNEL = 5
 """Side of the decoders' depthwise convolutions."""
 
 
 class DualDecoder(nn.Module):
-    """Image to two decoded feature maps at stride 4, and the backbone's own.
+    """Backbone with a semantic and an instance decoder to stride 4.
 
     Args:
         backbone: any timm model with features at stride 4, 8, (16,) and `output_stride`.
-        output_stride: input pixels per cell where ASPP works, 16 or 32.
+        output_stride: input pixels per cell of ASPP's input, 16 or 32.
         multigrid: factors of the last stage's dilations at output stride 16; () for none.
         aspp_channels: channels of each ASPP branch.
-        channels: (semantic, instance) channels out.
-        low_level_channels: what the semantic decoder reduces the backbone's map at stride 4 to,
-            twice and four times this at strides 8 and 16; the instance decoder has half.
+        channels: (semantic, instance) channels of the results.
+        low_level_channels: channels that the semantic decoder reduces the backbone's map at stride
+            4 to, twice and four times as many at strides 8 and 16; the instance decoder has half.
         separable: depthwise-separable 3x3 convolutions in ASPP.
-        fusion: how finer maps join in, see `Decoder`.
-        instance_aspp: whether the instance decoder starts with an ASPP or a 1x1 convolution.
+        fusion: how finer maps are fused, see `Decoder`.
+        instance_aspp: whether the instance decoder starts with an ASPP, not a 1x1 convolution.
 
     Raises:
-        ValueError: if timm does not know the backbone or it has no features at these strides.
+        ValueError: if timm does not know the backbone, or it has no features at these strides.
     """
 
     def __init__(
@@ -88,25 +88,25 @@ class DualDecoder(nn.Module):
         self.instance = decoder(channels[1], 2, instance_aspp)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, H, W) normalised -> semantic, instance, backbone features, (B, ., H/4, W/4)."""
+        """Compute semantic, instance and backbone features (B, ., H/4, W/4) of (B, 3, H, W)."""
         features = self.backbone(image)
         levels = [features[i] for i in self.indices]
         return self.semantic(levels), self.instance(levels), levels[-1]
 
 
 class Decoder(nn.Module):
-    """Context from the coarsest map, then up to the finest: each joins in and is convolved.
+    """Decoder from the coarsest map to the finest, which fuses one map after the other.
 
     Args:
-        inputs: channels of the maps, from the coarsest on.
-        low_level_channels: what all but the first are reduced to, where fused by `concat`.
+        inputs: channels of the maps, coarsest first.
+        low_level_channels: channels that all maps but the first are reduced to by `concat`.
         rates: ASPP's dilations.
-        aspp_channels: of each ASPP branch.
-        channels: of each 5x5 depthwise-separable convolution.
+        aspp_channels: channels of each ASPP branch.
+        channels: channels of each 5x5 depthwise-separable convolution.
         separable: depthwise-separable 3x3 convolutions in ASPP.
-        fusion: `concat`: finer maps are reduced and concatenated; `sum`: brought to the coarser
-            map's channels and added.
-        aspp: whether ASPP comes first, or a 1x1 convolution.
+        fusion: `concat` reduces finer maps and concatenates them; `sum` converts them to the
+            coarser map's channels and adds them.
+        aspp: whether ASPP comes first, not a 1x1 convolution.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Decoder(nn.Module):
             coarse = channels
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """Maps from the coarsest on -> (B, channels) at the finest one's size."""
+        """Compute (B, channels) at the finest map's size from maps, coarsest first."""
         x = self.context(levels[0])
         for project, fuse, level in zip(self.project, self.fuse, levels[1:], strict=True):
             low = project(level)
@@ -148,28 +148,28 @@ class Decoder(nn.Module):
 
 
 class Head(nn.Module):
-    """5x5 depthwise-separable convolution, then the outputs."""
+    """5x5 depthwise-separable convolution and a 1x1 convolution to the outputs."""
 
     def __init__(self, inputs: int, channels: int, outputs: int) -> None:
         super().__init__()
         self.conv = separable_conv(inputs, channels, KERNEL)
         self.out = nn.Conv2d(channels, outputs, 1)
-        nn.init.normal_(self.out.weight, std=0.001)  # as the released code starts
+        nn.init.normal_(self.out.weight, std=0.001)  # as in the released code
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, h, w) -> (B, outputs, h, w)."""
+        """Compute (B, inputs, h, w) -> (B, outputs, h, w)."""
         return self.out(self.conv(x))
 
 
 class Heads(nn.Module):
-    """Class logits, centres' heatmap and offsets, from two feature maps.
+    """Heads for class logits, the heatmap of centres and offsets.
 
     Args:
         inputs: (semantic, instance) channels of the features.
         channels: (semantic, instance) channels of the heads' convolutions.
         num_classes: C.
-        center_channels: maps of the centres' heatmap.
+        center_channels: number of heatmaps.
     """
 
     def __init__(
@@ -185,5 +185,5 @@ class Heads(nn.Module):
         self.offset = Head(inputs[1], channels[1], 2)
 
     def forward(self, semantic: Tensor, instance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features -> (B, C), (B, center_channels) and (B, 2) maps of their size."""
+        """Compute maps (B, C), (B, center_channels) and (B, 2) of the features' size."""
         return self.semantic(semantic), self.center(instance), self.offset(instance)

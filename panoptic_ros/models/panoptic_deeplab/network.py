@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panoptic-DeepLab: classes per pixel, instances by their centres and offsets to them.
+"""Network of Panoptic-DeepLab: heads for classes, centres and offsets on two decoders.
 
 Cheng et al., Panoptic-DeepLab: A Simple, Strong, and Fast Baseline for Bottom-Up Panoptic
 Segmentation, CVPR 2020. EINet and PISR are built on it.
@@ -23,23 +23,23 @@ from panoptic_ros.models.parts.segments import mask_mean, standardized, to_segme
 
 
 class CenterMaps(NamedTuple):
-    """Dense predictions; all but the feature at the stride asked for."""
+    """Dense predictions; all but the feature are at the requested stride."""
 
     semantic_logits: Tensor
     """(B, C, h, w)"""
 
     center_heatmap: Tensor
-    """How near a centre is, 1 on it, unbounded, (B, M, h, w)."""
+    """Proximity of a centre, 1 on it, unbounded, (B, M, h, w)."""
 
     center_offset: Tensor
     """(dy, dx) to the centre of the pixel's instance, input px, (B, 2, h, w)."""
 
     feature: Tensor
-    """What tells instances apart, (B, D, H/4, W/4)."""
+    """Feature that instance embeddings are computed from, (B, D, H/4, W/4)."""
 
 
 class PanopticDeepLab(PanopticModel):
-    """Centres and offsets beside a semantic branch, on a backbone with two decoders."""
+    """Backbone with a semantic decoder, and an instance decoder for centres and offsets."""
 
     family = 'panoptic_deeplab'
     embedding_kind = 'mean standardized backbone feature (stride 4) over the mask'
@@ -53,17 +53,17 @@ class PanopticDeepLab(PanopticModel):
 
     @property
     def nms_across_maps(self) -> bool:
-        """Whether centres of different heatmaps compete; here there is one."""
+        """Whether centres of different heatmaps compete; this family has one heatmap."""
         return True
 
     def make_parts(self) -> None:
-        """Makes `network` and `predict`."""
+        """Create `network` and `predict`."""
         config = self.config
         self.network = self.make_network()
         self.predict = self.make_heads((config.decoder_channels, config.instance_channels))
 
     def make_network(self, fusion: str = 'concat', instance_aspp: bool = True) -> DualDecoder:
-        """Backbone and decoders of the configuration."""
+        """Build backbone and decoders from the configuration."""
         config = self.config
         return DualDecoder(
             config.backbone,
@@ -78,7 +78,7 @@ class PanopticDeepLab(PanopticModel):
         )
 
     def make_heads(self, inputs: tuple[int, int], center_channels: int = 1) -> Heads:
-        """Heads on (semantic, instance) features of so many channels."""
+        """Build heads on features with (semantic, instance) `inputs` channels."""
         config = self.config
         return Heads(
             inputs,
@@ -89,11 +89,11 @@ class PanopticDeepLab(PanopticModel):
 
     @property
     def embedding_dim(self) -> int:
-        """D of the instance table."""
+        """D, the length of an embedding in the instance table."""
         return self.network.finest_channels
 
     def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> CenterMaps:
-        """Dense predictions.
+        """Compute the dense predictions.
 
         Args:
             image: RGB, 0 to 255, (B, 3, H, W).
@@ -105,12 +105,12 @@ class PanopticDeepLab(PanopticModel):
     def at_stride(
         self, raw: tuple[Tensor, Tensor, Tensor], feature: Tensor, stride: int
     ) -> CenterMaps:
-        """The heads' outputs upsampled, offsets from stride-4 cells to px."""
+        """Upsample the heads' outputs, and convert offsets from stride-4 cells to px."""
         semantic, center, offset = (upsample(x, stride) for x in raw)
         return CenterMaps(semantic, center, offset * MAP_STRIDE, feature)
 
     def decode(self, maps: CenterMaps, **thresholds: Tensor) -> SegmentTensors:
-        """Decodes maps (B = 1, stride 4); see `center_decode`."""
+        """Decode maps (B = 1, stride 4); see `panoptic_deeplab/decode.py`."""
         rows = center_decode.decode(
             maps.semantic_logits[0],
             self.center_heights(maps)[0],
@@ -130,13 +130,13 @@ class PanopticDeepLab(PanopticModel):
         )
 
     def center_heights(self, maps: CenterMaps) -> Tensor:
-        """The heatmap on a scale of 0 to 1, (B, M, h, w)."""
+        """Return the heatmap on a scale of 0 to 1, (B, M, h, w)."""
         return maps.center_heatmap
 
     def embed(self, maps: CenterMaps, rows: Grouping) -> Tensor:
-        """The embedding of each row, (S, D).
+        """Compute the embedding of each row, (S, D).
 
-        The backbone's early features know what a thing looks like, which lasts through time; the
-        instance decoder's know where its centre is, which does not.
+        The backbone's early features describe a thing's appearance, which persists over time; the
+        instance decoder's describe the place of its centre, which does not.
         """
         return mask_mean(rows.row_map, rows.valid.shape[0], standardized(maps.feature[0]))

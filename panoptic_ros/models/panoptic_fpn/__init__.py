@@ -1,2 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panoptic FPN (Kirillov et al. 2019)."""
+"""Panoptic FPN: Mask R-CNN and a semantic branch on one pyramid, merged by score.
+
+Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019. Read `models/parts/mask_rcnn/`
+first, then `config.py`, `network.py` and `decode.py`; the loss is
+`panoptic_training/losses/panoptic_fpn.py`.
+"""

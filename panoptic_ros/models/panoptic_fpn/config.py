@@ -13,4 +13,4 @@ class PanopticFPNConfig(MaskRCNNConfig):
     """Network and decoding of Panoptic FPN; lengths in network-input pixels."""
 
     semantic_channels: int = 128
-    """Of the semantic branch."""
+    """Channels of the semantic branch."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Merging by score (Kirillov et al., Panoptic Segmentation, CVPR 2019, section 6.1)."""
+"""Merging of instances and stuff by score.
+
+Kirillov et al., Panoptic Segmentation, CVPR 2019, section 6.1.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,10 @@ def decode(
     stride: int,
     thresholds: Mapping[str, Tensor],
 ) -> SegmentTensors:
-    """Detections and semantic logits of one image to segments.
+    """Merge the detections and semantic logits of one image.
 
-    Instances go down by score and take the cells of their mask that are still free; one that is
-    mostly covered goes. Then each free cell whose best class is stuff takes it.
+    In order of their scores, instances take the cells of their masks that are still free; one
+    that is mostly covered is removed. Each free cell whose best class is stuff then joins it.
 
     Args:
         found: K detections.
@@ -36,7 +39,7 @@ def decode(
         thing_class: class ids of the thing classes, (T,).
         is_thing: (C,) bool.
         stride: input pixels per cell of the result.
-        thresholds: scalars by name, see `PanopticFPN.thresholds`.
+        thresholds: scalars by name, see `MaskRCNNConfig.thresholds`.
     """
     coarse = (pasted(found, masks, semantic_logits, MAP_STRIDE) > 0).to(masks.dtype)
     everyone = torch.ones_like(found.alive)[:, None] & torch.ones_like(found.alive)

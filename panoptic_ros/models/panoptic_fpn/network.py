@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panoptic FPN: Mask R-CNN and a semantic branch on one pyramid, merged by score.
+"""Network of Panoptic FPN: Mask R-CNN and a semantic branch on one pyramid.
 
 Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019. The semantic branch predicts all
-classes, not stuff and "other" (inferred, as UPSNet and SOGNet have it); cells of a thing class
-that no instance covers stay void, as "other" would.
+classes, not stuff and "other" (inferred, as in UPSNet and SOGNet). Cells of a thing class that no
+instance covers stay void, as "other" would.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class PanopticFPN(MaskRCNN):
         super().__init__(labels, config)
 
     def make_semantic(self) -> tuple[nn.Module, int]:
-        """Each level by convolutions and doublings to stride 4, and their sum."""
+        """Build the sum of all levels at stride 4; see `SemanticFPN`."""
         channels = self.config.semantic_channels
         return SemanticFPN(self.config.fpn_channels, channels), channels
 
     def decode(self, maps: RoIMaps, **thresholds: Tensor) -> SegmentTensors:
-        """Decodes maps (B = 1); see `panoptic_fpn_decode`."""
+        """Decode maps (B = 1); see `panoptic_fpn/decode.py`."""
         found, masks = self.detect(maps, **thresholds)
         return self.merge(found, masks, maps.semantic_logits, **thresholds)
 
     def merge(
         self, found: Detections, masks: Tensor, semantic_logits: Tensor, **thresholds: Tensor
     ) -> SegmentTensors:
-        """Detections, their mask logits and semantic logits (1, C, h, w) to segments."""
+        """Merge detections, their mask logits and semantic logits (1, C, h, w)."""
         return panoptic_fpn_decode.decode(
             found,
             masks,

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of networks and decoding that several families share."""
+"""Parts of networks and of decoding that several families share."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backbones by timm's names."""
+"""Backbones from timm: construction, feature maps, dilation and freezing."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ LEVEL_STRIDES = (4, 8, 16, 32)
 
 
 def make_backbone(name: str, output_stride: int = 32) -> nn.Module:
-    """A timm model that gives its feature maps, with fresh weights.
+    """Build a timm model that returns its feature maps, with fresh weights.
 
     Args:
-        name: any timm model that can.
+        name: any timm model that supports this.
         output_stride: input pixels per cell of the last map, 16 or 32.
 
     Raises:
-        ValueError: for a name that timm does not know, with those near it, or a model that gives
-            no feature maps at this stride.
+        ValueError: if timm does not know the name (the message suggests similar ones), or the
+            model has no feature maps at this stride.
     """
     import timm
 
@@ -35,17 +35,17 @@ def make_backbone(name: str, output_stride: int = 32) -> nn.Module:
         return timm.create_model(name, features_only=True, **options)
     except (TypeError, RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
-            f'backbone {name!r} gives no feature maps at output stride '
+            f'backbone {name!r} has no feature maps at output stride '
             f'{output_stride} ({error}); take another, or an output_stride of 32 '
             'where there is such a key'
         ) from None
 
 
 def level_indices(backbone: Any, name: str) -> list[int]:
-    """Which of a backbone's features have the strides of a pyramid.
+    """Return the indices of the backbone's features at the strides of a pyramid.
 
     Raises:
-        ValueError: for a backbone without some of them.
+        ValueError: if the backbone lacks one of these strides.
     """
     reductions = backbone.feature_info.reduction()
     if set(LEVEL_STRIDES) - set(reductions):
@@ -56,7 +56,7 @@ def level_indices(backbone: Any, name: str) -> list[int]:
 
 
 def feature_maps(backbone: Any, image: Tensor) -> list[Tensor]:
-    """The features (B, C, h, w) of a backbone, whatever the layout of its own (Swin: C last)."""
+    """Compute the features (B, C, h, w) of a backbone; Swin's own layout has C last."""
     features: list[Tensor] = backbone(image)
     if str(getattr(backbone, 'output_fmt', 'NCHW')).endswith('NHWC'):
         return [x.permute(0, 3, 1, 2) for x in features]
@@ -64,20 +64,20 @@ def feature_maps(backbone: Any, image: Tensor) -> list[Tensor]:
 
 
 def set_multigrid(backbone: nn.Module, grid: Sequence[int]) -> None:
-    """Multiplies the dilations of the last stage's blocks, which is at stride 16 (DeepLabV3).
+    """Multiply the dilations of the last stage's blocks (multigrid, DeepLabV3).
 
     Args:
-        backbone: of timm's ResNets, with features at output stride 16.
-        grid: a factor for each block, of the stage's dilation of 2.
+        backbone: one of timm's ResNets at output stride 16, whose last stage has dilation 2.
+        grid: factor of each block's dilation.
 
     Raises:
-        ValueError: for a backbone without such a stage, or another number of blocks.
+        ValueError: if the backbone has no such stage, or another number of blocks.
     """
     blocks: Any = getattr(backbone, 'layer4', None)
     if blocks is None or len(blocks) != len(grid):
         raise ValueError(
             f'multigrid {tuple(grid)} needs a ResNet with as many blocks in its last '
-            f'stage, got {"none" if blocks is None else len(blocks)}; () is without'
+            f'stage, got {"none" if blocks is None else len(blocks)}; () switches it off'
         )
     for block, factor in zip(blocks, grid, strict=True):
         for conv in block.modules():
@@ -86,17 +86,18 @@ def set_multigrid(backbone: nn.Module, grid: Sequence[int]) -> None:
 
 
 def batch_norms(backbone: nn.Module) -> list[nn.Module]:
-    """The batch norms in it."""
+    """Return the batch norms of a backbone."""
     return [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
 def freeze(backbone: Any, stem_stride: int = 0, batch_norm: bool = False) -> None:
-    """Takes parameters out of the training.
+    """Exclude parameters from training.
 
     Args:
         backbone: from `make_backbone`.
-        stem_stride: all that comes before the features of this stride, and those; 0 for nothing.
-        batch_norm: scale and offset of every batch norm; whoever trains keeps them in eval mode.
+        stem_stride: freezes all layers up to the features of this stride; 0 freezes none.
+        batch_norm: freezes scale and offset of every batch norm; the caller keeps the norms in
+            eval mode.
     """
     if stem_stride:
         last = next(
@@ -113,5 +114,5 @@ def freeze(backbone: Any, stem_stride: int = 0, batch_norm: bool = False) -> Non
 
 
 def _belongs(parameter: str, module: str) -> bool:
-    """Is the parameter in the module? Wrappers of timm join the parts of names by underscores."""
+    """Return whether the module holds the parameter; timm's wrappers join names by underscores."""
     return parameter.startswith((f'{module}.', f'{module.replace(".", "_")}.'))

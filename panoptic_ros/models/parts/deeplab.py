@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DeepLabV3+: atrous backbone, ASPP and a decoder at a quarter of the input's resolution.
+"""DeepLabV3+: atrous backbone, ASPP and a decoder at stride 4.
 
 Chen et al., Encoder-decoder with atrous separable convolution, ECCV 2018.
 """
@@ -17,7 +17,7 @@ from panoptic_ros.models.parts.layers import conv3x3, conv_bn_relu
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: 1x1, three atrous 3x3 and the image's mean, fused."""
+    """Atrous spatial pyramid pooling: 1x1, atrous 3x3 and image-mean branches, fused."""
 
     def __init__(
         self, inputs: int, outputs: int, rates: tuple[int, ...], separable: bool = False
@@ -34,24 +34,24 @@ class ASPP(nn.Module):
         self.project = conv_bn_relu(outputs * (len(self.branches) + 1), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, h, w) -> (B, outputs, h, w)."""
+        """Compute (B, inputs, h, w) -> (B, outputs, h, w)."""
         pooled = self.pool(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
         return self.project(torch.cat([*(branch(x) for branch in self.branches), pooled], dim=1))
 
 
 class DeepLabV3Plus(nn.Module):
-    """Image to features at stride 4.
+    """Network from an image to features at stride 4.
 
     Args:
         backbone: any timm model with features at stride 4 and `output_stride`.
-        output_stride: 16 or 32 input pixels per cell where ASPP works; ASPP's rates follow it.
+        output_stride: input pixels per cell of ASPP's input, 16 or 32; the rates follow it.
         aspp_channels: channels of each ASPP branch.
         low_level_channels: channels that the backbone's stride-4 features are reduced to.
-        decoder_channels: channels out.
+        decoder_channels: channels of the result.
         separable: depthwise-separable 3x3 convolutions in ASPP and decoder.
 
     Raises:
-        ValueError: if timm does not know the backbone or it has no features at these strides.
+        ValueError: if timm does not know the backbone, or it has no features at these strides.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class DeepLabV3Plus(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised -> (B, decoder_channels, H/4, W/4)."""
+        """Compute (B, 3, H, W) normalised -> (B, decoder_channels, H/4, W/4)."""
         features = self.backbone(image)
         low = self.low_level(features[self.low_index])
         high = F.interpolate(self.aspp(features[-1]), size=low.shape[2:], mode='bilinear')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FCOS: a box, a class and a centre-ness at each location of a pyramid's levels.
+"""FCOS head: a box, a class and a centre-ness at each location of a pyramid.
 
 Tian et al., FCOS: Fully convolutional one-stage object detection, ICCV 2019.
 """
@@ -19,14 +19,14 @@ STRIDES = (8, 16, 32, 64, 128)
 """Strides of P3 to P7."""
 
 PRIOR = 0.01
-"""What an untrained head takes the probability of each class to be."""
+"""Probability of each class that an untrained head predicts."""
 
 MAX_LOG_PX = 10.0
-"""Upper bound of the logarithm of a distance in px, so that none is infinite."""
+"""Upper bound of the logarithm of a distance in px, which keeps distances finite."""
 
 
 class FCOSMaps(NamedTuple):
-    """The head's answers, a tensor for each level; h and w are those of the level."""
+    """Outputs of the head, a tensor for each level; h and w are those of the level."""
 
     class_logits: list[Tensor]
     """(B, classes, h, w)"""
@@ -39,16 +39,16 @@ class FCOSMaps(NamedTuple):
     """(B, 1, h, w)"""
 
     embedding: list[Tensor]
-    """(B, D, h, w); empty for a head without."""
+    """(B, D, h, w); empty if the head has none."""
 
 
 class FCOSHead(nn.Module):
-    """Two towers, shared by the levels: one for classes, one for box, centre-ness and embedding.
+    """Two towers shared by all levels: one for classes, one for box, centre-ness, embedding.
 
     Args:
-        channels: of the pyramid and the towers.
+        channels: channels of the pyramid and the towers.
         depth: convolutions of a tower.
-        num_classes: thing classes.
+        num_classes: number of thing classes.
         embedding_dim: channels of the box embedding; 0 for none.
     """
 
@@ -67,26 +67,26 @@ class FCOSHead(nn.Module):
         init_convolutions(self)
         assert self.class_logits.bias is not None and self.box.bias is not None
         nn.init.constant_(self.class_logits.bias, -math.log((1 - PRIOR) / PRIOR))
-        # An untrained head then answers boxes of 4 cells a side (inferred), not of 2 px.
+        # An untrained head then predicts boxes with a side of 4 cells (inferred), not of 2 px.
         self.scale = nn.Parameter(torch.tensor(STRIDES).mul(2).log())
         nn.init.ones_(self.box.bias)
 
     def forward(self, levels: Sequence[Tensor]) -> FCOSMaps:
-        """Maps (B, channels, h, w) of P3 to P7."""
-        answers = FCOSMaps([], [], [], [])
+        """Compute the outputs on P3 to P7, (B, channels, h, w) each."""
+        outputs = FCOSMaps([], [], [], [])
         for level, x in enumerate(levels):
             by_class, by_box = self.class_tower(x), self.box_tower(x)
-            answers.class_logits.append(self.class_logits(by_class))
+            outputs.class_logits.append(self.class_logits(by_class))
             log_px = self.scale[level] * self.box(by_box)
-            answers.box.append(log_px.float().clamp(max=MAX_LOG_PX).exp())
-            answers.centerness_logits.append(self.centerness(by_box))
+            outputs.box.append(log_px.float().clamp(max=MAX_LOG_PX).exp())
+            outputs.centerness_logits.append(self.centerness(by_box))
             if self.embedding is not None:
-                answers.embedding.append(self.embedding(by_box))
-        return answers
+                outputs.embedding.append(self.embedding(by_box))
+        return outputs
 
 
 def init_convolutions(module: nn.Module) -> None:
-    """Starts all convolutions in it as RetinaNet starts its heads."""
+    """Initialise all convolutions of a module as RetinaNet initialises its heads."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=0.01)
@@ -95,7 +95,7 @@ def init_convolutions(module: nn.Module) -> None:
 
 
 def locations(height: int, width: int, stride: int, device: torch.device) -> Tensor:
-    """Where a level's cells look: (x, y) = s / 2 + i * s in input px, row by row, (h * w, 2)."""
+    """Return the (x, y) of a level's cells, s / 2 + i * s input px, row by row, (h * w, 2)."""
     y, x = torch.meshgrid(
         torch.arange(height, device=device), torch.arange(width, device=device), indexing='ij'
     )
@@ -103,5 +103,5 @@ def locations(height: int, width: int, stride: int, device: torch.device) -> Ten
 
 
 def by_location(levels: Sequence[Tensor]) -> Tensor:
-    """Maps (B, C, h, w) of the levels in a row: (B, L, C), L all their locations."""
+    """Concatenate the levels' maps (B, C, h, w) to (B, L, C), L being all locations."""
     return torch.cat([level.flatten(2) for level in levels], dim=2).transpose(1, 2)

@@ -28,21 +28,21 @@ from panoptic_ros.models.parts.layers import conv_gn_relu
 
 
 class FPN(nn.Module):
-    """Image to feature maps of one width at strides 4, 8, 16, 32 and, with `top`, coarser ones.
+    """Feature maps of one width at strides 4, 8, 16, 32 and, with `top`, coarser ones.
 
     Args:
         backbone: any timm model with features at strides 4, 8, 16 and 32.
-        channels: of each map.
-        top: what follows P5: `none`, `pool` (P6 at stride 64, as Mask R-CNN's RPN has it) or
-            `p6p7` (convolutions on P5 to strides 64 and 128, as FCOS has them).
-        context: add a linear layer of the coarsest map's mean to P5.
-        pool_scales: bins along a side that the coarsest map is pooled to before P5, as UPerNet
-            does; () for none.
-        frozen_stem: the backbone up to stride 4 does not learn.
-        frozen_batch_norm: the backbone's batch norms neither learn nor follow the batch.
+        channels: channels of each map.
+        top: levels above P5: `none`, `pool` (P6 at stride 64, as in Mask R-CNN) or `p6p7`
+            (convolutions on P5 to strides 64 and 128, as in FCOS).
+        context: whether a linear layer of the coarsest map's mean is added to P5.
+        pool_scales: bins along a side of the grids that the coarsest map is pooled to before
+            P5, as in UPerNet; () for none.
+        frozen_stem: whether the backbone up to stride 4 is frozen.
+        frozen_batch_norm: whether the backbone's batch norms are frozen, statistics included.
 
     Raises:
-        ValueError: for a backbone without these features, or an unknown `top`.
+        ValueError: if the backbone lacks these features, or `top` is unknown.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class FPN(nn.Module):
         freeze(self.backbone, LEVEL_STRIDES[0] if frozen_stem else 0, frozen_batch_norm)
 
     def train(self, mode: bool = True) -> FPN:
-        """As usual, but frozen batch norms stay as they are."""
+        """Set the mode of all parts except frozen batch norms."""
         super().train(mode)
         if self.frozen_batch_norm:
             for norm in batch_norms(self.backbone):
@@ -83,21 +83,21 @@ class FPN(nn.Module):
         return self
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) normalised -> maps (B, channels, H/s, W/s) from stride 4 up."""
+        """Compute (B, 3, H, W) normalised -> maps (B, channels, H/s, W/s) from stride 4 up."""
         features = feature_maps(self.backbone, image)
         levels = {str(i): features[i] for i in self.indices}
         return list(self.pyramid(levels).values())
 
 
 class ContextFPN(FeaturePyramidNetwork):
-    """Adds Linear(GAP(res5)) to the lateral connection of P5, as UPSNet's code does on COCO."""
+    """Pyramid with Linear(GAP(res5)) added to P5's lateral connection, as in UPSNet on COCO."""
 
     def __init__(self, widths: list[int], channels: int, extra_blocks: Any) -> None:
         super().__init__(widths, channels, extra_blocks)
         self.context = nn.Linear(widths[-1], channels)
 
     def get_result_from_inner_blocks(self, x: Tensor, idx: int) -> Tensor:
-        """The lateral connection `idx`, counted from the end where negative."""
+        """Compute the lateral connection `idx`, counted from the end if negative."""
         lateral = super().get_result_from_inner_blocks(x, idx)
         if idx != -1:
             return lateral
@@ -105,7 +105,7 @@ class ContextFPN(FeaturePyramidNetwork):
 
 
 class PyramidPooling(nn.Module):
-    """A map beside its means over grids of bins, fused (Zhao et al., PSPNet, CVPR 2017).
+    """A map and its means over grids of bins, fused (Zhao et al., PSPNet, CVPR 2017).
 
     Args:
         inputs: channels of the map.
@@ -123,7 +123,7 @@ class PyramidPooling(nn.Module):
         self.fuse = conv_gn_relu(inputs + len(self.scales) * outputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, h, w) -> (B, outputs, h, w)."""
+        """Compute (B, inputs, h, w) -> (B, outputs, h, w)."""
         size = (x.shape[2], x.shape[3])
         means = [
             F.interpolate(reduce(bin_means(x, scale)), size=size, mode='bilinear')
@@ -133,10 +133,13 @@ class PyramidPooling(nn.Module):
 
 
 def bin_means(x: Tensor, bins: int) -> Tensor:
-    """`adaptive_avg_pool2d` as two matrix products, which engines have: -> (B, C, bins, bins)."""
+    """Compute `adaptive_avg_pool2d` -> (B, C, bins, bins) as two matrix products.
+
+    Engines lack that operator.
+    """
 
     def weights(count: int) -> Tensor:
-        """(bins, count); bin i goes from floor(i n / bins) to ceil((i + 1) n / bins)."""
+        """Return (bins, count); bin i covers floor(i n / bins) to ceil((i + 1) n / bins)."""
         number = torch.arange(bins, device=x.device)[:, None]
         place = torch.arange(count, device=x.device)
         member = (place >= number * count // bins) & (place < -(-(number + 1) * count // bins))
@@ -146,11 +149,11 @@ def bin_means(x: Tensor, bins: int) -> Tensor:
 
 
 class FusedLevels(nn.Module):
-    """P2 to P5 side by side at stride 4, fused by a 3x3 convolution (UPerNet).
+    """Fusion of P2 to P5, concatenated at stride 4, by a 3x3 convolution (UPerNet).
 
     Args:
         inputs: channels of the pyramid.
-        channels: of the result.
+        channels: channels of the result.
     """
 
     def __init__(self, inputs: int, channels: int) -> None:
@@ -158,7 +161,7 @@ class FusedLevels(nn.Module):
         self.fuse = conv_gn_relu(len(LEVEL_STRIDES) * inputs, channels)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """Maps at strides 4 to 32 -> (B, channels, H/4, W/4)."""
+        """Compute maps at strides 4 to 32 -> (B, channels, H/4, W/4)."""
         size = levels[0].shape[2:]
         return self.fuse(
             torch.cat(
@@ -172,15 +175,16 @@ class FusedLevels(nn.Module):
 
 
 class SemanticFPN(nn.Module):
-    """P2 to P5, each brought to stride 4 by convolutions and 2x upsampling, and summed.
+    """Sum of P2 to P5, each brought to stride 4 by convolutions and 2x upsampling.
 
-    P2 has one convolution, P3 one, P4 two and P5 three, each 3x3 with group norm and ReLU and,
-    from P3 on, each followed by a bilinear doubling (Panoptic FPN, section 3.2).
+    P2 and P3 have one convolution, P4 two and P5 three, each 3x3 with group norm and ReLU. From
+    P3 on, bilinear 2x upsampling follows each of them (Panoptic FPN, section 3.2).
 
     Args:
         inputs: channels of the pyramid.
-        channels: of the sum.
-        coordinates: P5's convolutions see each cell's place too (CoordConv; Liu et al., 2018).
+        channels: channels of the sum.
+        coordinates: whether P5's convolutions receive each cell's coordinates (CoordConv; Liu et
+            al., 2018).
     """
 
     def __init__(self, inputs: int, channels: int = 128, coordinates: bool = False) -> None:
@@ -200,7 +204,7 @@ class SemanticFPN(nn.Module):
         )
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """Maps at strides 4 to 32 (more are left out) -> (B, channels, H/4, W/4)."""
+        """Compute maps at strides 4 to 32 (others are ignored) -> (B, channels, H/4, W/4)."""
         total: Tensor | None = None
         for stage, x in zip(self.stages, levels, strict=False):
             for conv in stage:  # type: ignore[attr-defined]
@@ -215,7 +219,7 @@ class SemanticFPN(nn.Module):
 
 
 def with_coordinates(x: Tensor) -> Tensor:
-    """Appends two channels with each cell's x and y, -1 to 1: (B, C, h, w) -> (B, C + 2, h, w)."""
+    """Append each cell's x and y, -1 to 1: (B, C, h, w) -> (B, C + 2, h, w)."""
     batch, _, height, width = x.shape
     across = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)
     down = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None]

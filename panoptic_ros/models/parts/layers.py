@@ -12,7 +12,7 @@ from panoptic_ros.models.config import MAP_STRIDE
 def conv_bn_relu(
     inputs: int, outputs: int, kernel: int = 1, dilation: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """Convolution without bias, batch norm, ReLU; same size out as in."""
+    """Return a convolution without bias, batch norm and ReLU that keeps the size."""
     return nn.Sequential(
         nn.Conv2d(
             inputs,
@@ -31,14 +31,14 @@ def conv_bn_relu(
 def conv3x3(
     inputs: int, outputs: int, dilation: int = 1, separable: bool = False
 ) -> nn.Sequential:
-    """A 3x3 `conv_bn_relu`, or its depthwise-separable form."""
+    """Return a 3x3 `conv_bn_relu`, or its depthwise-separable form."""
     if not separable:
         return conv_bn_relu(inputs, outputs, 3, dilation)
     return separable_conv(inputs, outputs, 3, dilation)
 
 
 def separable_conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
-    """A depthwise and a pointwise `conv_bn_relu`."""
+    """Return a depthwise and a pointwise `conv_bn_relu`."""
     return nn.Sequential(
         conv_bn_relu(inputs, inputs, kernel, dilation, groups=inputs),
         conv_bn_relu(inputs, outputs),
@@ -46,7 +46,7 @@ def separable_conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) ->
 
 
 def conv_gn_relu(inputs: int, outputs: int, groups: int = 32) -> nn.Sequential:
-    """3x3 convolution, group norm (with fewer groups where channels are few) and ReLU."""
+    """Return a 3x3 convolution, group norm and ReLU; a group has at least 4 channels."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
         nn.GroupNorm(min(groups, outputs // 4), outputs),

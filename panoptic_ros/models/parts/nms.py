@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Greedy non-maximum suppression with fixed shapes: exact, and the same in every engine.
+"""Exact greedy non-maximum suppression with fixed shapes.
 
-ONNX has an operator for boxes, but the size of its answer depends on the data, which engines and
-CUDA graphs of fixed shapes dislike.
+ONNX has an operator for boxes, but the size of its output depends on the data, which CUDA graphs
+and engines with fixed shapes do not support.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import torch
 from torch import Tensor
 
 BLOCK = 32
-"""Rows settled at a time; the rounds inside a block work on BLOCK x BLOCK numbers only."""
+"""Rows decided at a time; the rounds inside a block work on BLOCK x BLOCK numbers only."""
 
 
 def greedy_keep(suppresses: Tensor, alive: Tensor, rounds: int | None = None) -> Tensor:
-    """Greedy non-maximum suppression without a data-dependent loop.
+    """Apply greedy non-maximum suppression without a data-dependent loop.
 
-    `keep[i] = alive[i] and no kept j < i suppresses i`. Inside a block, after t rounds the first
-    t + 1 rows are final, so one round less than there are rows gives the greedy result whatever
-    the chain of suppressions; a settled block then suppresses all rows behind it at once.
+    `keep[i] = alive[i] and no kept j < i suppresses i`. After t rounds, the first
+    t + 1 rows of a block are final, so that a block of n rows needs n - 1 rounds, however long
+    its chains of suppressions are. A finished block then suppresses all later rows at once.
 
     Args:
-        suppresses: [j, i] True where j would remove i, in order of preference, (..., K, K) bool.
-        alive: (..., K) bool.
-        rounds: settles all rows as one block in this many rounds, which is exact as long as no
-            chain of suppressions is longer; None is exact always, in K rounds.
+        suppresses: [j, i] is True where j removes i; rows in order of preference,
+            (..., K, K) bool.
+        alive: rows that take part, (..., K) bool.
+        rounds: decides all rows as one block in this many rounds, which is exact if no chain of
+            suppressions is longer; None is always exact, in K rounds.
 
     Returns:
         (..., K) bool.
@@ -50,16 +51,17 @@ def greedy_keep(suppresses: Tensor, alive: Tensor, rounds: int | None = None) ->
 def keep_boxes(
     box: Tensor, group: Tensor | None, alive: Tensor, threshold: Tensor | float
 ) -> Tensor:
-    """Which boxes greedy suppression by overlap leaves.
+    """Apply greedy suppression by overlap to boxes.
 
     Args:
-        box: x1, y1, x2, y2, the best first, (N, 4).
-        group: boxes of different groups leave each other alone, (N,) integer; None is one group.
+        box: x1, y1, x2, y2, best first, (N, 4).
+        group: boxes of different groups do not suppress each other, (N,) integer; None puts all
+            into one group.
         alive: boxes that take part, (N,) bool.
-        threshold: IoU above which the worse box goes, ().
+        threshold: IoU above which the worse box is removed, ().
 
     Returns:
-        (N,) bool.
+        The boxes that remain, (N,) bool.
     """
     suppresses = pairwise_iou(box) > threshold
     if group is not None:
@@ -68,7 +70,7 @@ def keep_boxes(
 
 
 def pairwise_iou(boxes: Tensor) -> Tensor:
-    """Intersection over union of each box with each, 0 for boxes without area.
+    """Compute the IoU of all pairs of boxes, 0 for boxes without area.
 
     Args:
         boxes: x1, y1, x2, y2, (..., K, 4).

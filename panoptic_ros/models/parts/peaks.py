@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seeds: local maxima of a map, which of them to keep, and which one a cell belongs to.
+"""Local maxima of maps, and the assignment of cells to the best of several candidates.
 
 Shared by the families whose instances grow from points. Everything is written for export.
 """
@@ -17,16 +17,16 @@ from panoptic_ros.models.parts.segments import ROW_CHUNK
 
 
 def find_peaks(score: Tensor, window: int, top_k: int) -> tuple[Tensor, Tensor]:
-    """The best local maxima of some maps, each map for itself.
+    """Find the highest local maxima of several maps, each map on its own.
 
     Args:
-        score: (C, h, w), or of a batch of images (B, C, h, w); NEVER where no peak may be.
-        window: side of the window in which only the highest survives, cells, odd.
-        top_k: K.
+        score: (C, h, w), or (B, C, h, w) for a batch; NEVER where a peak is not allowed.
+        window: side of the window in which only the highest cell survives, cells, odd.
+        top_k: K, the number of peaks.
 
     Returns:
-        Scores in descending order, NEVER where there is no peak, and places in the flattened
-        maps, (K,) or (B, K). Equal maxima in one window are all peaks.
+        Scores in descending order, NEVER in rows without a peak, and the peaks' places in the
+        flattened maps; both (K,) or (B, K). Equal maxima in one window are all peaks.
     """
     maps = score.reshape(-1, *score.shape[-3:])  # (B, C, h, w)
     highest = F.max_pool2d(maps, window, stride=1, padding=window // 2).view_as(score)
@@ -38,20 +38,21 @@ def find_peaks(score: Tensor, window: int, top_k: int) -> tuple[Tensor, Tensor]:
 def best_match(
     features: Tensor, weights: Tensor, allowed: Callable[[slice], Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """For each cell the seed of largest product.
+    """Assign each cell to the candidate with the largest scalar product.
 
     Args:
         features: of the cells, (..., D).
-        weights: of the seeds, (K, D).
-        allowed: which cells may choose a slice of the seeds, (..., k) bool; all unless given.
+        weights: of the candidates, (K, D).
+        allowed: for a slice of k candidates, the cells that may choose each, (..., k) bool;
+            None allows all.
 
     Returns:
-        The product, NEVER where no seed is allowed, and the seed's row, (...).
+        The product, NEVER where no candidate is allowed, and the candidate's row; both (...).
     """
     best: Tensor | None = None
     for first in range(0, weights.shape[0], ROW_CHUNK):
         rows = slice(first, first + ROW_CHUNK)
-        # Seeds last: ONNX Runtime finds a maximum's place 7 times as fast where its axis is dense.
+        # Candidates come last: ONNX Runtime's ArgMax is 7 times faster along a contiguous axis.
         product = features @ weights[rows].T
         if allowed is not None:
             product = torch.where(allowed(rows), product, NEVER)

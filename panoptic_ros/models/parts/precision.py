@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must not be computed in half precision."""
+"""Guards for computations that half precision is too coarse for."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from torch import Tensor
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision as float32; anything wider as it is."""
+    """Convert half precision to float32; return wider types unchanged."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def full_precision(like: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Sums over all pixels are beyond half precision. An export sees no context at all."""
+    """Return a context without autocast, for sums over all pixels.
+
+    Outside autocast it is a null context, so that exported graphs do not record it.
+    """
     if torch.is_autocast_enabled(like.device.type):
         return torch.autocast(like.device.type, enabled=False)
     return contextlib.nullcontext()

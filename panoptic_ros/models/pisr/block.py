@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PISR's block: encodings of classes and instances, weighed and related to all pixels.
+"""Block of PISR: encodings of classes and instances, weighted and related to all pixels.
 
-Panoptic, Instance and Semantic Relations. Of this paper only the supplement was at hand: what is
-marked "inferred" is a design after it, not a record of it. The block knows no family: it takes
-features, a map for each class and a heatmap for each instance, from centres, from predicted
-masks or from mask queries.
+What is marked "inferred" is a design based on the paper's supplement, see `pisr/__init__.py`. The
+block is independent of the base: its inputs are features, a map for each class and a heatmap for
+each instance, which come from centres, predicted masks or mask queries.
 """
 
 from __future__ import annotations
@@ -22,7 +21,9 @@ from panoptic_ros.models.pisr.config import PISRBlockConfig
 
 
 def semantic_encodings(features: Tensor, class_maps: Tensor) -> Tensor:
-    """Mean feature of each class, weighted by the softmax over pixels of its map (inferred).
+    """Compute the mean feature of each class, weighted by its map (inferred).
+
+    The weights are the softmax of the map over all pixels.
 
     Args:
         features: (B, D, h, w).
@@ -37,11 +38,11 @@ def semantic_encodings(features: Tensor, class_maps: Tensor) -> Tensor:
 
 
 def instance_encodings(features: Tensor, heatmaps: Tensor, eps: float = 1e-6) -> Tensor:
-    """Mean feature of each instance, weighted by its heatmap (inferred).
+    """Compute the mean feature of each instance, weighted by its heatmap (inferred).
 
     Args:
         features: (B, D, h, w).
-        heatmaps: not negative, (B, K, h, w).
+        heatmaps: at least 0, (B, K, h, w).
         eps: added to the sum of the weights.
 
     Returns:
@@ -54,14 +55,14 @@ def instance_encodings(features: Tensor, heatmaps: Tensor, eps: float = 1e-6) ->
 
 
 def correlate(rows: Tensor, columns: Tensor, kind: str) -> Tensor:
-    """How alike each row of one matrix and each column of another are.
+    """Compute the similarity of each row of one matrix and each column of another.
 
-    The supplement names the three kinds; what they compare, and the sign, are inferred.
+    The supplement names the three kinds; their operands and the sign are inferred.
 
     Args:
         rows: (B, R, M).
         columns: (B, M, P).
-        kind: `matmul`, `cosine`, or `l2`, the negated distance.
+        kind: `matmul`, `cosine` or `l2`, the negated distance.
 
     Returns:
         (B, R, P)
@@ -76,16 +77,16 @@ def correlate(rows: Tensor, columns: Tensor, kind: str) -> Tensor:
 
 
 class Reweighting(nn.Module):
-    """Says how much each encoding matters (supplement, B.1).
+    """Reweighting of the encodings (supplement, B.1).
 
     `explicit`: sigmoid(MLP(E)) * E; `implicit`: MLP(E); `separated`: classes and instances each
-    through a linear layer of their own, then MLP. It works row by row, all layers have the same
-    width, and ReLU follows the hidden ones (inferred).
+    through their own linear layer, then MLP. The MLP works on each row, all its layers have the
+    same width, and ReLU follows the hidden ones (inferred).
 
     Args:
-        channels: D, of all layers.
-        kind: which of them.
-        hidden_layers: of the MLP, with ReLU.
+        channels: D, the width of all layers.
+        kind: one of REWEIGHTINGS.
+        hidden_layers: number of hidden layers of the MLP.
     """
 
     def __init__(self, channels: int, kind: str, hidden_layers: int) -> None:
@@ -102,7 +103,7 @@ class Reweighting(nn.Module):
         self.mlp = nn.Sequential(*hidden, nn.Linear(channels, channels))
 
     def forward(self, semantic: Tensor | None, instance: Tensor) -> Tensor:
-        """(B, C, D), or None for C = 0, and (B, K, D) -> (B, C + K, D)."""
+        """Compute (B, C + K, D) from (B, C, D), or None for C = 0, and (B, K, D)."""
         if self.kind == 'separated':
             instance = self.instance(instance)
             semantic = semantic if semantic is None else self.semantic(semantic)
@@ -112,20 +113,20 @@ class Reweighting(nn.Module):
 
 
 class PISRBlock(nn.Module):
-    """Features to features that know of the classes and instances in the image.
+    """Panoptic relational attention: features related to the classes and instances of the image.
 
-    What g_s, g_p and h are, that gradients flow into the encodings, and that a 1x1 convolution
-    fuses F with what comes of the attention, is inferred; so is the softmax, whose 1 / sqrt(D)
-    only products need.
+    Inferred are: the forms of g_s, g_p and h, gradients into the encodings, the 1x1 convolution
+    that fuses F with the result of the attention, and the softmax, whose scale 1 / sqrt(D)
+    applies to products only.
 
     Args:
-        channels: D of features, encodings and all layers.
+        channels: D, the width of features, encodings and all layers.
         reweight: one of REWEIGHTINGS.
-        hidden_layers: of the reweighting's MLP.
+        hidden_layers: number of hidden layers of the reweighting's MLP.
         f1: correlation of encodings and features, one of CORRELATIONS.
-        f2: correlation of encodings and the spatial maps that come of it.
-        spatial_softmax: a softmax over the encodings between both (inferred); without it the
-            correlations go on as they are, the supplement's literal reading.
+        f2: correlation of encodings and the spatial maps, the result of f1.
+        spatial_softmax: whether a softmax over the encodings lies between both (inferred);
+            without it, f1's correlations enter f2 directly, the supplement's literal reading.
     """
 
     def __init__(
@@ -160,14 +161,14 @@ class PISRBlock(nn.Module):
     def forward(
         self, features: Tensor, class_maps: Tensor | None, heatmaps: Tensor, alive: Tensor
     ) -> Tensor:
-        """Panoptic relational attention over the encodings of classes and instances.
+        """Relate the features to the encodings of classes and instances.
 
         Args:
             features: F, (B, D, h, w).
-            class_maps: logits of the classes, (B, C, h, w); None where the heatmaps are of
-                stuff too, C is 0 then.
-            heatmaps: where each instance is, not negative, (B, K, h, w).
-            alive: which of them are instances; the others take no part, (B, K) bool.
+            class_maps: logits of the classes, (B, C, h, w); None, with C = 0, if the heatmaps
+                cover stuff as well.
+            heatmaps: place of each instance, at least 0, (B, K, h, w).
+            alive: heatmaps that belong to an instance; others take no part, (B, K) bool.
 
         Returns:
             (B, D, h, w)
@@ -185,7 +186,7 @@ class PISRBlock(nn.Module):
         query = self.project(features)
         spatial = correlate(self.spatial(encodings), query.flatten(2), self.f1)  # (B, N, hw)
         if self.spatial_softmax:
-            if self.f1 == 'matmul':  # as ever where the longer vectors have the larger products
+            if self.f1 == 'matmul':  # scaled dot product
                 spatial = spatial / math.sqrt(query.shape[1])
             spatial = torch.where(present, spatial, NEVER).softmax(dim=1)
         spatial = spatial * present

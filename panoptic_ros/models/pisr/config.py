@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations of PISR's block and of the four bases that it is built into."""
+"""Configurations of PISR's block and of its four bases.
+
+Tables are those of the supplement; what is marked "inferred" is not in it.
+"""
 
 from __future__ import annotations
 
@@ -16,24 +19,24 @@ CORRELATIONS = ('matmul', 'cosine', 'l2')
 LEVELS = ('sum', 'alone')
 
 GROUPS = 32
-"""Of the group norms in the library's pixel decoder."""
+"""Groups of the group norms in the library's pixel decoder."""
 
 
 @dataclass(frozen=True)
 class PISRBlockConfig:
-    """The block's switches; families add them to those of their base."""
+    """Switches of the block, which families add to those of their base."""
 
     enabled: bool = True
-    """Without it the network is its base."""
+    """Whether the block is present; without it the network is its base."""
 
     block_channels: int = 256
-    """Of features and encodings in the block; D of the instance table."""
+    """Channels of features and encodings in the block; D of the instance table."""
 
     reweight: str = 'explicit'
-    """How encodings are weighed (table B.1): `explicit`, `implicit` or `separated`."""
+    """Weighting of the encodings (table B.1): `explicit`, `implicit` or `separated`."""
 
     hidden_layers: int = 2
-    """Of the reweighting's MLP (table B.1)."""
+    """Hidden layers of the reweighting's MLP (table B.1)."""
 
     f1: str = 'matmul'
     """Correlation of encodings and features (table B.2): `matmul`, `cosine` or `l2`."""
@@ -42,7 +45,7 @@ class PISRBlockConfig:
     """Correlation of encodings and spatial maps (table B.2)."""
 
     spatial_softmax: bool = True
-    """A softmax over the encodings between the two correlations (inferred)."""
+    """Whether a softmax over the encodings lies between the two correlations (inferred)."""
 
     def __post_init__(self) -> None:
         for key, allowed in (
@@ -68,7 +71,7 @@ class PISRConfig(PISRBlockConfig, PanopticDeepLabConfig):
     family: ClassVar[str] = 'pisr'
 
     num_encodings: int = 50
-    """K: the most confident centres are encoded (inferred)."""
+    """K, the number of most confident centres that are encoded (inferred)."""
 
     tau: float = 8.0
     """Standard deviation of an instance's heatmap, px (inferred)."""
@@ -91,31 +94,31 @@ class PISRMaskFormerConfig(PISRBlockConfig, QueryDecodeConfig):
     """Name of a timm model."""
 
     fpn_channels: int = 256
-    """Of the pixel decoder, a multiple of 32."""
+    """Channels of the pixel decoder, a multiple of 32."""
 
     mask_channels: int = 256
-    """Of the features that masks are products with."""
+    """Channels of the features that are multiplied with queries to masks."""
 
     num_queries: int = 100
 
     query_channels: int = 256
-    """Of queries and the transformer's layers."""
+    """Channels of queries and of the transformer's layers."""
 
     decoder_layers: int = 6
 
     attention_heads: int = 8
 
     feedforward: int = 2048
-    """Width of the layers' hidden part."""
+    """Width of the hidden layer of the feed-forward networks."""
 
     dropout: float = 0.1
 
     deep_supervision: bool = True
-    """Each layer of the transformer learns to predict classes and masks, not the last alone."""
+    """Whether all layers of the transformer learn to predict classes and masks."""
 
     feed_queries: bool = True
-    """The final class layer and mask MLP see each query with the mean panoptic feature under its
-    first mask; without, panoptic features are only what masks are products with (inferred)."""
+    """Whether the final heads receive each query with the mean panoptic feature under its first
+    mask. Without it, panoptic features only serve as the mask features (inferred)."""
 
     score_threshold: float = 0.7
     """Least class probability of a query, as in MaskFormer's public configurations."""
@@ -146,7 +149,7 @@ class PISRMaskFormerConfig(PISRBlockConfig, QueryDecodeConfig):
         if self.reweight == 'separated':
             raise ValueError(
                 'reweight: separated needs encodings of classes beside those of '
-                'instances, but queries are both; take explicit or implicit'
+                'instances, but queries are both; use explicit or implicit'
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f'dropout must lie in 0 to below 1, got {self.dropout}')
@@ -157,13 +160,13 @@ class PISRPanopticFPNConfig(PISRBlockConfig, PanopticFPNConfig):
     """Network and decoding of Panoptic FPN with PISR; lengths in network-input pixels."""
 
     num_encodings: int = 50
-    """K: the best detections of the initial heads are encoded (inferred)."""
+    """K, the number of best detections of the initial heads that are encoded (inferred)."""
 
     encoding_score: float = 0.05
-    """Least class probability of a detection that is encoded (inferred)."""
+    """Least class probability of an encoded detection (inferred)."""
 
     panoptic_levels: str = 'sum'
-    """What the final box and mask heads look at (inferred): `sum`, the pyramid with the panoptic
+    """Input of the final box and mask heads (inferred): `sum`, the pyramid with the panoptic
     features added to each level, or `alone`, the panoptic features at the levels' strides."""
 
     def __post_init__(self) -> None:
@@ -186,7 +189,7 @@ class PISRUPerNetConfig(PISRPanopticFPNConfig):
 
     fpn_channels: int = 512
     semantic_channels: int = 512
-    """Of the fused levels; UPerNet has 512 here and in the pyramid."""
+    """Channels of the fused levels; UPerNet has 512 here and in the pyramid."""
 
     pool_scales: tuple[int, ...] = (1, 2, 3, 6)
     """Bins along a side of the grids that the coarsest features are pooled to."""

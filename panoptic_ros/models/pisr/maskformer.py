@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PISR on MaskFormer: its first masks feed a block, whose features feed the final heads.
+"""PISR on MaskFormer: initial masks feed the block, whose features feed the final heads.
 
 Cheng et al., Per-Pixel Classification is Not All You Need for Semantic Segmentation, NeurIPS
-2021, by the transformers library's parts: its pixel decoder is the plain FPN, without the
-encoder that MaskFormer's authors put before it on ResNets. What is marked "inferred" is a design
-after the supplement of PISR (D.3), see `pisr_block`.
+2021, built from parts of the transformers library: its pixel decoder is the plain FPN, without the
+encoder that MaskFormer's authors place before it on ResNets. What is marked "inferred" is a design
+based on the supplement of PISR (D.3), see `pisr/__init__.py`.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from panoptic_ros.models.pisr.config import PISRMaskFormerConfig
 
 
 class PISRQueryMaps(NamedTuple):
-    """What is said of the queries after and before the block."""
+    """Predictions for the queries after and before the block."""
 
     final: QueryMaps
 
     initial: QueryMaps | None
-    """None where the block is not enabled."""
+    """None if the block is not enabled."""
 
     auxiliary: list[QueryMaps]
-    """Of the transformer's layers before its last, in training with deep supervision."""
+    """Predictions of the transformer's earlier layers, in training with deep supervision."""
 
     features: Tensor
-    """What instances are encoded from: F, (B, D, H/4, W/4)."""
+    """F, which instances are encoded from, (B, D, H/4, W/4)."""
 
 
 class QueryHeads(nn.Module):
-    """Classes and masks of queries.
+    """Heads for the classes and masks of queries.
 
     Args:
-        query_channels: of the queries.
-        pixel_channels: of the features.
+        query_channels: channels of the queries.
+        pixel_channels: channels of the features.
         classes: C.
     """
 
@@ -59,16 +59,16 @@ class QueryHeads(nn.Module):
         )
 
     def forward(self, query: Tensor, pixels: Tensor) -> QueryMaps:
-        """Queries (B, Q, E) and features (B, D, h, w) -> what is said of the queries."""
+        """Compute predictions from queries (B, Q, E) and features (B, D, h, w)."""
         masks = torch.bmm(self.mask(query), pixels.flatten(2))
         return QueryMaps(self.classes(query), masks.unflatten(2, pixels.shape[2:]), query)
 
 
 class PISRMaskFormer(PanopticModel):
-    """MaskFormer whose queries see the relations of all queries.
+    """MaskFormer with final heads on features that relate all queries.
 
-    Each query's first mask gives one encoding, of things and stuff alike, and all take part
-    (inferred). F is a 1x1 projection of the pixel decoder's features (inferred).
+    The initial mask of each query, of things and stuff alike, yields one encoding, and all take
+    part (inferred). F is a 1x1 projection of the pixel decoder's features (inferred).
     """
 
     family = 'pisr_maskformer'
@@ -106,7 +106,7 @@ class PISRMaskFormer(PanopticModel):
             decoder_ffn_dim=config.feedforward,
             dropout=config.dropout,
         )
-        layers._attn_implementation = 'eager'  # the kernels of others do not export
+        layers._attn_implementation = 'eager'  # other kernels do not export
         self.transformer: Any = parts.MaskFormerTransformerModule(
             widths[-1], MaskFormerConfig(decoder_config=layers)
         )
@@ -123,11 +123,11 @@ class PISRMaskFormer(PanopticModel):
 
     @property
     def embedding_dim(self) -> int:
-        """D of the instance table."""
+        """D, the length of an embedding in the instance table."""
         return self.config.block_channels if self.config.enabled else self.config.mask_channels
 
     def maps(self, image: Tensor) -> PISRQueryMaps:
-        """What is said of the queries; masks at stride 4."""
+        """Compute the predictions for the queries, with masks at stride 4."""
         found = feature_maps(self.backbone, self.normalize(image))
         levels = [found[i] for i in self.indices]
         pixels = self.pixels(levels).last_hidden_state
@@ -146,7 +146,7 @@ class PISRMaskFormer(PanopticModel):
         return PISRQueryMaps(self.predict(query, related), initial, auxiliary, features)
 
     def decoded(self, features: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Queries after the transformer's last layer, and after those before it if they learn."""
+        """Compute the queries of the last layer, and those of earlier layers if these learn."""
         if not (self.training and self.config.deep_supervision):
             return self.transformer(features).last_hidden_state, []
         out = self.transformer(features, output_hidden_states=True)
@@ -154,7 +154,7 @@ class PISRMaskFormer(PanopticModel):
         return out.last_hidden_state, [self.transformer.decoder.layernorm(x) for x in layers]
 
     def decode(self, maps: PISRQueryMaps, **thresholds: Tensor) -> SegmentTensors:
-        """Queries of one image to segments; see `query_decode`."""
+        """Decode the queries of one image; see `parts/queries/decode.py`."""
         final, stride = maps.final, self.config.stride
         encoded = instance_encodings(
             standardized(maps.features[0])[None], final.mask_logits.sigmoid()

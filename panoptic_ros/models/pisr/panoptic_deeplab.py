@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PISR on Panoptic-DeepLab: initial heads feed a block, whose features feed the final heads.
+"""PISR on Panoptic-DeepLab: initial heads feed the block, whose features feed the final heads.
 
-What is marked "inferred" is a design after the paper's supplement, see `pisr_block`.
+What is marked "inferred" is a design based on the supplement, see `pisr/__init__.py`.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from panoptic_ros.models.pisr.config import PISRConfig
 
 
 class PISRMaps(NamedTuple):
-    """Dense predictions after and before the block, and what it was told."""
+    """Dense predictions after and before the block, and the block's instances."""
 
     final: CenterMaps
 
     initial: CenterMaps | None
-    """None where the block is not enabled."""
+    """None if the block is not enabled."""
 
     heatmaps: Tensor | None
-    """Of the encoded instances, (B, K, H/4, W/4)."""
+    """Heatmaps of the encoded instances, (B, K, H/4, W/4)."""
 
     alive: Tensor | None
-    """Which of them are instances, (B, K) bool."""
+    """Heatmaps that belong to an instance, (B, K) bool."""
 
 
 class PISR(PanopticDeepLab):
-    """Panoptic-DeepLab with heads that see the relations of all classes and instances.
+    """Panoptic-DeepLab with final heads on relational features.
 
-    F is a 1x1 fusion of both decoders' features, and the final heads are like the initial ones
-    (inferred).
+    F is a 1x1 fusion of both decoders' features, and the final heads have the form of the initial
+    ones (inferred).
     """
 
     family = 'pisr'
@@ -51,7 +51,7 @@ class PISR(PanopticDeepLab):
     config: PISRConfig
 
     def make_parts(self) -> None:
-        """Network, initial heads, block and final heads."""
+        """Create network, initial heads, block and final heads."""
         config = self.config
         decoded = (config.decoder_channels, config.instance_channels)
         self.network = self.make_network()
@@ -66,11 +66,11 @@ class PISR(PanopticDeepLab):
 
     @property
     def embedding_dim(self) -> int:
-        """D of the instance table."""
+        """D, the length of an embedding in the instance table."""
         return self.config.block_channels if self.config.enabled else self.config.instance_channels
 
     def maps(self, image: Tensor, stride: int = MAP_STRIDE) -> PISRMaps:  # type: ignore[override]
-        """Dense predictions of both pairs of heads; see `PanopticDeepLab.maps`."""
+        """Compute the maps of initial and final heads; see `PanopticDeepLab.maps`."""
         semantic, instance, _ = self.network(self.normalize(image))
         if not self.config.enabled:
             final = self.at_stride(self.predict(semantic, instance), instance, stride)
@@ -87,7 +87,7 @@ class PISR(PanopticDeepLab):
         return PISRMaps(final, self.at_stride(raw, features, stride), heatmaps, alive)
 
     def heatmaps(self, maps: CenterMaps, center: Tensor) -> Tensor:
-        """Heatmaps (B, K, H/4, W/4) of centres (B, K, 2) in px, on what stride-4 maps say."""
+        """Compute heatmaps (B, K, H/4, W/4) of centres (B, K, 2), px, from stride-4 maps."""
         best = maps.semantic_logits.argmax(dim=1)
         thing = self.is_thing.index_select(0, best.flatten()).view_as(best)
         return instance_heatmaps(maps.center_offset, center, thing, self.config.tau)
@@ -95,11 +95,11 @@ class PISR(PanopticDeepLab):
     def decode(  # type: ignore[override]
         self, maps: PISRMaps, **thresholds: Tensor
     ) -> SegmentTensors:
-        """Decodes the final maps (B = 1, stride 4) as Panoptic-DeepLab does."""
+        """Decode the final maps (B = 1, stride 4) as Panoptic-DeepLab does."""
         return super().decode(maps.final, **thresholds)
 
     def embed(self, maps: CenterMaps, rows: Grouping) -> Tensor:
-        """The encoding of each final instance; stuff, which has no centre, gets zeros. (S, D)."""
+        """Encode each final instance, (S, D); stuff rows, which have no centre, are zero."""
         center = cell_places(maps.center_offset, MAP_STRIDE).index_select(0, rows.center)
         encoded = instance_encodings(
             standardized(maps.feature[0])[None], self.heatmaps(maps, center[None])
@@ -108,15 +108,15 @@ class PISR(PanopticDeepLab):
 
 
 def confident_centers(heatmap: Tensor, number: int, window: int) -> tuple[Tensor, Tensor]:
-    """The highest local maxima of each image.
+    """Find the highest local maxima of each image.
 
     Args:
-        heatmap: at stride 4, (B, 1, h, w); no gradient flows to it.
+        heatmap: at stride 4, (B, 1, h, w); it receives no gradient.
         number: K.
         window: cells, odd.
 
     Returns:
-        (y, x) in px, (B, K, 2), and which of them there are, (B, K) bool.
+        (y, x) in px, (B, K, 2), and the rows that hold a centre, (B, K) bool.
     """
     height, place = find_peaks(heatmap.detach(), window, number)
     width = heatmap.shape[3]
@@ -125,18 +125,18 @@ def confident_centers(heatmap: Tensor, number: int, window: int) -> tuple[Tensor
 
 
 def instance_heatmaps(offset: Tensor, center: Tensor, thing: Tensor, tau: float) -> Tensor:
-    """Where each instance is: exp(-|p + O(p) - c|^2 / (2 tau^2)) on things, 0 on stuff (inferred).
+    """Compute exp(-|p + O(p) - c|^2 / (2 tau^2)) of each instance; 0 on stuff (inferred).
 
     Args:
         offset: (dy, dx) from each cell to its centre at stride 4, px, (B, 2, h, w).
         center: (y, x), px, (B, K, 2).
         thing: cells whose class is a thing, (B, h, w) bool.
-        tau: px.
+        tau: standard deviation, px.
 
     Returns:
         (B, K, h, w)
     """
-    with full_precision(offset):  # half of it tells cells far from the middle apart by many px
+    with full_precision(offset):  # half precision errs by many px far from the middle
         offset = at_least_float32(offset)
         y, x = (cell_places(offset, MAP_STRIDE).T + offset.flatten(2)).unbind(dim=1)  # (B, N)
         dy, dx = (

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PISR on Panoptic FPN: initial heads feed a block, whose features feed the final heads.
+"""PISR on Panoptic FPN: initial heads feed the block, whose features feed the final heads.
 
-The encodings come from predicted masks and semantic maps (the supplement, D.2). What is marked
-"inferred" is a design after the supplement, see `pisr_block`.
+The encodings come from predicted masks and semantic maps (supplement, D.2). What is marked
+"inferred" is a design based on the supplement, see `pisr/__init__.py`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from panoptic_ros.models.pisr.config import PISRPanopticFPNConfig
 
 
 class PISRRoIMaps(NamedTuple):
-    """What comes before and after the block."""
+    """Predictions before and after the block."""
 
     final: RoIMaps
     """Levels and semantic logits after the block; proposals are the initial ones (inferred)."""
 
     initial: RoIMaps | None
-    """None where the block is not enabled, as all below."""
+    """None if the block is not enabled, like all fields below."""
 
     features: Tensor | None
     """F, (B, D, H/4, W/4)."""
@@ -42,11 +42,11 @@ class PISRRoIMaps(NamedTuple):
     """Masks of the encoded detections, in [0, 1], (B, K, H/4, W/4)."""
 
     alive: Tensor | None
-    """Which of them are detections, (B, K) bool."""
+    """Heatmaps that belong to a detection, (B, K) bool."""
 
 
 class InitialHeads(nn.Module):
-    """The heads before the block, made like those behind it."""
+    """Heads before the block, of the same form as those after it."""
 
     def __init__(self, semantic_logits: nn.Conv2d, box_head: BoxHead, mask_head: MaskHead) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class InitialHeads(nn.Module):
 
 
 class PISRPanopticFPN(PanopticFPN):
-    """Panoptic FPN with heads that see the relations of all classes and instances.
+    """Panoptic FPN with final heads on relational features.
 
     F is a 1x1 fusion of the semantic branch's features and P2 (inferred, as on
     Panoptic-DeepLab). The final semantic head is a 1x1 convolution of the panoptic features.
@@ -82,11 +82,11 @@ class PISRPanopticFPN(PanopticFPN):
 
     @property
     def embedding_dim(self) -> int:
-        """D of the instance table."""
+        """D, the length of an embedding in the instance table."""
         return self.config.block_channels if self.config.enabled else self.config.embedding_dim
 
     def maps(self, image: Tensor) -> PISRRoIMaps:  # type: ignore[override]
-        """Pyramid, proposals and semantic logits before and after the block."""
+        """Compute pyramid, proposals and semantic logits before and after the block."""
         if not self.config.enabled:
             return PISRRoIMaps(super().maps(image), None, None, None, None)
         levels = self.fpn(self.normalize(image))
@@ -102,7 +102,7 @@ class PISRPanopticFPN(PanopticFPN):
         return PISRRoIMaps(final, initial, features, heatmaps, alive)
 
     def heatmaps(self, initial: RoIMaps) -> tuple[Tensor, Tensor]:
-        """Masks of the initial heads' best detections and which there are; see `PISRRoIMaps`.
+        """Compute `heatmaps` and `alive` of `PISRRoIMaps` from the initial heads.
 
         Gradients flow to the masks, not to the boxes.
         """
@@ -119,12 +119,12 @@ class PISRPanopticFPN(PanopticFPN):
                 config.nms_threshold,
             )
             found = found._replace(box=found.box.detach())
-            heat.append(laid_out(found, masks, initial.semantic_logits))
+            heat.append(paste_probabilities(found, masks, initial.semantic_logits))
             alive.append(found.alive)
         return torch.stack(heat), torch.stack(alive)
 
     def spread(self, levels: tuple[Tensor, ...], related: Tensor) -> tuple[Tensor, ...]:
-        """The levels that the final box and mask heads look at; P6 stays as it is."""
+        """Compute the levels for the final box and mask heads; P6 is unchanged."""
         carried = self.carry(related)
         pooled = [carried if i == 0 else F.avg_pool2d(carried, 2**i) for i in range(4)]
         if self.config.panoptic_levels == 'sum':
@@ -134,24 +134,24 @@ class PISRPanopticFPN(PanopticFPN):
     def decode(  # type: ignore[override]
         self, maps: PISRRoIMaps, **thresholds: Tensor
     ) -> SegmentTensors:
-        """Decodes the final maps (B = 1) as Panoptic FPN does."""
+        """Decode the final maps (B = 1) as Panoptic FPN does."""
         if maps.features is None:
             return super().decode(maps.final, **thresholds)
         found, masks = self.detect(maps.final, **thresholds)
-        heat = laid_out(found, masks, maps.final.semantic_logits)
+        heat = paste_probabilities(found, masks, maps.final.semantic_logits)
         encoded = instance_encodings(standardized(maps.features[0])[None], heat[None])[0]
         return self.merge(
             found._replace(embedding=encoded), masks, maps.final.semantic_logits, **thresholds
         )
 
 
-def laid_out(found: Detections, masks: Tensor, semantic_logits: Tensor) -> Tensor:
-    """Mask probabilities on the image at stride 4, 0 outside the boxes and in dead rows.
+def paste_probabilities(found: Detections, masks: Tensor, semantic_logits: Tensor) -> Tensor:
+    """Paste mask probabilities at stride 4; 0 outside boxes and in rows without a detection.
 
     Args:
         found: K detections.
         masks: logits, (K, m, m).
-        semantic_logits: of the size of the result, (B, C, h, w).
+        semantic_logits: logits of the result's size, (B, C, h, w).
 
     Returns:
         (K, h, w)

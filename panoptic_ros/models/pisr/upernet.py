@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """PISR on UPerNet with box and mask heads, merged as Panoptic FPN merges.
 
-Xiao et al., Unified Perceptual Parsing for Scene Understanding, ECCV 2018. The supplement (D.2)
-says that its base has semantic and instance heads; that these are Mask R-CNN's on UPerNet's
-pyramid is inferred. Norms are group norms (inferred), as batches are small.
+Xiao et al., Unified Perceptual Parsing for Scene Understanding, ECCV 2018. According to
+the supplement (D.2), the base has semantic and instance heads; that these are Mask R-CNN's on
+UPerNet's pyramid is inferred. Norms are group norms (inferred), since batches are small.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from panoptic_ros.models.pisr.panoptic_fpn import PISRPanopticFPN
 
 
 class PISRUPerNet(PISRPanopticFPN):
-    """A pyramid with pooling at its top, whose levels are fused for the semantic head."""
+    """PISR on a pyramid with pooling at its top, whose fused levels feed the semantic head."""
 
     family = 'pisr_upernet'
 
     config: PISRUPerNetConfig
 
     def make_pyramid(self) -> FPN:
-        """Image to P2 to P6."""
+        """Build the network from an image to P2 to P6."""
         config = self.config
         return FPN(
             config.backbone,
@@ -36,6 +36,6 @@ class PISRUPerNet(PISRPanopticFPN):
         )
 
     def make_semantic(self) -> tuple[nn.Module, int]:
-        """All levels side by side, fused."""
+        """Build the fusion of all levels; see `FusedLevels`."""
         channels = self.config.semantic_channels
         return FusedLevels(self.config.fpn_channels, channels), channels

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration of SOGNet."""
+"""Configuration of SOGNet.
+
+Tables and equations are those of the paper.
+"""
 
 from __future__ import annotations
 
@@ -16,58 +19,59 @@ class SOGNetConfig(MaskRCNNConfig):
     """Network and decoding of SOGNet; lengths in network-input pixels."""
 
     semantic_widths: tuple[int, ...] = (256, 128, 128)
-    """Of the semantic branch's convolutions; (128, 128) on Cityscapes."""
+    """Channels of the semantic branch's convolutions; (128, 128) on Cityscapes."""
 
     deformable: bool = True
-    """Deformable convolutions there, or plain ones, which are cheaper."""
+    """Whether the semantic branch has deformable convolutions; plain ones are cheaper."""
 
     fusion: str = 'panoptic'
-    """`panoptic`: the panoptic head; `heuristic`: by score, as Panoptic FPN (Table 2)."""
+    """`panoptic`: by the panoptic head; `heuristic`: by score, as Panoptic FPN (Table 2)."""
 
     panoptic_head: int = 2
-    """1 adds semantic and mask logits (UPSNet), 2 weighs the former by the mask (Table 2)."""
+    """1 adds semantic and mask logits (UPSNet), 2 weights the former by the mask (Table 2)."""
 
     semantic_factor: float = 2.0
     """k of panoptic head 2."""
 
     relation: bool = True
-    """Predict and resolve overlaps. Without it, and with a loss whose `panoptic_weight` is 0, this
-    is Table 2's PlainNet, which the panoptic head joins for inference only."""
+    """Whether overlaps are predicted and resolved. Without it, and with a loss whose
+    `panoptic_weight` is 0, this is Table 2's PlainNet, which uses the panoptic head for inference
+    only."""
 
     relation_features: tuple[str, ...] = FEATURES
-    """What relations are read from: `box`, `category`, `mask` (Table 1)."""
+    """Inputs of the relation module: `box`, `category`, `mask` (Table 1)."""
 
     box_dim: int = 128
     category_dim: int = 256
 
     mask_dim: int = 256
-    """Of the relation's features; that of the mask is inferred."""
+    """Length of the relation's mask features (inferred)."""
 
     relation_infer: str = 'matrix'
     """`matrix`: all pairs at once (equation 8); `pairwise`: equation 6 for one pair after the
-    other (inferred, see `relation.resolve_pairwise`). Training takes the matrix."""
+    other (inferred, see `relation.resolve_pairwise`). Training uses the matrix."""
 
     overlap_of: str = 'mask'
-    """What must overlap for a relation: `mask` (equation 11), or `box` (inferred) for data whose
-    masks never overlap, where the first would leave nothing to learn."""
+    """Overlap that makes a relation: of the `mask` (equation 11), or of the `box` (inferred) for
+    data whose masks never overlap, where the first would leave nothing to learn."""
 
     least_overlap: float = 0.1
-    """Part of the smaller instance that two must share (equation 11)."""
+    """Least part of the smaller instance that two must share (equation 11)."""
 
     void: bool = False
-    """UPSNet's void channel."""
+    """Whether UPSNet's void channel is used."""
 
     relabel: bool = True
-    """An instance whose cells are mostly of one stuff class becomes part of it (UPSNet)."""
+    """Whether an instance whose cells are mostly of one stuff class joins that class (UPSNet)."""
 
     nms_across_classes: bool = True
-    """Boxes suppress those of other classes too (UPSNet)."""
+    """Whether boxes suppress those of other classes (UPSNet)."""
 
     score_threshold: float = 0.6
     """Least class probability of an instance."""
 
     overlap_threshold: float = 0.3
-    """An instance goes when more than this part of it lies on better ones of its class."""
+    """Part of an instance on better ones of its class above which it is removed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

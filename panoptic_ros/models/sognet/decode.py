@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SOGNet's inference as tensor code that exports; values and clean-ups follow UPSNet's."""
+"""Decoding of SOGNet as tensor code that exports; values and clean-ups follow UPSNet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from panoptic_ros.models.sognet.relation import (
 )
 
 STUFF_SHARE = 0.5
-"""An instance with at least this part of its cells on one stuff class becomes part of it."""
+"""Part of an instance's cells on one stuff class from which on it joins that class."""
 
 
 def decode(
@@ -40,20 +40,20 @@ def decode(
     config: SOGNetConfig,
     thresholds: Mapping[str, Tensor],
 ) -> tuple[SegmentTensors, Tensor]:
-    """Detections and semantic logits of one image to segments.
+    """Decode the detections and semantic logits of one image.
 
-    Instances keep to their boxes (inferred): outside, the equations leave them a logit of 0.
+    Instances are restricted to their boxes (inferred): outside, the equations yield a logit of 0.
 
     Args:
         found: K detections.
         masks: logits, (K, m, m).
         semantic_logits: at stride 4, (C, h, w).
-        relation_module: None resolves nothing.
+        relation_module: predicts which instance covers which; None resolves no overlaps.
         thing_class: class ids of the thing classes, (T,).
         stuff_class: class ids of the stuff classes, (S,).
         is_thing: (C,) bool.
-        config: switches, and the stride of the result.
-        thresholds: scalars by name, see `SOGNet.thresholds`.
+        config: supplies the switches and the stride of the result.
+        thresholds: scalars by name, see `SOGNetConfig.thresholds`.
 
     Returns:
         The segments, and O (K, K).
@@ -80,7 +80,7 @@ def decode(
         if relation_module is None
         else (resolve if config.relation_infer == 'matrix' else resolve_pairwise)(raw, relation)
     )
-    # A logit of 0 outside a box would win where the network is unsure of all stuff.
+    # A logit of 0 outside a box would win where all stuff logits are below 0.
     within = inside(found.box / stride, size) & keep[:, None, None]
     semantics = instance_semantics(logits, thing_class.index_select(0, found.thing), within)
     scores = torch.where(
@@ -91,7 +91,7 @@ def decode(
     channels = [scores, logits.index_select(0, stuff_class)]
     if config.void:
         channels.append(void_logits(logits, thing_class, semantics))
-    # Row of each channel plus 1: instances as they come, stuff by class, void 0.
+    # Row of each channel plus 1: instances in order, stuff by class, 0 for void.
     row_of_channel = torch.cat(
         [
             torch.arange(1, instances + 1, device=masks.device),
@@ -111,7 +111,7 @@ def decode(
 
 
 def partners(mask: Tensor, least: float) -> Tensor:
-    """Pairs of instances that both overlap some other one; only these enter the module.
+    """Find the pairs of instances that both overlap another one; only these can be related.
 
     Args:
         mask: 0 or 1, (K, N) float.
@@ -125,11 +125,11 @@ def partners(mask: Tensor, least: float) -> Tensor:
 
 
 def relabel(row_map: Tensor, instances: int, cell_class: Tensor, is_thing: Tensor) -> Tensor:
-    """Gives instances that mostly lie on one stuff class to it.
+    """Assign instances that mostly lie on one stuff class to that class.
 
     Args:
         row_map: row of each cell plus 1, 0 for void, (h, w) int32.
-        instances: K, rows that are instances.
+        instances: K, the number of instance rows.
         cell_class: best class of each cell, (h, w).
         is_thing: (C,) bool.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SOGNet: predicts which instance lies on which, and resolves overlaps by it.
+"""Network of SOGNet: Mask R-CNN with a semantic head and a relation module.
 
-Yang et al., SOGNet: Scene Overlap Graph Network for Panoptic Segmentation, AAAI 2020; what the
-paper leaves to UPSNet (Xiong et al., CVPR 2019) and what is inferred is marked.
+Yang et al., SOGNet: Scene Overlap Graph Network for Panoptic Segmentation, AAAI 2020. What follows
+UPSNet (Xiong et al., CVPR 2019) and what is inferred is marked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from panoptic_ros.models.sognet.semantic_head import SharedSemanticHead
 
 
 class SOGNet(MaskRCNN):
-    """Panoptic FPN with predicted relations that tell which instance lies on which."""
+    """Panoptic FPN with predicted relations of which instance covers which."""
 
     family = 'sognet'
 
@@ -29,7 +29,7 @@ class SOGNet(MaskRCNN):
         self.config: SOGNetConfig
         super().__init__(labels, config)
         self.relation: RelationModule | None = None
-        # Heuristic fusion has no use for it, and a file holds no weights without one.
+        # Heuristic fusion does not use it, and a model file holds used weights only.
         if config.relation and config.fusion == 'panoptic':
             self.relation = RelationModule(
                 config.relation_features,
@@ -44,23 +44,23 @@ class SOGNet(MaskRCNN):
     stuff_class: Tensor
 
     def make_semantic(self) -> tuple[nn.Module, int]:
-        """Convolutions shared by the levels, side by side at stride 4."""
+        """Build convolutions shared by all levels; see `SharedSemanticHead`."""
         config = self.config
         head = SharedSemanticHead(config.fpn_channels, config.semantic_widths, config.deformable)
         return head, 4 * config.semantic_widths[-1]
 
     def decode(self, maps: RoIMaps, **thresholds: Tensor) -> SegmentTensors:
-        """Decodes maps (B = 1); see `sognet_decode`."""
+        """Decode maps (B = 1); see `sognet/decode.py`."""
         return self.decode_with_relation(maps, **thresholds)[0]
 
     def decode_with_relation(
         self, maps: RoIMaps, **thresholds: Tensor
     ) -> tuple[SegmentTensors, Tensor]:
-        """Segments of one image, and which covers which.
+        """Decode the segments of one image and the relations of its instances.
 
         Returns:
-            The segments; and (K, K): [i, j] above 0 where the instance of row i is covered by
-            that of row j, zeros for rows without one.
+            The segments; and (K, K): [i, j] is above 0 if the instance of row j covers that of
+            row i, and 0 for rows without an instance.
         """
         found, masks = self.detect(maps, **thresholds)
         if self.config.fusion == 'heuristic':

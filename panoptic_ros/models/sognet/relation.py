@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 
 class RelationModule(nn.Module):
-    """Which of N instances covers which: O = relu(M - M^T), equations 1 to 5.
+    """Relations of N instances, which one covers which: O = relu(M - M^T), equations 1 to 5.
 
-    Two parts follow the released code where it leaves the equations: categories have no P of
-    equation 1, and a ReLU follows K of equation 3.
+    Two parts follow the released code where it differs from the equations: categories have no P
+    of equation 1, and a ReLU follows K of equation 3.
 
     Args:
         features: any of FEATURES.
-        things: T.
-        mask_bins: values of a mask.
-        box_dim, category_dim, mask_dim: of the features.
+        things: T, the number of thing classes.
+        mask_bins: number of values of a mask.
+        box_dim, category_dim, mask_dim: lengths of the features.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RelationModule(nn.Module):
         self.potential = nn.Linear(dim, 1, bias=False)
 
     def forward(self, box: Tensor, thing: Tensor, mask: Tensor) -> Tensor:
-        """Relations of N instances of an image.
+        """Compute the relations of N instances of an image.
 
         Args:
             box: x1, y1, x2, y2, in any unit, (N, 4).
@@ -61,7 +61,7 @@ class RelationModule(nn.Module):
             mask: in [0, 1] on the box, (N, m, m).
 
         Returns:
-            O (N, N) in [0, 1): [i, j] above 0 where i is covered by j; then [j, i] is 0.
+            O (N, N) in [0, 1): [i, j] is above 0 if j covers i; then [j, i] is 0.
         """
         parts = []
         if 'mask' in self.features:
@@ -69,8 +69,8 @@ class RelationModule(nn.Module):
             pair = outer(self.mask_subject(flat), self.mask_object(flat))
             parts.append(self.mask_pair(pair))
         if 'category' in self.features:
-            which = torch.arange(self.things, device=thing.device)
-            one_hot = (thing[:, None] == which).to(box.dtype)
+            number = torch.arange(self.things, device=thing.device)
+            one_hot = (thing[:, None] == number).to(box.dtype)
             parts.append(outer(self.category_subject(one_hot), self.category_object(one_hot)))
         if 'box' in self.features:
             parts.append(self.box(geometry(box)).relu())
@@ -79,15 +79,15 @@ class RelationModule(nn.Module):
 
 
 def outer(subject: Tensor, other: Tensor) -> Tensor:
-    """Low-rank outer product (N, D), (N, D) -> (N, N, D), equation 1 before P."""
+    """Compute the low-rank outer product (N, D), (N, D) -> (N, N, D), equation 1 before P."""
     return subject.relu()[:, None] * other.relu()[None]
 
 
 def geometry(box: Tensor) -> Tensor:
-    """Place and size of i as j sees them, equation 3 before K: (N, 4) -> (N, N, 4).
+    """Compute place and size of i relative to j, equation 3 before K: (N, 4) -> (N, N, 4).
 
-    x and y are those of the centre, as in the released code, whose [i, j] sees j from i: the
-    same up to transposition.
+    x and y are those of the centre, as in the released code. There, [i, j] is j relative to i,
+    which is equivalent up to transposition.
     """
     size = (box[:, 2:] - box[:, :2]).clamp(min=1e-3)
     centre = (box[:, 2:] + box[:, :2]) / 2
@@ -96,11 +96,11 @@ def geometry(box: Tensor) -> Tensor:
 
 
 def significant_overlap(mask: Tensor, least: float) -> Tensor:
-    """Pairs that share at least this part of the smaller one, equation 11.
+    """Find the pairs that share at least a given part of the smaller one, equation 11.
 
     Args:
         mask: 0 or 1, (N, P) float.
-        least: part of the smaller one's area.
+        least: least shared part of the smaller one's area.
 
     Returns:
         (N, N) bool, False on the diagonal and for empty masks.
@@ -112,7 +112,7 @@ def significant_overlap(mask: Tensor, least: float) -> Tensor:
 
 
 def resolve(logits: Tensor, relation: Tensor) -> Tensor:
-    """Takes from each mask what others cover, equation 7, all pairs at once.
+    """Subtract from each mask what others cover, equation 7, for all pairs at once.
 
     Args:
         logits: A, (N, h, w).
@@ -127,10 +127,11 @@ def resolve(logits: Tensor, relation: Tensor) -> Tensor:
 
 
 def resolve_pairwise(logits: Tensor, relation: Tensor) -> Tensor:
-    """Equation 6 for one pair after the other: what the first covers goes first.
+    """Apply equation 6 to one pair after the other.
 
-    The order, all that j covers before all that j + 1 covers, is inferred. The released code
-    takes pairs a < b instead, those with many partners first, and both masks of a pair at once.
+    The order is inferred: what instance j covers is subtracted before what j + 1 covers. The
+    released code takes pairs a < b instead, those with many partners first, and both masks of a
+    pair at once.
 
     Args:
         logits: A, (N, h, w).
@@ -146,7 +147,7 @@ def resolve_pairwise(logits: Tensor, relation: Tensor) -> Tensor:
 
 
 def instance_semantics(semantic_logits: Tensor, class_id: Tensor, inside: Tensor) -> Tensor:
-    """X: each instance's own class logits inside its box, 0 outside.
+    """Compute X: the logits of each instance's own class inside its box, 0 outside.
 
     Args:
         semantic_logits: (C, h, w).
@@ -160,7 +161,7 @@ def instance_semantics(semantic_logits: Tensor, class_id: Tensor, inside: Tensor
 
 
 def instance_logits(semantics: Tensor, resolved: Tensor, head: int, factor: float) -> Tensor:
-    """Z of panoptic head 1 (equation 9) or 2 (equation 10).
+    """Compute Z of panoptic head 1 (equation 9) or 2 (equation 10).
 
     Args:
         semantics: X, (N, h, w).
@@ -174,12 +175,12 @@ def instance_logits(semantics: Tensor, resolved: Tensor, head: int, factor: floa
 
 
 def void_logits(semantic_logits: Tensor, thing_class: Tensor, semantics: Tensor) -> Tensor:
-    """UPSNet's channel for what no instance accounts for: max over things less max over X.
+    """Compute UPSNet's channel of things without an instance: max over things minus max over X.
 
     Args:
         semantic_logits: (C, h, w).
         thing_class: class ids of the thing classes, (T,).
-        semantics: X, (N, h, w); without an instance, its maximum is 0, as outside all boxes.
+        semantics: X, (N, h, w); its maximum is 0 if N is 0, as outside all boxes.
 
     Returns:
         (1, h, w)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The semantic branch of UPSNet and SOGNet: deformable convolutions shared by all levels.
+"""Semantic branch of UPSNet and SOGNet: deformable convolutions shared by all levels.
 
 Dai et al., Deformable Convolutional Networks, ICCV 2017; Xiong et al., UPSNet, CVPR 2019.
 """
@@ -16,10 +16,10 @@ from torchvision.ops import DeformConv2d
 
 
 class DeformableConv(nn.Module):
-    """A 3x3 convolution that looks where another one tells it to.
+    """3x3 convolution whose sampling points another convolution predicts.
 
-    In training it is torchvision's operator. ONNX engines lack that, so elsewhere each of the
-    nine taps is sampled bilinearly and goes through its own matrix, which is the same sum.
+    Training uses torchvision's operator. ONNX engines lack it; outside training, each of the nine
+    taps is therefore sampled bilinearly and multiplied by its own matrix, which is the same sum.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -30,17 +30,17 @@ class DeformableConv(nn.Module):
         nn.init.zeros_(self.offset.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, h, w) -> (B, outputs, h, w)."""
+        """Compute (B, inputs, h, w) -> (B, outputs, h, w)."""
         offset = self.offset(x)
         if self.training:
-            kind = self.conv.weight.dtype  # the operator knows no mixed precision on CPUs
+            kind = self.conv.weight.dtype  # the operator has no mixed precision on CPUs
             return self.conv(x.to(kind), offset.to(kind))
         bias: Any = self.conv.bias
         return deform_by_taps(x, offset, self.conv.weight, bias)
 
 
 def deform_by_taps(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`torchvision.ops.deform_conv2d` of a padded 3x3 in operators that engines have.
+    """Compute a padded 3x3 `torchvision.ops.deform_conv2d` in operators that engines have.
 
     Args:
         x: (B, C, h, w).
@@ -60,18 +60,20 @@ def deform_by_taps(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor) -> T
         column = x0 + offset[:, 2 * tap + 1] + (tap % 3 - 1)
         # Cell centres lie at odd multiples of half a cell from -1 to 1.
         grid = torch.stack([(2 * column + 1) / width - 1, (2 * row + 1) / height - 1], dim=-1)
-        seen = F.grid_sample(x, grid, mode='bilinear', padding_mode='zeros', align_corners=False)
-        total = total + weight[:, :, tap // 3, tap % 3] @ seen.flatten(2)
+        sampled = F.grid_sample(
+            x, grid, mode='bilinear', padding_mode='zeros', align_corners=False
+        )
+        total = total + weight[:, :, tap // 3, tap % 3] @ sampled.flatten(2)
     return total.view(batch, -1, height, width)
 
 
 class SharedSemanticHead(nn.Module):
-    """3x3 convolutions with ReLU, the same on P2 to P5, brought to stride 4 side by side.
+    """3x3 convolutions with ReLU shared by P2 to P5, concatenated at stride 4.
 
     Args:
         inputs: channels of the pyramid.
-        widths: of the convolutions.
-        deformable: or plain, which is cheaper.
+        widths: channels of the convolutions.
+        deformable: whether the convolutions are deformable; plain ones are cheaper.
     """
 
     def __init__(self, inputs: int, widths: Sequence[int], deformable: bool) -> None:
@@ -87,7 +89,7 @@ class SharedSemanticHead(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """Maps at strides 4 to 32 -> (B, 4 * widths[-1], H/4, W/4)."""
+        """Compute maps at strides 4 to 32 -> (B, 4 * widths[-1], H/4, W/4)."""
         features = [self.layers(level) for level in levels]
         return torch.cat(
             [

@@ -117,7 +117,7 @@ def test_names_say_what_is_trained(path):
         (lambda: build('hle', LABELS, mean=0.5), 'mean must be tuple.*, got 0.5'),
         (
             lambda: build('hle', LABELS, backbone='swin_tiny_patch4_window7_224'),
-            "'swin_tiny.*' gives no feature maps at output stride 16 .*; take another, or",
+            "'swin_tiny.*' has no feature maps at output stride 16 .*; take another, or",
         ),
         (lambda: build('huggingface', LABELS), "family 'huggingface' needs the key "),
         (lambda: build_loss('huggingface', {}), "no family 'huggingface' to train; the families"),

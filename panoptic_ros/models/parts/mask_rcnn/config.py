@@ -11,7 +11,7 @@ from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 
 @dataclass(frozen=True)
 class MaskRCNNConfig:
-    """Network and choice of detections; lengths in network-input pixels."""
+    """Network and selection of detections; lengths in network-input pixels."""
 
     backbone: str = 'resnet50'
     """Name of a timm model."""
@@ -19,47 +19,47 @@ class MaskRCNNConfig:
     fpn_channels: int = 256
 
     global_context: bool = False
-    """Adds a linear layer of the image's mean feature to P5 (UPSNet and SOGNet on COCO)."""
+    """Whether a linear layer of the mean feature is added to P5 (UPSNet and SOGNet on COCO)."""
 
     frozen_stem: bool = False
-    """The backbone up to stride 4 does not learn; the papers start from ImageNet weights."""
+    """Whether the backbone up to stride 4 is frozen; the papers start from ImageNet weights."""
 
     frozen_batch_norm: bool = False
-    """The backbone's batch norms neither learn nor follow the batch, as in the papers."""
+    """Whether the backbone's batch norms are frozen, statistics included, as in the papers."""
 
     anchor_scale: float = 8.0
-    """Root of an anchor's area in cells of its level."""
+    """Square root of an anchor's area, in cells of its level."""
 
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    """Height by width."""
+    """Height divided by width of the anchors of a cell."""
 
     proposals_per_level: int = 1000
-    """Boxes of each level before suppression."""
+    """Most boxes of each level before suppression."""
 
     proposals: int = 1000
-    """Boxes of all levels that the box head sees."""
+    """Most boxes of all levels that the box head receives."""
 
     canonical_size: float = 224.0
-    """Boxes of this size take their features from P4, boxes of half of it from P3."""
+    """Size of boxes that take their features from P4; boxes of half this size use P3, px."""
 
     box_pool: int = 7
-    """Bins along a side of what the box head sees."""
+    """Bins along a side of the box head's input."""
 
     box_width: int = 1024
     """Width of the box head's two layers."""
 
     embedding_dim: int = 128
-    """D of the layer that the class logits are linear in; the table's embedding (inferred)."""
+    """D of the layer before the class logits, which is the table's embedding (inferred)."""
 
     mask_size: int = 28
-    """Side of a mask, twice what the mask head sees."""
+    """Side of a mask, twice the side of the mask head's input."""
 
     mask_widths: tuple[int, ...] = (256, 256, 256, 256)
-    """Of the mask head's convolutions."""
+    """Channels of the mask head's convolutions."""
 
     label_prior: tuple[str, ...] = ()
-    """Classes that lie on all others whatever their score, the uppermost first (SOGNet's
-    Table 2, "label prior", after Li et al. 2019b; which classes is inferred)."""
+    """Classes that cover all others whatever their score, uppermost first (SOGNet's Table 2,
+    "label prior", after Li et al. 2019b; the choice of classes is inferred)."""
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -74,13 +74,13 @@ class MaskRCNNConfig:
     """Least class probability of an instance."""
 
     nms_threshold: float = 0.5
-    """Of two boxes that share more than this, the better one stays."""
+    """IoU above which the worse of two boxes is removed."""
 
     nms_across_classes: bool = False
-    """Boxes suppress those of other classes too; Mask R-CNN's do not."""
+    """Whether boxes suppress those of other classes; they do not in Mask R-CNN."""
 
     overlap_threshold: float = 0.5
-    """An instance goes when more than this part of it lies on better ones."""
+    """Part of an instance on better ones above which it is removed."""
 
     min_area: float = 0.0
     """Least area of an instance, px."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masks of boxes laid onto the image, and which of them are worth keeping.
+"""Pasting of box masks into the image, removal of covered ones, and the table of segments.
 
-Fixed shapes, and matrix products in place of sampling: pasting is bilinear, so it is a product
-with a matrix of weights for the rows and one for the columns.
+Shapes are fixed, and matrix products replace sampling: bilinear pasting is a product with one
+matrix of weights for the rows and one for the columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from panoptic_ros.models.parts.segments import measure, to_segments, valid_rows
 
 
 def paste(values: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes each map bilinearly to its box; 0 outside.
+    """Resize each map bilinearly to its box, with 0 outside.
 
     Args:
         values: (K, m, m).
@@ -36,20 +36,20 @@ def paste(values: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def inside(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cells whose centre lies in each box (K, 4), (K, h, w) bool."""
+    """Return the cells whose centre lies in each box (K, 4), (K, h, w) bool."""
     rows = _between(boxes[:, 1], boxes[:, 3], size[0])
     columns = _between(boxes[:, 0], boxes[:, 2], size[1])
     return rows[:, :, None] & columns[:, None, :]
 
 
 def _between(low: Tensor, high: Tensor, count: int) -> Tensor:
-    """(K, count) bool."""
+    """Return the cells whose centre lies between low and high (K,), (K, count) bool."""
     centre = torch.arange(count, device=low.device) + 0.5
     return (centre > low[:, None]) & (centre < high[:, None])
 
 
 def _weights(low: Tensor, high: Tensor, count: int, bins: int) -> Tensor:
-    """(K, count, bins): how much each bin between low and high counts at each cell's centre."""
+    """Return the bilinear weight of each bin from low to high at each cell, (K, count, bins)."""
     centre = torch.arange(count, device=low.device) + 0.5
     extent = (high - low).clamp(min=1e-3)[:, None]
     place = ((centre - low[:, None]) / extent * bins - 0.5).clamp(0, bins - 1)  # (K, count)
@@ -58,12 +58,12 @@ def _weights(low: Tensor, high: Tensor, count: int, bins: int) -> Tensor:
 
 
 def keep_uncovered(mask: Tensor, alive: Tensor, rival: Tensor, limit: Tensor) -> Tensor:
-    """Goes down the rows and drops those of which too much lies on masks kept before.
+    """Drop, from the first row to the last, masks that kept masks cover too much of.
 
     Args:
         mask: 0 or 1, in order of preference, (K, N) float.
         alive: (K,) bool.
-        rival: [j, i] True where i counts as covered by j, (K, K) bool.
+        rival: [j, i] is True where j can cover i, (K, K) bool.
         limit: largest part of a mask that may be covered, ().
 
     Returns:
@@ -82,7 +82,7 @@ def keep_uncovered(mask: Tensor, alive: Tensor, rival: Tensor, limit: Tensor) ->
 
 
 def first_row(mask: Tensor) -> Tensor:
-    """Number of the first row that holds each cell plus 1, or 0: (K, h, w) bool -> (h, w) int."""
+    """Return the first row that holds each cell plus 1, or 0: (K, h, w) bool -> (h, w) int32."""
     rows = mask.shape[0]
     rank = torch.arange(rows, 0, -1, device=mask.device, dtype=torch.float32)  # K for the first
     best = (mask.to(torch.float32) * rank[:, None, None]).amax(dim=0)
@@ -90,7 +90,7 @@ def first_row(mask: Tensor) -> Tensor:
 
 
 def pasted(found: Detections, masks: Tensor, semantic_logits: Tensor, stride: int) -> Tensor:
-    """Mask logits on the image at a stride, (K, h, w)."""
+    """Paste mask logits into the image at a stride, (K, h, w)."""
     height, width = (n * MAP_STRIDE // stride for n in semantic_logits.shape[1:])
     return paste(masks, found.box / stride, (height, width))
 
@@ -105,13 +105,13 @@ def table(
     stride: int,
     thresholds: Mapping[str, Tensor],
 ) -> SegmentTensors:
-    """Measures rows 0 to K - 1, the instances, and one row per class for stuff.
+    """Fill the table: rows 0 to K - 1 are the instances, then one row of stuff per class.
 
     Args:
         row_map: row of each cell plus 1, 0 for void, (h, w) int32.
         found: K detections.
-        keep: those that are in the map, (K,) bool.
-        cell_prob: probability of each cell's class, (h, w); its mean is a stuff segment's score.
+        keep: detections that are in the map, (K,) bool.
+        cell_prob: probability of each cell's class, (h, w); a stuff segment's score is its mean.
         thing_class: class ids of the thing classes, (T,).
         is_thing: (C,) bool.
         stride: input pixels per cell.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mask R-CNN with a semantic branch on one pyramid: what Panoptic FPN and SOGNet share.
+"""Mask R-CNN with a semantic branch on one pyramid, the base of Panoptic FPN and SOGNet.
 
 He et al., Mask R-CNN, ICCV 2017; Lin et al., Feature Pyramid Networks, CVPR 2017.
 """
@@ -33,7 +33,7 @@ RPN_STRIDES = (*LEVEL_STRIDES, 64)
 
 
 class RoIMaps(NamedTuple):
-    """What the first stage gives for a batch."""
+    """Outputs of the first stage for a batch."""
 
     levels: tuple[Tensor, ...]
     """P2 to P6, (B, channels, H/s, W/s)."""
@@ -45,11 +45,11 @@ class RoIMaps(NamedTuple):
     """Objectness of each level's anchors, (B, n)."""
 
     deltas: list[Tensor]
-    """Their boxes, (B, n, 4)."""
+    """Encoded boxes of the anchors, (B, n, 4)."""
 
 
 class RoIHeads(Protocol):
-    """What looks at boxes: a `MaskRCNN`, or part of one."""
+    """Holder of a box head and a mask head: a `MaskRCNN`, or a part of one."""
 
     box_head: BoxHead
     mask_head: MaskHead
@@ -58,7 +58,7 @@ class RoIHeads(Protocol):
 class MaskRCNN(PanopticModel):
     """Pyramid, RPN, box head, mask head and the last layer of a semantic branch.
 
-    Thing classes are counted 0 to T - 1 here, in the order of the labels; `thing_class` has
+    Thing classes are numbered 0 to T - 1 here, in the order of the labels; `thing_class` holds
     their class ids.
     """
 
@@ -78,7 +78,8 @@ class MaskRCNN(PanopticModel):
         unknown = [name for name in config.label_prior if name not in names]
         if unknown:
             raise ValueError(
-                f'label_prior: {unknown[0]!r} is no thing class; these are: {", ".join(names)}'
+                f'label_prior: {unknown[0]!r} is not a thing class; '
+                f'the thing classes are: {", ".join(names)}'
             )
         prior = list(config.label_prior)
         self.register_buffer('thing_class', things, persistent=False)
@@ -95,7 +96,7 @@ class MaskRCNN(PanopticModel):
         self.semantic_logits = nn.Conv2d(width, len(labels), 1)
 
     def make_pyramid(self) -> FPN:
-        """Image to P2 to P6."""
+        """Build the network from an image to P2 to P6."""
         config = self.config
         return FPN(
             config.backbone,
@@ -107,28 +108,28 @@ class MaskRCNN(PanopticModel):
         )
 
     def make_roi_heads(self) -> tuple[BoxHead, MaskHead]:
-        """The heads that look at boxes."""
+        """Build the box head and the mask head."""
         config, things = self.config, len(self.thing_class)
         return BoxHead(
             config.fpn_channels, config.box_pool, config.box_width, config.embedding_dim, things
         ), MaskHead(config.fpn_channels, config.mask_widths, things)
 
     def make_semantic(self) -> tuple[nn.Module, int]:
-        """The semantic branch before its last layer, from P2 to P5 to stride 4; its channels."""
+        """Build the semantic branch without its last layer, P2 to P5 -> stride 4; its channels."""
         raise NotImplementedError
 
     @property
     def embedding_dim(self) -> int:
-        """D of the instance table."""
+        """D, the length of an embedding in the instance table."""
         return self.config.embedding_dim
 
     def maps(self, image: Tensor) -> RoIMaps:
-        """The first stage: pyramid, semantic logits and what the RPN says of each anchor."""
+        """Compute the first stage: pyramid, semantic logits and outputs of the RPN."""
         levels = self.fpn(self.normalize(image))
         return self.first_stage(levels, self.semantic_logits(self.semantic(levels[:4])))
 
     def first_stage(self, levels: Sequence[Tensor], semantic_logits: Tensor) -> RoIMaps:
-        """What the RPN says of P2 to P6, beside semantic logits."""
+        """Run the RPN on P2 to P6, and collect the maps."""
         logits, deltas = self.rpn(levels)
         return RoIMaps(
             tuple(levels),
@@ -138,7 +139,7 @@ class MaskRCNN(PanopticModel):
         )
 
     def anchors(self, maps: RoIMaps) -> list[Tensor]:
-        """Anchors of each level, (n, 4) px."""
+        """Return the anchors of each level, (n, 4) px."""
         sizes = [(level.shape[2], level.shape[3]) for level in maps.levels]
         return make_anchors(
             sizes,
@@ -160,7 +161,7 @@ class MaskRCNN(PanopticModel):
         )
 
     def detect(self, maps: RoIMaps, **thresholds: Tensor) -> tuple[Detections, Tensor]:
-        """The detections of one image (B = 1) and their mask logits (K, m, m)."""
+        """Compute the detections of one image (B = 1) and their mask logits (K, m, m)."""
         boxes, logits = self.propose(maps, self.anchors(maps), 0)
         return self.detect_by(
             self,
@@ -182,10 +183,10 @@ class MaskRCNN(PanopticModel):
         score_threshold: Tensor | float,
         nms_threshold: Tensor | float,
     ) -> tuple[Detections, Tensor]:
-        """What some heads make of the proposals of one image.
+        """Compute detections from the proposals of one image with the given heads.
 
         Args:
-            heads: for boxes and masks.
+            heads: the box head and the mask head.
             levels: P2 to P5, (1, C, h, w).
             boxes: proposals, (P, 4) px.
             logits: of the proposals, see `propose`, (P,).
@@ -211,7 +212,7 @@ class MaskRCNN(PanopticModel):
         )
         if config.label_prior:
             tier = self.thing_tier.index_select(0, found.thing)
-            # A score is at most 1, so the classes' order goes before it; dead rows stay last.
+            # A score is at most 1, so that the tier precedes it; empty rows stay last.
             order = torch.where(found.alive, tier + found.score, -1.0).topk(len(tier)).indices
             found = Detections(*(value.index_select(0, order) for value in found))
         masks = heads.mask_head(
@@ -221,5 +222,5 @@ class MaskRCNN(PanopticModel):
 
 
 def image_size(maps: RoIMaps) -> tuple[int, int]:
-    """(height, width) of the images, px."""
+    """Return the (height, width) of the images, px."""
     return maps.levels[0].shape[2] * MAP_STRIDE, maps.levels[0].shape[3] * MAP_STRIDE

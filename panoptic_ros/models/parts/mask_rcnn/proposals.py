@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Region proposals: anchors over a pyramid, and the best boxes that an RPN makes of them.
+"""Region proposals: anchors of a pyramid, and selection of an RPN's best boxes.
 
 Ren et al., Faster R-CNN, NeurIPS 2015; with a pyramid: Lin et al., Feature Pyramid Networks,
-CVPR 2017. Fixed shapes throughout, so that the exported graph and training share it.
+CVPR 2017. Shapes are fixed, so that training and the exported graph share the code.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from panoptic_ros.models.config import NEVER
 from panoptic_ros.models.parts.nms import greedy_keep, pairwise_iou
 
 RPN_IOU = 0.7
-"""Of two proposals of a level that share more than this, the better one stays."""
+"""IoU above which the worse of two proposals of a level is removed."""
 
 RPN_ROUNDS = 64
-"""Rounds of suppression: longer chains of boxes than this do not come about."""
+"""Rounds of suppression; longer chains of boxes do not occur."""
 
 MIN_SIDE = 1.0
 """Least side of a proposal, px."""
 
 ANCHOR_CODER = BoxCoder((1.0, 1.0, 1.0, 1.0))
-"""Between boxes and an RPN's outputs."""
+"""Conversion between boxes and an RPN's outputs."""
 
 
 def make_anchors(
@@ -37,14 +37,14 @@ def make_anchors(
     ratios: Sequence[float],
     device: torch.device,
 ) -> list[Tensor]:
-    """Anchors of each level, centred on the cells.
+    """Create the anchors of each level, centred on the cells.
 
     Args:
         sizes: (h, w) of each level, cells.
         strides: px per cell of each level.
-        scale: root of an anchor's area, cells.
-        ratios: height by width.
-        device: of the result.
+        scale: square root of an anchor's area, cells.
+        ratios: height divided by width.
+        device: device of the result.
 
     Returns:
         (h * w * A, 4) x1, y1, x2, y2 in px for each level; ratios run fastest.
@@ -65,7 +65,7 @@ def make_anchors(
 
 
 def by_anchor(maps: Sequence[Tensor], values: int) -> list[Tensor]:
-    """An RPN's maps (B, A * values, h, w) as (B, h * w * A, values), in the anchors' order."""
+    """Reorder maps (B, A * values, h, w) to (B, h * w * A, values), in the anchors' order."""
     return [m.unflatten(1, (-1, values)).permute(0, 3, 4, 1, 2).flatten(1, 3) for m in maps]
 
 
@@ -77,7 +77,7 @@ def propose(
     per_level: int,
     total: int,
 ) -> tuple[Tensor, Tensor]:
-    """The best boxes of one image.
+    """Select the best boxes of one image.
 
     Args:
         logits: objectness of each level, (n,).
@@ -88,14 +88,14 @@ def propose(
         total: P, most boxes of all levels.
 
     Returns:
-        Boxes (P, 4) px within the image, best first, and their logits (P,): NEVER in rows that
-        hold no proposal. P is smaller where the levels have fewer anchors.
+        Boxes (P, 4) px within the image, best first, and their logits (P,), NEVER in rows
+        without a proposal. P is smaller if the levels have fewer anchors.
     """
     count = min(per_level, max(len(level) for level in logits))
     boxes, scores = [], []
     for logit, delta, anchor in zip(logits, deltas, anchors, strict=True):
         best, index = logit.topk(min(count, len(logit)))
-        # Boxes take the type of their deltas, and a half-precision one is too coarse for pixels.
+        # Boxes take the type of their deltas; half precision is too coarse for pixels.
         box = ANCHOR_CODER.decode_single(
             delta.index_select(0, index).to(torch.float32), anchor.index_select(0, index)
         )
@@ -113,7 +113,7 @@ def propose(
 
 
 def clip(boxes: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Boxes (..., 4) cut to the image."""
+    """Clip boxes (..., 4) to the image."""
     height, width = image_size
     x1, y1, x2, y2 = boxes.unbind(dim=-1)
     return torch.stack(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Second stage of Mask R-CNN: pooling, box head, mask head and the choice of detections.
+"""Second stage of Mask R-CNN: pooling, box head, mask head and selection of detections.
 
 He et al., Mask R-CNN, ICCV 2017.
 """
@@ -26,20 +26,22 @@ SAMPLES = 2
 """Points that RoIAlign averages along each side of a bin."""
 
 CANONICAL_LEVEL = 4
-"""Level of boxes of the canonical size; P2 is the finest."""
+"""Level that boxes of the canonical size are pooled on; P2 is the finest."""
 
 BOX_CODER = BoxCoder((10.0, 10.0, 5.0, 5.0))
-"""Between boxes and the box head's outputs."""
+"""Conversion between boxes and the box head's outputs."""
 
 
 def pool_fixed(levels: Sequence[Tensor], boxes: Tensor, size: int, canonical: float) -> Tensor:
-    """`pool_batch` for one image in fixed shapes: pools on each level and takes the box's own.
+    """Apply `pool_batch` to one image in fixed shapes.
+
+    It pools each box on all levels and selects the result of the box's own level.
 
     Args:
         levels: P2 to P5, (1, C, h, w).
         boxes: (R, 4) px.
         size: bins along a side.
-        canonical: root of the area of boxes that are pooled on P4, px.
+        canonical: square root of the area of boxes that are pooled on P4, px.
 
     Returns:
         (R, C, size, size)
@@ -50,8 +52,8 @@ def pool_fixed(levels: Sequence[Tensor], boxes: Tensor, size: int, canonical: fl
     pooled: Tensor | None = None
     for i, (level, stride) in enumerate(zip(levels, LEVEL_STRIDES, strict=True)):
         values = roi_align(level, rois, (size, size), 1 / stride, SAMPLES)
-        # A box takes the last level whose lower limit it reaches; the factor is torchvision's
-        # rounding, which keeps sizes that are powers of two from falling below a limit.
+        # A box takes the last level whose lower limit it reaches. The factor is torchvision's
+        # rounding: sizes that are powers of two must not fall below a limit.
         limit = canonical * 2.0 ** (i + 2 - CANONICAL_LEVEL)
         pooled = (
             values
@@ -65,13 +67,13 @@ def pool_fixed(levels: Sequence[Tensor], boxes: Tensor, size: int, canonical: fl
 def pool_batch(
     levels: Sequence[Tensor], boxes: Sequence[Tensor], size: int, canonical: float
 ) -> Tensor:
-    """RoIAlign of the boxes of a batch, each on the level that suits its size.
+    """Apply RoIAlign to the boxes of a batch, each on the level of its size.
 
     Args:
         levels: P2 to P5, (B, C, h, w).
         boxes: (R, 4) px for each image; R may be 0.
         size: bins along a side.
-        canonical: root of the area of boxes that are pooled on P4, px.
+        canonical: square root of the area of boxes that are pooled on P4, px.
 
     Returns:
         (sum of R, C, size, size), image by image.
@@ -85,28 +87,28 @@ def pool_batch(
 
 
 class BoxOutputs(NamedTuple):
-    """What the box head says of R boxes; T thing classes."""
+    """Outputs of the box head for R boxes and T thing classes."""
 
     class_logits: Tensor
     """Background, then the thing classes, (R, 1 + T)."""
 
     deltas: Tensor
-    """A correction of the box for each thing class, (R, T, 4)."""
+    """Encoded correction of the box for each thing class, (R, T, 4)."""
 
     embedding: Tensor
-    """Features that the class logits are linear in, (R, D)."""
+    """Features that the class logits are a linear function of, (R, D)."""
 
 
 class BoxHead(nn.Module):
     """Two fully connected layers, then embedding, classes and boxes.
 
-    The embedding is a linear layer before the classes', which bounds the rank of the two together
-    to D and changes nothing else as long as D is at least 1 + T.
+    The embedding is a linear layer before that of the classes. This bounds the rank of the two
+    layers to D, which has no effect as long as D is at least 1 + T.
 
     Args:
-        channels: of the pyramid.
+        channels: channels of the pyramid.
         pool: bins along a side.
-        width: of the two layers.
+        width: width of the two layers.
         embedding_dim: D.
         things: T.
     """
@@ -123,7 +125,7 @@ class BoxHead(nn.Module):
         nn.init.zeros_(self.boxes.bias)
 
     def forward(self, pooled: Tensor) -> BoxOutputs:
-        """(R, channels, pool, pool) -> what it says of each box."""
+        """Compute the outputs of boxes pooled to (R, channels, pool, pool)."""
         features = self.layers(pooled)
         embedding = self.embedding(features)
         return BoxOutputs(
@@ -132,11 +134,11 @@ class BoxHead(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """3x3 convolutions, a doubling, and a mask for each thing class.
+    """3x3 convolutions, 2x upsampling, and a mask for each thing class.
 
     Args:
-        channels: of the pyramid.
-        widths: of the convolutions.
+        channels: channels of the pyramid.
+        widths: channels of the convolutions.
         things: T.
     """
 
@@ -146,28 +148,28 @@ class MaskHead(nn.Module):
         self.predictor = MaskRCNNPredictor(widths[-1], widths[-1], things)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(R, channels, m / 2, m / 2) -> logits (R, T, m, m)."""
+        """Compute (R, channels, m / 2, m / 2) -> logits (R, T, m, m)."""
         return self.predictor(self.layers(pooled))
 
 
 def of_class(values: Tensor, thing: Tensor) -> Tensor:
-    """What (R, T, ...) says for each row's own thing class (R,)."""
+    """Select the values (R, T, ...) of each row's own thing class (R,)."""
     column = torch.arange(values.shape[1], device=values.device)
     chosen = (thing[:, None] == column).to(values.dtype)  # (R, T)
     return (chosen[:, None] @ values.flatten(2)).view(values.shape[0], *values.shape[2:])
 
 
 class Detections(NamedTuple):
-    """K rows of one image, best first."""
+    """Detections of one image in K rows, best first."""
 
     box: Tensor
     """x1, y1, x2, y2 in px, (K, 4)."""
 
     thing: Tensor
-    """Which thing class, (K,) int64."""
+    """Number of the thing class, (K,) int64."""
 
     score: Tensor
-    """Its probability, (K,)."""
+    """Probability of the class, (K,)."""
 
     embedding: Tensor
     """(K, D) unit length."""
@@ -186,20 +188,20 @@ def detect(
     nms_threshold: Tensor | float,
     across_classes: bool,
 ) -> Detections:
-    """The detections of one image, each proposal with its best thing class.
+    """Select the detections of one image, each proposal with its best thing class.
 
-    With one class a proposal (inferred), suppression needs no more rows than there are
-    proposals; above a score of 1/2 there is no second class anyway.
+    With one class per proposal (inferred), suppression needs only as many rows as there are
+    proposals; above a score of 1/2 a second class cannot exist anyway.
 
     Args:
         boxes: proposals, (P, 4) px.
-        logits: of the proposals, NEVER in rows without one, (P,).
-        outputs: of the box head, (P, ...).
+        logits: logits of the proposals, NEVER in rows without one, (P,).
+        outputs: outputs of the box head, (P, ...).
         image_size: (height, width), px.
-        top_k: K, most detections.
-        score_threshold: a detection's score is above this.
-        nms_threshold: of two boxes that share more than this, the better one stays.
-        across_classes: of any two; else only of two of a class.
+        top_k: K, the number of rows.
+        score_threshold: score above which a box is a detection.
+        nms_threshold: IoU above which the worse of two boxes is removed.
+        across_classes: whether boxes suppress those of other classes.
     """
     prob = outputs.class_logits.softmax(dim=1)[:, 1:]
     score, thing = prob.max(dim=1)
@@ -209,7 +211,7 @@ def detect(
     side = (box[:, 2:] - box[:, :2]).amin(dim=1)
     exists = (logits > NEVER / 2) & (score > score_threshold) & (side > 0)
 
-    # All enter suppression, so that many boxes of one object never push another one out.
+    # All enter suppression, so that many boxes of one object do not displace another object.
     count = boxes.shape[0]
     score, index = torch.where(exists, score, 0.0).topk(count)
     box, thing = box.index_select(0, index), thing.index_select(0, index)

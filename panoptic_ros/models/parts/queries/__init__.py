@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding of a class and a mask per query."""
+"""Queries with a class and a mask each: configuration and decoding."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration of decoding queries."""
+"""Configuration of the decoding of queries."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 
 @dataclass(frozen=True)
 class QueryDecodeConfig:
-    """How queries become segments; lengths in network-input pixels."""
+    """Decoding of queries into segments; lengths in network-input pixels."""
 
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
     stride: int = 4
-    """Input pixels per cell of the decoded maps: 1, 2 or 4; masks come at 4."""
+    """Input pixels per cell of the decoded maps: 1, 2 or 4; masks are predicted at 4."""
 
     score_threshold: float = 0.5
     """Least class probability of a query; the library's default, 0.8 for EoMT."""
 
     mask_threshold: float = 0.5
-    """From which probability on a pixel belongs to a query's own mask."""
+    """Least probability of a pixel in a query's own mask."""
 
     overlap_threshold: float = 0.8
-    """Share of its own mask that a query must win to become a segment."""
+    """Part of its own mask that a query must win to become a segment."""
 
     min_area: float = 0.0
     """Least area of an instance, px."""

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a class and a mask for each of Q queries to segments.
+"""Decoding of Q queries, each with a class and a mask, into segments.
 
-What makes a panoptic image of them is the transformers library's
-`post_process_panoptic_segmentation` (its `compute_segments`), written here as tensor code with
-fixed shapes. One thing differs: after it has added to a stuff segment, the library of all but EoMT
-counts on from that segment's id, so that the next segment can get the id of an earlier one and
-merge with it. Here each segment keeps a row of its own.
+This is the transformers library's `post_process_panoptic_segmentation` (its `compute_segments`) as
+tensor code with fixed shapes. One difference is deliberate: except for EoMT, the library continues
+its count of segments from the id of a stuff segment that it has extended, so that the next segment
+can receive an id in use and merge with that segment. Here each segment keeps its own row.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from panoptic_ros.models.parts.segments import measure, to_segments, valid_rows
 
 
 class QueryMaps(NamedTuple):
-    """What the network says of its Q queries."""
+    """Predictions of the network for its Q queries."""
 
     class_logits: Tensor
-    """(B, Q, C + 1); the last is `nothing`."""
+    """(B, Q, C + 1); the last class is `nothing`."""
 
     mask_logits: Tensor
     """(B, Q, h, w)"""
@@ -43,17 +42,17 @@ def decode(
     weigh_own_mask: bool,
     thresholds: Mapping[str, Tensor],
 ) -> SegmentTensors:
-    """The library's `compute_segments`; queries of one stuff class become one segment.
+    """Compute segments; queries of one stuff class become one segment.
 
     Args:
-        class_logits: (Q, C + 1), the last is `nothing`.
+        class_logits: (Q, C + 1); the last class is `nothing`.
         mask_prob: (Q, h, w) in 0 to 1.
         embedding: (Q, D).
         is_thing: (C,) bool.
         stride: input pixels per cell.
-        weigh_own_mask: a query's own mask is where its mask probability times its class
-            probability reaches the threshold. Without (EoMT), the mask probability alone, and
-            what it wins outside of it is void.
+        weigh_own_mask: whether a query's own mask is where the product of mask and class
+            probability reaches the threshold. Otherwise (EoMT) the mask probability decides
+            alone, and cells that a query wins outside its own mask are void.
         thresholds: scalars by name.
     """
     queries, height, width = mask_prob.shape
@@ -62,7 +61,7 @@ def decode(
     candidate = (label != num_classes) & (score > thresholds['score_threshold'])
     prob = mask_prob.flatten(1)  # (Q, N)
     weighted = prob * score[:, None]
-    # Queries last: engines find a maximum's place much faster where its axis is dense.
+    # Queries come last: engines compute ArgMax much faster along a contiguous axis.
     best, winner = torch.where(candidate[:, None], weighted, -1.0).T.max(dim=1)  # (N,)
     winner = torch.where(best >= 0, winner, queries)
 
@@ -77,7 +76,7 @@ def decode(
     thing = is_thing.index_select(0, class_of_query)
     row_of_query = torch.where(exists, torch.where(thing, number, queries + class_of_query) + 1, 0)
     row = F.pad(row_of_query, (0, 1)).index_select(0, winner)
-    if not weigh_own_mask:  # there, a query keeps only what lies in its own mask
+    if not weigh_own_mask:  # a query keeps only cells of its own mask
         inside = prob.gather(0, winner.clamp(max=queries - 1)[None])[0]
         row = torch.where(inside >= thresholds['mask_threshold'], row, 0)
     row_map = row.view(height, width).to(torch.int32)
