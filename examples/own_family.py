@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A model family of one's own: `panoptic` that knows it too.
+"""A model family of your own, and `panoptic` with this family registered.
 
     python examples/own_family.py train --config examples/own_family.yaml
     python examples/own_family.py export --checkpoint runs/.../last.ckpt -o own.onnx
 
-The model file needs nothing of this: `panoptic`, the node and replay take it as any other.
+The model file does not need this script: `panoptic`, the node and replay run it like any other.
 """
 
 import sys
@@ -28,7 +28,7 @@ from panoptic_ros.models.registry import FAMILIES, Family
 
 @dataclass(frozen=True)
 class OneDecoderConfig(PanopticDeepLabConfig):
-    """Plain values, each a key of a recipe's `model.network`; they go into the model file."""
+    """Keys of a recipe's `model.network`, plain values that the model file stores."""
 
     family: ClassVar[str] = 'one_decoder'
     channels: int = 64
@@ -59,7 +59,7 @@ class OneDecoder(PanopticModel):
     embedding_dim = property(lambda self: self.config.channels)
 
     def maps(self, image, stride=MAP_STRIDE):
-        """What the loss sees: dense predictions at so many px per cell."""
+        """Compute the dense predictions that the loss sees, at `stride` input px per cell."""
         features = feature_maps(self.backbone, self.normalize(image))
         total = sum(
             nn.functional.interpolate(
@@ -72,7 +72,7 @@ class OneDecoder(PanopticModel):
         return CenterMaps(classes, centers, offsets * MAP_STRIDE, feature)
 
     def decode(self, maps, **thresholds):
-        """One image's maps to segments, in operations that export to ONNX."""
+        """Decode the maps of one image in operations that export to ONNX."""
         rows = center_decode.decode(
             maps.semantic_logits[0],
             maps.center_heatmap[0],

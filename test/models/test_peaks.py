@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peaks and the best seed of each cell, against loops."""
+"""Peaks, and the best match of each cell, compared with loops."""
 
 import pytest
 import torch
 
 from panoptic_ros.models.config import NEVER
-from panoptic_ros.models.parts import peaks as seeds
+from panoptic_ros.models.parts import peaks
 
 
 @pytest.mark.parametrize(
@@ -31,16 +31,16 @@ def test_peaks_equal_a_search_cell_by_cell(shape, window, top_k):
         around = score[c, max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
         if score[c, y, x] == around.max() and score[c, y, x] > NEVER:
             expected.append((float(score[c, y, x]), (c * shape[1] + y) * shape[2] + x))
-    values, places = seeds.find_peaks(score, window, top_k)
+    values, places = peaks.find_peaks(score, window, top_k)
     found = [(v, p) for v, p in zip(values.tolist(), places.tolist(), strict=True) if v > NEVER]
     assert found == sorted(expected, reverse=True)[:top_k]
     assert len(values) == min(top_k, score.numel())
 
 
-def test_best_seed_is_the_same_in_chunks(monkeypatch):
+def test_best_match_is_the_same_in_chunks(monkeypatch):
     features, weights = torch.randn(50, 9), torch.randn(23, 9)
-    whole = seeds.best_match(features, weights)
-    monkeypatch.setattr(seeds, 'ROW_CHUNK', 7)
-    chunks = seeds.best_match(features, weights)
-    assert torch.equal(whole[1], chunks[1])
-    assert torch.allclose(whole[0], chunks[0])
+    at_once = peaks.best_match(features, weights)
+    monkeypatch.setattr(peaks, 'ROW_CHUNK', 7)
+    chunks = peaks.best_match(features, weights)
+    assert torch.equal(at_once[1], chunks[1])
+    assert torch.allclose(at_once[0], chunks[0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example of a family of one's own: trained, exported, and read without it."""
+"""Example of a user's own family: it is trained and exported, and its file read without it."""
 
 import os
 import subprocess
