@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small bags of painted scenes that the tiny model understands, with their ground truth."""
+"""Small bags of painted scenes for the tiny model, with ground truth."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IMAGE, COMPRESSED, STRING = (
         ('std_msgs', 'String'),
     )
 )
-CAMERA, TRUTH = '/camera/image_raw', '/ground_truth/panoptic'
+CAMERA, GT_TOPIC = '/camera/image_raw', '/ground_truth/panoptic'
 SIZE = (64, 128)
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 100_000_000
@@ -61,15 +61,15 @@ def string(text: str):
 
 
 def scene(index: int) -> np.ndarray:
-    """Wall over floor, and a ball and a box; every fourth image the ball is a bit lower."""
+    """Return a wall over a floor with a ball and a box; in every fourth image the ball differs."""
     pixels = paint_scene(*SIZE)
     if index % 4 == 3:
         pixels[16:20, 16:48] = 200
     return pixels
 
 
-def truth(index: int) -> np.ndarray:
-    """(H, W) panoptic ids of `scene`; ball and box are tracks 5 and 6; a void corner."""
+def gt_ids(index: int) -> np.ndarray:
+    """Return the (H, W) panoptic ids of `scene`: ball is track 5, box 6, a corner is void."""
     pixels = scene(index)
     class_id = np.full(SIZE, WALL)
     for name, color in ((FLOOR, (0, 255, 0)), (BALL, (255, 0, 0)), (BOX, (0, 0, 255))):
@@ -84,7 +84,7 @@ def classes(labels=LABELS) -> str:
 
 
 def write_bag(path: Path, messages, storage: str = 'mcap', compression: str = 'none') -> Path:
-    """Writes (topic, type, time, message)."""
+    """Write a bag of (topic, type, time, message)."""
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
     writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])
@@ -99,40 +99,40 @@ def write_bag(path: Path, messages, storage: str = 'mcap', compression: str = 'n
     return path
 
 
-def drive(count: int = 8, with_truth: bool = True, labels=LABELS):
-    """Messages of a short recording with one camera."""
-    if with_truth:
-        yield f'{TRUTH}/label_info', STRING, START_NS, string(classes(labels))
+def drive(count: int = 8, with_gt: bool = True, labels=LABELS):
+    """Yield the messages of a short recording with one camera."""
+    if with_gt:
+        yield f'{GT_TOPIC}/label_info', STRING, START_NS, string(classes(labels))
     for i in range(count):
         stamp = START_NS + i * STEP_NS
-        if with_truth:
+        if with_gt:
             yield (
-                TRUTH,
+                GT_TOPIC,
                 IMAGE,
                 stamp + 1,
-                image(truth(i).astype('<i4')[..., None], stamp, '32SC1'),
+                image(gt_ids(i).astype('<i4')[..., None], stamp, '32SC1'),
             )
         yield CAMERA, IMAGE, stamp + 2, image(scene(i), stamp)
 
 
-def write_truth_folder(folder: Path, count: int = 8, labels=LABELS) -> Path:
+def write_gt_folder(folder: Path, count: int = 8, labels=LABELS) -> Path:
     folder.mkdir()
     (folder / 'labels.yaml').write_text(classes(labels))  # JSON is YAML
     for i in range(count):
-        value = truth(i) & 0xFFFFFF  # void is white
+        value = gt_ids(i) & 0xFFFFFF  # void is white
         rgb = np.stack([value % 256, value // 256 % 256, value // 65536], axis=-1)
         cv2.imwrite(str(folder / f'{START_NS + i * STEP_NS}.png'), rgb[..., ::-1].astype(np.uint8))
     return folder
 
 
 def pausing_bag(path: Path) -> Path:
-    """Ball and box are the same throughout; after a pause the tracker gives them new ids."""
+    """Write a bag with a pause, after which the tracker gives ball and box new ids."""
 
     def messages():
-        yield f'{TRUTH}/label_info', STRING, START_NS, string(classes())
+        yield f'{GT_TOPIC}/label_info', STRING, START_NS, string(classes())
         for i in range(8):
             stamp = START_NS + i * STEP_NS + (5 * 10**9 if i >= 4 else 0)
-            yield TRUTH, IMAGE, stamp, image(truth(i).astype('<i4')[..., None], stamp, '32SC1')
+            yield GT_TOPIC, IMAGE, stamp, image(gt_ids(i).astype('<i4')[..., None], stamp, '32SC1')
             yield CAMERA, IMAGE, stamp, image(scene(i), stamp)
 
     return write_bag(path, messages())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of `panoptic replay`, and what they leave."""
+"""Calls of `panoptic replay`, and their results."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from panoptic_ros.replay.frame_records import read_records
 
 
 def run(*flags) -> int:
-    """Exit status of the command."""
+    """Run the command and return its exit status."""
     return main(['replay', *map(str, flags)])
 
 
@@ -18,7 +18,7 @@ def summary(folder: Path) -> dict:
 
 
 def same_results(a: Path, b: Path) -> bool:
-    """To the bit, but for what clocks say."""
+    """Return whether two results are bit-equal apart from times."""
     assert sorted(path.name for path in a.iterdir()) == sorted(path.name for path in b.iterdir())
     for name in ('bag/bag.mcap', 'bag/metadata.yaml', 'overlay.mp4'):
         assert (a / name).read_bytes() == (b / name).read_bytes(), name

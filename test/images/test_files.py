@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kind and size of encoded images, from their first bytes."""
+"""Format and size of encoded images."""
 
 import struct
 
@@ -17,7 +17,7 @@ def encode(ending: str, pixels: np.ndarray = PIXELS, *flags: int) -> bytes:
 
 
 def tiff(order: str, *entries: tuple[int, int, int], start: int = 8) -> bytes:
-    """(tag, format, value) of short and long numbers."""
+    """Return a TIFF header from (tag, format, value) of short and long numbers."""
     data = (b'II*\0' if order == '<' else b'MM\0*') + struct.pack(f'{order}I', start)
     data += struct.pack(f'{order}H', len(entries))
     for tag, kind, value in entries:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JPEGs that are whole, and those of which something is missing."""
+"""Complete, truncated and damaged JPEGs."""
 
 from types import SimpleNamespace
 
@@ -73,7 +73,7 @@ def test_missing_data_before_the_end_marker_are_found(name, share):
 
 
 def test_every_place_of_a_cut_is_found():
-    """Also within codes, and between the bytes of ff00."""
+    """Also inside codes, and between the bytes of ff00."""
     data = FILES['420']
     for place in range(len(data) - 800, len(data) - 700):
         with pytest.raises(ValueError, match=r'cut short|damaged'):

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Conversion of image messages."""
+
 from types import SimpleNamespace
 
 import cv2
@@ -12,13 +14,13 @@ HEIGHT, WIDTH = 12, 16
 
 
 def scene() -> np.ndarray:
-    """(H, W, 3) RGB without edges, so that chroma subsampling and demosaicing lose little."""
+    """Return (H, W, 3) RGB without edges, so that subsampling and demosaicing lose little."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     return np.stack([60 + 6 * x, 200 - 5 * y, 40 + 4 * x + 4 * y], axis=-1).astype(np.uint8)
 
 
 def message(rows: np.ndarray, encoding: str, padding: int = 0, **changes) -> SimpleNamespace:
-    """An Image; its rows get `padding` bytes each."""
+    """Return an Image with `padding` bytes at the end of each row."""
     rows = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
     padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=171)
     values = {
@@ -33,7 +35,7 @@ def message(rows: np.ndarray, encoding: str, padding: int = 0, **changes) -> Sim
 
 
 def yuv(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Video-range Y, U and V planes by BT.601's formulas."""
+    """Return video-range Y, U and V planes by BT.601's formulas."""
     r, g, b = (rgb[..., i].astype(float) for i in range(3))
     y = 16 + 0.257 * r + 0.504 * g + 0.098 * b
     u = 128 - 0.148 * r - 0.291 * g + 0.439 * b
@@ -42,7 +44,7 @@ def yuv(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def packed_yuv(order: str) -> np.ndarray:
-    """(H, W, 2) with bytes in the order given, e.g. `uyvy`."""
+    """Return (H, W, 2) with bytes in the given order, such as `uyvy`."""
     y, u, v = yuv(scene())
     planes = {'u': u[:, ::2], 'v': v[:, ::2]}
     luma = iter((y[:, ::2], y[:, 1::2]))
@@ -51,7 +53,7 @@ def packed_yuv(order: str) -> np.ndarray:
 
 
 def semi_planar(chroma: str) -> np.ndarray:
-    """(H * 3/2, W): Y, then rows with pairs of chroma."""
+    """Return (H * 3/2, W): Y, then rows with pairs of chroma."""
     y, u, v = yuv(scene())
     planes = {'u': u[::2, ::2], 'v': v[::2, ::2]}
     pairs = np.stack([planes[name] for name in chroma], axis=-1)
@@ -59,13 +61,13 @@ def semi_planar(chroma: str) -> np.ndarray:
 
 
 def semi_planar_444() -> np.ndarray:
-    """(H * 3, W): Y, then rows with a pair of chroma for each pixel."""
+    """Return (H * 3, W): Y, then rows with a pair of chroma for each pixel."""
     y, u, v = yuv(scene())
     return np.vstack([y, np.stack([u, v], axis=-1).reshape(2 * HEIGHT, WIDTH)])
 
 
 def deep(pixels: np.ndarray, order: str = '<') -> np.ndarray:
-    """16 bits; the low byte is noise that must not count."""
+    """Return 16-bit pixels whose low byte is noise, which must be ignored."""
     return (pixels.astype(f'{order}u2') << 8 | 77).astype(f'{order}u2')
 
 
@@ -74,7 +76,7 @@ def with_alpha(pixels: np.ndarray) -> np.ndarray:
 
 
 def bayer(pattern: str, rgb: np.ndarray | None = None) -> np.ndarray:
-    """(H, W): each pixel has the channel that the pattern's 2 x 2 tile names."""
+    """Return (H, W): each pixel has the channel that the pattern's 2 x 2 tile names."""
     rgb = scene() if rgb is None else rgb
     mosaic = np.empty(rgb.shape[:2], np.uint8)
     for place, name in enumerate(pattern):
@@ -221,7 +223,7 @@ def test_a_failing_cv_bridge_is_a_bad_image():
 
 
 def big_scene() -> np.ndarray:
-    """Large enough that a JPEG of it can be cut in its middle."""
+    """Return an image that is large enough for truncating its JPEG in the middle."""
     return np.kron(scene(), np.ones((20, 20, 1), np.uint8))
 
 

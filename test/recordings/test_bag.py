@@ -43,7 +43,7 @@ def test_every_image_comes_in_order(tmp_path, storage, compression):
 
 
 def long_drive(tmp_path, storage, compression='none', count=120):
-    """Long enough for several chunks and pages."""
+    """Write a bag with several chunks and pages, and return its folder and its file."""
     rng = np.random.default_rng(0)  # noise, so that compression leaves some bytes
     messages = [
         (
@@ -134,7 +134,7 @@ def test_what_holds_nothing_is_refused_in_one_line(tmp_path):
 
 
 def test_a_message_that_cannot_be_decoded_is_told_of(tmp_path):
-    path = write_bag(tmp_path / 'bag', drive(3, with_truth=False), 'sqlite3')
+    path = write_bag(tmp_path / 'bag', drive(3, with_gt=False), 'sqlite3')
     with sqlite3.connect(next(path.glob('*.db3'))) as database:
         database.execute('UPDATE messages SET data = ? WHERE id = 2', (b'\0\1\0\0short',))
     with Bag(path) as bag:
@@ -153,8 +153,8 @@ def test_a_storage_file_is_enough(tmp_path, storage, compression):
 
 
 def split(tmp_path, count: int = 12) -> list[tuple]:
-    """A bag of as many files as images, the last ones with two digits; no metadata yet."""
-    messages = list(drive(count, with_truth=False))
+    """Write one storage file per image, the last ones with two digits, without metadata."""
+    messages = list(drive(count, with_gt=False))
     (tmp_path / 'bag').mkdir()
     for place, one in enumerate(messages):
         part = write_bag(tmp_path / f'part_{place}', [one])
@@ -168,7 +168,7 @@ def test_files_of_a_split_bag_come_by_time(tmp_path):
         assert stamps(bag) == expected(12)
 
 
-ABOUT = """rosbag2_bagfile_information:
+METADATA = """rosbag2_bagfile_information:
   relative_file_paths: [{files}]
   topics_with_message_count:
   - topic_metadata: {{name: /camera/image_raw}}
@@ -193,7 +193,7 @@ ABOUT = """rosbag2_bagfile_information:
 )
 def test_metadata_say_which_files(tmp_path, files, found, damage):
     split(tmp_path)
-    (tmp_path / 'bag' / 'metadata.yaml').write_text(ABOUT.format(files=files))
+    (tmp_path / 'bag' / 'metadata.yaml').write_text(METADATA.format(files=files))
     with Bag(tmp_path / 'bag') as bag:
         assert stamps(bag) == [expected(12)[place] for place in found]
         assert re.search(damage, bag.damage) if damage else bag.damage == ''
@@ -208,7 +208,7 @@ def test_metadata_say_which_files(tmp_path, files, found, damage):
         '[]',
         'rosbag2_bagfile_information: 5',
         '\0',
-        ABOUT.format(files='bag_0.mcap').replace('12', '.inf'),
+        METADATA.format(files='bag_0.mcap').replace('12', '.inf'),
     ],
 )
 def test_metadata_that_are_none_do_not_close_a_bag(tmp_path, content):

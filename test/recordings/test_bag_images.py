@@ -25,7 +25,7 @@ def header(time_ns: int):
 
 
 def raw(grey: int, encoding: str = 'rgb8', size: int = 3):
-    """4 x 2 pixels; each row ends in 2 bytes of padding."""
+    """Return a maker of images of 4 x 2 pixels, each row with 2 bytes of padding."""
 
     def make(time_ns: int):
         data = np.full((2, 4 * size + 2), grey, np.uint8)
@@ -51,7 +51,7 @@ def imu_free_text(time_ns: int):
 
 
 def write_bag(path: Path, topics: dict) -> Path:
-    """Messages of each topic, a tenth of a second apart."""
+    """Write the messages of each topic, a tenth of a second apart."""
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         for topic, makers in topics.items():
             kind = makers[0](0).__msgtype__

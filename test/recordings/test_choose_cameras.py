@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from replay_bags import (
     COMPRESSED,
+    GT_TOPIC,
     IMAGE,
     STRING,
-    TRUTH,
     compressed,
     image,
     scene,
@@ -45,7 +45,7 @@ def mixed(tmp_path):
         depth = np.zeros((64, 128, 1), np.uint16)
         yield '/front/depth', IMAGE, 4, image(depth, 1, '16UC1')
         yield '/front/panoptic/overlay', IMAGE, 5, image(pixels, 1)
-        yield TRUTH, IMAGE, 6, image(np.zeros((64, 128, 1), np.int32), 1, '32SC1')
+        yield GT_TOPIC, IMAGE, 6, image(np.zeros((64, 128, 1), np.int32), 1, '32SC1')
         yield '/notes', STRING, 7, string('hello')
 
     return write_bag(tmp_path / 'mixed', messages())
@@ -101,7 +101,7 @@ def test_a_bag_without_images_lists_its_topics(tmp_path):
 
 
 def odd_camera(tmp_path):
-    """A good camera, and a topic whose images nobody can read."""
+    """Write a bag with a good camera and a topic whose images cannot be read."""
 
     def messages():
         for i in range(3):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of images."""
+"""Folders of images as image sources."""
 
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from panoptic_ros.recordings.folder import ImageFolder
 
 
 def fill(folder: Path, *names: str) -> Path:
-    """Images whose grey is their place."""
+    """Write images whose grey value is their index."""
     folder.mkdir()
     for place, name in enumerate(names):
         data = cv2.imencode(Path(name).suffix.lower(), np.full((9, 12, 3), place, np.uint8))[1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which image topics are cameras."""
+"""Distinction of camera images from other image topics."""
 
 import cv2
 import numpy as np

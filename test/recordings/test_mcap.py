@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mcap files: every way to write one, damage, foreign channels, and bombs."""
+"""Mcap files in all forms, with damage, foreign channels and decompression bombs."""
 
 import struct
 import zlib
@@ -74,7 +74,7 @@ def indexed(
     chunk_count: int = 0,
     channels: tuple[int, ...] = (1,),
 ) -> bytes:
-    """A file with an index; (chunk, first and last message)."""
+    """Return a file with an index from (chunk, first message, last message)."""
     offsets = b''.join(struct.pack('<HQ', number, 0) for number in channels)
     data, index, total = HEAD, names, 0
     for content, first, last in chunks:
@@ -101,7 +101,7 @@ def indexed(
 
 
 def read(path: Path, data: bytes, topic: str = TOPIC) -> tuple[list[str], str]:
-    """Texts of the messages, and the damage."""
+    """Return the texts of the messages, and the damage."""
     path = path / 'file.mcap'
     path.write_bytes(data)
     with Bag(path) as bag:

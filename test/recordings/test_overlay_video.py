@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Overlay video of a run."""
+
 import cv2
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQLite files: what recorders leave, and what attackers may send."""
+"""SQLite files from interrupted recorders and from attackers."""
 
 import shutil
 import sqlite3
@@ -15,8 +15,8 @@ BLOB = "CAST(x'00010000' AS BLOB)"
 
 @pytest.fixture
 def file(tmp_path) -> Path:
-    """A file of ten images, without its folder."""
-    bag = write_bag(tmp_path / 'bag', drive(10, with_truth=False), 'sqlite3')
+    """Path of a file with ten images, outside of its folder."""
+    bag = write_bag(tmp_path / 'bag', drive(10, with_gt=False), 'sqlite3')
     return next(bag.glob('*.db3')).rename(tmp_path / 'drive.db3')
 
 
@@ -30,7 +30,7 @@ def times(path: Path) -> list[int]:
 
 
 def change(file: Path, *commands: str, schema: bool = False) -> None:
-    """Executes SQL in a file; with `schema` it may write into sqlite_master."""
+    """Execute SQL in a file; with `schema` it may write into sqlite_master."""
     database = sqlite3.connect(file)
     if schema:
         database.execute('PRAGMA writable_schema = ON')
@@ -155,7 +155,7 @@ def test_other_files_are_refused_in_one_line(tmp_path, content, beside):
 
 
 def unfinished(file: Path, mode: str) -> Path:
-    """As a recorder leaves it that was killed: half of the images are in a file beside it."""
+    """Move half of the images to a file beside it, like a recorder that was killed."""
     killed = file.parent / 'killed'
     killed.mkdir()
     database = sqlite3.connect(file, isolation_level=None)

@@ -39,8 +39,8 @@ def test_a_block_gives_no_more_than_was_expected(kind):
 def test_a_cut_block_gives_what_is_there(kind):
     data = bytes(range(256)) * 4000
     packed = PACK[kind](data)
-    out, whole = unpack(kind, packed[:-9], len(data))
-    assert not whole and data.startswith(out)
+    out, is_complete = unpack(kind, packed[:-9], len(data))
+    assert not is_complete and data.startswith(out)
 
 
 @pytest.mark.parametrize(

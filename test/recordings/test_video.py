@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Video files, and the time of each frame."""
+"""Video files and the times of their frames."""
 
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ from panoptic_ros.recordings.video import Video, read_frames
 
 @pytest.fixture(scope='module')
 def grey_video(tmp_path_factory) -> Path:
-    """5 frames of 32 x 48, grey 0, 50, 100, 150, 200, at 10 a second."""
+    """Path of a video of 5 frames, 32 x 48, grey 0, 50, 100, 150, 200, at 10 Hz."""
     path = tmp_path_factory.mktemp('video') / 'grey.avi'
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), 10, (48, 32))
     for grey in range(0, 250, 50):
@@ -60,7 +60,7 @@ def test_an_unreadable_video_is_refused_in_one_line(tmp_path, content, error, wo
 
 
 class Capture:
-    """An OpenCV capture whose frames have these times."""
+    """OpenCV capture whose frames have given times."""
 
     def __init__(self, times_ms: list[float]) -> None:
         self.times_ms, self.place = times_ms, -1

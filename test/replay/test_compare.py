@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Differences of two runs, and how sure they are."""
+"""Differences of two replays, and their confidence intervals."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ NAMES = ['road', 'car']
 def run(
     name: str, rows, camera: str = 'front', step_ns: int = 100_000_000, **summary
 ) -> ReplayRun:
-    """Rows of (IoU sum, tp, fp, fn) of class 1, one a frame."""
+    """Return a replay from rows of (IoU sum, tp, fp, fn) of class 1, one per frame."""
     records = [
         FrameRecord(
             camera,
@@ -48,7 +48,7 @@ def row_of(comparison, name: str):
 
 
 def slow_interval(a, b, per_block: int):
-    """Bootstrap by loops: blocks drawn, PQ from the drawn frames' sums."""
+    """Compute the interval of PQ by loops over draws, blocks and frames."""
     blocks = [list(range(i, min(i + per_block, len(a)))) for i in range(0, len(a), per_block)]
     rng = np.random.default_rng(5)
     differences = []

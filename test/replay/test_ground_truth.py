@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ground truth: its coding, and what is wrong with it."""
+"""Encoding of ground truth, and errors in it."""
 
 import json
 
@@ -8,18 +8,18 @@ import pytest
 from replay_bags import (
     CAMERA,
     DIVISOR,
+    GT_TOPIC,
     IMAGE,
     START_NS,
     STEP_NS,
     STRING,
-    TRUTH,
     classes,
     drive,
+    gt_ids,
     image,
     string,
-    truth,
     write_bag,
-    write_truth_folder,
+    write_gt_folder,
 )
 from tiny_model import LABELS
 
@@ -30,7 +30,7 @@ from panoptic_ros.replay.scores import ReplayScores
 
 
 def slow_decode(ids):
-    """By the definition, a pixel at a time."""
+    """Decode by the definition, pixel by pixel."""
     class_map, track_map = np.zeros(ids.shape, int), np.zeros(ids.shape, int)
     for y, x in np.ndindex(ids.shape):
         value = int(ids[y, x])
@@ -43,14 +43,14 @@ def slow_decode(ids):
 def test_both_codings_say_the_same(tmp_path):
     bag = Bag(write_bag(tmp_path / 'bag', drive(4)))
     sources = [
-        TopicGroundTruth(bag, TRUTH, LABELS),
-        FolderGroundTruth(write_truth_folder(tmp_path / 'folder', 4), LABELS),
+        TopicGroundTruth(bag, GT_TOPIC, LABELS),
+        FolderGroundTruth(write_gt_folder(tmp_path / 'folder', 4), LABELS),
     ]
     for source in sources:
         assert source.stamps() == {START_NS + i * STEP_NS for i in range(4)}
         for i in (0, 1, 3, 0, 2):
             found = source.at(START_NS + i * STEP_NS)
-            class_map, track_map = slow_decode(truth(i))
+            class_map, track_map = slow_decode(gt_ids(i))
             assert np.array_equal(found.class_map, class_map)
             assert np.array_equal(found.track_map, track_map)
         assert source.at(START_NS + 17) is None
@@ -58,15 +58,15 @@ def test_both_codings_say_the_same(tmp_path):
 
 def test_truth_that_comes_before_its_image_or_out_of_turn_is_found(tmp_path):
     def messages():
-        yield f'{TRUTH}/label_info', STRING, 0, string(classes())
+        yield f'{GT_TOPIC}/label_info', STRING, 0, string(classes())
         for place, i in enumerate((1, 0, 3, 2, 12, 11)):
             stamp = START_NS + i * STEP_NS
-            yield TRUTH, IMAGE, place, image(truth(i).astype('<i4')[..., None], stamp, '32SC1')
+            yield GT_TOPIC, IMAGE, place, image(gt_ids(i).astype('<i4')[..., None], stamp, '32SC1')
 
-    source = TopicGroundTruth(Bag(write_bag(tmp_path / 'bag', messages())), TRUTH, LABELS)
+    source = TopicGroundTruth(Bag(write_bag(tmp_path / 'bag', messages())), GT_TOPIC, LABELS)
     for i in (0, 2, 1, 3, 11, 12):
         assert np.array_equal(
-            source.at(START_NS + i * STEP_NS).class_map, slow_decode(truth(i))[0]
+            source.at(START_NS + i * STEP_NS).class_map, slow_decode(gt_ids(i))[0]
         )
 
 
@@ -88,19 +88,19 @@ def test_wrong_classes_are_refused(tmp_path, text, reason):
         write_bag(
             tmp_path / 'bag',
             [
-                (f'{TRUTH}/label_info', STRING, 0, string(text)),
-                (TRUTH, IMAGE, 1, image(np.zeros((4, 4, 1), np.int32), 1, '32SC1')),
+                (f'{GT_TOPIC}/label_info', STRING, 0, string(text)),
+                (GT_TOPIC, IMAGE, 1, image(np.zeros((4, 4, 1), np.int32), 1, '32SC1')),
             ],
         )
     )
     with pytest.raises(ValueError, match=reason):
-        TopicGroundTruth(bag, TRUTH, LABELS)
+        TopicGroundTruth(bag, GT_TOPIC, LABELS)
 
 
 def test_wrong_pixels_are_refused(tmp_path):
     import cv2
 
-    folder = write_truth_folder(tmp_path / 'folder', 2)
+    folder = write_gt_folder(tmp_path / 'folder', 2)
     path = folder / f'{START_NS}.png'
     cv2.imwrite(str(path), np.zeros((4, 4), np.uint8))
     source = FolderGroundTruth(folder, LABELS)
@@ -113,19 +113,19 @@ def test_wrong_pixels_are_refused(tmp_path):
         write_bag(
             tmp_path / 'bag',
             [
-                (f'{TRUTH}/label_info', STRING, 0, string(classes())),
-                (TRUTH, IMAGE, 1, image(np.zeros((4, 4, 1), np.uint16), 1, 'mono16')),
+                (f'{GT_TOPIC}/label_info', STRING, 0, string(classes())),
+                (GT_TOPIC, IMAGE, 1, image(np.zeros((4, 4, 1), np.uint16), 1, 'mono16')),
             ],
         )
     )
     with pytest.raises(ValueError, match="must be encoded as 32SC1, got 'mono16'"):
-        TopicGroundTruth(bag, TRUTH, LABELS).at(1)
+        TopicGroundTruth(bag, GT_TOPIC, LABELS).at(1)
     with pytest.raises(ValueError, match=f'no topic {CAMERA}'):
         TopicGroundTruth(bag, CAMERA, LABELS)
 
 
 def test_stamps_must_meet(tmp_path):
-    source = FolderGroundTruth(write_truth_folder(tmp_path / 'folder', 3), LABELS)
+    source = FolderGroundTruth(write_gt_folder(tmp_path / 'folder', 3), LABELS)
     assert check_gt_stamps(source, {START_NS, START_NS + STEP_NS, 1}) == 1
     with pytest.raises(ValueError, match='no stamp of the ground truth'):
         check_gt_stamps(source, {1, 2})
@@ -134,7 +134,7 @@ def test_stamps_must_meet(tmp_path):
 
 
 def test_nothing_seen_scores_as_all_missed(tmp_path):
-    source = FolderGroundTruth(write_truth_folder(tmp_path / 'folder', 1), LABELS)
+    source = FolderGroundTruth(write_gt_folder(tmp_path / 'folder', 1), LABELS)
     scores = ReplayScores(LABELS)
     alone = scores.update(source.at(START_NS), None)
     assert alone.panoptic.counts.tolist() == [[0] * 4, [0] * 4, [1] * 4]

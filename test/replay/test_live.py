@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the real node does with a bag that is played to it."""
+"""Replay of a bag to the running node."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 pytest.importorskip('matplotlib', reason='reports are drawn by it')
 
-from replay_bags import IMAGE, START_NS, STEP_NS, TRUTH, drive, image, scene, write_bag
+from replay_bags import GT_TOPIC, IMAGE, START_NS, STEP_NS, drive, image, scene, write_bag
 from shared_memory import left_by
 
 from panoptic_ros.node.parameter_file import read_parameters
@@ -26,7 +26,7 @@ TIMEOUT_S = 240
 
 
 def run(*flags, **more: str) -> tuple[int, str, str]:
-    """The command, without what other tests set for ROS but with `more`."""
+    """Run the command without the ROS settings of other tests, but with those in `more`."""
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(('ROS_', 'FAST'))
     } | more
@@ -53,7 +53,7 @@ def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
         '--model',
         slow_model,
         '--gt',
-        TRUTH,
+        GT_TOPIC,
         '--live',
         '--rate',
         '20',
@@ -120,7 +120,7 @@ def test_each_missing_result_has_a_reason():
 
 
 def test_the_node_gets_the_settings_of_the_lock_step_run(tmp_path):
-    """Also from a file for a node in a namespace, which ROS alone would not apply."""
+    """Also from a file for a node in a namespace, which ROS itself would ignore."""
     config = tmp_path / 'node.yaml'
     config.write_text(
         '/robot/panoptic_node: {ros__parameters: {max_age_ms: 5, '

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What replay writes is what the node publishes."""
+"""Messages that replay writes equal those that the node publishes."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from panoptic_ros.tracking import Tracker
 
 
 def agree(a, b) -> bool:
-    """Whether two messages of rosbags have the same values; NaN is NaN."""
+    """Return whether two messages of rosbags have the same values; NaN equals NaN."""
     if isinstance(a, np.ndarray):
         return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == 'f')
     if isinstance(a, list):
@@ -35,7 +35,7 @@ def agree(a, b) -> bool:
 
 
 def both(kind, make):
-    """The message of ROS and that of rosbags, each through its own serialisation."""
+    """Return a message of ROS and one of rosbags, each serialised by its own library."""
     ros = serialize_message(make(RosTypes()))
     bag = TYPES.store.serialize_cdr(make(TYPES), kind)
     assert len(ros) == len(bag)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network's outputs on disk: given back as they were, whatever a kill left."""
+"""Log of the network's outputs, also after an interrupted write."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from panoptic_ros.replay.outputs_log import InferenceError, LoggedBackend
 
 
 class Counting:
-    """Gives other outputs at each call, and fails at the fourth."""
+    """Backend with different outputs at each call, which fails at the fourth."""
 
     name, device, precision, fallback_reason = 'counting', 'cpu', 'fp32', ''
 
@@ -51,7 +51,7 @@ def same(a, b) -> bool:
 
 @pytest.fixture
 def whole(tmp_path):
-    """Six answers, and the log of the first five of them."""
+    """Return six answers, and the log of the first five."""
     with LoggedBackend(Counting(), tmp_path / 'log') as backend:
         answers = [ask(backend) for _ in range(5)]
     other = Counting()

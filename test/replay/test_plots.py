@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Diagrams and summaries of records that have little, or strange times, in them."""
+"""Diagrams and summaries of few records, or of records with unusual times."""
 
 import re
 import warnings

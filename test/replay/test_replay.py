@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic replay` from end to end, on scenes whose answers are known."""
+"""`panoptic replay` from end to end, on scenes with known results."""
 
 import json
 import re
@@ -14,22 +14,22 @@ from replay_bags import (
     BALL,
     CAMERA,
     COMPRESSED,
+    GT_TOPIC,
     IMAGE,
     SIZE,
     START_NS,
     STEP_NS,
     STRING,
-    TRUTH,
     classes,
     compressed,
     drive,
+    gt_ids,
     image,
     pausing_bag,
     scene,
     string,
-    truth,
     write_bag,
-    write_truth_folder,
+    write_gt_folder,
 )
 from replay_runs import run, same_results, summary
 from tiny_model import LABELS, tiny_graph, tiny_info
@@ -47,7 +47,7 @@ pytest.importorskip('matplotlib', reason='reports are drawn by it')
 
 def test_a_second_run_is_the_same_to_the_bit(tmp_path, bag, tiny_model):
     for name in 'ab':
-        assert run(bag, '--model', tiny_model, '--gt', TRUTH, '-o', tmp_path / name) == 0
+        assert run(bag, '--model', tiny_model, '--gt', GT_TOPIC, '-o', tmp_path / name) == 0
     assert same_results(tmp_path / 'a', tmp_path / 'b')
     found = summary(tmp_path / 'a')
     assert found['frames'] == {'replayed': 8, 'good': 8, 'bad': 0, 'lost': 0}
@@ -82,12 +82,12 @@ def test_the_bag_holds_what_the_node_publishes(tmp_path, bag, tiny_model):
         table = read_instances(next(results.records(['/panoptic/instances'])).message)
         semantic = next(results.records(['/panoptic/semantic'])).message
     assert table['class_id'].tolist() == [0, 1, 2, 3]
-    assert np.bincount(semantic.data)[BALL] == (truth(0) // 1000 == BALL).sum()
+    assert np.bincount(semantic.data)[BALL] == (gt_ids(0) // 1000 == BALL).sum()
 
 
 def test_a_folder_of_pngs_scores_as_the_topic_does(tmp_path, bag, tiny_model):
-    folder = write_truth_folder(tmp_path / 'truth', 8)
-    for name, given in (('topic', TRUTH), ('folder', folder)):
+    folder = write_gt_folder(tmp_path / 'gt', 8)
+    for name, given in (('topic', GT_TOPIC), ('folder', folder)):
         assert run(bag, '--model', tiny_model, '--gt', given, '-o', tmp_path / name) == 0
     a, b = (summary(tmp_path / name) for name in ('topic', 'folder'))
     assert a['scores'] == b['scores']
@@ -95,7 +95,7 @@ def test_a_folder_of_pngs_scores_as_the_topic_does(tmp_path, bag, tiny_model):
 
 def test_id_switches_stand_at_their_image(tmp_path, tiny_model):
     path = pausing_bag(tmp_path / 'bag')
-    assert run(path, '--model', tiny_model, '--gt', TRUTH, '-o', tmp_path / 'out') == 0
+    assert run(path, '--model', tiny_model, '--gt', GT_TOPIC, '-o', tmp_path / 'out') == 0
     records = read_records(tmp_path / 'out' / 'frames.jsonl')
     assert [len(record.switches) for record in records] == [0] * 4 + [2] + [0] * 3
     assert summary(tmp_path / 'out')['cameras']['camera']['switches'] == 2
@@ -104,7 +104,7 @@ def test_id_switches_stand_at_their_image(tmp_path, tiny_model):
 
 def test_bad_images_are_counted_and_left_out(tmp_path, tiny_model, capsys):
     def messages():
-        for place, (topic, kind, time_ns, message) in enumerate(drive(6, with_truth=False)):
+        for place, (topic, kind, time_ns, message) in enumerate(drive(6, with_gt=False)):
             if place == 2:
                 message.encoding = 'strange'
             if place == 4:
@@ -125,7 +125,7 @@ def test_bad_images_are_counted_and_left_out(tmp_path, tiny_model, capsys):
 
 def test_diagnostics_count_as_the_nodes_do(tmp_path, tiny_model):
     def messages():
-        for place, (topic, kind, time_ns, message) in enumerate(drive(26, with_truth=False)):
+        for place, (topic, kind, time_ns, message) in enumerate(drive(26, with_gt=False)):
             if place in (3, 20):
                 message.encoding = 'strange'
             yield topic, kind, time_ns, message
@@ -210,23 +210,23 @@ def test_the_nodes_parameters_count(tmp_path, bag, tiny_model):
 
 def test_each_camera_has_its_own_ground_truth(tmp_path, tiny_model, capsys):
     def messages():
-        yield f'{TRUTH}/label_info', STRING, START_NS, string(classes())
+        yield f'{GT_TOPIC}/label_info', STRING, START_NS, string(classes())
         for i in range(3):
             stamp = START_NS + i * STEP_NS
-            ids = truth(i).astype('<i4')[..., None]
+            ids = gt_ids(i).astype('<i4')[..., None]
             yield '/front/image', IMAGE, stamp, image(scene(i), stamp)
             yield '/rear/image', IMAGE, stamp, image(np.zeros_like(scene(i)), stamp)
-            yield TRUTH, IMAGE, stamp, image(ids, stamp, '32SC1')
+            yield GT_TOPIC, IMAGE, stamp, image(ids, stamp, '32SC1')
 
     path = write_bag(tmp_path / 'bag', messages())
-    folder = write_truth_folder(tmp_path / 'truth', 3)
+    folder = write_gt_folder(tmp_path / 'gt', 3)
     assert (
         run(
             path,
             '--model',
             tiny_model,
             '--gt',
-            f'front={TRUTH}',
+            f'front={GT_TOPIC}',
             '--gt',
             f'rear={folder}',
             '-o',
@@ -237,7 +237,7 @@ def test_each_camera_has_its_own_ground_truth(tmp_path, tiny_model, capsys):
     records = read_records(tmp_path / 'out' / 'frames.jsonl')
     assert {record.camera: record.pq for record in records} == {'front': 100.0, 'rear': 0.0}
     assert summary(tmp_path / 'out')['scores']['video']['clips'] == 2
-    assert run(path, '--model', tiny_model, '--gt', TRUTH, '-o', tmp_path / 'two') == 2
+    assert run(path, '--model', tiny_model, '--gt', GT_TOPIC, '-o', tmp_path / 'two') == 2
     assert '--gt CAMERA=...; the cameras are front, rear' in capsys.readouterr().err
 
 
@@ -251,7 +251,9 @@ def test_a_model_without_embeddings_is_told_of_and_works(tmp_path, bag, capsys):
     output = next(value for value in graph.graph.output if value.name == 'embedding')
     output.type.tensor_type.shape.dim[1].dim_value = 0
     write_model_file(graph, info, tmp_path / 'plain.onnx')
-    assert run(bag, '--model', tmp_path / 'plain.onnx', '--gt', TRUTH, '-o', tmp_path / 'out') == 0
+    assert (
+        run(bag, '--model', tmp_path / 'plain.onnx', '--gt', GT_TOPIC, '-o', tmp_path / 'out') == 0
+    )
     assert 'this model gives no embeddings' in capsys.readouterr().out
     assert summary(tmp_path / 'out')['tracks']['confirmed'] == 2
     with Bag(tmp_path / 'out' / 'bag') as results:
@@ -260,7 +262,7 @@ def test_a_model_without_embeddings_is_told_of_and_works(tmp_path, bag, capsys):
 
 
 def test_stamps_that_jump_do_no_harm(tmp_path, tiny_model):
-    """A camera whose clock was set while it ran: stamps from 0, then of today."""
+    """The clock of the camera is set while it runs: stamps start at 0, then jump to today."""
 
     def messages():
         for i in range(12):
@@ -292,7 +294,7 @@ def test_two_runs_are_compared(tmp_path, bag, tiny_model, capsys):
     config = tmp_path / 'node.yaml'
     config.write_text('/**: {ros__parameters: {classes: {exclude: [box]}}}')
     for name, more in (('a', []), ('b', ['--config', config])):
-        assert run(bag, '--model', tiny_model, '--gt', TRUTH, *more, '-o', tmp_path / name) == 0
+        assert run(bag, '--model', tiny_model, '--gt', GT_TOPIC, *more, '-o', tmp_path / name) == 0
     capsys.readouterr()
     assert run('--compare', tmp_path / 'a', tmp_path / 'b', '-o', tmp_path / 'both') == 0
     said = capsys.readouterr().out
@@ -330,22 +332,22 @@ TURNED = LabelSet((*LABELS.labels[:3], Label('box', False, (9, 9, 9), 99)))
 )
 def test_other_classes_are_named(tmp_path, tiny_model, capsys, labels, reason):
     path = write_bag(tmp_path / 'bag', drive(2, labels=labels))
-    assert run(path, '--model', tiny_model, '--gt', TRUTH, '-o', tmp_path / 'out') == 2
+    assert run(path, '--model', tiny_model, '--gt', GT_TOPIC, '-o', tmp_path / 'out') == 2
     assert reason in capsys.readouterr().err
 
 
 def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
-    """The ground truth's own ids are turned into the model's by name."""
+    """The class ids of the ground truth are translated to the model's by name."""
     turned = LabelSet(LABELS.labels[::-1])
-    folder = tmp_path / 'truth'
+    folder = tmp_path / 'gt'
     folder.mkdir()
     (folder / 'labels.yaml').write_text(classes(turned))
-    ids = truth(0)
+    ids = gt_ids(0)
     class_id, track = np.divmod(ids, 1000)
     value = np.where(ids < 0, 255 * 1000, (3 - class_id) * 1000 + track)
     rgb = np.stack([value % 256, value // 256 % 256, value // 65536], axis=-1)
     cv2.imwrite(str(folder / f'{START_NS}.png'), rgb[..., ::-1].astype(np.uint8))
-    path = write_bag(tmp_path / 'bag', drive(3, with_truth=False))
+    path = write_bag(tmp_path / 'bag', drive(3, with_gt=False))
     assert run(path, '--model', tiny_model, '--gt', folder, '-o', tmp_path / 'out') == 0
     found = summary(tmp_path / 'out')
     assert found['scores']['panoptic']['all']['pq'] == 100
@@ -388,7 +390,7 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
 def test_bad_input_is_told_in_one_line(tmp_path, bag, tiny_model, capsys, flags, reason):
     empty, late = tmp_path / 'empty', tmp_path / 'late'
     empty.mkdir()
-    write_truth_folder(late, 1)
+    write_gt_folder(late, 1)
     next(late.glob('*.png')).rename(late / '5.png')
     files = {
         'TYPO': '/**: {ros__parameters: {tracker: {max_agee: 1.0}}}',
@@ -400,7 +402,7 @@ def test_bad_input_is_told_in_one_line(tmp_path, bag, tiny_model, capsys, flags,
         (tmp_path / name).write_text(text)
 
     def strange():
-        for topic, kind, time_ns, message in drive(3, with_truth=False):
+        for topic, kind, time_ns, message in drive(3, with_gt=False):
             message.encoding = 'strange'
             yield topic, kind, time_ns, message
 

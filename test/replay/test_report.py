@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: whole in itself, and readable in a browser."""
+"""The report: self-contained, and readable in a browser."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
-from replay_bags import TRUTH, drive, pausing_bag, write_bag
+from replay_bags import GT_TOPIC, drive, pausing_bag, write_bag
 
 from panoptic_ros.cli.main import main
 
@@ -31,7 +31,7 @@ def out(tmp_path_factory, tiny_model):
                 '--model',
                 str(tiny_model),
                 '--gt',
-                TRUTH,
+                GT_TOPIC,
                 '-o',
                 str(folder / 'out'),
             ]
@@ -42,7 +42,7 @@ def out(tmp_path_factory, tiny_model):
 
 
 class Page(HTMLParser):
-    """Collects what a page would fetch, its ids and its headings."""
+    """Collector of the addresses that a page loads, its ids and its headings."""
 
     def __init__(self, text):
         super().__init__()
@@ -108,7 +108,7 @@ def test_names_from_outside_are_text(tmp_path, tiny_model):
 
 @pytest.mark.skipif(CHROMIUM is None, reason='needs chromium (apt install chromium)')
 def test_a_browser_shows_it(out, tmp_path):
-    """Each part of the page has ink, and nothing reaches over the page's right edge."""
+    """Each part of the page is drawn, and nothing exceeds its right edge."""
     picture = tmp_path / 'page.png'
     flags = [
         '--headless',

@@ -34,7 +34,7 @@ def test_both_forms_of_the_labels_are_recorded(tmp_path, monkeypatch):
             frame,
         )
     with AnyReader([tmp_path / 'bag']) as reader:
-        said = {
+        messages = {
             connection.topic: reader.deserialize(data, connection.msgtype)
             for connection, _, data in reader.messages()
         }
@@ -43,11 +43,11 @@ def test_both_forms_of_the_labels_are_recorded(tmp_path, monkeypatch):
             for c in reader.connections
             if c.ext.offered_qos_profiles[0].durability.name == 'TRANSIENT_LOCAL'
         }
-    values = json.loads(said['/panoptic/label_info'].data)
+    values = json.loads(messages['/panoptic/label_info'].data)
     assert values == {'labels': LABELS.to_dicts(), 'score_threshold': 0.25}
-    names = said['/panoptic/label_info_vision']
+    names = messages['/panoptic/label_info_vision']
     assert [(c.class_id, c.class_name) for c in names.class_map] == list(enumerate(LABELS.names))
     assert (names.threshold, names.header.stamp.sec) == (0.25, 5)
     assert latched == {'/panoptic/label_info', '/panoptic/label_info_vision'}
-    (detection,) = said['/panoptic/detections'].detections
+    (detection,) = messages['/panoptic/detections'].detections
     assert detection.id == '7'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replays that are killed, run out of disk, or find another one in their folder."""
+"""Replays that are killed, run out of disk space, or find another one in their folder."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from replay_bags import TRUTH, drive, write_bag
+from replay_bags import GT_TOPIC, drive, write_bag
 from replay_runs import run, same_results, summary
 
 from panoptic_ros.core.files import lock_folder
@@ -29,7 +29,7 @@ def start(bag, model, output) -> subprocess.Popen:
             '--model',
             str(model),
             '--gt',
-            TRUTH,
+            GT_TOPIC,
             '-o',
             str(output),
         ],
@@ -39,9 +39,9 @@ def start(bag, model, output) -> subprocess.Popen:
 
 
 @pytest.mark.timeout(240)
-def test_killed_and_started_again_it_goes_on(tmp_path, slow_model, capsys):
+def test_a_killed_replay_resumes_with_equal_results(tmp_path, slow_model, capsys):
     path = write_bag(tmp_path / 'bag', drive(24))
-    assert run(path, '--model', slow_model, '--gt', TRUTH, '-o', tmp_path / 'whole') == 0
+    assert run(path, '--model', slow_model, '--gt', GT_TOPIC, '-o', tmp_path / 'whole') == 0
     log = tmp_path / 'killed' / '.unfinished' / 'outputs.log'
     sizes = [0]
     for _ in range(2):  # killed twice, each time with more done
@@ -57,11 +57,11 @@ def test_killed_and_started_again_it_goes_on(tmp_path, slow_model, capsys):
     with log.open('ab') as file:  # a kill in the middle of a record
         file.write(b'\x20\0\0\0\0\0\0\0half')
     capsys.readouterr()
-    assert run(path, '--model', slow_model, '--gt', TRUTH, '-o', tmp_path / 'killed') == 0
-    said = capsys.readouterr().out
+    assert run(path, '--model', slow_model, '--gt', GT_TOPIC, '-o', tmp_path / 'killed') == 0
+    output = capsys.readouterr().out
     kept = summary(tmp_path / 'killed')['timing']['kept_from_earlier']
     assert 2 <= kept < 24
-    assert f'{kept} of them had passed the network' in said
+    assert f'{kept} of them had passed the network' in output
     assert same_results(tmp_path / 'whole', tmp_path / 'killed')
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings whose stamps, or whose own times, are not what they should be."""
+"""Recordings with unusable stamps or times of recording."""
 
 import json
 from collections import Counter
@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from replay_bags import (
     CAMERA,
+    GT_TOPIC,
     IMAGE,
     START_NS,
     STEP_NS,
     STRING,
-    TRUTH,
     classes,
+    gt_ids,
     image,
     scene,
     string,
-    truth,
     write_bag,
 )
 
@@ -34,8 +34,8 @@ from panoptic_ros.tracking.clock import AHEAD, BACK, STILL, ZERO
 COUNT = 9
 
 
-def replay(tmp_path, model, stamps, times=None, truths=None, storage='mcap', name='out'):
-    """Replays images with the stamps and recorded times that are given, ns.
+def replay(tmp_path, model, stamps, times=None, gts=None, storage='mcap', name='out'):
+    """Replay images with the given stamps and times of recording, ns.
 
     Returns:
         Summary, records, and images in the overlay video.
@@ -43,22 +43,22 @@ def replay(tmp_path, model, stamps, times=None, truths=None, storage='mcap', nam
     times = times or [START_NS + i * STEP_NS for i in range(len(stamps))]
 
     def messages():
-        if truths:
-            yield f'{TRUTH}/label_info', STRING, times[0], string(classes())
+        if gts:
+            yield f'{GT_TOPIC}/label_info', STRING, times[0], string(classes())
         for i, (stamp, time_ns) in enumerate(zip(stamps, times, strict=True)):
             yield CAMERA, IMAGE, time_ns, image(scene(i), stamp)
-            if truths and truths[i] is not None:
+            if gts and gts[i] is not None:
                 yield (
-                    TRUTH,
+                    GT_TOPIC,
                     IMAGE,
                     time_ns,
-                    image(truth(truths[i]).astype('<i4')[..., None], stamp, '32SC1'),
+                    image(gt_ids(gts[i]).astype('<i4')[..., None], stamp, '32SC1'),
                 )
 
     path = tmp_path / f'{name}_bag'
     write_bag(path, messages(), storage)
     output = tmp_path / name
-    flags = ['--gt', TRUTH] if truths else []
+    flags = ['--gt', GT_TOPIC] if gts else []
     assert main(['replay', str(path), '--model', str(model), '-o', str(output), *flags]) == 0
     capture = cv2.VideoCapture(str(output / 'overlay.mp4'))
     return (
@@ -118,8 +118,8 @@ def test_the_results_bag_tells_what_is_wrong_with_stamps(
 ):
     replay(tmp_path, tiny_model, stamps)
     with Bag(tmp_path / 'out' / 'bag') as results:
-        told = [record.message for record in results.records(['/diagnostics'])]
-    (status,) = (status for status in told[-1].status if status.name.endswith('input/camera'))
+        messages = [record.message for record in results.records(['/diagnostics'])]
+    (status,) = (status for status in messages[-1].status if status.name.endswith('input/camera'))
     assert (status.level, status.message) == (level, message)
 
 
@@ -155,7 +155,7 @@ def test_a_recordings_own_times_may_be_anything(tmp_path, tiny_model, times, sto
 
 
 @pytest.mark.parametrize(
-    ('stamps', 'truths', 'pq'),
+    ('stamps', 'gts', 'pq'),
     [
         (
             [i // 2 * STEP_NS + START_NS for i in range(8)],
@@ -172,9 +172,9 @@ def test_a_recordings_own_times_may_be_anything(tmp_path, tiny_model, times, sto
     ],
 )
 def test_equal_stamps_take_the_truth_recorded_nearest(
-    tmp_path, tiny_model, stamps, truths, pq, capsys
+    tmp_path, tiny_model, stamps, gts, pq, capsys
 ):
-    summary, records, _ = replay(tmp_path, tiny_model, stamps, None, truths)
+    summary, records, _ = replay(tmp_path, tiny_model, stamps, None, gts)
     camera = summary['cameras']['camera']
     assert (camera['scored'], camera['without_ground_truth']) == (8, 0)
     assert camera['sharing_a_stamp'] == 8
@@ -182,7 +182,7 @@ def test_equal_stamps_take_the_truth_recorded_nearest(
         assert '8 images share their stamp with another' in text
     if pq:
         assert [record.pq for record in records] == [pq] * 8
-    else:  # every fourth scene differs from the one before, whose truth it is given
+    else:  # every fourth scene differs from the one before, whose ground truth it is given
         assert [np.isclose(record.pq, 100) for record in records] == [True] * 3 + [False] + (
             [True] * 3 + [False]
         )
@@ -204,7 +204,7 @@ def test_results_of_the_node_belong_to_the_images_with_their_stamps(
     tmp_path, tiny_model, stamps, dropped, without
 ):
     count = len(stamps)
-    replay(tmp_path, tiny_model, stamps, truths=[0] * count)
+    replay(tmp_path, tiny_model, stamps, gts=[0] * count)
     with Bag(tmp_path / 'out' / 'bag') as results:
         published = [list(results.records([f'/{topic}'])) for topic in (SEGMENTS, INSTANCES)]
     # Both topics of all images, the tables all after the maps.
@@ -217,7 +217,7 @@ def test_results_of_the_node_belong_to_the_images_with_their_stamps(
             )
         ],
     )
-    session = Session(tmp_path / 'out_bag', tiny_model, None, [], [TRUTH], (0, None, 1))
+    session = Session(tmp_path / 'out_bag', tiny_model, None, [], [GT_TOPIC], (0, None, 1))
     with OverlayVideo(tmp_path / 'live.mp4', 10) as video:
         result = score_live(
             session.config,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frames that a report shows."""
+"""The worst frames, which a report shows."""
 
 import numpy as np
 import pytest
