@@ -15,7 +15,7 @@ from panoptic_ros.core.text import MAX_TEXT, reason_of
 from panoptic_ros.recordings.bag_folder import ENDINGS, find_storage_files
 from panoptic_ros.recordings.bag_types import ros1_typestore, typestore
 from panoptic_ros.recordings.mcap import McapFile
-from panoptic_ros.recordings.recording import Record, Topic
+from panoptic_ros.recordings.recording import Record, RecordedTopic
 from panoptic_ros.recordings.ros1 import Ros1File
 from panoptic_ros.recordings.sqlite import SqliteFile
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS, Storage, StorageError, StoredMessage
@@ -74,13 +74,13 @@ class Bag:
             self._problem = open_problem or self._problem
             if self.damage and all(file.start_ns == END_NS for file in self._files):
                 raise ValueError(
-                    f'{path} cannot be read as a bag: {self.damage}; no message is whole'
+                    f'{path} cannot be read as a bag: {self.damage}; no message can be read'
                 )
             self._stack = stack.pop_all()
         self._files.sort(key=lambda storage: storage.start_ns)
         start_ns = self._files[0].start_ns
         self.start_ns = 0 if start_ns == END_NS else start_ns
-        self.topics: Mapping[str, Topic] = _topics(self._files, counts)
+        self.topics: Mapping[str, RecordedTopic] = _topics(self._files, counts)
 
     def __enter__(self) -> Bag:
         return self
@@ -148,7 +148,7 @@ def _store(encoding: str) -> Any:
     return STORES[encoding]()
 
 
-def _topics(files: Collection[Storage], expected: Mapping[str, int]) -> dict[str, Topic]:
+def _topics(files: Collection[Storage], expected: Mapping[str, int]) -> dict[str, RecordedTopic]:
     """Return the topics of all files; `expected` is the number of messages by topic."""
     kinds: dict[str, set[str]] = {}
     counts: dict[str, int] = {}
@@ -159,7 +159,7 @@ def _topics(files: Collection[Storage], expected: Mapping[str, int]) -> dict[str
             kinds.setdefault(topic, set()).add(shown)
             counts[topic] = counts.get(topic, 0) + messages
     return {
-        topic: Topic(
+        topic: RecordedTopic(
             kinds[topic].pop() if len(kinds[topic]) == 1 else '',
             max(counts[topic], expected.get(topic, 0)),
         )

@@ -41,7 +41,7 @@ def find_storage_files(folder: Path) -> tuple[list[Path], dict[str, int], str]:
             for entry in metadata['topics_with_message_count']
         }
     except FileNotFoundError:
-        return found, {}, f'there is no metadata.yaml in {folder}; the recording had no clean end'
+        return found, {}, f'there is no metadata.yaml in {folder}; the recording was not completed'
     except DocumentError as error:
         return found, {}, str(error)
     except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, OSError) as error:

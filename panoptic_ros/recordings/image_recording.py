@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from panoptic_ros.recordings.bag_types import BagTypes
 from panoptic_ros.recordings.folder import ImageFolder
 from panoptic_ros.recordings.image_topics import COMPRESSED_TYPE, IMAGE_TYPE
-from panoptic_ros.recordings.recording import Record, Topic
+from panoptic_ros.recordings.recording import Record, RecordedTopic
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS
 from panoptic_ros.recordings.video import Video
 
@@ -28,7 +28,7 @@ class ImageRecording:
         self._kind = COMPRESSED_TYPE if source.compressed else IMAGE_TYPE
         self.start_ns = source.start_ns if isinstance(source, ImageFolder) else 0
         count = round((source.duration_s or 0) * source.rate_hz)
-        self.topics: Mapping[str, Topic] = {self.TOPIC: Topic(self._kind, count)}
+        self.topics: Mapping[str, RecordedTopic] = {self.TOPIC: RecordedTopic(self._kind, count)}
 
     def records(
         self, names: Collection[str], start_ns: int = BEGIN_NS, stop_ns: int = END_NS

@@ -149,7 +149,13 @@ def camera_topics(
 
 
 def camera_name(topic: str) -> str:
-    """Return an image topic without its last parts that name the image, or `camera`."""
+    """Return an image topic without its last parts that name the image, or `camera`.
+
+    >>> camera_name('/front/image_raw/compressed')
+    'front'
+    >>> camera_name('/image_raw')
+    'camera'
+    """
     parts = topic.strip('/').split('/')
     while parts and parts[-1] in IMAGE_NAMES:
         parts.pop()

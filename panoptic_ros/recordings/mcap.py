@@ -137,7 +137,7 @@ class McapFile:
             self._scan()
             return
         if not len(MAGIC) <= start <= end:
-            raise ValueError('the index is not where the end of the file says')
+            raise ValueError('the end of the file gives a wrong position of the index')
         index = self._at(start, end - start)
         if checksum and zlib.crc32(index + tail[: _HEAD.size + 16]) != checksum:
             raise ValueError('the index is damaged: its checksum is wrong')
@@ -251,7 +251,7 @@ class McapFile:
         """
         kind, length = _HEAD.unpack(self._at(place, _HEAD.size))
         if kind != CHUNK or length > MAX_BYTES:
-            raise UnpackError('a chunk is not where the index says, or too large')
+            raise UnpackError('a chunk is too large, or the index gives a wrong position')
         content = self._at(place + _HEAD.size, length)
         _, _, size, checksum = struct.unpack_from('<QQQI', content)
         compression, start = _text(content, 28)

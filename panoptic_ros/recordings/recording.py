@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS
 
 
-class Topic(NamedTuple):
+class RecordedTopic(NamedTuple):
     """A topic of a recording."""
 
     kind: str
@@ -36,7 +36,7 @@ class Record(NamedTuple):
 class Recording(Protocol):
     """Messages on topics: a bag, or a video or image folder presented as one."""
 
-    topics: Mapping[str, Topic]
+    topics: Mapping[str, RecordedTopic]
     """Topics by name."""
 
     start_ns: int

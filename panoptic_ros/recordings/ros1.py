@@ -50,16 +50,11 @@ class Ros1File:
         ]
         if not wanted:
             return
-        messages = self._reader.messages(wanted, start_ns, stop_ns)
-        while True:
-            try:
-                connection, time_ns, data = next(messages)
-            except StopIteration:
-                return
-            except Exception as error:
-                self.damage = f'{self._path.name}: {reason_of(error, MAX_TEXT)}'
-                return
-            yield StoredMessage(self._channels[connection.id], time_ns, data)
+        try:
+            for connection, time_ns, data in self._reader.messages(wanted, start_ns, stop_ns):
+                yield StoredMessage(self._channels[connection.id], time_ns, data)
+        except Exception as error:
+            self.damage = f'{self._path.name}: {reason_of(error, MAX_TEXT)}'
 
     def close(self) -> None:
         """See `Storage`."""

@@ -28,7 +28,7 @@ Progress = Callable[[Iterator[Any]], Iterator[Any]]
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """What is replayed, and with which parameters."""
+    """Recording, cameras and parameters of a replay, and the part that is replayed."""
 
     recording: Recording
     cameras: Mapping[str, str]

@@ -27,7 +27,7 @@ _HEAD = struct.Struct('<QI')  # size in bytes and CRC-32 of the data that follow
 
 
 class InferenceError(RuntimeError):
-    """The backend failed with an image; the message has the kind of error and its text."""
+    """Failure of the backend with an image; names type and text of its error."""
 
 
 class LoggedBackend:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from panoptic_ros.core.frame import PanopticFrame
@@ -26,8 +25,8 @@ from panoptic_ros.recordings.bag_writer import BagWriter
 from panoptic_ros.replay.diagnostics import ReplayDiagnostics
 
 
-class ResultsBag:
-    """Writer of the results of several cameras into one bag."""
+class ResultsBag(BagWriter):
+    """Writer of a bag with the results of several cameras."""
 
     def __init__(
         self, path: Path, prefixes: Mapping[str, str], labels: LabelSet, scale: str
@@ -53,18 +52,7 @@ class ResultsBag:
         kinds = {name: topic.kind for topics in self._topics.values() for topic, name, _ in topics}
         kinds |= {topic.name: topic.kind for topic in self._label_topics}
         kinds |= {DIAGNOSTICS: DIAGNOSTICS_TYPE}
-        self._bag = BagWriter(path, kinds, LATCHED, self._types.store)
-
-    def __enter__(self) -> ResultsBag:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bag.__exit__(kind, error, trace)
+        super().__init__(path, kinds, LATCHED, self._types.store)
 
     def add_labels(self, time_ns: int, score_threshold: float) -> None:
         """Write the latched messages that describe the classes."""
@@ -72,7 +60,7 @@ class ResultsBag:
             message = topic.make(
                 self._types, self._labels, score_threshold, self._types.time(time_ns)
             )
-            self._bag.write(topic.name, time_ns, message)
+            self.write(topic.name, time_ns, message)
 
     def add_diagnostics(self, time_ns: int, diagnostics: ReplayDiagnostics) -> None:
         """Write the diagnostics at a time of the recording."""
@@ -83,7 +71,7 @@ class ResultsBag:
             diagnostics.device,
             self._types.time(time_ns),
         )
-        self._bag.write(DIAGNOSTICS, time_ns, message)
+        self.write(DIAGNOSTICS, time_ns, message)
 
     def add(
         self, camera: str, time_ns: int, header: Any, image: CameraImage, frame: PanopticFrame
@@ -104,6 +92,6 @@ class ResultsBag:
         overlay = None
         for topic, name, make in self._topics[camera]:
             message = make(source)
-            self._bag.write(name, time_ns, message)
+            self.write(name, time_ns, message)
             overlay = message if topic.name == OVERLAY else overlay
         return overlay
