@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Follows one person by track id, and publishes where they are.
+"""Example node that follows one person by track id and publishes the person's position.
 
 Run it beside the node (`--ros-args -p class_name:=car` follows a car):
 
     python examples/follow_person.py
 
-`follow/roi` (sensor_msgs/RegionOfInterest, camera pixels) is published for each image in which
-the person is seen. Whoever is nearest (largest in the image) is followed until the node has lost
-them for `patience_s`.
+It publishes `follow/roi` (sensor_msgs/RegionOfInterest, camera pixels) for each image in which
+the person is seen. It follows the person with the largest area in the image until that person has
+not been seen for `patience_s`, and then chooses again.
 """
 
 import json
@@ -26,16 +26,16 @@ CONFIRMED = 2
 
 
 class Follower:
-    """Decides who is followed; knows nothing of ROS."""
+    """Choice of the person to follow, without ROS."""
 
     def __init__(self, patience_s: float) -> None:
         self.track_id = 0
-        """Whom; 0 for nobody."""
+        """Track id of the person; 0 if nobody is followed."""
         self._patience_s = patience_s
         self._seen_s = 0.0
 
     def update(self, table: np.ndarray, class_id: int, stamp_s: float) -> np.void | None:
-        """The row of who is followed, in the next image's instance table; None if not seen."""
+        """Return the followed person's row of the next instance table; None if not seen."""
         people = table[(table['class_id'] == class_id) & (table['state'] == CONFIRMED)]
         row = people[people['track_id'] == self.track_id]
         if (
@@ -52,7 +52,7 @@ class Follower:
 
 
 class FollowPerson(Node):
-    """Reads the node's tables, and publishes the place of one person."""
+    """Node that reads the instance tables and publishes the position of one person."""
 
     def __init__(self) -> None:
         super().__init__('follow_person')
@@ -68,7 +68,7 @@ class FollowPerson(Node):
         ids = {label['name']: label['class_id'] for label in json.loads(message.data)['labels']}
         self._class_id = ids.get(self._name)
         if self._class_id is None:
-            self.get_logger().error(f'the model knows no {self._name!r}, only {", ".join(ids)}')
+            self.get_logger().error(f'the model has no {self._name!r}, only {", ".join(ids)}')
 
     def _on_instances(self, message: PointCloud2) -> None:
         if self._class_id is None:
@@ -92,7 +92,7 @@ class FollowPerson(Node):
 
 
 def main() -> None:
-    """Runs until Ctrl-C."""
+    """Run until Ctrl-C."""
     rclpy.init()
     node = FollowPerson()
     try:

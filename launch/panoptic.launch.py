@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the node on one camera.
+"""Launch file that starts the node on one camera.
 
 Example: ros2 launch panoptic_ros panoptic.launch.py image:=/camera/image_raw model:=city.onnx
 """
@@ -18,23 +18,23 @@ from launch_ros.actions import Node
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 
 ARGUMENTS = {
-    'image': ('image', 'topic of the camera; <image>/compressed is used too, if it comes first'),
-    'image_compressed': ('', 'topic of the compressed image, where it has another name'),
-    'model': ('', 'model file; empty: what params_file says, else the one in the package'),
-    'backend': ('', 'auto, tensorrt, onnxruntime or torch; empty: what params_file says'),
-    'device': ('', 'auto, cpu, cuda or cuda:<index>; empty: what params_file says'),
+    'image': ('image', 'topic of the camera; <image>/compressed is used if it delivers first'),
+    'image_compressed': ('', 'topic of the compressed image, if it has another name'),
+    'model': ('', 'model file; empty: the one of params_file, else the packaged one'),
+    'backend': ('', 'auto, tensorrt, onnxruntime or torch; empty: the one of params_file'),
+    'device': ('', 'auto, cpu, cuda or cuda:<index>; empty: the one of params_file'),
     'namespace': ('', 'namespace of the node and its topics'),
     'params_file': (str(CONFIG / 'panoptic.yaml'), "YAML file of the node's parameters"),
-    'use_sim_time': ('false', 'true with a bag that is played with --clock'),
-    'rviz': ('false', 'true also shows the overlay in RViz, where that is installed'),
+    'use_sim_time': ('false', 'true for a bag that is played with --clock'),
+    'rviz': ('false', 'true also shows the overlay in RViz, if that is installed'),
 }
 
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-"""Of Humble and Jazzy, and of Kilted."""
+"""Environment variables of Humble and Jazzy, and of Kilted and later."""
 
 
 def _node(context: LaunchContext) -> list[Node]:
-    """The node; arguments that were left empty do not hide the file's values."""
+    """Return the node; empty arguments leave the values of the parameter file."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     parameters: dict[str, str | bool] = {
         name: given[name] for name in ('model', 'backend', 'device') if given[name]
@@ -57,7 +57,7 @@ def _node(context: LaunchContext) -> list[Node]:
 
 
 def _rviz(context: LaunchContext) -> list[Node | LogInfo]:
-    """RViz if asked for; without it the node runs all the same."""
+    """Return RViz if it is requested and installed; the node does not need it."""
     if LaunchConfiguration('rviz').perform(context).lower() != 'true':
         return []
     if 'rviz2' not in get_packages_with_prefixes():
@@ -78,14 +78,15 @@ def _rviz(context: LaunchContext) -> list[Node | LogInfo]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """See the module."""
+    """Return the launch description."""
     return LaunchDescription(
         [
             *(
                 DeclareLaunchArgument(name, default_value=default, description=text)
                 for name, (default, text) in ARGUMENTS.items()
             ),
-            # Whole images need larger shared memory segments than Fast DDS has; a set one stays.
+            # Images need larger shared memory segments than Fast DDS has by default. A profile
+            # that the user has set is kept.
             *(
                 SetEnvironmentVariable(name, str(CONFIG / 'fastdds.xml'))
                 for name in PROFILE_VARIABLES

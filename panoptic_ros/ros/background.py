@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Long calls in threads of their own, awaited by callbacks without blocking the executor."""
+"""Long calls in threads, which callbacks await without blocking the executor."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ POLL_S = 0.005
 
 
 async def in_thread(function: Callable[[], T], name: str, executor: Executor | None) -> T:
-    """Awaits a function that runs in a daemon thread.
+    """Run a function in a daemon thread and await its result.
 
     Args:
         function: the long call.
-        name: of the thread.
-        executor: runs the awaiting coroutine, and is woken at the end; None for `run_now`.
+        name: name of the thread.
+        executor: executor of the awaiting coroutine, woken at the end; None for `run_now`.
 
     Raises:
-        RuntimeError: in one line, if the function raised.
+        RuntimeError: if the function raised an exception; has its text.
     """
-    # An exception would keep the frames, and so the objects, that it passed through.
-    outcome: list[T] = []
+    # A text, since an exception would keep the objects of the frames that it passed through.
+    results: list[T] = []
     reason = ''
     ended = Future()
     # A call that never returns must not keep the node alive.
@@ -41,23 +41,23 @@ async def in_thread(function: Callable[[], T], name: str, executor: Executor | N
     def run() -> None:
         nonlocal reason
         try:
-            outcome.append(function())
+            results.append(function())
         except BaseException as error:  # also a library's sys.exit
             reason = reason_of(error)
         ended.set_result(None)
-        if (awake := waiting()) is not None:
+        if (waiter := waiting()) is not None:
             with contextlib.suppress(Exception):  # it was shut down meanwhile
-                awake.wake()
+                waiter.wake()
 
     threading.Thread(target=run, name=name, daemon=True).start()
     await ended
-    if not outcome:
+    if not results:
         raise RuntimeError(reason)
-    return outcome.pop()
+    return results.pop()
 
 
 def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Runs a coroutine that awaits only `in_thread`, for callers that no executor serves."""
+    """Run a coroutine that awaits only `in_thread`, for callers without an executor."""
     while True:
         try:
             coroutine.send(None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One camera of the node: its input, worker thread, publishers and counts."""
+"""Subscription to one camera: input, worker thread, publishers and counts."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ logger = logging.getLogger(__name__)
 
 
 class Received(NamedTuple):
-    """A message, and when it came."""
+    """A message with its time of arrival."""
 
     message: Any
     arrived_s: float
-    """By the clock that measures durations."""
+    """Time of arrival by time.perf_counter()."""
 
 
 class CameraSubscription:
-    """Takes one camera's images through the pipeline; publishes under the image's own header."""
+    """Processing of one camera's images; results have the header of their image."""
 
     def __init__(
         self,
@@ -49,12 +49,12 @@ class CameraSubscription:
         predictor: Predictor,
         settings: Mapping[str, Any],
     ) -> None:
-        """Creates the publishers; images are taken from `start` on.
+        """Create the publishers; `start` begins to process images.
 
         Args:
-            node: owns publishers and subscriptions.
-            name: of the camera, for people.
-            prefix: goes before its topics; empty with one camera.
+            node: owner of publishers and subscriptions.
+            name: name of the camera, for people.
+            prefix: prefix of its topics; empty with one camera.
             predictor: the loaded model.
             settings: the parameters' values.
         """
@@ -63,8 +63,8 @@ class CameraSubscription:
         self.arrivals, self.publications = RateMeter(), RateMeter()
         self.last_bad = self.last_failure = ''
         self.newest_stamp_s: float | None = None
-        self.arrived_s = 0.0  # the newest image, by time.monotonic()
-        self.raw_bytes = 0  # of the newest image; 0 if it is compressed
+        self.arrived_s = 0.0  # of the newest image, by time.monotonic()
+        self.raw_bytes = 0  # size of the newest image; 0 if it is compressed
         self.out_of_memory = 0
         self.worker = Worker[Received](f'camera {name}')
         self._node = node
@@ -78,36 +78,36 @@ class CameraSubscription:
 
     @property
     def topics(self) -> str:
-        """The subscribed topics, for people; empty while none is."""
+        """Subscribed topics, for people; empty if there are none."""
         return self._input.topics
 
     @property
     def stamp_problem(self) -> str:
-        """What is wrong with the newest image's stamp, and what is done; empty if nothing is."""
+        """Problem with the newest image's stamp and its consequence; empty if there is none."""
         return self._step.clock.problem
 
     @property
     def tracks(self) -> TrackerStats | None:
-        """Counts after the last frame; None before the first, and without a tracker."""
+        """Counts of tracks after the last frame; None before the first and without a tracker."""
         return self._step.pipeline.tracks if self.worker.counts().published else None
 
     def apply(self, settings: Mapping[str, Any]) -> None:
-        """Takes checked values of the parameters over, all from the same image on."""
+        """Apply checked values of the parameters, all from the same image on."""
         self._settings = settings
         rate_hz = settings['max_rate_hz']
         self.worker.min_interval_s = 1 / rate_hz if rate_hz else 0.0
         self._step.apply(settings)
 
     def reset_tracks(self) -> None:
-        """Forgets all tracks before the next image."""
+        """Delete all tracks before the next image."""
         self._step.pipeline.reset_tracks()
 
     def replace_model(self, predictor: Predictor) -> None:
-        """From the next image on another model is used; tracks start anew, with new ids."""
+        """Use another model from the next image on; tracks start anew, with new ids."""
         self._step.pipeline.replace_model(predictor)
 
     def start(self, subscribe: bool) -> None:
-        """Subscribes, if told to, and starts the worker."""
+        """Start the worker, and subscribe if `subscribe` is true."""
         self._notices.clear()
         if subscribe:
             self.subscribe()
@@ -118,19 +118,19 @@ class CameraSubscription:
             raise
 
     def close(self) -> None:
-        """Takes the publishers away; the camera is stopped."""
+        """Destroy the publishers; the worker must be stopped."""
         self._publishers.close()
 
     def subscribe(self) -> None:
-        """Takes images; see `ImageInput`."""
+        """Subscribe to the images; see `ImageInput`."""
         self._input.open(self._settings, self._receive)
 
     def unsubscribe(self) -> None:
-        """Takes no more images."""
+        """Unsubscribe from the images."""
         self._input.close()
 
     def _receive(self, message: Any) -> None:
-        """Runs in the executor: only hands the message over."""
+        """Hand a message over to the worker; called by the executor."""
         self.arrivals.add(self._now_s())
         self.newest_stamp_s = header_stamp_s(message)
         self.arrived_s = time.monotonic()

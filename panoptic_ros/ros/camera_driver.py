@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's camera driver: a process that publishes a source's pictures at their pace.
+"""Camera driver of the demo: a process that publishes the images of a source at their rate.
 
 `python -m panoptic_ros.ros.camera_driver --video street.mp4`
 """
@@ -27,11 +27,11 @@ from panoptic_ros.recordings.open import open_source
 FRAME_ID = 'camera'
 
 WAIT_S = 20.0
-"""The longest wait for a subscriber."""
+"""Longest wait for a subscriber, seconds."""
 
 
 def main(args: list[str] | None = None) -> int:
-    """Publishes until the source ends, or Ctrl-C."""
+    """Publish until the source ends or Ctrl-C; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument('--video', type=Path)
@@ -57,7 +57,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _publish(node: Node, source: ImageSource) -> None:
-    """Publishes each picture when it is due, stamped with the time of that moment."""
+    """Publish each image when it is due, stamped with the current time."""
     topic, kind = ('image/compressed', CompressedImage) if source.compressed else ('image', Image)
     publisher = node.create_publisher(kind, topic, qos_profile_sensor_data)
     give_up_s = time.monotonic() + WAIT_S
@@ -68,20 +68,21 @@ def _publish(node: Node, source: ImageSource) -> None:
     message = kind()
     message.header.frame_id = FRAME_ID
     start_s = time.monotonic()
-    for picture in source.images():
-        _fill(message, picture)
-        if picture.time_s is not None:
-            wait_s = start_s + picture.time_s - time.monotonic()
+    for timed in source.images():
+        _fill(message, timed)
+        if timed.time_s is not None:
+            wait_s = start_s + timed.time_s - time.monotonic()
             if wait_s > 0:
                 time.sleep(wait_s)
             elif wait_s < -1 / source.rate_hz:
-                start_s -= wait_s  # a camera that fell behind does not hurry afterwards
+                start_s -= wait_s  # a late camera does not catch up
         message.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(message)
 
 
-def _fill(message: Any, picture: TimedImage) -> None:
-    image = picture.image
+def _fill(message: Any, timed: TimedImage) -> None:
+    """Write an image into a message that is used again."""
+    image = timed.image
     if isinstance(image, RawImage):
         message.height, message.width, message.step = image.height, image.width, image.step
         message.encoding, message.is_bigendian = image.encoding, image.is_bigendian

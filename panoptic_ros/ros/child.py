@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a module that ends when the process that started it is gone, however that went.
+"""Runner of a module that ends with its parent process, however that ends.
 
 `python -m panoptic_ros.ros.child <pid of the parent> <module> <arguments>`
 """
@@ -16,7 +16,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Asks Linux for SIGINT at the parent's end, then becomes the module."""
+    """Request SIGINT at the parent's end from Linux, then run the module."""
     parent, module, *arguments = sys.argv[1:]
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's diagnostics, published once a second whatever the executor does."""
+"""Publisher of the node's diagnostics, once a second and independent of the executor."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PERIOD_S = 1.0
 
 
 class NodeState(NamedTuple):
-    """What diagnostics need to know of the node at one moment."""
+    """State of the node at one moment, as far as diagnostics need it."""
 
     state: str
     problem: str
@@ -50,38 +50,39 @@ class NodeState(NamedTuple):
     enabled: bool
     settings: Mapping[str, Any]
     listening_since_s: float
-    """By time.monotonic()."""
+    """Time of the last subscription by time.monotonic()."""
 
 
 class Diagnostics:
-    """Publishes /diagnostics from a thread of its own, by a steady clock.
+    """Publisher of /diagnostics with its own thread and a steady clock.
 
-    So they also come while a model loads, and with use_sim_time while nobody publishes /clock.
+    Diagnostics are therefore also published while a model loads, and with use_sim_time while
+    nobody publishes /clock.
     """
 
-    def __init__(self, node: Node, look: Callable[[], NodeState]) -> None:
-        """Starts publishing.
+    def __init__(self, node: Node, read_state: Callable[[], NodeState]) -> None:
+        """Start publishing.
 
         Args:
-            node: owns the publisher.
-            look: gives the node's state; called in another thread.
+            node: owner of the publisher.
+            read_state: returns the node's state; called in another thread.
         """
-        self._node, self._look = node, look
+        self._node, self._read_state = node, read_state
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 5)
         self._middleware = get_rmw_implementation_identifier()
-        self._seen: dict[str, deque[tuple[float, Counts]]] = {}
+        self._history: dict[str, deque[tuple[float, Counts]]] = {}
         self._clock = _ClockWatch()
         self._heartbeat = Heartbeat(self._publish, PERIOD_S, 'diagnostics')
 
     def stop(self, timeout_s: float) -> bool:
-        """Ends the thread; False if it is still busy after the timeout."""
+        """End the thread; return False if it is still busy after the timeout."""
         return self._heartbeat.stop(timeout_s)
 
     def _publish(self) -> None:
         clock = cast(ROSClock, self._node.get_clock())
-        stamp, now = clock.now(), self._look()
+        stamp, now = clock.now(), self._read_state()
         backend = now.loaded.predictor.backend if now.loaded else None
-        self._clock.see(stamp.nanoseconds * 1e-9, clock.ros_time_is_active)
+        self._clock.update(stamp.nanoseconds * 1e-9, clock.ros_time_is_active)
         statuses = [
             model_status(
                 now.state,
@@ -146,7 +147,7 @@ class Diagnostics:
         ]
 
     def _silent_s(self, camera: CameraSubscription, listening_since_s: float) -> float:
-        """Time without an image; by /clock where that runs more slowly, as with a paused bag."""
+        """Return the time without an image, by /clock if that is slower, as with a paused bag."""
         steady_s = time.monotonic() - max(listening_since_s, camera.arrived_s)
         heard_s = camera.arrivals.last_s
         if self._clock.problem or not heard_s or camera.arrived_s < listening_since_s:
@@ -154,27 +155,27 @@ class Diagnostics:
         return min(steady_s, max(0.0, self._clock.time_s - heard_s))
 
     def _counts_before(self, name: str, counts: Counts, max_rate_hz: float) -> Counts:
-        """Counts some seconds ago, in which a healthy camera has published an image."""
-        seen = self._seen.setdefault(name, deque(maxlen=1000))
-        if seen and seen[-1][1].received > counts.received:  # configured anew
-            seen.clear()
+        """Return the counts some seconds ago; a working camera has published an image since."""
+        history = self._history.setdefault(name, deque(maxlen=1000))
+        if history and history[-1][1].received > counts.received:  # configured anew
+            history.clear()
         now_s = time.monotonic()
-        seen.append((now_s, counts))
+        history.append((now_s, counts))
         window_s = max(STALE_ERROR_S, 2 / max_rate_hz if max_rate_hz else 0.0)
-        while len(seen) > 2 and seen[1][0] <= now_s - window_s:
-            seen.popleft()
-        return seen[0][1]
+        while len(history) > 2 and history[1][0] <= now_s - window_s:
+            history.popleft()
+        return history[0][1]
 
 
 class _ClockWatch:
-    """Notices a clock that does not run."""
+    """Detector of a clock that does not advance."""
 
     def __init__(self) -> None:
         self.time_s, self.is_simulated, self.problem = 0.0, False, ''
         self._changed_s = time.monotonic()
 
-    def see(self, time_s: float, is_simulated: bool) -> None:
-        """Takes the time of the node's clock."""
+    def update(self, time_s: float, is_simulated: bool) -> None:
+        """Compare the time of the node's clock with the last one."""
         if time_s != self.time_s:
             self._changed_s = time.monotonic()
         self.time_s, self.is_simulated = time_s, is_simulated

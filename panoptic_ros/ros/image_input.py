@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera's image subscriptions."""
+"""Image subscriptions of a camera."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ KINDS = {'raw': 'sensor_msgs/msg/Image', 'compressed': 'sensor_msgs/msg/Compress
 """Message type of each transport."""
 
 CHECK_S = 1.0
-"""Between two looks at whether images come."""
+"""Time between two checks whether images arrive, seconds."""
 
 
 class ImageInput:
-    """The subscriptions of one camera: the raw image, the compressed one, or with `auto` both.
+    """Subscriptions of one camera: to the raw image, the compressed one, or with `auto` to both.
 
-    With `auto` the one that delivers first stays, until it falls silent: then both are subscribed
-    again.
+    With `auto` only the one that delivers first is kept, until it is silent; then both are
+    subscribed again.
     """
 
     def __init__(self, node: LifecycleNode, prefix: str) -> None:
         """Prepare the input; nothing is subscribed yet.
 
         Args:
-            node: owns the subscriptions.
-            prefix: goes before the topics; empty with one camera.
+            node: owner of the subscriptions.
+            prefix: prefix of the topics; empty with one camera.
         """
         self._node = node
         self._prefix = prefix
@@ -58,7 +58,7 @@ class ImageInput:
 
     @property
     def topics(self) -> str:
-        """The subscribed topics, for people; empty while none is. Any thread may ask."""
+        """Subscribed topics, for people; empty if there are none. Any thread may read it."""
         return ', '.join(self._topics[kind] for kind in list(self._subscriptions))
 
     def open(self, settings: Mapping[str, Any], receive: Callable[[Any], None]) -> None:
@@ -66,11 +66,11 @@ class ImageInput:
 
         Args:
             settings: the parameters' values.
-            receive: takes each message, in the executor.
+            receive: called with each message, in the executor.
 
         Raises:
-            Exception: of several kinds, for a QoS override that ROS refuses; nothing is
-                subscribed then.
+            Exception: of several types, for a QoS override that ROS refuses; then nothing is
+                subscribed.
         """
         transport, reliability = settings['input_transport'], settings['input_reliability']
         self._topics = {
@@ -91,14 +91,14 @@ class ImageInput:
         except BaseException:
             self.close()
             raise
-        # Also where /clock stands still.
+        # With a steady clock, since /clock may stand still.
         self._timer = self._node.create_timer(
             CHECK_S, partial(self._check, receive), clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         logger.info('subscribed to %s', self.topics)
         for name in undeclared(self._node):
             if name.startswith(QOS_OVERRIDES):
-                logger.warning('%s has no effect: no topic of the node takes it', one_line(name))
+                logger.warning('%s has no effect: no topic of the node uses it', one_line(name))
 
     def close(self) -> None:
         """Unsubscribe; no reference to the receiver is kept."""
@@ -109,7 +109,7 @@ class ImageInput:
             self._unsubscribe(next(iter(self._subscriptions)))
 
     def _input_topics(self) -> tuple[str, str]:
-        """Raw and compressed topic; the latter follows a remapped `image` unless remapped."""
+        """Return raw and compressed topic; a remapping of `image` applies to both."""
         image, compressed = f'{self._prefix}image', f'{self._prefix}image/compressed'
         raw = self._node.resolve_topic_name(image)
         own = self._node.resolve_topic_name(compressed)
@@ -148,23 +148,23 @@ class ImageInput:
         self._node.destroy_subscription(self._subscriptions.pop(kind))
 
     def _take(self, kind: str, receive: Callable[[Any], None], message: Any) -> None:
-        """Hand a message over; runs in the executor."""
-        if kind not in self._subscriptions:  # was on its way when the other kind won
+        """Hand a message over; called by the executor."""
+        if kind not in self._subscriptions:  # still arrived after the other transport was chosen
             return
         for other in self._subscriptions.keys() - {kind}:
             self._unsubscribe(other)
         now_s = time.monotonic()
         if kind != self._delivers:
             self._delivers = kind
-            self._silence.begin(now_s)  # how long the other was silent is no interval
+            self._silence.begin(now_s)  # the time since the other's last image is no interval
             if len(self._topics) > 1:
-                logger.info('images come on %s', self._topics[kind])
+                logger.info('images arrive on %s', self._topics[kind])
         self._silence.heard(now_s)
         self._is_silence_known = False
         receive(message)
 
     def _check(self, receive: Callable[[Any], None]) -> None:
-        """Report a silence and subscribe to all topics again; runs once a second."""
+        """Report a silence and subscribe to all topics again; called once per CHECK_S."""
         if self._is_silence_known or not self._silence.is_silent(time.monotonic()):
             return
         self._is_silence_known = True
@@ -174,7 +174,7 @@ class ImageInput:
         )
 
     def _why_silent(self, kind: str) -> str:
-        """Explain why nothing comes on a topic, as far as the graph tells."""
+        """Return why no message arrives on a topic, as far as the graph shows it."""
         topic, subscription = self._topics[kind], self._subscriptions[kind]
         publishers = self._node.get_publishers_info_by_topic(topic)
         if not publishers:
@@ -196,7 +196,7 @@ class ImageInput:
 
 
 def _qos_problem(offered: QoSProfile, wanted: QoSProfile) -> str:
-    """Explain why no message gets from a publisher to a subscription; empty if it can."""
+    """Return why a publisher and a subscription are incompatible; empty if they are not."""
     compatibility, reason = qos_check_compatible(offered, wanted)
     if compatibility != QoSCompatibility.ERROR:
         return ''

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lifecycle node that keeps answering during a transition and survives every request."""
+"""Lifecycle node that answers during transitions and survives invalid requests."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ _NAMES = {
 
 
 class ResponsiveLifecycleNode(LifecycleNode):
-    """A lifecycle node whose transitions are coroutines.
+    """Lifecycle node whose transitions are coroutines.
 
-    It answers `change_state` itself. rclpy's own answer occupies the executor for the whole
-    transition, and on Humble and Jazzy it raises, which ends the process, if the state does not
-    allow the transition (ros2/rclpy#1209).
+    It handles the service `change_state` itself. rclpy's own handler occupies the executor for
+    the whole transition. On Humble and Jazzy it raises an exception, which ends the process, if
+    the state does not allow the transition (ros2/rclpy#1209).
     """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
-        """Creates the node and its services.
+        """Create the node and its services.
 
         Args:
-            name: of the node.
+            name: name of the node.
             kwargs: see rclpy.node.Node.
         """
         super().__init__(name, **kwargs)
         self.problem = ''
-        """Why the last transition failed, in one line; empty if it did not."""
+        """Reason why the last transition failed, in one line; empty if it succeeded."""
         self._in_progress = ''
         for service in self.services:
             if service.srv_type is ChangeState:
                 answer: Any = self._on_change_state
                 service.callback = answer
-                # Further requests are answered, with a refusal, during a transition.
+                # Further requests during a transition are refused, not queued.
                 service.callback_group = ReentrantCallbackGroup()
                 service.callback_group.add_entity(service)
 
     @property
     def state(self) -> str:
-        """Label of the lifecycle's state; during a transition, for example, `configuring`."""
+        """Label of the lifecycle's state; during a transition for example `configuring`."""
         return str(self._state_machine.current_state[1])
 
     async def perform(self, transition: str) -> None:
-        """Does what belongs to a transition.
+        """Do the work of a transition.
 
         Args:
             transition: configure, activate, deactivate, cleanup or shutdown.
 
         Raises:
-            Exception: if it failed; the node returns to the state that it came from.
+            Exception: if it failed; the node returns to its previous state.
         """
         raise NotImplementedError
 
     async def change_state(self, transition: int | str) -> bool:
-        """Makes a transition, unless the state does not allow it or another one is in progress.
+        """Perform a transition if the state allows it and no other one is in progress.
 
         Args:
             transition: label, or id as in lifecycle_msgs/Transition.
 
         Returns:
-            False if it was refused or failed; a line in the log says why.
+            False if it was refused or failed, with the reason in the log.
         """
         possible = (
             {}
@@ -94,11 +94,11 @@ class ResponsiveLifecycleNode(LifecycleNode):
         self._in_progress = possible[number]
         try:
             self._state_machine.trigger_transition_by_id(number, True)
-            outcome = await self._perform(possible[number])
-            self._state_machine.trigger_transition_by_label(outcome.to_label(), True)
+            result = await self._perform(possible[number])
+            self._state_machine.trigger_transition_by_label(result.to_label(), True)
         finally:
             self._in_progress = ''
-        return bool(outcome == TransitionCallbackReturn.SUCCESS)
+        return bool(result == TransitionCallbackReturn.SUCCESS)
 
     async def _perform(self, transition: str) -> TransitionCallbackReturn:
         try:
@@ -118,7 +118,7 @@ class ResponsiveLifecycleNode(LifecycleNode):
         )
         return response
 
-    # For rclpy's trigger_configure and so on, which return when the transition is done.
+    # These serve rclpy's trigger_configure and so on, which return after the transition.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """See rclpy.lifecycle.LifecycleNode."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The core logs with the standard library; this hands its records to ROS."""
+"""Forwarding of the package's log records from the standard library to ROS."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ CORE = 'panoptic_ros'
 
 
 class RosHandler(logging.Handler):
-    """Writes records of the package's loggers to a ROS logger."""
+    """Log handler that writes to a ROS logger."""
 
     def __init__(self, ros_logger: Any) -> None:
         super().__init__()
-        # One method per place: rclpy keeps a severity for each line that calls it.
+        # One line per level, since rclpy stores one severity for each calling line.
         self._write = {
             logging.DEBUG: lambda text: ros_logger.debug(text),
             logging.INFO: lambda text: ros_logger.info(text),
@@ -33,7 +33,7 @@ class RosHandler(logging.Handler):
 
 
 def forward_logging(ros_logger: Any) -> logging.Handler:
-    """From now on the package's records go to ROS, and only there; ROS filters by level."""
+    """Send the package's log records to ROS only, which filters them by level."""
     handler = RosHandler(ros_logger)
     logger = logging.getLogger(CORE)
     logger.addHandler(handler)
@@ -43,5 +43,5 @@ def forward_logging(ros_logger: Any) -> logging.Handler:
 
 
 def remove_handler(handler: logging.Handler) -> None:
-    """Undoes `forward_logging`."""
+    """Undo `forward_logging`."""
     logging.getLogger(CORE).removeHandler(handler)

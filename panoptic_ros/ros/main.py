@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the node: `ros2 run panoptic_ros panoptic_node`."""
+"""Executable of the node: `ros2 run panoptic_ros panoptic_node`."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from typing import NoReturn
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 ENDED = 0
-"""Beside the signals' numbers."""
+"""Event that reports the end of the ROS thread; the other events are signal numbers."""
 
 END_S = 0.7
-"""The longest that the end of the process waits for the image in work."""
+"""Longest time that the end of the process waits for the current image, seconds."""
 
 KILL_S = 3.0
-"""The longest that a signal waits for an orderly end."""
+"""Longest time that a signal waits for an orderly end, seconds."""
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """Runs the node until Ctrl-C or SIGTERM, and ends the process.
+    """Run the node until Ctrl-C or SIGTERM, and end the process.
 
-    ROS runs in a thread of its own. So a signal ends the process even while that thread is in
-    a call that does not return, such as building an engine.
+    ROS runs in a thread of its own, so that a signal ends the process even while that thread is
+    in a call that does not return, such as building an engine.
 
-    Exit codes: 0 after a signal, 2 after one line about what keeps the node from starting, 1
-    after an error.
+    Exit codes: 0 after a signal, 1 after an error, 2 if the node cannot start; then one line
+    gives the reason.
 
     Args:
         args: command line; ROS reads `--ros-args` from it.
@@ -40,16 +40,16 @@ def main(args: list[str] | None = None) -> NoReturn:
     events, event = os.pipe()
     os.set_blocking(event, False)
     run = _Run(args, event)
-    # The first thing of all: the imports take a second. A signal may be given to any thread, and
-    # Python would handle it when the main thread wakes, so it is the signal that has to wake it.
+    # Before the imports, which take a second. The kernel may deliver a signal to any thread, and
+    # Python handles it when the main thread runs, so the signal must wake the main thread.
     for number in SIGNALS:
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(event, warn_on_full_buffer=False)
     thread = threading.Thread(target=run, name='ros', daemon=True)
     thread.start()
-    while (came := os.read(events, 1)[0]) not in (ENDED, *SIGNALS):
+    while (received := os.read(events, 1)[0]) not in (ENDED, *SIGNALS):
         pass
-    if came != ENDED:
+    if received != ENDED:
         run.stop()
     thread.join(KILL_S if run.is_in_ros else 0.0)
     for number in SIGNALS:
@@ -57,38 +57,38 @@ def main(args: list[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    # Not by returning: Python would tear down an engine's thread in the middle of its work, and
-    # the middleware's libraries may hang.
-    os._exit(run.exit_code if came == ENDED else 0)
+    # os._exit, since on a normal exit Python would destroy an engine's thread during its work,
+    # and the middleware's libraries may hang.
+    os._exit(run.exit_code if received == ENDED else 0)
 
 
 class _Run:
-    """The node's life, from the imports to the end."""
+    """Run of the node from the imports to the shutdown of ROS."""
 
     def __init__(self, args: list[str] | None, event: int) -> None:
-        """Prepares it.
+        """Prepare the run.
 
         Args:
-            args: of the command line.
-            event: file descriptor that gets `ENDED` at the end.
+            args: command line.
+            event: file descriptor to which `ENDED` is written at the end.
         """
         self.exit_code = 1
         self.is_in_ros = False
-        """Whether there is anything that needs an orderly end."""
+        """Whether ROS is initialised and needs an orderly end."""
         self._args, self._event = args, event
         self._stopping = False
         self._wake: Callable[[], object] | None = None
 
     def stop(self) -> None:
-        """Asks for the end; the main thread calls it."""
+        """Request the end; called by the main thread."""
         self._stopping = True
         wake = self._wake
         if wake is not None:
-            with contextlib.suppress(Exception):  # ROS has ended by itself
+            with contextlib.suppress(Exception):  # ROS has already ended
                 wake()
 
     def __call__(self) -> None:
-        """Runs the node until `stop`."""
+        """Run the node until `stop` is called."""
         try:
             self.exit_code = self._run()
         except BaseException:
@@ -97,7 +97,7 @@ class _Run:
 
                 traceback.print_exc()
         finally:
-            with contextlib.suppress(BlockingIOError):  # full of signals
+            with contextlib.suppress(BlockingIOError):  # the pipe is full of signals
                 os.write(self._event, bytes([ENDED]))
 
     def _run(self) -> int:
@@ -123,14 +123,14 @@ class _Run:
         try:
             rclpy.init(args=self._args, signal_handler_options=SignalHandlerOptions.NO)
             node = PanopticNode()
-        except Exception as error:  # of the command line or a parameter file
+        except Exception as error:  # in the command line or a parameter file
             print(f'panoptic_node: error: {_one_line(error)}', file=sys.stderr)
             return 2
         warn_of_foreign_files(node, sys.argv if self._args is None else self._args)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         stop = Future()
-        # Set in the executor, which is woken by the task.
+        # A task, since that wakes the executor.
         self._wake = partial(executor.create_task, stop.set_result, None)
         if not self._stopping:
             executor.create_task(node.autostart)
@@ -139,7 +139,8 @@ class _Run:
         node.close(END_S)
         executor.shutdown(0)
         node.destroy_node()
-        # Others learn of the end only when all of the node is gone; else they wait for 20 s.
+        # Other processes notice the end only when all objects of the node are deleted; otherwise
+        # they wait for 20 s.
         self._wake = None
         del node, executor
         gc.collect()
@@ -148,7 +149,7 @@ class _Run:
 
 
 def _one_line(error: Exception) -> str:
-    """What is wrong, without the places in ROS's own code."""
+    """Return the text of an error without the positions in ROS's own code."""
     import re
 
     text = re.sub(r', at \S+:\d+', '', str(error))

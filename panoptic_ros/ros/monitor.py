@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribes to what the node says, for `panoptic demo`; messages stay serialised."""
+"""Subscriber to the node's topics that receives serialised messages."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from panoptic_ros.node.topics import LATCHED
 from panoptic_ros.ros.message_types import message_class
 
 DEPTH = 20
-"""More than the node keeps, so that a short stop here loses nothing."""
+"""Length of the queue, longer than the node's, so that a short pause loses no message."""
 
 
 class Monitor:
-    """A ROS node whose callbacks run inside `spin`."""
+    """ROS node whose callbacks run inside `spin`."""
 
     def __init__(self, take: Callable[[str, bytes, int], None], topics: Mapping[str, str]) -> None:
-        """Subscribes.
+        """Subscribe to the topics.
 
         Args:
-            take: gets topic, serialised message and the time it came (ns since 1970).
+            take: called with topic, serialised message and time of arrival (ns since 1970).
             topics: message type by topic.
         """
         self._context = Context()
-        # Ctrl-C stays Python's.
+        # Python handles Ctrl-C.
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node('panoptic_demo', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -61,7 +61,7 @@ class Monitor:
         rclpy.shutdown(context=self._context)
 
     def spin(self, duration_s: float) -> None:
-        """Takes messages for a while."""
+        """Receive messages for some time."""
         end_s = time.monotonic() + duration_s
         while (left_s := end_s - time.monotonic()) > 0:
             self._executor.spin_once(left_s)

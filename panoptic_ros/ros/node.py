@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lifecycle node: transitions, parameters and services."""
+"""Lifecycle node: transitions, parameters and services."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from std_srvs.srv import SetBool, Trigger
 from panoptic_ros.core.text import reason_of
 from panoptic_ros.node.loader import load_in_time
 from panoptic_ros.node.loading import Loaded, check_for_model, tracker_config
-from panoptic_ros.node.parameters import check_changes
+from panoptic_ros.node.parameters import NODE, check_changes
 from panoptic_ros.node.topics import label_topics
 from panoptic_ros.ros.background import in_thread
 from panoptic_ros.ros.camera import CameraSubscription
@@ -27,15 +27,15 @@ from panoptic_ros.ros.parameters import declare_parameters
 from panoptic_ros.ros.publishers import Publishers
 
 STOP_S = 10.0
-"""The longest that a transition waits for the image in work."""
+"""Longest time that a transition waits for the current image, seconds."""
 
 
 class PanopticNode(ResponsiveLifecycleNode):
-    """Segments and tracks what cameras see; see the interface's page for topics and services."""
+    """Node that segments and tracks the images of a camera; see docs/robot.md."""
 
     def __init__(self, **kwargs: Any) -> None:
-        """Declares parameters and services; the model is loaded by `configure`."""
-        super().__init__('panoptic_node', **kwargs)
+        """Declare parameters and services; `configure` loads the model."""
+        super().__init__(NODE, **kwargs)
         self._log_handler = forward_logging(self.get_logger())
         self._settings, refused = declare_parameters(self)
         for line in refused:
@@ -49,7 +49,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         self._listening_since_s = time.monotonic()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, '~/reset_tracks', self._on_reset_tracks)
-        # A group of its own: while a model loads, everything else goes on.
+        # In a group of its own, so that other callbacks run while a model loads.
         self.create_service(
             Trigger,
             '~/reload_model',
@@ -57,20 +57,20 @@ class PanopticNode(ResponsiveLifecycleNode):
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
         self.create_service(SetBool, '~/enable', self._on_enable)
-        self._diagnostics = Diagnostics(self, self._look)
+        self._diagnostics = Diagnostics(self, self._read_state)
 
     async def autostart(self) -> None:
-        """Configures and activates, if the parameter of that name says so."""
+        """Configure and activate the node if the parameter `autostart` is true."""
         if self._settings['autostart'] and await self.change_state(
             Transition.TRANSITION_CONFIGURE
         ):
             await self.change_state(Transition.TRANSITION_ACTIVATE)
 
     def close(self, timeout_s: float) -> bool:
-        """Stops and releases everything, without a transition.
+        """Stop and release everything, without a transition.
 
         Returns:
-            False if an image is still in work after `timeout_s`.
+            False if an image is still being processed after `timeout_s`.
         """
         stopped = self._diagnostics.stop(timeout_s)
         for camera in self._cameras:
@@ -99,7 +99,7 @@ class PanopticNode(ResponsiveLifecycleNode):
                 self._release()
 
     async def _configure(self) -> None:
-        """Loads and warms up the model, and creates the publishers."""
+        """Load and warm up the model, and create the publishers."""
         names = self._settings['cameras']
         if len(names) != 1:
             raise ValueError(f'cameras must name exactly one camera, got {list(names)}')
@@ -111,31 +111,31 @@ class PanopticNode(ResponsiveLifecycleNode):
                 CameraSubscription(self, names[0], '', loaded.predictor, self._settings)
             ]
             self._label_info = Publishers(self, '', label_topics(RosTypes.vision))
-            self._take_model(loaded)
+            self._use_model(loaded)
         except Exception:
             self._release()
             raise
         self._configured += 1
 
     def _activate(self) -> None:
-        """Subscribes to the cameras."""
+        """Subscribe to the cameras."""
         self._listening_since_s = time.monotonic()
         for camera in self._cameras:
             camera.start(subscribe=self._enabled)
 
     async def _stop(self) -> None:
-        """Unsubscribes, and waits for the image in work."""
+        """Unsubscribe and wait for the current image."""
         for camera in self._cameras:
             camera.unsubscribe()
         if not await in_thread(partial(self._stop_workers, STOP_S), 'stop', self.executor):
-            raise RuntimeError(f'an image is still in work after {STOP_S:.0f} s')
+            raise RuntimeError(f'an image is still being processed after {STOP_S:.0f} s')
 
     def _stop_workers(self, timeout_s: float) -> bool:
         still_busy = [camera.name for camera in self._cameras if not camera.worker.stop(timeout_s)]
         return not still_busy
 
     def _release(self) -> None:
-        """Gives the model and the publishers up."""
+        """Release the model and the publishers."""
         for camera in self._cameras:
             camera.close()
         self._cameras = []
@@ -147,21 +147,21 @@ class PanopticNode(ResponsiveLifecycleNode):
     # The model
 
     async def _load(self) -> Loaded:
-        """Loads what the parameters name; meanwhile the executor serves everything else."""
-        began_s = time.monotonic()
-        self._loading_since.append(began_s)
+        """Load the model that the parameters name, without blocking the executor."""
+        start_s = time.monotonic()
+        self._loading_since.append(start_s)
         try:
             return await in_thread(partial(load_in_time, self._settings), 'load', self.executor)
         finally:
-            self._loading_since.remove(began_s)
+            self._loading_since.remove(start_s)
 
-    def _take_model(self, loaded: Loaded) -> None:
+    def _use_model(self, loaded: Loaded) -> None:
         self._loaded = loaded
         info = loaded.predictor.info
         self._publish_label_info()
-        described = ', '.join(f'{key} {value}' for key, value in loaded.describe().items())
+        description = ', '.join(f'{key} {value}' for key, value in loaded.describe().items())
         self.get_logger().info(
-            f'model is loaded: {described}, input {info.input_size[1]} x {info.input_size[0]}'
+            f'model is loaded: {description}, input {info.input_size[1]} x {info.input_size[0]}'
         )
         fallback_reason = loaded.predictor.backend.fallback_reason
         if fallback_reason:
@@ -209,7 +209,7 @@ class PanopticNode(ResponsiveLifecycleNode):
             camera.reset_tracks()
         response.success = bool(self._cameras)
         response.message = (
-            'tracks are forgotten before the next image'
+            'tracks are deleted before the next image'
             if self._cameras
             else f'there are no tracks: the node is {self.state}'
         )
@@ -218,7 +218,7 @@ class PanopticNode(ResponsiveLifecycleNode):
     async def _on_reload_model(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Loads the model file again; the old model works until that succeeded."""
+        """Load the model file again; the old model is used until that has succeeded."""
         if not self._cameras:
             response.message = f'there is no model to replace: the node is {self.state}'
             return response
@@ -237,7 +237,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         for camera in self._cameras:
             camera.replace_model(loaded.predictor)
         self.problem = ''
-        self._take_model(loaded)
+        self._use_model(loaded)
         response.success = True
         response.message = f'{loaded.predictor.info.name} ({loaded.file_hash}) is loaded'
         return response
@@ -251,7 +251,7 @@ class PanopticNode(ResponsiveLifecycleNode):
                         camera.subscribe()
                     else:
                         camera.unsubscribe()
-            except Exception as error:  # an override of QoS that ROS refuses
+            except Exception as error:  # a QoS override that ROS refuses
                 response.message = f'cannot enable the input: {reason_of(error)}'
                 self.get_logger().error(response.message)
                 return response
@@ -264,8 +264,8 @@ class PanopticNode(ResponsiveLifecycleNode):
 
     # Diagnostics
 
-    def _look(self) -> NodeState:
-        """Runs in the thread of the diagnostics."""
+    def _read_state(self) -> NodeState:
+        """Return the node's state; called in the thread of the diagnostics."""
         loading = self._loading_since[:1]
         return NodeState(
             self.state,

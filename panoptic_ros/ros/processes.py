@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's child processes, and the corner of ROS that it keeps to itself."""
+"""Child processes of demo and replay, and their isolation from the rest of ROS."""
 
 from __future__ import annotations
 
@@ -18,36 +18,35 @@ from types import TracebackType
 from panoptic_ros.core.resources import resource_file
 
 MAX_DOMAIN_ID = 101
-"""Ports of higher domains run into those that Linux gives to outgoing connections."""
+"""Highest domain id whose ports do not overlap those of Linux's outgoing connections."""
 
 MAX_PARTICIPANTS = 32
-"""Of a domain on this machine; those that end leave gaps in the numbers."""
+"""Most participants of a domain on this machine whose ports are checked."""
 
 SHARED_MEMORY = Path('/dev/shm')
 
 
 class Child:
-    """A Python module that runs as a process of its own; leaving `with` ends it.
+    """Child process that runs a Python module and ends with the `with` block.
 
-    It gets a session of its own, so that Ctrl-C reaches only us and the order of the end is ours.
+    It has a session of its own, so that Ctrl-C reaches only this process, which then ends its
+    children in order.
     """
 
     def __init__(
-        self, name: str, module: str, arguments: Sequence[str], say: Callable[[str], None]
+        self, name: str, module: str, arguments: Sequence[str], log: Callable[[str], None]
     ) -> None:
-        """Starts it.
-
-        The environment is ours: same interpreter, so what the ROS wheels put there fits.
+        """Start the process with this interpreter and this environment.
 
         Args:
-            name: for people.
-            module: to run.
-            arguments: of its command line.
-            say: takes each line it writes, in a thread.
+            name: name for messages.
+            module: module to run.
+            arguments: command line of the module.
+            log: called with each line of output, in a thread.
         """
         self.name = name
-        self._say = say
-        # `with` cannot end a child that is just being started when a signal ends us; `child` can.
+        self._log = log
+        # `child` ends the module if this process is ended before `with` takes effect.
         command = [sys.executable, '-u', '-m', 'panoptic_ros.ros.child', str(os.getpid()), module]
         self._process = subprocess.Popen(
             [*command, *arguments],
@@ -76,11 +75,11 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """Exit code; None while the process runs."""
         return self._process.poll()
 
     def stop(self, timeout_s: float) -> None:
-        """Asks it to end as Ctrl-C does, and kills it if it does not."""
+        """Send SIGINT, and kill the process if it has not ended after the timeout."""
         if self.exit_code is None:
             self._process.send_signal(signal.SIGINT)
             try:
@@ -92,39 +91,40 @@ class Child:
         self._reader.join(1.0)
 
     def check(self) -> None:
-        """Makes sure that it runs, or has ended well.
+        """Check that the process runs or has ended without an error.
 
         Raises:
-            ChildProcessError: if not; `say` got its last words.
+            ChildProcessError: if it failed; `log` has received its output.
         """
         if self.exit_code not in (None, 0):
             self._reader.join(1.0)
             raise ChildProcessError(
-                f'the {self.name} ended with exit code {self.exit_code}; what it said stands above'
+                f'the {self.name} ended with exit code {self.exit_code}; see its output above'
             )
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
-                self._say(line.rstrip())
+                self._log(line.rstrip())
 
 
 def ros_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What keeps the demo's processes apart from others and lets big images through.
+    """Return the environment that isolates the processes and lets large images through.
 
-    What the user has set stays.
+    Args:
+        environ: environment of the user, whose variables are kept.
 
     Returns:
-        The variables to add: a domain id that nobody here uses, discovery on this machine only,
-        and the shipped transport profile.
+        Variables to add: a domain id that is unused on this machine, discovery on this machine
+        only, and the shipped transport profile.
     """
     wanted = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
     if 'ROS_DOMAIN_ID' not in environ:
         wanted['ROS_DOMAIN_ID'] = str(free_domain_id())
-    if environ.get('ROS_DISTRO') == 'humble':  # which knows no range
+    if environ.get('ROS_DISTRO') == 'humble':  # has no discovery range
         wanted['ROS_LOCALHOST_ONLY'] = '1'
-    # Jazzy and before read the first, Kilted and later the second.
+    # Read by Jazzy and earlier, and by Kilted and later.
     profiles = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
     if not any(name in environ for name in profiles):
         wanted |= dict.fromkeys(profiles, str(resource_file('config/fastdds.xml')))
@@ -132,14 +132,14 @@ def ros_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def free_domain_id() -> int:
-    """A ROS domain id whose discovery ports nobody on this machine listens to."""
+    """Return a ROS domain id whose discovery ports are not in use on this machine."""
     candidates = random.sample(range(1, MAX_DOMAIN_ID + 1), MAX_DOMAIN_ID)
     return next(filter(_is_free, candidates), candidates[0])
 
 
 def _is_free(domain_id: int) -> bool:
-    # Ports of the DDSI-RTPS standard: multicast, which participants that are limited to this
-    # machine do not open, and one for each participant.
+    # Ports of the DDSI-RTPS standard: that of multicast, which participants limited to this
+    # machine do not open, and one per participant, with gaps where some have ended.
     first = 7400 + 250 * domain_id
     for port in (first, *range(first + 10, first + 10 + 2 * MAX_PARTICIPANTS, 2)):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -151,22 +151,22 @@ def _is_free(domain_id: int) -> bool:
 
 
 def shared_memory_files() -> set[Path]:
-    """Files that Fast DDS has in shared memory, of anybody."""
+    """Return the files of Fast DDS in shared memory, of all users."""
     return {path for pattern in ('fast*', 'sem.fast*') for path in SHARED_MEMORY.glob(pattern)}
 
 
 def remove_shared_memory(before: set[Path]) -> None:
-    """Removes what a killed process left: files that are newer than `before` and unused."""
+    """Remove the files of killed processes: those not in `before` that are unused."""
     used: set[str] = set()
     for maps in Path('/proc').glob('[0-9]*/maps'):
-        with suppress(OSError):  # ended meanwhile, or somebody else's
+        with suppress(OSError):  # the process has ended, or belongs to another user
             used |= {
                 line.split(maxsplit=5)[-1].strip()
                 for line in maps.read_text().splitlines()
                 if str(SHARED_MEMORY) in line
             }
     for path in shared_memory_files() - before:
-        # The lock of a file lies beside it and is never mapped itself.
+        # The lock of a file is beside it and is never mapped itself.
         owner = path.with_name(
             path.name.removesuffix('_el').removesuffix('_mutex').removeprefix('sem.')
         )

@@ -22,16 +22,16 @@ POLICIES = (
     QoSPolicyKind.RELIABILITY,
     QoSPolicyKind.DURABILITY,
 )
-"""What `qos_overrides.<topic>.publisher.*` may change, and `.subscription.*` of images."""
+"""Policies that `qos_overrides.<topic>.publisher.*`, and `.subscription.*` of images, change."""
 
 
 def overridable(policies: Iterable[QoSPolicyKind]) -> QoSOverridingOptions:
-    """Let ROS's parameters change some policies of a topic, within what the middleware takes."""
+    """Allow ROS's parameters to change policies of a topic to values that are valid."""
     return QoSOverridingOptions(policies, callback=_check)
 
 
 def _check(qos: QoSProfile) -> SetParametersResult:
-    """Refuse what the middleware would refuse without saying why."""
+    """Refuse values that the middleware would refuse without a reason."""
     unknown = [
         policy.name.lower()
         for policy in POLICIES
@@ -52,9 +52,9 @@ class Publishers:
         """Create all of them, or none.
 
         Args:
-            node: owns them.
-            prefix: precedes the topics' names.
-            topics: what is published; overrides do not change that a topic is latched.
+            node: owner of the publishers.
+            prefix: prefix of the topics' names.
+            topics: topics to publish; overrides cannot change whether a topic is latched.
 
         Raises:
             Exception: of several types, for an override that ROS refuses.
@@ -78,6 +78,6 @@ class Publishers:
             raise
 
     def close(self) -> None:
-        """Destroy them."""
+        """Destroy all publishers."""
         while self.by_topic:
             self._node.destroy_publisher(self.by_topic.popitem()[1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic replay --live`: the bag played to the real node, and what that costs."""
+"""`panoptic replay --live`: the bag is played to the real node, and the loss is reported."""
 
 from __future__ import annotations
 
@@ -46,32 +46,38 @@ NODE_MODULE = 'panoptic_ros.ros.main'
 PLAYER_MODULE = 'panoptic_ros.ros.replay_player'
 
 LOCK_STEP = 'lock_step'
-"""Folder in the output that holds the run to compare with."""
+"""Folder in the output with the lock-step run to compare with."""
 
 RECORDED = (SEGMENTS, INSTANCES, DIAGNOSTICS, LABEL_INFO)
+"""Topics that a robot would subscribe to. The overlay, which is for people, costs the node time.
+
+Subscriptions reach the node in this order. The last one is latched, so that once its message has
+arrived, the node has all subscriptions and no result is lost.
+"""
 
 SETTLE_S = 15.0
-"""The longest wait for the node's last results."""
+"""Longest wait for the node's last results, seconds."""
 
 QUIET_S = 2.0
-"""Without a new result the node is done."""
+"""Time without a new result after which the node has finished, seconds."""
 
 
 def run_live(
     session: Session, config: Path | None, output: Path, rate: float, progress: Progress, log: Log
 ) -> None:
-    """Replays in lock-step, plays the same to the node, and reports the difference.
+    """Replay in lock-step, play the same bag to the node, and report the difference.
 
     Args:
-        session: what to replay.
+        session: replay to perform.
         config: the node's parameter file.
-        output: folder of the results, locked; those of lock-step go into a folder of it.
-        rate: how many times as fast as it was recorded.
+        output: locked folder of the results; those of lock-step are written to `LOCK_STEP` in it.
+        rate: playing speed relative to that of recording.
         progress: see `Session.replay`.
-        log: takes lines for people.
+        log: called with lines for the user.
 
     Raises:
-        ValueError, ChildProcessError: if the node does not start or published nothing.
+        ValueError: if there are several cameras, or the node cannot start or publishes nothing.
+        ChildProcessError: if the node or the player ends with an error.
     """
     if len(session.config.cameras) != 1:
         raise ValueError(
@@ -81,7 +87,7 @@ def run_live(
     session.replay(output / LOCK_STEP, progress, log)
     os.environ.update(ros_environment(os.environ))
     memory = shared_memory_files()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left running
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the children, too
     try:
         with run_folder(output) as folder:
             _run_in(folder, session, config, output, rate, progress, log)
@@ -132,7 +138,7 @@ def _run_in(
 
 
 def _reasons(bad: dict[str, int], live: dict[str, Any]) -> dict[str, int]:
-    """In place of images without a result: why there is none, as far as the node said."""
+    """Replace the count of images without a result by counts of the reasons that are known."""
     reasons = {name: count for name, count in bad.items() if name != DROPPED}
     known = {
         f'dropped by the node: {name}': count
@@ -150,16 +156,16 @@ def _reasons(bad: dict[str, int], live: dict[str, Any]) -> dict[str, int]:
 def _record(
     folder: Path, sent_file: Path, session: Session, config: Path | None, rate: float, log: Log
 ) -> tuple[dict[str, Any], float]:
-    """Starts node and player, records the node's topics, and ends both.
+    """Start node and player, record the node's topics, and end both.
 
     Returns:
-        What the node said of itself, and how long the playing took.
+        `NodeHealth.summary`, and the duration of playing in seconds.
     """
     replay_config = session.config
     played: list[float] = []
     troubles: list[str] = []
 
-    def hear(line: str) -> None:
+    def read_output(line: str) -> None:
         done = re.fullmatch(r'played \d+ images in ([\d.]+) s', line)
         if done:
             played.append(float(done[1]))
@@ -178,36 +184,33 @@ def _record(
         'stride': replay_config.stride,
     }
     log(f'playing {topic} to the node at {rate:g} times its speed')
-    # Nothing that a robot would not subscribe to: pictures for people cost the node time.
     types = topic_types(RosTypes.vision)
     topics = {name: types[name] for name in RECORDED}
     with (
         TopicRecorder(folder, topics, LATCHED) as recorder,
         Monitor(recorder.take, topics) as monitor,
-        Child('node', NODE_MODULE, _node_flags(session, config), hear) as node,
+        Child('node', NODE_MODULE, _node_flags(session, config), read_output) as node,
     ):
 
         def wait(until: Callable[[], bool], *children: Child) -> None:
             while not until():
                 monitor.spin(0.05)
                 if troubles:
-                    raise ValueError(f'the node says: {troubles[0]}')
+                    raise ValueError(f'the node reports: {troubles[0]}')
                 for child in children:
                     child.check()
                     if child.exit_code is not None:
                         raise ChildProcessError(
-                            f'the {child.name} ended early; what it said stands above'
+                            f'the {child.name} ended early; see its output above'
                         )
 
-        # Subscriptions are made known in order, and that to the latched label_info is the last:
-        # once it has come, the node knows of all, and no result is lost for want of a subscriber.
         give_up_s = time.monotonic() + WAIT_S
         wait(lambda: recorder.taken > 0 or time.monotonic() > give_up_s, node)
         if not recorder.taken:
             raise ChildProcessError(
-                f'the node has not been ready for {WAIT_S:.0f} s; what it said stands above'
+                f'the node has not been ready for {WAIT_S:.0f} s; see its output above'
             )
-        with Child('player', PLAYER_MODULE, [json.dumps(order)], hear) as player:
+        with Child('player', PLAYER_MODULE, [json.dumps(order)], read_output) as player:
             wait(lambda: bool(played), node, player)
             _settle(monitor.spin, recorder, node, rate)
     return recorder.summary(), played[0]
@@ -215,13 +218,13 @@ def _record(
 
 def _node_flags(session: Session, config: Path | None) -> list[str]:
     flags = ['--ros-args', *(['--params-file', str(config.resolve())] if config else [])]
-    # The file may be for a node in another namespace, which ROS would ignore.
+    # As flags, since ROS would ignore a file that is for a node in another namespace.
     values = {
         name: value for name, value in session.settings.items() if value != BY_NAME[name].default
     }
-    # Segments at the camera's resolution are what is scored; the bag's clock makes ages right.
+    # Segments are scored at the camera's resolution; ages refer to the bag's clock.
     values |= {'use_sim_time': True, 'output_scale': 'camera', 'autostart': True}
-    if session.settings['model']:  # in quotes, for ROS reads the value as YAML
+    if session.settings['model']:  # in quotes, as ROS reads the value as YAML
         values['model'] = str(Path(session.settings['model']).expanduser().resolve())
     for name, value in values.items():
         flags += ['-p', f'{name}:={json.dumps(value)}']
@@ -231,8 +234,9 @@ def _node_flags(session: Session, config: Path | None) -> list[str]:
 def _settle(
     spin: Callable[[float], None], recorder: TopicRecorder, node: Child, rate: float
 ) -> None:
-    """Waits until nothing new comes and the node has nothing in work."""
-    give_up_s = time.monotonic() + SETTLE_S + 3 / rate  # diagnostics come by the bag's clock
+    """Wait until no new result arrives and the node processes no image."""
+    # Diagnostics are published by the bag's clock.
+    give_up_s = time.monotonic() + SETTLE_S + 3 / rate
     quiet_s, taken = time.monotonic(), recorder.taken
     heard = recorder.health
     while time.monotonic() < give_up_s:

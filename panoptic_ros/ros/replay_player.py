@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays a bag's images to the node at a given rate, and the bag's clock: a process of its own.
+"""Player of a bag's images and clock at a given speed, run as a process.
 
 `python -m panoptic_ros.ros.replay_player '{"bag": ..., "topic": ..., ...}'`
 """
@@ -27,26 +27,26 @@ from panoptic_ros.replay.config import ReplayConfig
 from panoptic_ros.ros.message_types import message_class
 
 MAX_PAUSE_S = 60.0
-"""A longer pause of the recording is not waited for: its clock may have been set."""
+"""Longest pause of the recording that is played, seconds; its clock may have been set."""
 
 MAX_CLOCK_NS = (2**31 - 10**5) * 10**9
-"""Later times do not fit into a stamp, or will not soon."""
+"""Latest time of /clock; somewhat below the greatest that a stamp can hold."""
 
 CLOCK_S = 0.02
-"""Between two messages of /clock."""
+"""Time between two messages of /clock, seconds."""
 
 WAIT_S = 300.0
-"""The longest wait for a subscriber: the node has none before its model is loaded."""
+"""Longest wait for the node to subscribe, which it does after loading its model; seconds."""
 
 DISCOVERY_S = 1.0
-"""After that, for the subscriber to find the player, too."""
+"""Time after that in which the subscriber discovers the player, too; seconds."""
 
 AFTER_S = 60.0
-"""So long the clock goes on after the last image, for the node to finish by."""
+"""Time for which the clock continues after the last image, so that the node can finish."""
 
 
 def main() -> int:
-    """Plays; says `played <images> in <seconds> s` when it is done."""
+    """Play the bag and print `played <images> in <seconds> s` at the end."""
     order = json.loads(sys.argv[1])
     config = ReplayConfig(
         open_recording(Path(order['bag'])),
@@ -75,7 +75,7 @@ def main() -> int:
 def _play(node: Node, config: ReplayConfig, order: dict[str, Any]) -> None:
     kind = config.recording.topics[order['topic']].kind
     topic = 'image/compressed' if kind == COMPRESSED_TYPE else 'image'
-    # Reliable goes with every subscriber; to one that is best-effort it is best-effort.
+    # A reliable publisher is compatible with subscribers of both kinds.
     publisher = node.create_publisher(message_class(kind), topic, QoSProfile(depth=5))
     clock = _Clock(node, order['rate'])
     store = BagTypes().store
@@ -101,9 +101,10 @@ def _play(node: Node, config: ReplayConfig, order: dict[str, Any]) -> None:
 
 
 class _Clock:
-    """The bag's time, which begins with its first image and runs `rate` times as fast.
+    """Clock of the bag, published on /clock.
 
-    Where stamps cannot hold it, before 1970 or after 2038, it begins at 1 s.
+    It starts with the time of the first image and advances `rate` times as fast as real time. A
+    time that stamps cannot hold, before 1970 or after 2038, is replaced by one from 1 s on.
     """
 
     def __init__(self, node: Node, rate: float) -> None:
@@ -111,17 +112,19 @@ class _Clock:
         self._rate = rate
         self._start_ns = 0
         self._start_s = 0.0
-        self._offset_ns = 0  # of what is published from the bag's time
+        self._offset_ns = 0  # bag's time minus the published one
 
     def now_ns(self) -> int:
+        """Return the bag's time."""
         return self._start_ns + round((time.monotonic() - self._start_s) * self._rate * 1e9)
 
     def skip_pause(self, time_ns: int) -> None:
-        """Brings a time that is further than MAX_PAUSE_S away as near as that."""
+        """Advance the clock so that `time_ns` is at most MAX_PAUSE_S ahead."""
         if self._start_s:
             self._start_ns += max(0, time_ns - self.now_ns() - round(MAX_PAUSE_S * 1e9))
 
     def wait_until(self, time_ns: int) -> None:
+        """Publish the clock until the bag's time is `time_ns`; the first call starts the clock."""
         if not self._start_s:
             self._start_ns, self._start_s = time_ns, time.monotonic()
         if not 0 <= time_ns - self._offset_ns < MAX_CLOCK_NS:

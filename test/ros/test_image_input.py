@@ -190,7 +190,7 @@ def test_an_override_for_nothing_is_reported(setup, caplog):
     )
     setup.open()
     assert [m for m in caplog.messages if 'has no effect' in m] == [
-        'qos_overrides./imge.subscription.depth has no effect: no topic of the node takes it'
+        'qos_overrides./imge.subscription.depth has no effect: no topic of the node uses it'
     ]
 
 
