@@ -23,11 +23,11 @@ class Notices:
     """
 
     def __init__(self) -> None:
-        self._said: defaultdict[str, set[str]] = defaultdict(set)
+        self._logged: defaultdict[str, set[str]] = defaultdict(set)
 
     def clear(self) -> None:
         """Forget which warnings were logged."""
-        self._said.clear()
+        self._logged.clear()
 
     def warn(self, kind: str, text: str) -> None:
         """Log a warning, unless it or enough others of its kind were logged before.
@@ -36,12 +36,12 @@ class Notices:
             kind: of trouble, one of a few.
             text: what is wrong, of unknown length.
         """
-        said, text = self._said[kind], one_line(text)
+        logged, text = self._logged[kind], one_line(text)
         key = re.sub(r'[0-9a-f]*\d[0-9a-f]*', '#', text)
-        if key in said or len(said) > MAX_DIFFERENT:
+        if key in logged or len(logged) > MAX_DIFFERENT:
             return
-        said.add(key)
-        if len(said) > MAX_DIFFERENT:
+        logged.add(key)
+        if len(logged) > MAX_DIFFERENT:
             logger.warning(
                 '%s: further warnings of this kind are not logged; see the diagnostics', kind
             )

@@ -69,7 +69,7 @@ def test_input(status, level, text):
 
 
 @pytest.mark.parametrize('enabled', [False, True])
-def test_what_is_not_measured_now_is_not_available(enabled):
+def test_rates_and_ages_are_not_available_without_a_subscription(enabled):
     values = input_(None, enabled=enabled).values
     assert values['rate hz'] == values['age s'] == NOT_YET
     assert values['published'] == '9'  # counts stay true
@@ -116,7 +116,7 @@ def test_why_all_images_are_lost(before, now, text):
         ('data must hold 48 rows', False),
     ],
 )
-def test_a_topic_that_is_no_colour_camera_is_to_be_remapped(bad, expected):
+def test_a_topic_without_colour_images_leads_to_the_advice_to_remap(bad, expected):
     assert ('remap' in all_lost(counts(), counts(bad_image=1), 0.0, bad, '')) == expected
 
 
@@ -133,7 +133,7 @@ def test_a_topic_that_is_no_colour_camera_is_to_be_remapped(bad, expected):
         (-1.8e9, True, ('in the future', 'use_sim_time is true', '/clock')),
     ],
 )
-def test_ages_that_say_that_clocks_differ(age_s, sim_time, words):
+def test_large_ages_show_that_clocks_differ(age_s, sim_time, words):
     text = age_problem(age_s, sim_time)
     assert bool(text) == bool(words)
     assert all(word in text for word in words), text
@@ -231,6 +231,6 @@ def test_old_times_are_not_shown_as_current(active, current, rate_hz, level, tex
         ({'name': 'city'}, '', Level.OK, 'ok; a model has been loading for 12 s'),
     ],
 )
-def test_a_model_that_is_being_loaded(values, problem, level, text):
+def test_a_model_that_is_loading(values, problem, level, text):
     status = model_status('configuring', problem, values, '', 12.3)
     assert (status.level, status.message, status.values['state']) == (level, text, 'configuring')

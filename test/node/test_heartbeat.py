@@ -40,7 +40,7 @@ def test_a_failing_action_is_logged_once_and_called_again(caplog):
     assert caplog.text.count('RuntimeError: on purpose') == 1
 
 
-def test_an_action_that_hangs_is_left_behind():
+def test_stopping_does_not_wait_for_an_action_that_hangs():
     release = threading.Event()
     heartbeat = Heartbeat(lambda: release.wait(20) and None, 0.001, 'test')
     assert not heartbeat.stop(0.01)

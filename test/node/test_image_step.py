@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The step that node and replay share; a real model, no ROS."""
+"""Image step of node and replay, with a real model and without ROS."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ def step(tiny_model) -> ImageStep:
 
 
 def message(stamp_s: float = 10.0, **changes):
-    """An image of the painted scene."""
+    """Return an image message of the painted scene."""
     pixels = paint_scene(48, 96)
     stamp = SimpleNamespace(sec=int(stamp_s), nanosec=round(stamp_s % 1 * 1e9))
     values = {
@@ -69,7 +69,7 @@ def test_an_image_without_a_result_has_a_reason(step, given, now_s, reason, text
     assert isinstance(step(message(10.1), 1.1), ProcessedImage)  # the next one is processed
 
 
-def test_the_age_counts_only_where_the_time_is_known(step):
+def test_without_a_current_time_images_have_no_age(step):
     assert isinstance(step(message(), 1.0, 10.1), ProcessedImage)
     assert isinstance(step(message(), 1.1, None), ProcessedImage)
 
@@ -86,7 +86,7 @@ def test_a_failure_names_its_kind_and_keeps_the_error(step, monkeypatch):
     )
 
 
-def test_stamps_are_judged_for_each_image(step):
+def test_an_unusable_stamp_is_reported(step):
     step(message(), 1.0)
     assert not step.clock.problem
     step(message(0.0), 1.1)

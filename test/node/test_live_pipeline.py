@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Changes of a pipeline; real models, no ROS."""
+"""Changes of a running pipeline, with real models and without ROS."""
 
 import gc
 import threading
@@ -31,8 +31,8 @@ def live(make_predictor):
     return LivePipeline(make_predictor(), SETTINGS)
 
 
-def look(live: LivePipeline, stamp_s: float) -> np.ndarray:
-    """The instance table of one image."""
+def process(live: LivePipeline, stamp_s: float) -> np.ndarray:
+    """Return the instance table of one image."""
     with live.for_image():
         frame, _ = live(CameraImage(paint_scene(48, 96)), stamp_s)
     return frame.segments
@@ -42,7 +42,7 @@ def track_ids(rows: np.ndarray) -> set[int]:
     return set(rows['track_id'][rows['is_thing'] == 1])
 
 
-def test_a_change_waits_for_the_image_in_work_and_no_longer(live, make_predictor):
+def test_a_change_waits_for_the_current_image_and_no_longer(live, make_predictor):
     with live.for_image():
         old = live.predictor
         live.replace_model(make_predictor())
@@ -51,11 +51,11 @@ def test_a_change_waits_for_the_image_in_work_and_no_longer(live, make_predictor
         frame, _ = live(CameraImage(paint_scene(48, 96)), 1.0)
         assert len(frame.segments) == 4
     assert live.predictor is not old
-    assert len(look(live, 1.1)) == 1
+    assert len(process(live, 1.1)) == 1
 
 
 def test_of_many_models_that_wait_only_the_newest_is_kept(live, make_predictor):
-    """Each holds an engine with its threads; nothing may need a garbage collection."""
+    """Each model holds an engine with its threads and must be freed without the collector."""
     gc.disable()
     try:
         first, models = weakref.ref(live.predictor.backend), []
@@ -79,7 +79,7 @@ def test_the_newest_settings_count_for_a_model_that_waits(live, make_predictor):
         live.apply(SETTINGS | {'classes.include': ('wall',)})
         live.replace_model(make_predictor())
         live.apply(SETTINGS | {'classes.include': ('ball', 'box')})
-    assert len(look(live, 1.0)) == 2
+    assert len(process(live, 1.0)) == 2
 
 
 @pytest.mark.parametrize(
@@ -92,36 +92,36 @@ def test_the_newest_settings_count_for_a_model_that_waits(live, make_predictor):
     ids=['reset', 'model', 'tracker off'],
 )
 def test_later_settings_do_not_cancel_a_reset_that_waits(live, make_predictor, change):
-    before = track_ids(look(live, 1.0))
-    assert before == track_ids(look(live, 1.1))
+    before = track_ids(process(live, 1.0))
+    assert before == track_ids(process(live, 1.1))
     with live.for_image():
         change(live, make_predictor)
         for rate_hz in range(100):
             live.apply(SETTINGS | {'max_rate_hz': float(rate_hz)})
-    assert min(track_ids(look(live, 1.2))) > max(before)
+    assert min(track_ids(process(live, 1.2))) > max(before)
 
 
 def test_settings_alone_leave_the_tracks(live):
-    before = track_ids(look(live, 1.0))
+    before = track_ids(process(live, 1.0))
     live.apply(SETTINGS | {'min_area': 1.0})
-    assert track_ids(look(live, 1.1)) == before
+    assert track_ids(process(live, 1.1)) == before
 
 
-def test_an_image_that_fails_lets_changes_in(live):
+def test_changes_are_made_after_an_image_that_fails(live):
     with pytest.raises(ValueError, match='on purpose'), live.for_image():
         live.apply(SETTINGS | {'classes.include': ('ball',)})
         raise ValueError('on purpose')
-    assert len(look(live, 1.0)) == 1
+    assert len(process(live, 1.0)) == 1
 
 
 def test_changes_from_one_thread_and_images_from_another(live):
-    """No change gets lost, whoever makes it."""
+    """No change is lost, whichever thread makes it."""
     stop = threading.Event()
 
     def work() -> None:
         stamp_s = 1.0
         while not stop.is_set():
-            look(live, stamp_s := stamp_s + 0.1)
+            process(live, stamp_s := stamp_s + 0.1)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -132,4 +132,4 @@ def test_changes_from_one_thread_and_images_from_another(live):
     finally:
         stop.set()
         thread.join(30)
-    assert len(look(live, 1e6)) == 1
+    assert len(process(live, 1e6)) == 1

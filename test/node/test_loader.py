@@ -22,7 +22,7 @@ def test_a_model_is_loaded(tiny_model):
         (SystemExit('a library gave up'), 'a library gave up'),
     ],
 )
-def test_what_fails_is_said_at_once(monkeypatch, error, text):
+def test_a_failure_is_reported_at_once(monkeypatch, error, text):
     def load(settings):
         raise error
 

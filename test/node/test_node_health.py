@@ -17,7 +17,7 @@ MODEL = {'state': 'active', 'backend': 'onnxruntime/cpu', 'device': 'cpu'}
 
 
 def message(model=MODEL, images=INPUT, timing=TIMING, level=0, text='ok', node='panoptic_node'):
-    """A DiagnosticArray as bags give it; rclpy's differs in `level` being bytes."""
+    """Return a DiagnosticArray as read from a bag; in rclpy's `level` is bytes."""
     return SimpleNamespace(
         header=SimpleNamespace(stamp=SimpleNamespace(sec=12, nanosec=500_000_000)),
         status=[
@@ -64,7 +64,7 @@ def test_summary_holds_the_nodes_numbers():
         ({}, 'published no image: no image yet'),  # the node has no camera yet
     ],
 )
-def test_a_summary_that_cannot_be_true_is_refused(images, words):
+def test_a_summary_with_inconsistent_counts_is_refused(images, words):
     with pytest.raises(ValueError, match=words):
         health(images=images).summary(1.0)
 
@@ -96,7 +96,7 @@ def test_a_line_for_people():
     assert health(level=1, text='slow').line().endswith('; WARN model: slow')
 
 
-def test_other_nodes_diagnostics_are_left_alone():
+def test_diagnostics_of_other_nodes_are_ignored():
     assert read_health(message(node='lidar')) is None
     assert read_health(message(node='/front/lidar')) is None
     assert health().stamp_s == 12.5

@@ -13,13 +13,13 @@ def notices(caplog):
     return Notices()
 
 
-def test_texts_that_differ_in_numbers_are_said_once(notices, caplog):
+def test_texts_that_differ_in_numbers_are_logged_once(notices, caplog):
     for width in range(20):
         notices.warn('bad image', f'bad image: {width} x 0 pixels at 0x7fe{width}')
     assert caplog.messages == ['bad image: 0 x 0 pixels at 0x7fe0']
 
 
-def test_any_number_of_different_texts_takes_a_handful_of_short_lines(notices, caplog):
+def test_many_different_texts_give_a_few_short_lines(notices, caplog):
     draw = random.Random(1)
     for _ in range(300):
         notices.warn('bad image', ''.join(draw.choices(string.printable, k=3000)))
@@ -35,7 +35,7 @@ def test_one_kind_of_trouble_does_not_hide_another(notices, caplog):
     assert caplog.messages[-1] == 'no memory'
 
 
-def test_all_may_be_said_again_after_a_new_start(notices, caplog):
+def test_everything_may_be_logged_again_after_a_new_start(notices, caplog):
     for _ in range(2):
         notices.warn('too old', 'an image is 7 ms old')
         notices.clear()

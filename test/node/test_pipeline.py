@@ -16,7 +16,7 @@ SCENE = CameraImage(paint_scene(64, 128))
 
 
 class CountingTracker:
-    """Numbers the rows it is given, and remembers how many there were."""
+    """Tracker that numbers the rows of a frame and records how many there were."""
 
     def __init__(self):
         self.rows = []
@@ -45,7 +45,7 @@ def test_frames_are_tracked_and_timed(pipeline):
     assert all(0 < value < 60 for value in times.values())
 
 
-def test_the_tracker_is_told_of_empty_frames(pipeline):
+def test_the_tracker_receives_empty_frames(pipeline):
     pipeline(CameraImage(np.zeros((64, 128, 3), np.uint8)), 0)
     assert pipeline.tracker.rows == [0]
 
@@ -66,7 +66,7 @@ def test_it_runs_without_a_tracker(pipeline):
         (['ball'], ['ball'], []),  # nothing is left
     ],
 )
-def test_classes_left_out_vanish_from_map_and_table(pipeline, include, exclude, expected):
+def test_excluded_classes_are_removed_from_map_and_table(pipeline, include, exclude, expected):
     pipeline.choose_classes(include, exclude)
     frame, _ = pipeline(SCENE, 0)
     assert classes(frame) == expected

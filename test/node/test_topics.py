@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows that declare the node's topics."""
+"""Rows that declare the node's topics."""
 
 import pytest
 

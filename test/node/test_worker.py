@@ -18,20 +18,20 @@ def adds_up(counts: Counts) -> bool:
 def wait_until(condition, timeout_s: float = 20.0) -> None:
     end_s = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < end_s, 'waited in vain'
+        assert time.monotonic() < end_s, 'timed out'
         time.sleep(0.001)
 
 
 class Gate:
-    """A process that holds each frame until it is let go, and remembers what it got."""
+    """Callback that records each image and blocks until it is released."""
 
     def __init__(self) -> None:
-        self.frames, self.let_go = [], threading.Semaphore(0)
+        self.images, self.release = [], threading.Semaphore(0)
 
-    def __call__(self, frame) -> Drop | None:
-        self.frames.append(frame)
-        self.let_go.acquire()
-        return frame if isinstance(frame, Drop) else None
+    def __call__(self, image) -> Drop | None:
+        self.images.append(image)
+        self.release.acquire()
+        return image if isinstance(image, Drop) else None
 
 
 @pytest.fixture
@@ -44,27 +44,27 @@ def worker(gate):
     worker = Worker('test')
     worker.start(gate)
     yield worker
-    gate.let_go.release(1000)
+    gate.release.release(1000)
     assert worker.stop(20)
 
 
-def test_a_waiting_frame_gives_way_to_a_newer_one(worker, gate):
+def test_a_newer_image_replaces_a_waiting_one(worker, gate):
     worker.put(1)
-    wait_until(lambda: gate.frames == [1])
+    wait_until(lambda: gate.images == [1])
     for frame in (2, 3, 4):
         worker.put(frame)
     assert worker.counts().in_flight == 2  # one in work, one waits
     assert worker.counts().dropped[Drop.SUPERSEDED] == 2
-    gate.let_go.release(2)
+    gate.release.release(2)
     wait_until(lambda: worker.counts().published == 2)
-    assert gate.frames == [1, 4]
+    assert gate.images == [1, 4]
     assert worker.counts() == Counts(4, 2, {**dict.fromkeys(Drop, 0), Drop.SUPERSEDED: 2}, 0)
 
 
 @pytest.mark.parametrize('reason', Drop)
 def test_a_reason_is_counted_as_itself(worker, gate, reason):
     worker.put(reason)
-    gate.let_go.release()
+    gate.release.release()
     wait_until(lambda: worker.counts().in_flight == 0)
     assert worker.counts() == Counts(1, 0, {**dict.fromkeys(Drop, 0), reason: 1}, 0)
 
@@ -84,29 +84,29 @@ def test_an_exception_is_counted_and_the_next_frame_is_handled(caplog):
     assert 'on purpose' in caplog.text
 
 
-def test_stopping_waits_for_the_frame_in_work_and_drops_the_waiting_one(worker, gate):
+def test_stopping_waits_for_the_current_image_and_drops_the_waiting_one(worker, gate):
     worker.put(1)
-    wait_until(lambda: gate.frames == [1])
+    wait_until(lambda: gate.images == [1])
     worker.put(2)
     assert not worker.stop(0.01)
     with pytest.raises(RuntimeError, match='still being processed'):
         worker.start(gate)
     assert adds_up(worker.counts())
-    gate.let_go.release()
+    gate.release.release()
     assert worker.stop(20)
-    assert gate.frames == [1]
+    assert gate.images == [1]
     assert (worker.counts().published, worker.counts().dropped[Drop.SUPERSEDED]) == (1, 1)
 
 
-def test_a_stopped_worker_takes_nothing_and_can_be_started_again(worker, gate):
+def test_a_stopped_worker_accepts_no_image_and_can_be_started_again(worker, gate):
     assert worker.stop(20)
     worker.put(1)
     assert worker.counts().dropped[Drop.SUPERSEDED] == 1
     worker.start(gate)
     worker.put(2)
-    gate.let_go.release()
+    gate.release.release()
     wait_until(lambda: worker.counts().published == 1)
-    assert gate.frames == [2]
+    assert gate.images == [2]
 
 
 def test_the_rate_is_limited():
@@ -130,8 +130,8 @@ def test_the_rate_is_limited():
     ),
     st.integers(0, 30),
 )
-def test_counts_add_up_at_every_moment(outcomes, stop_at):
-    """Frames with any outcome, stopped at any time, looked at from another thread."""
+def test_counts_add_up_at_every_moment(results, stop_at):
+    """Images with any result, stopped at any time, while another thread reads the counts."""
 
     def process(frame):
         if frame == 'raise':
@@ -149,19 +149,19 @@ def test_counts_add_up_at_every_moment(outcomes, stop_at):
     watcher = threading.Thread(target=watch)
     watcher.start()
     worker.start(process)
-    for place, outcome in enumerate(outcomes):
+    for place, result in enumerate(results):
         if place == stop_at:
             worker.stop(20)
-        if outcome == 'pause':
+        if result == 'pause':
             time.sleep(0.001)
         else:
-            worker.put(outcome)
+            worker.put(result)
     worker.stop(20)
     ended.set()
     watcher.join()
     assert not wrong
     counts = worker.counts()
-    assert counts.received == sum(outcome != 'pause' for outcome in outcomes)
+    assert counts.received == sum(result != 'pause' for result in results)
     assert counts.in_flight == 0
     assert adds_up(counts)
 

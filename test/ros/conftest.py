@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real ROS 2 processes in a domain of their own."""
+"""Fixtures for real ROS 2 processes in their own domain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves node_pro
 
 @pytest.fixture(scope='session')
 def ros_domain() -> int:
-    """A free domain per test process, on this machine only, with room for whole images.
+    """Return a free domain per test process, on this machine only, with the profile for images.
 
     What the caller has set for ROS is replaced: no test may reach a node that runs here.
     """
@@ -33,7 +33,7 @@ def ros_domain() -> int:
 
 @pytest.fixture(scope='module')
 def graph(ros_domain: int) -> Iterator[Graph]:
-    """A node of the test's own, for publishing, listening and calling."""
+    """Client node of the test, which publishes, subscribes and calls services."""
     from node_process import Graph
 
     graph = Graph(ros_domain)
@@ -43,7 +43,7 @@ def graph(ros_domain: int) -> Iterator[Graph]:
 
 @pytest.fixture
 def start(tmp_path: Path, ros_domain: int) -> Iterator[Callable[..., NodeProcess]]:
-    """Starts nodes that do not outlive the test; takes what `NodeProcess` takes but the log."""
+    """Return a function that starts a `NodeProcess`, which ends with the test."""
     from node_process import NodeProcess
 
     nodes = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node as a process, and a graph of clients to talk with it."""
+"""The node as a process, and a client node that talks with it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from panoptic_ros.node.topics import frame_topics
 from panoptic_ros.ros.message_types import message_class
 
 TIMEOUT_S = 60.0
-"""For anything that does come; the machine may be busy."""
+"""Longest wait for anything that is expected, as the machine may be busy; seconds."""
 
 OUTPUTS = {
     topic.name.removeprefix('panoptic/'): message_class(topic.kind)
@@ -40,7 +40,7 @@ OUTPUTS = {
 
 
 class NodeProcess:
-    """`panoptic_node` with some parameters."""
+    """Process of `panoptic_node` with some parameters."""
 
     def __init__(
         self, log: Path, parameters: dict[str, object], *more: str, before: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class NodeProcess:
             time.sleep(0.02)
 
     def end(self, number: int = signal.SIGTERM) -> int:
-        """Sends a signal and gives the exit code."""
+        """Send a signal and return the exit code."""
         self.process.send_signal(number)
         try:
             return self.process.wait(TIMEOUT_S)
@@ -86,7 +86,7 @@ class NodeProcess:
 
 
 class Graph:
-    """Publishes images to the node and keeps what comes back."""
+    """Client node that publishes images and keeps the messages that it receives."""
 
     def __init__(self, domain: int) -> None:
         self._context = Context()
@@ -108,7 +108,7 @@ class Graph:
         rclpy.shutdown(context=self._context)
 
     def subscribe(self, *names: str) -> None:
-        """Listens to exactly these outputs, and waits until the node knows of it."""
+        """Subscribe to exactly these outputs, and wait until the node has publishers for them."""
         for name in set(self._outputs) - set(names):
             self.node.destroy_subscription(self._outputs.pop(name))
         for name in set(names) - set(self._outputs):
@@ -122,10 +122,10 @@ class Graph:
         self.until(lambda: all(self.node.count_publishers(f'panoptic/{name}') for name in names))
 
     def until(self, condition, timeout_s: float = TIMEOUT_S):
-        """Spins until a condition holds; gives its value."""
+        """Spin until a condition holds, and return its value."""
         end_s = time.monotonic() + timeout_s
         while not (value := condition()):
-            assert time.monotonic() < end_s, 'waited in vain'
+            assert time.monotonic() < end_s, 'timed out'
             self._executor.spin_once(0.02)
         return value
 
@@ -135,7 +135,7 @@ class Graph:
             self._executor.spin_once(0.02)
 
     def wait_for_input(self, topic: str = 'image', count: int = 1) -> None:
-        """Waits until the node subscribes (or, with 0, no longer does)."""
+        """Wait until the node has `count` subscriptions."""
         self.until(lambda: self.node.count_subscribers(topic) == count)
 
     def call(self, service: str, kind, request):
@@ -164,7 +164,7 @@ class Graph:
         return self.call('get_state', GetState, GetState.Request()).current_state.label
 
     def set_parameter(self, name: str, value) -> str:
-        """Gives the reason of a refusal, or an empty string."""
+        """Set a parameter; return the reason of a refusal, or an empty string."""
         message = rclpy.parameter.Parameter(name, value=value).to_parameter_msg()
         assert isinstance(message, Parameter)
         response = self.call(
@@ -179,7 +179,7 @@ class Graph:
         return parameter_value_to_python(response.values[0])
 
     def status(self, name: str) -> tuple[int, str, dict[str, str]]:
-        """Level, message and values of the newest status that was made after this call."""
+        """Return level, message and values of a status that is newer than this call."""
         asked, arrays = self.node.get_clock().now().nanoseconds, self.diagnostics
 
         def newest():
@@ -196,7 +196,7 @@ class Graph:
         raise AssertionError(f'no status {name}')
 
     def counts(self) -> dict[str, int]:
-        """The input's counts, which must add up."""
+        """Return the counts of the input, which must add up."""
         values = self.status('input/camera')[2]
         counts = {
             key: int(value)
@@ -208,7 +208,7 @@ class Graph:
 
 
 def image_message(rgb: np.ndarray, number: int, encoding: str = 'rgb8', **changes) -> Image:
-    """An Image whose header can be told from others by its number."""
+    """Return an Image whose header is unique to its number."""
     message = Image(
         header=header(number),
         height=rgb.shape[0],
@@ -223,7 +223,7 @@ def image_message(rgb: np.ndarray, number: int, encoding: str = 'rgb8', **change
 
 
 def header(number: int) -> Header:
-    """Stamped `number` tenths of a second after a round time, with a nanosecond to be kept."""
+    """Return a header stamped `number` tenths of a second and one nanosecond after 1000 s."""
     value = Header(frame_id=f'camera_{number}')
     value.stamp.sec, value.stamp.nanosec = 1000 + number // 10, number % 10 * 10**8 + 1
     return value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark's publishers."""
+"""Publishers of the benchmark."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example of docs/robot.md: it follows one person by id."""
+"""Example of docs/robot.md that follows one person by id."""
 
 import importlib.util
 import os
@@ -28,7 +28,7 @@ def example():
 
 
 def table(*people: tuple[int, int, int]):
-    """Rows of (track id, area, state), and a large wall."""
+    """Return rows of (track id, area, state), and a large wall."""
     rows = np.zeros(len(people) + 1, segment_dtype(4))
     rows[-1]['class_id'], rows[-1]['area'], rows[-1]['state'] = 1, 10_000, 2
     for row, (track_id, area, state) in zip(rows, people, strict=False):
@@ -37,7 +37,7 @@ def table(*people: tuple[int, int, int]):
     return rows
 
 
-def test_who_is_followed_stays_until_lost_for_long():
+def test_a_person_is_followed_until_lost_for_long():
     follower = example().Follower(patience_s=2.0)
 
     def who(stamp_s, *people):

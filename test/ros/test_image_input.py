@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera's subscriptions, with real publishers; silence is a moment here."""
+"""Subscriptions of a camera, with real publishers and a short limit of silence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BEST_EFFORT, RELIABLE = (QoSReliabilityPolicy.BEST_EFFORT, QoSReliabilityPolicy.
 
 
 class Setup:
-    """A node with an input, and one that publishes to it (a topic has one type in a context)."""
+    """Node with an input and node with publishers; a topic has one type per context."""
 
     def __init__(self, context: Context, camera_context: Context) -> None:
         self._executor = SingleThreadedExecutor(context=context)
@@ -38,7 +38,7 @@ class Setup:
         self.camera = rclpy.create_node('camera', context=camera_context)
 
     def make(self, overrides: dict | None = None) -> ImageInput:
-        """An input of a node that was started with these parameters."""
+        """Return the input of a node that was started with these parameters."""
         self.node = rclpy.create_node(
             'input',
             context=self.context,
@@ -57,7 +57,7 @@ class Setup:
         self.camera.destroy_node()
 
     def qos(self) -> QoSProfile:
-        """Of the only subscription of `image`; those of earlier tests may just be ending."""
+        """Return the QoS of the only subscription of `image`, after those of other tests."""
 
         def infos() -> list:
             return self.node.get_subscriptions_info_by_topic('/image')
@@ -75,7 +75,7 @@ class Setup:
             self._executor.spin_once(0.01)
 
     def until_received(self, publisher, kind: type) -> None:
-        """Publishes until a message arrives."""
+        """Publish until a message arrives."""
         self.received.clear()
 
         def arrives() -> bool:
@@ -115,7 +115,7 @@ def test_auto_follows_whichever_topic_delivers(setup):
     assert input_.topics == ''
 
 
-def test_a_topic_that_was_asked_for_stays_alone(setup, caplog):
+def test_a_requested_transport_is_the_only_one(setup, caplog):
     input_ = setup.make()
     setup.open(input_transport='compressed')
     setup.until(lambda: 'no image' in caplog.text)
@@ -160,7 +160,7 @@ def test_silence_is_explained_once(setup, caplog, kind, qos, settings, reason):
     assert re.search(reason, line), line
 
 
-def test_overrides_rule_and_may_name_durability(setup):
+def test_overrides_take_precedence_and_may_set_durability(setup):
     input_ = setup.make(
         {
             'qos_overrides./image.subscription.reliability': 'reliable',
@@ -176,7 +176,7 @@ def test_overrides_rule_and_may_name_durability(setup):
     assert setup.qos().reliability == RELIABLE
 
 
-def test_a_changed_reliability_counts_at_the_next_start(setup):
+def test_a_changed_reliability_applies_at_the_next_start(setup):
     input_ = setup.make()
     for name, expected in (('best_effort', BEST_EFFORT), ('reliable', RELIABLE)):
         setup.open(input_transport='raw', input_reliability=name)
@@ -184,7 +184,7 @@ def test_a_changed_reliability_counts_at_the_next_start(setup):
         input_.close()
 
 
-def test_an_override_for_nothing_is_reported(setup, caplog):
+def test_an_override_without_effect_is_reported(setup, caplog):
     setup.make(
         {'qos_overrides./imge.subscription.depth': 3, 'qos_overrides./image.subscription.depth': 3}
     )

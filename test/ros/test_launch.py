@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launch file's own logic; stand-ins take the place of launch, which pip cannot install."""
+"""Logic of the launch file, with stand-ins for `launch`, which pip cannot install."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from panoptic_ros.core.resources import resource_file
 
 
 class Made(SimpleNamespace):
-    """Whatever is constructed: remembers its arguments."""
+    """Stand-in of a launch class that keeps its arguments."""
 
     def __init__(self, *arguments, **keywords):
         super().__init__(arguments=arguments, keywords=keywords)
@@ -27,7 +27,7 @@ class LaunchConfiguration:
 
 @pytest.fixture
 def launch_file(monkeypatch):
-    """The launch file as a module, in an environment without profiles."""
+    """Return the launch file as a module, in an environment without profiles."""
     names = {
         'launch': ('LaunchContext', 'LaunchDescription'),
         'launch.actions': (
@@ -63,7 +63,7 @@ def actions(launch_file, kind: str) -> list[Made]:
 
 
 def started(launch_file, **given: str) -> list[Made]:
-    """What the launch file starts with these arguments."""
+    """Return what the launch file starts with these arguments."""
     defaults = {name: value for name, (value, _) in launch_file['ARGUMENTS'].items()}
     context = SimpleNamespace(launch_configurations=defaults | given)
     return [

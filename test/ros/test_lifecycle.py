@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests for transitions, also those that the state does not allow, to a live node."""
+"""Requests for transitions to a live node, also those that its state does not allow."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def test_a_transition_that_the_state_does_not_allow_is_refused(graph, start, tin
     assert 'Traceback' not in node.log
 
 
-def test_while_a_model_loads_all_is_answered_until_the_time_limit(
+def test_services_answer_while_a_model_loads_until_the_time_limit(
     graph, start, tiny_model, tmp_path
 ):
-    """The model's graph never ends; the node starts by itself."""
+    """The model's graph never ends; the node activates itself."""
     endless = make_tiny_model(tmp_path / 'endless.onnx', endless=0)
     node = start({'model': endless, 'load_timeout_s': 6.0})
     graph.until(lambda: graph.state == 'configuring')
@@ -95,11 +95,11 @@ def test_while_a_model_loads_all_is_answered_until_the_time_limit(
     assert graph.set_parameter('model', str(tiny_model)) == ''
     assert request(graph, 1)
     assert graph.get_parameter('max_age_ms') == 7
-    assert node.end() == 0  # the stuck thread does not keep it
+    assert node.end() == 0  # the blocked thread does not prevent the end
     assert 'Traceback' not in node.log
 
 
-def test_while_a_reload_loads_all_is_answered(graph, start, tiny_model, tmp_path):
+def test_services_answer_while_a_model_is_reloaded(graph, start, tiny_model, tmp_path):
     path = tmp_path / 'model.onnx'
     path.write_bytes(tiny_model.read_bytes())
     node = start({'model': path})
@@ -109,7 +109,7 @@ def test_while_a_reload_loads_all_is_answered(graph, start, tiny_model, tmp_path
     graph.until(client.service_is_ready)
     client.call_async(Trigger.Request())
     graph.until(lambda: 'has been loading' in graph.status('model')[1])
-    assert graph.status('model')[0] == 0  # the old one works
+    assert graph.status('model')[0] == 0  # the old one is used
     assert not request(graph, 1)
     assert not request(graph, 3)
     assert request(graph, 4)

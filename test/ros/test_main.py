@@ -19,7 +19,7 @@ from tiny_model import make_tiny_model, paint_scene
 pytestmark = pytest.mark.ros
 
 END_S = 5.0
-"""After that, `ros2 launch` sends the next signal."""
+"""Time after which `ros2 launch` sends the next signal, seconds."""
 
 SIGNALLED = '''
 import os, signal, sys
@@ -30,7 +30,7 @@ def hit():
         os.kill(os.getpid(), number)
 
 class Watch:
-    """Sends the signals when a module is about to be imported."""
+    """Import hook that sends the signals before a module is imported."""
     def find_spec(self, name, path=None, target=None):
         if name == point:
             sys.meta_path.remove(self)
@@ -64,7 +64,7 @@ sys.exit(main([]))
         ('onnxruntime', signal.SIGTERM),  # the model is being loaded
     ],
 )
-def test_signals_while_the_node_starts_end_it_well(ros_domain, point, number):
+def test_signals_while_the_node_starts_end_it_without_an_error(ros_domain, point, number):
     done = subprocess.run(
         [sys.executable, '-c', SIGNALLED, point, str(int(number))],
         capture_output=True,

@@ -29,7 +29,7 @@ TYPES = RosTypes()
 
 
 def frame(count: int, embedding_dim: int = 3) -> PanopticFrame:
-    """Rows filled with different values; the map is all void."""
+    """Return a frame whose rows have different values and whose map is void."""
     rows = np.zeros(count, segment_dtype(embedding_dim))
     for place, name in enumerate(rows.dtype.names):
         for i in range(count):
@@ -86,7 +86,7 @@ def test_mono16_has_the_machines_byte_order():
 
 @pytest.fixture
 def vision(monkeypatch):
-    """A machine with vision_msgs."""
+    """Simulate a machine with vision_msgs."""
     message_class.cache_clear()
     install_classes(monkeypatch)
     monkeypatch.setattr(RosTypes, 'vision', True)
@@ -94,7 +94,7 @@ def vision(monkeypatch):
     message_class.cache_clear()
 
 
-def test_what_class_ids_mean_is_json_on_every_machine(vision):
+def test_classes_are_published_as_json_on_every_machine(vision):
     message = label_json_message(TYPES, LABELS, 0.25, None)
     assert isinstance(message, String)
     assert json.loads(message.data) == {'labels': LABELS.to_dicts(), 'score_threshold': 0.25}
@@ -115,7 +115,7 @@ def test_vision_msgs_has_the_names_too(vision):
 
 @pytest.mark.parametrize('installed', [False, True])
 def test_label_topics_are_published_under_their_own_names(vision, installed):
-    """What the node does when a model is loaded; a publisher of stand-ins cannot be real."""
+    """As the node does when a model is loaded; stand-ins of messages need one of publishers."""
     created = {}
 
     class Node:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node as users meet it: a process, its topics, services and parameters."""
+"""The node as a process with its topics, services and parameters."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from panoptic_ros.core.labels import VOID_ID
 pytestmark = pytest.mark.ros
 
 NUMBERS = count(1)
-"""Image numbers, which count up through all tests of a node: stamps must not go back."""
+"""Image numbers, which increase over all tests of a node, as stamps must not go back."""
 
 
 @pytest.fixture(scope='module')
 def node(ros_domain, tiny_model, tmp_path_factory):
-    """An active node, shared; a test leaves it as it was."""
+    """Start an active node that all tests share; each test restores its state."""
     path = tmp_path_factory.mktemp('node')
     process = NodeProcess(
         path / 'log',
@@ -42,7 +42,7 @@ def node(ros_domain, tiny_model, tmp_path_factory):
 
 @pytest.fixture
 def running(node, graph):
-    """The graph, when the node listens."""
+    """Return the client node when the node has subscribed."""
     node.wait_for_log('model is loaded')
     graph.wait_for_input()
     for messages in graph.messages.values():
@@ -51,7 +51,7 @@ def running(node, graph):
 
 
 def send(graph: Graph, rgb: np.ndarray, *outputs: str, **changes) -> dict:
-    """Publishes an image until its results are there (a subscription takes time to be known)."""
+    """Publish an image until its results arrive, as the discovery of subscriptions takes time."""
     graph.subscribe(*outputs)
     while True:
         message = image_message(rgb, next(NUMBERS), **changes)
@@ -109,14 +109,14 @@ def test_all_topics_agree_with_the_scene_and_each_other(running):
     assert np.isnan(rows['x']).all()
     assert sorted(rows['class_id']) == [0, 1, 2, 3]
 
-    # The scene's own edges, away from their cells.
+    # Classes away from the edges of the scene.
     classes = np.array([[1, 2, 1, 3, 1], [0, 2, 0, 3, 0]])
     np.testing.assert_array_equal(semantic[(180, 300), :][:, (60, 240, 480, 720, 900)], classes)
-    # Painted with its class, the overlay is still the picture: red stays mostly red.
+    # The overlay still shows the image under the colours: red stays mostly red.
     assert overlay[200, 200, 0] > 200 > 60 > overlay[200, 200, 2]
 
 
-def test_label_info_is_latched_and_says_what_ids_mean(running):
+def test_label_info_is_latched_and_names_the_classes(running):
     running.subscribe('label_info')
     (message,) = running.until(lambda: running.messages['label_info'])
     values = json.loads(message.data)
@@ -171,7 +171,7 @@ BAD = [  # changes to a good image, part of the line that says so
 ]
 
 
-def test_bad_images_are_counted_and_said_once(running, node):
+def test_bad_images_are_counted_and_reported_once(running, node):
     start = running.counts()
     for changes, _ in BAD * 2:
         running.image.publish(image_message(paint_scene(48, 96), next(NUMBERS), **changes))
@@ -186,7 +186,7 @@ def test_bad_images_are_counted_and_said_once(running, node):
         assert node.log.count(text) <= 1, node.log
     assert node.log.count('bad image:') == 5  # both zero sizes are one reason
     assert max(len(line) for line in node.log.splitlines()) < 1000
-    send(running, paint_scene(48, 96), 'instances')  # goes on
+    send(running, paint_scene(48, 96), 'instances')  # images are still processed
     assert 'bad image' not in running.status('input/camera')[1]
 
 
@@ -214,7 +214,7 @@ REFUSED = [  # name, value, part of the reason
 
 
 @pytest.mark.parametrize(('name', 'value', 'reason'), REFUSED)
-def test_a_bad_value_is_refused_with_the_reason_and_the_old_one_stays(
+def test_a_bad_value_is_refused_with_a_reason_and_the_old_one_is_kept(
     running, name, value, reason
 ):
     before = running.get_parameter(name)
@@ -260,7 +260,7 @@ def test_classes_and_thresholds_change_while_it_runs(running):
         assert classes() == expected, (name, value)
 
 
-def test_maps_come_at_the_decoded_resolution_on_request(running):
+def test_maps_have_the_decoded_resolution_on_request(running):
     assert running.set_parameter('output_scale', 'network') == ''
     found = send(running, paint_scene(480, 960), 'segments', 'semantic', 'overlay')
     assert running.set_parameter('output_scale', 'camera') == ''
@@ -269,7 +269,7 @@ def test_maps_come_at_the_decoded_resolution_on_request(running):
 
 
 def test_old_images_are_dropped(running):
-    """The stamps of these tests lie decades back."""
+    """The stamps of these tests are decades in the past."""
     assert running.set_parameter('max_age_ms', 1000) == ''
     start = running.counts()
     running.image.publish(image_message(paint_scene(48, 96), next(NUMBERS)))
@@ -328,7 +328,7 @@ def test_reload_takes_the_new_file_or_keeps_the_old_model(running, node, tiny_mo
     assert running.status('model')[2] == before
 
 
-def test_diagnostics_say_what_runs_and_how_fast(running):
+def test_diagnostics_report_model_and_speed(running):
     for _ in range(3):
         send(running, paint_scene(48, 96), 'instances')
     level, message, values = running.status('model')
@@ -352,8 +352,8 @@ def test_diagnostics_say_what_runs_and_how_fast(running):
     assert message.startswith('no image for')
 
 
-def test_compressed_input_and_auto_take_what_comes(running, node):
-    """Through the whole lifecycle: down to unconfigured and up again, twice."""
+def test_compressed_input_and_auto_use_the_topic_that_delivers(running, node):
+    """Twice through the whole lifecycle, from active to unconfigured and back."""
     for transport, topics in (
         ('compressed', ['image/compressed']),
         ('auto', ['image', 'image/compressed']),
@@ -372,7 +372,7 @@ def test_compressed_input_and_auto_take_what_comes(running, node):
         if transport == 'compressed':
             assert running.node.count_subscribers('image') == 0
         check_compressed(running, node)
-    running.wait_for_input('image', 0)  # the other kind won
+    running.wait_for_input('image', 0)  # the other transport was chosen
     assert running.change_state('deactivate')
     assert running.change_state('cleanup')
     assert running.set_parameter('input_transport', 'raw') == ''
@@ -382,7 +382,7 @@ def test_compressed_input_and_auto_take_what_comes(running, node):
 
 
 def check_compressed(graph: Graph, node: NodeProcess) -> None:
-    """A whole JPEG is read; one that is cut is counted and said."""
+    """A complete JPEG is read; a truncated one is counted and reported."""
     scene = np.ascontiguousarray(paint_scene(240, 480)[..., ::-1])
     data = cv2.imencode('.jpg', scene)[1].tobytes()
     graph.subscribe('semantic')

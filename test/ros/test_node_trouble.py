@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes that are started wrongly, are too slow, or are ended."""
+"""Nodes that are started with errors, are too slow, or are ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from panoptic_ros.core.resources import resource_file
 pytestmark = pytest.mark.ros
 
 
-def test_a_wrong_start_is_explained_and_can_be_put_right(graph, start, tiny_model, tmp_path):
+def test_a_failed_start_is_explained_and_can_be_corrected(graph, start, tiny_model, tmp_path):
     damaged = tmp_path / 'damaged.onnx'
     damaged.write_bytes(tiny_model.read_bytes()[:-500])
     node = start(
@@ -69,7 +69,7 @@ def test_a_wrong_start_is_explained_and_can_be_put_right(graph, start, tiny_mode
         assert reason in node.log, node.log
         assert graph.state == 'unconfigured'
 
-    # The same, but told that the CPU will do.
+    # The same with `allow_cpu`.
     assert graph.set_parameter('allow_cpu', True) == ''
     assert graph.change_state('configure')
     level, message, values = graph.status('model')
@@ -129,10 +129,10 @@ def test_a_file_that_only_ros_can_read_is_reported(start, tmp_path):
     assert node.end() == 0, node.log
 
 
-def test_a_slow_node_takes_the_newest_image_and_ends_in_the_middle_of_its_work(
+def test_a_slow_node_takes_the_newest_image_and_ends_while_it_is_processed(
     graph, start, slow_model
 ):
-    """Started as the launch file does it: with the shipped parameters and a remapped topic."""
+    """As started by the launch file, with the shipped parameters and a remapped topic."""
     node = start(
         {'model': slow_model, 'autostart': 'false'},
         '-r',
@@ -167,8 +167,8 @@ def test_a_slow_node_takes_the_newest_image_and_ends_in_the_middle_of_its_work(
     assert 'Traceback' not in node.log
 
 
-def test_a_bags_clock_counts_for_ages_and_diagnostics(graph, start, tiny_model):
-    """With use_sim_time, /clock near the stamps of 1970 makes the images young."""
+def test_ages_and_diagnostics_use_the_clock_of_a_bag(graph, start, tiny_model):
+    """With use_sim_time, images have a small age if /clock is near their stamps of 1970."""
     node = start({'model': tiny_model, 'use_sim_time': True, 'max_age_ms': 1000})
     clock = graph.node.create_publisher(Clock, '/clock', 10)
     graph.wait_for_input()

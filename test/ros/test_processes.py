@@ -24,7 +24,7 @@ PROFILES = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Starts a child that runs some code, and waits for its first line."""
+    """Return a function that starts a child with some code and waits for its first line."""
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))
     children = []
 
@@ -42,7 +42,7 @@ def start(tmp_path, monkeypatch):
         child.stop(0)
 
 
-def test_a_child_is_heard_and_ends_like_by_ctrl_c(start):
+def test_the_output_of_a_child_is_read_and_it_ends_as_by_ctrl_c(start):
     child, lines = start("""
         import sys, time
         print('began', *sys.argv[1:])
@@ -86,7 +86,7 @@ def test_a_child_that_died_is_an_error(start):
     assert lines == ['no memory']
 
 
-def test_the_demo_has_a_corner_of_ros_of_its_own():
+def test_the_demo_is_isolated_from_the_rest_of_ros():
     added = ros_environment({})
     assert added['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
     assert 1 <= int(added['ROS_DOMAIN_ID']) <= 101
@@ -104,7 +104,7 @@ def test_the_demo_has_a_corner_of_ros_of_its_own():
         {PROFILES[1]: 'own.xml'},  # the other must not overrule it
     ],
 )
-def test_what_the_user_has_set_stays(own):
+def test_variables_of_the_user_are_kept(own):
     added = ros_environment(own)
     assert not own.keys() & added.keys()
     if PROFILES[0] in own or PROFILES[1] in own:
@@ -128,7 +128,7 @@ def test_a_domain_in_use_is_not_taken(monkeypatch, port):
 
 
 @pytest.mark.skipif(not processes.SHARED_MEMORY.is_dir(), reason='needs /dev/shm')
-def test_only_what_nobody_uses_is_removed_from_shared_memory():
+def test_only_unused_files_are_removed_from_shared_memory():
     folder, pid = processes.SHARED_MEMORY, os.getpid()
     old, left, used = (folder / f'fastrtps_test{pid}_{name}' for name in ('old', 'left', 'used'))
     locks = [folder / f'sem.{left.name}_mutex', folder / f'{used.name}_el']

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quality of service of what the node publishes."""
+"""Quality of service of the published topics."""
 
 import time
 
@@ -49,7 +49,7 @@ def make_node(ros_domain):
 
 
 def wait_for_publishers(node, topic: str, count: int) -> list:
-    """Waits until a topic has so many; those of an earlier test may just be ending."""
+    """Wait until a topic has `count` publishers; those of an earlier test may still be ending."""
     end_s = time.monotonic() + 30
     while len(infos := node.get_publishers_info_by_topic(topic)) != count:
         assert time.monotonic() < end_s, infos
@@ -80,7 +80,7 @@ def test_topics_are_reliable_unless_overridden(make_node):
     assert qos_of(node, '/a/one').reliability == QoSReliabilityPolicy.BEST_EFFORT
 
 
-def test_what_is_latched_stays_so(make_node):
+def test_overrides_do_not_change_that_a_topic_is_latched(make_node):
     node = make_node(durability='volatile', depth=7)
     Publishers(node, 'a/', topics('one', latched=True))
     assert qos_of(node, '/a/one').durability == QoSDurabilityPolicy.TRANSIENT_LOCAL

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether models are freed at once, without the help of the garbage collector."""
+"""Immediate release of models, without the garbage collector."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tiny_model import paint_scene
 pytestmark = pytest.mark.ros
 
 
-class Room:
-    """A node in this process, and what is needed to use it."""
+class Setup:
+    """Node in this process, with a client node."""
 
     def __init__(self, domain: int, model) -> None:
         from panoptic_ros.ros.node import PanopticNode
@@ -51,13 +51,13 @@ class Room:
         self.node.destroy_node()
         self.user.destroy_node()
         del self.node, self.user, self.executor, self.images
-        gc.collect()  # else other tests find the node's services for a while
+        gc.collect()  # otherwise other tests find the node's services for a while
         rclpy.shutdown(context=self.context)
 
     def until(self, condition) -> None:
         end_s = time.monotonic() + 60
         while not condition():
-            assert time.monotonic() < end_s, 'waited in vain'
+            assert time.monotonic() < end_s, 'timed out'
             self.executor.spin_once(0.02)
 
     def change(self, *transitions: str) -> None:
@@ -74,7 +74,7 @@ class Room:
         return task.result()
 
     def send(self) -> None:
-        """Sends an image and waits until it is published."""
+        """Send an image and wait until its result is published."""
         worker = self.node._cameras[0].worker
         before = worker.counts().published
         self.images.publish(image_message(paint_scene(48, 96), before + 1))
@@ -85,73 +85,73 @@ class Room:
 
 
 @pytest.fixture
-def room(ros_domain, tiny_model):
-    room = Room(ros_domain, tiny_model)
+def setup(ros_domain, tiny_model):
+    setup = Setup(ros_domain, tiny_model)
     gc.collect()
     gc.disable()
-    yield room
+    yield setup
     gc.enable()
-    room.close()
+    setup.close()
 
 
-def test_a_clean_up_frees_the_model_at_once(room):
-    room.change('configure', 'activate')
-    room.until(lambda: room.images.get_subscription_count())
-    room.send()
-    session = room.session()
+def test_a_clean_up_frees_the_model_at_once(setup):
+    setup.change('configure', 'activate')
+    setup.until(lambda: setup.images.get_subscription_count())
+    setup.send()
+    session = setup.session()
     assert session() is not None
-    room.change('deactivate', 'cleanup')
-    room.until(lambda: session() is None)
+    setup.change('deactivate', 'cleanup')
+    setup.until(lambda: session() is None)
 
 
-def test_a_new_configuration_holds_one_model(room):
+def test_a_new_configuration_holds_one_model(setup):
     sessions = []
     for _ in range(3):  # without any image, so that nothing waits for one
-        room.change('configure', 'activate')
-        sessions.append(room.session())
-        room.change('deactivate', 'cleanup')
-    room.until(lambda: not any(session() for session in sessions))
+        setup.change('configure', 'activate')
+        sessions.append(setup.session())
+        setup.change('deactivate', 'cleanup')
+    setup.until(lambda: not any(session() for session in sessions))
 
 
-def test_a_reload_frees_the_old_model(room):
-    room.change('configure', 'activate')
-    room.until(lambda: room.images.get_subscription_count())
-    room.send()
-    first = room.session()
-    assert room.reload().success
-    room.send()
-    room.until(lambda: first() is None)
-    second = room.session()
-    room.change('shutdown')
-    room.until(lambda: second() is None)
+def test_a_reload_frees_the_old_model(setup):
+    setup.change('configure', 'activate')
+    setup.until(lambda: setup.images.get_subscription_count())
+    setup.send()
+    first = setup.session()
+    assert setup.reload().success
+    setup.send()
+    setup.until(lambda: first() is None)
+    second = setup.session()
+    setup.change('shutdown')
+    setup.until(lambda: second() is None)
 
 
-def test_failures_keep_no_model(room, tmp_path, tiny_model):
-    """Exceptions hold the frames that they passed through."""
+def test_failures_keep_no_model(setup, tmp_path, tiny_model):
+    """Exceptions keep the stack frames that they passed through, and their objects."""
     path = tmp_path / 'model.onnx'
     path.write_bytes(tiny_model.read_bytes())
-    room.node.set_parameters([Parameter('model', value=str(path))])
-    room.change('configure', 'activate')
-    room.until(lambda: room.images.get_subscription_count())
-    room.send()
-    session = room.session()
+    setup.node.set_parameters([Parameter('model', value=str(path))])
+    setup.change('configure', 'activate')
+    setup.until(lambda: setup.images.get_subscription_count())
+    setup.send()
+    session = setup.session()
     path.write_bytes(b'no model')
-    assert not room.reload().success
-    room.change('deactivate', 'cleanup')
-    room.until(lambda: session() is None)
-    task = room.executor.create_task(room.node.change_state, 'configure')
-    room.until(task.done)
+    assert not setup.reload().success
+    setup.change('deactivate', 'cleanup')
+    setup.until(lambda: session() is None)
+    task = setup.executor.create_task(setup.node.change_state, 'configure')
+    setup.until(task.done)
     assert not task.result()
 
 
-def test_transitions_also_work_without_an_executor(room):
+def test_transitions_also_work_without_an_executor(setup):
     from rclpy.lifecycle import TransitionCallbackReturn
 
     done = TransitionCallbackReturn.SUCCESS
-    assert room.node.trigger_configure() == done
-    session = room.session()
-    assert room.node.trigger_activate() == done
-    assert room.node.state == 'active'
-    assert room.node.trigger_deactivate() == done
-    assert room.node.trigger_cleanup() == done
-    room.until(lambda: session() is None)
+    assert setup.node.trigger_configure() == done
+    session = setup.session()
+    assert setup.node.trigger_activate() == done
+    assert setup.node.state == 'active'
+    assert setup.node.trigger_deactivate() == done
+    assert setup.node.trigger_cleanup() == done
+    setup.until(lambda: session() is None)

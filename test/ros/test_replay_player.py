@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The clock of a bag that is played."""
+"""Clock of a bag that is played."""
 
 import pytest
 
@@ -11,7 +11,7 @@ S = 10**9
 
 
 class Stub:
-    """A node whose publisher keeps the times, and a clock that sleeping moves."""
+    """Node whose publisher keeps the times, and clock that advances by sleeping."""
 
     def __init__(self, monkeypatch) -> None:
         self.now_s, self.times = 1000.0, []
@@ -49,7 +49,7 @@ def test_the_clock_is_the_bags_where_a_stamp_can_hold_it(monkeypatch, start_ns, 
     assert stub.now_s == pytest.approx(1001.5, abs=1e-3)
 
 
-def test_a_clock_that_was_set_is_not_waited_for(monkeypatch):
+def test_a_long_pause_is_shortened(monkeypatch):
     stub = Stub(monkeypatch)
     clock = replay_player._Clock(stub, 20.0)
     for time_ns in (5 * S, 6 * S, 1_700_000_000 * S):

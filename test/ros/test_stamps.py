@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera whose driver does not set stamps."""
+"""Camera whose driver does not set stamps."""
 
 import pytest
 
@@ -20,12 +20,12 @@ from panoptic_ros.ros.camera import CameraSubscription, Received
 from panoptic_ros.tracking.clock import BACK, STILL, ZERO
 
 ARRIVALS = count(50)
-"""Tenths of a second."""
+"""Times of arrival, in tenths of a second."""
 
 
 @pytest.fixture
 def camera(tiny_model, ros_domain):
-    """A camera that nobody publishes to; the test hands it messages."""
+    """Return a camera without a publisher; the test passes messages to it."""
     context = Context()
     rclpy.init(context=context, domain_id=ros_domain)
     node = LifecycleNode('stamps', context=context)
@@ -40,7 +40,7 @@ def camera(tiny_model, ros_domain):
 
 
 def process(camera, stamps_s, empty=False):
-    """Hands images over that arrive at 10 Hz; gives the last problem."""
+    """Process images that arrive at 10 Hz; return the last problem."""
     pixels = paint_scene(64, 128)
     if empty:
         pixels[:] = 200  # a wall

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults around a live node, and what its diagnostics say of them."""
+"""Faults around a live node, as its diagnostics report them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def graph(ros_domain):
 
 
 def feed(graph: Graph, message: Image, words: str, *, now: bool = False) -> None:
-    """Publishes images until the input's status is an error with these words."""
+    """Publish images until the status of the input is an error with these words."""
     for number in count(1):
         stamp = graph.node.get_clock().now().to_msg() if now else message.header.stamp
         message.header.stamp = stamp
@@ -81,7 +81,7 @@ def test_faults_of_the_camera_are_named_with_a_remedy(graph, tiny_model, tmp_pat
     assert node.end() == 0
 
 
-def test_nodes_in_two_namespaces_are_told_apart_also_without_a_clock(graph, tiny_model, tmp_path):
+def test_nodes_in_two_namespaces_are_distinct_even_without_a_clock(graph, tiny_model, tmp_path):
     for name in ('left', 'right'):
         (tmp_path / name).mkdir()
     nodes = [
