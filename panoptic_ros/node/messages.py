@@ -16,6 +16,13 @@ import numpy.typing as npt
 from panoptic_ros.core.frame import DATATYPES, PanopticFrame
 from panoptic_ros.core.labels import LabelSet
 
+PIXELS: dict[str, np.dtype[Any]] = {
+    'mono8': np.dtype(np.uint8),
+    'mono16': np.dtype(np.uint16),
+    'rgb8': np.dtype((np.uint8, (3,))),
+}
+"""Type of one pixel by encoding."""
+
 _POINT_TYPES = {np.dtype(f'<{kind}'): number for number, kind in DATATYPES.items()}
 
 
@@ -36,37 +43,34 @@ class MessageTypes(Protocol):
 
 
 class ImageWriter:
-    """Image message that is kept, so that pixels are written into it without a copy."""
+    """Image message that is kept, so that pixels are written into it without a copy.
 
-    def __init__(
-        self, types: MessageTypes, encoding: str, dtype: npt.DTypeLike, channels: int = 1
-    ) -> None:
+    Publishing and writing to a bag serialise at once, so that the message is then free again.
+    """
+
+    def __init__(self, types: MessageTypes) -> None:
+        self.types = types
         self.message = types.make(
-            'sensor_msgs/msg/Image', encoding=encoding, is_bigendian=int(np.little_endian is False)
+            'sensor_msgs/msg/Image', is_bigendian=int(np.little_endian is False)
         )
-        self._types = types
-        self._dtype = np.dtype(dtype)
-        self._channels = channels
 
-    def pixels(self, header: Any, size: tuple[int, int]) -> npt.NDArray[Any]:
+    def pixels(self, encoding: str, header: Any, size: tuple[int, int]) -> npt.NDArray[Any]:
         """Prepare the message for an image.
 
         Args:
-            header: of the camera's image.
+            encoding: one of `PIXELS`.
+            header: header of the camera's image.
             size: (height, width).
 
         Returns:
             (H, W) or (H, W, channels) view of the message's data, to be filled.
         """
-        height, width = size
-        message = self.message
-        message.header = header
-        row_bytes = width * self._channels * self._dtype.itemsize
-        if (message.height, message.step) != (height, row_bytes):
-            message.height, message.width, message.step = height, width, row_bytes
-            message.data = self._types.buffer(height * row_bytes)
-        shape = (height, width) if self._channels == 1 else (height, width, self._channels)
-        return np.frombuffer(message.data, self._dtype).reshape(shape)
+        (height, width), pixel, message = size, PIXELS[encoding], self.message
+        message.header, message.encoding = header, encoding
+        if (message.height, message.step) != (height, width * pixel.itemsize):
+            message.height, message.width, message.step = height, width, width * pixel.itemsize
+            message.data = self.types.buffer(height * message.step)
+        return np.frombuffer(message.data, pixel.base).reshape(height, width, *pixel.shape)
 
 
 def instances_message(types: MessageTypes, header: Any, frame: PanopticFrame) -> Any:

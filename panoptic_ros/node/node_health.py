@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from panoptic_ros.images.messages import header_stamp_s
 from panoptic_ros.node.parameters import NODE
 from panoptic_ros.node.stages import Stage
 
@@ -145,5 +146,4 @@ def read_health(message: Any) -> NodeHealth | None:
             statuses[task] = ReportedStatus(
                 level, status.message, {pair.key: pair.value for pair in status.values}
             )
-    stamp = message.header.stamp
-    return NodeHealth(stamp.sec + stamp.nanosec * 1e-9, statuses) if statuses else None
+    return NodeHealth(header_stamp_s(message), statuses) if statuses else None

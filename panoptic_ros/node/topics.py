@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.frame import PanopticFrame
@@ -37,8 +36,6 @@ OVERLAY = 'panoptic/overlay'
 LABEL_INFO = 'panoptic/label_info'
 DIAGNOSTICS = 'diagnostics'
 
-MAP_ENCODINGS = {np.dtype(np.uint8): 'mono8', np.dtype(np.uint16): 'mono16'}
-
 
 class FrameSource(NamedTuple):
     """Values from which the messages of a frame are made."""
@@ -54,39 +51,6 @@ class FrameSource(NamedTuple):
     """Resolution of maps: `camera`, or `network` for that of the decoded maps."""
 
 
-class TopicOutput:
-    """Maker of one topic's messages for one camera.
-
-    An image message is kept and filled again for each frame. Publishing and writing serialise at
-    once, so that the message is free again afterwards.
-    """
-
-    def __init__(self, types: MessageTypes) -> None:
-        self.types = types
-        self._writer: ImageWriter | None = None
-
-    def image(self, encoding: str, dtype: npt.DTypeLike, channels: int = 1) -> ImageWriter:
-        """Return the writer of the topic's image."""
-        if self._writer is None:
-            self._writer = ImageWriter(self.types, encoding, dtype, channels)
-        return self._writer
-
-    def map(self, source: FrameSource, cell_map: npt.NDArray[Any]) -> Any:
-        """Return an image with one value per pixel.
-
-        Args:
-            source: of the frame.
-            cell_map: (H, W) uint8 or uint16, at the decoding resolution.
-        """
-        writer = self.image(MAP_ENCODINGS[cell_map.dtype], cell_map.dtype)
-        geometry = source.frame.geometry
-        if source.scale == 'camera':
-            geometry.to_camera(cell_map, writer.pixels(source.header, geometry.image_size))
-        else:
-            writer.pixels(source.header, geometry.map_size)[:] = cell_map
-        return writer.message
-
-
 @dataclass(frozen=True)
 class Topic:
     """One topic."""
@@ -100,7 +64,7 @@ class Topic:
     """Short description for users."""
 
     make: Callable[..., Any]
-    """Makes a message: of a frame from (TopicOutput, FrameSource); if the topic is latched, from
+    """Makes a message: of a frame from (ImageWriter, FrameSource); if the topic is latched, from
     (MessageTypes, LabelSet, score threshold, stamp)."""
 
     latched: bool = False
@@ -109,14 +73,33 @@ class Topic:
 
     def maker(self, types: MessageTypes) -> Callable[[FrameSource], Any]:
         """Return the function that makes the messages of one camera's frames."""
-        return partial(self.make, TopicOutput(types))
+        return partial(self.make, ImageWriter(types))
 
 
-def _overlay_message(out: TopicOutput, source: FrameSource) -> Any:
-    writer = out.image('rgb8', np.uint8, 3)
-    pixels = writer.pixels(source.header, source.frame.geometry.image_size)
+def map_message(
+    out: ImageWriter, source: FrameSource, encoding: str, cell_map: npt.NDArray[Any]
+) -> Any:
+    """Return an image with one value per pixel.
+
+    Args:
+        out: writer of the image.
+        source: values of the frame.
+        encoding: mono8 or mono16.
+        cell_map: (H, W) at the decoding resolution, of the type that the encoding needs.
+    """
+    geometry = source.frame.geometry
+    if source.scale == 'camera':
+        geometry.to_camera(cell_map, out.pixels(encoding, source.header, geometry.image_size))
+    else:
+        out.pixels(encoding, source.header, geometry.map_size)[:] = cell_map
+    return out.message
+
+
+def overlay_message(out: ImageWriter, source: FrameSource) -> Any:
+    """Return the camera's image with classes as colours, outlines and ids."""
+    pixels = out.pixels('rgb8', source.header, source.frame.geometry.image_size)
     draw_overlay(source.image, source.frame, source.labels, pixels)
-    return writer.message
+    return out.message
 
 
 TOPICS = (
@@ -124,13 +107,13 @@ TOPICS = (
         SEGMENTS,
         IMAGE,
         'mono16: segment id of each pixel, 0 = void; a key into the instance table',
-        lambda out, source: out.map(source, source.frame.segment_map),
+        lambda out, source: map_message(out, source, 'mono16', source.frame.segment_map),
     ),
     Topic(
         'panoptic/semantic',
         IMAGE,
         'mono8: class id of each pixel, 255 = void',
-        lambda out, source: out.map(source, source.frame.semantic_map),
+        lambda out, source: map_message(out, source, 'mono8', source.frame.semantic_map),
     ),
     Topic(
         INSTANCES,
@@ -142,7 +125,7 @@ TOPICS = (
         OVERLAY,
         IMAGE,
         'rgb8: the image with classes as colours, outlines and ids',
-        _overlay_message,
+        overlay_message,
     ),
     Topic(
         'panoptic/detections',

@@ -64,10 +64,10 @@ def test_the_table_survives_the_wire_byte_for_byte(count, embedding_dim):
 
 
 def test_an_image_is_written_in_place_and_follows_the_size():
-    writer = ImageWriter(TYPES, 'rgb8', 'u1', 3)
+    writer = ImageWriter(TYPES)
     for height, width in ((4, 6), (4, 6), (6, 4), (2, 2)):
         value = height * 10 + width
-        pixels = writer.pixels(header(), (height, width))
+        pixels = writer.pixels('rgb8', header(), (height, width))
         assert pixels.shape == (height, width, 3)
         assert np.shares_memory(pixels, np.frombuffer(writer.message.data, np.uint8))
         pixels[:] = value
@@ -78,8 +78,8 @@ def test_an_image_is_written_in_place_and_follows_the_size():
 
 
 def test_mono16_has_the_machines_byte_order():
-    writer = ImageWriter(TYPES, 'mono16', 'u2')
-    writer.pixels(header(), (1, 2))[:] = [[1, 300]]
+    writer = ImageWriter(TYPES)
+    writer.pixels('mono16', header(), (1, 2))[:] = [[1, 300]]
     order = 'big' if writer.message.is_bigendian else 'little'
     assert bytes(writer.message.data) == b''.join(n.to_bytes(2, order) for n in (1, 300))
 
