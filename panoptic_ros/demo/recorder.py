@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes the node's serialised messages and keeps what the demo leaves behind."""
+"""Recorder of the node's serialised messages, and the demo's result files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,26 +16,23 @@ from panoptic_ros.node.topics import OVERLAY
 from panoptic_ros.recordings.contact_sheet import ContactSheet
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 
-if TYPE_CHECKING:
-    pass
-
 RESULTS = ('overlay.mp4', 'contact_sheet.png', 'bag', 'summary.json')
-"""What a run leaves, in its folder."""
+"""Names of a run's result files and folders."""
 
 
 class Recorder(TopicRecorder):
-    """Writes all topics but the overlay into a bag, and the overlay into video and sheet."""
+    """Writes the overlay into a video and a contact sheet, and all other topics into a bag."""
 
     def __init__(
         self, folder: Path, topics: Mapping[str, str], latched: frozenset[str], rate_hz: float
     ) -> None:
-        """Opens the files; see `TopicRecorder`.
+        """Open the files; see `TopicRecorder`.
 
         Args:
-            folder: exists, and gets the files.
+            folder: an existing folder for the files.
             topics: message type by topic.
-            latched: those of them that late subscribers still get.
-            rate_hz: of the camera.
+            latched: topics with transient local durability.
+            rate_hz: rate of the camera, Hz.
         """
         super().__init__(
             folder, {topic: kind for topic, kind in topics.items() if topic != OVERLAY}, latched
@@ -64,13 +61,13 @@ class Recorder(TopicRecorder):
         self.overlays += 1
 
     def finish(self) -> dict[str, Any]:
-        """Completes the files: all of `RESULTS` lie in the folder then.
+        """Complete the files: after this the folder holds all `RESULTS`.
 
         Returns:
             The summary; see `NodeHealth.summary`.
 
         Raises:
-            ValueError: if one of them could not be made.
+            ValueError: if the node published nothing, or a file cannot be written.
         """
         summary = self.summary()
         (self._folder / 'summary.json').write_text(
@@ -83,5 +80,5 @@ class Recorder(TopicRecorder):
         readable = capture.read()[0]
         capture.release()
         if not readable:
-            raise ValueError('OpenCV wrote overlay.mp4 but cannot read it')
+            raise ValueError('OpenCV wrote overlay.mp4, but cannot read it')
         return summary

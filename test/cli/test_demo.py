@@ -121,7 +121,7 @@ def test_a_video_leaves_all_results(tiny_model, scene_video, tmp_path):
     assert code == 0, out + err
     summary = check_results(output)
     assert summary['rate_hz'] > 0 and f'"received": {summary["received"]}' in out
-    assert 'panoptic_node' in out  # the node's own words
+    assert 'panoptic_node' in out  # from the node's log
     with AnyReader([output / 'bag']) as bag:
         kinds = {topic: info.msgtype for topic, info in bag.topics.items()}
         messages = {
@@ -170,7 +170,7 @@ def test_ctrl_c_ends_the_run_and_keeps_its_results(tiny_model, scene_video, tmp_
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, heard + out + err
-    assert 'ended early' in out
+    assert 'stopped early' in out
     check_results(tmp_path)
     wait_for_the_end(children)
 
@@ -213,7 +213,7 @@ def test_a_damaged_model_ends_the_demo_in_one_line(scene_video, tmp_path):
         '--video', scene_video, '--model', tmp_path / 'bad.onnx', '--output', output
     )
     assert code == 2
-    assert err.strip().splitlines()[-1].startswith('panoptic: error: the node says: ')
+    assert err.strip().splitlines()[-1].startswith('panoptic: error: the node reports: ')
     assert 'bad.onnx' in err
     assert [path.name for path in output.iterdir()] == ['.lock']
 

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run of the demo: node and camera in processes of their own, and a recorder in this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from panoptic_ros.core.files import lock_folder, replace_results, run_folder
+from panoptic_ros.demo import DURATION_S, MAX_FILE_S
+from panoptic_ros.demo.recorder import Recorder
+from panoptic_ros.demo.street import RATE_HZ, draw_street
+from panoptic_ros.node.node_health import NodeHealth
+from panoptic_ros.node.topics import LATCHED, OWN_IMAGE_TOPICS, topic_types
+from panoptic_ros.recordings.image_source import ImageSource
+from panoptic_ros.recordings.open import open_source
+from panoptic_ros.ros.message_types import RosTypes
+from panoptic_ros.ros.monitor import Monitor
+from panoptic_ros.ros.processes import (
+    Child,
+    remove_shared_memory,
+    ros_environment,
+    shared_memory_files,
+)
+
+START_S = 300.0
+"""Maximum time that the node may take to load a model, seconds."""
+
+FIRST_IMAGE_S = 60.0
+"""Maximum time until the node publishes a first image, seconds."""
+
+SETTLE_S = 10.0
+"""Maximum wait for diagnostics after the last image, seconds."""
+
+SPIN_S = 0.2
+"""Time between two looks at the processes, seconds."""
+
+NODE_MODULE = 'panoptic_ros.ros.main'
+CAMERA_MODULE = 'panoptic_ros.ros.camera_driver'
+
+
+def run_demo(
+    output: Path,
+    console: Console,
+    video: Path | None = None,
+    camera: int | None = None,
+    bag: Path | None = None,
+    model: Path | None = None,
+    duration_s: float | None = None,
+) -> tuple[dict[str, Any], NodeHealth]:
+    """Run node and camera, and write the results.
+
+    Args:
+        output: folder of the results, created if it does not exist. It keeps the results of an
+            earlier run if this one fails.
+        console: shows the progress and the output of the processes.
+        video: a video file or a folder of images, in place of the synthetic street.
+        camera: number of a camera of this machine, likewise.
+        bag: a bag, likewise.
+        model: a model file; None is the one in the package.
+        duration_s: seconds to run; None is the default, see `panoptic_ros.demo`.
+
+    Returns:
+        The summary, see `NodeHealth.summary`, and the last diagnostics that counted new images.
+
+    Raises:
+        OSError: if a file cannot be read or written.
+        ValueError: if a source or the model cannot be used, or the node publishes nothing.
+        ChildProcessError: if the node or the camera exits early.
+    """
+    flags = [
+        f'--{flag}={value}'
+        for flag, value in (('video', video), ('camera', camera), ('bag', bag))
+        if value is not None
+    ]
+    source = None
+    if flags:
+        source = open_source(video, camera, bag, own_topics=OWN_IMAGE_TOPICS)
+    os.environ.update(ros_environment(os.environ))
+    memory = shared_memory_files()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves `with`, which ends children
+    try:
+        with lock_folder(output, 'demo'), run_folder(output) as folder:
+            results = _run_in(folder, source, flags, model, duration_s, console)
+            replace_results(folder, output)
+    finally:
+        remove_shared_memory(memory)
+    return results
+
+
+def _run_in(
+    folder: Path,
+    source: ImageSource | None,
+    camera_flags: list[str],
+    model: Path | None,
+    duration_s: float | None,
+    console: Console,
+) -> tuple[dict[str, Any], NodeHealth]:
+    """Start the processes, watch and stop them, and complete the files in `folder`."""
+
+    def log(line: str) -> None:
+        console.print(line, style='dim', soft_wrap=True)
+
+    length_s = duration_s or DURATION_S
+    if source and source.duration_s is not None:
+        length_s = min(duration_s or MAX_FILE_S, source.duration_s)
+    rate_hz = source.rate_hz if source else RATE_HZ
+    topics = topic_types(RosTypes.vision)
+    node_flags = []
+    if model:  # in quotes, since ROS reads the value as YAML
+        node_flags = ['--ros-args', '-p', f'model:={json.dumps(str(model.resolve()))}']
+    with (
+        Recorder(folder, topics, LATCHED, rate_hz) as recorder,
+        Monitor(recorder.take, topics) as monitor,
+        Child('node', NODE_MODULE, node_flags, log) as node,
+    ):
+        _wait_until_active(monitor.spin, recorder, node, console)
+        if not source:
+            draw_street(folder / 'street.avi', length_s, console)
+            camera_flags = [f'--video={folder / "street.avi"}', '--loop']
+        console.print(
+            f'camera: {source.name if source else "synthetic street"}, '
+            f'{rate_hz:.1f} images/s, for {length_s:.0f} s'
+        )
+        with Child('camera', CAMERA_MODULE, camera_flags, log) as camera:
+            _watch(monitor.spin, recorder, node, camera, length_s, console)
+        _settle(monitor.spin, recorder, node)
+    (folder / 'street.avi').unlink(missing_ok=True)
+    summary = recorder.finish()
+    assert recorder.at_work is not None  # finish() raises without it
+    return summary, recorder.at_work
+
+
+def _wait_until_active(
+    spin: Callable[[float], None], recorder: Recorder, node: Child, console: Console
+) -> None:
+    """Wait until the node has loaded its model."""
+    end_s = time.monotonic() + START_S
+    with console.status('the node loads its model'):
+        while recorder.health is None or not recorder.health.active:
+            spin(SPIN_S)
+            if node.exit_code is not None:
+                node.check()
+                raise ChildProcessError('the node exited early; see its output above')
+            if recorder.health and recorder.health.problem:
+                raise ValueError(f'the node reports: {recorder.health.problem}')
+            if time.monotonic() > end_s:
+                raise ValueError(f'the node did not become active within {START_S:.0f} s')
+
+
+def _watch(
+    spin: Callable[[float], None],
+    recorder: Recorder,
+    node: Child,
+    camera: Child,
+    duration_s: float,
+    console: Console,
+) -> None:
+    """Show a live line until the time is over or the source ends; Ctrl-C ends it early."""
+    start_s = time.monotonic()
+    first_s = None
+    shown = recorder.health
+    with console.status('') as status:
+        try:
+            while camera.exit_code is None:
+                spin(SPIN_S)
+                node.check()
+                now_s = time.monotonic()
+                if first_s is None and recorder.overlays:
+                    first_s = now_s
+                if first_s is None and now_s - start_s > FIRST_IMAGE_S:
+                    raise ValueError(
+                        f'the node published no image within {FIRST_IMAGE_S:.0f} s; '
+                        f'it reports: {recorder.health and recorder.health.line()}'
+                    )
+                if first_s is not None and now_s - first_s > duration_s:
+                    return
+                if recorder.health and recorder.health is not shown:
+                    shown = recorder.health
+                    line = f'{now_s - start_s:.0f} s: {shown.line()}'
+                    status.update(Text(line))
+                    if not console.is_terminal:
+                        console.print(line, soft_wrap=True)
+        except KeyboardInterrupt:
+            console.print('stopped early; the results so far are kept')
+    camera.check()
+
+
+def _settle(spin: Callable[[float], None], recorder: Recorder, node: Child) -> None:
+    """Wait for diagnostics that count all images, with none in progress."""
+    ended_s = time.time()
+    end_s = time.monotonic() + SETTLE_S
+    while time.monotonic() < end_s:
+        spin(SPIN_S)
+        node.check()
+        health = recorder.health
+        if health and health.stamp_s > ended_s and not health.counts['in_flight']:
+            return
