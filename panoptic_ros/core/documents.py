@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON and YAML files of unknown origin, read within limits.
+"""Readers of JSON and YAML files of unknown origin, with limits.
 
-A small file can unpack to a huge document (YAML aliases) or exhaust the stack (deep nesting).
-Every reader here refuses such a file, and says in one line what is wrong with it.
+A small file can expand to a huge document (YAML aliases) or exhaust the stack (deep nesting). The
+readers refuse such a file with a message of one line.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ import yaml
 from panoptic_ros.core.text import one_line
 
 MAX_YAML_BYTES = 4 << 20
-"""Largest YAML file: parameters, recipes, class tables and a bag's metadata are far smaller."""
+"""Maximum size of a YAML file; parameters, recipes, class tables and metadata are far smaller."""
 
 MAX_JSON_BYTES = 2 << 30
-"""Largest JSON file; the annotations of COCO's training images have 0.5 GB."""
+"""Maximum size of a JSON file; the annotations of COCO's training images have 0.5 GB."""
 
 MAX_DEPTH = 60
-"""Deepest nesting of lists and mappings."""
+"""Maximum nesting of lists and mappings."""
 
 MAX_NODES = 1_000_000
-"""Most values of a YAML document, those that aliases repeat counted each time."""
+"""Maximum number of values in a YAML document; a value counts again for each alias of it."""
 
 
 class DocumentError(ValueError):
-    """A file that is not the document it should be; the message starts with its path."""
+    """A file that is not a valid document; the message starts with its path."""
 
 
 def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
-    """Reads a JSON file; a byte order mark is skipped.
+    """Read a JSON file.
 
     Args:
-        path: of the file, UTF-8.
-        max_bytes: limit of its size.
+        path: of the file, in UTF-8 with or without a byte order mark.
+        max_bytes: maximum size of the file.
 
     Raises:
-        FileNotFoundError: if there is none.
-        DocumentError: if it is too large, nested too deeply or not JSON.
+        FileNotFoundError: if the file does not exist.
+        DocumentError: if the file is too large, nested too deeply or not JSON.
     """
     return parse_json(_read_text(path, max_bytes), str(path))
 
 
 def parse_json(text: str, source: str) -> Any:
-    """Parses a JSON text.
+    """Parse a JSON text.
 
     Args:
         text: the document.
-        source: where it comes from, for the message.
+        source: name of the text in error messages.
 
     Raises:
-        DocumentError: if it is nested too deeply or not JSON.
+        DocumentError: if the text is nested too deeply or not JSON.
     """
     try:
         return json.loads(text)
@@ -65,22 +65,22 @@ def parse_json(text: str, source: str) -> Any:
 
 
 def read_yaml(path: Path, max_bytes: int = MAX_YAML_BYTES) -> Any:
-    """Reads a YAML file with one document of plain values.
+    """Read a YAML file with one document of plain values.
 
     Args:
-        path: of the file, UTF-8.
-        max_bytes: limit of its size.
+        path: of the file, in UTF-8 with or without a byte order mark.
+        max_bytes: maximum size of the file.
 
     Raises:
-        FileNotFoundError: if there is none.
-        DocumentError: if it is too large, nested too deeply, grows too much by aliases, refers
-            to itself or is not YAML.
+        FileNotFoundError: if the file does not exist.
+        DocumentError: if the file is too large, nested too deeply, expands too much by aliases,
+            refers to itself or is not YAML.
     """
     return parse_yaml(_read_text(path, max_bytes), str(path))
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Parses a YAML text; see `read_yaml`."""
+    """Parse a YAML text; see `parse_json` and `read_yaml`."""
     try:
         return yaml.load(text, _Loader)  # a SafeLoader with limits
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
@@ -93,7 +93,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's SafeLoader, which makes plain values only, with limits."""
+    """PyYAML's SafeLoader, which creates plain values only, with limits."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
@@ -101,7 +101,7 @@ class _Loader(yaml.SafeLoader):
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Composes a node and counts what it holds."""
+        """Compose a node and count the values in it."""
         if self.check_event(yaml.AliasEvent):
             node = super().compose_node(parent, index)
             if id(node) not in self._sizes:
@@ -124,6 +124,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _read_text(path: Path, max_bytes: int) -> str:
+    """Read a text file in UTF-8; skip its byte order mark."""
     with Path(path).open('rb') as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are whole or not there, and folders that one process at a time works in."""
+"""Atomic file writes, and locks on folders."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ from pathlib import Path
 from typing import Any
 
 TEMPORARY = '.unfinished-'
-"""How the names of files that are still being written start."""
+"""Prefix of the names of files that are being written."""
 
 RUN = '.run-'
-"""How the names of temporary folders start."""
+"""Prefix of the names of temporary folders."""
 
 LOCK_NAME = '.lock'
-"""File in a folder that `lock_folder` locks. It stays behind; its lock does not."""
+"""File that `lock_folder` locks. The file remains in the folder, the lock does not."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a temporary name to write to, with the same suffix, in the same folder.
+    """Write a file under a temporary name, and rename it at the end.
 
-    At the end the data is flushed to the disk and the file gets its own name. After an error
-    the file that had this name before is untouched. What a killed writer of the same file left
-    behind is used again.
+    The temporary file has the same suffix and lies in the same folder. On success its data is
+    flushed to the disk before the file is renamed. After an error an earlier file of this name
+    is unchanged. The temporary file of a killed writer is used again.
 
     Args:
         path: of the file to write; its folder exists.
 
+    Yields:
+        The temporary name to write to.
+
     Raises:
-        OSError: if the folder cannot be written to; names the file.
+        OSError: if the file cannot be written; the message names it.
     """
     path = Path(path)
     try:
@@ -49,11 +52,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
             _flush(temporary)
             temporary.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)  # while locked: later it may be another writer's
+            temporary.unlink(missing_ok=True)  # before the lock is released to another writer
             raise
         _flush(path.parent)
     except OSError as error:
-        if error.filename is None:  # as a full disk has it
+        if error.filename is None:  # for example on a full disk
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
     finally:
@@ -61,22 +64,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(data: bytes, path: Path) -> None:
-    """Writes a file under a temporary name and renames it."""
+    """Write a file atomically; see `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_json(value: Any, path: Path, indent: int | None = 2) -> None:
-    """Writes a JSON file the same way."""
+    """Write a JSON file atomically; see `atomic_write`."""
     write_bytes((json.dumps(value, indent=indent) + '\n').encode(), path)
 
 
 _held: set[int] = set()
-"""Descriptors of the lock files that this process has open."""
+"""Descriptors of the lock files that this process holds open."""
 
 
 def _drop_locks() -> None:
-    """Leaves the locks to the parent; a worker that outlives it must not hold them."""
+    """Close the locks in a forked process, which must not hold them longer than its parent."""
     while _held:
         os.close(_held.pop())
 
@@ -85,18 +88,19 @@ os.register_at_fork(after_in_child=_drop_locks)
 
 
 class FolderInUseError(ValueError):
-    """Another process works in a folder; the message names the folder and that process."""
+    """A folder that another process uses; the message names the folder and that process."""
 
 
 @contextmanager
 def lock_folder(folder: Path, work: str) -> Iterator[None]:
-    """Keeps other processes from the same work in a folder.
+    """Lock a folder against other processes.
 
-    The lock ends with the process, however it ends.
+    The operating system releases the lock when the process ends, even if it is killed.
 
     Args:
-        folder: is created if it does not exist.
-        work: what is done there, for the message to the other process: `training`, `replay`.
+        folder: created if it does not exist.
+        work: name of the work in the folder (`training`, `replay`), for the message that another
+            process shows.
 
     Raises:
         FolderInUseError: if another process holds the lock.
@@ -111,17 +115,17 @@ def lock_folder(folder: Path, work: str) -> Iterator[None]:
         except BlockingIOError:
             holder = os.pread(descriptor, 200, 0).decode(errors='replace').strip()
             raise FolderInUseError(
-                f'{folder} is in use by another {holder or "process"}; wait for its end or '
+                f'{folder} is in use by another {holder or "process"}; wait until it ends, or '
                 'choose another folder'
             ) from None
         except OSError:  # a file system without locks
             pass
-        with suppress(OSError):  # a full disk; the lock holds without the name
+        with suppress(OSError):  # on a full disk; the lock works without the name
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f'{work} (process {os.getpid()})\n'.encode(), 0)
         yield
     finally:
-        if descriptor in _held:  # not so in a forked process
+        if descriptor in _held:  # a forked process has closed it
             _held.remove(descriptor)
             os.close(descriptor)
 
@@ -141,12 +145,15 @@ def replace_results(source: Path, target: Path) -> None:
 
 @contextmanager
 def run_folder(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder inside one that this process has locked.
+    """Create a temporary folder inside a locked one, and remove it at the end.
 
-    Those that killed processes left behind are removed first.
+    The temporary folders of killed processes are removed first.
 
     Args:
-        folder: see `lock_folder`.
+        folder: locked by this process, see `lock_folder`.
+
+    Yields:
+        The temporary folder.
     """
     for abandoned in folder.glob(f'{RUN}*'):
         shutil.rmtree(abandoned, ignore_errors=True)
@@ -155,7 +162,7 @@ def run_folder(folder: Path) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
+    """Flush a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -164,10 +171,14 @@ def _flush(path: Path) -> None:
 
 
 def _open_temporary(path: Path) -> tuple[Path, int]:
-    """Opens an empty temporary file for `path`, and locks it.
+    """Open an empty temporary file for `path`, and lock it.
 
-    What a killed writer left has the same name and is used again. Only while another process
-    writes the same file, which its lock tells, the name is another one.
+    The name depends on `path` only, so that the file of a killed writer is used again. While
+    another process holds the lock, which means that it writes the same file, the name gets a
+    random part.
+
+    Returns:
+        The temporary name, and the descriptor that holds the lock.
     """
     temporary = path.with_name(f'{TEMPORARY}{path.name}')
     while True:
@@ -184,4 +195,4 @@ def _open_temporary(path: Path) -> tuple[Path, int]:
             if os.path.samestat(os.fstat(descriptor), temporary.stat()):
                 os.ftruncate(descriptor, 0)
                 return temporary, descriptor
-        os.close(descriptor)  # its writer has just given it its own name
+        os.close(descriptor)  # another process has just renamed this file

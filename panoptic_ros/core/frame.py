@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one image turns into: a map of segments and one row per segment.
+"""Result for one image: a map of segments, and a table with one row per segment.
 
-The row is the instance table of the node's interface, byte for byte, so that a frame is
-published, recorded and read back without a conversion.
+The rows are the bytes of the `panoptic/instances` message, so that a frame is published, recorded
+and read again without a conversion.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from panoptic_ros.core.labels import VOID_ID
 
 
 class TrackState(IntEnum):
-    """Life of a track; `state` in the instance table."""
+    """State of a track; `state` in the instance table."""
 
     UNTRACKED = 0
     TENTATIVE = 1
@@ -30,7 +30,7 @@ class TrackState(IntEnum):
 
 
 def segment_dtype(embedding_dim: int) -> np.dtype[np.void]:
-    """The instance table's row: packed, little-endian, nothing wider than 32 bits.
+    """Return the dtype of a row of the instance table: packed, little-endian, 32 bits at most.
 
     Fields: x, y, z centroid in metres in the camera's optical frame (NaN without depth);
     u, v centroid in camera pixels; segment_id, track_id (0: none), class_id; is_thing; state
@@ -54,10 +54,10 @@ def segment_dtype(embedding_dim: int) -> np.dtype[np.void]:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a camera image is laid into the network's input, and labels back onto the camera.
+    """Geometry of a camera image in the network's input, and of the decoded map on the image.
 
-    The image is scaled to fit with its aspect ratio kept, into the top left corner; the rest of
-    the input is padding. Decoded maps have one cell per `stride` input pixels.
+    The image is scaled to fit, with its aspect ratio, into the top left corner of the input; the
+    rest of the input is padding. Decoded maps have one cell per `stride` input pixels.
     """
 
     image_size: tuple[int, int]
@@ -80,7 +80,7 @@ class Geometry:
 
     @property
     def content_size(self) -> tuple[int, int]:
-        """(height, width) of the scaled image inside the input, px."""
+        """(height, width) of the scaled image in the input, px."""
         height, width = (
             max(1, min(round(n * self.scale), limit))
             for n, limit in zip(self.image_size, self.input_size, strict=True)
@@ -95,7 +95,7 @@ class Geometry:
 
     @property
     def px_per_cell(self) -> tuple[float, float]:
-        """(y, x) camera pixels per cell of a decoded map."""
+        """Camera pixels per cell of a decoded map, (y, x)."""
         y, x = (
             n * self.stride / content
             for n, content in zip(self.image_size, self.content_size, strict=True)
@@ -105,21 +105,24 @@ class Geometry:
     def to_camera(
         self, cell_map: npt.NDArray[Any], out: npt.NDArray[Any] | None = None
     ) -> npt.NDArray[Any]:
-        """Brings a decoded map (h, w, ...) to camera resolution (H, W, ...) by nearest cell.
+        """Scale a decoded map to camera resolution by nearest cell.
 
         Args:
-            cell_map: of any dtype.
-            out: C-contiguous array of the result's shape and dtype to write into.
+            cell_map: (h, w, ...) of `map_size`, of any dtype.
+            out: C-contiguous array for the result, of its shape and dtype.
+
+        Returns:
+            (H, W, ...) of `image_size`.
         """
         rows, cols = _nearest_cells(self)
-        # take() is 4 (mono) to 20 (RGB) times as fast as indexing; without mode it buffers `out`.
+        # take() is 4 to 20 times as fast as indexing (mono, RGB); without mode it buffers out.
         wide = np.take(cell_map, cols, axis=1)
         return np.take(wide, rows, axis=0, out=out, mode='clip')
 
 
 @lru_cache(maxsize=16)
 def _nearest_cells(geometry: Geometry) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Row of the map for each camera row, and column for each camera column."""
+    """Return the map row of each camera row, and the map column of each camera column."""
     rows, cols = (
         np.minimum(((np.arange(n) + 0.5) / px).astype(np.intp), cells - 1)
         for n, px, cells in zip(
@@ -131,14 +134,31 @@ def _nearest_cells(geometry: Geometry) -> tuple[npt.NDArray[np.intp], npt.NDArra
 
 @dataclass(frozen=True)
 class PanopticFrame:
-    """The segments of one image."""
+    """Segments of one image.
+
+    Example:
+        >>> segments = np.zeros(2, segment_dtype(embedding_dim=0))
+        >>> segments['segment_id'] = 1, 2
+        >>> segments['class_id'] = 0, 7
+        >>> frame = PanopticFrame(
+        ...     np.array([[1, 1, 1, 2], [1, 1, 0, 2]], np.uint16),
+        ...     segments,
+        ...     Geometry(image_size=(480, 960), input_size=(8, 16), stride=4),
+        ...     stamp_s=0.0,
+        ... )
+        >>> frame.semantic_map  # 255 is void
+        array([[  0,   0,   0,   7],
+               [  0,   0, 255,   7]], dtype=uint8)
+        >>> frame.geometry.to_camera(frame.segment_map).shape
+        (480, 960)
+    """
 
     segment_map: npt.NDArray[np.uint16]
-    """(h, w) segment id per cell, 0 = void; `geometry.map_size`. At camera resolution:
-    `geometry.to_camera(segment_map)`."""
+    """(h, w) segment id per cell, 0 = void, of `geometry.map_size`. `geometry.to_camera` scales it
+    to camera resolution."""
 
     segments: npt.NDArray[np.void]
-    """(S,) rows of `segment_dtype`, each segment id of the map once."""
+    """(S,) rows of `segment_dtype`, one per segment id of the map."""
 
     geometry: Geometry
 
@@ -157,14 +177,14 @@ class PanopticFrame:
         return self.paint(self.segments['class_id'].astype(np.uint8), VOID_ID)
 
     def paint(self, values: npt.NDArray[Any], void: Any) -> npt.NDArray[Any]:
-        """Gives each cell its segment's value.
+        """Return a map that holds a value of each cell's segment.
 
         Args:
-            values: (S, ...) one per row of `segments`.
+            values: (S, ...) one value per row of `segments`.
             void: value of cells without a segment.
 
         Returns:
-            (h, w, ...) of values' dtype.
+            (h, w, ...) of the dtype of `values`.
         """
         ids = self.segments['segment_id']
         table = np.empty((int(ids.max(initial=0)) + 1, *values.shape[1:]), values.dtype)
@@ -174,22 +194,36 @@ class PanopticFrame:
 
 
 DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
-"""sensor_msgs/PointField.datatype to numpy, without the byte order."""
-
+"""NumPy type by sensor_msgs/PointField.datatype, without the byte order."""
 
 MAX_ROW_BYTES = 2**31 - 1
-"""Largest point_step, numpy's own limit."""
+"""Maximum point_step, NumPy's own limit."""
 
 
 def read_instances(message: Any) -> npt.NDArray[np.void]:
-    """Reads a PointCloud2 (from rclpy, or from a bag) into a numpy structured array.
+    """Convert a PointCloud2 message (from rclpy or a bag) to a NumPy structured array.
 
     Args:
-        message: anything with PointCloud2's attributes; its fields may lie in any order, and its
-            rows of points may be padded.
+        message: any object with PointCloud2's attributes, for example a message of
+            `panoptic/instances`. Its fields may be in any order, and its rows may be padded.
 
     Returns:
-        (S,) structured array, a copy, one field per PointField.
+        (S,) structured array, a copy, with one field per PointField; see `segment_dtype` for
+        the fields of `panoptic/instances` and their units.
+
+    Example:
+        >>> from types import SimpleNamespace as Message  # a ROS node receives a real message
+        >>> message = Message(
+        ...     height=1, width=2, point_step=8, row_step=16, is_bigendian=False,
+        ...     fields=[
+        ...         Message(name='score', offset=0, datatype=7, count=1),  # float32
+        ...         Message(name='track_id', offset=4, datatype=6, count=1),  # uint32
+        ...     ],
+        ...     data=np.array([(0.75, 1), (0.5, 2)], '<f4, <u4').tobytes(),
+        ... )
+        >>> instances = read_instances(message)
+        >>> instances['track_id'][instances['score'] > 0.6].tolist()
+        [1]
 
     Raises:
         ValueError: if the fields or the data do not fit the message's sizes.
@@ -221,10 +255,10 @@ def read_instances(message: Any) -> npt.NDArray[np.void]:
 
 
 def _row_dtype(fields: Any, point_step: int, order: str) -> np.dtype[np.void]:
-    """The numpy type of one point.
+    """Return the NumPy dtype of one point.
 
-    Everything is checked in Python's integers first: numpy's own check overflows, and what
-    passes it then is read from outside the data.
+    All sizes are checked as Python integers first: NumPy's own check overflows, and a field that
+    passes it wrongly would be read from outside the data.
     """
     if point_step > MAX_ROW_BYTES:
         raise ValueError(f'point_step must be at most {MAX_ROW_BYTES}, got {point_step}')
@@ -239,7 +273,7 @@ def _row_dtype(fields: Any, point_step: int, order: str) -> np.dtype[np.void]:
         base = np.dtype(order + DATATYPES[datatype])
         offset = _size(field.offset, f'offset of field {name!r}')
         count = _size(field.count, f'count of field {name!r}')
-        # Some senders mean 1 by 0; a model without embeddings means none.
+        # Some senders write 0 for 1. An `embedding` with count 0 really is empty.
         if name != 'embedding':
             count = max(1, count)
         if offset + count * base.itemsize > point_step:
@@ -260,7 +294,7 @@ def _row_dtype(fields: Any, point_step: int, order: str) -> np.dtype[np.void]:
 
 
 def _size(value: Any, name: str) -> int:
-    """A message's number as an integer that cannot overflow, 0 or more."""
+    """Return a number of a message as a Python integer, 0 or more."""
     try:
         number = operator.index(value)
     except TypeError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a camera gives: pixels and the order of their channels; and how they get fewer."""
+"""Camera image container and downscaling."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ import numpy.typing as npt
 
 
 class CameraImage(NamedTuple):
-    """One picture as the camera sent it; usually a view on the message's own bytes."""
+    """Image as the camera sent it; usually a view of the message's bytes."""
 
     pixels: npt.NDArray[np.uint8]
-    """(H, W, 3), or (H, W) when `order` is `mono`; rows may be padded (any strides)."""
+    """(H, W, 3), or (H, W) if `order` is `mono`; any strides, so rows may be padded."""
 
     order: Literal['rgb', 'bgr', 'mono'] = 'rgb'
-    """Meaning of the last axis."""
+    """Order of the channels in the last axis."""
 
 
 def shrink(
     pixels: npt.NDArray[Any], size: tuple[int, int], out: npt.NDArray[Any] | None = None
 ) -> npt.NDArray[Any]:
-    """Scales an image, by halves and then the rest.
+    """Scale an image: halve it repeatedly, then scale it linearly to the final size.
 
-    No step leaves out a pixel, so this comes near cv2.INTER_AREA at a tenth of its time, where a
-    single linear step from a large image would alias.
+    Each step reads every pixel, so the result is close to cv2.INTER_AREA in a tenth of its time.
+    A single linear step from a large image would alias.
 
     Args:
         pixels: (H, W) or (H, W, 3), uint8.
-        size: (height, width) to reach; may be larger too.
-        out: where to put the result, of its shape.
+        size: (height, width) of the result, px; may be larger than the image.
+        out: array for the result, of its shape.
+
+    Returns:
+        (height, width) or (height, width, 3), uint8.
     """
     height, width = size
     while pixels.shape[0] >= 2 * height and pixels.shape[1] >= 2 * width:

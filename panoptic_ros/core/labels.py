@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Label sets, and the code that packs a class and an instance into one panoptic id."""
+"""Label sets, and panoptic ids that combine a class id and an instance id."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ import numpy as np
 import numpy.typing as npt
 
 VOID_ID = 255
-"""Class id of a pixel without a class; so a label set has at most 255 classes."""
+"""Class id of a pixel without a class, so that a label set has at most 255 classes."""
 
 VOID_PANOPTIC_ID = -1
-"""Panoptic id of a void pixel, whatever the label divisor."""
+"""Panoptic id of a void pixel, independent of the label divisor."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """One class: what people call it, how it is drawn, and its number in the data set."""
+    """One class: name, kind, colour and the data set's number for it."""
 
     name: str
     """Name, unique in its label set, e.g. `traffic sign`."""
 
     is_thing: bool
-    """True where instances are counted (car), False for stuff (road)."""
+    """True for classes with countable instances (car), False for stuff (road)."""
 
     color: tuple[int, int, int]
     """RGB, 0 to 255."""
 
     category_id: int
-    """The data set's own number for the class."""
+    """Number of the class in the data set."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r'\S(.*\S)?', self.name):
@@ -47,7 +47,19 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The classes a model predicts; a label's place in `labels` is its `class_id`."""
+    """Classes that a model predicts; the index of a label is its class id.
+
+    Example:
+        >>> road = Label('road', is_thing=False, color=(128, 64, 128), category_id=7)
+        >>> car = Label('car', is_thing=True, color=(0, 0, 142), category_id=26)
+        >>> labels = LabelSet((road, car))
+        >>> labels.names
+        ('road', 'car')
+        >>> labels.class_ids(['Car'])
+        (1,)
+        >>> labels.is_thing.tolist()
+        [False, True]
+    """
 
     labels: tuple[Label, ...]
 
@@ -70,7 +82,7 @@ class LabelSet:
 
     @cached_property
     def is_thing(self) -> npt.NDArray[np.bool_]:
-        """(C,) True for things."""
+        """(C,) True for thing classes."""
         return np.array([label.is_thing for label in self.labels], dtype=bool)
 
     @cached_property
@@ -82,15 +94,15 @@ class LabelSet:
 
     @cached_property
     def class_id_of_category(self) -> Mapping[int, int]:
-        """From the data set's category_id to the class id."""
+        """Class id by the data set's category id."""
         return {label.category_id: i for i, label in enumerate(self.labels)}
 
     def class_ids(self, names: Iterable[str]) -> tuple[int, ...]:
-        """Class ids of some names, see `find_name`."""
+        """Return the class ids of some names; see `find_name`."""
         return tuple(find_name(name, self.names) for name in names)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The set as plain values for JSON or YAML; `from_dicts` reads it back."""
+        """Return the set as plain values for JSON or YAML; see `from_dicts`."""
         return [
             {
                 'class_id': i,
@@ -104,11 +116,14 @@ class LabelSet:
 
     @classmethod
     def from_dicts(cls, dicts: Iterable[Mapping[str, Any]]) -> LabelSet:
-        """Inverse of `to_dicts`; `class_id` may be missing, `category_id` defaults to it.
+        """Make a label set of the values that `to_dicts` returns.
+
+        Args:
+            dicts: one mapping per class. `class_id` may be missing; `category_id` defaults to it.
 
         Raises:
-            ValueError: if an entry lacks a field, a value is of another type, or a class_id does
-                not equal its place.
+            ValueError: if an entry lacks a field, a value has the wrong type, or a class_id is
+                not the entry's index.
         """
         labels = []
         for i, entry in enumerate(dicts):
@@ -122,7 +137,7 @@ class LabelSet:
             if entry.get('class_id', i) != i:
                 raise ValueError(
                     f'label {entry["name"]!r} has class_id {entry["class_id"]}, '
-                    f'expected its place in the list, {i}'
+                    f'expected its index in the list, {i}'
                 )
             try:
                 red, green, blue = (int(c) for c in entry['color'])
@@ -144,14 +159,15 @@ class LabelSet:
 
 
 def as_bool(value: Any, what: str) -> bool:
-    """A yes or no from JSON or YAML: true, false, 0 or 1, or one of these as text.
+    """Convert a value from JSON or YAML to a boolean.
 
     Args:
-        value: any.
-        what: it is, for the message.
+        value: true, false, 0 or 1, or one of these as text.
+        what: name of the value in the error message.
 
     Raises:
-        ValueError: if it is anything else; the text `false` would count as true in Python.
+        ValueError: if the value is anything else. Python's `bool` would convert the text `false`
+            to True.
     """
     if isinstance(value, (bool, int, float)) and value in (0, 1):
         return bool(value)
@@ -163,18 +179,18 @@ def as_bool(value: Any, what: str) -> bool:
 
 
 def find_name(name: str, names: Sequence[str]) -> int:
-    """The place of a class's name; capitals count only where names differ in nothing else.
+    """Return the index of a class name; case matters only between names that differ by case.
 
     Raises:
-        ValueError: if it is none of the names, or could be several; the message lists them.
+        ValueError: if the name is unknown, or matches several names; the message lists them.
     """
     if name in names:
         return names.index(name)
     alike = [i for i, known in enumerate(names) if known.casefold() == name.casefold()]
     if len(alike) > 1:
         raise ValueError(
-            f'class {name!r} could be any of {", ".join(names[i] for i in alike)}; '
-            'write it with the same capitals'
+            f'class {name!r} is ambiguous: {", ".join(names[i] for i in alike)}; '
+            'write it in the same case'
         )
     if not alike:
         raise ValueError(f'unknown class {name!r}; the classes are: {", ".join(names)}')
@@ -184,15 +200,15 @@ def find_name(name: str, names: Sequence[str]) -> int:
 def encode_panoptic(
     class_id: npt.ArrayLike, instance_id: npt.ArrayLike, label_divisor: int
 ) -> npt.NDArray[np.int64]:
-    """Packs `class_id * label_divisor + instance_id`.
+    """Return panoptic ids, `class_id * label_divisor + instance_id`.
 
     Args:
         class_id: any shape; VOID_ID becomes VOID_PANOPTIC_ID.
         instance_id: same shape; 0 for stuff, 1 to label_divisor - 1 for things.
-        label_divisor: more than the largest instance id.
+        label_divisor: larger than any instance id.
 
     Raises:
-        ValueError: if an instance id is negative or does not fit below the divisor.
+        ValueError: if an instance id is negative, or not smaller than the divisor.
     """
     class_id, instance_id = np.asarray(class_id, np.int64), np.asarray(instance_id, np.int64)
     if instance_id.size and not 0 <= instance_id.min() <= instance_id.max() < label_divisor:
@@ -207,7 +223,12 @@ def encode_panoptic(
 def decode_panoptic(
     panoptic_id: npt.ArrayLike, label_divisor: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Unpacks `encode_panoptic`: (class_id, instance_id); void gives (VOID_ID, 0)."""
+    """Return the class ids and instance ids of panoptic ids; void is (VOID_ID, 0).
+
+    Args:
+        panoptic_id: from `encode_panoptic`, any shape.
+        label_divisor: the divisor that they were made with.
+    """
     panoptic_id = np.asarray(panoptic_id, np.int64)
     void = panoptic_id == VOID_PANOPTIC_ID
     class_id, instance_id = np.divmod(panoptic_id, label_divisor)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of an ONNX graph of unknown origin that run nothing in it."""
+"""Checks of ONNX graphs of unknown origin; nothing in the graph is run."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 STANDARD_DOMAINS = ('', 'ai.onnx', 'ai.onnx.ml')
-"""Where operators come from that every engine knows, and that read no files."""
+"""Domains of ONNX's own operators, which every engine supports and which read no files."""
 
 
 def check_graph(model: Any) -> None:
-    """Checks that a graph is complete in itself.
+    """Check that a graph needs no other file and no operator of another origin.
 
     Args:
         model: an onnx.ModelProto.
 
     Raises:
-        ValueError: if any part of it (a weight, an attribute, the body of a loop or a function)
-            is kept in another file, or an operator is not ONNX's own.
+        ValueError: if a part of the graph (a weight, an attribute, the body of a loop or a
+            function) is in another file, or an operator is not ONNX's own.
     """
     import onnx
 
@@ -29,40 +29,39 @@ def check_graph(model: Any) -> None:
         if isinstance(part, onnx.TensorProto):
             if part.data_location == onnx.TensorProto.EXTERNAL or part.external_data:
                 raise ValueError(
-                    f'it keeps the values of {part.name!r} in another file; export it as one file'
+                    f'the values of {part.name!r} are in another file; export it as one file'
                 )
         elif isinstance(part, onnx.NodeProto) and part.domain not in domains:
             raise ValueError(
-                f'its operator {part.op_type!r} of {part.domain!r} is not an ONNX '
+                f'operator {part.op_type!r} of {part.domain!r} is not an ONNX '
                 'operator; make model files with `panoptic export`'
             )
 
 
 def check_weights(model: Any) -> None:
-    """Checks that the weights can be read and have no NaN.
+    """Check that the weights can be read and have no NaN.
 
     Args:
         model: an onnx.ModelProto.
 
     Raises:
-        ValueError: naming the first weight that is damaged.
+        ValueError: if a weight is damaged; names the first one.
     """
     from onnx import numpy_helper
 
     for tensor in model.graph.initializer:
         try:
             values = numpy_helper.to_array(tensor)
-        except Exception as error:  # of many kinds, as the values can be stored in many ways
+        except Exception as error:  # of many types, since ONNX has many ways to store values
             raise ValueError(f'weight {tensor.name!r} is damaged: {error}') from None
         if values.dtype.kind == 'f' and np.isnan(values).any():
-            raise ValueError(f'weight {tensor.name!r} has NaN; its training went wrong')
+            raise ValueError(f'weight {tensor.name!r} has NaN; its training failed')
 
 
 def _parts(message: Any) -> Iterator[Any]:
-    """All tensors, nodes, graphs and other parts of a protobuf message, itself first.
+    """Yield a protobuf message and all messages inside it: graphs, nodes, tensors and others.
 
-    A walk over whatever fields there are, so that no place is left out in which a graph can hide
-    another one.
+    The walk covers every field, so that no place is missed in which a graph can contain another.
     """
     yield message
     if message.DESCRIPTOR.name == 'TensorProto':

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A frame's segments painted over the camera's picture, for people."""
+"""Overlay of a frame's segments on the camera image, for people."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import LabelSet
 
 ALPHA = 0.45
-"""Share of the class colour in a painted pixel."""
+"""Weight of the class colour in a painted pixel."""
 
 GOLDEN_RATIO = 0.618034
-"""Steps of this around the colour circle keep neighbouring ids apart."""
+"""Hue step from one track id to the next, in turns; near ids get distant hues."""
 
 
 def draw_overlay(
@@ -26,16 +26,16 @@ def draw_overlay(
     labels: LabelSet,
     out: npt.NDArray[np.uint8] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Paints classes by colour, and outlines and names each thing.
+    """Paint each segment in its class's colour, and draw each thing's outline and name.
 
     Args:
-        image: the picture that `frame` was made from.
-        frame: its segments; a thing with a track is outlined and labelled by its track id.
+        image: the image that `frame` was made from.
+        frame: its segments. A thing with a track also shows its track id, in the track's colour.
         labels: names and colours by class id.
-        out: (H, W, 3) array to paint into; a new one without it.
+        out: (H, W, 3) array to paint into; None allocates one.
 
     Returns:
-        `out`, RGB. Void pixels keep the picture's own colour.
+        `out`, RGB. Void pixels keep the image's colour.
     """
     if out is None:
         out = np.empty((*frame.geometry.image_size, 3), np.uint8)
@@ -52,7 +52,7 @@ def draw_overlay(
 
 
 def track_color(track_id: int) -> tuple[int, int, int]:
-    """RGB of a track, light and strong; white without a track (0)."""
+    """Return the RGB colour of a track, light and saturated; white for 0 (no track)."""
     if track_id == 0:
         return 255, 255, 255
     red, green, blue = colorsys.hsv_to_rgb(track_id * GOLDEN_RATIO % 1, 0.6, 1)
@@ -60,6 +60,7 @@ def track_color(track_id: int) -> tuple[int, int, int]:
 
 
 def _copy_rgb(image: CameraImage, out: npt.NDArray[np.uint8]) -> None:
+    """Convert the image to RGB."""
     if image.order == 'rgb':
         np.copyto(out, image.pixels)
     else:
@@ -68,7 +69,7 @@ def _copy_rgb(image: CameraImage, out: npt.NDArray[np.uint8]) -> None:
 
 
 def _outline(out: npt.NDArray[np.uint8], frame: PanopticFrame, row: np.void, name: str) -> None:
-    """Draws one thing's outline, and its name and track id above its box."""
+    """Draw one thing's outline, and its name and track id above its box."""
     per_cell = np.array(frame.geometry.px_per_cell[::-1])  # (x, y)
     corner = np.array([row['bbox_x'], row['bbox_y']])
     size = np.array([row['bbox_w'], row['bbox_h']])
@@ -78,7 +79,7 @@ def _outline(out: npt.NDArray[np.uint8], frame: PanopticFrame, row: np.void, nam
     if not mask.any():  # a coasting track has no pixels
         return
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    # Contour points are cell centres; shift=2 keeps quarters of a pixel.
+    # Contour points are cell centres; shift=2 draws them at quarters of a pixel.
     lines = [
         np.rint((points + (x1, y1) + 0.5) * per_cell * 4).astype(np.int32) for points in contours
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that ship beside the code: launch files, parameters, transport profile, model."""
+"""Paths of files that ship with the package: launch, parameters, transport profile, model."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ PACKAGE = 'panoptic_ros'
 
 
 def resource_file(name: str) -> Path:
-    """Path of a shipped file, in a source tree, a wheel, an editable and a colcon install alike.
+    """Return the path of a shipped file, from a source tree, wheel, editable or colcon install.
 
     Args:
         name: relative to the package's share directory, e.g. `config/fastdds.xml`.
 
     Raises:
-        FileNotFoundError: naming the places that were looked at.
+        FileNotFoundError: if no such file exists; lists the folders that were searched.
     """
     module = Path(__file__).resolve()
     # A source tree has the file beside the package; an install has it in a share/ that is a
@@ -36,20 +36,19 @@ def resource_file(name: str) -> Path:
 
 
 def packaged_models() -> list[Path]:
-    """Return the model files inside the package, by name."""
+    """Return the model files inside the package, sorted by name."""
     return sorted((Path(__file__).resolve().parents[1] / 'data').glob('*.onnx'))
 
 
 def default_model() -> Path:
-    """Return the model file inside the package that is used where no other is named.
+    """Return the model file inside the package that is used by default.
 
     Raises:
-        FileNotFoundError: if this copy of the package has none.
+        FileNotFoundError: if this copy of the package has no model file.
     """
     models = packaged_models()
     if not models:
         raise FileNotFoundError(
-            f'this copy of {PACKAGE} has no model of its own; '
-            'name a model file in the parameter `model`'
+            f'this copy of {PACKAGE} has no model file; name one in the parameter `model`'
         )
     return models[0]

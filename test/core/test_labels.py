@@ -17,7 +17,7 @@ LABELS = LabelSet(
     ('names', 'ids'),
     [
         (['car', 'Traffic Sign'], (0, 3)),
-        (['person'], (1,)),  # the same capitals win
+        (['person'], (1,)),  # an exact match wins
         (['PERSON'], (2,)),
         ([], ()),
     ],
@@ -29,10 +29,7 @@ def test_capitals_do_not_matter_where_the_name_is_clear(names, ids):
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
-        (
-            'Person',
-            "class 'Person' could be any of person, PERSON; write it with the same capitals",
-        ),
+        ('Person', "class 'Person' is ambiguous: person, PERSON; write it in the same case"),
         ('cat', "unknown class 'cat'; the classes are: Car, person, PERSON, traffic sign"),
         ('', "unknown class ''"),
     ],
@@ -68,7 +65,7 @@ def entry(**more):
         ([entry(color=5)], "label 'car': color must be"),
         ([entry(color=[1, 2, float('inf')])], "label 'car': color must be"),
         ([entry(category_id=None)], 'category_id a whole number'),
-        ([entry(class_id=1)], 'expected its place in the list, 0'),
+        ([entry(class_id=1)], 'expected its index in the list, 0'),
         ([{'name': 'car'}], 'label 0 lacks color, is_thing'),
     ],
 )

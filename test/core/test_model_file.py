@@ -101,7 +101,7 @@ NAN, INF = float('nan'), float('inf')
         ({'labels': label(name='\x1b[31m')}, 'a class name must be a line'),
         ({'labels': label(name='a\0b')}, 'a class name must be a line'),
         ({'labels': label(name='\ud800')}, 'a class name must be a line'),
-        ({'labels': label(class_id=2)}, 'expected its place'),
+        ({'labels': label(class_id=2)}, 'expected its index'),
         ({'labels': label(is_thing='maybe')}, 'is_thing must be true or false'),
         ({'labels': label(color=[INF, 0, 0])}, 'color must be'),
         ({'labels': label(color='abc')}, 'color must be'),
@@ -220,9 +220,7 @@ def test_values_in_other_files_are_refused_wherever_they_hide(place, tmp_path):
     HIDING_PLACES[place](model)
     path = tmp_path / 'parts.onnx'
     write_model_file(model, info, path)
-    with pytest.raises(
-        ModelFileError, match=r'parts\.onnx: it keeps the values .* in another file'
-    ):
+    with pytest.raises(ModelFileError, match=r'parts\.onnx: the values of .* are in another file'):
         read_info(path)
 
 
