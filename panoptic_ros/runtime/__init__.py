@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs a model file; `open_backend` chooses."""
+"""Inference: backends that run a model file, and the predictor around them."""
 
 from panoptic_ros.runtime.backend import Backend, BackendError
 from panoptic_ros.runtime.predictor import Predictor

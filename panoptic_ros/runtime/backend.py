@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs a model file: the protocol that each engine's class follows."""
+"""Protocol of the backends; each runs model files with one engine."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from panoptic_ros.core.model_info import Outputs
 
 
 class BackendError(RuntimeError):
-    """An engine or a device that is not to be had; the message says how to get it."""
+    """An engine or a device that is not available; the message says how to get it."""
 
 
 class Backend(Protocol):
-    """A loaded model file. The attributes tell what is really used, not what was asked for."""
+    """A loaded model file. The attributes name what is in use, not what was requested."""
 
     name: str
-    """`onnxruntime`, `tensorrt` or `torch`, with the provider or mode after a slash."""
+    """`onnxruntime`, `tensorrt` or `torch`; a provider or mode follows after a slash."""
 
     device: str
     """`cpu`, or `cuda:<index>`."""
@@ -29,12 +29,12 @@ class Backend(Protocol):
     """`fp32`, `fp16` or `int8`."""
 
     fallback_reason: str
-    """Why slower hardware than asked for is in use; empty when it is not."""
+    """Reason why slower hardware than requested is in use; empty if it is not."""
 
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
-        """Runs the graph.
+        """Run the graph.
 
         Args:
             image: (H, W, 3) RGB at the model's input size, C-contiguous.
-            thresholds: a value for each of the model's thresholds.
+            thresholds: a value for each of the model's thresholds, by name.
         """

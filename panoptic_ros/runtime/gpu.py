@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which NVIDIA GPUs the driver sees, asked without loading an engine."""
+"""NVIDIA GPUs that the driver lists, found without loading an engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from panoptic_ros.runtime.backend import BackendError
 
 @cache
 def gpu_names() -> tuple[str, ...]:
-    """Names by device index; empty without a GPU or its driver."""
+    """Return the GPUs' names by device index; empty without a GPU or its driver."""
     try:
         driver = ctypes.CDLL('libcuda.so.1')
     except OSError:
@@ -32,13 +32,13 @@ def gpu_names() -> tuple[str, ...]:
 
 
 def gpu_index(device: str) -> int | None:
-    """Reads `cpu`, `cuda` or `cuda:<index>`.
+    """Parse `cpu`, `cuda` or `cuda:<index>`.
 
     Returns:
         The GPU's index, or None for the CPU.
 
     Raises:
-        BackendError: if the text means no device, or that GPU is not there.
+        BackendError: if the text has another form, or the GPU is not available.
     """
     match = re.fullmatch(r'cpu|cuda(?::(\d+))?', device)
     if match is None:
@@ -48,12 +48,12 @@ def gpu_index(device: str) -> int | None:
     index, names = int(match[1] or 0), gpu_names()
     if not names:
         raise BackendError(
-            f'device {device!r} is not there: no NVIDIA GPU or driver was found; '
+            f'device {device!r} is not available: no NVIDIA GPU or driver was found; '
             'install the driver (nvidia-smi must list the GPU), or allow the CPU'
         )
     if index >= len(names):
         raise BackendError(
-            f'device {device!r} is not there: the driver lists {len(names)} GPU, '
+            f'device {device!r} is not available: the driver lists {len(names)} GPU, '
             f'{", ".join(names)}'
         )
     return index

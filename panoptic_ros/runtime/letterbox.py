@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lays camera images of any size into the network's input."""
+"""Scaling of camera images into the network's input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from panoptic_ros.core.model_info import ModelInfo
 
 
 class Letterbox:
-    """Scales images into the top left of the network's input; the rest is the mean colour."""
+    """Scales images into the top left of the network's input, and pads with the mean colour."""
 
     def __init__(self, info: ModelInfo) -> None:
         self._stride = info.stride
@@ -22,10 +22,14 @@ class Letterbox:
         self._content_size = (0, 0)
 
     def __call__(self, image: CameraImage) -> tuple[npt.NDArray[np.uint8], Geometry]:
-        """Gives the input (H, W, 3) RGB, valid until the next call, and its geometry.
+        """Return the network's input and its geometry.
+
+        Returns:
+            The input, (H, W, 3) uint8 RGB, a buffer that the next call overwrites; and the
+            geometry of the image in it.
 
         Raises:
-            ValueError: if the image has no pixels, or not the layout that its order says.
+            ValueError: if the image has no pixels, or its shape does not fit its channel order.
         """
         pixels, order = image
         expected = (*pixels.shape[:2], *(() if order == 'mono' else (3,)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime: the CPU everywhere, CUDA and TensorRT where its build has them."""
+"""ONNX Runtime backend: the CPU, and CUDA and TensorRT if its build includes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PROVIDERS = {
 
 
 class OnnxRuntimeBackend:
-    """See `Backend`."""
+    """Backend that runs the graph in ONNX Runtime."""
 
     def __init__(
         self,
@@ -36,19 +36,19 @@ class OnnxRuntimeBackend:
         engine_cache_dir: Path | None = None,
         threads: int | None = None,
     ) -> None:
-        """Loads a model file.
+        """Load a model file.
 
         Args:
             path: the model file.
             device: `cpu` or `cuda[:<index>]`.
-            provider: `cpu`, `cuda` or `tensorrt`; empty takes the device's plain one.
+            provider: `cpu`, `cuda` or `tensorrt`; empty is `cpu` or `cuda`, by the device.
             precision: `fp32`, or `fp16` with provider tensorrt.
-            engine_cache_dir: where the tensorrt provider keeps its engines.
-            threads: CPU threads of one inference; None takes every core this process may use.
+            engine_cache_dir: folder of the tensorrt provider's engines.
+            threads: CPU threads per inference; None is one per core this process may use.
 
         Raises:
-            BackendError: if the package, the provider or the device is not there.
-            ModelFileError: if ONNX Runtime does not take the graph.
+            BackendError: if the package, the provider or the device is not available.
+            ModelFileError: if ONNX Runtime does not accept the graph.
         """
         try:
             import onnxruntime as ort
@@ -67,7 +67,7 @@ class OnnxRuntimeBackend:
             raise BackendError(f'onnxruntime provider {provider} does not run on device {device}')
         if precision != 'fp32' and (precision, provider) != ('fp16', 'tensorrt'):
             raise BackendError(
-                f'onnxruntime/{provider} computes in fp32, asked for {precision}; '
+                f'onnxruntime/{provider} computes in fp32, got precision {precision}; '
                 'fp16 needs the backend tensorrt'
             )
         if _PROVIDERS[provider] not in ort.get_available_providers():
@@ -81,13 +81,15 @@ class OnnxRuntimeBackend:
             self._session = open_session(
                 str(path), provider, index, precision, engine_cache_dir, threads
             )
-        except Exception as error:  # pybind's own classes, which share no base but this
+        except Exception as error:  # pybind's own classes have no other common base
             text = one_line(error)
-            raise ModelFileError(f'{path}: onnxruntime refuses the graph: {text}') from None
+            raise ModelFileError(
+                f'{path}: onnxruntime does not accept the graph: {text}'
+            ) from None
         if _PROVIDERS[provider] not in self._session.get_providers():
             raise BackendError(
-                f'onnxruntime could not start its {provider} provider, CUDA or '
-                'cuDNN libraries do not fit; see its requirements page'
+                f'onnxruntime could not start its {provider} provider: the versions of CUDA and '
+                'cuDNN do not fit; see its requirements page'
             )
         self.name = f'onnxruntime/{provider}'
         self.device = 'cpu' if index is None else f'cuda:{index}'
@@ -108,26 +110,27 @@ def open_session(
     cache_dir: Path | None = None,
     threads: int | None = None,
 ) -> Any:
-    """Starts an onnxruntime.InferenceSession.
+    """Create an onnxruntime.InferenceSession.
 
     Args:
-        graph: a path, or the bytes of a model.
-        provider: `cpu`, `cuda` or `tensorrt`; ONNX Runtime takes the next one where it fails.
-        index: of the GPU.
+        graph: path or bytes of a model.
+        provider: `cpu`, `cuda` or `tensorrt`; if it fails, ONNX Runtime falls back to the one
+            before it.
+        index: of the GPU; None for the CPU.
         precision: `fp32`, or `fp16` for tensorrt.
-        cache_dir: where tensorrt keeps its engines.
-        threads: CPU threads of one inference; None takes every core this process may use.
+        cache_dir: folder of tensorrt's engines; None keeps none.
+        threads: CPU threads per inference; None is one per core this process may use.
     """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors
-    # Given, not left to ONNX Runtime: it would count cores this process may not use.
+    # ONNX Runtime's default would count cores that this process may not use.
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-    # Threads that spin between layers and frames double the processor time of a frame and take
-    # the cores from the camera and the node; they gained nothing where measured.
+    # Threads that spin between layers and frames double the processor time of a frame, and take
+    # the cores from the camera and the node; measurements showed no gain in latency.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    # fp32 means fp32 here: TF32 would move the table by more than 1e-3.
+    # fp32 without TF32, which would change the outputs by more than 1e-3.
     cuda = ('CUDAExecutionProvider', {'device_id': index, 'use_tf32': 0})
     tensorrt = (
         'TensorrtExecutionProvider',

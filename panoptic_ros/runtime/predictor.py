@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera image in, segments out: what lies between a camera's pixels and the graph's."""
+"""Prediction: from a camera image through the graph to a frame in camera pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from panoptic_ros.runtime.letterbox import Letterbox
 
 
 class Predictor:
-    """Runs a model on camera images of any size; one image at a time."""
+    """A model that segments camera images of any size, one image at a time."""
 
     def __init__(self, backend: Backend, info: ModelInfo) -> None:
         self.backend = backend
@@ -46,7 +46,7 @@ class Predictor:
         return to_frame(outputs, self.info, geometry, stamp_s, thresholds)
 
     def prepare(self, image: CameraImage) -> tuple[npt.NDArray[np.uint8], Geometry]:
-        """Lays the image into the network's input; see `Letterbox`."""
+        """Scale the image into the network's input; see `Letterbox`."""
         return self._letterbox(image)
 
     def run(
@@ -55,11 +55,11 @@ class Predictor:
         geometry: Geometry,
         thresholds: Mapping[str, float] | None = None,
     ) -> Outputs:
-        """Runs the graph on what `prepare` gave.
+        """Run the graph on the result of `prepare`.
 
         Args:
-            pixels: (H, W, 3) RGB at the input size.
-            geometry: how the camera's image lies in it.
+            pixels: (H, W, 3) uint8 RGB of the input size.
+            geometry: geometry of the camera image in it.
             thresholds: see `graph_thresholds`.
         """
         return self.backend.run(pixels, graph_thresholds(self.info, geometry, thresholds))
@@ -68,14 +68,14 @@ class Predictor:
 def graph_thresholds(
     info: ModelInfo, geometry: Geometry, thresholds: Mapping[str, float] | None = None
 ) -> dict[str, float]:
-    """All thresholds of a model as its graph takes them.
+    """Return a value for each threshold of the graph, in the graph's units.
 
     Args:
-        info: the model's.
-        geometry: how the camera's image lies in the input.
-        thresholds: values to use in place of the model's defaults. `min_area` counts camera
-            pixels here, since that is what a user sees; the graph (and with it the default in
-            the file) counts input pixels, `geometry.scale` squared as many.
+        info: the model's description.
+        geometry: geometry of the camera image in the input.
+        thresholds: values in place of the model's defaults. `min_area` is in camera pixels here,
+            which users see. The graph and the default in the file count input pixels: the factor
+            is `geometry.scale` squared.
     """
     values = dict(thresholds or {})
     if 'min_area' in values:
@@ -90,19 +90,20 @@ def to_frame(
     stamp_s: float,
     thresholds: Mapping[str, float] | None = None,
 ) -> PanopticFrame:
-    """Cuts the padding off the graph's outputs and counts in camera pixels.
+    """Remove the padding from the graph's outputs, and convert cells to camera pixels.
 
     Args:
-        outputs: of one image.
-        info: of the model they come from.
-        geometry: how the camera's image lay in the input.
+        outputs: the graph's outputs for one image.
+        info: the model's description.
+        geometry: geometry of the camera image in the input.
         stamp_s: time of the image, seconds.
-        thresholds: those that the graph ran with, see `graph_thresholds`.
+        thresholds: as given to `graph_thresholds`.
 
     Returns:
-        A frame with a row for each valid segment that has cells on the image, and enough of
-        them: the graph counts the padding too. Untracked, without metres (NaN). Rows with NaN
-        or infinite numbers are left out, since a tracker would never get rid of them.
+        An untracked frame without positions in metres (NaN). It has a row for each valid segment
+        whose area on the image is not 0 and not below the minimum; the graph also counts cells in
+        the padding. Rows with NaN or infinite numbers are dropped, since a tracker would keep
+        them for ever.
     """
     height, width = geometry.map_size
     segment_map = outputs.segment_map[:height, :width].astype(np.uint16)
@@ -132,7 +133,7 @@ def to_frame(
             segment_map[np.isin(segment_map, small + 1)] = 0
         centroid, box = centroid.copy(), box.copy()
         for row in cut[valid[cut]]:
-            # The rest of it lies in the padding, and all of it inside the old box.
+            # The rest of the segment is padding. What remains is inside the old box.
             x1, y1, x2, y2 = box[row].astype(int)
             mask = segment_map[y1:y2, x1:x2] == row + 1
             for axis, start in ((0, x1), (1, y1)):
@@ -143,7 +144,7 @@ def to_frame(
 
     rows = np.flatnonzero(valid & (area > 0))
     px = np.array(geometry.px_per_cell[::-1], np.float32)  # (x, y)
-    # The last cell may reach over the edge of the image.
+    # The last cell may extend beyond the edge of the image.
     corners = np.minimum(box[rows].reshape(-1, 2, 2) * px, geometry.image_size[::-1])
     u, v = np.minimum(centroid[rows] * px, geometry.image_size[::-1]).T
     segments = np.zeros(len(rows), segment_dtype(outputs.embedding.shape[1]))

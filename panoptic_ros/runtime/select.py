@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which engine runs a model file on this machine."""
+"""Choice of the backend that runs a model file on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from panoptic_ros.runtime.gpu import gpu_index, gpu_names
 from panoptic_ros.runtime.trial import check_predictions
 
 BACKENDS = ('tensorrt', 'onnxruntime', 'torch')
-"""Engines, best first. To add one: a class beside this and a line in `_open`."""
+"""Engines, fastest first. A new engine needs a class in this package and a branch in `_open`."""
 
 PRECISIONS = ('fp32', 'fp16')
 
@@ -24,9 +24,9 @@ _GPU_ONLY = ('tensorrt', 'onnxruntime/tensorrt', 'onnxruntime/cuda', 'torch/cuda
 
 
 def available_backends() -> dict[str, str]:
-    """Each engine's name, and why it cannot be used here; empty where it can.
+    """Return the reason why each engine cannot be used here, by name; empty if it can.
 
-    Looks without importing: a package that is there may still fail to start.
+    The packages are found but not imported, so one may still fail to start.
     """
     reasons = {
         name: '' if find_spec(name) else f'the package {name} is not installed'
@@ -46,7 +46,7 @@ def open_backend(
     engine_cache_dir: Path | None = None,
     threads: int | None = None,
 ) -> Backend:
-    """Loads a model file and tries it, so that nothing is left to go wrong or to warm up.
+    """Load a model file and run it on test images, which checks it and warms it up.
 
     Args:
         path: the model file.
@@ -54,14 +54,14 @@ def open_backend(
             or a torch mode (eager, compiled, cudagraph) after a slash.
         device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<index>`.
         precision: `auto` (fp32), `fp32` or `fp16`.
-        allow_cpu: where the GPU or the engine for it is not available, use the CPU; the
-            backend's `fallback_reason` then says why.
-        engine_cache_dir: where built engines are kept; default: the user's cache directory.
-        threads: CPU threads of one inference; None takes every core this process may use.
+        allow_cpu: use the CPU if the GPU or the engine for it is not available; the backend's
+            `fallback_reason` then says why.
+        engine_cache_dir: folder of built engines; None is the user's cache directory.
+        threads: CPU threads per inference; None is one per core this process may use.
 
     Raises:
-        ModelFileError: if the model file is missing, damaged or not for this engine.
-        BackendError: if what was asked for is not available; says how to get it.
+        ModelFileError: if the model file is missing, damaged or not supported by the engine.
+        BackendError: if the requested engine or device is not available; says how to get it.
     """
     path = Path(path)
     info = _read_checked(path)
@@ -104,6 +104,7 @@ def open_backend(
 
 
 def _reasons(errors: list[BackendError | ModelFileError]) -> str:
+    """Join the errors' messages; equal ones appear once."""
     return '; '.join(dict.fromkeys(str(error) for error in errors))
 
 
@@ -117,7 +118,7 @@ def _open(
     cache_dir: Path | None,
     threads: int | None,
 ) -> Backend:
-    """Starts one engine and tries the model with it."""
+    """Start one engine and run the model on test images."""
     gpu_index(device)
     if cache_dir is None:
         cache_home = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
@@ -142,7 +143,7 @@ def _open(
     except ModelFileError as error:
         text = str(error)
         raise ModelFileError(text if str(path) in text else f'{path}: {text}') from None
-    except Exception as error:  # each engine has its own classes: out of memory, no compiler, ...
+    except Exception as error:  # each engine has its own error classes: memory, compiler, ...
         text = one_line(error)
         raise BackendError(
             f'{name} on {device} cannot run the model {path}: {type(error).__name__}: {text}'
@@ -151,7 +152,7 @@ def _open(
 
 
 def _read_checked(path: Path) -> ModelInfo:
-    """What the file says of itself; a function, so that the graph's memory is free after it."""
+    """Read a file's description and check its weights; releases the graph's memory on return."""
     model = load_onnx(path)
     info = info_from_onnx(model, path)
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorRT 10: engines built from the model file once for each GPU, and kept."""
+"""TensorRT 10 backend; engines are built once per model file and GPU, and cached."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from panoptic_ros.runtime.gpu import gpu_index, gpu_names
 
 
 class TensorRTBackend:
-    """See `Backend`."""
+    """Backend that runs the graph as a TensorRT engine."""
 
     def __init__(self, path: Path, device: str, precision: str, cache_dir: Path) -> None:
-        """Takes the engine from the cache, or builds it, which takes minutes.
+        """Load the engine from the cache, or build it, which takes minutes.
 
         Args:
             path: the model file.
             device: `cuda[:<index>]`.
             precision: `fp32` or `fp16`.
-            cache_dir: where built engines are kept. An engine is code for the GPU: whoever can
-                write into this folder decides what runs.
+            cache_dir: folder of the built engines. An engine is code for the GPU, so only trusted
+                users should have write access to this folder.
 
         Raises:
-            BackendError: if TensorRT, CUDA or the GPU is not available, or another process
-                builds this engine.
-            ModelFileError: if TensorRT does not take the graph.
+            BackendError: if TensorRT, CUDA or the GPU is not available, or another process is
+                building this engine.
+            ModelFileError: if TensorRT does not accept the graph.
         """
         index = gpu_index(device)
         if index is None:
-            raise BackendError('tensorrt needs a GPU, asked for device cpu')
+            raise BackendError('tensorrt needs a GPU, got device cpu')
         try:
             import tensorrt as trt
             from cuda.bindings import runtime as cuda
@@ -54,7 +54,7 @@ class TensorRTBackend:
         plan = cache_dir / f'{file_hash(path)}-trt{trt.__version__}-{gpu}-{precision}.plan'
         if not plan.is_file():
             _build_alone(plan, lambda: _build(trt, logger, path, precision))
-        self._runtime = trt.Runtime(logger)  # has to outlive its engine
+        self._runtime = trt.Runtime(logger)  # must outlive its engine
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
             raise BackendError(f'tensorrt cannot read the engine {plan}; remove that file')
@@ -85,7 +85,9 @@ class TensorRTBackend:
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
         """See `Backend.run`."""
         cuda = self._cuda
-        self._call(cuda.cudaSetDevice, self._index)  # the choice is each thread's own
+        self._call(
+            cuda.cudaSetDevice, self._index
+        )  # the current device is a setting of each thread
         inputs: dict[str, npt.NDArray[Any]] = {
             'image': image,
             **{k: np.array(v, np.float32) for k, v in thresholds.items()},
@@ -115,10 +117,10 @@ class TensorRTBackend:
         return Outputs(**results)
 
     def _call(self, function: Any, *arguments: Any) -> Any:
-        """A CUDA runtime call's result without its status.
+        """Call a function of the CUDA runtime, and return its result without the status.
 
         Raises:
-            BackendError: if the status is not success.
+            BackendError: if the call fails.
         """
         status, *result = function(*arguments)
         if status != self._cuda.cudaError_t.cudaSuccess:
@@ -127,10 +129,10 @@ class TensorRTBackend:
 
 
 def _build_alone(plan: Path, build: Callable[[], bytes]) -> None:
-    """Builds an engine into its file, unless another process does so at this moment.
+    """Build an engine and write its file, in one process at a time.
 
     Raises:
-        BackendError: if it does.
+        BackendError: if another process is building the same engine.
     """
     folder = plan.with_suffix('.building')
     try:
@@ -145,17 +147,19 @@ def _build_alone(plan: Path, build: Callable[[], bytes]) -> None:
 
 
 def _build(trt: Any, logger: Any, path: Path, precision: str) -> Any:
-    """The engine of a model file, in bytes."""
+    """Build the engine of a model file and return it as bytes."""
     builder = trt.Builder(logger)
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(path)):
-        raise ModelFileError(f'{path}: tensorrt refuses the graph: {parser.get_error(0).desc()}')
+        raise ModelFileError(
+            f'{path}: tensorrt does not accept the graph: {parser.get_error(0).desc()}'
+        )
     config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32
+    config.clear_flag(trt.BuilderFlag.TF32)  # fp32 without TF32
     if precision == 'fp16':
         config.set_flag(trt.BuilderFlag.FP16)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise ModelFileError(f'{path}: tensorrt could not build an engine; its log says why')
+        raise ModelFileError(f'{path}: tensorrt could not build an engine; see its log')
     return plan

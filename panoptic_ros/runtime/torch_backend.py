@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PyTorch: runs the family's own module, with the weights in the model file."""
+"""PyTorch backend: the family's module with the weights of the model file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MODES = ('eager', 'compiled', 'cudagraph')
 
 
 class TorchBackend:
-    """See `Backend`."""
+    """Backend that runs the family's module in PyTorch."""
 
     def __init__(
         self,
@@ -37,18 +37,18 @@ class TorchBackend:
         precision: str = 'fp32',
         threads: int | None = None,
     ) -> None:
-        """Builds the module again and fills it with the file's weights.
+        """Build the module and load the file's weights into it.
 
         Args:
             path: the model file.
-            info: what it says of itself.
+            info: its description.
             device: `cpu` or `cuda[:<index>]`.
-            mode: one of MODES; empty is eager.
-            precision: `fp32`.
-            threads: CPU threads of the whole process; None leaves PyTorch's choice.
+            mode: one of MODES; empty is `eager`.
+            precision: `fp32`, the only one.
+            threads: CPU threads of the whole process; None is PyTorch's default.
 
         Raises:
-            BackendError: if PyTorch, the device or the mode is not to be had.
+            BackendError: if PyTorch, the device or the mode is not available.
             ModelFileError: if the file does not fit the family's module.
         """
         try:
@@ -64,7 +64,7 @@ class TorchBackend:
             raise BackendError(f'torch mode must be one of {", ".join(MODES)}, got {mode!r}')
         if precision != 'fp32':
             raise BackendError(
-                f'torch computes in fp32 here, asked for {precision}; '
+                f'torch computes in fp32, got precision {precision}; '
                 'fp16 needs the backend tensorrt'
             )
         index = gpu_index(device)
@@ -74,7 +74,7 @@ class TorchBackend:
                 'for its CUDA version, see pytorch.org'
             )
         if mode == 'cudagraph' and index is None:
-            raise BackendError('torch/cudagraph needs a GPU, asked for device cpu')
+            raise BackendError('torch/cudagraph needs a GPU, got device cpu')
         if threads:
             torch.set_num_threads(threads)
 
@@ -86,7 +86,7 @@ class TorchBackend:
             module = build_model(info)
         except (TypeError, ValueError) as error:
             raise ModelFileError(f'{path}: {error}') from None
-        except ImportError as error:  # a family may need a package of its own
+        except ImportError as error:  # a package that only this family needs
             raise BackendError(f'torch: {error}') from None
         load_weights(module, path)
         module = module.eval().to(self.device)
@@ -110,7 +110,7 @@ class TorchBackend:
             return Outputs(*(value.cpu().numpy() for value in outputs))
 
     def _capture(self, info: ModelInfo) -> Forward:
-        """Records the kernels of one image; a replay starts them all with one call."""
+        """Capture the kernels of one image in a CUDA graph, which starts them with one call."""
         torch, eager = self._torch, self._forward
         image = torch.zeros(*info.input_size, 3, dtype=torch.uint8, device=self.device)
         scalars = {
@@ -121,7 +121,7 @@ class TorchBackend:
         with torch.inference_mode(), torch.cuda.device(self.device):
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):  # libraries choose their kernels outside capture
+            with torch.cuda.stream(stream):  # libraries choose their kernels before the capture
                 for _ in range(3):
                     eager(image, scalars)
             torch.cuda.current_stream().wait_stream(stream)
@@ -139,12 +139,13 @@ class TorchBackend:
 
 
 def load_weights(module: PanopticModel, path: Path) -> None:
-    """Fills a module from the initializers of an ONNX file, matched by name.
+    """Load the initializers of an ONNX file into a module, matched by name.
 
-    Float16 initializers are widened: they are a way to store, not to compute.
+    Float16 initializers are converted to float32: they only make the file smaller.
 
     Raises:
-        ModelFileError: naming what is missing, unexpected, or of another shape than the module's.
+        ModelFileError: if a weight is missing, unexpected or of another shape than the module's;
+            names it.
     """
     import torch
     from onnx import numpy_helper
@@ -155,7 +156,7 @@ def load_weights(module: PanopticModel, path: Path) -> None:
             array.astype(np.float32) if array.dtype == np.float16 else array.copy()
         )
 
-    # What BatchNorm counts in training is not in the file, and inference has no use for it.
+    # The file lacks BatchNorm's counter of training batches, which inference does not need.
     state = {
         name: value
         for name, value in module.state_dict().items()
@@ -163,7 +164,7 @@ def load_weights(module: PanopticModel, path: Path) -> None:
     }
     found = {initializer.name: initializer for initializer in load_onnx(path).graph.initializer}
     missing = sorted(set(state) - set(found))
-    # The exporter's own constants have no dots; a module's weights do.
+    # Names of the exporter's own constants have no dots; those of a module's weights have.
     unexpected = sorted(name for name in set(found) - set(state) if '.' in name)
     if missing or unexpected:
         raise ModelFileError(

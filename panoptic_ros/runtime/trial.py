@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trial that each model passes before it is used: its outputs fit what its file says."""
+"""Check of a loaded model on test images: its outputs must agree with its description."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from panoptic_ros.runtime.backend import Backend
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 
 MAX_ROWS = 2**16 - 1
-"""Segment ids have 16 bits."""
+"""Maximum number of rows; segment ids have 16 bits."""
 
-SCORE_SLACK, PLACE_SLACK = 0.01, 1
-"""How far scores may lie outside 0 to 1, and places outside the map (cells): engines round."""
+SCORE_TOLERANCE, POSITION_TOLERANCE = 0.01, 1
+"""Tolerance of engines' rounding: scores outside 0 to 1, and positions outside the map, cells."""
 
 _COLORS = np.array(
     [
@@ -34,18 +34,19 @@ _COLORS = np.array(
 
 
 def check_predictions(backend: Backend, info: ModelInfo) -> None:
-    """Predicts two images and checks all that comes out.
+    """Predict two test images and check the outputs.
 
-    The first is black and fills the input: with the model's own thresholds most models find
-    little in it. The second is a chart of colours with noise, of another shape than the input, so
-    that there is padding; the lowest thresholds let segments of most classes through.
+    The first image is black, has the size of the input and is predicted with the model's default
+    thresholds; most models find few segments in it. The second is a chart of noisy colours, whose
+    aspect ratio needs padding, predicted with the lowest thresholds; most models find segments of
+    many classes in it.
 
     Args:
         backend: a loaded model file.
-        info: what the file says of itself.
+        info: the file's description.
 
     Raises:
-        ModelFileError: naming the output that does not fit.
+        ModelFileError: if an output does not agree with the description; names it.
     """
     predictor = Predictor(backend, info)
     height, width = info.input_size
@@ -61,7 +62,7 @@ def check_predictions(backend: Backend, info: ModelInfo) -> None:
 
 
 def color_chart(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """A picture (H, W, 3) RGB of 6 x 9 fields, each of one colour with noise."""
+    """Return an image (H, W, 3) RGB of 6 x 9 fields, each of one colour with noise."""
     y, x = np.arange(height) * 6 // height, np.arange(width) * 9 // width
     chart = _COLORS[(y[:, None] * 3 + x) % len(_COLORS)].astype(np.int16)
     chart += np.random.default_rng(0).integers(-20, 21, chart.shape, np.int16)
@@ -69,12 +70,12 @@ def color_chart(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 
 def check_outputs(outputs: Outputs, info: ModelInfo) -> None:
-    """Checks shapes, types, ranges and finiteness of what a graph gave for one image.
+    """Check shapes, types and ranges of a graph's outputs for one image.
 
-    Rows that are not valid may hold anything.
+    Rows that are not valid are not checked.
 
     Raises:
-        ModelFileError: naming the first output that does not fit.
+        ModelFileError: if an output does not agree with the description; names the first.
     """
     rows = outputs.valid.shape[0] if np.ndim(outputs.valid) == 1 else 0
     size = height, width = [n // info.stride for n in info.input_size]
@@ -100,17 +101,17 @@ def check_outputs(outputs: Outputs, info: ModelInfo) -> None:
         raise ModelFileError(f'outputs may have {MAX_ROWS} rows at most, got {rows}')
 
     valid, classes = outputs.valid, len(info.labels)
-    corner = np.array([width, height]) + PLACE_SLACK
+    corner = np.array([width, height]) + POSITION_TOLERANCE
     for name, least, most in (
         ('class_id', 0, classes - 1),
-        ('score', -SCORE_SLACK, 1 + SCORE_SLACK),
-        ('box', -PLACE_SLACK, np.tile(corner, 2)),
-        ('centroid', -PLACE_SLACK, corner),
+        ('score', -SCORE_TOLERANCE, 1 + SCORE_TOLERANCE),
+        ('box', -POSITION_TOLERANCE, np.tile(corner, 2)),
+        ('centroid', -POSITION_TOLERANCE, corner),
         ('area', 0, height * width),
         ('embedding', -MAX_NUMBER, MAX_NUMBER),
     ):
         value = getattr(outputs, name)[valid]
-        if not np.all((value >= least) & (value <= most)):  # NaN is neither
+        if not np.all((value >= least) & (value <= most)):  # NaN fails both
             raise ModelFileError(
                 f'output {name} has values outside {least:g} to {np.max(most):g}, or NaN'
             )

@@ -61,7 +61,7 @@ def test_a_failed_start_is_explained_and_can_be_corrected(graph, start, tiny_mod
         (tiny_model, {'classes.include': ['unicorn']}, "unknown class 'unicorn'"),
         (tiny_model, {'classes.include': [''], 'cameras': ['a', 'b']}, 'exactly one camera'),
         (tiny_model, {'cameras': ['front'], 'min_area': 1e9}, 'min_area must be 0 to 1e+06'),
-        (tiny_model, {'min_area': -1, 'device': 'cuda:99'}, "device 'cuda:99' is not there"),
+        (tiny_model, {'min_area': -1, 'device': 'cuda:99'}, "device 'cuda:99' is not available"),
     ):
         for name, value in ({'model': str(model)} | settings).items():
             assert graph.set_parameter(name, value) == ''
@@ -74,7 +74,7 @@ def test_a_failed_start_is_explained_and_can_be_corrected(graph, start, tiny_mod
     assert graph.change_state('configure')
     level, message, values = graph.status('model')
     assert (level, values['state'], values['device']) == (1, 'inactive', 'cpu')
-    assert "device 'cuda:99' is not there" in message
+    assert "device 'cuda:99' is not available" in message
     assert graph.change_state('activate')
     graph.wait_for_input()
     assert graph.status('input/front')[2]['age s'] == 'n/a'

@@ -245,7 +245,7 @@ def test_memory_goes_back_with_the_backend(device, tiny_model, tmp_path):
 
 def test_what_fails_is_told(device, tiny_model, tmp_path):
     device.parses = False
-    with pytest.raises(ModelFileError, match='tensorrt refuses the graph: no such layer'):
+    with pytest.raises(ModelFileError, match='tensorrt does not accept the graph: no such layer'):
         open_tensorrt(tiny_model, tmp_path)
     device.parses, device.full = True, True
     with pytest.raises(BackendError, match='cudaMalloc failed: cudaErrorMemoryAllocation'):
