@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds `panoptic_ros` (what a robot runs) and `panoptic_training` (what makes its models)."""
+"""Setup of `panoptic_ros`, which runs on a robot, and `panoptic_training`, which trains models."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ setup(
         (f'share/{PACKAGE}/launch', [str(path) for path in Path('launch').glob('*.py')]),
         (f'share/{PACKAGE}/config', [str(path) for path in Path('config').iterdir()]),
     ],
-    # The least that test/test_install.py installs.
+    # Minimum versions, as test/test_install.py installs them.
     install_requires=[
         'numpy>=1.26',
         'opencv-python-headless>=4.6',

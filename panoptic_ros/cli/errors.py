@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors as one line and an exit status."""
+"""Messages of one line and exit statuses for errors."""
 
 from __future__ import annotations
 
@@ -15,24 +15,21 @@ from panoptic_ros.core.files import write_bytes
 from panoptic_ros.runtime.backend import BackendError
 
 INPUT, INTERNAL = 2, 1
-"""Exit status after an error in what the user gave, and in the program itself."""
+"""Exit statuses after an error in the user's input, and in the program itself."""
 
 RUNTIME_PACKAGES = frozenset({'numpy', 'cv2', 'scipy', 'onnx', 'onnxruntime', 'yaml', 'rich'})
-"""What the package cannot do without; after `colcon build` alone, some are missing."""
+"""Packages that every command needs; some are missing after `colcon build` alone."""
 
 MAX_CHARS = 500
-"""Longest text of an internal error that is shown; the traceback has all of it."""
+"""Maximum length of an internal error's message; the traceback has the complete text."""
 
 
 def explain(error: Exception, args: argparse.Namespace) -> tuple[int, str]:
-    """What is wrong.
+    """Return the exit status and a message of one line for an error.
 
     Args:
-        error: what ended the command.
-        args: the command's; errors that do not name a file are told with the files given here.
-
-    Returns:
-        The exit status, and one line.
+        error: raised by the command.
+        args: the command's arguments. Their files are added to messages that name no file.
     """
     text = ' '.join(str(error).split())
     kind = type(error).__name__
@@ -57,10 +54,10 @@ def explain(error: Exception, args: argparse.Namespace) -> tuple[int, str]:
 
 
 def keep_traceback(error: Exception) -> str:
-    """Writes the traceback into a file of the user, and says where it is.
+    """Write the traceback to a file, and return a sentence that names the file.
 
-    The file is the state folder's `last_error.txt`, which the next error replaces; where that
-    folder cannot be written to, a new file in the temporary folder.
+    The file is `last_error.txt` in the user's state folder, which the next error replaces, or a
+    new file in the temporary folder if the state folder cannot be written to.
     """
     lines = [
         f'{time.strftime("%F %T")}, Python {sys.version.split()[0]}: {" ".join(sys.argv)}\n',
@@ -72,7 +69,7 @@ def keep_traceback(error: Exception) -> str:
         path = state / 'panoptic_ros' / 'last_error.txt'
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(data, path)
-    except (OSError, RuntimeError):  # the latter where the user has no home
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
         try:
             with tempfile.NamedTemporaryFile(
                 prefix='panoptic_error_', suffix='.txt', delete=False
@@ -85,7 +82,7 @@ def keep_traceback(error: Exception) -> str:
 
 
 def _files(args: argparse.Namespace) -> str:
-    """The files and folders among a command's arguments, to be put behind an error's text."""
+    """Return the files and folders among a command's arguments, as the end of a message."""
     paths = [
         str(path)
         for value in vars(args).values()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic list`: what there is to choose from."""
+"""`panoptic list`: available models, families, recipes, studies and backends."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-TOPICS = ('models', 'families', 'recipes', 'studies', 'backends')
-
 
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`."""
+    """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'list',
         help="list models, families, recipes, studies, backends, or a model's classes",
-        description="Lists what there is to choose from: the package's models, model families, "
-        'training recipes, ablation studies and inference backends (all of them '
-        'without an argument), or the classes of a model file.',
+        description="List the package's models, model families, training recipes, ablation "
+        'studies and inference backends (all of them without an argument), or the classes of a '
+        'model file.',
     )
     parser.add_argument(
         'topic',
         nargs='?',
-        choices=[*TOPICS, 'classes'],
+        choices=[*_TABLES, 'classes'],
         help='what to list (default: all but classes)',
     )
     parser.add_argument(
@@ -36,10 +34,11 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints the tables.
+    """Print the tables.
 
     Raises:
-        ValueError, FileNotFoundError: in one line, about the model file.
+        ValueError: if the model file is missing, damaged or not expected.
+        FileNotFoundError: if the package has no model file and none is given.
     """
     from rich.console import Console
 
@@ -49,22 +48,15 @@ def run(args: argparse.Namespace) -> None:
     if args.topic == 'classes':
         console.print(_classes(args.model))
         return
-    tables = {
-        'models': _models,
-        'families': _families,
-        'recipes': _recipes,
-        'studies': _studies,
-        'backends': _backends,
-    }
-    for topic in [args.topic] if args.topic else TOPICS:
-        console.print(tables[topic]())
+    for topic in [args.topic] if args.topic else _TABLES:
+        console.print(_TABLES[topic]())
 
 
 def _table(title: str, *columns: str) -> Any:
     from rich import box
     from rich.table import Column, Table
 
-    # Names come first and are there to be typed again: others make room.
+    # The first column holds names that users type: it is never wrapped.
     first, *others = columns
     return Table(
         Column(first, no_wrap=True),
@@ -95,11 +87,11 @@ def _models() -> Any:
 
 
 def _families() -> Any:
-    table = _table('Model families', 'family', 'what it is')
+    table = _table('Model families', 'family', 'description')
     try:
         from panoptic_ros.models.registry import FAMILIES
     except ImportError as error:
-        table.add_row('', f'unknown here: {error}; pip install "panoptic_ros\\[train]"')
+        table.add_row('', f'not available: {error}; pip install "panoptic_ros\\[train]"')
         return table
     for name, row in FAMILIES.items():
         table.add_row(name, (row.network.__doc__ or '').splitlines()[0])
@@ -162,3 +154,13 @@ def _classes(path: Path | None) -> Any:
             Text.assemble(('  ', f'on {color}'), f' {color}'),
         )
     return table
+
+
+_TABLES = {
+    'models': _models,
+    'families': _families,
+    'recipes': _recipes,
+    'studies': _studies,
+    'backends': _backends,
+}
+"""Table by topic."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `panoptic` command: one file beside this for each of its commands."""
+"""The `panoptic` command; each of its commands has a file in this package."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ COMMANDS = (
 
 TRACEBACK = '--traceback'
 CLOSED_PIPE = 141
-"""Exit status of a command whose reader is gone, as shells give it for the signal SIGPIPE."""
+"""Exit status after the reader of the output has closed it; shells use it for SIGPIPE."""
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line with all commands; loads nothing heavy."""
+    """Return the parser of all commands, without importing heavy packages."""
     parser = argparse.ArgumentParser(
         prog='panoptic',
         usage='%(prog)s [-h] [--version] [--traceback] COMMAND ...',
         description='Panoptic segmentation for ROS 2: models, runtime, tracking, metrics, node.',
-        epilog='`panoptic COMMAND --help` tells more about a command.',
+        epilog='See `panoptic COMMAND --help` for the arguments of a command.',
     )
     parser.add_argument('--version', action='version', version=f'panoptic_ros {__version__}')
     parser.add_argument(
         TRACEBACK,
-        action='store_true',  # taken out before, wherever it stands
-        help='show where in the program an error comes from',
+        action='store_true',  # main() removes it first, at any position
+        help='print the traceback of an error',
     )
-    # A long metavar makes the column wide enough for argparse to put a help text beside each name.
+    # A long metavar widens the column, so that argparse prints each help text beside its name.
     subparsers = parser.add_subparsers(
         title='commands', prog='panoptic', required=True, metavar='COMMAND ARGUMENTS ...'
     )
@@ -59,35 +59,38 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command.
+    """Run one command.
+
+    Args:
+        argv: the arguments; None takes those of the process.
 
     Returns:
-        The exit status: 0, or 1 where a command looked for faults and found some, or after an
-        error in the program itself, or 2 after one line on stderr about what is wrong with the
-        input, or 130 after Ctrl-C, or 141 when the reader of the output is gone.
+        The exit status: 0 on success; 1 if a check found faults, or after an internal error; 2
+        after an error in the input, with one line on stderr; 130 after Ctrl-C; 141 after the
+        reader of the output has closed it.
     """
-    own = list(sys.argv[1:] if argv is None else argv)
-    shows_traceback = TRACEBACK in own
-    own = [word for word in own if word != TRACEBACK]
-    passed_on: list[str] | None = None
-    if own[:1] == ['train']:  # Lightning's command line reads the flags, --help among them
-        own, passed_on = own[:1], own[1:]
+    words = list(sys.argv[1:] if argv is None else argv)
+    shows_traceback = TRACEBACK in words
+    words = [word for word in words if word != TRACEBACK]
+    flags: list[str] | None = None
+    if words[:1] == ['train']:  # Lightning's command line parses its flags, --help included
+        words, flags = words[:1], words[1:]
     args = argparse.Namespace()
     try:
-        args = make_parser().parse_args(own)
-        if passed_on is not None:
-            args.flags = passed_on
+        args = make_parser().parse_args(words)
+        if flags is not None:
+            args.flags = flags
         status: int | None = args.func(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
-    except SystemExit as error:  # rich's console ends so when its reader is gone
+    except SystemExit as error:  # rich's console raises it after its reader has closed the pipe
         if isinstance(error.__context__, BrokenPipeError):
             return CLOSED_PIPE
         raise
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _reader_is_gone():
-            _drop_output()
+        if isinstance(error, BrokenPipeError) and _output_is_closed():
+            _discard_output()
             return CLOSED_PIPE
         if shows_traceback:
             traceback.print_exception(error)
@@ -97,13 +100,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'panoptic: error: {line}', file=sys.stderr)
         try:
             sys.stdout.flush()
-        except OSError:  # as on a full disk; Python would try again and show a traceback
-            _drop_output()
+        except OSError:  # full disk, for example; at exit Python would retry and print a traceback
+            _discard_output()
     return status or 0
 
 
-def _reader_is_gone() -> bool:
-    """Whether standard output is a pipe that nobody reads any more."""
+def _output_is_closed() -> bool:
+    """Return whether standard output is a pipe that its reader has closed."""
     poll = select.poll()
     try:
         poll.register(sys.stdout.fileno(), 0)
@@ -112,8 +115,8 @@ def _reader_is_gone() -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _drop_output() -> None:
-    """Lets what is still to be printed go nowhere, without a word."""
+def _discard_output() -> None:
+    """Send the rest of standard output to /dev/null."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands write and show."""
+"""Check of output paths, and a progress bar."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ T = TypeVar('T')
 
 
 def check_folder(path: Path | None, flag: str, is_folder: bool = False) -> None:
-    """Finds out before long work that its result cannot be written.
+    """Check before long work that its result can be written.
 
     Args:
-        path: what is to be written; None is fine.
-        flag: by which the user named it.
-        is_folder: whether it is a folder, which is made where there is none; else a file in a
-            folder that exists.
+        path: file or folder to write; None is not checked.
+        flag: the flag that the user gave it with, for the message.
+        is_folder: True for a folder, which need not exist; False for a file in an existing
+            folder.
 
     Raises:
-        OSError: if a folder is missing or cannot be written to; names it.
-        ValueError: if the path is a file in place of a folder, or the other way round.
+        OSError: if a folder does not exist or cannot be written to; names it.
+        ValueError: if the path is a file and a folder is expected, or the other way round.
     """
     if path is None:
         return
@@ -35,7 +35,7 @@ def check_folder(path: Path | None, flag: str, is_folder: bool = False) -> None:
         if not folder.is_dir():
             raise FileNotFoundError(f'{flag}: no folder {folder}')
         if path.exists() and not path.is_file():  # a device would be replaced by a file
-            raise ValueError(f'{flag} must be a file, and {path} is none')
+            raise ValueError(f'{flag} must be a file, and {path} is not a file')
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
@@ -45,7 +45,13 @@ def check_folder(path: Path | None, flag: str, is_folder: bool = False) -> None:
 
 
 def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
-    """Yields the items; where stderr is a terminal a bar shows rate and time left."""
+    """Yield the items; if stderr is a terminal, show a bar with rate and remaining time.
+
+    Args:
+        items: any iterable.
+        count: number of items.
+        what: name of the items.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
