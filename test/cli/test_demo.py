@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo as a user runs it: real node, camera and recorder."""
+"""The demo as a user runs it: with real node, camera and recorder."""
 
 import json
 import os
@@ -32,7 +32,7 @@ RESULTS = {'overlay.mp4', 'contact_sheet.png', 'bag', 'summary.json'}
 
 
 def start(*flags, **more: str) -> subprocess.Popen:
-    """The command, without what other tests set for ROS, and with `more` environment."""
+    """Start the command with `more` environment variables, without those of other tests."""
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(('ROS_', 'FAST'))
     }
@@ -106,7 +106,7 @@ def scene_video(tmp_path_factory) -> Path:
     return path
 
 
-def test_a_video_leaves_all_results(tiny_model, scene_video, tmp_path):
+def test_a_video_gives_all_results(tiny_model, scene_video, tmp_path):
     domain = free_domain_id()
     output = tmp_path / 'made' / 'results'
     code, out, err = run(
@@ -175,7 +175,7 @@ def test_ctrl_c_ends_the_run_and_keeps_its_results(tiny_model, scene_video, tmp_
     wait_for_the_end(children)
 
 
-def test_sigterm_leaves_no_process_and_no_half_results(tiny_model, scene_video, tmp_path):
+def test_sigterm_leaves_no_process_and_no_partial_results(tiny_model, scene_video, tmp_path):
     process = start('--video', scene_video, '--model', tiny_model, '--output', tmp_path)
     end_s = time.monotonic() + TIMEOUT_S
     while not (children := children_of(process.pid)):

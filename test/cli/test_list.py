@@ -28,7 +28,7 @@ def test_families_are_listed(capsys):
     assert 'hle' in capsys.readouterr().out
 
 
-def test_families_without_torch_say_how_to_install_it(capsys, monkeypatch):
+def test_families_without_torch_name_the_installation(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'panoptic_ros.models.registry', None)
     assert main(['list', 'families']) == 0
     assert 'panoptic_ros[train]' in ''.join(capsys.readouterr().out.split())
@@ -45,7 +45,7 @@ def test_classes_of_a_model(capsys, tiny_model):
     'argv',
     [
         ['classes', 'missing.onnx'],  # no such file
-        ['models', 'city.onnx'],  # a file, but nothing to do with it
+        ['models', 'city.onnx'],  # a file that this topic does not take
     ],
 )
 def test_bad_arguments(capsys, argv):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `panoptic` command: help, errors in one line, exit status."""
+"""The `panoptic` command: help, errors of one line, exit status."""
 
 import subprocess
 import sys
@@ -22,7 +22,9 @@ def test_help_lists_every_command_on_a_line(capsys):
         assert helps[name]
 
 
-@pytest.mark.parametrize('command', sorted(set(cli.COMMANDS) - {'train'}))  # that is Lightning's
+@pytest.mark.parametrize(
+    'command', sorted(set(cli.COMMANDS) - {'train'})
+)  # Lightning prints that help
 def test_each_command_has_help(capsys, command):
     with pytest.raises(SystemExit, match='0'):
         cli.main([command, '--help'])
@@ -76,7 +78,7 @@ def test_errors_are_one_line_and_a_status(monkeypatch, capsys, error, status, te
 
 @pytest.fixture
 def fail(monkeypatch, tmp_path):
-    """Lets `panoptic list` raise an error; tracebacks go under the test's folder."""
+    """Return a function that makes `panoptic list` raise; tracebacks go to the test's folder."""
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'state'))
 
     def fail(error):
@@ -102,7 +104,7 @@ def fail(monkeypatch, tmp_path):
         MemoryError('Unable to allocate 5 GiB'),
     ],
 )
-def test_a_mistake_in_the_program_is_one_line_and_a_file(fail, capsys, tmp_path, error):
+def test_an_internal_error_is_one_line_and_a_file(fail, capsys, tmp_path, error):
     fail(error)
     assert cli.main(['list', 'classes', 'city.onnx']) == 1
     line = capsys.readouterr().err
@@ -153,7 +155,7 @@ def test_deep_nesting_is_an_error_of_the_input(fail, capsys):
     )
 
 
-def test_a_full_disk_is_told_with_the_path(fail, capsys):
+def test_a_full_disk_is_reported_with_the_path(fail, capsys):
     fail(OSError(28, 'No space left on device'))
     assert cli.main(['list', 'classes', 'there.onnx']) == 2
     assert capsys.readouterr().err == (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where results go is checked before the work starts."""
+"""Output paths are checked before the work starts."""
 
 import os
 
@@ -9,7 +9,7 @@ from panoptic_ros.cli import main as cli
 from panoptic_ros.cli.output import check_folder
 
 
-def test_places_that_can_be_written(tmp_path, monkeypatch):
+def test_writable_paths_are_accepted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'old.json').touch()
     before = sorted(tmp_path.iterdir())
@@ -35,7 +35,7 @@ def test_places_that_can_be_written(tmp_path, monkeypatch):
         ('x' * 300, True, OSError, 'x' * 300),
     ],
 )
-def test_places_that_cannot(tmp_path, name, is_folder, kind, reason):
+def test_other_paths_are_refused(tmp_path, name, is_folder, kind, reason):
     (tmp_path / 'file').touch()
     os.mkfifo(tmp_path / 'pipe')
     with pytest.raises(kind, match=reason):

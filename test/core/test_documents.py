@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON and YAML of unknown origin: read within limits, refused in one line that names the file."""
+"""JSON and YAML of unknown origin: limits, and error messages that name the file."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole files and locked folders, also when the process that writes them is killed."""
+"""Atomic writes and folder locks, also when the writing process is killed."""
 
 import multiprocessing
 import os
@@ -84,7 +84,7 @@ def test_files_have_the_usual_permissions(tmp_path):
     assert (tmp_path / 'a').stat().st_mode == (tmp_path / 'b').stat().st_mode
 
 
-def test_the_next_writer_removes_what_a_killed_one_left(tmp_path, writer):
+def test_the_next_writer_removes_the_file_of_a_killed_one(tmp_path, writer):
     write_bytes(b'mine', tmp_path / 'model.bin')
     assert len(names(tmp_path)) == 2, 'the other still writes'
     os.kill(writer.pid, signal.SIGKILL)
@@ -130,7 +130,7 @@ def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
     assert names(tmp_path) == ['a.bin']
 
 
-def test_a_locked_folder_is_refused_until_the_holder_is_gone(tmp_path, writer):
+def test_a_locked_folder_is_refused_until_the_holder_ends(tmp_path, writer):
     with (
         pytest.raises(
             FolderInUseError,
@@ -165,7 +165,7 @@ def test_a_forked_worker_does_not_hold_the_lock_of_its_parent(tmp_path):
         worker.start()
         assert start.wait(60)
     try:
-        with lock_folder(tmp_path, 'training'):  # as after a kill, with the worker still alive
+        with lock_folder(tmp_path, 'training'):  # as after a kill, while the worker still runs
             assert worker.is_alive()
     finally:
         end.set()

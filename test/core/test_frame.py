@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a PointCloud2 that may hold anything."""
+"""PointCloud2 messages with any content, read as instance tables."""
 
 from types import SimpleNamespace
 
@@ -29,7 +29,7 @@ NUMBERS = np.array([(1.5, 7), (2.5, 8)], [('a', '<f4'), ('b', '<u4')])
     ('data', 'changed'),
     [
         (NUMBERS.tobytes(), {}),
-        (NUMBERS.tobytes(), {'row_step': 0}),  # as some senders have it
+        (NUMBERS.tobytes(), {'row_step': 0}),  # as some senders write it
         (NUMBERS.tobytes(), {'height': 2, 'width': 1, 'row_step': 8}),
         (NUMBERS.astype([('a', '>f4'), ('b', '>u4')]).tobytes(), {'is_bigendian': True}),
         (np.frombuffer(NUMBERS.tobytes(), np.uint8), {'width': np.uint32(2)}),  # from rosbags
@@ -39,7 +39,7 @@ NUMBERS = np.array([(1.5, 7), (2.5, 8)], [('a', '<f4'), ('b', '<u4')])
         ),
     ],
 )
-def test_points_are_read_whatever_the_layout(data, changed):
+def test_points_of_any_layout_are_read(data, changed):
     rows = read_instances(cloud(PAIR, data, **changed))
     assert rows['a'].tolist() == [1.5, 2.5] and rows['b'].tolist() == [7, 8]
 

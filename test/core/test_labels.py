@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Classes by name, and label sets from plain values."""
+"""Class names, and label sets from plain values."""
 
 import pytest
 
@@ -22,7 +22,7 @@ LABELS = LabelSet(
         ([], ()),
     ],
 )
-def test_capitals_do_not_matter_where_the_name_is_clear(names, ids):
+def test_case_does_not_matter_for_unambiguous_names(names, ids):
     assert LABELS.class_ids(names) == ids
 
 
@@ -34,7 +34,7 @@ def test_capitals_do_not_matter_where_the_name_is_clear(names, ids):
         ('', "unknown class ''"),
     ],
 )
-def test_names_that_are_not_clear_are_refused(name, message):
+def test_unknown_and_ambiguous_names_are_refused(name, message):
     with pytest.raises(ValueError, match=message):
         LABELS.class_ids([name])
 
@@ -43,12 +43,12 @@ def test_names_that_are_not_clear_are_refused(name, message):
     ('value', 'meaning'),
     [(True, True), (0, False), (1.0, True), ('0', False), ('False', False), (' true ', True)],
 )
-def test_yes_and_no_in_numbers_and_words(value, meaning):
+def test_booleans_from_numbers_and_words(value, meaning):
     assert as_bool(value, 'x') is meaning
 
 
 @pytest.mark.parametrize('value', [None, 2, float('nan'), 'yes', '', [1]])
-def test_other_values_are_no_answer(value):
+def test_other_values_are_no_booleans(value):
     with pytest.raises(ValueError, match='is_thing must be true or false, got'):
         as_bool(value, 'is_thing')
 
@@ -69,11 +69,11 @@ def entry(**more):
         ([{'name': 'car'}], 'label 0 lacks color, is_thing'),
     ],
 )
-def test_plain_values_of_another_kind_are_refused(dicts, message):
+def test_invalid_plain_values_are_refused(dicts, message):
     with pytest.raises(ValueError, match=message):
         LabelSet.from_dicts(dicts)
 
 
-def test_text_for_is_thing_means_what_it_says():
+def test_is_thing_may_be_text():
     assert not LabelSet.from_dicts([entry(is_thing='false')]).is_thing[0]
     assert LabelSet.from_dicts(LABELS.to_dicts()) == LABELS

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model file's metadata and graph: whatever they hold is read or refused in one line."""
+"""Metadata and graph of a model file: valid ones are read, others refused in one line."""
 
 import json
 
@@ -35,7 +35,7 @@ def threshold(**values):
     return {**thresholds, 'score_threshold': {**thresholds['score_threshold'], **values}}
 
 
-def test_metadata_survive_their_json():
+def test_metadata_are_equal_after_a_round_trip():
     assert info_from_json(info_to_json(tiny_info())) == tiny_info()
 
 
@@ -110,7 +110,7 @@ NAN, INF = float('nan'), float('inf')
         ({'colour': 1}, 'unknown entries colour'),
     ],
 )
-def test_metadata_that_cannot_be_are_refused(values, reason):
+def test_invalid_metadata_are_refused(values, reason):
     with pytest.raises(ModelFileError, match=reason) as caught:
         info_from_json(changed(**values))
     assert '\n' not in str(caught.value) and len(str(caught.value)) < 400
@@ -127,7 +127,7 @@ def test_metadata_that_cannot_be_are_refused(values, reason):
         (' ' * (4 * 2**20 + 1), 'longer than'),
     ],
 )
-def test_texts_that_are_no_metadata(text, reason):
+def test_texts_that_are_no_metadata_are_refused(text, reason):
     with pytest.raises(ModelFileError, match=reason):
         info_from_json(text)
 
@@ -148,7 +148,7 @@ VALUE = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(DOCUMENT)), VALUE)
-def test_any_value_is_taken_or_refused(name, value):
+def test_any_value_is_accepted_or_refused(name, value):
     try:
         info = info_from_json(changed(**{name: value}))
     except ModelFileError:
@@ -214,7 +214,7 @@ HIDING_PLACES = {
 
 
 @pytest.mark.parametrize('place', HIDING_PLACES)
-def test_values_in_other_files_are_refused_wherever_they_hide(place, tmp_path):
+def test_values_in_other_files_are_refused_anywhere(place, tmp_path):
     info = tiny_info()
     model = tiny_graph(info)
     HIDING_PLACES[place](model)
@@ -237,7 +237,7 @@ def test_operators_of_one_engine_are_refused(tmp_path):
         read_info(tmp_path / 'context.onnx')
 
 
-def test_functions_of_the_file_itself_are_fine(tmp_path):
+def test_functions_of_the_file_itself_are_accepted(tmp_path):
     model = tiny_graph(tiny_info())
     model.functions.append(
         helper.make_function(

@@ -133,7 +133,7 @@ def test_all_results_are_written_and_can_be_read(recorder, tmp_path):
         (True, 'at least one picture'),  # it published, but no overlay came
     ],
 )
-def test_what_cannot_be_made_is_an_error(recorder, with_diagnostics, words):
+def test_missing_results_are_an_error(recorder, with_diagnostics, words):
     if with_diagnostics:
         take(recorder, 'diagnostics', START_NS, diagnostics(START_NS, 3, '10.0'))
     with pytest.raises(ValueError, match=words):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every engine gives what the family's own module gives."""
+"""Every backend returns the outputs of the family's own module."""
 
 import numpy as np
 import onnx
@@ -20,7 +20,7 @@ IMAGES = {
 }
 
 THRESHOLDS = [
-    {},  # as the file has them: untrained, nothing
+    {},  # the file's own: an untrained model finds nothing
     {'score_threshold': 0.3, 'min_area': 0, 'min_stuff_area': 0},  # a few instances
     {'score_threshold': 0, 'min_area': 0, 'merge_threshold': 1, 'min_stuff_area': 0},  # all seeds
     {'score_threshold': 0.3, 'stuff_threshold': 1, 'min_area': 16},  # no stuff
@@ -76,7 +76,7 @@ def test_engines_agree_with_the_module(backend, eager, hle_model, image, changed
         )
 
 
-def test_the_cases_above_have_instances_and_have_none(eager, hle_model):
+def test_some_cases_have_instances_and_some_have_none(eager, hle_model):
     counts = {
         int(run(eager, hle_model, image, changed).valid.sum())
         for image in IMAGES.values()
@@ -85,7 +85,7 @@ def test_the_cases_above_have_instances_and_have_none(eager, hle_model):
     assert min(counts) == 0 and max(counts) > 5
 
 
-def test_results_stay_when_the_next_image_runs(backend, hle_model):
+def test_results_do_not_change_with_the_next_image(backend, hle_model):
     first = run(backend, hle_model, IMAGES['noise'], THRESHOLDS[1])
     kept = [value.copy() for value in first]
     run(backend, hle_model, IMAGES['scene'], THRESHOLDS[2])
@@ -93,19 +93,19 @@ def test_results_stay_when_the_next_image_runs(backend, hle_model):
         np.testing.assert_array_equal(before, after)
 
 
-def test_the_image_is_left_alone(backend, hle_model):
+def test_the_image_is_not_changed(backend, hle_model):
     image = IMAGES['noise'].copy()
     run(backend, hle_model, image, {})
     assert (image == IMAGES['noise']).all()
 
 
-def test_attributes_tell_what_is_used(backend):
+def test_attributes_name_what_is_in_use(backend):
     assert backend.name.split('/')[0] in ('onnxruntime', 'tensorrt', 'torch')
     assert backend.device == 'cpu' or backend.device.startswith('cuda:')
     assert (backend.precision, backend.fallback_reason) == ('fp32', '')
 
 
-def test_threads_are_the_users_choice(hle_model, eager):
+def test_the_user_chooses_the_threads(hle_model, eager):
     single = open_backend(hle_model, 'onnxruntime', 'cpu', threads=1)
     np.testing.assert_array_equal(
         run(single, hle_model, IMAGES['scene'], THRESHOLDS[1]).segment_map,
@@ -144,7 +144,7 @@ def test_weights_that_do_not_fit_the_module_are_refused(hle_model, tmp_path, cha
         open_backend(path, 'torch', 'cpu')
 
 
-def test_a_package_that_a_family_lacks_is_the_engines_failure(hle_model, monkeypatch):
+def test_a_package_that_a_family_lacks_is_a_backend_error(hle_model, monkeypatch):
     def lacks(info):
         raise ImportError('it needs the transformers library; install panoptic_ros[hf]')
 
@@ -153,7 +153,7 @@ def test_a_package_that_a_family_lacks_is_the_engines_failure(hle_model, monkeyp
         open_backend(hle_model, 'torch', 'cpu')
 
 
-def test_outputs_come_in_the_order_of_the_contract(tiny_model):
+def test_outputs_come_in_their_declared_order(tiny_model):
     outputs = open_backend(tiny_model, 'onnxruntime', 'cpu').run(
         paint_scene(*SIZE), {'score_threshold': 0.5, 'min_area': 0}
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Laying camera images into the network's input."""
+"""Scaling of camera images into the network's input."""
 
 import cv2
 import numpy as np
@@ -19,11 +19,11 @@ RED = (255, 0, 0)
         ((720, 1280), (64, 114)),  # 16:9 into 2:1: padding on the right
         ((100, 400), (32, 128)),  # wider than 2:1: padding below
         ((16, 32), (64, 128)),  # smaller: enlarged
-        ((1, 1), (64, 64)),  # the least image there is
+        ((1, 1), (64, 64)),  # the smallest image
         ((3000, 2), (64, 1)),  # so thin that its width rounds to 0
     ],
 )
-def test_content_lies_top_left_and_the_rest_is_the_mean_colour(size, content):
+def test_content_is_top_left_and_the_rest_has_the_mean_colour(size, content):
     letterbox = Letterbox(tiny_info())
     pixels, geometry = letterbox(CameraImage(np.full((*size, 3), RED, np.uint8)))
     assert geometry.image_size == size
@@ -53,9 +53,9 @@ def test_every_order_becomes_rgb(order, value):
     assert tuple(pixels[10, 10]) == ((255, 255, 255) if order == 'mono' else (255, 40, 0))
 
 
-def test_padded_rows_are_read_as_the_message_lays_them_out():
+def test_padding_of_rows_is_skipped():
     rows = np.zeros((64, 128 * 3 + 32), np.uint8)
-    rows[:, 128 * 3 :] = 77  # what a driver leaves at the end of a row
+    rows[:, 128 * 3 :] = 77  # padding that a driver may leave at the end of a row
     rows[:, : 128 * 3] = np.tile(RED, 128)
     view = rows[:, : 128 * 3].reshape(64, 128, 3)
     padded = np.lib.stride_tricks.as_strided(rows, (64, 128, 3), (rows.strides[0], 3, 1))
@@ -64,7 +64,7 @@ def test_padded_rows_are_read_as_the_message_lays_them_out():
     assert (pixels == RED).all()
 
 
-def test_the_camera_image_is_left_alone():
+def test_the_camera_image_is_not_changed():
     image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
     before = image.copy()
     Letterbox(tiny_info())(CameraImage(image, 'bgr'))
@@ -76,11 +76,11 @@ def test_the_camera_image_is_left_alone():
     [
         CameraImage(np.zeros((0, 0, 3), np.uint8)),  # no pixels
         CameraImage(np.zeros((8, 0, 3), np.uint8)),  # no columns
-        CameraImage(np.zeros((8, 8), np.uint8)),  # mono, said to be rgb
+        CameraImage(np.zeros((8, 8), np.uint8)),  # mono, declared as rgb
         CameraImage(np.zeros((8, 8, 4), np.uint8)),  # an alpha channel
-        CameraImage(np.zeros((8, 8, 3), np.uint8), 'mono'),  # colour, said to be mono
+        CameraImage(np.zeros((8, 8, 3), np.uint8), 'mono'),  # colour, declared as mono
         CameraImage(np.zeros((8, 8, 3), np.float32)),  # not bytes
-        CameraImage(np.zeros((8, 8, 3), np.uint8), 'yuv'),  # an order nobody knows
+        CameraImage(np.zeros((8, 8, 3), np.uint8), 'yuv'),  # an unknown order
         CameraImage(np.zeros(8, np.uint8), 'mono'),  # no picture
     ],
 )
@@ -95,4 +95,4 @@ def test_shrinking_averages_fine_texture_instead_of_sampling_it(size):
     small = size[1] // 5, size[0] // 5
     averaged = cv2.resize(noise, small, interpolation=cv2.INTER_AREA).std()
     assert shrink(noise, small[::-1]).std() < 1.5 * averaged
-    assert cv2.resize(noise, small).std() > 2 * averaged  # what one linear step would leave
+    assert cv2.resize(noise, small).std() > 2 * averaged  # for comparison: one linear step

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a camera image to a frame, with a model whose answers are known."""
+"""From a camera image to a frame, with a model whose outputs are known."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def predictor(tiny_model) -> Predictor:
 
 
 def check_rows_fit_map(frame: PanopticFrame) -> None:
-    """Box, centroid and area of each row, measured again on the map."""
+    """Compare box, centroid and area of each row with the map."""
     assert sorted(np.unique(frame.segment_map[frame.segment_map > 0])) == list(
         frame.segments['segment_id']
     )
@@ -61,14 +61,14 @@ def test_a_known_scene(predictor):
     'size',
     [
         (640, 1280),  # the input's own shape
-        (720, 1280),  # padding right; the wall's segment goes on in it
-        (375, 1242),  # padding below, and cells that stand half outside
+        (720, 1280),  # padding right, into which the wall's segment extends
+        (375, 1242),  # padding below, and cells that are half outside
         (64, 64),
         (37, 53),
         (1, 1),
     ],
 )
-def test_rows_describe_what_is_left_without_padding(predictor, size):
+def test_rows_describe_segments_without_padding(predictor, size):
     frame = predictor.predict(CameraImage(paint_scene(*size)), 0)
     assert frame.segment_map.shape == frame.geometry.map_size
     check_rows_fit_map(frame)
@@ -77,7 +77,7 @@ def test_rows_describe_what_is_left_without_padding(predictor, size):
     )
 
 
-def test_a_segment_that_lies_only_in_the_padding_is_no_segment(predictor):
+def test_a_segment_in_the_padding_only_is_dropped(predictor):
     floor = np.zeros((64, 64, 3), np.uint8)
     floor[..., 1] = 255  # the right half of the input is padding, which the model calls wall
     frame = predictor.predict(CameraImage(floor), 0)
@@ -88,13 +88,13 @@ def test_a_segment_that_lies_only_in_the_padding_is_no_segment(predictor):
     ('thresholds', 'expected'),
     [
         ({}, ['floor', 'wall', 'ball']),
-        ({'min_area': 256}, ['floor', 'wall', 'ball']),  # exactly what is on the image
-        ({'min_area': 257}, ['floor', 'wall']),  # the graph saw five times as much
+        ({'min_area': 256}, ['floor', 'wall', 'ball']),  # exactly the area on the image
+        ({'min_area': 257}, ['floor', 'wall']),  # the graph counts five times as much
         ({'min_stuff_area': 512}, ['floor', 'wall', 'ball']),
         ({'min_stuff_area': 513}, ['floor', 'ball']),
     ],
 )
-def test_what_is_too_small_without_the_padding_is_void(thresholds, expected):
+def test_segments_too_small_without_padding_become_void(thresholds, expected):
     segment_map = np.ones((16, 32), np.int32)  # the image covers columns 0 to 23
     segment_map[:8, 20:], segment_map[8:, 22:] = 2, 3
     area = np.bincount(segment_map.ravel())[1:].astype(np.int32)
@@ -113,7 +113,7 @@ def test_what_is_too_small_without_the_padding_is_void(thresholds, expected):
     frame = to_frame(outputs, tiny_info(), Geometry((64, 96), (64, 128), 4), 0, thresholds)
     assert [LABELS.names[i] for i in frame.segments['class_id']] == expected
     assert set(np.unique(frame.segment_map)) - {0} == set(frame.segments['segment_id'])
-    assert outputs.valid.all() and segment_map.all()  # the graph's answers stay as they are
+    assert outputs.valid.all() and segment_map.all()  # the graph's outputs are not changed
 
 
 def test_an_empty_scene_gives_no_rows(predictor):
@@ -137,7 +137,7 @@ def test_thresholds_change_with_every_call(predictor, thresholds, expected):
     assert len(predictor.predict(CameraImage(paint_scene(640, 1280)), 0).segments) == 4
 
 
-def test_invalid_rows_are_left_out_whatever_they_hold():
+def test_invalid_rows_are_dropped_with_any_content():
     segment_map = np.zeros((16, 32), np.int32)
     segment_map[0, 0] = 2
     valid = np.array([False, True, False])
@@ -162,7 +162,7 @@ def test_invalid_rows_are_left_out_whatever_they_hold():
     [('score', np.nan), ('box', np.inf), ('centroid', np.nan), ('embedding', -np.inf)],
 )
 @pytest.mark.parametrize('size', [(640, 1280), (720, 1280)])
-def test_rows_with_nan_are_left_out_of_map_and_table(predictor, size, name, value):
+def test_rows_with_nan_are_dropped_from_map_and_table(predictor, size, name, value):
     pixels, geometry = predictor.prepare(CameraImage(paint_scene(*size)))
     outputs = predictor.run(pixels, geometry)
     array = getattr(outputs, name).copy()

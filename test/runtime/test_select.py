@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Choosing an engine, and saying what is missing."""
+"""Choice of a backend, and messages about what is missing."""
 
 import builtins
 import sys
@@ -20,7 +20,7 @@ def no_gpu(monkeypatch):
 
 @pytest.fixture
 def one_gpu(monkeypatch):
-    """A driver that lists a GPU, beside engines that cannot use it."""
+    """A driver that lists a GPU, and engines that cannot use it."""
     if gpu.gpu_names():
         pytest.skip('there is a real GPU here')
     for module in (gpu, selection):
@@ -56,7 +56,7 @@ def test_a_machine_without_gpu_gets_onnxruntime_on_its_cpu(tiny_model, no_gpu):
         ({'precision': 'fp16', 'backend': 'onnxruntime'}, 'fp16 needs the backend tensorrt'),
     ],
 )
-def test_what_is_not_there_is_refused_in_one_line(tiny_model, no_gpu, arguments, reason):
+def test_what_is_not_available_is_refused_in_one_line(tiny_model, no_gpu, arguments, reason):
     with pytest.raises(BackendError, match=reason) as caught:
         open_backend(tiny_model, **arguments)
     assert '\n' not in str(caught.value)
@@ -72,7 +72,7 @@ def test_what_is_not_there_is_refused_in_one_line(tiny_model, no_gpu, arguments,
         {'device': 'cuda', 'precision': 'fp16'},
     ],
 )
-def test_allow_cpu_goes_on_and_says_so(tiny_model, no_gpu, arguments):
+def test_allow_cpu_falls_back_with_a_reason(tiny_model, no_gpu, arguments):
     backend = open_backend(tiny_model, allow_cpu=True, **arguments)
     assert (backend.name, backend.device, backend.precision) == ('onnxruntime/cpu', 'cpu', 'fp32')
     assert 'no NVIDIA GPU or driver was found' in backend.fallback_reason
@@ -83,17 +83,17 @@ def test_a_gpu_that_the_driver_does_not_list(tiny_model, one_gpu):
         open_backend(tiny_model, device='cuda:1')
 
 
-def test_a_gpu_without_an_engine_for_it_is_an_error_if_asked_for(tiny_model, one_gpu):
+def test_a_requested_gpu_without_an_engine_is_an_error(tiny_model, one_gpu):
     with pytest.raises(BackendError, match=r'has no cuda provider .* onnxruntime-gpu'):
         open_backend(tiny_model, 'onnxruntime', 'cuda')
 
 
-def test_fp16_asked_for_does_not_end_on_the_cpu(tiny_model, one_gpu):
+def test_requested_fp16_does_not_fall_back_to_the_cpu(tiny_model, one_gpu):
     with pytest.raises(BackendError, match='fp16 needs the backend tensorrt'):
         open_backend(tiny_model, precision='fp16')
 
 
-def test_a_gpu_without_an_engine_for_it_is_told_if_not_asked_for(tiny_model, one_gpu):
+def test_a_gpu_without_an_engine_is_a_fallback_reason_with_auto(tiny_model, one_gpu):
     backend = open_backend(tiny_model)
     assert backend.device == 'cpu'
     assert 'pip install tensorrt' in backend.fallback_reason
@@ -103,7 +103,7 @@ def test_a_gpu_without_an_engine_for_it_is_told_if_not_asked_for(tiny_model, one
 @pytest.mark.parametrize(
     ('engine', 'package'), [('onnxruntime', 'onnxruntime'), ('torch', 'torch')]
 )
-def test_a_missing_package_is_named_with_the_way_to_get_it(
+def test_a_missing_package_is_named_with_its_installation(
     tiny_model, monkeypatch, no_gpu, engine, package
 ):
     real = builtins.__import__

@@ -173,7 +173,7 @@ def open_tensorrt(model, cache, **options):
     return open_backend(model, 'tensorrt', engine_cache_dir=cache, **options)
 
 
-def test_it_gives_what_onnxruntime_gives(device, tiny_model, tmp_path):
+def test_outputs_equal_those_of_onnxruntime(device, tiny_model, tmp_path):
     backend = open_tensorrt(tiny_model, tmp_path)
     expected = open_backend(tiny_model, 'onnxruntime', 'cpu')
     for size in ((64, 128), (32, 128)):
@@ -208,13 +208,13 @@ def test_an_engine_that_another_process_builds_is_refused(device, tiny_model, tm
     with lock_folder(tmp_path / f'{stem}.building', 'engine build'):
         with pytest.raises(BackendError, match=r'in use by another engine build \(process \d+\)'):
             open_tensorrt(tiny_model, tmp_path)
-        assert open_tensorrt(tiny_model, tmp_path, precision='fp16')  # is another engine
+        assert open_tensorrt(tiny_model, tmp_path, precision='fp16')  # which is another engine
         assert Builder.built == 1
-    assert open_tensorrt(tiny_model, tmp_path)  # what a killed build left is no hindrance
+    assert open_tensorrt(tiny_model, tmp_path)  # the folder of a killed build does not matter
     assert sorted(file.suffix for file in tmp_path.iterdir()) == ['.plan', '.plan']
 
 
-def test_an_engine_that_was_built_meanwhile_is_taken(device, tiny_model, tmp_path, monkeypatch):
+def test_an_engine_built_meanwhile_is_used(device, tiny_model, tmp_path, monkeypatch):
     @contextmanager
     def lock_after_another(folder, work):
         next(tmp_path.glob('*.other')).rename(folder.with_suffix('.plan'))
@@ -235,7 +235,7 @@ def test_a_build_that_fails_leaves_nothing(device, tiny_model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_memory_goes_back_with_the_backend(device, tiny_model, tmp_path):
+def test_memory_is_freed_with_the_backend(device, tiny_model, tmp_path):
     backend = open_tensorrt(tiny_model, tmp_path)
     assert device.streams and len(device.memory) == 3 + len(OUTPUTS)
     del backend
@@ -243,7 +243,7 @@ def test_memory_goes_back_with_the_backend(device, tiny_model, tmp_path):
     assert not device.streams and not device.memory
 
 
-def test_what_fails_is_told(device, tiny_model, tmp_path):
+def test_failures_are_reported(device, tiny_model, tmp_path):
     device.parses = False
     with pytest.raises(ModelFileError, match='tensorrt does not accept the graph: no such layer'):
         open_tensorrt(tiny_model, tmp_path)
@@ -256,5 +256,5 @@ def test_what_fails_is_told(device, tiny_model, tmp_path):
         open_tensorrt(tiny_model, tmp_path)
 
 
-def test_auto_takes_it_first(device, tiny_model, tmp_path):
+def test_auto_prefers_tensorrt(device, tiny_model, tmp_path):
     assert open_backend(tiny_model, engine_cache_dir=tmp_path).name == 'tensorrt'

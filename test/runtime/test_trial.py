@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models whose outputs do not fit what their file says are refused when they are opened."""
+"""Models whose outputs do not agree with their description are refused when opened."""
 
 import dataclasses
 
@@ -37,7 +37,7 @@ def backend(tiny_model):
 
 
 def put(name, place, value):
-    """A change of some places of an output."""
+    """A change of some elements of an output."""
 
     def change(outputs):
         array = getattr(outputs, name).copy()
@@ -113,7 +113,7 @@ def test_rows_that_are_not_valid_may_hold_anything(backend):
 
 
 def constant_output(model, name, values):
-    """Lets a graph give the same values for one of its outputs always."""
+    """Replace one output of a graph by constant values."""
     for node in model.graph.node:
         node.output[:] = [f'{o}_before' if o == name else o for o in node.output]
         node.input[:] = [f'{i}_before' if i == name else i for i in node.input]
@@ -124,7 +124,7 @@ def constant_output(model, name, values):
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes the tiny model with another graph or other metadata."""
+    """Return a function that writes the tiny model with another graph or other metadata."""
 
     def write(change=lambda model: None, **values):
         info = tiny_info()
@@ -181,8 +181,8 @@ def test_a_file_with_such_outputs_is_refused_in_one_line(write, change, values, 
     assert 'odd.onnx' in str(caught.value) and '\n' not in str(caught.value)
 
 
-def test_a_graph_that_fails_when_it_runs_is_the_engines_error(write):
-    def change(model):  # a cell beyond the last one, which shows only when it runs
+def test_a_graph_that_fails_at_run_time_is_a_backend_error(write):
+    def change(model):  # a cell beyond the last one, found only at run time
         constant_output(model, 'area_index', np.int64([9]))
         constant_output(model, 'area', np.int32([1] * 6))
         node = model.graph.node.pop()
@@ -209,7 +209,7 @@ def test_weights_with_nan_are_refused(write, dtype):
 
 
 @pytest.mark.parametrize('engine', ['onnxruntime', 'torch'])
-def test_weights_of_another_length_than_they_say_are_refused(write, engine):
+def test_weights_of_a_wrong_length_are_refused(write, engine):
     def change(model):
         model.graph.initializer.append(
             TensorProto(
@@ -221,7 +221,7 @@ def test_weights_of_another_length_than_they_say_are_refused(write, engine):
         open_backend(write(change), engine, 'cpu')
 
 
-def test_infinite_constants_are_right(write):
+def test_infinite_constants_are_accepted(write):
     def change(model):
         model.graph.initializer.append(
             numpy_helper.from_array(np.float32([-np.inf]), 'mask_value')
@@ -230,6 +230,6 @@ def test_infinite_constants_are_right(write):
     assert open_backend(write(change), 'onnxruntime', 'cpu')
 
 
-def test_the_tiny_model_says_what_it_is(tiny_model):
+def test_the_tiny_model_has_its_description(tiny_model):
     onnx.checker.check_model(onnx.load(tiny_model))
     assert read_info(tiny_model) == tiny_info()
