@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves these two unfindable
+# Pytest's importlib mode adds no folder of tests to the path.
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / 'helpers'))
 
 from optional import skip_without_package
 from tiny_model import LABELS, make_tiny_model
 
-# A suite started in the background of a script ignores Ctrl-C, and so would all it starts.
+# A suite that a script starts in the background ignores Ctrl-C, and so would its processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -53,19 +55,19 @@ def pytest_runtest_call() -> Generator[None, object, object]:
 
 @pytest.fixture(scope='session')
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model file that names colours; see tiny_model.py."""
+    """A model file that recognises colours; see tiny_model.py."""
     return make_tiny_model(tmp_path_factory.mktemp('models') / 'tiny.onnx')
 
 
 @pytest.fixture(scope='session')
 def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, but an image takes about a tenth of a second."""
+    """The same model, slowed to about a tenth of a second per image."""
     return make_tiny_model(tmp_path_factory.mktemp('models') / 'slow.onnx', work=4)
 
 
 @pytest.fixture(scope='session')
 def hle_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained HLE small enough for tests, for input 64 x 128; needs torch (10 s)."""
+    """A small untrained HLE model file for input 64 x 128; needs torch and about 10 s."""
     torch = pytest.importorskip('torch')
     from panoptic_ros.models.registry import build
     from panoptic_training.export import export_model
