@@ -323,7 +323,7 @@ def memory_status(device: str, out_of_memory: int) -> Status:
 
 def tracking_status(stats: Any | None) -> Status:
     """Return the number of tracks by state; `stats` is None without a tracker or a frame."""
-    names = ('active', 'new', 'coasting', 'lost')
+    names = ('tentative', 'confirmed', 'coasting', 'lost')
     return Status(
         'tracking',
         values={name: NOT_YET if stats is None else str(getattr(stats, name)) for name in names},

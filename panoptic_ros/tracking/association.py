@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which thing of an image is which track: confident ones first, then weak ones, then by looks."""
+"""Association of segments with tracks in three passes: high score, low score, appearance only."""
 
 from __future__ import annotations
 
@@ -10,157 +10,196 @@ from scipy.optimize import linear_sum_assignment
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.tracking.config import TrackerConfig
 from panoptic_ros.tracking.distance import Floats, box_iou, mask_iou
-from panoptic_ros.tracking.tracks import Tracks, class_distance, embedding_distance, known, predict
+from panoptic_ros.tracking.tracks import (
+    Tracks,
+    class_distance,
+    embedding_distance,
+    has_embedding,
+    predict,
+)
 
-NEAR_CELLS = 2
-"""Boxes are grown by this on each side, as the edges of the smallest things jump by whole cells;
-not where `box_expansion` is 1."""
+BOX_MARGIN_CELLS = 2
+"""Cells added to each side of an expanded box, because the edges of the smallest things jump by
+whole cells."""
 
 Pairs = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
-"""Places of tracks and of things, (P,) each."""
+"""Indices of tracks and of detections that match, (P,) each."""
 
 
 def associate(
-    tracks: Tracks, found: Tracks, last: PanopticFrame, frame: PanopticFrame, config: TrackerConfig
+    tracks: Tracks,
+    detections: Tracks,
+    last: PanopticFrame,
+    frame: PanopticFrame,
+    config: TrackerConfig,
 ) -> Pairs:
-    """Pairs of track and thing.
+    """Match tracks and detections one to one.
+
+    The cost of a match is the weighted mean of the distances by embedding and by overlap, plus
+    the class cost. Each pass minimises the total cost of its pairs below a threshold:
+
+    1. All tracks, and the detections of high score.
+    2. The remaining tracks, and the detections of low score.
+    3. The remaining tracks, and the remaining detections of high score, by embedding and class
+       only, if the detection is within reach of the track's expected place.
 
     Args:
-        tracks: (N,) all that are alive.
-        found: (M,) the frame's things.
-        last: the frame before, at the same image size; its map has the tracks' segment ids.
+        tracks: (N,) all tracks, as they were in the last frame.
+        detections: (M,) the frame's things.
+        last: the last frame, with the same image size; its map has the tracks' segment ids.
         frame: the frame.
-        config: the tracker's.
+        config: the tracker's settings.
     """
     expected = predict(tracks, frame.stamp_s)
-    looks = embedding_distance(tracks, found, config.spread_factor)
-    unknown = ~known(tracks), ~known(found)
-    other = class_distance(tracks, found)
+    appearance = embedding_distance(tracks, detections, config.spread_factor)
+    class_cost = class_distance(tracks, detections)
     if config.class_cost >= 1:
-        other[other > 0] = np.inf
+        class_cost[class_cost > 0] = np.inf
     else:
-        other *= config.class_cost
-    cost = weighted_mean(
-        looks, unknown, overlap(tracks, expected, found, last, frame, config), config
+        class_cost *= config.class_cost
+    known = has_embedding(tracks), has_embedding(detections)
+    overlap = overlap_of(tracks, expected, detections, last, frame, config)
+    cost = weighted_mean(appearance, overlap, known, config)
+    cost += class_cost
+
+    is_high = detections['score'] >= config.high_score_threshold
+    high, low = np.flatnonzero(is_high), np.flatnonzero(~is_high)
+    remaining = np.arange(len(tracks))
+    passes = [_match(cost[:, high], remaining, high, config.match_threshold)]
+    remaining = _without(remaining, passes[0][0])
+    passes.append(
+        _match(cost[np.ix_(remaining, low)], remaining, low, config.low_score_match_threshold)
     )
-    cost += other
-    free = np.ones(len(tracks), bool), np.ones(len(found), bool)
-    confident = found['score'] >= config.high_score_threshold
-    pairs = [
-        _round(cost, config.match_threshold, free, confident),
-        _round(cost, config.low_score_match_threshold, free, ~confident),
-    ]
     if config.reid_gate and config.embedding_weight:
-        old, new = (
-            np.flatnonzero(free[0] & ~unknown[0]),
-            np.flatnonzero(free[1] & ~unknown[1] & confident),
+        remaining, high = _without(remaining, passes[1][0]), _without(high, passes[0][1])
+        remaining, high = remaining[known[0][remaining]], high[known[1][high]]
+        cost = (appearance + class_cost)[np.ix_(remaining, high)]
+        is_reachable = _is_reachable(
+            tracks[remaining], expected[remaining], detections[high], config.reid_max_speed
         )
-        cost = (looks + other)[np.ix_(old, new)]
-        cost[~_in_reach(tracks[old], expected[old], found[new], config.reid_max_speed)] = np.inf
-        i, j = _pair(cost, config.reid_gate)
-        pairs.append((old[i], new[j]))
-    old, new = (np.concatenate(places) for places in zip(*pairs, strict=True))
+        cost[~is_reachable] = np.inf
+        passes.append(_match(cost, remaining, high, config.reid_gate))
+    old, new = (np.concatenate(indices) for indices in zip(*passes, strict=True))
     return old, new
 
 
 def weighted_mean(
-    looks: Floats,
-    unknown: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
-    common: Floats,
+    appearance: Floats,
+    overlap: Floats,
+    known: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
     config: TrackerConfig,
 ) -> Floats:
-    """(N, M) mean of both distances; inf where there is too little overlap, or nothing is known.
+    """Compute the weighted mean of the distances by embedding and by overlap, (N, M).
+
+    It is the distance by overlap where an embedding is not known, and inf where the overlap is
+    too small or where neither distance counts.
 
     Args:
-        looks: (N, M) distance of embeddings.
-        unknown: tracks, (N,), and things, (M,), without one: overlap then is all.
-        common: (N, M) overlap.
-        config: the tracker's.
+        appearance: (N, M) distance of embeddings, 0 to 1.
+        overlap: (N, M), 0 to 1.
+        known: which tracks, (N,), and which detections, (M,), have an embedding.
+        config: the tracker's settings.
     """
     total = config.embedding_weight + config.iou_weight
-    missing = 1 - common
-    cost = looks * (config.embedding_weight / total)
+    missing = 1 - overlap
+    cost = appearance * (config.embedding_weight / total)
     cost += missing * (config.iou_weight / total)
-    alone = missing if config.iou_weight else np.full_like(missing, np.inf)
-    cost[unknown[0]] = alone[unknown[0]]
-    cost[:, unknown[1]] = alone[:, unknown[1]]
+    by_overlap = missing if config.iou_weight else np.full_like(missing, np.inf)
+    cost[~known[0]] = by_overlap[~known[0]]
+    cost[:, ~known[1]] = by_overlap[:, ~known[1]]
     if config.iou_weight:
-        cost[common < config.min_overlap] = np.inf
+        cost[overlap < config.min_overlap] = np.inf
     return cost
 
 
-def overlap(
+def overlap_of(
     tracks: Tracks,
     expected: Floats,
-    found: Tracks,
+    detections: Tracks,
     last: PanopticFrame,
     frame: PanopticFrame,
     config: TrackerConfig,
 ) -> Floats:
-    """(N, M) the better of the overlaps of mask and of enlarged box, 0 to 1."""
+    """Compute the IoU of masks or of expanded boxes, whichever is larger, (N, M).
+
+    Args:
+        tracks: (N,) tracks.
+        expected: (N, 4) their expected boxes: centre x, centre y, width and height, camera px.
+        detections: (M,) the frame's things.
+        last: the last frame.
+        frame: the frame; masks are compared if it has the last one's geometry.
+        config: the tracker's settings.
+    """
     cell_xy = np.array(frame.geometry.px_per_cell)[::-1]
     factor, margin = np.ones(len(tracks)), 0 * cell_xy
     if config.box_expansion > 1:
         unseen_s = frame.stamp_s - tracks['seen_s']
-        factor, margin = (
-            config.box_expansion + config.box_expansion_rate * unseen_s,
-            NEAR_CELLS * cell_xy,
-        )
-    near = box_iou(
-        *(
-            _corners(boxes, f, margin)
-            for boxes, f in (
-                (expected, factor[:, None]),
-                (found['box'], max(1.0, config.box_expansion)),
-            )
-        )
+        factor = config.box_expansion + config.box_expansion_rate * unseen_s
+        margin = BOX_MARGIN_CELLS * cell_xy
+    boxes = box_iou(
+        _expanded(expected, factor[:, None], margin),
+        _expanded(detections['box'], max(1.0, config.box_expansion), margin),
     )
     if last.geometry != frame.geometry:
-        return near
+        return boxes
     masks = mask_iou(
         last.segment_map,
         tracks['segment_id'],
         (expected - tracks['box'])[:, :2] / cell_xy,
         frame.segment_map,
-        found['segment_id'],
+        detections['segment_id'],
     )
-    return np.maximum(masks, near, out=near)
+    return np.maximum(masks, boxes, out=boxes)
 
 
-def _corners(boxes: Floats, factor: Floats | float, margin: Floats) -> Floats:
-    """x1, y1, x2, y2 of boxes x, y, w, h, all (N, 4), with their sides made longer."""
+def _expanded(boxes: Floats, factor: Floats | float, margin: Floats) -> Floats:
+    """Return the corners x1, y1, x2, y2 of boxes with longer sides, (N, 4).
+
+    Args:
+        boxes: (N, 4) centre x, centre y, width and height.
+        factor: of the sides, for each box or for all of them.
+        margin: (x, y) added on each side.
+    """
     half = boxes[:, 2:] / 2 * factor + margin
     return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
 
 
-def _in_reach(
-    tracks: Tracks, expected: Floats, found: Tracks, reach: float
+def _is_reachable(
+    tracks: Tracks, expected: Floats, detections: Tracks, max_speed: float
 ) -> npt.NDArray[np.bool_]:
-    """(N, M) whether a thing can have come so far from where the track was expected."""
-    (x, y), (found_x, found_y) = expected.T[:2], found['box'].T[:2]
+    """Return which detections a track can have reached from its expected place, (N, M).
+
+    The distance may be `max_speed` times the thing's size for each second since the track was
+    last seen. The size is the root of the area of the larger box.
+    """
+    (x, y), (new_x, new_y) = expected.T[:2], detections['box'].T[:2]
     size = np.sqrt(
-        np.maximum(tracks['box'][:, 2:].prod(axis=1)[:, None], found['box'][:, 2:].prod(axis=1))
+        np.maximum(
+            tracks['box'][:, 2:].prod(axis=1)[:, None], detections['box'][:, 2:].prod(axis=1)
+        )
     )
-    unseen_s = found['seen_s'] - tracks['seen_s'][:, None]
-    return np.hypot(x[:, None] - found_x, y[:, None] - found_y) <= size * reach * unseen_s
+    unseen_s = detections['seen_s'] - tracks['seen_s'][:, None]
+    return np.hypot(x[:, None] - new_x, y[:, None] - new_y) <= size * max_speed * unseen_s
 
 
-def _round(
-    cost: Floats,
-    gate: float,
-    free: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
-    things: npt.NDArray[np.bool_],
+def _match(
+    cost: Floats, tracks: npt.NDArray[np.intp], detections: npt.NDArray[np.intp], threshold: float
 ) -> Pairs:
-    """Pairs of what is free, tracks and things, which then is free no more."""
-    rows, columns = np.flatnonzero(free[0]), np.flatnonzero(free[1] & things)
-    i, j = _pair(cost[np.ix_(rows, columns)], gate)
-    free[0][rows[i]] = free[1][columns[j]] = False
-    return rows[i], columns[j]
+    """Return the one-to-one pairs of least total cost, each below a threshold.
+
+    Args:
+        cost: (n, m) of these tracks and detections.
+        tracks: (n,) indices.
+        detections: (m,) indices.
+        threshold: exclusive upper bound of a pair's cost.
+    """
+    # Costs above the threshold count as the threshold, so that no good pair is given up for two
+    # bad ones.
+    i, j = linear_sum_assignment(np.minimum(cost, threshold))
+    is_good = cost[i, j] < threshold
+    return tracks[i[is_good]], detections[j[is_good]]
 
 
-def _pair(cost: Floats, gate: float) -> Pairs:
-    """The cheapest one-to-one pairs among those that cost less than the gate."""
-    # A cost at the gate for all that is beyond it: no good pair is given up for two bad ones.
-    old, new = linear_sum_assignment(np.minimum(cost, gate))
-    close = cost[old, new] < gate
-    return old[close], new[close]
+def _without(indices: npt.NDArray[np.intp], matched: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Return the indices that are not matched, in their order."""
+    return indices[~np.isin(indices, matched)]

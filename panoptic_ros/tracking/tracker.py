@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gives things the same id from image to image."""
+"""Tracker of the things of one camera."""
 
 from __future__ import annotations
 
@@ -13,97 +13,125 @@ from panoptic_ros.core.frame import PanopticFrame, TrackState
 from panoptic_ros.tracking.association import associate
 from panoptic_ros.tracking.clock import STEP_BACK_S
 from panoptic_ros.tracking.config import TrackerConfig
-from panoptic_ros.tracking.tracks import TrackerStats, Tracks, describe, refresh, track_dtype
+from panoptic_ros.tracking.tracks import (
+    TrackerStats,
+    Tracks,
+    detections_of,
+    track_dtype,
+    update_tracks,
+)
 
 
 class Tracker:
-    """Follows the things of one camera.
+    """Tracker that gives the things of one camera the same ids from image to image.
 
-    A track starts tentative, is confirmed after `min_hits` images in a row, coasts while it is
-    not seen, and is given up `max_age` seconds after it was last seen (`tentative_age` while
-    tentative). Ids count up and are never given twice, not even after `reset`.
+    A track starts tentative, is confirmed after `min_hits` consecutive matches, coasts while it
+    is not seen, and ends `max_age` seconds after its last match (`tentative_age` seconds while it
+    is tentative). Ids count up from 1 and are never used twice, not even after `reset`.
+
+    Example: a thing of 16 x 8 px that moves to the right by 4 px.
+
+        >>> import numpy as np
+        >>> from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
+        >>> geometry = Geometry(image_size=(32, 64), input_size=(32, 64), stride=1)
+        >>> def frame_at(x, stamp_s):
+        ...     segment_map = np.zeros((32, 64), np.uint16)
+        ...     segment_map[8:16, x:x + 16] = 1
+        ...     segments = np.zeros(1, segment_dtype(embedding_dim=0))
+        ...     segments[['segment_id', 'is_thing', 'score']] = 1, 1, 0.9
+        ...     segments[['bbox_x', 'bbox_y', 'bbox_w', 'bbox_h']] = x, 8, 16, 8
+        ...     return PanopticFrame(segment_map, segments, geometry, stamp_s)
+        >>> tracker = Tracker(TrackerConfig(min_hits=2))
+        >>> for x, stamp_s in (10, 0.0), (14, 0.1):
+        ...     thing = tracker.update(frame_at(x, stamp_s)).segments[0]
+        ...     print(thing['track_id'], TrackState(thing['state']).name)
+        1 TENTATIVE
+        1 CONFIRMED
+        >>> tracker.stats
+        TrackerStats(tentative=0, confirmed=1, coasting=0, lost=0)
     """
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
-        """May be exchanged between two frames."""
+        """Settings; they may be replaced between two frames."""
         self._next_id = 1
         self._lost = 0
         self._tracks: Tracks = np.zeros(0, track_dtype(0))
         self._last: PanopticFrame | None = None
 
     def reset(self) -> None:
-        """Forgets all tracks; what comes next is new."""
-        self._give_up(np.ones(len(self._tracks), bool))
+        """Forget all tracks; the things of the next frame get new ids."""
+        self._end(np.ones(len(self._tracks), bool))
         self._last = None
 
     @property
     def stats(self) -> TrackerStats:
-        """Counts for people and diagnostics."""
+        """Number of tracks by state after the last frame."""
         seen, confirmed = self._tracks['segment_id'] > 0, self._tracks['confirmed']
         return TrackerStats(
-            active=int((seen & confirmed).sum()),
-            new=int((~confirmed).sum()),
+            tentative=int((~confirmed).sum()),
+            confirmed=int((seen & confirmed).sum()),
             coasting=int((confirmed & ~seen).sum()),
             lost=self._lost,
         )
 
     def update(self, frame: PanopticFrame) -> PanopticFrame:
-        """Takes the next frame, also when there is nothing in it.
+        """Track the things of the next frame; call it for frames without segments too.
 
-        A stamp more than STEP_BACK_S before the latest one (a bag that starts again) or another
-        embedding size (a new model) forgets all tracks first.
+        All tracks are forgotten first if the stamp is more than STEP_BACK_S before the latest
+        one (a bag that starts again), or if the embeddings have another length (another model).
 
         Args:
-            frame: as decoded; it is not changed. If its stamp is less than STEP_BACK_S before
-                the latest one, or not finite, no time has passed since that.
+            frame: decoded frame, which is not changed. If its stamp is up to STEP_BACK_S before
+                the latest one, or not finite, no time has passed since then.
 
         Returns:
-            The same frame with track_id, state and age of its things; age counts images since
-            the track's first, from 1. Stuff, and things too weak to start a track, are untracked
-            with id 0. With `smooth` class and score are the track's.
+            The same frame with track_id, state and age of its things; age counts the frames since
+            the track's first match, from 1. Stuff, and things with a score below
+            `new_track_threshold` that match no track, are untracked and have the id 0. With
+            `smooth`, class and score are the track's.
         """
         given, frame = frame, replace(frame, stamp_s=self._time_of(frame.stamp_s))
         things = np.flatnonzero(frame.segments['is_thing'])
-        found = describe(frame, things, self.config)
+        detections = detections_of(frame, things, self.config)
         if self._last and (
-            frame.stamp_s < self._last.stamp_s or found.dtype != self._tracks.dtype
+            frame.stamp_s < self._last.stamp_s or detections.dtype != self._tracks.dtype
         ):
             self.reset()
         if not self._last:
-            self._tracks = np.zeros(0, found.dtype)
+            self._tracks = np.zeros(0, detections.dtype)
         self._fit_image_size(frame)
-        self._give_up(frame.stamp_s - self._tracks['seen_s'] > self.config.max_age)
+        self._end(frame.stamp_s - self._tracks['seen_s'] > self.config.max_age)
 
         old = new = np.zeros(0, np.intp)
-        if self._last and len(self._tracks) and len(found):
-            old, new = associate(self._tracks, found, self._last, frame, self.config)
+        if self._last and len(self._tracks) and len(detections):
+            old, new = associate(self._tracks, detections, self._last, frame, self.config)
         self._tracks['age'] += 1
         self._tracks['segment_id'] = 0
-        seen = self._tracks[old]
-        refresh(seen, found[new], self.config)
-        self._tracks[old] = seen
-        missed = self._tracks['segment_id'] == 0
-        self._tracks['streak'][missed] = 0
-        self._give_up(
-            missed
+        matched = self._tracks[old]
+        update_tracks(matched, detections[new], self.config)
+        self._tracks[old] = matched
+        is_missed = self._tracks['segment_id'] == 0
+        self._tracks['streak'][is_missed] = 0
+        self._end(
+            is_missed
             & ~self._tracks['confirmed']
             & (frame.stamp_s - self._tracks['seen_s'] >= self.config.tentative_age)
         )
-        rest = np.delete(found, new)
-        self._start(rest[rest['score'] >= self.config.new_track_threshold])
+        unmatched = np.delete(detections, new)
+        self._start(unmatched[unmatched['score'] >= self.config.new_track_threshold])
         self._last = frame
-        return replace(given, segments=self._rows(frame, things))
+        return replace(given, segments=self._tracked_segments(frame, things))
 
     def _time_of(self, stamp_s: float) -> float:
-        """The stamp, or the last image's time if the stamp is a little earlier or not finite."""
+        """Return the stamp, or the last frame's if the stamp is a little earlier or not finite."""
         last_s = self._last.stamp_s if self._last else 0.0
         if not math.isfinite(stamp_s) or (self._last and last_s - STEP_BACK_S <= stamp_s < last_s):
             return last_s
         return stamp_s
 
     def _fit_image_size(self, frame: PanopticFrame) -> None:
-        """Brings boxes to the frame's size: a camera that changes it still shows the same."""
+        """Scale all boxes if the image size changes, as the camera still shows the same things."""
         if not self._last or self._last.geometry.image_size == frame.geometry.image_size:
             return
         y, x = (
@@ -115,31 +143,34 @@ class Tracker:
         self._tracks['box'] *= [x, y, x, y]
         self._tracks['velocity'] *= [x, y, x, y]
 
-    def _start(self, found: Tracks) -> None:
-        """Starts a track for each thing that has none."""
-        if not len(found):
+    def _start(self, new_tracks: Tracks) -> None:
+        """Add tracks to the table, with new ids."""
+        if not len(new_tracks):
             return
-        found['track_id'] = np.arange(self._next_id, self._next_id + len(found))
-        self._next_id += len(found)
-        self._tracks = np.concatenate([self._tracks, found])
+        new_tracks['track_id'] = np.arange(self._next_id, self._next_id + len(new_tracks))
+        self._next_id += len(new_tracks)
+        self._tracks = np.concatenate([self._tracks, new_tracks])
 
-    def _give_up(self, chosen: npt.NDArray[np.bool_]) -> None:
-        if chosen.any():
-            self._lost += int(self._tracks['confirmed'][chosen].sum())
-            self._tracks = self._tracks[~chosen]
+    def _end(self, is_over: npt.NDArray[np.bool_]) -> None:
+        """Remove tracks, (N,), from the table."""
+        if is_over.any():
+            self._lost += int(self._tracks['confirmed'][is_over].sum())
+            self._tracks = self._tracks[~is_over]
 
-    def _rows(self, frame: PanopticFrame, things: npt.NDArray[np.intp]) -> npt.NDArray[np.void]:
-        """The frame's segments with their tracks written in."""
+    def _tracked_segments(
+        self, frame: PanopticFrame, things: npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.void]:
+        """Return the frame's segments, (S,), with the values of their tracks."""
         rows = frame.segments.copy()
         rows['track_id'], rows['state'], rows['age'] = 0, TrackState.UNTRACKED, 0
-        place = np.zeros(int(rows['segment_id'].max(initial=0)) + 1, np.intp)  # by segment id
-        place[rows['segment_id'][things]] = things
+        row_of = np.zeros(int(rows['segment_id'].max(initial=0)) + 1, np.intp)  # by segment id
+        row_of[rows['segment_id'][things]] = things
         seen = self._tracks[self._tracks['segment_id'] > 0]
-        place = place[seen['segment_id']]
+        index = row_of[seen['segment_id']]
         names = ('track_id', 'age', *(('class_id', 'score') if self.config.smooth else ()))
         for name in names:
-            rows[name][place] = seen[name]
-        rows['state'][place] = np.where(
+            rows[name][index] = seen[name]
+        rows['state'][index] = np.where(
             seen['confirmed'], TrackState.CONFIRMED, TrackState.TENTATIVE
         )
         return rows

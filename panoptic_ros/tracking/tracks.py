@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of tracks: what is remembered of each thing, and how it is kept up."""
+"""Table of tracks: one row per thing, its update and its distances to new things."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from panoptic_ros.tracking.distance import Floats, cosine_distance, unit
 Tracks = npt.NDArray[np.void]
 """(N,) rows of `track_dtype`."""
 
-LEAST_SPREAD = 1e-4
-"""No embedding is taken to vary less, cosine distance."""
+MIN_SPREAD = 1e-4
+"""Least spread of an embedding, mean cosine distance."""
 
-LEAST_STEP_S = 1e-3
-"""Images closer together show no motion; a cell's jump between them would be a huge velocity."""
+MIN_STEP_S = 1e-3
+"""Least time between two images that gives a velocity; between closer ones, a jump by one cell
+would be a huge velocity."""
 
 SPREAD_HITS = 3
-"""Sightings that the expected spread of an embedding counts as much as."""
+"""Number of matches that `embedding_spread` counts as in the average of a track's spread."""
 
 
 def track_dtype(embedding_dim: int) -> np.dtype[np.void]:
-    """A track's row."""
+    """Return the row of a track with embeddings of a given length."""
     return np.dtype(
         [
             ('track_id', 'i8'),
             ('class_id', 'i8'),
-            ('segment_id', 'i8'),  # in the last frame; 0 when not seen there
-            ('box', 'f8', (4,)),
-            ('velocity', 'f8', (4,)),  # x, y, w, h px; per second
-            ('moved', '?'),  # whether the velocity has been measured
-            ('embedding', 'f8', (embedding_dim,)),  # mean of unit vectors, unit length
-            ('spread', 'f8'),  # mean cosine distance of the embeddings seen from that mean
+            ('segment_id', 'i8'),  # in the last frame; 0 if it was not seen there
+            ('box', 'f8', (4,)),  # centre x, centre y, width, height, camera px
+            ('velocity', 'f8', (4,)),  # of the box, px/s
+            ('has_velocity', '?'),  # whether the velocity has been measured
+            ('embedding', 'f8', (embedding_dim,)),  # average of unit vectors, unit length
+            ('spread', 'f8'),  # mean cosine distance of single embeddings from that average
             ('score', 'f8'),
-            ('votes', 'f4', (VOID_ID,)),  # score by class; both averaged over time
-            ('seen_s', 'f8'),
-            ('hits', 'i8'),
-            ('streak', 'i8'),
-            ('age', 'i8'),
+            ('votes', 'f4', (VOID_ID,)),  # score by class id; both are averages over time
+            ('seen_s', 'f8'),  # stamp of the last match
+            ('hits', 'i8'),  # number of matches
+            ('streak', 'i8'),  # number of consecutive matches up to the last frame
+            ('age', 'i8'),  # number of frames since the first match, which counts
             ('confirmed', '?'),
         ]
     )
@@ -51,89 +52,95 @@ def track_dtype(embedding_dim: int) -> np.dtype[np.void]:
 
 @dataclass(frozen=True)
 class TrackerStats:
-    """Tracks by state after the last frame; `active + new + coasting` are all there are."""
+    """Number of tracks by state after the last frame, and of those that were lost."""
 
-    active: int = 0
-    """Confirmed and seen."""
+    tentative: int = 0
+    """Tracks that are not confirmed yet."""
 
-    new: int = 0
-    """Not confirmed yet."""
+    confirmed: int = 0
+    """Confirmed tracks that were seen in the last frame."""
 
     coasting: int = 0
-    """Confirmed and not seen, still looked for."""
+    """Confirmed tracks that were not seen in the last frame, but may be found again."""
 
     lost: int = 0
-    """Confirmed tracks given up since the tracker was made."""
+    """Confirmed tracks that have ended since the tracker was created."""
 
 
-def describe(frame: PanopticFrame, things: npt.NDArray[np.intp], config: TrackerConfig) -> Tracks:
-    """What tracks of the frame's things would look like.
+def detections_of(
+    frame: PanopticFrame, things: npt.NDArray[np.intp], config: TrackerConfig
+) -> Tracks:
+    """Return the tracks that would start with a frame's things, (M,), without ids.
 
     Args:
-        frame: any frame.
-        things: (M,) rows of its segments.
-        config: the tracker's.
+        frame: the frame.
+        things: (M,) indices of its things among the segments.
+        config: the tracker's settings.
     """
     rows = frame.segments[things]
-    found = np.zeros(len(rows), track_dtype(rows['embedding'].shape[1]))
+    detections = np.zeros(len(rows), track_dtype(rows['embedding'].shape[1]))
     for name in ('class_id', 'segment_id', 'score'):
-        found[name] = rows[name]
+        detections[name] = rows[name]
     for axis, name in enumerate(('bbox_x', 'bbox_y', 'bbox_w', 'bbox_h')):
-        found['box'][:, axis] = rows[name]
-    found['box'][:, :2] += found['box'][:, 2:] / 2
-    found['embedding'] = unit(rows['embedding'])
-    found['spread'] = config.embedding_spread
-    found['votes'][np.arange(len(rows)), found['class_id']] = np.maximum(rows['score'], 1e-3)
-    found['seen_s'] = frame.stamp_s
-    found['hits'] = found['streak'] = found['age'] = 1
-    found['confirmed'] = config.min_hits == 1
-    return found
+        detections['box'][:, axis] = rows[name]
+    detections['box'][:, :2] += detections['box'][:, 2:] / 2
+    detections['embedding'] = unit(rows['embedding'])
+    detections['spread'] = config.embedding_spread
+    detections['votes'][np.arange(len(rows)), detections['class_id']] = np.maximum(
+        rows['score'], 1e-3
+    )
+    detections['seen_s'] = frame.stamp_s
+    detections['hits'] = detections['streak'] = detections['age'] = 1
+    detections['confirmed'] = config.min_hits == 1
+    return detections
 
 
-def refresh(tracks: Tracks, found: Tracks, config: TrackerConfig) -> None:
-    """Brings tracks that were seen again up to date.
+def update_tracks(tracks: Tracks, detections: Tracks, config: TrackerConfig) -> None:
+    """Update tracks in place with the detections that match them.
 
     Args:
-        tracks: (P,), changed in place.
-        found: (P,) what each of them was matched with.
-        config: the tracker's.
+        tracks: (P,) tracks.
+        detections: (P,) the detection of each track.
+        config: the tracker's settings.
     """
-    dt = found['seen_s'] - tracks['seen_s']  # (P,)
+    dt = detections['seen_s'] - tracks['seen_s']  # (P,)
     tracks['hits'] += 1
     tracks['streak'] += 1
     tracks['confirmed'] |= tracks['streak'] >= config.min_hits
 
-    step, moved = found['box'] - tracks['box'], dt >= LEAST_STEP_S
-    speed = np.divide(step, dt[:, None], out=tracks['velocity'].copy(), where=moved[:, None])
-    share = np.where(tracks['moved'], _share(dt, config.velocity_time_constant), 1)[:, None]
-    tracks['velocity'] += share * (speed - tracks['velocity'])
-    tracks['moved'] |= moved
+    step, is_timed = detections['box'] - tracks['box'], dt >= MIN_STEP_S
+    velocity = np.divide(step, dt[:, None], out=tracks['velocity'].copy(), where=is_timed[:, None])
+    weight = np.where(tracks['has_velocity'], _new_weight(dt, config.velocity_time_constant), 1)
+    tracks['velocity'] += weight[:, None] * (velocity - tracks['velocity'])
+    tracks['has_velocity'] |= is_timed
 
-    distance = 1 - (tracks['embedding'] * found['embedding']).sum(axis=1)
-    share = np.maximum(_share(dt, config.embedding_time_constant), 1 / tracks['hits'])
-    slow = np.maximum(
-        _share(dt, config.embedding_time_constant), 1 / (tracks['hits'] + SPREAD_HITS - 1)
-    )
-    both = known(tracks) & known(found)
-    tracks['spread'] += both * slow * (distance - tracks['spread'])
-    mean = tracks['embedding'] + share[:, None] * (found['embedding'] - tracks['embedding'])
+    # Until the time constant has passed, averages weight all matches alike.
+    distance = 1 - (tracks['embedding'] * detections['embedding']).sum(axis=1)
+    new_weight = _new_weight(dt, config.embedding_time_constant)
+    weight = np.maximum(new_weight, 1 / tracks['hits'])
+    spread_weight = np.maximum(new_weight, 1 / (tracks['hits'] + SPREAD_HITS - 1))
+    both = has_embedding(tracks) & has_embedding(detections)
+    tracks['spread'] += both * spread_weight * (distance - tracks['spread'])
+    mean = tracks['embedding'] + weight[:, None] * (detections['embedding'] - tracks['embedding'])
     tracks['embedding'] = np.where(
-        both[:, None], unit(mean), tracks['embedding'] + found['embedding']
+        both[:, None], unit(mean), tracks['embedding'] + detections['embedding']
     )
 
-    share = np.maximum(_share(dt, config.class_time_constant), 1 / tracks['hits'])
-    tracks['votes'] *= (1 - share).astype(np.float32)[:, None]
-    tracks['votes'][np.arange(len(found)), found['class_id']] += share * found['votes'].max(axis=1)
-    tracks['score'] += share * (found['score'] - tracks['score'])
+    weight = np.maximum(_new_weight(dt, config.class_time_constant), 1 / tracks['hits'])
+    tracks['votes'] *= (1 - weight).astype(np.float32)[:, None]
+    score = detections['votes'].max(axis=1)
+    tracks['votes'][np.arange(len(detections)), detections['class_id']] += weight * score
+    tracks['score'] += weight * (detections['score'] - tracks['score'])
     tracks['class_id'] = tracks['votes'].argmax(axis=1)
     for name in ('segment_id', 'box', 'seen_s'):
-        tracks[name] = found[name]
+        tracks[name] = detections[name]
 
 
 def predict(tracks: Tracks, stamp_s: float) -> Floats:
-    """Where tracks are expected at a time: boxes x, y, w, h, (N, 4).
+    """Return the boxes of tracks expected at a time, (N, 4): centre x and y, width, height, px.
 
-    Sides half or double at most: they are measured badly where a thing is partly hidden.
+    Their velocity is constant. Sides change by at most a factor of 2, because their velocity is
+    wrong for partly hidden things.
     """
     boxes = tracks['box'] + tracks['velocity'] * (stamp_s - tracks['seen_s'])[:, None]
     side = tracks['box'][:, 2:]
@@ -141,29 +148,30 @@ def predict(tracks: Tracks, stamp_s: float) -> Floats:
     return boxes
 
 
-def embedding_distance(tracks: Tracks, found: Tracks, spread_factor: float) -> Floats:
-    """Distance of embeddings in terms of what each track's own vary by, (N, M), 0 to 1.
+def embedding_distance(tracks: Tracks, detections: Tracks, spread_factor: float) -> Floats:
+    """Compute the distances of embeddings in units of each track's spread, (N, M), 0 to 1.
 
-    It means nothing where one of both is not known.
+    1 - exp(-cosine distance / (spread_factor * spread)); meaningless for rows without an
+    embedding.
     """
-    scale = spread_factor * np.maximum(tracks['spread'], LEAST_SPREAD)
-    distance = cosine_distance(tracks['embedding'], found['embedding'])
+    scale = spread_factor * np.maximum(tracks['spread'], MIN_SPREAD)
+    distance = cosine_distance(tracks['embedding'], detections['embedding'])
     distance /= -scale.astype(np.float32)[:, None]
     return np.negative(np.expm1(distance, out=distance), out=distance)
 
 
-def class_distance(tracks: Tracks, found: Tracks) -> Floats:
-    """Share of a track's votes that is for other classes than a thing's, (N, M), 0 to 1."""
-    classes, place = np.unique(found['class_id'], return_inverse=True)
+def class_distance(tracks: Tracks, detections: Tracks) -> Floats:
+    """Compute the share of each track's votes for other classes than a detection's, (N, M)."""
+    classes, place = np.unique(detections['class_id'], return_inverse=True)
     share: Floats = tracks['votes'][:, classes] / tracks['votes'].sum(axis=1, keepdims=True)
     return np.take(1 - share, place, axis=1)
 
 
-def known(tracks: Tracks) -> npt.NDArray[np.bool_]:
-    """Whether anything is known of the embedding, (N,)."""
+def has_embedding(tracks: Tracks) -> npt.NDArray[np.bool_]:
+    """Return which rows have an embedding other than 0, (N,)."""
     return np.any(tracks['embedding'] != 0, axis=1)
 
 
-def _share(dt: Floats, seconds: float) -> Floats:
-    """Weight of what is new in a mean over time."""
-    return 1 - np.exp(-dt / seconds)
+def _new_weight(dt: Floats, time_constant: float) -> Floats:
+    """Return the weight of new values in an exponential moving average, all times in seconds."""
+    return 1 - np.exp(-dt / time_constant)

@@ -145,7 +145,7 @@ def test_diagnostics_count_as_the_nodes_do(tmp_path, tiny_model):
     assert said[2].dropped['bad image'] == 2
     assert said[0].active
     statuses = said[2].statuses
-    assert statuses['tracking'].values['active'] == '2'
+    assert statuses['tracking'].values['confirmed'] == '2'
     assert statuses['input/camera'].values['rate hz'] == '10.0'
     assert "bad image: encoding 'strange' cannot be read" in statuses['input/camera'].message
 

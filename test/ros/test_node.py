@@ -344,7 +344,7 @@ def test_diagnostics_report_model_and_speed(running):
     assert 20 < float(memory['host rss MB']) < 4000
     assert (memory['device used MB'], memory['out of memory']) == ('n/a', '0')
     tracking = running.status('tracking')[2]
-    assert int(tracking['active']) + int(tracking['new']) == 2
+    assert int(tracking['confirmed']) + int(tracking['tentative']) == 2
     assert running.counts()['in flight'] == 0
     running.spin(1.5)
     level, message, _ = running.status('input/camera')

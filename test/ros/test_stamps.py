@@ -64,7 +64,7 @@ def counts(camera, *names):
 @pytest.mark.parametrize(('stamp_s', 'problem'), [(0, ZERO), (7, STILL)])
 def test_tracks_end_though_stamps_do_not_advance(camera, stamp_s, problem):
     assert process(camera, [stamp_s] * 10) == problem
-    assert counts(camera, 'active', 'lost') == (2, 0)
+    assert counts(camera, 'confirmed', 'lost') == (2, 0)
     process(camera, [stamp_s] * 4, empty=True)
     assert counts(camera, 'coasting', 'lost') == (2, 0)  # 0.4 s of 0.5
     process(camera, [stamp_s] * 2, empty=True)
@@ -73,6 +73,6 @@ def test_tracks_end_though_stamps_do_not_advance(camera, stamp_s, problem):
 
 def test_a_late_stamp_keeps_tracks_and_an_early_one_starts_them_anew(camera):
     assert process(camera, [7.0, 7.1, 7.2, 7.1999, 7.3]) == ''
-    assert counts(camera, 'active', 'lost') == (2, 0)
+    assert counts(camera, 'confirmed', 'lost') == (2, 0)
     assert process(camera, [2.0]) == BACK
     assert counts(camera, 'lost') == (2,)

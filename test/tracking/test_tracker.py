@@ -213,8 +213,8 @@ def test_empty_frames_age_tracks_and_the_counts_tell():
     for t, discs in [(0.0, [Disc(50)]), (0.1, [Disc(50)]), (0.2, []), (0.3, []), (0.4, [])]:
         tracker.update(make_frame(t, *discs))
         counts.append(dataclasses.astuple(tracker.stats))
-    # active, new, coasting, lost
-    assert counts == [(0, 1, 0, 0), (1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
+    # tentative, confirmed, coasting, lost
+    assert counts == [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
 
 
 def test_age_counts_images_in_which_a_thing_was_hidden():
@@ -363,7 +363,7 @@ def test_a_weak_segment_goes_on_with_a_track_but_starts_none():
         (1, TrackState.CONFIRMED, 2),
         (0, TrackState.UNTRACKED, 0),
     ]
-    assert tracker.stats.active == 1
+    assert tracker.stats.confirmed == 1
 
 
 HIDDEN = [make_frame(t, Disc(40, embedding=RED)) for t in times(4)] + [
