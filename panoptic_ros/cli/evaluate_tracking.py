@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic evaluate-tracking`: trackers compared on video of the synthetic city."""
+"""`panoptic evaluate-tracking`: comparison of trackers on video of the synthetic city."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from panoptic_ros.cli.output import check_folder, with_bar
 from panoptic_ros.core.files import write_json
 
 if TYPE_CHECKING:
-    from panoptic_training.tracking.retrieval import Stability
+    from panoptic_training.tracking.retrieval import EmbeddingRetrieval
     from panoptic_training.tracking.study import Clip
 
 COLUMNS = {
@@ -27,16 +27,17 @@ COLUMNS = {
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`."""
+    """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'evaluate-tracking',
         help='compare trackers on synthetic video',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Runs a model on clips of the synthetic city and compares trackers on its '
-        'segments: ours, ours\nwithout embeddings, and one by overlap alone; on all '
-        'frames and on every 2nd and 5th. Says too how\noften the nearest embedding '
-        "some frames later is the same thing's. The model's output is kept, so\n"
-        'that the next call takes seconds; a call that was stopped resumes.',
+        'segments: ours, ours\nwithout embeddings, and one by overlap only; on all '
+        'frames and on every 2nd and 5th. Also measures\nembedding retrieval: how often the '
+        'most similar embedding some frames later belongs to the same\nthing. '
+        "The model's output is kept, so that the next call takes seconds; an interrupted call\n"
+        'resumes.',
         epilog='examples:\n'
         '  panoptic evaluate-tracking\n'
         '  panoptic evaluate-tracking --model city.onnx --clips 4 --json tracking.json',
@@ -50,14 +51,14 @@ def add_parser(subparsers: Any) -> None:
         metavar='N',
         help='let trackers see every N-th frame (default: 1 2 5)',
     )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write all scores here too')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all scores to a file')
     parser.set_defaults(func=run)
 
 
 def add_clip_arguments(
     parser: argparse.ArgumentParser, split: str, clips: int, frames: int
 ) -> None:
-    """Flags that say which clips, by which model."""
+    """Add the arguments that choose the clips and the model."""
     parser.add_argument(
         '--model',
         type=Path,
@@ -66,7 +67,7 @@ def add_clip_arguments(
         "(default: the package's own)",
     )
     parser.add_argument(
-        '--backend', default='auto', help='what runs a model file (default: %(default)s)'
+        '--backend', default='auto', help='engine that runs a model file (default: %(default)s)'
     )
     parser.add_argument(
         '--device', default='auto', help='auto, cpu, cuda or cuda:N (default: %(default)s)'
@@ -75,7 +76,7 @@ def add_clip_arguments(
         '--split',
         default=split,
         choices=('val', 'test'),
-        help='which streets (default: %(default)s)',
+        help='split of the streets (default: %(default)s)',
     )
     parser.add_argument(
         '--clips',
@@ -89,22 +90,24 @@ def add_clip_arguments(
         type=int,
         default=frames,
         metavar='N',
-        help='of each, at 20 a second (default: %(default)s)',
+        help='frames per street, at 20 per second (default: %(default)s)',
     )
     parser.add_argument(
         '--cache',
         type=Path,
         default=Path('runs/tracking'),
         metavar='DIR',
-        help="where the model's output is kept (default: %(default)s)",
+        help="folder that keeps the model's output (default: %(default)s)",
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Scores, prints the tables and writes the JSON file.
+    """Score all trackers, print the tables and write the JSON file.
 
     Raises:
-        ValueError, OSError, BackendError: in one line.
+        ValueError: if an argument is out of range or does not fit the model.
+        OSError: if a file cannot be read or written.
+        BackendError: if the model cannot be run.
     """
     if min(args.steps) < 1:
         raise ValueError(f'--steps must be at least 1, got {min(args.steps)}')
@@ -113,14 +116,14 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from panoptic_training.data.synthetic import LABELS
-    from panoptic_training.tracking.retrieval import GAPS, stability
+    from panoptic_training.tracking.retrieval import GAPS, embedding_retrieval
     from panoptic_training.tracking.study import TRACKERS, score, summary, things_per_frame
 
     clips = load_clips(args)
     things = [things_per_frame(clip) for clip in clips]
     middle = sorted(things)[len(things) // 2]
     rows = []
-    trackers = {**TRACKERS, 'ids from the truth': None}
+    trackers = {**TRACKERS, 'ground truth ids': None}
     runs = [(name, step) for step in args.steps for name in trackers]
     for name, step in with_bar(runs, len(runs), 'trackers scored'):
         parts = [score(clip, LABELS, trackers[name], step) for clip in clips]
@@ -134,9 +137,9 @@ def run(args: argparse.Namespace) -> None:
             for group, chosen in groups.items()
             if chosen
         ]
-    stabilities = [stability(clips, gap) for gap in GAPS]
+    retrieval = [embedding_retrieval(clips, gap) for gap in GAPS]
     console = Console()
-    for line in (*tables(rows), '', *stability_table(stabilities)):
+    for line in (*tables(rows), '', *retrieval_table(retrieval)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if args.json:
         write_json(
@@ -147,17 +150,19 @@ def run(args: argparse.Namespace) -> None:
                 'frames': args.frames,
                 'things_per_frame': sum(things) / len(things),
                 'scores': [{k: None if v != v else v for k, v in row.items()} for row in rows],
-                'stability': [vars(s) for s in stabilities],
+                'embedding_retrieval': [vars(result) for result in retrieval],
             },
             args.json,
         )
 
 
 def load_clips(args: argparse.Namespace) -> list[Clip]:
-    """The clips asked for, counted; those that are not kept yet are drawn and run first.
+    """Return the chosen clips; those that are not in the cache are drawn and predicted first.
 
     Raises:
-        ValueError, OSError, BackendError: in one line.
+        ValueError: if an argument is out of range or the model has other classes.
+        OSError: if a file cannot be read or written.
+        BackendError: if the model cannot be run.
     """
     from panoptic_ros.core.resources import default_model
     from panoptic_training.data.synthetic import LABELS
@@ -196,7 +201,7 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
 
 
 def tables(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Scores by group of clips, step and tracker, in percent; id switches are a number."""
+    """Return tables in Markdown by group of clips: scores in percent and number of id switches."""
     lines = []
     for group in dict.fromkeys(row['clips'] for row in rows):
         lines += [
@@ -213,14 +218,14 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[str]:
     return lines[1:]
 
 
-def stability_table(stabilities: Sequence[Stability]) -> list[str]:
-    """How often the nearest embedding is the same thing's, by gap."""
+def retrieval_table(results: Sequence[EmbeddingRetrieval]) -> list[str]:
+    """Return a table in Markdown: recall@1 of embeddings by gap."""
     return [
-        '| frames later | nearest is the same thing | by chance | looks |',
+        '| frames later | recall@1 | by chance | queries |',
         '|---' * 4 + '|',
         *(
-            f'| {s.gap} | {_cell(s.nearest)} | {_cell(s.chance)} | {s.pairs} |'
-            for s in stabilities
+            f'| {r.gap} | {_cell(r.recall_at_1)} | {_cell(r.chance)} | {r.queries} |'
+            for r in results
         ),
     ]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic tune-tracker`: settings of the tracker by search on synthetic validation video."""
+"""`panoptic tune-tracker`: search of the tracker's settings on synthetic validation video."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from panoptic_ros.cli.output import check_folder, with_bar
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`."""
+    """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'tune-tracker',
         help="search the tracker's settings on synthetic video",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Searches the settings that give the best mean of STQ, IDF1 and HOTA on clips '
         'of the synthetic city,\nwith all frames and with every 2nd and 5th, and '
-        'prints them as parameters. A search that was\nstopped resumes.',
+        'prints them as parameters. An interrupted search\nresumes.',
         epilog='examples:\n'
         '  panoptic tune-tracker\n'
         '  panoptic tune-tracker --tracker "IoU only" --trials 200',
@@ -31,16 +31,22 @@ def add_parser(subparsers: Any) -> None:
         help='ours, "without embeddings" or "IoU only" (default: %(default)s)',
     )
     parser.add_argument(
-        '--trials', type=int, default=200, metavar='N', help='in all (default: %(default)s)'
+        '--trials',
+        type=int,
+        default=200,
+        metavar='N',
+        help='total number, including earlier calls (default: %(default)s)',
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Searches and prints the best settings.
+    """Search and print the best settings.
 
     Raises:
-        ValueError, OSError, BackendError: in one line.
+        ValueError: if an argument is out of range or does not fit the model.
+        OSError: if a file cannot be read or written.
+        BackendError: if the model cannot be run.
     """
     if args.trials < 1:
         raise ValueError(f'--trials must be at least 1, got {args.trials}')
@@ -55,8 +61,8 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f'--tracker must be one of {", ".join(TRACKERS)}, got {args.tracker}')
     clips = load_clips(args)
     start = TRACKERS[args.tracker]
-    kept = args.cache / f'tune-{args.tracker.replace(" ", "_")}.db'
-    trials = search(clips, LABELS, start, kept, args.trials)
+    database = args.cache / f'tune-{args.tracker.replace(" ", "_")}.db'
+    trials = search(clips, LABELS, start, database, args.trials)
     best = start
     for best, value in with_bar(trials, args.trials, 'trials'):  # noqa: B007  the last is the best
         pass

@@ -19,7 +19,7 @@ def needs_training():
 
 @pytest.fixture(scope='module')
 def cache(tmp_path_factory):
-    """Where both commands keep what the model says, for all tests of this file."""
+    """Folder in which both commands keep the model's output, for all tests of this file."""
     return tmp_path_factory.mktemp('cache')
 
 
@@ -37,10 +37,10 @@ def test_trackers_are_compared_and_the_model_runs_only_once(cache, tmp_path, cap
     rows = [(row['clips'], row['tracker'], row['step']) for row in result['scores']]
     assert rows[:3] == [('all', 'ours', 1), ('crowded', 'ours', 1), ('sparse', 'ours', 1)]
     assert len(set(rows)) == len(rows) == 3 * 4 * 2
-    for name in ('ours', 'without embeddings', 'IoU only', 'ids from the truth'):
+    for name in ('ours', 'without embeddings', 'IoU only', 'ground truth ids'):
         assert f'| {name} | 2 |' in out
-    assert '| frames later | nearest is the same thing |' in out
-    assert [s['gap'] for s in result['stability']] == [1, 2, 5, 10, 20]
+    assert '| frames later | recall@1 | by chance | queries |' in out
+    assert [s['gap'] for s in result['embedding_retrieval']] == [1, 2, 5, 10, 20]
 
     files = sorted(cache.rglob('*.npz'))
     stamps = [f.stat().st_mtime_ns for f in files]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracker's studies: recorded clips, comparison, search of settings, lasting embeddings."""
+"""Studies of the tracker: recorded clips, comparison, search of settings, embedding retrieval."""

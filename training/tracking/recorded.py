@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips of the synthetic city as a model sees them, kept on disk to try trackers on in seconds."""
+"""Recorded model outputs on clips of the synthetic city, on which trackers run in seconds."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from ..data.synthetic import SPLITS, SyntheticClip
 
 @dataclass(frozen=True)
 class RecordedClip:
-    """A clip's frames, untracked, and what is really there; T frames, the first at stamp 0."""
+    """Untracked frames and ground truth of a clip; T frames, the first at stamp 0."""
 
     frames: Sequence[PanopticFrame]
 
     class_maps: npt.NDArray[np.uint8]
-    """(T, H, W) true class ids."""
+    """(T, H, W) ground truth class ids."""
 
     track_maps: npt.NDArray[np.int32]
-    """(T, H, W) true number of the thing for its whole life, 0 on stuff."""
+    """(T, H, W) ground truth track ids, 0 on stuff."""
 
 
 def clip_file(folder: Path, model: Path, seed: int, count: int) -> Path:
-    """Where the clip of a seed is kept: another model or length is another file."""
+    """Return the file of a seed's clip; each model and length has its own."""
     return folder / f'{model.stem}-{file_hash(model)[:8]}' / f'seed{seed}-{count}.npz'
 
 
 def seeds_of(split: str, clips: int) -> range:
-    """The first seeds of `val` or `test`.
+    """Return the first seeds of the split `val` or `test`.
 
     Raises:
-        ValueError: if the split has fewer.
+        ValueError: if the number of clips is not positive, or the split has fewer.
     """
     seeds = SPLITS[split][:clips]
     if not 1 <= clips <= len(SPLITS[split]):
@@ -53,28 +53,28 @@ def seeds_of(split: str, clips: int) -> range:
 def record(
     predictor: Predictor, seed: int, count: int, path: Path, size: tuple[int, int] = (256, 512)
 ) -> Iterator[int]:
-    """Draws a clip, runs the model on each frame, and writes both; the path is whole or untouched.
+    """Draw a clip, run the model on each frame, and write frames and ground truth atomically.
 
     Args:
-        predictor: of a model with the city's classes.
-        seed: of the street.
-        count: frames.
+        predictor: predictor of a model with the city's classes.
+        seed: seed of the street.
+        count: number of frames.
         path: file to write.
-        size: of the images, px.
+        size: image size (height, width), px.
 
     Yields:
-        The number of frames done, after each.
+        The number of finished frames, after each frame.
     """
     clip = SyntheticClip(seed, size)
     maps, rows, counts, classes, tracks = [], [], [], [], []
     for i in range(count):
-        truth = clip.frame(i)
-        frame = predictor.predict(CameraImage(truth.image, 'rgb'), truth.stamp_s)
+        gt = clip.frame(i)
+        frame = predictor.predict(CameraImage(gt.image, 'rgb'), gt.stamp_s)
         maps.append(frame.segment_map)
         rows.append(frame.segments)
         counts.append(len(frame.segments))
-        classes.append(truth.class_map)
-        tracks.append(truth.track_map)
+        classes.append(gt.class_map)
+        tracks.append(gt.track_map)
         yield i + 1
     geometry = frame.geometry
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,10 +92,10 @@ def record(
 
 
 def load_clip(path: Path) -> RecordedClip:
-    """Reads what `record` wrote.
+    """Read a file that `record` wrote.
 
     Raises:
-        ValueError: if the file is something else.
+        ValueError: if the file is damaged or of another kind.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -112,5 +112,5 @@ def load_clip(path: Path) -> RecordedClip:
         return RecordedClip(frames, values['class_maps'], values['track_maps'])
     except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
         raise ValueError(
-            f'{path} is not a recorded clip; delete it to have it made again: {error}'
+            f'{path} is not a recorded clip; delete it, and it is made again: {error}'
         ) from None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long an embedding can be told to be the same thing's, without a tracker."""
+"""Retrieval of things by their embeddings across frames, without a tracker."""
 
 from __future__ import annotations
 
@@ -16,48 +16,56 @@ from panoptic_ros.tracking.distance import Floats, unit
 from .study import Clip
 
 GAPS = (1, 2, 5, 10, 20)
-"""Frames between the two looks at a thing."""
+"""Frames from a query to the frame in which it is searched."""
 
 MATCH_IOU = 0.5
+"""IoU above which a segment shows a ground truth thing."""
 
 
 @dataclass(frozen=True)
-class Stability:
-    """Over all things that are found in a frame and again a gap later, among others; percent."""
+class EmbeddingRetrieval:
+    """Retrieval scores at one gap, percent.
+
+    The queries are all things that segments show both in a frame and a gap later. The segments
+    of things in the later frame are ranked by cosine similarity.
+    """
 
     gap: int
-    """Frames."""
+    """Frames from the query to the frame in which it is searched."""
 
-    nearest: float
-    """The thing's embedding is nearest to its own a gap later, of all things found there."""
+    recall_at_1: float
+    """Share of queries whose most similar embedding is of the same thing."""
 
     chance: float
-    """The same if things were picked blindly."""
+    """Expected recall@1 of a random choice."""
 
-    pairs: int
-    """Looks compared."""
+    queries: int
+    """Number of queries."""
 
 
-def stability(clips: Iterable[Clip], gap: int) -> Stability:
-    """How often the nearest embedding `gap` frames later, by cosine, is the same thing's."""
-    right, chance = [], []
+def embedding_retrieval(clips: Iterable[Clip], gap: int) -> EmbeddingRetrieval:
+    """Compute recall@1 of embeddings `gap` frames later, in frames with at least two things."""
+    is_hit, chance = [], []
     for clip in clips:
-        looks = [_looks(clip, i) for i in range(len(clip.frames))]
-        for (old_ids, old), (new_ids, new) in zip(looks, looks[gap:], strict=False):
+        things = [_things(clip, i) for i in range(len(clip.frames))]
+        for (old_ids, old), (new_ids, new) in zip(things, things[gap:], strict=False):
             if len(new_ids) < 2:
                 continue
-            again = np.isin(old_ids, new_ids)
-            nearest = new_ids[(old[again] @ new.T).argmax(axis=1)]
-            right += (nearest == old_ids[again]).tolist()
-            chance += [1 / len(new_ids)] * int(again.sum())
-    nearest, blind = (
-        100 * float(np.mean(values)) if values else math.nan for values in (right, chance)
+            is_query = np.isin(old_ids, new_ids)
+            nearest = new_ids[(old[is_query] @ new.T).argmax(axis=1)]
+            is_hit += (nearest == old_ids[is_query]).tolist()
+            chance += [1 / len(new_ids)] * int(is_query.sum())
+    recall, expected = (
+        100 * float(np.mean(values)) if values else math.nan for values in (is_hit, chance)
     )
-    return Stability(gap, nearest, blind, len(right))
+    return EmbeddingRetrieval(gap, recall, expected, len(is_hit))
 
 
-def _looks(clip: Clip, index: int) -> tuple[Ints, Floats]:
-    """True tracks that a frame's things match by IoU, of any class, (L,); embeddings (L, D)."""
+def _things(clip: Clip, index: int) -> tuple[Ints, Floats]:
+    """Return ground truth tracks, (L,), that a frame's things match, and embeddings, (L, D).
+
+    The classes need not agree.
+    """
     overlaps, rows = clip.overlaps[index], clip.frames[index].segments
     rows = rows[np.argsort(rows['segment_id'])]
     gt = np.flatnonzero(track_of(overlaps.gt_ids))

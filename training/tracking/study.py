@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trackers compared on recorded clips: the same masks, other ids."""
+"""Comparison of trackers on recorded clips: the same masks with different track ids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from panoptic_ros.tracking import Tracker, TrackerConfig
 from .recorded import RecordedClip
 
 STEPS = (1, 2, 5)
-"""Every how many frames the trackers see one: 20, 10 and 4 a second."""
+"""Strides at which trackers see frames: 20, 10 and 4 frames per second."""
 
 OURS = TrackerConfig()
 
@@ -38,9 +38,8 @@ IOU_ONLY = TrackerConfig(
     velocity_time_constant=0.337,
     smooth=False,
 )
-"""Two rounds of mask and box overlap after linear motion, as in ByteTrack (Zhang et al., ECCV
-2022); what it has in common with ours was tuned for it in the
-same way."""
+"""Two passes by the overlap of masks and boxes after linear motion, as in ByteTrack (Zhang et al.,
+ECCV 2022); the settings that it shares with ours were tuned for it in the same way."""
 
 TRACKERS: Mapping[str, TrackerConfig] = {
     'ours': OURS,
@@ -49,31 +48,31 @@ TRACKERS: Mapping[str, TrackerConfig] = {
 }
 
 
-SHOWN_IOU = 0.1
-"""Overlap from which on a segment shows a thing."""
+MIN_GT_IOU = 0.1
+"""Least IoU with which a segment gets the id of a ground truth thing in `with_gt_ids`."""
 
-NOTHING = 1 << 31
-"""Ids above are of segments that show no thing, in `ideal`."""
+FIRST_UNMATCHED_ID = 1 << 31
+"""Added to the segment ids of the other segments in `with_gt_ids`."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A recorded clip, its pixels counted once; T frames."""
+    """Recorded clip with the overlaps of its segments, which all trackers share; T frames."""
 
     frames: Sequence[PanopticFrame]
 
     overlaps: Sequence[Overlaps]
-    """What true tracks and predicted segments share in each frame; the predictions' keys hold
-    segment ids for track ids."""
+    """Overlaps of ground truth tracks and predicted segments in each frame; the keys of the
+    predictions hold segment ids in place of track ids."""
 
 
 def count(clip: RecordedClip, labels: LabelSet, stride: int = 1) -> Clip:
-    """Counts what the segments of each frame share with what is there.
+    """Count the overlaps of a clip's segments with the ground truth.
 
     Args:
-        clip: as recorded.
+        clip: recorded clip.
         labels: the classes.
-        stride: only every how many rows and columns are looked at.
+        stride: of the rows and columns that are counted.
     """
     overlaps = []
     for frame, class_map, track_map in zip(
@@ -96,9 +95,9 @@ def count(clip: RecordedClip, labels: LabelSet, stride: int = 1) -> Clip:
 
 
 def with_tracks(overlaps: Overlaps, tracked: PanopticFrame) -> Overlaps:
-    """The same with the tracker's ids, and its classes, for those of the segments.
+    """Replace the ids and classes of segments by a tracker's.
 
-    Segments that come to have the same class and id are one.
+    Segments with the same class and id become one.
     """
     rows = tracked.segments[tracked.segments['is_thing'] == 1]
     key = overlaps.pred_ids.copy()
@@ -121,26 +120,27 @@ def with_tracks(overlaps: Overlaps, tracked: PanopticFrame) -> Overlaps:
 
 
 def track(clip: Clip, config: TrackerConfig, step: int) -> Iterator[Overlaps]:
-    """What a tracker that sees every `step`-th frame makes of a clip."""
+    """Yield the overlaps of a clip's tracks, by a tracker that sees every `step`-th frame."""
     tracker = Tracker(config)
     for frame, overlaps in zip(clip.frames[::step], clip.overlaps[::step], strict=True):
         yield with_tracks(overlaps, tracker.update(frame))
 
 
-def ideal(clip: Clip, step: int) -> Iterator[Overlaps]:
-    """What no tracker can do better: each segment has the id of the thing that it shows most of.
+def with_gt_ids(clip: Clip, step: int) -> Iterator[Overlaps]:
+    """Yield the overlaps of a clip whose segments have ground truth ids: a tracker's upper bound.
 
-    Segments that show no thing well enough have one of their own.
+    Each segment has the id of the thing with the largest IoU, or one of its own if no thing
+    reaches `MIN_GT_IOU`.
     """
     for frame, overlaps in zip(clip.frames[::step], clip.overlaps[::step], strict=True):
         rows = frame.segments.copy()
-        rows['track_id'] = NOTHING + rows['segment_id']
-        here = np.flatnonzero(track_of(overlaps.gt_ids))
-        if len(here):
-            iou = overlaps.iou[here]  # (things, segments)
+        rows['track_id'] = FIRST_UNMATCHED_ID + rows['segment_id']
+        things = np.flatnonzero(track_of(overlaps.gt_ids))
+        if len(things):
+            iou = overlaps.iou[things]  # (things, segments)
             ids = np.where(
-                iou.max(axis=0) >= SHOWN_IOU,
-                track_of(overlaps.gt_ids[here])[iou.argmax(axis=0)],
+                iou.max(axis=0) >= MIN_GT_IOU,
+                track_of(overlaps.gt_ids[things])[iou.argmax(axis=0)],
                 0,
             )
             by_segment = dict(zip(track_of(overlaps.pred_ids).tolist(), ids.tolist(), strict=True))
@@ -150,16 +150,16 @@ def ideal(clip: Clip, step: int) -> Iterator[Overlaps]:
 
 
 def score(clip: Clip, labels: LabelSet, config: TrackerConfig | None, step: int) -> VideoScores:
-    """Scores of one clip for a tracker that sees every `step`-th frame; None for `ideal`."""
+    """Score a clip for a tracker that sees every `step`-th frame; None: for ground truth ids."""
     scores = VideoScores(labels)
-    for overlaps in track(clip, config, step) if config else ideal(clip, step):
+    for overlaps in track(clip, config, step) if config else with_gt_ids(clip, step):
         scores.add(overlaps)
     scores.end_clip()
     return scores
 
 
 def summary(parts: Iterable[VideoScores], labels: LabelSet) -> dict[str, Any]:
-    """Scores of several clips together, see `VideoResult.summary`."""
+    """Return the joint scores of several clips, see `VideoResult.summary`."""
     scores = VideoScores(labels)
     for part in parts:
         scores.merge(part)
@@ -167,5 +167,5 @@ def summary(parts: Iterable[VideoScores], labels: LabelSet) -> dict[str, Any]:
 
 
 def things_per_frame(clip: Clip) -> float:
-    """Mean number of true tracks in sight."""
+    """Return the mean number of ground truth tracks in a frame."""
     return float(np.mean([np.count_nonzero(track_of(o.gt_ids)) for o in clip.overlaps]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of the tracker by search on recorded validation clips."""
+"""Search of the tracker's settings on recorded validation clips."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from panoptic_ros.tracking.config import RENAMED, TrackerConfig
 from .study import IOU_ONLY, STEPS, Clip, track
 
 METRICS = ('stq', 'idf1', 'hota')
-"""What is made large: the mean of these over STEPS."""
+"""Metrics whose mean over STEPS is maximised."""
 
 Range = tuple[float, float, bool]
-"""Least, most, and whether steps are factors."""
+"""Least and greatest value, and whether the scale is logarithmic."""
 
 SPACE: Mapping[str, Range] = {
     'max_age': (0.5, 4, True),
@@ -43,8 +43,8 @@ SPACE: Mapping[str, Range] = {
     'embedding_spread': (0.003, 0.1, True),
     'spread_factor': (1, 30, True),
 }
-"""Keys that are searched. `min_hits` says when a track is sure, not which it is; `iou_weight` is
-the unit of the other weight."""
+"""Settings that are searched, with their ranges. `min_hits` changes only the state of tracks, and
+`iou_weight` is the unit of the other weight."""
 
 IOU_KEYS = (
     'max_age',
@@ -55,7 +55,7 @@ IOU_KEYS = (
     'tentative_age',
     'velocity_time_constant',
 )
-"""Those that a tracker by overlap alone has too."""
+"""Settings that a tracker by overlap only has as well."""
 
 EMBEDDING_KEYS = (
     'embedding_weight',
@@ -65,17 +65,18 @@ EMBEDDING_KEYS = (
     'reid_gate',
     'reid_max_speed',
 )
+"""Settings that have no effect without embeddings."""
 
 
 def keys_of(start: TrackerConfig) -> list[str]:
-    """Those of SPACE that mean something to a tracker of this kind."""
+    """Return the keys of SPACE that have an effect on a tracker of this kind."""
     if start == IOU_ONLY:
         return list(IOU_KEYS)
     return [key for key in SPACE if start.embedding_weight or key not in EMBEDDING_KEYS]
 
 
-def goodness(clips: Sequence[Clip], labels: LabelSet, config: TrackerConfig, step: int) -> float:
-    """Mean of METRICS at one step, percent."""
+def mean_score(clips: Sequence[Clip], labels: LabelSet, config: TrackerConfig, step: int) -> float:
+    """Return the mean of METRICS for a tracker that sees every `step`-th frame, percent."""
     stq, tracks = SegmentationTrackingQuality(labels), TrackQuality(labels)
     for clip in clips:
         for overlaps in track(clip, config, step):
@@ -89,30 +90,30 @@ def goodness(clips: Sequence[Clip], labels: LabelSet, config: TrackerConfig, ste
 
 
 def search(
-    clips: Sequence[Clip], labels: LabelSet, start: TrackerConfig, kept: Path, trials: int
+    clips: Sequence[Clip], labels: LabelSet, start: TrackerConfig, database: Path, trials: int
 ) -> Iterator[tuple[TrackerConfig, float]]:
-    """Searches by Optuna's tree-structured Parzen estimator; goes on where it was stopped.
+    """Search by Optuna's tree-structured Parzen estimator; resume an interrupted search.
 
-    Trials that are among the worse after the quickest steps are not carried to their end.
+    Trials with low scores after the first, fastest steps are pruned.
 
     Args:
-        clips: counted validation clips.
+        clips: validation clips.
         labels: their classes.
-        start: tried first, and gives what is not searched.
-        kept: SQLite file of the trials.
-        trials: in all, those of an earlier call among them.
+        start: settings that are tried first, with the values of those that are not searched.
+        database: SQLite file of the trials.
+        trials: total number, including those of earlier calls.
 
     Yields:
-        The best settings so far, with values of three digits, and what they reach; after each
-        trial, and once for each trial of an earlier call.
+        The best settings so far, rounded to three digits, and their score; after each trial, and
+        once for each trial of an earlier call.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     keys = keys_of(start)
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    database.parent.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
-        storage=f'sqlite:///{kept}',
+        storage=f'sqlite:///{database}',
         study_name='tracker',
         load_if_exists=True,
         direction='maximize',
@@ -131,7 +132,7 @@ def search(
             {key: float(np.clip(getattr(start, key), *SPACE[key][:2])) for key in keys}
         )
 
-    def attempt(trial: optuna.Trial) -> float:
+    def objective(trial: optuna.Trial) -> float:
         drawn: dict[str, Any] = {
             key: rounded(trial.suggest_float(earlier_names.get(key, key), low, high, log=log))
             for key, (low, high, log) in SPACE.items()
@@ -139,7 +140,7 @@ def search(
         }
         values = []
         for step in sorted(STEPS, reverse=True):
-            values.append(goodness(clips, labels, replace(start, **drawn), step))
+            values.append(mean_score(clips, labels, replace(start, **drawn), step))
             trial.report(float(np.mean(values)), len(values))
             if len(values) < len(STEPS) and trial.should_prune():
                 raise optuna.TrialPruned
@@ -147,7 +148,7 @@ def search(
 
     for number in range(trials):
         if number >= len(study.trials) or not study.trials[number].state.is_finished():
-            study.optimize(attempt, n_trials=1)
+            study.optimize(objective, n_trials=1)
         best: dict[str, Any] = {
             RENAMED.get(name, name): rounded(value) for name, value in study.best_params.items()
         }
@@ -155,5 +156,5 @@ def search(
 
 
 def rounded(value: float) -> float:
-    """To three digits."""
+    """Return a value rounded to three significant digits."""
     return float(f'{value:.3g}')
