@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from panoptic_ros.node.parameters import present_name
 from panoptic_ros.replay.bootstrap import LEVEL, BlockBootstrap, Floats, Pair, interval
 from panoptic_ros.replay.finished_run import ReplayRun
 from panoptic_ros.replay.frame_records import FrameRecord
@@ -238,7 +239,10 @@ def _differing(a: ReplayRun, b: ReplayRun) -> list[str]:
         values = [run.value(*path) for run in (a, b)]
         if values[0] != values[1]:
             lines.append(f'{name}: {values[0]} / {values[1]}')
-    settings = [run.summary['settings'] for run in (a, b)]
+    settings = [
+        {present_name(name) or name: value for name, value in run.summary['settings'].items()}
+        for run in (a, b)
+    ]
     lines += [
         f'{name}: {settings[0].get(name)} / {settings[1].get(name)}'
         for name in sorted(set(settings[0]) | set(settings[1]))

@@ -119,6 +119,14 @@ def test_what_is_not_the_same_is_said():
     assert found.differing == ('mode: lock-step / live', 'min_area: 0 / 5')
 
 
+def test_settings_under_earlier_names_are_compared_with_the_present_ones():
+    rows = [(0.7, 1, 0, 0)]
+    earlier = {'tracker.gate': 0.5, 'tracker.max_age': 1.5}
+    now = {'tracker.match_threshold': 0.5, 'tracker.max_age': 2.0}
+    found = compare_replays(run('a', rows, settings=earlier), run('b', rows, settings=now))
+    assert found.differing == ('tracker.max_age: 1.5 / 2.0',)
+
+
 def test_runs_that_cannot_be_compared_are_refused():
     rows = [(0.7, 1, 0, 0)]
     with pytest.raises(ValueError, match='share no image'):
