@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameter files, as the replay reads them."""
+"""Parameter files of the node."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def block(text: str, node: str = '/**') -> str:
 
 
 def changed(tmp_path, text: str) -> dict:
-    """The values that a file sets to something else than the default."""
+    """Return the values that a file sets to something else than the default."""
     path = tmp_path / 'node.yaml'
     path.write_text(text, encoding='utf-8')
     values = read_parameters(path)
@@ -62,7 +62,7 @@ def test_nothing_given_leaves_the_defaults(tmp_path, text):
         (block(RATE, 'other_node'), 'it has parameters of /other_node$'),
         (block(RATE, '/panoptic_node/left'), 'it has parameters of /panoptic_node/left$'),
         (block('[1]'), r'ros__parameters must hold names and values, got \[1\]'),
-        # YAML that hurts
+        # YAML that is refused
         (block('&a {tracker: *a}'), 'refers to itself'),
         ('[' * 5000, 'nested'),
         ('a: 1\n---\nb: 2\n', 'another document'),

@@ -34,6 +34,7 @@ def test_a_failed_start_is_explained_and_can_be_corrected(graph, start, tiny_mod
             'classes.exclude': 'true',
             'modl': 'x',
             'tracker.max_ag': 2.0,
+            'tracker.near_growth': 2.0,
         }
     )
     node.wait_for_log('cannot configure: no model file at')
@@ -45,6 +46,7 @@ def test_a_failed_start_is_explained_and_can_be_corrected(graph, start, tiny_mod
         'classes.exclude must be a list of strings, got True',
         'parameters are unknown, they are ignored: modl (did you mean model?), '
         'tracker.max_ag (did you mean tracker.max_age?)',
+        'tracker.near_growth is now called tracker.box_expansion_rate; its value is ignored, ',
     ):
         assert node.log.count(text) == 1, node.log
     assert graph.state == 'unconfigured'

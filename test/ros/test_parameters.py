@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Parameters as ROS declares them."""
+
 import math
 
 import pytest

@@ -13,7 +13,7 @@ T0 = 1_700_000_000.0
 
 
 def run(stamps, arrivals=None):
-    """Times and problems of images."""
+    """Return times and problems of images."""
     clock = StampClock()
     arrivals = [50 + i / 10 for i in range(len(stamps))] if arrivals is None else arrivals
     times, problems = [], []
@@ -40,11 +40,11 @@ def tenths(*numbers, start=0.0):
         tenths(0, 1, 91, 92, start=T0),  # a pause of 9 s in a bag that is played fast
     ],
 )
-def test_good_stamps_are_taken_as_they_are(stamps):
+def test_good_stamps_are_the_times(stamps):
     assert run(stamps) == (stamps, [''] * 4)
 
 
-def test_a_long_pause_that_the_arrivals_have_too_is_time():
+def test_a_long_pause_of_stamps_and_arrivals_is_time_passed():
     stamps = [T0, T0 + 0.1, T0 + 3600, T0 + 3600.1]
     assert run(stamps, [0, 0.1, 3600, 3600.1]) == (stamps, [''] * 4)
 
@@ -85,7 +85,7 @@ def test_a_large_step_back_is_passed_on(back_s):
 @pytest.mark.parametrize(
     ('stamps', 'expected'),
     [
-        ([0.0] * 6, ['', *[ZERO] * 5]),  # the first may be a clock's beginning
+        ([0.0] * 6, ['', *[ZERO] * 5]),  # a clock may start at the first
         ([math.nan] * 6, [INVALID] * 6),
         ([math.inf, -math.inf] * 3, [INVALID] * 6),
         ([-1.0, -0.9, -0.8, -(2**31), -7.0, -7.0], [INVALID] * 6),
@@ -130,7 +130,7 @@ def test_single_images_without_a_stamp_leave_no_gap():
     assert problems[::2] == [''] * 4
 
 
-def test_a_loop_that_begins_at_zero_starts_anew():
+def test_a_loop_that_starts_at_zero_is_a_step_back():
     times, problems = run([*tenths(98, 99), 0.0, *tenths(1, 2)])
     assert problems == ['', '', ZERO, BACK, '']
     assert times == pytest.approx(tenths(98, 99, 100, 1, 2))
@@ -149,7 +149,7 @@ def test_one_wrong_stamp_far_ahead_changes_nothing():
     assert problems == ['', '', AHEAD, '', '']
 
 
-def test_stamps_of_two_clocks_in_turn_do_not_start_anew_each_time():
+def test_alternating_stamps_of_two_clocks_step_back_once_at_most():
     stamps = [(T0 if i % 2 else 5) + i / 10 for i in range(20)]
     for given in (stamps, stamps[1:]):
         times, problems = run(given)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Distances against slow, obvious references."""
+"""Distances compared with slow, obvious references."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_mask_iou_equals_the_definition(seed):
     )
 
 
-def test_big_maps_are_thinned_out_without_losing_the_answer():
+def test_skipping_cells_of_large_maps_keeps_the_iou():
     rng = np.random.default_rng(0)
     old, new = (
         np.kron(rng.integers(0, 4, (8, 16), np.uint16), np.ones((96, 96), np.uint16))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracker on hand-made frames: cars are discs, 10 frames a second unless told otherwise."""
+"""The tracker on hand-made frames: cars are discs, at 10 frames per second by default."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ EAGER = TrackerConfig(min_hits=1)
 
 
 def follow(tracker, frames):
-    """Track ids of each frame's rows."""
+    """Return the track ids of each frame's rows."""
     return [tracker.update(frame).segments['track_id'].tolist() for frame in frames]
 
 
@@ -46,7 +46,7 @@ def test_order_of_rows_does_not_matter():
     assert follow(Tracker(EAGER), frames) == [[1, 2], [2, 1]]
 
 
-def test_crossing_things_are_told_apart_by_embedding():
+def test_crossing_things_are_distinguished_by_embedding():
     # Painted by depth: the red one hides the blue one where they meet.
     frames = [
         make_frame(t, Disc(170 - 14 * i, embedding=BLUE), Disc(30 + 14 * i, embedding=RED))
@@ -58,7 +58,7 @@ def test_crossing_things_are_told_apart_by_embedding():
 
 
 def test_a_hidden_thing_is_expected_where_it_was_going():
-    # Twins: one stands where the other went out of sight, which goes on at 150 px/s.
+    # Twins: one stands where the other went out of sight, which continues at 150 px/s.
     frames = [make_frame(t, Disc(20 + 150 * t)) for t in times(5)]
     frames += [make_frame(t) for t in times(3, start=0.5)]
     frames += [make_frame(0.8, Disc(20 + 150 * 0.8), Disc(20 + 150 * 0.4))]
@@ -72,7 +72,7 @@ def test_a_stray_cell_that_spoils_the_box_does_not_spoil_the_mask():
     assert follow(Tracker(EAGER), [clean, spoilt]) == [[1], [1]]
 
 
-def test_twins_are_told_apart_by_overlap():
+def test_twins_are_distinguished_by_overlap():
     frames = [make_frame(t, Disc(60 + 2 * i), Disc(84 + 2 * i)) for i, t in enumerate(times(8))]
     assert follow(Tracker(EAGER), frames) == [[1, 2]] * 8
 
@@ -106,17 +106,17 @@ def test_embeddings_may_drift():
 @pytest.mark.parametrize(
     'embedding',
     [
-        (0.0, 0.0, 0.0),  # a model that says nothing
+        (0.0, 0.0, 0.0),  # a model without information
         (np.nan, np.inf, 0.0),  # half-precision overflow
     ],
 )
-def test_useless_embeddings_leave_overlap(embedding):
+def test_useless_embeddings_are_ignored(embedding):
     config = TrackerConfig(min_hits=1, match_threshold=0.9)
     frames = [make_frame(t, Disc(50 + i, embedding=embedding)) for i, t in enumerate(times(4))]
     assert follow(Tracker(config), frames) == [[1]] * 4
 
 
-def test_without_embeddings_overlap_is_all():
+def test_without_embeddings_only_overlap_counts():
     frames = [make_frame(t, Disc(50 + 3 * i), embedding_dim=0) for i, t in enumerate(times(4))]
     assert follow(Tracker(EAGER), frames) == [[1]] * 4
 
@@ -207,7 +207,7 @@ def test_a_miss_sets_back_what_confirms_a_track():
     assert states == [TrackState.TENTATIVE] * 4 + [TrackState.CONFIRMED]
 
 
-def test_empty_frames_age_tracks_and_the_counts_tell():
+def test_empty_frames_age_tracks_and_stats_count_them():
     tracker = Tracker(TrackerConfig(min_hits=2, max_age=0.25))
     counts = []
     for t, discs in [(0.0, [Disc(50)]), (0.1, [Disc(50)]), (0.2, []), (0.3, []), (0.4, [])]:
@@ -223,7 +223,7 @@ def test_age_counts_images_in_which_a_thing_was_hidden():
     assert [tracker.update(f).segments['age'].tolist() for f in frames] == [[1], [], [3]]
 
 
-def test_stamps_going_back_start_anew_with_fresh_ids():
+def test_stamps_that_go_back_reset_the_tracker():
     frames = [make_frame(5.0, Disc(50)), make_frame(0.0, Disc(50)), make_frame(0.1, Disc(50))]
     assert follow(Tracker(EAGER), frames) == [[1], [2], [2]]
 
@@ -322,24 +322,24 @@ def test_stuff_is_left_alone():
     ]
 
 
-def weak(frame, *scores):
+def with_scores(frame, *scores):
     frame.segments['score'] = scores
     return frame
 
 
-def test_weak_segments_take_what_confident_ones_leave():
-    # The weak one lies better, as a part of a thing does that is about to be hidden.
+def test_segments_of_low_score_are_matched_with_the_remaining_tracks():
+    # The one of low score overlaps more, as a part of a thing that is about to be hidden.
     config = TrackerConfig(min_hits=1, high_score_threshold=0.5)
     frames = [
-        weak(make_frame(0.0, Disc(50)), 0.9),
-        weak(make_frame(0.1, Disc(48), Disc(64)), 0.3, 0.9),
+        with_scores(make_frame(0.0, Disc(50)), 0.9),
+        with_scores(make_frame(0.1, Disc(48), Disc(64)), 0.3, 0.9),
     ]
     assert follow(Tracker(config), frames)[1] == [2, 1]
     config = dataclasses.replace(config, high_score_threshold=0)
     assert follow(Tracker(config), frames)[1] == [1, 2]
 
 
-def test_weak_segments_have_a_gate_of_their_own():
+def test_segments_of_low_score_have_a_threshold_of_their_own():
     config = TrackerConfig(
         min_hits=1,
         high_score_threshold=0.5,
@@ -348,15 +348,18 @@ def test_weak_segments_have_a_gate_of_their_own():
         reid_gate=0,
     )
     for score, expected in ((0.3, 2), (0.9, 1)):
-        frames = [weak(make_frame(0.0, Disc(50)), 0.9), weak(make_frame(0.1, Disc(56)), score)]
+        frames = [
+            with_scores(make_frame(0.0, Disc(50)), 0.9),
+            with_scores(make_frame(0.1, Disc(56)), score),
+        ]
         assert follow(Tracker(config), frames)[1] == [expected]
 
 
-def test_a_weak_segment_goes_on_with_a_track_but_starts_none():
+def test_a_segment_of_low_score_continues_a_track_but_starts_none():
     tracker = Tracker(TrackerConfig(min_hits=1, new_track_threshold=0.5))
     frames = [
-        weak(make_frame(0.0, Disc(50)), 0.9),
-        weak(make_frame(0.1, Disc(50), Disc(150)), 0.3, 0.3),
+        with_scores(make_frame(0.0, Disc(50)), 0.9),
+        with_scores(make_frame(0.1, Disc(50), Disc(150)), 0.3, 0.3),
     ]
     rows = [tracker.update(frame).segments for frame in frames][1]
     assert rows[['track_id', 'state', 'age']].tolist() == [
@@ -369,22 +372,27 @@ def test_a_weak_segment_goes_on_with_a_track_but_starts_none():
 HIDDEN = [make_frame(t, Disc(40, embedding=RED)) for t in times(4)] + [
     make_frame(t) for t in times(4, start=0.4)
 ]
-"""A thing that stands still and is not seen for half a second."""
+"""Frames of a thing that stands still and is then not seen for half a second."""
 
 
 @pytest.mark.parametrize(
     ('disc', 'config', 'expected', 'why'),
     [
-        (Disc(100), {}, 1, 'it went on behind what hid it'),
+        (Disc(100), {}, 1, 'it moved on behind an obstacle'),
         (Disc(100), {'reid_gate': 0}, 2, 'no re-identification'),
         (Disc(100, embedding=BLUE), {}, 2, 'another thing'),
         (Disc(100), {'reid_max_speed': 3}, 2, 'too far for 0.5 s: 60 px, 3 of its sizes a second'),
         (Disc(100), {'max_age': 0.45}, 2, 'gone'),
-        (Disc(100), {'embedding_weight': 0}, 2, 'without embeddings there is nothing to go by'),
-        (Disc(100, embedding=(0, 0, 0)), {}, 2, 'nothing is known'),
+        (
+            Disc(100),
+            {'embedding_weight': 0},
+            2,
+            'without embeddings there is no re-identification',
+        ),
+        (Disc(100, embedding=(0, 0, 0)), {}, 2, 'the embedding is not known'),
     ],
 )
-def test_a_hidden_thing_is_known_again_by_its_embedding(disc, config, expected, why):
+def test_a_hidden_thing_is_recognised_by_its_embedding(disc, config, expected, why):
     settings = {'min_hits': 1, 'max_age': 2, 'reid_gate': 0.3, 'reid_max_speed': 8, **config}
     tracker = Tracker(TrackerConfig(**settings))
     assert follow(tracker, [*HIDDEN, make_frame(0.8, disc)])[-1] == [expected], why
@@ -441,7 +449,7 @@ def test_averages_over_time_are_the_same_at_any_rate(rate):
         make_frame(t, Disc(50, class_id=CAR if t < 1 else PERSON)) for t in times(2 * rate, rate)
     ]
     classes = [tracker.update(frame).segments['class_id'][0] for frame in frames]
-    # A change of mind after 0.5 s * ln 2, to the next image.
+    # The vote changes after 0.5 s * ln 2, at the next image.
     changed = times(2 * rate, rate)[classes.index(PERSON)] - 1
     assert abs(changed - 0.35) <= 1 / rate
 
@@ -451,7 +459,7 @@ def test_smoothing_votes_the_class_and_averages_the_score():
     kinds = [CAR, CAR, CAR, PERSON, CAR, CAR]
     scores = [0.8, 0.8, 0.8, 0.4, 0.8, 0.8]
     frames = [
-        weak(make_frame(t, Disc(50, class_id=kind)), score)
+        with_scores(make_frame(t, Disc(50, class_id=kind)), score)
         for t, kind, score in zip(times(6), kinds, scores, strict=True)
     ]
     for smooth in (True, False):
@@ -469,7 +477,7 @@ def test_smoothing_votes_the_class_and_averages_the_score():
 def test_the_vote_is_weighted_by_score():
     tracker = Tracker(TrackerConfig(min_hits=1, class_time_constant=100, smooth=True))
     frames = [
-        weak(make_frame(t, Disc(50, class_id=kind)), score)
+        with_scores(make_frame(t, Disc(50, class_id=kind)), score)
         for t, kind, score in zip(times(3), (CAR, PERSON, PERSON), (0.9, 0.3, 0.4), strict=True)
     ]
     assert [int(tracker.update(f).segments['class_id'][0]) for f in frames] == [CAR] * 3
@@ -485,7 +493,7 @@ def test_without_larger_boxes_only_overlap_counts():
 
 
 @pytest.mark.parametrize(('growth', 'expected'), [(0, 2), (4, 1)])
-def test_what_was_not_seen_for_long_is_looked_for_farther_away(growth, expected):
+def test_a_thing_that_was_hidden_for_long_is_searched_farther_away(growth, expected):
     config = TrackerConfig(
         min_hits=1,
         box_expansion=1.2,
@@ -574,12 +582,12 @@ def test_bad_settings_are_refused_by_name(field, value):
         TrackerConfig(**{field: value})
 
 
-def test_some_distance_must_count():
+def test_one_distance_must_have_a_weight():
     with pytest.raises(ValueError, match='must not both be 0'):
         TrackerConfig(embedding_weight=0, iou_weight=0)
 
 
-def test_no_stamps_spoil_the_numbers():
+def test_all_numbers_stay_finite_with_any_stamps():
     rng = np.random.default_rng(0)
     odd = [0.0, -1.0, np.nan, np.inf, -np.inf, 1.7e9, 2.0**31, 5e-324, 1e300, -1e300]
     tracker = Tracker(TrackerConfig(min_hits=2, smooth=True))
