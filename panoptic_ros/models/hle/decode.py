@@ -2,7 +2,7 @@
 """Decoding of HLE (section 3.5) as tensor code that exports.
 
 It works on log-probabilities: the kernel exp(-d/(2 sigma^2) - r^2/(2 sigma_sp^2)) is the
-exponential of a linear function of [e, rho, |rho|^2, 1], so that one matrix product compares all
+exponential of a linear function of `[e, rho, |rho|^2, 1]`, so that one matrix product compares all
 seeds with all cells.
 """
 
@@ -38,7 +38,7 @@ def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: T
 
 
 def kernel_features(embedding: Tensor, position: Tensor) -> Tensor:
-    """Compute the cells' side of the kernel: [e, x, y, |rho|^2, 1].
+    """Compute the cells' side of the kernel: `[e, x, y, |rho|^2, 1]`.
 
     Args:
         embedding: (N, D).

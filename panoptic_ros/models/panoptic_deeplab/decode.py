@@ -80,8 +80,8 @@ def find_centers(
 def nearest_center(offset: Tensor, center: Tensor, alive: Tensor, stride: int) -> Tensor:
     """Find the centre that is nearest to the place each cell's offset points to.
 
-    |p + O(p) - c|^2 is |p + O(p)|^2, which is equal for all centres, minus a linear function of
-    p + O(p), so that one matrix product compares all centres with all cells.
+    `|p + O(p) - c|^2` is `|p + O(p)|^2`, which is equal for all centres, minus a linear function
+    of p + O(p), so that one matrix product compares all centres with all cells.
 
     Args:
         offset: (dy, dx) from each cell to its centre, input px, (2, h, w).

@@ -125,7 +125,7 @@ def confident_centers(heatmap: Tensor, number: int, window: int) -> tuple[Tensor
 
 
 def instance_heatmaps(offset: Tensor, center: Tensor, thing: Tensor, tau: float) -> Tensor:
-    """Compute exp(-|p + O(p) - c|^2 / (2 tau^2)) of each instance; 0 on stuff (inferred).
+    """Compute `exp(-|p + O(p) - c|^2 / (2 tau^2))` of each instance; 0 on stuff (inferred).
 
     Args:
         offset: (dy, dx) from each cell to its centre at stride 4, px, (B, 2, h, w).

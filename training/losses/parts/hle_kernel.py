@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instance kernel phi of HLE (equations 7 and 8): its values and its losses.
 
-phi = exp(-sharpness (1 - e . mean) - spatial_sharpness |rho - rho_mean|^2), where a sharpness is
+`phi = exp(-sharpness (1 - e . mean) - spatial_sharpness |rho - rho_mean|^2)`, where a sharpness is
 1 / (2 sigma^2), e is the embedding of a pixel and rho its position. For each instance, phi is
 computed only inside a window, which contains its bounding box and the cells where the spatial
 factor is above `min_error`.

@@ -47,7 +47,7 @@ def covered(mask: Tensor, visible: Tensor, least: float) -> Tensor:
 def relation_loss(relation: Tensor, target: Tensor, weak: bool) -> Tensor:
     """Compute the loss of the relations between the N instances of an image.
 
-    L_R = |O + O^T - R|^2 / N^2 (equation 12), or L_R* = |O - R*|^2 / N^2 (equation 14).
+    `L_R = |O + O^T - R|^2 / N^2` (equation 12), or `L_R* = |O - R*|^2 / N^2` (equation 14).
 
     Args:
         relation: predicted relations O, (N, N).
