@@ -14,6 +14,7 @@ from panoptic_ros.cli.main import make_parser
 from panoptic_ros.cli.recipes import recipe_files, study_files
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.node.parameters import parameter_table
+from panoptic_ros.node.topics import TOPICS
 
 
 def markdown_table(columns: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> str:
@@ -28,6 +29,19 @@ def markdown_table(columns: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) ->
 def parameters() -> str:
     """Return the table of the node's parameters."""
     return parameter_table()
+
+
+def topics() -> str:
+    """Return the table of the published topics."""
+
+    def rows() -> Iterator[tuple[str, str, str]]:
+        for topic in TOPICS:
+            kind = topic.kind.replace('/msg/', '/')
+            where = ', where installed' if kind.startswith('vision_msgs') else ''
+            latched = 'latched; ' if topic.latched else ''
+            yield f'`{topic.name}`', kind + where, latched + topic.contents
+
+    return markdown_table(('topic', 'type', 'contents'), rows())
 
 
 def recipes() -> str:
@@ -105,7 +119,9 @@ def write_generated(app: Any) -> None:
     """Write each generated file where its text has changed."""
     folder = Path(app.srcdir) / 'generated'
     folder.mkdir(exist_ok=True)
-    texts = {make.__name__: make() for make in (parameters, recipes, studies, command_line)}
+    texts = {
+        make.__name__: make() for make in (parameters, topics, recipes, studies, command_line)
+    }
     texts |= {f'settings_{family}': text for family, text in family_settings().items()}
     for name, text in texts.items():
         path = folder / f'{name}.md'
