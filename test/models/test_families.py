@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for each family: one graph, the same in eager mode and in ONNX Runtime."""
+"""Properties of every family: one graph, equal in eager mode and in ONNX Runtime."""
 
 import numpy as np
 import onnx
@@ -16,7 +16,7 @@ from panoptic_training.export import export_model
 SIZES = (64, 128), (96, 160)
 
 TOP_K = 3
-"""Of all models here, so that more instances than that are soon found."""
+"""Instances of all models here, few enough that random images contain more."""
 
 LAX = {
     'score_threshold': 0.0,
@@ -26,16 +26,16 @@ LAX = {
     'nms_threshold': 0.9,
     'merge_threshold': 0.999,
 }
-"""Thresholds that let everything pass; a family takes those that it has."""
+"""Thresholds that let everything pass; each family uses those that it has."""
 
 SMALL = {name: row.small for name, row in FAMILIES.items() if row.loss is not None}
 
 QUERIES = {'pisr_maskformer'}
-"""Families with a row for each of their queries, which can never be too many."""
+"""Families with a row for each query, which therefore never find too many instances."""
 
 
 def with_top_k(family, top_k):
-    """The small configuration with room for so many instances."""
+    """Return the small configuration with `top_k` instance rows."""
     return SMALL[family] if family in QUERIES else {**SMALL[family], 'top_k': top_k}
 
 
@@ -45,11 +45,11 @@ def with_top_k(family, top_k):
     ids=lambda param: f'{param[0]}-{param[1][0]}x{param[1][1]}',
 )
 def exported(request, tmp_path_factory):
-    """An untrained module that finds instances in random images, its file and input size."""
+    """Export an untrained module that finds instances in random images; with file and size."""
     family, size = request.param
     torch.manual_seed(1)
     model = build(family, LABELS, **with_top_k(family, TOP_K)).train()
-    with torch.no_grad():  # as after training: random weights answer with more life
+    with torch.no_grad():  # larger weights make the outputs vary, as after training
         for head in model.heads or ('predict.classes',):
             model.get_parameter(f'{head}.weight').normal_(0, 0.1 if model.heads else 1)
         for module in model.modules():
@@ -84,7 +84,7 @@ def test_graph_equals_module(exported, seed):
 
 
 def instance_scores(model, image, thresholds):
-    """Of the valid rows that are instances, the best first."""
+    """Return the scores of the valid instance rows, best first."""
     found = run_eager(model, image, thresholds)
     things = found['valid'] & LABELS.is_thing[found['class_id']]
     return np.sort(found['score'][things])[::-1]
@@ -94,7 +94,9 @@ def test_graph_equals_module_with_no_one_and_too_many_instances(exported):
     model, path, size = exported
     lax = {k: v for k, v in LAX.items() if k in model.thresholds}
     if model.family in QUERIES:
-        lax['overlap_threshold'] = 0.0  # there the share that must be left, not that may be lost
+        lax['overlap_threshold'] = (
+            0.0  # here the part that must be won, not the part that may be covered
+        )
     roomy = build(model.family, LABELS, **with_top_k(model.family, 20))
     roomy.load_state_dict(model.state_dict())
     image = max(
