@@ -13,7 +13,7 @@ SIZE = (64, 128)
 
 
 def lively(family, spread=0.1, **config):
-    """A module in eval mode whose random weights find instances in random images.
+    """Return a module in eval mode whose random weights find instances in random images.
 
     Batch statistics are those of such images, and the heads' outputs vary.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints as `panoptic train` leaves them, without a training."""
+"""Checkpoints like those of `panoptic train`, without a training."""
 
 import torch
 
@@ -8,7 +8,7 @@ from panoptic_training.data.synthetic import LABELS
 
 
 def write_checkpoint(path, family, network, input_size=(128, 256)):
-    """An untrained model for the synthetic city; gives the path."""
+    """Write the checkpoint of an untrained model for the synthetic city; return its path."""
     torch.manual_seed(0)
     state = build(family, LABELS, **network).state_dict()
     torch.save(

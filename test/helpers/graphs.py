@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running a family's module and its exported graph side by side; shared by the tests."""
+"""Comparison of a family's module with its exported graph."""
 
 from functools import lru_cache
 

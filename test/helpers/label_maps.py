@@ -10,7 +10,7 @@ IS_THING = torch.tensor([False, False, True, True])
 
 
 def labels():
-    """Two images of 6 x 8: things at the border, one pixel, crowd and void; and stuff only."""
+    """Return 6 x 8 images: one with border things, one pixel, crowd and void; one of stuff."""
     class_map = torch.zeros(2, 6, 8, dtype=torch.int64)
     instance_map = torch.zeros_like(class_map)
     class_map[:, 3:] = 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packages that a machine may lack, and skipping of the tests that need them."""
+"""Optional packages, and skipping of the tests that need a missing one."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs of segmentations for the metrics' tests: truth, and a prediction that is nearly right."""
+"""Pairs of segmentations for the metrics' tests: ground truth and a nearly correct prediction."""
 
 import numpy as np
 
@@ -42,5 +42,5 @@ def random_image(seed):
 
 
 def strip(*runs):
-    """A one-row map from (id, pixels) pairs."""
+    """Return a map of one row from (id, pixels) pairs."""
     return np.concatenate([np.full(n, i) for i, n in runs])[None]

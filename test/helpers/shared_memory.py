@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shared memory that ROS processes of one domain leave behind."""
+"""Shared memory that ROS processes of one domain did not remove."""
 
 from pathlib import Path
 

@@ -105,7 +105,7 @@ PROCESSORS = {
 
 
 def write_tokenizer(folder):
-    """A CLIP tokenizer that knows letters only."""
+    """Return a CLIP tokenizer with letters as its only tokens."""
     letters = sorted(set('the task is panoptic') - {' '})
     words = ['<|startoftext|>', '<|endoftext|>', *letters, *(f'{c}</w>' for c in letters)]
     (folder / 'vocab.json').write_text(json.dumps({w: i for i, w in enumerate(words)}))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model file whose answers can be told by eye: a pixel's colour is its class.
+"""A model file with predictable outputs: the class of a pixel is its colour.
 
 Red is a ball, blue a box, green the floor, black void, anything else the wall (padding too).
 Balls and boxes left and right of the input's middle are two instances each: 6 rows.
@@ -67,7 +67,7 @@ def tiny_info(input_size: tuple[int, int] = (64, 128), stride: int = 4) -> Model
 
 
 class _Graph:
-    """Collects nodes and constants; each call gives the name of its result."""
+    """Collector of nodes and constants; each call returns the name of its result."""
 
     def __init__(self) -> None:
         self.nodes, self.constants, self.numbers = [], [], count()
@@ -86,7 +86,7 @@ class _Graph:
 
 
 def tiny_graph(info: ModelInfo, work: int = 0, endless: int | None = None) -> ModelProto:
-    """The graph.
+    """Return the graph.
 
     Args:
         info: its metadata.

@@ -50,7 +50,7 @@ WATCHED = 'model.head.weight'
 
 
 def tiny_flags(folder: Path, *more: str) -> list[str]:
-    """Flags of `panoptic train` for the recipe, with results in `folder`."""
+    """Return flags of `panoptic train` for the recipe, with results in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     recipe = folder / 'recipe.yaml'
     recipe.write_text(RECIPE)
@@ -58,7 +58,7 @@ def tiny_flags(folder: Path, *more: str) -> list[str]:
 
 
 def fit_tiny(folder: Path, *more: str):
-    """Trains in this process; gives Lightning's command line with model, data and trainer."""
+    """Train in this process; return Lightning's command line with model, data and trainer."""
     from panoptic_training.trainer.recipe import make_cli
 
     cli = make_cli(tiny_flags(folder, *more))
@@ -67,7 +67,7 @@ def fit_tiny(folder: Path, *more: str):
 
 
 def read_ckpt(folder: Path, name: str = 'last'):
-    """A checkpoint of the training in `folder`, without unpickling anything."""
+    """Read a checkpoint of the training in `folder`, without unpickling anything."""
     import torch
 
     return torch.load(folder / f'checkpoints/{name}.ckpt', weights_only=True)
@@ -75,11 +75,11 @@ def read_ckpt(folder: Path, name: str = 'last'):
 
 @dataclass
 class Training:
-    """What happened in a training."""
+    """Record of a training."""
 
     folder: Path
     steps: list[Any] = field(default_factory=list)
-    """The watched parameter after each step."""
+    """Watched parameter after each step."""
 
     batches: list[Any] = field(default_factory=list)
     """(step, index in the epoch, loss) of each batch."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small clips for the tests of video metrics: the truth, and a prediction with every mistake."""
+"""Small clips for the tests of video metrics: ground truth and a prediction with all errors."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ THINGS = (CAR, PERSON)
 
 
 def frame(*runs):
-    """A one-row class map and track map from (class, track, pixels)."""
+    """Return a class map and a track map of one row from (class, track, pixels)."""
     return tuple(
         np.concatenate([np.full(n, value) for value, n in parts])[None]
         for parts in ([(c, n) for c, _, n in runs], [(t, n) for _, t, n in runs])
@@ -98,7 +98,7 @@ def is_crowd(key):
 
 
 def score(metric, *clips):
-    """Feeds clips of maps to a metric that has `update` and `end_clip`."""
+    """Update a metric with clips of maps; it has `update` and `end_clip`."""
     for clip in clips:
         for maps in clip:
             metric.update(*maps)

@@ -25,7 +25,7 @@ DEFINITIONS = {
 
 
 def install_definitions(prefix: Path, monkeypatch) -> None:
-    """Makes the package look installed for what reads definitions: rosbags."""
+    """Install the definitions, for readers such as rosbags."""
     folder = prefix / 'share' / 'vision_msgs' / 'msg'
     folder.mkdir(parents=True)
     for name, text in DEFINITIONS.items():
@@ -34,7 +34,7 @@ def install_definitions(prefix: Path, monkeypatch) -> None:
 
 
 def install_classes(monkeypatch) -> None:
-    """Makes the package look installed for what imports its classes: the node."""
+    """Install the classes, for importers such as the node."""
     package, module = ModuleType('vision_msgs'), ModuleType('vision_msgs.msg')
     for name in DEFINITIONS:
         setattr(module, name, type(name, (Message,), {'KIND': name}))
@@ -43,7 +43,7 @@ def install_classes(monkeypatch) -> None:
 
 
 class Message:
-    """A message that takes its own fields only, as rclpy's do."""
+    """A message that accepts its own fields only, like rclpy's."""
 
     KIND = ''
 
