@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.json_values import flag, number, short
 from panoptic_ros.core.labels import Label, LabelSet, find_name
@@ -21,7 +22,6 @@ from panoptic_ros.models.huggingface.network import HuggingFace, height_width
 from panoptic_ros.models.registry import build
 
 from .data import ade20k_classes, cityscapes, coco_classes
-from .data.folder import read_classes
 
 TASK = 'the task is panoptic'
 
@@ -205,7 +205,7 @@ def labels_in_order(path: Path, count: int) -> LabelSet:
     Raises:
         FileNotFoundError, ValueError: if the file is not that, or its ids are not 0, 1, ...
     """
-    labels = sorted(read_classes(path).labels.labels, key=lambda label: label.category_id)
+    labels = sorted(read_class_file(path).labels.labels, key=lambda label: label.category_id)
     ids = [label.category_id for label in labels]
     if ids != list(range(count)):
         raise ValueError(

@@ -59,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
         type=Path,
         metavar='FILE',
         help='with --from: names and kinds of the classes in place of the '
-        "checkpoint's (LABEL_0, ...), as in classes.yaml with its class "
+        "checkpoint's (LABEL_0, ...), as in a class file with its class "
         'ids from 0: classes: [{id: 0, name: road, kind: stuff}, ...]',
     )
     parser.add_argument(

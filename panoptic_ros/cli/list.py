@@ -30,6 +30,12 @@ def add_parser(subparsers: Any) -> None:
         metavar='MODEL',
         help="for classes: a model file (default: the package's own)",
     )
+    parser.add_argument(
+        '--yaml',
+        action='store_true',
+        help='for classes: print them as a class file, as score-video --labels, replay --gt, '
+        'export --classes and data sets of your own read it',
+    )
     parser.set_defaults(func=run)
 
 
@@ -45,6 +51,15 @@ def run(args: argparse.Namespace) -> None:
     console = Console()
     if args.model and args.topic != 'classes':
         raise ValueError(f'a model file goes with `panoptic list classes`, not {args.topic}')
+    if args.yaml and args.topic != 'classes':
+        raise ValueError('--yaml goes with `panoptic list classes`')
+    if args.yaml:
+        from panoptic_ros.core.class_file import format_class_file
+        from panoptic_ros.core.model_file import read_info
+        from panoptic_ros.core.resources import default_model
+
+        print(format_class_file(read_info(args.model or default_model()).labels), end='')
+        return
     if args.topic == 'classes':
         console.print(_classes(args.model))
         return

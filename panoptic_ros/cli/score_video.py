@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,11 @@ A pixel is R + 256 G + 65536 B = class id * label divisor + track id. Track id 0
 ground truth is a crowd. Void is class 255, or white. A folder of sub-folders holds one clip in
 each; both sides name them alike.""",
         epilog="""\
-LABELS.yaml:
-  label_divisor: 1000
-  labels:                       # a class's place here is its class id
-    - {name: road, is_thing: false, color: [128, 64, 128]}
-    - {name: car, is_thing: true, color: [0, 0, 142]}
+LABELS.yaml, as `panoptic list classes --yaml` prints it for a model:
+  divisor: 1000
+  classes:
+    - {id: 0, name: road, kind: stuff, color: [128, 64, 128]}
+    - {id: 1, name: car, kind: thing, color: [0, 0, 142]}
 
 example:
   panoptic score-video truth/ predicted/ --labels labels.yaml --json scores.json""",
@@ -69,22 +70,18 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         FileNotFoundError, ValueError: in one line, when files do not fit together.
     """
+    from panoptic_ros.core.class_file import check_divisor, read_class_file
     from panoptic_ros.metrics.video import VideoScores
-    from panoptic_ros.metrics.video_files import (
-        check_divisor,
-        find_frames,
-        measure_files,
-        read_label_file,
-    )
+    from panoptic_ros.metrics.video_files import find_frames, measure_files
 
     check_folder(args.json, '--json')
-    labels, label_divisor = read_label_file(args.labels)
+    classes = read_class_file(args.labels)
     if args.label_divisor is not None:
-        label_divisor = args.label_divisor
-        check_divisor(label_divisor, '--label-divisor')
+        check_divisor(args.label_divisor, '--label-divisor')
+        classes = replace(classes, divisor=args.label_divisor)
     pairs = find_frames(args.gt, args.pred)
-    scores = VideoScores(labels)
-    frames = with_bar(measure_files(pairs, labels, label_divisor), len(pairs), 'frames scored')
+    scores = VideoScores(classes.labels)
+    frames = with_bar(measure_files(pairs, classes), len(pairs), 'frames scored')
     clip = 0
     for pair, frame in zip(pairs, frames, strict=True):
         if pair.clip != clip:
@@ -94,4 +91,4 @@ def run(args: argparse.Namespace) -> None:
     result = scores.result()
     print(f'{result.format_table()}\n\n{result.format_classes()}')
     if args.json:
-        write_json({'label_divisor': label_divisor, **result.to_dict()}, args.json)
+        write_json({'label_divisor': classes.divisor, **result.to_dict()}, args.json)

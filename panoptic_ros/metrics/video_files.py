@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Video segmentations on disk: a folder of PNGs for each clip, one per frame, sorted by name.
 
-A pixel is R + 256 G + 65536 B = class_id * label_divisor + track id. Void is class 255 or white.
+A pixel is R + 256 G + 65536 B = class id * divisor + track id, with the ids and the divisor of a
+class file. Void is white, the class 255 unless the file has it, and what the file ignores.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -15,16 +16,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.class_file import MAX_PIXEL_ID, ClassFile
 from panoptic_ros.core.id_png import read_png
-from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.core.labels import VOID_ID
+from panoptic_ros.core.text import one_line
 from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.video_frame import measure_frame
-
-DEFAULT_LABEL_DIVISOR = 1000
-
-WHITE = 0xFFFFFF
-"""VOID_PANOPTIC_ID, -1, in 24 bits."""
 
 BATCH = 64
 """Frames that are read ahead at most."""
@@ -38,39 +35,6 @@ class FramePair(NamedTuple):
 
     gt: Path
     pred: Path
-
-
-def read_label_file(path: Path) -> tuple[LabelSet, int]:
-    """The classes in a YAML file, and its `label_divisor`.
-
-    The file is a list as `LabelSet.from_dicts` takes it, or `labels:` with such a list and
-    `label_divisor:`, by default 1000.
-
-    Raises:
-        FileNotFoundError, ValueError: in one line with the path.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f'no file {path}')
-    document = read_yaml(path)
-    divisor = DEFAULT_LABEL_DIVISOR
-    if isinstance(document, Mapping):
-        divisor, document = document.get('label_divisor', divisor), document.get('labels')
-    if not isinstance(document, list) or not all(isinstance(x, Mapping) for x in document):
-        raise ValueError(
-            f'{path}: expected a list of classes with name, is_thing and color, or '
-            'labels: with such a list'
-        )
-    check_divisor(divisor, f'{path}: label_divisor')
-    try:
-        return LabelSet.from_dicts(document), divisor
-    except (TypeError, ValueError) as error:
-        raise ValueError(f'{path}: {error}') from None
-
-
-def check_divisor(divisor: object, what: str) -> None:
-    """Raises ValueError unless it is a whole number from 1 to the largest pixel."""
-    if type(divisor) is not int or not 1 <= divisor <= WHITE:
-        raise ValueError(f'{what} must be a whole number over 0, at most {WHITE}, got {divisor}')
 
 
 def find_frames(gt_folder: Path, pred_folder: Path) -> list[FramePair]:
@@ -110,29 +74,35 @@ def _pngs(folder: Path) -> list[Path]:
 
 
 def read_frame(
-    path: Path, labels: LabelSet, label_divisor: int
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-    """Class map, VOID_ID = void, and track map of a PNG, (H, W).
+    path: Path, classes: ClassFile
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
+    """Read the class map, VOID_ID = void, and the track map of a PNG, (H, W).
 
     Raises:
-        FileNotFoundError, ValueError: naming the file.
+        FileNotFoundError, ValueError: for a file that is not such a PNG, or holds an id that is
+            of no class.
     """
     ids = read_png(path, str(path))
-    class_map, track_map = np.divmod(ids, np.uint32(label_divisor))
-    class_map[ids == WHITE] = VOID_ID
-    wrong = ids[(class_map >= len(labels)) & (class_map != VOID_ID)]
+    table = classes.class_id_of
+    categories, track_map = np.divmod(ids, np.uint32(classes.divisor))
+    class_map = table[np.minimum(categories, len(table) - 1)]
+    class_map[np.isin(ids, [MAX_PIXEL_ID, *classes.ignore])] = VOID_ID
+    wrong = ids[class_map < 0]
     if wrong.size:
-        raise ValueError(
-            f'{path}: id {wrong[0]} is of class {wrong[0] // label_divisor} with '
-            f'label_divisor {label_divisor}, expected class 0 to {len(labels) - 1} '
-            f'or {VOID_ID} (void)'
+        known = sorted(classes.ids)
+        expected = (
+            f'{known[0]} to {known[-1]}'
+            if known[-1] - known[0] == len(known) - 1
+            else one_line(', '.join(map(str, known)))
         )
-    return class_map, track_map
+        raise ValueError(
+            f'{path}: id {wrong[0]} is of class {wrong[0] // classes.divisor} with '
+            f'label_divisor {classes.divisor}, expected class {expected} or {VOID_ID} (void)'
+        )
+    return class_map.astype(np.uint8), track_map
 
 
-def measure_files(
-    pairs: Sequence[FramePair], labels: LabelSet, label_divisor: int
-) -> Iterator[Overlaps]:
+def measure_files(pairs: Sequence[FramePair], classes: ClassFile) -> Iterator[Overlaps]:
     """Reads and counts each pair of PNGs, in order; some are read ahead in other threads.
 
     Raises:
@@ -140,11 +110,11 @@ def measure_files(
     """
 
     def measure(pair: FramePair) -> Overlaps:
-        gt, pred = (read_frame(path, labels, label_divisor) for path in (pair.gt, pair.pred))
+        gt, pred = (read_frame(path, classes) for path in (pair.gt, pair.pred))
         if gt[0].shape != pred[0].shape:
             (h, w), (pred_h, pred_w) = gt[0].shape, pred[0].shape
             raise ValueError(f'{pair.pred} has {pred_w} x {pred_h} pixels, {pair.gt} {w} x {h}')
-        return measure_frame(*gt, *pred, labels)
+        return measure_frame(*gt, *pred, classes.labels)
 
     pool = ThreadPoolExecutor(os.cpu_count())  # reading PNGs and counting release the GIL
     try:

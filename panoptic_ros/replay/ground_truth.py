@@ -4,8 +4,8 @@
 Both encode a pixel as `class_id * label_divisor + track_id`, like `panoptic score-video`. Track
 ids are constant over the clip; 0 stands for stuff, or on a thing for a crowd, which need not be
 detected. A folder holds `<stamp in ns>.png` (R + 256 G + 65536 B; void is class 255 or white) and
-its classes in `labels.yaml`: `label_divisor: 1000`, and `labels:` with name, is_thing and color of
-each class in the order of the class ids. A topic holds the same classes as JSON.
+its classes in the class file `labels.yaml`, see `panoptic_ros.core.class_file`. A topic has its
+classes as JSON: `label_divisor: 1000`, and `labels:` with name, is_thing and color by class id.
 
 Ground truth belongs to the images with its stamp. If several images share a stamp, each is
 compared with the ground truth of that stamp that was recorded nearest to it.
@@ -17,8 +17,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
+from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.metrics.video_files import read_frame, read_label_file
+from panoptic_ros.metrics.video_files import read_frame
 from panoptic_ros.recordings.recording import Recording
 from panoptic_ros.replay.ground_truth_classes import ClassTranslation, GroundTruthMaps
 from panoptic_ros.replay.ground_truth_topic import TopicGroundTruth
@@ -64,8 +65,8 @@ class FolderGroundTruth:
             raise FileNotFoundError(
                 f'{folder} has no {LABELS_FILE}, which names the classes of its PNGs'
             )
-        self._labels, self._divisor = read_label_file(file)
-        self._classes = ClassTranslation(self._labels, labels, str(file))
+        self._class_file = read_class_file(file)
+        self._classes = ClassTranslation(self._class_file.labels, labels, str(file))
         self._files = {
             int(path.stem): path for path in folder.glob('*.png') if path.stem.isdecimal()
         }
@@ -83,7 +84,7 @@ class FolderGroundTruth:
         path = self._files.get(stamp_ns)
         if path is None:
             return None
-        return self._classes.translate(*read_frame(path, self._labels, self._divisor))
+        return self._classes.translate(*read_frame(path, self._class_file))
 
 
 def open_ground_truth(name: str, recording: Recording, labels: LabelSet) -> GroundTruth:

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.core.class_file import check_divisor
 from panoptic_ros.core.documents import parse_json
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.images.messages import header_stamp_ns
-from panoptic_ros.metrics.video_files import check_divisor
 from panoptic_ros.recordings.image_topics import IMAGE_TYPE
 from panoptic_ros.recordings.recording import Record, Recording
 from panoptic_ros.replay.ground_truth_classes import ClassTranslation, GroundTruthMaps

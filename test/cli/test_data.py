@@ -134,7 +134,7 @@ def test_any_known_data_can_be_converted(photos, capsys):
         (['check', 'none.yaml'], "no recipe 'none.yaml'"),
         (['show', 'synthetic', '-o', 'x.gif'], '--output must end in .png or .jpg'),
         (['convert', '--semantic', 'x', '-o', 'y'], '--semantic needs --images'),
-        (['convert', '--data', 'synthetic', '-o', 'y'], 'is not made of files'),
+        (['convert', '--data', 'synthetic', '-o', 'y'], 'does not consist of files'),
         (['convert', '--data', '', '-o', 'y'], 'has the layout of no known data set'),
         (
             ['convert', '--polygons', 'x', '--instance', 'z', '-o', 'y'],

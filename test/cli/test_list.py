@@ -3,9 +3,12 @@
 
 import sys
 
+import numpy as np
 import pytest
+from tiny_model import LABELS
 
 from panoptic_ros.cli.main import main
+from panoptic_ros.core.class_file import read_class_file
 
 
 @pytest.mark.parametrize(
@@ -41,10 +44,22 @@ def test_classes_of_a_model(capsys, tiny_model):
     assert ['3', 'box', 'thing', '#0000ff'] in rows
 
 
+def test_classes_as_a_class_file(capsys, tmp_path, tiny_model):
+    assert main(['list', 'classes', str(tiny_model), '--yaml']) == 0
+    path = tmp_path / 'classes.yaml'
+    path.write_text(capsys.readouterr().out)
+    found = read_class_file(path)
+    assert found.labels.names == LABELS.names and found.divisor == 1000
+    np.testing.assert_array_equal(found.labels.is_thing, LABELS.is_thing)
+    np.testing.assert_array_equal(found.labels.colors, LABELS.colors)
+    assert list(found.labels.class_id_of_category) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     'argv',
     [
         ['classes', 'missing.onnx'],  # no such file
+        ['models', '--yaml'],  # nothing to print as YAML
         ['models', 'city.onnx'],  # a file that this topic does not take
     ],
 )

@@ -88,6 +88,28 @@ def test_the_divisor_is_the_flags_before_the_files_and_1000_without(files, capsy
     assert expected(random_clip(1, frames=3)).format_table() in capsys.readouterr().out
 
 
+def test_ids_of_the_class_file_are_those_of_the_pixels(files, capsys):
+    """Ids other than places: 10, 20, ...; 0 has no label then."""
+    entries = [
+        {'id': 10 * i + 10, 'name': label.name, 'kind': 'thing' if label.is_thing else 'stuff'}
+        for i, label in enumerate(LABELS.labels)
+    ]
+    text = yaml.safe_dump({'divisor': DIVISOR, 'classes': entries})
+    (files / 'labels.yaml').write_text(text)
+    for path in files.glob('*/*.png'):
+        bgr = cv2.imread(str(path)).astype(np.int64)
+        ids = bgr[..., 0] << 16 | bgr[..., 1] << 8 | bgr[..., 2]
+        class_id, track_id = np.divmod(ids, DIVISOR)
+        write_png(
+            path, np.where(class_id == VOID_ID, 0, (10 * class_id + 10) * DIVISOR + track_id)
+        )
+    score_files(files)
+    assert expected(random_clip(1, frames=3)).format_table() in capsys.readouterr().out
+    write_png(files / 'pred/001.png', np.full((16, 24), 15 * DIVISOR))
+    with pytest.raises(ValueError, match=r'of class 15 .* expected class 10, 20, 30, 40 or 255'):
+        score_files(files)
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -125,7 +147,7 @@ def test_the_divisor_is_the_flags_before_the_files_and_1000_without(files, capsy
         ),
         (
             lambda f: (f / 'labels.yaml').write_text('road'),
-            r'labels\.yaml: expected a list of classes',
+            r'labels\.yaml: it needs a list `classes`',
         ),
         (
             lambda f: (f / 'labels.yaml').write_text('[{name: road, is_thing: false}]'),

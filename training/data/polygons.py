@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from panoptic_ros.core.class_file import distinct_color
 from panoptic_ros.core.coco_format import read_images, read_json
 from panoptic_ros.core.json_values import Item, each, number, text
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 
 from .files import FileReader, Maps, Pair, fault_of
-from .folder import distinct_color
 from .instance_json import Instance, read_instances
 from .outlines import check_reach, encloses, mask_of
 from .skipping import listing

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.labels import VOID_ID
 
 from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table
-from .folder import read_classes
 
 
 class SemanticAndInstance(FileReader):
@@ -30,7 +30,8 @@ class SemanticAndInstance(FileReader):
     """
 
     def __init__(self, classes: Path, images: Path, semantic: Path, instance: Path) -> None:
-        self.labels, _, self.ignore = read_classes(classes)
+        class_file = read_class_file(classes)
+        self.labels, self.ignore = class_file.labels, class_file.ignore
         self.semantic, self.instance = semantic, instance
         super().__init__(pair_stems(images, semantic, instance), images)
 
