@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a trained module to the one-file model: an ONNX graph with decoding and metadata."""
+"""Export of a trained module to a model file: an ONNX graph with decoding and metadata."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from torch.utils._pytree import tree_leaves
 
 from panoptic_ros.core.model_file import MAX_FILE_BYTES, write_model_file
 from panoptic_ros.core.model_info import OUTPUTS, ModelInfo
-from panoptic_ros.core.version import __version__
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 
 from .checkpoint import NonFiniteError, find_non_finite, load_checkpoint
+from .module_backend import model_info
 
 SMALL = 256
-"""Weights with fewer elements stay float32; the file would not get smaller by them."""
+"""Weights with fewer elements stay float32, since they hardly add to the file's size."""
 
 LARGEST_HALF = torch.finfo(torch.float16).max
 
 
 def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.ModelProto:
-    """Traces the module's forward into ONNX.
+    """Trace the module's forward into an ONNX graph.
 
     Parameters and buffers keep their names as initializers, so that the torch backend can load
-    the module from the file; engines fold batch norms themselves. Outputs of the family's heads
+    the module from the file. Engines fold batch norms themselves. Outputs of the family's heads
     are named `maps_<head>`, or `maps_<head>_<i>` for a head on several levels.
 
     Args:
@@ -41,7 +41,7 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
         input_size: (height, width), px.
 
     Raises:
-        ValueError: if the network cannot run at this size.
+        ValueError: for a size that the network cannot run at.
     """
     model.check_input_size(input_size)
     image = torch.zeros(*input_size, 3, dtype=torch.uint8)
@@ -65,7 +65,7 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
     def should_fold(node: Any) -> bool | None:
         return False if any(v is not None and v.name in names for v in node.inputs) else None
 
-    # With shapes and types at hand, group norm's CastLike nodes go, which TensorRT does not have.
+    # Known shapes and types let group norm's CastLike nodes go, which TensorRT does not support.
     onnxscript.optimizer.fold_constants(
         program.model, onnx_shape_inference=True, should_fold=should_fold
     )
@@ -78,16 +78,16 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
         *graph.graph.output,
         *graph.graph.initializer,
     ):
-        del part.metadata_props[:]  # the exporter's source lines: large, and of this machine
+        del part.metadata_props[:]  # source lines of the exporter: large and machine-dependent
     for head in model.heads:
         _rename_head_outputs(graph.graph, head)
     return graph
 
 
 def _rename_head_outputs(graph: onnx.GraphProto, head: str) -> None:
-    """Names what the layer with weights `<head>.weight` gives, wherever it is used.
+    """Rename the outputs of the layer with weights `<head>.weight` to `maps_<head>`.
 
-    `maps_<head>`; with a number from 0 behind it where the layer runs on several levels.
+    A layer that runs on several levels gets `maps_<head>_0`, `maps_<head>_1`, ...
     """
     outputs = [node.output[0] for node in graph.node if f'{head}.weight' in node.input]
     renamed = {
@@ -102,10 +102,10 @@ def _rename_head_outputs(graph: onnx.GraphProto, head: str) -> None:
 
 
 def store_as_half(model: onnx.ModelProto) -> None:
-    """Halves the file: large float32 weights become float16 with a Cast behind each.
+    """Halve the file: store large float32 weights as float16, each followed by a Cast.
 
-    Engines fold the casts when they load the file, so it runs in float32 as before. The graph
-    itself is changed: a copy of one above 2 GiB cannot be made.
+    Engines fold the casts when they load the file, so inference still runs in float32. The graph
+    is changed in place, since a graph above 2 GiB cannot be copied.
     """
     casts = []
     readers: dict[str, list[onnx.NodeProto]] = {}
@@ -129,15 +129,15 @@ def store_as_half(model: onnx.ModelProto) -> None:
 
 
 def check_weights(model: PanopticModel, half: bool) -> None:
-    """Refuses weights that no model file can hold, before the work of an export.
+    """Refuse weights that no model file can hold, before the work of an export.
 
     Args:
-        model: any family.
-        half: they are stored as float16.
+        model: of any family.
+        half: whether they are stored as float16.
 
     Raises:
-        ValueError: if they need more than ONNX's 2 GiB, or one of them is not finite, or too
-            large for float16.
+        ValueError: for weights above ONNX's 2 GiB, or above the range of float16.
+        NonFiniteError: for weights that are not finite.
     """
     weights = [*model.parameters(), *model.buffers()]
     full = sum(w.numel() * w.element_size() for w in weights)
@@ -182,25 +182,26 @@ def export_model(
     scores: Mapping[str, float] | None = None,
     **decoding: Any,
 ) -> ModelInfo:
-    """Writes a module as a model file.
+    """Write a module as a model file.
 
     Args:
-        model: any family; left as it was.
+        model: of any family; unchanged.
         path: the file to write, ending in .onnx.
         input_size: (height, width), px.
-        name: what people call the model.
+        name: name of the model in the metadata.
         half_weights: store weights as float16.
         recipe_hash: of the training recipe; empty for untrained weights.
         scores: validation scores for the metadata.
-        decoding: fields of the family's configuration that may differ from training, such as
-            stride and top_k; None keeps a field as it is.
+        decoding: fields of the family's configuration that may differ from the training, such as
+            stride and top_k; None keeps the training's value.
 
     Returns:
-        What the file says of itself.
+        the metadata of the file.
 
     Raises:
-        ValueError: if the path or a decoding field does not fit, if the network gives NaN or
-            infinity for an image, or see `check_weights`.
+        ValueError: for a path that does not end in .onnx, an invalid decoding field, or weights
+            that `check_weights` refuses.
+        NonFiniteError: if the network's output for an image is not finite.
     """
     if path.suffix != '.onnx':
         raise ValueError(f'a model file ends in .onnx, got {path.name}')
@@ -210,22 +211,7 @@ def export_model(
     copy.load_state_dict({key: value.cpu() for key, value in model.state_dict().items()})
     copy.eval()
     require_finite_maps(copy, input_size)
-    info = ModelInfo(
-        name=name,
-        family=model.family,
-        labels=model.labels,
-        input_size=input_size,
-        stride=copy.config.stride,
-        mean=copy.config.mean,
-        std=copy.config.std,
-        embedding_dim=copy.embedding_dim,
-        embedding_kind=copy.embedding_kind,
-        thresholds=copy.thresholds,
-        config=copy.config_dict(),
-        recipe_hash=recipe_hash,
-        scores=dict(scores or {}),
-        package_version=__version__,
-    )
+    info = model_info(copy, input_size, name, recipe_hash, scores)
     graph = build_graph(copy, input_size)
     if half_weights:
         store_as_half(graph)
@@ -234,12 +220,12 @@ def export_model(
 
 
 def require_finite_maps(model: PanopticModel, input_size: tuple[int, int]) -> None:
-    """Refuses a module that has diverged: whose maps of a grey image are not finite.
+    """Refuse a module that has diverged, so that its maps of a grey image are not finite.
 
     Its weights may be finite, but so large that the network overflows.
 
     Raises:
-        NonFiniteError: in one line.
+        NonFiniteError: if a map holds NaN or infinity.
     """
     model.check_input_size(input_size)
     with torch.no_grad():
@@ -261,7 +247,7 @@ def export_checkpoint(
     scores: Mapping[str, float] | None = None,
     **decoding: Any,
 ) -> ModelInfo:
-    """Writes a training checkpoint as a model file; see `export_model`."""
+    """Write a training checkpoint as a model file; see `export_model`."""
     model, checkpoint = load_checkpoint(path)
     settings = checkpoint['hyper_parameters']
     return export_model(

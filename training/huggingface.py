@@ -60,7 +60,7 @@ def open_transformers(
     """
     import torch
 
-    settings, loaded, random = load_checkpoint(source)
+    settings, loaded, random = load_with_library(source)
     processor = _image_processor(source)
     count = settings.num_labels
     if classes is not None:
@@ -68,7 +68,7 @@ def open_transformers(
     else:
         names = class_names(source, settings.id2label, count)
         try:
-            labels = label_set(names, things or _things_of(source, processor, names))
+            labels = label_set_of_names(names, things or _things_of(source, processor, names))
         except ValueError as error:
             raise ValueError(f'{source}: {error}') from None
     extra: dict[str, Any] = {**normalization(source, processor)}
@@ -90,7 +90,7 @@ def open_transformers(
     return module.eval(), _input_size(source, settings, processor)
 
 
-def load_checkpoint(source: str) -> tuple[Any, Any, set[str]]:
+def load_with_library(source: str) -> tuple[Any, Any, set[str]]:
     """A checkpoint as the library has it.
 
     Returns:
@@ -262,7 +262,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def label_set(names: Sequence[str], things: Iterable[str]) -> LabelSet:
+def label_set_of_names(names: Sequence[str], things: Iterable[str]) -> LabelSet:
     """Labels with colours that stand apart.
 
     Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A module in place of a model file, so that validation takes the node's own way."""
+"""Backend that runs a module, so that validation runs the same code as the node."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from panoptic_ros.models.base import PanopticModel
 
 
 class ModuleBackend:
-    """See `panoptic_ros.runtime.backend.Backend`.
+    """Backend of a PyTorch module; see `panoptic_ros.runtime.backend.Backend`.
 
     Args:
-        model: any family, on its device and in eval mode; its weights may change between images.
+        model: of any family, on its device and in eval mode; weights may change between images.
     """
 
     name = 'torch/eager'
@@ -31,7 +31,7 @@ class ModuleBackend:
 
     @torch.no_grad()
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
-        """See `Backend.run`; in the weights' precision, whatever the training computes in."""
+        """See `Backend.run`; computes in the weights' precision, not the training's."""
         scalars = {
             name: torch.tensor(float(value), device=self.device)
             for name, value in thresholds.items()
@@ -41,14 +41,14 @@ class ModuleBackend:
         return Outputs(*(value.cpu().numpy() for value in outputs))
 
 
-def describe(
+def model_info(
     model: PanopticModel,
     input_size: tuple[int, int],
     name: str = '',
     recipe_hash: str = '',
     scores: Mapping[str, float] | None = None,
 ) -> ModelInfo:
-    """What a model file of this module says of itself."""
+    """Return the metadata of a model file of this module."""
     config = model.config
     return ModelInfo(
         name=name,

@@ -215,7 +215,7 @@ def run_check(args: argparse.Namespace) -> int:
     if args.limit is not None and args.limit < 1:
         raise ValueError(f'--limit must be at least 1, got {args.limit}')
     check_folder(args.json, '--json')
-    from panoptic_training.data.check import check_recipe, check_split, compare
+    from panoptic_training.data.check import check_recipe, check_split, compare_splits
     from panoptic_training.data.files import FileReader
 
     name, recipe = find_data(args.data)
@@ -236,7 +236,7 @@ def run_check(args: argparse.Namespace) -> int:
         if isinstance(reader, FileReader):
             warnings += [f'{split}: {note}' for note in reader.notes()]
         errors += [f'{split}: {error}' for error in report.errors]
-    more, said = compare(reports)
+    more, said = compare_splits(reports)
     errors, warnings = errors + more, warnings + said
     if recipe:
         more, said = check_recipe(recipe, reports)

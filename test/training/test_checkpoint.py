@@ -8,7 +8,7 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.models.registry import build
-from panoptic_training.checkpoint import backbone_of, load_weights, read_checkpoint
+from panoptic_training.checkpoint import backbone_of, load_pretrained, read_checkpoint
 from panoptic_training.trainer.module import PanopticModule
 
 NETWORK = {
@@ -42,7 +42,7 @@ def test_all_of_a_backbone_is_loaded_and_nothing_else_changes(published, caplog)
     path, tensors = published
     model, before = make_model(2), make_model(2).state_dict()
     with caplog.at_level('INFO'):
-        load_weights(model, path)
+        load_pretrained(model, path)
     prefix = next(name for name, module in model.named_modules() if module is backbone_of(model))
     for name, value in model.state_dict().items():
         inside = name.startswith(f'{prefix}.')
@@ -69,7 +69,7 @@ def test_a_backbone_that_does_not_fit_changes_nothing(published, spoil):
         r'missing or of another shape, '
         r"e\.g\. 'conv_stem\.weight'",
     ):
-        load_weights(model, path)
+        load_pretrained(model, path)
     expected = make_model(2).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
 
@@ -90,7 +90,7 @@ def test_names_that_timm_flattens_are_found(tmp_path):
         },
         tmp_path / 'swin.safetensors',
     )
-    load_weights(model, tmp_path / 'swin.safetensors')
+    load_pretrained(model, tmp_path / 'swin.safetensors')
     assert torch.equal(backbone.layers_0.weight, weight)
 
 
@@ -105,7 +105,7 @@ def test_an_earlier_training_gives_what_has_its_name_and_shape(tmp_path, caplog)
     source = checkpoint_file(tmp_path / 'earlier.ckpt')
     model, before = make_model(4, OTHER_LABELS), make_model(4, OTHER_LABELS).state_dict()
     with caplog.at_level('INFO'):
-        load_weights(model, tmp_path / 'earlier.ckpt')
+        load_pretrained(model, tmp_path / 'earlier.ckpt')
     by_class = {'semantic_mean', 'semantic_log_sigma'}  # one class more: these start afresh
     for name, value in model.state_dict().items():
         expected = before[name] if name in by_class else source.state_dict()[name]
@@ -135,7 +135,7 @@ def test_a_module_starts_from_a_file(tmp_path):
 def test_other_files_are_refused_in_one_line(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
-        load_weights(make_model(0), tmp_path / name)
+        load_pretrained(make_model(0), tmp_path / name)
     assert '\n' not in str(error.value)
 
 
@@ -165,7 +165,7 @@ def test_checkpoints_of_others_are_refused(tmp_path):
         tmp_path / 'y.ckpt',
     )
     with pytest.raises(ValueError, match="holds no weights for this model's backbone"):
-        load_weights(make_model(0), tmp_path / 'y.ckpt')
+        load_pretrained(make_model(0), tmp_path / 'y.ckpt')
 
 
 def test_nothing_in_a_checkpoint_is_run(tmp_path):
@@ -181,6 +181,6 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path):
 
 def test_missing_files_are_named():
     with pytest.raises(FileNotFoundError, match=r'init_weights: no file none\.safetensors'):
-        load_weights(make_model(0), 'none.safetensors')
+        load_pretrained(make_model(0), 'none.safetensors')
     with pytest.raises(ValueError, match='Linear has no backbone to load weights into'):
         backbone_of(torch.nn.Linear(1, 1))

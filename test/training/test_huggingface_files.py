@@ -17,7 +17,7 @@ from panoptic_training.data import ade20k_classes
 from panoptic_training.huggingface import (
     TASK,
     _task_tokens,
-    label_set,
+    label_set_of_names,
     normalization,
     open_transformers,
 )
@@ -126,11 +126,11 @@ def test_missing_weights_are_refused(checkpoint, tmp_path):
 
 
 def test_labels_are_unique_and_known():
-    labels = label_set(['a', 'b', 'a'], ['b'])
+    labels = label_set_of_names(['a', 'b', 'a'], ['b'])
     assert labels.names == ('a', 'b', 'a 2')
     assert labels.is_thing.tolist() == [False, True, False]
     with pytest.raises(ValueError, match="unknown class 'c'; the classes are: a, b"):
-        label_set(['a', 'b'], ['c'])
+        label_set_of_names(['a', 'b'], ['c'])
 
 
 def test_things_are_named_with_any_capitals(checkpoint):

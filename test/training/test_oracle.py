@@ -16,7 +16,7 @@ from panoptic_ros.runtime.predictor import Predictor
 from panoptic_training.data.sample import Sample
 from panoptic_training.evaluation.oracle import make_oracle, true_proposals
 from panoptic_training.evaluation.scoring import Scores
-from panoptic_training.module_backend import ModuleBackend, describe
+from panoptic_training.module_backend import ModuleBackend, model_info
 
 
 def sample(things=True, size=(64, 128)):
@@ -40,7 +40,7 @@ def sample(things=True, size=(64, 128)):
 
 
 def predictor_of(model):
-    return Predictor(ModuleBackend(model), describe(model, (64, 128)))
+    return Predictor(ModuleBackend(model), model_info(model, (64, 128)))
 
 
 def test_proposals_are_boxes_classes_and_mean_embeddings():

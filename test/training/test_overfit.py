@@ -14,7 +14,7 @@ from panoptic_training.data.sample import Sample, collate, pack
 from panoptic_training.evaluation.relations import RelationScores
 from panoptic_training.evaluation.scoring import Scores
 from panoptic_training.losses.registry import build_loss
-from panoptic_training.module_backend import ModuleBackend, describe
+from panoptic_training.module_backend import ModuleBackend, model_info
 from panoptic_training.trainer.schedule import poly, warmup
 
 STEPS = 400
@@ -148,7 +148,7 @@ def learn(model, loss, samples, stride, lr, warmup_steps, weight_decay):
         optimizer.step()
         model.renormalize()
     model.eval()
-    predictor = Predictor(ModuleBackend(model), describe(model, samples[0].class_map.shape))
+    predictor = Predictor(ModuleBackend(model), model_info(model, samples[0].class_map.shape))
     scores = Scores(model.labels)
     for sample in samples:
         scores.update(sample, predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0))

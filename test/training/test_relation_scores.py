@@ -21,7 +21,7 @@ from panoptic_training.evaluation.relations import (
     relation_model,
     true_relations,
 )
-from panoptic_training.module_backend import ModuleBackend, describe
+from panoptic_training.module_backend import ModuleBackend, model_info
 
 
 class Told(torch.nn.Module):
@@ -109,7 +109,7 @@ def test_predicted_pairs_name_the_frames_segments():
     ).eval()
     for parameter in net.relation.parameters():
         parameter.data.normal_(std=2.0)
-    predictor = Predictor(ModuleBackend(net), describe(net, (64, 96)))
+    predictor = Predictor(ModuleBackend(net), model_info(net, (64, 96)))
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     one = Sample(image, np.zeros((64, 96), np.uint8), np.zeros((64, 96), np.int32))
     assert relation_model(predictor, Path('some.ckpt')) is net
@@ -145,7 +145,7 @@ def said(box, valid, segment_map, relation, class_id):
 
 def test_only_pairs_of_the_frame_that_are_told_apart_are_listed(monkeypatch):
     net = model(RIGHT, 'box')
-    predictor = Predictor(ModuleBackend(net), describe(net, (64, 96)))
+    predictor = Predictor(ModuleBackend(net), model_info(net, (64, 96)))
     # Twice as wide as high: the lower quarter of the input is padding, and row 2 lies there.
     image = np.zeros((48, 96, 3), np.uint8)
     segment_map = torch.zeros(16, 24, dtype=torch.int32)
@@ -164,5 +164,5 @@ def test_only_pairs_of_the_frame_that_are_told_apart_are_listed(monkeypatch):
 
 def test_other_models_have_no_relations():
     net = build('sognet', LABELS, **SMALL_SOGNET, relation=False).eval()
-    predictor = Predictor(ModuleBackend(net), describe(net, (64, 96)))
+    predictor = Predictor(ModuleBackend(net), model_info(net, (64, 96)))
     assert relation_model(predictor, Path('some.ckpt')) is None

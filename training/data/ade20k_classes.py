@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from .class_table import label_set
+from .class_table import parse_class_table
 
-LABELS = label_set("""
+LABELS = parse_class_table("""
 0 stuff 787878 wall
 1 stuff b47878 building
 2 stuff 06e6e6 sky

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 
-from .files import FileReader, Maps, fault_of, pair_stems, read_ids
+from .files import FileReader, Maps, fault_of, pair_stems, read_id_map
 
 LABELS = LabelSet(
     (
@@ -105,7 +105,7 @@ class CamVid(FileReader):
 
 
 def _read_classes(path: Path) -> npt.NDArray[np.uint8]:
-    ids = read_ids(path)
+    ids = read_id_map(path)
     if ids.max(initial=0) > UNLABELLED:
         raise ValueError(f'{path}: ids must lie in 0 to {UNLABELLED}, got {ids.max()}')
     return np.where(ids == UNLABELLED, VOID_ID, ids).astype(np.uint8)

@@ -28,7 +28,7 @@ MOSTLY = 0.9
 """Images of which more than this is unlabelled are named."""
 
 
-class Look(NamedTuple):
+class SampleCounts(NamedTuple):
     """What one sample is like."""
 
     size: tuple[int, int]
@@ -42,13 +42,13 @@ class Look(NamedTuple):
     """Segments of less than TINY_PX."""
 
 
-def look(sample: Sample) -> Look:
+def count_sample(sample: Sample) -> SampleCounts:
     """Counts pixels and segments."""
     values, areas = np.unique(
         sample.instance_map.astype(np.int64) << 8 | sample.class_map, return_counts=True
     )
     classes, labelled = values & 255, values & 255 != VOID_ID
-    return Look(
+    return SampleCounts(
         sample.class_map.shape,
         np.bincount(classes, areas, minlength=256).astype(np.int64),
         np.bincount(classes[labelled], minlength=256),
@@ -85,7 +85,7 @@ class SplitReport:
         """Part of all pixels that has no label; 0 without pixels."""
         return float(self.pixels[VOID_ID] / max(self.pixels.sum(), 1))
 
-    def add(self, name: str, found: Look) -> None:
+    def add(self, name: str, found: SampleCounts) -> None:
         """Adds a sample that could be read."""
         self.pixels += found.pixels
         self.segments += found.segments
@@ -231,7 +231,7 @@ def name_of_sample(reader: Reader, index: int) -> str:
     return reader.pairs[index].image.name if isinstance(reader, FileReader) else f'#{index}'
 
 
-def compare(reports: Mapping[str, SplitReport]) -> tuple[list[str], list[str]]:
+def compare_splits(reports: Mapping[str, SplitReport]) -> tuple[list[str], list[str]]:
     """Errors and warnings about splits that do not go together."""
     train, val = reports.get('train'), reports.get('val')
     if train is None or val is None:
@@ -250,7 +250,7 @@ def compare(reports: Mapping[str, SplitReport]) -> tuple[list[str], list[str]]:
     )
 
 
-def _read(reader: Reader, index: int) -> tuple[str | None, Look | None]:
-    found: list[Look] = []
-    fault = fault_of(lambda: found.append(look(reader.read(index, 0))))
+def _read(reader: Reader, index: int) -> tuple[str | None, SampleCounts | None]:
+    found: list[SampleCounts] = []
+    fault = fault_of(lambda: found.append(count_sample(reader.read(index, 0))))
     return fault, found[0] if found else None

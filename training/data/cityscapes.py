@@ -15,7 +15,15 @@ import numpy.typing as npt
 
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 
-from .files import FileReader, Maps, Pair, number, read_ids, split_ids, thing_table
+from .files import (
+    FilePair,
+    FileReader,
+    Maps,
+    number_instances,
+    read_id_map,
+    split_ids,
+    thing_table,
+)
 
 LABELS = LabelSet(
     (
@@ -67,7 +75,7 @@ class Cityscapes(FileReader):
         where = Path(folder) / 'leftImg8bit' / split
         super().__init__(
             [
-                Pair(
+                FilePair(
                     path,
                     Path(folder)
                     / 'gtFine'
@@ -88,7 +96,7 @@ class Cityscapes(FileReader):
     def read_labels(self, index: int) -> Maps:
         """Classes and instances of an instanceIds file."""
         path = self.pairs[index].labels
-        return decode(read_ids(path), path)
+        return decode(read_id_map(path), path)
 
 
 def decode(ids: npt.NDArray[np.integer], where: Path | str = 'instanceIds') -> Maps:
@@ -116,4 +124,4 @@ def _describe(found: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint8], npt.
     class_of[list(LABELS.class_id_of_category)] = list(LABELS.class_id_of_category.values())
     numbered = found >= INSTANCES
     classes = class_of[np.where(numbered, found // INSTANCES, found).clip(max=255)]
-    return classes, number(numbered & thing_table(LABELS)[classes])
+    return classes, number_instances(numbered & thing_table(LABELS)[classes])

@@ -54,7 +54,7 @@ class CityscapesVps(PanopticJson):
         """The number of the video."""
         return annotation.path.name.partition('_')[0]
 
-    def number(
+    def number_instances(
         self, segments: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.integer]:
         """The same number for the same segment id, in each frame."""

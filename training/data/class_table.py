@@ -6,10 +6,10 @@ from __future__ import annotations
 from panoptic_ros.core.labels import Label, LabelSet
 
 
-def label_set(table: str) -> LabelSet:
+def parse_class_table(table: str) -> LabelSet:
     """A label set from lines of category_id, `thing` or `stuff`, colour and name.
 
-    >>> label_set('1 thing dc143c person').labels[0].color
+    >>> parse_class_table('1 thing dc143c person').labels[0].color
     (220, 20, 60)
     """
     return LabelSet(tuple(_label(line) for line in table.strip().splitlines()))

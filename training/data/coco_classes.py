@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from .class_table import label_set
+from .class_table import parse_class_table
 
-LABELS = label_set("""
+LABELS = parse_class_table("""
 1 thing dc143c person
 2 thing 770b20 bicycle
 3 thing 00008e car

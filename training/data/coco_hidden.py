@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.coco_format import read_json
 
-from .instance_json import read_instances
+from .instance_json import read_instance_annotations
 from .outlines import Polygon, fill
 
 SHARE = 0.5
@@ -38,7 +38,7 @@ class Outlines:
             image_id: [
                 (one.category_id, one.outline) for one in found if isinstance(one.outline, list)
             ]  # crowds are run lengths
-            for image_id, found in read_instances(read_json(path), path).items()
+            for image_id, found in read_instance_annotations(read_json(path), path).items()
         }
         """Category and polygons of each object."""
 

@@ -49,7 +49,7 @@ Maps = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]
 """class_map and instance_map, (H, W) each."""
 
 
-class Pair(NamedTuple):
+class FilePair(NamedTuple):
     """An image and the file of its labels."""
 
     image: Path
@@ -97,7 +97,7 @@ class FileReader:
     exif: str = 'refuse'
     """One of `EXIF`."""
 
-    def __init__(self, pairs: Sequence[Pair], where: Path) -> None:
+    def __init__(self, pairs: Sequence[FilePair], where: Path) -> None:
         if not pairs:
             raise FileNotFoundError(f'no images in {where}')
         self.pairs = list(pairs)
@@ -171,7 +171,7 @@ class FileReader:
         raise NotImplementedError
 
 
-def pair_stems(images: Path, labels: Path, *others: Path) -> list[Pair]:
+def pair_stems(images: Path, labels: Path, *others: Path) -> list[FilePair]:
     """Pairs the images of one folder with the PNGs of another by their names without suffix.
 
     Folders within are searched too; hidden files are not. What lacks its partner is paired with
@@ -188,7 +188,9 @@ def pair_stems(images: Path, labels: Path, *others: Path) -> list[Pair]:
     pictures = _by_stem(images, IMAGE_SUFFIXES, {labels, *others} - {images})
     masks = _by_stem(labels, {'.png'}, set(others) - {labels})
     return [
-        Pair(pictures.get(stem, images / f'{stem}.jpg'), masks.get(stem, labels / f'{stem}.png'))
+        FilePair(
+            pictures.get(stem, images / f'{stem}.jpg'), masks.get(stem, labels / f'{stem}.png')
+        )
         for stem in sorted({*pictures, *masks})
     ]
 
@@ -249,7 +251,7 @@ def read_rgb(path: Path, exif: str = 'refuse') -> npt.NDArray[np.uint8]:
         return np.array(upright.convert('RGB'), np.uint8)
 
 
-def read_ids(path: Path) -> npt.NDArray[np.integer]:
+def read_id_map(path: Path) -> npt.NDArray[np.integer]:
     """(H, W) id of each pixel of a PNG: grey or palette as they are, RGB as R + 256 G + 65536 B.
 
     Raises:
@@ -300,7 +302,7 @@ def split_ids(
     return np.asarray(classes, np.uint8)[place], np.asarray(instances, np.int32)[place]
 
 
-def number(counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+def number_instances(counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
     """1, 2, ... where something counts, 0 elsewhere."""
     return np.where(counted, np.cumsum(counted), 0).astype(np.int32)
 
@@ -426,13 +428,13 @@ def _by_stem(folder: Path, suffixes: Set[str], besides: Set[Path]) -> dict[str, 
     return found
 
 
-def _check_headers(pair: Pair, exif: str) -> None:
+def _check_headers(pair: FilePair, exif: str) -> None:
     size, labelled = image_size(pair.image, exif), image_size(pair.labels)
     if size != labelled:
         raise ValueError(_sizes(pair, size, labelled))
 
 
-def _sizes(pair: Pair, image: Sequence[int], labels: Sequence[int]) -> str:
+def _sizes(pair: FilePair, image: Sequence[int], labels: Sequence[int]) -> str:
     return (
         f'{pair.image} is {image[0]} x {image[1]}, its labels {pair.labels} are '
         f'{labels[0]} x {labels[1]}'

@@ -29,7 +29,15 @@ import numpy.typing as npt
 from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.labels import VOID_ID
 
-from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table
+from .files import (
+    FileReader,
+    Maps,
+    number_instances,
+    pair_stems,
+    read_id_map,
+    split_ids,
+    thing_table,
+)
 
 
 class OwnFolder(FileReader):
@@ -90,6 +98,6 @@ class OwnFolder(FileReader):
                     f'{self.labels.names[class_of[wrong[0] // divisor]]!r}, '
                     f'which is stuff ({len(wrong)} such)'
                 )
-            return classes, number(instances > 0)
+            return classes, number_instances(instances > 0)
 
-        return split_ids(read_ids(path), describe)
+        return split_ids(read_id_map(path), describe)

@@ -23,7 +23,7 @@ class Instance(NamedTuple):
     """None where only a box is given."""
 
 
-def read_instances(document: Item, path: Path) -> dict[int | str, list[Instance]]:
+def read_instance_annotations(document: Item, path: Path) -> dict[int | str, list[Instance]]:
     """The annotations of each annotated image, in the file's order.
 
     Args:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 
 from .cityscapes import LABELS as CITYSCAPES
-from .files import FileReader, Maps, Pair, read_ids, split_ids, thing_table
+from .files import FilePair, FileReader, Maps, read_id_map, split_ids, thing_table
 
 TRACKED = ('person', 'car')
 
@@ -62,7 +62,7 @@ class KittiStep(FileReader):
         images = sorted_in if sorted_in.is_dir() else folder / 'training/image_02'
         super().__init__(
             [
-                Pair(images / path.parent.name / path.name, path, path.parent.name)
+                FilePair(images / path.parent.name / path.name, path, path.parent.name)
                 for path in sorted(labels.glob('*/*.png'))
             ],
             labels,
@@ -75,7 +75,7 @@ class KittiStep(FileReader):
             ValueError: for a class that there is not.
         """
         path = self.pairs[index].labels
-        ids = read_ids(path)  # R + 256 G + 65536 B
+        ids = read_id_map(path)  # R + 256 G + 65536 B
         unknown = set(np.unique(ids & 255).tolist()) - {*range(len(LABELS)), VOID_ID}
         if unknown:
             raise ValueError(

@@ -18,7 +18,7 @@ from panoptic_ros.core.coco_format import (
 )
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 
-from .files import FileReader, Maps, Pair, number, split_ids, thing_table
+from .files import FilePair, FileReader, Maps, number_instances, split_ids, thing_table
 from .skipping import listing
 
 
@@ -52,7 +52,7 @@ class PanopticJson(FileReader):
         self.unlabelled = [image.file_name for i, image in listed.items() if i not in found]
         super().__init__(
             [
-                Pair(images / listed[i].file_name, annotation.path, self.clip_of(annotation))
+                FilePair(images / listed[i].file_name, annotation.path, self.clip_of(annotation))
                 for i, annotation in found.items()
             ],
             images,
@@ -78,7 +78,7 @@ class PanopticJson(FileReader):
         """Name of the video that an image is a frame of; here, of none."""
         return ''
 
-    def number(
+    def number_instances(
         self, segments: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.integer]:
         """Instance ids of an image's segments.
@@ -87,7 +87,7 @@ class PanopticJson(FileReader):
             segments: their ids in the file.
             counted: which of them are instances.
         """
-        return number(counted)
+        return number_instances(counted)
 
     def read_labels(self, index: int) -> Maps:
         """Classes and instances of the PNG.
@@ -106,6 +106,6 @@ class PanopticJson(FileReader):
                 np.uint8,
             )
             crowd = np.isin(found, list(annotation.crowd))  # has a class and no instance
-            return classes, self.number(found, is_thing[classes] & ~crowd)
+            return classes, self.number_instances(found, is_thing[classes] & ~crowd)
 
         return split_ids(read_ids(annotation).astype(np.int32), describe)

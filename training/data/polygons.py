@@ -15,8 +15,8 @@ from panoptic_ros.core.coco_format import read_images, read_json
 from panoptic_ros.core.json_values import Item, each, number, text
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 
-from .files import FileReader, Maps, Pair, fault_of
-from .instance_json import Instance, read_instances
+from .files import FilePair, FileReader, Maps, fault_of
+from .instance_json import Instance, read_instance_annotations
 from .outlines import check_reach, encloses, mask_of
 from .skipping import listing
 
@@ -58,7 +58,7 @@ class Polygons(FileReader):
     ) -> None:
         document = read_json(path)
         listed = read_images(document, path)
-        self.of_image = read_instances(document, path)
+        self.of_image = read_instance_annotations(document, path)
         if crowds_are_objects:
             self.of_image = {
                 i: [one._replace(crowd=False) for one in found]
@@ -96,7 +96,9 @@ class Polygons(FileReader):
         self.entries = sorted(listed.values(), key=lambda image: image.file_name)
         self.lost = 0
         """Instances of which no pixel is seen, in the images read so far."""
-        super().__init__([Pair(images / image.file_name, path) for image in self.entries], path)
+        super().__init__(
+            [FilePair(images / image.file_name, path) for image in self.entries], path
+        )
 
     def faults(self) -> dict[int, str]:
         """By index, what headers and annotations tell is wrong."""

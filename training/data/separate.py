@@ -11,7 +11,15 @@ import numpy.typing as npt
 from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.labels import VOID_ID
 
-from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table
+from .files import (
+    FileReader,
+    Maps,
+    number_instances,
+    pair_stems,
+    read_id_map,
+    split_ids,
+    thing_table,
+)
 
 
 class SemanticAndInstance(FileReader):
@@ -43,7 +51,10 @@ class SemanticAndInstance(FileReader):
         """
         path = self.pairs[index].labels
         other = self._instance_of(path)
-        classes, instances = read_ids(path).astype(np.int64), read_ids(other).astype(np.int64)
+        classes, instances = (
+            read_id_map(path).astype(np.int64),
+            read_id_map(other).astype(np.int64),
+        )
         if classes.shape != instances.shape:
             raise ValueError(
                 f'{path} is {classes.shape[0]} x {classes.shape[1]}, {other} '
@@ -62,7 +73,7 @@ class SemanticAndInstance(FileReader):
                     f'means that a pixel has no label, add `ignore: [{unknown[0]}]`'
                 )
             ids = np.array([class_of.get(c, VOID_ID) for c in (found // span).tolist()], np.uint8)
-            return ids, number(is_thing[ids] & (found % span > 0))
+            return ids, number_instances(is_thing[ids] & (found % span > 0))
 
         return split_ids(classes * span + instances, describe)
 

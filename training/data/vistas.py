@@ -16,7 +16,15 @@ import numpy.typing as npt
 
 from panoptic_ros.core.labels import VOID_ID
 
-from .files import FileReader, Maps, number, pair_stems, read_ids, split_ids, thing_table
+from .files import (
+    FileReader,
+    Maps,
+    number_instances,
+    pair_stems,
+    read_id_map,
+    split_ids,
+    thing_table,
+)
 from .vistas_classes import LABELS
 
 INSTANCES = 256
@@ -55,7 +63,7 @@ class Vistas(FileReader):
             ValueError: for a class that v1.2 does not have.
         """
         path = self.pairs[index].labels
-        ids = read_ids(path)
+        ids = read_id_map(path)
         if ids.max(initial=0) >= (UNLABELED + 1) * INSTANCES:
             raise ValueError(
                 f'{path}: classes must lie in 0 to {UNLABELED} (v1.2), got '
@@ -67,4 +75,6 @@ class Vistas(FileReader):
 def _describe(found: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     places = found // INSTANCES
     classes = np.where(places == UNLABELED, VOID_ID, places).astype(np.uint8)
-    return classes, number(thing_table(LABELS)[classes])  # the first instance has number 0
+    return classes, number_instances(
+        thing_table(LABELS)[classes]
+    )  # the first instance has number 0

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from .class_table import label_set
+from .class_table import parse_class_table
 
-LABELS = label_set("""
+LABELS = parse_class_table("""
 1 thing a52a2a bird
 2 thing 00c000 ground animal
 3 stuff c4c4c4 curb

@@ -19,7 +19,7 @@ from panoptic_ros.runtime.torch_backend import load_weights
 
 from ..checkpoint import load_checkpoint
 from ..export import require_finite_maps
-from ..module_backend import ModuleBackend, describe
+from ..module_backend import ModuleBackend, model_info
 
 
 def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> Predictor:
@@ -53,7 +53,7 @@ def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> P
     require_finite_maps(model, input_size)
     return Predictor(
         ModuleBackend(model if index is None else model.to(f'cuda:{index}')),
-        describe(model, input_size, path.stem, settings.get('recipe_hash', '')),
+        model_info(model, input_size, path.stem, settings.get('recipe_hash', '')),
     )
 
 

@@ -17,7 +17,13 @@ from ..data.class_table import require_same_classes
 from ..data.registry import open_reader
 from ..data.sample import Batch, Sample, only
 from ..data.skipping import Skipping
-from .sampler import Draws, FixedSamples, TrainingLoader, TrainingSamples, one_thread
+from .sampler import (
+    EpochSampler,
+    FixedSamples,
+    TrainingLoader,
+    TrainingSamples,
+    limit_to_one_thread,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -100,10 +106,10 @@ class PanopticData(L.LightningDataModule):
             ValueError: if the samples do not fill a batch in each process.
         """
         self.require_batch(self.share[1])
-        draws = Draws(self.train_reader, self.seed, *self.share)
+        sampler = EpochSampler(self.train_reader, self.seed, *self.share)
         return TrainingLoader(
             TrainingSamples(self.train_reader, self.augment),
-            draws,
+            sampler,
             lambda: self.progress,
             self.batch_size,
             **self._options,
@@ -135,7 +141,7 @@ class PanopticData(L.LightningDataModule):
     def _options(self) -> dict[str, Any]:
         return {
             'num_workers': self.num_workers,
-            'worker_init_fn': one_thread,
+            'worker_init_fn': limit_to_one_thread,
             'persistent_workers': self.num_workers > 0,
             'pin_memory': torch.cuda.is_available(),
         }

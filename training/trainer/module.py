@@ -17,14 +17,14 @@ from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
 
-from ..checkpoint import NonFiniteError, find_non_finite, load_weights
+from ..checkpoint import NonFiniteError, find_non_finite, load_pretrained
 from ..data.class_table import require_same_classes
 from ..data.sample import Batch, Sample
 from ..evaluation.scoring import Scores
 from ..losses.registry import build_loss
-from ..module_backend import ModuleBackend, describe
+from ..module_backend import ModuleBackend, model_info
 from .optimizers import OptimizerConfig, make_optimizer
-from .schedule import poly, tenths, warmup
+from .schedule import multistep, poly, warmup
 
 
 class PanopticModule(L.LightningModule):
@@ -82,9 +82,9 @@ class PanopticModule(L.LightningModule):
         self.loss = build_loss(family, loss or {})
         self.model = build(family, self.labels, **network)
         if init_weights is not None:
-            load_weights(self.model, init_weights)
+            load_pretrained(self.model, init_weights)
         self.model.to(memory_format=torch.channels_last)
-        self.info = describe(self.model, (input_size[0], input_size[1]))
+        self.info = model_info(self.model, (input_size[0], input_size[1]))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser that the recipe names."""
@@ -109,7 +109,7 @@ class PanopticModule(L.LightningModule):
         decay = (
             poly(self.progress(), self.hparams['power'])
             if milestones is None
-            else tenths(step, milestones)
+            else multistep(step, milestones)
         )
         lr = (
             self.hparams['lr']

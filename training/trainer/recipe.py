@@ -40,7 +40,7 @@ from ..data.registry import DATASETS, check_options, dataset_list
 from .callbacks import EMA, BestCheckpoint, LastCheckpoint, Pictures
 from .datamodule import PanopticData
 from .module import PanopticModule
-from .run_folder import WholeCheckpoints, checkpoint_folder, find_start, require_unused
+from .run_folder import AtomicCheckpointIO, checkpoint_folder, find_start, require_unused
 
 DESCRIPTION = 'Trains a model by a recipe and flags.'
 
@@ -178,7 +178,7 @@ class RecipeCLI(LightningCLI):
         own = config.plugins if isinstance(config.plugins, list) else [config.plugins]
         kwargs['plugins'] = [
             *(plugin for plugin in own if plugin is not None),
-            WholeCheckpoints(self.replace_settings),
+            AtomicCheckpointIO(self.replace_settings),
         ]
         self.old_logs = self.logs() if self.config.overwrite else []
         if config.logger is None:

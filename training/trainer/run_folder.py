@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a training: whether it may be used, and how its checkpoints are written."""
+"""Folder of a training: its checkpoints, whether it may be used, and safe writing."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from panoptic_ros.core.files import atomic_write
 
 from ..checkpoint import NonFiniteError, non_finite_weight
 
-NAMES = ('best.ckpt', 'last.ckpt')
+CHECKPOINT_NAMES = ('best.ckpt', 'last.ckpt')
 
 
 def checkpoint_folder(root: str | Path | None) -> Path:
-    """Where the training in a folder (default: the current one) keeps its checkpoints."""
+    """Return the folder of the checkpoints of the training in `root` (default: the current)."""
     return Path(root or '.') / 'checkpoints'
 
 
 def find_start(root: str | Path | None, ckpt_path: str | None) -> Path | None:
-    """The checkpoint that a training in a folder resumes from; None for a new training.
+    """Return the checkpoint that a training in a folder resumes from; None for a new training.
 
     Args:
         root: the folder.
-        ckpt_path: a checkpoint, `last` for the folder's own, or None.
+        ckpt_path: a checkpoint, `last` for the folder's last.ckpt, or None.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
@@ -44,15 +44,15 @@ def find_start(root: str | Path | None, ckpt_path: str | None) -> Path | None:
 
 
 def require_unused(root: str | Path | None, start: Path | None, overwrite: bool) -> None:
-    """Refuses a folder with checkpoints that a training would replace without being told to.
+    """Refuse a folder whose checkpoints a training would replace without the user's consent.
 
     Args:
         root: the folder.
-        start: what the training resumes from.
-        overwrite: whether it may replace them.
+        start: the checkpoint that the training resumes from.
+        overwrite: whether the training may replace checkpoints.
 
     Raises:
-        ValueError: with the ways out.
+        ValueError: naming the flags that resolve the conflict.
     """
     folder = checkpoint_folder(root)
     resumes = start is not None and start.resolve() == (folder / 'last.ckpt').resolve()
@@ -61,7 +61,7 @@ def require_unused(root: str | Path | None, start: Path | None, overwrite: bool)
             '--ckpt_path last resumes the training in the folder, --overwrite true '
             'replaces it; give one of them'
         )
-    found = [name for name in NAMES if (folder / name).exists()]
+    found = [name for name in CHECKPOINT_NAMES if (folder / name).exists()]
     if found and not resumes and not overwrite:
         raise ValueError(
             f'{folder} holds {" and ".join(found)} of an earlier training; resume it '
@@ -70,14 +70,14 @@ def require_unused(root: str | Path | None, start: Path | None, overwrite: bool)
         )
 
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint under a temporary name and renames it when all of it is on the disk.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Atomic writing of checkpoints: a temporary file that is renamed once it is complete.
 
-    Lightning's own writer copies where the temporary folder is on another file system, so that
-    a full disk or a kill leaves part of a checkpoint in place of the last good one.
+    Lightning's own writer copies if the temporary folder is on another file system, so a full
+    disk or a kill would leave a truncated checkpoint in place of the last good one.
 
     Args:
-        after_first: is called once, when this process has written its first checkpoint.
+        after_first: called once, after this process has written its first checkpoint.
     """
 
     def __init__(self, after_first: Callable[[], None]) -> None:
@@ -86,11 +86,11 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Writes a checkpoint.
+        """Write a checkpoint; after an error, the file is as it was before.
 
         Raises:
-            NonFiniteError: if its weights are not finite; the file is left as it was.
-            OSError: if it cannot be written, with its path; the file is left as it was.
+            NonFiniteError: for weights that are not finite.
+            OSError: if it cannot be written, with its path.
         """
         path = Path(path)
         if name := non_finite_weight(checkpoint):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which sample comes next, and the seed that everything random about it is drawn from."""
+"""Order and random seeds of the training samples, and the loader of training batches."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ..data.augment import Augment
 from ..data.sample import Reader, Sample, collate
 
-Draw = tuple[int, int]
-"""(index, epoch seed): what fixes a training sample, whatever the number of workers."""
+SampleKey = tuple[int, int]
+"""(index, epoch seed), which determine a training sample for any number of workers."""
 
 
-class Draws(Sampler[Draw]):
-    """Each sample once an epoch, in the reader's order for that epoch.
+class EpochSampler(Sampler[SampleKey]):
+    """Sampler that yields each sample once per epoch, in the reader's order for that epoch.
 
     Lightning calls `set_epoch`.
 
     Args:
-        reader: says in what order it likes to be read.
+        reader: determines the order within an epoch.
         seed: of the training.
         rank: number of this process.
-        world_size: processes that share the samples.
+        world_size: number of processes that share the samples.
     """
 
     def __init__(self, reader: Reader, seed: int, rank: int = 0, world_size: int = 1) -> None:
         self.reader, self.seed, self.epoch = reader, seed, 0
         self.rank, self.world_size = rank, world_size
-        self._done = (0, 0)
+        self._resumed = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draws of another epoch follow."""
+        """Set the epoch whose samples are yielded."""
         self.epoch = epoch
 
-    def go_on(self, epoch: int, draws: int) -> None:
-        """That epoch comes next, without its first draws."""
-        self.epoch, self._done = epoch, (epoch, draws)
+    def resume(self, epoch: int, samples: int) -> None:
+        """Set the epoch, and skip the samples of it that were processed before."""
+        self.epoch, self._resumed = epoch, (epoch, samples)
 
     def __len__(self) -> int:
         return len(self.reader) // self.world_size
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[SampleKey]:
         rng = np.random.default_rng((self.seed, self.epoch))
         epoch_seed = int(rng.integers(2**31))
         order = self.reader.order(rng)[: len(self) * self.world_size]
-        epoch, draws = self._done
-        skip = draws if epoch == self.epoch else 0
+        epoch, samples = self._resumed
+        skip = samples if epoch == self.epoch else 0
         for index in order[self.rank :: self.world_size][skip:].tolist():
             yield index, epoch_seed
 
 
 class SampleError(ValueError):
-    """A sample that cannot be read.
+    """Error of a sample that cannot be read.
 
-    A loader makes the error of its worker again in the main process, from the class and the
-    worker's traceback; of that text only the message is kept.
+    A data loader raises the error of its worker again in the main process, constructed from the
+    class and the worker's traceback. Only the message is kept of that text.
 
     Args:
         text: the message in one line, alone or at the end of a traceback.
@@ -72,10 +72,10 @@ class SampleError(ValueError):
 
 
 def read_sample(reader: Reader, index: int, epoch_seed: int) -> Sample:
-    """A sample of a reader.
+    """Read a sample.
 
     Raises:
-        SampleError: if it cannot be read, also as it comes from a loader's worker.
+        SampleError: if it cannot be read; a loader's worker passes this error on intact.
     """
     try:
         return reader.read(index, epoch_seed)
@@ -84,18 +84,18 @@ def read_sample(reader: Reader, index: int, epoch_seed: int) -> Sample:
 
 
 class TrainingSamples(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented samples by draw."""
+    """Augmented samples by their key."""
 
     def __init__(self, reader: Reader, augment: Augment) -> None:
         self.reader, self.augment = reader, augment
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        seed = int(np.random.default_rng(draw).integers(2**31))
-        return self.augment(read_sample(self.reader, *draw), seed)
+    def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor]:
+        seed = int(np.random.default_rng(key).integers(2**31))
+        return self.augment(read_sample(self.reader, *key), seed)
 
 
 class FixedSamples(Dataset[Sample]):
-    """The samples as they are, the same each time; of these, each `world_size`-th."""
+    """Samples without augmentation, the same in each epoch; every `world_size`-th of them."""
 
     def __init__(self, reader: Reader, rank: int = 0, world_size: int = 1) -> None:
         self.reader = reader
@@ -109,14 +109,14 @@ class FixedSamples(Dataset[Sample]):
 
 
 class TrainingLoader(DataLoader[Any]):
-    """Batches by draw; a training that goes on from a checkpoint gets those still to come.
+    """Loader of training batches; after a resume it continues within the epoch.
 
-    Lightning keeps `state_dict` in checkpoints and gives it back before the first batch.
+    Lightning stores `state_dict` in checkpoints and loads it before the first batch.
 
     Args:
-        samples: what is drawn from.
-        draws: in which order.
-        progress: says (epoch, batches of it that are done).
+        samples: the augmented samples.
+        sampler: their order.
+        progress: returns (epoch, number of its batches that are done).
         batch_size: samples in a batch.
         options: further arguments of DataLoader.
     """
@@ -124,28 +124,28 @@ class TrainingLoader(DataLoader[Any]):
     def __init__(
         self,
         samples: TrainingSamples,
-        draws: Draws,
+        sampler: EpochSampler,
         progress: Callable[[], tuple[int, int]],
         batch_size: int,
         **options: Any,
     ) -> None:
         super().__init__(
-            samples, batch_size, sampler=draws, drop_last=True, collate_fn=collate, **options
+            samples, batch_size, sampler=sampler, drop_last=True, collate_fn=collate, **options
         )
-        self.draws, self.progress = draws, progress
+        self.epoch_sampler, self.progress = sampler, progress
 
     def state_dict(self) -> dict[str, int]:
-        """Where the training is."""
+        """Return the progress of the training."""
         epoch, batches = self.progress()
         return {'epoch': epoch, 'batches': batches}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Goes on from there."""
-        self.draws.go_on(state['epoch'], state['batches'] * (self.batch_size or 1))
+        """Continue after the batches of a stored progress."""
+        self.epoch_sampler.resume(state['epoch'], state['batches'] * (self.batch_size or 1))
 
 
-def one_thread(worker: int) -> None:
-    """Keeps a loader's worker process on one core."""
+def limit_to_one_thread(worker: int) -> None:
+    """Limit a loader's worker process to one CPU core."""
     import cv2
 
     cv2.setNumThreads(0)

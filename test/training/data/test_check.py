@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from panoptic_ros.core.labels import Label, LabelSet
-from panoptic_training.data.check import check_recipe, check_split, compare, look
+from panoptic_training.data.check import check_recipe, check_split, compare_splits, count_sample
 from panoptic_training.data.registry import make_reader
 from panoptic_training.data.sample import Sample
 
@@ -57,7 +57,7 @@ def checked(folder, split='train', limit=None):
 def test_counts_are_those_of_a_loop():
     class_map = np.array([[0, 0, 255, 1], [1, 1, 2, 1]], np.uint8)
     instance_map = np.array([[0, 0, 0, 1], [2, 2, 0, 1]], np.int32)
-    found = look(Sample(np.zeros((2, 4, 3), np.uint8), class_map, instance_map))
+    found = count_sample(Sample(np.zeros((2, 4, 3), np.uint8), class_map, instance_map))
     assert found.pixels[[0, 1, 2, 255]].tolist() == [2, 4, 1, 1] and found.pixels.sum() == 8
     assert found.segments[[0, 1, 2, 255]].tolist() == [1, 2, 1, 0] and found.tiny == 4
     assert found.size == (2, 4)
@@ -114,10 +114,10 @@ def test_every_bad_file_is_named_and_the_others_counted(folder):
 def test_splits_are_compared(folder):
     save(folder, 'val', 'e', np.full((10, 20), 3001))
     reports = {split: checked(folder, split) for split in ('train', 'val')}
-    assert compare(reports) == ([], ['1 classes occur in val and not in train: tram'])
+    assert compare_splits(reports) == ([], ['1 classes occur in val and not in train: tram'])
     reports['val'].labels = LabelSet(reports['val'].labels.labels[:2])
-    assert compare(reports) == (['train has 3 classes, val 2'], [])
-    assert compare({'train': reports['train']}) == ([], [])
+    assert compare_splits(reports) == (['train has 3 classes, val 2'], [])
+    assert compare_splits({'train': reports['train']}) == ([], [])
 
 
 def test_a_recipe_is_held_against_its_data(folder, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_training.data.files import image_size, pair_stems, read_ids, read_rgb
+from panoptic_training.data.files import image_size, pair_stems, read_id_map, read_rgb
 from panoptic_training.data.registry import make_reader, open_reader
 
 UPRIGHT = np.zeros((4, 6, 3), np.uint8)
@@ -144,20 +144,20 @@ def test_ids_of_every_kind_of_png_are_the_values_stored(tmp_path, depth, color, 
         data = b'PLTE' + bytes(48)
         palette = struct.pack('>I', 48) + data + struct.pack('>I', zlib.crc32(data))
     path = png(tmp_path / 'a.png', depth, color, (1, 3), rows, palette)
-    assert read_ids(path).tolist() == [ids]
+    assert read_id_map(path).tolist() == [ids]
 
 
 @pytest.mark.parametrize(('depth', 'color', 'count'), [(16, 2, 6), (16, 4, 4), (8, 4, 2)])
 def test_pngs_that_do_not_hold_ids_are_refused(tmp_path, depth, color, count):
     path = png(tmp_path / 'a.png', depth, color, (1, 1), b'\0' + b'\1' * count)
     with pytest.raises(ValueError, match=r'a\.png is not a PNG of ids'):
-        read_ids(path)
+        read_id_map(path)
 
 
 def test_a_jpeg_holds_no_ids(tmp_path):
     Image.fromarray(UPRIGHT).save(tmp_path / 'a.png', 'jpeg')
     with pytest.raises(ValueError, match='it is JPEG of the kind RGB'):
-        read_ids(tmp_path / 'a.png')
+        read_id_map(tmp_path / 'a.png')
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_jpeg_holds_no_ids(tmp_path):
 )
 def test_a_small_file_that_claims_many_pixels_is_refused(tmp_path, side, message):
     path = png(tmp_path / 'a.png', 8, 2, (side, side), b'')
-    for read in (image_size, read_rgb, read_ids):
+    for read in (image_size, read_rgb, read_id_map):
         with pytest.raises(ValueError, match=message):
             read(path)
 
@@ -187,7 +187,7 @@ def test_a_small_file_that_claims_many_pixels_is_refused(tmp_path, side, message
 )
 def test_what_is_no_image_is_told_in_one_line(tmp_path, data):
     (tmp_path / 'a.png').write_bytes(data)
-    for read in (image_size, read_rgb, read_ids):
+    for read in (image_size, read_rgb, read_id_map):
         with pytest.raises(ValueError, match=r'a\.png (is not an image|cannot be decoded)'):
             read(tmp_path / 'a.png')
 

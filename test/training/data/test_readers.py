@@ -10,7 +10,7 @@ from PIL import Image
 
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.ade20k import LABELS as ADE20K
-from panoptic_training.data.files import pair_stems, read_ids, split_ids
+from panoptic_training.data.files import pair_stems, read_id_map, split_ids
 from panoptic_training.data.kitti_step import LABELS as KITTI
 from panoptic_training.data.registry import DATASET_CLASSES, make_reader, open_reader, resolve_name
 from panoptic_training.data.vistas import LABELS as VISTAS
@@ -382,11 +382,11 @@ def test_pngs_of_ids(tmp_path):
     palette.save(tmp_path / 'palette.png')
     save_16(tmp_path / 'grey.png', ids * 300)
     save_rgb(tmp_path / 'rgb.png', ids * 80_000)
-    np.testing.assert_array_equal(read_ids(tmp_path / 'palette.png'), ids)
-    np.testing.assert_array_equal(read_ids(tmp_path / 'grey.png'), ids * 300)
-    np.testing.assert_array_equal(read_ids(tmp_path / 'rgb.png'), ids * 80_000)
+    np.testing.assert_array_equal(read_id_map(tmp_path / 'palette.png'), ids)
+    np.testing.assert_array_equal(read_id_map(tmp_path / 'grey.png'), ids * 300)
+    np.testing.assert_array_equal(read_id_map(tmp_path / 'rgb.png'), ids * 80_000)
     Image.fromarray(ids > 3).save(tmp_path / 'bits.png')
-    np.testing.assert_array_equal(read_ids(tmp_path / 'bits.png'), ids > 3)
+    np.testing.assert_array_equal(read_id_map(tmp_path / 'bits.png'), ids > 3)
 
 
 def test_a_folder_tells_what_it_is(tmp_path, own):

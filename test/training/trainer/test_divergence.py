@@ -16,7 +16,7 @@ from panoptic_training.checkpoint import (
     NonFiniteError,
     backbone_of,
     find_non_finite,
-    load_weights,
+    load_pretrained,
     non_finite_weight,
 )
 from panoptic_training.export import export_model
@@ -153,12 +153,12 @@ def test_a_checkpoint_with_nan_is_refused(spoiled, capsys, monkeypatch, command)
 def test_a_training_does_not_start_from_nan(spoiled, tmp_path, capsys):
     model = build('hle', LABELS, **NETWORK)
     with pytest.raises(NonFiniteError, match=r'x\.ckpt: the weight'):
-        load_weights(model, spoiled)
+        load_pretrained(model, spoiled)
     weights = {name: value.clone() for name, value in backbone_of(model).state_dict().items()}
     weights['conv_stem.weight'][0] = INF
     save_file(weights, tmp_path / 'b.safetensors')
     with pytest.raises(NonFiniteError, match=r"b\.safetensors: the weight 'conv_stem\.weight'"):
-        load_weights(model, tmp_path / 'b.safetensors')
+        load_pretrained(model, tmp_path / 'b.safetensors')
     for flag in ('--model.init_weights', '--ckpt_path'):
         assert 'holds NaN or infinity' in error_of(
             ['train', *tiny_flags(tmp_path / 'run', flag, str(spoiled))], capsys

@@ -17,7 +17,7 @@ from panoptic_ros.core.files import lock_folder
 from panoptic_training.checkpoint import NonFiniteError, read_checkpoint
 from panoptic_training.evaluation.scoring import Scores
 from panoptic_training.trainer.module import PanopticModule
-from panoptic_training.trainer.run_folder import WholeCheckpoints, find_start, require_unused
+from panoptic_training.trainer.run_folder import AtomicCheckpointIO, find_start, require_unused
 from panoptic_training.trainer.sampler import SampleError
 
 
@@ -318,7 +318,7 @@ CHECKPOINT = {'global_step': 3, 'hyper_parameters': {}, 'state_dict': {'a': torc
 
 def test_a_checkpoint_is_renamed_into_place(tmp_path, monkeypatch):
     path, first = tmp_path / 'checkpoints/last.ckpt', []
-    writer = WholeCheckpoints(lambda: first.append(path.exists()))
+    writer = AtomicCheckpointIO(lambda: first.append(path.exists()))
     writer.save_checkpoint(CHECKPOINT, path)
     inode = path.stat().st_ino
     writer.save_checkpoint({**CHECKPOINT, 'global_step': 4}, str(path))
@@ -339,7 +339,7 @@ def test_a_checkpoint_is_renamed_into_place(tmp_path, monkeypatch):
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_weights_that_are_not_finite_are_not_written(tmp_path, part, value):
     path = tmp_path / 'last.ckpt'
-    writer = WholeCheckpoints(lambda: None)
+    writer = AtomicCheckpointIO(lambda: None)
     writer.save_checkpoint(CHECKPOINT, path)
     before = path.read_bytes()
     with pytest.raises(NonFiniteError, match=r"after step 3 the weight 'b' is not finite; .*last"):

@@ -8,7 +8,12 @@ from tiny_model import LABELS
 
 from panoptic_training.data.augment import Augment, AugmentConfig
 from panoptic_training.data.sample import Sample
-from panoptic_training.trainer.sampler import Draws, FixedSamples, TrainingLoader, TrainingSamples
+from panoptic_training.trainer.sampler import (
+    EpochSampler,
+    FixedSamples,
+    TrainingLoader,
+    TrainingSamples,
+)
 
 
 class Numbered:
@@ -33,26 +38,26 @@ class Numbered:
         )
 
 
-def drawn(draws, epoch):
-    draws.set_epoch(epoch)
-    return list(draws)
+def drawn(sampler, epoch):
+    sampler.set_epoch(epoch)
+    return list(sampler)
 
 
 def test_each_sample_comes_once_an_epoch_in_an_order_of_its_own():
-    draws = Draws(Numbered(12), seed=3)
-    epochs = [drawn(draws, epoch) for epoch in range(3)]
+    sampler = EpochSampler(Numbered(12), seed=3)
+    epochs = [drawn(sampler, epoch) for epoch in range(3)]
     for epoch in epochs:
         assert sorted(index for index, _ in epoch) == list(range(12))
         assert len({seed for _, seed in epoch}) == 1, 'one seed for all of an epoch'
     assert len({tuple(index for index, _ in epoch) for epoch in epochs}) == 3
     assert len({epoch[0][1] for epoch in epochs}) == 3
-    assert drawn(draws, 1) == epochs[1] == drawn(Draws(Numbered(12), seed=3), 1)
-    assert drawn(Draws(Numbered(12), seed=4), 1) != epochs[1]
+    assert drawn(sampler, 1) == epochs[1] == drawn(EpochSampler(Numbered(12), seed=3), 1)
+    assert drawn(EpochSampler(Numbered(12), seed=4), 1) != epochs[1]
 
 
 @pytest.mark.parametrize(('length', 'world'), [(12, 2), (13, 3), (5, 1)])
 def test_processes_share_the_samples(length, world):
-    parts = [Draws(Numbered(length), 0, rank, world) for rank in range(world)]
+    parts = [EpochSampler(Numbered(length), 0, rank, world) for rank in range(world)]
     assert {len(part) for part in parts} == {length // world}
     shares = [[index for index, _ in part] for part in parts]
     assert {len(share) for share in shares} == {length // world}
@@ -62,8 +67,8 @@ def test_processes_share_the_samples(length, world):
 
 @pytest.mark.parametrize('done', [0, 4, 9, 12])
 def test_a_resumed_epoch_gives_what_is_still_to_come(done):
-    whole, resumed = Draws(Numbered(12), 1), Draws(Numbered(12), 1)
-    resumed.go_on(epoch=2, draws=done)
+    whole, resumed = EpochSampler(Numbered(12), 1), EpochSampler(Numbered(12), 1)
+    resumed.resume(epoch=2, samples=done)
     assert len(resumed) == 12, 'the epoch is as long as ever'
     assert list(resumed) == drawn(whole, 2)[done:]  # before set_epoch is called
     assert drawn(resumed, 2) == drawn(whole, 2)[done:]
@@ -74,7 +79,7 @@ def make_loader(progress=(0, 0), **options):
     reader = Numbered(9)
     augment = Augment(AugmentConfig(), (8, 8), (8, 8))
     return TrainingLoader(
-        TrainingSamples(reader, augment), Draws(reader, 5), lambda: progress, 2, **options
+        TrainingSamples(reader, augment), EpochSampler(reader, 5), lambda: progress, 2, **options
     )
 
 

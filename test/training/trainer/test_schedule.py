@@ -11,7 +11,7 @@ from tiny_model import LABELS
 
 import panoptic_training
 from panoptic_training.trainer.module import PanopticModule
-from panoptic_training.trainer.schedule import poly, tenths, warmup
+from panoptic_training.trainer.schedule import multistep, poly, warmup
 
 RECIPES = Path(panoptic_training.__file__).parent / 'recipes'
 
@@ -96,5 +96,5 @@ def test_a_start_above_one_is_refused():
     ('step', 'expected'), [(0, 1.0), (59, 1.0), (60, 0.1), (79, 0.1), (80, 0.01), (1000, 0.01)]
 )
 def test_tenths(step, expected):
-    assert tenths(step, [60, 80]) == pytest.approx(expected)
-    assert tenths(step, []) == 1
+    assert multistep(step, [60, 80]) == pytest.approx(expected)
+    assert multistep(step, []) == 1

@@ -27,7 +27,7 @@ def cross(a: Array, b: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Camera:
+class PinholeCamera:
     """Where the camera is and how it looks."""
 
     size: tuple[int, int]
@@ -91,7 +91,7 @@ class Camera:
         )
 
     def to_pixels(self, points: Array) -> Array:
-        """Camera points (N, 3) to (N, 2) pixels (u, v)."""
+        """PinholeCamera points (N, 3) to (N, 2) pixels (u, v)."""
         pixels = points[:, :2] * (self.focal_px / np.maximum(points[:, 2:], NEAR_M))
         pixels += self.centre
         return np.minimum(np.maximum(pixels, -1e5), 1e5)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .camera import NEAR_M, Array, Camera
+from .camera import NEAR_M, Array, PinholeCamera
 from .light import Light
 from .surfaces import SURFACES
 from .textures import level_of
@@ -35,7 +35,7 @@ class Canvas:
         end_light: (3,) light on walls that face back along the road.
     """
 
-    def __init__(self, camera: Camera, light: Light) -> None:
+    def __init__(self, camera: PinholeCamera, light: Light) -> None:
         self.camera, self.light = camera, light
         self.pixels = np.empty((*camera.size, 4), np.uint8)
         self.planes = np.tile(np.array([0, 0, 1, 1, 1], np.float32), (SURFACES, 1))

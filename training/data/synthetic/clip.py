@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.labels import encode_panoptic
 
-from .camera import Camera
+from .camera import PinholeCamera
 from .canvas import Canvas, depth_map
 from .car import CarShape, make_car
 from .ground import Ground
@@ -146,7 +146,7 @@ class SyntheticClip:
             return make_car(rng, self.randomised)
         return make_look(rng)
 
-    def camera_at(self, time_s: float) -> tuple[Camera, float]:
+    def camera_at(self, time_s: float) -> tuple[PinholeCamera, float]:
         """The camera at a time, and how far along the street it is, m."""
         return self._optics.camera(self.size, time_s, self._layout.camera_x)
 
@@ -225,7 +225,7 @@ class SyntheticClip:
             self._paint(canvas, standing, shown)
         return canvas, shown, standing
 
-    def _visible(self, camera: Camera, time_s: float, camera_z: float) -> list[Thing]:
+    def _visible(self, camera: PinholeCamera, time_s: float, camera_z: float) -> list[Thing]:
         """Cars, people and cyclists that are near and large enough to be drawn."""
         things = []
         count = len(self._layout.movers)

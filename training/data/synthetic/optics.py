@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .camera import Array, Camera
+from .camera import Array, PinholeCamera
 from .textures import grain, vignette
 
 
@@ -63,12 +63,14 @@ class Optics:
             vignetted=bool(rng.random() < 0.5),
         )
 
-    def camera(self, size: tuple[int, int], time_s: float, x: float) -> tuple[Camera, float]:
+    def camera(
+        self, size: tuple[int, int], time_s: float, x: float
+    ) -> tuple[PinholeCamera, float]:
         """The camera at a time, and how far it has come along the street, m."""
         amplitude, rate, phase = self.sway.T
         yaw, pitch, roll, side, up = (amplitude * np.sin(rate * time_s + phase)).tolist()
         gone = self.speed * (time_s + 0.6 * math.sin(0.25 * time_s))
-        camera = Camera(
+        camera = PinholeCamera(
             size,
             self.focal * size[1],
             (x + side, self.height_m + up),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .camera import NEAR_M, Array, Camera, cross
+from .camera import NEAR_M, Array, PinholeCamera, cross
 from .canvas import Canvas
 from .layout import HOUSES_M, Fixed
 from .profile import BEHIND_M
@@ -73,7 +73,7 @@ class Furniture:
         z = (self.z - camera_z + BEHIND_M) % HOUSES_M - BEHIND_M
         return [(self.fixed[i], float(z[i])) for i in np.flatnonzero(z < reach_m).tolist()]
 
-    def around(self, camera: Camera, camera_z: float) -> list[Standing]:
+    def around(self, camera: PinholeCamera, camera_z: float) -> list[Standing]:
         """What is in view."""
         z = (self.z - camera_z + BEHIND_M) % HOUSES_M - BEHIND_M
         far = z + self.length

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .camera import Array, Camera
+from .camera import Array, PinholeCamera
 from .canvas import Canvas
 from .car import CarShape, paint_car, turn
 from .labels import CAR, PERSON
@@ -91,7 +91,7 @@ class Thing:
 _CORNERS = np.array([[x, y, z] for x in (-0.45, 0.45) for y in (0.1, 0.95) for z in (-0.45, 0.45)])
 
 
-def in_sight(camera: Camera, things: Sequence[Thing], least_px: float) -> list[Thing]:
+def in_sight(camera: PinholeCamera, things: Sequence[Thing], least_px: float) -> list[Thing]:
     """Those not all but hidden behind others, judged by their boxes, from far to near.
 
     Quick and rough: it saves painting a frame twice. What is left with fewer pixels than it

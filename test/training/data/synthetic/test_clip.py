@@ -14,7 +14,7 @@ from panoptic_training.data.synthetic import (
     SyntheticClip,
     split_of,
 )
-from panoptic_training.data.synthetic.camera import Camera
+from panoptic_training.data.synthetic.camera import PinholeCamera
 from panoptic_training.data.synthetic.canvas import Canvas
 from panoptic_training.data.synthetic.labels import CAR
 from panoptic_training.data.synthetic.light import make_light
@@ -200,7 +200,7 @@ def test_sky_is_farthest(frames):
 
 
 def test_a_known_point_is_projected_where_it_belongs():
-    camera = Camera((101, 201), 100.0, (0.5, 1.5), 0.0, 0.0, 0.0, 0.0)
+    camera = PinholeCamera((101, 201), 100.0, (0.5, 1.5), 0.0, 0.0, 0.0, 0.0)
     # 1 m right of the camera and 1.5 m under it, 10 m ahead
     pixel = camera.to_pixels(camera.to_camera(np.array([[1.5, 0.0, 10.0]])))[0]
     np.testing.assert_allclose(pixel, (100 + 10, 50 + 15))
@@ -216,7 +216,7 @@ def test_a_known_point_is_projected_where_it_belongs():
     ],
 )
 def test_camera_angles(yaw, pitch, roll, point, expected):
-    camera = Camera((101, 201), 100.0, (0.0, 2.0), yaw, pitch, roll, 0.0)
+    camera = PinholeCamera((101, 201), 100.0, (0.0, 2.0), yaw, pitch, roll, 0.0)
     seen = camera.to_camera(np.array([point]) + np.array([0, 2, 0]))
     offset = (camera.to_pixels(seen)[0] - camera.centre) / 100
     np.testing.assert_allclose(offset, expected, atol=1e-12)
@@ -235,7 +235,7 @@ def test_depth_and_intrinsics_give_the_road_at_the_cameras_height():
 
 def test_trees_are_cut_out_at_every_size():
     """A patch of 4 x 1 pixels was once taken for a scalar by OpenCV."""
-    camera = Camera((64, 64), 60.0, (0.0, 1.5), 0.0, 0.0, 0.0, 0.0)
+    camera = PinholeCamera((64, 64), 60.0, (0.0, 1.5), 0.0, 0.0, 0.0, 0.0)
     canvas = Canvas(camera, make_light(np.random.default_rng(0)))
     for wide in range(1, 9):
         for u in np.linspace(-4, 67, 40):
