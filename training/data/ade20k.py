@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ADE20K panoptic (Zhou et al., 2017): 150 classes, 100 of them things.
+"""Reader of ADE20K panoptic (Zhou et al., 2017): 150 classes, 100 of them things.
 
 Layout of `ADEChallengeData2016` with panoptic labels in COCO's format, as Detectron2 and
 MMDetection make them: `ade20k_panoptic_<split>.json`, its PNGs in `ade20k_panoptic_<split>/`,
@@ -23,7 +23,8 @@ class Ade20k(PanopticJson):
         split: `train` or `val`.
 
     Raises:
-        FileNotFoundError, ValueError: if the JSON file is missing or not in the format.
+        FileNotFoundError: if the JSON file is missing.
+        ValueError: if it is not in COCO's panoptic format.
     """
 
     name = 'ade20k'
@@ -34,7 +35,7 @@ class Ade20k(PanopticJson):
 
     def __init__(self, folder: Path, split: str) -> None:
         name = f'ade20k_panoptic_{split}'
-        # The file's own names end in spaces and list synonyms.
+        # Names in the JSON file end in spaces and list synonyms, so they are not used.
         super().__init__(
             Path(folder) / f'{name}.json',
             Path(folder) / name,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CamVid (Brostow et al., 2009): driving video with 11 classes, no instance labels.
+"""Reader of CamVid (Brostow et al., 2009): driving video, 11 classes, no instance labels.
 
 Layout: `<folder>/{train,val,test}/images/*.jpg` beside `labels/*.png` of the same stem, whose
-pixels hold the ids below, 11 where nothing is labelled.
+pixels hold the ids below, 11 for unlabelled pixels.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ UNLABELLED = 11
 def components(
     class_map: npt.NDArray[np.uint8], is_thing: npt.NDArray[np.bool_], min_area: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
-    """Makes instances of things: each 8-connected region of a thing class is one.
+    """Make an instance of each 8-connected region of a thing class.
 
     Args:
         class_map: (H, W) class id.
-        is_thing: (C,)
-        min_area: regions of fewer px become void.
+        is_thing: (C,) whether a class is a thing.
+        min_area: regions of fewer pixels become void.
 
     Returns:
         class_map with small regions void, and instance_map, both (H, W).
@@ -72,12 +72,12 @@ class CamVid(FileReader):
 
     Args:
         folder: holds train/, val/ and test/.
-        split: which of them.
-        min_area: connected regions of things below this many px become void; they are mostly
-            far objects cut apart by poles.
+        split: one of them.
+        min_area: connected regions of things with fewer pixels become void; most of them are
+            parts of distant objects that poles divide.
 
     Raises:
-        ValueError, FileNotFoundError: if there is no such split.
+        FileNotFoundError: if there are no images.
     """
 
     name = 'camvid'
@@ -92,7 +92,7 @@ class CamVid(FileReader):
         super().__init__(pair_stems(images, images.with_name('labels')), images)
 
     def faults(self) -> dict[int, str]:
-        """Decodes the labels too; the set is small."""
+        """See `FileReader.faults`; the labels are decoded too, as the data set is small."""
         found = super().faults()
         for index in set(range(len(self))) - found.keys():
             if fault := fault_of(partial(_read_classes, self.pairs[index].labels)):
@@ -100,7 +100,7 @@ class CamVid(FileReader):
         return dict(sorted(found.items()))
 
     def read_labels(self, index: int) -> Maps:
-        """Classes as labelled; instances are the connected regions of things."""
+        """Return the labelled classes, and the connected regions of things as instances."""
         return components(_read_classes(self.pairs[index].labels), LABELS.is_thing, self.min_area)
 
 

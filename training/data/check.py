@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at every file of a data set and says what is wrong, before a training meets it."""
+"""Check of a data set: faults of every file, statistics of classes, and warnings."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ from .sample import Reader, Sample
 from .skipping import listing
 
 TINY_PX = 16
-"""Segments below this are less than one cell of the maps that most losses see (stride 4)."""
+"""Segments with fewer pixels are smaller than a cell of the maps of most losses (stride 4)."""
 
-MOSTLY = 0.9
-"""Images of which more than this is unlabelled are named."""
+MOSTLY_UNLABELLED = 0.9
+"""Unlabelled share above which an image is reported."""
 
 
 class SampleCounts(NamedTuple):
-    """What one sample is like."""
+    """Statistics of one sample."""
 
     size: tuple[int, int]
+    """(height, width), px."""
     pixels: npt.NDArray[np.int64]
-    """(256,) by class id."""
+    """(256,) number of pixels by class id."""
     segments: npt.NDArray[np.int64]
-    """(256,) by class id; a crowd is one."""
+    """(256,) number of segments by class id; a crowd counts as one."""
     instances: npt.NDArray[np.int64]
-    """(256,) those of them that are single objects."""
+    """(256,) number of segments that are single objects."""
     tiny: int
-    """Segments of less than TINY_PX."""
+    """Number of segments of less than TINY_PX."""
 
 
 def count_sample(sample: Sample) -> SampleCounts:
-    """Counts pixels and segments."""
+    """Count pixels and segments of a sample."""
     values, areas = np.unique(
         sample.instance_map.astype(np.int64) << 8 | sample.class_map, return_counts=True
     )
@@ -59,20 +60,21 @@ def count_sample(sample: Sample) -> SampleCounts:
 
 @dataclass
 class SplitReport:
-    """What was found in one split."""
+    """Result of the check of one split."""
 
     split: str
     labels: LabelSet
     samples: int
-    """That were read."""
+    """Number of checked samples."""
     total: int
+    """Number of samples of the split."""
     errors: list[str] = field(default_factory=list)
-    """Each names its file."""
+    """Faults; each names its file."""
     pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     segments: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     instances: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     images: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
-    """Images in which each class occurs."""
+    """Number of images in which each class occurs."""
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     tiny: list[str] = field(default_factory=list)
     """Images with tiny segments."""
@@ -82,29 +84,29 @@ class SplitReport:
 
     @property
     def unlabelled_share(self) -> float:
-        """Part of all pixels that has no label; 0 without pixels."""
+        """Share of unlabelled pixels; 0 without pixels."""
         return float(self.pixels[VOID_ID] / max(self.pixels.sum(), 1))
 
-    def add(self, name: str, found: SampleCounts) -> None:
-        """Adds a sample that could be read."""
-        self.pixels += found.pixels
-        self.segments += found.segments
-        self.instances += found.instances
-        self.images += found.segments > 0
-        self.sizes[found.size] += 1
-        self.tiny_segments += found.tiny
-        if found.tiny:
+    def add(self, name: str, counts: SampleCounts) -> None:
+        """Add the statistics of a sample."""
+        self.pixels += counts.pixels
+        self.segments += counts.segments
+        self.instances += counts.instances
+        self.images += counts.segments > 0
+        self.sizes[counts.size] += 1
+        self.tiny_segments += counts.tiny
+        if counts.tiny:
             self.tiny.append(name)
-        if found.pixels[VOID_ID] > MOSTLY * found.pixels.sum():
+        if counts.pixels[VOID_ID] > MOSTLY_UNLABELLED * counts.pixels.sum():
             self.unlabelled.append(name)
 
     @property
     def warnings(self) -> list[str]:
-        """What may be meant so, and often is not."""
-        said = []
+        """Findings that are valid, but often unintended."""
+        warnings = []
         absent = [name for name, n in zip(self.labels.names, self.segments, strict=False) if not n]
         if absent and self.samples > len(self.errors):
-            said.append(
+            warnings.append(
                 f'{len(absent)} of {len(self.labels)} classes do not occur: {listing(absent)}'
             )
         crowds = [
@@ -113,23 +115,23 @@ class SplitReport:
             if label.is_thing and self.segments[i] and not self.instances[i]
         ]
         if crowds:
-            said.append(
+            warnings.append(
                 'all segments of these things are crowds, so there is no instance to '
                 f'learn: {listing(crowds)}'
             )
         if self.unlabelled:
-            said.append(
+            warnings.append(
                 f'{len(self.unlabelled)} images are unlabelled to more than '
-                f'{MOSTLY:.0%}: {listing(self.unlabelled)}'
+                f'{MOSTLY_UNLABELLED:.0%}: {listing(self.unlabelled)}'
             )
         if self.tiny:
-            said.append(
+            warnings.append(
                 f'{self.tiny_segments} segments have less than {TINY_PX} px: {listing(self.tiny)}'
             )
-        return said
+        return warnings
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain values for JSON."""
+        """Return the report as plain values for JSON."""
         return {
             'samples': self.samples,
             'total': self.total,
@@ -154,16 +156,16 @@ class SplitReport:
 def check_split(
     reader: Reader, split: str, limit: int | None = None, threads: int | None = None
 ) -> tuple[SplitReport, Iterator[None]]:
-    """Reads each sample of a split whole.
+    """Check each sample of a split by reading it completely.
 
     Args:
-        reader: of which nobody has looked at the files yet.
+        reader: of the split, with unchecked files.
         split: its name.
-        limit: only that many samples.
-        threads: that read at the same time.
+        limit: largest number of samples.
+        threads: number of threads that read.
 
     Returns:
-        the report, and an iterator that fills it, one step for each sample.
+        the report, and an iterator that fills it, one step per sample.
     """
     count = min(len(reader), limit or len(reader))
     report = SplitReport(split, reader.labels, count, len(reader))
@@ -172,15 +174,15 @@ def check_split(
         faults = reader.faults() if isinstance(reader, FileReader) else {}
         pool = ThreadPoolExecutor(threads)  # decoding releases the GIL
         try:
-            for index, (fault, found) in enumerate(
+            for index, (fault, counts) in enumerate(
                 pool.map(
                     lambda i: (faults[i], None) if i in faults else _read(reader, i), range(count)
                 )
             ):
                 if fault is not None:
                     report.errors.append(fault)
-                elif found is not None:
-                    report.add(name_of_sample(reader, index), found)
+                elif counts is not None:
+                    report.add(name_of_sample(reader, index), counts)
                 yield
         finally:
             pool.shutdown(cancel_futures=True)
@@ -191,14 +193,17 @@ def check_split(
 def check_recipe(
     recipe: Mapping[str, Any], reports: Mapping[str, SplitReport]
 ) -> tuple[list[str], list[str]]:
-    """What a recipe asks of its data and of the weights it starts from.
+    """Check a recipe's requirements of its data and of its initial weights.
 
     Args:
-        recipe: as its YAML file has it.
-        reports: of the splits.
+        recipe: content of its YAML file.
+        reports: of the splits, by name.
 
     Returns:
         errors, and warnings.
+
+    Raises:
+        ValueError: for settings of an invalid type.
     """
     errors, warnings = [], []
     data, model = recipe.get('data') or {}, recipe.get('model') or {}
@@ -222,17 +227,17 @@ def check_recipe(
         if fault := fault_of(
             lambda: require_same_classes(theirs, str(weights), train.labels, 'the data')
         ):
-            warnings.append(f'{fault}; layers of other shapes start afresh')
+            warnings.append(f'{fault}; layers of other shapes start from random weights')
     return errors, warnings
 
 
 def name_of_sample(reader: Reader, index: int) -> str:
-    """The image's file name, or its number where it is made up."""
+    """Return the file name of a sample's image, or its index for generated images."""
     return reader.pairs[index].image.name if isinstance(reader, FileReader) else f'#{index}'
 
 
 def compare_splits(reports: Mapping[str, SplitReport]) -> tuple[list[str], list[str]]:
-    """Errors and warnings about splits that do not go together."""
+    """Return errors and warnings about differences between train and val."""
     train, val = reports.get('train'), reports.get('val')
     if train is None or val is None:
         return [], []
@@ -240,10 +245,10 @@ def compare_splits(reports: Mapping[str, SplitReport]) -> tuple[list[str], list[
         return [fault], []
     new = [
         name
-        for name, here, there in zip(
+        for name, in_train, in_val in zip(
             train.labels.names, train.segments, val.segments, strict=False
         )
-        if there and not here
+        if in_val and not in_train
     ]
     return [], (
         [f'{len(new)} classes occur in val and not in train: {listing(new)}'] if new else []
@@ -251,6 +256,6 @@ def compare_splits(reports: Mapping[str, SplitReport]) -> tuple[list[str], list[
 
 
 def _read(reader: Reader, index: int) -> tuple[str | None, SampleCounts | None]:
-    found: list[SampleCounts] = []
-    fault = fault_of(lambda: found.append(count_sample(reader.read(index, 0))))
-    return fault, found[0] if found else None
+    counts: list[SampleCounts] = []
+    fault = fault_of(lambda: counts.append(count_sample(reader.read(index, 0))))
+    return fault, counts[0] if counts else None

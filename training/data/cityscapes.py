@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cityscapes (Cordts et al., 2016), fine annotations, 19 classes.
+"""Reader of Cityscapes (Cordts et al., 2016), fine annotations, 19 classes.
 
 Layout as downloaded: `leftImg8bit/<split>/<city>/*_leftImg8bit.png` and
 `gtFine/<split>/<city>/*_gtFine_instanceIds.png`, whose pixels hold a class's id, or
@@ -48,10 +48,10 @@ LABELS = LabelSet(
         Label('bicycle', True, (119, 11, 32), 33),
     )
 )
-"""The classes that are scored, by train id; category_id is the data set's own id."""
+"""The evaluated classes by train id; category_id is the data set's own id."""
 
 INSTANCES = 1000
-"""Ids from this on are 1000 * class + instance."""
+"""Ids of this or more are 1000 * class + instance."""
 
 
 class Cityscapes(FileReader):
@@ -59,10 +59,10 @@ class Cityscapes(FileReader):
 
     Args:
         folder: holds leftImg8bit/ and gtFine/.
-        split: `train` or `val`; `test` is published without labels.
+        split: `train`, `val`, or `test`, which is published without labels.
 
     Raises:
-        ValueError, FileNotFoundError: if there is no such split.
+        FileNotFoundError: if there are no images.
     """
 
     name = 'cityscapes'
@@ -90,21 +90,21 @@ class Cityscapes(FileReader):
 
     @property
     def image_ids(self) -> list[int | str]:
-        """City and numbers, as in the official ground truth in COCO's format."""
+        """City and frame numbers, as in the official ground truth in COCO's format."""
         return [pair.image.stem.removesuffix('_leftImg8bit') for pair in self.pairs]
 
     def read_labels(self, index: int) -> Maps:
-        """Classes and instances of an instanceIds file."""
+        """Return classes and instances of an instanceIds file."""
         path = self.pairs[index].labels
         return decode(read_id_map(path), path)
 
 
 def decode(ids: npt.NDArray[np.integer], where: Path | str = 'instanceIds') -> Maps:
-    """Class and instance of each pixel of an instanceIds file.
+    """Return class and instance of each pixel of an instanceIds file.
 
     Args:
-        ids: (H, W).
-        where: the file, for messages.
+        ids: (H, W) values of its pixels.
+        where: name of the file for error messages.
 
     Returns:
         class_map and instance_map, (H, W); instances are numbered from 1 over all classes.

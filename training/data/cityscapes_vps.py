@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cityscapes-VPS (Kim et al., 2020): 30 frames of each of 500 streets, 6 of them labelled.
+"""Reader of Cityscapes-VPS (Kim et al., 2020): 500 videos of 30 frames, 6 of them labelled.
 
-Layout as its scripts leave it: `panoptic_gt_<split>_city_vps.json`, its PNGs in
-`<split>/panoptic_video/`, whose ids last through a video, images in `<split>/img/` or `img_all/`.
-File names begin with the numbers of video and frame: `0005_0025_frankfurt_...`.
+Layout as its scripts write it: `panoptic_gt_<split>_city_vps.json`, its PNGs in
+`<split>/panoptic_video/`, whose ids are constant within a video, images in `<split>/img/` or
+`img_all/`. File names begin with the numbers of video and frame: `0005_0025_frankfurt_...`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from .panoptic_json import PanopticJson
 
 
 class CityscapesVps(PanopticJson):
-    """One split of Cityscapes-VPS; instance ids are track ids that last through the video.
+    """One split of Cityscapes-VPS; instance ids are track ids.
 
     Args:
         folder: holds JSON files and a folder for each split.
-        split: which of them.
+        split: `train`, `val` or `test`.
 
     Raises:
-        FileNotFoundError, ValueError: if the JSON file is missing or not in the format.
+        FileNotFoundError: if the JSON file is missing.
+        ValueError: if it is not in COCO's panoptic format.
     """
 
     name = 'cityscapes_vps'
@@ -35,7 +36,7 @@ class CityscapesVps(PanopticJson):
     marks = ('*_city_vps.json',)
     splits = ('train', 'val', 'test')
     labels = LABELS
-    """Those of Cityscapes; in the files' order once they are read."""
+    """The classes of Cityscapes; an instance has those of its JSON file, in the file's order."""
 
     def __init__(self, folder: Path, split: str) -> None:
         base = Path(folder) / split
@@ -47,15 +48,15 @@ class CityscapesVps(PanopticJson):
             zip(self.pairs, self.annotations, strict=True), key=lambda both: both[0].image.name
         )  # clips in time order
         self.pairs, self.annotations = (list(x) for x in zip(*together, strict=True))
-        # Ids of 24 bits are more than the labels of a sample hold; those that occur are few.
+        # Ids of 24 bits exceed what `pack` of a sample holds; few of them occur.
         self.tracks = np.unique([i for a in self.annotations for i in a.category_of])
 
     def clip_of(self, annotation: Annotation) -> str:
-        """The number of the video."""
+        """Return the number of the video."""
         return annotation.path.name.partition('_')[0]
 
     def number_instances(
         self, segments: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.integer]:
-        """The same number for the same segment id, in each frame."""
+        """See `PanopticJson.number_instances`; a segment id has the same number in all frames."""
         return np.where(counted, np.searchsorted(self.tracks, segments) + 1, 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO panoptic (Kirillov et al., 2019), and any data set of your own in its format.
+"""Reader of COCO panoptic (Kirillov et al., 2019), and of your own data in its format.
 
 Layouts, where <split> is train or val:
 
@@ -28,8 +28,8 @@ class CocoPanoptic(PanopticJson):
     Args:
         folder: holds one of the layouts above.
         split: `train` or `val`.
-        hidden: samples say which instance goes on under the one that is seen; for this,
-            `annotations/instances_<split>2017.json` (or `instances_<split>.json` for your own).
+        hidden: add `Sample.hidden_map`, from `annotations/instances_<split>2017.json` (or
+            `instances_<split>.json` for your own).
 
     Raises:
         FileNotFoundError: if the JSON file or a folder is missing.
@@ -42,7 +42,7 @@ class CocoPanoptic(PanopticJson):
     splits = ('train', 'val')
     knows_hidden = True
     labels = LABELS
-    """COCO's own; those of the files once they are read."""
+    """The classes of COCO; an instance has those of its JSON file."""
 
     def __init__(self, folder: Path, split: str, hidden: bool = False) -> None:
         path, masks, images = _find(Path(folder), split)
@@ -55,10 +55,10 @@ class CocoPanoptic(PanopticJson):
         )
 
     def read(self, index: int, epoch_seed: int) -> Sample:
-        """Image `index` in the JSON's order, whatever the epoch.
+        """Return image `index` in the JSON's order; the epoch has no effect.
 
         Raises:
-            FileNotFoundError, ValueError: if a file is not what the JSON says.
+            FileNotFoundError, ValueError: for a file that is missing or contradicts the JSON.
         """
         sample = super().read(index, epoch_seed)
         if self.outlines is None:
@@ -78,7 +78,7 @@ class CocoPanoptic(PanopticJson):
 
 
 def _find(folder: Path, split: str) -> tuple[Path, Path, Path]:
-    """The JSON file, the folder of its PNGs and that of the images."""
+    """Return the JSON file, the folder of its PNGs and the folder of the images."""
     name = f'panoptic_{split}2017'
     layouts = [
         (

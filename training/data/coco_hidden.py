@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What COCO's instance annotations, which overlap, know beyond its panoptic ones, which do not."""
+"""Hidden parts of objects, from COCO's instance annotations, which may overlap."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from panoptic_ros.core.coco_format import read_json
 from .instance_json import read_instance_annotations
 from .outlines import Polygon, fill
 
-SHARE = 0.5
-"""An annotation belongs to a panoptic instance of which it covers more than this."""
+MIN_COVERAGE = 0.5
+"""Share of a panoptic instance that an annotation must exceed to belong to it."""
 
 
 class Outlines:
-    """The objects of each image of `instances_<split>2017.json`.
+    """Outlines of the objects of each image in `instances_<split>2017.json`.
 
     Args:
-        path: of the JSON file.
+        path: the JSON file.
 
     Raises:
         FileNotFoundError: if it is missing.
-        ValueError: if it is not in COCO's format for instances.
+        ValueError: if it is not in COCO's instance format.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise FileNotFoundError(
-                f'hidden parts of instances are read from {path}, which is not there'
+                f'hidden parts of instances are read from {path}, which does not exist'
             )
         self.path = path
         self.of_image: dict[int | str, list[tuple[int, list[Polygon]]]] = {
@@ -45,35 +45,36 @@ class Outlines:
     def hidden_map(
         self, image_id: int | str, instance_map: npt.NDArray[np.int32], category_of: dict[int, int]
     ) -> npt.NDArray[np.int32]:
-        """(H, W) id of the instance that an annotation says goes on under the one seen, else 0.
+        """Return the id of the instance that continues under the visible one, else 0, (H, W).
 
-        Panoptic instances and annotations have no common number; an instance takes the
-        annotation of its category that fits it best. Where several go on, it is the smallest.
+        Panoptic instances and annotations share no ids: an instance is matched with the
+        annotation of its category that has the highest IoU with it. Where several instances are
+        hidden, the one with the smallest mask is returned.
 
         Args:
-            image_id: of the image.
+            image_id: id of the image in the JSON file.
             instance_map: ids of the panoptic instances, 0 for none, (H, W).
             category_of: category of each of these ids.
 
         Raises:
-            ValueError: if a polygon lies far outside the image.
+            ValueError: for a polygon far outside the image.
         """
         outlines = self.of_image.get(image_id, [])
         try:
             masks = [fill(polygons, instance_map.shape) for _, polygons in outlines]
         except ValueError as error:
             raise ValueError(f'{self.path}: image {image_id}: {error}') from None
-        own: list[tuple[int, npt.NDArray[np.bool_]]] = []
+        matched: list[tuple[int, npt.NDArray[np.bool_]]] = []
         for i, category in category_of.items():
-            seen = instance_map == i
-            fits = [
-                ((seen & mask).sum() / max((seen | mask).sum(), 1), mask)
+            visible = instance_map == i
+            candidates = [
+                ((visible & mask).sum() / max((visible | mask).sum(), 1), mask)
                 for (kind, _), mask in zip(outlines, masks, strict=True)
-                if kind == category and (seen & mask).sum() > SHARE * seen.sum()
+                if kind == category and (visible & mask).sum() > MIN_COVERAGE * visible.sum()
             ]
-            if fits:
-                own.append((i, max(fits, key=lambda fit: fit[0])[1]))
+            if candidates:
+                matched.append((i, max(candidates, key=lambda candidate: candidate[0])[1]))
         hidden = np.zeros(instance_map.shape, np.int32)
-        for i, mask in sorted(own, key=lambda pair: -int(pair[1].sum())):
+        for i, mask in sorted(matched, key=lambda pair: -int(pair[1].sum())):
             hidden[mask & (instance_map > 0) & (instance_map != i)] = i
         return hidden

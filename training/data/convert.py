@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes labelled images in COCO's panoptic format, as `coco:<folder>` reads it."""
+"""Conversion of labelled images to COCO's panoptic format, as `coco:<folder>` reads it."""
 
 from __future__ import annotations
 
@@ -21,25 +21,28 @@ from panoptic_ros.core.files import lock_folder, write_json
 from panoptic_ros.core.id_png import write_png
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 
-from .files import FileReader, Maps, image_turn, inner_paths, read_rgb, thing_table
+from .files import FileReader, Maps, image_orientation, inner_paths, read_rgb, thing_table
 from .skipping import listing
 
 PARTIAL = '.partial'
-"""Folder of what is not complete yet, in that of the data set."""
+"""Folder of incomplete files, in the folder of the data set."""
 
 JOURNAL = 'moving.json'
-"""File in it that lists what is being moved to its place."""
+"""File in it that lists the names that are being moved to their final place."""
 
 
 def divide(names: Sequence[str], val_share: float) -> dict[str, list[int]]:
-    """Divides images into train and val by their names: the same names always go the same way.
+    """Divide images into train and val by their names, so that the result is reproducible.
 
     Args:
-        names: of the files, each once.
-        val_share: part that is val; at least one image is, unless it is 0.
+        names: of the files, unique.
+        val_share: share of val, 0 to 1; between these, each split gets at least one image.
 
     Returns:
-        indices by split; a split without images is left out.
+        indices by split, without splits that have no images.
+
+    Raises:
+        ValueError: for a share outside 0 to 1.
     """
     if not 0 <= val_share <= 1:
         raise ValueError(f'--val-share must lie in 0 to 1, got {val_share}')
@@ -52,56 +55,55 @@ def divide(names: Sequence[str], val_share: float) -> dict[str, list[int]]:
 
 
 class Part(NamedTuple):
-    """The images that become one split."""
+    """Images that become one split."""
 
     reader: FileReader
     indices: Sequence[int]
 
 
 def check_targets(out: Path, splits: Iterable[str], overwrite: bool = False) -> None:
-    """Finds out whether splits may be written to a folder.
+    """Check whether splits may be written to a folder.
 
     Raises:
-        FileExistsError: if one is there already and is not to be replaced, or a folder that no
-            conversion wrote has its name.
+        FileExistsError: if a split exists and `overwrite` is False, or if a folder that was not
+            written by a conversion has its name.
     """
     for split in splits:
         names = _names(split)
         there = [out / name for name in names if (out / name).exists()]
         if there and not (out / names[0]).is_file():
             raise FileExistsError(
-                f'{there[0]} is there and belongs to no data set, as {names[0]} '
+                f'{there[0]} exists and belongs to no data set, as {names[0]} '
                 'is missing; give another folder or remove it'
             )
         if there and not overwrite:
             raise FileExistsError(
-                f'{there[0]} is there already; give another folder, or --overwrite to replace it'
+                f'{there[0]} exists already; give another folder, or --overwrite to replace it'
             )
 
 
 def write_data(parts: Mapping[str, Part], out: Path, overwrite: bool = False) -> Iterator[str]:
-    """Writes splits of a data set; they appear when all of them are complete.
+    """Write splits of a data set; they appear in the folder once all of them are complete.
 
-    A conversion that is stopped or killed at any time leaves nothing that keeps the next one
-    from its work.
+    A conversion may be killed at any time: the next one starts from a clean state.
 
     Args:
         parts: by split, `train` or `val`.
-        out: folder of the new data set; one process at a time writes to it.
-        overwrite: replace splits that are there.
+        out: folder of the new data set; locked, so that one process writes to it.
+        overwrite: replace existing splits.
 
     Yields:
-        the name of each image that is written.
+        the name of each image after it was written.
 
     Raises:
         FolderInUseError: if another process writes to the folder.
         FileExistsError: see `check_targets`.
-        ValueError, OSError: if a file cannot be read or written.
+        ValueError, OSError: for a file that cannot be read or written.
     """
     partial = out / PARTIAL
     with lock_folder(out, 'conversion'):
         try:
-            _undo(out)  # what a killed process was moving
+            _undo(out)  # moves of a killed process
             check_targets(out, parts, overwrite)
             for split, part in parts.items():
                 yield from _write_split(part, partial / 'new', split)
@@ -135,18 +137,18 @@ def _write_split(part: Part, folder: Path, split: str) -> Iterator[str]:
 
 
 def _write_image(path: Path, target: Path, exif: str) -> None:
-    """Copies a photo; one that viewers would turn is written anew, so that they do not."""
-    pixels = read_rgb(path, exif)  # finds out whether the photo can be used
-    if image_turn(path) == 1:
+    """Copy a photo; one with an EXIF orientation is encoded again without it."""
+    pixels = read_rgb(path, exif)  # raises for a photo that cannot be used
+    if image_orientation(path) == 1:
         shutil.copyfile(path, target)
     else:
         Image.fromarray(pixels).save(target, quality=95)
 
 
 def _move(out: Path, names: list[str]) -> None:
-    """Gives what is complete its place; what was there before is moved aside first.
+    """Move complete files to their final place; earlier ones are moved aside first.
 
-    The list of names is the journal by which `_undo` puts all back if this is stopped.
+    The list of names is the journal from which `_undo` restores everything if this is interrupted.
     """
     partial = out / PARTIAL
     (partial / 'old').mkdir()
@@ -159,11 +161,11 @@ def _move(out: Path, names: list[str]) -> None:
 
 
 def _undo(out: Path) -> None:
-    """Removes what is not complete, and puts back what was moved aside for it."""
+    """Remove incomplete files, and restore those that were moved aside."""
     partial = out / PARTIAL
     if (partial / JOURNAL).is_file():
         for name in read_json(partial / JOURNAL):
-            if not (partial / 'new' / name).exists():  # it has its place already
+            if not (partial / 'new' / name).exists():  # it was moved already
                 (out / name).rename(partial / 'new' / name)
             if (partial / 'old' / name).exists():
                 (partial / 'old' / name).rename(out / name)
@@ -173,14 +175,14 @@ def _undo(out: Path) -> None:
 
 
 def _names(split: str) -> tuple[str, str, str]:
-    """The JSON file, the folder of PNGs and that of images of a split."""
+    """Return the names of a split's JSON file, folder of PNGs and folder of images."""
     return f'{split}.json', f'panoptic_{split}', split
 
 
 def segments_of(
     maps: Maps, labels: LabelSet
 ) -> tuple[npt.NDArray[np.int32], list[dict[str, Any]]]:
-    """Segment ids from 1, 0 for void, (H, W); and what COCO's format says of each."""
+    """Return segment ids from 1, 0 for void, (H, W), and their entries in COCO's format."""
     class_map, instance_map = maps
     values, place = np.unique(instance_map.astype(np.int64) << 8 | class_map, return_inverse=True)
     classes, labelled = values & 255, values & 255 != VOID_ID
@@ -209,10 +211,10 @@ def segments_of(
 
 
 def unique_names(reader: FileReader, indices: Sequence[int]) -> list[str]:
-    """File names for the images of one folder; with their folder's where they would clash.
+    """Return file names for images that go to one folder, with their folders if names clash.
 
     Raises:
-        ValueError: if they clash even so.
+        ValueError: if names clash even with their folders.
     """
     paths = [reader.pairs[i].image for i in indices]
     names = [path.name for path in paths]
@@ -220,5 +222,5 @@ def unique_names(reader: FileReader, indices: Sequence[int]) -> list[str]:
         names = ['_'.join(path.parts) for path in inner_paths(paths)]
     twice = [stem for stem, n in Counter(Path(name).stem for name in names).items() if n > 1]
     if twice:
-        raise ValueError(f'images of the same name cannot be told apart: {listing(twice)}')
+        raise ValueError(f'images of the same name cannot be distinguished: {listing(twice)}')
     return names

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What readers of files share: pairs of image and labels, their decoding, what is wrong with them.
+"""Base of the readers of files: pairs of image and label files, their decoding and checks.
 
-Pillow decodes: unlike OpenCV it tells a file that was cut off from a whole one, and gives the
-numbers of a palette PNG instead of its colours.
+Pillow decodes them: unlike OpenCV it detects truncated files, and returns the indices of a palette
+PNG instead of its colours.
 """
 
 from __future__ import annotations
@@ -31,44 +31,46 @@ warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # MAX_PIXELS is
 IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
 
 EXIF = ('refuse', 'apply', 'ignore')
-"""What to do with a photo that viewers turn, because its EXIF data says so."""
+"""Handling of photos with an EXIF orientation, which viewers rotate."""
 
 ORIENTATION = 0x112
-"""EXIF's tag of that turn: 1 for none, 2 to 8."""
+"""EXIF tag of the orientation: 1 for none, 2 to 8."""
 
 GREY_STEP = {'L;2': 85, 'L;4': 17}
-"""What Pillow multiplies the values of grey PNGs with 2 and 4 bits by."""
+"""Factors by which Pillow multiplies the values of grey PNGs with 2 and 4 bits."""
 
 FEW_GREYS = 16
-"""An image with fewer greys shows little."""
+"""An image with fewer grey levels shows little."""
 
 TABLE = 1 << 20
-"""Ids below this are looked up in a table, which is faster than a search."""
+"""Ids below this are looked up in a table, which is faster than a binary search."""
 
 Maps = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]
 """class_map and instance_map, (H, W) each."""
 
 
 class FilePair(NamedTuple):
-    """An image and the file of its labels."""
+    """Paths of an image and its labels."""
 
     image: Path
     labels: Path
     clip: str = ''
-    """Name of the video that the image is a frame of; empty where there is none."""
+    """Name of the video that the image belongs to; empty for single images."""
 
 
 class FileError(ValueError):
-    """A file that is not what it should be; the message starts with its path."""
+    """Error of an invalid image or label file; the message starts with its path."""
 
 
 class FileReader:
-    """A split whose samples are pairs of files.
+    """Reader of a split whose samples are pairs of files; the base of the data sets.
+
+    The attributes up to `renamed` declare a data set for `registry.py`.
 
     Args:
         pairs: in the order of their indices; frames of a clip in time order. Files may be
-            missing: `faults` tells.
-        where: what was searched, for the message if there are none.
+            missing: `faults` reports them.
+        where: the searched folder, for the message if there are no pairs.
 
     Raises:
         FileNotFoundError: if there are no pairs.
@@ -107,9 +109,9 @@ class FileReader:
 
     @property
     def image_ids(self) -> list[int | str]:
-        """Names of the image files, with their folders where they would clash.
+        """File names of the images, with their folders if names occur twice.
 
-        Frames of a clip are numbered within it, so they have its name.
+        The name of a frame starts with its clip's, since frames are numbered within a clip.
         """
         names = [
             f'{pair.clip}_{pair.image.stem}' if pair.clip else pair.image.stem
@@ -122,12 +124,12 @@ class FileReader:
         )
 
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Any order is as good."""
+        """Return a random order."""
         return rng.permutation(len(self))
 
     @property
     def clips(self) -> tuple[tuple[int, ...], ...]:
-        """Indices of the frames of each video, in time order; none for single images."""
+        """Indices of the frames of each video, in time order; empty for single images."""
         found: dict[str, list[int]] = {}
         for index, pair in enumerate(self.pairs):
             if pair.clip:
@@ -135,7 +137,7 @@ class FileReader:
         return tuple(tuple(frames) for frames in found.values())
 
     def faults(self) -> dict[int, str]:
-        """By index, what names and headers of the files tell is wrong; decodes no image."""
+        """Return by index the faults that names and headers of files reveal; decode no image."""
         return {
             index: fault
             for index, pair in enumerate(self.pairs)
@@ -143,11 +145,11 @@ class FileReader:
         }
 
     def notes(self) -> list[str]:
-        """What was left out of the samples read so far, or may not be meant so."""
+        """Return remarks on the samples read so far: what was left out or looks unintended."""
         return []
 
     def size_of(self, index: int) -> tuple[int, int]:
-        """(height, width) of image `index`, from its header.
+        """Return (height, width) of image `index`, from its header.
 
         Raises:
             FileNotFoundError, ValueError: see `image_size`.
@@ -155,32 +157,32 @@ class FileReader:
         return image_size(self.pairs[index].image, self.exif)
 
     def read(self, index: int, epoch_seed: int) -> Sample:
-        """Image `index`, whatever the epoch.
+        """Return image `index`; the epoch has no effect.
 
         Raises:
-            ValueError, OSError: in one line, if a file is not what it should be.
+            ValueError, OSError: for a missing or invalid file, or sizes that differ.
         """
         pair, image = self.pairs[index], read_rgb(self.pairs[index].image, self.exif)
         maps = self.read_labels(index)
         if maps[0].shape != image.shape[:2]:
-            raise ValueError(_sizes(pair, image.shape, maps[0].shape))
+            raise ValueError(_size_mismatch(pair, image.shape, maps[0].shape))
         return Sample(image, *maps)
 
     def read_labels(self, index: int) -> Maps:
-        """Class and instance of each pixel of image `index`."""
+        """Return class and instance of each pixel of image `index`."""
         raise NotImplementedError
 
 
 def pair_stems(images: Path, labels: Path, *others: Path) -> list[FilePair]:
-    """Pairs the images of one folder with the PNGs of another by their names without suffix.
+    """Pair the images of one folder with the PNGs of another by their names without suffix.
 
-    Folders within are searched too; hidden files are not. What lacks its partner is paired with
-    the file that should be there.
+    Subfolders are searched, hidden files are ignored. A file without a partner is paired with the
+    path at which its partner is missing.
 
     Args:
         images: folder of the images.
         labels: folder of the PNGs.
-        others: folders that hold no images, wherever they are.
+        others: further folders to exclude from the search for images.
 
     Raises:
         ValueError: if two images or two PNGs differ in the suffix alone.
@@ -196,69 +198,73 @@ def pair_stems(images: Path, labels: Path, *others: Path) -> list[FilePair]:
 
 
 def inner_paths(paths: Iterable[Path]) -> list[Path]:
-    """Paths relative to the folder that holds them all."""
+    """Return paths relative to their deepest common folder."""
     paths = list(paths)
     root = os.path.commonpath([path.parent for path in paths])
     return [path.relative_to(root) for path in paths]
 
 
 def image_size(path: Path, exif: str = 'ignore') -> tuple[int, int]:
-    """(height, width) from the file's first bytes.
+    """Return (height, width) from the file's header.
 
     Args:
-        path: of the image.
-        exif: one of `EXIF`; `refuse` raises for a photo that viewers turn.
+        path: the image.
+        exif: one of `EXIF`; `refuse` raises for a photo with an orientation.
 
     Raises:
-        FileNotFoundError, ValueError: if it is missing, no image or too large.
+        FileNotFoundError: if there is no such file.
+        ValueError: for a file that is not an image or too large.
     """
     with _opened(path) as image:
-        turn = _turn(image, path, exif)
-        # Pillow itself turns TIFFs.
-        swap = exif == 'apply' and turn >= 5 and image.format != 'TIFF'
+        orientation = _orientation(image, path, exif)
+        # Pillow itself rotates TIFFs.
+        swap = exif == 'apply' and orientation >= 5 and image.format != 'TIFF'
         return (image.width, image.height) if swap else (image.height, image.width)
 
 
-def image_turn(path: Path) -> int:
-    """EXIF's orientation, 1 for none to 8.
+def image_orientation(path: Path) -> int:
+    """Return the EXIF orientation, 1 for none to 8.
 
     Raises:
-        FileNotFoundError, ValueError: if it is missing or no image.
+        FileNotFoundError: if there is no such file.
+        ValueError: for a file that is not an image.
     """
     with _opened(path) as image:
-        return _turn(image, path, 'apply')
+        return _orientation(image, path, 'apply')
 
 
 def read_rgb(path: Path, exif: str = 'refuse') -> npt.NDArray[np.uint8]:
-    """(H, W, 3) RGB; of channels with 16 bits the high byte, as the node takes it.
+    """Read an image as RGB (H, W, 3); of 16-bit channels the high byte, as in the node.
 
     Args:
-        path: of the image.
+        path: the image.
         exif: one of `EXIF`.
 
     Raises:
-        FileNotFoundError, ValueError: if it is missing, no image, cut off, too large, has greys
-            that the high byte does not tell apart, or is a photo that viewers turn and `exif` is
+        FileNotFoundError: if there is no such file.
+        ValueError: for a file that is not an image, truncated or too large, for greys that the
+            high byte does not distinguish, or for a photo with an orientation if `exif` is
             `refuse`.
     """
     with _opened(path) as image:
-        turned = _turn(image, path, exif) > 1 and exif == 'apply'
+        is_rotated = _orientation(image, path, exif) > 1 and exif == 'apply'
         if image.format in ('JPEG', 'MPO'):
-            _require_whole(image, path)
-        upright = ImageOps.exif_transpose(image) if turned else image
+            _require_complete(image, path)
+        upright = ImageOps.exif_transpose(image) if is_rotated else image
         if upright.mode.startswith('I') or upright.mode == 'F':
             return np.repeat(_high_byte(np.array(upright), path)[..., None], 3, axis=2)
         return np.array(upright.convert('RGB'), np.uint8)
 
 
 def read_id_map(path: Path) -> npt.NDArray[np.integer]:
-    """(H, W) id of each pixel of a PNG: grey or palette as they are, RGB as R + 256 G + 65536 B.
+    """Read the ids of a PNG (H, W): grey and palette values, or R + 256 G + 65536 B of RGB.
 
     Raises:
-        FileNotFoundError, ValueError: if it is missing, cut off or of another kind.
+        FileNotFoundError: if there is no such file.
+        ValueError: for a file that is truncated or not such a PNG.
     """
     with _opened(path) as image:
-        kind, stored, form = image.mode, _stored(image), image.format
+        kind, stored, form = image.mode, _storage(image), image.format
         if (
             form != 'PNG'
             or kind not in ('1', 'L', 'P', 'I', 'I;16', 'RGB', 'RGBA')
@@ -283,14 +289,15 @@ def split_ids(
         [npt.NDArray[np.int64]], tuple[npt.NDArray[np.uint8], npt.NDArray[np.integer]]
     ],
 ) -> Maps:
-    """Class and instance of each pixel, from those of each id.
+    """Return class and instance of each pixel, by those of each id.
 
     Args:
-        ids: 0 or more, (H, W).
-        describe: from the ids that occur, rising, (N,): class id and instance id of each.
+        ids: id of each pixel, 0 or more, (H, W).
+        describe: returns class id and instance id of each occurring id; receives these in rising
+            order, (N,).
     """
     flat = ids.reshape(-1)
-    ends = flat[:-1][flat[1:] != flat[:-1]]  # neighbours are alike: sort few of them
+    ends = flat[:-1][flat[1:] != flat[:-1]]  # neighbours are mostly equal, so few are sorted
     found = np.unique(np.append(ends, flat[-1:])).astype(np.int64)
     classes, instances = describe(found)
     top = int(found.max(initial=0)) + 1
@@ -303,17 +310,17 @@ def split_ids(
 
 
 def number_instances(counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
-    """1, 2, ... where something counts, 0 elsewhere."""
+    """Return 1, 2, ... for the entries that are true, 0 for the others."""
     return np.where(counted, np.cumsum(counted), 0).astype(np.int32)
 
 
 def thing_table(labels: LabelSet) -> npt.NDArray[np.bool_]:
-    """(256,) whether each class id is a thing; void is none."""
+    """Return whether each class id is a thing, (256,); False for void."""
     return np.append(labels.is_thing, np.zeros(256 - len(labels), bool))
 
 
 def fault_of(read: Callable[[], object]) -> str | None:
-    """What is wrong with what is read, in one line; None if nothing is."""
+    """Return the error message of a function in one line; None if it succeeds."""
     try:
         read()
     except (ValueError, OSError) as error:
@@ -323,7 +330,7 @@ def fault_of(read: Callable[[], object]) -> str | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image file; what is wrong with it becomes one line with its path."""
+    """Open an image file; Pillow's errors become a `FileError` with its path."""
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -338,15 +345,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise FileError(f'{path} is not an image') from None
     except FileError:
         raise
-    except Exception as error:  # Pillow's decoders raise many kinds
+    except Exception as error:  # Pillow's decoders raise many types
         raise FileError(f'{path} cannot be decoded: {error}') from None
 
 
-def _require_whole(image: Image.Image, path: Path) -> None:
-    """Refuses a JPEG that ends early and has an end marker, which Pillow fills up with grey.
+def _require_complete(image: Image.Image, path: Path) -> None:
+    """Refuse a JPEG that ends early but has an end marker, which Pillow would fill with grey.
 
     Raises:
-        ValueError: in one line, without the path.
+        ValueError: for such a file; the message lacks the path.
     """
 
     def decode(data: bytes) -> npt.NDArray[np.uint8]:
@@ -359,10 +366,11 @@ def _require_whole(image: Image.Image, path: Path) -> None:
 
 
 def _high_byte(grey: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
-    """Of greys with 16 bits.
+    """Return the high byte of 16-bit greys.
 
     Raises:
-        ValueError: if few of the greys differ in it, as in thermal images.
+        FileError: for other greys, or if the high byte distinguishes few of them, as in thermal
+            images.
     """
     if grey.dtype.kind not in 'iu' or grey.min(initial=0) < 0 or grey.max(initial=0) > 0xFFFF:
         raise FileError(f'{path} has greys of {grey.dtype}, expected 8 or 16 bits')
@@ -370,47 +378,48 @@ def _high_byte(grey: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
     greys, kept = len(np.unique(grey)), len(np.unique(high))
     if kept < FEW_GREYS and greys > 4 * kept:
         raise FileError(
-            f'{path} has {greys} greys in 16 bits, of which the high byte tells '
-            f'{kept} apart; stretch them to 8 bits, and those of the camera alike'
+            f'{path} has {greys} greys in 16 bits, of which the high byte distinguishes '
+            f'{kept}; stretch them to 8 bits, and those of the camera in the same way'
         )
     return high
 
 
-def _stored(image: Image.Image) -> str:
-    """How the pixels are stored, as Pillow names it: `L;4` is grey with 4 bits."""
+def _storage(image: Image.Image) -> str:
+    """Return Pillow's name of the pixels' storage, e.g. `L;4` for grey with 4 bits."""
     tiles = getattr(image, 'tile', ())
     name = tiles[0][3] if tiles else ''
     return str(name[0] if isinstance(name, tuple) else name)
 
 
-def _turn(image: Image.Image, path: Path, exif: str) -> int:
-    """EXIF's orientation, 1 to 8.
+def _orientation(image: Image.Image, path: Path, exif: str) -> int:
+    """Return the EXIF orientation, 1 to 8.
 
     Raises:
-        ValueError: if there is a turn that `exif` does not allow.
+        FileError: for an orientation that `exif` does not allow.
     """
     try:
-        turn = image.getexif().get(ORIENTATION)
+        orientation = image.getexif().get(ORIENTATION)
     except Exception:  # broken EXIF data, which viewers ignore
         return 1
-    if not isinstance(turn, int) or not 2 <= turn <= 8:
+    if not isinstance(orientation, int) or not 2 <= orientation <= 8:
         return 1
     if exif == 'refuse':
         raise FileError(
-            f'{path} has an EXIF orientation ({turn}): viewers turn it, and its labels may fit '
-            'either view. `panoptic data convert --exif apply` (labels fit the turned photo) or '
-            '`--exif ignore` (they fit the stored pixels) writes photos without it'
+            f'{path} has an EXIF orientation ({orientation}): viewers rotate it, and its labels '
+            'may match either view. `panoptic data convert --exif apply` (labels match the '
+            'rotated photo) or `--exif ignore` (they match the stored pixels) writes photos '
+            'without it'
         )
     if exif == 'ignore' and image.format == 'TIFF':
         raise FileError(
-            f'{path} is a TIFF with an EXIF orientation ({turn}), which cannot be '
-            'ignored; write it without'
+            f'{path} is a TIFF with an EXIF orientation ({orientation}), which cannot be '
+            'ignored; write it without one'
         )
-    return turn
+    return orientation
 
 
 def _by_stem(folder: Path, suffixes: Set[str], besides: Set[Path]) -> dict[str, Path]:
-    """Files with one of some suffixes, by their path within the folder without suffix."""
+    """Return the files with given suffixes by their path within the folder without suffix."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob('*')):
         inner = path.relative_to(folder)
@@ -422,8 +431,8 @@ def _by_stem(folder: Path, suffixes: Set[str], besides: Set[Path]) -> dict[str, 
             other = found.setdefault(str(inner.with_suffix('')), path)
             if other is not path:
                 raise ValueError(
-                    f'{path} and {other.name} differ in the suffix alone; which '
-                    'labels belong to which image is not clear'
+                    f'{path} and {other.name} differ in the suffix alone, so it is '
+                    'ambiguous which labels belong to which image'
                 )
     return found
 
@@ -431,10 +440,10 @@ def _by_stem(folder: Path, suffixes: Set[str], besides: Set[Path]) -> dict[str, 
 def _check_headers(pair: FilePair, exif: str) -> None:
     size, labelled = image_size(pair.image, exif), image_size(pair.labels)
     if size != labelled:
-        raise ValueError(_sizes(pair, size, labelled))
+        raise ValueError(_size_mismatch(pair, size, labelled))
 
 
-def _sizes(pair: FilePair, image: Sequence[int], labels: Sequence[int]) -> str:
+def _size_mismatch(pair: FilePair, image: Sequence[int], labels: Sequence[int]) -> str:
     return (
         f'{pair.image} is {image[0]} x {image[1]}, its labels {pair.labels} are '
         f'{labels[0]} x {labels[1]}'

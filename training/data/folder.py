@@ -1,22 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Your own images with PNGs of ids.
+"""Reader of your own images with PNGs of ids.
 
     my_data/
       classes.yaml
       images/train/*.jpg    images/val/*.jpg     any common image format
       labels/train/*.png    labels/val/*.png     the same names
 
-classes.yaml lists what the ids mean:
-
-    divisor: 1000
-    classes:
-      - {id: 1, name: road, kind: stuff}
-      - {id: 2, name: car, kind: thing, color: [0, 0, 142]}
-
-A pixel's id is class id * divisor + instance number: 1000 is road, 2001 the first car, 2002 the
-second, 2000 a crowd of cars that nobody counted, 0 not labelled. Further ids that mean `not
-labelled` are listed as `ignore: [255]`; a class may have the id 0, and then 0 is that class. The
-PNGs are grey with up to 16 bits, or RGB with the id R + 256 G + 65536 B.
+classes.yaml is a class file, see `panoptic_ros.core.class_file`. A pixel's id is class id *
+divisor + instance number. The PNGs are grey with up to 16 bits, or RGB with the id R + 256 G +
+65536 B.
 """
 
 from __future__ import annotations
@@ -41,14 +33,15 @@ from .files import (
 
 
 class OwnFolder(FileReader):
-    """One split of a folder of your own; `labels` are those of its classes.yaml.
+    """One split of a folder of your own, with the classes of its classes.yaml.
 
     Args:
         folder: holds classes.yaml, images/ and labels/.
         split: a folder in images/ and labels/.
 
     Raises:
-        FileNotFoundError, ValueError: if a folder is missing or classes.yaml has a mistake.
+        FileNotFoundError: if there are no images or there is no classes.yaml.
+        ValueError: if classes.yaml is invalid.
     """
 
     name = 'folder'
@@ -63,7 +56,7 @@ class OwnFolder(FileReader):
         super().__init__(pair_stems(images, Path(folder) / 'labels' / split), images)
 
     def read_labels(self, index: int) -> Maps:
-        """Classes and instances of a PNG.
+        """Return classes and instances of a PNG.
 
         Raises:
             ValueError: for an id whose class is not in classes.yaml, or an instance of stuff.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO's JSON files for instances: objects with an outline each, which may overlap."""
+"""COCO's JSON files of instances: objects with one outline each, which may overlap."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ class Instance(NamedTuple):
     """One annotation."""
 
     name: str
-    """Its id, for messages."""
+    """Its id, for error messages."""
     image_id: int | str
     category_id: int
     crowd: bool
     outline: Outline | None
-    """None where only a box is given."""
+    """Mask of the object; None where only a box is given."""
 
 
 def read_instance_annotations(document: Item, path: Path) -> dict[int | str, list[Instance]]:
-    """The annotations of each annotated image, in the file's order.
+    """Return the annotations of each annotated image, in the file's order.
 
     Args:
         document: the parsed file.
-        path: where it came from, for messages.
+        path: the file, for error messages.
 
     Raises:
-        ValueError: naming the place of the first value that is not what it should be.
+        ValueError: naming the place of the first missing or invalid value.
     """
     of_image: dict[int | str, list[Instance]] = {}
     for instance in each(document.get('annotations'), f'{path}: annotations', _instance):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""KITTI-STEP (Weber et al., 2021): video with the 19 Cityscapes classes; cars and people tracked.
+"""Reader of KITTI-STEP (Weber et al., 2021): video, 19 classes, tracks of cars and people.
 
 Layout as downloaded: labels in `panoptic_maps/<split>/<sequence>/<frame>.png` (or below
 `kitti-step/` or `kitti_step/`), images of KITTI tracking in `training/image_02/<sequence>/`, or
@@ -28,18 +28,18 @@ LABELS = LabelSet(
         for i, label in enumerate(CITYSCAPES.labels)
     )
 )
-"""Cityscapes' classes by train id; those without tracks are stuff."""
+"""Cityscapes' classes by train id; classes without tracks are stuff."""
 
 
 class KittiStep(FileReader):
-    """One split of KITTI-STEP; instance ids are track ids that last through the sequence.
+    """One split of KITTI-STEP; instance ids are track ids.
 
     Args:
         folder: holds labels and images as above.
         split: `train` or `val`; `test` is published without labels.
 
     Raises:
-        ValueError, FileNotFoundError: if there is no such split.
+        FileNotFoundError: if there are no labels.
     """
 
     name = 'kitti_step'
@@ -69,10 +69,10 @@ class KittiStep(FileReader):
         )
 
     def read_labels(self, index: int) -> Maps:
-        """Classes and tracks of an RGB PNG.
+        """Return classes and tracks of an RGB PNG.
 
         Raises:
-            ValueError: for a class that there is not.
+            ValueError: for an unknown class.
         """
         path = self.pairs[index].labels
         ids = read_id_map(path)  # R + 256 G + 65536 B
@@ -88,7 +88,7 @@ class KittiStep(FileReader):
 def _describe(found: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     classes = (found & 255).astype(np.uint8)
     track = (found >> 8 & 255) * 256 + (found >> 16)
-    # Tracks are numbered for each class; together they must differ.
+    # Tracks are numbered within each class; instance ids must differ across classes.
     kinds = np.flatnonzero(LABELS.is_thing)
     own = track * len(kinds) + np.searchsorted(kinds, classes)
     return classes, np.where(thing_table(LABELS)[classes] & (track > 0), own, 0)

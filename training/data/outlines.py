@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Outlines of objects as COCO's instance annotations have them: polygons and run lengths."""
+"""Outlines of objects in COCO's instance annotations: polygons and run-length encoded masks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from panoptic_ros.core.json_values import number, short
 Polygon = npt.NDArray[np.float64]
 """(N, 2) corners x, y, px."""
 
-MOST_RUN = 2**40
-"""Run lengths are shorter than this."""
+MAX_RUN = 2**40
+"""Upper bound of a run length, px."""
 
 
 class RunLengths(NamedTuple):
-    """A mask by columns, as lengths outside and inside in turn."""
+    """Mask by columns as the lengths of alternating runs, the first one outside."""
 
     counts: list[Any] | str
-    """Numbers, or COCO's letters."""
+    """Numbers, or COCO's compressed text."""
     size: tuple[int, int]
     """(height, width), px."""
 
@@ -32,10 +32,10 @@ Outline = list[Polygon] | RunLengths
 
 
 def parse_outline(value: object) -> Outline | None:
-    """The value of `segmentation`; None where it holds no corner.
+    """Parse the value of `segmentation`; return None if it has no corner.
 
     Raises:
-        ValueError: if it is neither a list of polygons nor run lengths.
+        ValueError: for a value that is neither a list of polygons nor run lengths.
     """
     if isinstance(value, dict):
         counts, size = value.get('counts'), value.get('size')
@@ -53,12 +53,12 @@ def parse_outline(value: object) -> Outline | None:
 
 
 def encloses(polygon: Polygon) -> bool:
-    """Whether a polygon has an inside: three corners at least that lie on no line."""
+    """Return whether a polygon has an area: at least three corners that are not collinear."""
     return len(polygon) >= 3 and np.linalg.matrix_rank(polygon - polygon[0]) == 2
 
 
 def check_reach(polygons: Sequence[Polygon], shape: tuple[int, ...]) -> None:
-    """Refuses corners that lie further outside of an image than its own size.
+    """Refuse corners that lie further outside an image than its own size.
 
     Raises:
         ValueError: naming the corner.
@@ -75,10 +75,10 @@ def check_reach(polygons: Sequence[Polygon], shape: tuple[int, ...]) -> None:
 
 
 def fill(polygons: Sequence[npt.ArrayLike], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Pixels whose centres lie in polygons, (H, W); polygons without an inside have none.
+    """Return the pixels whose centres lie in polygons, (H, W); degenerate polygons have none.
 
-    OpenCV fills the pixels that a border touches as well, which would let neighbours overlap:
-    filled three times as large, the border is a third of a pixel.
+    OpenCV also fills the pixels that a border touches, so that neighbours would overlap. The
+    polygons are therefore filled at three times the size, where the border is a third of a pixel.
 
     Args:
         polygons: x, y, x, y, ... of each, in any shape, px.
@@ -88,7 +88,7 @@ def fill(polygons: Sequence[npt.ArrayLike], shape: tuple[int, ...]) -> npt.NDArr
         ValueError: see `check_reach`.
     """
     corners = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in polygons]
-    check_reach(corners, shape)  # those far outside take long to draw
+    check_reach(corners, shape)  # corners far outside take long to draw
     large = np.zeros((3 * shape[0], 3 * shape[1]), np.uint8)
     for polygon in filter(encloses, corners):
         points = np.rint(3 * polygon[:, None] - 0.5)
@@ -97,10 +97,10 @@ def fill(polygons: Sequence[npt.ArrayLike], shape: tuple[int, ...]) -> npt.NDArr
 
 
 def mask_of(outline: Outline, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """(H, W) pixels of an outline.
+    """Return the pixels of an outline, (H, W).
 
     Raises:
-        ValueError: if run lengths do not fill the image, or a polygon lies far outside of it.
+        ValueError: for run lengths that do not fill the image, or a polygon far outside it.
     """
     if not isinstance(outline, RunLengths):
         return fill(outline, shape)
@@ -108,7 +108,7 @@ def mask_of(outline: Outline, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     runs = np.array(
         decode_counts(counts)
         if isinstance(counts, str)
-        else [number({'counts': run}, 'counts', 0, MOST_RUN) for run in counts],
+        else [number({'counts': run}, 'counts', 0, MAX_RUN) for run in counts],
         np.int64,
     )
     if outline.size != shape or (runs < 0).any() or runs.sum() != np.prod(shape):
@@ -121,12 +121,13 @@ def mask_of(outline: Outline, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
 
 
 def decode_counts(text: str) -> list[int]:
-    """Run lengths from letters: five bits in each, the lowest first, bit 6 for more to come.
+    """Decode COCO's compressed run lengths.
 
-    From the fourth on, they are differences to the run before the last.
+    Each character holds five bits, the lowest first, and a sixth bit if more characters follow.
+    From the fourth run on, a value is the difference to the run before the last.
 
     Raises:
-        ValueError: if a letter is none of COCO's, or a run is too long for any image.
+        ValueError: for a character that COCO does not use, or a run that is too long.
     """
     counts: list[int] = []
     value = shift = 0
@@ -142,7 +143,7 @@ def decode_counts(text: str) -> list[int]:
             if bits & 16:
                 value -= 1 << shift
             counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            if abs(counts[-1]) > MOST_RUN:
+            if abs(counts[-1]) > MAX_RUN:
                 raise ValueError(f'run lengths of {counts[-1]} px fit no image')
             value = shift = 0
     return counts

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What data sets in COCO's panoptic format share: a JSON file and PNGs of segment ids."""
+"""Base of the readers of COCO's panoptic format: a JSON file and PNGs of segment ids."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from .skipping import listing
 
 
 class PanopticJson(FileReader):
-    """The images that a JSON file annotates, in its order.
+    """Reader of the images that a JSON file annotates, in its order.
 
     Args:
         path: the JSON file.
         masks: the folder of its PNGs.
         images: the folder of the images.
-        labels: the classes; those of the file's `categories` where None.
+        labels: the classes; None for those of the file's `categories`.
 
     Raises:
-        FileNotFoundError, ValueError: if the file is missing or not in COCO's panoptic format.
+        FileNotFoundError: if the file is missing.
+        ValueError: if it is not in COCO's panoptic format.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class PanopticJson(FileReader):
 
     @property
     def image_ids(self) -> list[int | str]:
-        """Those of the file."""
+        """Image ids of the JSON file."""
         return [annotation.image_id for annotation in self.annotations]
 
     def notes(self) -> list[str]:
@@ -75,25 +76,25 @@ class PanopticJson(FileReader):
         )
 
     def clip_of(self, annotation: Annotation) -> str:
-        """Name of the video that an image is a frame of; here, of none."""
+        """Return the name of the video that an image belongs to, empty for single images."""
         return ''
 
     def number_instances(
         self, segments: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.integer]:
-        """Instance ids of an image's segments.
+        """Return the instance ids of an image's segments, 0 for those without one.
 
         Args:
-            segments: their ids in the file.
+            segments: segment ids in the file.
             counted: which of them are instances.
         """
         return number_instances(counted)
 
     def read_labels(self, index: int) -> Maps:
-        """Classes and instances of the PNG.
+        """Return classes and instances of the PNG.
 
         Raises:
-            FileNotFoundError, ValueError: if the PNG is not what the JSON says.
+            FileNotFoundError, ValueError: for a PNG that is missing or contradicts the JSON.
         """
         annotation = self.annotations[index]
         class_of, is_thing = self.labels.class_id_of_category, thing_table(self.labels)
@@ -105,7 +106,7 @@ class PanopticJson(FileReader):
                 [class_of[annotation.category_of[i]] if i else VOID_ID for i in found.tolist()],
                 np.uint8,
             )
-            crowd = np.isin(found, list(annotation.crowd))  # has a class and no instance
+            crowd = np.isin(found, list(annotation.crowd))  # has a class, but no instance
             return classes, self.number_instances(found, is_thing[classes] & ~crowd)
 
         return split_ids(read_ids(annotation).astype(np.int32), describe)

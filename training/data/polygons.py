@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO's instance annotations as panoptic labels: polygons and run lengths, which may overlap."""
+"""Reader of COCO's instance annotations: overlapping outlines become panoptic labels."""
 
 from __future__ import annotations
 
@@ -33,20 +33,21 @@ class Category(NamedTuple):
 
 
 class Polygons(FileReader):
-    """The images of a COCO instances JSON.
+    """Reader of the images of a COCO instances JSON.
 
-    Where annotations overlap, the smaller one lies on top; crowds lie below all others. Pixels
-    that nothing covers are void, or of a stuff class for the background.
+    Where annotations overlap, the smaller one is on top; crowds are below all others. Uncovered
+    pixels are void, or belong to a stuff class for the background.
 
     Args:
-        path: of the JSON file.
+        path: the JSON file.
         images: the folder of the images.
-        background: name of that class.
-        crowds_are_objects: annotations marked `iscrowd` are single objects, as in the files of
-            CVAT, which marks every mask so.
+        background: name of the class of uncovered pixels; None for void.
+        crowds_are_objects: treat annotations marked `iscrowd` as single objects; CVAT marks every
+            mask so.
 
     Raises:
-        FileNotFoundError, ValueError: if the file is missing or not in COCO's instance format.
+        FileNotFoundError: if the file is missing.
+        ValueError: if it is not in COCO's instance format.
     """
 
     def __init__(
@@ -95,17 +96,17 @@ class Polygons(FileReader):
         self.background = len(labels) - 1 if background else VOID_ID
         self.entries = sorted(listed.values(), key=lambda image: image.file_name)
         self.lost = 0
-        """Instances of which no pixel is seen, in the images read so far."""
+        """Number of instances without a visible pixel in the images read so far."""
         super().__init__(
             [FilePair(images / image.file_name, path) for image in self.entries], path
         )
 
     def faults(self) -> dict[int, str]:
-        """By index, what headers and annotations tell is wrong."""
+        """Return by index the faults that headers and annotations reveal."""
         return {i: fault for i in range(len(self)) if (fault := fault_of(partial(self._check, i)))}
 
     def read_labels(self, index: int) -> Maps:
-        """Classes and instances, drawn from the largest to the smallest.
+        """Return classes and instances, drawn from the largest to the smallest.
 
         Raises:
             ValueError: for a segmentation that cannot be drawn.
@@ -126,18 +127,18 @@ class Polygons(FileReader):
                     f'cannot be drawn: {error}'
                 ) from None
             drawn.append((not one.crowd, -int(mask.sum()), place, one.category_id, mask))
-        for whole, _, place, category, mask in sorted(drawn, key=lambda item: item[:3]):
+        for is_object, _, place, category, mask in sorted(drawn, key=lambda item: item[:3]):
             class_map[mask] = self.labels.class_id_of_category[category]
-            instance_map[mask] = place if whole else 0
-        seen = np.unique(instance_map[instance_map > 0])
-        self.lost += sum(item[0] for item in drawn) - len(seen)
+            instance_map[mask] = place if is_object else 0
+        visible = np.unique(instance_map[instance_map > 0])
+        self.lost += sum(item[0] for item in drawn) - len(visible)
         return class_map, instance_map
 
     def notes(self) -> list[str]:
         """See `FileReader.notes`."""
         every = [one for found in self.of_image.values() for one in found]
-        whole = {one.category_id for one in every if not one.crowd}
-        crowds = sorted({one.category_id for one in every} - whole)
+        with_objects = {one.category_id for one in every if not one.crowd}
+        crowds = sorted({one.category_id for one in every} - with_objects)
         names = [self.labels.names[self.labels.class_id_of_category[c]] for c in crowds]
         flat = [one.name for one in every if is_flat(one)]
         empty = [image.file_name for image in self.entries if image.image_id not in self.of_image]
@@ -151,14 +152,14 @@ class Polygons(FileReader):
                 (
                     names,
                     'all annotations of these classes are crowds, so there is no object to '
-                    f'learn: {listing(names)} (--crowds-are-objects takes each for one object)',
+                    f'learn: {listing(names)} (--crowds-are-objects makes each an object)',
                 ),
                 (empty, f'{len(empty)} images have no annotation: {listing(empty)}'),
-                (flat, f'{len(flat)} outlines have no inside and are left out: {listing(flat)}'),
+                (flat, f'{len(flat)} outlines enclose no area and are left out: {listing(flat)}'),
                 (
                     self.lost,
-                    f'{self.lost} instances are left out: smaller ones cover them wholly, or '
-                    'they hold no pixel',
+                    f'{self.lost} instances are left out: smaller ones cover them completely, '
+                    'or they contain no pixel',
                 ),
             )
             if count
@@ -177,9 +178,9 @@ class Polygons(FileReader):
                 raise ValueError(f'{path}: {one.name} has unknown category_id {one.category_id}')
             if one.outline is None:
                 raise ValueError(
-                    f'{path}: {one.name} has no segmentation; a box alone does not '
-                    "tell which pixels are the object's: draw an outline or remove "
-                    'the annotation'
+                    f'{path}: {one.name} has no segmentation; a box alone does not say '
+                    'which pixels belong to the object: draw an outline or remove the '
+                    'annotation'
                 )
             polygons = one.outline if isinstance(one.outline, list) else []
             if fault := fault_of(partial(check_reach, polygons, size)):
@@ -187,22 +188,22 @@ class Polygons(FileReader):
 
 
 def is_flat(one: Instance) -> bool:
-    """Whether an annotation has polygons of which none has an inside."""
+    """Return whether an annotation has polygons, none of which encloses an area."""
     return isinstance(one.outline, list) and not any(map(encloses, one.outline))
 
 
 def without_groups(categories: list[Category], used: Set[int]) -> tuple[list[Category], list[str]]:
-    """Leaves out categories that are no classes.
+    """Remove categories that are not classes.
 
-    Roboflow lists the project itself as a category that all others belong to, often with the
+    Roboflow lists the project itself as a category to which all others belong, often with the
     name of one of them.
 
     Args:
         categories: of a file.
-        used: ids that annotations have.
+        used: category ids of the annotations.
 
     Returns:
-        the others, and the names of those that are left out.
+        the remaining categories, and the names of the removed ones.
     """
     names = {c.name for c in categories if c.category_id in used}
     left_out = [

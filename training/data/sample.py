@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every data reader gives, and what becomes of it on the way into a batch."""
+"""Labelled samples, the protocol of their readers, and batches of them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Sample:
     """(H, W, 3) RGB."""
 
     class_map: npt.NDArray[np.uint8]
-    """(H, W) class id, VOID_ID where nothing is known."""
+    """(H, W) class id, VOID_ID for unlabelled pixels."""
 
     instance_map: npt.NDArray[np.int32]
-    """(H, W) instance id on things, 1 or more, once per image; 0 on stuff, void and crowds."""
+    """(H, W) instance id on things, from 1, unique in the image; 0 on stuff, void and crowds."""
 
     hidden_map: npt.NDArray[np.int32] | None = None
-    """(H, W) id of the instance that goes on under the one that is seen, 0 for none; None where
-    the data does not say. COCO's annotations overlap like this; instances that another hides
-    wholly may be left out. One layer only (inferred): in a pile of three or more a pixel knows
-    what is seen and one hidden instance, so those further down lack it."""
+    """(H, W) id of the instance that continues under the visible one, 0 for none; None if the data
+    does not know it. COCO's instance annotations overlap in this way; instances without a visible
+    pixel may be left out. There is one hidden layer only (inferred): where three or more
+    instances overlap, a pixel has the visible one and one hidden one."""
 
     def __post_init__(self) -> None:
         height, width = self.class_map.shape
@@ -50,7 +50,7 @@ class Sample:
 
 
 class Reader(Protocol):
-    """A split of a data set. Checked when it is made, so that training never meets bad files."""
+    """Reader of a split of a data set."""
 
     labels: LabelSet
 
@@ -58,24 +58,24 @@ class Reader(Protocol):
 
     @property
     def clips(self) -> tuple[tuple[int, ...], ...]:
-        """Indices of the frames of each video, in time order; none where there are none.
+        """Indices of the frames of each video, in time order; empty for single images.
 
         Within a clip instance ids are track ids.
         """
 
     @property
     def image_ids(self) -> Sequence[int | str]:
-        """What the data set itself calls its images, by index; each differs."""
+        """Unique ids of the images in the data set itself, by index."""
 
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Each index once, in the order of an epoch."""
+        """Return each index once, in the order of an epoch."""
 
     def read(self, index: int, epoch_seed: int) -> Sample:
-        """Sample `index`; readers that make images up take them from `epoch_seed` too."""
+        """Return sample `index`; generated images also depend on `epoch_seed`."""
 
 
 class Batch(NamedTuple):
-    """Samples of one size, stacked."""
+    """Stacked samples of one size."""
 
     image: Tensor
     """(B, 3, H, W) uint8 RGB."""
@@ -87,10 +87,10 @@ class Batch(NamedTuple):
     """(B, H, W) int64, 0 for none."""
 
     hidden_map: Tensor | None = None
-    """(B, H, W) int64, 0 for none; None where the data does not say."""
+    """(B, H, W) int64, 0 for none; None if the data does not know it."""
 
     def at_stride(self, stride: int) -> Batch:
-        """The same with label maps of one cell per `stride` pixels, taken at its centre."""
+        """Return a batch whose label maps are sampled at the centre of each `stride` px cell."""
         cells = (slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
         return self._replace(
             class_map=self.class_map[cells],
@@ -104,9 +104,9 @@ class Batch(NamedTuple):
 
 
 def pack(sample: Sample) -> Tensor:
-    """Both label maps in one, so that a transform cannot move them apart: (1, H, W) int32.
+    """Pack class and instance map into one map (1, H, W) int32, so that transforms move both.
 
-    With a hidden map (2, H, W), where it is packed in place of the instances the same way.
+    A sample with a hidden map gives (2, H, W): the second map holds it in place of instances.
     """
     maps = (
         [sample.instance_map]
@@ -121,19 +121,19 @@ PACKED_VOID = VOID_ID
 
 
 def unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
-    """Inverse of `pack`: class_map and instance_map (..., H, W) int64."""
+    """Return class_map and instance_map (..., H, W) int64; the inverse of `pack`."""
     packed = packed.squeeze(-3).long()
     return packed & 255, packed >> 8
 
 
 def collate(items: Sequence[tuple[Tensor, Tensor]]) -> Batch:
-    """Stacks (image (3, H, W), packed labels (1 or 2, H, W)) pairs."""
+    """Stack pairs of an image (3, H, W) and packed labels (1 or 2, H, W)."""
     images, packed = zip(*items, strict=True)
-    seen, *hidden = torch.stack(packed).split(1, dim=1)
-    return Batch(torch.stack(images), *unpack(seen), *(unpack(h)[1] for h in hidden))
+    visible, *hidden = torch.stack(packed).split(1, dim=1)
+    return Batch(torch.stack(images), *unpack(visible), *(unpack(h)[1] for h in hidden))
 
 
 def only(items: Sequence[Any]) -> Any:
-    """Collation of a loader that gives one sample at a time, as it is."""
+    """Return the sample of a batch of one; the collation of the validation loader."""
     (item,) = items
     return item

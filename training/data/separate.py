@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images with a PNG of classes and a PNG of instances for each."""
+"""Reader of images with one PNG of classes and one PNG of instances each."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from .files import (
 
 
 class SemanticAndInstance(FileReader):
-    """Three folders of files of the same names.
+    """Reader of three folders whose files have the same names.
 
     Args:
-        classes: a classes.yaml, see folder.py.
+        classes: a class file, see `panoptic_ros.core.class_file`.
         images: folder of the images.
-        semantic: folder of PNGs with the class id of each pixel, or a value that classes.yaml
+        semantic: folder of PNGs with the class id of each pixel, or a value that the class file
             ignores.
-        instance: folder of PNGs with the instance's number on things, 0 for a crowd. What it
-            holds on stuff counts for nothing.
+        instance: folder of PNGs with the instance number on things, 0 for a crowd; ignored on
+            stuff.
 
     Raises:
-        FileNotFoundError, ValueError: if there are no images or classes.yaml has a mistake.
+        FileNotFoundError: if there are no images or there is no class file.
+        ValueError: if the class file is invalid.
     """
 
     def __init__(self, classes: Path, images: Path, semantic: Path, instance: Path) -> None:
@@ -44,10 +45,11 @@ class SemanticAndInstance(FileReader):
         super().__init__(pair_stems(images, semantic, instance), images)
 
     def read_labels(self, index: int) -> Maps:
-        """Classes and instances from both PNGs.
+        """Return classes and instances of both PNGs.
 
         Raises:
-            FileNotFoundError, ValueError: if the PNGs differ in size or a class is unknown.
+            FileNotFoundError: if a PNG is missing.
+            ValueError: if the PNGs differ in size or a class is unknown.
         """
         path = self.pairs[index].labels
         other = self._instance_of(path)
@@ -78,7 +80,7 @@ class SemanticAndInstance(FileReader):
         return split_ids(classes * span + instances, describe)
 
     def _instance_of(self, path: Path) -> Path:
-        """The PNG of instances of the same name; its suffix may have capitals too."""
+        """Return the PNG of instances of the same name, whose suffix may be in capitals."""
         other = self.instance / path.relative_to(self.semantic)
         return next(
             (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A contact sheet of labelled images, for people."""
+"""Contact sheet of labelled images."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .sample import Reader, Sample
 
 COLUMNS = 4
 TILE = (320, 440)
-"""(height, width) that an image is fitted into."""
+"""(height, width) that an image is fitted into, px."""
 LINE = 22
 """Height of a line of text, px."""
 
 
 def frame_of(sample: Sample, labels: LabelSet, tracks: bool = False) -> PanopticFrame:
-    """The labels of a sample as a frame, as if a model had predicted them.
+    """Return the labels of a sample as a frame, as if a model had predicted them.
 
     Args:
         sample: of any size.
         labels: its classes.
-        tracks: instance ids are track ids.
+        tracks: whether instance ids are track ids.
     """
     segment_map, infos = segments_of((sample.class_map, sample.instance_map), labels)
     rows = np.zeros(len(infos), segment_dtype(0))
@@ -55,9 +55,12 @@ def frame_of(sample: Sample, labels: LabelSet, tracks: bool = False) -> Panoptic
 
 
 def contact_sheet(reader: Reader, indices: list[int]) -> npt.NDArray[np.uint8]:
-    """Images with their labels painted over them, their names below, and the classes' colours.
+    """Draw images with their labels as an overlay, their names, and a legend of the classes.
 
-    Void keeps the image's own colour. (H, W, 3) RGB.
+    Void pixels have no overlay.
+
+    Returns:
+        (H, W, 3) RGB.
     """
     samples = [reader.read(index, 0) for index in indices]
     tiles = [
@@ -82,7 +85,7 @@ def _tile(sample: Sample, labels: LabelSet, tracks: bool, name: str) -> npt.NDAr
     height, width = sample.class_map.shape
     scale = min(TILE[0] / height, TILE[1] / width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    # Scaled first, so that lines and letters are of one size.
+    # The image is scaled first, so that lines and letters have one size on the sheet.
     y, x = ((np.arange(n) * old // n) for n, old in zip(size, (height, width), strict=True))
     small = Sample(
         np.asarray(cv2.resize(sample.image, size[::-1], interpolation=cv2.INTER_AREA)),

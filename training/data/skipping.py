@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Goes on past files that cannot be read."""
+"""Reader that leaves out files that cannot be read."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ logger = logging.getLogger(__name__)
 
 
 class Skipping:
-    """A reader without its bad samples.
+    """Reader without the bad samples of another reader.
 
-    Those that are found bad only when they are read are replaced by the next that is not, named
-    in the log once, and counted, whichever of the loader's processes reads them.
+    A sample whose fault only shows when it is read is replaced by the next good one. It is logged
+    once, and counted across the loader's processes.
 
     Args:
-        reader: what is read.
-        faults: samples known to be bad, by index.
+        reader: the underlying reader.
+        faults: known faults by sample index.
 
     Raises:
-        ValueError: if all are.
+        ValueError: if all samples are bad.
     """
 
     def __init__(self, reader: FileReader, faults: Mapping[int, str]) -> None:
@@ -44,25 +44,25 @@ class Skipping:
 
     @property
     def clips(self) -> tuple[tuple[int, ...], ...]:
-        """Of the samples that are left."""
+        """Clips of the remaining samples."""
         place = {index: i for i, index in enumerate(self.kept)}
         return tuple(tuple(place[i] for i in clip if i in place) for clip in self.reader.clips)
 
     @property
     def image_ids(self) -> list[int | str]:
-        """Of the samples that are left."""
+        """Image ids of the remaining samples."""
         ids = self.reader.image_ids
         return [ids[i] for i in self.kept]
 
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Any order is as good."""
+        """Return a random order."""
         return rng.permutation(len(self))
 
     def read(self, index: int, epoch_seed: int) -> Sample:
-        """Sample `index` or the next that can be read.
+        """Return sample `index`, or the next one that can be read.
 
         Raises:
-            ValueError: if none can.
+            ValueError: if no sample can be read.
         """
         for place in (*range(index, len(self)), *range(index)):
             if self.bad[place]:
@@ -75,7 +75,7 @@ class Skipping:
         raise ValueError(f'none of {len(self)} samples can be read')
 
     def summary(self) -> str:
-        """How many were found bad when they were read and which, in one line; empty for none."""
+        """Return a line about the samples that failed to be read; empty if none did."""
         names = [
             self.reader.pairs[self.kept[i]].image.name for i in self.bad.nonzero()[:, 0].tolist()
         ]
@@ -85,6 +85,6 @@ class Skipping:
 
 
 def listing(names: list[str], most: int = 10) -> str:
-    """The first few names, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     more = f' and {len(names) - most} more' if len(names) > most else ''
     return ', '.join(names[:most]) + more

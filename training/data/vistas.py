@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mapillary Vistas (Neuhold et al., 2017), the 65 classes of v1.2.
+"""Reader of Mapillary Vistas (Neuhold et al., 2017), the 65 classes of v1.2.
 
-Layout as downloaded: `{training,validation}/images/*.jpg` and `instances/*.png` beside it (in the
-download of v2.0 `v1.2/instances/*.png`), whose pixels hold 256 times the class's place in
-`config.json` plus the instance's number, in 16 bits.
+Layout as downloaded: `{training,validation}/images/*.jpg` beside `instances/*.png` (in v2.0
+`v1.2/instances/*.png`), whose 16-bit pixels hold 256 times the class's index in `config.json`
+plus the instance's number.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from .files import (
 from .vistas_classes import LABELS
 
 INSTANCES = 256
-"""Ids are this times the class plus the instance."""
+"""Ids are this times the class plus the instance number."""
 
 UNLABELED = 65
-"""Id of the pixels that are no class's."""
+"""Class of unlabelled pixels."""
 
 
 class Vistas(FileReader):
@@ -42,7 +42,7 @@ class Vistas(FileReader):
         split: `train` or `val`; the test images are published without labels.
 
     Raises:
-        ValueError, FileNotFoundError: if there is no such split.
+        FileNotFoundError: if there are no images.
     """
 
     name = 'vistas'
@@ -57,7 +57,7 @@ class Vistas(FileReader):
         super().__init__(pair_stems(base / 'images', labels), base / 'images')
 
     def read_labels(self, index: int) -> Maps:
-        """Classes and instances of a 16-bit PNG.
+        """Return classes and instances of a 16-bit PNG.
 
         Raises:
             ValueError: for a class that v1.2 does not have.
@@ -75,6 +75,5 @@ class Vistas(FileReader):
 def _describe(found: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     places = found // INSTANCES
     classes = np.where(places == UNLABELED, VOID_ID, places).astype(np.uint8)
-    return classes, number_instances(
-        thing_table(LABELS)[classes]
-    )  # the first instance has number 0
+    # Every id of a thing class is an instance: their numbers start from 0.
+    return classes, number_instances(thing_table(LABELS)[classes])

@@ -257,7 +257,7 @@ def test_nothing_half_written_is_left(tmp_path):
         list(write_data({'train': Part(source, [0, 2]), 'val': Part(source, [1])}, out))
     assert names_in(out) == []
     write_all(source, [0, 2], out)
-    with pytest.raises(FileExistsError, match=r'train\.json is there already; .* or --overwrite'):
+    with pytest.raises(FileExistsError, match=r'train\.json exists already; .* or --overwrite'):
         write_all(source, [0, 2], out)
 
 
@@ -301,7 +301,7 @@ def test_a_conversion_that_is_killed_can_be_repeated(tmp_path, monkeypatch, rena
 def test_only_a_data_set_is_overwritten(tmp_path):
     source = Polygons(instances(tmp_path), tmp_path / 'photos')
     (tmp_path / 'photos').rename(tmp_path / 'train')
-    with pytest.raises(FileExistsError, match=r'train is there and belongs to no data set'):
+    with pytest.raises(FileExistsError, match=r'train exists and belongs to no data set'):
         list(write_data({'train': Part(source, [0])}, tmp_path, overwrite=True))
     assert len(names_in(tmp_path / 'train')) == 3
 
@@ -389,7 +389,7 @@ def test_images_of_the_same_name_take_their_folders(tmp_path):
     ]
     assert write_all(source, [0, 1], tmp_path / 'out') == ['one_a.jpg', 'two_a.jpg']
     source.pairs = source.pairs[:1] * 2
-    with pytest.raises(ValueError, match='same name cannot be told apart: a'):
+    with pytest.raises(ValueError, match='same name cannot be distinguished: a'):
         write_all(source, [0, 1], tmp_path / 'other')
 
 

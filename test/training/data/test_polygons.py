@@ -96,7 +96,7 @@ def test_polygons_without_an_inside_are_no_objects(tmp_path, polygon):
     source = opened(tmp_path, annotation(7, segmentation=[polygon]))
     assert source.faults() == {}
     assert (source.read_labels(0)[0] == VOID_ID).all()
-    assert source.notes() == ['1 outlines have no inside and are left out: annotation 7']
+    assert source.notes() == ['1 outlines enclose no area and are left out: annotation 7']
     source = opened(tmp_path, annotation(segmentation=[polygon, *BOX]))
     assert (source.read_labels(0)[1] > 0).sum() == 35
     assert source.notes() == []
