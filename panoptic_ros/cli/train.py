@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, OSError: in one line, before the training starts.
     """
-    from panoptic_training.trainer.recipe import train
+    from panoptic_training.trainer.run import train
 
     train(name_recipes(args.flags))
 

@@ -109,7 +109,7 @@ def run_noted(folder: Path, *more: str, stop: tuple[str, int, int] | None = None
         stop: ('training' or 'validation', step, index): Ctrl-C there.
     """
     from panoptic_ros.cli.main import main
-    from panoptic_training.trainer.callbacks import EMA
+    from panoptic_training.trainer.ema import EMA
     from panoptic_training.trainer.module import PanopticModule
 
     training = Training(folder)

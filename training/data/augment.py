@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random crops of labelled images; image and labels move as one."""
+"""Augmentation: random crops of labelled images, applied to image and labels together."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ FILL = tuple(round(255 * value) for value in IMAGENET_MEAN)
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Strength of the augmentation; zeros and (1, 1) leave the images as they are."""
+    """Strength of the augmentation; zeros and a scale of (1, 1) disable it."""
 
     flip: float = 0.5
-    """Chance of mirroring left and right."""
+    """Probability of mirroring left and right."""
 
     scale: tuple[float, float] = (0.75, 1.5)
     """Range of the zoom, relative to the image fitted into the network's input."""
 
     things: float = 0.0
-    """Chance that a crop holds a pixel of a thing: of an instance drawn from all alike, so that
-    small ones are met as often as large ones."""
+    """Probability that a crop is placed on a thing. The instance is drawn uniformly, so small ones
+    occur as often as large ones."""
 
     color: float = 0.3
     """Largest relative change of brightness, contrast and saturation."""
@@ -45,12 +45,12 @@ class AugmentConfig:
 
 
 class Augment:
-    """Sample -> (image (3, H, W) uint8, labels as `pack` has them) of the crop's size.
+    """Augmentation of a sample to an image (3, H, W) uint8 and packed labels of the crop's size.
 
     Args:
-        config: how strong.
-        size: (height, width) that the image is fitted into at scale 1.
-        crop: (height, width) of what comes out; padded with mean colour and void.
+        config: strength.
+        size: (height, width) that the image is fitted into at scale 1, px.
+        crop: (height, width) of the result, px; padded with the mean colour and void.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Augment:
         )
 
     def __call__(self, sample: Sample, seed: int) -> tuple[Tensor, Tensor]:
-        """The same seed gives the same crop."""
+        """Return image and packed labels; the same seed gives the same result."""
         image = torch.from_numpy(sample.image).permute(2, 0, 1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -84,11 +84,11 @@ class Augment:
 
 
 def around_thing(image: Tensor, labels: Tensor, crop: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """A random window of at most the crop's size that holds a random pixel of a random instance.
+    """Cut a random window of at most the crop's size around a random pixel of a random instance.
 
     Args:
         image: (3, H, W).
-        labels: (N, H, W) as `pack` has them; left as they are where there is no instance.
+        labels: (N, H, W), packed; without instances, image and labels are returned unchanged.
         crop: (height, width), px.
     """
     instances = labels[0] >> 8
@@ -113,14 +113,14 @@ def _draw(count: int) -> int:
 def zoom(
     image: Tensor, labels: Tensor, size: tuple[int, int], scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Scales to fit into a size, times `scale`; the ratio is kept.
+    """Resize to fit into a size, times `scale`, with a constant aspect ratio.
 
-    torchvision's ScaleJitter takes height for width where the size is not square, and its masks
-    lie up to half a pixel beside the image.
+    torchvision's ScaleJitter swaps height and width of a size that is not square, and shifts its
+    masks by up to half a pixel against the image.
 
     Args:
         image: (3, H, W) uint8.
-        labels: (N, H, W) int32; each pixel takes the label under its centre.
+        labels: (N, H, W) int32; each new pixel receives the label under its centre.
         size: (height, width), px.
         scale: relative to the fitted image.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training and validation data by name."""
+"""Data module: training and validation data by the name of a data set."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ from .sampler import (
 logger = logging.getLogger(__name__)
 
 MAP_STRIDE = 4
-"""Pixels per cell of the coarsest maps that losses see; cells of the labels lie on them."""
+"""Largest stride of the maps that losses use; crops are multiples of it."""
 
 
 class PanopticData(L.LightningDataModule):
-    """A data set's splits `train` and `val`, opened and checked before the training starts.
+    """Splits `train` and `val` of a data set, opened and checked before the training starts.
 
     Args:
         dataset: `synthetic`, or a data set and its folder, `camvid:<folder>`.
         input_size: (height, width) of the network's input, px.
-        crop: (height, width) of the training crops, px; the input's size where null.
-        batch_size: images in a step, on each device.
+        crop: (height, width) of the training crops, px; null for the input's size.
+        batch_size: images per step and device.
         augment: strength of the augmentation.
-        train: further arguments of the reader for the split `train`.
-        val: further arguments of the reader for the split `val`.
-        on_error: at bad files `fail`, or `skip` them: those whose names or headers tell are left
-            out from the start, others replaced by the next image; both are named and counted.
-        num_workers: processes that load data.
-        seed: of the order of samples and of everything random about them.
+        train: further arguments of the reader of the split `train`.
+        val: further arguments of the reader of the split `val`.
+        on_error: on bad files `fail`, or `skip` them: files with faulty names or headers are left
+            out from the start, others are replaced by the next image when they are read; both are
+            logged and counted.
+        num_workers: number of processes that load data.
+        seed: of the order of samples and of all random choices.
     """
 
     def __init__(
@@ -80,17 +81,17 @@ class PanopticData(L.LightningDataModule):
 
     @property
     def labels(self) -> LabelSet:
-        """Classes of the data set."""
+        """The classes of the data set."""
         return self.train_reader.labels
 
     @property
     def share(self) -> tuple[int, int]:
-        """Number of this process, and how many share the samples."""
+        """Rank of this process, and number of processes that share the samples."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     @property
     def progress(self) -> tuple[int, int]:
-        """Epoch, and batches of it that are done; what is stopped half-way comes again."""
+        """Epoch, and number of its finished batches; an interrupted batch is repeated."""
         if self.trainer is None:
             return 0, 0
         loop: Any = self.trainer.fit_loop
@@ -100,7 +101,7 @@ class PanopticData(L.LightningDataModule):
         )
 
     def train_dataloader(self) -> TrainingLoader:
-        """Batches of augmented samples, in an order that seed and epoch fix.
+        """Return the loader of augmented samples, whose order depends on seed and epoch only.
 
         Raises:
             ValueError: if the samples do not fill a batch in each process.
@@ -116,10 +117,10 @@ class PanopticData(L.LightningDataModule):
         )
 
     def require_batch(self, processes: int) -> None:
-        """Refuses a batch size that the samples of a process do not reach.
+        """Refuse a batch size above the number of samples of a process.
 
         Raises:
-            ValueError: with both numbers.
+            ValueError: naming both numbers.
         """
         samples = len(self.train_reader) // processes
         if samples < self.batch_size:
@@ -129,7 +130,7 @@ class PanopticData(L.LightningDataModule):
             )
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """Samples as they are, one at a time."""
+        """Return the loader of validation samples, without augmentation and one at a time."""
         return DataLoader(
             FixedSamples(self.val_reader, *self.share),
             batch_size=1,
@@ -147,7 +148,7 @@ class PanopticData(L.LightningDataModule):
         }
 
     def teardown(self, stage: str) -> None:
-        """Tells what was left out."""
+        """Log which samples were left out."""
         for split, reader in (('train', self.train_reader), ('val', self.val_reader)):
             if isinstance(reader, Skipping) and (summary := reader.summary()):
                 logger.warning('%s: %s', split, summary)
@@ -155,7 +156,7 @@ class PanopticData(L.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """Moves batches; a validation sample stays as it is, `predict` moves its image."""
+        """Move batches to the device; a validation sample stays, as `predict` moves its image."""
         if isinstance(batch, Batch):
             moved = (
                 None if tensor is None else tensor.to(device, non_blocking=True)

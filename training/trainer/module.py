@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Lightning module that trains any family."""
+"""Lightning module that trains any family."""
 
 from __future__ import annotations
 
@@ -28,24 +28,25 @@ from .schedule import multistep, poly, warmup
 
 
 class PanopticModule(L.LightningModule):
-    """Trains a family's model with its loss; validates it through its own forward.
+    """Training of a family's model with its loss, and validation through the model's forward.
 
     Args:
         family: a key of `panoptic_ros.models.registry.FAMILIES`.
-        network: fields of the family's configuration; the rest take their defaults.
-        labels: the classes, as `LabelSet.to_dicts` gives them; taken from the data.
-        input_size: (height, width) of the network's input, px; taken from the data.
-        loss: fields of the family's loss configuration; the rest take their defaults.
-        loss_stride: input pixels per cell of the maps that the loss sees: 4, 2 or 1.
+        network: fields of the family's configuration; the others have their defaults.
+        labels: the classes, as from `LabelSet.to_dicts`; set from the data.
+        input_size: (height, width) of the network's input, px; set from the data.
+        loss: fields of the family's loss configuration; the others have their defaults.
+        loss_stride: input pixels per cell of the maps that the loss uses: 4, 2 or 1.
         lr: peak learning rate.
-        optimizer: which one, and its decay.
+        optimizer: settings of the optimiser.
         warmup_steps: steps of linear rise to `lr`.
-        power: of the polynomial decay to 0 at the end of the training.
-        milestones: steps at which the rate falls to a tenth, in place of the polynomial decay.
+        power: exponent of the polynomial decay to 0 at the end of the training.
+        milestones: steps of a multistep decay by 0.1 each, in place of the polynomial decay.
         init_weights: a safetensors file of backbone weights under timm's names, or a checkpoint
             of an earlier training.
-        recipe_hash: filled in by `panoptic train`.
-        warmup_start: part of `lr` that the first step has, at least 1 / (warmup_steps + 1).
+        recipe_hash: set by `panoptic train`.
+        warmup_start: learning rate of the first step relative to `lr`; at least
+            1 / (warmup_steps + 1).
     """
 
     def __init__(
@@ -87,24 +88,24 @@ class PanopticModule(L.LightningModule):
         self.info = model_info(self.model, (input_size[0], input_size[1]))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimiser that the recipe names."""
+        """Return the recipe's optimiser."""
         return make_optimizer(self.named_parameters(), self.optimizer, self.hparams['lr'])
 
     def progress(self) -> float:
-        """Part of the training that is done, by steps or by `max_time`, whichever is more."""
+        """Return the finished share of the training, by steps or `max_time`, the larger one."""
         total = self.trainer.estimated_stepping_batches
         done = self.trainer.global_step / total if 0 < total < math.inf else 0.0
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None:
                 spent = callback.time_elapsed()
-                # Clocks differ: processes with rates of their own would drift apart.
+                # Clocks differ, and processes need the same learning rate.
                 done = self.trainer.strategy.broadcast(max(done, spent / max(spent + left, 1e-9)))
         return done
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
-        """One step at the schedule's learning rate, which follows from the progress alone."""
+        """Take a step at the schedule's learning rate, which depends on the progress only."""
         step, milestones = self.trainer.global_step, self.hparams['milestones']
         decay = (
             poly(self.progress(), self.hparams['power'])
@@ -123,10 +124,10 @@ class PanopticModule(L.LightningModule):
         self.model.renormalize()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch; its terms are logged without waiting for the device.
+        """Return the loss of a batch, and log its terms without waiting for the device.
 
         Raises:
-            NonFiniteError: if the loss is not finite, with the step and the terms.
+            NonFiniteError: if the loss is not finite; names the step and the terms.
         """
         image = batch.image.contiguous(memory_format=torch.channels_last)
         self.model.on_step(self.progress())
@@ -138,14 +139,14 @@ class PanopticModule(L.LightningModule):
         return loss
 
     def _require_finite(self, loss: Tensor, terms: Mapping[str, Tensor]) -> None:
-        """Stops a training that has diverged, in all its processes at once.
+        """Stop a training that has diverged, in all its processes.
 
         One value is read from the device in each step.
         """
         # With `16-mixed` this is the loss before the GradScaler multiplies it. A scale that is
         # too large makes gradients infinite; the scaler then skips the step, lowers the scale,
-        # and the training continues. It cannot make this loss infinite: that is an overflow in
-        # the network's own forward pass, which a lower scale does not cure.
+        # and the training continues. It cannot make this loss infinite: an infinite loss is an
+        # overflow in the network's forward pass, and a lower scale does not prevent it.
         finite = bool(loss.detach().isfinite())
         if self.trainer.strategy.reduce_boolean_decision(finite):
             return
@@ -162,10 +163,10 @@ class PanopticModule(L.LightningModule):
         )
 
     def on_validation_epoch_start(self) -> None:
-        """Starts the scores; averaged class means go back onto their sphere.
+        """Reset the scores, and normalise averaged class means to unit length.
 
         Raises:
-            NonFiniteError: if the steps before made a weight NaN or infinite.
+            NonFiniteError: if an earlier step made a weight NaN or infinite.
         """
         if weight := find_non_finite(self.state_dict()):
             raise NonFiniteError(
@@ -184,7 +185,7 @@ class PanopticModule(L.LightningModule):
         return frame
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the scores of all processes together."""
+        """Log the scores over all processes."""
         for counts in self.scores.counts:
             total = self.trainer.strategy.reduce(
                 torch.from_numpy(counts).to(self.device), reduce_op='sum'
@@ -195,7 +196,11 @@ class PanopticModule(L.LightningModule):
             self.log(f'val/{name}', value, prog_bar=name == 'pq', sync_dist=True)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses to go on with other classes or another network than the checkpoint's."""
+        """Refuse to resume with other classes or another network than the checkpoint's.
+
+        Raises:
+            ValueError: naming the first difference.
+        """
         require_same_classes(
             LabelSet.from_dicts(checkpoint['hyper_parameters']['labels']),
             'the checkpoint',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimisers by name, with the parameter groups that the families' papers use."""
+"""Optimisers by name, with the parameter groups of the families' papers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ OPTIMIZERS = ('adamw', 'adam', 'sgd')
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Which optimiser; its learning rate is the module's `lr`."""
+    """Settings of the optimiser; its learning rate is the module's `lr`."""
 
     name: str = 'adamw'
     """`adamw`, `adam` or `sgd`."""
 
     weight_decay: float = 1e-4
-    """On weights of two and more dimensions; norms, biases and unit class means do not decay."""
+    """Decay of weights of two or more dimensions; norms, biases and unit class means have none."""
 
     momentum: float = 0.9
-    """Of `sgd`."""
+    """Momentum of `sgd`."""
 
     nesterov: bool = False
-    """Nesterov's momentum, of `sgd`."""
+    """Whether `sgd` uses Nesterov's momentum."""
 
     backbone_lr_factor: float = 1.0
     """Learning rate of the pretrained backbone relative to `lr`."""
@@ -59,11 +59,11 @@ class OptimizerConfig:
 def make_optimizer(
     parameters: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, lr: float
 ) -> torch.optim.Optimizer:
-    """An optimiser whose groups carry `lr_factor`, what their rate is relative to the schedule's.
+    """Return an optimiser whose groups have `lr_factor`, their rate relative to the schedule's.
 
     Args:
         parameters: by name; those without gradient are left out.
-        config: which optimiser.
+        config: settings of the optimiser.
         lr: peak learning rate.
     """
     kinds = {
@@ -71,7 +71,7 @@ def make_optimizer(
         'vectors': (0.0, 1.0),
         'biases': (0.0, config.bias_lr_factor),
     }
-    slower = config.backbone_lr_factor != 1
+    split_backbone = config.backbone_lr_factor != 1
     parts: dict[tuple[bool, str], list[nn.Parameter]] = {
         (is_backbone, kind): [] for is_backbone in (False, True) for kind in kinds
     }
@@ -83,7 +83,7 @@ def make_optimizer(
             kind = 'biases'
         elif parameter.ndim > 1 and not name.endswith('semantic_mean'):
             kind = 'decayed'
-        parts[slower and '.backbone.' in name, kind].append(parameter)
+        parts[split_backbone and '.backbone.' in name, kind].append(parameter)
     groups = [
         {
             'params': params,

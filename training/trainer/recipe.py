@@ -1,20 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic train`: a recipe and flags become a training."""
+"""Command line of `panoptic train`: a recipe and flags become a trainer, a model and its data."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
 import re
-import signal
-import sys
-import threading
 import warnings
 from argparse import ArgumentError
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +25,16 @@ from lightning.pytorch.plugins import (
     HalfPrecision,
     TransformerEnginePrecision,
 )
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from panoptic_ros.core.files import lock_folder, write_bytes
+from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.labels import LabelSet
 
-from ..checkpoint import NonFiniteError, find_non_finite, read_checkpoint
 from ..data.registry import DATASETS, check_options, dataset_list
-from .callbacks import EMA, BestCheckpoint, LastCheckpoint, Pictures
+from .checkpoints import BestCheckpoint, LastCheckpoint
 from .datamodule import PanopticData
+from .ema import EMA
 from .module import PanopticModule
+from .pictures import Pictures
 from .run_folder import AtomicCheckpointIO, checkpoint_folder, find_start, require_unused
 
 DESCRIPTION = 'Trains a model by a recipe and flags.'
@@ -53,11 +48,10 @@ TRAINER_KEYS = (
     'gradient_clip_val',
     'gradient_clip_algorithm',
 )
-"""Settings of the Trainer that change what is learned; the others are about where and how."""
-
+"""Settings of the Trainer that affect the result and enter the recipe's hash."""
 
 PRECISIONS = ('32-true', 'bf16-mixed', '16-mixed')
-"""Of Lightning's precisions, those that the losses and the validation work in."""
+"""Lightning's precisions that losses and validation support."""
 
 PRECISION_PLUGINS = (
     BitsandbytesPrecision,
@@ -65,11 +59,11 @@ PRECISION_PLUGINS = (
     HalfPrecision,
     TransformerEnginePrecision,
 )
-"""How the others are called where a recipe names a plugin."""
+"""Plugins of the other precisions, which a recipe could name instead."""
 
 
 def recipe_hash(config: Mapping[str, Any]) -> str:
-    """SHA-256 over what a recipe says of the training: no folders, files' names only.
+    """Return a SHA-256 of the settings that affect the result; of paths, only file names count.
 
     Args:
         config: the resolved recipe as plain values.
@@ -90,15 +84,15 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
 
 
 class RecipeCLI(LightningCLI):
-    """Lightning's command line for one module and one data module."""
+    """Lightning's command line for the panoptic module and data module."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds what each training has, and ties the model to the data."""
+        """Add the flags of all trainings, and link the model's settings to the data's."""
         parser.add_argument(
             '--ckpt_path',
             type=str | None,
             default=None,
-            help="a checkpoint to resume from, or `last` for this folder's",
+            help='a checkpoint to resume from, or `last` for that of this folder',
         )
         parser.add_argument(
             '--overwrite',
@@ -124,19 +118,19 @@ class RecipeCLI(LightningCLI):
         parser.link_arguments('seed_everything', 'data.seed')
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Reads recipe and flags; a mistake is told with the keys that there are."""
+        """Parse recipe and flags; the error for an unknown key lists the known ones."""
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
             raise ValueError(_with_known_keys(error.message, parser)) from None
 
     def before_instantiate_classes(self) -> None:
-        """Checks folder, precision and what model and data must agree on; notes the hash.
+        """Check folder, precision, and settings shared by model and data; set the recipe's hash.
 
         Raises:
-            ValueError, FileNotFoundError: if the folder is used or lacks the checkpoint, for a
-                setting of the trainer that does not work, or if the loss takes other images for
-                one clip than the data gives.
+            ValueError: for a folder in use, an unsupported setting of the trainer, an unknown
+                option of the data set, or clips whose length differs between loss and data.
+            FileNotFoundError: for a missing checkpoint.
         """
         self.find_start()  # before the data, which may take minutes to open
         _require_precision(self.config.trainer.precision)
@@ -158,14 +152,15 @@ class RecipeCLI(LightningCLI):
 
     @property
     def folder(self) -> Path:
-        """Where the training leaves its files."""
+        """Folder of the training's files."""
         return Path(self.config.trainer.default_root_dir or '.')
 
     def find_start(self) -> Path | None:
-        """The checkpoint to resume from, if any, in a folder that may be used.
+        """Return the checkpoint to resume from, if any, and check that the folder may be used.
 
         Raises:
-            ValueError, FileNotFoundError: if there is none or the folder may not be used.
+            FileNotFoundError: for a missing checkpoint.
+            ValueError: for a folder that may not be used.
         """
         start = find_start(self.folder, self.config.ckpt_path)
         if getattr(rank_zero_only, 'rank', 0) == 0:  # the process that writes
@@ -173,7 +168,7 @@ class RecipeCLI(LightningCLI):
         return start
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """The trainer, with progress bar and TensorBoard unless the recipe says otherwise."""
+        """Return the trainer, with progress bar and TensorBoard unless the recipe differs."""
         config = self.config_init.trainer
         own = config.plugins if isinstance(config.plugins, list) else [config.plugins]
         kwargs['plugins'] = [
@@ -191,13 +186,13 @@ class RecipeCLI(LightningCLI):
         return trainer
 
     def logs(self) -> list[Path]:
-        """TensorBoard's files in the folder."""
+        """Return TensorBoard's files in the folder."""
         return [*self.folder.glob('events.out.tfevents.*'), *self.folder.glob('hparams.yaml')]
 
     def replace_settings(self) -> None:
-        """Writes config.yaml, and removes the logs of a training that this one overwrites."""
+        """Write config.yaml, and remove the logs of a training that this one overwrites."""
         config = self.config.clone()
-        config.ckpt_path, config.overwrite = None, False  # of this call, not of the recipe
+        config.ckpt_path, config.overwrite = None, False  # belong to the call, not the recipe
         write_bytes(
             self.parser.dump(config, skip_none=False).encode(), self.folder / 'config.yaml'
         )
@@ -206,20 +201,20 @@ class RecipeCLI(LightningCLI):
 
 
 def _require_precision(name: str | int | None) -> None:
-    """Refuses a precision that does not work here.
+    """Refuse an unsupported precision.
 
     Raises:
-        ValueError: with those that do.
+        ValueError: naming the supported ones.
     """
     if name is not None and str(name) not in (*PRECISIONS, '32', 'bf16', '16'):
         raise ValueError(f'trainer.precision must be one of {", ".join(PRECISIONS)}, got {name}')
 
 
 def _require_steps(trainer: Any) -> None:
-    """Refuses settings of the trainer with which no step is one.
+    """Refuse settings of the trainer with which no step would be taken, or a wrong one.
 
     Raises:
-        ValueError: with the setting.
+        ValueError: naming the setting.
     """
     if trainer.accumulate_grad_batches < 1:
         raise ValueError(
@@ -243,7 +238,7 @@ def _folder_text(root: str | None) -> str:
 
 
 def _with_known_keys(message: str, parser: LightningArgumentParser) -> str:
-    """Adds to a message about an unknown key or flag which ones there are beside it."""
+    """Append the known keys of the group to a message about an unknown key or flag."""
     found = re.search(r"Group '(\S+)' does not accept option '(\S+)'|arguments: --(\S+)", message)
     if not found:
         return message
@@ -260,10 +255,11 @@ def _with_known_keys(message: str, parser: LightningArgumentParser) -> str:
 
 
 def make_cli(args: Sequence[str]) -> RecipeCLI:
-    """Reads a recipe and flags, opens the data and builds the module; trains nothing.
+    """Parse a recipe and flags, open the data and build the module, without training.
 
     Raises:
-        ValueError, OSError: for a recipe that cannot be trained, in one line.
+        ValueError: for an invalid recipe or flag.
+        OSError: for a missing or unreadable file.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'LightningCLI.s args parameter')
@@ -289,91 +285,3 @@ def make_cli(args: Sequence[str]) -> RecipeCLI:
             )
         except MisconfigurationException as error:
             raise ValueError(error) from None
-
-
-def require_resumable(path: Path, module: PanopticModule) -> None:
-    """Refuses a checkpoint that a training of this module cannot resume from.
-
-    Raises:
-        ValueError: if it is damaged, holds weights only, or is of other classes, another network
-            or another optimiser.
-    """
-    checkpoint = read_checkpoint(path)
-    own = module.configure_optimizers().state_dict()
-    try:
-        module.on_load_checkpoint(checkpoint)
-        same = _kinds(own) == _kinds(checkpoint['optimizer_states'][0])
-        moments = checkpoint['optimizer_states'][0]['state'].values()
-        for key in ('callbacks', 'lr_schedulers', 'pytorch-lightning_version'):
-            checkpoint[key]
-        checkpoint['loops']['fit_loop']
-    except (KeyError, IndexError, TypeError, AttributeError):
-        raise ValueError(
-            f'{path} lacks the state of a training to resume; --model.init_weights '
-            'starts from its weights alone'
-        ) from None
-    if not same:
-        raise ValueError(f"{path} is of a training with another optimiser than the recipe's")
-    if any(find_non_finite(values) for values in moments):
-        raise NonFiniteError(
-            f'{path}: the state of the optimiser holds NaN or infinity; '
-            '--model.init_weights starts from its weights alone'
-        )
-
-
-def _kinds(optimizer: Mapping[str, Any]) -> list[tuple[bool, int]]:
-    """What a state of an optimiser must agree in: whether it is of Adam's kind, its parameters."""
-    # Not all keys of a group: versions of torch differ in them.
-    return [('betas' in group, len(group['params'])) for group in optimizer['param_groups']]
-
-
-def train(args: Sequence[str]) -> None:
-    """Trains as the flags say; see `panoptic train --help`.
-
-    Raises:
-        ValueError, OSError: for a recipe, folder or checkpoint that cannot be used, or when the
-            loss is not finite or a file cannot be written, in one line.
-        KeyboardInterrupt: after Ctrl-C, when the checkpoint to resume from is written.
-        SystemExit: after SIGTERM, likewise, with status 143.
-    """
-    cli = make_cli(args)
-    cli.datamodule.require_batch(cli.trainer.world_size)
-    cli.model.configure_optimizers()  # Lightning would find its mistakes after the first file
-    if start := cli.find_start():
-        require_resumable(start, cli.model)
-    with lock_folder(cli.folder, 'training') if cli.trainer.is_global_zero else nullcontext():
-        start = cli.find_start()  # another training may have ended here in the meantime
-        try:
-            with _without_writer_tracebacks():
-                cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=start, weights_only=True)
-        except MisconfigurationException as error:
-            raise ValueError(error) from None
-        except SIGTERMException:
-            sys.exit(128 + signal.SIGTERM)
-        except SystemExit as stop:  # Lightning's answer to Ctrl-C
-            if isinstance(stop.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt from None
-            raise
-        except OSError as error:
-            if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise OSError(error.errno, error.strerror, str(cli.folder)) from error
-            raise
-
-
-@contextmanager
-def _without_writer_tracebacks() -> Iterator[None]:
-    """Keeps what ends TensorBoard's thread, a full disk, from being printed there.
-
-    The thread hands its error to the training, which ends with it.
-    """
-    own = threading.excepthook
-
-    def hook(args: threading.ExceptHookArgs) -> None:
-        if type(args.thread).__name__ != '_AsyncWriterThread':
-            own(args)
-
-    threading.excepthook = hook
-    try:
-        yield
-    finally:
-        threading.excepthook = own

@@ -21,7 +21,7 @@ from panoptic_training.checkpoint import (
 )
 from panoptic_training.export import export_model
 from panoptic_training.trainer import module
-from panoptic_training.trainer.callbacks import EMA
+from panoptic_training.trainer.ema import EMA
 
 NETWORK = {
     'backbone': 'mobilenetv2_035',

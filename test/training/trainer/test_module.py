@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from tiny_model import LABELS
 
-from panoptic_training.trainer.callbacks import EMA
+from panoptic_training.trainer.ema import EMA
 from panoptic_training.trainer.module import PanopticModule
 
 NETWORK = {
