@@ -2,7 +2,7 @@
 """Synthetic city: procedural street videos with exact labels, tracks and depth.
 
 clip = SyntheticClip(seed=7, size=(256, 512), fps=20)
-frame = clip.frame(123)  # the same whatever was asked for before
+frame = clip.frame(123)  # depends on seed and frame number only
 frame.image, frame.class_map, frame.track_map, frame.depth, frame.panoptic_map()
 """
 

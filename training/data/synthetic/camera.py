@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pinhole camera over a street that may bend.
+"""Pinhole camera above a street that may bend.
 
 Street coordinates in metres: x to the right of the road's middle, y up, z along the road from
-the camera's foot. A bend of constant curvature looks the same from everywhere along it, so the
-camera always stands at z = 0 and the world slides past.
+the point below the camera. A bend of constant curvature looks the same from every point of it, so
+the camera always stands at z = 0 and the world moves past it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 NEAR_M = 0.3
-"""Nearer points are projected as if this far; they lie outside the picture."""
+"""Smallest depth in projections; nearer points lie outside the image."""
 
 
 def cross(a: Array, b: Array) -> Array:
-    """Cross product of two (3,) vectors; many times faster than NumPy's on so few numbers."""
+    """Return the cross product of two (3,) vectors, much faster than NumPy for so few numbers."""
     (ax, ay, az), (bx, by, bz) = a.tolist(), b.tolist()
     return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
 
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """Where the camera is and how it looks."""
+    """Pinhole camera: intrinsics, pose, and the curvature of the road."""
 
     size: tuple[int, int]
     """Image (height, width), px."""
@@ -38,14 +38,14 @@ class PinholeCamera:
     """(x, y) in street coordinates, m."""
 
     yaw: float
-    """To the right, radians."""
+    """Angle to the right, radians."""
 
     pitch: float
-    """Downwards, radians."""
+    """Angle downwards, radians."""
 
     roll: float
     curvature: float
-    """Of the road, 1/m; positive bends to the right."""
+    """Curvature of the road, 1/m; positive to the right."""
 
     def __post_init__(self) -> None:
         sin_y, cos_y = math.sin(self.yaw), math.cos(self.yaw)
@@ -59,14 +59,14 @@ class PinholeCamera:
         object.__setattr__(self, 'offset', np.array([*self.position, 0.0]))
 
     rotation: Array = None  # type: ignore[assignment]
-    """(3, 3) street to camera axes (x right, y down, z forward); set from the angles."""
+    """(3, 3) rotation from street to camera axes (x right, y down, z forward), from the angles."""
 
     offset: Array = None  # type: ignore[assignment]
-    """(3,) its place in the street, set from `position`."""
+    """(3,) position in the street, m, from `position`."""
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Principal point (u, v), px; pixel centres have whole coordinates."""
+        """Principal point (u, v), px; pixel centres have integer coordinates."""
         return (self.size[1] - 1) / 2, (self.size[0] - 1) / 2
 
     @property
@@ -76,14 +76,14 @@ class PinholeCamera:
         return np.array([[self.focal_px, 0, cx], [0, self.focal_px, cy], [0, 0, 1.0]])
 
     def to_camera(self, points: Array, bend: bool = True) -> Array:
-        """Street points (N, 3) to camera coordinates (N, 3), m."""
+        """Transform street points (N, 3) to camera coordinates (N, 3), m."""
         moved = points - self.offset
         if bend and self.curvature:
             moved[:, 0] += 0.5 * self.curvature * points[:, 2] ** 2
         return moved @ self.rotation.T
 
     def bent(self, place: Array, heading: float) -> tuple[Array, float]:
-        """Where a rigid thing at `place` (3,) stands and looks once the road is bent."""
+        """Return position (3,) and heading of a rigid thing at `place` (3,) on the bent road."""
         x, y, z = place
         return (
             np.array([x + 0.5 * self.curvature * z * z, y, z]),
@@ -91,13 +91,13 @@ class PinholeCamera:
         )
 
     def to_pixels(self, points: Array) -> Array:
-        """PinholeCamera points (N, 3) to (N, 2) pixels (u, v)."""
+        """Project points (N, 3) in camera coordinates to (N, 2) pixels (u, v)."""
         pixels = points[:, :2] * (self.focal_px / np.maximum(points[:, 2:], NEAR_M))
         pixels += self.centre
         return np.minimum(np.maximum(pixels, -1e5), 1e5)
 
     def plane(self, normal: Array, point: Array) -> tuple[float, float, float]:
-        """(a, b, c) with 1 / depth = a u + b v + c on a plane given in camera coordinates."""
+        """Return (a, b, c) with 1 / depth = a u + b v + c of a plane in camera coordinates."""
         offset = float(normal @ point)
         if abs(offset) < 1e-6:
             offset = math.copysign(1e-6, offset)
@@ -106,12 +106,12 @@ class PinholeCamera:
         return float(a), float(b), float(normal[2] / offset - a * cx - b * cy)
 
     def ground_plane(self) -> tuple[float, float, float]:
-        """The plane of the road, as `plane` gives it."""
+        """Return the plane of the road; see `plane`."""
         down = -self.rotation[:, 1]
         return self.plane(down, down * self.position[1])
 
     def ground_rows(self, far_m: float) -> int:
-        """First image row that sees ground nearer than `far_m` anywhere."""
+        """Return the first image row with ground nearer than `far_m`."""
         a, b, c = self.ground_plane()
         rows = [(1 / far_m - c - a * u) / b for u in (0, self.size[1] - 1)]
         return int(np.clip(math.floor(min(rows)), 0, self.size[0] - 1))
@@ -119,7 +119,7 @@ class PinholeCamera:
     def ground_points(
         self, first_row: int, far_m: float
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Street (x, z) of the ground seen by each pixel from `first_row` down, (h, W) each."""
+        """Return street x and z of the ground in each pixel from `first_row` on, (h, W) each."""
         height, width = self.size
         cx, cy = self.centre
         u = ((np.arange(width) - cx) / self.focal_px).astype(np.float32)[None]

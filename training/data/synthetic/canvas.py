@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sheet everything is painted on: colour and surface number in one pass.
+"""Canvas that receives colour and surface number in one pass.
 
 A pixel is (R, G, B, surface). One drawing call sets all four, so labels, track ids and depth,
-which are read from the surface number, cannot differ from the picture by a pixel.
+which are derived from the surface number, match the image exactly.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _CAP = np.linspace(-math.pi / 2, math.pi / 2, 6)
 
 
 class Canvas:
-    """Paints street geometry as the camera sees it, in the light there is.
+    """Painter of street geometry in a camera's view and a given light.
 
     Attributes:
         pixels: (H, W, 4) uint8, RGB and surface number.
-        planes: (256, 5) float32 per surface: 1 / depth = a u + b v + c, then the nearest and
-            farthest depth it may have.
-        end_light: (3,) light on walls that face back along the road.
+        planes: (256, 5) float32 per surface: a, b, c of 1 / depth = a u + b v + c, then its
+            smallest and largest depth, m.
+        end_light: (3,) light on walls that face the camera along the road.
     """
 
     def __init__(self, camera: PinholeCamera, light: Light) -> None:
@@ -43,39 +43,39 @@ class Canvas:
         self.end_light = self._lit[4]
 
     def wall_light(self, x: float) -> Array:
-        """(3,) light on the front of a house that stands at `x`."""
+        """Return the light on the front of a house at `x`, (3,)."""
         return self._lit[int(x > 0)]
 
     def roof_light(self, x: float) -> Array:
-        """(3,) light on its roof."""
+        """Return the light on the roof of a house at `x`, (3,)."""
         return self._lit[2 + int(x > 0)]
 
     def set_plane(
         self, surface: int, plane: tuple[float, float, float], near_m: float, far_m: float
     ) -> None:
-        """Says where a surface lies."""
+        """Set the plane of a surface and its range of depth."""
         self.planes[surface] = (*plane, max(near_m, 0.1), max(far_m, 0.1))
 
     def set_depth(self, surface: int, depth_m: float) -> None:
-        """Says that a surface faces the camera at this depth."""
+        """Set the depth of a surface that faces the camera."""
         depth_m = max(depth_m, 0.1)
         self.set_plane(surface, (0.0, 0.0, 1 / depth_m), depth_m, depth_m)
 
     def hazy(self, colors: Array, depth_m: float) -> list[list[float]]:
-        """Lit colours (N, 3) as seen through this much air."""
+        """Return lit colours (N, 3) with the haze of a depth."""
         fade = self.light.fade(depth_m)
         return np.minimum(colors * (1 - fade) + self.light.haze * fade, 255.0).tolist()
 
     def polygons(
         self, points: Sequence[Array], colors: Sequence[Sequence[float]], surfaces: Sequence[int]
     ) -> None:
-        """Fills polygons (n, 2) px, in order."""
+        """Fill polygons (n, 2) px, in order."""
         for polygon, color, surface in zip(points, colors, surfaces, strict=True):
             fixed = np.rint(polygon * (1 << _SHIFT)).astype(np.int32)
             cv2.fillPoly(self.pixels, [fixed], (*color, surface), cv2.LINE_8, _SHIFT)
 
     def sticks(self, ends: Array, radii: Array, colors: Array, surface: int) -> None:
-        """Draws tapered round-ended sticks in order.
+        """Draw tapered sticks with round ends, in order.
 
         Args:
             ends: (N, 2, 3) camera coordinates, m.
@@ -110,11 +110,11 @@ class Canvas:
         depth_m: float,
         surface: int,
     ) -> None:
-        """Warps a texture onto a convex quadrilateral.
+        """Warp a texture onto a convex quadrilateral.
 
         Args:
             corners: (4, 2) px, of the texture's top left, top right, bottom right, bottom left.
-            texture: (h, w, 4) uint8, of which RGB count.
+            texture: (h, w, 4) uint8, of which RGB are used.
             tint: (3,) factors.
             depth_m: how much air is in front.
             surface: its surface number.
@@ -152,7 +152,7 @@ class Canvas:
         surface: int,
         thin: bool = False,
     ) -> None:
-        """Pastes the masked part of an upright picture.
+        """Paste the masked part of an upright picture.
 
         Args:
             centre: (2,) px.
@@ -161,7 +161,7 @@ class Canvas:
             tint: (3,) factors.
             depth_m: how much air is in front.
             surface: its surface number.
-            thin: the mask is an opacity; everything above 40 belongs to the surface.
+            thin: whether the mask is an opacity; pixels above 40 belong to the surface.
         """
         (u, v), (wide, high) = centre.tolist(), size
         box = self._box(u - wide / 2, v - high / 2, u + wide / 2, v + high / 2)
@@ -200,7 +200,7 @@ class Canvas:
     def _box(
         self, left: float, top: float, right: float, bottom: float
     ) -> tuple[int, int, int, int] | None:
-        """Whole pixels of a rectangle that lie in the picture, if any do."""
+        """Return the integer bounds of a rectangle inside the image; None if it is outside."""
         height, width = self.camera.size
         box = (
             max(math.floor(left), 0),
@@ -213,9 +213,9 @@ class Canvas:
     def _tinted(
         self, texture: npt.NDArray[np.uint8], tint: Array, depth_m: float, surface: int | None
     ) -> npt.NDArray[np.uint8]:
-        """A texture in its colour and haze, (h, w, 4).
+        """Return a texture with its colour and haze, (h, w, 4).
 
-        The last channel is the surface number, or with None the texture's own mask.
+        The last channel is the surface number, or the texture's own mask if it is None.
         """
         fade = self.light.fade(depth_m)
         table = np.empty((256, 1, 4), np.uint8)
@@ -228,7 +228,7 @@ class Canvas:
 def depth_map(
     surfaces: npt.NDArray[np.uint8], planes: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Depth (H, W) m of every pixel from its surface (H, W) and the `planes` of a canvas."""
+    """Return the depth (H, W) m of surfaces (H, W), by the `planes` of a canvas."""
     height, width = surfaces.shape
     a, b, c, near, far = (cv2.LUT(surfaces, np.ascontiguousarray(row)) for row in planes.T)
     a *= np.arange(width, dtype=np.float32)

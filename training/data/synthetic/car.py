@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cars: a side profile drawn out to a body, with glass, wheels and lights."""
+"""Cars: a side profile extruded to a body, with glass, wheels and lights."""
 
 from __future__ import annotations
 
@@ -139,25 +139,25 @@ _CIRCLE = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 
 @dataclass(frozen=True)
 class CarShape:
-    """A car's polygons about the middle of its footprint; x right, y up, z forward, m."""
+    """Polygons of a car around the centre of its footprint; x right, y up, z forward, m."""
 
     points: Array
-    """(V, 3), the polygons one after another."""
+    """(V, 3) corners of all polygons in order."""
 
     starts: tuple[int, ...]
-    """(P + 1,) where each polygon starts in `points`."""
+    """(P + 1,) start of each polygon in `points`."""
 
     colors: Array
     """(P, 3) RGB."""
 
     normals: Array
-    """(P, 3) outward unit normals; zero for what is seen from both sides."""
+    """(P, 3) outward unit normals; zero for polygons that are visible from both sides."""
 
     side: tuple[bool, ...]
-    """(P,) belongs to a flank, not to an end."""
+    """(P,) whether a polygon belongs to a flank instead of an end."""
 
     glow: Array
-    """(P,) share of the colour that shines by itself when lamps are lit."""
+    """(P,) share of the colour that is emitted when lamps are on."""
 
     size: tuple[float, float, float]
     """Length, width, height, m."""
@@ -187,7 +187,7 @@ class _Builder:
 
 
 def make_car(rng: np.random.Generator, randomised: bool = False) -> CarShape:
-    """Draws a body, paint and size; of the randomised city also lorries and buses."""
+    """Draw a random body, paint and size; the randomised city also has lorries and buses."""
     kind = str(rng.choice(list(_PROFILES), p=[0.35, 0.3, 0.22, 0.13]))
     if randomised and rng.random() < 0.14:
         kind = str(rng.choice(list(_LARGE)))
@@ -241,7 +241,7 @@ def make_car(rng: np.random.Generator, randomised: bool = False) -> CarShape:
 def _strips(
     body: _Builder, outline: Array, half: Array, glass: tuple[int, ...], paint: Array
 ) -> None:
-    """Rear, boot, rear window, roof, windscreen, bonnet, front: one piece per profile edge."""
+    """Add rear, boot, rear window, roof, windscreen, bonnet and front, one per profile edge."""
     for i in range(len(outline) - 1):
         (z0, y0), (z1, y1) = outline[i], outline[i + 1]
         a, b = half[i], half[i + 1]
@@ -288,7 +288,7 @@ def _ends(
     height: float,
     paint: Array,
 ) -> None:
-    """Lamps, plates, bumpers and a grille on the two end faces."""
+    """Add lamps, plates, bumpers and a grille to the two end faces."""
     w = width / 2
     plate = rng.choice([[226, 226, 220], [222, 196, 70]]).astype(float)
     for z, lamp, glow in (
@@ -321,7 +321,7 @@ def _flank(
     belt: float,
     paint: Array,
 ) -> None:
-    """Lower body, cabin and side windows on one side."""
+    """Add lower body, cabin and side windows of one side."""
     w = half.max()
     low = shares <= belt + 0.03
     lower = np.stack([np.full(low.sum(), sign * w), outline[low, 1], outline[low, 0]], axis=1)
@@ -411,7 +411,7 @@ def _finish(body: _Builder, size: tuple[float, float, float]) -> CarShape:
 
 
 def turn(points: Array, heading: float) -> Array:
-    """Turns (..., 3) points or normals from facing +z to a heading (radians, to the right)."""
+    """Rotate (..., 3) points or normals from facing +z to a heading (radians, to the right)."""
     sin, cos = np.sin(heading), np.cos(heading)
     return points @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
 
@@ -424,7 +424,7 @@ def paint_car(
     flank_surface: int,
     end_surface: int,
 ) -> None:
-    """Draws a car standing at `place` (3,) in street coordinates."""
+    """Paint a car at `place` (3,) in street coordinates."""
     camera, light = canvas.camera, canvas.light
     place, heading = camera.bent(place, heading)
     points = camera.to_camera(turn(shape.points, heading) + place, bend=False)

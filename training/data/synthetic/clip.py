@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Street videos whose frames are a pure function of seed and frame number."""
+"""Street videos whose frames depend on seed and frame number only."""
 
 from __future__ import annotations
 
@@ -38,42 +38,42 @@ from .surfaces import BACKGROUND, SURFACES
 from .things import Thing, in_sight
 
 _MIN_AREA = 70 / (256 * 512)
-"""Things with less than this share of the picture's pixels to be seen are not drawn."""
+"""Smallest visible share of the image's pixels of a thing that is drawn."""
 
 
 @dataclass(frozen=True)
 class SyntheticFrame:
-    """One picture of the street and all that is known about each of its pixels."""
+    """Image of the street with the ground truth of each pixel."""
 
     image: npt.NDArray[np.uint8]
     """(H, W, 3) RGB."""
 
     class_map: npt.NDArray[np.uint8]
-    """(H, W) class ids of `LABELS`; void only in the randomised city."""
+    """(H, W) class ids of `LABELS`; void occurs in the randomised city only."""
 
     track_map: npt.NDArray[np.int32]
-    """(H, W) number of the thing for its whole life in the clip, 0 on stuff."""
+    """(H, W) track id of the thing, constant in the clip; 0 on stuff."""
 
     intrinsics: npt.NDArray[np.float64]
-    """(3, 3) camera matrix, px; pixel centres have whole coordinates."""
+    """(3, 3) camera matrix, px; pixel centres have integer coordinates."""
 
     frame_index: int
     stamp_s: float
-    """Time since the clip's first frame."""
+    """Time since the clip's first frame, s."""
 
     surface_map: npt.NDArray[np.uint8] = field(repr=False)
-    """(H, W) which painted surface a pixel shows; `depth` is read from it."""
+    """(H, W) number of the painted surface, from which `depth` is computed."""
 
     planes: npt.NDArray[np.float32] = field(repr=False)
-    """(256, 5) where each surface lies, see `Canvas.planes`."""
+    """(256, 5) plane of each surface, see `Canvas.planes`."""
 
     @cached_property
     def depth(self) -> npt.NDArray[np.float32]:
-        """(H, W) m along the optical axis; sky is 1000 m. Made when first asked for."""
+        """(H, W) depth along the optical axis, m; 1000 m for sky. Computed on first use."""
         return depth_map(self.surface_map, self.planes)
 
     def panoptic_map(self, label_divisor: int = 1000) -> npt.NDArray[np.int64]:
-        """(H, W) panoptic ids; things are numbered from 1 in this frame, by track id."""
+        """Return panoptic ids (H, W); things are numbered from 1 in this frame, by track id."""
         present = np.bincount(self.track_map.ravel()) > 0
         present[0] = False
         number = np.cumsum(present) * present
@@ -81,9 +81,9 @@ class SyntheticFrame:
 
 
 class SyntheticClip:
-    """An endless street video; `frame(i)` depends on the seed and `i` alone.
+    """Endless street video; `frame(i)` depends on the seed and `i` only.
 
-    Iterating never ends; index it or stop by yourself.
+    An iteration never ends: use an index, or stop it.
     """
 
     def __init__(
@@ -93,16 +93,16 @@ class SyntheticClip:
         fps: float = 20.0,
         randomised: bool = False,
     ) -> None:
-        """Draws the street.
+        """Draw the street.
 
         Args:
-            seed: 0 or more; see `split_of` for which are held out.
+            seed: 0 or more; `split_of` returns its split.
             size: image (height, width), px, at least 32 x 32.
-            fps: frames per second of the film's time.
-            randomised: domain randomisation, see `randomised`.
+            fps: frames per second of the video.
+            randomised: whether domain randomisation is applied, see `randomised.py`.
 
         Raises:
-            ValueError: if a value is out of its range.
+            ValueError: for a value outside its range.
         """
         if seed < 0 or min(size) < 32 or fps <= 0:
             raise ValueError(
@@ -147,7 +147,7 @@ class SyntheticClip:
         return make_look(rng)
 
     def camera_at(self, time_s: float) -> tuple[PinholeCamera, float]:
-        """The camera at a time, and how far along the street it is, m."""
+        """Return the camera at a time, and its distance along the street, m."""
         return self._optics.camera(self.size, time_s, self._layout.camera_x)
 
     def __getitem__(self, frame_index: int) -> SyntheticFrame:
@@ -160,10 +160,10 @@ class SyntheticClip:
             frame_index += 1
 
     def frame(self, frame_index: int) -> SyntheticFrame:
-        """Paints one frame.
+        """Paint a frame.
 
         Raises:
-            ValueError: if the index is negative.
+            ValueError: for a negative index.
         """
         if frame_index < 0:
             raise ValueError(f'frame_index must not be negative, got {frame_index}')
@@ -189,14 +189,14 @@ class SyntheticClip:
         )
 
     def hidden_map(self, frame_index: int) -> npt.NDArray[np.int32]:
-        """(H, W) track of the thing that goes on under the thing that is seen, 0 for none.
+        """Return the track id of the thing under the visible one, 0 for none, (H, W).
 
-        Where several do, it is the nearest of them. Costs about as much as the frame.
+        Of several hidden things it is the nearest. This takes about as long as the frame.
         """
         canvas, shown, standing = self._picture(frame_index)
-        top, under = np.zeros((2, *self.size), np.int32)  # what is seen so far, and under it
+        top, under = np.zeros((2, *self.size), np.int32)  # visible so far, and below it
         for item in _far_to_near(canvas, standing, shown):
-            canvas.pixels[..., 3] = SURFACES - 1  # a number that nothing is painted with
+            canvas.pixels[..., 3] = SURFACES - 1  # a number that no surface has
             item.paint(canvas)
             painted = canvas.pixels[..., 3] != SURFACES - 1
             track = item.track_id if isinstance(item, Thing) else 0
@@ -205,7 +205,7 @@ class SyntheticClip:
         return under
 
     def _picture(self, frame_index: int) -> tuple[Canvas, list[Thing], Sequence[Standing]]:
-        """The painted frame, the things that are shown and the furniture."""
+        """Return the painted frame, its things and its furniture."""
         time_s = frame_index / self.fps
         camera, camera_z = self.camera_at(time_s)
         canvas = Canvas(camera, self._light)
@@ -226,7 +226,7 @@ class SyntheticClip:
         return canvas, shown, standing
 
     def _visible(self, camera: PinholeCamera, time_s: float, camera_z: float) -> list[Thing]:
-        """Cars, people and cyclists that are near and large enough to be drawn."""
+        """Return cars, people and cyclists that are near and large enough to be drawn."""
         things = []
         count = len(self._layout.movers)
         for index, mover in enumerate(self._layout.movers):
@@ -256,7 +256,7 @@ class SyntheticClip:
 def _far_to_near(
     canvas: Canvas, standing: Sequence[Standing], things: Sequence[Thing]
 ) -> list[Standing | Thing]:
-    """In the order in which they are drawn."""
+    """Return objects in the order in which they are drawn."""
     x = canvas.camera.position[0]
     order: list[tuple[float, int, Standing | Thing]] = [
         (item.distance, item.surface, item) for item in standing

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The road and what is beside it."""
+"""Ground of a street: road, pavements and grass."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LENGTH_M = 48.0
 
 
 class Ground:
-    """One texture, 40 m wide, that comes again every 48 m along the road."""
+    """Ground texture, 40 m wide, which repeats every 48 m along the road."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Ground:
         flat = np.broadcast_to(np.clip(base, 0, 255).astype(np.uint8), smooth.shape)
         texture = cv2.addWeighted(np.ascontiguousarray(flat), 1.0, smooth, 1.0, -128.0)
         self._mark(rng, texture, x, layout)
-        texture = cv2.cvtColor(texture, cv2.COLOR_RGB2RGBA)  # four channels are read faster
+        texture = cv2.cvtColor(texture, cv2.COLOR_RGB2RGBA)  # four channels are faster to sample
         self.levels = [texture]
         for fx, fz in ((2, 4), (4, 16)):
             self.levels.append(
@@ -58,7 +58,7 @@ class Ground:
             )
 
     def _mark(self, rng: np.random.Generator, texture: Image, x: Array, layout: Layout) -> None:
-        """Paints lane lines, kerbs, parking bays, repairs and a crossing."""
+        """Paint lane lines, kerbs, parking bays, repairs and a crossing."""
         profile = layout.profile
         z = np.arange(texture.shape[0]) / _PX_M
         white = rng.uniform(185, 235)
@@ -92,7 +92,7 @@ class Ground:
             put(rows, (x % 1.0 < 0.5) & (np.abs(x) < profile.kerb_x - 0.2), white)
 
     def paint(self, canvas: Canvas, camera_z: float) -> int:
-        """Fills the picture from the horizon down; gives the first row filled."""
+        """Paint the image from the horizon down; return the first painted row."""
         camera, light = canvas.camera, canvas.light
         top = camera.ground_rows(FAR_M)
         x, z = camera.ground_points(top, FAR_M)
@@ -103,7 +103,7 @@ class Ground:
         z += np.float32(camera_z % _LENGTH_M)
         z *= np.float32(_PX_M)
         below = canvas.pixels[top:]
-        # Far rows read coarser copies, or the markings would flicker.
+        # Distant rows sample coarser copies, so that the markings do not flicker.
         near, mid = (int(np.searchsorted(-middle, -limit)) for limit in (9.0, 28.0))
         for level, (start, stop) in enumerate(((near, len(x)), (mid, near), (0, mid))):
             if start >= stop:
@@ -125,7 +125,7 @@ class Ground:
 
 
 def _hazed(color: Image, depth: npt.NDArray[np.float32], light: Light) -> Image:
-    """Rows (h, W, 4) as seen from these depths (h,)."""
+    """Return image rows (h, W, 4) of the ground at depths (h,)."""
     keep = np.exp(-light.haze_per_m * depth)[:, None, None].astype(np.float32)
     haze = np.append(light.haze, 0).astype(np.float32)
     return (color * keep + haze * (1 - keep)).astype(np.uint8)
@@ -134,7 +134,7 @@ def _hazed(color: Image, depth: npt.NDArray[np.float32], light: Light) -> Image:
 def _zones(
     rng: np.random.Generator, x: Array, profile: Profile, colors: tuple[Array, Array, Array] | None
 ) -> tuple[Array, npt.NDArray[np.uint8]]:
-    """Colour (n, 3) and surface (n,) across the street at each x."""
+    """Return colour (n, 3) and surface (n,) at each x across the street."""
     asphalt = rng.uniform(78, 128) * np.array([1, 1, rng.uniform(0.98, 1.06)])
     stone = rng.uniform(125, 178) * np.array([1, rng.uniform(0.95, 1), rng.uniform(0.86, 0.98)])
     grass = np.array([92, 122, 58]) * rng.uniform(0.75, 1.15)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The classes of the synthetic city, and which seeds train, validate and test."""
+"""Classes of the synthetic city, and the seeds of its splits."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ VAL_SEEDS = range(1_000_000, 1_001_000)
 TEST_SEEDS = range(1_001_000, 1_002_000)
 
 SPLITS = {'train': TRAIN_SEEDS, 'val': VAL_SEEDS, 'test': TEST_SEEDS}
-"""Seeds by split; no seed is in two."""
+"""Seeds by split, without overlap."""
 
 
 def split_of(seed: int) -> str:
-    """The split a seed belongs to: `train`, `val` or `test`.
+    """Return the split of a seed: `train`, `val` or `test`.
 
     Raises:
-        ValueError: if the seed is in none of them.
+        ValueError: for a seed that belongs to no split.
     """
     for name, seeds in SPLITS.items():
         if seed in seeds:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where everything in a street stands, drawn from a seed."""
+"""Random layout of a street: houses, furniture and traffic."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from .textures import BAY_M, FLOOR_M, facades
 from .traffic import Mover, make_traffic
 
 HOUSES_M = 165.0
-"""The houses of a street come again after this length."""
+"""Length after which the houses of a street repeat."""
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """Something that stands still; `kind` says what the other numbers mean."""
+    """Static object; `kind` determines the meaning of the other numbers."""
 
     kind: str
-    """house, gable, tree, bush, hedge, lamp or sign; in the randomised city also bare (a tree),
-    fence, box, lights (a traffic light) and post."""
+    """One of house, gable, tree, bush, hedge, lamp, sign; in the randomised city also bare (a tree
+    without leaves), fence, box, lights (a traffic light) and post."""
 
     class_id: int
     x: float
     z: float
     size: tuple[float, float, float]
-    """Width along the road, height, depth away from it, m."""
+    """Width along the road, height, and depth away from the road, m."""
 
     style: int
     tint: tuple[float, float, float]
@@ -38,7 +38,7 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Layout:
-    """A street with all that is in it."""
+    """Street with its profile, objects, traffic, light and camera."""
 
     profile: Profile
     fixed: tuple[Fixed, ...]
@@ -53,11 +53,11 @@ def make_layout(
     rng: np.random.Generator,
     furnish: Callable[[np.random.Generator, Profile], list[Fixed]] | None = None,
 ) -> Layout:
-    """Draws a street, its traffic and where the camera goes in it.
+    """Draw a random street, its traffic and the camera's path.
 
     Args:
-        rng: draws it.
-        furnish: draws what stands beside the street instead.
+        rng: source of all random values.
+        furnish: draws the objects beside the street in place of the plain city's.
     """
     profile = make_profile(rng)
     mode = str(rng.choice(['drive', 'queue', 'crossing', 'pavement'], p=[0.6, 0.1, 0.15, 0.15]))
@@ -86,7 +86,7 @@ def make_layout(
 
 
 def _thin(fixed: list[Fixed], room: int) -> tuple[Fixed, ...]:
-    """Leaves out plants, evenly along the street, where there are more things than room."""
+    """Remove plants, evenly along the street, if there are more objects than surface numbers."""
     surplus = max(0, len(fixed) - room)
     plants = [thing for thing in fixed if thing.class_id == VEGETATION]
     if surplus > len(plants) // 2:  # a crowded street of the randomised city
@@ -142,7 +142,7 @@ def _houses(rng: np.random.Generator, profile: Profile, side: int) -> list[Fixed
         fixed.append(
             Fixed('house', BUILDING, x + side * back, z, size, style, (tint[0], tint[1], tint[2]))
         )
-        # Behind a neighbour as high and as far forward the end wall cannot be seen.
+        # Behind a neighbour of the same height and front the end wall is invisible.
         if roof in (1, 2) or before is None or before[0] < height or before[1] > back:
             fixed.append(
                 Fixed(
@@ -187,7 +187,7 @@ def _green(rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 _GREENS = ((0.62, 0.72, 0.5), (0.75, 0.85, 0.45), (0.5, 0.62, 0.48), (1.0, 0.75, 0.4))
-"""Tints of leaves: three greens and, less often, autumn."""
+"""Tints of leaves: three greens and, less often, autumn colours."""
 
 
 def _furniture(rng: np.random.Generator, profile: Profile, side: int) -> list[Fixed]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weather and time of day: what colour light, sky and haze have and where shadows fall."""
+"""Weather and time of day: colours of light, sky and haze, and the direction of shadows."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from .camera import Array
 
 @dataclass(frozen=True)
 class Light:
-    """Colours are RGB, 0 to 255 for sky and haze, factors near 1 for light."""
+    """Light of a street; colours are RGB, 0 to 255 for sky and haze, factors near 1 for light."""
 
     ambient: Array
     """(3,) light on every surface."""
 
     sun: Array
-    """(3,) further light on a surface that faces the sun; 0 under clouds."""
+    """(3,) additional light on a surface that faces the sun; 0 under clouds."""
 
     sun_direction: Array
     """(3,) unit vector towards the sun, street axes."""
 
     shadow: float
-    """How much light a cast shadow takes, 0 to 1."""
+    """Share of the light that a cast shadow removes, 0 to 1."""
 
     haze: Array
-    """(3,) colour far things fade to."""
+    """(3,) colour to which distant objects fade."""
 
     haze_per_m: float
     sky_top: Array
@@ -38,24 +38,24 @@ class Light:
 
     cloud_amount: float
     wet: float
-    """0 dry to 1 soaked road."""
+    """Wetness of the road, 0 dry to 1 soaked."""
 
     lamps: float
-    """0 by day, 1 when head lights and windows are lit."""
+    """Brightness of lamps: 0 by day, 1 if headlights and windows are lit."""
 
     def shade(self, normals: Array) -> Array:
-        """Light (N, 3) on surfaces with unit normals (N, 3), street axes."""
+        """Return the light (N, 3) on surfaces with unit normals (N, 3), street axes."""
         facing = np.maximum(normals @ self.sun_direction, 0.0)
         sky = 0.85 + 0.15 * normals[:, 1]  # the sky lights roofs more than walls
         return self.ambient * sky[:, None] + self.sun * facing[:, None]
 
     def fade(self, depth_m: float) -> float:
-        """Share of haze colour in something this far away."""
+        """Return the share of haze in the colour of an object at a depth."""
         return 1.0 - math.exp(-self.haze_per_m * max(depth_m, 0.0))
 
 
 def make_light(rng: np.random.Generator) -> Light:
-    """Draws a weather: clear, broken clouds, overcast, rain, fog or dusk."""
+    """Draw a random weather: clear, broken clouds, overcast, rain, fog or dusk."""
     kind = rng.choice(
         ['clear', 'broken', 'overcast', 'rain', 'fog', 'dusk'],
         p=[0.27, 0.23, 0.2, 0.1, 0.08, 0.12],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the camera moves and what its lens and sensor do to the picture."""
+"""Motion of the camera, and the effects of its lens and sensor on the image."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .textures import grain, vignette
 
 @dataclass(frozen=True)
 class Optics:
-    """A camera's mounting, motion, lens and sensor."""
+    """Mounting, motion, lens and sensor of a camera."""
 
     focal: float
-    """Focal length in image widths."""
+    """Focal length relative to the image's width."""
 
     height_m: float
     yaw: float
@@ -27,20 +27,20 @@ class Optics:
     curvature: float
     speed: float
     sway: Array
-    """(5, 3) of yaw, pitch, roll, side and height: amplitude, frequency (rad/s), phase."""
+    """(5, 3) amplitude, frequency (rad/s) and phase of yaw, pitch, roll, side and height."""
 
     curve: npt.NDArray[np.uint8]
-    """(256, 1, 3) tone curve per colour."""
+    """(256, 1, 3) tone curve per channel."""
 
     noise: float
     blur: float
-    """Softness, in pixels of a 512 wide picture; at most 1.2 pixels of any."""
+    """Blur in pixels of an image of 512 px width; at most 1.2 px in any image."""
 
     vignetted: bool
 
     @classmethod
     def draw(cls, rng: np.random.Generator, on_pavement: bool, speed: float) -> Optics:
-        """Draws a camera; one on the pavement stands turned towards the road."""
+        """Draw a random camera; one on the pavement is turned towards the road."""
         shake = rng.uniform(0.2, 1.0) * (1.0 if speed else 0.25)
         amplitude = shake * np.array([0.008, 0.005, 0.006, 0.12, 0.02])
         sway = np.stack([amplitude, rng.uniform(0.8, 4.0, 5), rng.uniform(0, 6.28, 5)], axis=1)
@@ -66,7 +66,7 @@ class Optics:
     def camera(
         self, size: tuple[int, int], time_s: float, x: float
     ) -> tuple[PinholeCamera, float]:
-        """The camera at a time, and how far it has come along the street, m."""
+        """Return the camera at a time, and its distance along the street, m."""
         amplitude, rate, phase = self.sway.T
         yaw, pitch, roll, side, up = (amplitude * np.sin(rate * time_s + phase)).tolist()
         gone = self.speed * (time_s + 0.6 * math.sin(0.25 * time_s))
@@ -84,7 +84,7 @@ class Optics:
     def develop(
         self, pixels: npt.NDArray[np.uint8], seed: int, frame_index: int
     ) -> npt.NDArray[np.uint8]:
-        """The picture (H, W, 3) as the sensor gives it, from painted (H, W, 4)."""
+        """Return the sensor's image (H, W, 3) of painted pixels (H, W, 4)."""
         image = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
         size = image.shape[:2]
         sigma = min(self.blur * size[1] / 512, 1.2)

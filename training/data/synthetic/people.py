@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""People on foot and on bicycles, as round-ended sticks that move with their gait."""
+"""Pedestrians and cyclists made of sticks with round ends, which move with their gait."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CLOTH = np.array(
 )
 
 Stick = tuple[tuple[float, float, float], tuple[float, float, float], float, float, Array]
-"""Two ends (x right, y up, z forward), m; their radii, m; RGB."""
+"""Two ends (x right, y up, z forward), m; their two radii, m; RGB."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Look:
 
 
 def make_look(rng: np.random.Generator) -> Look:
-    """Draws a person; one in eight is a child."""
+    """Draw a random person; one in eight is a child."""
     child = rng.random() < 0.12
     cloth = _CLOTH[rng.permutation(len(_CLOTH))[:5]] + rng.uniform(-12, 12, (5, 3))
     cloth = np.clip(cloth, 8, 245)
@@ -82,14 +82,14 @@ def make_look(rng: np.random.Generator) -> Look:
 def walker(
     look: Look, stride_m: float, moving: bool, near_side: int, frontal: float
 ) -> list[Stick]:
-    """Sticks of someone on foot, in drawing order.
+    """Return the sticks of a pedestrian, in drawing order.
 
     Args:
-        look: who it is.
-        stride_m: distance walked so far, sets the phase of the gait.
-        moving: False stands still.
-        near_side: +1 if the camera is to their right, -1 to their left: drawn last.
-        frontal: 0 seen from the side, 1 from the front or back.
+        look: build and clothing.
+        stride_m: distance walked so far, m, which sets the phase of the gait.
+        moving: False for a standing person.
+        near_side: side towards the camera, which is drawn last: +1 right, -1 left.
+        frontal: 0 in side view, 1 from the front or back.
     """
     h = look.height
     swing = 0.5 if moving else 0.05
@@ -183,7 +183,7 @@ def walker(
 
 
 def rider(look: Look, rolled_m: float, near_side: int) -> list[Stick]:
-    """Sticks of a bicycle with its rider; arguments as for `walker`."""
+    """Return the sticks of a bicycle with its rider; arguments as in `walker`."""
     h = max(look.height, 1.5)
     wheel, axle = 0.34, 0.53
     crank = (0.0, 0.3, -0.05)
@@ -248,7 +248,7 @@ def rider(look: Look, rolled_m: float, near_side: int) -> list[Stick]:
 def paint_sticks(
     canvas: Canvas, sticks: list[Stick], place: Array, heading: float, surface: int, reach_m: float
 ) -> None:
-    """Draws sticks at `place` (3,), heading that way; `reach_m` is how far they stick out."""
+    """Paint sticks at `place` (3,) with a heading; `reach_m` is their extent."""
     ends = np.array([(stick[0], stick[1]) for stick in sticks], float)
     radii = np.array([(stick[2], stick[3]) for stick in sticks])
     colors = np.array([stick[4] for stick in sticks])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cross-section of a street."""
+"""Cross-section of a street."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 BEHIND_M = 25.0
-"""How much of a period lies behind the camera."""
+"""Length of a period that lies behind the camera."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Cross-section of the street, m; the same on both sides but for the pavements."""
+    """Cross-section of the street, m; both sides differ in the pavements only."""
 
     lanes: int
-    """Per direction."""
+    """Number of lanes per direction."""
 
     lane_m: float
     cycle_m: float
@@ -26,29 +26,29 @@ class Profile:
     """Width of a parking strip, 0 for none."""
 
     verge_m: tuple[float, float]
-    """Grass between kerb and pavement, left and right."""
+    """Width of the grass between kerb and pavement, left and right."""
 
     pavement_m: tuple[float, float]
     garden_m: tuple[float, float]
-    """Between pavement and houses."""
+    """Width of the gardens between pavement and houses, left and right."""
 
     @property
     def kerb_x(self) -> float:
-        """Half the road's width."""
+        """Half the width of the road."""
         return self.lanes * self.lane_m + self.cycle_m + self.parking_m
 
     def walk(self, side: int) -> tuple[float, float]:
-        """|x| where the pavement of a side (-1 or 1) starts and ends."""
+        """Return the |x| at which the pavement of a side (-1 or 1) starts and ends."""
         start = self.kerb_x + self.verge_m[side > 0]
         return start, start + self.pavement_m[side > 0]
 
     def front(self, side: int) -> float:
-        """|x| of the house fronts."""
+        """Return the |x| of the house fronts of a side."""
         return self.walk(side)[1] + self.garden_m[side > 0]
 
 
 def make_profile(rng: np.random.Generator) -> Profile:
-    """Draws lanes, strips, pavements and gardens."""
+    """Draw random lanes, strips, pavements and gardens."""
     return Profile(
         lanes=int(rng.choice([1, 2], p=[0.75, 0.25])),
         lane_m=rng.uniform(2.9, 3.5),

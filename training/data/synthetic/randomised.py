@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domain randomisation of the city: materials, light, plants, clutter, sensors.
+"""Domain randomisation of the city: materials, light, plants, clutter and sensors.
 
-A network that is trained on one drawn style fails on photographs. Here everything that does not
-define a class varies more than it does in the world, so that the network learns from shape and
-context (Tobin et al., "Domain randomization", 2017).
+A network that is trained on one rendering style fails on photographs. Here everything that does
+not define a class varies more than in reality, so that the network learns from shape and context
+(Tobin et al., "Domain randomization", 2017).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .textures import BAY_M, FLOOR_M, PLAIN_CROWNS, PLAIN_FACADES, Image, smooth
 
 
 def randomise_light(rng: np.random.Generator, light: Light) -> Light:
-    """Varies a light: low sun, hard shadows, dark streets under a bright sky, night."""
+    """Return a random variation of a light: low sun, hard shadows, bright sky or night."""
     ambient = light.ambient * rng.uniform(0.4, 1.1) * rng.uniform(0.92, 1.08, 3)
     sun = light.sun * rng.uniform(0.4, 1.7)
     sky = rng.uniform(0.75, 1.5)
@@ -49,8 +49,8 @@ def randomise_light(rng: np.random.Generator, light: Light) -> Light:
 
 
 def furnish_randomly(rng: np.random.Generator, profile: Profile) -> list[Fixed]:
-    """Draws what stands beside the street, on both sides."""
-    season = int(rng.choice(3, p=[0.4, 0.4, 0.2]))  # trees are leafy, bare, either
+    """Draw the objects beside the street, on both sides."""
+    season = int(rng.choice(3, p=[0.4, 0.4, 0.2]))  # trees have leaves, have none, or are mixed
     return [
         thing
         for side in (-1, 1)
@@ -62,7 +62,7 @@ def furnish_randomly(rng: np.random.Generator, profile: Profile) -> list[Fixed]:
 
 
 def _side(rng: np.random.Generator, profile: Profile, side: int, season: int) -> list[Fixed]:
-    """Houses, parks, hedges, walls and fences along one side."""
+    """Draw houses, parks, hedges, walls and fences along one side."""
     fixed: list[Fixed] = []
     x, z = side * profile.front(side), 0.0
     kinds = np.array([0.95, 0.05, 0, 0])  # houses, parks, hedges, walls
@@ -133,7 +133,7 @@ def _side(rng: np.random.Generator, profile: Profile, side: int, season: int) ->
 
 
 def _wall(rng: np.random.Generator, x: float, z: float, width: float, kind: str) -> Fixed:
-    """A low wall or, as `barrier`, a fence that belongs to no class."""
+    """Return a low wall or, for `barrier`, a fence, which belongs to no class."""
     style = int(rng.integers(PLAIN_FACADES, FACADES))
     high = rng.uniform(0.7, 2.6)
     fence = kind == 'barrier' and rng.random() < 0.6
@@ -172,7 +172,7 @@ def _tree(rng: np.random.Generator, x: float, z: float, scale: float, season: in
 def _street_furniture(
     rng: np.random.Generator, profile: Profile, side: int, season: int
 ) -> list[Fixed]:
-    """Trees, lamps, signs, traffic lights, posts and things of no class at the kerb."""
+    """Draw trees, lamps, signs, traffic lights, posts and objects of no class at the kerb."""
     fixed: list[Fixed] = []
     edge = side * (profile.kerb_x + max(0.5, profile.verge_m[side > 0] / 2))
     if rng.random() < 0.45:
@@ -229,12 +229,12 @@ def _street_furniture(
 
 
 def randomise_optics(rng: np.random.Generator, optics: Optics) -> Optics:
-    """Varies a camera: lens, mounting, contrast, white balance, noise, softness."""
+    """Return a random variation of a camera: lens, mounting, contrast, colours, noise, blur."""
     gamma = math.exp(rng.uniform(-0.3, 0.35))
     white = np.exp(rng.normal(0, 0.06, 3))
     level = np.linspace(0, 1, 256)[:, None]
     tone = level**gamma * white
-    bend = rng.uniform(-0.25, 0.6)  # an S: deep shadows and burnt lights
+    bend = rng.uniform(-0.25, 0.6)  # an S-shaped curve: deep shadows and clipped highlights
     tone = np.clip(tone, 0, 1)
     tone = (1 - bend) * tone + bend * (3 * tone**2 - 2 * tone**3)
     low = rng.uniform(0, 0.08) if rng.random() < 0.4 else 0.0
@@ -252,9 +252,9 @@ def randomise_optics(rng: np.random.Generator, optics: Optics) -> Optics:
 
 
 def expose(pixels: npt.NDArray[np.uint8], target: float) -> None:
-    """Scales the colours of (H, W, 4) pixels in place so that their middle part has this mean.
+    """Scale the colours of (H, W, 4) pixels in place so that the central part has this mean.
 
-    As a camera's automatic exposure does; the sky above a dark street burns out.
+    This models automatic exposure: the sky above a dark street is clipped.
     """
     height = len(pixels)
     part = pixels[height // 3 :, :, :3]
@@ -267,23 +267,23 @@ def expose(pixels: npt.NDArray[np.uint8], target: float) -> None:
 
 @dataclass(frozen=True)
 class Finish:
-    """Texture, shading and exposure, laid over the painted picture."""
+    """Texture, shading and exposure that are applied to the painted image."""
 
     gains: npt.NDArray[np.float32]
-    """(256, K) strength of each of the noises on a surface."""
+    """(256, K) strength of each noise on each surface."""
 
     tints: npt.NDArray[np.float32]
-    """(256, 3) factors."""
+    """(256, 3) colour factors of each surface."""
 
     fields: npt.NDArray[np.float32]
-    """(K, h, w) noises about 0."""
+    """(K, h, w) noises around 0."""
 
     brightness: float
-    """Mean that the exposure aims at, 0 to 255; see `expose`."""
+    """Target mean of the exposure, 0 to 255; see `expose`."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator, size: tuple[int, int]) -> Finish:
-        """Draws four noises, from grains to large blobs, and how they lie on each surface."""
+        """Draw four noises, from grains to large blobs, and their strength on each surface."""
         height, width = size
         stack = []
         for cell in (2, 6, 24, 96):
@@ -303,7 +303,7 @@ class Finish:
         )
 
     def apply(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Changes the colours of (H, W, 4) pixels in place."""
+        """Change the colours of (H, W, 4) pixels in place."""
         surface = pixels[..., 3]
         factor = np.ones(surface.shape, np.float32)
         for gain, noise in zip(self.gains.T, self.fields, strict=True):
@@ -315,7 +315,7 @@ class Finish:
 
 
 def sensor(rng: np.random.Generator, image: Image) -> Image:
-    """Adds sharpening, colour loss, glare and JPEG blocks, each to some images."""
+    """Add sharpening, colour loss, glare and JPEG artefacts, each to some images."""
     if rng.random() < 0.35:
         soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 2))
         sharp = rng.uniform(0.3, 1.5)
@@ -339,7 +339,7 @@ def sensor(rng: np.random.Generator, image: Image) -> Image:
 
 
 def ground_colors(rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Asphalt, stone of the pavement and grass, (3,) each; often nearly the same grey."""
+    """Return colours of asphalt, pavement and grass, (3,) each; often nearly the same grey."""
     asphalt = rng.uniform(45, 150) * rng.uniform(0.92, 1.08, 3)
     stone = (
         asphalt * rng.uniform(0.8, 1.3)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Textures of the randomised city: bare and leafy trees, foliage, fronts of many materials.
+"""Textures of the randomised city: trees with and without leaves, foliage, house fronts.
 
-They are drawn from a fixed seed, once per process, like those of the plain city, and are indexed
-after them.
+They are drawn once per process from a fixed seed. Their indices follow those of the plain city's
+textures.
 """
 
 from __future__ import annotations
@@ -48,26 +48,26 @@ T = TypeVar('T')
 
 
 def facade(style: int) -> tuple[int, int, tuple[Image, ...]]:
-    """(floors, bays, pyramid) of a front."""
+    """Return (floors, bays, pyramid) of a house front."""
     return _pick(style, facades(), _random_facades)
 
 
 def crown(style: int) -> tuple[Image, ...]:
-    """Pyramid of a crown: plain ones, then leafy ones, then bare ones.
+    """Return the pyramid of a tree crown: plain ones, then leafy ones, then bare ones.
 
-    Of those that are not plain the fourth channel is the opacity; everything above 40 belongs to
-    the plant, also the gaps between its leaves and branches, in which the background is seen.
+    The fourth channel of leafy and bare ones is the opacity. Everything above 40 belongs to the
+    plant, including the gaps between leaves and branches, which show the background.
     """
     return _pick(style, crowns(), _random_crowns)
 
 
 def foliage(style: int) -> tuple[Image, ...]:
-    """Pyramid of a wall of leaves."""
+    """Return the pyramid of a wall of leaves."""
     return _pick(style, (leaves(),), _random_leaves)
 
 
 def _pick(style: int, plain: Sequence[T], random: Callable[[], Sequence[T]]) -> T:
-    """A texture; the random ones are drawn when the first of them is asked for."""
+    """Return a texture; the random ones are drawn on first use."""
     return plain[style] if style < len(plain) else random()[style - len(plain)]
 
 
@@ -96,7 +96,7 @@ def _random_leaves() -> tuple[tuple[Image, ...], ...]:
 
 
 def _speckle(rng: np.random.Generator, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Leaf-like noise with deep gaps, about 0 with a spread of about 1."""
+    """Return leaf-like noise with deep gaps, of mean 0 and a standard deviation of about 1."""
     cell = float(rng.uniform(1.0, 3.5))
     coarse = rng.normal(0, 1, (math.ceil(size[0] / cell) + 1, math.ceil(size[1] / cell) + 1))
     fine = cv2.resize(coarse.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
@@ -104,7 +104,7 @@ def _speckle(rng: np.random.Generator, size: tuple[int, int]) -> npt.NDArray[np.
 
 
 def _foliage(rng: np.random.Generator, height: int, width: int) -> Image:
-    """A picture of leaves, opaque."""
+    """Return an opaque image of leaves."""
     lit = np.float32(rng.uniform(70, 150)) + np.float32(rng.uniform(20, 60)) * smooth_noise(
         rng, (height, width), int(rng.choice([12, 24, 48])), 4
     )
@@ -118,7 +118,7 @@ def _foliage(rng: np.random.Generator, height: int, width: int) -> Image:
 
 
 def _leaf_tint(rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Green mostly; yellow, brown, grey and nearly black too."""
+    """Return a colour of leaves: mostly green, also yellow, brown, grey or nearly black."""
     tints = np.array(
         [
             [0.8, 1, 0.55],
@@ -137,7 +137,7 @@ def _leaf_tint(rng: np.random.Generator) -> npt.NDArray[np.float32]:
 
 
 def _leafy(rng: np.random.Generator) -> Image:
-    """A crown with ragged edges and holes."""
+    """Return a crown with ragged edges and holes."""
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     half = SIDE / 2
     inside = np.full((SIDE, SIDE), -9.0, np.float32)
@@ -156,7 +156,7 @@ def _leafy(rng: np.random.Generator) -> Image:
 
 
 def _bare(rng: np.random.Generator) -> Image:
-    """Branches without leaves; what lies between them belongs to the tree."""
+    """Return branches without leaves; the gaps between them belong to the tree."""
     paint = np.zeros((SIDE, SIDE), np.uint8)
     shade = rng.uniform(25, 130)
     tint = np.array([1, rng.uniform(0.82, 0.98), rng.uniform(0.68, 0.95)]) * shade
@@ -211,7 +211,7 @@ def _bare(rng: np.random.Generator) -> Image:
 
 
 def _front(rng: np.random.Generator, floors: int, bays: int) -> tuple[int, int, tuple[Image, ...]]:
-    """A house front of any material."""
+    """Return a house front of a random material."""
     height, width = round(floors * FLOOR_M * PX_M), round(bays * BAY_M * PX_M)
     wall = np.full((height, width, 3), rng.uniform(40, 230), np.float32)
     wall *= rng.uniform(0.82, 1.12, 3)
@@ -259,7 +259,7 @@ def _front(rng: np.random.Generator, floors: int, bays: int) -> tuple[int, int, 
                 bottom,
                 glass * rng.uniform(0.6, 1.5) + (rng.random() < 0.1) * 80,
             )
-            if rng.random() < 0.5:  # what the pane mirrors
+            if rng.random() < 0.5:  # reflections in the pane
                 rect(
                     front,
                     x - half_w,
@@ -279,7 +279,7 @@ def _front(rng: np.random.Generator, floors: int, bays: int) -> tuple[int, int, 
 
 
 def _ground_floor(rng: np.random.Generator, front: Image, floor_px: float) -> None:
-    """Shop windows with a board above."""
+    """Return shop windows below a sign."""
     height, width = front.shape[:2]
     top = height - floor_px * rng.uniform(0.85, 1.05)
     rect(front, 0, top, width, height, rng.uniform(5, 160) * rng.uniform(0.8, 1.2, 3))
@@ -298,7 +298,7 @@ def _ground_floor(rng: np.random.Generator, front: Image, floor_px: float) -> No
         wide = rng.uniform(16, 70)
         pane = rng.uniform(5, 120) * rng.uniform(0.85, 1.15, 3)
         rect(front, x, top + high + 3, x + wide, height - rng.uniform(2, 16), pane)
-        for _ in range(int(rng.integers(0, 5))):  # goods, lights and what the pane mirrors
+        for _ in range(int(rng.integers(0, 5))):  # goods, lights and reflections in the pane
             a, b = rng.uniform(x, x + wide), rng.uniform(top + high, height)
             rect(
                 front,

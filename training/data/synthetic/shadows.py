@@ -15,16 +15,18 @@ from .layout import Fixed
 from .things import Thing
 
 SHADOWS_M = 45.0
-"""Shadows of what is farther away are left out."""
+"""Largest depth of objects that cast a shadow."""
 
 
 def paint_shadows(
     canvas: Canvas, top: int, standing: Sequence[tuple[Fixed, float]], things: Sequence[Thing]
 ) -> None:
-    """Darkens the ground, from image row `top` down, under and behind what stands on it."""
+    """Darken the ground, from image row `top` down, under and behind the objects on it."""
     camera, light = canvas.camera, canvas.light
     below = canvas.pixels[top:]
-    half = 2 if camera.size[0] >= 512 else 1  # shadows are soft: large ones at half the size
+    half = (
+        2 if camera.size[0] >= 512 else 1
+    )  # shadows are soft, so large images use half the resolution
     mask = np.full((-(-below.shape[0] // half), -(-below.shape[1] // half)), 255, np.uint8)
     direction = light.sun_direction
     throw = -direction[[0, 2]] / max(direction[1], 0.3)  # ground metres per metre of height

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sky and the skyline at the end of the street."""
+"""Sky, and the skyline at the end of the street."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .textures import clouds
 
 
 class Sky:
-    """A cloudy panorama: 120 degrees from side to side, repeated, and 45 degrees high."""
+    """Cloudy panorama of 120 degrees, which repeats, by 45 degrees of height."""
 
     def __init__(self, rng: np.random.Generator, light: Light) -> None:
         cover = clouds()[rng.integers(len(clouds()))]
@@ -34,9 +34,9 @@ class Sky:
         self.turn = rng.uniform(0, 2 * math.pi)
 
     def paint(self, canvas: Canvas, rows: int) -> None:
-        """Fills the first rows of the picture."""
+        """Paint the first rows of the image."""
         camera = canvas.camera
-        height, width = self.panorama.shape[0], self.panorama.shape[1] // 2  # two turns lie in it
+        height, width = self.panorama.shape[0], self.panorama.shape[1] // 2  # it holds two periods
         across = width / (math.pi * 2 / 3) / camera.focal_px
         down = height / (math.pi / 4) / camera.focal_px
         cx, cy = camera.centre
@@ -60,12 +60,12 @@ class Sky:
 
 
 def make_skyline(rng: np.random.Generator) -> tuple[Array, Array]:
-    """Heights, m, of far houses, every 4 degrees, and of the woods before them, every 3."""
+    """Heights, m, of distant houses, every 4 degrees, and of woods before them, every 3."""
     return rng.uniform(8, 24, 360 // _BLOCK), rng.uniform(6, 11, 121)
 
 
 def paint_skyline(canvas: Canvas, skyline: tuple[Array, Array]) -> None:
-    """Closes the end of the street, at the far end of the ground."""
+    """Paint the skyline at the far end of the ground."""
     camera, light = canvas.camera, canvas.light
     middle = round(math.degrees(camera.yaw) / _BLOCK) * _BLOCK
     blocks = np.arange(middle - 60, middle + 60, _BLOCK)
@@ -98,4 +98,4 @@ def paint_skyline(canvas: Canvas, skyline: tuple[Array, Array]) -> None:
 
 
 _BLOCK = 4
-"""Width of a far house, degrees."""
+"""Width of a distant house, degrees."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands still in a street: houses, hedges, trees and poles."""
+"""Static objects of a street: houses, hedges, trees and poles."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _WALLS = ('house', 'gable', 'hedge', 'fence')
 
 @dataclass(frozen=True)
 class Standing:
-    """A fixed thing as seen from where the camera is now."""
+    """Static object relative to the camera's current position."""
 
     fixed: Fixed
     surface: int
     z: float
-    """From the camera along the road, m."""
+    """Distance from the camera along the road, m."""
 
     ends: Array
-    """(2, 3) its foot, first and last along the road, camera coordinates."""
+    """(2, 3) first and last point of its foot along the road, camera coordinates, m."""
 
     distance: float
-    """By which it is put in order; of a wall that of its far end, as whatever stands in front
-    of a wall is nearer than that."""
+    """Depth by which objects are ordered; for a wall that of its far end, since all objects in
+    front of a wall are nearer than that."""
 
     def paint(self, canvas: Canvas) -> None:
-        """Draws it."""
+        """Paint the object."""
         thing = self.fixed
         if thing.kind == 'house' or thing.kind == 'fence':
             _wall(canvas, self, facade(thing.style)[2])
@@ -54,7 +54,7 @@ class Standing:
 
 
 class Furniture:
-    """All that stands still, for asking what is in view."""
+    """All static objects of a street, and a search for those in view."""
 
     def __init__(self, fixed: Sequence[Fixed], first_surface: int) -> None:
         self.fixed, self.first_surface = fixed, first_surface
@@ -69,12 +69,12 @@ class Furniture:
         self.wide = np.array([_wide(thing) for thing in fixed])
 
     def beside(self, camera_z: float, reach_m: float) -> list[tuple[Fixed, float]]:
-        """What stands up to `reach_m` ahead, in view or not, with its place ahead."""
+        """Return objects up to `reach_m` ahead, in view or not, with their distance."""
         z = (self.z - camera_z + BEHIND_M) % HOUSES_M - BEHIND_M
         return [(self.fixed[i], float(z[i])) for i in np.flatnonzero(z < reach_m).tolist()]
 
     def around(self, camera: PinholeCamera, camera_z: float) -> list[Standing]:
-        """What is in view."""
+        """Return the objects in view."""
         z = (self.z - camera_z + BEHIND_M) % HOUSES_M - BEHIND_M
         far = z + self.length
         zero = np.zeros_like(z)
@@ -115,7 +115,7 @@ _LEAST_PX = {
     'lights': 2.5,
     'post': 2.0,
 }
-"""Narrower things are left out: nobody could outline them. Pixels of a 512 wide picture."""
+"""Smallest width of an object that could be outlined, in pixels of an image of 512 px width."""
 
 
 def _wide(thing: Fixed) -> float:
@@ -125,11 +125,11 @@ def _wide(thing: Fixed) -> float:
 
 
 def _wall(canvas: Canvas, thing: Standing, pyramid: tuple[Image, ...]) -> None:
-    """A textured wall along the road."""
+    """Paint a textured wall along the road."""
     camera, foot = canvas.camera, thing.ends
     first, last = float(foot[0, 2]), float(foot[1, 2])
     start, stop, near = 0.0, 1.0, 2 * NEAR_M
-    if min(first, last) < near:  # cut off what is behind the camera
+    if min(first, last) < near:  # cut off the part behind the camera
         cut = (near - first) / (last - first)
         start, stop = (cut, 1.0) if first < last else (0.0, cut)
         foot = foot[0] + (foot[1] - foot[0]) * np.array([[start], [stop]])
@@ -139,7 +139,7 @@ def _wall(canvas: Canvas, thing: Standing, pyramid: tuple[Image, ...]) -> None:
     high, wide = max(abs(v3 - v0), abs(v2 - v1), 1.0), max(abs(u1 - u0), 1.0)
     depth = float(foot[0, 2] + foot[1, 2]) / 2
     tint = canvas.wall_light(thing.fixed.x) * thing.fixed.tint
-    if wide < _SLIVER * camera.size[1]:  # too narrow for its windows to be seen
+    if wide < _SLIVER * camera.size[1]:  # too narrow to show its windows
         color = np.array(cv2.mean(pyramid[-1])[:3]) * tint
         canvas.polygons([corners], canvas.hazy(color[None], depth), [thing.surface])
     else:
@@ -164,7 +164,7 @@ _TILES = np.array([[120.0, 66, 52], [74, 76, 84], [104, 84, 70], [90, 90, 92]])
 
 
 def _gable(canvas: Canvas, thing: Standing) -> None:
-    """The end wall that faces the camera, and the roof."""
+    """Paint the end wall that faces the camera, and the roof."""
     camera, fixed, z = canvas.camera, thing.fixed, thing.z
     width, height, depth = fixed.size
     side = math.copysign(1.0, fixed.x)
@@ -284,7 +284,7 @@ def _pole(canvas: Canvas, thing: Standing) -> None:
 
 
 def _traffic_light(canvas: Canvas, style: int, top: Array, level: Array, surface: int) -> None:
-    """A dark box with one bright lamp."""
+    """Paint a traffic light: a dark box with one bright lamp."""
     scale = canvas.camera.focal_px / float(top[2])
     centre = canvas.camera.to_pixels(top[None])[0]
     box = np.array([[-0.17, -0.5], [0.17, -0.5], [0.17, 0.5], [-0.17, 0.5]])
@@ -301,7 +301,7 @@ def _traffic_light(canvas: Canvas, style: int, top: Array, level: Array, surface
 
 
 def _box(canvas: Canvas, thing: Standing) -> None:
-    """Something of no class that faces the camera."""
+    """Paint an object of no class that faces the camera."""
     camera, foot = canvas.camera, thing.ends[0]
     depth = float(foot[2])
     if depth < 1.0:
@@ -325,7 +325,7 @@ def _box(canvas: Canvas, thing: Standing) -> None:
 
 
 def _board(canvas: Canvas, style: int, top: Array, level: Array, surface: int) -> None:
-    """A traffic sign: two nested shapes that face the camera; `top` in its coordinates."""
+    """Paint a traffic sign: two nested shapes that face the camera; `top` in its coordinates."""
     corners, outer, inner = _SIGNS[style]
     start = math.pi / 2 if corners != 4 else math.pi / 4
     angle = start + np.linspace(0, 2 * math.pi, corners, endpoint=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers of the surfaces every street has, and how far they reach."""
+"""Numbers of the surfaces of every street, and their limits."""
 
 from .labels import BUILDING, PAVEMENT, ROAD, SKY, VEGETATION
 
@@ -9,10 +9,10 @@ BACKGROUND = (SKY, ROAD, PAVEMENT, VEGETATION, BUILDING, VEGETATION)
 """Class of each of the surfaces above."""
 
 SURFACES = 256
-"""Most surfaces of a street: a pixel's number is kept in one byte."""
+"""Largest number of surfaces of a street: a pixel's number is one byte."""
 
 SKY_DEPTH_M = 1000.0
-"""Depth given to the sky."""
+"""Depth of the sky."""
 
 FAR_M = 160.0
-"""The ground ends here, at the skyline; no house reaches farther."""
+"""Depth of the skyline, where the ground ends; houses are nearer."""

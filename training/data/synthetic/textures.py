@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Textures every street draws from, made once per process from a fixed seed."""
+"""Textures of all streets, made once per process from a fixed seed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .surfaces import GRASS_SURFACE, PAVEMENT_SURFACE, ROAD_SURFACE
 Image = npt.NDArray[np.uint8]
 
 FLOOR_M = 3.1
-"""Height of one storey of a facade."""
+"""Height of one storey of a facade, m."""
 
 BAY_M = 2.8
-"""Width of one window bay of a facade."""
+"""Width of one window bay of a facade, m."""
 
 PX_M = 20
 """Facade texels per metre."""
@@ -30,7 +30,7 @@ PLAIN_FACADES, PLAIN_CROWNS = 32, 12
 def smooth_noise(
     rng: np.random.Generator, size: tuple[int, int], cell: int, octaves: int = 3
 ) -> npt.NDArray[np.float32]:
-    """Tileable cloudy noise (h, w) in [-1, 1]; `cell` is the largest blob's side, px."""
+    """Return tileable cloudy noise (h, w) in [-1, 1]; `cell` is the largest blob's side, px."""
     height, width = size
     total = np.zeros(size, np.float32)
     for octave in range(octaves):
@@ -45,7 +45,7 @@ def smooth_noise(
 
 
 def pyramid_of(image: Image) -> tuple[Image, ...]:
-    """An image and its halves, down to 16 px."""
+    """Return an image and its halved copies, down to 16 px."""
     levels = [image]
     while min(levels[-1].shape[:2]) > 16:
         half = levels[-1].shape[1] // 2, levels[-1].shape[0] // 2
@@ -54,14 +54,14 @@ def pyramid_of(image: Image) -> tuple[Image, ...]:
 
 
 def level_of(pyramid: tuple[Image, ...], texels_per_pixel: float) -> Image:
-    """The level of a pyramid whose texels are about the size of pixels."""
+    """Return the level of a pyramid whose texels have about the size of a pixel."""
     level = math.floor(math.log2(max(texels_per_pixel, 1.0)) + 0.3)
     return pyramid[min(level, len(pyramid) - 1)]
 
 
 @lru_cache(maxsize=1)
 def facades() -> tuple[tuple[int, int, tuple[Image, ...]], ...]:
-    """(floors, bays, pyramid of (h, w, 4)) of each house front; light, to be tinted."""
+    """Return (floors, bays, pyramid of (h, w, 4)) of each house front; bright, to be tinted."""
     rng = np.random.default_rng(11)
     return tuple(
         _facade(rng, int(rng.integers(2, 7)), int(rng.integers(2, 7)))
@@ -137,7 +137,7 @@ def _shop(rng: np.random.Generator, front: Image, floor_px: float) -> None:
 
 
 def rect(image: Image, x0: float, y0: float, x1: float, y1: float, color: npt.ArrayLike) -> None:
-    """Fills a rectangle with a colour; values outside of 0 to 255 are clipped."""
+    """Fill a rectangle with a colour, clipped to 0 to 255."""
     cv2.rectangle(
         image,
         (round(x0), round(y0)),
@@ -149,7 +149,7 @@ def rect(image: Image, x0: float, y0: float, x1: float, y1: float, color: npt.Ar
 
 @lru_cache(maxsize=1)
 def crowns() -> tuple[tuple[Image, ...], ...]:
-    """Pyramids of tree crowns and bushes: (128, 128, 4) uint8, grey leaves and a mask."""
+    """Return pyramids of tree crowns and bushes: (128, 128, 4) uint8, grey leaves and a mask."""
     rng = np.random.default_rng(12)
     return tuple(pyramid_of(_crown(rng)) for _ in range(PLAIN_CROWNS))
 
@@ -173,7 +173,7 @@ def _crown(rng: np.random.Generator) -> Image:
 
 @lru_cache(maxsize=1)
 def leaves() -> tuple[Image, ...]:
-    """Pyramid of a wall of leaves, (64, 256, 4), for hedges."""
+    """Return the pyramid of a wall of leaves, (64, 256, 4), for hedges."""
     rng = np.random.default_rng(13)
     lit = 140 + 60 * smooth_noise(rng, (64, 256), 12, 4) + 14 * rng.normal(0, 1, (64, 256))
     lit -= np.linspace(-30, 35, 64)[:, None]
@@ -184,7 +184,7 @@ def leaves() -> tuple[Image, ...]:
 
 @lru_cache(maxsize=1)
 def ground_noise() -> dict[int, Image]:
-    """Roughness around 128 of road, pavement and grass by surface, two turns of (768, 640, 3)."""
+    """Return roughness around 128 of road, pavement and grass: two periods of (768, 640, 3)."""
     rng = np.random.default_rng(14)
     rough = 0.5 * smooth_noise(rng, (768, 640), 64, 4)
     rough += 0.35 * rng.normal(0, 1, (768, 640)).astype(np.float32)
@@ -203,7 +203,7 @@ def ground_noise() -> dict[int, Image]:
 
 @lru_cache(maxsize=1)
 def clouds() -> tuple[npt.NDArray[np.float32], ...]:
-    """(64, 256) cloud covers in [-1, 1], tileable sideways, broader than high."""
+    """Return cloud covers (64, 256) in [-1, 1], tileable horizontally, wider than high."""
     rng = np.random.default_rng(15)
     return tuple(
         cv2.resize(smooth_noise(rng, (512, 512), 128, 5), (256, 64), interpolation=cv2.INTER_AREA)
@@ -213,7 +213,7 @@ def clouds() -> tuple[npt.NDArray[np.float32], ...]:
 
 @lru_cache(maxsize=4)
 def grain(size: tuple[int, int]) -> Image:
-    """Sensor noise around 128, (H + 64, W + 64, 3), to be cut at a random place."""
+    """Return sensor noise around 128, (H + 64, W + 64, 3), to be cropped at a random position."""
     rng = np.random.default_rng(16)
     shape = (size[0] + 64, size[1] + 64, 3)
     return np.clip(rng.normal(128, 24, shape), 0, 255).astype(np.uint8)
@@ -221,7 +221,7 @@ def grain(size: tuple[int, int]) -> Image:
 
 @lru_cache(maxsize=4)
 def vignette(size: tuple[int, int]) -> Image:
-    """(H, W, 3) uint8, 255 in the middle, darker towards the corners."""
+    """Return the vignette (H, W, 3) uint8: 255 in the centre, darker towards the corners."""
     y, x = np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1])
     fall = 1 - 0.2 * (x[None] ** 2 + y[:, None] ** 2) ** 1.5 / 2**1.5 * 1.6
     return np.repeat((255 * fall)[..., None], 3, axis=-1).astype(np.uint8)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cars, people and cyclists of one moment."""
+"""Cars, people and cyclists at one time."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from .people import Look, paint_sticks, rider, walker
 _HEIGHT_M = {CAR: 1.5}
 _COARSE = 4
 _MIN_HEIGHT = 12 / 256
-"""Things lower than this share of the picture's height are not drawn."""
+"""Smallest height of a thing that is drawn, relative to the image's."""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A mover where it is now."""
+    """Moving thing at its current position."""
 
     class_id: int
     track_id: int
     surface: int
-    """Its first surface number; a car's ends have the next one."""
+    """First surface number; a car's ends have the next one."""
 
     look: CarShape | Look
     place: Array
-    """(3,) street coordinates of its foot, m."""
+    """(3,) street coordinates of the foot, m."""
 
     heading: float
     gone_m: float
-    """Distance it has moved, for its gait."""
+    """Distance moved so far, m, for the gait."""
 
     moving: bool
 
     @property
     def surfaces(self) -> tuple[int, ...]:
-        """All its surface numbers."""
+        """All surface numbers of the thing."""
         return (self.surface, self.surface + 1) if self.class_id == CAR else (self.surface,)
 
     def footprint(self) -> Array:
-        """(4, 3) corners on the ground, of a car."""
+        """Return the corners of a car on the ground, (4, 3)."""
         assert isinstance(self.look, CarShape)
         length, width, _ = self.look.size
         corners = np.array([[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1]]) * (
@@ -57,7 +57,7 @@ class Thing:
         return turn(corners, self.heading) + self.place
 
     def drawable(self, canvas_height: int, focal_px: float, depth_m: float) -> bool:
-        """Whether it is in front of the camera and large enough to be told what it is."""
+        """Return whether the thing is in front of the camera and large enough to be recognised."""
         tall = _HEIGHT_M.get(self.class_id, 1.7)
         nearest = -1.5 if self.class_id == CAR else 1.2
         return depth_m > nearest and (
@@ -65,7 +65,7 @@ class Thing:
         )
 
     def paint(self, canvas: Canvas) -> None:
-        """Draws it."""
+        """Paint the thing."""
         if isinstance(self.look, CarShape):
             paint_car(canvas, self.look, self.place, self.heading, *self.surfaces)
             return
@@ -82,7 +82,7 @@ class Thing:
         paint_sticks(canvas, sticks, self.place, self.heading, self.surface, reach)
 
     def box(self) -> tuple[float, float, float]:
-        """Length, width and height, about."""
+        """Approximate length, width and height, m."""
         if isinstance(self.look, CarShape):
             return self.look.size
         return (0.5 if self.class_id == PERSON else 1.5), 0.5, 1.7
@@ -92,10 +92,10 @@ _CORNERS = np.array([[x, y, z] for x in (-0.45, 0.45) for y in (0.1, 0.95) for z
 
 
 def in_sight(camera: PinholeCamera, things: Sequence[Thing], least_px: float) -> list[Thing]:
-    """Those not all but hidden behind others, judged by their boxes, from far to near.
+    """Return the things that are not almost hidden by the boxes of others, from far to near.
 
-    Quick and rough: it saves painting a frame twice. What is left with fewer pixels than it
-    should have is found by counting, once all is painted.
+    This fast estimate avoids painting a frame twice. Things that still have too few pixels are
+    found by counting after the frame is painted.
     """
     if not things:
         return []

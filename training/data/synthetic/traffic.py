@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cars, people and cyclists: where they are at any time, and how many a street has."""
+"""Traffic: number and motion of the cars, people and cyclists of a street."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from .labels import CAR, CYCLIST, PERSON
 from .profile import BEHIND_M, Profile
 
 THINGS_M = 110.0
-"""Cars and people come again after this length, as others: their window on the camera."""
+"""Length after which cars and people reappear as others: their window around the camera."""
 
 
 @dataclass(frozen=True)
 class Mover:
-    """A car, person or cyclist, whose place is a function of time alone."""
+    """Car, person or cyclist whose position depends on time only."""
 
     class_id: int
     x: float
     z: float
     speed: float
-    """Along the road, m/s."""
+    """Speed along the road, m/s."""
 
     heading: float
-    """0 looks along the road, pi against it."""
+    """Direction: 0 along the road, pi against it, radians."""
 
     with_camera: bool = False
-    """Keeps its distance to the camera (traffic in the same lane)."""
+    """Whether it keeps its distance to the camera (traffic in the same lane)."""
 
     sway_m: float = 0.0
     phase: float = 0.0
     cross_m: float = 0.0
-    """Walks to and fro across the road over this |x|, at `speed`."""
+    """|x| up to which it walks back and forth across the road at `speed`, m."""
 
     period_m: float = THINGS_M
 
     @property
     def surfaces(self) -> int:
-        """Surfaces it is painted with."""
+        """Number of surfaces it is painted with."""
         return 2 if self.class_id == CAR else 1
 
     def at(self, time_s: float, camera_z: float) -> tuple[float, float, float, int, float]:
-        """(x, z from the camera, heading, which turn of the period, distance gone)."""
+        """Return (x, z from the camera, heading, number of the period, distance moved)."""
         gone = self.speed * time_s
         if self.cross_m:
             lap = 4 * self.cross_m
@@ -65,7 +65,7 @@ class Mover:
 def make_traffic(
     rng: np.random.Generator, profile: Profile, mode: str, speed: float, camera_x: float
 ) -> list[Mover]:
-    """Draws sparse, usual or crowded traffic around a camera of this place and speed."""
+    """Draw sparse, usual or crowded traffic around a camera of this position and speed."""
     crowd = rng.choice([0.6, 1.2, 1.9])
     return [
         *_cars(rng, profile, mode, speed, camera_x, crowd),
@@ -146,7 +146,7 @@ def _people(rng: np.random.Generator, profile: Profile, mode: str, crowd: float)
             continue
         count = min(rng.poisson(9 * crowd), 26)
         start, end = profile.walk(side)
-        # Everyone keeps a strip of the pavement, so that none walks through another.
+        # Each person has a strip of the pavement, so that none walks through another.
         strips = rng.permutation(np.linspace(start + 0.45, end - 0.35, count))
         for i in range(count):
             stands = rng.random() < 0.15
