@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints that people already have, as modules of this package."""
+"""Panoptic checkpoints of Hugging Face transformers as modules of this package."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ from .data import ade20k_classes, cityscapes, coco_classes
 TASK = 'the task is panoptic'
 
 LFS_POINTER = b'version https://git-lfs'
-"""How the file starts that stands for another one where Git LFS has not fetched it."""
+"""First bytes of a pointer file, which is in place of a file that Git LFS has not fetched."""
 
 THINGS = {
     len(labels): frozenset(label.name for label in labels.labels if label.is_thing)
     for labels in (cityscapes.LABELS, coco_classes.LABELS, ade20k_classes.LABELS)
 }
-"""Names of the things of Cityscapes, COCO panoptic and ADE20K, by how many classes these have."""
+"""Names of the things of Cityscapes, COCO panoptic and ADE20K, by their number of classes."""
 
 
 def open_transformers(
     source: str, things: Sequence[str] = (), classes: Path | None = None
 ) -> tuple[HuggingFace, tuple[int, int] | None]:
-    """Loads a panoptic checkpoint of the transformers library.
+    """Load a panoptic checkpoint of the transformers library.
 
     Args:
         source: a folder written by `save_pretrained`, or a repository of the hub, which is
-            downloaded where the machine is connected. Weights are read from safetensors only,
-            and no code of the repository is run.
-        things: names of the classes that are things; empty takes what the checkpoint says, or
-            the names of COCO, Cityscapes and ADE20K.
-        classes: a classes.yaml whose ids 0, 1, ... are the checkpoint's classes; its names and
-            kinds are taken in place of the checkpoint's own.
+            downloaded. Weights are read from safetensors only, and no code of the repository is
+            run.
+        things: names of the classes that are things; if empty, they are taken from the checkpoint
+            or from the names of COCO, Cityscapes and ADE20K.
+        classes: a class file whose ids 0, 1, ... are the checkpoint's classes; its names and
+            kinds replace those of the checkpoint.
 
     Returns:
-        The module, and the (height, width) that the checkpoint's processor scales to, None where
-        it keeps the image's own shape.
+        the module, and the (height, width) to which the checkpoint's processor scales; None if it
+        keeps the image's aspect ratio.
 
     Raises:
-        ValueError: if it is no panoptic checkpoint, lacks weights, or does not say which classes
-            are things.
+        ValueError: for a checkpoint that is not panoptic, lacks weights, or does not say which
+            classes are things.
         OSError: if it cannot be read.
     """
     import torch
@@ -91,15 +91,15 @@ def open_transformers(
 
 
 def load_with_library(source: str) -> tuple[Any, Any, set[str]]:
-    """A checkpoint as the library has it.
+    """Load a checkpoint with the library.
 
     Returns:
-        its configuration, its module, and the names of the weights that the files lack, which
-        the library fills with random values.
+        its configuration, its module, and the names of the weights that are missing from the
+        files, which the library fills with random values.
 
     Raises:
-        ValueError: if it is no panoptic checkpoint, or its weights do not fit.
-        OSError: if it cannot be read.
+        ValueError: for a checkpoint that is not panoptic, or weights of other shapes.
+        OSError: for a file that is missing or cannot be read.
     """
     import torch
     import transformers
@@ -122,9 +122,9 @@ def load_with_library(source: str) -> tuple[Any, Any, set[str]]:
         )
     except OSError:
         raise  # a file that is missing, or no connection
-    except Exception as error:  # of many kinds, by what is wrong in its files
+    except Exception as error:  # its type depends on the fault
         raise ValueError(f'{source} cannot be loaded: {_one_line(error)}') from None
-    # The criterion is of the training.
+    # The criterion is used in training only.
     if wrong := sorted(w for w in loading['mismatched_keys'] if not w[0].startswith('criterion.')):
         name, stored, expected = wrong[0]
         raise ValueError(
@@ -136,7 +136,7 @@ def load_with_library(source: str) -> tuple[Any, Any, set[str]]:
 
 
 def _check_files(source: str) -> None:
-    """Refuses a folder that is none, and weights in it that are placeholders or cut off.
+    """Refuse a missing or incomplete folder, and weights that are LFS pointers or truncated.
 
     Raises:
         ValueError, OSError: naming the file or folder.
@@ -184,10 +184,10 @@ def _check_files(source: str) -> None:
 
 
 def class_names(source: str, id2label: Mapping[int, Any], count: int) -> list[str]:
-    """Names by class id, lower case.
+    """Return the names by class id, in lower case.
 
     Raises:
-        ValueError: if some of the ids 0 to `count` - 1 have none.
+        ValueError: if an id in 0 to `count` - 1 has no name.
     """
     absent = [i for i in range(count) if not str(id2label.get(i) or '').strip()]
     if absent:
@@ -200,10 +200,11 @@ def class_names(source: str, id2label: Mapping[int, Any], count: int) -> list[st
 
 
 def labels_in_order(path: Path, count: int) -> LabelSet:
-    """The classes of a classes.yaml whose ids are those of a checkpoint.
+    """Return the classes of a class file whose ids are those of a checkpoint.
 
     Raises:
-        FileNotFoundError, ValueError: if the file is not that, or its ids are not 0, 1, ...
+        FileNotFoundError: if there is no such file.
+        ValueError: for an invalid file, or ids other than 0, 1, ...
     """
     labels = sorted(read_class_file(path).labels.labels, key=lambda label: label.category_id)
     ids = [label.category_id for label in labels]
@@ -216,16 +217,16 @@ def labels_in_order(path: Path, count: int) -> LabelSet:
 
 
 def normalization(source: str, processor: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    """What our module subtracts and divides by, so that the network sees what the processor gives.
+    """Return mean and deviation with which the module normalises images as the processor does.
 
     The processor multiplies pixels by a factor, then subtracts a mean and divides by a deviation;
-    each step can be switched off. Ours takes mean and deviation on a scale of 0 to 1.
+    each step can be switched off. The module expects mean and deviation on a scale of 0 to 1.
 
     Returns:
-        `mean` and `std` where they are not the module's own; these are the library's too.
+        `mean` and `std`, (R, G, B) each; ImageNet's if the processor does not set them.
 
     Raises:
-        ValueError: if a setting is of another kind.
+        ValueError: for a setting of another type.
     """
 
     def numbers(key: str, default: tuple[float, ...]) -> list[float]:
@@ -263,14 +264,14 @@ def _is_number(value: object) -> bool:
 
 
 def label_set_of_names(names: Sequence[str], things: Iterable[str]) -> LabelSet:
-    """Labels with colours that stand apart.
+    """Return labels with distinct colours.
 
     Args:
-        names: by class id; a name that stands twice gets its number behind it.
-        things: those that are things.
+        names: by class id; a repeated name gets its class id as a suffix.
+        things: names of the classes that are things.
 
     Raises:
-        ValueError: if a thing is none of the names.
+        ValueError: for a thing that is not among the names.
     """
     known = list(dict.fromkeys(names))
     things = {known[find_name(thing, known)] for thing in things}
@@ -285,12 +286,12 @@ def label_set_of_names(names: Sequence[str], things: Iterable[str]) -> LabelSet:
 
 
 def _things_of(source: str, processor: dict[str, Any], names: Sequence[str]) -> list[str]:
-    """Things by the processor's settings or class file (OneFormer), else by known names.
+    """Return the things from the processor's settings or class file (OneFormer), or known names.
 
-    ADE20K's checkpoints give a class all its names with commas between; the first counts.
+    Checkpoints of ADE20K list several names per class, separated by commas; the first is used.
 
     Raises:
-        ValueError: if nothing says it, or what says it is of other classes.
+        ValueError: if no source names the things, or it belongs to other classes.
     """
     metadata = processor.get('metadata')
     things = metadata.get('thing_ids') if isinstance(metadata, dict) else None
@@ -328,10 +329,10 @@ def _things_of(source: str, processor: dict[str, Any], names: Sequence[str]) -> 
 
 
 def _image_processor(source: str) -> dict[str, Any]:
-    """Settings of the checkpoint's image processor; empty where there are none.
+    """Return the settings of the checkpoint's image processor; empty if there are none.
 
-    An image processor has a file of its own; a processor of images and text that version 5 of the
-    library wrote has it inside its own.
+    An image processor has its own file. A processor of images and text that version 5 of the
+    library wrote holds it in the file of that processor.
     """
     own = _read_json(source, 'preprocessor_config.json')
     if own:
@@ -341,7 +342,7 @@ def _image_processor(source: str) -> dict[str, Any]:
 
 
 def _read_json(source: str, name: str) -> dict[str, Any]:
-    """A JSON file of the checkpoint; empty where there is none."""
+    """Read a JSON file of the checkpoint; return an empty mapping if there is none."""
     from transformers.utils.hub import cached_file
 
     path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
@@ -354,9 +355,9 @@ def _read_json(source: str, name: str) -> dict[str, Any]:
 
 
 def _task_tokens(source: str, settings: Any) -> tuple[int, ...]:
-    """OneFormer's task as tokens, padded to the length that the network takes.
+    """Return OneFormer's task as tokens, padded to the length that the network expects.
 
-    As its processor makes them: padding is 0, whatever the tokenizer pads with.
+    Like its processor, this pads with 0, whatever padding the tokenizer uses.
     """
     import transformers
 
@@ -365,7 +366,7 @@ def _task_tokens(source: str, settings: Any) -> tuple[int, ...]:
         tokens = tokenizer(
             TASK, padding='max_length', max_length=settings.task_seq_len, truncation=True
         )
-    except Exception as error:  # of many kinds, by what is wrong in its files
+    except Exception as error:  # its type depends on the fault
         raise ValueError(
             f'the tokenizer of {source} cannot be loaded: {_one_line(error)}'
         ) from None
@@ -378,7 +379,7 @@ def _task_tokens(source: str, settings: Any) -> tuple[int, ...]:
 def _input_size(
     source: str, settings: Any, processor: Mapping[str, Any]
 ) -> tuple[int, int] | None:
-    if settings.model_type.startswith('eomt'):  # its position embeddings hold for one size
+    if settings.model_type.startswith('eomt'):  # its position embeddings are for one size
         return height_width(settings.image_size)
     size = processor.get('size')
     if not isinstance(size, dict) or not {'height', 'width'} <= set(size):

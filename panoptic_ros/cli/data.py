@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic data`: look at a data set, make one, and show it."""
+"""`panoptic data`: check, convert and show data sets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEEDED = ('train', 'val')
 
 LAYOUTS = """DATA is one of
 DATA_SETS
-or a folder alone, whose layout tells which it is. A folder of your own is
+or a folder alone, whose layout identifies the data set. A folder of your own is
   my_data/classes.yaml                           classes: [{id: 1, name: road, kind: stuff}, ...]
                                                  ignore: [255]   further ids without a label
   my_data/images/{train,val}/*.jpg
@@ -31,7 +31,7 @@ or COCO's panoptic format, which `panoptic data convert` writes:
   my_data/{train,val}.json  my_data/panoptic_{train,val}/*.png  my_data/{train,val}/*.jpg"""
 
 SOURCES = ('polygons', 'semantic', 'data')
-"""Flags of `convert` that name the labels."""
+"""Flags of `convert` that name the source of the labels."""
 
 FLAGS = {
     'images': ('polygons', 'semantic'),
@@ -40,7 +40,7 @@ FLAGS = {
     'background': ('polygons',),
     'crowds_are_objects': ('polygons',),
 }
-"""Its other flags that not all of them take, with those that do."""
+"""Further flags of `convert`, with the sources to which they apply."""
 
 
 class DataSetFormatter(argparse.RawDescriptionHelpFormatter):
@@ -67,8 +67,8 @@ def add_parser(subparsers: Any) -> None:
         'data',
         help='check, convert and show data sets',
         formatter_class=DataSetFormatter,
-        description='Checks a data set before a training, makes one from other labels, and shows '
-        'it.',
+        description='Checks a data set before a training, converts other labels to a data set, '
+        'and shows a data set.',
         epilog=LAYOUTS,
     )
     actions = parser.add_subparsers(title='actions', metavar='ACTION ...', required=True)
@@ -82,9 +82,9 @@ def _add_check(actions: Any) -> None:
         'check',
         help='report what is wrong in each file',
         formatter_class=DataSetFormatter,
-        description='Reads every file of a data set whole and says what is wrong: missing pairs, '
-        'sizes that differ, files\ncut off, ids without a class. Counts classes, '
-        'unlabelled pixels and tiny segments. Exit status 1 if there are errors.',
+        description='Reads every file of a data set completely and reports what is wrong: missing '
+        'pairs, sizes that\ndiffer, truncated files, ids without a class. Counts classes, '
+        'unlabelled pixels and tiny segments.\nThe exit status is 1 if there are errors.',
         epilog=f'examples:\n  panoptic data check my_data\n'
         f'  panoptic data check cityscapes:data/cityscapes --json check.json\n'
         f'  panoptic data check hle_mobilenetv2_own\n\n{LAYOUTS}',
@@ -94,30 +94,30 @@ def _add_check(actions: Any) -> None:
         metavar='DATA',
         help='a folder, a data set and its folder (coco:my_data), or a recipe by name or file',
     )
-    parser.add_argument('--split', choices=SPLITS, help='only this split (default: all there are)')
+    parser.add_argument('--split', choices=SPLITS, help='only this split (default: all splits)')
     parser.add_argument('--limit', type=int, metavar='N', help='only the first N images of each')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the report here too')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the report here')
     parser.set_defaults(func=run_check)
 
 
 def _add_convert(actions: Any) -> None:
     parser = actions.add_parser(
         'convert',
-        help='make COCO panoptic data from other labels',
+        help="convert other labels to COCO's panoptic format",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Writes images and labels in COCO's panoptic format, which coco:<folder> "
         'reads, from one of\n'
         '  --polygons     COCO instances JSON, as CVAT, Label Studio or Roboflow '
         'export it; where polygons\n'
-        '                 overlap, the smaller lies on top; what nothing covers is '
+        '                 overlap, the smaller one is on top; uncovered pixels are '
         'void or --background\n'
         '  --semantic     PNGs of class ids, with --instance PNGs of instance numbers '
         'and --classes\n'
         '  --data         any data set that can be trained on\n'
-        'The data appears when all of it is complete. Without splits of its own it is '
-        'divided by file name.\n'
-        'In classes.yaml, `ignore: [255]` lists class ids that mean `no label`; 0 is '
-        'one where no class has it.',
+        'The data set appears once it is complete. A source without splits is divided by file '
+        'name.\n'
+        'In classes.yaml, `ignore: [255]` lists the ids of unlabelled pixels; 0 is one of them '
+        'unless a class has it.',
         epilog='examples:\n'
         '  panoptic data convert --polygons instances.json --images photos '
         '--background background -o my_data\n'
@@ -133,20 +133,20 @@ def _add_convert(actions: Any) -> None:
     parser.add_argument(
         '--background',
         metavar='NAME',
-        help='with --polygons: a stuff class for what nothing covers',
+        help='with --polygons: name of a stuff class for uncovered pixels',
     )
     parser.add_argument(
         '--crowds-are-objects',
         action='store_true',
-        help='with --polygons: annotations marked iscrowd are single objects, as '
-        'CVAT marks every mask',
+        help='with --polygons: treat annotations marked iscrowd as single objects; CVAT marks '
+        'every mask so',
     )
     parser.add_argument(
         '--exif',
         choices=('refuse', 'apply', 'ignore'),
         default='refuse',
-        help='photos with an EXIF orientation, which viewers turn: apply it if '
-        'their labels fit the turned photo, ignore it if they fit the stored '
+        help='handling of photos with an EXIF orientation, which viewers rotate: apply it if '
+        'their labels match the rotated photo, ignore it if they match the stored '
         'pixels; the new photos have none (default: %(default)s)',
     )
     parser.add_argument('--instance', type=Path, metavar='DIR', help='PNGs of instance numbers')
@@ -158,7 +158,7 @@ def _add_convert(actions: Any) -> None:
         type=float,
         default=0.2,
         metavar='X',
-        help='part that becomes val; 0 or 1 writes one split alone (default: %(default)s)',
+        help='share of val; 0 or 1 writes one split only (default: %(default)s)',
     )
     parser.add_argument(
         '-o',
@@ -179,8 +179,8 @@ def _add_show(actions: Any) -> None:
         'show',
         help='write a contact sheet of labelled images',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='Paints labels over some images, evenly spread over the split, and writes '
-        "them as one picture.\nWhat has no label keeps the image's own colour.",
+        description='Draws labels over images that are evenly spread over the split, and writes '
+        'them as one picture.\nUnlabelled pixels have no overlay.',
         epilog='example:\n  panoptic data show my_data --split val -o sheet.png',
     )
     parser.add_argument(
@@ -204,13 +204,14 @@ def _add_show(actions: Any) -> None:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    """Checks, prints the report and writes the JSON file.
+    """Check a data set, print the report and write the JSON file.
 
     Returns:
         1 if there are errors.
 
     Raises:
-        ValueError, OSError: in one line, if there is nothing to check.
+        ValueError: for an unknown data set or an invalid flag.
+        OSError: for a missing recipe or folder.
     """
     if args.limit is not None and args.limit < 1:
         raise ValueError(f'--limit must be at least 1, got {args.limit}')
@@ -236,11 +237,11 @@ def run_check(args: argparse.Namespace) -> int:
         if isinstance(reader, FileReader):
             warnings += [f'{split}: {note}' for note in reader.notes()]
         errors += [f'{split}: {error}' for error in report.errors]
-    more, said = compare_splits(reports)
-    errors, warnings = errors + more, warnings + said
+    more_errors, more_warnings = compare_splits(reports)
+    errors, warnings = errors + more_errors, warnings + more_warnings
     if recipe:
-        more, said = check_recipe(recipe, reports)
-        errors, warnings = errors + more, warnings + said
+        more_errors, more_warnings = check_recipe(recipe, reports)
+        errors, warnings = errors + more_errors, warnings + more_warnings
     _print_reports(name, reports)
     for text in [
         *(f'{report.split}: {text}' for report in reports.values() for text in report.warnings),
@@ -264,10 +265,11 @@ def run_check(args: argparse.Namespace) -> int:
 
 
 def run_convert(args: argparse.Namespace) -> None:
-    """Converts.
+    """Convert labelled images to COCO's panoptic format.
 
     Raises:
-        ValueError, OSError: in one line, before anything is written where possible.
+        ValueError: for flags that do not go together, or labels that cannot be converted.
+        OSError: for a file or folder that is missing, exists already or cannot be written.
     """
     check_folder(args.output, '--output', is_folder=True)
     from panoptic_training.data.convert import (
@@ -310,10 +312,11 @@ def run_convert(args: argparse.Namespace) -> None:
 
 
 def run_show(args: argparse.Namespace) -> None:
-    """Draws the sheet and writes it.
+    """Draw a contact sheet and write it.
 
     Raises:
-        ValueError, OSError: in one line.
+        ValueError: for an unknown data set or an invalid flag.
+        OSError: for a file that cannot be read or written.
     """
     if args.count < 1:
         raise ValueError(f'--count must be at least 1, got {args.count}')
@@ -334,10 +337,10 @@ def run_show(args: argparse.Namespace) -> None:
 
 
 def find_data(text: str) -> tuple[str, dict[str, Any]]:
-    """A data set's name, and the recipe that names it; empty where `text` is the data itself.
+    """Return a data set's name, and the recipe that names it, empty if `text` names the data set.
 
     Raises:
-        ValueError, OSError: if it is neither.
+        ValueError, OSError: for a text that is neither a data set nor a recipe.
     """
     from panoptic_training.data.registry import resolve_name
 
@@ -352,7 +355,7 @@ def find_data(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def open_split(name: str, recipe: dict[str, Any], split: str) -> Reader:
-    """A split with the recipe's options, whose files nobody has looked at yet."""
+    """Return the reader of a split with the recipe's options, whose files are not checked yet."""
     from panoptic_training.data.registry import make_reader
 
     options = recipe.get('data', {}).get(split) or {}
@@ -362,7 +365,7 @@ def open_split(name: str, recipe: dict[str, Any], split: str) -> Reader:
 
 
 def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, Any]]:
-    """Readers, and which of their images go to which split."""
+    """Return the readers, and the indices of their images by split."""
     source = next(name for name in SOURCES if getattr(args, name) is not None)
     for flag, sources in FLAGS.items():
         if getattr(args, flag) and source not in sources:
@@ -379,7 +382,7 @@ def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, An
         for split in NEEDED:
             one = open_split(*find_data(args.data), split)
             if not isinstance(one, FileReader):
-                raise ValueError(f'--data {args.data} is not made of files')
+                raise ValueError(f'--data {args.data} does not consist of files')
             found.append((one, {split: range(len(one))}))
         return found
     needed = ['images'] if args.polygons else ['images', 'instance', 'classes']
@@ -388,7 +391,7 @@ def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, An
         if path is None or not path.exists():
             raise ValueError(
                 f'--{source} needs --{flag}'
-                + ('' if path is None else f', and {path} is not there')
+                + ('' if path is None else f', and {path} does not exist')
             )
         if flag != 'classes' and not path.is_dir():
             raise NotADirectoryError(f'--{flag} must be a folder, and {path} is a file')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic export`: a model file from a checkpoint, a recipe or another model file."""
+"""`panoptic export`: write a model file from a checkpoint, a recipe or another model file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from panoptic_ros.core.documents import parse_yaml, read_json, read_yaml
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`."""
+    """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'export',
-        help='make a model file from a training checkpoint',
+        help='write a model file from a training checkpoint',
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='Writes one ONNX file with network, decoding, labels and everything else '
-        'that the node needs.\nThe decoding stride is chosen here: 4 or 2 for CPUs, '
-        '1 for GPUs.',
+        description='Writes one ONNX file with network, decoding, labels and all metadata of the '
+        'node.\n--stride sets the decoding stride: 4 or 2 for CPUs, 1 for GPUs.',
         epilog='examples:\n'
         '  panoptic export --checkpoint runs/city/checkpoints/best.ckpt -o city.onnx\n'
         '  panoptic export --model city.onnx --input-size 512 1024 -o city_512.onnx\n'
@@ -35,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
         '--model',
         type=Path,
         metavar='FILE',
-        help='a model file, to be exported again with other settings',
+        help='a model file to export again with other settings',
     )
     source.add_argument(
         '--recipe', metavar='RECIPE', help='a recipe by name or file; with --untrained'
@@ -52,15 +51,15 @@ def add_parser(subparsers: Any) -> None:
         nargs='+',
         default=[],
         metavar='NAME',
-        help='with --from: the classes that are things, where the checkpoint does not say',
+        help='with --from: the classes that are things, if the checkpoint does not say',
     )
     parser.add_argument(
         '--classes',
         type=Path,
         metavar='FILE',
-        help='with --from: names and kinds of the classes in place of the '
-        "checkpoint's (LABEL_0, ...), as in a class file with its class "
-        'ids from 0: classes: [{id: 0, name: road, kind: stuff}, ...]',
+        help='with --from: a class file with names and kinds in place of the '
+        "checkpoint's (LABEL_0, ...), and the checkpoint's class ids from 0: "
+        'classes: [{id: 0, name: road, kind: stuff}, ...]',
     )
     parser.add_argument(
         '--untrained', action='store_true', help='random weights, for measuring speed'
@@ -78,7 +77,7 @@ def add_parser(subparsers: Any) -> None:
         '--scores',
         type=Path,
         metavar='FILE',
-        help='what `panoptic evaluate --json FILE` wrote, for the metadata',
+        help='scores for the metadata: a file that `panoptic evaluate --json FILE` wrote',
     )
     parser.add_argument(
         '--input-size',
@@ -101,24 +100,25 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         metavar='KEY=VALUE',
         dest='changes',
-        help='other keys of the decoding, as in score_threshold=0.7 refine=1; '
-        '`network` in a recipe has them all',
+        help='other keys of the decoding, e.g. score_threshold=0.7 refine=1; '
+        '`network` in a recipe lists them',
     )
     parser.add_argument(
         '--precision',
         choices=('fp32', 'fp16'),
         default='fp32',
-        help='of the stored weights; fp16 halves the file, which ONNX limits to '
-        '2 GiB, the arithmetic stays fp32 (default: %(default)s)',
+        help='precision of the stored weights; fp16 halves the file, which ONNX limits to '
+        '2 GiB; computation stays in fp32 (default: %(default)s)',
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Exports.
+    """Write the model file.
 
     Raises:
-        ValueError, FileNotFoundError: in one line, when the source or a setting does not fit.
+        ValueError: for an invalid source or setting.
+        FileNotFoundError: for a missing source.
     """
     if bool(args.recipe) != args.untrained:
         raise ValueError('--recipe and --untrained go together: a recipe has no weights')
@@ -180,7 +180,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def read_changes(words: list[str]) -> dict[str, Any]:
-    """`key=value` pairs, values as YAML has them.
+    """Parse `key=value` pairs with values in YAML.
 
     Raises:
         ValueError: for a word without `=`.
@@ -195,10 +195,10 @@ def read_changes(words: list[str]) -> dict[str, Any]:
 
 
 def read_scores(path: Path) -> dict[str, float]:
-    """The headline figures of a file that `panoptic evaluate --json` wrote, in percent.
+    """Read the headline scores of a file that `panoptic evaluate --json` wrote, in percent.
 
     Raises:
-        ValueError: if the file is not such a file.
+        ValueError: for a file that is not such a file.
     """
     values = read_json(path)
     try:
@@ -215,7 +215,7 @@ def read_scores(path: Path) -> dict[str, float]:
 
 
 def load_model(path: Path) -> tuple[Any, Any]:
-    """The module in a model file with its weights, and what the file says of itself."""
+    """Return the module of a model file with its weights, and the file's metadata."""
     from panoptic_ros.core.model_file import read_info
     from panoptic_ros.models.registry import build_model
     from panoptic_ros.runtime.torch_backend import load_weights
@@ -229,7 +229,7 @@ def load_model(path: Path) -> tuple[Any, Any]:
 def open_checkpoint(
     source: str, things: list[str], classes: Path | None
 ) -> tuple[Any, tuple[int, int] | None]:
-    """The module of a checkpoint `hf:<place>`, and the input size it asks for, if any."""
+    """Return the module of a checkpoint `hf:<place>`, and its input size, if it has one."""
     try:
         import transformers
     except ImportError as error:
@@ -238,17 +238,18 @@ def open_checkpoint(
         ) from None
     from panoptic_training.huggingface import open_transformers
 
-    transformers.logging.set_verbosity_error()  # its reports of weights become one line here
+    transformers.logging.set_verbosity_error()  # its reports of weights are replaced by one line
     return open_transformers(source.removeprefix('hf:'), things, classes)
 
 
 def build_untrained(recipe_name: str) -> tuple[Any, tuple[int, int]]:
-    """A recipe's module with random weights, and its input size.
+    """Build a recipe's module with random weights, and return it with its input size.
 
     Needs no data on disk, except for data whose folder names the classes.
 
     Raises:
-        FileNotFoundError, ValueError: if the recipe is not there or lacks what is needed.
+        FileNotFoundError: for a missing recipe.
+        ValueError: for a recipe without family, data set or input size.
     """
     from panoptic_ros.cli.recipes import find_recipe
     from panoptic_ros.models.registry import build

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the training recipes and studies that ship with `panoptic_training`."""
+"""Search for the training recipes and studies that `panoptic_training` contains."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 
 def recipe_files() -> dict[str, Path]:
-    """Shipped recipes by name; empty where `panoptic_training` is not installed."""
+    """Return the shipped recipes by name; empty if `panoptic_training` is not installed."""
     return _shipped('recipes')
 
 
 def study_files() -> dict[str, Path]:
-    """Shipped ablation studies by name."""
+    """Return the shipped ablation studies by name."""
     return _shipped('studies')
 
 
 def find_recipe(name: str) -> Path:
-    """A recipe by file path or shipped name.
+    """Return the path of a recipe, given a path or a shipped name.
 
     Raises:
         FileNotFoundError: listing the shipped names.
@@ -27,7 +27,7 @@ def find_recipe(name: str) -> Path:
 
 
 def find_study(name: str) -> Path:
-    """An ablation study by file path or shipped name.
+    """Return the path of an ablation study, given a path or a shipped name.
 
     Raises:
         FileNotFoundError: listing the shipped names.

@@ -12,16 +12,17 @@ from panoptic_ros.core.documents import read_yaml
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`; its flags are read by Lightning's command line."""
+    """Add the command to `panoptic`; Lightning's command line parses its flags."""
     parser = subparsers.add_parser('train', help='train a model by a recipe', add_help=False)
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Trains.
+    """Train a model.
 
     Raises:
-        ValueError, OSError: in one line, before the training starts.
+        ValueError: for an invalid recipe or flag, or a training that diverges.
+        OSError: for a file that is missing or cannot be written.
     """
     from panoptic_training.trainer.run import train
 
@@ -29,12 +30,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def name_recipes(flags: Sequence[str]) -> list[str]:
-    """The flags with shipped recipes' names after `--config` as paths.
+    """Replace the names of shipped recipes after `--config` by their paths.
 
     Raises:
-        ValueError: if there is no recipe.
+        ValueError: if no recipe is given.
         FileNotFoundError: for a recipe that is neither a file nor shipped.
-        DocumentError: for a file that is no YAML, see `read_yaml`.
+        DocumentError: for a file that is not YAML, see `read_yaml`.
     """
     if not any(flag in ('-c', '-h') or 'config' in flag or 'help' in flag for flag in flags):
         raise ValueError(
@@ -53,7 +54,7 @@ def name_recipes(flags: Sequence[str]) -> list[str]:
 
 
 def _read_recipe(name: str) -> str:
-    """The path of a recipe that holds settings."""
+    """Return the path of a recipe, and check that it holds settings."""
     path = find_recipe(name)
     if not isinstance(read_yaml(path), dict):
         raise ValueError(f'{path} is not a recipe: expected the keys trainer, model and data')
