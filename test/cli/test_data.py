@@ -172,7 +172,7 @@ def test_a_target_that_is_there_is_left_alone(photos, capsys):
     assert convert(photos) == 0
     before = (photos / 'own/train.json').stat().st_mtime_ns
     assert convert(photos) == 2
-    assert 'is there already' in capsys.readouterr().err
+    assert 'exists already' in capsys.readouterr().err
     assert (photos / 'own/train.json').stat().st_mtime_ns == before
 
 
