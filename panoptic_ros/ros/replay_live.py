@@ -81,7 +81,7 @@ def run_live(
     """
     if len(session.config.cameras) != 1:
         raise ValueError(
-            'the node takes one camera for now; choose with --image: '
+            'the node processes one camera for now; choose with --image: '
             f'{", ".join(session.config.cameras.values())}'
         )
     session.replay(output / LOCK_STEP, progress, log)

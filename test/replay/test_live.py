@@ -105,7 +105,7 @@ def test_two_cameras_are_too_many(tmp_path, tiny_model):
     )
     code, _, error = run(bag, '--model', tiny_model, '--live', '-o', tmp_path / 'out')
     assert code == 2
-    assert 'the node takes one camera for now; choose with --image: /front/image' in error
+    assert 'the node processes one camera for now; choose with --image: /front/image' in error
 
 
 def test_each_missing_result_has_a_reason():
