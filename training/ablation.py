@@ -17,17 +17,10 @@ import numpy as np
 
 from panoptic_ros.core.documents import read_json, read_yaml
 from panoptic_ros.core.files import write_json
+from panoptic_ros.metrics.registry import COLUMNS, Column
 
-METRICS = {
-    'pq': ('all', 'pq'),
-    'pq_thing': ('things', 'pq'),
-    'pq_stuff': ('stuff', 'pq'),
-    'miou': ('semantic', 'miou'),
-    'ap': ('average_precision', 'ap'),
-    'iiou': ('instance_iou', 'iiou'),
-    'oa': ('overlap', 'accuracy'),
-}
-"""Metrics of a study by name, and where `panoptic evaluate --json` writes them."""
+METRICS = {**COLUMNS, 'oa': Column('overlap accuracy', ('overlap', 'accuracy'))}
+"""Metrics that a study may report, by name."""
 
 
 @dataclass(frozen=True)
@@ -230,11 +223,8 @@ def _panoptic(run: Run, words: list[str]) -> None:
 def read_scores(run: Run) -> dict[str, float]:
     """Scores of a finished run by metric, percent."""
     values = read_json(run.scores_file)
-    return {
-        name: float(values[part][key])
-        for name, (part, key) in METRICS.items()
-        if values.get(part, {}).get(key) is not None
-    }
+    found = {name: column.read(values) for name, column in METRICS.items()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def collect(study: Study, folder: Path) -> dict[str, dict[str, list[float]]]:

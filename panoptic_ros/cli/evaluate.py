@@ -232,7 +232,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
                 {'index': index, 'pairs': predicted_relations(predictor, related, sample)}
             )
     print(evaluation.format())
-    accuracy = overlaps.accuracy.result() if overlaps else float('nan')
+    accuracy = overlaps.accuracy.compute() if overlaps else float('nan')
     if not math.isnan(accuracy):
         print(f'overlap accuracy {accuracy:.1f}')
     if args.relations and predictor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from panoptic_ros.core.files import write_json
 
 if TYPE_CHECKING:
-    from panoptic_ros.benchmark.metrics import Speed
+    from panoptic_ros.benchmark.metrics import MetricCost
 
 
 def run_metrics(height: int, width: int, seconds: float, json: Path | None) -> None:
@@ -21,11 +21,11 @@ def run_metrics(height: int, width: int, seconds: float, json: Path | None) -> N
     from rich.console import Console
     from rich.progress import Progress
 
-    from panoptic_ros.benchmark.metrics import measure
+    from panoptic_ros.benchmark.metrics import time_metrics
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task('metrics', total=1.0)
-        reference_ms, speeds = measure(
+        reference_ms, speeds = time_metrics(
             height, width, seconds, lambda done: progress.update(task, completed=done)
         )
     Console().print(table(reference_ms, speeds, f'{height}x{width}'))
@@ -33,7 +33,7 @@ def run_metrics(height: int, width: int, seconds: float, json: Path | None) -> N
         write_json(records(reference_ms, speeds, f'{height}x{width}'), json)
 
 
-def table(reference_ms: float, speeds: list[Speed], image: str) -> Any:
+def table(reference_ms: float, speeds: list[MetricCost], image: str) -> Any:
     """One row for each metric."""
     from rich import box
     from rich.table import Table
@@ -68,7 +68,7 @@ def table(reference_ms: float, speeds: list[Speed], image: str) -> Any:
     return result
 
 
-def records(reference_ms: float, speeds: list[Speed], image: str) -> list[dict[str, Any]]:
+def records(reference_ms: float, speeds: list[MetricCost], image: str) -> list[dict[str, Any]]:
     """A record for each metric, as plain values."""
     return [
         {

@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         FileNotFoundError, ValueError: in one line, when files do not fit together.
     """
-    from panoptic_ros.metrics import PanopticQuality
     from panoptic_ros.metrics.coco import score_files
+    from panoptic_ros.metrics.panoptic import PanopticQuality
 
     check_folder(args.json, '--json')
     labels, count, metrics = score_files(
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
     total = PanopticQuality(labels)
     for metric in _with_bar(metrics, count, 'images scored'):
         total.merge(metric)
-    result = total.result()
+    result = total.compute()
     print(result.format_table())
     if args.json:
         write_json({'images': count, **result.to_dict()}, args.json)

@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> None:
         if pair.clip != clip:
             scores.end_clip()
         clip = pair.clip
-        scores.add(frame)
-    result = scores.result()
+        scores.update(frame)
+    result = scores.compute()
     print(f'{result.format_table()}\n\n{result.format_classes()}')
     if args.json:
         write_json({'label_divisor': classes.divisor, **result.to_dict()}, args.json)

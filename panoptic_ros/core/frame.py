@@ -172,6 +172,12 @@ class PanopticFrame:
             )
 
     @property
+    def class_of_segment(self) -> dict[int, int]:
+        """Class id of each segment, by segment id."""
+        ids, classes = self.segments['segment_id'], self.segments['class_id']
+        return dict(zip(ids.tolist(), classes.tolist(), strict=True))
+
+    @property
     def semantic_map(self) -> npt.NDArray[np.uint8]:
         """(h, w) class id per cell, VOID_ID = void."""
         return self.paint(self.segments['class_id'].astype(np.uint8), VOID_ID)

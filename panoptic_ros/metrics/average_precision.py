@@ -2,8 +2,8 @@
 """Average precision of instances by COCO's rules, computed by pycocotools.
 
 Lin et al., Microsoft COCO, ECCV 2014. Ten IoU thresholds from 0.50 to 0.95, 101 recall levels, at
-most 100 instances of a class in an image, all sizes. Crowds may be found any number of times or
-not at all. COCO knows no void: an instance found there is a mistake.
+most 100 instances per class and image, all sizes. Crowds may be found any number of times or not
+at all. COCO has no void: an instance predicted there is a false positive.
 """
 
 from __future__ import annotations
@@ -17,37 +17,36 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.metrics.base import ClassScores, none_for_nan
-from panoptic_ros.metrics.image_pair import Pair
+from panoptic_ros.metrics.base import ClassScores, none_for_nan, require_same_labels
+from panoptic_ros.metrics.image_pair import ImagePair
 from panoptic_ros.metrics.overlap import Ints
 
 MAX_PER_CLASS = 100
-"""Instances of a class that count in an image, those of highest score."""
+"""Number of instances of a class that count in an image, those of highest score."""
 
 
 @dataclass(frozen=True)
 class AveragePrecisionResult:
-    """What `AveragePrecision.result` returns; NaN for stuff and for things not in the truth."""
+    """Average precision; NaN for stuff and for things that are not in the ground truth."""
 
     ap: ClassScores
-    """Mean over the IoU thresholds 0.50, 0.55, ... 0.95."""
+    """Mean over the IoU thresholds 0.50, 0.55, ... 0.95, percent."""
 
     ap50: ClassScores
-    """At IoU 0.50."""
+    """Average precision at IoU 0.50, percent."""
 
     ap75: ClassScores
-    """At IoU 0.75."""
+    """Average precision at IoU 0.75, percent."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, percent; None stands for NaN."""
-        scores = {'ap': self.ap, 'ap50': self.ap50, 'ap75': self.ap75}
-        labels = self.ap.labels
+        """Return plain values for JSON, percent; None stands for NaN."""
+        scores, labels = (self.ap, self.ap50, self.ap75), self.ap.labels
         return {
-            **{name: none_for_nan(score.mean) for name, score in scores.items()},
+            **{score.name: none_for_nan(score.mean) for score in scores},
             'per_class': [
                 {
                     'name': labels.names[i],
-                    **{name: none_for_nan(score.values[i]) for name, score in scores.items()},
+                    **{score.name: none_for_nan(score.values[i]) for score in scores},
                 }
                 for i in np.flatnonzero(labels.is_thing)
             ],
@@ -55,9 +54,10 @@ class AveragePrecisionResult:
 
 
 class AveragePrecision:
-    """Collects images one at a time; instances that saw different images can be merged.
+    """Average precision over images.
 
-    Masks are kept as run lengths, a few hundred bytes each: ranking needs all images at once.
+    Masks are kept as run lengths, a few hundred bytes each, because the ranking needs all images
+    at once.
 
     Raises:
         ImportError: if pycocotools is not installed.
@@ -73,32 +73,27 @@ class AveragePrecision:
         self._mask = mask
         self.labels = labels
         self.images: list[dict[str, Any]] = []
-        """For each image `size` [H, W]; `gt`: [class id, crowd, mask] of each true instance;
-        `pred`: [class id, score, mask] of each predicted one; masks in pycocotools' string."""
+        """For each image `size` [H, W]; `gt`: [class id, crowd, mask] of each ground-truth
+        instance; `pred`: [class id, score, mask] of each predicted one. Masks are pycocotools'
+        strings."""
         self._result: AveragePrecisionResult | None = None  # ranking takes seconds
 
-    def add(self, pair: Pair, pred_scores: npt.NDArray[np.floating[Any]]) -> None:
-        """Adds the things of one image.
-
-        Args:
-            pair: the image.
-            pred_scores: (P,) how sure each predicted segment is.
+    def update(self, pair: ImagePair) -> None:
+        """Add the things of one image.
 
         Raises:
-            ValueError: if there is not one number for each segment.
+            ValueError: if the predicted segments have no scores.
         """
-        if pred_scores.shape != pair.pred_ids.shape or not np.isfinite(pred_scores).all():
-            raise ValueError(
-                f'expected a finite score for each of {len(pair.pred_ids)} '
-                f'segments, got {pred_scores}'
-            )
+        scores = pair.pred_scores
+        if scores is None:
+            raise ValueError('average precision needs the scores of the predicted segments')
         is_thing = self.labels.is_thing
         gt, pred = (
             np.flatnonzero(is_thing[classes] & (area > 0))
             for classes, area in ((pair.gt_class, pair.gt_area), (pair.pred_class, pair.pred_area))
         )
         found = [
-            [int(pair.pred_class[i]), float(pred_scores[i]), mask]
+            [int(pair.pred_class[i]), float(scores[i]), mask]
             for i, mask in zip(pred, self._runs(pair.pred_map, pair.pred_ids[pred]), strict=True)
         ]
         self._result = None
@@ -109,13 +104,13 @@ class AveragePrecision:
                     [int(pair.gt_class[i]), int(pair.crowd[i]), mask]
                     for i, mask in zip(gt, self._runs(pair.gt_map, pair.gt_ids[gt]), strict=True)
                 ],
-                # pycocotools lets the first of equal scores win: let that not hang on ids.
+                # With equal scores pycocotools prefers the first; that must not depend on ids.
                 'pred': sorted(found, key=lambda row: row[2]),
             }
         )
 
     def _runs(self, segment_map: Ints, ids: npt.NDArray[np.int64]) -> list[str]:
-        """Masks of some ids in pycocotools' string: runs down the columns, found in one pass."""
+        """Return the masks of some ids as pycocotools' strings of runs, column by column."""
         if not len(ids):
             return []
         column = segment_map.T.reshape(-1)
@@ -126,7 +121,9 @@ class AveragePrecision:
         for i in ids:
             own = owner == i
             borders = np.stack([starts[own], ends[own]], axis=1).reshape(-1)
-            counts = np.diff(borders, prepend=0, append=column.size)  # not i, i, not i, ...
+            counts = np.diff(
+                borders, prepend=0, append=column.size
+            )  # starts with a run of other ids
             if not counts[-1]:
                 counts = counts[:-1]
             runs = {'size': list(segment_map.shape), 'counts': counts.tolist()}
@@ -134,18 +131,17 @@ class AveragePrecision:
         return masks
 
     def merge(self, other: AveragePrecision) -> None:
-        """Adds what another instance has seen, after what this one has.
+        """Add the images of another instance, after the images of this one.
 
         Raises:
-            ValueError: if its label set is another one.
+            ValueError: if its label set differs.
         """
-        if other.labels != self.labels:
-            raise ValueError('only metrics of the same label set can be merged')
+        require_same_labels(self.labels, other.labels)
         self.images += other.images
         self._result = None
 
-    def result(self) -> AveragePrecisionResult:
-        """Scores of all images so far."""
+    def compute(self) -> AveragePrecisionResult:
+        """Return the scores of all images so far."""
         if self._result is None:
             self._result = self._evaluate()
         return self._result
@@ -156,7 +152,7 @@ class AveragePrecision:
         things = np.flatnonzero(self.labels.is_thing).tolist()
         values = np.full((3, len(self.labels)), np.nan)
         if things and self.images:
-            with redirect_stdout(io.StringIO()):  # pycocotools tells what it does
+            with redirect_stdout(io.StringIO()):  # pycocotools prints its progress
                 run = COCOeval(self._dataset('gt', things), self._dataset('pred', things), 'segm')
                 run.params.areaRng, run.params.areaRngLbl = [[0, 1e10]], ['all']
                 run.params.maxDets = [MAX_PER_CLASS]
@@ -165,10 +161,15 @@ class AveragePrecision:
             precision = run.eval['precision'][:, :, :, 0, 0]  # (thresholds, recalls, things)
             by_threshold = np.where(precision < 0, np.nan, 100 * precision).mean(axis=1)
             values[:, things] = by_threshold.mean(axis=0), by_threshold[0], by_threshold[5]
-        return AveragePrecisionResult(*(ClassScores(self.labels, row) for row in values))
+        return AveragePrecisionResult(
+            *(
+                ClassScores(self.labels, name, row)
+                for name, row in zip(('ap', 'ap50', 'ap75'), values, strict=True)
+            )
+        )
 
     def _dataset(self, side: str, things: list[int]) -> Any:
-        """The true or the predicted instances as pycocotools takes them."""
+        """Return the ground truth (`gt`) or the predictions (`pred`) as a pycocotools data set."""
         from pycocotools.coco import COCO
 
         annotations: list[dict[str, Any]] = []

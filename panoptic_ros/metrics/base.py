@@ -1,24 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the metrics share: sums over images, and a mean over classes."""
+"""Interface of the image metrics, sums over images, and scores with a mean over classes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.metrics.image_pair import ImagePair
 
 M = TypeVar('M', bound='SumMetric')
 
 
-class SumMetric:
-    """A metric that keeps nothing but arrays which add up over images.
+class Result(Protocol):
+    """Scores of a metric."""
 
-    So it takes the same memory after any number of images; instances that saw different images
-    are added together.
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, percent; None stands for NaN.
+
+        `per_class` lists the scores of each class, with its `name`.
+        """
+
+
+class ImageMetric(Protocol):
+    """Metric that collects images one at a time; see `panoptic_ros.metrics.registry.METRICS`."""
+
+    def update(self, pair: ImagePair) -> None:
+        """Add one image."""
+
+    def compute(self) -> Result:
+        """Return the scores of all images so far."""
+
+    def merge(self, other: Any) -> None:
+        """Add the images of another instance of the class, after the images of this one."""
+
+
+class SumMetric:
+    """Metric whose whole state is arrays that add up over images.
+
+    Its memory does not grow with the number of images, and instances that collected different
+    images can be merged.
     """
 
     sums: ClassVar[tuple[str, ...]]
@@ -28,59 +52,71 @@ class SumMetric:
         self.labels = labels
 
     def merge(self: M, other: M) -> None:
-        """Adds what another instance has seen.
+        """Add the images of another instance.
 
         Raises:
-            ValueError: if its label set is another one.
+            ValueError: if its label set differs.
         """
-        if other.labels != self.labels:
-            raise ValueError('only metrics of the same label set can be merged')
+        require_same_labels(self.labels, other.labels)
         for name in self.sums:
             getattr(self, name)[...] += getattr(other, name)
 
 
+def require_same_labels(labels: LabelSet, other: LabelSet) -> None:
+    """Refuse to merge metrics of different label sets.
+
+    Raises:
+        ValueError: if the label sets differ.
+    """
+    if other != labels:
+        raise ValueError('only metrics of the same label set can be merged')
+
+
 @dataclass(frozen=True)
 class ClassScores:
-    """One score for each class, and means over the classes that have one."""
+    """One score for each class, and its means over the classes that have it."""
 
     labels: LabelSet
 
+    name: str
+    """Key of the score in `to_dict`."""
+
     values: npt.NDArray[np.float64]
-    """(C,) percent; NaN where the score is not defined."""
+    """(C,) percent; NaN if the score is not defined for the class."""
 
     def mean_among(self, among: npt.NDArray[np.bool_]) -> float:
-        """Mean over the classes of (C,) `among`, percent; NaN where none has a score."""
+        """Return the mean over the classes of (C,) `among`, percent; NaN if none has a score."""
         chosen = self.values[among & ~np.isnan(self.values)]
         return float(chosen.mean()) if chosen.size else float('nan')
 
     @property
     def mean(self) -> float:
-        """Over things and stuff."""
+        """Mean over things and stuff."""
         return self.mean_among(np.ones(len(self.labels), bool))
 
     @property
     def things(self) -> float:
-        """Over things."""
+        """Mean over things."""
         return self.mean_among(self.labels.is_thing)
 
     @property
     def stuff(self) -> float:
-        """Over stuff."""
+        """Mean over stuff."""
         return self.mean_among(~self.labels.is_thing)
 
-    def to_dict(self, name: str) -> dict[str, Any]:
-        """Plain values for JSON, percent, the score under `name`; None stands for NaN."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, percent; None stands for NaN."""
         return {
-            name: none_for_nan(self.mean),
+            self.name: none_for_nan(self.mean),
             'things': none_for_nan(self.things),
             'stuff': none_for_nan(self.stuff),
             'per_class': [
-                {'name': label, name: none_for_nan(value)}
+                {'name': label, self.name: none_for_nan(value)}
                 for label, value in zip(self.labels.names, self.values, strict=True)
             ],
         }
 
 
 def none_for_nan(value: float) -> float | None:
-    """JSON has no NaN."""
+    """Return the value as JSON can hold it: None for NaN."""
     return None if np.isnan(value) else float(value)

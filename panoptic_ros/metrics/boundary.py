@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boundary PQ: panoptic quality that large segments do not get for a rough outline.
+"""Boundary PQ: panoptic quality that is sensitive to the outlines of large segments.
 
-Cheng et al., Boundary IoU, CVPR 2021, section 7. The boundary of a mask is what of it lies within
-d pixels of its outline, d = 2 % of the image's diagonal; Boundary IoU is the IoU of two masks'
-boundaries. Segments match, and score, by the smaller of mask IoU and Boundary IoU. The rest is
-PQ: what is void in the truth counts nowhere, and crowd and void excuse predictions by their masks.
+Cheng et al., Boundary IoU, CVPR 2021, section 7. The boundary of a mask is its part within d
+pixels of the outline, with d = 2 % of the image's diagonal; Boundary IoU is the IoU of the
+boundaries of two masks. Segments match, and score, by the smaller of mask IoU and Boundary IoU.
+All else is as in PQ: pixels that are void in the ground truth do not count, and predictions are
+excused by the part of their mask on crowd and void.
 """
 
 from __future__ import annotations
@@ -15,28 +16,29 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.metrics.image_pair import VOID_SEGMENT, Pair
+from panoptic_ros.metrics.image_pair import VOID_SEGMENT, ImagePair
 from panoptic_ros.metrics.overlap import Ints, count_overlaps
-from panoptic_ros.metrics.panoptic import PanopticQuality
+from panoptic_ros.metrics.panoptic import PanopticResult, SegmentMatches
 
 DILATION_RATIO = 0.02
-"""Depth of a boundary over the image's diagonal."""
+"""Ratio of a boundary's depth to the image's diagonal."""
 
 
 def depth_px(shape: tuple[int, ...]) -> int:
-    """Depth d of the boundaries in an image (H, W), at least 1."""
+    """Return the depth d of boundaries in an image of (H, W), px, at least 1."""
     return max(1, round(DILATION_RATIO * math.hypot(*shape)))
 
 
 def boundaries(segment_map: Ints, depth: int) -> npt.NDArray[np.bool_]:
-    """Pixels within `depth` of another segment or of the image's edge, by rows and columns.
+    """Find the pixels within `depth` of another segment or of the image's edge.
 
-    All segments in one go: who walks to another segment, a step in any of eight directions at a
-    time, comes on the last step through a pixel that touches another one.
+    All segments are processed at once. A pixel is within `depth` of another segment if a pixel
+    that touches another segment lies within `depth - 1` of it, so the pixels that touch another
+    segment are dilated by a square.
 
     Args:
         segment_map: (H, W) segment id, 0 = void.
-        depth: in pixels, at least 1; diagonal neighbours are 1 apart.
+        depth: chessboard distance in pixels, at least 1.
 
     Returns:
         (H, W) True on the boundary of the pixel's own segment.
@@ -56,11 +58,11 @@ def boundaries(segment_map: Ints, depth: int) -> npt.NDArray[np.bool_]:
     return cv2.dilate(touching.view(np.uint8), square).view(bool)
 
 
-class BoundaryQuality(PanopticQuality):
-    """Collects images one at a time; instances that saw different images can be merged."""
+class BoundaryQuality(SegmentMatches):
+    """Boundary PQ over images."""
 
-    def add(self, pair: Pair) -> None:
-        """Adds one image; see the head of the file."""
+    def update(self, pair: ImagePair) -> None:
+        """Add one image."""
         depth = depth_px(pair.gt_map.shape)
         gt_map, pred_map = (
             np.where(boundaries(segment_map, depth), segment_map, VOID_SEGMENT)
@@ -72,5 +74,11 @@ class BoundaryQuality(PanopticQuality):
         )
         both = shared[1:, 1:]
         union = shared.sum(axis=1)[1:, None] + shared.sum(axis=0)[1:] - both
-        smaller = both * pair.union < pair.both * union  # in integers
-        self._match(pair, np.where(smaller, both, pair.both), np.where(smaller, union, pair.union))
+        smaller = both * pair.union < pair.intersection * union  # in integers
+        self.match(
+            pair, np.where(smaller, both, pair.intersection), np.where(smaller, union, pair.union)
+        )
+
+    def compute(self) -> PanopticResult:
+        """Return the scores of all images so far."""
+        return self.quality()

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panoptic quality of predictions on disk, in the COCO panoptic format.
-
-A JSON file has one annotation per image; each names a PNG of 8-bit RGB whose pixels hold the
-segment id R + 256 G + 65536 B (0 = void), and lists the segments' categories.
-"""
+"""Panoptic quality of predictions on disk, in the COCO panoptic format."""
 
 from __future__ import annotations
 
@@ -20,14 +16,16 @@ from panoptic_ros.core.coco_format import (
     read_labels,
 )
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.metrics.image_pair import pair_segments
 from panoptic_ros.metrics.panoptic import PanopticQuality
 
 
 def score_image(gt: Annotation, pred: Annotation, labels: LabelSet) -> PanopticQuality:
-    """Compares one image's PNGs.
+    """Compare the two PNGs of one image.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_ids`, and if the sizes differ.
+        FileNotFoundError: if a PNG does not exist.
+        ValueError: if a PNG does not fit its annotation, or the sizes differ.
     """
     gt_ids, pred_ids = read_ids(gt), read_ids(pred)
     if gt_ids.shape != pred_ids.shape:
@@ -44,21 +42,22 @@ def score_image(gt: Annotation, pred: Annotation, labels: LabelSet) -> PanopticQ
         for annotation in (gt, pred)
     )
     metric = PanopticQuality(labels)
-    metric.update(gt_ids, gt_class, pred_ids, pred_class, gt.crowd)
+    metric.update(pair_segments(labels, gt_ids, gt_class, pred_ids, pred_class, gt.crowd))
     return metric
 
 
 def score_files(
     gt_json: Path, pred_json: Path, gt_folder: Path, pred_folder: Path
 ) -> tuple[LabelSet, int, Iterator[PanopticQuality]]:
-    """Reads both JSON files; the PNGs are compared while the result is consumed.
+    """Read both JSON files; the PNGs are compared while the result is consumed.
 
     Returns:
-        The ground truth's label set, the number of images, and one metric per image in the
-        ground truth's order, to be merged.
+        The label set of the ground truth, the number of images, and one metric per image in the
+        order of the ground truth, to be merged.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, naming file and image.
+        FileNotFoundError: if a file or a folder does not exist.
+        ValueError: if a file is invalid or lacks an image; the message names file and image.
     """
     gt_document, pred_document = read_json(gt_json), read_json(pred_json)
     for folder in (gt_folder, pred_folder):

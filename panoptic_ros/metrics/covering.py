@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parsing Covering: how well the truth's regions are covered, large ones counting more.
+"""Parsing Covering: IoU of the best prediction for each segment, weighted by the segment's area.
 
-Yang et al., DeeperLab, 2019, section 4. Of a class c with true regions R and predicted regions R':
-PC_c = sum_R |R| max_R' IoU(R, R') / sum_R |R|, over all images; PC is the mean over classes that
-are in the truth. Areas are pixels, so that larger images count more where sizes differ.
+Yang et al., DeeperLab, 2019, section 4. For a class c with ground-truth regions R and predicted
+regions R', over all images:
+
+    PC_c = sum_R |R| max_R' IoU(R, R') / sum_R |R|
+
+PC is the mean over the classes in the ground truth. Areas are in pixels, so larger images weigh
+more if sizes differ.
 """
 
 from __future__ import annotations
@@ -12,11 +16,11 @@ import numpy as np
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import ClassScores, SumMetric
-from panoptic_ros.metrics.image_pair import Pair
+from panoptic_ros.metrics.image_pair import Overlaps
 
 
 class ParsingCovering(SumMetric):
-    """Collects images one at a time; instances that saw different images can be merged."""
+    """Parsing Covering over images."""
 
     sums = ('covered', 'area')
 
@@ -27,14 +31,14 @@ class ParsingCovering(SumMetric):
         self.area = np.zeros(len(labels), np.int64)
         """(C,) sum of |R|, px."""
 
-    def add(self, pair: Pair) -> None:
-        """Adds one image. Crowds do not count, nor do pixels that are void in the truth."""
+    def update(self, pair: Overlaps) -> None:
+        """Add one image; crowds and pixels that are void in the ground truth do not count."""
         best = (pair.iou * pair.same_class).max(axis=1, initial=0)  # (G,)
-        kept = ~pair.crowd
-        np.add.at(self.covered, pair.gt_class[kept], (pair.gt_area * best)[kept])
-        np.add.at(self.area, pair.gt_class[kept], pair.gt_area[kept])
+        counted = ~pair.crowd
+        np.add.at(self.covered, pair.gt_class[counted], (pair.gt_area * best)[counted])
+        np.add.at(self.area, pair.gt_class[counted], pair.gt_area[counted])
 
-    def result(self) -> ClassScores:
-        """Scores of all images so far; NaN for classes that are not in the truth."""
+    def compute(self) -> ClassScores:
+        """Return the scores of all images so far; NaN for classes not in the ground truth."""
         with np.errstate(invalid='ignore'):
-            return ClassScores(self.labels, 100 * self.covered / self.area)
+            return ClassScores(self.labels, 'pc', 100 * self.covered / self.area)

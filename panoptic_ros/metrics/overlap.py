@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counting which segments share pixels: the one pass over an image that every metric needs."""
+"""Counts of the pixels that segments share: the one pass over an image that all metrics need."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Ints = npt.NDArray[np.integer[Any]]
 def count_overlaps(
     gt_map: Ints, gt_ids: Iterable[int], pred_map: Ints, pred_ids: Iterable[int], *, void: int
 ) -> npt.NDArray[np.int64]:
-    """Counts the pixels that each ground-truth id shares with each predicted id.
+    """Count the pixels that each ground-truth id shares with each predicted id.
 
-    The maps are read as runs of equal pairs, so the cost follows the number of borders, and ids
-    may be any integers.
+    The maps are read as runs of equal pairs of ids, so the cost grows with the number of borders,
+    and ids may be any integers.
 
     Args:
         gt_map: (H, W) ids.
-        gt_ids: the G ids that may be in it, each once, without void.
+        gt_ids: the G ids that may occur in it, each once, without void.
         pred_map: (H, W) ids.
-        pred_ids: the P ids that may be in it, each once, without void.
-        void: the id of pixels that belong to nothing, in both maps.
+        pred_ids: the P ids that may occur in it, each once, without void.
+        void: id of pixels without a segment, in both maps.
 
     Returns:
-        (1 + G, 1 + P) pixels; row 0 and column 0 are void, then ids in the given order.
+        (1 + G, 1 + P) pixels; row 0 and column 0 are void, the others the ids in their order.
 
     Raises:
         ValueError: if the maps differ in shape, or hold an id that is not listed.
@@ -49,7 +49,7 @@ def count_overlaps(
 
 
 def find_runs(*rows: Ints) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Start and length of each run of places, (R,), over which none of the (N,) rows changes."""
+    """Return start and length, (R,), of the runs over which none of the (N,) rows changes."""
     border = np.zeros(max(rows[0].size - 1, 0), bool)
     for row in rows:
         border |= row[1:] != row[:-1]
@@ -58,20 +58,20 @@ def find_runs(*rows: Ints) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
 
 
 def _ranks(
-    values: Ints, listed: npt.NDArray[np.int64], what: str
+    values: Ints, listed: npt.NDArray[np.int64], side: str
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Rank of each value among the listed ids, (R,), and of each listed id, (1 + S,)."""
+    """Return the rank of each value, (R,), and of each listed id, (1 + S,), among those ids."""
     order = np.argsort(listed)
     ascending, rank = listed[order], np.argsort(order)  # np.unique leaks some bytes in numpy 2.4
     if (ascending[1:] == ascending[:-1]).any():
         raise ValueError(
-            f'{what}: segment ids must be listed once and not be {listed[0]} '
+            f'{side}: segment ids must be listed once and not be {listed[0]} '
             f'(void), got {sorted(listed[1:].tolist())}'
         )
     found = np.minimum(np.searchsorted(ascending, values), len(listed) - 1)
-    strange = values[ascending[found] != values]
-    if strange.size:
+    unlisted = values[ascending[found] != values]
+    if unlisted.size:
         raise ValueError(
-            f'{what}: id {int(strange[0])} is in the map and not in the list of its segments'
+            f'{side}: id {int(unlisted[0])} is in the map and not in the list of its segments'
         )
     return found, rank

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Overlap accuracy: are the right instances said to cover one another?
+"""Overlap accuracy: fraction of instance pairs whose covering relation is predicted correctly.
 
 Yang et al., SOGNet, AAAI 2020, equation 15.
 """
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 COVERED = 0.5
-"""A relation from here on says that one instance covers another."""
+"""Smallest relation that means that one instance covers another."""
 
 Relation = npt.NDArray[np.floating[Any]]
 
@@ -20,13 +20,15 @@ Relation = npt.NDArray[np.floating[Any]]
 def approximate_relation(
     masks: npt.NDArray[np.bool_], visible: npt.NDArray[np.bool_], least: float = 0.1
 ) -> npt.NDArray[np.bool_]:
-    """R*: who covers whom, read from what is seen where masks overlap.
+    """Compute R*, the relation in the ground truth: which instance covers which.
+
+    Where two masks overlap, the instance that is visible on more pixels covers the other.
 
     Args:
-        masks: instances with what is hidden of them, (N, H, W).
-        visible: what is seen of each, part of its mask, (N, H, W).
-        least: part of the smaller one that two must share for a relation (inferred: as in R,
-            equation 11).
+        masks: complete masks of instances, hidden pixels included, (N, H, W).
+        visible: visible part of each mask, (N, H, W).
+        least: smallest overlap for a relation, as a fraction of the smaller of the two masks
+            (inferred: as in R, equation 11).
 
     Returns:
         (N, N): [i, j] True where i is covered by j.
@@ -39,55 +41,56 @@ def approximate_relation(
             f'masks and visible must be (N, H, W) both, got {masks.shape} and {visible.shape}'
         )
     pixels = masks.shape[1] * masks.shape[2]
-    whole, seen = (x.reshape(len(x), pixels).astype(np.int64) for x in (masks, visible))
-    area = whole.sum(axis=1)
+    complete, seen = (x.reshape(len(x), pixels).astype(np.int64) for x in (masks, visible))
+    area = complete.sum(axis=1)
     smaller = np.minimum(area[:, None], area)
-    overlap = (whole @ whole.T >= least * smaller) & (smaller > 0)
+    overlap = (complete @ complete.T >= least * smaller) & (smaller > 0)
     np.fill_diagonal(overlap, False)
-    shown = whole @ seen.T  # [i, j]: pixels of i that show j
+    shown = complete @ seen.T  # [i, j]: pixels of mask i on which j is visible
     return overlap & (shown > shown.T)
 
 
-def overlap_accuracy(relation: Relation, truth: npt.NDArray[np.bool_]) -> float:
-    """Part of the ordered pairs of an image that are told right, 0 to 1; NaN for N < 2.
+def overlap_accuracy(relation: Relation, gt_relation: npt.NDArray[np.bool_]) -> float:
+    """Return the fraction of an image's ordered pairs with the correct relation; NaN for N < 2.
 
     Args:
-        relation: O, (N, N).
-        truth: R*, (N, N).
+        relation: predicted relation O, (N, N).
+        gt_relation: R*, (N, N).
 
     Raises:
         ValueError: if the two are not (N, N).
     """
     count = len(relation)
-    if relation.shape != (count, count) or truth.shape != relation.shape:
+    if relation.shape != (count, count) or gt_relation.shape != relation.shape:
         raise ValueError(
-            f'relation and truth must be (N, N) both, got {relation.shape} and {truth.shape}'
+            f'relation and gt_relation must be (N, N) both, got {relation.shape} and '
+            f'{gt_relation.shape}'
         )
     if count < 2:
         return float('nan')
-    right = (relation >= COVERED) == truth
-    np.fill_diagonal(right, False)
-    return float(right.sum() / (count * (count - 1)))
+    correct = (relation >= COVERED) == gt_relation
+    np.fill_diagonal(correct, False)
+    return float(correct.sum() / (count * (count - 1)))
 
 
 class OverlapAccuracy:
-    """Collects images one at a time; instances that saw different images can be merged."""
+    """Overlap accuracy over images."""
 
     def __init__(self) -> None:
         self.counts = np.zeros(2)
-        """Sum of the images' accuracies, and number of images with at least two instances."""
+        """(2,) sum of the images' accuracies, and number of images with at least two instances."""
 
-    def update(self, relation: Relation, truth: npt.NDArray[np.bool_]) -> None:
-        """Adds one image; see `overlap_accuracy`. Images with fewer than two instances pass."""
-        accuracy = overlap_accuracy(relation, truth)
+    def update(self, relation: Relation, gt_relation: npt.NDArray[np.bool_]) -> None:
+        """Add one image, see `overlap_accuracy`; ignore it if it has fewer than two instances."""
+        accuracy = overlap_accuracy(relation, gt_relation)
         if not np.isnan(accuracy):
             self.counts += accuracy, 1
 
     def merge(self, other: OverlapAccuracy) -> None:
-        """Adds what another instance has seen."""
+        """Add the images of another instance."""
         self.counts += other.counts
 
-    def result(self) -> float:
-        """Mean over the images, percent; NaN without any."""
+    def compute(self) -> float:
+        """Return the mean over the images, percent; NaN without images."""
         total, images = self.counts
         return float(100 * total / images) if images else float('nan')

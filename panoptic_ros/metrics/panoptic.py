@@ -1,40 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panoptic quality (Kirillov et al., Panoptic Segmentation, CVPR 2019), by panopticapi's rules.
 
-One difference: where a class has several crowds in an image, all of them excuse a prediction;
-panopticapi looks at the last one only. Published data sets have at most one.
+There is one difference: if a class has several crowds in an image, all of them excuse a
+prediction, while panopticapi considers only the last one. Published data sets have at most one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import SumMetric, none_for_nan
-from panoptic_ros.metrics.image_pair import Overlaps, Pair, compare
-from panoptic_ros.metrics.overlap import Ints
+from panoptic_ros.metrics.image_pair import Overlaps
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Means over the classes that occur; percent, NaN when none does."""
+    """Means over the classes that occur; percent, NaN if none does."""
 
     pq: float
     sq: float
     rq: float
 
     n: int
-    """Classes that occur."""
+    """Number of classes that occur."""
 
 
 @dataclass(frozen=True)
 class PanopticResult:
-    """What `PanopticQuality.result` returns; qualities in percent, NaN for absent classes."""
+    """Panoptic quality of each class; percent, NaN for classes that do not occur."""
 
     labels: LabelSet
 
@@ -42,22 +40,22 @@ class PanopticResult:
     """(C,) sq * rq."""
 
     sq: npt.NDArray[np.float64]
-    """(C,) mean IoU of the matched segments; 0 when none is."""
+    """(C,) mean IoU of the matched segments; 0 if there are none."""
 
     rq: npt.NDArray[np.float64]
-    """(C,) F1 of finding segments."""
+    """(C,) F1 score of the segments."""
 
     tp: npt.NDArray[np.int64]
     """(C,) matched pairs."""
 
     fp: npt.NDArray[np.int64]
-    """(C,) predicted segments without a match that count."""
+    """(C,) predicted segments without a match, except the excused ones."""
 
     fn: npt.NDArray[np.int64]
-    """(C,) ground-truth segments without a match that count."""
+    """(C,) ground-truth segments without a match, except crowds."""
 
     def mean(self, among: npt.NDArray[np.bool_]) -> Quality:
-        """Means over the classes of (C,) `among` that occur."""
+        """Return the means over the classes of (C,) `among` that occur."""
         chosen = among & ~np.isnan(self.pq)
         n = int(chosen.sum())
         pq, sq, rq = (
@@ -67,21 +65,21 @@ class PanopticResult:
 
     @property
     def all(self) -> Quality:
-        """Over things and stuff."""
+        """Means over things and stuff."""
         return self.mean(np.ones(len(self.labels), bool))
 
     @property
     def things(self) -> Quality:
-        """Over things."""
+        """Means over things."""
         return self.mean(self.labels.is_thing)
 
     @property
     def stuff(self) -> Quality:
-        """Over stuff."""
+        """Means over stuff."""
         return self.mean(~self.labels.is_thing)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, percent; None stands for NaN."""
+        """Return plain values for JSON, percent; None stands for NaN."""
         means = {
             name: {
                 'pq': none_for_nan(q.pq),
@@ -108,7 +106,7 @@ class PanopticResult:
         return {**means, 'per_class': per_class}
 
     def format_table(self) -> str:
-        """Panopticapi's table: All, Things, Stuff; percent."""
+        """Return the table that panopticapi prints: All, Things, Stuff; percent."""
         lines = [f'{"":10s}| {"PQ":>5s}  {"SQ":>5s}  {"RQ":>5s} {"N":>5s}', '-' * 38]
         lines += [
             f'{name:10s}| {q.pq:5.1f}  {q.sq:5.1f}  {q.rq:5.1f} {q.n:5d}'
@@ -117,7 +115,7 @@ class PanopticResult:
         return '\n'.join(lines)
 
     def format_classes(self) -> str:
-        """The same for each class that occurs, with its counts."""
+        """Return a table of the classes that occur, with their counts."""
         width = max(10, *(len(name) for name in self.labels.names))
         lines = [
             f'{"":{width}s}| {"PQ":>5s}  {"SQ":>5s}  {"RQ":>5s} {"TP":>6s} {"FP":>6s} {"FN":>6s}',
@@ -132,72 +130,63 @@ class PanopticResult:
         return '\n'.join(lines)
 
 
-class PanopticQuality(SumMetric):
-    """Collects images one at a time; instances that saw different images can be merged."""
+class SegmentMatches(SumMetric):
+    """Counts of matched and unmatched segments, from which panoptic quality follows."""
 
-    sums = ('iou_sum', 'counts')
+    sums: ClassVar[tuple[str, ...]] = ('iou_sum', 'counts')
 
     def __init__(self, labels: LabelSet) -> None:
         super().__init__(labels)
         self.iou_sum = np.zeros(len(labels))
-        """(C,) sum of the matched pairs' IoU."""
+        """(C,) sum of the IoU of matched pairs."""
         self.counts = np.zeros((3, len(labels)), np.int64)
         """(3, C) true positives, false positives, false negatives."""
 
-    def update(
-        self,
-        gt_segment_map: Ints,
-        gt_segments: Mapping[int, int],
-        pred_segment_map: Ints,
-        pred_segments: Mapping[int, int],
-        gt_crowd: Collection[int] = (),
+    def match(
+        self, pair: Overlaps, intersection: npt.NDArray[np.int64], union: npt.NDArray[np.int64]
     ) -> None:
-        """Adds one image; see `add`, and `compare` for the arguments.
+        """Match the segments of one image and count them.
 
-        Raises:
-            ValueError: as `compare`; nothing is added then.
+        A predicted and a ground-truth segment match if their classes are equal and their IoU is
+        over one half. A prediction of which more than half is void, or crowd of its own class, is
+        not counted as false. Crowds need not be found. Listed segments without a pixel do not
+        count.
+
+        Args:
+            pair: the image.
+            intersection: (G, P) numerator of the IoU.
+            union: (G, P) denominator. The IoU must not be larger than that of the masks, so that
+                at most one pair in each row and column is over one half.
         """
-        self.add(
-            compare(
-                self.labels, gt_segment_map, gt_segments, pred_segment_map, pred_segments, gt_crowd
-            )
-        )
-
-    def add(self, pair: Pair) -> None:
-        """Adds one image.
-
-        A predicted and a true segment match when their class is the same and their IoU, without
-        pixels that are void in the ground truth, is over one half. A prediction that is more
-        than half void, or crowd of its own class, is no mistake. Crowds need not be found.
-        Listed segments without a pixel do not count.
-        """
-        self._match(pair, pair.both, pair.union)
-
-    def _match(
-        self, pair: Overlaps, both: npt.NDArray[np.int64], union: npt.NDArray[np.int64]
-    ) -> None:
-        """Adds one image whose segments match by the IoU (G, P) `both / union`.
-
-        It must not be larger than that of the masks, so that at most one pair in each row and
-        column can be over one half.
-        """
-        matched = (2 * both > union) & pair.same_class & ~pair.crowd[:, None]  # in integers
+        matched = (2 * intersection > union) & pair.same_class & ~pair.crowd[:, None]  # integers
         false_positive = (
             ~matched.any(axis=0) & (pair.pred_area > 0) & (2 * pair.excused <= pair.pred_area)
         )
         false_negative = ~matched.any(axis=1) & (pair.gt_area > 0) & ~pair.crowd
 
         classes = pair.gt_class[np.nonzero(matched)[0]]
-        np.add.at(self.iou_sum, classes, both[matched] / union[matched])
+        np.add.at(self.iou_sum, classes, intersection[matched] / union[matched])
         np.add.at(self.counts[0], classes, 1)
         np.add.at(self.counts[1], pair.pred_class[false_positive], 1)
         np.add.at(self.counts[2], pair.gt_class[false_negative], 1)
 
-    def result(self) -> PanopticResult:
-        """Scores of all images so far."""
+    def quality(self) -> PanopticResult:
+        """Return the panoptic quality that follows from the counts."""
         tp, fp, fn = self.counts
         with np.errstate(invalid='ignore'):  # 0 / 0 is the NaN of an absent class
             size = tp + (fp + fn) / 2
             pq, rq = 100 * self.iou_sum / size, 100 * tp / size
             sq = np.where(tp > 0, 100 * self.iou_sum / np.maximum(tp, 1), pq)
         return PanopticResult(self.labels, pq, sq, rq, tp.copy(), fp.copy(), fn.copy())
+
+
+class PanopticQuality(SegmentMatches):
+    """Panoptic quality over images; see `SegmentMatches.match` for its rules."""
+
+    def update(self, pair: Overlaps) -> None:
+        """Add one image; pixels that are void in the ground truth do not count into the IoU."""
+        self.match(pair, pair.intersection, pair.union)
+
+    def compute(self) -> PanopticResult:
+        """Return the scores of all images so far."""
+        return self.quality()

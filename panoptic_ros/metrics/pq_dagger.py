@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PQ-dagger: panoptic quality without the threshold for stuff.
+"""PQ-dagger: panoptic quality without the match threshold for stuff.
 
 Porzi et al., Seamless Scene Segmentation, CVPR 2019, section 4.1. A stuff class has one segment in
-an image, which cannot be mistaken for another; so it scores its mean IoU over the images that
-show it. Things score their PQ.
+an image, which cannot be confused with another one, so its score is the mean IoU over the images
+that show it. The score of a thing class is its PQ.
 """
 
 from __future__ import annotations
@@ -11,36 +11,34 @@ from __future__ import annotations
 import numpy as np
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.metrics.base import ClassScores, SumMetric
-from panoptic_ros.metrics.image_pair import Pair
-from panoptic_ros.metrics.panoptic import PanopticResult
+from panoptic_ros.metrics.base import ClassScores
+from panoptic_ros.metrics.image_pair import Overlaps
+from panoptic_ros.metrics.panoptic import SegmentMatches
 
 
-class PQDagger(SumMetric):
-    """Collects images one at a time; instances that saw different images can be merged."""
+class PQDagger(SegmentMatches):
+    """PQ-dagger over images."""
 
-    sums = ('iou_sum', 'count')
+    sums = (*SegmentMatches.sums, 'stuff_iou_sum', 'stuff_count')
 
     def __init__(self, labels: LabelSet) -> None:
         super().__init__(labels)
-        self.iou_sum = np.zeros(len(labels))
-        """(C,) sum of IoU over pairs of a true and a predicted segment of the class."""
-        self.count = np.zeros(len(labels), np.int64)
-        """(C,) true segments."""
+        self.stuff_iou_sum = np.zeros(len(labels))
+        """(C,) sum of IoU over pairs of a ground-truth and a predicted segment of the class."""
+        self.stuff_count = np.zeros(len(labels), np.int64)
+        """(C,) ground-truth segments."""
 
-    def add(self, pair: Pair) -> None:
-        """Adds one image. Crowds do not count, nor do pixels that are void in the truth."""
+    def update(self, pair: Overlaps) -> None:
+        """Add one image; crowds and pixels that are void in the ground truth do not count."""
+        self.match(pair, pair.intersection, pair.union)
         counted = (pair.gt_area > 0) & ~pair.crowd
         iou = (pair.iou * pair.same_class).sum(axis=1)
-        np.add.at(self.iou_sum, pair.gt_class[counted], iou[counted])
-        np.add.at(self.count, pair.gt_class[counted], 1)
+        np.add.at(self.stuff_iou_sum, pair.gt_class[counted], iou[counted])
+        np.add.at(self.stuff_count, pair.gt_class[counted], 1)
 
-    def result(self, panoptic: PanopticResult) -> ClassScores:
-        """Scores of all images so far; NaN for stuff that is not in the truth.
-
-        Args:
-            panoptic: of the same images, whose things it takes over.
-        """
+    def compute(self) -> ClassScores:
+        """Return the scores of all images so far; NaN for stuff not in the ground truth."""
         with np.errstate(invalid='ignore'):
-            stuff = 100 * self.iou_sum / self.count
-        return ClassScores(self.labels, np.where(self.labels.is_thing, panoptic.pq, stuff))
+            stuff = 100 * self.stuff_iou_sum / self.stuff_count
+        values = np.where(self.labels.is_thing, self.quality().pq, stuff)
+        return ClassScores(self.labels, 'pq', values)

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.base import SumMetric, none_for_nan
-from panoptic_ros.metrics.image_pair import Pair
-from panoptic_ros.metrics.overlap import Ints, count_overlaps
+from panoptic_ros.metrics.image_pair import Overlaps
 
 
 @dataclass(frozen=True)
 class SemanticResult:
-    """What `MeanIoU.result` returns."""
+    """IoU of each class."""
 
     labels: LabelSet
 
@@ -26,12 +25,12 @@ class SemanticResult:
 
     @property
     def miou(self) -> float:
-        """Mean over the classes that occur, percent; NaN when none does."""
+        """Mean over the classes that occur, percent; NaN if none does."""
         present = ~np.isnan(self.iou)
         return float(self.iou[present].mean()) if present.any() else float('nan')
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, percent; None stands for NaN."""
+        """Return plain values for JSON, percent; None stands for NaN."""
         return {
             'miou': none_for_nan(self.miou),
             'per_class': [
@@ -42,37 +41,25 @@ class SemanticResult:
 
 
 class MeanIoU(SumMetric):
-    """Collects images one at a time; instances that saw different images can be merged."""
+    """Confusion of classes over the pixels of images, from which the mean IoU follows."""
 
     sums = ('confusion',)
 
     def __init__(self, labels: LabelSet) -> None:
         super().__init__(labels)
         self.confusion = np.zeros((len(labels), len(labels) + 1), np.int64)
-        """(C, 1 + C) pixels by true class and predicted class; column 0 is predicted void."""
+        """(C, 1 + C) pixels by ground-truth and predicted class; column 0 is predicted void."""
 
-    def update(self, gt_semantic_map: Ints, pred_semantic_map: Ints) -> None:
-        """Adds one image. Pixels without a true class do not count; void predictions are errors.
+    def update(self, pair: Overlaps) -> None:
+        """Add one image.
 
-        Args:
-            gt_semantic_map: (H, W) class id, VOID_ID = void.
-            pred_semantic_map: (H, W) class id, VOID_ID = void.
-
-        Raises:
-            ValueError: if the maps differ in size or hold an id that is no class.
+        Pixels that are void in the ground truth do not count; void predictions are errors.
         """
-        classes = range(len(self.labels))
-        self.confusion += count_overlaps(
-            gt_semantic_map, classes, pred_semantic_map, classes, void=VOID_ID
-        )[1:]
-
-    def add(self, pair: Pair) -> None:
-        """Adds one image by the classes of its segments, which `pair` has counted."""
         columns = np.append(0, pair.pred_class + 1)
         np.add.at(self.confusion, (pair.gt_class[:, None], columns), pair.shared[1:])
 
-    def result(self) -> SemanticResult:
-        """IoU of each class over all pixels so far, as for Cityscapes."""
+    def compute(self) -> SemanticResult:
+        """Return the IoU of each class over all pixels so far, as for Cityscapes."""
         both = self.confusion[:, 1:].diagonal()
         union = self.confusion.sum(axis=1) + self.confusion[:, 1:].sum(axis=0) - both
         with np.errstate(invalid='ignore'):

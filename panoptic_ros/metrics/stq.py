@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Segmentation and tracking quality, STQ (Weber et al., STEP, NeurIPS 2021 data sets track).
 
-STQ is the geometric mean of AQ, how well true tracks are followed through their clip, and SQ, the
-mean IoU of classes. By the rules of its authors' code:
+STQ is the geometric mean of AQ, the association quality of ground-truth tracks over their clip,
+and SQ, the mean IoU of classes. The rules are those of the authors' code:
 
-- AQ looks at the pixels of things. A track is a class and an id; the classes of a true and a
-  predicted track need not agree.
-- What is predicted on a crowd counts nowhere in AQ; what is predicted on void or stuff makes the
-  predicted track larger.
-- SQ does not look at void in the ground truth; predicted void is a missed pixel. (The authors'
-  code also takes predicted void for one more class, of IoU 0, where it occurs.)
+- AQ considers the pixels of things. A track is a class and an id; the classes of a ground-truth
+  and a predicted track need not agree.
+- Predicted pixels on a crowd do not count in AQ; predicted pixels on void or stuff add to the
+  size of the predicted track.
+- SQ ignores void in the ground truth; predicted void is a missed pixel. (The authors' code also
+  counts predicted void as one more class, of IoU 0, if it occurs.)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from panoptic_ros.metrics.video_frame import TRACK_BITS, VOID_KEY
 
 
 class SegmentationTrackingQuality(SumMetric):
-    """Collects frames; keeps one number per pair of overlapping tracks until the clip ends."""
+    """STQ over clips; keeps one number per pair of overlapping tracks until the clip ends."""
 
     sums = ('association', 'tracks')
 
@@ -35,19 +35,15 @@ class SegmentationTrackingQuality(SumMetric):
         super().__init__(labels)
         self.semantic = MeanIoU(labels)
         self.association = np.zeros(len(labels))
-        """(C,) sum of the association quality of the true tracks of closed clips."""
+        """(C,) sum of the association quality of the ground-truth tracks of closed clips."""
         self.tracks = np.zeros(len(labels), np.int64)
-        """(C,) how many these are."""
+        """(C,) number of these tracks."""
         self.shared: Counter[tuple[int, int]] = Counter()
-        """Pixels of the open clip by true and predicted track; VOID_KEY is what is none."""
+        """Pixels of the open clip by ground-truth and predicted track; VOID_KEY is no track."""
 
-    def add(self, frame: Overlaps) -> None:
-        """Adds the clip's next frame."""
-        np.add.at(
-            self.semantic.confusion,
-            (frame.gt_class[:, None], np.append(0, 1 + frame.pred_class)),
-            frame.shared[1:],
-        )
+    def update(self, frame: Overlaps) -> None:
+        """Add the clip's next frame."""
+        self.semantic.update(frame)
         gt, pred = (
             np.append(VOID_KEY, np.where(self.labels.is_thing[class_id], key, VOID_KEY)).tolist()
             for class_id, key in (
@@ -60,7 +56,7 @@ class SegmentationTrackingQuality(SumMetric):
             self.shared[gt[i], pred[j]] += int(frame.shared[i, j])
 
     def end_clip(self) -> None:
-        """Scores the clip's tracks and forgets them."""
+        """Score the clip's tracks and discard them."""
         gt_size: Counter[int] = Counter()
         pred_size: Counter[int] = Counter()
         for (gt, pred), pixels in self.shared.items():
@@ -75,13 +71,13 @@ class SegmentationTrackingQuality(SumMetric):
         self.shared.clear()
 
     def merge(self, other: SegmentationTrackingQuality) -> None:
-        """Adds the clips that another instance has closed."""
+        """Add the closed clips of another instance."""
         super().merge(other)
         self.semantic.merge(other.semantic)
 
-    def scores(self, among: npt.NDArray[np.bool_]) -> dict[str, float]:
-        """STQ, AQ and SQ over the classes of (C,) `among`, percent; NaN where nothing counts."""
-        iou = self.semantic.result().iou[among]
+    def compute(self, among: npt.NDArray[np.bool_]) -> dict[str, float]:
+        """Return STQ, AQ and SQ over the classes of (C,) `among`, percent; NaN without any."""
+        iou = self.semantic.compute().iou[among]
         sq = float(np.nanmean(iou)) if not np.isnan(iou).all() else float('nan')
         tracks = self.tracks[among].sum()
         aq = 100 * float(self.association[among].sum() / tracks) if tracks else float('nan')

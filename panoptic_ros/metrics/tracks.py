@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tracking of things by their masks: HOTA, MOTA, IDF1, and where identities switch.
+"""Tracking metrics on the masks of things: HOTA, MOTA, IDF1 and id switches.
 
 Sources: HOTA (Luiten et al., HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking,
 IJCV 2020), CLEAR MOT (Bernardin and Stiefelhagen 2008), IDF1 (Ristani et al., Performance Measures
 and a Data Set for Multi-Target, Multi-Camera Tracking, ECCVW 2016).
 
 The similarity of two segments of a class in a frame is the IoU of their masks, as in panoptic
-quality without pixels that are void in the ground truth. For MOTA and IDF1 they match from one
-half on. A predicted segment without such a match that is more than half void, or crowd of its
-class, is left out of everything. Over several classes the counts are added up, so frequent classes
-weigh more. Without void and crowds all this equals TrackEval (which calls the sum over classes
-detection averaged).
+quality without pixels that are void in the ground truth. For MOTA and IDF1 they match from an IoU
+of one half. A predicted segment without such a match of which more than half is void, or crowd of
+its class, does not count at all. Over several classes the counts are added up, so frequent classes
+weigh more. Without void and crowds all figures equal TrackEval's (which calls the sum over classes
+"detection averaged").
 """
 
 from __future__ import annotations
@@ -30,87 +30,91 @@ from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.video_frame import MAX_TRACK_ID, TRACK_BITS, Keys, class_of
 
 ALPHAS = np.arange(1, 20) / 20
-"""HOTA's thresholds of IoU: 0.05, 0.10, ... 0.95."""
+"""IoU thresholds of HOTA: 0.05, 0.10, ... 0.95."""
 
 EPSILON = 1e-9
+"""Tolerance of the comparisons with ALPHAS, as in TrackEval."""
 
 HALF = 0.5
-"""From this IoU on two segments match for MOTA and IDF1."""
+"""Smallest IoU of a match for MOTA and IDF1."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class IdSwitch:
-    """A true track that is followed by another predicted track than when it was last found."""
+    """Ground-truth track that matches another predicted track than at its last match."""
 
     clip: int
-    """Number of the clip, from 0."""
+    """Index of the clip, from 0."""
 
     frame_index: int
-    """Number of the frame in its clip, from 0."""
+    """Index of the frame in its clip, from 0."""
 
     class_id: int
     gt_track: int
 
     old_pred: int
-    """Predicted track id until now."""
+    """Predicted track id of the last match."""
 
     new_pred: int
     """Predicted track id in this frame."""
 
     def to_dict(self) -> dict[str, int]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
 class _Frame(NamedTuple):
-    """The segments that count in a frame, and which pairs of them overlap."""
+    """Segments of a frame that count, and the overlapping pairs of them."""
 
     gt: Keys
     pred: Keys
     i: npt.NDArray[np.intp]
-    """(N,) place in `gt` of each overlapping pair of one class."""
+    """(N,) index into `gt` of each overlapping pair of one class."""
     j: npt.NDArray[np.intp]
-    """(N,) its place in `pred`."""
+    """(N,) index into `pred`."""
     iou: Floats
-    """(N,) its IoU."""
+    """(N,) IoU of the pair."""
 
 
 class TrackQuality(SumMetric):
-    """Collects frames; keeps one row per pair of overlapping segments until the clip ends."""
+    """Tracking metrics over clips.
+
+    Until the clip ends, one row per pair of overlapping segments is kept.
+    """
 
     sums = ('gt', 'pred', 'matches', 'id_matches', 'hota_matches', 'association')
 
     def __init__(self, labels: LabelSet) -> None:
         super().__init__(labels)
         self.gt = np.zeros(len(labels), np.int64)
-        """(C,) true segments, over all frames."""
+        """(C,) ground-truth segments over all frames."""
         self.pred = np.zeros(len(labels), np.int64)
-        """(C,) predicted segments that count."""
+        """(C,) predicted segments that count, over all frames."""
         self.matches = np.zeros(len(labels), np.int64)
-        """(C,) matched pairs: CLEAR's true positives."""
+        """(C,) matched pairs, the true positives of CLEAR MOT."""
         self.id_matches = np.zeros(len(labels), np.int64)
-        """(C,) IDTP: such pairs under the best one-to-one assignment of tracks in closed clips."""
+        """(C,) IDTP: matched pairs of the best one-to-one assignment of tracks, closed clips."""
         self.hota_matches = np.zeros((len(ALPHAS), len(labels)), np.int64)
-        """(19, C) HOTA's true positives at each threshold, in closed clips."""
+        """(19, C) true positives of HOTA at each threshold, closed clips."""
         self.association = np.zeros((len(ALPHAS), len(labels)))
-        """(19, C) sum of A(c) over them."""
+        """(19, C) sum of HOTA's association score A(c) over these true positives."""
         self.switches: list[IdSwitch] = []
-        """In order of clips and frames."""
+        """Id switches in the order of clips and frames."""
         self.clips = 0
-        """How many are closed."""
+        """Number of closed clips."""
         self.frames: list[_Frame] = []
-        """Those of the open clip."""
+        """Frames of the open clip."""
         self.last: dict[int, int] = {}
-        """In the open clip, the predicted track that last matched each true one."""
+        """Predicted track of the last match of each ground-truth track, in the open clip."""
 
-    def add(self, frame: Overlaps) -> None:
-        """Adds the clip's next frame."""
-        seen = self._thing_pairs(frame)
-        np.add.at(self.gt, class_of(seen.gt), 1)
-        np.add.at(self.pred, class_of(seen.pred), 1)
-        for gt, pred in self._match(seen):
+    def update(self, frame: Overlaps) -> None:
+        """Add the clip's next frame."""
+        things = self._thing_pairs(frame)
+        np.add.at(self.gt, class_of(things.gt), 1)
+        np.add.at(self.pred, class_of(things.pred), 1)
+        for gt, pred in self._match(things):
             class_id = gt >> TRACK_BITS
             self.matches[class_id] += 1
             old = self.last.get(gt, pred)
@@ -120,18 +124,18 @@ class TrackQuality(SumMetric):
                     IdSwitch(self.clips, len(self.frames), class_id, gt_track, old_pred, new_pred)
                 )
             self.last[gt] = pred
-        self.frames.append(seen)
+        self.frames.append(things)
 
-    def _match(self, seen: _Frame) -> list[tuple[int, int]]:
-        """Pairs of keys that match.
+    def _match(self, frame: _Frame) -> list[tuple[int, int]]:
+        """Return the pairs of keys that match.
 
-        Masks do not overlap. So a segment can match twice only where both IoUs are one half to
-        the pixel, and then neither of its partners matches another: the one that it had last is
-        taken, else any.
+        Masks do not overlap, so a segment can have two candidates only if both IoUs are exactly
+        one half, and then neither candidate matches another segment: the track of the last match
+        is preferred, otherwise the choice does not matter.
         """
-        near = seen.iou >= HALF
+        near = frame.iou >= HALF
         pairs = list(
-            zip(seen.gt[seen.i[near]].tolist(), seen.pred[seen.j[near]].tolist(), strict=True)
+            zip(frame.gt[frame.i[near]].tolist(), frame.pred[frame.j[near]].tolist(), strict=True)
         )
         pairs.sort(key=lambda pair: self.last.get(pair[0]) != pair[1])
         by_gt: dict[int, int] = {}
@@ -141,9 +145,9 @@ class TrackQuality(SumMetric):
         return sorted(by_gt.items())
 
     def _thing_pairs(self, frame: Overlaps) -> _Frame:
-        """Things without crowds, and predictions without excused ones."""
+        """Return the things of a frame without crowds and without excused predictions."""
         same = frame.same_class & ~frame.crowd[:, None]
-        found = ((2 * frame.both >= frame.union) & same).any(axis=0)
+        found = ((2 * frame.intersection >= frame.union) & same).any(axis=0)
         rows = self.labels.is_thing[frame.gt_class] & ~frame.crowd
         cols = self.labels.is_thing[frame.pred_class] & (
             found | (2 * frame.excused <= frame.pred_area)
@@ -153,7 +157,7 @@ class TrackQuality(SumMetric):
         return _Frame(frame.gt_ids[rows], frame.pred_ids[cols], i, j, iou[i, j])
 
     def end_clip(self) -> None:
-        """Scores the clip's tracks and forgets them."""
+        """Score the clip's tracks and discard them."""
         if self.frames:
             gt, gt_frames = np.unique(
                 np.concatenate([f.gt for f in self.frames]), return_counts=True
@@ -164,7 +168,7 @@ class TrackQuality(SumMetric):
             rows = np.searchsorted(gt, np.concatenate([f.gt[f.i] for f in self.frames]))
             cols = np.searchsorted(pred, np.concatenate([f.pred[f.j] for f in self.frames]))
             pairs, pair = np.unique(rows * len(pred) + cols, return_inverse=True)
-            i, j = np.divmod(pairs, max(len(pred), 1))  # (N,) tracks of each pair that ever meets
+            i, j = np.divmod(pairs, max(len(pred), 1))  # (N,) tracks of each pair that overlaps
             class_id = class_of(gt)[i]
             iou = np.concatenate([f.iou for f in self.frames])
             matched = np.bincount(pair[iou >= HALF], minlength=len(pairs))
@@ -187,29 +191,29 @@ class TrackQuality(SumMetric):
         self.clips += 1
 
     def _assign_frames(self, alignment: Floats) -> npt.NDArray[np.bool_]:
-        """Pairs that HOTA matches at some threshold: those of the best sum in their frame.
+        """Choose the pairs that HOTA may match: in each frame those with the largest sum.
 
         Args:
-            alignment: how well the tracks of each pair agree over the clip, (N,) for the pairs
-                of all frames.
+            alignment: (N,) agreement of each pair's tracks over the clip, for the pairs of all
+                frames.
 
         Returns:
-            (N,) True for the chosen ones.
+            (N,) True for the chosen pairs.
         """
         chosen = np.zeros(len(alignment), bool)
         start = 0
         for f in self.frames:
             score, number = np.zeros((2, len(f.gt), len(f.pred)))
-            here = slice(start, start + len(f.iou))
-            score[f.i, f.j] = alignment[here] * f.iou
-            number[f.i, f.j] = np.arange(here.start, here.stop)
+            rows = slice(start, start + len(f.iou))
+            score[f.i, f.j] = alignment[rows] * f.iou
+            number[f.i, f.j] = np.arange(rows.start, rows.stop)
             best = linear_sum_assignment(score, maximize=True)
             chosen[number[best][score[best] > 0].astype(int)] = True
-            start = here.stop
+            start = rows.stop
         return chosen
 
     def merge(self, other: TrackQuality) -> None:
-        """Adds the clips that another instance has closed, numbered on from this one's."""
+        """Add the closed clips of another instance; their numbers continue after the own ones."""
         super().merge(other)
         self.switches += [
             IdSwitch(**{**switch.to_dict(), 'clip': self.clips + switch.clip})
@@ -217,11 +221,11 @@ class TrackQuality(SumMetric):
         ]
         self.clips += other.clips
 
-    def scores(self, among: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        """Scores over the things of (C,) `among`, percent, and `id_switches`, a number.
+    def compute(self, among: npt.NDArray[np.bool_]) -> dict[str, Any]:
+        """Return scores over the things of (C,) `among`, percent, and the number `id_switches`.
 
-        NaN where nothing is to be tracked: MOTA without a true segment, IDF1 and HOTA with its
-        parts without any, `id_switches` without a class of things.
+        MOTA is NaN without a ground-truth segment, IDF1, HOTA and its parts without any segment,
+        `id_switches` without a thing class.
         """
         things = among & self.labels.is_thing
         if not things.any():
@@ -247,7 +251,7 @@ class TrackQuality(SumMetric):
 
 
 def _share(frame: _Frame) -> Floats:
-    """HOTA's soft count of a potential match: a pair's part of all the IoU that both have."""
+    """Return HOTA's soft count of each potential match: its share of all IoU of both segments."""
     of_gt = np.bincount(frame.i, frame.iou, len(frame.gt))
     of_pred = np.bincount(frame.j, frame.iou, len(frame.pred))
     return frame.iou / (of_gt[frame.i] + of_pred[frame.j] - frame.iou)
@@ -256,29 +260,29 @@ def _share(frame: _Frame) -> Floats:
 def assign_tracks(
     i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], count: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """The one-to-one assignment of tracks with the most matches.
+    """Compute the one-to-one assignment of tracks with the most matches.
 
-    Solved apart for tracks that never meet, directly or through others, so that its cost follows
-    the length of the video, not its cube.
+    Groups of tracks that never match each other, directly or through other tracks, are solved
+    separately, so that the cost grows linearly with the length of the video instead of cubically.
 
     Args:
-        i: (N,) true track of each pair.
-        j: (N,) predicted track of it.
-        count: (N,) frames in which they match.
+        i: (N,) ground-truth track of each pair.
+        j: (N,) predicted track of each pair.
+        count: (N,) number of frames in which the two match.
 
     Returns:
-        (N,) True for the pairs assigned to one another.
+        (N,) True for the pairs that are assigned to each other.
     """
     chosen = np.zeros(len(i), bool)
     if not count.any():
         return chosen
     n = int(i.max()) + 1
     size = n + int(j.max()) + 1
-    met = np.flatnonzero(count)
-    graph = coo_array((np.ones(len(met)), (i[met], n + j[met])), (size, size))
-    group_of = connected_components(graph, directed=False)[1][i[met]]
+    matched = np.flatnonzero(count)
+    graph = coo_array((np.ones(len(matched)), (i[matched], n + j[matched])), (size, size))
+    group_of = connected_components(graph, directed=False)[1][i[matched]]
     order = np.argsort(group_of, kind='stable')
-    for group in np.split(met[order], np.flatnonzero(np.diff(group_of[order])) + 1):
+    for group in np.split(matched[order], np.flatnonzero(np.diff(group_of[order])) + 1):
         rows, row = np.unique(i[group], return_inverse=True)
         cols, col = np.unique(j[group], return_inverse=True)
         number, table = np.zeros((2, len(rows), len(cols)), np.int64)

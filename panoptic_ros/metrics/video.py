@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All video metrics in one pass: VPQ, STQ, HOTA, MOTA, IDF1 and id switches."""
+"""All video metrics in one pass over the frames: VPQ, STQ, HOTA, MOTA, IDF1 and id switches."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.metrics.base import require_same_labels
 from panoptic_ros.metrics.image_pair import Overlaps
-from panoptic_ros.metrics.overlap import Ints
 from panoptic_ros.metrics.stq import SegmentationTrackingQuality
 from panoptic_ros.metrics.tracks import IdSwitch, TrackQuality
-from panoptic_ros.metrics.video_frame import measure_frame
 from panoptic_ros.metrics.video_panoptic import VideoPanopticQuality
 
 COLUMNS = {
@@ -35,38 +34,38 @@ COLUMNS = {
     'IDF1': 'idf1',
     'IDSW': 'id_switches',
 }
-"""Heads of the printed table."""
+"""Columns of the printed table: heading and name of the score."""
 
-Scores = dict[str, Any]
-"""Percent by name, and the number `id_switches`; NaN where nothing counts."""
+NamedScores = dict[str, Any]
+"""Scores by name in percent, and the number `id_switches`; NaN if nothing counts."""
 
 
 @dataclass(frozen=True)
 class VideoResult:
-    """What `VideoScores.result` returns."""
+    """Scores of a number of clips."""
 
     labels: LabelSet
     frames: int
     clips: int
 
-    all: Scores
-    """Over all classes; tracking is about things alone."""
+    all: NamedScores
+    """Scores over all classes; tracking metrics count things only."""
 
-    things: Scores
-    stuff: Scores
+    things: NamedScores
+    stuff: NamedScores
 
-    per_class: tuple[Scores, ...]
-    """By class id."""
+    per_class: tuple[NamedScores, ...]
+    """Scores by class id."""
 
     switches: tuple[IdSwitch, ...]
-    """Every id switch, in order of clips and frames."""
+    """All id switches, in the order of clips and frames."""
 
-    def summary(self) -> Scores:
-        """Scores over all classes by name: `stq`, `vpq`, `vpq_k0`, `hota`, `id_switches`, ..."""
+    def summary(self) -> NamedScores:
+        """Return the scores over all classes: `stq`, `vpq`, `hota`, `id_switches`, ..."""
         return dict(self.all)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, percent; None stands for NaN."""
+        """Return plain values for JSON, percent; None stands for NaN."""
         return {
             'frames': self.frames,
             'clips': self.clips,
@@ -84,24 +83,25 @@ class VideoResult:
         }
 
     def format_table(self) -> str:
-        """All, Things, Stuff; percent."""
+        """Return the table All, Things, Stuff; percent."""
         return _table(('All', 'Things', 'Stuff'), (self.all, self.things, self.stuff))
 
     def format_classes(self) -> str:
-        """The same for each class that occurs."""
-        there = [
+        """Return the table of the classes that occur."""
+        present = [
             i
             for i, scores in enumerate(self.per_class)
             if not (math.isnan(scores['sq']) and math.isnan(scores['vpq']))
         ]
-        return _table([self.labels.names[i] for i in there], [self.per_class[i] for i in there])
+        names = [self.labels.names[i] for i in present]
+        return _table(names, [self.per_class[i] for i in present])
 
 
 class VideoScores:
-    """Collects frames in the order of time; instances that saw different clips can be merged.
+    """Video metrics over clips, whose frames are added in the order of time.
 
-    What is kept of a frame is how many pixels its segments share, and of that no more than the
-    tracks of the open clip need.
+    No pixels are kept of a frame, only how many its segments share, as far as the tracks of the
+    open clip need it. Instances that collected different clips can be merged.
     """
 
     def __init__(self, labels: LabelSet) -> None:
@@ -111,53 +111,30 @@ class VideoScores:
         self.vpq = VideoPanopticQuality(labels)
         self.tracks = TrackQuality(labels)
 
-    def update(
-        self, gt_class_map: Ints, gt_track_map: Ints, pred_class_map: Ints, pred_track_map: Ints
-    ) -> None:
-        """Adds the clip's next frame.
-
-        A track is a class and an id: ids of different classes may be the same.
-
-        Args:
-            gt_class_map: (H, W) class id, VOID_ID = void.
-            gt_track_map: (H, W) track id; 0 on a thing marks a crowd, which need not be found.
-                Ignored on stuff.
-            pred_class_map: (H, W) class id, VOID_ID = void.
-            pred_track_map: (H, W) track id; things of a class with track 0 are taken as one.
-
-        Raises:
-            ValueError: if the maps differ in size or hold an id that is no class or no track id;
-                nothing is added then.
-        """
-        self.add(
-            measure_frame(gt_class_map, gt_track_map, pred_class_map, pred_track_map, self.labels)
-        )
-
-    def add(self, frame: Overlaps) -> None:
-        """Adds the clip's next frame, measured elsewhere by `measure_frame`."""
+    def update(self, frame: Overlaps) -> None:
+        """Add the clip's next frame, as `measure_frame` counts it."""
         for metric in (self.stq, self.vpq, self.tracks):
-            metric.add(frame)
+            metric.update(frame)
         self.frames += 1
 
     @property
     def clip_is_open(self) -> bool:
-        """True between a frame and the end of its clip."""
+        """Whether the clip of the last frame has not been ended."""
         return bool(self.tracks.frames)
 
     def end_clip(self) -> None:
-        """Closes the clip, if one is open: no tube or track goes on into the next frame."""
+        """Close the open clip, if any, so that no tube or track continues in the next frame."""
         if self.clip_is_open:
             for metric in (self.stq, self.vpq, self.tracks):
                 metric.end_clip()
 
     def merge(self, other: VideoScores) -> None:
-        """Adds the clips that another instance has seen.
+        """Add the clips of another instance.
 
         Raises:
-            ValueError: if its label set is another one, or a clip is open in one of the two.
+            ValueError: if its label set differs, or a clip is open in either of the two.
         """
-        if other.labels != self.labels:
-            raise ValueError('only metrics of the same label set can be merged')
+        require_same_labels(self.labels, other.labels)
         if self.clip_is_open or other.clip_is_open:
             raise ValueError('only closed clips can be merged: call end_clip() of both first')
         self.stq.merge(other.stq)
@@ -165,12 +142,12 @@ class VideoScores:
         self.tracks.merge(other.tracks)
         self.frames += other.frames
 
-    def result(self) -> VideoResult:
-        """Scores of all frames so far; a clip that is open counts as far as it goes."""
+    def compute(self) -> VideoResult:
+        """Return the scores of all frames so far, those of an open clip included."""
         if self.clip_is_open:
             closed = copy.deepcopy(self)
             closed.end_clip()
-            return closed.result()
+            return closed.compute()
         is_thing = self.labels.is_thing
         groups = [
             np.ones(len(is_thing), bool),
@@ -179,7 +156,7 @@ class VideoScores:
             *np.eye(len(is_thing), dtype=bool),
         ]
         over_all, things, stuff, *per_class = (
-            {**self.stq.scores(among), **self.vpq.scores(among), **self.tracks.scores(among)}
+            {**self.stq.compute(among), **self.vpq.compute(among), **self.tracks.compute(among)}
             for among in groups
         )
         return VideoResult(
@@ -194,12 +171,12 @@ class VideoScores:
         )
 
 
-def _plain(scores: Scores) -> Scores:
+def _plain(scores: NamedScores) -> NamedScores:
     return {name: None if math.isnan(value) else value for name, value in scores.items()}
 
 
-def _table(names: Sequence[str], rows: Sequence[Scores]) -> str:
-    """One line for each name; `-` where nothing counts."""
+def _table(names: Sequence[str], rows: Sequence[NamedScores]) -> str:
+    """Return a table with one line per name; `-` stands for NaN."""
     width = max(10, *map(len, names)) if names else 10
     lines = [
         f'{"":{width}s}|' + ''.join(f' {head:>5s}' for head in COLUMNS),

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.labels import VOID_ID, LabelSet
-from panoptic_ros.metrics import MeanIoU, PanopticQuality
+from panoptic_ros.metrics.image_pair import pair_segments
+from panoptic_ros.metrics.scores import ImageScores
 from panoptic_ros.metrics.video import VideoScores
+from panoptic_ros.metrics.video_frame import measure_frame
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.ground_truth_classes import GroundTruthMaps
 
@@ -19,23 +21,20 @@ SEGMENT_STEP = 2**32
 """The id of a ground truth segment is `class_id * SEGMENT_STEP + track_id + 1`, 0 for void."""
 
 
-class FrameScores(NamedTuple):
-    """Metrics of a single frame."""
-
-    panoptic: PanopticQuality
-    semantic: MeanIoU
-
-
 class ReplayScores:
     """Image and video metrics of a camera's frames, in order; of several cameras after `merge`."""
 
     def __init__(self, labels: LabelSet) -> None:
         self.labels = labels
-        self.panoptic, self.semantic = PanopticQuality(labels), MeanIoU(labels)
+        self.images = ImageScores(labels)
         self.video = VideoScores(labels)
-        self.frames = 0
 
-    def update(self, gt: GroundTruthMaps, frame: PanopticFrame | None) -> FrameScores:
+    @property
+    def frames(self) -> int:
+        """Number of frames that were added."""
+        return self.images.images
+
+    def update(self, gt: GroundTruthMaps, frame: PanopticFrame | None) -> ImageScores:
         """Add a frame.
 
         Args:
@@ -62,9 +61,7 @@ class ReplayScores:
             segment_map = to_camera(frame.segment_map)
             track = to_camera(frame.paint(rows['track_id'].astype(np.int64), 0))
             semantic = to_camera(frame.semantic_map)
-            segments = dict(
-                zip(rows['segment_id'].tolist(), rows['class_id'].tolist(), strict=True)
-            )
+            segments = frame.class_of_segment
         gt_map = np.where(
             class_map == VOID_ID, 0, class_map.astype(np.int64) * SEGMENT_STEP + track_map + 1
         )
@@ -74,31 +71,28 @@ class ReplayScores:
             for i, class_id in gt_segments.items()
             if self.labels.is_thing[class_id] and i % SEGMENT_STEP == 1
         ]
-        single = FrameScores(PanopticQuality(self.labels), MeanIoU(self.labels))
-        single.panoptic.update(gt_map, gt_segments, segment_map, segments, crowd)
-        single.semantic.update(class_map, semantic)
-        self.panoptic.merge(single.panoptic)
-        self.semantic.merge(single.semantic)
-        self.video.update(class_map, track_map, semantic, track)
-        self.frames += 1
+        single = ImageScores(self.labels)
+        single.update(
+            pair_segments(self.labels, gt_map, gt_segments, segment_map, segments, crowd)
+        )
+        self.images.merge(single)
+        self.video.update(measure_frame(class_map, track_map, semantic, track, self.labels))
         return single
 
     def merge(self, other: ReplayScores) -> None:
         """Add another camera's frames; the clips of both end."""
         self.video.end_clip()
         other.video.end_clip()
-        self.panoptic.merge(other.panoptic)
-        self.semantic.merge(other.semantic)
+        self.images.merge(other.images)
         self.video.merge(other.video)
-        self.frames += other.frames
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, in percent; NaN becomes None."""
         return {
             'frames': self.frames,
-            'panoptic': self.panoptic.result().to_dict(),
-            'semantic': self.semantic.result().to_dict(),
-            'video': self.video.result().to_dict(),
+            'panoptic': self.images.panoptic.compute().to_dict(),
+            'semantic': self.images.semantic.compute().to_dict(),
+            'video': self.video.compute().to_dict(),
         }
 
 
@@ -106,7 +100,8 @@ def score_frame(
     record: FrameRecord, scores: ReplayScores, gt: GroundTruthMaps, frame: PanopticFrame | None
 ) -> None:
     """Add a frame to the scores, and its own scores to its record."""
-    panoptic, semantic = scores.update(gt, frame)
+    single = scores.update(gt, frame)
+    panoptic, semantic = single.panoptic, single.semantic
     record.quality = {}
     for i in panoptic.counts.sum(axis=0).nonzero()[0].tolist():
         tp, fp, fn = panoptic.counts[:, i].tolist()
@@ -114,7 +109,7 @@ def score_frame(
     both = semantic.confusion[:, 1:].diagonal()
     union = semantic.confusion.sum(axis=1) + semantic.confusion[:, 1:].sum(axis=0) - both
     record.overlap = {i: (int(both[i]), int(union[i])) for i in union.nonzero()[0].tolist()}
-    quality = panoptic.result().all
+    quality = panoptic.compute().all
     record.pq = quality.pq if quality.n else None
 
 
@@ -138,7 +133,7 @@ def merge_scores(
         scored = [
             record for record in records if record.camera == name and record.quality is not None
         ]
-        for switch in camera_scores.video.result().switches:
+        for switch in camera_scores.video.compute().switches:
             scored[switch.frame_index].switches += (switch.to_dict(),)
         total = total or ReplayScores(camera_scores.labels)
         total.merge(camera_scores)

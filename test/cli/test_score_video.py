@@ -57,7 +57,7 @@ def score_files(files, *more):
 
 
 def expected(*clips):
-    return score(VideoScores(LABELS), *clips).result()
+    return score(VideoScores(LABELS), *clips).compute()
 
 
 def test_a_folder_is_a_clip(files, capsys):

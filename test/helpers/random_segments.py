@@ -20,7 +20,7 @@ def random_image(seed):
     """Maps of large random rectangles; the prediction is the truth with some of it changed.
 
     Returns:
-        What `compare` takes after the labels.
+        What `pair_segments` takes after the labels.
     """
     rng = np.random.default_rng(seed)
     ids = rng.choice(2**24 - 1, 8, replace=False) + 1

@@ -4,6 +4,7 @@
 import numpy as np
 
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.metrics.video_frame import measure_frame
 
 LABELS = LabelSet(
     (
@@ -101,6 +102,6 @@ def score(metric, *clips):
     """Update a metric with clips of maps; it has `update` and `end_clip`."""
     for clip in clips:
         for maps in clip:
-            metric.update(*maps)
+            metric.update(measure_frame(*maps, LABELS))
         metric.end_clip()
     return metric

@@ -13,7 +13,7 @@ from random_segments import CAR, LABELS, PERSON, random_image, strip
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics import average_precision
 from panoptic_ros.metrics.average_precision import AveragePrecision
-from panoptic_ros.metrics.image_pair import compare
+from panoptic_ros.metrics.image_pair import pair_segments
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # IoU of small masks hits some to the last bit
 
@@ -66,8 +66,7 @@ def slow_precision(images, class_id, threshold):
 def measure(images):
     metric = AveragePrecision(LABELS)
     for image, scores in images:
-        pair = compare(LABELS, *image)
-        metric.add(pair, np.array([scores[i] for i in pair.pred_ids.tolist()]))
+        metric.update(pair_segments(LABELS, *image, np.array([scores[i] for i in image[3]])))
     return metric
 
 
@@ -78,7 +77,7 @@ def test_it_equals_its_definition(seeds):
     for n, (_, scores) in enumerate(images):
         for p in scores:
             scores[p] += n / 1000  # no two alike: their order is another test's
-    result = measure(images).result()
+    result = measure(images).compute()
     for class_id in range(len(LABELS)):
         slow = [slow_precision(images, class_id, t) for t in THRESHOLDS]
         if not LABELS.is_thing[class_id] or slow[0] is None:
@@ -126,7 +125,7 @@ def test_rules(gt, crowd, pred, scores, expected):
         dict.fromkeys(scores, CAR),
         crowd,
     )
-    result = measure([(image, scores)]).result()
+    result = measure([(image, scores)]).compute()
     np.testing.assert_allclose([result.ap.mean, result.ap50.mean, result.ap75.mean], expected)
     assert np.isnan(result.ap.values[PERSON])
 
@@ -137,18 +136,18 @@ def test_equal_scores_are_ranked_alike_whatever_the_ids():
         measure([((gt, {1: CAR}, strip((a, 10), (b, 5)), {1: CAR, 2: CAR}, ()), {1: 0.5, 2: 0.5})])
         for a, b in ((1, 2), (2, 1))
     )
-    assert one.result().ap50.mean == other.result().ap50.mean
+    assert one.compute().ap50.mean == other.compute().ap50.mean
 
 
 def test_segments_that_are_listed_and_not_drawn_do_not_count():
     image = strip((1, 10)), {1: CAR, 9: CAR}, strip((1, 10)), {1: CAR, 8: CAR}, ()
-    assert measure([(image, {1: 0.1, 8: 0.9})]).result().ap.mean == pytest.approx(100)
+    assert measure([(image, {1: 0.1, 8: 0.9})]).compute().ap.mean == pytest.approx(100)
 
 
 def test_nothing_seen_is_nan_and_null():
     metric = AveragePrecision(LABELS)
-    assert np.isnan(metric.result().ap.mean)
-    document = json.loads(json.dumps(metric.result().to_dict(), allow_nan=False))
+    assert np.isnan(metric.compute().ap.mean)
+    document = json.loads(json.dumps(metric.compute().to_dict(), allow_nan=False))
     assert document == {
         'ap': None,
         'ap50': None,
@@ -162,18 +161,19 @@ def test_nothing_seen_is_nan_and_null():
 def test_the_result_follows_what_is_added():
     first, second = scored_image(3), scored_image(4)
     metric = measure([first])
-    before = metric.result().to_dict()
+    before = metric.compute().to_dict()
     metric.merge(measure([second]))
-    assert metric.result().to_dict() == measure([first, second]).result().to_dict() != before
+    assert metric.compute().to_dict() == measure([first, second]).compute().to_dict() != before
 
 
 def test_bad_input_is_refused():
     image, scores = scored_image(0)
-    pair = compare(LABELS, *image)
     metric = AveragePrecision(LABELS)
     for bad in (np.zeros(len(scores) + 1), np.full(len(scores), np.nan)):
         with pytest.raises(ValueError, match=f'score for each of {len(scores)} segments'):
-            metric.add(pair, bad)
+            metric.update(pair_segments(LABELS, *image, bad))
+    with pytest.raises(ValueError, match='needs the scores of the predicted segments'):
+        metric.update(pair_segments(LABELS, *image))
     assert not metric.images
     with pytest.raises(ValueError, match='same label set'):
         metric.merge(AveragePrecision(LabelSet(LABELS.labels[:2])))

@@ -12,7 +12,7 @@ from panoptic_ros.core.coco_format import read_annotations, read_ids, read_json,
 from panoptic_ros.metrics.average_precision import AveragePrecision
 from panoptic_ros.metrics.boundary import BoundaryQuality
 from panoptic_ros.metrics.covering import ParsingCovering
-from panoptic_ros.metrics.image_pair import compare
+from panoptic_ros.metrics.image_pair import pair_segments
 from panoptic_ros.metrics.instance_iou import InstanceIoU
 from panoptic_ros.metrics.panoptic import PanopticQuality
 from panoptic_ros.metrics.pq_dagger import PQDagger
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not FILE.is_file(), reason='needs coco_panoptic_
 
 
 def images(shift):
-    """The label set, and what `compare` takes for each image."""
+    """The label set, and what `pair_segments` takes for each image."""
     document = read_json(FILE)
     labels = read_labels(document, FILE)
     found = []
@@ -39,7 +39,7 @@ def images(shift):
 
 def add_all(metric, seen):
     for image in seen:
-        metric.add(compare(metric.labels, *image))
+        metric.update(pair_segments(metric.labels, *image))
     return metric
 
 
@@ -47,8 +47,7 @@ def test_masks_are_those_that_coco_published():
     labels, seen = images(0)
     metric = AveragePrecision(labels)
     for image in seen:
-        pair = compare(labels, *image)
-        metric.add(pair, np.ones(len(pair.pred_ids)))
+        metric.update(pair_segments(labels, *image, pred_scores=np.ones(len(image[3]))))
     document = json.loads((FOLDER / 'panoptic_coco_detection_format.json').read_text())
     is_thing = {
         c['id']: labels.is_thing[labels.class_id_of_category[c['id']]]
@@ -58,7 +57,7 @@ def test_masks_are_those_that_coco_published():
         a['segmentation']['counts'] for a in document['annotations'] if is_thing[a['category_id']]
     )
     assert sorted(mask for image in metric.images for *_, mask in image['gt']) == published
-    result = metric.result()
+    result = metric.compute()
     assert result.ap.mean == pytest.approx(100) and result.ap75.mean == pytest.approx(100)
 
 
@@ -97,17 +96,17 @@ def test_the_other_metrics_equal_their_definitions(shift):
             boundary_iou[class_id] += sum(value for value in smaller if value > 0.5)
             hits[class_id] += sum(value > 0.5 for value in smaller)
     present = count > 0
-    panoptic = add_all(PanopticQuality(labels), seen).result()
-    dagger = add_all(PQDagger(labels), seen).result(panoptic)
+    panoptic = add_all(PanopticQuality(labels), seen).compute()
+    dagger = add_all(PQDagger(labels), seen).compute()
     expected = np.where(labels.is_thing, panoptic.pq, 100 * stuff_iou / np.maximum(count, 1))
     np.testing.assert_allclose(dagger.values[present], expected[present])
-    covering = add_all(ParsingCovering(labels), seen).result().values
+    covering = add_all(ParsingCovering(labels), seen).compute().values
     np.testing.assert_allclose(covering[present], 100 * covered[present] / area[present])
     boundary = add_all(BoundaryQuality(labels), seen)
     np.testing.assert_allclose(boundary.iou_sum, boundary_iou)
     np.testing.assert_array_equal(boundary.counts[0], hits)
-    things = add_all(InstanceIoU(labels), seen).result()
+    things = add_all(InstanceIoU(labels), seen).compute()
     if shift == 0:
-        assert dagger.mean == things.mean == boundary.result().all.pq == 100
+        assert dagger.mean == things.mean == boundary.compute().all.pq == 100
     else:  # all stuff passes PQ's threshold
-        assert boundary.result().all.pq < panoptic.all.pq == pytest.approx(dagger.mean)
+        assert boundary.compute().all.pq < panoptic.all.pq == pytest.approx(dagger.mean)

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_segments import CAR, LABELS, PERSON, ROAD, SKY, random_image, strip
 
-from panoptic_ros.metrics import PanopticQuality
 from panoptic_ros.metrics.average_precision import AveragePrecision
 from panoptic_ros.metrics.boundary import BoundaryQuality, boundaries, depth_px
 from panoptic_ros.metrics.covering import ParsingCovering
-from panoptic_ros.metrics.image_pair import compare
+from panoptic_ros.metrics.image_pair import pair_segments
 from panoptic_ros.metrics.instance_iou import InstanceIoU
+from panoptic_ros.metrics.panoptic import PanopticQuality
 from panoptic_ros.metrics.pq_dagger import PQDagger
 
 SEEDS = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3)
@@ -22,14 +22,12 @@ SEEDS = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3)
 
 def measure(metric, images):
     for image in images:
-        metric.add(compare(LABELS, *image))
+        metric.update(pair_segments(LABELS, *image))
     return metric
 
 
 def dagger(images):
-    return measure(PQDagger(LABELS), images).result(
-        measure(PanopticQuality(LABELS), images).result()
-    )
+    return measure(PQDagger(LABELS), images).compute()
 
 
 def slow_iou(gt, pred, void):
@@ -58,7 +56,7 @@ def predicted_segments(image, class_id):
 def test_pq_dagger_equals_its_definition(seeds):
     images = [random_image(seed) for seed in seeds]
     values = dagger(images).values
-    things = measure(PanopticQuality(LABELS), images).result().pq
+    things = measure(PanopticQuality(LABELS), images).compute().pq
     np.testing.assert_array_equal(values[[CAR, PERSON]], things[[CAR, PERSON]])
     for class_id in (ROAD, SKY):
         ious = [
@@ -73,7 +71,7 @@ def test_pq_dagger_equals_its_definition(seeds):
 @settings(max_examples=60, deadline=None)
 def test_parsing_covering_equals_its_definition(seeds):
     images = [random_image(seed) for seed in seeds]
-    values = measure(ParsingCovering(LABELS), images).result().values
+    values = measure(ParsingCovering(LABELS), images).compute().values
     for class_id in range(len(LABELS)):
         covered = area = 0
         for image in images:
@@ -93,7 +91,7 @@ def test_parsing_covering_equals_its_definition(seeds):
 @settings(max_examples=60, deadline=None)
 def test_instance_iou_equals_its_definition(seeds):
     images = [random_image(seed) for seed in seeds]
-    values = measure(InstanceIoU(LABELS), images).result().values
+    values = measure(InstanceIoU(LABELS), images).compute().values
     assert np.isnan(values[[ROAD, SKY]]).all()
     for class_id in (CAR, PERSON):
         sizes = [gt.sum() for image in images for gt in true_segments(image, class_id)]
@@ -230,7 +228,7 @@ def test_rules_of_pq_dagger(gt, pred, crowd, expected):
 def test_rules_of_parsing_covering(gt, pred, expected):
     gt_cars, pred_cars = ({i: CAR for i, _ in runs if i} for runs in (gt, pred))
     image = strip(*gt), gt_cars, strip(*pred), pred_cars
-    assert measure(ParsingCovering(LABELS), [image]).result().mean == pytest.approx(expected)
+    assert measure(ParsingCovering(LABELS), [image]).compute().mean == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -247,19 +245,19 @@ def test_rules_of_instance_iou(pred, crowd, expected):
     """Cars of 30 and of 10 pixels beside 40 of road."""
     gt = strip((1, 30), (2, 10), (3, 40)), {1: CAR, 2: CAR, 3: ROAD}
     image = (*gt, strip(*pred), {i: {1: CAR, 3: ROAD}[i] for i, _ in pred if i}, crowd)
-    result = measure(InstanceIoU(LABELS), [image]).result()
+    result = measure(InstanceIoU(LABELS), [image]).compute()
     assert result.values[CAR] == result.mean == result.things == pytest.approx(expected)
 
 
 @pytest.mark.parametrize('metric', [ParsingCovering, InstanceIoU])
 def test_nothing_seen_is_nan_and_null(metric):
-    result = metric(LABELS).result()
+    result = metric(LABELS).compute()
     assert np.isnan(result.values).all()
-    assert json.loads(json.dumps(result.to_dict('score'), allow_nan=False)) == {
-        'score': None,
+    assert json.loads(json.dumps(result.to_dict(), allow_nan=False)) == {
+        result.name: None,
         'things': None,
         'stuff': None,
-        'per_class': [{'name': name, 'score': None} for name in LABELS.names],
+        'per_class': [{'name': name, result.name: None} for name in LABELS.names],
     }
 
 
@@ -272,6 +270,7 @@ def test_maps_without_pixels_add_nothing(metric):
 
 def test_a_map_without_pixels_is_an_image_without_instances():
     metric = AveragePrecision(LABELS)
-    metric.add(compare(LABELS, np.zeros((0, 5), int), {}, np.zeros((0, 5), int), {}), np.zeros(0))
+    empty = np.zeros((0, 5), int)
+    metric.update(pair_segments(LABELS, empty, {}, empty, {}, pred_scores=np.zeros(0)))
     assert metric.images == [{'size': [0, 5], 'gt': [], 'pred': []}]
-    assert np.isnan(metric.result().ap.mean)
+    assert np.isnan(metric.compute().ap.mean)

@@ -65,13 +65,13 @@ def test_a_half_is_a_relation(value, expected):
 
 def test_mean_over_images_with_two_instances():
     first, second = OverlapAccuracy(), OverlapAccuracy()
-    assert np.isnan(first.result())
+    assert np.isnan(first.compute())
     first.update(np.zeros((2, 2)), np.array([[False, True], [False, False]]))
     first.update(np.zeros((1, 1)), np.zeros((1, 1), bool))
     second.update(np.zeros((3, 3)), np.zeros((3, 3), bool))
     second.update(np.zeros((0, 0)), np.zeros((0, 0), bool))
     first.merge(second)
-    assert first.result() == pytest.approx(100 * (0.5 + 1.0) / 2)
+    assert first.compute() == pytest.approx(100 * (0.5 + 1.0) / 2)
 
 
 def test_wrong_shapes_are_refused():

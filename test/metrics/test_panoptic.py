@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from random_segments import CAR, LABELS, PERSON, ROAD, SKY, random_image, strip
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.metrics import PanopticQuality
+from panoptic_ros.metrics.image_pair import pair_segments
+from panoptic_ros.metrics.panoptic import PanopticQuality
 
 
 def slow_quality(images):
@@ -45,7 +46,7 @@ def slow_quality(images):
 def measure(*images):
     metric = PanopticQuality(LABELS)
     for image in images:
-        metric.update(*image)
+        metric.update(pair_segments(LABELS, *image))
     return metric
 
 
@@ -132,7 +133,7 @@ def example():
 
 
 def test_scores_in_percent_and_absent_classes_outside_the_means():
-    result = measure(example()).result()
+    result = measure(example()).compute()
     np.testing.assert_allclose(result.pq, [80 / 1.5, 0, 100, np.nan])
     np.testing.assert_allclose(result.sq, [80, 0, 100, np.nan])
     np.testing.assert_allclose(result.rq, [100 / 1.5, 0, 100, np.nan])
@@ -143,7 +144,7 @@ def test_scores_in_percent_and_absent_classes_outside_the_means():
 
 
 def test_nothing_seen_is_nan_and_null():
-    result = PanopticQuality(LABELS).result()
+    result = PanopticQuality(LABELS).compute()
     assert np.isnan(result.all.pq) and result.all.n == 0
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))['all'] == {
         'pq': None,
@@ -155,7 +156,7 @@ def test_nothing_seen_is_nan_and_null():
 
 
 def test_json_and_tables_tell_the_same():
-    result = measure(example()).result()
+    result = measure(example()).compute()
     document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert document['things']['pq'] == pytest.approx(80 / 3)
     assert document['per_class'][CAR] == {
@@ -195,7 +196,8 @@ def test_json_and_tables_tell_the_same():
 def test_bad_input_is_refused_and_nothing_is_counted(change, message):
     metric = PanopticQuality(LABELS)
     with pytest.raises(ValueError, match=message):
-        metric.update(*[change.get(i, value) for i, value in enumerate(example())])
+        changed = [change.get(i, value) for i, value in enumerate(example())]
+        metric.update(pair_segments(LABELS, *changed))
     assert not metric.counts.any() and not metric.iou_sum.any()
 
 

@@ -7,23 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_segments import LABELS, random_image
 
-from panoptic_ros.metrics import MeanIoU, PanopticQuality
-from panoptic_ros.metrics.average_precision import AveragePrecision
+from panoptic_ros.metrics.base import SumMetric
 from panoptic_ros.metrics.boundary import BoundaryQuality
-from panoptic_ros.metrics.covering import ParsingCovering
-from panoptic_ros.metrics.image_pair import compare
-from panoptic_ros.metrics.instance_iou import InstanceIoU
-from panoptic_ros.metrics.pq_dagger import PQDagger
+from panoptic_ros.metrics.image_pair import pair_segments
+from panoptic_ros.metrics.panoptic import PanopticQuality
+from panoptic_ros.metrics.registry import COLUMNS, METRICS
+from panoptic_ros.metrics.scores import ImageScores
 
-METRICS = {
-    'pq': PanopticQuality,
-    'iou': MeanIoU,
-    'pq_dagger': PQDagger,
-    'pc': ParsingCovering,
-    'iiou': InstanceIoU,
-    'boundary_pq': BoundaryQuality,
-    'ap': AveragePrecision,
-}
+THINGS = ('ap', 'ap50', 'ap75', 'iiou')
+"""Figures that stuff does not have."""
+
+SEGMENTS = ('pq', 'sq', 'rq', 'pq_dagger', 'pc', 'boundary_pq', *THINGS)
+"""Figures of segments, which classes that have only crowds do not have."""
+
 SEED = st.integers(0, 2**32 - 1)
 SEEDS = st.lists(SEED, min_size=1, max_size=3)
 
@@ -37,29 +33,18 @@ def scored_image(seed):
 
 def measure(images):
     """All metrics of some images."""
-    metrics = {name: metric(LABELS) for name, metric in METRICS.items()}
+    metrics = ImageScores(LABELS, full=True)
     for image, scores in images:
-        pair = compare(LABELS, *image)
-        for name, metric in metrics.items():
-            if name == 'ap':
-                metric.add(pair, np.array([scores[i] for i in pair.pred_ids.tolist()]))
-            else:
-                metric.add(pair)
+        metrics.update(pair_segments(LABELS, *image, np.array([scores[i] for i in image[3]])))
     return metrics
 
 
 def values(metrics):
-    """(C,) percent by metric."""
-    panoptic, ap = metrics['pq'].result(), metrics['ap'].result()
+    """(C,) percent by figure."""
+    rows = metrics.per_class_rows()
+    names = [column.class_name or name for name, column in COLUMNS.items()]
     return {
-        'pq': panoptic.pq,
-        'iou': metrics['iou'].result().iou,
-        'pq_dagger': metrics['pq_dagger'].result(panoptic).values,
-        'pc': metrics['pc'].result().values,
-        'iiou': metrics['iiou'].result().values,
-        'boundary_pq': metrics['boundary_pq'].result().pq,
-        'ap': ap.ap.values,
-        'ap50': ap.ap50.values,
+        name: np.array([row[name] for row in rows], float) for name in names if name in rows[0]
     }
 
 
@@ -90,9 +75,8 @@ def test_the_truth_scores_100_wherever_there_is_a_score(seeds):
     }
     for name, column in values(measure(images)).items():
         scored = set(np.flatnonzero(~np.isnan(column)).tolist())
-        things_only = name in ('ap', 'ap50', 'iiou')
-        if name != 'iou':  # crowds' pixels have a class too
-            assert scored == {c for c in seen if LABELS.is_thing[c] or not things_only}, name
+        if name in SEGMENTS:
+            assert scored == {c for c in seen if name not in THINGS or LABELS.is_thing[c]}, name
         np.testing.assert_allclose(column[sorted(scored)], 100, err_msg=name)
 
 
@@ -134,8 +118,7 @@ def test_names_and_order_of_segments_do_not_matter(seed):
 def test_merged_shards_equal_all_at_once(seeds, cut):
     images = [scored_image(seed) for seed in seeds]
     merged, rest = measure(images[:cut]), measure(images[cut:])
-    for name, metric in merged.items():
-        metric.merge(rest[name])
+    merged.merge(rest)
     equal(measure(images), merged)
 
 
@@ -146,8 +129,8 @@ def rightly_found(metric, image, scores):
         left = {i: c for i, c in pred_segments.items() if i != gone}
         without = (gt_map, gt_segments, np.where(pred_map == gone, 0, pred_map), left, crowd)
         before, after = metric(LABELS), metric(LABELS)
-        before.add(compare(LABELS, *image))
-        after.add(compare(LABELS, *without))
+        before.update(pair_segments(LABELS, *image))
+        after.update(pair_segments(LABELS, *without))
         if after.counts[0].sum() < before.counts[0].sum():
             yield gone, (without, scores)
 
@@ -179,7 +162,7 @@ def test_void_in_place_of_a_found_instance_never_helps_ap50(seed):
 @settings(max_examples=60, deadline=None)
 def test_void_in_place_of_right_pixels_never_helps(seed):
     (gt_map, gt_segments, pred_map, pred_segments, crowd), scores = scored_image(seed)
-    pair = compare(LABELS, gt_map, gt_segments, pred_map, pred_segments, crowd)
+    pair = pair_segments(LABELS, gt_map, gt_segments, pred_map, pred_segments, crowd)
     gt_class, pred_class = (
         np.vectorize({0: none, **segments}.get)(segment_map)
         for segment_map, segments, none in (
@@ -188,7 +171,7 @@ def test_void_in_place_of_right_pixels_never_helps(seed):
         )
     )
     gone = (gt_class == pred_class) & (np.random.default_rng(seed).random(gt_map.shape) < 0.3)
-    assert (pair.both * pair.same_class).sum() == (gt_class == pred_class).sum()
+    assert (pair.intersection * pair.same_class).sum() == (gt_class == pred_class).sum()
     image = gt_map, gt_segments, np.where(gone, 0, pred_map), pred_segments, crowd
     before = measure([((gt_map, gt_segments, pred_map, pred_segments, crowd), scores)])
     not_higher(before, measure([(image, scores)]), ['iou', 'iiou'])
@@ -207,9 +190,9 @@ def test_what_is_predicted_where_the_truth_is_void_does_not_matter(seed):
     np.testing.assert_allclose(after['pq_dagger'][stuff], before['pq_dagger'][stuff])
 
 
-@pytest.mark.parametrize('name', ['pq', 'iou', 'pq_dagger', 'pc', 'iiou', 'boundary_pq'])
-def test_memory_does_not_grow_with_images(name):
-    one, many = (measure([scored_image(0)] * n)[name] for n in (1, 20))
+@pytest.mark.parametrize('key', [row.key for row in METRICS if issubclass(row.make, SumMetric)])
+def test_memory_does_not_grow_with_images(key):
+    one, many = (measure([scored_image(0)] * n).metrics[key] for n in (1, 20))
     sizes = [
         sum(getattr(metric, attribute).nbytes for attribute in metric.sums)
         for metric in (one, many)

@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
-from panoptic_ros.metrics import MeanIoU
+from panoptic_ros.metrics.semantic import MeanIoU
+from panoptic_ros.metrics.video_frame import measure_frame
 
 LABELS = LabelSet(
     tuple(
         Label(name, False, (i, i, i), i) for i, name in enumerate(('road', 'sky', 'tree', 'fence'))
     )
 )
+
+
+def overlaps(gt, pred):
+    """What `MeanIoU.update` takes, of two class maps."""
+    nothing = np.zeros_like(gt), np.zeros_like(pred)
+    return measure_frame(gt, nothing[0], pred, nothing[1], LABELS)
 
 
 def slow_iou(images):
@@ -35,10 +42,10 @@ def test_it_equals_its_definition(seed):
     images = [tuple(rng.choice(values, (2, 9, 13))) for _ in range(3)]
     whole, first, rest = MeanIoU(LABELS), MeanIoU(LABELS), MeanIoU(LABELS)
     for i, image in enumerate(images):
-        whole.update(*image)
-        (rest if i else first).update(*image)
-    np.testing.assert_allclose(whole.result().iou, slow_iou(images))
-    assert whole.result().miou == pytest.approx(np.nanmean(slow_iou(images)))
+        whole.update(overlaps(*image))
+        (rest if i else first).update(overlaps(*image))
+    np.testing.assert_allclose(whole.compute().iou, slow_iou(images))
+    assert whole.compute().miou == pytest.approx(np.nanmean(slow_iou(images)))
     first.merge(rest)
     np.testing.assert_array_equal(first.confusion, whole.confusion)
 
@@ -54,16 +61,16 @@ def test_it_equals_its_definition(seed):
 )
 def test_rules(gt, pred, expected):
     metric = MeanIoU(LABELS)
-    metric.update(np.array([gt], np.uint8), np.array([pred], np.uint8))
-    iou = metric.result().iou
+    metric.update(overlaps(np.array([gt], np.uint8), np.array([pred], np.uint8)))
+    iou = metric.compute().iou
     np.testing.assert_allclose(iou[~np.isnan(iou)], expected)
 
 
 def test_json_says_null_for_what_was_not_there():
     metric = MeanIoU(LABELS)
-    assert metric.result().to_dict()['miou'] is None
-    metric.update(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8))
-    document = json.loads(json.dumps(metric.result().to_dict(), allow_nan=False))
+    assert metric.compute().to_dict()['miou'] is None
+    metric.update(overlaps(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8)))
+    document = json.loads(json.dumps(metric.compute().to_dict(), allow_nan=False))
     assert document == {
         'miou': 100,
         'per_class': [
@@ -75,12 +82,12 @@ def test_json_says_null_for_what_was_not_there():
 
 @pytest.mark.parametrize(
     ('gt', 'message'),
-    [(np.full((2, 2), 4), 'ground truth: id 4'), (np.zeros((2, 3), int), 'same size')],
+    [(np.full((2, 2), 4), 'ground truth: class id 4'), (np.zeros((2, 3), int), 'same size')],
 )
 def test_bad_input_is_refused(gt, message):
     metric = MeanIoU(LABELS)
     with pytest.raises(ValueError, match=message):
-        metric.update(gt, np.zeros((2, 2), int))
+        metric.update(overlaps(gt, np.zeros((2, 2), int)))
     assert not metric.confusion.any()
 
 

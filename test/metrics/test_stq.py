@@ -66,7 +66,7 @@ def test_it_equals_its_definition(seeds):
     association, tracks = slow_association(clips)
     np.testing.assert_allclose(metric.stq.association, association)
     np.testing.assert_array_equal(metric.stq.tracks, tracks)
-    result, iou = metric.result(), slow_iou(clips)
+    result, iou = metric.compute(), slow_iou(clips)
     np.testing.assert_allclose([c['sq'] for c in result.per_class], 100 * iou)
     if tracks.any():
         aq, sq = association.sum() / tracks.sum(), np.nanmean(iou)
@@ -78,7 +78,7 @@ def test_it_equals_its_definition(seeds):
 
 
 def aq(*frames):
-    return score(VideoScores(LABELS), [(*gt, *pred) for gt, pred in frames]).result().all['aq']
+    return score(VideoScores(LABELS), [(*gt, *pred) for gt, pred in frames]).compute().all['aq']
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,6 @@ def test_rules_of_association(frames, expected):
 
 def test_stuff_has_no_association_and_void_is_no_class():
     clip = [(*frame((SKY, 3, 10), (ROAD, 0, 10)), *frame((SKY, 0, 10), (VOID_ID, 0, 10)))]
-    scores = score(VideoScores(LABELS), clip).result().summary()
+    scores = score(VideoScores(LABELS), clip).compute().summary()
     assert scores['sq'] == 50
     assert np.isnan([scores['aq'], scores['stq']]).all()

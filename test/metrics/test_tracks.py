@@ -155,7 +155,7 @@ def test_the_random_clips_hold_every_case():
 
 def test_scores_are_made_of_these_counts():
     metric = measure(*[random_clip(seed) for seed in range(4)])
-    tracks, result = metric.tracks, metric.result()
+    tracks, result = metric.tracks, metric.compute()
     for name, among in (('all', [*THINGS]), ('things', [*THINGS]), (CAR, [CAR])):
         scores = result.per_class[name] if name == CAR else getattr(result, name)
         gt, pred = tracks.gt[among].sum(), tracks.pred[among].sum()
@@ -219,7 +219,7 @@ def test_switches_say_when_and_from_what_to_what(clip, expected):
     metric = measure(SWAP, clip)
     own = [switch for switch in metric.tracks.switches if switch.clip == 1]
     assert own == [IdSwitch(1, at, CAR, *names) for at, *names in expected]
-    assert metric.result().to_dict()['switches'][0] == {
+    assert metric.compute().to_dict()['switches'][0] == {
         'clip': 0,
         'frame_index': 1,
         'class_id': CAR,

@@ -78,7 +78,7 @@ def test_the_random_clips_hold_every_case():
 
 def test_names_of_the_windows():
     clips = [random_clip(3, frames=16), random_clip(4, frames=7)]
-    scores = score(VideoScores(LABELS), *clips).result().summary()
+    scores = score(VideoScores(LABELS), *clips).compute().summary()
     dense = [np.nanmean(slow_vpq(clips, n, 1)) for n in (1, 2, 3, 4)]
     sampled = [np.nanmean(slow_vpq(clips, n, 5)) for n in (1, 2, 3, 4)]
     assert [scores[f'vpq_{n}'] for n in (1, 2, 3, 4)] == pytest.approx(dense)
@@ -89,7 +89,7 @@ def test_names_of_the_windows():
 
 def test_windows_longer_than_every_clip_are_left_out_of_the_mean():
     clips = [random_clip(1, frames=2), random_clip(2, frames=2)]
-    scores = score(VideoScores(LABELS), *clips).result().summary()
+    scores = score(VideoScores(LABELS), *clips).compute().summary()
     assert np.isnan([scores['vpq_3'], scores['vpq_4'], scores['vpq_k5']]).all()
     assert scores['vpq'] == pytest.approx((scores['vpq_1'] + scores['vpq_2']) / 2)
 

@@ -10,12 +10,13 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.frame import Geometry
 from panoptic_ros.core.labels import VOID_ID
+from panoptic_ros.metrics.scores import ImageScores
 from panoptic_ros.models.parts.fcos import FCOSMaps
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_training.data.sample import Sample
 from panoptic_training.evaluation.oracle import make_oracle, true_proposals
-from panoptic_training.evaluation.scoring import Scores
+from panoptic_training.evaluation.scoring import pair_of
 from panoptic_training.module_backend import ModuleBackend, model_info
 
 
@@ -81,8 +82,9 @@ def test_perfect_embeddings_score_100_whatever_the_detector_finds(monkeypatch, t
     )
     nothing = FCOSMaps(*([x * 0 - 100 for x in levels] for levels in maps.detections))
     monkeypatch.setattr(model, 'maps', lambda *_: maps._replace(detections=nothing))
-    scores = Scores(LABELS)
-    scores.update(truth, make_oracle(predictor_of(model))(truth))
+    frame = make_oracle(predictor_of(model))(truth)
+    scores = ImageScores(LABELS)
+    scores.update(pair_of(truth, frame, LABELS))
     summary = scores.summary()
     assert summary['pq'] == pytest.approx(100)
     assert summary['pq_stuff'] == pytest.approx(100)

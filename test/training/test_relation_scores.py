@@ -76,7 +76,7 @@ WRONG = [[0.0, 0.9, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
 def test_accuracy_is_over_the_ordered_pairs(value, overlap_of, hidden, expected, why):
     scores = RelationScores(model(value, overlap_of))
     scores.update(sample(hidden))
-    assert scores.accuracy.result() == pytest.approx(expected, nan_ok=True), why
+    assert scores.accuracy.compute() == pytest.approx(expected, nan_ok=True), why
 
 
 @pytest.mark.parametrize('overlap_of', ['mask', 'box'])

@@ -9,12 +9,14 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.metrics.registry import METRICS as ROWS
+from panoptic_ros.metrics.scores import ImageScores
 from panoptic_training.ablation import METRICS
 from panoptic_training.data.sample import Sample
-from panoptic_training.evaluation.scoring import Scores, gt_segments
+from panoptic_training.evaluation.scoring import gt_segments, pair_of
 
 FLOOR, WALL, BALL, BOX = range(4)
-FULL = {'pq_dagger', 'pc', 'iiou', 'boundary_pq', 'ap', 'ap50', 'ap75'}
+FULL = {name for row in ROWS if row.full for name in row.columns}
 """Headline figures that training goes without."""
 
 
@@ -55,9 +57,9 @@ def perfect():
 
 
 def scored(*frames):
-    scores = Scores(LABELS)
+    scores = ImageScores(LABELS)
     for frame in frames:
-        scores.update(sample(), frame)
+        scores.update(pair_of(sample(), frame, LABELS))
     return scores
 
 
@@ -106,7 +108,7 @@ def test_a_missed_box_and_a_ball_too_many():
     del classes[2]
     ids[7, 0:3], classes[6] = 6, BALL
     scores = scored(frame_of(ids, classes))
-    result = scores.panoptic.result()
+    result = scores.panoptic.compute()
     assert result.fn.tolist() == [0, 0, 0, 1] and result.fp.tolist() == [0, 0, 1, 0]
     floor = int((ids == 5).sum())
     floor_iou = floor / (floor + 3)
@@ -135,7 +137,7 @@ def test_counts_add_up_over_processes():
 
 
 def test_without_images_nothing_is_claimed():
-    assert all(np.isnan(value) for value in Scores(LABELS).summary().values())
+    assert all(np.isnan(value) for value in ImageScores(LABELS).summary().values())
 
 
 def images():
@@ -150,9 +152,9 @@ def images():
 
 
 def full(frames):
-    scores = Scores(LABELS, full=True)
+    scores = ImageScores(LABELS, full=True)
     for frame in frames:
-        scores.update(sample(), frame)
+        scores.update(pair_of(sample(), frame, LABELS))
     return scores
 
 
@@ -163,11 +165,11 @@ def test_shards_merge_to_the_whole():
 
 
 def test_scores_of_other_metrics_or_classes_are_refused():
-    scores = Scores(LABELS)
+    scores = ImageScores(LABELS)
     with pytest.raises(ValueError, match='same metrics'):
         scores.merge(full([]))
     with pytest.raises(ValueError, match='same label set'):
-        scores.merge(Scores(LabelSet(LABELS.labels[:2])))
+        scores.merge(ImageScores(LabelSet(LABELS.labels[:2])))
 
 
 def test_full_scores_add_figures_to_those_of_training():
@@ -186,4 +188,4 @@ def test_full_scores_add_figures_to_those_of_training():
 
 def test_every_metric_of_a_study_is_where_the_study_looks():
     document = {**full(images()).to_dict(), 'overlap': {'accuracy': 0.0}}  # evaluate adds this
-    assert all(isinstance(document[part][key], float) for part, key in METRICS.values())
+    assert all(isinstance(column.read(document), float) for column in METRICS.values())

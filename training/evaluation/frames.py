@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def at_camera(frame: PanopticFrame, labels: LabelSet) -> PanopticFrame:
     rows = rows[np.isin(rows['segment_id'], frame.segment_map)]  # without coasting tracks
     return make_frame(
         frame.geometry.to_camera(frame.segment_map),
-        dict(zip(rows['segment_id'].tolist(), rows['class_id'].tolist(), strict=True)),
+        replace(frame, segments=rows).class_of_segment,
         labels,
         rows['score'],
         rows['track_id'],

@@ -17,14 +17,16 @@ from panoptic_ros.core.files import LOCK_NAME, TEMPORARY, lock_folder, write_jso
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.metrics.panoptic import PanopticResult
+from panoptic_ros.metrics.scores import ImageScores
 from panoptic_ros.metrics.video import VideoScores
+from panoptic_ros.metrics.video_frame import measure_frame
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.tracking.tracker import Tracker
 
 from ..data.sample import Reader, Sample
 from .frames import at_camera
 from .predictions import Predictions, PredictionStore
-from .scoring import Scores
+from .scoring import pair_of
 
 Predict = Callable[[Sample], PanopticFrame]
 
@@ -105,11 +107,11 @@ class Evaluation:
     def format(self) -> str:
         """Tables for people."""
         text = self.scores.format()
-        return text if self.video is None else (f'{text}\n\n{self.video.result().format_table()}')
+        return text if self.video is None else (f'{text}\n\n{self.video.compute().format_table()}')
 
     def to_dict(self) -> dict[str, Any]:
         """All scores as plain values for JSON."""
-        video = {} if self.video is None else {'video': self.video.result().to_dict()}
+        video = {} if self.video is None else {'video': self.video.compute().to_dict()}
         return {'images': self.count, **self.scores.to_dict(), **video}
 
     def _tracker(self, part: tuple[int, ...]) -> Tracker | None:
@@ -137,20 +139,23 @@ class Evaluation:
 
     def _score(self, index: int, sample: Sample, frame: PanopticFrame) -> None:
         image = self._no_scores()
-        image.update(sample, frame)
+        image.update(pair_of(sample, frame, self.reader.labels))
         self.scores.merge(image)
-        self.images.append(ImageScore(index, image.panoptic.result()))
+        self.images.append(ImageScore(index, image.panoptic.compute()))
         if self.video is not None:
             self.video.update(
-                sample.class_map,
-                sample.instance_map,
-                frame.semantic_map,
-                frame.paint(frame.segments['track_id'].astype(np.int64), 0),
+                measure_frame(
+                    sample.class_map,
+                    sample.instance_map,
+                    frame.semantic_map,
+                    frame.paint(frame.segments['track_id'].astype(np.int64), 0),
+                    self.reader.labels,
+                )
             )
 
-    def _no_scores(self) -> Scores:
+    def _no_scores(self) -> ImageScores:
         # Average precision ranks instances: it says nothing where none has a score.
-        return Scores(self.reader.labels, full=getattr(self.source, 'scored', True))
+        return ImageScores(self.reader.labels, full=getattr(self.source, 'scored', True))
 
     def worst(self, n: int) -> list[ImageScore]:
         """The n images of the lowest PQ, the worst first."""

@@ -21,7 +21,6 @@ from ..data.sample import Sample
 from .frames import make_frame, true_frame
 from .predictions import file_name
 from .run import Evaluation
-from .scoring import frame_classes
 
 PANEL_WIDTH = 800
 """Images are brought to this width, so that names can be read."""
@@ -121,7 +120,7 @@ def _named(
     """The frame drawn over a scaled image, with names on stuff too."""
     size = image.shape[1], image.shape[0]
     small = cv2.resize(frame.segment_map, size, interpolation=cv2.INTER_NEAREST)
-    frame = make_frame(small, frame_classes(frame), labels, track_id=frame.segments['track_id'])
+    frame = make_frame(small, frame.class_of_segment, labels, track_id=frame.segments['track_id'])
     picture = draw_overlay(CameraImage(image, 'rgb'), frame, labels)
     for row in frame.segments[frame.segments['is_thing'] == 0]:
         if row['area'] < NAMED_AREA * small.size:

@@ -153,7 +153,7 @@ def score(clip: Clip, labels: LabelSet, config: TrackerConfig | None, step: int)
     """Score a clip for a tracker that sees every `step`-th frame; None: for ground truth ids."""
     scores = VideoScores(labels)
     for overlaps in track(clip, config, step) if config else with_gt_ids(clip, step):
-        scores.add(overlaps)
+        scores.update(overlaps)
     scores.end_clip()
     return scores
 
@@ -163,7 +163,7 @@ def summary(parts: Iterable[VideoScores], labels: LabelSet) -> dict[str, Any]:
     scores = VideoScores(labels)
     for part in parts:
         scores.merge(part)
-    return scores.result().summary()
+    return scores.compute().summary()
 
 
 def things_per_frame(clip: Clip) -> float:

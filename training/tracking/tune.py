@@ -80,12 +80,12 @@ def mean_score(clips: Sequence[Clip], labels: LabelSet, config: TrackerConfig, s
     stq, tracks = SegmentationTrackingQuality(labels), TrackQuality(labels)
     for clip in clips:
         for overlaps in track(clip, config, step):
-            stq.add(overlaps)
-            tracks.add(overlaps)
+            stq.update(overlaps)
+            tracks.update(overlaps)
         stq.end_clip()
         tracks.end_clip()
     among = np.ones(len(labels), bool)
-    scores: dict[str, Any] = {**stq.scores(among), **tracks.scores(among)}
+    scores: dict[str, Any] = {**stq.compute(among), **tracks.compute(among)}
     return float(np.mean([scores[name] for name in METRICS]))
 
 

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.metrics.scores import ImageScores
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
 
 from ..checkpoint import NonFiniteError, find_non_finite, load_pretrained
 from ..data.class_table import require_same_classes
 from ..data.sample import Batch, Sample
-from ..evaluation.scoring import Scores
+from ..evaluation.scoring import pair_of
 from ..losses.registry import build_loss
 from ..module_backend import ModuleBackend, model_info
 from .optimizers import OptimizerConfig, make_optimizer
@@ -176,12 +177,12 @@ class PanopticModule(L.LightningModule):
             )
         self.model.renormalize()
         self.predictor = Predictor(ModuleBackend(self.model), self.info)
-        self.scores = Scores(self.labels)
+        self.scores = ImageScores(self.labels)
 
     def validation_step(self, sample: Sample, batch_idx: int) -> Any:
         """Scores one image as the node sees it; gives its PanopticFrame."""
         frame = self.predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0)
-        self.scores.update(sample, frame)
+        self.scores.update(pair_of(sample, frame, self.labels))
         return frame
 
     def on_validation_epoch_end(self) -> None:

@@ -15,7 +15,7 @@ from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 
 from ..data.sample import Sample
-from ..evaluation.scoring import frame_classes, gt_segments
+from ..evaluation.scoring import gt_segments
 from .module import PanopticModule
 
 SHADES = np.array([1.0, 0.7, 0.85, 0.55])
@@ -52,7 +52,7 @@ def paint(
 def panel(sample: Sample, frame: PanopticFrame, labels: LabelSet) -> npt.NDArray[np.uint8]:
     """Return image, prediction and ground truth side by side, (H, 3 W, 3) RGB."""
     gt_map, gt_classes, _ = gt_segments(sample, labels.is_thing)
-    predicted = paint(frame.geometry.to_camera(frame.segment_map), frame_classes(frame), labels)
+    predicted = paint(frame.geometry.to_camera(frame.segment_map), frame.class_of_segment, labels)
     return np.hstack([sample.image, predicted, paint(gt_map, gt_classes, labels)])
 
 

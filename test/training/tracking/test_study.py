@@ -7,6 +7,7 @@ from disc_frames import Disc, make_frame
 from recorded_clips import CAR, LABELS, MOVING, car, clip_of
 
 from panoptic_ros.metrics.video import VideoScores
+from panoptic_ros.metrics.video_frame import measure_frame
 from panoptic_ros.tracking import Tracker, TrackerConfig
 from panoptic_training.tracking.study import (
     TRACKERS,
@@ -44,10 +45,10 @@ def test_scores_equal_those_of_maps_painted_with_track_ids():
     for frame, classes, tracks in zip(frames, clip.class_maps, clip.track_maps, strict=True):
         out = tracker.update(frame)
         ids = out.paint(out.segments['track_id'].astype(np.int64), 0)
-        expected.update(classes, tracks, out.semantic_map, ids)
+        expected.update(measure_frame(classes, tracks, out.semantic_map, ids, LABELS))
     expected.end_clip()
     got = summary([score(count(clip, LABELS), LABELS, config, 1)], LABELS)
-    assert got == pytest.approx(expected.result().summary(), nan_ok=True)
+    assert got == pytest.approx(expected.compute().summary(), nan_ok=True)
 
 
 def test_segments_of_one_class_and_id_are_counted_as_one():

@@ -14,8 +14,8 @@ from tiny_training import read_ckpt, run_noted, tiny_flags
 from panoptic_ros.cli.main import main
 from panoptic_ros.core import files
 from panoptic_ros.core.files import lock_folder
+from panoptic_ros.metrics.scores import ImageScores
 from panoptic_training.checkpoint import NonFiniteError, read_checkpoint
-from panoptic_training.evaluation.scoring import Scores
 from panoptic_training.trainer.module import PanopticModule
 from panoptic_training.trainer.run_folder import AtomicCheckpointIO, find_start, require_unused
 from panoptic_training.trainer.sampler import SampleError
@@ -376,7 +376,7 @@ def test_a_disk_too_full_for_the_log_is_told_in_one_line(tmp_path, capfd, monkey
 def test_a_moved_training_keeps_its_best(used, monkeypatch):
     best = used / 'checkpoints/best.ckpt'
     before = best.read_bytes()
-    monkeypatch.setattr(Scores, 'summary', lambda self: {'pq': -1.0})  # worse than any
+    monkeypatch.setattr(ImageScores, 'summary', lambda self: {'pq': -1.0})  # worse than any
     run_noted(
         used,
         '--ckpt_path',
