@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long each stage takes from a camera image to published messages."""
+"""Times of the stages from a camera image to published messages."""
 
 from __future__ import annotations
 
@@ -28,23 +28,28 @@ from panoptic_ros.runtime.load import load
 from panoptic_ros.tracking import Tracker, TrackerConfig
 
 LEAST_FRAMES = 3
+"""Smallest number of images that are timed."""
+
+WARM_UP = 2
+"""Images that fill caches and buffers before the timing starts."""
 
 Network = Callable[[npt.NDArray[np.uint8]], object]
+"""Runs the network without decoding on an image of the network's input size."""
 
 
 class Sink(Protocol):
-    """Where frames go: filled and published apart, so that each can be timed."""
+    """Receiver of frames; filling and publishing are separate, so that each can be timed."""
 
     def fill(self, image: CameraImage, frame: PanopticFrame, labels: LabelSet) -> None:
-        """Turns a frame into messages."""
+        """Turn a frame into messages."""
 
     def publish(self) -> None:
-        """Publishes the messages last filled."""
+        """Publish the messages of the last `fill`."""
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was measured with one model."""
+class PipelineTimes:
+    """Times and memory of one model."""
 
     info: ModelInfo
     backend: str
@@ -52,71 +57,64 @@ class Report:
     fallback_reason: str
 
     stages_ms: dict[str, npt.NDArray[np.float64]]
-    """(frames,) times by stage, in order; the last, `total`, is the sum of the others."""
+    """(frames,) time of each stage, in order; the last, `total`, is the sum of the others."""
 
     peak_bytes: int
-    """Most resident memory while the model was loaded and run."""
+    """Peak of resident memory while the model was loaded and run."""
 
     @property
     def rate_hz(self) -> float:
-        """Images a second, one after the other."""
+        """Images per second, processed one after the other."""
         return float(1e3 / self.stages_ms[Stage.TOTAL.key].mean())
 
-    def records(self) -> list[dict[str, Any]]:
-        """A record for each stage, as plain values."""
-        height, width = self.info.input_size
-        return [
-            {
-                'model': self.info.name,
-                'backend': self.backend,
-                'device': self.device,
-                'input': f'{height}x{width}',
-                'stage': stage,
-                'p50_ms': round(float(np.percentile(values, 50)), 4),
-                'p95_ms': round(float(np.percentile(values, 95)), 4),
-            }
-            for stage, values in self.stages_ms.items()
-        ]
+    @property
+    def decode_unknown(self) -> int:
+        """Number of images whose decoding took less time than the network's time fluctuates."""
+        return int((self.stages_ms.get(Stage.DECODE.key, np.ones(1)) == 0).sum())
 
 
-def measure(
+def time_pipeline(
     path: Path,
     images: Sequence[CameraImage],
     seconds: float = 5.0,
     sink: Sink | None = None,
     on_progress: Callable[[float], None] = lambda done: None,
     **backend_options: Any,
-) -> Report:
-    """Runs images through a model and the tracker, and takes the times.
+) -> PipelineTimes:
+    """Run images through a model and the tracker, and time each stage.
 
     Args:
         path: the model file.
-        images: played in a circle.
-        seconds: how long to go on; at least LEAST_FRAMES images are taken.
-        sink: takes the frames; without it the stages `messages` and `publish` are left out.
-        on_progress: told how much is done, 0 to 1.
-        backend_options: see `open_backend`.
+        images: camera images, used in turn.
+        seconds: time to spend; at least LEAST_FRAMES images are processed.
+        sink: receives the frames; without it the stages `messages` and `publish` are left out.
+        on_progress: receives the fraction that is done, 0 to 1.
+        backend_options: arguments of `panoptic_ros.load`.
 
     Raises:
-        ModelFileError, BackendError: as `open_backend` does.
+        ModelFileError: if the model file is missing or damaged.
+        BackendError: if the backend or the device is not available.
     """
     _forget_peak()
     predictor = load(path, **backend_options)
     backend = predictor.backend
     pipeline = Pipeline(predictor, Tracker(TrackerConfig()))
-    for i in range(2):  # the first images fill caches and buffers
+    for i in range(WARM_UP):
         pipeline(images[i % len(images)], float(i))
     peak = _peak()
     network = network_alone(path, backend, backend_options.get('threads'))
+    if network is not None:
+        for i in range(WARM_UP):
+            network(predictor.prepare(images[i % len(images)])[0])
 
     rows: list[dict[Stage, float]] = []
     start = time.perf_counter()
     while len(rows) < LEAST_FRAMES or time.perf_counter() - start < seconds:
         image = images[len(rows) % len(images)]
-        rows.append(dict(_time_stages(pipeline, image, 2.0 + len(rows) / 30, sink, network)))
+        rows.append(dict(_time_stages(pipeline, image, WARM_UP + len(rows) / 30, sink, network)))
         on_progress(min(1.0, len(rows) / LEAST_FRAMES, (time.perf_counter() - start) / seconds))
     stages = {stage.key: np.array([row[stage] for row in rows]) * 1e3 for stage in rows[0]}
-    return Report(
+    return PipelineTimes(
         predictor.info,
         backend.name,
         backend.device,
@@ -133,7 +131,7 @@ def _time_stages(
     sink: Sink | None,
     network: Network | None,
 ) -> Iterator[tuple[Stage, float]]:
-    """Stages of one image and their seconds."""
+    """Process one image and yield its stages with their times, s."""
     alone = 0.0
     if network is not None:
         pixels, _ = pipeline.predictor.prepare(image)
@@ -143,9 +141,10 @@ def _time_stages(
     frame, times = pipeline(image, stamp_s)
     for stage, seconds in times.items():
         if stage is Stage.INFER and network is not None:
-            # In turn on the same image, so that their ratio holds on a machine with other work.
-            yield Stage.NETWORK, alone
-            yield Stage.DECODE, seconds - alone
+            # Both ran on the same image, one after the other, so that their ratio holds on a busy
+            # machine. Even so the network alone may take longer than together with decoding.
+            yield Stage.NETWORK, min(alone, seconds)
+            yield Stage.DECODE, max(seconds - alone, 0.0)
         else:
             yield stage, seconds
     if sink is not None:
@@ -158,9 +157,12 @@ def _time_stages(
 
 
 def time_tracker(count: int = 200, frames: int = 60) -> npt.NDArray[np.float64]:
-    """Milliseconds that the tracker takes for an image of so many things, (frames,).
+    """Time the tracker on images of `count` things.
 
-    They stand in rows and shake a little; each has an embedding of its own.
+    The things stand in rows and move a little; each has its own embedding.
+
+    Returns:
+        (frames,) time per image, ms.
     """
     rng = np.random.default_rng(0)
     side = math.ceil(math.sqrt(count))
@@ -183,13 +185,19 @@ def time_tracker(count: int = 200, frames: int = 60) -> npt.NDArray[np.float64]:
         start = time.perf_counter()
         tracker.update(frame)
         times.append(time.perf_counter() - start)
-    return np.array(times[1:]) * 1e3  # the first has no tracks
+    return np.array(times[1:]) * 1e3  # the first image has no tracks
 
 
 def network_alone(path: Path, backend: Backend, threads: int | None) -> Network | None:
-    """The graph as far as the tensors that decoding starts from, which export names `maps_*`.
+    """Return the part of a model file up to the inputs of decoding, which export names `maps_*`.
 
-    None where the file has no such names, or the backend is not ONNX Runtime.
+    Args:
+        path: the model file.
+        backend: backend that runs it.
+        threads: CPU threads; None for all cores.
+
+    Returns:
+        The network, or None if the file has no such names or the backend is not ONNX Runtime.
     """
     engine, _, provider = backend.name.partition('/')
     model = load_onnx(path)
@@ -213,13 +221,13 @@ def network_alone(path: Path, backend: Backend, threads: int | None) -> Network 
 
 
 def _forget_peak() -> None:
-    """Lets the kernel count this process's peak memory anew."""
+    """Reset the kernel's record of this process's peak memory."""
     with suppress(OSError):
         Path('/proc/self/clear_refs').write_text('5')
 
 
 def _peak() -> int:
-    """Peak of resident memory, bytes."""
+    """Return the peak of resident memory, bytes."""
     for line in Path('/proc/self/status').read_text().splitlines():
         if line.startswith('VmHWM:'):
             return int(line.split()[1]) * 1024

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables and records of the measured times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from panoptic_ros.benchmark.metrics import FEW_FRAMES, MANY_FRAMES, MetricCost
+from panoptic_ros.benchmark.pipeline import PipelineTimes
+from panoptic_ros.node.stages import Stage
+
+MODEL_STAGES = tuple(stage.key for stage in (Stage.NETWORK, Stage.DECODE, Stage.INFER))
+
+
+def pipeline_table(reports: list[PipelineTimes], image_size: str) -> Table:
+    """Make a table with a column per model and a row per stage: p50 / p95 in ms."""
+    result = Table(
+        'ms: p50 / p95',
+        title=f'camera image {image_size}',
+        title_justify='left',
+        box=box.SIMPLE_HEAD,
+    )
+    for report in reports:
+        height, width = report.info.input_size
+        result.add_column(
+            f'{report.info.name}\n{height}x{width}\n{report.backend}\n{report.device}',
+            justify='right',
+        )
+    times = [report.stages_ms for report in reports]
+    for stage in (one.key for one in Stage):
+        if any(stage in t for t in times):
+            result.add_row(stage, *(_percentiles(t[stage]) if stage in t else '' for t in times))
+    # Computed per image: medians of stages do not add up on a busy machine.
+    decode, network = Stage.DECODE.key, Stage.NETWORK.key
+    result.add_row(
+        'decode : network',
+        *(f'{np.median(t[decode] / t[network]):.2f}' if network in t else '' for t in times),
+    )
+    total = Stage.TOTAL.key
+    result.add_row(
+        'all but the model',
+        *(_percentiles(t[total] - sum(t[s] for s in MODEL_STAGES if s in t)) for t in times),
+    )
+    result.add_row('images', *(str(len(t[total])) for t in times))
+    result.add_row('rate, Hz', *(f'{report.rate_hz:.1f}' for report in reports))
+    result.add_row('peak memory, MB', *(f'{report.peak_bytes / 1e6:.0f}' for report in reports))
+    return result
+
+
+def pipeline_notes(reports: list[PipelineTimes]) -> list[str]:
+    """Return what a reader of the table has to know, one line each."""
+    notes = []
+    for report in reports:
+        name, frames = report.info.name, len(report.stages_ms[Stage.TOTAL.key])
+        if report.fallback_reason:
+            notes.append(f'{name} on the CPU: {report.fallback_reason}')
+        if report.decode_unknown:
+            notes.append(
+                f'{name}: in {report.decode_unknown} of {frames} images the network alone took '
+                'longer than network and decoding together; there decode counts as 0'
+            )
+    return notes
+
+
+def pipeline_records(report: PipelineTimes) -> list[dict[str, Any]]:
+    """Return a record for each stage of a model, as plain values."""
+    height, width = report.info.input_size
+    return [
+        {
+            'model': report.info.name,
+            'backend': report.backend,
+            'device': report.device,
+            'input': f'{height}x{width}',
+            'stage': stage,
+            'p50_ms': round(float(np.percentile(values, 50)), 4),
+            'p95_ms': round(float(np.percentile(values, 95)), 4),
+        }
+        for stage, values in report.stages_ms.items()
+    ]
+
+
+def metrics_table(reference_ms: float, costs: list[MetricCost], image_size: str) -> Table:
+    """Make a table with a row per metric."""
+    result = Table(
+        title=f'a pair of {image_size} on one core; PQ and video include the pass over the '
+        'pixels, the others do not',
+        title_justify='left',
+        box=box.SIMPLE_HEAD,
+        caption='reference: np.unique of all pixels, as in panopticapi',
+    )
+    result.add_column('metric', no_wrap=True)
+    for heading in (
+        'frame, ms',
+        ': reference',
+        'kept, kB/frame',
+        f'result, ms/frame:\nof {FEW_FRAMES} frames',
+        f'\nof {MANY_FRAMES}',
+    ):
+        result.add_column(heading, justify='right')
+    for cost in costs:
+        result.add_row(
+            cost.name,
+            f'{cost.frame_ms:.2f}',
+            f'{cost.ratio:.3f}',
+            f'{cost.kept_bytes / 1e3:.0f}',
+            *(f'{value:.2f}' for value in cost.result_ms),
+        )
+    result.add_row('reference', f'{reference_ms:.2f}', '1')
+    return result
+
+
+def metrics_records(
+    reference_ms: float, costs: list[MetricCost], image_size: str
+) -> list[dict[str, Any]]:
+    """Return a record for each metric, as plain values."""
+    return [
+        {
+            'metric': cost.name,
+            'image': image_size,
+            'frame_ms': round(cost.frame_ms, 4),
+            'ratio': round(cost.ratio, 5),
+            'reference_ms': round(reference_ms, 4),
+            'kept_bytes': round(cost.kept_bytes),
+            'result_ms_per_frame': [round(value, 4) for value in cost.result_ms],
+        }
+        for cost in costs
+    ]
+
+
+def _percentiles(values: Any) -> str:
+    """Return p50 / p95 with two digits."""
+    return '{:.2f} / {:.2f}'.format(*np.percentile(values, (50, 95)))

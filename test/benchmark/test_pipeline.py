@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times of the pipeline: that every stage is there, not how fast it is."""
+
+import time
+
+import numpy as np
+import pytest
+from tiny_model import paint_scene
+
+from panoptic_ros.benchmark import pipeline as benchmark
+from panoptic_ros.benchmark.pipeline import LEAST_FRAMES, time_pipeline
+from panoptic_ros.benchmark.report import pipeline_notes
+from panoptic_ros.core.image import CameraImage
+
+SCENE = [CameraImage(paint_scene(90, 160))]
+
+
+class CountingSink:
+    def __init__(self):
+        self.filled = self.published = 0
+
+    def fill(self, image, frame, labels):
+        assert len(frame.segments) == 4
+        self.filled += 1
+
+    def publish(self):
+        self.published += 1
+
+
+def test_stages_of_a_file_that_does_not_name_its_maps(tiny_model):
+    sink, progress = CountingSink(), []
+    report = time_pipeline(tiny_model, SCENE, 0.01, sink, progress.append, backend='onnxruntime')
+    assert list(report.stages_ms) == [
+        'pre',
+        'infer',
+        'post',
+        'track',
+        'messages',
+        'publish',
+        'total',
+    ]
+    frames = len(report.stages_ms['total'])
+    assert frames == sink.filled == sink.published == len(progress) >= LEAST_FRAMES
+    assert progress[-1] == 1
+    parts = [values for name, values in report.stages_ms.items() if name != 'total']
+    np.testing.assert_allclose(report.stages_ms['total'], np.sum(parts, axis=0))
+    assert report.rate_hz == pytest.approx(1e3 / report.stages_ms['total'].mean())
+    assert 20e6 < report.peak_bytes < 20e9
+
+
+def test_network_and_decoding_are_told_apart(hle_model):
+    report = time_pipeline(hle_model, SCENE, 0.01, backend='onnxruntime', threads=1)
+    assert list(report.stages_ms) == ['pre', 'network', 'decode', 'post', 'track', 'total']
+    assert (report.stages_ms['network'] > 0).all()
+
+
+def test_a_network_that_takes_longer_alone_leaves_nothing_to_decoding(hle_model, monkeypatch):
+    monkeypatch.setattr(benchmark, 'network_alone', lambda *_: lambda pixels: time.sleep(0.5))
+    report = time_pipeline(hle_model, SCENE, 0.01, backend='onnxruntime', threads=1)
+    assert report.decode_unknown == LEAST_FRAMES
+    assert (report.stages_ms['decode'] == 0).all() and (report.stages_ms['network'] < 500).all()
+    (note,) = pipeline_notes([report])
+    assert 'in 3 of 3 images the network alone took longer' in note and 'counts as 0' in note
+
+
+def test_the_tracker_that_is_timed_follows_each_thing(monkeypatch):
+    ids = []
+
+    class Noted(benchmark.Tracker):
+        def update(self, frame):
+            tracked = super().update(frame)
+            ids.append(tracked.segments['track_id'].tolist())
+            return tracked
+
+    monkeypatch.setattr(benchmark, 'Tracker', Noted)
+    assert benchmark.time_tracker(count=12, frames=5).shape == (5,)
+    assert ids == [list(range(1, 13))] * 6
