@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Studies that repeat a paper's ablation table on a small budget: variants of one recipe."""
+"""Ablation studies: variants of one recipe that repeat a paper's table on a small budget."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +19,34 @@ from panoptic_ros.core.documents import read_json, read_yaml
 from panoptic_ros.core.files import write_json
 from panoptic_ros.metrics.registry import COLUMNS, Column
 
+Command = Callable[[Sequence[str]], int]
+"""The `panoptic` command line: arguments to exit status."""
+
 METRICS = {**COLUMNS, 'oa': Column('overlap accuracy', ('overlap', 'accuracy'))}
 """Metrics that a study may report, by name."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the table."""
+    """Row of the table."""
 
     name: str
 
     set: Mapping[str, Any]
-    """Values by recipe key, as in `model.loss.loss: ae`."""
+    """Recipe keys that the variant sets, as in `model.loss.loss: ae`."""
 
     paper: Mapping[str, float]
-    """What the paper reports, by metric, percent."""
+    """Scores that the paper reports, by metric, percent."""
 
     @property
     def folder(self) -> str:
-        """The name as a folder's."""
+        """Name of the variant's folder."""
         return '_'.join(''.join(c if c.isalnum() else ' ' for c in self.name.lower()).split())
 
 
 @dataclass(frozen=True)
 class Study:
-    """A paper's table, and the recipe and budget that it is repeated with."""
+    """Table of a paper, and the recipe and budget to repeat it."""
 
     title: str
     source: str
@@ -51,10 +54,10 @@ class Study:
     seeds: tuple[int, ...]
     variants: tuple[Variant, ...]
     budget: Mapping[str, Any] = field(default_factory=dict)
-    """Values by recipe key that all variants share."""
+    """Recipe keys that all variants set."""
 
     limit: int | None = None
-    """Validation images that are scored; None for all."""
+    """Number of validation images that are scored; None for all."""
 
     def __post_init__(self) -> None:
         if not self.variants or not self.seeds:
@@ -73,13 +76,13 @@ class Study:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Those that the paper reports of any variant."""
+        """Metrics that the paper reports for any variant."""
         return tuple(name for name in METRICS if any(name in v.paper for v in self.variants))
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training of a study."""
+class StudyRun:
+    """Training and evaluation of one variant with one seed."""
 
     variant: Variant
     seed: int
@@ -87,25 +90,25 @@ class Run:
 
     @property
     def scores_file(self) -> Path:
-        """Written last; a run that has it is done."""
+        """File of the scores, which is written last: it exists only in finished runs."""
         return self.folder / 'scores.json'
 
     @property
     def settings_file(self) -> Path:
-        """What the run was started with."""
+        """File of the settings that the run was started with."""
         return self.folder / 'settings.json'
 
     @property
     def checkpoint(self) -> Path:
-        """Where the training leaves its state."""
+        """Checkpoint of the training, to resume from."""
         return self.folder / 'checkpoints' / 'last.ckpt'
 
 
 def load_study(path: Path) -> Study:
-    """Reads a study's YAML file.
+    """Read the YAML file of a study.
 
     Raises:
-        ValueError: in one line, if it is not one.
+        ValueError: if the file is not a study.
     """
     values = read_yaml(path)
     if (
@@ -128,20 +131,26 @@ def load_study(path: Path) -> Study:
         raise ValueError(f'{path} is not a study: {type(error).__name__}: {text}') from None
 
 
-def runs_of(study: Study, folder: Path) -> Iterator[Run]:
-    """All runs, seed by seed, so that a study that is stopped has whole tables."""
+def runs_of(study: Study, folder: Path) -> Iterator[StudyRun]:
+    """Yield all runs, seed by seed, so that an interrupted study has complete tables."""
     for seed in study.seeds:
         for variant in study.variants:
-            yield Run(variant, seed, folder / variant.folder / f'seed{seed}')
+            yield StudyRun(variant, seed, folder / variant.folder / f'seed{seed}')
 
 
-def execute(study: Study, run: Run, recipe: Path) -> None:
-    """Trains and scores one run; goes on where an earlier attempt was stopped.
+def execute(study: Study, run: StudyRun, recipe: Path, command: Command) -> None:
+    """Train and evaluate one run; resume if an earlier attempt was interrupted.
 
-    Its output goes to `train.log` in the run's folder.
+    The output goes to `train.log` in the run's folder.
+
+    Args:
+        study: the study.
+        run: one of its runs.
+        recipe: recipe of the study.
+        command: the `panoptic` command line, which is called in new processes.
 
     Raises:
-        ChildProcessError: if a command fails, with its last line.
+        ChildProcessError: if training or evaluation fails; with the last line of its output.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     write_json(settings_of(study, run, recipe), run.settings_file)
@@ -149,6 +158,7 @@ def execute(study: Study, run: Run, recipe: Path) -> None:
     # A run killed right after its first best.ckpt has no last.ckpt to resume from.
     start = '--ckpt_path=last' if run.checkpoint.is_file() else '--overwrite=true'
     _panoptic(
+        command,
         run,
         [
             'train',
@@ -160,6 +170,7 @@ def execute(study: Study, run: Run, recipe: Path) -> None:
     data = read_yaml(recipe)['data']['dataset']
     unfinished = run.scores_file.with_suffix('.part')
     _panoptic(
+        command,
         run,
         [
             'evaluate',
@@ -172,20 +183,20 @@ def execute(study: Study, run: Run, recipe: Path) -> None:
     unfinished.replace(run.scores_file)
 
 
-def keys_of(study: Study, run: Run) -> dict[str, Any]:
-    """What a run sets in the recipe, by key."""
+def keys_of(study: Study, run: StudyRun) -> dict[str, Any]:
+    """Return the recipe keys that a run sets."""
     return {**study.budget, **run.variant.set, 'seed_everything': run.seed}
 
 
-def settings_of(study: Study, run: Run, recipe: Path) -> dict[str, Any]:
-    """All that a run's scores follow from, as plain values."""
+def settings_of(study: Study, run: StudyRun, recipe: Path) -> dict[str, Any]:
+    """Return all settings that determine a run's scores, as plain values."""
     values = {'recipe': read_yaml(recipe), 'keys': keys_of(study, run), 'limit': study.limit}
     plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return plain
 
 
-def require_same_settings(study: Study, run: Run, recipe: Path) -> None:
-    """Refuses to mix what an earlier version of a study left with this one.
+def require_same_settings(study: Study, run: StudyRun, recipe: Path) -> None:
+    """Refuse to continue a run of an earlier version of the study.
 
     Raises:
         ValueError: if the run was started with other settings.
@@ -200,35 +211,46 @@ def require_same_settings(study: Study, run: Run, recipe: Path) -> None:
 
 
 def _as_flag(value: Any) -> str:
+    """Return a value as it is written on the command line."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _panoptic(run: Run, words: list[str]) -> None:
+def _panoptic(command: Command, run: StudyRun, words: list[str]) -> None:
+    """Call the command line in a new process, which imports the program that was started.
+
+    So a program that registers its own families and then calls the command line, such as
+    examples/own_family.py, has them in the new process too.
+    """
     log = run.folder / 'train.log'
-    with log.open('a', encoding='utf-8') as output:
-        done = subprocess.run(
-            [sys.executable, '-m', 'panoptic_ros.cli.main', *words],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-            env={**os.environ, 'COLUMNS': '200'},
-        )
-    if done.returncode:
+    process = get_context('spawn').Process(target=_run_logged, args=(command, words, log))
+    process.start()
+    process.join()
+    if process.exitcode:
         last = log.read_text(encoding='utf-8').strip().rpartition('\n')[2]
         raise ChildProcessError(
             f'{run.variant.name}, seed {run.seed}: {words[0]} failed: {last} (see {log})'
         )
 
 
-def read_scores(run: Run) -> dict[str, float]:
-    """Scores of a finished run by metric, percent."""
+def _run_logged(command: Command, words: list[str], log: Path) -> None:
+    """Call the command line and append its output to a log; the target of a new process."""
+    with log.open('ab') as output:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(output.fileno(), stream.fileno())
+    os.environ['COLUMNS'] = '200'
+    sys.argv[1:] = words  # Lightning starts the processes of several devices by these
+    sys.exit(command(words))
+
+
+def read_scores(run: StudyRun) -> dict[str, float]:
+    """Return the scores of a finished run by metric, percent."""
     values = read_json(run.scores_file)
     found = {name: column.read(values) for name, column in METRICS.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def collect(study: Study, folder: Path) -> dict[str, dict[str, list[float]]]:
-    """Scores by variant's name and metric, one for each finished seed."""
+    """Return scores by variant name and metric, one for each finished seed."""
     found: dict[str, dict[str, list[float]]] = {
         variant.name: {name: [] for name in study.metrics} for variant in study.variants
     }
@@ -241,7 +263,7 @@ def collect(study: Study, folder: Path) -> dict[str, dict[str, list[float]]]:
 
 
 def rank_agreement(paper: Sequence[float], ours: Sequence[float]) -> float:
-    """Kendall's tau-b of two columns, -1 to 1: 1 where they order all rows alike; NaN below 2."""
+    """Return Kendall's tau-b of two columns: 1 if they agree on the order, NaN below two rows."""
     from scipy.stats import kendalltau
 
     return float(kendalltau(paper, ours).statistic) if len(paper) > 1 else math.nan
@@ -250,7 +272,7 @@ def rank_agreement(paper: Sequence[float], ours: Sequence[float]) -> float:
 def agreements(
     study: Study, scores: Mapping[str, Mapping[str, Sequence[float]]]
 ) -> dict[str, float]:
-    """Rank agreement of each metric, over the variants that have both columns."""
+    """Return the rank agreement of each metric over the variants that have both scores."""
     result = {}
     for name in study.metrics:
         pairs = [

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`."""
+    """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'ablate',
         help="train the variants of a paper's table and compare the ranks",
         description="Trains each variant of a study with each seed on the study's budget, scores "
         "it, and prints the paper's column beside ours with their rank agreement "
         "(Kendall's tau: 1 where both order all rows alike). A study that was "
-        'stopped resumes; finished runs are kept.',
+        'interrupted resumes; finished runs are kept.',
     )
     parser.add_argument('study', metavar='STUDY', help='a study by name or YAML file')
     parser.add_argument(
@@ -36,16 +36,17 @@ def add_parser(subparsers: Any) -> None:
         '(default: runs/ablation/<study>)',
     )
     parser.add_argument(
-        '--table-only', action='store_true', help='train nothing; show what is finished'
+        '--table-only', action='store_true', help='train nothing; show the finished runs'
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Trains what is missing, prints the table and writes the files.
+    """Train the runs that are missing, print the table and write the files.
 
     Raises:
-        ValueError, OSError: in one line.
+        ValueError: if the study is invalid or the folder holds runs with other settings.
+        OSError: if a file cannot be read or written, or a run fails.
     """
     from panoptic_training.ablation import load_study
 
@@ -54,15 +55,16 @@ def run(args: argparse.Namespace) -> None:
     folder = args.output or Path('runs/ablation') / path.stem
     check_folder(folder, '--output', is_folder=True)
     folder.mkdir(parents=True, exist_ok=True)
-    # A table may be made while another process trains.
+    # The table can be made while another process trains.
     with nullcontext() if args.table_only else lock_folder(folder, 'ablation'):
         _run_study(study, path.stem, folder, args.table_only)
 
 
 def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
-    """See `run`."""
+    """Train the runs that are missing, in a folder that no other process trains in."""
     from rich.console import Console
 
+    from panoptic_ros.cli.main import main
     from panoptic_training.ablation import (
         agreements,
         collect,
@@ -82,7 +84,7 @@ def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
             f'{number} of {len(runs)}: {one.variant.name}, seed {one.seed}; log '
             f'in {one.folder / "train.log"}'
         ):
-            execute(study, one, recipe)
+            execute(study, one, recipe, main)
     scores = collect(study, folder)
     taus = agreements(study, scores)
     lines = markdown(study, scores, taus)
@@ -114,7 +116,7 @@ def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
 def markdown(
     study: Study, scores: dict[str, dict[str, list[float]]], taus: dict[str, float]
 ) -> list[str]:
-    """The table's lines: the paper's figure and ours (mean, and half the range over seeds)."""
+    """Return the lines of the table: paper, and ours as mean ± half the range over seeds."""
     names = study.metrics
     rows = [['variant', *(f'{name} {who}' for name in names for who in ('paper', 'ours'))]]
     rows.append(['---'] * len(rows[0]))
@@ -128,7 +130,7 @@ def markdown(
                 f'{sum(ours) / len(ours):.1f}{spread}' if ours else '',
             ]
         rows.append(cells)
-    # Scores of an earlier version may lack a metric; its column stays empty.
+    # Scores of an earlier version may lack a metric, whose column then is empty.
     done = min(max(map(len, by_metric.values())) for by_metric in scores.values())
     return [
         f'{study.title} ({study.source})',

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from graphs import random_image, run_onnx
 
 from panoptic_ros.cli.main import main
@@ -59,3 +60,23 @@ def test_it_trains_and_its_file_needs_nothing_of_it(tmp_path, capsys):
     assert np.isfinite(found['embedding'][found['valid']]).all()
     assert main(['evaluate', '--model', str(file), '--data', 'synthetic', '--limit', '1']) == 0
     assert 'PQ' in capsys.readouterr().out
+
+
+@pytest.mark.timeout(400)
+def test_a_study_of_it_is_run(tmp_path):
+    study = {
+        'title': 'Widths',
+        'source': 'nobody',
+        'recipe': str(EXAMPLES / 'own_family.yaml'),
+        'limit': 1,
+        'budget': {key: yaml.safe_load(value) for key, _, value in map(split_flag, SMALL)},
+        'variants': [{'name': 'narrow', 'paper': {'pq': 50.0}}],
+    }
+    (tmp_path / 'study.yaml').write_text(yaml.safe_dump(study))
+    run(tmp_path, 'ablate', 'study.yaml', '-o', 'out')
+    assert '1 of 1 seeds finished' in (tmp_path / 'out/table.md').read_text()
+
+
+def split_flag(flag):
+    """Key and value of a flag."""
+    return flag.removeprefix('--').partition('=')
