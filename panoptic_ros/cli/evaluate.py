@@ -14,7 +14,7 @@ from panoptic_ros.cli.output import check_folder, with_bar
 from panoptic_ros.core.files import write_json
 
 CITY_CLIP = 20
-"""Images of each street of the synthetic city that are a video."""
+"""Images per street of the synthetic city that form a video."""
 
 EPILOG = """examples:
   panoptic evaluate --model city.onnx --data synthetic
@@ -37,7 +37,7 @@ or 1000 times the category id plus the instance's number, as in Cityscapes."""
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`."""
+    """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'evaluate',
         help='score a model on labelled images',
@@ -62,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
         required=True,
         metavar='DATA',
         help='synthetic, a data set and its folder (camvid:<folder>), or a '
-        'folder alone whose layout tells what it is',
+        'folder alone, which is recognised by its layout',
     )
     parser.add_argument(
         '--split',
@@ -76,17 +76,17 @@ def add_parser(subparsers: Any) -> None:
         '--output',
         type=Path,
         metavar='DIR',
-        help='collect tables, predictions and pictures here, see below',
+        help='folder for tables, predictions and pictures, see below',
     )
     parser.add_argument(
         '--worst',
         type=int,
         default=8,
         metavar='N',
-        help='how many pictures of the worst images (default: %(default)s)',
+        help='number of pictures of the worst images (default: %(default)s)',
     )
     parser.add_argument(
-        '--backend', default='auto', help='what runs a model file (default: %(default)s)'
+        '--backend', default='auto', help='backend of a model file (default: %(default)s)'
     )
     parser.add_argument(
         '--device', default='auto', help='auto, cpu, cuda or cuda:N (default: %(default)s)'
@@ -97,8 +97,8 @@ def add_parser(subparsers: Any) -> None:
         nargs='?',
         const=10.0,
         metavar='HZ',
-        help='follow things through video of HZ images a second (default: '
-        "%(const)s) with the node's tracker, and score that too",
+        help='track things through video of HZ images per second (default: '
+        "%(const)s) with the node's tracker, and score the tracks",
     )
     parser.add_argument(
         '--oracle',
@@ -110,35 +110,37 @@ def add_parser(subparsers: Any) -> None:
         '--relations',
         type=Path,
         metavar='FILE',
-        help='for models of family sognet: write here which predicted instance lies on which',
+        help='for models of family sognet: file that lists which predicted instance covers which',
     )
     parser.add_argument(
         '--debug-maps',
         metavar='CLASS',
-        help='for models of family pisr, with -o: what the block sees and '
-        'changes of this class in each of the worst images',
+        help='for models of family pisr, with -o: pictures of this class before '
+        'and after the block in each of the worst images',
     )
     parser.add_argument(
         '--json',
         type=Path,
         metavar='FILE',
-        help='write the scores here too, with those of each class',
+        help='also write the scores, with those of each class, to this file',
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Scores, prints the tables and writes the files.
+    """Score, print the tables and write the files.
 
     Raises:
-        ValueError, OSError, BackendError: in one line, when model and data cannot be used.
+        ValueError: if an argument is invalid, or model, predictions and data do not fit together.
+        OSError: if a file cannot be read or written.
+        BackendError: if the backend or the device is not available.
     """
     with ExitStack() as stack:
         _evaluate(args, stack)
 
 
 def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
-    """See `run`; the output folder stays locked until the stack is closed."""
+    """Run the command; the output folder stays locked until the stack is closed."""
     for flag, least in (('limit', 1), ('worst', 0)):
         value = getattr(args, flag)
         if value is not None and value < least:
@@ -149,7 +151,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     if args.debug_maps and not args.output:
         raise ValueError('--debug-maps needs a folder: -o')
     if args.track is not None and not 0 < args.track < math.inf:
-        raise ValueError(f'--track must be over 0 images a second, got {args.track}')
+        raise ValueError(f'--track must be over 0 images per second, got {args.track}')
     for flag in ('json', 'relations', 'output'):
         check_folder(getattr(args, flag), f'--{flag}', is_folder=flag == 'output')
     from panoptic_training.data.registry import open_reader, resolve_name, with_hidden
@@ -162,7 +164,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
         relation_model,
     )
     from panoptic_training.evaluation.report import write_report
-    from panoptic_training.evaluation.run import Evaluation, claim, model_source, names_hash
+    from panoptic_training.evaluation.run import Evaluation, model_source, names_hash, open_folder
     from panoptic_training.evaluation.worst import write_pictures
 
     args.data = resolve_name(args.data)
@@ -202,7 +204,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     store = None
     if args.output:
         stack.enter_context(
-            claim(
+            open_folder(
                 args.output,
                 {
                     **(
@@ -220,7 +222,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
             store = PredictionStore(args.output, reader.labels, reader.image_ids)
     if store and store.annotations:
         print(
-            f'{args.output}: going on, {len(store.annotations)} images are predicted',
+            f'{args.output}: resuming, {len(store.annotations)} images are predicted',
             file=sys.stderr,
         )
     evaluation = Evaluation(reader, source, args.limit, store, args.track)

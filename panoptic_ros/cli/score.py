@@ -16,11 +16,11 @@ from panoptic_ros.core.files import write_json
 T = TypeVar('T')
 
 BAR_AFTER_S = 2.0
-"""Work shorter than this needs no progress bar."""
+"""Time without a progress bar, s."""
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`."""
+    """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'score',
         help='score predictions on disk (COCO panoptic format)',
@@ -61,16 +61,17 @@ def add_parser(subparsers: Any) -> None:
         '--json',
         type=Path,
         metavar='FILE',
-        help='write the scores here too, with those of each class',
+        help='also write the scores, with those of each class, to this file',
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Scores, prints the table and writes the JSON file.
+    """Score, print the table and write the JSON file.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, when files do not fit together.
+        FileNotFoundError: if a file or folder does not exist.
+        ValueError: if a file is invalid, or the files do not fit together.
     """
     from panoptic_ros.metrics.coco import score_files
     from panoptic_ros.metrics.panoptic import PanopticQuality
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
-    """Yields the items, with a progress bar on stderr once they have taken a while."""
+    """Yield the items, with a progress bar on stderr after BAR_AFTER_S."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

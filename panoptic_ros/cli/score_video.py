@@ -13,7 +13,7 @@ from panoptic_ros.core.files import write_json
 
 
 def add_parser(subparsers: Any) -> None:
-    """Adds the command to `panoptic`."""
+    """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'score-video',
         help='score video predictions on disk (VPQ, STQ, HOTA, MOTA, IDF1)',
@@ -37,7 +37,7 @@ LABELS.yaml, as `panoptic list classes --yaml` prints it for a model:
     - {id: 1, name: car, kind: thing, color: [0, 0, 142]}
 
 example:
-  panoptic score-video truth/ predicted/ --labels labels.yaml --json scores.json""",
+  panoptic score-video gt/ predicted/ --labels labels.yaml --json scores.json""",
     )
     parser.add_argument('gt', type=Path, metavar='GT_DIR', help='PNGs of the ground truth')
     parser.add_argument('pred', type=Path, metavar='PRED_DIR', help='PNGs of the predictions')
@@ -52,23 +52,24 @@ example:
         '--label-divisor',
         type=int,
         metavar='N',
-        help='in place of that in the file of classes (without either: 1000)',
+        help='instead of the value in the file of classes (default: 1000)',
     )
     parser.add_argument(
         '--json',
         type=Path,
         metavar='FILE',
-        help='write the scores here too, with VPQ of every fifth frame (the '
+        help='also write the scores to this file, with VPQ of every fifth frame (the '
         "paper's k = 0, 5, 10, 15) and every identity switch",
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Scores, prints the tables and writes the JSON file.
+    """Score, print the tables and write the JSON file.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, when files do not fit together.
+        FileNotFoundError: if a file or folder does not exist.
+        ValueError: if a file is invalid, or the files do not fit together.
     """
     from panoptic_ros.core.class_file import check_divisor, read_class_file
     from panoptic_ros.metrics.video import VideoScores

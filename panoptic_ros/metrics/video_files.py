@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Video segmentations on disk: a folder of PNGs for each clip, one per frame, sorted by name.
+"""Video segmentations on disk: a folder of PNGs per clip, one per frame, sorted by name.
 
 A pixel is R + 256 G + 65536 B = class id * divisor + track id, with the ids and the divisor of a
 class file. Void is white, the class 255 unless the file has it, and what the file ignores.
@@ -24,27 +24,28 @@ from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.video_frame import measure_frame
 
 BATCH = 64
-"""Frames that are read ahead at most."""
+"""Largest number of frames that are read ahead."""
 
 
 class FramePair(NamedTuple):
-    """A frame's two files."""
+    """Files of a frame."""
 
     clip: int
-    """Number of its clip, from 0."""
+    """Index of the clip, from 0."""
 
     gt: Path
     pred: Path
 
 
 def find_frames(gt_folder: Path, pred_folder: Path) -> list[FramePair]:
-    """Pairs the frames of two folders, in order.
+    """Pair the frames of two folders, in order.
 
-    A folder with PNGs in it is one clip; otherwise each of its sub-folders with PNGs is one, and
-    the predictions have sub-folders of the same names, and perhaps more.
+    A folder that contains PNGs is one clip. Otherwise each of its sub-folders with PNGs is a clip,
+    and the predictions need sub-folders of the same names; other sub-folders are ignored.
 
     Raises:
-        FileNotFoundError, ValueError: if folders or frames do not fit together.
+        FileNotFoundError: if a folder or its PNGs do not exist.
+        ValueError: if the two sides have different numbers of frames.
     """
     for folder in (gt_folder, pred_folder):
         if not folder.is_dir():
@@ -69,7 +70,7 @@ def find_frames(gt_folder: Path, pred_folder: Path) -> list[FramePair]:
 
 
 def _pngs(folder: Path) -> list[Path]:
-    """By name; none where there is no such folder."""
+    """Return the PNGs of a folder by name; none if the folder does not exist."""
     return sorted(path for path in folder.glob('*') if path.suffix.lower() == '.png')
 
 
@@ -106,7 +107,8 @@ def measure_files(pairs: Sequence[FramePair], classes: ClassFile) -> Iterator[Ov
     """Reads and counts each pair of PNGs, in order; some are read ahead in other threads.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file.
+        FileNotFoundError: if a file does not exist.
+        ValueError: if a file is invalid or the sizes of a pair differ.
     """
 
     def measure(pair: FramePair) -> Overlaps:

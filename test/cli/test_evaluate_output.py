@@ -112,7 +112,7 @@ def test_it_goes_on_and_predicts_nothing_twice(tmp_path, data, tiny_model, capsy
     capsys.readouterr()
     evaluate(*command, tmp_path / 'parts')
     assert len(calls) == 8
-    assert 'going on, 3 images are predicted' in capsys.readouterr().err
+    assert 'resuming, 3 images are predicted' in capsys.readouterr().err
     assert results(tmp_path / 'parts') == results(tmp_path / 'whole')
     assert {p.name: p.read_bytes() for p in (tmp_path / 'parts/worst').iterdir()} == {
         p.name: p.read_bytes() for p in (tmp_path / 'whole/worst').iterdir()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames at the image's own resolution: predictions read from disk, and labels."""
+"""Frames at the resolution of the image, from predictions on disk and from labels."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def make_frame(
     score: npt.ArrayLike = 1.0,
     track_id: npt.ArrayLike = 0,
 ) -> PanopticFrame:
-    """A frame at the image's own resolution; its segments are numbered from 1.
+    """Make a frame at the resolution of the image; its segments are numbered from 1.
 
     Args:
         ids: (H, W) segment id, 0 = void.
-        classes: class id of each of the S segments; those without a pixel are left out.
+        classes: class id of each of the S segments; segments without a pixel are left out.
         labels: the classes.
-        score: one for all, or (S,).
-        track_id: one for all, or (S,).
+        score: one value for all segments, or (S,).
+        track_id: one value for all segments, or (S,).
     """
     place = np.zeros(max(classes, default=0) + 1, np.int32)
     place[list(classes)] = np.arange(1, len(classes) + 1)
@@ -58,7 +58,10 @@ def make_frame(
 
 
 def at_camera(frame: PanopticFrame, labels: LabelSet) -> PanopticFrame:
-    """A model's frame just as it is read back from disk; so scores do not depend on the way."""
+    """Return a model's frame as it would be read back from disk.
+
+    So the scores do not depend on whether a prediction was stored.
+    """
     rows = frame.segments
     rows = rows[np.isin(rows['segment_id'], frame.segment_map)]  # without coasting tracks
     return make_frame(
@@ -70,7 +73,7 @@ def at_camera(frame: PanopticFrame, labels: LabelSet) -> PanopticFrame:
     )
 
 
-def true_frame(sample: Sample, labels: LabelSet) -> PanopticFrame:
-    """The labels of a sample as a frame; a crowd is one segment."""
+def gt_frame(sample: Sample, labels: LabelSet) -> PanopticFrame:
+    """Return the labels of a sample as a frame; a crowd is one segment."""
     segment_map, classes, _ = gt_segments(sample, labels.is_thing)
     return make_frame(segment_map, classes, labels)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CIAE with the truth's boxes and queries: the upper limit of the paper's Table V."""
+"""CIAE with ground-truth boxes and queries: the upper limit of the paper's Table V."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ..losses.parts.instances import find_instances, instance_mean
 
 
 def make_oracle(predictor: Predictor) -> Callable[[Sample], PanopticFrame]:
-    """A function that segments samples with the truth in place of the detector.
+    """Return a function that segments samples with ground truth instead of the detector.
 
     Args:
-        predictor: of a CIAE module.
+        predictor: predictor of a CIAE module.
 
     Raises:
         ValueError: if the predictor runs anything else.
@@ -42,10 +42,10 @@ def make_oracle(predictor: Predictor) -> Callable[[Sample], PanopticFrame]:
 
 @torch.no_grad()
 def oracle_frame(predictor: Predictor, model: CIAE, sample: Sample) -> PanopticFrame:
-    """Segments a sample as the predictor would, with the truth's instances as proposals.
+    """Segment a sample as the predictor would, with the ground-truth instances as proposals.
 
-    Each instance brings its box and, as its query, the mean of the predicted embedding over its
-    mask; its class is the truth's unless the model takes classes from the embedding.
+    The query of an instance is the mean of the predicted embedding over its mask; its class is
+    the ground truth, unless the model predicts classes from the embedding.
     """
     pixels, geometry = predictor.prepare(CameraImage(sample.image, 'rgb'))
     device = model.memory.device
@@ -54,7 +54,7 @@ def oracle_frame(predictor: Predictor, model: CIAE, sample: Sample) -> PanopticF
     outputs = model.segment(
         F.normalize(maps.embedding[0], dim=0),
         maps.semantic_logits,
-        true_proposals(sample, geometry, maps.embedding),
+        gt_proposals(sample, geometry, maps.embedding),
         model.default_thresholds(),
     )
     return to_frame(
@@ -62,13 +62,13 @@ def oracle_frame(predictor: Predictor, model: CIAE, sample: Sample) -> PanopticF
     )
 
 
-def true_proposals(sample: Sample, geometry: Geometry, embedding: torch.Tensor) -> Proposals:
-    """The instances of a sample that have a cell of the map; and one row that is none.
+def gt_proposals(sample: Sample, geometry: Geometry, embedding: torch.Tensor) -> Proposals:
+    """Return the instances of a sample that have a cell of the map, and one empty row.
 
     Args:
-        sample: at camera resolution.
-        geometry: how it lies in the network's input.
-        embedding: before normalisation, at the geometry's stride, (1, D, h, w).
+        sample: sample at camera resolution.
+        geometry: placement of the image in the network's input.
+        embedding: embedding before normalisation, at the geometry's stride, (1, D, h, w).
     """
     (height, width), per_cell = geometry.map_size, geometry.px_per_cell
     rows, columns = (

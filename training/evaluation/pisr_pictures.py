@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What PISR's block sees and changes, as maps and pictures (supplement, appendix E)."""
+"""Pictures of the maps before and after PISR's block (supplement, appendix E)."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ class DebugMaps:
     """Maps of one class in one image at stride 4, each in [0, 1]."""
 
     class_before: Floats
-    """The class's logits from the initial head, from their least to their greatest, (h, w)."""
+    """Logits of the class from the initial head, minimum and maximum scaled to 0 and 1, (h, w)."""
 
     class_after: Floats
-    """The same from the final head."""
+    """Logits of the class from the final head, scaled in the same way, (h, w)."""
 
     centers_before: Floats
     """Centres of the initial head on pixels of the class, blurred, (h, w)."""
 
     centers_after: Floats
-    """The same of the final head."""
+    """Centres of the final head on pixels of the class, blurred, (h, w)."""
 
     instances: Floats
     """Heatmaps of the encoded instances, the most confident first, (n, h, w)."""
 
 
 def pisr_model(predictor: Predictor, path: Path, class_name: str) -> PISR:
-    """The module that a predictor runs, whose debug maps of a class are wanted.
+    """Return the module that a predictor runs, if debug maps of a class can be drawn.
 
     Args:
-        predictor: of a checkpoint or a model file.
-        path: where that is.
+        predictor: predictor of a checkpoint or a model file.
+        path: path of that file.
         class_name: one of its classes.
 
     Raises:
-        ValueError: if it has no such class, or is no model with PISR's block.
+        ValueError: if the model has no such class or no PISR block.
     """
     predictor.info.labels.class_ids([class_name])
     model = module_of(predictor, path) if predictor.info.family == PISR.family else None
@@ -72,7 +72,7 @@ def pisr_model(predictor: Predictor, path: Path, class_name: str) -> PISR:
 def debug_pictures(
     model: PISR, class_name: str, predictor: Predictor, evaluation: Evaluation, n: int
 ) -> Iterator[Picture]:
-    """Names and debug panels of the n worst images of an evaluation, the worst first."""
+    """Yield names and debug panels of the n worst images of an evaluation, the worst first."""
     (class_id,) = model.labels.class_ids([class_name])
     for image in evaluation.worst(n):
         sample = evaluation.reader.read(image.index, 0)
@@ -87,12 +87,12 @@ def debug_pictures(
 def debug_maps(
     model: PISR, image: npt.NDArray[np.uint8], class_id: int, blur: float = 1.5
 ) -> DebugMaps:
-    """The maps of the supplement's figures 4, 5 and E.1.
+    """Compute the maps of the supplement's figures 4, 5 and E.1.
 
     Args:
-        model: in eval mode, its block enabled.
-        image: RGB of a size that the network takes, (H, W, 3).
-        class_id: the class to look at.
+        model: model in eval mode with its block enabled.
+        image: RGB of a size that the network accepts, (H, W, 3).
+        class_id: the class.
         blur: standard deviation of the Gaussian over the centres, stride-4 cells.
 
     Raises:
@@ -122,7 +122,7 @@ def _class_map(maps: CenterMaps, class_id: int) -> Floats:
 
 def _centers(maps: CenterMaps, class_id: int, window: int, blur: float) -> Floats:
     heatmap = maps.center_heatmap[0]
-    # All of them: with as many places as cells, those that are no peaks come out far below 0.
+    # All peaks: with k = number of cells, cells that are no peak have a height far below 0.
     height, place = find_peaks(heatmap, window, heatmap.numel())
     peaks = torch.zeros_like(heatmap).flatten().index_copy_(0, place, height.clamp(min=0))
     of_class = maps.semantic_logits[0].argmax(dim=0) == class_id
@@ -131,7 +131,7 @@ def _centers(maps: CenterMaps, class_id: int, window: int, blur: float) -> Float
 
 
 def _stretch(values: npt.NDArray[Any]) -> Floats:
-    """From the least value at 0 to the greatest at 1; all 0 where they are equal."""
+    """Scale values from their minimum to their maximum to 0 to 1; 0 if all are equal."""
     low, high = float(values.min()), float(values.max())
     stretched: Floats = ((values - low) / max(high - low, 1e-12)).astype(np.float32)
     return stretched
@@ -140,12 +140,12 @@ def _stretch(values: npt.NDArray[Any]) -> Floats:
 def heat_picture(
     image: npt.NDArray[np.uint8], heat: npt.NDArray[Any], opacity: float = 0.5
 ) -> npt.NDArray[np.uint8]:
-    """A map over its image, from blue for 0 to red for 1.
+    """Draw a map over its image, from blue for 0 to red for 1.
 
     Args:
         image: RGB, (H, W, 3).
-        heat: in [0, 1], of any size.
-        opacity: of the colours.
+        heat: map in [0, 1], of any size.
+        opacity: opacity of the colours, 0 to 1.
 
     Returns:
         (H, W, 3) RGB.
@@ -161,11 +161,11 @@ def heat_picture(
 
 
 def debug_panel(image: npt.NDArray[np.uint8], maps: DebugMaps) -> npt.NDArray[np.uint8]:
-    """Above, class and centres before and after the block; below, the first four instances.
+    """Draw class and centres before and after the block; below them the first four instances.
 
     Args:
         image: RGB, (H, W, 3).
-        maps: of it.
+        maps: its maps.
 
     Returns:
         (2 H, 4 W, 3) RGB.

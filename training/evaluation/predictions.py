@@ -24,14 +24,14 @@ from .frames import make_frame
 ImageId = int | str
 
 INSTANCES = 1000
-"""In PNGs of ids, numbers from this on are 1000 * category + instance, as in Cityscapes."""
+"""Smallest id of an instance in PNGs of ids, 1000 * category + instance, as in Cityscapes."""
 
 SAVING = 0.05
-"""Share of the time that may go into saving the list of what is done."""
+"""Largest fraction of the time that is spent on saving the list of predictions."""
 
 
 class Predictions(Protocol):
-    """Predictions by the image's index in the reader."""
+    """Predictions by the index of the image in the reader."""
 
     @property
     def scored(self) -> bool:
@@ -42,7 +42,7 @@ class Predictions(Protocol):
         """Whether segments have track ids."""
 
     def read(self, index: int, size: tuple[int, int]) -> PanopticFrame:
-        """The prediction of an image of (height, width), at the image's resolution."""
+        """Return the prediction of an image of (height, width), at its resolution."""
 
 
 class CocoPredictions:
@@ -53,11 +53,12 @@ class CocoPredictions:
     Args:
         path: the JSON file.
         folder: its PNGs.
-        labels: of the data set; the file gives its category ids.
-        ids: of the images, by index.
+        labels: classes of the data set; the file has its category ids.
+        ids: ids of the images, by index.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, if files are missing or not in that format.
+        FileNotFoundError: if a file or folder does not exist.
+        ValueError: if the JSON file is not in that format or has other categories.
     """
 
     def __init__(self, path: Path, folder: Path, labels: LabelSet, ids: Sequence[ImageId]) -> None:
@@ -101,7 +102,8 @@ class CocoPredictions:
         """See `Predictions`.
 
         Raises:
-            FileNotFoundError, ValueError: in one line, if there is none or it does not fit.
+            FileNotFoundError: if its PNG does not exist.
+            ValueError: if there is no prediction, or it does not fit the image.
         """
         image_id = self.ids[index]
         if image_id not in self.annotations:
@@ -131,16 +133,18 @@ class CocoPredictions:
 
 
 class PredictionStore(CocoPredictions):
-    """Predictions that are being made, `predictions.json` and `predictions/`.
+    """Predictions of a running evaluation, `predictions.json` and `predictions/`.
 
-    Killed at any time, the files hold the images that were finished but for the last few.
+    If the process is killed, the files hold the finished images except the last few.
     """
 
     def __init__(self, folder: Path, labels: LabelSet, ids: Sequence[ImageId]) -> None:
         self.pngs = folder / 'predictions'
         self.pngs.mkdir(parents=True, exist_ok=True)
         if len({file_name(i) for i in ids}) < len(ids):
-            raise ValueError('the names of the images differ in signs only that file names lack')
+            raise ValueError(
+                'the names of the images differ only in characters that file names cannot hold'
+            )
         path = folder / 'predictions.json'
         self.sizes: dict[ImageId, tuple[int, int]] = {}
         if not path.is_file():
@@ -156,7 +160,7 @@ class PredictionStore(CocoPredictions):
         self._save_next = 0.0
 
     def write(self, index: int, frame: PanopticFrame) -> None:
-        """Adds one prediction, a frame of `at_camera`."""
+        """Add one prediction, a frame of `at_camera`."""
         image_id, ids = self.ids[index], frame.segment_map
         name = file_name(image_id)
         write_png(ids, self.pngs / name)
@@ -178,7 +182,7 @@ class PredictionStore(CocoPredictions):
             self.save()
 
     def save(self) -> None:
-        """Writes the list of what is done; its PNGs are there already."""
+        """Write the list of predictions; their PNGs are already written."""
         start = time.monotonic()
         write_json(
             {
@@ -204,14 +208,14 @@ class PredictionStore(CocoPredictions):
 class IdPredictions:
     """A folder of single-channel PNGs named like the images.
 
-    A pixel holds a category id, or 1000 times that plus the instance's number; any other number
-    is void. Pixels of a thing class without a number are one segment. In video, numbers that last
-    are tracks.
+    A pixel holds a category id, or 1000 times that plus the instance's number; any other value is
+    void. Pixels of a thing class without an instance number are one segment. In video, equal
+    instance numbers are a track.
 
     Args:
-        folder: with `<image id>.png`.
-        labels: of the data set.
-        ids: of the images, by index.
+        folder: folder with `<image id>.png`.
+        labels: classes of the data set.
+        ids: ids of the images, by index.
     """
 
     scored, tracked = False, True
@@ -254,16 +258,17 @@ class IdPredictions:
 
 
 def open_predictions(path: Path, labels: LabelSet, ids: Sequence[ImageId]) -> Predictions:
-    """Predictions that somebody has made.
+    """Open predictions on disk.
 
     Args:
         path: a JSON file with its PNGs in the folder of the same name, or that folder; a folder
             that an evaluation wrote; or a folder of PNGs of ids, see `IdPredictions`.
-        labels: of the data set.
-        ids: of the images, by index.
+        labels: classes of the data set.
+        ids: ids of the images, by index.
 
     Raises:
-        FileNotFoundError, ValueError: in one line, if there are none.
+        FileNotFoundError: if there are no predictions.
+        ValueError: if the JSON file is invalid.
     """
     if path.is_file():
         return CocoPredictions(path, path.with_suffix(''), labels, ids)
@@ -284,7 +289,7 @@ def open_predictions(path: Path, labels: LabelSet, ids: Sequence[ImageId]) -> Pr
 
 
 def file_name(image_id: ImageId) -> str:
-    """The PNG of an image; COCO's own names for its numbers."""
+    """Return the name of an image's PNG; a number gets the name that COCO gives it."""
     if isinstance(image_id, int):
         return f'{image_id:012d}.png'
     return re.sub(r'[^\w.-]', '_', image_id) + '.png'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What segments images, from a model file or a checkpoint of training."""
+"""Predictors of model files and of training checkpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..module_backend import ModuleBackend, model_info
 
 
 def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> Predictor:
-    """A model file on the backend asked for, or a checkpoint's module in torch.
+    """Open a model file on a backend, or the module of a checkpoint in torch.
 
     Args:
         path: `.ckpt` is a checkpoint, anything else a model file.
@@ -31,8 +31,10 @@ def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> P
         device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<index>`.
 
     Raises:
-        ValueError, OSError, BackendError: in one line, if the file or the backend is not to be
-            had.
+        ValueError: if the file is invalid, or a backend other than torch is asked for a
+            checkpoint.
+        OSError: if the file cannot be read.
+        BackendError: if the backend or the device is not available.
     """
     if path.suffix != '.ckpt':
         return load(path, backend, device)
@@ -41,11 +43,11 @@ def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> P
             'a checkpoint is scored with torch; make a model file of it with '
             f'`panoptic export` for the backend {backend}'
         )
-    seen = torch.cuda.is_available()
+    has_gpu = torch.cuda.is_available()
     index = gpu_index(
-        'cuda' if device == 'auto' and seen else 'cpu' if device == 'auto' else device
+        'cuda' if device == 'auto' and has_gpu else 'cpu' if device == 'auto' else device
     )
-    if index is not None and not seen:
+    if index is not None and not has_gpu:
         raise BackendError(f'torch {torch.__version__} sees no GPU, asked for device {device}')
     model, checkpoint = load_checkpoint(path)
     settings = checkpoint['hyper_parameters']
@@ -58,12 +60,12 @@ def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> P
 
 
 def module_of(predictor: Predictor, path: Path) -> PanopticModel:
-    """The module that a predictor runs.
+    """Return the module that a predictor runs.
 
     Args:
         predictor: of a checkpoint, or a model file of a family that is trained here.
-        path: where that is. A model file's graph gives segments only; its module is built again,
-            to run beside it.
+        path: path of that file. The graph of a model file returns segments only, so its module
+            is built again to run beside it.
     """
     model = getattr(predictor.backend, 'model', None)
     if isinstance(model, PanopticModel):
@@ -74,7 +76,7 @@ def module_of(predictor: Predictor, path: Path) -> PanopticModel:
 
 
 def describe_run(predictor: Predictor) -> dict[str, Any]:
-    """What is run and on what, for people."""
+    """Return model, backend and device, as `scores.json` lists them."""
     info, backend = predictor.info, predictor.backend
     return {
         'model': info.name,
@@ -87,6 +89,6 @@ def describe_run(predictor: Predictor) -> dict[str, Any]:
 
 
 def fingerprint(path: Path, predictor: Predictor) -> dict[str, Any]:
-    """What a model's predictions depend on beside the image."""
+    """Return everything that a model's predictions depend on, except the image."""
     backend = predictor.backend
     return {'model': file_hash(path), 'backend': backend.name, 'precision': backend.precision}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model with a relation module says of who covers whom; scored and written out."""
+"""Relations between instances, which one covers which, predicted by a model and scored."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from .predictor import module_of
 class RelationScores:
     """Overlap accuracy of one model on one data set (SOGNet, equation 15).
 
-    Relations are predicted from the true boxes, classes and masks (inferred: the paper does not
-    say; R* needs them), and only between instances that overlap, by the rule that the model was
-    trained with. The truth is read from whole masks where the data says what is hidden, else
-    from boxes; then a model of masks, for which nothing overlaps, is not scored.
+    Relations are predicted from the ground-truth boxes, classes and masks (inferred: the paper
+    does not specify it; R* needs them), and only between instances that overlap, by the rule that
+    the model was trained with. The ground truth is computed from complete masks if the data has
+    hidden parts, otherwise from boxes; in the latter case a model of masks is not scored, because
+    visible masks do not overlap.
     """
 
     def __init__(self, model: SOGNet) -> None:
@@ -37,13 +38,13 @@ class RelationScores:
         self.accuracy = OverlapAccuracy()
 
     def update(self, sample: Sample) -> None:
-        """Adds one image."""
+        """Add one image."""
         if sample.hidden_map is not None or self.model.config.overlap_of == 'box':
-            self.accuracy.update(*true_relations(self.model, sample))
+            self.accuracy.update(*gt_relations(self.model, sample))
 
 
 def relation_model(predictor: Predictor, path: Path) -> SOGNet | None:
-    """The module that a predictor runs, if it is one with relations; see `module_of`."""
+    """Return the module that a predictor runs; None if it has no relation module."""
     if predictor.info.family != SOGNet.family:
         return None
     model = module_of(predictor, path)
@@ -51,8 +52,8 @@ def relation_model(predictor: Predictor, path: Path) -> SOGNet | None:
 
 
 @torch.no_grad()
-def true_relations(model: SOGNet, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """O and R* of a sample's N instances, (N, N) both; see `RelationScores`."""
+def gt_relations(model: SOGNet, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Return O and R* of a sample's N instances, both (N, N); see `RelationScores`."""
     assert model.relation is not None
     config, device = model.config, model.mean.device
     class_map, instance_map = (
@@ -64,20 +65,21 @@ def true_relations(model: SOGNet, sample: Sample) -> tuple[np.ndarray, np.ndarra
         if sample.hidden_map is None
         else torch.from_numpy(sample.hidden_map.astype(np.int64)).to(device)
     )
-    told = hidden if config.overlap_of == 'mask' else None  # a model of boxes never saw any
-    found = find_objects(
-        class_map[None], instance_map[None], model.is_thing, None if told is None else told[None]
+    # A model of boxes was trained without hidden parts.
+    known = hidden if config.overlap_of == 'mask' else None
+    objects = find_objects(
+        class_map[None], instance_map[None], model.is_thing, None if known is None else known[None]
     )[0]
-    visible = whole_masks(instance_map, found.id)
-    boxes = inside(found.box, (class_map.shape[0], class_map.shape[1]))
-    whole = boxes if hidden is None else whole_masks(instance_map, found.id, hidden)
-    features = mask_targets(instance_map, found.id, found.box, config.mask_size, told)
-    relation = model.relation(found.box, found.thing, features)
-    overlapping = boxes if config.overlap_of == 'box' else whole
+    visible = whole_masks(instance_map, objects.id)
+    boxes = inside(objects.box, (class_map.shape[0], class_map.shape[1]))
+    complete = boxes if hidden is None else whole_masks(instance_map, objects.id, hidden)
+    features = mask_targets(instance_map, objects.id, objects.box, config.mask_size, known)
+    relation = model.relation(objects.box, objects.thing, features)
+    overlapping = boxes if config.overlap_of == 'box' else complete
     enters = significant_overlap(overlapping.flatten(1).float(), config.least_overlap).any(dim=1)
     relation = relation * enters[:, None] * enters
     return relation.cpu().numpy(), approximate_relation(
-        whole.cpu().numpy(), visible.cpu().numpy(), config.least_overlap
+        complete.cpu().numpy(), visible.cpu().numpy(), config.least_overlap
     )
 
 
@@ -85,12 +87,11 @@ def true_relations(model: SOGNet, sample: Sample) -> tuple[np.ndarray, np.ndarra
 def predicted_relations(
     predictor: Predictor, model: SOGNet, sample: Sample
 ) -> list[dict[str, Any]]:
-    """Pairs of predicted segments of which one lies on the other, the surest first.
+    """Return the pairs of predicted segments of which one covers the other, the surest first.
 
     Returns:
-        For each pair whose O says so as overlap accuracy reads it (COVERED) the ids and class
-        names of the upper (`segment`) and the lower one (`on`), both in the image's frame, and
-        `strength`, their O in COVERED to 1.
+        For each pair with an O of at least COVERED the ids and class names of the upper
+        (`segment`) and the lower segment (`on`) in the frame, and `strength`, their O.
     """
     pixels, geometry = predictor.prepare(CameraImage(sample.image, 'rgb'))
     image = torch.from_numpy(pixels).to(model.mean.device).permute(2, 0, 1)[None]
@@ -99,7 +100,7 @@ def predicted_relations(
     )
     frame = to_frame(
         Outputs(*(value.cpu().numpy() for value in segments)), predictor.info, geometry, stamp_s=0
-    )  # without what lies in the padding
+    )  # without segments in the padding
     listed = torch.from_numpy(
         np.isin(np.arange(1, len(relation) + 1), frame.segments['segment_id'])
     ).to(relation.device)

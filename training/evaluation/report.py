@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation leaves in its folder beside the predictions."""
+"""Files of an evaluation's folder, except the predictions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .worst import write_worst
 
 
 def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, folder: Path) -> None:
-    """Writes `scores.json`, `per_class.csv`, `images.csv`, `worst/` and `submission/`.
+    """Write `scores.json`, `per_class.csv`, `images.csv`, `worst/` and `submission/`.
 
     Args:
-        evaluation: run to its end.
-        scores: for the JSON file, with `data`, `split` and, if there was one, `model`.
-        worst: how many pictures.
-        folder: is there.
+        evaluation: the finished evaluation.
+        scores: content of the JSON file, with `data`, `split` and, if a model was run, `model`.
+        worst: number of pictures.
+        folder: existing folder.
     """
     write_json(scores, folder / 'scores.json')
     write_csv(evaluation.scores.per_class_rows(), folder / 'per_class.csv')
@@ -55,7 +55,7 @@ def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, fol
 
 
 def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Writes a table whose header is the keys of its first row; None is an empty cell."""
+    """Write a table whose header is the keys of its first row; None is an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
     writer.writeheader()

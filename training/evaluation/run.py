@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of a model, or of predictions on disk, over a data set; goes on where it was stopped."""
+"""Evaluation of a model, or of predictions on disk, over a data set; it can be resumed."""
 
 from __future__ import annotations
 
@@ -33,34 +33,35 @@ Predict = Callable[[Sample], PanopticFrame]
 
 @dataclass(frozen=True)
 class ImageScore:
-    """How well one image was segmented."""
+    """Panoptic quality of one image."""
 
     index: int
     result: PanopticResult
 
     @property
     def pq(self) -> float:
-        """Percent; NaN for an image without labels or segments."""
+        """PQ in percent; NaN for an image without labels or segments."""
         return self.result.all.pq
 
 
 class Evaluation:
-    """Collects the scores of one source of predictions, in the order of the data set.
+    """Scores of one source of predictions, in the order of the data set.
 
-    The model's frames take the same form as predictions read from disk before they are scored,
-    and everything is scored again when an evaluation goes on, so that an interruption cannot
-    change a figure. Reading is cheap beside a model.
+    Frames of a model are brought into the form of predictions read from disk before they are
+    scored, and a resumed evaluation scores everything again, so that an interruption cannot
+    change a figure. Reading is cheap compared with running a model.
 
     Args:
         reader: the data.
-        source: what segments a sample, or predictions on disk.
-        limit: how many images at most.
-        store: where the model's predictions are kept; those in it are not made again.
-        rate_hz: follow things through the reader's clips, whose images come at this rate. A clip
+        source: function that segments a sample, or predictions on disk.
+        limit: largest number of images.
+        store: keeps the model's predictions; images that it holds are not predicted again.
+        rate_hz: rate of the images in the reader's clips; with it things are tracked. A clip
             that was not finished is then predicted from its start.
 
     Raises:
-        ValueError: if there is nothing to follow things through.
+        ValueError: if tracks are asked for, and the data has no clips or the predictions have no
+            track ids.
     """
 
     def __init__(
@@ -78,14 +79,14 @@ class Evaluation:
         if rate_hz and not tracked:
             raise ValueError('the predictions have no track ids')
         self.parts = cut(reader.clips if tracked else (tuple(range(len(reader))),), limit)
-        """Indices, in groups that are predicted one image after the other."""
+        """Indices of images, in groups that are predicted in order."""
         self.count = sum(map(len, self.parts))
-        self.scores = self._no_scores()
+        self.scores = self._empty_scores()
         self.video = VideoScores(reader.labels) if tracked else None
         self.images: list[ImageScore] = []
 
     def run(self) -> Iterator[tuple[int, Sample]]:
-        """Scores image by image and yields each."""
+        """Score the images, and yield index and sample of each."""
         try:
             for part in self.parts:
                 tracker = self._tracker(part)
@@ -99,23 +100,23 @@ class Evaluation:
             if self.store is not None:
                 self.store.save()
 
-    def again(self, index: int) -> tuple[Sample, PanopticFrame]:
-        """A sample and its prediction once more, where predictions are on disk."""
+    def read_again(self, index: int) -> tuple[Sample, PanopticFrame]:
+        """Return a sample and its prediction from disk."""
         sample = self.reader.read(index, 0)
         return sample, self._frame(index, sample, None)
 
     def format(self) -> str:
-        """Tables for people."""
+        """Return the printed tables."""
         text = self.scores.format()
         return text if self.video is None else (f'{text}\n\n{self.video.compute().format_table()}')
 
     def to_dict(self) -> dict[str, Any]:
-        """All scores as plain values for JSON."""
+        """Return all scores as plain values for JSON."""
         video = {} if self.video is None else {'video': self.video.compute().to_dict()}
         return {'images': self.count, **self.scores.to_dict(), **video}
 
     def _tracker(self, part: tuple[int, ...]) -> Tracker | None:
-        """A new one, unless nothing is tracked or the whole clip is on disk."""
+        """Return a new tracker; None if nothing is tracked or the complete clip is on disk."""
         store = self.store
         if not self.rate_hz or (store is not None and all(index in store for index in part)):
             return None
@@ -124,6 +125,7 @@ class Evaluation:
     def _frame(
         self, index: int, sample: Sample, tracker: Tracker | None, place: int = 0
     ) -> PanopticFrame:
+        """Return the prediction of a sample, the `place`-th image of its clip."""
         size = sample.class_map.shape[0], sample.class_map.shape[1]
         if not callable(self.source):
             return self.source.read(index, size)
@@ -138,7 +140,8 @@ class Evaluation:
         return frame
 
     def _score(self, index: int, sample: Sample, frame: PanopticFrame) -> None:
-        image = self._no_scores()
+        """Add one image to the scores."""
+        image = self._empty_scores()
         image.update(pair_of(sample, frame, self.reader.labels))
         self.scores.merge(image)
         self.images.append(ImageScore(index, image.panoptic.compute()))
@@ -153,18 +156,18 @@ class Evaluation:
                 )
             )
 
-    def _no_scores(self) -> ImageScores:
-        # Average precision ranks instances: it says nothing where none has a score.
+    def _empty_scores(self) -> ImageScores:
+        # Average precision ranks instances by their scores; without scores it means nothing.
         return ImageScores(self.reader.labels, full=getattr(self.source, 'scored', True))
 
     def worst(self, n: int) -> list[ImageScore]:
-        """The n images of the lowest PQ, the worst first."""
+        """Return the n images with the lowest PQ, the worst first."""
         scored = [image for image in self.images if not np.isnan(image.pq)]
         return sorted(scored, key=lambda image: (image.pq, image.index))[:n]
 
 
 def cut(parts: Iterable[tuple[int, ...]], limit: int | None) -> tuple[tuple[int, ...], ...]:
-    """The first `limit` indices of the parts; all without a limit."""
+    """Return the first `limit` indices of the parts; all without a limit."""
     kept = []
     for part in parts:
         part = part[:limit]
@@ -174,7 +177,7 @@ def cut(parts: Iterable[tuple[int, ...]], limit: int | None) -> tuple[tuple[int,
 
 
 def model_source(predictor: Predictor, oracle: bool = False) -> Predict:
-    """What segments samples with a model, as the node does; or with the truth's boxes."""
+    """Return a function that segments samples as the node does, or with ground-truth boxes."""
     if oracle:
         from .oracle import make_oracle
 
@@ -187,36 +190,36 @@ def model_source(predictor: Predictor, oracle: bool = False) -> Predict:
 
 
 @contextmanager
-def claim(folder: Path, what: dict[str, Any]) -> Iterator[None]:
-    """Takes a folder for the results of one evaluation, or resumes it; locks it meanwhile.
+def open_folder(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
+    """Lock a folder for the results of one evaluation, new or resumed.
 
     Args:
-        folder: is made where it is missing.
-        what: all that predictions depend on, as plain values.
+        folder: folder of the results; it is created if it does not exist.
+        settings: everything that predictions depend on, as plain values.
 
     Raises:
-        ValueError: if the folder holds results of something else or another process works in it.
+        ValueError: if the folder holds other results or another process works in it.
     """
-    _require_same(folder, what)  # before the lock leaves a file in a folder of something else
+    _require_same(folder, settings)  # before the lock leaves a file in a folder of other content
     with lock_folder(folder, 'evaluation'):
-        if not _require_same(folder, what):
-            write_json(what, folder / 'evaluate.json')
+        if not _require_same(folder, settings):
+            write_json(settings, folder / 'evaluate.json')
         yield
 
 
-def _require_same(folder: Path, what: dict[str, Any]) -> bool:
-    """Whether the folder holds results of this evaluation already; those of others are refused."""
+def _require_same(folder: Path, settings: dict[str, Any]) -> bool:
+    """Return whether the folder holds results of this evaluation; refuse other content."""
     path = folder / 'evaluate.json'
     if path.is_file():
         try:
             old = dict(read_json(path))
         except (TypeError, ValueError):
             raise ValueError(f'{path} is damaged; choose another folder or delete it') from None
-        for key in what | old:
-            if old.get(key) != what.get(key):
+        for key in settings | old:
+            if old.get(key) != settings.get(key):
                 raise ValueError(
                     f'{folder} holds the evaluation of another {key}, '
-                    f'{old.get(key)} there and {what.get(key)} here; '
+                    f'{old.get(key)} there and {settings.get(key)} here; '
                     'choose another folder or delete it'
                 )
         return True
@@ -228,5 +231,5 @@ def _require_same(folder: Path, what: dict[str, Any]) -> bool:
 
 
 def names_hash(reader: Reader) -> str:
-    """Tells data sets apart by the names and number of their images."""
+    """Return a hash of the names of a data set's images."""
     return hashlib.sha256(repr(list(reader.image_ids)).encode()).hexdigest()[:12]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that the servers of COCO and Cityscapes take, made of an evaluation's predictions.
+"""Submission files for the servers of COCO and Cityscapes.
 
-Both want COCO's panoptic format in a zip: `<name>.json`, where image ids and category ids are the
-data set's own, and its PNGs in `<name>/`. Unpacked, panopticapi's evaluation.py and
-cityscapesscripts' evalPanopticSemanticLabeling.py take the same files.
+Both servers expect COCO's panoptic format in a zip file: `<name>.json` with the data set's own
+image ids and category ids, and its PNGs in `<name>/`. Unpacked, panopticapi's evaluation.py and
+cityscapesscripts' evalPanopticSemanticLabeling.py accept the same files.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ NAMES = {
     'coco': 'panoptic_{split}2017_{model}_results',
     'cityscapes': 'cityscapes_panoptic_{split}',
 }
-"""Name of the JSON file and its folder by data set; COCO's server reads the name."""
+"""Name of the JSON file and its folder by data set; COCO's server parses the name."""
 
 
 def write_submission(
     store: PredictionStore, data: str, split: str, model: str, folder: Path
 ) -> Path | None:
-    """Writes the zip, if the data set has a server and every image is predicted.
+    """Write the zip file, if the data set has a server and every image is predicted.
 
     Args:
         store: the predictions.
         data: name of the data set, with or without its folder.
         split: `val` or `test`.
-        model: its name, for COCO.
-        folder: where to write.
+        model: name of the model, for COCO.
+        folder: folder of the file; it is created if it does not exist.
 
     Returns:
         The file, or None.

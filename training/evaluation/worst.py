@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of the images that were segmented worst: image, ground truth, prediction."""
+"""Pictures of the images with the lowest PQ: image, ground truth and prediction."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from panoptic_ros.core.overlay import draw_overlay
 from panoptic_ros.metrics.panoptic import PanopticResult
 
 from ..data.sample import Sample
-from .frames import make_frame, true_frame
+from .frames import gt_frame, make_frame
 from .predictions import file_name
 from .run import Evaluation
 
 PANEL_WIDTH = 800
-"""Images are brought to this width, so that names can be read."""
+"""Width to which images are scaled, px, so that names are legible."""
 
 STRIP = 26
 """Height of a line of text, px."""
@@ -31,19 +31,19 @@ STRIP = 26
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 Picture = tuple[int | str, npt.NDArray[np.uint8]]
-"""The image's id, and RGB."""
+"""Id of an image, and RGB."""
 
 NAMED_AREA = 0.01
-"""Stuff that covers less of the picture gets no name."""
+"""Smallest fraction of the picture for which stuff gets its name."""
 
 
 def write_worst(evaluation: Evaluation, n: int, folder: Path) -> None:
-    """Writes the n worst images, the worst first, and removes what was there before."""
+    """Write the n worst images, the worst first, and remove earlier pictures."""
     names, labels = evaluation.reader.image_ids, evaluation.reader.labels
 
     def pictures() -> Iterator[Picture]:
         for image in evaluation.worst(n):
-            sample, frame = evaluation.again(image.index)
+            sample, frame = evaluation.read_again(image.index)
             name = names[image.index]
             yield (
                 name,
@@ -56,11 +56,11 @@ def write_worst(evaluation: Evaluation, n: int, folder: Path) -> None:
 
 
 def write_pictures(pictures: Iterable[Picture], folder: Path) -> None:
-    """Writes pictures of images, numbered, and removes those that were there before.
+    """Write numbered pictures of images and remove earlier ones.
 
     Args:
         pictures: any number.
-        folder: is made.
+        folder: is created if it does not exist.
     """
     folder.mkdir(exist_ok=True)
     written = set()
@@ -78,7 +78,7 @@ def write_pictures(pictures: Iterable[Picture], folder: Path) -> None:
 
 
 def faults(result: PanopticResult) -> str:
-    """What was missed and what was not there, in words."""
+    """Return the missed and the wrong segments in words."""
     parts = []
     for what, counts in (('missed', result.fn), ('wrong', result.fp)):
         of = [
@@ -94,7 +94,7 @@ def faults(result: PanopticResult) -> str:
 def draw(
     sample: Sample, frame: PanopticFrame, labels: LabelSet, title: str
 ) -> npt.NDArray[np.uint8]:
-    """Image, ground truth and prediction side by side under a title, RGB.
+    """Draw image, ground truth and prediction side by side under a title, RGB.
 
     Args:
         sample: image and labels.
@@ -106,7 +106,7 @@ def draw(
     image = np.asarray(
         cv2.resize(sample.image, (PANEL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8
     )
-    panels = [image, *(_named(image, f, labels) for f in (true_frame(sample, labels), frame))]
+    panels = [image, *(_named(image, f, labels) for f in (gt_frame(sample, labels), frame))]
     for panel, caption in zip(panels, ('image', 'ground truth', 'prediction'), strict=True):
         _write(panel, caption, 6, 18)
     strip = np.zeros((STRIP, len(panels) * PANEL_WIDTH, 3), np.uint8)
@@ -117,7 +117,7 @@ def draw(
 def _named(
     image: npt.NDArray[np.uint8], frame: PanopticFrame, labels: LabelSet
 ) -> npt.NDArray[np.uint8]:
-    """The frame drawn over a scaled image, with names on stuff too."""
+    """Draw a frame over a scaled image, with the names of things and stuff."""
     size = image.shape[1], image.shape[0]
     small = cv2.resize(frame.segment_map, size, interpolation=cv2.INTER_NEAREST)
     frame = make_frame(small, frame.class_of_segment, labels, track_id=frame.segments['track_id'])

@@ -11,9 +11,9 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.files import FolderInUseError
 from panoptic_training.data.sample import Sample
-from panoptic_training.evaluation.frames import make_frame, true_frame
+from panoptic_training.evaluation.frames import gt_frame, make_frame
 from panoptic_training.evaluation.predictions import PredictionStore, open_predictions
-from panoptic_training.evaluation.run import Evaluation, claim, cut
+from panoptic_training.evaluation.run import Evaluation, cut, open_folder
 from panoptic_training.evaluation.worst import faults
 
 CLASSES = {1: 1, 2: 0, 3: 2, 4: 3}
@@ -46,7 +46,7 @@ class Model:
 
     def __call__(self, sample):
         self.asked.append(int(sample.image[0, 0, 0]))
-        return true_frame(sample, LABELS)
+        return gt_frame(sample, LABELS)
 
 
 def run(evaluation, stop_after=None):
@@ -147,24 +147,24 @@ def test_cut(limit, expected):
 @pytest.mark.parametrize('text', ['{', '[1]', '3'])
 def test_a_damaged_folder_is_told(tmp_path, text):
     (tmp_path / 'evaluate.json').write_text(text)
-    with pytest.raises(ValueError, match='is damaged'), claim(tmp_path, {'model': 'a'}):
+    with pytest.raises(ValueError, match='is damaged'), open_folder(tmp_path, {'model': 'a'}):
         pass
 
 
 def test_an_evaluation_keeps_others_out_of_its_folder(tmp_path):
     folder, what = tmp_path / 'out', {'model': 'a'}
-    with claim(folder, what):
+    with open_folder(folder, what):
         with (
             pytest.raises(FolderInUseError, match='in use by another evaluation'),
-            claim(folder, what),
+            open_folder(folder, what),
         ):
             pass
         assert json.loads((folder / 'evaluate.json').read_text()) == what
-    with claim(folder, what):  # resumed
+    with open_folder(folder, what):  # resumed
         pass
     with (
         pytest.raises(ValueError, match='the evaluation of another model, a there and b here'),
-        claim(folder, {'model': 'b'}),
+        open_folder(folder, {'model': 'b'}),
     ):
         pass
 
@@ -173,7 +173,7 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path):
     (tmp_path / 'photo.jpg').touch()
     with (
         pytest.raises(ValueError, match='not empty and not of an evaluation'),
-        claim(tmp_path, {'model': 'a'}),
+        open_folder(tmp_path, {'model': 'a'}),
     ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ['photo.jpg']
@@ -182,5 +182,5 @@ def test_a_folder_of_something_else_is_left_as_it_is(tmp_path):
 def test_what_a_killed_start_left_is_no_hindrance(tmp_path):
     for name in ('.lock', '.unfinished-evaluate.json'):
         (tmp_path / name).touch()
-    with claim(tmp_path, {'model': 'a'}):
+    with open_folder(tmp_path, {'model': 'a'}):
         assert sorted(path.name for path in tmp_path.iterdir()) == ['.lock', 'evaluate.json']

@@ -15,7 +15,7 @@ from panoptic_ros.models.parts.fcos import FCOSMaps
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_training.data.sample import Sample
-from panoptic_training.evaluation.oracle import make_oracle, true_proposals
+from panoptic_training.evaluation.oracle import gt_proposals, make_oracle
 from panoptic_training.evaluation.scoring import pair_of
 from panoptic_training.module_backend import ModuleBackend, model_info
 
@@ -49,7 +49,7 @@ def test_proposals_are_boxes_classes_and_mean_embeddings():
     geometry = Geometry((128, 256), (64, 160), stride=4)
     truth = sample(size=(128, 256))
     embedding = torch.randn(1, 8, 16, 40)
-    proposals = true_proposals(truth, geometry, embedding)
+    proposals = gt_proposals(truth, geometry, embedding)
     assert proposals.keep.tolist() == [True, True, False], 'one pixel has no cell'
     assert proposals.class_id.tolist()[:2] == [2, 2]
     assert proposals.box.tolist()[:2] == [[8, 10, 16, 20], [16, 10, 30, 20]]

@@ -10,7 +10,7 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_training.data.sample import Sample
-from panoptic_training.evaluation.frames import at_camera, make_frame, true_frame
+from panoptic_training.evaluation.frames import at_camera, gt_frame, make_frame
 from panoptic_training.evaluation.predictions import (
     CocoPredictions,
     IdPredictions,
@@ -96,7 +96,7 @@ def test_true_frame_shows_crowds_and_void():
     instance_map = np.zeros(SIZE, np.int32)
     class_map[:4], class_map[4:6] = 0, 2
     instance_map[4, :3] = 9
-    frame = true_frame(Sample(np.zeros((*SIZE, 3), np.uint8), class_map, instance_map), LABELS)
+    frame = gt_frame(Sample(np.zeros((*SIZE, 3), np.uint8), class_map, instance_map), LABELS)
     assert (frame.semantic_map == class_map).all()
     assert sorted(frame.segments['area'].tolist()) == [3, 2 * 17 - 3, 4 * 17]
 

@@ -17,9 +17,9 @@ from panoptic_ros.runtime.predictor import Predictor
 from panoptic_training.data.sample import Sample
 from panoptic_training.evaluation.relations import (
     RelationScores,
+    gt_relations,
     predicted_relations,
     relation_model,
-    true_relations,
 )
 from panoptic_training.module_backend import ModuleBackend, model_info
 
@@ -82,7 +82,7 @@ def test_accuracy_is_over_the_ordered_pairs(value, overlap_of, hidden, expected,
 @pytest.mark.parametrize('overlap_of', ['mask', 'box'])
 def test_the_module_sees_what_it_was_trained_with(overlap_of):
     net = model(RIGHT, overlap_of)
-    true_relations(net, sample(True))
+    gt_relations(net, sample(True))
     assert net.relation.box[1].tolist() == [30.0, 10.0, 80.0, 40.0]
     corner = net.relation.mask[1][6:, :4].mean()  # the part of the box that the ball hides
     assert (corner > 0.9) == (overlap_of == 'mask')
@@ -90,7 +90,7 @@ def test_the_module_sees_what_it_was_trained_with(overlap_of):
 
 def test_instances_that_overlap_none_have_no_relation():
     everyone = [[0.0] * 3 if i == 2 else [0.7] * 3 for i in range(3)]
-    relation, truth = true_relations(model(everyone, 'mask'), sample(True))
+    relation, truth = gt_relations(model(everyone, 'mask'), sample(True))
     assert not relation[2].any() and not relation[:, 2].any() and relation[0, 1] > 0
     assert truth.tolist() == [[False] * 3, [True, False, False], [False] * 3]
 
