@@ -227,7 +227,8 @@ class IdPredictions:
         """See `Predictions`.
 
         Raises:
-            FileNotFoundError, ValueError: in one line, if there is no file or it does not fit.
+            FileNotFoundError: if there is no file.
+            ValueError: if the file is invalid or does not fit the image.
         """
         path = self.folder / file_name(self.ids[index])
         if not path.is_file():

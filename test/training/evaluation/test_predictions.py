@@ -147,7 +147,7 @@ def test_a_png_without_its_entry_is_predicted_again(tmp_path):
 
 def test_names_that_files_cannot_tell_apart_are_refused(tmp_path):
     assert file_name(42) == '000000000042.png' and file_name('b/1') == 'b_1.png'
-    with pytest.raises(ValueError, match='differ in signs only'):
+    with pytest.raises(ValueError, match='differ only in characters'):
         PredictionStore(tmp_path, LABELS, ('b/1', 'b_1'))
 
 
