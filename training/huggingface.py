@@ -179,7 +179,7 @@ def _check_files(source: str) -> None:
                 pass
         except SafetensorError as error:
             raise ValueError(
-                f'{path} is not a whole safetensors file: {_one_line(error)}'
+                f'{path} is not a complete safetensors file: {_one_line(error)}'
             ) from None
 
 

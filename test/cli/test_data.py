@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic data` from outside: from somebody's labels to data that trains."""
+"""`panoptic data` from the command line: from foreign labels to a data set for training."""
 
 import json
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic export`; what is in the file is tested beside `training/export.py`."""
+"""`panoptic export`; the content of the file is tested in test/training/test_export.py."""
 
 import json
 import re
@@ -23,7 +23,7 @@ data: {dataset: synthetic, input_size: [64, 128]}
 
 @pytest.fixture
 def exported(monkeypatch):
-    """What the command asks to be exported; tracing a graph takes too long for each test."""
+    """Arguments of the export; tracing a graph takes too long for each test."""
     export = pytest.importorskip('panoptic_training.export')
     calls = []
 

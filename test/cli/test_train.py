@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic train` from outside: help, recipes by name, mistakes in one line.
+"""`panoptic train` from the command line: help, recipes by name, mistakes in one line.
 
 What it trains is tested in test/training/.
 """

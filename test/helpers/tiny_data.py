@@ -14,7 +14,7 @@ SIZE = (64, 128)
 
 
 def true_ids(shift: int) -> np.ndarray:
-    """(H, W) segment ids of `paint_scene`: 1 wall, 2 floor, 3 ball, 4 box, things moved right."""
+    """Return the segment ids of `paint_scene`: 1 wall, 2 floor, 3 ball, 4 box, things shifted."""
     height, width = SIZE
     ids = np.ones(SIZE, np.uint32)
     ids[height // 2 :] = 2
@@ -31,7 +31,7 @@ def write_ids(ids: np.ndarray, path: Path) -> None:
 
 
 def make_data(folder: Path, count: int = 4) -> Path:
-    """`count` scenes; in scene i the labels are off by 2 * i pixels, so that scores fall."""
+    """Write `count` scenes; in scene i the labels are off by 2 * i pixels, so that scores fall."""
     for name in ('val', 'panoptic_val'):
         (folder / name).mkdir(parents=True)
     images, annotations = [], []

@@ -87,21 +87,21 @@ class Training:
     validated: list[Any] = field(default_factory=list)
     """(step, index, the watched parameter) of each validation image."""
 
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     """Log records and warnings."""
 
 
 class _Notes(logging.Handler):
-    def __init__(self, said: list[str]) -> None:
+    def __init__(self, messages: list[str]) -> None:
         super().__init__()
-        self.said = said
+        self.messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(record.getMessage())
+        self.messages.append(record.getMessage())
 
 
 def run_noted(folder: Path, *more: str, stop: tuple[str, int, int] | None = None) -> Training:
-    """Trains by the command itself, notes what happens.
+    """Train by the command itself, and record the events.
 
     Args:
         folder: for the results.
@@ -133,7 +133,7 @@ def run_noted(folder: Path, *more: str, stop: tuple[str, int, int] | None = None
         training.steps.append(module.get_parameter(WATCHED).detach().clone())
         own[2](self, trainer, module, *args)
 
-    handler, logger = _Notes(training.said), logging.getLogger('lightning.pytorch')
+    handler, logger = _Notes(training.messages), logging.getLogger('lightning.pytorch')
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as caught:
         patch.setattr(PanopticModule, 'training_step', training_step)
         patch.setattr(PanopticModule, 'validation_step', validation_step)
@@ -145,6 +145,6 @@ def run_noted(folder: Path, *more: str, stop: tuple[str, int, int] | None = None
         finally:
             logger.removeHandler(handler)
             signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning switches it off
-    training.said += [str(warning.message) for warning in caught]
+    training.messages += [str(warning.message) for warning in caught]
     assert status == (130 if stop else 0)
     return training

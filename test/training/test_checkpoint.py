@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a training starts from: backbone weights, earlier checkpoints, and what does not fit."""
+"""Initial weights: of a backbone, of earlier checkpoints, and files that are refused."""
 
 import pytest
 import torch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The exported graph against the module: same decoding, one file, operators that engines have."""
+"""The exported graph and the module: same decoding, one file, operators of all engines."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ SIZES = ((64, 128), (96, 64))
 
 
 def random_model(**config):
-    """A module whose random weights give seeds on both thing classes."""
+    """A module whose random weights give peaks of both thing classes."""
     torch.manual_seed(3)
     model = build('hle', LABELS, **{**SMALL, **config}).eval()
     with torch.no_grad():

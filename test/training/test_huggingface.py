@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of transformers against the library's own post-processing, and as model files."""
+"""Checkpoints of transformers: compared with the library's results, and as model files."""
 
 from types import SimpleNamespace
 
@@ -65,7 +65,7 @@ def theirs(kind, maps, target):
 
 
 def reuses_an_id(infos):
-    """Whether the library gave an id to a second segment, see `query_decode`."""
+    """Return whether the library gave an id to two segments, see `query_decode`."""
     of_id = {}
     for info in infos:
         of_id.setdefault(info['id'], []).append(info)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the files of a transformers checkpoint say: classes, normalisation, sizes; and faults."""
+"""Files of a transformers checkpoint: classes, normalisation, sizes, and faults."""
 
 import json
 import re
@@ -161,9 +161,9 @@ def replaced(checkpoint, tmp_path, file, data):
             r'model\.safetensors is a pointer of Git LFS in place of the weights; '
             r'.*`git lfs pull`',
         ),
-        (b'', r'model\.safetensors is not a whole safetensors file'),
-        (b'\xff' * 100, r'model\.safetensors is not a whole safetensors file'),
-        (None, r'model\.safetensors is not a whole safetensors file'),
+        (b'', r'model\.safetensors is not a complete safetensors file'),
+        (b'\xff' * 100, r'model\.safetensors is not a complete safetensors file'),
+        (None, r'model\.safetensors is not a complete safetensors file'),
     ],
 )
 def test_weights_that_are_none_are_named(checkpoint, tmp_path, data, message):

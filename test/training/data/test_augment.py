@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random crops: image and labels move as one, the rest is void, the seed fixes all of it."""
+"""Random crops: image and labels stay aligned, padding is void, the seed determines the crop."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ STILL = AugmentConfig(flip=0, scale=(1, 1), color=0)
 
 
 def numbered():
-    """A sample whose colours and instance ids both tell each pixel's place."""
+    """A sample whose colours and instance ids both encode each pixel's position."""
     place = np.arange(SIZE[0] * SIZE[1], dtype=np.int32).reshape(SIZE)
     image = np.stack([place % 256, place // 256, np.full(SIZE, 7)], axis=2).astype(np.uint8)
     return Sample(image, np.full(SIZE, 3, np.uint8), place + 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CamVid from a folder made here, and the published one where it is at hand."""
+"""CamVid from a generated folder, and the published data set if it is available."""
 
 from pathlib import Path
 

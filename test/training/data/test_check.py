@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `panoptic data check` finds, counted by hand on a few small files."""
+"""Findings of `panoptic data check`, counted by hand on a few small files."""
 
 import json
 

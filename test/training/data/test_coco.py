@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO panoptic from folders made here, and the published sample where it is at hand."""
+"""COCO panoptic from generated folders, and the published sample if it is available."""
 
 import json
 import shutil
@@ -154,7 +154,7 @@ def test_the_published_sample(tmp_path):
 
 
 def outlines(folder, split='val2017'):
-    """Instance annotations of `write`'s image: the left car goes on under the right one."""
+    """Instance annotations of `write`'s image: the left car continues under the right one."""
 
     def box(x1, y1, x2, y2):
         return [[x1, y1, x2, y1, x2, y2, x1, y2]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conversion to COCO's panoptic format: what goes in comes out of the reader again."""
+"""Conversion to COCO's panoptic format: the reader returns the converted labels."""
 
 import json
 from collections import Counter
@@ -34,7 +34,7 @@ def save_image(path, size=SIZE):
 
 
 def runs_of(mask):
-    """Run lengths by columns, the first outside: the definition, in a loop."""
+    """Run lengths by columns, the first one outside, by a loop over the definition."""
     counts, value, run = [], False, 0
     for pixel in mask.T.ravel().tolist():
         if pixel != value:
@@ -45,7 +45,7 @@ def runs_of(mask):
 
 
 def letters_of(counts):
-    """COCO's letters, from the format's description."""
+    """COCO's compressed run lengths, by the description of the format."""
     text = ''
     for i, count in enumerate(counts):
         value = count - counts[i - 2] if i > 2 else count
@@ -58,7 +58,7 @@ def letters_of(counts):
 
 
 def instances(folder, names=('a.png', 'b.png', 'c.png'), **replace):
-    """A JSON of a large dog with a small ball upon it, and a crowd that reaches over both."""
+    """A JSON of a large dog with a small ball on it, and a crowd that overlaps both."""
     crowd = np.zeros(SIZE, bool)
     crowd[4:7, 0:11] = True
     images, annotations = [], []
@@ -195,7 +195,7 @@ def write_all(source, indices, out, split='train'):
 
 
 def names_in(folder):
-    """What is in a folder, without the file that is its lock."""
+    """The content of a folder, without its lock file."""
     return sorted(path.name for path in folder.iterdir() if path.name != '.lock')
 
 
@@ -262,7 +262,7 @@ def test_nothing_half_written_is_left(tmp_path):
 
 
 class Killed(BaseException):
-    """As if the process were killed: nothing runs behind it."""
+    """Simulation of a killed process: no clean-up runs after it."""
 
 
 @pytest.mark.parametrize('renames', range(6))

@@ -18,7 +18,7 @@ UPRIGHT[0, 0] = 255
 
 
 def png(path, depth, color, size, rows, more=b''):
-    """A PNG made by hand: rows begin with the number of their filter."""
+    """A PNG composed byte by byte: rows start with the number of their filter."""
 
     def chunk(name, data):
         return (
@@ -37,7 +37,7 @@ def png(path, depth, color, size, rows, more=b''):
 
 
 def turned(path, turn, upright=UPRIGHT):
-    """A photo that viewers show as `upright`, stored otherwise."""
+    """A photo that viewers show as `upright`, stored with an orientation."""
     back = {
         3: lambda a: a[::-1, ::-1],
         6: np.rot90,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is hidden: drawn by the city, carried through augmentation into batches."""
+"""Hidden maps: drawn by the city, and passed through augmentation into batches."""
 
 import numpy as np
 import pytest

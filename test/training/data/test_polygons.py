@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""COCO instance files of annotation tools, as people have met them."""
+"""COCO instance files of annotation tools, with the faults that occur in practice."""
 
 import json
 
@@ -182,7 +182,7 @@ def test_letters_are_bounded():
 
 
 def masks(folder, **more):
-    """As CVAT writes brush masks: run lengths, each marked as a crowd."""
+    """Brush masks as CVAT writes them: run lengths, each marked as a crowd."""
     counts = {'counts': [30, 4, 62], 'size': SIZE}
     return instances(
         folder,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readers of official layouts, each from a miniature of it made here; and of one's own folder."""
+"""Readers of official layouts, each with a generated miniature, and of your own folder."""
 
 import json
 
@@ -113,7 +113,7 @@ def test_ade20k(tmp_path):
 
 
 def vps(folder, split='val'):
-    """Two videos of two and one labelled frames, whose JSON lists them in no order."""
+    """Two videos of two and one labelled frames, which the JSON lists in random order."""
     files = [
         '0002_0001_lindau_000001_000019_newImg8bit.png',
         '0001_0004_frankfurt_000000_001751_leftImg8bit.png',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The declarations of the data sets, and what is made from them."""
+"""Declarations of the data sets, and the texts that are generated from them."""
 
 import inspect
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contact sheet: each image there with its labels' colours, names below."""
+"""The contact sheet: it shows each image with its labels' colours and its name."""
 
 import numpy as np
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data module: bad files skipped by its workers, splits of different classes refused."""
+"""The data module: workers skip bad files, and splits of different classes are refused."""
 
 import logging
 

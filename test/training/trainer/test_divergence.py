@@ -44,7 +44,7 @@ def error_of(argv, capsys):
 
 
 def spoil_loss(monkeypatch, step, value):
-    """Makes one term of a step, and with it the loss, something else."""
+    """Replace one term of a step, and with it the loss."""
     own, calls = module.build_loss, []
 
     def build_loss(*args):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Lightning module beside its training, which test_training.py runs."""
+"""The Lightning module without a training; test_training.py runs trainings."""
 
 import math
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ def make_module(**more):
 
 
 class StoppedTimer(Timer):
-    """Of a training that has run so many seconds."""
+    """The timer of a training that has run for a number of seconds."""
 
     def __init__(self, elapsed, duration):
         super().__init__(duration=None)

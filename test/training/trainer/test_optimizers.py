@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameter groups, and what each optimiser makes of a gradient in one step."""
+"""Parameter groups, and the update of each optimiser in one step."""
 
 import pytest
 import torch

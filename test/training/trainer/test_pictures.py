@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of predictions beside the truth."""
+"""Pictures of predictions next to the ground truth."""
 
 import numpy as np
 from tiny_model import LABELS

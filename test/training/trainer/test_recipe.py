@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every shipped recipe can be trained as far as it can be told without its data."""
+"""Every shipped recipe can be trained, as far as this can be tested without its data."""
 
 import inspect
 import re
@@ -23,7 +23,7 @@ RECIPES = sorted((Path(panoptic_training.__file__).parent / 'recipes').glob('*.y
 
 
 class StandIn:
-    """A reader in place of one whose files are not here; takes the real one's options."""
+    """A reader in place of one whose files are missing; it accepts the real one's options."""
 
     def __init__(self, name, split, on_error='fail', **options):
         kind, _, folder = name.partition(':')

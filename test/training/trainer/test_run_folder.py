@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a training: what is there survives refusals, errors, signals and full disks."""
+"""The folder of a training: its files survive refusals, errors, signals and full disks."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from panoptic_training.trainer.sampler import SampleError
 
 
 def held(folder):
-    """Files of a folder and their bytes, but for those that each start may write."""
+    """Files of a folder and their bytes, without those that each start may write."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob('*')
@@ -39,7 +39,7 @@ def used(trained, tmp_path):
 
 @pytest.fixture(autouse=True)
 def usual_signals():
-    """Lightning switches Ctrl-C off when it has come."""
+    """Restore Ctrl-C, which Lightning disables after it has occurred."""
     yield
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which samples come when: once an epoch, by seed, shared by processes, the same after a stop."""
+"""Order of samples: once per epoch, by seed, shared by processes, the same after a resume."""
 
 import numpy as np
 import pytest
@@ -105,7 +105,7 @@ def test_the_loader_goes_on_from_its_state():
 
 
 def same(one, other):
-    """Are two batches equal, as far as they have maps?"""
+    """Return whether two batches are equal, including missing maps."""
     return all(a is b is None or torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trainings as `panoptic train` runs them: what they leave, stopping, going on, switches."""
+"""Trainings as `panoptic train` runs them: their files, stopping, resuming, switches."""
 
 import json
 import os
@@ -114,8 +114,8 @@ def test_tensorboard_has_losses_rates_scores_and_pictures(trained):
 
 
 def test_nothing_is_said_of_unpickling(trained):
-    assert any('max_steps=6' in text for text in trained.said)
-    assert not [text for text in trained.said if 'weights_only' in text]
+    assert any('max_steps=6' in text for text in trained.messages)
+    assert not [text for text in trained.messages if 'weights_only' in text]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(trained, tmp_path, 
     # Averaged class means are put onto their sphere once more by a repeated validation.
     assert furthest(again['state_dict'], whole['state_dict']) < 1e-6
     assert again['hyper_parameters']['recipe_hash'] == whole['hyper_parameters']['recipe_hash']
-    assert not [text for text in after.said if 'resum' in text], 'no warning of unreliable results'
+    assert not [text for text in after.messages if 'resum' in text], 'no warning of unreliable results'
 
 
 def test_a_killed_training_goes_on_from_its_last_validation(trained, tmp_path):
@@ -228,7 +228,7 @@ def test_half_precision_by_flag(tmp_path):
 
 
 def start_training(folder, *more):
-    """The command in a process group of its own, as a terminal starts it."""
+    """The command in its own process group, as a terminal starts it."""
     return subprocess.Popen(
         [sys.executable, '-m', 'panoptic_ros.cli.main', 'train', *tiny_flags(folder, *more)],
         stdout=subprocess.PIPE,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The synthetic city: frames that repeat, labels that fit the picture, depth that fits both."""
+"""The synthetic city: reproducible frames, labels and depth that match the image."""
 
 import numpy as np
 import pytest

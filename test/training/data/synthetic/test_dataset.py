@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The synthetic city as a data set: fresh in training, fixed in validation."""
+"""The synthetic city as a data set: new streets in training, fixed ones in validation."""
 
 import numpy as np
 import pytest

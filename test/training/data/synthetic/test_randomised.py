@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The randomised city: labels stay right whatever the picture looks like."""
+"""The randomised city: labels are right for any appearance of the image."""
 
 import numpy as np
 import pytest
