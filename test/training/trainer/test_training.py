@@ -140,7 +140,9 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(trained, tmp_path, 
     # Averaged class means are put onto their sphere once more by a repeated validation.
     assert furthest(again['state_dict'], whole['state_dict']) < 1e-6
     assert again['hyper_parameters']['recipe_hash'] == whole['hyper_parameters']['recipe_hash']
-    assert not [text for text in after.messages if 'resum' in text], 'no warning of unreliable results'
+    assert not [text for text in after.messages if 'resum' in text], (
+        'no warning of unreliable results'
+    )
 
 
 def test_a_killed_training_goes_on_from_its_last_validation(trained, tmp_path):
