@@ -31,7 +31,7 @@ def test_help_tells_the_keys(capsys):
         '--ema.decay',
     ):
         assert f'\n  {key}' in out
-    for text in ('a checkpoint to resume from', 'peak learning rate', 'images in a step'):
+    for text in ('a checkpoint to resume from', 'peak learning rate', 'images per step'):
         assert text in ' '.join(out.split())
 
 

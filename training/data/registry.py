@@ -92,7 +92,12 @@ def make_reader(name: str, split: str, **options: Any) -> Reader:
     """Return a reader whose files have not been checked yet; see `open_reader`."""
     kind, folder = parse_name(name)
     data_set = DATASETS[kind]
-    check_options(kind, options)
+    check_renamed(kind, options)
+    known = list(inspect.signature(data_set).parameters)[2 if folder else 1 :]
+    for option in sorted(set(options) - set(known)):
+        raise ValueError(
+            f'data {kind!r} has no option {option!r}; the options are: {", ".join(known)}'
+        )
     if data_set.splits and split not in data_set.splits:
         raise ValueError(f'{kind} has the splits {", ".join(data_set.splits)}, got {split!r}')
     construct: Callable[..., Reader] = data_set
@@ -107,25 +112,15 @@ def make_reader(name: str, split: str, **options: Any) -> Reader:
         ) from None
 
 
-def check_options(kind: str, options: Collection[str]) -> None:
-    """Refuse options that a data set does not have.
+def check_renamed(kind: str, options: Collection[str]) -> None:
+    """Refuse options of earlier versions of a data set.
 
     Raises:
-        ValueError: for an unknown option, naming those that exist; for one of an earlier version,
-            giving its present name.
+        ValueError: naming the present name of the option.
     """
-    data_set = DATASETS[kind]
-    for option in sorted(set(options) & data_set.renamed.keys()):
-        raise ValueError(
-            f'data {kind!r}: the option {option!r} is called {data_set.renamed[option]!r} now'
-        )
-    known = [name for name in inspect.signature(data_set).parameters if name != 'split']
-    if data_set.marks:
-        known.remove('folder')
-    for option in sorted(set(options) - set(known)):
-        raise ValueError(
-            f'data {kind!r} has no option {option!r}; the options are: {", ".join(known)}'
-        )
+    renamed = DATASETS[kind].renamed
+    for option in sorted(set(options) & renamed.keys()):
+        raise ValueError(f'data {kind!r}: the option {option!r} is called {renamed[option]!r} now')
 
 
 def parse_name(name: str) -> tuple[str, str]:

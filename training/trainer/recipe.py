@@ -29,7 +29,7 @@ from lightning.pytorch.plugins import (
 from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.labels import LabelSet
 
-from ..data.registry import DATASETS, check_options, dataset_list
+from ..data.registry import DATASETS, check_renamed, dataset_list
 from .checkpoints import BestCheckpoint, LastCheckpoint
 from .datamodule import PanopticData
 from .ema import EMA
@@ -139,7 +139,7 @@ class RecipeCLI(LightningCLI):
         kind = data.dataset.partition(':')[0]
         for options in (data.train, data.val):
             if options and kind in DATASETS:
-                check_options(kind, options)
+                check_renamed(kind, options)
         images = (self.config.model.loss or {}).get('clip_images', 1)
         clip = (data.train or {}).get('clip_length', 1)
         if images != clip or clip < 1 or data.batch_size % clip:
