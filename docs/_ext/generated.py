@@ -13,6 +13,7 @@ from sphinx.pycode import ModuleAnalyzer
 from panoptic_ros.cli.main import make_parser
 from panoptic_ros.cli.recipes import recipe_files, study_files
 from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.metrics.registry import metric_table
 from panoptic_ros.node.parameters import parameter_table
 from panoptic_ros.node.topics import TOPICS
 
@@ -42,6 +43,18 @@ def topics() -> str:
             yield f'`{topic.name}`', kind + where, latched + topic.contents
 
     return markdown_table(('topic', 'type', 'contents'), rows())
+
+
+def metrics() -> str:
+    """Return the table of the metrics with their definitions and sources."""
+    return metric_table()
+
+
+def datasets() -> str:
+    """Return the table of the data sets."""
+    from panoptic_training.data.registry import dataset_table
+
+    return dataset_table()
 
 
 def recipes() -> str:
@@ -119,9 +132,8 @@ def write_generated(app: Any) -> None:
     """Write each generated file where its text has changed."""
     folder = Path(app.srcdir) / 'generated'
     folder.mkdir(exist_ok=True)
-    texts = {
-        make.__name__: make() for make in (parameters, topics, recipes, studies, command_line)
-    }
+    makers = (parameters, topics, recipes, studies, metrics, datasets, command_line)
+    texts = {make.__name__: make() for make in makers}
     texts |= {f'settings_{family}': text for family, text in family_settings().items()}
     for name, text in texts.items():
         path = folder / f'{name}.md'
