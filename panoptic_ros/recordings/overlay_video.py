@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -43,12 +42,7 @@ class OverlayVideo:
     def __enter__(self) -> OverlayVideo:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def add(self, picture: Rgb, stamp_s: float) -> None:
