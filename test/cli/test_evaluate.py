@@ -69,7 +69,7 @@ def test_a_model_of_other_classes_is_refused(capsys, tiny_model):
         (['--model', 'none.ckpt', '--data', 'synthetic'], 'no checkpoint at none.ckpt'),
         (
             ['--model', str(CITY), '--data', 'kitti'],
-            "unknown data 'kitti'; expected one of: synthetic, camvid:<folder>",
+            "unknown data 'kitti'; expected one of: synthetic, folder:<folder>",
         ),
         (['--model', str(CITY), '--data', 'camvid:none'], "no folder none for data 'camvid'"),
         (
