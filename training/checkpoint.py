@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of trainings: safe reading, finite weights, models and initial weights from them."""
 
-from __future__ import annotations
-
 import logging
 import re
 import zipfile

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export of a trained module to a model file: an ONNX graph with decoding and metadata."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Mapping

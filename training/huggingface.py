@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panoptic checkpoints of Hugging Face transformers as modules of this package."""
 
-from __future__ import annotations
-
 import colorsys
 import json
 import math

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backend that runs a module, so that validation runs the same code as the node."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images and models that are timed by default."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

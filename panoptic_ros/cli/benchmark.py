@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic benchmark`: times of the stages from a camera image to messages, or of the metrics."""
 
-from __future__ import annotations
-
 import argparse
 import tempfile
 from collections.abc import Callable

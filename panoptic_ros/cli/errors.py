@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of one line and exit statuses for errors."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

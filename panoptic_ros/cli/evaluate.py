@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic evaluate`: score a model, or predictions on disk, on labelled images."""
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys

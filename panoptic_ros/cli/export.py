@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic export`: write a model file from a checkpoint, a recipe or another model file."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

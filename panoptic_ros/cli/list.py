@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic list`: available models, families, recipes, studies and backends."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

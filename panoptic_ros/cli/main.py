@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `panoptic` command; each of its commands has a file in this package."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import select

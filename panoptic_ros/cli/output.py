@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check of output paths, and a progress bar."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path

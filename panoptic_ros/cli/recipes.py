@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Search for the training recipes and studies that `panoptic_training` contains."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic replay`: replay of a recording through the node's pipeline, scores and report."""
 
-from __future__ import annotations
-
 import argparse
 import math
 from collections.abc import Iterator

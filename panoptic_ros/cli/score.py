@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic score`: panoptic quality of predictions on disk."""
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Iterable, Iterator

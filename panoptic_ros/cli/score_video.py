@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic score-video`: video metrics of predictions on disk."""
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import replace
 from pathlib import Path

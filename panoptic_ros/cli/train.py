@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic train`: train a model by a recipe."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from typing import Any

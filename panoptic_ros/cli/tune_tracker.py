@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic tune-tracker`: search of the tracker's settings on synthetic validation video."""
 
-from __future__ import annotations
-
 import argparse
 from typing import Any
 

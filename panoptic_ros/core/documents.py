@@ -5,8 +5,6 @@ A small file can expand to a huge document (YAML aliases) or exhaust the stack (
 readers refuse such a file with a message of one line.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

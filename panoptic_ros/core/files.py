@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Atomic file writes, and locks on folders."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """PNG files of ids: 8-bit RGB, id = R + 256 G + 65536 B."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Camera image container and downscaling."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, NamedTuple
 
 import cv2

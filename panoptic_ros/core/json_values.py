@@ -4,8 +4,6 @@
 Each function raises a ValueError that names the key, the expected value and the actual one.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath

@@ -6,8 +6,6 @@ The graph takes `image` (H, W, 3) uint8 RGB and one float32 scalar per threshold
 no recipe, label file or settings beside it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of ONNX graphs of unknown origin; nothing in the graph is run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Overlay of a frame's segments on the camera image, for people."""
 
-from __future__ import annotations
-
 import colorsys
 
 import cv2

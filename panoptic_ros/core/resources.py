@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Paths of files that ship with the package: launch, parameters, transport profile, model."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Texts of unknown origin, as short lines for logs and diagnostics."""
 
-from __future__ import annotations
-
 MAX_TEXT = 300
 """Maximum length of a line; an image's encoding may be a megabyte long."""
 

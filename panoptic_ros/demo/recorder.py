@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recorder of the node's serialised messages, and the demo's result files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run of the demo: node and camera in processes of their own, and a recorder in this one."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

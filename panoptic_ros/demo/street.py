@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Video of the synthetic streets that the demo's camera shows by default."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

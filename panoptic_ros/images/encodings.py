@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encodings of sensor_msgs/Image and the conversion of their bytes to pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 

@@ -5,8 +5,6 @@ A small file can declare a huge image, and decoders fill missing data with grey,
 checked first.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from typing import NamedTuple

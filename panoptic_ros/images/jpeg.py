@@ -6,8 +6,6 @@ and decodes zeros as data. OpenCV drops its warnings, so segments and scans are 
 that is not conclusive, the image is decoded again from altered data and compared.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversion of image messages to `CameraImage`, without cv_bridge and mostly without a copy."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

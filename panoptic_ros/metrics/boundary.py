@@ -8,8 +8,6 @@ All else is as in PQ: pixels that are void in the ground truth do not count, and
 excused by the part of their mask on crowd and void.
 """
 
-from __future__ import annotations
-
 import math
 
 import cv2

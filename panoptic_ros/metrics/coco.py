@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panoptic quality of predictions on disk, in the COCO panoptic format."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -10,8 +10,6 @@ PC is the mean over the classes in the ground truth. Areas are in pixels, so lar
 more if sizes differ.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from panoptic_ros.core.labels import LabelSet

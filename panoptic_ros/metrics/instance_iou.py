@@ -10,8 +10,6 @@ The mean sizes are those of the ground truth that was added. Cityscapes' own scr
 instead, so its figures for another part of that data set differ slightly.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from panoptic_ros.core.labels import LabelSet

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts of the pixels that segments share: the one pass over an image that all metrics need."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -6,8 +6,6 @@ an image, which cannot be confused with another one, so its score is the mean Io
 that show it. The score of a thing class is its PQ.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from panoptic_ros.core.labels import LabelSet

@@ -5,8 +5,6 @@ A pixel is R + 256 G + 65536 B = class id * divisor + track id, with the ids and
 class file. Void is white, the class 255 unless the file has it, and what the file ignores.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

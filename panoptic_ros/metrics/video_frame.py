@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pixels that the ground-truth and predicted segments of a video frame share, by track."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Base class of all families: one module from a camera image to segments."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Thread that repeats a call by a steady clock, independently of the rest of the process."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

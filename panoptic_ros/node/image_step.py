@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processing of one image from its message to a tracked frame, for the node and for replay."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple

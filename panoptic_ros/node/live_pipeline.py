@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pipeline of a running camera."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

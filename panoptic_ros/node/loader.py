@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loading of a model within a time limit."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Mapping
 from queue import Empty, SimpleQueue

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loading of the model, and configuration of pipeline and tracker, from the parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path

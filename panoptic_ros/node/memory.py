@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory use of the process and its device."""
 
-from __future__ import annotations
-
 import ctypes
 import resource
 from pathlib import Path

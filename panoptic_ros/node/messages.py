@@ -5,8 +5,6 @@ The node publishes classes of rclpy and replay writes those of rosbags. Both are
 same fields, so that the bytes on a topic are the same.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any, Protocol
 

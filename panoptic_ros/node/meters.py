@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rates and durations of the last images; one thread writes, any thread may read."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Warnings about images; each is logged once."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections import defaultdict

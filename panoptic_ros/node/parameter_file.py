@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """ROS parameter files of the node."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path

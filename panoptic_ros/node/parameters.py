@@ -4,8 +4,6 @@
 `python -m panoptic_ros.node.parameters` prints the content of config/panoptic.yaml.
 """
 
-from __future__ import annotations
-
 import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predictor, choice of classes and tracker: from a camera image to tracked segments."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

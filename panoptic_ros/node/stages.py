@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages of an image on its way from a message to published results."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from enum import Enum

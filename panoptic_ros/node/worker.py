@@ -4,8 +4,6 @@
 The executor's callback only hands an image over and returns at once.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder of a bag: metadata.yaml and storage files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from panoptic_ros.core.documents import DocumentError, read_yaml

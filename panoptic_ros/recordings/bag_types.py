@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Message types of rosbags: their definitions, and construction of messages."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A camera of this machine as an image source."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import cv2

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A video file or an image folder as a recording with one image topic."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
 
 from panoptic_ros.recordings.bag_types import BagTypes

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interface of everything that yields one stream of images: video, folder, camera, bag."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 

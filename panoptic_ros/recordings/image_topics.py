@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choice of the topics of a recording that hold camera images."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from itertools import islice

@@ -6,8 +6,6 @@ index is missing or wrong, the file is scanned once up to the first damage to bu
 Format: https://mcap.dev/spec
 """
 
-from __future__ import annotations
-
 import heapq
 import os
 import struct

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opening of recordings and image sources by what the user names."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from panoptic_ros.recordings import bag_folder

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interface of everything that yields recorded messages on topics."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 

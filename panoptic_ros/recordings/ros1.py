@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of bags of ROS 1, `.bag`; uses that of rosbags."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path

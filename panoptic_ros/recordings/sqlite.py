@@ -6,8 +6,6 @@ triggers, generated columns and other SQL that runs when it is read. So only pla
 read, and the connection denies everything else.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sqlite3

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interface of the storage files of bags."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple, Protocol
 

@@ -5,8 +5,6 @@ A few kilobytes can decompress to gigabytes, so every function has a limit that 
 the sizes named in the data.
 """
 
-from __future__ import annotations
-
 import bz2
 import shutil
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A video file as an image source; each frame has its own time."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

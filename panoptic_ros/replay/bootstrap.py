@@ -6,8 +6,6 @@ replacement, from both replays: images taken at the same time stay paired, and n
 which are strongly correlated, stay together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -5,8 +5,6 @@ Only values that are the same in every run: times and memory are left out. Times
 summary.json.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

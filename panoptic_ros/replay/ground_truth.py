@@ -11,8 +11,6 @@ Ground truth belongs to the images with its stamp. If several images share a sta
 compared with the ground truth of that stamp that was recorded nearest to it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ground truth of one image, and the translation of its classes to those of the model."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -6,8 +6,6 @@ void is class 255 or a negative value. The classes are JSON in a std_msgs/String
 `<topic>/label_info`; see `ground_truth`.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple

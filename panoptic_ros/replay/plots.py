@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Diagrams of the report, as SVG for embedding into HTML."""
 
-from __future__ import annotations
-
 import io
 import re
 import zlib

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The self-contained report of a replay, report.html."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone

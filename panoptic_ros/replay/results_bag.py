@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bag of the topics that the node would have published for a recording."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folder of an unfinished replay, in which a later run resumes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

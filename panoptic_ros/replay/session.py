@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A replay from the values of a command line to a folder of results."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Summary of a replay, as plain values (summary.json) and as text."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worst frames of a replay, which its report shows."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import cv2

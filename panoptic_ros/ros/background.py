@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Long calls in threads, which callbacks await without blocking the executor."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscription to one camera: input, worker thread, publishers and counts."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Mapping

@@ -4,8 +4,6 @@
 `python -m panoptic_ros.ros.camera_driver --video street.mp4`
 """
 
-from __future__ import annotations
-
 import argparse
 import array
 import sys

@@ -4,8 +4,6 @@
 `python -m panoptic_ros.ros.child <pid of the parent> <module> <arguments>`
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import runpy

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publisher of the node's diagnostics, once a second and independent of the executor."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections import deque

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image subscriptions of a camera."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Mapping

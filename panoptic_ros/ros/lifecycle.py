@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lifecycle node that answers during transitions and survives invalid requests."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from lifecycle_msgs.msg import Transition

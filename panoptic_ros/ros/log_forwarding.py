@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forwarding of the package's log records from the standard library to ROS."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Executable of the node: `ros2 run panoptic_ros panoptic_node`."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import os

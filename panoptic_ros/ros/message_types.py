@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Message classes of rclpy for the builders in `panoptic_ros.node.messages`."""
 
-from __future__ import annotations
-
 import array
 from functools import lru_cache
 from importlib import import_module

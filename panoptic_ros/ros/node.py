@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lifecycle node: transitions, parameters and services."""
 
-from __future__ import annotations
-
 import time
 from functools import partial
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Declaration of the node's parameters in ROS, with reports of values that have no effect."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path

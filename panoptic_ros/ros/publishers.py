@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishers of the node's topics, whose quality of service can be overridden."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

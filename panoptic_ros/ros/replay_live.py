@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic replay --live`: the bag is played to the real node, and the loss is reported."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -4,8 +4,6 @@
 `python -m panoptic_ros.ros.replay_player '{"bag": ..., "topic": ..., ...}'`
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Protocol of the backends; each runs model files with one engine."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Protocol
 

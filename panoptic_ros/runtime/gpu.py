@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """NVIDIA GPUs that the driver lists, found without loading an engine."""
 
-from __future__ import annotations
-
 import ctypes
 import re
 from functools import cache

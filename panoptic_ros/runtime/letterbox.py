@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scaling of camera images into the network's input."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import numpy.typing as npt

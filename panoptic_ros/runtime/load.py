@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model files, opened for prediction."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

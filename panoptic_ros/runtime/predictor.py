@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prediction: from a camera image through the graph to a frame in camera pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choice of the backend that runs a model file on this machine."""
 
-from __future__ import annotations
-
 import os
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """TensorRT 10 backend; engines are built once per model file and GPU, and cached."""
 
-from __future__ import annotations
-
 import shutil
 import weakref
 from collections.abc import Callable, Mapping

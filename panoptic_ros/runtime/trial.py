@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check of a loaded model on test images: its outputs must agree with its description."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

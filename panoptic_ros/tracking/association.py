@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Association of segments with tracks in three passes: high score, low score, appearance only."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times of images for the tracker, also with stamps that are missing or wrong."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Distances between tracks and detections: of embeddings, masks and boxes."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

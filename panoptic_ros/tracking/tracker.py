@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tracker of the things of one camera."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -6,8 +6,6 @@ MMDetection make them: `ade20k_panoptic_<split>.json`, its PNGs in `ade20k_panop
 images in `images/{training,validation}/`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar
 

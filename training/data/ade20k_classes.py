@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The 150 classes of ADE20K's scene parsing; of the names it gives a class, the first."""
 
-from __future__ import annotations
-
 from .class_table import parse_class_table
 
 LABELS = parse_class_table("""

@@ -5,8 +5,6 @@ Layout: `<folder>/{train,val,test}/images/*.jpg` beside `labels/*.png` of the sa
 pixels hold the ids below, 11 for unlabelled pixels.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

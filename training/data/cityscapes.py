@@ -6,8 +6,6 @@ Layout as downloaded: `leftImg8bit/<split>/<city>/*_leftImg8bit.png` and
 1000 times the id plus the instance's number; a thing class without a number is a crowd.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -6,8 +6,6 @@ Layout as its scripts write it: `panoptic_gt_<split>_city_vps.json`, its PNGs in
 `img_all/`. File names begin with the numbers of video and frame: `0005_0025_frankfurt_...`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

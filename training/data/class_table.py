@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Label sets of data sets: parsing of class tables, and comparison."""
 
-from __future__ import annotations
-
 from panoptic_ros.core.labels import Label, LabelSet
 
 

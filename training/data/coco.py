@@ -9,8 +9,6 @@ Layouts, where <split> is train or val:
 - your own: `<split>.json`, its PNGs in `panoptic_<split>/`, images in `<split>/`.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The 133 classes of COCO panoptic, things first, as its JSON files list them."""
 
-from __future__ import annotations
-
 from .class_table import parse_class_table
 
 LABELS = parse_class_table("""

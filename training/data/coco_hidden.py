@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hidden parts of objects, from COCO's instance annotations, which may overlap."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversion of labelled images to COCO's panoptic format, as `coco:<folder>` reads it."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections import Counter

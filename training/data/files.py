@@ -5,8 +5,6 @@ Pillow decodes them: unlike OpenCV it detects truncated files, and returns the i
 PNG instead of its colours.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import warnings

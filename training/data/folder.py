@@ -11,8 +11,6 @@ divisor + instance number. The PNGs are grey with up to 16 bits, or RGB with the
 65536 B.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """COCO's JSON files of instances: objects with one outline each, which may overlap."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

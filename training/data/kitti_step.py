@@ -7,8 +7,6 @@ sorted into `images/<split>/<sequence>/`. Pixels of the labels hold the class in
 and the track in 256 G + B, 0 for none.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Outlines of objects in COCO's instance annotations: polygons and run-length encoded masks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Base of the readers of COCO's panoptic format: a JSON file and PNGs of segment ids."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

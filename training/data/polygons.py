@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of COCO's instance annotations: overlapping outlines become panoptic labels."""
 
-from __future__ import annotations
-
 from collections.abc import Set
 from functools import partial
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registry of data sets. To add one, write a reader in a file beside this and add its class."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 from collections.abc import Callable, Collection

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of images with one PNG of classes and one PNG of instances each."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contact sheet of labelled images."""
 
-from __future__ import annotations
-
 import math
 
 import cv2

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader that leaves out files that cannot be read."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 

@@ -6,8 +6,6 @@ Layout as downloaded: `{training,validation}/images/*.jpg` beside `instances/*.p
 plus the instance's number.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The 65 classes of Mapillary Vistas v1.2 that are scored; category_id is their place plus one."""
 
-from __future__ import annotations
-
 from .class_table import parse_class_table
 
 LABELS = parse_class_table("""

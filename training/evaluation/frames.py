@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames at the resolution of the image, from predictions on disk and from labels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

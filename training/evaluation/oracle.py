@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """CIAE with ground-truth boxes and queries: the upper limit of the paper's Table V."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predictions of a data set on disk: COCO's panoptic format, and PNGs of Cityscapes' ids."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Sequence

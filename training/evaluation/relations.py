@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Relations between instances, which one covers which, predicted by a model and scored."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of an evaluation's folder, except the predictions."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Sequence

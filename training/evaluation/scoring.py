@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pairs of sample and prediction, as the image metrics read them."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

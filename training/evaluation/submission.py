@@ -6,8 +6,6 @@ image ids and category ids, and its PNGs in `<name>/`. Unpacked, panopticapi's e
 cityscapesscripts' evalPanopticSemanticLabeling.py accept the same files.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import zipfile

@@ -7,8 +7,6 @@ the weighted terms and their sum `loss`, all scalars. The annotation of `config`
 its settings, the keys of a recipe's `model.loss`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from importlib import import_module

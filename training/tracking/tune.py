@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Search of the tracker's settings on recorded validation clips."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Callbacks that keep `best.ckpt` and `last.ckpt`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data module: training and validation data by the name of a data set."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

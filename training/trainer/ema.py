@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exponential moving average of the weights."""
 
-from __future__ import annotations
-
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import WeightAveraging

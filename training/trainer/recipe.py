@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command line of `panoptic train`: a recipe and flags become a trainer, a model and its data."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run of a training: checks before it starts, and its end after errors and signals."""
 
-from __future__ import annotations
-
 import errno
 import signal
 import sys

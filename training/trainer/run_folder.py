@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folder of a training: its checkpoints, whether it may be used, and safe writing."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from pathlib import Path

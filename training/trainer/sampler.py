@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Order and random seeds of the training samples, and the loader of training batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

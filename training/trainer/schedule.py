@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learning-rate schedules: factors of the peak learning rate."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

@@ -5,8 +5,6 @@ The detector proposes instances; the query of a proposal is the embedding at its
 pixel then joins the proposal or stuff class whose query is most similar to its embedding.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

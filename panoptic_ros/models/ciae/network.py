@@ -5,8 +5,6 @@ Gao et al., Learning Category- and Instance-Aware Pixel Embedding for Fast Panop
 2020. What the paper leaves open is marked "inferred" and is a configuration key.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, NamedTuple
 
 import torch

@@ -5,8 +5,6 @@ Embedding-Interaction based Panoptic Segmentation. Only the supplement of this p
 what is marked "inferred" is a design based on it, not a description of the paper.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -6,8 +6,6 @@ exponential of a linear function of `[e, rho, |rho|^2, 1]`, so that one matrix p
 seeds with all cells.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -5,8 +5,6 @@ Kerola et al., Hierarchical Lovász Embeddings for Proposal-free Panoptic Segmen
 What the paper leaves open is marked "inferred" and is a configuration key.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Points spread over a sphere: the start of HLE's class means (section 3.4, equation 17)."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -5,8 +5,6 @@ Mask2Former, MaskFormer, OneFormer and EoMT all predict a class and a mask for e
 `models/parts/queries/decode.py` turns them into a panoptic image.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ Centres are local maxima of a heatmap. Each thing pixel joins the centre that is
 place its offset points to, and the majority of its pixels determines an instance's class.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

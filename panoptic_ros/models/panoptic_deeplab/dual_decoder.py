@@ -4,8 +4,6 @@
 Cheng et al., Panoptic-DeepLab, CVPR 2020.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

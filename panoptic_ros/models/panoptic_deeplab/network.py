@@ -5,8 +5,6 @@ Cheng et al., Panoptic-DeepLab: A Simple, Strong, and Fast Baseline for Bottom-U
 Segmentation, CVPR 2020. EINet and PISR are built on it.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor

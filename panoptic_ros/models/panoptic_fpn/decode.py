@@ -4,8 +4,6 @@
 Kirillov et al., Panoptic Segmentation, CVPR 2019, section 6.1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -6,8 +6,6 @@ classes, not stuff and "other" (inferred, as in UPSNet and SOGNet). Cells of a t
 instance covers stay void, as "other" would.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from panoptic_ros.core.labels import LabelSet

@@ -4,8 +4,6 @@
 Chen et al., Encoder-decoder with atrous separable convolution, ECCV 2018.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -4,8 +4,6 @@
 Tian et al., FCOS: Fully convolutional one-stage object detection, ICCV 2019.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -5,8 +5,6 @@ ONNX has an operator for boxes, but the size of its output depends on the data, 
 and engines with fixed shapes do not support.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@
 Shared by the families whose instances grow from points. Everything is written for export.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guards for computations that half precision is too coarse for."""
 
-from __future__ import annotations
-
 import contextlib
 
 import torch

@@ -11,8 +11,6 @@ that TensorRT has. Scattered sums would be less work, but TensorRT refuses them 
 more cells than rows. Rows are therefore compared with all cells.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 

@@ -7,8 +7,6 @@ encoder that MaskFormer's authors place before it on ResNets. What is marked "in
 based on the supplement of PISR (D.3), see `pisr/__init__.py`.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

@@ -4,8 +4,6 @@
 What is marked "inferred" is a design based on the supplement, see `pisr/__init__.py`.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

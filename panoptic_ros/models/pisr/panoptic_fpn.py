@@ -5,8 +5,6 @@ The encodings come from predicted masks and semantic maps (supplement, D.2). Wha
 "inferred" is a design based on the supplement, see `pisr/__init__.py`.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, NamedTuple
 
 import torch

@@ -6,8 +6,6 @@ the supplement (D.2), the base has semantic and instance heads; that these are M
 UPerNet's pyramid is inferred. Norms are group norms (inferred), since batches are small.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 from panoptic_ros.models.parts.fpn import FPN, FusedLevels

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoding of SOGNet as tensor code that exports; values and clean-ups follow UPSNet."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -5,8 +5,6 @@ Yang et al., SOGNet: Scene Overlap Graph Network for Panoptic Segmentation, AAAI
 UPSNet (Xiong et al., CVPR 2019) and what is inferred is marked.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -4,8 +4,6 @@
 Yang et al., SOGNet: Scene Overlap Graph Network for Panoptic Segmentation, AAAI 2020.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 import torch

@@ -4,8 +4,6 @@
 Dai et al., Deformable Convolutional Networks, ICCV 2017; Xiong et al., UPSNet, CVPR 2019.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

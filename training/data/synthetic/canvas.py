@@ -5,8 +5,6 @@ A pixel is (R, G, B, surface). One drawing call sets all four, so labels, track 
 which are derived from the surface number, match the image exactly.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

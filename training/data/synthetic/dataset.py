@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The synthetic city as a data set: new streets in training, fixed ones in validation."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import ClassVar
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ground of a street: road, pavements and grass."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import cv2

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Classes of the synthetic city, and the seeds of its splits."""
 
-from __future__ import annotations
-
 from panoptic_ros.core.labels import Label, LabelSet
 
 LABELS = LabelSet(

@@ -5,8 +5,6 @@ They are drawn once per process from a fixed seed. Their indices follow those of
 textures.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Soft shadows on the ground."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

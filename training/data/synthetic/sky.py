@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sky, and the skyline at the end of the street."""
 
-from __future__ import annotations
-
 import math
 
 import cv2

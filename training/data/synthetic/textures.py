@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Textures of all streets, made once per process from a fixed seed."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Associative embedding loss with hinges, the baseline of HLE, section 3.2 (equations 1 and 2)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

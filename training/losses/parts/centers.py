@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Targets of centre-based families: heatmaps of instance centres and offsets to them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

@@ -5,8 +5,6 @@ Gao et al., Learning Category- and Instance-Aware Pixel Embedding for Fast Panop
 2020, sections III-B and III-C.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

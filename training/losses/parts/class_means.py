@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums of embeddings by class over a batch, from which class means are made."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -6,8 +6,6 @@ FCOS does so anywhere in its box. In a panoptic map a location lies in at most o
 rule that prefers the smaller of several boxes is not needed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -7,8 +7,6 @@ computed only inside a window, which contains its bounding box and the cells whe
 factor is above `min_error`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lookups in label maps that several losses share."""
 
-from __future__ import annotations
-
 from torch import Tensor
 from torch.nn import functional as F
 

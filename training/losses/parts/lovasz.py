@@ -8,8 +8,6 @@ added, this increase is 1 / U for a positive and (G - positives so far) / (U (U 
 negative. These formulas are accurate in float32; the difference of two values of J is not.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

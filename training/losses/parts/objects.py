@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ground truth of detectors: boxes, thing classes and masks from label maps, and matching."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

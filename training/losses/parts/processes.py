@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Statistics over the batches of all processes of a distributed training."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

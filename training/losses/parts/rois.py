@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses of the second stage of Mask R-CNN (He et al., Mask R-CNN, ICCV 2017, section 3)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

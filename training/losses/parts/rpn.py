@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loss of a region proposal network (Ren et al., Faster R-CNN, NeurIPS 2015, section 3.1.2)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -5,8 +5,6 @@ Yang et al., SOGNet: Scene Overlap Graph Network for Panoptic Segmentation, AAAI
 to 14.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

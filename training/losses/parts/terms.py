@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Terms that several losses share, and how terms are put together."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -5,8 +5,6 @@ Shapes are fixed, and matrix products replace sampling: bilinear pasting is a pr
 matrix of weights for the rows and one for the columns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -5,8 +5,6 @@ Ren et al., Faster R-CNN, NeurIPS 2015; with a pyramid: Lin et al., Feature Pyra
 CVPR 2017. Shapes are fixed, so that training and the exported graph share the code.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

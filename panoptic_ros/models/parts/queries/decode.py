@@ -7,8 +7,6 @@ its count of segments from the id of a stuff segment that it has extended, so th
 can receive an id in use and merge with that segment. Here each segment keeps its own row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 
