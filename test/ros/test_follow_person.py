@@ -103,4 +103,4 @@ def test_the_node_publishes_the_box(ros_domain, tmp_path):
         rclpy.shutdown(context=context)
     assert (found[0].x_offset, found[0].width) == (70, 5)
     assert 'following ball #7' in said
-    assert 'Traceback' not in said
+    assert 'Traceback' not in said, said
