@@ -10,7 +10,6 @@ The model file does not need this script: `panoptic`, the node and replay run it
 
 import sys
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import nn
 
@@ -30,7 +29,7 @@ from panoptic_ros.models.registry import FAMILIES, Family
 class OneDecoderConfig(PanopticDeepLabConfig):
     """Keys of a recipe's `model.network`, plain values that the model file stores."""
 
-    family: ClassVar[str] = 'one_decoder'
+    section = 'one_decoder'
     channels: int = 64
 
 

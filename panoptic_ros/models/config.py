@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Constants of all families, and building of configurations from plain values."""
+"""Constants of all families, and configurations: their base class, rules and building."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from panoptic_ros.core.model_info import Threshold
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -24,6 +26,89 @@ TYPES: dict[str, tuple[type, ...]] = {
     'tuple': (tuple,),
 }
 """Types that a field accepts, by its annotation."""
+
+Rule = tuple[str, Callable[[Any], bool]]
+"""Rule for the value of a field: what it must be, for the message, and whether a value is so."""
+
+POSITIVE: Rule = ('be above 0', lambda value: value > 0)
+NOT_NEGATIVE: Rule = ('not be negative', lambda value: value >= 0)
+ODD: Rule = ('be odd', lambda value: value % 2 == 1)
+SHARE: Rule = ('lie in 0 to 1', lambda value: 0 <= value <= 1)
+POSITIVE_SHARE: Rule = ('lie above 0 and up to 1', lambda value: 0 < value <= 1)
+SHARE_BELOW_1: Rule = ('lie in 0 to below 1', lambda value: 0 <= value < 1)
+BETWEEN_0_AND_1: Rule = ('lie between 0 and 1', lambda value: 0 < value < 1)
+
+
+def one_of(*allowed: Any) -> Rule:
+    """Return the rule that a value is one of those allowed."""
+    return f'be one of {allowed}', lambda value: value in allowed
+
+
+def at_least(least: float) -> Rule:
+    """Return the rule that a number is at least `least`."""
+    return f'be at least {least}', lambda value: value >= least
+
+
+def all_at_least(least: int) -> Rule:
+    """Return the rule that a sequence holds numbers of at least `least`, and is not empty."""
+    return (
+        f'be numbers of at least {least}',
+        lambda values: bool(values) and min(values) >= least,
+    )
+
+
+class Rules(dict[str, Rule]):
+    """Rules by field."""
+
+
+class Config:
+    """Base class of configurations, whose fields must obey `rules`."""
+
+    section: ClassVar[str] = 'network'
+    """Name of the configured thing, for messages."""
+
+    rules: ClassVar[Rules]
+    """Rules by field; those of all base classes hold as well."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value that breaks a rule."""
+        for base in reversed(type(self).__mro__):
+            self.check(vars(base).get('rules', {}))
+
+    def check(self, rules: Mapping[str, Rule]) -> None:
+        """Raise ValueError for a field that breaks its rule."""
+        for name, (rule, holds) in rules.items():
+            value = getattr(self, name)
+            if not holds(value):
+                raise ValueError(f'{self.section}.{name} must {rule}, got {value!r}')
+
+
+def threshold(default: float, maximum: float, description: str) -> Any:
+    """Declare a field that is a scalar input of the graph, from 0 to `maximum`."""
+    return dataclasses.field(
+        default=default, metadata={'maximum': maximum, 'description': description}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class FamilyConfig(Config):
+    """Base class of the families' configurations: normalisation, stride and thresholds."""
+
+    rules = Rules(stride=one_of(1, 2, 4))
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    stride: int = 1
+    """Input pixels per cell of the decoded maps: 1, 2 or 4."""
+
+    def thresholds(self) -> dict[str, Threshold]:
+        """Return the scalar inputs of the graph, by name."""
+        return {
+            field.name: Threshold(getattr(self, field.name), minimum=0, **field.metadata)
+            for field in dataclasses.fields(self)
+            if field.metadata
+        }
 
 
 def configure(config_class: type, values: Mapping[str, Any], what: str) -> Any:

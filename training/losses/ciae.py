@@ -16,11 +16,12 @@ from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.ciae.network import CIAE
+from panoptic_ros.models.config import BETWEEN_0_AND_1, NOT_NEGATIVE, SHARE, Rules, at_least
 from panoptic_ros.models.parts.fcos import by_location
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
-from .parts.checks import check_not_negative, check_shapes
+from .parts.checks import LossConfig, check_shapes
 from .parts.ciae_memory import memory_loss, memory_momentum, update_memory
 from .parts.class_means import class_sums
 from .parts.fcos import fcos_loss, fcos_targets
@@ -30,8 +31,21 @@ from .parts.terms import mean_cross_entropy, with_sum
 
 
 @dataclass(frozen=True)
-class CIAELossConfig:
+class CIAELossConfig(LossConfig):
     """Switches of the paper's tables that concern the loss, and weights of its terms."""
+
+    rules = Rules(
+        margin=('lie in 0 to below 2', lambda value: 0 <= value < 2),
+        hardest=at_least(1),
+        log_floor=BETWEEN_0_AND_1,
+        box_scale=NOT_NEGATIVE,
+        clip_images=at_least(1),
+        memory_momentum=SHARE,
+        level_limits=(
+            'be four rising numbers',
+            lambda values: len(values) == 4 and list(values) == sorted(values),
+        ),
+    )
 
     margin: float = 0.15
     """Margin of the triplet losses (Table IX)."""
@@ -74,27 +88,11 @@ class CIAELossConfig:
     """Exponent of the focal loss (inferred, from FCOS)."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.margin < 2 or self.hardest < 1 or not 0 < self.log_floor < 1:
-            raise ValueError(
-                'loss needs margin in 0 to below 2, hardest of at least 1 and '
-                f'log_floor between 0 and 1, got {self.margin}, {self.hardest} and '
-                f'{self.log_floor}'
-            )
-        check_not_negative(self, 'cae_weight', 'iae_weight', 'thing_weight', 'box_scale')
+        super().__post_init__()
         if 0 < self.box_scale < 1:
             raise ValueError(
                 'loss.box_scale must be 0 (no filter) or at least 1 (smaller boxes '
                 f'leave out pixels of the instance itself), got {self.box_scale}'
-            )
-        if self.clip_images < 1:
-            raise ValueError(f'loss.clip_images must be at least 1, got {self.clip_images}')
-        if not 0 <= self.memory_momentum <= 1:
-            raise ValueError(
-                f'loss.memory_momentum must lie in 0 to 1, got {self.memory_momentum}'
-            )
-        if len(self.level_limits) != 4 or list(self.level_limits) != sorted(self.level_limits):
-            raise ValueError(
-                f'loss.level_limits must be four rising numbers, got {self.level_limits}'
             )
 
 

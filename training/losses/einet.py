@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.config import MAP_STRIDE
+from panoptic_ros.models.config import BETWEEN_0_AND_1, MAP_STRIDE, SHARE_BELOW_1, Rules
 from panoptic_ros.models.einet.network import EINet
 from panoptic_ros.models.parts.precision import at_least_float32
 
@@ -28,7 +28,7 @@ from .panoptic_deeplab import (
     targets_of,
 )
 from .parts.centers import center_heatmap
-from .parts.checks import check_not_negative, check_shapes
+from .parts.checks import check_shapes
 from .parts.class_means import class_sums
 from .parts.instances import Instance, find_instances
 from .parts.label_maps import void_or_crowd
@@ -38,6 +38,8 @@ from .parts.terms import with_sum
 @dataclass(frozen=True)
 class EINetLossConfig(PanopticDeepLabLossConfig):
     """Weights of the terms and parameters of the targets; lengths in network-input pixels."""
+
+    rules = Rules(momentum=SHARE_BELOW_1, min_overlap=BETWEEN_0_AND_1)
 
     momentum: float = 0.9
     """Weight of the present class centre in its update at each step (equation 1, Table 1)."""
@@ -52,14 +54,6 @@ class EINetLossConfig(PanopticDeepLabLossConfig):
 
     focal_weight: float = 1.0
     """Weight of the heatmap term if it is a focal loss (inferred)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f'loss.momentum must lie in 0 to below 1, got {self.momentum}')
-        if not 0 < self.min_overlap < 1:
-            raise ValueError(f'loss.min_overlap must lie between 0 and 1, got {self.min_overlap}')
-        check_not_negative(self, 'focal_weight')
 
 
 def einet_loss(

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from panoptic_ros.core.labels import VOID_ID
+from panoptic_ros.models.config import BETWEEN_0_AND_1, Rules, one_of
 from panoptic_ros.models.hle.network import HLE
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
 from .parts.associative import group_mean, pull_loss, push_loss
-from .parts.checks import check_not_negative, check_shapes
+from .parts.checks import LossConfig, check_shapes
 from .parts.class_means import class_sums
 from .parts.hle_kernel import bounded_sigma, kernel_loss, sharpness
 from .parts.instances import Instance, find_instances, instance_mean, paint, unit_means
@@ -31,8 +32,15 @@ from .parts.terms import mean_cross_entropy, with_sum
 
 
 @dataclass(frozen=True)
-class HLELossConfig:
+class HLELossConfig(LossConfig):
     """Switches of the paper's Table 6 that concern the loss, and weights of its terms."""
+
+    rules = Rules(
+        loss=one_of('lovasz', 'ae', 'ce'),
+        lovasz_classes=one_of('present', 'all'),
+        variance_of=one_of('sigma', 'log_sigma'),
+        min_error=BETWEEN_0_AND_1,
+    )
 
     loss: Literal['lovasz', 'ae', 'ce'] = 'lovasz'
     """Loss of the embedding: Lovász, associative embedding or cross-entropy."""
@@ -70,22 +78,11 @@ class HLELossConfig:
     stays the same over time. Must be 1 with loss 'ae'."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ('loss', ('lovasz', 'ae', 'ce')),
-            ('lovasz_classes', ('present', 'all')),
-            ('variance_of', ('sigma', 'log_sigma')),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f'loss.{name} must be one of {", ".join(allowed)}, got {getattr(self, name)!r}'
-                )
-        check_not_negative(self, 'variance_weight', 'seed_thing_weight')
+        super().__post_init__()
         if self.clip_images < 1 or (self.clip_images > 1 and self.loss == 'ae'):
             raise ValueError(
                 f'loss.clip_images must be at least 1, and 1 with loss ae, got {self.clip_images}'
             )
-        if not 0 < self.min_error < 1:
-            raise ValueError(f'loss.min_error must lie between 0 and 1, got {self.min_error}')
 
 
 def hle_loss(

@@ -15,19 +15,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
+from panoptic_ros.models.config import NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, Rules
 from panoptic_ros.models.panoptic_deeplab.network import PanopticDeepLab
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
 from .parts.centers import CenterTargets, center_heatmap, center_targets
-from .parts.checks import check_not_negative, check_shapes
+from .parts.checks import LossConfig, check_shapes
 from .parts.instances import Instance
 from .parts.terms import with_sum
 
 
 @dataclass(frozen=True)
-class PanopticDeepLabLossConfig:
+class PanopticDeepLabLossConfig(LossConfig):
     """Weights of the terms and parameters of the targets; lengths in network-input pixels."""
+
+    rules = Rules(hard_pixels=POSITIVE_SHARE, sigma=POSITIVE, small_instance_area=NOT_NEGATIVE)
 
     semantic_weight: float = 1.0
     """Weight of the cross-entropy."""
@@ -49,22 +52,6 @@ class PanopticDeepLabLossConfig:
 
     offset_weight: float = 0.01
     """Weight of the L1 error of the offsets."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.hard_pixels <= 1:
-            raise ValueError(
-                f'loss.hard_pixels must be above 0 and at most 1, got {self.hard_pixels}'
-            )
-        if self.sigma <= 0:
-            raise ValueError(f'loss.sigma must be above 0, got {self.sigma}')
-        check_not_negative(
-            self,
-            'semantic_weight',
-            'small_instance_weight',
-            'small_instance_area',
-            'center_weight',
-            'offset_weight',
-        )
 
 
 def panoptic_deeplab_loss(

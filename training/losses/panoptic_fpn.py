@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from panoptic_ros.models.config import MAP_STRIDE, NEVER
+from panoptic_ros.models.config import MAP_STRIDE, NEVER, POSITIVE_SHARE, Rules, at_least
 from panoptic_ros.models.panoptic_fpn.network import PanopticFPN
 from panoptic_ros.models.parts.mask_rcnn.config import MaskRCNNConfig
 from panoptic_ros.models.parts.mask_rcnn.network import MaskRCNN, RoIHeads, RoIMaps
@@ -22,7 +22,7 @@ from panoptic_ros.models.parts.mask_rcnn.roi_heads import pool_batch
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
-from .parts.checks import check_not_negative
+from .parts.checks import LossConfig
 from .parts.label_maps import void_or_crowd
 from .parts.objects import Objects, find_objects, mask_targets
 from .parts.rois import RoIs, box_embedding_loss, box_loss, mask_loss, sample_rois
@@ -31,8 +31,10 @@ from .parts.terms import mean_cross_entropy, with_sum
 
 
 @dataclass(frozen=True)
-class PanopticFPNLossConfig:
+class PanopticFPNLossConfig(LossConfig):
     """Sizes of the samples and weights of the terms."""
+
+    rules = Rules(rpn_samples=at_least(1), roi_samples=at_least(1), roi_positive=POSITIVE_SHARE)
 
     rpn_samples: int = 256
     """Number of anchors per image that the region proposal network learns from."""
@@ -61,17 +63,6 @@ class PanopticFPNLossConfig:
 
     embedding_margins: tuple[float, float] = (0.25, 2.0)
     """Pull and push hinges between unit vectors, L1 distance."""
-
-    def __post_init__(self) -> None:
-        for name in ('rpn_samples', 'roi_samples'):
-            if getattr(self, name) < 1:
-                raise ValueError(f'loss.{name} must be at least 1, got {getattr(self, name)}')
-        if not 0 < self.roi_positive <= 1:
-            raise ValueError(
-                f'loss.roi_positive must lie above 0 and up to 1, got {self.roi_positive}'
-            )
-        # This includes the weights of derived configurations.
-        check_not_negative(self, *(name for name in vars(self) if name.endswith('_weight')))
 
 
 def batch_loss(

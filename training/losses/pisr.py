@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from panoptic_ros.models.config import NOT_NEGATIVE, Rules
 from panoptic_ros.models.pisr.panoptic_deeplab import PISR
 
 from ..data.sample import Batch
 from .panoptic_deeplab import PanopticDeepLabLossConfig, terms_of_maps
-from .parts.checks import check_not_negative
 from .parts.terms import with_initial, with_sum
 
 
@@ -19,12 +19,10 @@ from .parts.terms import with_initial, with_sum
 class PISRLossConfig(PanopticDeepLabLossConfig):
     """Weights of the terms and parameters of the targets; lengths in network-input pixels."""
 
+    rules = Rules(gamma=NOT_NEGATIVE)
+
     gamma: float = 0.5
     """Weight of the terms of the initial heads (Table B.3)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_not_negative(self, 'gamma')
 
 
 def pisr_loss(

@@ -13,20 +13,23 @@ import torch
 from torch import Tensor
 
 from panoptic_ros.core.labels import VOID_ID
+from panoptic_ros.models.config import NOT_NEGATIVE, Rules
 from panoptic_ros.models.parts.precision import at_least_float32
 from panoptic_ros.models.parts.queries.decode import QueryMaps
 from panoptic_ros.models.pisr.maskformer import PISRMaskFormer
 
 from ..data.sample import Batch
-from .parts.checks import check_not_negative
+from .parts.checks import LossConfig
 from .parts.label_maps import by_class, void_or_crowd
 from .parts.processes import mean_over_processes
 from .parts.terms import with_initial, with_sum
 
 
 @dataclass(frozen=True)
-class PISRMaskFormerLossConfig:
+class PISRMaskFormerLossConfig(LossConfig):
     """Weights of the terms, and of the costs by which queries are matched with segments."""
+
+    rules = Rules(gamma=NOT_NEGATIVE)
 
     class_weight: float = 1.0
     """Weight of the cross-entropy of the queries' classes."""
@@ -42,11 +45,6 @@ class PISRMaskFormerLossConfig:
 
     gamma: float = 0.5
     """Weight of the terms of the initial heads (Table B.3)."""
-
-    def __post_init__(self) -> None:
-        check_not_negative(
-            self, 'gamma', 'class_weight', 'mask_weight', 'dice_weight', 'nothing_weight'
-        )
 
 
 def batch_loss(

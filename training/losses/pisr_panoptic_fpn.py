@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from panoptic_ros.models.config import NOT_NEGATIVE, Rules
 from panoptic_ros.models.parts.mask_rcnn.network import RoIHeads, RoIMaps
 from panoptic_ros.models.pisr.panoptic_fpn import PISRPanopticFPN
 
 from ..data.sample import Batch
 from .panoptic_fpn import PanopticFPNLossConfig, head_terms, proposal_terms, semantic_loss
-from .parts.checks import check_not_negative
 from .parts.objects import find_objects
 from .parts.terms import with_initial, with_sum
 
@@ -21,12 +21,10 @@ from .parts.terms import with_initial, with_sum
 class PISRPanopticFPNLossConfig(PanopticFPNLossConfig):
     """Sizes of the samples and weights of the terms."""
 
+    rules = Rules(gamma=NOT_NEGATIVE)
+
     gamma: float = 0.5
     """Weight of the terms of the initial heads (Table B.3)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_not_negative(self, 'gamma')
 
 
 def batch_loss(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from panoptic_ros.models.config import MAP_STRIDE
+from panoptic_ros.models.config import MAP_STRIDE, SHARE_BELOW_1, Rules
 from panoptic_ros.models.parts.mask_rcnn.masks import inside, paste
 from panoptic_ros.models.parts.mask_rcnn.network import RoIMaps
 from panoptic_ros.models.parts.mask_rcnn.roi_heads import of_class, pool_batch
@@ -42,6 +42,8 @@ class SOGNetLossConfig(PanopticFPNLossConfig):
     UPSNet and SOGNet use `semantic_weight` 0.2 on COCO.
     """
 
+    rules = Rules(void_share=SHARE_BELOW_1)
+
     panoptic_weight: float = 0.5
     """Weight of the cross-entropy of the panoptic head: 0.5 on Cityscapes, 0.1 on COCO."""
 
@@ -59,11 +61,6 @@ class SOGNetLossConfig(PanopticFPNLossConfig):
     """Part of the instances that are left out of the panoptic head and the relations, to teach the
     void channel (UPSNet); each is left out with this probability (inferred). Only for models with
     a void channel."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.void_share < 1:
-            raise ValueError(f'loss.void_share must lie in 0 to below 1, got {self.void_share}')
 
 
 def batch_loss(

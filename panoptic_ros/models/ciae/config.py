@@ -8,13 +8,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from panoptic_ros.core.model_info import Threshold
-from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
+from panoptic_ros.models.config import ODD, FamilyConfig, Rules, at_least, one_of, threshold
 
 
 @dataclass(frozen=True)
-class CIAEConfig:
+class CIAEConfig(FamilyConfig):
     """Network and decoding of CIAE; lengths in network-input pixels."""
+
+    section = 'ciae'
+    rules = Rules(
+        thing_memory=one_of('merged', 'classes'),
+        detector_classes=one_of('all', 'one'),
+        class_from=one_of('detector', 'embedding'),
+        embedding_kernel=ODD,
+        channels=at_least(4),
+        tower_depth=at_least(0),
+        branch_channels=at_least(4),
+        embedding_dim=at_least(2),
+        pre_nms_top_k=at_least(1),
+        top_k=at_least(1),
+    )
 
     backbone: str = 'resnet50'
     """Name of a timm model."""
@@ -58,12 +71,6 @@ class CIAEConfig:
     class_from: str = 'detector'
     """Source of an instance's class: `detector`, or `embedding` by the memories (Table IV)."""
 
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-
-    stride: int = 1
-    """Input pixels per cell of the decoded maps: 1 (the paper's), 2 or 4."""
-
     pre_nms_top_k: int = 1000
     """Locations of each level that enter suppression (inferred, from FCOS). 200 make the exported
     graph, whose shapes are fixed, much faster."""
@@ -78,32 +85,23 @@ class CIAEConfig:
     """Whether only pixels inside a proposal's box may join it (Table VIII). The paper sets the
     similarity of the others to 0; here they are excluded (inferred)."""
 
-    score_threshold: float = 0.45
+    score_threshold: float = threshold(0.45, 1, 'least score of an instance')
     """Least score of a proposal (inferred)."""
 
-    class_threshold: float = 0.05
-    """Least class probability of a proposal (inferred, from FCOS)."""
-
-    nms_threshold: float = 0.6
-    """IoU above which the worse of two boxes is removed (inferred, from FCOS)."""
-
-    min_area: float = 0.0
+    min_area: float = threshold(0.0, 1e6, 'least area of an instance, input px')
     """Least area of an instance, px."""
 
-    min_stuff_area: float = 4096.0
+    class_threshold: float = threshold(0.05, 1, 'least class probability of an instance')
+    """Least class probability of a proposal (inferred, from FCOS)."""
+
+    nms_threshold: float = threshold(0.6, 1, 'boxes that overlap more than this are one instance')
+    """IoU above which the worse of two boxes is removed (inferred, from FCOS)."""
+
+    min_stuff_area: float = threshold(4096.0, 1e7, 'least area of a stuff segment, input px')
     """Least area of a stuff segment, px."""
 
     def __post_init__(self) -> None:
-        for key, allowed in (
-            ('thing_memory', ('merged', 'classes')),
-            ('detector_classes', ('all', 'one')),
-            ('class_from', ('detector', 'embedding')),
-            ('stride', (1, 2, 4)),
-        ):
-            if getattr(self, key) not in allowed:
-                raise ValueError(
-                    f'ciae.{key} must be one of {allowed}, got {getattr(self, key)!r}'
-                )
+        super().__post_init__()
         if self.class_from == 'embedding' and self.thing_memory != 'classes':
             raise ValueError(
                 'ciae.class_from: embedding needs thing_memory: classes, got '
@@ -114,31 +112,3 @@ class CIAEConfig:
                 'ciae.class_from: detector needs detector_classes: all, got '
                 f'{self.detector_classes!r}'
             )
-        if self.embedding_kernel % 2 == 0:
-            raise ValueError(f'ciae.embedding_kernel must be odd, got {self.embedding_kernel}')
-        for key, least in (
-            ('channels', 4),
-            ('tower_depth', 0),
-            ('branch_channels', 4),
-            ('embedding_dim', 2),
-            ('pre_nms_top_k', 1),
-            ('top_k', 1),
-        ):
-            if getattr(self, key) < least:
-                raise ValueError(f'ciae.{key} must be at least {least}, got {getattr(self, key)}')
-
-    def thresholds(self) -> dict[str, Threshold]:
-        """Return the scalar inputs of the graph, by name."""
-        return {
-            'score_threshold': Threshold(self.score_threshold, 0, 1, 'least score of an instance'),
-            'min_area': Threshold(self.min_area, 0, 1e6, 'least area of an instance, input px'),
-            'class_threshold': Threshold(
-                self.class_threshold, 0, 1, 'least class probability of an instance'
-            ),
-            'nms_threshold': Threshold(
-                self.nms_threshold, 0, 1, 'boxes that overlap more than this are one instance'
-            ),
-            'min_stuff_area': Threshold(
-                self.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
-            ),
-        }

@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
+from panoptic_ros.models.config import Rules, one_of
 from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
-
-INTERACTIONS = ('none', 's2i', 'i2s', 'both')
 
 
 @dataclass(frozen=True)
 class EINetConfig(PanopticDeepLabConfig):
     """Network and decoding of EINet; lengths in network-input pixels."""
 
-    family: ClassVar[str] = 'einet'
+    section = 'einet'
+    rules = Rules(
+        lowlevel_fusion=one_of('concat', 'sum'),
+        interaction=one_of('none', 's2i', 'i2s', 'both'),
+        heatmap_loss=one_of('mse', 'focal'),
+    )
 
     lowlevel_fusion: str = 'concat'
     """Fusion of the backbone's finer maps in the decoders: `concat` or `sum` (inferred: the paper
@@ -37,15 +40,3 @@ class EINetConfig(PanopticDeepLabConfig):
 
     heatmap_loss: str = 'mse'
     """Loss of the class-aware heatmaps: `mse`, or `focal`, which adds a sigmoid to the heads."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key, allowed in (
-            ('lowlevel_fusion', ('concat', 'sum')),
-            ('interaction', INTERACTIONS),
-            ('heatmap_loss', ('mse', 'focal')),
-        ):
-            if getattr(self, key) not in allowed:
-                raise ValueError(
-                    f'einet.{key} must be one of {allowed}, got {getattr(self, key)!r}'
-                )

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from panoptic_ros.core.model_info import Threshold
-from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
+from panoptic_ros.models.config import ODD, FamilyConfig, Rules, at_least, one_of, threshold
 
 
 @dataclass(frozen=True)
-class HLEConfig:
+class HLEConfig(FamilyConfig):
     """Network and decoding of HLE; lengths in network-input pixels."""
+
+    section = 'hle'
+    rules = Rules(
+        space=one_of('hier', 'split'),
+        output_stride=one_of(16, 32),
+        spatial_sigma=one_of('global', 'predicted'),
+        seed_window=ODD,
+        refine=('be 0 to 8 rounds', lambda value: 0 <= value <= 8),
+        top_k=at_least(1),
+    )
 
     backbone: str = 'resnet50'
     """Name of a timm model."""
@@ -50,9 +59,6 @@ class HLEConfig:
     thomson_start: bool = True
     """Whether class means start as a solution of Thomson's problem (Eq. 17), not at random."""
 
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-
     stride: int = 1
     """Input pixels per cell of the decoded maps: 1, 2 or 4; 4 is the paper's fast decoding."""
 
@@ -69,62 +75,28 @@ class HLEConfig:
     flip: bool = False
     """Whether maps are averaged with those of the mirrored image."""
 
-    score_threshold: float = 0.5
+    score_threshold: float = threshold(0.5, 1, 'least seed score of an instance')
     """Least seed score of an instance (inferred)."""
 
-    merge_threshold: float = 0.5
-    """Probability under a better seed above which a seed is removed (inferred)."""
-
-    mask_threshold: float = 0.5
-    """Least probability of a pixel under its seed (inferred)."""
-
-    stuff_threshold: float = 0.5
-    """Least probability of a pixel's stuff class (inferred)."""
-
-    min_area: float = 128.0
+    min_area: float = threshold(128.0, 1e6, 'least area of an instance, input px')
     """Least area of an instance, px (inferred, from SpatialEmbeddings)."""
 
-    min_stuff_area: float = 2048.0
+    merge_threshold: float = threshold(0.5, 1, 'seeds more alike than this are one instance')
+    """Probability under a better seed above which a seed is removed (inferred)."""
+
+    mask_threshold: float = threshold(0.5, 1, 'least probability of a pixel under its seed')
+    """Least probability of a pixel under its seed (inferred)."""
+
+    stuff_threshold: float = threshold(0.5, 1, 'least probability of a stuff pixel')
+    """Least probability of a pixel's stuff class (inferred)."""
+
+    min_stuff_area: float = threshold(2048.0, 1e7, 'least area of a stuff segment, input px')
     """Least area of a stuff segment, px."""
 
     def __post_init__(self) -> None:
-        for key, allowed in (
-            ('space', ('hier', 'split')),
-            ('output_stride', (16, 32)),
-            ('spatial_sigma', ('global', 'predicted')),
-            ('stride', (1, 2, 4)),
-        ):
-            if getattr(self, key) not in allowed:
-                raise ValueError(f'hle.{key} must be one of {allowed}, got {getattr(self, key)!r}')
-        if self.seed_window % 2 == 0:
-            raise ValueError(f'hle.seed_window must be odd, got {self.seed_window}')
+        super().__post_init__()
         if self.embedding_dim < 2 or (self.space == 'split' and self.embedding_dim % 2):
             raise ValueError(
                 'hle.embedding_dim must be at least 2, and even for space: split, '
                 f'got {self.embedding_dim}'
             )
-        if not 0 <= self.refine <= 8:
-            raise ValueError(f'hle.refine must be 0 to 8 rounds, got {self.refine}')
-        if self.top_k < 1:
-            raise ValueError(f'hle.top_k must be at least 1, got {self.top_k}')
-
-    def thresholds(self) -> dict[str, Threshold]:
-        """Return the scalar inputs of the graph, by name."""
-        return {
-            'score_threshold': Threshold(
-                self.score_threshold, 0, 1, 'least seed score of an instance'
-            ),
-            'min_area': Threshold(self.min_area, 0, 1e6, 'least area of an instance, input px'),
-            'merge_threshold': Threshold(
-                self.merge_threshold, 0, 1, 'seeds more alike than this are one instance'
-            ),
-            'mask_threshold': Threshold(
-                self.mask_threshold, 0, 1, 'least probability of a pixel under its seed'
-            ),
-            'stuff_threshold': Threshold(
-                self.stuff_threshold, 0, 1, 'least probability of a stuff pixel'
-            ),
-            'min_stuff_area': Threshold(
-                self.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
-            ),
-        }

@@ -4,19 +4,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from panoptic_ros.core.model_info import Threshold
-from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
-
-INSTANCE_SCORES = ('objectness', 'semantic', 'product')
+from panoptic_ros.models.config import FamilyConfig, Rules, at_least, one_of, threshold
 
 
 @dataclass(frozen=True)
-class PanopticDeepLabConfig:
+class PanopticDeepLabConfig(FamilyConfig):
     """Network and decoding of Panoptic-DeepLab; lengths in network-input pixels."""
 
-    family: ClassVar[str] = 'panoptic_deeplab'
+    section = 'panoptic_deeplab'
+    rules = Rules(
+        output_stride=one_of(16, 32),
+        instance_score=one_of('objectness', 'semantic', 'product'),
+        top_k=at_least(1),
+        nms_kernel=at_least(1),
+    )
 
     backbone: str = 'resnet50'
     """Name of a timm model."""
@@ -49,12 +51,6 @@ class PanopticDeepLabConfig:
     separable: bool = False
     """Whether ASPP has depthwise-separable 3x3 convolutions, for small models."""
 
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-
-    stride: int = 1
-    """Input pixels per cell of the decoded maps: 1, 2 or 4."""
-
     top_k: int = 200
     """Most centres in one image."""
 
@@ -65,43 +61,14 @@ class PanopticDeepLabConfig:
     """`objectness`: the heatmap at the centre; `semantic`: the mean probability of the class in
     the mask; `product`: both. Masks do not overlap, so that this changes AP only."""
 
-    center_threshold: float = 0.1
-    """Least height of the heatmap at a centre."""
-
-    score_threshold: float = 0.0
+    score_threshold: float = threshold(0.0, 1, 'least score of an instance')
     """Least score of an instance; instances below it become void."""
 
-    min_area: float = 0.0
+    min_area: float = threshold(0.0, 1e6, 'least area of an instance, input px')
     """Least area of an instance, px (inferred: no limit)."""
 
-    min_stuff_area: float = 2048.0
+    center_threshold: float = threshold(0.1, 1, 'least height of the heatmap at a centre')
+    """Least height of the heatmap at a centre."""
+
+    min_stuff_area: float = threshold(2048.0, 1e7, 'least area of a stuff segment, input px')
     """Least area of a stuff segment, px; 4096 on COCO."""
-
-    def __post_init__(self) -> None:
-        for key, allowed in (
-            ('output_stride', (16, 32)),
-            ('stride', (1, 2, 4)),
-            ('instance_score', INSTANCE_SCORES),
-        ):
-            if getattr(self, key) not in allowed:
-                raise ValueError(
-                    f'{self.family}.{key} must be one of {allowed}, got {getattr(self, key)!r}'
-                )
-        for key in ('top_k', 'nms_kernel'):
-            if getattr(self, key) < 1:
-                raise ValueError(
-                    f'{self.family}.{key} must be at least 1, got {getattr(self, key)}'
-                )
-
-    def thresholds(self) -> dict[str, Threshold]:
-        """Return the scalar inputs of the graph, by name."""
-        return {
-            'score_threshold': Threshold(self.score_threshold, 0, 1, 'least score of an instance'),
-            'min_area': Threshold(self.min_area, 0, 1e6, 'least area of an instance, input px'),
-            'center_threshold': Threshold(
-                self.center_threshold, 0, 1, 'least height of the heatmap at a centre'
-            ),
-            'min_stuff_area': Threshold(
-                self.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
-            ),
-        }

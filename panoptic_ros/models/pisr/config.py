@@ -7,8 +7,18 @@ Tables are those of the supplement; what is marked "inferred" is not in it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
+from panoptic_ros.models.config import (
+    POSITIVE,
+    SHARE,
+    SHARE_BELOW_1,
+    Config,
+    Rules,
+    all_at_least,
+    at_least,
+    one_of,
+    threshold,
+)
 from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
 from panoptic_ros.models.panoptic_fpn.config import PanopticFPNConfig
 from panoptic_ros.models.parts.queries.config import QueryDecodeConfig
@@ -16,15 +26,23 @@ from panoptic_ros.models.parts.queries.config import QueryDecodeConfig
 REWEIGHTINGS = ('explicit', 'implicit', 'separated')
 CORRELATIONS = ('matmul', 'cosine', 'l2')
 
-LEVELS = ('sum', 'alone')
 
 GROUPS = 32
 """Groups of the group norms in the library's pixel decoder."""
 
 
 @dataclass(frozen=True)
-class PISRBlockConfig:
+class PISRBlockConfig(Config):
     """Switches of the block, which families add to those of their base."""
+
+    section = 'pisr'
+    rules = Rules(
+        reweight=one_of(*REWEIGHTINGS),
+        f1=one_of(*CORRELATIONS),
+        f2=one_of(*CORRELATIONS),
+        hidden_layers=at_least(0),
+        block_channels=at_least(1),
+    )
 
     enabled: bool = True
     """Whether the block is present; without it the network is its base."""
@@ -47,28 +65,12 @@ class PISRBlockConfig:
     spatial_softmax: bool = True
     """Whether a softmax over the encodings lies between the two correlations (inferred)."""
 
-    def __post_init__(self) -> None:
-        for key, allowed in (
-            ('reweight', REWEIGHTINGS),
-            ('f1', CORRELATIONS),
-            ('f2', CORRELATIONS),
-        ):
-            if getattr(self, key) not in allowed:
-                raise ValueError(
-                    f'pisr.{key} must be one of {allowed}, got {getattr(self, key)!r}'
-                )
-        if self.hidden_layers < 0 or self.block_channels < 1:
-            raise ValueError(
-                'pisr needs hidden_layers of at least 0 and block_channels of at '
-                f'least 1, got {self.hidden_layers} and {self.block_channels}'
-            )
-
 
 @dataclass(frozen=True)
 class PISRConfig(PISRBlockConfig, PanopticDeepLabConfig):
     """Network and decoding of Panoptic-DeepLab with PISR; lengths in network-input pixels."""
 
-    family: ClassVar[str] = 'pisr'
+    rules = Rules(num_encodings=at_least(1), tau=POSITIVE)
 
     num_encodings: int = 50
     """K, the number of most confident centres that are encoded (inferred)."""
@@ -76,19 +78,24 @@ class PISRConfig(PISRBlockConfig, PanopticDeepLabConfig):
     tau: float = 8.0
     """Standard deviation of an instance's heatmap, px (inferred)."""
 
-    def __post_init__(self) -> None:
-        PanopticDeepLabConfig.__post_init__(self)
-        PISRBlockConfig.__post_init__(self)
-        if self.num_encodings < 1 or self.tau <= 0:
-            raise ValueError(
-                'pisr needs num_encodings of at least 1 and tau above 0, '
-                f'got {self.num_encodings} and {self.tau}'
-            )
-
 
 @dataclass(frozen=True)
 class PISRMaskFormerConfig(PISRBlockConfig, QueryDecodeConfig):
     """Network and decoding of MaskFormer with PISR; lengths in network-input pixels."""
+
+    rules = Rules(
+        fpn_channels=(
+            f'be a multiple of {GROUPS}',
+            lambda value: value >= 1 and value % GROUPS == 0,
+        ),
+        mask_channels=at_least(1),
+        num_queries=at_least(1),
+        query_channels=at_least(1),
+        decoder_layers=at_least(1),
+        attention_heads=at_least(1),
+        feedforward=at_least(1),
+        dropout=SHARE_BELOW_1,
+    )
 
     backbone: str = 'resnet50'
     """Name of a timm model."""
@@ -120,27 +127,11 @@ class PISRMaskFormerConfig(PISRBlockConfig, QueryDecodeConfig):
     """Whether the final heads receive each query with the mean panoptic feature under its first
     mask. Without it, panoptic features only serve as the mask features (inferred)."""
 
-    score_threshold: float = 0.7
+    score_threshold: float = threshold(0.7, 1, 'least class probability of a query')
     """Least class probability of a query, as in MaskFormer's public configurations."""
 
     def __post_init__(self) -> None:
-        QueryDecodeConfig.__post_init__(self)
-        PISRBlockConfig.__post_init__(self)
-        for key in (
-            'fpn_channels',
-            'mask_channels',
-            'num_queries',
-            'query_channels',
-            'decoder_layers',
-            'attention_heads',
-            'feedforward',
-        ):
-            if getattr(self, key) < 1:
-                raise ValueError(f'{key} must be at least 1, got {getattr(self, key)}')
-        if self.fpn_channels % GROUPS:
-            raise ValueError(
-                f'fpn_channels must be a multiple of {GROUPS}, got {self.fpn_channels}'
-            )
+        super().__post_init__()
         if self.query_channels % (4 * self.attention_heads):
             raise ValueError(
                 'query_channels must be a multiple of 4 * attention_heads, '
@@ -151,13 +142,15 @@ class PISRMaskFormerConfig(PISRBlockConfig, QueryDecodeConfig):
                 'reweight: separated needs encodings of classes beside those of '
                 'instances, but queries are both; use explicit or implicit'
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f'dropout must lie in 0 to below 1, got {self.dropout}')
 
 
 @dataclass(frozen=True)
 class PISRPanopticFPNConfig(PISRBlockConfig, PanopticFPNConfig):
     """Network and decoding of Panoptic FPN with PISR; lengths in network-input pixels."""
+
+    rules = Rules(
+        panoptic_levels=one_of('sum', 'alone'), num_encodings=at_least(1), encoding_score=SHARE
+    )
 
     num_encodings: int = 50
     """K, the number of best detections of the initial heads that are encoded (inferred)."""
@@ -169,23 +162,12 @@ class PISRPanopticFPNConfig(PISRBlockConfig, PanopticFPNConfig):
     """Input of the final box and mask heads (inferred): `sum`, the pyramid with the panoptic
     features added to each level, or `alone`, the panoptic features at the levels' strides."""
 
-    def __post_init__(self) -> None:
-        PanopticFPNConfig.__post_init__(self)
-        PISRBlockConfig.__post_init__(self)
-        if self.panoptic_levels not in LEVELS:
-            raise ValueError(
-                f'pisr.panoptic_levels must be one of {LEVELS}, got {self.panoptic_levels!r}'
-            )
-        if self.num_encodings < 1 or not 0 <= self.encoding_score <= 1:
-            raise ValueError(
-                'pisr needs num_encodings of at least 1 and encoding_score in 0 to '
-                f'1, got {self.num_encodings} and {self.encoding_score}'
-            )
-
 
 @dataclass(frozen=True)
 class PISRUPerNetConfig(PISRPanopticFPNConfig):
     """Network and decoding of UPerNet with PISR; lengths in network-input pixels."""
+
+    rules = Rules(pool_scales=all_at_least(1))
 
     fpn_channels: int = 512
     semantic_channels: int = 512
@@ -193,8 +175,3 @@ class PISRUPerNetConfig(PISRPanopticFPNConfig):
 
     pool_scales: tuple[int, ...] = (1, 2, 3, 6)
     """Bins along a side of the grids that the coarsest features are pooled to."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.pool_scales or min(self.pool_scales) < 1:
-            raise ValueError(f'pool_scales must be numbers of at least 1, got {self.pool_scales}')

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from panoptic_ros.core.model_info import Threshold
+from panoptic_ros.models.config import POSITIVE_SHARE, Rules, all_at_least, one_of, threshold
 from panoptic_ros.models.parts.mask_rcnn.config import MaskRCNNConfig
 
 FEATURES = ('box', 'category', 'mask')
@@ -17,6 +18,19 @@ FEATURES = ('box', 'category', 'mask')
 @dataclass(frozen=True)
 class SOGNetConfig(MaskRCNNConfig):
     """Network and decoding of SOGNet; lengths in network-input pixels."""
+
+    rules = Rules(
+        fusion=one_of('panoptic', 'heuristic'),
+        panoptic_head=one_of(1, 2),
+        relation_infer=one_of('matrix', 'pairwise'),
+        overlap_of=one_of('mask', 'box'),
+        relation_features=(
+            f'be some of {FEATURES}',
+            lambda values: bool(values) and set(values) <= set(FEATURES),
+        ),
+        semantic_widths=all_at_least(1),
+        least_overlap=POSITIVE_SHARE,
+    )
 
     semantic_widths: tuple[int, ...] = (256, 128, 128)
     """Channels of the semantic branch's convolutions; (128, 128) on Cityscapes."""
@@ -67,34 +81,11 @@ class SOGNetConfig(MaskRCNNConfig):
     nms_across_classes: bool = True
     """Whether boxes suppress those of other classes (UPSNet)."""
 
-    score_threshold: float = 0.6
+    score_threshold: float = threshold(0.6, 1, 'least class probability of an instance')
     """Least class probability of an instance."""
 
-    overlap_threshold: float = 0.3
+    overlap_threshold: float = threshold(0.3, 1, 'largest part of an instance on better ones')
     """Part of an instance on better ones of its class above which it is removed."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key, allowed in (
-            ('fusion', ('panoptic', 'heuristic')),
-            ('panoptic_head', (1, 2)),
-            ('relation_infer', ('matrix', 'pairwise')),
-            ('overlap_of', ('mask', 'box')),
-        ):
-            if getattr(self, key) not in allowed:
-                raise ValueError(f'{key} must be one of {allowed}, got {getattr(self, key)!r}')
-        if not self.relation_features or set(self.relation_features) - set(FEATURES):
-            raise ValueError(
-                f'relation_features must be some of {FEATURES}, got {self.relation_features}'
-            )
-        if not self.semantic_widths or min(self.semantic_widths) < 1:
-            raise ValueError(
-                f'semantic_widths must be numbers of at least 1, got {self.semantic_widths}'
-            )
-        if not 0 < self.least_overlap <= 1:
-            raise ValueError(
-                f'least_overlap must lie above 0 and up to 1, got {self.least_overlap}'
-            )
 
     def thresholds(self) -> dict[str, Threshold]:
         """Return the scalar inputs of the graph, by name."""

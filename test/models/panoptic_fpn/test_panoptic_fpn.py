@@ -145,7 +145,7 @@ def test_global_context_reaches_everything():
 @pytest.mark.parametrize(
     ('values', 'match'),
     [
-        ({'stride': 8}, 'stride must be 1, 2 or 4, got 8'),
+        ({'stride': 8}, r'stride must be one of \(1, 2, 4\), got 8'),
         ({'mask_size': 7}, 'mask_size must be even and at least 4, got 7'),
         ({'proposals': 0}, 'proposals must be at least 1, got 0'),
         ({'anchor_ratios': ()}, r'anchor_ratios must be numbers above 0, got \(\)'),

@@ -143,8 +143,8 @@ def test_the_embedding_is_the_final_instances_encoding():
     [
         ({'reweight': 'none'}, r"pisr.reweight must be one of .*, got 'none'"),
         ({'f2': 'dot'}, r"pisr.f2 must be one of .*, got 'dot'"),
-        ({'tau': 0.0}, 'pisr needs num_encodings of at least 1 and tau above 0, got 50 and 0.0'),
-        ({'hidden_layers': -1}, 'pisr needs hidden_layers of at least 0'),
+        ({'tau': 0.0}, 'pisr.tau must be above 0, got 0.0'),
+        ({'hidden_layers': -1}, 'pisr.hidden_layers must be at least 0, got -1'),
         ({'stride': 3}, r'pisr.stride must be one of \(1, 2, 4\), got 3'),
     ],
 )

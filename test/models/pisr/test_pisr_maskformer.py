@@ -113,7 +113,7 @@ def test_graph_equals_module_where_there_are_segments(tmp_path):
 @pytest.mark.parametrize(
     ('values', 'match'),
     [
-        ({'stride': 3}, 'stride must be 1, 2 or 4, got 3'),
+        ({'stride': 3}, r'stride must be one of \(1, 2, 4\), got 3'),
         ({'fpn_channels': 48}, 'fpn_channels must be a multiple of 32, got 48'),
         ({'query_channels': 20}, 'query_channels must be a multiple of .*, got 20 for 8 heads'),
         ({'decoder_layers': 0}, 'decoder_layers must be at least 1, got 0'),

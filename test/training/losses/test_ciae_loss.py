@@ -289,9 +289,9 @@ def test_pixel_loss_refuses_wrong_shapes():
 @pytest.mark.parametrize(
     ('values', 'match'),
     [
-        ({'margin': -0.1}, 'margin in 0 to below 2'),
-        ({'hardest': 0}, 'hardest of at least 1.*0'),
-        ({'log_floor': 0.0}, 'log_floor between 0 and 1'),
+        ({'margin': -0.1}, 'loss.margin must lie in 0 to below 2, got -0.1'),
+        ({'hardest': 0}, 'loss.hardest must be at least 1, got 0'),
+        ({'log_floor': 0.0}, 'loss.log_floor must lie between 0 and 1, got 0'),
         ({'cae_weight': -1.0}, 'loss.cae_weight must not be negative, got -1'),
         ({'box_scale': -1.0}, 'loss.box_scale must not be negative, got -1'),
         ({'memory_momentum': 1.5}, 'loss.memory_momentum must lie in 0 to 1, got 1.5'),

@@ -392,9 +392,9 @@ def test_wrong_shapes_are_refused(position, wrong, match):
 @pytest.mark.parametrize(
     ('values', 'match'),
     [
-        ({'loss': 'dice'}, "loss.loss must be one of lovasz, ae, ce, got 'dice'"),
-        ({'variance_of': 'raw'}, 'loss.variance_of must be one of sigma, log_sigma'),
-        ({'lovasz_classes': 'some'}, 'loss.lovasz_classes must be one of present, all'),
+        ({'loss': 'dice'}, r"loss.loss must be one of \('lovasz', 'ae', 'ce'\), got 'dice'"),
+        ({'variance_of': 'raw'}, r"loss.variance_of must be one of \('sigma', 'log_sigma'\)"),
+        ({'lovasz_classes': 'some'}, r"loss.lovasz_classes must be one of \('present', 'all'\)"),
         ({'variance_weight': -1.0}, 'loss.variance_weight must not be negative, got -1'),
         ({'min_error': 0.0}, 'loss.min_error must lie between 0 and 1, got 0'),
     ],

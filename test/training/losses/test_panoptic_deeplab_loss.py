@@ -221,7 +221,7 @@ def test_wrong_shapes_are_refused(position, wrong, match):
 @pytest.mark.parametrize(
     ('values', 'match'),
     [
-        ({'hard_pixels': 0.0}, 'loss.hard_pixels must be above 0 and at most 1, got 0'),
+        ({'hard_pixels': 0.0}, 'loss.hard_pixels must lie above 0 and up to 1, got 0'),
         ({'sigma': 0.0}, 'loss.sigma must be above 0, got 0'),
         ({'center_weight': -1.0}, 'loss.center_weight must not be negative, got -1'),
     ],

@@ -100,7 +100,7 @@ def test_names_say_what_is_trained(path):
         ),
         (
             lambda: build('hle', LABELS, backbones='resnet50'),
-            "unknown key 'backbones' for family 'hle'; the keys are: backbone, ",
+            "unknown key 'backbones' for family 'hle'; the keys are: mean, std, stride, ",
         ),
         (
             lambda: build('hle', LABELS, space='flat'),
@@ -126,7 +126,7 @@ def test_names_say_what_is_trained(path):
             lambda: build_loss('hle', {'lossy': 1}),
             "unknown key 'lossy' for the loss of 'hle'; the keys are: loss, ",
         ),
-        (lambda: build_loss('hle', {'loss': 'l2'}), 'must be one of lovasz, ae, ce'),
+        (lambda: build_loss('hle', {'loss': 'l2'}), r"must be one of \('lovasz', 'ae', 'ce'\)"),
         (
             lambda: build_loss('hle', {'seed_thing_weight': 'much'}),
             "the loss of 'hle': seed_thing_weight must be float, got 'much'",

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of settings and tensor shapes that several losses share."""
+"""Base class of the losses' settings, and checks of tensor shapes."""
 
 from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
+from panoptic_ros.models.config import NOT_NEGATIVE, Config
 
-def check_not_negative(config: object, *names: str) -> None:
-    """Raise ValueError if one of the named settings of a loss is below 0."""
-    for name in names:
-        if getattr(config, name) < 0:
-            raise ValueError(f'loss.{name} must not be negative, got {getattr(config, name)}')
+
+class LossConfig(Config):
+    """Base class of the losses' settings; weights must not be negative."""
+
+    section = 'loss'
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value that breaks a rule."""
+        super().__post_init__()
+        self.check({name: NOT_NEGATIVE for name in vars(self) if name.endswith('_weight')})
 
 
 def check_shapes(

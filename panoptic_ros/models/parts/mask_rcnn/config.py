@@ -5,13 +5,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from panoptic_ros.core.model_info import Threshold
-from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
+from panoptic_ros.models.config import POSITIVE, FamilyConfig, Rule, Rules, at_least, threshold
+
+ALL_POSITIVE: Rule = ('be numbers above 0', lambda values: bool(values) and min(values) > 0)
 
 
 @dataclass(frozen=True)
-class MaskRCNNConfig:
+class MaskRCNNConfig(FamilyConfig):
     """Network and selection of detections; lengths in network-input pixels."""
+
+    rules = Rules(
+        mask_size=('be even and at least 4', lambda value: value % 2 == 0 and value >= 4),
+        proposals=at_least(1),
+        proposals_per_level=at_least(1),
+        top_k=at_least(1),
+        box_pool=at_least(1),
+        embedding_dim=at_least(1),
+        anchor_ratios=ALL_POSITIVE,
+        mask_widths=ALL_POSITIVE,
+        anchor_scale=POSITIVE,
+        canonical_size=POSITIVE,
+    )
 
     backbone: str = 'resnet50'
     """Name of a timm model."""
@@ -61,62 +75,23 @@ class MaskRCNNConfig:
     """Classes that cover all others whatever their score, uppermost first (SOGNet's Table 2,
     "label prior", after Li et al. 2019b; the choice of classes is inferred)."""
 
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-
-    stride: int = 1
-    """Input pixels per cell of the decoded maps: 1, 2 or 4."""
-
     top_k: int = 100
     """Most instances of an image."""
-
-    score_threshold: float = 0.5
-    """Least class probability of an instance."""
-
-    nms_threshold: float = 0.5
-    """IoU above which the worse of two boxes is removed."""
 
     nms_across_classes: bool = False
     """Whether boxes suppress those of other classes; they do not in Mask R-CNN."""
 
-    overlap_threshold: float = 0.5
-    """Part of an instance on better ones above which it is removed."""
+    score_threshold: float = threshold(0.5, 1, 'least class probability of an instance')
+    """Least class probability of an instance."""
 
-    min_area: float = 0.0
+    min_area: float = threshold(0.0, 1e6, 'least area of an instance, input px')
     """Least area of an instance, px."""
 
-    min_stuff_area: float = 4096.0
+    nms_threshold: float = threshold(0.5, 1, 'boxes that share more than this are one instance')
+    """IoU above which the worse of two boxes is removed."""
+
+    overlap_threshold: float = threshold(0.5, 1, 'largest part of an instance on better ones')
+    """Part of an instance on better ones above which it is removed."""
+
+    min_stuff_area: float = threshold(4096.0, 1e7, 'least area of a stuff segment, input px')
     """Least area of a stuff segment, px."""
-
-    def __post_init__(self) -> None:
-        if self.stride not in (1, 2, 4):
-            raise ValueError(f'stride must be 1, 2 or 4, got {self.stride!r}')
-        if self.mask_size % 2 or self.mask_size < 4:
-            raise ValueError(f'mask_size must be even and at least 4, got {self.mask_size}')
-        for key in ('proposals', 'proposals_per_level', 'top_k', 'box_pool', 'embedding_dim'):
-            if getattr(self, key) < 1:
-                raise ValueError(f'{key} must be at least 1, got {getattr(self, key)}')
-        for key in ('anchor_ratios', 'mask_widths'):
-            if not getattr(self, key) or min(getattr(self, key)) <= 0:
-                raise ValueError(f'{key} must be numbers above 0, got {getattr(self, key)}')
-        for key in ('anchor_scale', 'canonical_size'):
-            if getattr(self, key) <= 0:
-                raise ValueError(f'{key} must be above 0, got {getattr(self, key)}')
-
-    def thresholds(self) -> dict[str, Threshold]:
-        """Return the scalar inputs of the graph, by name."""
-        return {
-            'score_threshold': Threshold(
-                self.score_threshold, 0, 1, 'least class probability of an instance'
-            ),
-            'min_area': Threshold(self.min_area, 0, 1e6, 'least area of an instance, input px'),
-            'nms_threshold': Threshold(
-                self.nms_threshold, 0, 1, 'boxes that share more than this are one instance'
-            ),
-            'overlap_threshold': Threshold(
-                self.overlap_threshold, 0, 1, 'largest part of an instance on better ones'
-            ),
-            'min_stuff_area': Threshold(
-                self.min_stuff_area, 0, 1e7, 'least area of a stuff segment, input px'
-            ),
-        }
