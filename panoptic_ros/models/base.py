@@ -63,7 +63,7 @@ class PanopticModel(nn.Module):
     @property
     def embedding_dim(self) -> int:
         """D, the length of an embedding in the instance table."""
-        raise NotImplementedError
+        return int(self.config.embedding_dim)
 
     def check_input_size(self, size: tuple[int, int]) -> None:
         """Raise ValueError if the network cannot run at an input (height, width), px."""

@@ -28,7 +28,7 @@ from .panoptic_deeplab import (
     targets_of,
 )
 from .parts.centers import center_heatmap
-from .parts.checks import check_shapes
+from .parts.checks import check_dims, check_shapes
 from .parts.class_means import class_sums
 from .parts.instances import Instance, find_instances
 from .parts.label_maps import void_or_crowd
@@ -254,12 +254,13 @@ def penalty_reduced_focal(logits: Tensor, target: Tensor, weight: Tensor) -> Ten
     Returns:
         Scalar; 0 with zero gradient when no pixel counts.
     """
-    if logits.ndim != 4 or logits.shape != target.shape or weight.shape != logits[:, 0].shape:
-        raise ValueError(
-            'penalty_reduced_focal expects logits, target (B, M, h, w) and weight '
-            f'(B, h, w), got {tuple(logits.shape)}, {tuple(target.shape)}, '
-            f'{tuple(weight.shape)}'
-        )
+    check_dims(
+        'penalty_reduced_focal',
+        'logits (B, M, h, w), target (B, M, h, w) and weight (B, h, w)',
+        logits,
+        target,
+        weight,
+    )
     prob = logits.sigmoid()
     at_center = target == 1
     cost = torch.where(
@@ -290,16 +291,13 @@ def update_dictionary(
     Raises:
         ValueError: if the shapes do not fit together.
     """
-    if (
-        embedding.ndim != 4
-        or dictionary.shape[1:] != embedding.shape[1:2]
-        or class_map.shape != embedding[:, 0].shape
-    ):
-        raise ValueError(
-            'update_dictionary expects dictionary (C, D), embedding (B, D, h, w) and '
-            f'class_map (B, h, w), got {tuple(dictionary.shape)}, '
-            f'{tuple(embedding.shape)} and {tuple(class_map.shape)}'
-        )
+    check_dims(
+        'update_dictionary',
+        'dictionary (C, D), embedding (B, D, h, w) and class_map (B, h, w)',
+        dictionary,
+        embedding,
+        class_map,
+    )
     total, count = class_sums(embedding, class_map, len(dictionary))
     mean = total / count.clamp(min=1)[:, None]
     known = dictionary.abs().sum(dim=1, keepdim=True) > 0

@@ -21,7 +21,7 @@ from panoptic_ros.models.parts.precision import at_least_float32
 
 from ..data.sample import Batch
 from .parts.centers import CenterTargets, center_heatmap, center_targets
-from .parts.checks import LossConfig, check_shapes
+from .parts.checks import LossConfig, check_dims, check_shapes
 from .parts.instances import Instance
 from .parts.terms import with_sum
 
@@ -203,12 +203,13 @@ def hard_cross_entropy(logits: Tensor, class_map: Tensor, weight: Tensor, part: 
     Returns:
         Scalar: mean over the hardest pixels that are not void; 0 with zero gradient without any.
     """
-    if logits.ndim != 4 or not logits[:, 0].shape == class_map.shape == weight.shape:
-        raise ValueError(
-            'hard_cross_entropy expects logits (B, C, h, w), class_map and weight '
-            f'(B, h, w), got {tuple(logits.shape)}, {tuple(class_map.shape)} and '
-            f'{tuple(weight.shape)}'
-        )
+    check_dims(
+        'hard_cross_entropy',
+        'logits (B, C, h, w), class_map (B, h, w) and weight (B, h, w)',
+        logits,
+        class_map,
+        weight,
+    )
     cost = F.cross_entropy(logits, class_map, ignore_index=VOID_ID, reduction='none') * weight
     number = max(int(part * cost.numel()), 1)
     total = cost.sum() if part == 1 else cost.flatten().topk(number, sorted=False).values.sum()
@@ -226,11 +227,13 @@ def heatmap_mse(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     Returns:
         Scalar; 0 with zero gradient when no pixel counts.
     """
-    if pred.ndim != 4 or pred.shape != target.shape or weight.shape != pred[:, 0].shape:
-        raise ValueError(
-            'heatmap_mse expects pred, target (B, M, h, w) and weight (B, h, w), got '
-            f'{tuple(pred.shape)}, {tuple(target.shape)}, {tuple(weight.shape)}'
-        )
+    check_dims(
+        'heatmap_mse',
+        'pred (B, M, h, w), target (B, M, h, w) and weight (B, h, w)',
+        pred,
+        target,
+        weight,
+    )
     return ((pred - target).square().sum(dim=1) * weight).sum() / weight.sum().clamp(min=1)
 
 
@@ -251,11 +254,13 @@ def offset_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         >>> offset_loss(pred, target, weight=torch.ones(1, 4, 4))
         tensor(2.)
     """
-    if pred.ndim != 4 or pred.shape != target.shape or weight.shape != pred[:, 0].shape:
-        raise ValueError(
-            'offset_loss expects pred, target (B, 2, H, W) and weight (B, H, W), got '
-            f'{tuple(pred.shape)}, {tuple(target.shape)}, {tuple(weight.shape)}'
-        )
+    check_dims(
+        'offset_loss',
+        'pred (B, 2, H, W), target (B, 2, H, W) and weight (B, H, W)',
+        pred,
+        target,
+        weight,
+    )
     error = (pred - target).abs().sum(dim=1)  # (B, H, W)
     return (error * weight).sum() / weight.sum().clamp(min=1)
 

@@ -115,11 +115,6 @@ class CIAE(PanopticModel):
         ):
             self.register_buffer(name, value, persistent=False)
 
-    @property
-    def embedding_dim(self) -> int:
-        """D, the length of an embedding in the instance table."""
-        return self.config.embedding_dim
-
     def on_step(self, progress: float) -> None:
         """Store the progress, which the memory's momentum follows."""
         self.progress.fill_(progress)

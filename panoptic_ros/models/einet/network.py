@@ -37,6 +37,7 @@ class EINet(PanopticDeepLab):
         if not labels.is_thing.any():
             raise ValueError('einet needs at least one thing class, the labels have none')
         super().__init__(labels, config)
+        self.nms_across_maps = config.nms_across_classes
         semantic, instance = config.decoder_channels, config.instance_channels
         if config.interaction in ('s2i', 'both'):
             self.register_buffer('dictionary', torch.zeros(len(labels), semantic))
@@ -48,11 +49,6 @@ class EINet(PanopticDeepLab):
     def embedding_dim(self) -> int:
         """D, the length of an embedding in the instance table."""
         return self.config.instance_channels
-
-    @property
-    def nms_across_maps(self) -> bool:
-        """Whether centres of different classes compete."""
-        return self.config.nms_across_classes
 
     def make_parts(self) -> None:
         """Create network and heads; the instance branch is lighter."""

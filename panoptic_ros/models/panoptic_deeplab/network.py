@@ -43,16 +43,14 @@ class PanopticDeepLab(PanopticModel):
     embedding_kind = 'mean standardized backbone feature (stride 4) over the mask'
     heads = ('predict.semantic.out', 'predict.center.out', 'predict.offset.out')
 
+    nms_across_maps = True
+    """Whether centres of different heatmaps compete; this family has one heatmap."""
+
     config: PanopticDeepLabConfig
 
     def __init__(self, labels: LabelSet, config: PanopticDeepLabConfig) -> None:
         super().__init__(labels, config)
         self.make_parts()
-
-    @property
-    def nms_across_maps(self) -> bool:
-        """Whether centres of different heatmaps compete; this family has one heatmap."""
-        return True
 
     def make_parts(self) -> None:
         """Create `network` and `predict`."""

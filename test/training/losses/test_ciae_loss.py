@@ -282,7 +282,7 @@ def test_wrong_shapes_are_refused(position, wrong, match):
 
 
 def test_pixel_loss_refuses_wrong_shapes():
-    with pytest.raises(ValueError, match=r'similarity \(N, Q\).*\(3, 2\) and \(2,\)'):
+    with pytest.raises(ValueError, match=r'similarity \(N, Q\).*\(3, 2\), \(2,\)'):
         memory_loss(torch.zeros(3, 2), torch.zeros(2).long(), 0.15, 5)
 
 

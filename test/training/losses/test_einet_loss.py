@@ -259,7 +259,7 @@ def test_a_void_batch_changes_no_centre():
             lambda: update_dictionary(
                 torch.zeros(4, 5), torch.zeros(2, 6, 6, 8), torch.zeros(2, 6, 8).long(), 0.9
             ),
-            r'update_dictionary expects .* got \(4, 5\), \(2, 6, 6, 8\) and \(2, 6, 8\)',
+            r'update_dictionary expects .* got \(4, 5\), \(2, 6, 6, 8\), \(2, 6, 8\)',
         ),
     ],
 )

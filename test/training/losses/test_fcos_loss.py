@@ -257,5 +257,5 @@ def test_wrong_shapes_are_refused(position, wrong, match):
 
 
 def test_iou_loss_refuses_wrong_shapes():
-    with pytest.raises(ValueError, match=r'pred and target \(N, 4\), got \(3, 4\) and \(2, 4\)'):
+    with pytest.raises(ValueError, match=r'target \(N, 4\), got \(3, 4\), \(2, 4\)'):
         iou_loss(torch.ones(3, 4), torch.ones(2, 4))

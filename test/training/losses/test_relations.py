@@ -156,7 +156,7 @@ def test_half_precision_is_computed_in_float32():
         (lambda: relation_loss(torch.zeros(2, 2), torch.zeros(2, 3), True), r'\(N, N\).*\(2, 3\)'),
         (
             lambda: panoptic_target(torch.zeros(2, 2), torch.zeros(2), torch.zeros(0), STUFF),
-            r'\(h, w\), got \(2, 2\) and \(2,\)',
+            r'\(h, w\), got \(2, 2\), \(2,\)',
         ),
         (lambda: panoptic_loss(torch.zeros(2, 3, 3), torch.zeros(3)), r'target \(h, w\).*\(3,\)'),
     ],

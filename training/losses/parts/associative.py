@@ -4,6 +4,8 @@
 import torch
 from torch import Tensor
 
+from .checks import check_dims
+
 
 def group_mean(embedding: Tensor, group: Tensor, groups: int) -> Tensor:
     """Return the mean embedding of each group.
@@ -35,16 +37,7 @@ def pull_loss(embedding: Tensor, group: Tensor, mean: Tensor, margin: float) -> 
         Scalar: mean cost of the members of a group, averaged over the groups that have members; 0
         without any.
     """
-    if (
-        embedding.ndim != 2
-        or group.shape != embedding.shape[:1]
-        or mean.ndim != 2
-        or mean.shape[1] != embedding.shape[1]
-    ):
-        raise ValueError(
-            'pull_loss expects embedding (P, D), group (P,) and mean (L, D), got '
-            f'{tuple(embedding.shape)}, {tuple(group.shape)}, {tuple(mean.shape)}'
-        )
+    check_dims('pull_loss', 'embedding (P, D), group (P,) and mean (L, D)', embedding, group, mean)
     cost = (mean[group] - embedding).abs().sum(dim=1).sub(margin).relu().square()
     members = torch.bincount(group, minlength=len(mean))
     each = cost.new_zeros(len(mean)).index_add(0, group, cost) / members.clamp(min=1)
@@ -63,8 +56,7 @@ def push_loss(mean: Tensor, margin: float) -> Tensor:
     Returns:
         Scalar: mean over the pairs; 0 for fewer than two groups.
     """
-    if mean.ndim != 2:
-        raise ValueError(f'push_loss expects mean (L, D), got {tuple(mean.shape)}')
+    check_dims('push_loss', 'mean (L, D)', mean)
     first, second = torch.triu_indices(len(mean), len(mean), 1, device=mean.device)
     cost = (margin - (mean[first] - mean[second]).abs().sum(dim=1)).relu().square()
     return cost.sum() / max(len(cost), 1)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .checks import check_dims
+
 NEVER = -1e4
 """Similarity below every cosine: excludes a query from the hardest ones."""
 
@@ -36,11 +38,7 @@ def memory_loss(
     Raises:
         ValueError: if the shapes do not fit together.
     """
-    if similarity.ndim != 2 or own.shape != similarity.shape[:1]:
-        raise ValueError(
-            'memory_loss expects similarity (N, Q) and own (N,), got '
-            f'{tuple(similarity.shape)} and {tuple(own.shape)}'
-        )
+    check_dims('memory_loss', 'similarity (N, Q) and own (N,)', similarity, own)
     d_pos = 1 - similarity.gather(1, own[:, None])  # (N, 1)
     others = similarity.scatter(1, own[:, None], NEVER)
     hard = others.topk(min(hardest - 1, others.shape[1]), dim=1).values  # (N, K - 1)

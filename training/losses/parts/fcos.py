@@ -18,6 +18,7 @@ from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.parts.fcos import STRIDES, locations
 from panoptic_ros.models.parts.precision import at_least_float32
 
+from .checks import check_dims
 from .instances import find_instances, paint
 from .label_maps import by_class
 from .processes import mean_over_processes
@@ -140,11 +141,7 @@ def iou_loss(pred: Tensor, target: Tensor) -> Tensor:
     Returns:
         (N,)
     """
-    if pred.shape != target.shape or pred.shape[1:] != (4,):
-        raise ValueError(
-            'iou_loss expects pred and target (N, 4), got '
-            f'{tuple(pred.shape)} and {tuple(target.shape)}'
-        )
+    check_dims('iou_loss', 'pred (N, 4) and target (N, 4)', pred, target)
     common = torch.minimum(pred, target)
     shared = (common[:, 0] + common[:, 2]) * (common[:, 1] + common[:, 3])
     areas = [(box[:, 0] + box[:, 2]) * (box[:, 1] + box[:, 3]) for box in (pred, target)]

@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from .checks import check_dims
+
 MIN_ERROR = 1e-5
 """Errors up to this value are left out of the sort. The loss is the integral over t in [0, 1] of
 J({error > t}), and J is at most 1, so leaving them out changes the loss by at most this value."""
@@ -41,11 +43,7 @@ def lovasz_binary(prob: Tensor, target: Tensor, min_error: float = MIN_ERROR) ->
         >>> lovasz_binary(torch.tensor([1.0, 0.0, 0.0]), target)  # 1 - IoU of a hard prediction
         tensor(0.5000)
     """
-    if prob.ndim != 1 or target.shape != prob.shape:
-        raise ValueError(
-            'lovasz_binary expects prob and target (N,), got '
-            f'{tuple(prob.shape)} and {tuple(target.shape)}'
-        )
+    check_dims('lovasz_binary', 'prob (N,) and target (N,)', prob, target)
     error = torch.where(target, 1 - prob, prob)
     slope = lovasz_slope(error.detach(), target, int(target.sum()), min_error)
     return (slope * error).sum()
@@ -72,11 +70,7 @@ def lovasz_softmax(
     Returns:
         Scalar; 0 with zero gradient when no pixel counts.
     """
-    if prob.ndim != 4 or class_map.shape != prob[:, 0].shape:
-        raise ValueError(
-            'lovasz_softmax expects prob (B, C, h, w) and class_map (B, h, w), got '
-            f'{tuple(prob.shape)} and {tuple(class_map.shape)}'
-        )
+    check_dims('lovasz_softmax', 'prob (B, C, h, w) and class_map (B, h, w)', prob, class_map)
     # For a fixed order, the loss is linear in the probabilities, so autograd records only one
     # product: loss = sum(coefficient * prob) + constant.
     coefficient = torch.zeros_like(prob)

@@ -13,6 +13,7 @@ from panoptic_ros.models.parts.mask_rcnn.roi_heads import BOX_CODER, BoxOutputs,
 from panoptic_ros.models.parts.precision import at_least_float32
 
 from .associative import group_mean, pull_loss, push_loss
+from .checks import check_dims
 from .objects import Objects, match_boxes
 
 POSITIVE_IOU = 0.5
@@ -102,16 +103,9 @@ def mask_loss(logits: Tensor, thing: Tensor, target: Tensor) -> Tensor:
     Returns:
         Scalar; 0 with zero gradient for R = 0.
     """
-    if (
-        logits.ndim != 4
-        or thing.shape != logits.shape[:1]
-        or target.shape != (logits.shape[0], *logits.shape[2:])
-    ):
-        raise ValueError(
-            'mask_loss expects logits (R, T, m, m), thing (R,) and target (R, m, m), '
-            f'got {tuple(logits.shape)}, {tuple(thing.shape)}, '
-            f'{tuple(target.shape)}'
-        )
+    check_dims(
+        'mask_loss', 'logits (R, T, m, m), thing (R,) and target (R, m, m)', logits, thing, target
+    )
     with torch.autocast(logits.device.type, enabled=False):  # autocast would round in of_class
         own = of_class(at_least_float32(logits), thing)
     total = F.binary_cross_entropy_with_logits(own, target, reduction='sum')

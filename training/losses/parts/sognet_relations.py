@@ -13,6 +13,8 @@ from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.parts.precision import at_least_float32
 from panoptic_ros.models.sognet.relation import significant_overlap
 
+from .checks import check_dims
+
 IGNORED = -100
 """Target of cells that the panoptic loss ignores."""
 
@@ -33,11 +35,7 @@ def covered(mask: Tensor, visible: Tensor, least: float) -> Tensor:
     Raises:
         ValueError: if the shapes differ.
     """
-    if mask.shape != visible.shape or mask.ndim != 2:
-        raise ValueError(
-            'covered expects mask and visible (N, P), got '
-            f'{tuple(mask.shape)} and {tuple(visible.shape)}'
-        )
+    check_dims('covered', 'mask (N, P) and visible (N, P)', mask, visible)
     shown = mask @ visible.T  # [i, j]: cells of i that show j
     return significant_overlap(mask, least) & (shown > shown.T)
 
@@ -55,15 +53,7 @@ def relation_loss(relation: Tensor, target: Tensor, weak: bool) -> Tensor:
     Returns:
         Scalar; 0 for N = 0.
     """
-    if (
-        relation.shape != target.shape
-        or relation.ndim != 2
-        or relation.shape[0] != relation.shape[1]
-    ):
-        raise ValueError(
-            'relation_loss expects relation and target (N, N), got '
-            f'{tuple(relation.shape)} and {tuple(target.shape)}'
-        )
+    check_dims('relation_loss', 'relation (N, N) and target (N, N)', relation, target)
     relation = at_least_float32(relation)
     error = (relation if weak else relation + relation.T) - target.to(relation.dtype)
     return error.square().sum() / max(relation.numel(), 1)
@@ -91,11 +81,9 @@ def panoptic_target(
     Raises:
         ValueError: if the shapes of the maps differ.
     """
-    if class_map.ndim != 2 or instance_map.shape != class_map.shape:
-        raise ValueError(
-            'panoptic_target expects class_map and instance_map (h, w), got '
-            f'{tuple(class_map.shape)} and {tuple(instance_map.shape)}'
-        )
+    check_dims(
+        'panoptic_target', 'class_map (h, w) and instance_map (h, w)', class_map, instance_map
+    )
     stuff, instances = len(stuff_class), len(ids)
     channel_of_class = class_map.new_full((VOID_ID + 1,), IGNORED)
     channel_of_class[stuff_class] = torch.arange(stuff, device=class_map.device)
@@ -118,11 +106,7 @@ def panoptic_loss(logits: Tensor, target: Tensor) -> Tensor:
     Returns:
         Scalar; 0 with zero gradient if all cells are ignored.
     """
-    if logits.ndim != 3 or target.shape != logits.shape[1:]:
-        raise ValueError(
-            'panoptic_loss expects logits (L, h, w) and target (h, w), got '
-            f'{tuple(logits.shape)} and {tuple(target.shape)}'
-        )
+    check_dims('panoptic_loss', 'logits (L, h, w) and target (h, w)', logits, target)
     total = F.cross_entropy(
         at_least_float32(logits)[None], target[None], ignore_index=IGNORED, reduction='sum'
     )

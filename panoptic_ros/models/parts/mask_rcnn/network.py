@@ -116,11 +116,6 @@ class MaskRCNN(PanopticModel):
         """Build the semantic branch without its last layer, P2 to P5 -> stride 4; its channels."""
         raise NotImplementedError
 
-    @property
-    def embedding_dim(self) -> int:
-        """D, the length of an embedding in the instance table."""
-        return self.config.embedding_dim
-
     def maps(self, image: Tensor) -> RoIMaps:
         """Compute the first stage: pyramid, semantic logits and outputs of the RPN."""
         levels = self.fpn(self.normalize(image))
