@@ -63,7 +63,7 @@ def model_status(
     Args:
         state: state of the lifecycle.
         problem: why the last configure or reload failed; empty if it succeeded.
-        values: `Loaded.describe`; empty while no model is loaded.
+        values: `LoadedModel.describe`; empty while no model is loaded.
         fallback_reason: why slower hardware than requested is used; empty if it is not.
         loading_s: for how long a model has been loading; None if none is.
     """

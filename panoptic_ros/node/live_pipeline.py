@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.node.loading import apply_settings, tracker_config
+from panoptic_ros.node.model_settings import apply_settings, tracker_config
 from panoptic_ros.node.pipeline import Pipeline, Result
 from panoptic_ros.runtime import Predictor
 from panoptic_ros.tracking import Tracker, TrackerStats

@@ -17,8 +17,8 @@ from panoptic_ros.node.diagnostics import (
     tracking_status,
 )
 from panoptic_ros.node.image_step import DroppedImage, ProcessedImage
-from panoptic_ros.node.loading import Loaded
 from panoptic_ros.node.meters import RateMeter
+from panoptic_ros.node.model_loading import LoadedModel
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.tracking import TrackerStats
 from panoptic_ros.tracking.clock import BACK
@@ -30,7 +30,7 @@ PERIOD_NS = 10**9
 class ReplayDiagnostics:
     """Diagnostics of model, input and tracking of all cameras."""
 
-    def __init__(self, loaded: Loaded, topics: Mapping[str, str]) -> None:
+    def __init__(self, loaded: LoadedModel, topics: Mapping[str, str]) -> None:
         """Initialise the counters.
 
         Args:

@@ -18,7 +18,7 @@ from panoptic_ros.images.messages import (
 )
 from panoptic_ros.node.counts import Drop
 from panoptic_ros.node.image_step import DroppedImage
-from panoptic_ros.node.loading import Loaded
+from panoptic_ros.node.model_loading import LoadedModel
 from panoptic_ros.node.topics import INSTANCES, SEGMENTS
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.recordings.overlay_video import OverlayVideo
@@ -76,7 +76,7 @@ def _frame(segments: Any, instances: Any, stamp_ns: int) -> PanopticFrame:
 
 def score_live(
     config: ReplayConfig,
-    loaded: Loaded,
+    loaded: LoadedModel,
     bag: Path,
     sent: Sequence[tuple[int, int]],
     wall_s: float,

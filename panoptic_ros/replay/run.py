@@ -12,7 +12,7 @@ from panoptic_ros.core.text import one_line
 from panoptic_ros.images.messages import header_stamp_ns
 from panoptic_ros.node.counts import Drop
 from panoptic_ros.node.image_step import DroppedImage, ImageStep, ProcessedImage
-from panoptic_ros.node.loading import Loaded
+from panoptic_ros.node.model_loading import LoadedModel
 from panoptic_ros.node.stages import Stage
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 from panoptic_ros.recordings.recording import Record
@@ -43,7 +43,7 @@ class ReplayResult:
 
 
 def replay(
-    config: ReplayConfig, loaded: Loaded, folder: Path, log: Path, progress: Progress = iter
+    config: ReplayConfig, loaded: LoadedModel, folder: Path, log: Path, progress: Progress = iter
 ) -> ReplayResult:
     """Replay in lock-step; every run gives bit-equal results.
 
@@ -143,7 +143,7 @@ def _process(
     return result
 
 
-def _score_threshold(loaded: Loaded, config: ReplayConfig) -> float:
+def _score_threshold(loaded: LoadedModel, config: ReplayConfig) -> float:
     value = config.settings['score_threshold']
     return value if value >= 0 else loaded.predictor.info.thresholds['score_threshold'].default
 

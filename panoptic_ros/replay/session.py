@@ -10,7 +10,8 @@ from typing import Any
 from panoptic_ros.core.files import replace_results, write_json
 from panoptic_ros.core.version import __version__
 from panoptic_ros.images.messages import header_stamp_ns
-from panoptic_ros.node.loading import Loaded, check_for_model, load
+from panoptic_ros.node.model_loading import LoadedModel, load_model
+from panoptic_ros.node.model_settings import check_for_model
 from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.node.topics import OWN_IMAGE_TOPICS
 from panoptic_ros.recordings.image_topics import choose_cameras
@@ -61,7 +62,7 @@ class Session:
             self.settings['model'] = str(model)
         recording = open_recording(bag)
         gt_names = dict(_split_gt(text, len(ground_truths) > 1) for text in ground_truths)
-        self.loaded: Loaded = load(self.settings)
+        self.loaded: LoadedModel = load_model(self.settings)
         labels = self.loaded.predictor.info.labels
         check_for_model(self.settings, self.loaded.predictor.info)
         # Images and ground truth are read alternately, so each has a reader of its own.

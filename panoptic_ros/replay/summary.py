@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from panoptic_ros.node.loading import Loaded
+from panoptic_ros.node.model_loading import LoadedModel
 from panoptic_ros.replay.config import ReplayConfig
 from panoptic_ros.replay.frame_records import count_texts, latency_summary, period_s, track_summary
 from panoptic_ros.replay.run import ReplayResult
@@ -21,7 +21,7 @@ SHARED_STAMPS = (
 
 def summarize(
     config: ReplayConfig,
-    loaded: Loaded,
+    loaded: LoadedModel,
     result: ReplayResult,
     source: str,
     mode: str,

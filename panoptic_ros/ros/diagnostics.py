@@ -29,7 +29,7 @@ from panoptic_ros.node.diagnostics import (
     transport_problem,
 )
 from panoptic_ros.node.heartbeat import Heartbeat
-from panoptic_ros.node.loading import Loaded
+from panoptic_ros.node.model_loading import LoadedModel
 from panoptic_ros.ros.camera import CameraSubscription
 from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.tracking.clock import BACK
@@ -43,7 +43,7 @@ class NodeState(NamedTuple):
     state: str
     problem: str
     loading_s: float | None
-    loaded: Loaded | None
+    loaded: LoadedModel | None
     cameras: Sequence[CameraSubscription]
     enabled: bool
     settings: Mapping[str, Any]

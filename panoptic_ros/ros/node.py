@@ -11,8 +11,8 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from std_srvs.srv import SetBool, Trigger
 
 from panoptic_ros.core.text import reason_of
-from panoptic_ros.node.loader import load_in_time
-from panoptic_ros.node.loading import Loaded, check_for_model, tracker_config
+from panoptic_ros.node.model_loading import LoadedModel, load_in_time
+from panoptic_ros.node.model_settings import check_for_model, tracker_config
 from panoptic_ros.node.parameters import NODE, check_changes
 from panoptic_ros.node.topics import label_topics
 from panoptic_ros.ros.background import in_thread
@@ -39,7 +39,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         for line in refused:
             self.get_logger().error(line)
         self._enabled = True
-        self._loaded: Loaded | None = None
+        self._loaded: LoadedModel | None = None
         self._loading_since: list[float] = []
         self._cameras: list[CameraSubscription] = []
         self._configured = 0  # number of times, to notice that it happened during a reload
@@ -144,7 +144,7 @@ class PanopticNode(ResponsiveLifecycleNode):
 
     # The model
 
-    async def _load(self) -> Loaded:
+    async def _load(self) -> LoadedModel:
         """Load the model that the parameters name, without blocking the executor."""
         start_s = time.monotonic()
         self._loading_since.append(start_s)
@@ -153,7 +153,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         finally:
             self._loading_since.remove(start_s)
 
-    def _use_model(self, loaded: Loaded) -> None:
+    def _use_model(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
         info = loaded.predictor.info
         self._publish_label_info()

@@ -14,7 +14,7 @@ from rclpy.context import Context
 from rclpy.lifecycle import LifecycleNode
 from tiny_model import paint_scene
 
-from panoptic_ros.node.loading import load
+from panoptic_ros.node.model_loading import load_model
 from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.ros.camera import CameraSubscription, Received
 from panoptic_ros.tracking.clock import BACK, STILL, ZERO
@@ -30,7 +30,7 @@ def camera(tiny_model, ros_domain):
     rclpy.init(context=context, domain_id=ros_domain)
     node = LifecycleNode('stamps', context=context)
     settings = read_parameters(None) | {'model': str(tiny_model), 'tracker.max_age': 0.5}
-    camera = CameraSubscription(node, 'camera', '', load(settings).predictor, settings)
+    camera = CameraSubscription(node, 'camera', '', load_model(settings).predictor, settings)
     camera.start(subscribe=False)
     yield camera
     assert camera.worker.stop(10)

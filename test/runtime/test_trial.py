@@ -12,7 +12,7 @@ from tiny_model import LABELS, tiny_graph, tiny_info
 from panoptic_ros import LabelSet
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import ModelFileError, read_info, write_model_file
-from panoptic_ros.node.loading import load
+from panoptic_ros.node.model_loading import load_model
 from panoptic_ros.runtime import BackendError, Predictor, open_backend
 from panoptic_ros.runtime.trial import check_predictions, color_chart
 
@@ -163,7 +163,7 @@ def write(tmp_path):
     'opened',
     [
         lambda path: open_backend(path, 'onnxruntime', 'cpu'),
-        lambda path: load(
+        lambda path: load_model(
             {
                 'model': str(path),
                 'backend': 'onnxruntime',

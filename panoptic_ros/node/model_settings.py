@@ -1,57 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading of the model, and configuration of pipeline and tracker, from the parameters."""
+"""Configuration of pipeline and tracker from the parameters, and checks against the model."""
 
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from panoptic_ros.core.model_file import file_hash
 from panoptic_ros.core.model_info import ModelInfo
-from panoptic_ros.core.resources import default_model
 from panoptic_ros.node.pipeline import Pipeline
-from panoptic_ros.runtime import Predictor
-from panoptic_ros.runtime.load import load as load_predictor
 from panoptic_ros.tracking import Tracker, TrackerConfig
 
 THRESHOLDS = ('score_threshold', 'min_area')
-
-
-class Loaded(NamedTuple):
-    """Model that is ready to run, and the hash of its file."""
-
-    predictor: Predictor
-    file_hash: str
-
-    def describe(self) -> dict[str, str]:
-        """Return name, hash, family, backend and so on for diagnostics and the log."""
-        info, backend = self.predictor.info, self.predictor.backend
-        return {
-            'name': info.name,
-            'hash': self.file_hash,
-            'family': info.family,
-            'backend': backend.name,
-            'device': backend.device,
-            'precision': backend.precision,
-            'engine': 'ready',
-        }
-
-
-def load(settings: Mapping[str, Any]) -> Loaded:
-    """Load and warm up the model that the parameters name.
-
-    Raises:
-        ValueError, OSError: if there is no such model file, or it cannot be read.
-        BackendError: if no backend can run the model.
-    """
-    path = Path(settings['model']).expanduser() if settings['model'] else default_model()
-    cache_dir = settings['engine_cache_dir']
-    predictor = load_predictor(
-        path,
-        **{name: settings[name] for name in ('backend', 'device', 'precision', 'allow_cpu')},
-        engine_cache_dir=Path(cache_dir).expanduser() if cache_dir else None,
-    )
-    return Loaded(predictor, file_hash(path))
 
 
 def tracker_config(settings: Mapping[str, Any]) -> TrackerConfig:

@@ -2,7 +2,7 @@
 import pytest
 from tiny_model import tiny_info
 
-from panoptic_ros.node.loading import check_for_model
+from panoptic_ros.node.model_settings import check_for_model
 from panoptic_ros.node.parameters import PARAMETERS
 
 SETTINGS = {parameter.name: parameter.default for parameter in PARAMETERS}

@@ -3,14 +3,14 @@ import threading
 
 import pytest
 
-from panoptic_ros.node import loader
+from panoptic_ros.node import model_loading
 from panoptic_ros.node.parameters import PARAMETERS
 
 SETTINGS = {parameter.name: parameter.default for parameter in PARAMETERS}
 
 
 def test_a_model_is_loaded(tiny_model):
-    loaded = loader.load_in_time(SETTINGS | {'model': str(tiny_model)})
+    loaded = model_loading.load_in_time(SETTINGS | {'model': str(tiny_model)})
     assert loaded.predictor.info.name == 'tiny'
 
 
@@ -26,17 +26,17 @@ def test_a_failure_is_reported_at_once(monkeypatch, error, text):
     def load(settings):
         raise error
 
-    monkeypatch.setattr(loader, 'load', load)
+    monkeypatch.setattr(model_loading, 'load_model', load)
     with pytest.raises(RuntimeError, match=text) as caught:
-        loader.load_in_time(SETTINGS)
+        model_loading.load_in_time(SETTINGS)
     assert caught.value.__cause__ is caught.value.__context__ is None  # no frames are kept
 
 
 def test_a_load_that_never_ends_fails_after_the_limit(monkeypatch):
     release = threading.Event()
-    monkeypatch.setattr(loader, 'load', lambda settings: release.wait(60))
+    monkeypatch.setattr(model_loading, 'load_model', lambda settings: release.wait(60))
     with pytest.raises(TimeoutError, match=r'is not loaded after 0.05 s; .* load_timeout_s'):
-        loader.load_in_time(SETTINGS | {'load_timeout_s': 0.05})
+        model_loading.load_in_time(SETTINGS | {'load_timeout_s': 0.05})
     (thread,) = (t for t in threading.enumerate() if t.name == 'model loader')
     assert thread.daemon
     release.set()

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loading of the model that the parameters name."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+from panoptic_ros.core.model_file import file_hash
+from panoptic_ros.core.resources import default_model
+from panoptic_ros.runtime import Predictor
+from panoptic_ros.runtime.load import load
+
+
+class LoadedModel(NamedTuple):
+    """Model that is ready to run, and the hash of its file."""
+
+    predictor: Predictor
+    file_hash: str
+
+    def describe(self) -> dict[str, str]:
+        """Return name, hash, family, backend and so on for diagnostics and the log."""
+        info, backend = self.predictor.info, self.predictor.backend
+        return {
+            'name': info.name,
+            'hash': self.file_hash,
+            'family': info.family,
+            'backend': backend.name,
+            'device': backend.device,
+            'precision': backend.precision,
+            'engine': 'ready',
+        }
+
+
+def load_model(settings: Mapping[str, Any]) -> LoadedModel:
+    """Load and warm up the model that the parameters name.
+
+    Raises:
+        ValueError, OSError: if there is no such model file, or it cannot be read.
+        BackendError: if no backend can run the model.
+    """
+    path = Path(settings['model']).expanduser() if settings['model'] else default_model()
+    cache_dir = settings['engine_cache_dir']
+    predictor = load(
+        path,
+        **{name: settings[name] for name in ('backend', 'device', 'precision', 'allow_cpu')},
+        engine_cache_dir=Path(cache_dir).expanduser() if cache_dir else None,
+    )
+    return LoadedModel(predictor, file_hash(path))
+
+
+def load_in_time(settings: Mapping[str, Any]) -> LoadedModel:
+    """Load and warm up the model that the parameters name, within `load_timeout_s`.
+
+    Loading cannot be interrupted. After the time limit its daemon thread is abandoned; it does
+    not keep the process from ending.
+
+    Raises:
+        RuntimeError: if the model cannot be loaded.
+        TimeoutError: if loading takes too long.
+    """
+    limit_s = settings['load_timeout_s']
+    ended: SimpleQueue[LoadedModel | str] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put(load_model(settings))
+        except BaseException as error:  # also a library's sys.exit
+            ended.put(str(error) or type(error).__name__)
+
+    threading.Thread(target=run, name='model loader', daemon=True).start()
+    try:
+        loaded = ended.get(timeout=limit_s)
+    except Empty:
+        raise TimeoutError(
+            f'the model is not loaded after {limit_s:g} s; if its engine just needs longer, raise '
+            'load_timeout_s, else take another model (the thread that loads it remains until the '
+            'process ends)'
+        ) from None
+    if isinstance(loaded, str):
+        raise RuntimeError(loaded)
+    return loaded
