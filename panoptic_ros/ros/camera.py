@@ -66,43 +66,27 @@ class CameraSubscription:
         self.out_of_memory = 0
         self.worker = Worker[Received](f'camera {name}')
         self._node = node
-        self._input = ImageInput(node, prefix)
-        self._step = ImageStep(predictor, settings)
+        self.input = ImageInput(node, prefix)
+        """Its `close` unsubscribes from the images."""
+        self.step = ImageStep(predictor, settings)
         self._notices = Notices()
         topics = frame_topics(RosTypes.vision)
         self._makers = {topic: topic.maker(RosTypes()) for topic in topics}
-        self._publishers = Publishers(node, prefix, topics)
+        self.publishers = Publishers(node, prefix, topics)
+        """To be closed after the worker has stopped."""
         self.apply(settings)
-
-    @property
-    def topics(self) -> str:
-        """Subscribed topics, for people; empty if there are none."""
-        return self._input.topics
-
-    @property
-    def stamp_problem(self) -> str:
-        """Problem with the newest image's stamp and its consequence; empty if there is none."""
-        return self._step.clock.problem
 
     @property
     def tracks(self) -> TrackerStats | None:
         """Counts of tracks after the last frame; None before the first and without a tracker."""
-        return self._step.pipeline.tracks if self.worker.counts().published else None
+        return self.step.pipeline.tracks if self.worker.counts().published else None
 
     def apply(self, settings: Mapping[str, Any]) -> None:
         """Apply checked values of the parameters, all from the same image on."""
         self._settings = settings
         rate_hz = settings['max_rate_hz']
         self.worker.min_interval_s = 1 / rate_hz if rate_hz else 0.0
-        self._step.apply(settings)
-
-    def reset_tracks(self) -> None:
-        """Delete all tracks before the next image."""
-        self._step.pipeline.reset_tracks()
-
-    def replace_model(self, predictor: Predictor) -> None:
-        """Use another model from the next image on; tracks start anew, with new ids."""
-        self._step.pipeline.replace_model(predictor)
+        self.step.apply(settings)
 
     def start(self, subscribe: bool) -> None:
         """Start the worker, and subscribe if `subscribe` is true."""
@@ -112,20 +96,12 @@ class CameraSubscription:
         try:
             self.worker.start(self._work)
         except BaseException:
-            self.unsubscribe()
+            self.input.close()
             raise
-
-    def close(self) -> None:
-        """Destroy the publishers; the worker must be stopped."""
-        self._publishers.close()
 
     def subscribe(self) -> None:
         """Subscribe to the images; see `ImageInput`."""
-        self._input.open(self._settings, self._receive)
-
-    def unsubscribe(self) -> None:
-        """Unsubscribe from the images."""
-        self._input.close()
+        self.input.open(self._settings, self._receive)
 
     def _receive(self, message: Any) -> None:
         """Hand a message over to the worker; called by the executor."""
@@ -137,8 +113,8 @@ class CameraSubscription:
 
     def _work(self, received: Received) -> Drop | None:
         """Process and publish an image, in the worker's thread."""
-        with self._step.pipeline.for_image():
-            result = self._step(received.message, received.arrived_s, self._now_s())
+        with self.step.pipeline.for_image():
+            result = self.step(received.message, received.arrived_s, self._now_s())
             if isinstance(result, DroppedImage):
                 return self._drop(result)
             self.last_bad = ''
@@ -177,9 +153,9 @@ class CameraSubscription:
 
     def _publish(self, header: Any, processed: ProcessedImage) -> None:
         """Publish the topics that somebody subscribes to."""
-        labels, scale = self._step.pipeline.predictor.info.labels, self._settings['output_scale']
+        labels, scale = self.step.pipeline.predictor.info.labels, self._settings['output_scale']
         source = FrameSource(header, processed.image, processed.frame, labels, scale)
-        for topic, publisher in self._publishers.by_topic.items():
+        for topic, publisher in self.publishers.by_topic.items():
             if publisher.get_subscription_count() > 0:
                 publisher.publish(self._makers[topic](source))
 

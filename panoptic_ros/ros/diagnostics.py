@@ -104,7 +104,7 @@ class Diagnostics:
         counts, time_s = camera.worker.counts(), self._clock.time_s
         before = self._counts_before(camera.name, counts, now.settings['max_rate_hz'])
         active = now.state == 'active' and now.enabled
-        newest_s, stamp = camera.newest_stamp_s, camera.stamp_problem
+        newest_s, stamp = camera.newest_stamp_s, camera.step.clock.problem
         age_s = time_s - newest_s if newest_s and time_s else None
         published_s = camera.publications.last_s
         return [
@@ -114,7 +114,7 @@ class Diagnostics:
                 camera.arrivals.rate_hz(time_s) if time_s else None,
                 age_s,
                 self._silent_s(camera, now.listening_since_s) if active else None,
-                camera.topics,
+                camera.input.topics,
                 camera.last_bad,
                 enabled=now.enabled,
                 all_lost=all_lost(

@@ -72,7 +72,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         """
         stopped = self._diagnostics.stop(timeout_s)
         for camera in self._cameras:
-            camera.unsubscribe()
+            camera.input.close()
         if not self._stop_workers(timeout_s):
             return False
         self._release()
@@ -124,7 +124,7 @@ class PanopticNode(ResponsiveLifecycleNode):
     async def _stop(self) -> None:
         """Unsubscribe and wait for the current image."""
         for camera in self._cameras:
-            camera.unsubscribe()
+            camera.input.close()
         if not await in_thread(partial(self._stop_workers, STOP_S), 'stop', self.executor):
             raise RuntimeError(f'an image is still being processed after {STOP_S:.0f} s')
 
@@ -135,7 +135,7 @@ class PanopticNode(ResponsiveLifecycleNode):
     def _release(self) -> None:
         """Release the model and the publishers."""
         for camera in self._cameras:
-            camera.close()
+            camera.publishers.close()
         self._cameras = []
         if self._label_info is not None:
             self._label_info.close()
@@ -204,7 +204,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         for camera in self._cameras:
-            camera.reset_tracks()
+            camera.step.pipeline.reset_tracks()
         response.success = bool(self._cameras)
         response.message = (
             'tracks are deleted before the next image'
@@ -233,7 +233,7 @@ class PanopticNode(ResponsiveLifecycleNode):
                 self.problem = response.message
             return response
         for camera in self._cameras:
-            camera.replace_model(loaded.predictor)
+            camera.step.pipeline.replace_model(loaded.predictor)
         self.problem = ''
         self._use_model(loaded)
         response.success = True
@@ -248,7 +248,7 @@ class PanopticNode(ResponsiveLifecycleNode):
                     if request.data:
                         camera.subscribe()
                     else:
-                        camera.unsubscribe()
+                        camera.input.close()
             except Exception as error:  # a QoS override that ROS refuses
                 response.message = f'cannot enable the input: {reason_of(error)}'
                 self.get_logger().error(response.message)

@@ -34,7 +34,7 @@ def camera(tiny_model, ros_domain):
     camera.start(subscribe=False)
     yield camera
     assert camera.worker.stop(10)
-    camera.close()
+    camera.publishers.close()
     node.destroy_node()
     rclpy.shutdown(context=context)
 
@@ -54,7 +54,7 @@ def process(camera, stamps_s, empty=False):
             time.sleep(0.001)
     counts = camera.worker.counts()
     assert counts.published == counts.received
-    return camera.stamp_problem
+    return camera.step.clock.problem
 
 
 def counts(camera, *names):
