@@ -2,9 +2,6 @@
 """Run of the demo: node and camera in processes of their own, and a recorder in this one."""
 
 import json
-import os
-import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +20,7 @@ from panoptic_ros.recordings.image_source import ImageSource
 from panoptic_ros.recordings.open import open_source
 from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.ros.monitor import Monitor
-from panoptic_ros.ros.processes import (
-    Child,
-    remove_shared_memory,
-    ros_environment,
-    shared_memory_files,
-)
+from panoptic_ros.ros.processes import Child, isolated_ros
 
 START_S = 300.0
 """Maximum time that the node may take to load a model, seconds."""
@@ -83,15 +75,9 @@ def run_demo(
     source = None
     if flags:
         source = open_source(video, camera, bag, own_topics=OWN_IMAGE_TOPICS)
-    os.environ.update(ros_environment(os.environ))
-    memory = shared_memory_files()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves `with`, which ends children
-    try:
-        with lock_folder(output, 'demo'), run_folder(output) as folder:
-            results = _run_in(folder, source, flags, model, duration_s, console)
-            replace_results(folder, output)
-    finally:
-        remove_shared_memory(memory)
+    with isolated_ros(), lock_folder(output, 'demo'), run_folder(output) as folder:
+        results = _run_in(folder, source, flags, model, duration_s, console)
+        replace_results(folder, output)
     return results
 
 

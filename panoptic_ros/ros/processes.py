@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from panoptic_ros.core.resources import resource_file
@@ -101,6 +101,18 @@ class Child:
         with self._process.stdout as lines:
             for line in lines:
                 self._log(line.rstrip())
+
+
+@contextmanager
+def isolated_ros() -> Iterator[None]:
+    """Isolate the child processes, end them at SIGTERM, too, and remove what they leave behind."""
+    os.environ.update(ros_environment(os.environ))
+    memory = shared_memory_files()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves `with`, which ends children
+    try:
+        yield
+    finally:
+        remove_shared_memory(memory)
 
 
 def ros_environment(environ: Mapping[str, str]) -> dict[str, str]:

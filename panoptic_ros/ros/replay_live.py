@@ -2,10 +2,7 @@
 """`panoptic replay --live`: the bag is played to the real node, and the loss is reported."""
 
 import json
-import os
 import re
-import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,12 +29,7 @@ from panoptic_ros.replay.session import Log, Session
 from panoptic_ros.replay.summary import format_summary
 from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.ros.monitor import Monitor
-from panoptic_ros.ros.processes import (
-    Child,
-    remove_shared_memory,
-    ros_environment,
-    shared_memory_files,
-)
+from panoptic_ros.ros.processes import Child, isolated_ros
 from panoptic_ros.ros.replay_player import WAIT_S
 
 NODE_MODULE = 'panoptic_ros.ros.main'
@@ -83,14 +75,8 @@ def run_live(
             f'{", ".join(session.config.cameras.values())}'
         )
     session.replay(output / LOCK_STEP, progress, log)
-    os.environ.update(ros_environment(os.environ))
-    memory = shared_memory_files()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the children, too
-    try:
-        with run_folder(output) as folder:
-            _run_in(folder, session, config, output, rate, progress, log)
-    finally:
-        remove_shared_memory(memory)
+    with isolated_ros(), run_folder(output) as folder:
+        _run_in(folder, session, config, output, rate, progress, log)
 
 
 def _run_in(
