@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recorder of the node's serialised messages, and the demo's result files."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from panoptic_ros.core.files import write_json
 from panoptic_ros.node.topic_recorder import TopicRecorder
 from panoptic_ros.node.topics import OVERLAY
 from panoptic_ros.recordings.contact_sheet import ContactSheet
@@ -39,7 +39,7 @@ class Recorder(TopicRecorder):
         self._folder = folder
         self._sheet = ContactSheet()
         self._types = dict(topics)
-        self._video = self._stack.enter_context(OverlayVideo(folder / 'overlay.mp4', rate_hz))
+        self._video = self.enter_context(OverlayVideo(folder / 'overlay.mp4', rate_hz))
 
     def take(self, topic: str, data: bytes, time_ns: int) -> None:
         """See `TopicRecorder`."""
@@ -68,9 +68,7 @@ class Recorder(TopicRecorder):
             ValueError: if the node published nothing, or a file cannot be written.
         """
         summary = self.summary()
-        (self._folder / 'summary.json').write_text(
-            json.dumps(summary, indent=2) + '\n', encoding='utf-8'
-        )
+        write_json(summary, self._folder / 'summary.json')
         sheet = cv2.cvtColor(self._sheet.draw(), cv2.COLOR_RGB2BGR)
         if not cv2.imwrite(str(self._folder / 'contact_sheet.png'), sheet):
             raise ValueError('OpenCV could not write contact_sheet.png')

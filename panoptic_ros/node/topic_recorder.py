@@ -1,24 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recorder of the node's topics into a bag."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from panoptic_ros.node.node_health import NodeHealth, read_health
 from panoptic_ros.node.topics import DIAGNOSTICS
 from panoptic_ros.recordings.bag_types import typestore
 from panoptic_ros.recordings.bag_writer import BagWriter
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-
-class TopicRecorder:
-    """Recorder of topics that also reads the node's diagnostics."""
+class TopicRecorder(ExitStack):
+    """Recorder of topics that also reads the node's diagnostics; a stack of the open files."""
 
     def __init__(self, folder: Path, topics: Mapping[str, str], latched: frozenset[str]) -> None:
         """Open the bag.
@@ -31,6 +26,7 @@ class TopicRecorder:
         Raises:
             ValueError: if the definition of a message type is not available.
         """
+        super().__init__()
         self.health: NodeHealth | None = None
         """Newest report of the node."""
         self.at_work: NodeHealth | None = None
@@ -38,17 +34,8 @@ class TopicRecorder:
         self.taken = 0
         """Number of messages in the bag, without diagnostics."""
         self._store = typestore(topics.values())
-        self._stack = ExitStack()
         self._types = dict(topics)
-        self._bag = self._stack.enter_context(
-            BagWriter(folder / 'bag', topics, latched, self._store)
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+        self._bag = self.enter_context(BagWriter(folder / 'bag', topics, latched, self._store))
 
     def take(self, topic: str, data: bytes, time_ns: int) -> None:
         """Write one message.
@@ -76,7 +63,7 @@ class TopicRecorder:
         Raises:
             ValueError: if the node sent no diagnostics, or published no image.
         """
-        self._stack.close()
+        self.close()
         if self.health is None:
             raise ValueError('the node sent nothing on /diagnostics')
         return self.health.summary(self.at_work.rate_hz if self.at_work else 0.0)
