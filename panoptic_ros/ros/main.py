@@ -4,12 +4,15 @@
 import contextlib
 import gc
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
+
+from panoptic_ros.core.text import MAX_REASON, one_line
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -122,7 +125,9 @@ class _Run:
             rclpy.init(args=self._args, signal_handler_options=SignalHandlerOptions.NO)
             node = PanopticNode()
         except Exception as error:  # in the command line or a parameter file
-            print(f'panoptic_node: error: {_one_line(error)}', file=sys.stderr)
+            text = re.sub(r', at \S+:\d+', '', str(error))  # positions in ROS's own code
+            reason = one_line(f'{type(error).__name__}: {text}', MAX_REASON)
+            print(f'panoptic_node: error: {reason}', file=sys.stderr)
             return 2
         warn_of_foreign_files(node, sys.argv if self._args is None else self._args)
         executor = SingleThreadedExecutor()
@@ -144,14 +149,6 @@ class _Run:
         gc.collect()
         try_shutdown()
         return 0
-
-
-def _one_line(error: Exception) -> str:
-    """Return the text of an error without the positions in ROS's own code."""
-    import re
-
-    text = re.sub(r', at \S+:\d+', '', str(error))
-    return f'{type(error).__name__}: {" ".join(text.split())}'
 
 
 if __name__ == '__main__':

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import rclpy
 from rclpy.context import Context
 from std_msgs.msg import Header
@@ -44,12 +42,7 @@ class MessageSink:
         self._node = node
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._node.destroy_node()
         self._context.shutdown()
 
