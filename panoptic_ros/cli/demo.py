@@ -114,14 +114,12 @@ def _table(health: NodeHealth) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from panoptic_ros.node.node_health import LEVELS
-
     table = Table(title="The node's diagnostics")
     for column in ('task', 'status', 'values'):
         table.add_column(column)
     for task, status in health.statuses.items():
-        level = LEVELS[status.level]
-        state = level if status.level == 0 else f'{level}: {status.message}'
+        level = status.level.name
+        state = f'{level}: {status.message}' if status.level else level
         table.add_row(*(Text(cell) for cell in (task, state, ', '.join(_short(status.values)))))
     return table
 

@@ -32,11 +32,12 @@ class Level(IntEnum):
     OK = 0
     WARN = 1
     ERROR = 2
+    STALE = 3
 
 
 @dataclass
 class Status:
-    """One DiagnosticStatus to publish."""
+    """One DiagnosticStatus, to publish or received."""
 
     name: str
     level: Level = Level.OK

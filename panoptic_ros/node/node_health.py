@@ -8,19 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from panoptic_ros.images.messages import header_stamp_s
+from panoptic_ros.node.diagnostics import Level, Status
 from panoptic_ros.node.parameters import NODE
 from panoptic_ros.node.stages import Stage
-
-LEVELS = ('OK', 'WARN', 'ERROR', 'STALE')
-
-
-@dataclass(frozen=True)
-class ReportedStatus:
-    """One DiagnosticStatus of a received message."""
-
-    level: int
-    message: str
-    values: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -29,7 +19,7 @@ class NodeHealth:
 
     stamp_s: float
 
-    statuses: Mapping[str, ReportedStatus]
+    statuses: Mapping[str, Status]
     """By task: model, input/<camera>, timing, memory, tracking."""
 
     @property
@@ -41,7 +31,7 @@ class NodeHealth:
     def problem(self) -> str:
         """Reason why no model could be loaded; empty if there is none."""
         model = self.statuses.get('model')
-        return model.message if model and LEVELS[model.level] == 'ERROR' else ''
+        return model.message if model and model.level == Level.ERROR else ''
 
     @property
     def counts(self) -> dict[str, int]:
@@ -70,7 +60,7 @@ class NodeHealth:
         """Return rate, latency, drops and the worst status as a line for people."""
         counts = self.counts
         task, worst = max(self.statuses.items(), key=lambda item: item[1].level)
-        state = f'; {LEVELS[worst.level]} {task}: {worst.message}' if worst.level else ''
+        state = f'; {worst.level.name} {task}: {worst.message}' if worst.level else ''
         if not counts['received']:
             return f'no image yet{state}'
         drops = ', '.join(f'{n} {reason}' for reason, n in self.dropped.items() if n)
@@ -143,7 +133,6 @@ def read_health(message: Any) -> NodeHealth | None:
         node, _, task = status.name.partition(': ')
         if node.rpartition('/')[2] == NODE:
             level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
-            statuses[task] = ReportedStatus(
-                level, status.message, {pair.key: pair.value for pair in status.values}
-            )
+            values = {pair.key: pair.value for pair in status.values}
+            statuses[task] = Status(task, Level(level), status.message, values)
     return NodeHealth(header_stamp_s(message), statuses) if statuses else None
