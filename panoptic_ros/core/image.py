@@ -18,6 +18,15 @@ class CameraImage(NamedTuple):
     """Order of the channels in the last axis."""
 
 
+def copy_rgb(image: CameraImage, out: npt.NDArray[np.uint8]) -> None:
+    """Write an image into an RGB array of its size, which may be the image's own pixels."""
+    if image.order == 'rgb':
+        np.copyto(out, image.pixels)
+    else:
+        code = cv2.COLOR_BGR2RGB if image.order == 'bgr' else cv2.COLOR_GRAY2RGB
+        cv2.cvtColor(image.pixels, code, dst=out)
+
+
 def shrink(
     pixels: npt.NDArray[Any], size: tuple[int, int], out: npt.NDArray[Any] | None = None
 ) -> npt.NDArray[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.frame import PanopticFrame
-from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.image import CameraImage, copy_rgb
 from panoptic_ros.core.labels import LabelSet
 
 ALPHA = 0.45
@@ -37,7 +37,7 @@ def draw_overlay(
     """
     if out is None:
         out = np.empty((*frame.geometry.image_size, 3), np.uint8)
-    _copy_rgb(image, out)
+    copy_rgb(image, out)
     colors = frame.paint(labels.colors[frame.segments['class_id']], 0)  # (h, w, 3)
     painted = frame.geometry.to_camera(colors)  # (H, W, 3)
     void = frame.segment_map == 0
@@ -55,15 +55,6 @@ def track_color(track_id: int) -> tuple[int, int, int]:
         return 255, 255, 255
     red, green, blue = colorsys.hsv_to_rgb(track_id * GOLDEN_RATIO % 1, 0.6, 1)
     return round(red * 255), round(green * 255), round(blue * 255)
-
-
-def _copy_rgb(image: CameraImage, out: npt.NDArray[np.uint8]) -> None:
-    """Convert the image to RGB."""
-    if image.order == 'rgb':
-        np.copyto(out, image.pixels)
-    else:
-        code = cv2.COLOR_BGR2RGB if image.order == 'bgr' else cv2.COLOR_GRAY2RGB
-        cv2.cvtColor(image.pixels, code, dst=out)
 
 
 def _outline(out: npt.NDArray[np.uint8], frame: PanopticFrame, row: np.void, name: str) -> None:

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scaling of camera images into the network's input."""
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.frame import Geometry
-from panoptic_ros.core.image import CameraImage, shrink
+from panoptic_ros.core.image import CameraImage, copy_rgb, shrink
 from panoptic_ros.core.model_info import ModelInfo
 
 
@@ -49,7 +48,5 @@ class Letterbox:
         content = self._buffer[:height, :width]
         small = shrink(pixels, (height, width), None if order == 'mono' else content)
         if order != 'rgb':  # cheaper on the small image
-            cv2.cvtColor(
-                small, cv2.COLOR_BGR2RGB if order == 'bgr' else cv2.COLOR_GRAY2RGB, dst=content
-            )
+            copy_rgb(CameraImage(small, order), content)
         return self._buffer, geometry

@@ -19,7 +19,8 @@ class Predictor:
     def __init__(self, backend: Backend, info: ModelInfo) -> None:
         self.backend = backend
         self.info = info
-        self._letterbox = Letterbox(info)
+        self.prepare = Letterbox(info)
+        """Scales an image into the network's input."""
 
     def predict(
         self,
@@ -42,10 +43,6 @@ class Predictor:
         pixels, geometry = self.prepare(image)
         outputs = self.run(pixels, geometry, thresholds)
         return to_frame(outputs, self.info, geometry, stamp_s, thresholds)
-
-    def prepare(self, image: CameraImage) -> tuple[npt.NDArray[np.uint8], Geometry]:
-        """Scale the image into the network's input; see `Letterbox`."""
-        return self._letterbox(image)
 
     def run(
         self,

@@ -143,8 +143,6 @@ class Tracker:
 
     def _start(self, new_tracks: Tracks) -> None:
         """Add tracks to the table, with new ids."""
-        if not len(new_tracks):
-            return
         new_tracks['track_id'] = np.arange(self._next_id, self._next_id + len(new_tracks))
         self._next_id += len(new_tracks)
         self._tracks = np.concatenate([self._tracks, new_tracks])
@@ -165,8 +163,7 @@ class Tracker:
         row_of[rows['segment_id'][things]] = things
         seen = self._tracks[self._tracks['segment_id'] > 0]
         index = row_of[seen['segment_id']]
-        names = ('track_id', 'age', *(('class_id', 'score') if self.config.smooth else ()))
-        for name in names:
+        for name in ('track_id', 'age', *(('class_id', 'score') if self.config.smooth else ())):
             rows[name][index] = seen[name]
         rows['state'][index] = np.where(
             seen['confirmed'], TrackState.CONFIRMED, TrackState.TENTATIVE
