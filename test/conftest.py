@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 # Pytest's importlib mode adds no folder of tests to the path.
-sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / 'helpers'))
 
 from optional import skip_without_package

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,6 @@ from panoptic_ros.ros.processes import ros_environment
 
 if TYPE_CHECKING:
     from node_process import Graph, NodeProcess
-
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves node_process unfindable
 
 
 @pytest.fixture(scope='session')
