@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -163,27 +164,12 @@ class CarShape:
     """Length, width, height, m."""
 
 
-class _Builder:
-    def __init__(self) -> None:
-        self.polygons: list[Array] = []
-        self.colors: list[Array] = []
-        self.flank: list[bool] = []
-        self.flat: list[bool] = []
-        self.glow: list[float] = []
-
-    def add(
-        self,
-        polygon: Array,
-        color: Array,
-        flank: bool = False,
-        two_sided: bool = False,
-        glow: float = 0.0,
-    ) -> None:
-        self.polygons.append(polygon)
-        self.colors.append(np.asarray(color, float))
-        self.flank.append(flank)
-        self.flat.append(two_sided)
-        self.glow.append(glow)
+class _Polygon(NamedTuple):
+    corners: Array
+    color: Array
+    flank: bool = False
+    two_sided: bool = False
+    glow: float = 0.0
 
 
 def make_car(rng: np.random.Generator, randomised: bool = False) -> CarShape:
@@ -205,16 +191,18 @@ def make_car(rng: np.random.Generator, randomised: bool = False) -> CarShape:
     shares = np.array(profile)[:, 1]
     lean = 0.2 if kind not in ('van', *_LARGE) else 0.08
     half = width / 2 * (1 - lean * np.clip((shares - belt) / (1 - belt), 0, 1))
-    body = _Builder()
+    body: list[_Polygon] = []
     wheel = 0.31 if kind not in ('van', *_LARGE) else 0.34 if kind == 'van' else 0.48
     axles = (-length * 0.31, length * 0.32)
     for z in axles:
         for sign in (-1, 1):
             x0, x1 = sign * (width / 2 - 0.22), sign * (width / 2 - 0.02)
-            body.add(
-                np.array([[x0, 0, z], [x1, 0, z], [x1, wheel * 1.6, z], [x0, wheel * 1.6, z]]),
-                np.full(3, 24.0),
-                two_sided=True,
+            body.append(
+                _Polygon(
+                    np.array([[x0, 0, z], [x1, 0, z], [x1, wheel * 1.6, z], [x0, wheel * 1.6, z]]),
+                    np.full(3, 24.0),
+                    two_sided=True,
+                )
             )
     _strips(body, outline, half, glass, paint)
     _ends(body, rng, length, width, height, paint)
@@ -234,18 +222,20 @@ def make_car(rng: np.random.Generator, randomised: bool = False) -> CarShape:
                     ],
                     axis=1,
                 )
-                body.add(disc, np.array(color, float), flank=True)
+                body.append(_Polygon(disc, np.array(color, float), flank=True))
     return _finish(body, (length, width, height))
 
 
 def _strips(
-    body: _Builder, outline: Array, half: Array, glass: tuple[int, ...], paint: Array
+    body: list[_Polygon], outline: Array, half: Array, glass: tuple[int, ...], paint: Array
 ) -> None:
     """Add rear, boot, rear window, roof, windscreen, bonnet and front, one per profile edge."""
     for i in range(len(outline) - 1):
         (z0, y0), (z1, y1) = outline[i], outline[i + 1]
         a, b = half[i], half[i + 1]
-        body.add(np.array([[-a, y0, z0], [a, y0, z0], [b, y1, z1], [-b, y1, z1]]), paint)
+        body.append(
+            _Polygon(np.array([[-a, y0, z0], [a, y0, z0], [b, y1, z1], [-b, y1, z1]]), paint)
+        )
         if i in glass:
             y0, z0, y1, z1 = (
                 y0 + 0.1 * (y1 - y0),
@@ -253,35 +243,39 @@ def _strips(
                 y1 - 0.12 * (y1 - y0),
                 z1 - 0.12 * (z1 - z0),
             )
-            body.add(
-                np.array(
-                    [
-                        [-a * 0.9, y0, z0],
-                        [a * 0.9, y0, z0],
-                        [b * 0.88, y1, z1],
-                        [-b * 0.88, y1, z1],
-                    ]
-                ),
-                _GLASS,
+            body.append(
+                _Polygon(
+                    np.array(
+                        [
+                            [-a * 0.9, y0, z0],
+                            [a * 0.9, y0, z0],
+                            [b * 0.88, y1, z1],
+                            [-b * 0.88, y1, z1],
+                        ]
+                    ),
+                    _GLASS,
+                )
             )
             middle = 0.55
             ym, zm = y0 + middle * (y1 - y0), z0 + middle * (z1 - z0)
             top = (y1, z1, b) if y1 > y0 else (y0, z0, a)
-            body.add(
-                np.array(
-                    [
-                        [-half[i] * 0.85, ym, zm],
-                        [half[i] * 0.5, ym, zm],
-                        [top[2] * 0.5, top[0], top[1]],
-                        [-top[2] * 0.85, top[0], top[1]],
-                    ]
-                ),
-                _GLASS + 34,
+            body.append(
+                _Polygon(
+                    np.array(
+                        [
+                            [-half[i] * 0.85, ym, zm],
+                            [half[i] * 0.5, ym, zm],
+                            [top[2] * 0.5, top[0], top[1]],
+                            [-top[2] * 0.85, top[0], top[1]],
+                        ]
+                    ),
+                    _GLASS + 34,
+                )
             )
 
 
 def _ends(
-    body: _Builder,
+    body: list[_Polygon],
     rng: np.random.Generator,
     length: float,
     width: float,
@@ -299,21 +293,25 @@ def _ends(
         def quad(x0: float, x1: float, y0: float, y1: float, z: float = z) -> Array:
             return np.array([[x0, y0, z], [x1, y0, z], [x1, y1, z], [x0, y1, z]])
 
-        body.add(quad(-w, w, height * 0.15, height * 0.29), paint * 0.35)
+        body.append(_Polygon(quad(-w, w, height * 0.15, height * 0.29), paint * 0.35))
         if z > 0:
-            body.add(quad(-w * 0.55, w * 0.55, height * 0.33, height * 0.43), np.full(3, 28.0))
+            body.append(
+                _Polygon(quad(-w * 0.55, w * 0.55, height * 0.33, height * 0.43), np.full(3, 28.0))
+            )
         top = 0.56 if z < 0 else 0.47
-        for sign in (-1, 1):
-            body.add(
+        body.extend(
+            _Polygon(
                 quad(sign * w * 0.66, sign * w * 0.97, height * (top - 0.11), height * top),
                 lamp,
                 glow=glow,
             )
-        body.add(quad(-0.26, 0.26, height * 0.3, height * 0.3 + 0.12), plate)
+            for sign in (-1, 1)
+        )
+        body.append(_Polygon(quad(-0.26, 0.26, height * 0.3, height * 0.3 + 0.12), plate))
 
 
 def _flank(
-    body: _Builder,
+    body: list[_Polygon],
     sign: int,
     outline: Array,
     half: Array,
@@ -325,37 +323,41 @@ def _flank(
     w = half.max()
     low = shares <= belt + 0.03
     lower = np.stack([np.full(low.sum(), sign * w), outline[low, 1], outline[low, 0]], axis=1)
-    body.add(lower, paint * 0.97, flank=True)
+    body.append(_Polygon(lower, paint * 0.97, flank=True))
     sill = outline[0, 1]
     z0, z1 = outline[0, 0] * 0.96, outline[-1, 0] * 0.96
-    body.add(
-        np.array(
-            [
-                [sign * w, sill, z0],
-                [sign * w, sill, z1],
-                [sign * w, sill * 1.4, z1],
-                [sign * w, sill * 1.4, z0],
-            ]
-        ),
-        paint * 0.45,
-        flank=True,
+    body.append(
+        _Polygon(
+            np.array(
+                [
+                    [sign * w, sill, z0],
+                    [sign * w, sill, z1],
+                    [sign * w, sill * 1.4, z1],
+                    [sign * w, sill * 1.4, z0],
+                ]
+            ),
+            paint * 0.45,
+            flank=True,
+        )
     )
     beam = (outline[0, 1] + belt * outline[:, 1].max()) / 2 + 0.08
-    body.add(
-        np.array(
-            [
-                [sign * w, beam, z0],
-                [sign * w, beam, z1],
-                [sign * w, beam + 0.05, z1],
-                [sign * w, beam + 0.05, z0],
-            ]
-        ),
-        np.minimum(paint * 1.12 + 6, 255),
-        flank=True,
+    body.append(
+        _Polygon(
+            np.array(
+                [
+                    [sign * w, beam, z0],
+                    [sign * w, beam, z1],
+                    [sign * w, beam + 0.05, z1],
+                    [sign * w, beam + 0.05, z0],
+                ]
+            ),
+            np.minimum(paint * 1.12 + 6, 255),
+            flank=True,
+        )
     )
     top = belt * outline[:, 1].max() - 0.02
-    for z in (z0 * 0.42, z0 * 0.02, z1 * 0.45):
-        body.add(
+    body.extend(
+        _Polygon(
             np.array(
                 [
                     [sign * w, sill * 1.5, z],
@@ -367,45 +369,49 @@ def _flank(
             paint * 0.6,
             flank=True,
         )
+        for z in (z0 * 0.42, z0 * 0.02, z1 * 0.45)
+    )
     upper = np.flatnonzero(~low)
     cabin_i = np.concatenate([[upper[0] - 1], upper, [upper[-1] + 1]])
     cabin = np.stack([sign * half[cabin_i], outline[cabin_i, 1], outline[cabin_i, 0]], axis=1)
-    body.add(cabin, paint, flank=True)
+    body.append(_Polygon(cabin, paint, flank=True))
     middle = cabin.mean(axis=0)
     window = middle + (cabin - middle) * (1.0, 0.76, 0.84) + (sign * 0.004, 0.01, 0)
-    body.add(window, _GLASS + 8, flank=True)
+    body.append(_Polygon(window, _GLASS + 8, flank=True))
     post = middle[2] + 0.02
     y0, y1 = cabin[:, 1].min() + 0.04, cabin[:, 1].max() - 0.03
     x0, x1 = sign * (w + 0.004), sign * (half.min() + 0.004)
-    body.add(
-        np.array(
-            [
-                [x0, y0, post - 0.05],
-                [x0, y0, post + 0.05],
-                [x1, y1, post + 0.05],
-                [x1, y1, post - 0.05],
-            ]
-        ),
-        paint * 0.8,
-        flank=True,
+    body.append(
+        _Polygon(
+            np.array(
+                [
+                    [x0, y0, post - 0.05],
+                    [x0, y0, post + 0.05],
+                    [x1, y1, post + 0.05],
+                    [x1, y1, post - 0.05],
+                ]
+            ),
+            paint * 0.8,
+            flank=True,
+        )
     )
 
 
-def _finish(body: _Builder, size: tuple[float, float, float]) -> CarShape:
+def _finish(body: list[_Polygon], size: tuple[float, float, float]) -> CarShape:
     centre = np.array([0, size[2] * 0.45, 0])
-    corners = np.stack([polygon[:3] for polygon in body.polygons])  # (P, 3, 3)
+    corners = np.stack([polygon.corners[:3] for polygon in body])  # (P, 3, 3)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     outward = (normals * (corners[:, 0] - centre)).sum(axis=1)
     normals *= (np.sign(outward) / np.maximum(np.linalg.norm(normals, axis=1), 1e-9))[:, None]
-    normals[np.array(body.flat)] = 0
-    starts = np.cumsum([0, *(len(p) for p in body.polygons)])
+    normals[[polygon.two_sided for polygon in body]] = 0
+    starts = np.cumsum([0, *(len(polygon.corners) for polygon in body)])
     return CarShape(
-        np.concatenate(body.polygons),
+        np.concatenate([polygon.corners for polygon in body]),
         tuple(starts.tolist()),
-        np.array(body.colors),
+        np.array([polygon.color for polygon in body], float),
         normals,
-        tuple(body.flank),
-        np.array(body.glow),
+        tuple(polygon.flank for polygon in body),
+        np.array([polygon.glow for polygon in body]),
         size,
     )
 
