@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,9 +15,10 @@ from .canvas import Canvas
 from .layout import HOUSES_M, Fixed
 from .profile import BEHIND_M
 from .randomised_textures import crown, facade, foliage
-from .textures import PLAIN_CROWNS, Image, level_of
+from .textures import PLAIN_CROWNS, level_of
 
 _WALLS = ('house', 'gable', 'hedge', 'fence')
+_THIN = ('lamp', 'sign', 'lights', 'post')
 
 
 @dataclass(frozen=True)
@@ -36,21 +37,19 @@ class Standing:
     """Depth by which objects are ordered; for a wall that of its far end, since all objects in
     front of a wall are nearer than that."""
 
+    @property
+    def depth(self) -> float:
+        """Depth of the first point of its foot, m."""
+        return float(self.ends[0, 2])
+
     def paint(self, canvas: Canvas) -> None:
-        """Paint the object."""
-        thing = self.fixed
-        if thing.kind == 'house' or thing.kind == 'fence':
-            _wall(canvas, self, facade(thing.style)[2])
-        elif thing.kind == 'hedge':
-            _wall(canvas, self, foliage(thing.style))
-        elif thing.kind == 'gable':
-            _gable(canvas, self)
-        elif thing.kind in ('tree', 'bush', 'bare'):
-            _plant(canvas, self)
-        elif thing.kind == 'box':
-            _box(canvas, self)
-        else:
-            _pole(canvas, self)
+        """Paint the object; upright ones only from a depth of 1 m on."""
+        paint = _KINDS[self.fixed.kind][0]
+        if self.fixed.kind in _WALLS:
+            paint(canvas, self)
+        elif self.depth >= 1:
+            paint(canvas, self)
+            canvas.set_depth(self.surface, self.depth)
 
 
 class Furniture:
@@ -65,8 +64,8 @@ class Furniture:
             [0.5 if thing.kind in _WALLS else max(thing.size[0], 2.0) for thing in fixed]
         )
         self.behind = np.array([0.1 * (thing.kind == 'gable') for thing in fixed])
-        self.least = np.array([_LEAST_PX[thing.kind] for thing in fixed])
-        self.wide = np.array([_wide(thing) for thing in fixed])
+        self.least = np.array([_KINDS[thing.kind][1] for thing in fixed])
+        self.wide = np.array([0.24 if thing.kind in _THIN else thing.size[0] for thing in fixed])
 
     def beside(self, camera_z: float, reach_m: float) -> list[tuple[Fixed, float]]:
         """Return objects up to `reach_m` ahead, in view or not, with their distance."""
@@ -101,32 +100,10 @@ class Furniture:
         ]
 
 
-_LEAST_PX = {
-    'house': 0.0,
-    'gable': 0.0,
-    'hedge': 0.0,
-    'tree': 12.0,
-    'bush': 12.0,
-    'lamp': 3.0,
-    'sign': 3.0,
-    'fence': 0.0,
-    'bare': 12.0,
-    'box': 6.0,
-    'lights': 2.5,
-    'post': 2.0,
-}
-"""Smallest width of an object that could be outlined, in pixels of an image of 512 px width."""
-
-
-def _wide(thing: Fixed) -> float:
-    if thing.kind in ('lamp', 'sign', 'lights', 'post'):
-        return 0.24
-    return thing.size[0]
-
-
-def _wall(canvas: Canvas, thing: Standing, pyramid: tuple[Image, ...]) -> None:
+def _wall(canvas: Canvas, thing: Standing) -> None:
     """Paint a textured wall along the road."""
-    camera, foot = canvas.camera, thing.ends
+    camera, foot, style = canvas.camera, thing.ends, thing.fixed.style
+    pyramid = foliage(style) if thing.fixed.kind == 'hedge' else facade(style)[2]
     first, last = float(foot[0, 2]), float(foot[1, 2])
     start, stop, near = 0.0, 1.0, 2 * NEAR_M
     if min(first, last) < near:  # cut off the part behind the camera
@@ -206,10 +183,7 @@ def _gable(canvas: Canvas, thing: Standing) -> None:
 
 def _plant(canvas: Canvas, thing: Standing) -> None:
     camera, light = canvas.camera, canvas.light
-    foot = thing.ends[0]
-    depth = float(foot[2])
-    if depth < 1.0:
-        return
+    foot, depth = thing.ends[0], thing.depth
     wide, high, _ = thing.fixed.size
     if thing.fixed.kind == 'bush':
         high = wide = min(wide, 2.2)
@@ -237,15 +211,11 @@ def _plant(canvas: Canvas, thing: Standing) -> None:
         thing.surface,
         thin=thing.fixed.style >= PLAIN_CROWNS,
     )
-    canvas.set_depth(thing.surface, depth)
 
 
 def _pole(canvas: Canvas, thing: Standing) -> None:
     camera, light = canvas.camera, canvas.light
     foot = thing.ends[0]
-    depth = float(foot[2])
-    if depth < 1.0:
-        return
     level = light.ambient + 0.5 * light.sun
     up = camera.rotation[:, 1]
     inward = -math.copysign(1.0, thing.fixed.x) * camera.rotation[:, 0]
@@ -280,7 +250,6 @@ def _pole(canvas: Canvas, thing: Standing) -> None:
         if light.lamps:
             colors[-1] = (255, 236, 190)
         canvas.sticks(np.array(sticks), np.array(radii), colors, thing.surface)
-    canvas.set_depth(thing.surface, depth)
 
 
 def _traffic_light(canvas: Canvas, style: int, top: Array, level: Array, surface: int) -> None:
@@ -302,10 +271,7 @@ def _traffic_light(canvas: Canvas, style: int, top: Array, level: Array, surface
 
 def _box(canvas: Canvas, thing: Standing) -> None:
     """Paint an object of no class that faces the camera."""
-    camera, foot = canvas.camera, thing.ends[0]
-    depth = float(foot[2])
-    if depth < 1.0:
-        return
+    camera, foot, depth = canvas.camera, thing.ends[0], thing.depth
     wide, high, _ = thing.fixed.size
     right, up = camera.rotation[:, 0] * wide / 2, camera.rotation[:, 1] * high
     corners = camera.to_pixels(
@@ -321,7 +287,6 @@ def _box(canvas: Canvas, thing: Standing) -> None:
         depth,
         thing.surface,
     )
-    canvas.set_depth(thing.surface, depth)
 
 
 def _board(canvas: Canvas, style: int, top: Array, level: Array, surface: int) -> None:
@@ -348,3 +313,20 @@ _SIGNS = (
     (4, (214, 190, 40), (238, 216, 70)),
 )
 """Corners, rim and field of each kind of sign."""
+
+_KINDS: dict[str, tuple[Callable[[Canvas, Standing], None], float]] = {
+    'house': (_wall, 0.0),
+    'gable': (_gable, 0.0),
+    'hedge': (_wall, 0.0),
+    'tree': (_plant, 12.0),
+    'bush': (_plant, 12.0),
+    'lamp': (_pole, 3.0),
+    'sign': (_pole, 3.0),
+    'fence': (_wall, 0.0),
+    'bare': (_plant, 12.0),
+    'box': (_box, 6.0),
+    'lights': (_pole, 2.5),
+    'post': (_pole, 2.0),
+}
+"""Painter of each kind, and the smallest width of an object that is drawn, in pixels of an image
+of 512 px width."""
