@@ -8,8 +8,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.coco_format import read_json
 
-from .instance_json import read_instance_annotations
-from .outlines import Polygon, fill
+from .outlines import Polygon, fill, read_instance_annotations
 
 MIN_COVERAGE = 0.5
 """Share of a panoptic instance that an annotation must exceed to belong to it."""

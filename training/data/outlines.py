@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Outlines of objects in COCO's instance annotations: polygons and run-length encoded masks."""
+"""COCO's instance annotations: objects with one outline each, which may overlap.
+
+An outline is a list of polygons, or a run-length encoded mask.
+"""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.json_values import number, short
+from panoptic_ros.core.json_values import Item, each, flag, identity, number, short
 
 Polygon = npt.NDArray[np.float64]
 """(N, 2) corners x, y, px."""
@@ -27,6 +31,44 @@ class RunLengths(NamedTuple):
 
 
 Outline = list[Polygon] | RunLengths
+
+
+class Instance(NamedTuple):
+    """One annotation."""
+
+    name: str
+    """Its id, for error messages."""
+    image_id: int | str
+    category_id: int
+    crowd: bool
+    outline: Outline | None
+    """Mask of the object; None where only a box is given."""
+
+
+def read_instance_annotations(document: Item, path: Path) -> dict[int | str, list[Instance]]:
+    """Return the annotations of each annotated image, in the file's order.
+
+    Args:
+        document: the parsed file.
+        path: the file, for error messages.
+
+    Raises:
+        ValueError: naming the place of the first missing or invalid value.
+    """
+    of_image: dict[int | str, list[Instance]] = {}
+    for instance in each(document.get('annotations'), f'{path}: annotations', _instance):
+        of_image.setdefault(instance.image_id, []).append(instance)
+    return of_image
+
+
+def _instance(entry: Item) -> Instance:
+    return Instance(
+        f'annotation {short(entry.get("id"))}',
+        identity(entry, 'image_id'),
+        number(entry, 'category_id'),
+        flag(entry, 'iscrowd', False),
+        parse_outline(entry.get('segmentation')),
+    )
 
 
 def parse_outline(value: object) -> Outline | None:

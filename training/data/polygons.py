@@ -14,8 +14,7 @@ from panoptic_ros.core.json_values import Item, each, number, text
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 
 from .files import FilePair, FileReader, Maps, fault_of
-from .instance_json import Instance, read_instance_annotations
-from .outlines import check_reach, encloses, mask_of
+from .outlines import Instance, check_reach, encloses, mask_of, read_instance_annotations
 from .skipping import listing
 
 BACKGROUND_COLOR = (96, 96, 96)
