@@ -374,8 +374,8 @@ def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, An
                 f'to --{" or --".join(sources)}'
             )
     from panoptic_training.data.files import FileReader
+    from panoptic_training.data.folder import SemanticAndInstance
     from panoptic_training.data.polygons import Polygons
-    from panoptic_training.data.separate import SemanticAndInstance
 
     if source == 'data':
         found: list[tuple[FileReader, Any]] = []

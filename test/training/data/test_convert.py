@@ -13,10 +13,10 @@ from PIL import Image
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 from panoptic_training.data import convert
 from panoptic_training.data.convert import Part, divide, segments_of, write_data
+from panoptic_training.data.folder import SemanticAndInstance
 from panoptic_training.data.outlines import decode_counts, mask_of, parse_outline
 from panoptic_training.data.polygons import Polygons
 from panoptic_training.data.registry import open_reader
-from panoptic_training.data.separate import SemanticAndInstance
 
 PHOTOS = Path(__file__).parents[4] / 'shared/data/coco_instances'
 TRACKS = PHOTOS.with_name('metrics') / 'seg_track/seg_track_sample.json'
