@@ -66,16 +66,15 @@ class PanopticModule(L.LightningModule):
         warmup_start: float = 0.0,
     ) -> None:
         super().__init__()
-        if loss_stride not in (1, 2, 4):
-            raise ValueError(f'model.loss_stride must be 4, 2 or 1, got {loss_stride}')
-        if not 0 < lr < math.inf:
-            raise ValueError(f'model.lr must be a number above 0, got {lr}')
-        if warmup_steps < 0:
-            raise ValueError(f'model.warmup_steps must be at least 0, got {warmup_steps}')
-        if not 0 <= power < math.inf:
-            raise ValueError(f'model.power must be a number of at least 0, got {power}')
-        if not 0 <= warmup_start <= 1:
-            raise ValueError(f'model.warmup_start must lie in 0 to 1, got {warmup_start}')
+        for name, value, is_valid, rule in (
+            ('loss_stride', loss_stride, loss_stride in (1, 2, 4), 'be 4, 2 or 1'),
+            ('lr', lr, 0 < lr < math.inf, 'be a number above 0'),
+            ('warmup_steps', warmup_steps, warmup_steps >= 0, 'be at least 0'),
+            ('power', power, 0 <= power < math.inf, 'be a number of at least 0'),
+            ('warmup_start', warmup_start, 0 <= warmup_start <= 1, 'lie in 0 to 1'),
+        ):
+            if not is_valid:
+                raise ValueError(f'model.{name} must {rule}, got {value}')
         self.save_hyperparameters(ignore='optimizer')  # checkpoints hold plain values only
         self.optimizer = optimizer
         self.labels = LabelSet.from_dicts(labels)
@@ -178,7 +177,7 @@ class PanopticModule(L.LightningModule):
         self.scores = ImageScores(self.labels)
 
     def validation_step(self, sample: Sample, batch_idx: int) -> Any:
-        """Scores one image as the node sees it; gives its PanopticFrame."""
+        """Score one image as the node sees it, and return its PanopticFrame."""
         frame = self.predictor.predict(CameraImage(sample.image, 'rgb'), stamp_s=0)
         self.scores.update(pair_of(sample, frame, self.labels))
         return frame
