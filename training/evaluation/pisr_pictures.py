@@ -107,17 +107,15 @@ def debug_maps(
     assert maps.initial is not None and maps.heatmaps is not None and maps.alive is not None
     window = window_of(model.config.nms_kernel)
     before, after = (
-        (_class_map(m, class_id), _centers(m, class_id, window, blur))
+        (
+            _stretch(m.semantic_logits[0, class_id].cpu().numpy()),
+            _centers(m, class_id, window, blur),
+        )
         for m in (maps.initial, maps.final)
     )
     return DebugMaps(
         before[0], after[0], before[1], after[1], maps.heatmaps[0][maps.alive[0]].cpu().numpy()
     )
-
-
-def _class_map(maps: CenterMaps, class_id: int) -> Floats:
-    logits: Floats = maps.semantic_logits[0, class_id].cpu().numpy()
-    return _stretch(logits)
 
 
 def _centers(maps: CenterMaps, class_id: int, window: int, blur: float) -> Floats:
@@ -126,8 +124,9 @@ def _centers(maps: CenterMaps, class_id: int, window: int, blur: float) -> Float
     height, place = find_peaks(heatmap, window, heatmap.numel())
     peaks = torch.zeros_like(heatmap).flatten().index_copy_(0, place, height.clamp(min=0))
     of_class = maps.semantic_logits[0].argmax(dim=0) == class_id
-    spread = ndimage.gaussian_filter((peaks.view_as(of_class) * of_class).cpu().numpy(), blur)
-    return _stretch(spread)
+    return _stretch(
+        ndimage.gaussian_filter((peaks.view_as(of_class) * of_class).cpu().numpy(), blur)
+    )
 
 
 def _stretch(values: npt.NDArray[Any]) -> Floats:
