@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
         help='compare trackers on synthetic video',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Runs a model on clips of the synthetic city and compares trackers on its '
-        'segments: ours, ours\nwithout embeddings, and one by overlap only; on all '
+        'segments: the default, the default\nwithout embeddings, and one by overlap only; on all '
         'frames and on every 2nd and 5th. Also measures\nembedding retrieval: how often the '
         'most similar embedding some frames later belongs to the same\nthing. '
         "The model's output is kept, so that the next call takes seconds; an interrupted call\n"

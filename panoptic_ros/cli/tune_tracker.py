@@ -24,9 +24,9 @@ def add_parser(subparsers: Any) -> None:
     add_clip_arguments(parser, split='val', clips=24, frames=60)
     parser.add_argument(
         '--tracker',
-        default='ours',
+        default='default',
         metavar='NAME',
-        help='ours, "without embeddings" or "IoU only" (default: %(default)s)',
+        help='default, "without embeddings" or "IoU only" (default: %(default)s)',
     )
     parser.add_argument(
         '--trials',

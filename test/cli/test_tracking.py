@@ -35,9 +35,9 @@ def test_trackers_are_compared_and_the_model_runs_only_once(cache, tmp_path, cap
     result = json.loads(file.read_text())
     assert (result['clips'], result['frames'], result['split']) == (2, 6, 'val')
     rows = [(row['clips'], row['tracker'], row['step']) for row in result['scores']]
-    assert rows[:3] == [('all', 'ours', 1), ('crowded', 'ours', 1), ('sparse', 'ours', 1)]
+    assert rows[:3] == [('all', 'default', 1), ('crowded', 'default', 1), ('sparse', 'default', 1)]
     assert len(set(rows)) == len(rows) == 3 * 4 * 2
-    for name in ('ours', 'without embeddings', 'IoU only', 'ground truth ids'):
+    for name in ('default', 'without embeddings', 'IoU only', 'ground truth ids'):
         assert f'| {name} | 2 |' in out
     assert '| frames later | recall@1 | by chance | queries |' in out
     assert [s['gap'] for s in result['embedding_retrieval']] == [1, 2, 5, 10, 20]
@@ -82,7 +82,7 @@ def test_a_model_of_other_classes_is_refused(capsys, tiny_model, tmp_path):
         (['tune-tracker', '--trials', '0'], '--trials must be at least 1, got 0'),
         (
             ['tune-tracker', '--tracker', 'theirs'],
-            '--tracker must be one of ours, without embeddings',
+            '--tracker must be one of default, without embeddings',
         ),
     ],
 )

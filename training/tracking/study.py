@@ -21,7 +21,7 @@ from .recorded import RecordedClip
 STEPS = (1, 2, 5)
 """Strides at which trackers see frames: 20, 10 and 4 frames per second."""
 
-OURS = TrackerConfig()
+DEFAULT = TrackerConfig()
 
 IOU_ONLY = TrackerConfig(
     embedding_weight=0,
@@ -39,11 +39,11 @@ IOU_ONLY = TrackerConfig(
     smooth=False,
 )
 """Two passes by the overlap of masks and boxes after linear motion, as in ByteTrack (Zhang et al.,
-ECCV 2022); the settings that it shares with ours were tuned for it in the same way."""
+ECCV 2022); the settings that it shares with `DEFAULT` were tuned for it in the same way."""
 
 TRACKERS: Mapping[str, TrackerConfig] = {
-    'ours': OURS,
-    'without embeddings': replace(OURS, embedding_weight=0),
+    'default': DEFAULT,
+    'without embeddings': replace(DEFAULT, embedding_weight=0),
     'IoU only': IOU_ONLY,
 }
 

@@ -13,7 +13,7 @@ from panoptic_training.tracking.tune import SPACE, keys_of, search
 
 
 def test_each_tracker_is_searched_in_its_own_keys():
-    assert keys_of(TRACKERS['ours']) == list(SPACE)
+    assert keys_of(TRACKERS['default']) == list(SPACE)
     assert not any('embedding' in key for key in keys_of(TRACKERS['without embeddings']))
     assert 'box_expansion' not in keys_of(TRACKERS['IoU only'])
     for low, high, factors in SPACE.values():
