@@ -78,8 +78,8 @@ def read_frame(
     """Read the class map, VOID_ID = void, and the track map of a PNG, (H, W).
 
     Raises:
-        FileNotFoundError, ValueError: for a file that is not such a PNG, or holds an id that is
-            of no class.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it is not such a PNG, or an id has an unknown class.
     """
     ids = read_png(path, str(path))
     table = classes.class_id_of
@@ -102,7 +102,7 @@ def read_frame(
 
 
 def measure_files(pairs: Sequence[FramePair], classes: ClassFile) -> Iterator[Overlaps]:
-    """Reads and counts each pair of PNGs, in order; some are read ahead in other threads.
+    """Yield the overlaps of each pair of PNGs, in order; other threads read some of them ahead.
 
     Raises:
         FileNotFoundError: if a file does not exist.
