@@ -8,12 +8,11 @@ from panoptic_ros.recordings import folder as folders
 from panoptic_ros.recordings import video as videos
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.recordings.bag_images import BagImages
-from panoptic_ros.recordings.camera import LocalCamera
 from panoptic_ros.recordings.folder import ImageFolder, image_files
 from panoptic_ros.recordings.image_recording import ImageRecording
 from panoptic_ros.recordings.image_source import ImageSource
 from panoptic_ros.recordings.recording import Recording
-from panoptic_ros.recordings.video import Video
+from panoptic_ros.recordings.video import LocalCamera, Video
 
 SUPPORTED = (
     f'a folder of a rosbag2, a file named {", ".join(bag_folder.ENDINGS)}, a video '

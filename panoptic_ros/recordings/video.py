@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A video file as an image source; each frame has its own time."""
+"""Video files and cameras of this machine as image sources, read by OpenCV."""
 
 import os
 from collections.abc import Iterator
@@ -50,6 +50,9 @@ ENDINGS = (
 RATE_HZ = 25.0
 """Rate that is assumed if a video or camera does not tell its own."""
 
+MAX_CAMERA = 255
+"""Largest camera number; Linux has no larger one."""
+
 
 class Video:
     """The frames of a video file, once or in a loop."""
@@ -76,7 +79,7 @@ class Video:
         width, height = (
             capture.get(name) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         )
-        self.rate_hz = rate_of(capture)
+        self.rate_hz = _rate_of(capture)
         too_large = width * height > MAX_IMAGE_PIXELS
         readable = not too_large and capture.read()[0]
         capture.release()
@@ -105,7 +108,43 @@ class Video:
             start_s = time_s + 1 / self.rate_hz
 
 
-def rate_of(capture: Any) -> float:
+class LocalCamera:
+    """A camera of this machine, by OpenCV's number."""
+
+    compressed = False
+
+    def __init__(self, index: int) -> None:
+        """Check the camera.
+
+        Raises:
+            ValueError: if the camera does not exist or gives no image.
+        """
+        if not 0 <= index <= MAX_CAMERA:
+            raise ValueError(f'the number of a camera must be 0 to {MAX_CAMERA}, got {index}')
+        self.index, self.name = index, f'camera {index}'
+        self.duration_s: float | None = None
+        capture = cv2.VideoCapture(index)
+        self.rate_hz = _rate_of(capture)
+        readable = capture.read()[0]
+        capture.release()
+        if not readable:
+            raise ValueError(
+                f'camera {index} is not there or gives no picture; '
+                'the cameras of this machine are /dev/video<number>'
+            )
+
+    def images(self) -> Iterator[TimedImage]:
+        """See `ImageSource`.
+
+        Raises:
+            ValueError: if the camera stops giving images.
+        """
+        for _, image in read_frames(cv2.VideoCapture(self.index), self.rate_hz):
+            yield TimedImage(None, image)
+        raise ValueError(f'camera {self.index} has stopped giving pictures')
+
+
+def _rate_of(capture: Any) -> float:
     """Return the frames per second of an open capture; `RATE_HZ` if it is not 1 to 240."""
     rate_hz = capture.get(cv2.CAP_PROP_FPS)
     return rate_hz if 1 <= rate_hz <= 240 else RATE_HZ

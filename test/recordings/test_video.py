@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Video files and the times of their frames."""
+"""Video files, the times of their frames, and cameras of this machine."""
 
 from itertools import islice
 from pathlib import Path
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.recordings.video import Video, read_frames
+from panoptic_ros.recordings.video import LocalCamera, Video, read_frames
 
 
 @pytest.fixture(scope='module')
@@ -112,3 +112,14 @@ def test_a_video_of_too_many_pixels_is_not_read(grey_video, monkeypatch):
     monkeypatch.setattr('panoptic_ros.recordings.video.MAX_IMAGE_PIXELS', 48 * 32 - 1)
     with pytest.raises(ValueError, match='pictures of 48 x 32 pixels, more than the limit'):
         Video(grey_video)
+
+
+def test_a_camera_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match='camera 87 is not there'):
+        LocalCamera(87)
+
+
+@pytest.mark.parametrize('number', [-1, -(2**40), 256, 2**40])
+def test_a_number_that_no_camera_has_is_refused(number):
+    with pytest.raises(ValueError, match=f'must be 0 to 255, got {number}'):
+        LocalCamera(number)
