@@ -237,11 +237,12 @@ def run_check(args: argparse.Namespace) -> int:
         if isinstance(reader, FileReader):
             warnings += [f'{split}: {note}' for note in reader.notes()]
         errors += [f'{split}: {error}' for error in report.errors]
-    more_errors, more_warnings = compare_splits(reports)
-    errors, warnings = errors + more_errors, warnings + more_warnings
-    if recipe:
-        more_errors, more_warnings = check_recipe(recipe, reports)
-        errors, warnings = errors + more_errors, warnings + more_warnings
+    for more_errors, more_warnings in (
+        compare_splits(reports),
+        check_recipe(recipe, reports) if recipe else ([], []),
+    ):
+        errors += more_errors
+        warnings += more_warnings
     _print_reports(name, reports)
     for text in [
         *(f'{report.split}: {text}' for report in reports.values() for text in report.warnings),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -122,42 +122,10 @@ class ModelInfo:
     def __post_init__(self) -> None:
         for name in ('name', 'family', 'embedding_kind', 'recipe_hash', 'package_version'):
             _require_text(name, getattr(self, name))
-        _require(isinstance(self.labels, LabelSet), 'labels must be a LabelSet', self.labels)
+        for name, rule, holds in _RULES:
+            _require(holds(self), f'{name} must be {rule.format(self)}', getattr(self, name))
         for name in self.labels.names:
             _require_text('a class name', name)
-        _require(_is_integer(self.stride, 1), 'stride must be a whole number from 1', self.stride)
-        _require(
-            len(self.input_size) == 2
-            and all(_is_integer(n, 1, MAX_INPUT_SIDE) for n in self.input_size),
-            f'input_size must be (height, width), 1 to {MAX_INPUT_SIDE} px',
-            self.input_size,
-        )
-        _require(
-            not any(n % self.stride for n in self.input_size),
-            f'input_size must be multiples of the stride {self.stride}',
-            self.input_size,
-        )
-        _require(
-            len(self.mean) == 3 and all(_is_number(v, 0, 1) for v in self.mean),
-            'mean must be three numbers from 0 to 1',
-            self.mean,
-        )
-        _require(
-            len(self.std) == 3 and all(_is_number(v, 0) and v > 0 for v in self.std),
-            'std must be three numbers over 0',
-            self.std,
-        )
-        _require(
-            _is_integer(self.embedding_dim),
-            'embedding_dim must be a whole number from 0',
-            self.embedding_dim,
-        )
-        for name in ('thresholds', 'config', 'scores'):
-            _require(
-                isinstance(getattr(self, name), Mapping),
-                f'{name} must be an object',
-                getattr(self, name),
-            )
         for name, value in self.thresholds.items():
             _require(
                 isinstance(value, Threshold), f'threshold {name!r} must be a Threshold', value
@@ -170,6 +138,40 @@ class ModelInfo:
                 f'a model needs the thresholds score_threshold and min_area, '
                 f'lacks {", ".join(sorted(missing))}'
             )
+
+
+_RULES: tuple[tuple[str, str, Callable[[ModelInfo], bool]], ...] = (
+    ('labels', 'a LabelSet', lambda info: isinstance(info.labels, LabelSet)),
+    ('stride', 'a whole number from 1', lambda info: _is_integer(info.stride, 1)),
+    (
+        'input_size',
+        f'(height, width), 1 to {MAX_INPUT_SIDE} px',
+        lambda info: (
+            len(info.input_size) == 2
+            and all(_is_integer(n, 1, MAX_INPUT_SIDE) for n in info.input_size)
+        ),
+    ),
+    (
+        'input_size',
+        'multiples of the stride {0.stride}',
+        lambda info: not any(n % info.stride for n in info.input_size),
+    ),
+    (
+        'mean',
+        'three numbers from 0 to 1',
+        lambda info: len(info.mean) == 3 and all(_is_number(v, 0, 1) for v in info.mean),
+    ),
+    (
+        'std',
+        'three numbers over 0',
+        lambda info: len(info.std) == 3 and all(_is_number(v, 0) and v > 0 for v in info.std),
+    ),
+    ('embedding_dim', 'a whole number from 0', lambda info: _is_integer(info.embedding_dim)),
+    ('thresholds', 'an object', lambda info: isinstance(info.thresholds, Mapping)),
+    ('config', 'an object', lambda info: isinstance(info.config, Mapping)),
+    ('scores', 'an object', lambda info: isinstance(info.scores, Mapping)),
+)
+"""Attribute, expected value in words, and check; later checks rely on earlier ones."""
 
 
 def _is_integer(value: Any, least: int = 0, most: float = MAX_NUMBER) -> bool:

@@ -21,6 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from panoptic_ros.node.topics import OWN_IMAGE_TOPICS
 from panoptic_ros.recordings.image_source import ImageSource, RawImage, TimedImage
 from panoptic_ros.recordings.open import open_source
+from panoptic_ros.ros.publishers import wait_for_subscriber
 
 FRAME_ID = 'camera'
 
@@ -58,11 +59,7 @@ def _publish(node: Node, source: ImageSource) -> None:
     """Publish each image when it is due, stamped with the current time."""
     topic, kind = ('image/compressed', CompressedImage) if source.compressed else ('image', Image)
     publisher = node.create_publisher(kind, topic, qos_profile_sensor_data)
-    give_up_s = time.monotonic() + WAIT_S
-    while not publisher.get_subscription_count():
-        if time.monotonic() > give_up_s:
-            raise RuntimeError(f'nobody subscribed to {topic} for {WAIT_S:.0f} s')
-        time.sleep(0.05)
+    wait_for_subscriber(publisher, topic, WAIT_S)
     message = kind()
     message.header.frame_id = FRAME_ID
     start_s = time.monotonic()

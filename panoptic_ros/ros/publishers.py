@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishers of the node's topics, whose quality of service can be overridden."""
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -41,6 +42,19 @@ def _check(qos: QoSProfile) -> SetParametersResult:
     return SetParametersResult(
         successful=qos.depth >= least, reason=f'depth must be at least {least}, got {qos.depth}'
     )
+
+
+def wait_for_subscriber(publisher: Any, topic: str, timeout_s: float) -> None:
+    """Wait until somebody subscribes to a publisher's topic.
+
+    Raises:
+        RuntimeError: if nobody does within the timeout.
+    """
+    give_up_s = time.monotonic() + timeout_s
+    while not publisher.get_subscription_count():
+        if time.monotonic() > give_up_s:
+            raise RuntimeError(f'nobody subscribed to {topic} for {timeout_s:.0f} s')
+        time.sleep(0.05)
 
 
 class Publishers:

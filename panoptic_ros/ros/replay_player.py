@@ -23,6 +23,7 @@ from panoptic_ros.recordings.image_topics import COMPRESSED_TYPE
 from panoptic_ros.recordings.open import open_recording
 from panoptic_ros.replay.config import ReplayConfig
 from panoptic_ros.ros.message_types import message_class
+from panoptic_ros.ros.publishers import wait_for_subscriber
 
 MAX_PAUSE_S = 60.0
 """Longest pause of the recording that is played, seconds; its clock may have been set."""
@@ -77,11 +78,7 @@ def _play(node: Node, config: ReplayConfig, order: dict[str, Any]) -> None:
     publisher = node.create_publisher(message_class(kind), topic, QoSProfile(depth=5))
     clock = _Clock(node, order['rate'])
     store = BagTypes().store
-    give_up_s = time.monotonic() + WAIT_S
-    while not publisher.get_subscription_count():
-        if time.monotonic() > give_up_s:
-            raise RuntimeError(f'nobody subscribed to {topic} for {WAIT_S:.0f} s')
-        time.sleep(0.05)
+    wait_for_subscriber(publisher, topic, WAIT_S)
     time.sleep(DISCOVERY_S)
     sent = []
     begin_s = time.monotonic()
