@@ -6,8 +6,6 @@ recipe's virtual environment, as apt's dist-packages lie below one on Ubuntu. RO
 Kilted come from PyPI's wheels; there are none of Humble and Lyrical.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

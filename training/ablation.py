@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ablation studies: variants of one recipe that repeat a paper's table on a small budget."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

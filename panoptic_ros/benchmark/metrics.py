@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time and memory that the metrics need per frame."""
 
-from __future__ import annotations
-
 import gc
 import time
 import tracemalloc

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times of the stages from a camera image to published messages."""
 
-from __future__ import annotations
-
 import math
 import resource
 import time

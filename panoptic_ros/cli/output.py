@@ -2,11 +2,16 @@
 """Check of output paths, and a progress bar."""
 
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar('T')
+
+BAR_AFTER_S = 2.0
+"""Time without a progress bar, s."""
 
 
 def check_folder(path: Path | None, flag: str, is_folder: bool = False) -> None:
@@ -43,7 +48,7 @@ def check_folder(path: Path | None, flag: str, is_folder: bool = False) -> None:
 
 
 def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
-    """Yield the items; if stderr is a terminal, show a bar with rate and remaining time.
+    """Yield the items; after BAR_AFTER_S, show a bar with rate and remaining time on stderr.
 
     Args:
         items: any iterable.
@@ -65,18 +70,13 @@ def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
         def render(self, task: Task) -> Text:
             return Text(f'{task.speed:.1f}/s' if task.speed else '')
 
-    console = Console(stderr=True)
-    with Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        what,
-        RateColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task(what, total=count)
+    columns = BarColumn(), MofNCompleteColumn(), what, RateColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=Console(stderr=True))
+    task = bar.add_task(what, total=count)
+    start = time.monotonic()
+    with ExitStack() as stack:
         for item in items:
             yield item
             bar.advance(task)
+            if not bar.live.is_started and time.monotonic() - start > BAR_AFTER_S:
+                stack.enter_context(bar)

@@ -2,19 +2,11 @@
 """`panoptic score`: panoptic quality of predictions on disk."""
 
 import argparse
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from panoptic_ros.cli.output import check_folder
+from panoptic_ros.cli.output import check_folder, with_bar
 from panoptic_ros.core.files import write_json
-
-T = TypeVar('T')
-
-BAR_AFTER_S = 2.0
-"""Time without a progress bar, s."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -82,34 +74,9 @@ def run(args: argparse.Namespace) -> None:
         args.pred_folder or args.pred_json_file.with_suffix(''),
     )
     total = PanopticQuality(labels)
-    for metric in _with_bar(metrics, count, 'images scored'):
+    for metric in with_bar(metrics, count, 'images scored'):
         total.merge(metric)
     result = total.compute()
     print(result.format_table())
     if args.json:
         write_json({'images': count, **result.to_dict()}, args.json)
-
-
-def _with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
-    """Yield the items, with a progress bar on stderr after BAR_AFTER_S."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    start = time.monotonic()
-    with ExitStack() as stack:
-        task = None
-        for done, item in enumerate(items, 1):
-            yield item
-            if task is None and time.monotonic() - start > BAR_AFTER_S:
-                bar = stack.enter_context(
-                    Progress(
-                        BarColumn(),
-                        MofNCompleteColumn(),
-                        what,
-                        TimeRemainingColumn(),
-                        console=Console(stderr=True),
-                    )
-                )
-                task = bar.add_task(what, total=count)
-            if task is not None:
-                bar.update(task, completed=done)

@@ -13,8 +13,6 @@ colours. `ignore` lists further ids of pixels without a label. 0 is one of them,
 has the id 0.
 """
 
-from __future__ import annotations
-
 import colorsys
 import logging
 from collections.abc import Mapping

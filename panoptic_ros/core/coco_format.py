@@ -7,8 +7,6 @@ unknown origin: every value is checked before it is used, and an error names the
 in it, the expected value and the actual one.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ The rows are the bytes of the `panoptic/instances` message, so that a frame is p
 and read again without a conversion.
 """
 
-from __future__ import annotations
-
 import math
 import operator
 from dataclasses import dataclass

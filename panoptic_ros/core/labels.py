@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Label sets, and panoptic ids that combine a class id and an instance id."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -115,7 +113,7 @@ class LabelSet:
         ]
 
     @classmethod
-    def from_dicts(cls, dicts: Iterable[Mapping[str, Any]]) -> LabelSet:
+    def from_dicts(cls, dicts: Iterable[Mapping[str, Any]]) -> 'LabelSet':
         """Make a label set of the values that `to_dicts` returns.
 
         Args:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Description of a model: classes, input, thresholds and outputs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple

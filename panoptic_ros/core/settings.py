@@ -5,8 +5,6 @@ A setting is a row of a table, or a field of a dataclass (`setting`). Value chec
 descriptors, parameter files and tables of the documentation are derived from it.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from array import array

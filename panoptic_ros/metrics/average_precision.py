@@ -6,8 +6,6 @@ most 100 instances per class and image, all sizes. Crowds may be found any numbe
 at all. COCO has no void: an instance predicted there is a false positive.
 """
 
-from __future__ import annotations
-
 import io
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -130,7 +128,7 @@ class AveragePrecision:
             masks.append(self._mask.frPyObjects(runs, *segment_map.shape)['counts'].decode())
         return masks
 
-    def merge(self, other: AveragePrecision) -> None:
+    def merge(self, other: 'AveragePrecision') -> None:
         """Add the images of another instance, after the images of this one.
 
         Raises:

@@ -4,8 +4,6 @@
 All image metrics read such a pair, so the pixels of an image are counted once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property

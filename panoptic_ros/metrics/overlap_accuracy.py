@@ -4,8 +4,6 @@
 Yang et al., SOGNet, AAAI 2020, equation 15.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -86,7 +84,7 @@ class OverlapAccuracy:
         if not np.isnan(accuracy):
             self.counts += accuracy, 1
 
-    def merge(self, other: OverlapAccuracy) -> None:
+    def merge(self, other: 'OverlapAccuracy') -> None:
         """Add the images of another instance."""
         self.counts += other.counts
 

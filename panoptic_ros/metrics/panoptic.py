@@ -5,8 +5,6 @@ There is one difference: if a class has several crowds in an image, all of them 
 prediction, while panopticapi considers only the last one. Published data sets have at most one.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

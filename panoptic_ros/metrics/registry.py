@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registry of the metrics: one row per image metric, and the definitions for the documentation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple

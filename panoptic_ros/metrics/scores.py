@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """All image metrics of the registry, collected together."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -51,7 +49,7 @@ class ImageScores:
             metric.update(pair)
         self.images += 1
 
-    def merge(self, other: ImageScores) -> None:
+    def merge(self, other: 'ImageScores') -> None:
         """Add the images of another instance, after the images of this one.
 
         Raises:

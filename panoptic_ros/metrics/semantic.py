@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mean intersection over union of class maps."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -12,8 +12,6 @@ and SQ, the mean IoU of classes. The rules are those of the authors' code:
   counts predicted void as one more class, of IoU 0, if it occurs.)
 """
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np
@@ -70,7 +68,7 @@ class SegmentationTrackingQuality(SumMetric):
                 self.association[gt >> TRACK_BITS] += pixels * iou / gt_size[gt]
         self.shared.clear()
 
-    def merge(self, other: SegmentationTrackingQuality) -> None:
+    def merge(self, other: 'SegmentationTrackingQuality') -> None:
         """Add the closed clips of another instance."""
         super().merge(other)
         self.semantic.merge(other.semantic)

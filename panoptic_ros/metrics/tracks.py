@@ -13,8 +13,6 @@ weigh more. Without void and crowds all figures equal TrackEval's (which calls t
 "detection averaged").
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -212,7 +210,7 @@ class TrackQuality(SumMetric):
             start = rows.stop
         return chosen
 
-    def merge(self, other: TrackQuality) -> None:
+    def merge(self, other: 'TrackQuality') -> None:
         """Add the closed clips of another instance; their numbers continue after the own ones."""
         super().merge(other)
         self.switches += [

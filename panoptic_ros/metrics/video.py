@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """All video metrics in one pass over the frames: VPQ, STQ, HOTA, MOTA, IDF1 and id switches."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Sequence
@@ -128,7 +126,7 @@ class VideoScores:
             for metric in (self.stq, self.vpq, self.tracks):
                 metric.end_clip()
 
-    def merge(self, other: VideoScores) -> None:
+    def merge(self, other: 'VideoScores') -> None:
         """Add the clips of another instance.
 
         Raises:

@@ -6,8 +6,6 @@ and tubes are matched, missed and excused by the rules of panoptic quality. A wi
 every frame, and no window spans two clips.
 """
 
-from __future__ import annotations
-
 from collections import deque
 
 import numpy as np
@@ -45,7 +43,7 @@ class WindowQuality:
         """Let the next frame start another clip."""
         self.recent.clear()
 
-    def merge(self, other: WindowQuality) -> None:
+    def merge(self, other: 'WindowQuality') -> None:
         """Add the windows of another instance."""
         for quality, others in zip(self.quality, other.quality, strict=True):
             quality.merge(others)
@@ -76,7 +74,7 @@ class VideoPanopticQuality:
         self.sampled.end_clip()
         self.frame_index = 0
 
-    def merge(self, other: VideoPanopticQuality) -> None:
+    def merge(self, other: 'VideoPanopticQuality') -> None:
         """Add the windows of another instance."""
         self.every_frame.merge(other.every_frame)
         self.sampled.merge(other.sampled)

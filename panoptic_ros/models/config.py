@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Constants of all families, and configurations: their base class, rules and building."""
 
-from __future__ import annotations
-
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 from panoptic_ros.core.model_info import Threshold
 
@@ -18,12 +17,12 @@ MAP_STRIDE = 4
 NEVER = -1e4
 """Score or logit below all others; finite, so that no engine turns it into NaN."""
 
-TYPES: dict[str, tuple[type, ...]] = {
-    'int': (int,),
-    'float': (float, int),
-    'bool': (bool,),
-    'str': (str,),
-    'tuple': (tuple,),
+TYPES: dict[Any, tuple[type, ...]] = {
+    int: (int,),
+    float: (float, int),
+    bool: (bool,),
+    str: (str,),
+    tuple: (tuple,),
 }
 """Types that a field accepts, by its annotation."""
 
@@ -123,7 +122,8 @@ def configure(config_class: type, values: Mapping[str, Any], what: str) -> Any:
         ValueError: if a key is unknown (the message lists the known ones), a key without a
             default is missing, or a value has the wrong type.
     """
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(config_class)}
+    hints = get_type_hints(config_class)
+    kinds = {field.name: hints[field.name] for field in dataclasses.fields(config_class)}
     unknown = sorted(set(values) - set(kinds))
     if unknown:
         raise ValueError(
@@ -140,7 +140,8 @@ def configure(config_class: type, values: Mapping[str, Any], what: str) -> Any:
     # JSON and YAML have no tuples; the configuration's sequences are all tuples.
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     for key, value in values.items():
-        expected = TYPES.get(kinds[key].partition('[')[0], (object,))
+        expected = TYPES.get(get_origin(kinds[key]) or kinds[key], (object,))
         if not isinstance(value, expected) or (isinstance(value, bool) and int in expected):
-            raise ValueError(f'{what}: {key} must be {kinds[key]}, got {value!r}')
+            kind = inspect.formatannotation(kinds[key])
+            raise ValueError(f'{what}: {key} must be {kind}, got {value!r}')
     return config_class(**values)

@@ -5,8 +5,6 @@ To add a family, write a folder of its paper beside this file, a loss in `panopt
 and a row here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

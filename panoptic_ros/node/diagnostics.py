@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Content of /diagnostics: one status per task, from the numbers of node and cameras."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Health of the node, read from its diagnostics, for the live line, the table and summary.json."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

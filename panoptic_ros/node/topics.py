@@ -5,8 +5,6 @@ The node's publishers, the results bag of a replay, the recorder and the benchma
 A new topic needs a row here and the function that makes its message.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

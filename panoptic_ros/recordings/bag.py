@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of bags of ROS 2 and ROS 1, intact or damaged."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
@@ -81,7 +79,7 @@ class Bag:
         self.start_ns = 0 if start_ns == END_NS else start_ns
         self.topics: Mapping[str, RecordedTopic] = _topics(self._files, counts)
 
-    def __enter__(self) -> Bag:
+    def __enter__(self) -> 'Bag':
         return self
 
     def __exit__(self, *error: object) -> None:

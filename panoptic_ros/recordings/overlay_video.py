@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writer of the overlay video."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any
@@ -39,7 +37,7 @@ class OverlayVideo:
         self._start_s = 0.0
         self._last: Any = None
 
-    def __enter__(self) -> OverlayVideo:
+    def __enter__(self) -> 'OverlayVideo':
         return self
 
     def __exit__(self, *error: object) -> None:

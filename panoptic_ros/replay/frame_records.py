@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record of each image of a replay (a line of frames.jsonl), and summaries of records."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -95,7 +93,7 @@ class FrameRecord:
             for row in rows[rows['track_id'] > 0]
         )
 
-    def seconds(self, records: Sequence[FrameRecord]) -> float:
+    def seconds(self, records: 'Sequence[FrameRecord]') -> float:
         """Return the seconds since the first of all images, by times of recording.
 
         Stamps are not used because they may jump or start at 0.
@@ -109,7 +107,7 @@ class FrameRecord:
         return json.dumps(values, separators=(',', ':'))
 
     @classmethod
-    def from_json(cls, line: str) -> FrameRecord:
+    def from_json(cls, line: str) -> 'FrameRecord':
         """Read a record from a line of `to_json`."""
         values = parse_json(line, 'the line')
         values['seen'] = tuple(

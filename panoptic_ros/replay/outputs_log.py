@@ -5,8 +5,6 @@ Only the network is slow. Everything after it runs again from the first image, s
 bit-equal however often the replay was interrupted.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import time
@@ -51,7 +49,7 @@ class LoggedBackend:
         self._left = self.logged
         self._file.seek(0)
 
-    def __enter__(self) -> LoggedBackend:
+    def __enter__(self) -> 'LoggedBackend':
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lock-step replay: every image in order, through the image step of the node."""
 
-from __future__ import annotations
-
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores of replayed frames against the ground truth."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -79,7 +77,7 @@ class ReplayScores:
         self.video.update(measure_frame(class_map, track_map, semantic, track, self.labels))
         return single
 
-    def merge(self, other: ReplayScores) -> None:
+    def merge(self, other: 'ReplayScores') -> None:
         """Add another camera's frames; the clips of both end."""
         self.video.end_clip()
         other.video.end_clip()

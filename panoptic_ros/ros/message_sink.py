@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Message making and publishing for `panoptic benchmark`."""
 
-from __future__ import annotations
-
 import rclpy
 from rclpy.context import Context
 from std_msgs.msg import Header
@@ -21,7 +19,7 @@ class MessageSink:
     The overlay, which is for people, and the topics that need vision_msgs are left out.
     """
 
-    def __enter__(self) -> MessageSink:
+    def __enter__(self) -> 'MessageSink':
         self._context = Context()
         # In a domain of its own, so that no other node on this machine receives the messages.
         rclpy.init(args=[], context=self._context, domain_id=free_domain_id())

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriber to the node's topics that receives serialised messages."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -46,7 +44,7 @@ class Monitor:
                 message_class(kind), topic, partial(_pass_on, take, topic), qos, raw=True
             )
 
-    def __enter__(self) -> Monitor:
+    def __enter__(self) -> 'Monitor':
         return self
 
     def __exit__(self, *error: object) -> None:

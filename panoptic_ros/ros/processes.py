@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Child processes of demo and replay, and their isolation from the rest of ROS."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal
@@ -61,7 +59,7 @@ class Child:
         self._reader.start()
         self.killed = False
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> 'Child':
         return self
 
     def __exit__(self, *error: object) -> None:

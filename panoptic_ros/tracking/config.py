@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of the tracker."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from panoptic_ros.core.settings import check_settings, setting

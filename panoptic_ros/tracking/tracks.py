@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Table of tracks: one row per thing, its update and its distances to new things."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

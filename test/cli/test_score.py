@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.cli import score
+from panoptic_ros.cli import output, score
 
 SAMPLE = Path(__file__).parents[3] / 'shared/data/coco_panoptic_sample/panoptic_examples.json'
 needs_sample = pytest.mark.skipif(not SAMPLE.is_file(), reason='needs coco_panoptic_sample')
@@ -242,7 +242,7 @@ def test_missing_and_broken_files_are_named(files):
 def test_long_work_shows_a_bar_and_short_work_none(files, capsys, monkeypatch):
     score_files(files)
     assert capsys.readouterr().err == ''
-    monkeypatch.setattr(score, 'BAR_AFTER_S', 0.0)
+    monkeypatch.setattr(output, 'BAR_AFTER_S', 0.0)
     score_files(files)
     assert '2/2' in capsys.readouterr().err
 

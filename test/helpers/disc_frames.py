@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hand-made frames: discs and dots with a class and an embedding."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node as a process, and a client node that talks with it."""
 
-from __future__ import annotations
-
 import array
 import os
 import signal

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small bags of painted scenes for the tiny model, with ground truth."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

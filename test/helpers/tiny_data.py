@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A data set in COCO's panoptic format that the tiny model can segment; see tiny_model.py."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

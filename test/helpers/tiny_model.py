@@ -5,8 +5,6 @@ Red is a ball, blue a box, green the floor, black void, anything else the wall (
 Balls and boxes left and right of the input's middle are two instances each: 6 rows.
 """
 
-from __future__ import annotations
-
 from itertools import count
 from pathlib import Path
 

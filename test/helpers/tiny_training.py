@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training small enough for tests: some steps on 64 x 128 frames of the synthetic city."""
 
-from __future__ import annotations
-
 import logging
 import signal
 import warnings

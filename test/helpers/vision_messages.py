@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stand-ins for vision_msgs, which no package index has: its definitions, and strict classes."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from types import ModuleType

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Level and text of a status in each condition."""
 
-from __future__ import annotations
-
 import pytest
 
 from panoptic_ros.node.counts import Counts, Drop

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions of a camera, with real publishers and a short limit of silence."""
 
-from __future__ import annotations
-
 import re
 import time
 

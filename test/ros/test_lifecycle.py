@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests for transitions to a live node, also those that its state does not allow."""
 
-from __future__ import annotations
-
 import signal
 
 import pytest

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signals to the node's process, from its first import to a graph that never ends."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

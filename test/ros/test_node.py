@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node as a process with its topics, services and parameters."""
 
-from __future__ import annotations
-
 import json
 import signal
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes that are started with errors, are too slow, or are ended."""
 
-from __future__ import annotations
-
 import signal
 from itertools import count
 

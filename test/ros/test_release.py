@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Immediate release of models, without the garbage collector."""
 
-from __future__ import annotations
-
 import gc
 import time
 import weakref

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults around a live node, as its diagnostics report them."""
 
-from __future__ import annotations
-
 from itertools import count
 
 import pytest

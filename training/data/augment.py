@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Augmentation: random crops of labelled images, applied to image and labels together."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check of a data set: faults of every file, statistics of classes, and warnings."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor

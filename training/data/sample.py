@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labelled samples, the protocol of their readers, and batches of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -89,7 +87,7 @@ class Batch(NamedTuple):
     hidden_map: Tensor | None = None
     """(B, H, W) int64, 0 for none; None if the data does not know it."""
 
-    def at_stride(self, stride: int) -> Batch:
+    def at_stride(self, stride: int) -> 'Batch':
         """Return a batch whose label maps are sampled at the centre of each `stride` px cell."""
         cells = (slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
         return self._replace(

@@ -5,8 +5,6 @@ Gao et al., Learning Category- and Instance-Aware Pixel Embedding for Fast Panop
 2020: section III and, for the detector, section IV-A.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

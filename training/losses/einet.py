@@ -5,8 +5,6 @@ Equation and table numbers are those of the paper and its supplement. The semant
 term and all weights are those of Panoptic-DeepLab (inferred).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

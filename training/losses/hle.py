@@ -6,8 +6,6 @@ classes apart, L_ins and L_insvar the instances; L_seed trains the seed map, whi
 cluster centre each pixel is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal

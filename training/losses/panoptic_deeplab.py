@@ -5,8 +5,6 @@ L = weighted sum of the cross-entropy of the hardest pixels, the squared error o
 heatmap and the L1 error of the centre offsets. EINet and PISR build on these terms.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ L = weighted sum of the terms of Mask R-CNN (region proposals, classes, boxes, m
 cross-entropy of the semantic branch. PISR and SOGNet build on these terms.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loss of PISR on Panoptic-DeepLab: its terms on the final and the initial heads (equation 1)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -5,8 +5,6 @@ MaskFormer: Cheng et al., Per-Pixel Classification is Not All You Need for Seman
 NeurIPS 2021. Its matching and its loss are those of the library transformers.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

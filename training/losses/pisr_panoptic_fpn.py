@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loss of PISR on Panoptic FPN and on UPerNet: terms of final and initial heads (equation 1)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

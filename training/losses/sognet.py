@@ -5,8 +5,6 @@ The terms of Panoptic FPN, the cross-entropy of the panoptic head and the loss o
 between overlapping instances. The panoptic head and the weights of the shared terms follow UPSNet.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

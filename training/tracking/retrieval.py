@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Retrieval of things by their embeddings across frames, without a tracker."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

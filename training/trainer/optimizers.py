@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optimisers by name, with the parameter groups of the families' papers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

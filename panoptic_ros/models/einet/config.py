@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of EINet."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from panoptic_ros.models.config import Rules, one_of

@@ -4,8 +4,6 @@
 Tables and equations are those of the paper; what the paper leaves open is marked "inferred".
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from panoptic_ros.models.config import ODD, FamilyConfig, Rules, at_least, one_of, threshold

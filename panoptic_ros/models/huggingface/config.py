@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of a checkpoint of the transformers library."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of Panoptic FPN."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from panoptic_ros.models.parts.mask_rcnn.config import MaskRCNNConfig

@@ -5,8 +5,6 @@ Lin et al., Feature Pyramid Networks, CVPR 2017; Kirillov et al., Panoptic Featu
 Networks, CVPR 2019.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -74,7 +72,7 @@ class FPN(nn.Module):
         self.frozen_batch_norm = frozen_batch_norm
         freeze(self.backbone, LEVEL_STRIDES[0] if frozen_stem else 0, frozen_batch_norm)
 
-    def train(self, mode: bool = True) -> FPN:
+    def train(self, mode: bool = True) -> 'FPN':
         """Set the mode of all parts except frozen batch norms."""
         super().train(mode)
         if self.frozen_batch_norm:

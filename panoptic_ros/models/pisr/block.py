@@ -6,8 +6,6 @@ block is independent of the base: its inputs are features, a map for each class 
 each instance, which come from centres, predicted masks or mask queries.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -147,7 +145,7 @@ class PISRBlock(nn.Module):
         self.fuse = conv_bn_relu(2 * channels, channels)
 
     @classmethod
-    def from_config(cls, config: PISRBlockConfig) -> PISRBlock:
+    def from_config(cls, config: PISRBlockConfig) -> 'PISRBlock':
         """Build the block that the configuration's switches describe."""
         return cls(
             config.block_channels,

@@ -4,8 +4,6 @@
 Tables are those of the supplement; what is marked "inferred" is not in it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from panoptic_ros.models.config import (

@@ -4,8 +4,6 @@
 Tables and equations are those of the paper.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from panoptic_ros.core.model_info import Threshold

@@ -6,8 +6,6 @@ the point below the camera. A bend of constant curvature looks the same from eve
 the camera always stands at z = 0 and the world moves past it.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

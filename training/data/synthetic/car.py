@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cars: a side profile extruded to a body, with glass, wheels and lights."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

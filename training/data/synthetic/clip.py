@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Street videos whose frames depend on seed and frame number only."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random layout of a street: houses, furniture and traffic."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weather and time of day: colours of light, sky and haze, and the direction of shadows."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Motion of the camera, and the effects of its lens and sensor on the image."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -39,7 +37,7 @@ class Optics:
     vignetted: bool
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, on_pavement: bool, speed: float) -> Optics:
+    def draw(cls, rng: np.random.Generator, on_pavement: bool, speed: float) -> 'Optics':
         """Draw a random camera; one on the pavement is turned towards the road."""
         shake = rng.uniform(0.2, 1.0) * (1.0 if speed else 0.25)
         amplitude = shake * np.array([0.008, 0.005, 0.006, 0.12, 0.02])

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pedestrians and cyclists made of sticks with round ends, which move with their gait."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from itertools import pairwise

@@ -6,8 +6,6 @@ not define a class varies more than in reality, so that the network learns from 
 (Tobin et al., "Domain randomization", 2017).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 
@@ -282,7 +280,7 @@ class Finish:
     """Target mean of the exposure, 0 to 255; see `expose`."""
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, size: tuple[int, int]) -> Finish:
+    def draw(cls, rng: np.random.Generator, size: tuple[int, int]) -> 'Finish':
         """Draw four noises, from grains to large blobs, and their strength on each surface."""
         height, width = size
         stack = []

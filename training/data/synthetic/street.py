@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Static objects of a street: houses, hedges, trees and poles."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cars, people and cyclists at one time."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traffic: number and motion of the cars, people and cyclists of a street."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ All operations work inside the bounding box of an instance. The cost is therefor
 the area of the boxes, not to the number of instances times the area of the image.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

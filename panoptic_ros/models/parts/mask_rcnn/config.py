@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of Mask R-CNN with a semantic branch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from panoptic_ros.models.config import POSITIVE, FamilyConfig, Rule, Rules, at_least, threshold

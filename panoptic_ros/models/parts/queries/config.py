@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of the decoding of queries."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from panoptic_ros.models.config import SHARE, FamilyConfig, Rules, threshold
