@@ -106,7 +106,7 @@ def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
             'mobilenetv2_036',
             "timm has no backbone 'mobilenetv2_036'; near it: ",
         ),
-        ('top_k: 12', 'topk: 12', "unknown key 'topk' for family 'hle'; the keys are: backbone, "),
+        ('top_k: 12', 'topk: 12', "unknown key 'topk' for family 'hle'; the keys are: "),
         ('lr: 1.0e-3', 'lr: fast', 'model.lr'),
         (
             'dataset: synthetic',
