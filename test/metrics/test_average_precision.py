@@ -15,19 +15,19 @@ from panoptic_ros.metrics import average_precision
 from panoptic_ros.metrics.average_precision import AveragePrecision
 from panoptic_ros.metrics.image_pair import pair_segments
 
-THRESHOLDS = np.linspace(0.5, 0.95, 10)  # IoU of small masks hits some to the last bit
+THRESHOLDS = np.linspace(0.5, 0.95, 10)  # the IoUs of small masks equal some exactly
 
 
 def scored_image(seed):
-    """A random image, and different scores by segment id."""
+    """Return a random image, and different scores by segment id."""
     image = random_image(seed)
     rng = np.random.default_rng(seed)
     return image, dict(zip(image[3], rng.permutation(len(image[3])) / 10 + 0.05, strict=True))
 
 
 def slow_precision(images, class_id, threshold):
-    """AP of one class at one IoU; None where the truth has no instance of it."""
-    ranked, instances = [], 0  # ranked: (score, hit?) of predictions that count
+    """Return the AP of one class at one IoU threshold; None if no true instance has it."""
+    ranked, instances = [], 0  # ranked: (score, is a hit) of predictions that count
     for (gt_map, gt_segments, pred_map, pred_segments, crowd), scores in images:
         gts = [g for g, c in gt_segments.items() if c == class_id and (gt_map == g).any()]
         instances += sum(g not in crowd for g in gts)
@@ -76,7 +76,7 @@ def test_it_equals_its_definition(seeds):
     images = [scored_image(seed) for seed in seeds]
     for n, (_, scores) in enumerate(images):
         for p in scores:
-            scores[p] += n / 1000  # no two alike: their order is another test's
+            scores[p] += n / 1000  # all differ; ties are tested below
     result = measure(images).compute()
     for class_id in range(len(LABELS)):
         slow = [slow_precision(images, class_id, t) for t in THRESHOLDS]
@@ -100,10 +100,10 @@ def test_it_equals_its_definition(seeds):
         # IoU 0.8 passes 7 of 10 thresholds; 0.5 counts, unlike for PQ.
         ([(1, 10)], (), [(1, 8), (0, 2)], {1: 0.5}, (70, 100, 100)),
         ([(1, 10)], (), [(1, 5), (0, 5)], {1: 0.5}, (10, 100, 0)),
-        # A mistake ranked below the find costs nothing, above it half.
+        # A false positive below the true positive costs nothing, above it half.
         ([(1, 10), (0, 5)], (), [(1, 10), (2, 5)], {1: 0.9, 2: 0.1}, (100, 100, 100)),
         ([(1, 10), (0, 5)], (), [(1, 10), (2, 5)], {1: 0.1, 2: 0.9}, (50, 50, 50)),
-        # A crowd is no instance: what lies in it is neither found nor wrong.
+        # A crowd is not an instance: predictions in it are ignored.
         (
             [(1, 10), (2, 20)],
             (2,),
@@ -112,7 +112,7 @@ def test_it_equals_its_definition(seeds):
             (100, 100, 100),
         ),
         ([(2, 20)], (2,), [(3, 20)], {3: 0.9}, (np.nan,) * 3),
-        # Missed: the second half of the recall levels, 0.51 to 1, is lost.
+        # One of two instances is missed: precision is 0 at the recalls from 0.51 to 1.
         ([(1, 10), (2, 10)], (), [(1, 10), (0, 10)], {1: 0.9}, (100 * 51 / 101,) * 3),
         ([(1, 10)], (), [(0, 10)], {}, (0, 0, 0)),
     ],
@@ -130,7 +130,7 @@ def test_rules(gt, crowd, pred, scores, expected):
     assert np.isnan(result.ap.values[PERSON])
 
 
-def test_equal_scores_are_ranked_alike_whatever_the_ids():
+def test_the_order_of_equal_scores_does_not_depend_on_ids():
     gt = strip((1, 10), (0, 5))
     one, other = (
         measure([((gt, {1: CAR}, strip((a, 10), (b, 5)), {1: CAR, 2: CAR}, ()), {1: 0.5, 2: 0.5})])
@@ -139,12 +139,12 @@ def test_equal_scores_are_ranked_alike_whatever_the_ids():
     assert one.compute().ap50.mean == other.compute().ap50.mean
 
 
-def test_segments_that_are_listed_and_not_drawn_do_not_count():
+def test_listed_segments_without_pixels_do_not_count():
     image = strip((1, 10)), {1: CAR, 9: CAR}, strip((1, 10)), {1: CAR, 8: CAR}, ()
     assert measure([(image, {1: 0.1, 8: 0.9})]).compute().ap.mean == pytest.approx(100)
 
 
-def test_nothing_seen_is_nan_and_null():
+def test_scores_without_images_are_nan_and_null():
     metric = AveragePrecision(LABELS)
     assert np.isnan(metric.compute().ap.mean)
     document = json.loads(json.dumps(metric.compute().to_dict(), allow_nan=False))
@@ -158,7 +158,7 @@ def test_nothing_seen_is_nan_and_null():
     }
 
 
-def test_the_result_follows_what_is_added():
+def test_merge_updates_the_result():
     first, second = scored_image(3), scored_image(4)
     metric = measure([first])
     before = metric.compute().to_dict()
@@ -179,7 +179,7 @@ def test_bad_input_is_refused():
         metric.merge(AveragePrecision(LabelSet(LABELS.labels[:2])))
 
 
-def test_without_pycocotools_it_says_what_is_missing(monkeypatch):
+def test_missing_pycocotools_is_reported(monkeypatch):
     def importing(name, *args, **kwargs):
         if name.startswith('pycocotools'):
             raise ImportError(name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics on COCO's published panoptic sample, against itself and itself moved by 8 pixels."""
+"""Metrics on COCO's published panoptic sample, against itself and a copy shifted by 8 pixels."""
 
 import json
 from pathlib import Path
@@ -25,8 +25,8 @@ DEPTH = 15
 pytestmark = pytest.mark.skipif(not FILE.is_file(), reason='needs coco_panoptic_sample')
 
 
-def images(shift):
-    """The label set, and what `pair_segments` takes for each image."""
+def read_sample(shift):
+    """Return the label set, and the arguments of `pair_segments` for each image."""
     document = read_json(FILE)
     labels = read_labels(document, FILE)
     found = []
@@ -37,16 +37,16 @@ def images(shift):
     return labels, found
 
 
-def add_all(metric, seen):
-    for image in seen:
+def add_all(metric, images):
+    for image in images:
         metric.update(pair_segments(metric.labels, *image))
     return metric
 
 
-def test_masks_are_those_that_coco_published():
-    labels, seen = images(0)
+def test_masks_equal_the_published_ones():
+    labels, images = read_sample(0)
     metric = AveragePrecision(labels)
-    for image in seen:
+    for image in images:
         metric.update(pair_segments(labels, *image, pred_scores=np.ones(len(image[3]))))
     document = json.loads((FOLDER / 'panoptic_coco_detection_format.json').read_text())
     is_thing = {
@@ -67,17 +67,17 @@ def iou(one, other, void):
 
 
 def edge(mask):
-    """Boundary of a mask: what DEPTH erosions take."""
+    """Return the boundary of a mask: the pixels that DEPTH erosions remove."""
     return mask & ~ndimage.binary_erosion(mask, np.ones((3, 3)), iterations=DEPTH)
 
 
 @pytest.mark.parametrize('shift', [0, 8])
 def test_the_other_metrics_equal_their_definitions(shift):
-    labels, seen = images(shift)
-    assert [round(0.02 * np.hypot(*image[0].shape)) for image in seen] == [DEPTH, DEPTH]
+    labels, images = read_sample(shift)
+    assert [round(0.02 * np.hypot(*image[0].shape)) for image in images] == [DEPTH, DEPTH]
     covered, area, stuff_iou, boundary_iou, hits = np.zeros((5, len(labels)))
     count = np.zeros(len(labels), int)
-    for gt_map, classes, pred_map, _, crowd in seen:
+    for gt_map, classes, pred_map, _, crowd in images:
         void = gt_map == 0
         for g, class_id in classes.items():
             if g in crowd:
@@ -96,16 +96,16 @@ def test_the_other_metrics_equal_their_definitions(shift):
             boundary_iou[class_id] += sum(value for value in smaller if value > 0.5)
             hits[class_id] += sum(value > 0.5 for value in smaller)
     present = count > 0
-    panoptic = add_all(PanopticQuality(labels), seen).compute()
-    dagger = add_all(PQDagger(labels), seen).compute()
+    panoptic = add_all(PanopticQuality(labels), images).compute()
+    dagger = add_all(PQDagger(labels), images).compute()
     expected = np.where(labels.is_thing, panoptic.pq, 100 * stuff_iou / np.maximum(count, 1))
     np.testing.assert_allclose(dagger.values[present], expected[present])
-    covering = add_all(ParsingCovering(labels), seen).compute().values
+    covering = add_all(ParsingCovering(labels), images).compute().values
     np.testing.assert_allclose(covering[present], 100 * covered[present] / area[present])
-    boundary = add_all(BoundaryQuality(labels), seen)
+    boundary = add_all(BoundaryQuality(labels), images)
     np.testing.assert_allclose(boundary.iou_sum, boundary_iou)
     np.testing.assert_array_equal(boundary.counts[0], hits)
-    things = add_all(InstanceIoU(labels), seen).compute()
+    things = add_all(InstanceIoU(labels), images).compute()
     if shift == 0:
         assert dagger.mean == things.mean == boundary.compute().all.pq == 100
     else:  # all stuff passes PQ's threshold

@@ -31,13 +31,13 @@ def dagger(images):
 
 
 def slow_iou(gt, pred, void):
-    """IoU of two masks where the truth is not void."""
+    """Return the IoU of two masks outside of the truth's void."""
     union = ((gt | pred) & ~void).sum()
     return (gt & pred).sum() / union if union else 0.0
 
 
 def true_segments(image, class_id):
-    """Masks of a class's true segments that are no crowd."""
+    """Return the masks of a class's true segments, without crowds."""
     gt_map, gt_segments, _, _, crowd = image
     return [
         gt_map == g
@@ -47,7 +47,7 @@ def true_segments(image, class_id):
 
 
 def predicted_segments(image, class_id):
-    """Masks of a class's predicted segments."""
+    """Return the masks of a class's predicted segments."""
     return [image[2] == p for p, c in image[3].items() if c == class_id]
 
 
@@ -110,7 +110,7 @@ def test_instance_iou_equals_its_definition(seeds):
 
 
 def slow_boundary(mask, depth):
-    """Pixels of a mask from which something outside, or the image's edge, is `depth` away."""
+    """Return the pixels of a mask within `depth` of a pixel outside it or of the image's edge."""
     height, width = mask.shape
     result = np.zeros_like(mask)
     for y, x in np.argwhere(mask):
@@ -143,7 +143,7 @@ def test_depth_follows_the_diagonal(size, depth):
 
 
 def slow_boundary_quality(images):
-    """(C,) IoU sums and (3, C) counts."""
+    """Return (C,) IoU sums and (3, C) counts."""
     iou_sum, counts = np.zeros(len(LABELS)), np.zeros((3, len(LABELS)), int)
     for image in images:
         gt_map, gt_segments, pred_map, pred_segments, crowd = image
@@ -166,8 +166,8 @@ def slow_boundary_quality(images):
             counts[0 if hit else 2, class_id] += 1
         for p, class_id in pred_segments.items():
             pred = pred_map == p
-            excuse = void | np.isin(gt_map, [g for g in crowd if gt_segments[g] == class_id])
-            if p not in found and pred.any() and 2 * (pred & excuse).sum() <= pred.sum():
+            ignored = void | np.isin(gt_map, [g for g in crowd if gt_segments[g] == class_id])
+            if p not in found and pred.any() and 2 * (pred & ignored).sum() <= pred.sum():
                 counts[1, class_id] += 1
     return iou_sum, counts
 
@@ -182,7 +182,7 @@ def test_boundary_quality_equals_its_definition(seeds):
     np.testing.assert_allclose(metric.iou_sum, iou_sum)
 
 
-def test_the_boundary_costs_a_rough_outline_its_match():
+def test_a_shifted_outline_matches_by_mask_and_not_by_boundary():
     """80 x 80 squares, 7 px apart: mask IoU is over 0.5, Boundary IoU (depth 3) is not."""
     gt, pred = np.zeros((100, 100), int), np.zeros((100, 100), int)
     gt[5:85, 5:85] = pred[12:92, 12:92] = 1
@@ -194,11 +194,11 @@ def test_the_boundary_costs_a_rough_outline_its_match():
 @pytest.mark.parametrize(
     ('gt', 'pred', 'crowd', 'expected'),
     [
-        # Under one half: PQ has nothing, PQ-dagger the IoU of the stuff.
+        # IoU under one half: 0 in PQ, the IoU of the stuff in PQ-dagger.
         ([(3, 10)], [(3, 4), (0, 6)], (), 40),
-        # Stuff that is only predicted is not judged; the road's one segment is whole.
+        # Stuff that is only predicted is ignored; the road is found completely.
         ([(3, 10), (0, 5)], [(3, 10), (4, 5)], (), 100),
-        # What is void in the truth leaves the IoU.
+        # Pixels that are void in the truth do not count.
         ([(3, 10), (0, 5)], [(3, 15)], (), 100),
         ([(3, 10)], [(0, 10)], (), 0),
         ([(3, 10)], [(3, 4), (0, 6)], (3,), np.nan),
@@ -219,10 +219,10 @@ def test_rules_of_pq_dagger(gt, pred, crowd, expected):
 @pytest.mark.parametrize(
     ('gt', 'pred', 'expected'),
     [
-        ([(1, 30), (2, 10)], [(1, 30), (0, 10)], 75),  # areas weigh
+        ([(1, 30), (2, 10)], [(1, 30), (0, 10)], 75),  # weighted by area
         ([(1, 10), (2, 10)], [(1, 20)], 50),  # one prediction may cover two
-        ([(1, 20)], [(1, 14), (2, 6)], 70),  # the best counts, not both
-        ([(1, 10), (0, 5)], [(1, 10), (2, 5)], 100),  # inventions are not judged
+        ([(1, 20)], [(1, 14), (2, 6)], 70),  # only the best one counts
+        ([(1, 10), (0, 5)], [(1, 10), (2, 5)], 100),  # false positives are ignored
     ],
 )
 def test_rules_of_parsing_covering(gt, pred, expected):
@@ -234,15 +234,15 @@ def test_rules_of_parsing_covering(gt, pred, expected):
 @pytest.mark.parametrize(
     ('pred', 'crowd', 'expected'),
     [
-        ([(1, 30), (0, 10), (3, 40)], (), 50),  # the large one found: half of the instances
-        ([(0, 30), (1, 10), (3, 40)], (), 50),  # the small one: as much
-        ([(1, 80)], (), 50),  # all, and 40 px of road: 40 / (40 + 40)
-        ([(1, 30), (0, 50)], (2,), 100),  # a crowd is not missed
-        ([(1, 40), (0, 40)], (2,), 100),  # nor false
+        ([(1, 30), (0, 10), (3, 40)], (), 50),  # the large one is found: half of the instances
+        ([(0, 30), (1, 10), (3, 40)], (), 50),  # the small one is found: the same
+        ([(1, 80)], (), 50),  # both are found, with 40 px of road: 40 / (40 + 40)
+        ([(1, 30), (0, 50)], (2,), 100),  # a missed crowd does not count
+        ([(1, 40), (0, 40)], (2,), 100),  # nor does one that is found
     ],
 )
 def test_rules_of_instance_iou(pred, crowd, expected):
-    """Cars of 30 and of 10 pixels beside 40 of road."""
+    """The truth has cars of 30 and of 10 pixels, and 40 pixels of road."""
     gt = strip((1, 30), (2, 10), (3, 40)), {1: CAR, 2: CAR, 3: ROAD}
     image = (*gt, strip(*pred), {i: {1: CAR, 3: ROAD}[i] for i, _ in pred if i}, crowd)
     result = measure(InstanceIoU(LABELS), [image]).compute()
@@ -250,7 +250,7 @@ def test_rules_of_instance_iou(pred, crowd, expected):
 
 
 @pytest.mark.parametrize('metric', [ParsingCovering, InstanceIoU])
-def test_nothing_seen_is_nan_and_null(metric):
+def test_scores_without_images_are_nan_and_null(metric):
     result = metric(LABELS).compute()
     assert np.isnan(result.values).all()
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False)) == {
@@ -264,8 +264,8 @@ def test_nothing_seen_is_nan_and_null(metric):
 @pytest.mark.parametrize('metric', [PQDagger, ParsingCovering, InstanceIoU, BoundaryQuality])
 def test_maps_without_pixels_add_nothing(metric):
     empty = np.zeros((0, 5), np.uint16)
-    seen = measure(metric(LABELS), [(empty, {}, empty, {})])
-    assert not any(getattr(seen, name).any() for name in metric.sums)
+    measured = measure(metric(LABELS), [(empty, {}, empty, {})])
+    assert not any(getattr(measured, name).any() for name in metric.sums)
 
 
 def test_a_map_without_pixels_is_an_image_without_instances():

@@ -12,7 +12,7 @@ from panoptic_ros.metrics.overlap_accuracy import (
 
 
 def layers(*rectangles, size=(8, 10)):
-    """Whole and visible masks of rectangles (y1, x1, y2, x2), each on those before it."""
+    """Return complete and visible masks of rectangles (y1, x1, y2, x2), later ones in front."""
     masks = np.zeros((len(rectangles), *size), bool)
     for mask, (y1, x1, y2, x2) in zip(masks, rectangles, strict=True):
         mask[y1:y2, x1:x2] = True
@@ -30,15 +30,15 @@ def layers(*rectangles, size=(8, 10)):
         ([(0, 0, 8, 10), (1, 1, 3, 3), (2, 2, 5, 5)], {(0, 1), (0, 2), (1, 2)}, 'a pile'),
         ([(0, 0, 5, 5), (4, 4, 8, 10)], set(), 'a corner: less than a tenth of the smaller'),
         ([(0, 0, 4, 4), (0, 0, 0, 0)], set(), 'an empty mask covers nothing'),
-        ([], set(), 'an empty street'),
+        ([], set(), 'no instances'),
     ],
 )
-def test_relations_are_read_from_what_is_seen(rectangles, covered, why):
+def test_relations_follow_from_the_visible_masks(rectangles, covered, why):
     relation = approximate_relation(*layers(*rectangles))
     assert set(map(tuple, np.argwhere(relation).tolist())) == covered, why
 
 
-def test_a_side_that_shows_neither_is_no_relation():
+def test_an_overlap_that_shows_neither_is_no_relation():
     masks, visible = layers((0, 0, 4, 4), (0, 0, 4, 4))
     visible[:] = False  # stuff lies on both
     assert not approximate_relation(masks, visible).any()
@@ -58,7 +58,7 @@ def test_accuracy_equals_the_loop(seed):
 
 
 @pytest.mark.parametrize(('value', 'expected'), [(0.5, 1.0), (0.49, 0.5)])
-def test_a_half_is_a_relation(value, expected):
+def test_one_half_counts_as_a_relation(value, expected):
     truth = np.array([[False, True], [False, False]])
     assert overlap_accuracy(np.array([[0.9, value], [0.0, 0.9]]), truth) == expected
 

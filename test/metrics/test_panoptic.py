@@ -15,7 +15,7 @@ from panoptic_ros.metrics.panoptic import PanopticQuality
 
 
 def slow_quality(images):
-    """(C,) IoU sums and (3, C) counts, segment by segment with masks."""
+    """Return (C,) IoU sums and (3, C) counts, computed segment by segment with masks."""
     iou_sum, counts = np.zeros(len(LABELS)), np.zeros((3, len(LABELS)), int)
     for gt_map, gt_segments, pred_map, pred_segments, crowd in images:
         void = gt_map == 0
@@ -31,11 +31,11 @@ def slow_quality(images):
                     matched_gt.add(g)
                     matched_pred.add(p)
         for p, p_class in pred_segments.items():
-            pred, excuse = pred_map == p, void.copy()
+            pred, ignored = pred_map == p, void.copy()
             for g in crowd:
                 if gt_segments[g] == p_class:
-                    excuse |= gt_map == g
-            if p not in matched_pred and pred.any() and (pred & excuse).sum() <= pred.sum() / 2:
+                    ignored |= gt_map == g
+            if p not in matched_pred and pred.any() and (pred & ignored).sum() <= pred.sum() / 2:
                 counts[1, p_class] += 1
         for g, g_class in gt_segments.items():
             if g not in matched_gt and g not in crowd and (gt_map == g).any():
@@ -64,7 +64,7 @@ def test_it_equals_its_definition(seeds):
     np.testing.assert_allclose(metric.iou_sum, iou_sum)
 
 
-def test_the_random_images_hold_every_case():
+def test_the_random_images_contain_every_case():
     images = [random_image(seed) for seed in range(100)]
     without = [without_crowd(image) for image in images]
     assert (measure(*images).counts > 20).all()
@@ -73,13 +73,13 @@ def test_the_random_images_hold_every_case():
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=100, deadline=None)
-def test_leaving_a_segment_out_never_finds_more(seed):
+def test_removing_a_segment_never_adds_matches(seed):
     gt_map, gt_segments, pred_map, pred_segments, crowd = random_image(seed)
     before = measure((gt_map, gt_segments, pred_map, pred_segments, crowd))
-    for gone in pred_segments:
-        painted = np.where(pred_map == gone, 0, pred_map)
-        left = {i: c for i, c in pred_segments.items() if i != gone}
-        after = measure((gt_map, gt_segments, painted, left, crowd))
+    for removed in pred_segments:
+        painted = np.where(pred_map == removed, 0, pred_map)
+        remaining = {i: c for i, c in pred_segments.items() if i != removed}
+        after = measure((gt_map, gt_segments, painted, remaining, crowd))
         tp, fp, fn = after.counts - before.counts
         assert (tp <= 0).all() and (fn == -tp).all() and (fp <= 0).all()
         assert (after.iou_sum <= before.iou_sum + 1e-12).all()
@@ -90,21 +90,21 @@ def test_leaving_a_segment_out_never_finds_more(seed):
     [
         # exactly one half is no match
         ([(1, 10)], {1: CAR}, (), [(1, 5), (0, 5)], {1: CAR}, (0, 1, 1)),
-        # over one half is
+        # over one half is a match
         ([(1, 10)], {1: CAR}, (), [(1, 6), (0, 4)], {1: CAR}, (1, 0, 0)),
-        # the right pixels of the wrong class: a miss of one class, an invention of the other
+        # right pixels of a wrong class: a false negative of one, a false positive of the other
         ([(1, 10)], {1: CAR}, (), [(1, 10)], {1: PERSON}, (0, 1, 1)),
-        # void does not count into the union: IoU 6/6, not 6/13
+        # void does not count in the union: IoU 6/6, not 6/13
         ([(1, 6), (0, 7)], {1: CAR}, (), [(1, 13)], {1: CAR}, (1, 0, 0)),
-        # an invention more than half in void is excused, exactly half is not
+        # a false positive is ignored if more than half of it is void; exactly half counts
         ([(0, 6), (2, 5)], {2: ROAD}, (), [(1, 11)], {1: CAR}, (0, 0, 1)),
         ([(0, 5), (2, 5)], {2: ROAD}, (), [(1, 10)], {1: CAR}, (0, 1, 1)),
-        # so is one in a crowd of its class, in another's not; a crowd itself need not be found
+        # the same in a crowd of its class, but not of another; a crowd need not be found
         ([(1, 10)], {1: CAR}, (1,), [(1, 4), (2, 6)], {1: CAR, 2: CAR}, (0, 0, 0)),
         ([(1, 10)], {1: CAR}, (1,), [(1, 10)], {1: PERSON}, (0, 1, 0)),
-        # void and crowd together excuse
+        # void and crowd add up
         ([(0, 3), (1, 3), (2, 5)], {1: CAR, 2: ROAD}, (1,), [(1, 11)], {1: CAR}, (0, 0, 1)),
-        # two crowds of a class excuse together
+        # two crowds of a class add up
         (
             [(1, 3), (2, 3), (3, 5)],
             {1: CAR, 2: CAR, 3: ROAD},
@@ -113,10 +113,10 @@ def test_leaving_a_segment_out_never_finds_more(seed):
             {1: CAR},
             (0, 0, 1),
         ),
-        # nothing predicted, nothing true
+        # nothing predicted; a class that the truth does not have
         ([(1, 10)], {1: CAR}, (), [(0, 10)], {}, (0, 0, 1)),
         ([(3, 10)], {3: ROAD}, (), [(1, 5), (3, 5)], {1: CAR, 3: SKY}, (0, 2, 1)),
-        # a listed segment without a pixel is none
+        # listed segments without pixels do not count
         ([(1, 10)], {1: CAR, 2: CAR}, (), [(7, 10)], {7: CAR, 8: CAR}, (1, 0, 0)),
     ],
 )
@@ -126,7 +126,10 @@ def test_rules(gt, gt_segments, crowd, pred, pred_segments, expected):
 
 
 def example():
-    """Car: one found with IoU 0.8, one missed; person: one invented; road perfect; no sky."""
+    """Return an image where one car is found with IoU 0.8 and one is missed.
+
+    The person is a false positive, the road is perfect, and there is no sky.
+    """
     gt = strip((1, 10), (2, 5), (3, 20))
     pred = strip((1, 8), (0, 2), (5, 5), (3, 20))
     return gt, {1: CAR, 2: CAR, 3: ROAD}, pred, {1: CAR, 5: PERSON, 3: ROAD}
@@ -143,7 +146,7 @@ def test_scores_in_percent_and_absent_classes_outside_the_means():
     assert result.stuff.pq == 100
 
 
-def test_nothing_seen_is_nan_and_null():
+def test_scores_without_images_are_nan_and_null():
     result = PanopticQuality(LABELS).compute()
     assert np.isnan(result.all.pq) and result.all.n == 0
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))['all'] == {
@@ -155,7 +158,7 @@ def test_nothing_seen_is_nan_and_null():
     assert 'nan' in result.format_table()
 
 
-def test_json_and_tables_tell_the_same():
+def test_json_and_tables_agree():
     result = measure(example()).compute()
     document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert document['things']['pq'] == pytest.approx(80 / 3)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every image metric, on random images."""
+"""Properties of every image metric, on random images."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,14 @@ SEEDS = st.lists(SEED, min_size=1, max_size=3)
 
 
 def scored_image(seed):
-    """A random image, and a score for each predicted segment, some of them equal."""
+    """Return a random image, and a score for each predicted segment, some of them equal."""
     image = random_image(seed)
     rng = np.random.default_rng(seed)
     return image, {i: float(rng.integers(1, 5)) / 4 for i in image[3]}
 
 
 def measure(images):
-    """All metrics of some images."""
+    """Return all metrics, updated with some images."""
     metrics = ImageScores(LABELS, full=True)
     for image, scores in images:
         metrics.update(pair_segments(LABELS, *image, np.array([scores[i] for i in image[3]])))
@@ -40,7 +40,7 @@ def measure(images):
 
 
 def values(metrics):
-    """(C,) percent by figure."""
+    """Return the (C,) values of each figure, percent."""
     rows = metrics.per_class_rows()
     names = [column.class_name or name for name, column in COLUMNS.items()]
     return {
@@ -48,12 +48,12 @@ def values(metrics):
     }
 
 
-def equal(one, other):
+def assert_equal(one, other):
     for name, expected in values(one).items():
         np.testing.assert_allclose(values(other)[name], expected, atol=1e-9, err_msg=name)
 
 
-def not_higher(before, after, names):
+def assert_not_higher(before, after, names):
     for name in names:
         rise = values(after)[name] - values(before)[name]
         assert not (rise > 1e-9).any(), (name, rise)
@@ -67,7 +67,7 @@ def test_the_truth_scores_100_wherever_there_is_a_score(seeds):
         images.append(
             ((gt_map, gt_segments, gt_map, gt_segments, crowd), dict.fromkeys(gt_segments, 0.5))
         )
-    seen = {
+    present = {
         c
         for (_, segments, _, _, crowd), _ in images
         for i, c in segments.items()
@@ -76,7 +76,7 @@ def test_the_truth_scores_100_wherever_there_is_a_score(seeds):
     for name, column in values(measure(images)).items():
         scored = set(np.flatnonzero(~np.isnan(column)).tolist())
         if name in SEGMENTS:
-            assert scored == {c for c in seen if name not in THINGS or LABELS.is_thing[c]}, name
+            assert scored == {c for c in present if name not in THINGS or LABELS.is_thing[c]}, name
         np.testing.assert_allclose(column[sorted(scored)], 100, err_msg=name)
 
 
@@ -90,7 +90,7 @@ def test_scores_are_percent(seeds):
 
 @given(SEED)
 @settings(max_examples=40, deadline=None)
-def test_names_and_order_of_segments_do_not_matter(seed):
+def test_ids_and_order_of_segments_do_not_matter(seed):
     (gt_map, gt_segments, pred_map, pred_segments, crowd), scores = scored_image(seed)
     rng = np.random.default_rng(seed)
 
@@ -107,7 +107,7 @@ def test_names_and_order_of_segments_do_not_matter(seed):
     gt_map2, gt_segments2, gt_new = rename(gt_map, gt_segments)
     pred_map2, pred_segments2, pred_new = rename(pred_map, pred_segments)
     renamed = (gt_map2, gt_segments2, pred_map2, pred_segments2, {gt_new[i] for i in crowd})
-    equal(
+    assert_equal(
         measure([((gt_map, gt_segments, pred_map, pred_segments, crowd), scores)]),
         measure([(renamed, {pred_new[i]: score for i, score in scores.items()})]),
     )
@@ -115,24 +115,31 @@ def test_names_and_order_of_segments_do_not_matter(seed):
 
 @given(st.lists(SEED, min_size=2, max_size=5), st.integers(1, 4))
 @settings(max_examples=30, deadline=None)
-def test_merged_shards_equal_all_at_once(seeds, cut):
+def test_merged_shards_equal_a_single_run(seeds, cut):
     images = [scored_image(seed) for seed in seeds]
     merged, rest = measure(images[:cut]), measure(images[cut:])
     merged.merge(rest)
-    equal(measure(images), merged)
+    assert_equal(measure(images), merged)
 
 
-def rightly_found(metric, image, scores):
-    """Predicted segments that a metric like PQ counts as matched: each takes a match along."""
+def matched_segments(metric, image, scores):
+    """Yield each segment whose removal loses a match, and the image without it.
+
+    Args:
+        metric: class of a metric that counts matches like PQ.
+        image: arguments of `pair_segments`.
+        scores: by predicted segment.
+    """
     gt_map, gt_segments, pred_map, pred_segments, crowd = image
-    for gone in pred_segments:
-        left = {i: c for i, c in pred_segments.items() if i != gone}
-        without = (gt_map, gt_segments, np.where(pred_map == gone, 0, pred_map), left, crowd)
+    for removed in pred_segments:
+        remaining = {i: c for i, c in pred_segments.items() if i != removed}
+        painted = np.where(pred_map == removed, 0, pred_map)
+        without = (gt_map, gt_segments, painted, remaining, crowd)
         before, after = metric(LABELS), metric(LABELS)
         before.update(pair_segments(LABELS, *image))
         after.update(pair_segments(LABELS, *without))
         if after.counts[0].sum() < before.counts[0].sum():
-            yield gone, (without, scores)
+            yield removed, (without, scores)
 
 
 @given(SEED, st.booleans())
@@ -141,21 +148,21 @@ def test_void_in_place_of_a_match_never_helps(seed, by_boundary):
     image, scores = scored_image(seed)
     before = measure([(image, scores)])
     metric = BoundaryQuality if by_boundary else PanopticQuality
-    for _, without in rightly_found(metric, image, scores):
+    for _, without in matched_segments(metric, image, scores):
         names = ['pq', 'iou', 'pq_dagger', 'pc', *(['boundary_pq'] if by_boundary else [])]
-        not_higher(before, measure([without]), names)
+        assert_not_higher(before, measure([without]), names)
 
 
 @given(SEED)
 @settings(max_examples=60, deadline=None)
 def test_void_in_place_of_a_found_instance_never_helps_ap50(seed):
     (gt_map, gt_segments, *rest), scores = scored_image(seed)
-    if (gt_map == 0).any():  # COCO knows no void, and PQ's matches are to be AP50's
+    if (gt_map == 0).any():  # COCO has no void; without it, AP50 has the matches of PQ
         gt_map, gt_segments = np.where(gt_map == 0, 1 << 25, gt_map), {**gt_segments, 1 << 25: 3}
     image = (gt_map, gt_segments, *rest)
     before = measure([(image, scores)])
-    for _, without in rightly_found(PanopticQuality, image, scores):
-        not_higher(before, measure([without]), ['ap50'])
+    for _, without in matched_segments(PanopticQuality, image, scores):
+        assert_not_higher(before, measure([without]), ['ap50'])
 
 
 @given(SEED)
@@ -170,16 +177,16 @@ def test_void_in_place_of_right_pixels_never_helps(seed):
             (pred_map, pred_segments, -2),
         )
     )
-    gone = (gt_class == pred_class) & (np.random.default_rng(seed).random(gt_map.shape) < 0.3)
+    removed = (gt_class == pred_class) & (np.random.default_rng(seed).random(gt_map.shape) < 0.3)
     assert (pair.intersection * pair.same_class).sum() == (gt_class == pred_class).sum()
-    image = gt_map, gt_segments, np.where(gone, 0, pred_map), pred_segments, crowd
+    image = gt_map, gt_segments, np.where(removed, 0, pred_map), pred_segments, crowd
     before = measure([((gt_map, gt_segments, pred_map, pred_segments, crowd), scores)])
-    not_higher(before, measure([(image, scores)]), ['iou', 'iiou'])
+    assert_not_higher(before, measure([(image, scores)]), ['iou', 'iiou'])
 
 
 @given(SEED)
 @settings(max_examples=40, deadline=None)
-def test_what_is_predicted_where_the_truth_is_void_does_not_matter(seed):
+def test_predictions_in_void_do_not_matter(seed):
     (gt_map, gt_segments, pred_map, pred_segments, crowd), scores = scored_image(seed)
     image = gt_map, gt_segments, np.where(gt_map == 0, 0, pred_map), pred_segments, crowd
     before = values(measure([((gt_map, gt_segments, pred_map, pred_segments, crowd), scores)]))

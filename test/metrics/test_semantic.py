@@ -18,9 +18,9 @@ LABELS = LabelSet(
 
 
 def overlaps(gt, pred):
-    """What `MeanIoU.update` takes, of two class maps."""
-    nothing = np.zeros_like(gt), np.zeros_like(pred)
-    return measure_frame(gt, nothing[0], pred, nothing[1], LABELS)
+    """Return the argument of `MeanIoU.update` for two class maps."""
+    no_tracks = np.zeros_like(gt), np.zeros_like(pred)
+    return measure_frame(gt, no_tracks[0], pred, no_tracks[1], LABELS)
 
 
 def slow_iou(images):
@@ -40,23 +40,23 @@ def test_it_equals_its_definition(seed):
     rng = np.random.default_rng(seed)
     values = np.array([0, 1, 2, VOID_ID], np.uint8)  # fence never occurs
     images = [tuple(rng.choice(values, (2, 9, 13))) for _ in range(3)]
-    whole, first, rest = MeanIoU(LABELS), MeanIoU(LABELS), MeanIoU(LABELS)
+    at_once, first, rest = MeanIoU(LABELS), MeanIoU(LABELS), MeanIoU(LABELS)
     for i, image in enumerate(images):
-        whole.update(overlaps(*image))
+        at_once.update(overlaps(*image))
         (rest if i else first).update(overlaps(*image))
-    np.testing.assert_allclose(whole.compute().iou, slow_iou(images))
-    assert whole.compute().miou == pytest.approx(np.nanmean(slow_iou(images)))
+    np.testing.assert_allclose(at_once.compute().iou, slow_iou(images))
+    assert at_once.compute().miou == pytest.approx(np.nanmean(slow_iou(images)))
     first.merge(rest)
-    np.testing.assert_array_equal(first.confusion, whole.confusion)
+    np.testing.assert_array_equal(first.confusion, at_once.confusion)
 
 
 @pytest.mark.parametrize(
     ('gt', 'pred', 'expected'),
     [
         ([0, 0, 1, 1], [0, 0, 1, 1], [100, 100]),
-        ([0, 0, 255, 255], [0, 0, 1, 2], [100]),  # predictions in void are not judged
+        ([0, 0, 255, 255], [0, 0, 1, 2], [100]),  # predictions in void are ignored
         ([0, 0, 1, 1], [0, 255, 1, 1], [50, 100]),  # void is an error where there is a class
-        ([0, 0, 0, 0], [1, 1, 1, 1], [0, 0]),  # an invented class counts as one with IoU 0
+        ([0, 0, 0, 0], [1, 1, 1, 1], [0, 0]),  # a class that is only predicted counts with IoU 0
     ],
 )
 def test_rules(gt, pred, expected):
@@ -66,7 +66,7 @@ def test_rules(gt, pred, expected):
     np.testing.assert_allclose(iou[~np.isnan(iou)], expected)
 
 
-def test_json_says_null_for_what_was_not_there():
+def test_json_has_null_for_absent_classes():
     metric = MeanIoU(LABELS)
     assert metric.compute().to_dict()['miou'] is None
     metric.update(overlaps(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8)))

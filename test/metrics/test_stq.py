@@ -24,7 +24,7 @@ from panoptic_ros.metrics.video import VideoScores
 
 
 def slow_association(clips):
-    """(2, C): sum of the association quality of true tracks, and their number."""
+    """Return (2, C): sum of the association quality of true tracks, and their number."""
     sums = np.zeros((2, len(LABELS)))
     for clip in clips:
         maps = [np.stack(x) for x in zip(*clip, strict=True)]
@@ -84,19 +84,19 @@ def aq(*frames):
 @pytest.mark.parametrize(
     ('frames', 'expected'),
     [
-        # half of a track's life under each name: IoU 1/2 on either half
+        # two ids that cover half of the track's frames each: IoU 1/2 for both
         ([([(CAR, 1, 10)], [(CAR, 5, 10)]), ([(CAR, 1, 10)], [(CAR, 6, 10)])], 50),
         # the class need not agree, and a change of class is a change of track
         ([([(CAR, 1, 10)], [(PERSON, 5, 10)])], 100),
         ([([(CAR, 1, 10)], [(CAR, 5, 10)]), ([(CAR, 1, 10)], [(PERSON, 5, 10)])], 50),
-        # tracks weigh the same whatever their size; one that is not found has 0
+        # tracks of any size have the same weight; a missed one has 0
         ([([(CAR, 1, 9), (PERSON, 1, 1)], [(CAR, 5, 9), (ROAD, 0, 1)])], 50),
-        # what is predicted on stuff or void makes the track larger, on a crowd it does not
+        # pixels predicted on stuff or void make the track larger, those on a crowd do not
         ([([(CAR, 1, 10), (ROAD, 0, 10)], [(CAR, 5, 20)])], 50),
         ([([(CAR, 1, 10), (VOID_ID, 0, 10)], [(CAR, 5, 20)])], 50),
         ([([(CAR, 1, 10), (CAR, 0, 10)], [(CAR, 5, 20)])], 100),
         ([([(CAR, 1, 10), (PERSON, 0, 10)], [(CAR, 5, 20)])], 100),
-        # a predicted thing without a track is a track, too
+        # predicted things without a track id count as one track
         ([([(CAR, 1, 10), (CAR, 2, 10)], [(CAR, 0, 20)])], 50),
     ],
 )

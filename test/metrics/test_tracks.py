@@ -27,35 +27,35 @@ from panoptic_ros.metrics.video import VideoScores
 
 
 def slow_similarities(clip, c):
-    """For each frame the true and predicted tracks of a class that count, and their IoU."""
+    """Return the true and predicted tracks of a class that count, and their IoU, by frame."""
     frames = []
     for gt_class, gt_track, pred_class, pred_track in clip:
         void, iou = gt_class == VOID_ID, {}
         gt = {k: mask for k, mask in segments(gt_class, gt_track).items() if k[0] == c}
         pred = {k: mask for k, mask in segments(pred_class, pred_track).items() if k[0] == c}
-        excuse = void.copy()
+        ignored = void.copy()
         for g in filter(is_crowd, gt):
-            excuse |= gt[g]
+            ignored |= gt[g]
         gt = {g: mask for g, mask in gt.items() if not is_crowd(g)}
         for p in list(pred):
             for g in gt:
                 iou[g, p] = (gt[g] & pred[p]).sum() / (gt[g] | pred[p] & ~void).sum()
             found = any(iou[g, p] >= 0.5 for g in gt)
-            if not found and (pred[p] & excuse).sum() > pred[p].sum() / 2:
+            if not found and (pred[p] & ignored).sum() > pred[p].sum() / 2:
                 del pred[p]
         frames.append((list(gt), list(pred), iou))
     return frames
 
 
 def assignments(rows, columns):
-    """Every way to give each row at most one column, as lists of pairs."""
+    """Yield every one-to-one assignment of rows to columns, as lists of pairs."""
     slots = list(columns) + [None] * len(rows)
     for chosen in set(permutations(slots, len(rows))):
         yield [(r, c) for r, c in zip(rows, chosen, strict=True) if c is not None]
 
 
 def slow_hota(frames):
-    """(19,) true positives, (19,) sum of association, by the paper's two steps."""
+    """Return (19,) true positives and (19,) sum of association, by the paper's two steps."""
     gt_count, pred_count, potential = {}, {}, {}
     for gt, pred, iou in frames:
         for g in gt:
@@ -70,12 +70,12 @@ def slow_hota(frames):
     counts = [{} for _ in ALPHAS]
     for gt, pred, iou in frames:
 
-        def worth(pair, iou=iou):
+        def weight(pair, iou=iou):
             g, p = pair
             both = potential[g, p]
             return iou[pair] * both / (gt_count[g] + pred_count[p] - both)
 
-        best = max(assignments(gt, pred), key=lambda pairs: sum(map(worth, pairs)))
+        best = max(assignments(gt, pred), key=lambda pairs: sum(map(weight, pairs)))
         for a, alpha in enumerate(ALPHAS):
             for pair in best:
                 if iou[pair] >= alpha - 1e-9:
@@ -88,18 +88,18 @@ def slow_hota(frames):
 
 
 def slow_idtp(frames):
-    """The most frames that a one-to-one mapping of tracks gets right."""
-    near = {}
+    """Return the largest number of frames that a one-to-one mapping of tracks matches."""
+    matches = {}
     for gt, pred, iou in frames:
         for g in gt:
             for p in pred:
-                near[g, p] = near.get((g, p), 0) + (iou[g, p] >= 0.5)
-    tracks = sorted({g for g, _ in near}), sorted({p for _, p in near})
-    return max(sum(near.get(pair, 0) for pair in pairs) for pairs in assignments(*tracks))
+                matches[g, p] = matches.get((g, p), 0) + (iou[g, p] >= 0.5)
+    tracks = sorted({g for g, _ in matches}), sorted({p for _, p in matches})
+    return max(sum(matches.get(pair, 0) for pair in pairs) for pairs in assignments(*tracks))
 
 
 def slow_clear(frames):
-    """Matches and id switches; good where no IoU is one half exactly."""
+    """Return matches and id switches; valid if no IoU is exactly one half."""
     matches, switches, last = 0, 0, {}
     for gt, pred, iou in frames:
         for g in gt:
@@ -121,19 +121,19 @@ def test_it_equals_its_definitions(seeds):
     clips = [random_clip(seed) for seed in seeds]
     tracks = measure(*clips).tracks
     for c in THINGS:
-        sides = [slow_similarities(clip, c) for clip in clips]
-        assert tracks.gt[c] == sum(len(gt) for frames in sides for gt, _, _ in frames)
-        assert tracks.pred[c] == sum(len(pred) for frames in sides for _, pred, _ in frames)
-        assert tracks.id_matches[c] == sum(map(slow_idtp, sides))
-        ious = [iou for frames in sides for *_, by_pair in frames for iou in by_pair.values()]
+        by_clip = [slow_similarities(clip, c) for clip in clips]
+        assert tracks.gt[c] == sum(len(gt) for frames in by_clip for gt, _, _ in frames)
+        assert tracks.pred[c] == sum(len(pred) for frames in by_clip for _, pred, _ in frames)
+        assert tracks.id_matches[c] == sum(map(slow_idtp, by_clip))
+        ious = [iou for frames in by_clip for *_, by_pair in frames for iou in by_pair.values()]
         if 0.5 not in ious:
-            matches, switches = np.sum([slow_clear(frames) for frames in sides], axis=0)
+            matches, switches = np.sum([slow_clear(frames) for frames in by_clip], axis=0)
             assert tracks.matches[c] == matches
             assert sum(switch.class_id == c for switch in tracks.switches) == switches
     assert not tracks.gt[[ROAD, SKY]].any() and not tracks.pred[[ROAD, SKY]].any()
 
 
-@pytest.mark.parametrize('seed', range(12))  # given seeds: equally good assignments are rare
+@pytest.mark.parametrize('seed', range(12))  # fixed seeds: equally good assignments may differ
 def test_hota_equals_its_definition(seed):
     clips = [random_clip(seed), random_clip(seed + 1000)]
     tracks = measure(*clips).tracks
@@ -145,7 +145,7 @@ def test_hota_equals_its_definition(seed):
         np.testing.assert_allclose(tracks.association[:, c], association)
 
 
-def test_the_random_clips_hold_every_case():
+def test_the_random_clips_contain_every_case():
     tracks = measure(*[random_clip(seed) for seed in range(20)]).tracks
     things = list(THINGS)
     assert (tracks.matches[things] > 20).all()
@@ -153,7 +153,7 @@ def test_the_random_clips_hold_every_case():
     assert {switch.class_id for switch in tracks.switches} == set(things)
 
 
-def test_scores_are_made_of_these_counts():
+def test_scores_follow_from_the_counts():
     metric = measure(*[random_clip(seed) for seed in range(4)])
     tracks, result = metric.tracks, metric.compute()
     for name, among in (('all', [*THINGS]), ('things', [*THINGS]), (CAR, [CAR])):
@@ -179,12 +179,12 @@ def test_scores_are_made_of_these_counts():
 TRUTH = frame((CAR, 1, 10), (CAR, 2, 10), (ROAD, 0, 10))
 
 
-def follow(*frames):
-    """A clip in which TRUTH is predicted as the given (class, track, pixels)."""
+def predict(*frames):
+    """Return a clip of TRUTH in every frame, predicted as the given (class, track, pixels)."""
     return [(*TRUTH, *frame(*runs)) for runs in frames]
 
 
-SWAP = follow(
+SWAP = predict(
     [(CAR, 5, 10), (CAR, 6, 10), (ROAD, 0, 10)], [(CAR, 6, 10), (CAR, 5, 10), (ROAD, 0, 10)]
 )
 
@@ -193,20 +193,20 @@ SWAP = follow(
     ('clip', 'expected'),
     [
         (SWAP, [(1, 1, 5, 6), (1, 2, 6, 5)]),
-        # lost for a frame, found again under its old name or a new one
+        # lost for a frame, then found with its old id or a new one
         (
-            follow([(CAR, 5, 10), (ROAD, 0, 20)], [(ROAD, 0, 30)], [(CAR, 5, 10), (ROAD, 0, 20)]),
+            predict([(CAR, 5, 10), (ROAD, 0, 20)], [(ROAD, 0, 30)], [(CAR, 5, 10), (ROAD, 0, 20)]),
             [],
         ),
         (
-            follow([(CAR, 5, 10), (ROAD, 0, 20)], [(ROAD, 0, 30)], [(CAR, 7, 10), (ROAD, 0, 20)]),
+            predict([(CAR, 5, 10), (ROAD, 0, 20)], [(ROAD, 0, 30)], [(CAR, 7, 10), (ROAD, 0, 20)]),
             [(2, 1, 5, 7)],
         ),
-        # another class is not a match; the same number in it is not the same track
-        (follow([(CAR, 5, 10), (ROAD, 0, 20)], [(PERSON, 5, 10), (ROAD, 0, 20)]), []),
-        # two halves of a car: it goes on with the one that it had, whichever comes first
+        # another class is not a match; the same id in it is another track
+        (predict([(CAR, 5, 10), (ROAD, 0, 20)], [(PERSON, 5, 10), (ROAD, 0, 20)]), []),
+        # a car in two halves: it keeps the track that it had, in any order of the ids
         (
-            follow(
+            predict(
                 [(CAR, 6, 10), (ROAD, 0, 20)],
                 [(CAR, 5, 5), (CAR, 6, 5), (ROAD, 0, 20)],
                 [(CAR, 6, 5), (CAR, 7, 5), (ROAD, 0, 20)],
@@ -215,10 +215,10 @@ SWAP = follow(
         ),
     ],
 )
-def test_switches_say_when_and_from_what_to_what(clip, expected):
+def test_switches_have_a_frame_and_both_ids(clip, expected):
     metric = measure(SWAP, clip)
-    own = [switch for switch in metric.tracks.switches if switch.clip == 1]
-    assert own == [IdSwitch(1, at, CAR, *names) for at, *names in expected]
+    switches = [switch for switch in metric.tracks.switches if switch.clip == 1]
+    assert switches == [IdSwitch(1, index, CAR, *ids) for index, *ids in expected]
     assert metric.compute().to_dict()['switches'][0] == {
         'clip': 0,
         'frame_index': 1,
@@ -237,7 +237,7 @@ def test_one_prediction_over_two_halves_matches_one_of_them():
 @pytest.mark.parametrize(
     ('truth', 'predicted', 'expected'),
     [
-        # more than half void or crowd of its class: left out; exactly half: counts
+        # more than half void or crowd of its class: ignored; exactly half: counts
         ([(VOID_ID, 0, 6), (ROAD, 0, 4)], (CAR, 5, 10), 0),
         ([(VOID_ID, 0, 5), (ROAD, 0, 5)], (CAR, 5, 10), 1),
         ([(CAR, 0, 6), (ROAD, 0, 4)], (CAR, 5, 10), 0),
@@ -247,7 +247,7 @@ def test_one_prediction_over_two_halves_matches_one_of_them():
         ([(CAR, 1, 4), (VOID_ID, 0, 6)], (CAR, 5, 10), 1),
     ],
 )
-def test_void_and_crowds_excuse(truth, predicted, expected):
+def test_predictions_in_void_and_crowds_are_ignored(truth, predicted, expected):
     tracks = measure([(*frame(*truth), *frame(predicted))]).tracks
     assert tracks.pred.sum() == expected
     assert tracks.matches.sum() == (truth[0] == (CAR, 1, 4))
@@ -255,7 +255,7 @@ def test_void_and_crowds_excuse(truth, predicted, expected):
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=50, deadline=None)
-def test_the_assignment_in_parts_is_the_best_of_all(seed):
+def test_assign_tracks_finds_the_best_assignment(seed):
     rng = np.random.default_rng(seed)
     table = rng.integers(0, 5, (4, 5)) * (rng.random((4, 5)) < 0.4)
     i, j = (x.ravel() for x in np.indices(table.shape))

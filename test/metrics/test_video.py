@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All video metrics together: figures of others on the same data, invariants, what is reported."""
+"""All video metrics together: published figures, invariants and reports."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def measure(*clips):
 
 
 def assert_same(a, b):
-    """Two sets of metrics have seen the same; the sums may differ in their last digits."""
+    """Check that two sets of metrics agree; sums may differ in their last digits."""
     assert (a.frames, a.tracks.clips) == (b.frames, b.tracks.clips)
     assert a.compute().switches == b.compute().switches
     for x, y in zip(rows(a), rows(b), strict=True):
@@ -35,9 +35,9 @@ def rows(metric):
     return [result.all, result.things, result.stuff, *result.per_class]
 
 
-@pytest.mark.skipif(not SEG_TRACK.is_dir(), reason='no shared/data beside the checkout')
+@pytest.mark.skipif(not SEG_TRACK.is_dir(), reason='needs shared/data next to the checkout')
 def test_published_figures():
-    """STQ by its authors' rules, with each crowd a track; the rest by TrackEval."""
+    """STQ follows its authors' rules, where a crowd is a track; the rest is TrackEval's."""
     rle = pytest.importorskip('pycocotools.mask')
     names = 'pedestrian rider car truck bus train motorcycle bicycle'.split()
     labels = LabelSet(
@@ -51,9 +51,9 @@ def test_published_figures():
         class_map, track_map = np.zeros((1280, 720), np.uint8), np.zeros((1280, 720), np.int32)
         for label in entry['labels']:
             mask = rle.decode({**label['rle'], 'counts': label['rle']['counts'].encode()})
-            places = np.flatnonzero(mask.T)  # in memory column by column
+            places = np.flatnonzero(mask.T)  # decoded masks are column-major
             class_map.flat[places] = names.index(label['category']) + 1
-            track_map.flat[places] = int(label['id']) + 1  # there, 0 is a track like any other
+            track_map.flat[places] = int(label['id']) + 1  # track 0 of the file is no crowd
         return class_map, track_map
 
     gt, pred = (
@@ -104,13 +104,13 @@ def test_the_truth_scores_100(seed):
 
 
 @given(seeds)
-@settings(max_examples=15, deadline=None, derandomize=True)  # not for equally good assignments
-def test_names_of_tracks_do_not_matter(seed):
+@settings(max_examples=15, deadline=None, derandomize=True)  # ids may break ties
+def test_ids_of_tracks_do_not_matter(seed):
     clip, rng = random_clip(seed), np.random.default_rng(seed)
-    gt_names, pred_names = (
+    gt_ids, pred_ids = (
         np.append(0, rng.choice(2**32 - 1, 9, replace=False) + 1) for _ in range(2)
     )
-    renamed = [(a, gt_names[b], c, pred_names[d]) for a, b, c, d in clip]
+    renamed = [(a, gt_ids[b], c, pred_ids[d]) for a, b, c, d in clip]
     a, b = measure(clip), measure(renamed)
     for x, y in zip(rows(a), rows(b), strict=True):
         assert x == pytest.approx(y, nan_ok=True)
@@ -119,8 +119,8 @@ def test_names_of_tracks_do_not_matter(seed):
 
 @given(st.lists(seeds, min_size=2, max_size=4), st.integers(1, 3))
 @settings(max_examples=15, deadline=None)
-def test_merged_shards_equal_all_at_once(several, cut):
-    clips = [random_clip(seed) for seed in several]
+def test_merged_shards_equal_a_single_run(clip_seeds, cut):
+    clips = [random_clip(seed) for seed in clip_seeds]
     merged = measure(*clips[:cut])
     merged.merge(measure(*clips[cut:]))
     assert_same(merged, measure(*clips))
@@ -128,9 +128,9 @@ def test_merged_shards_equal_all_at_once(several, cut):
 
 @given(seeds)
 @settings(max_examples=15, deadline=None)
-def test_a_result_counts_the_open_clip_and_leaves_it_open(seed):
+def test_compute_includes_the_open_clip_and_leaves_it_open(seed):
     clip = random_clip(seed, frames=6)
-    whole = measure(clip)
+    expected = measure(clip)
     metric = VideoScores(LABELS)
     for i, maps in enumerate(clip):
         metric.update(measure_frame(*maps, LABELS))
@@ -140,7 +140,7 @@ def test_a_result_counts_the_open_clip_and_leaves_it_open(seed):
             )
             assert metric.clip_is_open
     metric.end_clip()
-    assert_same(metric, whole)
+    assert_same(metric, expected)
 
 
 @given(seeds)
@@ -163,7 +163,7 @@ def test_void_over_a_perfect_prediction_never_helps(seed):
 
 @given(seeds)
 @settings(max_examples=15, deadline=None)
-def test_a_track_made_void_never_finds_more(seed):
+def test_removing_a_track_never_adds_matches(seed):
     clip = random_clip(seed)
     before = measure(clip)
     for key in {key for maps in clip for key in segments(*maps[2:]) if key[0] in THINGS}:
@@ -185,23 +185,25 @@ def test_a_track_made_void_never_finds_more(seed):
             assert (a.counts[0] <= b.counts[0]).all() and (a.iou_sum <= b.iou_sum + 1e-9).all()
 
 
-def test_what_frames_share_is_counted_by_segment():
+def test_overlaps_are_counted_by_segment():
     clip = random_clip(5, frames=4)
     overlaps = [measure_frame(*maps, LABELS) for maps in clip]
-    for some, maps in [
+    for overlap, maps in [
         *zip(overlaps, [[m] for m in clip], strict=True),
         (join(overlaps, LABELS), clip),
     ]:
         gt_class, gt_track, pred_class, pred_track = map(np.stack, zip(*maps, strict=True))
         gt, pred = segments(gt_class, gt_track), segments(pred_class, pred_track)
-        assert list(zip(class_of(some.gt_ids), track_of(some.gt_ids), strict=True)) == list(gt)
-        assert list(zip(some.pred_class, track_of(some.pred_ids), strict=True)) == list(pred)
+        assert list(zip(class_of(overlap.gt_ids), track_of(overlap.gt_ids), strict=True)) == list(
+            gt
+        )
+        assert list(zip(overlap.pred_class, track_of(overlap.pred_ids), strict=True)) == list(pred)
         expected = [
             [(a & b).sum() for b in (pred_class == VOID_ID, *pred.values())]
             for a in (gt_class == VOID_ID, *gt.values())
         ]
-        np.testing.assert_array_equal(some.shared, expected)
-        assert some.crowd.tolist() == [c in THINGS and t == 0 for c, t in gt]
+        np.testing.assert_array_equal(overlap.shared, expected)
+        assert overlap.crowd.tolist() == [c in THINGS and t == 0 for c, t in gt]
 
 
 def test_no_pixels_are_kept():
@@ -210,7 +212,7 @@ def test_no_pixels_are_kept():
     for _ in range(50):
         metric.update(measure_frame(gt_class, gt_track, gt_class, gt_track, LABELS))
 
-    def numbers(value):
+    def count_values(value):
         if isinstance(value, np.ndarray):
             return value.size
         parts = (
@@ -222,20 +224,20 @@ def test_no_pixels_are_kept():
             if hasattr(value, '__dict__')
             else ()
         )
-        return sum(map(numbers, parts))
+        return sum(map(count_values, parts))
 
-    assert numbers([metric.stq, metric.vpq, metric.tracks]) < 2000
+    assert count_values([metric.stq, metric.vpq, metric.tracks]) < 2000
     metric.end_clip()
     assert not metric.tracks.frames and not metric.stq.shared and not metric.vpq.sampled.recent
 
 
 def example():
-    """A car followed through two frames under two names, beside sky of which half is missed."""
+    """Return a clip of a car with two predicted ids, and sky of which half is missed."""
     truth = frame((CAR, 1, 10), (SKY, 0, 10))
-    return [(*truth, *frame((CAR, name, 10), (SKY, 0, 5), (ROAD, 0, 5))) for name in (5, 6)]
+    return [(*truth, *frame((CAR, track, 10), (SKY, 0, 5), (ROAD, 0, 5))) for track in (5, 6)]
 
 
-def test_json_and_tables_tell_the_same():
+def test_json_and_tables_agree():
     result = measure(example()).compute()
     document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert (document['frames'], document['clips']) == (2, 1)
@@ -268,7 +270,7 @@ def test_json_and_tables_tell_the_same():
     ]
 
 
-def test_nothing_seen_is_null():
+def test_scores_without_frames_are_null():
     result = VideoScores(LABELS).compute()
     assert json.loads(json.dumps(result.to_dict(), allow_nan=False))['all']['stq'] is None
     assert result.format_table().count(' -') > 20 and result.format_classes()

@@ -21,11 +21,9 @@ from video_clips import (
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.metrics.video import VideoScores
 
-ALL = np.ones(len(LABELS), bool)
-
 
 def slow_counts(clips, length, every):
-    """(4, C): sum of IoU, true positives, false positives, false negatives of all windows."""
+    """Return (4, C): IoU sums, true positives, false positives, false negatives of all windows."""
     counts = np.zeros((4, len(LABELS)))
     for clip in clips:
         frames = clip[::every]
@@ -41,19 +39,19 @@ def slow_counts(clips, length, every):
                     if p[0] == g[0] and iou > 0.5 and not is_crowd(g):
                         counts[:2, p[0]] += iou, 1
                         matched |= {('pred', p), ('gt', g)}
-                excuse = void.copy()
+                ignored = void.copy()
                 for g, gt_tube in gt.items():
                     if is_crowd(g) and g[0] == p[0]:
-                        excuse |= gt_tube
-                excused = (pred_tube & excuse).sum() > pred_tube.sum() / 2
-                counts[2, p[0]] += ('pred', p) not in matched and not excused
+                        ignored |= gt_tube
+                is_ignored = (pred_tube & ignored).sum() > pred_tube.sum() / 2
+                counts[2, p[0]] += ('pred', p) not in matched and not is_ignored
             for g in gt:
                 counts[3, g[0]] += ('gt', g) not in matched and not is_crowd(g)
     return counts
 
 
 def slow_vpq(clips, length, every):
-    """(C,) percent."""
+    """Return the VPQ of each class, (C,) percent."""
     iou, tp, fp, fn = slow_counts(clips, length, every)
     with np.errstate(invalid='ignore'):
         return 100 * iou / (tp + fp / 2 + fn / 2)
@@ -71,12 +69,12 @@ def test_it_equals_its_definition(seeds):
             )
 
 
-def test_the_random_clips_hold_every_case():
+def test_the_random_clips_contain_every_case():
     counts = sum(slow_counts([random_clip(seed)], 2, 1) for seed in range(30))
     assert (counts[1:] > 0).all() and (counts[1:, [CAR, PERSON]] > 50).all()
 
 
-def test_names_of_the_windows():
+def test_scores_are_named_by_window():
     clips = [random_clip(3, frames=16), random_clip(4, frames=7)]
     scores = score(VideoScores(LABELS), *clips).compute().summary()
     dense = [np.nanmean(slow_vpq(clips, n, 1)) for n in (1, 2, 3, 4)]
@@ -97,15 +95,15 @@ def test_windows_longer_than_every_clip_are_left_out_of_the_mean():
 @pytest.mark.parametrize(
     ('second', 'expected'),
     [
-        # the same car twice: one tube a window
+        # the same car twice: one tube per window
         ((CAR, 5), [(2, 0, 0), (1, 0, 0)]),
-        # renamed: in the window of two, each name covers half of the true tube, which is no match
+        # another id: in the window of two, each covers half of the true tube, which is no match
         ((CAR, 6), [(2, 0, 0), (0, 2, 1)]),
-        # the same number on another class is another tube
+        # the same id with another class is another tube
         ((PERSON, 5), [(1, 1, 1), (0, 2, 1)]),
     ],
 )
-def test_a_change_of_name_breaks_longer_tubes(second, expected):
+def test_a_change_of_id_breaks_longer_tubes(second, expected):
     truth, first = frame((CAR, 1, 10), (ROAD, 0, 5)), frame((CAR, 5, 10), (ROAD, 0, 5))
     clip = [(*truth, *first), (*truth, *frame((*second, 10), (ROAD, 0, 5)))]
     windows = score(VideoScores(LABELS), clip).vpq.every_frame.quality[:2]

@@ -132,7 +132,7 @@ def test_the_official_classes():
     assert LABELS.labels[-1].category_id == 200
 
 
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason='no shared/data beside the checkout')
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason='needs shared/data next to the checkout')
 def test_the_published_sample(tmp_path):
     shutil.copy(SAMPLE / 'panoptic_examples.json', tmp_path / 'val.json')
     shutil.copytree(SAMPLE / 'panoptic_examples', tmp_path / 'panoptic_val')

@@ -149,7 +149,7 @@ def test_letters_by_hand():
         mask_of(parse_outline({'size': [2, 2], 'counts': [3]}), (2, 2))
 
 
-@pytest.mark.skipif(not TRACKS.is_file(), reason='no shared/data beside the checkout')
+@pytest.mark.skipif(not TRACKS.is_file(), reason='needs shared/data next to the checkout')
 def test_letters_written_by_others():
     frames = json.loads(TRACKS.read_text())
     codes = [label['rle'] for frame in frames[:20] for label in frame['labels'] if label['rle']]
@@ -413,7 +413,7 @@ def test_a_share_over_one_is_refused():
         divide(['a'], 20)
 
 
-@pytest.mark.skipif(not PHOTOS.is_dir(), reason='no shared/data beside the checkout')
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason='needs shared/data next to the checkout')
 def test_real_annotations(tmp_path):
     source = Polygons(PHOTOS / 'instances_train2017.json', PHOTOS / 'images', 'background')
     assert source.faults() == {} and len(source) == 128
