@@ -16,7 +16,7 @@ from panoptic_training.export import export_model
 SIZES = (64, 128), (96, 160)
 
 TOP_K = 3
-"""Instances of all models here, few enough that random images contain more."""
+"""Instance rows of all models in this file; random images contain more instances."""
 
 LAX = {
     'score_threshold': 0.0,
@@ -94,9 +94,8 @@ def test_graph_equals_module_with_no_one_and_too_many_instances(exported):
     model, path, size = exported
     lax = {k: v for k, v in LAX.items() if k in model.thresholds}
     if model.family in QUERIES:
-        lax['overlap_threshold'] = (
-            0.0  # here the part that must be won, not the part that may be covered
-        )
+        # Of queries, it is the part that must be won, not the part that may be covered.
+        lax['overlap_threshold'] = 0.0
     roomy = build(model.family, LABELS, **with_top_k(model.family, 20))
     roomy.load_state_dict(model.state_dict())
     image = max(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CIAE's network: what goes where, which switch makes what, and the graph with all of them."""
+"""CIAE's network: connections, effect of each switch, and the graph with every switch."""
 
 import math
 
@@ -53,7 +53,7 @@ def image_batch(count=1):
 def model_with(**config):
     torch.manual_seed(3)
     model = build('ciae', LABELS, **{**SMALL, **config})
-    with torch.no_grad():  # statistics as after training: random weights answer with more life
+    with torch.no_grad():  # batch statistics as after training, so that outputs vary
         model.train().maps(image_batch(4))
     return model.eval()
 
@@ -68,8 +68,8 @@ def test_coordinates_run_from_corner_to_corner():
 
 def test_only_p5_sees_coordinates():
     branch = SemanticFPN(8, 12, coordinates=True)
-    seen = [[conv[0].in_channels for conv in stage] for stage in branch.stages]
-    assert seen == [[8], [8], [8, 12], [10, 14, 14]]
+    channels = [[conv[0].in_channels for conv in stage] for stage in branch.stages]
+    assert channels == [[8], [8], [8, 12], [10, 14, 14]]
     assert branch([torch.zeros(1, 8, 2**i, 2**i) for i in (3, 2, 1, 0)]).shape == (1, 12, 8, 8)
 
 
@@ -87,22 +87,22 @@ def test_locations_lie_in_the_middle_of_cells():
 def test_head_shares_towers_and_scales_boxes_by_level():
     head = FCOSHead(8, 2, 3, 5).eval()
     x = torch.randn(1, 8, 4, 6)
-    answers = head([x] * 5)
+    outputs = head([x] * 5)
     with torch.no_grad():
         raw = head.box(head.box_tower(x))
-        for level, box in enumerate(answers.box):
+        for level, box in enumerate(outputs.box):
             torch.testing.assert_close(box, torch.exp(head.scale[level] * raw))
-    assert all(torch.equal(a, answers.class_logits[0]) for a in answers.class_logits)
-    assert [t[0].shape[1] for t in answers] == [3, 4, 1, 5]
-    assert by_location(answers.box).shape == (1, 5 * 24, 4)
-    assert by_location(answers.box)[0, 7].tolist() == answers.box[0][0, :, 1, 1].tolist()
+    assert all(torch.equal(a, outputs.class_logits[0]) for a in outputs.class_logits)
+    assert [t[0].shape[1] for t in outputs] == [3, 4, 1, 5]
+    assert by_location(outputs.box).shape == (1, 5 * 24, 4)
+    assert by_location(outputs.box)[0, 7].tolist() == outputs.box[0][0, :, 1, 1].tolist()
 
 
 def test_an_untrained_head_finds_nothing_and_boxes_of_four_cells():
     head = FCOSHead(64, 2, 3, 0).eval()
-    answers = head([torch.randn(1, 64, 4, 6)] * 5)
-    assert answers.embedding == []
-    for logits, box, stride in zip(answers.class_logits, answers.box, STRIDES, strict=True):
+    outputs = head([torch.randn(1, 64, 4, 6)] * 5)
+    assert outputs.embedding == []
+    for logits, box, stride in zip(outputs.class_logits, outputs.box, STRIDES, strict=True):
         assert logits.sigmoid().mean().item() == pytest.approx(0.01, abs=0.01)
         assert box.log().mean().item() == pytest.approx(math.log(2 * stride), rel=0.2)
 
@@ -112,7 +112,7 @@ def test_box_embeddings_land_on_the_cells_they_describe():
     with torch.no_grad():
         model.embed.weight.zero_()
         model.embed.bias.zero_()
-        for i in range(8):  # P'' only, as it is
+        for i in range(8):  # passes P'' through unchanged
             model.embed.weight[i, 16 + i] = 1
         maps = model.maps(image_batch())
         wanted = torch.zeros(1, 8, *(n // 4 for n in SIZE))
@@ -223,7 +223,7 @@ def test_config_refuses_what_makes_no_sense(values, match):
     ids=['most switches', 'the others'],
 )
 def exported(request, tmp_path_factory):
-    """A module and its file."""
+    """Return a module and its file."""
     model, path = model_with(**request.param), tmp_path_factory.mktemp('ciae') / 'ciae.onnx'
     export_model(model, path, SIZE, name='ciae')
     return model, path
@@ -239,7 +239,7 @@ def test_graph_with_every_switch_equals_module(exported):
         instances.append(expected['valid'][:12].sum())
     assert instances[0] > 3
     assert {n.op_type for n in onnx.load(path).graph.node} - TENSORRT_OPERATORS == set()
-    # Each weight is in the file under its name, whatever the switches leave unused.
+    # The file has each weight under its name, also weights that a switch leaves unused.
     backend = open_backend(path, backend='torch', device='cpu')
     thresholds = {name: t.default for name, t in read_info(path).thresholds.items()}
     assert_same(backend.run(image, thresholds)._asdict(), run_onnx(path, image, {}))
@@ -259,5 +259,5 @@ def test_heads_on_several_levels_have_numbered_names_and_the_network_splits_ther
         ),
     }
     network = network_alone(path, open_backend(path, backend='onnxruntime', device='cpu'), 1)
-    answers = network(random_image(SIZE))
-    assert len(answers) == 16 + len(semantic)
+    outputs = network(random_image(SIZE))
+    assert len(outputs) == 16 + len(semantic)

@@ -56,11 +56,11 @@ def random_detections(seed):
 
 
 def reference_proposals(detections, embedding, config, limits):
-    """(class, score, box, query) of each proposal, the best first."""
+    """Return (class, score, box, query) of each proposal, best first."""
     found = []
     for level, s in enumerate(STRIDES):
         logits, box, center = (x[level][0].double().numpy() for x in detections[:3])
-        here = []
+        of_level = []
         for i, j in np.ndindex(logits.shape[1:]):
             channel = int(logits[:, i, j].argmax())
             prob, centerness = (
@@ -80,10 +80,10 @@ def reference_proposals(detections, embedding, config, limits):
                 min(int(y) // config.stride, embedding.shape[1] - 1),
                 min(int(x) // config.stride, embedding.shape[2] - 1),
             )
-            here.append(
+            of_level.append(
                 (channel, math.sqrt(prob * centerness), corners, embedding[(slice(None), *cell)])
             )
-        found += sorted(here, key=lambda p: -p[1])[: config.pre_nms_top_k]
+        found += sorted(of_level, key=lambda p: -p[1])[: config.pre_nms_top_k]
     found = [p for p in found if p[1] >= limits['score_threshold']]
     if not found:
         return []
@@ -100,12 +100,16 @@ def reference_proposals(detections, embedding, config, limits):
 @pytest.mark.parametrize(
     ('change', 'limits', 'why'),
     [
-        ({}, {}, 'as FCOS has it'),
-        ({'nms_across_classes': True}, {}, 'one box for all classes'),
-        ({'pre_nms_top_k': 10}, {'score_threshold': 0.0}, 'levels give their best only'),
-        ({'top_k': 200}, {'score_threshold': 0.0, 'class_threshold': 0.0}, 'nearly everything'),
+        ({}, {}, 'the defaults of FCOS'),
+        ({'nms_across_classes': True}, {}, 'suppression across classes'),
+        ({'pre_nms_top_k': 10}, {'score_threshold': 0.0}, 'only the best of each level'),
+        (
+            {'top_k': 200},
+            {'score_threshold': 0.0, 'class_threshold': 0.0},
+            'nearly everything passes',
+        ),
         ({'stride': 1}, {'nms_threshold': 0.9}, 'queries at full resolution'),
-        ({}, {'score_threshold': 0.999}, 'nothing'),
+        ({}, {'score_threshold': 0.999}, 'nothing passes'),
     ],
 )
 @pytest.mark.parametrize('seed', range(3))
@@ -143,7 +147,7 @@ def memory(rows=3):
 
 
 def reference_segments(embedding, logits, proposals, config, limits):
-    """(class, cells, score) of each segment."""
+    """Return (class, cells, score) of each segment."""
     groups = {}
     e, m = embedding.double().numpy(), memory().double().numpy()
     query, box = proposals.query.double().numpy(), proposals.box.tolist()
@@ -176,7 +180,7 @@ def reference_segments(embedding, logits, proposals, config, limits):
 
 
 def as_list(out):
-    """The tensors as the reference gives them, from the map and from the table alike."""
+    """Return the output in the reference's form, after checking the map against the table."""
     segments = []
     for row in torch.nonzero(out.valid)[:, 0].tolist():
         members = frozenset(map(tuple, torch.nonzero(out.segment_map == row + 1).tolist()))
@@ -237,7 +241,7 @@ def test_rows_carry_queries_and_memories():
 
 def test_a_cell_unlike_all_stuff_joins_no_instance_elsewhere():
     embedding = unit(DIM, 24, 40) * 0
-    embedding[:] = -memory()[:2].mean(dim=0)[:, None, None]  # below 0 to both
+    embedding[:] = -memory()[:2].mean(dim=0)[:, None, None]  # similarity below 0 to both
     proposals = random_proposals(1, seed=1)._replace(
         box=torch.tensor([[0.0, 0, 16, 16]]), query=F.normalize(embedding[:, 0, :1].T)
     )

@@ -33,7 +33,7 @@ def test_semantic_to_instance_equals_the_equation(unseen):
     dictionary[list(unseen)] = 0
     with torch.no_grad():
         enhanced = module(embedding, dictionary)
-        seen = [j for j in range(3) if j not in unseen]
+        known = [j for j in range(3) if j not in unseen]
         w_q, b_q, w_o, b_o = (
             p.reshape(len(p), -1) if p.ndim > 1 else p
             for p in (module.query.weight, module.query.bias, module.out.weight, module.out.bias)
@@ -42,12 +42,12 @@ def test_semantic_to_instance_equals_the_equation(unseen):
             e = embedding[b, :, y, x]
             query = w_q @ e + b_q
             scores = [
-                math.exp(query @ (module.key.weight @ dictionary[j]) / math.sqrt(3)) for j in seen
+                math.exp(query @ (module.key.weight @ dictionary[j]) / math.sqrt(3)) for j in known
             ]
             context = sum(
                 (
                     s / sum(scores) * (module.value.weight @ dictionary[j])
-                    for s, j in zip(scores, seen, strict=True)
+                    for s, j in zip(scores, known, strict=True)
                 ),
                 torch.zeros(3).double(),
             )
@@ -112,7 +112,7 @@ def test_focal_heatmaps_pass_a_sigmoid_on_the_way_to_decoding():
 
 
 def test_graph_equals_module_and_holds_the_dictionary(tmp_path):
-    # The default switches are in test_families.py.
+    # test_families.py covers the default switches.
     model = lively(
         'einet',
         stride=2,
@@ -132,7 +132,7 @@ def test_graph_equals_module_and_holds_the_dictionary(tmp_path):
     limits = {name: t.default for name, t in model.thresholds.items()}
     backend = open_backend(path, backend='torch', device='cpu')
     assert_same(backend.run(picture, limits)._asdict(), ours)
-    # E_i' at the centre, where the peak of its own map is.
+    # E_i' at the centre, the peak of the class's map.
     with torch.no_grad():
         feature = model.maps(torch.from_numpy(picture).permute(2, 0, 1)[None]).feature[0]
     feature = standardized(feature).flatten(1).T.numpy()

@@ -22,14 +22,14 @@ def unit(*shape, seed=0):
 
 
 def phi(e_i, e_j, rho_i, rho_j, sigma, spatial):
-    """Phi(i, j) with seed i's deviations."""
+    """Return phi(i, j) with the deviations of seed i."""
     distance = 1 - float(e_i @ e_j)
     square = float(((rho_i - rho_j) ** 2).sum())
     return math.exp(-distance / (2 * sigma**2) - square / (2 * spatial**2))
 
 
 def reference(embedding, log_sigma, seed_logits, class_logits, spatial, config, limits):
-    """(segments as a list of (class, cells set, score)), slow and obvious."""
+    """Return the segments as (class, set of cells, score), computed in a slow and obvious way."""
     _, height, width = class_logits.shape
     cells = [(y, x) for y in range(height) for x in range(width)]
     psi = torch.softmax(class_logits, dim=0)
@@ -121,7 +121,7 @@ def run(embedding, log_sigma, seed_logits, class_logits, spatial, config, limits
 
 
 def as_list(out):
-    """The tensors as the reference gives them, from the map and from the table alike."""
+    """Return the output in the reference's form, after checking the map against the table."""
     segments = []
     for row in torch.nonzero(out.valid)[:, 0].tolist():
         members = frozenset(map(tuple, torch.nonzero(out.segment_map == row + 1).tolist()))
@@ -177,7 +177,7 @@ def test_decode_equals_reference_on_random_maps(seed, refine, limits):
 
 
 def discs(centers, height=24, width=32, radius=4):
-    """Maps of discs of class 2 on class 0, each disc with its own embedding and one clear seed."""
+    """Return maps of discs of class 2 on class 0, each with an embedding and one clear seed."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     embedding = F.one_hot(torch.full((height, width), DIM - 1), DIM).permute(2, 0, 1).float()
     seed_logits = torch.full((height, width), -5.0)
@@ -202,10 +202,10 @@ def discs(centers, height=24, width=32, radius=4):
 @pytest.mark.parametrize(
     ('centers', 'count', 'why'),
     [
-        ([], 0, 'an empty street'),
+        ([], 0, 'no object'),
         ([(12, 10, 0)], 1, 'one object'),
-        ([(12, 10, 0), (12, 16, 1)], 2, 'touching objects told apart by embedding alone'),
-        ([(6, 6, 0), (18, 26, 0)], 2, 'one embedding twice, told apart by place'),
+        ([(12, 10, 0), (12, 16, 1)], 2, 'touching objects that differ by embedding only'),
+        ([(6, 6, 0), (18, 26, 0)], 2, 'one embedding twice, in different places'),
         ([(0, 0, 0), (23, 31, 1)], 2, "cut by the image's border"),
     ],
 )

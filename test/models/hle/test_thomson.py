@@ -8,7 +8,7 @@ from panoptic_ros.models.hle.thomson import thomson
 
 
 def cosines(points):
-    """Sorted cosines of all pairs."""
+    """Return the sorted cosines of all pairs."""
     first, second = torch.triu_indices(len(points), len(points), 1)
     return (points[first] * points[second]).sum(dim=1).sort().values
 
@@ -22,7 +22,7 @@ def cosines(points):
         (3, 3, [-0.5] * 3),  # and on a great circle
         (4, 3, [-1 / 3] * 6),  # tetrahedron
         (6, 3, [-1.0] * 3 + [0.0] * 12),  # octahedron
-        (13, 12, [-1 / 12] * 78),  # simplex: what D = 12 holds at most
+        (13, 12, [-1 / 12] * 78),  # simplex: the most that D = 12 holds
         (4, 1, [-1.0] * 4 + [1.0] * 2),  # one dimension: two places, shared evenly
     ],
 )
@@ -43,7 +43,7 @@ def test_rows_are_unit_float32(num, dim):
     assert points.norm(dim=1).tolist() == pytest.approx([1] * num, abs=1e-6)
 
 
-def test_spreads_better_than_its_random_start():
+def test_energy_is_lower_than_at_the_random_start():
     def energy(points):
         return (1 / (1 - cosines(points))).sum().item()
 

@@ -18,7 +18,7 @@ LIMITS = {'center_threshold': 0.1, 'score_threshold': 0.0, 'min_area': 0.0, 'min
 
 
 def reference(logits, heatmap, offset, config, limits):
-    """(class, cells, score) of the segments, slow and obvious."""
+    """Return (class, cells, score) of the segments, computed in a slow and obvious way."""
     reach = center_decode.window_of(config.nms_kernel) // 2
     coarse = [(y, x) for y in range(heatmap.shape[1]) for x in range(heatmap.shape[2])]
     peaks = [
@@ -112,7 +112,7 @@ def assert_same(ours, expected):
         ({'instance_score': 'objectness'}, {}, 1),
         ({'instance_score': 'semantic'}, {}, 1),
         ({'top_k': 3}, {}, 1),  # fewer rows than centres
-        ({}, {'center_threshold': 1.0}, 1),  # hardly a centre, or none
+        ({}, {'center_threshold': 1.0}, 1),  # few centres or none
         ({}, {'center_threshold': 9.0}, 1),  # things without a centre are void
         ({}, {'score_threshold': 0.4}, 1),
         ({}, {'min_area': 80.0, 'min_stuff_area': 300.0}, 1),  # small segments become void
@@ -135,7 +135,7 @@ def test_decode_equals_reference_on_random_maps(seed, settings, limits, maps):
 
 
 def scene(centers, height=24, width=32, radius=4):
-    """Discs of class 2 on class 0 with true offsets and a peak at each centre."""
+    """Return maps of discs of class 2 on class 0, with true offsets and a peak at each centre."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     logits = torch.zeros(4, height, width)
     logits[0] = 5
@@ -154,7 +154,7 @@ def scene(centers, height=24, width=32, radius=4):
 @pytest.mark.parametrize(
     ('centers', 'why'),
     [
-        ([], 'an empty street'),
+        ([], 'no object'),
         ([(12, 10)], 'one object'),
         ([(12, 10), (12, 16)], 'touching objects'),
         ([(0, 0), (23, 31)], "cut by the image's border"),
@@ -169,7 +169,7 @@ def test_discs_become_instances(centers, why):
     }, why
 
 
-def test_the_class_is_what_most_pixels_say():
+def test_the_class_is_that_of_most_pixels():
     (logits, heatmap, offset), truth = scene([(12, 10)])
     cells = torch.nonzero(truth == 1)
     for y, x in cells[: len(cells) * 2 // 3].tolist():
@@ -195,7 +195,7 @@ def test_equal_heights_in_a_window_are_one_centre(at, why):
     assert (alive & (height > 0.1)).sum() == 1, why
 
 
-def test_classes_that_claim_one_object_give_one_centre():
+def test_nearby_peaks_of_two_classes_are_one_centre():
     heatmap = torch.zeros(2, 12, 12)
     heatmap[0, 5, 5], heatmap[1, 5, 6], heatmap[1, 10, 2] = 0.9, 0.4, 0.5
     height, cell, alive = center_decode.find_centers(heatmap, 3, 10)
@@ -203,7 +203,7 @@ def test_classes_that_claim_one_object_give_one_centre():
     assert kept == [(5, 5), (10, 2)]
 
 
-def test_classes_may_have_centres_of_their_own():
+def test_each_class_may_have_its_own_centres():
     heatmap = torch.zeros(2, 12, 12)
     heatmap[0, 5, 5], heatmap[1, 5, 6], heatmap[1, 10, 2] = 0.9, 0.4, 0.5
     heatmap[1, 5, 7] = 0.4  # as high as its neighbour in the same map
@@ -224,7 +224,7 @@ def test_the_window_is_odd_and_of_the_size_in_px(kernel, window):
 
 
 def test_nearest_center_holds_at_full_size_and_in_chunks(monkeypatch):
-    # At 2048 px, squares of distances in px would lose the digits that decide.
+    # At 2048 px, squared distances in px would be too coarse in float32 to rank centres.
     generator = torch.Generator().manual_seed(0)
     height, width, k = 16, 2048, 23
     offset = torch.randn(2, height, width, generator=generator) * 30
@@ -238,5 +238,5 @@ def test_nearest_center_holds_at_full_size_and_in_chunks(monkeypatch):
     distance = (points[:, None] - at[:, :, None]).norm(dim=0)
     distance[~alive] = float('inf')
     chosen = distance.gather(0, row[None])[0]
-    assert (chosen - distance.min(dim=0).values).max() < 0.02  # px: ties may fall either way
+    assert (chosen - distance.min(dim=0).values).max() < 0.02  # px: rounding decides ties
     assert (row == distance.argmin(dim=0)).float().mean() > 0.999

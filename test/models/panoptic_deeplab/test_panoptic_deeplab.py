@@ -38,12 +38,12 @@ def test_maps_have_the_stride_asked_for_and_offsets_in_px(model, stride):
     assert maps.center_offset.shape == (1, 2, *size)
     assert maps.feature.shape == (1, model.embedding_dim, SIZE[0] // 4, SIZE[1] // 4)
     assert torch.allclose(coarse.center_offset, raw[2] * 4)
-    # Upsampling adds no scale: a mean over the image stays what it is, px at any stride.
+    # Upsampling does not scale offsets: their mean is the same px value at any stride.
     assert torch.allclose(maps.center_offset.mean(), coarse.center_offset.mean(), rtol=0.1)
 
 
 def test_graph_equals_module(tmp_path):
-    # The default switches and the quicker decoding are in test_families.py.
+    # test_families.py covers the default switches and the faster decoding.
     model = lively('panoptic_deeplab', stride=1, output_stride=32, instance_score='objectness')
     image = random_image(SIZE, seed=5)
     path = tmp_path / 'model.onnx'
@@ -118,4 +118,4 @@ def test_standardized_has_mean_0_and_deviation_1_by_channel():
     result = standardized(feature).flatten(1)
     assert torch.allclose(result.mean(dim=1), torch.zeros(3), atol=1e-5)
     assert torch.allclose(result[:2].square().mean(dim=1), torch.ones(2), rtol=1e-3)
-    assert not result[2].any(), 'a channel that is the same everywhere says nothing'
+    assert not result[2].any(), 'a constant channel becomes 0'

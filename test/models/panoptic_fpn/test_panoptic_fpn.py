@@ -32,7 +32,7 @@ def detections(seed, rows=6, size=(48, 64)):
 
 
 def reference(found, masks, logits, stride, limits):
-    """(class, set of cells) of each valid row, by row."""
+    """Return (class, set of cells) of each valid row, by row."""
     height, width = (n * 4 // stride for n in logits.shape[1:])
     coarse = paste(masks, found.box / 4, logits.shape[1:]) > 0
     fine = paste(masks, found.box / stride, (height, width)) > 0
@@ -104,7 +104,7 @@ def test_label_prior_puts_a_class_first_whatever_its_score():
     with torch.no_grad():
         found, masks = model.detect(model.maps(image), **thresholds)
     names = [LABELS.names[c] for c in model.thing_class[found.thing[found.alive]].tolist()]
-    assert {'box', 'ball'} == set(names), 'both classes, else the test says nothing'
+    assert {'box', 'ball'} == set(names), 'both classes are needed for this test'
     assert names == sorted(names, key=['box', 'ball'].index)
     for name in ('box', 'ball'):
         score = found.score[found.alive][[n == name for n in names]]

@@ -76,7 +76,7 @@ def test_maps_are_read_in_the_anchors_order():
     ('per_level', 'total', 'why'),
     [
         (40, 50, 'cut before and after suppression'),
-        (1000, 5000, 'more room than anchors'),
+        (1000, 5000, 'more rows than anchors'),
         (4, 100, 'fewer than the coarsest level has'),
     ],
 )
@@ -124,7 +124,7 @@ def test_of_class_takes_each_rows_own():
         (20, 0.3, 0.5, 'as usual'),
         (3, 0.3, 0.5, 'fewer rows than detections'),
         (60, 0.0, 0.3, 'more rows than proposals'),
-        (20, 1.0, 0.5, 'nothing is good enough'),
+        (20, 1.0, 0.5, 'no score is high enough'),
     ],
 )
 @pytest.mark.parametrize('across', [False, True])
@@ -167,8 +167,8 @@ def test_detections_equal_the_loop(across, top_k, score, nms, why):
     assert all(value.isfinite().all() for value in found)
 
 
-def said_of(things, scores):
-    """Outputs of the box head that move no box: 2 thing classes, and what is left background."""
+def outputs_of(things, scores):
+    """Return box head outputs without deltas: 2 thing classes with scores, the rest background."""
     prob = torch.full((len(things), 3), 1e-6)
     prob[torch.arange(len(things)), things + 1] = scores
     prob[:, 0] = 1 - scores
@@ -178,23 +178,23 @@ def said_of(things, scores):
 def test_many_boxes_of_one_object_leave_room_for_another():
     count, top_k = 50, 4  # far more than 2 top_k boxes of one object
     proposals = torch.tensor([[8.0, 8, 40, 40]]).repeat(count + 1, 1)
-    proposals[:, 2] += torch.arange(count + 1) % 3  # alike, not the same
+    proposals[:, 2] += torch.arange(count + 1) % 3  # similar, not equal
     proposals[count] = torch.tensor([50.0, 8, 80, 40])
-    scores = torch.linspace(0.95, 0.8, count + 1)  # the other one's is the lowest
-    outputs = said_of(torch.zeros(count + 1, dtype=torch.int64), scores)
+    scores = torch.linspace(0.95, 0.8, count + 1)  # the other object has the lowest
+    outputs = outputs_of(torch.zeros(count + 1, dtype=torch.int64), scores)
     found = detect(proposals, torch.ones(count + 1), outputs, SIZE, top_k, 0.5, 0.5, True)
     assert found.alive.tolist() == [True, True, False, False]
     torch.testing.assert_close(found.box[:2], proposals[[0, count]])
 
 
 @pytest.mark.parametrize(('across', 'left'), [(True, [0]), (False, [0, 1])])
-def test_classes_suppress_one_another_if_told_so(across, left):
+def test_suppression_across_classes_is_a_switch(across, left):
     proposals = torch.tensor([[8.0, 8, 40, 40], [8, 8, 40, 39], [8, 9, 40, 40]])
     things = torch.tensor([0, 1, 0])
     found = detect(
         proposals,
         torch.ones(3),
-        said_of(things, torch.tensor([0.9, 0.8, 0.7])),
+        outputs_of(things, torch.tensor([0.9, 0.8, 0.7])),
         SIZE,
         3,
         0.5,
@@ -213,13 +213,13 @@ def test_classes_suppress_one_another_if_told_so(across, left):
         ('pisr_panoptic_fpn', {**SMALL_FPN, 'block_channels': 8, 'num_encodings': 4}, False),
     ],
 )
-def test_only_sognets_classes_do_so_by_default(family, small, across):
+def test_only_sognet_suppresses_across_classes_by_default(family, small, across):
     torch.manual_seed(0)
     model = build(family, LABELS, **small).eval()
     assert model.config.nms_across_classes is across
-    # Each box is both a ball and a box by turns, and all lie in one place.
+    # The rows are ball and box alternately, all in one place.
     proposals, logits = torch.tensor([[8.0, 8, 40, 40]]).repeat(6, 1), torch.ones(6)
-    outputs = said_of(torch.arange(6) % 2, torch.linspace(0.9, 0.8, 6))
+    outputs = outputs_of(torch.arange(6) % 2, torch.linspace(0.9, 0.8, 6))
     outputs = outputs._replace(embedding=torch.ones(6, model.embedding_dim))
     levels = [torch.zeros(1, 16, *size) for size in SIZES[:4]]
     heads = SimpleNamespace(

@@ -9,7 +9,7 @@ from panoptic_ros.models.parts.mask_rcnn.masks import first_row, inside, keep_un
 
 
 def slow_paste(values, box, size):
-    """Bilinear by definition: bins are sampled at their centres, the outermost reach the edge."""
+    """Paste bilinearly by definition: bins are sampled at their centres, clamped at the edge."""
     bins, (x1, y1, x2, y2) = values.shape[0], box
     out = torch.zeros(size)
     for row in range(size[0]):

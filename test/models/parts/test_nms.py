@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Suppression as a fixed point against the loops that say what it means."""
+"""Suppression as a fixed point, against loops that define it."""
 
 import pytest
 import torch
@@ -11,10 +11,10 @@ from panoptic_ros.models.parts.nms import greedy_keep, keep_boxes, pairwise_iou
 @pytest.mark.parametrize(
     ('suppresses', 'expected', 'why'),
     [
-        ([(0, 1), (1, 2), (2, 3), (3, 4)], [1, 0, 1, 0, 1], 'a chain: each second one comes back'),
+        ([(0, 1), (1, 2), (2, 3), (3, 4)], [1, 0, 1, 0, 1], 'a chain: every second row is kept'),
         ([(0, 1), (0, 2), (1, 3), (3, 4)], [1, 0, 0, 1, 0], 'a removed seed removes nothing'),
         ([(4, 0), (3, 1)], [1, 1, 1, 1, 1], 'a worse seed removes nothing'),
-        ([], [1, 1, 1, 1, 1], 'nothing alike'),
+        ([], [1, 1, 1, 1, 1], 'no row suppresses another'),
     ],
 )
 def test_greedy_keep(suppresses, expected, why):

@@ -12,7 +12,7 @@ from panoptic_ros.models.parts import peaks
     ('shape', 'window', 'top_k'),
     [
         ((1, 9, 11), 3, 6),
-        ((3, 9, 11), 5, 40),  # more room than peaks; each map for itself
+        ((3, 9, 11), 5, 40),  # more rows than peaks; each map separately
         ((2, 1, 7), 3, 4),  # one row
         ((1, 1, 1), 7, 5),  # fewer cells than K
     ],

@@ -50,7 +50,7 @@ def test_instance_heatmaps_equal_the_equation(tau):
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_instance_heatmaps_keep_their_digits_in_half_precision(dtype):
+def test_instance_heatmaps_keep_their_precision_for_half_precision_inputs(dtype):
     generator = torch.Generator().manual_seed(0)
     offset = (torch.randn(1, 2, 256, 512, generator=generator) * 6).to(dtype)
     center = torch.rand(1, 3, 2, generator=generator) * torch.tensor([1024.0, 2048.0])

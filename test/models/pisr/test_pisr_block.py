@@ -31,7 +31,7 @@ def cells():
 
 
 def reference_encodings(features, class_maps, heatmaps):
-    """Of one image, (C, D) and (K, D)."""
+    """Return the encodings of one image's classes (C, D) and instances (K, D)."""
     semantic = []
     for c in range(C):
         weights = [math.exp(class_maps[c, y, x]) for y, x in cells()]
@@ -58,7 +58,7 @@ def test_encodings_are_weighted_means():
     assert not instance[1].any(), 'heatmaps of zeros encode to zeros, not NaN'
 
 
-def alike(a, b, kind):
+def similarity(a, b, kind):
     if kind == 'matmul':
         return a @ b
     if kind == 'cosine':
@@ -76,7 +76,7 @@ def test_correlate_compares_each_row_with_each_column(kind):
         for r in range(4):
             for p in range(5):
                 assert result[b, r, p].item() == pytest.approx(
-                    alike(rows[b, r], columns[b, :, p], kind).item(), abs=1e-6
+                    similarity(rows[b, r], columns[b, :, p], kind).item(), abs=1e-6
                 )
 
 
@@ -137,16 +137,16 @@ def test_the_block_equals_its_equations(f1, f2, softmax):
         related = torch.zeros_like(features)
         for b in range(2):
             semantic, instance = reference_encodings(features[b], class_maps[b], heatmaps[b])
-            # Those that are no instances are left out altogether.
+            # Rows without an instance are left out.
             encodings = block.reweight(semantic[None], instance[alive[b]][None])[0]
             g_s, g_p = block.spatial(encodings), block.panoptic(encodings)
             for y, x in cells():
-                spatial = torch.stack([alike(g, query[b, :, y, x], f1) for g in g_s])
+                spatial = torch.stack([similarity(g, query[b, :, y, x], f1) for g in g_s])
                 if softmax:
                     scaled = spatial / math.sqrt(D) if f1 == 'matmul' else spatial
                     spatial = torch.exp(scaled) / torch.exp(scaled).sum()
                 for d in range(D):
-                    related[b, d, y, x] = alike(g_p[:, d], spatial, f2)
+                    related[b, d, y, x] = similarity(g_p[:, d], spatial, f2)
         expected = block.fuse(torch.cat([features, related], dim=1))
     assert torch.allclose(result, expected, atol=2e-4)
 
@@ -187,14 +187,14 @@ def test_gradcheck_of_the_parts(part):
     assert torch.autograd.gradcheck(function, args, fast_mode=True)
 
 
-def test_a_batch_without_instances_trains_all_the_same():
+def test_a_batch_without_instances_trains_all_parameters():
     block = PISRBlock(D, 'separated')
     features, class_maps, heatmaps, alive = inputs(torch.float32)
     block(features, class_maps, heatmaps * 0, alive & False).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in block.parameters())
 
 
-def test_encodings_keep_their_digits_under_autocast():
+def test_encodings_keep_their_precision_under_autocast():
     features, class_maps, heatmaps, _ = inputs(torch.float32)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         semantic = semantic_encodings(features, class_maps)

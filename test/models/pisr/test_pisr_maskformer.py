@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PISR on MaskFormer: what the block is told, what reads it, the switches."""
+"""PISR on MaskFormer: inputs and readers of the block, and its switches."""
 
 import numpy as np
 import pytest

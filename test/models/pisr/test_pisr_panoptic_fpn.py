@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PISR on Panoptic FPN and UPerNet: what the block is told, what reads it, the switches."""
+"""PISR on Panoptic FPN and UPerNet: inputs and readers of the block, and its switches."""
 
 from functools import partial
 
@@ -41,14 +41,14 @@ def test_heatmaps_are_the_masks_of_the_initial_detections():
         maps = model.maps(torch.cat([image(0), image(1)]))
         alone = model.maps(image(1))
     assert maps.alive.any() and not torch.equal(maps.heatmaps[0], maps.heatmaps[1])
-    # Images do not see each other.
+    # The images of a batch do not affect each other.
     torch.testing.assert_close(maps.heatmaps[1], alone.heatmaps[0], atol=1e-4, rtol=0)
     torch.testing.assert_close(
         maps.final.semantic_logits[1:], alone.final.semantic_logits, atol=1e-4, rtol=0
     )
 
 
-def test_laid_out_masks_are_probabilities_in_their_boxes():
+def test_pasted_masks_are_probabilities_in_their_boxes():
     box = torch.tensor([[8.0, 4.0, 24.0, 20.0], [0.0, 0.0, 32.0, 32.0]])
     found = Detections(
         box,

@@ -117,7 +117,7 @@ def test_no_instance_has_no_relation():
     assert module(*instances(0)).shape == (0, 0)
 
 
-def test_geometry_does_not_mind_place_and_scale():
+def test_geometry_does_not_depend_on_place_and_scale():
     box, _, _ = instances(4)
     torch.testing.assert_close(geometry(box * 3 + 7), geometry(box), rtol=1e-4, atol=1e-4)
 

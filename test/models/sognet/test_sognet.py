@@ -52,7 +52,7 @@ def relation_module():
 
 
 def reference(found, masks, logits, module, config, limits):
-    """(class, cells) of each valid row, by row; and O."""
+    """Return (class, cells) of each valid row, by row, and the relation matrix O."""
     stride, rows = config.stride, len(masks)
     height, width = (n * 4 // stride for n in logits.shape[1:])
     coarse = paste(masks, found.box / 4, logits.shape[1:]) > 0
@@ -83,10 +83,10 @@ def reference(found, masks, logits, module, config, limits):
                 for j in kept
             )
         ]
-        whole = module(found.box, found.thing, masks.sigmoid())
+        relation_of_all = module(found.box, found.thing, masks.sigmoid())
         for i in enters:
             for j in enters:
-                relation[i, j] = whole[i, j]
+                relation[i, j] = relation_of_all[i, j]
     up = F.interpolate(logits[None], size=(height, width), mode='bilinear')[0]
     raw = paste(masks, found.box / stride, (height, width))
     way = resolve if config.relation_infer == 'matrix' else resolve_pairwise
@@ -168,8 +168,8 @@ def test_decode_equals_the_loop(seed, config, limits, why):
     torch.testing.assert_close(relation, expected_relation)
 
 
-def test_the_relation_decides_who_shows():
-    """Two full masks of one box: the covered one loses all it has."""
+def test_the_relation_decides_which_instance_is_visible():
+    """Of two full masks in one box, the covered one loses all its cells."""
     box = torch.tensor([[8.0, 8, 40, 40], [8, 8, 40, 40]])
     found = Detections(
         box,
@@ -206,9 +206,9 @@ def test_the_relation_decides_who_shows():
 @pytest.mark.parametrize(
     ('share', 'given', 'why'),
     [
-        (0.4, False, 'most of it is not road'),
-        (0.5, True, 'half of it is'),
-        (1.0, True, 'all of it is'),
+        (0.4, False, 'less than half lies on the class'),
+        (0.5, True, 'half lies on it'),
+        (1.0, True, 'all lies on it'),
     ],
 )
 def test_instances_on_one_stuff_class_become_part_of_it(share, given, why):
@@ -239,7 +239,7 @@ def test_switches_make_and_leave_out_the_module(config, has):
 
 @pytest.mark.parametrize('config', [{}, {'panoptic_head': 1}, {'void': True}])
 def test_instances_keep_to_their_boxes(config):
-    """Stuff that the network is unsure of lies below 0, the logit of a mask outside its box."""
+    """Uncertain stuff has logits below 0, which is the logit of a mask outside its box."""
     found, masks, _ = inputs(0)
     logits = torch.full((4, 12, 16), -3.0)
     out, _ = decode(
