@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic evaluate`: a model file on a data set. Checkpoints are in test/training/."""
+"""`panoptic evaluate` with a model file; test/training/ has the tests with checkpoints."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_scores_are_printed_and_written(tmp_path, capsys):
     assert f'mIoU {scores["semantic"]["miou"]:.1f}, 2 images' in out
 
 
-def test_a_model_of_other_classes_is_refused(capsys, tiny_model):
+def test_a_model_with_other_classes_is_refused(capsys, tiny_model):
     assert main(['evaluate', '--model', str(tiny_model), '--data', 'synthetic']) == 2
     err = capsys.readouterr().err
     assert 'has the classes floor, wall, ball, box; synthetic has road, pavement' in err
@@ -87,13 +87,13 @@ def test_a_model_of_other_classes_is_refused(capsys, tiny_model):
         ),
     ],
 )
-def test_mistakes_are_one_line(capsys, argv, reason):
+def test_errors_are_one_line(capsys, argv, reason):
     assert main(['evaluate', *argv]) == 2
     err = capsys.readouterr().err
     assert reason in err and err.count('\n') == 1
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(capsys, tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_refused(capsys, tmp_path):
     (tmp_path / 'x.ckpt').write_text('a: [')
     assert main(['evaluate', '--model', str(tmp_path / 'x.ckpt'), '--data', 'synthetic']) == 2
     assert 'x.ckpt is not a checkpoint of `panoptic train`' in capsys.readouterr().err

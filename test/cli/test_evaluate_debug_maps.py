@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic evaluate --debug-maps`: what PISR's block sees and changes, as pictures."""
+"""`panoptic evaluate --debug-maps`: pictures of the inputs and the effect of PISR's block."""
 
 from pathlib import Path
 
@@ -46,11 +46,11 @@ def evaluate(model, *flags):
 def test_checkpoint_and_model_file_give_the_same_pictures(checkpoint, tmp_path):
     file = tmp_path / 'some.onnx'
     assert main(['export', '--checkpoint', str(checkpoint), '-o', str(file)]) == 0
-    shown = []
+    pictures_by_model = []
     for number, model in enumerate((checkpoint, file)):
         out = tmp_path / str(number)
         assert evaluate(model, '-o', out, '--debug-maps', 'car') == 0
-        # The same images as those that are worst.
+        # They show the same images as `worst`.
         names = sorted(path.name for path in (out / 'debug_maps').iterdir())
         assert names == sorted(path.name for path in (out / 'worst').iterdir())
         assert len(names) == 2
@@ -58,10 +58,10 @@ def test_checkpoint_and_model_file_give_the_same_pictures(checkpoint, tmp_path):
             path.name[3:]: cv2.imread(str(path)) for path in (out / 'debug_maps').iterdir()
         }
         assert all(p.shape[1] == 4 * p.shape[0] and p.std() > 0 for p in pictures.values())
-        shown.append(pictures)
-    assert shown[0].keys() == shown[1].keys()
-    for name, picture in shown[0].items():
-        assert abs(picture.astype(int) - shown[1][name]).mean() < 1
+        pictures_by_model.append(pictures)
+    assert pictures_by_model[0].keys() == pictures_by_model[1].keys()
+    for name, picture in pictures_by_model[0].items():
+        assert abs(picture.astype(int) - pictures_by_model[1][name]).mean() < 1
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,15 @@ def test_checkpoint_and_model_file_give_the_same_pictures(checkpoint, tmp_path):
         (('--debug-maps', 'cow', '-o', 'out'), "unknown class 'cow'; the classes are: road, "),
     ],
 )
-def test_what_is_missing_is_said(checkpoint, flags, problem, tmp_path, capsys, monkeypatch):
+def test_missing_flags_and_unknown_classes_are_reported(
+    checkpoint, flags, problem, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert evaluate(checkpoint, *flags) == 2
     assert problem in capsys.readouterr().err
 
 
-def test_other_families_have_none(tmp_path, capsys):
+def test_other_families_have_no_debug_maps(tmp_path, capsys):
     city = Path(panoptic_ros.__file__).parent / 'data/city.onnx'
     assert evaluate(city, '-o', tmp_path / 'out', '--debug-maps', 'car') == 2
     assert 'need a model of family pisr with enabled: true, got hle' in capsys.readouterr().err

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic evaluate -o` and `--predictions`: what is left on disk, and going on after a kill."""
+"""`panoptic evaluate -o` and `--predictions`: files of the results, and resuming after a kill."""
 
 import csv
 import json
@@ -38,7 +38,7 @@ def results(folder):
     return {name: (folder / name).read_bytes() for name in RESULTS}
 
 
-def test_everything_is_collected(tmp_path, data, tiny_model, capsys):
+def test_all_results_are_in_the_folder(tmp_path, data, tiny_model, capsys):
     out = tmp_path / 'out'
     evaluate('--model', tiny_model, '--data', f'coco:{data}', '-o', out, '--worst', 2)
     scores = json.loads((out / 'scores.json').read_text())
@@ -52,8 +52,8 @@ def test_everything_is_collected(tmp_path, data, tiny_model, capsys):
     with (out / 'images.csv').open() as file:
         images = list(csv.DictReader(file))
     assert [row['image'] for row in images] == ['100', '101', '102', '103']
-    quality = [float(row['pq']) for row in images]
-    assert quality[0] == 100 and sorted(quality, reverse=True) == quality
+    pq = [float(row['pq']) for row in images]
+    assert pq[0] == 100 and sorted(pq, reverse=True) == pq
     assert sum(int(row['tp']) for row in images) == sum(c['tp'] for c in scores['per_class'])
     worst = sorted(path.name for path in (out / 'worst').iterdir())
     assert worst == ['01_000000000103.jpg', '02_000000000102.jpg']
@@ -61,8 +61,8 @@ def test_everything_is_collected(tmp_path, data, tiny_model, capsys):
     assert picture.shape == (26 + 400, 3 * 800, 3)  # a title over three panels of 2:1
 
 
-def test_predictions_score_the_same_by_themselves(tmp_path, data, tiny_model):
-    """What was written is read by `--predictions` and, without scores, by `panoptic score`."""
+def test_written_predictions_have_the_same_scores(tmp_path, data, tiny_model):
+    """`--predictions` and, without confidence scores, `panoptic score` read the written files."""
     evaluate('--model', tiny_model, '--data', f'coco:{data}', '-o', tmp_path / 'out')
     scores = json.loads((tmp_path / 'out/scores.json').read_text())
     for path in ('out', 'out/predictions', 'out/predictions.json'):
@@ -97,7 +97,9 @@ def test_predictions_score_the_same_by_themselves(tmp_path, data, tiny_model):
     assert json.loads((tmp_path / 'score.json').read_text())['all'] == scores['all']
 
 
-def test_it_goes_on_and_predicts_nothing_twice(tmp_path, data, tiny_model, capsys, monkeypatch):
+def test_a_resumed_evaluation_predicts_no_image_twice(
+    tmp_path, data, tiny_model, capsys, monkeypatch
+):
     from panoptic_ros.runtime.predictor import Predictor
 
     calls, predict = [], Predictor.predict
@@ -105,7 +107,7 @@ def test_it_goes_on_and_predicts_nothing_twice(tmp_path, data, tiny_model, capsy
         Predictor, 'predict', lambda *args, **kwargs: calls.append(1) or predict(*args, **kwargs)
     )
     command = ['--model', tiny_model, '--data', f'coco:{data}', '-o']
-    evaluate(*command, tmp_path / 'whole')
+    evaluate(*command, tmp_path / 'at_once')
     assert len(calls) == 4
     evaluate(*command, tmp_path / 'parts', '--limit', 3)
     assert len(calls) == 7
@@ -113,14 +115,14 @@ def test_it_goes_on_and_predicts_nothing_twice(tmp_path, data, tiny_model, capsy
     evaluate(*command, tmp_path / 'parts')
     assert len(calls) == 8
     assert 'resuming, 3 images are predicted' in capsys.readouterr().err
-    assert results(tmp_path / 'parts') == results(tmp_path / 'whole')
+    assert results(tmp_path / 'parts') == results(tmp_path / 'at_once')
     assert {p.name: p.read_bytes() for p in (tmp_path / 'parts/worst').iterdir()} == {
-        p.name: p.read_bytes() for p in (tmp_path / 'whole/worst').iterdir()
+        p.name: p.read_bytes() for p in (tmp_path / 'at_once/worst').iterdir()
     }
 
 
-def test_it_goes_on_after_a_kill(tmp_path, slow_model):
-    data, killed, whole = make_data(tmp_path / 'data', 24), tmp_path / 'killed', tmp_path / 'whole'
+def test_an_evaluation_resumes_after_a_kill(tmp_path, slow_model):
+    data, killed, at_once = make_data(tmp_path / 'data', 24), tmp_path / 'a', tmp_path / 'b'
     command = [
         'evaluate',
         '--model',
@@ -136,18 +138,21 @@ def test_it_goes_on_after_a_kill(tmp_path, slow_model):
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
-    listed, end = killed / 'predictions.json', time.monotonic() + 120
+    predictions, end = killed / 'predictions.json', time.monotonic() + 120
     try:
-        while not listed.is_file() or len(json.loads(listed.read_text())['annotations']) < 3:
+        while (
+            not predictions.is_file()
+            or len(json.loads(predictions.read_text())['annotations']) < 3
+        ):
             assert process.poll() is None and time.monotonic() < end
             time.sleep(0.01)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert 3 <= len(json.loads(listed.read_text())['annotations']) < 24
+    assert 3 <= len(json.loads(predictions.read_text())['annotations']) < 24
     assert not (killed / 'scores.json').exists()
-    assert main([*command, str(killed)]) == main([*command, str(whole)]) == 0
-    assert results(killed) == results(whole)
+    assert main([*command, str(killed)]) == main([*command, str(at_once)]) == 0
+    assert results(killed) == results(at_once)
 
 
 def test_a_folder_belongs_to_one_evaluation(tmp_path, data, tiny_model, slow_model, capsys):
@@ -172,14 +177,14 @@ def test_a_folder_belongs_to_one_evaluation(tmp_path, data, tiny_model, slow_mod
 
 
 def test_pngs_of_ids_are_predictions(tmp_path, data, capsys):
-    """The truth as category * 1000 + instance scores 100; without score there is no AP."""
-    (tmp_path / 'theirs').mkdir()
+    """The truth as category * 1000 + instance has PQ 100; without scores there is no AP."""
+    (tmp_path / 'other').mkdir()
     for i in range(4):
         ids = np.array([0, 11, 7, 24001, 26001], np.uint16)[true_ids(2 * i)]
-        cv2.imwrite(str(tmp_path / f'theirs/{100 + i:012d}.png'), ids)
+        cv2.imwrite(str(tmp_path / f'other/{100 + i:012d}.png'), ids)
     evaluate(
         '--predictions',
-        tmp_path / 'theirs',
+        tmp_path / 'other',
         '--data',
         f'coco:{data}',
         '--json',
@@ -210,8 +215,8 @@ def break_colour(folder):
         (shutil.rmtree, 'no predictions at'),
     ],
 )
-def test_bad_predictions_are_one_line(tmp_path, data, capsys, damage, reason):
-    folder = tmp_path / 'theirs'
+def test_errors_of_predictions_are_one_line(tmp_path, data, capsys, damage, reason):
+    folder = tmp_path / 'other'
     folder.mkdir()
     (folder / 'other.png').touch()
     damage(folder)
@@ -232,6 +237,6 @@ def test_bad_predictions_are_one_line(tmp_path, data, capsys, damage, reason):
 def test_flags_are_checked(capsys, flags, reason):
     try:
         assert main(['evaluate', '--data', 'synthetic', *flags]) == 2
-    except SystemExit as stopped:  # argparse's own
-        assert stopped.code == 2
+    except SystemExit as error:  # raised by argparse
+        assert error.code == 2
     assert reason in capsys.readouterr().err

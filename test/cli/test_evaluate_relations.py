@@ -21,18 +21,18 @@ LAX = {
     'nms_threshold': 0.9,
     'overlap_threshold': 1.0,
 }
-"""Untrained, too, it finds instances that lie on each other."""
+"""Configuration with which even an untrained model finds overlapping instances."""
 
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
-    """A checkpoint, and a model file of it."""
+    """Write a checkpoint and a model file of it."""
     folder = tmp_path_factory.mktemp('sognet')
     checkpoint = write_checkpoint(folder / 'some.ckpt', 'sognet', {**SMALL_SOGNET, **LAX})
     values = torch.load(checkpoint, weights_only=True)
     for name, value in values['state_dict'].items():
         if name.startswith('model.relation.'):
-            value *= 8  # untrained relations are all near 0
+            value *= 8  # without training, all relations are near 0
     torch.save(values, checkpoint)
     assert main(['export', '--checkpoint', str(checkpoint), '-o', str(folder / 'some.onnx')]) == 0
     return {'checkpoint': checkpoint, 'model file': folder / 'some.onnx'}
@@ -60,17 +60,17 @@ def evaluate(model, folder):
     return [json.loads((folder / name).read_text()) for name in ('scores.json', 'relations.json')]
 
 
-def test_checkpoint_and_model_file_tell_the_same_relations(files, tmp_path, capsys):
+def test_checkpoint_and_model_file_give_the_same_relations(files, tmp_path, capsys):
     scores, relations = evaluate(files['checkpoint'], tmp_path)
     assert 'overlap accuracy' in capsys.readouterr().out
-    # The city says what is hidden.
+    # The synthetic city has ground truth for hidden parts.
     assert 0 <= scores['overlap']['accuracy'] <= 100
     assert [image['index'] for image in relations['images']] == [0, 1]
     assert any(image['pairs'] for image in relations['images'])
-    of_file = evaluate(files['model file'], tmp_path)
-    assert of_file[0]['backend'].startswith('onnxruntime')
-    assert of_file[0]['overlap'] == scores['overlap']
-    assert of_file[1]['images'] == relations['images']
+    scores_of_file, relations_of_file = evaluate(files['model file'], tmp_path)
+    assert scores_of_file['backend'].startswith('onnxruntime')
+    assert scores_of_file['overlap'] == scores['overlap']
+    assert relations_of_file['images'] == relations['images']
 
 
 def test_relations_need_a_model_that_has_them(capsys, tmp_path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic score` on files: the published sample where it is at hand, small ones otherwise."""
+"""`panoptic score` on files: the published sample if it is available, and small ones."""
 
 import argparse
 import json
@@ -25,7 +25,7 @@ def run(*arguments):
 
 
 def write_png(path, ids):
-    """8-bit RGB with id = R + 256 G + 65536 B."""
+    """Write an 8-bit RGB PNG with id = R + 256 G + 65536 B."""
     ids = np.asarray(ids, np.uint32)
     bgr = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=-1).astype(np.uint8)
     assert cv2.imwrite(str(path), bgr)
@@ -40,7 +40,7 @@ BIG = 3 + 256 * 2 + 65536 * 200
 
 @pytest.fixture
 def files(tmp_path):
-    """Ground truth gt.json and a prediction pred.json of two 4 x 10 images; car 26, road 7."""
+    """Write gt.json and pred.json of two 4 x 10 images; category ids are car 26 and road 7."""
     document = {
         'categories': [
             {'id': 26, 'name': 'car', 'isthing': 1, 'color': [0, 0, 142]},
@@ -82,10 +82,10 @@ def change(path, edit):
     ('shift', 'expected'),
     [
         (0, {'all': 100.0, 'things': 100.0, 'stuff': 100.0}),
-        (8, {'all': 52.6, 'things': 27.7, 'stuff': 77.6}),  # panopticapi's own figures
+        (8, {'all': 52.6, 'things': 27.7, 'stuff': 77.6}),  # computed with panopticapi
     ],
 )
-def test_published_sample_against_itself_rolled(tmp_path, capsys, shift, expected):
+def test_published_sample_against_a_shifted_copy(tmp_path, capsys, shift, expected):
     document = json.loads(SAMPLE.read_text())
     (tmp_path / 'pred').mkdir()
     for annotation in document['annotations']:
@@ -107,7 +107,7 @@ def test_published_sample_against_itself_rolled(tmp_path, capsys, shift, expecte
     assert {name.lower(): float(pq) for name, pq in printed} == expected
 
 
-def test_folders_are_found_beside_their_json_and_named_ones_win(files, capsys):
+def test_folders_default_to_those_next_to_the_json_files(files, capsys):
     score_files(files)
     assert 'All       | 100.0  100.0  100.0     2' in capsys.readouterr().out
     (files / 'pred').rename(files / 'elsewhere')
@@ -162,7 +162,7 @@ def first(d):
         (lambda d: d.pop('annotations'), r'pred\.json is not in a COCO format'),
     ],
 )
-def test_bad_json_is_named(files, edit, message):
+def test_errors_name_the_bad_json(files, edit, message):
     change(files / 'pred.json', edit)
     with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
         score_files(files, '--json', files / 'scores.json')
@@ -170,8 +170,8 @@ def test_bad_json_is_named(files, edit, message):
     assert not (files / 'scores.json').exists()
 
 
-def claimed(side):
-    """A PNG of 1 x 1 px whose header claims more."""
+def png_with_header_size(side):
+    """Return a PNG of 1 x 1 px whose header has a size of side x side px."""
     png = cv2.imencode('.png', np.zeros((1, 1, 3), np.uint8))[1].tobytes()
     header = b'IHDR' + 2 * side.to_bytes(4, 'big') + png[24:29]
     return png[:12] + header + zlib.crc32(header).to_bytes(4, 'big') + png[33:]
@@ -188,14 +188,14 @@ def claimed(side):
         (lambda p: cv2.imwrite(str(p), np.ones((4, 10), np.uint8)), 'is not an 8-bit RGB PNG'),
         (lambda p: cv2.imwrite(str(p), np.ones((4, 10, 3), np.uint16)), 'is not an 8-bit RGB PNG'),
         (
-            lambda p: p.write_bytes(claimed(30_000)),
+            lambda p: p.write_bytes(png_with_header_size(30_000)),
             '30000 x 30000 pixels, expected 89478485 at most',
         ),
         (lambda p: p.write_bytes(p.read_bytes()[:-20]), 'is not an 8-bit RGB PNG'),
         (lambda p: p.unlink(), r'image 5: .*a\.png does not exist'),
     ],
 )
-def test_bad_pngs_are_named(files, write, message):
+def test_errors_name_the_bad_png(files, write, message):
     write(files / 'pred/a.png')
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         score_files(files)
@@ -212,7 +212,7 @@ def test_bad_pngs_are_named(files, write, message):
         (lambda d: d['categories'][1].update(id=26), r'gt\.json: .*category_id once.*26'),
     ],
 )
-def test_bad_categories_are_named(files, edit, message):
+def test_errors_name_the_bad_category(files, edit, message):
     change(files / 'gt.json', edit)
     with pytest.raises(ValueError, match=message):
         score_files(files)
@@ -225,12 +225,12 @@ def test_bad_categories_are_named(files, edit, message):
         (('--json', 'nowhere/scores.json'), '--json: no folder nowhere'),
     ],
 )
-def test_missing_folders_are_named(files, arguments, message):
+def test_errors_name_the_missing_folder(files, arguments, message):
     with pytest.raises(FileNotFoundError, match=message):
         score_files(files, *arguments)
 
 
-def test_missing_and_broken_files_are_named(files):
+def test_errors_name_the_missing_or_broken_file(files):
     (files / 'pred.json').write_text('{"annotations": [')
     with pytest.raises(ValueError, match=r'pred\.json is not JSON'):
         score_files(files)
@@ -239,7 +239,7 @@ def test_missing_and_broken_files_are_named(files):
         score_files(files)
 
 
-def test_long_work_shows_a_bar_and_short_work_none(files, capsys, monkeypatch):
+def test_only_long_work_shows_a_progress_bar(files, capsys, monkeypatch):
     score_files(files)
     assert capsys.readouterr().err == ''
     monkeypatch.setattr(output, 'BAR_AFTER_S', 0.0)
@@ -247,7 +247,7 @@ def test_long_work_shows_a_bar_and_short_work_none(files, capsys, monkeypatch):
     assert '2/2' in capsys.readouterr().err
 
 
-def test_the_scores_file_is_written_whole(files):
+def test_the_scores_file_is_replaced(files):
     (files / 'scores.json').write_text('old')
     score_files(files, '--json', files / 'scores.json')
     assert json.loads((files / 'scores.json').read_text())['all']['pq'] == 100

@@ -25,7 +25,7 @@ def run(*arguments):
 
 
 def write_png(path, ids):
-    """8-bit RGB with id = R + 256 G + 65536 B."""
+    """Write an 8-bit RGB PNG with id = R + 256 G + 65536 B."""
     ids = np.asarray(ids, np.uint32)
     bgr = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=-1).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def write_png(path, ids):
 
 
 def write_clip(folder, clip, name, white=False):
-    """Both sides; void is class 255, or white."""
+    """Write ground truth and prediction; void is class 255, or white."""
     for i, maps in enumerate(clip):
         for side, class_map, track_map in (('gt', *maps[:2]), ('pred', *maps[2:])):
             ids = class_map.astype(np.int64) * DIVISOR + track_map.astype(np.int64)
@@ -44,7 +44,7 @@ def write_clip(folder, clip, name, white=False):
 
 @pytest.fixture
 def files(tmp_path):
-    """One clip of three frames, in gt and pred, and labels.yaml."""
+    """Write a clip of three frames to gt and pred, and labels.yaml."""
     write_clip(tmp_path, random_clip(1, frames=3), '.')
     (tmp_path / 'labels.yaml').write_text(
         yaml.safe_dump({'label_divisor': DIVISOR, 'labels': LABELS.to_dicts()})
@@ -69,7 +69,7 @@ def test_a_folder_is_a_clip(files, capsys):
     assert capsys.readouterr().out == (f'{result.format_table()}\n\n{result.format_classes()}\n')
 
 
-def test_sub_folders_are_clips_and_predictions_may_hold_more(tmp_path, files, capsys):
+def test_sub_folders_are_clips_and_predictions_may_have_more(tmp_path, files, capsys):
     clips = [random_clip(2, frames=4), random_clip(3, frames=2)]
     for name, clip in zip(('clips/a', 'clips/b'), clips, strict=True):
         write_clip(tmp_path / 'many', clip, name.removeprefix('clips/'), white=True)
@@ -80,7 +80,7 @@ def test_sub_folders_are_clips_and_predictions_may_hold_more(tmp_path, files, ca
     assert expected(*clips).format_table() in capsys.readouterr().out
 
 
-def test_the_divisor_is_the_flags_before_the_files_and_1000_without(files, capsys):
+def test_the_flag_overrides_the_divisor_of_the_file_and_its_default_1000(files, capsys):
     (files / 'labels.yaml').write_text(yaml.safe_dump(LABELS.to_dicts()))
     with pytest.raises(ValueError, match='of class 65 with label_divisor 1000'):
         score_files(files)
@@ -88,8 +88,8 @@ def test_the_divisor_is_the_flags_before_the_files_and_1000_without(files, capsy
     assert expected(random_clip(1, frames=3)).format_table() in capsys.readouterr().out
 
 
-def test_ids_of_the_class_file_are_those_of_the_pixels(files, capsys):
-    """Ids other than places: 10, 20, ...; 0 has no label then."""
+def test_pixels_have_the_ids_of_the_class_file(files, capsys):
+    """The ids are 10, 20, ... instead of indices, so 0 is no class."""
     entries = [
         {'id': 10 * i + 10, 'name': label.name, 'kind': 'thing' if label.is_thing else 'stuff'}
         for i, label in enumerate(LABELS.labels)
@@ -163,7 +163,7 @@ def test_ids_of_the_class_file_are_those_of_the_pixels(files, capsys):
         ),
     ],
 )
-def test_what_does_not_fit_is_named(files, change, message):
+def test_errors_name_the_bad_file(files, change, message):
     change(files)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         score_files(files, '--json', files / 'scores.json')
@@ -180,6 +180,6 @@ def test_what_does_not_fit_is_named(files, change, message):
         ),
     ],
 )
-def test_bad_flags_are_named(files, flags, message):
+def test_errors_name_the_bad_flag(files, flags, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         score_files(files, *flags)

@@ -29,7 +29,7 @@ def make_frame(
     stride: int = 1,
     embedding_dim: int = 3,
 ) -> PanopticFrame:
-    """Paint discs, later ones over earlier ones; completely hidden ones get no row."""
+    """Return a frame of discs, later ones over earlier ones; fully hidden ones get no row."""
     geometry = Geometry(size, size, stride)
     y, x = np.mgrid[: size[0] : stride, : size[1] : stride]
     segment_map = np.zeros(geometry.map_size, np.uint16)

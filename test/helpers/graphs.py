@@ -25,10 +25,12 @@ TENSORRT_OPERATORS = set(
     'Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth '
     'Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze '
     'Upsample Where Xor '
-    'LayerNormalization Gelu '.split()  # of version 10, which the backend is for
+    'LayerNormalization Gelu '.split()  # of version 10, which the backend needs
 )
-"""The support matrix of TensorRT's ONNX parser, version 8.5, which later versions only add to;
-without Scatter*, which it supports without the reductions that we would need."""
+"""Operators that TensorRT's ONNX parser supports from version 8.5 on.
+
+Scatter* are left out: the parser does not support the reductions that models would need.
+"""
 
 
 def random_image(size, seed=0):
@@ -62,7 +64,7 @@ def run_onnx(path, image, thresholds):
 
 
 def assert_same(ours, expected):
-    """The issue's bound: maps equal on 99.9 % of cells, tables to 1e-3."""
+    """Check that maps are equal on 99.9 % of the cells, and tables within 1e-3."""
     for name in ('segment_map', 'semantic_map'):
         assert (ours[name] == expected[name]).mean() >= 0.999, name
     np.testing.assert_array_equal(ours['valid'], expected['valid'])

@@ -28,10 +28,10 @@ def labels():
 
 
 def street(edit=None):
-    """Two images of 64 x 96: a box before a ball, a crowd and void; and stuff only.
+    """Return two images of 64 x 96: one with a box, a ball in front, crowd and void; one of stuff.
 
     Args:
-        edit: changes class_map and instance_map in place.
+        edit: function that changes class_map and instance_map in place.
     """
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (2, 3, 64, 96), generator=generator, dtype=torch.uint8)

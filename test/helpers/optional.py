@@ -40,7 +40,7 @@ OPTIONAL = {
         'ros',
     ),
 }
-"""Each with the extra of setup.py that installs it."""
+"""Extra of setup.py that installs each package."""
 
 
 def skip_without_package(error: BaseException | None) -> None:

@@ -17,10 +17,10 @@ CAR, PERSON, ROAD, SKY = range(4)
 
 
 def random_image(seed):
-    """Maps of large random rectangles; the prediction is the truth with some of it changed.
+    """Return maps of large random rectangles; the prediction is the truth with changes.
 
     Returns:
-        What `pair_segments` takes after the labels.
+        The arguments of `pair_segments` after the labels.
     """
     rng = np.random.default_rng(seed)
     ids = rng.choice(2**24 - 1, 8, replace=False) + 1

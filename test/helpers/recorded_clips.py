@@ -39,4 +39,4 @@ def car(x: float, **kwargs: float | tuple[float, ...]) -> Disc:
 MOVING = [
     make_frame(t / 20, car(20 + t, embedding=RED), car(150, embedding=BLUE)) for t in range(8)
 ]
-"""Frames with two cars, of which one moves to the right by 1 px."""
+"""Frames with two cars, of which one moves to the right by 1 px per frame."""

@@ -82,7 +82,7 @@ def classes(labels=LABELS) -> str:
 
 
 def write_bag(path: Path, messages, storage: str = 'mcap', compression: str = 'none') -> Path:
-    """Write a bag of (topic, type, time, message)."""
+    """Write a bag of (topic, type, time in ns, message); return its path."""
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
     writer = Writer(path, version=9, storage_plugin=StoragePlugin[storage.upper()])

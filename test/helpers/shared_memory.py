@@ -7,7 +7,7 @@ from panoptic_ros.ros.processes import shared_memory_files
 
 
 def left_by(domain: int) -> list[Path]:
-    """Files of a domain's ports; other processes on the machine may have some as well."""
+    """Return the files of a domain's ports; other processes may have files of other ports."""
     ports = range(7400 + 250 * domain, 7400 + 250 * (domain + 1))
     return [
         path for path in shared_memory_files() if any(f'port{port}' in path.name for port in ports)

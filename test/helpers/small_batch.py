@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A batch of two small images, and the check that it teaches every parameter."""
+"""A batch of two small images, and the check that all parameters receive gradients."""
 
 import numpy as np
 import torch

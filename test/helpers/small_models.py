@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations of the registry's small networks, with some defaults back in place."""
+"""Configurations of the registry's small networks, with some values back at their defaults."""
 
 from panoptic_ros.models.registry import FAMILIES
 
 
 def small(family, *defaults):
-    """The small configuration of a family without the keys named, which keep their defaults."""
+    """Return the small configuration of a family without the keys in `defaults`."""
     return {key: value for key, value in FAMILIES[family].small.items() if key not in defaults}
 
 

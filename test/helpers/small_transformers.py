@@ -105,7 +105,7 @@ PROCESSORS = {
 
 
 def write_tokenizer(folder):
-    """Return a CLIP tokenizer with letters as its only tokens."""
+    """Write a CLIP tokenizer with letters as its only tokens."""
     letters = sorted(set('the task is panoptic') - {' '})
     words = ['<|startoftext|>', '<|endoftext|>', *letters, *(f'{c}</w>' for c in letters)]
     (folder / 'vocab.json').write_text(json.dumps({w: i for i, w in enumerate(words)}))
@@ -124,7 +124,7 @@ def write_tokenizer(folder):
 
 
 def write_checkpoint(folder, kind):
-    """A folder with a checkpoint of a kind, its processor's settings and class names."""
+    """Write a checkpoint with its processor's settings and class names; return the folder."""
     torch.manual_seed(0)
     getattr(transformers, CLASSES[kind])(make_config(kind)).save_pretrained(folder)
     (folder / 'preprocessor_config.json').write_text(

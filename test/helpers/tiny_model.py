@@ -31,7 +31,7 @@ ROW_SCORE = np.array([0.9, 0.8, 0.95, 0.85, 0.75, 0.65], np.float32)
 
 
 def paint_scene(height: int, width: int) -> np.ndarray:
-    """(H, W, 3) RGB: wall above floor, a ball in the left half, a box in the right half.
+    """Return (H, W, 3) RGB: wall above floor, a ball in the left half, a box in the right half.
 
     Their edges lie on eighths of the picture: ball x 1/8 to 3/8, box x 5/8 to 7/8, both y 1/4 to
     3/4; wall and floor meet at y 1/2.
@@ -88,8 +88,8 @@ def tiny_graph(info: ModelInfo, work: int = 0, endless: int | None = None) -> Mo
 
     Args:
         info: its metadata.
-        work: number of 1024^3 matrix products that change nothing but time.
-        endless: if the first 20 pixels have no lower value, the graph never ends.
+        work: number of 1024^3 matrix products that only take time.
+        endless: the graph never ends if no value of the first 20 pixels is below this.
     """
     (height, width), stride = info.input_size, info.stride
     h, w = height // stride, width // stride
@@ -105,8 +105,8 @@ def tiny_graph(info: ModelInfo, work: int = 0, endless: int | None = None) -> Mo
         pixels = op('Add', pixels, nothing)
     if endless is not None:
         first = op('Slice', op('Reshape', pixels, i64([-1])), i64([0]), i64([60]))
-        begins = op('GreaterOrEqual', op('ReduceMin', first, keepdims=0), f32(endless))
-        pixels = op('Loop', '', begins, pixels, body=_same_again(height, width))
+        starts = op('GreaterOrEqual', op('ReduceMin', first, keepdims=0), f32(endless))
+        pixels = op('Loop', '', starts, pixels, body=_same_again(height, width))
     cells = op(
         'Slice',
         pixels,
@@ -207,7 +207,7 @@ def tiny_graph(info: ModelInfo, work: int = 0, endless: int | None = None) -> Mo
 
 
 def _same_again(height: int, width: int) -> GraphProto:
-    """Body of a loop that changes nothing."""
+    """Return the body of a loop that changes nothing."""
 
     def ports(end: str, *names: str) -> list[ValueInfoProto]:
         kinds = {'more': (TensorProto.BOOL, []), 'pixels': (TensorProto.FLOAT, [height, width, 3])}

@@ -89,7 +89,7 @@ class Training:
     """Log records and warnings."""
 
 
-class _Notes(logging.Handler):
+class _Messages(logging.Handler):
     def __init__(self, messages: list[str]) -> None:
         super().__init__()
         self.messages = messages
@@ -98,13 +98,13 @@ class _Notes(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-def run_noted(folder: Path, *more: str, stop: tuple[str, int, int] | None = None) -> Training:
-    """Train by the command itself, and record the events.
+def run_recorded(folder: Path, *more: str, stop: tuple[str, int, int] | None = None) -> Training:
+    """Train with `panoptic train`, and record the events.
 
     Args:
         folder: for the results.
         more: flags.
-        stop: ('training' or 'validation', step, index): Ctrl-C there.
+        stop: ('training' or 'validation', step, index) of a Ctrl-C.
     """
     from panoptic_ros.cli.main import main
     from panoptic_training.trainer.ema import EMA
@@ -131,7 +131,7 @@ def run_noted(folder: Path, *more: str, stop: tuple[str, int, int] | None = None
         training.steps.append(module.get_parameter(WATCHED).detach().clone())
         own[2](self, trainer, module, *args)
 
-    handler, logger = _Notes(training.messages), logging.getLogger('lightning.pytorch')
+    handler, logger = _Messages(training.messages), logging.getLogger('lightning.pytorch')
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as caught:
         patch.setattr(PanopticModule, 'training_step', training_step)
         patch.setattr(PanopticModule, 'validation_step', validation_step)
@@ -142,7 +142,7 @@ def run_noted(folder: Path, *more: str, stop: tuple[str, int, int] | None = None
             status = main(['train', *tiny_flags(folder, *more)])
         finally:
             logger.removeHandler(handler)
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning switches it off
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning disables it
     training.messages += [str(warning.message) for warning in caught]
     assert status == (130 if stop else 0)
     return training

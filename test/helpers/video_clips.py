@@ -27,10 +27,10 @@ def frame(*runs):
 
 
 def random_clip(seed, frames=None):
-    """Frames (gt class, gt track, pred class, pred track), 16 x 24, of moving rectangles.
+    """Return frames (gt class, gt track, pred class, pred track), 16 x 24, of moving rectangles.
 
-    The prediction shifts, loses, invents, renames, swaps and misclassifies some; ids of
-    different classes collide; the truth has crowds and void, the prediction void.
+    The prediction has shifted, missed, added, swapped and misclassified rectangles and new track
+    ids; different classes use the same ids; the truth has crowds and void, the prediction void.
     """
     rng = np.random.default_rng(seed)
     length = int(rng.integers(1, 8)) if frames is None else frames
@@ -51,22 +51,24 @@ def random_clip(seed, frames=None):
     for t in range(length):
         gt_class, gt_track = np.full((16, 24), SKY), np.zeros((16, 24), np.int64)
         gt_class[8:] = ROAD
-        gt_track[8:] = 7  # what stuff holds there does not matter
+        gt_track[8:] = 7  # track ids of stuff are ignored
         pred_class, pred_track = gt_class.copy(), np.zeros_like(gt_track)
         pred_class[7] = ROAD
         for thing in objects:
             if rng.random() < 0.15:  # hidden
                 continue
             y, x = thing['y'], thing['x'] + t * thing['v']
-            here = np.s_[y : y + thing['h'], max(x, 0) : x + thing['w']]
-            gt_class[here], gt_track[here] = thing['class'], thing['track']
-            if rng.random() < 0.15:  # renamed
+            true = np.s_[y : y + thing['h'], max(x, 0) : x + thing['w']]
+            gt_class[true], gt_track[true] = thing['class'], thing['track']
+            if rng.random() < 0.15:  # a new track id
                 thing['pred'] = int(rng.integers(0, 5))
             dy, dx = rng.integers(0, 3, 2)
-            there = np.s_[y + dy : y + thing['h'], max(x + dx, 0) : x + thing['w']]
+            predicted = np.s_[y + dy : y + thing['h'], max(x + dx, 0) : x + thing['w']]
             if rng.random() < 0.9:
-                pred_class[there] = thing['class'] if rng.random() < 0.9 else rng.choice(THINGS)
-                pred_track[there] = thing['pred']
+                pred_class[predicted] = (
+                    thing['class'] if rng.random() < 0.9 else rng.choice(THINGS)
+                )
+                pred_track[predicted] = thing['pred']
         for a_map, chance in ((gt_class, 0.7), (pred_class, 0.3)):
             if rng.random() < chance:
                 y, x = rng.integers(0, [12, 16])
@@ -84,7 +86,7 @@ def random_clip(seed, frames=None):
 
 
 def segments(class_map, track_map):
-    """Masks by (class, track); track 0 for stuff."""
+    """Return masks by (class, track); the track is 0 for stuff."""
     track_map = np.where(np.isin(class_map, THINGS), track_map, 0)
     keys = {(int(c), int(t)) for c, t in zip(class_map.ravel(), track_map.ravel(), strict=True)}
     return {
@@ -99,7 +101,7 @@ def is_crowd(key):
 
 
 def score(metric, *clips):
-    """Update a metric with clips of maps; it has `update` and `end_clip`."""
+    """Update a metric with clips of maps, and return it."""
     for clip in clips:
         for maps in clip:
             metric.update(measure_frame(*maps, LABELS))

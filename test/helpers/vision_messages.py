@@ -67,4 +67,4 @@ def _default(kind: str) -> Any:
     package, _, name = kind.rpartition('/')
     if package in ('', 'vision_msgs'):
         return getattr(sys.modules['vision_msgs.msg'], name)()
-    return None  # of another package; nothing here looks at it
+    return None  # a field of another package, which the tests do not read

@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tiny_training import Training, run_noted
+from tiny_training import Training, run_recorded
 
 
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Training:
     """The tiny training from start to end; left as it is."""
-    return run_noted(tmp_path_factory.mktemp('trained'))
+    return run_recorded(tmp_path_factory.mktemp('trained'))
 
 
 @pytest.fixture(scope='session')

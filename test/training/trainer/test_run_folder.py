@@ -9,7 +9,7 @@ import signal
 import pytest
 import torch
 from tensorboard.summary.writer.record_writer import RecordWriter
-from tiny_training import read_ckpt, run_noted, tiny_flags
+from tiny_training import read_ckpt, run_recorded, tiny_flags
 
 from panoptic_ros.cli.main import main
 from panoptic_ros.core import files
@@ -279,7 +279,7 @@ def test_ctrl_c_while_a_checkpoint_is_restored_leaves_all_files(used, monkeypatc
 
 def test_ctrl_c_in_the_sanity_validation_leaves_all_files(used):
     before = held(used)
-    run_noted(
+    run_recorded(
         used,
         '--overwrite',
         'true',
@@ -294,7 +294,7 @@ def test_ctrl_c_in_the_sanity_validation_leaves_all_files(used):
 def test_overwrite_replaces_each_file_by_the_new_trainings_own(used, trained):
     logs = sorted(used.glob('events.out.tfevents.*'))
     assert logs
-    run_noted(used, '--overwrite', 'true', '--trainer.max_steps', '3', '--model.lr', '0.002')
+    run_recorded(used, '--overwrite', 'true', '--trainer.max_steps', '3', '--model.lr', '0.002')
     for name in ('best', 'last'):
         assert read_ckpt(used, name)['hyper_parameters']['lr'] == 0.002
         assert read_ckpt(used, name)['global_step'] == 3
@@ -377,7 +377,7 @@ def test_a_moved_training_keeps_its_best(used, monkeypatch):
     best = used / 'checkpoints/best.ckpt'
     before = best.read_bytes()
     monkeypatch.setattr(ImageScores, 'summary', lambda self: {'pq': -1.0})  # worse than any
-    run_noted(
+    run_recorded(
         used,
         '--ckpt_path',
         'last',

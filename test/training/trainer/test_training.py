@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from tiny_training import WATCHED, fit_tiny, read_ckpt, run_noted, tiny_flags
+from tiny_training import WATCHED, fit_tiny, read_ckpt, run_recorded, tiny_flags
 
 from panoptic_ros.cli.main import main
 from panoptic_training.checkpoint import load_checkpoint
@@ -127,9 +127,9 @@ def test_nothing_is_said_of_unpickling(trained):
     ],
 )
 def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(trained, tmp_path, stop):
-    before = run_noted(tmp_path, stop=stop)
+    before = run_recorded(tmp_path, stop=stop)
     assert read_ckpt(tmp_path)['global_step'] == stop[1]
-    after = run_noted(tmp_path, '--ckpt_path', 'last')
+    after = run_recorded(tmp_path, '--ckpt_path', 'last')
     assert before.batches + after.batches == trained.batches
     assert [v[:2] for v in after.validated] == [
         v[:2] for v in trained.validated if v[0] > stop[1] or stop[0] == 'validation'
@@ -149,7 +149,7 @@ def test_a_killed_training_goes_on_from_its_last_validation(trained, tmp_path):
     (tmp_path / 'checkpoints').mkdir()
     best = read_ckpt(trained.folder, 'best')
     shutil.copy(trained.folder / 'checkpoints/best.ckpt', tmp_path / 'checkpoints/last.ckpt')
-    after = run_noted(tmp_path, '--ckpt_path', 'last')
+    after = run_recorded(tmp_path, '--ckpt_path', 'last')
     assert after.batches == trained.batches[best['global_step'] :]
     assert [v[:2] for v in after.validated] == [
         v[:2] for v in trained.validated if v[0] > best['global_step']
@@ -158,7 +158,7 @@ def test_a_killed_training_goes_on_from_its_last_validation(trained, tmp_path):
 
 def test_the_seed_fixes_the_first_loss(trained, tmp_path):
     flags = ('--trainer.max_steps', '1', '--trainer.limit_val_batches', '0')
-    other = run_noted(tmp_path, *flags, '--seed_everything', '1')
+    other = run_recorded(tmp_path, *flags, '--seed_everything', '1')
     assert other.batches[0][:2] == (0, 0)
     assert abs(other.batches[0][2] - trained.batches[0][2]) > 1e-3
 
@@ -255,7 +255,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path):
     assert 'Traceback' not in output
     step = read_ckpt(tmp_path)['global_step']
     assert step >= 3
-    after = run_noted(
+    after = run_recorded(
         tmp_path,
         '--ckpt_path',
         'last',

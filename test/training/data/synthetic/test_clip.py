@@ -27,7 +27,7 @@ FIELDS = ('image', 'class_map', 'track_map', 'depth')
 
 @pytest.fixture(scope='module')
 def frames():
-    """One frame each of 40 streets."""
+    """Return one frame of each of 40 streets."""
     return [SyntheticClip(seed, SIZE).frame(7 * seed) for seed in range(40)]
 
 
@@ -35,15 +35,15 @@ def same(one, other):
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in FIELDS)
 
 
-def test_a_frame_is_the_same_in_whatever_order_it_is_asked_for():
-    walk = SyntheticClip(5, SIZE)
-    sequence = [frame for frame, _ in zip(walk, range(4), strict=False)]
-    jump = SyntheticClip(5, SIZE)
+def test_frames_do_not_depend_on_the_order_of_access():
+    in_order = SyntheticClip(5, SIZE)
+    sequence = [frame for frame, _ in zip(in_order, range(4), strict=False)]
+    random_access = SyntheticClip(5, SIZE)
     for i in (3, 0, 2, 1, 3):
-        assert same(jump.frame(i), sequence[i])
+        assert same(random_access.frame(i), sequence[i])
         assert sequence[i].frame_index == i
-        assert sequence[i].stamp_s == pytest.approx(i / walk.fps)
-    assert same(jump[2], sequence[2])
+        assert sequence[i].stamp_s == pytest.approx(i / in_order.fps)
+    assert same(random_access[2], sequence[2])
 
 
 def test_seeds_and_frames_differ():
@@ -55,8 +55,8 @@ def test_seeds_and_frames_differ():
     ('size', 'why'),
     [
         ((128, 256), 'half the training size'),
-        ((90, 160), '16:9, as the demo streams'),
-        ((65, 47), 'odd and upright'),
+        ((90, 160), '16:9, like the demo'),
+        ((65, 47), 'odd and taller than wide'),
     ],
 )
 def test_shapes_and_types(size, why):
@@ -86,7 +86,7 @@ def test_a_negative_frame_is_refused():
         SyntheticClip(1, SIZE).frame(-1)
 
 
-def test_splits_are_apart_and_named():
+def test_splits_are_disjoint_and_named():
     assert not set(VAL_SEEDS) & set(TEST_SEEDS)
     assert not set(TRAIN_SEEDS) & (set(VAL_SEEDS) | set(TEST_SEEDS))
     for name, seeds in SPLITS.items():
@@ -121,26 +121,26 @@ def test_each_thing_is_one_segment_of_the_panoptic_map(frames):
 @pytest.mark.parametrize('seed', [0, 3, 14, 31])
 def test_a_track_keeps_its_class_and_moves_smoothly(seed):
     clip = SyntheticClip(seed, SIZE, fps=20)
-    classes, seen, compared = {}, {}, 0
+    classes, previous, compared = {}, {}, 0
     for i in range(0, 40):
         frame = clip.frame(i)
-        now = {}
+        current = {}
         for track in np.unique(frame.track_map)[1:].tolist():
             mask = frame.track_map == track
             kinds = np.unique(frame.class_map[mask])
             assert len(kinds) == 1 and classes.setdefault(track, kinds[0]) == kinds[0]
-            now[track] = mask
-            before = seen.get(track)
+            current[track] = mask
+            before = previous.get(track)
             if before is None or mask.sum() < 150:
                 continue
-            # Steps grow as a thing comes near: at most a third of its own size.
+            # Steps grow as a thing comes near: they are at most a third of its size.
             rows, columns = np.nonzero(mask)
             old_rows, old_columns = np.nonzero(before)
             step = np.hypot(rows.mean() - old_rows.mean(), columns.mean() - old_columns.mean())
             extent = max(np.ptp(rows), np.ptp(columns)) + 1
             assert step < 0.35 * extent + 2, (i, track, step, extent)
             compared += 1
-        seen = now
+        previous = current
     assert compared > 20
 
 
@@ -148,29 +148,29 @@ def test_a_track_keeps_its_class_and_moves_smoothly(seed):
     ('camera_z', 'expected_z', 'turn'),
     [
         (0.0, 10.0, 0),
-        (30.0, -20.0, 0),  # behind, but its window is not over
-        (36.0, 84.0, -1),  # 26 m behind: it comes again ahead, as the next one
+        (30.0, -20.0, 0),  # behind the camera, but still in its window
+        (36.0, 84.0, -1),  # 26 m behind: it reappears ahead, as another car
         (146.0, 84.0, -2),
     ],
 )
-def test_a_parked_car_comes_again_as_another(camera_z, expected_z, turn):
+def test_a_parked_car_reappears_as_another(camera_z, expected_z, turn):
     _, z, _, turns, _ = Mover(CAR, 4.0, 10.0, 0.0, 0.0).at(1.0, camera_z)
     assert (z, turns) == (pytest.approx(expected_z), turn)
 
 
 def test_ids_are_new_along_a_street():
-    clip = SyntheticClip(8, SIZE, fps=1)  # drives 9 m a frame, so 110 m of street in 12
-    life = {}
+    clip = SyntheticClip(8, SIZE, fps=1)  # 9 m per frame, so 110 m of street in 12 frames
+    frames_of = {}
     for i in range(40):
         for track in np.unique(clip.frame(i).track_map)[1:].tolist():
-            life.setdefault(track, []).append(i)
-    spans = [frames[-1] - frames[0] for frames in life.values()]
-    # Only traffic in the camera's own lane stays with it.
-    assert len(life) > 25 and np.median(spans) < 8
+            frames_of.setdefault(track, []).append(i)
+    spans = [frames[-1] - frames[0] for frames in frames_of.values()]
+    # Only traffic in the camera's lane stays in view.
+    assert len(frames_of) > 25 and np.median(spans) < 8
 
 
 def ground_plane(frame):
-    """(a, b, c) with 1 / depth = a u + b v + c, fitted to the pixels of the road."""
+    """Return (a, b, c) with 1 / depth = a u + b v + c, fitted to the pixels of the road."""
     road = frame.class_map == LABELS.names.index('road')
     v, u = np.nonzero(road)
     inverse = 1 / frame.depth[road].astype(float)
@@ -180,13 +180,13 @@ def ground_plane(frame):
     return plane
 
 
-def test_what_stands_on_the_ground_is_nearer_than_the_ground_behind_it(frames):
+def test_objects_on_the_ground_are_nearer_than_the_ground_behind_them(frames):
     v, u = np.mgrid[0 : SIZE[0], 0 : SIZE[1]]
     for frame in frames:
         assert frame.depth.min() > 0 and np.isfinite(frame.depth).all()
         a, b, c = ground_plane(frame)
         standing = ~np.isin(frame.class_map, LABELS.class_ids(['road', 'pavement', 'sky']))
-        # A round foot may reach 15 cm and one and a half pixels into the ground.
+        # The round base of an object may reach 15 cm and 1.5 pixels into the ground.
         sunk = b * (1.5 + 0.15 * frame.intrinsics[0, 0] / frame.depth)
         behind = np.maximum(a * u + b * v + c - sunk, 1 / 160)
         assert (1 / frame.depth >= behind - 1e-4)[standing].all()
@@ -199,7 +199,7 @@ def test_sky_is_farthest(frames):
         assert frame.depth[frame.class_map != sky].max() < 200
 
 
-def test_a_known_point_is_projected_where_it_belongs():
+def test_a_known_point_is_projected_to_its_pixel():
     camera = PinholeCamera((101, 201), 100.0, (0.5, 1.5), 0.0, 0.0, 0.0, 0.0)
     # 1 m right of the camera and 1.5 m under it, 10 m ahead
     pixel = camera.to_pixels(camera.to_camera(np.array([[1.5, 0.0, 10.0]])))[0]
@@ -210,15 +210,15 @@ def test_a_known_point_is_projected_where_it_belongs():
 @pytest.mark.parametrize(
     ('yaw', 'pitch', 'roll', 'point', 'expected'),
     [
-        (0.1, 0.0, 0.0, (np.sin(0.1), 0.0, np.cos(0.1)), (0, 0)),  # looks right, at what is there
+        (0.1, 0.0, 0.0, (np.sin(0.1), 0.0, np.cos(0.1)), (0, 0)),  # looks right
         (0.0, 0.1, 0.0, (0.0, -np.sin(0.1), np.cos(0.1)), (0, 0)),  # looks down
         (0.0, 0.0, 0.1, (1.0, 0.0, 1.0), (np.cos(0.1), -np.sin(0.1))),  # rolls to the right
     ],
 )
 def test_camera_angles(yaw, pitch, roll, point, expected):
     camera = PinholeCamera((101, 201), 100.0, (0.0, 2.0), yaw, pitch, roll, 0.0)
-    seen = camera.to_camera(np.array([point]) + np.array([0, 2, 0]))
-    offset = (camera.to_pixels(seen)[0] - camera.centre) / 100
+    points = camera.to_camera(np.array([point]) + np.array([0, 2, 0]))
+    offset = (camera.to_pixels(points)[0] - camera.centre) / 100
     np.testing.assert_allclose(offset, expected, atol=1e-12)
 
 
@@ -234,7 +234,7 @@ def test_depth_and_intrinsics_give_the_road_at_the_cameras_height():
 
 
 def test_trees_are_cut_out_at_every_size():
-    """A patch of 4 x 1 pixels was once taken for a scalar by OpenCV."""
+    """OpenCV reads an array of 4 x 1 as a scalar, so small patches need care."""
     camera = PinholeCamera((64, 64), 60.0, (0.0, 1.5), 0.0, 0.0, 0.0, 0.0)
     canvas = Canvas(camera, make_light(np.random.default_rng(0)))
     for wide in range(1, 9):
@@ -244,7 +244,7 @@ def test_trees_are_cut_out_at_every_size():
             assert set(np.unique(canvas.pixels[..., 3])) <= {0, 77}
 
 
-def test_things_are_large_enough_to_be_told(frames):
+def test_things_are_large_enough_to_be_recognised(frames):
     for frame in frames:
         areas = np.bincount(frame.track_map.ravel())[1:]
         assert areas[areas > 0].min(initial=SIZE[0] * SIZE[1]) >= 70 / 4
@@ -254,14 +254,14 @@ def test_statistics_over_streets(frames):
     share = np.array(
         [np.bincount(frame.class_map.ravel(), minlength=len(LABELS)) for frame in frames]
     ) / (SIZE[0] * SIZE[1])
-    seen = dict(zip(LABELS.names, (share > 0).mean(axis=0), strict=True))
-    assert all(seen[name] > 0.95 for name in ('road', 'building', 'vegetation', 'sky'))
-    assert all(seen[name] > 0.4 for name in LABELS.names if name != 'cyclist'), seen
-    assert seen['cyclist'] > 0.15
+    occurrence = dict(zip(LABELS.names, (share > 0).mean(axis=0), strict=True))
+    assert all(occurrence[name] > 0.95 for name in ('road', 'building', 'vegetation', 'sky'))
+    assert all(occurrence[name] > 0.4 for name in LABELS.names if name != 'cyclist'), occurrence
+    assert occurrence['cyclist'] > 0.15
     counts = [len(np.unique(frame.track_map)) - 1 for frame in frames]
     assert 4 < np.mean(counts) < 12 and max(counts) < 30
     crowded = sum(_touching(frame.track_map) for frame in frames)
-    assert crowded > len(frames) / 3  # neighbours that must be told apart
+    assert crowded > len(frames) / 3  # frames in which two things touch
 
 
 def _touching(tracks):

@@ -21,14 +21,14 @@ def same(one, other):
 
 @pytest.fixture(scope='module')
 def samples():
-    """Some training samples of one epoch."""
+    """Return training samples of one epoch."""
     city = City('train', SIZE, length=12, frames_per_clip=2)
     return [city.read(index, epoch_seed=9) for index in range(12)]
 
 
 def test_samples_are_images_with_classes_and_instances(samples):
     is_thing = np.append(City.labels.is_thing, False)
-    seen = 0
+    count = 0
     for sample in samples:
         assert sample.image.shape == (*SIZE, 3) and sample.image.dtype == np.uint8
         assert sample.class_map.dtype == np.uint8 and sample.instance_map.dtype == np.int32
@@ -36,8 +36,8 @@ def test_samples_are_images_with_classes_and_instances(samples):
         np.testing.assert_array_equal(sample.instance_map > 0, is_thing[sample.class_map])
         for instance in np.unique(sample.instance_map)[1:]:
             assert len(np.unique(sample.class_map[sample.instance_map == instance])) == 1
-            seen += 1
-    assert seen > 12, 'a city without people and cars teaches nothing'
+            count += 1
+    assert count > 12, 'training needs people and cars'
 
 
 def test_training_is_new_each_epoch_and_the_same_for_its_seed(samples):
@@ -52,12 +52,12 @@ def test_frames_of_a_street_share_it(monkeypatch):
 
     streets = []
 
-    def note(seed, size, **options):
+    def record(seed, size, **options):
         streets.append(seed)
-        return own(seed, size, **options)
+        return clip(seed, size, **options)
 
-    own = module._clip
-    monkeypatch.setattr(module, '_clip', note)
+    clip = module._clip
+    monkeypatch.setattr(module, '_clip', record)
     city = City('train', SIZE, length=6, frames_per_clip=3)
     for index in range(6):
         city.read(index, 1)
@@ -90,17 +90,17 @@ def test_an_epoch_reads_each_sample_once_and_few_streets_at_a_time(length, per_c
         assert set(order[start : start + block]) == set(range(start, min(start + block, length)))
 
 
-def test_rows_of_frames_stay_together_and_lie_near(monkeypatch):
+def test_frames_of_a_short_clip_stay_together_and_are_close_in_time(monkeypatch):
     from panoptic_training.data.synthetic import dataset as module
 
     numbers = []
 
-    class Noted(module.SyntheticClip):
+    class Recorded(module.SyntheticClip):
         def frame(self, number):
             numbers.append(number)
             return super().frame(number)
 
-    monkeypatch.setattr(module, '_clip', Noted)
+    monkeypatch.setattr(module, '_clip', Recorded)
     city = City('train', SIZE, length=36, frames_per_clip=6, clip_length=3, max_frame_gap=5)
     order = city.order(np.random.default_rng(0))
     rows = order.reshape(-1, 3)
@@ -113,7 +113,7 @@ def test_rows_of_frames_stay_together_and_lie_near(monkeypatch):
     assert numbers[0] != numbers[3] and len(set(numbers[:3])) > 1
 
 
-def test_without_rows_the_order_of_an_epoch_is_as_it_was():
+def test_single_frames_are_shuffled_within_blocks():
     order = City('train', SIZE, length=40, frames_per_clip=2).order(np.random.default_rng(3))
     rng = np.random.default_rng(3)
     expected = np.concatenate(
@@ -142,7 +142,7 @@ def test_without_rows_the_order_of_an_epoch_is_as_it_was():
         ),
     ],
 )
-def test_mistakes_are_named(split, options, message):
+def test_errors_name_the_bad_option(split, options, message):
     with pytest.raises(ValueError, match=message):
         open_reader('synthetic', split, **options)
 
@@ -160,6 +160,6 @@ def test_training_may_be_longer_than_its_streets():
         ('camvid:nowhere', FileNotFoundError, "no folder nowhere for data 'camvid'"),
     ],
 )
-def test_unknown_data_is_named(name, error, message):
+def test_errors_name_the_unknown_data(name, error, message):
     with pytest.raises(error, match=message):
         open_reader(name, 'val')

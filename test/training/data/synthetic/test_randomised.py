@@ -18,7 +18,7 @@ def frames():
     return [SyntheticClip(seed, SIZE, randomised=True).frame(5) for seed in SEEDS]
 
 
-def test_a_frame_depends_on_seed_and_number_alone(frames):
+def test_a_frame_depends_only_on_seed_and_number(frames):
     again = SyntheticClip(SEEDS[3], SIZE, randomised=True)
     again.frame(0)
     for name in ('image', 'class_map', 'track_map'):
@@ -42,14 +42,14 @@ def test_all_classes_and_void_occur(frames):
 def test_streets_differ_more_than_plain_ones(frames):
     plain = [SyntheticClip(seed, SIZE).frame(5) for seed in SEEDS]
 
-    def spread(some):
-        return np.std([frame.image.mean(axis=(0, 1)) for frame in some], axis=0).mean()
+    def spread(frames):
+        return np.std([frame.image.mean(axis=(0, 1)) for frame in frames], axis=0).mean()
 
     assert spread(frames) > spread(plain)
 
 
-def test_the_gaps_of_bare_trees_belong_to_them():
-    """In a tree's label lie pixels as bright as the sky beside pixels of its dark branches."""
+def test_the_label_of_a_bare_tree_includes_its_gaps():
+    """Pixels with a tree's label are as bright as the sky in gaps, and dark on branches."""
     contrast = []
     for seed in range(20):
         frame = SyntheticClip(seed, SIZE, randomised=True).frame(0)
