@@ -169,7 +169,7 @@ def _check_files(source: str) -> None:
             start = file.read(len(LFS_POINTER))
         if start == LFS_POINTER:
             raise ValueError(
-                f'{path} is a pointer of Git LFS in place of the weights; fetch them '
+                f'{path} is a Git LFS pointer instead of the weights; fetch them '
                 'with `git lfs pull`'
             )
         try:
@@ -190,7 +190,7 @@ def class_names(source: str, id2label: Mapping[int, Any], count: int) -> list[st
     absent = [i for i in range(count) if not str(id2label.get(i) or '').strip()]
     if absent:
         raise ValueError(
-            f'{source}: id2label gives no name to class {absent[0]}; it has '
+            f'{source}: id2label has no name for class {absent[0]}; it has '
             f'{len(id2label)} names with ids {min(id2label)} to {max(id2label)}, '
             f'expected 0 to {count - 1}: give the names with --classes FILE'
         )

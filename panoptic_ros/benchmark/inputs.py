@@ -30,7 +30,7 @@ def standard_models(folder: Path, log: Callable[[str], None]) -> Iterator[Path]:
 
     Args:
         folder: folder for the exported files.
-        log: receives a line that tells why larger models are left out.
+        log: receives a line with the reason why larger models are left out.
     """
     own = default_model()
     yield own

@@ -50,7 +50,7 @@ def pipeline_table(reports: list[PipelineTimes], image_size: str) -> Table:
 
 
 def pipeline_notes(reports: list[PipelineTimes]) -> list[str]:
-    """Return what a reader of the table has to know, one line each."""
+    """Return the notes that readers of the table need, one line each."""
     notes = []
     for report in reports:
         name, frames = report.info.name, len(report.stages_ms[Stage.TOTAL.key])

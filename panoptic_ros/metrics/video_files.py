@@ -2,7 +2,8 @@
 """Video segmentations on disk: a folder of PNGs per clip, one per frame, sorted by name.
 
 A pixel is R + 256 G + 65536 B = class id * divisor + track id, with the ids and the divisor of a
-class file. Void is white, the class 255 unless the file has it, and what the file ignores.
+class file. Void is white, the ids that the file ignores, and class 255 if
+the file does not define it.
 """
 
 import os

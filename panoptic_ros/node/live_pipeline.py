@@ -46,7 +46,7 @@ class LivePipeline:
         """Change the settings to checked values of the parameters."""
         with self._lock:
             self._new_settings = settings
-            # What a tracker knew before it was disabled is outdated when it is enabled again.
+            # Tracks from before the tracker was disabled are outdated when it is enabled again.
             self._reset |= not settings['tracker.enabled']
         self._make_changes_if_idle()
 

@@ -126,7 +126,7 @@ class Bag:
                 raise ValueError(f'it is encoded as {encoding[:40]!r}, not as cdr')
             store = _store(encoding)
             if kind not in store.fielddefs:
-                raise ValueError(f"its type {kind[:80]!r} is none of ROS's own")
+                raise ValueError(f"its type {kind[:80]!r} is not one of ROS's own")
             decode = store.deserialize_cdr if encoding == 'cdr' else store.deserialize_ros1
             message = decode(unpack_message(stored.data), kind)
         except Exception as error:  # rosbags raises errors of many types

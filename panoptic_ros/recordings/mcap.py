@@ -154,7 +154,7 @@ class McapFile:
         used = {number for block in self._blocks for number in block.channels}
         places = {block.place for block in self._blocks}
         if not all(len(MAGIC) <= place < start for place in places):
-            raise ValueError('the index names places outside of the data')
+            raise ValueError('the index has positions outside of the data')
         if (
             not places
             or not chunks == len(places) == len(self._blocks)

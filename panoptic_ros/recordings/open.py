@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening of recordings and image sources by what the user names."""
+"""Opening of recordings and image sources that the user names."""
 
 from pathlib import Path
 

@@ -62,9 +62,9 @@ def unpack(kind: str, data: bytes | memoryview, size: int) -> tuple[bytes | memo
 
 
 def unpack_message(data: bytes) -> bytes | memoryview:
-    """Decompress a message that was compressed singly; return any other message unchanged.
+    """Decompress a message that was compressed individually; return any other message unchanged.
 
-    Storage files do not tell which messages are compressed, but no other message starts with the
+    Storage files do not record which messages are compressed, but no other message starts with the
     magic number of zstd.
 
     Raises:

@@ -48,7 +48,7 @@ ENDINGS = (
 """Endings of the names of video files; OpenCV detects the format itself."""
 
 RATE_HZ = 25.0
-"""Rate that is assumed if a video or camera does not tell its own."""
+"""Rate that is assumed if a video or camera does not report its rate."""
 
 MAX_CAMERA = 255
 """Largest camera number; Linux has no larger one."""
@@ -129,7 +129,7 @@ class LocalCamera:
         capture.release()
         if not readable:
             raise ValueError(
-                f'camera {index} is not there or gives no picture; '
+                f'camera {index} is not available or gives no picture; '
                 'the cameras of this machine are /dev/video<number>'
             )
 

@@ -43,7 +43,7 @@ def read_run(folder: Path) -> ReplayRun:
         raise FileNotFoundError(f'no summary.json in {folder}') from None
     classes = run.value('model', 'classes')
     if not isinstance(classes, list) or not isinstance(run.value('settings'), dict):
-        raise ValueError(f'{path} is damaged: it names no classes or no settings')
+        raise ValueError(f'{path} is damaged: it has no classes or no settings')
     ids = {i for record in records for i in (*(record.quality or ()), *(record.overlap or ()))}
     if ids and not 0 <= min(ids) <= max(ids) < len(classes):
         raise ValueError(

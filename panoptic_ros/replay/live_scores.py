@@ -90,7 +90,7 @@ def score_live(
     their stamp; of images that share a stamp the first ones get the results, in order.
 
     Args:
-        config: what was played, a single camera.
+        config: settings of the playback, with a single camera.
         loaded: the node's model.
         bag: recording of the node's topics.
         sent: header stamp and time of sending of each image that was played, in order, ns.

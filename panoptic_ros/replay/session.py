@@ -103,7 +103,7 @@ class Session:
         yield f'model {model["name"]} ({model["hash"]}) on {model["backend"]}, {model["device"]}'
         fallback_reason = self.loaded.predictor.backend.fallback_reason
         if fallback_reason:
-            yield f'slower than asked for: {fallback_reason}'
+            yield f'slower than requested: {fallback_reason}'
         if not self.loaded.predictor.info.embedding_dim:
             yield (
                 'this model gives no embeddings; things are tracked by the overlap of their '
@@ -196,7 +196,7 @@ def _gt_camera(name: str, cameras: list[str]) -> str:
     """Return the camera of a ground truth that the user gave for camera `name` or for none, ''."""
     if name not in cameras and (name or len(cameras) > 1):
         raise ValueError(
-            'with several cameras say whose the ground truth is, --gt CAMERA=...; '
+            'with several cameras, name the one of the ground truth: --gt CAMERA=...; '
             f'the cameras are {", ".join(cameras)}'
         )
     return name or cameras[0]

@@ -30,7 +30,7 @@ def summarize(
     """Summarise a replay.
 
     Args:
-        config: what was replayed.
+        config: settings of the replay.
         loaded: the model.
         result: of the replay.
         source: description of the recording.

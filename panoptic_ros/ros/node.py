@@ -163,7 +163,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         )
         fallback_reason = loaded.predictor.backend.fallback_reason
         if fallback_reason:
-            self.get_logger().warning(f'slower than asked for: {fallback_reason}')
+            self.get_logger().warning(f'slower than requested: {fallback_reason}')
 
     def _publish_label_info(self) -> None:
         assert self._loaded is not None

@@ -102,8 +102,8 @@ def warn_of_foreign_files(node: Node, arguments: Sequence[str]) -> None:
 def parameter_descriptor(parameter: Setting) -> ParameterDescriptor:
     """Return the descriptor that `ros2 param describe` shows.
 
-    ROS knows only closed ranges; values that such a range lets through and the declaration does
-    not allow are refused by the node.
+    ROS has closed ranges only; the node rejects values that are in such a range but not allowed
+    by the declaration.
     """
     descriptor = ParameterDescriptor(
         description=parameter.description,

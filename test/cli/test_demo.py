@@ -222,7 +222,7 @@ def test_a_damaged_model_ends_the_demo_in_one_line(scene_video, tmp_path):
     ('flags', 'words'),
     [
         (('--video', 'none.mp4'), 'no video file at none.mp4'),
-        (('--camera', '87'), 'camera 87 is not there'),
+        (('--camera', '87'), 'camera 87 is not available'),
         (('--bag', 'none'), 'no bag at none'),
         (('--model', 'none.onnx'), 'no model file at none.onnx'),
         (('--duration', '0'), '--duration must be over 0 seconds, got 0'),

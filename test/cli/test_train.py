@@ -104,7 +104,7 @@ def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
         (
             'mobilenetv2_035',
             'mobilenetv2_036',
-            "timm has no backbone 'mobilenetv2_036'; near it: ",
+            "timm has no backbone 'mobilenetv2_036'; similar: ",
         ),
         ('top_k: 12', 'topk: 12', "unknown key 'topk' for family 'hle'; the keys are: "),
         ('lr: 1.0e-3', 'lr: fast', 'model.lr'),

@@ -165,8 +165,8 @@ def test_images_that_share_a_stamp_are_compared_each_with_its_own(stamps):
 @pytest.mark.parametrize(
     ('name', 'text', 'reason'),
     [
-        ('summary.json', '[]', 'names no classes'),
-        ('summary.json', '{"model": {"classes": 3}, "settings": {}}', 'names no classes'),
+        ('summary.json', '[]', 'has no classes'),
+        ('summary.json', '{"model": {"classes": 3}, "settings": {}}', 'has no classes'),
         ('summary.json', '{"model": {"classes": ["a"]}}', 'no settings'),
         ('summary.json', '[' * 100_000, 'nested too deeply'),
         ('frames.jsonl', '[1]', 'frames.jsonl is damaged'),

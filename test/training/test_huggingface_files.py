@@ -158,7 +158,7 @@ def replaced(checkpoint, tmp_path, file, data):
     [
         (
             b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n',
-            r'model\.safetensors is a pointer of Git LFS in place of the weights; '
+            r'model\.safetensors is a Git LFS pointer instead of the weights; '
             r'.*`git lfs pull`',
         ),
         (b'', r'model\.safetensors is not a complete safetensors file'),
@@ -266,7 +266,7 @@ def test_classes_without_a_name_are_refused(checkpoint, tmp_path, ids):
         'config.json',
         {'id2label': {str(i): name for i, name in zip(ids, NAMES, strict=True)}},
     )
-    with pytest.raises(ValueError, match=r'id2label gives no name to class \d; .*--classes FILE'):
+    with pytest.raises(ValueError, match=r'id2label has no name for class \d; .*--classes FILE'):
         open_transformers(str(folder), THINGS)
 
 

@@ -145,7 +145,7 @@ class SemanticAndInstance(FileReader):
             unknown = sorted(set((found // span).tolist()) - self.ignore - class_of.keys())
             if unknown:
                 raise ValueError(
-                    f'{path}: class id {unknown[0]} is not in classes.yaml; where it '
+                    f'{path}: class id {unknown[0]} is not in classes.yaml; if it '
                     f'means that a pixel has no label, add `ignore: [{unknown[0]}]`'
                 )
             ids = np.array([class_of.get(c, VOID_ID) for c in (found // span).tolist()], np.uint8)

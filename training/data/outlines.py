@@ -174,9 +174,7 @@ def decode_counts(text: str) -> list[int]:
     for letter in text.encode():
         bits = letter - 48
         if not 0 <= bits < 64 or shift > 40:
-            raise ValueError(
-                f'run lengths must be written in the letters of COCO, got {short(text)}'
-            )
+            raise ValueError(f"a text of run lengths must use COCO's encoding, got {short(text)}")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:
@@ -184,7 +182,7 @@ def decode_counts(text: str) -> list[int]:
                 value -= 1 << shift
             counts.append(value + (counts[-2] if len(counts) > 2 else 0))
             if abs(counts[-1]) > MAX_RUN:
-                raise ValueError(f'run lengths of {counts[-1]} px fit no image')
+                raise ValueError(f'run lengths of {counts[-1]} px do not fit an image')
             value = shift = 0
     return counts
 

@@ -46,7 +46,7 @@ def open_predictor(path: Path, backend: str = 'auto', device: str = 'auto') -> P
         'cuda' if device == 'auto' and has_gpu else 'cpu' if device == 'auto' else device
     )
     if index is not None and not has_gpu:
-        raise BackendError(f'torch {torch.__version__} sees no GPU, asked for device {device}')
+        raise BackendError(f'torch {torch.__version__} finds no GPU, but the device is {device}')
     model, checkpoint = load_checkpoint(path)
     settings = checkpoint['hyper_parameters']
     input_size = tuple(settings['input_size'])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loss of Hierarchical Lovász Embeddings (Kerola et al., CVPR 2021, section 3.4).
 
-L = L_seg + L_segmean + L_ins + gamma L_insvar + L_seed (equation 16). L_seg and L_segmean tell the
-classes apart, L_ins and L_insvar the instances; L_seed trains the seed map, which says how good a
-cluster centre each pixel is.
+L = L_seg + L_segmean + L_ins + gamma L_insvar + L_seed (equation 16). L_seg and L_segmean separate
+the classes, L_ins and L_insvar the instances; L_seed trains the seed map, which rates each pixel
+as a cluster centre.
 """
 
 from collections.abc import Sequence

@@ -104,7 +104,7 @@ def nearest_center(offset: Tensor, center: Tensor, alive: Tensor, stride: int) -
 
 
 def cell_places(like: Tensor, stride: int) -> Tensor:
-    """(y, x) of the cells' middles, input px, (h * w, 2), for a map (..., h, w)."""
+    """Return (y, x) of the cells' centres, input px, (h * w, 2), for a map (..., h, w)."""
     y, x = (torch.arange(n, device=like.device, dtype=like.dtype) for n in like.shape[-2:])
     grid = torch.stack(torch.meshgrid(y, x, indexing='ij'), dim=-1)
     return (grid.reshape(-1, 2) + 0.5) * stride

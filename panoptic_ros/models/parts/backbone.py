@@ -25,7 +25,7 @@ def make_backbone(name: str, output_stride: int = 32) -> nn.Module:
 
     if not timm.is_model(name):
         near = timm.list_models(f'*{name[:6]}*')[:8] or timm.list_models('resnet*')[:8]
-        raise ValueError(f'timm has no backbone {name!r}; near it: {", ".join(near)}')
+        raise ValueError(f'timm has no backbone {name!r}; similar: {", ".join(near)}')
     options: dict[str, Any] = {} if output_stride == 32 else {'output_stride': output_stride}
     if name.startswith('swin_'):  # else it takes images of its own size only
         options['strict_img_size'] = False
@@ -35,7 +35,7 @@ def make_backbone(name: str, output_stride: int = 32) -> nn.Module:
         raise ValueError(
             f'backbone {name!r} has no feature maps at output stride '
             f'{output_stride} ({error}); take another, or an output_stride of 32 '
-            'where there is such a key'
+            'if the family has this key'
         ) from None
 
 

@@ -96,7 +96,7 @@ def test_names_say_what_is_trained(path):
         (lambda: build('detr', LABELS), "unknown family 'detr'; the families are: .*hle"),
         (
             lambda: build('hle', LABELS, backbone='resnet51'),
-            "timm has no backbone 'resnet51'; near it: .*resnet",
+            "timm has no backbone 'resnet51'; similar: .*resnet",
         ),
         (
             lambda: build('hle', LABELS, backbones='resnet50'),

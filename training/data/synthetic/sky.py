@@ -58,7 +58,7 @@ class Sky:
 
 
 def make_skyline(rng: np.random.Generator) -> tuple[Array, Array]:
-    """Heights, m, of distant houses, every 4 degrees, and of woods before them, every 3."""
+    """Return heights, m, of distant houses every 4 degrees and of woods before them every 3."""
     return rng.uniform(8, 24, 360 // _BLOCK), rng.uniform(6, 11, 121)
 
 

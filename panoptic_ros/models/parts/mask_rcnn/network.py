@@ -143,7 +143,10 @@ class MaskRCNN(PanopticModel):
         )
 
     def propose(self, maps: RoIMaps, anchors: list[Tensor], image: int) -> tuple[Tensor, Tensor]:
-        """Proposals of one image of the batch and their logits; see `proposals.propose`."""
+        """Return the proposals of one image of the batch and their logits.
+
+        See `proposals.propose`.
+        """
         return propose(
             [level[image] for level in maps.logits],
             [level[image] for level in maps.deltas],
