@@ -15,13 +15,7 @@ from ..data.class_table import require_same_classes
 from ..data.registry import open_reader
 from ..data.sample import Batch, Sample, only
 from ..data.skipping import Skipping
-from .sampler import (
-    EpochSampler,
-    FixedSamples,
-    TrainingLoader,
-    TrainingSamples,
-    limit_to_one_thread,
-)
+from .sampler import EpochSampler, FixedSamples, TrainingLoader, TrainingSamples, start_worker
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +134,7 @@ class PanopticData(L.LightningDataModule):
     def _options(self) -> dict[str, Any]:
         return {
             'num_workers': self.num_workers,
-            'worker_init_fn': limit_to_one_thread,
+            'worker_init_fn': start_worker,
             'persistent_workers': self.num_workers > 0,
             'pin_memory': torch.cuda.is_available(),
         }

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Order and random seeds of the training samples, and the loader of training batches."""
+"""Order and random seeds of the training samples, the loader of batches, and its workers."""
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from multiprocessing import parent_process
 from typing import Any
 
 import numpy as np
@@ -142,9 +146,26 @@ class TrainingLoader(DataLoader[Any]):
         self.epoch_sampler.resume(state['epoch'], state['batches'] * (self.batch_size or 1))
 
 
-def limit_to_one_thread(worker: int) -> None:
-    """Limit a loader's worker process to one CPU core."""
+def start_worker(worker: int) -> None:
+    """Limit a loader's worker process to one CPU core, and leave SIGINT and SIGTERM to its parent.
+
+    A terminal, `timeout` and job schedulers signal all processes of a training. A worker that
+    ended would fail the training before it has written its checkpoint.
+    """
     import cv2
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The thread takes the blocked signals, so the main thread continues with its sample.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ignore SIGTERM of other processes; the parent ends its workers by it when it exits."""
+    parent = parent_process()
+    assert parent is not None
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent.pid:
+        pass
+    os._exit(0)

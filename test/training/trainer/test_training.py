@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,19 +241,36 @@ def start_training(folder, *more):
     )
 
 
-def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path):
+def is_running(pid):
+    try:
+        return Path(f'/proc/{pid}/cmdline').read_bytes() != b''  # empty after the process's end
+    except FileNotFoundError:
+        return False
+
+
+def wait_for_checkpoint(process, folder):
+    deadline = time.monotonic() + 240
+    while not (folder / 'checkpoints/last.ckpt').exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
+        time.sleep(0.1)
+
+
+def children_of(pid):
+    """The process ids of the loader's workers."""
+    return [int(word) for word in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+
+
+@pytest.mark.parametrize(('stop', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_all_processes_leaves_a_checkpoint_to_resume_from(tmp_path, stop, status):
     process = start_training(tmp_path, '--trainer.max_steps', '100000', '--data.num_workers', '1')
     try:
-        deadline = time.monotonic() + 240
-        while not (tmp_path / 'checkpoints/last.ckpt').exists():
-            assert process.poll() is None and time.monotonic() < deadline, process.stdout.read()
-            time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)  # the loader's processes hear it as well
+        wait_for_checkpoint(process, tmp_path)
+        os.killpg(process.pid, stop)  # as a terminal and `timeout` do: the workers receive it too
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130
-    assert 'Traceback' not in output
+    assert process.returncode == status, output
+    assert 'Traceback' not in output and 'DataLoader' not in output
     step = read_ckpt(tmp_path)['global_step']
     assert step >= 3
     after = run_recorded(
@@ -265,6 +283,21 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(tmp_path):
         '0',
     )
     assert [(at, index) for at, index, _ in after.batches] == [(step, step % 4)]
+
+
+def test_workers_end_with_a_training_that_is_killed(tmp_path):
+    process = start_training(tmp_path, '--trainer.max_steps', '100000', '--data.num_workers', '1')
+    try:
+        wait_for_checkpoint(process, tmp_path)
+        workers = children_of(process.pid)
+    finally:
+        process.kill()
+    process.wait()
+    assert workers
+    deadline = time.monotonic() + 30  # they look for their parent every 5 s
+    while any(is_running(pid) for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.slow
