@@ -8,12 +8,13 @@ from typing import Any
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from panoptic_ros.core.text import reason_of
 from panoptic_ros.node.model_loading import LoadedModel, load_in_time
 from panoptic_ros.node.model_settings import check_for_model, tracker_config
-from panoptic_ros.node.parameters import NODE, check_changes
+from panoptic_ros.node.parameters import NODE, check_changes, describe_unknown
 from panoptic_ros.node.topics import label_topics
 from panoptic_ros.ros.background import in_thread
 from panoptic_ros.ros.camera import CameraSubscription
@@ -180,6 +181,19 @@ class PanopticNode(ResponsiveLifecycleNode):
     @property
     def _is_configured(self) -> bool:
         return self._loaded is not None or self.state == 'configuring'
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Set parameters, also for both services; refuse unknown names with the nearest known one.
+
+        rclpy checks the names before any callback, and its answer does not name them.
+        """
+        unknown = [p.name for p in parameter_list if not self.has_parameter(p.name)]
+        if unknown:
+            return SetParametersResult(
+                successful=False,
+                reason=f'the node does not have these parameters: {describe_unknown(unknown)}',
+            )
+        return super().set_parameters_atomically(parameter_list)
 
     def _on_set_parameters(self, parameters: list[Any]) -> SetParametersResult:
         changes = {parameter.name: parameter.value for parameter in parameters}

@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
 from node_process import OUTPUTS, Graph, NodeProcess, header, image_message
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import SetParametersAtomically
 from sensor_msgs.msg import CompressedImage
 from tiny_model import LABELS, make_tiny_model, paint_scene
 
@@ -209,6 +211,26 @@ REFUSED = [  # name, value, part of the reason
     ('backend', 'torch', 'read-only while the node is configured'),
     ('input_transport', 'auto', 'read-only while the node is configured'),
 ]
+
+
+@pytest.mark.parametrize(
+    ('name', 'reason'),
+    [
+        ('tracker.max_agee', 'tracker.max_agee (did you mean tracker.max_age?)'),
+        ('tracker.gate', 'tracker.gate (now called tracker.match_threshold)'),
+        ('', 'the node does not have these parameters: '),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(running, name, reason):
+    assert reason in running.set_parameter(name, 1.0)
+    message = Parameter(name=name, value=ParameterValue(type=3, double_value=1.0))
+    response = running.call(
+        'set_parameters_atomically',
+        SetParametersAtomically,
+        SetParametersAtomically.Request(parameters=[message]),
+    )
+    assert not response.result.successful
+    assert reason in response.result.reason
 
 
 @pytest.mark.parametrize(('name', 'value', 'reason'), REFUSED)
