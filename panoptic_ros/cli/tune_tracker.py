@@ -56,7 +56,10 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_training.tracking.tune import keys_of, search
 
     if args.tracker not in TRACKERS:
-        raise ValueError(f'--tracker must be one of {", ".join(TRACKERS)}, got {args.tracker}')
+        present = ' (now called default)' if args.tracker == 'ours' else ''
+        raise ValueError(
+            f'--tracker must be one of {", ".join(TRACKERS)}, got {args.tracker}{present}'
+        )
     clips = load_clips(args)
     start = TRACKERS[args.tracker]
     database = args.cache / f'tune-{args.tracker.replace(" ", "_")}.db'

@@ -80,6 +80,7 @@ def test_a_model_of_other_classes_is_refused(capsys, tiny_model, tmp_path):
         (['evaluate-tracking', '--steps', '0'], '--steps must be at least 1, got 0'),
         (['evaluate-tracking', '--json', 'none/scores.json'], '--json: no folder none'),
         (['tune-tracker', '--trials', '0'], '--trials must be at least 1, got 0'),
+        (['tune-tracker', '--tracker', 'ours'], 'got ours (now called default)'),
         (
             ['tune-tracker', '--tracker', 'theirs'],
             '--tracker must be one of default, without embeddings',
