@@ -7,6 +7,8 @@ from functools import cache
 
 from panoptic_ros.runtime.backend import BackendError
 
+NO_GPU = 'no NVIDIA GPU or driver was found; install the driver (nvidia-smi must list the GPU)'
+
 
 @cache
 def gpu_names() -> tuple[str, ...]:
@@ -46,8 +48,7 @@ def gpu_index(device: str) -> int | None:
     index, names = int(match[1] or 0), gpu_names()
     if not names:
         raise BackendError(
-            f'device {device!r} is not available: no NVIDIA GPU or driver was found; '
-            'install the driver (nvidia-smi must list the GPU), or allow the CPU'
+            f'device {device!r} is not available: {NO_GPU}, or set the device to cpu'
         )
     if index >= len(names):
         raise BackendError(

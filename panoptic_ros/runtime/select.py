@@ -10,7 +10,7 @@ from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.core.onnx_graph import check_weights
 from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import Backend, BackendError
-from panoptic_ros.runtime.gpu import gpu_index, gpu_names
+from panoptic_ros.runtime.gpu import NO_GPU, gpu_index, gpu_names
 from panoptic_ros.runtime.trial import check_predictions
 
 BACKENDS = ('tensorrt', 'onnxruntime', 'torch')
@@ -72,6 +72,11 @@ def open_backend(
         )
     exact = 'fp32' if precision == 'auto' else precision
     if device == 'auto':
+        if backend in _GPU_ONLY and not gpu_names() and not allow_cpu:
+            raise BackendError(
+                f'backend {backend!r} needs a GPU: {NO_GPU}, or set the backend to auto or '
+                'allow_cpu to true to use the CPU'
+            )
         device = 'cuda' if gpu_names() or backend in _GPU_ONLY else 'cpu'
         allow_cpu = allow_cpu or (backend not in _GPU_ONLY and exact == 'fp32')
     engines = BACKENDS if engine == 'auto' else (engine,)

@@ -44,6 +44,11 @@ def test_a_machine_without_gpu_gets_onnxruntime_on_its_cpu(tiny_model, no_gpu):
         ({'backend': 'tensorrt'}, 'no NVIDIA GPU or driver was found; install'),
         ({'backend': 'torch/cudagraph'}, 'no NVIDIA GPU or driver was found; install'),
         (
+            {'backend': 'tensorrt'},
+            "backend 'tensorrt' needs a GPU: .* or set the backend to auto or allow_cpu to true",
+        ),
+        ({'device': 'cuda'}, "device 'cuda' is not available: .* or set the device to cpu"),
+        (
             {'backend': 'onnxruntime/cuda', 'device': 'cpu'},
             'provider cuda does not run on device cpu',
         ),
