@@ -69,6 +69,7 @@ def test_a_folder_that_refuses_is_named(tmp_path, monkeypatch, is_folder):
         'evaluate-tracking --json {}',
         'evaluate-tracking --cache {}',
         'tune-tracker --cache {}',
+        'train --config hle_mobilenetv2_city --trainer.default_root_dir {}',
         'export --model missing.onnx -o {}.onnx',
         'replay missing -o {}',
         'demo --output {}',

@@ -119,6 +119,7 @@ def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
             "data 'synthetic' has no option 'per_clip'; the options are",
         ),
         ('input_size: [64, 128]', 'input_size: [64]', 'tuple with 2 elements'),
+        ('batch_size', 'batchsize', '; did you mean data.batch_size?'),
         ('batch_size: 2', 'batch_size: 2\n  crop: [62, 128]', 'data.crop must be multiples of 4'),
         ('[64, 128]', '[63, 128]', 'data.input_size must be multiples of 4, got (63, 128)'),
         ('trainer:', 'trainer:\n  max_time: soon', "'soon'"),
@@ -137,6 +138,10 @@ def test_mistakes_in_a_recipe_are_one_line(tmp_path, capsys, old, new, reason):
     [
         (['--model.optimiser.name', 'sgd'], 'unrecognized arguments: --model.optimiser.name sgd'),
         (['--model.lear', '1'], 'unrecognized arguments: --model.lear 1; the keys of model are: '),
+        (['--model.los.clip_images', '2'], '; did you mean --model.loss.clip_images?'),
+        (['--model.warmpu_steps=2'], '; did you mean --model.warmup_steps?'),
+        (['--modle.lr', '1'], 'unrecognized arguments: --modle.lr 1; did you mean --model.lr?'),
+        (['--ckpt_pth', 'last'], '; did you mean --ckpt_path?'),
         (['--model.init_weights', 'none.safetensors'], 'init_weights: no file none.safetensors'),
         (['--trainer.accelerator', 'tpu'], 'panoptic: error: '),
     ],
@@ -179,4 +184,16 @@ def test_a_batch_needs_enough_samples(tmp_path, capsys):
     assert (
         'data.batch_size 9 is more than the 8 training samples of each process'
         in capsys.readouterr().err
+    )
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_first(tmp_path, capsys, monkeypatch):
+    def refuse(dir):
+        raise PermissionError(13, 'Permission denied', f'{dir}/tmp123')
+
+    flags = tiny_flags(tmp_path)
+    monkeypatch.setattr('tempfile.TemporaryFile', refuse)
+    assert error_of(flags, capsys) == (
+        f'panoptic: error: --trainer.default_root_dir: the folder {tmp_path} cannot be written '
+        'to: Permission denied\n'
     )

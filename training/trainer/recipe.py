@@ -7,7 +7,8 @@ import math
 import re
 import warnings
 from argparse import ArgumentError
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,17 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
 
 
 class RecipeCLI(LightningCLI):
-    """Lightning's command line for the panoptic module and data module."""
+    """Lightning's command line for the panoptic module and data module.
+
+    Args:
+        check_folder: called with the training's folder, before any class is instantiated; raises
+            if it cannot be written to.
+        options: arguments of LightningCLI.
+    """
+
+    def __init__(self, check_folder: Callable[[Path], object], **options: Any) -> None:
+        self.check_folder = check_folder
+        super().__init__(PanopticModule, PanopticData, **options)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the flags of all trainings, and link the model's settings to the data's."""
@@ -128,8 +139,9 @@ class RecipeCLI(LightningCLI):
         Raises:
             ValueError: for a folder in use, an unsupported setting of the trainer, an unknown
                 option of the data set, or clips whose length differs between loss and data.
-            FileNotFoundError: for a missing checkpoint.
+            OSError: for a missing checkpoint, or a folder that cannot be written to.
         """
+        self.check_folder(self.folder)
         self.find_start()  # before the data, which may take minutes to open
         _require_precision(self.config.trainer.precision)
         _require_steps(self.config.trainer)
@@ -236,24 +248,40 @@ def _folder_text(root: str | None) -> str:
 
 
 def _with_known_keys(message: str, parser: LightningArgumentParser) -> str:
-    """Append the known keys of the group to a message about an unknown key or flag."""
+    """Append known keys to a message about an unknown key or flag, and the most similar one."""
     found = re.search(r"Group '(\S+)' does not accept option '(\S+)'|arguments: --(\S+)", message)
     if not found:
         return message
     key = found[3] or f'{found[1]}.{found[2]}'
-    group = key.partition('=')[0].rpartition('.')[0]
+    *groups, name = key.partition('=')[0].split('.')
+    rest: list[str] = []
+    while not (known := _keys_of(groups, parser)):  # the last group is unknown too
+        rest.insert(0, name)
+        name = groups.pop()
+    if groups:
+        message += f'; the keys of {".".join(groups)} are: {", ".join(known)}'
+    dashes = '--' if found[3] else ''
+    for near in get_close_matches(name, known, 1):
+        message += f'; did you mean {dashes}{".".join([*groups, near, *rest])}?'
+    return message
+
+
+def _keys_of(groups: Sequence[str], parser: LightningArgumentParser) -> list[str]:
+    """Return the keys in a group that is given by its path; empty for an unknown group."""
+    prefix = ''.join(f'{group}.' for group in groups)
     every = parser.get_defaults().keys()
-    keys = (
-        name.removeprefix(f'{group}.').partition('.')[0]
-        for name in every
-        if name.startswith(f'{group}.')
-    )
-    known = ', '.join(dict.fromkeys(keys))
-    return f'{message}; the keys of {group} are: {known}' if known else message
+    names = [name.removeprefix(prefix) for name in every if name.startswith(prefix)]
+    return list(dict.fromkeys(name.partition('.')[0] for name in names))
 
 
-def make_cli(args: Sequence[str]) -> RecipeCLI:
+def make_cli(
+    args: Sequence[str], check_folder: Callable[[Path], object] = lambda folder: None
+) -> RecipeCLI:
     """Parse a recipe and flags, open the data and build the module, without training.
+
+    Args:
+        args: the flags.
+        check_folder: see `RecipeCLI`.
 
     Raises:
         ValueError: for an invalid recipe or flag.
@@ -263,8 +291,7 @@ def make_cli(args: Sequence[str]) -> RecipeCLI:
         warnings.filterwarnings('ignore', 'LightningCLI.s args parameter')
         try:
             return RecipeCLI(
-                PanopticModule,
-                PanopticData,
+                check_folder,
                 args=list(args),
                 run=False,
                 auto_configure_optimizers=False,
