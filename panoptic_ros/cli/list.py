@@ -5,6 +5,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+PIPE_WIDTH = 10_000
+"""Width of tables that do not go to a terminal, characters: each row is one line."""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to `panoptic`."""
@@ -47,6 +50,8 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
     if args.model and args.topic != 'classes':
         raise ValueError(f'a model file goes with `panoptic list classes`, not {args.topic}')
     if args.yaml and args.topic != 'classes':
@@ -73,7 +78,7 @@ def _table(title: str, *columns: str) -> Any:
     first, *others = columns
     return Table(
         Column(first, no_wrap=True),
-        *others,
+        *(Column(name, overflow='fold') for name in others),
         title=title,
         title_justify='left',
         box=box.SIMPLE_HEAD,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic list`."""
 
+import re
 import sys
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from tiny_model import LABELS
 
 from panoptic_ros.cli.main import main
+from panoptic_ros.cli.recipes import recipe_files, study_files
 from panoptic_ros.core.class_file import read_class_file
+from panoptic_ros.core.documents import read_yaml
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,28 @@ def test_a_topic_lists_its_names(capsys, topic, words):
     out = capsys.readouterr().out
     for word in words:
         assert word in out
+
+
+def test_each_recipe_is_one_line_in_a_pipe(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '40')
+    assert main(['list', 'recipes']) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    for name, path in recipe_files().items():
+        recipe = read_yaml(path)
+        data = recipe['data']
+        size = '{}x{}'.format(*data['input_size'])
+        assert [name, recipe['model']['family'], data['dataset'].partition(':')[0], size] in rows
+
+
+def test_nothing_is_cut_in_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    monkeypatch.setenv('FORCE_COLOR', '1')  # rich takes the output for a terminal
+    assert main(['list']) == 0
+    out = capsys.readouterr().out
+    assert '…' not in out
+    assert max(len(line) for line in re.sub(r'\x1b\[[0-9;]*m', '', out).splitlines()) <= 80
+    for name in [*recipe_files(), *study_files()]:
+        assert name in out
 
 
 def test_families_are_listed(capsys):
