@@ -45,15 +45,18 @@ def run(args: argparse.Namespace) -> None:
     """Train the runs that are missing, print the table and write the files.
 
     Raises:
-        ValueError: if the study is invalid or the folder holds runs with other settings.
+        ValueError: if the study is invalid, the folder holds runs with other settings, or
+            --table-only is given and no run is finished.
         OSError: if a file cannot be read or written, or a run fails.
     """
-    from panoptic_training.ablation import load_study
+    from panoptic_training.ablation import load_study, runs_of
 
     path = find_study(args.study)
     study = load_study(path)
     folder = args.output or Path('runs/ablation') / path.stem
     check_folder(folder, '--output', is_folder=True)
+    if args.table_only and not any(one.scores_file.is_file() for one in runs_of(study, folder)):
+        raise ValueError(f'no finished run in {folder}; run without --table-only to train')
     folder.mkdir(parents=True, exist_ok=True)
     # The table can be made while another process trains.
     with nullcontext() if args.table_only else lock_folder(folder, 'ablation'):
@@ -138,5 +141,6 @@ def markdown(
         *('| ' + ' | '.join(row) + ' |' for row in rows),
         '',
         f'{done} of {len(study.seeds)} seeds finished for each variant. Rank agreement '
-        "(Kendall's tau): " + ', '.join(f'{k} {t:.2f}' for k, t in taus.items()),
+        "(Kendall's tau): "
+        + ', '.join(f'{k} {"n/a" if t != t else f"{t:.2f}"}' for k, t in taus.items()),
     ]

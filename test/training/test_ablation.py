@@ -155,6 +155,8 @@ def test_a_study_in_progress_keeps_others_out_of_its_folder(
     tmp_path, study_file, commands, capsys
 ):
     out = tmp_path / 'out'
+    main(['ablate', str(study_file), '-o', str(out)])
+    commands.clear()
     with lock_folder(out, 'ablation'):
         assert main(['ablate', str(study_file), '-o', str(out)]) == 2
         assert 'in use by another ablation' in capsys.readouterr().err
@@ -184,9 +186,23 @@ def test_runs_of_another_study_are_not_taken_for_this_ones(
 
 
 def test_table_only_trains_nothing(tmp_path, study_file, commands, capsys):
-    assert main(['ablate', str(study_file), '-o', str(tmp_path / 'out'), '--table-only']) == 0
+    out = tmp_path / 'out'
+    main(['ablate', str(study_file), '-o', str(out)])
+    for path in [*out.glob('*/seed4/scores.json'), *out.glob('with_a/*/scores.json')]:
+        path.unlink(missing_ok=True)
+    commands.clear()
+    capsys.readouterr()
+    assert main(['ablate', str(study_file), '-o', str(out), '--table-only']) == 0
     assert not commands
-    assert '0 of 2 seeds finished' in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert '0 of 2 seeds finished' in text and 'pq n/a' in text
+
+
+def test_table_only_needs_a_finished_run(tmp_path, study_file, commands, capsys):
+    out = tmp_path / 'out'
+    assert main(['ablate', str(study_file), '-o', str(out), '--table-only']) == 2
+    assert f'no finished run in {out}; ' in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_failing_command_is_told_with_its_last_line(tmp_path, capsys):
