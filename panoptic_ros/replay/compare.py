@@ -232,21 +232,37 @@ def _differing(a: ReplayRun, b: ReplayRun) -> list[str]:
         ('model hash', ['model', 'hash']),
         ('backend', ['model', 'backend']),
         ('device', ['model', 'device']),
-        ('part', ['part']),
+        ('start, s', ['part', 'start_s']),
+        ('duration, s', ['part', 'duration_s']),
+        ('stride', ['part', 'stride']),
     ):
         values = [run.value(*path) for run in (a, b)]
         if values[0] != values[1]:
-            lines.append(f'{name}: {values[0]} / {values[1]}')
+            lines.append(_difference(name, *values))
     settings = [
         {present_name(name) or name: value for name, value in run.summary['settings'].items()}
         for run in (a, b)
     ]
     lines += [
-        f'{name}: {settings[0].get(name)} / {settings[1].get(name)}'
+        _difference(name, settings[0].get(name), settings[1].get(name))
         for name in sorted(set(settings[0]) | set(settings[1]))
         if name != 'model' and settings[0].get(name) != settings[1].get(name)
     ]
     return lines
+
+
+def _difference(name: str, *values: Any) -> str:
+    """Return a line with the values of both runs."""
+    return f'{name}: {" / ".join(_text(value) for value in values)}'
+
+
+def _text(value: Any) -> str:
+    """Return a value of a summary in words; a dash for none, and for an empty list."""
+    if isinstance(value, list):
+        return ', '.join(map(str, value)) or '-'
+    if isinstance(value, bool):
+        return str(value).lower()
+    return '-' if value is None else str(value)
 
 
 def _pair_records(a: Sequence[FrameRecord], b: Sequence[FrameRecord]) -> list[Pair]:

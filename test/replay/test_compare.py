@@ -119,6 +119,31 @@ def test_what_is_not_the_same_is_said():
     assert found.differing == ('mode: lock-step / live', 'min_area: 0 / 5')
 
 
+def test_differing_values_are_readable():
+    rows = [(0.7, 1, 0, 0)]
+    a, b = (
+        run(name, rows, part=part, settings=settings)
+        for name, part, settings in (
+            (
+                'a',
+                {'start_s': 0.0, 'duration_s': None, 'stride': 1},
+                {'classes.include': [], 'tracker.enabled': True},
+            ),
+            (
+                'b',
+                {'start_s': 0.0, 'duration_s': 5.0, 'stride': 2},
+                {'classes.include': ['car', 'road'], 'tracker.enabled': False},
+            ),
+        )
+    )
+    assert compare_replays(a, b).differing == (
+        'duration, s: - / 5.0',
+        'stride: 1 / 2',
+        'classes.include: - / car, road',
+        'tracker.enabled: true / false',
+    )
+
+
 def test_settings_under_earlier_names_are_compared_with_the_present_ones():
     rows = [(0.7, 1, 0, 0)]
     earlier = {'tracker.gate': 0.5, 'tracker.max_age': 1.5}
