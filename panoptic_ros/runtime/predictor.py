@@ -9,6 +9,8 @@ import numpy.typing as npt
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_info import ModelInfo, Outputs
+from panoptic_ros.core.settings import MAX_SHOWN
+from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import Backend
 from panoptic_ros.runtime.letterbox import Letterbox
 
@@ -36,10 +38,17 @@ class Predictor:
             thresholds: values in place of the model's own, see `graph_thresholds`.
 
         Raises:
+            TypeError: if the image is neither an array nor a `CameraImage`.
             ValueError: if the image has no pixels or an unknown layout.
         """
         if isinstance(image, np.ndarray):
             image = CameraImage(image)
+        if not isinstance(image, CameraImage) or not isinstance(image.pixels, np.ndarray):
+            raise TypeError(
+                'predict expects an image as (H, W, 3) uint8 RGB array or CameraImage, got '
+                f'{one_line(repr(image), MAX_SHOWN)}; read a file with cv2.imread, which returns '
+                "None for a file that it cannot read, and give CameraImage(pixels, 'bgr')"
+            )
         pixels, geometry = self.prepare(image)
         outputs = self.run(pixels, geometry, thresholds)
         return to_frame(outputs, self.info, geometry, stamp_s, thresholds)

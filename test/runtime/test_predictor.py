@@ -40,6 +40,20 @@ def check_rows_fit_map(frame: PanopticFrame) -> None:
         assert row['v'] == pytest.approx((y + 0.5).mean() * per_y, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ('image', 'got'),
+    [
+        (None, 'got None; '),  # from cv2.imread
+        ('street.jpg', "got 'street.jpg'; read a file with cv2.imread"),
+        ([[0, 0, 0]], r'got \[\[0, 0, 0\]\]; '),
+        (CameraImage(None, 'bgr'), 'got CameraImage'),
+    ],
+)
+def test_other_types_than_images_are_refused(predictor, image, got):
+    with pytest.raises(TypeError, match=r'expects an image as \(H, W, 3\) uint8 .*' + got):
+        predictor.predict(image)
+
+
 def test_a_known_scene(predictor):
     frame = predictor.predict(CameraImage(paint_scene(640, 1280)), 12.5)
     rows = frame.segments
