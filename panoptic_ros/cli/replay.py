@@ -61,7 +61,8 @@ def add_parser(subparsers: Any) -> None:
         action='append',
         default=[],
         metavar='TOPIC|FOLDER',
-        help='ground truth; for several cameras CAMERA=TOPIC|FOLDER, once for each',
+        help='ground truth: a topic of the bag, or a folder of <stamp in ns>.png with '
+        'classes.yaml; for several cameras CAMERA=TOPIC|FOLDER, once for each',
     )
     parser.add_argument(
         '--start', type=float, default=0.0, metavar='S', help='skip the first seconds'

@@ -28,14 +28,14 @@ A pixel is R + 256 G + 65536 B = class id * label divisor + track id. Track id 0
 ground truth is a crowd. Void is class 255, or white. A folder of sub-folders holds one clip in
 each; both sides name them alike.""",
         epilog="""\
-LABELS.yaml, as `panoptic list classes --yaml` prints it for a model:
+classes.yaml, as `panoptic list classes --yaml` prints it for a model:
   divisor: 1000
   classes:
     - {id: 0, name: road, kind: stuff, color: [128, 64, 128]}
     - {id: 1, name: car, kind: thing, color: [0, 0, 142]}
 
 example:
-  panoptic score-video gt/ predicted/ --labels labels.yaml --json scores.json""",
+  panoptic score-video gt/ predicted/ --labels classes.yaml --json scores.json""",
     )
     parser.add_argument('gt', type=Path, metavar='GT_DIR', help='PNGs of the ground truth')
     parser.add_argument('pred', type=Path, metavar='PRED_DIR', help='PNGs of the predictions')

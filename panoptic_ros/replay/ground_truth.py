@@ -4,13 +4,14 @@
 Both encode a pixel as `class_id * label_divisor + track_id`, like `panoptic score-video`. Track
 ids are constant over the clip; 0 stands for stuff, or on a thing for a crowd, which need not be
 detected. A folder holds `<stamp in ns>.png` (R + 256 G + 65536 B; void is class 255 or white) and
-its classes in the class file `labels.yaml`, see `panoptic_ros.core.class_file`. A topic has its
+its classes in the class file `classes.yaml`, see `panoptic_ros.core.class_file`. A topic has its
 classes as JSON: `label_divisor: 1000`, and `labels:` with name, is_thing and color by class id.
 
 Ground truth belongs to the images with its stamp. If several images share a stamp, each is
 compared with the ground truth of that stamp that was recorded nearest to it.
 """
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +23,10 @@ from panoptic_ros.recordings.recording import Recording
 from panoptic_ros.replay.ground_truth_classes import ClassTranslation, GroundTruthMaps
 from panoptic_ros.replay.ground_truth_topic import TopicGroundTruth
 
-LABELS_FILE = 'labels.yaml'
+logger = logging.getLogger(__name__)
+
+CLASSES_FILE, EARLIER_CLASSES_FILE = 'classes.yaml', 'labels.yaml'
+"""Name of the class file in a folder; the earlier name is still read in this release."""
 
 
 class GroundTruth(Protocol):
@@ -58,10 +62,15 @@ class FolderGroundTruth:
                 model.
         """
         self.name = f'folder {folder}'
-        file = folder / LABELS_FILE
-        if not file.is_file():
+        names = CLASSES_FILE, EARLIER_CLASSES_FILE
+        file = next((folder / name for name in names if (folder / name).is_file()), None)
+        if file is None:
             raise FileNotFoundError(
-                f'{folder} has no {LABELS_FILE}, which names the classes of its PNGs'
+                f'{folder} has no {CLASSES_FILE}, which names the classes of its PNGs'
+            )
+        if file.name == EARLIER_CLASSES_FILE:
+            logger.warning(
+                '%s has the name of an earlier version; rename it %s', file, CLASSES_FILE
             )
         self._class_file = read_class_file(file)
         self._classes = ClassTranslation(self._class_file.labels, labels, str(file))

@@ -44,16 +44,16 @@ def write_clip(folder, clip, name, white=False):
 
 @pytest.fixture
 def files(tmp_path):
-    """Write a clip of three frames to gt and pred, and labels.yaml."""
+    """Write a clip of three frames to gt and pred, and classes.yaml."""
     write_clip(tmp_path, random_clip(1, frames=3), '.')
-    (tmp_path / 'labels.yaml').write_text(
+    (tmp_path / 'classes.yaml').write_text(
         yaml.safe_dump({'label_divisor': DIVISOR, 'labels': LABELS.to_dicts()})
     )
     return tmp_path
 
 
 def score_files(files, *more):
-    run(files / 'gt', files / 'pred', '--labels', files / 'labels.yaml', *more)
+    run(files / 'gt', files / 'pred', '--labels', files / 'classes.yaml', *more)
 
 
 def expected(*clips):
@@ -75,13 +75,13 @@ def test_sub_folders_are_clips_and_predictions_may_have_more(tmp_path, files, ca
         write_clip(tmp_path / 'many', clip, name.removeprefix('clips/'), white=True)
     write_png(tmp_path / 'many/pred/c/0.png', [[0]])
     (tmp_path / 'many/gt/notes').mkdir()
-    (tmp_path / 'many/labels.yaml').write_bytes((files / 'labels.yaml').read_bytes())
+    (tmp_path / 'many/classes.yaml').write_bytes((files / 'classes.yaml').read_bytes())
     score_files(tmp_path / 'many')
     assert expected(*clips).format_table() in capsys.readouterr().out
 
 
 def test_the_flag_overrides_the_divisor_of_the_file_and_its_default_1000(files, capsys):
-    (files / 'labels.yaml').write_text(yaml.safe_dump(LABELS.to_dicts()))
+    (files / 'classes.yaml').write_text(yaml.safe_dump(LABELS.to_dicts()))
     with pytest.raises(ValueError, match='of class 65 with label_divisor 1000'):
         score_files(files)
     score_files(files, '--label-divisor', DIVISOR)
@@ -95,7 +95,7 @@ def test_pixels_have_the_ids_of_the_class_file(files, capsys):
         for i, label in enumerate(LABELS.labels)
     ]
     text = yaml.safe_dump({'divisor': DIVISOR, 'classes': entries})
-    (files / 'labels.yaml').write_text(text)
+    (files / 'classes.yaml').write_text(text)
     for path in files.glob('*/*.png'):
         bgr = cv2.imread(str(path)).astype(np.int64)
         ids = bgr[..., 0] << 16 | bgr[..., 1] << 8 | bgr[..., 2]
@@ -139,27 +139,27 @@ def test_pixels_have_the_ids_of_the_class_file(files, capsys):
             lambda f: [path.unlink() for path in (f / 'gt').iterdir()],
             r'no PNG in .*gt or in a folder in it',
         ),
-        (lambda f: (f / 'labels.yaml').unlink(), r'no file .*labels\.yaml'),
-        (lambda f: (f / 'labels.yaml').write_text('{'), r'labels\.yaml is not YAML'),
+        (lambda f: (f / 'classes.yaml').unlink(), r'no file .*classes\.yaml'),
+        (lambda f: (f / 'classes.yaml').write_text('{'), r'classes\.yaml is not YAML'),
         (
-            lambda f: (f / 'labels.yaml').write_text(f'label_divisor: {2**40}\nlabels: []'),
+            lambda f: (f / 'classes.yaml').write_text(f'label_divisor: {2**40}\nlabels: []'),
             r'label_divisor must be a whole number over 0, at most 16777215, got 1099511627776',
         ),
         (
-            lambda f: (f / 'labels.yaml').write_text('road'),
-            r'labels\.yaml: it needs a list `classes`',
+            lambda f: (f / 'classes.yaml').write_text('road'),
+            r'classes\.yaml: it needs a list `classes`',
         ),
         (
-            lambda f: (f / 'labels.yaml').write_text('[{name: road, is_thing: false}]'),
-            r'labels\.yaml: label 0 lacks color',
+            lambda f: (f / 'classes.yaml').write_text('[{name: road, is_thing: false}]'),
+            r'classes\.yaml: label 0 lacks color',
         ),
         (
-            lambda f: (f / 'labels.yaml').write_text('[{name: road, is_thing: false, color: 3}]'),
-            r'labels\.yaml: ',
+            lambda f: (f / 'classes.yaml').write_text('[{name: road, is_thing: false, color: 3}]'),
+            r'classes\.yaml: ',
         ),
         (
-            lambda f: (f / 'labels.yaml').write_text('{labels: [], label_divisor: 0}'),
-            r'labels\.yaml: label_divisor must be a whole number over 0, at most 16777215, got 0',
+            lambda f: (f / 'classes.yaml').write_text('{labels: [], label_divisor: 0}'),
+            r'classes\.yaml: label_divisor must be a whole number over 0, at most 16777215, got 0',
         ),
     ],
 )

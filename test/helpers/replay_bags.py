@@ -115,7 +115,7 @@ def drive(count: int = 8, with_gt: bool = True, labels=LABELS):
 
 def write_gt_folder(folder: Path, count: int = 8, labels=LABELS) -> Path:
     folder.mkdir()
-    (folder / 'labels.yaml').write_text(classes(labels))  # JSON is YAML
+    (folder / 'classes.yaml').write_text(classes(labels))  # JSON is YAML
     for i in range(count):
         value = gt_ids(i) & 0xFFFFFF  # void is white
         rgb = np.stack([value % 256, value // 256 % 256, value // 65536], axis=-1)

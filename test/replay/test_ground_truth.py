@@ -56,6 +56,18 @@ def test_both_codings_say_the_same(tmp_path):
         assert source.at(START_NS + 17) is None
 
 
+def test_classes_under_the_earlier_file_name_are_read(tmp_path, caplog):
+    folder = write_gt_folder(tmp_path / 'gt', 2)
+    (folder / 'classes.yaml').rename(folder / 'labels.yaml')
+    assert len(FolderGroundTruth(folder, LABELS).stamps()) == 2
+    assert 'labels.yaml has the name of an earlier version' in caplog.text
+    (folder / 'classes.yaml').write_text(classes(LABELS))
+    (folder / 'labels.yaml').write_text('ignored')
+    caplog.clear()
+    assert len(FolderGroundTruth(folder, LABELS).stamps()) == 2
+    assert 'name of an earlier version' not in caplog.text
+
+
 def test_truth_that_comes_before_its_image_or_out_of_turn_is_found(tmp_path):
     def messages():
         yield f'{GT_TOPIC}/label_info', STRING, 0, string(classes())

@@ -341,7 +341,7 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
     turned = LabelSet(LABELS.labels[::-1])
     folder = tmp_path / 'gt'
     folder.mkdir()
-    (folder / 'labels.yaml').write_text(classes(turned))
+    (folder / 'classes.yaml').write_text(classes(turned))
     ids = gt_ids(0)
     class_id, track = np.divmod(ids, 1000)
     value = np.where(ids < 0, 255 * 1000, (3 - class_id) * 1000 + track)
@@ -365,7 +365,7 @@ def test_classes_in_another_order_are_the_same_classes(tmp_path, tiny_model):
             'no stamp of the ground truth .* is that of an image: it has 1 '
             f'from 5 to 5 ns, the images 8 from {START_NS} to',
         ),
-        (['BAG', '--gt', 'EMPTY'], 'has no labels.yaml'),
+        (['BAG', '--gt', 'EMPTY'], 'has no classes.yaml'),
         (['BAG', '--image', '/side'], 'no topic /side; the topics are: /camera/image_raw'),
         (['BAG', '--rate', '2'], '--rate is for --live'),
         (['BAG', '--stride', '0'], '--stride must be at least 1'),
