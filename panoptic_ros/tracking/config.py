@@ -57,8 +57,9 @@ class TrackerConfig:
     )
     class_cost: float = setting(
         0.3,
-        'Penalty for a class that the track has never had, added to the cost of a match; less if '
-        'part of the votes for its class are for this one. With 1, no track changes its class.',
+        "Penalty for a change of class: this value times the share of the track's class votes "
+        'that are for other classes is added to the cost of a match. With 1, no track changes its '
+        'class.',
         minimum=0,
         maximum=1,
     )
