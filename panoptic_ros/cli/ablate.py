@@ -8,12 +8,17 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_folder
+from panoptic_ros.cli.output import check_output
 from panoptic_ros.cli.recipes import find_recipe, find_study
 from panoptic_ros.core.files import lock_folder, write_bytes, write_json
+from panoptic_ros.core.outputs import Results
 
 if TYPE_CHECKING:
     from panoptic_training.ablation import Study
+
+
+RESULTS = Results(('table.md', 'results.json'), 'results.json', 'kendall_tau')
+"""Files in the folder of a study, beside the runs."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,9 +57,9 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_training.ablation import load_study, runs_of
 
     path = find_study(args.study)
+    args.output = folder = args.output or Path('runs/ablation') / path.stem
+    check_output(args, 'output', RESULTS)
     study = load_study(path)
-    folder = args.output or Path('runs/ablation') / path.stem
-    check_folder(folder, '--output', is_folder=True)
     if args.table_only and not any(one.scores_file.is_file() for one in runs_of(study, folder)):
         raise ValueError(f'no finished run in {folder}; run without --table-only to train')
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_folder
+from panoptic_ros.cli.output import check_output
 from panoptic_ros.core.files import write_json
 
 
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
     height, width = args.image_size or ((1024, 2048) if args.metrics else (1080, 1920))
     if min(height, width) < 1 or args.seconds <= 0 or (args.threads or 1) < 1:
         raise ValueError('--image-size, --seconds and --threads must be over 0')
-    check_folder(args.json, '--json')
+    check_output(args, 'json')
     if args.metrics and args.models:
         raise ValueError(f'--metrics needs no model, got {args.models[0]}')
     records = (_metrics if args.metrics else _pipeline)(args, height, width)

@@ -7,10 +7,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_folder, with_bar
+from panoptic_ros.cli.output import check_folder, check_output, with_bar
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.files import atomic_write, write_json
+from panoptic_ros.core.outputs import Results
 
 if TYPE_CHECKING:
     from panoptic_training.data.check import SplitReport
@@ -215,11 +216,13 @@ def run_check(args: argparse.Namespace) -> int:
     """
     if args.limit is not None and args.limit < 1:
         raise ValueError(f'--limit must be at least 1, got {args.limit}')
-    check_folder(args.json, '--json')
+    check_output(args, 'json')
     from panoptic_training.data.check import check_recipe, check_split, compare_splits
     from panoptic_training.data.files import FileReader
 
-    name, recipe = find_data(args.data)
+    args.data, recipe = find_data(args.data)
+    name = args.data
+    check_output(args, 'json')  # again, as a recipe names a folder
     reports: dict[str, SplitReport] = {}
     errors: list[str] = []
     warnings: list[str] = []
@@ -277,6 +280,7 @@ def run_convert(args: argparse.Namespace) -> None:
         Part,
         check_targets,
         divide,
+        names_of,
         unique_names,
         write_data,
     )
@@ -289,6 +293,8 @@ def run_convert(args: argparse.Namespace) -> None:
         for reader, splits in sources
         for split, indices in splits.items()
     }
+    names = tuple(name for split in parts for name in names_of(split))
+    check_output(args, 'output', Results(names))
     check_targets(args.output, parts, args.overwrite)
     for reader, indices in parts.values():
         reader.exif = args.exif
@@ -323,13 +329,15 @@ def run_show(args: argparse.Namespace) -> None:
         raise ValueError(f'--count must be at least 1, got {args.count}')
     if args.output.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
         raise ValueError(f'--output must end in .png or .jpg, got {args.output}')
-    check_folder(args.output, '--output')
+    check_output(args, 'output')
     import numpy as np
     from PIL import Image
 
     from panoptic_training.data.show import contact_sheet
 
-    reader = open_split(*find_data(args.data), args.split)
+    args.data, recipe = find_data(args.data)
+    check_output(args, 'output')  # again, as a recipe names a folder
+    reader = open_split(args.data, recipe, args.split)
     chosen = np.linspace(0, len(reader) - 1, min(args.count, len(reader))).round().astype(int)
     sheet = contact_sheet(reader, list(with_bar(chosen.tolist(), len(chosen), 'images read')))
     with atomic_write(args.output) as temporary:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_folder
-from panoptic_ros.demo import DURATION_S, MAX_FILE_S
+from panoptic_ros.cli.output import check_output
+from panoptic_ros.demo import DURATION_S, MAX_FILE_S, RESULTS
 
 if TYPE_CHECKING:
     from panoptic_ros.node.node_health import NodeHealth
@@ -72,7 +72,6 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     _check(args)
-    from panoptic_ros.demo.recorder import RESULTS
     from panoptic_ros.demo.run import run_demo
 
     console = Console(markup=False, highlight=False)  # paths and messages may hold brackets
@@ -81,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     )
     console.print(_table(health))
     console.print(json.dumps(summary), soft_wrap=True)
-    for name in RESULTS:
+    for name in RESULTS.names:
         console.print(f'{args.output / name}', soft_wrap=True)
 
 
@@ -91,7 +90,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f'--duration must be over 0 seconds, got {args.duration:g}')
     if args.model is not None and not args.model.is_file():
         raise FileNotFoundError(f'no model file at {args.model}')
-    check_folder(args.output, '--output', is_folder=True)
+    check_output(args, 'output', RESULTS)
     try:
         import rclpy  # noqa: F401
         import rosbags  # noqa: F401

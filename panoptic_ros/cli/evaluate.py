@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_folder, with_bar
+from panoptic_ros.cli.output import check_output, with_bar
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.outputs import Results
 
 CITY_CLIP = 20
 """Images per street of the synthetic city that form a video."""
@@ -150,8 +151,9 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
         raise ValueError('--debug-maps needs a folder: -o')
     if args.track is not None and not 0 < args.track < math.inf:
         raise ValueError(f'--track must be over 0 images per second, got {args.track}')
-    for flag in ('json', 'relations', 'output'):
-        check_folder(getattr(args, flag), f'--{flag}', is_folder=flag == 'output')
+    for flag in ('json', 'relations'):
+        check_output(args, flag)
+    check_output(args, 'output', Results())
     from panoptic_training.data.registry import open_reader, resolve_name, with_hidden
     from panoptic_training.evaluation.pisr_pictures import debug_pictures, pisr_model
     from panoptic_training.evaluation.predictions import PredictionStore, open_predictions

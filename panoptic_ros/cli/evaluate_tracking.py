@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_folder, with_bar
+from panoptic_ros.cli.output import check_output, with_bar
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.outputs import Results
 
 if TYPE_CHECKING:
     from panoptic_training.tracking.retrieval import EmbeddingRetrieval
@@ -111,8 +112,8 @@ def run(args: argparse.Namespace) -> None:
     """
     if min(args.steps) < 1:
         raise ValueError(f'--steps must be at least 1, got {min(args.steps)}')
-    check_folder(args.json, '--json')
-    check_folder(args.cache, '--cache', is_folder=True)
+    check_output(args, 'json')
+    check_output(args, 'cache', Results())
     from rich.console import Console
 
     from panoptic_training.data.synthetic import LABELS

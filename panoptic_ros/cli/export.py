@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_folder
+from panoptic_ros.cli.output import check_output
 from panoptic_ros.core.documents import parse_yaml, read_json, read_yaml
 
 
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f'--from takes hf:<folder or repository>, got {args.source}')
     if args.output.suffix != '.onnx':
         raise ValueError(f'a model file ends in .onnx, got {args.output}')
-    check_folder(args.output, '--output')
+    check_output(args, 'output')
     from rich.console import Console
 
     from panoptic_training.export import export_checkpoint, export_model

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check of output paths, and a progress bar."""
 
+import argparse
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -8,10 +10,52 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
+from panoptic_ros.core.outputs import Results, require_apart
+
 T = TypeVar('T')
 
 BAR_AFTER_S = 2.0
 """Time without a progress bar, s."""
+
+OUTPUTS = ('output', 'json', 'relations', 'cache')
+"""Arguments that name outputs; all other paths are inputs."""
+
+INPUT_NAMES = ('data', 'gt', 'source', 'recipe', 'study')
+"""Arguments whose texts may name an input, alone or after `:` or `=`, as `coco:<folder>` does."""
+
+
+def check_output(args: argparse.Namespace, name: str, results: Results | None = None) -> None:
+    """Check before long work that an output can be written and leaves the inputs as they are.
+
+    Args:
+        args: the command's arguments.
+        name: argument of the output; one that was not given is not checked.
+        results: contents of a folder; None for a file.
+
+    Raises:
+        OSError, ValueError: see `check_folder`, `require_apart` and `Results.require_own`.
+    """
+    path, flag = getattr(args, name), f'--{name}'
+    if path is None:
+        return
+    check_folder(path, flag, is_folder=results is not None)
+    require_apart(path, flag, _inputs(args), results)
+    if results is not None:
+        results.require_own(path)
+
+
+def _inputs(args: argparse.Namespace) -> Iterator[Path]:
+    """Yield the paths that a command may read; not all of them exist."""
+    for name, value in vars(args).items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, Path) and name not in OUTPUTS:
+                yield one
+                if one.suffix == '.json':  # the default of its folder of PNGs
+                    yield one.with_suffix('')
+            elif isinstance(one, str) and name in INPUT_NAMES:
+                yield from (
+                    Path(text) for text in {one, re.split('[:=]', one, maxsplit=1)[-1]} if text
+                )
 
 
 def check_folder(path: Path | None, flag: str, is_folder: bool = False) -> None:

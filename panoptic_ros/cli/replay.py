@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_folder, with_bar
+from panoptic_ros.cli.output import check_output, with_bar
 from panoptic_ros.core.files import lock_folder, write_json
 
 
@@ -106,7 +106,9 @@ def run(args: argparse.Namespace) -> None:
     """
     if not args.compare:
         args.output = args.output or Path('replay_output')
-    check_folder(args.output, '--output', is_folder=True)
+    from panoptic_ros.replay.resume import COMPARISON, RESULTS
+
+    check_output(args, 'output', COMPARISON if args.compare else RESULTS)
     if args.compare:
         first, second = args.compare
         _compare(first, second, args.output)

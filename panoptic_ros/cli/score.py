@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_folder, with_bar
+from panoptic_ros.cli.output import check_output, with_bar
 from panoptic_ros.core.files import write_json
 
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_ros.metrics.coco import score_files
     from panoptic_ros.metrics.panoptic import PanopticQuality
 
-    check_folder(args.json, '--json')
+    check_output(args, 'json')
     labels, count, metrics = score_files(
         args.gt_json_file,
         args.pred_json_file,

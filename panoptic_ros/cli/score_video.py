@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_folder, with_bar
+from panoptic_ros.cli.output import check_output, with_bar
 from panoptic_ros.core.files import write_json
 
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_ros.metrics.video import VideoScores
     from panoptic_ros.metrics.video_files import find_frames, measure_files
 
-    check_folder(args.json, '--json')
+    check_output(args, 'json')
     classes = read_class_file(args.labels)
     if args.label_divisor is not None:
         check_divisor(args.label_divisor, '--label-divisor')

@@ -5,7 +5,8 @@ import argparse
 from typing import Any
 
 from panoptic_ros.cli.evaluate_tracking import add_clip_arguments, load_clips
-from panoptic_ros.cli.output import check_folder, with_bar
+from panoptic_ros.cli.output import check_output, with_bar
+from panoptic_ros.core.outputs import Results
 
 
 def add_parser(subparsers: Any) -> None:
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.trials < 1:
         raise ValueError(f'--trials must be at least 1, got {args.trials}')
-    check_folder(args.cache, '--cache', is_folder=True)
+    check_output(args, 'cache', Results())
     from rich.console import Console
 
     from panoptic_training.data.synthetic import LABELS

@@ -93,7 +93,8 @@ class FolderInUseError(ValueError):
 def lock_folder(folder: Path, work: str) -> Iterator[None]:
     """Lock a folder against other processes.
 
-    The operating system releases the lock when the process ends, even if it is killed.
+    The operating system releases the lock when the process ends, even if it is killed. After an
+    error the folder is removed again if it was created here and holds nothing else.
 
     Args:
         folder: created if it does not exist.
@@ -104,38 +105,62 @@ def lock_folder(folder: Path, work: str) -> Iterator[None]:
         FolderInUseError: if another process holds the lock.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    _held.add(descriptor)
+    lock = folder / LOCK_NAME
+    created = [place for place in (lock, folder, *folder.parents) if not place.exists()]
+    descriptor = _lock(lock)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors='replace').strip()
-            raise FolderInUseError(
-                f'{folder} is in use by another {holder or "process"}; wait until it ends, or '
-                'choose another folder'
-            ) from None
-        except OSError:  # a file system without locks
-            pass
         with suppress(OSError):  # on a full disk; the lock works without the name
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f'{work} (process {os.getpid()})\n'.encode(), 0)
         yield
+    except BaseException:
+        if descriptor in _held:
+            with suppress(OSError):  # a folder with other files remains
+                for place in created:
+                    place.unlink() if place == lock else place.rmdir()
+        raise
     finally:
         if descriptor in _held:  # a forked process has closed it
             _held.remove(descriptor)
             os.close(descriptor)
 
 
-def replace_results(source: Path, target: Path) -> None:
+def _lock(path: Path) -> int:
+    """Create a lock file and its folder, lock it, and return its descriptor."""
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:  # another process has just removed its empty folder
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode(errors='replace').strip()
+            os.close(descriptor)
+            raise FolderInUseError(
+                f'{path.parent} is in use by another {holder or "process"}; wait until it ends, '
+                'or choose another folder'
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                _held.add(descriptor)
+                return descriptor
+        os.close(descriptor)  # another process has just removed this file
+
+
+def replace_results(source: Path, target: Path, first: str) -> None:
     """Move all files and folders of `source` to `target`, where they replace older ones.
 
     Args:
         source: complete results; empty afterwards.
         target: a folder on the same disk.
+        first: name of the file by which results are recognised; moved first, so that results
+            that a killed process moved in part are recognised too.
     """
-    for path in sorted(source.iterdir()):
+    for path in sorted(source.iterdir(), key=lambda path: path.name != first):
         if (target / path.name).is_dir():
             shutil.rmtree(target / path.name)
         path.replace(target / path.name)

@@ -14,9 +14,6 @@ from panoptic_ros.node.topics import OVERLAY
 from panoptic_ros.recordings.contact_sheet import ContactSheet
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 
-RESULTS = ('overlay.mp4', 'contact_sheet.png', 'bag', 'summary.json')
-"""Names of a run's result files and folders."""
-
 
 class Recorder(TopicRecorder):
     """Writes the overlay into a video and a contact sheet, and all other topics into a bag."""

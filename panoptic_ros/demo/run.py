@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from panoptic_ros.core.files import lock_folder, replace_results, run_folder
-from panoptic_ros.demo import DURATION_S, MAX_FILE_S
+from panoptic_ros.demo import DURATION_S, MAX_FILE_S, RESULTS
 from panoptic_ros.demo.recorder import Recorder
 from panoptic_ros.demo.street import RATE_HZ, draw_street
 from panoptic_ros.node.node_health import NodeHealth
@@ -77,7 +77,7 @@ def run_demo(
         source = open_source(video, camera, bag, own_topics=OWN_IMAGE_TOPICS)
     with isolated_ros(), lock_folder(output, 'demo'), run_folder(output) as folder:
         results = _run_in(folder, source, flags, model, duration_s, console)
-        replace_results(folder, output)
+        replace_results(folder, output, RESULTS.mark)
     return results
 
 

@@ -111,7 +111,7 @@ def compare_replays(a: ReplayRun, b: ReplayRun) -> Comparison:
         for key in ('p50', 'p95')
     ]
     rows.append(_summary_row('tracks', a, b, 'tracks', 'confirmed'))
-    return Comparison(a.name, b.name, len(pairs), tuple(_differing(a, b)), tuple(rows))
+    return Comparison(a.name, b.name, len(pairs), tuple(differing(a, b)), tuple(rows))
 
 
 def _row(name: str, values: Sequence[float | None] | Floats, draws: Floats | None = None) -> Row:
@@ -222,33 +222,36 @@ def _block_sums(
     ).astype(float)
 
 
-def _differing(a: ReplayRun, b: ReplayRun) -> list[str]:
+def differing(a: ReplayRun, b: ReplayRun) -> list[str]:
     """Return a line for each setting and the like that differs."""
-    lines = []
-    for name, path in (
-        ('source', ['source']),
-        ('mode', ['mode']),
-        ('model', ['model', 'name']),
-        ('model hash', ['model', 'hash']),
-        ('backend', ['model', 'backend']),
-        ('device', ['model', 'device']),
-        ('start, s', ['part', 'start_s']),
-        ('duration, s', ['part', 'duration_s']),
-        ('stride', ['part', 'stride']),
-    ):
-        values = [run.value(*path) for run in (a, b)]
-        if values[0] != values[1]:
-            lines.append(_difference(name, *values))
-    settings = [
-        {present_name(name) or name: value for name, value in run.summary['settings'].items()}
-        for run in (a, b)
+    first, second = _settings(a), _settings(b)
+    return [
+        _difference(name, first.get(name), second.get(name))
+        for name in first | second
+        if first.get(name) != second.get(name)
     ]
-    lines += [
-        _difference(name, settings[0].get(name), settings[1].get(name))
-        for name in sorted(set(settings[0]) | set(settings[1]))
-        if name != 'model' and settings[0].get(name) != settings[1].get(name)
-    ]
-    return lines
+
+
+def _settings(run: ReplayRun) -> dict[str, Any]:
+    """Return everything that determines the results of a replay."""
+    return {
+        'source': run.value('source'),
+        'mode': run.value('mode'),
+        'model': run.value('model', 'name'),
+        'model hash': run.value('model', 'hash'),
+        'backend': run.value('model', 'backend'),
+        'device': run.value('model', 'device'),
+        'start, s': run.value('part', 'start_s'),
+        'duration, s': run.value('part', 'duration_s'),
+        'stride': run.value('part', 'stride'),
+        'topics': {name: c['topic'] for name, c in (run.value('cameras') or {}).items()},
+        'ground truth': run.value('ground_truth'),
+        **{
+            present_name(name) or name: value
+            for name, value in sorted(run.summary['settings'].items())
+            if name != 'model'
+        },
+    }
 
 
 def _difference(name: str, *values: Any) -> str:

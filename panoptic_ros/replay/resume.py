@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folder of an unfinished replay, in which a later run resumes."""
+"""Folder of a replay: its results, and the unfinished ones with which a later run resumes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,9 +7,20 @@ from typing import Any
 
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.outputs import Results
 
 UNFINISHED = '.unfinished'
-"""Name of that folder, in the output folder."""
+"""Name of the folder of an unfinished replay, in the output folder."""
+
+RESULTS = Results(
+    ('summary.json', 'frames.jsonl', 'report.html', 'overlay.mp4', 'bag'),
+    'summary.json',
+    'settings',
+)
+"""Results of a replay."""
+
+COMPARISON = Results(('compare.html', 'compare.json'), 'compare.json', 'differing')
+"""Results of a comparison of two replays."""
 
 OUTPUTS_LOG = 'outputs.log'
 """File in it with the network's outputs; see `LoggedBackend`."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import replace_results, write_json
 from panoptic_ros.core.version import __version__
 from panoptic_ros.images.messages import header_stamp_ns
@@ -16,14 +17,15 @@ from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.node.topics import OWN_IMAGE_TOPICS
 from panoptic_ros.recordings.image_topics import choose_cameras
 from panoptic_ros.recordings.open import open_recording
-from panoptic_ros.replay.compare import Comparison
+from panoptic_ros.replay.compare import Comparison, differing
 from panoptic_ros.replay.config import Progress, ReplayConfig
+from panoptic_ros.replay.finished_run import ReplayRun
 from panoptic_ros.replay.frame_records import write_records
 from panoptic_ros.replay.ground_truth import check_gt_stamps, open_ground_truth
 from panoptic_ros.replay.report import write_report
-from panoptic_ros.replay.resume import OUTPUTS_LOG, open_work_folder
+from panoptic_ros.replay.resume import OUTPUTS_LOG, RESULTS, open_work_folder
 from panoptic_ros.replay.run import ReplayResult, replay
-from panoptic_ros.replay.summary import format_summary, summarize
+from panoptic_ros.replay.summary import describe_replay, format_summary, summarize
 
 Log = Callable[[str], None]
 """Receives lines for the user."""
@@ -123,7 +125,11 @@ class Session:
 
         Returns:
             The summary.
+
+        Raises:
+            ValueError: if the folder holds other results; see `require_same`.
         """
+        self.require_same(output, 'lock-step')
         work = open_work_folder(output, self._key())
         outputs_log = work / OUTPUTS_LOG
         if outputs_log.exists():
@@ -138,11 +144,33 @@ class Session:
             raise
         summary = self.summarize(result, 'lock-step')
         self.write(results, result, summary)
-        replace_results(results, output)
+        replace_results(results, output, RESULTS.mark)
         shutil.rmtree(work)
         for line in format_summary(summary):
             log(line)
         return summary
+
+    def require_same(self, output: Path, mode: str) -> None:
+        """Refuse a folder whose results are not of an earlier run of this replay.
+
+        Raises:
+            ValueError: if the folder holds the results of something else.
+        """
+        RESULTS.require_own(output)
+        path = output / RESULTS.mark
+        if not path.is_file():
+            return
+        now = describe_replay(self.config, self.loaded, str(self.bag), mode)
+        runs = []
+        for summary in (read_json(path), json.loads(json.dumps(now))):
+            # The same recording may be named in several ways.
+            source = str(Path(str(summary.get('source'))).resolve())
+            runs.append(ReplayRun(str(output), {**summary, 'source': source}, ()))
+        if lines := differing(*runs):
+            raise ValueError(
+                f'{output} holds the results of another replay (there / here: '
+                f'{"; ".join(lines)}); choose another folder, or delete it'
+            )
 
     def summarize(self, result: ReplayResult, mode: str) -> dict[str, Any]:
         """See `summary.summarize`."""

@@ -44,15 +44,14 @@ def summarize(
         scored images whose stamp another image has too. `scores` are in percent, None without
         ground truth. Everything except `timing` is the same in every run.
     """
-    info, records = loaded.predictor.info, result.records
+    records = result.records
     cameras = {
         name: _camera_summary(config, name, result, unmatched.get(name)) for name in config.cameras
     }
     busy_s = sum(record.times_ms['total'] for record in records if record.times_ms) / 1e3
     good = sum(not record.problem for record in records)
     return {
-        'source': source,
-        'mode': mode,
+        **describe_replay(config, loaded, source, mode),
         'damage': config.recording.damage,
         'frames': {
             'replayed': len(records),
@@ -61,8 +60,26 @@ def summarize(
             'lost': sum(camera['lost'] for camera in cameras.values()),
         },
         'cameras': cameras,
-        'tracks': track_summary(records, info.labels.names),
+        'tracks': track_summary(records, loaded.predictor.info.labels.names),
         'scores': result.scores.to_dict() if result.scores else None,
+        'timing': {
+            'wall_s': round(result.wall_s, RATE_DIGITS),
+            'latency_ms': latency_summary(records),
+            'rate_hz': round(good / busy_s, RATE_DIGITS) if busy_s else None,
+            'kept_from_earlier': result.reused,
+        },
+    }
+
+
+def describe_replay(
+    config: ReplayConfig, loaded: LoadedModel, source: str, mode: str
+) -> dict[str, Any]:
+    """Return the part of the summary that is known before the replay; see `summarize`."""
+    info = loaded.predictor.info
+    return {
+        'source': source,
+        'mode': mode,
+        'cameras': {name: {'topic': topic} for name, topic in config.cameras.items()},
         'ground_truth': {name: gt.name for name, gt in config.ground_truths.items()},
         'model': {
             **loaded.describe(),
@@ -86,12 +103,6 @@ def summarize(
             'start_s': config.start_s,
             'duration_s': config.duration_s,
             'stride': config.stride,
-        },
-        'timing': {
-            'wall_s': round(result.wall_s, RATE_DIGITS),
-            'latency_ms': latency_summary(records),
-            'rate_hz': round(good / busy_s, RATE_DIGITS) if busy_s else None,
-            'kept_from_earlier': result.reused,
         },
     }
 

@@ -25,6 +25,7 @@ from panoptic_ros.replay.compare import compare_replays
 from panoptic_ros.replay.config import Progress
 from panoptic_ros.replay.finished_run import ReplayRun, read_run
 from panoptic_ros.replay.live_scores import DROPPED, score_live
+from panoptic_ros.replay.resume import RESULTS
 from panoptic_ros.replay.session import Log, Session
 from panoptic_ros.replay.summary import format_summary
 from panoptic_ros.ros.message_types import RosTypes
@@ -74,6 +75,7 @@ def run_live(
             'the node processes one camera for now; choose with --image: '
             f'{", ".join(session.config.cameras.values())}'
         )
+    session.require_same(output, 'live')
     session.replay(output / LOCK_STEP, progress, log)
     with isolated_ros(), run_folder(output) as folder:
         _run_in(folder, session, config, output, rate, progress, log)
@@ -113,7 +115,7 @@ def _run_in(
     comparison = compare_replays(lock_step, ReplayRun(f'{output} (live)', summary, result.records))
     session.write(folder, result, summary, comparison)
     sent_file.unlink()
-    replace_results(folder, output)
+    replace_results(folder, output, RESULTS.mark)
     for line in format_summary(summary):
         log(line)
     for row in comparison.rows:

@@ -126,6 +126,24 @@ def test_any_known_data_can_be_converted(photos, capsys):
         assert json.loads(one) == json.loads(two)
 
 
+@pytest.mark.parametrize('output', ['own', 'own/images', 'own/../own'])
+def test_a_data_set_is_not_converted_into_itself(photos, capsys, output):
+    assert convert(photos, '--background', 'ground') == 0
+    before = {path: path.stat().st_mtime_ns for path in (photos / 'own').rglob('*')}
+    argv = ['data', 'convert', '--data', f'coco:{photos / "own"}', '--overwrite']
+    assert main([*argv, '-o', str(photos / output)]) == 2
+    assert 'the input' in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (photos / 'own').rglob('*')} == before
+
+
+def test_a_conversion_does_not_replace_the_folder_of_its_photos(photos, capsys):
+    (photos / 'photos').rename(photos / 'train')
+    (photos / 'photos').symlink_to('train')
+    (photos / 'train.json').touch()
+    assert convert(photos, '--overwrite', '-o', str(photos)) == 2
+    assert 'train would replace the input' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('argv', 'reason'),
     [

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Output paths are checked before the work starts."""
 
+import argparse
+import json
 import os
+from pathlib import Path
 
 import pytest
 
 from panoptic_ros.cli import main as cli
-from panoptic_ros.cli.output import check_folder
+from panoptic_ros.cli.output import OUTPUTS, check_folder
+from panoptic_ros.core.outputs import Results, require_apart
 
 
 def test_writable_paths_are_accepted(tmp_path, monkeypatch):
@@ -82,3 +86,150 @@ def test_each_command_checks_before_it_reads(tmp_path, capsys, words):
     output = f'{tmp_path}/file/out'
     assert cli.main(words.format(output).split()) == 2
     assert f'{tmp_path}/file' in capsys.readouterr().err
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+@pytest.fixture
+def inputs(tmp_path, monkeypatch) -> Path:
+    """Files and folders that commands take for inputs until they read them."""
+    for name in (
+        'a.json',
+        'b.json',
+        'a/1.png',
+        'c.yaml',
+        'm.onnx',
+        'gt/1.png',
+        'gt/2.json',
+        'data/val.json',
+        'data/panoptic_val/0.png',
+        'data/val/0.jpg',
+        'out/bag/bag.mcap',
+        'out/overlay.mp4',
+        'out/table.md',
+        'out/compare.json/summary.json',
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / 'link.json').symlink_to('a.json')
+    (tmp_path / 'recipe.yaml').write_text(json.dumps({'data': {'dataset': 'coco:data'}}))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+SCORE = 'score --gt_json_file a.json --pred_json_file b.json --json'
+EVALUATE = 'evaluate --model m.onnx --data coco:data'
+
+OVERWRITING = (
+    'ablate out/table.md -o out',
+    'benchmark m.onnx --json m.onnx',
+    'data check data --json data/val.json',
+    'data check coco:data --json data/test.json',
+    'data check recipe.yaml --json recipe.yaml',
+    'data check recipe.yaml --json data/val.json',
+    'data show data -o data/val/0.jpg',
+    'data show coco:data -o data/val/new.jpg',
+    f'{EVALUATE} --json m.onnx',
+    f'{EVALUATE} --json data/val.json',
+    f'{EVALUATE} --relations m.onnx',
+    f'{EVALUATE} -o data/val',
+    'evaluate --predictions a.json --data coco:data --json a/1.png',
+    'evaluate-tracking --model m.onnx --json m.onnx',
+    'export --model m.onnx -o m.onnx',
+    'export --checkpoint m.onnx -o m.onnx',
+    'export --recipe m.onnx --untrained -o m.onnx',
+    'export --from hf:m.onnx -o m.onnx',
+    'export --model m.onnx --scores m.onnx -o m.onnx',
+    'replay out/bag -o out',
+    'replay out/bag/bag.mcap -o out',
+    'replay out/overlay.mp4 -o gt/../out',
+    'replay out/bag -o out/bag',
+    'replay out/bag -o out/bag/results',
+    'replay m.onnx --gt out/bag -o out',
+    'replay m.onnx --gt camera=out/bag -o out',
+    'replay --compare out/compare.json gt -o out',
+    'demo --bag out/bag --output out',
+    'demo --video out/overlay.mp4 --output out',
+    f'{SCORE} a.json',
+    f'{SCORE} gt/../b.json',
+    f'{SCORE} link.json',
+    f'{SCORE} a/1.png',
+    'score-video gt a --labels c.yaml --json c.yaml',
+    'score-video gt a --labels c.yaml --json gt/1.png',
+    'score-video gt a --labels c.yaml --json gt/new.json',
+)
+
+
+@pytest.mark.parametrize('words', OVERWRITING)
+def test_no_output_replaces_an_input(inputs, capsys, words):
+    before = files_of(inputs)
+    assert cli.main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert error.count('\n') == 1
+    assert 'would replace the input' in error or 'would change the input folder' in error
+    assert 'choose' in error
+    assert files_of(inputs) == before
+
+
+def outputs_of(parser: argparse.ArgumentParser, command: str = '') -> set[tuple[str, str]]:
+    """All commands with the names of their outputs."""
+    found = set()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, child in action.choices.items():
+                found |= outputs_of(child, f'{command} {word}'.strip())
+        elif action.dest in OUTPUTS:
+            found.add((command, action.dest))
+    return found
+
+
+def test_the_outputs_of_all_commands_are_tested():
+    others = {
+        ('data convert', 'output'),  # in test_data.py, as it reads the data set first
+        ('evaluate-tracking', 'cache'),  # no user's file has a name with the model's hash
+        ('tune-tracker', 'cache'),
+    }
+    tested = {
+        (command, name)
+        for command, name in outputs_of(cli.make_parser())
+        for words in OVERWRITING
+        if words.startswith(f'{command} ')
+        and {f'--{name}', '-o' if name == 'output' else f'--{name}'} & set(words.split())
+    }
+    assert outputs_of(cli.make_parser()) - tested == others
+
+
+@pytest.mark.parametrize(
+    ('words', 'name'),
+    [
+        ('demo --video gt --output mine', 'bag/mine.txt'),
+        ('replay gt -o mine', 'bag/mine.txt'),
+        ('replay gt -o mine', 'report.html'),
+        ('replay gt -o mine', 'overlay.mp4'),
+        ('replay --compare a gt -o mine', 'compare.html'),
+        ('ablate hle_table6 -o mine', 'table.md'),
+    ],
+)
+@pytest.mark.parametrize('mark', [None, '{}', '[]', '"settings published"'])
+def test_files_of_unknown_origin_are_kept(inputs, capsys, words, name, mark):
+    path = inputs / 'mine' / name
+    path.parent.mkdir(parents=True)
+    path.touch()
+    if mark:
+        for other in ('summary.json', 'results.json', 'compare.json'):
+            (inputs / 'mine' / other).write_text(mark)
+    before = files_of(inputs)
+    assert cli.main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert 'is not of an earlier run of this command; choose another folder' in error
+    assert files_of(inputs) == before
+
+
+def test_outputs_beside_inputs_are_accepted(inputs):
+    for output in ('data/sheet.png', 'new.json', 'out/new.json'):
+        require_apart(Path(output), '-o', [Path('data'), Path('a.json'), Path('missing')])
+    require_apart(
+        Path('out'), '-o', [Path('out/drive.mcap'), Path('/no/topic')], Results(('bag',))
+    )

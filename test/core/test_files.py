@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Atomic writes and folder locks, also when the writing process is killed."""
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -186,6 +187,40 @@ def test_a_folder_on_a_full_disk_is_locked_too(tmp_path, monkeypatch):
         pass
 
 
+def test_an_error_leaves_no_folder_that_the_lock_created(tmp_path):
+    (tmp_path / 'there').mkdir()
+    (tmp_path / 'locked').mkdir()
+    (tmp_path / 'locked' / '.lock').touch()
+    for name in ('there', 'locked', 'new/inner', 'used/inner'):
+        with pytest.raises(KeyError), lock_folder(tmp_path / name, 'x'):
+            if name == 'used/inner':
+                (tmp_path / name / 'file').touch()
+            raise KeyError
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*')) == [
+        'locked',
+        'locked/.lock',
+        'there',
+        'used',
+        'used/inner',
+        'used/inner/file',
+    ]
+
+
+def test_a_lock_file_that_is_removed_meanwhile_does_not_lock(tmp_path, monkeypatch):
+    real, opened = fcntl.flock, []
+
+    def flock(descriptor, operation):
+        if not opened:
+            (tmp_path / '.lock').unlink()  # by a process that ends with an error
+        opened.append(descriptor)
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, 'flock', flock)
+    with lock_folder(tmp_path, 'x'), pytest.raises(FolderInUseError), lock_folder(tmp_path, 'x'):
+        pass
+    assert len(opened) == 3
+
+
 def test_results_take_the_place_of_older_ones_and_nothing_else(tmp_path):
     new, old = tmp_path / 'new', tmp_path / 'old'
     for folder in (new, old):
@@ -194,7 +229,7 @@ def test_results_take_the_place_of_older_ones_and_nothing_else(tmp_path):
         for name in ('overlay.mp4', 'summary.json'):
             (folder / name).write_text(folder.name)
     (old / 'notes.txt').touch()
-    replace_results(new, old)
+    replace_results(new, old, 'summary.json')
     assert [path.name for path in (old / 'bag').iterdir()] == ['new.mcap']
     assert (old / 'summary.json').read_text() == 'new'
     assert (old / 'notes.txt').exists()

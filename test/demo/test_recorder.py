@@ -9,7 +9,8 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability
 from rosbags.typesys import Stores, get_typestore
 
-from panoptic_ros.demo.recorder import RESULTS, Recorder
+from panoptic_ros.demo import RESULTS
+from panoptic_ros.demo.recorder import Recorder
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES = {
@@ -123,7 +124,7 @@ def test_all_results_are_written_and_can_be_read(recorder, tmp_path):
         first = next(m for m in bag.messages() if m[0].topic == '/panoptic/segments')
         assert first[1] == START_NS
         assert bag.deserialize(first[2], first[0].msgtype).data.nbytes == 36 * 64 * 2
-    assert {path.name for path in tmp_path.iterdir()} == set(RESULTS)
+    assert {path.name for path in tmp_path.iterdir()} == set(RESULTS.names)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def check_targets(out: Path, splits: Iterable[str], overwrite: bool = False) -> 
             written by a conversion has its name.
     """
     for split in splits:
-        names = _names(split)
+        names = names_of(split)
         there = [out / name for name in names if (out / name).exists()]
         if there and not (out / names[0]).is_file():
             raise FileExistsError(
@@ -105,14 +105,14 @@ def write_data(parts: Mapping[str, Part], out: Path, overwrite: bool = False) ->
             check_targets(out, parts, overwrite)
             for split, part in parts.items():
                 yield from _write_split(part, partial / 'new', split)
-            _move(out, [name for split in parts for name in _names(split)])
+            _move(out, [name for split in parts for name in names_of(split)])
         finally:
             _undo(out)
 
 
 def _write_split(part: Part, folder: Path, split: str) -> Iterator[str]:
     reader, indices = part
-    json_path, masks, images = (folder / name for name in _names(split))
+    json_path, masks, images = (folder / name for name in names_of(split))
     names = unique_names(reader, indices)
     for path in (masks, images):
         path.mkdir(parents=True)
@@ -172,7 +172,7 @@ def _undo(out: Path) -> None:
         shutil.rmtree(partial)
 
 
-def _names(split: str) -> tuple[str, str, str]:
+def names_of(split: str) -> tuple[str, str, str]:
     """Return the names of a split's JSON file, folder of PNGs and folder of images."""
     return f'{split}.json', f'panoptic_{split}', split
 

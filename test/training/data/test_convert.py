@@ -251,11 +251,11 @@ def test_nothing_half_written_is_left(tmp_path):
     step = write_data({'train': Part(source, [0, 1, 2])}, out)
     next(step)
     step.close()  # as Ctrl-C does
-    assert names_in(out) == []
+    assert not out.exists()
     (tmp_path / 'photos/b.png').unlink()
     with pytest.raises(FileNotFoundError):  # in the second split: nor is the first one there
         list(write_data({'train': Part(source, [0, 2]), 'val': Part(source, [1])}, out))
-    assert names_in(out) == []
+    assert not out.exists()
     write_all(source, [0, 2], out)
     with pytest.raises(FileExistsError, match=r'train\.json exists already; .* or --overwrite'):
         write_all(source, [0, 2], out)
