@@ -60,6 +60,13 @@ def require_unused(root: str | Path | None, start: Path | None, overwrite: bool)
             'replaces it; give one of them'
         )
     found = [name for name in CHECKPOINT_NAMES if (folder / name).exists()]
+    settings = folder.parent / 'config.yaml'
+    if settings.exists() and not found and not overwrite:
+        raise ValueError(
+            f'{settings} would be replaced by the settings of this training, and there are no '
+            'checkpoints of an earlier one; rename it, or choose another folder with '
+            '--trainer.default_root_dir'
+        )
     if found and not resumes and not overwrite:
         raise ValueError(
             f'{folder} holds {" and ".join(found)} of an earlier training; resume it '

@@ -306,6 +306,13 @@ def test_overwrite_replaces_each_file_by_the_new_trainings_own(used, trained):
     assert len(list(used.glob('events.out.tfevents.*'))) == 1
 
 
+def test_a_recipe_of_the_user_is_not_replaced_by_the_settings(tmp_path):
+    (tmp_path / 'config.yaml').write_text('# mine')
+    with pytest.raises(ValueError, match=r'config\.yaml would be replaced'):
+        require_unused(tmp_path, None, overwrite=False)
+    require_unused(tmp_path, None, overwrite=True)
+
+
 def test_a_training_in_progress_keeps_others_out_of_its_folder(tmp_path, capsys):
     flags = tiny_flags(tmp_path)
     with lock_folder(tmp_path, 'training'):
