@@ -25,9 +25,9 @@ def add_parser(subparsers: Any) -> None:
         'an interrupted replay resumes.',
         epilog='examples:\n'
         '  panoptic replay drive --model city.onnx -o out/\n'
-        '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic -o out/\n'
-        '  panoptic replay drive --gt labels/ --start 10 --duration 5 -o out/\n'
-        '  panoptic replay drive --live --rate 2.0 -o out/    the running node, over ROS\n'
+        '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic -o out_gt/\n'
+        '  panoptic replay drive --gt labels/ --start 10 --duration 5 -o out_part/\n'
+        '  panoptic replay drive --live --rate 2.0 -o out_live/    the running node, over ROS\n'
         '  panoptic replay --compare out_a/ out_b/ -o difference/',
     )
     parser.add_argument(

@@ -166,7 +166,11 @@ class Session:
             # The same recording may be named in several ways.
             source = str(Path(str(summary.get('source'))).resolve())
             runs.append(ReplayRun(str(output), {**summary, 'source': source}, ()))
-        if lines := differing(*runs):
+        try:
+            lines = differing(*runs)
+        except (AttributeError, KeyError, TypeError):
+            raise ValueError(f'{path} is damaged; choose another folder or delete it') from None
+        if lines:
             raise ValueError(
                 f'{output} holds the results of another replay (there / here: '
                 f'{"; ".join(lines)}); choose another folder, or delete it'

@@ -63,6 +63,16 @@ def test_a_replay_replaces_its_own_earlier_results(tmp_path, bag, tiny_model, mo
 
 
 @pytest.mark.parametrize(
+    'text', ['{"settings": [1]}', '{"settings": {}, "cameras": 3}', '{"settings": {}}']
+)
+def test_a_damaged_summary_is_kept(tmp_path, bag, tiny_model, capsys, text):
+    (tmp_path / 'summary.json').write_text(text)
+    assert run(bag, '--model', tiny_model, '-o', tmp_path) == 2
+    assert 'choose another folder' in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ['summary.json']
+
+
+@pytest.mark.parametrize(
     'flags',
     [
         ('--config', __file__),
