@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search for the training recipes and studies that `panoptic_training` contains."""
+"""Search for the recipes, studies and class mappings that `panoptic_training` contains."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +31,15 @@ def find_study(name: str) -> Path:
         FileNotFoundError: listing the shipped names.
     """
     return _find('study', name, study_files())
+
+
+def find_class_mapping(name: str) -> Path:
+    """Return the path of a class mapping, given a path or a shipped name.
+
+    Raises:
+        FileNotFoundError: listing the shipped names.
+    """
+    return _find('class mapping', name, _shipped('mappings'))
 
 
 def _shipped(folder: str) -> dict[str, Path]:
