@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.output import check_output, with_bar
+from panoptic_ros.cli.recipes import find_class_mapping
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.outputs import Results
 
@@ -21,10 +22,12 @@ EPILOG = """examples:
       --split test -o camvid_test
   panoptic evaluate --predictions theirs.json --data cityscapes:data/cityscapes -o theirs
   panoptic evaluate --model city.onnx --data synthetic --track 20 -o city_video
+  panoptic evaluate --model city.onnx --data camvid:data/camvid --classes camvid_city
 
 -o collects, and the same command resumes one that was stopped:
   scores.json per_class.csv images.csv   scores: all, by class, by image
-  predictions.json predictions/          COCO panoptic format, with the set's own ids
+  predictions.json predictions/          COCO panoptic format, with the set's own ids; with
+                                         --classes those of the model's classes
   submission/                            the zip for the server of COCO or Cityscapes
   worst/                                 the worst images, ground truth and prediction
   debug_maps/                            with --debug-maps: class and centres before and after
@@ -69,7 +72,25 @@ def add_parser(subparsers: Any) -> None:
         choices=('train', 'val', 'test'),
         help='which part of the data (default: %(default)s)',
     )
-    parser.add_argument('--limit', type=int, metavar='N', help='score only the first N images')
+    parser.add_argument(
+        '--classes',
+        metavar='MAPPING',
+        help="score in the model's classes, where the data has others: a YAML file of lines "
+        '`data class: model class`, or the name of a shipped one (camvid_city); '
+        'the other classes of the data are void',
+    )
+    parser.add_argument(
+        '--images',
+        metavar='START:STOP:STEP',
+        help='score only these images, counted from 0 as in Python: ::2 is every '
+        'second one, 1::2 are the others',
+    )
+    parser.add_argument(
+        '--limit',
+        type=int,
+        metavar='N',
+        help='score only the first N images, of --images if given',
+    )
     parser.add_argument(
         '-o',
         '--output',
@@ -144,16 +165,18 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
         value = getattr(args, flag)
         if value is not None and value < least:
             raise ValueError(f'--{flag} must be at least {least}, got {value}')
-    for flag in ('oracle', 'relations', 'debug_maps'):
+    for flag in ('classes', 'oracle', 'relations', 'debug_maps'):
         if args.predictions and getattr(args, flag):
             raise ValueError(f'--{flag.replace("_", "-")} needs a --model')
     if args.debug_maps and not args.output:
         raise ValueError('--debug-maps needs a folder: -o')
+    chosen = parse_slice(args.images) if args.images is not None else None
     if args.track is not None and not 0 < args.track < math.inf:
         raise ValueError(f'--track must be over 0 images per second, got {args.track}')
     for flag in ('json', 'relations'):
         check_output(args, flag)
     check_output(args, 'output', Results())
+    from panoptic_training.data.class_mapping import MappedClasses, read_class_mapping
     from panoptic_training.data.registry import open_reader, resolve_name, with_hidden
     from panoptic_training.evaluation.pisr_pictures import debug_pictures, pisr_model
     from panoptic_training.evaluation.predictions import PredictionStore, open_predictions
@@ -164,7 +187,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
         relation_model,
     )
     from panoptic_training.evaluation.report import write_report
-    from panoptic_training.evaluation.run import Evaluation, model_source, names_hash, open_folder
+    from panoptic_training.evaluation.run import Evaluation, model_source, open_folder, short_hash
     from panoptic_training.evaluation.worst import write_pictures
 
     args.data = resolve_name(args.data)
@@ -175,10 +198,16 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     )
     reader = open_reader(args.data, args.split, **video)
     predictor = None if args.predictions else open_predictor(args.model, args.backend, args.device)
-    if predictor and predictor.info.labels.names != reader.labels.names:
+    mapping: dict[str, str] = {}
+    if predictor and args.classes:
+        mapping = read_class_mapping(
+            find_class_mapping(args.classes), reader.labels, predictor.info.labels
+        )
+    elif predictor and predictor.info.labels.names != reader.labels.names:
         raise ValueError(
             f'{args.model} has the classes {", ".join(predictor.info.labels.names)}; '
-            f'{args.data} has {", ".join(reader.labels.names)}'
+            f'{args.data} has {", ".join(reader.labels.names)}; '
+            '--classes takes a mapping of these to those of the model'
         )
     source = (
         model_source(predictor, args.oracle)
@@ -200,8 +229,16 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     if related:
         overlaps = RelationScores(related)
         reader = with_hidden(reader, args.data, args.split) if not video else reader
-    what = {'data': args.data, 'split': args.split, 'oracle': args.oracle, 'track': args.track}
-    store = None
+    if predictor and mapping:
+        reader = MappedClasses(reader, predictor.info.labels, mapping)
+    what = {
+        'data': args.data,
+        'split': args.split,
+        'image_slice': args.images,
+        'oracle': args.oracle,
+        'track': args.track,
+    }
+    evaluation = Evaluation(reader, source, args.limit, None, args.track, chosen)
     if args.output:
         stack.enter_context(
             open_folder(
@@ -214,18 +251,18 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
                     ),
                     **what,
                     'data': args.data.partition(':')[0],
-                    'images': names_hash(reader),
+                    'images': short_hash(reader.image_ids),
+                    'class_mapping': short_hash(sorted(mapping.items())) if mapping else None,
                 },
             )
         )
         if predictor:
-            store = PredictionStore(args.output, reader.labels, reader.image_ids)
-    if store and store.annotations:
+            evaluation.store = PredictionStore(args.output, reader.labels, reader.image_ids)
+    if evaluation.store and evaluation.store.annotations:
         print(
-            f'{args.output}: resuming, {len(store.annotations)} images are predicted',
+            f'{args.output}: resuming, {len(evaluation.store.annotations)} images are predicted',
             file=sys.stderr,
         )
-    evaluation = Evaluation(reader, source, args.limit, store, args.track)
     for index, sample in with_bar(evaluation.run(), evaluation.count, 'images scored'):
         if overlaps:
             overlaps.update(sample)
@@ -250,6 +287,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     scores = {
         **(describe_run(predictor) if predictor else {'predictions': str(args.predictions)}),
         **what,
+        'class_mapping': mapping or None,
         **evaluation.to_dict(),
         'overlap': {'accuracy': None if math.isnan(accuracy) else accuracy},
     }
@@ -263,3 +301,20 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
                 args.output / 'debug_maps',
             )
         print(f'written to {args.output}')
+
+
+def parse_slice(text: str) -> slice:
+    """Return the slice that `start:stop` or `start:stop:step` names; each part may be empty.
+
+    Raises:
+        ValueError: for another text, or a step below 1.
+    """
+    try:
+        parts = [int(part) if part else None for part in text.split(':')]
+    except ValueError:
+        parts = []
+    if not 2 <= len(parts) <= 3 or any(step is not None and step < 1 for step in parts[2:]):
+        raise ValueError(
+            f'--images must be START:STOP:STEP with a step of at least 1, as ::2, got {text!r}'
+        )
+    return slice(*parts)

@@ -20,7 +20,9 @@ def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, fol
 
     Args:
         evaluation: the finished evaluation.
-        scores: content of the JSON file, with `data`, `split` and, if a model was run, `model`.
+        scores: content of the JSON file, with `data`, `split`, `class_mapping` and, if a model was
+            run, `model`. A server expects the data set's own classes, so there is no submission
+            with a class mapping.
         worst: number of pictures.
         folder: existing folder.
     """
@@ -42,7 +44,7 @@ def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, fol
         folder / 'images.csv',
     )
     write_worst(evaluation, worst, folder / 'worst')
-    if evaluation.store is not None:
+    if evaluation.store is not None and not scores['class_mapping']:
         write_submission(
             evaluation.store,
             scores['data'],

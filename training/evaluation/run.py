@@ -56,10 +56,11 @@ class Evaluation:
         store: keeps the model's predictions; images that it holds are not predicted again.
         rate_hz: rate of the images in the reader's clips; with it things are tracked. A clip
             that was not finished is then predicted from its start.
+        chosen: images to score, by index; all by default. The limit applies to these.
 
     Raises:
         ValueError: if tracks are asked for, and the data has no clips or the predictions have no
-            track ids.
+            track ids; if images are chosen, and these are none or tracks are scored.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Evaluation:
         limit: int | None = None,
         store: PredictionStore | None = None,
         rate_hz: float | None = None,
+        chosen: slice | None = None,
     ) -> None:
         self.reader, self.source, self.store, self.rate_hz = reader, source, store, rate_hz
         tracked = bool(rate_hz) if callable(source) else source.tracked and bool(reader.clips)
@@ -76,7 +78,12 @@ class Evaluation:
             raise ValueError('only things in video can be tracked; these are single images')
         if rate_hz and not tracked:
             raise ValueError('the predictions have no track ids')
-        self.parts = cut(reader.clips if tracked else (tuple(range(len(reader))),), limit)
+        if chosen and tracked:
+            raise ValueError('tracks are scored over complete clips, so no images can be chosen')
+        images = tuple(range(len(reader)))[chosen or slice(None)]
+        if not images:
+            raise ValueError(f'the choice of images leaves none of {len(reader)}')
+        self.parts = cut(reader.clips if tracked else (images,), limit)
         """Indices of images, in groups that are predicted in order."""
         self.count = sum(map(len, self.parts))
         self.scores = self._empty_scores()
@@ -228,6 +235,6 @@ def _require_same(folder: Path, settings: dict[str, Any]) -> bool:
     return False
 
 
-def names_hash(reader: Reader) -> str:
-    """Return a hash of the names of a data set's images."""
-    return hashlib.sha256(repr(list(reader.image_ids)).encode()).hexdigest()[:12]
+def short_hash(values: Iterable[object]) -> str:
+    """Return a hash of plain values, such as the names of images, in their order."""
+    return hashlib.sha256(repr(list(values)).encode()).hexdigest()[:12]
