@@ -25,7 +25,9 @@ from .randomised import (
     Finish,
     furnish_randomly,
     ground_colors,
+    more_cyclists,
     randomise_light,
+    randomise_look,
     randomise_optics,
     sensor,
 )
@@ -37,6 +39,12 @@ from .things import Thing, in_sight
 
 _MIN_AREA = 70 / (256 * 512)
 """Smallest visible share of the image's pixels of a thing that is drawn."""
+
+_MIN_HEIGHT = 12 / 256
+"""Smallest height of a thing that is drawn, relative to the image's."""
+
+_SMALL = 0.4
+"""Factor of both in the randomised city."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,10 @@ class SyntheticClip:
         self._light = make_light(rng)
         if randomised:
             self._light = randomise_light(rng, self._light)
-        self._layout = make_layout(rng, furnish_randomly if randomised else None)
+        self._smallest = _SMALL if randomised else 1.0
+        self._layout = (
+            make_layout(rng, furnish_randomly, more_cyclists) if randomised else make_layout(rng)
+        )
         self._ground = Ground(
             rng, self._layout, self._light, ground_colors(rng) if randomised else None
         )
@@ -142,7 +153,8 @@ class SyntheticClip:
         rng = np.random.default_rng((self.seed, index, turns + 1_000_000))
         if self._layout.movers[index].class_id == CAR:
             return make_car(rng, self.randomised)
-        return make_look(rng)
+        look = make_look(rng)
+        return randomise_look(rng, look) if self.randomised else look
 
     def camera_at(self, time_s: float) -> tuple[PinholeCamera, float]:
         """Return the camera at a time, and its distance along the street, m."""
@@ -209,7 +221,7 @@ class SyntheticClip:
         canvas = Canvas(camera, self._light)
         top = self._ground.paint(canvas, camera_z)
         self._sky.paint(canvas, top)
-        limit = _MIN_AREA * self.size[0] * self.size[1]
+        limit = self._smallest * _MIN_AREA * self.size[0] * self.size[1]
         things = in_sight(camera, self._visible(camera, time_s, camera_z), 1.5 * limit)
         standing = self._furniture.around(camera, camera_z)
         paint_shadows(canvas, top, self._furniture.beside(camera_z, SHADOWS_M), things)
@@ -241,7 +253,7 @@ class SyntheticClip:
                 mover.speed != 0,
             )
             depth = float(camera.to_camera(thing.place[None])[0, 2])
-            if thing.drawable(self.size[0], camera.focal_px, depth):
+            if thing.drawable(self._smallest * _MIN_HEIGHT * self.size[0], camera.focal_px, depth):
                 things.append(thing)
         return things
 

@@ -50,12 +50,14 @@ class Layout:
 def make_layout(
     rng: np.random.Generator,
     furnish: Callable[[np.random.Generator, Profile], list[Fixed]] | None = None,
+    more_movers: Callable[[np.random.Generator, Profile], list[Mover]] | None = None,
 ) -> Layout:
     """Draw a random street, its traffic and the camera's path.
 
     Args:
         rng: source of all random values.
         furnish: draws the objects beside the street in place of the plain city's.
+        more_movers: draws things in addition to the plain city's traffic.
     """
     profile = make_profile(rng)
     mode = str(rng.choice(['drive', 'queue', 'crossing', 'pavement'], p=[0.6, 0.1, 0.15, 0.15]))
@@ -72,6 +74,8 @@ def make_layout(
     if furnish is not None:
         fixed = furnish(rng, profile)
     movers = make_traffic(rng, profile, mode, speed, camera_x)
+    if more_movers is not None:
+        movers += more_movers(rng, profile)
     zebra = None
     if mode == 'crossing':
         zebra = 7.5

@@ -54,6 +54,8 @@ class Look:
     bag: Array | None
     bicycle: Array
     helmet: Array | None
+    shade: float = 0.0
+    """How much brighter the lit side of a limb is; negative on the left, 0 for none."""
 
 
 def make_look(rng: np.random.Generator) -> Look:
@@ -244,7 +246,13 @@ def rider(look: Look, rolled_m: float, near_side: int) -> list[Stick]:
 
 
 def paint_sticks(
-    canvas: Canvas, sticks: list[Stick], place: Array, heading: float, surface: int, reach_m: float
+    canvas: Canvas,
+    sticks: list[Stick],
+    place: Array,
+    heading: float,
+    surface: int,
+    reach_m: float,
+    shade: float,
 ) -> None:
     """Paint sticks at `place` (3,) with a heading; `reach_m` is their extent."""
     ends = np.array([(stick[0], stick[1]) for stick in sticks], float)
@@ -255,6 +263,17 @@ def paint_sticks(
     place, heading = canvas.camera.bent(place, heading)
     street = (turn(ends, heading) + place).reshape(-1, 3)
     seen = canvas.camera.to_camera(street, bend=False).reshape(-1, 2, 3)
-    canvas.sticks(seen, radii, colors * level, surface)
+    colors = colors * level
+    if shade:  # each limb is followed by its lit side: a narrower stick beside its axis
+        lit = seen.copy()
+        lit[..., 0] += np.sign(shade) * 0.4 * radii
+        seen, radii = _alternate(seen, lit), _alternate(radii, 0.55 * radii)
+        colors = _alternate(colors, np.minimum(colors * (1 + abs(shade)), 255.0))
+    canvas.sticks(seen, radii, colors, surface)
     depth = float((place - canvas.camera.offset) @ canvas.camera.rotation[2])
     canvas.set_depth(surface, max(depth - reach_m, 0.3))
+
+
+def _alternate(first: Array, second: Array) -> Array:
+    """Return the rows of two arrays in turn."""
+    return np.stack([first, second], axis=1).reshape(-1, *first.shape[1:])

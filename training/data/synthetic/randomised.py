@@ -16,13 +16,15 @@ import numpy.typing as npt
 from panoptic_ros.core.labels import VOID_ID
 
 from .camera import Array
-from .labels import BUILDING, POLE, VEGETATION
+from .labels import BUILDING, CYCLIST, POLE, VEGETATION
 from .layout import HOUSES_M, Fixed
 from .light import Light
 from .optics import Optics
+from .people import Look
 from .profile import Profile
 from .randomised_textures import BARE, FACADES, LEAFY, LEAVES, facade
 from .textures import BAY_M, FLOOR_M, PLAIN_CROWNS, PLAIN_FACADES, Image, smooth_noise
+from .traffic import THINGS_M, Mover
 
 
 def randomise_light(rng: np.random.Generator, light: Light) -> Light:
@@ -44,6 +46,45 @@ def randomise_light(rng: np.random.Generator, light: Light) -> Light:
         haze=light.haze * dark,
         haze_per_m=light.haze_per_m * rng.uniform(0, 1.2),
     )
+
+
+def randomise_look(rng: np.random.Generator, look: Look) -> Look:
+    """Return a random variation of a person: dark or faded clothes, bulk, shading."""
+    cloth = rng.uniform(0.4, 1.1, (4, 1)) * rng.uniform(0.85, 1.15, (4, 3))
+    if rng.random() < 0.45:
+        cloth[:2] *= 0.35
+    return replace(
+        look,
+        broad=look.broad * rng.uniform(0.9, 1.3),
+        hair=look.hair * rng.uniform(0.5, 1.6),
+        top=np.minimum(look.top * cloth[0], 255),
+        legs=np.minimum(look.legs * cloth[1], 255),
+        shoes=np.minimum(look.shoes * cloth[2] * 1.5, 255),
+        bicycle=look.bicycle * cloth[3] * (0.3 if rng.random() < 0.4 else 1.0),
+        shade=float(rng.choice([-1, 1]) * rng.uniform(0, 0.6)),
+    )
+
+
+def more_cyclists(rng: np.random.Generator, profile: Profile) -> list[Mover]:
+    """Draw cyclists anywhere on the road, most of them seen from behind, single or in groups."""
+    movers: list[Mover] = []
+    half = profile.lanes * profile.lane_m
+    for _ in range(int(rng.poisson(1.8))):
+        along = 1 if rng.random() < 0.7 else -1
+        x, z = along * rng.uniform(0.3, half), rng.uniform(0, THINGS_M)
+        pace = along * rng.uniform(2.5, 8.0)
+        movers += [
+            Mover(
+                CYCLIST,
+                x + rng.uniform(-0.6, 0.6) * (number > 0),
+                z + number * rng.uniform(0.8, 3.0),
+                pace,
+                0.0 if along > 0 else math.pi,
+                phase=rng.uniform(0, 3),
+            )
+            for number in range(1 + int(rng.random() < 0.4) + int(rng.random() < 0.15))
+        ]
+    return movers
 
 
 def furnish_randomly(rng: np.random.Generator, profile: Profile) -> list[Fixed]:

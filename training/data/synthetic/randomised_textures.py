@@ -269,6 +269,18 @@ def _front(rng: np.random.Generator, floors: int, bays: int) -> tuple[int, int, 
             for bar in range(int(rng.integers(0, 3))):
                 at = x - half_w + (bar + 1) * half_w * 2 / 3
                 rect(front, at - 1, top, at + 1, bottom, frame)
+    if rng.random() < 0.35:  # pilasters or window bars over the full height
+        spacing, band_px = rng.uniform(8, 90), rng.uniform(1, 9)
+        shade = rng.uniform(-70, 70)
+        for edge in np.arange(rng.uniform(0, spacing), width, spacing).tolist():
+            band = front[:, int(edge) : int(edge + band_px) + 1]
+            band[:] = np.clip(band.astype(np.int16) + int(shade), 0, 255)
+    for _ in range(int(rng.integers(0, 3))):  # pipes
+        at = rng.uniform(0, width)
+        rect(front, at, 0, at + rng.uniform(1, 4), height, rng.uniform(10, 240) * np.ones(3))
+    if rng.random() < 0.35:  # stains, which leaves must not be the only spots for
+        spots = smooth_noise(rng, (height, width), int(rng.choice([4, 10, 24])), 4)[..., None]
+        front[:] = np.clip(front * (1 + rng.uniform(0.05, 0.3) * spots), 0, 255)
     for _ in range(int(rng.integers(0, 4))):  # posters, boards, pipes
         x, y = rng.uniform(0, width), rng.uniform(0, height)
         rect(front, x, y, x + rng.uniform(3, 60), y + rng.uniform(8, 80), rng.uniform(0, 255, 3))
@@ -295,6 +307,7 @@ def _ground_floor(rng: np.random.Generator, front: Image, floor_px: float) -> No
     while x < width:
         wide = rng.uniform(16, 70)
         pane = rng.uniform(5, 120) * rng.uniform(0.85, 1.15, 3)
+        bar = rng.uniform(10, 250) * rng.uniform(0.9, 1.1, 3)
         rect(front, x, top + high + 3, x + wide, height - rng.uniform(2, 16), pane)
         for _ in range(int(rng.integers(0, 5))):  # goods, lights and reflections in the pane
             a, b = rng.uniform(x, x + wide), rng.uniform(top + high, height)
@@ -306,4 +319,6 @@ def _ground_floor(rng: np.random.Generator, front: Image, floor_px: float) -> No
                 b + rng.uniform(2, 25),
                 rng.uniform(0, 255, 3),
             )
+        for at in np.arange(x, x + wide, rng.uniform(6, 40)):  # bright or dark bars of the window
+            rect(front, at, top + high + 3, at + rng.uniform(0.6, 2.5), height, bar)
         x += wide + rng.uniform(2, 12)

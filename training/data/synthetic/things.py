@@ -15,8 +15,6 @@ from .people import Look, paint_sticks, rider, walker
 
 _HEIGHT_M = {CAR: 1.5}
 _COARSE = 4
-_MIN_HEIGHT = 12 / 256
-"""Smallest height of a thing that is drawn, relative to the image's."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +52,11 @@ class Thing:
         )
         return turn(corners, self.heading) + self.place
 
-    def drawable(self, canvas_height: int, focal_px: float, depth_m: float) -> bool:
-        """Return whether the thing is in front of the camera and large enough to be recognised."""
+    def drawable(self, min_height_px: float, focal_px: float, depth_m: float) -> bool:
+        """Return whether the thing is in front of the camera and high enough."""
         tall = _HEIGHT_M.get(self.class_id, 1.7)
         nearest = -1.5 if self.class_id == CAR else 1.2
-        return depth_m > nearest and (
-            focal_px * tall / max(depth_m, 0.3) >= _MIN_HEIGHT * canvas_height
-        )
+        return depth_m > nearest and focal_px * tall / max(depth_m, 0.3) >= min_height_px
 
     def paint(self, canvas: Canvas) -> None:
         """Paint the thing."""
@@ -77,7 +73,9 @@ class Thing:
         else:
             sticks = rider(self.look, self.gone_m, near_side)
             reach = 0.3 + 0.6 * abs(math.cos(self.heading))
-        paint_sticks(canvas, sticks, self.place, self.heading, self.surface, reach)
+        paint_sticks(
+            canvas, sticks, self.place, self.heading, self.surface, reach, self.look.shade
+        )
 
     def box(self) -> tuple[float, float, float]:
         """Approximate length, width and height, m."""
