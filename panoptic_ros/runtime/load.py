@@ -25,19 +25,15 @@ def load(
         The predictor. Its `info` says which classes the model knows.
 
     Example:
-        >>> import numpy as np
+        >>> import cv2
         >>> import panoptic_ros
         >>> model = panoptic_ros.load(device='cpu')  # the model in the package
-        >>> image = np.full((480, 640, 3), (90, 90, 95), np.uint8)  # (H, W, 3) RGB: a road,
-        >>> image[:240] = 140, 180, 230  # the sky,
-        >>> for x in (100, 400):  # and two red cars with dark windows
-        ...     image[260:340, x : x + 160] = 200, 30, 30
-        ...     image[225:260, x + 30 : x + 130] = 40, 50, 60
-        >>> frame = model.predict(image, thresholds={'score_threshold': 0.9})
-        >>> for row in frame.segments[frame.segments['is_thing'] == 1]:
-        ...     print(model.info.labels.names[row['class_id']], f'at u = {row["u"]:.0f} px')
-        car at u = 479 px
-        car at u = 179 px
+        >>> image = cv2.cvtColor(cv2.imread('street.jpg'), cv2.COLOR_BGR2RGB)  # (H, W, 3) uint8
+        >>> frame = model.predict(image)
+        >>> things = frame.segments[frame.segments['is_thing'] == 1]
+        >>> best = things[things['score'].argmax()]
+        >>> print(model.info.labels.names[best['class_id']], f'at u = {best["u"]:.0f} px')
+        car at u = 220 px
 
     Raises:
         FileNotFoundError: if the package has no model file and none is given.
