@@ -20,7 +20,7 @@ BAR_AFTER_S = 2.0
 OUTPUTS = ('output', 'json', 'relations', 'cache')
 """Arguments that name outputs; all other paths are inputs."""
 
-INPUT_NAMES = ('data', 'gt', 'source', 'recipe', 'study')
+INPUT_NAMES = ('classes', 'data', 'gt', 'source', 'recipe', 'study')
 """Arguments whose texts may name an input, alone or after `:` or `=`, as `coco:<folder>` does."""
 
 
