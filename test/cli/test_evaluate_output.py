@@ -163,7 +163,7 @@ def test_a_folder_belongs_to_one_evaluation(tmp_path, data, tiny_model, slow_mod
     (tmp_path / 'full/letters.txt').touch()
     for flags, reason in (
         (['--model', slow_model, '-o', out], 'holds the evaluation of another model'),
-        (['--predictions', out, '-o', out], 'holds the evaluation of another model'),
+        (['--predictions', out, '-o', out], 'would change the input folder'),
         (
             ['--model', tiny_model, '--backend', 'onnxruntime', '-o', tmp_path / 'full'],
             'is not empty and not of an evaluation',
