@@ -134,6 +134,7 @@ OVERWRITING = (
     f'{EVALUATE} --json m.onnx',
     f'{EVALUATE} --json data/val.json',
     f'{EVALUATE} --relations m.onnx',
+    f'{EVALUATE} --classes c.yaml --json c.yaml',
     f'{EVALUATE} -o data/val',
     'evaluate --predictions a.json --data coco:data --json a/1.png',
     'evaluate-tracking --model m.onnx --json m.onnx',

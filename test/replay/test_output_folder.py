@@ -28,7 +28,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     ('flags', 'differing'),
     [
         (['--model', 'slow'], 'model hash: '),
-        (['--duration', '0.5'], 'duration_s: 0.3 / 0.5'),
+        (['--duration', '0.5'], 'duration, s: 0.3 / 0.5'),
         (['--gt', GT_TOPIC], 'ground truth: {} / '),
         (['--config', 'node.yaml'], 'min_area: '),
     ],
