@@ -299,7 +299,7 @@ def test_two_runs_are_compared(tmp_path, bag, tiny_model, capsys):
     assert run('--compare', tmp_path / 'a', tmp_path / 'b', '-o', tmp_path / 'both') == 0
     said = capsys.readouterr().out
     assert 'PQ box' in said
-    assert "not the same: classes.exclude: [] / ['box']" in said
+    assert 'not the same: classes.exclude: - / box' in said
     found = json.loads((tmp_path / 'both' / 'compare.json').read_text())
     rows = {row['name']: row for row in found['rows']}
     assert found['paired'] == 8
