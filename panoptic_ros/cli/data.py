@@ -7,11 +7,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_folder, check_output, with_bar
+from panoptic_ros.cli.output import check_output, with_bar
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.files import atomic_write, write_json
-from panoptic_ros.core.outputs import Results
+from panoptic_ros.core.outputs import Results, check_folder
 
 if TYPE_CHECKING:
     from panoptic_training.data.check import SplitReport
@@ -285,8 +285,6 @@ def run_convert(args: argparse.Namespace) -> None:
         write_data,
     )
 
-    if args.output.exists() and not args.output.is_dir():
-        raise NotADirectoryError(f'--output must be a folder, and {args.output} is a file')
     sources = _sources(args, divide)
     parts = {
         split: Part(reader, indices)

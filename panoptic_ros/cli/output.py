@@ -3,14 +3,13 @@
 
 import argparse
 import re
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from panoptic_ros.core.outputs import Results, require_apart
+from panoptic_ros.core.outputs import Results, check_folder, require_apart
 
 T = TypeVar('T')
 
@@ -56,39 +55,6 @@ def _inputs(args: argparse.Namespace) -> Iterator[Path]:
                 yield from (
                     Path(text) for text in {one, re.split('[:=]', one, maxsplit=1)[-1]} if text
                 )
-
-
-def check_folder(path: Path | None, flag: str, is_folder: bool = False) -> None:
-    """Check before long work that its result can be written.
-
-    Args:
-        path: file or folder to write; None is not checked.
-        flag: the flag that the user gave it with, for the message.
-        is_folder: True for a folder, which need not exist; False for a file in an existing
-            folder.
-
-    Raises:
-        OSError: if a folder does not exist or cannot be written to; names it.
-        ValueError: if the path is a file and a folder is expected, or the other way round.
-    """
-    if path is None:
-        return
-    if is_folder:
-        folder = next(place for place in (path, *path.absolute().parents) if place.exists())
-        if not folder.is_dir():
-            raise ValueError(f'{flag} must be a folder, and {folder} is a file')
-    else:
-        folder = path.parent
-        if not folder.is_dir():
-            raise FileNotFoundError(f'{flag}: no folder {folder}')
-        if path.exists() and not path.is_file():  # a device would be replaced by a file
-            raise ValueError(f'{flag} must be a file, and {path} is not a file')
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise type(error)(
-            f'{flag}: the folder {folder} cannot be written to: {error.strerror}'
-        ) from None
 
 
 def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:

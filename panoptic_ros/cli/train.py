@@ -3,10 +3,8 @@
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from panoptic_ros.cli.output import check_folder
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
 from panoptic_ros.core.documents import read_yaml
 
@@ -26,10 +24,7 @@ def run(args: argparse.Namespace) -> None:
     """
     from panoptic_training.trainer.run import train
 
-    train(
-        name_recipes(args.flags),
-        partial(check_folder, flag='--trainer.default_root_dir', is_folder=True),
-    )
+    train(name_recipes(args.flags))
 
 
 def name_recipes(flags: Sequence[str]) -> list[str]:

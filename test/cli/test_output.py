@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from panoptic_ros.cli import main as cli
-from panoptic_ros.cli.output import OUTPUTS, check_folder
-from panoptic_ros.core.outputs import Results, require_apart
+from panoptic_ros.cli.output import OUTPUTS
+from panoptic_ros.core.outputs import Results, check_folder, require_apart
 
 
 def test_writable_paths_are_accepted(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import math
 import re
 import warnings
 from argparse import ArgumentError
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from lightning.pytorch.plugins import (
 
 from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.outputs import check_folder
 
 from ..data.registry import DATASETS, check_renamed, dataset_list
 from .checkpoints import BestCheckpoint, LastCheckpoint
@@ -83,17 +84,7 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
 
 
 class RecipeCLI(LightningCLI):
-    """Lightning's command line for the panoptic module and data module.
-
-    Args:
-        check_folder: called with the training's folder, before any class is instantiated; raises
-            if it cannot be written to.
-        options: arguments of LightningCLI.
-    """
-
-    def __init__(self, check_folder: Callable[[Path], object], **options: Any) -> None:
-        self.check_folder = check_folder
-        super().__init__(PanopticModule, PanopticData, **options)
+    """Lightning's command line for the panoptic module and data module."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the flags of all trainings, and link the model's settings to the data's."""
@@ -141,7 +132,7 @@ class RecipeCLI(LightningCLI):
                 option of the data set, or clips whose length differs between loss and data.
             OSError: for a missing checkpoint, or a folder that cannot be written to.
         """
-        self.check_folder(self.folder)
+        check_folder(self.folder, '--trainer.default_root_dir', is_folder=True)
         self.find_start()  # before the data, which may take minutes to open
         _require_precision(self.config.trainer.precision)
         _require_steps(self.config.trainer)
@@ -274,14 +265,8 @@ def _keys_of(groups: Sequence[str], parser: LightningArgumentParser) -> list[str
     return list(dict.fromkeys(name.partition('.')[0] for name in names))
 
 
-def make_cli(
-    args: Sequence[str], check_folder: Callable[[Path], object] = lambda folder: None
-) -> RecipeCLI:
+def make_cli(args: Sequence[str]) -> RecipeCLI:
     """Parse a recipe and flags, open the data and build the module, without training.
-
-    Args:
-        args: the flags.
-        check_folder: see `RecipeCLI`.
 
     Raises:
         ValueError: for an invalid recipe or flag.
@@ -291,7 +276,8 @@ def make_cli(
         warnings.filterwarnings('ignore', 'LightningCLI.s args parameter')
         try:
             return RecipeCLI(
-                check_folder,
+                PanopticModule,
+                PanopticData,
                 args=list(args),
                 run=False,
                 auto_configure_optimizers=False,

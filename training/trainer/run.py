@@ -5,7 +5,7 @@ import errno
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,8 @@ def _signature(optimizer: Mapping[str, Any]) -> list[tuple[bool, int]]:
     return [('betas' in group, len(group['params'])) for group in optimizer['param_groups']]
 
 
-def train(args: Sequence[str], check_folder: Callable[[Path], object]) -> None:
+def train(args: Sequence[str]) -> None:
     """Run a training by flags; see `panoptic train --help`.
-
-    Args:
-        args: the flags.
-        check_folder: see `RecipeCLI`.
 
     Raises:
         ValueError: for an invalid recipe, folder or checkpoint.
@@ -71,7 +67,7 @@ def train(args: Sequence[str], check_folder: Callable[[Path], object]) -> None:
         KeyboardInterrupt: after Ctrl-C, once the checkpoint to resume from is written.
         SystemExit: after SIGTERM, likewise, with status 143.
     """
-    cli = make_cli(args, check_folder)
+    cli = make_cli(args)
     cli.datamodule.require_batch(cli.trainer.world_size)
     cli.model.configure_optimizers()  # raises before Lightning has written the first file
     if start := cli.find_start():

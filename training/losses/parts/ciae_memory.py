@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .checks import check_dims
+from panoptic_ros.models.config import NEVER
 
-NEVER = -1e4
-"""Similarity below every cosine: excludes a query from the hardest ones."""
+from .checks import check_dims
 
 
 def memory_loss(
