@@ -129,8 +129,8 @@ def decode(
     """
     num_classes, height, width = class_logits.shape
     logits = class_logits.reshape(num_classes, -1)
-    class_max, cell_class = logits.max(dim=0)  # (N,)
-    class_prob = 1 / torch.exp(logits - class_max).sum(dim=0)  # (N,) psi of the best class
+    psi = torch.softmax(logits, dim=0)  # (C, N)
+    class_prob, cell_class = psi.max(dim=0)  # (N,)
     thing_cell = is_thing.index_select(0, cell_class)
 
     candidates = torch.where(thing_cell.view(height, width), seed_logits, NEVER)
@@ -174,13 +174,15 @@ def decode(
         .to(torch.int32)
     )
 
-    measures = measure(row_map, num_seeds + num_classes, class_prob.view(height, width))
+    measures = measure(row_map, num_seeds + num_classes, psi.T.view(height, width, num_classes))
     classes = torch.arange(num_classes, device=logits.device)
+    instance_psi, stuff_psi = measures.mean.split([num_seeds, num_classes])
     return to_segments(
         row_map,
         measures,
         valid=valid_rows(measures, keep, is_thing, config.stride, thresholds),
-        class_id=torch.cat([cell_class.index_select(0, seed), classes]),
-        score=torch.cat([score, measures.mean[num_seeds:]]),  # stuff: the mean of psi
+        # The whole mask votes for its class: one seed cell is often wrong (inferred).
+        class_id=torch.cat([torch.where(is_thing, instance_psi, -1.0).argmax(dim=1), classes]),
+        score=torch.cat([score, stuff_psi.gather(1, classes[:, None])[:, 0]]),
         embedding=torch.cat([seed_embedding, stuff_embedding]),
     )

@@ -88,7 +88,9 @@ def reference(embedding, log_sigma, seed_logits, class_logits, spatial, config, 
         if px < limits['min_area' if kind == 'thing' else 'min_stuff_area']:
             continue
         if kind == 'thing':
-            out.append((int(best_class[key]), frozenset(members), float(prob[key])))
+            votes = np.mean([psi[:, y, x].numpy() for y, x in members], axis=0)
+            things = [k for k in range(len(IS_THING)) if IS_THING[k]]
+            out.append((max(things, key=lambda k: votes[k]), frozenset(members), float(prob[key])))
         else:
             mean = np.mean([float(psi[:, y, x].max()) for y, x in members])
             out.append((key, frozenset(members), float(mean)))
