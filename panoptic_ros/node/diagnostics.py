@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from panoptic_ros.core.transport import NEW_VARIABLE, OLD_VARIABLE, PROFILE, profile_variables
 from panoptic_ros.node.counts import Counts, Drop
 from panoptic_ros.node.memory import device_memory_bytes, host_rss_bytes
 from panoptic_ros.node.messages import MessageTypes
@@ -241,24 +242,20 @@ def transport_problem(environ: Mapping[str, str], middleware: str, raw_bytes: in
         middleware: name of the implementation of the ROS middleware.
         raw_bytes: size of the last image; 0 if it was compressed.
     """
-    old, new = 'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'
-    read = {
-        'humble': [old],
-        'iron': [old],
-        'jazzy': [old],
-        'kilted': [new, old],
-        '': [new, old],
-    }.get(environ.get('ROS_DISTRO', ''), [new])
+    read = profile_variables(environ.get('ROS_DISTRO', ''))
     if (
         raw_bytes < LARGE_BYTES
         or 'fastrtps' not in middleware
         or any(environ.get(name) for name in (*read, 'FASTDDS_BUILTIN_TRANSPORTS'))
     ):
         return ''
-    names = {old: f'{old} (Humble, Jazzy)', new: f'{new} (Kilted and later)'}
+    names = {
+        OLD_VARIABLE: f'{OLD_VARIABLE} (Humble, Jazzy)',
+        NEW_VARIABLE: f'{NEW_VARIABLE} (Kilted and later)',
+    }
     return (
         f'raw images of {raw_bytes / 1e6:.1f} MB get lost or late without the Fast DDS '
-        f'profile; set {" or ".join(names[name] for name in read)} to config/fastdds.xml of '
+        f'profile; set {" or ".join(names[name] for name in read)} to {PROFILE} of '
         'this package, here and for the camera'
     )
 

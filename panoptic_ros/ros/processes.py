@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from panoptic_ros.core.resources import resource_file
+from panoptic_ros.core.transport import NEW_VARIABLE, OLD_VARIABLE, PROFILE
 
 MAX_DOMAIN_ID = 101
 """Highest domain id whose ports do not overlap those of Linux's outgoing connections."""
@@ -128,10 +129,8 @@ def ros_environment(environ: Mapping[str, str]) -> dict[str, str]:
         wanted['ROS_DOMAIN_ID'] = str(free_domain_id())
     if environ.get('ROS_DISTRO') == 'humble':  # has no discovery range
         wanted['ROS_LOCALHOST_ONLY'] = '1'
-    # Read by Jazzy and earlier, and by Kilted and later.
-    profiles = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-    if not any(name in environ for name in profiles):
-        wanted |= dict.fromkeys(profiles, str(resource_file('config/fastdds.xml')))
+    if not any(name in environ for name in (OLD_VARIABLE, NEW_VARIABLE)):
+        wanted |= dict.fromkeys((OLD_VARIABLE, NEW_VARIABLE), str(resource_file(PROFILE)))
     return {name: value for name, value in wanted.items() if name not in environ}
 
 
