@@ -10,7 +10,6 @@ import traceback
 from pathlib import Path
 
 from panoptic_ros.core.files import write_bytes
-from panoptic_ros.runtime.backend import BackendError
 
 INPUT, INTERNAL = 2, 1
 """Exit statuses after an error in the user's input, and in the program itself."""
@@ -46,7 +45,7 @@ def explain(error: Exception, args: argparse.Namespace) -> tuple[int, str]:
         return INPUT, (
             f'{text}; this command needs more packages: pip install "panoptic_ros[train]"'
         )
-    if isinstance(error, (ValueError, OSError, BackendError, ImportError)):
+    if isinstance(error, (ValueError, OSError, ImportError)) or _is_backend_error(error):
         return INPUT, text or kind
     return INTERNAL, f'internal error, {kind}: {text[:MAX_CHARS]}{_files(args)}'
 
@@ -77,6 +76,15 @@ def keep_traceback(error: Exception) -> str:
             return 'run it again with --traceback to see where it comes from'
         path = Path(file.name)
     return f'traceback in {path}'
+
+
+def _is_backend_error(error: Exception) -> bool:
+    """Return whether a backend raised the error; without NumPy there is no backend."""
+    try:
+        from panoptic_ros.runtime.backend import BackendError
+    except ImportError:
+        return False
+    return isinstance(error, BackendError)
 
 
 def _files(args: argparse.Namespace) -> str:

@@ -33,8 +33,8 @@ CLOSED_PIPE = 141
 """Exit status after the reader of the output has closed it; shells use it for SIGPIPE."""
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands, without importing heavy packages."""
+def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of these commands, without importing heavy packages."""
     parser = argparse.ArgumentParser(
         prog='panoptic',
         usage='%(prog)s [-h] [--version] [--traceback] COMMAND ...',
@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         title='commands', prog='panoptic', required=True, metavar='COMMAND ARGUMENTS ...'
     )
-    for name in COMMANDS:
+    for name in commands:
         import_module(f'panoptic_ros.cli.{name.replace("-", "_")}').add_parser(subparsers)
     return parser
 
@@ -75,7 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         words, flags = words[:1], words[1:]
     args = argparse.Namespace()
     try:
-        args = make_parser().parse_args(words)
+        # A broken package stops only the commands that need it.
+        known = [name for name in words[:1] if name in COMMANDS]
+        args = make_parser(known or COMMANDS).parse_args(words)
         if flags is not None:
             args.flags = flags
         status: int | None = args.func(args)

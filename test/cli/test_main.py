@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `panoptic` command: help, errors of one line, exit status."""
 
+import os
 import subprocess
 import sys
 
@@ -211,3 +212,28 @@ def test_train_gets_its_flags_untouched(monkeypatch):
     monkeypatch.setattr('panoptic_ros.cli.train.run', lambda args: got.extend(args.flags))
     assert cli.main(['train', '--config', 'x.yaml', '--help', '--trainer.max_steps', '3']) == 0
     assert got == ['--config', 'x.yaml', '--help', '--trainer.max_steps', '3']
+
+
+@pytest.mark.parametrize(
+    ('missing', 'command', 'status', 'text'),
+    [
+        ('numpy', ['list', 'recipes'], 0, 'hle_mobilenetv2_camvid'),
+        ('numpy', ['list', 'classes'], 2, "No module named 'numpy'; every command needs it"),
+        ('yaml', ['list', 'classes'], 2, "No module named 'yaml'; every command needs it"),
+        ('yaml', ['score'], 2, "No module named 'yaml'; every command needs it"),
+    ],
+)
+def test_a_missing_package_is_one_line_and_stops_only_who_needs_it(
+    tmp_path, missing, command, status, text
+):
+    (tmp_path / f'{missing}.py').write_text(
+        f'raise ModuleNotFoundError("No module named {missing!r}", name={missing!r})'
+    )
+    done = subprocess.run(
+        [sys.executable, '-m', 'panoptic_ros.cli.main', *command],
+        env={**os.environ, 'PYTHONPATH': str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == status, done.stderr
+    assert text in done.stdout + done.stderr and 'Traceback' not in done.stderr
