@@ -26,6 +26,7 @@ COMMANDS = (
     'replay',
     'demo',
     'list',
+    'doctor',
 )
 
 TRACEBACK = '--traceback'
