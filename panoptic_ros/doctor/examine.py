@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from panoptic_ros.core.text import reason_of
-from panoptic_ros.doctor import backends, gpu, machine, packages, ros, running, transport
+from panoptic_ros.doctor import backends, gpu, images, machine, packages, ros, running, transport
 from panoptic_ros.doctor.findings import Facts, Finding
 from panoptic_ros.doctor.privacy import redact
 from panoptic_ros.doctor.probes import Probe, python_module
@@ -18,6 +18,9 @@ MAX_S = 19.0
 
 PROBE_S = 8.0
 """Longest time of the probes that run side by side before the backends are tried, seconds."""
+
+MODEL_S = 5.0
+"""Time that is kept for the backends, seconds."""
 
 FORMAT = 1
 """Version of the keys: a key is removed or changes its meaning only with a new version."""
@@ -139,6 +142,11 @@ def _sections(probes: dict[str, Probe], end_s: float) -> Iterator[Section]:
         'running',
         lambda facts: running.running_facts(),
         lambda facts: running.running_findings(facts['running'], facts['ros']),
+    )
+    yield Section(
+        'images',
+        lambda facts: images.image_facts(facts['ros'], end_s - MODEL_S),
+        lambda facts: images.image_findings(facts['images'], facts['ros']['middleware']),
     )
     yield Section(
         'gpu',

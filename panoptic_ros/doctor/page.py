@@ -201,6 +201,18 @@ def _running(facts: Facts) -> Rows:
         yield '', f'and {len(processes) - MAX_PROCESSES} more'
 
 
+def _images(facts: Facts) -> Rows:
+    if facts['sent'] is None or facts['received'] is None:
+        yield 'full HD images', f'{facts["state"]}: {facts["reason"]}'
+        return
+    time = '' if facts['p50_ms'] is None else f', {facts["p50_ms"]:.0f} ms each (p50)'
+    yield (
+        'full HD images',
+        f'{facts["received"]} of {facts["sent"]} arrived in another process{time}, best effort, '
+        'settings of the launch file',
+    )
+
+
 def _gpu(facts: Facts) -> Rows:
     for gpu in facts['gpus']:
         yield (
@@ -249,6 +261,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Facts], Rows]]] = {
     'transport': ('Transport of images', _transport),
     'shared_memory': ('Shared memory', _shared_memory),
     'running': ('Running', _running),
+    'images': ('Trial of the transport', _images),
     'gpu': ('GPU', _gpu),
     'model': ('Packaged model, by backend', _model),
 }

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,12 +54,15 @@ class Ended:
 class Probe:
     """Command that runs in a session of its own, so that its children can be ended with it."""
 
-    def __init__(self, command: Sequence[str], timeout_s: float) -> None:
+    def __init__(
+        self, command: Sequence[str], timeout_s: float, environ: Mapping[str, str] | None = None
+    ) -> None:
         """Start the command.
 
         Args:
             command: the program and its arguments.
             timeout_s: time until it is ended, seconds.
+            environ: environment; None is that of this process.
         """
         self._name = command[0]
         self._timeout_s = timeout_s
@@ -76,6 +79,7 @@ class Probe:
                 stdout=self._output,
                 stderr=self._errors,
                 start_new_session=True,
+                env=environ,
             )
         except OSError as error:
             self._error = error

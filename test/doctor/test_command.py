@@ -87,6 +87,8 @@ def test_a_healthy_machine_has_no_problems(healthy):
     assert model['backends']['tensorrt']['state'] == 'not available'
     assert 'torch is installed, but does not run' in texts(facts, 'notes')
     assert all(row['version'] for row in facts['packages']['required'])
+    if facts['ros']['middleware']:
+        assert facts['images']['sent'] == 20 and facts['images']['received'] >= 10
 
 
 def test_all_keys_are_documented(healthy):
