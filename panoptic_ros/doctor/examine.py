@@ -156,5 +156,10 @@ def _sections(probes: dict[str, Probe], end_s: float) -> Iterator[Section]:
     yield Section(
         'model',
         lambda facts: backends.backend_facts(probes['engines'].result, end_s),
-        lambda facts: backends.backend_findings(facts['model']),
+        # Without a package that every command needs the model cannot run either.
+        lambda facts: (
+            backends.backend_findings(facts['model'])
+            if not any(row['error'] for row in facts['packages'].get('required', ()))
+            else ()
+        ),
     )

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
-from typing import Any
 
 from panoptic_ros.doctor.findings import Facts, Finding, note
 from panoptic_ros.doctor.probes import Ended
@@ -37,6 +36,10 @@ INSTALL = (
     'install the package again as docs/install.md says (on a robot: .venv/bin/python -m pip '
     'install -r requirements/$ROS_DISTRO.txt, and build with that Python)'
 )
+
+
+NOT_TRIED = 'was not tried'
+"""Error of the packages after one that ended the process."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def package_facts(imports: Ended) -> Facts:
         if row.module in reports:
             report = reports[row.module]
         else:  # the first one without a report is that which ended the process
-            reason = 'was not tried' if stopped else f'cannot be imported: {imports.reason}'
+            reason = NOT_TRIED if stopped else f'cannot be imported: {imports.reason}'
             report, stopped = {'version': None, 'file': None, 'error': reason}, True
         version = report['version'] or _installed_version(row.name)
         required.append(
@@ -177,10 +180,13 @@ def _installed_version(name: str) -> str | None:
 
 def package_findings(facts: Facts) -> Iterator[Finding]:
     """Yield findings about packages that are missing, broken or too old."""
-    broken: list[dict[str, Any]] = [row for row in facts['required'] if row['error']]
-    tried = [row for row in broken if row['error'] != 'was not tried']
-    for row in tried:
-        yield Finding(f'{row["name"]} {row["error"]}; every command needs it', INSTALL)
+    unusable = [
+        f'{row["name"]} {row["error"]}'
+        for row in facts['required']
+        if row['error'] and row['error'] != NOT_TRIED
+    ]
+    if unusable:
+        yield Finding(f'packages that every command needs: {"; ".join(unusable)}', INSTALL)
     for row in facts['required']:
         if row['version'] and row['minimum'] and is_older(row['version'], row['minimum']):
             yield Finding(

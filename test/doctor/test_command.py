@@ -124,11 +124,11 @@ def test_a_broken_machine_gets_remedies(tmp_path):
     assert seconds < MAX_S
     text = ' '.join(page.split())
     for words in (
-        'onnxruntime is not installed; every command needs it',
+        'packages that every command needs: onnxruntime is not installed -> install',
         'RMW_IMPLEMENTATION is rmw_cyclonedds_cpp, which is not installed',
         'ROS_DOMAIN_ID must be a whole number from 0 to 232',
         'nvidia-smi lists a GPU, but',
-        'onnxruntime is installed, but does not run the packaged model',
+        'onnxruntime failed: onnxruntime cannot be imported',
         'FASTRTPS_DEFAULT_PROFILES_FILE=~/profile.xml',
         'NVIDIA X1, driver 580.1',
         'problems',
@@ -144,9 +144,9 @@ def test_without_numpy_ros_and_metadata_there_is_a_page(tmp_path):
     assert status == 1 and seconds < MAX_S
     text = ' '.join(page.split())
     for words in (
-        'numpy is not installed; every command needs it -> install the package again',
+        'every command needs: numpy is not installed; opencv-python-headless is not installed;',
         'rclpy not available',
-        "model cannot run: exit status 1: ModuleNotFoundError: No module named 'numpy'",
+        "by backend not available exit status 1: ModuleNotFoundError: No module named 'numpy'",
     ):
         assert words in text, page
 
