@@ -33,10 +33,12 @@ def write(root: Path, **files: str) -> Path:
             {
                 'proc/self/cgroup': '0::/pod/box\n',
                 'sys/fs/cgroup/pod/cpu.max': '50000 100000\n',
-                'sys/fs/cgroup/pod/box/cpu.max': 'max 100000\n',
-                'sys/fs/cgroup/pod/box/memory.max': 'max\n',
+                'sys/fs/cgroup/pod/box/cpu.max': '200000 100000\n',
+                'sys/fs/cgroup/pod/memory.max': '3000\n',
+                'sys/fs/cgroup/pod/box/memory.max': '1000\n',
+                'sys/fs/cgroup/memory.max': 'max\n',
             },
-            (0.5, None),
+            (0.5, 1000),
         ),
         (  # version 1; the folder of the host's group is not visible in the container
             {
