@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> None:
                 'clips': len(clips),
                 'frames': args.frames,
                 'things_per_frame': sum(things) / len(things),
-                'scores': [{k: None if v != v else v for k, v in row.items()} for row in rows],
+                'scores': rows,
                 'embedding_retrieval': [vars(result) for result in retrieval],
             },
             args.json,

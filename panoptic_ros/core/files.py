@@ -3,6 +3,7 @@
 
 import fcntl
 import json
+import math
 import os
 import secrets
 import shutil
@@ -68,8 +69,26 @@ def write_bytes(data: bytes, path: Path) -> None:
 
 
 def write_json(value: Any, path: Path, indent: int | None = 2) -> None:
-    """Write a JSON file atomically; see `atomic_write`."""
-    write_bytes((json.dumps(value, indent=indent) + '\n').encode(), path)
+    """Write a JSON file atomically; see `atomic_write`.
+
+    JSON has no NaN and no infinity: `null` stands for them.
+    """
+    try:
+        text = json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), indent=indent, allow_nan=False)
+    write_bytes(f'{text}\n'.encode(), path)
+
+
+def _finite(value: Any) -> Any:
+    """Return a value of lists and dictionaries with None in place of NaN and infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
 
 
 _held: set[int] = set()

@@ -2,6 +2,8 @@
 """Atomic writes and folder locks, also when the writing process is killed."""
 
 import fcntl
+import json
+import math
 import multiprocessing
 import os
 import signal
@@ -18,6 +20,7 @@ from panoptic_ros.core.files import (
     replace_results,
     run_folder,
     write_bytes,
+    write_json,
 )
 
 WRITER = """
@@ -233,3 +236,10 @@ def test_results_take_the_place_of_older_ones_and_nothing_else(tmp_path):
     assert [path.name for path in (old / 'bag').iterdir()] == ['new.mcap']
     assert (old / 'summary.json').read_text() == 'new'
     assert (old / 'notes.txt').exists()
+
+
+def test_json_files_have_no_nan(tmp_path):
+    values = {'a': [1.5, math.nan, (math.inf, None)], 'b': {'c': -math.inf, 'd': 'NaN'}}
+    write_json(values, tmp_path / 'x.json')
+    document = json.loads((tmp_path / 'x.json').read_text(), parse_constant=pytest.fail)
+    assert document == {'a': [1.5, None, [None, None]], 'b': {'c': None, 'd': 'NaN'}}
