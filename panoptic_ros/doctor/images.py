@@ -4,6 +4,7 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 
 from panoptic_ros.doctor.findings import Facts, Finding, note
 from panoptic_ros.doctor.probes import Probe, python_module
@@ -40,10 +41,12 @@ def image_facts(ros: Facts, end_s: float, environ: Mapping[str, str] = os.enviro
     variables = kept | ros_environment(kept)
     timeout_s = max(0.0, min(TRIAL_S, end_s - time.monotonic()))
     module = 'panoptic_ros.ros.image_trip'
-    probes = [
-        Probe(python_module(module, half), timeout_s, variables) for half in ('receive', 'send')
-    ]
-    results = [probe.result for probe in probes]
+    with ExitStack() as stack:
+        probes = []
+        for half in ('receive', 'send'):
+            probes.append(Probe(python_module(module, half), timeout_s, variables))
+            stack.callback(probes[-1].kill)
+        results = [probe.result for probe in probes]
     for ended in results:
         documents = ended.documents
         if not documents:

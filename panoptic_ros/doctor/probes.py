@@ -47,6 +47,8 @@ class Ended:
     @property
     def reason(self) -> str:
         """Why there is no complete output, with the last line that the command wrote on stderr."""
+        if self.cut_off:
+            return f'{self.failure}; repeat this first, since a slow disk may be the cause'
         lines = [line.strip() for line in self.errors.splitlines() if line.strip()]
         return ': '.join([self.failure or 'no answer', *lines[-1:]])
 
@@ -94,7 +96,7 @@ class Probe:
         try:
             code = self._process.wait(max(0.0, self._end_s - time.monotonic()))
         except subprocess.TimeoutExpired:
-            failure, cut_off = f'no answer within {self._timeout_s:.0f} s', True
+            failure, cut_off = f'no answer within {self._timeout_s:.3g} s', True
         else:
             if code < 0:
                 failure = f'ended by {_signal_name(-code)}'

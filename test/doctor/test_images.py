@@ -34,13 +34,16 @@ def test_lost_images_are_judged(changes, middleware, words, remedy, is_problem):
 
 def test_the_trial_stays_away_from_the_robot(monkeypatch):
     """Its domain is another one and it reaches this machine only; the user's profile is kept."""
-    seen = []
+    seen, ended = [], []
 
     class Probe:
         def __init__(self, command, timeout_s, environ):
             seen.append((command[-1], timeout_s, environ))
 
         result = images.Probe(['true'], 5).result
+
+        def kill(self):
+            ended.append(self)
 
     monkeypatch.setattr(images, 'Probe', Probe)
     environ = {
@@ -51,7 +54,7 @@ def test_the_trial_stays_away_from_the_robot(monkeypatch):
     }
     facts = images.image_facts({'middleware': 'x'}, time.monotonic() + 3, environ)
     assert facts['state'] == images.FAILED
-    assert [half for half, _, _ in seen] == ['receive', 'send']
+    assert [half for half, _, _ in seen] == ['receive', 'send'] and len(ended) == 2
     for _, timeout_s, variables in seen:
         assert timeout_s <= 3
         assert variables['ROS_DOMAIN_ID'] != '250' and 'ROS_STATIC_PEERS' not in variables

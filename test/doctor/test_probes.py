@@ -58,3 +58,11 @@ def test_only_lines_with_json_objects_are_read():
 def test_modules_run_with_this_interpreter():
     ended = Probe(python_module('panoptic_ros.doctor.import_check', 'json', 'no_such'), 20).result
     assert [row['error'] for row in ended.documents] == [None, 'is not installed']
+
+
+def test_a_cut_off_command_may_only_be_slow():
+    ended = Probe(['sleep', '60'], 0.1).result
+    assert (
+        ended.reason
+        == 'no answer within 0.1 s; repeat this first, since a slow disk may be the cause'
+    )
