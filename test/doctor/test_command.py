@@ -72,6 +72,7 @@ def healthy(tmp_path_factory):
     return status, json.loads(out), seconds
 
 
+@pytest.mark.ros
 def test_a_healthy_machine_has_no_problems(healthy):
     status, facts, seconds = healthy
     assert status == bool(facts['problems'])
@@ -91,6 +92,7 @@ def test_a_healthy_machine_has_no_problems(healthy):
         assert facts['images']['sent'] == 20 and facts['images']['received'] >= 10
 
 
+@pytest.mark.ros
 def test_all_keys_are_documented(healthy):
     _, facts, _ = healthy
     documented = re.findall(r'^\| `([\w.]+)` \|', (ROOT / 'docs/doctor.md').read_text(), re.M)
