@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from panoptic_ros.core.text import one_line
 
 MAX_OUTPUT = 200_000
 """Bytes of a command's output that are read."""
@@ -46,11 +49,15 @@ class Ended:
 
     @property
     def reason(self) -> str:
-        """Why there is no complete output, with the last line that the command wrote on stderr."""
+        """Why there is no complete output, with the last error on stderr."""
         if self.cut_off:
             return f'{self.failure}; repeat this first, since a slow disk may be the cause'
         lines = [line.strip() for line in self.errors.splitlines() if line.strip()]
-        return ': '.join([self.failure or 'no answer', *lines[-1:]])
+        starts = [
+            i for i, line in enumerate(lines) if re.match(r'[\w.]+(Error|Exception): ', line)
+        ]
+        last = lines[starts[-1] :] if starts else lines[-1:]  # a message may have several lines
+        return one_line(': '.join([self.failure or 'no answer', *filter(None, [' '.join(last)])]))
 
 
 class Probe:

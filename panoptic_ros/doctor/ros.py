@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from panoptic_ros.core.text import one_line
 from panoptic_ros.doctor.findings import Facts, Finding, note
 from panoptic_ros.doctor.probes import Ended
 from panoptic_ros.ros.processes import MAX_DOMAIN_ID
@@ -77,8 +76,7 @@ def _wheel_distribution() -> str | None:
 
 def _reason(probe: Ended) -> str:
     """Return why rclpy gave no answer."""
-    text = one_line(probe.reason)
-    return re.sub(r'\[ERROR\] \[[\d.]+\] ', '', text)
+    return re.sub(r'\[ERROR\] \[[\d.]+\] ', '', probe.reason)  # without the time of the log
 
 
 def library_folders(environ: Mapping[str, str]) -> list[Path]:

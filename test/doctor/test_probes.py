@@ -66,3 +66,16 @@ def test_a_cut_off_command_may_only_be_slow():
         ended.reason
         == 'no answer within 0.1 s; repeat this first, since a slow disk may be the cause'
     )
+
+
+@pytest.mark.parametrize(
+    ('code', 'reason'),
+    [
+        ('raise ImportError("no libx.so\\nsee the page")', 'ImportError: no libx.so see the page'),
+        ('import sys; sys.stderr.write("a\\n[ERROR] b\\n"); sys.exit(1)', '[ERROR] b'),
+        ('raise SystemExit(1)', None),
+    ],
+)
+def test_the_reason_holds_the_last_error(code, reason):
+    expected = ': '.join(filter(None, ['exit status 1', reason]))
+    assert Probe([sys.executable, '-c', code], 20).result.reason == expected
