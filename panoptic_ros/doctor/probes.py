@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -76,9 +77,7 @@ class Probe:
         self._name = command[0]
         self._timeout_s = timeout_s
         self._end_s = time.monotonic() + timeout_s
-        # Not pipes, which a child that survives the command would keep open; and in memory, since
-        # the disk may be full.
-        self._output, self._errors = os.memfd_create('output'), os.memfd_create('errors')
+        self._output, self._errors = _buffer(), _buffer()
         self._process: subprocess.Popen | None = None
         self._error = OSError()
         try:
@@ -129,8 +128,23 @@ def python_module(module: str, *arguments: str) -> list[str]:
     return [sys.executable, '-m', module, *arguments]
 
 
+def _buffer() -> int:
+    """Open a file for a command's output; it is in memory if possible, as the disk may be full.
+
+    A pipe would not do: a child that survives the command would keep it open. Some builds of
+    Python have no files in memory.
+    """
+    if hasattr(os, 'memfd_create'):
+        return os.memfd_create('output')
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
 def _text(descriptor: int) -> str:
-    return os.pread(descriptor, MAX_OUTPUT, 0).decode(errors='replace')
+    try:
+        return os.pread(descriptor, MAX_OUTPUT, 0).decode(errors='replace')
+    finally:
+        os.close(descriptor)
 
 
 def _signal_name(number: int) -> str:

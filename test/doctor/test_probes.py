@@ -79,3 +79,8 @@ def test_a_cut_off_command_may_only_be_slow():
 def test_the_reason_holds_the_last_error(code, reason):
     expected = ': '.join(filter(None, ['exit status 1', reason]))
     assert Probe([sys.executable, '-c', code], 20).result.reason == expected
+
+
+def test_a_python_without_files_in_memory(monkeypatch):
+    monkeypatch.delattr(os, 'memfd_create')
+    assert Probe([sys.executable, '-c', 'print("{}")'], 20).result.documents == [{}]
