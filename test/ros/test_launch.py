@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from panoptic_ros.core.resources import resource_file
+from panoptic_ros.core.transport import NEW_VARIABLE, OLD_VARIABLE
 
 
 class Made(SimpleNamespace):
@@ -123,7 +124,7 @@ def test_the_transport_profile_is_set_unless_the_user_has_one(launch_file, monke
         return dict(action.arguments for action in actions(launch_file, 'SetEnvironmentVariable'))
 
     profile = str(resource_file('config/fastdds.xml'))
-    assert names() == dict.fromkeys(launch_file['PROFILE_VARIABLES'], profile)
+    assert names() == dict.fromkeys((OLD_VARIABLE, NEW_VARIABLE), profile)
     monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', 'mine.xml')
     assert names() == {'FASTDDS_DEFAULT_PROFILES_FILE': profile}
 
