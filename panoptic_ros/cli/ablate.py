@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_output
+from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.cli.recipes import find_recipe, find_study
 from panoptic_ros.core.files import lock_folder, write_bytes, write_json
 from panoptic_ros.core.outputs import Results
@@ -119,6 +119,8 @@ def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
     )
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    finished = sum(one.scores_file.is_file() for one in runs)
+    report_saved(f'{finished} of {len(runs)} runs finished', folder, names=RESULTS.names)
 
 
 def markdown(

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_output
+from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.text import counted
 
 
 def add_parser(subparsers: Any) -> None:
@@ -101,6 +102,7 @@ def run(args: argparse.Namespace) -> None:
     records = (_metrics if args.metrics else _pipeline)(args, height, width)
     if args.json:
         write_json(records, args.json)
+    report_saved(counted(len(records), 'row'), args.json)
 
 
 def _metrics(args: argparse.Namespace, height: int, width: int) -> list[dict[str, Any]]:

@@ -7,11 +7,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_output, with_bar
+from panoptic_ros.cli.output import check_output, report_saved, with_bar
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.files import atomic_write, write_json
 from panoptic_ros.core.outputs import Results, check_folder
+from panoptic_ros.core.text import counted
 
 if TYPE_CHECKING:
     from panoptic_training.data.check import SplitReport
@@ -265,6 +266,8 @@ def run_check(args: argparse.Namespace) -> int:
             },
             args.json,
         )
+    checked = sum(report.samples for report in reports.values())
+    report_saved(f'{counted(checked, "image")} checked', args.json)
     return int(bool(errors))
 
 
@@ -308,12 +311,16 @@ def run_convert(args: argparse.Namespace) -> None:
         'images written',
     ):
         pass
-    for split, part in parts.items():
-        print(f'{split}: {len(part.indices)} images')
     for reader, _ in sources:
         for note in reader.notes():
             print(note)
-    print(f'check it: panoptic data check coco:{args.output}')
+    report_saved(
+        ', '.join(
+            f'{split}: {counted(len(part.indices), "image")}' for split, part in parts.items()
+        ),
+        args.output,
+        next_command=f'panoptic data check coco:{args.output}',
+    )
 
 
 def run_show(args: argparse.Namespace) -> None:
@@ -340,7 +347,7 @@ def run_show(args: argparse.Namespace) -> None:
     sheet = contact_sheet(reader, list(with_bar(chosen.tolist(), len(chosen), 'images read')))
     with atomic_write(args.output) as temporary:
         Image.fromarray(sheet).save(temporary)
-    print(f'{len(chosen)} of {len(reader)} images of {args.split} in {args.output}')
+    report_saved(f'{len(chosen)} of {counted(len(reader), "image")} of {args.split}', args.output)
 
 
 def find_data(text: str) -> tuple[str, dict[str, Any]]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_output
+from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.core.text import counted
 from panoptic_ros.demo import DURATION_S, MAX_FILE_S, RESULTS
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def run(args: argparse.Namespace) -> None:
     )
     console.print(_table(health))
     console.print(json.dumps(summary), soft_wrap=True)
-    for name in RESULTS.names:
-        console.print(f'{args.output / name}', soft_wrap=True)
+    published = counted(summary['published'], 'image')
+    report_saved(f'{published} published', args.output, names=RESULTS.names)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_output, with_bar
+from panoptic_ros.cli.output import check_output, report_saved, with_bar
 from panoptic_ros.cli.recipes import find_class_mapping
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.outputs import Results
+from panoptic_ros.core.text import counted
 
 CITY_CLIP = 20
 """Images per street of the synthetic city that form a video."""
@@ -300,7 +301,9 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
                 debug_pictures(block, args.debug_maps, predictor, evaluation, args.worst),
                 args.output / 'debug_maps',
             )
-        print(f'written to {args.output}')
+    report_saved(
+        f'{counted(evaluation.count, "image")} scored', args.output, args.json, args.relations
+    )
 
 
 def parse_slice(text: str) -> slice:

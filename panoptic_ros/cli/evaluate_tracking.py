@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_output, with_bar
+from panoptic_ros.cli.output import check_output, report_saved, with_bar
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.outputs import Results
+from panoptic_ros.core.text import counted
 
 if TYPE_CHECKING:
     from panoptic_training.tracking.retrieval import EmbeddingRetrieval
@@ -155,6 +156,11 @@ def run(args: argparse.Namespace) -> None:
             },
             args.json,
         )
+    report_saved(
+        f'{counted(len(trackers), "tracker")} scored on {counted(len(clips), "clip")}',
+        args.json,
+        args.cache,
+    )
 
 
 def load_clips(args: argparse.Namespace) -> list[Clip]:

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_output
+from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.documents import parse_yaml, read_json, read_yaml
 
 
@@ -171,9 +171,10 @@ def run(args: argparse.Namespace) -> None:
                 )
             info = export_model(module, args.output, chosen, **settings)
     height, width = info.input_size
-    print(
-        f'{args.output}: {info.family}, input {height}x{width}, stride {info.stride}, '
-        f'{len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB'
+    report_saved(
+        f'{info.name}: {info.family}, input {height}x{width}, stride {info.stride}, '
+        f'{len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB',
+        args.output,
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check of output paths, and a progress bar."""
+"""Check of output paths, a progress bar, and the last lines of commands that write files."""
 
 import argparse
 import re
@@ -90,3 +90,23 @@ def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
             bar.advance(task)
             if not bar.live.is_started and time.monotonic() - start > BAR_AFTER_S:
                 stack.enter_context(bar)
+
+
+def report_saved(
+    summary: str, *places: Path | None, names: Iterable[str] = (), next_command: str = ''
+) -> None:
+    """Print the last lines of a command that has written something; nothing without a place.
+
+    Args:
+        summary: what the command did, in a few words.
+        places: the files and folders that it wrote; None for one that the user did not ask for.
+        names: files and folders in the only place that a user will want to open.
+        next_command: the command that a user will usually give next.
+    """
+    written = ' and '.join(str(place) for place in places if place is not None)
+    if not written:
+        return
+    inside = ', '.join(names)
+    print(f'{summary}; saved to {written}' + (f' ({inside})' if inside else ''))
+    if next_command:
+        print(f'next: {next_command}')

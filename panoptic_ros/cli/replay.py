@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_output, with_bar
+from panoptic_ros.cli.output import check_output, report_saved, with_bar
 from panoptic_ros.core.files import lock_folder, write_json
+from panoptic_ros.core.text import counted
 
 
 def add_parser(subparsers: Any) -> None:
@@ -135,12 +136,13 @@ def run(args: argparse.Namespace) -> None:
 
     check_packages()
     with lock_folder(args.output, 'replay'):
-        _replay(args, rate)
-    print((args.output / 'report.html').as_posix())
+        images = _replay(args, rate)
+    names = [name for name in RESULTS.names if (args.output / name).exists()]
+    report_saved(f'{counted(images, "image")} replayed', args.output, names=names)
 
 
-def _replay(args: argparse.Namespace, rate: float) -> None:
-    """Replay into a folder that is locked."""
+def _replay(args: argparse.Namespace, rate: float) -> int:
+    """Replay into a folder that is locked, and return the number of images."""
     from panoptic_ros.replay.session import Session
 
     session = Session(
@@ -161,9 +163,10 @@ def _replay(args: argparse.Namespace, rate: float) -> None:
     if args.live:
         from panoptic_ros.ros.replay_live import run_live
 
-        run_live(session, args.config, args.output, rate, progress, print)
+        summary = run_live(session, args.config, args.output, rate, progress, print)
     else:
-        session.replay(args.output, progress, print)
+        summary = session.replay(args.output, progress, print)
+    return int(summary['frames']['replayed'])
 
 
 def _compare(a: Path, b: Path, output: Path | None) -> None:
@@ -175,6 +178,7 @@ def _compare(a: Path, b: Path, output: Path | None) -> None:
     from panoptic_ros.replay.compare import compare_replays
     from panoptic_ros.replay.finished_run import read_run
     from panoptic_ros.replay.report import check_packages, write_comparison
+    from panoptic_ros.replay.resume import COMPARISON
 
     comparison = compare_replays(read_run(a), read_run(b))
     table = Table(title=f'A {a}, B {b}: {comparison.paired} images in both')
@@ -196,4 +200,6 @@ def _compare(a: Path, b: Path, output: Path | None) -> None:
         output.mkdir(parents=True, exist_ok=True)
         write_json(comparison.to_dict(), output / 'compare.json')
         write_comparison(output / 'compare.html', comparison)
-        console.print(f'{output / "compare.html"}', soft_wrap=True)
+        report_saved(
+            f'{counted(comparison.paired, "image")} compared', output, names=COMPARISON.names
+        )

@@ -5,8 +5,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_output, with_bar
+from panoptic_ros.cli.output import check_output, report_saved, with_bar
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.text import counted
 
 
 def add_parser(subparsers: Any) -> None:
@@ -80,3 +81,4 @@ def run(args: argparse.Namespace) -> None:
     print(result.format_table())
     if args.json:
         write_json({'images': count, **result.to_dict()}, args.json)
+    report_saved(f'{counted(count, "image")} scored', args.json)

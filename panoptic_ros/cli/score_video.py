@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_output, with_bar
+from panoptic_ros.cli.output import check_output, report_saved, with_bar
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.text import counted
 
 
 def add_parser(subparsers: Any) -> None:
@@ -91,3 +92,4 @@ def run(args: argparse.Namespace) -> None:
     print(f'{result.format_table()}\n\n{result.format_classes()}')
     if args.json:
         write_json({'label_divisor': classes.divisor, **result.to_dict()}, args.json)
+    report_saved(f'{counted(len(pairs), "frame")} scored', args.json)

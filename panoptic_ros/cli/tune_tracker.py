@@ -5,8 +5,9 @@ import argparse
 from typing import Any
 
 from panoptic_ros.cli.evaluate_tracking import add_clip_arguments, load_clips
-from panoptic_ros.cli.output import check_output, with_bar
+from panoptic_ros.cli.output import check_output, report_saved, with_bar
 from panoptic_ros.core.outputs import Results
+from panoptic_ros.core.text import counted
 
 
 def add_parser(subparsers: Any) -> None:
@@ -72,3 +73,4 @@ def run(args: argparse.Namespace) -> None:
     console.print(f'{args.tracker}: {value:.2f} (mean of STQ, IDF1 and HOTA)', highlight=False)
     for key in keys_of(start):
         console.print(f'  {key}: {getattr(best, key)}', highlight=False)
+    report_saved(f'best of {counted(args.trials, "trial")}', database)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts of unknown origin, as short lines for logs and diagnostics."""
+"""Short texts for logs, diagnostics and the command line."""
 
 MAX_TEXT = 300
 """Maximum length of a line; an image's encoding may be a megabyte long."""
@@ -17,3 +17,12 @@ def one_line(text: object, limit: int = MAX_TEXT) -> str:
 def reason_of(error: BaseException, limit: int = MAX_REASON) -> str:
     """Return an exception's message as one line, or its type's name if it has none."""
     return one_line(error, limit) or type(error).__name__
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which gets an `s` unless the number is 1.
+
+    >>> counted(1, 'image'), counted(3, 'image')
+    ('1 image', '3 images')
+    """
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'

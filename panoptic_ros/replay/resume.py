@@ -13,7 +13,7 @@ UNFINISHED = '.unfinished'
 """Name of the folder of an unfinished replay, in the output folder."""
 
 RESULTS = Results(
-    ('summary.json', 'frames.jsonl', 'report.html', 'overlay.mp4', 'bag'),
+    ('report.html', 'overlay.mp4', 'bag', 'frames.jsonl', 'summary.json'),
     'summary.json',
     'settings',
 )

@@ -55,7 +55,7 @@ QUIET_S = 2.0
 
 def run_live(
     session: Session, config: Path | None, output: Path, rate: float, progress: Progress, log: Log
-) -> None:
+) -> dict[str, Any]:
     """Replay in lock-step, play the same bag to the node, and report the difference.
 
     Args:
@@ -65,6 +65,9 @@ def run_live(
         rate: playing speed relative to that of recording.
         progress: see `Session.replay`.
         log: called with lines for the user.
+
+    Returns:
+        The summary of the live run.
 
     Raises:
         ValueError: if there are several cameras, or the node cannot start or publishes nothing.
@@ -78,7 +81,7 @@ def run_live(
     session.require_same(output, 'live')
     session.replay(output / LOCK_STEP, progress, log)
     with isolated_ros(), run_folder(output) as folder:
-        _run_in(folder, session, config, output, rate, progress, log)
+        return _run_in(folder, session, config, output, rate, progress, log)
 
 
 def _run_in(
@@ -89,7 +92,7 @@ def _run_in(
     rate: float,
     progress: Progress,
     log: Log,
-) -> None:
+) -> dict[str, Any]:
     sent_file = folder / 'sent.json'
     counts, wall_s = _record(folder, sent_file, session, config, rate, log)
     sent = [(stamp, time_ns) for stamp, time_ns in read_json(sent_file)]
@@ -121,6 +124,7 @@ def _run_in(
     for row in comparison.rows:
         if row.name in ('PQ', 'STQ', 'images without a result') and row.difference is not None:
             log(f'{row.name}: lock-step {row.a:.1f}, live {row.b:.1f}')
+    return summary
 
 
 def _reasons(bad: dict[str, int], live: dict[str, Any]) -> dict[str, int]:

@@ -81,7 +81,7 @@ def test_convert_check_and_show(photos, capsys):
     }
     sheet = photos / 'sheet.png'
     assert main(['data', 'show', str(photos / 'own'), '--count', '3', '-o', str(sheet)]) == 0
-    assert '3 of 8 images of train in ' in capsys.readouterr().out
+    assert capsys.readouterr().out == f'3 of 8 images of train; saved to {sheet}\n'
     with Image.open(sheet) as image:
         assert image.width == 3 * 440
 

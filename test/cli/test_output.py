@@ -4,12 +4,16 @@
 import argparse
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
 
 import pytest
 
 from panoptic_ros.cli import main as cli
-from panoptic_ros.cli.output import OUTPUTS
+from panoptic_ros.cli.output import OUTPUTS, report_saved
 from panoptic_ros.core.outputs import Results, check_folder, require_apart
 
 
@@ -226,6 +230,52 @@ def test_files_of_unknown_origin_are_kept(inputs, capsys, words, name, mark):
     error = capsys.readouterr().err
     assert 'is not of an earlier run of this command; choose another folder' in error
     assert files_of(inputs) == before
+
+
+def commands_of(parser: argparse.ArgumentParser) -> set[Callable[..., Any]]:
+    """The functions of all commands with outputs."""
+    found = set()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                found |= commands_of(child)
+        elif action.dest in OUTPUTS:
+            found.add(parser.get_default('func'))
+    return found
+
+
+def test_each_command_with_outputs_ends_with_their_places():
+    """The names in the code of a command and of the functions that it calls in its module."""
+
+    def names(function: Callable[..., Any]) -> set[str]:
+        seen, waiting = set(), [function]
+        while waiting:
+            for name in names_in(waiting.pop().__code__) - seen:
+                seen.add(name)
+                other = vars(sys.modules[function.__module__]).get(name)
+                if isinstance(other, FunctionType) and other.__module__ == function.__module__:
+                    waiting.append(other)
+        return seen
+
+    def names_in(code: CodeType) -> set[str]:
+        inner = [part for part in code.co_consts if isinstance(part, CodeType)]
+        return set(code.co_names).union(*map(names_in, inner))
+
+    commands = commands_of(cli.make_parser())
+    assert len(commands) > 10
+    silent = [f.__module__ for f in commands if 'report_saved' not in names(f)]
+    assert silent == []
+
+
+def test_the_last_lines_name_the_places_that_were_asked_for(capsys):
+    report_saved('4 images', None)
+    report_saved('4 images', Path('a.json'), None, Path('b'))
+    report_saved('1 image', Path('out'), names=('table.md', 'bag'), next_command='panoptic x')
+    assert capsys.readouterr().out.splitlines() == [
+        '4 images; saved to a.json and b',
+        '1 image; saved to out (table.md, bag)',
+        'next: panoptic x',
+    ]
 
 
 def test_outputs_beside_inputs_are_accepted(inputs):

@@ -66,7 +66,10 @@ def test_a_folder_is_a_clip(files, capsys):
     assert json.loads((files / 'scores.json').read_text()) == json.loads(
         json.dumps({'label_divisor': DIVISOR, **result.to_dict()})
     )
-    assert capsys.readouterr().out == (f'{result.format_table()}\n\n{result.format_classes()}\n')
+    assert capsys.readouterr().out == (
+        f'{result.format_table()}\n\n{result.format_classes()}\n'
+        f'3 frames scored; saved to {files / "scores.json"}\n'
+    )
 
 
 def test_sub_folders_are_clips_and_predictions_may_have_more(tmp_path, files, capsys):

@@ -57,8 +57,8 @@ def test_the_tuner_prints_parameters_that_the_tracker_takes(cache, capsys):
     from panoptic_ros.tracking import TrackerConfig
 
     assert main(['tune-tracker', *clips(cache), '--tracker', 'IoU only', '--trials', '2']) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
-    assert head.startswith('IoU only: ')
+    head, *lines, last = capsys.readouterr().out.splitlines()
+    assert head.startswith('IoU only: ') and last.startswith('best of 2 trials; saved to ')
     values = yaml.safe_load('\n'.join(lines))
     assert {'max_age', 'match_threshold', 'velocity_time_constant'} <= set(values)
     TrackerConfig(**values)
