@@ -27,9 +27,11 @@ EPILOG = """examples:
 
 -o collects, and the same command resumes one that was stopped:
   scores.json per_class.csv images.csv   scores: all, by class, by image
-  predictions.json predictions/          COCO panoptic format, with the set's own ids; with
-                                         --classes those of the model's classes
-  submission/                            the zip for the server of COCO or Cityscapes
+  predictions.json predictions/          COCO panoptic format, with the set's own ids and PNGs
+                                         named like the images; with --classes the ids are
+                                         those of the model's classes
+  submission/                            for COCO and Cityscapes themselves, the zip for their
+                                         server
   worst/                                 the worst images, ground truth and prediction
   debug_maps/                            with --debug-maps: class and centres before and after
                                          the block, and below them the first four instances
@@ -213,7 +215,9 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     source = (
         model_source(predictor, args.oracle)
         if predictor
-        else open_predictions(args.predictions, reader.labels, reader.image_ids)
+        else open_predictions(
+            args.predictions, reader.labels, reader.image_ids, reader.image_names
+        )
     )
     related = relation_model(predictor, args.model) if predictor else None
     if args.relations and related is None:
@@ -258,7 +262,9 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
             )
         )
         if predictor:
-            evaluation.store = PredictionStore(args.output, reader.labels, reader.image_ids)
+            evaluation.store = PredictionStore(
+                args.output, reader.labels, reader.image_ids, reader.image_names
+            )
     if evaluation.store and evaluation.store.annotations:
         print(
             f'{args.output}: resuming, {len(evaluation.store.annotations)} images are predicted',

@@ -51,12 +51,20 @@ def test_all_results_are_in_the_folder(tmp_path, data, tiny_model, capsys):
     assert rows[0]['ap'] == '' and float(rows[2]['ap']) > 0
     with (out / 'images.csv').open() as file:
         images = list(csv.DictReader(file))
-    assert [row['image'] for row in images] == ['100', '101', '102', '103']
+    assert [row['image'] for row in images] == [f'scene{i}.png' for i in range(4)]
     pq = [float(row['pq']) for row in images]
     assert pq[0] == 100 and sorted(pq, reverse=True) == pq
     assert sum(int(row['tp']) for row in images) == sum(c['tp'] for c in scores['per_class'])
     worst = sorted(path.name for path in (out / 'worst').iterdir())
-    assert worst == ['01_000000000103.jpg', '02_000000000102.jpg']
+    assert worst == ['01_scene3.jpg', '02_scene2.jpg']
+    listed = json.loads((out / 'predictions.json').read_text())
+    assert [(one['id'], one['file_name']) for one in listed['images']] == [
+        (100 + i, f'scene{i}.png') for i in range(4)
+    ]
+    assert sorted(path.name for path in (out / 'predictions').iterdir()) == [
+        f'scene{i}.png' for i in range(4)
+    ]
+    assert not (out / 'submission').exists()  # these are not COCO's own photos
     picture = cv2.imread(str(out / 'worst' / worst[0]))
     assert picture.shape == (26 + 400, 3 * 800, 3)  # a title over three panels of 2:1
 
@@ -181,7 +189,7 @@ def test_pngs_of_ids_are_predictions(tmp_path, data, capsys):
     (tmp_path / 'other').mkdir()
     for i in range(4):
         ids = np.array([0, 11, 7, 24001, 26001], np.uint16)[true_ids(2 * i)]
-        cv2.imwrite(str(tmp_path / f'other/{100 + i:012d}.png'), ids)
+        cv2.imwrite(str(tmp_path / f'other/scene{i}.png'), ids)
     evaluate(
         '--predictions',
         tmp_path / 'other',
@@ -199,11 +207,11 @@ def test_pngs_of_ids_are_predictions(tmp_path, data, capsys):
 
 
 def break_size(folder):
-    cv2.imwrite(str(folder / '000000000100.png'), np.full((4, 4), 7, np.uint16))
+    cv2.imwrite(str(folder / 'scene0.png'), np.full((4, 4), 7, np.uint16))
 
 
 def break_colour(folder):
-    cv2.imwrite(str(folder / '000000000100.png'), np.full((*SIZE, 3), 7, np.uint8))
+    cv2.imwrite(str(folder / 'scene0.png'), np.full((*SIZE, 3), 7, np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ class Cityscapes(FileReader):
     help = 'Cityscapes, fine annotations, 19 classes'
     marks = ('leftImg8bit',)
     splits = ('train', 'val', 'test')
+    submission = 'cityscapes_panoptic_{split}'
     labels = LABELS
 
     def __init__(self, folder: Path, split: str) -> None:

@@ -26,13 +26,16 @@ from .sample import Reader, Sample
 class MappedClasses:
     """Reader of the samples of another reader, with the classes of a model.
 
-    Instances of a thing that maps to stuff lose their ids.
+    Instances of a thing that maps to stuff lose their ids. Servers expect the data set's own
+    classes, so there is no submission.
 
     Args:
         reader: the underlying reader.
         labels: classes of the model.
         mapping: model class by data class, from `read_class_mapping`; other classes become void.
     """
+
+    submission = ''
 
     def __init__(self, reader: Reader, labels: LabelSet, mapping: Mapping[str, str]) -> None:
         self.reader, self.labels = reader, labels
@@ -53,6 +56,11 @@ class MappedClasses:
     def image_ids(self) -> Sequence[int | str]:
         """Image ids of the underlying reader."""
         return self.reader.image_ids
+
+    @property
+    def image_names(self) -> Sequence[str]:
+        """Names of the underlying reader."""
+        return self.reader.image_names
 
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Return the order of the underlying reader."""

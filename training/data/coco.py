@@ -45,12 +45,24 @@ class CocoPanoptic(PanopticJson):
     def __init__(self, folder: Path, split: str, hidden: bool = False) -> None:
         path, masks, images = _find(Path(folder), split)
         super().__init__(path, masks, images)
+        self.folder = images
+        own, cocos = (
+            {label.category_id: label.name for label in labels.labels}
+            for labels in (self.labels, LABELS)
+        )
+        if path.stem == _official(split) and own == cocos:  # COCO itself
+            self.submission = 'panoptic_{split}2017_{model}_results'  # the server parses the name
         # panoptic_<split>2017.json and instances_<split>2017.json, with or without the year
         self.outlines = (
             Outlines(path.with_name(f'instances_{path.stem.removeprefix("panoptic_")}.json'))
             if hidden
             else None
         )
+
+    @property
+    def image_names(self) -> list[str]:
+        """Paths of the image files below their folder, as the JSON file lists them."""
+        return [pair.image.relative_to(self.folder).as_posix() for pair in self.pairs]
 
     def read(self, index: int, epoch_seed: int) -> Sample:
         """Return image `index` in the JSON's order; the epoch has no effect.
@@ -75,9 +87,14 @@ class CocoPanoptic(PanopticJson):
         )
 
 
+def _official(split: str) -> str:
+    """Return the name of COCO's own JSON file, without suffix, and of the folder of its PNGs."""
+    return f'panoptic_{split}2017'
+
+
 def _find(folder: Path, split: str) -> tuple[Path, Path, Path]:
     """Return the JSON file, the folder of its PNGs and the folder of the images."""
-    name = f'panoptic_{split}2017'
+    name = _official(split)
     layouts = [
         (
             folder / 'annotations' / f'{name}.json',

@@ -89,6 +89,9 @@ class FileReader:
     knows_hidden: ClassVar[bool] = False
     """Whether there is an option `hidden`, which adds `Sample.hidden_map`."""
 
+    submission: str = ''
+    """See `Reader`."""
+
     renamed: ClassVar[dict[str, str]] = {}
     """Options of earlier versions, with their present names."""
 
@@ -120,6 +123,11 @@ class FileReader:
             if len(set(names)) == len(names)
             else (str(path.with_suffix('')) for path in inner_paths(p.image for p in self.pairs))
         )
+
+    @property
+    def image_names(self) -> list[str]:
+        """See `Reader`."""
+        return list(map(str, self.image_ids))
 
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Return a random order."""

@@ -65,6 +65,20 @@ class Reader(Protocol):
     def image_ids(self) -> Sequence[int | str]:
         """Unique ids of the images in the data set itself, by index."""
 
+    @property
+    def image_names(self) -> Sequence[str]:
+        """Unique names of the images, by index, for tables and files.
+
+        The ids where these are names, else the names of the image files.
+        """
+
+    @property
+    def submission(self) -> str:
+        """Name of the file that the data set's server takes, without suffix.
+
+        {split} and {model} in it are replaced. Empty where there is no server for this data.
+        """
+
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Return each index once, in the order of an epoch."""
 

@@ -30,6 +30,7 @@ class Skipping:
 
     def __init__(self, reader: FileReader, faults: Mapping[int, str]) -> None:
         self.reader, self.labels = reader, reader.labels
+        self.submission = reader.submission
         self.kept = [i for i in range(len(reader)) if i not in faults]
         if not self.kept:
             raise ValueError(
@@ -51,6 +52,12 @@ class Skipping:
         """Image ids of the remaining samples."""
         ids = self.reader.image_ids
         return [ids[i] for i in self.kept]
+
+    @property
+    def image_names(self) -> list[str]:
+        """Names of the remaining samples."""
+        names = self.reader.image_names
+        return [names[i] for i in self.kept]
 
     def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Return a random order."""

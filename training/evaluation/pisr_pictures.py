@@ -76,7 +76,7 @@ def debug_pictures(
         sample = evaluation.reader.read(image.index, 0)
         pixels, _ = predictor.prepare(CameraImage(sample.image, 'rgb'))
         yield (
-            evaluation.reader.image_ids[image.index],
+            evaluation.reader.image_names[image.index],
             debug_panel(pixels, debug_maps(model, pixels, class_id)),
         )
 

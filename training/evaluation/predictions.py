@@ -17,6 +17,7 @@ from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.id_png import write_png
 from panoptic_ros.core.labels import LabelSet
 
+from ..data.files import IMAGE_SUFFIXES
 from .frames import make_frame
 
 ImageId = int | str
@@ -134,15 +135,23 @@ class PredictionStore(CocoPredictions):
     """Predictions of a running evaluation, `predictions.json` and `predictions/`.
 
     If the process is killed, the files hold the finished images except the last few.
+
+    Args:
+        folder: folder of the files.
+        labels: classes of the predictions.
+        ids: ids of the images, by index.
+        names: their names; the PNGs are named like them.
+
+    Raises:
+        ValueError: see `png_names`, or if an earlier file is damaged.
     """
 
-    def __init__(self, folder: Path, labels: LabelSet, ids: Sequence[ImageId]) -> None:
+    def __init__(
+        self, folder: Path, labels: LabelSet, ids: Sequence[ImageId], names: Sequence[str]
+    ) -> None:
+        self.names, self.png_names = names, png_names(names)
         self.pngs = folder / 'predictions'
         self.pngs.mkdir(parents=True, exist_ok=True)
-        if len({file_name(i) for i in ids}) < len(ids):
-            raise ValueError(
-                'the names of the images differ only in characters that file names cannot hold'
-            )
         path = folder / 'predictions.json'
         self.sizes: dict[ImageId, tuple[int, int]] = {}
         if not path.is_file():
@@ -159,8 +168,7 @@ class PredictionStore(CocoPredictions):
 
     def write(self, index: int, frame: PanopticFrame) -> None:
         """Add one prediction, a frame of `at_camera`."""
-        image_id, ids = self.ids[index], frame.segment_map
-        name = file_name(image_id)
+        image_id, ids, name = self.ids[index], frame.segment_map, self.png_names[index]
         write_png(ids, self.pngs / name)
         info = [
             {
@@ -187,11 +195,12 @@ class PredictionStore(CocoPredictions):
                 'images': [
                     {
                         'id': image_id,
-                        'file_name': self.entries[image_id]['file_name'],
-                        'height': height,
-                        'width': width,
+                        'file_name': name,
+                        'height': self.sizes[image_id][0],
+                        'width': self.sizes[image_id][1],
                     }
-                    for image_id, (height, width) in self.sizes.items()
+                    for image_id, name in zip(self.ids, self.names, strict=True)
+                    if image_id in self.sizes
                 ],
                 'annotations': list(self.entries.values()),
                 'categories': coco_format.categories(self.labels),
@@ -211,15 +220,18 @@ class IdPredictions:
     instance numbers are a track.
 
     Args:
-        folder: folder with `<image id>.png`.
+        folder: folder with `<name of the image>.png`.
         labels: classes of the data set.
-        ids: ids of the images, by index.
+        names: names of the images, by index.
+
+    Raises:
+        ValueError: see `png_names`.
     """
 
     scored, tracked = False, True
 
-    def __init__(self, folder: Path, labels: LabelSet, ids: Sequence[ImageId]) -> None:
-        self.folder, self.labels, self.ids = folder, labels, ids
+    def __init__(self, folder: Path, labels: LabelSet, names: Sequence[str]) -> None:
+        self.folder, self.labels, self.names = folder, labels, png_names(names)
 
     def read(self, index: int, size: tuple[int, int]) -> PanopticFrame:
         """See `Predictions`.
@@ -228,7 +240,7 @@ class IdPredictions:
             FileNotFoundError: if there is no file.
             ValueError: if the file is invalid or does not fit the image.
         """
-        path = self.folder / file_name(self.ids[index])
+        path = self.folder / self.names[index]
         if not path.is_file():
             raise FileNotFoundError(f'no prediction {path}')
         ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -256,7 +268,9 @@ class IdPredictions:
         )
 
 
-def open_predictions(path: Path, labels: LabelSet, ids: Sequence[ImageId]) -> Predictions:
+def open_predictions(
+    path: Path, labels: LabelSet, ids: Sequence[ImageId], names: Sequence[str]
+) -> Predictions:
     """Open predictions on disk.
 
     Args:
@@ -264,6 +278,7 @@ def open_predictions(path: Path, labels: LabelSet, ids: Sequence[ImageId]) -> Pr
             that an evaluation wrote; or a folder of PNGs of ids, see `IdPredictions`.
         labels: classes of the data set.
         ids: ids of the images, by index.
+        names: their names.
 
     Raises:
         FileNotFoundError: if there are no predictions.
@@ -284,14 +299,28 @@ def open_predictions(path: Path, labels: LabelSet, ids: Sequence[ImageId]) -> Pr
             f'{path} holds no predictions: expected predictions.json and '
             'predictions/, or PNGs named like the images'
         )
-    return IdPredictions(path, labels, ids)
+    return IdPredictions(path, labels, names)
 
 
-def file_name(image_id: ImageId) -> str:
-    """Return the name of an image's PNG; a number gets the name that COCO gives it."""
-    if isinstance(image_id, int):
-        return f'{image_id:012d}.png'
-    return re.sub(r'[^\w.-]', '_', image_id) + '.png'
+def png_names(names: Sequence[str]) -> list[str]:
+    """Return the file names of the PNGs of images, which all lie in one folder.
+
+    The suffix of an image's file is left out unless it distinguishes two images.
+
+    Args:
+        names: of the images, which may have folders and suffixes.
+
+    Raises:
+        ValueError: if file names cannot distinguish the images.
+    """
+    suffix = re.compile(rf'({"|".join(map(re.escape, IMAGE_SUFFIXES))})$', re.IGNORECASE)
+    for stems in ([suffix.sub('', name) for name in names], names):
+        found = [re.sub(r'[^\w.-]', '_', stem) + '.png' for stem in stems]
+        if len(set(found)) == len(names):
+            return found
+    raise ValueError(
+        'the names of the images differ only in characters that file names cannot hold'
+    )
 
 
 def _check_size(ids: npt.NDArray[Any], size: tuple[int, int], path: Path) -> None:

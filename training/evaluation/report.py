@@ -20,15 +20,13 @@ def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, fol
 
     Args:
         evaluation: the finished evaluation.
-        scores: content of the JSON file, with `data`, `split`, `class_mapping` and, if a model was
-            run, `model`. A server expects the data set's own classes, so there is no submission
-            with a class mapping.
+        scores: content of the JSON file, with `split` and, if a model was run, `model`.
         worst: number of pictures.
         folder: existing folder.
     """
     write_json(scores, folder / 'scores.json')
     write_csv(evaluation.scores.per_class_rows(), folder / 'per_class.csv')
-    names = evaluation.reader.image_ids
+    names = evaluation.reader.image_names
     write_csv(
         [
             {
@@ -44,10 +42,10 @@ def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, fol
         folder / 'images.csv',
     )
     write_worst(evaluation, worst, folder / 'worst')
-    if evaluation.store is not None and not scores['class_mapping']:
+    if evaluation.store is not None:
         write_submission(
             evaluation.store,
-            scores['data'],
+            evaluation.reader.submission,
             scores['split'],
             scores['model'],
             folder / 'submission',

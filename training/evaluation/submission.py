@@ -15,21 +15,15 @@ from panoptic_ros.core.files import atomic_write
 
 from .predictions import PredictionStore
 
-NAMES = {
-    'coco': 'panoptic_{split}2017_{model}_results',
-    'cityscapes': 'cityscapes_panoptic_{split}',
-}
-"""Name of the JSON file and its folder by data set; COCO's server parses the name."""
-
 
 def write_submission(
-    store: PredictionStore, data: str, split: str, model: str, folder: Path
+    store: PredictionStore, name: str, split: str, model: str, folder: Path
 ) -> Path | None:
     """Write the zip file, if the data set has a server and every image is predicted.
 
     Args:
         store: the predictions.
-        data: name of the data set, with or without its folder.
+        name: of the JSON file and its folder; see `Reader.submission`.
         split: `val` or `test`.
         model: name of the model, for COCO.
         folder: folder of the file; it is created if it does not exist.
@@ -37,10 +31,9 @@ def write_submission(
     Returns:
         The file, or None.
     """
-    kind = data.partition(':')[0]
-    if kind not in NAMES or len(store.annotations) < len(store.ids):
+    if not name or len(store.annotations) < len(store.ids):
         return None
-    name = NAMES[kind].format(split=split, model=re.sub(r'\W', '-', model))
+    name = name.format(split=split, model=re.sub(r'\W', '-', model))
     annotations = [
         {
             'image_id': entry['image_id'],

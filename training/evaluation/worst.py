@@ -17,7 +17,7 @@ from panoptic_ros.metrics.panoptic import PanopticResult
 
 from ..data.sample import Sample
 from .frames import gt_frame, make_frame
-from .predictions import file_name
+from .predictions import png_names
 from .run import Evaluation
 
 PANEL_WIDTH = 800
@@ -28,8 +28,8 @@ STRIP = 26
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
-Picture = tuple[int | str, npt.NDArray[np.uint8]]
-"""Id of an image, and RGB."""
+Picture = tuple[str, npt.NDArray[np.uint8]]
+"""Name of an image, and RGB."""
 
 NAMED_AREA = 0.01
 """Smallest fraction of the picture for which stuff gets its name."""
@@ -37,7 +37,7 @@ NAMED_AREA = 0.01
 
 def write_worst(evaluation: Evaluation, n: int, folder: Path) -> None:
     """Write the n worst images, the worst first, and remove earlier pictures."""
-    names, labels = evaluation.reader.image_ids, evaluation.reader.labels
+    names, labels = evaluation.reader.image_names, evaluation.reader.labels
 
     def pictures() -> Iterator[Picture]:
         for image in evaluation.worst(n):
@@ -63,7 +63,7 @@ def write_pictures(pictures: Iterable[Picture], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     written = set()
     for rank, (name, picture) in enumerate(pictures, 1):
-        path = folder / f'{rank:02d}_{Path(file_name(name)).stem}.jpg'
+        path = folder / f'{rank:02d}_{Path(*png_names([name])).stem}.jpg'
         done, data = cv2.imencode(
             '.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90]
         )

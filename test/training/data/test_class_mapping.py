@@ -34,7 +34,8 @@ MODEL = LabelSet(
 
 
 class Reader:
-    labels, clips, image_ids = DATA, ((1, 0),), ['b', 'a']
+    labels, clips, image_ids, image_names = DATA, ((1, 0),), [2, 1], ['b', 'a']
+    submission = 'name'
 
     def __len__(self):
         return 2
@@ -73,6 +74,7 @@ def test_hidden_parts_remain_for_things(mapped):
 def test_all_else_is_that_of_the_data(mapped):
     assert mapped.labels is MODEL and len(mapped) == 2
     assert (mapped.clips, mapped.image_ids) == (Reader.clips, Reader.image_ids)
+    assert mapped.image_names == Reader.image_names
     assert mapped.order(np.random.default_rng(0)).tolist() == [1, 0]
 
 

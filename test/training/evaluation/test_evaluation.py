@@ -26,7 +26,7 @@ class Reader:
 
     def __init__(self, clips=((0, 1, 2), (3, 4, 5)), step=2):
         self.clips, self.step = clips, step
-        self.image_ids = [f'{i:03d}' for i in range(6)]
+        self.image_ids = self.image_names = [f'{i:03d}' for i in range(6)]
 
     def __len__(self):
         return 6
@@ -70,22 +70,34 @@ def test_an_unfinished_clip_starts_again(tmp_path):
     """So ids are what they are without a stop."""
     reader = Reader()
     run(
-        Evaluation(reader, Model(), None, PredictionStore(tmp_path, LABELS, reader.image_ids), 10),
+        Evaluation(
+            reader,
+            Model(),
+            None,
+            PredictionStore(tmp_path, LABELS, reader.image_ids, reader.image_names),
+            10,
+        ),
         stop_after=5,
     )
     model = Model()
     again = run(
-        Evaluation(reader, model, None, PredictionStore(tmp_path, LABELS, reader.image_ids), 10)
+        Evaluation(
+            reader,
+            model,
+            None,
+            PredictionStore(tmp_path, LABELS, reader.image_ids, reader.image_names),
+            10,
+        )
     )
     assert model.asked == [3, 4, 5]
     assert again.to_dict() == run(Evaluation(reader, Model(), rate_hz=10)).to_dict()
-    read = open_predictions(tmp_path, LABELS, reader.image_ids)
+    read = open_predictions(tmp_path, LABELS, reader.image_ids, reader.image_names)
     assert run(Evaluation(reader, read)).to_dict() == again.to_dict()
     assert read.read(3, SIZE).segments['track_id'].tolist() == [0, 0, 1, 2]  # anew in a clip
 
 
 def test_what_cannot_be_tracked_is_told(tmp_path):
-    store = PredictionStore(tmp_path, LABELS, Reader().image_ids)
+    store = PredictionStore(tmp_path, LABELS, Reader().image_ids, Reader().image_names)
     store.write(0, make_frame(np.ones(SIZE, int), {1: 0}, LABELS))
     with pytest.raises(ValueError, match='the predictions have no track ids'):
         Evaluation(Reader(), store, rate_hz=10)

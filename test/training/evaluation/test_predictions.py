@@ -15,8 +15,8 @@ from panoptic_training.evaluation.predictions import (
     CocoPredictions,
     IdPredictions,
     PredictionStore,
-    file_name,
     open_predictions,
+    png_names,
 )
 
 SIZE = (11, 17)
@@ -103,7 +103,7 @@ def test_true_frame_shows_crowds_and_void():
 
 def test_store_gives_back_what_it_got(tmp_path):
     rng = np.random.default_rng(0)
-    store = PredictionStore(tmp_path, LABELS, IDS)
+    store = PredictionStore(tmp_path, LABELS, IDS, IDS)
     frames = []
     for index in range(2):
         ids, listed = random_ids(rng)
@@ -120,8 +120,8 @@ def test_store_gives_back_what_it_got(tmp_path):
     store.save()
     for again in (
         store,
-        PredictionStore(tmp_path, LABELS, IDS),
-        open_predictions(tmp_path, LABELS, IDS),
+        PredictionStore(tmp_path, LABELS, IDS, IDS),
+        open_predictions(tmp_path, LABELS, IDS, IDS),
     ):
         assert [i in again for i in range(3)] == [True, True, False]
         assert again.scored and again.tracked
@@ -137,18 +137,29 @@ def test_store_gives_back_what_it_got(tmp_path):
 
 def test_a_png_without_its_entry_is_predicted_again(tmp_path):
     """As after a kill between the two."""
-    store = PredictionStore(tmp_path, LABELS, IDS)
+    store = PredictionStore(tmp_path, LABELS, IDS, IDS)
     store.save()
     listed = store.path.read_bytes()
     store.write(0, make_frame(np.ones(SIZE, int), {1: 0}, LABELS))
     store.path.write_bytes(listed)
-    assert 0 not in PredictionStore(tmp_path, LABELS, IDS)
+    assert 0 not in PredictionStore(tmp_path, LABELS, IDS, IDS)
 
 
 def test_names_that_files_cannot_tell_apart_are_refused(tmp_path):
-    assert file_name(42) == '000000000042.png' and file_name('b/1') == 'b_1.png'
     with pytest.raises(ValueError, match='differ only in characters'):
-        PredictionStore(tmp_path, LABELS, ('b/1', 'b_1'))
+        PredictionStore(tmp_path, LABELS, ('b/1', 'b_1'), ('b/1', 'b_1'))
+
+
+@pytest.mark.parametrize(
+    ('names', 'pngs'),
+    [
+        (['000000000042.jpg', 'b/1.JPG'], ['000000000042.png', 'b_1.png']),
+        (['a.jpg', 'a.png'], ['a.jpg.png', 'a.png.png']),  # the suffix alone distinguishes them
+        (['frame.0001', 'frame.0002'], ['frame.0001.png', 'frame.0002.png']),  # not suffixes
+    ],
+)
+def test_pngs_are_named_like_the_images(names, pngs):
+    assert png_names(names) == pngs
 
 
 def write_json(folder, segments, **more):
@@ -172,7 +183,7 @@ def write_json(folder, segments, **more):
 
 def test_somebody_elses_json(tmp_path):
     path = write_json(tmp_path, [{'id': 1, 'category_id': 24}])
-    found = open_predictions(path, LABELS, IDS)
+    found = open_predictions(path, LABELS, IDS, IDS)
     assert not found.scored and not found.tracked
     frame = found.read(0, SIZE)
     assert frame.segments['class_id'].tolist() == [2]

@@ -3,13 +3,21 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from panoptic_ros.cli.main import main
+from panoptic_ros.core.coco_format import categories
+from panoptic_ros.core.id_png import write_png
+from panoptic_ros.core.labels import LabelSet
 from panoptic_training.data.cityscapes import LABELS, Cityscapes
+from panoptic_training.data.class_mapping import MappedClasses
+from panoptic_training.data.coco import CocoPanoptic
+from panoptic_training.data.registry import DATASETS
+from panoptic_training.data.skipping import Skipping
 from panoptic_training.evaluation.frames import make_frame
 from panoptic_training.evaluation.predictions import PredictionStore
 from panoptic_training.evaluation.submission import write_submission
@@ -39,13 +47,15 @@ def test_cityscapes(tmp_path, reader):
     """Ids of images and categories are the data set's own; scores and tracks stay at home."""
     ids = np.ones(SIZE, np.uint32)
     ids[10:, 18:] = 2  # the car and a bit
-    store = PredictionStore(tmp_path / 'out', LABELS, reader.image_ids)
+    store = PredictionStore(tmp_path / 'out', LABELS, reader.image_ids, reader.image_names)
     data = f'cityscapes:{tmp_path / "data"}'
     car = LABELS.names.index('car')
     for index in range(2):
-        assert write_submission(store, data, 'val', 'm', tmp_path / 'submission') is None
+        assert (
+            write_submission(store, reader.submission, 'val', 'm', tmp_path / 'submission') is None
+        )
         store.write(index, make_frame(ids, {1: 0, 2: car}, LABELS, 0.5, 3))
-    path = write_submission(store, data, 'val', 'm', tmp_path / 'submission')
+    path = write_submission(store, reader.submission, 'val', 'm', tmp_path / 'submission')
     assert path == tmp_path / 'submission/cityscapes_panoptic_val.zip'
     with zipfile.ZipFile(path) as file:
         assert sorted(file.namelist()) == [
@@ -85,10 +95,49 @@ def test_cityscapes(tmp_path, reader):
     assert found['road'] == pytest.approx(100 * (road - 6 * 2) / (road + 4 * 8))
 
 
-def test_cocos_name_tells_the_model(tmp_path):
-    store = PredictionStore(tmp_path, LABELS, (139,))
-    store.write(0, make_frame(np.ones(SIZE, int), {1: 0}, LABELS))
-    path = write_submission(store, 'coco:data', 'val', 'my model.v2', tmp_path)
+@pytest.fixture
+def coco(tmp_path):
+    """Return a function that opens one photo with given classes in one of COCO's layouts."""
+
+    def open_one(labels: LabelSet, name: str) -> CocoPanoptic:
+        path, masks, images = (
+            (tmp_path / f'{name}.json', tmp_path / f'panoptic_{name}', tmp_path / name)
+            if name == 'val'
+            else (
+                tmp_path / f'annotations/{name}.json',
+                tmp_path / f'annotations/{name}',
+                tmp_path / 'val2017',
+            )
+        )
+        masks.mkdir(parents=True)
+        images.mkdir()
+        cv2.imwrite(str(images / '000000000139.jpg'), np.zeros((*SIZE, 3), np.uint8))
+        write_png(np.ones(SIZE, np.uint32), masks / '000000000139.png')
+        size = {'height': SIZE[0], 'width': SIZE[1]}
+        segments = [{'id': 1, 'category_id': labels.labels[0].category_id, 'iscrowd': 0}]
+        document = {
+            'images': [{'id': 139, 'file_name': '000000000139.jpg', **size}],
+            'annotations': [
+                {'image_id': 139, 'file_name': '000000000139.png', 'segments_info': segments}
+            ],
+            'categories': categories(labels),
+        }
+        path.write_text(json.dumps(document))
+        return CocoPanoptic(tmp_path, 'val')
+
+    return open_one
+
+
+def submission(reader, folder, model: str) -> Path | None:
+    """Predict the only image of a reader and write the submission."""
+    store = PredictionStore(folder, reader.labels, reader.image_ids, reader.image_names)
+    store.write(0, make_frame(np.ones(SIZE, int), {1: 0}, reader.labels))
+    return write_submission(store, reader.submission, 'val', model, folder / 'submission')
+
+
+def test_cocos_name_tells_the_model(tmp_path, coco):
+    reader = coco(CocoPanoptic.labels, 'panoptic_val2017')
+    path = submission(Skipping(reader, {}), tmp_path / 'out', 'my model.v2')
     assert path.name == 'panoptic_val2017_my-model-v2_results.zip'
     with zipfile.ZipFile(path) as file:
         assert sorted(file.namelist()) == [
@@ -97,8 +146,25 @@ def test_cocos_name_tells_the_model(tmp_path):
         ]
 
 
-def test_other_data_has_no_server(tmp_path):
-    store = PredictionStore(tmp_path, LABELS, ('a',))
-    store.write(0, make_frame(np.ones(SIZE, int), {1: 0}, LABELS))
-    assert write_submission(store, 'camvid:data', 'val', 'm', tmp_path / 's') is None
-    assert not (tmp_path / 's').exists()
+@pytest.mark.parametrize(
+    ('labels', 'name'),
+    [
+        (LABELS, 'panoptic_val2017'),  # own classes in COCO's layout
+        (CocoPanoptic.labels, 'val'),  # COCO's classes in the layout of own data
+        (LABELS, 'val'),
+    ],
+)
+def test_own_data_in_cocos_format_has_no_server(tmp_path, coco, labels, name):
+    reader = coco(labels, name)
+    assert submission(reader, tmp_path / 'out', 'm') is None
+    assert not (tmp_path / 'out/submission').exists()
+
+
+def test_mapped_classes_are_not_submitted(tmp_path, coco):
+    reader = coco(CocoPanoptic.labels, 'panoptic_val2017')
+    assert submission(MappedClasses(reader, reader.labels, {}), tmp_path / 'out', 'm') is None
+
+
+def test_other_data_has_no_server():
+    """Every reader says which it is."""
+    assert {name for name, row in DATASETS.items() if row.submission} == {'cityscapes'}

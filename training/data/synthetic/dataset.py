@@ -42,6 +42,7 @@ class City:
     marks = ()
     splits: ClassVar[dict[str, range]] = SPLITS
     knows_hidden = True
+    submission = ''
     renamed: ClassVar[dict[str, str]] = {'in_a_row': 'clip_length', 'within': 'max_frame_gap'}
     labels = LABELS
 
@@ -92,6 +93,11 @@ class City:
 
     @property
     def image_ids(self) -> list[int | str]:
+        """Running numbers of six digits."""
+        return [*self.image_names]
+
+    @property
+    def image_names(self) -> list[str]:
         """Running numbers of six digits."""
         return [f'{i:06d}' for i in range(self.length)]
 
