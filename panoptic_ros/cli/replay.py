@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic replay`: replay of a recording through the node's pipeline, scores and report."""
 
+from __future__ import annotations
+
 import argparse
 import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.output import check_output, report_saved, with_bar
 from panoptic_ros.core.files import lock_folder, write_json
 from panoptic_ros.core.text import counted
+
+if TYPE_CHECKING:
+    from panoptic_ros.replay.compare import Comparison
+    from panoptic_ros.replay.finished_run import ReplayRun
 
 
 def add_parser(subparsers: Any) -> None:
@@ -177,29 +183,57 @@ def _compare(a: Path, b: Path, output: Path | None) -> None:
     from panoptic_ros.replay.bootstrap import LEVEL
     from panoptic_ros.replay.compare import compare_replays
     from panoptic_ros.replay.finished_run import read_run
-    from panoptic_ros.replay.report import check_packages, write_comparison
-    from panoptic_ros.replay.resume import COMPARISON
 
-    comparison = compare_replays(read_run(a), read_run(b))
-    table = Table(title=f'A {a}, B {b}: {comparison.paired} images in both')
+    runs = read_run(a), read_run(b)
+    comparison = compare_replays(*runs)
+    console = Console(markup=False, highlight=False)
+    for side in ('a', 'b'):
+        fact = {one.name: getattr(one, side) for one in comparison.facts}
+        console.print(
+            f'{side.upper()} {fact["folder"]}: model {fact["model"]} ({fact["model file"]}, '
+            f'{fact["model hash"]}), {counted(int(fact["images"]), "image")}, '
+            f'replayed {fact["replayed"]}',
+            soft_wrap=True,
+        )
+    table = Table(title=f'{counted(comparison.paired, "image")} in both')
     for column in ('', 'A', 'B', 'B - A', f'{100 * LEVEL:.0f} % interval'):
         table.add_column(column, justify='right' if column else 'left')
     for row in comparison.rows:
-        values = [
-            '-' if value is None else f'{value:{sign}.1f}'
-            for value, sign in ((row.a, ''), (row.b, ''), (row.difference, '+'))
-        ]
-        interval = f'{row.interval[0]:+.1f} to {row.interval[1]:+.1f}' if row.interval else '-'
-        table.add_row(row.name, *values, interval, style='bold' if row.is_clear else '')
-    console = Console(markup=False, highlight=False)
+        table.add_row(row.title, *row.cells(), style='bold' if row.is_clear else '')
     console.print(table)
     for line in comparison.differing:
         console.print(f'not the same: {line}', soft_wrap=True)
     if output:
-        check_packages()
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(comparison.to_dict(), output / 'compare.json')
-        write_comparison(output / 'compare.html', comparison)
-        report_saved(
-            f'{counted(comparison.paired, "image")} compared', output, names=COMPARISON.names
+        _write_comparison(comparison, runs, (a, b), output)
+
+
+def _write_comparison(
+    comparison: Comparison,
+    runs: tuple[ReplayRun, ReplayRun],
+    folders: tuple[Path, Path],
+    output: Path,
+) -> None:
+    """Write compare.html, with the images that changed most, and compare.json."""
+    from panoptic_ros.replay.changes import find_changes
+    from panoptic_ros.replay.report import check_packages, write_comparison
+    from panoptic_ros.replay.resume import COMPARISON
+
+    check_packages()
+    output.mkdir(parents=True, exist_ok=True)
+    changes, problem = [], ''
+    try:
+        changes = find_changes(
+            runs,
+            folders,
+            comparison.pairs,
+            lambda images: with_bar(images, comparison.paired, 'images compared'),
         )
+    except (OSError, ValueError) as error:  # the figures do not need the bags
+        problem = str(error)
+        print(f'no pictures: {problem}')
+    write_json(
+        {**comparison.to_dict(), 'changed': [change.to_dict() for change in changes]},
+        output / 'compare.json',
+    )
+    write_comparison(output / 'compare.html', comparison, changes, problem)
+    report_saved(f'{counted(comparison.paired, "image")} compared', output, names=COMPARISON.names)

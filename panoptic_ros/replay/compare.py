@@ -11,17 +11,23 @@ import numpy as np
 from panoptic_ros.node.parameters import present_name
 from panoptic_ros.replay.bootstrap import LEVEL, BlockBootstrap, Floats, Pair, interval
 from panoptic_ros.replay.finished_run import ReplayRun
-from panoptic_ros.replay.frame_records import FrameRecord
+from panoptic_ros.replay.frame_records import FrameRecord, tracks_of
 
 
 class Row(NamedTuple):
-    """One figure of both runs."""
+    """One figure of both runs, over the images that both have unless it says otherwise."""
 
     name: str
     a: float | None
     b: float | None
     interval: tuple[float, float] | None = None
     """Confidence interval of b - a, at `LEVEL`; None if it cannot be computed."""
+
+    is_count: bool = False
+    """Whether the values are integers."""
+
+    whole_runs: bool = False
+    """Whether each value is that of a whole run, while the runs have other images too."""
 
     @property
     def difference(self) -> float | None:
@@ -33,6 +39,26 @@ class Row(NamedTuple):
         """Whether the interval excludes zero."""
         return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
+    @property
+    def title(self) -> str:
+        """The name, with a remark on a figure of whole runs."""
+        return f'{self.name} (whole runs)' if self.whole_runs else self.name
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Return a, b, their difference and its interval as texts; a dash for a missing one."""
+        form = '.0f' if self.is_count else '.1f'
+
+        def text(value: float | None, sign: str) -> str:
+            return '-' if value is None else f'{value:{sign if value else ""}{form}}'
+
+        bounds = [text(value, '+') for value in self.interval or ()]
+        return (
+            text(self.a, ''),
+            text(self.b, ''),
+            text(self.difference, '+'),
+            ' to '.join(bounds) or '-',
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {
@@ -41,7 +67,22 @@ class Row(NamedTuple):
             'b': self.b,
             'difference': self.difference,
             'interval': self.interval,
+            'whole_runs': self.whole_runs,
         }
+
+
+class Fact(NamedTuple):
+    """A property of both runs, as texts."""
+
+    name: str
+    a: str
+    b: str
+
+    differs: bool = False
+    """Whether it is one that determines the results and differs between the runs."""
+
+    def __str__(self) -> str:
+        return f'{self.name}: {self.a} / {self.b}'
 
 
 @dataclass(frozen=True)
@@ -50,19 +91,36 @@ class Comparison:
 
     a: str
     b: str
-    paired: int
-    """Number of images that are in both runs."""
+    pairs: Sequence[Pair]
+    """Records of the images that are in both runs."""
 
-    differing: tuple[str, ...]
-    """One line for each setting and the like that differs between the runs."""
+    facts: tuple[Fact, ...]
+    """What was replayed, with which model and when."""
+
+    settings: tuple[Fact, ...]
+    """The part that was replayed, and the node's parameters; what differs comes first."""
 
     rows: tuple[Row, ...]
+
+    @property
+    def paired(self) -> int:
+        """Number of images that are in both runs."""
+        return len(self.pairs)
+
+    @property
+    def differing(self) -> tuple[str, ...]:
+        """One line for each setting and the like that differs between the runs."""
+        return tuple(str(one) for one in (*self.facts, *self.settings) if one.differs)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {
             'a': self.a,
             'b': self.b,
+            'runs': {
+                side: {fact.name: getattr(fact, side) for fact in self.facts}
+                for side in ('a', 'b')
+            },
             'paired': self.paired,
             'differing': list(self.differing),
             'level': LEVEL,
@@ -74,7 +132,8 @@ def compare_replays(a: ReplayRun, b: ReplayRun) -> Comparison:
     """Compare two replays on the images that both have.
 
     Images with the same camera and stamp are paired; of several with one stamp those that were
-    recorded nearest to each other.
+    recorded nearest to each other. Scores of video cannot be computed for a part of the images:
+    if one run has images that the other lacks, theirs are those of the whole runs, and say so.
 
     Raises:
         ValueError: if the replays share no image, or their models have different classes.
@@ -93,10 +152,7 @@ def compare_replays(a: ReplayRun, b: ReplayRun) -> Comparison:
     rows: list[Row] = []
     if scored:
         rows += _quality_rows(scored, names)
-        rows += [
-            _summary_row(label, a, b, 'scores', 'video', 'all', key)
-            for label, key in (('STQ', 'stq'), ('VPQ', 'vpq'), ('IDF1', 'idf1'))
-        ]
+        rows += _video_rows(a, b, len(scored))
         rows.append(_sum_row('id switches', scored, lambda record: len(record.switches)))
     rows.append(
         _sum_row(
@@ -105,13 +161,11 @@ def compare_replays(a: ReplayRun, b: ReplayRun) -> Comparison:
     )
     timed = [pair for pair in pairs if all('total' in r.times_ms for r in pair)]
     if timed:
-        rows.append(_mean_row('latency, mean ms', timed, lambda record: record.times_ms['total']))
-    rows += [
-        _summary_row(f'latency {key}, ms', a, b, 'timing', 'latency_ms', 'total', key)
-        for key in ('p50', 'p95')
-    ]
-    rows.append(_summary_row('tracks', a, b, 'tracks', 'confirmed'))
-    return Comparison(a.name, b.name, len(pairs), tuple(differing(a, b)), tuple(rows))
+        rows += _latency_rows(timed)
+    in_a, in_b = (len(tracks_of(run)) for run in zip(*pairs, strict=True))
+    rows.append(Row('tracks', in_a, in_b, is_count=True))
+    settings = sorted(_settings(a, b), key=lambda fact: not fact.differs)
+    return Comparison(a.name, b.name, pairs, tuple(_facts(a, b)), tuple(settings), tuple(rows))
 
 
 def _row(name: str, values: Sequence[float | None] | Floats, draws: Floats | None = None) -> Row:
@@ -120,9 +174,24 @@ def _row(name: str, values: Sequence[float | None] | Floats, draws: Floats | Non
     return Row(name, a, b, None if draws is None else interval(draws))
 
 
-def _summary_row(name: str, a: ReplayRun, b: ReplayRun, *path: str) -> Row:
-    """Return the row of a figure of the summaries, which has no interval."""
-    return _row(name, [run.value(*path) for run in (a, b)])
+def _video_rows(a: ReplayRun, b: ReplayRun, scored: int) -> list[Row]:
+    """Return the scores of video, which the summaries have for all scored images of a run."""
+    is_part = any(sum(r.quality is not None for r in run.records) > scored for run in (a, b))
+    return [
+        _row(title, [run.value('scores', 'video', 'all', key) for run in (a, b)])._replace(
+            whole_runs=is_part
+        )
+        for title, key in (('STQ', 'stq'), ('VPQ', 'vpq'), ('IDF1', 'idf1'))
+    ]
+
+
+def _latency_rows(pairs: Sequence[Pair]) -> list[Row]:
+    """Return mean, median and 95th percentile of the latency of images with a result in both."""
+    times = np.array([[record.times_ms['total'] for record in pair] for pair in pairs])
+    return [
+        _mean_row('latency, mean ms', pairs, lambda record: record.times_ms['total']),
+        *(_row(f'latency p{q}, ms', np.percentile(times, q, axis=0)) for q in (50, 95)),
+    ]
 
 
 def _quality_rows(pairs: Sequence[Pair], names: Sequence[str]) -> list[Row]:
@@ -189,11 +258,14 @@ def _iou(sums: Floats) -> Floats:
         return 100 * sums[..., 0] / sums[..., 1]
 
 
-def _sum_row(name: str, pairs: Sequence[Pair], value: Callable[[FrameRecord], float]) -> Row:
-    """Return the row of a sum over the images."""
+def _sum_row(name: str, pairs: Sequence[Pair], value: Callable[[FrameRecord], int]) -> Row:
+    """Return the row of a count, summed over the images."""
     bootstrap = BlockBootstrap(pairs)
     sums = _block_sums(bootstrap, pairs, value)
-    return _row(name, sums.sum(axis=0), bootstrap.draw_sums(sums))
+    a, b = (int(count) for count in sums.sum(axis=0))
+    draws = bootstrap.draw_sums(sums)
+    bounds = None if draws is None else interval(draws)
+    return Row(name, a, b, bounds and (round(bounds[0]), round(bounds[1])), is_count=True)
 
 
 def _mean_row(name: str, pairs: Sequence[Pair], value: Callable[[FrameRecord], float]) -> Row:
@@ -224,23 +296,39 @@ def _block_sums(
 
 def differing(a: ReplayRun, b: ReplayRun) -> list[str]:
     """Return a line for each setting and the like that differs."""
-    first, second = _settings(a), _settings(b)
+    return [str(one) for one in (*_facts(a, b), *_settings(a, b)) if one.differs]
+
+
+def _facts(a: ReplayRun, b: ReplayRun) -> list[Fact]:
+    """Return what was replayed, with which model and when."""
     return [
-        _difference(name, first.get(name), second.get(name))
-        for name in first | second
-        if first.get(name) != second.get(name)
+        Fact('folder', a.name, b.name),
+        _fact('source', a.value('source'), b.value('source')),
+        Fact('images', str(len(a.records)), str(len(b.records))),
+        Fact('replayed', a.date, b.date),
+        _fact('mode', a.value('mode'), b.value('mode')),
+        _fact('model', a.value('model', 'name'), b.value('model', 'name')),
+        Fact('model file', a.model_file, b.model_file),
+        *(
+            _fact(title, a.value('model', key), b.value('model', key))
+            for title, key in (
+                ('model hash', 'hash'),
+                ('backend', 'backend'),
+                ('device', 'device'),
+            )
+        ),
     ]
 
 
-def _settings(run: ReplayRun) -> dict[str, Any]:
-    """Return everything that determines the results of a replay."""
+def _settings(a: ReplayRun, b: ReplayRun) -> list[Fact]:
+    """Return the part that was replayed, and the node's parameters."""
+    first, second = _values(a), _values(b)
+    return [_fact(name, first.get(name), second.get(name)) for name in first | second]
+
+
+def _values(run: ReplayRun) -> dict[str, Any]:
+    """Return the values of `_settings` of one run."""
     return {
-        'source': run.value('source'),
-        'mode': run.value('mode'),
-        'model': run.value('model', 'name'),
-        'model hash': run.value('model', 'hash'),
-        'backend': run.value('model', 'backend'),
-        'device': run.value('model', 'device'),
         'start, s': run.value('part', 'start_s'),
         'duration, s': run.value('part', 'duration_s'),
         'stride': run.value('part', 'stride'),
@@ -254,15 +342,17 @@ def _settings(run: ReplayRun) -> dict[str, Any]:
     }
 
 
-def _difference(name: str, *values: Any) -> str:
-    """Return a line with the values of both runs."""
-    return f'{name}: {" / ".join(_text(value) for value in values)}'
+def _fact(name: str, a: Any, b: Any) -> Fact:
+    """Return a fact that determines the results."""
+    return Fact(name, _text(a), _text(b), a != b)
 
 
 def _text(value: Any) -> str:
     """Return a value of a summary in words; a dash for none, and for an empty list."""
-    if isinstance(value, list):
-        return ', '.join(map(str, value)) or '-'
+    if isinstance(value, Mapping):
+        value = [f'{name}: {_text(item)}' for name, item in value.items()]
+    if isinstance(value, (list, tuple)):
+        return ', '.join(map(_text, value)) or '-'
     if isinstance(value, bool):
         return str(value).lower()
     return '-' if value is None else str(value)

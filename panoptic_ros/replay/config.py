@@ -73,7 +73,7 @@ class ReplayConfig:
 
     def topic_prefix(self, camera: str) -> str:
         """Return the prefix of a camera's topics: its name, if there are several cameras."""
-        return f'{camera}/' if len(self.cameras) > 1 else ''
+        return topic_prefix(camera, self.cameras)
 
     def file_suffix(self, camera: str) -> str:
         """Return the suffix of the names of a camera's files, empty for a single camera."""
@@ -91,6 +91,11 @@ class ReplayConfig:
         steps_s = [b - a for a, b in pairwise(times_s) if b > a]
         recorded_hz = round(1 / median(steps_s), 3) if steps_s else DEFAULT_RATE_HZ
         return max(0.5, min(recorded_hz / self.stride, 240.0))
+
+
+def topic_prefix(camera: str, cameras: Collection[str]) -> str:
+    """Return the prefix of a camera's topics: its name, if there are several cameras."""
+    return f'{camera}/' if len(cameras) > 1 else ''
 
 
 def _later(time_ns: int, seconds: float) -> int:

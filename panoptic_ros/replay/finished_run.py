@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,31 @@ class ReplayRun:
 
     records: Sequence[FrameRecord]
 
+    written: datetime | None = None
+    """Time at which summary.json was written, UTC; None for a run that is not in a folder."""
+
     def value(self, *path: str) -> Any:
         """Return a value of the summary by the keys that lead to it; None if it has none."""
         value: Any = self.summary
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
         return value
+
+    @property
+    def date(self) -> str:
+        """When the replay ended; for one of an earlier version, when its file was written."""
+        text = self.value('timing', 'finished')
+        try:
+            finished = datetime.fromisoformat(text) if isinstance(text, str) else self.written
+        except ValueError:
+            finished = self.written
+        return f'{finished:%Y-%m-%d %H:%M} UTC' if finished else '-'
+
+    @property
+    def model_file(self) -> str:
+        """Name of the model's file; earlier versions gave it only if it was not the default."""
+        named = self.value('model', 'file') or self.value('settings', 'model') or '-'
+        return Path(str(named)).name
 
 
 def read_run(folder: Path) -> ReplayRun:
@@ -38,7 +58,8 @@ def read_run(folder: Path) -> ReplayRun:
     path = folder / 'summary.json'
     records = read_records(folder / 'frames.jsonl')
     try:
-        run = ReplayRun(str(folder), read_json(path), records)
+        written = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+        run = ReplayRun(str(folder), read_json(path), records, written)
     except FileNotFoundError:
         raise FileNotFoundError(f'no summary.json in {folder}') from None
     classes = run.value('model', 'classes')

@@ -3,7 +3,6 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,28 +42,28 @@ class PublishedFrame(NamedTuple):
     frame: PanopticFrame
 
 
-def read_results(bag: Path) -> Iterator[PublishedFrame]:
-    """Yield the frames that a node published, in order.
+def read_results(bag: Bag, prefix: str = '') -> Iterator[PublishedFrame]:
+    """Yield the frames that a node published, in order, each at the resolution of its map.
 
     Args:
-        bag: recording of the node's topics, with segments at the camera's resolution. If several
-            maps have the same stamp, the first belongs to the first table, and so on.
+        bag: recording of the node's topics. If several maps have the same stamp, the first
+            belongs to the first table, and so on.
+        prefix: of the topics; see `topic_prefix`.
     """
     waiting: dict[int, dict[str, deque[Any]]] = {}
-    topics = f'/{SEGMENTS}', f'/{INSTANCES}'
-    with Bag(bag) as recording:
-        for record in recording.records(list(topics)):
-            if record.message is None:
-                continue
-            stamp_ns = header_stamp_ns(record.message)
-            parts = waiting.setdefault(stamp_ns, {name: deque() for name in topics})
-            parts[record.topic].append(record.message)
-            if all(parts.values()):
-                segments, instances = (parts[name].popleft() for name in topics)
-                if not any(parts.values()):
-                    del waiting[stamp_ns]
-                frame = _frame(segments, instances, stamp_ns)
-                yield PublishedFrame(stamp_ns, record.time_ns, frame)
+    topics = f'/{prefix}{SEGMENTS}', f'/{prefix}{INSTANCES}'
+    for record in bag.records(list(topics)):
+        if record.message is None:
+            continue
+        stamp_ns = header_stamp_ns(record.message)
+        parts = waiting.setdefault(stamp_ns, {name: deque() for name in topics})
+        parts[record.topic].append(record.message)
+        if all(parts.values()):
+            segments, instances = (parts[name].popleft() for name in topics)
+            if not any(parts.values()):
+                del waiting[stamp_ns]
+            frame = _frame(segments, instances, stamp_ns)
+            yield PublishedFrame(stamp_ns, record.time_ns, frame)
 
 
 def _frame(segments: Any, instances: Any, stamp_ns: int) -> PanopticFrame:
@@ -77,7 +76,7 @@ def _frame(segments: Any, instances: Any, stamp_ns: int) -> PanopticFrame:
 def score_live(
     config: ReplayConfig,
     loaded: LoadedModel,
-    bag: Path,
+    bag: Bag,
     sent: Sequence[tuple[int, int]],
     wall_s: float,
     video: OverlayVideo,

@@ -12,6 +12,7 @@ from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.version import __version__
 from panoptic_ros.replay.bootstrap import LEVEL
+from panoptic_ros.replay.changes import Change
 from panoptic_ros.replay.compare import Comparison
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.plots import latency_plot, quality_plot, rate_plot, timeline
@@ -86,10 +87,38 @@ def write_report(
     write_bytes(page.encode(), path)
 
 
-def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Write a page with a comparison alone."""
+def write_comparison(
+    path: Path, comparison: Comparison, changes: Sequence[Change], problem: str = ''
+) -> None:
+    """Write a page with a comparison alone.
+
+    Args:
+        path: of the HTML file.
+        comparison: the figures.
+        changes: the images to show.
+        problem: why there are none; empty if no image changed.
+    """
     page = (
-        _environment().get_template('compare.html.j2').render(comparison=comparison, level=LEVEL)
+        _environment()
+        .get_template('compare.html.j2')
+        .render(
+            comparison=comparison,
+            level=LEVEL,
+            problem=problem,
+            changes=[
+                {
+                    'share': 100 * change.share,
+                    'camera': change.pair[0].camera,
+                    'stamp_ns': change.pair[0].stamp_ns,
+                    'seconds': change.pair[0].seconds([a for a, _ in comparison.pairs]),
+                    'sides': [
+                        {'overlay': _data_url(overlay), 'record': record}
+                        for overlay, record in zip(change.overlays, change.pair, strict=True)
+                    ],
+                }
+                for change in changes
+            ],
+        )
     )
     write_bytes(page.encode(), path)
 

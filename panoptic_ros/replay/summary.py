@@ -3,8 +3,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+from panoptic_ros.core.resources import default_model
+from panoptic_ros.core.text import counted
 from panoptic_ros.node.model_loading import LoadedModel
 from panoptic_ros.replay.config import ReplayConfig
 from panoptic_ros.replay.frame_records import count_texts, latency_summary, period_s, track_summary
@@ -67,6 +71,7 @@ def summarize(
             'latency_ms': latency_summary(records),
             'rate_hz': round(good / busy_s, RATE_DIGITS) if busy_s else None,
             'kept_from_earlier': result.reused,
+            'finished': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         },
     }
 
@@ -83,6 +88,7 @@ def describe_replay(
         'ground_truth': {name: gt.name for name, gt in config.ground_truths.items()},
         'model': {
             **loaded.describe(),
+            'file': Path(config.settings['model'] or default_model()).name,
             'input': list(info.input_size),
             'stride': info.stride,
             'embedding': info.embedding_kind,
@@ -160,7 +166,7 @@ def format_summary(summary: dict[str, Any]) -> Iterator[str]:
             yield f'camera {name}: {camera["sharing_a_stamp"]} images {SHARED_STAMPS}'
     if summary['damage']:
         yield f'the bag is damaged ({summary["damage"]}); {frames["lost"]} images are lost'
-    yield f'{summary["tracks"]["confirmed"]} tracks'
+    yield counted(summary['tracks']['confirmed'], 'track')
     if summary['scores']:
         scores = summary['scores']
         video = scores['video']['all']

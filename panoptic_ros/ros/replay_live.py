@@ -20,6 +20,7 @@ from panoptic_ros.node.topics import (
     SEGMENTS,
     topic_types,
 )
+from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 from panoptic_ros.replay.compare import compare_replays
 from panoptic_ros.replay.config import Progress
@@ -97,10 +98,11 @@ def _run_in(
     counts, wall_s = _record(folder, sent_file, session, config, rate, log)
     sent = [(stamp, time_ns) for stamp, time_ns in read_json(sent_file)]
     (camera,) = session.config.cameras
-    with OverlayVideo(folder / 'overlay.mp4', session.config.rate_hz(camera)) as video:
-        result = score_live(
-            session.config, session.loaded, folder / 'bag', sent, wall_s, video, progress
-        )
+    with (
+        OverlayVideo(folder / 'overlay.mp4', session.config.rate_hz(camera)) as video,
+        Bag(folder / 'bag') as bag,
+    ):
+        result = score_live(session.config, session.loaded, bag, sent, wall_s, video, progress)
     summary = session.summarize(result, 'live')
     good = summary['frames']['good']
     summary['live'] = {
@@ -123,7 +125,8 @@ def _run_in(
         log(line)
     for row in comparison.rows:
         if row.name in ('PQ', 'STQ', 'images without a result') and row.difference is not None:
-            log(f'{row.name}: lock-step {row.a:.1f}, live {row.b:.1f}')
+            first, second, *_ = row.cells()
+            log(f'{row.name}: lock-step {first}, live {second}')
     return summary
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Differences of two replays, and their confidence intervals."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from panoptic_ros.core.files import write_json
 from panoptic_ros.replay.bootstrap import DRAWS
 from panoptic_ros.replay.compare import compare_replays
 from panoptic_ros.replay.finished_run import ReplayRun, read_run
-from panoptic_ros.replay.frame_records import FrameRecord, write_records
+from panoptic_ros.replay.frame_records import FrameRecord, TrackedThing, write_records
 
 NAMES = ['road', 'car']
 
@@ -104,6 +106,90 @@ def test_only_images_of_both_are_compared():
     found = compare_replays(a, b)
     assert found.paired == 10
     assert row_of(found, 'PQ car')[1:3] == (100, 0)
+
+
+def test_figures_are_of_the_common_images():
+    """Latencies and tracks of images that one run lacks do not count."""
+    rows = [(0.7, 1, 0, 0)] * 30
+    a, b = run('a', rows), run('b', rows)
+    for i, record in enumerate(a.records):
+        record.seen = (TrackedThing(i // 10 + 1, 1, True),)  # three tracks of ten images
+        record.times_ms = {'total': float(i)}
+        record.switches = ({},) * (i % 10 == 0)
+        record.problem = 'bad' * (i % 15 == 0)
+    b.records[:] = b.records[20:]
+    found = compare_replays(a, b)
+    assert row_of(found, 'tracks')[1:3] == (1, 0)
+    assert row_of(found, 'id switches')[1:3] == (1, 0)
+    assert row_of(found, 'images without a result')[1:3] == (0, 0)
+    assert row_of(found, 'latency, mean ms').a == pytest.approx(24.5)
+    assert row_of(found, 'latency p50, ms').a == pytest.approx(np.percentile(range(20, 30), 50))
+    assert row_of(found, 'latency p95, ms').a == pytest.approx(np.percentile(range(20, 30), 95))
+
+
+@pytest.mark.parametrize('is_part', [False, True])
+def test_scores_of_whole_runs_say_so_where_the_images_differ(is_part):
+    rows = [(0.7, 1, 0, 0)] * 30
+    scores = {'video': {'all': {'stq': 50.0, 'vpq': 40.0, 'idf1': 30.0}}}
+    a, b = (run(name, rows, scores=scores) for name in 'ab')
+    if is_part:
+        b.records.pop().quality = None
+    else:  # an image without ground truth adds nothing to the scores
+        b.records.append(FrameRecord('front', 30, 1, 1))
+    found = compare_replays(a, b)
+    for name in ('STQ', 'VPQ', 'IDF1'):
+        row = row_of(found, name)
+        assert row.whole_runs == is_part and row.to_dict()['whole_runs'] == is_part
+        assert row.title == (f'{name} (whole runs)' if is_part else name)
+    others = [row for row in found.rows if row.name not in ('STQ', 'VPQ', 'IDF1')]
+    assert len(others) > 5 and not any(row.whole_runs for row in others)
+
+
+def test_counts_are_integers():
+    rows = [(0.7, 1, 0, 0)] * 100
+    a, b = run('a', rows), run('b', rows)
+    for record in b.records[::3]:
+        record.problem, record.switches = 'bad', ({},)
+    found = compare_replays(a, b)
+    for name in ('images without a result', 'id switches', 'tracks'):
+        row = row_of(found, name)
+        assert all(isinstance(value, int) for value in (row.a, row.b, *(row.interval or ()))), name
+        assert '.' not in ''.join(row.cells())
+    assert row_of(found, 'images without a result').cells()[:3] == ('0', '34', '+34')
+    assert row_of(found, 'tracks').cells() == ('0', '0', '0', '-')
+    assert row_of(found, 'PQ').cells() == ('70.0', '70.0', '0.0', '0.0 to 0.0')
+
+
+def test_models_dates_and_settings_are_named():
+    rows = [(0.7, 1, 0, 0)]
+    a, b = (
+        run(
+            name,
+            rows,
+            model={'classes': NAMES, 'name': name, 'hash': f'hash {name}', 'file': f'{name}.onnx'},
+            settings={'min_area': 0, 'zeal': name},
+            timing={'finished': f'2026-11-30T1{place}:00:00+00:00'},
+        )
+        for place, name in enumerate('ab')
+    )
+    found = compare_replays(a, b)
+    facts = {fact.name: (fact.a, fact.b) for fact in found.facts}
+    assert facts['model'] == ('a', 'b') and facts['model hash'] == ('hash a', 'hash b')
+    assert facts['model file'] == ('a.onnx', 'b.onnx')
+    assert facts['replayed'] == ('2026-11-30 10:00 UTC', '2026-11-30 11:00 UTC')
+    assert [fact.name for fact in found.settings if fact.differs] == ['zeal']
+    assert found.settings[0].name == 'zeal', 'what differs comes first'
+    # Dates, folders and names of files do not change results.
+    assert found.differing == ('model: a / b', 'model hash: hash a / hash b', 'zeal: a / b')
+    assert found.to_dict()['runs']['b']['model file'] == 'b.onnx'
+
+
+def test_the_date_of_an_earlier_run_is_that_of_its_file(tmp_path):
+    good = run('a', [(1, 1, 0, 0)])
+    write_records(good.records, tmp_path / 'frames.jsonl')
+    write_json(good.summary, tmp_path / 'summary.json')
+    os.utime(tmp_path / 'summary.json', (0, 60))
+    assert read_run(tmp_path).date == '1970-01-01 00:01 UTC'
 
 
 def test_a_short_clip_has_no_interval():

@@ -29,7 +29,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     [
         (['--model', 'slow'], 'model hash: '),
         (['--duration', '0.5'], 'duration, s: 0.3 / 0.5'),
-        (['--gt', GT_TOPIC], 'ground truth: {} / '),
+        (['--gt', GT_TOPIC], 'ground truth: - / camera: topic '),
         (['--config', 'node.yaml'], 'min_area: '),
     ],
 )

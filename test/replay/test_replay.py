@@ -309,13 +309,20 @@ def test_two_runs_are_compared(tmp_path, bag, tiny_model, capsys):
         'b': 0,
         'difference': -100,
         'interval': [-100, -100],
+        'whole_runs': False,
     }
     for side in 'ab':  # what the comparison sums up itself is what the runs said
         scores = summary(tmp_path / side)['scores']
         assert rows['PQ'][side] == pytest.approx(scores['panoptic']['all']['pq'])
         assert rows['mIoU'][side] == pytest.approx(scores['semantic']['miou'])
         assert rows['STQ'][side] == scores['video']['all']['stq']
-    assert 'PQ box' in (tmp_path / 'both' / 'compare.html').read_text()
+    page = (tmp_path / 'both' / 'compare.html').read_text()
+    assert 'PQ box' in page and page.count('tiny.onnx') == 2
+    # Each image shows both overlays, which differ by the box; they follow each other within half
+    # a second, so that only the first of four is shown.
+    assert page.count('<img src="data:image/jpeg;base64,') == 2 * len(found['changed']) == 4
+    box = 100 * (32 * 32) / (64 * 128)
+    assert [one['changed'] for one in found['changed']] == [pytest.approx(box)] * 2
     assert run('--compare', tmp_path / 'a', tmp_path / 'b') == 0  # a table, and no files
 
 

@@ -218,11 +218,11 @@ def test_results_of_the_node_belong_to_the_images_with_their_stamps(
         ],
     )
     session = Session(tmp_path / 'out_bag', tiny_model, None, [], [GT_TOPIC], (0, None, 1))
-    with OverlayVideo(tmp_path / 'live.mp4', 10) as video:
+    with OverlayVideo(tmp_path / 'live.mp4', 10) as video, Bag(tmp_path / 'node') as node:
         result = score_live(
             session.config,
             session.loaded,
-            tmp_path / 'node',
+            node,
             [(stamp, i) for i, stamp in enumerate(stamps)],
             1.0,
             video,
