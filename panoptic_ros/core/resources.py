@@ -6,6 +6,14 @@ from pathlib import Path
 
 PACKAGE = 'panoptic_ros'
 
+SCOPE = (
+    'It was trained on drawn streets only, with random materials, light and camera, starting from '
+    'ImageNet weights. On a real street camera it finds road, sky, vegetation, buildings and '
+    'pavement well and near cars one by one; it often takes cyclists for people, misses distant '
+    'people and thin poles, and splits lorries.'
+)
+"""What the packaged model was trained on and what it can see; README has the same sentences."""
+
 
 def resource_file(name: str) -> Path:
     """Return the path of a shipped file, from a source tree, wheel, editable or colcon install.

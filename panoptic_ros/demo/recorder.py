@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorder of the node's serialised messages, and the demo's result files."""
+"""Recorder of the serialised messages of camera and node, and the demo's result files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,13 +10,19 @@ import numpy as np
 
 from panoptic_ros.core.files import write_json
 from panoptic_ros.node.topic_recorder import TopicRecorder
-from panoptic_ros.node.topics import OVERLAY
+from panoptic_ros.node.topics import COMPRESSED_INPUT, IMAGE, OVERLAY, RECORDED_INPUT
 from panoptic_ros.recordings.contact_sheet import ContactSheet
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 
+MAX_IMAGE_BYTES = 500_000_000
+"""Size of the camera's images in the bag after which no more of them are stored."""
+
 
 class Recorder(TopicRecorder):
-    """Writes the overlay into a video and a contact sheet, and all other topics into a bag."""
+    """Writes the overlay into a video and a contact sheet, and all other topics into a bag.
+
+    The bag also gets the camera's images, so that it can be replayed.
+    """
 
     def __init__(
         self, folder: Path, topics: Mapping[str, str], latched: frozenset[str], rate_hz: float
@@ -25,25 +31,41 @@ class Recorder(TopicRecorder):
 
         Args:
             folder: an existing folder for the files.
-            topics: message type by topic.
+            topics: message type by topic, of the node's topics and `RECORDED_INPUT`.
             latched: topics with transient local durability.
             rate_hz: rate of the camera, Hz.
         """
         super().__init__(
-            folder, {topic: kind for topic, kind in topics.items() if topic != OVERLAY}, latched
+            folder,
+            {
+                COMPRESSED_INPUT if topic == RECORDED_INPUT else topic: kind
+                for topic, kind in topics.items()
+                if topic != OVERLAY
+            },
+            latched,
         )
         self.overlays = 0
+        self.left_out = 0
+        """Number of the camera's images that were not stored for lack of space."""
+        self._image_bytes = 0
         self._folder = folder
         self._sheet = ContactSheet()
-        self._types = dict(topics)
         self._video = self.enter_context(OverlayVideo(folder / 'overlay.mp4', rate_hz))
 
     def take(self, topic: str, data: bytes, time_ns: int) -> None:
         """See `TopicRecorder`."""
-        if topic != OVERLAY:
+        if topic == OVERLAY:
+            self._take_overlay(data)
+        elif topic != RECORDED_INPUT:
             super().take(topic, data, time_ns)
-            return
-        message: Any = self._store.deserialize_cdr(data, self._types[topic])
+        elif self._image_bytes > MAX_IMAGE_BYTES:
+            self.left_out += 1
+        else:
+            self._image_bytes += len(data)
+            super().take(COMPRESSED_INPUT, data, time_ns)
+
+    def _take_overlay(self, data: bytes) -> None:
+        message: Any = self._store.deserialize_cdr(data, IMAGE)
         picture = np.ndarray(
             (message.height, message.width, 3),
             np.uint8,

@@ -3,7 +3,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,21 @@ from rich.console import Console
 from rich.text import Text
 
 from panoptic_ros.core.files import lock_folder, replace_results, run_folder
+from panoptic_ros.core.model_file import read_info
+from panoptic_ros.core.resources import SCOPE, default_model
+from panoptic_ros.core.text import counted
 from panoptic_ros.demo import DURATION_S, MAX_FILE_S, RESULTS
 from panoptic_ros.demo.recorder import Recorder
 from panoptic_ros.demo.street import RATE_HZ, draw_street
 from panoptic_ros.node.node_health import NodeHealth
-from panoptic_ros.node.topics import LATCHED, OWN_IMAGE_TOPICS, topic_types
+from panoptic_ros.node.topics import (
+    COMPRESSED_INPUT,
+    INPUT_TYPES,
+    LATCHED,
+    OWN_IMAGE_TOPICS,
+    RECORDED_INPUT,
+    topic_types,
+)
 from panoptic_ros.recordings.image_source import ImageSource
 from panoptic_ros.recordings.open import open_source
 from panoptic_ros.ros.message_types import RosTypes
@@ -33,6 +43,16 @@ SETTLE_S = 10.0
 
 SPIN_S = 0.2
 """Time between two looks at the processes, seconds."""
+
+NO_LIMITS = {
+    'diagnostics.warn_latency_ms': 1e6,
+    'diagnostics.error_latency_ms': 1e6,
+    'diagnostics.warn_rate_hz': 0.0,
+}
+"""Parameters of the node: on a slow machine the demo is slow, and nothing is wrong."""
+
+MAX_NAMES = 20
+"""Most names of classes in a line."""
 
 NODE_MODULE = 'panoptic_ros.ros.main'
 CAMERA_MODULE = 'panoptic_ros.ros.camera_driver'
@@ -76,9 +96,30 @@ def run_demo(
     if flags:
         source = open_source(video, camera, bag, own_topics=OWN_IMAGE_TOPICS)
     with isolated_ros(), lock_folder(output, 'demo'), run_folder(output) as folder:
+        for line in describe_model(model, own_street=source is None):
+            console.print(line, soft_wrap=True)
         results = _run_in(folder, source, flags, model, duration_s, console)
         replace_results(folder, output, RESULTS.mark)
     return results
+
+
+def describe_model(model: Path | None, own_street: bool) -> Iterator[str]:
+    """Yield what a model can see, unless it is the packaged one on streets like its training's.
+
+    Args:
+        model: a model file; None is the one in the package.
+        own_street: whether the input is the synthetic street.
+
+    Raises:
+        ValueError, OSError: if the model file cannot be read.
+    """
+    if model is None or model.resolve() == default_model().resolve():
+        if not own_street:
+            yield f'The packaged model: {SCOPE}'
+        return
+    names = read_info(model).labels.names
+    more = f' and {len(names) - MAX_NAMES} more' if len(names) > MAX_NAMES else ''
+    yield f'{model.name} finds {", ".join(names[:MAX_NAMES])}{more}.'
 
 
 def _run_in(
@@ -99,33 +140,43 @@ def _run_in(
         length_s = min(duration_s or MAX_FILE_S, source.duration_s)
     rate_hz = source.rate_hz if source else RATE_HZ
     topics = topic_types(RosTypes.vision)
-    node_flags = []
-    if model:  # in quotes, since ROS reads the value as YAML
-        node_flags = ['--ros-args', '-p', f'model:={json.dumps(str(model.resolve()))}']
+    topics[RECORDED_INPUT] = INPUT_TYPES[COMPRESSED_INPUT]
+    values = NO_LIMITS | ({'model': str(model.resolve())} if model else {})
+    node_flags = ['--ros-args']
+    for name, value in values.items():  # texts in quotes, since ROS reads the values as YAML
+        node_flags += ['-p', f'{name}:={json.dumps(value)}']
+    if not source:
+        draw_street(folder / 'street.avi', length_s, console)
+        camera_flags = [f'--video={folder / "street.avi"}', '--loop']
+    # It publishes once the recorder and the node, which loads its model first, have subscribed.
+    camera_flags = [*camera_flags, '--record']
     with (
         Recorder(folder, topics, LATCHED, rate_hz) as recorder,
         Monitor(recorder.take, topics) as monitor,
         Child('node', NODE_MODULE, node_flags, log) as node,
+        Child('camera', CAMERA_MODULE, camera_flags, log) as camera,
     ):
-        _wait_until_active(monitor.spin, recorder, node, console)
-        if not source:
-            draw_street(folder / 'street.avi', length_s, console)
-            camera_flags = [f'--video={folder / "street.avi"}', '--loop']
+        _wait_until_active(monitor.spin, recorder, node, camera, console)
         console.print(
             f'camera: {source.name if source else "synthetic street"}, '
-            f'{rate_hz:.1f} images/s, for {length_s:.0f} s'
+            f'{rate_hz:.1f} images/s, for {length_s:.0f} s',
+            soft_wrap=True,
         )
-        with Child('camera', CAMERA_MODULE, camera_flags, log) as camera:
-            _watch(monitor.spin, recorder, node, camera, length_s, console)
-        _settle(monitor.spin, recorder, node)
+        _watch(monitor.spin, recorder, node, camera, length_s, console)
+        _settle(monitor.spin, recorder, node, camera)
     (folder / 'street.avi').unlink(missing_ok=True)
     summary = recorder.finish()
+    if recorder.left_out:
+        console.print(
+            f'the bag is full: the last {counted(recorder.left_out, "image")} of the camera are '
+            'not in it'
+        )
     assert recorder.at_work is not None  # finish() raises without it
     return summary, recorder.at_work
 
 
 def _wait_until_active(
-    spin: Callable[[float], None], recorder: Recorder, node: Child, console: Console
+    spin: Callable[[float], None], recorder: Recorder, node: Child, camera: Child, console: Console
 ) -> None:
     """Wait until the node has loaded its model."""
     end_s = time.monotonic() + START_S
@@ -135,6 +186,7 @@ def _wait_until_active(
             if node.exit_code is not None:
                 node.check()
                 raise ChildProcessError('the node exited early; see its output above')
+            camera.check()
             if recorder.health and recorder.health.problem:
                 raise ValueError(f'the node reports: {recorder.health.problem}')
             if time.monotonic() > end_s:
@@ -170,7 +222,10 @@ def _watch(
                     return
                 if recorder.health and recorder.health is not shown:
                     shown = recorder.health
-                    line = f'{now_s - start_s:.0f} s: {shown.line()}'
+                    state = 'waiting for the first result'
+                    if shown.counts['published']:
+                        state = shown.line()
+                    line = f'{now_s - start_s:.0f} s: {state}'
                     status.update(Text(line))
                     if not console.is_terminal:
                         console.print(line, soft_wrap=True)
@@ -179,13 +234,17 @@ def _watch(
     camera.check()
 
 
-def _settle(spin: Callable[[float], None], recorder: Recorder, node: Child) -> None:
-    """Wait for diagnostics that count all images, with none in progress."""
+def _settle(spin: Callable[[float], None], recorder: Recorder, node: Child, camera: Child) -> None:
+    """Stop the camera, and wait for diagnostics that count all images, with none in progress."""
+    camera.interrupt()
     ended_s = time.time()
     end_s = time.monotonic() + SETTLE_S
     while time.monotonic() < end_s:
-        spin(SPIN_S)
+        spin(SPIN_S)  # also while the camera ends, so that no message is lost
         node.check()
+        if camera.exit_code is None:
+            ended_s = time.time()
+            continue
         health = recorder.health
         if health and health.stamp_s > ended_s and not health.counts['in_flight']:
             return

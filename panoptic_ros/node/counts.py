@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts of images, and the reasons why images are dropped."""
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from enum import Enum
 
@@ -57,3 +57,31 @@ class ImageCounter:
             {reason: self._dropped[reason] for reason in Drop},
             in_flight,
         )
+
+
+class CountsHistory:
+    """Counts of a camera over the last seconds, from regular calls of `before`."""
+
+    def __init__(self) -> None:
+        self._history: deque[tuple[float, Counts]] = deque(maxlen=1000)
+
+    def before(self, counts: Counts, now_s: float, period_s: float) -> tuple[Counts, bool]:
+        """Add the present counts, and return earlier ones.
+
+        Args:
+            counts: the present counts.
+            now_s: time of a steady clock, seconds.
+            period_s: how far to look back, seconds.
+
+        Returns:
+            The counts at the start of the period, or the oldest ones; and whether images already
+            arrived then.
+        """
+        history = self._history
+        if history and history[-1][1].received > counts.received:  # configured anew
+            history.clear()
+        history.append((now_s, counts))
+        while len(history) > 2 and history[1][0] <= now_s - period_s:
+            history.popleft()
+        (start_s, first), second = history[0], history[min(1, len(history) - 1)][1]
+        return first, now_s - start_s >= period_s and second.received > first.received

@@ -148,13 +148,20 @@ def input_status(
 
 
 def all_lost(
-    before: Counts, now: Counts, max_age_ms: float, last_bad: str, last_failure: str
+    before: Counts,
+    now: Counts,
+    arriving: bool,
+    max_age_ms: float,
+    last_bad: str,
+    last_failure: str,
 ) -> str:
     """Return why no image of a period was published, and a remedy; empty if one was.
 
     Args:
         before: counts at the beginning of the period.
         now: counts at its end.
+        arriving: whether images already arrived at its beginning; else the first of them may
+            still be in work, while others arrive and are superseded.
         max_age_ms: maximum age of an image.
         last_bad: why the last image was bad.
         last_failure: error of the last image whose inference failed.
@@ -175,7 +182,9 @@ def all_lost(
     reasons = [
         text for reason, text in texts.items() if lost[reason] and reason != Drop.SUPERSEDED
     ]
-    return '; '.join(reasons or [texts[Drop.SUPERSEDED]])
+    if not reasons and arriving:
+        reasons = [texts[Drop.SUPERSEDED]]
+    return '; '.join(reasons)
 
 
 def _is_foreign(bad: str) -> bool:

@@ -30,7 +30,8 @@ class TopicRecorder(ExitStack):
         self.health: NodeHealth | None = None
         """Newest report of the node."""
         self.at_work: NodeHealth | None = None
-        """Newest report with more published images than the report before it."""
+        """Newest report with more received and published images than the report before it; the
+        first report with published images, if there is no such report."""
         self.taken = 0
         """Number of messages in the bag, without diagnostics."""
         self._store = typestore(topics.values())
@@ -52,8 +53,10 @@ class TopicRecorder(ExitStack):
         health = read_health(self._store.deserialize_cdr(data, self._types[topic]))
         if health is None:
             return
-        before = self.health.counts['published'] if self.health else 0
-        if health.counts['published'] > before:
+        before = self.health.counts if self.health else dict.fromkeys(health.counts, 0)
+        grown = [name for name in ('received', 'published') if health.counts[name] > before[name]]
+        # After the last image the node still publishes results, and reports that no image comes.
+        if 'published' in grown and ('received' in grown or self.at_work is None):
             self.at_work = health
         self.health = health
 

@@ -28,6 +28,16 @@ from panoptic_ros.node.messages import (
 
 IMAGE = 'sensor_msgs/msg/Image'
 
+RAW_INPUT, COMPRESSED_INPUT = 'image', 'image/compressed'
+"""Topics of the camera's images, to which the node subscribes."""
+
+RECORDED_INPUT = 'demo/image/compressed'
+"""Topic of the demo's camera with each of its images once more, for the recorder. Small reliable
+messages reach it on a slow machine too, where raw images get lost."""
+
+INPUT_TYPES = {RAW_INPUT: IMAGE, COMPRESSED_INPUT: 'sensor_msgs/msg/CompressedImage'}
+"""Their message types."""
+
 SEGMENTS = 'panoptic/segments'
 INSTANCES = 'panoptic/instances'
 OVERLAY = 'panoptic/overlay'

@@ -3,7 +3,6 @@
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -12,7 +11,7 @@ from rclpy.clock import ROSClock
 from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
-from panoptic_ros.node.counts import Counts
+from panoptic_ros.node.counts import CountsHistory
 from panoptic_ros.node.diagnostics import (
     STALE_ERROR_S,
     Status,
@@ -68,7 +67,7 @@ class Diagnostics:
         self._node, self._read_state = node, read_state
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 5)
         self._middleware = get_rmw_implementation_identifier()
-        self._history: dict[str, deque[tuple[float, Counts]]] = {}
+        self._history: dict[str, CountsHistory] = {}
         self._clock = _ClockWatch()
         self._heartbeat = Heartbeat(self._publish, PERIOD_S, 'diagnostics')
 
@@ -102,7 +101,11 @@ class Diagnostics:
 
     def _camera_statuses(self, camera: CameraSubscription, now: NodeState) -> list[Status]:
         counts, time_s = camera.worker.counts(), self._clock.time_s
-        before = self._counts_before(camera.name, counts, now.settings['max_rate_hz'])
+        max_rate_hz = now.settings['max_rate_hz']
+        # A working camera has published an image within this time.
+        period_s = max(STALE_ERROR_S, 2 / max_rate_hz if max_rate_hz else 0.0)
+        history = self._history.setdefault(camera.name, CountsHistory())
+        before, arriving = history.before(counts, time.monotonic(), period_s)
         active = now.state == 'active' and now.enabled
         newest_s, stamp = camera.newest_stamp_s, camera.step.clock.problem
         age_s = time_s - newest_s if newest_s and time_s else None
@@ -120,6 +123,7 @@ class Diagnostics:
                 all_lost=all_lost(
                     before,
                     counts,
+                    arriving,
                     now.settings['max_age_ms'],
                     camera.last_bad,
                     camera.last_failure,
@@ -151,18 +155,6 @@ class Diagnostics:
         if self._clock.problem or not heard_s or camera.arrived_s < listening_since_s:
             return steady_s
         return min(steady_s, max(0.0, self._clock.time_s - heard_s))
-
-    def _counts_before(self, name: str, counts: Counts, max_rate_hz: float) -> Counts:
-        """Return the counts some seconds ago; a working camera has published an image since."""
-        history = self._history.setdefault(name, deque(maxlen=1000))
-        if history and history[-1][1].received > counts.received:  # configured anew
-            history.clear()
-        now_s = time.monotonic()
-        history.append((now_s, counts))
-        window_s = max(STALE_ERROR_S, 2 / max_rate_hz if max_rate_hz else 0.0)
-        while len(history) > 2 and history[1][0] <= now_s - window_s:
-            history.popleft()
-        return history[0][1]
 
 
 class _ClockWatch:

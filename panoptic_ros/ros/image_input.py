@@ -21,13 +21,14 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from panoptic_ros.core.text import one_line
 from panoptic_ros.node.meters import SILENT_S, Silence
 from panoptic_ros.node.parameters import QOS_OVERRIDES
+from panoptic_ros.node.topics import COMPRESSED_INPUT, INPUT_TYPES, RAW_INPUT
 from panoptic_ros.ros.message_types import message_class
 from panoptic_ros.ros.parameters import given_parameters, undeclared
 from panoptic_ros.ros.publishers import POLICIES, overridable
 
 logger = logging.getLogger(__name__)
 
-KINDS = {'raw': 'sensor_msgs/msg/Image', 'compressed': 'sensor_msgs/msg/CompressedImage'}
+KINDS = {'raw': INPUT_TYPES[RAW_INPUT], 'compressed': INPUT_TYPES[COMPRESSED_INPUT]}
 """Message type of each transport."""
 
 CHECK_S = 1.0
@@ -108,7 +109,7 @@ class ImageInput:
 
     def _input_topics(self) -> tuple[str, str]:
         """Return raw and compressed topic; a remapping of `image` applies to both."""
-        image, compressed = f'{self._prefix}image', f'{self._prefix}image/compressed'
+        image, compressed = f'{self._prefix}{RAW_INPUT}', f'{self._prefix}{COMPRESSED_INPUT}'
         raw = self._node.resolve_topic_name(image)
         own = self._node.resolve_topic_name(compressed)
         remapped = own != self._node.resolve_topic_name(compressed, only_expand=True)

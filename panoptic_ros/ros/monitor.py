@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriber to the node's topics that receives serialised messages."""
+"""Subscriber to the topics of node and camera that receives serialised messages."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -11,11 +11,14 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
-from panoptic_ros.node.topics import LATCHED
+from panoptic_ros.node.topics import LATCHED, RECORDED_INPUT
 from panoptic_ros.ros.message_types import message_class
 
 DEPTH = 20
 """Length of the queue, longer than the node's, so that a short pause loses no message."""
+
+RECORDED_DEPTH = 100
+"""Length of the queue of the camera's images, which are small and may come at a higher rate."""
 
 
 class Monitor:
@@ -35,11 +38,11 @@ class Monitor:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         for topic, kind in topics.items():
-            qos = (
-                QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-                if topic in LATCHED
-                else QoSProfile(depth=DEPTH)
-            )
+            qos = QoSProfile(depth=DEPTH)
+            if topic in LATCHED:
+                qos = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+            elif topic == RECORDED_INPUT:
+                qos = QoSProfile(depth=RECORDED_DEPTH)
             self._node.create_subscription(
                 message_class(kind), topic, partial(_pass_on, take, topic), qos, raw=True
             )

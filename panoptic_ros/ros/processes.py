@@ -71,10 +71,15 @@ class Child:
         """Exit code; None while the process runs."""
         return self._process.poll()
 
+    def interrupt(self) -> None:
+        """Send SIGINT if the process runs."""
+        if self.exit_code is None:
+            self._process.send_signal(signal.SIGINT)
+
     def stop(self, timeout_s: float) -> None:
         """Send SIGINT, and kill the process if it has not ended after the timeout."""
         if self.exit_code is None:
-            self._process.send_signal(signal.SIGINT)
+            self.interrupt()
             try:
                 self._process.wait(timeout_s)
             except subprocess.TimeoutExpired:

@@ -18,6 +18,7 @@ from rosgraph_msgs.msg import Clock
 
 from panoptic_ros.core.files import write_json
 from panoptic_ros.images.messages import header_stamp_ns
+from panoptic_ros.node.topics import COMPRESSED_INPUT, RAW_INPUT
 from panoptic_ros.recordings.bag_types import BagTypes
 from panoptic_ros.recordings.image_topics import COMPRESSED_TYPE
 from panoptic_ros.recordings.open import open_recording
@@ -73,7 +74,7 @@ def main() -> int:
 
 def _play(node: Node, config: ReplayConfig, order: dict[str, Any]) -> None:
     kind = config.recording.topics[order['topic']].kind
-    topic = 'image/compressed' if kind == COMPRESSED_TYPE else 'image'
+    topic = COMPRESSED_INPUT if kind == COMPRESSED_TYPE else RAW_INPUT
     # A reliable publisher is compatible with subscribers of both kinds.
     publisher = node.create_publisher(message_class(kind), topic, QoSProfile(depth=5))
     clock = _Clock(node, order['rate'])

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from panoptic_ros.core.files import lock_folder
 from panoptic_ros.core.frame import read_instances
+from panoptic_ros.core.resources import SCOPE, default_model
 from panoptic_ros.ros.processes import free_domain_id
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
@@ -22,6 +24,7 @@ from rosbags.highlevel import AnyReader
 from shared_memory import left_by
 from tiny_model import LABELS, paint_scene
 
+from panoptic_ros.demo.run import describe_model
 from panoptic_ros.node.topics import OVERLAY, topic_types
 from panoptic_ros.ros.message_types import RosTypes
 
@@ -132,8 +135,14 @@ def test_a_video_gives_all_results(tiny_model, scene_video, tmp_path):
             for topic, info in bag.topics.items()
         }
     assert messages.keys() == {
-        f'/{name}' for name in topic_types(RosTypes.vision) if name != OVERLAY
+        '/image/compressed',
+        *(f'/{name}' for name in topic_types(RosTypes.vision) if name != OVERLAY),
     }
+    images, results = (
+        {(m.header.stamp.sec, m.header.stamp.nanosec) for m in messages[topic]}
+        for topic in ('/image/compressed', '/panoptic/segments')
+    )
+    assert results <= images, 'the image of each result'
     assert len(messages['/panoptic/label_info']) == 1
     rows = read_instances(messages['/panoptic/instances'][-1])
     assert {LABELS.names[i] for i in rows['class_id']} == {'floor', 'wall', 'ball', 'box'}
@@ -144,14 +153,32 @@ def test_a_video_gives_all_results(tiny_model, scene_video, tmp_path):
     frame = cv2.VideoCapture(str(output / 'overlay.mp4')).read()[1]
     assert frame[64, 64, 2] > 200 > 80 > frame[64, 64, 0]  # the ball is red, as BGR
     assert not left_by(domain)
+    check_log(out + err)
+    assert out.startswith('tiny.onnx finds floor, wall, ball, box.\n')
+    check_replay(output / 'bag', tiny_model, tmp_path / 'replay', len(images))
+
+
+def check_log(text: str) -> None:
+    """A healthy run has no line that looks like trouble."""
+    assert not re.findall(r'.*(?:WARN|ERROR|Traceback).*', text)
+
+
+def check_replay(bag: Path, model: Path, output: Path, images: int) -> None:
+    """The bag can be replayed, and gives a result for each of its images."""
+    from panoptic_ros.cli.main import main
+
+    assert main(['replay', str(bag), '--model', str(model), '-o', str(output)]) == 0
+    frames = json.loads((output / 'summary.json').read_text())['frames']
+    assert frames == {'replayed': images, 'good': images, 'bad': 0, 'lost': 0}
 
 
 def test_the_synthetic_street_is_the_default(tiny_model, tmp_path):
     pytest.importorskip('panoptic_training', reason='the street is drawn by it')
-    code, out, err = run('--model', tiny_model, '--duration', 0.5, '--output', tmp_path)
+    code, out, err = run('--model', tiny_model, '--duration', 0.5, '--output', tmp_path / 'out')
     assert code == 0, out + err
-    check_results(tmp_path)
-    with AnyReader([tmp_path / 'bag']) as bag:
+    check_results(tmp_path / 'out')
+    check_log(out + err)
+    with AnyReader([tmp_path / 'out/bag']) as bag:
         info = bag.topics['/panoptic/segments']
         _, _, data = next(bag.messages(info.connections))
         segments = bag.deserialize(data, info.msgtype)
@@ -199,6 +226,21 @@ def test_no_process_outlives_a_killed_demo(tiny_model, scene_video, tmp_path):
     wait_for_the_end(children)
 
 
+@pytest.mark.parametrize(
+    ('model', 'own_street', 'lines'),
+    [
+        (None, True, []),
+        (None, False, [f'The packaged model: {SCOPE}']),
+        (default_model(), False, [f'The packaged model: {SCOPE}']),
+        ('tiny', False, ['tiny.onnx finds floor, wall, ball, box.']),
+        ('tiny', True, ['tiny.onnx finds floor, wall, ball, box.']),
+    ],
+)
+def test_the_first_line_says_what_the_model_can_see(tiny_model, model, own_street, lines):
+    path = tiny_model if model == 'tiny' else model
+    assert list(describe_model(path, own_street)) == lines
+
+
 def test_a_folder_takes_one_demo_at_a_time(scene_video, tmp_path):
     with lock_folder(tmp_path, 'demo'):
         code, out, err = run('--video', scene_video, '--output', tmp_path)
@@ -213,7 +255,7 @@ def test_a_damaged_model_ends_the_demo_in_one_line(scene_video, tmp_path):
         '--video', scene_video, '--model', tmp_path / 'bad.onnx', '--output', output
     )
     assert code == 2
-    assert err.strip().splitlines()[-1].startswith('panoptic: error: the node reports: ')
+    assert err.startswith('panoptic: error: ') and err.count('\n') == 1
     assert 'bad.onnx' in err
     assert not output.exists()
 

@@ -11,6 +11,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from panoptic_ros.demo import RESULTS
 from panoptic_ros.demo.recorder import Recorder
+from panoptic_ros.node.topics import RECORDED_INPUT
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPES = {
@@ -18,6 +19,7 @@ TYPES = {
     'panoptic/overlay': 'sensor_msgs/msg/Image',
     'panoptic/label_info': 'std_msgs/msg/String',
     'diagnostics': 'diagnostic_msgs/msg/DiagnosticArray',
+    RECORDED_INPUT: 'sensor_msgs/msg/CompressedImage',
 }
 START_NS = 1_700_000_000 * 10**9
 
@@ -111,6 +113,7 @@ def test_all_results_are_written_and_can_be_read(recorder, tmp_path):
             '/panoptic/segments': 5,
             '/panoptic/label_info': 1,
             '/diagnostics': 6,
+            '/image/compressed': 0,
         }
         latched = {
             connection.topic: connection.ext.offered_qos_profiles[0].durability
@@ -120,11 +123,47 @@ def test_all_results_are_written_and_can_be_read(recorder, tmp_path):
             '/panoptic/segments': QosDurability.VOLATILE,
             '/panoptic/label_info': QosDurability.TRANSIENT_LOCAL,
             '/diagnostics': QosDurability.VOLATILE,
+            '/image/compressed': QosDurability.VOLATILE,
         }
         first = next(m for m in bag.messages() if m[0].topic == '/panoptic/segments')
         assert first[1] == START_NS
         assert bag.deserialize(first[2], first[0].msgtype).data.nbytes == 36 * 64 * 2
     assert {path.name for path in tmp_path.iterdir()} == set(RESULTS.names)
+
+
+SECOND = 10**9
+
+
+def test_the_images_of_the_camera_are_in_the_bag_up_to_a_limit(recorder, tmp_path, monkeypatch):
+    monkeypatch.setattr('panoptic_ros.demo.recorder.MAX_IMAGE_BYTES', 1500)
+    data = np.zeros(1000, np.uint8)
+    for second in range(4):
+        stamp_ns = START_NS + second * SECOND
+        message = make('sensor_msgs/CompressedImage', header(stamp_ns), 'jpeg', data + second)
+        take(recorder, RECORDED_INPUT, stamp_ns + 5, message)
+    recorder.close()
+    assert recorder.left_out == 2
+    with AnyReader([tmp_path / 'bag']) as bag:
+        found = [
+            (connection.topic, time_ns, bag.deserialize(message, connection.msgtype))
+            for connection, time_ns, message in bag.messages()
+        ]
+    # Under the topic that replays and nodes take images from.
+    assert [(topic, time_ns) for topic, time_ns, _ in found] == [
+        ('/image/compressed', START_NS + 5),
+        ('/image/compressed', START_NS + SECOND + 5),
+    ]
+    assert [message.data.mean() for *_, message in found] == [0, 1]
+
+
+def test_the_rate_is_that_of_the_last_seconds_with_images(recorder):
+    """The node may publish the last result a while after the camera has stopped."""
+    record(recorder, 3)
+    late = diagnostics(START_NS + 10 * SECOND, 4, '0.3')
+    late.status[1].values[0].value = '4'  # images received, as before
+    take(recorder, 'panoptic/overlay', START_NS, image(START_NS, 0, 'rgb8', 3))
+    take(recorder, 'diagnostics', START_NS + 10 * SECOND, late)
+    assert recorder.at_work.rate_hz == 12.0
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 
 import pytest
 
-from panoptic_ros.node.counts import Counts, Drop
+from panoptic_ros.node.counts import Counts, CountsHistory, Drop
 from panoptic_ros.node.diagnostics import (
     Level,
     age_problem,
@@ -100,9 +100,35 @@ DEPTH = "encoding '16UC1' cannot be read without cv_bridge; expected one of rgb8
     ],
 )
 def test_why_all_images_are_lost(before, now, text):
-    got = all_lost(before, now, 70.0, DEPTH, 'out of memory')
+    got = all_lost(before, now, True, 70.0, DEPTH, 'out of memory')
     assert text in got
     assert bool(got) == bool(text)
+
+
+def test_images_may_be_superseded_while_the_first_one_is_in_work():
+    after = counts(superseded=8, in_flight=2)
+    assert all_lost(counts(), after, False, 0.0, '', '') == ''
+    assert 'all images are bad' in all_lost(counts(), counts(bad_image=1), False, 0.0, 'x', '')
+
+
+@pytest.mark.parametrize(
+    ('received', 'expected'),
+    [
+        # Number of received images at each second, and the seconds at which `arriving` holds.
+        ([0, 0, 0, 5, 9, 14, 19, 24, 29, 30], [7, 8, 9]),  # it starts after 2 s
+        ([5, 9, 14, 19, 24, 29, 34, 39], [5, 6, 7]),  # it has run before
+        ([3, 5, 9, 9, 9, 9, 9, 9, 9, 9, 12, 15, 18, 21, 24, 27], [5, 6, 14, 15]),  # a pause
+        ([5, 9, 14, 19, 24, 0, 5, 9, 14, 19, 24, 29], [10, 11]),  # configured anew
+    ],
+)
+def test_images_arrive_if_they_did_at_the_start_of_the_period(received, expected):
+    history = CountsHistory()
+    found = [history.before(counts(n), second, 5.0) for second, n in enumerate(received)]
+    assert [second for second, (_, arriving) in enumerate(found) if arriving] == expected
+    for second, (before, _) in enumerate(found):
+        start = max(0, second - 5)
+        if 0 not in received[start + 1 : second + 1]:
+            assert before.received == received[start]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +141,7 @@ def test_why_all_images_are_lost(before, now, text):
     ],
 )
 def test_a_topic_without_colour_images_leads_to_the_advice_to_remap(bad, expected):
-    assert ('remap' in all_lost(counts(), counts(bad_image=1), 0.0, bad, '')) == expected
+    assert ('remap' in all_lost(counts(), counts(bad_image=1), True, 0.0, bad, '')) == expected
 
 
 @pytest.mark.parametrize(
