@@ -319,7 +319,7 @@ def run_convert(args: argparse.Namespace) -> None:
             f'{split}: {counted(len(part.indices), "image")}' for split, part in parts.items()
         ),
         args.output,
-        next_command=f'panoptic data check coco:{args.output}',
+        next_command=('data', 'check', f'coco:{args.output}'),
     )
 
 

@@ -82,7 +82,12 @@ def run(args: argparse.Namespace) -> None:
     console.print(_table(health))
     console.print(json.dumps(summary), soft_wrap=True)
     published = counted(summary['published'], 'image')
-    report_saved(f'{published} published', args.output, names=RESULTS.names)
+    report_saved(
+        f'{published} published',
+        args.output,
+        names=RESULTS.names,
+        next_command=('replay', str(args.output / 'bag')),
+    )
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -4,12 +4,13 @@
 import argparse
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
 from panoptic_ros.core.outputs import Results, check_folder, require_apart
+from panoptic_ros.core.text import saved_lines
 
 T = TypeVar('T')
 
@@ -93,20 +94,16 @@ def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
 
 
 def report_saved(
-    summary: str, *places: Path | None, names: Iterable[str] = (), next_command: str = ''
+    summary: str, *places: Path | None, names: Iterable[str] = (), next_command: Sequence[str] = ()
 ) -> None:
-    """Print the last lines of a command that has written something; nothing without a place.
+    """Print the last lines of a command that has written something; see `saved_lines`.
 
     Args:
         summary: what the command did, in a few words.
         places: the files and folders that it wrote; None for one that the user did not ask for.
-        names: files and folders in the only place that a user will want to open.
-        next_command: the command that a user will usually give next.
+        names: see `saved_lines`.
+        next_command: see `saved_lines`.
     """
-    written = ' and '.join(str(place) for place in places if place is not None)
-    if not written:
-        return
-    inside = ', '.join(names)
-    print(f'{summary}; saved to {written}' + (f' ({inside})' if inside else ''))
-    if next_command:
-        print(f'next: {next_command}')
+    written = [str(place) for place in places if place is not None]
+    for line in saved_lines(summary, written, names, next_command):
+        print(line)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Short texts for logs, diagnostics and the command line."""
 
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+
 MAX_TEXT = 300
 """Maximum length of a line; an image's encoding may be a megabyte long."""
 
@@ -26,3 +29,30 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '3 images')
     """
     return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
+def saved_lines(
+    summary: str,
+    places: Sequence[str],
+    names: Iterable[str] = (),
+    next_command: Sequence[str] = (),
+) -> Iterator[str]:
+    """Yield the last lines of a command that has written something; none without a place.
+
+    Args:
+        summary: what the command did, in a few words.
+        places: the files and folders that it wrote.
+        names: files and folders in the only place that a user will want to open.
+        next_command: words of the `panoptic` command that a user will usually give next.
+
+    >>> for line in saved_lines('8 images written', ['mine'], (), ('data', 'check', 'mine')):
+    ...     print(line)
+    8 images written; saved to mine
+    next: panoptic data check mine
+    """
+    if not places:
+        return
+    inside = ', '.join(names)
+    yield f'{summary}; saved to {" and ".join(places)}' + (f' ({inside})' if inside else '')
+    if next_command:
+        yield f'next: {shlex.join(("panoptic", *next_command))}'

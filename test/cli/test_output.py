@@ -270,11 +270,11 @@ def test_each_command_with_outputs_ends_with_their_places():
 def test_the_last_lines_name_the_places_that_were_asked_for(capsys):
     report_saved('4 images', None)
     report_saved('4 images', Path('a.json'), None, Path('b'))
-    report_saved('1 image', Path('out'), names=('table.md', 'bag'), next_command='panoptic x')
+    report_saved('1 image', Path('out'), names=('table.md', 'bag'), next_command=('x', 'a b'))
     assert capsys.readouterr().out.splitlines() == [
         '4 images; saved to a.json and b',
         '1 image; saved to out (table.md, bag)',
-        'next: panoptic x',
+        "next: panoptic x 'a b'",
     ]
 
 
