@@ -148,6 +148,8 @@ def _measure(first: _Side, second: _Side, pairs: Sequence[Pair]) -> Iterator[Cha
     """
     partner = {id(a): b for a, b in pairs if not a.problem and not b.problem}
     for camera in dict.fromkeys(a.camera for a, _ in pairs):
+        if camera not in first.results or camera not in second.results:  # damaged summaries
+            continue
         place = {id(record): i for i, record in enumerate(second.results[camera])}
         others = enumerate(second.frames(camera))
         at = -1

@@ -24,7 +24,10 @@ from rosbags.highlevel import AnyReader
 from shared_memory import left_by
 from tiny_model import LABELS, paint_scene
 
-from panoptic_ros.demo.run import describe_model
+from panoptic_ros.demo.run import NO_LIMITS, describe_model
+from panoptic_ros.node.diagnostics import Level, timing_status
+from panoptic_ros.node.meters import Timings
+from panoptic_ros.node.stages import Stage
 from panoptic_ros.node.topics import OVERLAY, topic_types
 from panoptic_ros.ros.message_types import RosTypes
 
@@ -239,6 +242,12 @@ def test_no_process_outlives_a_killed_demo(tiny_model, scene_video, tmp_path):
 def test_the_first_line_says_what_the_model_can_see(tiny_model, model, own_street, lines):
     path = tiny_model if model == 'tiny' else model
     assert list(describe_model(path, own_street)) == lines
+
+
+def test_a_slow_machine_is_no_trouble():
+    timings = Timings([Stage.TOTAL.label])
+    timings.add(Stage.TOTAL.label, 60.0)
+    assert timing_status(timings, 0.01, NO_LIMITS, active=True).level == Level.OK
 
 
 def test_a_folder_takes_one_demo_at_a_time(scene_video, tmp_path):
