@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.text import counted
 
 STDOUT = Path('-')
 
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(format_page(facts))
         if args.json:
+            from panoptic_ros.cli.output import report_saved
+
             write_json(facts, args.json)
-            print(f'saved to {args.json}')
+            report_saved(counted(len(facts['problems']), 'problem'), args.json)
     return 1 if facts['problems'] else 0
