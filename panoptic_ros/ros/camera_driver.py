@@ -36,8 +36,8 @@ JPEG_QUALITY = 90
 ACKNOWLEDGE_S = 5.0
 """Longest wait at the end until the recorder has the last images, seconds."""
 
-WAIT_S = 300.0
-"""Longest wait for subscribers, seconds; the node subscribes after it has loaded its model."""
+WAIT_S = 400.0
+"""Longest wait for subscribers, seconds; longer than the demo waits for the node's model."""
 
 
 def main(args: list[str] | None = None) -> int:
