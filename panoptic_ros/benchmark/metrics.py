@@ -157,19 +157,13 @@ def reference(view: View) -> None:
     np.unique(view.gt_map.astype(np.uint64) * 2**24 + view.pred_map, return_counts=True)
 
 
-def time_metrics(
-    height: int,
-    width: int,
-    seconds: float,
-    on_progress: Callable[[float], None] = lambda done: None,
-) -> tuple[float, list[MetricCost]]:
+def time_metrics(height: int, width: int, seconds: float) -> tuple[float, list[MetricCost]]:
     """Time all metrics in turn on a pair of maps (H, W).
 
     Args:
         height: of the maps, px.
         width: of the maps, px.
         seconds: time to spend on adding frames; at least LEAST_ROUNDS rounds are made.
-        on_progress: receives the fraction that is done, 0 to 1.
 
     Returns:
         The time of the reference, ms, and the cost of each metric.
@@ -189,13 +183,6 @@ def time_metrics(
                         for case, metric in zip(CASES, metrics, strict=True)
                     ),
                 ]
-            )
-            on_progress(
-                min(
-                    1.0,
-                    len(rounds) / LEAST_ROUNDS,
-                    (time.monotonic() - start) / max(seconds, 1e-9),
-                )
             )
         times = np.array(rounds)
         medians, ratios = np.median(times, axis=0), np.median(times / times[:, :1], axis=0)

@@ -12,6 +12,7 @@ from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.cli.recipes import find_recipe, find_study
 from panoptic_ros.core.files import lock_folder, write_bytes, write_json
 from panoptic_ros.core.outputs import Results
+from panoptic_ros.core.progress import working
 
 if TYPE_CHECKING:
     from panoptic_training.ablation import Study
@@ -88,8 +89,8 @@ def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
         require_same_settings(study, one, recipe)
     missing = [] if table_only else [r for r in runs if not r.scores_file.is_file()]
     for number, one in enumerate(missing, len(runs) - len(missing) + 1):
-        with console.status(
-            f'{number} of {len(runs)}: {one.variant.name}, seed {one.seed}; log '
+        with working(
+            f'run {number} of {len(runs)}: {one.variant.name}, seed {one.seed}; log '
             f'in {one.folder / "train.log"}'
         ):
             execute(study, one, recipe, main)

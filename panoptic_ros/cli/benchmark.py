@@ -2,14 +2,15 @@
 """`panoptic benchmark`: times of the stages from a camera image to messages, or of the metrics."""
 
 import argparse
+import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.progress import Progress, working
 from panoptic_ros.core.text import counted
 
 
@@ -108,13 +109,12 @@ def run(args: argparse.Namespace) -> None:
 def _metrics(args: argparse.Namespace, height: int, width: int) -> list[dict[str, Any]]:
     """Time the metrics, print the table and return the records."""
     from rich.console import Console
-    from rich.progress import Progress
 
     from panoptic_ros.benchmark.metrics import time_metrics
     from panoptic_ros.benchmark.report import metrics_records, metrics_table
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        costs = time_metrics(height, width, args.seconds, _bar(progress, 'metrics'))
+    with working(f'timing the metrics for about {args.seconds:g} s'):
+        costs = time_metrics(height, width, args.seconds)
     Console().print(metrics_table(*costs, f'{height}x{width}'))
     return metrics_records(*costs, f'{height}x{width}')
 
@@ -123,10 +123,9 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
     """Time the models and the tracker, print the table and return the records."""
     import numpy as np
     from rich.console import Console
-    from rich.progress import Progress
 
     from panoptic_ros.benchmark.inputs import standard_models, street
-    from panoptic_ros.benchmark.pipeline import time_pipeline, time_tracker
+    from panoptic_ros.benchmark.pipeline import PipelineTimes, time_pipeline, time_tracker
     from panoptic_ros.benchmark.report import pipeline_notes, pipeline_records, pipeline_table
     from panoptic_ros.core.model_file import read_info
 
@@ -135,23 +134,28 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
     images = street(height, width)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
         sink = _open_sink(stack)
-        reports = [
-            time_pipeline(
+        paths = args.models
+        if not paths:
+            with working('exporting the models to time'):
+                paths = list(standard_models(folder, lambda line: print(line, file=sys.stderr)))
+        progress = stack.enter_context(Progress('models timed', len(paths)))
+
+        def time_model(index: int, path: Path) -> PipelineTimes:
+            return time_pipeline(
                 path,
                 images,
                 args.seconds,
                 sink,
-                _bar(progress, path.stem),
+                lambda done: progress.update(index + done, path.stem),
                 backend=args.backend,
                 device=args.device,
                 precision=args.precision,
                 allow_cpu=args.allow_cpu,
                 threads=args.threads,
             )
-            for path in args.models or standard_models(folder, progress.console.print)
-        ]
+
+        reports = [time_model(index, path) for index, path in enumerate(paths)]
     console = Console()
     console.print(pipeline_table(reports, f'{height}x{width}'))
     for note in pipeline_notes(reports):
@@ -165,12 +169,6 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
     if sink is None:
         console.print('messages and publish were left out: rclpy is not installed')
     return [record for report in reports for record in pipeline_records(report)]
-
-
-def _bar(progress: Any, name: str) -> Callable[[float], None]:
-    """Return a function that sets a new progress bar to a fraction, 0 to 1."""
-    task = progress.add_task(name, total=1.0)
-    return lambda done: progress.update(task, completed=done)
 
 
 def _open_sink(stack: ExitStack) -> Any:

@@ -7,11 +7,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_output, report_saved, with_bar
+from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.files import atomic_write, write_json
 from panoptic_ros.core.outputs import Results, check_folder
+from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
 
 if TYPE_CHECKING:

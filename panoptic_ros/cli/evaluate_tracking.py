@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_output, report_saved, with_bar
+from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.outputs import Results
+from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import Any
 
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.documents import parse_yaml, read_json, read_yaml
+from panoptic_ros.core.progress import working
 
 
 def add_parser(subparsers: Any) -> None:
@@ -129,8 +130,6 @@ def run(args: argparse.Namespace) -> None:
     if args.output.suffix != '.onnx':
         raise ValueError(f'a model file ends in .onnx, got {args.output}')
     check_output(args, 'output')
-    from rich.console import Console
-
     from panoptic_training.export import export_checkpoint, export_model
 
     settings = {
@@ -145,7 +144,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f'--set: {own_flag[0]} has a flag of its own')
     settings |= changes
     size = (args.input_size[0], args.input_size[1]) if args.input_size else None
-    with Console(stderr=True).status('exporting'):
+    with working('exporting'):
         if args.checkpoint:
             info = export_checkpoint(args.checkpoint, args.output, input_size=size, **settings)
         elif args.model:

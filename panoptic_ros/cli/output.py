@@ -1,21 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check of output paths, a progress bar, and the last lines of commands that write files."""
+"""Check of output paths, and the last lines of commands that write files."""
 
 import argparse
 import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
 
 from panoptic_ros.core.outputs import Results, check_folder, require_apart
 from panoptic_ros.core.text import saved_lines
-
-T = TypeVar('T')
-
-BAR_AFTER_S = 2.0
-"""Time without a progress bar, s."""
 
 OUTPUTS = ('output', 'json', 'relations', 'cache')
 """Arguments that name outputs; all other paths are inputs."""
@@ -56,41 +48,6 @@ def _inputs(args: argparse.Namespace) -> Iterator[Path]:
                 yield from (
                     Path(text) for text in {one, re.split('[:=]', one, maxsplit=1)[-1]} if text
                 )
-
-
-def with_bar(items: Iterable[T], count: int, what: str) -> Iterator[T]:
-    """Yield the items; after BAR_AFTER_S, show a bar with rate and remaining time on stderr.
-
-    Args:
-        items: any iterable.
-        count: number of items.
-        what: name of the items.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class RateColumn(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f'{task.speed:.1f}/s' if task.speed else '')
-
-    columns = BarColumn(), MofNCompleteColumn(), what, RateColumn(), TimeRemainingColumn()
-    bar = Progress(*columns, console=Console(stderr=True))
-    task = bar.add_task(what, total=count)
-    start = time.monotonic()
-    with ExitStack() as stack:
-        for item in items:
-            yield item
-            bar.advance(task)
-            if not bar.live.is_started and time.monotonic() - start > BAR_AFTER_S:
-                stack.enter_context(bar)
 
 
 def report_saved(

@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.output import check_output, report_saved, with_bar
+from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import lock_folder, write_json
+from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
 
 if TYPE_CHECKING:

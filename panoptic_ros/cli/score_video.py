@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.output import check_output, report_saved, with_bar
+from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
 
 

@@ -5,8 +5,9 @@ import argparse
 from typing import Any
 
 from panoptic_ros.cli.evaluate_tracking import add_clip_arguments, load_clips
-from panoptic_ros.cli.output import check_output, report_saved, with_bar
+from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.outputs import Results
+from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
 
 

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.cli import output, score
+from panoptic_ros.cli import score
+from panoptic_ros.core import progress
 
 SAMPLE = Path(__file__).parents[3] / 'shared/data/coco_panoptic_sample/panoptic_examples.json'
 needs_sample = pytest.mark.skipif(not SAMPLE.is_file(), reason='needs coco_panoptic_sample')
@@ -242,9 +243,9 @@ def test_errors_name_the_missing_or_broken_file(files):
 def test_only_long_work_shows_a_progress_bar(files, capsys, monkeypatch):
     score_files(files)
     assert capsys.readouterr().err == ''
-    monkeypatch.setattr(output, 'BAR_AFTER_S', 0.0)
+    monkeypatch.setattr(progress, 'LINE_EVERY_S', 0.0)
     score_files(files)
-    assert '2/2' in capsys.readouterr().err
+    assert '2 of 2 images scored (100 %)' in capsys.readouterr().err
 
 
 def test_the_scores_file_is_replaced(files):
