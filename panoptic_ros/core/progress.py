@@ -42,7 +42,7 @@ class Progress:
         self.left_s: float | None = None
         self._first, self._start = done, time.monotonic()
         self._shown = self._start
-        self._has_lines = False
+        self._has_lines = self._is_over = False
         self._bar: Any = None
 
     def __enter__(self) -> 'Progress':
@@ -81,7 +81,7 @@ class Progress:
 
     def close(self, is_complete: bool = True) -> None:
         """Show the final state if anything was shown before; remove the bar of unfinished work."""
-        now = time.monotonic()
+        now, self._is_over = time.monotonic(), True
         if self._bar is not None:
             self._draw(now)
             self._bar.live.transient = not is_complete
@@ -102,7 +102,7 @@ class Progress:
         words = [count]
         if rate > 0:
             words.append(f'{rate:.1f}/s' if rate >= 1 else f'{format_duration(1 / rate)} each')
-        if self.done >= self.total:
+        if self._is_over:
             words.append(f'took {format_duration(elapsed)}')
         elif self.left_s is not None:
             words.append(f'{format_duration(self.left_s)} left')

@@ -66,10 +66,26 @@ class StartedCheckpoint(ModelCheckpoint):
 class BestCheckpoint(StartedCheckpoint):
     """Callback that keeps `best.ckpt`, the checkpoint with the highest PQ in validation."""
 
+    best_step: int | None = None
+    """Number of steps after which the best score was reached; None if it is not known."""
+
     def __init__(self, dirpath: str) -> None:
         super().__init__(
             dirpath, 'best', monitor='val/pq', mode='max', enable_version_counter=False
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return Lightning's state, and the step of the best score."""
+        return {**super().state_dict(), 'best_step': self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state; checkpoints of earlier versions lack the step."""
+        super().load_state_dict(state_dict)
+        self.best_step = state_dict.get('best_step')
+
+    def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
+        self.best_step = trainer.global_step  # before the state is written
+        super()._save_checkpoint(trainer, filepath)
 
     def _should_skip_saving_checkpoint(self, trainer: L.Trainer) -> bool:
         # A training that was stopped during a validation resumes with it, before any step.

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from jsonargparse import ActionConfigFile
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import (
@@ -29,15 +29,15 @@ from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.outputs import check_folder
 
-from ..data.registry import DATASETS, check_renamed, dataset_list
+from ..data.registry import DATASETS, check_renamed
 from .checkpoints import BestCheckpoint, LastCheckpoint
 from .datamodule import PanopticData
 from .ema import EMA
+from .help import DESCRIPTION, EPILOG, RecipeHelpFormatter, RecipeParser
 from .module import PanopticModule
 from .pictures import Pictures
+from .progress import TrainingProgress
 from .run_folder import AtomicCheckpointIO, checkpoint_folder, find_start, require_unused
-
-DESCRIPTION = 'Trains a model by a recipe and flags.'
 
 TRAINER_KEYS = (
     'max_steps',
@@ -85,6 +85,12 @@ def recipe_hash(config: Mapping[str, Any]) -> str:
 
 class RecipeCLI(LightningCLI):
     """Lightning's command line for the panoptic module and data module."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Return the parser of recipes, with the flag for them."""
+        parser = RecipeParser(**kwargs)
+        parser.add_argument('-c', '--config', action=ActionConfigFile, metavar='RECIPE')
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the flags of all trainings, and link the model's settings to the data's."""
@@ -180,7 +186,9 @@ class RecipeCLI(LightningCLI):
         if config.logger is None:
             kwargs['logger'] = TensorBoardLogger(self.folder, name='', version='')
         if config.enable_progress_bar is not False:
-            kwargs['callbacks'] = [*(config.callbacks or []), RichProgressBar(refresh_rate=10)]
+            kwargs['callbacks'] = [*(config.callbacks or []), TrainingProgress()]
+        if config.enable_model_summary is None:
+            kwargs['enable_model_summary'] = False  # its table has one row
         trainer = super().instantiate_trainer(**kwargs)
         if isinstance(trainer.precision_plugin, PRECISION_PLUGINS):
             _require_precision(type(trainer.precision_plugin).__name__)
@@ -285,7 +293,10 @@ def make_cli(args: Sequence[str]) -> RecipeCLI:
                 save_config_callback=None,
                 parser_kwargs={
                     'prog': 'panoptic train',
-                    'description': f'{DESCRIPTION}\n\nData sets:\n{dataset_list()}',
+                    'usage': 'panoptic train --config RECIPE [--KEY VALUE ...]',
+                    'description': DESCRIPTION,
+                    'epilog': EPILOG,
+                    'formatter_class': RecipeHelpFormatter,
                     'exit_on_error': False,
                 },
                 trainer_defaults={

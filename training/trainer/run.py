@@ -17,7 +17,9 @@ from panoptic_ros.core.files import lock_folder
 
 from ..checkpoint import NonFiniteError, find_non_finite, read_checkpoint
 from .module import PanopticModule
-from .recipe import make_cli
+from .progress import last_lines
+from .quiet import quiet_libraries
+from .recipe import RecipeCLI, make_cli
 
 
 def require_resumable(path: Path, module: PanopticModule) -> None:
@@ -67,7 +69,12 @@ def train(args: Sequence[str]) -> None:
         KeyboardInterrupt: after Ctrl-C, once the checkpoint to resume from is written.
         SystemExit: after SIGTERM, likewise, with status 143.
     """
-    cli = make_cli(args)
+    with quiet_libraries():
+        _train(make_cli(args))
+
+
+def _train(cli: RecipeCLI) -> None:
+    """Run a training, and print its last lines."""
     cli.datamodule.require_batch(cli.trainer.world_size)
     cli.model.configure_optimizers()  # raises before Lightning has written the first file
     if start := cli.find_start():
@@ -80,15 +87,24 @@ def train(args: Sequence[str]) -> None:
         except MisconfigurationException as error:
             raise ValueError(error) from None
         except SIGTERMException:
+            _print_end(cli, is_complete=False)
             sys.exit(128 + signal.SIGTERM)
         except SystemExit as stop:  # raised by Lightning after Ctrl-C
             if isinstance(stop.__context__, KeyboardInterrupt):
+                _print_end(cli, is_complete=False)
                 raise KeyboardInterrupt from None
             raise
         except OSError as error:
             if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise OSError(error.errno, error.strerror, str(cli.folder)) from error
             raise
+        _print_end(cli, is_complete=True)
+
+
+def _print_end(cli: RecipeCLI, is_complete: bool) -> None:
+    if cli.trainer.is_global_zero and not cli.trainer.fast_dev_run:
+        for line in last_lines(cli.trainer, cli.folder, is_complete):
+            print(line, flush=True)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from panoptic_training.checkpoint import find_non_finite
 from panoptic_training.data.registry import DATASETS
 from panoptic_training.losses.registry import build_loss
 from panoptic_training.trainer import datamodule
+from panoptic_training.trainer.progress import TrainingProgress
 from panoptic_training.trainer.recipe import make_cli, recipe_hash
 
 RECIPES = sorted((Path(panoptic_training.__file__).parent / 'recipes').glob('*.yaml'))
@@ -294,4 +295,4 @@ def test_a_progress_bar_unless_it_is_switched_off(tmp_path, monkeypatch):
         ).trainer.progress_bar_callback
         for more in ([], ['--trainer.enable_progress_bar', 'false'])
     ]
-    assert type(bars[0]).__name__ == 'RichProgressBar' and bars[1] is None
+    assert isinstance(bars[0], TrainingProgress) and bars[1] is None

@@ -262,7 +262,15 @@ def children_of(pid):
 
 @pytest.mark.parametrize(('stop', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_all_processes_leaves_a_checkpoint_to_resume_from(tmp_path, stop, status):
-    process = start_training(tmp_path, '--trainer.max_steps', '100000', '--data.num_workers', '1')
+    process = start_training(
+        tmp_path,
+        '--trainer.max_steps',
+        '100000',
+        '--data.num_workers',
+        '1',
+        '--trainer.enable_progress_bar',
+        'true',
+    )
     try:
         wait_for_checkpoint(process, tmp_path)
         os.killpg(process.pid, stop)  # as a terminal and `timeout` do: the workers receive it too
@@ -270,9 +278,15 @@ def test_a_signal_to_all_processes_leaves_a_checkpoint_to_resume_from(tmp_path, 
     finally:
         process.kill()
     assert process.returncode == status, output
-    assert 'Traceback' not in output and 'DataLoader' not in output
     step = read_ckpt(tmp_path)['global_step']
     assert step >= 3
+    # Nothing else: no tips, deprecations, tables, tracebacks, and no control characters.
+    first, summary, following = output.splitlines()
+    assert first.startswith(f'{tmp_path}: training hle (0.3 M parameters) on cpu from step 0 to 1')
+    assert summary.startswith(f'stopped after {step} of 100000 steps; best PQ ')
+    assert summary.endswith(f'); saved to {tmp_path}')
+    assert following == f'next: panoptic train --config {tmp_path}/config.yaml --ckpt_path last'
+    assert output.replace('\n', '').isprintable()
     after = run_recorded(
         tmp_path,
         '--ckpt_path',
