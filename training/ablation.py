@@ -15,6 +15,8 @@ import numpy as np
 
 from panoptic_ros.core.documents import read_json, read_yaml
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.json_values import short
+from panoptic_ros.core.text import did_you_mean
 from panoptic_ros.metrics.registry import COLUMNS, Column
 
 Command = Callable[[Sequence[str]], int]
@@ -68,8 +70,8 @@ class Study:
             unknown = sorted(set(variant.paper) - set(METRICS))
             if unknown:
                 raise ValueError(
-                    f'{variant.name}: unknown metric {unknown[0]!r}; the metrics '
-                    f'are: {", ".join(METRICS)}'
+                    f'{variant.name}: unknown metric {unknown[0]!r}'
+                    f'{did_you_mean(unknown[0], METRICS)}; the metrics are: {", ".join(METRICS)}'
                 )
 
     @property
@@ -116,7 +118,8 @@ def load_study(path: Path) -> Study:
     ):
         raise ValueError(
             f'{path} is not a study: expected title, source, recipe and variants, a '
-            'list in which each has a name, and may have set and paper'
+            'list in which each has a name, and may have set and paper; got '
+            f'{short(list(values) if isinstance(values, dict) else values)}'
         )
     try:
         variants = tuple(

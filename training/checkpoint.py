@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from panoptic_ros.core.inputs import require_file
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
@@ -56,8 +57,7 @@ def load_checkpoint(path: Path) -> tuple[PanopticModel, dict[str, Any]]:
         FileNotFoundError: if there is no such file.
         ValueError: for a file that is not a checkpoint of this package.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'no checkpoint at {path}')
+    require_file(path, 'a checkpoint')
     checkpoint = read_checkpoint(path)
     settings = checkpoint['hyper_parameters']
     try:
@@ -89,8 +89,7 @@ def load_pretrained(model: nn.Module, path: str | Path) -> None:
         NonFiniteError: for weights that are not finite.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'init_weights: no file {path}')
+    require_file(path, 'a file for init_weights')
     if path.suffix == '.safetensors':
         from safetensors import SafetensorError
         from safetensors.torch import load_file

@@ -8,10 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.cli.arguments import number, whole
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.progress import Progress, working
 from panoptic_ros.core.text import counted
+
+MAX_SIDE = 16_384
+"""Largest side of the camera image, px."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -19,7 +23,6 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'benchmark',
         help='measure each stage from camera image to messages',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Times each stage on a synthetic street: scaling (pre), network, decoding, '
         'cutting out the\nframe (post), tracking, filling messages and publishing '
         'them; the last two if ROS 2 is\ninstalled. Other work on the machine changes '
@@ -53,7 +56,10 @@ def add_parser(subparsers: Any) -> None:
         '--allow-cpu', action='store_true', help='use the CPU if the device is not available'
     )
     parser.add_argument(
-        '--threads', type=int, metavar='N', help='CPU threads of the network (default: all cores)'
+        '--threads',
+        type=whole(1),
+        metavar='N',
+        help='CPU threads of the network (default: all cores)',
     )
     parser.add_argument(
         '--metrics',
@@ -62,14 +68,14 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         '--image-size',
-        type=int,
+        type=whole(1, MAX_SIDE),
         nargs=2,
         metavar=('H', 'W'),
         help='camera image, px (default: 1080 1920; with --metrics 1024 2048)',
     )
     parser.add_argument(
         '--seconds',
-        type=float,
+        type=number(above=0, most=3600),
         default=10,
         metavar='S',
         help='time to spend on each model (default: %(default)s)',
@@ -95,8 +101,6 @@ def run(args: argparse.Namespace) -> None:
         ImportError: if metrics are to be timed and pycocotools is not installed.
     """
     height, width = args.image_size or ((1024, 2048) if args.metrics else (1080, 1920))
-    if min(height, width) < 1 or args.seconds <= 0 or (args.threads or 1) < 1:
-        raise ValueError('--image-size, --seconds and --threads must be over 0')
     check_output(args, 'json')
     if args.metrics and args.models:
         raise ValueError(f'--metrics needs no model, got {args.models[0]}')

@@ -7,9 +7,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoptic_ros.cli.arguments import HelpFormatter, number, whole
 from panoptic_ros.cli.output import check_output, report_saved
-from panoptic_ros.cli.recipes import find_recipe, recipe_files
-from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.cli.recipes import find_recipe, read_recipe, recipe_files
 from panoptic_ros.core.files import atomic_write, write_json
 from panoptic_ros.core.outputs import Results, check_folder
 from panoptic_ros.core.progress import with_bar
@@ -46,7 +46,7 @@ FLAGS = {
 """Further flags of `convert`, with the sources to which they apply."""
 
 
-class DataSetFormatter(argparse.RawDescriptionHelpFormatter):
+class DataSetFormatter(HelpFormatter):
     """Help formatter that replaces DATA_SETS by the list of the data sets.
 
     The readers are imported when help is printed, not for every command.
@@ -98,7 +98,9 @@ def _add_check(actions: Any) -> None:
         help='a folder, a data set and its folder (coco:my_data), or a recipe by name or file',
     )
     parser.add_argument('--split', choices=SPLITS, help='only this split (default: all splits)')
-    parser.add_argument('--limit', type=int, metavar='N', help='only the first N images of each')
+    parser.add_argument(
+        '--limit', type=whole(1), metavar='N', help='only the first N images of each'
+    )
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the report here')
     parser.set_defaults(func=run_check)
 
@@ -107,7 +109,6 @@ def _add_convert(actions: Any) -> None:
     parser = actions.add_parser(
         'convert',
         help="convert other labels to COCO's panoptic format",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Writes images and labels in COCO's panoptic format, which coco:<folder> "
         'reads, from one of\n'
         '  --polygons     COCO instances JSON, as CVAT, Label Studio or Roboflow '
@@ -158,7 +159,7 @@ def _add_convert(actions: Any) -> None:
     )
     parser.add_argument(
         '--val-share',
-        type=float,
+        type=number(least=0, most=1),
         default=0.2,
         metavar='X',
         help='share of val; 0 or 1 writes one split only (default: %(default)s)',
@@ -181,7 +182,6 @@ def _add_show(actions: Any) -> None:
     parser = actions.add_parser(
         'show',
         help='write a contact sheet of labelled images',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Draws labels over images that are evenly spread over the split, and writes '
         'them as one picture.\nUnlabelled pixels have no overlay.',
         epilog='example:\n  panoptic data show my_data --split val -o sheet.png',
@@ -193,7 +193,7 @@ def _add_show(actions: Any) -> None:
     )
     parser.add_argument('--split', choices=SPLITS, default='train', help='(default: %(default)s)')
     parser.add_argument(
-        '--count', type=int, default=12, metavar='N', help='images (default: %(default)s)'
+        '--count', type=whole(1), default=12, metavar='N', help='images (default: %(default)s)'
     )
     parser.add_argument(
         '-o',
@@ -216,8 +216,6 @@ def run_check(args: argparse.Namespace) -> int:
         ValueError: for an unknown data set or an invalid flag.
         OSError: for a missing recipe or folder.
     """
-    if args.limit is not None and args.limit < 1:
-        raise ValueError(f'--limit must be at least 1, got {args.limit}')
     check_output(args, 'json')
     from panoptic_training.data.check import check_recipe, check_split, compare_splits
     from panoptic_training.data.files import FileReader
@@ -256,7 +254,7 @@ def run_check(args: argparse.Namespace) -> int:
         print(f'warning: {text}')
     for text in errors:
         print(f'error: {text}')
-    print(f'{len(errors)} errors' if errors else 'no errors')
+    print(counted(len(errors), 'error') if errors else 'no errors')
     if args.json:
         write_json(
             {
@@ -303,7 +301,7 @@ def run_convert(args: argparse.Namespace) -> None:
         unique_names(reader, indices)
         if faults := reader.faults():
             raise ValueError(
-                f'{len(faults)} of {len(reader)} images cannot be converted, e.g. '
+                f'{len(faults)} of {counted(len(reader), "image")} cannot be converted, e.g. '
                 f'{next(iter(faults.values()))}'
             )
     for _ in with_bar(
@@ -331,8 +329,6 @@ def run_show(args: argparse.Namespace) -> None:
         ValueError: for an unknown data set or an invalid flag.
         OSError: for a file that cannot be read or written.
     """
-    if args.count < 1:
-        raise ValueError(f'--count must be at least 1, got {args.count}')
     if args.output.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
         raise ValueError(f'--output must end in .png or .jpg, got {args.output}')
     check_output(args, 'output')
@@ -359,14 +355,15 @@ def find_data(text: str) -> tuple[str, dict[str, Any]]:
     """
     from panoptic_training.data.registry import resolve_name
 
-    if text not in recipe_files() and Path(text).suffix not in ('.yaml', '.yml'):
-        return resolve_name(text), {}
+    recipes = recipe_files()
+    if text not in recipes and Path(text).suffix not in ('.yaml', '.yml'):
+        return resolve_name(text, recipes), {}
     path = find_recipe(text)
-    recipe = read_yaml(path)
+    recipe = read_recipe(path)
     try:
         return str(recipe['data']['dataset']), recipe
     except (KeyError, TypeError):
-        raise ValueError(f'{path} is not a recipe: no data.dataset') from None
+        raise ValueError(f'{path} has no data.dataset, expected a complete recipe') from None
 
 
 def open_split(name: str, recipe: dict[str, Any], split: str) -> Reader:
@@ -460,4 +457,4 @@ def _print_reports(name: str, reports: dict[str, SplitReport]) -> None:
     for split, report in reports.items():
         sizes = ', '.join(f'{h}x{w} ({n})' for (h, w), n in report.sizes.most_common(3))
         more = f' and {len(report.sizes) - 3} more' if len(report.sizes) > 3 else ''
-        print(f'{split}: {report.samples} images, {sizes}{more}')
+        print(f'{split}: {counted(report.samples, "image")}, {sizes}{more}')

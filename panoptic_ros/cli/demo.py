@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoptic_ros.cli.arguments import number, whole
 from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.core.model_file import read_info
 from panoptic_ros.core.text import counted
 from panoptic_ros.demo import DURATION_S, MAX_FILE_S, RESULTS
 
@@ -22,7 +24,6 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'demo',
         help='run the node with a camera; record a video, a bag and a summary',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Start the ROS 2 node and a camera driver as separate processes, show rate, '
         'latency and\ndiagnostics while they run, and write overlay.mp4, contact_sheet.png, bag/ '
         '(MCAP) and\nsummary.json. Without a source the camera shows a synthetic street. A ROS '
@@ -35,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     )
     source.add_argument(
         '--camera',
-        type=int,
+        type=whole(0),
         metavar='NUMBER',
         help='use a camera of this machine; 0 is /dev/video0',
     )
@@ -47,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         '--duration',
-        type=float,
+        type=number(above=0),
         metavar='S',
         help=f'seconds to run (default: {DURATION_S:.0f}; with a video or a bag its duration, '
         f'at most {MAX_FILE_S:.0f})',
@@ -92,11 +93,9 @@ def run(args: argparse.Namespace) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse wrong arguments and missing packages before anything starts."""
-    if args.duration is not None and not 0 < args.duration < float('inf'):
-        raise ValueError(f'--duration must be over 0 seconds, got {args.duration:g}')
-    if args.model is not None and not args.model.is_file():
-        raise FileNotFoundError(f'no model file at {args.model}')
     check_output(args, 'output', RESULTS)
+    if args.model is not None:
+        read_info(args.model)  # finds a bad file before processes are started
     try:
         import rclpy  # noqa: F401
         import rosbags  # noqa: F401

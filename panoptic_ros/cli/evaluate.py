@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.cli.arguments import number, whole
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.cli.recipes import find_class_mapping
 from panoptic_ros.core.files import write_json
@@ -47,7 +48,6 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'evaluate',
         help='score a model on labelled images',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Runs a model file on a data set just as the node would, and prints PQ, SQ, '
         "RQ, mIoU, AP and more in percent,\nwith panopticapi's rules for void and "
         'crowd, at the resolution of the labels.',
@@ -91,7 +91,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         '--limit',
-        type=int,
+        type=whole(1),
         metavar='N',
         help='score only the first N images, of --images if given',
     )
@@ -104,7 +104,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         '--worst',
-        type=int,
+        type=whole(0),
         default=8,
         metavar='N',
         help='number of pictures of the worst images (default: %(default)s)',
@@ -117,7 +117,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         '--track',
-        type=float,
+        type=number(above=0),
         nargs='?',
         const=10.0,
         metavar='HZ',
@@ -165,18 +165,12 @@ def run(args: argparse.Namespace) -> None:
 
 def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     """Run the command; the output folder stays locked until the stack is closed."""
-    for flag, least in (('limit', 1), ('worst', 0)):
-        value = getattr(args, flag)
-        if value is not None and value < least:
-            raise ValueError(f'--{flag} must be at least {least}, got {value}')
     for flag in ('classes', 'oracle', 'relations', 'debug_maps'):
         if args.predictions and getattr(args, flag):
             raise ValueError(f'--{flag.replace("_", "-")} needs a --model')
     if args.debug_maps and not args.output:
         raise ValueError('--debug-maps needs a folder: -o')
     chosen = parse_slice(args.images) if args.images is not None else None
-    if args.track is not None and not 0 < args.track < math.inf:
-        raise ValueError(f'--track must be over 0 images per second, got {args.track}')
     for flag in ('json', 'relations'):
         check_output(args, flag)
     check_output(args, 'output', Results())

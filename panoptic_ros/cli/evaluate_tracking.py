@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoptic_ros.cli.arguments import whole
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.outputs import Results
@@ -34,7 +35,6 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'evaluate-tracking',
         help='compare trackers on synthetic video',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Runs a model on clips of the synthetic city and compares trackers on its '
         'segments: the default, the default\nwithout embeddings, and one by overlap only; on all '
         'frames and on every 2nd and 5th. Also measures\nembedding retrieval: how often the '
@@ -48,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
     add_clip_arguments(parser, split='test', clips=20, frames=100)
     parser.add_argument(
         '--steps',
-        type=int,
+        type=whole(1),
         nargs='+',
         default=[1, 2, 5],
         metavar='N',
@@ -83,14 +83,14 @@ def add_clip_arguments(
     )
     parser.add_argument(
         '--clips',
-        type=int,
+        type=whole(1),
         default=clips,
         metavar='N',
         help='number of streets (default: %(default)s)',
     )
     parser.add_argument(
         '--frames',
-        type=int,
+        type=whole(1),
         default=frames,
         metavar='N',
         help='frames per street, at 20 per second (default: %(default)s)',
@@ -112,8 +112,6 @@ def run(args: argparse.Namespace) -> None:
         OSError: if a file cannot be read or written.
         BackendError: if the model cannot be run.
     """
-    if min(args.steps) < 1:
-        raise ValueError(f'--steps must be at least 1, got {min(args.steps)}')
     check_output(args, 'json')
     check_output(args, 'cache', Results())
     from rich.console import Console
@@ -178,8 +176,6 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
     from panoptic_training.tracking.recorded import clip_file, load_clip, record, seeds_of
     from panoptic_training.tracking.study import count
 
-    if args.frames < 1:
-        raise ValueError(f'--frames must be at least 1, got {args.frames}')
     model = args.model or default_model()
     if not model.is_file():
         raise FileNotFoundError(f'no model file at {model}')

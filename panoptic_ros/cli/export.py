@@ -2,11 +2,13 @@
 """`panoptic export`: write a model file from a checkpoint, a recipe or another model file."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.cli.arguments import whole
 from panoptic_ros.cli.output import check_output, report_saved
-from panoptic_ros.core.documents import parse_yaml, read_json, read_yaml
+from panoptic_ros.core.documents import parse_yaml, read_json
 from panoptic_ros.core.progress import working
 
 
@@ -15,7 +17,6 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'export',
         help='write a model file from a training checkpoint',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Writes one ONNX file with network, decoding, labels and all metadata of the '
         'node.\n--stride sets the decoding stride: 4 or 2 for CPUs, 1 for GPUs.',
         epilog='examples:\n'
@@ -80,7 +81,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         '--input-size',
-        type=int,
+        type=whole(1),
         nargs=2,
         metavar=('H', 'W'),
         help='network input, px (default: that of the training)',
@@ -92,7 +93,7 @@ def add_parser(subparsers: Any) -> None:
         metavar='N',
         help='input pixels per cell of the decoded maps: 1, 2 or 4',
     )
-    parser.add_argument('--top-k', type=int, metavar='N', help='most instances in an image')
+    parser.add_argument('--top-k', type=whole(1), metavar='N', help='most instances in an image')
     parser.add_argument(
         '--set',
         nargs='+',
@@ -125,7 +126,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError('--things and --classes go with --from')
     if args.things and args.classes:
         raise ValueError('--classes says which classes are things; leave out --things')
-    if args.source and not args.source.startswith('hf:'):
+    if args.source and not re.match('hf:.', args.source):
         raise ValueError(f'--from takes hf:<folder or repository>, got {args.source}')
     if args.output.suffix != '.onnx':
         raise ValueError(f'a model file ends in .onnx, got {args.output}')
@@ -208,7 +209,7 @@ def read_scores(path: Path) -> dict[str, float]:
         }
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f'{path} is not a file of `panoptic evaluate --json`: {error!r}'
+            f'{path} is not a file that `panoptic evaluate --json` wrote: it lacks {error}'
         ) from None
 
 
@@ -249,15 +250,18 @@ def build_untrained(recipe_name: str) -> tuple[Any, tuple[int, int]]:
         FileNotFoundError: for a missing recipe.
         ValueError: for a recipe without family, data set or input size.
     """
-    from panoptic_ros.cli.recipes import find_recipe
+    from panoptic_ros.cli.recipes import find_recipe, read_recipe
     from panoptic_ros.models.registry import build
     from panoptic_training.data.registry import labels_of
 
     path = find_recipe(recipe_name)
-    recipe = read_yaml(path)
+    recipe = read_recipe(path)
     try:
         family, network = recipe['model']['family'], recipe['model'].get('network', {})
         dataset, (height, width) = recipe['data']['dataset'], recipe['data']['input_size']
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path} is not a training recipe: {error!r}') from None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(
+            f'{path} is not a complete recipe: expected the keys model.family, data.dataset and '
+            'data.input_size, [height, width]'
+        ) from None
     return build(family, labels_of(dataset), **network), (height, width)

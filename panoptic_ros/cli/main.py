@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
+from panoptic_ros.cli.arguments import Parser
 from panoptic_ros.cli.errors import INTERNAL, explain, keep_traceback
 from panoptic_ros.core.version import __version__
 
@@ -36,7 +37,7 @@ CLOSED_PIPE = 141
 
 def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     """Return the parser of these commands, without importing heavy packages."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='panoptic',
         usage='%(prog)s [-h] [--version] [--traceback] COMMAND ...',
         description='Panoptic segmentation for ROS 2: models, runtime, tracking, metrics, node.',

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from panoptic_ros.cli.arguments import number, whole
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import lock_folder, write_json
 from panoptic_ros.core.progress import with_bar
@@ -25,7 +25,6 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'replay',
         help='run a recorded bag through the pipeline; results bag, scores, report',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Process every image of a bag (rosbag2, ROS 1), a video or a folder of images '
         "in order with\nthe node's own pipeline, without ROS. Write report.html, "
         'summary.json, frames.jsonl (a line\nper image), overlay.mp4 and bag/ (mcap) '
@@ -73,12 +72,14 @@ def add_parser(subparsers: Any) -> None:
         'classes.yaml; for several cameras CAMERA=TOPIC|FOLDER, once for each',
     )
     parser.add_argument(
-        '--start', type=float, default=0.0, metavar='S', help='skip the first seconds'
+        '--start', type=number(least=0), default=0.0, metavar='S', help='skip the first seconds'
     )
-    parser.add_argument('--duration', type=float, metavar='S', help='replay this many seconds')
+    parser.add_argument(
+        '--duration', type=number(above=0), metavar='S', help='replay this many seconds'
+    )
     parser.add_argument(
         '--stride',
-        type=int,
+        type=whole(1),
         default=1,
         metavar='N',
         help='replay every N-th image (default: %(default)s)',
@@ -89,7 +90,10 @@ def add_parser(subparsers: Any) -> None:
         help='also play the bag to the running node, and report the effect of dropped images',
     )
     parser.add_argument(
-        '--rate', type=float, metavar='FACTOR', help='with --live: playback speed (default: 1.0)'
+        '--rate',
+        type=number(above=0, most=100),
+        metavar='FACTOR',
+        help='with --live: playback speed (default: 1.0)',
     )
     parser.add_argument(
         '--compare', type=Path, nargs=2, metavar=('A', 'B'), help='compare two finished replays'
@@ -123,15 +127,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.bag is None:
         raise ValueError('name a bag to replay, or --compare A B')
-    if args.stride < 1:
-        raise ValueError(f'--stride must be at least 1, got {args.stride}')
-    if not 0 <= args.start < math.inf:
-        raise ValueError(f'--start must be 0 seconds or more, got {args.start:g}')
-    if args.duration is not None and not 0 < args.duration < math.inf:
-        raise ValueError(f'--duration must be over 0 seconds, got {args.duration:g}')
     rate = 1.0 if args.rate is None else args.rate
-    if not 0 < rate <= 100:
-        raise ValueError(f'--rate must be over 0 and at most 100, got {rate:g}')
     if args.rate is not None and not args.live:
         raise ValueError('--rate is for --live; lock-step processes images as fast as possible')
     if args.live and not find_spec('rclpy'):

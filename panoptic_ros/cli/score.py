@@ -16,7 +16,6 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'score',
         help='score predictions on disk (COCO panoptic format)',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Compares predicted panoptic segmentations with the ground truth and prints '
         'PQ, SQ and RQ in percent,\nwith the rules and the flags of panopticapi. '
         'Both sides are a JSON file and a folder of PNGs.',

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.cli.arguments import whole
 from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.core.class_file import MAX_PIXEL_ID
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
@@ -17,7 +19,6 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'score-video',
         help='score video predictions on disk (VPQ, STQ, HOTA, MOTA, IDF1)',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="""\
 Compares two folders of PNGs, one per frame, sorted by name, and prints in percent, over all
 classes, things, stuff and each class:
@@ -50,7 +51,7 @@ example:
     )
     parser.add_argument(
         '--label-divisor',
-        type=int,
+        type=whole(1, MAX_PIXEL_ID),
         metavar='N',
         help='instead of the value in the file of classes (default: 1000)',
     )
@@ -71,14 +72,13 @@ def run(args: argparse.Namespace) -> None:
         FileNotFoundError: if a file or folder does not exist.
         ValueError: if a file is invalid, or the files do not fit together.
     """
-    from panoptic_ros.core.class_file import check_divisor, read_class_file
+    from panoptic_ros.core.class_file import read_class_file
     from panoptic_ros.metrics.video import VideoScores
     from panoptic_ros.metrics.video_files import find_frames, measure_files
 
     check_output(args, 'json')
     classes = read_class_file(args.labels)
     if args.label_divisor is not None:
-        check_divisor(args.label_divisor, '--label-divisor')
         classes = replace(classes, divisor=args.label_divisor)
     pairs = find_frames(args.gt, args.pred)
     scores = VideoScores(classes.labels)

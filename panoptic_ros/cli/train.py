@@ -5,8 +5,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from panoptic_ros.cli.recipes import find_recipe, recipe_files
-from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.cli.recipes import find_recipe, read_recipe
 
 
 def add_parser(subparsers: Any) -> None:
@@ -37,8 +36,8 @@ def name_recipes(flags: Sequence[str]) -> list[str]:
     """
     if not any(flag in ('-c', '-h') or 'config' in flag or 'help' in flag for flag in flags):
         raise ValueError(
-            'a training needs a recipe: --config FILE, or --config and one of: '
-            + ', '.join(recipe_files())
+            'a training needs a recipe: --config FILE, or --config and a name that '
+            '`panoptic list recipes` shows'
         )
     found = []
     for before, flag in zip(('', *flags), flags, strict=False):
@@ -54,6 +53,5 @@ def name_recipes(flags: Sequence[str]) -> list[str]:
 def _read_recipe(name: str) -> str:
     """Return the path of a recipe, and check that it holds settings."""
     path = find_recipe(name)
-    if not isinstance(read_yaml(path), dict):
-        raise ValueError(f'{path} is not a recipe: expected the keys trainer, model and data')
+    read_recipe(path)
     return str(path)

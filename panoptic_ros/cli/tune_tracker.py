@@ -4,11 +4,12 @@
 import argparse
 from typing import Any
 
+from panoptic_ros.cli.arguments import whole
 from panoptic_ros.cli.evaluate_tracking import add_clip_arguments, load_clips
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.outputs import Results
 from panoptic_ros.core.progress import with_bar
-from panoptic_ros.core.text import counted
+from panoptic_ros.core.text import counted, did_you_mean
 
 
 def add_parser(subparsers: Any) -> None:
@@ -16,7 +17,6 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'tune-tracker',
         help="search the tracker's settings on synthetic video",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Searches the settings that give the best mean of STQ, IDF1 and HOTA on clips '
         'of the synthetic city,\nwith all frames and with every 2nd and 5th, and '
         'prints them as parameters. An interrupted search\nresumes.',
@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         '--trials',
-        type=int,
+        type=whole(1),
         default=200,
         metavar='N',
         help='total number, including earlier calls (default: %(default)s)',
@@ -49,8 +49,6 @@ def run(args: argparse.Namespace) -> None:
         OSError: if a file cannot be read or written.
         BackendError: if the model cannot be run.
     """
-    if args.trials < 1:
-        raise ValueError(f'--trials must be at least 1, got {args.trials}')
     check_output(args, 'cache', Results())
     from rich.console import Console
 
@@ -60,8 +58,9 @@ def run(args: argparse.Namespace) -> None:
 
     if args.tracker not in TRACKERS:
         present = ' (now called default)' if args.tracker == 'ours' else ''
+        hint = present or did_you_mean(args.tracker, TRACKERS)
         raise ValueError(
-            f'--tracker must be one of {", ".join(TRACKERS)}, got {args.tracker}{present}'
+            f'--tracker must be one of {", ".join(TRACKERS)}, got {args.tracker}{hint}'
         )
     clips = load_clips(args)
     start = TRACKERS[args.tracker]

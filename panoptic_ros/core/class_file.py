@@ -26,6 +26,7 @@ import numpy.typing as npt
 import yaml
 
 from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.inputs import require_file
 from panoptic_ros.core.json_values import MAX_NUMBER, short
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 
@@ -87,8 +88,7 @@ def read_class_file(path: Path) -> ClassFile:
         FileNotFoundError: if there is no such file.
         ValueError: for a file that is not YAML, or a missing or invalid value.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'no file {path}, which lists the classes')
+    require_file(path, 'a class file')
     content = read_yaml(path)
     try:
         if isinstance(content, list) or (isinstance(content, Mapping) and 'labels' in content):

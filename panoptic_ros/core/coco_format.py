@@ -64,10 +64,6 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: if it is not JSON or has no such list.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'{path} is a folder, expected a JSON file' if path.is_dir() else f'no file {path}'
-        )
     value = documents.read_json(path)
     if not isinstance(value, dict) or not isinstance(value.get('annotations'), list):
         raise ValueError(

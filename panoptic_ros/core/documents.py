@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from panoptic_ros.core.inputs import kind_of, require_file
 from panoptic_ros.core.text import one_line
 
 MAX_YAML_BYTES = 4 << 20
@@ -39,9 +40,10 @@ def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        DocumentError: if the file is too large, nested too deeply or not JSON.
+        IsADirectoryError: for a folder.
+        DocumentError: if the file is empty, too large, nested too deeply or not JSON.
     """
-    return parse_json(_read_text(path, max_bytes), str(path))
+    return parse_json(_read_text(path, max_bytes, 'a JSON file'), str(path))
 
 
 def parse_json(text: str, source: str) -> Any:
@@ -71,10 +73,14 @@ def read_yaml(path: Path, max_bytes: int = MAX_YAML_BYTES) -> Any:
 
     Raises:
         FileNotFoundError: if the file does not exist.
-        DocumentError: if the file is too large, nested too deeply, expands too much by aliases,
-            refers to itself or is not YAML.
+        IsADirectoryError: for a folder.
+        DocumentError: if the file is empty or has comments only, is too large, nested too deeply,
+            expands too much by aliases, refers to itself or is not YAML.
     """
-    return parse_yaml(_read_text(path, max_bytes), str(path))
+    content = parse_yaml(_read_text(path, max_bytes, 'a YAML file'), str(path))
+    if content is None:
+        raise DocumentError(f'{path} holds no values')
+    return content
 
 
 def parse_yaml(text: str, source: str) -> Any:
@@ -121,10 +127,17 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def _read_text(path: Path, max_bytes: int) -> str:
+def _read_text(path: Path, max_bytes: int, kind: str) -> str:
     """Read a text file in UTF-8; skip its byte order mark."""
-    with Path(path).open('rb') as file:
+    path = Path(path)
+    try:
+        require_file(path, kind)
+    except ValueError as error:  # an empty file
+        raise DocumentError(str(error)) from None
+    with path.open('rb') as file:
         data = file.read(max_bytes + 1)
+    if other := kind_of(data):
+        raise DocumentError(f'{path} is {other}, expected {kind}')
     if len(data) > max_bytes:
         raise DocumentError(f'{path} is larger than {max_bytes} bytes, the limit for such a file')
     try:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.files import write_bytes
+from panoptic_ros.core.text import counted
 
 MAX_PIXELS = 89_478_485
 """Largest number of pixels of an image file, Pillow's warning limit too; a small file can declare
@@ -39,8 +40,14 @@ def read_png(path: Path, where: str) -> npt.NDArray[np.uint32]:
     if height * width > MAX_PIXELS:
         raise ValueError(f'{where} has {width} x {height} pixels, expected {MAX_PIXELS} at most')
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
-        raise ValueError(f'{where} is not an 8-bit RGB PNG')
+    if pixels is None:
+        raise ValueError(f'{where} is a damaged PNG')
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
+        channels = counted(1 if pixels.ndim == 2 else pixels.shape[2], 'channel')
+        raise ValueError(
+            f'{where} is not an 8-bit RGB PNG: it has {channels} of {8 * pixels.itemsize} bits; '
+            'write an id as R + 256 G + 65536 B'
+        )
     rgba = cv2.cvtColor(pixels[:, :, :3], cv2.COLOR_BGR2RGBA)
     return np.asarray(rgba.view('<u4')[:, :, 0] & 0xFFFFFF, np.uint32)
 

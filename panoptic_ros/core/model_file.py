@@ -13,6 +13,7 @@ from typing import Any
 
 from panoptic_ros.core.documents import parse_json
 from panoptic_ros.core.files import write_bytes
+from panoptic_ros.core.inputs import kind_of, require_file
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.model_info import OUTPUTS, ModelInfo, Threshold
 from panoptic_ros.core.onnx_graph import check_graph
@@ -113,16 +114,24 @@ def load_onnx(path: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     path = Path(path)
-    if not path.is_file():
-        raise ModelFileError(f'no model file at {path}')
-    size = path.stat().st_size
-    if not 0 < size < MAX_FILE_BYTES:
-        raise ModelFileError(f'{path} has {size} bytes, expected 1 to {MAX_FILE_BYTES - 1}')
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        require_file(path, 'a model file')
+    except (OSError, ValueError) as error:
+        raise ModelFileError(str(error)) from None
+    size = path.stat().st_size
+    if size >= MAX_FILE_BYTES:
+        raise ModelFileError(f'{path} has {size} bytes, expected {MAX_FILE_BYTES - 1} at most')
+    data = path.read_bytes()
+    try:
+        model = onnx.load_model_from_string(data)
         check_graph(model)
     except DecodeError:
-        raise ModelFileError(f'{path} is not an ONNX file, or is truncated') from None
+        other = kind_of(data)
+        what = f'is {other}, expected' if other else 'is not'
+        raise ModelFileError(
+            f'{path} {what} an ONNX file{"" if other else ", or is truncated"}'
+            + ('; `panoptic export --checkpoint` makes one' if 'checkpoint' in other else '')
+        ) from None
     except ValueError as error:
         raise ModelFileError(f'{path}: {error}') from None
     return model

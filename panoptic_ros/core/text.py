@@ -3,6 +3,7 @@
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 
 MAX_TEXT = 300
 """Maximum length of a line; an image's encoding may be a megabyte long."""
@@ -29,6 +30,15 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '3 images')
     """
     return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the question for the most similar known name; empty if none is similar.
+
+    >>> did_you_mean('scroe', ['score', 'export'])
+    '; did you mean score?'
+    """
+    return ''.join(f'; did you mean {near}?' for near in get_close_matches(name, list(known), 1))
 
 
 def saved_lines(

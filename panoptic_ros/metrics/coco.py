@@ -13,6 +13,7 @@ from panoptic_ros.core.coco_format import (
     read_json,
     read_labels,
 )
+from panoptic_ros.core.inputs import require_folder
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.image_pair import pair_segments
 from panoptic_ros.metrics.panoptic import PanopticQuality
@@ -59,8 +60,7 @@ def score_files(
     """
     gt_document, pred_document = read_json(gt_json), read_json(pred_json)
     for folder in (gt_folder, pred_folder):
-        if not Path(folder).is_dir():
-            raise FileNotFoundError(f'no folder {folder} with segmentation PNGs')
+        require_folder(Path(folder), 'folder with segmentation PNGs')
     labels = read_labels(gt_document, gt_json)
     gt = read_annotations(gt_document, gt_json, gt_folder, labels)
     pred = read_annotations(pred_document, pred_json, pred_folder, labels)

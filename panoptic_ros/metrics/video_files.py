@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.class_file import MAX_PIXEL_ID, ClassFile
 from panoptic_ros.core.id_png import read_png
+from panoptic_ros.core.inputs import require_folder
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.core.text import one_line
 from panoptic_ros.metrics.image_pair import Overlaps
@@ -47,8 +48,7 @@ def find_frames(gt_folder: Path, pred_folder: Path) -> list[FramePair]:
         ValueError: if the two sides have different numbers of frames.
     """
     for folder in (gt_folder, pred_folder):
-        if not folder.is_dir():
-            raise FileNotFoundError(f'no folder {folder}')
+        require_folder(folder, 'folder of PNGs')
     names = (
         ['.']
         if _pngs(gt_folder)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, get_origin, get_type_hints
 
 from panoptic_ros.core.model_info import Threshold
+from panoptic_ros.core.text import did_you_mean
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -127,7 +128,8 @@ def configure(config_class: type, values: Mapping[str, Any], what: str) -> Any:
     unknown = sorted(set(values) - set(kinds))
     if unknown:
         raise ValueError(
-            f'unknown key {unknown[0]!r} for {what}; the keys are: {", ".join(kinds)}'
+            f'unknown key {unknown[0]!r} for {what}{did_you_mean(unknown[0], kinds)}; the keys '
+            f'are: {", ".join(kinds)}'
         )
     missing = [
         field.name

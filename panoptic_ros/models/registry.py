@@ -13,6 +13,7 @@ from torch import Tensor
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.model_info import ModelInfo
+from panoptic_ros.core.text import did_you_mean
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.ciae.config import CIAEConfig
 from panoptic_ros.models.ciae.network import CIAE
@@ -197,7 +198,10 @@ def resolve_family(name: str) -> str:
     for present, row in FAMILIES.items():
         if name == present or name in row.aliases:
             return present
-    raise ValueError(f'unknown family {name!r}; the families are: {", ".join(FAMILIES)}')
+    raise ValueError(
+        f'unknown family {name!r}{did_you_mean(name, FAMILIES)}; the families are: '
+        f'{", ".join(FAMILIES)}'
+    )
 
 
 def build(family: str, labels: LabelSet, **config: Any) -> PanopticModel:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.inputs import require_file
 from panoptic_ros.core.settings import format_value
 from panoptic_ros.node.parameters import BY_NAME, NODE, PARAMETERS, describe_unknown, join_names
 
@@ -31,12 +32,7 @@ def read_parameters(path: Path | None) -> dict[str, Any]:
     values: dict[str, Any] = {parameter.name: parameter.default for parameter in PARAMETERS}
     if path is None:
         return values
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'{path} is a folder, expected a parameter file'
-            if path.is_dir()
-            else f'no parameter file at {path}'
-        )
+    require_file(path, 'a parameter file')
     blocks = dict(parameter_blocks(read_yaml(path)))
     own = [block for name, block in blocks.items() if name.split('/')[-1] in (NODE, '*', '**')]
     if not own:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from panoptic_ros.core.inputs import require_folder
 from panoptic_ros.recordings.image_source import CompressedImage, TimedImage
 from panoptic_ros.recordings.storage import END_NS
 from panoptic_ros.recordings.unpack import MAX_BYTES
@@ -41,8 +42,7 @@ class ImageFolder:
             FileNotFoundError: if there is no folder.
             ValueError: if it holds no image.
         """
-        if not path.is_dir():
-            raise FileNotFoundError(f'no folder at {path}')
+        require_folder(path, 'folder of images')
         self.files = image_files(path)
         if not self.files:
             raise ValueError(f'{path} holds no image; images are named {", ".join(ENDINGS)}')

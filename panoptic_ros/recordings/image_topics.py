@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection
 from itertools import islice
 
+from panoptic_ros.core.text import did_you_mean
 from panoptic_ros.images.encodings import ENCODINGS
 from panoptic_ros.images.files import MAX_IMAGE_PIXELS
 from panoptic_ros.images.messages import cv_bridge_fallback, encoding_of, read_message
@@ -67,7 +68,10 @@ def choose_cameras(
     """
     missing = [name for name in wanted if name not in recording.topics]
     if missing:
-        raise ValueError(f'no topic {missing[0]}; the topics are: {list_topics(recording)}')
+        raise ValueError(
+            f'no topic {missing[0]}{did_you_mean(missing[0], recording.topics)}; the topics are: '
+            f'{list_topics(recording)}'
+        )
     for name in wanted:
         if recording.topics[name].kind not in (IMAGE_TYPE, COMPRESSED_TYPE):
             raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 
+from panoptic_ros.core.inputs import require_file
 from panoptic_ros.images.files import MAX_IMAGE_PIXELS
 from panoptic_ros.recordings.image_source import RawImage, TimedImage
 
@@ -71,8 +72,7 @@ class Video:
             ValueError: if its first frame cannot be read, or frames are larger than
                 `MAX_IMAGE_PIXELS`.
         """
-        if not path.is_file():
-            raise FileNotFoundError(f'no video file at {path}')
+        require_file(path, 'a video file')
         self.path, self.loop, self.name = path, loop, f'video {path}'
         capture = cv2.VideoCapture(str(path))
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)

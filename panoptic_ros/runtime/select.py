@@ -8,7 +8,7 @@ from pathlib import Path
 from panoptic_ros.core.model_file import ModelFileError, info_from_onnx, load_onnx
 from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.core.onnx_graph import check_weights
-from panoptic_ros.core.text import one_line
+from panoptic_ros.core.text import did_you_mean, one_line
 from panoptic_ros.runtime.backend import Backend, BackendError
 from panoptic_ros.runtime.gpu import NO_GPU, gpu_index, gpu_names
 from panoptic_ros.runtime.trial import check_predictions
@@ -65,7 +65,10 @@ def open_backend(
     info = _read_checked(path)
     engine, _, variant = backend.partition('/')
     if engine not in ('auto', *BACKENDS) or (engine in ('auto', 'tensorrt') and variant):
-        raise BackendError(f'backend must be one of auto, {", ".join(BACKENDS)}, got {backend!r}')
+        hint = did_you_mean(engine, ('auto', *BACKENDS)) if engine not in BACKENDS else ''
+        raise BackendError(
+            f'backend must be one of auto, {", ".join(BACKENDS)}, got {backend!r}{hint}'
+        )
     if precision not in ('auto', *PRECISIONS):
         raise BackendError(
             f'precision must be one of auto, {", ".join(PRECISIONS)}, got {precision!r}'

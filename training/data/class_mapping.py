@@ -18,6 +18,7 @@ import numpy.typing as npt
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.json_values import short
 from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.core.text import did_you_mean
 
 from .files import thing_table
 from .sample import Reader, Sample
@@ -104,7 +105,8 @@ def read_class_mapping(path: Path, data: LabelSet, model: LabelSet) -> dict[str,
         for name in names:
             if name not in labels.names:
                 raise ValueError(
-                    f'{path}: the {owner} has no class {short(name)}; its classes are: '
+                    f'{path}: the {owner} has no class {short(name)}'
+                    f'{did_you_mean(str(name), labels.names)}; its classes are: '
                     f'{", ".join(labels.names)}'
                 )
     if not mapping:

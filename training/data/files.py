@@ -289,6 +289,17 @@ def read_id_map(path: Path) -> npt.NDArray[np.integer]:
     return ids // GREY_STEP[stored] if stored in GREY_STEP else ids
 
 
+def depth_hint(path: Path) -> str:
+    """Return the end of a message about unknown ids in a PNG that is not grey with 16 bits."""
+    with _opened(path) as image:
+        kind = image.mode
+    if kind in ('1', 'L', 'P'):
+        return '; the PNG has 8 bits, so its values may be class ids alone: write 16 bits'
+    if kind in ('RGB', 'RGBA'):
+        return '; the PNG has several channels, read as R + 256 G + 65536 B: write one of 16 bits'
+    return ''
+
+
 def split_ids(
     ids: npt.NDArray[np.integer],
     describe: Callable[

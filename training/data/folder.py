@@ -24,6 +24,7 @@ from panoptic_ros.core.labels import VOID_ID
 from .files import (
     FileReader,
     Maps,
+    depth_hint,
     number_instances,
     pair_stems,
     read_id_map,
@@ -80,7 +81,7 @@ class OwnFolder(FileReader):
                     f'{path}: id {unknown[0]} is of no class in classes.yaml; ids '
                     f'are class id * {divisor} + instance number, those of '
                     f'pixels without label are listed under `ignore` '
-                    f'({len(unknown)} such)'
+                    f'({len(unknown)} such){depth_hint(path)}'
                 )
             categories[void], instances[void] = -1, 0
             classes = np.array([class_of.get(c, VOID_ID) for c in categories.tolist()], np.uint8)

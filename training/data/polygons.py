@@ -77,7 +77,12 @@ class Polygons(FileReader):
         labels = [
             Label(c.name, True, distinct_color(i), c.category_id) for i, c in enumerate(found)
         ]
-        if background:
+        if background is not None:
+            if not background.strip() or background in [label.name for label in labels]:
+                raise ValueError(
+                    f'the background needs a name that is not one of the classes of {path}, '
+                    f'{", ".join(label.name for label in labels)}; got {background!r}'
+                )
             labels.append(
                 Label(
                     background,
@@ -90,7 +95,7 @@ class Polygons(FileReader):
             self.labels = LabelSet(tuple(labels))
         except ValueError as error:
             raise ValueError(f'{path}: categories: {error}') from None
-        self.background = len(labels) - 1 if background else VOID_ID
+        self.background = VOID_ID if background is None else len(labels) - 1
         self.entries = sorted(listed.values(), key=lambda image: image.file_name)
         self.lost = 0
         """Number of instances without a visible pixel in the images read so far."""

@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.core.inputs import require_folder
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.text import did_you_mean
 
 from .ade20k import Ade20k
 from .camvid import CamVid
@@ -93,8 +95,9 @@ def make_reader(name: str, split: str, **options: Any) -> Reader:
     check_renamed(kind, options)
     known = list(inspect.signature(data_set).parameters)[2 if folder else 1 :]
     for option in sorted(set(options) - set(known)):
+        options_are = f'the options are: {", ".join(known)}' if known else 'it takes no options'
         raise ValueError(
-            f'data {kind!r} has no option {option!r}; the options are: {", ".join(known)}'
+            f'data {kind!r} has no option {option!r}{did_you_mean(option, known)}; {options_are}'
         )
     if data_set.splits and split not in data_set.splits:
         raise ValueError(f'{kind} has the splits {", ".join(data_set.splits)}, got {split!r}')
@@ -128,10 +131,16 @@ def parse_name(name: str) -> tuple[str, str]:
         ValueError, FileNotFoundError: for an unknown data set or a missing folder.
     """
     kind, _, folder = name.partition(':')
-    if kind not in DATASETS or bool(folder) != bool(DATASETS[kind].marks):
-        raise ValueError(f'unknown data {name!r}; expected one of: {", ".join(typed_names())}')
-    if folder and not Path(folder).is_dir():
-        raise FileNotFoundError(f'no folder {folder} for data {kind!r}')
+    if kind not in DATASETS:
+        raise ValueError(
+            f'unknown data {name!r}{did_you_mean(kind, DATASETS)}; expected one of: '
+            f'{", ".join(typed_names())}'
+        )
+    if bool(folder) != bool(DATASETS[kind].marks):
+        typed = f'{kind}:<folder>' if DATASETS[kind].marks else kind
+        raise ValueError(f'data {kind!r} is named {typed}, got {name!r}')
+    if folder:
+        require_folder(Path(folder), f'folder of data {kind!r}')
     return kind, folder
 
 
@@ -154,13 +163,27 @@ def labels_of(name: str) -> LabelSet:
     return make_reader(name, 'train').labels
 
 
-def resolve_name(text: str) -> str:
+def resolve_name(text: str, recipes: Collection[str] = ()) -> str:
     """Return a data set's name, given itself or a folder whose layout identifies the data set.
 
+    Args:
+        text: what the user gave.
+        recipes: names of recipes, if the user may give one too; for the message only.
+
     Raises:
-        ValueError, FileNotFoundError: for a layout of no known data set, or a missing folder.
+        ValueError, OSError: for a layout of no known data set, a file, or a missing folder.
     """
     if not Path(text).is_dir():
+        if text.partition(':')[0] not in DATASETS and ':' not in text:
+            kinds = 'a data set or a recipe' if recipes else 'a data set'
+            if Path(text).exists():
+                raise NotADirectoryError(f'{text} is a file, expected a folder, {kinds}')
+            folders = [path.name for path in Path().iterdir() if path.is_dir()]
+            raise FileNotFoundError(
+                f'{text!r} is neither a folder nor {kinds}'
+                f'{did_you_mean(text, [*folders, *DATASETS, *recipes])}; the data sets are: '
+                f'{", ".join(typed_names())}'
+            )
         parse_name(text)
         return text
     for data_set in DATASET_CLASSES:

@@ -15,6 +15,7 @@ from panoptic_ros.core import coco_format
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.id_png import write_png
+from panoptic_ros.core.inputs import require_folder
 from panoptic_ros.core.labels import LabelSet
 
 from ..data.files import IMAGE_SUFFIXES
@@ -63,8 +64,7 @@ class CocoPredictions:
     def __init__(self, path: Path, folder: Path, labels: LabelSet, ids: Sequence[ImageId]) -> None:
         self.path, self.labels, self.ids = path, labels, ids
         document = coco_format.read_json(path)
-        if not folder.is_dir():
-            raise FileNotFoundError(f'no folder {folder} with the PNGs of {path}')
+        require_folder(folder, f'folder with the PNGs of {path}')
         if document.get('categories'):
             own = coco_format.read_labels(document, path)
             other = {label.category_id: label.name for label in own.labels}
@@ -286,8 +286,7 @@ def open_predictions(
     """
     if path.is_file():
         return CocoPredictions(path, path.with_suffix(''), labels, ids)
-    if not path.is_dir():
-        raise FileNotFoundError(f'no predictions at {path}; expected a JSON file or a folder')
+    require_folder(path, 'JSON file or folder of predictions')
     for listed, folder in (
         (path / 'predictions.json', path / 'predictions'),
         (path.with_name(f'{path.name}.json'), path),

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 
 from torch import Tensor
 
+from panoptic_ros.core.text import did_you_mean
 from panoptic_ros.models.config import configure
 from panoptic_ros.models.registry import FAMILIES
 
@@ -44,7 +45,10 @@ def build_loss(family: str, settings: Mapping[str, Any]) -> partial[dict[str, Te
         for alias in (name, *row.aliases)
     }
     if family not in losses:
-        raise ValueError(f'no family {family!r} to train; the families are: {", ".join(losses)}')
+        raise ValueError(
+            f'no family {family!r} to train{did_you_mean(family, losses)}; the families are: '
+            f'{", ".join(losses)}'
+        )
     loss = losses[family]
     if isinstance(loss, str):
         loss = import_module(f'{__package__}.{loss}').batch_loss

@@ -148,10 +148,11 @@ class RecipeParser(LightningArgumentParser):
 
     def format_help(self, *args: Any) -> str:
         """Return the help, with the groups in the order of TITLES."""
-        own, groups = self._action_groups, []
+        own: Any = self._action_groups
+        groups: Any = []
         for key, title in TITLES.items():
             # In the first two groups, argparse collects arguments without a group.
-            group = own[1] if key is None else self.groups[key]
+            group = own[1] if key is None else (self.groups or {})[key]
             shown = argparse._ArgumentGroup(self, title)
             shown._group_actions = [
                 action for action in group._group_actions if _is_shown(action, key)

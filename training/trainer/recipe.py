@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from jsonargparse import ActionConfigFile
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -52,6 +52,17 @@ TRAINER_KEYS = (
 
 PRECISIONS = ('32-true', 'bf16-mixed', '16-mixed')
 """Lightning's precisions that losses and validation support."""
+
+KINDS = {
+    'int': 'a whole number',
+    'float': 'a number',
+    'bool': 'true or false',
+    'str': 'a text',
+    'tuple': 'a list',
+    'list': 'a list',
+    'dict': 'keys with values',
+}
+"""Types of Python in words."""
 
 PRECISION_PLUGINS = (
     BitsandbytesPrecision,
@@ -225,6 +236,10 @@ def _require_steps(trainer: Any) -> None:
     Raises:
         ValueError: naming the setting.
     """
+    for name in ('max_steps', 'max_epochs'):
+        value = getattr(trainer, name)
+        if value is not None and value != -1 and value < 1:
+            raise ValueError(f'trainer.{name} must be at least 1, or -1 for no limit, got {value}')
     if trainer.accumulate_grad_batches < 1:
         raise ValueError(
             'trainer.accumulate_grad_batches must be at least 1, got '
@@ -248,6 +263,12 @@ def _folder_text(root: str | None) -> str:
 
 def _with_known_keys(message: str, parser: LightningArgumentParser) -> str:
     """Append known keys to a message about an unknown key or flag, and the most similar one."""
+    wrong = re.search(r'Parser key "(\S+?)": Expected a <class .(\w+).>. Got value: (.*)', message)
+    if wrong:
+        key, kind, value = wrong.groups()
+        return (
+            f'{key} must be {KINDS.get(kind, kind)}, got {"nothing" if value == "None" else value}'
+        )
     found = re.search(r"Group '(\S+)' does not accept option '(\S+)'|arguments: --(\S+)", message)
     if not found:
         return message

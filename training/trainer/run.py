@@ -102,8 +102,9 @@ def _train(cli: RecipeCLI) -> None:
 
 
 def _print_end(cli: RecipeCLI, is_complete: bool) -> None:
-    if cli.trainer.is_global_zero and not cli.trainer.fast_dev_run:
-        for line in last_lines(cli.trainer, cli.folder, is_complete):
+    trainer: Any = cli.trainer
+    if trainer.is_global_zero and not trainer.fast_dev_run:
+        for line in last_lines(trainer, cli.folder, is_complete):
             print(line, flush=True)
 
 

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Argument parser and argument types of the commands: errors of one line, readable help."""
+
+import argparse
+import math
+import re
+import textwrap
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from panoptic_ros.core.text import did_you_mean, one_line
+
+MAX_SHOWN = 100
+"""Most characters of a value in an error message."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser whose errors are ValueErrors of one line, which name the nearest word.
+
+    Its help fits the terminal; see `HelpFormatter`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault('formatter_class', HelpFormatter)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise an error; `main` prints it."""
+        message = re.sub(r'^argument (\S+?)(/\S+)?: ', r'\1 ', message)
+        message = re.sub(r'^expected (.*)', r'expects \1', message)
+        raise ValueError(f'{message}; see `{self.prog} --help`')
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments; an unknown one is an error of the command that received it."""
+        namespace, rest = super().parse_known_args(args, namespace)
+        if rest:
+            flag = rest[0].partition('=')[0]
+            hint = did_you_mean(flag, self._option_string_actions) if flag[:1] == '-' else ''
+            self.error(f'unknown argument {one_line(rest[0], MAX_SHOWN)!r}{hint}')
+        return namespace, rest
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        words = ', '.join(map(str, action.choices))
+        got = f'{one_line(value, MAX_SHOWN)!r}{did_you_mean(str(value), action.choices)}'
+        if isinstance(action, argparse._SubParsersAction):
+            kind = str(action.metavar).split()[0].lower()
+            self.error(f'{kind} must be one of {words}; got {got}')
+        raise argparse.ArgumentError(action, f'must be one of {words}; got {got}')
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Formatter that wraps paragraphs at the terminal's width, and keeps lists and examples.
+
+    In descriptions and epilogs, lines that start with a space are kept as they are, and so is the
+    line before them; consecutive other lines are a paragraph.
+    """
+
+    def __init__(self, prog: str, **kwargs: Any) -> None:
+        super().__init__(prog, **{'max_help_position': 26, **kwargs})
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks: list[str] = []
+        paragraph: list[str] = []
+
+        def end_paragraph() -> None:
+            if paragraph:
+                blocks.append(textwrap.fill(' '.join(paragraph), width))
+                paragraph.clear()
+
+        for line in text.splitlines():
+            if not line or line.startswith(' '):
+                end_paragraph()
+                blocks.append(line)
+            else:
+                paragraph.append(line)
+        end_paragraph()
+        return '\n'.join(f'{indent}{line}' for line in blocks)
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return the type of whole numbers in a range."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise _refused('a whole number', text) from None
+        if value < least or (most is not None and value > most):
+            raise _refused(_in_range('a whole number', f'of at least {least}', most), text)
+        return value
+
+    return convert
+
+
+def number(
+    least: float | None = None, above: float | None = None, most: float | None = None
+) -> Callable[[str], float]:
+    """Return the type of finite numbers in a range.
+
+    Args:
+        least: smallest number.
+        above: lower bound that is not itself accepted.
+        most: largest number.
+    """
+    bound = f'of at least {least:g}' if least is not None else f'over {above:g}'
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise _refused('a number', text) from None
+        if (
+            not math.isfinite(value)
+            or (least is not None and value < least)
+            or (above is not None and value <= above)
+            or (most is not None and value > most)
+        ):
+            raise _refused(_in_range('a number', bound, most), text)
+        return value
+
+    return convert
+
+
+def _in_range(kind: str, lower: str, most: float | None) -> str:
+    return f'{kind} {lower}' + ('' if most is None else f' and at most {most:g}')
+
+
+def _refused(expected: str, text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f'must be {expected}, got {one_line(text, MAX_SHOWN)!r}')

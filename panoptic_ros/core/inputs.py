@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of input files and folders, with messages that say what a path is instead."""
+
+from pathlib import Path
+
+from panoptic_ros.core.text import did_you_mean
+
+FIRST_BYTES = {
+    b'PK\x03\x04': 'a zip archive, as checkpoints of `panoptic train` are',
+    b'\x89PNG': 'a PNG image',
+    b'\xff\xd8\xff': 'a JPEG image',
+    b'SQLite format 3': 'an SQLite database, as .db3 bags are',
+    b'\x89MCAP': 'an MCAP bag',
+    b'#ROSBAG': 'a ROS 1 bag',
+    b'\x1f\x8b': 'a gzip archive',
+    b'\x28\xb5\x2f\xfd': 'compressed with zstd',
+}
+"""Kinds of files that users confuse, by their first bytes."""
+
+
+def require_file(path: Path, kind: str) -> None:
+    """Refuse a path that is not a file with content.
+
+    Args:
+        path: given by the user.
+        kind: of the expected file, with its article: 'a model file'.
+
+    Raises:
+        FileNotFoundError: if there is nothing; names a similar file beside it.
+        IsADirectoryError: for a folder.
+        ValueError: for an empty file.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f'{path} is a folder, expected {kind}')
+    if not path.exists():
+        raise FileNotFoundError(f'no {kind.partition(" ")[2]} at {path}{_near(path)}')
+    if path.is_file() and path.stat().st_size == 0:
+        raise ValueError(f'{path} is empty, expected {kind}')
+
+
+def require_folder(path: Path, kind: str) -> None:
+    """Refuse a path that is not a folder.
+
+    Args:
+        path: given by the user.
+        kind: of the folder, without an article: 'folder of ground truth'.
+
+    Raises:
+        FileNotFoundError: if there is nothing; names a similar one beside it.
+        NotADirectoryError: for a file.
+    """
+    if path.is_dir():
+        return
+    if path.exists():
+        raise NotADirectoryError(f'{path} is a file, expected a {kind}')
+    raise FileNotFoundError(f'no {kind} at {path}{_near(path)}')
+
+
+def kind_of(start: bytes) -> str:
+    """Return what a file is by its first bytes, for messages; empty if they are not known."""
+    return next((kind for first, kind in FIRST_BYTES.items() if start.startswith(first)), '')
+
+
+def _near(path: Path) -> str:
+    """Return a question for the most similar name in the folder of a path."""
+    try:
+        names = [other.name for other in path.parent.iterdir()]
+    except OSError:
+        return ''
+    return did_you_mean(path.name, names)
