@@ -31,8 +31,14 @@ def add_parser(subparsers: Any) -> None:
         "it, and prints the paper's column beside ours with their rank agreement "
         "(Kendall's tau: 1 where both order all rows alike). A study that was "
         'interrupted resumes; finished runs are kept.',
+        epilog='examples:\n'
+        '  panoptic ablate hle_table6\n'
+        '  panoptic ablate hle_table6 --table-only\n'
+        '  panoptic ablate my_study.yaml -o runs/my_study',
     )
-    parser.add_argument('study', metavar='STUDY', help='a study by name or YAML file')
+    parser.add_argument(
+        'study', metavar='STUDY', help='a name of `panoptic list studies`, or a YAML file'
+    )
     parser.add_argument(
         '-o',
         '--output',

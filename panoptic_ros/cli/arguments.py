@@ -26,8 +26,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise an error; `main` prints it."""
-        message = re.sub(r'^argument (\S+?)(/\S+)?: ', r'\1 ', message)
-        message = re.sub(r'^expected (.*)', r'expects \1', message)
+        message = re.sub(r'^argument (?:\S+/)?(\S+): (expected )?', _subject, message)
         raise ValueError(f'{message}; see `{self.prog} --help`')
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -79,6 +78,11 @@ class HelpFormatter(argparse.HelpFormatter):
         return '\n'.join(f'{indent}{line}' for line in blocks)
 
 
+def _subject(match: re.Match[str]) -> str:
+    """Return the start of a message with the flag as its subject."""
+    return f'{match[1]} ' + ('expects ' if match[2] else '')
+
+
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     """Return the type of whole numbers in a range."""
 
@@ -124,7 +128,7 @@ def number(
 
 
 def _in_range(kind: str, lower: str, most: float | None) -> str:
-    return f'{kind} {lower}' + ('' if most is None else f' and at most {most:g}')
+    return f'{kind} {lower}' + ('' if most is None else f' and at most {most}')
 
 
 def _refused(expected: str, text: str) -> argparse.ArgumentTypeError:

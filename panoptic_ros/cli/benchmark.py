@@ -51,7 +51,12 @@ def add_parser(subparsers: Any) -> None:
         metavar='NAME',
         help='auto, cpu, cuda or cuda:<index> (default: %(default)s)',
     )
-    parser.add_argument('--precision', default='auto', choices=('auto', 'fp32', 'fp16'))
+    parser.add_argument(
+        '--precision',
+        default='auto',
+        choices=('auto', 'fp32', 'fp16'),
+        help='number format of the network (default: %(default)s)',
+    )
     parser.add_argument(
         '--allow-cpu', action='store_true', help='use the CPU if the device is not available'
     )

@@ -11,6 +11,7 @@ from panoptic_ros.cli.arguments import HelpFormatter, number, whole
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.cli.recipes import find_recipe, read_recipe, recipe_files
 from panoptic_ros.core.files import atomic_write, write_json
+from panoptic_ros.core.inputs import require_folder
 from panoptic_ros.core.outputs import Results, check_folder
 from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
@@ -25,13 +26,20 @@ NEEDED = ('train', 'val')
 
 LAYOUTS = """DATA is one of
 DATA_SETS
-or a folder alone, whose layout identifies the data set. A folder of your own is
-  my_data/classes.yaml                           classes: [{id: 1, name: road, kind: stuff}, ...]
-                                                 ignore: [255]   further ids without a label
+or a folder alone, whose layout identifies the data set.
+
+A folder of your own holds
   my_data/images/{train,val}/*.jpg
-  my_data/labels/{train,val}/*.png               16 bit: class id * 1000 + instance number
-or COCO's panoptic format, which `panoptic data convert` writes:
-  my_data/{train,val}.json  my_data/panoptic_{train,val}/*.png  my_data/{train,val}/*.jpg"""
+  my_data/labels/{train,val}/*.png   16 bit: class id * 1000 + instance number
+  my_data/classes.yaml
+    classes:
+      - {id: 1, name: road, kind: stuff}
+      - {id: 2, name: car, kind: thing}
+    ignore: [255]                    further ids of pixels without a label
+or is in COCO's panoptic format, which `panoptic data convert` writes:
+  my_data/{train,val}.json
+  my_data/panoptic_{train,val}/*.png
+  my_data/{train,val}/*.jpg"""
 
 SOURCES = ('polygons', 'semantic', 'data')
 """Flags of `convert` that name the source of the labels."""
@@ -72,7 +80,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=DataSetFormatter,
         description='Checks a data set before a training, converts other labels to a data set, '
         'and shows a data set.',
-        epilog=LAYOUTS,
+        epilog=f'{LAYOUTS}\n\nexample:\n  panoptic data check --help',
     )
     actions = parser.add_subparsers(title='actions', metavar='ACTION ...', required=True)
     _add_check(actions)
@@ -88,9 +96,9 @@ def _add_check(actions: Any) -> None:
         description='Reads every file of a data set completely and reports what is wrong: missing '
         'pairs, sizes that\ndiffer, truncated files, ids without a class. Counts classes, '
         'unlabelled pixels and tiny segments.\nThe exit status is 1 if there are errors.',
-        epilog=f'examples:\n  panoptic data check my_data\n'
+        epilog=f'{LAYOUTS}\n\nexamples:\n  panoptic data check my_data\n'
         f'  panoptic data check cityscapes:data/cityscapes --json check.json\n'
-        f'  panoptic data check hle_mobilenetv2_own\n\n{LAYOUTS}',
+        f'  panoptic data check hle_mobilenetv2_own',
     )
     parser.add_argument(
         'data',
@@ -99,9 +107,11 @@ def _add_check(actions: Any) -> None:
     )
     parser.add_argument('--split', choices=SPLITS, help='only this split (default: all splits)')
     parser.add_argument(
-        '--limit', type=whole(1), metavar='N', help='only the first N images of each'
+        '--limit', type=whole(1), metavar='N', help='only the first N images of each split'
     )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the report here')
+    parser.add_argument(
+        '--json', type=Path, metavar='FILE', help='also write the report to this file'
+    )
     parser.set_defaults(func=run_check)
 
 
@@ -109,31 +119,30 @@ def _add_convert(actions: Any) -> None:
     parser = actions.add_parser(
         'convert',
         help="convert other labels to COCO's panoptic format",
-        description="Writes images and labels in COCO's panoptic format, which coco:<folder> "
-        'reads, from one of\n'
-        '  --polygons     COCO instances JSON, as CVAT, Label Studio or Roboflow '
-        'export it; where polygons\n'
-        '                 overlap, the smaller one is on top; uncovered pixels are '
-        'void or --background\n'
-        '  --semantic     PNGs of class ids, with --instance PNGs of instance numbers '
-        'and --classes\n'
-        '  --data         any data set that can be trained on\n'
-        'The data set appears once it is complete. A source without splits is divided by file '
-        'name.\n'
-        'In classes.yaml, `ignore: [255]` lists the ids of unlabelled pixels; 0 is one of them '
-        'unless a class has it.',
-        epilog='examples:\n'
-        '  panoptic data convert --polygons instances.json --images photos '
-        '--background background -o my_data\n'
-        '  panoptic data convert --semantic sem --instance ins --images photos '
-        '--classes classes.yaml -o my_data\n'
-        '  panoptic data convert --data cityscapes:data/cityscapes -o my_data',
+        description="""\
+Writes images and labels in COCO's panoptic format, which coco:<folder> reads, from one of
+  --polygons   COCO instances JSON, as CVAT, Label Studio or Roboflow export it;
+               where polygons overlap, the smaller one is on top; uncovered
+               pixels are void or --background
+  --semantic   PNGs of class ids, with --instance PNGs of instance numbers and
+               --classes
+  --data       any data set that can be trained on
+The data set appears once it is complete. A source without splits is divided by file name. In
+classes.yaml, `ignore: [255]` lists the ids of unlabelled pixels; 0 is one of them unless a class
+has it.""",
+        epilog="""\
+examples:
+  panoptic data convert --polygons instances.json --images photos \\
+      --background background -o my_data
+  panoptic data convert --semantic sem --instance ins --images photos \\
+      --classes classes.yaml -o my_data
+  panoptic data convert --data cityscapes:data/cityscapes -o my_data""",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--polygons', type=Path, metavar='FILE', help='COCO instances JSON')
     source.add_argument('--semantic', type=Path, metavar='DIR', help='PNGs of class ids')
     source.add_argument('--data', metavar='DATA', help='a data set, or its folder')
-    parser.add_argument('--images', type=Path, metavar='DIR', help='the images')
+    parser.add_argument('--images', type=Path, metavar='DIR', help='folder of the images')
     parser.add_argument(
         '--background',
         metavar='NAME',
@@ -191,9 +200,15 @@ def _add_show(actions: Any) -> None:
         metavar='DATA',
         help='a folder, a data set and its folder, or a recipe by name or file',
     )
-    parser.add_argument('--split', choices=SPLITS, default='train', help='(default: %(default)s)')
     parser.add_argument(
-        '--count', type=whole(1), default=12, metavar='N', help='images (default: %(default)s)'
+        '--split', choices=SPLITS, default='train', help='split (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--count',
+        type=whole(1),
+        default=12,
+        metavar='N',
+        help='number of images (default: %(default)s)',
     )
     parser.add_argument(
         '-o',
@@ -201,7 +216,7 @@ def _add_show(actions: Any) -> None:
         type=Path,
         default=Path('contact_sheet.png'),
         metavar='FILE',
-        help='PNG or JPEG (default: %(default)s)',
+        help='picture to write, .png or .jpg (default: %(default)s)',
     )
     parser.set_defaults(func=run_show)
 
@@ -397,16 +412,13 @@ def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, An
                 raise ValueError(f'--data {args.data} does not consist of files')
             found.append((one, {split: range(len(one))}))
         return found
-    needed = ['images'] if args.polygons else ['images', 'instance', 'classes']
+    needed = ['images'] if args.polygons else ['images', 'instance', 'classes', 'semantic']
     for flag in needed:
         path = getattr(args, flag)
-        if path is None or not path.exists():
-            raise ValueError(
-                f'--{source} needs --{flag}'
-                + ('' if path is None else f', and {path} does not exist')
-            )
-        if flag != 'classes' and not path.is_dir():
-            raise NotADirectoryError(f'--{flag} must be a folder, and {path} is a file')
+        if path is None:
+            raise ValueError(f'--{source} needs --{flag}')
+        if flag != 'classes':
+            require_folder(path, f'folder for --{flag}')
     reader: FileReader = (
         Polygons(args.polygons, args.images, args.background, args.crowds_are_objects)
         if args.polygons

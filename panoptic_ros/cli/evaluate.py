@@ -19,28 +19,34 @@ from panoptic_ros.core.text import counted
 CITY_CLIP = 20
 """Images per street of the synthetic city that form a video."""
 
-EPILOG = """examples:
-  panoptic evaluate --model city.onnx --data synthetic
-  panoptic evaluate --model runs/camvid/checkpoints/best.ckpt --data camvid:data/camvid \\
-      --split test -o camvid_test
-  panoptic evaluate --predictions theirs.json --data cityscapes:data/cityscapes -o theirs
-  panoptic evaluate --model city.onnx --data synthetic --track 20 -o city_video
-  panoptic evaluate --model city.onnx --data camvid:data/camvid --classes camvid_city
-
--o collects, and the same command resumes one that was stopped:
+EPILOG = """\
+-o collects these files, and the same command resumes one that was stopped:
   scores.json per_class.csv images.csv   scores: all, by class, by image
-  predictions.json predictions/          COCO panoptic format, with the set's own ids and PNGs
-                                         named like the images; with --classes the ids are
-                                         those of the model's classes
-  submission/                            for COCO and Cityscapes themselves, the zip for their
-                                         server
-  worst/                                 the worst images, ground truth and prediction
-  debug_maps/                            with --debug-maps: class and centres before and after
-                                         the block, and below them the first four instances
+  predictions.json predictions/          COCO panoptic format, with the ids of
+                                         the data and PNGs named like the
+                                         images; with --classes in the classes
+                                         of the model
+  submission/                            for COCO and Cityscapes themselves, the
+                                         zip for their server
+  worst/                                 the worst images, ground truth and
+                                         prediction
+  debug_maps/                            with --debug-maps: class and centres
+                                         before and after the block, below
+                                         them the first four instances
 
 --predictions takes a JSON file in COCO panoptic format with its PNGs in the folder of the same
 name; or a folder of PNGs of one channel, named like the images, whose pixels are category ids,
-or 1000 times the category id plus the instance's number, as in Cityscapes."""
+or 1000 times the category id plus the instance's number, as in Cityscapes.
+
+examples:
+  panoptic evaluate --model city.onnx --data synthetic
+  panoptic evaluate --model runs/camvid/checkpoints/best.ckpt \\
+      --data camvid:data/camvid --split test -o camvid_test
+  panoptic evaluate --predictions theirs.json \\
+      --data cityscapes:data/cityscapes -o theirs
+  panoptic evaluate --model city.onnx --data synthetic --track 20 -o city_video
+  panoptic evaluate --model city.onnx --data camvid:data/camvid \\
+      --classes camvid_city"""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -74,7 +80,7 @@ def add_parser(subparsers: Any) -> None:
         '--split',
         default='val',
         choices=('train', 'val', 'test'),
-        help='which part of the data (default: %(default)s)',
+        help='part of the data (default: %(default)s)',
     )
     parser.add_argument(
         '--classes',
@@ -110,10 +116,16 @@ def add_parser(subparsers: Any) -> None:
         help='number of pictures of the worst images (default: %(default)s)',
     )
     parser.add_argument(
-        '--backend', default='auto', help='backend of a model file (default: %(default)s)'
+        '--backend',
+        default='auto',
+        metavar='NAME',
+        help='auto, tensorrt, onnxruntime or torch (default: %(default)s)',
     )
     parser.add_argument(
-        '--device', default='auto', help='auto, cpu, cuda or cuda:N (default: %(default)s)'
+        '--device',
+        default='auto',
+        metavar='NAME',
+        help='auto, cpu, cuda or cuda:<index> (default: %(default)s)',
     )
     parser.add_argument(
         '--track',

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from panoptic_ros.cli.arguments import whole
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.inputs import require_file
 from panoptic_ros.core.outputs import Results
 from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
@@ -70,10 +71,16 @@ def add_clip_arguments(
         "(default: the package's own)",
     )
     parser.add_argument(
-        '--backend', default='auto', help='engine that runs a model file (default: %(default)s)'
+        '--backend',
+        default='auto',
+        metavar='NAME',
+        help='auto, tensorrt, onnxruntime or torch (default: %(default)s)',
     )
     parser.add_argument(
-        '--device', default='auto', help='auto, cpu, cuda or cuda:N (default: %(default)s)'
+        '--device',
+        default='auto',
+        metavar='NAME',
+        help='auto, cpu, cuda or cuda:<index> (default: %(default)s)',
     )
     parser.add_argument(
         '--split',
@@ -177,8 +184,7 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
     from panoptic_training.tracking.study import count
 
     model = args.model or default_model()
-    if not model.is_file():
-        raise FileNotFoundError(f'no model file at {model}')
+    require_file(model, 'a model file')
     files = {
         seed: clip_file(args.cache, model, seed, args.frames)
         for seed in seeds_of(args.split, args.clips)

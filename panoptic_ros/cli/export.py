@@ -9,6 +9,7 @@ from typing import Any
 from panoptic_ros.cli.arguments import whole
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.documents import parse_yaml, read_json
+from panoptic_ros.core.inputs import require_file
 from panoptic_ros.core.progress import working
 
 
@@ -17,14 +18,16 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'export',
         help='write a model file from a training checkpoint',
+        usage='%(prog)s (--checkpoint FILE | --model FILE | --from hf:PLACE |\n'
+        '                        --recipe RECIPE --untrained) -o FILE [options]',
         description='Writes one ONNX file with network, decoding, labels and all metadata of the '
         'node.\n--stride sets the decoding stride: 4 or 2 for CPUs, 1 for GPUs.',
         epilog='examples:\n'
         '  panoptic export --checkpoint runs/city/checkpoints/best.ckpt -o city.onnx\n'
         '  panoptic export --model city.onnx --input-size 512 1024 -o city_512.onnx\n'
         '  panoptic export --recipe hle_mobilenetv2_camvid --untrained -o empty.onnx\n'
-        '  panoptic export --from hf:facebook/mask2former-swin-tiny-cityscapes-panoptic '
-        '--input-size 512 1024 -o m2f.onnx',
+        '  panoptic export --input-size 512 1024 -o m2f.onnx \\\n'
+        '      --from hf:facebook/mask2former-swin-tiny-cityscapes-panoptic',
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -37,7 +40,9 @@ def add_parser(subparsers: Any) -> None:
         help='a model file to export again with other settings',
     )
     source.add_argument(
-        '--recipe', metavar='RECIPE', help='a recipe by name or file; with --untrained'
+        '--recipe',
+        metavar='RECIPE',
+        help='a name of `panoptic list recipes`, or a YAML file; with --untrained',
     )
     source.add_argument(
         '--from',
@@ -91,9 +96,14 @@ def add_parser(subparsers: Any) -> None:
         type=int,
         choices=(1, 2, 4),
         metavar='N',
-        help='input pixels per cell of the decoded maps: 1, 2 or 4',
+        help="input pixels per cell of the decoded maps: 1, 2 or 4 (default: the model's)",
     )
-    parser.add_argument('--top-k', type=whole(1), metavar='N', help='most instances in an image')
+    parser.add_argument(
+        '--top-k',
+        type=whole(1),
+        metavar='N',
+        help="most instances in an image (default: the model's)",
+    )
     parser.add_argument(
         '--set',
         nargs='+',
@@ -145,30 +155,25 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f'--set: {own_flag[0]} has a flag of its own')
     settings |= changes
     size = (args.input_size[0], args.input_size[1]) if args.input_size else None
-    with working('exporting'):
-        if args.checkpoint:
+    if args.checkpoint:
+        require_file(args.checkpoint, 'a checkpoint')
+        with working('exporting'):
             info = export_checkpoint(args.checkpoint, args.output, input_size=size, **settings)
-        elif args.model:
+    else:
+        if args.model:
             module, source = load_model(args.model)
-            info = export_model(
-                module,
-                args.output,
-                size or source.input_size,
-                recipe_hash=source.recipe_hash,
-                **settings,
-            )
+            own_size, settings['recipe_hash'] = source.input_size, source.recipe_hash
+        elif args.source:
+            module, own_size = open_checkpoint(args.source, args.things, args.classes)
         else:
-            module, own_size = (
-                open_checkpoint(args.source, args.things, args.classes)
-                if args.source
-                else build_untrained(args.recipe)
+            module, own_size = build_untrained(args.recipe)
+        chosen = size or own_size
+        if chosen is None:
+            raise ValueError(
+                'this checkpoint scales images by their own shape; '
+                "choose the network's input with --input-size H W"
             )
-            chosen = size or own_size
-            if chosen is None:
-                raise ValueError(
-                    'this checkpoint scales images by their own shape; '
-                    "choose the network's input with --input-size H W"
-                )
+        with working('exporting'):
             info = export_model(module, args.output, chosen, **settings)
     height, width = info.input_size
     report_saved(

@@ -17,6 +17,9 @@ def add_parser(subparsers: Any) -> None:
         description="List the package's models, model families, training recipes, ablation "
         'studies and inference backends (all of them without an argument), or the classes of a '
         'model file.',
+        epilog='examples:\n'
+        '  panoptic list recipes\n'
+        '  panoptic list classes city.onnx --yaml > classes.yaml',
     )
     parser.add_argument(
         'topic',

@@ -32,9 +32,10 @@ def add_parser(subparsers: Any) -> None:
         'an interrupted replay resumes.',
         epilog='examples:\n'
         '  panoptic replay drive --model city.onnx -o out/\n'
-        '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic -o out_gt/\n'
+        '  panoptic replay drive --config node.yaml --gt /ground_truth/panoptic \\\n'
+        '      -o out_gt/\n'
         '  panoptic replay drive --gt labels/ --start 10 --duration 5 -o out_part/\n'
-        '  panoptic replay drive --live --rate 2.0 -o out_live/    the running node, over ROS\n'
+        '  panoptic replay drive --live --rate 2.0 -o out_live/\n'
         '  panoptic replay --compare out_a/ out_b/ -o difference/',
     )
     parser.add_argument(
@@ -72,10 +73,17 @@ def add_parser(subparsers: Any) -> None:
         'classes.yaml; for several cameras CAMERA=TOPIC|FOLDER, once for each',
     )
     parser.add_argument(
-        '--start', type=number(least=0), default=0.0, metavar='S', help='skip the first seconds'
+        '--start',
+        type=number(least=0),
+        default=0.0,
+        metavar='S',
+        help='skip the first S seconds (default: 0)',
     )
     parser.add_argument(
-        '--duration', type=number(above=0), metavar='S', help='replay this many seconds'
+        '--duration',
+        type=number(above=0),
+        metavar='S',
+        help='replay S seconds (default: to the end)',
     )
     parser.add_argument(
         '--stride',

@@ -19,8 +19,8 @@ def add_parser(subparsers: Any) -> None:
         description='Compares predicted panoptic segmentations with the ground truth and prints '
         'PQ, SQ and RQ in percent,\nwith the rules and the flags of panopticapi. '
         'Both sides are a JSON file and a folder of PNGs.',
-        epilog='example:\n  panoptic score --gt_json_file panoptic_val.json '
-        '--pred_json_file pred.json --json scores.json',
+        epilog='example:\n  panoptic score --gt_json_file panoptic_val.json \\\n'
+        '      --pred_json_file pred.json --json scores.json',
     )
     parser.add_argument(
         '--gt_json_file',

@@ -22,9 +22,12 @@ def add_parser(subparsers: Any) -> None:
         description="""\
 Compares two folders of PNGs, one per frame, sorted by name, and prints in percent, over all
 classes, things, stuff and each class:
-  STQ AQ SQ        segmentation and tracking quality, its association and segmentation parts
-  VPQ, VPQ1..VPQ4  panoptic quality of tubes through windows of 1 to 4 frames, and their mean
-  HOTA DetA AssA   detection and association of things, over 19 thresholds of IoU
+  STQ AQ SQ        segmentation and tracking quality, its association and
+                   segmentation parts
+  VPQ, VPQ1..VPQ4  panoptic quality of tubes through windows of 1 to 4 frames,
+                   and their mean
+  HOTA DetA AssA   detection and association of things, over 19 thresholds of
+                   IoU
   MOTA IDF1 IDSW   tracking of things at IoU 0.5; IDSW counts identity switches
 
 A pixel is R + 256 G + 65536 B = class id * label divisor + track id. Track id 0 on a thing of the
@@ -43,17 +46,13 @@ example:
     parser.add_argument('gt', type=Path, metavar='GT_DIR', help='PNGs of the ground truth')
     parser.add_argument('pred', type=Path, metavar='PRED_DIR', help='PNGs of the predictions')
     parser.add_argument(
-        '--labels',
-        type=Path,
-        required=True,
-        metavar='FILE',
-        help='YAML file of the classes, see below',
+        '--labels', type=Path, required=True, metavar='FILE', help='class file, see below'
     )
     parser.add_argument(
         '--label-divisor',
         type=whole(1, MAX_PIXEL_ID),
         metavar='N',
-        help='instead of the value in the file of classes (default: 1000)',
+        help="replaces the class file's divisor (default: 1000)",
     )
     parser.add_argument(
         '--json',

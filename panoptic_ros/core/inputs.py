@@ -33,7 +33,7 @@ def require_file(path: Path, kind: str) -> None:
     if path.is_dir():
         raise IsADirectoryError(f'{path} is a folder, expected {kind}')
     if not path.exists():
-        raise FileNotFoundError(f'no {kind.partition(" ")[2]} at {path}{_near(path)}')
+        raise FileNotFoundError(f'no {kind.partition(" ")[2]} at {path}{near_name(path)}')
     if path.is_file() and path.stat().st_size == 0:
         raise ValueError(f'{path} is empty, expected {kind}')
 
@@ -53,7 +53,7 @@ def require_folder(path: Path, kind: str) -> None:
         return
     if path.exists():
         raise NotADirectoryError(f'{path} is a file, expected a {kind}')
-    raise FileNotFoundError(f'no {kind} at {path}{_near(path)}')
+    raise FileNotFoundError(f'no {kind} at {path}{near_name(path)}')
 
 
 def kind_of(start: bytes) -> str:
@@ -61,10 +61,10 @@ def kind_of(start: bytes) -> str:
     return next((kind for first, kind in FIRST_BYTES.items() if start.startswith(first)), '')
 
 
-def _near(path: Path) -> str:
+def near_name(path: Path) -> str:
     """Return a question for the most similar name in the folder of a path."""
     try:
         names = [other.name for other in path.parent.iterdir()]
     except OSError:
         return ''
-    return did_you_mean(path.name, names)
+    return did_you_mean(path.name, names, 0.8)  # endings are similar anyway

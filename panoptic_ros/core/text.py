@@ -32,13 +32,19 @@ def counted(number: int, noun: str) -> str:
     return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], least: float = 0.6) -> str:
     """Return the question for the most similar known name; empty if none is similar.
+
+    Args:
+        name: the unknown name.
+        known: the known ones.
+        least: smallest similarity, 0 to 1.
 
     >>> did_you_mean('scroe', ['score', 'export'])
     '; did you mean score?'
     """
-    return ''.join(f'; did you mean {near}?' for near in get_close_matches(name, list(known), 1))
+    near = get_close_matches(name, list(known), 1, least)
+    return f'; did you mean {near[0]}?' if near else ''
 
 
 def saved_lines(

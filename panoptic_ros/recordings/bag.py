@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.core.inputs import near_name
 from panoptic_ros.core.text import MAX_TEXT, reason_of
 from panoptic_ros.recordings.bag_folder import ENDINGS, find_storage_files
 from panoptic_ros.recordings.bag_types import ros1_typestore, typestore
@@ -39,7 +40,7 @@ class Bag:
             ValueError: if no message can be read, or rosbags is not installed.
         """
         if not path.exists():
-            raise FileNotFoundError(f'no bag at {path}')
+            raise FileNotFoundError(f'no bag at {path}{near_name(path)}')
         try:
             _store('cdr')
         except ImportError:

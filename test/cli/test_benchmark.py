@@ -57,8 +57,12 @@ def test_the_command_prints_a_table_and_writes_records(capsys, tiny_model, tmp_p
     ('argv', 'reason'),
     [
         (['missing.onnx'], 'no model file at missing.onnx'),
-        (['x.onnx', '--seconds', '0'], 'must be over 0'),
-        (['x.onnx', '--image-size', '0', '5'], 'must be over 0'),
+        (['x.onnx', '--seconds', '0'], '--seconds must be a number over 0 and at most 3600, got'),
+        (
+            ['x.onnx', '--image-size', '0', '5'],
+            '--image-size must be a whole number of at least 1',
+        ),
+        (['x.onnx', '--threads', '0'], '--threads must be a whole number of at least 1'),
         (['x.onnx', '--json', 'no/folder/x.json'], 'no folder no/folder'),
     ],
 )

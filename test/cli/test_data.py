@@ -147,8 +147,11 @@ def test_a_conversion_does_not_replace_the_folder_of_its_photos(photos, capsys):
 @pytest.mark.parametrize(
     ('argv', 'reason'),
     [
-        (['check', 'nowhere'], "unknown data 'nowhere'"),
-        (['check', '.', '--limit', '0'], '--limit must be at least 1'),
+        (
+            ['check', 'nowhere'],
+            "'nowhere' is not a folder, a data set or a recipe; the data sets are: synth",
+        ),
+        (['check', '.', '--limit', '0'], '--limit must be a whole number of at least 1'),
         (['check', 'none.yaml'], "no recipe 'none.yaml'"),
         (['show', 'synthetic', '-o', 'x.gif'], '--output must end in .png or .jpg'),
         (['convert', '--semantic', 'x', '-o', 'y'], '--semantic needs --images'),
@@ -172,7 +175,7 @@ def test_a_conversion_does_not_replace_the_folder_of_its_photos(photos, capsys):
         ),
         (
             ['convert', '--polygons', '.', '--images', __file__, '-o', 'y'],
-            '--images must be a folder',
+            'is a file, expected a folder for --images',
         ),
         (
             ['convert', '--polygons', '.', '--images', '.', '-o', 'y'],

@@ -276,7 +276,7 @@ def test_a_damaged_model_ends_the_demo_in_one_line(scene_video, tmp_path):
         (('--camera', '87'), 'camera 87 is not available'),
         (('--bag', 'none'), 'no bag at none'),
         (('--model', 'none.onnx'), 'no model file at none.onnx'),
-        (('--duration', '0'), '--duration must be over 0 seconds, got 0'),
+        (('--duration', '0'), "--duration must be a number over 0, got '0'"),
     ],
 )
 def test_wrong_flags_are_refused_before_anything_starts(flags, words, tmp_path, capsys):

@@ -69,12 +69,12 @@ def test_a_model_with_other_classes_is_refused(capsys, tiny_model):
         (['--model', 'none.ckpt', '--data', 'synthetic'], 'no checkpoint at none.ckpt'),
         (
             ['--model', str(CITY), '--data', 'kitti'],
-            "unknown data 'kitti'; expected one of: synthetic, folder:<folder>",
+            "'kitti' is not a folder or a data set; did you mean kitti_step?; the data sets",
         ),
-        (['--model', str(CITY), '--data', 'camvid:none'], "no folder none for data 'camvid'"),
+        (['--model', str(CITY), '--data', 'camvid:none'], "no folder of data 'camvid' at none"),
         (
             ['--model', str(CITY), '--data', 'synthetic', '--limit', '0'],
-            '--limit must be at least 1, got 0',
+            "--limit must be a whole number of at least 1, got '0'",
         ),
         (
             ['--model', str(CITY), '--data', 'synthetic', '--json', 'none/scores.json'],

@@ -132,7 +132,7 @@ def test_mistakes_are_one_line(tmp_path, camvid, tiny_model, capsys):
     flags = ['--model', tiny_model, '--data', f'camvid:{camvid}']
     assert '--classes takes a mapping of these to those of the model' in refusal(capsys, *flags)
     err = refusal(capsys, *flags, '--classes', 'none')
-    assert "no class mapping 'none'; give a YAML file or one of: camvid_city" in err
+    assert "no class mapping 'none'; expected a YAML file or one of: camvid_city" in err
     err = refusal(capsys, *flags, '--classes', 'camvid_city')
     assert "the model has no class 'sky'; its classes are: floor, wall, ball, box" in err
     err = refusal(capsys, '--predictions', 'x', '--data', f'camvid:{camvid}', '--classes', 'y')

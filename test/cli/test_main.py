@@ -200,11 +200,28 @@ def test_output_that_cannot_be_printed_is_one_line():
     assert done.stderr == 'panoptic: error: [Errno 28] No space left on device\n'
 
 
-@pytest.mark.parametrize('argv', [[], ['paint'], ['list', 'colours']])
-def test_unknown_words_end_with_usage(capsys, argv):
-    with pytest.raises(SystemExit, match='2'):
-        cli.main(argv)
-    assert 'usage: panoptic' in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ('argv', 'error'),
+    [
+        ([], 'the following arguments are required: COMMAND ARGUMENTS ...; see `panoptic --help`'),
+        (['evalute'], "command must be one of data, train, evaluate, * 'evalute'; did you mean "),
+        (
+            ['data', 'chek'],
+            "action must be one of check, convert, show; got 'chek'; did you mean ",
+        ),
+        (['list', 'modls'], "topic must be one of models, * got 'modls'; did you mean models?; "),
+        (['list', '--yml'], "unknown argument '--yml'; did you mean --yaml?; see `panoptic list "),
+        (['list', 'models', 'a.onnx', 'b'], "unknown argument 'b'; see `panoptic list --help`"),
+        (['export', '-o'], '--output expects one argument; see `panoptic export --help`'),
+        (['evaluate', '--model', 'x'], 'the following arguments are required: --data; see '),
+    ],
+)
+def test_unknown_words_are_one_line_with_the_nearest_word(capsys, argv, error):
+    assert cli.main(argv) == 2
+    line = capsys.readouterr().err
+    assert line.count('\n') == 1
+    before, _, after = f'panoptic: error: {error}'.partition('*')
+    assert line.startswith(before) and after in line
 
 
 def test_train_gets_its_flags_untouched(monkeypatch):

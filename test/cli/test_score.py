@@ -236,7 +236,7 @@ def test_errors_name_the_missing_or_broken_file(files):
     with pytest.raises(ValueError, match=r'pred\.json is not JSON'):
         score_files(files)
     (files / 'pred.json').unlink()
-    with pytest.raises(FileNotFoundError, match=r'no file .*pred\.json'):
+    with pytest.raises(FileNotFoundError, match=r'no JSON file at .*pred\.json'):
         score_files(files)
 
 

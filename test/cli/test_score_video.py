@@ -142,7 +142,7 @@ def test_pixels_have_the_ids_of_the_class_file(files, capsys):
             lambda f: [path.unlink() for path in (f / 'gt').iterdir()],
             r'no PNG in .*gt or in a folder in it',
         ),
-        (lambda f: (f / 'classes.yaml').unlink(), r'no file .*classes\.yaml'),
+        (lambda f: (f / 'classes.yaml').unlink(), r'no class file at .*classes\.yaml'),
         (lambda f: (f / 'classes.yaml').write_text('{'), r'classes\.yaml is not YAML'),
         (
             lambda f: (f / 'classes.yaml').write_text(f'label_divisor: {2**40}\nlabels: []'),

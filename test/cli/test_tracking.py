@@ -75,11 +75,23 @@ def test_a_model_of_other_classes_is_refused(capsys, tiny_model, tmp_path):
     ('argv', 'reason'),
     [
         (['evaluate-tracking', '--model', 'none.onnx'], 'no model file at none.onnx'),
-        (['evaluate-tracking', '--clips', '0'], '--clips must be 1 to 1000, got 0'),
-        (['evaluate-tracking', '--frames', '0'], '--frames must be at least 1, got 0'),
-        (['evaluate-tracking', '--steps', '0'], '--steps must be at least 1, got 0'),
+        (
+            ['evaluate-tracking', '--clips', '0'],
+            "--clips must be a whole number of at least 1, got '0'",
+        ),
+        (
+            ['evaluate-tracking', '--frames', '0'],
+            "--frames must be a whole number of at least 1, got '0'",
+        ),
+        (
+            ['evaluate-tracking', '--steps', '0'],
+            "--steps must be a whole number of at least 1, got '0'",
+        ),
         (['evaluate-tracking', '--json', 'none/scores.json'], '--json: no folder none'),
-        (['tune-tracker', '--trials', '0'], '--trials must be at least 1, got 0'),
+        (
+            ['tune-tracker', '--trials', '0'],
+            "--trials must be a whole number of at least 1, got '0'",
+        ),
         (['tune-tracker', '--tracker', 'ours'], 'got ours (now called default)'),
         (
             ['tune-tracker', '--tracker', 'theirs'],

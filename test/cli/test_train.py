@@ -4,6 +4,8 @@
 What it trains is tested in test/training/.
 """
 
+import zipfile
+
 import pytest
 from tiny_training import RECIPE, tiny_flags
 
@@ -76,14 +78,34 @@ def error_of(argv, capsys):
 
 @pytest.mark.parametrize('argv', [[], ['--data.batch_size', '3']])
 def test_a_training_needs_a_recipe(capsys, argv):
-    assert 'needs a recipe: --config FILE, or --config and one of: ' in error_of(argv, capsys)
+    assert 'needs a recipe: --config FILE, or --config and a name that ' in error_of(argv, capsys)
 
 
 @pytest.mark.parametrize('argv', [['--config', 'none'], ['--config=none'], ['-c', 'none']])
 def test_a_missing_recipe_is_named(capsys, argv):
     text = error_of(argv, capsys)
-    assert "no recipe 'none'; give a YAML file or one of: " in text
-    assert 'hle_mobilenetv2_city' in text
+    assert "no recipe 'none'; expected a YAML file or a name that `panoptic list recipes`" in text
+
+
+@pytest.mark.parametrize(
+    ('name', 'reason'),
+    [
+        ('hle_mobilenetv2_ctiy', '; did you mean hle_mobilenetv2_city?; expected a YAML file'),
+        ('hle_table6', 'hle_table6 is a study, expected a recipe'),
+        ('FOLDER', ' is a folder, expected a YAML file of a recipe'),
+        ('FOLDER/other.yaml', 'is not a recipe: expected the keys trainer, model and data, got '),
+        ('FOLDER/empty.yaml', ' is empty, expected a YAML file; a recipe has the keys '),
+        ('FOLDER/comment.yaml', ' holds no values; a recipe has the keys trainer, model and data'),
+        ('FOLDER/last.ckpt', ' is a zip archive, as checkpoints of `panoptic train` are, exp'),
+    ],
+)
+def test_what_is_given_in_place_of_a_recipe_is_named(tmp_path, capsys, name, reason):
+    (tmp_path / 'other.yaml').write_text('title: a study')
+    (tmp_path / 'empty.yaml').touch()
+    (tmp_path / 'comment.yaml').write_text('# nothing')
+    with zipfile.ZipFile(tmp_path / 'last.ckpt', 'w') as archive:
+        archive.writestr('data.pkl', b'x' * 5_000_000)
+    assert reason in error_of(['--config', name.replace('FOLDER', str(tmp_path))], capsys)
 
 
 def test_a_recipe_that_is_nested_without_end_is_refused(tmp_path, capsys):
@@ -91,7 +113,7 @@ def test_a_recipe_that_is_nested_without_end_is_refused(tmp_path, capsys):
     assert 'nested more than' in error_of(['--config', f'{tmp_path}/x.yaml'], capsys)
 
 
-@pytest.mark.parametrize('text', ['', 'hello', '[1, 2]'])
+@pytest.mark.parametrize('text', ['hello', '[1, 2]'])
 @pytest.mark.parametrize('flag', ['--config ', '--config='])
 def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
     (tmp_path / 'x.yaml').write_text(text)
@@ -124,11 +146,11 @@ def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
             "timm has no backbone 'mobilenetv2_036'; similar: ",
         ),
         ('top_k: 12', 'topk: 12', "unknown key 'topk' for family 'hle'; the keys are: "),
-        ('lr: 1.0e-3', 'lr: fast', 'model.lr'),
+        ('lr: 1.0e-3', 'lr: fast', 'model.lr must be a number, got fast'),
         (
             'dataset: synthetic',
             'dataset: kitti',
-            "unknown data 'kitti'; expected one of: synthetic, ",
+            "unknown data 'kitti'; did you mean kitti_step?; expected one of: synthetic, ",
         ),
         (
             'frames_per_clip',
@@ -159,7 +181,10 @@ def test_mistakes_in_a_recipe_are_one_line(tmp_path, capsys, old, new, reason):
         (['--model.warmpu_steps=2'], '; did you mean --model.warmup_steps?'),
         (['--modle.lr', '1'], 'unrecognized arguments: --modle.lr 1; did you mean --model.lr?'),
         (['--ckpt_pth', 'last'], '; did you mean --ckpt_path?'),
-        (['--model.init_weights', 'none.safetensors'], 'init_weights: no file none.safetensors'),
+        (
+            ['--model.init_weights', 'none.safetensors'],
+            'no file for init_weights at none.safetensors',
+        ),
         (['--trainer.accelerator', 'tpu'], 'panoptic: error: '),
     ],
 )
@@ -193,7 +218,7 @@ def test_a_precision_plugin_that_does_not_work_is_refused(tmp_path, capsys):
 def test_a_missing_data_folder_is_named(tmp_path, capsys):
     recipe = tmp_path / 'own.yaml'
     recipe.write_text(RECIPE.split('  train:')[0].replace('synthetic', 'camvid:nowhere'))
-    assert "no folder nowhere for data 'camvid'" in error_of(['--config', str(recipe)], capsys)
+    assert "no folder of data 'camvid' at nowhere" in error_of(['--config', str(recipe)], capsys)
 
 
 def test_a_batch_needs_enough_samples(tmp_path, capsys):

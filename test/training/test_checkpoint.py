@@ -180,7 +180,7 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path):
 
 
 def test_missing_files_are_named():
-    with pytest.raises(FileNotFoundError, match=r'init_weights: no file none\.safetensors'):
+    with pytest.raises(FileNotFoundError, match=r'no file for init_weights at none\.safetensors'):
         load_pretrained(make_model(0), 'none.safetensors')
     with pytest.raises(ValueError, match='Linear has no backbone to load weights into'):
         backbone_of(torch.nn.Linear(1, 1))

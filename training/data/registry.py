@@ -175,12 +175,12 @@ def resolve_name(text: str, recipes: Collection[str] = ()) -> str:
     """
     if not Path(text).is_dir():
         if text.partition(':')[0] not in DATASETS and ':' not in text:
-            kinds = 'a data set or a recipe' if recipes else 'a data set'
+            kinds = 'a folder, a data set or a recipe' if recipes else 'a folder or a data set'
             if Path(text).exists():
-                raise NotADirectoryError(f'{text} is a file, expected a folder, {kinds}')
+                raise NotADirectoryError(f'{text} is a file, expected {kinds}')
             folders = [path.name for path in Path().iterdir() if path.is_dir()]
             raise FileNotFoundError(
-                f'{text!r} is neither a folder nor {kinds}'
+                f'{text!r} is not {kinds}'
                 f'{did_you_mean(text, [*folders, *DATASETS, *recipes])}; the data sets are: '
                 f'{", ".join(typed_names())}'
             )

@@ -263,7 +263,9 @@ def _folder_text(root: str | None) -> str:
 
 def _with_known_keys(message: str, parser: LightningArgumentParser) -> str:
     """Append known keys to a message about an unknown key or flag, and the most similar one."""
-    wrong = re.search(r'Parser key "(\S+?)": Expected a <class .(\w+).>. Got value: (.*)', message)
+    wrong = re.search(
+        r'Parser key "(\S+?)":\s+Expected a <class .(\w+).>. Got value: (.*)', message
+    )
     if wrong:
         key, kind, value = wrong.groups()
         return (

@@ -126,7 +126,7 @@ def test_other_classes_and_networks_are_refused():
     ('values', 'message'),
     [
         ({'loss_stride': 3}, r'model\.loss_stride must be 4, 2 or 1, got 3'),
-        ({'init_weights': 'none.safetensors'}, r'init_weights: no file none\.safetensors'),
+        ({'init_weights': 'none.safetensors'}, r'no file for init_weights at none\.safetensors'),
     ],
 )
 def test_bad_settings_are_named(values, message):
