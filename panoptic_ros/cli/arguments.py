@@ -65,7 +65,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
         def end_paragraph() -> None:
             if paragraph:
-                blocks.append(textwrap.fill(' '.join(paragraph), width))
+                blocks.append(textwrap.fill(' '.join(paragraph), width, break_on_hyphens=False))
                 paragraph.clear()
 
         for line in text.splitlines():
@@ -76,6 +76,9 @@ class HelpFormatter(argparse.HelpFormatter):
                 paragraph.append(line)
         end_paragraph()
         return '\n'.join(f'{indent}{line}' for line in blocks)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(' '.join(text.split()), width, break_on_hyphens=False)
 
 
 def _subject(match: re.Match[str]) -> str:

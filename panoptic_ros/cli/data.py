@@ -80,7 +80,8 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=DataSetFormatter,
         description='Checks a data set before a training, converts other labels to a data set, '
         'and shows a data set.',
-        epilog=f'{LAYOUTS}\n\nexample:\n  panoptic data check --help',
+        epilog=f'{LAYOUTS}\n\nexamples:\n  panoptic data check my_data\n'
+        '  panoptic data show my_data --split val -o sheet.png',
     )
     actions = parser.add_subparsers(title='actions', metavar='ACTION ...', required=True)
     _add_check(actions)

@@ -24,8 +24,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'demo',
         help='run the node with a camera; record a video, a bag and a summary',
-        description='Start the ROS 2 node and a camera driver as separate processes, show rate, '
-        'latency and\ndiagnostics while they run, and write overlay.mp4, contact_sheet.png, bag/ '
+        description='Starts the ROS 2 node and a camera driver as separate processes, shows rate, '
+        'latency and\ndiagnostics while they run, and writes overlay.mp4, contact_sheet.png, bag/ '
         '(MCAP) and\nsummary.json. Without a source the camera shows a synthetic street. A ROS '
         'installation is\nnot needed.',
         epilog='examples:\n  panoptic demo\n  panoptic demo --video drive.mp4 --model city.onnx',

@@ -14,7 +14,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'list',
         help="list models, families, recipes, studies, backends, or a model's classes",
-        description="List the package's models, model families, training recipes, ablation "
+        description="Lists the package's models, model families, training recipes, ablation "
         'studies and inference backends (all of them without an argument), or the classes of a '
         'model file.',
         epilog='examples:\n'

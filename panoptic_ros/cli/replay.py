@@ -25,8 +25,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'replay',
         help='run a recorded bag through the pipeline; results bag, scores, report',
-        description='Process every image of a bag (rosbag2, ROS 1), a video or a folder of images '
-        "in order with\nthe node's own pipeline, without ROS. Write report.html, "
+        description='Processes every image of a bag (rosbag2, ROS 1), a video or a folder of '
+        "images in order with\nthe node's own pipeline, without ROS. Writes report.html, "
         'summary.json, frames.jsonl (a line\nper image), overlay.mp4 and bag/ (mcap) '
         "with the node's topics. The results do not depend on\nthe load of the machine; "
         'an interrupted replay resumes.',

@@ -106,7 +106,7 @@ class Progress:
             words.append(f'took {format_duration(elapsed)}')
         elif self.left_s is not None:
             words.append(f'{format_duration(self.left_s)} left')
-        elif rate > 0 and math.isfinite(self.total):
+        elif rate > 0 and self.done < self.total < math.inf:
             words.append(f'{format_duration((self.total - self.done) / rate)} left')
         return ', '.join(words) + (f'{separator}{self.note}' if self.note else '')
 

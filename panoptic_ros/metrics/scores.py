@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.text import counted
 from panoptic_ros.metrics.base import SumMetric
 from panoptic_ros.metrics.image_pair import ImagePair
 from panoptic_ros.metrics.panoptic import PanopticQuality
@@ -110,7 +111,7 @@ class ImageScores:
         single = [row for row in self.rows if row.full and len(row.columns) == 1]
         several = [row for row in self.rows if row.full and len(row.columns) > 1]
         lines = [
-            ', '.join([*figures(cheap), f'{self.images} images']),
+            ', '.join([*figures(cheap), counted(self.images, 'image')]),
             ', '.join(figures(single)),
             *figures(several),
         ]

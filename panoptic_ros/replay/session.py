@@ -9,6 +9,7 @@ from typing import Any
 
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import replace_results, write_json
+from panoptic_ros.core.text import counted
 from panoptic_ros.core.version import __version__
 from panoptic_ros.images.messages import header_stamp_ns
 from panoptic_ros.node.model_loading import LoadedModel, load_model
@@ -96,7 +97,8 @@ class Session:
         for name, topic in self.config.cameras.items():
             gt = self.config.ground_truths.get(name)
             yield (
-                f'camera {name}: {topic}, {self.config.recording.topics[topic].messages} images'
+                f'camera {name}: {topic}, '
+                + counted(self.config.recording.topics[topic].messages, 'image')
                 + (f', ground truth: {gt.name}' if gt else '')
             )
         for topic, reason in self._left_out.items():

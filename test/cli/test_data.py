@@ -211,9 +211,7 @@ def test_images_without_annotation_are_told_of(photos, capsys):
     document['annotations'].pop()
     path.write_text(json.dumps(document))
     assert main(['data', 'check', str(photos / 'own')]) == 0
-    assert (
-        'warning: train: 1 images have no annotation and are left out: ' in capsys.readouterr().out
-    )
+    assert 'warning: train: left out, without annotation: 1 image: ' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

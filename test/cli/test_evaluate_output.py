@@ -220,7 +220,7 @@ def break_colour(folder):
         (lambda folder: None, 'no prediction'),
         (break_size, 'is 4 x 4, its image 64 x 128'),
         (break_colour, 'PNGs in colour need their JSON file'),
-        (shutil.rmtree, 'no predictions at'),
+        (shutil.rmtree, 'no JSON file or folder of predictions at'),
     ],
 )
 def test_errors_of_predictions_are_one_line(tmp_path, data, capsys, damage, reason):

@@ -144,7 +144,7 @@ def test_recipes_are_found_by_name_and_by_file(tmp_path):
     [
         (['--checkpoint', 'none.ckpt', '-o', 'x.onnx'], 'no checkpoint at none.ckpt'),
         (['--model', 'none.onnx', '-o', 'x.onnx'], 'no model file at none.onnx'),
-        (['--recipe', 'none', '--untrained', '-o', 'x.onnx'], "no recipe 'none'; give a YAML"),
+        (['--recipe', 'none', '--untrained', '-o', 'x.onnx'], "no recipe 'none'; expected a YAML"),
         (['--recipe', 'hle_mobilenetv2_camvid', '-o', 'x.onnx'], '--untrained go together'),
         (['--checkpoint', 'x.ckpt', '--untrained', '-o', 'x.onnx'], '--untrained go together'),
         (['--model', 'x.onnx', '-o', 'x.trt'], 'ends in .onnx'),
@@ -165,7 +165,9 @@ def test_a_file_that_is_no_recipe_is_refused(capsys, tmp_path, text):
     path = tmp_path / 'bad.yaml'
     path.write_text(text)
     assert main(['export', '--recipe', str(path), '--untrained', '-o', 'x.onnx']) == 2
-    assert re.search(r'bad\.yaml is not (a training recipe|YAML)', capsys.readouterr().err)
+    assert re.search(
+        r'bad\.yaml is not (a recipe|a complete recipe|YAML)', capsys.readouterr().err
+    )
 
 
 CLASSES = 'classes: [{id: 1, name: floor, kind: stuff}, {id: 2, name: cup, kind: thing}]'
@@ -175,7 +177,7 @@ CLASSES = 'classes: [{id: 1, name: floor, kind: stuff}, {id: 2, name: cup, kind:
     ('dataset', 'made', 'answer'),
     [
         ('folder:own', True, ['floor', 'cup']),
-        ('folder:own', False, 'no folder own for data'),
+        ('folder:own', False, "no folder of data 'folder' at own"),
         ('camvid:none', False, 11),  # classes that all such data have
         ('pascal', False, "unknown data 'pascal'; expected one of: synthetic"),
     ],
@@ -226,5 +228,5 @@ def test_scores_come_from_a_file_of_evaluate(tmp_path):
 def test_other_files_are_no_scores(tmp_path, text):
     file = tmp_path / 'scores.json'
     file.write_text(text)
-    with pytest.raises(ValueError, match=r'scores\.json is not (JSON|a file of `panoptic)'):
+    with pytest.raises(ValueError, match=r'scores\.json is not (JSON|a file that `panoptic)'):
         read_scores(file)

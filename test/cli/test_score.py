@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic score` on files: the published sample if it is available, and small ones."""
 
-import argparse
 import json
 import re
 import zlib
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from panoptic_ros.cli import score
+from panoptic_ros.cli.arguments import Parser
 from panoptic_ros.core import progress
 
 SAMPLE = Path(__file__).parents[3] / 'shared/data/coco_panoptic_sample/panoptic_examples.json'
@@ -19,7 +19,7 @@ needs_sample = pytest.mark.skipif(not SAMPLE.is_file(), reason='needs coco_panop
 
 
 def run(*arguments):
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     score.add_parser(parser.add_subparsers())
     args = parser.parse_args(['score', *map(str, arguments)])
     args.func(args)
@@ -192,7 +192,7 @@ def png_with_header_size(side):
             lambda p: p.write_bytes(png_with_header_size(30_000)),
             '30000 x 30000 pixels, expected 89478485 at most',
         ),
-        (lambda p: p.write_bytes(p.read_bytes()[:-20]), 'is not an 8-bit RGB PNG'),
+        (lambda p: p.write_bytes(p.read_bytes()[:-20]), 'is a damaged PNG'),
         (lambda p: p.unlink(), r'image 5: .*a\.png does not exist'),
     ],
 )
@@ -222,7 +222,7 @@ def test_errors_name_the_bad_category(files, edit, message):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (('--pred_folder', 'nowhere'), 'no folder nowhere'),
+        (('--pred_folder', 'nowhere'), 'no folder with segmentation PNGs at nowhere'),
         (('--json', 'nowhere/scores.json'), '--json: no folder nowhere'),
     ],
 )

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`panoptic score-video` on small folders of PNGs."""
 
-import argparse
 import json
 
 import cv2
@@ -11,6 +10,7 @@ import yaml
 from video_clips import LABELS, random_clip, score
 
 from panoptic_ros.cli import score_video
+from panoptic_ros.cli.arguments import Parser
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.metrics.video import VideoScores
 
@@ -18,7 +18,7 @@ DIVISOR = 256
 
 
 def run(*arguments):
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     score_video.add_parser(parser.add_subparsers())
     args = parser.parse_args(['score-video', *map(str, arguments)])
     args.func(args)
@@ -179,7 +179,7 @@ def test_errors_name_the_bad_file(files, change, message):
         (('--json', 'nowhere/scores.json'), '--json: no folder nowhere'),
         (
             ('--label-divisor', '0'),
-            '--label-divisor must be a whole number over 0, at most 16777215, got 0',
+            "--label-divisor must be a whole number of at least 1 and at most 16777215, got '0'",
         ),
     ],
 )

@@ -145,7 +145,11 @@ def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
             'mobilenetv2_036',
             "timm has no backbone 'mobilenetv2_036'; similar: ",
         ),
-        ('top_k: 12', 'topk: 12', "unknown key 'topk' for family 'hle'; the keys are: "),
+        (
+            'top_k: 12',
+            'topk: 12',
+            "unknown key 'topk' for family 'hle'; did you mean top_k?; the keys are: ",
+        ),
         ('lr: 1.0e-3', 'lr: fast', 'model.lr must be a number, got fast'),
         (
             'dataset: synthetic',
@@ -155,7 +159,7 @@ def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
         (
             'frames_per_clip',
             'per_clip',
-            "data 'synthetic' has no option 'per_clip'; the options are",
+            "no option 'per_clip'; did you mean frames_per_clip?; the options are",
         ),
         ('input_size: [64, 128]', 'input_size: [64]', 'tuple with 2 elements'),
         ('batch_size', 'batchsize', '; did you mean data.batch_size?'),

@@ -56,7 +56,8 @@ def test_nothing_given_leaves_the_defaults(tmp_path, text):
     ('text', 'reason'),
     [
         # one that is not a parameter file of the node
-        ('', 'is not a parameter file of the node: expected `/\\*\\*:` or `panoptic_node:`'),
+        ('', 'is empty, expected a parameter file'),
+        ('[]', 'is not a parameter file of the node: expected `/\\*\\*:` or `panoptic_node:`'),
         ('hello', 'is not a parameter file of the node'),
         ('/**: {max_rate_hz: 4.0}', 'is not a parameter file of the node'),
         (block(RATE, 'other_node'), 'it has parameters of /other_node$'),
@@ -115,7 +116,7 @@ def test_messages_stay_short(tmp_path):
 
 
 def test_a_folder_and_a_missing_file_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='is a folder, expected a parameter file'):
+    with pytest.raises(IsADirectoryError, match='is a folder, expected a parameter file'):
         read_parameters(tmp_path)
     with pytest.raises(FileNotFoundError, match=r'no parameter file at .*none\.yaml'):
         read_parameters(tmp_path / 'none.yaml')

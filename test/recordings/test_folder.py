@@ -73,7 +73,7 @@ def test_a_looped_folder_starts_anew(tmp_path):
 
 
 def test_other_folders_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no folder at'):
+    with pytest.raises(FileNotFoundError, match='no folder of images at'):
         ImageFolder(tmp_path / 'none')
     (tmp_path / '.hidden.png').touch()
     with pytest.raises(ValueError, match=r'holds no image; images are named \.jpg'):

@@ -46,7 +46,7 @@ def test_a_looped_video_starts_anew_and_time_goes_on(grey_video):
     ('content', 'error', 'words'),
     [
         (None, FileNotFoundError, 'no video file at'),  # not there
-        (b'', ValueError, 'cannot be read as a video'),  # nothing in it
+        (b'', ValueError, 'is empty, expected a video file'),  # nothing in it
         (b'not a video' * 99, ValueError, 'cannot be read as a video'),
     ],
 )

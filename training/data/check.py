@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.core.text import counted
 
 from ..checkpoint import read_checkpoint
 from .class_table import require_same_classes
@@ -105,7 +106,7 @@ class SplitReport:
         absent = [name for name, n in zip(self.labels.names, self.segments, strict=False) if not n]
         if absent and self.samples > len(self.errors):
             warnings.append(
-                f'{len(absent)} of {len(self.labels)} classes do not occur: {listing(absent)}'
+                f'no segment of {len(absent)} of {len(self.labels)} classes: {listing(absent)}'
             )
         crowds = [
             label.name
@@ -119,12 +120,13 @@ class SplitReport:
             )
         if self.unlabelled:
             warnings.append(
-                f'{len(self.unlabelled)} images are unlabelled to more than '
-                f'{MOSTLY_UNLABELLED:.0%}: {listing(self.unlabelled)}'
+                f'more than {MOSTLY_UNLABELLED:.0%} are unlabelled in '
+                f'{counted(len(self.unlabelled), "image")}: {listing(self.unlabelled)}'
             )
         if self.tiny:
             warnings.append(
-                f'{self.tiny_segments} segments have less than {TINY_PX} px: {listing(self.tiny)}'
+                f'less than {TINY_PX} px in {counted(self.tiny_segments, "segment")}: '
+                f'{listing(self.tiny)}'
             )
         return warnings
 
@@ -248,9 +250,7 @@ def compare_splits(reports: Mapping[str, SplitReport]) -> tuple[list[str], list[
         )
         if in_val and not in_train
     ]
-    return [], (
-        [f'{len(new)} classes occur in val and not in train: {listing(new)}'] if new else []
-    )
+    return [], ([f'in val and not in train: classes {listing(new)}'] if new else [])
 
 
 def _read(reader: Reader, index: int) -> tuple[str | None, SampleCounts | None]:

@@ -15,6 +15,7 @@ from panoptic_ros.core.coco_format import (
     read_labels,
 )
 from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.core.text import counted
 
 from .files import FilePair, FileReader, Maps, number_instances, split_ids, thing_table
 from .skipping import listing
@@ -66,7 +67,7 @@ class PanopticJson(FileReader):
         """See `FileReader.notes`."""
         return (
             [
-                f'{len(self.unlabelled)} images have no annotation and are left out: '
+                f'left out, without annotation: {counted(len(self.unlabelled), "image")}: '
                 f'{listing(self.unlabelled)}'
             ]
             if self.unlabelled

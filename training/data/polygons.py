@@ -12,6 +12,7 @@ from panoptic_ros.core.class_file import distinct_color
 from panoptic_ros.core.coco_format import read_images, read_json
 from panoptic_ros.core.json_values import Item, each, number, text
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.core.text import counted
 
 from .files import FilePair, FileReader, Maps, fault_of
 from .outlines import Instance, check_reach, encloses, mask_of, read_instance_annotations
@@ -156,8 +157,11 @@ class Polygons(FileReader):
                     'all annotations of these classes are crowds, so there is no object to '
                     f'learn: {listing(names)} (--crowds-are-objects makes each an object)',
                 ),
-                (empty, f'{len(empty)} images have no annotation: {listing(empty)}'),
-                (flat, f'{len(flat)} outlines enclose no area and are left out: {listing(flat)}'),
+                (empty, f'no annotation in {counted(len(empty), "image")}: {listing(empty)}'),
+                (
+                    flat,
+                    f'left out, without area: {counted(len(flat), "outline")}: {listing(flat)}',
+                ),
                 (
                     self.lost,
                     f'{self.lost} instances are left out: smaller ones cover them completely, '

@@ -14,7 +14,7 @@ from ..data.registry import dataset_list
 from .optimizers import OptimizerConfig
 
 DESCRIPTION = f"""\
-Train a model by a recipe, a YAML file whose keys are listed below. Each key is also a flag, which
+Trains a model by a recipe, a YAML file whose keys are listed below. Each key is also a flag, which
 replaces the recipe's value. `panoptic list recipes` names the recipes of the package.
 
 Data sets for data.dataset:

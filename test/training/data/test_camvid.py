@@ -144,7 +144,7 @@ def test_bad_files_are_found_at_opening(folder, spoil, error, message):
 def test_mistakes_are_named(folder):
     with pytest.raises(ValueError, match="splits train, val, test, got 'all'"):
         open_reader(f'camvid:{folder}', 'all')
-    with pytest.raises(ValueError, match="no option 'minarea'; the options are: min_area"):
+    with pytest.raises(ValueError, match="no option 'minarea'; did you mean min_area"):
         open_reader(f'camvid:{folder}', 'val', minarea=3)
 
 

@@ -72,8 +72,8 @@ def test_a_good_split(folder):
     assert report.pixels[:3].tolist() == [4 * 128, 4 * 32, 0]
     assert report.sizes == {(10, 20): 4} and report.tiny_segments == 8
     assert report.warnings == [
-        '1 of 3 classes do not occur: tram',
-        '8 segments have less than 16 px: a.png, b.png, c.png, d.png',
+        'no segment of 1 of 3 classes: tram',
+        'less than 16 px in 8 segments: a.png, b.png, c.png, d.png',
     ]
     plain = json.loads(json.dumps(report.to_dict()))
     assert plain['classes'][1] == {
@@ -108,13 +108,15 @@ def test_every_bad_file_is_named_and_the_others_counted(folder):
     ):
         assert words in error
     assert report.unlabelled == ['e.png'] and report.pixels.sum() == 200
-    assert any('unlabelled to more than 90%: e.png' in text for text in report.warnings)
+    assert any(
+        'more than 90% are unlabelled in 1 image: e.png' in text for text in report.warnings
+    )
 
 
 def test_splits_are_compared(folder):
     save(folder, 'val', 'e', np.full((10, 20), 3001))
     reports = {split: checked(folder, split) for split in ('train', 'val')}
-    assert compare_splits(reports) == ([], ['1 classes occur in val and not in train: tram'])
+    assert compare_splits(reports) == ([], ['in val and not in train: classes tram'])
     reports['val'].labels = LabelSet(reports['val'].labels.labels[:2])
     assert compare_splits(reports) == (['train has 3 classes, val 2'], [])
     assert compare_splits({'train': reports['train']}) == ([], [])

@@ -87,7 +87,7 @@ def test_a_file_lists_classes_or_null(tmp_path):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('', r'must hold lines `data class: model class`, .* got None'),
+        ('', 'is empty, expected a YAML file'),
         ('[lawn, floor]', 'must hold lines'),
         ('{}', 'maps no class'),
         ('lawn: null', 'maps no class'),

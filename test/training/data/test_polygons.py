@@ -96,7 +96,7 @@ def test_polygons_without_an_inside_are_no_objects(tmp_path, polygon):
     source = opened(tmp_path, annotation(7, segmentation=[polygon]))
     assert source.faults() == {}
     assert (source.read_labels(0)[0] == VOID_ID).all()
-    assert source.notes() == ['1 outlines enclose no area and are left out: annotation 7']
+    assert source.notes() == ['left out, without area: 1 outline: annotation 7']
     source = opened(tmp_path, annotation(segmentation=[polygon, *BOX]))
     assert (source.read_labels(0)[1] > 0).sum() == 35
     assert source.notes() == []
@@ -105,7 +105,7 @@ def test_polygons_without_an_inside_are_no_objects(tmp_path, polygon):
 def test_files_and_images_without_annotations(tmp_path):
     both = [{'id': 1, 'file_name': 'a.png'}, {'id': 2, 'file_name': 'b.png'}]
     assert opened(tmp_path, annotation(), images=both).notes() == [
-        '1 images have no annotation: b.png'
+        'no annotation in 1 image: b.png'
     ]
     with pytest.raises(ValueError, match=r'instances\.json has no annotations'):
         opened(tmp_path, images=both)

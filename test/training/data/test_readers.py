@@ -396,7 +396,7 @@ def test_a_folder_tells_what_it_is(tmp_path, own):
         assert resolve_name(str(folder)) == f'{kind}:{folder}'
     assert resolve_name('synthetic') == 'synthetic'
     assert resolve_name(f'coco:{tmp_path}') == f'coco:{tmp_path}'
-    with pytest.raises(FileNotFoundError, match="no folder nowhere for data 'coco'"):
+    with pytest.raises(FileNotFoundError, match="no folder of data 'coco' at nowhere"):
         resolve_name('coco:nowhere')
     (tmp_path / 'none').mkdir()
     with pytest.raises(ValueError, match='has the layout of no known data set'):

@@ -138,7 +138,7 @@ def test_single_frames_are_shuffled_within_blocks():
         (
             'train',
             {'lenght': 3},
-            "no option 'lenght'; the options are: size, length, frames_per_clip",
+            "no option 'lenght'; did you mean length.; the options are: size, length, frames",
         ),
     ],
 )
@@ -154,10 +154,18 @@ def test_training_may_be_longer_than_its_streets():
 @pytest.mark.parametrize(
     ('name', 'error', 'message'),
     [
-        ('kitti', ValueError, "unknown data 'kitti'; expected one of: synthetic, folder:<folder>"),
-        ('camvid', ValueError, "unknown data 'camvid'"),
-        ('synthetic:here', ValueError, "unknown data 'synthetic:here'"),
-        ('camvid:nowhere', FileNotFoundError, "no folder nowhere for data 'camvid'"),
+        (
+            'kitti',
+            ValueError,
+            "unknown data 'kitti'; did you mean kitti_step.; expected one of: synthetic, folder",
+        ),
+        ('camvid', ValueError, "data 'camvid' is named camvid:<folder>, got 'camvid'"),
+        (
+            'synthetic:here',
+            ValueError,
+            "data 'synthetic' is named synthetic, got 'synthetic:here'",
+        ),
+        ('camvid:nowhere', FileNotFoundError, "no folder of data 'camvid' at nowhere"),
     ],
 )
 def test_errors_name_the_unknown_data(name, error, message):
