@@ -34,8 +34,10 @@ def explain(error: Exception, args: argparse.Namespace) -> tuple[int, str]:
         return INPUT, f'values are nested too deeply{_files(args)}'
     if isinstance(error, MemoryError):
         return INTERNAL, f'not enough memory{": " * bool(text)}{text}{_files(args)}'
-    if isinstance(error, OSError) and error.errno and error.filename is None:
-        return INPUT, f'{text}{_files(args)}'
+    if isinstance(error, OSError) and error.errno:
+        if error.filename is None:
+            return INPUT, f'{text}{_files(args)}'
+        return INPUT, f'{error.filename}: {error.strerror}'
     if isinstance(error, ImportError) and 'install' not in text:
         if (error.name or '').partition('.')[0] in RUNTIME_PACKAGES:
             return INPUT, (

@@ -164,7 +164,13 @@ def test_a_full_disk_is_reported_with_the_path(fail, capsys):
     )
     fail(OSError(28, 'No space left on device', '/disk/a.json'))
     assert cli.main(['list']) == 2
-    assert '/disk/a.json' in capsys.readouterr().err
+    assert capsys.readouterr().err == 'panoptic: error: /disk/a.json: No space left on device\n'
+
+
+def test_a_file_that_may_not_be_read_is_named(fail, capsys):
+    fail(PermissionError(13, 'Permission denied', 'city.onnx'))
+    assert cli.main(['list']) == 2
+    assert capsys.readouterr().err == 'panoptic: error: city.onnx: Permission denied\n'
 
 
 @pytest.mark.parametrize(

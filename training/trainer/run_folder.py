@@ -10,6 +10,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from panoptic_ros.core.files import atomic_write
+from panoptic_ros.core.inputs import near_name
 
 from ..checkpoint import NonFiniteError, non_finite_weight
 
@@ -30,13 +31,17 @@ def find_start(root: str | Path | None, ckpt_path: str | None) -> Path | None:
 
     Raises:
         FileNotFoundError: if there is no such checkpoint.
+        IsADirectoryError: for a folder.
     """
     if ckpt_path is None:
         return None
     start = checkpoint_folder(root) / 'last.ckpt' if ckpt_path == 'last' else Path(ckpt_path)
+    if start.is_dir():
+        raise IsADirectoryError(f'--ckpt_path {ckpt_path} is a folder, expected a checkpoint')
     if not start.is_file():
         raise FileNotFoundError(
             f'--ckpt_path {ckpt_path}: there is no checkpoint {start} to resume from'
+            f'{near_name(start)}'
         )
     return start
 
