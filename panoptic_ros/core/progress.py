@@ -42,6 +42,7 @@ class Progress:
         self.left_s: float | None = None
         self._first, self._start = done, time.monotonic()
         self._shown = self._start
+        self._in_terminal = in_terminal()
         self._has_lines = self._is_over = False
         self._bar: Any = None
 
@@ -72,7 +73,7 @@ class Progress:
         if self._bar is not None:
             if now - self._shown >= REFRESH_S:
                 self._draw(now)
-        elif in_terminal():
+        elif self._in_terminal:
             if now - self._start >= BAR_AFTER_S:
                 self._open_bar(now)
         elif now - self._shown >= LINE_EVERY_S:
@@ -121,8 +122,8 @@ class Progress:
             auto_refresh=False,
         )
         self._bar.add_task('')
+        self._draw(now)  # before the first picture
         self._bar.start()
-        self._draw(now)
 
     def _draw(self, now: float) -> None:
         self._shown = now

@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.callbacks.progress.progress_bar import ProgressBar
-from typing_extensions import override
 
 from panoptic_ros.core.progress import Progress
 
@@ -29,17 +28,14 @@ class TrainingProgress(ProgressBar):
         self._is_enabled = True
         self._progress: Progress | None = None
 
-    @override
     def disable(self) -> None:
         """Show nothing; Lightning calls this in all processes but the first."""
         self._is_enabled = False
 
-    @override
     def enable(self) -> None:
         """Show the progress again."""
         self._is_enabled = True
 
-    @override
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say what is trained, and start to count."""
         if not self._is_enabled:
@@ -48,18 +44,17 @@ class TrainingProgress(ProgressBar):
         self._progress = Progress('steps', total, done=trainer.global_step)
         parameters = sum(tensor.numel() for tensor in pl_module.parameters())
         to = f' to {total:.0f}' if math.isfinite(total) else ''
-        batches = sum(trainer.num_val_batches)  # type: ignore[attr-defined]
+        others = f' and {trainer.world_size - 1} more' if trainer.world_size > 1 else ''
+        images = sum(trainer.num_val_batches)  # type: ignore[attr-defined]
         print(
             f'{trainer.default_root_dir}: training {pl_module.hparams["family"]} '
-            f'({parameters / 1e6:.1f} M parameters) on {trainer.strategy.root_device}'
-            + (f' and {trainer.world_size - 1} more' if trainer.world_size > 1 else '')
-            + f' from step {trainer.global_step}{to}, {trainer.num_training_batches} batches in '
-            f'an epoch, validation on {batches} images',
+            f'({parameters / 1e6:.1f} M parameters) on {trainer.strategy.root_device}{others} '
+            f'from step {trainer.global_step}{to}; batches in an epoch: '
+            f'{trainer.num_training_batches}, images in a validation: {images}',
             file=sys.stderr,
             flush=True,
         )
 
-    @override
     def on_train_batch_end(
         self,
         trainer: L.Trainer,
@@ -71,7 +66,6 @@ class TrainingProgress(ProgressBar):
         """Show the step."""
         self._show(trainer)
 
-    @override
     def on_validation_batch_end(
         self,
         trainer: L.Trainer,
@@ -85,12 +79,10 @@ class TrainingProgress(ProgressBar):
         total = sum(trainer.num_val_batches)  # type: ignore[attr-defined]
         self._show(trainer, f', validation {batch_idx + 1} of {total}')
 
-    @override
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave the final state on the screen or in the log."""
         self._close(is_complete=True)
 
-    @override
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:

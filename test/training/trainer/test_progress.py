@@ -116,14 +116,14 @@ def test_progress_and_best_step_continue_after_a_resume(tmp_path, capsys, monkey
     bar = ('--trainer.enable_progress_bar', 'true')
     run_recorded(tmp_path, *bar, stop=('training', 4, 0))
     lines = capsys.readouterr().err.splitlines()
-    assert ' from step 0 to 6, 4 batches in an epoch, validation on 2 images' in lines[0]
+    assert ' from step 0 to 6; batches in an epoch: 4, images in a validation: 2' in lines[0]
     assert lines[1].startswith('1 of 6 steps (16 %), ') and 'left, loss ' in lines[1]
     assert any('validation 2 of 2' in line for line in lines)
     assert ', best PQ ' in lines[-1] and lines[-1].endswith(' (step 3)')
     run_recorded(tmp_path, *bar, '--ckpt_path', 'last')
     out, err = capsys.readouterr()
     lines = err.splitlines()
-    assert ' from step 4 to 6, ' in lines[0]
+    assert ' from step 4 to 6; ' in lines[0]
     assert lines[1].startswith('5 of 6 steps (83 %), ') and lines[1].endswith(' (step 3)')
     assert lines[-1].startswith('6 of 6 steps (100 %), ') and ', took ' in lines[-1]
     assert out.startswith('6 of 6 steps; best PQ ')

@@ -376,7 +376,7 @@ def test_a_disk_too_full_for_the_log_is_told_in_one_line(tmp_path, capfd, monkey
     monkeypatch.setattr(RecordWriter, 'write', write)
     assert main(['train', *tiny_flags(tmp_path)]) == 2
     err = capfd.readouterr().err
-    assert f"panoptic: error: {tmp_path}: No space left on device" in err
+    assert f'panoptic: error: {tmp_path}: No space left on device' in err
     assert 'Traceback' not in err
 
 
