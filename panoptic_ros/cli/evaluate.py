@@ -274,7 +274,8 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
             )
     if evaluation.store and evaluation.store.annotations:
         print(
-            f'{args.output}: resuming, {len(evaluation.store.annotations)} images are predicted',
+            f'{args.output}: resuming, '
+            f'{counted(len(evaluation.store.annotations), "image")} predicted earlier',
             file=sys.stderr,
         )
     for index, sample in with_bar(evaluation.run(), evaluation.count, 'images scored'):

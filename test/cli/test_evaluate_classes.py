@@ -122,7 +122,7 @@ def test_a_folder_belongs_to_one_mapping_and_one_choice(tmp_path, camvid, tiny_m
     assert evaluate(*flags, '--images', '::2') == 0
     mapping.write_text('# Only a comment is new, and the order.\ncar: ball\n' + MAPPING)
     assert evaluate(*flags, '--images', '::2') == 0
-    assert 'resuming, 1 images are predicted' in capsys.readouterr().err
+    assert 'resuming, 1 image predicted earlier' in capsys.readouterr().err
     assert 'of another image_slice, ::2 there and None here' in refusal(capsys, *flags)
     mapping.write_text(MAPPING.replace('sky: floor', 'sky: wall'))
     assert 'of another class_mapping' in refusal(capsys, *flags, '--images', '::2')

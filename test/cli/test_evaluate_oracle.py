@@ -24,7 +24,7 @@ def test_oracle_scores_a_checkpoint(tmp_path, capsys):
     ]
     assert main([*flags, '--oracle']) == 0
     assert json.loads((tmp_path / 'scores.json').read_text())['oracle'] is True
-    assert '1 images' in capsys.readouterr().out
+    assert ', 1 image\n' in capsys.readouterr().out
 
 
 def test_oracle_needs_a_checkpoint(tmp_path, capsys, tiny_model):

@@ -101,7 +101,7 @@ def test_names_say_what_is_trained(path):
         ),
         (
             lambda: build('hle', LABELS, backbones='resnet50'),
-            "unknown key 'backbones' for family 'hle'; the keys are: mean, std, stride, ",
+            "for family 'hle'; did you mean backbone.; the keys are: mean, std, stride, ",
         ),
         (
             lambda: build('hle', LABELS, space='flat'),
@@ -125,7 +125,7 @@ def test_names_say_what_is_trained(path):
         (lambda: build_loss('detr', {}), "no family 'detr' to train; the families are: .*hle"),
         (
             lambda: build_loss('hle', {'lossy': 1}),
-            "unknown key 'lossy' for the loss of 'hle'; the keys are: loss, ",
+            "unknown key 'lossy' for the loss of 'hle'; did you mean loss.; the keys are: ",
         ),
         (lambda: build_loss('hle', {'loss': 'l2'}), r"must be one of \('lovasz', 'ae', 'ce'\)"),
         (

@@ -364,7 +364,7 @@ def test_a_full_disk_ends_a_training_with_the_path(tmp_path, capsys, monkeypatch
 
     monkeypatch.setattr(files, '_flush', flush)
     line = error_of(tiny_flags(tmp_path, '--trainer.val_check_interval', '1'), capsys)
-    assert f"No space left on device: '{last}'" in line
+    assert f'{last}: No space left on device' in line
     assert read_checkpoint(last)['global_step'] == 1
     assert held(last.parent).keys() == {'best.ckpt', 'last.ckpt'}
 
