@@ -18,11 +18,10 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'doctor',
         help='check this machine and installation; print a page for a support request',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description='Print versions, ROS settings, transport profile, shared memory, processors, '
-        'GPU and\nbackends, try the packaged model, and list the problems that were found, each '
-        'with what to\ndo. Takes at most 20 s and changes no settings. The page holds no user '
-        'name, home folder, host\nname or address.',
+        description='Prints versions, ROS settings, transport profile, shared memory, processors, '
+        'GPU and backends, tries the packaged model, and lists the problems that were found, each '
+        'with what to do. Takes at most 20 s and changes no settings. The page holds no user '
+        'name, home folder, host name or address.',
         epilog='exit status: 0 without problems, 1 with problems\n\n'
         'examples:\n  panoptic doctor\n  panoptic doctor --json | jq .problems',
     )

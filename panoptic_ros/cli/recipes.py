@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.documents import DocumentError, read_yaml
-from panoptic_ros.core.json_values import short
-from panoptic_ros.core.text import did_you_mean
+from panoptic_ros.core.text import did_you_mean, one_line
 
 FOLDERS = {'recipe': 'recipes', 'study': 'studies', 'class mapping': 'mappings'}
 """Folder of the shipped files by their kind."""
@@ -52,7 +51,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not RECIPE_KEYS & content.keys():
         raise ValueError(
             f'{path} is not a recipe: expected the keys trainer, model and data, got '
-            f'{short(list(content) if isinstance(content, dict) else content)}'
+            f'{one_line(list(content) if isinstance(content, dict) else content)}'
         )
     return content
 
