@@ -41,8 +41,9 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
             return
-        words = ', '.join(map(str, action.choices))
-        got = f'{one_line(value, MAX_SHOWN)!r}{did_you_mean(str(value), action.choices)}'
+        choices = [str(choice) for choice in action.choices]
+        words = ', '.join(choices)
+        got = f'{one_line(value, MAX_SHOWN)!r}{did_you_mean(str(value), choices)}'
         if isinstance(action, argparse._SubParsersAction):
             kind = str(action.metavar).split()[0].lower()
             self.error(f'{kind} must be one of {words}; got {got}')

@@ -218,6 +218,10 @@ def test_output_that_cannot_be_printed_is_one_line():
         (['list', 'modls'], "topic must be one of models, * got 'modls'; did you mean models?; "),
         (['list', '--yml'], "unknown argument '--yml'; did you mean --yaml?; see `panoptic list "),
         (['list', 'models', 'a.onnx', 'b'], "unknown argument 'b'; see `panoptic list --help`"),
+        (
+            ['export', '--stride', '3'],
+            "--stride must be one of 1, 2, 4; got '3'; see `panoptic exp",
+        ),
         (['export', '-o'], '--output expects one argument; see `panoptic export --help`'),
         (['evaluate', '--model', 'x'], 'the following arguments are required: --data; see '),
     ],
