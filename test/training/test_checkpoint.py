@@ -129,7 +129,7 @@ def test_a_module_starts_from_a_file(tmp_path):
     [
         ('x.safetensors', b'no tensors at all', r'x\.safetensors is not a safetensors file'),
         ('x.ckpt', b'a: [', r'x\.ckpt is not a checkpoint of `panoptic train`'),
-        ('x.ckpt', b'', r'x\.ckpt is not a checkpoint of `panoptic train`'),
+        ('x.ckpt', b'', r'x\.ckpt is empty, expected a file for init_weights'),
     ],
 )
 def test_other_files_are_refused_in_one_line(tmp_path, name, content, message):
