@@ -2,7 +2,6 @@
 """Progress of a training: the callback that shows it, and the lines at its end."""
 
 import math
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.callbacks.progress.progress_bar import ProgressBar
 
 from panoptic_ros.core.progress import Progress
+from panoptic_ros.core.text import saved_lines
 
 from .checkpoints import BestCheckpoint, LastCheckpoint
 
@@ -142,25 +142,18 @@ def last_lines(trainer: L.Trainer, folder: Path, is_complete: bool) -> list[str]
     checkpoints = folder / 'checkpoints'
     total = total_steps(trainer)[0]
     of = f' of {total:.0f}' if math.isfinite(total) else ''
-    words = [f'{trainer.global_step}{of} steps', best_score(trainer) or 'no validation yet']
-    words[0] = words[0] if is_complete else f'stopped after {words[0]}'
+    steps = f'{trainer.global_step}{of} steps'
+    score = best_score(trainer) or 'no validation yet'
+    summary = f'{steps if is_complete else f"stopped after {steps}"}; {score}'
     if last is None or not last.started:
-        words.append('nothing new was saved')
-    else:
-        words.append(f'saved to {folder}')
-    lines = ['; '.join(words)]
-    if is_complete and (last is not None and last.started):
+        return [f'{summary}; nothing new was saved']
+    if is_complete:
         name = 'best' if (checkpoints / 'best.ckpt').is_file() else 'last'
         command = ['export', '--checkpoint', str(checkpoints / f'{name}.ckpt')]
-        lines.append(_next(*command, '-o', f'{folder.resolve().name}.onnx'))
-    elif (checkpoints / 'last.ckpt').is_file() and (folder / 'config.yaml').is_file():
-        command = ['train', '--config', str(folder / 'config.yaml')]
-        lines.append(_next(*command, '--ckpt_path', 'last'))
-    return lines
-
-
-def _next(*words: str) -> str:
-    return f'next: {shlex.join(("panoptic", *words))}'
+        command += ['-o', f'{folder.resolve().name}.onnx']
+    else:
+        command = ['train', '--config', str(folder / 'config.yaml'), '--ckpt_path', 'last']
+    return list(saved_lines(summary, [str(folder)], (), command))
 
 
 def _callback(trainer: L.Trainer, kind: type) -> Any:
