@@ -122,7 +122,7 @@ def test_a_resumed_evaluation_predicts_no_image_twice(
     capsys.readouterr()
     evaluate(*command, tmp_path / 'parts')
     assert len(calls) == 8
-    assert 'resuming, 3 images are predicted' in capsys.readouterr().err
+    assert 'resuming, 3 images predicted earlier' in capsys.readouterr().err
     assert results(tmp_path / 'parts') == results(tmp_path / 'at_once')
     assert {p.name: p.read_bytes() for p in (tmp_path / 'parts/worst').iterdir()} == {
         p.name: p.read_bytes() for p in (tmp_path / 'at_once/worst').iterdir()
