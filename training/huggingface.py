@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Panoptic checkpoints of Hugging Face transformers as modules of this package."""
 
-import colorsys
 import json
 import math
 import re
@@ -13,6 +12,7 @@ from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.json_values import flag, number, short
 from panoptic_ros.core.labels import Label, LabelSet, find_name
+from panoptic_ros.core.palette import distinct_color
 from panoptic_ros.core.text import one_line
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 from panoptic_ros.models.huggingface.config import ARCHITECTURES
@@ -275,11 +275,9 @@ def label_set_of_names(names: Sequence[str], things: Iterable[str]) -> LabelSet:
     things = {known[find_name(thing, known)] for thing in things}
     labels = []
     for i, name in enumerate(names):
-        shade = colorsys.hsv_to_rgb(i * 0.618034 % 1, 0.5 + 0.5 * (i % 3) / 2, 0.9 - 0.2 * (i % 2))
         unique = name if names.index(name) == i else f'{name} {i}'
-        red, green, blue = (round(255 * c) for c in shade)
         shown = re.sub(r'\s+', ' ', unique).strip()
-        labels.append(Label(shown, name in things, (red, green, blue), i))
+        labels.append(Label(shown, name in things, distinct_color(i), i))
     return LabelSet(tuple(labels))
 
 

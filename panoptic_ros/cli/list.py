@@ -167,7 +167,7 @@ def _classes(path: Path | None) -> Any:
     info = read_info(path or default_model())
     table = _table(f'Classes of {info.name}', 'id', 'name', 'kind', 'color')
     for i, label in enumerate(info.labels.labels):
-        color = '#{:02x}{:02x}{:02x}'.format(*label.color)
+        color = '#{:02x}{:02x}{:02x}'.format(*info.labels.colors[i])
         table.add_row(
             str(i),
             label.name,

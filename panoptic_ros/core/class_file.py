@@ -9,11 +9,10 @@
 
 A pixel's id is class id * divisor + instance number: 1000 is road, 2001 the first car, 2002 the
 second, 2000 a crowd of cars without instances. `divisor` may be missing (1000), and so may the
-colours. `ignore` lists further ids of pixels without a label. 0 is one of them, unless a class
-has the id 0.
+colours, which pictures show on request only; see `LabelSet.own_colors`. `ignore` lists further ids
+of pixels without a label. 0 is one of them, unless a class has the id 0.
 """
 
-import colorsys
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.inputs import require_file
 from panoptic_ros.core.json_values import MAX_NUMBER, short
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.core.palette import distinct_color
 
 logger = logging.getLogger(__name__)
 
@@ -133,13 +133,6 @@ def check_divisor(divisor: object, what: str) -> None:
         raise ValueError(
             f'{what} must be a whole number over 0, at most {MAX_PIXEL_ID}, got {short(divisor)}'
         )
-
-
-def distinct_color(index: int) -> tuple[int, int, int]:
-    """Return an RGB colour that differs from those of the smaller indices."""
-    rgb = colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.55 + 0.35 * (index % 2), 0.95)
-    red, green, blue = (round(255 * c) for c in rgb)
-    return red, green, blue
 
 
 def _from_document(content: Any) -> ClassFile:

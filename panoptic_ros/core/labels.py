@@ -4,12 +4,14 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from panoptic_ros.core.palette import Color, distinct_colors
 
 VOID_ID = 255
 """Class id of a pixel without a class, so that a label set has at most 255 classes."""
@@ -28,8 +30,8 @@ class Label:
     is_thing: bool
     """True for classes with countable instances (car), False for stuff (road)."""
 
-    color: tuple[int, int, int]
-    """RGB, 0 to 255."""
+    color: Color
+    """RGB, 0 to 255, of the data set or the class file; see `LabelSet.colors`."""
 
     category_id: int
     """Number of the class in the data set."""
@@ -61,6 +63,9 @@ class LabelSet:
 
     labels: tuple[Label, ...]
 
+    own_colors: bool = field(default=False, compare=False)
+    """Whether pictures have the labels' own colours, which may be hard to tell apart."""
+
     def __post_init__(self) -> None:
         if not 1 <= len(self.labels) <= VOID_ID:
             raise ValueError(f'a label set has 1 to {VOID_ID} classes, got {len(self.labels)}')
@@ -85,9 +90,13 @@ class LabelSet:
 
     @cached_property
     def colors(self) -> npt.NDArray[np.uint8]:
-        """(256, 3) RGB by class id; void and unused ids are black."""
+        """(256, 3) RGB by class id in pictures; void and unused ids are black.
+
+        They are easy to tell apart (`palette`), or the labels' own if `own_colors` is set.
+        """
         colors = np.zeros((VOID_ID + 1, 3), np.uint8)
-        colors[: len(self.labels)] = [label.color for label in self.labels]
+        own = [label.color for label in self.labels]
+        colors[: len(own)] = own if self.own_colors else distinct_colors(own)
         return colors
 
     @cached_property

@@ -132,7 +132,14 @@ def label_json_message(
         score_threshold: segments with a lower score are left out.
         stamp: unused, as the message has no header.
     """
-    values = {'labels': labels.to_dicts(), 'score_threshold': score_threshold}
+    # The colours of the overlay, which may not be the labels' own.
+    entries = [
+        entry | {'color': color}
+        for entry, color in zip(
+            labels.to_dicts(), labels.colors[: len(labels)].tolist(), strict=True
+        )
+    ]
+    values = {'labels': entries, 'score_threshold': score_threshold}
     return types.make('std_msgs/msg/String', data=json.dumps(values))
 
 

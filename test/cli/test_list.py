@@ -65,8 +65,9 @@ def test_families_without_torch_name_the_installation(capsys, monkeypatch):
 def test_classes_of_a_model(capsys, tiny_model):
     assert main(['list', 'classes', str(tiny_model)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ['0', 'floor', 'stuff', '#00ff00'] in rows
-    assert ['3', 'box', 'thing', '#0000ff'] in rows
+    for class_id, name, kind in ((0, 'floor', 'stuff'), (3, 'box', 'thing')):
+        color = '#{:02x}{:02x}{:02x}'.format(*LABELS.colors[class_id])  # as in pictures
+        assert [str(class_id), name, kind, color] in rows
 
 
 def test_classes_as_a_class_file(capsys, tmp_path, tiny_model):

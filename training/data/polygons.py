@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from panoptic_ros.core.class_file import distinct_color
 from panoptic_ros.core.coco_format import read_images, read_json
 from panoptic_ros.core.json_values import Item, each, number, text
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.core.palette import distinct_color
 from panoptic_ros.core.text import counted
 
 from .files import FilePair, FileReader, Maps, fault_of
