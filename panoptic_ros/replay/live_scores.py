@@ -143,6 +143,6 @@ def score_live(
                 continue
             if image.pixels.shape[:2] == frame.geometry.image_size:
                 overlay = draw_overlay(image, frame, labels)
-                worst.add(record, overlay, gt)
+                worst.add(record, image, overlay, gt)
                 video.add(overlay, time_s)
     return ReplayResult(records, merge_scores(records, scores), worst, wall_s)

@@ -23,15 +23,21 @@ MAX_TRACKS = 40
 """Most rows of the timeline; tracks with id switches have priority, then the longest tracks."""
 
 STAGE_COLORS = {
-    'read': '#9aa5b1',
-    'pre': '#7fb3d5',
-    'infer': '#2f6f9f',
-    'post': '#8fbc8f',
-    'track': '#e0a458',
-    'publish': '#c9794f',
-    'wait': '#d9d2c5',
+    'read': '#eed3b5',
+    'pre': '#60daff',
+    'infer': '#0982ff',
+    'post': '#95c467',
+    'track': '#f4b500',
+    'messages': '#892cba',
+    'publish': '#935037',
 }
+"""Colours of the palette, and so easy to tell apart."""
+
+INK, GREY, BLUE, ORANGE = '#20303c', '#9aa5b1', '#2f6f9f', '#e69f00'
+"""Colours of lines, of different brightness, so that colour-blind people can tell them apart."""
+
 RED = '#c62828'
+"""Colour of id switches, which also have a shape of their own."""
 
 MAX_SECONDS = 10**6
 """Longest recording whose rate is plotted; in a longer one the clock has jumped."""
@@ -53,15 +59,16 @@ def latency_plot(records: Sequence[FrameRecord]) -> str:
             binned.T,
             labels=stages,
             linewidth=0,
-            colors=[STAGE_COLORS.get(stage, '#888888') for stage in stages],
+            colors=[STAGE_COLORS.get(stage, GREY) for stage in stages],
         )
     total = np.array([[record.times_ms['total']] for record in timed])
     binned_t, binned = _bin(times, total)
-    axes.plot(binned_t, binned[:, 0], color='#20303c', linewidth=0.8, label='total')
+    axes.plot(binned_t, binned[:, 0], color=INK, linewidth=0.8, label='total')
     p95 = float(np.percentile(total, 95))
-    axes.axhline(p95, color=RED, linewidth=0.8, linestyle='--', label=f'p95 {p95:.0f} ms')
-    axes.set_ylim(0, max(p95 * 1.6, 1e-3))  # so that one slow image does not flatten the others
+    axes.axhline(p95, color=INK, linewidth=0.8, linestyle='--', label=f'p95 {p95:.0f} ms')
+    _limit(axes, max(p95 * 1.6, 1e-3), total[:, 0], 'ms')  # one slow image would flatten the rest
     axes.set_ylabel('latency, ms')
+    _name_bins(axes, len(timed))
     return _svg(figure, axes)
 
 
@@ -76,8 +83,8 @@ def rate_plot(records: Sequence[FrameRecord]) -> str:
     middles = np.arange(full_s) + 0.5
     image_counts = np.bincount(times.astype(int))[:full_s]
     for chosen, label, color in (
-        (slice(None), 'images of the bag', '#9aa5b1'),
-        (good, 'with a result', '#2f6f9f'),
+        (slice(None), 'images of the bag', GREY),
+        (good, 'with a result', BLUE),
     ):
         counts = np.bincount(times[chosen].astype(int), minlength=full_s)[:full_s]
         axes.plot(
@@ -94,15 +101,17 @@ def rate_plot(records: Sequence[FrameRecord]) -> str:
         binned_t, binned = _bin(
             _seconds(timed, records), np.array([[record.times_ms['total']] for record in timed])
         )
+        alone_hz = 1e3 / np.maximum(binned[:, 0], 1e-3)
         axes.plot(
             binned_t,
-            1e3 / np.maximum(binned[:, 0], 1e-3),
-            color='#e0a458',
+            alone_hz,
+            color=ORANGE,
             linewidth=0.8,
+            linestyle='--',
             label='1 / latency:\nthis machine alone',
         )
-        median_hz = float(np.median(1e3 / np.maximum(binned[:, 0], 1e-3)))
-        axes.set_ylim(0, 1.6 * max(median_hz, image_counts.max()))
+        top = 1.6 * max(float(np.median(alone_hz)), image_counts.max())
+        _limit(axes, top, alone_hz, '/s for 1 / latency')
     axes.set_ylabel('images/s of the bag')
     return _svg(figure, axes)
 
@@ -114,7 +123,8 @@ def quality_plot(records: Sequence[FrameRecord]) -> str:
         return ''
     figure, axes = _figure(1.8)
     times, values = _bin(_seconds(scored, records), np.array([[record.pq] for record in scored]))
-    axes.plot(times, values[:, 0], color='#2f6f9f', linewidth=1.2, label='PQ of the image')
+    axes.plot(times, values[:, 0], color=BLUE, linewidth=1.2, label='PQ of the image')
+    _name_bins(axes, len(scored))
     switched = [record for record in records if record.switches]
     if switched:
         axes.plot(
@@ -155,7 +165,7 @@ def timeline(records: Sequence[FrameRecord], labels: LabelSet) -> tuple[str, int
     named: set[str] = set()
     for place, track in enumerate(shown):
         name = labels.names[track.class_id]
-        color = np.array(labels.labels[track.class_id].color) / 255
+        color = labels.colors[track.class_id] / 255
         least = 0.004 * (shown[-1].spans[-1][1] + 1)
         axes.broken_barh(
             [(a, max(b - a, least)) for a, b in track.spans],
@@ -211,6 +221,30 @@ def _bin(
         np.array([times[part].mean() for part in parts]),
         np.array([rows[part].mean(axis=0) for part in parts]),
     )
+
+
+def _limit(axes: Any, top: float, values: npt.NDArray[np.float64], unit: str) -> None:
+    """Let the axis end at `top`, and say so in the diagram if values lie above."""
+    axes.set_ylim(0, top)
+    above = values[values > top]
+    if not len(above):
+        return
+    axes.annotate(
+        f'cut off: {len(above)} of {len(values)} values lie above, up to {above.max():.0f} {unit}',
+        (0.995, 0.97),
+        xycoords='axes fraction',
+        ha='right',
+        va='top',
+        fontsize=8,
+        color=INK,
+        bbox={'facecolor': 'white', 'edgecolor': INK, 'linewidth': 0.6, 'pad': 2},
+    )
+
+
+def _name_bins(axes: Any, count: int) -> None:
+    """Say below the diagram if each point shows the mean of several images."""
+    if count > BINS:
+        axes.set_xlabel(f'seconds; each point is the mean of about {count / BINS:.0f} images')
 
 
 def _figure(height_in: float) -> tuple[Any, Any]:

@@ -71,6 +71,8 @@ def write_report(
             timeline_all=total,
             classes=_classes(summary, labels),
             switches=_switches(records, labels),
+            # Browsers do not play its codec, so that a link opens a video player.
+            videos=sorted(file.name for file in path.parent.glob('overlay*.mp4')),
             worst=[
                 {
                     'overlay': _data_url(candidate.overlay),
@@ -218,10 +220,10 @@ def _classes(summary: Mapping[str, Any], labels: LabelSet) -> list[dict[str, Any
             **panoptic,
             'iou': semantic['iou'],
             'video': video,
-            'color': '#{:02x}{:02x}{:02x}'.format(*label.color),
+            'color': '#{:02x}{:02x}{:02x}'.format(*color),
         }
-        for label, panoptic, semantic, video in zip(
-            labels.labels,
+        for color, panoptic, semantic, video in zip(
+            labels.colors[: len(labels)],
             scores['panoptic']['per_class'],
             scores['semantic']['per_class'],
             scores['video']['per_class'],

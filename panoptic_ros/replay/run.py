@@ -101,7 +101,7 @@ def replay(
                 overlay = bag.add(name, message.time_ns, message.message.header, image, frame)
                 picture = overlay.data.reshape(overlay.height, overlay.width, 3)
                 videos[name].add(picture, frame.stamp_s)
-                worst.add(record, picture, gt)
+                worst.add(record, image, picture, gt)
             diagnostics.add(record, result, steps[name].pipeline.tracks)
             if diagnostics.is_due(message.time_ns):
                 bag.add_diagnostics(message.time_ns, diagnostics)

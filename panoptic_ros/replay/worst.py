@@ -7,8 +7,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.image import shrink
-from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.core.image import CameraImage, shrink
+from panoptic_ros.core.label_frame import frame_of_labels
+from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.overlay import draw_overlay
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.ground_truth_classes import GroundTruthMaps
 
@@ -16,13 +18,13 @@ SHOWN = 6
 """Number of frames in a report."""
 
 MAX_CANDIDATES = 48
-"""Most candidates that are kept; each takes some ten kilobytes."""
+"""Most candidates that are kept; each takes some hundred kilobytes."""
 
 WINDOW_NS = 500_000_000
 """Shortest time between two frames in a report; frames closer than that look alike."""
 
-WIDTH = 480
-"""Width of the images in a report, px."""
+MAX_WIDTH = 1920
+"""Largest width of an image in a report, px; wider ones would make the page slow to open."""
 
 
 class Candidate(NamedTuple):
@@ -36,7 +38,7 @@ class Candidate(NamedTuple):
     """JPEG."""
 
     ground_truth: bytes
-    """JPEG of the ground truth classes; empty without ground truth."""
+    """JPEG of the ground truth over the camera's image; empty without ground truth."""
 
 
 class WorstFrames:
@@ -47,12 +49,17 @@ class WorstFrames:
         self._kept: dict[tuple[str, int], Candidate] = {}
 
     def add(
-        self, record: FrameRecord, overlay: npt.NDArray[np.uint8], gt: GroundTruthMaps | None
+        self,
+        record: FrameRecord,
+        image: CameraImage,
+        overlay: npt.NDArray[np.uint8],
+        gt: GroundTruthMaps | None,
     ) -> None:
         """Keep a frame if it is worse than those kept so far.
 
         Args:
             record: of the frame, with its scores.
+            image: the camera's image.
             overlay: (H, W, 3) RGB.
             gt: ground truth of the frame.
         """
@@ -68,7 +75,7 @@ class WorstFrames:
             if self._kept[least].badness >= badness:
                 return
             del self._kept[least]
-        gt_jpeg = b'' if gt is None else _jpeg(_paint(gt, self._labels))
+        gt_jpeg = b'' if gt is None else _jpeg(self._draw(image, gt))
         self._kept[window] = Candidate(badness, record, _jpeg(overlay), gt_jpeg)
 
     def chosen(self) -> list[Candidate]:
@@ -85,22 +92,17 @@ class WorstFrames:
                 chosen.append(candidate)
         return chosen
 
-
-def _paint(gt: GroundTruthMaps, labels: LabelSet) -> npt.NDArray[np.uint8]:
-    """Return the colours of the classes, with edges of things in white."""
-    picture = labels.colors[gt.class_map]
-    track = gt.track_map.astype(np.int32)
-    edge = np.zeros(track.shape, bool)
-    edge[:, 1:] |= track[:, 1:] != track[:, :-1]
-    edge[1:] |= track[1:] != track[:-1]
-    picture[edge & (gt.class_map != VOID_ID)] = 255
-    return picture
+    def _draw(self, image: CameraImage, gt: GroundTruthMaps) -> npt.NDArray[np.uint8]:
+        """Draw ground truth over the camera's image."""
+        frame = frame_of_labels(gt.class_map, gt.track_map, self._labels)
+        return draw_overlay(image, frame, self._labels)
 
 
 def _jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
-    height = max(1, round(picture.shape[0] * WIDTH / picture.shape[1]))
-    small = shrink(picture, (height, WIDTH))
+    height, width = picture.shape[:2]
+    if width > MAX_WIDTH:
+        picture = shrink(picture, (max(1, round(height * MAX_WIDTH / width)), MAX_WIDTH))
     _, data = cv2.imencode(
-        '.jpg', cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85]
+        '.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85]
     )
     return data.tobytes()

@@ -5,6 +5,7 @@ import re
 import warnings
 
 import pytest
+from color_vision import VISIONS, smallest_distance
 from tiny_model import LABELS
 
 from panoptic_ros.replay.frame_records import (
@@ -14,7 +15,17 @@ from panoptic_ros.replay.frame_records import (
     period_s,
     track_summary,
 )
-from panoptic_ros.replay.plots import latency_plot, quality_plot, rate_plot, timeline
+from panoptic_ros.replay.plots import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    STAGE_COLORS,
+    latency_plot,
+    quality_plot,
+    rate_plot,
+    timeline,
+)
 
 S = 10**9
 
@@ -77,3 +88,28 @@ def test_any_records_can_be_drawn(kind):
         record.seen for record in records
     )
     assert period_s(records) == expected_s
+
+
+@pytest.mark.parametrize('vision', VISIONS)
+def test_colours_of_a_diagram_can_be_told_apart(vision):
+    for names in ([*STAGE_COLORS.values(), INK], [INK, GREY, BLUE, ORANGE]):
+        colors = [tuple(bytes.fromhex(name[1:])) for name in names]
+        assert smallest_distance(colors, VISIONS[vision]) >= 20
+
+
+def test_a_diagram_says_if_values_lie_above_it():
+    """Also an image in whose bin the others are fast."""
+    slow = {'infer': 900.0, 'total': 900.4}
+    even = [good(i, i * S // 10) for i in range(1000)]
+    peaks = [*even[:500], good(500, 50 * S, times_ms=slow), *even[501:]]
+    assert 'cut off' not in latency_plot(even) + rate_plot(even)
+    assert 'cut off: 1 of 1000 values lie above, up to 900 ms' in latency_plot(peaks)
+    fast = [good(i, i * S, times_ms={'total': 0.1 if i == 3 else 100.0}) for i in range(9)]
+    assert 'cut off: 1 of 9 values lie above, up to 10000 /s for 1 / latency' in rate_plot(fast)
+
+
+def test_a_diagram_says_if_its_points_are_means():
+    many, few = ([good(i, i * S // 10) for i in range(count)] for count in (1000, 100))
+    for plot in (latency_plot, quality_plot):
+        assert 'each point is the mean' in plot(many)
+        assert 'each point is the mean' not in plot(few)

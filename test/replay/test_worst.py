@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from tiny_model import LABELS
 
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.worst import SHOWN, WorstFrames
 
 PICTURE = np.zeros((8, 16, 3), np.uint8)
+IMAGE = CameraImage(PICTURE)
 
 
 @pytest.mark.parametrize('stamp_ns', [lambda i: i * 10**8, lambda i: 0, lambda i: -i * 10**12])
@@ -16,7 +18,10 @@ def test_the_worst_of_each_half_second_are_shown_whatever_the_stamps_are(stamp_n
     worst = WorstFrames(LABELS)
     for i in range(50):  # 5 s; each is worse than the one before
         worst.add(
-            FrameRecord('camera', i, stamp_ns(i), i * 10**8, confidence=1 - i / 50), PICTURE, None
+            FrameRecord('camera', i, stamp_ns(i), i * 10**8, confidence=1 - i / 50),
+            IMAGE,
+            PICTURE,
+            None,
         )
     assert [one.record.index for one in worst.chosen()] == [49, 44, 39, 34, 29, 24][:SHOWN]
 
