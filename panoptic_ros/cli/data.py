@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.arguments import HelpFormatter, number, whole
-from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.cli.output import OWN_COLORS, check_output, report_saved
 from panoptic_ros.cli.recipes import find_recipe, read_recipe, recipe_files
 from panoptic_ros.core.files import atomic_write, write_json
 from panoptic_ros.core.inputs import require_folder
@@ -219,6 +219,7 @@ def _add_show(actions: Any) -> None:
         metavar='FILE',
         help='picture to write, .png or .jpg (default: %(default)s)',
     )
+    parser.add_argument('--own-colors', action='store_true', help=OWN_COLORS)
     parser.set_defaults(func=run_show)
 
 
@@ -357,7 +358,8 @@ def run_show(args: argparse.Namespace) -> None:
     check_output(args, 'output')  # again, as a recipe names a folder
     reader = open_split(args.data, recipe, args.split)
     chosen = np.linspace(0, len(reader) - 1, min(args.count, len(reader))).round().astype(int)
-    sheet = contact_sheet(reader, list(with_bar(chosen.tolist(), len(chosen), 'images read')))
+    indices = list(with_bar(chosen.tolist(), len(chosen), 'images read'))
+    sheet = contact_sheet(reader, indices, args.own_colors)
     with atomic_write(args.output) as temporary:
         Image.fromarray(sheet).save(temporary)
     report_saved(f'{len(chosen)} of {counted(len(reader), "image")} of {args.split}', args.output)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.arguments import number, whole
-from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.cli.output import OWN_COLORS, check_output, report_saved
 from panoptic_ros.cli.recipes import find_class_mapping
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.outputs import Results
@@ -115,6 +115,7 @@ def add_parser(subparsers: Any) -> None:
         metavar='N',
         help='number of pictures of the worst images (default: %(default)s)',
     )
+    parser.add_argument('--own-colors', action='store_true', help=OWN_COLORS)
     parser.add_argument(
         '--backend',
         default='auto',
@@ -309,7 +310,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     if args.json:
         write_json(scores, args.json)
     if args.output:
-        write_report(evaluation, scores, args.worst, args.output)
+        write_report(evaluation, scores, args.worst, args.output, args.own_colors)
         if block and predictor:
             write_pictures(
                 debug_pictures(block, args.debug_maps, predictor, evaluation, args.worst),

@@ -12,6 +12,12 @@ from panoptic_ros.core.text import saved_lines
 OUTPUTS = ('output', 'json', 'relations', 'cache')
 """Arguments that name outputs; all other paths are inputs."""
 
+OWN_COLORS = (
+    'draw classes in the colours of the data set or the class file, instead of colours that are '
+    'easy to tell apart'
+)
+"""Help of the flag `--own-colors`."""
+
 INPUT_NAMES = ('classes', 'data', 'gt', 'source', 'recipe', 'study')
 """Arguments whose texts may name an input, alone or after `:` or `=`, as `coco:<folder>` does."""
 

@@ -3,6 +3,7 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -47,6 +48,9 @@ def load_model(settings: Mapping[str, Any]) -> LoadedModel:
         **{name: settings[name] for name in ('backend', 'device', 'precision', 'allow_cpu')},
         engine_cache_dir=Path(cache_dir).expanduser() if cache_dir else None,
     )
+    if settings['class_colors'] == 'own':
+        labels = replace(predictor.info.labels, own_colors=True)
+        predictor.info = replace(predictor.info, labels=labels)
     return LoadedModel(predictor, file_hash(path))
 
 

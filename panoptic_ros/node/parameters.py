@@ -124,6 +124,12 @@ PARAMETERS = (
         'network',
         read_only=False,
     ),
+    _choice(
+        'class_colors',
+        "Colours of classes: easy to tell apart, or the model's own, those of its data set.",
+        'distinct',
+        'own',
+    ),
     Setting('classes.include', (), 'Names of the classes to output; empty: all.'),
     Setting('classes.exclude', (), 'Names of the classes to leave out.'),
     Setting(

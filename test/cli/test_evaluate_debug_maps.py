@@ -57,7 +57,7 @@ def test_checkpoint_and_model_file_give_the_same_pictures(checkpoint, tmp_path):
         pictures = {
             path.name[3:]: cv2.imread(str(path)) for path in (out / 'debug_maps').iterdir()
         }
-        assert all(p.shape[1] == 4 * p.shape[0] and p.std() > 0 for p in pictures.values())
+        assert all(p.shape[1] % 4 == 0 and p.std() > 0 for p in pictures.values())
         pictures_by_model.append(pictures)
     assert pictures_by_model[0].keys() == pictures_by_model[1].keys()
     for name, picture in pictures_by_model[0].items():

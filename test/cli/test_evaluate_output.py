@@ -16,6 +16,7 @@ from tiny_data import SIZE, make_data, true_ids
 from tiny_model import LABELS
 
 from panoptic_ros.cli.main import main
+from panoptic_ros.core.captions import style_for
 
 RESULTS = ('scores.json', 'per_class.csv', 'images.csv', 'predictions.json')
 
@@ -66,7 +67,8 @@ def test_all_results_are_in_the_folder(tmp_path, data, tiny_model, capsys):
     ]
     assert not (out / 'submission').exists()  # these are not COCO's own photos
     picture = cv2.imread(str(out / 'worst' / worst[0]))
-    assert picture.shape == (26 + 400, 3 * 800, 3)  # a title over three panels of 2:1
+    line = style_for(400, 800).line_px  # title, captions and legend around three panels of 2:1
+    assert picture.shape == (400 + 3 * line, 3 * 800, 3)
 
 
 def test_written_predictions_have_the_same_scores(tmp_path, data, tiny_model):

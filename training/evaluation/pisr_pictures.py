@@ -19,11 +19,15 @@ from panoptic_ros.models.parts.peaks import find_peaks
 from panoptic_ros.models.pisr.panoptic_deeplab import PISR
 from panoptic_ros.runtime.predictor import Predictor
 
+from .panels import fit, stack_panels
 from .predictor import module_of
 from .run import Evaluation
 from .worst import Picture
 
 Floats = npt.NDArray[np.float32]
+
+PANEL_WIDTH = 640
+"""Width to which pictures are scaled, px."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,10 @@ def debug_pictures(
     for image in evaluation.worst(n):
         sample = evaluation.reader.read(image.index, 0)
         pixels, _ = predictor.prepare(CameraImage(sample.image, 'rgb'))
-        yield (
-            evaluation.reader.image_names[image.index],
-            debug_panel(pixels, debug_maps(model, pixels, class_id)),
-        )
+        name = evaluation.reader.image_names[image.index]
+        title = f'{name}   PQ {image.pq:.1f}   dark blue 0, yellow 1'
+        maps = debug_maps(model, pixels, class_id)
+        yield name, debug_panel(pixels, maps, class_name, title)
 
 
 @torch.no_grad()
@@ -135,9 +139,11 @@ def _stretch(values: npt.NDArray[Any]) -> Floats:
 
 
 def heat_picture(
-    image: npt.NDArray[np.uint8], heat: npt.NDArray[Any], opacity: float = 0.5
+    image: npt.NDArray[np.uint8], heat: npt.NDArray[Any], opacity: float = 0.6
 ) -> npt.NDArray[np.uint8]:
-    """Draw a map over its image, from blue for 0 to red for 1.
+    """Draw a map over its image, from dark blue for 0 to yellow for 1.
+
+    The colours (Cividis) also rise in brightness and look alike to colour-blind people.
 
     Args:
         image: RGB, (H, W, 3).
@@ -150,27 +156,42 @@ def heat_picture(
     height, width = image.shape[:2]
     level = (np.clip(heat, 0, 1) * 255).astype(np.uint8)
     level = cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)
-    colors = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-    mixed: npt.NDArray[np.uint8] = np.rint(image * (1 - opacity) + colors * opacity).astype(
+    colors = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_CIVIDIS), cv2.COLOR_BGR2RGB)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    mixed: npt.NDArray[np.uint8] = np.rint(grey * (1 - opacity) + colors * opacity).astype(
         np.uint8
     )
     return mixed
 
 
-def debug_panel(image: npt.NDArray[np.uint8], maps: DebugMaps) -> npt.NDArray[np.uint8]:
+def debug_panel(
+    image: npt.NDArray[np.uint8], maps: DebugMaps, class_name: str, title: str = ''
+) -> npt.NDArray[np.uint8]:
     """Draw class and centres before and after the block; below them the first four instances.
 
     Args:
         image: RGB, (H, W, 3).
         maps: its maps.
+        class_name: the class of the maps.
+        title: text above all.
 
     Returns:
-        (2 H, 4 W, 3) RGB.
+        (H', 4 W', 3) RGB, with a caption on each picture.
     """
-    above = [
-        heat_picture(image, heat)
-        for heat in (maps.class_before, maps.class_after, maps.centers_before, maps.centers_after)
-    ]
-    below = [heat_picture(image, heat) for heat in maps.instances[: len(above)]]
-    below += [np.zeros_like(image)] * (len(above) - len(below))
-    return np.vstack([np.hstack(above), np.hstack(below)])
+    height = round(image.shape[0] * PANEL_WIDTH / image.shape[1])
+    image = fit(image, (height, PANEL_WIDTH))
+    above = {
+        f'{class_name}, before the block': maps.class_before,
+        f'{class_name}, after the block': maps.class_after,
+        f'centres of {class_name}, before': maps.centers_before,
+        f'centres of {class_name}, after': maps.centers_after,
+    }
+    below = {f'instance {i}': heat for i, heat in enumerate(maps.instances[: len(above)], 1)}
+    return stack_panels(
+        [
+            {text: heat_picture(image, heat) for text, heat in row.items()}
+            for row in (above, below)
+            if row
+        ],
+        title,
+    )

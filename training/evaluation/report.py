@@ -15,7 +15,13 @@ from .submission import write_submission
 from .worst import write_worst
 
 
-def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, folder: Path) -> None:
+def write_report(
+    evaluation: Evaluation,
+    scores: dict[str, Any],
+    worst: int,
+    folder: Path,
+    own_colors: bool = False,
+) -> None:
     """Write `scores.json`, `per_class.csv`, `images.csv`, `worst/` and `submission/`.
 
     Args:
@@ -23,6 +29,7 @@ def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, fol
         scores: content of the JSON file, with `split` and, if a model was run, `model`.
         worst: number of pictures.
         folder: existing folder.
+        own_colors: see `LabelSet.own_colors`.
     """
     write_json(scores, folder / 'scores.json')
     write_csv(evaluation.scores.per_class_rows(), folder / 'per_class.csv')
@@ -41,7 +48,7 @@ def write_report(evaluation: Evaluation, scores: dict[str, Any], worst: int, fol
         ],
         folder / 'images.csv',
     )
-    write_worst(evaluation, worst, folder / 'worst')
+    write_worst(evaluation, worst, folder / 'worst', own_colors)
     if evaluation.store is not None:
         write_submission(
             evaluation.store,

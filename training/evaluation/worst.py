@@ -2,6 +2,7 @@
 """Pictures of the images with the lowest PQ: image, ground truth and prediction."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,46 +10,37 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.files import write_bytes
-from panoptic_ros.core.frame import PanopticFrame
-from panoptic_ros.core.image import CameraImage
-from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.overlay import draw_overlay
 from panoptic_ros.metrics.panoptic import PanopticResult
 
-from ..data.sample import Sample
-from .frames import gt_frame, make_frame
+from .panels import draw_panels
 from .predictions import png_names
 from .run import Evaluation
 
 PANEL_WIDTH = 800
 """Width to which images are scaled, px, so that names are legible."""
 
-STRIP = 26
-"""Height of a line of text, px."""
-
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-
 Picture = tuple[str, npt.NDArray[np.uint8]]
 """Name of an image, and RGB."""
 
-NAMED_AREA = 0.01
-"""Smallest fraction of the picture for which stuff gets its name."""
 
+def write_worst(evaluation: Evaluation, n: int, folder: Path, own_colors: bool = False) -> None:
+    """Write the n worst images, the worst first, and remove earlier pictures.
 
-def write_worst(evaluation: Evaluation, n: int, folder: Path) -> None:
-    """Write the n worst images, the worst first, and remove earlier pictures."""
-    names, labels = evaluation.reader.image_names, evaluation.reader.labels
+    Args:
+        evaluation: the finished evaluation.
+        n: most pictures.
+        folder: is created if it does not exist.
+        own_colors: see `LabelSet.own_colors`.
+    """
+    names = evaluation.reader.image_names
+    labels = replace(evaluation.reader.labels, own_colors=own_colors)
 
     def pictures() -> Iterator[Picture]:
         for image in evaluation.worst(n):
             sample, frame = evaluation.read_again(image.index)
             name = names[image.index]
-            yield (
-                name,
-                draw(
-                    sample, frame, labels, f'{name}   PQ {image.pq:.1f}   {faults(image.result)}'
-                ),
-            )
+            title = f'{name}   PQ {image.pq:.1f}   {faults(image.result)}'
+            yield name, draw_panels(sample, frame, labels, PANEL_WIDTH, title)
 
     write_pictures(pictures(), folder)
 
@@ -87,51 +79,3 @@ def faults(result: PanopticResult) -> str:
         if of:
             parts.append(f'{what}: {", ".join(of)}')
     return '   '.join(parts)
-
-
-def draw(
-    sample: Sample, frame: PanopticFrame, labels: LabelSet, title: str
-) -> npt.NDArray[np.uint8]:
-    """Draw image, ground truth and prediction side by side under a title, RGB.
-
-    Args:
-        sample: image and labels.
-        frame: the prediction at the image's resolution.
-        labels: names and colours.
-        title: one line.
-    """
-    height = round(sample.image.shape[0] * PANEL_WIDTH / sample.image.shape[1])
-    image = np.asarray(
-        cv2.resize(sample.image, (PANEL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8
-    )
-    panels = [image, *(_named(image, f, labels) for f in (gt_frame(sample, labels), frame))]
-    for panel, caption in zip(panels, ('image', 'ground truth', 'prediction'), strict=True):
-        _write(panel, caption, 6, 18)
-    strip = np.zeros((STRIP, len(panels) * PANEL_WIDTH, 3), np.uint8)
-    _write(strip, title, 6, 18)
-    return np.vstack([strip, np.hstack(panels)])
-
-
-def _named(
-    image: npt.NDArray[np.uint8], frame: PanopticFrame, labels: LabelSet
-) -> npt.NDArray[np.uint8]:
-    """Draw a frame over a scaled image, with the names of things and stuff."""
-    size = image.shape[1], image.shape[0]
-    small = cv2.resize(frame.segment_map, size, interpolation=cv2.INTER_NEAREST)
-    frame = make_frame(small, frame.class_of_segment, labels, track_id=frame.segments['track_id'])
-    picture = draw_overlay(CameraImage(image, 'rgb'), frame, labels)
-    for row in frame.segments[frame.segments['is_thing'] == 0]:
-        if row['area'] < NAMED_AREA * small.size:
-            continue
-        mask = np.pad((frame.segment_map == row['segment_id']).view(np.uint8), 1)
-        depth = cv2.distanceTransform(mask, cv2.DIST_L1, 3)[1:-1, 1:-1]
-        y, x = np.unravel_index(depth.argmax(), depth.shape)  # furthest from its edge
-        text = labels.names[row['class_id']]
-        (width, height), _ = cv2.getTextSize(text, FONT, 0.45, 1)
-        _write(picture, text, int(x) - width // 2, int(y) + height // 2)
-    return picture
-
-
-def _write(picture: npt.NDArray[np.uint8], text: str, x: int, y: int) -> None:
-    for shift, shade in ((1, (0, 0, 0)), (0, (255, 255, 255))):
-        cv2.putText(picture, text, (x + shift, y + shift), FONT, 0.45, shade, 1, cv2.LINE_AA)

@@ -1,57 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of predictions next to the ground truth, and the callback that logs them."""
+"""Callback that logs pictures of predictions next to the ground truth."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import lightning as L
-import numpy as np
-import numpy.typing as npt
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from panoptic_ros.core.frame import PanopticFrame
-from panoptic_ros.core.labels import VOID_ID, LabelSet
-
-from ..data.sample import Sample
-from ..evaluation.scoring import gt_segments
+from ..evaluation.panels import draw_panels
 from .module import PanopticModule
 
-SHADES = np.array([1.0, 0.7, 0.85, 0.55])
-"""Brightness of things by segment id modulo 4, so that neighbours differ."""
-
-
-def paint(
-    segment_map: npt.NDArray[Any], classes: Mapping[int, int], labels: LabelSet
-) -> npt.NDArray[np.uint8]:
-    """Colour segments by class; things have different shades and a white edge.
-
-    Args:
-        segment_map: (H, W) segment id, 0 = void.
-        classes: class id of each segment.
-        labels: the classes with their colours.
-
-    Returns:
-        (H, W, 3) RGB.
-    """
-    top = max(classes, default=0) + 1
-    class_of = np.full(top, VOID_ID)
-    class_of[list(classes)] = list(classes.values())
-    is_thing = np.append(labels.is_thing, np.zeros(256 - len(labels), bool))[class_of]
-    shade = np.where(is_thing, SHADES[np.arange(top) % len(SHADES)], 1.0)
-    picture = (labels.colors[class_of] * shade[:, None]).astype(np.uint8)[segment_map]
-    thing = np.where(is_thing[segment_map], segment_map, 0)
-    edge = np.zeros(thing.shape, bool)
-    edge[1:] |= thing[1:] != thing[:-1]
-    edge[:, 1:] |= thing[:, 1:] != thing[:, :-1]
-    picture[edge] = 255
-    return picture
-
-
-def panel(sample: Sample, frame: PanopticFrame, labels: LabelSet) -> npt.NDArray[np.uint8]:
-    """Return image, prediction and ground truth side by side, (H, 3 W, 3) RGB."""
-    gt_map, gt_classes, _ = gt_segments(sample, labels.is_thing)
-    predicted = paint(frame.geometry.to_camera(frame.segment_map), frame.class_of_segment, labels)
-    return np.hstack([sample.image, predicted, paint(gt_map, gt_classes, labels)])
+PANEL_WIDTH = 512
+"""Width to which images are scaled, px."""
 
 
 class Pictures(L.Callback):
@@ -59,10 +19,13 @@ class Pictures(L.Callback):
 
     Args:
         count: number of images, from the start of the validation data.
+        own_colors: whether classes have the colours of the data set, instead of those that are
+            easy to tell apart.
     """
 
-    def __init__(self, count: int = 4) -> None:
+    def __init__(self, count: int = 4, own_colors: bool = False) -> None:
         self.count = count
+        self.own_colors = own_colors
 
     def on_validation_batch_end(
         self,
@@ -76,7 +39,10 @@ class Pictures(L.Callback):
         """Write the picture of an image."""
         if batch_idx >= self.count or not isinstance(trainer.logger, TensorBoardLogger):
             return
-        picture = panel(batch, outputs, cast(PanopticModule, pl_module).labels)
+        labels = replace(cast(PanopticModule, pl_module).labels, own_colors=self.own_colors)
+        picture = draw_panels(
+            batch, outputs, labels, PANEL_WIDTH, f'step {trainer.global_step}, image {batch_idx}'
+        )
         trainer.logger.experiment.add_image(
             f'val/{batch_idx}', picture, trainer.global_step, dataformats='HWC'
         )

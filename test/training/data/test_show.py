@@ -4,9 +4,11 @@
 import numpy as np
 
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
+from panoptic_training.data import show
 from panoptic_training.data.sample import Sample
-from panoptic_training.data.show import LINE, TILE, contact_sheet, frame_of
+from panoptic_training.data.show import STYLE, TILE, contact_sheet
 
+LINE = STYLE.line_px
 LABELS = LabelSet((Label('road', False, (255, 0, 0), 1), Label('car', True, (0, 0, 255), 2)))
 
 
@@ -33,18 +35,6 @@ class Few:
         return self.samples[index]
 
 
-def test_a_sample_as_a_frame():
-    frame = frame_of(sample(), LABELS, tracks=True)
-    np.testing.assert_array_equal(frame.semantic_map, sample().class_map)
-    rows = {int(row['area']): row for row in frame.segments}
-    assert sorted(rows) == [100, 200, 1500]
-    car = rows[200]
-    assert [car[name] for name in ('bbox_x', 'bbox_y', 'bbox_w', 'bbox_h')] == [10, 20, 20, 10]
-    assert car['is_thing'] and car['track_id'] == 70_000 and rows[100]['track_id'] == 0
-    assert not rows[1500]['is_thing'] and not rows[100]['is_thing'], 'a crowd is no thing'
-    assert frame_of(sample(), LABELS).segments['track_id'].tolist() == [0, 0, 0]
-
-
 def test_the_sheet_holds_all_and_keeps_void_as_it_is():
     reader = Few([sample(), sample((60, 40)), sample(), sample(), sample()], ((0, 1),))
     sheet = contact_sheet(reader, list(range(5)))
@@ -53,10 +43,22 @@ def test_the_sheet_holds_all_and_keeps_void_as_it_is():
     assert sheet.shape == (sum(rows) + LINE, 4 * TILE[1], 3) and sheet.dtype == np.uint8
     for x in (0, 2 * TILE[1], 3 * TILE[1]):
         assert (sheet[2, x + 200] == 100).all(), 'void'
-        road = sheet[height * 5 // 12, x + 5].astype(int)
-        assert road[0] > road[1] == road[2]
+        road = sheet[height * 5 // 12, x + 5]
+        np.testing.assert_allclose(road, 0.55 * 100 + 0.45 * LABELS.colors[0], atol=1)
     portrait = sheet[:, TILE[1] : 2 * TILE[1]]
     width = round(40 * TILE[0] / 60)
     assert not portrait[: TILE[0], width + 1 :].any()
-    assert portrait[: TILE[0], :width].any(axis=2).mean() > 0.95  # letters have black edges
-    assert (sheet[-LINE // 2, 10] == (255, 0, 0)).all(), 'the legend'
+    assert portrait[: TILE[0], :width].any(axis=2).mean() > 0.95  # letters may be black
+    assert (sheet[-LINE // 2, 10] == LABELS.colors[0]).all(), 'the legend'
+
+
+def test_the_sheet_may_have_the_colours_of_the_data_set():
+    sheet = contact_sheet(Few([sample()]), [0], own_colors=True)
+    assert (sheet[-LINE // 2, 10] == (255, 0, 0)).all()
+
+
+def test_a_long_name_ends_in_the_tile(monkeypatch):
+    monkeypatch.setattr(show, 'name_of_sample', lambda reader, index: 'name' * 50)
+    sheet = contact_sheet(Few([sample()]), [0])
+    caption = sheet[-2 * LINE : -LINE]
+    assert sheet.shape[1] == TILE[1] and caption.max() > 150 and caption[:, -3:].max() < 40

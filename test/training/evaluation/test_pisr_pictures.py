@@ -5,9 +5,16 @@ import numpy as np
 import pytest
 import torch
 from center_models import SIZE, lively
+from color_vision import VISIONS, lab
 from graphs import random_image
 
-from panoptic_training.evaluation.pisr_pictures import debug_maps, debug_panel, heat_picture
+from panoptic_ros.core.captions import style_for
+from panoptic_training.evaluation.pisr_pictures import (
+    PANEL_WIDTH,
+    debug_maps,
+    debug_panel,
+    heat_picture,
+)
 
 
 @pytest.fixture(scope='module')
@@ -38,19 +45,24 @@ def test_debug_maps_are_those_of_the_appendix(model):
     assert 1 <= len(debug.instances) <= 6
 
 
-def test_the_panel_shows_before_after_and_instances(model):
+def test_the_panel_shows_before_after_and_instances_with_captions(model):
     picture = random_image(SIZE, seed=5)
-    panel = debug_panel(picture, debug_maps(model, picture, 2))
-    assert panel.shape == (2 * SIZE[0], 4 * SIZE[1], 3)
+    panel = debug_panel(picture, debug_maps(model, picture, 2), 'ball', 'image 7')
+    height = round(SIZE[0] * PANEL_WIDTH / SIZE[1])
+    line = style_for(height, PANEL_WIDTH).line_px
+    assert panel.shape == (3 * line + 2 * height, 4 * PANEL_WIDTH, 3)
     assert panel.dtype == np.uint8
+    for x in range(4):
+        caption = panel[line : 2 * line, x * PANEL_WIDTH : (x + 1) * PANEL_WIDTH]
+        assert (caption > 150).all(axis=-1).sum() > 20
 
 
-def test_heat_goes_from_blue_to_red():
-    heat = np.array([[0.0, 0.5, 1.0]])
-    colors = heat_picture(np.zeros((1, 3, 3), np.uint8), heat, opacity=1.0)[0]
-    assert colors[0, 2] > colors[0, 0]  # blue where there is nothing
-    assert colors[2, 0] > colors[2, 2]  # red at the top
-    assert colors[1, 1] == colors[1].max()
+def test_heat_rises_in_brightness_from_blue_to_yellow():
+    heat = np.linspace(0, 1, 11)[None]
+    colors = heat_picture(np.zeros((1, 11, 3), np.uint8), heat, opacity=1.0)[0]
+    assert colors[0, 2] > colors[0, 0] and colors[-1, 0] > colors[-1, 2]
+    for vision in VISIONS.values():
+        assert (np.diff(lab(colors, vision)[:, 0]) > 3).all()
 
 
 def test_what_there_is_not_is_refused(model):

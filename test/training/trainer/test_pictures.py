@@ -1,56 +1,88 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of predictions next to the ground truth."""
+"""Pictures of predictions next to the ground truth, as TensorBoard receives them."""
+
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
+from lightning.pytorch.loggers import TensorBoardLogger
 from tiny_model import LABELS
 
+from panoptic_ros.core.captions import DARK, style_for
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.labels import VOID_ID
+from panoptic_ros.core.overlay import ALPHA
 from panoptic_training.data.sample import Sample
-from panoptic_training.trainer.pictures import SHADES, paint, panel
+from panoptic_training.evaluation.panels import draw_panels, stack_panels
+from panoptic_training.trainer.pictures import PANEL_WIDTH, Pictures
 
 FLOOR, WALL, BALL, BOX = range(4)
-WHITE = [255, 255, 255]
+GREY = 90
 
 
-def test_stuff_has_its_colour_and_void_is_black():
-    picture = paint(np.array([[0, 1, 2]]), {1: FLOOR, 2: WALL}, LABELS)
-    assert picture.tolist() == [[[0, 0, 0], [0, 255, 0], [200, 200, 200]]]
-    assert picture.dtype == np.uint8
-
-
-def test_things_have_shades_and_a_white_edge():
-    segment_map = np.zeros((6, 12), np.int32)
-    segment_map[1:5, 1:5] = 1
-    segment_map[1:5, 5:9] = 2
-    picture = paint(segment_map, {1: BALL, 2: BALL}, LABELS)
-    inner = [picture[3, 3].tolist(), picture[3, 7].tolist()]
-    assert inner == [[int(255 * SHADES[1]), 0, 0], [int(255 * SHADES[2]), 0, 0]]
-    assert inner[0] != inner[1], 'neighbours can be told apart'
-    assert picture[3, 1].tolist() == picture[3, 5].tolist() == picture[1, 3].tolist() == WHITE
-    assert picture[3, 9].tolist() == WHITE and picture[3, 10].tolist() == [0, 0, 0]
-
-
-def test_edges_are_drawn_around_things_only():
-    picture = paint(np.array([[1, 1, 2, 2]]), {1: FLOOR, 2: WALL}, LABELS)
-    assert WHITE not in picture[0].tolist()
-
-
-def test_an_image_without_segments_is_black():
-    assert (paint(np.zeros((3, 4), np.int32), {}, LABELS) == 0).all()
-
-
-def test_a_panel_shows_image_prediction_and_truth():
-    class_map = np.full((4, 6), FLOOR, np.uint8)
-    class_map[:, 0] = VOID_ID
-    sample = Sample(np.full((4, 6, 3), 9, np.uint8), class_map, np.zeros((4, 6), np.int32))
+def scene() -> tuple[Sample, PanopticFrame]:
+    """Floor and void as labels; a wall is predicted at half the resolution."""
+    class_map = np.full((40, 60), FLOOR, np.uint8)
+    class_map[:, :10] = VOID_ID
+    sample = Sample(np.full((40, 60, 3), GREY, np.uint8), class_map, np.zeros((40, 60), np.int32))
     segments = np.zeros(1, segment_dtype(2))
     segments['segment_id'], segments['class_id'] = 3, WALL
     frame = PanopticFrame(
-        np.full((2, 3), 3, np.uint16), segments, Geometry((4, 6), (4, 6), stride=2), 0.0
+        np.full((20, 30), 3, np.uint16), segments, Geometry((40, 60), (40, 60), stride=2), 0.0
     )
-    picture = panel(sample, frame, LABELS)
-    assert picture.shape == (4, 18, 3)
-    assert (picture[:, :6] == 9).all()
-    assert (picture[:, 6:12] == 200).all()
-    assert (picture[:, 12] == 0).all() and (picture[:, 13:] == [0, 255, 0]).all()
+    return sample, frame
+
+
+def mixed(class_id):
+    return (1 - ALPHA) * GREY + ALPHA * LABELS.colors[class_id]
+
+
+def test_a_panel_shows_image_ground_truth_and_prediction_with_captions():
+    sample, frame = scene()
+    line = style_for(200, 300).line_px
+    picture = draw_panels(sample, frame, LABELS, 300, 'a title')
+    assert picture.shape == (3 * line + 200, 900, 3)  # title, captions, pictures, legend
+    y = 2 * line + 4
+    assert (picture[y, :300] == GREY).all()
+    assert (picture[y, 310:340] == GREY).all(), 'void'
+    np.testing.assert_allclose(picture[y, 380], mixed(FLOOR), atol=1)
+    np.testing.assert_allclose(picture[y, 640], mixed(WALL), atol=1)
+    for x in (0, 300, 600):  # each panel has a caption
+        caption = picture[line : 2 * line, x : x + 300]
+        assert (caption > 150).all(axis=-1).sum() > 20 and (caption[0] == DARK).all()
+    legend = picture[2 * line + 200 :].reshape(-1, 3).tolist()
+    for class_id, is_shown in ((FLOOR, True), (WALL, True), (BALL, False)):
+        assert (LABELS.colors[class_id].tolist() in legend) == is_shown
+
+
+def test_a_title_that_is_too_long_continues_on_the_next_line():
+    one = np.zeros((90, 160, 3), np.uint8)
+    short, long = (stack_panels([{'image': one}], text) for text in ('word', 'word ' * 50))
+    assert len(long) > len(short) + 5 * style_for(90, 160).line_px
+    assert long.shape[1] == short.shape[1] == 160
+
+
+@pytest.mark.parametrize('own_colors', [False, True])
+def test_tensorboard_receives_the_first_images(own_colors):
+    written = {}
+
+    class Logger(TensorBoardLogger):
+        def __init__(self):
+            pass
+
+        @property
+        def experiment(self):
+            return SimpleNamespace(
+                add_image=lambda tag, picture, step, dataformats: written.update({tag: picture})
+            )
+
+    trainer = SimpleNamespace(logger=Logger(), global_step=7)
+    module = SimpleNamespace(labels=LABELS)
+    sample, frame = scene()
+    for index in range(3):
+        Pictures(2, own_colors).on_validation_batch_end(trainer, module, frame, sample, index)
+    assert sorted(written) == ['val/0', 'val/1']
+    picture = written['val/0']
+    assert picture.shape[1] == 3 * PANEL_WIDTH
+    own = (picture == LABELS.labels[FLOOR].color).all(axis=-1)
+    assert own.any() == own_colors
