@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import threading
 
 import pytest
 
 from panoptic_ros.node import model_loading
+from panoptic_ros.node.messages import label_json_message
 from panoptic_ros.node.parameters import PARAMETERS
+from panoptic_ros.recordings.bag_types import BagTypes
 
 SETTINGS = {parameter.name: parameter.default for parameter in PARAMETERS}
 
@@ -12,6 +15,19 @@ SETTINGS = {parameter.name: parameter.default for parameter in PARAMETERS}
 def test_a_model_is_loaded(tiny_model):
     loaded = model_loading.load_in_time(SETTINGS | {'model': str(tiny_model)})
     assert loaded.predictor.info.name == 'tiny'
+
+
+@pytest.mark.parametrize('choice', ['distinct', 'own'])
+def test_pictures_and_label_info_have_the_same_colours(tiny_model, choice):
+    loaded = model_loading.load_model(
+        SETTINGS | {'model': str(tiny_model), 'class_colors': choice}
+    )
+    labels = loaded.predictor.info.labels
+    message = label_json_message(BagTypes(), labels, 0.5, None)
+    published = [entry['color'] for entry in json.loads(message.data)['labels']]
+    assert published == labels.colors[: len(labels)].tolist()
+    own = [list(label.color) for label in labels.labels]
+    assert (published == own) == (choice == 'own')
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report: self-contained, and readable in a browser."""
 
+import base64
 import re
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from html.parser import HTMLParser
 import cv2
 import numpy as np
 import pytest
-from replay_bags import GT_TOPIC, drive, pausing_bag, write_bag
+from replay_bags import GT_TOPIC, SIZE, drive, pausing_bag, write_bag
 
 from panoptic_ros.cli.main import main
 
@@ -109,6 +110,22 @@ def test_names_from_outside_are_text(tmp_path, tiny_model):
     assert '&lt;script&gt;' in text
 
 
+def test_each_thumbnail_opens_its_full_picture(out):
+    """By a link to itself, which the style sheet then shows in the whole window."""
+    text = (out / 'report.html').read_text()
+    links = re.findall(
+        r'<span class="picture" id="(\w+)">'
+        r'<a class="open" href="#(\w+)"><img src="data:[^,]+,([^"]+)"',
+        text,
+    )
+    assert links and all(name == target for name, target, _ in links)
+    assert len({name for name, _, _ in links}) == len(links) == text.count('data:image/jpeg')
+    assert text.count('class="close" href="#worst"') == len(links) and 'id="worst"' in text
+    for _, _, data in links:
+        picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        assert picture.shape[:2] == SIZE, 'the resolution of the camera'
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason='needs chromium (apt install chromium)')
 def test_a_browser_shows_it(out, tmp_path):
     """Each part of the page is drawn, and nothing exceeds its right edge."""
@@ -134,6 +151,15 @@ def test_a_browser_shows_it(out, tmp_path):
     assert (ink[:2400].reshape(-1, 300).max(axis=1) > 5).all()  # down to the configuration
     page_edges = pixels[:, [2, -3]]
     assert (np.abs(page_edges.astype(int) - pixels[0, 0]) < 3).all()
+    opened = tmp_path / 'opened.png'
+    subprocess.run(
+        [CHROMIUM, *flags, f'--screenshot={opened}', f'{page}#picture_1_1'],
+        check=True,
+        timeout=120,
+        capture_output=True,
+    )
+    assert (cv2.imread(str(opened))[-1, [2, -3]] < 60).all()  # the page behind it is dark
+    assert (pixels[-1, [2, -3]] > 200).all()
     dump = subprocess.run(
         [CHROMIUM, *flags, '--dump-dom', page],
         check=True,

@@ -120,7 +120,11 @@ def test_label_info_is_latched_and_names_the_classes(running):
     running.subscribe('label_info')
     (message,) = running.until(lambda: running.messages['label_info'])
     values = json.loads(message.data)
-    assert values == {'labels': LABELS.to_dicts(), 'score_threshold': 0.5}
+    colors = LABELS.colors[: len(LABELS)].tolist()  # those of the overlay
+    labels = [
+        entry | {'color': color} for entry, color in zip(LABELS.to_dicts(), colors, strict=True)
+    ]
+    assert values == {'labels': labels, 'score_threshold': 0.5}
 
 
 def test_headers_are_kept_in_order(running):

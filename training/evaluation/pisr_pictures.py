@@ -80,7 +80,7 @@ def debug_pictures(
         sample = evaluation.reader.read(image.index, 0)
         pixels, _ = predictor.prepare(CameraImage(sample.image, 'rgb'))
         name = evaluation.reader.image_names[image.index]
-        title = f'{name}   PQ {image.pq:.1f}   dark blue 0, yellow 1'
+        title = f'{name}: PQ {image.pq:.1f}; from dark blue for 0 to yellow for 1'
         maps = debug_maps(model, pixels, class_id)
         yield name, debug_panel(pixels, maps, class_name, title)
 

@@ -39,7 +39,7 @@ def write_worst(evaluation: Evaluation, n: int, folder: Path, own_colors: bool =
         for image in evaluation.worst(n):
             sample, frame = evaluation.read_again(image.index)
             name = names[image.index]
-            title = f'{name}   PQ {image.pq:.1f}   {faults(image.result)}'
+            title = '; '.join([f'{name}: PQ {image.pq:.1f}', *faults(image.result)])
             yield name, draw_panels(sample, frame, labels, PANEL_WIDTH, title)
 
     write_pictures(pictures(), folder)
@@ -67,8 +67,8 @@ def write_pictures(pictures: Iterable[Picture], folder: Path) -> None:
             path.unlink()
 
 
-def faults(result: PanopticResult) -> str:
-    """Return the missed and the wrong segments in words."""
+def faults(result: PanopticResult) -> list[str]:
+    """Return the missed and the wrong segments in words, nothing if there are none."""
     parts = []
     for what, counts in (('missed', result.fn), ('wrong', result.fp)):
         of = [
@@ -78,4 +78,4 @@ def faults(result: PanopticResult) -> str:
         ]
         if of:
             parts.append(f'{what}: {", ".join(of)}')
-    return '   '.join(parts)
+    return parts
