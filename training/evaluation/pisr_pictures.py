@@ -4,9 +4,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,6 +17,7 @@ from panoptic_ros.models.parts.peaks import find_peaks
 from panoptic_ros.models.pisr.panoptic_deeplab import PISR
 from panoptic_ros.runtime.predictor import Predictor
 
+from .map_pictures import SCALE, heat_picture, stretch
 from .panels import fit, stack_panels
 from .predictor import module_of
 from .run import Evaluation
@@ -80,7 +79,7 @@ def debug_pictures(
         sample = evaluation.reader.read(image.index, 0)
         pixels, _ = predictor.prepare(CameraImage(sample.image, 'rgb'))
         name = evaluation.reader.image_names[image.index]
-        title = f'{name}: PQ {image.pq:.1f}; from dark blue for 0 to yellow for 1'
+        title = f'{name}: PQ {image.pq:.1f}; {SCALE}'
         maps = debug_maps(model, pixels, class_id)
         yield name, debug_panel(pixels, maps, class_name, title)
 
@@ -110,7 +109,7 @@ def debug_maps(
     window = window_of(model.config.nms_kernel)
     before, after = (
         (
-            _stretch(m.semantic_logits[0, class_id].cpu().numpy()),
+            stretch(m.semantic_logits[0, class_id].cpu().numpy()),
             _centers(m, class_id, window, blur),
         )
         for m in (maps.initial, maps.final)
@@ -126,42 +125,9 @@ def _centers(maps: CenterMaps, class_id: int, window: int, blur: float) -> Float
     height, place = find_peaks(heatmap, window, heatmap.numel())
     peaks = torch.zeros_like(heatmap).flatten().index_copy_(0, place, height.clamp(min=0))
     of_class = maps.semantic_logits[0].argmax(dim=0) == class_id
-    return _stretch(
+    return stretch(
         ndimage.gaussian_filter((peaks.view_as(of_class) * of_class).cpu().numpy(), blur)
     )
-
-
-def _stretch(values: npt.NDArray[Any]) -> Floats:
-    """Scale values from their minimum to their maximum to 0 to 1; 0 if all are equal."""
-    low, high = float(values.min()), float(values.max())
-    stretched: Floats = ((values - low) / max(high - low, 1e-12)).astype(np.float32)
-    return stretched
-
-
-def heat_picture(
-    image: npt.NDArray[np.uint8], heat: npt.NDArray[Any], opacity: float = 0.6
-) -> npt.NDArray[np.uint8]:
-    """Draw a map over its image, from dark blue for 0 to yellow for 1.
-
-    The colours (Cividis) also rise in brightness and look alike to colour-blind people.
-
-    Args:
-        image: RGB, (H, W, 3).
-        heat: map in [0, 1], of any size.
-        opacity: opacity of the colours, 0 to 1.
-
-    Returns:
-        (H, W, 3) RGB.
-    """
-    height, width = image.shape[:2]
-    level = (np.clip(heat, 0, 1) * 255).astype(np.uint8)
-    level = cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)
-    colors = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_CIVIDIS), cv2.COLOR_BGR2RGB)
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    mixed: npt.NDArray[np.uint8] = np.rint(grey * (1 - opacity) + colors * opacity).astype(
-        np.uint8
-    )
-    return mixed
 
 
 def debug_panel(

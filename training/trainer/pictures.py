@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Callback that logs pictures of predictions next to the ground truth."""
+"""Callback that logs pictures of predictions and ground truth, and of a family's maps."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -7,6 +7,9 @@ from typing import Any, cast
 import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from panoptic_ros.core.image import CameraImage
+
+from ..evaluation.map_pictures import SCALE, draw_maps
 from ..evaluation.panels import draw_panels
 from .module import PanopticModule
 
@@ -15,7 +18,9 @@ PANEL_WIDTH = 512
 
 
 class Pictures(L.Callback):
-    """Callback that writes image, prediction and ground truth of validation images to TensorBoard.
+    """Callback that writes pictures of validation images to TensorBoard.
+
+    `val` shows image, ground truth and prediction, `maps` what the family decodes it from.
 
     Args:
         count: number of images, from the start of the validation data.
@@ -39,10 +44,15 @@ class Pictures(L.Callback):
         """Write the picture of an image."""
         if batch_idx >= self.count or not isinstance(trainer.logger, TensorBoardLogger):
             return
-        labels = replace(cast(PanopticModule, pl_module).labels, own_colors=self.own_colors)
-        picture = draw_panels(
-            batch, outputs, labels, PANEL_WIDTH, f'step {trainer.global_step}, image {batch_idx}'
-        )
-        trainer.logger.experiment.add_image(
-            f'val/{batch_idx}', picture, trainer.global_step, dataformats='HWC'
-        )
+        module = cast(PanopticModule, pl_module)
+        labels = replace(module.labels, own_colors=self.own_colors)
+        title = f'image {batch_idx}, step {trainer.global_step}'
+        pixels, _ = module.predictor.prepare(CameraImage(batch.image, 'rgb'))
+        for tag, picture in (
+            ('val', draw_panels(batch, outputs, labels, PANEL_WIDTH, title)),
+            ('maps', draw_maps(module.model, pixels, PANEL_WIDTH, f'{title}; {SCALE}')),
+        ):
+            if picture is not None:
+                trainer.logger.experiment.add_image(
+                    f'{tag}/{batch_idx}', picture, trainer.global_step, dataformats='HWC'
+                )

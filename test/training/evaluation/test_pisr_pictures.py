@@ -9,12 +9,8 @@ from color_vision import VISIONS, lab
 from graphs import random_image
 
 from panoptic_ros.core.captions import style_for
-from panoptic_training.evaluation.pisr_pictures import (
-    PANEL_WIDTH,
-    debug_maps,
-    debug_panel,
-    heat_picture,
-)
+from panoptic_training.evaluation.map_pictures import heat_picture
+from panoptic_training.evaluation.pisr_pictures import PANEL_WIDTH, debug_maps, debug_panel
 
 
 @pytest.fixture(scope='module')

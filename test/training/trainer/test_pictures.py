@@ -12,6 +12,7 @@ from panoptic_ros.core.captions import DARK, style_for
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.core.overlay import ALPHA
+from panoptic_ros.models.registry import FAMILIES, build
 from panoptic_training.data.sample import Sample
 from panoptic_training.evaluation.panels import draw_panels, stack_panels
 from panoptic_training.trainer.pictures import PANEL_WIDTH, Pictures
@@ -77,11 +78,14 @@ def test_tensorboard_receives_the_first_images(own_colors):
             )
 
     trainer = SimpleNamespace(logger=Logger(), global_step=7)
-    module = SimpleNamespace(labels=LABELS)
+    model = build('panoptic_deeplab', LABELS, **FAMILIES['panoptic_deeplab'].small).eval()
+    predictor = SimpleNamespace(prepare=lambda image: (np.zeros((64, 128, 3), np.uint8), None))
+    module = SimpleNamespace(labels=LABELS, model=model, predictor=predictor)
     sample, frame = scene()
     for index in range(3):
         Pictures(2, own_colors).on_validation_batch_end(trainer, module, frame, sample, index)
-    assert sorted(written) == ['val/0', 'val/1']
+    assert sorted(written) == ['maps/0', 'maps/1', 'val/0', 'val/1']
+    assert written['maps/0'].shape[1] == 4 * PANEL_WIDTH
     picture = written['val/0']
     assert picture.shape[1] == 3 * PANEL_WIDTH
     own = (picture == LABELS.labels[FLOOR].color).all(axis=-1)
