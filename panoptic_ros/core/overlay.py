@@ -29,6 +29,9 @@ ALPHA = 0.45
 GOLDEN_RATIO = 0.618034
 """Hue step from one track id to the next, in turns; near ids get distant hues."""
 
+OUTLINE_PER_HEIGHT = 300
+"""Height of the picture over the thickness of an outline."""
+
 LEGEND_PER_HEIGHT = 5
 """Height of the picture over the largest height of its legend."""
 
@@ -142,7 +145,7 @@ def _outline(
     dtype = np.uint8 if len(things) < 256 else np.uint16
     numbers = np.where(is_drawn, np.cumsum(is_drawn), 0).astype(dtype)
     number_map = frame.geometry.to_camera(frame.paint(numbers, 0))  # (H, W)
-    side = 2 * max(1, round(out.shape[0] / 400)) + 1
+    side = 2 * max(1, round(out.shape[0] / OUTLINE_PER_HEIGHT)) + 1
     kernel = np.ones((side, side), np.uint8)
     # There is no thing beyond the picture's edge, so that all outlines are closed.
     border = {'borderType': cv2.BORDER_CONSTANT, 'borderValue': 0}

@@ -82,9 +82,9 @@ def rate_plot(records: Sequence[FrameRecord]) -> str:
     figure, axes = _figure(1.8)
     middles = np.arange(full_s) + 0.5
     image_counts = np.bincount(times.astype(int))[:full_s]
-    for chosen, label, color in (
-        (slice(None), 'images of the bag', GREY),
-        (good, 'with a result', BLUE),
+    for chosen, label, color, width in (
+        (slice(None), 'images of the bag', GREY, 5),  # is seen behind the other line
+        (good, 'with a result', BLUE, 1.6),
     ):
         counts = np.bincount(times[chosen].astype(int), minlength=full_s)[:full_s]
         axes.plot(
@@ -92,7 +92,7 @@ def rate_plot(records: Sequence[FrameRecord]) -> str:
             counts,
             color=color,
             label=label,
-            linewidth=1.6,
+            linewidth=width,
             marker='o' if len(middles) < 20 else None,
             markersize=3,
         )

@@ -11,7 +11,13 @@ from panoptic_ros.core.captions import style_for
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import Label, LabelSet
-from panoptic_ros.core.overlay import ALPHA, draw_overlay, place_names, track_color
+from panoptic_ros.core.overlay import (
+    ALPHA,
+    OUTLINE_PER_HEIGHT,
+    draw_overlay,
+    place_names,
+    track_color,
+)
 from panoptic_ros.recordings.contact_sheet import TILE_WIDTH
 
 GEOMETRY = Geometry((160, 320), (80, 160), 4)
@@ -78,7 +84,7 @@ def test_outlines_follow_the_edges_of_the_cells(stride, scale):
     image = CameraImage(np.full((height, width, 3), 90, np.uint8))
     drawn = draw_overlay(image, given, LABELS, legend=False)
     ids = np.pad(given.geometry.to_camera(given.segment_map), 9)  # 0 beyond the picture
-    thickness = max(1, round(height / 400))
+    thickness = max(1, round(height / OUTLINE_PER_HEIGHT))
     is_near = np.zeros((height, width), bool)
     for y, x in itertools.product(range(-thickness, thickness + 1), repeat=2):
         is_near |= ids[9 + y : 9 + y + height, 9 + x : 9 + x + width] != ids[9:-9, 9:-9]
