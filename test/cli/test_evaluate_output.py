@@ -67,7 +67,9 @@ def test_all_results_are_in_the_folder(tmp_path, data, tiny_model, capsys):
     ]
     assert not (out / 'submission').exists()  # these are not COCO's own photos
     picture = cv2.imread(str(out / 'worst' / worst[0]))
-    line = style_for(400, 800).line_px  # title, captions and legend around three panels of 2:1
+    line = style_for(
+        2 * 400, 2 * 800
+    ).line_px  # title, captions and legend around three panels of 2:1
     assert picture.shape == (400 + 3 * line, 3 * 800, 3)
 
 

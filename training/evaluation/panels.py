@@ -74,7 +74,7 @@ def stack_panels(
         (H, W, 3) RGB.
     """
     (height, width), count = next(iter(rows[0].values())).shape[:2], max(map(len, rows))
-    style = style_for(height, width)
+    style = style_for(2 * height, 2 * width)  # as if for two, since viewers shrink wide pictures
     parts = [draw_caption(title, count * width, style)] if title else []
     for row in rows:
         cells = [

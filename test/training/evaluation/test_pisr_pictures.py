@@ -45,7 +45,7 @@ def test_the_panel_shows_before_after_and_instances_with_captions(model):
     picture = random_image(SIZE, seed=5)
     panel = debug_panel(picture, debug_maps(model, picture, 2), 'ball', 'image 7')
     height = round(SIZE[0] * PANEL_WIDTH / SIZE[1])
-    line = style_for(height, PANEL_WIDTH).line_px
+    line = style_for(2 * height, 2 * PANEL_WIDTH).line_px
     assert panel.shape == (3 * line + 2 * height, 4 * PANEL_WIDTH, 3)
     assert panel.dtype == np.uint8
     for x in range(4):

@@ -40,7 +40,7 @@ def mixed(class_id):
 
 def test_a_panel_shows_image_ground_truth_and_prediction_with_captions():
     sample, frame = scene()
-    line = style_for(200, 300).line_px
+    line = style_for(400, 600).line_px
     picture = draw_panels(sample, frame, LABELS, 300, 'a title')
     assert picture.shape == (3 * line + 200, 900, 3)  # title, captions, pictures, legend
     y = 2 * line + 4
@@ -59,7 +59,7 @@ def test_a_panel_shows_image_ground_truth_and_prediction_with_captions():
 def test_a_title_that_is_too_long_continues_on_the_next_line():
     one = np.zeros((90, 160, 3), np.uint8)
     short, long = (stack_panels([{'image': one}], text) for text in ('word', 'word ' * 50))
-    assert len(long) > len(short) + 5 * style_for(90, 160).line_px
+    assert len(long) > len(short) + 5 * style_for(180, 320).line_px
     assert long.shape[1] == short.shape[1] == 160
 
 

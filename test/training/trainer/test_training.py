@@ -17,6 +17,7 @@ from tiny_training import WATCHED, fit_tiny, read_ckpt, run_recorded, tiny_flags
 
 from panoptic_ros.cli.main import main
 from panoptic_training.checkpoint import load_checkpoint
+from panoptic_training.trainer.pictures import PANEL_WIDTH
 from panoptic_training.trainer.schedule import poly, warmup
 
 
@@ -109,9 +110,10 @@ def test_tensorboard_has_losses_rates_scores_and_pictures(trained):
         rtol=1e-6,
     )
     for image in range(2):
-        first, second = events.Images(f'val/{image}')
-        assert (first.step, second.step) == (3, 6)
-        assert (first.height, first.width) == (64, 3 * 128)
+        for tag, columns in (('val', 3), ('maps', 4)):  # with captions
+            first, second = events.Images(f'{tag}/{image}')
+            assert (first.step, second.step) == (3, 6)
+            assert first.width == columns * PANEL_WIDTH and first.height > PANEL_WIDTH / 2
 
 
 def test_nothing_is_said_of_unpickling(trained):
