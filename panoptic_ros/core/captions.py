@@ -71,21 +71,27 @@ def style_for(height: int, width: int) -> TextStyle:
     )
 
 
-def drawable(text: str, otherwise: str = '?') -> str:
+def drawable(text: str, otherwise: str | None = None) -> str:
     """Return a text in the characters that OpenCV's font has, which are those of ASCII.
 
     Args:
-        text: any text.
-        otherwise: text to return if not every letter has a counterpart.
+        text: any text. Accents are removed.
+        otherwise: text to return if a letter has no counterpart; None writes `?` for each such
+            letter.
 
     Example:
-        >>> drawable('Fahrradständer')
-        'Fahrradstander'
+        >>> drawable('Fahrradständer.jpg')
+        'Fahrradstander.jpg'
+        >>> drawable('車.jpg')
+        '?.jpg'
         >>> drawable('車', otherwise='class 7')
         'class 7'
     """
-    plain = ''.join(c for c in unicodedata.normalize('NFKD', text) if not unicodedata.combining(c))
-    return plain if plain.isascii() and plain.isprintable() else otherwise
+    letters = (c for c in unicodedata.normalize('NFKD', text) if not unicodedata.combining(c))
+    plain = ''.join(c if c.isascii() and c.isprintable() else '\0' for c in letters)
+    if '\0' in plain and otherwise is not None:
+        return otherwise
+    return plain.replace('\0', '?')
 
 
 def class_name(labels: LabelSet, class_id: int) -> str:
@@ -145,7 +151,7 @@ def draw_text(
     cv2.rectangle(picture, corner, opposite, fill, cv2.FILLED)
     if border is not None:
         cv2.rectangle(picture, corner, opposite, border, 1)
-    base = y + style.pad + round(style.height_px * 1.1)
+    base = y + style.pad + round(style.height_px * 1.05)
     cv2.putText(
         picture,
         text,
