@@ -4,7 +4,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -98,6 +98,17 @@ class LabelSet:
         own = [label.color for label in self.labels]
         colors[: len(own)] = own if self.own_colors else distinct_colors(own)
         return colors
+
+    def as_drawn(self) -> 'LabelSet':
+        """Return the set with the colours of pictures as the labels' own."""
+        colors = self.colors[: len(self.labels)].tolist()
+        return LabelSet(
+            tuple(
+                replace(label, color=tuple(color))
+                for label, color in zip(self.labels, colors, strict=True)
+            ),
+            own_colors=True,
+        )
 
     @cached_property
     def class_id_of_category(self) -> Mapping[int, int]:

@@ -124,7 +124,7 @@ def detections_message(types: MessageTypes, header: Any, frame: PanopticFrame) -
 def label_json_message(
     types: MessageTypes, labels: LabelSet, score_threshold: float, stamp: Any
 ) -> Any:
-    """Return the model's classes as JSON in a std_msgs/String, for every machine.
+    """Return the model's classes as JSON in a std_msgs/String, with the colours of the overlay.
 
     Args:
         types: makes messages.
@@ -132,14 +132,7 @@ def label_json_message(
         score_threshold: segments with a lower score are left out.
         stamp: unused, as the message has no header.
     """
-    # The colours of the overlay, which may not be the labels' own.
-    entries = [
-        entry | {'color': color}
-        for entry, color in zip(
-            labels.to_dicts(), labels.colors[: len(labels)].tolist(), strict=True
-        )
-    ]
-    values = {'labels': entries, 'score_threshold': score_threshold}
+    values = {'labels': labels.as_drawn().to_dicts(), 'score_threshold': score_threshold}
     return types.make('std_msgs/msg/String', data=json.dumps(values))
 
 

@@ -71,7 +71,7 @@ def test_the_bag_holds_what_the_node_publishes(tmp_path, bag, tiny_model):
             if 'vision_msgs' not in topic.kind
         }
         said = next(results.records(['/panoptic/label_info'])).message
-        assert json.loads(said.data)['labels'] == LABELS.to_dicts()
+        assert json.loads(said.data)['labels'] == LABELS.as_drawn().to_dicts()
         for name in names:
             records = list(results.records([f'/{name}']))
             assert [r.message.header.stamp.nanosec for r in records] == [

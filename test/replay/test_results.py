@@ -44,7 +44,7 @@ def test_both_forms_of_the_labels_are_recorded(tmp_path, monkeypatch):
             if c.ext.offered_qos_profiles[0].durability.name == 'TRANSIENT_LOCAL'
         }
     values = json.loads(messages['/panoptic/label_info'].data)
-    assert values == {'labels': LABELS.to_dicts(), 'score_threshold': 0.25}
+    assert values == {'labels': LABELS.as_drawn().to_dicts(), 'score_threshold': 0.25}
     names = messages['/panoptic/label_info_vision']
     assert [(c.class_id, c.class_name) for c in names.class_map] == list(enumerate(LABELS.names))
     assert (names.threshold, names.header.stamp.sec) == (0.25, 5)

@@ -120,10 +120,7 @@ def test_label_info_is_latched_and_names_the_classes(running):
     running.subscribe('label_info')
     (message,) = running.until(lambda: running.messages['label_info'])
     values = json.loads(message.data)
-    colors = LABELS.colors[: len(LABELS)].tolist()  # those of the overlay
-    labels = [
-        entry | {'color': color} for entry, color in zip(LABELS.to_dicts(), colors, strict=True)
-    ]
+    labels = LABELS.as_drawn().to_dicts()
     assert values == {'labels': labels, 'score_threshold': 0.5}
 
 
