@@ -97,12 +97,13 @@ def vision(monkeypatch):
 def test_classes_are_published_as_json_on_every_machine(vision):
     message = label_json_message(TYPES, LABELS, 0.25, None)
     assert isinstance(message, String)
-    assert json.loads(message.data) == {'labels': LABELS.to_dicts(), 'score_threshold': 0.25}
+    labels = LABELS.as_drawn().to_dicts()
+    assert json.loads(message.data) == {'labels': labels, 'score_threshold': 0.25}
     assert json.loads(message.data)['labels'][2] == {
         'class_id': 2,
         'name': 'ball',
         'is_thing': True,
-        'color': [255, 0, 0],
+        'color': LABELS.colors[2].tolist(),
         'category_id': 24,
     }
 

@@ -110,10 +110,10 @@ def test_tensorboard_has_losses_rates_scores_and_pictures(trained):
         rtol=1e-6,
     )
     for image in range(2):
-        for tag, columns in (('val', 3), ('maps', 4)):  # with captions
+        for tag in ('val', 'maps'):  # three panels with captions each
             first, second = events.Images(f'{tag}/{image}')
             assert (first.step, second.step) == (3, 6)
-            assert first.width == columns * PANEL_WIDTH and first.height > PANEL_WIDTH / 2
+            assert first.width == 3 * PANEL_WIDTH and first.height > PANEL_WIDTH / 2
 
 
 def test_nothing_is_said_of_unpickling(trained):
