@@ -2,6 +2,7 @@
 """Text and legends on pictures: filled boxes with letters in black or white."""
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -210,16 +211,50 @@ def fit_legend(
         (h, w, 3) RGB; a last entry counts the classes that are left out. (0, 0, 3) if there is
         no room at all.
     """
-    for count in range(len(class_ids), 0, -1):
-        entries = _entries(labels, sorted(class_ids[:count]))
-        legend = _legend(entries, width, style, len(class_ids) - count)
-        if len(legend) <= max_height:
-            return legend
-    return _legend((), width, style)
+
+    def of(count: int) -> tuple[tuple[tuple[str, Color], ...], int]:
+        return _entries(labels, sorted(class_ids[:count])), len(class_ids) - count
+
+    def height(count: int) -> int:
+        entries, left_out = of(count)
+        return _lay_out(_texts(entries, left_out, width, style), width, style)[1]
+
+    shown = len(class_ids)
+    if height(shown) > max_height:  # fewer need less height
+        shown = bisect_right(range(1, shown), max_height, key=height)
+    entries, left_out = of(shown)
+    return _legend(entries, width, style, left_out if shown else 0)
 
 
 def _entries(labels: LabelSet, class_ids: Iterable[int]) -> tuple[tuple[str, Color], ...]:
     return tuple((class_name(labels, i), class_color(labels, i)) for i in class_ids)
+
+
+def _texts(
+    entries: Sequence[tuple[str, Color]], left_out: int, width: int, style: TextStyle
+) -> list[str]:
+    """Return the texts of a legend, each short enough for a line."""
+    texts = [name for name, _ in entries] + ([f'+ {left_out} more'] if left_out else [])
+    return [shorten(text, width - _swatch(style) - style.pad, style) for text in texts]
+
+
+def _lay_out(
+    texts: Sequence[str], width: int, style: TextStyle
+) -> tuple[list[tuple[int, int]], int]:
+    """Return the corner of each entry, set like the words of a text, and the legend's height."""
+    x, y, places = 0, 0, []
+    for text in texts:
+        step = style.pad + _swatch(style) + box_width(text, style)
+        if x and x + step > width:
+            x, y = 0, y + style.line_px
+        places.append((x + style.pad, y))
+        x += step
+    return places, y + style.line_px if texts else 0
+
+
+def _swatch(style: TextStyle) -> int:
+    """Return the width of a field of colour, px."""
+    return 2 * style.height_px
 
 
 @lru_cache(maxsize=256)
@@ -227,22 +262,10 @@ def _legend(
     entries: tuple[tuple[str, Color], ...], width: int, style: TextStyle, left_out: int = 0
 ) -> Rgb:
     """Return a legend, read-only: successive images have the same."""
-    swatch = 2 * style.height_px
-    texts = [name for name, _ in entries] + ([f'+ {left_out} more'] if left_out else [])
-    texts = [shorten(text, width - swatch - style.pad, style) for text in texts]
-    x, y, places = 0, 0, []
-    for text in texts:  # set like the words of a text
-        step = style.pad + swatch + box_width(text, style)
-        if x and x + step > width:
-            x, y = 0, y + style.line_px
-        places.append((x + style.pad, y))
-        x += step
-    right = max(
-        (x + swatch + box_width(t, style) for t, (x, _) in zip(texts, places, strict=True)),
-        default=0,
-    )
-    height = y + style.line_px if texts else 0
-    legend = np.full((height, right, 3), DARK, np.uint8)
+    texts, swatch = _texts(entries, left_out, width, style), _swatch(style)
+    places, height = _lay_out(texts, width, style)
+    ends = [x + swatch + box_width(t, style) for t, (x, _) in zip(texts, places, strict=True)]
+    legend = np.full((height, max(ends, default=0), 3), DARK, np.uint8)
     for i, (text, (x, y)) in enumerate(zip(texts, places, strict=True)):
         if i < len(entries):
             field = legend[y + style.pad : y + style.line_px - style.pad, x : x + swatch]

@@ -13,6 +13,7 @@ from panoptic_ros.core.captions import (
     draw_legend,
     draw_text,
     drawable,
+    fit_legend,
     shorten,
 )
 from panoptic_ros.core.labels import Label, LabelSet
@@ -64,3 +65,27 @@ def test_a_legend_is_as_wide_as_its_entries_and_wraps():
     assert all_of_them.shape[0] > 3 * style.line_px and all_of_them.shape[1] <= 300
     for i in range(20):
         assert (all_of_them == labels.colors[i]).all(axis=-1).sum() > 50
+
+
+@pytest.mark.parametrize('count', [1, 5, 17, 60, 133])
+def test_as_many_classes_as_fit_are_in_the_legend(count):
+    """The most important ones, ordered by number."""
+    labels = LabelSet(
+        tuple(Label(f'{"long " * (i % 4)}name {i}', False, (0, 0, 0), i) for i in range(133))
+    )
+    style, important = TextStyle(8), [int(i) for i in np.random.default_rng(1).permutation(count)]
+
+    def shown_in(legend):
+        colors = {tuple(color) for color in legend.reshape(-1, 3).tolist()}
+        return [i for i in range(count) if tuple(labels.colors[i].tolist()) in colors]
+
+    for lines in (1, 2, 5):
+        legend = fit_legend(labels, important, 400, style, lines * style.line_px + 3)
+        assert legend.shape[0] <= lines * style.line_px and legend.shape[1] <= 400
+        shown = shown_in(legend)
+        assert shown == sorted(important[: len(shown)]) and shown
+        # Two more names would at least fill the last line.
+        more = draw_legend(labels, sorted(important[: len(shown) + 2]), 400, style)
+        assert len(shown) == count or len(more) >= lines * style.line_px
+    assert fit_legend(labels, important, 400, style, 3).size == 0
+    assert fit_legend(labels, [], 400, style, 100).size == 0
