@@ -8,19 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.captions import (
-    TextStyle,
-    box_width,
-    class_color,
-    class_name,
-    draw_text,
-    fit_legend,
-    shorten,
-    style_for,
-)
+from panoptic_ros.core.captions import TextStyle, box_width, draw_text, shorten, style_for
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage, copy_rgb
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.legend import class_color, class_name, fit_legend
 from panoptic_ros.core.palette import Color
 
 ALPHA = 0.45

@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.captions import draw_caption, draw_legend, drawable, shorten, style_for
+from panoptic_ros.core.captions import draw_caption, drawable, shorten, style_for
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.label_frame import frame_of_labels
 from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.core.legend import draw_legend
 from panoptic_ros.core.overlay import draw_overlay
 
 from .check import name_of_sample

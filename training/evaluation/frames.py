@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames at the resolution of the image, from predictions on disk and from labels."""
+"""Frames at the resolution of the image, from predictions on disk."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,9 +11,6 @@ from scipy import ndimage
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.labels import LabelSet
-
-from ..data.sample import Sample
-from .scoring import gt_segments
 
 
 def make_frame(
@@ -69,9 +66,3 @@ def at_camera(frame: PanopticFrame, labels: LabelSet) -> PanopticFrame:
         rows['score'],
         rows['track_id'],
     )
-
-
-def gt_frame(sample: Sample, labels: LabelSet) -> PanopticFrame:
-    """Return the labels of a sample as a frame; a crowd is one segment."""
-    segment_map, classes, _ = gt_segments(sample, labels.is_thing)
-    return make_frame(segment_map, classes, labels)

@@ -10,8 +10,9 @@ from tiny_data import SIZE, true_ids
 from tiny_model import LABELS
 
 from panoptic_ros.core.files import FolderInUseError
+from panoptic_ros.core.label_frame import frame_of_labels
 from panoptic_training.data.sample import Sample
-from panoptic_training.evaluation.frames import gt_frame, make_frame
+from panoptic_training.evaluation.frames import make_frame
 from panoptic_training.evaluation.predictions import PredictionStore, open_predictions
 from panoptic_training.evaluation.run import Evaluation, cut, open_folder
 from panoptic_training.evaluation.worst import faults
@@ -46,7 +47,7 @@ class Model:
 
     def __call__(self, sample):
         self.asked.append(int(sample.image[0, 0, 0]))
-        return gt_frame(sample, LABELS)
+        return frame_of_labels(sample.class_map, sample.instance_map, LABELS)
 
 
 def run(evaluation, stop_after=None):

@@ -9,8 +9,7 @@ import pytest
 from tiny_model import LABELS
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_training.data.sample import Sample
-from panoptic_training.evaluation.frames import at_camera, gt_frame, make_frame
+from panoptic_training.evaluation.frames import at_camera, make_frame
 from panoptic_training.evaluation.predictions import (
     CocoPredictions,
     IdPredictions,
@@ -89,16 +88,6 @@ def test_at_camera_leaves_out_what_has_no_pixel():
     again = at_camera(frame, LABELS)
     assert (again.segment_map == frame.segment_map).all()
     assert again.segments.tobytes() == frame.segments.tobytes()
-
-
-def test_true_frame_shows_crowds_and_void():
-    class_map = np.full(SIZE, 255, np.uint8)
-    instance_map = np.zeros(SIZE, np.int32)
-    class_map[:4], class_map[4:6] = 0, 2
-    instance_map[4, :3] = 9
-    frame = gt_frame(Sample(np.zeros((*SIZE, 3), np.uint8), class_map, instance_map), LABELS)
-    assert (frame.semantic_map == class_map).all()
-    assert sorted(frame.segments['area'].tolist()) == [3, 2 * 17 - 3, 4 * 17]
 
 
 def test_store_gives_back_what_it_got(tmp_path):
