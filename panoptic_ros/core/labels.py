@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.palette import Color, distinct_colors
-
 VOID_ID = 255
 """Class id of a pixel without a class, so that a label set has at most 255 classes."""
 
@@ -30,7 +28,7 @@ class Label:
     is_thing: bool
     """True for classes with countable instances (car), False for stuff (road)."""
 
-    color: Color
+    color: tuple[int, int, int]
     """RGB, 0 to 255, of the data set or the class file; see `LabelSet.colors`."""
 
     category_id: int
@@ -95,6 +93,8 @@ class LabelSet:
         They are easy to tell apart (`palette`), or the labels' own if `own_colors` is set.
         """
         colors = np.zeros((VOID_ID + 1, 3), np.uint8)
+        from panoptic_ros.core.palette import distinct_colors  # which needs OpenCV and SciPy
+
         own = [label.color for label in self.labels]
         colors[: len(own)] = own if self.own_colors else distinct_colors(own)
         return colors
