@@ -18,14 +18,7 @@ from panoptic_ros.replay.config import topic_prefix
 from panoptic_ros.replay.finished_run import ReplayRun
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.live_scores import read_results
-
-SHOWN = 6
-"""Number of images in a comparison."""
-
-WINDOW_NS = 500_000_000
-"""Shortest time between two of them; images closer than that look alike."""
-
-JPEG_QUALITY = 85
+from panoptic_ros.replay.report_images import SHOWN, WINDOW_NS, encode_jpeg
 
 
 class Change(NamedTuple):
@@ -135,7 +128,9 @@ class _Side:
         found = next(islice(self.bag.records([topic], time_ns, time_ns + 1), rank, None), None)
         if found is None or found.message is None:
             raise ValueError(f'the bag of {self.name} lacks the overlay of an image')
-        return _jpeg(found.message)
+        message = found.message
+        picture = np.frombuffer(message.data, np.uint8)
+        return encode_jpeg(picture.reshape(message.height, message.width, 3))
 
     def _overlay_topic(self, camera: str) -> str:
         return f'/{self.prefix[camera]}{OVERLAY}'
@@ -181,12 +176,3 @@ def changed_share(a: PanopticFrame, b: PanopticFrame) -> float:
     is_stuff = a.segments['is_thing'][:, None] == 0
     agrees = is_same & (is_stuff | (2 * shared[1:, 1:] > union))
     return 1 - float(shared[0, 0] + shared[1:, 1:][agrees].sum()) / a.segment_map.size
-
-
-def _jpeg(message: Any) -> bytes:
-    """Return an image message of encoding rgb8 as JPEG."""
-    picture = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
-    _, data = cv2.imencode(
-        '.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
-    return data.tobytes()

@@ -3,28 +3,19 @@
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.image import CameraImage, shrink
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.label_frame import frame_of_labels
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.overlay import draw_overlay
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.ground_truth_classes import GroundTruthMaps
-
-SHOWN = 6
-"""Number of frames in a report."""
+from panoptic_ros.replay.report_images import SHOWN, WINDOW_NS, encode_jpeg
 
 MAX_CANDIDATES = 48
 """Most candidates that are kept; each takes some hundred kilobytes."""
-
-WINDOW_NS = 500_000_000
-"""Shortest time between two frames in a report; frames closer than that look alike."""
-
-MAX_WIDTH = 1920
-"""Largest width of an image in a report, px; wider ones would make the page slow to open."""
 
 
 class Candidate(NamedTuple):
@@ -75,8 +66,8 @@ class WorstFrames:
             if self._kept[least].badness >= badness:
                 return
             del self._kept[least]
-        gt_jpeg = b'' if gt is None else _jpeg(self._draw(image, gt))
-        self._kept[window] = Candidate(badness, record, _jpeg(overlay), gt_jpeg)
+        gt_jpeg = b'' if gt is None else encode_jpeg(self._draw(image, gt))
+        self._kept[window] = Candidate(badness, record, encode_jpeg(overlay), gt_jpeg)
 
     def chosen(self) -> list[Candidate]:
         """Return the worst frames, worst first, at least `WINDOW_NS` apart in each camera."""
@@ -96,13 +87,3 @@ class WorstFrames:
         """Draw ground truth over the camera's image."""
         frame = frame_of_labels(gt.class_map, gt.track_map, self._labels)
         return draw_overlay(image, frame, self._labels)
-
-
-def _jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
-    height, width = picture.shape[:2]
-    if width > MAX_WIDTH:
-        picture = shrink(picture, (max(1, round(height * MAX_WIDTH / width)), MAX_WIDTH))
-    _, data = cv2.imencode(
-        '.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85]
-    )
-    return data.tobytes()

@@ -7,7 +7,8 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.replay.frame_records import FrameRecord
-from panoptic_ros.replay.worst import SHOWN, WorstFrames
+from panoptic_ros.replay.report_images import SHOWN
+from panoptic_ros.replay.worst import WorstFrames
 
 PICTURE = np.zeros((8, 16, 3), np.uint8)
 IMAGE = CameraImage(PICTURE)

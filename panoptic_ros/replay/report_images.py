@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images in the pages of a replay."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.core.image import shrink
+
+SHOWN = 6
+"""Number of images in a page."""
+
+WINDOW_NS = 500_000_000
+"""Shortest time between two images of a camera in a page; images closer than that look alike."""
+
+MAX_WIDTH = 1920
+"""Largest width, px; wider images would make the page slow to open."""
+
+JPEG_QUALITY = 85
+
+
+def encode_jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
+    """Return a picture (H, W, 3) RGB as JPEG, reduced to MAX_WIDTH."""
+    height, width = picture.shape[:2]
+    if width > MAX_WIDTH:
+        picture = shrink(picture, (max(1, round(height * MAX_WIDTH / width)), MAX_WIDTH))
+    _, data = cv2.imencode(
+        '.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    return data.tobytes()
