@@ -9,11 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.files import write_bytes
+from panoptic_ros.core.png import read_png_chunks
 from panoptic_ros.core.text import counted
 
 MAX_PIXELS = 89_478_485
 """Largest number of pixels of an image file, Pillow's warning limit too; a small file can declare
 far more."""
+
+_RGB = (2, 6)
+"""Types of colour: RGB, and RGB with alpha, which is ignored. Colours of a palette are no ids."""
 
 
 def read_png(path: Path, where: str) -> npt.NDArray[np.uint32]:
@@ -32,22 +36,26 @@ def read_png(path: Path, where: str) -> npt.NDArray[np.uint32]:
     """
     if not path.is_file():
         raise FileNotFoundError(f'{where} does not exist')
-    with path.open('rb') as file:
-        start = file.read(24)  # signature, length and name of the header, width, height
-    height, width = int.from_bytes(start[20:], 'big'), int.from_bytes(start[16:20], 'big')
-    if not start.startswith(b'\x89PNG'):
+    data = path.read_bytes()
+    if not data.startswith(b'\x89PNG'):
         raise ValueError(f'{where} is not an 8-bit RGB PNG')
-    if height * width > MAX_PIXELS:
-        raise ValueError(f'{where} has {width} x {height} pixels, expected {MAX_PIXELS} at most')
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError(f'{where} is a damaged PNG')
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] < 3:
-        channels = counted(1 if pixels.ndim == 2 else pixels.shape[2], 'channel')
+    try:
+        png = read_png_chunks(data)
+    except ValueError as error:
+        raise ValueError(f'{where} is a damaged PNG: {error}') from None
+    if png.bits != 8 or png.colour not in _RGB:
+        channels = 'a palette' if png.colour == 3 else counted(png.channels, 'channel')
         raise ValueError(
-            f'{where} is not an 8-bit RGB PNG: it has {channels} of {8 * pixels.itemsize} bits; '
+            f'{where} is not an 8-bit RGB PNG: it has {channels} of {png.bits} bits; '
             'write an id as R + 256 G + 65536 B'
         )
+    if png.height * png.width > MAX_PIXELS:
+        raise ValueError(
+            f'{where} has {png.width} x {png.height} pixels, expected {MAX_PIXELS} at most'
+        )
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.shape[:2] != (png.height, png.width):
+        raise ValueError(f'{where} is a damaged PNG')
     rgba = cv2.cvtColor(pixels[:, :, :3], cv2.COLOR_BGR2RGBA)
     return np.asarray(rgba.view('<u4')[:, :, 0] & 0xFFFFFF, np.uint32)
 

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from panoptic_ros.core.id_png import MAX_PIXELS
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.png import check_png
 from panoptic_ros.images.jpeg import read_jpeg
 
 from .sample import Sample
@@ -27,6 +28,9 @@ from .sample import Sample
 warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # MAX_PIXELS is checked here
 
 IMAGE_SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm'})
+
+FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'PPM')
+"""Formats of these files, by Pillow's names; its decoders of other formats are not tried."""
 
 EXIF = ('refuse', 'apply', 'ignore')
 """Handling of photos with an EXIF orientation, which viewers rotate."""
@@ -254,8 +258,7 @@ def read_rgb(path: Path, exif: str = 'refuse') -> npt.NDArray[np.uint8]:
     """
     with _opened(path) as image:
         is_rotated = _orientation(image, path, exif) > 1 and exif == 'apply'
-        if image.format in ('JPEG', 'MPO'):
-            _require_complete(image, path)
+        _require_complete(image, path)
         upright = ImageOps.exif_transpose(image) if is_rotated else image
         if upright.mode.startswith('I') or upright.mode == 'F':
             return np.repeat(_high_byte(np.array(upright), path)[..., None], 3, axis=2)
@@ -280,6 +283,7 @@ def read_id_map(path: Path) -> npt.NDArray[np.integer]:
                 f'{path} is not a PNG of ids, which is grey (up to 16 bit), palette '
                 f'or RGB (8 bit); it is {form} of the kind {stored or kind}'
             )
+        check_png(path.read_bytes())
         ids = np.array(image)
     if kind in ('RGB', 'RGBA'):
         red, green, blue = np.moveaxis(ids[..., :3].astype(np.int32), 2, 0)
@@ -349,7 +353,7 @@ def fault_of(read: Callable[[], object]) -> str | None:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image file; Pillow's errors become a `FileError` with its path."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise FileError(
                     f'{path} has {image.width} x {image.height} pixels, expected '
@@ -367,11 +371,17 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _require_complete(image: Image.Image, path: Path) -> None:
-    """Refuse a JPEG that ends early but has an end marker, which Pillow would fill with grey.
+    """Refuse a damaged PNG, and a JPEG that ends early but has an end marker.
+
+    Pillow would fill them with black and grey.
 
     Raises:
         ValueError: for such a file; the message lacks the path.
     """
+    if image.format == 'PNG':
+        check_png(path.read_bytes())
+    if image.format not in ('JPEG', 'MPO'):
+        return
 
     def decode(data: bytes) -> npt.NDArray[np.uint8]:
         with Image.open(io.BytesIO(data)) as other:
