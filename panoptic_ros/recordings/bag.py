@@ -2,6 +2,7 @@
 """Reader of bags of ROS 2 and ROS 1, intact or damaged."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from functools import cache
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.inputs import near_name
-from panoptic_ros.core.text import MAX_TEXT, reason_of
+from panoptic_ros.core.text import MAX_TEXT, one_line, reason_of
 from panoptic_ros.recordings.bag_folder import ENDINGS, find_storage_files
 from panoptic_ros.recordings.bag_types import ros1_typestore, typestore
 from panoptic_ros.recordings.mcap import McapFile
@@ -78,6 +79,7 @@ class Bag:
         self._files.sort(key=lambda storage: storage.start_ns)
         start_ns = self._files[0].start_ns
         self.start_ns = 0 if start_ns == END_NS else start_ns
+        self._problem = self._problem or _missing(self._files, counts)
         self.topics: Mapping[str, RecordedTopic] = _topics(self._files, counts)
 
     def __enter__(self) -> 'Bag':
@@ -139,6 +141,23 @@ class Bag:
 @cache
 def _store(encoding: str) -> Any:
     return STORES[encoding]()
+
+
+def _missing(files: Collection[Storage], expected: Mapping[str, int]) -> str:
+    """Return which messages the files lack; `expected` is the number of messages by topic."""
+    counts: Counter[str] = Counter()
+    for file in files:
+        for channel in file.channels:
+            counts[channel.topic] += channel.messages
+    return next(
+        (
+            f'messages on {one_line(topic)} are missing: the files hold {counts[topic]}, '
+            f'metadata.yaml lists {number}'
+            for topic, number in expected.items()
+            if counts[topic] < number
+        ),
+        '',
+    )
 
 
 def _topics(files: Collection[Storage], expected: Mapping[str, int]) -> dict[str, RecordedTopic]:

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 from panoptic_ros.core.documents import DocumentError, read_yaml
+from panoptic_ros.core.text import one_line
 
 ENDINGS = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd', '.bag')
 """Endings of the names of storage files, in lower case; capitals are accepted."""
@@ -51,7 +52,8 @@ def find_storage_files(folder: Path) -> tuple[list[Path], dict[str, int], str]:
         files += matching[:1]
         missing += [] if matching else [name]
     if missing:
-        problem = f'files are missing in {folder}: {", ".join(missing)[:200]}'
+        names = [name or "''" for name in missing]
+        problem = f'files are missing in {folder}: {one_line(", ".join(names), 200)}'
         return files or found, counts, problem
     unnamed = ', '.join(file.name for file in found if file not in files)
     problem = unnamed and (

@@ -102,6 +102,8 @@ class McapFile:
                 held -= len(stored.data)
                 yield stored
             for number, time_ns, data in self._read(block):
+                if number not in self._channels:
+                    self._note('a message has no topic')
                 if number in wanted and start_ns <= time_ns < stop_ns:
                     count, held = count + 1, held + len(data)
                     stored = StoredMessage(self._channels[number], time_ns, bytes(data))
@@ -169,9 +171,9 @@ class McapFile:
         while place + _HEAD.size <= self._size:
             kind, size = _HEAD.unpack(self._at(place, _HEAD.size))
             missing = place + _HEAD.size + size - self._size
-            if kind in (FOOTER, DATA_END):
+            if kind == FOOTER and missing == -len(MAGIC):
                 return
-            if not kind or (missing > 0 and kind != CHUNK):
+            if kind in (0, FOOTER) or (missing > 0 and kind != CHUNK):
                 break
             if kind == CHUNK:
                 self._scan_chunk(place)
@@ -217,6 +219,9 @@ class McapFile:
         kind, size = _HEAD.unpack(self._at(block.place, _HEAD.size))
         if kind == CHUNK:
             records: Iterator[tuple[int, Any]] = self._unpack_chunk(block.place)
+        elif kind != MESSAGE:
+            self._note('the index gives a wrong position')
+            return
         else:
             if size > MAX_BYTES:
                 self._note(f'a message of {size} bytes is over the limit of {MAX_BYTES}')

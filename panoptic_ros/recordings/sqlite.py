@@ -64,6 +64,7 @@ class SqliteFile:
                     f'{path.name} cannot be read as an sqlite3 bag: {error}'
                 ) from None
             stack.pop_all()
+        self.damage = _cut(path, recorded or path) or self.damage
         times = self._rows['time_ns']
         self.start_ns = int(times[0]) if times.size else END_NS
         ids, counts = np.unique(self._rows['topic_id'], return_counts=True)
@@ -105,12 +106,7 @@ class SqliteFile:
         self._database.close()
 
     def _open(self, path: Path, folder: Path, recorded: Path) -> sqlite3.Connection:
-        sides = {
-            ending: side
-            for ending in ('-wal', '-journal')
-            if (side := recorded.with_name(f'{recorded.name}{ending}')).is_file()
-            and side.stat().st_size
-        }
+        sides = _sides(recorded)
         options = 'mode=ro&immutable=1'
         if sides:  # SQLite completes the recorder's last changes in a copy
             path, options = _copy(path, sides, folder), 'mode=rw'
@@ -154,7 +150,7 @@ class SqliteFile:
 
     def _read_index(self) -> npt.NDArray[np.void]:
         """Return time, row and topic of each readable message, by time."""
-        found = array('q')
+        found, skipped = array('q'), 0
         try:
             # Without the file's index, which may be damaged while the messages are intact.
             for row in self._database.execute(
@@ -162,10 +158,40 @@ class SqliteFile:
             ):
                 if row[2] in self._channels and isinstance(row[0], int):
                     found.extend(row)
+                else:
+                    skipped += 1
         except sqlite3.Error as error:
             self.damage = f'{self._path.name}: {error}'
+        if skipped and not self.damage:
+            self.damage = f'{self._path.name}: {skipped} messages have no known topic or no time'
         rows = np.frombuffer(found, _ROW)
         return rows[np.lexsort((rows['id'], rows['time_ns']))]
+
+
+def _cut(path: Path, recorded: Path) -> str:
+    """Return what is missing of a file that its recorder closed; empty if nothing is.
+
+    SQLite reads missing bytes of a page as zeros.
+    """
+    with path.open('rb') as file:
+        head = file.read(100)
+    size = int.from_bytes(head[16:18], 'big')
+    expected = (65536 if size == 1 else size) * int.from_bytes(head[28:32], 'big')
+    is_known = head[24:28] == head[92:96] and not _sides(recorded)
+    found = path.stat().st_size
+    if is_known and found < expected:
+        return f'{path.name}: the file is cut short: it has {found} of {expected} bytes'
+    return ''
+
+
+def _sides(recorded: Path) -> dict[str, Path]:
+    """Return the write-ahead log and the journal beside a file, by the ending of their names."""
+    return {
+        ending: side
+        for ending in ('-wal', '-journal')
+        if (side := recorded.with_name(f'{recorded.name}{ending}')).is_file()
+        and side.stat().st_size
+    }
 
 
 def _copy(path: Path, sides: Mapping[str, Path], folder: Path) -> Path:
