@@ -66,7 +66,8 @@ def _nv24(rows: Pixels, is_big: bool) -> Pixels:
     height, width = rows.shape[0] // 3, rows.shape[1]
     data = np.ascontiguousarray(rows[..., 0])
     chroma = data[height:].reshape(height, width, 2)
-    yuv = cv2.merge([data[:height], *cv2.split(chroma)])
+    luma = np.maximum(data[:height], 16)  # like OpenCV's other conversions
+    yuv = cv2.merge([luma, *cv2.split(chroma)])
     return np.asarray(cv2.transform(yuv, _VIDEO_YUV_TO_RGB))
 
 

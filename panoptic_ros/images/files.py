@@ -5,6 +5,7 @@ A small file can declare a huge image, and decoders fill missing data with grey,
 checked first.
 """
 
+import operator
 import struct
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,6 +16,8 @@ MAX_IMAGE_PIXELS = 100_000_000
 """Largest image that is decoded, unless the caller sets another limit."""
 
 _TIFF_SIZES = {3: 'H', 4: 'I'}  # formats of SHORT and LONG
+_TIFF_PARTS = ((273, 279), (324, 325))  # positions and lengths of strips, of tiles
+_BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}  # lengths of the versions of the header, bytes
 
 
 class ImageFile(NamedTuple):
@@ -107,11 +110,22 @@ def _read_tiff(data: bytes) -> ImageFile:
     order = '<' if data.startswith(b'II') else '>'
     (start,) = struct.unpack_from(f'{order}I', data, 4)
     (count,) = struct.unpack_from(f'{order}H', data, start)
-    values = {}
+    values: dict[int, int] = {}
+    lists: dict[int, tuple[int, ...]] = {}
     for place in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind, number = struct.unpack_from(f'{order}HHI', data, place)
-        if kind in _TIFF_SIZES and number == 1:
-            (values[tag],) = struct.unpack_from(order + _TIFF_SIZES[kind], data, place + 8)
+        if kind not in _TIFF_SIZES or number > len(data):
+            continue
+        form, place = f'{order}{number}{_TIFF_SIZES[kind]}', place + 8
+        if struct.calcsize(form) > 4:
+            (place,) = struct.unpack_from(f'{order}I', data, place)
+        lists[tag] = struct.unpack_from(form, data, place)
+        if number == 1:
+            values[tag] = lists[tag][0]
+    for places, sizes in _TIFF_PARTS:
+        ends = map(operator.add, lists.get(places, ()), lists.get(sizes, ()))
+        if max(ends, default=0) > len(data):
+            raise ValueError('the tiff image is cut short: it lacks a part of its data')
     width, height = values.get(256, 0), values.get(257, 0)
     tile = values.get(322, 0) * values.get(323, 0)
     if tile > max(4 * width * height, 1 << 20):
@@ -122,6 +136,8 @@ def _read_tiff(data: bytes) -> ImageFile:
 
 def _read_bmp(data: bytes) -> ImageFile:
     size, start, header = struct.unpack_from('<I4xII', data, 2)
+    if header not in _BMP_HEADERS or start < 14 + header:
+        raise ValueError('the bmp image is damaged: its header makes no sense')
     if header == 12:
         width, height = struct.unpack_from('<HH', data, 18)
         bits, compression = struct.unpack_from('<H', data, 24)[0], 0

@@ -107,7 +107,7 @@ class Jpeg(NamedTuple):
         ):
             return bool((corner == _FILLED).all())
         weights = (0.114, 0.587, 0.299)
-        grey = sum(map(float.__mul__, weights, map(float, corner))) if corner.ndim else corner
+        grey = np.dot(weights, corner) if corner.ndim else float(corner)
         return bool(abs(grey - _FILLED) <= 2)
 
 
@@ -219,6 +219,10 @@ def _read_scan(data: bytes, place: int, start: int, end: int, interval: int) -> 
 
 def _check_scans(frame: _Frame, scans: list[_Scan]) -> None:
     """Raise ValueError if the scans do not hold all coefficients of each component."""
+    if frame.marker not in _PROGRESSIVE:
+        coded = [component for scan in scans for component in scan.components]
+        if len(set(coded)) < len(coded):
+            raise ValueError('the jpeg image is damaged: it has two scans of a component')
     bands = range(64) if frame.marker in _PROGRESSIVE else range(1)
     missing = {(component, k) for component in frame.sampling for k in bands}
     for scan in scans:
