@@ -15,8 +15,7 @@ import numpy as np
 
 from panoptic_ros.core.documents import read_json, read_yaml
 from panoptic_ros.core.files import write_json
-from panoptic_ros.core.json_values import short
-from panoptic_ros.core.text import did_you_mean
+from panoptic_ros.core.text import did_you_mean, short
 from panoptic_ros.metrics.registry import COLUMNS, Column
 
 Command = Callable[[Sequence[str]], int]

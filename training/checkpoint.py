@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from panoptic_ros.core.inputs import require_file
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.text import one_line, short
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 
@@ -30,19 +31,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: for a file that is not a checkpoint of a training, is truncated or damaged.
         NonFiniteError: for weights that are not finite.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch itself does not check the checksums
-            if archive.testzip() is not None:
-                raise zipfile.BadZipFile
-        checkpoint: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
-        checkpoint['state_dict'].items(), checkpoint['hyper_parameters'].items()
-    except OSError:
-        raise
-    except Exception:  # its type depends on what the file holds instead
-        raise ValueError(
-            f'{path} is not a checkpoint of `panoptic train`, or it is cut off or damaged'
-        ) from None
-    if name := non_finite_weight(checkpoint):
+    with path.open('rb') as file:
+        try:
+            with zipfile.ZipFile(file) as archive:  # torch itself does not check the checksums
+                if archive.testzip() is not None:
+                    raise zipfile.BadZipFile
+            file.seek(0)
+            checkpoint: dict[str, Any] = torch.load(file, map_location='cpu', weights_only=True)
+            checkpoint['state_dict'].items(), checkpoint['hyper_parameters'].items()
+            name = non_finite_weight(checkpoint)
+        except Exception:  # its type depends on what the file holds instead
+            raise ValueError(
+                f'{path} is not a checkpoint of `panoptic train`, or it is cut off or damaged'
+            ) from None
+    if name:
         raise NonFiniteError(_not_finite(name, path))
     return checkpoint
 
@@ -68,7 +70,7 @@ def load_checkpoint(path: Path) -> tuple[PanopticModel, dict[str, Any]]:
         model.check_input_size((height, width))
         model.load_state_dict(model_weights(checkpoint))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f'{path} does not fit this version: {error}') from None
+        raise ValueError(f'{path} does not fit this version: {one_line(error)}') from None
     model.renormalize()  # averaging makes unit vectors shorter
     return model.eval(), checkpoint
 
@@ -97,7 +99,7 @@ def load_pretrained(model: nn.Module, path: str | Path) -> None:
         try:
             tensors = load_file(path)
         except SafetensorError as error:
-            raise ValueError(f'{path} is not a safetensors file: {error}') from None
+            raise ValueError(f'{path} is not a safetensors file: {one_line(error)}') from None
         require_finite(tensors, path)
         _load_backbone(backbone_of(model), tensors, path)
     else:
@@ -154,7 +156,7 @@ def require_finite(tensors: Mapping[str, Any], source: object) -> None:
 
 def _not_finite(name: str, source: object) -> str:
     return (
-        f'{source}: the weight {name!r} holds NaN or infinity; take a checkpoint from before '
+        f'{source}: the weight {short(name)} holds NaN or infinity; take a checkpoint from before '
         'the training diverged'
     )
 

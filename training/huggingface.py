@@ -10,10 +10,10 @@ from typing import Any
 
 from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.documents import read_json
-from panoptic_ros.core.json_values import flag, number, short
+from panoptic_ros.core.json_values import flag, number
 from panoptic_ros.core.labels import Label, LabelSet, find_name
 from panoptic_ros.core.palette import distinct_color
-from panoptic_ros.core.text import one_line
+from panoptic_ros.core.text import one_line, short
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 from panoptic_ros.models.huggingface.config import ARCHITECTURES
 from panoptic_ros.models.huggingface.network import HuggingFace, height_width

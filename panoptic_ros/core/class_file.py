@@ -26,9 +26,10 @@ import yaml
 
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.inputs import require_file
-from panoptic_ros.core.json_values import MAX_NUMBER, short
-from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
+from panoptic_ros.core.json_values import MAX_NUMBER
+from panoptic_ros.core.labels import VOID_ID, Label, LabelSet, as_color
 from panoptic_ros.core.palette import distinct_color
+from panoptic_ros.core.text import short
 
 logger = logging.getLogger(__name__)
 
@@ -180,10 +181,5 @@ def _label(entry: Any, index: int) -> Label:
         raise ValueError(f'{what}: id must be a whole number from 0, got {short(entry["id"])}')
     if entry['kind'] not in KINDS:
         raise ValueError(f'{what}: kind must be thing or stuff, got {short(entry["kind"])}')
-    try:
-        red, green, blue = (int(c) for c in entry.get('color', distinct_color(index)))
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(
-            f'{what}: color must be [red, green, blue], got {short(entry["color"])}'
-        ) from None
-    return Label(entry['name'], entry['kind'] == 'thing', (red, green, blue), entry['id'])
+    color = as_color(entry.get('color', distinct_color(index)), what)
+    return Label(entry['name'], entry['kind'] == 'thing', color, entry['id'])

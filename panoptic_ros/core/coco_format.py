@@ -16,17 +16,9 @@ import numpy.typing as npt
 
 from panoptic_ros.core import documents
 from panoptic_ros.core.id_png import read_png
-from panoptic_ros.core.json_values import (
-    Item,
-    each,
-    file_name,
-    flag,
-    identity,
-    number,
-    short,
-    text,
-)
+from panoptic_ros.core.json_values import Item, each, file_name, flag, identity, number, text
 from panoptic_ros.core.labels import Label, LabelSet
+from panoptic_ros.core.text import short
 
 MAX_SEGMENT_ID = 2**24 - 1
 """Largest segment id, which fills the three bytes of a pixel."""

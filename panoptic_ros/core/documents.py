@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from panoptic_ros.core.inputs import kind_of, require_file
-from panoptic_ros.core.text import one_line
+from panoptic_ros.core.text import one_line, short
 
 MAX_YAML_BYTES = 4 << 20
 """Maximum size of a YAML file; parameters, recipes, class tables and metadata are far smaller."""
@@ -25,6 +25,9 @@ MAX_DEPTH = 60
 
 MAX_NODES = 1_000_000
 """Maximum number of values in a YAML document; a value counts again for each alias of it."""
+
+_MERGE = 'tag:yaml.org,2002:merge'
+"""Tag of the key `<<`, which may occur again."""
 
 
 class DocumentError(ValueError):
@@ -75,7 +78,7 @@ def read_yaml(path: Path, max_bytes: int = MAX_YAML_BYTES) -> Any:
         FileNotFoundError: if the file does not exist.
         IsADirectoryError: for a folder.
         DocumentError: if the file is empty or has comments only, is too large, nested too deeply,
-            expands too much by aliases, refers to itself or is not YAML.
+            expands too much by aliases, refers to itself, has a key twice or is not YAML.
     """
     content = parse_yaml(_read_text(path, max_bytes, 'a YAML file'), str(path))
     if content is None:
@@ -119,12 +122,24 @@ class _Loader(yaml.SafeLoader):
         children: list[yaml.Node] = []
         if isinstance(node, yaml.MappingNode):
             children = [part for pair in node.value for part in pair]
+            _require_unique_keys(node)
         elif isinstance(node, yaml.SequenceNode):
             children = node.value
         self._sizes[id(node)] = 1 + sum(self._sizes[id(child)] for child in children)
         if self._sizes[id(node)] > MAX_NODES:
             raise ValueError(f'it holds more than {MAX_NODES} values, aliases included')
         return node
+
+
+def _require_unique_keys(node: yaml.MappingNode) -> None:
+    """Refuse a mapping with two values for a key, of which PyYAML would ignore the first."""
+    known = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+            if (key.tag, key.value) in known:
+                problem = f'the key {short(key.value)} occurs twice'
+                raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
+            known.add((key.tag, key.value))
 
 
 def _read_text(path: Path, max_bytes: int, kind: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from panoptic_ros.core.labels import as_bool
+from panoptic_ros.core.text import short
 
 T = TypeVar('T')
 Item = Mapping[str, Any]
@@ -141,15 +142,6 @@ def file_name(entry: Item) -> str:
             f'file_name must be a path inside the folder of the files, got {short(value)}'
         )
     return str(path)
-
-
-def short(value: object) -> str:
-    """Return a value as text for an error message, cut to 60 characters."""
-    try:
-        words = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits
-        words = f'a {type(value).__name__}'
-    return words if len(words) <= 60 else f'{words[:57]}...'
 
 
 def _present(entry: Item, key: str) -> Any:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.core.text import short
+
 VOID_ID = 255
 """Class id of a pixel without a class, so that a label set has at most 255 classes."""
 
@@ -36,7 +38,7 @@ class Label:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r'\S(.*\S)?', self.name):
-            raise ValueError(f'a label needs a name without outer spaces, got {self.name!r}')
+            raise ValueError(f'a label needs a name without outer spaces, got {short(self.name)}')
         if len(self.color) != 3 or not all(0 <= c <= 255 for c in self.color):
             raise ValueError(
                 f'label {self.name!r}: color must be three numbers 0 to 255, got {self.color}'
@@ -147,32 +149,26 @@ class LabelSet:
         for i, entry in enumerate(dicts):
             if not isinstance(entry, Mapping):
                 raise ValueError(
-                    f'label {i} must have name, is_thing and color, got {str(entry)[:80]}'
+                    f'label {i} must have name, is_thing and color, got {short(entry)}'
                 )
             missing = {'name', 'is_thing', 'color'} - set(entry)
             if missing:
                 raise ValueError(f'label {i} lacks {", ".join(sorted(missing))}')
+            name, category_id = entry['name'], entry.get('category_id', i)
+            what = f'label {short(name)}'
+            if not isinstance(name, str):
+                raise ValueError(f'{what}: the name must be a text; put it in quotes')
             if entry.get('class_id', i) != i:
                 raise ValueError(
-                    f'label {entry["name"]!r} has class_id {entry["class_id"]}, '
-                    f'expected its index in the list, {i}'
+                    f'{what} has class_id {short(entry["class_id"])}, expected its index in the '
+                    f'list, {i}'
                 )
-            try:
-                red, green, blue = (int(c) for c in entry['color'])
-                category_id = int(entry.get('category_id', i))
-            except (TypeError, ValueError, OverflowError):
+            if type(category_id) is not int:
                 raise ValueError(
-                    f'label {entry["name"]!r}: color must be [red, green, blue] and category_id a '
-                    f'whole number, got {entry["color"]!r} and {entry.get("category_id", i)!r}'
-                ) from None
-            labels.append(
-                Label(
-                    str(entry['name']),
-                    as_bool(entry['is_thing'], f'label {entry["name"]!r}: is_thing'),
-                    (red, green, blue),
-                    category_id,
+                    f'{what}: category_id must be a whole number, got {short(category_id)}'
                 )
-            )
+            is_thing = as_bool(entry['is_thing'], f'{what}: is_thing')
+            labels.append(Label(name, is_thing, as_color(entry['color'], what), category_id))
         return cls(tuple(labels))
 
 
@@ -192,8 +188,30 @@ def as_bool(value: Any, what: str) -> bool:
     known = {'true': True, '1': True, 'false': False, '0': False}
     text = value.strip().lower() if isinstance(value, str) else ''
     if text not in known:
-        raise ValueError(f'{what} must be true or false, got {str(value)[:80]!r}')
+        raise ValueError(f'{what} must be true or false, got {short(value)}')
     return known[text]
+
+
+def as_color(value: Any, what: str) -> tuple[int, int, int]:
+    """Return a colour from JSON or YAML, a list of three whole numbers.
+
+    Args:
+        value: [red, green, blue].
+        what: name of the class in the error message.
+
+    Raises:
+        ValueError: if the value is anything else; `Label` checks the range.
+    """
+    if (
+        not isinstance(value, (list, tuple))
+        or len(value) != 3
+        or not all(type(part) is int for part in value)
+    ):
+        raise ValueError(
+            f'{what}: color must be [red, green, blue] in whole numbers, got {short(value)}'
+        )
+    red, green, blue = value
+    return red, green, blue
 
 
 def find_name(name: str, names: Sequence[str]) -> int:

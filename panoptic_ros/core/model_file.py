@@ -17,6 +17,7 @@ from panoptic_ros.core.inputs import kind_of, require_file
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.model_info import OUTPUTS, ModelInfo, Threshold
 from panoptic_ros.core.onnx_graph import check_graph
+from panoptic_ros.core.text import one_line
 
 METADATA_KEY = 'panoptic_ros'
 """Key of the JSON document in the ONNX file's metadata_props."""
@@ -71,7 +72,7 @@ def info_from_json(text: str) -> ModelInfo:
     unknown = set(values) - set(ModelInfo.__dataclass_fields__)
     if unknown:
         raise ModelFileError(
-            f'metadata has unknown entries {", ".join(sorted(unknown))}; '
+            f'metadata has unknown entries {one_line(", ".join(sorted(unknown)))}; '
             'the file may come from a newer version of this package'
         )
     try:
@@ -83,7 +84,7 @@ def info_from_json(text: str) -> ModelInfo:
             values[name] = tuple(values[name])
         return ModelInfo(**values)
     except (TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(f'metadata is damaged: {" ".join(str(error).split())}') from None
+        raise ModelFileError(f'metadata is damaged: {one_line(error)}') from None
 
 
 def write_model_file(model: Any, info: ModelInfo, path: Path) -> None:
@@ -173,11 +174,11 @@ def info_from_onnx(model: Any, path: Path) -> ModelInfo:
     }
     if inputs != expected:
         raise ModelFileError(
-            f'{path}: graph inputs (type, sizes) must be {expected}, got {inputs}'
+            f'{path}: graph inputs (type, sizes) must be {expected}, got {one_line(inputs)}'
         )
     outputs = tuple(value.name for value in model.graph.output)
     if outputs != OUTPUTS:
-        raise ModelFileError(f'{path}: graph outputs must be {OUTPUTS}, got {outputs}')
+        raise ModelFileError(f'{path}: graph outputs must be {OUTPUTS}, got {one_line(outputs)}')
     return info
 
 

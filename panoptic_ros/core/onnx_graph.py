@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from panoptic_ros.core.text import one_line, short
+
 STANDARD_DOMAINS = ('', 'ai.onnx', 'ai.onnx.ml')
 """Domains of ONNX's own operators, which every engine supports and which read no files."""
 
@@ -27,11 +29,11 @@ def check_graph(model: Any) -> None:
         if isinstance(part, onnx.TensorProto):
             if part.data_location == onnx.TensorProto.EXTERNAL or part.external_data:
                 raise ValueError(
-                    f'the values of {part.name!r} are in another file; export it as one file'
+                    f'the values of {short(part.name)} are in another file; export it as one file'
                 )
         elif isinstance(part, onnx.NodeProto) and part.domain not in domains:
             raise ValueError(
-                f'operator {part.op_type!r} of {part.domain!r} is not an ONNX '
+                f'operator {short(part.op_type)} of {short(part.domain)} is not an ONNX '
                 'operator; make model files with `panoptic export`'
             )
 
@@ -51,9 +53,11 @@ def check_weights(model: Any) -> None:
         try:
             values = numpy_helper.to_array(tensor)
         except Exception as error:  # of many types, since ONNX has many ways to store values
-            raise ValueError(f'weight {tensor.name!r} is damaged: {error}') from None
+            raise ValueError(
+                f'weight {short(tensor.name)} is damaged: {one_line(error)}'
+            ) from None
         if values.dtype.kind == 'f' and np.isnan(values).any():
-            raise ValueError(f'weight {tensor.name!r} has NaN; its training failed')
+            raise ValueError(f'weight {short(tensor.name)} has NaN; its training failed')
 
 
 def _parts(message: Any) -> Iterator[Any]:

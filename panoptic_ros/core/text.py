@@ -13,9 +13,28 @@ MAX_REASON = 2000
 
 
 def one_line(text: object, limit: int = MAX_TEXT) -> str:
-    """Return a text as one line of at most `limit` characters; dots mark a cut."""
+    r"""Return a text as one line of at most `limit` characters; dots mark a cut.
+
+    Characters that cannot be shown, such as those that control a terminal, are escaped.
+
+    >>> one_line('red\n\x1b[2J')
+    'red \\x1b[2J'
+    """
     words = ' '.join(str(text)[: 4 * limit].split())
+    if not words.isprintable():
+        words = ''.join(
+            c if c.isprintable() else c.encode('unicode_escape').decode() for c in words
+        )
     return words if len(words) <= limit else f'{words[:limit]}...'
+
+
+def short(value: object) -> str:
+    """Return a value as text for an error message, cut to 60 characters."""
+    try:
+        words = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits
+        words = f'a {type(value).__name__}'
+    return words if len(words) <= 60 else f'{words[:57]}...'
 
 
 def reason_of(error: BaseException, limit: int = MAX_REASON) -> str:

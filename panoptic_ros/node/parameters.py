@@ -202,7 +202,7 @@ def describe_unknown(names: Iterable[str]) -> str:
 
 def join_names(names: Iterable[str], comment: Callable[[str], str] = lambda name: '') -> str:
     """Join the first names, each followed by a comment, and the number of the others."""
-    names = [one_line(name, MAX_SHOWN) for name in names]
+    names = [one_line(name, MAX_SHOWN) or repr(name) for name in names]
     shown = [f'{name}{comment(name)}' for name in names[:MAX_NAMES]]
     more = [f'{len(names) - MAX_NAMES} more'] if len(names) > MAX_NAMES else []
     return ', '.join(shown + more)

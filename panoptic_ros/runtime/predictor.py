@@ -140,6 +140,8 @@ def to_frame(
             # The rest of the segment is padding. What remains is inside the old box.
             x1, y1, x2, y2 = box[row].astype(int)
             mask = segment_map[y1:y2, x1:x2] == row + 1
+            if mask.sum() != area[row]:  # a graph whose boxes do not enclose their segments
+                x1, y1, mask = 0, 0, segment_map == row + 1
             for axis, start in ((0, x1), (1, y1)):
                 count = mask.sum(axis=axis)
                 places = np.flatnonzero(count)

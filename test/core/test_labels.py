@@ -64,7 +64,7 @@ def entry(**more):
         ([entry(is_thing='no')], "label 'car': is_thing must be true or false, got 'no'"),
         ([entry(color=5)], "label 'car': color must be"),
         ([entry(color=[1, 2, float('inf')])], "label 'car': color must be"),
-        ([entry(category_id=None)], 'category_id a whole number'),
+        ([entry(category_id=None)], 'category_id must be a whole number'),
         ([entry(class_id=1)], 'expected its index in the list, 0'),
         ([{'name': 'car'}], 'label 0 lacks color, is_thing'),
     ],

@@ -106,7 +106,7 @@ NAN, INF = float('nan'), float('inf')
         ({'labels': label(color=[INF, 0, 0])}, 'color must be'),
         ({'labels': label(color='abc')}, 'color must be'),
         ({'labels': label(color=[0, 0, 256])}, 'color must be three numbers'),
-        ({'labels': label(category_id=INF)}, 'category_id a whole number'),
+        ({'labels': label(category_id=INF)}, 'category_id must be a whole number'),
         ({'colour': 1}, 'unknown entries colour'),
     ],
 )

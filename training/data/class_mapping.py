@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.documents import read_yaml
-from panoptic_ros.core.json_values import short
 from panoptic_ros.core.labels import VOID_ID, LabelSet
-from panoptic_ros.core.text import did_you_mean
+from panoptic_ros.core.text import did_you_mean, short
 
 from .files import thing_table
 from .sample import Reader, Sample

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.json_values import Item, each, flag, identity, number, short
+from panoptic_ros.core.json_values import Item, each, flag, identity, number
+from panoptic_ros.core.text import short
 
 Polygon = npt.NDArray[np.float64]
 """(N, 2) corners x, y, px."""

@@ -28,6 +28,7 @@ from lightning.pytorch.plugins import (
 from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.outputs import check_folder
+from panoptic_ros.core.text import MAX_REASON, one_line
 
 from ..data.registry import DATASETS, check_renamed
 from .checkpoints import BestCheckpoint, LastCheckpoint
@@ -139,7 +140,8 @@ class RecipeCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            raise ValueError(_with_known_keys(error.message, parser)) from None
+            message = _with_known_keys(error.message, parser)
+            raise ValueError(one_line(message, MAX_REASON)) from None
 
     def before_instantiate_classes(self) -> None:
         """Check folder, precision, and settings shared by model and data; set the recipe's hash.
@@ -200,7 +202,10 @@ class RecipeCLI(LightningCLI):
             kwargs['callbacks'] = [*(config.callbacks or []), TrainingProgress()]
         if config.enable_model_summary is None:
             kwargs['enable_model_summary'] = False  # its table has one row
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (TypeError, ValueError) as error:  # raised by Lightning for values of its settings
+            raise ValueError(f'trainer: {one_line(error, MAX_REASON)}') from None
         if isinstance(trainer.precision_plugin, PRECISION_PLUGINS):
             _require_precision(type(trainer.precision_plugin).__name__)
         return trainer
