@@ -1,13 +1,14 @@
 # make demo   the whole package at work on this machine, no ROS or GPU needed
 # make test   the test suite, in the same environment
 # make docs   the documentation, into build/docs
+# make fuzz   the fuzzer: N=10000 tries of each target, SEED=0, TARGET='image coco' for some
 
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow check docs clean
+.PHONY: demo test test-slow fuzz check docs clean
 
 # A second run installs nothing; new requirements install what is new.
 $(STAMP): setup.py constraints.txt
@@ -29,6 +30,11 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
+
+# A run that was stopped continues; slow targets get N / 10 tries.
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 PYTHONPATH=test $(BIN)/python -m fuzz -n $(or $(N),10000) --seed $(or $(SEED),0) \
+	  $(if $(TARGET),--target $(TARGET))
 
 check: $(STAMP) docs
 	$(BIN)/ruff check .
