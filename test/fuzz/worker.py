@@ -43,8 +43,10 @@ def work(name: str, seed: int, first: int, last: int, log: str, pipe: Any) -> No
     sys.setrecursionlimit(1000)
     # NumPy warns of numbers that do not fit, and then returns wrong ones.
     warnings.filterwarnings('error', category=RuntimeWarning)
-    with tempfile.TemporaryDirectory(prefix='fuzz-') as name_of_folder:
+    memory = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None  # quicker than a disk
+    with tempfile.TemporaryDirectory(prefix='fuzz-', dir=memory) as name_of_folder:
         os.chdir(name_of_folder)
+        tempfile.tempdir = name_of_folder
         target = load(name)
         attempt(target, make_case(target, seed, first), Path('try').absolute())  # late imports
         limit_memory()

@@ -20,11 +20,11 @@ from typing import Any
 
 import lz4.frame
 import numpy as np
-import yaml
 
 from fuzz import mutate
 from fuzz.case import CANARY, Case, Target, Wrong
 from fuzz.targets.yaml_files import changed as changed_yaml
+from fuzz.targets.yaml_files import load as load_yaml
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.recordings.bag_types import BagTypes, ros1_typestore
 from panoptic_ros.recordings.unpack import _zstd
@@ -324,7 +324,7 @@ def make(rng: Random, files: dict[str, bytes], forge: Callable[[bytes], bytes] |
     elif chance < 0.75 and forge:
         files[stored], truth['kind'] = forge(files[stored]), 'forged'
     elif chance < 0.9 and metadata in files:
-        document = yaml.safe_load(files[metadata])
+        document = load_yaml(files[metadata])
         if rng.random() < 0.4:
             names = document['rosbag2_bagfile_information']['relative_file_paths']
             names[0] = rng.choice(('../outside.mcap', '/etc/passwd', '..', '.', *mutate.TEXTS))

@@ -19,7 +19,8 @@ from PIL import Image
 from fuzz import mutate
 from fuzz.case import Case, Target, Wrong
 from fuzz.targets.images import with_checksums
-from fuzz.targets.yaml_files import as_truth
+from fuzz.targets.yaml_files import as_truth, dump
+from fuzz.targets.yaml_files import load as load_yaml
 from panoptic_ros.core.id_png import read_png
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.files import read_id_map
@@ -390,7 +391,7 @@ def make_folder(rng: Random) -> Case:
         del files[name]
         links[name] = rng.choice(('/dev/zero', '.', 'a.png', '/nothing', '../../classes.yaml'))
     try:
-        files['classes.yaml'] = yaml.safe_dump(classes, sort_keys=False).encode()
+        files['classes.yaml'] = dump(classes).encode()
     except (RecursionError, yaml.YAMLError):
         files['classes.yaml'] = b'{}'
     if 0.6 < kind < 0.75:
@@ -400,7 +401,7 @@ def make_folder(rng: Random) -> Case:
 
 def check_folder(case: Case, folder: Path) -> None:
     reader = open_reader(f'folder:{folder}', 'val')
-    document = yaml.safe_load(case.files['classes.yaml'].decode('utf-8-sig'))
+    document = load_yaml(case.files['classes.yaml'].decode('utf-8-sig'))
     for index in range(len(reader)):
         sample = reader.read(index, 0)
         if 'classes' not in document or case.links:

@@ -10,11 +10,11 @@ from random import Random
 from typing import Any
 
 import torch
-import yaml
 
 from fuzz import mutate
 from fuzz.case import CANARY, Case, Target, Wrong
 from fuzz.targets.yaml_files import dump, require_unique_keys
+from fuzz.targets.yaml_files import load as load_yaml
 from panoptic_ros.cli.train import name_recipes
 from panoptic_training.trainer.recipe import make_cli
 
@@ -38,7 +38,7 @@ KEYS = (
 
 
 def make_recipe(rng: Random) -> Case:
-    document = yaml.safe_load(RECIPE)
+    document = load_yaml(RECIPE)
     kind = rng.random()
     if kind < 0.05:
         return Case({NAME: dump(document).encode()}, {'intact': True})
@@ -76,7 +76,7 @@ def check_recipe(case: Case, folder: Path) -> None:
         cli.model.configure_optimizers()
     torch.random.set_rng_state(state)
     require_unique_keys(case.files[NAME])
-    document = yaml.safe_load(case.files[NAME].decode('utf-8-sig'))
+    document = load_yaml(case.files[NAME].decode('utf-8-sig'))
     for group in ('model', 'data', 'trainer'):
         for key, value in (document.get(group) or {}).items():
             with suppress(KeyError):

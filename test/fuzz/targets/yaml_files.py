@@ -5,6 +5,8 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,6 +27,16 @@ NAME = 'file.yaml'
 def dump(document: Any) -> str:
     """Return YAML in one of its styles."""
     return yaml.safe_dump(document, sort_keys=False)
+
+
+@lru_cache(maxsize=32)
+def _load(text: str | bytes) -> Any:
+    return yaml.safe_load(text)
+
+
+def load(text: str | bytes) -> Any:
+    """Return the values of YAML that is known to be valid; samples are read once only."""
+    return deepcopy(_load(text))
 
 
 def changed(rng: Random, document: Any) -> bytes:
@@ -72,7 +84,7 @@ def as_truth(value: Any) -> bool:
 def parameter_document(rng: Random) -> dict[str, Any]:
     """Return a valid parameter file with some of the parameters."""
     if rng.random() < 0.2:
-        return yaml.safe_load(parameter_yaml())
+        return load(parameter_yaml())
     block: dict[str, Any] = {}
     for setting in rng.sample(PARAMETERS, rng.randrange(1, 8)):
         *groups, name = setting.name.split('.')
@@ -117,7 +129,7 @@ def check_parameters(case: Case, folder: Path) -> None:
         if not is_allowed(BY_NAME[name], value):
             raise Wrong(f'value: {name} is {value!r}')
     require_unique_keys(case.files[NAME])
-    document = yaml.safe_load(case.files[NAME].decode('utf-8-sig'))
+    document = load(case.files[NAME].decode('utf-8-sig'))
     given: dict[str, list[Any]] = {}
     for pattern, block in parameter_blocks(document):
         last = pattern.rpartition('/')[2]
@@ -176,7 +188,7 @@ LABELS = LabelSet(
 def class_document(rng: Random) -> Any:
     if rng.random() < 0.2:  # the form of an earlier version
         return {'labels': LABELS.to_dicts(), 'label_divisor': 1000}
-    document = yaml.safe_load(format_class_file(LABELS, rng.choice((1, 256, 1000, 10000))))
+    document = load(format_class_file(LABELS, rng.choice((1, 256, 1000, 10000))))
     if rng.random() < 0.5:
         document['ignore'] = rng.choice(([255], [250, 251], 255))
     if rng.random() < 0.5:
@@ -205,7 +217,7 @@ def check_classes(case: Case, folder: Path) -> None:
         raise Wrong(f'ids: {classes.ids}')
     classes.class_id_of  # noqa: B018  a table that is built when it is first used
     require_unique_keys(case.files[NAME])
-    document = yaml.safe_load(case.files[NAME].decode('utf-8-sig'))
+    document = load(case.files[NAME].decode('utf-8-sig'))
     if not isinstance(document, dict) or 'classes' not in document:
         return
     if classes.divisor != document.get('divisor', 1000):
