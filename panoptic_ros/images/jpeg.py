@@ -212,6 +212,8 @@ def _read_frame(marker: int, data: bytes, place: int) -> _Frame:
 
 def _read_scan(data: bytes, place: int, start: int, end: int, interval: int) -> _Scan:
     count = data[place]
+    if not 1 <= count <= 4 or start - place != 4 + 2 * count:
+        raise ValueError('the jpeg image is damaged: a scan has no components')
     components = tuple(data[place + 1 + 2 * i] for i in range(count))
     first, last, bits = data[place + 1 + 2 * count : place + 4 + 2 * count]
     return _Scan(components, range(first, last + 1), bits & 15, start, end, interval)

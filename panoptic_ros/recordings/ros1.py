@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.core.text import MAX_TEXT, reason_of
+from panoptic_ros.core.text import MAX_TEXT, one_line, reason_of
 from panoptic_ros.recordings.storage import END_NS, Channel, StorageError, StoredMessage
 from panoptic_ros.recordings.unpack import MAX_BYTES, unpack
 
@@ -36,6 +36,7 @@ class Ros1File:
             for connection in self._reader.connections
         }
         self.channels: Sequence[Channel] = list(self._channels.values())
+        self.damage = self._lost()
         has_messages = any(channel.messages for channel in self.channels)
         self.start_ns = self._reader.start_time if has_messages else END_NS
 
@@ -53,6 +54,19 @@ class Ros1File:
                 yield StoredMessage(self._channels[connection.id], time_ns, data)
         except Exception as error:
             self.damage = f'{self._path.name}: {reason_of(error, MAX_TEXT)}'
+
+    def _lost(self) -> str:
+        """Return which messages the index lacks, by the numbers that each chunk gives."""
+        for number, channel in self._channels.items():
+            listed = sum(
+                info.connection_counts.get(number, 0) for info in self._reader.chunk_infos
+            )
+            if channel.messages < listed:
+                return (
+                    f'{self._path.name}: the index is damaged: it has {channel.messages} of '
+                    f'{listed} messages on {one_line(channel.topic)}'
+                )
+        return ''
 
     def close(self) -> None:
         """See `Storage`."""

@@ -132,9 +132,9 @@ def slow_pixel(message: Any, y: int, x: int) -> list[int | None]:
         luma = data[y * step + x]
         if encoding == 'nv24':
             # Rows of chroma have twice the bytes of a row of luma, and follow without a gap.
-            at = 2 * (y * message.width + x)
-            place = (height + at // message.width) * step + at % message.width
-            return yuv_to_rgb(luma, data[place], data[place + 1])
+            pair = (2 * (y * message.width + x) + i for i in (0, 1))
+            places = ((height + i // message.width) * step + i % message.width for i in pair)
+            return yuv_to_rgb(luma, *(data[place] for place in places))
         place = (height + y // 2) * step + x // 2 * 2
         pair = data[place], data[place + 1]
         return yuv_to_rgb(luma, *(pair if encoding == 'nv12' else pair[::-1]))
@@ -265,8 +265,8 @@ def check_compressed(case: Case, folder: Path) -> None:
         reference = pillow_pixels(message.data)
     except Exception as error:
         # TIFF and BMP have no checksums: that they are complete is all that can be asked.
-        is_whole = len(message.data) >= len(base64.b64decode(case.truth['original']))
-        if kind_of(message.data) in ('tiff', 'bmp') and is_whole:
+        is_cut = base64.b64decode(case.truth['original']).startswith(message.data)
+        if kind_of(message.data) in ('tiff', 'bmp') and not is_cut:
             return
         raise Wrong(
             f'{kind_of(message.data)} accepted: Pillow refuses it ({error}), and the pixels are '
