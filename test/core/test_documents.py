@@ -27,6 +27,8 @@ BOMB = 'a: &a [x,x,x,x,x,x,x,x,x]\n' + ''.join(
         ('9' * 5000, 'digits'),
         ('{[1]: 2}', 'unhashable'),
         ('a: *b', 'undefined alias'),
+        ('a: 1\nb: 2\n"a": 3', r"the key 'a' occurs twice \(line 3\)"),
+        ('x: [{1: a, 2: b, 1: c}]', "'1' occurs twice"),
     ],
 )
 def test_yaml_is_refused_in_one_line(tmp_path, text, reason):
@@ -38,11 +40,11 @@ def test_yaml_is_refused_in_one_line(tmp_path, text, reason):
 
 
 def test_yaml_with_aliases_is_read():
-    text = 'a: &a {x: 1}\nb: *a\nc: {<<: *a, y: [2, *a]}'
+    text = 'a: &a {x: 1}\nb: *a\nc: {<<: *a, <<: {z: 3}, y: [2, *a], x: 1}'
     assert parse_yaml(text, 'text') == {
         'a': {'x': 1},
         'b': {'x': 1},
-        'c': {'x': 1, 'y': [2, {'x': 1}]},
+        'c': {'x': 1, 'y': [2, {'x': 1}], 'z': 3},
     }
 
 

@@ -84,6 +84,9 @@ HUGE = (1 << 24) - 1
         (tiff('<', (256, 4, HUGE), (257, 4, HUGE)), 'too large'),
         (tiff('<', (256, 4, 10), (257, 4, 10), (322, 4, HUGE), (323, 4, HUGE)), 'tiles'),
         (tiff('>'), 'no size'),
+        (tiff('<', (256, 3, 9), (257, 3, 9), (273, 4, 70), (279, 4, 7)), 'lacks a part'),
+        (tiff('>', (256, 3, 9), (257, 3, 9), (324, 3, 7), (325, 3, 70)), 'lacks a part'),
+        (bmp(30, 20)[:14] + b'\x29' + bmp(30, 20)[15:], 'header makes no sense'),
         (tiff('<', start=2**32 - 1), 'do not say its size'),
         (bmp(30, 20)[:600], 'cut short: it has 600 of 1894 bytes'),
         (

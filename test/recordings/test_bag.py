@@ -278,3 +278,36 @@ def test_any_time_of_recording_is_read(tmp_path, storage, time_ns):
     with Bag(path) as bag:
         assert [record.time_ns for record in bag.records([CAMERA])] == [time_ns]
         assert bag.start_ns == time_ns
+
+
+@pytest.mark.parametrize(('storage', 'compression'), KINDS)
+def test_messages_that_the_metadata_lists_are_missed(tmp_path, storage, compression):
+    path = write_bag(tmp_path / 'bag', drive(6, with_gt=False), storage, compression)
+    metadata = path / 'metadata.yaml'
+    metadata.write_text(metadata.read_text().replace('message_count: 6', 'message_count: 7'))
+    with Bag(path) as bag:
+        assert stamps(bag) == expected(6)
+        assert bag.damage == (
+            f'messages on {CAMERA} are missing: the files hold 6, metadata.yaml lists 7'
+        )
+
+
+def test_an_sqlite_file_that_lacks_a_piece_of_its_last_page_is_damaged(tmp_path):
+    path, file = long_drive(tmp_path, 'sqlite3', count=3)
+    data = file.read_bytes()
+    (path / 'metadata.yaml').unlink()
+    file.write_bytes(data[:-1])
+    with Bag(file) as bag:
+        list(bag.records([CAMERA]))
+        assert f'it has {len(data) - 1} of {len(data)} bytes' in bag.damage
+
+
+def test_rows_without_a_topic_or_a_time_are_missed(tmp_path):
+    path, file = long_drive(tmp_path, 'sqlite3', count=5)
+    with sqlite3.connect(file) as database:
+        database.execute('UPDATE messages SET topic_id = 77 WHERE id = 2')
+        database.execute("UPDATE messages SET timestamp = 'now' WHERE id = 4")
+    database.close()
+    with Bag(file) as bag:
+        assert len(stamps(bag)) == 3
+        assert '2 messages have no known topic or no time' in bag.damage
