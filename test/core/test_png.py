@@ -37,12 +37,9 @@ GOOD = file(rows(GREY))
 @pytest.mark.parametrize('mode', ['1', 'L', 'P', 'LA', 'RGB', 'RGBA', 'I;16'])
 def test_each_kind_is_accepted(mode):
     out = io.BytesIO()
-    image = Image.fromarray(GREY)
-    if mode == 'I;16':
-        image = Image.fromarray(GREY.astype(np.uint16) * 257)
-    else:
-        image = image.convert(mode)
-    image.save(out, 'png')
+    is_deep = mode == 'I;16'
+    image = Image.fromarray(GREY.astype(np.uint16) * 257 if is_deep else GREY)
+    (image if is_deep else image.convert(mode)).save(out, 'png')
     check_png(out.getvalue())
     check_png(out.getvalue() + b'padding')
 

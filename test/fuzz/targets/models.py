@@ -87,10 +87,11 @@ def check_metadata(case: Case, folder: Path) -> None:
     for ours, entry in zip(found.pop('labels'), stated.pop('labels'), strict=True):
         for key, value in ours.items():
             wanted = entry.get(key, ours['class_id'])
-            if repr(value) != repr(as_truth(wanted) if key == 'is_thing' else wanted):
+            wanted = as_truth(wanted) if key == 'is_thing' else wanted
+            if value != wanted or (key != 'class_id' and type(value) is not type(wanted)):
                 raise Wrong(f'class: {key} is {value!r}, the file says {wanted!r}')
     for key, value in stated.items():
-        if repr(found[key]) != repr(value):
+        if json.dumps(found[key], sort_keys=True) != json.dumps(value, sort_keys=True):
             raise Wrong(f'metadata: {key} is {found[key]!r}, the file says {value!r}')
 
 
