@@ -303,7 +303,7 @@ def test_an_sqlite_file_that_lacks_a_piece_of_its_last_page_is_damaged(tmp_path)
 
 
 def test_rows_without_a_topic_or_a_time_are_missed(tmp_path):
-    path, file = long_drive(tmp_path, 'sqlite3', count=5)
+    _, file = long_drive(tmp_path, 'sqlite3', count=5)
     with sqlite3.connect(file) as database:
         database.execute('UPDATE messages SET topic_id = 77 WHERE id = 2')
         database.execute("UPDATE messages SET timestamp = 'now' WHERE id = 4")
