@@ -101,13 +101,17 @@ class McapFile:
                 stored = heapq.heappop(waiting)[2]
                 held -= len(stored.data)
                 yield stored
+            found = set()
             for number, time_ns, data in self._read(block):
+                found.add(number)
                 if number not in self._channels:
                     self._note('a message has no topic')
                 if number in wanted and start_ns <= time_ns < stop_ns:
                     count, held = count + 1, held + len(data)
                     stored = StoredMessage(self._channels[number], time_ns, bytes(data))
                     heapq.heappush(waiting, (time_ns, count, stored))
+            if block.channels and not found:
+                self._note('a chunk lacks messages that the index lists')
         while waiting:
             yield heapq.heappop(waiting)[2]
 
@@ -142,6 +146,7 @@ class McapFile:
         if checksum and zlib.crc32(index + tail[: _HEAD.size + 16]) != checksum:
             raise ValueError('the index is damaged: its checksum is wrong')
         chunks: int | None = None
+        first_ns, last_ns = 0, 0
         for kind, content in _records(index):
             self._name(kind, content)
             if kind == CHUNK_INDEX:
@@ -151,12 +156,16 @@ class McapFile:
                 ]
                 self._blocks.append(_Block(start_ns, end_ns, place, frozenset(numbers)))
             elif kind == STATISTICS:
-                (chunks,) = struct.unpack_from('<22xI', content)
+                chunks, first_ns, last_ns = struct.unpack_from('<22xIQQ', content)
                 self._counts.update(dict(struct.iter_unpack('<HQ', content[46:])))
         used = {number for block in self._blocks for number in block.channels}
         places = {block.place for block in self._blocks}
         if not all(len(MAGIC) <= place < start for place in places):
             raise ValueError('the index has positions outside of the data')
+        # A wrong time would hide a chunk. Without messages, all times are 0.
+        times = [block[:2] for block in self._blocks if any(block[:2])]
+        if last_ns and not all(first_ns <= begin <= end <= last_ns for begin, end in times):
+            raise ValueError('the index has times outside of those of the messages')
         if (
             not places
             or not chunks == len(places) == len(self._blocks)
