@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from panoptic_ros.core.id_png import MAX_PIXELS
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.png import check_png
+from panoptic_ros.core.png import check_png, read_png_chunks
 from panoptic_ros.images.jpeg import read_jpeg
 
 from .sample import Sample
@@ -379,7 +379,7 @@ def _require_complete(image: Image.Image, path: Path) -> None:
         ValueError: for such a file; the message lacks the path.
     """
     if image.format == 'PNG':
-        check_png(path.read_bytes())
+        read_png_chunks(path.read_bytes())  # `check_png` would take as long as the decoder
     if image.format not in ('JPEG', 'MPO'):
         return
 

@@ -187,7 +187,8 @@ def check_network(case: Case, folder: Path) -> None:
     model, checkpoint = load_checkpoint(folder / FILE)
     state = checkpoint['state_dict']
     for name, value in model.state_dict().items():
-        if name.endswith('semantic_mean'):  # normalised after loading
+        # The mean is normalised after loading; PyTorch does not need the number of batches.
+        if name.endswith(('semantic_mean', 'num_batches_tracked')):
             continue
         if not torch.equal(value, state[f'model.{name}'].to(value.dtype)):
             raise Wrong(f'weights: {name} is not that of the file')
