@@ -5,6 +5,7 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -57,7 +58,7 @@ def main() -> int:
     return int(any(tally.findings for tally in tallies))
 
 
-def fuzz(tally: Tally, seed: int, show: object) -> None:
+def fuzz(tally: Tally, seed: int, show: Callable[[], None]) -> None:
     """Run the tries of a target that are left."""
     saved_s = time.monotonic()
     tally.start()

@@ -12,7 +12,8 @@ from random import Random
 from typing import Any
 
 CANARY = 'canary'
-"""Name in the working folder of what code that a case carries would create if it ran."""
+"""Name in the working folder of what code or SQL in a case would create if it ran: `os.mkdir` in
+pickles and YAML tags, `ATTACH` in SQL."""
 
 _TRUTH = 'truth.json'
 _STAMP = (1980, 1, 1, 0, 0, 0)

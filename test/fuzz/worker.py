@@ -3,6 +3,7 @@
 
 import faulthandler
 import os
+import signal
 import sys
 import tempfile
 import warnings
@@ -40,6 +41,7 @@ def work(name: str, seed: int, first: int, last: int, log: str, pipe: Any) -> No
     os.dup2(stream.fileno(), 1)
     os.dup2(stream.fileno(), 2)
     faulthandler.enable(stream)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
     sys.setrecursionlimit(1000)
     # NumPy warns of numbers that do not fit, and then returns wrong ones.
     warnings.filterwarnings('error', category=RuntimeWarning)
