@@ -21,8 +21,9 @@ MAX_NUMBER = 2**31 - 1
 MAX_TEXT = 1000
 """Largest number of characters of a name or a path."""
 
-NO_TEXT = re.compile('[\x00-\x1f\x7f\ud800-\udfff]')
-"""Control characters and surrogates, which no file name can hold."""
+NO_TEXT = re.compile('[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
+"""Control characters, those that reverse the order of others when they are shown, and surrogates,
+which no file name can hold."""
 
 
 def each(values: object, what: str, parse: Callable[[Item], T]) -> list[T]:

@@ -149,6 +149,9 @@ def to_frame(
                 box[row, axis], box[row, axis + 2] = start + places[0], start + places[-1] + 1
 
     rows = np.flatnonzero(valid & (area > 0))
+    known = np.zeros(1 << 16, np.uint16)
+    known[rows + 1] = rows + 1
+    segment_map = known.take(segment_map)  # without ids that a faulty graph gives no row
     px = np.array(geometry.px_per_cell[::-1], np.float32)  # (x, y)
     # The last cell may extend beyond the edge of the image.
     corners = np.minimum(box[rows].reshape(-1, 2, 2) * px, geometry.image_size[::-1])
