@@ -56,7 +56,11 @@ class Ros1File:
             self.damage = f'{self._path.name}: {reason_of(error, MAX_TEXT)}'
 
     def _lost(self) -> str:
-        """Return which messages the index lacks, by the numbers that each chunk gives."""
+        """Return which messages the index lacks, by the numbers that it gives for each chunk."""
+        for info in self._reader.chunk_infos:
+            counts = info.connection_counts
+            if not all(counts.values()) or not counts.keys() <= self._channels.keys():
+                return f'{self._path.name}: the index is damaged: it lacks messages of a chunk'
         for number, channel in self._channels.items():
             listed = sum(
                 info.connection_counts.get(number, 0) for info in self._reader.chunk_infos

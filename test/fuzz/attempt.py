@@ -79,7 +79,7 @@ def _check(target: Target, case: Case, folder: Path) -> Outcome:
     except MemoryError as error:
         return Outcome(True, f'memory at {_place(error)}', _trace(error))
     except target.errors as error:
-        if fault := fault_of(error):
+        if fault := fault_of(error, target.passes_on):
             kind = f'{fault}: {type(error).__name__} at {_place(error)}'
             return Outcome(True, kind, _trace(error))
         return Outcome(False, '', str(error))
@@ -88,8 +88,8 @@ def _check(target: Target, case: Case, folder: Path) -> Outcome:
     return Outcome(True)
 
 
-def fault_of(error: Exception) -> str:
-    """Return why an error is not one for users; empty if it is."""
+def fault_of(error: Exception, passes_on: bool) -> str:
+    """Return why an error is not one for users; empty if it is. See `Target.passes_on`."""
     text = str(error)
     if isinstance(error, OSError) and error.errno is not None:
         # Made by the operating system, or like its own; a broken disk is not a fault of a file.
@@ -102,7 +102,8 @@ def fault_of(error: Exception) -> str:
     if len(text) > MAX_TEXT:
         return 'long message'
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return '' if frame.filename.startswith(_PACKAGES) else 'not raised by the package'
+    is_own = passes_on or frame.filename.startswith(_PACKAGES)
+    return '' if is_own else 'not raised by the package'
 
 
 def _place(error: BaseException) -> str:

@@ -87,6 +87,9 @@ class Target:
     errors: tuple[type[Exception], ...] = (ValueError, OSError)
     """The reader's documented errors."""
 
+    passes_on: bool = False
+    """Whether errors of libraries are documented too, as those of Lightning for a recipe."""
+
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
     """Return size and time of change by path, of everything in a folder."""

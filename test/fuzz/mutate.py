@@ -115,7 +115,8 @@ def _near(rng: Random, value: Any) -> Any:
     if isinstance(value, bool):
         return rng.choice((not value, int(value), str(value), str(value).lower(), float(value)))
     if isinstance(value, int):
-        return rng.choice((value + 1, value - 1, -value, float(value), str(value), value + 0.5))
+        real = float(value) if abs(value) < 10**300 else math.inf
+        return rng.choice((value + 1, value - 1, -value, real, str(value), real + 0.5))
     if isinstance(value, float):
         return rng.choice((-value, value * 2, value / 2, str(value), [value]))
     if isinstance(value, str):

@@ -335,3 +335,7 @@ def make_cli(args: Sequence[str]) -> RecipeCLI:
             )
         except MisconfigurationException as error:
             raise ValueError(error) from None
+        except (AttributeError, OverflowError, RuntimeError, TypeError) as error:
+            # Raised by libraries for values that no check of this package refuses.
+            text = f'{type(error).__name__}: {one_line(error, MAX_REASON)}'
+            raise ValueError(f'the recipe cannot be used: {text}') from error

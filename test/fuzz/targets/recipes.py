@@ -89,4 +89,4 @@ def check_recipe(case: Case, folder: Path) -> None:
                     raise Wrong(f'setting: {group}.{key} is {got!r}, the recipe says {value!r}')
 
 
-TARGETS = (Target('recipe', make_recipe, check_recipe),)
+TARGETS = (Target('recipe', make_recipe, check_recipe, passes_on=True),)
