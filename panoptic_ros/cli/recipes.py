@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.documents import DocumentError, read_yaml
-from panoptic_ros.core.text import did_you_mean, one_line
+from panoptic_ros.core.text import did_you_mean, one_line, short
 
 FOLDERS = {'recipe': 'recipes', 'study': 'studies', 'class mapping': 'mappings'}
 """Folder of the shipped files by their kind."""
@@ -42,7 +42,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: for a file that is not YAML or has no key of a recipe.
+        ValueError: for a file that is not YAML, has no key of a recipe or no settings under one.
     """
     try:
         content = read_yaml(path)
@@ -53,6 +53,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
             f'{path} is not a recipe: expected the keys trainer, model and data, got '
             f'{one_line(list(content) if isinstance(content, dict) else content)}'
         )
+    for group in ('trainer', 'model', 'data'):
+        settings = content.get(group)
+        if settings is not None and not isinstance(settings, dict):
+            raise ValueError(f'{path}: {group} must hold settings, got {short(settings)}')
     return content
 
 
