@@ -7,6 +7,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.core.text import short
+
 from ..files import thing_table
 from ..sample import Sample
 from . import LABELS, SPLITS, SyntheticClip
@@ -34,7 +36,8 @@ class City:
         hidden: add `Sample.hidden_map`; each frame is rendered a second time for it.
 
     Raises:
-        ValueError: if the split has too few seeds for its length, or lengths are not multiples.
+        ValueError: if the size is no size, the split has too few seeds for its length, or lengths
+            are not multiples.
     """
 
     name = 'synthetic'
@@ -59,6 +62,12 @@ class City:
         video: bool = False,
         randomised: float = 0.0,
     ) -> None:
+        if (
+            not isinstance(size, (list, tuple))
+            or len(size) != 2
+            or not all(type(n) is int and n > 0 for n in size)
+        ):
+            raise ValueError(f'the city needs a size [height, width] in pixels, got {short(size)}')
         self.is_training, self.seeds = split == 'train', self.splits[split]
         self.size, self.length, self.frames = (size[0], size[1]), length, frames
         self.frames_per_clip, self.hidden, self.video = frames_per_clip, hidden, video
