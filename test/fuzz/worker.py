@@ -2,6 +2,7 @@
 """Process in which the tries of one target run, one after the other."""
 
 import faulthandler
+import logging
 import os
 import signal
 import sys
@@ -43,6 +44,7 @@ def work(name: str, seed: int, first: int, last: int, log: str, pipe: Any) -> No
     faulthandler.enable(stream)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
     sys.setrecursionlimit(1000)
+    logging.disable(logging.WARNING)
     # NumPy warns of numbers that do not fit, and then returns wrong ones.
     warnings.filterwarnings('error', category=RuntimeWarning)
     memory = '/dev/shm' if os.access('/dev/shm', os.W_OK) else None  # quicker than a disk

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipes of `panoptic train`, up to the module and the data, without a training."""
 
-import logging
 import sys
 import warnings
 from contextlib import suppress
@@ -66,7 +65,6 @@ def setting(rng: Random) -> Any:
 
 
 def check_recipe(case: Case, folder: Path) -> None:
-    logging.disable(logging.WARNING)
     state = torch.random.get_rng_state()
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')

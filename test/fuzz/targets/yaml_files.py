@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameter files and class files, against PyYAML's own reader and a walk over its nodes."""
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -211,7 +210,6 @@ def make_classes(rng: Random) -> Case:
 
 
 def check_classes(case: Case, folder: Path) -> None:
-    logging.disable(logging.WARNING)
     classes = read_class_file(folder / NAME)
     if len(set(classes.ids)) != len(classes.ids) or len(classes.ids) != len(classes.labels):
         raise Wrong(f'ids: {classes.ids}')
