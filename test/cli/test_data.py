@@ -221,10 +221,8 @@ def test_images_without_annotation_are_told_of(photos, capsys):
         ('data: {dataset: synthetic, train: [1]}', 'data.train of the recipe must be options'),
         ('data: {dataset: synthetic, train: {length: x}}', 'an option is of another type'),
         ('data: {dataset: synthetic, batch_size: x}', 'data.batch_size must be a whole number'),
-        (
-            'data: {dataset: synthetic}\nmodel: [1]',
-            'data and model of the recipe must be settings',
-        ),
+        ('data: {dataset: synthetic}\nmodel: [1]', 'model must hold settings, got [1]'),
+        ('trainer: 5', 'trainer must hold settings, got 5'),
         ('data: {dataset: synthetic}\nmodel: {init_weights: 5}', 'model.init_weights a file'),
         ('a: [', 'is not YAML'),
     ],
