@@ -90,6 +90,12 @@ def _read_png(data: bytes) -> ImageFile:
 
 def _read_webp(data: bytes) -> ImageFile:
     (end,) = struct.unpack_from('<I', data, 4)
+    place = 12
+    while place + 8 <= min(8 + end, len(data)):  # the decoder accepts chunks of a wrong size
+        (size,) = struct.unpack_from('<I', data, place + 4)
+        place += 8 + size + size % 2
+    if place != 8 + end <= len(data):
+        raise ValueError('the webp image is damaged: its sizes contradict each other')
     kind = data[12:16]
     if kind == b'VP8 ':
         width, height = struct.unpack_from('<HH', data, 26)
