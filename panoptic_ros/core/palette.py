@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 Color = tuple[int, int, int]
 
@@ -81,6 +80,8 @@ def distinct_colors(own_colors: Sequence[Color]) -> list[Color]:
     Args:
         own_colors: RGB of the data set or the class file, by class id.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     if len(own_colors) > len(PALETTE):
         return [distinct_color(i) for i in range(len(own_colors))]
     colors = PALETTE[: max(len(own_colors), BRIGHT)]
