@@ -32,5 +32,6 @@ def test_labels_load_no_other_package():
     assert done.stdout.split() == [
         'panoptic_ros.core',
         'panoptic_ros.core.labels',
+        'panoptic_ros.core.text',
         'panoptic_ros.core.version',
     ]
