@@ -162,7 +162,8 @@ def _run_in(
             f'{rate_hz:.1f} images/s, for {length_s:.0f} s',
             soft_wrap=True,
         )
-        _watch(monitor.spin, recorder, node, camera, length_s, console)
+        ends = source is not None and source.duration_s is not None
+        _watch(monitor.spin, recorder, node, camera, length_s, ends, console)
         _settle(monitor.spin, recorder, node, camera)
     (folder / 'street.avi').unlink(missing_ok=True)
     summary = recorder.finish()
@@ -199,9 +200,14 @@ def _watch(
     node: Child,
     camera: Child,
     duration_s: float,
+    ends: bool,
     console: Console,
 ) -> None:
-    """Show a live line until the time is over or the source ends; Ctrl-C ends it early."""
+    """Show a live line until the time is over or the source ends; Ctrl-C ends it early.
+
+    If the source `ends`, the camera may take seconds to exit after its last image. Diagnostics
+    without a new image are not shown then, since they would report its end as trouble.
+    """
     start_s = time.monotonic()
     first_s = None
     shown = recorder.health
@@ -221,7 +227,9 @@ def _watch(
                 if first_s is not None and now_s - first_s > duration_s:
                     return
                 if recorder.health and recorder.health is not shown:
-                    shown = recorder.health
+                    before, shown = shown, recorder.health
+                    if ends and before and before.counts['received'] == shown.counts['received']:
+                        continue
                     state = 'waiting for the first result'
                     if shown.counts['published']:
                         state = shown.line()
