@@ -140,7 +140,7 @@ def _run_in(
         length_s = min(duration_s or MAX_FILE_S, source.duration_s)
     rate_hz = source.rate_hz if source else RATE_HZ
     topics = topic_types(RosTypes.vision)
-    topics[RECORDED_INPUT] = INPUT_TYPES[COMPRESSED_INPUT]
+    recorded = topics | {RECORDED_INPUT: INPUT_TYPES[COMPRESSED_INPUT]}
     values = NO_LIMITS | ({'model': str(model.resolve())} if model else {})
     node_flags = ['--ros-args']
     for name, value in values.items():  # texts in quotes, since ROS reads the values as YAML
@@ -148,15 +148,25 @@ def _run_in(
     if not source:
         draw_street(folder / 'street.avi', length_s, console)
         camera_flags = [f'--video={folder / "street.avi"}', '--loop']
-    # It publishes once the recorder and the node, which loads its model first, have subscribed.
+    # It publishes once node and recorder have subscribed to its images.
     camera_flags = [*camera_flags, '--record']
+    arrived = set()
+
+    def take(topic: str, data: bytes, time_ns: int) -> None:
+        arrived.add(topic)
+        recorder.take(topic, data, time_ns)
+
+    def is_connected() -> bool:
+        return arrived >= LATCHED & topics.keys() and all(map(monitor.has_publisher, topics))
+
     with (
-        Recorder(folder, topics, LATCHED, rate_hz) as recorder,
-        Monitor(recorder.take, topics) as monitor,
+        Recorder(folder, recorded, LATCHED, rate_hz) as recorder,
+        Monitor(take, topics) as monitor,
         Child('node', NODE_MODULE, node_flags, log) as node,
         Child('camera', CAMERA_MODULE, camera_flags, log) as camera,
     ):
-        _wait_until_active(monitor.spin, recorder, node, camera, console)
+        _wait_until_active(monitor.spin, is_connected, recorder, node, camera, console)
+        monitor.subscribe(RECORDED_INPUT, recorded[RECORDED_INPUT])  # which the camera waits for
         console.print(
             f'camera: {source.name if source else "synthetic street"}, '
             f'{rate_hz:.1f} images/s, for {length_s:.0f} s',
@@ -177,12 +187,17 @@ def _run_in(
 
 
 def _wait_until_active(
-    spin: Callable[[float], None], recorder: Recorder, node: Child, camera: Child, console: Console
+    spin: Callable[[float], None],
+    is_connected: Callable[[], bool],
+    recorder: Recorder,
+    node: Child,
+    camera: Child,
+    console: Console,
 ) -> None:
-    """Wait until the node has loaded its model."""
+    """Wait until the node has loaded its model, and its topics reach the recorder."""
     end_s = time.monotonic() + START_S
     with console.status('the node loads its model'):
-        while recorder.health is None or not recorder.health.active:
+        while recorder.health is None or not recorder.health.active or not is_connected():
             spin(SPIN_S)
             if node.exit_code is not None:
                 node.check()

@@ -25,7 +25,7 @@ class Monitor:
     """ROS node whose callbacks run inside `spin`."""
 
     def __init__(self, take: Callable[[str, bytes, int], None], topics: Mapping[str, str]) -> None:
-        """Subscribe to the topics.
+        """Start the ROS node and subscribe to topics.
 
         Args:
             take: called with topic, serialised message and time of arrival (ns since 1970).
@@ -37,15 +37,9 @@ class Monitor:
         self._node = rclpy.create_node('panoptic_demo', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
+        self._take = take
         for topic, kind in topics.items():
-            qos = QoSProfile(depth=DEPTH)
-            if topic in LATCHED:
-                qos = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-            elif topic == RECORDED_INPUT:
-                qos = QoSProfile(depth=RECORDED_DEPTH)
-            self._node.create_subscription(
-                message_class(kind), topic, partial(_pass_on, take, topic), qos, raw=True
-            )
+            self.subscribe(topic, kind)
 
     def __enter__(self) -> 'Monitor':
         return self
@@ -54,6 +48,21 @@ class Monitor:
         self._executor.shutdown(0)
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
+
+    def subscribe(self, topic: str, kind: str) -> None:
+        """Subscribe to one more topic, given its message type."""
+        qos = QoSProfile(depth=DEPTH)
+        if topic in LATCHED:
+            qos = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+        elif topic == RECORDED_INPUT:
+            qos = QoSProfile(depth=RECORDED_DEPTH)
+        self._node.create_subscription(
+            message_class(kind), topic, partial(_pass_on, self._take, topic), qos, raw=True
+        )
+
+    def has_publisher(self, topic: str) -> bool:
+        """Return whether a publisher of a topic was found."""
+        return self._node.count_publishers(topic) > 0
 
     def spin(self, duration_s: float) -> None:
         """Receive messages for some time."""
