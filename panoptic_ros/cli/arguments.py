@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault('formatter_class', HelpFormatter)
+        kwargs = {'formatter_class': HelpFormatter, 'allow_abbrev': False, **kwargs}
         super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:

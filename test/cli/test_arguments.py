@@ -110,3 +110,8 @@ def test_paragraphs_are_filled_and_lists_are_kept():
         '  c     d',
         'last one',
     ]
+
+
+def test_flags_are_not_abbreviated(capsys):
+    assert cli.main(['demo', '--dur', '3']) == 2
+    assert "unknown argument '--dur'; did you mean --duration?" in capsys.readouterr().err
