@@ -18,7 +18,7 @@ from panoptic_ros.replay.config import topic_prefix
 from panoptic_ros.replay.finished_run import ReplayRun
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.live_scores import read_results
-from panoptic_ros.replay.report_images import SHOWN, WINDOW_NS, encode_jpeg
+from panoptic_ros.replay.report_images import choose_apart, encode_jpeg
 
 
 class Change(NamedTuple):
@@ -65,23 +65,14 @@ def find_changes(
         first, second = _Side(a, runs[0], pairs), _Side(b, runs[1], pairs)
         measured = progress(_measure(first, second, pairs))
         changes = [change for change in measured if change.share > 0]
-        chosen: list[Change] = []
-        for change in sorted(changes, key=lambda change: -change.share):
-            if len(chosen) < SHOWN and not any(_is_near(change, other) for other in chosen):
-                chosen.append(change)
+        ranked = sorted(changes, key=lambda change: -change.share)
+        chosen = choose_apart(ranked, lambda change: change.pair[0])
         return [
             change._replace(
                 overlays=(first.overlay(change.pair[0]), second.overlay(change.pair[1]))
             )
             for change in chosen
         ]
-
-
-def _is_near(a: Change, b: Change) -> bool:
-    """Return whether two images of a camera follow each other closely."""
-    first, second = a.pair[0], b.pair[0]
-    near = abs(first.recorded_ns - second.recorded_ns) < WINDOW_NS
-    return first.camera == second.camera and near
 
 
 class _Side:

@@ -12,7 +12,7 @@ from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.overlay import draw_overlay
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.ground_truth_classes import GroundTruthMaps
-from panoptic_ros.replay.report_images import SHOWN, WINDOW_NS, encode_jpeg
+from panoptic_ros.replay.report_images import WINDOW_NS, choose_apart, encode_jpeg
 
 MAX_CANDIDATES = 48
 """Most candidates that are kept; each takes some hundred kilobytes."""
@@ -71,17 +71,8 @@ class WorstFrames:
 
     def chosen(self) -> list[Candidate]:
         """Return the worst frames, worst first, at least `WINDOW_NS` apart in each camera."""
-        chosen: list[Candidate] = []
         ranked = sorted(self._kept.values(), key=lambda c: (-c.badness, c.record.recorded_ns))
-        for candidate in ranked:
-            is_near = any(
-                candidate.record.camera == other.record.camera
-                and abs(candidate.record.recorded_ns - other.record.recorded_ns) < WINDOW_NS
-                for other in chosen
-            )
-            if not is_near and len(chosen) < SHOWN:
-                chosen.append(candidate)
-        return chosen
+        return choose_apart(ranked, lambda candidate: candidate.record)
 
     def _draw(self, image: CameraImage, gt: GroundTruthMaps) -> npt.NDArray[np.uint8]:
         """Draw ground truth over the camera's image."""
