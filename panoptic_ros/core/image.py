@@ -48,3 +48,12 @@ def shrink(
         half = [(n + 1) // 2 for n in pixels.shape[1::-1]]  # (width, height)
         pixels = cv2.resize(pixels, half)
     return cv2.resize(pixels, (width, height), dst=out)
+
+
+def encode_jpeg(picture: npt.NDArray[np.uint8], quality: int) -> bytes:
+    """Return a picture (H, W, 3) RGB as JPEG of a quality from 0 to 100."""
+    done, data = cv2.imencode(
+        '.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    assert done
+    return data.tobytes()

@@ -18,7 +18,7 @@ from panoptic_ros.replay.config import topic_prefix
 from panoptic_ros.replay.finished_run import ReplayRun
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.live_scores import read_results
-from panoptic_ros.replay.report_images import choose_apart, encode_jpeg
+from panoptic_ros.replay.report_images import choose_apart, shrunk_jpeg
 
 
 class Change(NamedTuple):
@@ -121,7 +121,7 @@ class _Side:
             raise ValueError(f'the bag of {self.name} lacks the overlay of an image')
         message = found.message
         picture = np.frombuffer(message.data, np.uint8)
-        return encode_jpeg(picture.reshape(message.height, message.width, 3))
+        return shrunk_jpeg(picture.reshape(message.height, message.width, 3))
 
     def _overlay_topic(self, camera: str) -> str:
         return f'/{self.prefix[camera]}{OVERLAY}'

@@ -4,11 +4,10 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.image import shrink
+from panoptic_ros.core.image import encode_jpeg, shrink
 from panoptic_ros.replay.frame_records import FrameRecord
 
 T = TypeVar('T')
@@ -45,12 +44,9 @@ def choose_apart(ranked: Iterable[T], record_of: Callable[[T], FrameRecord]) -> 
     return chosen
 
 
-def encode_jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
+def shrunk_jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
     """Return a picture (H, W, 3) RGB as JPEG, reduced to MAX_WIDTH."""
     height, width = picture.shape[:2]
     if width > MAX_WIDTH:
         picture = shrink(picture, (max(1, round(height * MAX_WIDTH / width)), MAX_WIDTH))
-    _, data = cv2.imencode(
-        '.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
-    return data.tobytes()
+    return encode_jpeg(picture, JPEG_QUALITY)

@@ -12,7 +12,7 @@ from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.overlay import draw_overlay
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.ground_truth_classes import GroundTruthMaps
-from panoptic_ros.replay.report_images import WINDOW_NS, choose_apart, encode_jpeg
+from panoptic_ros.replay.report_images import WINDOW_NS, choose_apart, shrunk_jpeg
 
 MAX_CANDIDATES = 48
 """Most candidates that are kept; each takes some hundred kilobytes."""
@@ -66,8 +66,8 @@ class WorstFrames:
             if self._kept[least].badness >= badness:
                 return
             del self._kept[least]
-        gt_jpeg = b'' if gt is None else encode_jpeg(self._draw(image, gt))
-        self._kept[window] = Candidate(badness, record, encode_jpeg(overlay), gt_jpeg)
+        gt_jpeg = b'' if gt is None else shrunk_jpeg(self._draw(image, gt))
+        self._kept[window] = Candidate(badness, record, shrunk_jpeg(overlay), gt_jpeg)
 
     def chosen(self) -> list[Candidate]:
         """Return the worst frames, worst first, at least `WINDOW_NS` apart in each camera."""

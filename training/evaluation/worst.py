@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.files import write_bytes
+from panoptic_ros.core.image import encode_jpeg
 from panoptic_ros.metrics.panoptic import PanopticResult
 
 from .panels import draw_panels
@@ -18,6 +18,8 @@ from .run import Evaluation
 
 PANEL_WIDTH = 800
 """Width to which images are scaled, px, so that names are legible."""
+
+JPEG_QUALITY = 90
 
 Picture = tuple[str, npt.NDArray[np.uint8]]
 """Name of an image, and RGB."""
@@ -56,11 +58,7 @@ def write_pictures(pictures: Iterable[Picture], folder: Path) -> None:
     written = set()
     for rank, (name, picture) in enumerate(pictures, 1):
         path = folder / f'{rank:02d}_{Path(*png_names([name])).stem}.jpg'
-        done, data = cv2.imencode(
-            '.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90]
-        )
-        assert done
-        write_bytes(data.tobytes(), path)
+        write_bytes(encode_jpeg(picture, JPEG_QUALITY), path)
         written.add(path)
     for path in folder.glob('[0-9][0-9]_*.jpg'):
         if path not in written:
