@@ -18,7 +18,7 @@ from panoptic_ros.core.model_info import OUTPUTS, ModelInfo
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 
-from .checkpoint import NonFiniteError, find_non_finite, load_checkpoint
+from .checkpoint import NonFiniteError, find_non_finite
 from .module_backend import model_info
 
 SMALL = 256
@@ -233,28 +233,3 @@ def require_finite_maps(model: PanopticModel, input_size: tuple[int, int]) -> No
             'the network gives NaN or infinity for an image, so its training has '
             'diverged; take an earlier checkpoint'
         )
-
-
-def export_checkpoint(
-    path: Path,
-    output: Path,
-    *,
-    name: str = '',
-    input_size: tuple[int, int] | None = None,
-    half_weights: bool = False,
-    scores: Mapping[str, float] | None = None,
-    **decoding: Any,
-) -> ModelInfo:
-    """Write a training checkpoint as a model file; see `export_model`."""
-    model, checkpoint = load_checkpoint(path)
-    settings = checkpoint['hyper_parameters']
-    return export_model(
-        model,
-        output,
-        input_size or tuple(settings['input_size']),
-        name=name or output.stem,
-        half_weights=half_weights,
-        recipe_hash=settings.get('recipe_hash', ''),
-        scores=scores,
-        **decoding,
-    )

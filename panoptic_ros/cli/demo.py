@@ -118,7 +118,7 @@ def _table(health: NodeHealth) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="The node's diagnostics")
+    table = Table(title="The node's last diagnostics while images came")
     for column in ('task', 'status', 'values'):
         table.add_column(column)
     for task, status in health.statuses.items():

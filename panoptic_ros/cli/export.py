@@ -9,7 +9,6 @@ from typing import Any
 from panoptic_ros.cli.arguments import whole
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.documents import parse_yaml, read_json
-from panoptic_ros.core.inputs import require_file
 from panoptic_ros.core.progress import working
 
 
@@ -141,7 +140,7 @@ def run(args: argparse.Namespace) -> None:
     if args.output.suffix != '.onnx':
         raise ValueError(f'a model file ends in .onnx, got {args.output}')
     check_output(args, 'output')
-    from panoptic_training.export import export_checkpoint, export_model
+    from panoptic_training.export import export_model
 
     settings = {
         'name': args.name or args.output.stem,
@@ -155,26 +154,24 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f'--set: {own_flag[0]} has a flag of its own')
     settings |= changes
     size = (args.input_size[0], args.input_size[1]) if args.input_size else None
+    own_size: tuple[int, int] | None
     if args.checkpoint:
-        require_file(args.checkpoint, 'a checkpoint')
-        with working('exporting'):
-            info = export_checkpoint(args.checkpoint, args.output, input_size=size, **settings)
+        module, own_size, settings['recipe_hash'] = open_training(args.checkpoint)
+    elif args.model:
+        module, source = load_model(args.model)
+        own_size, settings['recipe_hash'] = source.input_size, source.recipe_hash
+    elif args.source:
+        module, own_size = open_checkpoint(args.source, args.things, args.classes)
     else:
-        if args.model:
-            module, source = load_model(args.model)
-            own_size, settings['recipe_hash'] = source.input_size, source.recipe_hash
-        elif args.source:
-            module, own_size = open_checkpoint(args.source, args.things, args.classes)
-        else:
-            module, own_size = build_untrained(args.recipe)
-        chosen = size or own_size
-        if chosen is None:
-            raise ValueError(
-                'this checkpoint scales images by their own shape; '
-                "choose the network's input with --input-size H W"
-            )
-        with working('exporting'):
-            info = export_model(module, args.output, chosen, **settings)
+        module, own_size = build_untrained(args.recipe)
+    chosen = size or own_size
+    if chosen is None:
+        raise ValueError(
+            'this checkpoint scales images by their own shape; '
+            "choose the network's input with --input-size H W"
+        )
+    with working('exporting'):
+        info = export_model(module, args.output, chosen, **settings)
     height, width = info.input_size
     report_saved(
         f'{info.name}: {info.family}, input {height}x{width}, stride {info.stride}, '
@@ -216,6 +213,16 @@ def read_scores(path: Path) -> dict[str, float]:
         raise ValueError(
             f'{path} is not a file that `panoptic evaluate --json` wrote: it lacks {error}'
         ) from None
+
+
+def open_training(path: Path) -> tuple[Any, tuple[int, int], str]:
+    """Return the module of a training's checkpoint, its input size and its recipe's hash."""
+    from panoptic_training.checkpoint import load_checkpoint
+
+    model, checkpoint = load_checkpoint(path)
+    settings = checkpoint['hyper_parameters']
+    height, width = settings['input_size']
+    return model, (height, width), settings.get('recipe_hash', '')
 
 
 def load_model(path: Path) -> tuple[Any, Any]:

@@ -92,7 +92,9 @@ def _models() -> Any:
     from panoptic_ros.core.model_file import read_info
     from panoptic_ros.core.resources import packaged_models
 
-    table = _table('Models in the package', 'file', 'name', 'family', 'input', 'classes', 'PQ')
+    table = _table(
+        'Models in the package', 'file', 'name', 'family', 'input', 'classes', 'PQ (own data)'
+    )
     for path in packaged_models():
         info = read_info(path)
         score = f'{info.scores["pq"]:.1f}' if 'pq' in info.scores else ''

@@ -17,6 +17,9 @@ FIRST_BYTES = {
 }
 """Kinds of files that users confuse, by their first bytes."""
 
+MAX_NAMES = 5
+"""Most names of files in a message."""
+
 
 def require_file(path: Path, kind: str) -> None:
     """Refuse a path that is not a file with content.
@@ -62,9 +65,13 @@ def kind_of(start: bytes) -> str:
 
 
 def near_name(path: Path) -> str:
-    """Return a question for the most similar name in the folder of a path."""
+    """Return what helps to find a missing file: a similar name, or what its folder holds."""
     try:
-        names = [other.name for other in path.parent.iterdir()]
+        names = sorted(other.name for other in path.parent.iterdir())
     except OSError:
-        return ''
-    return did_you_mean(path.name, names, 0.8)  # endings are similar anyway
+        return f'; check the path: {path.parent} is not a folder that can be read'
+    near = did_you_mean(path.name, names, 0.8)  # endings are similar anyway
+    if near:
+        return near
+    more = f' and {len(names) - MAX_NAMES} more' if len(names) > MAX_NAMES else ''
+    return f'; check the path: its folder holds {", ".join(names[:MAX_NAMES]) or "nothing"}{more}'

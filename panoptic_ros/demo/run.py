@@ -146,7 +146,7 @@ def _run_in(
     for name, value in values.items():  # texts in quotes, since ROS reads the values as YAML
         node_flags += ['-p', f'{name}:={json.dumps(value)}']
     if not source:
-        draw_street(folder / 'street.avi', length_s, console)
+        draw_street(folder / 'street.avi', length_s)
         camera_flags = [f'--video={folder / "street.avi"}', '--loop']
     # It publishes once node and recorder have subscribed to its images.
     camera_flags = [*camera_flags, '--record']

@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 
 import cv2
-from rich.console import Console
-from rich.progress import track
+
+from panoptic_ros.core.progress import with_bar
 
 SIZE = (720, 1280)
 """(height, width), px."""
@@ -20,13 +20,12 @@ STREET_S = 4.0
 """Duration of each street, seconds. The video is drawn once and played in a loop."""
 
 
-def draw_street(path: Path, duration_s: float, console: Console) -> None:
+def draw_street(path: Path, duration_s: float) -> None:
     """Draw the video in advance, so that the camera process needs little processor time.
 
     Args:
         path: of the new AVI file.
         duration_s: maximum duration; two streets at most are drawn.
-        console: shows the progress.
 
     Raises:
         ImportError: if `panoptic_training`, which draws the streets, is not installed.
@@ -43,11 +42,7 @@ def draw_street(path: Path, duration_s: float, console: Console) -> None:
         )
     frames = [(street, index) for street in STREETS for index in range(round(STREET_S * RATE_HZ))]
     clips = {street: SyntheticClip(TEST_SEEDS[street], SIZE, RATE_HZ) for street in STREETS}
-    for street, index in track(
-        frames[: math.ceil(duration_s * RATE_HZ)],
-        'drawing the street',
-        console=console,
-        transient=True,
-    ):
+    frames = frames[: math.ceil(duration_s * RATE_HZ)]
+    for street, index in with_bar(frames, len(frames), 'images of the street drawn'):
         writer.write(cv2.cvtColor(clips[street].frame(index).image, cv2.COLOR_RGB2BGR))
     writer.release()

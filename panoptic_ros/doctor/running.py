@@ -13,6 +13,9 @@ from panoptic_ros.doctor.ros import MIDDLEWARE
 
 MAX_PROCESSES = 200
 
+OWN_COMMANDS = ('panoptic', 'panoptic_ros.cli.main')
+"""Names of processes of this package's command line."""
+
 _MIDDLEWARE = re.compile(rf'/lib({"|".join(MIDDLEWARE)})\.so')
 _FAST_DDS = re.compile(r'/lib(?:fastrtps|fastdds)\.so\.([\d.]+)')
 
@@ -46,7 +49,9 @@ def _process(folder: Path) -> Facts | None:
         'middleware': middleware[1],
         'fast_dds': fast_dds[1] if fast_dds else None,
         'domain_id': environ.get('ROS_DOMAIN_ID') or '0',
-        'has_profile': any(
+        # The demo sets its own profile after its start, which the kernel's file does not show.
+        'has_profile': process_name(words) in OWN_COMMANDS
+        or any(
             environ.get(name)
             for name in (OLD_VARIABLE, NEW_VARIABLE, 'FASTDDS_BUILTIN_TRANSPORTS')
         ),

@@ -63,9 +63,9 @@ class NodeHealth:
             return f'no image yet{state}'
         drops = ', '.join(f'{n} {reason}' for reason, n in self.dropped.items() if n)
         return (
-            f'{self.rate_hz:.1f} images/s, latency '
-            f'p50 {self._latency_ms("p50"):.0f} ms, p95 {self._latency_ms("p95"):.0f} ms, '
-            f'published {counts["published"]} of {counts["received"]}'
+            f'{self.rate_hz:.1f} images/s, latency {self._latency_ms("p50"):.0f} ms '
+            f'(p95 {self._latency_ms("p95"):.0f}), '
+            f'{counts["published"]} of {counts["received"]} published'
             f'{f" ({drops})" if drops else ""}{state}'
         )
 

@@ -109,6 +109,41 @@ def choose_cameras(
     }
 
 
+def require_part(recording: Recording, start_ns: int, stop_ns: int) -> None:
+    """Refuse a part of a recording without images, if the recording has some.
+
+    Args:
+        recording: where the images are.
+        start_ns: start of the part, a time of recording.
+        stop_ns: end of the part, exclusive.
+
+    Raises:
+        ValueError: saying how long the recording's images are.
+    """
+    names = [
+        name
+        for name, topic in recording.topics.items()
+        if topic.kind in (IMAGE_TYPE, COMPRESSED_TYPE)
+    ]
+
+    def has_image(first_ns: int, end_ns: int = END_NS) -> bool:
+        return next(iter(recording.records(names, first_ns, end_ns)), None) is not None
+
+    first_ns = recording.start_ns
+    if has_image(start_ns, stop_ns) or not has_image(first_ns):
+        return
+    low_ns, high_ns = first_ns, start_ns
+    if has_image(start_ns):
+        raise ValueError('the part to be replayed holds no image; choose a longer --duration')
+    while high_ns - low_ns > 1e8:  # to a tenth of a second
+        middle_ns = (low_ns + high_ns) // 2
+        low_ns, high_ns = (middle_ns, high_ns) if has_image(middle_ns) else (low_ns, middle_ns)
+    raise ValueError(
+        f'--start is {(start_ns - first_ns) / 1e9:g} s, but the last image is '
+        f'{(low_ns - first_ns) / 1e9:.1f} s after the start of the recording'
+    )
+
+
 def camera_topics(
     recording: Recording,
     kinds: Collection[str],
@@ -162,6 +197,15 @@ def camera_name(topic: str) -> str:
     while parts and parts[-1] in IMAGE_NAMES:
         parts.pop()
     return '/'.join(parts) or 'camera'
+
+
+def camera_title(name: str) -> str:
+    """Return a camera's name for messages.
+
+    >>> camera_title('front'), camera_title('camera')
+    ('camera front', 'camera')
+    """
+    return name if name == 'camera' else f'camera {name}'
 
 
 def list_topics(recording: Recording, notes: dict[str, str] | None = None) -> str:

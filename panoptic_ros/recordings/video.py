@@ -128,9 +128,10 @@ class LocalCamera:
         readable = capture.read()[0]
         capture.release()
         if not readable:
+            found = ', '.join(map(str, sorted(Path('/dev').glob('video[0-9]*')))) or 'none'
             raise ValueError(
-                f'camera {index} is not available or gives no picture; '
-                'the cameras of this machine are /dev/video<number>'
+                f'camera {index} (/dev/video{index}) does not exist or gives no picture; '
+                f'the video devices of this machine: {found}'
             )
 
     def images(self) -> Iterator[TimedImage]:

@@ -4,6 +4,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +83,7 @@ class Fact(NamedTuple):
     """Whether it is one that determines the results and differs between the runs."""
 
     def __str__(self) -> str:
-        return f'{self.name}: {self.a} / {self.b}'
+        return f'{self.name}: {self.a} vs {self.b}'
 
 
 @dataclass(frozen=True)
@@ -303,7 +304,7 @@ def _facts(a: ReplayRun, b: ReplayRun) -> list[Fact]:
     """Return what was replayed, with which model and when."""
     return [
         Fact('folder', a.name, b.name),
-        _fact('source', a.value('source'), b.value('source')),
+        _fact('source', *(str(Path(str(run.value('source'))).resolve()) for run in (a, b))),
         Fact('images', str(len(a.records)), str(len(b.records))),
         Fact('replayed', a.date, b.date),
         _fact('mode', a.value('mode'), b.value('mode')),

@@ -16,7 +16,7 @@ from panoptic_ros.node.model_loading import LoadedModel, load_model
 from panoptic_ros.node.model_settings import check_for_model
 from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.node.topics import OWN_IMAGE_TOPICS
-from panoptic_ros.recordings.image_topics import choose_cameras
+from panoptic_ros.recordings.image_topics import camera_title, choose_cameras, require_part
 from panoptic_ros.recordings.open import open_recording
 from panoptic_ros.replay.compare import Comparison, differing
 from panoptic_ros.replay.config import Progress, ReplayConfig
@@ -74,6 +74,7 @@ class Session:
             for camera, name in gt_names.items()
         }
         window_ns = ReplayConfig(recording, {}, self.settings, {}, *part).window_ns
+        require_part(recording, *window_ns)
         self._left_out: dict[str, str] = {}
         cameras = choose_cameras(
             recording,
@@ -97,7 +98,7 @@ class Session:
         for name, topic in self.config.cameras.items():
             gt = self.config.ground_truths.get(name)
             yield (
-                f'camera {name}: {topic}, '
+                f'{camera_title(name)}: {topic}, '
                 + counted(self.config.recording.topics[topic].messages, 'image')
                 + (f', ground truth: {gt.name}' if gt else '')
             )
@@ -163,18 +164,18 @@ class Session:
         if not path.is_file():
             return
         now = describe_replay(self.config, self.loaded, str(self.bag), mode)
-        runs = []
-        for summary in (read_json(path), json.loads(json.dumps(now))):
-            # The same recording may be named in several ways.
-            source = str(Path(str(summary.get('source'))).resolve())
-            runs.append(ReplayRun(str(output), {**summary, 'source': source}, ()))
         try:
-            lines = differing(*runs)
+            lines = differing(
+                *(
+                    ReplayRun(str(output), summary, ())
+                    for summary in (read_json(path), json.loads(json.dumps(now)))
+                )
+            )
         except (AttributeError, KeyError, TypeError):
             raise ValueError(f'{path} is damaged; choose another folder or delete it') from None
         if lines:
             raise ValueError(
-                f'{output} holds the results of another replay (there / here: '
+                f'{output} holds the results of another replay (there vs here: '
                 f'{"; ".join(lines)}); choose another folder, or delete it'
             )
 

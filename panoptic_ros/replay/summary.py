@@ -10,6 +10,7 @@ from typing import Any
 from panoptic_ros.core.resources import default_model
 from panoptic_ros.core.text import counted
 from panoptic_ros.node.model_loading import LoadedModel
+from panoptic_ros.recordings.image_topics import camera_title
 from panoptic_ros.replay.config import ReplayConfig
 from panoptic_ros.replay.frame_records import count_texts, latency_summary, period_s, track_summary
 from panoptic_ros.replay.run import ReplayResult
@@ -82,7 +83,7 @@ def describe_replay(
     """Return the part of the summary that is known before the replay; see `summarize`."""
     info = loaded.predictor.info
     return {
-        'source': source,
+        'source': str(Path(source).resolve()),
         'mode': mode,
         'cameras': {name: {'topic': topic} for name, topic in config.cameras.items()},
         'ground_truth': {name: gt.name for name, gt in config.ground_truths.items()},
@@ -158,12 +159,13 @@ def format_summary(summary: dict[str, Any]) -> Iterator[str]:
             'interrupted'
         )
     for name, camera in summary['cameras'].items():
+        title = camera_title(name)
         for reason, count in camera['bad'].items():
-            yield f'camera {name}: {count} bad: {reason}'
+            yield f'{title}: {count} bad: {reason}'
         for problem, count in camera['stamps'].items():
-            yield f'camera {name}: {count} images: {problem}'
+            yield f'{title}: {count} images: {problem}'
         if camera.get('sharing_a_stamp'):
-            yield f'camera {name}: {camera["sharing_a_stamp"]} images {SHARED_STAMPS}'
+            yield f'{title}: {camera["sharing_a_stamp"]} images {SHARED_STAMPS}'
     if summary['damage']:
         yield f'the bag is damaged ({summary["damage"]}); {frames["lost"]} images are lost'
     yield counted(summary['tracks']['confirmed'], 'track')

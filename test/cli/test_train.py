@@ -128,8 +128,8 @@ def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
         (
             'warmup_steps',
             'warmup_stepz',
-            "'model' does not accept option 'warmup_stepz'; the keys of model are: "
-            'family, network, ',
+            "'model' does not accept option 'warmup_stepz'; did you mean model.warmup_steps?; "
+            'the keys of model are: family, network, ',
         ),
         (
             'warmup_steps: 2',
@@ -161,7 +161,11 @@ def test_a_file_of_another_kind_is_no_recipe(tmp_path, capsys, flag, text):
             'per_clip',
             "no option 'per_clip'; did you mean frames_per_clip?; the options are",
         ),
-        ('input_size: [64, 128]', 'input_size: [64]', 'tuple with 2 elements'),
+        (
+            'input_size: [64, 128]',
+            'input_size: [64]',
+            'data.input_size must be a list of 2 values, got [64]; it is: (height, width)',
+        ),
         ('batch_size', 'batchsize', '; did you mean data.batch_size?'),
         ('batch_size: 2', 'batch_size: 2\n  crop: [62, 128]', 'data.crop must be multiples of 4'),
         ('[64, 128]', '[63, 128]', 'data.input_size must be multiples of 4, got (63, 128)'),
@@ -180,7 +184,8 @@ def test_mistakes_in_a_recipe_are_one_line(tmp_path, capsys, old, new, reason):
     ('flags', 'reason'),
     [
         (['--model.optimiser.name', 'sgd'], 'unrecognized arguments: --model.optimiser.name sgd'),
-        (['--model.lear', '1'], 'unrecognized arguments: --model.lear 1; the keys of model are: '),
+        (['--model.lear', '1'], 'unrecognized arguments: --model.lear 1; '),
+        (['--trainer.max_step', '1'], '; did you mean --trainer.max_steps?'),
         (['--model.los.clip_images', '2'], '; did you mean --model.loss.clip_images?'),
         (['--model.warmpu_steps=2'], '; did you mean --model.warmup_steps?'),
         (['--modle.lr', '1'], 'unrecognized arguments: --modle.lr 1; did you mean --model.lr?'),

@@ -21,8 +21,17 @@ def folder(tmp_path, monkeypatch):
     ('name', 'kind', 'message'),
     [
         ('cty.onnx', FileNotFoundError, 'no model file at {}/cty.onnx; did you mean city.onnx?'),
-        ('other', FileNotFoundError, 'no model file at {}/other'),
-        ('none/city.onnx', FileNotFoundError, 'no model file at {}/none/city.onnx'),
+        (
+            'other',
+            FileNotFoundError,
+            'no model file at {}/other; check the path: its folder holds city.onnx, empty, runs',
+        ),
+        (
+            'none/city.onnx',
+            FileNotFoundError,
+            'no model file at {0}/none/city.onnx; '
+            'check the path: {0}/none is not a folder that can be read',
+        ),
         ('runs', IsADirectoryError, '{}/runs is a folder, expected a model file'),
         ('empty', ValueError, '{}/empty is empty, expected a model file'),
     ],

@@ -135,17 +135,27 @@ def test_processes_are_found_and_compared(tmp_path):
     )
     process(tmp_path, 22, 'python3 -u -m my.module', FAST, ROS_DOMAIN_ID='0')
     process(tmp_path, 23, 'python3 /x/tool.py', [*FAST[:2], '/libfastrtps.so.2.6.9'])
+    process(tmp_path, 26, 'python3 -m panoptic_ros.cli.main demo', FAST)  # sets it itself
     process(tmp_path, 24, 'rviz2', FAST, ROS_DOMAIN_ID='7')
     (tmp_path / '25').mkdir()  # has just ended
     facts = running.running_facts(tmp_path)
     names = {row['pid']: row['name'] for row in facts['processes']}
-    assert names == {20: 'usb_cam_node', 21: 'seg', 22: 'my.module', 23: 'tool.py', 24: 'rviz2'}
+    assert names == {
+        20: 'usb_cam_node',
+        21: 'seg',
+        22: 'my.module',
+        23: 'tool.py',
+        24: 'rviz2',
+        26: 'panoptic_ros.cli.main',
+    }
     middleware, versions, profile = running.running_findings(facts, SHELL)
     assert middleware.is_problem and 'rmw_cyclonedds_cpp (usb_cam_node)' in middleware.text
     assert 'this shell' in middleware.text
     assert versions.is_problem and '2.6.9 (tool.py)' in versions.text
-    assert not profile.is_problem and 'my.module, tool.py' in profile.text
-    [other] = running.running_findings({'processes': facts['processes'][-1:]}, SHELL)
+    assert not profile.is_problem and profile.text.endswith('my.module, tool.py')
+    [other] = running.running_findings(
+        {'processes': [row for row in facts['processes'] if row['pid'] == 24]}, SHELL
+    )
     assert 'in domain 7, but this shell uses domain 0' in other.text
     assert not [*running.running_findings({'processes': []}, SHELL)]
 

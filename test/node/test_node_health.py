@@ -90,8 +90,7 @@ def test_state_and_problem_of_the_model(model, level, active, problem):
 
 def test_a_line_for_people():
     assert health().line() == (
-        '24.9 images/s, latency p50 12 ms, p95 20 ms, published 6 of 10 '
-        '(2 superseded, 1 bad image)'
+        '24.9 images/s, latency 12 ms (p95 20), 6 of 10 published (2 superseded, 1 bad image)'
     )
     assert health(level=1, text='slow').line().endswith('; WARN model: slow')
 

@@ -180,7 +180,7 @@ def test_models_dates_and_settings_are_named():
     assert [fact.name for fact in found.settings if fact.differs] == ['zeal']
     assert found.settings[0].name == 'zeal', 'what differs comes first'
     # Dates, folders and names of files do not change results.
-    assert found.differing == ('model: a / b', 'model hash: hash a / hash b', 'zeal: a / b')
+    assert found.differing == ('model: a vs b', 'model hash: hash a vs hash b', 'zeal: a vs b')
     assert found.to_dict()['runs']['b']['model file'] == 'b.onnx'
 
 
@@ -202,7 +202,18 @@ def test_what_is_not_the_same_is_said():
     found = compare_replays(
         run('a', rows, mode='lock-step'), run('b', rows, mode='live', settings={'min_area': 5})
     )
-    assert found.differing == ('mode: lock-step / live', 'min_area: 0 / 5')
+    assert found.differing == ('mode: lock-step vs live', 'min_area: 0 vs 5')
+
+
+def test_a_recording_is_the_same_under_each_of_its_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [(0.7, 1, 0, 0)]
+
+    def differing(*sources: str) -> tuple[str, ...]:
+        return compare_replays(*(run(s, rows, source=s) for s in sources)).differing
+
+    assert differing('bags/../bag', f'{tmp_path}/bag') == ()
+    assert differing('a', 'b') == (f'source: {tmp_path}/a vs {tmp_path}/b',)
 
 
 def test_differing_values_are_readable():
@@ -223,10 +234,10 @@ def test_differing_values_are_readable():
         )
     )
     assert compare_replays(a, b).differing == (
-        'duration, s: - / 5.0',
-        'stride: 1 / 2',
-        'classes.include: - / car, road',
-        'tracker.enabled: true / false',
+        'duration, s: - vs 5.0',
+        'stride: 1 vs 2',
+        'classes.include: - vs car, road',
+        'tracker.enabled: true vs false',
     )
 
 
@@ -235,7 +246,7 @@ def test_settings_under_earlier_names_are_compared_with_the_present_ones():
     earlier = {'tracker.gate': 0.5, 'tracker.max_age': 1.5}
     now = {'tracker.match_threshold': 0.5, 'tracker.max_age': 2.0}
     found = compare_replays(run('a', rows, settings=earlier), run('b', rows, settings=now))
-    assert found.differing == ('tracker.max_age: 1.5 / 2.0',)
+    assert found.differing == ('tracker.max_age: 1.5 vs 2.0',)
 
 
 def test_runs_that_cannot_be_compared_are_refused():

@@ -28,8 +28,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
     ('flags', 'differing'),
     [
         (['--model', 'slow'], 'model hash: '),
-        (['--duration', '0.5'], 'duration, s: 0.3 / 0.5'),
-        (['--gt', GT_TOPIC], 'ground truth: - / camera: topic '),
+        (['--duration', '0.5'], 'duration, s: 0.3 vs 0.5'),
+        (['--gt', GT_TOPIC], 'ground truth: - vs camera: topic '),
         (['--config', 'node.yaml'], 'min_area: '),
     ],
 )
@@ -47,7 +47,7 @@ def test_a_finished_replay_of_something_else_is_kept(
     assert run(bag, *words, '-o', finished) == 2
     error = capsys.readouterr().err
     assert error.count('\n') == 1
-    assert 'holds the results of another replay (there / here: ' in error
+    assert 'holds the results of another replay (there vs here: ' in error
     assert differing in error and 'choose another folder' in error
     assert contents(finished) == before
 
@@ -59,7 +59,7 @@ def test_a_replay_replaces_its_own_earlier_results(tmp_path, bag, tiny_model, mo
     monkeypatch.chdir(tmp_path)
     assert run(os.path.relpath(bag), *flags) == 0
     assert (tmp_path / 'out' / 'overlay.mp4').exists()
-    assert summary(tmp_path / 'out')['source'] == os.path.relpath(bag)
+    assert summary(tmp_path / 'out')['source'] == str(bag.resolve())
 
 
 @pytest.mark.parametrize(

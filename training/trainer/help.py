@@ -119,6 +119,13 @@ HELPLESS = ('config', 'print_config', 'overwrite')
 """Flags whose invocation argparse formats."""
 
 
+def help_text(action: argparse.Action) -> str:
+    """Return what a key means, in one line without the default."""
+    text = HELPS.get(action.dest) or (action.help or '').partition('. ')[0]
+    text = re.sub(r'\s*Default: ``.*?``\.?', '', text).replace('``', '`').rstrip('. ')
+    return text[0].lower() + text[1:] if text[1:2].islower() else text
+
+
 class RecipeHelpFormatter(DefaultHelpFormatter):
     """Formatter with a short entry for each key: kind of value, meaning, default."""
 
@@ -132,10 +139,7 @@ class RecipeHelpFormatter(DefaultHelpFormatter):
         return f'{action.option_strings[0]} {value}'
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        text = HELPS.get(action.dest) or (action.help or '').partition('. ')[0]
-        text = re.sub(r'\s*Default: ``.*?``\.?', '', text).replace('``', '`').rstrip('. ')
-        if text[1:2].islower():
-            text = text[0].lower() + text[1:]
+        text = help_text(action)
         if action.required:
             text += ' (required)'
         elif action.default not in (None, argparse.SUPPRESS):

@@ -92,11 +92,7 @@ class TrainingProgress(ProgressBar):
     def _show(self, trainer: L.Trainer, more: str = '') -> None:
         if self._progress is None:
             return
-        words = []
-        if (loss := trainer.progress_bar_metrics.get('train/loss')) is not None:
-            words.append(f'loss {loss:.3f}')
-        if best := best_score(trainer):
-            words.append(best)
+        words = filter(None, (loss_text(trainer), best_score(trainer)))
         total, left_s = total_steps(trainer)
         self._progress.update(trainer.global_step, ', '.join(words) + more, total, left_s)
 
@@ -121,6 +117,12 @@ def total_steps(trainer: L.Trainer) -> tuple[float, float | None]:
     return total, left_s
 
 
+def loss_text(trainer: L.Trainer) -> str:
+    """Return the loss of the newest batch as text; empty before the first."""
+    loss = trainer.progress_bar_metrics.get('train/loss')
+    return '' if loss is None else f'loss {loss:.3f}'
+
+
 def best_score(trainer: L.Trainer) -> str:
     """Return the best score with its step as text; empty before the first validation."""
     best = _callback(trainer, BestCheckpoint)
@@ -143,8 +145,11 @@ def last_lines(trainer: L.Trainer, folder: Path, is_complete: bool) -> list[str]
     total = total_steps(trainer)[0]
     of = f' of {total:.0f}' if math.isfinite(total) else ''
     steps = f'{trainer.global_step}{of} steps'
-    score = best_score(trainer) or 'no validation yet'
-    summary = f'{steps if is_complete else f"stopped after {steps}"}; {score}'
+    words = [steps if is_complete else f'stopped after {steps}']
+    if loss := loss_text(trainer):
+        words.append(loss)
+    words.append(best_score(trainer) or f'no validation{"" if is_complete else " yet"}')
+    summary = '; '.join(words)
     if last is None or not last.started:
         return [f'{summary}; nothing new was saved']
     if is_complete:

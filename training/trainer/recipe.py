@@ -34,7 +34,7 @@ from ..data.registry import DATASETS, check_renamed
 from .checkpoints import BestCheckpoint, LastCheckpoint
 from .datamodule import PanopticData
 from .ema import EMA
-from .help import DESCRIPTION, EPILOG, RecipeHelpFormatter, RecipeParser
+from .help import DESCRIPTION, EPILOG, RecipeHelpFormatter, RecipeParser, help_text
 from .module import PanopticModule
 from .pictures import Pictures
 from .progress import TrainingProgress
@@ -269,12 +269,16 @@ def _folder_text(root: str | None) -> str:
 def _with_known_keys(message: str, parser: LightningArgumentParser) -> str:
     """Append known keys to a message about an unknown key or flag, and the most similar one."""
     wrong = re.search(
-        r'Parser key "(\S+?)":\s+Expected a <class .(\w+).>. Got value: (.*)', message
+        r'Parser key "(\S+?)":\s+Expected a (?:<class .(\w+).>|tuple with (\d+) elements). '
+        r'Got value: (.*)',
+        message,
     )
     if wrong:
-        key, kind, value = wrong.groups()
-        return (
-            f'{key} must be {KINDS.get(kind, kind)}, got {"nothing" if value == "None" else value}'
+        key, kind, length, value = wrong.groups()
+        expected = f'a list of {length} values' if length else KINDS.get(kind, kind)
+        meaning = next((help_text(one) for one in parser._actions if one.dest == key), '')
+        return f'{key} must be {expected}, got {"nothing" if value == "None" else value}' + (
+            f'; it is: {meaning}' if meaning else ''
         )
     found = re.search(r"Group '(\S+)' does not accept option '(\S+)'|arguments: --(\S+)", message)
     if not found:
@@ -285,11 +289,11 @@ def _with_known_keys(message: str, parser: LightningArgumentParser) -> str:
     while not (known := _keys_of(groups, parser)):  # the last group is unknown too
         rest.insert(0, name)
         name = groups.pop()
-    if groups:
-        message += f'; the keys of {".".join(groups)} are: {", ".join(known)}'
     dashes = '--' if found[3] else ''
     for near in get_close_matches(name, known, 1):
         message += f'; did you mean {dashes}{".".join([*groups, near, *rest])}?'
+    if groups:
+        message += f'; the keys of {".".join(groups)} are: {", ".join(known)}'
     return message
 
 
@@ -326,6 +330,7 @@ def make_cli(args: Sequence[str]) -> RecipeCLI:
                     'epilog': EPILOG,
                     'formatter_class': RecipeHelpFormatter,
                     'exit_on_error': False,
+                    'allow_abbrev': False,
                 },
                 trainer_defaults={
                     'default_root_dir': 'runs',
