@@ -16,7 +16,7 @@ from panoptic_ros.models.config import NEVER
 from panoptic_ros.models.parts.fcos import STRIDES, FCOSMaps, locations
 from panoptic_ros.models.parts.nms import keep_boxes
 from panoptic_ros.models.parts.peaks import best_match
-from panoptic_ros.models.parts.segments import measure, to_segments, valid_rows
+from panoptic_ros.models.parts.segments import measure, take, to_segments, valid_rows
 
 
 class Proposals(NamedTuple):
@@ -143,10 +143,10 @@ def best_proposal(
     )
 
     def allowed(rows: slice) -> Tensor:
-        keep = proposals.keep[rows]
+        keep = take(proposals.keep, rows)
         if not box_filter:
             return keep
-        x1, y1, x2, y2 = proposals.box[rows].unbind(dim=1)
+        x1, y1, x2, y2 = take(proposals.box, rows).unbind(dim=1)
         down, across = (y >= y1) & (y < y2), (x >= x1) & (x < x2)  # (h, chunk), (w, chunk)
         return keep & down[:, None] & across
 

@@ -4,6 +4,9 @@
 It works on log-probabilities: the kernel exp(-d/(2 sigma^2) - r^2/(2 sigma_sp^2)) is the
 exponential of a linear function of `[e, rho, |rho|^2, 1]`, so that one matrix product compares all
 seeds with all cells.
+
+A table of cells has D + 6 numbers per cell: the embedding e, the position rho = (x, y), |rho|^2,
+1, and the deviations sigma and sigma_sp.
 """
 
 import torch
@@ -15,7 +18,7 @@ from panoptic_ros.models.config import NEVER
 from panoptic_ros.models.hle.config import HLEConfig
 from panoptic_ros.models.parts.nms import greedy_keep
 from panoptic_ros.models.parts.peaks import best_match, find_peaks
-from panoptic_ros.models.parts.segments import ROW_CHUNK, measure, to_segments, valid_rows
+from panoptic_ros.models.parts.segments import measure, row_slices, take, to_segments, valid_rows
 
 
 def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
@@ -23,84 +26,83 @@ def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: T
 
     Args:
         embedding: unit length over D, (D, h, w).
-        semantic_mean: class means, (C, D).
+        semantic_mean: class means of unit length, (C, D).
         semantic_log_sigma: (C,).
 
     Returns:
         (C, h, w)
     """
-    mean = F.normalize(semantic_mean, dim=1)
     sharpness = 0.5 * torch.exp(-2 * semantic_log_sigma)  # (C,)
-    cosine = (mean @ embedding.flatten(1)).view(-1, *embedding.shape[1:])
+    cosine = (semantic_mean @ embedding.flatten(1)).view(-1, *embedding.shape[1:])
     return (cosine - 1) * sharpness[:, None, None]
 
 
-def kernel_features(embedding: Tensor, position: Tensor) -> Tensor:
-    """Compute the cells' side of the kernel: `[e, x, y, |rho|^2, 1]`.
+def cell_table(
+    embedding: Tensor, log_sigma: Tensor, spatial_log_sigma: Tensor, step: float
+) -> Tensor:
+    """Return the table of all cells, transposed.
 
     Args:
-        embedding: (N, D).
-        position: (x, y), (N, 2).
+        embedding: unit length over D, (D, h, w).
+        log_sigma: (h, w).
+        spatial_log_sigma: (h, w).
+        step: distance of two cells, in units of position.
 
     Returns:
-        (N, D + 4)
+        (D + 6, h * w)
     """
-    square = position.square().sum(dim=1, keepdim=True)
-    return torch.cat([embedding, position, square, torch.ones_like(square)], dim=1)
+    height, width = log_sigma.shape
+    x = (torch.arange(width, device=embedding.device) * step)[None].expand(height, width)
+    y = (torch.arange(height, device=embedding.device) * step)[:, None].expand(height, width)
+    sigmas = torch.stack([log_sigma, spatial_log_sigma]).exp()
+    rest = torch.stack([x, y, x.square() + y.square(), torch.ones_like(x)])
+    return torch.cat([embedding, rest, sigmas]).flatten(1)
 
 
-def kernel_weights(
-    embedding: Tensor, position: Tensor, log_sigma: Tensor, spatial_log_sigma: Tensor
-) -> Tensor:
-    """Compute the seeds' side of the kernel: weights @ features = log Phi(seed, cell).
+def kernel_weights(seed: Tensor) -> Tensor:
+    """Compute the kernels' weights: `weights @ [e, x, y, |rho|^2, 1]` is log Phi(seed, cell).
 
     Args:
-        embedding: (K, D).
-        position: (x, y), (K, 2).
-        log_sigma: (K,).
-        spatial_log_sigma: (K,).
+        seed: table of the seeds, (K, D + 6); its |rho|^2 is not used.
 
     Returns:
         (K, D + 4)
     """
-    sharpness = 0.5 * torch.exp(-2 * log_sigma)[:, None]
-    spatial = 0.5 * torch.exp(-2 * spatial_log_sigma)[:, None]
-    offset = -sharpness - spatial * position.square().sum(dim=1, keepdim=True)
-    return torch.cat([sharpness * embedding, 2 * spatial * position, -spatial, offset], dim=1)
+    dim = seed.shape[1] - 6
+    embedding, position, _, sigma = seed.split([dim, 2, 2, 2], dim=1)
+    sharpness, spatial = (1 / sigma.square()).split(1, dim=1)
+    square = position.square().sum(dim=1, keepdim=True)
+    factor = seed.new_tensor([0.5] * dim + [1, 1, -0.5, -0.5])
+    return factor * torch.cat(
+        [sharpness * embedding, spatial * position, spatial, sharpness + spatial * square], dim=1
+    )
 
 
-def refine(
-    weights: Tensor, features: Tensor, sigma: Tensor, spatial_sigma: Tensor, log_threshold: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Replace the kernel of each seed by that of the mask it finds (inferred).
+def refine(seed: Tensor, cells: Tensor, log_threshold: Tensor) -> Tensor:
+    """Replace each seed by the mean over the mask that it finds (inferred).
 
     The loss trains the kernel around the means over an instance (Eq. 7). A seed is a single
     cell, and two cells of an instance are further apart than a cell and the mean.
 
     Args:
-        weights: of the seeds, (K, D + 4).
-        features: of the cells, (N, D + 4).
-        sigma: deviation of each cell, (N,).
-        spatial_sigma: (N,).
+        seed: table of the seeds, (K, D + 6).
+        cells: transposed table of the cells, (D + 6, N).
         log_threshold: least log-probability of a cell in a mask, ().
 
     Returns:
-        The mean embedding of unit length (K, D), and the new kernels' weights (K, D + 4).
+        (K, D + 6), with embeddings of unit length.
     """
-    dim = features.shape[1] - 4
-    known = torch.cat([features, sigma[:, None], spatial_sigma[:, None]], dim=1)  # (N, D + 6)
+    dim = cells.shape[0] - 6
+    features, weights = cells.split([dim + 4, 2])[0], kernel_weights(seed)
     means = []
-    for first in range(0, weights.shape[0], ROW_CHUNK):
-        part = weights[first : first + ROW_CHUNK]
-        total = (part @ features.T > log_threshold).to(known.dtype) @ known  # (chunk, D + 6)
-        means.append(total / total[:, dim + 3 : dim + 4].clamp(min=1))  # the ones count the cells
-    mean = torch.cat(means)
-    embedding = F.normalize(mean[:, :dim], dim=1)
-    # The clamp keeps the deviation finite if a narrow kernel excludes its own seed.
-    log_sigma, spatial_log_sigma = mean[:, -2:].clamp(min=1e-6).log().unbind(1)
-    return embedding, kernel_weights(
-        embedding, mean[:, dim : dim + 2], log_sigma, spatial_log_sigma
-    )
+    for rows in row_slices(weights.shape[0], cells.shape[1]):
+        mask = (take(weights, rows) @ features > log_threshold).to(cells.dtype)
+        total = mask @ cells.T  # (chunk, D + 6)
+        embedding, position, count, sigma = total.split([dim, 3, 1, 2], dim=1)
+        # A narrow kernel may exclude its own seed; its deviation must not be 0.
+        others = torch.cat([position, count, sigma.clamp(min=1e-6)], dim=1) / count.clamp(min=1)
+        means.append(torch.cat([F.normalize(embedding, dim=1), others], dim=1))
+    return torch.cat(means)
 
 
 def decode(
@@ -128,45 +130,32 @@ def decode(
         thresholds: scalars by name, see `HLEConfig.thresholds`.
     """
     num_classes, height, width = class_logits.shape
-    logits = class_logits.reshape(num_classes, -1)
-    psi = torch.softmax(logits, dim=0)  # (C, N)
-    class_prob, cell_class = psi.max(dim=0)  # (N,)
+    dim = embedding.shape[0]
+    psi = class_logits.flatten(1).T.softmax(dim=1)  # (N, C): classes on the dense axis, for speed
+    class_prob, cell_class = psi.max(dim=1)
     thing_cell = is_thing.index_select(0, cell_class)
 
     candidates = torch.where(thing_cell.view(height, width), seed_logits, NEVER)
-    seed_logit, seed = find_peaks(candidates[None], config.seed_window, config.top_k)
-    num_seeds = seed.shape[0]
-    y, x = torch.meshgrid(
-        torch.arange(height, device=logits.device),
-        torch.arange(width, device=logits.device),
-        indexing='ij',
+    seed_logit, place = find_peaks(candidates[None], config.seed_window, config.top_k)
+    num_seeds = place.shape[0]
+    cells = cell_table(
+        embedding, log_sigma, spatial_log_sigma, config.stride / config.position_scale
     )
-    position = torch.stack([x, y], dim=-1).reshape(-1, 2) * (config.stride / config.position_scale)
-    cell_embedding = embedding.reshape(embedding.shape[0], -1).T  # (N, D)
-    features = kernel_features(cell_embedding, position)
-    seed_embedding = cell_embedding.index_select(0, seed)
-    weights = kernel_weights(
-        seed_embedding,
-        position.index_select(0, seed),
-        log_sigma.reshape(-1).index_select(0, seed),
-        spatial_log_sigma.reshape(-1).index_select(0, seed),
-    )
+    seed = cells.index_select(1, place).T  # (K, D + 6)
+    seed_features = seed.split([dim + 4, 2], dim=1)[0]
+    log_mask_threshold = torch.log(thresholds['mask_threshold'])
     for _ in range(config.refine):
-        seed_embedding, weights = refine(
-            weights,
-            features,
-            log_sigma.reshape(-1).exp(),
-            spatial_log_sigma.reshape(-1).exp(),
-            torch.log(thresholds['mask_threshold']),
-        )
+        seed = refine(seed, cells, log_mask_threshold)
+    weights = kernel_weights(seed)
     score = torch.sigmoid(seed_logit)
-    alive = (score > thresholds['score_threshold']) & (seed_logit > NEVER / 2)
-    similar = weights @ features.index_select(0, seed).T > torch.log(thresholds['merge_threshold'])
-    keep = greedy_keep(similar, alive)
+    similar = weights @ seed_features.T > torch.log(thresholds['merge_threshold'])
+    keep = greedy_keep(similar, score > thresholds['score_threshold'])
 
-    nothing = F.pad(weights.new_full((num_seeds, 1), NEVER), (weights.shape[1] - 1, 0))
-    best, row = best_match(features, torch.where(keep[:, None], weights, nothing))
-    is_instance = (best > torch.log(thresholds['mask_threshold'])) & (best > NEVER / 2)
+    nothing = weights.new_tensor([0.0] * (dim + 3) + [NEVER])
+    best, row = best_match(
+        cells.split([dim + 4, 2])[0].T, torch.where(keep[:, None], weights, nothing)
+    )
+    is_instance = best > log_mask_threshold.clamp(min=NEVER / 2)
     is_stuff = ~thing_cell & (class_prob > thresholds['stuff_threshold'])
     row_map = (
         torch.where(is_instance, row + 1, torch.where(is_stuff, cell_class + (num_seeds + 1), 0))
@@ -174,8 +163,8 @@ def decode(
         .to(torch.int32)
     )
 
-    measures = measure(row_map, num_seeds + num_classes, psi.T.view(height, width, num_classes))
-    classes = torch.arange(num_classes, device=logits.device)
+    measures = measure(row_map, num_seeds + num_classes, psi.view(height, width, num_classes))
+    classes = torch.arange(num_classes, device=psi.device)
     instance_psi, stuff_psi = measures.mean.split([num_seeds, num_classes])
     return to_segments(
         row_map,
@@ -183,6 +172,6 @@ def decode(
         valid=valid_rows(measures, keep, is_thing, config.stride, thresholds),
         # The whole mask votes for its class: one seed cell is often wrong (inferred).
         class_id=torch.cat([torch.where(is_thing, instance_psi, -1.0).argmax(dim=1), classes]),
-        score=torch.cat([score, stuff_psi.gather(1, classes[:, None])[:, 0]]),
-        embedding=torch.cat([seed_embedding, stuff_embedding]),
+        score=torch.cat([score, stuff_psi.gather(1, classes[:, None]).squeeze(1)]),
+        embedding=torch.cat([seed.split([dim, 6], dim=1)[0], stuff_embedding]),
     )

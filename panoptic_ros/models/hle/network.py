@@ -158,23 +158,20 @@ class HLE(PanopticModel):
 
     def decode(self, maps: HLEMaps, **thresholds: Tensor) -> SegmentTensors:
         """Decode maps (B = 1) at stride `config.stride`; see `hle/decode.py`."""
-        semantic, instance = self.split(maps.embedding)
+        semantic, instance = (part.squeeze(0) for part in self.split(maps.embedding))
+        class_mean = F.normalize(self.semantic_mean, dim=1)
         if maps.semantic_logits is None:
-            class_logits = hle_decode.class_logits(
-                semantic[0], self.semantic_mean, self.semantic_log_sigma
-            )
+            class_logits = hle_decode.class_logits(semantic, class_mean, self.semantic_log_sigma)
         else:
-            class_logits = maps.semantic_logits[0]
-        height, width = maps.log_sigma.shape[1:]
-        log_sigma = maps.log_sigma[0]
+            class_logits = maps.semantic_logits.squeeze(0)
         return hle_decode.decode(
-            instance[0],
-            log_sigma,
-            maps.seed_logits[0],
+            instance,
+            maps.log_sigma.squeeze(0),
+            maps.seed_logits.squeeze(0),
             class_logits,
-            maps.spatial_log_sigma.expand(1, height, width)[0],
+            maps.spatial_log_sigma.expand_as(maps.log_sigma).squeeze(0),
             self.is_thing,
-            F.normalize(self.semantic_mean, dim=1)
+            class_mean
             if self.config.space == 'hier'
             else instance.new_zeros(len(self.labels), self.embedding_dim),
             self.config,

@@ -6,9 +6,10 @@ and engines with fixed shapes do not support.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 32
+BLOCK = 128
 """Rows decided at a time; the rounds inside a block work on BLOCK x BLOCK numbers only."""
 
 
@@ -31,19 +32,41 @@ def greedy_keep(suppresses: Tensor, alive: Tensor, rounds: int | None = None) ->
     """
     matrix = suppresses.to(torch.float32)
     count, block = alive.shape[-1], BLOCK if rounds is None else alive.shape[-1]
-    left = alive.to(torch.float32)[..., None, :]  # (..., 1, rows from `first` on): 1 where alive
+    sizes = [min(block, count - first) for first in range(0, count, block)]
+    left = alive.to(torch.float32)[..., None, :]  # (..., 1, rows not yet decided): 1 where alive
     kept = []
-    for first in range(0, count, block):
-        last = min(first + block, count)
-        own = torch.triu(matrix[..., first:last, first:last], diagonal=1)  # [j, i]
-        start = left[..., : last - first]
-        keep = start
-        for _ in range(last - first - 1 if rounds is None else rounds):
-            keep = (start - keep @ own).relu()  # 1 where alive, none against
-        kept.append(keep)
-        if last < count:
-            left = (left[..., last - first :] - keep @ matrix[..., first:last, last:]).relu()
-    return torch.cat(kept, dim=-1)[..., 0, :] > 0.5
+    for i, rows in enumerate(matrix.split(sizes, dim=-2)):
+        columns = rows.split(sizes, dim=-1)
+        start = left.split(sizes[i:], dim=-1)
+        step = _one_round(columns[i], start[0])
+        keep = step.split([1, sizes[i]], dim=-2)[0]
+        for _ in range(sizes[i] - 1 if rounds is None else rounds):
+            keep = (keep @ step).relu()
+        kept.append(keep.split([1, sizes[i]], dim=-1)[1])
+        if start[1:]:
+            against = kept[-1] @ torch.cat(columns[i + 1 :], dim=-1)
+            left = (torch.cat(start[1:], dim=-1) - against).relu()
+    return torch.cat(kept, dim=-1).squeeze(-2) > 0.5
+
+
+def _one_round(suppresses: Tensor, alive: Tensor) -> Tensor:
+    """Return the matrix of one round: `relu([1, keep] @ matrix)` is `[1, next keep]`.
+
+    A round is then two operations; small operations cost a GPU their start, not their arithmetic.
+
+    Args:
+        suppresses: [j, i] of one block, 0 or 1, (..., n, n).
+        alive: 0 or 1, (..., 1, n).
+
+    Returns:
+        (..., n + 1, n + 1)
+    """
+    row = torch.arange(suppresses.shape[-1], device=alive.device)
+    earlier = (row[:, None] < row).to(suppresses.dtype)
+    one = torch.ones_like(alive[..., :1])
+    return torch.cat(
+        [torch.cat([one, alive], dim=-1), F.pad(-suppresses * earlier, (1, 0))], dim=-2
+    )
 
 
 def keep_boxes(

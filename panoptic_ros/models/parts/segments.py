@@ -21,8 +21,19 @@ from torch import Tensor
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.base import SegmentTensors
 
-ROW_CHUNK = 64
-"""Rows compared with all cells at a time: 64 x 1024 x 2048 float32 values take 0.5 GiB."""
+MOST_VALUES = 64 * 1024 * 2048
+"""Largest matrix of rows and cells; its float32 values take 0.5 GiB."""
+
+
+def row_slices(rows: int, cells: int) -> list[slice]:
+    """Return the slices of rows that are compared with all cells at a time."""
+    size = max(1, MOST_VALUES // cells)
+    return [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
+
+
+def take(table: Tensor, rows: slice) -> Tensor:
+    """Return some rows of a table; all of them without an operation."""
+    return table if rows.stop - rows.start == table.shape[0] else table[rows]
 
 
 class Measures(NamedTuple):
@@ -42,15 +53,15 @@ class Measures(NamedTuple):
 
 
 def row_masks(row_map: Tensor, rows: int) -> Iterator[Tensor]:
-    """Yield the cells of ROW_CHUNK rows at a time, (chunk, h, w) bool.
+    """Yield the cells of some rows at a time, (chunk, h, w) bool.
 
     Args:
         row_map: row of each cell plus 1, 0 for void, (h, w) int32.
         rows: S.
     """
-    for first in range(0, rows, ROW_CHUNK):
+    for part in row_slices(rows, row_map.numel()):
         number = torch.arange(
-            first + 1, min(first + ROW_CHUNK, rows) + 1, device=row_map.device, dtype=torch.int32
+            part.start + 1, part.stop + 1, device=row_map.device, dtype=torch.int32
         )
         yield row_map[None] == number[:, None, None]
 
@@ -65,23 +76,55 @@ def measure(row_map: Tensor, rows: int, value: Tensor) -> Measures:
     """
     height, width = row_map.shape
     columns = value.reshape(height * width, -1)
-    y, x = (torch.arange(n, device=row_map.device, dtype=torch.float32) for n in (height, width))
+    weights, sides, sign, offset = _line_weights(height, width, columns)
     areas, boxes, centroids, sums = [], [], [], []
     for cells in row_masks(row_map, rows):
-        mask = cells.to(torch.float32)  # (chunk, h, w)
-        by_row, by_column = mask.sum(dim=2), mask.sum(dim=1)  # enough for all but `value`
-        area = by_row.sum(dim=1)
-        centroid = torch.stack([by_column @ (x + 0.5), by_row @ (y + 0.5)], dim=1)
-        (y1, y2), (x1, x2) = _extent(by_row, y), _extent(by_column, x)
+        mask = cells.to(columns.dtype)  # (chunk, h, w)
+        # Counts per line and column are enough for all but `value`.
+        counts = torch.cat([mask.sum(dim=1), mask.sum(dim=2)], dim=1)  # (chunk, w + h)
+        centroid, area = (counts @ weights).split([2, 1], dim=1)
+        extent = (counts.clamp(max=1)[:, None] * sides).amax(dim=2)  # (chunk, 4)
         areas.append(area)
-        boxes.append(torch.stack([x1, y1, x2, y2], dim=1))
-        centroids.append(centroid / area.clamp(min=1)[:, None])
+        boxes.append(extent * sign + offset)
+        centroids.append(centroid / area.clamp(min=1))
         sums.append(mask.flatten(1) @ columns)
     area = torch.cat(areas)
-    mean = torch.cat(sums) / area.clamp(min=1)[:, None]
+    mean = torch.cat(sums) / area.clamp(min=1)
     return Measures(
-        area, torch.cat(boxes), torch.cat(centroids), mean[:, 0] if value.ndim == 2 else mean
+        area.squeeze(1),
+        torch.cat(boxes),
+        torch.cat(centroids),
+        mean.squeeze(1) if value.ndim == 2 else mean,
     )
+
+
+def _line_weights(height: int, width: int, like: Tensor) -> tuple[Tensor, ...]:
+    """Return the constants that turn counts per column and per line (w + h) into measures.
+
+    Returns:
+        Weights (w + h, 3) of the sums of x and y and of the area; for x1, y1, x2, y2 the weights
+        (4, w + h) whose maximum over occupied columns or lines gives the side, and the sign and
+        offset (4,) that it still needs.
+    """
+    x = torch.arange(width, device=like.device, dtype=like.dtype)
+    y = torch.arange(height, device=like.device, dtype=like.dtype)
+    weights = torch.stack(
+        [
+            F.pad(x + 0.5, (0, height)),
+            F.pad(y + 0.5, (width, 0)),
+            F.pad(torch.ones_like(x), (0, height)),
+        ],
+        dim=1,
+    )
+    sides = torch.stack(
+        [
+            F.pad(width - x, (0, height)),
+            F.pad(height - y, (width, 0)),
+            F.pad(x + 1, (0, height)),
+            F.pad(y + 1, (width, 0)),
+        ]
+    )
+    return weights, sides, like.new_tensor([-1, -1, 1, 1]), like.new_tensor([width, height, 0, 0])
 
 
 def mask_mean(row_map: Tensor, rows: int, feature: Tensor) -> Tensor:
@@ -110,12 +153,6 @@ def mask_mean(row_map: Tensor, rows: int, feature: Tensor) -> Tensor:
     return torch.cat(means)
 
 
-def _extent(occupied: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first occupied place and one past the last, from (S, n) counts."""
-    first = torch.where(occupied > 0, place, float(place.shape[0])).amin(dim=1)
-    return first, torch.where(occupied > 0, place + 1, 0.0).amax(dim=1)
-
-
 def valid_rows(
     measures: Measures,
     keep: Tensor,
@@ -135,13 +172,13 @@ def valid_rows(
     Returns:
         (K + C,) bool.
     """
-    px, instances = measures.area * stride**2, keep.shape[0]
-    return (measures.area > 0) & torch.cat(
-        [
-            keep & (px[:instances] >= thresholds['min_area']),
-            ~is_thing & (px[instances:] >= thresholds['min_stuff_area']),
-        ]
-    )
+    px = measures.area * stride**2
+    least = [
+        thresholds[name].expand(count)
+        for name, count in (('min_area', len(keep)), ('min_stuff_area', len(is_thing)))
+    ]
+    large = torch.logical_not(px < torch.cat(least))
+    return large & (px > 0) & torch.cat([keep, ~is_thing])
 
 
 def to_segments(

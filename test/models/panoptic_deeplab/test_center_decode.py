@@ -10,7 +10,7 @@ from tiny_model import LABELS
 
 from panoptic_ros.models.panoptic_deeplab import decode as center_decode
 from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
-from panoptic_ros.models.parts import peaks as seeds
+from panoptic_ros.models.parts import segments
 from panoptic_ros.models.registry import build
 
 IS_THING = torch.tensor([False, False, True, True])
@@ -230,7 +230,7 @@ def test_nearest_center_holds_at_full_size_and_in_chunks(monkeypatch):
     offset = torch.randn(2, height, width, generator=generator) * 30
     center = torch.rand(k, 2, generator=generator) * torch.tensor([height, width])
     alive = torch.rand(k, generator=generator) < 0.8
-    monkeypatch.setattr(seeds, 'ROW_CHUNK', 7)
+    monkeypatch.setattr(segments, 'MOST_VALUES', 7 * height * width)
     row = center_decode.nearest_center(offset, center, alive, 1)
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
     points = torch.stack([y + 0.5 + offset[0], x + 0.5 + offset[1]]).double().flatten(1)

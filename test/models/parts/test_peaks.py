@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from panoptic_ros.models.config import NEVER
-from panoptic_ros.models.parts import peaks
+from panoptic_ros.models.parts import peaks, segments
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_peaks_equal_a_search_cell_by_cell(shape, window, top_k):
 def test_best_match_is_the_same_in_chunks(monkeypatch):
     features, weights = torch.randn(50, 9), torch.randn(23, 9)
     at_once = peaks.best_match(features, weights)
-    monkeypatch.setattr(peaks, 'ROW_CHUNK', 7)
+    monkeypatch.setattr(segments, 'MOST_VALUES', 7 * 50)
     chunks = peaks.best_match(features, weights)
     assert torch.equal(at_once[1], chunks[1])
     assert torch.allclose(at_once[0], chunks[0])

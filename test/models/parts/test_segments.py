@@ -15,7 +15,7 @@ def random_rows(height, width, rows, seed=0):
 
 @pytest.mark.parametrize('chunk', [64, 3])
 def test_several_values_are_measured_as_one_by_one(monkeypatch, chunk):
-    monkeypatch.setattr(segments, 'ROW_CHUNK', chunk)
+    monkeypatch.setattr(segments, 'MOST_VALUES', chunk * 7 * 9)
     row_map, generator = random_rows(7, 9, 5)
     values = torch.randn(7, 9, 4, generator=generator)
     together = segments.measure(row_map, 5, values)
@@ -28,12 +28,16 @@ def test_several_values_are_measured_as_one_by_one(monkeypatch, chunk):
         assert together.area[row] == mask.sum()
         if mask.any():
             assert torch.allclose(together.mean[row], values[mask].mean(dim=0))
+            y, x = mask.nonzero().T
+            assert together.box[row].tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+            center = torch.stack([x, y]).float().mean(dim=1) + 0.5
+            assert torch.allclose(together.centroid[row], center)
 
 
 @pytest.mark.parametrize('chunk', [64, 3])
 @pytest.mark.parametrize('ratio', [1, 2, 4])
 def test_mask_mean_weighs_a_coarse_cell_by_the_part_covered(monkeypatch, ratio, chunk):
-    monkeypatch.setattr(segments, 'ROW_CHUNK', chunk)
+    monkeypatch.setattr(segments, 'MOST_VALUES', chunk * 8 * 12)
     row_map, generator = random_rows(8, 12, 5)
     feature = torch.randn(3, 8 // ratio, 12 // ratio, generator=generator)
     fine = feature.repeat_interleave(ratio, dim=1).repeat_interleave(ratio, dim=2)

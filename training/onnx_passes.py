@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rewriting of exported graphs into fewer operations with the same results.
+
+A GPU waits for the start of each small operation. TensorRT's parser also turns some operators
+into many layers although all sizes are known: a Slice becomes 15, a scalar constant needs a
+reshape of its own.
+"""
+
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+ELEMENTWISE = {'Add', 'Sub', 'Mul', 'Div', 'Max', 'Min', 'Greater', 'Less', 'Equal', 'Where'}
+"""Operators whose inputs are broadcast to a common shape."""
+
+
+def simplify(model: onnx.ModelProto) -> None:
+    """Apply all passes to a graph with known sizes, in place."""
+    values = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {
+        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*values.value_info, *values.input, *values.output)
+    }
+    fold_batch_norms(model.graph)
+    split_slices(model.graph, shapes)
+    squeeze_selections(model.graph, shapes)
+    multiply_squares(model.graph)
+    match_ranks(model.graph, shapes)
+    remove_unused(model.graph)
+
+
+def fold_batch_norms(graph: onnx.GraphProto) -> None:
+    """Merge each batch norm into the convolution before it, where nothing else reads that.
+
+    The convolution's weight keeps its name; its bias is named after it, `<layer>.bias`.
+    """
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    producer = {name: node for node in graph.node for name in node.output}
+    readers = Counter(name for node in graph.node for name in node.input)
+    readers.update(value.name for value in graph.output)
+    for norm in [node for node in graph.node if node.op_type == 'BatchNormalization']:
+        conv = producer.get(norm.input[0])
+        if (
+            conv is None
+            or conv.op_type != 'Conv'
+            or readers[norm.input[0]] > 1
+            or readers[conv.input[1]] > 1
+            or any(name not in weights for name in (*conv.input[1:], *norm.input[1:]))
+        ):
+            continue
+        gamma, beta, mean, variance = (_array(weights[name]) for name in norm.input[1:])
+        epsilon = next((a.f for a in norm.attribute if a.name == 'epsilon'), 1e-5)
+        factor = gamma / np.sqrt(variance + epsilon)
+        weight = weights[conv.input[1]]
+        old_bias = _array(weights[conv.input[2]]) if len(conv.input) > 2 else np.float64(0)
+        name = conv.input[1].removesuffix('weight') + 'bias'
+        folded = _array(weight) * factor.reshape(-1, *[1] * (len(weight.dims) - 1))
+        weight.CopyFrom(_tensor(folded, weight.name))
+        bias = _tensor((old_bias - mean) * factor + beta, name)
+        if len(conv.input) > 2:
+            weights[conv.input[2]].CopyFrom(bias)
+            conv.input[2] = name
+        else:
+            graph.initializer.append(bias)
+            conv.input.append(name)
+        conv.output[0] = norm.output[0]
+        graph.node.remove(norm)
+
+
+def split_slices(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
+    """Replace slices of known extent along one axis by splits."""
+    constants = _constants(graph)
+    for index, node in enumerate(list(graph.node)):
+        if node.op_type != 'Slice' or node.input[0] not in shapes:
+            continue
+        if any(name and name not in constants for name in node.input[1:]) or len(node.input) < 4:
+            continue
+        start, end, axis, *step = (constants[name].reshape(-1) for name in node.input[1:] if name)
+        shape = shapes[node.input[0]]
+        if len(axis) != 1 or (step and step[0][0] != 1) or 0 in shape:
+            continue
+        size = shape[axis[0]]
+        first, last, _ = slice(int(start[0]), int(end[0])).indices(size)
+        pieces = [(first, ''), (last - first, node.output[0]), (size - last, '')]
+        pieces = [(length, name) for length, name in pieces if length > 0]
+        if len(pieces) == 1:
+            new = helper.make_node('Identity', [node.input[0]], [node.output[0]], name=node.name)
+        else:
+            lengths = f'{node.output[0]}.lengths'
+            graph.initializer.append(
+                numpy_helper.from_array(np.array([n for n, _ in pieces], np.int64), lengths)
+            )
+            names = [name or f'{node.output[0]}.rest{i}' for i, (_, name) in enumerate(pieces)]
+            new = helper.make_node(
+                'Split', [node.input[0], lengths], names, name=node.name, axis=int(axis[0])
+            )
+        graph.node[index].CopyFrom(new)
+
+
+def squeeze_selections(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
+    """Replace the selection of the only element of an axis by a squeeze."""
+    constants = _constants(graph)
+    for node in graph.node:
+        if node.op_type != 'Gather' or node.input[1] not in constants:
+            continue
+        axis = next((a.i for a in node.attribute if a.name == 'axis'), 0)
+        if constants[node.input[1]].ndim or shapes.get(node.input[0], [0])[axis] != 1:
+            continue
+        name = f'{node.output[0]}.axis'
+        graph.initializer.append(numpy_helper.from_array(np.array([axis], np.int64), name))
+        node.CopyFrom(
+            helper.make_node('Squeeze', [node.input[0], name], list(node.output), name=node.name)
+        )
+
+
+def multiply_squares(graph: onnx.GraphProto) -> None:
+    """Replace powers of 2 by products."""
+    constants = _constants(graph)
+    for node in graph.node:
+        if node.op_type == 'Pow' and np.all(constants.get(node.input[1], np.zeros(1)) == 2):
+            base = node.input[0]
+            node.CopyFrom(helper.make_node('Mul', [base, base], list(node.output), name=node.name))
+
+
+def match_ranks(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
+    """Give the constants of elementwise operators the rank of their results."""
+    constants = _constants(graph)
+    added = set()
+    for node in graph.node:
+        if node.op_type not in ELEMENTWISE or node.output[0] not in shapes:
+            continue
+        rank = len(shapes[node.output[0]])
+        for i, name in enumerate(node.input):
+            value = constants.get(name)
+            # A weight keeps its name and shape, by which the module finds it.
+            if value is None or value.ndim >= rank or '.' in name:
+                continue
+            ranked = f'{name}.rank{rank}'
+            if ranked not in added:
+                added.add(ranked)
+                shaped = value.reshape([1] * (rank - value.ndim) + list(value.shape))
+                graph.initializer.append(numpy_helper.from_array(shaped, ranked))
+            node.input[i] = ranked
+
+
+def remove_unused(graph: onnx.GraphProto) -> None:
+    """Remove nodes and initializers that no output needs."""
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the values of Constant nodes and of initializers, by name."""
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == 'Constant':
+            value = helper.get_attribute_value(node.attribute[0])
+            values[node.output[0]] = (
+                numpy_helper.to_array(value)
+                if isinstance(value, onnx.TensorProto)
+                else np.array(value)
+            )
+    return values
+
+
+def _array(tensor: onnx.TensorProto) -> npt.NDArray[np.float64]:
+    return numpy_helper.to_array(tensor).astype(np.float64)
+
+
+def _tensor(values: npt.NDArray[np.float64], name: str) -> onnx.TensorProto:
+    return numpy_helper.from_array(values.astype(np.float32), name)
