@@ -20,6 +20,7 @@ from panoptic_ros.models.registry import build
 
 from .checkpoint import NonFiniteError, find_non_finite
 from .module_backend import model_info
+from .onnx_passes import simplify
 
 SMALL = 256
 """Weights with fewer elements stay float32, since they hardly add to the file's size."""
@@ -31,7 +32,7 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
     """Trace the module's forward into an ONNX graph.
 
     Parameters and buffers keep their names as initializers, so that the torch backend can load
-    the module from the file. Engines fold batch norms themselves. Outputs of the family's heads
+    the module from the file; batch norms are merged into convolutions. Outputs of the family's heads
     are named `maps_<head>`, or `maps_<head>_<i>` for a head on several levels.
 
     Args:
@@ -79,6 +80,7 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
         del part.metadata_props[:]  # source lines of the exporter: large and machine-dependent
     for head in model.heads:
         _rename_head_outputs(graph.graph, head)
+    simplify(graph)
     return graph
 
 

@@ -6,8 +6,6 @@ into many layers although all sizes are known: a Slice becomes 15, a scalar cons
 reshape of its own.
 """
 
-from collections import Counter
-
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -35,39 +33,50 @@ def simplify(model: onnx.ModelProto) -> None:
 def fold_batch_norms(graph: onnx.GraphProto) -> None:
     """Merge each batch norm into the convolution before it, where nothing else reads that.
 
-    The convolution's weight keeps its name; its bias is named after it, `<layer>.bias`.
+    A layer that runs on several levels is merged if the same norm follows it on each. The
+    convolution's weight keeps its name; its bias is named after it, `<layer>.bias`.
     """
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    producer = {name: node for node in graph.node for name in node.output}
-    readers = Counter(name for node in graph.node for name in node.input)
-    readers.update(value.name for value in graph.output)
-    for norm in [node for node in graph.node if node.op_type == 'BatchNormalization']:
-        conv = producer.get(norm.input[0])
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    layers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        if node.op_type == 'Conv':
+            layers.setdefault(node.input[1], []).append(node)
+    outputs = {value.name for value in graph.output}
+    for name, convs in layers.items():
+        norms = [
+            reader
+            for conv in convs
+            for reader in readers.get(conv.output[0], [])
+            if reader.op_type == 'BatchNormalization' and conv.output[0] not in outputs
+        ]
         if (
-            conv is None
-            or conv.op_type != 'Conv'
-            or readers[norm.input[0]] > 1
-            or readers[conv.input[1]] > 1
-            or any(name not in weights for name in (*conv.input[1:], *norm.input[1:]))
+            len(norms) != len(convs)
+            or any(len(readers[conv.output[0]]) > 1 for conv in convs)
+            or len({tuple(norm.input[1:]) for norm in norms}) > 1
+            or len(readers[name]) != len(convs)
+            or any(part not in weights for part in (*convs[0].input[1:], *norms[0].input[1:]))
         ):
             continue
-        gamma, beta, mean, variance = (_array(weights[name]) for name in norm.input[1:])
-        epsilon = next((a.f for a in norm.attribute if a.name == 'epsilon'), 1e-5)
+        gamma, beta, mean, variance = (_array(weights[part]) for part in norms[0].input[1:])
+        epsilon = next((a.f for a in norms[0].attribute if a.name == 'epsilon'), 1e-5)
         factor = gamma / np.sqrt(variance + epsilon)
-        weight = weights[conv.input[1]]
-        old_bias = _array(weights[conv.input[2]]) if len(conv.input) > 2 else np.float64(0)
-        name = conv.input[1].removesuffix('weight') + 'bias'
-        folded = _array(weight) * factor.reshape(-1, *[1] * (len(weight.dims) - 1))
-        weight.CopyFrom(_tensor(folded, weight.name))
-        bias = _tensor((old_bias - mean) * factor + beta, name)
-        if len(conv.input) > 2:
-            weights[conv.input[2]].CopyFrom(bias)
-            conv.input[2] = name
+        kernel = _array(weights[name]) * factor.reshape(-1, *[1] * (len(weights[name].dims) - 1))
+        weights[name].CopyFrom(_tensor(kernel, name))
+        old = _array(weights[convs[0].input[2]]) if len(convs[0].input) > 2 else np.float64(0)
+        bias = name.removesuffix('weight') + 'bias'
+        tensor = _tensor((old - mean) * factor + beta, bias)
+        if bias in weights:
+            weights[bias].CopyFrom(tensor)
         else:
-            graph.initializer.append(bias)
-            conv.input.append(name)
-        conv.output[0] = norm.output[0]
-        graph.node.remove(norm)
+            graph.initializer.append(tensor)
+        for conv, norm in zip(convs, norms, strict=True):
+            conv.input[:] = [*conv.input[:2], bias]
+            conv.output[0] = norm.output[0]
+            graph.node.remove(norm)
 
 
 def split_slices(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
@@ -89,11 +98,11 @@ def split_slices(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
         if len(pieces) == 1:
             new = helper.make_node('Identity', [node.input[0]], [node.output[0]], name=node.name)
         else:
-            lengths = f'{node.output[0]}.lengths'
+            lengths = f'{node.output[0]}_lengths'
             graph.initializer.append(
                 numpy_helper.from_array(np.array([n for n, _ in pieces], np.int64), lengths)
             )
-            names = [name or f'{node.output[0]}.rest{i}' for i, (_, name) in enumerate(pieces)]
+            names = [name or f'{node.output[0]}_rest{i}' for i, (_, name) in enumerate(pieces)]
             new = helper.make_node(
                 'Split', [node.input[0], lengths], names, name=node.name, axis=int(axis[0])
             )
@@ -109,7 +118,7 @@ def squeeze_selections(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> 
         axis = next((a.i for a in node.attribute if a.name == 'axis'), 0)
         if constants[node.input[1]].ndim or shapes.get(node.input[0], [0])[axis] != 1:
             continue
-        name = f'{node.output[0]}.axis'
+        name = f'{node.output[0]}_axis'
         graph.initializer.append(numpy_helper.from_array(np.array([axis], np.int64), name))
         node.CopyFrom(
             helper.make_node('Squeeze', [node.input[0], name], list(node.output), name=node.name)
@@ -138,7 +147,7 @@ def match_ranks(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
             # A weight keeps its name and shape, by which the module finds it.
             if value is None or value.ndim >= rank or '.' in name:
                 continue
-            ranked = f'{name}.rank{rank}'
+            ranked = f'{name}_rank{rank}'
             if ranked not in added:
                 added.add(ranked)
                 shaped = value.reshape([1] * (rank - value.ndim) + list(value.shape))

@@ -156,13 +156,14 @@ def load_weights(module: PanopticModel, path: Path) -> None:
             array.astype(np.float32) if array.dtype == np.float16 else array.copy()
         )
 
+    found = {initializer.name: initializer for initializer in load_onnx(path).graph.initializer}
+    _merge_norms(module, set(found))
     # The file lacks BatchNorm's counter of training batches, which inference does not need.
     state = {
         name: value
         for name, value in module.state_dict().items()
         if not name.endswith('num_batches_tracked') and not name.startswith(module.training_only)
     }
-    found = {initializer.name: initializer for initializer in load_onnx(path).graph.initializer}
     missing = sorted(set(state) - set(found))
     # Names of the exporter's own constants have no dots; those of a module's weights have.
     unexpected = sorted(name for name in set(found) - set(state) if '.' in name)
@@ -179,3 +180,22 @@ def load_weights(module: PanopticModel, path: Path) -> None:
                 f'{path}: weight {name!r} must be {tuple(value.shape)}, got {shape}'
             )
     module.load_state_dict({name: tensor(found[name]) for name in state}, strict=False)
+
+
+def _merge_norms(module: PanopticModel, names: set[str]) -> None:
+    """Remove the batch norms that the file has merged into convolutions.
+
+    Args:
+        module: with all its norms.
+        names: of the weights in the file.
+    """
+    from torch import nn, zeros
+
+    for name, layer in list(module.named_modules()):
+        if isinstance(layer, nn.Conv2d) and layer.bias is None and f'{name}.bias' in names:
+            layer.bias = nn.Parameter(zeros(layer.out_channels))
+        elif isinstance(layer, nn.BatchNorm2d) and f'{name}.running_mean' not in names:
+            parent, _, child = name.rpartition('.')
+            # timm's norms hold their activation.
+            rest = [getattr(layer, part) for part in ('drop', 'act') if hasattr(layer, part)]
+            setattr(module.get_submodule(parent), child, nn.Sequential(*rest))
