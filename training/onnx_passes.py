@@ -11,8 +11,10 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-ELEMENTWISE = {'Add', 'Sub', 'Mul', 'Div', 'Max', 'Min', 'Greater', 'Less', 'Equal', 'Where'}
-"""Operators whose inputs are broadcast to a common shape."""
+from panoptic_ros.core.onnx_graph import TRANSPOSED
+
+RANKED = set('Add Sub Mul Div Max Min Greater Less Equal Where MatMul LayerNormalization'.split())
+"""Operators whose inputs are broadcast to the rank of the result."""
 
 
 def simplify(model: onnx.ModelProto) -> None:
@@ -22,11 +24,20 @@ def simplify(model: onnx.ModelProto) -> None:
         value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
         for value in (*values.value_info, *values.input, *values.output)
     }
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*values.value_info, *values.input, *values.output)
+    }
     fold_batch_norms(model.graph)
+    lay_out_weights(model.graph)
     split_slices(model.graph, shapes)
     squeeze_selections(model.graph, shapes)
     multiply_squares(model.graph)
+    negate_comparisons(model.graph, shapes)
+    narrow_indices(model.graph, types)
     match_ranks(model.graph, shapes)
+    merge_transposes(model.graph, shapes)
+    skip_no_ops(model.graph, shapes)
     remove_unused(model.graph)
 
 
@@ -37,10 +48,7 @@ def fold_batch_norms(graph: onnx.GraphProto) -> None:
     convolution's weight keeps its name; its bias is named after it, `<layer>.bias`.
     """
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = _readers(graph)
     layers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         if node.op_type == 'Conv':
@@ -77,6 +85,108 @@ def fold_batch_norms(graph: onnx.GraphProto) -> None:
             conv.input[:] = [*conv.input[:2], bias]
             conv.output[0] = norm.output[0]
             graph.node.remove(norm)
+
+
+def lay_out_weights(graph: onnx.GraphProto) -> None:
+    """Transpose and unsqueeze weights in advance, where a node does it at run time.
+
+    A transposed weight has the suffix `TRANSPOSED`; `torch_backend.load_weights` reverses both.
+    """
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    readers = _readers(graph)
+    constants = _constants(graph)
+    for node in graph.node:
+        tensor = weights.get(node.input[0]) if node.input else None
+        if tensor is None or len(readers[tensor.name]) > 1:
+            continue
+        array = numpy_helper.to_array(tensor)
+        if node.op_type == 'Transpose' and array.ndim == 2:
+            name, array = tensor.name + TRANSPOSED, array.T.copy()
+        elif node.op_type == 'Unsqueeze' and node.input[1] in constants:
+            name, array = tensor.name, np.expand_dims(array, tuple(constants[node.input[1]]))
+        else:
+            continue
+        tensor.CopyFrom(numpy_helper.from_array(array, name))
+        _replace(graph, node.output[0], name)
+        weights[name] = tensor
+        readers = _readers(graph)
+
+
+def negate_comparisons(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
+    """Replace `a >= b` by `not a < b`, which is one layer less, and likewise `a <= b`."""
+    nodes = []
+    for node in graph.node:
+        strict = {'GreaterOrEqual': 'Less', 'LessOrEqual': 'Greater'}.get(node.op_type)
+        if strict is None:
+            nodes.append(node)
+            continue
+        result, opposite = node.output[0], f'{node.output[0]}_opposite'
+        shapes[opposite] = shapes.get(result, [])
+        nodes.append(helper.make_node(strict, list(node.input), [opposite], name=opposite))
+        nodes.append(helper.make_node('Not', [opposite], [result], name=node.name))
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def narrow_indices(graph: onnx.GraphProto, types: dict[str, int]) -> None:
+    """Read indices of 32 bits where they are; engines would convert them there and back."""
+    makers = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type not in ('Gather', 'GatherElements'):
+            continue
+        maker = makers.get(node.input[1])
+        if (
+            maker is not None
+            and maker.op_type == 'Cast'
+            and types.get(maker.input[0]) == onnx.TensorProto.INT32
+        ):
+            node.input[1] = maker.input[0]
+
+
+def merge_transposes(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
+    """Replace reshape, transpose, reshape that swap the last two axes by one transpose.
+
+    The exporter writes this for the keys of an attention. It is then merged with a transpose
+    before it.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type == 'Reshape':
+            middle = makers.get(node.input[0])
+            first = makers.get(middle.input[0]) if middle is not None else None
+            if (
+                middle is None
+                or first is None
+                or (middle.op_type, first.op_type) != ('Transpose', 'Reshape')
+            ):
+                continue
+            source = shapes.get(first.input[0], [])
+            if (
+                len(source) > 2
+                and _perm(middle) == [0, 2, 1]
+                and shapes.get(first.output[0], [])[1:] == source[-2:]
+                and shapes.get(node.output[0]) == [*source[:-2], source[-1], source[-2]]
+            ):
+                order = [*range(len(source) - 2), len(source) - 1, len(source) - 2]
+                node.CopyFrom(_transpose(first.input[0], node.output[0], order))
+        if node.op_type == 'Transpose':
+            before = makers.get(node.input[0])
+            if before is not None and before.op_type == 'Transpose':
+                order = [_perm(before)[i] for i in _perm(node)]
+                node.CopyFrom(_transpose(before.input[0], node.output[0], order))
+
+
+def skip_no_ops(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
+    """Let the readers of a reshape, expand or copy that changes nothing read its input."""
+    outputs = {value.name for value in graph.output}
+    for node in graph.node:
+        if node.op_type == 'Identity' or (
+            node.op_type in ('Reshape', 'Expand')
+            and node.output[0] in shapes
+            and shapes[node.output[0]] == shapes.get(node.input[0])
+        ):
+            if node.output[0] not in outputs:
+                _replace(graph, node.output[0], node.input[0])
 
 
 def split_slices(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
@@ -135,17 +245,27 @@ def multiply_squares(graph: onnx.GraphProto) -> None:
 
 
 def match_ranks(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
-    """Give the constants of elementwise operators the rank of their results."""
+    """Give constants and weights of elementwise operators and products the rank of the result."""
     constants = _constants(graph)
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    readers = _readers(graph)
     added = set()
     for node in graph.node:
-        if node.op_type not in ELEMENTWISE or node.output[0] not in shapes:
+        if node.op_type not in RANKED or node.output[0] not in shapes:
             continue
         rank = len(shapes[node.output[0]])
         for i, name in enumerate(node.input):
             value = constants.get(name)
-            # A weight keeps its name and shape, by which the module finds it.
-            if value is None or value.ndim >= rank or '.' in name:
+            if (
+                value is None
+                or value.ndim >= rank
+                or (node.op_type == 'MatMul' and value.ndim < 2)
+            ):
+                continue
+            if '.' in name:  # a weight keeps its name, by which the module finds it
+                if len(readers[name]) == 1:
+                    shaped = value.reshape([1] * (rank - value.ndim) + list(value.shape))
+                    weights[name].CopyFrom(numpy_helper.from_array(shaped, name))
                 continue
             ranked = f'{name}_rank{rank}'
             if ranked not in added:
@@ -182,6 +302,31 @@ def _constants(graph: onnx.GraphProto) -> dict[str, npt.NDArray[np.generic]]:
                 else np.array(value)
             )
     return values
+
+
+def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """Return the nodes that read each value, by its name."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return readers
+
+
+def _replace(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Let all readers of a value read another one."""
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+
+
+def _perm(node: onnx.NodeProto) -> list[int]:
+    return list(helper.get_node_attr_value(node, 'perm'))
+
+
+def _transpose(source: str, result: str, order: list[int]) -> onnx.NodeProto:
+    return helper.make_node(
+        'Transpose', [source], [result], name=f'{result}_transpose', perm=order
+    )
 
 
 def _array(tensor: onnx.TensorProto) -> npt.NDArray[np.float64]:

@@ -8,6 +8,9 @@ import numpy as np
 
 from panoptic_ros.core.text import one_line, short
 
+TRANSPOSED = '.transposed'
+"""End of the name of a weight that the graph stores transposed."""
+
 STANDARD_DOMAINS = ('', 'ai.onnx', 'ai.onnx.ml')
 """Domains of ONNX's own operators, which every engine supports and which read no files."""
 

@@ -90,6 +90,11 @@ class PanopticModel(nn.Module):
         """Normalise (B, 3, H, W) from 0..255 to the backbone's scale, float."""
         return (image.to(self.mean.dtype) - self.mean) / self.std
 
+    def to_batch(self, image: Tensor) -> Tensor:
+        """Return an image, (H, W, 3) uint8, as a batch of one, (1, 3, H, W) float in 0..255."""
+        # TensorRT takes bytes only where they are converted at once.
+        return image.to(self.mean.dtype).permute(2, 0, 1)[None]
+
     def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
         """Compute the segments of one image.
 
@@ -97,7 +102,7 @@ class PanopticModel(nn.Module):
             image: RGB, (H, W, 3) uint8.
             thresholds: scalar tensors (), one per name in `thresholds`.
         """
-        return self.decode(self.maps(image.permute(2, 0, 1)[None]), **thresholds)
+        return self.decode(self.maps(self.to_batch(image)), **thresholds)
 
     def default_thresholds(self) -> dict[str, Tensor]:
         """Return the defaults of the thresholds as `forward` takes them."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.model_file import ModelFileError, load_onnx
 from panoptic_ros.core.model_info import ModelInfo, Outputs
+from panoptic_ros.core.onnx_graph import TRANSPOSED
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
 
@@ -156,7 +157,11 @@ def load_weights(module: PanopticModel, path: Path) -> None:
             array.astype(np.float32) if array.dtype == np.float16 else array.copy()
         )
 
-    found = {initializer.name: initializer for initializer in load_onnx(path).graph.initializer}
+    found = {}
+    for initializer in load_onnx(path).graph.initializer:
+        value = tensor(initializer)
+        name = initializer.name.removesuffix(TRANSPOSED)
+        found[name] = value if name == initializer.name else value.T
     _merge_norms(module, set(found))
     # The file lacks BatchNorm's counter of training batches, which inference does not need.
     state = {
@@ -174,12 +179,12 @@ def load_weights(module: PanopticModel, path: Path) -> None:
             f'{(missing + unexpected)[0]!r}; export it again with this version'
         )
     for name, value in state.items():
-        shape = tuple(found[name].dims)
-        if shape != tuple(value.shape):
-            raise ModelFileError(
-                f'{path}: weight {name!r} must be {tuple(value.shape)}, got {shape}'
-            )
-    module.load_state_dict({name: tensor(found[name]) for name in state}, strict=False)
+        own, shape = tuple(value.shape), tuple(found[name].shape)
+        if [n for n in own if n > 1] != [n for n in shape if n > 1]:  # graphs add axes of length 1
+            raise ModelFileError(f'{path}: weight {name!r} must be {own}, got {shape}')
+    module.load_state_dict(
+        {name: found[name].reshape(value.shape) for name, value in state.items()}, strict=False
+    )
 
 
 def _merge_norms(module: PanopticModel, names: set[str]) -> None:

@@ -157,7 +157,7 @@ class CIAE(PanopticModel):
 
     def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
         """Compute the segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""
-        maps = self.maps(image.permute(2, 0, 1)[None], self.config.stride)
+        maps = self.maps(self.to_batch(image), self.config.stride)
         return self.decode(maps, **thresholds)
 
     def decode(self, maps: CIAEMaps, **thresholds: Tensor) -> SegmentTensors:

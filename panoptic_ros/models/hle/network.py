@@ -136,7 +136,7 @@ class HLE(PanopticModel):
 
     def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
         """Compute the segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""
-        batch = image.permute(2, 0, 1)[None]
+        batch = self.to_batch(image)
         maps = self.maps(batch, self.config.stride)
         if self.config.flip:
             mirrored = self.maps(batch.flip(3), self.config.stride)
