@@ -25,6 +25,9 @@ from .onnx_passes import simplify
 SMALL = 256
 """Weights with fewer elements stay float32, since they hardly add to the file's size."""
 
+MOST_FOLDED = 2**16
+"""Most elements of a constant that is computed at export and stored."""
+
 LARGEST_HALF = torch.finfo(torch.float16).max
 
 
@@ -32,8 +35,8 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
     """Trace the module's forward into an ONNX graph.
 
     Parameters and buffers keep their names as initializers, so that the torch backend can load
-    the module from the file; batch norms are merged into convolutions. Outputs of the family's heads
-    are named `maps_<head>`, or `maps_<head>_<i>` for a head on several levels.
+    the module from the file; batch norms are merged into convolutions. Outputs of the family's
+    heads are named `maps_<head>`, or `maps_<head>_<i>` for a head on several levels.
 
     Args:
         model: in eval mode.
@@ -66,7 +69,11 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
 
     # Known shapes and types let group norm's CastLike nodes go, which TensorRT does not support.
     onnxscript.optimizer.fold_constants(
-        program.model, onnx_shape_inference=True, should_fold=should_fold
+        program.model,
+        onnx_shape_inference=True,
+        should_fold=should_fold,
+        input_size_limit=MOST_FOLDED,
+        output_size_limit=MOST_FOLDED,
     )
     onnxscript.optimizer.remove_unused_nodes(program.model)
     graph = program.model_proto

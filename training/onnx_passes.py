@@ -6,6 +6,10 @@ into many layers although all sizes are known: a Slice becomes 15, a scalar cons
 reshape of its own.
 """
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -15,6 +19,9 @@ from panoptic_ros.core.onnx_graph import TRANSPOSED
 
 RANKED = set('Add Sub Mul Div Max Min Greater Less Equal Where MatMul LayerNormalization'.split())
 """Operators whose inputs are broadcast to the rank of the result."""
+
+RESHAPES = {'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten'}
+"""Operators that change the shape only."""
 
 
 def simplify(model: onnx.ModelProto) -> None:
@@ -37,6 +44,7 @@ def simplify(model: onnx.ModelProto) -> None:
     narrow_indices(model.graph, types)
     match_ranks(model.graph, shapes)
     merge_transposes(model.graph, shapes)
+    merge_reshapes(model.graph, shapes)
     skip_no_ops(model.graph, shapes)
     remove_unused(model.graph)
 
@@ -124,8 +132,7 @@ def negate_comparisons(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> 
         shapes[opposite] = shapes.get(result, [])
         nodes.append(helper.make_node(strict, list(node.input), [opposite], name=opposite))
         nodes.append(helper.make_node('Not', [opposite], [result], name=node.name))
-    del graph.node[:]
-    graph.node.extend(nodes)
+    _set_nodes(graph, nodes)
 
 
 def narrow_indices(graph: onnx.GraphProto, types: dict[str, int]) -> None:
@@ -176,47 +183,106 @@ def merge_transposes(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> No
                 node.CopyFrom(_transpose(before.input[0], node.output[0], order))
 
 
+def merge_reshapes(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
+    """Replace reshapes that follow each other by the last one."""
+    makers = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        before = makers.get(node.input[0]) if node.op_type in RESHAPES else None
+        shape = shapes.get(node.output[0], [0])
+        if before is None or before.op_type not in RESHAPES or 0 in shape:
+            continue
+        name = f'{node.output[0]}_shape'
+        graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
+        node.CopyFrom(
+            helper.make_node('Reshape', [before.input[0], name], list(node.output), name=node.name)
+        )
+
+
 def skip_no_ops(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
     """Let the readers of a reshape, expand or copy that changes nothing read its input."""
     outputs = {value.name for value in graph.output}
     for node in graph.node:
+        if not node.output or node.output[0] in outputs:
+            continue
+        source, result = (shapes.get(names[0]) for names in (node.input or [''], node.output))
         if node.op_type == 'Identity' or (
-            node.op_type in ('Reshape', 'Expand')
-            and node.output[0] in shapes
-            and shapes[node.output[0]] == shapes.get(node.input[0])
+            node.op_type in ('Reshape', 'Expand') and source is not None and source == result
         ):
-            if node.output[0] not in outputs:
-                _replace(graph, node.output[0], node.input[0])
+            _replace(graph, node.output[0], node.input[0])
 
 
 def split_slices(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
-    """Replace slices of known extent along one axis by splits."""
+    """Replace slices of known extent along one axis by splits, one for all slices of a value."""
     constants = _constants(graph)
-    for index, node in enumerate(list(graph.node)):
-        if node.op_type != 'Slice' or node.input[0] not in shapes:
-            continue
-        if any(name and name not in constants for name in node.input[1:]) or len(node.input) < 4:
-            continue
-        start, end, axis, *step = (constants[name].reshape(-1) for name in node.input[1:] if name)
-        shape = shapes[node.input[0]]
-        if len(axis) != 1 or (step and step[0][0] != 1) or 0 in shape:
-            continue
-        size = shape[axis[0]]
-        first, last, _ = slice(int(start[0]), int(end[0])).indices(size)
-        pieces = [(first, ''), (last - first, node.output[0]), (size - last, '')]
-        pieces = [(length, name) for length, name in pieces if length > 0]
-        if len(pieces) == 1:
-            new = helper.make_node('Identity', [node.input[0]], [node.output[0]], name=node.name)
-        else:
-            lengths = f'{node.output[0]}_lengths'
-            graph.initializer.append(
-                numpy_helper.from_array(np.array([n for n, _ in pieces], np.int64), lengths)
-            )
-            names = [name or f'{node.output[0]}_rest{i}' for i, (_, name) in enumerate(pieces)]
-            new = helper.make_node(
-                'Split', [node.input[0], lengths], names, name=node.name, axis=int(axis[0])
-            )
-        graph.node[index].CopyFrom(new)
+    slices: dict[tuple[str, int], list[_Slice]] = {}
+    for node in graph.node:
+        if found := _read_slice(node, constants, shapes):
+            slices.setdefault((node.input[0], found.axis), []).append(found)
+    made: dict[str, onnx.NodeProto | None] = {}
+    for (source, axis), group in slices.items():
+        made |= {part.name: None for part in group}
+        for parts in _disjoint(group):
+            place = next(part.name for part in group if part in parts)  # the first in the graph
+            made[place] = _split(graph, source, axis, shapes[source][axis], parts)
+    nodes = [made.get(node.output[0], node) for node in graph.node]
+    _set_nodes(graph, [node for node in nodes if node is not None])
+
+
+class _Slice(NamedTuple):
+    """Slice from `first` to `last`, exclusive, along an axis; `name` is that of its output."""
+
+    name: str
+    axis: int
+    first: int
+    last: int
+
+
+def _read_slice(
+    node: onnx.NodeProto,
+    constants: dict[str, npt.NDArray[np.generic]],
+    shapes: dict[str, list[int]],
+) -> _Slice | None:
+    """Return the extent of a slice along one axis without steps; None for other nodes."""
+    if node.op_type != 'Slice' or len(node.input) < 4 or 0 in shapes.get(node.input[0], [0]):
+        return None
+    if any(name and name not in constants for name in node.input[1:]):
+        return None
+    start, end, axis, *step = (constants[name].reshape(-1) for name in node.input[1:] if name)
+    if len(axis) != 1 or (step and step[0][0] != 1):
+        return None
+    first, last, _ = slice(int(start[0]), int(end[0])).indices(shapes[node.input[0]][axis[0]])
+    return _Slice(node.output[0], int(axis[0]), first, last) if first < last else None
+
+
+def _disjoint(group: list[_Slice]) -> Iterator[list[_Slice]]:
+    """Yield slices of one value together if none overlaps another, else one by one."""
+    ordered = sorted(group, key=lambda one: one.first)
+    if all(a.last <= b.first for a, b in pairwise(ordered)):
+        yield ordered
+    else:
+        yield from ([one] for one in group)
+
+
+def _split(
+    graph: onnx.GraphProto, source: str, axis: int, size: int, slices: list[_Slice]
+) -> onnx.NodeProto:
+    """Return one split for slices that do not overlap, in their order, and the rest between."""
+    lengths, names, end = [], [], 0
+    for part in slices:
+        if part.first > end:
+            lengths.append(part.first - end)
+            names.append(f'{part.name}_before')
+        lengths.append(part.last - part.first)
+        names.append(part.name)
+        end = part.last
+    if end < size:
+        lengths.append(size - end)
+        names.append(f'{names[-1]}_after')
+    if len(names) == 1:
+        return helper.make_node('Identity', [source], names)
+    constant = f'{names[0]}_lengths'
+    graph.initializer.append(numpy_helper.from_array(np.array(lengths, np.int64), constant))
+    return helper.make_node('Split', [source, constant], names, axis=axis)
 
 
 def squeeze_selections(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
@@ -283,8 +349,7 @@ def remove_unused(graph: onnx.GraphProto) -> None:
         if needed.intersection(node.output):
             kept.append(node)
             needed.update(node.input)
-    del graph.node[:]
-    graph.node.extend(reversed(kept))
+    _set_nodes(graph, kept[::-1])
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.initializer[:]
     graph.initializer.extend(weights)
@@ -317,6 +382,12 @@ def _replace(graph: onnx.GraphProto, old: str, new: str) -> None:
     """Let all readers of a value read another one."""
     for node in graph.node:
         node.input[:] = [new if name == old else name for name in node.input]
+
+
+def _set_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
 
 
 def _perm(node: onnx.NodeProto) -> list[int]:

@@ -15,7 +15,7 @@ from panoptic_ros.models.config import MAP_STRIDE, NEVER
 from panoptic_ros.models.panoptic_deeplab.config import PanopticDeepLabConfig
 from panoptic_ros.models.parts.layers import upsample
 from panoptic_ros.models.parts.nms import greedy_keep
-from panoptic_ros.models.parts.peaks import best_match, find_peaks
+from panoptic_ros.models.parts.peaks import best_match, find_peaks, row_and_column
 from panoptic_ros.models.parts.segments import Measures, measure, valid_rows
 
 
@@ -64,15 +64,15 @@ def find_centers(
         Heights in descending order, flat indices of the cells, and the rows that hold a
         centre; all (K,).
     """
-    height, place = find_peaks(heatmap, window, top_k)
-    width = heatmap.shape[2]
-    cell = place % (heatmap.shape[1] * width)
-    y, x = cell // width, cell % width
+    value, place = find_peaks(heatmap, window, top_k)
+    maps, height, width = heatmap.shape
+    cell = place if maps == 1 else place % (height * width)
+    y, x = row_and_column(cell, width)
     near = ((y[:, None] - y).abs() <= window // 2) & ((x[:, None] - x).abs() <= window // 2)
     if not across_maps:
-        number = place // (heatmap.shape[1] * width)
+        number = place // (height * width)
         near = near & (number[:, None] == number)
-    return height, cell, greedy_keep(near, height > NEVER / 2)
+    return value, cell, greedy_keep(near, value > NEVER / 2)
 
 
 def nearest_center(offset: Tensor, center: Tensor, alive: Tensor, stride: int) -> Tensor:

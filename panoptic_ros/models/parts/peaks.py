@@ -33,6 +33,16 @@ def find_peaks(score: Tensor, window: int, top_k: int) -> tuple[Tensor, Tensor]:
     return values, places
 
 
+def row_and_column(place: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Return the row and column of places in a flattened map, float32.
+
+    Integer division takes TensorRT ten layers. This is exact for maps of at most 2048 x 2048.
+    """
+    place = place.to(torch.float32)
+    row = ((place + 0.5) / width).floor()
+    return row, place - row * width
+
+
 def best_match(
     features: Tensor, weights: Tensor, allowed: Callable[[slice], Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from panoptic_ros.models.config import MAP_STRIDE, NEVER
 from panoptic_ros.models.panoptic_deeplab.decode import Grouping, cell_places, window_of
 from panoptic_ros.models.panoptic_deeplab.network import CenterMaps, PanopticDeepLab
 from panoptic_ros.models.parts.layers import conv_bn_relu
-from panoptic_ros.models.parts.peaks import find_peaks
+from panoptic_ros.models.parts.peaks import find_peaks, row_and_column
 from panoptic_ros.models.parts.precision import at_least_float32, full_precision
 from panoptic_ros.models.parts.segments import standardized
 from panoptic_ros.models.pisr.block import PISRBlock, instance_encodings
@@ -117,8 +117,7 @@ def confident_centers(heatmap: Tensor, number: int, window: int) -> tuple[Tensor
         (y, x) in px, (B, K, 2), and the rows that hold a centre, (B, K) bool.
     """
     height, place = find_peaks(heatmap.detach(), window, number)
-    width = heatmap.shape[3]
-    center = torch.stack([place // width, place % width], dim=-1)
+    center = torch.stack(row_and_column(place, heatmap.shape[3]), dim=-1)
     return (center + 0.5) * MAP_STRIDE, height > NEVER / 2
 
 
