@@ -177,7 +177,7 @@ def info_from_onnx(model: Any, path: Path) -> ModelInfo:
             f'{path}: graph inputs (type, sizes) must be {expected}, got {one_line(inputs)}'
         )
     outputs = tuple(value.name for value in model.graph.output)
-    if outputs != OUTPUTS:
+    if outputs not in (OUTPUTS, OUTPUTS[:-1]):  # version 0.1.0 had no confidence
         raise ModelFileError(f'{path}: graph outputs must be {OUTPUTS}, got {one_line(outputs)}')
     return info
 

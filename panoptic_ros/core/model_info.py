@@ -54,6 +54,10 @@ class Outputs(NamedTuple):
     valid: npt.NDArray[np.bool_]
     """(S,) True for rows that describe a segment."""
 
+    confidence: npt.NDArray[np.uint8] | None = None
+    """(h, w) probability of the class or mask of a cell times 255, 0 on void; None for a model
+    file of version 0.1.0."""
+
 
 OUTPUTS = Outputs._fields
 

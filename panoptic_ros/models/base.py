@@ -24,6 +24,7 @@ class SegmentTensors(NamedTuple):
     area: Tensor
     embedding: Tensor
     valid: Tensor
+    confidence: Tensor
 
 
 class PanopticModel(nn.Module):

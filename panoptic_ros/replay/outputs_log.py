@@ -106,7 +106,8 @@ class LoggedBackend:
 
 def _pack(outputs: Outputs, seconds: float) -> bytes:
     stream = io.BytesIO()
-    np.savez(stream, seconds=np.float64(seconds), **outputs._asdict())
+    arrays = {name: value for name, value in outputs._asdict().items() if value is not None}
+    np.savez(stream, seconds=np.float64(seconds), **arrays)
     return zlib.compress(stream.getvalue(), 1)
 
 
@@ -120,5 +121,5 @@ def _unpack(data: bytes) -> tuple[Outputs, float]:
     with np.load(io.BytesIO(zlib.decompress(data)), allow_pickle=False) as arrays:
         if 'error' in arrays:
             raise InferenceError(str(arrays['error']))
-        values: dict[str, Any] = {name: arrays[name] for name in Outputs._fields}
+        values: dict[str, Any] = {name: arrays[name] for name in Outputs._fields if name in arrays}
         return Outputs(**values), float(arrays['seconds'])

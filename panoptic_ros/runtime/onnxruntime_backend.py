@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.model_file import ModelFileError
-from panoptic_ros.core.model_info import OUTPUTS, Outputs
+from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
@@ -97,7 +97,7 @@ class OnnxRuntimeBackend:
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
         """See `Backend.run`."""
         scalars = {name: np.array(value, np.float32) for name, value in thresholds.items()}
-        return Outputs(*self._session.run(OUTPUTS, {'image': image, **scalars}))
+        return Outputs(*self._session.run(None, {'image': image, **scalars}))
 
 
 def open_session(

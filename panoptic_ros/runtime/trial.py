@@ -87,9 +87,12 @@ def check_outputs(outputs: Outputs, info: ModelInfo) -> None:
         'area': (np.int32, [rows]),
         'embedding': (np.float32, [rows, info.embedding_dim]),
         'valid': (np.bool_, [rows]),
+        'confidence': (np.uint8, size),
     }
     for name, (dtype, shape) in expected.items():
         value = getattr(outputs, name)
+        if value is None:
+            continue
         if value.dtype != dtype or list(value.shape) != shape:
             raise ModelFileError(
                 f'output {name} must be {np.dtype(dtype)} {shape} by the metadata, '

@@ -67,6 +67,8 @@ def assert_same(ours, expected):
     """Check that maps are equal on 99.9 % of the cells, and tables within 1e-3."""
     for name in ('segment_map', 'semantic_map'):
         assert (ours[name] == expected[name]).mean() >= 0.999, name
+    sure = np.abs(ours['confidence'].astype(int) - expected['confidence']) <= 1
+    assert sure.mean() >= 0.999
     np.testing.assert_array_equal(ours['valid'], expected['valid'])
     valid = expected['valid']
     for name in ('class_id', 'score', 'box', 'centroid', 'area', 'embedding'):

@@ -157,6 +157,8 @@ def tiny_graph(info: ModelInfo, work: int = 0, endless: int | None = None) -> Mo
     op('Identity', segment, out='segment_map')
     lookup = np.array([255, *ROW_CLASS], np.uint8)
     op('Gather', lookup, segment, out='semantic_map')
+    sure = np.array([0, *255 * ROW_SCORE]).astype(np.uint8)
+    op('Gather', sure, segment, out='confidence')
 
     x, y = np.arange(w, dtype=f32)[None, None], np.arange(h, dtype=f32)[None, :, None]
     sides = [
@@ -201,6 +203,7 @@ def tiny_graph(info: ModelInfo, work: int = 0, endless: int | None = None) -> Mo
         value('area', TensorProto.INT32, [6]),
         value('embedding', TensorProto.FLOAT, [6, 4]),
         value('valid', TensorProto.BOOL, [6]),
+        value('confidence', TensorProto.UINT8, [h, w]),
     ]
     graph = helper.make_graph(op.nodes, 'tiny', inputs, outputs, op.constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=9)

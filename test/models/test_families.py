@@ -80,7 +80,10 @@ def test_names_and_aliases_are_unique():
 def test_graph_equals_module(exported, seed):
     model, path, size = exported
     image = random_image(size, seed)
-    assert_same(run_onnx(path, image, {}), run_eager(model, image, {}))
+    found = run_onnx(path, image, {})
+    assert_same(found, run_eager(model, image, {}))
+    assert not found['confidence'][found['segment_map'] == 0].any()
+    assert (found['confidence'][found['segment_map'] > 0] > 0).mean() > 0.9
 
 
 def instance_scores(model, image, thresholds):

@@ -167,4 +167,5 @@ def test_outputs_come_in_their_declared_order(tiny_model):
         ('area', 'int32', (6,)),
         ('embedding', 'float32', (6, 4)),
         ('valid', 'bool', (6,)),
+        ('confidence', 'uint8', (16, 32)),
     ]

@@ -204,4 +204,5 @@ def segment(
         embedding=torch.cat(
             [proposals.query, queries.memory.index_select(0, queries.memory_of_class)]
         ),
+        confidence=torch.where(is_instance, similarity, value).clamp(min=0, max=1),
     )

@@ -174,4 +174,5 @@ def decode(
         class_id=torch.cat([torch.where(is_thing, instance_psi, -1.0).argmax(dim=1), classes]),
         score=torch.cat([score, stuff_psi.gather(1, classes[:, None]).squeeze(1)]),
         embedding=torch.cat([seed.split([dim, 6], dim=1)[0], stuff_embedding]),
+        confidence=torch.where(is_instance, best.exp(), class_prob).view(height, width),
     )

@@ -40,6 +40,9 @@ class Grouping(NamedTuple):
     valid: Tensor
     """(K + C,) bool."""
 
+    confidence: Tensor
+    """Probability of each cell's class, 0 to 1, (h, w)."""
+
 
 def window_of(kernel: int) -> int:
     """Convert a window of `kernel` px to stride-4 cells: an odd number, at least 3."""
@@ -151,7 +154,8 @@ def decode(
 
     classes = torch.arange(num_classes, device=logits.device)
     votes = (cell_class[:, None] == classes).to(logits.dtype)
-    values = torch.cat([votes, logits.softmax(dim=1)], dim=1).view(height, width, -1)
+    psi = logits.softmax(dim=1)
+    values = torch.cat([votes, psi], dim=1).view(height, width, -1)
     measures = measure(row_map, num_centers + num_classes, values)
     share, prob = measures.mean.split(num_classes, dim=1)  # (K + C, C) each
     class_id = torch.cat([share[:num_centers].argmax(dim=1), classes])
@@ -163,4 +167,5 @@ def decode(
 
     keep = score[:num_centers] >= thresholds['score_threshold']
     valid = valid_rows(measures, keep, is_thing, config.stride, thresholds)
-    return Grouping(row_map, cell, measures, class_id, score, valid)
+    confidence = psi.amax(dim=1).view(height, width)
+    return Grouping(row_map, cell, measures, class_id, score, valid, confidence)

@@ -123,6 +123,7 @@ class PanopticDeepLab(PanopticModel):
             rows.score,
             self.embed(maps, rows),
             rows.valid,
+            rows.confidence,
         )
 
     def center_heights(self, maps: CenterMaps) -> Tensor:

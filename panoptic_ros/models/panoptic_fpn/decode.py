@@ -44,13 +44,18 @@ def decode(
     keep = keep_uncovered(
         coarse.flatten(1), found.alive, everyone, thresholds['overlap_threshold']
     )
-    mask = (pasted(found, masks, semantic_logits, stride) > 0) & keep[:, None, None]
+    mask_logits = pasted(found, masks, semantic_logits, stride)
+    mask = (mask_logits > 0) & keep[:, None, None]
     row_map, prob = first_row(mask), upsample(semantic_logits[None], stride)[0].softmax(dim=0)
     cell_prob, cell_class = prob.max(dim=0)  # (h, w)
     is_stuff = ~is_thing.index_select(0, cell_class.flatten()).view_as(cell_class)
+    own_logit = mask_logits.gather(0, (row_map.long() - 1).clamp(min=0)[None])[0]
+    confidence = torch.where(row_map > 0, own_logit.sigmoid(), cell_prob)
     row_map = torch.where(
         row_map > 0,
         row_map,
         torch.where(is_stuff, cell_class + (mask.shape[0] + 1), 0).to(torch.int32),
     )
-    return table(row_map, found, keep, cell_prob, thing_class, is_thing, stride, thresholds)
+    return table(
+        row_map, found, keep, cell_prob, confidence, thing_class, is_thing, stride, thresholds
+    )

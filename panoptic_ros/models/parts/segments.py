@@ -188,8 +188,9 @@ def to_segments(
     score: Tensor,
     embedding: Tensor,
     valid: Tensor,
+    confidence: Tensor,
 ) -> SegmentTensors:
-    """Paint the two maps with the valid rows, and fill the table.
+    """Paint the maps with the valid rows, and fill the table.
 
     Args:
         row_map: row of each cell plus 1, 0 for void, (h, w) int32.
@@ -198,6 +199,7 @@ def to_segments(
         score: in [0, 1], (S,).
         embedding: (S, D).
         valid: rows to keep, (S,) bool.
+        confidence: probability of each cell's class or mask, 0 to 1, (h, w).
     """
     class_id = class_id.to(torch.int32)
     index = row_map.flatten()
@@ -206,8 +208,9 @@ def to_segments(
     class_of_row = torch.cat(
         [number.new_full((1,), VOID_ID), torch.where(valid, class_id, VOID_ID)]
     )
+    segment_map = segment_of_row.index_select(0, index).view_as(row_map)
     return SegmentTensors(
-        segment_map=segment_of_row.index_select(0, index).view_as(row_map),
+        segment_map=segment_map,
         semantic_map=class_of_row.index_select(0, index).view_as(row_map).to(torch.uint8),
         class_id=class_id,
         score=score,
@@ -216,6 +219,7 @@ def to_segments(
         area=measures.area.to(torch.int32),
         embedding=embedding,
         valid=valid,
+        confidence=torch.where(segment_map > 0, confidence * 255, 0.0).to(torch.uint8),
     )
 
 

@@ -97,14 +97,14 @@ def decode(
             stuff_class.new_zeros(1),
         ]
     )
-    best = torch.cat(channels).argmax(dim=0)
+    confidence, best = torch.cat(channels).softmax(dim=0).max(dim=0)
     row_map = row_of_channel.index_select(0, best.flatten()).view_as(best).to(torch.int32)
 
     cell_prob, cell_class = logits.softmax(dim=0).max(dim=0)
     if config.relabel:
         row_map = relabel(row_map, instances, cell_class, is_thing)
     return table(
-        row_map, found, keep, cell_prob, thing_class, is_thing, stride, thresholds
+        row_map, found, keep, cell_prob, confidence, thing_class, is_thing, stride, thresholds
     ), relation
 
 

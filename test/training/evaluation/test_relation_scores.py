@@ -140,6 +140,7 @@ def said(box, valid, segment_map, relation, class_id):
         box=torch.tensor(box),
         embedding=torch.zeros(rows, 8),
         valid=torch.tensor(valid),
+        confidence=torch.zeros_like(segment_map, dtype=torch.uint8),
     ), torch.tensor(relation)
 
 

@@ -98,6 +98,7 @@ def table(
     found: Detections,
     keep: Tensor,
     cell_prob: Tensor,
+    confidence: Tensor,
     thing_class: Tensor,
     is_thing: Tensor,
     stride: int,
@@ -110,6 +111,7 @@ def table(
         found: K detections.
         keep: detections that are in the map, (K,) bool.
         cell_prob: probability of each cell's class, (h, w); a stuff segment's score is its mean.
+        confidence: probability of each cell's class or mask, (h, w).
         thing_class: class ids of the thing classes, (T,).
         is_thing: (C,) bool.
         stride: input pixels per cell.
@@ -129,4 +131,5 @@ def table(
         ),
         score=torch.cat([found.score, measures.mean[instances:]]),
         embedding=F.pad(found.embedding, (0, 0, 0, classes)),  # zeros: stuff has no box
+        confidence=confidence,
     )

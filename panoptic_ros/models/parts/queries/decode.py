@@ -92,4 +92,5 @@ def decode(
         class_id=torch.cat([class_of_query, classes]),
         score=score.index_select(0, source),
         embedding=embedding.index_select(0, source),
+        confidence=best.view(height, width),
     )
