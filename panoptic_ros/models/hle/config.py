@@ -61,7 +61,7 @@ class HLEConfig(FamilyConfig):
     """Input pixels per cell of the decoded maps: 1, 2 or 4; 4 is the paper's fast decoding."""
 
     top_k: int = 200
-    """Most seeds of one image (inferred)."""
+    """Most seeds of one image, those that merge later included (inferred)."""
 
     seed_window: int = 3
     """Side of the window in which only the highest seed survives, cells."""

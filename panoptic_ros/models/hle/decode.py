@@ -9,6 +9,8 @@ A table of cells has D + 6 numbers per cell: the embedding e, the position rho =
 1, and the deviations sigma and sigma_sp.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,6 +21,12 @@ from panoptic_ros.models.hle.config import HLEConfig
 from panoptic_ros.models.parts.nms import greedy_keep
 from panoptic_ros.models.parts.peaks import best_match, find_peaks
 from panoptic_ros.models.parts.segments import measure, row_slices, take, to_segments, valid_rows
+
+PEAKS_PER_ROW = 4
+"""Peaks that are looked at for each row of the table."""
+
+REPEATED = 0.9
+"""Phi of a better peak from which on a peak repeats it; far above `merge_threshold`."""
 
 
 def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
@@ -76,6 +84,28 @@ def kernel_weights(seed: Tensor) -> Tensor:
     return factor * torch.cat(
         [sharpness * embedding, spatial * position, spatial, sharpness + spatial * square], dim=1
     )
+
+
+def best_seeds(logit: Tensor, peak: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """Choose the best peaks, without those that repeat a better one (inferred).
+
+    Large instances have many peaks, which would take the rows of small instances.
+
+    Args:
+        logit: in descending order, (P,).
+        peak: table of the peaks, (P, D + 6).
+        top_k: K, the number of rows.
+
+    Returns:
+        The logits in descending order, NEVER in rows without a peak, (K,), and the table of the
+        seeds, (K, D + 6).
+    """
+    features, _ = peak.split([peak.shape[1] - 2, 2], dim=1)
+    row = torch.arange(logit.shape[0], device=logit.device)
+    log_phi = torch.where(row[:, None] < row, kernel_weights(peak) @ features.T, NEVER)
+    repeats = log_phi.amax(dim=0) > math.log(REPEATED)
+    best, order = torch.where(repeats, NEVER, logit).topk(min(top_k, logit.shape[0]))
+    return best, peak.index_select(0, order)
 
 
 def refine(seed: Tensor, cells: Tensor, log_threshold: Tensor) -> Tensor:
@@ -136,12 +166,14 @@ def decode(
     thing_cell = is_thing.index_select(0, cell_class)
 
     candidates = torch.where(thing_cell.view(height, width), seed_logits, NEVER)
-    seed_logit, place = find_peaks(candidates[None], config.seed_window, config.top_k)
-    num_seeds = place.shape[0]
+    peak_logit, place = find_peaks(
+        candidates[None], config.seed_window, PEAKS_PER_ROW * config.top_k
+    )
     cells = cell_table(
         embedding, log_sigma, spatial_log_sigma, config.stride / config.position_scale
     )
-    seed = cells.index_select(1, place).T  # (K, D + 6)
+    seed_logit, seed = best_seeds(peak_logit, cells.index_select(1, place).T, config.top_k)
+    num_seeds = seed.shape[0]
     seed_features = seed.split([dim + 4, 2], dim=1)[0]
     log_mask_threshold = torch.log(thresholds['mask_threshold'])
     for _ in range(config.refine):

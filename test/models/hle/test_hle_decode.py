@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.hle import decode as hle_decode
 from panoptic_ros.models.hle.config import HLEConfig
+from panoptic_ros.models.hle.decode import PEAKS_PER_ROW, REPEATED
 
 IS_THING = torch.tensor([False, False, True, True])
 DIM = 6
@@ -54,12 +55,19 @@ def reference(embedding, log_sigma, seed_logits, class_logits, spatial, config, 
         return all(seed_logits[cell] >= seed_logits[other] for other in around)
 
     seeds = sorted((c for c in cells if thing(c) and is_peak(c)), key=lambda c: -seed_logits[c])
-    seeds = [c for c in seeds[: config.top_k] if prob[c] > limits['score_threshold']]
+    seeds = seeds[: PEAKS_PER_ROW * config.top_k]
     kernels = {s: (embedding[:, s[0], s[1]], rho(s), math.exp(log_sigma[s])) for s in seeds}
 
     def score_of(seed, cell):
         mean, place, sigma = kernels[seed]
         return phi(mean, embedding[:, cell[0], cell[1]], place, rho(cell), sigma, spatial)
+
+    seeds = [
+        seed
+        for i, seed in enumerate(seeds)
+        if not any(score_of(better, seed) > REPEATED for better in seeds[:i])
+    ]
+    seeds = [c for c in seeds[: config.top_k] if prob[c] > limits['score_threshold']]
 
     for _ in range(config.refine):
         masks = {s: [c for c in cells if score_of(s, c) > limits['mask_threshold']] for s in seeds}
@@ -228,3 +236,13 @@ def test_more_objects_than_k_keeps_the_best_seeds():
     out = run(*maps, 0.02, HLEConfig(stride=4, top_k=5), LIMITS)
     kept = {frozenset(map(tuple, torch.nonzero(truth == i + 1).tolist())) for i in range(5)}
     assert {s[1] for s in as_list(out) if IS_THING[s[0]]} == kept
+
+
+def test_peaks_of_a_large_object_take_no_rows_of_small_ones():
+    maps, truth = discs([(12, 8, 0), (4, 26, 1), (18, 26, 2)], radius=3)
+    y, x = torch.meshgrid(torch.arange(24), torch.arange(32), indexing='ij')
+    # The first disc has many peaks, all above those of the others.
+    maps[2][(truth == 1) & (y % 2 == 0) & (x % 2 == 0)] = 9.0
+    out = run(*maps, 0.2, HLEConfig(stride=4, top_k=3), LIMITS)
+    found = {s[1] for s in as_list(out) if IS_THING[s[0]]}
+    assert found == {frozenset(map(tuple, (truth == i).nonzero().tolist())) for i in (1, 2, 3)}

@@ -44,3 +44,11 @@ def test_best_match_is_the_same_in_chunks(monkeypatch):
     chunks = peaks.best_match(features, weights)
     assert torch.equal(at_once[1], chunks[1])
     assert torch.allclose(at_once[0], chunks[0])
+
+
+@pytest.mark.parametrize(('height', 'width'), [(2048, 2048), (2048, 1), (1, 2048), (1999, 2017)])
+def test_row_and_column_are_exact_on_the_largest_maps(height, width):
+    place = torch.arange(height * width)
+    row, column = peaks.row_and_column(place, width)
+    assert torch.equal(row.long(), place // width)
+    assert torch.equal(column.long(), place % width)
