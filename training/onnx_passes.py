@@ -108,7 +108,7 @@ def lay_out_weights(graph: onnx.GraphProto) -> None:
         if tensor is None or len(readers[tensor.name]) > 1:
             continue
         array = numpy_helper.to_array(tensor)
-        if node.op_type == 'Transpose' and array.ndim == 2:
+        if node.op_type == 'Transpose' and _perm(node) == [1, 0]:
             name, array = tensor.name + TRANSPOSED, array.T.copy()
         elif node.op_type == 'Unsqueeze' and node.input[1] in constants:
             name, array = tensor.name, np.expand_dims(array, tuple(constants[node.input[1]]))
@@ -199,14 +199,16 @@ def merge_reshapes(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None
 
 
 def skip_no_ops(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
-    """Let the readers of a reshape, expand or copy that changes nothing read its input."""
+    """Let the readers of an operation that changes nothing read its input."""
     outputs = {value.name for value in graph.output}
     for node in graph.node:
         if not node.output or node.output[0] in outputs:
             continue
         source, result = (shapes.get(names[0]) for names in (node.input or [''], node.output))
-        if node.op_type == 'Identity' or (
-            node.op_type in ('Reshape', 'Expand') and source is not None and source == result
+        if (
+            node.op_type == 'Identity'
+            or (node.op_type in ('Reshape', 'Expand') and source is not None and source == result)
+            or (node.op_type == 'Transpose' and _perm(node) == sorted(_perm(node)))
         ):
             _replace(graph, node.output[0], node.input[0])
 

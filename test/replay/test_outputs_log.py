@@ -33,6 +33,7 @@ class Counting:
             np.array([n, 5], np.int32),
             rng.random((2, 3)).astype(np.float32),
             np.array([True, False]),
+            rng.integers(0, 256, (4, 6), np.uint8),
         )
 
 

@@ -104,6 +104,14 @@ def weight(*shape: int) -> np.ndarray:
             id='a transposed weight',
         ),
         pytest.param(
+            """g (float[2,1] x) => (float[2,1] y) {
+              a = Transpose <perm = [0,1]> (l__weight)
+              y = Mul (x, a) }""",
+            {'l__weight': weight(2, 1)},
+            {'Mul': 1},
+            id='a transpose that keeps the order',
+        ),
+        pytest.param(
             """g (float[4,6] x) => (float[4,2] y, float[4,3] z) {
               zero = Constant <value = int64[1] {0}> ()
               two = Constant <value = int64[1] {2}> ()

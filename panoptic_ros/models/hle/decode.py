@@ -2,10 +2,10 @@
 """Decoding of HLE (section 3.5) as tensor code that exports.
 
 It works on log-probabilities: the kernel exp(-d/(2 sigma^2) - r^2/(2 sigma_sp^2)) is the
-exponential of a linear function of `[e, rho, |rho|^2, 1]`, so that one matrix product compares all
+exponential of a linear function of `[e, rho, rho^2, 1]`, so that one matrix product compares all
 seeds with all cells.
 
-A table of cells has D + 6 numbers per cell: the embedding e, the position rho = (x, y), |rho|^2,
+A table of cells has D + 6 numbers per cell: the embedding e, the position rho = (x, y), rho^2,
 1, and the deviations sigma and sigma_sp.
 """
 
@@ -68,10 +68,10 @@ def cell_table(
 
 
 def kernel_weights(seed: Tensor) -> Tensor:
-    """Compute the kernels' weights: `weights @ [e, x, y, |rho|^2, 1]` is log Phi(seed, cell).
+    """Compute the kernels' weights: `weights @ [e, x, y, rho^2, 1]` is log Phi(seed, cell).
 
     Args:
-        seed: table of the seeds, (K, D + 6); its |rho|^2 is not used.
+        seed: table of the seeds, (K, D + 6); its rho^2 is not used.
 
     Returns:
         (K, D + 4)
