@@ -21,7 +21,10 @@ ARGUMENTS = {
     'image': ('image', 'topic of the camera; <image>/compressed is used if it delivers first'),
     'image_compressed': ('', 'topic of the compressed image, if it has another name'),
     'model': ('', 'model file; empty: the one of params_file, else the packaged one'),
-    'backend': ('', 'auto, tensorrt, onnxruntime or torch; empty: the one of params_file'),
+    'backend': (
+        '',
+        'auto, tensorrt, tensorrt_rtx, onnxruntime or torch; empty: the one of params_file',
+    ),
     'device': ('', 'auto, cpu, cuda or cuda:<index>; empty: the one of params_file'),
     'namespace': ('', 'namespace of the node and its topics'),
     'params_file': (str(CONFIG / 'panoptic.yaml'), "YAML file of the node's parameters"),

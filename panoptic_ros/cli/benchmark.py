@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
         '--backend',
         default='auto',
         metavar='NAME',
-        help='auto, tensorrt, onnxruntime or torch; a provider or mode may follow '
+        help='auto, tensorrt, tensorrt_rtx, onnxruntime or torch; a provider or mode may follow '
         'a slash, as in torch/compiled (default: %(default)s)',
     )
     parser.add_argument(

@@ -120,7 +120,7 @@ def add_parser(subparsers: Any) -> None:
         '--backend',
         default='auto',
         metavar='NAME',
-        help='auto, tensorrt, onnxruntime or torch (default: %(default)s)',
+        help='auto, tensorrt, tensorrt_rtx, onnxruntime or torch (default: %(default)s)',
     )
     parser.add_argument(
         '--device',

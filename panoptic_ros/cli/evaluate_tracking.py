@@ -74,7 +74,7 @@ def add_clip_arguments(
         '--backend',
         default='auto',
         metavar='NAME',
-        help='auto, tensorrt, onnxruntime or torch (default: %(default)s)',
+        help='auto, tensorrt, tensorrt_rtx, onnxruntime or torch (default: %(default)s)',
     )
     parser.add_argument(
         '--device',

@@ -152,11 +152,13 @@ def _studies() -> Any:
 
 
 def _backends() -> Any:
-    from panoptic_ros.runtime import available_backends
+    from rich.text import Text
 
-    table = _table('Inference backends', 'backend', 'on this machine')
-    for name, reason in available_backends().items():
-        table.add_row(name, reason or 'installed')
+    from panoptic_ros.runtime.installed import backend_states
+
+    table = _table('Inference backends', 'backend', 'version', 'device', 'on this machine')
+    for name, state in backend_states().items():
+        table.add_row(name, state.version, Text(state.device), Text(state.reason or 'installed'))
     return table
 
 

@@ -23,6 +23,7 @@ COMMANDS = (
     'tune-tracker',
     'ablate',
     'export',
+    'build',
     'benchmark',
     'replay',
     'demo',

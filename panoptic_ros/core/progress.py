@@ -34,10 +34,12 @@ class Progress:
         what: name of what is counted, plural ('images scored').
         total: number at the end; infinity if it is not known.
         done: number at the start, for work that resumes.
+        is_even: False for work of which equal parts take very different times, so that rate and
+            remaining time would mislead.
     """
 
-    def __init__(self, what: str, total: float, done: float = 0) -> None:
-        self.what, self.total, self.done = what, total, done
+    def __init__(self, what: str, total: float, done: float = 0, is_even: bool = True) -> None:
+        self.what, self.total, self.done, self.is_even = what, total, done, is_even
         self.note = ''
         self.left_s: float | None = None
         self._first, self._start = done, time.monotonic()
@@ -51,6 +53,11 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         self.close(is_complete=error[0] is None)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time since the start, seconds."""
+        return time.monotonic() - self._start
 
     def update(
         self, done: float, note: str = '', total: float | None = None, left_s: float | None = None
@@ -98,8 +105,8 @@ class Progress:
         if math.isfinite(self.total):
             share = math.floor(100 * self.done / max(self.total, 1))
             count = f'{math.floor(self.done)} of {self.total:.0f} {self.what} ({share} %)'
-        elapsed = time.monotonic() - self._start
-        rate = (self.done - self._first) / elapsed if elapsed > 0 else 0.0
+        elapsed = self.elapsed_s
+        rate = (self.done - self._first) / elapsed if elapsed > 0 and self.is_even else 0.0
         words = [count]
         if rate > 0:
             words.append(f'{rate:.1f}/s' if rate >= 1 else f'{format_duration(1 / rate)} each')

@@ -57,6 +57,7 @@ def model_status(
     values: Mapping[str, str],
     fallback_reason: str,
     loading_s: float | None = None,
+    building: float | None = None,
 ) -> Status:
     """Return the status of the model: which one runs, and on which hardware.
 
@@ -66,15 +67,18 @@ def model_status(
         values: `LoadedModel.describe`; empty while no model is loaded.
         fallback_reason: why slower hardware than requested is used; empty if it is not.
         loading_s: for how long a model has been loading; None if none is.
+        building: part of its engine that is built, 0 to 1; None while no engine is being built.
     """
     names = ('name', 'hash', 'family', 'backend', 'device', 'precision', 'engine')
     status = Status(
         'model', values={'state': state, **{name: values.get(name, NOT_YET) for name in names}}
     )
     if loading_s is not None:
-        status.report(
-            Level.OK if values else Level.WARN, f'a model has been loading for {loading_s:.0f} s'
-        )
+        text = f'a model has been loading for {loading_s:.0f} s'
+        if building is not None:
+            status.values['engine'] = f'building {100 * building:.0f} %'
+            text += f', its engine is being built ({100 * building:.0f} %)'
+        status.report(Level.OK if values else Level.WARN, text)
     elif problem:
         status.report(Level.WARN if values else Level.ERROR, problem)
     elif not values:

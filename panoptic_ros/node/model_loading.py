@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from panoptic_ros.core.model_file import file_hash
 from panoptic_ros.core.resources import default_model
 from panoptic_ros.runtime import Predictor
+from panoptic_ros.runtime.engine_build import EngineBuild
 from panoptic_ros.runtime.load import load
 
 
@@ -34,8 +35,12 @@ class LoadedModel(NamedTuple):
         }
 
 
-def load_model(settings: Mapping[str, Any]) -> LoadedModel:
+def load_model(settings: Mapping[str, Any], progress: EngineBuild | None = None) -> LoadedModel:
     """Load and warm up the model that the parameters name.
+
+    Args:
+        settings: the parameters' values.
+        progress: filled while an engine is built.
 
     Raises:
         ValueError, OSError: if there is no such model file, or it cannot be read.
@@ -47,6 +52,7 @@ def load_model(settings: Mapping[str, Any]) -> LoadedModel:
         path,
         **{name: settings[name] for name in ('backend', 'device', 'precision', 'allow_cpu')},
         engine_cache_dir=Path(cache_dir).expanduser() if cache_dir else None,
+        progress=progress,
     )
     if settings['class_colors'] == 'own':
         labels = replace(predictor.info.labels, own_colors=True)
@@ -54,11 +60,15 @@ def load_model(settings: Mapping[str, Any]) -> LoadedModel:
     return LoadedModel(predictor, file_hash(path))
 
 
-def load_in_time(settings: Mapping[str, Any]) -> LoadedModel:
+def load_in_time(settings: Mapping[str, Any], progress: EngineBuild) -> LoadedModel:
     """Load and warm up the model that the parameters name, within `load_timeout_s`.
 
-    Loading cannot be interrupted. After the time limit its daemon thread is abandoned; it does
-    not keep the process from ending.
+    Loading cannot be interrupted; only the build of an engine ends after its present step. After
+    the time limit the daemon thread is abandoned; it does not keep the process from ending.
+
+    Args:
+        settings: the parameters' values.
+        progress: filled while an engine is built.
 
     Raises:
         RuntimeError: if the model cannot be loaded.
@@ -69,7 +79,7 @@ def load_in_time(settings: Mapping[str, Any]) -> LoadedModel:
 
     def run() -> None:
         try:
-            ended.put(load_model(settings))
+            ended.put(load_model(settings, progress))
         except BaseException as error:  # also a library's sys.exit
             ended.put(str(error) or type(error).__name__)
 
@@ -77,10 +87,11 @@ def load_in_time(settings: Mapping[str, Any]) -> LoadedModel:
     try:
         loaded = ended.get(timeout=limit_s)
     except Empty:
+        progress.cancelled = True
         raise TimeoutError(
-            f'the model is not loaded after {limit_s:g} s; if its engine just needs longer, raise '
-            'load_timeout_s, else take another model (the thread that loads it remains until the '
-            'process ends)'
+            f'the model is not loaded after {limit_s:g} s; if its engine just needs longer, build '
+            'it ahead of time with `panoptic build`, or raise load_timeout_s, else take another '
+            'model (the thread that loads it may remain until the process ends)'
         ) from None
     if isinstance(loaded, str):
         raise RuntimeError(loaded)

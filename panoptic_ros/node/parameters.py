@@ -49,9 +49,9 @@ PARAMETERS = (
         'auto',
         'Engine that runs the model; auto takes the fastest that works.',
         read_only=True,
-        pattern=r'(auto|tensorrt|onnxruntime|torch)(/\w+)?',
-        expected='one of auto, tensorrt, onnxruntime, torch, or an engine with its mode '
-        'after a slash',
+        pattern=r'(auto|tensorrt|tensorrt_rtx|onnxruntime|torch)(/\w+)?',
+        expected='one of auto, tensorrt, tensorrt_rtx, onnxruntime, torch, or an engine with its '
+        'mode after a slash',
     ),
     Setting(
         'device',
@@ -71,7 +71,8 @@ PARAMETERS = (
     Setting(
         'engine_cache_dir',
         '',
-        "Directory of built engines; empty: the user's cache directory.",
+        "Directory of built engines that only the node's user can write to; empty: in the user's "
+        'cache directory.',
         read_only=True,
     ),
     Setting(

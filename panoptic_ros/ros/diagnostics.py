@@ -42,6 +42,8 @@ class NodeState(NamedTuple):
     state: str
     problem: str
     loading_s: float | None
+    building: float | None
+    """Part of an engine that is built, 0 to 1; None while none is being built."""
     loaded: LoadedModel | None
     cameras: Sequence[CameraSubscription]
     enabled: bool
@@ -87,6 +89,7 @@ class Diagnostics:
                 now.loaded.describe() if now.loaded else {},
                 backend.fallback_reason if backend else '',
                 now.loading_s,
+                now.building,
             )
         ]
         for camera in now.cameras:

@@ -24,6 +24,7 @@ from panoptic_ros.ros.log_forwarding import forward_logging, remove_handler
 from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.ros.parameters import declare_parameters
 from panoptic_ros.ros.publishers import Publishers
+from panoptic_ros.runtime.engine_build import EngineBuild
 
 STOP_S = 10.0
 """Longest time that a transition waits for the current image, seconds."""
@@ -41,7 +42,7 @@ class PanopticNode(ResponsiveLifecycleNode):
             self.get_logger().error(line)
         self._enabled = True
         self._loaded: LoadedModel | None = None
-        self._loading_since: list[float] = []
+        self._loading: list[tuple[float, EngineBuild]] = []  # since when, and its engine
         self._cameras: list[CameraSubscription] = []
         self._configured = 0  # number of times, to notice that it happened during a reload
         self._label_info: Publishers | None = None
@@ -147,12 +148,15 @@ class PanopticNode(ResponsiveLifecycleNode):
 
     async def _load(self) -> LoadedModel:
         """Load the model that the parameters name, without blocking the executor."""
-        start_s = time.monotonic()
-        self._loading_since.append(start_s)
+        progress = EngineBuild()
+        loading = time.monotonic(), progress
+        self._loading.append(loading)
         try:
-            return await in_thread(partial(load_in_time, self._settings), 'load', self.executor)
+            return await in_thread(
+                partial(load_in_time, self._settings, progress), 'load', self.executor
+            )
         finally:
-            self._loading_since.remove(start_s)
+            self._loading.remove(loading)
 
     def _use_model(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
@@ -278,11 +282,12 @@ class PanopticNode(ResponsiveLifecycleNode):
 
     def _read_state(self) -> NodeState:
         """Return the node's state; called in the thread of the diagnostics."""
-        loading = self._loading_since[:1]
+        loading = self._loading[:1]
         return NodeState(
             self.state,
             self.problem,
-            time.monotonic() - loading[0] if loading else None,
+            time.monotonic() - loading[0][0] if loading else None,
+            loading[0][1].share if loading else None,
             self._loaded,
             self._cameras,
             self._enabled,

@@ -2,8 +2,9 @@
 """Inference: backends that run a model file, and the predictor around them."""
 
 from panoptic_ros.runtime.backend import Backend, BackendError
+from panoptic_ros.runtime.installed import available_backends
 from panoptic_ros.runtime.predictor import Predictor
-from panoptic_ros.runtime.select import BACKENDS, available_backends, open_backend
+from panoptic_ros.runtime.select import BACKENDS, open_backend
 
 __all__ = [
     'BACKENDS',

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choice of the backend that runs a model file on this machine."""
 
-import os
-from importlib.util import find_spec
 from pathlib import Path
 
 from panoptic_ros.core.model_file import ModelFileError, info_from_onnx, load_onnx
@@ -10,29 +8,19 @@ from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.core.onnx_graph import check_weights
 from panoptic_ros.core.text import did_you_mean, one_line
 from panoptic_ros.runtime.backend import Backend, BackendError
+from panoptic_ros.runtime.engine_build import EngineBuild
+from panoptic_ros.runtime.engine_cache import default_cache_dir, open_cache
 from panoptic_ros.runtime.gpu import NO_GPU, gpu_index, gpu_names
+from panoptic_ros.runtime.tensorrt_backend import TensorRTBackend
+from panoptic_ros.runtime.tensorrt_library import LIBRARIES
 from panoptic_ros.runtime.trial import check_predictions
 
-BACKENDS = ('tensorrt', 'onnxruntime', 'torch')
+BACKENDS = (*LIBRARIES, 'onnxruntime', 'torch')
 """Engines, fastest first. A new engine needs a class in this package and a branch in `_open`."""
 
 PRECISIONS = ('fp32', 'fp16')
 
-_GPU_ONLY = ('tensorrt', 'onnxruntime/tensorrt', 'onnxruntime/cuda', 'torch/cudagraph')
-
-
-def available_backends() -> dict[str, str]:
-    """Return the reason why each engine cannot be used here, by name; empty if it can.
-
-    The packages are found but not imported, so one may still fail to start.
-    """
-    reasons = {
-        name: '' if find_spec(name) else f'the package {name} is not installed'
-        for name in BACKENDS
-    }
-    if not reasons['tensorrt'] and not gpu_names():
-        reasons['tensorrt'] = 'no NVIDIA GPU or driver was found'
-    return reasons
+_GPU_ONLY = (*LIBRARIES, 'onnxruntime/tensorrt', 'onnxruntime/cuda', 'torch/cudagraph')
 
 
 def open_backend(
@@ -43,6 +31,7 @@ def open_backend(
     allow_cpu: bool = False,
     engine_cache_dir: Path | None = None,
     threads: int | None = None,
+    progress: EngineBuild | None = None,
 ) -> Backend:
     """Load a model file and run it on test images, which checks it and warms it up.
 
@@ -56,6 +45,7 @@ def open_backend(
             `fallback_reason` then says why.
         engine_cache_dir: folder of built engines; None is the user's cache directory.
         threads: CPU threads per inference; None is one per core this process may use.
+        progress: filled while an engine is built.
 
     Raises:
         ModelFileError: if the model file is missing, damaged or not supported by the engine.
@@ -64,7 +54,7 @@ def open_backend(
     path = Path(path)
     info = _read_checked(path)
     engine, _, variant = backend.partition('/')
-    if engine not in ('auto', *BACKENDS) or (engine in ('auto', 'tensorrt') and variant):
+    if engine not in ('auto', *BACKENDS) or (engine in ('auto', *LIBRARIES) and variant):
         hint = did_you_mean(engine, ('auto', *BACKENDS)) if engine not in BACKENDS else ''
         raise BackendError(
             f'backend must be one of auto, {", ".join(BACKENDS)}, got {backend!r}{hint}'
@@ -86,19 +76,21 @@ def open_backend(
     attempts = [
         (name, variant, device, exact)
         for name in engines
-        if device != 'cpu' or name != 'tensorrt' or engine == name
+        if device != 'cpu' or name not in LIBRARIES or engine == name
     ]
     if device != 'cpu' and allow_cpu:
         attempts += [
             (name, '', 'cpu', 'fp32')
             for name in ('onnxruntime', 'torch')
-            if engine in ('auto', 'tensorrt', name)
+            if engine in ('auto', *LIBRARIES, name)
         ]
 
     errors: list[BackendError | ModelFileError] = []
     for name, variant, place, exact in attempts:
         try:
-            opened = _open(name, path, info, variant, place, exact, engine_cache_dir, threads)
+            opened = _open(
+                name, path, info, variant, place, exact, engine_cache_dir, threads, progress
+            )
         except (BackendError, ModelFileError) as error:
             errors.append(error)
             continue
@@ -123,21 +115,20 @@ def _open(
     precision: str,
     cache_dir: Path | None,
     threads: int | None,
+    progress: EngineBuild | None,
 ) -> Backend:
     """Start one engine and run the model on test images."""
     gpu_index(device)
-    if cache_dir is None:
-        cache_home = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
-        cache_dir = cache_home / 'panoptic_ros'
+    cache_dir = cache_dir or default_cache_dir()
     opened: Backend
     try:
-        if name == 'tensorrt':
-            from panoptic_ros.runtime.tensorrt_backend import TensorRTBackend
-
-            opened = TensorRTBackend(path, device, precision, cache_dir)
+        if name in LIBRARIES:
+            opened = TensorRTBackend(path, device, precision, cache_dir, name, progress)
         elif name == 'onnxruntime':
             from panoptic_ros.runtime.onnxruntime_backend import OnnxRuntimeBackend
 
+            if variant == 'tensorrt':  # its engines are in the same folder
+                open_cache(cache_dir)
             opened = OnnxRuntimeBackend(path, device, variant, precision, cache_dir, threads)
         else:
             from panoptic_ros.runtime.torch_backend import TorchBackend

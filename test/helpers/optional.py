@@ -25,6 +25,7 @@ OPTIONAL = {
     'matplotlib': 'report',
     'jinja2': 'report',
     'hypothesis': 'test',
+    'tensorrt_rtx': 'tensorrt_rtx',
     **dict.fromkeys(
         (
             'rclpy',

@@ -155,10 +155,13 @@ def tiny_graph(info: ModelInfo, work: int = 0, endless: int | None = None) -> Mo
     row = np.arange(1, 7, dtype=np.int32)[:, None, None]
     segment = op('ReduceMax', op('Where', kept, row, np.int32(0)), i64([0]), keepdims=0)
     op('Identity', segment, out='segment_map')
-    lookup = np.array([255, *ROW_CLASS], np.uint8)
-    op('Gather', lookup, segment, out='semantic_map')
-    sure = np.array([0, *255 * ROW_SCORE]).astype(np.uint8)
-    op('Gather', sure, segment, out='confidence')
+    # TensorRT has 8 bits in casts of outputs only.
+    for name, values in (
+        ('semantic_map', [255, *ROW_CLASS]),
+        ('confidence', [0, *255 * ROW_SCORE]),
+    ):
+        value = op('Gather', np.array(values).astype(np.int32), segment)
+        op('Cast', value, to=TensorProto.UINT8, out=name)
 
     x, y = np.arange(w, dtype=f32)[None, None], np.arange(h, dtype=f32)[None, :, None]
     sides = [

@@ -53,7 +53,7 @@ def test_good_values_come_in_the_parameters_type(name, value, expected):
         ('output_scale', 'Camera', 'one of camera, network'),
         ('device', 'cuda:', 'one of auto, cpu, cuda, cuda:<index>'),
         ('device', 'cpu\n', 'one of auto'),
-        ('backend', 'onnx', 'one of auto, tensorrt, onnxruntime, torch'),
+        ('backend', 'onnx', 'one of auto, tensorrt, tensorrt_rtx, onnxruntime, torch'),
         ('classes.include', [1], 'a list of strings, got \\[1\\]'),
         ('model', 3, 'a string, got 3'),
     ],

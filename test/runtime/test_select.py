@@ -54,7 +54,10 @@ def test_a_machine_without_gpu_gets_onnxruntime_on_its_cpu(tiny_model, no_gpu):
         ),
         ({'backend': 'tensorrt', 'device': 'cpu'}, 'tensorrt needs a GPU'),
         ({'backend': 'onnxruntime/openvino'}, 'provider must be one of cpu, cuda, tensorrt'),
-        ({'backend': 'openvino'}, 'backend must be one of auto, tensorrt, onnxruntime, torch'),
+        (
+            {'backend': 'openvino'},
+            'backend must be one of auto, tensorrt, tensorrt_rtx, onnxruntime, torch',
+        ),
         ({'backend': 'auto/cuda'}, 'backend must be one of'),
         ({'device': 'gpu'}, "device must be auto, cpu, cuda or cuda:<index>, got 'gpu'"),
         ({'precision': 'fp8'}, 'precision must be one of auto, fp32, fp16'),

@@ -1,180 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The TensorRT backend's own work: engine cache, memory, copies.
+"""The TensorRT backend's own work with each version's names: build, cache, memory, copies.
 
-TensorRT is not to be had where these tests run. Stand-ins with the signatures of its bindings
-10.16 and of cuda-bindings 13 take its place: host memory for the device's, ONNX Runtime for the
-engine.
+TensorRT needs a GPU; stand_in_tensorrt.py has what takes its place. test_tensorrt_rtx.py builds
+with the real TensorRT-RTX.
 """
 
-import ctypes
 import gc
+import os
 import sys
 from contextlib import contextmanager
-from enum import Enum
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
-import onnxruntime as ort
+import onnx
 import pytest
+from roi_graph import make_graph
+from stand_in_tensorrt import GPU, KERNELS, KINDS, Device, graph_of, modules
 from tiny_model import paint_scene
 
 from panoptic_ros.core.files import lock_folder
 from panoptic_ros.core.model_file import ModelFileError, file_hash
 from panoptic_ros.core.model_info import OUTPUTS
-from panoptic_ros.runtime import BackendError, gpu, open_backend, select, tensorrt_backend
+from panoptic_ros.runtime import (
+    BackendError,
+    engine_cache,
+    gpu,
+    open_backend,
+    select,
+    tensorrt_backend,
+)
+from panoptic_ros.runtime.engine_build import EngineBuild, build_engine
+from panoptic_ros.runtime.engine_cache import DIGEST_BYTES, read_engine
+from panoptic_ros.runtime.tensorrt_backend import build_ahead
+from panoptic_ros.runtime.tensorrt_library import import_library
 
 THRESHOLDS = {'score_threshold': 0.7, 'min_area': 0.0}
 
 
-class Status(Enum):
-    cudaSuccess = 0
-    cudaErrorMemoryAllocation = 2
-
-
-class Device:
-    """cuda.bindings.runtime with host memory."""
-
-    cudaError_t = Status
-    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
-
-    def __init__(self):
-        self.memory, self.streams, self.full = {}, 0, False
-
-    def cudaSetDevice(self, index):
-        assert index == 0
-        return (Status.cudaSuccess,)
-
-    def cudaMalloc(self, size):
-        if self.full:
-            return Status.cudaErrorMemoryAllocation, None
-        buffer = ctypes.create_string_buffer(size)
-        self.memory[ctypes.addressof(buffer)] = buffer
-        return Status.cudaSuccess, ctypes.addressof(buffer)
-
-    def cudaFree(self, address):
-        del self.memory[address]
-        return (Status.cudaSuccess,)
-
-    def cudaStreamCreate(self):
-        self.streams += 1
-        return Status.cudaSuccess, 7
-
-    def cudaStreamDestroy(self, stream):
-        self.streams -= 1
-        return (Status.cudaSuccess,)
-
-    def cudaMemcpyAsync(self, to, source, size, kind, stream):
-        assert stream == 7
-        assert (to if kind == 1 else source) in self.memory
-        ctypes.memmove(to, source, size)
-        return (Status.cudaSuccess,)
-
-    def cudaStreamSynchronize(self, stream):
-        return (Status.cudaSuccess,)
-
-
-DTYPES = {
-    'tensor(uint8)': np.uint8,
-    'tensor(float)': np.float32,
-    'tensor(int32)': np.int32,
-    'tensor(bool)': np.bool_,
-}
-
-
-class Engine:
-    """An engine, and the context that runs it."""
-
-    def __init__(self, plan, device):
-        self.session = ort.InferenceSession(plan)
-        self.inputs = [value.name for value in self.session.get_inputs()]
-        self.values = {
-            v.name: v for v in (*self.session.get_inputs(), *self.session.get_outputs())
-        }
-        self.num_io_tensors = len(self.values)
-        self.addresses, self.device = {}, device
-
-    def get_tensor_name(self, index):
-        return list(self.values)[index]
-
-    def get_tensor_shape(self, name):
-        return self.values[name].shape
-
-    def get_tensor_dtype(self, name):
-        return DTYPES[self.values[name].type]
-
-    def create_execution_context(self):
-        return self
-
-    def set_tensor_address(self, name, memory):
-        self.addresses[name] = memory
-        return True
-
-    def execute_async_v3(self, stream_handle):
-        def view(name):
-            return np.frombuffer(
-                self.device.memory[self.addresses[name]], self.get_tensor_dtype(name)
-            ).reshape(self.get_tensor_shape(name))
-
-        results = self.session.run(OUTPUTS, {name: view(name) for name in self.inputs})
-        for name, result in zip(OUTPUTS, results, strict=True):
-            view(name)[...] = result
-        return True
-
-
-class Builder:
-    """tensorrt.Builder whose plan is the ONNX file itself."""
-
-    built = 0
-
-    def create_network(self, flags):
-        return SimpleNamespace()
-
-    def create_builder_config(self):
-        return SimpleNamespace(clear_flag=lambda flag: None, set_flag=self.precision.append)
-
-    def build_serialized_network(self, network, config):
-        Builder.built += 1
-        return memoryview(network.plan)
+@pytest.fixture(params=KINDS)
+def version(request):
+    return request.param
 
 
 @pytest.fixture
-def device(monkeypatch):
-    device, trt, cuda = Device(), ModuleType('tensorrt'), ModuleType('cuda.bindings')
-
-    def parse_from_file(network, path):
-        network.plan = Path(path).read_bytes()
-        return device.parses
-
-    device.parses = True
-    device.flags = Builder.precision = []
-    Builder.built = 0
-    trt.__version__ = '10.16'
-    trt.Logger = type('Logger', (), {'ERROR': 1, '__init__': lambda self, severity: None})
-    trt.Builder = lambda logger: Builder()
-    trt.BuilderFlag = SimpleNamespace(TF32='tf32', FP16='fp16')
-    trt.OnnxParser = lambda network, logger: SimpleNamespace(
-        parse_from_file=lambda path: parse_from_file(network, path),
-        get_error=lambda index: SimpleNamespace(desc=lambda: 'no such layer'),
-    )
-    trt.Runtime = lambda logger: SimpleNamespace(
-        deserialize_cuda_engine=lambda plan: Engine(plan, device) if len(plan) > 9 else None
-    )
-    trt.nptype = lambda dtype: dtype
-    cuda.runtime = device
-    for name, module in (('tensorrt', trt), ('cuda', ModuleType('cuda')), ('cuda.bindings', cuda)):
+def device(monkeypatch, version):
+    device = Device()
+    for name, module in modules(version, device).items():
         monkeypatch.setitem(sys.modules, name, module)
     for module in (gpu, select, tensorrt_backend):
-        monkeypatch.setattr(module, 'gpu_names', lambda: ('Test GPU/1',))
+        monkeypatch.setattr(module, 'gpu_names', lambda: (GPU,))
     return device
 
 
-def open_tensorrt(model, cache, **options):
-    return open_backend(model, 'tensorrt', engine_cache_dir=cache, **options)
+one_version = pytest.mark.parametrize('version', ['11.4.0.106'], indirect=True)
+"""Mark of tests of what does not depend on the version."""
+
+with_kernels = pytest.mark.parametrize('version', ['1.7.1.116'], indirect=True)
 
 
-def test_outputs_equal_those_of_onnxruntime(device, tiny_model, tmp_path):
-    backend = open_tensorrt(tiny_model, tmp_path)
+def open_tensorrt(model, version, cache, **options):
+    return open_backend(model, KINDS[version], engine_cache_dir=cache, **options)
+
+
+def stem(model, version):
+    target = 'ampere+' if KINDS[version] == 'tensorrt_rtx' else 'Test-GPU-1'
+    return f'{file_hash(model)}-{KINDS[version]}{version}-{target}-fp32'
+
+
+def test_outputs_equal_those_of_onnxruntime(device, version, tiny_model, tmp_path):
+    backend = open_tensorrt(tiny_model, version, tmp_path)
     expected = open_backend(tiny_model, 'onnxruntime', 'cpu')
     for size in ((64, 128), (32, 128)):
         image = np.zeros((64, 128, 3), np.uint8)
@@ -184,77 +77,273 @@ def test_outputs_equal_those_of_onnxruntime(device, tiny_model, tmp_path):
         ):
             np.testing.assert_array_equal(actual, value)
             assert actual.dtype == value.dtype
-    assert (backend.name, backend.device, backend.precision) == ('tensorrt', 'cuda:0', 'fp32')
+    assert (backend.name, backend.device, backend.precision) == (KINDS[version], 'cuda:0', 'fp32')
 
 
-def test_an_engine_is_built_once_for_each_file_and_precision(device, tiny_model, tmp_path):
+def test_an_engine_is_built_once_for_each_file_and_version(
+    device, version, tiny_model, tmp_path, monkeypatch
+):
     cache = tmp_path / 'made' / 'on demand'
     for _ in range(2):
-        open_tensorrt(tiny_model, cache)
-    assert Builder.built == 1
-    assert device.flags == []
-    open_tensorrt(tiny_model, cache, precision='fp16')
-    assert Builder.built == 2
-    assert device.flags == ['fp16']
-    stem = f'{file_hash(tiny_model)}-trt10.16-Test-GPU-1'
-    assert sorted(file.name for file in cache.iterdir()) == [
-        f'{stem}-fp16.plan',
-        f'{stem}-fp32.plan',
-    ]
+        open_tensorrt(tiny_model, version, cache)
+    assert device.built == [version]
+    plan = cache / f'{stem(tiny_model, version)}.plan'
+    assert plan in cache.iterdir()
+    assert {file.suffix for file in cache.iterdir()} <= {'.plan', '.kernels'}
+    assert {cache.stat().st_mode & 0o777} == {0o700}
+    assert {file.stat().st_mode & 0o777 for file in cache.iterdir()} == {0o600}
+    other = tmp_path / 'other.onnx'
+    other.write_bytes(tiny_model.read_bytes() + b'')
+    model = onnx.load(other)
+    model.doc_string = 'another file'
+    onnx.save(model, other)
+    open_tensorrt(other, version, cache)
+    assert device.built == [version] * 2
+    updated = import_library(KINDS[version]).module
+    monkeypatch.setattr(updated, '__version__', '99.1')
+    open_tensorrt(tiny_model, version, cache)
+    assert device.built == [version] * 3
 
 
-def test_an_engine_that_another_process_builds_is_refused(device, tiny_model, tmp_path):
-    stem = f'{file_hash(tiny_model)}-trt10.16-Test-GPU-1-fp32'
-    with lock_folder(tmp_path / f'{stem}.building', 'engine build'):
+def test_the_node_finds_an_engine_that_was_built_ahead(device, version, tiny_model, tmp_path):
+    for expected in ([version], [version]):
+        engine, target = build_ahead(tiny_model, 'auto', 'cuda', tmp_path)
+        assert device.built == expected
+    assert engine == tmp_path / f'{stem(tiny_model, version)}.plan'
+    gpus = 'GPUs from Ampere on' if KINDS[version] == 'tensorrt_rtx' else GPU
+    assert target == f'{KINDS[version]} {version} on {gpus}'
+    open_tensorrt(tiny_model, version, tmp_path)
+    assert device.built == [version]
+
+
+@one_version
+def test_tensorrt_ahead_of_time_needs_its_gpu(device, tiny_model, tmp_path, monkeypatch):
+    with pytest.raises(BackendError, match='tensorrt needs a GPU, got device cpu'):
+        build_ahead(tiny_model, 'tensorrt', 'cpu', tmp_path)
+    monkeypatch.setattr(gpu, 'gpu_names', tuple)
+    with pytest.raises(BackendError, match=r'no NVIDIA GPU .*; tensorrt_rtx cannot be imported'):
+        build_ahead(tiny_model, 'auto', 'cuda', tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@one_version
+def test_a_graph_is_built_without_roi_align(device, version, tmp_path):
+    path = tmp_path / 'model.onnx'
+    onnx.save(make_graph((8, 8), 4, 0.5), path)
+    plan = build_engine(import_library(KINDS[version]), path, EngineBuild())
+    kinds = {node.op_type for node in graph_of(plan).graph.node}
+    assert 'GridSample' in kinds and 'RoiAlign' not in kinds
+    onnx.save(make_graph((8, 8), 4, 0.5, mode='max'), path)
+    with pytest.raises(ModelFileError, match=r"model\.onnx: RoiAlign 'pool' must average"):
+        build_engine(import_library(KINDS[version]), path, EngineBuild())
+
+
+@one_version
+def test_an_engine_that_another_process_builds_is_refused(device, version, tiny_model, tmp_path):
+    with lock_folder(tmp_path / f'{stem(tiny_model, version)}.building', 'engine build'):
         with pytest.raises(BackendError, match=r'in use by another engine build \(process \d+\)'):
-            open_tensorrt(tiny_model, tmp_path)
-        assert open_tensorrt(tiny_model, tmp_path, precision='fp16')  # which is another engine
-        assert Builder.built == 1
-    assert open_tensorrt(tiny_model, tmp_path)  # the folder of a killed build does not matter
-    assert sorted(file.suffix for file in tmp_path.iterdir()) == ['.plan', '.plan']
+            open_tensorrt(tiny_model, version, tmp_path)
+        assert device.built == []
+    assert open_tensorrt(tiny_model, version, tmp_path)  # a killed build's folder is no obstacle
+    assert [file.suffix for file in tmp_path.iterdir()] == ['.plan']
 
 
-def test_an_engine_built_meanwhile_is_used(device, tiny_model, tmp_path, monkeypatch):
+@one_version
+def test_an_engine_built_meanwhile_is_used(device, version, tiny_model, tmp_path, monkeypatch):
     @contextmanager
     def lock_after_another(folder, work):
         next(tmp_path.glob('*.other')).rename(folder.with_suffix('.plan'))
         yield
 
-    open_tensorrt(tiny_model, tmp_path)
+    open_tensorrt(tiny_model, version, tmp_path)
     plan = next(tmp_path.glob('*.plan'))
     plan.rename(plan.with_suffix('.other'))
-    monkeypatch.setattr(tensorrt_backend, 'lock_folder', lock_after_another)
-    open_tensorrt(tiny_model, tmp_path)
-    assert Builder.built == 1
+    monkeypatch.setattr(engine_cache, 'lock_folder', lock_after_another)
+    open_tensorrt(tiny_model, version, tmp_path)
+    assert device.built == [version]
 
 
-def test_a_build_that_fails_leaves_nothing(device, tiny_model, tmp_path):
-    device.parses = False
-    with pytest.raises(ModelFileError):
-        open_tensorrt(tiny_model, tmp_path)
+@one_version
+@pytest.mark.parametrize(
+    'damage', [bytes, lambda data: data[:9], lambda data: data[:500] + b'x' + data[501:]]
+)
+def test_a_damaged_engine_is_built_again(device, version, tiny_model, tmp_path, damage):
+    open_tensorrt(tiny_model, version, tmp_path)
+    plan = next(tmp_path.glob('*.plan'))
+    whole = plan.read_bytes()
+    plan.write_bytes(damage(whole) if damage is not bytes else b'')
+    open_tensorrt(tiny_model, version, tmp_path)
+    assert device.built == [version] * 2
+    assert plan.read_bytes() == whole
+
+
+@one_version
+def test_an_engine_of_another_version_is_named(device, version, tiny_model, tmp_path):
+    plan = tmp_path / f'{stem(tiny_model, version)}.plan'
+    engine_cache.write_engine(b'engine of 10.0', plan)
+    with pytest.raises(
+        BackendError,
+        match=rf'tensorrt {version} cannot use the engine .*\.plan: Serialization: the version ',
+    ):
+        open_tensorrt(tiny_model, version, tmp_path)
+
+
+@one_version
+def test_engines_that_other_users_can_change_are_refused(
+    device, version, tiny_model, tmp_path, monkeypatch
+):
+    cache = tmp_path / 'cache'
+    open_tensorrt(tiny_model, version, cache)
+    plan = next(cache.glob('*.plan'))
+    for place in (cache, plan):
+        for mode in (0o020, 0o002):
+            right = place.stat().st_mode
+            place.chmod(right | mode)
+            with pytest.raises(BackendError, match=f'other users can write to {place}, .* chmod'):
+                open_tensorrt(tiny_model, version, cache)
+            place.chmod(right)
+    cache.chmod(0o755)  # others may read
+    open_tensorrt(tiny_model, version, cache)
+    real = os.fstat
+    monkeypatch.setattr(
+        engine_cache.os, 'fstat', lambda f: os.stat_result([*real(f)[:4], 1234, *real(f)[5:]])
+    )
+    with pytest.raises(BackendError, match=rf'{plan} belongs to user 1234, .* remove it'):
+        open_tensorrt(tiny_model, version, cache)
+    assert device.built == [version]
+
+
+@one_version
+def test_a_cache_that_is_no_folder_is_one_line(device, version, tiny_model, tmp_path):
+    for place in (tmp_path / 'file', tmp_path / 'file' / 'below'):
+        (tmp_path / 'file').write_text('')
+        with pytest.raises(BackendError, match=f'engines cannot be kept in {place}: .*; choose'):
+            open_tensorrt(tiny_model, version, place)
+    assert device.built == []
+
+
+@one_version
+@pytest.mark.parametrize('attribute', ['lock_folder', 'atomic_write'])
+def test_an_engine_that_cannot_be_written_leaves_nothing(
+    device, version, tiny_model, tmp_path, monkeypatch, attribute
+):
+    def fail(path, *arguments):
+        raise OSError(30, 'Read-only file system', str(path))
+
+    monkeypatch.setattr(engine_cache, attribute, fail)
+    with pytest.raises(BackendError, match=f'kept in {tmp_path}: Read-only file system; choose'):
+        open_tensorrt(tiny_model, version, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert bool(device.built) == (attribute == 'atomic_write')
+
+
+def test_a_graph_that_is_refused_is_one_line(device, version, tiny_model, tmp_path):
+    device.refuses = 'no such\nlayer'
+    with pytest.raises(
+        ModelFileError, match=f"{KINDS[version]} does not accept Conv 'node_7': no such layer"
+    ):
+        open_tensorrt(tiny_model, version, tmp_path)
+    device.refuses, device.fails = '', 'Cannot compile operation node_matmul'
+    with pytest.raises(ModelFileError, match='build an engine: Cannot compile operation node_'):
+        open_tensorrt(tiny_model, version, tmp_path)
+    device.fails = 'Requested amount of GPU memory could not be allocated'
+    with pytest.raises(BackendError, match='has not enough memory for the engine: Requested'):
+        open_tensorrt(tiny_model, version, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_memory_is_freed_with_the_backend(device, tiny_model, tmp_path):
-    backend = open_tensorrt(tiny_model, tmp_path)
+def test_a_cancelled_build_leaves_nothing(device, version, tiny_model, tmp_path):
+    progress = EngineBuild(cancelled=True)
+    with pytest.raises(BackendError, match='was cancelled'):
+        open_tensorrt(tiny_model, version, tmp_path, progress=progress)
+    assert list(tmp_path.iterdir()) == []
+    assert progress.share is None
+
+
+def test_others_see_the_progress_of_a_build(device, version, tiny_model, tmp_path, monkeypatch):
+    shares = []
+    monkeypatch.setattr('time.sleep', lambda s: shares.append(round(progress.share, 2)))
+    progress = EngineBuild()
+    open_tensorrt(tiny_model, version, tmp_path, progress=progress)
+    assert shares == [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9]
+    assert (progress.share, progress.phase) == (None, 'Timing')
+
+
+def test_the_share_never_falls_and_knows_phases_inside_phases():
+    build, shares = EngineBuild(), []
+
+    def step(name, number):
+        assert build.step(name, number)
+        shares.append(round(build.share, 3))
+
+    build.start('all', None, 4)
+    step('all', 0)
+    build.start('part', 'all', 2)
+    build.start('grain', 'part', 5)
+    step('grain', 1)
+    build.finish('grain')
+    step('part', 0)
+    build.start('grain', 'part', 5)  # names are used again
+    step('grain', 0)
+    build.finish('grain')
+    build.finish('part')
+    step('all', 3)
+    step('unknown', 3)
+    assert shares == [0.25, 0.3, 0.375, 0.4, 1.0, 1.0]
+
+
+def test_memory_is_freed_with_the_backend(device, version, tiny_model, tmp_path):
+    backend = open_tensorrt(tiny_model, version, tmp_path)
     assert device.streams and len(device.memory) == 3 + len(OUTPUTS)
     del backend
     gc.collect()
     assert not device.streams and not device.memory
 
 
-def test_failures_are_reported(device, tiny_model, tmp_path):
-    device.parses = False
-    with pytest.raises(ModelFileError, match='tensorrt does not accept the graph: no such layer'):
-        open_tensorrt(tiny_model, tmp_path)
-    device.parses, device.full = True, True
+@one_version
+def test_a_full_device_is_reported(device, version, tiny_model, tmp_path):
+    device.full = True
     with pytest.raises(BackendError, match='cudaMalloc failed: cudaErrorMemoryAllocation'):
-        open_tensorrt(tiny_model, tmp_path)
-    device.full = False
-    next(tmp_path.glob('*.plan')).write_bytes(b'damaged')
-    with pytest.raises(BackendError, match=r'cannot read the engine .*\.plan; remove'):
-        open_tensorrt(tiny_model, tmp_path)
+        open_tensorrt(tiny_model, version, tmp_path)
 
 
-def test_auto_prefers_tensorrt(device, tiny_model, tmp_path):
-    assert open_backend(tiny_model, engine_cache_dir=tmp_path).name == 'tensorrt'
+@with_kernels
+def test_compiled_kernels_are_kept_for_the_next_start(device, version, tiny_model, tmp_path):
+    open_tensorrt(tiny_model, version, tmp_path)
+    kernels = tmp_path / f'{stem(tiny_model, version)}-Test-GPU-1.kernels'
+    written = kernels.stat().st_mtime_ns
+    open_tensorrt(tiny_model, version, tmp_path)
+    assert device.kernels == [b'', KERNELS + b' compiled']
+    assert kernels.stat().st_mtime_ns == written
+    engine_cache.write_engine(b'of another driver', kernels)
+    open_tensorrt(tiny_model, version, tmp_path)
+    assert device.kernels[2] == b''
+    assert read_engine(kernels) == KERNELS + b' compiled'
+    kernels.chmod(0o666)
+    with pytest.raises(BackendError, match='other users can write'):
+        open_tensorrt(tiny_model, version, tmp_path)
+
+
+@with_kernels
+def test_a_start_without_a_place_for_kernels_works(
+    device, version, tiny_model, tmp_path, monkeypatch
+):
+    open_tensorrt(tiny_model, version, tmp_path)
+    next(tmp_path.glob('*.kernels')).unlink()
+
+    def fail(path):
+        raise OSError(30, 'Read-only file system', str(path))
+
+    monkeypatch.setattr(engine_cache, 'atomic_write', fail)
+    assert open_tensorrt(tiny_model, version, tmp_path)
+
+
+def test_auto_prefers_what_is_installed(device, version, tiny_model, tmp_path):
+    assert open_backend(tiny_model, engine_cache_dir=tmp_path).name == KINDS[version]
+
+
+def test_the_file_of_an_engine_ends_in_its_digest(tmp_path):
+    engine_cache.write_engine(b'engine', tmp_path / 'x.plan')
+    assert len((tmp_path / 'x.plan').read_bytes()) == 6 + DIGEST_BYTES
+    assert read_engine(tmp_path / 'x.plan') == b'engine'
+    assert read_engine(tmp_path / 'missing.plan') is None
