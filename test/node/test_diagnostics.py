@@ -258,3 +258,13 @@ def test_old_times_are_not_shown_as_current(active, current, rate_hz, level, tex
 def test_a_model_that_is_loading(values, problem, level, text):
     status = model_status('configuring', problem, values, '', 12.3)
     assert (status.level, status.message, status.values['state']) == (level, text, 'configuring')
+
+
+def test_an_engine_that_is_being_built():
+    status = model_status('configuring', '', {}, '', 12.3, 0.404)
+    assert status.values['engine'] == 'building 40 %'
+    assert status.message == (
+        'a model has been loading for 12 s, its engine is being built (40 %)'
+    )
+    status = model_status('active', '', {'engine': 'ready', 'name': 'city'}, '', 12.3, 0.0)
+    assert (status.level, status.values['engine']) == (Level.OK, 'building 0 %')
