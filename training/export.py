@@ -17,6 +17,7 @@ from panoptic_ros.core.model_file import MAX_FILE_BYTES, write_model_file
 from panoptic_ros.core.model_info import OUTPUTS, ModelInfo
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
+from panoptic_ros.runtime.roi_align import replace_roi_align
 
 from .checkpoint import NonFiniteError, find_non_finite
 from .module_backend import model_info
@@ -185,6 +186,7 @@ def export_model(
     *,
     name: str,
     half_weights: bool = False,
+    grid_sample: bool = False,
     recipe_hash: str = '',
     scores: Mapping[str, float] | None = None,
     **decoding: Any,
@@ -197,6 +199,7 @@ def export_model(
         input_size: (height, width), px.
         name: name of the model in the metadata.
         half_weights: store weights as float16.
+        grid_sample: write RoiAlign as GridSample.
         recipe_hash: of the training recipe; empty for untrained weights.
         scores: validation scores for the metadata.
         decoding: fields of the family's configuration that may differ from the training, such as
@@ -222,6 +225,8 @@ def export_model(
     graph = build_graph(copy, input_size)
     if half_weights:
         store_as_half(graph)
+    if grid_sample:
+        replace_roi_align(graph)
     write_model_file(graph, info, path)
     return info
 

@@ -119,6 +119,14 @@ def add_parser(subparsers: Any) -> None:
         help='precision of the stored weights; fp16 halves the file, which ONNX limits to '
         '2 GiB; computation stays in fp32 (default: %(default)s)',
     )
+    parser.add_argument(
+        '--roi-align',
+        choices=('roialign', 'gridsample'),
+        default='roialign',
+        help='operator that pools boxes in the two-stage families; gridsample is for engines '
+        'without RoiAlign, and slower in ONNX Runtime. The TensorRT backends make it themselves '
+        '(default: %(default)s)',
+    )
     parser.set_defaults(func=run)
 
 
@@ -145,6 +153,7 @@ def run(args: argparse.Namespace) -> None:
     settings = {
         'name': args.name or args.output.stem,
         'half_weights': args.precision == 'fp16',
+        'grid_sample': args.roi_align == 'gridsample',
         'stride': args.stride,
         'top_k': args.top_k,
         'scores': read_scores(args.scores) if args.scores else {},

@@ -58,6 +58,8 @@ def test_a_model_file_is_exported_again_with_its_weights(capsys, exported, hle_m
                 '--set',
                 'score_threshold=0.7',
                 'refine=1',
+                '--roi-align',
+                'gridsample',
             ]
         )
         == 0
@@ -69,6 +71,7 @@ def test_a_model_file_is_exported_again_with_its_weights(capsys, exported, hle_m
     assert settings == {
         'name': 'larger',
         'half_weights': True,
+        'grid_sample': True,
         'stride': 2,
         'top_k': 8,
         'scores': {},
@@ -117,6 +120,7 @@ def test_a_recipe_is_exported_untrained_at_its_own_size(exported, tmp_path):
     assert settings == {
         'name': 'empty',
         'half_weights': False,
+        'grid_sample': False,
         'scores': {},
         'stride': None,
         'top_k': None,

@@ -10,6 +10,7 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.registry import FAMILIES, build, build_model, resolve_family
+from panoptic_ros.runtime.roi_align import replace_roi_align
 from panoptic_ros.runtime.torch_backend import load_weights
 from panoptic_training.export import export_model
 
@@ -116,6 +117,16 @@ def test_graph_equals_module_with_no_one_and_too_many_instances(exported):
         thresholds = {**lax, 'score_threshold': score_threshold}
         assert len(instance_scores(model, image, thresholds)) == count
         assert_same(run_onnx(path, image, thresholds), run_eager(model, image, thresholds))
+
+
+def test_graph_with_grid_sample_is_the_same(exported, tmp_path):
+    _, path, size = exported
+    model = onnx.load(path)
+    if replace_roi_align(model) == 0:
+        return  # a family without RoiAlign
+    onnx.save(model, tmp_path / 'grid_sample.onnx')
+    image = random_image(size)
+    assert_same(run_onnx(tmp_path / 'grid_sample.onnx', image, {}), run_onnx(path, image, {}))
 
 
 def test_operators_are_tensorrts(exported):

@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
+from roi_graph import make_graph
 
 from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.core.model_file import read_info
@@ -166,6 +167,15 @@ def test_file_names_head_output_and_no_paths(files):
     data = path.read_bytes()
     for trace in (b'site-packages', b'.py', str(Path(__file__).parents[2]).encode()):
         assert trace not in data
+
+
+@pytest.mark.parametrize('grid_sample', [False, True])
+def test_roi_align_is_written_as_what_was_asked_for(monkeypatch, tmp_path, grid_sample):
+    monkeypatch.setattr(export, 'build_graph', lambda *_: make_graph((8, 8), 4, 0.5))
+    path = tmp_path / 'a.onnx'
+    export_model(random_model(), path, SIZES[0], name='a', grid_sample=grid_sample)
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert kinds & {'RoiAlign', 'GridSample'} == {'GridSample' if grid_sample else 'RoiAlign'}
 
 
 def test_export_refuses_other_suffixes(tmp_path):
