@@ -69,8 +69,18 @@ setup(
             'optuna>=4',
         ],
         'hf': ['transformers>=5'],
+        'tensorrt_rtx': ['tensorrt-rtx>=1.7', 'cuda-bindings>=13'],
         'docs': ['sphinx>=8', 'myst-parser>=4', 'pydata-sphinx-theme>=0.16', 'sphinx-copybutton'],
-        'test': ['pytest', 'pytest-xdist', 'pytest-timeout', 'hypothesis', 'ruff', 'mypy'],
+        'test': [
+            'pytest',
+            'pytest-xdist',
+            'pytest-timeout',
+            'hypothesis',
+            'ruff',
+            'mypy',
+            'tensorrt-rtx>=1.7; sys_platform == "win32" or '
+            '(sys_platform == "linux" and platform_machine == "x86_64")',
+        ],
     },
     entry_points={
         'console_scripts': [

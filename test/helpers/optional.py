@@ -25,7 +25,7 @@ OPTIONAL = {
     'matplotlib': 'report',
     'jinja2': 'report',
     'hypothesis': 'test',
-    'tensorrt_rtx': 'tensorrt_rtx',
+    'tensorrt_rtx': 'test',
     **dict.fromkeys(
         (
             'rclpy',
