@@ -32,7 +32,11 @@ def add_parser(subparsers: Any) -> None:
         '  panoptic build city.onnx --backend tensorrt_rtx --engine-cache-dir engines',
     )
     parser.add_argument(
-        'model', type=Path, nargs='?', metavar='MODEL', help='model file (default: the packaged)'
+        'model',
+        type=Path,
+        nargs='?',
+        metavar='MODEL',
+        help='model file (default: the one in the package)',
     )
     parser.add_argument(
         '--backend',

@@ -18,7 +18,7 @@ class Backend(Protocol):
     """A loaded model file. The attributes name what is in use, not what was requested."""
 
     name: str
-    """`onnxruntime`, `tensorrt`, `tensorrt_rtx` or `torch`; a provider or mode follows after a slash."""
+    """One of `select.BACKENDS`; a provider or mode follows after a slash."""
 
     device: str
     """`cpu`, or `cuda:<index>`."""

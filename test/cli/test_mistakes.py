@@ -19,6 +19,7 @@ CITY = str(default_model())
 FILES = (
     'ablate {}',
     'benchmark {}',
+    'build {}',
     'data check {}',
     'data convert --polygons {} --images photos -o new',
     'data convert --semantic photos --instance photos --images photos --classes {} -o new',

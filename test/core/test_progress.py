@@ -95,6 +95,14 @@ def test_resumed_work_counts_from_its_start_and_its_rate_from_the_resume(clock):
     assert bar.line() == '950 of 1000 steps (95 %), 5.0/s, 10 s left'
 
 
+def test_uneven_work_has_no_rate_and_no_remaining_time(clock):
+    progress = Progress('engines built', 1, is_even=False)
+    clock.now += 10
+    progress.update(0.4, 'timing')
+    assert progress.elapsed_s == 10
+    assert progress.line() == '0 of 1 engines built (40 %), timing'
+
+
 def test_a_known_remaining_time_replaces_the_estimate(clock):
     bar = Progress('steps', math.inf)
     clock.now += 10
