@@ -97,13 +97,13 @@ def build_engine(library: Library, path: Path, progress: EngineBuild) -> bytes:
     del data
     config = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # float32 of full precision, as in other backends
-    config.progress_monitor = monitor = _make_monitor(trt, progress)
+    monitor = _make_monitor(trt, progress)  # must outlive the build
+    config.progress_monitor = monitor
     progress.share = 0.0
     try:
         engine = builder.build_serialized_network(network, config)
     finally:
         progress.share = None
-        del monitor
     if engine is not None:
         return bytes(engine)
     if progress.cancelled:
