@@ -91,8 +91,10 @@ def build_engine(library: Library, path: Path, progress: EngineBuild) -> bytes:
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, library.logger)
     if not parser.parse(data):
+        refused = _refused(parser.get_error(0))
         raise ModelFileError(
-            f'{path}: {library.name} does not accept {_refused(parser.get_error(0))}'
+            f'{path}: {library.name} does not accept {refused}; if an earlier version wrote this '
+            'file, write it again with `panoptic export --model`'
         )
     del data
     config = builder.create_builder_config()

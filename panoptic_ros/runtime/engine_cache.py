@@ -62,13 +62,13 @@ def read_engine(path: Path) -> bytes | None:
 
 
 def write_engine(content: bytes, path: Path) -> None:
-    """Write a file for this user alone, atomically.
+    """Write a file that no other user can change, atomically.
 
     Raises:
         OSError: if it cannot be written.
     """
     with atomic_write(path) as temporary:
-        temporary.chmod(0o600)
+        temporary.chmod(0o644)
         temporary.write_bytes(content + hashlib.sha256(content).digest())
 
 

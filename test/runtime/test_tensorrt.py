@@ -91,7 +91,7 @@ def test_an_engine_is_built_once_for_each_file_and_version(
     assert plan in cache.iterdir()
     assert {file.suffix for file in cache.iterdir()} <= {'.plan', '.kernels'}
     assert {cache.stat().st_mode & 0o777} == {0o700}
-    assert {file.stat().st_mode & 0o777 for file in cache.iterdir()} == {0o600}
+    assert {file.stat().st_mode & 0o777 for file in cache.iterdir()} == {0o644}
     other = tmp_path / 'other.onnx'
     other.write_bytes(tiny_model.read_bytes() + b'')
     model = onnx.load(other)
