@@ -37,6 +37,14 @@ class EngineBuild:
     cancelled: bool = False
     _phases: dict[str, _Phase] = field(default_factory=dict)
 
+    def begin(self) -> None:
+        """Begin a build."""
+        self.share, self._phases = 0.0, {}
+
+    def end(self) -> None:
+        """End the build, complete or not."""
+        self.share = None
+
     def start(self, name: str, parent: str | None, steps: int) -> None:
         """Begin a phase."""
         self._phases[name] = _Phase(parent or '', max(steps, 1))
@@ -101,11 +109,11 @@ def build_engine(library: Library, path: Path, progress: EngineBuild) -> bytes:
     config.clear_flag(trt.BuilderFlag.TF32)  # float32 of full precision, as in other backends
     monitor = _make_monitor(trt, progress)  # must outlive the build
     config.progress_monitor = monitor
-    progress.share = 0.0
+    progress.begin()
     try:
         engine = builder.build_serialized_network(network, config)
     finally:
-        progress.share = None
+        progress.end()
     if engine is not None:
         return bytes(engine)
     if progress.cancelled:

@@ -19,10 +19,10 @@ LIBRARIES = {
 """Installation of each library, by the name of its module."""
 
 PORTABLE = 'tensorrt_rtx'
-"""Library whose engines run on every GPU from Ampere on. It compiles kernels when it loads them.
+"""Library whose engines run on every GPU from Ampere on; it compiles kernels when it loads one.
 
-TensorRT's own engines run on the GPU that they were built on."""
-
+Engines of TensorRT itself run on the GPU for which they were built.
+"""
 
 PORTABLE_GPUS = 'GPUs from Ampere on'
 """GPUs that run the portable engines."""
@@ -79,7 +79,7 @@ def import_library(name: str) -> Library:
         name: a key of LIBRARIES.
 
     Raises:
-        BackendError: if it is not installed; says how to install it.
+        BackendError: if it is not installed or too old; says how to install it.
     """
     try:
         module = import_module(name)
@@ -87,6 +87,11 @@ def import_library(name: str) -> Library:
         raise BackendError(
             f'{name} cannot be imported ({one_line(error)}); {LIBRARIES[name]}'
         ) from None
+    if not hasattr(module.NetworkDefinitionCreationFlag, 'STRONGLY_TYPED'):
+        raise BackendError(
+            f'{name} {module.__version__} is too old, version 10 or later is needed; '
+            f'{LIBRARIES[name]}'
+        )
     logger = _make_logger(module)
     return Library(name, module, logger, logger.errors)
 

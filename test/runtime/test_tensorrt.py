@@ -252,6 +252,14 @@ def test_a_graph_that_is_refused_is_one_line(device, version, tiny_model, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@one_version
+def test_a_version_without_typed_networks_is_refused(device, version, tiny_model, tmp_path):
+    module = sys.modules['tensorrt']
+    module.__version__, module.NetworkDefinitionCreationFlag = '8.6.1', object()
+    with pytest.raises(BackendError, match=r'tensorrt 8\.6\.1 is too old, version 10 or later'):
+        open_tensorrt(tiny_model, version, tmp_path)
+
+
 def test_a_cancelled_build_leaves_nothing(device, version, tiny_model, tmp_path):
     progress = EngineBuild(cancelled=True)
     with pytest.raises(BackendError, match='was cancelled'):
@@ -289,7 +297,9 @@ def test_the_share_never_falls_and_knows_phases_inside_phases():
     build.finish('part')
     step('all', 3)
     step('unknown', 3)
-    assert shares == [0.25, 0.3, 0.375, 0.4, 1.0, 1.0]
+    build.begin()
+    step('unknown', 3)
+    assert shares == [0.25, 0.3, 0.375, 0.4, 1.0, 1.0, 0.0]
 
 
 def test_memory_is_freed_with_the_backend(device, version, tiny_model, tmp_path):
