@@ -81,7 +81,9 @@ def run(args: argparse.Namespace) -> None:
     def work() -> None:
         try:
             built.append(
-                build_ahead(path, args.backend, args.device, args.engine_cache_dir, progress)
+                build_ahead(
+                    path, 'fp32', args.backend, args.device, args.engine_cache_dir, progress
+                )
             )
         except Exception as error:
             failed.append(error)

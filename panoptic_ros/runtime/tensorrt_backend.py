@@ -33,6 +33,7 @@ from panoptic_ros.runtime.tensorrt_library import (
 
 def build_ahead(
     path: Path,
+    precision: str,
     library: str = 'auto',
     device: str = 'cuda',
     cache_dir: Path | None = None,
@@ -42,6 +43,7 @@ def build_ahead(
 
     Args:
         path: the model file.
+        precision: of the model file.
         library: a key of LIBRARIES; `auto` takes the first that can build here.
         device: `cuda[:<index>]` that tensorrt builds for; tensorrt_rtx needs no GPU.
         cache_dir: folder of the engines; None is the user's cache directory.
@@ -66,7 +68,7 @@ def build_ahead(
             continue
         gpu = '' if index is None else gpu_names()[index]
         plan, _ = _prepare_engine(
-            opened, path, gpu, 'fp32', cache_dir or default_cache_dir(), progress
+            opened, path, gpu, precision, cache_dir or default_cache_dir(), progress
         )
         return plan, f'{name} {opened.version} on {gpu or PORTABLE_GPUS}'
     raise BackendError('; '.join(reasons))
@@ -89,7 +91,7 @@ class TensorRTBackend:
         Args:
             path: the model file.
             device: `cuda[:<index>]`.
-            precision: of the model file, `fp32` or `fp16`.
+            precision: of the model file.
             cache_dir: folder of the built engines, which only this user can write to.
             library: a key of LIBRARIES.
             progress: filled while the engine is built.
@@ -222,7 +224,7 @@ def _prepare_engine(
         library: builds the engine.
         path: the model file.
         gpu: name of the current GPU; empty for a portable engine.
-        precision: of the model file, `fp32` or `fp16`.
+        precision: of the model file.
         cache_dir: folder of the engines.
         progress: filled while the engine is built.
 

@@ -57,7 +57,7 @@ class Library:
         Args:
             model: the model file.
             gpu: name of the GPU, which matters unless engines are portable.
-            precision: `fp32` or `fp16`.
+            precision: of the model file.
         """
         target = 'ampere+' if self.name == PORTABLE else file_part(gpu)
         return f'{file_hash(model)}-{self.name}{self.version}-{target}-{precision}.plan'

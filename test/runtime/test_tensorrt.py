@@ -107,7 +107,7 @@ def test_an_engine_is_built_once_for_each_file_and_version(
 
 def test_the_node_finds_an_engine_that_was_built_ahead(device, version, tiny_model, tmp_path):
     for expected in ([version], [version]):
-        engine, target = build_ahead(tiny_model, 'auto', 'cuda', tmp_path)
+        engine, target = build_ahead(tiny_model, 'fp32', 'auto', 'cuda', tmp_path)
         assert device.built == expected
     assert engine == tmp_path / f'{stem(tiny_model, version)}.plan'
     gpus = 'GPUs from Ampere on' if KINDS[version] == 'tensorrt_rtx' else GPU
@@ -119,10 +119,10 @@ def test_the_node_finds_an_engine_that_was_built_ahead(device, version, tiny_mod
 @one_version
 def test_tensorrt_ahead_of_time_needs_its_gpu(device, tiny_model, tmp_path, monkeypatch):
     with pytest.raises(BackendError, match='tensorrt needs a GPU, got device cpu'):
-        build_ahead(tiny_model, 'tensorrt', 'cpu', tmp_path)
+        build_ahead(tiny_model, 'fp32', 'tensorrt', 'cpu', tmp_path)
     monkeypatch.setattr(gpu, 'gpu_names', tuple)
     with pytest.raises(BackendError, match=r'no NVIDIA GPU .*; tensorrt_rtx cannot be imported'):
-        build_ahead(tiny_model, 'auto', 'cuda', tmp_path)
+        build_ahead(tiny_model, 'fp32', 'auto', 'cuda', tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

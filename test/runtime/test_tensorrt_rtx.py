@@ -22,14 +22,14 @@ from panoptic_ros.runtime.tensorrt_library import import_library
 def test_an_engine_is_built_without_a_gpu(tiny_model, tmp_path):
     cache = tmp_path / 'engines'
     progress = EngineBuild()
-    engine, target = build_ahead(tiny_model, 'tensorrt_rtx', 'cuda', cache, progress)
+    engine, target = build_ahead(tiny_model, 'fp32', 'tensorrt_rtx', 'cuda', cache, progress)
     assert target == f'tensorrt_rtx {tensorrt_rtx.__version__} on GPUs from Ampere on'
     assert engine.parent == cache
     plan = read_engine(engine)
     assert plan is not None and len(plan) > 10_000
     assert progress.phase  # the library has reported its phases
     written = engine.stat().st_mtime_ns
-    assert build_ahead(tiny_model, 'auto', 'cuda', cache)[0] == engine
+    assert build_ahead(tiny_model, 'fp32', 'auto', 'cuda', cache)[0] == engine
     assert engine.stat().st_mtime_ns == written
 
 
