@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Build of a TensorRT engine from a model file, with its progress."""
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.roi_align import replace_roi_align
 from panoptic_ros.runtime.tensorrt_library import Library
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -86,6 +89,7 @@ def build_engine(library: Library, path: Path, progress: EngineBuild) -> bytes:
         ModelFileError: if the library does not accept the graph; names the operator.
         BackendError: if there is not enough memory, or the build was cancelled.
     """
+    logger.info('%s %s builds an engine of %s', library.name, library.version, path)
     trt = library.module
     library.errors.clear()
     model = load_onnx(path)

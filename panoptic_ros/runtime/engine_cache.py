@@ -7,6 +7,7 @@ have no checksum of their own.
 """
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from panoptic_ros.core.files import FolderInUseError, atomic_write, lock_folder
 from panoptic_ros.runtime.backend import BackendError
+
+logger = logging.getLogger(__name__)
 
 OTHERS_WRITE = 0o022
 """Permission of the group and of all users to write."""
@@ -94,6 +97,8 @@ def find_or_build(path: Path, build: Callable[[], bytes]) -> bytes:
             try:
                 engine = read_engine(path)  # another process may just have built it
                 if engine is None:
+                    if path.exists():
+                        logger.warning('the engine %s is damaged and is built again', path)
                     engine = build()
                     write_engine(engine, path)
             finally:

@@ -45,6 +45,7 @@ def test_a_build_is_shown_and_ends_at_the_time_limit_and_with_a_signal(
 
     graph.until(shows_the_build)
     assert graph.state == 'configuring'  # services answer
+    assert f'tensorrt 11.4.0.106 builds an engine of {tiny_model}' in node.log
     assert list(cache.glob('*.building'))
     node.wait_for_log('cannot configure: the model is not loaded after 5 s')
     assert graph.state == 'unconfigured'

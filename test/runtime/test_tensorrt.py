@@ -167,7 +167,7 @@ def test_an_engine_built_meanwhile_is_used(device, version, tiny_model, tmp_path
 @pytest.mark.parametrize(
     'damage', [bytes, lambda data: data[:9], lambda data: data[:500] + b'x' + data[501:]]
 )
-def test_a_damaged_engine_is_built_again(device, version, tiny_model, tmp_path, damage):
+def test_a_damaged_engine_is_built_again(device, version, tiny_model, tmp_path, damage, caplog):
     open_tensorrt(tiny_model, version, tmp_path)
     plan = next(tmp_path.glob('*.plan'))
     whole = plan.read_bytes()
@@ -175,6 +175,9 @@ def test_a_damaged_engine_is_built_again(device, version, tiny_model, tmp_path, 
     open_tensorrt(tiny_model, version, tmp_path)
     assert device.built == [version] * 2
     assert plan.read_bytes() == whole
+    assert [record.message for record in caplog.records if record.levelname == 'WARNING'] == [
+        f'the engine {plan} is damaged and is built again'
+    ]
 
 
 @one_version
