@@ -28,6 +28,7 @@ def replace_roi_align(model: Any) -> int:
 
     if all(node.op_type != 'RoiAlign' for node in model.graph.node):
         return 0
+    del model.graph.value_info[:]  # earlier rewriting may have left wrong ones
     graph = onnx.shape_inference.infer_shapes(model).graph
     shapes = {
         value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
