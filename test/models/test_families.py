@@ -10,7 +10,9 @@ from tiny_model import LABELS
 
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.registry import FAMILIES, build, build_model, resolve_family
+from panoptic_ros.runtime.engine_build import EngineBuild, build_engine
 from panoptic_ros.runtime.roi_align import replace_roi_align
+from panoptic_ros.runtime.tensorrt_library import import_library
 from panoptic_ros.runtime.torch_backend import load_weights
 from panoptic_training.export import export_model
 
@@ -133,6 +135,13 @@ def test_operators_are_tensorrts(exported):
     graph = onnx.load(exported[1]).graph
     assert {node.op_type for node in graph.node} - TENSORRT_OPERATORS == set()
     assert {node.domain for node in graph.node} <= {''}
+
+
+def test_tensorrt_rtx_builds_the_graph(exported):
+    pytest.importorskip('tensorrt_rtx', reason='needs tensorrt-rtx, see the extra tensorrt_rtx')
+    _, path, size = exported
+    if size == SIZES[0]:  # a build takes as long as an export
+        assert build_engine(import_library('tensorrt_rtx'), path, EngineBuild())
 
 
 def test_graph_names_where_decoding_starts(exported):
