@@ -40,10 +40,7 @@ def decode(
         thresholds: scalars by name, see `MaskRCNNConfig.thresholds`.
     """
     coarse = (pasted(found, masks, semantic_logits, MAP_STRIDE) > 0).to(masks.dtype)
-    everyone = torch.ones_like(found.alive)[:, None] & torch.ones_like(found.alive)
-    keep = keep_uncovered(
-        coarse.flatten(1), found.alive, everyone, thresholds['overlap_threshold']
-    )
+    keep = keep_uncovered(coarse.flatten(1), found.alive, thresholds['overlap_threshold'])
     mask_logits = pasted(found, masks, semantic_logits, stride)
     mask = (mask_logits > 0) & keep[:, None, None]
     row_map, prob = first_row(mask), upsample(semantic_logits[None], stride)[0].softmax(dim=0)

@@ -58,8 +58,12 @@ def decode(
     """
     instances, stride = masks.shape[0], config.stride
     coarse = (pasted(found, masks, semantic_logits, MAP_STRIDE) > 0).to(masks.dtype).flatten(1)
+    things = torch.arange(thing_class.shape[0], device=masks.device)
     keep = keep_uncovered(
-        coarse, found.alive, found.thing[:, None] == found.thing, thresholds['overlap_threshold']
+        coarse,
+        found.alive,
+        thresholds['overlap_threshold'],
+        (found.thing[:, None] == things).to(masks.dtype),
     )
     if relation_module is None:
         relation = masks.new_zeros(instances, instances)

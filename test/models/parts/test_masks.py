@@ -70,7 +70,8 @@ def test_keep_uncovered_equals_the_loop(seed, limit):
                 covered |= mask[j]
         if alive[i] and mask[i].any() and (mask[i] & covered).sum() <= limit * mask[i].sum():
             kept.append(i)
-    keep = keep_uncovered(mask.float(), alive, group[:, None] == group, torch.tensor(limit))
+    one_hot = (group[:, None] == torch.arange(int(group.max()) + 1)).float()
+    keep = keep_uncovered(mask.float(), alive, torch.tensor(limit), one_hot)
     assert torch.nonzero(keep)[:, 0].tolist() == kept
 
 

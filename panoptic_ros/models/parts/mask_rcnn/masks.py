@@ -55,28 +55,33 @@ def _weights(low: Tensor, high: Tensor, count: int, bins: int) -> Tensor:
     return (1 - distance).relu() * _between(low, high, count)[:, :, None]
 
 
-def keep_uncovered(mask: Tensor, alive: Tensor, rival: Tensor, limit: Tensor) -> Tensor:
+def keep_uncovered(
+    mask: Tensor, alive: Tensor, limit: Tensor, group: Tensor | None = None
+) -> Tensor:
     """Drop, from the first row to the last, masks that kept masks cover too much of.
 
     Args:
         mask: 0 or 1, in order of preference, (K, N) float.
         alive: (K,) bool.
-        rival: [j, i] is True where j can cover i, (K, K) bool.
         limit: largest part of a mask that may be covered, ().
+        group: one-hot rows, (K, G) float: only masks of its own group cover a mask. None puts all
+            into one group.
 
     Returns:
         (K,) bool; False also for empty masks.
     """
-    area = mask.sum(dim=1)  # (K,)
-    kept: list[Tensor] = []
-    for i in range(mask.shape[0]):
-        keep = alive[i] & (area[i] > 0)
-        if kept:
-            weight = torch.stack(kept) * rival[:i, i]  # (i,)
-            covered = ((weight @ mask[:i]) > 0).to(mask.dtype) @ mask[i]
-            keep = keep & (covered <= limit * area[i])
-        kept.append(keep.to(mask.dtype))
-    return torch.stack(kept) > 0.5
+    area = mask.sum(dim=1, keepdim=True)  # (K, 1)
+    most = torch.where(alive[:, None] & (area > 0), limit * area, -1.0)
+    groups = torch.ones_like(area) if group is None else group
+    cover = mask.new_zeros(groups.shape[1], mask.shape[1])  # cells of each group's kept masks
+    covered = []
+    for row, own, bound in zip(mask.split(1), groups.split(1), most.split(1), strict=True):
+        before = cover if group is None else own @ cover  # (1, N)
+        count = (before * row).sum(dim=1, keepdim=True)
+        kept = torch.where(count > bound, 0.0, row)
+        cover = torch.maximum(cover, kept if group is None else own.T * kept)
+        covered.append(count)
+    return (torch.cat(covered) <= most).squeeze(1)
 
 
 def first_row(mask: Tensor) -> Tensor:
