@@ -4,6 +4,7 @@
 import logging
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from panoptic_ros.core.model_info import OUTPUTS, ModelInfo
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.roi_align import replace_roi_align
+from panoptic_ros.runtime.trial import color_chart
 
 from .checkpoint import NonFiniteError, find_non_finite
+from .half_precision import use_half
 from .module_backend import model_info
 from .onnx_passes import simplify
 
@@ -112,8 +115,8 @@ def _rename_head_outputs(graph: onnx.GraphProto, head: str) -> None:
 def store_as_half(model: onnx.ModelProto) -> None:
     """Halve the file: store large float32 weights as float16, each followed by a Cast.
 
-    Engines fold the casts when they load the file, so inference still runs in float32. The graph
-    is changed in place, since a graph above 2 GiB cannot be copied.
+    Engines fold the casts when they load the file, so the types of the computation do not change.
+    The graph is changed in place, since a graph above 2 GiB cannot be copied.
     """
     casts = []
     readers: dict[str, list[onnx.NodeProto]] = {}
@@ -136,12 +139,15 @@ def store_as_half(model: onnx.ModelProto) -> None:
     model.graph.node.extend(nodes)
 
 
-def check_weights(model: PanopticModel, half: bool) -> None:
+def check_weights(
+    model: PanopticModel, half_weights: bool = False, precision: str = 'fp32'
+) -> None:
     """Refuse weights that no model file can hold, before the work of an export.
 
     Args:
         model: of any family.
-        half: whether they are stored as float16.
+        half_weights: whether they are stored as float16.
+        precision: number format of the network.
 
     Raises:
         ValueError: for weights above ONNX's 2 GiB, or above the range of float16.
@@ -152,12 +158,13 @@ def check_weights(model: PanopticModel, half: bool) -> None:
     halved = full - sum(
         2 * w.numel() for w in weights if w.dtype == torch.float32 and w.numel() >= SMALL
     )
-    if (halved if half else full) >= MAX_FILE_BYTES:
+    stored = halved if half_weights and precision == 'fp32' else full
+    if stored >= MAX_FILE_BYTES:
         raise ValueError(
-            f'the weights take {(halved if half else full) / 2**30:.1f} GiB, and an ONNX file '
+            f'the weights take {stored / 2**30:.1f} GiB, and an ONNX file '
             f'holds less than {MAX_FILE_BYTES / 2**30:g}; '
             + (
-                f'--precision fp16 stores them in {halved / 2**30:.1f} GiB'
+                f'--weights fp16 stores them in {halved / 2**30:.1f} GiB'
                 if halved < MAX_FILE_BYTES
                 else 'this model is too large for one file'
             )
@@ -168,14 +175,14 @@ def check_weights(model: PanopticModel, half: bool) -> None:
         )
     for name, tensor in model.state_dict().items():
         if (
-            half
+            (half_weights or precision == 'fp16')
             and tensor.dtype == torch.float32
             and tensor.numel() >= SMALL
             and tensor.abs().max() > LARGEST_HALF
         ):
             raise ValueError(
                 f'the weight {name} is larger than float16 holds '
-                f'({LARGEST_HALF:g}); leave out --precision fp16'
+                f'({LARGEST_HALF:g}); export it without fp16'
             )
 
 
@@ -186,6 +193,7 @@ def export_model(
     *,
     name: str,
     half_weights: bool = False,
+    precision: str = 'fp32',
     grid_sample: bool = False,
     recipe_hash: str = '',
     scores: Mapping[str, float] | None = None,
@@ -199,6 +207,7 @@ def export_model(
         input_size: (height, width), px.
         name: name of the model in the metadata.
         half_weights: store weights as float16.
+        precision: number format of the network, `fp32` or `fp16`; see `half_precision`.
         grid_sample: write RoiAlign as GridSample.
         recipe_hash: of the training recipe; empty for untrained weights.
         scores: validation scores for the metadata.
@@ -215,20 +224,29 @@ def export_model(
     """
     if path.suffix != '.onnx':
         raise ValueError(f'a model file ends in .onnx, got {path.name}')
-    check_weights(model, half_weights)
+    check_weights(model, half_weights, precision)
     config = {**model.config_dict(), **{k: v for k, v in decoding.items() if v is not None}}
     copy = build(model.family, model.labels, **config)
     copy.load_state_dict({key: value.cpu() for key, value in model.state_dict().items()})
     copy.eval()
     require_finite_maps(copy, input_size)
-    info = model_info(copy, input_size, name, recipe_hash, scores)
+    info = replace(model_info(copy, input_size, name, recipe_hash, scores), precision=precision)
     graph = build_graph(copy, input_size)
+    if precision == 'fp16':
+        use_half(graph, set(copy.state_dict()), sample_inputs(info))
     if half_weights:
         store_as_half(graph)
     if grid_sample:
         replace_roi_align(graph)
     write_model_file(graph, info, path)
     return info
+
+
+def sample_inputs(info: ModelInfo) -> list[dict[str, Any]]:
+    """Return the graph's inputs for a grey image and for one of many colours."""
+    thresholds = {name: np.array(t.default, np.float32) for name, t in info.thresholds.items()}
+    images = np.full((*info.input_size, 3), 128, np.uint8), color_chart(*info.input_size)
+    return [{'image': image, **thresholds} for image in images]
 
 
 def require_finite_maps(model: PanopticModel, input_size: tuple[int, int]) -> None:

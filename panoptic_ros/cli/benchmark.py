@@ -11,6 +11,7 @@ from typing import Any
 from panoptic_ros.cli.arguments import number, whole
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
+from panoptic_ros.core.model_info import PRECISIONS
 from panoptic_ros.core.progress import Progress, working
 from panoptic_ros.core.text import counted
 
@@ -54,8 +55,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         '--precision',
         default='auto',
-        choices=('auto', 'fp32', 'fp16'),
-        help='number format of the network (default: %(default)s)',
+        choices=('auto', *PRECISIONS),
+        help='number format that the model file must have (default: %(default)s)',
     )
     parser.add_argument(
         '--allow-cpu', action='store_true', help='use the CPU if the device is not available'

@@ -116,8 +116,15 @@ def add_parser(subparsers: Any) -> None:
         '--precision',
         choices=('fp32', 'fp16'),
         default='fp32',
-        help='precision of the stored weights; fp16 halves the file, which ONNX limits to '
-        '2 GiB; computation stays in fp32 (default: %(default)s)',
+        help='number format of the network; with fp16 decoding stays in fp32, and so do layers '
+        'whose values fp16 might not hold (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--weights',
+        choices=('fp32', 'fp16'),
+        default='fp32',
+        help='number format of the stored weights; fp16 halves the file, which ONNX limits to '
+        '2 GiB, and leaves the computation as it is (default: %(default)s)',
     )
     parser.add_argument(
         '--roi-align',
@@ -152,7 +159,8 @@ def run(args: argparse.Namespace) -> None:
 
     settings = {
         'name': args.name or args.output.stem,
-        'half_weights': args.precision == 'fp16',
+        'half_weights': args.weights == 'fp16',
+        'precision': args.precision,
         'grid_sample': args.roi_align == 'gridsample',
         'stride': args.stride,
         'top_k': args.top_k,
@@ -184,7 +192,7 @@ def run(args: argparse.Namespace) -> None:
     height, width = info.input_size
     report_saved(
         f'{info.name}: {info.family}, input {height}x{width}, stride {info.stride}, '
-        f'{len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB',
+        f'{info.precision}, {len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB',
         args.output,
     )
 

@@ -64,7 +64,7 @@ def info_from_json(text: str) -> ModelInfo:
     required = {
         name
         for name in ModelInfo.__dataclass_fields__
-        if name not in ('config', 'recipe_hash', 'scores', 'package_version')
+        if name not in ('config', 'recipe_hash', 'scores', 'package_version', 'precision')
     }
     missing = required - set(values)
     if missing:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from panoptic_ros.core.labels import LabelSet
 
+PRECISIONS = ('fp32', 'fp16', 'int8')
+"""Number formats that a graph's network can have."""
+
 MAX_TEXT_CHARS = 500
 """Maximum length of a text; names are logged and published."""
 
@@ -121,6 +124,9 @@ class ModelInfo:
     package_version: str = ''
     """Version of this package that wrote the file."""
 
+    precision: str = 'fp32'
+    """Number format that the network computes in, one of PRECISIONS; decoding has float32."""
+
     def __post_init__(self) -> None:
         for name in ('name', 'family', 'embedding_kind', 'recipe_hash', 'package_version'):
             _require_text(name, getattr(self, name))
@@ -172,6 +178,7 @@ _RULES: tuple[tuple[str, str, Callable[[ModelInfo], bool]], ...] = (
     ('thresholds', 'an object', lambda info: isinstance(info.thresholds, Mapping)),
     ('config', 'an object', lambda info: isinstance(info.config, Mapping)),
     ('scores', 'an object', lambda info: isinstance(info.scores, Mapping)),
+    ('precision', f'one of {", ".join(PRECISIONS)}', lambda info: info.precision in PRECISIONS),
 )
 """Attribute, expected value in words, and check; later checks rely on earlier ones."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from panoptic_ros.core.model_info import PRECISIONS
 from panoptic_ros.core.settings import MAX_SHOWN, Setting, settings_of
 from panoptic_ros.core.text import one_line
 from panoptic_ros.images.files import MAX_IMAGE_PIXELS
@@ -67,7 +68,12 @@ PARAMETERS = (
         'Use the CPU if the requested GPU is not available, instead of failing.',
         read_only=True,
     ),
-    _choice('precision', 'Number format of the engine.', 'auto', 'fp32', 'fp16'),
+    _choice(
+        'precision',
+        'Number format that the model file must have; auto takes any.',
+        'auto',
+        *PRECISIONS,
+    ),
     Setting(
         'engine_cache_dir',
         '',

@@ -40,7 +40,7 @@ class OnnxRuntimeBackend:
             path: the model file.
             device: `cpu` or `cuda[:<index>]`.
             provider: `cpu`, `cuda` or `tensorrt`; empty is `cpu` or `cuda`, by the device.
-            precision: `fp32`, or `fp16` with provider tensorrt.
+            precision: number format of the file's network.
             engine_cache_dir: folder of the tensorrt provider's engines.
             threads: CPU threads per inference; None is one per core this process may use.
 
@@ -63,11 +63,6 @@ class OnnxRuntimeBackend:
             )
         if (index is None) != (provider == 'cpu'):
             raise BackendError(f'onnxruntime provider {provider} does not run on device {device}')
-        if precision != 'fp32' and (precision, provider) != ('fp16', 'tensorrt'):
-            raise BackendError(
-                f'onnxruntime/{provider} computes in fp32, got precision {precision}; '
-                'fp16 needs the backend tensorrt'
-            )
         if _PROVIDERS[provider] not in ort.get_available_providers():
             raise BackendError(
                 f'this onnxruntime {ort.__version__} has no {provider} provider '
@@ -115,7 +110,8 @@ def open_session(
         provider: `cpu`, `cuda` or `tensorrt`; if it fails, ONNX Runtime falls back to the one
             before it.
         index: of the GPU; None for the CPU.
-        precision: `fp32`, or `fp16` for tensorrt.
+        precision: number format of the graph's network; the types of the graph decide on all
+            providers but tensorrt.
         cache_dir: folder of tensorrt's engines; None keeps none.
         threads: CPU threads per inference; None is one per core this process may use.
     """
@@ -135,6 +131,7 @@ def open_session(
         {
             'device_id': index,
             'trt_fp16_enable': precision == 'fp16',
+            'trt_int8_enable': precision == 'int8',
             'trt_engine_cache_enable': cache_dir is not None,
             'trt_engine_cache_path': str(cache_dir or ''),
         },

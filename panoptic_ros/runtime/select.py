@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from panoptic_ros.core.model_file import ModelFileError, info_from_onnx, load_onnx
-from panoptic_ros.core.model_info import ModelInfo
+from panoptic_ros.core.model_info import PRECISIONS, ModelInfo
 from panoptic_ros.core.onnx_graph import check_weights
 from panoptic_ros.core.text import did_you_mean, one_line
 from panoptic_ros.runtime.backend import Backend, BackendError
@@ -17,8 +17,6 @@ from panoptic_ros.runtime.trial import check_predictions
 
 BACKENDS = (*LIBRARIES, 'onnxruntime', 'torch')
 """Engines, fastest first. A new engine needs a class in this package and a branch in `_open`."""
-
-PRECISIONS = ('fp32', 'fp16')
 
 _GPU_ONLY = (*LIBRARIES, 'onnxruntime/tensorrt', 'onnxruntime/cuda', 'torch/cudagraph')
 
@@ -40,7 +38,8 @@ def open_backend(
         backend: `auto`, or one of BACKENDS, with an ONNX Runtime provider (cpu, cuda, tensorrt)
             or a torch mode (eager, compiled, cudagraph) after a slash.
         device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<index>`.
-        precision: `auto` (fp32), `fp32` or `fp16`.
+        precision: number format of the network that the file must have, one of PRECISIONS;
+            `auto` takes any.
         allow_cpu: use the CPU if the GPU or the engine for it is not available; the backend's
             `fallback_reason` then says why.
         engine_cache_dir: folder of built engines; None is the user's cache directory.
@@ -63,7 +62,12 @@ def open_backend(
         raise BackendError(
             f'precision must be one of auto, {", ".join(PRECISIONS)}, got {precision!r}'
         )
-    exact = 'fp32' if precision == 'auto' else precision
+    if precision not in ('auto', info.precision):
+        maker = 'quantize' if precision == 'int8' else f'export --precision {precision}'
+        raise BackendError(
+            f'{path} computes in {info.precision}, got precision {precision}; '
+            f'`panoptic {maker}` makes such a file, and auto takes any'
+        )
     if device == 'auto':
         if backend in _GPU_ONLY and not gpu_names() and not allow_cpu:
             raise BackendError(
@@ -71,25 +75,25 @@ def open_backend(
                 'allow_cpu to true to use the CPU'
             )
         device = 'cuda' if gpu_names() or backend in _GPU_ONLY else 'cpu'
-        allow_cpu = allow_cpu or (backend not in _GPU_ONLY and exact == 'fp32')
+        allow_cpu = allow_cpu or backend not in _GPU_ONLY
     engines = BACKENDS if engine == 'auto' else (engine,)
     attempts = [
-        (name, variant, device, exact)
+        (name, variant, device)
         for name in engines
         if device != 'cpu' or name not in LIBRARIES or engine == name
     ]
     if device != 'cpu' and allow_cpu:
         attempts += [
-            (name, '', 'cpu', 'fp32')
+            (name, '', 'cpu')
             for name in ('onnxruntime', 'torch')
             if engine in ('auto', *LIBRARIES, name)
         ]
 
     errors: list[BackendError | ModelFileError] = []
-    for name, variant, place, exact in attempts:
+    for name, variant, place in attempts:
         try:
             opened = _open(
-                name, path, info, variant, place, exact, engine_cache_dir, threads, progress
+                name, path, info, variant, place, precision, engine_cache_dir, threads, progress
             )
         except (BackendError, ModelFileError) as error:
             errors.append(error)
@@ -123,13 +127,13 @@ def _open(
     opened: Backend
     try:
         if name in LIBRARIES:
-            opened = TensorRTBackend(path, device, precision, cache_dir, name, progress)
+            opened = TensorRTBackend(path, device, info.precision, cache_dir, name, progress)
         elif name == 'onnxruntime':
             from panoptic_ros.runtime.onnxruntime_backend import OnnxRuntimeBackend
 
             if variant == 'tensorrt':  # its engines are in the same folder
                 open_cache(cache_dir)
-            opened = OnnxRuntimeBackend(path, device, variant, precision, cache_dir, threads)
+            opened = OnnxRuntimeBackend(path, device, variant, info.precision, cache_dir, threads)
         else:
             from panoptic_ros.runtime.torch_backend import TorchBackend
 

@@ -35,7 +35,7 @@ class TorchBackend:
         info: ModelInfo,
         device: str,
         mode: str = '',
-        precision: str = 'fp32',
+        precision: str = 'auto',
         threads: int | None = None,
     ) -> None:
         """Build the module and load the file's weights into it.
@@ -45,7 +45,7 @@ class TorchBackend:
             info: its description.
             device: `cpu` or `cuda[:<index>]`.
             mode: one of MODES; empty is `eager`.
-            precision: `fp32`, the only one.
+            precision: `auto` or `fp32`; weights in half precision become float32.
             threads: CPU threads of the whole process; None is PyTorch's default.
 
         Raises:
@@ -63,10 +63,10 @@ class TorchBackend:
         mode = mode or 'eager'
         if mode not in MODES:
             raise BackendError(f'torch mode must be one of {", ".join(MODES)}, got {mode!r}')
-        if precision != 'fp32':
+        if precision not in ('auto', 'fp32'):
             raise BackendError(
                 f'torch computes in fp32, got precision {precision}; '
-                'fp16 needs the backend tensorrt'
+                'set it to auto, or use the backend onnxruntime or tensorrt'
             )
         index = gpu_index(device)
         if index is not None and not torch.cuda.is_available():
@@ -81,7 +81,7 @@ class TorchBackend:
 
         self.name = f'torch/{mode}'
         self.device = 'cpu' if index is None else f'cuda:{index}'
-        self.precision = precision
+        self.precision = 'fp32'
         self.fallback_reason = ''
         try:
             module = build_model(info)
@@ -142,11 +142,11 @@ class TorchBackend:
 def load_weights(module: PanopticModel, path: Path) -> None:
     """Load the initializers of an ONNX file into a module, matched by name.
 
-    Float16 initializers are converted to float32: they only make the file smaller.
+    Float16 initializers are converted to float32.
 
     Raises:
         ModelFileError: if a weight is missing, unexpected or of another shape than the module's;
-            names it.
+            names it. If the file is quantised.
     """
     import torch
     from onnx import numpy_helper
@@ -157,8 +157,14 @@ def load_weights(module: PanopticModel, path: Path) -> None:
             array.astype(np.float32) if array.dtype == np.float16 else array.copy()
         )
 
+    graph = load_onnx(path).graph
+    if any(node.op_type == 'DequantizeLinear' for node in graph.node):
+        raise ModelFileError(
+            f'{path} is quantised: onnxruntime and tensorrt run it, but its weights cannot be '
+            'loaded; use the model file that it was made from'
+        )
     found = {}
-    for initializer in load_onnx(path).graph.initializer:
+    for initializer in graph.initializer:
         value = tensor(initializer)
         name = initializer.name.removesuffix(TRANSPOSED)
         found[name] = value if name == initializer.name else value.T
