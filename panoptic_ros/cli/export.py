@@ -220,16 +220,21 @@ def read_scores(path: Path) -> dict[str, float]:
     """
     values = read_json(path)
     try:
-        return {
-            'pq': float(values['all']['pq']),
-            'pq_thing': float(values['things']['pq']),
-            'pq_stuff': float(values['stuff']['pq']),
-            'miou': float(values['semantic']['miou']),
-        }
+        return headline_scores(values)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{path} is not a file that `panoptic evaluate --json` wrote: it lacks {error}'
         ) from None
+
+
+def headline_scores(values: dict[str, Any]) -> dict[str, float]:
+    """Return the scores that a model file's metadata holds, in percent, from all of them."""
+    return {
+        'pq': float(values['all']['pq']),
+        'pq_thing': float(values['things']['pq']),
+        'pq_stuff': float(values['stuff']['pq']),
+        'miou': float(values['semantic']['miou']),
+    }
 
 
 def open_training(path: Path) -> tuple[Any, tuple[int, int], str]:

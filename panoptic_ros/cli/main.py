@@ -23,6 +23,7 @@ COMMANDS = (
     'tune-tracker',
     'ablate',
     'export',
+    'quantize',
     'build',
     'benchmark',
     'replay',

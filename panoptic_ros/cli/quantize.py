@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`panoptic quantize`: write a model file with its network in int8."""
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from panoptic_ros.cli.arguments import whole
+from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.core.progress import with_bar
+from panoptic_ros.core.text import counted
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `panoptic`."""
+    parser = subparsers.add_parser(
+        'quantize',
+        help='write a model file with its network in int8',
+        description='Measures the range of each value of the network on images of the split '
+        'train, and writes a model file\nwhose layers take inputs and weights in int8. Decoding '
+        'stays in fp32. Prints PQ on images of the split val\nbefore and after. The file runs '
+        'everywhere; TensorRT makes it faster, ONNX Runtime on CPUs does not.',
+        epilog='example:\n  panoptic quantize city.onnx --data synthetic -o city_int8.onnx',
+    )
+    parser.add_argument(
+        'model', type=Path, metavar='MODEL', help='a model file in fp32, of `panoptic export`'
+    )
+    parser.add_argument(
+        '--data',
+        required=True,
+        metavar='DATA',
+        help='synthetic, a data set and its folder (camvid:<folder>), or a '
+        'folder alone, which is recognised by its layout',
+    )
+    parser.add_argument(
+        '--images',
+        type=whole(1),
+        default=200,
+        metavar='N',
+        help='most images to measure on, and to score (default: %(default)s)',
+    )
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        required=True,
+        metavar='FILE',
+        help='the model file to write, ending in .onnx',
+    )
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Quantise, score both models and write the file.
+
+    Raises:
+        ValueError: if the model is not in fp32, or does not fit the data.
+        OSError: if a file cannot be read or written.
+    """
+    if args.output.suffix != '.onnx':
+        raise ValueError(f'a model file ends in .onnx, got {args.output}')
+    check_output(args, 'output')
+    from panoptic_ros.core.model_file import load_onnx, read_info, write_model_file
+    from panoptic_training.data.registry import open_reader, resolve_name
+    from panoptic_training.quantization import quantize, require_fp32
+
+    info = read_info(args.model)
+    require_fp32(info, args.model)
+    data = resolve_name(args.data)
+    train, val = (open_reader(data, split) for split in ('train', 'val'))
+    if info.labels.names != val.labels.names:
+        raise ValueError(
+            f'{args.model} has the classes {", ".join(info.labels.names)}; {data} has '
+            f'{", ".join(val.labels.names)}; quantise with data that the model was trained on'
+        )
+    indices = range(len(train))[:: spacing(len(train), args.images)][: args.images]
+    images = (train.read(index, 0).image for index in indices)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / args.output.name
+        info, layers = quantize(
+            args.model, with_bar(images, len(indices), 'images measured'), path
+        )
+        before = score(args.model, val, args.images, 'images scored before')
+        after = score(path, val, args.images, 'images scored after')
+        scores = after if len(val) <= args.images else {}
+        info = replace(info, name=args.output.stem, scores=scores)
+        write_model_file(load_onnx(path), info, args.output)
+    scored = counted(min(args.images, len(val)), 'image')
+    print(f'{"":8} {"before":>7} {"after":>7}')
+    for name, title in (('pq', 'PQ'), ('pq_thing', 'things'), ('pq_stuff', 'stuff')):
+        print(f'{title:8} {before[name]:7.1f} {after[name]:7.1f}')
+    report_saved(
+        f'{info.name}: {counted(layers, "layer")} in int8, '
+        f'{args.output.stat().st_size / 1e6:.1f} MB, '
+        f'PQ {after["pq"] - before["pq"]:+.1f} on {scored}',
+        args.output,
+    )
+
+
+def spacing(count: int, most: int) -> int:
+    """Return the step that takes at most about `most` of `count` images, spread evenly."""
+    return max(1, count // most)
+
+
+def score(path: Path, reader: Any, most: int, what: str) -> dict[str, float]:
+    """Score a model file on images of a split, and return its headline scores in percent."""
+    from panoptic_ros.cli.export import headline_scores
+    from panoptic_training.evaluation.predictor import open_predictor
+    from panoptic_training.evaluation.run import Evaluation, model_source
+
+    evaluation = Evaluation(
+        reader,
+        model_source(open_predictor(path, 'onnxruntime'), False),
+        most,
+        chosen=slice(None, None, spacing(len(reader), most)),
+    )
+    for _ in with_bar(evaluation.run(), evaluation.count, what):
+        pass
+    return headline_scores(evaluation.to_dict())
