@@ -200,13 +200,15 @@ def _convert(
         to_half.update(data)
         to_float.update(name for name in node.input if name not in data)
     names = {name: f'{name}_half' for name in to_half}
-    nodes: list[NodeProto] = []
+    nodes = [
+        _cast(value.name, names[value.name]) for value in graph.input if value.name in to_half
+    ]
     for tensor in list(graph.initializer):
         name = tensor.name
         if name not in to_half:
             continue
         if name in to_float and name in weights:  # which only one tensor may hold
-            nodes.append(helper.make_node('Cast', [name], [names[name]], to=TensorProto.FLOAT16))
+            nodes.append(_cast(name, names[name]))
         elif name in to_float:
             graph.initializer.append(_half_tensor(tensor, names[name]))
         else:
@@ -221,15 +223,16 @@ def _convert(
             if half:
                 node.output[i] = f'{name}_half'
                 if name in to_float:
-                    nodes.append(
-                        helper.make_node('Cast', [node.output[i]], [name], to=TensorProto.FLOAT)
-                    )
+                    nodes.append(_cast(node.output[i], name, TensorProto.FLOAT))
             elif name in to_half:
-                nodes.append(
-                    helper.make_node('Cast', [name], [names[name]], to=TensorProto.FLOAT16)
-                )
+                nodes.append(_cast(name, names[name]))
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _cast(name: str, output: str, to: int = TensorProto.FLOAT16) -> NodeProto:
+    """Return the node that converts a value."""
+    return helper.make_node('Cast', [name], [output], to=to)
 
 
 def _half_tensor(tensor: TensorProto, name: str) -> TensorProto:

@@ -76,6 +76,7 @@ def quantize(
                 'WeightSymmetric': True,
                 'QuantizeBias': False,  # TensorRT's DequantizeLinear takes no int32
                 'OpTypesToExcludeOutputQuantization': list(LAYERS),
+                'CalibMovingAverage': True,
             },
         )
         quantized = load_onnx(written)
@@ -121,6 +122,8 @@ def name_layers(graph: onnx.GraphProto) -> list[str]:
         stored[name] = graph.initializer[-1]
         weights.add(name)
         graph.node.remove(node)
+        if not any(node.input[0] in other.input for other in graph.node):
+            graph.initializer.remove(stored[node.input[0]])
     layers = []
     for i, node in enumerate(graph.node):
         node.name = f'{node.op_type}_{i}'

@@ -3,13 +3,17 @@
 
 import builtins
 import sys
+from dataclasses import replace
 
 import onnx
+import onnxruntime
 import pytest
+from tiny_model import tiny_graph, tiny_info
 
-from panoptic_ros.core.model_file import METADATA_KEY, ModelFileError
+from panoptic_ros.core.model_file import METADATA_KEY, ModelFileError, read_info, write_model_file
 from panoptic_ros.runtime import BACKENDS, BackendError, available_backends, gpu, open_backend
 from panoptic_ros.runtime import select as selection
+from panoptic_ros.runtime.onnxruntime_backend import open_session
 
 
 @pytest.fixture
@@ -60,8 +64,15 @@ def test_a_machine_without_gpu_gets_onnxruntime_on_its_cpu(tiny_model, no_gpu):
         ),
         ({'backend': 'auto/cuda'}, 'backend must be one of'),
         ({'device': 'gpu'}, "device must be auto, cpu, cuda or cuda:<index>, got 'gpu'"),
-        ({'precision': 'fp8'}, 'precision must be one of auto, fp32, fp16'),
-        ({'precision': 'fp16', 'backend': 'onnxruntime'}, 'fp16 needs the backend tensorrt'),
+        ({'precision': 'fp8'}, 'precision must be one of auto, fp32, fp16, int8'),
+        (
+            {'precision': 'fp16'},
+            'tiny.onnx computes in fp32, got precision fp16; `panoptic export --precision fp16` ',
+        ),
+        (
+            {'precision': 'int8', 'allow_cpu': True},
+            'tiny.onnx computes in fp32, got precision int8; `panoptic quantize` makes such a ',
+        ),
     ],
 )
 def test_what_is_not_available_is_refused_in_one_line(tiny_model, no_gpu, arguments, reason):
@@ -77,7 +88,7 @@ def test_what_is_not_available_is_refused_in_one_line(tiny_model, no_gpu, argume
         {'device': 'cuda:1', 'backend': 'onnxruntime'},
         {'backend': 'tensorrt'},
         {'backend': 'onnxruntime/cuda'},
-        {'device': 'cuda', 'precision': 'fp16'},
+        {'device': 'cuda', 'precision': 'fp32'},
     ],
 )
 def test_allow_cpu_falls_back_with_a_reason(tiny_model, no_gpu, arguments):
@@ -96,9 +107,25 @@ def test_a_requested_gpu_without_an_engine_is_an_error(tiny_model, one_gpu):
         open_backend(tiny_model, 'onnxruntime', 'cuda')
 
 
-def test_requested_fp16_does_not_fall_back_to_the_cpu(tiny_model, one_gpu):
-    with pytest.raises(BackendError, match='fp16 needs the backend tensorrt'):
-        open_backend(tiny_model, precision='fp16')
+@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'int8'])
+def test_the_precision_follows_the_file(tmp_path, no_gpu, monkeypatch, precision):
+    info = replace(tiny_info(), precision=precision)
+    write_model_file(tiny_graph(info), info, tmp_path / 'a.onnx')
+    assert read_info(tmp_path / 'a.onnx') == info
+    for asked in ('auto', precision):
+        backend = open_backend(tmp_path / 'a.onnx', precision=asked)
+        assert (backend.name, backend.precision) == ('onnxruntime/cpu', precision)
+
+
+def test_options_of_the_tensorrt_provider_follow_the_file(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        onnxruntime, 'InferenceSession', lambda graph, options, providers: asked.append(providers)
+    )
+    for precision in ('fp32', 'fp16', 'int8'):
+        open_session('a.onnx', 'tensorrt', 0, precision)
+    flags = [(o['trt_fp16_enable'], o['trt_int8_enable']) for ((_, o), *_) in asked]
+    assert flags == [(False, False), (True, False), (False, True)]
 
 
 def test_a_gpu_without_an_engine_is_a_fallback_reason_with_auto(tiny_model, one_gpu):

@@ -13,7 +13,7 @@ from roi_graph import make_graph
 from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.registry import build, build_model
-from panoptic_ros.runtime.select import open_backend
+from panoptic_ros.runtime import BackendError, open_backend
 from panoptic_training import export
 from panoptic_training.export import export_model
 
@@ -63,7 +63,7 @@ def files(tmp_path_factory):
     They decode otherwise than the module.
     """
     model, folder = random_model(stride=2, top_k=20), tmp_path_factory.mktemp('export')
-    for name in ('float32', 'float16'):
+    for name in ('float32', 'float16', 'half'):
         export_model(
             model,
             folder / f'{name}.onnx',
@@ -72,10 +72,11 @@ def files(tmp_path_factory):
             stride=4,
             top_k=12,
             half_weights=name == 'float16',
+            precision='fp16' if name == 'half' else 'fp32',
             scores={'pq': 61.5},
             recipe_hash='ab',
         )
-    return model, {name: folder / f'{name}.onnx' for name in ('float32', 'float16')}
+    return model, {path.stem: path for path in folder.iterdir()}
 
 
 def instances(out):
@@ -124,7 +125,7 @@ def test_graph_equals_module(tmp_path, config, why):
 
 
 def test_half_weights_halve_the_file_and_change_little(files):
-    whole, half = files[1].values()
+    whole, half = (files[1][name] for name in ('float32', 'float16'))
     assert half.stat().st_size < 0.75 * whole.stat().st_size
     image = random_image(SIZES[0])
     a, b = run_onnx(whole, image, {}), run_onnx(half, image, {})
@@ -138,6 +139,42 @@ def test_torch_backend_loads_the_module_from_the_file(files, stored):
     thresholds = {name: t.default for name, t in read_info(path).thresholds.items()}
     backend = open_backend(path, backend='torch', device='cpu')
     assert_same(backend.run(image, thresholds)._asdict(), run_onnx(path, image, {}))
+
+
+def test_half_precision_of_the_network(files):
+    path, image = files[1]['half'], random_image(SIZES[0])
+    assert [read_info(files[1][name]).precision for name in files[1]].count('fp16') == 1
+    assert read_info(path).precision == 'fp16'
+    graph = onnx.load(path).graph
+    values = onnx.shape_inference.infer_shapes(onnx.load(path)).graph.value_info
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    weights = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    layers = [node for node in graph.node if node.op_type == 'Conv']
+    assert len(layers) > 50
+    assert {types.get(node.output[0]) for node in layers} == {half}
+    assert {weights[node.input[1]] for node in layers} == {half}, 'without a Cast'
+    assert types['maps_head'] == single
+    a, b = (run_onnx(files[1][name], image, {}) for name in ('float32', 'half'))
+    assert (a['semantic_map'] == b['semantic_map']).mean() > 0.8  # weights are random
+    # Sums over cells would not be exact in half precision.
+    np.testing.assert_array_equal(
+        np.bincount(b['segment_map'].ravel(), minlength=len(b['valid']) + 1)[1:][b['valid']],
+        b['area'][b['valid']],
+    )
+
+
+def test_torch_runs_a_file_in_half_precision_in_float32(files):
+    path, image = files[1]['half'], random_image(SIZES[0])
+    thresholds = {name: t.default for name, t in read_info(path).thresholds.items()}
+    backend = open_backend(path, backend='torch', device='cpu')
+    assert backend.precision == 'fp32'
+    ours = backend.run(image, thresholds).semantic_map
+    assert (ours == run_onnx(path, image, {})['semantic_map']).mean() > 0.8
+    with pytest.raises(BackendError, match='torch computes in fp32, got precision fp16'):
+        open_backend(path, backend='torch', device='cpu', precision='fp16')
+    backend = open_backend(path, precision='fp16', device='cpu')
+    assert (backend.name, backend.precision) == ('onnxruntime/cpu', 'fp16')
 
 
 def test_metadata_builds_the_module_again(files):
@@ -157,8 +194,9 @@ def assert_tensorrt_takes(model):
     assert not model.functions
 
 
-def test_half_weights_need_no_other_operators(files):
-    assert_tensorrt_takes(onnx.load(files[1]['float16']))
+@pytest.mark.parametrize('stored', ['float16', 'half'])
+def test_half_needs_no_other_operators(files, stored):
+    assert_tensorrt_takes(onnx.load(files[1][stored]))
 
 
 def test_file_names_head_output_and_no_paths(files):
@@ -188,7 +226,7 @@ def test_a_model_over_2_gib_is_refused_before_the_export(monkeypatch, tmp_path):
     full = sum(4 * w.numel() for w in (*model.parameters(), *model.buffers()))
     monkeypatch.setattr(export, 'build_graph', lambda *_: pytest.fail('the export has started'))
     monkeypatch.setattr(export, 'MAX_FILE_BYTES', 0.8 * full)
-    with pytest.raises(ValueError, match=r'holds less than .*; --precision fp16 stores them in '):
+    with pytest.raises(ValueError, match=r'holds less than .*; --weights fp16 stores them in '):
         export_model(model, tmp_path / 'a.onnx', SIZES[0], name='a')
     monkeypatch.setattr(export, 'MAX_FILE_BYTES', 0.4 * full)
     for half in (False, True):
@@ -209,7 +247,8 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     assert not (tmp_path / 'a.onnx').exists()
 
 
-def test_weights_too_large_for_float16_are_refused(tmp_path):
+@pytest.mark.parametrize('half', [{'half_weights': True}, {'precision': 'fp16'}])
+def test_weights_too_large_for_float16_are_refused(tmp_path, half):
     model = random_model()
     name, weight = next(
         (name, value) for name, value in model.named_parameters() if value.numel() >= export.SMALL
@@ -217,5 +256,5 @@ def test_weights_too_large_for_float16_are_refused(tmp_path):
     with torch.no_grad():
         weight.view(-1)[0] = 1e5
     with pytest.raises(ValueError, match=f'the weight {name} is larger than float16 holds'):
-        export_model(model, tmp_path / 'a.onnx', SIZES[0], name='a', half_weights=True)
+        export_model(model, tmp_path / 'a.onnx', SIZES[0], name='a', **half)
     assert not (tmp_path / 'a.onnx').exists()
