@@ -56,6 +56,7 @@ def quantize(
     first = next(rest := iter(images), None)
     if first is None:
         raise ValueError('a quantisation needs images to calibrate on, got none')
+    del model.graph.value_info[:]  # types of weights that were stored in half since
     # The export has done what onnxruntime's preparation would do, and recommends otherwise.
     model.metadata_props.add(key='onnx.quant.pre_process', value='onnxruntime.quant')
     with tempfile.TemporaryDirectory() as folder:

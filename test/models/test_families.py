@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Properties of every family: one graph, equal in eager mode and in ONNX Runtime."""
 
+import re
+
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
 from tiny_model import LABELS
 
 from panoptic_ros.core.model_file import read_info
+from panoptic_ros.core.model_info import OUTPUTS
 from panoptic_ros.models.registry import FAMILIES, build, build_model, resolve_family
 from panoptic_ros.runtime.engine_build import EngineBuild, build_engine
 from panoptic_ros.runtime.roi_align import replace_roi_align
 from panoptic_ros.runtime.tensorrt_library import import_library
 from panoptic_ros.runtime.torch_backend import load_weights
-from panoptic_training.export import export_model
+from panoptic_training.export import export_model, sample_inputs
+from panoptic_training.half_precision import use_half
 
 SIZES = (64, 128), (96, 160)
 
@@ -148,6 +153,52 @@ def test_graph_names_where_decoding_starts(exported):
     names = [name for node in onnx.load(exported[1]).graph.node for name in node.output]
     for head in exported[0].heads:
         assert any(name.startswith(f'maps_{head}') for name in names), head
+
+
+def head_outputs(model, image, half):
+    """Return the outputs of the module's heads as one vector."""
+    found = []
+    hooks = [
+        model.get_submodule(head).register_forward_hook(
+            lambda layer, inputs, output, head=head: found.append((head, output.float().numpy()))
+        )
+        for head in model.heads
+    ]
+    with torch.no_grad(), torch.autocast('cpu', torch.float16, enabled=half):
+        model(torch.from_numpy(image), **model.default_thresholds())
+    for hook in hooks:
+        hook.remove()
+    return np.concatenate([v.ravel() for head in model.heads for h, v in found if h == head])
+
+
+def test_half_precision_is_as_good_as_autocast(exported):
+    model, path, size = exported
+    graph = onnx.load(path)
+    feed = {**sample_inputs(read_info(path))[0], 'image': random_image(size)}
+    use_half(graph, set(model.state_dict()), [feed])
+    kinds = {tensor.name: tensor.data_type for tensor in graph.graph.initializer}
+    layers = [n for n in graph.graph.node if n.op_type == 'Conv' and n.input[1] in kinds]
+    assert layers and {kinds[node.input[1]] for node in layers} == {onnx.TensorProto.FLOAT16}
+
+    names = sorted(name for node in graph.graph.node for name in node.output)
+    heads = [n for h in model.heads for n in names if re.fullmatch(rf'maps_{h}(_\d)?', n)]
+    for name in heads:
+        graph.graph.output.append(onnx.helper.make_tensor_value_info(name, 1, None))
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
+    found = dict(zip([*OUTPUTS, *heads], session.run(None, feed), strict=True))
+    cells = np.bincount(found['segment_map'].ravel(), minlength=len(found['valid']) + 1)[1:]
+    np.testing.assert_array_equal(found['area'][found['valid']], cells[found['valid']])
+    if not heads:
+        assert model.family in QUERIES
+        return
+    ours = np.concatenate([found[name].ravel() for name in heads])
+    exact, theirs = (head_outputs(model, feed['image'], half) for half in (False, True))
+    ours_off, theirs_off = (
+        np.linalg.norm(v - exact) / np.linalg.norm(exact) for v in (ours, theirs)
+    )
+    print('OFF', model.family, ours_off, theirs_off)
+    # Random networks amplify rounding, up to a fifth of a map; trained ones do not.
+    assert ours_off <= 1.5 * theirs_off + 0.01
 
 
 def test_metadata_builds_the_module_again(exported):
