@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from panoptic_ros.core.onnx_graph import TRANSPOSED
 from panoptic_ros.runtime.onnxruntime_backend import open_session
 
 LAYERS = {'Conv', 'ConvTranspose', 'Gemm', 'MatMul'}
@@ -58,7 +59,7 @@ def use_half(
 
     Args:
         model: a float32 graph with known sizes.
-        weights: names of the initializers that are weights of the module.
+        weights: names of the module's weights; a transposed one has the suffix `TRANSPOSED`.
         feeds: inputs of the graph for each test image.
 
     Raises:
@@ -73,9 +74,10 @@ def use_half(
     }
     floats = {name for name, kind in types.items() if kind.elem_type == TensorProto.FLOAT}
     stored = {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT}
+    kept = {name for name in stored if name.removesuffix(TRANSPOSED) in set(weights)}
     shapes = {name: [d.dim_value for d in kind.shape.dim] for name, kind in types.items()}
     floats |= stored
-    is_half = _choose(graph.node, floats, stored, set(weights), shapes, set())
+    is_half = _choose(graph.node, floats, stored, kept, shapes, set())
     touched = {
         name
         for node, half in zip(graph.node, is_half, strict=True)
@@ -88,8 +90,8 @@ def use_half(
         if not value <= LARGEST  # NaN is large too
     }
     if large:
-        is_half = _choose(graph.node, floats, stored, set(weights), shapes, large)
-    _convert(graph, is_half, floats, set(weights))
+        is_half = _choose(graph.node, floats, stored, kept, shapes, large)
+    _convert(graph, is_half, floats, kept)
     del graph.value_info[:]
 
 
