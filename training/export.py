@@ -19,6 +19,7 @@ from panoptic_ros.core.model_info import OUTPUTS, ModelInfo
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.roi_align import replace_roi_align
+from panoptic_ros.runtime.torch_backend import merge_norms
 from panoptic_ros.runtime.trial import color_chart
 
 from .checkpoint import NonFiniteError, find_non_finite
@@ -91,7 +92,7 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
         del part.metadata_props[:]  # source lines of the exporter: large and machine-dependent
     for head in model.heads:
         _rename_head_outputs(graph.graph, head)
-    simplify(graph)
+    simplify(graph, names)
     return graph
 
 
@@ -227,6 +228,7 @@ def export_model(
     check_weights(model, half_weights, precision)
     config = {**model.config_dict(), **{k: v for k, v in decoding.items() if v is not None}}
     copy = build(model.family, model.labels, **config)
+    merge_norms(copy, set(model.state_dict()))
     copy.load_state_dict({key: value.cpu() for key, value in model.state_dict().items()})
     copy.eval()
     require_finite_maps(copy, input_size)

@@ -6,7 +6,7 @@ into many layers although all sizes are known: a Slice becomes 15, a scalar cons
 reshape of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,8 +24,13 @@ RESHAPES = {'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten'}
 """Operators that change the shape only."""
 
 
-def simplify(model: onnx.ModelProto) -> None:
-    """Apply all passes to a graph with known sizes, in place."""
+def simplify(model: onnx.ModelProto, weights: Collection[str] = ()) -> None:
+    """Apply all passes to a graph with known sizes, in place.
+
+    Args:
+        model: the graph.
+        weights: names of the module's weights, which keep them.
+    """
     values = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {
         value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
@@ -42,11 +47,16 @@ def simplify(model: onnx.ModelProto) -> None:
     multiply_squares(model.graph)
     negate_comparisons(model.graph, shapes)
     narrow_indices(model.graph, types)
-    match_ranks(model.graph, shapes)
+    match_ranks(model.graph, shapes, weights)
     merge_transposes(model.graph, shapes)
     merge_reshapes(model.graph, shapes)
     skip_no_ops(model.graph, shapes)
     remove_unused(model.graph)
+    # Shapes of weights that the passes have changed would contradict them.
+    stored = {tensor.name for tensor in model.graph.initializer}
+    known = [value for value in model.graph.value_info if value.name not in stored]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(known)
 
 
 def fold_batch_norms(graph: onnx.GraphProto) -> None:
@@ -312,7 +322,9 @@ def multiply_squares(graph: onnx.GraphProto) -> None:
             node.CopyFrom(helper.make_node('Mul', [base, base], list(node.output), name=node.name))
 
 
-def match_ranks(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
+def match_ranks(
+    graph: onnx.GraphProto, shapes: dict[str, list[int]], kept: Collection[str] = ()
+) -> None:
     """Give constants and weights of elementwise operators and products the rank of the result."""
     constants = _constants(graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -330,7 +342,7 @@ def match_ranks(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
                 or (node.op_type == 'MatMul' and value.ndim < 2)
             ):
                 continue
-            if '.' in name:  # a weight keeps its name, by which the module finds it
+            if '.' in name or name in kept:  # the module finds a weight by its name
                 if len(readers[name]) == 1:
                     shaped = value.reshape([1] * (rank - value.ndim) + list(value.shape))
                     weights[name].CopyFrom(numpy_helper.from_array(shaped, name))

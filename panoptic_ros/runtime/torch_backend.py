@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +168,7 @@ def load_weights(module: PanopticModel, path: Path) -> None:
         value = tensor(initializer)
         name = initializer.name.removesuffix(TRANSPOSED)
         found[name] = value if name == initializer.name else value.T
-    _merge_norms(module, set(found))
+    merge_norms(module, found)
     # The file lacks BatchNorm's counter of training batches, which inference does not need.
     state = {
         name: value
@@ -193,12 +193,12 @@ def load_weights(module: PanopticModel, path: Path) -> None:
     )
 
 
-def _merge_norms(module: PanopticModel, names: set[str]) -> None:
-    """Remove the batch norms that the file has merged into convolutions.
+def merge_norms(module: PanopticModel, names: Collection[str]) -> None:
+    """Remove the batch norms that a file has merged into convolutions.
 
     Args:
         module: with all its norms.
-        names: of the weights in the file.
+        names: of the weights in the file, or of a module that was loaded from it.
     """
     from torch import nn, zeros
 

@@ -14,6 +14,7 @@ from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.registry import build, build_model
 from panoptic_ros.runtime import BackendError, open_backend
+from panoptic_ros.runtime.torch_backend import load_weights
 from panoptic_training import export
 from panoptic_training.export import export_model
 
@@ -186,6 +187,16 @@ def test_metadata_builds_the_module_again(files):
     assert again.state_dict().keys() == model.state_dict().keys()
     assert (info.scores['pq'], info.recipe_hash, info.labels) == (61.5, 'ab', LABELS)
     assert model.config.stride == 2, 'the module itself is left as it was'
+
+
+def test_a_file_is_exported_again(tmp_path):
+    model, image = random_model(stride=2), random_image(SIZES[0])
+    files = tmp_path / 'first.onnx', tmp_path / 'second.onnx'
+    for path in files:
+        export_model(model, path, SIZES[0], name='test')
+        model = build_model(read_info(path))
+        load_weights(model, path)
+    assert_same(*(run_onnx(path, image, {}) for path in files))
 
 
 def assert_tensorrt_takes(model):
