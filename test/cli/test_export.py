@@ -124,6 +124,7 @@ def test_a_recipe_is_exported_untrained_at_its_own_size(exported, tmp_path):
         'name': 'empty',
         'half_weights': False,
         'grid_sample': False,
+        'precision': 'fp32',
         'scores': {},
         'stride': None,
         'top_k': None,

@@ -196,7 +196,6 @@ def test_half_precision_is_as_good_as_autocast(exported):
     ours_off, theirs_off = (
         np.linalg.norm(v - exact) / np.linalg.norm(exact) for v in (ours, theirs)
     )
-    print('OFF', model.family, ours_off, theirs_off)
     # Random networks amplify rounding, up to a fifth of a map; trained ones do not.
     assert ours_off <= 1.5 * theirs_off + 0.01
 
