@@ -76,6 +76,7 @@ def use_half(
     stored = {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT}
     kept = {name for name in stored if name.removesuffix(TRANSPOSED) in set(weights)}
     shapes = {name: [d.dim_value for d in kind.shape.dim] for name, kind in types.items()}
+    shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     floats |= stored
     is_half = _choose(graph.node, floats, stored, kept, shapes, set())
     touched = {

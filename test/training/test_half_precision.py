@@ -26,11 +26,11 @@ def make(text, **constants):
     )
     model.graph.output[0].type.tensor_type.ClearField('shape')
     rng = np.random.default_rng(0)
-    constants |= {
+    constants = {
         name: (rng.normal(size=shape) / np.sqrt(shape[1])).astype(np.float32)
         for name, shape in WEIGHTS.items()
         if name in text
-    }
+    } | constants
     for name, value in constants.items():
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
     return onnx.shape_inference.infer_shapes(model)
@@ -138,6 +138,19 @@ def test_a_constant_serves_both_types():
     half, types = convert(model)
     assert (types['third'], types['third_half']) == (FLOAT, HALF)
     np.testing.assert_allclose(run(half), run(model), atol=3e-3)
+
+
+def test_a_product_with_a_constant_is_between_layers():
+    model = make(
+        'flat = Reshape(image, shape) a = Gemm<transB=1>(flat, fc_weight) x = MatMul(mean, a)'
+        'out = Gemm<transB=1>(x, fc_weight)',
+        shape=np.array([-1, 4]),
+        mean=np.full((5, 48), 1 / 48, np.float32),
+        fc_weight=np.ones((4, 4), np.float32),
+    )
+    half, types = convert(model)
+    assert types['mean'] == types['x_half'] == HALF
+    np.testing.assert_allclose(run(half), run(model), atol=5e-3)
 
 
 @pytest.mark.parametrize(('pixels', 'kind'), [(64, HALF), (MOST_TERMS + 1, FLOAT)])
