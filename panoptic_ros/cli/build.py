@@ -82,7 +82,12 @@ def run(args: argparse.Namespace) -> None:
         try:
             built.append(
                 build_ahead(
-                    path, 'fp32', args.backend, args.device, args.engine_cache_dir, progress
+                    path,
+                    info.precision,
+                    args.backend,
+                    args.device,
+                    args.engine_cache_dir,
+                    progress,
                 )
             )
         except Exception as error:

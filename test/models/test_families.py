@@ -142,11 +142,18 @@ def test_operators_are_tensorrts(exported):
     assert {node.domain for node in graph.node} <= {''}
 
 
-def test_tensorrt_rtx_builds_the_graph(exported):
+@pytest.mark.parametrize('precision', ['fp32', 'fp16'])
+def test_tensorrt_rtx_builds_the_graph(exported, precision, tmp_path):
     pytest.importorskip('tensorrt_rtx', reason='needs tensorrt-rtx, see the extra tensorrt_rtx')
-    _, path, size = exported
-    if size == SIZES[0]:  # a build takes as long as an export
-        assert build_engine(import_library('tensorrt_rtx'), path, EngineBuild())
+    model, path, size = exported
+    if size != SIZES[0]:  # a build takes as long as an export
+        return
+    if precision == 'fp16':
+        graph = onnx.load(path)
+        use_half(graph, set(model.state_dict()), sample_inputs(read_info(path)))
+        path = tmp_path / 'half.onnx'
+        onnx.save(graph, path)
+    assert build_engine(import_library('tensorrt_rtx'), path, EngineBuild())
 
 
 def test_graph_names_where_decoding_starts(exported):
