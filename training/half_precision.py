@@ -93,7 +93,10 @@ def use_half(
     if large:
         is_half = _choose(graph.node, floats, stored, kept, shapes, large)
     _convert(graph, is_half, floats, kept)
+    held = {tensor.name for tensor in graph.initializer}
+    known = [value for value in inferred.value_info if value.name not in held]
     del graph.value_info[:]
+    graph.value_info.extend(known)
 
 
 def largest_values(
@@ -194,7 +197,7 @@ def _convert(
 ) -> None:
     """Give nodes their type, with a Cast between two types, and store what float16 nodes read.
 
-    Names stay those of float32 values; a value in float16 is named `<name>_half`.
+    Names stay those of float32 values; a value in float16 is named `half_<name>`.
     """
     to_half: set[str] = set()
     to_float = {value.name for value in graph.output}
@@ -202,7 +205,7 @@ def _convert(
         data = _data(node, floats) if half else []
         to_half.update(data)
         to_float.update(name for name in node.input if name not in data)
-    names = {name: f'{name}_half' for name in to_half}
+    names = {name: f'half_{name}' for name in to_half}
     nodes = [
         _cast(value.name, names[value.name]) for value in graph.input if value.name in to_half
     ]
@@ -224,7 +227,7 @@ def _convert(
         nodes.append(node)
         for i, name in enumerate(node.output):
             if half:
-                node.output[i] = f'{name}_half'
+                node.output[i] = f'half_{name}'
                 if name in to_float:
                     nodes.append(_cast(node.output[i], name, TensorProto.FLOAT))
             elif name in to_half:

@@ -10,6 +10,7 @@ import torch
 from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
 from roi_graph import make_graph
 
+from panoptic_ros.benchmark.pipeline import network_alone
 from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.registry import build, build_model
@@ -163,6 +164,13 @@ def test_half_precision_of_the_network(files):
         np.bincount(b['segment_map'].ravel(), minlength=len(b['valid']) + 1)[1:][b['valid']],
         b['area'][b['valid']],
     )
+
+
+def test_the_benchmark_runs_the_network_of_a_file_in_half_precision(files):
+    path, image = files[1]['half'], random_image(SIZES[0])
+    network = network_alone(path, open_backend(path, device='cpu'), 1)
+    [maps] = network(image)
+    assert (maps.dtype, maps.shape[2:]) == (np.float32, (SIZES[0][0] // 4, SIZES[0][1] // 4))
 
 
 def test_torch_runs_a_file_in_half_precision_in_float32(files):

@@ -62,9 +62,9 @@ def test_layers_and_what_is_between_are_half_and_what_follows_is_not():
         'shown = Sigmoid(b) out = Mul(shown, limit)'
     )
     half, types = convert(model)
-    assert [types[name] for name in ('a_half', 'relu_half', 'b_half')] == [HALF] * 3
+    assert [types[name] for name in ('half_a', 'half_relu', 'half_b')] == [HALF] * 3
     assert types['shown'] == types['b'] == FLOAT
-    assert casts(half) == [('image', 'image_half'), ('b_half', 'b')]
+    assert casts(half) == [('image', 'half_image'), ('half_b', 'b')]
     assert types['a_weight'] == types['b_weight'] == HALF
     np.testing.assert_allclose(run(half), run(model), atol=3e-3)
 
@@ -100,8 +100,8 @@ def test_values_that_float16_does_not_hold_stay_float32(largest, kind):
         inverse=1 / factor,
     )
     half, types = convert(model)
-    assert types.get('up_half', types.get('up')) == types.get('b_half', types.get('b')) == kind
-    assert types['a_half'] == HALF
+    assert types.get('half_up', types.get('up')) == types.get('half_b', types.get('b')) == kind
+    assert types['half_a'] == HALF
     np.testing.assert_allclose(run(half), run(model), atol=3e-3)
 
 
@@ -114,8 +114,8 @@ def test_a_weight_that_is_cut_and_transposed_is_stored_in_half():
             rows=np.array([0, 2]),
         )
     )
-    assert types['fc_weight'] == types['turned_half'] == types['small_half'] == HALF
-    assert casts(half) == [('flat', 'flat_half'), ('small_half', 'small')]
+    assert types['fc_weight'] == types['half_turned'] == types['half_small'] == HALF
+    assert casts(half) == [('flat', 'half_flat'), ('half_small', 'small')]
 
 
 def test_a_weight_that_the_decoding_reads_too_stays_float32():
@@ -125,7 +125,7 @@ def test_a_weight_that_the_decoding_reads_too_stays_float32():
     )
     half, types = convert(model)
     assert (types['a_weight'], types['b_weight']) == (HALF, FLOAT)
-    assert ('b_weight', 'b_weight_half') in casts(half)
+    assert ('b_weight', 'half_b_weight') in casts(half)
     np.testing.assert_allclose(run(half), run(model), atol=5e-3)
 
 
@@ -136,7 +136,7 @@ def test_a_constant_serves_both_types():
         third=np.float32(1 / 3),
     )
     half, types = convert(model)
-    assert (types['third'], types['third_half']) == (FLOAT, HALF)
+    assert (types['third'], types['half_third']) == (FLOAT, HALF)
     np.testing.assert_allclose(run(half), run(model), atol=3e-3)
 
 
@@ -149,7 +149,7 @@ def test_a_product_with_a_constant_is_between_layers():
         fc_weight=np.ones((4, 4), np.float32),
     )
     half, types = convert(model)
-    assert types['mean'] == types['x_half'] == HALF
+    assert types['mean'] == types['half_x'] == HALF
     np.testing.assert_allclose(run(half), run(model), atol=5e-3)
 
 
@@ -164,8 +164,8 @@ def test_products_over_many_pixels_are_float32(pixels, kind):
         first=np.arange(pixels),
     )
     _, types = convert(model)
-    assert types['some_half'] == HALF
-    assert types.get('x_half' if kind == HALF else 'x') == kind
+    assert types['half_some'] == HALF
+    assert types.get('half_x' if kind == HALF else 'x') == kind
 
 
 def test_a_weight_too_large_for_float16_is_named():
