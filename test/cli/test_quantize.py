@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`panoptic quantize`; the content of the file is tested in test/training/test_quantization.py."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from tiny_data import make_data
+from tiny_model import tiny_graph, tiny_info
+
+from panoptic_ros.cli.main import main
+from panoptic_ros.core.model_file import read_info, write_model_file
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data set with one training image more than images to score."""
+    pytest.importorskip('panoptic_training.data.registry')
+    folder = make_data(tmp_path / 'train', 4)
+    for name in ('', 'panoptic_'):
+        (folder / f'{name}val').rename(folder / f'{name}train')
+    (folder / 'val.json').rename(folder / 'train.json')
+    val = make_data(tmp_path / 'val', 3)
+    for path in list(val.iterdir()):
+        path.rename(folder / path.name)
+    return folder
+
+
+def run(model, data, output, *more):
+    return main(['quantize', str(model), '--data', f'coco:{data}', '-o', str(output), *more])
+
+
+@pytest.mark.parametrize('images', [None, 2])
+def test_a_model_is_scored_before_and_after(hle_model, data, tmp_path, capsys, images):
+    output = tmp_path / 'small.onnx'
+    assert run(hle_model, data, output, *(['--images', '2'] if images else [])) == 0
+    out = capsys.readouterr().out
+    before, after = map(float, re.search(r'PQ +([\d.]+) +([\d.]+)\n', out).groups())
+    assert re.search(
+        rf'small: \d+ layers in int8, \d\.\d MB, PQ [+-]\d+\.\d on {images or 3} images; '
+        rf'saved to {re.escape(str(output))}\n$',
+        out,
+    )
+    info = read_info(output)
+    assert (info.name, info.precision) == ('small', 'int8')
+    # Scores of a part of the data are no scores of the model.
+    assert info.scores == ({} if images else pytest.approx(info.scores))
+    assert round(info.scores.get('pq', after), 1) == after
+    assert 0 <= before <= 100
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        ('no images', 'train'),
+        ('other classes', 'quantise with data that the model was trained on'),
+        ('int8', 'is in int8 already'),
+    ],
+)
+def test_mistakes_are_one_line(hle_model, data, tmp_path, capsys, change, reason):
+    output, model = tmp_path / 'new.onnx', hle_model
+    path = data / 'train.json'
+    values = json.loads(path.read_text())
+    if change == 'no images':
+        path.write_text(json.dumps(values | {'images': [], 'annotations': []}))
+    elif change == 'other classes':
+        for split in ('train', 'val'):
+            path = data / f'{split}.json'
+            path.write_text(path.read_text().replace('"ball"', '"bowl"'))
+    else:
+        model, info = tmp_path / 'int8.onnx', replace(tiny_info(), precision='int8')
+        write_model_file(tiny_graph(info), info, model)
+    assert run(model, data, output) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('panoptic: error: ') and error.count('\n') == 1
+    assert reason in error
+    assert not output.exists()
