@@ -19,6 +19,7 @@ from panoptic_ros.core.model_info import OUTPUTS, ModelInfo
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.roi_align import replace_roi_align
+from panoptic_ros.runtime.self_check import make_reference
 from panoptic_ros.runtime.torch_backend import merge_norms
 from panoptic_ros.runtime.trial import color_chart
 
@@ -240,7 +241,7 @@ def export_model(
         store_as_half(graph)
     if grid_sample:
         replace_roi_align(graph)
-    write_model_file(graph, info, path)
+    write_model_file(graph, info, path, make_reference(graph, info))
     return info
 
 

@@ -23,6 +23,7 @@ from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import info_from_onnx, load_onnx, write_model_file
 from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.runtime.letterbox import Letterbox
+from panoptic_ros.runtime.self_check import make_reference
 
 LAYERS = ('Conv', 'Gemm', 'MatMul')
 """Operators that are quantised if their second operand is a weight."""
@@ -82,7 +83,7 @@ def quantize(
         )
         quantized = load_onnx(written)
     info = replace(info, precision='int8', scores={})
-    write_model_file(quantized, info, output)
+    write_model_file(quantized, info, output, make_reference(quantized, info))
     return info, len(layers)
 
 

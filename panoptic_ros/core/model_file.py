@@ -17,10 +17,14 @@ from panoptic_ros.core.inputs import kind_of, require_file
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.model_info import OUTPUTS, ModelInfo, Threshold
 from panoptic_ros.core.onnx_graph import check_graph
+from panoptic_ros.core.reference import Reference, reference_from_text, reference_to_text
 from panoptic_ros.core.text import one_line
 
 METADATA_KEY = 'panoptic_ros'
 """Key of the JSON document in the ONNX file's metadata_props."""
+
+REFERENCE_KEY = 'panoptic_ros_reference'
+"""Key of the reference answer, a JSON document beside the other."""
 
 MAX_FILE_BYTES = 2 * 1024**3
 """Limit of a file's size, ONNX's own limit of one protobuf file."""
@@ -87,17 +91,23 @@ def info_from_json(text: str) -> ModelInfo:
         raise ModelFileError(f'metadata is damaged: {one_line(error)}') from None
 
 
-def write_model_file(model: Any, info: ModelInfo, path: Path) -> None:
+def write_model_file(
+    model: Any, info: ModelInfo, path: Path, reference: Reference | None = None
+) -> None:
     """Write an ONNX graph and its metadata as one file, atomically.
 
     Args:
         model: an onnx.ModelProto that holds its weights.
         info: the model's description.
         path: of the new file; ends in .onnx.
+        reference: answer that engines are compared with when they open the file.
     """
     import onnx
 
-    onnx.helper.set_model_props(model, {METADATA_KEY: info_to_json(info)})
+    documents = {METADATA_KEY: info_to_json(info)}
+    if reference is not None:
+        documents[REFERENCE_KEY] = reference_to_text(reference)
+    onnx.helper.set_model_props(model, documents)
     write_bytes(model.SerializeToString(), path)
 
 
@@ -180,6 +190,23 @@ def info_from_onnx(model: Any, path: Path) -> ModelInfo:
     if outputs not in (OUTPUTS, OUTPUTS[:-1]):  # version 0.1.0 had no confidence
         raise ModelFileError(f'{path}: graph outputs must be {OUTPUTS}, got {one_line(outputs)}')
     return info
+
+
+def reference_from_onnx(model: Any, info: ModelInfo, path: Path) -> Reference | None:
+    """Return the reference answer in an onnx.ModelProto; None if an earlier version wrote it.
+
+    Raises:
+        ModelFileError: if it is damaged; the message starts with the path.
+    """
+    texts = {entry.key: entry.value for entry in model.metadata_props}
+    if REFERENCE_KEY not in texts:
+        return None
+    try:
+        return reference_from_text(texts[REFERENCE_KEY], info)
+    except ValueError as error:
+        raise ModelFileError(
+            f'{path}: metadata {REFERENCE_KEY!r} is damaged: {one_line(error)}'
+        ) from None
 
 
 def file_hash(path: Path) -> str:

@@ -15,6 +15,10 @@ SCOPE = (
 """What the packaged model was trained on and what it can see; README has the same sentences."""
 
 
+STREET_PICTURE = Path(__file__).parents[1] / 'data' / 'street.jpg'
+"""A drawn street, 288x512."""
+
+
 def resource_file(name: str) -> Path:
     """Return the path of a shipped file, from a source tree, wheel, editable or colcon install.
 

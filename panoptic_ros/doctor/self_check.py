@@ -11,7 +11,6 @@ import statistics
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,12 +18,9 @@ import numpy as np
 
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.resources import default_model
+from panoptic_ros.core.resources import STREET_PICTURE, default_model
 from panoptic_ros.core.text import reason_of
 from panoptic_ros.runtime.load import load
-
-PICTURE = Path(__file__).parents[1] / 'data' / 'street.jpg'
-"""A drawn street, 288x512."""
 
 MODEL_SHA256 = 'de2348779591b5f716b1cd12764cf9df1d3a73fdaf860d43439acd3c046422bb'
 """Hash of the model file whose answer is expected; other files are not compared."""
@@ -61,9 +57,9 @@ def check(backend: str) -> dict[str, Any]:
     start = time.perf_counter()
     predictor = load(path, backend)
     load_s = time.perf_counter() - start
-    pixels = cv2.imread(str(PICTURE))
+    pixels = cv2.imread(str(STREET_PICTURE))
     if pixels is None:
-        raise ValueError(f'OpenCV {cv2.__version__} cannot read the picture {PICTURE}')
+        raise ValueError(f'OpenCV {cv2.__version__} cannot read the picture {STREET_PICTURE}')
     picture = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     frame = predictor.predict(picture)
     times: list[float] = []

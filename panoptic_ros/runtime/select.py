@@ -1,19 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Choice of the backend that runs a model file on this machine."""
 
+import logging
 from pathlib import Path
 
-from panoptic_ros.core.model_file import ModelFileError, info_from_onnx, load_onnx
+from panoptic_ros.core.model_file import (
+    ModelFileError,
+    info_from_onnx,
+    load_onnx,
+    reference_from_onnx,
+)
 from panoptic_ros.core.model_info import PRECISIONS, ModelInfo
 from panoptic_ros.core.onnx_graph import check_weights
+from panoptic_ros.core.reference import Reference
 from panoptic_ros.core.text import did_you_mean, one_line
 from panoptic_ros.runtime.backend import Backend, BackendError
 from panoptic_ros.runtime.engine_build import EngineBuild
 from panoptic_ros.runtime.engine_cache import default_cache_dir, open_cache
 from panoptic_ros.runtime.gpu import NO_GPU, gpu_index, gpu_names
+from panoptic_ros.runtime.self_check import WrongAnswerError, check_answer
 from panoptic_ros.runtime.tensorrt_backend import TensorRTBackend
 from panoptic_ros.runtime.tensorrt_library import LIBRARIES
 from panoptic_ros.runtime.trial import check_predictions
+
+logger = logging.getLogger(__name__)
 
 BACKENDS = (*LIBRARIES, 'onnxruntime', 'torch')
 """Engines, fastest first. A new engine needs a class in this package and a branch in `_open`."""
@@ -33,6 +43,9 @@ def open_backend(
 ) -> Backend:
     """Load a model file and run it on test images, which checks it and warms it up.
 
+    An engine whose answer differs from the reference in the file counts as not available; an
+    error of the log says so where another engine takes its place.
+
     Args:
         path: the model file.
         backend: `auto`, or one of BACKENDS, with an ONNX Runtime provider (cpu, cuda, tensorrt)
@@ -51,7 +64,7 @@ def open_backend(
         BackendError: if the requested engine or device is not available; says how to get it.
     """
     path = Path(path)
-    info = _read_checked(path)
+    info, reference = _read_checked(path)
     engine, _, variant = backend.partition('/')
     if engine not in ('auto', *BACKENDS) or (engine in ('auto', *LIBRARIES) and variant):
         hint = did_you_mean(engine, ('auto', *BACKENDS)) if engine not in BACKENDS else ''
@@ -93,13 +106,25 @@ def open_backend(
     for name, variant, place in attempts:
         try:
             opened = _open(
-                name, path, info, variant, place, precision, engine_cache_dir, threads, progress
+                name,
+                path,
+                info,
+                reference,
+                variant,
+                place,
+                precision,
+                engine_cache_dir,
+                threads,
+                progress,
             )
         except (BackendError, ModelFileError) as error:
             errors.append(error)
             continue
         if place != device:
             opened.fallback_reason = _reasons(errors)
+        for wrong in errors:
+            if isinstance(wrong, WrongAnswerError):
+                logger.error('%s', wrong)
         return opened
     kind = next((type(e) for e in errors if isinstance(e, ModelFileError)), BackendError)
     raise kind(_reasons(errors))
@@ -114,6 +139,7 @@ def _open(
     name: str,
     path: Path,
     info: ModelInfo,
+    reference: Reference | None,
     variant: str,
     device: str,
     precision: str,
@@ -138,6 +164,16 @@ def _open(
             from panoptic_ros.runtime.torch_backend import TorchBackend
 
             opened = TorchBackend(path, info, device, variant, precision, threads)
+        if reference is None:
+            logger.info('no reference in %s: the answer of %s is not compared', path, opened.name)
+        else:
+            shares = check_answer(opened, info, reference, path)
+            logger.info(
+                '%s agrees with the reference in the model file: %.1f %% of the test image have '
+                'the same class, %.0f %% of the segments are the same',
+                opened.name,
+                *(100 * share for share in shares),
+            )
         check_predictions(opened, info)
     except BackendError:
         raise
@@ -152,12 +188,16 @@ def _open(
     return opened
 
 
-def _read_checked(path: Path) -> ModelInfo:
-    """Read a file's description and check its weights; releases the graph's memory on return."""
+def _read_checked(path: Path) -> tuple[ModelInfo, Reference | None]:
+    """Read a file's description and reference, and check its weights.
+
+    The graph's memory is released on return.
+    """
     model = load_onnx(path)
     info = info_from_onnx(model, path)
+    reference = reference_from_onnx(model, info, path)
     try:
         check_weights(model)
     except ValueError as error:
         raise ModelFileError(f'{path}: {error}') from None
-    return info
+    return info, reference

@@ -9,8 +9,11 @@ from graphs import assert_same, run_eager, run_onnx
 
 import panoptic_ros
 from panoptic_ros.cli.export import load_model
-from panoptic_ros.core.model_file import read_info
+from panoptic_ros.core.model_file import load_onnx, read_info, reference_from_onnx
+from panoptic_ros.core.reference import reference_to_text
 from panoptic_ros.models.registry import build
+from panoptic_ros.runtime import open_backend
+from panoptic_ros.runtime.self_check import check_answer
 from panoptic_training.data.synthetic import VAL_SEEDS, SyntheticClip
 from panoptic_training.export import export_model
 
@@ -59,6 +62,16 @@ def test_module_and_graph_agree_without_one_and_with_many_instances(request, pac
         counts.append(len(scores_of(expected, info.labels)))
     assert counts[:2] == [0, 1]
     assert counts[2] > FEW if packaged else 1 <= counts[2] <= FEW, 'no more than rows'
+
+
+def test_the_new_export_holds_a_street_with_cars_as_reference(new_export):
+    info = read_info(new_export)
+    reference = reference_from_onnx(load_onnx(new_export), info, new_export)
+    cars = reference.class_of[1:] == info.labels.names.index('car')
+    assert cars.sum() == 2 and len(reference_to_text(reference)) < 10_000
+    backend = open_backend(new_export, 'torch/eager', 'cpu')
+    shares = check_answer(backend, info, reference, new_export)
+    assert shares == (pytest.approx(1, abs=1e-3), 1)
 
 
 def test_the_new_export_is_of_the_settings_asked_for(new_export):
