@@ -80,6 +80,7 @@ setup(
             'mypy',
             'tensorrt-rtx>=1.7; sys_platform == "win32" or '
             '(sys_platform == "linux" and platform_machine == "x86_64")',
+            'onnxruntime-ep-openvino; sys_platform == "linux" and platform_machine == "x86_64"',
         ],
     },
     entry_points={

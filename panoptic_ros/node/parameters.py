@@ -59,8 +59,9 @@ PARAMETERS = (
         'auto',
         'Device that runs the model; auto takes a GPU if there is one.',
         read_only=True,
-        pattern=r'auto|cpu|cuda(:\d+)?',
-        expected='one of auto, cpu, cuda, cuda:<index>',
+        pattern=r'auto|cpu|gpu|npu|cuda(:\d+)?',
+        expected='one of auto, cpu, cuda, cuda:<index>, or gpu or npu for a backend such as '
+        'onnxruntime/openvino',
     ),
     Setting(
         'allow_cpu',

@@ -21,7 +21,7 @@ class Backend(Protocol):
     """One of `select.BACKENDS`; a provider or mode follows after a slash."""
 
     device: str
-    """`cpu`, or `cuda:<index>`."""
+    """`cpu`, or `cuda:<index>`; `gpu` or `npu` where the provider has devices of its own."""
 
     precision: str
     """`fp32`, `fp16` or `int8`."""

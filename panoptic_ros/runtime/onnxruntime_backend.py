@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime backend: the CPU, and CUDA and TensorRT if its build includes them."""
+"""ONNX Runtime backend: the CPU, and the providers of its build and of plug-ins."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,11 @@ from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
+from panoptic_ros.runtime.providers import NVIDIA, add_provider, chooses_device
 
-_PROVIDERS = {
-    'cpu': 'CPUExecutionProvider',
-    'cuda': 'CUDAExecutionProvider',
-    'tensorrt': 'TensorrtExecutionProvider',
-}
+logger = logging.getLogger(__name__)
+
+_PROVIDERS = {'cpu': 'CPUExecutionProvider', **NVIDIA}
 
 
 class OnnxRuntimeBackend:
@@ -38,8 +38,10 @@ class OnnxRuntimeBackend:
 
         Args:
             path: the model file.
-            device: `cpu` or `cuda[:<index>]`.
-            provider: `cpu`, `cuda` or `tensorrt`; empty is `cpu` or `cuda`, by the device.
+            device: `cpu` or `cuda[:<index>]`; for providers with devices of their own `auto`,
+                `gpu`, `npu` or `cpu`.
+            provider: `cpu`, `cuda`, `tensorrt` or one of `provider_names`; empty is `cpu` or
+                `cuda`, by the device.
             precision: number format of the file's network.
             engine_cache_dir: folder of the tensorrt provider's engines.
             threads: CPU threads per inference; None is one per core this process may use.
@@ -55,14 +57,17 @@ class OnnxRuntimeBackend:
                 f'onnxruntime cannot be imported ({error}); '
                 'pip install onnxruntime (or onnxruntime-gpu)'
             ) from None
-        index = gpu_index(device)
+        own_device = chooses_device(provider)
+        index = None if own_device else gpu_index(device)
         provider = provider or ('cpu' if index is None else 'cuda')
-        if provider not in _PROVIDERS:
-            raise BackendError(
-                f'onnxruntime provider must be one of {", ".join(_PROVIDERS)}, got {provider!r}'
-            )
-        if (index is None) != (provider == 'cpu'):
+        if not own_device and (index is None) != (provider == 'cpu'):
             raise BackendError(f'onnxruntime provider {provider} does not run on device {device}')
+        self.name = f'onnxruntime/{provider}'
+        self.precision = precision
+        self.fallback_reason = ''
+        if own_device:
+            self._session, self.device = _open_plugin(path, provider, device, threads)
+            return
         if _PROVIDERS[provider] not in ort.get_available_providers():
             raise BackendError(
                 f'this onnxruntime {ort.__version__} has no {provider} provider '
@@ -84,10 +89,7 @@ class OnnxRuntimeBackend:
                 f'onnxruntime could not start its {provider} provider: the versions of CUDA and '
                 'cuDNN do not fit; see its requirements page'
             )
-        self.name = f'onnxruntime/{provider}'
         self.device = 'cpu' if index is None else f'cuda:{index}'
-        self.precision = precision
-        self.fallback_reason = ''
 
     def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
         """See `Backend.run`."""
@@ -117,13 +119,7 @@ def open_session(
     """
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors
-    # ONNX Runtime's default would count cores that this process may not use.
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-    # Threads that spin between layers and frames double the processor time of a frame, and take
-    # the cores from the camera and the node; measurements showed no gain in latency.
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    options = session_options(threads)
     # fp32 without TF32, which would change the outputs by more than 1e-3.
     cuda = ('CUDAExecutionProvider', {'device_id': index, 'use_tf32': 0})
     tensorrt = (
@@ -140,3 +136,53 @@ def open_session(
     return ort.InferenceSession(
         graph, options, providers=[*best[provider], 'CPUExecutionProvider']
     )
+
+
+def session_options(threads: int | None) -> Any:
+    """Return onnxruntime.SessionOptions.
+
+    Args:
+        threads: CPU threads per inference; None is one per core this process may use.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors
+    # ONNX Runtime's default would count cores that this process may not use.
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    # Threads that spin between layers and frames double the processor time of a frame, and take
+    # the cores from the camera and the node; measurements showed no gain in latency.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    return options
+
+
+def _open_plugin(path: Path, provider: str, device: str, threads: int | None) -> tuple[Any, str]:
+    """Create a session whose provider has devices of its own, and return it with the device.
+
+    Raises:
+        BackendError: if the provider is not available, or runs no part of the graph.
+    """
+    import onnxruntime as ort
+
+    options = session_options(threads)
+    options.add_session_config_entry('session.record_ep_graph_assignment_info', '1')
+    providers, full_name, device = add_provider(options, provider, device)
+    try:
+        session = ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # pybind's own classes have no other common base
+        raise BackendError(
+            f'onnxruntime/{provider} does not accept the graph of {path}: {one_line(error)}'
+        ) from None
+    if hasattr(session, 'get_provider_graph_assignment_info'):  # of ONNX Runtime 1.24
+        parts = [
+            (part.ep_name, len(part.get_nodes()))
+            for part in session.get_provider_graph_assignment_info()
+        ]
+        own, total = sum(n for name, n in parts if name == full_name), sum(n for _, n in parts)
+        if own == 0:
+            raise BackendError(
+                f'onnxruntime/{provider} runs none of the {total} operators of {path}; set '
+                'another backend'
+            )
+        logger.info('onnxruntime/%s runs %d of %d operators', provider, own, total)
+    return session, device

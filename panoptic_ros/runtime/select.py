@@ -18,6 +18,7 @@ from panoptic_ros.runtime.backend import Backend, BackendError
 from panoptic_ros.runtime.engine_build import EngineBuild
 from panoptic_ros.runtime.engine_cache import default_cache_dir, open_cache
 from panoptic_ros.runtime.gpu import NO_GPU, gpu_index, gpu_names
+from panoptic_ros.runtime.providers import chooses_device
 from panoptic_ros.runtime.self_check import WrongAnswerError, check_answer
 from panoptic_ros.runtime.tensorrt_backend import TensorRTBackend
 from panoptic_ros.runtime.tensorrt_library import LIBRARIES
@@ -48,9 +49,11 @@ def open_backend(
 
     Args:
         path: the model file.
-        backend: `auto`, or one of BACKENDS, with an ONNX Runtime provider (cpu, cuda, tensorrt)
-            or a torch mode (eager, compiled, cudagraph) after a slash.
-        device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<index>`.
+        backend: `auto`, or one of BACKENDS, with an ONNX Runtime provider (cpu, cuda, tensorrt,
+            or another of `provider_names`) or a torch mode (eager, compiled, cudagraph) after a
+            slash.
+        device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:<index>`; `gpu` and `npu`
+            are for providers with devices of their own, such as `onnxruntime/openvino`.
         precision: number format of the network that the file must have, one of PRECISIONS;
             `auto` takes any.
         allow_cpu: use the CPU if the GPU or the engine for it is not available; the backend's
@@ -81,7 +84,8 @@ def open_backend(
             f'{path} computes in {info.precision}, got precision {precision}; '
             f'`panoptic {maker}` makes such a file, and auto takes any'
         )
-    if device == 'auto':
+    own_device = engine == 'onnxruntime' and chooses_device(variant)
+    if device == 'auto' and not own_device:
         if backend in _GPU_ONLY and not gpu_names() and not allow_cpu:
             raise BackendError(
                 f'backend {backend!r} needs a GPU: {NO_GPU}, or set the backend to auto or '
@@ -95,7 +99,7 @@ def open_backend(
         for name in engines
         if device != 'cpu' or name not in LIBRARIES or engine == name
     ]
-    if device != 'cpu' and allow_cpu:
+    if (device != 'cpu' or own_device) and allow_cpu:
         attempts += [
             (name, '', 'cpu')
             for name in ('onnxruntime', 'torch')
@@ -120,7 +124,7 @@ def open_backend(
         except (BackendError, ModelFileError) as error:
             errors.append(error)
             continue
-        if place != device:
+        if errors and (place != device or own_device):
             opened.fallback_reason = _reasons(errors)
         for wrong in errors:
             if isinstance(wrong, WrongAnswerError):
@@ -148,7 +152,8 @@ def _open(
     progress: EngineBuild | None,
 ) -> Backend:
     """Start one engine and run the model on test images."""
-    gpu_index(device)
+    if name != 'onnxruntime' or not chooses_device(variant):
+        gpu_index(device)
     cache_dir = cache_dir or default_cache_dir()
     opened: Backend
     try:

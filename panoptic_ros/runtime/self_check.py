@@ -18,6 +18,7 @@ from panoptic_ros.core.model_info import OUTPUTS, ModelInfo, Outputs
 from panoptic_ros.core.reference import Reference, reference_of, scale_image
 from panoptic_ros.core.resources import STREET_PICTURE
 from panoptic_ros.runtime.backend import Backend, BackendError
+from panoptic_ros.runtime.providers import plugin_version
 from panoptic_ros.runtime.trial import check_outputs
 
 IMAGE_SIZE = 72, 128
@@ -170,6 +171,7 @@ def check_answer(backend: Backend, info: ModelInfo, reference: Reference, path: 
 
 def engine_version(backend: Backend) -> str:
     """Return a backend with the version of its library, e.g. `torch/eager of torch 2.6.0`."""
-    library = backend.name.partition('/')[0]
+    library, _, variant = backend.name.partition('/')
     version = getattr(sys.modules.get(library), '__version__', 'of an unknown version')
-    return f'{backend.name} of {library} {version}'
+    plugin = plugin_version(variant) if library == 'onnxruntime' else ''
+    return f'{backend.name}{f" {plugin}" if plugin else ""} of {library} {version}'

@@ -57,7 +57,7 @@ def test_a_machine_without_gpu_gets_onnxruntime_on_its_cpu(tiny_model, no_gpu):
             'provider cuda does not run on device cpu',
         ),
         ({'backend': 'tensorrt', 'device': 'cpu'}, 'tensorrt needs a GPU'),
-        ({'backend': 'onnxruntime/openvino'}, 'provider must be one of cpu, cuda, tensorrt'),
+        ({'backend': 'onnxruntime/openvoni'}, "has no provider 'openvoni' here, only cpu"),
         (
             {'backend': 'openvino'},
             'backend must be one of auto, tensorrt, tensorrt_rtx, onnxruntime, torch',
