@@ -13,26 +13,21 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.benchmark.graph import WARM_UP, GraphTimes, count_layers, count_nodes, time_graph
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import load_onnx
 from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.node.pipeline import Pipeline
 from panoptic_ros.node.stages import Stage
-from panoptic_ros.runtime import Backend
-from panoptic_ros.runtime.gpu import gpu_index
 from panoptic_ros.runtime.load import load
 from panoptic_ros.tracking import Tracker, TrackerConfig
 
 LEAST_FRAMES = 3
 """Smallest number of images that are timed."""
 
-WARM_UP = 2
-"""Images that fill caches and buffers before the timing starts."""
-
-Network = Callable[[npt.NDArray[np.uint8]], object]
-"""Runs the network without decoding on an image of the network's input size."""
+GRAPH_SHARE = 0.3
+"""Share of the time that is spent on the operations of the graph."""
 
 
 class Sink(Protocol):
@@ -57,6 +52,15 @@ class PipelineTimes:
     stages_ms: dict[str, npt.NDArray[np.float64]]
     """(frames,) time of each stage, in order; the last, `total`, is the sum of the others."""
 
+    graph: GraphTimes | None
+    """Times of network and decoding on one thread, where they can be told apart."""
+
+    nodes: int
+    """Number of operations of the graph."""
+
+    layers: int | None
+    """Number of layers that TensorRT's parser makes of it; None where it is not installed."""
+
     peak_bytes: int
     """Peak of resident memory while the model was loaded and run."""
 
@@ -64,11 +68,6 @@ class PipelineTimes:
     def rate_hz(self) -> float:
         """Images per second, processed one after the other."""
         return float(1e3 / self.stages_ms[Stage.TOTAL.key].mean())
-
-    @property
-    def decode_unknown(self) -> int:
-        """Number of images whose decoding took less time than the network's time fluctuates."""
-        return int((self.stages_ms.get(Stage.DECODE.key, np.ones(1)) == 0).sum())
 
 
 def time_pipeline(
@@ -99,18 +98,20 @@ def time_pipeline(
     pipeline = Pipeline(predictor, Tracker(TrackerConfig()))
     for i in range(WARM_UP):
         pipeline(images[i % len(images)], float(i))
-    peak = _peak()
-    network = network_alone(path, backend, backend_options.get('threads'))
-    if network is not None:
-        for i in range(WARM_UP):
-            network(predictor.prepare(images[i % len(images)])[0])
 
     rows: list[dict[Stage, float]] = []
-    start = time.perf_counter()
-    while len(rows) < LEAST_FRAMES or time.perf_counter() - start < seconds:
+    spent, start = (1 - GRAPH_SHARE) * seconds, time.perf_counter()
+    while len(rows) < LEAST_FRAMES or time.perf_counter() - start < spent:
         image = images[len(rows) % len(images)]
-        rows.append(dict(_time_stages(pipeline, image, WARM_UP + len(rows) / 30, sink, network)))
-        on_progress(min(1.0, len(rows) / LEAST_FRAMES, (time.perf_counter() - start) / seconds))
+        rows.append(dict(_time_stages(pipeline, image, WARM_UP + len(rows) / 30, sink)))
+        passed = min(len(rows) / LEAST_FRAMES, (time.perf_counter() - start) / spent)
+        on_progress(min(1.0, passed) * (1 - GRAPH_SHARE))
+    peak, graph = _peak(), None
+    if backend.name == 'onnxruntime/cpu':
+        thresholds = {name: t.default for name, t in predictor.info.thresholds.items()}
+        scaled = [predictor.prepare(image)[0].copy() for image in images]
+        graph = time_graph(path, scaled, thresholds, GRAPH_SHARE * seconds)
+    on_progress(1.0)
     stages = {stage.key: np.array([row[stage] for row in rows]) * 1e3 for stage in rows[0]}
     return PipelineTimes(
         predictor.info,
@@ -118,33 +119,19 @@ def time_pipeline(
         backend.device,
         backend.fallback_reason,
         {**stages, Stage.TOTAL.key: np.sum(list(stages.values()), axis=0)},
-        max(peak, 0 if network else _peak()),
+        graph,
+        count_nodes(path),
+        count_layers(path),
+        peak,
     )
 
 
 def _time_stages(
-    pipeline: Pipeline,
-    image: CameraImage,
-    stamp_s: float,
-    sink: Sink | None,
-    network: Network | None,
+    pipeline: Pipeline, image: CameraImage, stamp_s: float, sink: Sink | None
 ) -> Iterator[tuple[Stage, float]]:
     """Process one image and yield its stages with their times, s."""
-    alone = 0.0
-    if network is not None:
-        pixels, _ = pipeline.predictor.prepare(image)
-        start = time.perf_counter()
-        network(pixels)
-        alone = time.perf_counter() - start
     frame, times = pipeline(image, stamp_s)
-    for stage, seconds in times.items():
-        if stage is Stage.INFER and network is not None:
-            # Both ran on the same image, one after the other, so that their ratio holds on a busy
-            # machine. Even so the network alone may take longer than together with decoding.
-            yield Stage.NETWORK, min(alone, seconds)
-            yield Stage.DECODE, max(seconds - alone, 0.0)
-        else:
-            yield stage, seconds
+    yield from times.items()
     if sink is not None:
         start = time.perf_counter()
         sink.fill(image, frame, pipeline.predictor.info.labels)
@@ -184,38 +171,6 @@ def time_tracker(count: int = 200, frames: int = 60) -> npt.NDArray[np.float64]:
         tracker.update(frame)
         times.append(time.perf_counter() - start)
     return np.array(times[1:]) * 1e3  # the first image has no tracks
-
-
-def network_alone(path: Path, backend: Backend, threads: int | None) -> Network | None:
-    """Return the part of a model file up to the inputs of decoding, which export names `maps_*`.
-
-    Args:
-        path: the model file.
-        backend: backend that runs it.
-        threads: CPU threads; None for all cores.
-
-    Returns:
-        The network, or None if the file has no such names or the backend is not ONNX Runtime.
-    """
-    engine, _, provider = backend.name.partition('/')
-    model = load_onnx(path)
-    heads = [name for node in model.graph.node for name in node.output if name.startswith('maps_')]
-    if engine != 'onnxruntime' or not heads:
-        return None
-    from onnx.utils import Extractor
-
-    from panoptic_ros.runtime.onnxruntime_backend import open_session
-
-    part = Extractor(model).extract_model(['image'], heads)
-    session = open_session(
-        part.SerializeToString(),
-        provider,
-        gpu_index(backend.device),
-        backend.precision,
-        None,
-        threads,
-    )
-    return lambda pixels: session.run(heads, {'image': pixels})
 
 
 def _forget_peak() -> None:

@@ -7,11 +7,10 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from panoptic_ros.benchmark.graph import GraphTimes
 from panoptic_ros.benchmark.metrics import FEW_FRAMES, MANY_FRAMES, MetricCost
 from panoptic_ros.benchmark.pipeline import PipelineTimes
 from panoptic_ros.node.stages import Stage
-
-MODEL_STAGES = tuple(stage.key for stage in (Stage.NETWORK, Stage.DECODE, Stage.INFER))
 
 
 def pipeline_table(reports: list[PipelineTimes], image_size: str) -> Table:
@@ -32,17 +31,24 @@ def pipeline_table(reports: list[PipelineTimes], image_size: str) -> Table:
     for stage in (one.key for one in Stage):
         if any(stage in t for t in times):
             result.add_row(stage, *(_percentiles(t[stage]) if stage in t else '' for t in times))
-    # Computed per image: medians of stages do not add up on a busy machine.
-    decode, network = Stage.DECODE.key, Stage.NETWORK.key
-    result.add_row(
-        'decode : network',
-        *(f'{np.median(t[decode] / t[network]):.2f}' if network in t else '' for t in times),
-    )
     total = Stage.TOTAL.key
     result.add_row(
-        'all but the model',
-        *(_percentiles(t[total] - sum(t[s] for s in MODEL_STAGES if s in t)) for t in times),
+        'all but the model', *(_percentiles(t[total] - t[Stage.INFER.key]) for t in times)
     )
+    graphs = [report.graph for report in reports]
+    for name in GraphTimes._fields if any(graphs) else ():
+        part = name.removesuffix('_ms')
+        result.add_row(
+            f'{part}, one thread', *(_percentiles(getattr(g, name)) if g else '' for g in graphs)
+        )
+    # Computed per image: medians do not give the ratio on a busy machine.
+    result.add_row(
+        'decode : network',
+        *(f'{np.median(g.decode_ms / g.network_ms):.2f}' if g else '' for g in graphs),
+    )
+    result.add_row('operations', *(str(report.nodes) for report in reports))
+    if any(report.layers for report in reports):
+        result.add_row('TensorRT layers', *(str(report.layers or '') for report in reports))
     result.add_row('images', *(str(len(t[total])) for t in times))
     result.add_row('rate, Hz', *(f'{report.rate_hz:.1f}' for report in reports))
     result.add_row('peak memory, MB', *(f'{report.peak_bytes / 1e6:.0f}' for report in reports))
@@ -51,33 +57,34 @@ def pipeline_table(reports: list[PipelineTimes], image_size: str) -> Table:
 
 def pipeline_notes(reports: list[PipelineTimes]) -> list[str]:
     """Return the notes that readers of the table need, one line each."""
-    notes = []
-    for report in reports:
-        name, frames = report.info.name, len(report.stages_ms[Stage.TOTAL.key])
-        if report.fallback_reason:
-            notes.append(f'{name} on the CPU: {report.fallback_reason}')
-        if report.decode_unknown:
-            notes.append(
-                f'{name}: in {report.decode_unknown} of {frames} images the network alone took '
-                'longer than network and decoding together; there decode counts as 0'
-            )
-    return notes
+    return [
+        f'{report.info.name} on the CPU: {report.fallback_reason}'
+        for report in reports
+        if report.fallback_reason
+    ]
 
 
 def pipeline_records(report: PipelineTimes) -> list[dict[str, Any]]:
-    """Return a record for each stage of a model, as plain values."""
+    """Return a record for each stage of a model and for both parts of its graph."""
     height, width = report.info.input_size
+    parts = report.graph._asdict() if report.graph else {}
+    times = {
+        **report.stages_ms,
+        **{f'{name.removesuffix("_ms")}, one thread': values for name, values in parts.items()},
+    }
     return [
         {
             'model': report.info.name,
             'backend': report.backend,
             'device': report.device,
             'input': f'{height}x{width}',
+            'operations': report.nodes,
+            'tensorrt_layers': report.layers,
             'stage': stage,
             'p50_ms': round(float(np.percentile(values, 50)), 4),
             'p95_ms': round(float(np.percentile(values, 95)), 4),
         }
-        for stage, values in report.stages_ms.items()
+        for stage, values in times.items()
     ]
 
 

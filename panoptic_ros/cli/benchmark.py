@@ -24,10 +24,11 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'benchmark',
         help='measure each stage from camera image to messages',
-        description='Times each stage on a synthetic street: scaling (pre), network, decoding, '
-        'cutting out the\nframe (post), tracking, filling messages and publishing '
-        'them; the last two if ROS 2 is\ninstalled. Other work on the machine changes '
-        'every number; ratios within one run hold.',
+        description='Times each stage on a synthetic street: scaling (pre), network and decoding '
+        '(infer), cutting out\nthe frame (post), tracking, filling messages and publishing them; '
+        'the last two if ROS 2 is installed.\nOn the CPU network and decoding are also timed '
+        'apart, operation by operation on one thread of\nONNX Runtime. Other work on the machine '
+        'changes every number; ratios within one run hold.',
         epilog='examples:\n  panoptic benchmark city.onnx --backend onnxruntime --threads 1\n'
         '  panoptic benchmark --metrics --image-size 1024 2048',
     )
@@ -91,7 +92,7 @@ def add_parser(subparsers: Any) -> None:
         type=Path,
         metavar='FILE',
         help='also write the table to this file: records of model, backend, device, input, '
-        'stage, p50_ms, p95_ms, or with --metrics of metric, image, '
+        'operations, tensorrt_layers, stage, p50_ms, p95_ms, or with --metrics of metric, image, '
         'frame_ms, ...',
     )
     parser.set_defaults(func=run)

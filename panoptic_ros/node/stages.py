@@ -19,12 +19,6 @@ class Stage(Enum):
     PRE = 'pre', 'pre-process'
     """Scaling into the network's input."""
 
-    NETWORK = 'network', 'infer'
-    """Network without decoding, where the model file allows timing it alone."""
-
-    DECODE = 'decode', 'infer'
-    """Rest of `INFER`, where `NETWORK` is timed alone."""
-
     INFER = 'infer', 'infer'
     """Network and decoding."""
 

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times of the pipeline: that every stage is there, not how fast it is."""
 
-import time
-
 import numpy as np
 import pytest
 from tiny_model import paint_scene
 
 from panoptic_ros.benchmark import pipeline as benchmark
 from panoptic_ros.benchmark.pipeline import LEAST_FRAMES, time_pipeline
-from panoptic_ros.benchmark.report import pipeline_notes
 from panoptic_ros.core.image import CameraImage
 
 SCENE = [CameraImage(paint_scene(90, 160))]
@@ -40,27 +37,13 @@ def test_stages_of_a_file_that_does_not_name_its_maps(tiny_model):
         'total',
     ]
     frames = len(report.stages_ms['total'])
-    assert frames == sink.filled == sink.published == len(progress) >= LEAST_FRAMES
-    assert progress[-1] == 1
+    assert frames == sink.filled == sink.published >= LEAST_FRAMES
+    assert len(progress) > frames and progress == sorted(progress) and progress[-1] == 1
     parts = [values for name, values in report.stages_ms.items() if name != 'total']
     np.testing.assert_allclose(report.stages_ms['total'], np.sum(parts, axis=0))
     assert report.rate_hz == pytest.approx(1e3 / report.stages_ms['total'].mean())
     assert 20e6 < report.peak_bytes < 20e9
-
-
-def test_network_and_decoding_are_told_apart(hle_model):
-    report = time_pipeline(hle_model, SCENE, 0.01, backend='onnxruntime', threads=1)
-    assert list(report.stages_ms) == ['pre', 'network', 'decode', 'post', 'track', 'total']
-    assert (report.stages_ms['network'] > 0).all()
-
-
-def test_a_network_that_takes_longer_alone_leaves_nothing_to_decoding(hle_model, monkeypatch):
-    monkeypatch.setattr(benchmark, 'network_alone', lambda *_: lambda pixels: time.sleep(0.5))
-    report = time_pipeline(hle_model, SCENE, 0.01, backend='onnxruntime', threads=1)
-    assert report.decode_unknown == LEAST_FRAMES
-    assert (report.stages_ms['decode'] == 0).all() and (report.stages_ms['network'] < 500).all()
-    (note,) = pipeline_notes([report])
-    assert 'in 3 of 3 images the network alone took longer' in note and 'counts as 0' in note
+    assert report.graph is None and report.nodes > 20
 
 
 def test_the_tracker_that_is_timed_follows_each_thing(monkeypatch):

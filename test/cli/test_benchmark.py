@@ -44,7 +44,17 @@ def test_the_command_prints_a_table_and_writes_records(capsys, tiny_model, tmp_p
         assert word in out
     records = json.loads(path.read_text())
     assert [set(r) for r in records] == [
-        {'model', 'backend', 'device', 'input', 'stage', 'p50_ms', 'p95_ms'}
+        {
+            'model',
+            'backend',
+            'device',
+            'input',
+            'operations',
+            'tensorrt_layers',
+            'stage',
+            'p50_ms',
+            'p95_ms',
+        }
     ] * len(records)
     assert {(r['model'], r['backend'], r['device'], r['input']) for r in records} == {
         ('tiny', 'onnxruntime/cpu', 'cpu', '64x128')

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from graphs import TENSORRT_OPERATORS, assert_same, random_image, run_eager, run_onnx
 
-from panoptic_ros.benchmark.pipeline import network_alone
+from panoptic_ros.benchmark.graph import network_alone
 from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.models.ciae.config import CIAEConfig
