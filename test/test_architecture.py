@@ -134,7 +134,7 @@ def test_imports_are_in_the_table(path: Path) -> None:
             assert (
                 package in ('models', 'training')
                 or path.stem == 'torch_backend'
-                or (lazy and package in ('runtime', 'cli'))
+                or (lazy and package in ('runtime', 'benchmark', 'cli'))
             ), name
         if top in ('onnxruntime', 'tensorrt', 'tensorrt_rtx'):
             assert lazy or package == 'training', f'{name}: engines are imported when opened'

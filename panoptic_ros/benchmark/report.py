@@ -4,11 +4,13 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rich import box
 from rich.table import Table
 
 from panoptic_ros.benchmark.graph import GraphTimes
 from panoptic_ros.benchmark.metrics import FEW_FRAMES, MANY_FRAMES, MetricCost
+from panoptic_ros.benchmark.peer import PEER, PeerTimes
 from panoptic_ros.benchmark.pipeline import PipelineTimes
 from panoptic_ros.node.stages import Stage
 
@@ -81,10 +83,40 @@ def pipeline_records(report: PipelineTimes) -> list[dict[str, Any]]:
             'operations': report.nodes,
             'tensorrt_layers': report.layers,
             'stage': stage,
-            'p50_ms': round(float(np.percentile(values, 50)), 4),
-            'p95_ms': round(float(np.percentile(values, 95)), 4),
+            **_p50_p95(values),
         }
         for stage, values in times.items()
+    ]
+
+
+def peer_line(times: PeerTimes) -> str:
+    """Return the result of a comparison with the peer."""
+    height, width = times.info.input_size
+    return (
+        f'network alone at {height}x{width}, p50: {times.info.name} '
+        f'{np.median(times.own_ms):.1f} ms in ONNX Runtime, {PEER} '
+        f'{np.median(times.peer_ms):.1f} ms in PyTorch, {times.ratio:.1f} times as long'
+    )
+
+
+def peer_records(times: PeerTimes) -> list[dict[str, Any]]:
+    """Return a record for each of the two networks, as plain values."""
+    height, width = times.info.input_size
+    return [
+        {
+            'model': model,
+            'backend': backend,
+            'device': 'cpu',
+            'input': f'{height}x{width}',
+            'operations': None,
+            'tensorrt_layers': None,
+            'stage': 'network alone',
+            **_p50_p95(values),
+        }
+        for model, backend, values in (
+            (times.info.name, 'onnxruntime/cpu', times.own_ms),
+            (PEER, 'torch/eager', times.peer_ms),
+        )
     ]
 
 
@@ -134,6 +166,10 @@ def metrics_records(
         }
         for cost in costs
     ]
+
+
+def _p50_p95(values: npt.NDArray[np.float64]) -> dict[str, float]:
+    return {f'p{q}_ms': round(float(np.percentile(values, q)), 4) for q in (50, 95)}
 
 
 def _percentiles(values: Any) -> str:

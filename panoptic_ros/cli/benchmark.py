@@ -30,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
         'apart, operation by operation on one thread of\nONNX Runtime. Other work on the machine '
         'changes every number; ratios within one run hold.',
         epilog='examples:\n  panoptic benchmark city.onnx --backend onnxruntime --threads 1\n'
+        '  panoptic benchmark city.onnx --peer hf\n'
         '  panoptic benchmark --metrics --image-size 1024 2048',
     )
     parser.add_argument(
@@ -69,6 +70,12 @@ def add_parser(subparsers: Any) -> None:
         help='CPU threads of the network (default: all cores)',
     )
     parser.add_argument(
+        '--peer',
+        choices=('hf',),
+        help="also compare the network's time on the CPU with that of Hugging Face's Mask2Former "
+        '(Swin-T, random weights, nothing is downloaded) at the same input size',
+    )
+    parser.add_argument(
         '--metrics',
         action='store_true',
         help='time the metrics of `panoptic evaluate` instead of models',
@@ -105,12 +112,19 @@ def run(args: argparse.Namespace) -> None:
         ValueError: if an argument or a model file is invalid.
         FileNotFoundError: if a model file or the folder of the JSON file does not exist.
         BackendError: if the backend or the device is not available.
-        ImportError: if metrics are to be timed and pycocotools is not installed.
+        ImportError: if metrics are to be timed and pycocotools is not installed, or a peer and
+            transformers.
     """
+    from panoptic_ros.benchmark.peer import require_peer
+
     height, width = args.image_size or ((1024, 2048) if args.metrics else (1080, 1920))
     check_output(args, 'json')
     if args.metrics and args.models:
         raise ValueError(f'--metrics needs no model, got {args.models[0]}')
+    if args.metrics and args.peer:
+        raise ValueError('--peer compares models; leave out --metrics')
+    if args.peer:
+        require_peer()
     records = (_metrics if args.metrics else _pipeline)(args, height, width)
     if args.json:
         write_json(records, args.json)
@@ -136,8 +150,15 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
     from rich.console import Console
 
     from panoptic_ros.benchmark.inputs import standard_models, street
+    from panoptic_ros.benchmark.peer import time_peer
     from panoptic_ros.benchmark.pipeline import PipelineTimes, time_pipeline, time_tracker
-    from panoptic_ros.benchmark.report import pipeline_notes, pipeline_records, pipeline_table
+    from panoptic_ros.benchmark.report import (
+        peer_line,
+        peer_records,
+        pipeline_notes,
+        pipeline_records,
+        pipeline_table,
+    )
     from panoptic_ros.core.model_file import read_info
 
     for path in args.models:
@@ -167,6 +188,10 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
             )
 
         reports = [time_model(index, path) for index, path in enumerate(paths)]
+        peers = []
+        for path in paths if args.peer else ():
+            progress.update(len(paths), f'peer of {path.stem}')
+            peers.append(time_peer(path, args.seconds, args.threads))
     console = Console()
     console.print(pipeline_table(reports, f'{height}x{width}'))
     for note in pipeline_notes(reports):
@@ -177,9 +202,14 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
         ),
         highlight=False,
     )
+    for peer in peers:
+        console.print(peer_line(peer), highlight=False)
     if sink is None:
         console.print('messages and publish were left out: rclpy is not installed')
-    return [record for report in reports for record in pipeline_records(report)]
+    return [
+        *(record for report in reports for record in pipeline_records(report)),
+        *(record for peer in peers for record in peer_records(peer)),
+    ]
 
 
 def _open_sink(stack: ExitStack) -> Any:

@@ -2,6 +2,7 @@
 """`panoptic benchmark`: that every stage is there, not how fast it is."""
 
 import json
+import sys
 
 import pytest
 
@@ -113,3 +114,16 @@ def test_the_metrics_are_timed_in_place_of_models(capsys, tmp_path):
 def test_models_have_no_place_beside_metrics(capsys):
     assert main(['benchmark', '--metrics', 'city.onnx']) == 2
     assert '--metrics needs no model, got city.onnx' in capsys.readouterr().err
+
+
+def test_a_peer_needs_models(capsys):
+    assert main(['benchmark', '--metrics', '--peer', 'hf']) == 2
+    assert '--peer compares models; leave out --metrics' in capsys.readouterr().err
+
+
+def test_a_peer_needs_transformers(capsys, tiny_model, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'transformers', None)
+    assert main(['benchmark', str(tiny_model), '--peer', 'hf']) == 2
+    err = capsys.readouterr().err
+    assert 'needs torch and transformers' in err and 'pip install "panoptic_ros[train,hf]"' in err
+    assert len(err.splitlines()) == 1
