@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from panoptic_ros.models.base import PanopticModel
 
     Forward = Callable[[Tensor, dict[str, Tensor]], tuple[Tensor, ...]]
+
+T = TypeVar('T')
 
 MODES = ('eager', 'compiled', 'cudagraph')
 
@@ -118,25 +120,41 @@ class TorchBackend:
             name: torch.tensor(float(value.default), device=self.device)
             for name, value in info.thresholds.items()
         }
-        graph = torch.cuda.CUDAGraph()
-        with torch.inference_mode(), torch.cuda.device(self.device):
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):  # libraries choose their kernels before the capture
-                for _ in range(3):
-                    eager(image, scalars)
-            torch.cuda.current_stream().wait_stream(stream)
-            with torch.cuda.graph(graph):
-                outputs = eager(image, scalars)
+        start, outputs = capture_graph(lambda: eager(image, scalars), self.device)
 
         def replay(new_image: Tensor, new_scalars: dict[str, Tensor]) -> tuple[Tensor, ...]:
             image.copy_(new_image)
             for name, value in new_scalars.items():
                 scalars[name].copy_(value)
-            graph.replay()
+            start()
             return outputs
 
         return replay
+
+
+def capture_graph(run: Callable[[], T], device: str) -> tuple[Callable[[], None], T]:
+    """Capture the kernels of a function in a CUDA graph, which starts them with one call.
+
+    Args:
+        run: works on tensors that stay where they are, and waits for no result.
+        device: `cuda[:<index>]`.
+
+    Returns:
+        A function that starts the kernels, and the function's result, whose tensors they fill.
+    """
+    import torch
+
+    graph = torch.cuda.CUDAGraph()
+    with torch.inference_mode(), torch.cuda.device(device):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # libraries choose their kernels before the capture
+            for _ in range(3):
+                run()
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph):
+            result = run()
+    return graph.replay, result
 
 
 def load_weights(module: PanopticModel, path: Path) -> None:
