@@ -93,7 +93,7 @@ def peer_line(times: PeerTimes) -> str:
     """Return the result of a comparison with the peer."""
     height, width = times.info.input_size
     return (
-        f'network alone at {height}x{width}, p50: {times.info.name} '
+        f'network alone at {height}x{width} on one thread: {times.info.name} '
         f'{np.median(times.own_ms):.1f} ms in ONNX Runtime, {PEER} '
         f'{np.median(times.peer_ms):.1f} ms in PyTorch, {times.ratio:.1f} times as long'
     )
@@ -110,7 +110,7 @@ def peer_records(times: PeerTimes) -> list[dict[str, Any]]:
             'input': f'{height}x{width}',
             'operations': None,
             'tensorrt_layers': None,
-            'stage': 'network alone',
+            'stage': 'network alone, one thread',
             **_p50_p95(values),
         }
         for model, backend, values in (

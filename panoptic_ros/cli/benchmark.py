@@ -72,8 +72,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         '--peer',
         choices=('hf',),
-        help="also compare the network's time on the CPU with that of Hugging Face's Mask2Former "
-        '(Swin-T, random weights, nothing is downloaded) at the same input size',
+        help="also compare the network's time on one thread of the CPU with that of Hugging "
+        "Face's Mask2Former (Swin-T, random weights, nothing is downloaded) at the same size",
     )
     parser.add_argument(
         '--metrics',
@@ -191,7 +191,7 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
         peers = []
         for path in paths if args.peer else ():
             progress.update(len(paths), f'peer of {path.stem}')
-            peers.append(time_peer(path, args.seconds, args.threads))
+            peers.append(time_peer(path, args.seconds))
     console = Console()
     console.print(pipeline_table(reports, f'{height}x{width}'))
     for note in pipeline_notes(reports):
@@ -203,7 +203,7 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
         highlight=False,
     )
     for peer in peers:
-        console.print(peer_line(peer), highlight=False)
+        console.print(peer_line(peer), highlight=False, soft_wrap=True)
     if sink is None:
         console.print('messages and publish were left out: rclpy is not installed')
     return [

@@ -16,7 +16,7 @@ def test_both_networks_run_in_turn(tmp_path, monkeypatch):
     pytest.importorskip('transformers')
     monkeypatch.setattr(peer, 'SWIN_T', {**peer.SWIN_T, **SMALLER})
     threads = torch.get_num_threads()
-    times = peer.time_peer(with_matrix_products(tmp_path / 'm.onnx', 2, 2), 0.01, 1)
+    times = peer.time_peer(with_matrix_products(tmp_path / 'm.onnx', 2, 2), 0.01)
     assert torch.get_num_threads() == threads
     assert len(times.own_ms) == len(times.peer_ms) == peer.LEAST_ROUNDS
     assert times.ratio == np.median(times.peer_ms / times.own_ms) > 1
@@ -29,4 +29,4 @@ def test_both_networks_run_in_turn(tmp_path, monkeypatch):
 
 def test_a_network_without_a_named_end_is_refused(tiny_model):
     with pytest.raises(ValueError, match='does not name the end of its network; take'):
-        peer.time_peer(tiny_model, 0.01, 1)
+        peer.time_peer(tiny_model, 0.01)
