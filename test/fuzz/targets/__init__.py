@@ -26,6 +26,7 @@ ROWS = {
     'recipe': Row('recipes', slow=True),
     'model_bytes': Row('models'),
     'model_metadata': Row('models'),
+    'model_reference': Row('models'),
     'model_graph': Row('models'),
     'bag_sqlite3': Row('bags'),
     'bag_mcap': Row('bags'),

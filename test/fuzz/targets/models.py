@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model files: their bytes, metadata and graphs."""
 
+import base64
 import json
 import sys
+import zlib
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -17,8 +19,11 @@ from fuzz.case import Case, Target, Wrong
 from fuzz.targets.yaml_files import as_truth
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.core.model_file import METADATA_KEY, info_to_json, read_info
+from panoptic_ros.core.reference import reference_from_text, reference_to_text
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.load import load
+from panoptic_ros.runtime.self_check import agreement, make_reference
+from panoptic_ros.runtime.trial import color_chart
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'helpers'))
 
@@ -93,6 +98,51 @@ def check_metadata(case: Case, folder: Path) -> None:
     for key, value in stated.items():
         if json.dumps(found[key], sort_keys=True) != json.dumps(value, sort_keys=True):
             raise Wrong(f'metadata: {key} is {found[key]!r}, the file says {value!r}')
+
+
+# Reference answers -----------------------------------------------------------------------------
+
+
+@cache
+def reference_document() -> dict[str, Any]:
+    """Return the reference of the tiny model for a chart of colours."""
+    info = tiny_info(SIZE)
+    made = make_reference(tiny_graph(info), info, color_chart(24, 48))
+    assert made is not None
+    document: dict[str, Any] = json.loads(reference_to_text(made))
+    return document
+
+
+def make_reference_document(rng: Random) -> Case:
+    document, kind = reference_document(), rng.random()
+    if kind < 0.05:
+        return Case({FILE: json.dumps(document).encode()}, {'intact': True})
+    if kind < 0.4:
+        data = zlib.decompress(base64.b85decode(document['data']))
+        data = zlib.compress(rng.choice((mutate.some_bytes, mutate.cut))(rng, data))
+        document = {**document, 'data': base64.b85encode(data).decode()}
+        return Case({FILE: json.dumps(document).encode()})
+    if kind < 0.8:
+        try:
+            text = json.dumps(mutate.value(rng, document), ensure_ascii=rng.random() < 0.9)
+        except (RecursionError, ValueError):
+            text = '{}'
+        return Case({FILE: text.encode('utf-8', 'replace')})
+    return Case({FILE: mutate.some_bytes(rng, json.dumps(document).encode())})
+
+
+def check_reference(case: Case, folder: Path) -> None:
+    """Read a reference; its maps must fit the model, and their ids the rows."""
+    info = tiny_info(SIZE)
+    found = reference_from_text((folder / FILE).read_bytes().decode('utf-8', 'replace'), info)
+    cells = tuple(n // info.stride for n in info.input_size)
+    if found.segment_map.shape != cells or found.semantic_map.shape != cells:
+        raise Wrong(f'reference: maps of {found.segment_map.shape}, expected {cells}')
+    if found.segment_map.max() >= len(found.class_of):
+        raise Wrong('reference: the map has ids without a row')
+    shares = agreement(found, found)
+    if case.truth.get('intact') and shares != (1, 1):
+        raise Wrong(f'reference: it agrees with itself by {shares}')
 
 
 # Graphs ----------------------------------------------------------------------------------------
@@ -214,5 +264,6 @@ def check_bytes(case: Case, folder: Path) -> None:
 TARGETS = (
     Target('model_bytes', make_bytes, check_bytes, (ValueError, OSError, BackendError)),
     Target('model_metadata', make_metadata, check_metadata),
+    Target('model_reference', make_reference_document, check_reference),
     Target('model_graph', make_graph, check_model, (ValueError, OSError, BackendError)),
 )
