@@ -220,8 +220,8 @@ def export_model(
         the metadata of the file.
 
     Raises:
-        ValueError: for a path that does not end in .onnx, an invalid decoding field, or weights
-            that `check_weights` refuses.
+        ValueError: for a path that does not end in .onnx, an invalid decoding field, weights that
+            `check_weights` refuses, or outputs that do not agree with the metadata.
         NonFiniteError: if the network's output for an image is not finite.
     """
     if path.suffix != '.onnx':

@@ -8,7 +8,6 @@ has the functions `get_library_path` and `get_ep_names`, as ONNX Runtime's guide
 import importlib
 import json
 import pkgutil
-from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +22,7 @@ NVIDIA = {'cuda': 'CUDAExecutionProvider', 'tensorrt': 'TensorrtExecutionProvide
 SUFFIX = 'ExecutionProvider'
 
 REMOTE = 'AzureExecutionProvider'
-"""Provider that sends images elsewhere, and none that a robot could use."""
+"""Provider that sends images to a service; every build lists it, and it runs no operator here."""
 
 KINDS = ('gpu', 'npu', 'cpu')
 """Kinds of devices, in the order in which one is chosen."""
@@ -121,13 +120,9 @@ def _plugin_packages() -> dict[str, str]:
     """Return the packages of plug-ins by their short names; nothing is imported."""
     return {
         module.removeprefix(next(p for p in _PREFIXES if module.startswith(p))): module
-        for module in _modules()
+        for module in (found.name for found in pkgutil.iter_modules())
         if module.startswith(_PREFIXES) and _holds_library(module)
     }
-
-
-def _modules() -> Iterator[str]:
-    return (module.name for module in pkgutil.iter_modules())
 
 
 def _holds_library(module: str) -> bool:

@@ -72,6 +72,9 @@ def make_reference(
     Returns:
         The reference; None if a slightly brighter image changes the answer as much as a wrong
         engine may. The answer then depends on rounding, as that of untrained weights does.
+
+    Raises:
+        ModelFileError: if the outputs do not agree with the description.
     """
     import onnxruntime as ort
 
@@ -83,6 +86,7 @@ def make_reference(
     def answer(pixels: npt.NDArray[np.uint8]) -> Reference:
         inputs = {'image': scale_image(pixels, info), **scalars}
         outputs = Outputs(*session.run(OUTPUTS, inputs))
+        check_outputs(outputs, info)
         return reference_of(outputs, info, pixels, f'onnxruntime {ort.__version__}')
 
     image = small_street() if image is None else image

@@ -8,11 +8,9 @@ from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.core.model_file import ModelFileError
 from panoptic_ros.core.model_info import MAX_NUMBER, ModelInfo, Outputs
+from panoptic_ros.core.reference import MAX_ROWS
 from panoptic_ros.runtime.backend import Backend
 from panoptic_ros.runtime.predictor import Predictor, to_frame
-
-MAX_ROWS = 2**16 - 1
-"""Maximum number of rows; segment ids have 16 bits."""
 
 SCORE_TOLERANCE, POSITION_TOLERANCE = 0.01, 1
 """Tolerance of engines' rounding: scores outside 0 to 1, and positions outside the map, cells."""
