@@ -270,7 +270,7 @@ def measure_model(name: str, mode: str, precision: str, dry_run: bool) -> dict[s
 
     def network(pixels: torch.Tensor) -> Any:
         with torch.autocast(device, torch.float16, enabled=half):
-            maps = model.maps(pixels.permute(2, 0, 1)[None])
+            maps = model.maps(model.to_batch(pixels))
         return tree_map(lambda m: m.float() if isinstance(m, torch.Tensor) else m, maps)
 
     def decode(maps: Any) -> Any:

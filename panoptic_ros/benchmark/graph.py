@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.model_file import load_onnx
-from panoptic_ros.core.model_info import OUTPUTS
 from panoptic_ros.runtime import Backend
 from panoptic_ros.runtime.gpu import gpu_index
 
@@ -106,6 +105,7 @@ def time_graph(
     ends = network_ends(model)
     if not ends:
         return None
+    outputs = [value.name for value in model.graph.output]
     # As outputs, these values remain when ONNX Runtime merges operations.
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ends)
     feed = {name: np.array(value, np.float32) for name, value in thresholds.items()}
@@ -122,7 +122,7 @@ def time_graph(
         while count < WARM_UP + LEAST_RUNS or (
             count < MAX_RUNS and time.perf_counter() - start < seconds
         ):
-            session.run(list(OUTPUTS), {'image': images[count % len(images)], **feed})
+            session.run(outputs, {'image': images[count % len(images)], **feed})
             count += 1
         events = json.loads(Path(session.end_profiling()).read_text(encoding='utf-8'))
     times = _sum_by_run(events, _before(merged, ends), {node.name for node in merged.node})

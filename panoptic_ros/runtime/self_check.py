@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.model_file import ModelFileError, file_hash
-from panoptic_ros.core.model_info import OUTPUTS, ModelInfo, Outputs
+from panoptic_ros.core.model_info import ModelInfo, Outputs
 from panoptic_ros.core.reference import Reference, reference_of, scale_image
 from panoptic_ros.core.resources import STREET_PICTURE
 from panoptic_ros.runtime.backend import Backend, BackendError
@@ -85,7 +85,7 @@ def make_reference(
 
     def answer(pixels: npt.NDArray[np.uint8]) -> Reference:
         inputs = {'image': scale_image(pixels, info), **scalars}
-        outputs = Outputs(*session.run(OUTPUTS, inputs))
+        outputs = Outputs(*session.run(None, inputs))
         check_outputs(outputs, info)
         return reference_of(outputs, info, pixels, f'onnxruntime {ort.__version__}')
 
