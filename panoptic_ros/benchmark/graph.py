@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.model_file import load_onnx
-from panoptic_ros.runtime import Backend
+from panoptic_ros.runtime import Backend, BackendError
 from panoptic_ros.runtime.gpu import gpu_index
+from panoptic_ros.runtime.roi_align import replace_roi_align
+from panoptic_ros.runtime.tensorrt_library import PORTABLE, import_library
 
 LEAST_RUNS = 3
 """Smallest number of profiled images."""
@@ -174,15 +176,17 @@ def count_layers(path: Path) -> int | None:
         The number; None if TensorRT-RTX, whose parser needs no GPU, is not installed or does not
         accept the graph.
     """
+    model = load_onnx(path)
     try:
-        import tensorrt_rtx as trt
-    except ImportError:
+        library = import_library(PORTABLE)
+        replace_roi_align(model)
+    except (BackendError, ValueError):
         return None
-    logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
-    builder = trt.Builder(logger)
-    network = builder.create_network(0)
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse(load_onnx(path).SerializeToString()):
+    trt = library.module
+    builder = trt.Builder(library.logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, library.logger)
+    if not parser.parse(model.SerializeToString()):
         return None
     layers = map(network.get_layer, range(network.num_layers))
     return sum(layer.type != trt.LayerType.CONSTANT for layer in layers)

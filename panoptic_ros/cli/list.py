@@ -154,10 +154,10 @@ def _studies() -> Any:
 def _backends() -> Any:
     from rich.text import Text
 
-    from panoptic_ros.runtime.installed import backend_states
+    from panoptic_ros.runtime.installed import backend_states, plugin_states
 
     table = _table('Inference backends', 'backend', 'version', 'device', 'on this machine')
-    for name, state in backend_states().items():
+    for name, state in {**backend_states(), **plugin_states()}.items():
         table.add_row(name, state.version, Text(state.device), Text(state.reason or 'installed'))
     return table
 

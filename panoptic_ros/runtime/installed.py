@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.gpu import gpu_names
+from panoptic_ros.runtime.providers import plugin_packages
 from panoptic_ros.runtime.select import BACKENDS
 from panoptic_ros.runtime.tensorrt_library import LIBRARIES, PORTABLE
 
@@ -46,6 +47,14 @@ def backend_states() -> dict[str, BackendState]:
     Else the packages are found but not imported, so one may still fail to start.
     """
     return {name: _state(name) for name in BACKENDS}
+
+
+def plugin_states() -> dict[str, BackendState]:
+    """Return the state of each plug-in of ONNX Runtime by backend; its library is not loaded."""
+    return {
+        f'onnxruntime/{name}': BackendState(_version([package]), '', '')
+        for name, package in plugin_packages().items()
+    }
 
 
 def available_backends() -> dict[str, str]:

@@ -34,7 +34,7 @@ def provider_names() -> list[str]:
     """Return the names that may follow `onnxruntime/` here: first the build's, then plug-ins'."""
     import onnxruntime as ort
 
-    return list(dict.fromkeys((*_built_in(ort), *_plugin_packages())))
+    return list(dict.fromkeys((*_built_in(ort), *plugin_packages())))
 
 
 def chooses_device(provider: str) -> bool:
@@ -64,7 +64,7 @@ def add_provider(options: Any, provider: str, device: str) -> tuple[list[str], s
             f'device of onnxruntime/{provider} must be auto, {", ".join(KINDS)}, got {device!r}'
         )
     built_in = _built_in(ort)
-    package = _plugin_packages().get(provider)
+    package = plugin_packages().get(provider)
     if package is None and provider in built_in:
         if device != 'auto':
             raise BackendError(
@@ -98,7 +98,7 @@ def plugin_version(provider: str) -> str:
     """Return the version of a plug-in that is in use; empty for a provider of the build."""
     import onnxruntime as ort
 
-    package = _plugin_packages().get(provider)
+    package = plugin_packages().get(provider)
     if package is None:
         return ''
     names = _register(package)
@@ -116,7 +116,7 @@ def _built_in(ort: Any) -> dict[str, str]:
     }
 
 
-def _plugin_packages() -> dict[str, str]:
+def plugin_packages() -> dict[str, str]:
     """Return the packages of plug-ins by their short names; nothing is imported."""
     return {
         module.removeprefix(next(p for p in _PREFIXES if module.startswith(p))): module

@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 from tiny_model import paint_scene
 
+from panoptic_ros.cli.main import main
 from panoptic_ros.runtime import BackendError, open_backend, providers
 from panoptic_ros.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from panoptic_ros.runtime.providers import add_provider, plugin_version, provider_names
@@ -187,3 +188,12 @@ def test_openvino_computes_the_same(tiny_model):
         expected._fields, backend.run(image, THRESHOLDS), expected, strict=True
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-4, err_msg=name)
+
+
+def test_plugins_are_listed_with_their_versions(plugin, capsys):
+    assert main(['list', 'backends']) == 0
+    rows = {
+        line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[3:-1]
+    }
+    assert rows['onnxruntime/standin'] == ['installed']
+    assert rows['onnxruntime'][0] == ort.__version__
