@@ -82,7 +82,13 @@ class OneDecoder(PanopticModel):
         )
         embedding = mask_mean(rows.row_map, rows.valid.shape[0], maps.feature[0])
         return to_segments(
-            rows.row_map, rows.measures, rows.class_id, rows.score, embedding, rows.valid
+            rows.row_map,
+            rows.measures,
+            rows.class_id,
+            rows.score,
+            embedding,
+            rows.valid,
+            rows.confidence,
         )
 
 
