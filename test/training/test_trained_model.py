@@ -14,6 +14,7 @@ from panoptic_ros.core.reference import reference_to_text
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime import open_backend
 from panoptic_ros.runtime.self_check import check_answer
+from panoptic_ros.runtime.torch_backend import load_weights
 from panoptic_training.data.synthetic import VAL_SEEDS, SyntheticClip
 from panoptic_training.export import export_model
 
@@ -38,9 +39,10 @@ def scores_of(out, labels):
 
 def crowded_street(path):
     """A frame of the model's size on which it finds more than FEW instances if it has rows."""
-    module, info = load_model(path)
-    wide = build(info.family, info.labels, **{**info.config, 'top_k': 64}).eval()
-    wide.load_state_dict(module.state_dict())
+    info = read_info(path)
+    wide = build(info.family, info.labels, **{**info.config, 'top_k': 64})
+    load_weights(wide, path)
+    wide.eval()
     for seed in VAL_SEEDS[:20]:
         image = SyntheticClip(seed, info.input_size).frame(5).image
         scores = scores_of(run_eager(wide, image, {}), info.labels)
