@@ -28,8 +28,9 @@ from .half_precision import use_half
 from .module_backend import model_info
 from .onnx_passes import simplify
 
-SMALL = 256
-"""Weights with fewer elements stay float32, since they hardly add to the file's size."""
+SMALL = 2**15
+"""Weights with fewer elements stay float32: each that is converted takes an operation of its own,
+and the larger ones are most of the file."""
 
 MOST_FOLDED = 2**16
 """Most elements of a constant that is computed at export and stored."""

@@ -2,35 +2,16 @@
 """Comparison of a family's module with its exported graph."""
 
 from functools import lru_cache
+from importlib.util import find_spec
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 
+from panoptic_ros.benchmark.graph import count_layers
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.core.model_info import OUTPUTS
-
-TENSORRT_OPERATORS = set(
-    'Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization '
-    'Cast Ceil Celu Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum '
-    'DepthToSpace DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Expand EyeLike Flatten '
-    'Floor Gather GatherElements GatherND Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool '
-    'Greater GreaterOrEqual GridSample GRU HardSigmoid HardSwish Identity If '
-    'InstanceNormalization IsNaN LeakyRelu Less LessOrEqual Log LogSoftmax Loop LRN LSTM '
-    'LpNormalization LpPool MatMul Max MaxPool Mean MeanVarianceNormalization Min Mod Mul Neg '
-    'NonMaxSuppression NonZero Not OneHot Or Pad ParametricSoftplus Pow PRelu QuantizeLinear '
-    'RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range Reciprocal ReduceL1 '
-    'ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum '
-    'ReduceSumSquare Relu Reshape Resize ReverseSequence RNN RoiAlign Round ScaledTanh Scan '
-    'Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth '
-    'Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze '
-    'Upsample Where Xor '
-    'LayerNormalization Gelu '.split()  # of version 10, which the backend needs
-)
-"""Operators that TensorRT's ONNX parser supports from version 8.5 on.
-
-Scatter* are left out: the parser does not support the reductions that models would need.
-"""
 
 
 def random_image(size, seed=0):
@@ -82,3 +63,10 @@ def assert_same(ours, expected):
     assert {name: value.dtype for name, value in ours.items()} == {
         name: value.dtype for name, value in expected.items()
     }
+
+
+def assert_tensorrt_takes(path):
+    """Check that TensorRT's parser accepts a graph, where TensorRT-RTX is installed."""
+    assert {node.domain for node in onnx.load(path).graph.node} <= {''}
+    if find_spec('tensorrt_rtx'):
+        assert count_layers(path)
