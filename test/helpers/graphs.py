@@ -45,7 +45,7 @@ def run_onnx(path, image, thresholds):
 
 
 def assert_same(ours, expected):
-    """Check that maps are equal on 99.8 % of the cells, and tables within 1e-3.
+    """Check that maps are equal on 99.8 % of the cells, and rows with equal cells within 1e-3.
 
     Untrained weights give many cells two classes that are almost equally probable."""
     for name in ('segment_map', 'semantic_map'):
@@ -55,7 +55,11 @@ def assert_same(ours, expected):
     sure = np.abs(ours['confidence'].astype(int) - expected['confidence']) <= 1
     assert sure.mean() >= 0.99
     np.testing.assert_array_equal(ours['valid'], expected['valid'])
-    valid = expected['valid']
+    valid = expected['valid'].copy()
+    changed = ours['segment_map'] != expected['segment_map']
+    for found in (ours, expected):  # a cell more or less changes a whole row
+        rows = np.setdiff1d(found['segment_map'][changed], [0]) - 1
+        valid[rows] = False
     for name in ('class_id', 'score', 'box', 'centroid', 'area', 'embedding'):
         np.testing.assert_allclose(
             ours[name][valid], expected[name][valid], rtol=1e-3, atol=1e-3, err_msg=name
