@@ -33,7 +33,7 @@ def load(
         >>> things = frame.segments[frame.segments['is_thing'] == 1]
         >>> best = things[things['score'].argmax()]
         >>> print(model.info.labels.names[best['class_id']], f'at u = {best["u"]:.0f} px')
-        car at u = 192 px
+        car at u = 222 px
 
     Raises:
         FileNotFoundError: if the package has no model file and none is given.

@@ -2,6 +2,7 @@
 """The budget that a training's progress shows, and its last lines."""
 
 import math
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -52,7 +53,10 @@ def make_trainer(folder, score, best_step, started=True, total=60):
     best.best_model_score, best.best_step = score, best_step
     last.started = started
     return SimpleNamespace(
-        global_step=40, estimated_stepping_batches=total, callbacks=[best, last]
+        global_step=40,
+        estimated_stepping_batches=total,
+        callbacks=[best, last],
+        progress_bar_metrics={'train/loss': 1.25},
     )
 
 
@@ -65,7 +69,7 @@ def make_trainer(folder, score, best_step, started=True, total=60):
             True,
             True,
             [
-                '40 of 60 steps; best PQ 34.6 (step 20); saved to {}',
+                '40 of 60 steps; loss 1.250; best PQ 34.6 (step 20); saved to {}',
                 "next: panoptic export --checkpoint '{}/checkpoints/best.ckpt' -o 'my run.onnx'",
             ],
         ),
@@ -75,7 +79,7 @@ def make_trainer(folder, score, best_step, started=True, total=60):
             True,
             True,
             [
-                '40 of 60 steps; no validation yet; saved to {}',
+                '40 of 60 steps; loss 1.250; no validation; saved to {}',
                 "next: panoptic export --checkpoint '{}/checkpoints/last.ckpt' -o 'my run.onnx'",
             ],
         ),
@@ -85,7 +89,7 @@ def make_trainer(folder, score, best_step, started=True, total=60):
             False,
             True,
             [
-                'stopped after 40 of 60 steps; no validation yet; saved to {}',
+                'stopped after 40 of 60 steps; loss 1.250; no validation yet; saved to {}',
                 "next: panoptic train --config '{}/config.yaml' --ckpt_path last",
             ],
         ),
@@ -94,7 +98,7 @@ def make_trainer(folder, score, best_step, started=True, total=60):
             None,
             False,
             False,
-            ['stopped after 40 of 60 steps; no validation yet; nothing new was saved'],
+            ['stopped after 40 of 60 steps; loss 1.250; no validation yet; nothing new was saved'],
         ),
     ],
 )
@@ -126,4 +130,4 @@ def test_progress_and_best_step_continue_after_a_resume(tmp_path, capsys, monkey
     assert ' from step 4 to 6; ' in lines[0]
     assert lines[1].startswith('5 of 6 steps (83 %), ') and lines[1].endswith(' (step 3)')
     assert lines[-1].startswith('6 of 6 steps (100 %), ') and ', took ' in lines[-1]
-    assert out.startswith('6 of 6 steps; best PQ ')
+    assert re.match(r'6 of 6 steps; loss \d+\.\d+; best PQ ', out)

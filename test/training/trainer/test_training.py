@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -285,7 +286,7 @@ def test_a_signal_to_all_processes_leaves_a_checkpoint_to_resume_from(tmp_path, 
     # Nothing else: no tips, deprecations, tables, tracebacks, and no control characters.
     first, summary, following = output.splitlines()
     assert first.startswith(f'{tmp_path}: training hle (0.3 M parameters) on cpu from step 0 to 1')
-    assert summary.startswith(f'stopped after {step} of 100000 steps; best PQ ')
+    assert re.match(rf'stopped after {step} of 100000 steps; loss [\d.]+; best PQ ', summary)
     assert summary.endswith(f'); saved to {tmp_path}')
     assert following == f'next: panoptic train --config {tmp_path}/config.yaml --ckpt_path last'
     assert output.replace('\n', '').isprintable()
