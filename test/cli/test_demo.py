@@ -274,7 +274,7 @@ def test_a_damaged_model_ends_the_demo_in_one_line(scene_video, tmp_path):
     ('flags', 'words'),
     [
         (('--video', 'none.mp4'), 'no video file at none.mp4'),
-        (('--camera', '87'), 'camera 87 is not available'),
+        (('--camera', '87'), 'camera 87 (/dev/video87) does not exist'),
         (('--bag', 'none'), 'no bag at none'),
         (('--model', 'none.onnx'), 'no model file at none.onnx'),
         (('--duration', '0'), "--duration must be a number over 0, got '0'"),
