@@ -126,8 +126,7 @@ def lay_out_weights(graph: onnx.GraphProto) -> None:
             continue
         tensor.CopyFrom(numpy_helper.from_array(array, name))
         _replace(graph, node.output[0], name)
-        weights[name] = tensor
-        readers = _readers(graph)
+        weights[name], readers[name] = tensor, readers.get(node.output[0], [])
 
 
 def negate_comparisons(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
@@ -342,15 +341,14 @@ def match_ranks(
                 or (node.op_type == 'MatMul' and value.ndim < 2)
             ):
                 continue
+            shaped = value.reshape([1] * (rank - value.ndim) + list(value.shape))
+            ranked = f'{name}_rank{rank}'
             if '.' in name or name in kept:  # the module finds a weight by its name
                 if len(readers[name]) == 1:
-                    shaped = value.reshape([1] * (rank - value.ndim) + list(value.shape))
                     weights[name].CopyFrom(numpy_helper.from_array(shaped, name))
                 continue
-            ranked = f'{name}_rank{rank}'
             if ranked not in added:
                 added.add(ranked)
-                shaped = value.reshape([1] * (rank - value.ndim) + list(value.shape))
                 graph.initializer.append(numpy_helper.from_array(shaped, ranked))
             node.input[i] = ranked
 

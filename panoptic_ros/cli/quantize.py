@@ -62,7 +62,12 @@ def run(args: argparse.Namespace) -> None:
     if args.output.suffix != '.onnx':
         raise ValueError(f'a model file ends in .onnx, got {args.output}')
     check_output(args, 'output')
-    from panoptic_ros.core.model_file import load_onnx, read_info, write_model_file
+    from panoptic_ros.core.model_file import (
+        load_onnx,
+        read_info,
+        reference_from_onnx,
+        write_model_file,
+    )
     from panoptic_training.data.registry import open_reader, resolve_name
     from panoptic_training.quantization import quantize, require_fp32
 
@@ -86,7 +91,8 @@ def run(args: argparse.Namespace) -> None:
         after = score(path, val, args.images, 'images scored after')
         scores = after if len(val) <= args.images else {}
         info = replace(info, name=args.output.stem, scores=scores)
-        write_model_file(load_onnx(path), info, args.output)
+        model = load_onnx(path)
+        write_model_file(model, info, args.output, reference_from_onnx(model, info, path))
     scored = counted(min(args.images, len(val)), 'image')
     print(f'{"":8} {"before":>7} {"after":>7}')
     for name, title in (('pq', 'PQ'), ('pq_thing', 'things'), ('pq_stuff', 'stuff')):
