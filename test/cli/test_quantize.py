@@ -10,7 +10,12 @@ from tiny_data import make_data
 from tiny_model import tiny_graph, tiny_info
 
 from panoptic_ros.cli.main import main
-from panoptic_ros.core.model_file import read_info, write_model_file
+from panoptic_ros.core.model_file import (
+    load_onnx,
+    read_info,
+    reference_from_onnx,
+    write_model_file,
+)
 
 
 @pytest.fixture
@@ -48,6 +53,14 @@ def test_a_model_is_scored_before_and_after(hle_model, data, tmp_path, capsys, i
     assert info.scores == ({} if images else pytest.approx(info.scores))
     assert round(info.scores.get('pq', after), 1) == after
     assert 0 <= before <= 100
+
+
+def test_the_file_has_the_reference_of_the_quantised_graph(hle_model, data, tmp_path, monkeypatch):
+    monkeypatch.setattr('panoptic_ros.runtime.self_check.LEAST_CLASSES', 0)  # weights are random
+    monkeypatch.setattr('panoptic_ros.runtime.self_check.LEAST_SEGMENTS', 0)
+    output = tmp_path / 'small.onnx'
+    assert run(hle_model, data, output, '--images', '2') == 0
+    assert reference_from_onnx(load_onnx(output), read_info(output), output) is not None
 
 
 @pytest.mark.parametrize(
