@@ -14,7 +14,7 @@ import onnxscript.optimizer
 import torch
 from torch.utils._pytree import tree_leaves
 
-from panoptic_ros.core.model_file import MAX_FILE_BYTES, write_model_file
+from panoptic_ros.core.model_file import MAX_FILE_BYTES, require_model_name, write_model_file
 from panoptic_ros.core.model_info import OUTPUTS, ModelInfo
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
@@ -225,8 +225,7 @@ def export_model(
             `check_weights` refuses, or outputs that do not agree with the metadata.
         NonFiniteError: if the network's output for an image is not finite.
     """
-    if path.suffix != '.onnx':
-        raise ValueError(f'a model file ends in .onnx, got {path.name}')
+    require_model_name(path)
     check_weights(model, half_weights, precision)
     config = {**model.config_dict(), **{k: v for k, v in decoding.items() if v is not None}}
     copy = build(model.family, model.labels, **config)

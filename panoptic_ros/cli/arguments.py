@@ -6,6 +6,7 @@ import math
 import re
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from panoptic_ros.core.text import did_you_mean, one_line
@@ -85,6 +86,29 @@ class HelpFormatter(argparse.HelpFormatter):
 def _subject(match: re.Match[str]) -> str:
     """Return the start of a message with the flag as its subject."""
     return f'{match[1]} ' + ('expects ' if match[2] else '')
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the flag --data, which names a data set."""
+    parser.add_argument(
+        '--data',
+        required=True,
+        metavar='DATA',
+        help='synthetic, a data set and its folder (camvid:<folder>), or a '
+        'folder alone, which is recognised by its layout',
+    )
+
+
+def add_model_output(parser: argparse.ArgumentParser) -> None:
+    """Add the flag --output of a new model file."""
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        required=True,
+        metavar='FILE',
+        help='the model file to write, ending in .onnx',
+    )
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.arguments import number, whole
+from panoptic_ros.cli.arguments import add_data, number, whole
 from panoptic_ros.cli.output import OWN_COLORS, check_output, report_saved
 from panoptic_ros.cli.recipes import find_class_mapping
 from panoptic_ros.core.files import write_json
@@ -69,13 +69,7 @@ def add_parser(subparsers: Any) -> None:
     source.add_argument(
         '--predictions', type=Path, metavar='PATH', help='score these predictions; no model is run'
     )
-    parser.add_argument(
-        '--data',
-        required=True,
-        metavar='DATA',
-        help='synthetic, a data set and its folder (camvid:<folder>), or a '
-        'folder alone, which is recognised by its layout',
-    )
+    add_data(parser)
     parser.add_argument(
         '--split',
         default='val',

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.arguments import whole
+from panoptic_ros.cli.arguments import add_model_output, whole
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.documents import parse_yaml, read_json
+from panoptic_ros.core.model_file import read_info, require_model_name
 from panoptic_ros.core.progress import working
 
 
@@ -68,14 +69,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         '--untrained', action='store_true', help='random weights, for measuring speed'
     )
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='FILE',
-        help='the model file to write, ending in .onnx',
-    )
+    add_model_output(parser)
     parser.add_argument('--name', default='', help="name of the model (default: the file's)")
     parser.add_argument(
         '--scores',
@@ -152,8 +146,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError('--classes says which classes are things; leave out --things')
     if args.source and not re.match('hf:.', args.source):
         raise ValueError(f'--from takes hf:<folder or repository>, got {args.source}')
-    if args.output.suffix != '.onnx':
-        raise ValueError(f'a model file ends in .onnx, got {args.output}')
+    require_model_name(args.output)
     check_output(args, 'output')
     from panoptic_training.export import export_model
 
@@ -249,7 +242,6 @@ def open_training(path: Path) -> tuple[Any, tuple[int, int], str]:
 
 def load_model(path: Path) -> tuple[Any, Any]:
     """Return the module of a model file with its weights, and the file's metadata."""
-    from panoptic_ros.core.model_file import read_info
     from panoptic_ros.models.registry import build_model
     from panoptic_ros.runtime.torch_backend import load_weights
 

@@ -7,8 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.arguments import whole
+from panoptic_ros.cli.arguments import add_data, add_model_output, whole
 from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.core.model_file import (
+    load_onnx,
+    read_info,
+    reference_from_onnx,
+    require_model_name,
+    write_model_file,
+)
 from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
 
@@ -27,13 +34,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         'model', type=Path, metavar='MODEL', help='a model file in fp32, of `panoptic export`'
     )
-    parser.add_argument(
-        '--data',
-        required=True,
-        metavar='DATA',
-        help='synthetic, a data set and its folder (camvid:<folder>), or a '
-        'folder alone, which is recognised by its layout',
-    )
+    add_data(parser)
     parser.add_argument(
         '--images',
         type=whole(1),
@@ -41,14 +42,7 @@ def add_parser(subparsers: Any) -> None:
         metavar='N',
         help='most images to measure on, and to score (default: %(default)s)',
     )
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='FILE',
-        help='the model file to write, ending in .onnx',
-    )
+    add_model_output(parser)
     parser.set_defaults(func=run)
 
 
@@ -59,15 +53,8 @@ def run(args: argparse.Namespace) -> None:
         ValueError: if the model is not in fp32, or does not fit the data.
         OSError: if a file cannot be read or written.
     """
-    if args.output.suffix != '.onnx':
-        raise ValueError(f'a model file ends in .onnx, got {args.output}')
+    require_model_name(args.output)
     check_output(args, 'output')
-    from panoptic_ros.core.model_file import (
-        load_onnx,
-        read_info,
-        reference_from_onnx,
-        write_model_file,
-    )
     from panoptic_training.data.registry import open_reader, resolve_name
     from panoptic_training.quantization import quantize, require_fp32
 

@@ -91,6 +91,16 @@ def info_from_json(text: str) -> ModelInfo:
         raise ModelFileError(f'metadata is damaged: {one_line(error)}') from None
 
 
+def require_model_name(path: Path) -> None:
+    """Refuse a name for a new model file that does not end in .onnx.
+
+    Raises:
+        ValueError: says what came.
+    """
+    if path.suffix != '.onnx':
+        raise ValueError(f'a model file ends in .onnx, got {path.name}')
+
+
 def write_model_file(
     model: Any, info: ModelInfo, path: Path, reference: Reference | None = None
 ) -> None:
