@@ -185,7 +185,7 @@ def load_weights(module: PanopticModel, path: Path) -> None:
     for initializer in graph.initializer:
         value = tensor(initializer)
         name = initializer.name.removesuffix(TRANSPOSED)
-        found[name] = value if name == initializer.name else value.T
+        found[name] = value if name == initializer.name else value.mT
     merge_norms(module, found)
     # The file lacks BatchNorm's counter of training batches, which inference does not need.
     state = {
