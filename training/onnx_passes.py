@@ -6,7 +6,7 @@ into many layers although all sizes are known: a Slice becomes 15, a scalar cons
 reshape of its own.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from panoptic_ros.core.onnx_edit import constant_values, readers_of, remove_unused, set_nodes
 from panoptic_ros.core.onnx_graph import TRANSPOSED
 
 RANKED = set('Add Sub Mul Div Max Min Greater Less Equal Where MatMul LayerNormalization'.split())
@@ -66,7 +67,7 @@ def fold_batch_norms(graph: onnx.GraphProto) -> None:
     convolution's weight keeps its name; its bias is named after it, `<layer>.bias`.
     """
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    readers = _readers(graph)
+    readers = readers_of(graph)
     layers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         if node.op_type == 'Conv':
@@ -111,8 +112,8 @@ def lay_out_weights(graph: onnx.GraphProto) -> None:
     A transposed weight has the suffix `TRANSPOSED`; `torch_backend.load_weights` reverses both.
     """
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    readers = _readers(graph)
-    constants = _constants(graph)
+    readers = readers_of(graph)
+    constants = constant_values(graph)
     for node in graph.node:
         tensor = weights.get(node.input[0]) if node.input else None
         if tensor is None or len(readers[tensor.name]) > 1:
@@ -141,7 +142,7 @@ def negate_comparisons(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> 
         shapes[opposite] = shapes.get(result, [])
         nodes.append(helper.make_node(strict, list(node.input), [opposite], name=opposite))
         nodes.append(helper.make_node('Not', [opposite], [result], name=node.name))
-    _set_nodes(graph, nodes)
+    set_nodes(graph, nodes)
 
 
 def narrow_indices(graph: onnx.GraphProto, types: dict[str, int]) -> None:
@@ -224,7 +225,7 @@ def skip_no_ops(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
 
 def split_slices(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
     """Replace slices of known extent along one axis by splits, one for all slices of a value."""
-    constants = _constants(graph)
+    constants = constant_values(graph)
     slices: dict[tuple[str, int], list[_Slice]] = {}
     for node in graph.node:
         if found := _read_slice(node, constants, shapes):
@@ -236,7 +237,7 @@ def split_slices(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
             place = next(part.name for part in group if part in parts)  # the first in the graph
             made[place] = _split(graph, source, axis, shapes[source][axis], parts)
     nodes = [made.get(node.output[0], node) for node in graph.node]
-    _set_nodes(graph, [node for node in nodes if node is not None])
+    set_nodes(graph, [node for node in nodes if node is not None])
 
 
 class _Slice(NamedTuple):
@@ -298,7 +299,7 @@ def _split(
 
 def squeeze_selections(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
     """Replace the selection of the only element of an axis by a squeeze."""
-    constants = _constants(graph)
+    constants = constant_values(graph)
     for node in graph.node:
         if node.op_type != 'Gather' or node.input[1] not in constants:
             continue
@@ -314,7 +315,7 @@ def squeeze_selections(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> 
 
 def multiply_squares(graph: onnx.GraphProto) -> None:
     """Replace powers of 2 by products."""
-    constants = _constants(graph)
+    constants = constant_values(graph)
     for node in graph.node:
         if node.op_type == 'Pow' and np.all(constants.get(node.input[1], np.zeros(1)) == 2):
             base = node.input[0]
@@ -325,9 +326,9 @@ def match_ranks(
     graph: onnx.GraphProto, shapes: dict[str, list[int]], kept: Collection[str] = ()
 ) -> None:
     """Give constants and weights of elementwise operators and products the rank of the result."""
-    constants = _constants(graph)
+    constants = constant_values(graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    readers = _readers(graph)
+    readers = readers_of(graph)
     added = set()
     for node in graph.node:
         if node.op_type not in RANKED or node.output[0] not in shapes:
@@ -353,53 +354,10 @@ def match_ranks(
             node.input[i] = ranked
 
 
-def remove_unused(graph: onnx.GraphProto) -> None:
-    """Remove nodes and initializers that no output needs."""
-    needed = {value.name for value in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
-    _set_nodes(graph, kept[::-1])
-    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-    del graph.initializer[:]
-    graph.initializer.extend(weights)
-
-
-def _constants(graph: onnx.GraphProto) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the values of Constant nodes and of initializers, by name."""
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == 'Constant':
-            value = helper.get_attribute_value(node.attribute[0])
-            values[node.output[0]] = (
-                numpy_helper.to_array(value)
-                if isinstance(value, onnx.TensorProto)
-                else np.array(value)
-            )
-    return values
-
-
-def _readers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """Return the nodes that read each value, by its name."""
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    return readers
-
-
 def _replace(graph: onnx.GraphProto, old: str, new: str) -> None:
     """Let all readers of a value read another one."""
     for node in graph.node:
         node.input[:] = [new if name == old else name for name in node.input]
-
-
-def _set_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
 
 
 def _perm(node: onnx.NodeProto) -> list[int]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.model_file import load_onnx
 from panoptic_ros.runtime import Backend, BackendError
+from panoptic_ros.runtime.cpu_graph import rewrite_for_cpu
 from panoptic_ros.runtime.gpu import gpu_index
 from panoptic_ros.runtime.roi_align import replace_roi_align
 from panoptic_ros.runtime.tensorrt_library import PORTABLE, import_library
@@ -107,6 +108,7 @@ def time_graph(
     ends = network_ends(model)
     if not ends:
         return None
+    rewrite_for_cpu(model)
     outputs = [value.name for value in model.graph.output]
     # As outputs, these values remain when ONNX Runtime merges operations.
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ends)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.model_file import ModelFileError
+from panoptic_ros.core.model_file import ModelFileError, load_onnx
 from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import BackendError
+from panoptic_ros.runtime.cpu_graph import rewrite_for_cpu
 from panoptic_ros.runtime.gpu import gpu_index
 from panoptic_ros.runtime.providers import NVIDIA, add_provider, chooses_device
 
@@ -77,7 +78,7 @@ class OnnxRuntimeBackend:
 
         try:
             self._session = open_session(
-                str(path), provider, index, precision, engine_cache_dir, threads
+                _graph(path, provider), provider, index, precision, engine_cache_dir, threads
             )
         except Exception as error:  # pybind's own classes have no other common base
             text = one_line(error)
@@ -95,6 +96,15 @@ class OnnxRuntimeBackend:
         """See `Backend.run`."""
         scalars = {name: np.array(value, np.float32) for name, value in thresholds.items()}
         return Outputs(*self._session.run(None, {'image': image, **scalars}))
+
+
+def _graph(path: Path, provider: str) -> str | bytes:
+    """Return a model file's path, or its graph if it is rewritten for the provider."""
+    if provider == 'cpu':
+        model = load_onnx(path)
+        if rewrite_for_cpu(model):
+            return bytes(model.SerializeToString())
+    return str(path)
 
 
 def open_session(

@@ -14,6 +14,7 @@ from tiny_model import LABELS
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.core.model_info import OUTPUTS
 from panoptic_ros.models.registry import FAMILIES, build, build_model, resolve_family
+from panoptic_ros.runtime.cpu_graph import rewrite_for_cpu
 from panoptic_ros.runtime.engine_build import EngineBuild, build_engine
 from panoptic_ros.runtime.roi_align import replace_roi_align
 from panoptic_ros.runtime.tensorrt_library import import_library
@@ -40,6 +41,10 @@ SMALL = {name: row.small for name, row in FAMILIES.items() if row.loss is not No
 
 QUERIES = {'pisr_maskformer'}
 """Families with a row for each query, which therefore never find too many instances."""
+
+
+POINTS = {'hle', 'einet', 'panoptic_deeplab', 'pisr'}
+"""Families that assign each cell to one of several points."""
 
 
 def with_top_k(family, top_k):
@@ -134,6 +139,22 @@ def test_graph_with_grid_sample_is_the_same(exported, tmp_path):
     onnx.save(model, tmp_path / 'grid_sample.onnx')
     image = random_image(size)
     assert_same(run_onnx(tmp_path / 'grid_sample.onnx', image, {}), run_onnx(path, image, {}))
+
+
+def test_graph_rewritten_for_the_cpu_is_the_same(exported, tmp_path):
+    model, path, size = exported
+    graph = onnx.load(path)
+    assert rewrite_for_cpu(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    kinds = {node.op_type for node in graph.graph.node}
+    assert 'ScatterElements' in kinds
+    assert ('Compress' in kinds) == (model.family in POINTS)
+    rewritten = tmp_path / 'cpu.onnx'
+    onnx.save(graph, rewritten)
+    lax = {k: v for k, v in LAX.items() if k in model.thresholds}
+    for seed, thresholds in enumerate(({}, lax, {**lax, 'score_threshold': 1.0})):
+        image = random_image(size, seed)
+        assert_same(run_onnx(rewritten, image, thresholds), run_onnx(path, image, thresholds))
 
 
 def test_tensorrts_parser_takes_the_graph(exported):

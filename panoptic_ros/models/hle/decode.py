@@ -86,6 +86,17 @@ def kernel_weights(seed: Tensor) -> Tensor:
     )
 
 
+def only(chosen: Tensor, weights: Tensor) -> Tensor:
+    """Replace the weights of all other kernels by those of a kernel without cells.
+
+    Args:
+        chosen: (K,) bool.
+        weights: (K, D + 4).
+    """
+    nothing = weights.new_tensor([0.0] * (weights.shape[1] - 1) + [NEVER])
+    return torch.where(chosen[:, None], weights, nothing)
+
+
 def best_seeds(logit: Tensor, peak: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
     """Choose the best peaks, without those that repeat a better one (inferred).
 
@@ -108,7 +119,7 @@ def best_seeds(logit: Tensor, peak: Tensor, top_k: int) -> tuple[Tensor, Tensor]
     return best, peak.index_select(0, order)
 
 
-def refine(seed: Tensor, cells: Tensor, log_threshold: Tensor) -> Tensor:
+def refine(seed: Tensor, alive: Tensor, cells: Tensor, log_threshold: Tensor) -> Tensor:
     """Replace each seed by the mean over the mask that it finds (inferred).
 
     The loss trains the kernel around the means over an instance (Eq. 7). A seed is a single
@@ -116,6 +127,7 @@ def refine(seed: Tensor, cells: Tensor, log_threshold: Tensor) -> Tensor:
 
     Args:
         seed: table of the seeds, (K, D + 6).
+        alive: seeds that matter, (K,) bool; the others get meaningless values.
         cells: transposed table of the cells, (D + 6, N).
         log_threshold: least log-probability of a cell in a mask, ().
 
@@ -123,7 +135,7 @@ def refine(seed: Tensor, cells: Tensor, log_threshold: Tensor) -> Tensor:
         (K, D + 6), with embeddings of unit length.
     """
     dim = cells.shape[0] - 6
-    features, weights = cells.split([dim + 4, 2])[0], kernel_weights(seed)
+    features, weights = cells.split([dim + 4, 2])[0], only(alive, kernel_weights(seed))
     means = []
     for rows in row_slices(weights.shape[0], cells.shape[1]):
         mask = (take(weights, rows) @ features > log_threshold).to(cells.dtype)
@@ -176,17 +188,15 @@ def decode(
     num_seeds = seed.shape[0]
     seed_features = seed.split([dim + 4, 2], dim=1)[0]
     log_mask_threshold = torch.log(thresholds['mask_threshold'])
-    for _ in range(config.refine):
-        seed = refine(seed, cells, log_mask_threshold)
-    weights = kernel_weights(seed)
     score = torch.sigmoid(seed_logit)
+    alive = score > thresholds['score_threshold']
+    for _ in range(config.refine):
+        seed = refine(seed, alive, cells, log_mask_threshold)
+    weights = kernel_weights(seed)
     similar = weights @ seed_features.T > torch.log(thresholds['merge_threshold'])
-    keep = greedy_keep(similar, score > thresholds['score_threshold'])
+    keep = greedy_keep(similar, alive)
 
-    nothing = weights.new_tensor([0.0] * (dim + 3) + [NEVER])
-    best, row = best_match(
-        cells.split([dim + 4, 2])[0].T, torch.where(keep[:, None], weights, nothing)
-    )
+    best, row = best_match(cells.split([dim + 4, 2])[0].T, only(keep, weights))
     is_instance = best > log_mask_threshold.clamp(min=NEVER / 2)
     is_stuff = ~thing_cell & (class_prob > thresholds['stuff_threshold'])
     row_map = (

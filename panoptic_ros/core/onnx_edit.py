@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Look-up and clean-up for code that rewrites ONNX graphs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def constant_values(graph: Any) -> dict[str, npt.NDArray[Any]]:
+    """Return the values of Constant nodes and of initializers, by name.
+
+    Args:
+        graph: an onnx.GraphProto.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == 'Constant':
+            value = helper.get_attribute_value(node.attribute[0])
+            values[node.output[0]] = (
+                numpy_helper.to_array(value)
+                if isinstance(value, onnx.TensorProto)
+                else np.array(value)
+            )
+    return values
+
+
+def readers_of(graph: Any) -> dict[str, list[Any]]:
+    """Return the nodes of an onnx.GraphProto that read each value, by its name."""
+    readers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return readers
+
+
+def set_nodes(graph: Any, nodes: Sequence[Any]) -> None:
+    """Replace the nodes of an onnx.GraphProto; the new ones may be among the old ones."""
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def remove_unused(graph: Any) -> None:
+    """Remove nodes and initializers of an onnx.GraphProto that no output needs."""
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    set_nodes(graph, kept[::-1])
+    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
