@@ -218,6 +218,7 @@ def skip_no_ops(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
         if (
             node.op_type == 'Identity'
             or (node.op_type in ('Reshape', 'Expand') and source is not None and source == result)
+            or (node.op_type == 'Split' and len(node.output) == 1)
             or (node.op_type == 'Transpose' and _perm(node) == sorted(_perm(node)))
         ):
             _replace(graph, node.output[0], node.input[0])

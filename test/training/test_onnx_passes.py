@@ -201,6 +201,15 @@ def weight(*shape: int) -> np.ndarray:
             {'Squeeze': 1, 'Relu': 1},
             id='the only element of an axis',
         ),
+        pytest.param(
+            """g (float[3,2] x) => (float[3,2] y) {
+              three = Constant <value = int64[1] {3}> ()
+              a = Split <axis = 0> (x, three)
+              y = Relu (a) }""",
+            {},
+            {'Relu': 1},
+            id='the only part of a split',
+        ),
     ],
 )
 def test_a_pass_keeps_the_results(text, weights, expected):
