@@ -59,7 +59,7 @@ def open_transformers(
     import torch
 
     settings, loaded, random = load_with_library(source)
-    processor = _image_processor(source)
+    processor = image_processor(source)
     count = settings.num_labels
     if classes is not None:
         labels = labels_in_order(classes, count)
@@ -85,7 +85,7 @@ def open_transformers(
         )
     with torch.no_grad():
         module.network.load_state_dict({name: found[name] for name in wanted})
-    return module.eval(), _input_size(source, settings, processor)
+    return module.eval(), input_size(source, settings, processor)
 
 
 def load_with_library(source: str) -> tuple[Any, Any, set[str]]:
@@ -102,7 +102,7 @@ def load_with_library(source: str) -> tuple[Any, Any, set[str]]:
     import torch
     import transformers
 
-    _check_files(source)
+    check_files(source)
     try:
         settings = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
         kind = settings.model_type
@@ -133,7 +133,7 @@ def load_with_library(source: str) -> tuple[Any, Any, set[str]]:
     return settings, loaded, set(loading['missing_keys'])
 
 
-def _check_files(source: str) -> None:
+def check_files(source: str) -> None:
     """Refuse a missing or incomplete folder, and weights that are LFS pointers or truncated.
 
     Raises:
@@ -324,7 +324,7 @@ def _things_of(source: str, processor: dict[str, Any], names: Sequence[str]) -> 
     )
 
 
-def _image_processor(source: str) -> dict[str, Any]:
+def image_processor(source: str) -> dict[str, Any]:
     """Return the settings of the checkpoint's image processor; empty if there are none.
 
     An image processor has its own file. A processor of images and text that version 5 of the
@@ -372,9 +372,17 @@ def _task_tokens(source: str, settings: Any) -> tuple[int, ...]:
     )
 
 
-def _input_size(
-    source: str, settings: Any, processor: Mapping[str, Any]
-) -> tuple[int, int] | None:
+def input_size(source: str, settings: Any, processor: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the (height, width) to which the processor scales; None if it keeps the shape.
+
+    Args:
+        source: the checkpoint, for messages.
+        settings: its configuration.
+        processor: the settings of its image processor.
+
+    Raises:
+        ValueError: for a size that is not two whole numbers.
+    """
     if settings.model_type.startswith('eomt'):  # its position embeddings are for one size
         return height_width(settings.image_size)
     size = processor.get('size')

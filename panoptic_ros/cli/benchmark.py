@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.arguments import number, whole
+from panoptic_ros.cli.model_source import model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.model_info import PRECISIONS
@@ -36,10 +37,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         'models',
         nargs='*',
-        type=Path,
+        type=model_argument,
         metavar='MODEL',
-        help="model files (default: the package's own, and with the training "
-        'packages also the same at 512x1024 and HLE-R50 at 1024x2048)',
+        help="model files, or checkpoints hf:... (default: the package's own, and with the "
+        'training packages also the same at 512x1024 and HLE-R50 at 1024x2048)',
     )
     parser.add_argument(
         '--backend',
@@ -161,13 +162,13 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
     )
     from panoptic_ros.core.model_file import read_info
 
-    for path in args.models:
+    paths = [model_path(source) for source in args.models]
+    for path in paths:
         read_info(path)  # finds a bad file before the first minute of measuring
     images = street(height, width)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sink = _open_sink(stack)
-        paths = args.models
         if not paths:
             with working('exporting the models to time'):
                 paths = list(standard_models(folder, lambda line: print(line, file=sys.stderr)))

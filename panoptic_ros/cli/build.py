@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import report_saved
 from panoptic_ros.core.progress import Progress, format_duration
 
@@ -33,10 +34,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         'model',
-        type=Path,
+        type=model_argument,
         nargs='?',
         metavar='MODEL',
-        help='model file (default: the one in the package)',
+        help=f'{MODEL_HELP} (default: the one in the package)',
     )
     parser.add_argument(
         '--backend',
@@ -68,11 +69,10 @@ def run(args: argparse.Namespace) -> None:
         BackendError: if the library, the GPU or the cache cannot be used.
     """
     from panoptic_ros.core.model_file import read_info
-    from panoptic_ros.core.resources import default_model
     from panoptic_ros.runtime.engine_build import EngineBuild
     from panoptic_ros.runtime.tensorrt_backend import build_ahead
 
-    path = args.model or default_model()
+    path = model_path(args.model)
     info = read_info(path)
     progress = EngineBuild()
     built: list[tuple[Path, str]] = []

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.arguments import number, whole
+from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.core.text import counted
@@ -44,7 +45,10 @@ def add_parser(subparsers: Any) -> None:
         '--bag', type=Path, metavar='PATH', help='play the camera images of a recorded bag'
     )
     parser.add_argument(
-        '--model', type=Path, metavar='FILE', help='model file (default: the one in the package)'
+        '--model',
+        type=model_argument,
+        metavar='MODEL',
+        help=f'{MODEL_HELP} (default: the one in the package)',
     )
     parser.add_argument(
         '--duration',
@@ -95,6 +99,7 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse wrong arguments and missing packages before anything starts."""
     check_output(args, 'output', RESULTS)
     if args.model is not None:
+        args.model = model_path(args.model)
         read_info(args.model)  # finds a bad file before processes are started
     try:
         import rclpy  # noqa: F401

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.arguments import add_data, number, whole
+from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import OWN_COLORS, check_output, report_saved
 from panoptic_ros.cli.recipes import find_class_mapping
 from panoptic_ros.core.files import write_json
@@ -62,9 +63,9 @@ def add_parser(subparsers: Any) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         '--model',
-        type=Path,
-        metavar='FILE',
-        help='a model file (.onnx), or a checkpoint of `panoptic train` (.ckpt)',
+        type=model_argument,
+        metavar='MODEL',
+        help=f'{MODEL_HELP}, or a checkpoint of `panoptic train` (.ckpt)',
     )
     source.add_argument(
         '--predictions', type=Path, metavar='PATH', help='score these predictions; no model is run'
@@ -202,6 +203,8 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
         else {}
     )
     reader = open_reader(args.data, args.split, **video)
+    if args.model is not None:
+        args.model = model_path(args.model)
     predictor = None if args.predictions else open_predictor(args.model, args.backend, args.device)
     mapping: dict[str, str] = {}
     if predictor and args.classes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.arguments import whole
+from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.inputs import require_file
@@ -65,9 +66,9 @@ def add_clip_arguments(
     """Add the arguments that choose the clips and the model."""
     parser.add_argument(
         '--model',
-        type=Path,
-        metavar='FILE',
-        help='a model file (.onnx), or a checkpoint of `panoptic train` (.ckpt) '
+        type=model_argument,
+        metavar='MODEL',
+        help=f'{MODEL_HELP}, or a checkpoint of `panoptic train` (.ckpt) '
         "(default: the package's own)",
     )
     parser.add_argument(
@@ -177,13 +178,12 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
         OSError: if a file cannot be read or written.
         BackendError: if the model cannot be run.
     """
-    from panoptic_ros.core.resources import default_model
     from panoptic_training.data.synthetic import LABELS
     from panoptic_training.evaluation.predictor import open_predictor
     from panoptic_training.tracking.recorded import clip_file, load_clip, record, seeds_of
     from panoptic_training.tracking.study import count
 
-    model = args.model or default_model()
+    model = model_path(args.model)
     require_file(model, 'a model file')
     files = {
         seed: clip_file(args.cache, model, seed, args.frames)

@@ -261,10 +261,12 @@ def open_checkpoint(
         raise ValueError(
             f'--from hf: needs transformers ({error}): pip install "panoptic_ros[train,hf]"'
         ) from None
+    from panoptic_training.hub import fetch
     from panoptic_training.huggingface import open_transformers
 
     transformers.logging.set_verbosity_error()  # its reports of weights are replaced by one line
-    return open_transformers(source.removeprefix('hf:'), things, classes)
+    folder, _ = fetch(source.removeprefix('hf:'))
+    return open_transformers(str(folder), things, classes)
 
 
 def build_untrained(recipe_name: str) -> tuple[Any, tuple[int, int]]:

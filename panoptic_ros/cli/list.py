@@ -5,6 +5,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
+
 PIPE_WIDTH = 10_000
 """Width of tables that do not go to a terminal, characters: each row is one line."""
 
@@ -30,9 +32,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         'model',
         nargs='?',
-        type=Path,
+        type=model_argument,
         metavar='MODEL',
-        help="for classes: a model file (default: the package's own)",
+        help=f"for classes: {MODEL_HELP} (default: the package's own)",
     )
     parser.add_argument(
         '--yaml',
@@ -62,12 +64,11 @@ def run(args: argparse.Namespace) -> None:
     if args.yaml:
         from panoptic_ros.core.class_file import format_class_file
         from panoptic_ros.core.model_file import read_info
-        from panoptic_ros.core.resources import default_model
 
-        print(format_class_file(read_info(args.model or default_model()).labels), end='')
+        print(format_class_file(read_info(model_path(args.model)).labels), end='')
         return
     if args.topic == 'classes':
-        console.print(_classes(args.model))
+        console.print(_classes(model_path(args.model)))
         return
     for topic in [args.topic] if args.topic else _TABLES:
         console.print(_TABLES[topic]())
@@ -162,13 +163,12 @@ def _backends() -> Any:
     return table
 
 
-def _classes(path: Path | None) -> Any:
+def _classes(path: Path) -> Any:
     from rich.text import Text
 
     from panoptic_ros.core.model_file import read_info
-    from panoptic_ros.core.resources import default_model
 
-    info = read_info(path or default_model())
+    info = read_info(path)
     table = _table(f'Classes of {info.name}', 'id', 'name', 'kind', 'color')
     for i, label in enumerate(info.labels.labels):
         color = '#{:02x}{:02x}{:02x}'.format(*info.labels.colors[i])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.arguments import add_data, add_model_output, whole
+from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.model_file import (
     load_onnx,
@@ -32,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
         epilog='example:\n  panoptic quantize city.onnx --data synthetic -o city_int8.onnx',
     )
     parser.add_argument(
-        'model', type=Path, metavar='MODEL', help='a model file in fp32, of `panoptic export`'
+        'model', type=model_argument, metavar='MODEL', help=f'{MODEL_HELP}, in fp32'
     )
     add_data(parser)
     parser.add_argument(
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_training.data.registry import open_reader, resolve_name
     from panoptic_training.quantization import quantize, require_fp32
 
+    args.model = model_path(args.model)
     info = read_info(args.model)
     require_fp32(info, args.model)
     data = resolve_name(args.data)

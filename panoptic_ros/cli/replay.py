@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.arguments import number, whole
+from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import lock_folder, write_json
 from panoptic_ros.core.progress import with_bar
@@ -47,9 +48,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         '--model',
-        type=Path,
-        metavar='FILE',
-        help="model file (default: the configuration's, else the package's own)",
+        type=model_argument,
+        metavar='MODEL',
+        help=f"{MODEL_HELP} (default: the configuration's, else the package's own)",
     )
     parser.add_argument(
         '--config',
@@ -158,7 +159,7 @@ def _replay(args: argparse.Namespace, rate: float) -> int:
 
     session = Session(
         args.bag,
-        args.model,
+        None if args.model is None else model_path(args.model),
         args.config,
         args.image,
         args.gt,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Atomic file writes, and locks on folders."""
+"""Atomic file writes, locks on folders, and the cache folder."""
 
 import fcntl
 import json
@@ -21,6 +21,12 @@ RUN = '.run-'
 
 LOCK_NAME = '.lock'
 """File that `lock_folder` locks. The file remains in the folder, the lock does not."""
+
+
+def cache_folder(name: str) -> Path:
+    """Return a folder of this package in the user's cache directory; it may not exist yet."""
+    home = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+    return home / 'panoptic_ros' / name
 
 
 @contextmanager

@@ -135,6 +135,11 @@ def load_onnx(path: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     path = Path(path)
+    if str(path).startswith('hf:'):
+        raise ModelFileError(
+            f'{path} is a checkpoint, expected a model file; '
+            f'`panoptic export --from {path} -o model.onnx` makes one'
+        )
     try:
         require_file(path, 'a model file')
     except (OSError, ValueError) as error:

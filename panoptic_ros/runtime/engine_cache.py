@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from panoptic_ros.core.files import FolderInUseError, atomic_write, lock_folder
+from panoptic_ros.core.files import FolderInUseError, atomic_write, cache_folder, lock_folder
 from panoptic_ros.runtime.backend import BackendError
 
 logger = logging.getLogger(__name__)
@@ -26,8 +26,7 @@ DIGEST_BYTES = 32
 
 def default_cache_dir() -> Path:
     """Return the folder of engines in the user's cache directory."""
-    home = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
-    return home / 'panoptic_ros' / 'engines'
+    return cache_folder('engines')
 
 
 def open_cache(folder: Path) -> None:
