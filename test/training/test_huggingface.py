@@ -6,12 +6,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from graphs import assert_same, random_image, run_eager, run_onnx
+from graphs import (
+    assert_as_good_as_autocast,
+    assert_same,
+    assert_tensorrt_rtx_builds,
+    query_values,
+    random_image,
+    run_autocast,
+    run_eager,
+    run_onnx,
+    write_half,
+)
 from small_transformers import CLASSES, NAMES, PROCESSORS, THINGS, make_config, write_tokenizer
 
 from panoptic_ros.cli.main import main
 from panoptic_ros.core.model_file import read_info
-from panoptic_ros.models.huggingface.network import HuggingFaceMaps
+from panoptic_ros.models.huggingface.network import HuggingFaceMaps, _ClearByMask
 from panoptic_ros.models.parts.queries.decode import decode
 from panoptic_ros.models.registry import build
 from panoptic_training.huggingface import open_transformers
@@ -193,6 +203,22 @@ def test_module_gives_the_checkpoints_own_outputs(checkpoint, kind):
     assert ours.embedding.shape == (1, 12, module.embedding_dim)
 
 
+@pytest.mark.parametrize('share', [0.0, 0.9, 1.0])
+def test_oneformers_masks_are_cleared_as_the_library_does(share):
+    mask = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(0)) < share
+    mask[0, 1] = True
+    expected, found = mask.clone(), mask.clone()
+
+    def clear(values):
+        values[torch.where(values.sum(-1) == values.shape[-1])] = False
+
+    clear(expected)
+    with _ClearByMask():
+        clear(found)
+    assert not expected[0, 1].any()
+    assert torch.equal(found, expected)
+
+
 EXPORTED = [
     'maskformer',
     'eomt',
@@ -203,35 +229,50 @@ EXPORTED = [
 ]
 
 
-@pytest.mark.parametrize('kind', EXPORTED)
-def test_model_file_equals_the_module(checkpoint, kind, tmp_path, capsys):
-    path = tmp_path / 'model.onnx'
-    assert (
-        main(
-            [
-                'export',
-                '--from',
-                f'hf:{checkpoint(kind)}',
-                '--things',
-                *THINGS,
-                '--input-size',
-                '64',
-                '64',
-                '-o',
-                str(path),
-            ]
-        )
-        == 0
-    ), capsys.readouterr().err
+@pytest.fixture(scope='module', params=EXPORTED)
+def exported(request, checkpoint, tmp_path_factory):
+    """A checkpoint's module and its model file; exports are what takes time."""
+    source = checkpoint(request.param)
+    path = tmp_path_factory.mktemp('exported') / 'model.onnx'
+    arguments = ['export', '--from', f'hf:{source}', '--things', *THINGS]
+    assert main([*arguments, '--input-size', '64', '64', '-o', str(path)]) == 0
+    return open_transformers(str(source), THINGS)[0], path
+
+
+LOW = {'score_threshold': 0.1, 'mask_threshold': 0.05, 'overlap_threshold': 0.1}
+"""Thresholds that random weights reach."""
+
+
+def test_model_file_equals_the_module(exported):
+    module, path = exported
     info = read_info(path)
     assert info.family == 'huggingface'
     assert info.labels.names == NAMES
-    module, _ = open_transformers(str(checkpoint(kind)), THINGS)
     image = random_image((64, 64))
-    low = {'score_threshold': 0.1, 'mask_threshold': 0.05, 'overlap_threshold': 0.1}
-    expected = run_eager(module, image, low)
+    expected = run_eager(module, image, LOW)
     assert expected['valid'].any()
-    assert_same(run_onnx(path, image, low), expected)
+    assert_same(run_onnx(path, image, LOW), expected)
+
+
+def test_half_precision_is_as_good_as_autocast(exported, tmp_path):
+    module, path = exported
+    image = random_image((64, 64))
+    ours, theirs, exact = map(
+        query_values,
+        (
+            run_onnx(write_half(module, path, tmp_path), image, LOW),
+            run_autocast(module, image, LOW),
+            run_eager(module, image, LOW),
+        ),
+    )
+    assert not np.array_equal(ours, exact)
+    assert_as_good_as_autocast(ours, theirs, exact)
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'fp16'])
+def test_tensorrt_rtx_builds_the_graph(exported, precision, tmp_path):
+    module, path = exported
+    assert_tensorrt_rtx_builds(write_half(module, path, tmp_path) if precision == 'fp16' else path)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

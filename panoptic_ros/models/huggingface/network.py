@@ -7,11 +7,13 @@ Mask2Former, MaskFormer, OneFormer and EoMT all predict a class and a mask for e
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
@@ -76,6 +78,22 @@ def resize(values: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(values.shape[2:]) == tuple(size):  # adds no operator to the graph
         return values
     return F.interpolate(values, size=list(size), mode='bilinear')
+
+
+class _ClearByMask(TorchFunctionMode):
+    """Computes `values[torch.where(rows)] = False`, which OneFormer writes, without indices.
+
+    The indices would be a NonZero in the graph, whose result has a size that depends on the data,
+    and which TensorRT-RTX does not accept.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.where and len(args) == 1:
+            return args[0]
+        if func is Tensor.__setitem__ and isinstance(args[1], Tensor) and args[2] is False:
+            values, rows, _ = args
+            return values.logical_and_(~rows[..., None])
+        return func(*args, **(kwargs or {}))
 
 
 class HuggingFace(PanopticModel):
@@ -161,7 +179,8 @@ class HuggingFace(PanopticModel):
         pixels = self.normalize(image)
         architecture = self.config.architecture
         task = {'task_inputs': self.task.expand(len(pixels), -1)} if self.task.numel() else {}
-        out = self.network(pixels, **task)
+        with _ClearByMask() if architecture == 'oneformer' else nullcontext():
+            out = self.network(pixels, **task)
         if architecture == 'oneformer':
             query = out.transformer_decoder_object_queries
         elif architecture.startswith('eomt'):
