@@ -6,7 +6,7 @@ from onnx import TensorProto, helper
 CHANNELS, BOXES = 3, 240
 
 
-def make_graph(size, bins, scale, batch=1, opset=20, **attributes):
+def make_graph(size, bins, scale, batch=1, opset=20, channels=CHANNELS, **attributes):
     """A graph of one RoiAlign, as torch.onnx.export writes torchvision's."""
     values = {
         'mode': 'avg',
@@ -24,10 +24,10 @@ def make_graph(size, bins, scale, batch=1, opset=20, **attributes):
         [node],
         'pool',
         [
-            tensor('map', TensorProto.FLOAT, [batch, CHANNELS, *size]),
+            tensor('map', TensorProto.FLOAT, [batch, channels, *size]),
             tensor('box', TensorProto.FLOAT, [BOXES, 4]),
             tensor('batch', TensorProto.INT64, [BOXES]),
         ],
-        [tensor('pooled', TensorProto.FLOAT, [BOXES, CHANNELS, bins, bins])],
+        [tensor('pooled', TensorProto.FLOAT, [BOXES, channels, bins, bins])],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid('', opset)], ir_version=9)

@@ -37,24 +37,26 @@ def run(model, features, boxes):
 
 
 @pytest.mark.parametrize(
-    ('size', 'bins', 'scale', 'opset'),
+    ('size', 'channels', 'bins', 'scale', 'opset'),
     [
-        ((64, 128), 7, 1 / 4, 20),
-        ((16, 32), 14, 1 / 16, 16),
-        ((2, 4), 7, 1 / 32, 20),
-        ((1, 1), 7, 1 / 32, 20),
-        ((9, 5), 3, 1 / 3, 20),
+        ((64, 128), 256, 7, 1 / 4, 20),
+        ((256, 512), 3, 14, 1 / 4, 20),
+        ((272, 480), 8, 7, 1 / 4, 20),
+        ((16, 32), 3, 14, 1 / 16, 16),
+        ((2, 4), 3, 7, 1 / 32, 20),
+        ((1, 1), 3, 7, 1 / 32, 20),
+        ((9, 5), 3, 3, 1 / 3, 20),
     ],
 )
-def test_values_are_those_of_torchvision(size, bins, scale, opset):
+def test_values_are_those_of_torchvision(size, channels, bins, scale, opset):
     rng = np.random.default_rng(0)
-    features = rng.normal(size=(1, CHANNELS, *size)).astype(np.float32)
+    features = rng.normal(size=(1, channels, *size)).astype(np.float32)
     boxes = make_boxes(size[0] / scale, size[1] / scale, rng)
     expected = roi_align(
         torch.from_numpy(features), [torch.from_numpy(boxes)], bins, scale, 2
     ).numpy()
     assert 0.1 < (expected == 0).mean() < 0.9  # boxes are inside and outside
-    model = make_graph(size, bins, scale, opset=opset)
+    model = make_graph(size, bins, scale, opset=opset, channels=channels)
     assert replace_roi_align(model) == 1
     assert 'RoiAlign' not in {node.op_type for node in model.graph.node}
     onnx.checker.check_model(model, full_check=True)
