@@ -230,7 +230,8 @@ def export_model(
     config = {**model.config_dict(), **{k: v for k, v in decoding.items() if v is not None}}
     copy = build(model.family, model.labels, **config)
     merge_norms(copy, set(model.state_dict()))
-    copy.load_state_dict({key: value.cpu() for key, value in model.state_dict().items()})
+    weights = {key: value.cpu() for key, value in model.state_dict().items()}
+    copy.load_state_dict(weights, assign=True)
     copy.eval()
     require_finite_maps(copy, input_size)
     info = replace(model_info(copy, input_size, name, recipe_hash, scores), precision=precision)

@@ -21,6 +21,9 @@ from panoptic_ros.core.onnx_graph import TRANSPOSED
 RANKED = set('Add Sub Mul Div Max Min Greater Less Equal Where MatMul LayerNormalization'.split())
 """Operators whose inputs are broadcast to the rank of the result."""
 
+LARGE = 2**10
+"""Most elements of a constant whose values may be a shape."""
+
 RESHAPES = {'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten'}
 """Operators that change the shape only."""
 
@@ -32,7 +35,7 @@ def simplify(model: onnx.ModelProto, weights: Collection[str] = ()) -> None:
         model: the graph.
         weights: names of the module's weights, which keep them.
     """
-    values = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    values = infer_shapes(model)
     shapes = {
         value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
         for value in (*values.value_info, *values.input, *values.output)
@@ -58,6 +61,28 @@ def simplify(model: onnx.ModelProto, weights: Collection[str] = ()) -> None:
     known = [value for value in model.graph.value_info if value.name not in stored]
     del model.graph.value_info[:]
     model.graph.value_info.extend(known)
+
+
+def infer_shapes(model: onnx.ModelProto) -> onnx.GraphProto:
+    """Return the graph with the types and shapes of all values, without its large weights.
+
+    ONNX infers shapes of a serialised graph, and a graph above 2 GiB cannot be serialised.
+    """
+    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    graph = bare.graph
+    graph.name = model.graph.name
+    for field in ('node', 'input', 'output', 'value_info'):
+        getattr(graph, field).extend(getattr(model.graph, field))
+    for tensor in model.graph.initializer:
+        if np.prod(tensor.dims) <= LARGE:
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(
+                helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    found = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+    del found.input[len(model.graph.input) :]
+    return found
 
 
 def fold_batch_norms(graph: onnx.GraphProto) -> None:
@@ -113,7 +138,7 @@ def lay_out_weights(graph: onnx.GraphProto) -> None:
     """
     weights = {tensor.name: tensor for tensor in graph.initializer}
     readers = readers_of(graph)
-    constants = constant_values(graph)
+    constants = constant_values(graph, LARGE)
     for node in graph.node:
         tensor = weights.get(node.input[0]) if node.input else None
         if tensor is None or len(readers[tensor.name]) > 1:
@@ -226,7 +251,7 @@ def skip_no_ops(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
 
 def split_slices(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
     """Replace slices of known extent along one axis by splits, one for all slices of a value."""
-    constants = constant_values(graph)
+    constants = constant_values(graph, LARGE)
     slices: dict[tuple[str, int], list[_Slice]] = {}
     for node in graph.node:
         if found := _read_slice(node, constants, shapes):
@@ -300,7 +325,7 @@ def _split(
 
 def squeeze_selections(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> None:
     """Replace the selection of the only element of an axis by a squeeze."""
-    constants = constant_values(graph)
+    constants = constant_values(graph, LARGE)
     for node in graph.node:
         if node.op_type != 'Gather' or node.input[1] not in constants:
             continue
@@ -316,7 +341,7 @@ def squeeze_selections(graph: onnx.GraphProto, shapes: dict[str, list[int]]) -> 
 
 def multiply_squares(graph: onnx.GraphProto) -> None:
     """Replace powers of 2 by products."""
-    constants = constant_values(graph)
+    constants = constant_values(graph, LARGE)
     for node in graph.node:
         if node.op_type == 'Pow' and np.all(constants.get(node.input[1], np.zeros(1)) == 2):
             base = node.input[0]
@@ -327,8 +352,10 @@ def match_ranks(
     graph: onnx.GraphProto, shapes: dict[str, list[int]], kept: Collection[str] = ()
 ) -> None:
     """Give constants and weights of elementwise operators and products the rank of the result."""
-    constants = constant_values(graph)
+    constants = constant_values(graph, LARGE)
     weights = {tensor.name: tensor for tensor in graph.initializer}
+    sizes = {name: list(value.shape) for name, value in constants.items()}
+    sizes |= {name: list(tensor.dims) for name, tensor in weights.items()}
     readers = readers_of(graph)
     added = set()
     for node in graph.node:
@@ -336,22 +363,21 @@ def match_ranks(
             continue
         rank = len(shapes[node.output[0]])
         for i, name in enumerate(node.input):
-            value = constants.get(name)
-            if (
-                value is None
-                or value.ndim >= rank
-                or (node.op_type == 'MatMul' and value.ndim < 2)
-            ):
+            size = sizes.get(name)
+            if size is None or len(size) >= rank or (node.op_type == 'MatMul' and len(size) < 2):
                 continue
-            shaped = value.reshape([1] * (rank - value.ndim) + list(value.shape))
+            size = [1] * (rank - len(size)) + size
             ranked = f'{name}_rank{rank}'
             if '.' in name or name in kept:  # the module finds a weight by its name
                 if len(readers[name]) == 1:
-                    weights[name].CopyFrom(numpy_helper.from_array(shaped, name))
+                    weights[name].dims[:] = size
                 continue
             if ranked not in added:
                 added.add(ranked)
-                graph.initializer.append(numpy_helper.from_array(shaped, ranked))
+                value = (
+                    numpy_helper.to_array(weights[name]) if name in weights else constants[name]
+                )
+                graph.initializer.append(numpy_helper.from_array(value.reshape(size), ranked))
             node.input[i] = ranked
 
 

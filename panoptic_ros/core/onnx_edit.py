@@ -8,16 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 
-def constant_values(graph: Any) -> dict[str, npt.NDArray[Any]]:
+def constant_values(graph: Any, most: float = np.inf) -> dict[str, npt.NDArray[Any]]:
     """Return the values of Constant nodes and of initializers, by name.
 
     Args:
         graph: an onnx.GraphProto.
+        most: largest number of elements of an initializer; those of larger ones are left out.
     """
     import onnx
     from onnx import helper, numpy_helper
 
-    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    values = {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in graph.initializer
+        if np.prod(tensor.dims) <= most
+    }
     for node in graph.node:
         if node.op_type == 'Constant':
             value = helper.get_attribute_value(node.attribute[0])
@@ -54,6 +59,6 @@ def remove_unused(graph: Any) -> None:
             kept.append(node)
             needed.update(node.input)
     set_nodes(graph, kept[::-1])
-    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-    del graph.initializer[:]
-    graph.initializer.extend(weights)
+    for i in reversed(range(len(graph.initializer))):
+        if graph.initializer[i].name not in needed:
+            del graph.initializer[i]  # a new list would hold copies of the weights

@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper, parser
 
 from panoptic_ros.core.onnx_graph import TRANSPOSED
-from panoptic_training.onnx_passes import simplify
+from panoptic_training.onnx_passes import infer_shapes, simplify
 
 
 def graph_of(text: str, **weights: np.ndarray) -> onnx.ModelProto:
@@ -257,3 +257,28 @@ def test_a_transposed_weight_says_so():
     [tensor] = model.graph.initializer
     assert tensor.name == 'l.weight' + TRANSPOSED
     assert torch.equal(torch.from_numpy(numpy_helper.to_array(tensor)).T, torch.from_numpy(linear))
+
+
+def test_shapes_are_inferred_without_the_weights(monkeypatch):
+    model = graph_of(
+        """g (float[1,3,64] x) => (float[1,8,12] y) {
+          a = MatMul (x, l__weight)
+          y = Reshape (a, shape) }""",
+        l__weight=weight(64, 32),
+        shape=np.array([1, 8, -1]),
+    )
+    expected = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    sizes = []
+
+    def infer(model, **options):
+        sizes.append(model.ByteSize())
+        return original(model, **options)
+
+    original = onnx.shape_inference.infer_shapes
+    monkeypatch.setattr(onnx.shape_inference, 'infer_shapes', infer)
+    found = infer_shapes(model)
+    assert (found.input, found.output) == (expected.input, expected.output)
+    assert list(found.value_info) == list(expected.value_info)
+    simplify(model)
+    # ONNX would serialise the weights, and cannot above 2 GiB.
+    assert len(sizes) == 2 and max(sizes) < 1000 < model.ByteSize()
