@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables and records of the measured times."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from panoptic_ros.benchmark.graph import GraphTimes
@@ -14,8 +16,25 @@ from panoptic_ros.benchmark.peer import PEER, PeerTimes
 from panoptic_ros.benchmark.pipeline import PipelineTimes
 from panoptic_ros.node.stages import Stage
 
+MOST_CHARS = 10_000
+"""Width at which no table wraps."""
 
-def pipeline_table(reports: list[PipelineTimes], image_size: str) -> Table:
+
+def pipeline_tables(
+    reports: Sequence[PipelineTimes], image_size: str, console: Console
+) -> Iterator[Table]:
+    """Yield tables with as many models side by side as the console has room for."""
+    options = console.options.update(width=MOST_CHARS)
+    while reports:
+        for count in range(len(reports), 0, -1):
+            table = pipeline_table(reports[:count], image_size)
+            if console.measure(table, options=options).maximum <= console.width:
+                break
+        yield table
+        reports = reports[count:]
+
+
+def pipeline_table(reports: Sequence[PipelineTimes], image_size: str) -> Table:
     """Make a table with a column per model and a row per stage: p50 / p95 in ms."""
     result = Table(
         'ms: p50 / p95',

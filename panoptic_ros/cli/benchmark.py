@@ -10,7 +10,7 @@ from typing import Any
 
 from panoptic_ros.cli.arguments import number, whole
 from panoptic_ros.cli.model_source import model_argument, model_path
-from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.cli.output import check_output, report_saved, table_console
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.model_info import PRECISIONS
 from panoptic_ros.core.progress import Progress, working
@@ -134,21 +134,18 @@ def run(args: argparse.Namespace) -> None:
 
 def _metrics(args: argparse.Namespace, height: int, width: int) -> list[dict[str, Any]]:
     """Time the metrics, print the table and return the records."""
-    from rich.console import Console
-
     from panoptic_ros.benchmark.metrics import time_metrics
     from panoptic_ros.benchmark.report import metrics_records, metrics_table
 
     with working(f'timing the metrics for about {args.seconds:g} s'):
         costs = time_metrics(height, width, args.seconds)
-    Console().print(metrics_table(*costs, f'{height}x{width}'))
+    table_console().print(metrics_table(*costs, f'{height}x{width}'))
     return metrics_records(*costs, f'{height}x{width}')
 
 
 def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[str, Any]]:
     """Time the models and the tracker, print the table and return the records."""
     import numpy as np
-    from rich.console import Console
 
     from panoptic_ros.benchmark.inputs import standard_models, street
     from panoptic_ros.benchmark.peer import time_peer
@@ -158,7 +155,7 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
         peer_records,
         pipeline_notes,
         pipeline_records,
-        pipeline_table,
+        pipeline_tables,
     )
     from panoptic_ros.core.model_file import read_info
 
@@ -193,8 +190,9 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
         for path in paths if args.peer else ():
             progress.update(len(paths), f'peer of {path.stem}')
             peers.append(time_peer(path, args.seconds))
-    console = Console()
-    console.print(pipeline_table(reports, f'{height}x{width}'))
+    console = table_console()
+    for table in pipeline_tables(reports, f'{height}x{width}', console):
+        console.print(table)
     for note in pipeline_notes(reports):
         console.print(note)
     console.print(

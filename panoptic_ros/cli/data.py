@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.arguments import HelpFormatter, number, whole
-from panoptic_ros.cli.output import OWN_COLORS, check_output, report_saved
+from panoptic_ros.cli.output import OWN_COLORS, check_output, report_saved, table_console
 from panoptic_ros.cli.recipes import find_recipe, read_recipe, recipe_files
 from panoptic_ros.core.files import atomic_write, write_json
 from panoptic_ros.core.inputs import require_folder
@@ -432,10 +432,9 @@ def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, An
 
 def _print_reports(name: str, reports: dict[str, SplitReport]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Column, Table
 
-    console = Console()
+    console = table_console()
     table = Table(
         Column('class', no_wrap=True),
         'kind',

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.arguments import number, whole
 from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
-from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.cli.output import check_output, report_saved, table_console
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.core.text import counted
 from panoptic_ros.demo import DURATION_S, MAX_FILE_S, RESULTS
@@ -75,12 +75,10 @@ def run(args: argparse.Namespace) -> None:
             see also `run_demo`.
         OSError: if a file cannot be read or written.
     """
-    from rich.console import Console
-
     _check(args)
     from panoptic_ros.demo.run import run_demo
 
-    console = Console(markup=False, highlight=False)  # paths and messages may hold brackets
+    console = table_console(markup=False, highlight=False)  # paths and messages may hold brackets
     summary, health = run_demo(
         args.output, console, args.video, args.camera, args.bag, args.model, args.duration
     )

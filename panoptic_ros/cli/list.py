@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
-
-PIPE_WIDTH = 10_000
-"""Width of tables that do not go to a terminal, characters: each row is one line."""
+from panoptic_ros.cli.output import table_console
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,11 +50,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: if the model file is missing, damaged or not expected.
         FileNotFoundError: if the package has no model file and none is given.
     """
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = PIPE_WIDTH
+    console = table_console()
     if args.model and args.topic != 'classes':
         raise ValueError(f'a model file goes with `panoptic list classes`, not {args.topic}')
     if args.yaml and args.topic != 'classes':

@@ -5,6 +5,7 @@ import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from panoptic_ros.core.outputs import Results, check_folder, require_apart
 from panoptic_ros.core.text import saved_lines
@@ -17,6 +18,9 @@ OWN_COLORS = (
     'easy to tell apart'
 )
 """Help of the flag `--own-colors`."""
+
+PIPE_WIDTH = 10_000
+"""Width of tables that do not go to a terminal, characters: each row is one line."""
 
 INPUT_NAMES = ('classes', 'data', 'gt', 'source', 'recipe', 'study')
 """Arguments whose texts may name an input, alone or after `:` or `=`, as `coco:<folder>` does."""
@@ -70,3 +74,13 @@ def report_saved(
     written = [str(place) for place in places if place is not None]
     for line in saved_lines(summary, written, names, next_command):
         print(line)
+
+
+def table_console(**options: Any) -> Any:
+    """Return a rich.console.Console for tables, which wraps nothing in a file or a pipe."""
+    from rich.console import Console
+
+    console = Console(**options)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console

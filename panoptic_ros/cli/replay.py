@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.arguments import number, whole
 from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
-from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.cli.output import check_output, report_saved, table_console
 from panoptic_ros.core.files import lock_folder, write_json
 from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
@@ -183,7 +183,6 @@ def _replay(args: argparse.Namespace, rate: float) -> int:
 
 def _compare(a: Path, b: Path, output: Path | None) -> None:
     """Print a comparison of two replays; write compare.html and compare.json into `output`."""
-    from rich.console import Console
     from rich.table import Table
 
     from panoptic_ros.replay.bootstrap import LEVEL
@@ -192,7 +191,7 @@ def _compare(a: Path, b: Path, output: Path | None) -> None:
 
     runs = read_run(a), read_run(b)
     comparison = compare_replays(*runs)
-    console = Console(markup=False, highlight=False)
+    console = table_console(markup=False, highlight=False)
     for side in ('a', 'b'):
         fact = {one.name: getattr(one, side) for one in comparison.facts}
         console.print(

@@ -13,7 +13,7 @@ from tiny_model import tiny_graph
 
 from panoptic_ros.benchmark.graph import LEAST_RUNS, count_layers, count_nodes, time_graph
 from panoptic_ros.benchmark.pipeline import time_pipeline
-from panoptic_ros.benchmark.report import pipeline_records, pipeline_table
+from panoptic_ros.benchmark.report import pipeline_records, pipeline_table, pipeline_tables
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import write_model_file
 
@@ -46,6 +46,16 @@ def test_the_report_has_both_parts_and_the_counts(tmp_path):
     records = {record['stage']: record for record in pipeline_records(report)}
     assert 0 < records['decode, one thread']['p50_ms'] < records['infer']['p95_ms'] * 10
     assert records['infer']['operations'] == report.nodes
+
+
+def test_models_stand_side_by_side_where_there_is_room(tmp_path):
+    path = with_matrix_products(tmp_path / 'model.onnx', 1, 1)
+    report = time_pipeline(path, [CameraImage(IMAGES[0])], 0.01, backend='onnxruntime', threads=1)
+    for width, count in ((30, 3), (72, 2), (200, 1)):
+        console = Console(file=StringIO(), width=width)
+        tables = list(pipeline_tables([report] * 3, '64x128', console))
+        assert len(tables) == count
+        assert sum(len(table.columns) - 1 for table in tables) == 3
 
 
 def test_constants_are_no_operations(tmp_path):

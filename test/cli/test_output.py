@@ -11,9 +11,10 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
+from rich.table import Table
 
 from panoptic_ros.cli import main as cli
-from panoptic_ros.cli.output import OUTPUTS, report_saved
+from panoptic_ros.cli.output import OUTPUTS, report_saved, table_console
 from panoptic_ros.core.outputs import Results, check_folder, require_apart
 
 
@@ -286,4 +287,11 @@ def test_outputs_beside_inputs_are_accepted(inputs):
         require_apart(Path(output), '-o', [Path('data'), Path('a.json'), Path('missing')])
     require_apart(
         Path('out'), '-o', [Path('out/drive.mcap'), Path('/no/topic')], Results(('bag',))
+    )
+
+
+def test_rows_of_tables_are_not_wrapped_in_a_file(capsys):
+    table_console().print(Table('a' * 90, 'b' * 90))
+    assert any(
+        'a' * 90 in line and 'b' * 90 in line for line in capsys.readouterr().out.split('\n')
     )
