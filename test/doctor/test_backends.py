@@ -2,16 +2,19 @@
 """GPUs, backends, and the check of the packaged model."""
 
 import json
+import re
 
+import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_ros.core.model_file import read_info
-from panoptic_ros.core.resources import default_model
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.model_file import load_onnx, reference_from_onnx
+from panoptic_ros.core.resources import STREET_PICTURE, default_model
 from panoptic_ros.doctor import backends, gpu
 from panoptic_ros.doctor.probes import Ended
-from panoptic_ros.doctor.self_check import PERCENT, THINGS, check, difference
+from panoptic_ros.doctor.self_check import check, difference
+from panoptic_ros.runtime.load import load
 
 NO_SMI = Ended('', '', 'nvidia-smi: No such file or directory', missing=True)
 
@@ -137,24 +140,28 @@ def test_without_time_no_backend_is_tried():
     assert facts['backends']['onnxruntime']['state'] == backends.LEFT_OUT
 
 
-def test_the_expected_answer_is_that_of_the_packaged_model():
-    """If the model was replaced: put its hash and answer into doctor/self_check.py."""
+def test_the_packaged_model_gives_the_answer_of_its_reference():
     assert check('onnxruntime')['difference'] == ''
 
 
 def test_another_answer_is_noticed():
-    labels = read_info(default_model()).labels
-    names = [name for name, count in THINGS.items() for _ in range(count)] + list(PERCENT)
-    rows = np.zeros(len(names), segment_dtype(0))
-    rows['class_id'] = [labels.names.index(name) for name in names]
-    rows['is_thing'] = labels.is_thing[rows['class_id']]
-    rows['area'] = [PERCENT.get(name, 0) for name in names]
-    frame = PanopticFrame(
-        np.zeros((10, 10), np.uint16), rows, Geometry((10, 10), (10, 10), 1), 0.0
+    path = default_model()
+    predictor = load(path, 'onnxruntime', 'cpu')
+    reference = reference_from_onnx(load_onnx(path), predictor.info, path)
+    labels = predictor.info.labels
+    picture = cv2.cvtColor(cv2.imread(str(STREET_PICTURE)), cv2.COLOR_BGR2RGB)
+    frame = predictor.predict(picture)
+    assert difference(frame, reference, labels) == ''
+    turned = predictor.predict(np.ascontiguousarray(picture[:, ::-1]))
+    assert re.fullmatch(
+        '[34].% of the picture have the expected class, 80% are needed',
+        difference(turned, reference, labels),
     )
-    assert difference(frame, labels) == ''
-    rows['class_id'][0] = labels.names.index('cyclist')
-    rows['area'][names.index('road')] += 4
-    assert difference(frame, labels) == (
-        '1 x car in place of 2, 1 x cyclist in place of 0, 26 % road in place of 22'
-    )
+    rows = frame.segments[frame.segments['class_id'] != labels.names.index('car')]
+    no_cars = PanopticFrame(frame.segment_map, rows, frame.geometry, 0.0)
+    assert difference(no_cars, reference, labels) == '0 x car in place of 2'
+
+
+def test_a_file_without_a_reference_is_not_compared(monkeypatch, tiny_model):
+    monkeypatch.setattr('panoptic_ros.doctor.self_check.default_model', lambda: tiny_model)
+    assert check('onnxruntime')['difference'] is None
