@@ -24,7 +24,7 @@ from panoptic_ros.runtime.torch_backend import merge_norms
 from panoptic_ros.runtime.trial import color_chart
 
 from .checkpoint import NonFiniteError, find_non_finite
-from .half_precision import use_half
+from .half_precision import half_tensor, use_half
 from .module_backend import model_info
 from .onnx_passes import simplify
 
@@ -34,8 +34,6 @@ and the larger ones are most of the file."""
 
 MOST_FOLDED = 2**16
 """Most elements of a constant that is computed at export and stored."""
-
-LARGEST_HALF = torch.finfo(torch.float16).max
 
 
 def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.ModelProto:
@@ -120,6 +118,9 @@ def store_as_half(model: onnx.ModelProto) -> None:
 
     Engines fold the casts when they load the file, so the types of the computation do not change.
     The graph is changed in place, since a graph above 2 GiB cannot be copied.
+
+    Raises:
+        ValueError: for a weight above the range of float16; names it.
     """
     casts = []
     readers: dict[str, list[onnx.NodeProto]] = {}
@@ -130,8 +131,7 @@ def store_as_half(model: onnx.ModelProto) -> None:
         if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < SMALL:
             continue
         name = tensor.name
-        values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
+        tensor.CopyFrom(half_tensor(tensor, name))
         casts.append(
             onnx.helper.make_node('Cast', [name], [f'{name}.float32'], to=onnx.TensorProto.FLOAT)
         )
@@ -153,7 +153,7 @@ def check_weights(
         precision: number format of the network.
 
     Raises:
-        ValueError: for weights above ONNX's 2 GiB, or above the range of float16.
+        ValueError: for weights above ONNX's 2 GiB.
         NonFiniteError: for weights that are not finite.
     """
     weights = [*model.parameters(), *model.buffers()]
@@ -176,17 +176,6 @@ def check_weights(
         raise NonFiniteError(
             f'weights are not finite, e.g. {name}; the training of this model has failed'
         )
-    for name, tensor in model.state_dict().items():
-        if (
-            (half_weights or precision == 'fp16')
-            and tensor.dtype == torch.float32
-            and tensor.numel() >= SMALL
-            and tensor.abs().max() > LARGEST_HALF
-        ):
-            raise ValueError(
-                f'the weight {name} is larger than float16 holds '
-                f'({LARGEST_HALF:g}); export it without fp16'
-            )
 
 
 def export_model(
@@ -222,7 +211,8 @@ def export_model(
 
     Raises:
         ValueError: for a path that does not end in .onnx, an invalid decoding field, weights that
-            `check_weights` refuses, or outputs that do not agree with the metadata.
+            `check_weights` refuses or float16 does not hold, or outputs that do not agree with
+            the metadata.
         NonFiniteError: if the network's output for an image is not finite.
     """
     require_model_name(path)

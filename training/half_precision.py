@@ -216,9 +216,9 @@ def _convert(
         if name in to_float and name in weights:  # which only one tensor may hold
             nodes.append(_cast(name, names[name]))
         elif name in to_float:
-            graph.initializer.append(_half_tensor(tensor, names[name]))
+            graph.initializer.append(half_tensor(tensor, names[name]))
         else:
-            tensor.CopyFrom(_half_tensor(tensor, name))
+            tensor.CopyFrom(half_tensor(tensor, name))
             names[name] = name
     for node, half in zip(graph.node, is_half, strict=True):
         if half:
@@ -241,13 +241,17 @@ def _cast(name: str, output: str, to: int = TensorProto.FLOAT16) -> NodeProto:
     return helper.make_node('Cast', [name], [output], to=to)
 
 
-def _half_tensor(tensor: TensorProto, name: str) -> TensorProto:
-    """Return a float32 tensor as float16, under a name."""
+def half_tensor(tensor: TensorProto, name: str) -> TensorProto:
+    """Return a float32 tensor as float16, under a name.
+
+    Raises:
+        ValueError: if a finite value is larger than float16 holds.
+    """
     values = numpy_helper.to_array(tensor)
     largest = np.abs(values[np.isfinite(values)]).max(initial=0)
     if largest > np.finfo(np.float16).max:
         raise ValueError(
-            f'the weight {tensor.name} is larger than float16 holds '
+            f'the weight {tensor.name.removesuffix(TRANSPOSED)} is larger than float16 holds '
             f'({np.finfo(np.float16).max:g}); export it without fp16'
         )
     return numpy_helper.from_array(values.astype(np.float16), name)
