@@ -2,6 +2,7 @@
 """Table of tracks: one row per thing, its update and its distances to new things."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ SPREAD_HITS = 3
 """Number of matches that `embedding_spread` counts as in the average of a track's spread."""
 
 
+@lru_cache(maxsize=16)
 def track_dtype(embedding_dim: int) -> np.dtype[np.void]:
     """Return the row of a track with embeddings of a given length."""
     return np.dtype(
