@@ -114,8 +114,9 @@ class Geometry:
             (H, W, ...) of `image_size`.
         """
         rows, cols = _nearest_cells(self)
-        # take() is 4 to 20 times as fast as indexing (mono, RGB); without mode it buffers out.
-        wide = np.take(cell_map, cols, axis=1)
+        # repeat() is the fastest for columns. take() is as fast for rows, and writes into out;
+        # without mode it would buffer out.
+        wide = np.repeat(cell_map, np.bincount(cols, minlength=cell_map.shape[1]), axis=1)
         return np.take(wide, rows, axis=0, out=out, mode='clip')
 
 

@@ -201,7 +201,8 @@ def _match(
 
 
 def _without(indices: npt.NDArray[np.intp], matched: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Return the indices that are not matched, in their order; np.isin takes five times as long."""
+    """Return the indices that are not matched, in their order."""
+    # np.isin takes five times as long for few indices.
     is_left = np.ones(int(indices.max(initial=0)) + 1, bool)
     is_left[matched] = False
     return indices[is_left[indices]]
