@@ -31,13 +31,12 @@ GRAPH_SHARE = 0.3
 
 
 class Sink(Protocol):
-    """Receiver of frames; filling and publishing are separate, so that each can be timed."""
+    """Receiver of frames."""
 
-    def fill(self, image: CameraImage, frame: PanopticFrame, labels: LabelSet) -> None:
-        """Turn a frame into messages."""
-
-    def publish(self) -> None:
-        """Publish the messages of the last `fill`."""
+    def send(
+        self, image: CameraImage, frame: PanopticFrame, labels: LabelSet
+    ) -> tuple[float, float]:
+        """Make and publish a frame's messages; return the seconds of making and of publishing."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +132,9 @@ def _time_stages(
     frame, times = pipeline(image, stamp_s)
     yield from times.items()
     if sink is not None:
-        start = time.perf_counter()
-        sink.fill(image, frame, pipeline.predictor.info.labels)
-        filled = time.perf_counter()
-        sink.publish()
-        yield Stage.MESSAGES, filled - start
-        yield Stage.PUBLISH, time.perf_counter() - filled
+        making_s, publishing_s = sink.send(image, frame, pipeline.predictor.info.labels)
+        yield Stage.MESSAGES, making_s
+        yield Stage.PUBLISH, publishing_s
 
 
 def time_tracker(count: int = 200, frames: int = 60) -> npt.NDArray[np.float64]:

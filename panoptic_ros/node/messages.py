@@ -6,6 +6,9 @@ same fields, so that the bytes on a topic are the same.
 """
 
 import json
+import math
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,22 +87,30 @@ def instances_message(types: MessageTypes, header: Any, frame: PanopticFrame) ->
         row_step=dtype.itemsize * len(rows),
         is_bigendian=False,
         is_dense=False,
+        fields=list(_point_fields(types.make, dtype)),
     )  # x, y, z may be NaN
-    for name in dtype.names or ():
-        field, offset = dtype.fields[name][:2]  # type: ignore[index]
-        message.fields.append(
-            types.make(
-                'sensor_msgs/msg/PointField',
-                name=name,
-                offset=offset,
-                datatype=_POINT_TYPES[field.base],
-                count=int(np.prod(field.shape, dtype=int)),
-            )
-        )
     if len(rows):
         message.data = types.buffer(rows.nbytes)
         np.frombuffer(message.data, np.uint8)[:] = np.frombuffer(rows.tobytes(), np.uint8)
     return message
+
+
+@lru_cache(maxsize=16)
+def _point_fields(make: Callable[..., Any], dtype: np.dtype[np.void]) -> tuple[Any, ...]:
+    """Return a sensor_msgs/PointField for each field of a row.
+
+    Making them takes most of the time of a PointCloud2, and they are the same for all frames.
+    """
+    return tuple(
+        make(
+            'sensor_msgs/msg/PointField',
+            name=name,
+            offset=offset,
+            datatype=_POINT_TYPES[field.base],
+            count=math.prod(field.shape),
+        )
+        for name, (field, offset, *_) in (dtype.fields or {}).items()
+    )
 
 
 def detections_message(types: MessageTypes, header: Any, frame: PanopticFrame) -> Any:

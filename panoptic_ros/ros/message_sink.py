@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Message making and publishing for `panoptic benchmark`."""
 
+import time
+
 import rclpy
 from rclpy.context import Context
 from std_msgs.msg import Header
@@ -11,12 +13,15 @@ from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.node.topics import OVERLAY, FrameSource, frame_topics
 from panoptic_ros.ros.message_types import RosTypes, message_class
 from panoptic_ros.ros.processes import free_domain_id
+from panoptic_ros.ros.publishers import DEPTH, Publishers
 
 
 class MessageSink:
     """Publisher of a frame's topics at camera resolution, with a subscriber for each.
 
-    The overlay, which is for people, and the topics that need vision_msgs are left out.
+    The overlay, which is for people, and the topics that need vision_msgs are left out. The
+    subscribers are in this process; for one in another process the middleware also copies each
+    message into shared memory.
     """
 
     def __enter__(self) -> 'MessageSink':
@@ -28,15 +33,12 @@ class MessageSink:
         # Without a subscriber the middleware would have nothing to do.
         self._subscriptions = [
             node.create_subscription(
-                message_class(topic.kind), f'~/{topic.name}', lambda message: None, 1
+                message_class(topic.kind), f'~/{topic.name}', lambda message: None, DEPTH
             )
             for topic in topics
         ]
-        self._publishers = [
-            node.create_publisher(message_class(topic.kind), f'~/{topic.name}', 1)
-            for topic in topics
-        ]
-        self._makers = [topic.maker(RosTypes()) for topic in topics]
+        self._publishers = Publishers(node, '~/', topics)
+        self._makers = {topic: topic.maker(RosTypes()) for topic in topics}
         self._node = node
         return self
 
@@ -49,12 +51,18 @@ class MessageSink:
         """ROS domain of the messages."""
         return int(self._context.get_domain_id())
 
-    def fill(self, image: CameraImage, frame: PanopticFrame, labels: LabelSet) -> None:
+    def send(
+        self, image: CameraImage, frame: PanopticFrame, labels: LabelSet
+    ) -> tuple[float, float]:
         """See `panoptic_ros.benchmark.pipeline.Sink`."""
         source = FrameSource(Header(), image, frame, labels, 'camera')
-        self._messages = [make(source) for make in self._makers]
-
-    def publish(self) -> None:
-        """See `panoptic_ros.benchmark.pipeline.Sink`."""
-        for publisher, message in zip(self._publishers, self._messages, strict=True):
+        making_s = publishing_s = 0.0
+        # One after the other, like the node: a message is published while it is in the cache.
+        for topic, publisher in self._publishers.by_topic.items():
+            start_s = time.perf_counter()
+            message = self._makers[topic](source)
+            made_s = time.perf_counter()
             publisher.publish(message)
+            making_s += made_s - start_s
+            publishing_s += time.perf_counter() - made_s
+        return making_s, publishing_s

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSPolicyKind, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
@@ -60,7 +60,7 @@ def wait_for_subscriber(publisher: Any, topic: str, timeout_s: float) -> None:
 class Publishers:
     """Publishers of several topics."""
 
-    def __init__(self, node: LifecycleNode, prefix: str, topics: Iterable[Topic]) -> None:
+    def __init__(self, node: Node, prefix: str, topics: Iterable[Topic]) -> None:
         """Create all of them, or none.
 
         Args:

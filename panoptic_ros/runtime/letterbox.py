@@ -16,7 +16,7 @@ class Letterbox:
         self._stride = info.stride
         self._padding = [round(255 * value) for value in info.mean]
         self._buffer = np.empty((*info.input_size, 3), np.uint8)
-        self._content_size = (0, 0)
+        self._geometry: Geometry | None = None  # of the image in the buffer
 
     def __call__(self, image: CameraImage) -> tuple[npt.NDArray[np.uint8], Geometry]:
         """Return the network's input and its geometry.
@@ -40,13 +40,13 @@ class Letterbox:
                 f'got {order} {pixels.shape}, {pixels.dtype}'
             )
         rows, columns, _ = self._buffer.shape
-        geometry = Geometry((pixels.shape[0], pixels.shape[1]), (rows, columns), self._stride)
-        height, width = geometry.content_size
-        if self._content_size != (height, width):
+        image_size = pixels.shape[0], pixels.shape[1]
+        if self._geometry is None or self._geometry.image_size != image_size:
+            self._geometry = Geometry(image_size, (rows, columns), self._stride)
             self._buffer[:] = self._padding
-            self._content_size = height, width
+        height, width = self._geometry.content_size
         content = self._buffer[:height, :width]
         small = shrink(pixels, (height, width), None if order == 'mono' else content)
         if order != 'rgb':  # cheaper on the small image
             copy_rgb(CameraImage(small, order), content)
-        return self._buffer, geometry
+        return self._buffer, self._geometry

@@ -71,9 +71,13 @@ def associate(
     if config.reid_gate and config.embedding_weight:
         remaining, high = _without(remaining, passes[1][0]), _without(high, passes[0][1])
         remaining, high = remaining[known[0][remaining]], high[known[1][high]]
-        cost = (appearance + class_cost)[np.ix_(remaining, high)]
+        place = np.ix_(remaining, high)
+        cost = appearance[place] + class_cost[place]
         is_reachable = _is_reachable(
-            tracks[remaining], expected[remaining], detections[high], config.reid_max_speed
+            tracks.take(remaining),
+            expected[remaining],
+            detections.take(high),
+            config.reid_max_speed,
         )
         cost[~is_reachable] = np.inf
         passes.append(_match(cost, remaining, high, config.reid_gate))
@@ -103,8 +107,7 @@ def weighted_mean(
     cost = appearance * (config.embedding_weight / total)
     cost += missing * (config.iou_weight / total)
     by_overlap = missing if config.iou_weight else np.full_like(missing, np.inf)
-    cost[~known[0]] = by_overlap[~known[0]]
-    cost[:, ~known[1]] = by_overlap[:, ~known[1]]
+    np.copyto(cost, by_overlap, where=~(known[0][:, None] & known[1]))
     if config.iou_weight:
         cost[overlap < config.min_overlap] = np.inf
     return cost
@@ -159,7 +162,7 @@ def _expanded(boxes: Floats, factor: Floats | float, margin: Floats) -> Floats:
         margin: (x, y) added on each side.
     """
     half = boxes[:, 2:] / 2 * factor + margin
-    return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
 
 
 def _is_reachable(
@@ -171,11 +174,8 @@ def _is_reachable(
     last seen. The size is the root of the area of the larger box.
     """
     (x, y), (new_x, new_y) = expected.T[:2], detections['box'].T[:2]
-    size = np.sqrt(
-        np.maximum(
-            tracks['box'][:, 2:].prod(axis=1)[:, None], detections['box'][:, 2:].prod(axis=1)
-        )
-    )
+    area, new_area = (box[:, 2] * box[:, 3] for box in (tracks['box'], detections['box']))
+    size = np.sqrt(np.maximum(area[:, None], new_area))
     unseen_s = detections['seen_s'] - tracks['seen_s'][:, None]
     return np.hypot(x[:, None] - new_x, y[:, None] - new_y) <= size * max_speed * unseen_s
 
@@ -191,6 +191,8 @@ def _match(
         detections: (m,) indices.
         threshold: exclusive upper bound of a pair's cost.
     """
+    if not cost.size:
+        return tracks[:0], detections[:0]
     # Costs above the threshold count as the threshold, so that no good pair is given up for two
     # bad ones.
     i, j = linear_sum_assignment(np.minimum(cost, threshold))
@@ -200,4 +202,7 @@ def _match(
 
 def _without(indices: npt.NDArray[np.intp], matched: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     """Return the indices that are not matched, in their order."""
-    return indices[~np.isin(indices, matched)]
+    # np.isin takes five times as long for few indices.
+    is_left = np.ones(int(indices.max(initial=0)) + 1, bool)
+    is_left[matched] = False
+    return indices[is_left[indices]]

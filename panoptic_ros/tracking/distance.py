@@ -14,8 +14,9 @@ MAX_CELLS = 2**14
 
 def unit(vectors: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Scale vectors, (N, D), to length 1; zero vectors stay, non-finite components count as 0."""
-    vectors = np.nan_to_num(np.asarray(vectors, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    vectors = np.asarray(vectors, np.float64)
+    vectors = np.where(np.isfinite(vectors), vectors, 0)
+    length = np.sqrt((vectors * vectors).sum(axis=-1, keepdims=True))
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
@@ -60,9 +61,10 @@ def mask_iou(
     cells = np.flatnonzero(old)
     place = old.ravel()[cells]
     y, x = np.divmod(cells.astype(np.int32), np.int32(width))
-    moves = np.zeros((len(old_ids) + 1, 2), np.int32)
-    moves[1:] = np.rint(shift / step)
-    x, y = x + moves[place, 0], y + moves[place, 1]
+    moves = np.zeros((2, len(old_ids) + 1), np.int32)
+    moves[:, 1:] = np.rint(shift.T / step)
+    x += moves[0].take(place)
+    y += moves[1].take(place)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     place, hit = place[inside], new.ravel()[(y * width + x)[inside]]
 
@@ -90,10 +92,10 @@ def _places(
     segment_map: npt.NDArray[np.uint16], ids: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.int32]:
     """Return the position of each cell's id in `ids`, from 1, or 0 for other ids, (h, w)."""
-    table = np.zeros(max(int(segment_map.max()), int(ids.max(initial=0))) + 1, np.int32)
+    table = np.zeros(int(ids.max(initial=0)) + 2, np.int32)  # the last is for all larger ids
     table[ids] = np.arange(1, len(ids) + 1)
     table[0] = 0
-    return np.take(table, segment_map)
+    return table.take(segment_map, mode='clip')
 
 
 def box_iou(a: Floats, b: Floats) -> Floats:
@@ -106,11 +108,16 @@ def box_iou(a: Floats, b: Floats) -> Floats:
     Returns:
         (N, M) float32.
     """
-    a, b = a.astype(np.float32), b.astype(np.float32)
-    both = np.ones((), np.float32)
-    for axis in (0, 1):
-        side = np.minimum(a[:, axis + 2, None], b[:, axis + 2])
-        side -= np.maximum(a[:, axis, None], b[:, axis])
-        both = both * np.maximum(side, 0, out=side)
-    area_a, area_b = ((box[:, 2:] - box[:, :2]).prod(axis=1) for box in (a, b))
-    return iou(both, area_a, area_b)
+    left_a, top_a, right_a, bottom_a = a.T.astype(np.float32)[..., None]
+    left_b, top_b, right_b, bottom_b = b.T.astype(np.float32)
+    width = np.minimum(right_a, right_b)
+    width -= np.maximum(left_a, left_b)
+    height = np.minimum(bottom_a, bottom_b)
+    height -= np.maximum(top_a, top_b)
+    both = np.maximum(width, 0, out=width)
+    both *= np.maximum(height, 0, out=height)
+    area_a, area_b = (
+        (right_a - left_a) * (bottom_a - top_a),
+        (right_b - left_b) * (bottom_b - top_b),
+    )
+    return iou(both, area_a[:, 0], area_b)

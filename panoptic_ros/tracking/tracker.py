@@ -106,8 +106,8 @@ class Tracker:
             old, new = associate(self._tracks, detections, self._last, frame, self.config)
         self._tracks['age'] += 1
         self._tracks['segment_id'] = 0
-        matched = self._tracks[old]
-        update_tracks(matched, detections[new], self.config)
+        matched = self._tracks.take(old)  # in half the time of indexing
+        update_tracks(matched, detections.take(new), self.config)
         self._tracks[old] = matched
         is_missed = self._tracks['segment_id'] == 0
         self._tracks['streak'][is_missed] = 0
@@ -116,8 +116,10 @@ class Tracker:
             & ~self._tracks['confirmed']
             & (frame.stamp_s - self._tracks['seen_s'] >= self.config.tentative_age)
         )
-        unmatched = np.delete(detections, new)
-        self._start(unmatched[unmatched['score'] >= self.config.new_track_threshold])
+        is_new = detections['score'] >= self.config.new_track_threshold
+        is_new[new] = False
+        if is_new.any():
+            self._start(detections[is_new])
         self._last = frame
         return replace(given, segments=self._tracked_segments(frame, things))
 
@@ -145,7 +147,8 @@ class Tracker:
         """Add tracks to the table, with new ids."""
         new_tracks['track_id'] = np.arange(self._next_id, self._next_id + len(new_tracks))
         self._next_id += len(new_tracks)
-        self._tracks = np.concatenate([self._tracks, new_tracks])
+        # With dtype, NumPy does not look for a common one, which takes longer than the copy.
+        self._tracks = np.concatenate([self._tracks, new_tracks], dtype=new_tracks.dtype)
 
     def _end(self, is_over: npt.NDArray[np.bool_]) -> None:
         """Remove tracks, (N,), from the table."""
@@ -165,7 +168,6 @@ class Tracker:
         index = row_of[seen['segment_id']]
         for name in ('track_id', 'age', *(('class_id', 'score') if self.config.smooth else ())):
             rows[name][index] = seen[name]
-        rows['state'][index] = np.where(
-            seen['confirmed'], TrackState.CONFIRMED, TrackState.TENTATIVE
-        )
+        rows['state'][index] = TrackState.TENTATIVE
+        rows['state'][index[seen['confirmed']]] = TrackState.CONFIRMED
         return rows

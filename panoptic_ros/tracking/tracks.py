@@ -2,6 +2,7 @@
 """Table of tracks: one row per thing, its update and its distances to new things."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ SPREAD_HITS = 3
 """Number of matches that `embedding_spread` counts as in the average of a track's spread."""
 
 
+@lru_cache(maxsize=16)
 def track_dtype(embedding_dim: int) -> np.dtype[np.void]:
     """Return the row of a track with embeddings of a given length."""
     return np.dtype(
@@ -75,7 +77,7 @@ def detections_of(
         things: (M,) indices of its things among the segments.
         config: the tracker's settings.
     """
-    rows = frame.segments[things]
+    rows = frame.segments.take(things)
     detections = np.zeros(len(rows), track_dtype(rows['embedding'].shape[1]))
     for name in ('class_id', 'segment_id', 'score'):
         detections[name] = rows[name]
@@ -142,7 +144,7 @@ def predict(tracks: Tracks, stamp_s: float) -> Floats:
     """
     boxes = tracks['box'] + tracks['velocity'] * (stamp_s - tracks['seen_s'])[:, None]
     side = tracks['box'][:, 2:]
-    boxes[:, 2:] = np.clip(boxes[:, 2:], side / 2, side * 2)
+    boxes[:, 2:] = np.minimum(np.maximum(boxes[:, 2:], side / 2), side * 2)
     return boxes
 
 
@@ -160,14 +162,15 @@ def embedding_distance(tracks: Tracks, detections: Tracks, spread_factor: float)
 
 def class_distance(tracks: Tracks, detections: Tracks) -> Floats:
     """Compute the share of each track's votes for other classes than a detection's, (N, M)."""
-    classes, place = np.unique(detections['class_id'], return_inverse=True)
-    share: Floats = tracks['votes'][:, classes] / tracks['votes'].sum(axis=1, keepdims=True)
-    return np.take(1 - share, place, axis=1)
+    share: Floats = tracks['votes'].take(detections['class_id'], axis=1)
+    share /= tracks['votes'].sum(axis=1, keepdims=True)
+    return np.subtract(1, share, out=share)
 
 
 def has_embedding(tracks: Tracks) -> npt.NDArray[np.bool_]:
     """Return which rows have an embedding other than 0, (N,)."""
-    return np.any(tracks['embedding'] != 0, axis=1)
+    is_known: npt.NDArray[np.bool_] = (tracks['embedding'] != 0).any(axis=1)
+    return is_known
 
 
 def _new_weight(dt: Floats, time_constant: float) -> Floats:

@@ -171,6 +171,30 @@ def test_invalid_rows_are_dropped_with_any_content():
     assert frame.segments['segment_id'].tolist() == [2]
 
 
+@pytest.mark.parametrize('columns', [32, 24])
+def test_wrong_ids_and_areas_of_a_graph_are_corrected(columns):
+    segment_map = np.zeros((16, 32), np.int32)
+    segment_map[:, 20:] = 1  # partly in the padding
+    segment_map[:, 28:] = 2  # in the padding only
+    segment_map[0, :3] = 7, 70_000, -1  # without a row
+    outputs = Outputs(
+        segment_map,
+        np.zeros((16, 32), np.uint8),
+        np.zeros(2, np.int32),
+        np.ones(2, np.float32),
+        np.float32([[20, 0, 28, 16], [28, 0, 32, 16]]),
+        np.float32([[24, 8], [30, 8]]),
+        np.array([128, 99], np.int32),  # the second area is wrong
+        np.zeros((2, 4), np.float32),
+        np.ones(2, bool),
+    )
+    frame = to_frame(outputs, tiny_info(), Geometry((64, 4 * columns), (64, 128), 4), 0)
+    ids = [1, 2] if columns == 32 else [1]
+    assert frame.segments['segment_id'].tolist() == ids
+    assert np.unique(frame.segment_map).tolist() == [0, *ids]
+    assert not frame.segment_map[:, :20].any()
+
+
 @pytest.mark.parametrize(
     ('name', 'value'),
     [('score', np.nan), ('box', np.inf), ('centroid', np.nan), ('embedding', -np.inf)],
