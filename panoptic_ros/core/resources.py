@@ -9,8 +9,8 @@ PACKAGE = 'panoptic_ros'
 SCOPE = (
     'It was trained on drawn streets only, most of them with random materials, light and '
     'camera, starting from ImageNet weights. On a real street camera it finds road, sky, '
-    'vegetation, buildings and pavement well and near cars one by one; it often takes cyclists '
-    'for people, misses distant people and thin poles, and splits lorries.'
+    'vegetation, buildings and pavement well and near cars one by one; it often confuses people '
+    'and cyclists, misses distant people and thin poles, and splits lorries.'
 )
 """What the packaged model was trained on and what it can see; README has the same sentences."""
 
