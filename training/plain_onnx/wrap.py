@@ -181,6 +181,12 @@ def _with_defaults(own: InputSettings, form: Format, network: Network) -> InputS
         mean=own.mean or ((0.0, 0.0, 0.0) if plain else form.mean),
         std=own.std or ((1.0, 1.0, 1.0) if plain else form.std),
     )
+    assert settings.scale and settings.mean
+    if max(settings.mean) > 255 * settings.scale:
+        raise ValueError(
+            f'--mean must be colours of an input from 0 to {255 * settings.scale:g}, got '
+            f'{max(settings.mean):g}; --scale says how bright white is, 1 for pixels up to 255'
+        )
     if network.input_type == TensorProto.UINT8 and own.normalizes:
         raise ValueError(
             f'{network.path} takes bytes, which it normalises itself; leave out --scale, --mean '
