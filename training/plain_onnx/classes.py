@@ -77,7 +77,7 @@ def read_names(network: Network) -> list[str] | None:
     """Return `names` of the file's metadata by class id; None if there are none.
 
     Raises:
-        ValueError: if it is neither a list of texts nor a mapping of the ids 0, 1, ... to texts.
+        ValueError: if it is neither a list of names nor a mapping of the ids 0, 1, ... to names.
     """
     value = entry(network.path, network.metadata, 'names')
     if value is None:
@@ -87,7 +87,7 @@ def read_names(network: Network) -> list[str] | None:
     if (
         not isinstance(value, list)
         or not value
-        or not all(isinstance(name, str) and name.strip() for name in value)
+        or not all(isinstance(name, str) and name.strip() and name.isprintable() for name in value)
     ):
         raise ValueError(
             f'{network.path}: metadata names must map 0, 1, ... to names of classes, got '

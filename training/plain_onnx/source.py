@@ -229,7 +229,7 @@ def _read_external(model: onnx.ModelProto, path: Path) -> None:
             )
         rest = file.stat().st_size - (info.offset or 0)
         length = rest if info.length is None else info.length
-        if length > rest:
+        if not 0 <= length <= rest:
             raise ValueError(f'{what} needs {length} bytes of {file.name}, which has {rest} left')
         total += length
         if total >= MAX_FILE_BYTES:

@@ -112,7 +112,7 @@ def wrap(
         ValueError: for files that are not of their formats, or do not fit together.
     """
     require_model_name(path)
-    parts = [_read(source) for source in sources]
+    parts = [read_part(source) for source in sources]
     decoder = _decoder(parts, decoding)
     info = model_info(decoder, decoder.config.input_size, name, scores=scores)
     info = replace(info, precision=precision)
@@ -133,8 +133,8 @@ def wrap(
     return info
 
 
-def _read(source: Source) -> Part:
-    """Read a network and check that its outputs are those of its format."""
+def read_part(source: Source) -> Part:
+    """Read a network and check that its outputs are those of its format; see `wrap`."""
     path, form = source.path, FORMATS.get(source.format)
     if form is None:
         raise ValueError(
