@@ -44,6 +44,10 @@ from panoptic_ros.models.sognet.config import SOGNetConfig
 from panoptic_ros.models.sognet.network import SOGNet
 
 
+class NoModuleError(ValueError):
+    """A model file whose network is a graph of another tool and no module of this package."""
+
+
 @dataclass(frozen=True)
 class Family:
     """Row of the registry."""
@@ -227,10 +231,11 @@ def build_model(info: ModelInfo) -> PanopticModel:
     """Build the module that a model file describes, without its weights.
 
     Raises:
-        ValueError: see `build`; also if the file's network came as an ONNX file and has no module.
+        NoModuleError: if the file's network came as an ONNX file.
+        ValueError: see `build`.
     """
     if issubclass(FAMILIES[resolve_family(info.family)].network, OnnxDecoder):
-        raise ValueError(
+        raise NoModuleError(
             f'the network of {info.name} came as an ONNX file and is no PyTorch module; use the '
             'backend onnxruntime or tensorrt, or export it again from that file with '
             '`panoptic export --from onnx:FILE`'
