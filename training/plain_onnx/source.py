@@ -29,6 +29,9 @@ INPUT_TYPES = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8}
 SIZE_DEPENDS = {'NonZero', 'NonMaxSuppression', 'Unique', 'Compress', 'Loop', 'SequenceAt'}
 """Operators whose results have a size that may depend on the image."""
 
+MOVES = {'Identity', 'Reshape', 'Squeeze', 'Transpose', 'Unsqueeze'}
+"""Operators that move values of any type."""
+
 MAX_NAMES_CHARS = 1 << 16
 """Most characters of a metadata entry that is parsed; the names of 255 classes have 5000."""
 
@@ -83,6 +86,9 @@ class Network:
 
     input_type: int
     """Type of the input, one of INPUT_TYPES."""
+
+    takes_bytes: bool
+    """Whether the file's input is uint8, so that the network normalises pixels itself."""
 
     channels_first: bool
     """Whether the input is (1, 3, H, W); otherwise it is (1, H, W, 3)."""
@@ -155,9 +161,10 @@ def read_network(path: Path, size: tuple[int, int] | None = None) -> Network:
             '`panoptic export --model` for other settings'
         )
     stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in stored]
+    images = [value for value in model.graph.input if value.name not in stored]
     del model.graph.input[:]  # ONNX before version 4 lists weights as inputs too
-    model.graph.input.extend(inputs)
+    model.graph.input.extend(images)
+    inputs = list(model.graph.input)
     found = ', '.join(_shown(value) for value in inputs) or 'none'
     shape = list(inputs[0].type.tensor_type.shape.dim) if len(inputs) == 1 else []
     kind = inputs[0].type.tensor_type.elem_type if inputs else 0
@@ -172,14 +179,30 @@ def read_network(path: Path, size: tuple[int, int] | None = None) -> Network:
     height, width = _input_size(path, own, size, metadata)
     for i, length in zip((0, *sides), (1, height, width), strict=True):
         shape[i].dim_value = length
+    takes_bytes = kind == TensorProto.UINT8
+    if takes_bytes and _only_cast(model.graph, inputs[0].name):
+        kind = inputs[0].type.tensor_type.elem_type = TensorProto.FLOAT
     return Network(
         path,
         _with_known_sizes(model, path),
         inputs[0].name,
         kind,
+        takes_bytes,
         axis == 1,
         (height, width),
         metadata,
+    )
+
+
+def _only_cast(graph: onnx.GraphProto, name: str) -> bool:
+    """Return whether bytes are only moved and then cast, so that they can be floats already.
+
+    TensorRT has no operations on bytes.
+    """
+    readers = [node for node in graph.node if name in inputs_of(node)]
+    return bool(readers) and all(
+        node.op_type == 'Cast' or (node.op_type in MOVES and _only_cast(graph, node.output[0]))
+        for node in readers
     )
 
 

@@ -174,7 +174,7 @@ def _with_defaults(own: InputSettings, form: Format, network: Network) -> InputS
     A network that takes bytes normalises them itself. A scale of one's own goes with a mean and
     deviation of one's own, which are 0 and 1 by default.
     """
-    plain = own.scale is not None or network.input_type == TensorProto.UINT8
+    plain = own.scale is not None or network.takes_bytes
     settings = replace(
         own,
         scale=own.scale or (1.0 if plain else 1 / 255),
@@ -187,7 +187,7 @@ def _with_defaults(own: InputSettings, form: Format, network: Network) -> InputS
             f'--mean must be colours of an input from 0 to {255 * settings.scale:g}, got '
             f'{max(settings.mean):g}; --scale says how bright white is, 1 for pixels up to 255'
         )
-    if network.input_type == TensorProto.UINT8 and own.normalizes:
+    if network.takes_bytes and own.normalizes:
         raise ValueError(
             f'{network.path} takes bytes, which it normalises itself; leave out --scale, --mean '
             'and --std'

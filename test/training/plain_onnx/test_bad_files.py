@@ -146,8 +146,10 @@ def test_input_sizes(tmp_path, settings, size, message):
 def test_open_sizes_come_from_the_metadata(tmp_path):
     metadata = {**NAMES, 'imgsz': f'[{SIZE[0]}, {SIZE[1]}]'}
     path = network(tmp_path, size=('h', 'w'), batch='n', metadata=metadata)
-    assert read_network(path).input_size == SIZE
     assert read_network(path, SIZE).input_size == SIZE
+    model = read_network(path).model
+    (given,) = model.graph.input
+    assert [d.dim_value for d in given.type.tensor_type.shape.dim] == [1, 3, *SIZE]
 
 
 def test_inputs_that_are_no_single_image(tmp_path):
