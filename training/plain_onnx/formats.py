@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Formats of networks: which outputs each one is expected to have."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,11 +58,8 @@ class Format:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Usual normalisation of images from 0 to 1."""
 
-    score_threshold: float = 0.25
-    """Default of the threshold."""
-
-    padding: str = ''
-    """Usual fit of images into the input, where it differs from this package's."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Usual thresholds, where they differ from those of `PlainOnnxConfig`."""
 
 
 def _floats(found: Sequence[Value], rank: int) -> list[tuple[int, tuple[int, ...]]]:
@@ -180,21 +177,19 @@ FORMATS = {
         'instances',
         _with_prototypes('yolo', lambda a, b, m: a - 4 - m if a - 4 - m > 0 else None),
         _check_dense,
-        padding='centres the image on grey (114)',
     ),
     'yolov5-seg': Format(
         'floats (1, N, 5 + C + M) and (1, M, h, w)',
         'instances',
         _with_prototypes('yolov5', lambda a, b, m: b - 5 - m if b - 5 - m > 0 else None),
         _check_dense,
-        padding='centres the image on grey (114)',
+        thresholds={'nms_threshold': 0.45},
     ),
     'yolo-seg-end2end': Format(
         'floats (1, N, 6 + M) and (1, M, h, w)',
         'instances',
         _with_prototypes('yolo-end2end', lambda a, b, m: 0 if b - 6 == m else None),
         _check_end2end,
-        padding='centres the image on grey (114)',
     ),
     'rf-detr-seg': Format(
         'floats (1, N, 4), (1, N, C) and (1, N, h, w)',
@@ -203,8 +198,7 @@ FORMATS = {
         lambda match, values: _not_probabilities(values[0]).replace('scores', 'boxes'),
         IMAGENET_MEAN,
         IMAGENET_STD,
-        0.5,
-        padding='stretches the image to the input',
+        {'score_threshold': 0.5},
     ),
     'semantic': Format(
         'one output: floats (1, C, h, w) or (1, h, w, C), or class ids (1, h, w), (1, 1, h, w) '
@@ -214,8 +208,7 @@ FORMATS = {
         lambda match, values: '',
         IMAGENET_MEAN,
         IMAGENET_STD,
-        0.0,
-        padding='mostly stretches the image to the input',
+        {'score_threshold': 0.0},
     ),
     'queries': Format(
         'floats (1, Q, C + 1), logits whose last class is "nothing", and (1, Q, h, w), logits of '
@@ -225,8 +218,7 @@ FORMATS = {
         lambda match, values: '',
         IMAGENET_MEAN,
         IMAGENET_STD,
-        0.5,
-        padding='mostly keeps the shape and pads by the batch',
+        {'score_threshold': 0.5},
     ),
 }
 """Layouts by the name that `--format` takes."""

@@ -319,6 +319,9 @@ def _with_known_sizes(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     Raises:
         ValueError: if the size of an output depends on the image.
     """
+    # Sizes that the file gives its outputs count where they cannot be inferred: a file that pads
+    # its results to a fixed number says so.
+    given = {value.name: 0 not in _sizes(value) for value in model.graph.output}
     del model.graph.value_info[:]  # they hold the old sizes
     for output in model.graph.output:
         if output.type.HasField('tensor_type'):
@@ -328,17 +331,21 @@ def _with_known_sizes(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     except Exception as error:  # of several types, as the graph may be wrong in many ways
         raise ValueError(f'{path}: the sizes in its graph do not fit: {one_line(error)}') from None
     for output in known.graph.output:
-        tensor = output.type.tensor_type
-        sizes = [d.dim_value for d in tensor.shape.dim] if tensor.HasField('shape') else [0]
-        depends = sorted({node.op_type for node in _before(known.graph, output.name)})
-        depends = [kind for kind in depends if kind in SIZE_DEPENDS]
-        if 0 in sizes and depends:
+        makers = {node.op_type for node in _before(known.graph, output.name)}
+        depends = sorted(makers & SIZE_DEPENDS)
+        if depends and 0 in _sizes(output) and not given[output.name]:
             raise ValueError(
                 f'{path}: the size of output {_shown(output)} depends on the image '
                 f'({", ".join(depends)}), and engines need fixed sizes; export the network '
                 'without selection or suppression of its boxes'
             )
     return known
+
+
+def _sizes(value: onnx.ValueInfoProto) -> list[int]:
+    """Return the sizes of an input or output; 0 stands for one that is not known."""
+    tensor = value.type.tensor_type
+    return [d.dim_value for d in tensor.shape.dim] if tensor.HasField('shape') else [0]
 
 
 def _before(graph: onnx.GraphProto, output: str) -> Iterator[onnx.NodeProto]:
@@ -353,6 +360,6 @@ def _before(graph: onnx.GraphProto, output: str) -> Iterator[onnx.NodeProto]:
 def _shown(value: onnx.ValueInfoProto) -> str:
     """Return an input or output as text; sizes that are not known are shown as `?`."""
     tensor = value.type.tensor_type
-    sizes = ', '.join(str(d.dim_value or '?') for d in tensor.shape.dim)
+    sizes = ', '.join(str(size or '?') for size in _sizes(value))
     kinds = {number: kind.lower() for kind, number in TensorProto.DataType.items()}
     return f'{one_line(value.name)} ({sizes}) {kinds.get(tensor.elem_type, "?")}'

@@ -243,7 +243,7 @@ def _decoder(parts: Sequence[Part], decoding: Mapping[str, Any]) -> OnnxDecoder:
     }
     if fixed := sorted(set(own) & set(decoding)):
         raise ValueError(f'--set: {fixed[0]} follows from the networks and their input')
-    own['score_threshold'] = (instances or parts[0]).format.score_threshold
+    own |= (instances or parts[0]).format.thresholds
     own |= {key: value for key, value in decoding.items() if value is not None}
     decoder = build(family, labels, **own)
     assert isinstance(decoder, OnnxDecoder)

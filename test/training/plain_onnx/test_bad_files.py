@@ -172,14 +172,35 @@ def test_inputs_that_are_no_single_image(tmp_path):
     refused(edited(tmp_path, nothing), 'got none')
 
 
-def test_outputs_whose_size_depends_on_the_image(tmp_path):
+@pytest.mark.parametrize('padded', [False, True])
+def test_outputs_whose_size_depends_on_the_image(tmp_path, padded):
+    """Rows of a selection: their number depends on the image, unless they are padded."""
+
     def change(model):
-        model.graph.node.append(helper.make_node('NonZero', ['output1'], ['where']))
-        model.graph.node.append(helper.make_node('Transpose', ['where'], ['rows']))
-        model.graph.output.append(helper.make_tensor_value_info('rows', TensorProto.INT64, None))
+        graph = model.graph
+        for name, value in (('cut', [1]), ('to', [24]), ('axis', [2])):
+            graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+        zero = numpy_helper.from_array(np.zeros((1, 13, 24), np.float32), 'none')
+        graph.initializer.append(zero)
+        rename = next(node for node in graph.node if 'output0' in node.output)
+        rename.output[:] = ['all']
+        condition = numpy_helper.from_array(np.arange(24) % 2 == 0, 'some')
+        graph.initializer.append(condition)
+        graph.node.append(helper.make_node('Compress', ['all', 'some'], ['kept'], axis=2))
+        if padded:
+            graph.node.append(helper.make_node('Concat', ['kept', 'none'], ['long'], axis=2))
+            graph.initializer.append(numpy_helper.from_array(np.array([0]), 'from'))
+            parts = ['long', 'from', 'to', 'axis']
+            graph.node.append(helper.make_node('Slice', parts, ['output0']))
+        else:
+            graph.node.append(helper.make_node('Identity', ['kept'], ['output0']))
+            graph.output[0].type.tensor_type.shape.dim[2].dim_param = 'rows'
 
     path = edited(tmp_path, change)
-    refused(path, r'the size of output rows \(\?, 4\) int64 depends on the image \(NonZero\)')
+    if padded:
+        assert read_part(Source(path, 'yolo-seg')).samples[0].shape == (1, 13, 24)
+    else:
+        refused(path, r'the size of output output0 \(1, 13, \?\) float depends .* \(Compress\)')
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def yolo(path, layout, seed=0, outputs_type=np.float32, **settings):
 def test_yolo_is_decoded_as_its_layout_says(tmp_path, layout, stride):
     candidates = yolo(tmp_path / 'net.onnx', layout)
     path = wrapped([Source(tmp_path / 'net.onnx', layout)], tmp_path / 'x.onnx', stride=stride)
-    nms = None if layout == 'yolo-seg-end2end' else 0.7
+    nms = {'yolo-seg': 0.7, 'yolov5-seg': 0.45}.get(layout)
     counts = []
     for image in IMAGES:
         for threshold in (0.25, 0.7, 1.0):
