@@ -226,13 +226,19 @@ def load(path: Path) -> onnx.ModelProto:
         raise ValueError(f'{path} is not an ONNX file: it has no operators')
     try:
         _read_external(model, path)
-        if model.functions:
-            model = inline_local_functions(model)
         check_graph(model)
         check_weights(model)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
-    return model
+    return _without_functions(model, path) if model.functions else model
+
+
+def _without_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Return a graph with the nodes of its own functions in place of their calls."""
+    try:
+        return inline_local_functions(model)
+    except Exception as error:  # of several types, as functions may be wrong in many ways
+        raise ValueError(f'{path}: its functions are damaged: {one_line(error)}') from None
 
 
 def _read_external(model: onnx.ModelProto, path: Path) -> None:
@@ -257,7 +263,10 @@ def _read_external(model: onnx.ModelProto, path: Path) -> None:
         total += length
         if total >= MAX_FILE_BYTES:
             raise ValueError(f'graph and weights take more than {MAX_FILE_BYTES - 1} bytes')
-        load_external_data_for_tensor(tensor, str(folder))
+        try:
+            load_external_data_for_tensor(tensor, str(folder))
+        except onnx.checker.ValidationError as error:
+            raise ValueError(f'{what} cannot be read: {one_line(error)}') from None
 
 
 def _input_size(

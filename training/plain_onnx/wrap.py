@@ -296,7 +296,7 @@ def join_graphs(parts: Sequence[Part], decoder: OnnxDecoder) -> onnx.ModelProto:
     `maps_<i>_<output>`, as the ends of networks have in all model files.
     """
     opset = max(LEAST_OPSET, *(_opset(part.network.model) for part in parts))
-    graphs = [_named(part, i, opset) for i, part in enumerate(parts)]
+    graphs = [named_graph(part, i, opset) for i, part in enumerate(parts)]
     image = torch.zeros(*decoder.config.input_size, 3, dtype=torch.uint8)
     inputs = [graph.graph.input[0].name for graph in graphs]
     prepare = trace(Prepare(parts), {'image': image}, {}, inputs, opset=opset)
@@ -351,7 +351,7 @@ def _opset(model: onnx.ModelProto) -> int:
     return next((o.version for o in model.opset_import if o.domain in ('', 'ai.onnx')), 1)
 
 
-def _named(part: Part, index: int, opset: int) -> onnx.ModelProto:
+def named_graph(part: Part, index: int, opset: int) -> onnx.ModelProto:
     """Return a network's graph with an opset, and with the prefix of its index."""
     model, path = part.network.model, part.network.path
     if _opset(model) < opset:

@@ -348,3 +348,26 @@ def test_flags_that_do_not_fit_together(capsys, tmp_path, arguments, message):
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('recursive', [False, True])
+def test_functions_of_the_file_are_inlined_or_refused(tmp_path, recursive):
+    def change(model):
+        inner = helper.make_node('Own' if recursive else 'Identity', ['x'], ['y'])
+        inner.domain = 'own' if recursive else ''
+        imports = [helper.make_opsetid('', 17), helper.make_opsetid('own', 1)]
+        function = helper.make_function('own', 'Own', ['x'], ['y'], [inner], imports)
+        model.functions.append(function)
+        model.opset_import.append(imports[1])
+        node = next(node for node in model.graph.node if 'output1' in node.output)
+        node.output[:] = ['before']
+        call = helper.make_node('Own', ['before'], ['output1'], domain='own')
+        model.graph.node.append(call)
+
+    path = edited(tmp_path, change)
+    if recursive:
+        refused(path, 'its functions are damaged: .*recursive')
+    else:
+        part = read_part(Source(path, 'yolo-seg'))
+        assert {node.domain for node in part.network.model.graph.node} == {''}
+        np.testing.assert_array_equal(part.samples[1], outputs()['output1'])
