@@ -101,6 +101,9 @@ def planted(size=SIZE, classes=3, count=24, prototypes=6, seed=0):
     prob[np.arange(count), np.repeat(rng.integers(0, classes, count // 3), 3)] += 0.4
     prob = np.clip(prob + rng.uniform(-0.05, 0.05, prob.shape), 0.12, 0.95)
     coefficients = np.repeat(rng.normal(0, 1, (count // 3, prototypes)), 3, axis=0)
+    # The third box of every second object is another class with the rest of its mask.
+    prob[2::6] = np.roll(prob[2::6], 1, axis=1)
+    coefficients[2::6] *= -1
     coarse = rng.normal(0, 2, (prototypes, height // 16, width // 16))
     maps = np.kron(coarse, np.ones((1, 4, 4))) + 0.1 * rng.normal(
         0, 1, (prototypes, height // 4, width // 4)
