@@ -147,7 +147,7 @@ def read_part(source: Source) -> Part:
     found = network.outputs(samples)
     match = form.match(found, network.input_size)
     if match is None:
-        others = [name for name, f in FORMATS.items() if f.match(found, network.input_size)]
+        others = [name for name, other in FORMATS.items() if _has_layout(network, samples, other)]
         hint = f'; it may be of --format {" or ".join(others)}' if others else ''
         raise ValueError(
             f'{path} is not of the format {source.format}: expected {form.expects}, found '
@@ -166,6 +166,12 @@ def read_part(source: Source) -> Part:
     if form.kind == 'instances':
         require_things(classes, network)
     return Part(network, form, match, classes, used, settings)
+
+
+def _has_layout(network: Network, samples: Sequence[npt.NDArray[Any]], form: Format) -> bool:
+    """Return whether outputs can be those of a format."""
+    match = form.match(network.outputs(samples), network.input_size)
+    return match is not None and not form.check(match, [samples[i] for i in match.outputs])
 
 
 def _with_defaults(own: InputSettings, form: Format, network: Network) -> InputSettings:
