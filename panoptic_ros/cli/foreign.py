@@ -131,8 +131,9 @@ def wrap_networks(
     settings: dict[str, Any],
 ) -> Any:
     """Write a model file from ONNX files, and return its metadata; see `plain_onnx.wrap`."""
+    from panoptic_training.plain_onnx.part import Source
     from panoptic_training.plain_onnx.source import InputSettings
-    from panoptic_training.plain_onnx.wrap import Source, wrap
+    from panoptic_training.plain_onnx.wrap import wrap
 
     def source(given: dict[str, Any]) -> Source:
         numbers = {name: tuple(given[name]) if name in given else None for name in ('mean', 'std')}

@@ -12,7 +12,8 @@ import onnx
 from fuzz import mutate
 from fuzz.case import Case, Target, Wrong
 from fuzz.targets.models import change_graph
-from panoptic_training.plain_onnx.wrap import Source, named_graph, read_part
+from panoptic_training.plain_onnx.joining import named_graph
+from panoptic_training.plain_onnx.part import Source, read_part
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'helpers'))
 

@@ -13,10 +13,12 @@ from plain_networks import SIZE, planted, write_classes, write_network
 from panoptic_ros.cli.main import main
 from panoptic_ros.core.model_file import MAX_FILE_BYTES
 from panoptic_ros.core.resources import default_model
-from panoptic_training.plain_onnx import source as source_module
+from panoptic_training.plain_onnx import loading
 from panoptic_training.plain_onnx.classes import read_names
-from panoptic_training.plain_onnx.source import InputSettings, load, read_network
-from panoptic_training.plain_onnx.wrap import Source, read_part, wrap
+from panoptic_training.plain_onnx.loading import load
+from panoptic_training.plain_onnx.part import Source, read_part
+from panoptic_training.plain_onnx.source import InputSettings, read_network
+from panoptic_training.plain_onnx.wrap import wrap
 
 NAMES = {'names': "{0: 'car', 1: 'dog', 2: 'person'}"}
 
@@ -301,7 +303,7 @@ def test_weights_elsewhere_are_refused(tmp_path, location, fields, message):
 
 
 def test_many_weights_in_one_large_file_are_refused_by_their_sum(tmp_path, monkeypatch):
-    monkeypatch.setattr(source_module, 'MAX_FILE_BYTES', 10000)
+    monkeypatch.setattr(loading, 'MAX_FILE_BYTES', 10000)
     refused(external(tmp_path, 'weights.bin'), 'graph and weights take more than 9999 bytes')
 
 

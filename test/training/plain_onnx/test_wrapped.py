@@ -25,8 +25,10 @@ from panoptic_ros.core.model_file import info_to_json, load_onnx, read_info, ref
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 from panoptic_ros.models.plain_onnx.semantic import read_cells
 from panoptic_ros.runtime import Predictor, open_backend
+from panoptic_training.plain_onnx.joining import Prepare
+from panoptic_training.plain_onnx.part import Source, read_part
 from panoptic_training.plain_onnx.source import InputSettings
-from panoptic_training.plain_onnx.wrap import Prepare, Source, read_part, wrap
+from panoptic_training.plain_onnx.wrap import wrap
 
 NAMES = {'names': "{0: 'car', 1: \"driver's dog\", 2: 'person'}", 'stride': '32'}
 FAST = {'top_k': 6, 'candidates': 24}
