@@ -30,7 +30,7 @@ TORCH_TYPES: dict[int, torch.dtype] = {
     TensorProto.UINT8: torch.uint8,
 }
 
-TURNED = 2e-3
+CONVERTED_TOLERANCE = 2e-3
 """Largest difference of outputs, relative to their largest value, after a change of the opset."""
 
 
@@ -158,7 +158,10 @@ def _converted(part: Part, opset: int) -> onnx.ModelProto:
     for i, before in zip(part.match.outputs, part.samples, strict=True):
         scale = max(1.0, float(np.abs(before.astype(np.float32)).max()))
         after = results[i]
-        if after.shape != before.shape or np.abs(after - before).max() > TURNED * scale:
+        if (
+            after.shape != before.shape
+            or np.abs(after - before).max() > CONVERTED_TOLERANCE * scale
+        ):
             raise ValueError(
                 f'{what}, and gives other outputs when converted to {opset}; {remedy}'
             )

@@ -58,6 +58,10 @@ def read_part(source: Source) -> Part:
             f'unknown format {source.format!r}{did_you_mean(source.format, FORMATS)}; the formats '
             f'are: {", ".join(FORMATS)}'
         )
+    if form.kind == 'instances' and source.things:
+        raise ValueError(
+            f'all classes of {path} are things, as it finds instances; leave out --things'
+        )
     network = read_network(path, source.input.size)
     settings = _with_defaults(source.input, form, network)
     samples = network.run(network.sample(settings))

@@ -133,18 +133,21 @@ def select(
     return chosen, masks
 
 
-def mask_logits(found: Detections, masks: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
-    """Scale the masks of instances to cells of a stride, and cut them off at their boxes.
+def mask_logits(
+    found: Detections, masks: Tensor, stride: int, size: tuple[int, int], cut: bool
+) -> Tensor:
+    """Scale the masks of instances to cells of a stride.
 
     Args:
         found: K instances.
         masks: logits, (K, h, w).
         stride: input pixels per cell.
         size: (height, width) of the result, cells.
+        cut: whether masks end at their boxes, as those of prototypes do.
 
     Returns:
-        (K, height, width), NEVER outside the box.
+        (K, height, width), NEVER where a mask is cut off.
     """
     if tuple(masks.shape[1:]) != size:
         masks = F.interpolate(masks[None], size=list(size), mode='bilinear')[0]
-    return torch.where(inside(found.box / stride, size), masks, NEVER)
+    return torch.where(inside(found.box / stride, size), masks, NEVER) if cut else masks

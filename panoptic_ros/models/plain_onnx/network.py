@@ -63,12 +63,13 @@ class PlainOnnx(OnnxDecoder):
         found, masks = select(
             candidates, self.instance_class, config.candidates, config.top_k, thresholds
         )
+        cut = candidates.coefficients is not None
         size = self.cells(config.stride)
-        logits = mask_logits(found, masks, config.stride, size)
+        logits = mask_logits(found, masks, config.stride, size, cut)
         coarse = (
             logits
             if config.stride == MAP_STRIDE
-            else mask_logits(found, masks, MAP_STRIDE, self.cells(MAP_STRIDE))
+            else mask_logits(found, masks, MAP_STRIDE, self.cells(MAP_STRIDE), cut)
         )
         if config.semantic:
             cell_class, cell_prob = read_cells(

@@ -244,6 +244,7 @@ def test_class_files_that_do_not_fit(tmp_path):
     refused(bare, 'a class with id 3, and .* has 3 classes with ids 0 to 2', classes=classes)
     classes = write_classes(tmp_path / 'c.yaml', (0, 'road', 'stuff'))
     refused(bare, "'road' is stuff in its class file", classes=classes)
+    refused(bare, 'leave out --things', things=('car',))
     classes = write_classes(tmp_path / 'c.yaml', (2, 'car', 'thing'))
     part = read_part(Source(bare, 'yolo-seg', classes))
     assert part.classes.class_of_channel == (-1, -1, 0)
