@@ -49,16 +49,26 @@ class Prepare(nn.Module):
     def _input(self, pixels: Tensor, part: Part) -> Tensor:
         settings = part.settings
         assert settings.scale and settings.mean and settings.std
-        factor = [settings.scale / value for value in settings.std]
-        if set(factor) != {1.0}:
-            pixels = pixels * torch.tensor(factor)
-        if any(settings.mean):
-            offset = [m / s for m, s in zip(settings.mean, settings.std, strict=True)]
-            pixels = pixels - torch.tensor(offset)
-        if settings.order == 'bgr':
+        swap = settings.order == 'bgr'
+        if swap:
             pixels = pixels.index_select(2, torch.tensor([2, 1, 0]))
         if part.network.channels_first:
             pixels = pixels.permute(2, 0, 1)
+
+        def by_channel(values: Sequence[float]) -> Tensor:
+            """Return numbers in R, G, B that fit the pixels; one number where they are equal."""
+            if len(set(values)) == 1:
+                return torch.tensor(values[0])
+            numbers = torch.tensor(values[::-1] if swap else values)
+            return numbers.view(3, 1, 1) if part.network.channels_first else numbers
+
+        factor = [settings.scale / value for value in settings.std]
+        if set(factor) != {1.0}:
+            pixels = pixels * by_channel(factor)
+        if any(settings.mean):
+            pixels = pixels - by_channel(
+                [m / s for m, s in zip(settings.mean, settings.std, strict=True)]
+            )
         return pixels[None].to(TORCH_TYPES[part.network.input_type])
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_ros.models.config import NEVER
-from panoptic_ros.models.parts.mask_rcnn.masks import inside
+from panoptic_ros.models.parts.mask_rcnn.masks import between
 from panoptic_ros.models.parts.mask_rcnn.roi_heads import Detections
 from panoptic_ros.models.parts.nms import keep_boxes
 
@@ -150,4 +150,9 @@ def mask_logits(
     """
     if tuple(masks.shape[1:]) != size:
         masks = F.interpolate(masks[None], size=list(size), mode='bilinear')[0]
-    return torch.where(inside(found.box / stride, size), masks, NEVER) if cut else masks
+    if cut:  # by two minima, which CPUs compute faster than a choice for each cell
+        x1, y1, x2, y2 = (found.box / stride).unbind(dim=1)
+        rows, columns = between(y1, y2, size[0]), between(x1, x2, size[1])
+        masks = masks.minimum(torch.where(rows, -NEVER, NEVER)[:, :, None])
+        masks = masks.minimum(torch.where(columns, -NEVER, NEVER)[:, None, :])
+    return masks
