@@ -3,7 +3,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,25 +52,50 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
     """
     model.check_input_size(input_size)
     image = torch.zeros(*input_size, 3, dtype=torch.uint8)
-    thresholds = model.default_thresholds()
+    names = set(model.state_dict())
+    graph = trace(model, {'image': image}, model.default_thresholds(), OUTPUTS, names)
+    for head in model.heads:
+        _rename_head_outputs(graph.graph, head)
+    simplify(graph, names)
+    return graph
+
+
+def trace(
+    module: torch.nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    scalars: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    weights: Collection[str] = (),
+    opset: int | None = None,
+) -> onnx.ModelProto:
+    """Trace a module's forward into an ONNX graph.
+
+    Args:
+        module: in eval mode.
+        inputs: positional arguments by the name that they get in the graph.
+        scalars: keyword arguments, which are inputs too.
+        outputs: names for the outputs.
+        weights: names of weights, which stay as they are.
+        opset: version of ONNX's operators; None is the exporter's own choice.
+    """
     logging.getLogger('torch.onnx').setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         program = torch.onnx.export(
-            model,
-            (image,),
-            kwargs=thresholds,
-            input_names=['image', *thresholds],
-            output_names=list(OUTPUTS),
+            module,
+            tuple(inputs.values()),
+            kwargs=dict(scalars),
+            input_names=[*inputs, *scalars],
+            output_names=list(outputs),
+            opset_version=opset,
             dynamo=True,
             optimize=False,
             verbose=False,
         )
     assert program is not None
-    names = set(model.state_dict())
 
     def should_fold(node: Any) -> bool | None:
-        return False if any(v is not None and v.name in names for v in node.inputs) else None
+        return False if any(v is not None and v.name in weights for v in node.inputs) else None
 
     # Known shapes and types let group norm's CastLike nodes go, which TensorRT does not support.
     onnxscript.optimizer.fold_constants(
@@ -90,9 +115,6 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
         *graph.graph.initializer,
     ):
         del part.metadata_props[:]  # source lines of the exporter: large and machine-dependent
-    for head in model.heads:
-        _rename_head_outputs(graph.graph, head)
-    simplify(graph, names)
     return graph
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic export`: write a model file from a checkpoint, a recipe or another model file."""
+"""`panoptic export`: write a model file from a checkpoint, a recipe or another model."""
 
 import argparse
-import re
 from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.arguments import add_model_output, whole
+from panoptic_ros.cli.foreign import HF, ONNX, add_flags, add_from, check_sources, wrap_networks
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.documents import parse_yaml, read_json
 from panoptic_ros.core.model_file import read_info, require_model_name
@@ -18,7 +18,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'export',
         help='write a model file from a training checkpoint',
-        usage='%(prog)s (--checkpoint FILE | --model FILE | --from hf:PLACE |\n'
+        usage='%(prog)s (--checkpoint FILE | --model FILE | --from PLACE |\n'
         '                        --recipe RECIPE --untrained) -o FILE [options]',
         description='Writes one ONNX file with network, decoding, labels and all metadata of the '
         'node.\n--stride sets the decoding stride: 4 or 2 for CPUs, 1 for GPUs.',
@@ -27,7 +27,10 @@ def add_parser(subparsers: Any) -> None:
         '  panoptic export --model city.onnx --input-size 512 1024 -o city_512.onnx\n'
         '  panoptic export --recipe hle_mobilenetv2_camvid --untrained -o empty.onnx\n'
         '  panoptic export --input-size 512 1024 -o m2f.onnx \\\n'
-        '      --from hf:facebook/mask2former-swin-tiny-cityscapes-panoptic',
+        '      --from hf:facebook/mask2former-swin-tiny-cityscapes-panoptic\n'
+        '  panoptic export --from onnx:yolo11n-seg.onnx --format yolo-seg -o yolo.onnx\n'
+        '  panoptic export --from onnx:yolo11n-seg.onnx --format yolo-seg \\\n'
+        '      --from onnx:street.onnx --format semantic --classes street.yaml -o both.onnx',
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -44,28 +47,8 @@ def add_parser(subparsers: Any) -> None:
         metavar='RECIPE',
         help='a name of `panoptic list recipes`, or a YAML file; with --untrained',
     )
-    source.add_argument(
-        '--from',
-        dest='source',
-        metavar='hf:PLACE',
-        help='a Mask2Former, MaskFormer, OneFormer or EoMT panoptic checkpoint of '
-        'transformers: a folder, or a repository of the hub',
-    )
-    parser.add_argument(
-        '--things',
-        nargs='+',
-        default=[],
-        metavar='NAME',
-        help='with --from: the classes that are things, if the checkpoint does not say',
-    )
-    parser.add_argument(
-        '--classes',
-        type=Path,
-        metavar='FILE',
-        help='with --from: a class file with names and kinds in place of the '
-        "checkpoint's (LABEL_0, ...), and the checkpoint's class ids from 0: "
-        'classes: [{id: 0, name: road, kind: stuff}, ...]',
-    )
+    add_from(source)
+    add_flags(parser)
     parser.add_argument(
         '--untrained', action='store_true', help='random weights, for measuring speed'
     )
@@ -140,16 +123,9 @@ def run(args: argparse.Namespace) -> None:
     """
     if bool(args.recipe) != args.untrained:
         raise ValueError('--recipe and --untrained go together: a recipe has no weights')
-    if (args.things or args.classes) and not args.source:
-        raise ValueError('--things and --classes go with --from')
-    if args.things and args.classes:
-        raise ValueError('--classes says which classes are things; leave out --things')
-    if args.source and not re.match('hf:.', args.source):
-        raise ValueError(f'--from takes hf:<folder or repository>, got {args.source}')
+    check_sources(args.sources)
     require_model_name(args.output)
     check_output(args, 'output')
-    from panoptic_training.export import export_model
-
     settings = {
         'name': args.name or args.output.stem,
         'half_weights': args.weights == 'fp16',
@@ -164,14 +140,42 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f'--set: {own_flag[0]} has a flag of its own')
     settings |= changes
     size = (args.input_size[0], args.input_size[1]) if args.input_size else None
+    if args.sources and args.sources[0]['source'].startswith(ONNX):
+        with working('exporting'):
+            info = wrap_networks(args.sources, args.output, size, settings)
+    else:
+        info = export_module(args, size, settings)
+    height, width = info.input_size
+    report_saved(
+        f'{info.name}: {info.family}, input {height}x{width}, stride {info.stride}, '
+        f'{info.precision}, {len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB',
+        args.output,
+    )
+
+
+def export_module(
+    args: argparse.Namespace, size: tuple[int, int] | None, settings: dict[str, Any]
+) -> Any:
+    """Write the model file of a module, and return its metadata.
+
+    Args:
+        args: of the command.
+        size: (height, width) that the user chose, px.
+        settings: keyword arguments of `export_model`.
+    """
+    from panoptic_training.export import export_model
+
     own_size: tuple[int, int] | None
     if args.checkpoint:
         module, own_size, settings['recipe_hash'] = open_training(args.checkpoint)
     elif args.model:
         module, source = load_model(args.model)
         own_size, settings['recipe_hash'] = source.input_size, source.recipe_hash
-    elif args.source:
-        module, own_size = open_checkpoint(args.source, args.things, args.classes)
+    elif args.sources:
+        given = args.sources[0]
+        module, own_size = open_checkpoint(
+            given['source'], given.get('things', []), given.get('classes')
+        )
     else:
         module, own_size = build_untrained(args.recipe)
     chosen = size or own_size
@@ -181,13 +185,7 @@ def run(args: argparse.Namespace) -> None:
             "choose the network's input with --input-size H W"
         )
     with working('exporting'):
-        info = export_model(module, args.output, chosen, **settings)
-    height, width = info.input_size
-    report_saved(
-        f'{info.name}: {info.family}, input {height}x{width}, stride {info.stride}, '
-        f'{info.precision}, {len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB',
-        args.output,
-    )
+        return export_model(module, args.output, chosen, **settings)
 
 
 def read_changes(words: list[str]) -> dict[str, Any]:
@@ -265,7 +263,7 @@ def open_checkpoint(
     from panoptic_training.huggingface import open_transformers
 
     transformers.logging.set_verbosity_error()  # its reports of weights are replaced by one line
-    folder, _ = fetch(source.removeprefix('hf:'))
+    folder, _ = fetch(source.removeprefix(HF))
     return open_transformers(str(folder), things, classes)
 
 

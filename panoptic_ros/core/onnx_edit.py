@@ -34,6 +34,21 @@ def constant_values(graph: Any, most: float = np.inf) -> dict[str, npt.NDArray[A
     return values
 
 
+def inputs_of(node: Any) -> list[str]:
+    """Return the names that a node reads, also in graphs inside it (bodies of If and Loop).
+
+    Args:
+        node: an onnx.NodeProto.
+    """
+    inner = [
+        graph
+        for part in node.attribute
+        for graph in ([part.g] if part.HasField('g') else part.graphs)
+    ]
+    names = [name for graph in inner for n in graph.node for name in inputs_of(n)]
+    return [*node.input, *names, *(value.name for graph in inner for value in graph.output)]
+
+
 def readers_of(graph: Any) -> dict[str, list[Any]]:
     """Return the nodes of an onnx.GraphProto that read each value, by its name."""
     readers: dict[str, list[Any]] = {}
@@ -57,7 +72,7 @@ def remove_unused(graph: Any) -> None:
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             kept.append(node)
-            needed.update(node.input)
+            needed.update(inputs_of(node))
     set_nodes(graph, kept[::-1])
     for i in reversed(range(len(graph.initializer))):
         if graph.initializer[i].name not in needed:

@@ -28,17 +28,27 @@ def check_graph(model: Any) -> None:
     import onnx
 
     domains = {*STANDARD_DOMAINS, *(function.domain for function in model.functions)}
+    for tensor in external_tensors(model):
+        raise ValueError(
+            f'the values of {short(tensor.name)} are in another file; export it as one file'
+        )
     for part in _parts(model):
-        if isinstance(part, onnx.TensorProto):
-            if part.data_location == onnx.TensorProto.EXTERNAL or part.external_data:
-                raise ValueError(
-                    f'the values of {short(part.name)} are in another file; export it as one file'
-                )
-        elif isinstance(part, onnx.NodeProto) and part.domain not in domains:
+        if isinstance(part, onnx.NodeProto) and part.domain not in domains:
             raise ValueError(
                 f'operator {short(part.op_type)} of {short(part.domain)} is not an ONNX '
-                'operator; make model files with `panoptic export`'
+                "operator; export the network with ONNX's own operators only"
             )
+
+
+def external_tensors(model: Any) -> Iterator[Any]:
+    """Yield the onnx.TensorProto of an onnx.ModelProto whose values are in another file."""
+    import onnx
+
+    for part in _parts(model):
+        if isinstance(part, onnx.TensorProto) and (
+            part.data_location == onnx.TensorProto.EXTERNAL or part.external_data
+        ):
+            yield part
 
 
 def check_weights(model: Any) -> None:

@@ -38,8 +38,14 @@ from panoptic_ros.models.pisr.maskformer import PISRMaskFormer
 from panoptic_ros.models.pisr.panoptic_deeplab import PISR
 from panoptic_ros.models.pisr.panoptic_fpn import PISRPanopticFPN
 from panoptic_ros.models.pisr.upernet import PISRUPerNet
+from panoptic_ros.models.plain_onnx.config import PlainOnnxConfig, PlainQueriesConfig
+from panoptic_ros.models.plain_onnx.network import OnnxDecoder, PlainOnnx, PlainQueries
 from panoptic_ros.models.sognet.config import SOGNetConfig
 from panoptic_ros.models.sognet.network import SOGNet
+
+
+class NoModuleError(ValueError):
+    """A model file whose network is a graph of another tool and no module of this package."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,8 @@ FAMILIES = {
         },
     ),
     'huggingface': Family(HuggingFace, HuggingFaceConfig, loss=None, aliases=('transformers',)),
+    'onnx': Family(PlainOnnx, PlainOnnxConfig, loss=None),
+    'onnx_queries': Family(PlainQueries, PlainQueriesConfig, loss=None),
     'panoptic_deeplab': Family(
         PanopticDeepLab, PanopticDeepLabConfig, small={**_CENTERS, 'stride': 2}
     ),
@@ -220,5 +228,16 @@ def build(family: str, labels: LabelSet, **config: Any) -> PanopticModel:
 
 
 def build_model(info: ModelInfo) -> PanopticModel:
-    """Build the module that a model file describes, without its weights."""
+    """Build the module that a model file describes, without its weights.
+
+    Raises:
+        NoModuleError: if the file's network came as an ONNX file.
+        ValueError: see `build`.
+    """
+    if issubclass(FAMILIES[resolve_family(info.family)].network, OnnxDecoder):
+        raise NoModuleError(
+            f'the network of {info.name} came as an ONNX file and is no PyTorch module; use the '
+            'backend onnxruntime or tensorrt, or export it again from that file with '
+            '`panoptic export --from onnx:FILE`'
+        )
     return build(info.family, info.labels, **info.config)

@@ -132,7 +132,8 @@ class TensorRTBackend:
                 tuple(self._engine.get_tensor_shape(name)),
                 trt.nptype(self._engine.get_tensor_dtype(name)),
             )
-            address = self._call(cuda.cudaMalloc, like.nbytes)
+            # Models without embeddings have an output of no bytes, which needs an address too.
+            address = self._call(cuda.cudaMalloc, max(1, like.nbytes))
             weakref.finalize(self, cuda.cudaFree, address)
             self._context.set_tensor_address(name, address)
             self._addresses[name] = address

@@ -57,7 +57,7 @@ class TorchBackend:
         try:
             import torch
 
-            from panoptic_ros.models.registry import build_model
+            from panoptic_ros.models.registry import NoModuleError, build_model
         except ImportError as error:
             raise BackendError(
                 f'torch or timm cannot be imported ({error}); pip install torch torchvision timm'
@@ -87,6 +87,8 @@ class TorchBackend:
         self.fallback_reason = ''
         try:
             module = build_model(info)
+        except NoModuleError as error:
+            raise BackendError(f'torch cannot run {path}: {error}') from None
         except (TypeError, ValueError) as error:
             raise ModelFileError(f'{path}: {error}') from None
         except ImportError as error:  # a package that only this family needs

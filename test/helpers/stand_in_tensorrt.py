@@ -61,6 +61,7 @@ class Device:
     def cudaMalloc(self, size):
         if self.full:
             return Status.cudaErrorMemoryAllocation, None
+        assert size > 0  # CUDA would return no address
         buffer = ctypes.create_string_buffer(size)
         self.memory[ctypes.addressof(buffer)] = buffer
         return Status.cudaSuccess, ctypes.addressof(buffer)
@@ -117,9 +118,12 @@ class Engine:
 
     def execute_async_v3(self, stream_handle):
         def view(name):
+            shape = self.get_tensor_shape(name)
+            if 0 in shape:
+                return np.empty(shape, self.get_tensor_dtype(name))
             return np.frombuffer(
                 self.device.memory[self.addresses[name]], self.get_tensor_dtype(name)
-            ).reshape(self.get_tensor_shape(name))
+            ).reshape(shape)
 
         results = self.session.run(OUTPUTS, {name: view(name) for name in self.inputs})
         for name, result in zip(OUTPUTS, results, strict=True):

@@ -9,16 +9,18 @@ import gc
 import os
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 from roi_graph import make_graph
 from stand_in_tensorrt import GPU, KERNELS, KINDS, Device, graph_of, modules
 from tiny_model import paint_scene
 
 from panoptic_ros.core.files import lock_folder
-from panoptic_ros.core.model_file import ModelFileError, file_hash
+from panoptic_ros.core.model_file import ModelFileError, file_hash, read_info, write_model_file
 from panoptic_ros.core.model_info import OUTPUTS
 from panoptic_ros.runtime import (
     BackendError,
@@ -78,6 +80,25 @@ def test_outputs_equal_those_of_onnxruntime(device, version, tiny_model, tmp_pat
             np.testing.assert_array_equal(actual, value)
             assert actual.dtype == value.dtype
     assert (backend.name, backend.device, backend.precision) == (KINDS[version], 'cuda:0', 'fp32')
+
+
+@one_version
+def test_a_model_without_embeddings_runs(device, version, tiny_model, tmp_path):
+    model = onnx.load(tiny_model)
+    info = replace(read_info(tiny_model), embedding_dim=0)
+    for node in model.graph.node:
+        node.output[:] = ['four' if name == 'embedding' else name for name in node.output]
+    for name, value in (('zero', 0), ('one', 1)):
+        tensor = numpy_helper.from_array(np.array([value]), name)
+        model.graph.initializer.append(tensor)
+    node = onnx.helper.make_node('Slice', ['four', 'zero', 'zero', 'one'], ['embedding'])
+    model.graph.node.append(node)
+    output = next(value for value in model.graph.output if value.name == 'embedding')
+    output.type.tensor_type.shape.dim[1].dim_value = 0
+    write_model_file(model, info, tmp_path / 'none.onnx')
+    backend = open_tensorrt(tmp_path / 'none.onnx', version, tmp_path)
+    out = backend.run(paint_scene(64, 128), THRESHOLDS)
+    assert out.embedding.shape == (6, 0) and out.valid.any()
 
 
 def test_an_engine_is_built_once_for_each_file_and_version(

@@ -28,6 +28,7 @@ ROWS = {
     'model_metadata': Row('models'),
     'model_reference': Row('models'),
     'model_graph': Row('models'),
+    'plain_onnx': Row('plain_onnx'),
     'bag_sqlite3': Row('bags'),
     'bag_mcap': Row('bags'),
     'bag_ros1': Row('bags'),

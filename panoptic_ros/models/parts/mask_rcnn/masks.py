@@ -35,12 +35,12 @@ def paste(values: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 def inside(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the cells whose centre lies in each box (K, 4), (K, h, w) bool."""
-    rows = _between(boxes[:, 1], boxes[:, 3], size[0])
-    columns = _between(boxes[:, 0], boxes[:, 2], size[1])
+    rows = between(boxes[:, 1], boxes[:, 3], size[0])
+    columns = between(boxes[:, 0], boxes[:, 2], size[1])
     return rows[:, :, None] & columns[:, None, :]
 
 
-def _between(low: Tensor, high: Tensor, count: int) -> Tensor:
+def between(low: Tensor, high: Tensor, count: int) -> Tensor:
     """Return the cells whose centre lies between low and high (K,), (K, count) bool."""
     centre = torch.arange(count, device=low.device) + 0.5
     return (centre > low[:, None]) & (centre < high[:, None])
@@ -52,7 +52,7 @@ def _weights(low: Tensor, high: Tensor, count: int, bins: int) -> Tensor:
     extent = (high - low).clamp(min=1e-3)[:, None]
     place = ((centre - low[:, None]) / extent * bins - 0.5).clamp(0, bins - 1)  # (K, count)
     distance = (place[:, :, None] - torch.arange(bins, device=low.device)).abs()
-    return (1 - distance).relu() * _between(low, high, count)[:, :, None]
+    return (1 - distance).relu() * between(low, high, count)[:, :, None]
 
 
 def keep_uncovered(
