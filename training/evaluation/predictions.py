@@ -15,11 +15,11 @@ from panoptic_ros.core import coco_format
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.id_png import write_png
+from panoptic_ros.core.image_frame import make_frame
 from panoptic_ros.core.inputs import require_folder
 from panoptic_ros.core.labels import LabelSet
 
 from ..data.files import IMAGE_SUFFIXES
-from .frames import make_frame
 
 ImageId = int | str
 

@@ -14,6 +14,7 @@ from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import LOCK_NAME, TEMPORARY, lock_folder, write_json
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.image_frame import at_camera
 from panoptic_ros.metrics.panoptic import PanopticResult
 from panoptic_ros.metrics.scores import ImageScores
 from panoptic_ros.metrics.video import VideoScores
@@ -22,7 +23,6 @@ from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.tracking.tracker import Tracker
 
 from ..data.sample import Reader, Sample
-from .frames import at_camera
 from .predictions import Predictions, PredictionStore
 from .scoring import pair_of
 
