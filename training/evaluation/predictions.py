@@ -170,15 +170,7 @@ class PredictionStore(CocoPredictions):
         """Add one prediction, a frame of `at_camera`."""
         image_id, ids, name = self.ids[index], frame.segment_map, self.png_names[index]
         write_png(ids, self.pngs / name)
-        info = [
-            {
-                'id': int(row['segment_id']),
-                'category_id': self.labels.labels[row['class_id']].category_id,
-                'score': float(row['score']),
-                **({'track_id': int(row['track_id'])} if row['track_id'] else {}),
-            }
-            for row in frame.segments
-        ]
+        info = coco_format.segments_info(frame, self.labels)
         self.entries[image_id] = {'image_id': image_id, 'file_name': name, 'segments_info': info}
         self.sizes[image_id] = ids.shape[0], ids.shape[1]
         self.annotations[image_id] = coco_format.Annotation(
