@@ -72,6 +72,11 @@ def read_image_file(data: bytes, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageFil
     return image
 
 
+def is_image(start: bytes) -> bool:
+    """Return whether a file starts like one of `KINDS`; 12 bytes suffice."""
+    return any(start.startswith(magic, place) for magic, place, _ in _KINDS)
+
+
 def _read_jpeg(data: bytes) -> ImageFile:
     jpeg = read_jpeg(data)
     return ImageFile('jpeg', jpeg.height, jpeg.width, jpeg.end, jpeg=jpeg)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`panoptic predict`: segment image files, folders and videos."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.core.progress import Progress
+from panoptic_ros.core.text import counted, one_line
+
+STDIN = Path('-')
+
+DEFAULT_OUTPUT = Path('predict_output')
+
+EPILOG = """\
+The first argument is the model if it ends in .onnx or starts with hf:, else the model in the
+package is used. A folder stands for the images in it, without those of folders inside.
+
+The folder of results holds
+  overlays/          the pictures with classes as colours, names and a legend;
+                     for a video a video
+  predictions/       PNGs of segment ids, R + 256 G + 65536 B, 0 is void
+  predictions.json   COCO panoptic format; the id of an image is its name
+                     without the ending, a number if it is one
+  predict.json       model and settings
+Another run with the same model and settings adds to it, and skips images that are done and have
+not changed: so a run that was stopped resumes. The status is 1 if an image could not be read.
+
+examples:
+  panoptic predict street.jpg
+  panoptic predict city.onnx photos/ -o out/
+  panoptic predict drive.mp4 --track
+  panoptic predict - < street.jpg > street.json"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `panoptic`."""
+    parser = subparsers.add_parser(
+        'predict',
+        help='segment images, folders and videos: pictures and COCO panoptic JSON',
+        usage='panoptic predict [-h] [--track] [-o DIR] [MODEL] IMAGE|FOLDER|VIDEO ...',
+        description='Segments images and videos, and writes a picture, a PNG of segment ids and '
+        'an entry in a JSON file\nfor each. Prints a line per image: name, size, time of the '
+        'prediction, and what was found.',
+        epilog=EPILOG,
+    )
+    parser.add_argument(
+        'inputs',
+        type=Path,
+        nargs='+',
+        metavar='IMAGE',
+        help='an optional model file, then image files, folders of images and videos; - alone '
+        'reads one image from standard input, and writes its JSON, with the masks as run '
+        'lengths, to standard output',
+    )
+    parser.add_argument(
+        '--track',
+        action='store_true',
+        help='give things ids that last through a video, in pictures, PNGs and JSON; a folder of '
+        'images is taken as a video',
+    )
+    parser.add_argument(
+        '-o',
+        '--output',
+        type=Path,
+        metavar='DIR',
+        help=f'folder of the results (default: {DEFAULT_OUTPUT})',
+    )
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict, write the results and print a line per image.
+
+    Returns:
+        1 if an image could not be read, else 0.
+
+    Raises:
+        OSError, ValueError, BackendError: see `PredictionRun`.
+    """
+    model, inputs = split_model(args.inputs)
+    if STDIN in inputs:
+        _predict_stdin(args, model, inputs)
+        return 0
+    args.output = args.output or DEFAULT_OUTPUT
+    from panoptic_ros.predictions.folder import RESULTS
+    from panoptic_ros.predictions.run import PredictionRun
+
+    check_output(args, 'output', RESULTS)
+    failed: list[Exception] = []
+    with (
+        PredictionRun(inputs, args.output, model, args.track) as work,
+        Progress('images predicted', work.count + work.earlier, work.earlier) as progress,
+    ):
+        if work.earlier:
+            print(f'{args.output}: {counted(work.earlier, "image")} predicted earlier')
+        start = time.monotonic()
+        for result in work:
+            if isinstance(result, Exception):
+                failed.append(result)
+                print(f'not read: {_explain(result)}', file=sys.stderr, flush=True)
+            else:
+                print(result.line(), flush=True)
+            progress.update(work.earlier + work.done + len(failed))
+        rate = work.done / (time.monotonic() - start)
+    if failed and not work.done + work.earlier:
+        raise ValueError('none of the images could be read')
+    summary = f'{counted(work.done, "image")} predicted'
+    if work.done:
+        summary += f', {rate:.1f} images/s'
+    if failed:
+        summary += f', {len(failed)} not read'
+    report_saved(summary, args.output, names=RESULTS.names)
+    return 1 if failed else 0
+
+
+def split_model(paths: list[Path]) -> tuple[Path | None, list[Path]]:
+    """Split the arguments into the model, which comes first if it is named, and the images.
+
+    Raises:
+        ValueError: if there is no image, or a model in another place.
+    """
+    first, *others = paths
+    model, images = (first, others) if _is_model(first) else (None, paths)
+    if not images:
+        raise ValueError(
+            f'{first} is the model; name the images after it; see `panoptic predict --help`'
+        )
+    for path in images:
+        if _is_model(path):
+            raise ValueError(
+                f'{path} is a model, and {first} comes before it; name one model, first'
+            )
+    return model, images
+
+
+def _is_model(path: Path) -> bool:
+    return path.suffix == '.onnx' or str(path).startswith('hf:')
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return one_line(f'{error.filename}: {error.strerror}')
+    return one_line(error)
+
+
+def _predict_stdin(args: argparse.Namespace, model: Path | None, inputs: list[Path]) -> None:
+    """Predict the image on standard input, and write its JSON to standard output."""
+    if len(inputs) > 1 or args.output or args.track:
+        raise ValueError(
+            '- reads one image and writes to standard output; it takes no other image, no '
+            '--output and no --track'
+        )
+    if sys.stdin.isatty():
+        raise ValueError('- expects an image on standard input, as in `< street.jpg`')
+    from panoptic_ros.predictions.inputs import decode
+    from panoptic_ros.predictions.prediction import predict_image
+    from panoptic_ros.recordings.unpack import MAX_BYTES
+    from panoptic_ros.runtime.load import load
+
+    image = decode(sys.stdin.buffer.read(MAX_BYTES), 'standard input')
+    print(json.dumps(predict_image(load(model), image).to_dict()))

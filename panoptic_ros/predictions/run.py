@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prediction of files into a folder, which a later run resumes."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from panoptic_ros.core.resources import default_model
+from panoptic_ros.core.result_folder import open_result_folder
+from panoptic_ros.predictions.folder import SETTINGS, PredictionFolder
+from panoptic_ros.predictions.inputs import Clip, Still, find_inputs
+from panoptic_ros.predictions.prediction import Prediction, predict_clip, predict_image
+from panoptic_ros.runtime.load import fingerprint, load
+
+
+class PredictionRun:
+    """Predictions of files, written as they are made.
+
+    Use it in a `with` statement, which locks the folder and writes the JSON file at the end, also
+    after an error.
+
+    Args:
+        inputs: paths of image files, videos and folders of images.
+        output: folder of the results; see `PredictionFolder`.
+        model: model file; None is the model in the package.
+        track: see `predict`.
+
+    Raises:
+        OSError: if a file does not exist, or cannot be read or written.
+        ValueError: if an input cannot be used, or the folder holds other results.
+        BackendError: if the model cannot be run.
+    """
+
+    def __init__(
+        self, inputs: Iterable[Path], output: Path, model: Path | None = None, track: bool = False
+    ) -> None:
+        items = find_inputs(list(inputs), track)
+        model = default_model() if model is None else model
+        self._predictor, self._track = load(model), track
+        info = self._predictor.info
+        settings = fingerprint(model, self._predictor)
+        settings |= {'model': f'{info.name} ({settings["model"]})', 'track': track}
+        self._stack = ExitStack()
+        with ExitStack() as stack:
+            stack.enter_context(open_result_folder(output, settings, SETTINGS, 'prediction'))
+            self._folder = PredictionFolder(output, info.labels, settings)
+            left = [item for item in items if not self._folder.is_done(item)]
+            self._stack = stack.pop_all()
+        self._items = left
+        self.count = sum(item.frames for item in left)
+        """Number of images to predict; approximate with videos."""
+        self.earlier = sum(item.frames for item in items) - self.count
+        """Number of images that an earlier run has finished."""
+        self.done = 0
+        """Number of images predicted so far."""
+
+    def __enter__(self) -> 'PredictionRun':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._stack:
+            self._folder.save()
+
+    def __iter__(self) -> Iterator[Prediction | Exception]:
+        """Predict and write the images, and yield each, or the error of one that is not read."""
+        for item in self._items:
+            if isinstance(item, Clip):
+                yield from self._clip(item)
+            else:
+                yield self._still(item)
+
+    def _still(self, still: Still) -> Prediction | Exception:
+        try:
+            image = still.read()
+        except (OSError, ValueError) as error:
+            return error
+        prediction = predict_image(self._predictor, image, still.name)
+        self._folder.write(still, prediction)
+        self.done += 1
+        return prediction
+
+    def _clip(self, clip: Clip) -> Iterator[Prediction | Exception]:
+        with self._folder.clip(clip, self._track) as writer:
+            for result in predict_clip(self._predictor, clip, self._track):
+                if isinstance(result, Prediction):
+                    writer.write(result)
+                    self.done += 1
+                yield result
+
+
+def predict_files(
+    images: str | Path | Iterable[str | Path],
+    output: str | Path,
+    model: str | Path | None = None,
+    track: bool = False,
+) -> list[Exception]:
+    """Segment files and write overlays, PNGs of ids and COCO panoptic JSON.
+
+    This is the command `panoptic predict`: a run that was stopped resumes.
+
+    Args:
+        images: one path or several, of image files, videos and folders of images.
+        output: folder of the results.
+        model: a model file; None is the model in the package.
+        track: see `predict`.
+
+    Returns:
+        The errors of images that could not be read.
+
+    Raises:
+        OSError, ValueError, BackendError: see `PredictionRun`.
+    """
+    paths = [images] if isinstance(images, (str, Path)) else images
+    with PredictionRun(
+        [Path(path) for path in paths], Path(output), None if model is None else Path(model), track
+    ) as run:
+        return [result for result in run if isinstance(result, Exception)]
