@@ -132,9 +132,7 @@ def split_model(paths: list[Path]) -> tuple[Path | None, list[Path]]:
         )
     for path in images:
         if _is_model(path):
-            raise ValueError(
-                f'{path} is a model, and {first} comes before it; name one model, first'
-            )
+            raise ValueError(f'{path} is a model; name one model, as the first argument')
     return model, images
 
 
@@ -157,10 +155,9 @@ def _predict_stdin(args: argparse.Namespace, model: Path | None, inputs: list[Pa
         )
     if sys.stdin.isatty():
         raise ValueError('- expects an image on standard input, as in `< street.jpg`')
-    from panoptic_ros.predictions.inputs import decode
+    from panoptic_ros.predictions.inputs import read_stream
     from panoptic_ros.predictions.prediction import predict_image
-    from panoptic_ros.recordings.unpack import MAX_BYTES
     from panoptic_ros.runtime.load import load
 
-    image = decode(sys.stdin.buffer.read(MAX_BYTES), 'standard input')
+    image = read_stream(sys.stdin.buffer, 'standard input')
     print(json.dumps(predict_image(load(model), image).to_dict()))

@@ -39,7 +39,8 @@ LASTING = 1 << 23
 """Ids from here on are of segments without a track, in PNGs whose ids last."""
 
 Record = dict[str, Any]
-"""An image in the log: `name` and `state` of the input, `out`, `image` and `annotation`."""
+"""An image in the log: `name` and `state` of the input, the path `out` of its results, and the
+entries `image` and `annotation` of the JSON file."""
 
 
 class PredictionFolder:
@@ -64,11 +65,12 @@ class PredictionFolder:
         """Name of the image by its id."""
         self._clips.mkdir(parents=True, exist_ok=True)
         self._log.touch()
-        end = 0
+        complete = 0
         for place, end, record in _read_log(self._log):
             self._places[record['name']] = place
             self._remember(record)
-        os.truncate(self._log, end)  # without a line that a killed process wrote in part
+            complete = end
+        os.truncate(self._log, complete)  # removes what a killed process wrote in part
         for path in self._clip_logs():
             for _, _, record in _read_log(path):
                 self._remember(record)
@@ -99,7 +101,8 @@ class PredictionFolder:
     def write(self, still: Still, prediction: Prediction) -> None:
         """Write the results of an image file."""
         out, state = self._out(still), still.state()
-        record = self._write_png(prediction, out) | {'name': still.name, 'state': state}
+        record = self._write_png(prediction, out)
+        record |= {'name': still.name, 'state': state, 'out': out}
         overlay = encode_jpeg(prediction.overlay(), JPEG_QUALITY)
         path = self._overlay(out)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +160,6 @@ class PredictionFolder:
         height, width = frame.segment_map.shape
         image_id = self._image_id(out, prediction.name)
         return {
-            'out': out,
             'image': {
                 'id': image_id,
                 'file_name': prediction.name,
@@ -174,12 +176,11 @@ class PredictionFolder:
 
     def _out(self, item: Still | Clip) -> str:
         """Return the path of an input's results without suffix, which no other input has."""
-        suffix = PurePosixPath(item.name).suffix[1:]
-        stem = _stem(item.name)
-        for out in (stem, f'{stem}_{suffix}', item.name):
+        stem, _, suffix = item.name.rpartition('.')
+        for out in (_stem(item.name), f'{stem}_{suffix}', item.name):
             if self._owners.setdefault(out, item.name) == item.name:
                 return out
-        raise ValueError(f'{item.name} and {self._owners[stem]} need different names')
+        raise ValueError(f'{item.name}: other inputs have similar names; rename it')
 
     def _overlay(self, out: str) -> Path:
         return self.overlays / f'{out}.jpg'
@@ -195,7 +196,7 @@ class PredictionFolder:
 
     def _remember(self, record: Record) -> None:
         self._states[record['name']] = record['state']
-        self._owners[record.get('clip', record['out'])] = record['name']
+        self._owners[record['out']] = record['name']
         self._ids[record['image']['id']] = record['image']['file_name']
 
     def _records(self) -> Iterator[Record]:
@@ -225,7 +226,7 @@ class ClipWriter:
     def write(self, prediction: Prediction) -> None:
         """Write the results of a frame."""
         record = self._folder.write_frame(prediction, self._out, self._track)
-        record |= {'name': self._clip.name, 'state': self._state, 'clip': self._out}
+        record |= {'name': self._clip.name, 'state': self._state, 'out': self._out}
         self._video.add(prediction.overlay(), prediction.frame.stamp_s)
         self._log.write(_line(record))
 

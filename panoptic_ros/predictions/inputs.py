@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Still:
         """
         require_file(self.path, 'an image')
         with self.path.open('rb') as file:
-            return decode(file.read(MAX_BYTES), str(self.path))
+            return read_stream(file, str(self.path))
 
     def state(self) -> list[str | int]:
         """Return path, size and time of change, by which a changed file is recognised."""
@@ -80,16 +81,17 @@ class Clip:
         return _state(files, self.path)
 
 
-def decode(data: bytes, where: str) -> CameraImage:
-    """Decode an image file.
+def read_stream(file: IO[bytes], where: str) -> CameraImage:
+    """Read an image from an open file.
 
     Args:
-        data: the file's content.
+        file: positioned at the start of the image.
         where: its name in error messages.
 
     Raises:
         ValueError: if it is not an image, or is damaged or too large.
     """
+    data = file.read(MAX_BYTES)
     try:
         image = CompressedImage('', np.frombuffer(data, np.uint8))
         return read_compressed_image(image, MAX_PIXELS)
@@ -114,7 +116,8 @@ def find_inputs(paths: Sequence[Path], track: bool = False) -> list[Still | Clip
     found: dict[Path, Video | ImageFolder | None] = {}
     for path in paths:
         for file, source in _open(path, track):
-            found.setdefault(Path(os.path.abspath(file)), source)
+            # Without `..`, which would lead out of the results; links keep their names.
+            found.setdefault(Path(os.path.abspath(file)), source)  # noqa: PTH100
     root = os.path.commonpath([path.parent for path in found])
     return [
         Still(path, name) if source is None else Clip(path, name, source)

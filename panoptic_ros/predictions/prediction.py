@@ -44,7 +44,7 @@ class Prediction:
     """Time from the image to the segments, seconds."""
 
     def overlay(self) -> Pixels:
-        """Return the image with classes as colours, outlines, names and a legend, (H, W, 3) RGB."""
+        """Return the image with segments and a legend drawn on it, (H, W, 3) RGB."""
         return draw_overlay(self.image, self.frame, self.labels)
 
     def describe(self) -> str:
@@ -110,8 +110,9 @@ def predict(
         BackendError: if the model cannot be run.
     """
     predictor = model if isinstance(model, Predictor) else load(model)
-    single = isinstance(images, (str, Path, np.ndarray, CameraImage))
-    for image in [images] if single else images:
+    if isinstance(images, (str, Path, np.ndarray, CameraImage)):
+        images = [images]
+    for image in images:
         if not isinstance(image, (str, Path)):
             if track:
                 raise ValueError(
