@@ -14,6 +14,9 @@ from panoptic_ros.core.text import counted, one_line
 
 STDIN = Path('-')
 
+CHECKPOINTS = ('.ckpt', '.pt', '.pth', '.safetensors')
+"""Endings of files that users may name as models."""
+
 DEFAULT_OUTPUT = Path('predict_output')
 
 EPILOG = """\
@@ -96,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         PredictionRun(inputs, args.output, model, args.track) as work,
         Progress('images predicted', work.count + work.earlier, work.earlier) as progress,
     ):
-        if work.earlier:
+        if work.earlier and work.count:
             print(f'{args.output}: {counted(work.earlier, "image")} predicted earlier')
         start = time.monotonic()
         for result in work:
@@ -107,11 +110,13 @@ def run(args: argparse.Namespace) -> int:
                 print(result.line(), flush=True)
             progress.update(work.earlier + work.done + len(failed))
         rate = work.done / (time.monotonic() - start)
-    if failed and not work.done + work.earlier:
-        raise ValueError('none of the images could be read')
+        if failed and not work.done + work.earlier:
+            raise ValueError('none of the images could be read')
     summary = f'{counted(work.done, "image")} predicted'
     if work.done:
         summary += f', {rate:.1f} images/s'
+    if work.earlier:
+        summary += f', {work.earlier} earlier'
     if failed:
         summary += f', {len(failed)} not read'
     report_saved(summary, args.output, names=RESULTS.names)
@@ -126,6 +131,15 @@ def split_model(paths: list[Path]) -> tuple[Path | None, list[Path]]:
     """
     first, *others = paths
     model, images = (first, others) if _is_model(first) else (None, paths)
+    if first.suffix in CHECKPOINTS:
+        raise ValueError(
+            f'{first} is a checkpoint; name a model file, which ends in .onnx: '
+            '`panoptic export` makes one'
+        )
+    if (first / 'config.json').is_file():
+        raise ValueError(
+            f'{first} looks like a model of the transformers library; write hf:{first}'
+        )
     if not images:
         raise ValueError(
             f'{first} is the model; name the images after it; see `panoptic predict --help`'

@@ -7,6 +7,7 @@ JSON file is written, so that memory does not grow with the number of images.
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -97,6 +98,16 @@ class PredictionFolder:
             else (self._overlay(out), self.pngs / f'{out}.png')
         )
         return old == state and all(file.exists() for file in files)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether neither this run nor an earlier one has written a result."""
+        return not self._states and not self.pngs.exists()
+
+    def remove(self) -> None:
+        """Remove the files of an empty folder, so that another model can use it."""
+        shutil.rmtree(self._log.parent)
+        (self.folder / SETTINGS).unlink()
 
     def write(self, still: Still, prediction: Prediction) -> None:
         """Write the results of an image file."""

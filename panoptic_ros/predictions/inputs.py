@@ -97,7 +97,8 @@ def read_stream(file: IO[bytes], where: str) -> CameraImage:
         return read_compressed_image(image, MAX_PIXELS)
     except ValueError as error:
         other = '' if is_image(data) else kind_of(data)
-        raise ValueError(f'{where}: {f"it is {other}; " * bool(other)}{error}') from None
+        text = f'{where} is {other}; expected {", ".join(KINDS)}' if other else f'{where}: {error}'
+        raise ValueError(text) from None
 
 
 def find_inputs(paths: Sequence[Path], track: bool = False) -> list[Still | Clip]:
@@ -113,16 +114,15 @@ def find_inputs(paths: Sequence[Path], track: bool = False) -> list[Still | Clip
         ValueError: if a path is none of these, a folder holds no image, a video cannot be read,
             or a single image is to be tracked.
     """
-    found: dict[Path, Video | ImageFolder | None] = {}
+    found: dict[Path, tuple[Path, Video | ImageFolder | None]] = {}
     for path in paths:
         for file, source in _open(path, track):
-            # Without `..`, which would lead out of the results; links keep their names.
-            found.setdefault(Path(os.path.abspath(file)), source)  # noqa: PTH100
-    root = os.path.commonpath([path.parent for path in found])
+            found.setdefault(_absolute(file), (file, source))
+    root = os.path.commonpath([place.parent for place in found])
     return [
         Still(path, name) if source is None else Clip(path, name, source)
-        for path, source in found.items()
-        for name in [path.relative_to(root).as_posix()]
+        for place, (path, source) in found.items()
+        for name in [place.relative_to(root).as_posix()]
     ]
 
 
@@ -142,21 +142,21 @@ def _open(path: Path, track: bool) -> Iterator[tuple[Path, Video | ImageFolder |
         else:
             yield from ((file, None) for file in image_files(path))
         return
+    if not path.exists():
+        raise FileNotFoundError(f'no image, folder or video at {path}{near_name(path)}')
     ending = path.suffix.lower()
     if ending in videos.ENDINGS:
         yield path, Video(path)
         return
-    if not path.exists():
-        raise FileNotFoundError(f'no image, folder or video at {path}{near_name(path)}')
-    require_file(path, 'an image or a video')
-    with path.open('rb') as file:
-        start = file.read(16)
-    if ending not in folders.ENDINGS and not is_image(start):
-        kind = kind_of(start)
-        raise ValueError(
-            f'{path} is {f"{kind}, " * bool(kind)}neither an image ({", ".join(KINDS)}) nor a '
-            f'video ({", ".join(videos.ENDINGS)})'
-        )
+    if ending not in folders.ENDINGS:
+        require_file(path, 'an image or a video')
+        with path.open('rb') as file:
+            start = file.read(16)
+        if not is_image(start):
+            raise ValueError(
+                f'{path} is {kind_of(start) or "of an unknown format"}; expected an image '
+                f'({", ".join(KINDS)}) or a video ({", ".join(videos.ENDINGS[:4])}, ...)'
+            )
     if track:
         raise ValueError(
             f'only things in a video or in a folder of images can be tracked; {path} is one image'
@@ -164,10 +164,15 @@ def _open(path: Path, track: bool) -> Iterator[tuple[Path, Video | ImageFolder |
     yield path, None
 
 
+def _absolute(path: Path) -> Path:
+    """Return an absolute path without `..`, which would lead out of the results."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  (`resolve` would change names of links)
+
+
 def _state(files: Sequence[Path], path: Path) -> list[str | int]:
     stats = [file.stat() for file in files]
     return [
-        str(path),
+        str(_absolute(path)),
         sum(stat.st_size for stat in stats),
         max(stat.st_mtime_ns for stat in stats),
     ]

@@ -39,7 +39,10 @@ class PredictionRun:
         self._predictor, self._track = load(model), track
         info = self._predictor.info
         settings = fingerprint(model, self._predictor)
-        settings |= {'model': f'{info.name} ({settings["model"]})', 'track': track}
+        settings |= {
+            'model': f'{info.name} ({settings["model"]})',
+            'tracking': 'on' if track else 'off',
+        }
         self._stack = ExitStack()
         with ExitStack() as stack:
             stack.enter_context(open_result_folder(output, settings, SETTINGS, 'prediction'))
@@ -59,7 +62,10 @@ class PredictionRun:
 
     def __exit__(self, *error: object) -> None:
         with self._stack:
-            self._folder.save()
+            if self._folder.is_empty:
+                self._folder.remove()
+            else:
+                self._folder.save()
 
     def __iter__(self) -> Iterator[Prediction | Exception]:
         """Predict and write the images, and yield each, or the error of one that is not read."""
