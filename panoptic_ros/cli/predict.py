@@ -45,7 +45,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'predict',
         help='segment images, folders and videos: pictures and COCO panoptic JSON',
-        usage='panoptic predict [-h] [--track] [-o DIR] [MODEL] IMAGE|FOLDER|VIDEO ...',
+        usage='panoptic predict [-h] [--track] [--ids FILE] [-o DIR]\n'
+        '                        [MODEL] IMAGE|FOLDER|VIDEO ...',
         description='Segments images and videos, and writes a picture, a PNG of segment ids and '
         'an entry in a JSON file\nfor each. Prints a line per image: name, size, time of the '
         'prediction, and what was found.',
@@ -65,6 +66,13 @@ def add_parser(subparsers: Any) -> None:
         action='store_true',
         help='give things ids that last through a video, in pictures, PNGs and JSON; a folder of '
         'images is taken as a video',
+    )
+    parser.add_argument(
+        '--ids',
+        type=Path,
+        metavar='FILE',
+        help='COCO JSON file from which the images get their ids, by file name, so that their '
+        'predictions can be scored with it',
     )
     parser.add_argument(
         '-o',
@@ -96,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args, 'output', RESULTS)
     failed: list[Exception] = []
     with (
-        PredictionRun(inputs, args.output, model, args.track) as work,
+        PredictionRun(inputs, args.output, model, args.track, args.ids) as work,
         Progress('images predicted', work.count + work.earlier, work.earlier) as progress,
     ):
         if work.earlier and work.count:
@@ -162,10 +170,9 @@ def _explain(error: Exception) -> str:
 
 def _predict_stdin(args: argparse.Namespace, model: Path | None, inputs: list[Path]) -> None:
     """Predict the image on standard input, and write its JSON to standard output."""
-    if len(inputs) > 1 or args.output or args.track:
+    if len(inputs) > 1 or args.output or args.track or args.ids:
         raise ValueError(
-            '- reads one image and writes to standard output; it takes no other image, no '
-            '--output and no --track'
+            '- reads one image and writes to standard output; it takes no other image and no flag'
         )
     if sys.stdin.isatty():
         raise ValueError('- expects an image on standard input, as in `< street.jpg`')

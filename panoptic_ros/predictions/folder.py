@@ -24,6 +24,7 @@ from panoptic_ros.core.image import encode_jpeg
 from panoptic_ros.core.image_frame import at_camera
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.outputs import Results
+from panoptic_ros.predictions.image_ids import ImageId
 from panoptic_ros.predictions.inputs import Clip, Still
 from panoptic_ros.predictions.prediction import Prediction
 from panoptic_ros.recordings.overlay_video import OverlayVideo
@@ -51,10 +52,18 @@ class PredictionFolder:
         folder: locked by the caller.
         labels: the model's classes.
         settings: as in SETTINGS; copied into the JSON file.
+        image_ids: ids of images by name; others have their name as id.
     """
 
-    def __init__(self, folder: Path, labels: LabelSet, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        labels: LabelSet,
+        settings: Mapping[str, Any],
+        image_ids: Mapping[str, ImageId],
+    ) -> None:
         self.folder, self.labels, self.settings = folder, labels, settings
+        self.image_ids = image_ids
         self.overlays, self.pngs = folder / 'overlays', folder / 'predictions'
         self._log, self._clips = folder / '.progress/images.jsonl', folder / '.progress/clips'
         self._states: dict[str, list[str | int]] = {}
@@ -62,7 +71,7 @@ class PredictionFolder:
         """Byte in the log of the latest record of each image file."""
         self._owners: dict[str, str] = {}
         """Name of the input by its path below the folders of results, without suffix."""
-        self._ids: dict[int | str, str] = {}
+        self._ids: dict[ImageId, str] = {}
         """Name of the image by its id."""
         self._clips.mkdir(parents=True, exist_ok=True)
         self._log.touch()
@@ -180,8 +189,10 @@ class PredictionFolder:
             'annotation': {'image_id': image_id, 'file_name': f'{out}.png', 'segments_info': info},
         }
 
-    def _image_id(self, out: str, name: str) -> int | str:
+    def _image_id(self, out: str, name: str) -> ImageId:
         """Return the id of an image: its number if it is named by one, as in COCO."""
+        if name in self.image_ids:
+            return self.image_ids[name]
         number = int(out) if out.isascii() and out.isdecimal() and len(out) < 16 else out
         return number if self._ids.setdefault(number, name) == name else out
 

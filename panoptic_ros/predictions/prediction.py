@@ -102,6 +102,7 @@ def predict(
         >>> import panoptic_ros
         >>> for prediction in panoptic_ros.predict(['street.jpg']):
         ...     print(prediction.name, prediction.describe())
+        street.jpg
 
     Raises:
         OSError: if a file does not exist or cannot be read.

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from panoptic_ros.core.model_file import file_hash
 from panoptic_ros.core.resources import default_model
 from panoptic_ros.core.result_folder import open_result_folder
 from panoptic_ros.predictions.folder import SETTINGS, PredictionFolder
+from panoptic_ros.predictions.image_ids import read_image_ids
 from panoptic_ros.predictions.inputs import Clip, Still, find_inputs
 from panoptic_ros.predictions.prediction import Prediction, predict_clip, predict_image
 from panoptic_ros.runtime.load import fingerprint, load
@@ -24,6 +26,7 @@ class PredictionRun:
         output: folder of the results; see `PredictionFolder`.
         model: model file; None is the model in the package.
         track: see `predict`.
+        ids: JSON file with the ids of the images; None takes them from the names.
 
     Raises:
         OSError: if a file does not exist, or cannot be read or written.
@@ -32,9 +35,17 @@ class PredictionRun:
     """
 
     def __init__(
-        self, inputs: Iterable[Path], output: Path, model: Path | None = None, track: bool = False
+        self,
+        inputs: Iterable[Path],
+        output: Path,
+        model: Path | None = None,
+        track: bool = False,
+        ids: Path | None = None,
     ) -> None:
         items = find_inputs(list(inputs), track)
+        if ids is not None and any(isinstance(item, Clip) for item in items):
+            raise ValueError(f'{ids} gives ids to images, and not to the frames of videos')
+        image_ids = read_image_ids(ids, [item.name for item in items]) if ids is not None else {}
         model = default_model() if model is None else model
         self._predictor, self._track = load(model), track
         info = self._predictor.info
@@ -42,11 +53,12 @@ class PredictionRun:
         settings |= {
             'model': f'{info.name} ({settings["model"]})',
             'tracking': 'on' if track else 'off',
+            'source of image ids': 'names' if ids is None else file_hash(ids),
         }
         self._stack = ExitStack()
         with ExitStack() as stack:
             stack.enter_context(open_result_folder(output, settings, SETTINGS, 'prediction'))
-            self._folder = PredictionFolder(output, info.labels, settings)
+            self._folder = PredictionFolder(output, info.labels, settings, image_ids)
             left = [item for item in items if not self._folder.is_done(item)]
             self._stack = stack.pop_all()
         self._items = left
