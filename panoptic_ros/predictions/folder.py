@@ -194,7 +194,7 @@ class PredictionFolder:
         if name in self.image_ids:
             return self.image_ids[name]
         number = int(out) if out.isascii() and out.isdecimal() and len(out) < 16 else out
-        return number if self._ids.setdefault(number, name) == name else out
+        return number if self._ids.setdefault(number, name) == name else name
 
     def _out(self, item: Still | Clip) -> str:
         """Return the path of an input's results without suffix, which no other input has."""

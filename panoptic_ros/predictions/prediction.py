@@ -101,8 +101,8 @@ def predict(
     Example:
         >>> import panoptic_ros
         >>> for prediction in panoptic_ros.predict(['street.jpg']):
-        ...     print(prediction.name, prediction.describe())
-        street.jpg
+        ...     print(prediction.name, prediction.overlay().shape)
+        street.jpg (480, 960, 3)
 
     Raises:
         OSError: if a file does not exist or cannot be read.

@@ -4,6 +4,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from panoptic_ros.core.model_file import file_hash
 from panoptic_ros.core.resources import default_model
@@ -72,12 +73,14 @@ class PredictionRun:
     def __enter__(self) -> 'PredictionRun':
         return self
 
-    def __exit__(self, *error: object) -> None:
-        with self._stack:
+    def __exit__(self, *error: Any) -> None:
+        try:
             if self._folder.is_empty:
                 self._folder.remove()
             else:
                 self._folder.save()
+        finally:
+            self._stack.__exit__(*error)  # an error removes a folder without results
 
     def __iter__(self) -> Iterator[Prediction | Exception]:
         """Predict and write the images, and yield each, or the error of one that is not read."""
