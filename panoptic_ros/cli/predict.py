@@ -141,8 +141,8 @@ def split_model(paths: list[Path]) -> tuple[Path | None, list[Path]]:
     model, images = (first, others) if _is_model(first) else (None, paths)
     if first.suffix in CHECKPOINTS:
         raise ValueError(
-            f'{first} is a checkpoint; name a model file, which ends in .onnx: '
-            '`panoptic export` makes one'
+            f'{first} is not a model file, which ends in .onnx; `panoptic export` makes one of '
+            'a checkpoint'
         )
     if (first / 'config.json').is_file():
         raise ValueError(
