@@ -256,7 +256,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
                 args.output,
                 {
                     **(
-                        fingerprint(args.model, predictor)
+                        fingerprint(model_path(args.model), predictor)
                         if predictor
                         else {'model': f'predictions {args.predictions.resolve()}'}
                     ),

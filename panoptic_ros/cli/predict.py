@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.progress import Progress
 from panoptic_ros.core.text import counted, one_line
@@ -54,12 +55,12 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         'inputs',
-        type=Path,
+        type=model_argument,
         nargs='+',
         metavar='IMAGE',
-        help='an optional model file, then image files, folders of images and videos; - alone '
-        'reads one image from standard input, and writes its JSON, with the masks as run '
-        'lengths, to standard output',
+        help=f'the model if it is named ({MODEL_HELP}), then image files, folders of images '
+        'and videos; - alone reads one image from standard input, and writes its JSON, with '
+        'the masks as run lengths, to standard output',
     )
     parser.add_argument(
         '--track',
@@ -93,18 +94,20 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         OSError, ValueError, BackendError: see `PredictionRun`.
     """
-    model, inputs = split_model(args.inputs)
-    if STDIN in inputs:
-        _predict_stdin(args, model, inputs)
+    model, paths = split_model(args.inputs)
+    if STDIN in paths:
+        _predict_stdin(args, model, paths)
         return 0
     args.output = args.output or DEFAULT_OUTPUT
     from panoptic_ros.predictions.folder import RESULTS
+    from panoptic_ros.predictions.inputs import find_inputs
     from panoptic_ros.predictions.run import PredictionRun
 
     check_output(args, 'output', RESULTS)
+    inputs = find_inputs(paths, args.track)
     failed: list[Exception] = []
     with (
-        PredictionRun(inputs, args.output, model, args.track, args.ids) as work,
+        PredictionRun(inputs, args.output, model_path(model), args.track, args.ids) as work,
         Progress('images predicted', work.count + work.earlier, work.earlier) as progress,
     ):
         if work.earlier and work.count:
@@ -131,20 +134,20 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def split_model(paths: list[Path]) -> tuple[Path | None, list[Path]]:
+def split_model(words: list[str | Path]) -> tuple[str | Path | None, list[Path]]:
     """Split the arguments into the model, which comes first if it is named, and the images.
 
     Raises:
         ValueError: if there is no image, or a model in another place.
     """
-    first, *others = paths
-    model, images = (first, others) if _is_model(first) else (None, paths)
-    if first.suffix in CHECKPOINTS:
+    first = words[0]
+    model, images = (first, words[1:]) if _is_model(first) else (None, words)
+    if isinstance(first, Path) and first.suffix in CHECKPOINTS:
         raise ValueError(
             f'{first} is not a model file, which ends in .onnx; `panoptic export` makes one of '
             'a checkpoint'
         )
-    if (first / 'config.json').is_file():
+    if isinstance(first, Path) and (first / 'config.json').is_file():
         raise ValueError(
             f'{first} looks like a model of the transformers library; write hf:{first}'
         )
@@ -152,14 +155,14 @@ def split_model(paths: list[Path]) -> tuple[Path | None, list[Path]]:
         raise ValueError(
             f'{first} is the model; name the images after it; see `panoptic predict --help`'
         )
-    for path in images:
-        if _is_model(path):
-            raise ValueError(f'{path} is a model; name one model, as the first argument')
-    return model, images
+    for word in images:
+        if _is_model(word):
+            raise ValueError(f'{word} is a model; name one model, as the first argument')
+    return model, [Path(word) for word in images]
 
 
-def _is_model(path: Path) -> bool:
-    return path.suffix == '.onnx' or str(path).startswith('hf:')
+def _is_model(word: str | Path) -> bool:
+    return isinstance(word, str) or word.suffix == '.onnx'
 
 
 def _explain(error: Exception) -> str:
@@ -168,9 +171,9 @@ def _explain(error: Exception) -> str:
     return one_line(error)
 
 
-def _predict_stdin(args: argparse.Namespace, model: Path | None, inputs: list[Path]) -> None:
+def _predict_stdin(args: argparse.Namespace, model: str | Path | None, paths: list[Path]) -> None:
     """Predict the image on standard input, and write its JSON to standard output."""
-    if len(inputs) > 1 or args.output or args.track or args.ids:
+    if len(paths) > 1 or args.output or args.track or args.ids:
         raise ValueError(
             '- reads one image and writes to standard output; it takes no other image and no flag'
         )
@@ -181,4 +184,4 @@ def _predict_stdin(args: argparse.Namespace, model: Path | None, inputs: list[Pa
     from panoptic_ros.runtime.load import load
 
     image = read_stream(sys.stdin.buffer, 'standard input')
-    print(json.dumps(predict_image(load(model), image).to_dict()))
+    print(json.dumps(predict_image(load(model_path(model)), image).to_dict()))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prediction of files into a folder, which a later run resumes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ class PredictionRun:
     after an error.
 
     Args:
-        inputs: paths of image files, videos and folders of images.
+        inputs: see `find_inputs`.
         output: folder of the results; see `PredictionFolder`.
-        model: model file; None is the model in the package.
+        model: model file.
         track: see `predict`.
         ids: JSON file with the ids of the images; None takes them from the names.
 
@@ -37,17 +37,15 @@ class PredictionRun:
 
     def __init__(
         self,
-        inputs: Iterable[Path],
+        inputs: Sequence[Still | Clip],
         output: Path,
-        model: Path | None = None,
+        model: Path,
         track: bool = False,
         ids: Path | None = None,
     ) -> None:
-        items = find_inputs(list(inputs), track)
-        if ids is not None and any(isinstance(item, Clip) for item in items):
+        if ids is not None and any(isinstance(item, Clip) for item in inputs):
             raise ValueError(f'{ids} gives ids to images, and not to the frames of videos')
-        image_ids = read_image_ids(ids, [item.name for item in items]) if ids is not None else {}
-        model = default_model() if model is None else model
+        image_ids = read_image_ids(ids, [item.name for item in inputs]) if ids is not None else {}
         self._predictor, self._track = load(model), track
         info = self._predictor.info
         settings = fingerprint(model, self._predictor)
@@ -60,12 +58,12 @@ class PredictionRun:
         with ExitStack() as stack:
             stack.enter_context(open_result_folder(output, settings, SETTINGS, 'prediction'))
             self._folder = PredictionFolder(output, info.labels, settings, image_ids)
-            left = [item for item in items if not self._folder.is_done(item)]
+            left = [item for item in inputs if not self._folder.is_done(item)]
             self._stack = stack.pop_all()
         self._items = left
         self.count = sum(item.frames for item in left)
         """Number of images to predict; approximate with videos."""
-        self.earlier = sum(item.frames for item in items) - self.count
+        self.earlier = sum(item.frames for item in inputs) - self.count
         """Number of images that an earlier run has finished."""
         self.done = 0
         """Number of images predicted so far."""
@@ -132,7 +130,7 @@ def predict_files(
         OSError, ValueError, BackendError: see `PredictionRun`.
     """
     paths = [images] if isinstance(images, (str, Path)) else images
-    with PredictionRun(
-        [Path(path) for path in paths], Path(output), None if model is None else Path(model), track
-    ) as run:
+    inputs = find_inputs([Path(path) for path in paths], track)
+    path = default_model() if model is None else Path(model)
+    with PredictionRun(inputs, Path(output), path, track) as run:
         return [result for result in run if isinstance(result, Exception)]

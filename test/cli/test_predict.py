@@ -14,6 +14,7 @@ from tiny_model import LABELS, paint_scene
 
 from panoptic_ros.cli import predict
 from panoptic_ros.cli.main import main
+from panoptic_ros.cli.model_source import model_argument
 from panoptic_ros.core.coco_format import read_annotations, read_ids, read_json, read_labels
 
 SIZE = (64, 128)
@@ -76,14 +77,15 @@ def test_the_packaged_model_is_used_without_one(photos, capsys):
     ],
 )
 def test_the_first_argument_may_be_the_model(words, model, images):
-    split = predict.split_model([Path(word) for word in words.split()])
-    assert split == (model and Path(model), [Path(word) for word in images.split()])
+    split = predict.split_model([model_argument(word) for word in words.split()])
+    assert split == (model and model_argument(model), [Path(word) for word in images.split()])
 
 
 @pytest.mark.parametrize(
     ('words', 'reason'),
     [
         ('m.onnx', 'm.onnx is the model; name the images after it'),
+        ('photos hf:org/name', 'hf:org/name is a model; name one'),
         ('photos m.onnx', 'm.onnx is a model; name one model, as the first argument'),
         ('best.ckpt photos', '`panoptic export` makes one'),
         ('checkpoint photos', 'write hf:checkpoint'),

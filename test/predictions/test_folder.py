@@ -14,6 +14,7 @@ from panoptic_ros.core.coco_format import read_annotations, read_ids, read_image
 from panoptic_ros.core.files import FolderInUseError
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.predictions.folder import LASTING, lasting_ids
+from panoptic_ros.predictions.inputs import find_inputs
 from panoptic_ros.predictions.run import PredictionRun
 
 SCENE = paint_scene(64, 128)
@@ -46,6 +47,10 @@ def draw_video(name, frames=4):
 
 def predict(model, images, **more):
     return panoptic_ros.predict_files(images, 'out', model, **more)
+
+
+def open_run(model, images):
+    return PredictionRun(find_inputs(list(map(Path, images))), Path('out'), model)
 
 
 def results():
@@ -82,22 +87,22 @@ def test_results_do_not_leave_the_folder(place, tiny_model):
 
 def test_a_stopped_run_resumes(place, tiny_model, monkeypatch):
     names = draw(*(f'{i}.png' for i in range(5)))
-    run = PredictionRun(map(Path, names), Path('out'), tiny_model)
+    run = open_run(tiny_model, names)
     with pytest.raises(KeyboardInterrupt), run:
         for _ in zip(range(2), run, strict=False):
             pass
         with pytest.raises(FolderInUseError, match='another prediction'):
-            PredictionRun([Path('0.png')], Path('out'), tiny_model)
+            open_run(tiny_model, ['0.png'])
         raise KeyboardInterrupt
     assert list(results()) == [0, 1]
     with Path('out/.progress/images.jsonl').open('a') as log:
         log.write('{"name": "2.png", "sta')  # of a process that was killed
     Path('out/predictions/1.png').unlink()
-    with PredictionRun(map(Path, names), Path('out'), tiny_model) as run:
+    with open_run(tiny_model, names) as run:
         assert (run.count, run.earlier) == (4, 1)
         assert [result.name for result in run] == ['1.png', '2.png', '3.png', '4.png']
     assert sorted(results()) == [0, 1, 2, 3, 4]
-    with PredictionRun(map(Path, names), Path('out'), tiny_model) as run:
+    with open_run(tiny_model, names) as run:
         assert list(run) == []
     assert len(results()) == 5
 
@@ -154,13 +159,13 @@ def test_a_folder_is_tracked_like_a_video(place, tiny_model):
 def test_an_unfinished_video_is_predicted_from_its_start(place, tiny_model):
     draw_video('ball.avi')
     draw('0.png')
-    run = PredictionRun([Path('0.png'), Path('ball.avi')], Path('out'), tiny_model)
+    run = open_run(tiny_model, ['0.png', 'ball.avi'])
     with run:
         frames = iter(run)
         assert [next(frames).name for _ in range(3)][-1] == 'ball.avi/000001.jpg'
         del frames
     assert list(results()) == [0]
-    with PredictionRun([Path('0.png'), Path('ball.avi')], Path('out'), tiny_model) as run:
+    with open_run(tiny_model, ['0.png', 'ball.avi']) as run:
         assert (run.count, run.earlier) == (4, 1)
         assert len(list(run)) == 4
     assert len(results()) == 5
@@ -209,7 +214,7 @@ def test_the_log_is_not_read_into_memory(place, tiny_model):
             file.write(
                 json.dumps(record | more | {'image': image, 'annotation': annotation}) + '\n'
             )
-    with PredictionRun([Path('a.png')], Path('out'), tiny_model):
+    with open_run(tiny_model, ['a.png']):
         tracemalloc.start()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
