@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.coco_format import categories, segments_info
-from panoptic_ros.core.files import atomic_write, write_bytes
+from panoptic_ros.core.files import TEMPORARY, atomic_write, write_bytes
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.id_png import write_png
 from panoptic_ros.core.image import encode_jpeg
@@ -118,10 +118,10 @@ class PredictionFolder:
         shutil.rmtree(self._log.parent)
         (self.folder / SETTINGS).unlink()
 
-    def write(self, still: Still, prediction: Prediction) -> None:
-        """Write the results of an image file."""
-        out, state = self._out(still), still.state()
-        record = self._write_png(prediction, out)
+    def write(self, still: Still, state: list[str | int], prediction: Prediction) -> None:
+        """Write the results of an image file, which had this state before it was read."""
+        out = self._out(still)
+        record = self.write_png(prediction, out)
         record |= {'name': still.name, 'state': state, 'out': out}
         overlay = encode_jpeg(prediction.overlay(), JPEG_QUALITY)
         path = self._overlay(out)
@@ -162,12 +162,14 @@ class PredictionFolder:
                 file.write('\n]')
             file.write(f',\n"categories": {json.dumps(categories(self.labels))}}}\n')
 
-    def write_frame(self, prediction: Prediction, out: str, track: bool) -> Record:
-        """Write the PNG of a frame of a clip, and return its record."""
-        stem = PurePosixPath(prediction.name).name
-        return self._write_png(prediction, f'{out}/{_stem(stem)}', track)
+    def write_png(self, prediction: Prediction, out: str, track: bool = False) -> Record:
+        """Write the PNG of an image, and return the entries of the JSON file.
 
-    def _write_png(self, prediction: Prediction, out: str, track: bool = False) -> Record:
+        Args:
+            prediction: of the image.
+            out: path of the PNG below their folder, without suffix.
+            track: whether ids last; see `lasting_ids`.
+        """
         frame = at_camera(prediction.frame, self.labels)
         info, ids = segments_info(frame, self.labels), frame.segments['segment_id']
         if track:
@@ -199,7 +201,8 @@ class PredictionFolder:
     def _out(self, item: Still | Clip) -> str:
         """Return the path of an input's results without suffix, which no other input has."""
         stem, _, suffix = item.name.rpartition('.')
-        for out in (_stem(item.name), f'{stem}_{suffix}', item.name):
+        first = item.name if item.path.is_dir() else _stem(item.name)
+        for out in (first, f'{stem}_{suffix}', item.name):
             if self._owners.setdefault(out, item.name) == item.name:
                 return out
         raise ValueError(f'{item.name}: other inputs have similar names; rename it')
@@ -214,7 +217,8 @@ class PredictionFolder:
         return self._clips / f'{out}.jsonl'
 
     def _clip_logs(self) -> list[Path]:
-        return sorted(self._clips.rglob('[!.]*.jsonl'))
+        logs = self._clips.rglob('*.jsonl')
+        return sorted(path for path in logs if not path.name.startswith(TEMPORARY))
 
     def _remember(self, record: Record) -> None:
         self._states[record['name']] = record['state']
@@ -244,10 +248,15 @@ class ClipWriter:
     ) -> None:
         self._folder, self._clip, self._out, self._track = folder, clip, out, track
         self._video, self._log, self._state = video, log, clip.state()
+        self._stems: set[str] = set()
 
     def write(self, prediction: Prediction) -> None:
         """Write the results of a frame."""
-        record = self._folder.write_frame(prediction, self._out, self._track)
+        # A folder can have the name of the video without its ending, and images of its own.
+        stem = _stem(prediction.name)
+        name = prediction.name if stem in self._stems else stem
+        self._stems.add(name)
+        record = self._folder.write_png(prediction, name, self._track)
         record |= {'name': self._clip.name, 'state': self._state, 'out': self._out}
         self._video.add(prediction.overlay(), prediction.frame.stamp_s)
         self._log.write(_line(record))

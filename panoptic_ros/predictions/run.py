@@ -90,11 +90,11 @@ class PredictionRun:
 
     def _still(self, still: Still) -> Prediction | Exception:
         try:
-            image = still.read()
+            state, image = still.state(), still.read()
         except (OSError, ValueError) as error:
             return error
         prediction = predict_image(self._predictor, image, still.name)
-        self._folder.write(still, prediction)
+        self._folder.write(still, state, prediction)
         self.done += 1
         return prediction
 

@@ -135,7 +135,7 @@ def test_tracks_last_through_a_video(place, tiny_model):
     draw_video('ball.avi')
     assert predict(tiny_model, 'ball.avi', track=True) == []
     found = results()
-    assert list(found) == [f'ball/{index:06d}' for index in range(4)]
+    assert list(found) == [f'ball.avi/{index:06d}' for index in range(4)]
     balls = [
         next(s for s in entry['segments_info'] if s['category_id'] == 24)
         for entry in found.values()
@@ -154,6 +154,24 @@ def test_a_folder_is_tracked_like_a_video(place, tiny_model):
     assert 'drive/3.png' in str(error)
     assert list(results()) == ['drive/1', 'drive/2']
     assert Path('out/overlays/drive.mp4').is_file()
+
+
+def test_videos_and_folders_of_one_name_have_results_of_their_own(place, tiny_model):
+    draw('ball/000000.jpg', 'ball/000001.jpg')
+    draw_video('ball.avi', frames=2)
+    draw_video('ball.mkv', frames=2)
+    predict(tiny_model, ['ball.avi', 'ball.mkv', 'ball'])
+    frames = ('ball.avi/000000', 'ball.avi/000001', 'ball.mkv/000000', 'ball.mkv/000001')
+    assert set(results()) == {'ball/000000', 'ball/000001', *frames}
+    videos = {path.name for path in Path('out/overlays').glob('*.mp4')}
+    assert videos == {'ball.mp4', 'ball_mkv.mp4'}
+
+
+def test_frames_of_one_stem_have_results_of_their_own(place, tiny_model):
+    draw('v1.2/1.jpg', 'v1.2/1.png', 'v1.2/2.png')
+    predict(tiny_model, 'v1.2', track=True)
+    assert list(results()) == ['v1.2/1', 'v1.2/1.png', 'v1.2/2']
+    assert Path('out/overlays/v1.2.mp4').is_file()
 
 
 def test_an_unfinished_video_is_predicted_from_its_start(place, tiny_model):
