@@ -14,7 +14,7 @@ import numpy as np
 from panoptic_ros.core.id_png import MAX_PIXELS
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.inputs import kind_of, near_name, require_file
-from panoptic_ros.images.files import KINDS, is_image
+from panoptic_ros.images.files import EXIF_BYTES, KINDS, exif_orientation, is_image
 from panoptic_ros.images.messages import read_compressed_image
 from panoptic_ros.recordings import bag_folder
 from panoptic_ros.recordings import folder as folders
@@ -45,6 +45,11 @@ class Still:
         require_file(self.path, 'an image')
         with self.path.open('rb') as file:
             return read_stream(file, str(self.path))
+
+    def is_rotated(self) -> bool:
+        """Return whether viewers rotate the image by its EXIF orientation."""
+        with self.path.open('rb') as file:
+            return exif_orientation(file.read(EXIF_BYTES)) > 1
 
     def state(self) -> list[str | int]:
         """Return path, size and time of change, by which a changed file is recognised."""

@@ -131,6 +131,18 @@ def test_the_others_are_predicted_if_an_image_is_bad(tiny_model, photos, capsys)
     assert 'photos/3.jpg: expected jpeg, ' in err and 'photos/4.jpg is empty' in err
 
 
+def test_images_that_viewers_rotate_are_counted(tiny_model, photos, capsys):
+    picture = pytest.importorskip('PIL.Image').fromarray(paint_scene(*SIZE))
+    exif = picture.getexif()
+    for value in (1, 6, 8):
+        exif[0x112] = value
+        picture.save(photos / f'exif{value}.jpg', exif=exif)
+    assert main(['predict', str(tiny_model), 'photos']) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith('2 images with an EXIF orientation, which is ignored')
+    assert {line.split()[1] for line in out.splitlines()[:-1]} == {'128x64'}
+
+
 def test_nothing_is_left_if_no_image_can_be_read(tiny_model, photos, capsys):
     Path('bad.jpg').write_text('no image')
     assert main(['predict', str(tiny_model), 'bad.jpg']) == 2
