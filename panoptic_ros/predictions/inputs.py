@@ -119,22 +119,24 @@ def find_inputs(paths: Sequence[Path], track: bool = False) -> list[Still | Clip
         ValueError: if a path is none of these, a folder holds no image, a video cannot be read,
             or a single image is to be tracked.
     """
-    found: dict[Path, tuple[Path, Video | ImageFolder | None]] = {}
+    found: dict[str, tuple[Path, Video | ImageFolder | None]] = {}
     for path in paths:
         for file, source in _open(path, track):
             found.setdefault(_absolute(file), (file, source))
-    root = os.path.commonpath([place.parent for place in found])
+    root = os.path.commonpath({os.path.dirname(place) for place in found})  # noqa: PTH120
+    start = len(os.path.join(root, ''))  # noqa: PTH118  (paths take long for many images)
     return [
         Still(path, name) if source is None else Clip(path, name, source)
         for place, (path, source) in found.items()
-        for name in [place.relative_to(root).as_posix()]
+        for name in [place[start:]]
     ]
 
 
 def _open(path: Path, track: bool) -> Iterator[tuple[Path, Video | ImageFolder | None]]:
     """Yield the files that a path names, and the source of each clip."""
     if path.is_dir():
-        if not image_files(path):
+        files = image_files(path)
+        if not files:
             kind = 'is a bag' if any(map(bag_folder.is_storage, path.iterdir())) else ''
             raise ValueError(
                 f'{path} {kind}; `panoptic replay` reads bags'
@@ -145,7 +147,7 @@ def _open(path: Path, track: bool) -> Iterator[tuple[Path, Video | ImageFolder |
         if track:
             yield path, ImageFolder(path)
         else:
-            yield from ((file, None) for file in image_files(path))
+            yield from ((file, None) for file in files)
         return
     if not path.exists():
         raise FileNotFoundError(f'no image, folder or video at {path}{near_name(path)}')
@@ -169,15 +171,15 @@ def _open(path: Path, track: bool) -> Iterator[tuple[Path, Video | ImageFolder |
     yield path, None
 
 
-def _absolute(path: Path) -> Path:
+def _absolute(path: Path) -> str:
     """Return an absolute path without `..`, which would lead out of the results."""
-    return Path(os.path.abspath(path))  # noqa: PTH100  (`resolve` would change names of links)
+    return os.path.abspath(path)  # noqa: PTH100  (`resolve` would change names of links)
 
 
 def _state(files: Sequence[Path], path: Path) -> list[str | int]:
     stats = [file.stat() for file in files]
     return [
-        str(_absolute(path)),
+        _absolute(path),
         sum(stat.st_size for stat in stats),
         max(stat.st_mtime_ns for stat in stats),
     ]
