@@ -31,7 +31,7 @@ class Still:
 
     path: Path
     name: str
-    """Path below the deepest folder that holds all inputs, with forward slashes."""
+    """File name; if names occur twice, path below the deepest folder that holds all inputs."""
 
     frames = 1
 
@@ -123,12 +123,14 @@ def find_inputs(paths: Sequence[Path], track: bool = False) -> list[Still | Clip
     for path in paths:
         for file, source in _open(path, track):
             found.setdefault(_absolute(file), (file, source))
-    root = os.path.commonpath({os.path.dirname(place) for place in found})  # noqa: PTH120
-    start = len(os.path.join(root, ''))  # noqa: PTH118  (paths take long for many images)
+    names = [os.path.basename(place) for place in found]  # noqa: PTH119
+    if len(set(names)) < len(names):
+        root = os.path.commonpath({os.path.dirname(place) for place in found})  # noqa: PTH120
+        start = len(os.path.join(root, ''))  # noqa: PTH118
+        names = [place[start:] for place in found]
     return [
         Still(path, name) if source is None else Clip(path, name, source)
-        for place, (path, source) in found.items()
-        for name in [place[start:]]
+        for name, (path, source) in zip(names, found.values(), strict=True)
     ]
 
 

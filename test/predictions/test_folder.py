@@ -82,7 +82,14 @@ def test_results_do_not_leave_the_folder(place, tiny_model):
     Path('inside').mkdir()
     names = draw('deep/b.png', 'a.png')
     predict(tiny_model, ['inside/../deep/../a.png', names[0]])
-    assert list(results()) == ['a', 'deep/b']
+    assert list(results()) == ['a', 'b']
+    draw('deep/a.png', 'deep/c/b.png')
+    with PredictionRun(
+        find_inputs([Path('inside/../a.png'), Path('deep/c/../a.png'), Path('deep/b.png')]),
+        Path('other'),
+        tiny_model,
+    ) as run:
+        assert [result.name for result in run] == ['a.png', 'deep/a.png', 'deep/b.png']
 
 
 def test_a_stopped_run_resumes(place, tiny_model, monkeypatch):
@@ -157,12 +164,12 @@ def test_a_folder_is_tracked_like_a_video(place, tiny_model):
 
 
 def test_videos_and_folders_of_one_name_have_results_of_their_own(place, tiny_model):
-    draw('ball/000000.jpg', 'ball/000001.jpg')
+    draw('ball/000000.jpg', 'ball/000001.jpg', '000000.jpg')
     draw_video('ball.avi', frames=2)
     draw_video('ball.mkv', frames=2)
-    predict(tiny_model, ['ball.avi', 'ball.mkv', 'ball'])
+    predict(tiny_model, ['ball.avi', 'ball.mkv', 'ball', '000000.jpg'])
     frames = ('ball.avi/000000', 'ball.avi/000001', 'ball.mkv/000000', 'ball.mkv/000001')
-    assert set(results()) == {'ball/000000', 'ball/000001', *frames}
+    assert set(results()) == {0, 'ball/000000', 'ball/000001', *frames}
     videos = {path.name for path in Path('out/overlays').glob('*.mp4')}
     assert videos == {'ball.mp4', 'ball_mkv.mp4'}
 
