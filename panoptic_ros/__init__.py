@@ -11,6 +11,8 @@ from panoptic_ros.core.version import __version__
 if TYPE_CHECKING:
     from panoptic_ros.core.frame import PanopticFrame, read_instances
     from panoptic_ros.core.labels import Label, LabelSet
+    from panoptic_ros.predictions.prediction import predict
+    from panoptic_ros.predictions.run import predict_files
     from panoptic_ros.runtime.load import load
     from panoptic_ros.tracking.tracker import Tracker
 
@@ -21,6 +23,8 @@ __all__ = [
     'Tracker',
     '__version__',
     'load',
+    'predict',
+    'predict_files',
     'read_instances',
 ]
 
@@ -30,6 +34,8 @@ _MODULES = {
     'PanopticFrame': 'core.frame',
     'Tracker': 'tracking.tracker',
     'load': 'runtime.load',
+    'predict': 'predictions.prediction',
+    'predict_files': 'predictions.run',
     'read_instances': 'core.frame',
 }
 

@@ -17,6 +17,8 @@ def test_public_names_resolve():
         'Tracker': True,
         '__version__': False,
         'load': True,
+        'predict': True,
+        'predict_files': True,
         'read_instances': True,
     }
     with pytest.raises(AttributeError, match="no attribute 'Tracer'"):

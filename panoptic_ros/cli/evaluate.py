@@ -182,11 +182,12 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     for flag in ('json', 'relations'):
         check_output(args, flag)
     check_output(args, 'output', Results())
+    from panoptic_ros.runtime.load import fingerprint
     from panoptic_training.data.class_mapping import MappedClasses, read_class_mapping
     from panoptic_training.data.registry import open_reader, resolve_name, with_hidden
     from panoptic_training.evaluation.pisr_pictures import debug_pictures, pisr_model
     from panoptic_training.evaluation.predictions import PredictionStore, open_predictions
-    from panoptic_training.evaluation.predictor import describe_run, fingerprint, open_predictor
+    from panoptic_training.evaluation.predictor import describe_run, open_predictor
     from panoptic_training.evaluation.relations import (
         RelationScores,
         predicted_relations,
@@ -255,7 +256,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
                 args.output,
                 {
                     **(
-                        fingerprint(args.model, predictor)
+                        fingerprint(model_path(args.model), predictor)
                         if predictor
                         else {'model': f'predictions {args.predictions.resolve()}'}
                     ),

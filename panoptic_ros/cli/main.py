@@ -14,6 +14,7 @@ from panoptic_ros.cli.errors import INTERNAL, explain, keep_traceback
 from panoptic_ros.core.version import __version__
 
 COMMANDS = (
+    'predict',
     'data',
     'train',
     'evaluate',

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core import documents
+from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.id_png import read_png
 from panoptic_ros.core.json_values import Item, each, file_name, flag, identity, number, text
 from panoptic_ros.core.labels import Label, LabelSet
@@ -221,3 +222,36 @@ def categories(labels: LabelSet) -> list[dict[str, Any]]:
         }
         for label in labels.labels
     ]
+
+
+def segments_info(frame: PanopticFrame, labels: LabelSet) -> list[dict[str, Any]]:
+    """Return the segments of a frame of `at_camera` as a list `segments_info`.
+
+    Beside the keys of the format, a segment has its `score`, and its `track_id` if it is tracked.
+    """
+    return [
+        {
+            'id': int(row['segment_id']),
+            'category_id': labels.labels[row['class_id']].category_id,
+            'iscrowd': 0,
+            'area': int(row['area']),
+            'bbox': [int(row[name]) for name in ('bbox_x', 'bbox_y', 'bbox_w', 'bbox_h')],
+            'score': float(row['score']),
+            **({'track_id': int(row['track_id'])} if row['track_id'] else {}),
+        }
+        for row in frame.segments
+    ]
+
+
+def run_lengths(mask: npt.NDArray[np.bool_]) -> dict[str, list[int]]:
+    """Return a mask (H, W) in COCO's run-length encoding, which is not compressed.
+
+    `counts` are the lengths of runs down the columns, alternately outside and inside the mask.
+
+    >>> run_lengths(np.array([[False, True], [True, True]]))
+    {'size': [2, 2], 'counts': [1, 3]}
+    """
+    pixels = mask.T.ravel()
+    edges = np.flatnonzero(np.diff(pixels, prepend=False))
+    counts = np.diff(edges, prepend=0, append=pixels.size)
+    return {'size': list(mask.shape), 'counts': counts.tolist()}

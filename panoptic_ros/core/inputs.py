@@ -17,6 +17,9 @@ FIRST_BYTES = {
 }
 """Kinds of files that users confuse, by their first bytes."""
 
+HEIF_BRANDS = (b'heic', b'heix', b'mif1', b'msf1', b'avif', b'avis')
+"""Bytes 8 to 12 of images in the container HEIF, which phones write."""
+
 MAX_NAMES = 5
 """Most names of files in a message."""
 
@@ -61,6 +64,8 @@ def require_folder(path: Path, kind: str) -> None:
 
 def kind_of(start: bytes) -> str:
     """Return what a file is by its first bytes, for messages; empty if they are not known."""
+    if start[4:8] == b'ftyp' and start[8:12] in HEIF_BRANDS:
+        return 'a HEIC or AVIF image'
     return next((kind for first, kind in FIRST_BYTES.items() if start.startswith(first)), '')
 
 

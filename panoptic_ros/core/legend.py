@@ -77,7 +77,9 @@ def fit_legend(
     if height(shown) > max_height:  # fewer need less height
         shown = bisect_right(range(1, shown), max_height, key=height)
     entries, left_out = of(shown)
-    return _legend(entries, width, style, left_out if shown else 0)
+    legend = _legend(entries, width, style, left_out if shown else 0)
+    # A picture can be narrower than a field of colour.
+    return legend if legend.shape[1] <= width else legend[:0, :0]
 
 
 def _entries(labels: LabelSet, class_ids: Iterable[int]) -> tuple[tuple[str, Color], ...]:

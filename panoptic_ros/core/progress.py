@@ -127,6 +127,8 @@ class Progress:
             TextColumn('{task.description}', markup=False),
             console=Console(stderr=True, highlight=False),
             auto_refresh=False,
+            # Lines that are printed meanwhile stand above the bar, unless they go to a file.
+            redirect_stdout=sys.stdout.isatty(),
         )
         self._bar.add_task('')
         self._draw(now)  # before the first picture

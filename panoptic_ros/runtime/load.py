@@ -4,7 +4,7 @@
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.core.model_file import read_info
+from panoptic_ros.core.model_file import file_hash, read_info
 from panoptic_ros.core.resources import default_model
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.runtime.select import open_backend
@@ -42,3 +42,9 @@ def load(
     """
     path = default_model() if path is None else Path(path)
     return Predictor(open_backend(path, backend, device, **options), read_info(path))
+
+
+def fingerprint(path: Path, predictor: Predictor) -> dict[str, Any]:
+    """Return everything that a model's predictions depend on, except the image."""
+    backend = predictor.backend
+    return {'model': file_hash(path), 'backend': backend.name, 'precision': backend.precision}

@@ -8,6 +8,7 @@ import pytest
 
 from panoptic_ros.cli import main as cli
 from panoptic_ros.cli.arguments import HelpFormatter, Parser, number, whole
+from panoptic_ros.cli.model_source import model_argument
 
 
 def commands(parser=None, words=()):
@@ -29,7 +30,7 @@ NUMBERS = [
     for action in parser._actions
     if action.option_strings
     and action.type is not None
-    and action.type is not Path
+    and action.type not in (Path, model_argument)
     and action.choices is None
 ]
 

@@ -210,7 +210,7 @@ def test_output_that_cannot_be_printed_is_one_line():
     ('argv', 'error'),
     [
         ([], 'the following arguments are required: COMMAND ARGUMENTS ...; see `panoptic --help`'),
-        (['evalute'], "command must be one of data, train, evaluate, * 'evalute'; did you mean "),
+        (['evalute'], "command must be one of predict, data, train, * 'evalute'; did you mean "),
         (
             ['data', 'chek'],
             "action must be one of check, convert, show; got 'chek'; did you mean ",

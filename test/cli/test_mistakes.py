@@ -34,6 +34,8 @@ FILES = (
     f'export --model {CITY} --scores {{}} -o new.onnx',
     'export --recipe {} --untrained -o new.onnx',
     'list classes {}',
+    'predict {}',
+    'predict photos --ids {}',
     'quantize {} --data synthetic -o new.onnx',
     'replay {}',
     'replay photos --config {}',
@@ -55,9 +57,13 @@ FOLDERS = (
     'replay --compare {} photos',
 )
 
-READS_FOLDERS = {'data check {}', 'demo --bag {}', 'demo --video {}', 'replay {}'} | {
-    command for command in FILES if '--predictions' in command
-}
+READS_FOLDERS = {
+    'data check {}',
+    'demo --bag {}',
+    'demo --video {}',
+    'predict {}',
+    'replay {}',
+} | {command for command in FILES if '--predictions' in command}
 
 
 @pytest.fixture
@@ -127,6 +133,7 @@ def test_a_path_that_is_no_folder_is_named(place, capsys, words):
         ('train --config hle_mobilenetv2_city --model.family hel', 'hle'),
         ('export --model CITY -o x.onnx --set score_treshold=0.5', 'score_threshold'),
         ('list classes c.yml', 'c.yaml'),
+        ('predict photo', 'photos'),
         ('replay photo', 'photos'),
     ],
 )

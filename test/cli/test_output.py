@@ -81,6 +81,7 @@ def test_a_folder_that_refuses_is_named(tmp_path, monkeypatch, is_folder):
         'train --config hle_mobilenetv2_city --trainer.default_root_dir {}',
         'export --model missing.onnx -o {}.onnx',
         'quantize missing.onnx --data synthetic -o {}.onnx',
+        'predict missing -o {}',
         'replay missing -o {}',
         'demo --output {}',
         'score --gt_json_file a.json --pred_json_file b.json --json {}',
@@ -116,6 +117,7 @@ def inputs(tmp_path, monkeypatch) -> Path:
         'out/overlay.mp4',
         'out/table.md',
         'out/compare.json/summary.json',
+        'out/predictions.json',
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
@@ -149,6 +151,9 @@ OVERWRITING = (
     'export --recipe m.onnx --untrained -o m.onnx',
     'export --from hf:m.onnx -o m.onnx',
     'export --model m.onnx --scores m.onnx -o m.onnx',
+    'predict data/val -o data/val',
+    'predict m.onnx data/val -o data/val/out',
+    'predict data/val --ids out/predictions.json -o out',
     'quantize m.onnx --data coco:data -o m.onnx',
     'replay out/bag -o out',
     'replay out/bag/bag.mcap -o out',

@@ -213,3 +213,15 @@ def test_a_coasting_thing_without_pixels_is_not_drawn():
 
 def test_tracks_have_different_colours():
     assert len({track_color(number) for number in range(1, 30)}) == 29
+
+
+@pytest.mark.parametrize('size', [(300, 1), (300, 3), (1, 1), (1, 500), (20, 20)])
+def test_a_picture_without_room_for_a_legend_has_none(size):
+    geometry = Geometry(size, (64, 64), 4)
+    rows = frame().segments[:1]
+    segment_map = np.ones(geometry.map_size, np.uint16)
+    given = PanopticFrame(segment_map, rows, geometry, 0.0)
+    image = CameraImage(np.zeros((*size, 3), np.uint8))
+    tinted = draw_overlay(image, given, LABELS, legend=False)
+    assert np.unique(tinted.reshape(-1, 3), axis=0).shape == (1, 3)
+    assert np.array_equal(draw_overlay(image, given, LABELS), tinted)

@@ -3,7 +3,7 @@
 
 import io
 import math
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
@@ -69,6 +69,17 @@ def test_a_terminal_gets_a_bar_after_two_seconds(clock, terminal):
     shown = terminal.getvalue()
     assert '4 of 10 steps (40 %), 2.0/s, 3.0 s left' in shown and 'loss 4' in shown
     assert '10 of 10 steps (100 %), 2.0/s, took 5.0 s' in shown and 'loss 10' in shown
+
+
+@pytest.mark.parametrize('is_terminal', [False, True])
+def test_lines_stand_above_the_bar_unless_they_go_elsewhere(clock, terminal, is_terminal):
+    out = Terminal() if is_terminal else io.StringIO()
+    with redirect_stdout(out), redirect_stderr(terminal), Progress('steps', 10) as bar:
+        clock.now += 3
+        bar.update(1)
+        print('a.jpg')
+    assert (out.getvalue() == 'a.jpg\n') == (not is_terminal)
+    assert ('a.jpg' in terminal.getvalue()) == is_terminal
 
 
 @pytest.mark.parametrize('kind', [KeyboardInterrupt, ValueError])

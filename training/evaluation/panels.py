@@ -11,13 +11,13 @@ import numpy.typing as npt
 from panoptic_ros.core.captions import DARK, draw_caption, shorten, style_for
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.image_frame import make_frame
 from panoptic_ros.core.label_frame import frame_of_labels
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.legend import draw_legend
 from panoptic_ros.core.overlay import draw_overlay
 
 from ..data.sample import Sample
-from .frames import make_frame
 
 Rgb = npt.NDArray[np.uint8]
 

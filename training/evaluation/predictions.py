@@ -15,11 +15,11 @@ from panoptic_ros.core import coco_format
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.id_png import write_png
+from panoptic_ros.core.image_frame import make_frame
 from panoptic_ros.core.inputs import require_folder
 from panoptic_ros.core.labels import LabelSet
 
 from ..data.files import IMAGE_SUFFIXES
-from .frames import make_frame
 
 ImageId = int | str
 
@@ -170,15 +170,7 @@ class PredictionStore(CocoPredictions):
         """Add one prediction, a frame of `at_camera`."""
         image_id, ids, name = self.ids[index], frame.segment_map, self.png_names[index]
         write_png(ids, self.pngs / name)
-        info = [
-            {
-                'id': int(row['segment_id']),
-                'category_id': self.labels.labels[row['class_id']].category_id,
-                'score': float(row['score']),
-                **({'track_id': int(row['track_id'])} if row['track_id'] else {}),
-            }
-            for row in frame.segments
-        ]
+        info = coco_format.segments_info(frame, self.labels)
         self.entries[image_id] = {'image_id': image_id, 'file_name': name, 'segments_info': info}
         self.sizes[image_id] = ids.shape[0], ids.shape[1]
         self.annotations[image_id] = coco_format.Annotation(

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from panoptic_ros.core.model_file import file_hash
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build_model
 from panoptic_ros.runtime.backend import BackendError
@@ -84,9 +83,3 @@ def describe_run(predictor: Predictor) -> dict[str, Any]:
         'input_size': info.input_size,
         'stride': info.stride,
     }
-
-
-def fingerprint(path: Path, predictor: Predictor) -> dict[str, Any]:
-    """Return everything that a model's predictions depend on, except the image."""
-    backend = predictor.backend
-    return {'model': file_hash(path), 'backend': backend.name, 'precision': backend.precision}

@@ -3,17 +3,17 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from panoptic_ros.core.documents import read_json
-from panoptic_ros.core.files import LOCK_NAME, TEMPORARY, lock_folder, write_json
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.image_frame import at_camera
+from panoptic_ros.core.result_folder import open_result_folder
 from panoptic_ros.metrics.panoptic import PanopticResult
 from panoptic_ros.metrics.scores import ImageScores
 from panoptic_ros.metrics.video import VideoScores
@@ -22,7 +22,6 @@ from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.tracking.tracker import Tracker
 
 from ..data.sample import Reader, Sample
-from .frames import at_camera
 from .predictions import Predictions, PredictionStore
 from .scoring import pair_of
 
@@ -194,45 +193,9 @@ def model_source(predictor: Predictor, oracle: bool = False) -> Predict:
     return predict
 
 
-@contextmanager
-def open_folder(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
-    """Lock a folder for the results of one evaluation, new or resumed.
-
-    Args:
-        folder: folder of the results; it is created if it does not exist.
-        settings: everything that predictions depend on, as plain values.
-
-    Raises:
-        ValueError: if the folder holds other results or another process works in it.
-    """
-    _require_same(folder, settings)  # before the lock leaves a file in a folder of other content
-    with lock_folder(folder, 'evaluation'):
-        if not _require_same(folder, settings):
-            write_json(settings, folder / 'evaluate.json')
-        yield
-
-
-def _require_same(folder: Path, settings: dict[str, Any]) -> bool:
-    """Return whether the folder holds results of this evaluation; refuse other content."""
-    path = folder / 'evaluate.json'
-    if path.is_file():
-        try:
-            old = dict(read_json(path))
-        except (TypeError, ValueError):
-            raise ValueError(f'{path} is damaged; choose another folder or delete it') from None
-        for key in settings | old:
-            if old.get(key) != settings.get(key):
-                raise ValueError(
-                    f'{folder} holds the evaluation of another {key}, '
-                    f'{old.get(key)} there and {settings.get(key)} here; '
-                    'choose another folder or delete it'
-                )
-        return True
-    if folder.is_dir() and any(
-        file.name != LOCK_NAME and not file.name.startswith(TEMPORARY) for file in folder.iterdir()
-    ):
-        raise ValueError(f'{folder} is not empty and not of an evaluation; choose another folder')
-    return False
+def open_folder(folder: Path, settings: dict[str, Any]) -> AbstractContextManager[None]:
+    """Lock a folder for the results of one evaluation; see `open_result_folder`."""
+    return open_result_folder(folder, settings, 'evaluate.json', 'evaluation')
 
 
 def short_hash(values: Iterable[object]) -> str:

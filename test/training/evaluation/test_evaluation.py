@@ -10,9 +10,9 @@ from tiny_data import SIZE, true_ids
 from tiny_model import LABELS
 
 from panoptic_ros.core.files import FolderInUseError
+from panoptic_ros.core.image_frame import make_frame
 from panoptic_ros.core.label_frame import frame_of_labels
 from panoptic_training.data.sample import Sample
-from panoptic_training.evaluation.frames import make_frame
 from panoptic_training.evaluation.predictions import PredictionStore, open_predictions
 from panoptic_training.evaluation.run import Evaluation, cut, open_folder
 from panoptic_training.evaluation.worst import faults

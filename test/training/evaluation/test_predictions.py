@@ -9,7 +9,7 @@ import pytest
 from tiny_model import LABELS
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
-from panoptic_training.evaluation.frames import at_camera, make_frame
+from panoptic_ros.core.image_frame import at_camera, make_frame
 from panoptic_training.evaluation.predictions import (
     CocoPredictions,
     IdPredictions,

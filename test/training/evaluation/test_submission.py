@@ -12,13 +12,13 @@ import pytest
 from panoptic_ros.cli.main import main
 from panoptic_ros.core.coco_format import categories
 from panoptic_ros.core.id_png import write_png
+from panoptic_ros.core.image_frame import make_frame
 from panoptic_ros.core.labels import LabelSet
 from panoptic_training.data.cityscapes import LABELS, Cityscapes
 from panoptic_training.data.class_mapping import MappedClasses
 from panoptic_training.data.coco import CocoPanoptic
 from panoptic_training.data.registry import DATASETS
 from panoptic_training.data.skipping import Skipping
-from panoptic_training.evaluation.frames import make_frame
 from panoptic_training.evaluation.predictions import PredictionStore
 from panoptic_training.evaluation.submission import write_submission
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames at the resolution of the image, from predictions on disk."""
+"""Frames at the resolution of the image, whose numbers count pixels."""
 
 from collections.abc import Mapping
 from dataclasses import replace
