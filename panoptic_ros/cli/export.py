@@ -30,7 +30,8 @@ def add_parser(subparsers: Any) -> None:
         '      --from hf:facebook/mask2former-swin-tiny-cityscapes-panoptic\n'
         '  panoptic export --from onnx:yolo11n-seg.onnx --format yolo-seg -o yolo.onnx\n'
         '  panoptic export --from onnx:yolo11n-seg.onnx --format yolo-seg \\\n'
-        '      --from onnx:street.onnx --format semantic --classes street.yaml -o both.onnx',
+        '      --from onnx:street.onnx --format semantic --classes street.yaml \\\n'
+        '      -o both.onnx',
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from panoptic_ros.core.files import cache_folder
-from panoptic_ros.core.model_file import ModelFileError, read_info
 from panoptic_ros.core.progress import working
 from panoptic_ros.core.resources import default_model
 from panoptic_ros.core.version import __version__
@@ -84,6 +83,8 @@ def _exported(source: str) -> Path:
 
 def _is_valid(path: Path) -> bool:
     """Return whether a file is a complete model file."""
+    from panoptic_ros.core.model_file import ModelFileError, read_info
+
     try:
         read_info(path)
     except ModelFileError:

@@ -3,7 +3,7 @@
 
 import argparse
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ OWN_COLORS = (
 PIPE_WIDTH = 10_000
 """Width of tables that do not go to a terminal, characters: each row is one line."""
 
-INPUT_NAMES = ('classes', 'data', 'gt', 'source', 'recipe', 'study')
+INPUT_NAMES = ('classes', 'data', 'gt', 'model', 'models', 'source', 'recipe', 'study')
 """Arguments whose texts may name an input, alone or after `:` or `=`, as `coco:<folder>` does."""
 
 
@@ -48,16 +48,24 @@ def check_output(args: argparse.Namespace, name: str, results: Results | None = 
 
 def _inputs(args: argparse.Namespace) -> Iterator[Path]:
     """Yield the paths that a command may read; not all of them exist."""
-    for name, value in vars(args).items():
+    for name, value in _single_values(vars(args)):
+        if isinstance(value, Path) and name not in OUTPUTS:
+            yield value
+            if value.suffix == '.json':  # the default of its folder of PNGs
+                yield value.with_suffix('')
+        elif isinstance(value, str) and name in INPUT_NAMES:
+            texts = {value, re.split('[:=]', value, maxsplit=1)[-1]}
+            yield from (Path(text) for text in texts if text)
+
+
+def _single_values(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each argument's name and value, of lists and of groups one by one."""
+    for name, value in values.items():
         for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, Path) and name not in OUTPUTS:
-                yield one
-                if one.suffix == '.json':  # the default of its folder of PNGs
-                    yield one.with_suffix('')
-            elif isinstance(one, str) and name in INPUT_NAMES:
-                yield from (
-                    Path(text) for text in {one, re.split('[:=]', one, maxsplit=1)[-1]} if text
-                )
+            if isinstance(one, Mapping):
+                yield from _single_values(one)
+            else:
+                yield name, one
 
 
 def report_saved(

@@ -150,6 +150,8 @@ OVERWRITING = (
     'export --checkpoint m.onnx -o m.onnx',
     'export --recipe m.onnx --untrained -o m.onnx',
     'export --from hf:m.onnx -o m.onnx',
+    'export --from onnx:m.onnx --format semantic -o m.onnx',
+    'replay bag --model hf:data -o data/out',
     'export --model m.onnx --scores m.onnx -o m.onnx',
     'predict data/val -o data/val',
     'predict m.onnx data/val -o data/val/out',
