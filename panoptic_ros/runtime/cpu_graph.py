@@ -166,12 +166,23 @@ def _scatter_sums(rewriter: _Rewriter, equal: Any) -> None:
         middle(rewriter.add('Reshape', total, shape), node.output[0])
     for node in products:
         rewriter.at(node)
+        # Only rows with cells are compared. ScatterND, which would need no masks, loses values in
+        # ONNX Runtime where several threads add to one row.
+        used = rewriter.add(
+            'ScatterElements',
+            rewriter.constant(np.zeros(rows + 2), np.float32),
+            index,
+            rewriter.constant(np.ones(height * width), np.float32),
+            reduction='max',
+        )
+        present = rewriter.add('Reshape', rewriter.add('NonZero', used), whole)
+        places = rewriter.add('Unsqueeze', present, rewriter.constant([1], np.int64))
+        mask = rewriter.add('Cast', rewriter.add('Equal', places, index), to=FLOAT)
         total = rewriter.add(
             'ScatterND',
             rewriter.constant(np.zeros((rows + 2, rewriter.sizes(node)[1])), np.float32),
-            rewriter.add('Unsqueeze', index, rewriter.constant([1], np.int64)),
-            node.input[1],
-            reduction='add',
+            places,
+            rewriter.add('MatMul', mask, node.input[1]),
         )
         middle(total, node.output[0])
 
