@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panoptic checkpoints of Hugging Face transformers as modules of this package."""
+"""Checkpoints of Hugging Face transformers as modules of this package."""
 
 import json
+import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.documents import read_json
@@ -21,29 +25,59 @@ from panoptic_ros.models.registry import build
 
 from .data import ade20k_classes, cityscapes, coco_classes
 
-TASK = 'the task is panoptic'
+TASK = ARCHITECTURES['oneformer'].prompt
 
 LFS_POINTER = b'version https://git-lfs'
 """First bytes of a pointer file, which is in place of a file that Git LFS has not fetched."""
 
-THINGS = {
-    len(labels): frozenset(label.name for label in labels.labels if label.is_thing)
+KNOWN = {
+    len(labels): labels
     for labels in (cityscapes.LABELS, coco_classes.LABELS, ade20k_classes.LABELS)
 }
-"""Names of the things of Cityscapes, COCO panoptic and ADE20K, by their number of classes."""
+"""Classes of Cityscapes, COCO panoptic and ADE20K, by their number."""
+
+SAME_NAMES = 0.75
+"""Part of the names that must agree, class by class, with those of a known data set.
+
+Checkpoints of ADE20K use several names for some of its classes.
+"""
+
+COCO_IDS = {91, 250}
+"""Numbers of classes of checkpoints whose classes are COCO's category ids.
+
+RF-DETR has those of things, DETR those of COCO panoptic.
+"""
+
+NAMELESS = re.compile(r'label_\d+|n/a|')
+"""Names of classes that a checkpoint does not name, in lower case."""
+
+PIXEL_SETTINGS = (
+    'do_rescale',
+    'rescale_factor',
+    'do_normalize',
+    'image_mean',
+    'image_std',
+    'do_flip_channel_order',
+)
+"""Settings of image processors that say how pixels become the network's input."""
+
+LOGGER = logging.getLogger(__name__)
 
 
 def open_transformers(
     source: str, things: Sequence[str] = (), classes: Path | None = None
 ) -> tuple[HuggingFace, tuple[int, int] | None]:
-    """Load a panoptic checkpoint of the transformers library.
+    """Load a panoptic, instance or semantic checkpoint of the transformers library.
+
+    A semantic one logs a warning that its things are connected components.
 
     Args:
         source: a folder written by `save_pretrained`, or a repository of the hub, which is
             downloaded. Weights are read from safetensors only, and no code of the repository is
             run.
         things: names of the classes that are things; if empty, they are taken from the checkpoint
-            or from the names of COCO, Cityscapes and ADE20K.
+            or from the names of COCO, Cityscapes and ADE20K. All classes of a checkpoint that
+            predicts instances only are things.
         classes: a class file whose ids 0, 1, ... are the checkpoint's classes; its names and
             kinds replace those of the checkpoint.
 
@@ -52,28 +86,46 @@ def open_transformers(
         keeps the image's aspect ratio.
 
     Raises:
-        ValueError: for a checkpoint that is not panoptic, lacks weights, or does not say which
-            classes are things.
+        ValueError: for a checkpoint of another architecture, one that lacks weights, or one that
+            does not say which classes are things.
         OSError: if it cannot be read.
     """
     import torch
 
     settings, loaded, random = load_with_library(source)
+    architecture = ARCHITECTURES[settings.model_type]
     processor = image_processor(source)
-    count = settings.num_labels
+    count = settings.num_labels - architecture.last_is_nothing
+    extra: dict[str, Any] = {
+        **normalization(source, with_defaults(settings.model_type, processor)),
+        'score_threshold': architecture.score_threshold,
+        'min_area': architecture.min_area,
+    }
     if classes is not None:
         labels = labels_in_order(classes, count)
     else:
-        names = class_names(source, settings.id2label, count)
+        named = class_names(source, settings.id2label, count)
+        if len(named) < count:
+            extra['class_ids'] = tuple(named)
         try:
-            labels = label_set_of_names(names, things or _things_of(source, processor, names))
+            if not things and architecture.decoding == 'instances':
+                things = list(named.values())
+            if not things:
+                things = _things_of(source, processor, list(named.values()))
+            labels = label_set_of_names(list(named.values()), things)
         except ValueError as error:
             raise ValueError(f'{source}: {error}') from None
-    extra: dict[str, Any] = {**normalization(source, processor)}
-    if settings.model_type == 'oneformer':
+    extra['flip_channels'] = flag(
+        with_defaults(settings.model_type, processor), 'do_flip_channel_order', False
+    )
+    if architecture.prompt:
         extra['task_tokens'] = _task_tokens(source, settings)
-    if settings.model_type.startswith('eomt'):
-        extra['score_threshold'] = 0.8
+    if architecture.decoding == 'classes' and labels.is_thing.any():
+        LOGGER.warning(
+            'warning: %s predicts classes and no instances; things become the connected '
+            'components of their class, so things of one class that touch are one instance',
+            settings.model_type,
+        )
     module = build('huggingface', labels, checkpoint=json.dumps(settings.to_dict()), **extra)
     assert isinstance(module, HuggingFace)
     wanted, found = module.network.state_dict(), loaded.state_dict()
@@ -82,6 +134,11 @@ def open_transformers(
         raise ValueError(
             f'{source} lacks {len(missing)} of {len(wanted)} weights, '
             f'e.g. {missing[0]!r}; its files must hold all of them'
+            + (
+                f', but they are of {settings.architectures[0]}, expected {architecture.network}'
+                if settings.architectures and settings.architectures[0] != architecture.network
+                else ''
+            )
         )
     with torch.no_grad():
         module.network.load_state_dict({name: found[name] for name in wanted})
@@ -96,7 +153,7 @@ def load_with_library(source: str) -> tuple[Any, Any, set[str]]:
         files, which the library fills with random values.
 
     Raises:
-        ValueError: for a checkpoint that is not panoptic, or weights of other shapes.
+        ValueError: for a checkpoint of another architecture, or weights of other shapes.
         OSError: for a file that is missing or cannot be read.
     """
     import torch
@@ -108,9 +165,9 @@ def load_with_library(source: str) -> tuple[Any, Any, set[str]]:
         kind = settings.model_type
         if kind not in ARCHITECTURES:
             raise ValueError(
-                f'it is a {kind} checkpoint; panoptic ones are: {", ".join(ARCHITECTURES)}'
+                f'it is a {kind} checkpoint; those that work are: {", ".join(ARCHITECTURES)}'
             )
-        loaded, loading = getattr(transformers, ARCHITECTURES[kind]).from_pretrained(
+        loaded, loading = getattr(transformers, ARCHITECTURES[kind].network).from_pretrained(
             source,
             use_safetensors=True,
             trust_remote_code=False,
@@ -181,20 +238,34 @@ def check_files(source: str) -> None:
             ) from None
 
 
-def class_names(source: str, id2label: Mapping[int, Any], count: int) -> list[str]:
-    """Return the names by class id, in lower case.
+def class_names(source: str, id2label: Mapping[int, Any], count: int) -> dict[int, str]:
+    """Return the names by class id, in lower case; classes that have no name are left out.
+
+    A checkpoint whose class ids are COCO's has classes that are no categories.
 
     Raises:
-        ValueError: if an id in 0 to `count` - 1 has no name.
+        ValueError: if an id in 0 to `count` - 1 is missing, or no class has a name.
     """
-    absent = [i for i in range(count) if not str(id2label.get(i) or '').strip()]
-    if absent:
+    if absent := [i for i in range(count) if i not in id2label]:
         raise ValueError(
             f'{source}: id2label has no name for class {absent[0]}; it has '
             f'{len(id2label)} names with ids {min(id2label)} to {max(id2label)}, '
             f'expected 0 to {count - 1}: give the names with --classes FILE'
         )
-    return [str(id2label[i]).lower().strip() for i in range(count)]
+    names = {i: str(id2label[i] or '').lower().strip() for i in range(count)}
+    named = {i: name for i, name in names.items() if not NAMELESS.fullmatch(name)}
+    if count in COCO_IDS:
+        coco = {x.category_id: x.name for x in coco_classes.LABELS.labels if x.category_id < count}
+        if all(coco.get(i) == name for i, name in named.items() if i in coco):
+            return coco
+    if len(names) > len(named) > 0:
+        unnamed = [i for i in names if i not in named]
+        LOGGER.warning(
+            'warning: %d classes have no name and become void: %s',
+            len(unnamed),
+            ', '.join(map(str, unnamed)),
+        )
+    return named or names
 
 
 def labels_in_order(path: Path, count: int) -> LabelSet:
@@ -212,6 +283,25 @@ def labels_in_order(path: Path, count: int) -> LabelSet:
             f'{count - 1}, got {len(ids)} from {ids[0]} to {ids[-1]}'
         )
     return LabelSet(tuple(labels))
+
+
+def with_defaults(model_type: str, processor: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of an image processor, with its class's defaults for missing ones.
+
+    Args:
+        model_type: of the checkpoint.
+        processor: the settings in its files.
+    """
+    import transformers
+    from transformers.models.auto import image_processing_auto as auto
+
+    names = auto.IMAGE_PROCESSOR_MAPPING_NAMES.get(model_type, {})  # type: ignore[attr-defined]
+    kind = getattr(transformers, names.get('torchvision', ''), None)
+    given = {key: value for key, value in processor.items() if value is not None}
+    # A step that the class does not set is not done.
+    return {
+        key: getattr(kind, key) or False for key in PIXEL_SETTINGS if hasattr(kind, key)
+    } | given
 
 
 def normalization(source: str, processor: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
@@ -309,11 +399,14 @@ def _things_of(source: str, processor: dict[str, Any], names: Sequence[str]) -> 
         except ValueError as error:
             raise ValueError(f"a thing's {error}; name the things with --things") from None
         return [names[i] for i in ids]
-    known = THINGS.get(len(names), frozenset())
-    first = [name.split(',')[0].strip() for name in names]
-    if known and known <= set(first):
-        return [name for name, short in zip(names, first, strict=True) if short in known]
-    nameless = all(re.fullmatch(r'label_\d+', name) for name in names)
+    if known := KNOWN.get(len(names)):
+        first = [name.split(',')[0].strip() for name in names]
+        of_things = {label.name for label in known.labels if label.is_thing}
+        if of_things <= set(first):
+            return [name for name, short in zip(names, first, strict=True) if short in of_things]
+        if np.mean([a == b for a, b in zip(first, known.names, strict=True)]) >= SAME_NAMES:
+            return [name for name, thing in zip(names, known.is_thing, strict=True) if thing]
+    nameless = all(NAMELESS.fullmatch(name) for name in names)
     remedy = (
         ', and does not name them: give names and kinds with --classes FILE'
         if nameless
@@ -327,13 +420,14 @@ def _things_of(source: str, processor: dict[str, Any], names: Sequence[str]) -> 
 def image_processor(source: str) -> dict[str, Any]:
     """Return the settings of the checkpoint's image processor; empty if there are none.
 
-    An image processor has its own file. A processor of images and text that version 5 of the
-    library wrote holds it in the file of that processor.
+    An image processor has its own file, and so has one of videos. A processor of images and text
+    that version 5 of the library wrote holds it in the file of that processor.
     """
-    own = _read_json(source, 'preprocessor_config.json')
-    if own:
-        return own
-    inside = _read_json(source, 'processor_config.json').get('image_processor')
+    for file in ('preprocessor_config.json', 'video_preprocessor_config.json'):
+        if own := _read_json(source, file):
+            return own
+    both = _read_json(source, 'processor_config.json')
+    inside = both.get('image_processor') or both.get('video_processor')
     return inside if isinstance(inside, dict) else {}
 
 
@@ -383,8 +477,8 @@ def input_size(source: str, settings: Any, processor: Mapping[str, Any]) -> tupl
     Raises:
         ValueError: for a size that is not two whole numbers.
     """
-    if settings.model_type.startswith('eomt'):  # its position embeddings are for one size
-        return height_width(settings.image_size)
+    if name := ARCHITECTURES[settings.model_type].own_size:
+        return height_width(attrgetter(name)(settings))
     size = processor.get('size')
     if not isinstance(size, dict) or not {'height', 'width'} <= set(size):
         return None

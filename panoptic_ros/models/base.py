@@ -35,13 +35,15 @@ class PanopticModel(nn.Module):
     """
 
     family: ClassVar[str]
-    embedding_kind: ClassVar[str]
+
+    embedding_kind: str
+    """Meaning of a row's embedding."""
 
     heads: ClassVar[tuple[str, ...]]
     """Names of the layers whose outputs decoding starts from; benchmarks split the time there."""
 
-    training_only: ClassVar[tuple[str, ...]] = ()
-    """Prefixes of the names of weights that only losses need; model files do not hold them."""
+    training_only: tuple[str, ...] = ()
+    """Prefixes of the names of weights that decoding may not need; a model file may lack them."""
 
     mean: Tensor
     std: Tensor

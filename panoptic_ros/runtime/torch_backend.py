@@ -193,23 +193,28 @@ def load_weights(module: PanopticModel, path: Path) -> None:
     state = {
         name: value
         for name, value in module.state_dict().items()
-        if not name.endswith('num_batches_tracked') and not name.startswith(module.training_only)
+        if not name.endswith('num_batches_tracked')
     }
-    missing = sorted(set(state) - set(found))
+    missing = sorted(
+        name for name in set(state) - set(found) if not name.startswith(module.training_only)
+    )
     # Names of the exporter's own constants have no dots; those of a module's weights have.
-    unexpected = sorted(name for name in set(found) - set(state) if '.' in name)
+    # Buffers that are not saved with a module are constants that it makes itself.
+    known = {*state, *(name for name, _ in module.named_buffers())}
+    unexpected = sorted(name for name in set(found) - known if '.' in name)
     if missing or unexpected:
         raise ModelFileError(
             f"{path} lacks {len(missing)} of the module's {len(state)} weights and "
             f'has {len(unexpected)} others, the first is '
             f'{(missing + unexpected)[0]!r}; export it again with this version'
         )
-    for name, value in state.items():
+    stored = {name: value for name, value in state.items() if name in found}
+    for name, value in stored.items():
         own, shape = tuple(value.shape), tuple(found[name].shape)
         if [n for n in own if n > 1] != [n for n in shape if n > 1]:  # graphs add axes of length 1
             raise ModelFileError(f'{path}: weight {name!r} must be {own}, got {shape}')
     module.load_state_dict(
-        {name: found[name].reshape(value.shape) for name, value in state.items()}, strict=False
+        {name: found[name].reshape(value.shape) for name, value in stored.items()}, strict=False
     )
 
 

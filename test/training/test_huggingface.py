@@ -17,11 +17,22 @@ from graphs import (
     run_onnx,
     write_half,
 )
-from small_transformers import CLASSES, NAMES, PROCESSORS, THINGS, make_config, write_tokenizer
+from scipy import ndimage
+from small_transformers import (
+    CLASSES,
+    NAMES,
+    PROCESSORS,
+    QUERIES,
+    THINGS,
+    make_config,
+    write_tokenizer,
+)
 
+from panoptic_ros.cli.export import load_model
 from panoptic_ros.cli.main import main
 from panoptic_ros.core.model_file import read_info
-from panoptic_ros.models.huggingface.network import HuggingFaceMaps, _ClearByMask
+from panoptic_ros.models.huggingface.config import ARCHITECTURES
+from panoptic_ros.models.huggingface.network import ClassMaps, HuggingFaceMaps, _ClearByMask
 from panoptic_ros.models.parts.queries.decode import decode
 from panoptic_ros.models.registry import build
 from panoptic_training.huggingface import open_transformers
@@ -35,40 +46,38 @@ areas here is exactly this."""
 STUFF = {i for i, name in enumerate(NAMES) if name not in THINGS}
 
 
-def random_maps(seed, image_size=(64, 96), queries=15):
-    """Queries with smooth masks at stride 4, some of `nothing`, several of one stuff class."""
+def random_maps(seed, image_size=(64, 96), queries=15, classes=6):
+    """Queries with smooth masks at stride 4, some of `nothing`, several of one stuff class.
+
+    `classes` is the number of class logits, by default those of NAMES and `nothing`.
+    """
     generator = torch.Generator().manual_seed(seed)
     masks = torch.nn.functional.interpolate(
         torch.randn(1, queries, 4, 4, generator=generator) * 6,
         size=[n // 4 for n in image_size],
         mode='bicubic',
     )
-    logits = torch.randn(1, queries, len(NAMES) + 1, generator=generator) * 5
+    logits = torch.randn(1, queries, classes, generator=generator) * 5
     embedding = torch.randn(1, queries, 4, generator=generator)
     return HuggingFaceMaps(logits, masks, embedding, image_size)
 
 
 def theirs(kind, maps, target):
     """The library's result for a target (height, width): segment map, and what segments are."""
+    row = ARCHITECTURES[kind]
     outputs = SimpleNamespace(
-        class_queries_logits=maps.class_logits, masks_queries_logits=maps.mask_logits
+        **{row.class_logits: maps.class_logits, row.mask_logits: maps.mask_logits}
     )
-    common = {'target_sizes': [target], 'threshold': 0.5, 'overlap_mask_area_threshold': OVERLAP}
-    if kind == 'eomt':
+    settings, stuff = {}, {'label_ids_to_fuse': STUFF}
+    if kind.startswith('eomt'):
         height, width = maps.image_size
-        processor = transformers.EomtImageProcessor(
-            size={'shortest_edge': height, 'longest_edge': width}
-        )
-        result = processor.post_process_panoptic_segmentation(
-            outputs, stuff_classes=sorted(STUFF), **common
-        )[0]
-        offset = 1  # its segments count from 0, void is -1
-    else:
-        processor = getattr(transformers, PROCESSORS[kind])()
-        result = processor.post_process_panoptic_segmentation(
-            outputs, label_ids_to_fuse=STUFF, **common
-        )[0]
-        offset = 0
+        settings = {'size': {'shortest_edge': height, 'longest_edge': width}}
+        stuff = {'stuff_classes': sorted(STUFF)}
+    processor = getattr(transformers, PROCESSORS[kind])(**settings)
+    result = processor.post_process_panoptic_segmentation(
+        outputs, target_sizes=[target], threshold=0.5, overlap_mask_area_threshold=OVERLAP, **stuff
+    )[0]
+    offset = int(row.own_size != '')  # EoMT's segments count from 0, and void is -1
     return (result['segmentation'].numpy() + offset).clip(0), [
         {**info, 'id': info['id'] + offset} for info in result['segments_info']
     ]
@@ -90,16 +99,16 @@ def reuses_an_id(infos):
 
 
 @pytest.mark.parametrize('stride', [1, 4])
-@pytest.mark.parametrize('kind', ['mask2former', 'maskformer', 'oneformer', 'eomt'])
+@pytest.mark.parametrize('kind', QUERIES)
 def test_decoding_equals_the_librarys(checkpoint, kind, stride, monkeypatch):
     module, _ = open_transformers(str(checkpoint(kind)), THINGS)
     module = build('huggingface', module.labels, **{**module.config_dict(), 'stride': stride})
     low = {'score_threshold': torch.tensor(0.5), 'overlap_threshold': torch.tensor(OVERLAP)}
-    height, width = size = (64, 64) if kind == 'eomt' else (64, 96)
+    height, width = size = (64, 64) if module.architecture.own_size else (64, 96)
     image = torch.zeros(height, width, 3, dtype=torch.uint8)
     stuff_seen = things_seen = compared = 0
     for seed in range(12):
-        maps = random_maps(seed, size)
+        maps = random_maps(seed, size, classes=len(module.class_of_logit))
         monkeypatch.setattr(module, 'maps', lambda image, maps=maps: maps)
         their_map, infos = theirs(kind, maps, (height // stride, width // stride))
         if reuses_an_id(infos):
@@ -181,26 +190,108 @@ def test_no_query_above_the_threshold_gives_an_empty_image():
     assert not ours.valid.any()
 
 
+@pytest.mark.parametrize('stride', [1, 4])
+def test_instances_equal_the_librarys(checkpoint, stride, monkeypatch):
+    module, _ = open_transformers(str(checkpoint('rf_detr')))
+    assert module.labels.is_thing.all()
+    module = build('huggingface', module.labels, **{**module.config_dict(), 'stride': stride})
+    compared = 0
+    for seed in range(12):
+        maps = random_maps(seed, (64, 64), classes=len(NAMES))
+        maps = maps._replace(class_logits=maps.class_logits - 5)
+        monkeypatch.setattr(module, 'maps', lambda image, maps=maps: maps)
+        outputs = SimpleNamespace(logits=maps.class_logits, pred_masks=maps.mask_logits)
+        their = transformers.RfDetrImageProcessor().post_process_instance_segmentation(
+            outputs, target_sizes=[(64 // stride, 64 // stride)]
+        )[0]
+        ours = module(torch.zeros(64, 64, 3, dtype=torch.uint8), **module.default_thresholds())
+        rows = torch.nonzero(ours.valid)[:, 0].tolist()  # both are in the order of the scores
+        assert len(rows) == len(their['segments_info'])
+        renumbered = torch.zeros_like(ours.segment_map)
+        for row, info in zip(rows, their['segments_info'], strict=True):
+            renumbered[ours.segment_map == row + 1] = info['id']
+            assert int(ours.class_id[row]) == info['label_id']
+            assert float(ours.score[row]) == pytest.approx(info['score'], abs=1e-5)
+            compared += 1
+        assert torch.equal(renumbered, their['segmentation'].clamp(min=0))
+        query = maps.class_logits.amax(dim=2).argmax()
+        best = torch.nn.functional.normalize(maps.embedding[0, query], dim=0)
+        torch.testing.assert_close(ours.embedding[0], best)
+    assert compared > 20
+
+
+@pytest.mark.parametrize('stride', [1, 4])
+def test_classes_equal_the_librarys(checkpoint, stride, monkeypatch):
+    module, _ = open_transformers(str(checkpoint('segformer')), THINGS)
+    module = build('huggingface', module.labels, **{**module.config_dict(), 'stride': stride})
+    logits = random_maps(0, (128, 192), queries=len(NAMES)).mask_logits
+    maps = ClassMaps(logits, (128, 192))
+    monkeypatch.setattr(module, 'maps', lambda image: maps)
+    expected = transformers.SegformerImageProcessor().post_process_semantic_segmentation(
+        SimpleNamespace(logits=logits), [(128 // stride, 192 // stride)]
+    )[0]
+    thresholds = {**module.default_thresholds(), 'min_area': torch.tensor(0.0)}
+    ours = module(torch.zeros(128, 192, 3, dtype=torch.uint8), **thresholds)
+    assert torch.equal(ours.semantic_map, expected.to(torch.uint8))
+    number = 0
+    for i, name in enumerate(NAMES):
+        mask = expected.numpy() == i
+        parts, count = ndimage.label(mask) if name in THINGS else (mask.astype(int), 1)
+        for k in range(1, count + 1):
+            [row] = np.unique(ours.segment_map.numpy()[parts == k]) - 1
+            assert int(ours.area[row]) == (parts == k).sum()
+            assert int(ours.class_id[row]) == i
+            number += 1
+    assert int(ours.valid.sum()) == number > len(NAMES)
+    prob = torch.nn.functional.interpolate(logits, size=expected.shape, mode='bilinear').softmax(
+        dim=1
+    )
+    np.testing.assert_allclose(ours.confidence, 255 * prob.amax(dim=1)[0], atol=1.01)
+
+
+def test_small_components_are_void(checkpoint, monkeypatch):
+    module, _ = open_transformers(str(checkpoint('segformer')), THINGS)
+    classes = torch.zeros(16, 16, dtype=torch.long)
+    classes[0, 0] = NAMES.index('sky')  # stuff may be small
+    classes[2:6, 2:6] = classes[8:11, 8:13] = NAMES.index('car')  # 16 and 15 cells of 16 px
+    logits = torch.nn.functional.one_hot(classes, len(NAMES)).permute(2, 0, 1)[None].float()
+    monkeypatch.setattr(module, 'maps', lambda image: ClassMaps(logits, (64, 64)))
+    ours = module(torch.zeros(64, 64, 3, dtype=torch.uint8), **module.default_thresholds())
+    assert float(module.default_thresholds()['min_area']) == 256
+    classes[8:11, 8:13] = 255
+    assert torch.equal(ours.semantic_map, classes.to(torch.uint8))
+
+
+def test_semantic_checkpoints_say_what_things_are(checkpoint, caplog):
+    module, _ = open_transformers(str(checkpoint('segformer')), THINGS)
+    assert 'things are the connected components of their class' in module.embedding_kind
+    [record] = caplog.records
+    assert record.getMessage().startswith('warning: segformer predicts classes and no instances')
+
+
 @pytest.mark.parametrize('kind', CLASSES)
 def test_module_gives_the_checkpoints_own_outputs(checkpoint, kind):
+    row = ARCHITECTURES[kind]
     module, size = open_transformers(str(checkpoint(kind)), THINGS)
-    assert size == ((64, 64) if kind.startswith('eomt') else None)
+    assert size == ((64, 64) if row.own_size else None)
     assert [label.name for label in module.labels.labels if label.is_thing] == list(THINGS)
     original = getattr(transformers, CLASSES[kind]).from_pretrained(checkpoint(kind)).eval()
     if kind.startswith('eomt'):  # at the end of its training no attention is masked any more
         original.attn_mask_probs.zero_()
     image = torch.rand(1, 3, 64, 64) * 255
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.5, 0.4, 0.3], [0.2, 0.3, 0.25]))
+    # MobileViT's processor does not normalise unless it is told to, and gives BGR.
+    pixels = (image / 255).flip(1) if 'mobilevit' in kind else (image / 255 - mean) / std
     task = {'task_inputs': module.task} if kind == 'oneformer' else {}
     with torch.no_grad():
-        expected = original((image / 255 - mean) / std, **task)
+        expected = original(pixels[:, None] if row.is_video else pixels, **task)
         ours = module.maps(image)
-    for a, b in (
-        (ours.class_logits, expected.class_queries_logits),
-        (ours.mask_logits, expected.masks_queries_logits),
-    ):
-        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
-    assert ours.embedding.shape == (1, 12, module.embedding_dim)
+    outputs = {row.class_logits: ours.class_logits}
+    if row.decoding != 'classes':
+        outputs[row.mask_logits] = ours.mask_logits
+        assert ours.embedding.shape == (1, 12, module.embedding_dim)
+    for name, values in outputs.items():
+        torch.testing.assert_close(values, expected[name], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize('share', [0.0, 0.9, 1.0])
@@ -219,17 +310,16 @@ def test_oneformers_masks_are_cleared_as_the_library_does(share):
     assert torch.equal(found, expected)
 
 
-EXPORTED = [
-    'maskformer',
-    'eomt',
-    *(
-        pytest.param(kind, marks=pytest.mark.slow)
-        for kind in ('mask2former', 'oneformer', 'eomt_dinov3')
-    ),
-]
+FAST = {'maskformer', 'eomt', 'rf_detr', 'segformer'}
+"""Kinds that are exported in each run of the suite; together they have all kinds of decoding."""
 
 
-@pytest.fixture(scope='module', params=EXPORTED)
+@pytest.fixture(
+    scope='module',
+    params=[
+        kind if kind in FAST else pytest.param(kind, marks=pytest.mark.slow) for kind in CLASSES
+    ],
+)
 def exported(request, checkpoint, tmp_path_factory):
     """A checkpoint's module and its model file; exports are what takes time."""
     source = checkpoint(request.param)
@@ -239,7 +329,7 @@ def exported(request, checkpoint, tmp_path_factory):
     return open_transformers(str(source), THINGS)[0], path
 
 
-LOW = {'score_threshold': 0.1, 'mask_threshold': 0.05, 'overlap_threshold': 0.1}
+LOW = {'score_threshold': 0.1, 'mask_threshold': 0.05, 'overlap_threshold': 0.1, 'min_area': 0.0}
 """Thresholds that random weights reach."""
 
 
@@ -247,15 +337,19 @@ def test_model_file_equals_the_module(exported):
     module, path = exported
     info = read_info(path)
     assert info.family == 'huggingface'
-    assert info.labels.names == NAMES
+    assert info.labels == module.labels
     image = random_image((64, 64))
-    expected = run_eager(module, image, LOW)
+    low = {name: value for name, value in LOW.items() if name in info.thresholds}
+    expected = run_eager(module, image, low)
     assert expected['valid'].any()
-    assert_same(run_onnx(path, image, LOW), expected)
+    assert_same(run_onnx(path, image, low), expected)
+    assert_same(run_eager(load_model(path)[0].eval(), image, low), expected)
 
 
 def test_half_precision_is_as_good_as_autocast(exported, tmp_path):
     module, path = exported
+    if module.architecture.decoding != 'queries':  # row k is another query in each run
+        return
     image = random_image((64, 64))
     ours, theirs, exact = map(
         query_values,
@@ -294,9 +388,9 @@ def test_half_checkpoints_become_float32(kind, dtype, tmp_path):
     assert found['score'].dtype == np.float32
 
 
-@pytest.mark.parametrize('kind', ['eomt', 'eomt_dinov3'])
+@pytest.mark.parametrize('kind', ['eomt', 'eomt_dinov3', 'rf_detr', 'dpt'])
 @pytest.mark.parametrize('size', [(128, 128), (32, 128)])  # the second has as many patches
-def test_eomt_takes_only_its_own_size(checkpoint, kind, size, tmp_path, capsys):
+def test_some_take_only_their_own_size(checkpoint, kind, size, tmp_path, capsys):
     path = tmp_path / 'x.onnx'
     assert (
         main(

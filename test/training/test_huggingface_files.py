@@ -13,15 +13,15 @@ from safetensors.torch import load_file, save_file
 from small_transformers import CLASSES, NAMES, PROCESSORS, THINGS, make_config, write_tokenizer
 
 from panoptic_ros.cli.main import main
-from panoptic_training.data import ade20k_classes
+from panoptic_training.data import ade20k_classes, cityscapes, coco_classes
 from panoptic_training.huggingface import (
+    KNOWN,
     TASK,
     _task_tokens,
     label_set_of_names,
     normalization,
     open_transformers,
 )
-from panoptic_training.huggingface import THINGS as KNOWN_THINGS
 
 transformers = pytest.importorskip('transformers')
 
@@ -31,7 +31,7 @@ def test_things_come_from_the_class_file_or_known_names(checkpoint):
     assert tuple(np.array(module.labels.names)[module.labels.is_thing]) == THINGS
     with pytest.raises(ValueError, match='name them with --things'):
         open_transformers(str(checkpoint('eomt')))
-    assert {classes: len(names) for classes, names in KNOWN_THINGS.items()} == {
+    assert {count: int(labels.is_thing.sum()) for count, labels in KNOWN.items()} == {
         133: 80,
         19: 8,
         150: 100,
@@ -48,6 +48,96 @@ def test_things_of_ade20k_come_from_its_first_names(tmp_path):
     labels = open_transformers(str(tmp_path))[0].labels
     assert labels.is_thing.tolist() == ade20k_classes.LABELS.is_thing.tolist()
     assert labels.names[6] == 'road, route'
+
+
+def write_named(kind, names, folder):
+    """Write a small checkpoint with these classes."""
+    config = make_config(kind)
+    config.id2label = names
+    getattr(transformers, CLASSES[kind])(config).save_pretrained(folder)
+    return str(folder)
+
+
+ADE20K_OTHERS = {8: 'windowpane', 37: 'bathtub', 38: 'railing', 87: 'streetlight', 90: 'airplane'}
+"""Names that semantic checkpoints use in place of those of the panoptic ones."""
+
+
+def test_semantic_checkpoints_of_ade20k_have_its_things(tmp_path):
+    names = {**dict(enumerate(ade20k_classes.LABELS.names)), **ADE20K_OTHERS, 7: 'bed '}
+    labels = open_transformers(write_named('segformer', names, tmp_path))[0].labels
+    assert labels.is_thing.tolist() == ade20k_classes.LABELS.is_thing.tolist()
+    assert labels.names[8] == 'windowpane'
+
+
+def test_semantic_checkpoints_of_cityscapes_have_its_things(tmp_path):
+    names = dict(enumerate(cityscapes.LABELS.names))
+    labels = open_transformers(write_named('mobilevitv2', names, tmp_path))[0].labels
+    assert labels.names == cityscapes.LABELS.names
+    assert labels.is_thing.tolist() == cityscapes.LABELS.is_thing.tolist()
+
+
+COCO = {label.category_id: label.name for label in coco_classes.LABELS.labels}
+
+
+@pytest.mark.parametrize('kind', ['detr', 'rf_detr'])
+@pytest.mark.parametrize('gap', ['N/A', 'LABEL_{}', ''])
+@pytest.mark.parametrize('named', [range(0), range(91), range(250)])
+def test_classes_of_coco_keep_their_gaps(kind, gap, named, tmp_path):
+    count = {'detr': 250, 'rf_detr': 91}[kind]
+    names = {i: gap.format(i) for i in range(count)}
+    names |= {i: COCO[i] for i in named if i in COCO and i < count}
+    module, _ = open_transformers(write_named(kind, names, tmp_path))
+    expected = [label for label in coco_classes.LABELS.labels if label.category_id < count]
+    assert module.labels.names == tuple(label.name for label in expected)
+    assert module.labels.is_thing.tolist() == [label.is_thing for label in expected]
+    assert module.config.class_ids == tuple(label.category_id for label in expected)
+    # Logits of gaps, and that of `nothing`, have no class.
+    nothing = len(expected)
+    assert module.class_of_logit[[0, 1, 12, 13, 90]].tolist() == [nothing, 0, nothing, 11, 79]
+    assert len(module.class_of_logit) == count + (kind == 'detr')
+
+
+def test_classes_without_a_name_become_void(tmp_path, caplog):
+    names = {**dict(enumerate(NAMES)), 1: 'N/A', 5: 'LABEL_5'}
+    module, _ = open_transformers(write_named('segformer', names, tmp_path), THINGS)
+    assert module.labels.names == tuple(name for name in NAMES if name != 'sky')
+    assert module.class_of_logit.tolist() == [0, 4, 1, 2, 3, 4]
+    assert 'warning: 2 classes have no name and become void: 1, 5' in caplog.text
+
+
+def test_another_network_of_an_architecture_is_named(tmp_path):
+    config = make_config('detr')
+    transformers.DetrForObjectDetection(config).save_pretrained(tmp_path)
+    message = (
+        r'lacks .*; its files .*, but they are of DetrForObjectDetection, expected DetrForSeg'
+    )
+    with pytest.raises(ValueError, match=message):
+        open_transformers(str(tmp_path), THINGS)
+
+
+def test_a_size_that_the_network_refuses(checkpoint, tmp_path, capsys):
+    command = ['export', '--from', f'hf:{checkpoint("segformer")}', '--things', *THINGS]
+    path = tmp_path / 'x.onnx'
+    assert main([*command, '--input-size', '8', '8', '-o', str(path)]) == 2
+    assert 'this segformer checkpoint cannot run at 8x8 px' in capsys.readouterr().err
+    assert not path.exists()
+
+
+@pytest.mark.parametrize('kind', ['mobilevit', 'beit', 'dpt', 'segformer'])
+def test_pixels_are_those_of_the_processors_defaults(kind, tmp_path):
+    getattr(transformers, CLASSES[kind])(make_config(kind)).save_pretrained(tmp_path)
+    module, _ = open_transformers(str(tmp_path), THINGS)
+    name = {'mobilevit': 'MobileViT', 'beit': 'Beit', 'dpt': 'DPT', 'segformer': 'Segformer'}[kind]
+    processor = getattr(transformers, f'{name}ImageProcessor')(
+        do_resize=False, do_center_crop=False, do_pad=False
+    )
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    expected = processor(images=image, return_tensors='pt')['pixel_values']
+    seen = []
+    module.network.register_forward_pre_hook(lambda network, given: seen.append(given[0]))
+    with torch.no_grad():
+        module.maps(module.to_batch(torch.from_numpy(image)))
+    torch.testing.assert_close(seen[0], expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize('kind', ['mask2former', 'maskformer', 'eomt'])
@@ -376,4 +466,4 @@ def test_flags_that_do_not_fit(tmp_path, capsys, argv, message):
 def test_other_checkpoints_are_refused(tmp_path, capsys):
     transformers.BertConfig().save_pretrained(tmp_path)
     assert main(['export', '--from', f'hf:{tmp_path}', '-o', str(tmp_path / 'x.onnx')]) == 2
-    assert 'is a bert checkpoint; panoptic ones are: mask2former' in capsys.readouterr().err
+    assert 'is a bert checkpoint; those that work are: mask2former' in capsys.readouterr().err

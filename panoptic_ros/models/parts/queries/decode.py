@@ -39,11 +39,13 @@ def decode(
     stride: int,
     weigh_own_mask: bool,
     thresholds: Mapping[str, Tensor],
+    class_of_logit: Tensor | None = None,
 ) -> SegmentTensors:
     """Compute segments; queries of one stuff class become one segment.
 
     Args:
-        class_logits: (Q, C + 1); the last class is `nothing`.
+        class_logits: (Q, C + 1); the last class is `nothing`. Another number L of logits needs
+            `class_of_logit`.
         mask_prob: (Q, h, w) in 0 to 1.
         embedding: (Q, D).
         is_thing: (C,) bool.
@@ -52,10 +54,13 @@ def decode(
             probability reaches the threshold. Otherwise (EoMT) the mask probability decides
             alone, and cells that a query wins outside its own mask are void.
         thresholds: scalars by name.
+        class_of_logit: class of each logit, C for `nothing`, (L,).
     """
     queries, height, width = mask_prob.shape
     num_classes = is_thing.shape[0]
     score, label = class_logits.softmax(dim=-1).max(dim=-1)  # (Q,)
+    if class_of_logit is not None:  # else, a class's logit has its index
+        label = class_of_logit.index_select(0, label)
     candidate = (label != num_classes) & (score > thresholds['score_threshold'])
     prob = mask_prob.flatten(1)  # (Q, N)
     weighted = prob * score[:, None]
