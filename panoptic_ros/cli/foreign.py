@@ -46,8 +46,8 @@ def add_from(group: Any) -> None:
         action=OfSource,
         default=argparse.SUPPRESS,
         metavar='PLACE',
-        help='hf:PLACE, a Mask2Former, MaskFormer, OneFormer or EoMT panoptic checkpoint of '
-        'transformers in a folder or a repository of the hub; or onnx:FILE, a network of another '
+        help='hf:PLACE, a checkpoint of transformers for panoptic, instance or semantic '
+        'segmentation in a folder or a repository of the hub; or onnx:FILE, a network of another '
         'tool with --format. Two networks, one of instances and one semantic, become one model: '
         'give --from twice, each followed by its own flags',
     )

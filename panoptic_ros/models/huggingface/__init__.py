@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Panoptic checkpoints of Hugging Face's transformers library: Mask2Former, MaskFormer and others.
+"""Checkpoints of Hugging Face's transformers library: Mask2Former, DETR, SegFormer and others.
 
-Read `config.py`, then `network.py`; decoding is in `models/parts/queries/decode.py`.
+Read `config.py`, then `network.py`; decoding is in `models/parts/queries/` and
+`models/parts/components.py`.
 `panoptic_training/huggingface.py` reads checkpoints; they are not trained here.
 """

@@ -19,8 +19,7 @@ ROUNDS = 6
 """Rounds in which labels spread along lines and columns.
 
 A component is labelled exactly if paths of at most 2 * ROUNDS - 1 straight pieces lead from its
-last cell to all others. With more turns it may be split, although labels also jump ahead: a spiral
-of 127 x 127 cells is labelled exactly.
+last cell to all others. With more turns it may be split, although labels also jump ahead.
 """
 
 JUMPS = 4
