@@ -275,10 +275,14 @@ def test_module_gives_the_checkpoints_own_outputs(checkpoint, kind):
     module, size = open_transformers(str(checkpoint(kind)), THINGS)
     assert size == ((64, 64) if row.own_size else None)
     assert [label.name for label in module.labels.labels if label.is_thing] == list(THINGS)
-    original = getattr(transformers, CLASSES[kind]).from_pretrained(checkpoint(kind)).eval()
+    original = (
+        getattr(transformers, CLASSES[kind])
+        .from_pretrained(checkpoint(kind), attn_implementation='eager')
+        .eval()
+    )
     if kind.startswith('eomt'):  # at the end of its training no attention is masked any more
         original.attn_mask_probs.zero_()
-    image = torch.rand(1, 3, 64, 64) * 255
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.5, 0.4, 0.3], [0.2, 0.3, 0.25]))
     # MobileViT's processor does not normalise unless it is told to, and gives BGR.
     pixels = (image / 255).flip(1) if 'mobilevit' in kind else (image / 255 - mean) / std
@@ -366,6 +370,8 @@ def test_half_precision_is_as_good_as_autocast(exported, tmp_path):
 @pytest.mark.parametrize('precision', ['fp32', 'fp16'])
 def test_tensorrt_rtx_builds_the_graph(exported, precision, tmp_path):
     module, path = exported
+    if module.model_type == 'mobilevitv2':
+        pytest.skip('TensorRT lacks Col2Im')
     assert_tensorrt_rtx_builds(write_half(module, path, tmp_path) if precision == 'fp16' else path)
 
 
