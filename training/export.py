@@ -211,6 +211,7 @@ def export_model(
     grid_sample: bool = False,
     recipe_hash: str = '',
     scores: Mapping[str, float] | None = None,
+    card: Mapping[str, str] | None = None,
     **decoding: Any,
 ) -> ModelInfo:
     """Write a module as a model file.
@@ -225,6 +226,7 @@ def export_model(
         grid_sample: write RoiAlign as GridSample.
         recipe_hash: of the training recipe; empty for untrained weights.
         scores: validation scores for the metadata.
+        card: the model card.
         decoding: fields of the family's configuration that may differ from the training, such as
             stride and top_k; None keeps the training's value.
 
@@ -246,7 +248,8 @@ def export_model(
     copy.load_state_dict(weights, assign=True)
     copy.eval()
     require_finite_maps(copy, input_size)
-    info = replace(model_info(copy, input_size, name, recipe_hash, scores), precision=precision)
+    info = model_info(copy, input_size, name, recipe_hash, scores, card)
+    info = replace(info, precision=precision)
     graph = build_graph(copy, input_size)
     if precision == 'fp16':
         use_half(graph, set(copy.state_dict()), sample_inputs(info))

@@ -8,6 +8,7 @@ no recipe, label file or settings beside it.
 
 import hashlib
 import json
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,9 @@ def info_from_json(text: str) -> ModelInfo:
     if not isinstance(values, dict):
         raise ModelFileError(f'metadata {METADATA_KEY!r} is not a JSON object')
     required = {
-        name
-        for name in ModelInfo.__dataclass_fields__
-        if name not in ('config', 'recipe_hash', 'scores', 'package_version', 'precision')
+        field.name
+        for field in fields(ModelInfo)
+        if field.default is MISSING and field.default_factory is MISSING
     }
     missing = required - set(values)
     if missing:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.core.card import check_card
 from panoptic_ros.core.labels import LabelSet
 
 PRECISIONS = ('fp32', 'fp16', 'int8')
@@ -127,6 +128,9 @@ class ModelInfo:
     precision: str = 'fp32'
     """Number format that the network computes in, one of PRECISIONS; decoding has float32."""
 
+    card: Mapping[str, str] = field(default_factory=dict)
+    """Model card by field of `CARD_FIELDS`."""
+
     def __post_init__(self) -> None:
         for name in ('name', 'family', 'embedding_kind', 'recipe_hash', 'package_version'):
             _require_text(name, getattr(self, name))
@@ -140,6 +144,7 @@ class ModelInfo:
             )
         for name, score in self.scores.items():
             _require_number(f'score {name!r}', score)
+        check_card(self.card)
         missing = {'score_threshold', 'min_area'} - set(self.thresholds)
         if missing:
             raise ValueError(

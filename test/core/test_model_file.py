@@ -39,6 +39,13 @@ def test_metadata_are_equal_after_a_round_trip():
     assert info_from_json(info_to_json(tiny_info())) == tiny_info()
 
 
+def test_a_file_without_the_later_entries_is_read():
+    later = ('card', 'config', 'package_version', 'precision', 'recipe_hash', 'scores')
+    old = {name: value for name, value in DOCUMENT.items() if name not in later}
+    info = info_from_json(json.dumps(old))
+    assert (info.card, info.precision) == ({}, 'fp32')
+
+
 NAN, INF = float('nan'), float('inf')
 
 
@@ -108,6 +115,9 @@ NAN, INF = float('nan'), float('inf')
         ({'labels': label(color=[0, 0, 256])}, 'color must be three numbers'),
         ({'labels': label(category_id=INF)}, 'category_id must be a whole number'),
         ({'colour': 1}, 'unknown entries colour'),
+        ({'card': []}, 'a model card holds'),
+        ({'card': {'limit': 'x'}}, 'no field'),
+        ({'card': {'limits': 'a\nb'}}, 'printable'),
     ],
 )
 def test_invalid_metadata_are_refused(values, reason):
