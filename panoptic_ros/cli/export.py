@@ -2,6 +2,7 @@
 """`panoptic export`: write a model file from a checkpoint, a recipe or another model."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,12 @@ def export_module(
         module, source = load_model(args.model)
         own_size, settings['recipe_hash'] = source.input_size, source.recipe_hash
         settings.setdefault('card', source.card)
+        if source.calibration:
+            print(
+                f'{args.model} is calibrated, the new file is not: its settings may change the '
+                'scores; see `panoptic calibrate`',
+                file=sys.stderr,
+            )
     elif args.sources:
         given = args.sources[0]
         module, own_size, card = open_checkpoint(

@@ -186,6 +186,11 @@ def _model(path: Path) -> Iterator[Any]:
         if info.embedding_dim
         else 'none',
         'classes': f'{len(info.labels)}: {", ".join(info.labels.names)}',
+        'calibration': ', '.join(
+            f'{name} with temperature {scaling.temperature:.3f} and shift {scaling.shift:+.2f}'
+            for name, scaling in info.calibration.items()
+        )
+        or 'none',
         'scores': ', '.join(f'{name} {value:.1f}' for name, value in info.scores.items()),
         'recipe': info.recipe_hash,
         'written by': f'panoptic_ros {info.package_version}' if info.package_version else '',
@@ -200,7 +205,7 @@ def _model(path: Path) -> Iterator[Any]:
     for name, threshold in info.thresholds.items():
         table.add_row(
             name,
-            f'{threshold.default:.10g}',
+            f'{threshold.default:.6g}',
             f'{threshold.minimum:.10g} to {threshold.maximum:.10g}',
             Text(threshold.description),
         )

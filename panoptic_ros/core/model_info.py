@@ -14,6 +14,12 @@ from panoptic_ros.core.labels import LabelSet
 PRECISIONS = ('fp32', 'fp16', 'int8')
 """Number formats that a graph's network can have."""
 
+CALIBRATED = ('score', 'confidence')
+"""Outputs that a calibration can change."""
+
+TEMPERATURES, SHIFTS = (0.2, 5.0), (-5.0, 5.0)
+"""Ranges of a calibration; within them float32 can apply and undo it."""
+
 MAX_TEXT_CHARS = 500
 """Maximum length of a text; names are logged and published."""
 
@@ -87,6 +93,17 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """Monotone map of probabilities, p' = sigmoid(logit(p) / temperature + shift)."""
+
+    temperature: float = 1.0
+    """Over 1 moves probabilities towards 1/2."""
+
+    shift: float = 0.0
+    """Below 0 makes probabilities smaller."""
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Description of a model, from its file's metadata."""
 
@@ -130,6 +147,9 @@ class ModelInfo:
 
     card: Mapping[str, str] = field(default_factory=dict)
     """Model card by field of `CARD_FIELDS`."""
+
+    calibration: Mapping[str, Scaling] = field(default_factory=dict)
+    """Scaling by output, some of CALIBRATED, that the graph applies; see `core.calibration`."""
 
     def __post_init__(self) -> None:
         for name in ('name', 'family', 'embedding_kind', 'recipe_hash', 'package_version'):
@@ -183,6 +203,21 @@ _RULES: tuple[tuple[str, str, Callable[[ModelInfo], bool]], ...] = (
     ('thresholds', 'an object', lambda info: isinstance(info.thresholds, Mapping)),
     ('config', 'an object', lambda info: isinstance(info.config, Mapping)),
     ('scores', 'an object', lambda info: isinstance(info.scores, Mapping)),
+    (
+        'calibration',
+        f'an object of {" and ".join(CALIBRATED)} with temperatures from '
+        '{:g} to {:g} and shifts from {:g} to {:g}'.format(*TEMPERATURES, *SHIFTS),
+        lambda info: (
+            isinstance(info.calibration, Mapping)
+            and set(info.calibration) <= set(CALIBRATED)
+            and all(
+                isinstance(value, Scaling)
+                and _is_number(value.temperature, *TEMPERATURES)
+                and _is_number(value.shift, *SHIFTS)
+                for value in info.calibration.values()
+            )
+        ),
+    ),
     ('precision', f'one of {", ".join(PRECISIONS)}', lambda info: info.precision in PRECISIONS),
 )
 """Attribute, expected value in words, and check; later checks rely on earlier ones."""

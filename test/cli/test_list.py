@@ -14,6 +14,7 @@ from panoptic_ros.cli.recipes import recipe_files, study_files
 from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.model_file import file_hash, write_model_file
+from panoptic_ros.core.model_info import Scaling
 from panoptic_ros.runtime.self_check import make_reference
 
 
@@ -81,6 +82,7 @@ def test_a_model_file_says_everything_about_itself(capsys, tmp_path):
         scores={'pq': 61.23},
         recipe_hash='abc123',
         card={'limits': '[bold] sees four colours'},
+        calibration={'score': Scaling(1.25, -0.5)},
     )
     graph = tiny_graph(info)
     path = tmp_path / 'a.onnx'
@@ -99,6 +101,7 @@ def test_a_model_file_says_everything_about_itself(capsys, tmp_path):
         '4: floor, wall, ball, box',
         'pq 61.2',
         'abc123',
+        'score with temperature 1.250 and shift -0.50',
         'panoptic_ros 0',
         'answer of onnxruntime',
         '[bold] sees four colours',

@@ -40,10 +40,18 @@ def test_metadata_are_equal_after_a_round_trip():
 
 
 def test_a_file_without_the_later_entries_is_read():
-    later = ('card', 'config', 'package_version', 'precision', 'recipe_hash', 'scores')
+    later = (
+        'calibration',
+        'card',
+        'config',
+        'package_version',
+        'precision',
+        'recipe_hash',
+        'scores',
+    )
     old = {name: value for name, value in DOCUMENT.items() if name not in later}
     info = info_from_json(json.dumps(old))
-    assert (info.card, info.precision) == ({}, 'fp32')
+    assert (info.card, info.calibration, info.precision) == ({}, {}, 'fp32')
 
 
 NAN, INF = float('nan'), float('inf')
@@ -116,6 +124,13 @@ NAN, INF = float('nan'), float('inf')
         ({'labels': label(category_id=INF)}, 'category_id must be a whole number'),
         ({'colour': 1}, 'unknown entries colour'),
         ({'card': []}, 'a model card holds'),
+        ({'calibration': []}, 'has no attribute'),
+        ({'calibration': {'score': 1}}, 'must be a mapping'),
+        ({'calibration': {'score': {'slope': 1}}}, 'unexpected keyword'),
+        ({'calibration': {'area': {}}}, 'calibration must be an object of score and confidence'),
+        ({'calibration': {'score': {'temperature': 0}}}, 'temperatures from 0.2 to 5'),
+        ({'calibration': {'score': {'shift': NAN}}}, 'shifts from -5 to 5'),
+        ({'calibration': {'score': {'shift': '1'}}}, 'shifts from -5 to 5'),
         ({'card': {'limit': 'x'}}, 'no field'),
         ({'card': {'limits': 'a\nb'}}, 'printable'),
     ],
