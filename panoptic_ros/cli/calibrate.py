@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.arguments import add_data, add_model_output, whole
+from panoptic_ros.cli.arguments import add_data, add_model_output, add_unknown, whole
 from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.model_file import (
@@ -59,6 +59,7 @@ def add_parser(subparsers: Any) -> None:
         metavar='FILE',
         help='also write a reliability diagram, a PNG; needs the extra report',
     )
+    add_unknown(parser)
     add_model_output(parser)
     parser.set_defaults(func=run)
 
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError(f'--plot writes a PNG, expected a name in .png, got {args.plot.name}')
         require_matplotlib()
     from panoptic_ros.runtime.calibrated_graph import add_calibration
+    from panoptic_ros.runtime.predictor import Predictor
     from panoptic_ros.runtime.self_check import make_reference
     from panoptic_training.calibration import fit_all, observe
     from panoptic_training.data.registry import open_reader, resolve_name
@@ -91,11 +93,12 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(
             f'{args.model} is calibrated already; calibrate the file that it was made from'
         )
+    info.with_unknown(dict(args.unknown))  # finds a wrong class before the work
     data = resolve_name(args.data)
     reader = open_reader(data, 'val')
-    if info.labels.names != reader.labels.names:
+    if info.network_labels.names != reader.labels.names:
         raise ValueError(
-            f'{args.model} has the classes {", ".join(info.labels.names)}; {data} has '
+            f'{args.model} has the classes {", ".join(info.network_labels.names)}; {data} has '
             f'{", ".join(reader.labels.names)}; calibrate with data that has those of the model'
         )
     step = max(1, len(reader) // args.images)
@@ -105,7 +108,8 @@ def run(args: argparse.Namespace) -> None:
             f'{data} has {counted(len(indices), "image")} in its split val, expected at least '
             f'{LEAST_IMAGES}'
         )
-    predictor = open_predictor(args.model, 'onnxruntime')
+    backend = open_predictor(args.model, 'onnxruntime').backend
+    predictor = Predictor(backend, info.with_unknown({}))
     samples = (reader.read(index, 0) for index in indices)
     fitted, held_out = observe(predictor, with_bar(samples, len(indices), 'images measured'))
     fits, reasons = fit_all(fitted, held_out)
@@ -121,6 +125,8 @@ def run(args: argparse.Namespace) -> None:
 
         write_plot({TITLES[name]: fit for name, fit in fits.items()}, args.plot)
     info = replace(add_calibration(model, info, kept), name=args.output.stem)
+    if args.unknown:
+        info = info.with_unknown(dict(args.unknown))
     write_model_file(model, info, args.output, make_reference(model, info))
     for reason in reasons:
         print(f'not calibrated: {reason}')

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.arguments import add_model_output, whole
+from panoptic_ros.cli.arguments import add_model_output, add_unknown, whole
 from panoptic_ros.cli.foreign import HF, ONNX, add_flags, add_from, check_sources, wrap_networks
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.card import CARD_FIELDS, read_card
@@ -63,6 +63,7 @@ def add_parser(subparsers: Any) -> None:
         metavar='FILE',
         help='scores for the metadata: a file that `panoptic evaluate --json FILE` wrote',
     )
+    add_unknown(parser)
     parser.add_argument(
         '--card',
         metavar='FILE',
@@ -149,6 +150,8 @@ def run(args: argparse.Namespace) -> None:
         from panoptic_ros.cli.recipes import find_model_card
 
         settings['card'] = read_card(find_model_card(args.card))
+    if args.unknown:
+        settings['unknown'] = dict(args.unknown)
     changes = read_changes(args.changes)
     if own_flag := sorted(set(changes) & set(settings)):
         raise ValueError(f'--set: {own_flag[0]} has a flag of its own')
@@ -186,10 +189,11 @@ def export_module(
         module, source = load_model(args.model)
         own_size, settings['recipe_hash'] = source.input_size, source.recipe_hash
         settings.setdefault('card', source.card)
+        settings.setdefault('unknown', {} if source.calibration else source.unknown)
         if source.calibration:
             print(
-                f'{args.model} is calibrated, the new file is not: its settings may change the '
-                'scores; see `panoptic calibrate`',
+                f'{args.model} is calibrated; the new file is not and has no least scores of its '
+                'classes, since its settings may change the scores; see `panoptic calibrate`',
                 file=sys.stderr,
             )
     elif args.sources:

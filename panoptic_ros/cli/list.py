@@ -191,6 +191,8 @@ def _model(path: Path) -> Iterator[Any]:
             for name, scaling in info.calibration.items()
         )
         or 'none',
+        'unknown': ', '.join(f'{name} below {least:.3g}' for name, least in info.unknown.items())
+        or 'no class is withheld',
         'scores': ', '.join(f'{name} {value:.1f}' for name, value in info.scores.items()),
         'recipe': info.recipe_hash,
         'written by': f'panoptic_ros {info.package_version}' if info.package_version else '',

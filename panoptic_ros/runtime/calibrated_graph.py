@@ -31,7 +31,8 @@ def add_calibration(model: Any, info: ModelInfo, calibration: Mapping[str, Scali
         calibration: scaling by output, `score` and `confidence`; others stay as they are.
 
     Returns:
-        The description of the new graph; its default of `score_threshold` is calibrated.
+        The description of the new graph; its default of `score_threshold` and its least scores
+        of classes are calibrated.
 
     Raises:
         ValueError: for a graph whose confidence map is not the result of a Cast.
@@ -62,6 +63,8 @@ def add_calibration(model: Any, info: ModelInfo, calibration: Mapping[str, Scali
         ]
         own = thresholds[SCORE_THRESHOLD]
         thresholds[SCORE_THRESHOLD] = replace(own, default=float(scale(own.default, scaling)))
+        unknown = {name: float(scale(least, scaling)) for name, least in info.unknown.items()}
+        info = replace(info, unknown=unknown)
     set_nodes(graph, nodes)
     return replace(info, thresholds=thresholds, calibration=dict(calibration))
 

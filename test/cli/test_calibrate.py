@@ -119,3 +119,50 @@ def test_a_calibration_that_does_not_help_writes_nothing(
     assert run(tiny_model, data, output) == 2
     assert 'the error of the segments gets no smaller' in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_least_scores_are_in_calibrated_units(tiny_model, data, tmp_path, capsys):
+    output = tmp_path / 'new.onnx'
+    assert run(tiny_model, data, output, '--unknown', 'ball=0.7', 'BOX=0.5') == 0
+    info = read_info(output)
+    assert info.unknown == {'ball': 0.7, 'box': 0.5} and info.labels.names[-1] == 'unknown'
+    capsys.readouterr()
+    assert main(['evaluate', '--model', str(output), '--data', f'coco:{data}']) == 0
+    assert 'PQ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('word', 'reason'),
+    [
+        ('bal=0.5', "unknown class 'bal'"),
+        ('ball', "must be CLASS=SCORE, got 'ball'"),
+        ('=0.5', 'must be CLASS=SCORE'),
+        ('ball=2', 'of at least 0 and at most 1'),
+        ('ball=high', 'must be a number'),
+    ],
+)
+def test_bad_least_scores_are_one_line(tiny_model, data, tmp_path, capsys, word, reason):
+    output = tmp_path / 'new.onnx'
+    assert run(tiny_model, data, output, '--unknown', word) == 2
+    error = capsys.readouterr().err
+    assert reason in error and error.count('\n') == 1
+    assert not output.exists()
+
+
+def test_unknown_segments_are_void_in_scores(tiny_model, data, tmp_path, capsys):
+    """A withheld class is neither right nor wrong: its segment is missed."""
+    scores = []
+    for name, least in (('all', {}), ('none', {'ball': 1.0})):
+        info = read_info(tiny_model).with_unknown(least)
+        path, table = tmp_path / f'{name}.onnx', tmp_path / f'{name}.json'
+        write_model_file(load_onnx(tiny_model), info, path)
+        argv = ['--model', str(path), '--data', f'coco:{data}', '--json', str(table)]
+        assert main(['evaluate', *argv, '-o', str(tmp_path / name)]) == 0
+        scores.append({row['name']: row for row in json.loads(table.read_text())['per_class']})
+    before, after = scores
+    ball = after['ball']
+    assert ball['tp'] == ball['fp'] == 0
+    assert ball['fn'] == before['ball']['tp'] + before['ball']['fn']
+    for name in ('wall', 'floor', 'box'):
+        assert after[name] == before[name]
+    assert list(after) == list(before)

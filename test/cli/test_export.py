@@ -15,6 +15,7 @@ from panoptic_ros.cli.export import build_untrained, read_scores
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
 from panoptic_ros.core.model_file import load_onnx, read_info, write_model_file
+from panoptic_ros.core.model_info import Scaling
 from panoptic_ros.core.resources import default_model
 
 RECIPE = """
@@ -82,6 +83,7 @@ def test_a_model_file_is_exported_again_with_its_weights(capsys, exported, hle_m
         'scores': {},
         'recipe_hash': '',
         'card': {},
+        'unknown': {},
         'score_threshold': 0.7,
         'refine': 1,
     }
@@ -103,6 +105,23 @@ def test_the_card_of_a_file_is_kept_or_replaced(exported, hle_model, tmp_path):
     kept, replaced, shipped = (settings['card'] for _, _, settings in exported)
     assert kept == card and replaced == {'intended_use': 'tests'}
     assert shipped == read_info(default_model()).card
+
+
+def test_least_scores_are_kept_given_or_lost_with_the_calibration(
+    capsys, exported, hle_model, tmp_path
+):
+    own, calibrated = tmp_path / 'own.onnx', tmp_path / 'calibrated.onnx'
+    info = read_info(hle_model).with_unknown({'ball': 0.5})
+    write_model_file(load_onnx(hle_model), info, own)
+    info = replace(info, calibration={'score': Scaling()})
+    write_model_file(load_onnx(hle_model), info, calibrated)
+    for model, more in ((own, []), (own, ['--unknown', 'box=0.25']), (calibrated, [])):
+        argv = ['export', '--model', str(model), '-o', str(tmp_path / 'x.onnx'), *more]
+        assert main(argv) == 0
+    found = [settings['unknown'] for _, _, settings in exported]
+    assert found == [{'ball': 0.5}, {'box': 0.25}, {}]
+    assert exported[0][0].labels == info.network_labels
+    assert 'is calibrated; the new file is not' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

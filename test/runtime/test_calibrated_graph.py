@@ -159,3 +159,23 @@ def test_the_default_threshold_is_calibrated():
 def test_backends_open_a_calibrated_file(tiny_model, tmp_path):
     path = calibrated(tiny_model, tmp_path / 'a.onnx', CALIBRATIONS[0])
     assert open_backend(path, 'onnxruntime', 'cpu').name.startswith('onnxruntime')
+
+
+def test_least_scores_of_classes_are_calibrated():
+    info = tiny_info().with_unknown({'ball': 0.9})
+    new = add_calibration(tiny_graph(info), info, {'score': Scaling(2.0)})
+    assert new.unknown == {'ball': pytest.approx(0.75)} and new.labels == info.labels
+
+
+def test_torch_builds_the_network_without_the_unknown_class(hle_model, tmp_path):
+    model, info = (
+        load_onnx(hle_model),
+        read_info(hle_model).with_unknown({'ball': 1.0, 'box': 1.0}),
+    )
+    path = tmp_path / 'a.onnx'
+    write_model_file(model, info, path)
+    image = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
+    for backend in ('torch/eager', 'onnxruntime'):
+        frame = load(path, backend, 'cpu').predict(CameraImage(image), 0, {'score_threshold': 0.1})
+        things = frame.segments[frame.segments['is_thing'] > 0]
+        assert len(things) and set(things['class_id']) == {info.unknown_id}

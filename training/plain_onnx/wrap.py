@@ -33,6 +33,7 @@ def wrap(
     grid_sample: bool = False,
     scores: Mapping[str, float] | None = None,
     card: Mapping[str, str] | None = None,
+    unknown: Mapping[str, float] | None = None,
     **decoding: Any,
 ) -> ModelInfo:
     """Write networks and their decoding as one model file.
@@ -46,6 +47,7 @@ def wrap(
         grid_sample: write RoiAlign as GridSample.
         scores: validation scores for the metadata.
         card: the model card.
+        unknown: least scores by class, see `ModelInfo.with_unknown`.
         decoding: fields of the decoding's configuration; None keeps its default.
 
     Returns:
@@ -59,7 +61,7 @@ def wrap(
     parts = [read_part(source) for source in sources]
     decoder = _decoder(parts, decoding)
     info = model_info(decoder, decoder.config.input_size, name, scores=scores, card=card)
-    info = replace(info, precision=precision)
+    info = replace(info, precision=precision).with_unknown(unknown or {})
     graph = join_graphs(parts, decoder)
     if precision == 'fp16':
         weights = {name for name in constant_values(graph.graph) if name.startswith('network')}
