@@ -34,7 +34,7 @@ setup(
     package_dir={'panoptic_training': 'training'},
     package_data={
         PACKAGE: ['py.typed', 'data/*', 'replay/templates/*'],
-        'panoptic_training': ['py.typed', 'mappings/*', 'recipes/*', 'studies/*'],
+        'panoptic_training': ['py.typed', 'cards/*', 'mappings/*', 'recipes/*', 'studies/*'],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),

@@ -211,6 +211,8 @@ def export_model(
     grid_sample: bool = False,
     recipe_hash: str = '',
     scores: Mapping[str, float] | None = None,
+    card: Mapping[str, str] | None = None,
+    unknown: Mapping[str, float] | None = None,
     **decoding: Any,
 ) -> ModelInfo:
     """Write a module as a model file.
@@ -225,6 +227,8 @@ def export_model(
         grid_sample: write RoiAlign as GridSample.
         recipe_hash: of the training recipe; empty for untrained weights.
         scores: validation scores for the metadata.
+        card: the model card.
+        unknown: least scores by class, see `ModelInfo.with_unknown`.
         decoding: fields of the family's configuration that may differ from the training, such as
             stride and top_k; None keeps the training's value.
 
@@ -232,9 +236,9 @@ def export_model(
         the metadata of the file.
 
     Raises:
-        ValueError: for a path that does not end in .onnx, an invalid decoding field, weights that
-            `check_weights` refuses or float16 does not hold, or outputs that do not agree with
-            the metadata.
+        ValueError: for a path that does not end in .onnx, an invalid decoding field or class,
+            weights that `check_weights` refuses or float16 does not hold, or outputs that do not
+            agree with the metadata.
         NonFiniteError: if the network's output for an image is not finite.
     """
     require_model_name(path)
@@ -246,7 +250,8 @@ def export_model(
     copy.load_state_dict(weights, assign=True)
     copy.eval()
     require_finite_maps(copy, input_size)
-    info = replace(model_info(copy, input_size, name, recipe_hash, scores), precision=precision)
+    info = model_info(copy, input_size, name, recipe_hash, scores, card)
+    info = replace(info, precision=precision).with_unknown(unknown or {})
     graph = build_graph(copy, input_size)
     if precision == 'fp16':
         use_half(graph, set(copy.state_dict()), sample_inputs(info))

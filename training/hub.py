@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of the Hugging Face Hub, or in a folder: their files, revision and input size."""
+"""Checkpoints of the Hugging Face Hub, or in a folder: files, revision, card and input size."""
 
 import hashlib
+import re
 from pathlib import Path
 
+from panoptic_ros.core.card import MAX_CARD_CHARS
+from panoptic_ros.core.documents import parse_yaml
 from panoptic_ros.core.progress import in_terminal
+from panoptic_ros.core.text import one_line
 
 from .huggingface import check_files, image_processor, input_size
 
-FILES = ('*.json', '*.txt', '*.model', '*.safetensors')
+CARD_FILE = 'README.md'
+"""File of a checkpoint with its model card: YAML between two lines `---`, then Markdown."""
+
+MAX_HEADER_CHARS = 1 << 16
+"""Most characters of a model card that are read, for its header."""
+
+FILES = ('*.json', '*.txt', '*.model', '*.safetensors', CARD_FILE)
 """Files that are downloaded; weights in pickles are not."""
 
 REVISION_CHARS = 12
@@ -81,6 +91,41 @@ def _download(repository: str) -> str:
             f'hf:{repository} is not in the cache of the Hugging Face Hub, and there is no '
             'connection; connect once, or give the folder of a checkpoint'
         ) from None
+
+
+def card_of(folder: Path) -> dict[str, str]:
+    """Return what the header of a checkpoint's README.md says about data and licence.
+
+    Args:
+        folder: folder of the checkpoint.
+
+    Returns:
+        Fields of `CARD_FIELDS`; empty without such a file or header. What is no text is left out.
+    """
+    path = folder / CARD_FILE
+    if not path.is_file():
+        return {}
+    with path.open(encoding='utf-8-sig', errors='replace') as file:
+        found = re.match(r'---\s*\n(.*?)\n---\s*\n', f'{file.read(MAX_HEADER_CHARS)}\n', re.DOTALL)
+    try:
+        header = parse_yaml(found[1], str(path)) if found else None
+    except ValueError:
+        return {}
+    if not isinstance(header, dict):
+        return {}
+    licence = header.get('license')
+    if licence == 'other':
+        licence = header.get('license_name') or licence
+    values = {'training_data': header.get('datasets'), 'weights_licence': licence}
+    texts = {
+        name: ', '.join(
+            one_line(part)
+            for part in (value if isinstance(value, list) else [value])
+            if isinstance(part, str) and part.strip()
+        )[:MAX_CARD_CHARS]
+        for name, value in values.items()
+    }
+    return {name: text for name, text in texts.items() if text}
 
 
 def camera_size(folder: Path) -> tuple[int, int]:

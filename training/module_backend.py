@@ -45,6 +45,7 @@ def model_info(
     name: str = '',
     recipe_hash: str = '',
     scores: Mapping[str, float] | None = None,
+    card: Mapping[str, str] | None = None,
 ) -> ModelInfo:
     """Return the metadata of a model file of this module."""
     config = model.config
@@ -62,5 +63,6 @@ def model_info(
         config=model.config_dict(),
         recipe_hash=recipe_hash,
         scores=dict(scores or {}),
+        card=dict(card or {}),
         package_version=__version__,
     )

@@ -49,7 +49,7 @@ def standard_models(folder: Path, log: Callable[[str], None]) -> Iterator[Path]:
     yield larger
     resnet = folder / 'hle_resnet50.onnx'
     export_model(
-        build('hle', info.labels, backbone='resnet50', stride=4),
+        build('hle', info.network_labels, backbone='resnet50', stride=4),
         resnet,
         (1024, 2048),
         name='hle_resnet50 (untrained)',

@@ -111,6 +111,27 @@ def add_model_output(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_unknown(parser: argparse.ArgumentParser) -> None:
+    """Add the flag --unknown, least scores by class."""
+    parser.add_argument(
+        '--unknown',
+        type=class_score,
+        nargs='+',
+        default=[],
+        metavar='CLASS=SCORE',
+        help='publish segments of CLASS with a score below SCORE as `unknown`: the segment stays, '
+        'only its class is withheld',
+    )
+
+
+def class_score(text: str) -> tuple[str, float]:
+    """Return the class and the score, 0 to 1, of `CLASS=SCORE`."""
+    name, separator, score = text.rpartition('=')
+    if not separator or not name.strip():
+        raise _refused('CLASS=SCORE', text)
+    return name.strip(), number(least=0, most=1)(score)
+
+
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     """Return the type of whole numbers in a range."""
 

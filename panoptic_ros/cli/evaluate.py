@@ -210,11 +210,11 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     mapping: dict[str, str] = {}
     if predictor and args.classes:
         mapping = read_class_mapping(
-            find_class_mapping(args.classes), reader.labels, predictor.info.labels
+            find_class_mapping(args.classes), reader.labels, predictor.info.network_labels
         )
-    elif predictor and predictor.info.labels.names != reader.labels.names:
+    elif predictor and predictor.info.network_labels.names != reader.labels.names:
         raise ValueError(
-            f'{args.model} has the classes {", ".join(predictor.info.labels.names)}; '
+            f'{args.model} has the classes {", ".join(predictor.info.network_labels.names)}; '
             f'{args.data} has {", ".join(reader.labels.names)}; '
             '--classes takes a mapping of these to those of the model'
         )
@@ -241,7 +241,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
         overlaps = RelationScores(related)
         reader = with_hidden(reader, args.data, args.split) if not video else reader
     if predictor and mapping:
-        reader = MappedClasses(reader, predictor.info.labels, mapping)
+        reader = MappedClasses(reader, predictor.info.network_labels, mapping)
     what = {
         'data': args.data,
         'split': args.split,

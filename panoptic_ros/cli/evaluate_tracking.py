@@ -178,6 +178,7 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
         OSError: if a file cannot be read or written.
         BackendError: if the model cannot be run.
     """
+    from panoptic_ros.runtime.predictor import Predictor
     from panoptic_training.data.synthetic import LABELS
     from panoptic_training.evaluation.predictor import open_predictor
     from panoptic_training.tracking.recorded import clip_file, load_clip, record, seeds_of
@@ -192,6 +193,7 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
     missing = {seed: path for seed, path in files.items() if not path.is_file()}
     if missing:
         predictor = open_predictor(model, args.backend, args.device)
+        predictor = Predictor(predictor.backend, predictor.info.with_unknown({}))
         if predictor.info.labels.names != LABELS.names:
             raise ValueError(
                 f'{model} has the classes {", ".join(predictor.info.labels.names)}; '

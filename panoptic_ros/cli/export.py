@@ -2,12 +2,14 @@
 """`panoptic export`: write a model file from a checkpoint, a recipe or another model."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.arguments import add_model_output, whole
+from panoptic_ros.cli.arguments import add_model_output, add_unknown, whole
 from panoptic_ros.cli.foreign import HF, ONNX, add_flags, add_from, check_sources, wrap_networks
 from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.core.card import CARD_FIELDS, read_card
 from panoptic_ros.core.documents import parse_yaml, read_json
 from panoptic_ros.core.model_file import read_info, require_model_name
 from panoptic_ros.core.progress import working
@@ -60,6 +62,14 @@ def add_parser(subparsers: Any) -> None:
         type=Path,
         metavar='FILE',
         help='scores for the metadata: a file that `panoptic evaluate --json FILE` wrote',
+    )
+    add_unknown(parser)
+    parser.add_argument(
+        '--card',
+        metavar='FILE',
+        help=f'model card for the metadata: a YAML file with some of {", ".join(CARD_FIELDS)}, or '
+        'the name of a shipped one (city). Without it --model keeps the card of its file, and '
+        '--from takes licence and data sets from the README.md of the checkpoint',
     )
     parser.add_argument(
         '--input-size',
@@ -136,6 +146,12 @@ def run(args: argparse.Namespace) -> None:
         'top_k': args.top_k,
         'scores': read_scores(args.scores) if args.scores else {},
     }
+    if args.card is not None:
+        from panoptic_ros.cli.recipes import find_model_card
+
+        settings['card'] = read_card(find_model_card(args.card))
+    if args.unknown:
+        settings['unknown'] = dict(args.unknown)
     changes = read_changes(args.changes)
     if own_flag := sorted(set(changes) & set(settings)):
         raise ValueError(f'--set: {own_flag[0]} has a flag of its own')
@@ -172,11 +188,20 @@ def export_module(
     elif args.model:
         module, source = load_model(args.model)
         own_size, settings['recipe_hash'] = source.input_size, source.recipe_hash
+        settings.setdefault('card', source.card)
+        settings.setdefault('unknown', {} if source.calibration else source.unknown)
+        if source.calibration:
+            print(
+                f'{args.model} is calibrated; the new file is not and has no least scores of its '
+                'classes, since its settings may change the scores; see `panoptic calibrate`',
+                file=sys.stderr,
+            )
     elif args.sources:
         given = args.sources[0]
-        module, own_size = open_checkpoint(
+        module, own_size, card = open_checkpoint(
             given['source'], given.get('things', []), given.get('classes')
         )
+        settings.setdefault('card', card)
     else:
         module, own_size = build_untrained(args.recipe)
     chosen = size or own_size
@@ -252,20 +277,20 @@ def load_model(path: Path) -> tuple[Any, Any]:
 
 def open_checkpoint(
     source: str, things: list[str], classes: Path | None
-) -> tuple[Any, tuple[int, int] | None]:
-    """Return the module of a checkpoint `hf:<place>`, and its input size, if it has one."""
+) -> tuple[Any, tuple[int, int] | None, dict[str, str]]:
+    """Return the module of a checkpoint `hf:<place>`, its input size if it has one, its card."""
     try:
         import transformers
     except ImportError as error:
         raise ValueError(
             f'--from hf: needs transformers ({error}): pip install "panoptic_ros[train,hf]"'
         ) from None
-    from panoptic_training.hub import fetch
+    from panoptic_training.hub import card_of, fetch
     from panoptic_training.huggingface import open_transformers
 
     transformers.logging.set_verbosity_error()  # its reports of weights are replaced by one line
     folder, _ = fetch(source.removeprefix(HF))
-    return open_transformers(str(folder), things, classes)
+    return *open_transformers(str(folder), things, classes), card_of(folder)
 
 
 def build_untrained(recipe_name: str) -> tuple[Any, tuple[int, int]]:

@@ -2,6 +2,7 @@
 """`panoptic list`: available models, families, recipes, studies and backends."""
 
 import argparse
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,27 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'list',
-        help="list models, families, recipes, studies, backends, or a model's classes",
+        help="list models, families, recipes, studies, backends, or a model file's content",
         description="Lists the package's models, model families, training recipes, ablation "
-        'studies and inference backends (all of them without an argument), or the classes of a '
-        'model file.',
+        'studies and inference backends (all of them without an argument), or what a model file '
+        'says about itself (model), or its classes.',
         epilog='examples:\n'
         '  panoptic list recipes\n'
+        '  panoptic list model city.onnx\n'
         '  panoptic list classes city.onnx --yaml > classes.yaml',
     )
     parser.add_argument(
         'topic',
         nargs='?',
-        choices=[*_TABLES, 'classes'],
-        help='what to list (default: all but classes)',
+        choices=[*_TABLES, *_OF_A_MODEL],
+        help='what to list (default: all but model and classes)',
     )
     parser.add_argument(
         'model',
         nargs='?',
         type=model_argument,
         metavar='MODEL',
-        help=f"for classes: {MODEL_HELP} (default: the package's own)",
+        help=f"for model and classes: {MODEL_HELP} (default: the package's own)",
     )
     parser.add_argument(
         '--yaml',
@@ -51,8 +53,10 @@ def run(args: argparse.Namespace) -> None:
         FileNotFoundError: if the package has no model file and none is given.
     """
     console = table_console()
-    if args.model and args.topic != 'classes':
-        raise ValueError(f'a model file goes with `panoptic list classes`, not {args.topic}')
+    if args.model and args.topic not in _OF_A_MODEL:
+        raise ValueError(
+            f'a model file goes with `panoptic list model` or `classes`, not {args.topic}'
+        )
     if args.yaml and args.topic != 'classes':
         raise ValueError('--yaml goes with `panoptic list classes`')
     if args.yaml:
@@ -61,8 +65,9 @@ def run(args: argparse.Namespace) -> None:
 
         print(format_class_file(read_info(model_path(args.model)).labels), end='')
         return
-    if args.topic == 'classes':
-        console.print(_classes(model_path(args.model)))
+    if args.topic in _OF_A_MODEL:
+        for table in _OF_A_MODEL[args.topic](model_path(args.model)):
+            console.print(table)
         return
     for topic in [args.topic] if args.topic else _TABLES:
         console.print(_TABLES[topic]())
@@ -157,7 +162,59 @@ def _backends() -> Any:
     return table
 
 
-def _classes(path: Path) -> Any:
+def _model(path: Path) -> Iterator[Any]:
+    from rich.text import Text
+
+    from panoptic_ros.core.card import CARD_FIELDS
+    from panoptic_ros.core.model_file import (
+        file_hash,
+        info_from_onnx,
+        load_onnx,
+        reference_from_onnx,
+    )
+
+    model = load_onnx(path)
+    info = info_from_onnx(model, path)
+    reference = reference_from_onnx(model, info, path)
+    rows = {
+        'file': f'{path}, {path.stat().st_size / 1e6:.1f} MB, SHA-256 {file_hash(path)}...',
+        'family': info.family,
+        'input': '{}x{} px'.format(*info.input_size),
+        'stride': f'{info.stride} px per cell',
+        'precision': info.precision,
+        'embedding': f'{info.embedding_dim} numbers, {info.embedding_kind}'
+        if info.embedding_dim
+        else 'none',
+        'classes': f'{len(info.labels)}: {", ".join(info.labels.names)}',
+        'calibration': ', '.join(
+            f'{name} with temperature {scaling.temperature:.3f} and shift {scaling.shift:+.2f}'
+            for name, scaling in info.calibration.items()
+        )
+        or 'none',
+        'unknown': ', '.join(f'{name} below {least:.3g}' for name, least in info.unknown.items())
+        or 'no class is withheld',
+        'scores': ', '.join(f'{name} {value:.1f}' for name, value in info.scores.items()),
+        'recipe': info.recipe_hash,
+        'written by': f'panoptic_ros {info.package_version}' if info.package_version else '',
+        'reference': f'answer of {reference.engine} for a test image' if reference else 'none',
+        **{title: info.card.get(name, '') for name, title in CARD_FIELDS.items()},
+    }
+    table = _table(f'Model {info.name}', 'entry', 'value')
+    for name, value in rows.items():
+        table.add_row(name, Text(value or 'not stated'))
+    yield table
+    table = _table('Thresholds', 'name', 'default', 'range', 'meaning')
+    for name, threshold in info.thresholds.items():
+        table.add_row(
+            name,
+            f'{threshold.default:.6g}',
+            f'{threshold.minimum:.10g} to {threshold.maximum:.10g}',
+            Text(threshold.description),
+        )
+    yield table
+
+
+def _classes(path: Path) -> Iterator[Any]:
     from rich.text import Text
 
     from panoptic_ros.core.model_file import read_info
@@ -172,7 +229,7 @@ def _classes(path: Path) -> Any:
             'thing' if label.is_thing else 'stuff',
             Text.assemble(('  ', f'on {color}'), f' {color}'),
         )
-    return table
+    yield table
 
 
 _TABLES = {
@@ -183,3 +240,6 @@ _TABLES = {
     'backends': _backends,
 }
 """Table by topic."""
+
+_OF_A_MODEL: dict[str, Callable[[Path], Iterator[Any]]] = {'model': _model, 'classes': _classes}
+"""Tables of a model file by topic."""

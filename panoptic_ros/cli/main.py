@@ -25,6 +25,7 @@ COMMANDS = (
     'ablate',
     'export',
     'quantize',
+    'calibrate',
     'build',
     'benchmark',
     'replay',

@@ -56,7 +56,7 @@ def _exported(source: str) -> Path:
             f'{source} -o model.onnx` where they are installed, and give that file'
         ) from None
     from panoptic_training.export import export_model
-    from panoptic_training.hub import camera_size, fetch
+    from panoptic_training.hub import camera_size, card_of, fetch
     from panoptic_training.huggingface import open_transformers
 
     transformers.logging.set_verbosity_error()  # its reports of weights are replaced by one line
@@ -71,7 +71,7 @@ def _exported(source: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with working(f'exporting {source}'):
         module, _ = open_transformers(str(folder))
-        export_model(module, path, (height, width), name=name, stride=STRIDE)
+        export_model(module, path, (height, width), name=name, stride=STRIDE, card=card_of(folder))
     size = path.stat().st_size / 1e6
     print(
         f'exported {source}, revision {revision}, input {height}x{width}, stride {STRIDE}, '

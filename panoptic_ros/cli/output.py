@@ -10,7 +10,7 @@ from typing import Any
 from panoptic_ros.core.outputs import Results, check_folder, require_apart
 from panoptic_ros.core.text import saved_lines
 
-OUTPUTS = ('output', 'json', 'relations', 'cache')
+OUTPUTS = ('output', 'json', 'relations', 'cache', 'plot')
 """Arguments that name outputs; all other paths are inputs."""
 
 OWN_COLORS = (
@@ -22,7 +22,7 @@ OWN_COLORS = (
 PIPE_WIDTH = 10_000
 """Width of tables that do not go to a terminal, characters: each row is one line."""
 
-INPUT_NAMES = ('classes', 'data', 'gt', 'model', 'models', 'source', 'recipe', 'study')
+INPUT_NAMES = ('card', 'classes', 'data', 'gt', 'model', 'models', 'source', 'recipe', 'study')
 """Arguments whose texts may name an input, alone or after `:` or `=`, as `coco:<folder>` does."""
 
 

@@ -64,9 +64,9 @@ def run(args: argparse.Namespace) -> None:
     require_fp32(info, args.model)
     data = resolve_name(args.data)
     train, val = (open_reader(data, split) for split in ('train', 'val'))
-    if info.labels.names != val.labels.names:
+    if info.network_labels.names != val.labels.names:
         raise ValueError(
-            f'{args.model} has the classes {", ".join(info.labels.names)}; {data} has '
+            f'{args.model} has the classes {", ".join(info.network_labels.names)}; {data} has '
             f'{", ".join(val.labels.names)}; quantise with data that the model was trained on'
         )
     indices = range(len(train))[:: spacing(len(train), args.images)][: args.images]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search for the recipes, studies and class mappings that `panoptic_training` contains."""
+"""Search for the recipes, studies, class mappings and model cards in `panoptic_training`."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -8,7 +8,12 @@ from typing import Any
 from panoptic_ros.core.documents import DocumentError, read_yaml
 from panoptic_ros.core.text import did_you_mean, one_line, short
 
-FOLDERS = {'recipe': 'recipes', 'study': 'studies', 'class mapping': 'mappings'}
+FOLDERS = {
+    'recipe': 'recipes',
+    'study': 'studies',
+    'class mapping': 'mappings',
+    'model card': 'cards',
+}
 """Folder of the shipped files by their kind."""
 
 RECIPE_KEYS = {'trainer', 'model', 'data', 'seed_everything', 'ema', 'pictures', 'best', 'last'}
@@ -78,6 +83,16 @@ def find_class_mapping(name: str) -> Path:
         IsADirectoryError: for a folder.
     """
     return _find('class mapping', name)
+
+
+def find_model_card(name: str) -> Path:
+    """Return the path of a model card, given a path or a shipped name.
+
+    Raises:
+        FileNotFoundError: naming the most similar shipped name.
+        IsADirectoryError: for a folder.
+    """
+    return _find('model card', name)
 
 
 def _shipped(folder: str) -> dict[str, Path]:

@@ -7,7 +7,7 @@ and read again without a conversion.
 
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property, lru_cache
 from typing import Any
@@ -165,6 +165,9 @@ class PanopticFrame:
     stamp_s: float
     """Time of the image, seconds."""
 
+    unknown_id: int | None = None
+    """Class id of segments whose class is withheld, see `ModelInfo.unknown`; None if none is."""
+
     def __post_init__(self) -> None:
         if self.segment_map.shape != self.geometry.map_size:
             raise ValueError(
@@ -197,6 +200,24 @@ class PanopticFrame:
         table[:] = void
         table[ids] = values
         return np.take(table, self.segment_map, axis=0)  # a quarter of the time of indexing
+
+
+def keep_segments(frame: PanopticFrame, keep: npt.NDArray[np.bool_]) -> PanopticFrame:
+    """Return a frame without some of its segments, whose cells become void.
+
+    Args:
+        frame: frame with S segments.
+        keep: (S,), False for the segments to remove.
+    """
+    ids = np.where(keep, frame.segments['segment_id'], 0).astype(np.uint16)
+    return replace(frame, segment_map=frame.paint(ids, 0), segments=frame.segments[keep])
+
+
+def without_unknown(frame: PanopticFrame) -> PanopticFrame:
+    """Return a frame whose unknown segments are void, which is neither right nor wrong."""
+    if frame.unknown_id is None:
+        return frame
+    return keep_segments(frame, frame.segments['class_id'] != frame.unknown_id)
 
 
 DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}

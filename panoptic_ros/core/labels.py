@@ -16,6 +16,11 @@ from panoptic_ros.core.text import short
 VOID_ID = 255
 """Class id of a pixel without a class, so that a label set has at most 255 classes."""
 
+UNKNOWN = 'unknown'
+"""Name of the last class of a model file that withholds the class of unsure segments."""
+
+UNKNOWN_COLOR = (128, 128, 128)
+
 VOID_PANOPTIC_ID = -1
 """Panoptic id of a void pixel, independent of the label divisor."""
 

@@ -8,6 +8,7 @@ no recipe, label file or settings beside it.
 
 import hashlib
 import json
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from panoptic_ros.core.documents import parse_json
 from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.inputs import kind_of, require_file
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_info import OUTPUTS, ModelInfo, Threshold
+from panoptic_ros.core.model_info import OUTPUTS, ModelInfo, Scaling, Threshold
 from panoptic_ros.core.onnx_graph import check_graph
 from panoptic_ros.core.reference import Reference, reference_from_text, reference_to_text
 from panoptic_ros.core.text import one_line
@@ -44,6 +45,7 @@ def info_to_json(info: ModelInfo) -> str:
             **vars(info),
             'labels': info.labels.to_dicts(),
             'thresholds': {name: vars(value) for name, value in info.thresholds.items()},
+            'calibration': {name: vars(value) for name, value in info.calibration.items()},
         },
         sort_keys=True,
     )
@@ -66,9 +68,9 @@ def info_from_json(text: str) -> ModelInfo:
     if not isinstance(values, dict):
         raise ModelFileError(f'metadata {METADATA_KEY!r} is not a JSON object')
     required = {
-        name
-        for name in ModelInfo.__dataclass_fields__
-        if name not in ('config', 'recipe_hash', 'scores', 'package_version', 'precision')
+        field.name
+        for field in fields(ModelInfo)
+        if field.default is MISSING and field.default_factory is MISSING
     }
     missing = required - set(values)
     if missing:
@@ -83,6 +85,9 @@ def info_from_json(text: str) -> ModelInfo:
         values['labels'] = LabelSet.from_dicts(values['labels'])
         values['thresholds'] = {
             name: Threshold(**value) for name, value in values['thresholds'].items()
+        }
+        values['calibration'] = {
+            name: Scaling(**value) for name, value in values.get('calibration', {}).items()
         }
         for name in ('input_size', 'mean', 'std'):
             values[name] = tuple(values[name])

@@ -2,16 +2,23 @@
 """Description of a model: classes, input, thresholds and outputs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.card import check_card
+from panoptic_ros.core.labels import UNKNOWN, UNKNOWN_COLOR, Label, LabelSet, find_name
 
 PRECISIONS = ('fp32', 'fp16', 'int8')
 """Number formats that a graph's network can have."""
+
+CALIBRATED = ('score', 'confidence')
+"""Outputs that a calibration can change."""
+
+TEMPERATURES, SHIFTS = (0.2, 5.0), (-5.0, 5.0)
+"""Ranges of a calibration; within them float32 can apply and undo it."""
 
 MAX_TEXT_CHARS = 500
 """Maximum length of a text; names are logged and published."""
@@ -86,12 +93,25 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """Monotone map of probabilities, p' = sigmoid(logit(p) / temperature + shift)."""
+
+    temperature: float = 1.0
+    """Over 1 moves probabilities towards 1/2."""
+
+    shift: float = 0.0
+    """Below 0 makes probabilities smaller."""
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Description of a model, from its file's metadata."""
 
     name: str
     family: str
     labels: LabelSet
+    """Classes that are published: those of the network, and UNKNOWN at the end if segments can be
+    unknown."""
 
     input_size: tuple[int, int]
     """(height, width), px."""
@@ -127,6 +147,50 @@ class ModelInfo:
     precision: str = 'fp32'
     """Number format that the network computes in, one of PRECISIONS; decoding has float32."""
 
+    card: Mapping[str, str] = field(default_factory=dict)
+    """Model card by field of `CARD_FIELDS`."""
+
+    calibration: Mapping[str, Scaling] = field(default_factory=dict)
+    """Scaling by output, some of CALIBRATED, that the graph applies; see `core.calibration`."""
+
+    unknown: Mapping[str, float] = field(default_factory=dict)
+    """Least score by class name; a segment below it is UNKNOWN; see `with_unknown`."""
+
+    @property
+    def unknown_id(self) -> int | None:
+        """Class id of segments whose class is withheld; None if the file withholds none."""
+        return len(self.labels) - 1 if self.unknown else None
+
+    @property
+    def network_labels(self) -> LabelSet:
+        """Classes that the network predicts, those that it was trained on."""
+        return (
+            replace(self.labels, labels=self.labels.labels[:-1]) if self.unknown else self.labels
+        )
+
+    def with_unknown(self, least: Mapping[str, float]) -> 'ModelInfo':
+        """Return the description of a file that withholds the classes of unsure segments.
+
+        Args:
+            least: least score by class name, which replaces that of this file; empty for a file
+                that withholds none.
+
+        Raises:
+            ValueError: for a class that the network does not have, or a network with a class of
+                the name UNKNOWN.
+        """
+        labels = self.network_labels
+        if not least:
+            return replace(self, labels=labels, unknown={})
+        if UNKNOWN in labels.names:
+            raise ValueError(f'the model has a class of its own with the name {UNKNOWN}')
+        named = {
+            labels.names[find_name(name, labels.names)]: value for name, value in least.items()
+        }
+        category = max(label.category_id for label in labels.labels) + 1
+        label = Label(UNKNOWN, is_thing=True, color=UNKNOWN_COLOR, category_id=category)
+        return replace(self, labels=replace(labels, labels=(*labels.labels, label)), unknown=named)
+
     def __post_init__(self) -> None:
         for name in ('name', 'family', 'embedding_kind', 'recipe_hash', 'package_version'):
             _require_text(name, getattr(self, name))
@@ -140,6 +204,7 @@ class ModelInfo:
             )
         for name, score in self.scores.items():
             _require_number(f'score {name!r}', score)
+        check_card(self.card)
         missing = {'score_threshold', 'min_area'} - set(self.thresholds)
         if missing:
             raise ValueError(
@@ -178,6 +243,31 @@ _RULES: tuple[tuple[str, str, Callable[[ModelInfo], bool]], ...] = (
     ('thresholds', 'an object', lambda info: isinstance(info.thresholds, Mapping)),
     ('config', 'an object', lambda info: isinstance(info.config, Mapping)),
     ('scores', 'an object', lambda info: isinstance(info.scores, Mapping)),
+    (
+        'unknown',
+        'an object of scores from 0 to 1 by class, in a file whose last class is unknown',
+        lambda info: (
+            isinstance(info.unknown, Mapping)
+            and all(_is_number(value, 0, 1) for value in info.unknown.values())
+            and (not info.unknown or info.labels.names[-1] == UNKNOWN)
+            and set(info.unknown) <= set(info.network_labels.names)
+        ),
+    ),
+    (
+        'calibration',
+        f'an object of {" and ".join(CALIBRATED)} with temperatures from '
+        '{:g} to {:g} and shifts from {:g} to {:g}'.format(*TEMPERATURES, *SHIFTS),
+        lambda info: (
+            isinstance(info.calibration, Mapping)
+            and set(info.calibration) <= set(CALIBRATED)
+            and all(
+                isinstance(value, Scaling)
+                and _is_number(value.temperature, *TEMPERATURES)
+                and _is_number(value.shift, *SHIFTS)
+                for value in info.calibration.values()
+            )
+        ),
+    ),
     ('precision', f'one of {", ".join(PRECISIONS)}', lambda info: info.precision in PRECISIONS),
 )
 """Attribute, expected value in words, and check; later checks rely on earlier ones."""

@@ -128,6 +128,27 @@ class PanopticResult:
         return '\n'.join(lines)
 
 
+def match_segments(
+    pair: Overlaps, intersection: npt.NDArray[np.int64], union: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Match the predicted and the ground-truth segments of one image.
+
+    They match if their classes are equal and their IoU is over one half. A prediction of which
+    more than half is void, or crowd of its own class, is not false.
+
+    Args:
+        pair: the image.
+        intersection: (G, P) numerator of the IoU.
+        union: (G, P) denominator.
+
+    Returns:
+        Which pairs match, (G, P), and which predictions are false, (P,).
+    """
+    matched = (2 * intersection > union) & pair.same_class & ~pair.crowd[:, None]  # integers
+    is_false = ~matched.any(axis=0) & (pair.pred_area > 0) & (2 * pair.excused <= pair.pred_area)
+    return matched, is_false
+
+
 class SegmentMatches(SumMetric):
     """Counts of matched and unmatched segments, from which panoptic quality follows."""
 
@@ -143,12 +164,9 @@ class SegmentMatches(SumMetric):
     def match(
         self, pair: Overlaps, intersection: npt.NDArray[np.int64], union: npt.NDArray[np.int64]
     ) -> None:
-        """Match the segments of one image and count them.
+        """Match the segments of one image and count them; see `match_segments`.
 
-        A predicted and a ground-truth segment match if their classes are equal and their IoU is
-        over one half. A prediction of which more than half is void, or crowd of its own class, is
-        not counted as false. Crowds need not be found. Listed segments without a pixel do not
-        count.
+        Crowds need not be found. Listed segments without a pixel do not count.
 
         Args:
             pair: the image.
@@ -156,10 +174,7 @@ class SegmentMatches(SumMetric):
             union: (G, P) denominator. The IoU must not be larger than that of the masks, so that
                 at most one pair in each row and column is over one half.
         """
-        matched = (2 * intersection > union) & pair.same_class & ~pair.crowd[:, None]  # integers
-        false_positive = (
-            ~matched.any(axis=0) & (pair.pred_area > 0) & (2 * pair.excused <= pair.pred_area)
-        )
+        matched, false_positive = match_segments(pair, intersection, union)
         false_negative = ~matched.any(axis=1) & (pair.gt_area > 0) & ~pair.crowd
 
         classes = pair.gt_class[np.nonzero(matched)[0]]

@@ -240,4 +240,4 @@ def build_model(info: ModelInfo) -> PanopticModel:
             'backend onnxruntime or tensorrt, or export it again from that file with '
             '`panoptic export --from onnx:FILE`'
         )
-    return build(info.family, info.labels, **info.config)
+    return build(info.family, info.network_labels, **info.config)

@@ -3,13 +3,12 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.frame import PanopticFrame, keep_segments
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.node.stages import Stage
 from panoptic_ros.runtime.predictor import Predictor, to_frame
@@ -77,14 +76,3 @@ class Pipeline:
             frame = self.tracker.update(frame)
         clock.append(time.perf_counter())
         return Result(frame, dict(zip(STAGES, np.diff(clock).tolist(), strict=True)))
-
-
-def keep_segments(frame: PanopticFrame, keep: npt.NDArray[np.bool_]) -> PanopticFrame:
-    """Return a frame without some of its segments, whose cells become void.
-
-    Args:
-        frame: frame with S segments.
-        keep: (S,), False for the segments to remove.
-    """
-    ids = np.where(keep, frame.segments['segment_id'], 0).astype(np.uint16)
-    return replace(frame, segment_map=frame.paint(ids, 0), segments=frame.segments[keep])

@@ -3,6 +3,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,13 +43,16 @@ class PublishedFrame(NamedTuple):
     frame: PanopticFrame
 
 
-def read_results(bag: Bag, prefix: str = '') -> Iterator[PublishedFrame]:
+def read_results(
+    bag: Bag, prefix: str = '', unknown_id: int | None = None
+) -> Iterator[PublishedFrame]:
     """Yield the frames that a node published, in order, each at the resolution of its map.
 
     Args:
         bag: recording of the node's topics. If several maps have the same stamp, the first
             belongs to the first table, and so on.
         prefix: of the topics; see `topic_prefix`.
+        unknown_id: class id of unknown segments, of the node's model.
     """
     waiting: dict[int, dict[str, deque[Any]]] = {}
     topics = f'/{prefix}{SEGMENTS}', f'/{prefix}{INSTANCES}'
@@ -62,7 +66,7 @@ def read_results(bag: Bag, prefix: str = '') -> Iterator[PublishedFrame]:
             segments, instances = (parts[name].popleft() for name in topics)
             if not any(parts.values()):
                 del waiting[stamp_ns]
-            frame = _frame(segments, instances, stamp_ns)
+            frame = replace(_frame(segments, instances, stamp_ns), unknown_id=unknown_id)
             yield PublishedFrame(stamp_ns, record.time_ns, frame)
 
 
@@ -98,11 +102,12 @@ def score_live(
         progress: shows progress.
     """
     (name,) = config.cameras
-    labels = loaded.predictor.info.labels
+    info = loaded.predictor.info
+    labels = info.labels
     clock, fallback = StampClock(), cv_bridge_fallback()
-    scores = {camera: ReplayScores(labels) for camera in config.ground_truths}
+    scores = {camera: ReplayScores(info.network_labels) for camera in config.ground_truths}
     worst, records = WorstFrames(labels), []
-    results = read_results(bag)
+    results = read_results(bag, unknown_id=info.unknown_id)
     upcoming = next(results, None)
     played = iter(sent)
     remaining = Counter(stamp_ns for stamp_ns, _ in sent)  # images still to come, by stamp

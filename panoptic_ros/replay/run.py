@@ -63,7 +63,7 @@ def replay(
         backend = stack.enter_context(LoggedBackend(loaded.predictor.backend, log))
         predictor = Predictor(backend, info)
         steps = {name: ImageStep(predictor, config.settings) for name in config.cameras}
-        scores = {name: ReplayScores(info.labels) for name in config.ground_truths}
+        scores = {name: ReplayScores(info.network_labels) for name in config.ground_truths}
         worst = WorstFrames(info.labels)
         bag = stack.enter_context(
             ResultsBag(

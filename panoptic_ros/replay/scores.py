@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.frame import PanopticFrame, without_unknown
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 from panoptic_ros.metrics.image_pair import pair_segments
 from panoptic_ros.metrics.scores import ImageScores
@@ -37,7 +37,8 @@ class ReplayScores:
 
         Args:
             gt: ground truth of the image.
-            frame: the prediction; None counts every ground truth segment as missed.
+            frame: the prediction, in which unknown segments are void; None counts every ground
+                truth segment as missed.
 
         Returns:
             The metrics of this frame.
@@ -50,6 +51,7 @@ class ReplayScores:
             empty = np.zeros(class_map.shape, np.int64)
             segment_map, track, semantic, segments = empty, empty, empty + VOID_ID, {}
         else:
+            frame = without_unknown(frame)
             to_camera, rows = frame.geometry.to_camera, frame.segments
             if frame.geometry.image_size != class_map.shape:
                 raise ValueError(

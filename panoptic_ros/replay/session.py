@@ -66,11 +66,11 @@ class Session:
         recording = open_recording(bag)
         gt_names = dict(_split_gt(text, len(ground_truths) > 1) for text in ground_truths)
         self.loaded: LoadedModel = load_model(self.settings)
-        labels = self.loaded.predictor.info.labels
-        check_for_model(self.settings, self.loaded.predictor.info)
+        info = self.loaded.predictor.info
+        check_for_model(self.settings, info)
         # Images and ground truth are read alternately, so each has a reader of its own.
         opened = {
-            camera: open_ground_truth(name, open_recording(bag), labels)
+            camera: open_ground_truth(name, open_recording(bag), info.network_labels)
             for camera, name in gt_names.items()
         }
         window_ns = ReplayConfig(recording, {}, self.settings, {}, *part).window_ns

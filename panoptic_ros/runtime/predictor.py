@@ -107,11 +107,12 @@ def to_frame(
         An untracked frame without positions in metres (NaN). It has a row for each valid segment
         whose area on the image is not 0 and not below the minimum; the graph also counts cells in
         the padding. Rows with NaN or infinite numbers are dropped, since a tracker would keep
-        them for ever.
+        them for ever. A segment that is too unsure for its class, see `ModelInfo.unknown`, is
+        unknown and remains a thing or stuff.
     """
     height, width = geometry.map_size
     area, centroid, box = outputs.area, outputs.centroid.copy(), outputs.box.copy()
-    is_thing = info.labels.is_thing
+    is_thing = info.network_labels.is_thing
     numbers = np.concatenate([outputs.score[:, None], box, centroid, outputs.embedding], axis=1)
     valid = outputs.valid & np.isfinite(numbers).all(axis=1)
     cut = np.zeros(0, np.intp)
@@ -153,6 +154,7 @@ def to_frame(
     # The last cell may extend beyond the edge of the image.
     corners = np.minimum(box[rows].reshape(-1, 2, 2) * px, geometry.image_size[::-1])
     u, v = np.minimum(centroid[rows] * px, geometry.image_size[::-1]).T
+    class_id, score = outputs.class_id[rows], outputs.score[rows]
     segments = np.zeros(len(rows), segment_dtype(outputs.embedding.shape[1]))
     for name, values in {
         'x': np.nan,
@@ -161,9 +163,9 @@ def to_frame(
         'u': u,
         'v': v,
         'segment_id': rows + 1,
-        'class_id': outputs.class_id[rows],
-        'score': outputs.score[rows],
-        'is_thing': is_thing[outputs.class_id[rows]],
+        'class_id': published_classes(class_id, score, info),
+        'score': score,
+        'is_thing': is_thing[class_id],
         'bbox_x': corners[:, 0, 0],
         'bbox_y': corners[:, 0, 1],
         'bbox_w': corners[:, 1, 0] - corners[:, 0, 0],
@@ -172,7 +174,23 @@ def to_frame(
         'embedding': outputs.embedding[rows],
     }.items():
         segments[name] = values
-    return PanopticFrame(segment_map, segments, geometry, stamp_s)
+    return PanopticFrame(segment_map, segments, geometry, stamp_s, info.unknown_id)
+
+
+def published_classes(
+    class_id: npt.NDArray[np.int32], score: npt.NDArray[np.float32], info: ModelInfo
+) -> npt.NDArray[np.int32]:
+    """Return the classes of segments, unknown where the score is below the least of the class.
+
+    Args:
+        class_id: (S,) class ids of the network.
+        score: (S,).
+        info: the model's description.
+    """
+    if info.unknown_id is None:
+        return class_id
+    least = np.array([info.unknown.get(name, 0) for name in info.labels.names], np.float32)
+    return np.where(score < least[class_id], np.int32(info.unknown_id), class_id)
 
 
 def _known_ids(

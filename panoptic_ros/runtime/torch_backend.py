@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.core.calibration import calibrate_outputs, raw_thresholds
 from panoptic_ros.core.model_file import ModelFileError, load_onnx
 from panoptic_ros.core.model_info import ModelInfo, Outputs
 from panoptic_ros.core.onnx_graph import TRANSPOSED
@@ -95,7 +96,7 @@ class TorchBackend:
             raise BackendError(f'torch: {error}') from None
         load_weights(module, path)
         module = module.eval().to(self.device)
-        self._torch = torch
+        self._torch, self._calibration = torch, info.calibration
         self._forward: Forward = lambda image, scalars: module(image, **scalars)
         if mode == 'compiled':
             compiled = torch.compile(module)
@@ -109,10 +110,11 @@ class TorchBackend:
         with torch.inference_mode():
             scalars = {
                 name: torch.tensor(float(value), device=self.device)
-                for name, value in thresholds.items()
+                for name, value in raw_thresholds(thresholds, self._calibration).items()
             }
             outputs = self._forward(torch.from_numpy(image).to(self.device), scalars)
-            return Outputs(*(value.cpu().numpy() for value in outputs))
+            found = Outputs(*(value.cpu().numpy() for value in outputs))
+        return calibrate_outputs(found, self._calibration)
 
     def _capture(self, info: ModelInfo) -> Forward:
         """Capture the kernels of one image in a CUDA graph, which starts them with one call."""

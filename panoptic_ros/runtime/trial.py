@@ -99,7 +99,7 @@ def check_outputs(outputs: Outputs, info: ModelInfo) -> None:
     if rows > MAX_ROWS:
         raise ModelFileError(f'outputs may have {MAX_ROWS} rows at most, got {rows}')
 
-    valid, classes = outputs.valid, len(info.labels)
+    valid, classes = outputs.valid, len(info.network_labels)
     corner = np.array([width, height]) + POSITION_TOLERANCE
     for name, least, most in (
         ('class_id', 0, classes - 1),

@@ -86,9 +86,9 @@ def detections_of(
     detections['box'][:, :2] += detections['box'][:, 2:] / 2
     detections['embedding'] = unit(rows['embedding'])
     detections['spread'] = config.embedding_spread
-    detections['votes'][np.arange(len(rows)), detections['class_id']] = np.maximum(
-        rows['score'], 1e-3
-    )
+    votes = np.maximum(rows['score'], 1e-3)
+    votes[rows['class_id'] == frame.unknown_id] = 0  # a withheld class votes for none
+    detections['votes'][np.arange(len(rows)), detections['class_id']] = votes
     detections['seen_s'] = frame.stamp_s
     detections['hits'] = detections['streak'] = detections['age'] = 1
     detections['confirmed'] = config.min_hits == 1
@@ -127,11 +127,15 @@ def update_tracks(tracks: Tracks, detections: Tracks, config: TrackerConfig) -> 
     )
 
     weight = np.maximum(_new_weight(dt, config.class_time_constant), 1 / tracks['hits'])
-    tracks['votes'] *= (1 - weight).astype(np.float32)[:, None]
-    score = detections['votes'].max(axis=1)
-    tracks['votes'][np.arange(len(detections)), detections['class_id']] += weight * score
     tracks['score'] += weight * (detections['score'] - tracks['score'])
-    tracks['class_id'] = tracks['votes'].argmax(axis=1)
+    score = detections['votes'].max(axis=1)
+    weight = np.where(score > 0, weight, 0)
+    tracks['votes'] *= (1 - weight).astype(np.float32)[:, None]
+    tracks['votes'][np.arange(len(detections)), detections['class_id']] += weight * score
+    has_votes = tracks['votes'].any(axis=1)
+    tracks['class_id'] = np.where(
+        has_votes, tracks['votes'].argmax(axis=1), detections['class_id']
+    )
     for name in ('segment_id', 'box', 'seen_s'):
         tracks[name] = detections[name]
 
@@ -161,10 +165,17 @@ def embedding_distance(tracks: Tracks, detections: Tracks, spread_factor: float)
 
 
 def class_distance(tracks: Tracks, detections: Tracks) -> Floats:
-    """Compute the share of each track's votes for other classes than a detection's, (N, M)."""
+    """Compute the share of each track's votes for other classes than a detection's, (N, M).
+
+    It is 0 where the class of either is unknown.
+    """
     share: Floats = tracks['votes'].take(detections['class_id'], axis=1)
-    share /= tracks['votes'].sum(axis=1, keepdims=True)
-    return np.subtract(1, share, out=share)
+    total = tracks['votes'].sum(axis=1, keepdims=True)
+    share /= np.maximum(total, np.float32(1e-30))
+    np.subtract(1, share, out=share)
+    share[total[:, 0] == 0] = 0
+    share[:, detections['votes'].max(axis=1) == 0] = 0
+    return share
 
 
 def has_embedding(tracks: Tracks) -> npt.NDArray[np.bool_]:

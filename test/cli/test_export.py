@@ -3,6 +3,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,7 +14,9 @@ from tiny_model import tiny_info
 from panoptic_ros.cli.export import build_untrained, read_scores
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import find_recipe, recipe_files
-from panoptic_ros.core.model_file import load_onnx
+from panoptic_ros.core.model_file import load_onnx, read_info, write_model_file
+from panoptic_ros.core.model_info import Scaling
+from panoptic_ros.core.resources import default_model
 
 RECIPE = """
 model: {family: hle, network: {backbone: mobilenetv2_050, aspp_channels: 16, separable: true}}
@@ -79,6 +82,8 @@ def test_a_model_file_is_exported_again_with_its_weights(capsys, exported, hle_m
         'top_k': 8,
         'scores': {},
         'recipe_hash': '',
+        'card': {},
+        'unknown': {},
         'score_threshold': 0.7,
         'refine': 1,
     }
@@ -86,6 +91,52 @@ def test_a_model_file_is_exported_again_with_its_weights(capsys, exported, hle_m
     np.testing.assert_array_equal(
         module.head.weight.detach().numpy(), numpy_helper.to_array(stored['head.weight'])
     )
+
+
+def test_the_card_of_a_file_is_kept_or_replaced(exported, hle_model, tmp_path):
+    own, given = tmp_path / 'own.onnx', tmp_path / 'card.yaml'
+    card = {'limits': 'sees nothing'}
+    model, info = load_onnx(hle_model), read_info(hle_model)
+    write_model_file(model, replace(info, card=card), own)
+    given.write_text('intended_use: tests')
+    argv = ['export', '--model', str(own), '-o', str(tmp_path / 'x.onnx')]
+    for more in ([], ['--card', str(given)], ['--card', 'city']):
+        assert main([*argv, *more]) == 0
+    kept, replaced, shipped = (settings['card'] for _, _, settings in exported)
+    assert kept == card and replaced == {'intended_use': 'tests'}
+    assert shipped == read_info(default_model()).card
+
+
+def test_least_scores_are_kept_given_or_lost_with_the_calibration(
+    capsys, exported, hle_model, tmp_path
+):
+    own, calibrated = tmp_path / 'own.onnx', tmp_path / 'calibrated.onnx'
+    info = read_info(hle_model).with_unknown({'ball': 0.5})
+    write_model_file(load_onnx(hle_model), info, own)
+    info = replace(info, calibration={'score': Scaling()})
+    write_model_file(load_onnx(hle_model), info, calibrated)
+    for model, more in ((own, []), (own, ['--unknown', 'box=0.25']), (calibrated, [])):
+        argv = ['export', '--model', str(model), '-o', str(tmp_path / 'x.onnx'), *more]
+        assert main(argv) == 0
+    found = [settings['unknown'] for _, _, settings in exported]
+    assert found == [{'ball': 0.5}, {'box': 0.25}, {}]
+    assert exported[0][0].labels == info.network_labels
+    assert 'is calibrated; the new file is not' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [('limit: x', 'did you mean limits?'), ('', 'empty'), (None, 'no model card')],
+)
+def test_a_bad_card_is_one_line(capsys, exported, hle_model, tmp_path, content, message):
+    path = tmp_path / 'card.yaml'
+    if content is not None:
+        path.write_text(content)
+    argv = ['export', '--model', str(hle_model), '-o', str(tmp_path / 'x.onnx')]
+    assert main([*argv, '--card', str(path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count('\n') == 1
+    assert not exported
 
 
 @pytest.mark.parametrize(

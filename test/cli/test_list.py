@@ -3,15 +3,19 @@
 
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_model import LABELS
+from tiny_model import LABELS, tiny_graph, tiny_info
 
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import recipe_files, study_files
 from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.documents import read_yaml
+from panoptic_ros.core.model_file import file_hash, write_model_file
+from panoptic_ros.core.model_info import Scaling
+from panoptic_ros.runtime.self_check import make_reference
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,44 @@ def test_classes_of_a_model(capsys, tiny_model):
     for class_id, name, kind in ((0, 'floor', 'stuff'), (3, 'box', 'thing')):
         color = '#{:02x}{:02x}{:02x}'.format(*LABELS.colors[class_id])  # as in pictures
         assert [str(class_id), name, kind, color] in rows
+
+
+def test_a_model_file_says_everything_about_itself(capsys, tmp_path):
+    info = replace(
+        tiny_info(),
+        name='red, white',
+        precision='int8',
+        scores={'pq': 61.23},
+        recipe_hash='abc123',
+        card={'limits': '[bold] sees four colours'},
+        calibration={'score': Scaling(1.25, -0.5)},
+    )
+    graph = tiny_graph(info)
+    path = tmp_path / 'a.onnx'
+    write_model_file(graph, info, path, make_reference(graph, info))
+    assert main(['list', 'model', str(path)]) == 0
+    out = capsys.readouterr().out
+    for words in (
+        'red, white',
+        f'{path}, ',
+        file_hash(path),
+        'tiny',
+        '64x128 px',
+        '4 px per cell',
+        'int8',
+        '4 numbers, mean colour',
+        '4: floor, wall, ball, box',
+        'pq 61.2',
+        'abc123',
+        'score with temperature 1.250 and shift -0.50',
+        'panoptic_ros 0',
+        'answer of onnxruntime',
+        '[bold] sees four colours',
+        '0 to 1000000',
+        'smaller segments are dropped',
+    ):
+        assert words in out
+    assert re.search(r'training data +not stated', out)
 
 
 def test_classes_as_a_class_file(capsys, tmp_path, tiny_model):

@@ -47,8 +47,10 @@ def test_files_and_the_packaged_model(tmp_path):
 
 
 def test_a_folder_is_exported_once(weights, cache, capsys, monkeypatch):
+    (weights / 'README.md').write_text('---\nlicense: mit\n---\n')
     path = model_path(f'hf:{weights}')
     info = read_info(path)
+    assert info.card == {'weights_licence': 'mit'}
     assert path.parent == cache
     assert (info.input_size, info.stride, info.name) == ((64, 96), 4, COMMIT)
     assert [info.labels.names[i] for i in (2, 3)] == list(THINGS)
@@ -64,6 +66,34 @@ def test_a_folder_is_exported_once(weights, cache, capsys, monkeypatch):
         assert model_path(f'hf:{weights}') == path
     path.write_bytes(path.read_bytes()[:1000])  # a damaged file is replaced
     assert read_info(model_path(f'hf:{weights}')) == info
+
+
+@pytest.mark.parametrize(
+    ('text', 'card'),
+    [
+        (
+            '---\nlicense: apache-2.0\ndatasets:\n- coco\n- ade20k\n---\n# Model\n',
+            {'training_data': 'coco, ade20k', 'weights_licence': 'apache-2.0'},
+        ),
+        (
+            '---\r\nlicense: other\r\nlicense_name: research\r\ndatasets: coco\r\n---\r\n',
+            {'training_data': 'coco', 'weights_licence': 'research'},
+        ),
+        ('---\ndatasets: [3, {a: b}, x]\nlicense: {}\n---', {'training_data': 'x'}),
+        ('# Model\n---\nlicense: mit\n---\n', {}),
+        ('---\nlicense: [\n---\n', {}),
+        ('---\n- mit\n---\n', {}),
+        ('---\nlicense: mit', {}),
+        ('', {}),
+        (None, {}),
+    ],
+)
+def test_the_card_of_a_checkpoint(tmp_path, text, card):
+    from panoptic_training.hub import card_of
+
+    if text is not None:
+        (tmp_path / 'README.md').write_bytes(text.encode())
+    assert card_of(tmp_path) == card
 
 
 def test_changed_files_are_exported_again(weights, tmp_path):

@@ -17,6 +17,8 @@ from panoptic_ros.core.model_file import (
     write_model_file,
 )
 
+CARD = {'limits': 'sees nothing'}
+
 
 @pytest.fixture
 def data(tmp_path):
@@ -38,8 +40,9 @@ def run(model, data, output, *more):
 
 @pytest.mark.parametrize('images', [None, 2])
 def test_a_model_is_scored_before_and_after(hle_model, data, tmp_path, capsys, images):
-    output = tmp_path / 'small.onnx'
-    assert run(hle_model, data, output, *(['--images', '2'] if images else [])) == 0
+    model, output = tmp_path / 'model.onnx', tmp_path / 'small.onnx'
+    write_model_file(load_onnx(hle_model), replace(read_info(hle_model), card=CARD), model)
+    assert run(model, data, output, *(['--images', '2'] if images else [])) == 0
     out = capsys.readouterr().out
     before, after = map(float, re.search(r'PQ +([\d.]+) +([\d.]+)\n', out).groups())
     assert re.search(
@@ -48,7 +51,7 @@ def test_a_model_is_scored_before_and_after(hle_model, data, tmp_path, capsys, i
         out,
     )
     info = read_info(output)
-    assert (info.name, info.precision) == ('small', 'int8')
+    assert (info.name, info.precision, info.card) == ('small', 'int8', CARD)
     # Scores of a part of the data are no scores of the model.
     assert info.scores == ({} if images else pytest.approx(info.scores))
     assert round(info.scores.get('pq', after), 1) == after

@@ -2,6 +2,7 @@
 """Metadata and graph of a model file: valid ones are read, others refused in one line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tiny_model import tiny_graph, tiny_info
 
+from panoptic_ros.core.labels import Label, LabelSet
 from panoptic_ros.core.model_file import (
     ModelFileError,
     info_from_json,
@@ -37,6 +39,44 @@ def threshold(**values):
 
 def test_metadata_are_equal_after_a_round_trip():
     assert info_from_json(info_to_json(tiny_info())) == tiny_info()
+
+
+def test_a_file_that_withholds_classes():
+    info = tiny_info().with_unknown({'BALL': 0.5})
+    assert info_from_json(info_to_json(info)) == info
+    assert info.labels.names == ('floor', 'wall', 'ball', 'box', 'unknown')
+    assert info.labels.labels[-1].is_thing and info.unknown == {'ball': 0.5}
+    assert (info.unknown_id, info.network_labels) == (4, tiny_info().labels)
+    assert info.with_unknown({}) == tiny_info()
+    assert info.with_unknown({'box': 0.1}).unknown == {'box': 0.1}
+    with pytest.raises(ModelFileError, match='by class, in a file whose last class is unknown'):
+        info_from_json(json.dumps({**json.loads(info_to_json(info)), 'unknown': {'unknown': 0.5}}))
+
+
+def test_classes_that_cannot_be_withheld():
+    with pytest.raises(ValueError, match="unknown class 'bal'; the classes are: floor, "):
+        tiny_info().with_unknown({'bal': 0.5})
+    labels = tiny_info().labels
+    own = replace(
+        tiny_info(), labels=LabelSet((*labels.labels, Label('unknown', True, (0, 0, 0), 9)))
+    )
+    with pytest.raises(ValueError, match='a class of its own with the name unknown'):
+        own.with_unknown({'ball': 0.5})
+
+
+def test_a_file_without_the_later_entries_is_read():
+    later = (
+        'calibration',
+        'card',
+        'config',
+        'package_version',
+        'precision',
+        'recipe_hash',
+        'scores',
+    )
+    old = {name: value for name, value in DOCUMENT.items() if name not in later}
+    info = info_from_json(json.dumps(old))
+    assert (info.card, info.calibration, info.precision) == ({}, {}, 'fp32')
 
 
 NAN, INF = float('nan'), float('inf')
@@ -108,6 +148,21 @@ NAN, INF = float('nan'), float('inf')
         ({'labels': label(color=[0, 0, 256])}, 'color must be three numbers'),
         ({'labels': label(category_id=INF)}, 'category_id must be a whole number'),
         ({'colour': 1}, 'unknown entries colour'),
+        ({'unknown': []}, 'unknown must be an object of scores'),
+        ({'unknown': {'ball': 0.5}}, 'whose last class is unknown'),
+        ({'unknown': {'ball': 2}}, 'scores from 0 to 1'),
+        ({'unknown': {'ball': NAN}}, 'scores from 0 to 1'),
+        ({'unknown': {'ball': True}}, 'scores from 0 to 1'),
+        ({'card': []}, 'a model card holds'),
+        ({'calibration': []}, 'has no attribute'),
+        ({'calibration': {'score': 1}}, 'must be a mapping'),
+        ({'calibration': {'score': {'slope': 1}}}, 'unexpected keyword'),
+        ({'calibration': {'area': {}}}, 'calibration must be an object of score and confidence'),
+        ({'calibration': {'score': {'temperature': 0}}}, 'temperatures from 0.2 to 5'),
+        ({'calibration': {'score': {'shift': NAN}}}, 'shifts from -5 to 5'),
+        ({'calibration': {'score': {'shift': '1'}}}, 'shifts from -5 to 5'),
+        ({'card': {'limit': 'x'}}, 'no field'),
+        ({'card': {'limits': 'a\nb'}}, 'printable'),
     ],
 )
 def test_invalid_metadata_are_refused(values, reason):

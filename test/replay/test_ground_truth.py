@@ -23,6 +23,7 @@ from replay_bags import (
 )
 from tiny_model import LABELS
 
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.ground_truth import FolderGroundTruth, check_gt_stamps
 from panoptic_ros.replay.ground_truth_topic import TopicGroundTruth
@@ -151,3 +152,17 @@ def test_nothing_seen_scores_as_all_missed(tmp_path):
     alone = scores.update(source.at(START_NS), None)
     assert alone.panoptic.counts.tolist() == [[0] * 4, [0] * 4, [1] * 4]
     assert scores.to_dict()['panoptic']['all']['pq'] == 0
+
+
+def test_a_withheld_class_is_missed_but_not_false(tmp_path):
+    gt = FolderGroundTruth(write_gt_folder(tmp_path / 'folder', 1), LABELS).at(START_NS)
+    segment_map = np.where(gt.class_map == 2, 1, 0).astype(np.uint16)
+    rows = np.zeros(1, segment_dtype(0))
+    rows['segment_id'], rows['is_thing'] = 1, 1
+    size = segment_map.shape
+    counts = []
+    for class_id in (2, 4):
+        rows['class_id'] = class_id
+        frame = PanopticFrame(segment_map, rows.copy(), Geometry(size, size, 1), 0.0, unknown_id=4)
+        counts.append(ReplayScores(LABELS).update(gt, frame).panoptic.counts[:, 2].tolist())
+    assert counts == [[1, 0, 0], [0, 0, 1]]

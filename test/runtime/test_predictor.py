@@ -6,7 +6,7 @@ import pytest
 from tiny_model import LABELS, paint_scene, tiny_info
 
 from panoptic_ros import PanopticFrame
-from panoptic_ros.core.frame import Geometry
+from panoptic_ros.core.frame import Geometry, without_unknown
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.runtime.load import load
@@ -209,3 +209,26 @@ def test_rows_with_nan_are_dropped_from_map_and_table(predictor, size, name, val
     assert [LABELS.names[i] for i in frame.segments['class_id']] == ['floor', 'wall', 'box']
     assert (outputs.segment_map == 3).any() and not (frame.segment_map == 3).any()
     check_rows_fit_map(frame)
+
+
+def test_a_segment_below_the_least_score_of_its_class_is_unknown(predictor):
+    """Its class is withheld; mask, box, score and kind stay."""
+    info = predictor.info.with_unknown({'Ball': 0.9, 'box': 0.75, 'wall': 0.81})
+    image = paint_scene(64, 128)
+    image[16:48, 72:76] = 255, 0, 0  # a second ball, right of the middle
+    frames = [
+        Predictor(predictor.backend, i).predict(CameraImage(image)) for i in (info, predictor.info)
+    ]
+    ours, plain = frames
+    names = [info.labels.names[i] for i in ours.segments['class_id']]
+    assert names == ['floor', 'unknown', 'ball', 'unknown', 'unknown']
+    assert plain.segments['is_thing'].tolist() == [0, 0, 1, 1, 1]
+    np.testing.assert_array_equal(ours.segment_map, plain.segment_map)
+    for name in set(ours.segments.dtype.names) - {'class_id'}:
+        np.testing.assert_array_equal(ours.segments[name], plain.segments[name])
+    assert (ours.unknown_id, plain.unknown_id) == (4, None)
+    known = without_unknown(ours)
+    assert known.segments['class_id'].tolist() == [0, 2]
+    expected = np.where(ours.semantic_map == 4, 255, plain.semantic_map)
+    np.testing.assert_array_equal(known.semantic_map, expected)
+    assert without_unknown(plain) is plain

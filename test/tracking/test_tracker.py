@@ -603,3 +603,43 @@ def test_all_numbers_stay_finite_with_any_stamps():
             assert len(set(rows['track_id'].tolist())) == len(rows)
             ids = max(ids, *rows['track_id'].tolist(), 0)
     assert tracker.stats.lost > 0 and ids > 10
+
+
+UNKNOWN = 3
+
+
+def shown_as(classes, **config):
+    """Follow a disc that has these classes in turn, of which UNKNOWN is withheld; return rows."""
+    tracker = Tracker(TrackerConfig(min_hits=1, **config))
+    frames = (
+        dataclasses.replace(make_frame(t, Disc(50 + t, class_id=class_id)), unknown_id=UNKNOWN)
+        for t, class_id in zip(times(len(classes)), classes, strict=True)
+    )
+    return [tracker.update(frame).segments[0] for frame in frames]
+
+
+@pytest.mark.parametrize('class_cost', [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(
+    'classes',
+    [
+        [PERSON, UNKNOWN, UNKNOWN, PERSON],
+        [UNKNOWN, PERSON, UNKNOWN, PERSON],
+        [UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN],
+    ],
+)
+def test_a_thing_keeps_its_track_while_its_class_is_withheld(classes, class_cost):
+    rows = shown_as(classes, class_cost=class_cost, match_threshold=0.5)
+    assert [row['track_id'] for row in rows] == [1, 1, 1, 1]
+    assert [row['class_id'] for row in rows] == classes
+
+
+def test_a_withheld_class_does_not_make_tracks_of_other_classes_alike():
+    rows = shown_as([PERSON, UNKNOWN, CAR], class_cost=1.0)
+    assert [row['track_id'] for row in rows] == [1, 1, 2]
+
+
+def test_smoothing_takes_the_votes_of_images_with_a_class():
+    many = [PERSON, *[UNKNOWN] * 400]  # longer than votes in single precision would decay
+    assert {int(row['class_id']) for row in shown_as(many, smooth=True)} == {PERSON}
+    rows = shown_as([UNKNOWN, UNKNOWN, PERSON, PERSON, CAR, PERSON], smooth=True)
+    assert [row['class_id'] for row in rows] == [UNKNOWN] * 2 + [PERSON] * 4

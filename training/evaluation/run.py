@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.frame import PanopticFrame, without_unknown
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.image_frame import at_camera
 from panoptic_ros.core.result_folder import open_result_folder
@@ -138,7 +138,8 @@ class Evaluation:
         frame = self.source(sample)
         if tracker is not None and self.rate_hz:
             frame = tracker.update(replace(frame, stamp_s=place / self.rate_hz))
-        frame = at_camera(frame, self.reader.labels)
+        # A withheld class is neither right nor wrong.
+        frame = at_camera(without_unknown(frame), self.reader.labels)
         if self.store is not None:
             self.store.write(index, frame)
         return frame

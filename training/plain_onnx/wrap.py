@@ -32,6 +32,8 @@ def wrap(
     precision: str = 'fp32',
     grid_sample: bool = False,
     scores: Mapping[str, float] | None = None,
+    card: Mapping[str, str] | None = None,
+    unknown: Mapping[str, float] | None = None,
     **decoding: Any,
 ) -> ModelInfo:
     """Write networks and their decoding as one model file.
@@ -44,6 +46,8 @@ def wrap(
         precision: number format of the networks, `fp32` or `fp16`; see `half_precision`.
         grid_sample: write RoiAlign as GridSample.
         scores: validation scores for the metadata.
+        card: the model card.
+        unknown: least scores by class, see `ModelInfo.with_unknown`.
         decoding: fields of the decoding's configuration; None keeps its default.
 
     Returns:
@@ -56,8 +60,8 @@ def wrap(
     require_model_name(path)
     parts = [read_part(source) for source in sources]
     decoder = _decoder(parts, decoding)
-    info = model_info(decoder, decoder.config.input_size, name, scores=scores)
-    info = replace(info, precision=precision)
+    info = model_info(decoder, decoder.config.input_size, name, scores=scores, card=card)
+    info = replace(info, precision=precision).with_unknown(unknown or {})
     graph = join_graphs(parts, decoder)
     if precision == 'fp16':
         weights = {name for name in constant_values(graph.graph) if name.startswith('network')}
