@@ -160,8 +160,8 @@ def session_options(threads: int | None) -> Any:
     options.log_severity_level = 3  # errors
     # ONNX Runtime's default would count cores that this process may not use.
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-    # Threads that spin between layers and frames take a tenth less time on an idle machine, for 1.4
-    # to 1.9 times the processor time; where other processes use the cores, at least twice as long.
+    # Threads that spin between layers and frames take a tenth less time on an idle machine, for
+    # 1.4 to 1.9 times the processor time, and at least twice as long where others use the cores.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     return options
 
