@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from panoptic_ros.cli.arguments import add_data, add_model_output, add_unknown, whole
 from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.cli.quantize import spread
 from panoptic_ros.core.model_file import (
     info_from_onnx,
     load_onnx,
@@ -101,8 +102,7 @@ def run(args: argparse.Namespace) -> None:
             f'{args.model} has the classes {", ".join(info.network_labels.names)}; {data} has '
             f'{", ".join(reader.labels.names)}; calibrate with data that has those of the model'
         )
-    step = max(1, len(reader) // args.images)
-    indices = range(len(reader))[::step][: args.images]
+    indices = spread(len(reader), args.images)
     if len(indices) < LEAST_IMAGES:
         raise ValueError(
             f'{data} has {counted(len(indices), "image")} in its split val, expected at least '

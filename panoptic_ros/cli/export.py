@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.arguments import add_model_output, add_unknown, whole
-from panoptic_ros.cli.foreign import HF, ONNX, add_flags, add_from, check_sources, wrap_networks
+from panoptic_ros.cli.foreign import ONNX, add_flags, add_from, check_sources, wrap_networks
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.card import CARD_FIELDS, read_card
 from panoptic_ros.core.documents import parse_yaml, read_json
+from panoptic_ros.core.inputs import CHECKPOINT
 from panoptic_ros.core.model_file import read_info, require_model_name
 from panoptic_ros.core.progress import working
 
@@ -289,7 +290,7 @@ def open_checkpoint(
     from panoptic_training.huggingface import open_transformers
 
     transformers.logging.set_verbosity_error()  # its reports of weights are replaced by one line
-    folder, _ = fetch(source.removeprefix(HF))
+    folder, _ = fetch(source.removeprefix(CHECKPOINT))
     return *open_transformers(str(folder), things, classes), card_of(folder)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.arguments import number
+from panoptic_ros.core.inputs import CHECKPOINT
 
-HF, ONNX = 'hf:', 'onnx:'
+ONNX = 'onnx:'
 
 ONNX_ONLY = ('format', 'order', 'scale', 'mean', 'std')
 """Flags that go with `--from onnx:`."""
@@ -113,14 +114,14 @@ def check_sources(sources: list[dict[str, Any]]) -> None:
             raise ValueError(f'{what or names[0] + " goes"} with --from')
         if 'things' in given and 'classes' in given:
             raise ValueError('--classes says which classes are things; leave out --things')
-        prefix = next((p for p in (HF, ONNX) if place.startswith(p) and place != p), None)
+        prefix = next((p for p in (CHECKPOINT, ONNX) if place.startswith(p) and place != p), None)
         if prefix is None:
             raise ValueError(f'--from takes hf:<folder or repository> or onnx:<file>, got {place}')
         if prefix == ONNX and 'format' not in given:
             raise ValueError(f'--from {place} needs --format, the layout of its outputs')
-        if prefix == HF and (wrong := [name for name in ONNX_ONLY if name in given]):
+        if prefix == CHECKPOINT and (wrong := [name for name in ONNX_ONLY if name in given]):
             raise ValueError(f'--{wrong[0]} goes with --from onnx:FILE, got --from {place}')
-        if prefix == HF and len(sources) > 1:
+        if prefix == CHECKPOINT and len(sources) > 1:
             raise ValueError('several --from are for networks in ONNX files, got ' + place)
 
 

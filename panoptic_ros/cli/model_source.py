@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 from panoptic_ros.core.files import cache_folder
+from panoptic_ros.core.inputs import CHECKPOINT
 from panoptic_ros.core.progress import working
 from panoptic_ros.core.resources import default_model
 from panoptic_ros.core.version import __version__
-
-PREFIX = 'hf:'
 
 MODEL_HELP = 'a model file, or hf:REPOSITORY or hf:FOLDER, a checkpoint of transformers'
 """What a command's model may be, for its help."""
@@ -24,7 +23,7 @@ STRIDE = 4
 
 def model_argument(text: str) -> str | Path:
     """Return an argument as a path, or as it is if it names a checkpoint."""
-    return text if text.startswith(PREFIX) else Path(text)
+    return text if text.startswith(CHECKPOINT) else Path(text)
 
 
 def model_path(source: str | Path | None) -> Path:
@@ -45,7 +44,7 @@ def model_path(source: str | Path | None) -> Path:
 
 def _exported(source: str) -> Path:
     """Return the model file of a checkpoint, from the cache if it is there."""
-    place = source.removeprefix(PREFIX)
+    place = source.removeprefix(CHECKPOINT)
     try:
         import torch  # noqa: F401
         import transformers

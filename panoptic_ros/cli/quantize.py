@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
             f'{args.model} has the classes {", ".join(info.network_labels.names)}; {data} has '
             f'{", ".join(val.labels.names)}; quantise with data that the model was trained on'
         )
-    indices = range(len(train))[:: spacing(len(train), args.images)][: args.images]
+    indices = spread(len(train), args.images)
     images = (train.read(index, 0).image for index in indices)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / args.output.name
@@ -92,6 +92,11 @@ def run(args: argparse.Namespace) -> None:
         f'PQ {after["pq"] - before["pq"]:+.1f} on {scored}',
         args.output,
     )
+
+
+def spread(count: int, most: int) -> range:
+    """Return the indices of at most `most` of `count` images, spread evenly."""
+    return range(count)[:: spacing(count, most)][:most]
 
 
 def spacing(count: int, most: int) -> int:

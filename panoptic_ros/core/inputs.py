@@ -20,6 +20,9 @@ FIRST_BYTES = {
 HEIF_BRANDS = (b'heic', b'heix', b'mif1', b'msf1', b'avif', b'avis')
 """Bytes 8 to 12 of images in the container HEIF, which phones write."""
 
+CHECKPOINT = 'hf:'
+"""Start of a text that names a checkpoint of Hugging Face in place of a model file."""
+
 MAX_NAMES = 5
 """Most names of files in a message."""
 

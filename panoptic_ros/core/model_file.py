@@ -14,7 +14,7 @@ from typing import Any
 
 from panoptic_ros.core.documents import parse_json
 from panoptic_ros.core.files import write_bytes
-from panoptic_ros.core.inputs import kind_of, require_file
+from panoptic_ros.core.inputs import CHECKPOINT, kind_of, require_file
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.model_info import OUTPUTS, ModelInfo, Scaling, Threshold
 from panoptic_ros.core.onnx_graph import check_graph
@@ -140,7 +140,7 @@ def load_onnx(path: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     path = Path(path)
-    if str(path).startswith('hf:'):
+    if str(path).startswith(CHECKPOINT):
         raise ModelFileError(
             f'{path} is a checkpoint, expected a model file; '
             f'`panoptic export --from {path} -o model.onnx` makes one'

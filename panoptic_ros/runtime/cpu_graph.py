@@ -2,8 +2,8 @@
 """A graph's decoding rewritten for the CPU: less arithmetic, in sizes that depend on the image.
 
 Model files compare all rows of the table with all cells, because engines and CUDA graphs need
-fixed sizes and operators that TensorRT has. Most rows of most images are empty. A CPU adds each
-cell to its own row, and leaves out the rows that take no part.
+fixed sizes and operators that TensorRT has. Most rows of most images are empty. A CPU counts each
+cell in its own row, and leaves out the rows that have no cells or take no part.
 """
 
 from collections.abc import Iterator
@@ -108,11 +108,11 @@ def rewrite_for_cpu(model: Any) -> bool:
 
 
 def _scatter_sums(rewriter: _Rewriter, equal: Any) -> None:
-    """Replace sums over the masks of rows by scattered sums.
+    """Compute sums over the masks of rows without a mask for each row.
 
     `Equal` compares a map (1, h, w) of row numbers with consecutive numbers (S, 1, 1). Sums of
-    the masks over lines or columns, and products of the masks with values of the cells, are
-    replaced.
+    the masks over lines or columns become scattered counts. Products of the masks with values of
+    the cells remain, with the masks of those rows that have cells.
     """
     sizes = rewriter.shapes.get(equal.input[0], [])
     numbers = rewriter.constants.get(equal.input[1])

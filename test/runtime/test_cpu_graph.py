@@ -93,6 +93,14 @@ MASKS = """
 NOTHING = np.array([[0, 0, -50]], np.float32)
 
 
+def random_rows(alive):
+    """Return the inputs of ROWS; a row takes part where `alive` has a 1."""
+    return {
+        'alive': np.array([flag == '1' for flag in alive]),
+        'table': RNG.normal(size=(5, 3)).astype(np.float32),
+    }
+
+
 @pytest.mark.parametrize('alive', ['00000', '11111', '01101', '00001'])
 def test_the_best_of_some_rows(alive):
     model = make(
@@ -104,11 +112,7 @@ def test_the_best_of_some_rows(alive):
     )
     fast, kinds = rewritten(model)
     assert 'Compress' in kinds
-    feed = {
-        'alive': np.array([flag == '1' for flag in alive]),
-        'table': RNG.normal(size=(5, 3)).astype(np.float32),
-        'cells': RNG.normal(size=(40, 3)).astype(np.float32),
-    }
+    feed = {**random_rows(alive), 'cells': RNG.normal(size=(40, 3)).astype(np.float32)}
     feed['cells'][:, 2] = 1
     (best, row), (expected_best, expected_row) = run(fast, feed), run(model, feed)
     np.testing.assert_allclose(best, expected_best, rtol=1e-5, atol=1e-6)
@@ -129,8 +133,7 @@ def test_sums_over_the_masks_of_some_rows(alive):
     fast, kinds = rewritten(model)
     assert 'Compress' in kinds
     feed = {
-        'alive': np.array([flag == '1' for flag in alive]),
-        'table': RNG.normal(size=(5, 3)).astype(np.float32),
+        **random_rows(alive),
         'cells': RNG.normal(size=(3, 40)).astype(np.float32),
         'threshold': np.array(0, np.float32),
         'value': RNG.normal(size=(40, 2)).astype(np.float32),
