@@ -168,11 +168,15 @@ class PanopticFrame:
     unknown_id: int | None = None
     """Class id of segments whose class is withheld, see `ModelInfo.unknown`; None if none is."""
 
+    confidence_map: npt.NDArray[np.uint8] | None = None
+    """(h, w) probability of the class or mask of a cell times 255, 0 on void; None for a model
+    file of version 0.1.0, and for frames that are not a model's."""
+
     def __post_init__(self) -> None:
-        if self.segment_map.shape != self.geometry.map_size:
-            raise ValueError(
-                f'segment_map must be {self.geometry.map_size}, got {self.segment_map.shape}'
-            )
+        for name in ('segment_map', 'confidence_map'):
+            cell_map = getattr(self, name)
+            if cell_map is not None and cell_map.shape != self.geometry.map_size:
+                raise ValueError(f'{name} must be {self.geometry.map_size}, got {cell_map.shape}')
 
     @property
     def class_of_segment(self) -> dict[int, int]:
@@ -210,7 +214,22 @@ def keep_segments(frame: PanopticFrame, keep: npt.NDArray[np.bool_]) -> Panoptic
         keep: (S,), False for the segments to remove.
     """
     ids = np.where(keep, frame.segments['segment_id'], 0).astype(np.uint16)
-    return replace(frame, segment_map=frame.paint(ids, 0), segments=frame.segments[keep])
+    segment_map, confidence_map = frame.paint(ids, 0), frame.confidence_map
+    if confidence_map is not None:
+        confidence_map = zero_on_void(confidence_map, segment_map)
+    return replace(
+        frame,
+        segment_map=segment_map,
+        segments=frame.segments[keep],
+        confidence_map=confidence_map,
+    )
+
+
+def zero_on_void(
+    confidence_map: npt.NDArray[np.uint8], segment_map: npt.NDArray[np.uint16]
+) -> npt.NDArray[np.uint8]:
+    """Return confidences, (h, w), that are 0 on void cells."""
+    return np.where(segment_map > 0, confidence_map, np.uint8(0))
 
 
 def without_unknown(frame: PanopticFrame) -> PanopticFrame:

@@ -127,7 +127,8 @@ PARAMETERS = (
     ),
     _choice(
         'output_scale',
-        "Resolution of segments and semantic: the camera's, or that of the decoded maps.",
+        "Resolution of segments, semantic and confidence: the camera's, or that of the decoded "
+        'maps.',
         'camera',
         'network',
         read_only=False,

@@ -72,12 +72,21 @@ class Topic:
     """Short description for users."""
 
     make: Callable[..., Any]
-    """Makes a message: of a frame from (ImageWriter, FrameSource); if the topic is latched, from
-    (MessageTypes, LabelSet, score threshold, stamp)."""
+    """Makes a message: of a frame from (ImageWriter, FrameSource), or None if the frame has no
+    values for it; if the topic is latched, from (MessageTypes, LabelSet, score threshold, stamp).
+    """
 
     latched: bool = False
     """True if a message is published for each model and not for each frame. Late subscribers
     receive the last one, and a camera's name does not precede the topic."""
+
+    missing: str = ''
+    """Why a frame can lack the values for a message, and what to do."""
+
+    @property
+    def nothing_to_publish(self) -> str:
+        """Warning that frames lack the values for this topic."""
+        return f'nothing is published on {self.name}: {self.missing}'
 
     def maker(self, types: MessageTypes) -> Callable[[FrameSource], Any]:
         """Return the function that makes the messages of one camera's frames."""
@@ -101,6 +110,12 @@ def map_message(
     else:
         out.pixels(encoding, source.header, geometry.map_size)[:] = cell_map
     return out.message
+
+
+def confidence_message(out: ImageWriter, source: FrameSource) -> Any:
+    """Return an image of confidences, or None if the model gives none."""
+    confidence_map = source.frame.confidence_map
+    return None if confidence_map is None else map_message(out, source, 'mono8', confidence_map)
 
 
 def overlay_message(out: ImageWriter, source: FrameSource) -> Any:
@@ -128,6 +143,13 @@ TOPICS = (
         'sensor_msgs/msg/PointCloud2',
         'the instance table: one point per segment with class, track id, box, embedding',
         lambda out, source: instances_message(out.types, source.header, source.frame),
+    ),
+    Topic(
+        'panoptic/confidence',
+        IMAGE,
+        'mono8: probability of the class or mask of each pixel times 255, 0 on void',
+        confidence_message,
+        missing='the model file is of version 0.1.0 and has no confidence; export the model again',
     ),
     Topic(
         OVERLAY,

@@ -9,6 +9,7 @@ from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.node.diagnostics import DIAGNOSTICS_TYPE, diagnostic_array
+from panoptic_ros.node.notices import Notices
 from panoptic_ros.node.parameters import NODE
 from panoptic_ros.node.topics import (
     DIAGNOSTICS,
@@ -46,6 +47,7 @@ class ResultsBag(BagWriter):
             ]
             for camera, prefix in prefixes.items()
         }
+        self._notices = Notices()
         self._label_topics = label_topics(self._types.vision)
         kinds = {name: topic.kind for topics in self._topics.values() for topic, name, _ in topics}
         kinds |= {topic.name: topic.kind for topic in self._label_topics}
@@ -90,6 +92,9 @@ class ResultsBag(BagWriter):
         overlay = None
         for topic, name, make in self._topics[camera]:
             message = make(source)
+            if message is None:
+                self._notices.warn(name, topic.nothing_to_publish)
+                continue
             self.write(name, time_ns, message)
             overlay = message if topic.name == OVERLAY else overlay
         return overlay

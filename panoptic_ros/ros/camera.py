@@ -156,8 +156,13 @@ class CameraSubscription:
         labels, scale = self.step.pipeline.predictor.info.labels, self._settings['output_scale']
         source = FrameSource(header, processed.image, processed.frame, labels, scale)
         for topic, publisher in self.publishers.by_topic.items():
-            if publisher.get_subscription_count() > 0:
-                publisher.publish(self._makers[topic](source))
+            if publisher.get_subscription_count() == 0:
+                continue
+            message = self._makers[topic](source)
+            if message is None:
+                self._notices.warn(topic.name, topic.nothing_to_publish)
+            else:
+                publisher.publish(message)
 
     def _now_s(self) -> float:
         return self._node.get_clock().now().nanoseconds * 1e-9

@@ -62,7 +62,8 @@ class MessageSink:
             start_s = time.perf_counter()
             message = self._makers[topic](source)
             made_s = time.perf_counter()
-            publisher.publish(message)
+            if message is not None:
+                publisher.publish(message)
             making_s += made_s - start_s
             publishing_s += time.perf_counter() - made_s
         return making_s, publishing_s

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype, zero_on_void
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_info import ModelInfo, Outputs
 from panoptic_ros.core.settings import MAX_SHOWN
@@ -174,7 +174,10 @@ def to_frame(
         'embedding': outputs.embedding[rows],
     }.items():
         segments[name] = values
-    return PanopticFrame(segment_map, segments, geometry, stamp_s, info.unknown_id)
+    confidence_map = outputs.confidence
+    if confidence_map is not None:
+        confidence_map = zero_on_void(confidence_map[:height, :width], segment_map)
+    return PanopticFrame(segment_map, segments, geometry, stamp_s, info.unknown_id, confidence_map)
 
 
 def published_classes(

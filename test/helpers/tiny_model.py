@@ -237,7 +237,12 @@ def make_tiny_model(
     stride: int = 4,
     work: int = 0,
     endless: int | None = None,
+    confidence: bool = True,
 ) -> Path:
+    """Write the model file; one without `confidence` is like those of version 0.1.0."""
     info = tiny_info(input_size, stride)
-    write_model_file(tiny_graph(info, work, endless), info, path)
+    graph = tiny_graph(info, work, endless)
+    if not confidence:
+        del graph.graph.output[-1]
+    write_model_file(graph, info, path)
     return path

@@ -16,6 +16,7 @@ PLAIN = {
     'panoptic/segments': 'sensor_msgs/msg/Image',
     'panoptic/semantic': 'sensor_msgs/msg/Image',
     'panoptic/instances': 'sensor_msgs/msg/PointCloud2',
+    'panoptic/confidence': 'sensor_msgs/msg/Image',
     'panoptic/overlay': 'sensor_msgs/msg/Image',
     'panoptic/label_info': 'std_msgs/msg/String',
     'diagnostics': 'diagnostic_msgs/msg/DiagnosticArray',

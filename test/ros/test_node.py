@@ -95,8 +95,11 @@ def test_all_topics_agree_with_the_scene_and_each_other(running):
 
     # The table is a key into the map, and its numbers are those of the map's pixels.
     assert set(np.unique(segments)) - {0} == set(rows['segment_id'])
+    confidence = pixels(found['confidence'])
+    assert not confidence[segments == 0].any() and confidence.shape == segments.shape
     for row in rows:
         mask = segments == row['segment_id']
+        assert (confidence[mask] == int(255 * row['score'])).all()
         y, x = np.nonzero(mask)
         assert (semantic[mask] == row['class_id']).all()
         assert abs(mask.sum() - row['area']) <= 0.02 * row['area']
@@ -283,9 +286,10 @@ def test_classes_and_thresholds_change_while_it_runs(running):
 
 def test_maps_have_the_decoded_resolution_on_request(running):
     assert running.set_parameter('output_scale', 'network') == ''
-    found = send(running, paint_scene(480, 960), 'segments', 'semantic', 'overlay')
+    found = send(running, paint_scene(480, 960), 'segments', 'semantic', 'confidence', 'overlay')
     assert running.set_parameter('output_scale', 'camera') == ''
     assert pixels(found['segments']).shape == pixels(found['semantic']).shape == (16, 32)
+    assert pixels(found['confidence']).shape == (16, 32)
     assert pixels(found['overlay']).shape == (480, 960, 3)
 
 

@@ -10,7 +10,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]
 
 from node_process import image_message
 from rosgraph_msgs.msg import Clock
-from tiny_model import paint_scene
+from tiny_model import make_tiny_model, paint_scene
 
 from panoptic_ros.core.resources import resource_file
 
@@ -195,3 +195,19 @@ def test_ages_and_diagnostics_use_the_clock_of_a_bag(graph, start, tiny_model):
     assert graph.messages['instances'], 'young images are published'
     assert 1 < float(values['age s']) < 4
     assert node.end(signal.SIGTERM) == 0, node.log
+
+
+def test_a_model_without_confidence_is_reported_once(graph, start, tmp_path):
+    """One of version 0.1.0; everything else is published."""
+    old = make_tiny_model(tmp_path / 'old.onnx', confidence=False)
+    node = start({'model': old, 'input_reliability': 'reliable'})
+    graph.wait_for_input()
+    graph.subscribe('confidence', 'instances')
+    for number in count(1):
+        graph.image.publish(image_message(paint_scene(48, 96), number))
+        graph.spin(0.1)
+        if len(graph.messages['instances']) > 2:
+            break
+    assert not graph.messages['confidence']
+    assert node.log.count('nothing is published on panoptic/confidence: the model file') == 1
+    assert graph.counts()['dropped inference failed'] == 0

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a camera image to a frame, with a model whose outputs are known."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from tiny_model import LABELS, paint_scene, tiny_info
+from tiny_model import LABELS, ROW_SCORE, make_tiny_model, paint_scene, tiny_info
 
 from panoptic_ros import PanopticFrame
-from panoptic_ros.core.frame import Geometry, without_unknown
+from panoptic_ros.core.frame import Geometry, keep_segments, without_unknown
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.runtime.load import load
@@ -16,6 +18,15 @@ from panoptic_ros.runtime.predictor import Predictor, to_frame
 @pytest.fixture(scope='module')
 def predictor(tiny_model) -> Predictor:
     return load(tiny_model, 'onnxruntime', 'cpu')
+
+
+def confidence_of(frame: PanopticFrame) -> np.ndarray:
+    """Return the confidence that each cell has with the tiny model."""
+    expected = np.zeros(frame.geometry.map_size, np.uint8)
+    for row in frame.segments:
+        mask = frame.segment_map == row['segment_id']
+        expected[mask] = int(255 * ROW_SCORE[row['segment_id'] - 1])
+    return expected
 
 
 def check_rows_fit_map(frame: PanopticFrame) -> None:
@@ -86,9 +97,34 @@ def test_rows_describe_segments_without_padding(predictor, size):
     frame = predictor.predict(CameraImage(paint_scene(*size)), 0)
     assert frame.segment_map.shape == frame.geometry.map_size
     check_rows_fit_map(frame)
+    np.testing.assert_array_equal(frame.confidence_map, confidence_of(frame))
     assert frame.segments['area'].sum() == pytest.approx(
         np.prod(frame.segment_map.shape) * np.prod(frame.geometry.px_per_cell), abs=4
     )
+
+
+def test_void_has_no_confidence(predictor):
+    scene = paint_scene(64, 128)
+    scene[:20] = 0  # void of the network
+    frame = predictor.predict(scene)
+    assert (frame.confidence_map == 0).any()
+    np.testing.assert_array_equal(frame.confidence_map, confidence_of(frame))
+    kept = keep_segments(frame, np.array([True, False, False, True]))
+    assert len(kept.segments) == 2
+    np.testing.assert_array_equal(kept.confidence_map, confidence_of(kept))
+
+
+def test_a_file_of_version_0_1_0_gives_no_confidence(tmp_path):
+    old = load(make_tiny_model(tmp_path / 'old.onnx', confidence=False), 'onnxruntime', 'cpu')
+    frame = old.predict(paint_scene(64, 128))
+    assert frame.confidence_map is None
+    assert keep_segments(frame, frame.segments['is_thing'] == 1).confidence_map is None
+
+
+def test_a_confidence_map_of_another_size_is_refused(predictor):
+    frame = predictor.predict(paint_scene(64, 128))
+    with pytest.raises(ValueError, match=r'confidence_map must be \(16, 32\), got \(1, 1\)'):
+        dataclasses.replace(frame, confidence_map=np.zeros((1, 1), np.uint8))
 
 
 def test_a_segment_in_the_padding_only_is_dropped(predictor):
@@ -123,8 +159,10 @@ def test_segments_too_small_without_padding_become_void(thresholds, expected):
         area,
         np.zeros((3, 4), np.float32),
         np.ones(3, bool),
+        np.full((16, 32), 200, np.uint8),
     )
     frame = to_frame(outputs, tiny_info(), Geometry((64, 96), (64, 128), 4), 0, thresholds)
+    np.testing.assert_array_equal(frame.confidence_map, np.where(frame.segment_map, 200, 0))
     assert [LABELS.names[i] for i in frame.segments['class_id']] == expected
     assert set(np.unique(frame.segment_map)) - {0} == set(frame.segments['segment_id'])
     assert outputs.valid.all() and segment_map.all()  # the graph's outputs are not changed
