@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Launch file that starts the node on one camera.
+"""Launch file that starts the node on one camera or several.
 
-Example: ros2 launch panoptic_ros panoptic.launch.py image:=/camera/image_raw model:=city.onnx
+Examples:
+    ros2 launch panoptic_ros panoptic.launch.py image:=/camera/image_raw model:=city.onnx
+    ros2 launch panoptic_ros panoptic.launch.py cameras:=front,rear image:=/{camera}/image_raw
 """
 
 from __future__ import annotations
@@ -18,7 +20,13 @@ from launch_ros.actions import Node
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 
 ARGUMENTS = {
-    'image': ('image', 'topic of the camera; <image>/compressed is used if it delivers first'),
+    'cameras': ('', 'names of the cameras with commas between; empty: those of params_file'),
+    'image': (
+        'image',
+        'topic of the camera; <image>/compressed is used if it delivers first. With several '
+        'cameras {camera} in it is replaced by the name of each; without {camera}, that name '
+        'precedes the topic',
+    ),
     'image_compressed': ('', 'topic of the compressed image, if it has another name'),
     'model': ('', 'model file; empty: the one of params_file, else the packaged one'),
     'backend': (
@@ -36,16 +44,31 @@ PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES
 """Environment variables of Humble and Jazzy, and of Kilted and later."""
 
 
+def _remapping(topic: str, name: str, camera: str, several: bool) -> tuple[str, str]:
+    """Return the remapping of a camera's topic to the name that the user gave."""
+    if not several:
+        return topic, name
+    named = name.replace('{camera}', camera) if '{camera}' in name else f'{camera}/{name}'
+    return f'{camera}/{topic}', named
+
+
 def _node(context: LaunchContext) -> list[Node]:
     """Return the node; empty arguments leave the values of the parameter file."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    parameters: dict[str, str | bool] = {
+    parameters: dict[str, str | bool | list[str]] = {
         name: given[name] for name in ('model', 'backend', 'device') if given[name]
     }
     parameters['use_sim_time'] = given['use_sim_time'].lower() == 'true'
-    remappings = [('image', given['image'])]
-    if given['image_compressed']:
-        remappings.append(('image/compressed', given['image_compressed']))
+    cameras = [name.strip() for name in given['cameras'].strip('[]').split(',') if name.strip()]
+    if cameras:
+        parameters['cameras'] = cameras
+    topics = {'image': given['image'], 'image/compressed': given['image_compressed']}
+    remappings = [
+        _remapping(topic, name, camera, len(cameras) > 1)
+        for camera in cameras or ['']
+        for topic, name in topics.items()
+        if name
+    ]
     return [
         Node(
             package='panoptic_ros',

@@ -47,6 +47,9 @@ class Setting:
     expected: str = ''
     """The pattern in words."""
 
+    per_camera: bool = False
+    """Whether the node also accepts a value for one of several cameras."""
+
     def check(self, value: Any) -> Any:
         """Return the value in this setting's type.
 

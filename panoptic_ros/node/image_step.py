@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processing of one image from its message to a tracked frame, for the node and for replay."""
+"""Processing of images from their messages to tracked frames, for the node and for replay."""
 
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.core.text import one_line
 from panoptic_ros.images.messages import cv_bridge_fallback, header_stamp_s, read_message
 from panoptic_ros.node.counts import Drop
 from panoptic_ros.node.live_pipeline import LivePipeline
+from panoptic_ros.node.pipeline import Pipeline, Prepared
 from panoptic_ros.node.stages import Stage
 from panoptic_ros.runtime import Predictor
+from panoptic_ros.runtime.predictor import NetworkInput
 from panoptic_ros.tracking import StampClock
 
 
@@ -64,16 +68,14 @@ class ImageStep:
     def __call__(
         self, message: Any, received_s: float, now_s: float | None = None
     ) -> ProcessedImage | DroppedImage:
-        """Process one image; with changes from other threads, inside `pipeline.for_image`.
+        """Process one image; see `process_together`."""
+        return process_together([Request(self, message, received_s, now_s)])[0]
 
-        Args:
-            message: a sensor_msgs/Image or CompressedImage, from rclpy or from a bag.
-            received_s: time of arrival, seconds of any clock that does not jump.
-            now_s: current time of the clock that stamps the images, to drop images older than
-                `max_age_ms`; None accepts images of any age.
-        """
+    def read(self, request: 'Request') -> '_Read | DroppedImage':
+        """Read the image of a request and scale it into the network's input."""
+        message, now_s = request.message, request.now_s
         stamp_s = header_stamp_s(message)
-        time_s = self.clock.time_of(stamp_s, received_s)
+        time_s = self.clock.time_of(stamp_s, request.received_s)
         max_age_ms = self._settings['max_age_ms']
         age_ms = 0.0 if now_s is None else (now_s - stamp_s) * 1e3
         if max_age_ms and age_ms > max_age_ms:
@@ -87,11 +89,82 @@ class ImageStep:
         except ValueError as error:
             return DroppedImage(Drop.BAD_IMAGE, str(error), error)
         read_s = time.perf_counter() - start_s
+        pipeline = self.pipeline.current
         try:
-            frame, times = self.pipeline(image, time_s)
+            return _Read(pipeline, image, pipeline.prepare(image), time_s, read_s)
         except Exception as error:
             return failed(error)
-        return ProcessedImage(image, frame, {Stage.READ: read_s, **times})
+
+
+class Request(NamedTuple):
+    """Image to process."""
+
+    step: ImageStep
+    """Of the camera."""
+
+    message: Any
+    """A sensor_msgs/Image or CompressedImage, from rclpy or from a bag."""
+
+    received_s: float
+    """Time of arrival, seconds of any clock that does not jump."""
+
+    now_s: float | None = None
+    """Current time of the clock that stamps the images, to drop images older than `max_age_ms`;
+    None accepts images of any age."""
+
+
+class _Read(NamedTuple):
+    """Image that is ready for the network."""
+
+    pipeline: Pipeline
+    image: CameraImage
+    prepared: Prepared
+    time_s: float
+    read_s: float
+
+
+def process_together(requests: Sequence[Request]) -> list[ProcessedImage | DroppedImage]:
+    """Process one image of each of some cameras; those with the same model run together.
+
+    With changes from other threads, call it inside the `for_image` of all their pipelines.
+
+    Returns:
+        The result of each request.
+    """
+    done: dict[int, ProcessedImage | DroppedImage] = {}
+    ready: defaultdict[int, dict[int, _Read]] = defaultdict(dict)  # by model
+    for i, request in enumerate(requests):
+        read = request.step.read(request)
+        if isinstance(read, DroppedImage):
+            done[i] = read
+        else:
+            ready[id(read.pipeline.predictor)][i] = read
+    for group in ready.values():
+        done.update(zip(group, _run_together(list(group.values())), strict=True))
+    return [done[i] for i in range(len(requests))]
+
+
+def _run_together(ready: Sequence[_Read]) -> list[ProcessedImage | DroppedImage]:
+    """Run images through the model that they share, and track their segments."""
+    inputs = [
+        NetworkInput(one.prepared.pixels, one.prepared.geometry, one.pipeline.thresholds)
+        for one in ready
+    ]
+    start_s = time.perf_counter()
+    try:
+        outputs = ready[0].pipeline.predictor.run_together(inputs)
+    except Exception as error:
+        return [failed(error)] * len(ready)
+    infer_s = time.perf_counter() - start_s
+    return [_finish(one, output, infer_s) for one, output in zip(ready, outputs, strict=True)]
+
+
+def _finish(read: _Read, outputs: Outputs, infer_s: float) -> ProcessedImage | DroppedImage:
+    try:
+        frame, times = read.pipeline.finish(read.prepared, outputs, infer_s, read.time_s)
+    except Exception as error:
+        return failed(error)
+    return ProcessedImage(read.image, frame, {Stage.READ: read.read_s, **times})
 
 
 def failed(error: Exception) -> DroppedImage:

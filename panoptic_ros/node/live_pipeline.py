@@ -63,6 +63,11 @@ class LivePipeline:
         self._make_changes_if_idle()
 
     @property
+    def current(self) -> Pipeline:
+        """The pipeline in use; it may be run inside `for_image` only."""
+        return self._pipeline
+
+    @property
     def predictor(self) -> Predictor:
         """The model in use."""
         return self._pipeline.predictor

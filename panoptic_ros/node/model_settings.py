@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from panoptic_ros.core.model_info import ModelInfo
+from panoptic_ros.node.camera_settings import settings_for
 from panoptic_ros.node.pipeline import Pipeline
 from panoptic_ros.tracking import Tracker, TrackerConfig
 
@@ -19,6 +20,28 @@ def tracker_config(settings: Mapping[str, Any]) -> TrackerConfig:
         ValueError: if the values contradict each other.
     """
     return TrackerConfig(**{f.name: settings[f'tracker.{f.name}'] for f in fields(TrackerConfig)})
+
+
+def check_settings(settings: Mapping[str, Any], info: ModelInfo | None = None) -> None:
+    """Check the values of all parameters, of each camera, against each other and for a model.
+
+    Args:
+        settings: values that their declarations allow, and `cameras` are usable names.
+        info: the model; None checks what does not depend on it.
+
+    Raises:
+        ValueError: if values of a camera contradict each other or do not suit the model.
+    """
+    for camera in settings['cameras']:
+        own = settings_for(camera, settings)
+        try:
+            tracker_config(own)
+            if info is not None:
+                check_for_model(own, info)
+        except ValueError as error:
+            if own == settings_for('', settings):
+                raise
+            raise ValueError(f'camera {camera}: {error}') from None
 
 
 def check_for_model(settings: Mapping[str, Any], info: ModelInfo) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Health of the node, read from its diagnostics, for the live line, the table and summary.json."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,8 @@ class NodeHealth:
     stamp_s: float
 
     statuses: Mapping[str, Status]
-    """By task: model, input/<camera>, timing, memory, tracking."""
+    """By task: model, input/<camera>, timing, memory, tracking; with several cameras
+    timing/<camera> and tracking/<camera>."""
 
     @property
     def active(self) -> bool:
@@ -33,26 +35,26 @@ class NodeHealth:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of images since the node's start: received, published and in_flight."""
-        values = self._input()
+        """Images of all cameras since the node's start: received, published and in_flight."""
         return {
-            name: int(values.get(name.replace('_', ' '), 0))
+            name: sum(int(values.get(name.replace('_', ' '), 0)) for values in self._of('input'))
             for name in ('received', 'published', 'in_flight')
         }
 
     @property
     def dropped(self) -> dict[str, int]:
         """Number of images that were received and not published, by reason."""
-        return {
-            key.removeprefix('dropped '): int(value)
-            for key, value in self._input().items()
-            if key.startswith('dropped ')
-        }
+        dropped: Counter[str] = Counter()
+        for values in self._of('input'):
+            for key, value in values.items():
+                if key.startswith('dropped '):
+                    dropped[key.removeprefix('dropped ')] += int(value)
+        return dict(dropped)
 
     @property
     def rate_hz(self) -> float:
-        """Published images per second over the node's last 5 s."""
-        return self._number('rate hz')
+        """Published images of all cameras per second over the node's last 5 s."""
+        return sum(self._timing('rate hz'))
 
     def line(self) -> str:
         """Return rate, latency, drops and the worst status as a line for people."""
@@ -79,8 +81,8 @@ class NodeHealth:
             `received`, `published`, `dropped` (by reason) and `in_flight` count images since the
             node's start: received = published + all dropped + in_flight. `rate_hz` is of
             published images. `latency_ms` is end to end in the node, from an image's arrival to
-            its last message handed to the middleware, `p50` and `p95` of the node's last 100
-            images. `backend` and `device` are those actually used.
+            its last message handed to the middleware, `p50` and `p95` of the last 100 images,
+            those of the slowest camera. `backend` and `device` are those actually used.
 
         Raises:
             ValueError: if the node published nothing, or its counts do not add up.
@@ -101,23 +103,25 @@ class NodeHealth:
             'device': self._value('model', 'device'),
         }
 
-    def _input(self) -> Mapping[str, str]:
-        return next(
-            (status.values for task, status in self.statuses.items() if task.startswith('input/')),
-            {},
-        )
+    def _of(self, task: str) -> list[Mapping[str, str]]:
+        """Return the values of a task's statuses, one for each camera."""
+        return [
+            status.values
+            for name, status in self.statuses.items()
+            if name.partition('/')[0] == task
+        ]
 
     def _value(self, task: str, key: str) -> str:
         status = self.statuses.get(task)
         return status.values.get(key, 'n/a') if status else 'n/a'
 
     def _latency_ms(self, name: str) -> float:
-        return self._number(f'{Stage.TOTAL.label} {name} ms')
+        return max(self._timing(f'{Stage.TOTAL.label} {name} ms'), default=0.0)
 
-    def _number(self, key: str) -> float:
-        """Return a value of `timing`; 0 if the node has none, such as the rate of one image."""
-        text = self._value('timing', key)
-        return 0.0 if text == 'n/a' else float(text)
+    def _timing(self, key: str) -> list[float]:
+        """Return a value of `timing` for each camera that has it, unlike the rate of one image."""
+        texts = [values.get(key, 'n/a') for values in self._of('timing')]
+        return [float(text) for text in texts if text != 'n/a']
 
 
 def read_health(message: Any) -> NodeHealth | None:

@@ -9,7 +9,8 @@ from typing import Any
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.inputs import require_file
 from panoptic_ros.core.settings import format_value
-from panoptic_ros.node.parameters import BY_NAME, NODE, PARAMETERS, describe_unknown, join_names
+from panoptic_ros.node.camera_settings import check_cameras, describe_unknown, find_setting
+from panoptic_ros.node.parameters import BY_NAME, NODE, PARAMETERS, join_names
 
 _ROS_OWN = re.compile(r'use_sim_time|start_type_description_service|qos_overrides\..*')
 
@@ -22,7 +23,8 @@ def read_parameters(path: Path | None) -> dict[str, Any]:
             namespace, and `ros__parameters` in it. Without one, all values are the defaults.
 
     Returns:
-        Values by parameter name, in the order of the declarations.
+        Values by parameter name, in the order of the declarations; at the end those that are for
+        one camera, as `<camera>.<parameter>`.
 
     Raises:
         OSError: if the file cannot be read.
@@ -51,10 +53,15 @@ def read_parameters(path: Path | None) -> dict[str, Any]:
         for name, value in _flat(block)
         if not _ROS_OWN.fullmatch(name)
     }
-    if unknown := describe_unknown(given):
-        raise ValueError(f'{path}: the node does not have these parameters: {unknown}')
     try:
-        return values | {name: BY_NAME[name].check(value) for name, value in given.items()}
+        cameras = BY_NAME['cameras'].check(given.get('cameras', values['cameras']))
+        check_cameras(cameras)
+        if unknown := describe_unknown(given, cameras):
+            raise ValueError(f'the node does not have these parameters: {unknown}')
+        for name, value in given.items():
+            if setting := find_setting(name, cameras):
+                values[name] = setting.check(value)
+        return values
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
 

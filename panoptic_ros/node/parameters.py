@@ -7,7 +7,7 @@
 import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from dataclasses import replace
 from typing import Any
 
 from panoptic_ros.core.model_info import PRECISIONS
@@ -25,15 +25,15 @@ MAX_NAMES = 5
 """Most names in an error message."""
 
 
-def _choice(name: str, description: str, *choices: str, read_only: bool = True) -> Setting:
+def _choice(name: str, description: str, *choices: str, **attributes: Any) -> Setting:
     """Return a setting that takes one of several words, the first by default."""
     return Setting(
         name,
         choices[0],
         description,
-        read_only,
         pattern='|'.join(choices),
         expected=f'one of {", ".join(choices)}',
+        **{'read_only': True, **attributes},
     )
 
 
@@ -89,7 +89,12 @@ PARAMETERS = (
         minimum=1,
         maximum=86400,
     ),
-    Setting('cameras', ('camera',), 'Names of the cameras; exactly one for now.', read_only=True),
+    Setting(
+        'cameras',
+        ('camera',),
+        'Names of the cameras; with several, the name precedes the topics of its camera.',
+        read_only=True,
+    ),
     _choice(
         'input_transport',
         'Image topic to subscribe to; auto: both until one delivers, and again when that one '
@@ -97,12 +102,14 @@ PARAMETERS = (
         'auto',
         'raw',
         'compressed',
+        per_camera=True,
     ),
     _choice(
         'input_reliability',
         'QoS reliability of the image subscription.',
         'best_effort',
         'reliable',
+        per_camera=True,
     ),
     Setting(
         'max_rate_hz',
@@ -110,6 +117,7 @@ PARAMETERS = (
         'Most images per second that are processed; 0: no limit.',
         minimum=0,
         maximum=1000,
+        per_camera=True,
     ),
     Setting(
         'max_age_ms',
@@ -117,6 +125,7 @@ PARAMETERS = (
         'Images whose stamp is older than this are dropped; 0: no limit.',
         minimum=0,
         maximum=1e6,
+        per_camera=True,
     ),
     Setting(
         'max_image_pixels',
@@ -124,6 +133,7 @@ PARAMETERS = (
         'Most pixels of an image; a larger one is a bad image and is not decoded.',
         minimum=1,
         maximum=2**31 - 1,
+        per_camera=True,
     ),
     _choice(
         'output_scale',
@@ -132,6 +142,7 @@ PARAMETERS = (
         'camera',
         'network',
         read_only=False,
+        per_camera=True,
     ),
     _choice(
         'class_colors',
@@ -139,8 +150,8 @@ PARAMETERS = (
         'distinct',
         'own',
     ),
-    Setting('classes.include', (), 'Names of the classes to output; empty: all.'),
-    Setting('classes.exclude', (), 'Names of the classes to leave out.'),
+    Setting('classes.include', (), 'Names of the classes to output; empty: all.', per_camera=True),
+    Setting('classes.exclude', (), 'Names of the classes to leave out.', per_camera=True),
     Setting(
         'score_threshold',
         -1.0,
@@ -148,6 +159,7 @@ PARAMETERS = (
         minimum=0,
         maximum=1,
         default_meaning="the model's own",
+        per_camera=True,
     ),
     Setting(
         'min_area',
@@ -156,15 +168,19 @@ PARAMETERS = (
         minimum=0,
         maximum=1e9,
         default_meaning="the model's own",
+        per_camera=True,
     ),
-    Setting('tracker.enabled', True, 'Give things track ids that last across images.'),
-    *settings_of(TrackerConfig, 'tracker.'),
+    Setting(
+        'tracker.enabled', True, 'Give things track ids that last across images.', per_camera=True
+    ),
+    *(replace(s, per_camera=True) for s in settings_of(TrackerConfig, 'tracker.')),
     Setting(
         'diagnostics.warn_latency_ms',
         200.0,
         'WARN if the 95th percentile of the time from arrival to publishing is at least this.',
         minimum=0,
         maximum=1e6,
+        per_camera=True,
     ),
     Setting(
         'diagnostics.error_latency_ms',
@@ -172,6 +188,7 @@ PARAMETERS = (
         'ERROR if the 95th percentile of the time from arrival to publishing is at least this.',
         minimum=0,
         maximum=1e6,
+        per_camera=True,
     ),
     Setting(
         'diagnostics.warn_rate_hz',
@@ -179,34 +196,20 @@ PARAMETERS = (
         'WARN if fewer images per second are published.',
         minimum=0,
         maximum=1000,
+        per_camera=True,
     ),
 )
 
 BY_NAME: Mapping[str, Setting] = {parameter.name: parameter for parameter in PARAMETERS}
+
+PER_CAMERA = frozenset(parameter.name for parameter in PARAMETERS if parameter.per_camera)
+"""Names of the parameters that can also be set for one camera, as `<camera>.<parameter>`."""
 
 
 def present_name(name: str) -> str | None:
     """Return the present name of a parameter that was renamed, None for all other names."""
     renamed = RENAMED.get(name.removeprefix('tracker.'))
     return renamed and f'tracker.{renamed}'
-
-
-def describe_unknown(names: Iterable[str]) -> str:
-    """List the names that are not parameters of the node.
-
-    A parameter that was renamed is followed by its present name, another one by the most similar
-    name.
-
-    Returns:
-        A text for people, empty if all names are known.
-    """
-
-    def comment(name: str) -> str:
-        if present := present_name(name):
-            return f' (now called {present})'
-        return ''.join(f' (did you mean {near}?)' for near in get_close_matches(name, BY_NAME, 1))
-
-    return join_names((str(name) for name in names if name not in BY_NAME), comment)
 
 
 def join_names(names: Iterable[str], comment: Callable[[str], str] = lambda name: '') -> str:
@@ -217,34 +220,12 @@ def join_names(names: Iterable[str], comment: Callable[[str], str] = lambda name
     return ', '.join(shown + more)
 
 
-def check_changes(changes: Mapping[str, Any], configured: bool) -> dict[str, Any]:
-    """Return new values in their parameters' types, without names that the node does not have.
-
-    Args:
-        changes: values by parameter name; ROS's own parameters may be among them.
-        configured: whether the node is configured, so that some parameters are read-only.
-
-    Raises:
-        ValueError: for the first value that is refused, with the reason.
-    """
-    checked = {}
-    for name, value in changes.items():
-        parameter = BY_NAME.get(name)
-        if parameter is None:  # use_sim_time and the like
-            continue
-        checked[name] = parameter.check(value)
-        if configured and parameter.read_only:
-            raise ValueError(
-                f'{name} is read-only while the node is configured; clean the node up first'
-            )
-    return checked
-
-
 def parameter_yaml() -> str:
     """Return the content of config/panoptic.yaml: all parameters with their defaults."""
     lines = [
         '# All parameters with their defaults. Those marked * may change while the node runs',
-        '# (ros2 param set); the others only before it is configured.',
+        '# (ros2 param set); the others only before it is configured. Those marked @ may also be',
+        '# set for one of the cameras, as <camera>.<parameter>.',
         '# Made by `python -m panoptic_ros.node.parameters`.',
         '/**:',
         '  ros__parameters:',
@@ -262,7 +243,7 @@ def parameter_yaml() -> str:
             initial_indent=f'{indent}# ',
             subsequent_indent=f'{indent}# ',
         )
-        mark = '' if parameter.read_only else '* '
+        mark = ('' if parameter.read_only else '* ') + ('@ ' if parameter.per_camera else '')
         lines.append(
             f'{indent}{name}: {_default(parameter)}  # {mark}{parameter.accepted_values()}'
         )
@@ -273,11 +254,13 @@ def parameter_table() -> str:
     """Return a table of all parameters in Markdown."""
     return '\n'.join(
         [
-            '| parameter | default | accepted values | may change while running | description |',
-            '|---|---|---|---|---|',
+            '| parameter | default | accepted values | may change while running | per camera '
+            '| description |',
+            '|---|---|---|---|---|---|',
             *(
                 f'| `{p.name}` | `{_default(p)}` | {p.accepted_values()} '
-                f'| {"no" if p.read_only else "yes"} | {p.description} |'
+                f'| {"no" if p.read_only else "yes"} | {"yes" if p.per_camera else "no"} '
+                f'| {p.description} |'
                 for p in PARAMETERS
             ),
         ]

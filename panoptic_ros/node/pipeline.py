@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.frame import PanopticFrame, keep_segments
+from panoptic_ros.core.frame import Geometry, PanopticFrame, keep_segments
 from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.node.stages import Stage
+from panoptic_ros.runtime.letterbox import Letterbox
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 from panoptic_ros.tracking import Tracker
 
@@ -25,6 +27,17 @@ class Result(NamedTuple):
     """Seconds by stage."""
 
 
+class Prepared(NamedTuple):
+    """Image in the network's input."""
+
+    pixels: npt.NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+
+    geometry: Geometry
+    seconds: float
+    """Time that the preparation took."""
+
+
 class Pipeline:
     """Predictor, choice of classes and tracker, for one image at a time in order of time."""
 
@@ -35,6 +48,8 @@ class Pipeline:
         """Thresholds by name in place of the model's defaults; see `Predictor.run`. Assign a new
         mapping to change them."""
         self._keep: npt.NDArray[np.bool_] | None = None
+        # One for each camera: the inputs of several cameras exist at the same time.
+        self._letterbox = Letterbox(predictor.info)
 
     def choose_classes(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
         """Remove the segments of other classes from map and table, from the next image on.
@@ -54,25 +69,41 @@ class Pipeline:
         self._keep = None if keep.all() else keep
 
     def __call__(self, image: CameraImage, stamp_s: float) -> Result:
-        """Segment and track one image.
+        """Segment and track one image; see `prepare` and `finish`."""
+        prepared = self.prepare(image)
+        start_s = time.perf_counter()
+        outputs = self.predictor.run(prepared.pixels, prepared.geometry, self.thresholds)
+        return self.finish(prepared, outputs, time.perf_counter() - start_s, stamp_s)
 
-        Args:
-            image: camera image.
-            stamp_s: its time, seconds; see `StampClock` for cameras whose stamps may be wrong.
+    def prepare(self, image: CameraImage) -> Prepared:
+        """Scale an image into the network's input, a buffer that the next call overwrites.
 
         Raises:
             ValueError: if the image has no pixels or an unknown layout.
         """
+        start_s = time.perf_counter()
+        pixels, geometry = self._letterbox(image)
+        return Prepared(pixels, geometry, time.perf_counter() - start_s)
+
+    def finish(
+        self, prepared: Prepared, outputs: Outputs, infer_s: float, stamp_s: float
+    ) -> Result:
+        """Make a tracked frame of the outputs for one image.
+
+        Args:
+            prepared: the image's result of `prepare`.
+            outputs: of the network, with `thresholds`.
+            infer_s: time that the network took, seconds.
+            stamp_s: time of the image, seconds; see `StampClock` for cameras whose stamps may be
+                wrong.
+        """
         clock = [time.perf_counter()]
-        pixels, geometry = self.predictor.prepare(image)
-        clock.append(time.perf_counter())
-        outputs = self.predictor.run(pixels, geometry, self.thresholds)
-        clock.append(time.perf_counter())
-        frame = to_frame(outputs, self.predictor.info, geometry, stamp_s, self.thresholds)
+        frame = to_frame(outputs, self.predictor.info, prepared.geometry, stamp_s, self.thresholds)
         if self._keep is not None:
             frame = keep_segments(frame, self._keep[frame.segments['class_id']])
         clock.append(time.perf_counter())
         if self.tracker is not None:
             frame = self.tracker.update(frame)
         clock.append(time.perf_counter())
-        return Result(frame, dict(zip(STAGES, np.diff(clock).tolist(), strict=True)))
+        times = [prepared.seconds, infer_s, *np.diff(clock).tolist()]
+        return Result(frame, dict(zip(STAGES, times, strict=True)))

@@ -11,10 +11,10 @@ import numpy as np
 
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.metrics.overlap import count_overlaps
+from panoptic_ros.node.camera_settings import topic_prefix
 from panoptic_ros.node.topics import OVERLAY
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.bootstrap import Pair
-from panoptic_ros.replay.config import topic_prefix
 from panoptic_ros.replay.finished_run import ReplayRun
 from panoptic_ros.replay.frame_records import FrameRecord
 from panoptic_ros.replay.live_scores import read_results

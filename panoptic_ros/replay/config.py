@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from panoptic_ros.images.messages import header_stamp_ns
+from panoptic_ros.node.camera_settings import topic_prefix
 from panoptic_ros.recordings.recording import Record, Recording
 from panoptic_ros.recordings.storage import END_NS
 from panoptic_ros.replay.ground_truth import GroundTruth
@@ -91,11 +92,6 @@ class ReplayConfig:
         steps_s = [b - a for a, b in pairwise(times_s) if b > a]
         recorded_hz = round(1 / median(steps_s), 3) if steps_s else DEFAULT_RATE_HZ
         return max(0.5, min(recorded_hz / self.stride, 240.0))
-
-
-def topic_prefix(camera: str, cameras: Collection[str]) -> str:
-    """Return the prefix of a camera's topics: its name, if there are several cameras."""
-    return f'{camera}/' if len(cameras) > 1 else ''
 
 
 def _later(time_ns: int, seconds: float) -> int:

@@ -8,6 +8,7 @@ summary.json.
 from collections.abc import Mapping
 from typing import Any
 
+from panoptic_ros.node.camera_settings import status_suffix
 from panoptic_ros.node.counts import Drop, ImageCounter
 from panoptic_ros.node.diagnostics import (
     Level,
@@ -96,7 +97,7 @@ class ReplayDiagnostics:
                 )
             statuses.append(status)
             tracking = tracking_status(self._stats[name])
-            tracking.name += f'/{name}' if len(self._topics) > 1 else ''
+            tracking.name += status_suffix(name, self._topics)
             statuses.append(tracking)
         return statuses
 

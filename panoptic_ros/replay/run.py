@@ -8,6 +8,7 @@ from pathlib import Path
 
 from panoptic_ros.core.text import one_line
 from panoptic_ros.images.messages import header_stamp_ns
+from panoptic_ros.node.camera_settings import settings_for
 from panoptic_ros.node.counts import Drop
 from panoptic_ros.node.image_step import DroppedImage, ImageStep, ProcessedImage
 from panoptic_ros.node.model_loading import LoadedModel
@@ -62,7 +63,10 @@ def replay(
     with ExitStack() as stack:
         backend = stack.enter_context(LoggedBackend(loaded.predictor.backend, log))
         predictor = Predictor(backend, info)
-        steps = {name: ImageStep(predictor, config.settings) for name in config.cameras}
+        steps = {
+            name: ImageStep(predictor, settings_for(name, config.settings))
+            for name in config.cameras
+        }
         scores = {name: ReplayScores(info.network_labels) for name in config.ground_truths}
         worst = WorstFrames(info.labels)
         bag = stack.enter_context(

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscription to one camera: input, worker thread, publishers and counts."""
+"""Subscription to one camera: input, publishers and counts; and the processing of images."""
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from rclpy.lifecycle import LifecycleNode
@@ -11,11 +12,20 @@ from sensor_msgs.msg import Image
 
 from panoptic_ros.core.text import one_line
 from panoptic_ros.images.messages import header_stamp_s
-from panoptic_ros.node.counts import Drop
-from panoptic_ros.node.image_step import DroppedImage, ImageStep, ProcessedImage, failed
+from panoptic_ros.node.camera_settings import settings_for
+from panoptic_ros.node.counts import Counts, Drop
+from panoptic_ros.node.image_step import (
+    DroppedImage,
+    ImageStep,
+    ProcessedImage,
+    Request,
+    failed,
+    process_together,
+)
 from panoptic_ros.node.memory import is_out_of_memory
 from panoptic_ros.node.meters import RateMeter, Timings
 from panoptic_ros.node.notices import Notices
+from panoptic_ros.node.scheduler import Waiting
 from panoptic_ros.node.stages import LABELS, Stage, sum_by_label
 from panoptic_ros.node.topics import FrameSource, frame_topics
 from panoptic_ros.node.worker import Worker
@@ -46,15 +56,17 @@ class CameraSubscription:
         prefix: str,
         predictor: Predictor,
         settings: Mapping[str, Any],
+        worker: Worker[Received],
     ) -> None:
-        """Create the publishers; `start` begins to process images.
+        """Create the publishers; `subscribe` begins to receive images.
 
         Args:
             node: owner of publishers and subscriptions.
-            name: name of the camera, for people.
-            prefix: prefix of its topics; empty with one camera.
+            name: name of the camera.
+            prefix: prefix of its topics; see `topic_prefix`.
             predictor: the loaded model.
-            settings: the parameters' values.
+            settings: the values of all parameters.
+            worker: receives the images, and calls `process_images` for them.
         """
         self.name = name
         self.timings = Timings(LABELS)
@@ -64,12 +76,13 @@ class CameraSubscription:
         self.arrived_s = 0.0  # of the newest image, by time.monotonic()
         self.raw_bytes = 0  # size of the newest image; 0 if it is compressed
         self.out_of_memory = 0
-        self.worker = Worker[Received](f'camera {name}')
+        self._worker = worker
         self._node = node
         self.input = ImageInput(node, prefix)
         """Its `close` unsubscribes from the images."""
         self.step = ImageStep(predictor, settings)
         self._notices = Notices()
+        self._title = f'camera {name}: ' if prefix else ''
         topics = frame_topics(RosTypes.vision)
         self._makers = {topic: topic.maker(RosTypes()) for topic in topics}
         self.publishers = Publishers(node, prefix, topics)
@@ -77,31 +90,28 @@ class CameraSubscription:
         self.apply(settings)
 
     @property
+    def counts(self) -> Counts:
+        """Counts of the camera's images."""
+        return self._worker.counts(self.name)
+
+    @property
     def tracks(self) -> TrackerStats | None:
         """Counts of tracks after the last frame; None before the first and without a tracker."""
-        return self.step.pipeline.tracks if self.worker.counts().published else None
+        return self.step.pipeline.tracks if self.counts.published else None
 
     def apply(self, settings: Mapping[str, Any]) -> None:
         """Apply checked values of the parameters, all from the same image on."""
-        self._settings = settings
-        rate_hz = settings['max_rate_hz']
-        self.worker.min_interval_s = 1 / rate_hz if rate_hz else 0.0
-        self.step.apply(settings)
-
-    def start(self, subscribe: bool) -> None:
-        """Start the worker, and subscribe if `subscribe` is true."""
-        self._notices.clear()
-        if subscribe:
-            self.subscribe()
-        try:
-            self.worker.start(self._work)
-        except BaseException:
-            self.input.close()
-            raise
+        self.settings = settings_for(self.name, settings)
+        self._worker.limit_rate(self.name, self.settings['max_rate_hz'])
+        self.step.apply(self.settings)
 
     def subscribe(self) -> None:
         """Subscribe to the images; see `ImageInput`."""
-        self.input.open(self._settings, self._receive)
+        self.input.open(self.settings, self._receive)
+
+    def forget_notices(self) -> None:
+        """Log all warnings anew."""
+        self._notices.clear()
 
     def _receive(self, message: Any) -> None:
         """Hand a message over to the worker; called by the executor."""
@@ -109,21 +119,23 @@ class CameraSubscription:
         self.newest_stamp_s = header_stamp_s(message)
         self.arrived_s = time.monotonic()
         self.raw_bytes = len(message.data) if isinstance(message, Image) else 0
-        self.worker.put(Received(message, time.perf_counter()))
+        self._worker.put(self.name, Received(message, time.perf_counter()))
 
-    def _work(self, received: Received) -> Drop | None:
-        """Process and publish an image, in the worker's thread."""
-        with self.step.pipeline.for_image():
-            result = self.step(received.message, received.arrived_s, self._now_s())
-            if isinstance(result, DroppedImage):
-                return self._drop(result)
-            self.last_bad = ''
-            publish_s = time.perf_counter()
-            try:
-                self._publish(received.message.header, result)
-            except Exception as error:
-                return self._drop(failed(error))
-            end_s = time.perf_counter()
+    def request(self, received: Received) -> Request:
+        """Return the request to process an image now."""
+        return Request(self.step, received.message, received.arrived_s, self._now_s())
+
+    def finish(self, received: Received, result: ProcessedImage | DroppedImage) -> Drop | None:
+        """Publish the result of an image; return why it was dropped, None if it was not."""
+        if isinstance(result, DroppedImage):
+            return self._drop(result)
+        self.last_bad = ''
+        publish_s = time.perf_counter()
+        try:
+            self._publish(received.message.header, result)
+        except Exception as error:
+            return self._drop(failed(error))
+        end_s = time.perf_counter()
         times = {
             **result.times,
             Stage.PUBLISH: end_s - publish_s,
@@ -148,12 +160,12 @@ class CameraSubscription:
             warning = dropped.problem
             logger.debug('inference failed', exc_info=dropped.error)
         if warning:
-            self._notices.warn(reason.value, warning)
+            self._notices.warn(reason.value, f'{self._title}{warning}')
         return reason
 
     def _publish(self, header: Any, processed: ProcessedImage) -> None:
         """Publish the topics that somebody subscribes to."""
-        labels, scale = self.step.pipeline.predictor.info.labels, self._settings['output_scale']
+        labels, scale = self.step.pipeline.predictor.info.labels, self.settings['output_scale']
         source = FrameSource(header, processed.image, processed.frame, labels, scale)
         for topic, publisher in self.publishers.by_topic.items():
             if publisher.get_subscription_count() == 0:
@@ -166,3 +178,31 @@ class CameraSubscription:
 
     def _now_s(self) -> float:
         return self._node.get_clock().now().nanoseconds * 1e-9
+
+
+def process_images(
+    cameras: Mapping[str, CameraSubscription], images: Sequence[Waiting[Received]]
+) -> list[Drop | None]:
+    """Process images of different cameras together and publish the results.
+
+    Called in the worker's thread.
+
+    Args:
+        cameras: by name.
+        images: what the cameras have received.
+
+    Returns:
+        See `Process`.
+    """
+    owners = [cameras[image.camera] for image in images]
+    received = [image.image for image in images]
+    with ExitStack() as stack:
+        for camera in owners:
+            stack.enter_context(camera.step.pipeline.for_image())
+        results = process_together(
+            [camera.request(one) for camera, one in zip(owners, received, strict=True)]
+        )
+        return [
+            camera.finish(one, result)
+            for camera, one, result in zip(owners, received, results, strict=True)
+        ]

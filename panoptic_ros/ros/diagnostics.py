@@ -3,14 +3,15 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import ROSClock
 from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
+from panoptic_ros.node.camera_settings import status_suffix
 from panoptic_ros.node.counts import CountsHistory
 from panoptic_ros.node.diagnostics import (
     STALE_ERROR_S,
@@ -47,7 +48,6 @@ class NodeState(NamedTuple):
     loaded: LoadedModel | None
     cameras: Sequence[CameraSubscription]
     enabled: bool
-    settings: Mapping[str, Any]
     listening_since_s: float
     """Time of the last subscription by time.monotonic()."""
 
@@ -103,8 +103,8 @@ class Diagnostics:
         )
 
     def _camera_statuses(self, camera: CameraSubscription, now: NodeState) -> list[Status]:
-        counts, time_s = camera.worker.counts(), self._clock.time_s
-        max_rate_hz = now.settings['max_rate_hz']
+        counts, settings, time_s = camera.counts, camera.settings, self._clock.time_s
+        max_rate_hz = settings['max_rate_hz']
         # A working camera has published an image within this time.
         period_s = max(STALE_ERROR_S, 2 / max_rate_hz if max_rate_hz else 0.0)
         history = self._history.setdefault(camera.name, CountsHistory())
@@ -113,7 +113,7 @@ class Diagnostics:
         newest_s, stamp = camera.newest_stamp_s, camera.step.clock.problem
         age_s = time_s - newest_s if newest_s and time_s else None
         published_s = camera.publications.last_s
-        return [
+        statuses = [
             input_status(
                 camera.name,
                 counts,
@@ -127,7 +127,7 @@ class Diagnostics:
                     before,
                     counts,
                     arriving,
-                    now.settings['max_age_ms'],
+                    settings['max_age_ms'],
                     camera.last_bad,
                     camera.last_failure,
                 ),
@@ -144,12 +144,15 @@ class Diagnostics:
             timing_status(
                 camera.timings,
                 camera.publications.rate_hz(time_s) if time_s else None,
-                now.settings,
+                settings,
                 active,
                 not time_s or time_s - published_s <= STALE_ERROR_S,
             ),
             tracking_status(camera.tracks if active else None),
         ]
+        for status in statuses[1:]:
+            status.name += status_suffix(camera.name, [one.name for one in now.cameras])
+        return statuses
 
     def _silent_s(self, camera: CameraSubscription, listening_since_s: float) -> float:
         """Return the time without an image, by /clock if that is slower, as with a paused bag."""

@@ -12,17 +12,29 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from panoptic_ros.core.text import reason_of
+from panoptic_ros.node.camera_settings import (
+    check_cameras,
+    check_changes,
+    describe_unknown,
+    merge,
+    topic_prefix,
+)
 from panoptic_ros.node.model_loading import LoadedModel, load_in_time
-from panoptic_ros.node.model_settings import check_for_model, tracker_config
-from panoptic_ros.node.parameters import NODE, check_changes, describe_unknown
+from panoptic_ros.node.model_settings import check_settings
+from panoptic_ros.node.parameters import NODE
 from panoptic_ros.node.topics import label_topics
+from panoptic_ros.node.worker import Worker
 from panoptic_ros.ros.background import in_thread
-from panoptic_ros.ros.camera import CameraSubscription
+from panoptic_ros.ros.camera import CameraSubscription, Received, process_images
 from panoptic_ros.ros.diagnostics import Diagnostics, NodeState
 from panoptic_ros.ros.lifecycle import ResponsiveLifecycleNode
 from panoptic_ros.ros.log_forwarding import forward_logging, remove_handler
 from panoptic_ros.ros.message_types import RosTypes
-from panoptic_ros.ros.parameters import declare_parameters
+from panoptic_ros.ros.parameters import (
+    declare_for_cameras,
+    declare_parameters,
+    declare_without_value,
+)
 from panoptic_ros.ros.publishers import Publishers
 from panoptic_ros.runtime.engine_build import EngineBuild
 
@@ -31,7 +43,7 @@ STOP_S = 10.0
 
 
 class PanopticNode(ResponsiveLifecycleNode):
-    """Node that segments and tracks the images of a camera; see docs/robot.md."""
+    """Node that segments and tracks the images of cameras; see docs/robot.md."""
 
     def __init__(self, **kwargs: Any) -> None:
         """Declare parameters and services; `configure` loads the model."""
@@ -40,10 +52,12 @@ class PanopticNode(ResponsiveLifecycleNode):
         self._settings, refused = declare_parameters(self)
         for line in refused:
             self.get_logger().error(line)
+        self._declaring = False
         self._enabled = True
         self._loaded: LoadedModel | None = None
         self._loading: list[tuple[float, EngineBuild]] = []  # since when, and its engine
         self._cameras: list[CameraSubscription] = []
+        self._worker = Worker[Received](())
         self._configured = 0  # number of times, to notice that it happened during a reload
         self._label_info: Publishers | None = None
         self._listening_since_s = time.monotonic()
@@ -73,9 +87,8 @@ class PanopticNode(ResponsiveLifecycleNode):
             False if an image is still being processed after `timeout_s`.
         """
         stopped = self._diagnostics.stop(timeout_s)
-        for camera in self._cameras:
-            camera.input.close()
-        if not self._stop_workers(timeout_s):
+        self._unsubscribe()
+        if not self._worker.stop(timeout_s):
             return False
         self._release()
         return stopped
@@ -101,15 +114,29 @@ class PanopticNode(ResponsiveLifecycleNode):
     async def _configure(self) -> None:
         """Load and warm up the model, and create the publishers."""
         names = self._settings['cameras']
-        if len(names) != 1:
-            raise ValueError(f'cameras must name exactly one camera, got {list(names)}')
-        tracker_config(self._settings)
+        check_cameras(names)
+        self._declaring = True
+        own, refused = declare_for_cameras(self, names)  # `cameras` may have changed
+        self._declaring = False
+        for line in refused:
+            self.get_logger().error(line)
+        self._settings = self._settings | own
+        check_settings(self._settings)
         loaded = await self._load()
         try:
-            check_for_model(self._settings, loaded.predictor.info)
-            self._cameras = [
-                CameraSubscription(self, names[0], '', loaded.predictor, self._settings)
-            ]
+            check_settings(self._settings, loaded.predictor.info)
+            self._worker = Worker(names)
+            for name in names:
+                self._cameras.append(
+                    CameraSubscription(
+                        self,
+                        name,
+                        topic_prefix(name, names),
+                        loaded.predictor,
+                        self._settings,
+                        self._worker,
+                    )
+                )
             self._label_info = Publishers(self, '', label_topics(RosTypes.vision))
             self._use_model(loaded)
         except Exception:
@@ -120,25 +147,34 @@ class PanopticNode(ResponsiveLifecycleNode):
     def _activate(self) -> None:
         """Subscribe to the cameras."""
         self._listening_since_s = time.monotonic()
+        cameras = {camera.name: camera for camera in self._cameras}
         for camera in self._cameras:
-            camera.start(subscribe=self._enabled)
+            camera.forget_notices()
+        try:
+            if self._enabled:
+                for camera in self._cameras:
+                    camera.subscribe()
+            self._worker.start(partial(process_images, cameras))
+        except BaseException:
+            self._unsubscribe()
+            raise
 
-    async def _stop(self) -> None:
-        """Unsubscribe and wait for the current image."""
+    def _unsubscribe(self) -> None:
         for camera in self._cameras:
             camera.input.close()
-        if not await in_thread(partial(self._stop_workers, STOP_S), 'stop', self.executor):
-            raise RuntimeError(f'an image is still being processed after {STOP_S:.0f} s')
 
-    def _stop_workers(self, timeout_s: float) -> bool:
-        still_busy = [camera.name for camera in self._cameras if not camera.worker.stop(timeout_s)]
-        return not still_busy
+    async def _stop(self) -> None:
+        """Unsubscribe and wait for the current images."""
+        self._unsubscribe()
+        if not await in_thread(partial(self._worker.stop, STOP_S), 'stop', self.executor):
+            raise RuntimeError(f'an image is still being processed after {STOP_S:.0f} s')
 
     def _release(self) -> None:
         """Release the model and the publishers."""
         for camera in self._cameras:
             camera.publishers.close()
         self._cameras = []
+        self._worker = Worker(())
         if self._label_info is not None:
             self._label_info.close()
         self._label_info = None
@@ -189,23 +225,35 @@ class PanopticNode(ResponsiveLifecycleNode):
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """Set parameters, also for both services; refuse unknown names with the nearest known one.
 
-        rclpy checks the names before any callback, and its answer does not name them.
+        rclpy checks the names before any callback, and its answer does not name them. A parameter
+        of one camera is declared when it is first set.
         """
-        unknown = [p.name for p in parameter_list if not self.has_parameter(p.name)]
-        if unknown:
+        cameras = self._settings['cameras']
+        new = dict.fromkeys(p.name for p in parameter_list if not self.has_parameter(p.name))
+        if unknown := describe_unknown(new, cameras):
             return SetParametersResult(
-                successful=False,
-                reason=f'the node does not have these parameters: {describe_unknown(unknown)}',
+                successful=False, reason=f'the node does not have these parameters: {unknown}'
             )
-        return super().set_parameters_atomically(parameter_list)
+        self._declaring = True
+        for name in new:
+            declare_without_value(self, name, cameras)
+        self._declaring = False
+        result = super().set_parameters_atomically(parameter_list)
+        for name in new:
+            if not result.successful:
+                self.undeclare_parameter(name)
+        return result
 
     def _on_set_parameters(self, parameters: list[Any]) -> SetParametersResult:
+        if self._declaring:  # not a change of a value
+            return SetParametersResult(successful=True)
         changes = {parameter.name: parameter.value for parameter in parameters}
         try:
-            settings = self._settings | check_changes(changes, self._is_configured)
-            tracker_config(settings)
-            if self._loaded is not None:
-                check_for_model(settings, self._loaded.predictor.info)
+            checked = check_changes(changes, self._is_configured, self._settings['cameras'])
+            settings = merge(self._settings, checked)
+            if 'cameras' in changes:
+                check_cameras(settings['cameras'])
+            check_settings(settings, self._loaded and self._loaded.predictor.info)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         threshold_changed = settings['score_threshold'] != self._settings['score_threshold']
@@ -243,7 +291,7 @@ class PanopticNode(ResponsiveLifecycleNode):
             loaded = await self._load()
             if not self._cameras or self._configured != configured:
                 raise RuntimeError('the node was cleaned up meanwhile')
-            check_for_model(self._settings, loaded.predictor.info)
+            check_settings(self._settings, loaded.predictor.info)
         except Exception as error:
             response.message = f'the old model stays: {reason_of(error)}'
             self.get_logger().error(f'cannot reload the model, {response.message}')
@@ -291,7 +339,6 @@ class PanopticNode(ResponsiveLifecycleNode):
             self._loaded,
             self._cameras,
             self._enabled,
-            self._settings,
             self._listening_since_s,
         )
 

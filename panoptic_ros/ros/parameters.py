@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Declaration of the node's parameters in ROS, with reports of values that have no effect."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from rclpy.node import Node
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.settings import Setting
 from panoptic_ros.core.text import one_line
+from panoptic_ros.node.camera_settings import describe_unknown, find_setting
 from panoptic_ros.node.parameter_file import is_for, parameter_blocks
-from panoptic_ros.node.parameters import PARAMETERS, QOS_OVERRIDES, describe_unknown, present_name
+from panoptic_ros.node.parameters import BY_NAME, PARAMETERS, QOS_OVERRIDES, present_name
 
 
 def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
@@ -29,33 +30,70 @@ def declare_parameters(node: Node) -> tuple[dict[str, Any], list[str]]:
         default = (
             list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
         )
-        try:
-            given = node.declare_parameter(
-                parameter.name, default, parameter_descriptor(parameter)
+        value, problem = _declare(node, parameter, default)
+        if problem:
+            refused.append(f'{problem}; the default {default!r} is used')
+            node.declare_parameter(
+                parameter.name, default, parameter_descriptor(parameter), ignore_override=True
             )
-            values[parameter.name] = parameter.check(given.value)
-            continue
-        except (
-            InvalidParameterTypeException,
-            InvalidParameterValueException,
-            ValueError,
-        ) as error:
-            refused.append(f'{_reason(parameter, node, error)}; the default {default!r} is used')
-        if node.has_parameter(parameter.name):
-            node.undeclare_parameter(parameter.name)
-        node.declare_parameter(
-            parameter.name, default, parameter_descriptor(parameter), ignore_override=True
-        )
-        values[parameter.name] = parameter.default
+            value = parameter.default
+        values[parameter.name] = value
+    cameras = values['cameras']
+    own_values, own_refused = declare_for_cameras(node, cameras)
+    values, refused = values | own_values, refused + own_refused
     ignored = [name for name in undeclared(node) if not name.startswith(QOS_OVERRIDES)]
     refused += [
         f'{name} is now called {present}; its value is ignored, {values[present]!r} is used'
         for name in ignored
         if (present := present_name(name))
     ]
-    if unknown := describe_unknown(name for name in ignored if not present_name(name)):
+    if unknown := describe_unknown((name for name in ignored if not present_name(name)), cameras):
         node.get_logger().warning(f'these parameters are unknown, they are ignored: {unknown}')
     return values, refused
+
+
+def declare_for_cameras(node: Node, cameras: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """Declare the parameters `<camera>.<parameter>` that were given at the start.
+
+    Others are declared when they are set.
+
+    Returns:
+        Their values by name, and one line for each value that is refused.
+    """
+    values, refused = {}, []
+    for name in undeclared(node):
+        setting = find_setting(name, cameras)
+        if setting is None:
+            continue
+        value, problem = _declare(node, setting, None)
+        if problem:
+            refused.append(f'{problem}; the value for all cameras is used')
+        else:
+            values[name] = value
+    return values, refused
+
+
+def declare_without_value(node: Node, name: str, cameras: Iterable[str]) -> None:
+    """Declare a parameter `<camera>.<parameter>`, which is to be set next."""
+    setting = find_setting(name, cameras)
+    if setting is not None:
+        node.declare_parameter(name, None, parameter_descriptor(setting), ignore_override=True)
+
+
+def _declare(node: Node, parameter: Setting, default: Any) -> tuple[Any, str]:
+    """Declare a parameter with the value given at the start.
+
+    Returns:
+        Its value, and why it is refused; the parameter is then not declared.
+    """
+    try:
+        given = node.declare_parameter(parameter.name, default, parameter_descriptor(parameter))
+        return parameter.check(given.value), ''
+    except (InvalidParameterTypeException, InvalidParameterValueException, ValueError) as error:
+        problem = _reason(parameter, node, error)
+    if node.has_parameter(parameter.name):
+        node.undeclare_parameter(parameter.name)
+    return None, problem
 
 
 def _reason(parameter: Setting, node: Node, error: Exception) -> str:
@@ -114,7 +152,9 @@ def parameter_descriptor(parameter: Setting) -> ParameterDescriptor:
             else 'may change while running'
         ),
         # A static double would refuse `10` for `10.0`; a static list an empty one.
-        dynamic_typing=isinstance(parameter.default, (float, tuple)),
+        # One of a camera has no value at first, and can be deleted.
+        dynamic_typing=isinstance(parameter.default, (float, tuple))
+        or parameter.name not in BY_NAME,
     )
     lower, upper = parameter.closed_range
     if isinstance(parameter.default, float):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prediction: from a camera image through the graph to a frame in camera pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,19 @@ from panoptic_ros.core.settings import MAX_SHOWN
 from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import Backend
 from panoptic_ros.runtime.letterbox import Letterbox
+
+
+class NetworkInput(NamedTuple):
+    """Image in the network's input, and the thresholds for it."""
+
+    pixels: npt.NDArray[np.uint8]
+    """(H, W, 3) RGB of the input size."""
+
+    geometry: Geometry
+    """Geometry of the camera image in it."""
+
+    thresholds: Mapping[str, float] | None = None
+    """See `graph_thresholds`."""
 
 
 class Predictor:
@@ -66,7 +80,18 @@ class Predictor:
             geometry: geometry of the camera image in it.
             thresholds: see `graph_thresholds`.
         """
-        return self.backend.run(pixels, graph_thresholds(self.info, geometry, thresholds))
+        return self.run_together([NetworkInput(pixels, geometry, thresholds)])[0]
+
+    def run_together(self, inputs: Sequence[NetworkInput]) -> list[Outputs]:
+        """Run the graph on several images.
+
+        Returns:
+            The outputs of each image.
+        """
+        return [
+            self.backend.run(pixels, graph_thresholds(self.info, geometry, thresholds))
+            for pixels, geometry, thresholds in inputs
+        ]
 
 
 def graph_thresholds(

@@ -173,8 +173,9 @@ class Graph:
         return result.reason
 
     def get_parameter(self, name: str):
+        """Return the value of a parameter; None if it is not declared."""
         response = self.call('get_parameters', GetParameters, GetParameters.Request(names=[name]))
-        return parameter_value_to_python(response.values[0])
+        return parameter_value_to_python(response.values[0]) if response.values else None
 
     def status(self, name: str) -> tuple[int, str, dict[str, str]]:
         """Return level, message and values of a status that is newer than this call."""

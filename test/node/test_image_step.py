@@ -80,7 +80,7 @@ def test_a_failure_names_its_kind_and_keeps_the_error(step, monkeypatch):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(step.pipeline.predictor, 'run', fail)
+    monkeypatch.setattr(step.pipeline.predictor.backend, 'run', fail)
     assert step(message(), 1.0) == DroppedImage(
         Drop.INFERENCE_FAILED, 'RuntimeError: out of memory', error
     )

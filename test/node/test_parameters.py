@@ -7,11 +7,10 @@ import pytest
 
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.resources import resource_file
+from panoptic_ros.node.camera_settings import describe_unknown
 from panoptic_ros.node.parameters import (
     BY_NAME,
     PARAMETERS,
-    check_changes,
-    describe_unknown,
     parameter_table,
     parameter_yaml,
     present_name,
@@ -63,18 +62,8 @@ def test_bad_values_are_refused_with_what_is_expected(name, value, reason):
         BY_NAME[name].check(value)
 
 
-def test_names_of_others_are_left_alone():
-    assert check_changes({'use_sim_time': True, 'max_age_ms': 3}, True) == {'max_age_ms': 3.0}
-
-
-def test_what_is_read_only_may_change_before_configure():
-    assert check_changes({'model': 'a.onnx'}, configured=False) == {'model': 'a.onnx'}
-    with pytest.raises(ValueError, match='model is read-only while'):
-        check_changes({'model': 'a.onnx'}, configured=True)
-
-
 def test_known_names_are_not_reported():
-    assert describe_unknown(BY_NAME) == ''
+    assert describe_unknown(BY_NAME, ['camera']) == ''
 
 
 @pytest.mark.parametrize(
@@ -89,7 +78,7 @@ def test_known_names_are_not_reported():
 def test_earlier_names_lead_to_the_present_ones(name, present):
     assert present_name(name) == present
     if present:
-        assert describe_unknown([name]) == f'{name} (now called {present})'
+        assert describe_unknown([name], ['camera']) == f'{name} (now called {present})'
 
 
 def test_each_earlier_name_has_a_present_parameter():
@@ -124,10 +113,14 @@ def test_shipped_parameters_are_the_defaults():
             if line.strip().startswith(f'{parameter.name.rpartition(".")[2]}:')
         )
         assert ('# *' in line) != parameter.read_only, line
+        assert ('@' in line) == parameter.per_camera, line
 
 
 def test_the_table_has_a_row_for_each_parameter():
     head, rule, *rows = parameter_table().splitlines()
     assert {row.count(' | ') for row in (head, *rows)} == {rule.count('---|') - 1}
     assert [row.split('`')[1] for row in rows] == list(BY_NAME)
-    assert '| `tracker.min_hits` | `3` | an integer from 1 to 1000 | yes | ' in parameter_table()
+    assert (
+        '| `tracker.min_hits` | `3` | an integer from 1 to 1000 | yes | yes | '
+        in parameter_table()
+    )

@@ -119,6 +119,25 @@ def test_arguments_reach_the_node(launch_file):
     assert keywords['namespace'] == 'robot'
 
 
+@pytest.mark.parametrize(
+    ('image', 'topics'),
+    [
+        ('/{camera}/image_raw', ('/front/image_raw', '/rear/image_raw')),
+        ('image_raw', ('front/image_raw', 'rear/image_raw')),
+    ],
+)
+def test_several_cameras_have_a_topic_each(launch_file, image, topics):
+    keywords = node_of(launch_file, cameras='[front, rear]', image=image)
+    assert keywords['parameters'][1]['cameras'] == ['front', 'rear']
+    assert keywords['remappings'] == list(zip(('front/image', 'rear/image'), topics, strict=True))
+
+
+def test_a_single_camera_with_a_name_has_topics_without_it(launch_file):
+    keywords = node_of(launch_file, cameras='front', image='/cam', image_compressed='/jpeg')
+    assert keywords['parameters'][1]['cameras'] == ['front']
+    assert keywords['remappings'] == [('image', '/cam'), ('image/compressed', '/jpeg')]
+
+
 def test_the_transport_profile_is_set_unless_the_user_has_one(launch_file, monkeypatch):
     def names() -> dict[str, str]:
         return dict(action.arguments for action in actions(launch_file, 'SetEnvironmentVariable'))

@@ -73,10 +73,10 @@ class Setup:
 
     def send(self) -> None:
         """Send an image and wait until its result is published."""
-        worker = self.node._cameras[0].worker
-        before = worker.counts().published
+        (camera,) = self.node._cameras
+        before = camera.counts.published
         self.images.publish(image_message(paint_scene(48, 96), before + 1))
-        self.until(lambda: worker.counts().published > before)
+        self.until(lambda: camera.counts.published > before)
 
     def session(self) -> weakref.ref:
         return weakref.ref(self.node._loaded.predictor.backend._session)

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
 import time
+from functools import partial
 from itertools import count
 
 import rclpy
@@ -16,7 +17,8 @@ from tiny_model import paint_scene
 
 from panoptic_ros.node.model_loading import load_model
 from panoptic_ros.node.parameter_file import read_parameters
-from panoptic_ros.ros.camera import CameraSubscription, Received
+from panoptic_ros.node.worker import Worker
+from panoptic_ros.ros.camera import CameraSubscription, Received, process_images
 from panoptic_ros.tracking.clock import BACK, STILL, ZERO
 
 ARRIVALS = count(50)
@@ -30,10 +32,13 @@ def camera(tiny_model, ros_domain):
     rclpy.init(context=context, domain_id=ros_domain)
     node = LifecycleNode('stamps', context=context)
     settings = read_parameters(None) | {'model': str(tiny_model), 'tracker.max_age': 0.5}
-    camera = CameraSubscription(node, 'camera', '', load_model(settings).predictor, settings)
-    camera.start(subscribe=False)
+    worker = Worker(['camera'])
+    predictor = load_model(settings).predictor
+    camera = CameraSubscription(node, 'camera', '', predictor, settings, worker)
+    camera.put = partial(worker.put, 'camera')
+    worker.start(partial(process_images, {'camera': camera}))
     yield camera
-    assert camera.worker.stop(10)
+    assert worker.stop(10)
     camera.publishers.close()
     node.destroy_node()
     rclpy.shutdown(context=context)
@@ -49,10 +54,10 @@ def process(camera, stamps_s, empty=False):
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(
             round(stamp_s * 1e9), 10**9
         )
-        camera.worker.put(Received(message, next(ARRIVALS) / 10))
-        while camera.worker.counts().in_flight:
+        camera.put(Received(message, next(ARRIVALS) / 10))
+        while camera.counts.in_flight:
             time.sleep(0.001)
-    counts = camera.worker.counts()
+    counts = camera.counts
     assert counts.published == counts.received
     return camera.step.clock.problem
 

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -85,7 +86,14 @@ def parameter_document(rng: Random) -> dict[str, Any]:
     if rng.random() < 0.2:
         return load(parameter_yaml())
     block: dict[str, Any] = {}
+    cameras = rng.choice((['camera'], ['front', 'rear']))
+    if cameras != ['camera']:
+        block['cameras'] = cameras
     for setting in rng.sample(PARAMETERS, rng.randrange(1, 8)):
+        if setting.name == 'cameras':
+            continue
+        if setting.per_camera and rng.random() < 0.3:
+            setting = replace(setting, name=f'{rng.choice(cameras)}.{setting.name}')
         *groups, name = setting.name.split('.')
         inside = block
         for group in groups if rng.random() < 0.7 else ():
@@ -122,10 +130,19 @@ def make_parameters(rng: Random) -> Case:
 
 def check_parameters(case: Case, folder: Path) -> None:
     values = read_parameters(folder / NAME)
-    if list(values) != [setting.name for setting in PARAMETERS]:
+    if list(values)[: len(PARAMETERS)] != [setting.name for setting in PARAMETERS]:
         raise Wrong(f'names: {list(values)}')
+    if len(set(values['cameras'])) != len(values['cameras']) or not values['cameras']:
+        raise Wrong(f'cameras: {values["cameras"]}')
+    declared = dict(BY_NAME)
+    for name in list(values)[len(PARAMETERS) :]:
+        camera = next((one for one in values['cameras'] if name.startswith(f'{one}.')), None)
+        setting = BY_NAME.get(name.removeprefix(f'{camera}.'))
+        if setting is None or not setting.per_camera:
+            raise Wrong(f'names: {name}')
+        declared[name] = setting
     for name, value in values.items():
-        if not is_allowed(BY_NAME[name], value):
+        if not is_allowed(declared[name], value):
             raise Wrong(f'value: {name} is {value!r}')
     require_unique_keys(case.files[NAME])
     document = load(case.files[NAME].decode('utf-8-sig'))
@@ -138,7 +155,7 @@ def check_parameters(case: Case, folder: Path) -> None:
         elif is_for(pattern, '/panoptic_node'):
             raise Wrong(f'pattern: {pattern} addresses the node and is not read')
     for name, value in values.items():
-        stated = given.get(name, [BY_NAME[name].default])
+        stated = given.get(name, [declared[name].default])
         if not any(agree(value, other) for other in stated):
             raise Wrong(f'result: {name} is {value!r}, the file says {stated!r}')
 
