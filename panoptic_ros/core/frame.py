@@ -119,6 +119,18 @@ class Geometry:
         wide = np.repeat(cell_map, np.bincount(cols, minlength=cell_map.shape[1]), axis=1)
         return np.take(wide, rows, axis=0, out=out, mode='clip')
 
+    def cells_of(
+        self, rows: npt.NDArray[np.intp], cols: npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.intp]:
+        """Return the index in a flattened decoded map of the cell that each pixel shows.
+
+        Args:
+            rows: rows of the camera's image, of any shape.
+            cols: columns, to be broadcast with them.
+        """
+        cell_rows, cell_cols = _nearest_cells(self)
+        return cell_rows[rows] * self.map_size[1] + cell_cols[cols]
+
 
 @lru_cache(maxsize=16)
 def _nearest_cells(geometry: Geometry) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
