@@ -87,7 +87,7 @@ def instances_message(types: MessageTypes, header: Any, frame: PanopticFrame) ->
         row_step=dtype.itemsize * len(rows),
         is_bigendian=False,
         is_dense=False,
-        fields=list(_point_fields(types.make, dtype)),
+        fields=list(point_fields(types.make, dtype)),
     )  # x, y, z may be NaN
     if len(rows):
         message.data = types.buffer(rows.nbytes)
@@ -96,7 +96,7 @@ def instances_message(types: MessageTypes, header: Any, frame: PanopticFrame) ->
 
 
 @lru_cache(maxsize=16)
-def _point_fields(make: Callable[..., Any], dtype: np.dtype[np.void]) -> tuple[Any, ...]:
+def point_fields(make: Callable[..., Any], dtype: np.dtype[np.void]) -> tuple[Any, ...]:
     """Return a sensor_msgs/PointField for each field of a row.
 
     Making them takes most of the time of a PointCloud2, and they are the same for all frames.

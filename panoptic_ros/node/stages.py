@@ -27,6 +27,18 @@ class Stage(Enum):
 
     TRACK = 'track', 'track'
 
+    METRES = 'metres', 'metres'
+    """Depth or lidar, the positions of segments, and the velocities of tracks."""
+
+    POINTS = 'points', 'points'
+    """Making of the organised cloud."""
+
+    CLOUD = 'cloud', 'cloud'
+    """Labelling of the lidar's cloud."""
+
+    MARKERS = 'markers', 'markers'
+    """Making of markers and 3-D detections."""
+
     MESSAGES = 'messages', 'publish'
     """Making of messages, where it is timed apart from publishing."""
 

@@ -17,6 +17,7 @@ from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.overlay import draw_overlay
 from panoptic_ros.node.diagnostics import DIAGNOSTICS_TYPE
+from panoptic_ros.node.markers import MarkerWriter
 from panoptic_ros.node.messages import (
     ImageWriter,
     MessageTypes,
@@ -25,22 +26,42 @@ from panoptic_ros.node.messages import (
     label_info_message,
     label_json_message,
 )
+from panoptic_ros.node.metric_messages import (
+    CLOUD_TYPE,
+    CloudWriter,
+    PointsWriter,
+    detections_3d_message,
+)
+from panoptic_ros.node.scene import Scene
+from panoptic_ros.node.stages import Stage
 
 IMAGE = 'sensor_msgs/msg/Image'
 
 RAW_INPUT, COMPRESSED_INPUT = 'image', 'image/compressed'
 """Topics of the camera's images, to which the node subscribes."""
 
+INFO_INPUT, CLOUD_INPUT = 'camera_info', 'cloud'
+DEPTH_INPUT, COMPRESSED_DEPTH_INPUT = 'depth', 'depth/compressedDepth'
+"""Topics of the inputs beside the images, see `panoptic_ros.node.side_input`."""
+
 RECORDED_INPUT = 'demo/image/compressed'
 """Topic of the demo's camera with each of its images once more, for the recorder. Small reliable
 messages reach it on a slow machine too, where raw images get lost."""
 
-INPUT_TYPES = {RAW_INPUT: IMAGE, COMPRESSED_INPUT: 'sensor_msgs/msg/CompressedImage'}
-"""Their message types."""
+INPUT_TYPES = {
+    RAW_INPUT: IMAGE,
+    COMPRESSED_INPUT: 'sensor_msgs/msg/CompressedImage',
+    INFO_INPUT: 'sensor_msgs/msg/CameraInfo',
+    DEPTH_INPUT: IMAGE,
+    COMPRESSED_DEPTH_INPUT: 'sensor_msgs/msg/CompressedImage',
+    CLOUD_INPUT: CLOUD_TYPE,
+}
+"""Message types of all inputs."""
 
 SEGMENTS = 'panoptic/segments'
 INSTANCES = 'panoptic/instances'
 OVERLAY = 'panoptic/overlay'
+POINTS = 'panoptic/points'
 LABEL_INFO = 'panoptic/label_info'
 DIAGNOSTICS = 'diagnostics'
 
@@ -58,6 +79,14 @@ class FrameSource(NamedTuple):
     scale: str
     """Resolution of maps: `camera`, or `network` for that of the decoded maps."""
 
+    scene: Scene | None = None
+    """What is known in metres; None without depth and cloud."""
+
+    @property
+    def located_frame(self) -> PanopticFrame:
+        """The frame, with positions in metres where they are known."""
+        return self.frame if self.scene is None else self.scene.frame
+
 
 @dataclass(frozen=True)
 class Topic:
@@ -72,7 +101,7 @@ class Topic:
     """Short description for users."""
 
     make: Callable[..., Any]
-    """Makes a message: of a frame from (ImageWriter, FrameSource), or None if the frame has no
+    """Makes a message: of a frame from (the writer, FrameSource), or None if the frame has no
     values for it; if the topic is latched, from (MessageTypes, LabelSet, score threshold, stamp).
     """
 
@@ -81,7 +110,20 @@ class Topic:
     receive the last one, and a camera's name does not precede the topic."""
 
     missing: str = ''
-    """Why a frame can lack the values for a message, and what to do."""
+    """Why a frame can lack the values for a message, and what to do; empty for topics in metres,
+    whose inputs have statuses of their own."""
+
+    needs_positions: bool = False
+    """Whether its messages hold positions of segments."""
+
+    stage: Stage = Stage.MESSAGES
+    """Stage of making its messages."""
+
+    writer: Callable[[MessageTypes], Any] = ImageWriter
+    """Makes the writer of one camera's messages, which `make` receives."""
+
+    depth: int = 5
+    """Number of messages that are kept for slow subscribers."""
 
     @property
     def nothing_to_publish(self) -> str:
@@ -90,7 +132,7 @@ class Topic:
 
     def maker(self, types: MessageTypes) -> Callable[[FrameSource], Any]:
         """Return the function that makes the messages of one camera's frames."""
-        return partial(self.make, ImageWriter(types))
+        return partial(self.make, self.writer(types))
 
 
 def map_message(
@@ -125,6 +167,11 @@ def overlay_message(out: ImageWriter, source: FrameSource) -> Any:
     return out.message
 
 
+def in_metres(make: Callable[[Any, FrameSource, Scene], Any]) -> Callable[[Any, FrameSource], Any]:
+    """Return a maker of messages that makes none while there is no depth and no cloud."""
+    return lambda out, source: source.scene and make(out, source, source.scene)
+
+
 TOPICS = (
     Topic(
         SEGMENTS,
@@ -142,7 +189,8 @@ TOPICS = (
         INSTANCES,
         'sensor_msgs/msg/PointCloud2',
         'the instance table: one point per segment with class, track id, box, embedding',
-        lambda out, source: instances_message(out.types, source.header, source.frame),
+        lambda out, source: instances_message(out.types, source.header, source.located_frame),
+        needs_positions=True,
     ),
     Topic(
         'panoptic/confidence',
@@ -162,6 +210,43 @@ TOPICS = (
         'vision_msgs/msg/Detection2DArray',
         'things; `id` is the track id',
         lambda out, source: detections_message(out.types, source.header, source.frame),
+    ),
+    Topic(
+        POINTS,
+        CLOUD_TYPE,
+        'with depth and camera_info: organised cloud of every `points.stride`-th pixel, with rgb, '
+        'class_id, track_id and confidence',
+        in_metres(lambda out, source, scene: out(source.header, source.image, scene)),
+        stage=Stage.POINTS,
+        writer=PointsWriter,
+        depth=1,
+    ),
+    Topic(
+        'panoptic/cloud',
+        CLOUD_TYPE,
+        'with a lidar: its cloud under its own header, with class_id, track_id and confidence',
+        in_metres(lambda out, source, scene: out(scene)),
+        stage=Stage.CLOUD,
+        writer=CloudWriter,
+    ),
+    Topic(
+        'panoptic/markers',
+        'visualization_msgs/msg/MarkerArray',
+        'with depth or lidar: boxes, labels and velocities of things',
+        in_metres(lambda out, source, scene: out(source.header, source.labels, scene)),
+        needs_positions=True,
+        stage=Stage.MARKERS,
+        writer=MarkerWriter,
+    ),
+    Topic(
+        'panoptic/detections_3d',
+        'vision_msgs/msg/Detection3DArray',
+        'with depth or lidar: things with a position; `id` is the track id',
+        in_metres(
+            lambda out, source, scene: detections_3d_message(out.types, source.header, scene)
+        ),
+        needs_positions=True,
+        stage=Stage.MARKERS,
     ),
     Topic(
         LABEL_INFO,

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.frame import Geometry, PanopticFrame
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.spatial.camera_model import CameraModel
@@ -40,22 +40,15 @@ class CellLabels(NamedTuple):
     """0 to 1."""
 
 
-def label_cells(
-    frame: PanopticFrame, confidence: npt.NDArray[np.uint8] | None = None
-) -> CellLabels:
-    """Return the labels of a frame's cells.
-
-    Args:
-        frame: the frame.
-        confidence: (h, w) confidence of each cell, 255 = certain; None takes that of segments.
-    """
-    rows = frame.segments
+def label_cells(frame: PanopticFrame) -> CellLabels:
+    """Return the labels of a frame's cells; without a confidence map, the scores of segments."""
+    rows, confidence_map = frame.segments, frame.confidence_map
     return CellLabels(
         frame.paint(rows['class_id'], VOID_ID),
         frame.paint(rows['track_id'], 0),
         frame.paint(rows['score'], 0)
-        if confidence is None
-        else confidence.astype(np.float32) / np.float32(255),
+        if confidence_map is None
+        else confidence_map.astype(np.float32) / np.float32(255),
     )
 
 
@@ -91,7 +84,7 @@ def fill_cloud(
     depth: DepthImage,
     camera: CameraModel,
     image: CameraImage,
-    frame: PanopticFrame,
+    geometry: Geometry,
     labels: CellLabels,
     stride: int,
     max_range_m: float,
@@ -103,7 +96,7 @@ def fill_cloud(
         depth: depth of the camera image's size.
         camera: the camera.
         image: the camera's image.
-        frame: its frame.
+        geometry: geometry of its frame.
         labels: labels of the frame's cells.
         stride: distance of the points in the image, px; with 1 every pixel has a point.
         max_range_m: points with a greater z become NaN; 0: no limit.
@@ -113,9 +106,7 @@ def fill_cloud(
         with np.errstate(invalid='ignore'):
             points[:, points[2] > max_range_m] = np.nan
     height, width = camera.size
-    cells = frame.geometry.cells_of(
-        np.arange(0, height, stride)[:, None], np.arange(0, width, stride)
-    )
+    cells = geometry.cells_of(np.arange(0, height, stride)[:, None], np.arange(0, width, stride))
     columns = [*points, _packed_rgb(image, stride)]
     columns += [cell_map.reshape(-1).take(cells) for cell_map in labels]
     # merge() copies bits, and writes rows of seven numbers ten times as fast as NumPy.

@@ -2,6 +2,7 @@
 """Organised cloud against a loop over pixels."""
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,8 +40,10 @@ def cloud_of(scene, stride=1, max_range_m=0.0, order='rgb', confidence=None):
     if order == 'mono':
         pixels = pixels[..., 0]
     out = np.empty(cloud_size(SIZE, stride), POINT)
-    labels = label_cells(frame, confidence)
-    fill_cloud(out, depth, camera, CameraImage(pixels, order), frame, labels, stride, max_range_m)
+    labels = label_cells(replace(frame, confidence_map=confidence))
+    fill_cloud(
+        out, depth, camera, CameraImage(pixels, order), frame.geometry, labels, stride, max_range_m
+    )
     return out
 
 

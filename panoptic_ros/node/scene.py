@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known in metres about one image; each part is computed when it is first needed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.images.messages import header_stamp_ns
+from panoptic_ros.node.side_input import CalibrationInput, Mismatch, RefusedError, SideInput
+from panoptic_ros.spatial.camera_model import CameraModel
+from panoptic_ros.spatial.depth import DepthImage, read_depth
+from panoptic_ros.spatial.lidar import (
+    LidarCloud,
+    Projection,
+    parse_extrinsic,
+    project_cloud,
+    read_cloud,
+)
+from panoptic_ros.spatial.points import CellLabels, depth_points, label_cells
+from panoptic_ros.spatial.positions import Positions, inner_map, measure, sample_segments
+from panoptic_ros.tracking.motion import Velocities
+
+Transform = Callable[[str, str, Any], npt.NDArray[np.float64]]
+"""Returns the transform (4, 4) to a frame from another frame at a stamp; raises ValueError."""
+
+CHECK_STEP = 8
+"""Distance of the pixels at which a depth image is checked for any depth."""
+
+
+class DepthView(NamedTuple):
+    """Depth of an image's pixels, and the camera's model."""
+
+    depth: DepthImage
+    camera: CameraModel
+
+
+class CloudView(NamedTuple):
+    """Cloud of a lidar, and its points in the image."""
+
+    message: Any
+    cloud: LidarCloud
+    projection: Projection
+
+
+class Metres:
+    """Inputs of one camera beside its images, and what lasts from image to image."""
+
+    def __init__(
+        self, warn: Callable[[str, str], None], transform: Transform | None = None
+    ) -> None:
+        """Begin without inputs.
+
+        Args:
+            warn: logs a warning of a kind once.
+            transform: looks up transforms; None if there is no TF.
+        """
+        self.calibration = CalibrationInput()
+        self.depth = SideInput('depth', warn)
+        self.cloud = SideInput('cloud', warn)
+        self.velocities = Velocities()
+        self.missing: Mapping[str, int] = {}
+        """Number of segments of the last image without a position, by reason."""
+        self.transform = transform
+
+    def scene(
+        self, header: Any, frame: PanopticFrame, settings: Mapping[str, Any]
+    ) -> 'Scene | None':
+        """Return the scene of an image; None while no depth and no cloud has been received.
+
+        Args:
+            header: of the image.
+            frame: its tracked frame.
+            settings: the parameters' values.
+        """
+        if not (self.depth.is_received or self.cloud.is_received):
+            return None
+        return Scene(self, header, frame, settings)
+
+
+class Scene:
+    """One image in metres; all points are in the camera's optical frame."""
+
+    def __init__(
+        self, metres: Metres, header: Any, frame: PanopticFrame, settings: Mapping[str, Any]
+    ) -> None:
+        """See `Metres.scene`."""
+        self.header, self.settings = header, settings
+        self._metres, self.given_frame = metres, frame
+        self._size = frame.geometry.image_size
+
+    @cached_property
+    def depth(self) -> DepthView | None:
+        """Depth of the image; None without one that fits."""
+        if not self._metres.depth.is_received:
+            return None
+        return self._metres.depth.use(
+            header_stamp_ns(self), self.settings['depth.max_offset_ms'], self._read_depth
+        )
+
+    def _read_depth(self, message: Any) -> DepthView:
+        camera = self._metres.calibration.model(self._size)
+        try:
+            depth = read_depth(message, self.settings['max_image_pixels'])
+        except ValueError as error:
+            raise RefusedError(Mismatch.UNREADABLE, error) from None
+        try:
+            depth = depth.fitted(self._size)
+        except ValueError as error:
+            raise RefusedError(Mismatch.SIZE, error) from None
+        if np.isnan(depth.metres(np.s_[::CHECK_STEP, ::CHECK_STEP])).all():
+            raise RefusedError(Mismatch.EMPTY, 'the depth image holds no depth, only 0 or NaN')
+        return DepthView(depth, camera)
+
+    @cached_property
+    def cloud(self) -> CloudView | None:
+        """Cloud of the lidar; None without one that fits."""
+        if not self._metres.cloud.is_received:
+            return None
+        return self._metres.cloud.use(
+            header_stamp_ns(self),
+            self.settings['cloud.max_offset_ms'],
+            self._read_cloud,
+            newest=True,
+        )
+
+    def _read_cloud(self, message: Any) -> CloudView:
+        camera = self._metres.calibration.model(self._size)
+        try:
+            cloud = read_cloud(message)
+        except ValueError as error:
+            raise RefusedError(Mismatch.UNREADABLE, error) from None
+        try:
+            transform = self._transform(message.header)
+        except ValueError as error:
+            raise RefusedError(Mismatch.TRANSFORM, error) from None
+        return CloudView(message, cloud, project_cloud(cloud, camera, transform))
+
+    def _transform(self, header: Any) -> npt.NDArray[np.float64]:
+        """Return the transform from a cloud's frame to the camera's.
+
+        Raises:
+            ValueError: if it is not known.
+        """
+        if self.settings['cloud.extrinsic']:
+            return _extrinsic(self.settings['cloud.extrinsic'])
+        if self._metres.transform is None:
+            raise ValueError('tf2_ros is not installed; install it, or set cloud.extrinsic')
+        return self._metres.transform(self.header.frame_id, header.frame_id, header.stamp)
+
+    @cached_property
+    def positions(self) -> Positions | None:
+        """Positions of the segments, from depth or else from the cloud; None without both."""
+        positions = None
+        if self.depth is not None:
+            samples = sample_segments(self.given_frame)
+            points = depth_points(self.depth.depth, self.depth.camera, samples.index)
+            positions = measure(samples.ids, points, self.given_frame)
+        elif self.cloud is not None:
+            seen = self.cloud.projection
+            ids = inner_map(self.given_frame.geometry.to_camera(self.given_frame.segment_map))
+            positions = measure(ids[seen.rows, seen.cols], seen.points, self.given_frame)
+        self._metres.missing = {} if positions is None else positions.missing
+        return positions
+
+    @cached_property
+    def frame(self) -> PanopticFrame:
+        """The frame, with the positions of its segments."""
+        if self.positions is None:
+            return self.given_frame
+        rows = self.given_frame.segments.copy()
+        for axis, name in enumerate('xyz'):
+            rows[name] = self.positions.median[:, axis]
+        return replace(self.given_frame, segments=rows)
+
+    @cached_property
+    def velocity(self) -> npt.NDArray[np.float64]:
+        """(S, 3) velocity of each segment relative to the camera, m/s; see `Velocities.update`."""
+        return self._metres.velocities.update(self.frame)
+
+    @cached_property
+    def labels(self) -> CellLabels:
+        """Labels of the frame's cells."""
+        return label_cells(self.given_frame)
+
+
+@lru_cache(maxsize=16)
+def _extrinsic(text: str) -> npt.NDArray[np.float64]:
+    return parse_extrinsic(text)
