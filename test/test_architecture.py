@@ -24,6 +24,7 @@ ROS_MODULES = {
     'sensor_msgs',
     'std_msgs',
     'std_srvs',
+    'tf2_ros',
     'vision_msgs',
     'visualization_msgs',
 }

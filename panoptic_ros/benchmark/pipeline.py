@@ -35,8 +35,8 @@ class Sink(Protocol):
 
     def send(
         self, image: CameraImage, frame: PanopticFrame, labels: LabelSet
-    ) -> tuple[float, float]:
-        """Make and publish a frame's messages; return the seconds of making and of publishing."""
+    ) -> dict[Stage, float]:
+        """Make and publish a frame's messages; return seconds by stage."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def time_pipeline(
         path: the model file.
         images: camera images, used in turn.
         seconds: time to spend; at least LEAST_FRAMES images are processed.
-        sink: receives the frames; without it the stages `messages` and `publish` are left out.
+        sink: receives the frames; without it the stages from `metres` to `publish` are left out.
         on_progress: receives the fraction that is done, 0 to 1.
         backend_options: arguments of `panoptic_ros.load`.
 
@@ -111,7 +111,11 @@ def time_pipeline(
         scaled = [predictor.prepare(image)[0].copy() for image in images]
         graph = time_graph(path, scaled, thresholds, GRAPH_SHARE * seconds)
     on_progress(1.0)
-    stages = {stage.key: np.array([row[stage] for row in rows]) * 1e3 for stage in rows[0]}
+    stages = {
+        stage.key: np.array([row.get(stage, 0.0) for row in rows]) * 1e3
+        for stage in Stage
+        if any(stage in row for row in rows)
+    }
     return PipelineTimes(
         predictor.info,
         backend.name,
@@ -132,9 +136,7 @@ def _time_stages(
     frame, times = pipeline(image, stamp_s)
     yield from times.items()
     if sink is not None:
-        making_s, publishing_s = sink.send(image, frame, pipeline.predictor.info.labels)
-        yield Stage.MESSAGES, making_s
-        yield Stage.PUBLISH, publishing_s
+        yield from sink.send(image, frame, pipeline.predictor.info.labels).items()
 
 
 def time_tracker(count: int = 200, frames: int = 60) -> npt.NDArray[np.float64]:

@@ -89,6 +89,13 @@ def add_parser(subparsers: Any) -> None:
         help='camera image, px (default: 1080 1920; with --metrics 1024 2048)',
     )
     parser.add_argument(
+        '--depth',
+        type=whole(1, 64),
+        metavar='STRIDE',
+        help='also time positions, markers and a cloud with this points.stride, from a depth '
+        'image of the size of the camera image',
+    )
+    parser.add_argument(
         '--seconds',
         type=number(above=0, most=3600),
         default=10,
@@ -165,7 +172,7 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
     images = street(height, width)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        sink = _open_sink(stack)
+        sink = _open_sink(stack, args.depth)
         if not paths:
             with working('exporting the models to time'):
                 paths = list(standard_models(folder, lambda line: print(line, file=sys.stderr)))
@@ -211,10 +218,10 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
     ]
 
 
-def _open_sink(stack: ExitStack) -> Any:
-    """Return a sink of messages and publishers, or None without ROS 2."""
+def _open_sink(stack: ExitStack, points_stride: int | None) -> Any:
+    """Return a sink of messages and publishers, or None without ROS 2; see `MessageSink`."""
     try:
         from panoptic_ros.ros.message_sink import MessageSink
     except ImportError:
         return None
-    return stack.enter_context(MessageSink())
+    return stack.enter_context(MessageSink(points_stride))

@@ -8,6 +8,7 @@ from typing import Any
 from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.node.camera_settings import settings_for
 from panoptic_ros.node.pipeline import Pipeline
+from panoptic_ros.spatial.lidar import parse_extrinsic
 from panoptic_ros.tracking import Tracker, TrackerConfig
 
 THRESHOLDS = ('score_threshold', 'min_area')
@@ -36,6 +37,8 @@ def check_settings(settings: Mapping[str, Any], info: ModelInfo | None = None) -
         own = settings_for(camera, settings)
         try:
             tracker_config(own)
+            if own['cloud.extrinsic']:
+                parse_extrinsic(own['cloud.extrinsic'])
             if info is not None:
                 check_for_model(own, info)
         except ValueError as error:

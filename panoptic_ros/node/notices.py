@@ -20,7 +20,13 @@ class Notices:
     of lines, whatever the images contain.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, title: str = '') -> None:
+        """Begin with no warning logged.
+
+        Args:
+            title: start of each warning.
+        """
+        self._title = title
         self._logged: defaultdict[str, set[str]] = defaultdict(set)
 
     def clear(self) -> None:
@@ -41,7 +47,9 @@ class Notices:
         logged.add(key)
         if len(logged) > MAX_DIFFERENT:
             logger.warning(
-                '%s: further warnings of this kind are not logged; see the diagnostics', kind
+                '%s%s: further warnings of this kind are not logged; see the diagnostics',
+                self._title,
+                kind,
             )
         else:
-            logger.warning(text)
+            logger.warning('%s%s', self._title, text)

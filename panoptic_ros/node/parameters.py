@@ -171,6 +171,53 @@ PARAMETERS = (
         per_camera=True,
     ),
     Setting(
+        'depth.max_offset_ms',
+        50.0,
+        'Largest difference between the stamps of an image and of the depth that is used for it.',
+        minimum=0,
+        maximum=1e4,
+        per_camera=True,
+    ),
+    Setting(
+        'points.stride',
+        4,
+        'Distance of the points of the cloud in the image, pixels; 1: every pixel has a point.',
+        minimum=1,
+        maximum=64,
+        per_camera=True,
+    ),
+    Setting(
+        'points.max_range',
+        0.0,
+        'Points further away along the optical axis are left out, metres; 0: no limit.',
+        minimum=0,
+        maximum=1e6,
+        per_camera=True,
+    ),
+    Setting(
+        'points.dense',
+        False,
+        'Publish only the points with a position, in one row; else the others are NaN.',
+        per_camera=True,
+    ),
+    Setting(
+        'cloud.max_offset_ms',
+        100.0,
+        "Largest difference between the stamps of an image and of the lidar's cloud that is used "
+        'for it.',
+        minimum=0,
+        maximum=1e4,
+        per_camera=True,
+    ),
+    Setting(
+        'cloud.extrinsic',
+        '',
+        "Pose of the cloud's frame in the camera's optical frame as `x y z qx qy qz qw`, metres "
+        'and a quaternion; empty: from TF.',
+        read_only=True,
+        per_camera=True,
+    ),
+    Setting(
         'tracker.enabled', True, 'Give things track ids that last across images.', per_camera=True
     ),
     *(replace(s, per_camera=True) for s in settings_of(TrackerConfig, 'tracker.')),

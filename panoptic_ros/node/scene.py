@@ -167,6 +167,10 @@ class Scene:
         self._metres.missing = {} if positions is None else positions.missing
         return positions
 
+    def locate(self) -> None:
+        """Find the positions now."""
+        _ = self.frame
+
     @cached_property
     def frame(self) -> PanopticFrame:
         """The frame, with the positions of its segments."""

@@ -109,9 +109,13 @@ class Topic:
     """True if a message is published for each model and not for each frame. Late subscribers
     receive the last one, and a camera's name does not precede the topic."""
 
+    in_metres: bool = False
+    """Whether it needs depth or a lidar's cloud: `make` has a third argument, the `Scene`, and no
+    message is made without one."""
+
     missing: str = ''
     """Why a frame can lack the values for a message, and what to do; empty for topics in metres,
-    whose inputs have statuses of their own."""
+    whose inputs warn themselves."""
 
     needs_positions: bool = False
     """Whether its messages hold positions of segments."""
@@ -132,7 +136,10 @@ class Topic:
 
     def maker(self, types: MessageTypes) -> Callable[[FrameSource], Any]:
         """Return the function that makes the messages of one camera's frames."""
-        return partial(self.make, self.writer(types))
+        writer = self.writer(types)
+        if self.in_metres:
+            return lambda source: source.scene and self.make(writer, source, source.scene)
+        return partial(self.make, writer)
 
 
 def map_message(
@@ -165,11 +172,6 @@ def overlay_message(out: ImageWriter, source: FrameSource) -> Any:
     pixels = out.pixels('rgb8', source.header, source.frame.geometry.image_size)
     draw_overlay(source.image, source.frame, source.labels, pixels)
     return out.message
-
-
-def in_metres(make: Callable[[Any, FrameSource, Scene], Any]) -> Callable[[Any, FrameSource], Any]:
-    """Return a maker of messages that makes none while there is no depth and no cloud."""
-    return lambda out, source: source.scene and make(out, source, source.scene)
 
 
 TOPICS = (
@@ -216,7 +218,8 @@ TOPICS = (
         CLOUD_TYPE,
         'with depth and camera_info: organised cloud of every `points.stride`-th pixel, with rgb, '
         'class_id, track_id and confidence',
-        in_metres(lambda out, source, scene: out(source.header, source.image, scene)),
+        lambda out, source, scene: out(source.header, source.image, scene),
+        in_metres=True,
         stage=Stage.POINTS,
         writer=PointsWriter,
         depth=1,
@@ -225,7 +228,8 @@ TOPICS = (
         'panoptic/cloud',
         CLOUD_TYPE,
         'with a lidar: its cloud under its own header, with class_id, track_id and confidence',
-        in_metres(lambda out, source, scene: out(scene)),
+        lambda out, source, scene: out(scene),
+        in_metres=True,
         stage=Stage.CLOUD,
         writer=CloudWriter,
     ),
@@ -233,7 +237,8 @@ TOPICS = (
         'panoptic/markers',
         'visualization_msgs/msg/MarkerArray',
         'with depth or lidar: boxes, labels and velocities of things',
-        in_metres(lambda out, source, scene: out(source.header, source.labels, scene)),
+        lambda out, source, scene: out(source.header, source.labels, scene),
+        in_metres=True,
         needs_positions=True,
         stage=Stage.MARKERS,
         writer=MarkerWriter,
@@ -242,9 +247,8 @@ TOPICS = (
         'panoptic/detections_3d',
         'vision_msgs/msg/Detection3DArray',
         'with depth or lidar: things with a position; `id` is the track id',
-        in_metres(
-            lambda out, source, scene: detections_3d_message(out.types, source.header, scene)
-        ),
+        lambda out, source, scene: detections_3d_message(out.types, source.header, scene),
+        in_metres=True,
         needs_positions=True,
         stage=Stage.MARKERS,
     ),

@@ -44,6 +44,7 @@ class ResultsBag(BagWriter):
             camera: [
                 (topic, f'{prefix}{topic.name}', topic.maker(self._types))
                 for topic in frame_topics(self._types.vision)
+                if not topic.in_metres
             ]
             for camera, prefix in prefixes.items()
         }

@@ -2,15 +2,19 @@
 """Subscription to one camera: input, publishers and counts; and the processing of images."""
 
 import logging
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 from rclpy.lifecycle import LifecycleNode
+from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import Image
 
 from panoptic_ros.core.text import one_line
+from panoptic_ros.core.transport import PROFILE, segment_bytes
 from panoptic_ros.images.messages import header_stamp_s
 from panoptic_ros.node.camera_settings import settings_for
 from panoptic_ros.node.counts import Counts, Drop
@@ -25,13 +29,17 @@ from panoptic_ros.node.image_step import (
 from panoptic_ros.node.memory import is_out_of_memory
 from panoptic_ros.node.meters import RateMeter, Timings
 from panoptic_ros.node.notices import Notices
+from panoptic_ros.node.publishing import Output, publish_frame
+from panoptic_ros.node.scene import Metres
 from panoptic_ros.node.scheduler import Waiting
 from panoptic_ros.node.stages import LABELS, Stage, sum_by_label
-from panoptic_ros.node.topics import FrameSource, frame_topics
+from panoptic_ros.node.topics import POINTS, FrameSource, Topic, frame_topics
 from panoptic_ros.node.worker import Worker
 from panoptic_ros.ros.image_input import ImageInput
 from panoptic_ros.ros.message_types import RosTypes
 from panoptic_ros.ros.publishers import Publishers
+from panoptic_ros.ros.side_inputs import SideInputs
+from panoptic_ros.ros.transforms import Transforms
 from panoptic_ros.runtime import Predictor
 from panoptic_ros.tracking import TrackerStats
 
@@ -57,6 +65,7 @@ class CameraSubscription:
         predictor: Predictor,
         settings: Mapping[str, Any],
         worker: Worker[Received],
+        transforms: Transforms,
     ) -> None:
         """Create the publishers; `subscribe` begins to receive images.
 
@@ -67,6 +76,7 @@ class CameraSubscription:
             predictor: the loaded model.
             settings: the values of all parameters.
             worker: receives the images, and calls `process_images` for them.
+            transforms: of the node.
         """
         self.name = name
         self.timings = Timings(LABELS)
@@ -79,14 +89,18 @@ class CameraSubscription:
         self._worker = worker
         self._node = node
         self.input = ImageInput(node, prefix)
-        """Its `close` unsubscribes from the images."""
         self.step = ImageStep(predictor, settings)
-        self._notices = Notices()
-        self._title = f'camera {name}: ' if prefix else ''
+        self._notices = Notices(f'camera {name}: ' if prefix else '')
+        # Nothing here refers to the camera itself, so that a model is released with its camera.
+        self.metres = Metres(self._notices.warn, transforms)
+        self.side_inputs = SideInputs(node, prefix, self.metres, transforms.listen)
         topics = frame_topics(RosTypes.vision)
-        self._makers = {topic: topic.maker(RosTypes()) for topic in topics}
         self.publishers = Publishers(node, prefix, topics)
         """To be closed after the worker has stopped."""
+        self._outputs = {
+            publisher: Output(topic, topic.maker(RosTypes()), self._publish_of(topic, publisher))
+            for topic, publisher in self.publishers.by_topic.items()
+        }
         self.apply(settings)
 
     @property
@@ -106,8 +120,18 @@ class CameraSubscription:
         self.step.apply(self.settings)
 
     def subscribe(self) -> None:
-        """Subscribe to the images; see `ImageInput`."""
-        self.input.open(self.settings, self._receive)
+        """Subscribe to the images and what is beside them; see `ImageInput`, `SideInputs`."""
+        self.side_inputs.open(self.settings, self.input.raw_topic)
+        try:
+            self.input.open(self.settings, self._receive)
+        except BaseException:
+            self.side_inputs.close()
+            raise
+
+    def unsubscribe(self) -> None:
+        """Receive nothing any more."""
+        self.input.close()
+        self.side_inputs.close()
 
     def forget_notices(self) -> None:
         """Log all warnings anew."""
@@ -130,17 +154,12 @@ class CameraSubscription:
         if isinstance(result, DroppedImage):
             return self._drop(result)
         self.last_bad = ''
-        publish_s = time.perf_counter()
         try:
-            self._publish(received.message.header, result)
+            times = self._publish(received.message.header, result)
         except Exception as error:
             return self._drop(failed(error))
         end_s = time.perf_counter()
-        times = {
-            **result.times,
-            Stage.PUBLISH: end_s - publish_s,
-            Stage.TOTAL: end_s - received.arrived_s,
-        }
+        times = {**result.times, **times, Stage.TOTAL: end_s - received.arrived_s}
         for label, seconds in sum_by_label(times).items():
             self.timings.add(label, seconds)
         self.publications.add(self._now_s())
@@ -160,24 +179,44 @@ class CameraSubscription:
             warning = dropped.problem
             logger.debug('inference failed', exc_info=dropped.error)
         if warning:
-            self._notices.warn(reason.value, f'{self._title}{warning}')
+            self._notices.warn(reason.value, warning)
         return reason
 
-    def _publish(self, header: Any, processed: ProcessedImage) -> None:
-        """Publish the topics that somebody subscribes to."""
+    def _publish(self, header: Any, processed: ProcessedImage) -> dict[Stage, float]:
+        """Publish the topics that somebody subscribes to; return seconds by stage."""
         labels, scale = self.step.pipeline.predictor.info.labels, self.settings['output_scale']
         source = FrameSource(header, processed.image, processed.frame, labels, scale)
-        for topic, publisher in self.publishers.by_topic.items():
-            if publisher.get_subscription_count() == 0:
-                continue
-            message = self._makers[topic](source)
-            if message is None:
-                self._notices.warn(topic.name, topic.nothing_to_publish)
-            else:
-                publisher.publish(message)
+        source = source._replace(scene=self.metres.scene(header, source.frame, self.settings))
+        wanted = [
+            output
+            for publisher, output in self._outputs.items()
+            if publisher.get_subscription_count() > 0
+        ]
+        return publish_frame(
+            wanted, source, lambda topic: self._notices.warn(topic.name, topic.nothing_to_publish)
+        )
+
+    def _publish_of(self, topic: Topic, publisher: Any) -> Callable[[Any], None]:
+        """Return the function that publishes a topic's messages."""
+        if topic.name != POINTS or 'fastrtps' not in get_rmw_implementation_identifier():
+            return cast(Callable[[Any], None], publisher.publish)
+        return partial(_publish_points, publisher, segment_bytes(os.environ), self._notices)
 
     def _now_s(self) -> float:
         return self._node.get_clock().now().nanoseconds * 1e-9
+
+
+def _publish_points(publisher: Any, limit: int | None, notices: Notices, message: Any) -> None:
+    """Publish a cloud; warn if it takes more than half of the shared memory, `limit` bytes."""
+    publisher.publish(message)
+    size = len(message.data)
+    if limit is not None and size > limit / 2:
+        notices.warn(
+            POINTS,
+            f'a cloud on {POINTS} has {size / 1e6:.1f} MB, more than half of the '
+            f'{limit / 1e6:.1f} MB of shared memory of the transport ({PROFILE}), so clouds may '
+            'get lost; raise points.stride',
+        )
 
 
 def process_images(

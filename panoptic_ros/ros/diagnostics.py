@@ -152,6 +152,12 @@ class Diagnostics:
         ]
         for status in statuses[1:]:
             status.name += status_suffix(camera.name, [one.name for one in now.cameras])
+        statuses += [
+            side.status(
+                camera.name, camera.side_inputs.topics(side.name) if active else '', time_s, active
+            )
+            for side in (camera.metres.depth, camera.metres.cloud)
+        ]
         return statuses
 
     def _silent_s(self, camera: CameraSubscription, listening_since_s: float) -> float:

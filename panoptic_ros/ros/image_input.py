@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image subscriptions of a camera."""
+"""Subscriptions to images of a camera, raw or compressed."""
 
 import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.lifecycle import LifecycleNode
@@ -21,7 +21,13 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from panoptic_ros.core.text import one_line
 from panoptic_ros.node.meters import SILENT_S, Silence
 from panoptic_ros.node.parameters import QOS_OVERRIDES
-from panoptic_ros.node.topics import COMPRESSED_INPUT, INPUT_TYPES, RAW_INPUT
+from panoptic_ros.node.topics import (
+    COMPRESSED_DEPTH_INPUT,
+    COMPRESSED_INPUT,
+    DEPTH_INPUT,
+    INPUT_TYPES,
+    RAW_INPUT,
+)
 from panoptic_ros.ros.message_types import message_class
 from panoptic_ros.ros.parameters import given_parameters, undeclared
 from panoptic_ros.ros.publishers import POLICIES, overridable
@@ -35,21 +41,41 @@ CHECK_S = 1.0
 """Time between two checks whether images arrive, seconds."""
 
 
+class ImageTopics(NamedTuple):
+    """Topics of the same images in both transports."""
+
+    raw: str
+    compressed: str
+    """`raw`, a slash and the transport."""
+
+    what: str
+    """Name of an image in messages."""
+
+    optional: bool
+    """Whether the images may never come."""
+
+
+IMAGES = ImageTopics(RAW_INPUT, COMPRESSED_INPUT, 'image', optional=False)
+DEPTH_IMAGES = ImageTopics(DEPTH_INPUT, COMPRESSED_DEPTH_INPUT, 'depth image', optional=True)
+
+
 class ImageInput:
-    """Subscriptions of one camera: to the raw image, the compressed one, or with `auto` to both.
+    """Subscriptions of one camera: to raw images, compressed ones, or with `auto` to both.
 
     With `auto` only the one that delivers first is kept, until it is silent; then both are
     subscribed again.
     """
 
-    def __init__(self, node: LifecycleNode, prefix: str) -> None:
+    def __init__(self, node: LifecycleNode, prefix: str, images: ImageTopics = IMAGES) -> None:
         """Prepare the input; nothing is subscribed yet.
 
         Args:
             node: owner of the subscriptions.
             prefix: prefix of the topics; empty with one camera.
+            images: which images.
         """
         self._node = node
+        self._images = images
         self._prefix = prefix
         self._topics: dict[str, str] = {}  # by transport
         self._subscriptions: dict[str, Any] = {}
@@ -71,17 +97,13 @@ class ImageInput:
             Exception: of several types, for a QoS override that ROS refuses; then nothing is
                 subscribed.
         """
-        transport, reliability = settings['input_transport'], settings['input_reliability']
+        transport = settings['input_transport']
         self._topics = {
             kind: topic
             for kind, topic in zip(KINDS, self._input_topics(), strict=True)
             if transport in ('auto', kind)
         }
-        self._reliability = (
-            QoSReliabilityPolicy.RELIABLE
-            if reliability == 'reliable'
-            else QoSReliabilityPolicy.BEST_EFFORT
-        )
+        self._qos = input_qos(settings)
         self._silence = Silence(time.monotonic())
         self._is_silence_known = False
         self._delivers = ''
@@ -94,10 +116,17 @@ class ImageInput:
         self._timer = self._node.create_timer(
             CHECK_S, partial(self._check, receive), clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
+        if self._images.optional:
+            return
         logger.info('subscribed to %s', self.topics)
         for name in undeclared(self._node):
             if name.startswith(QOS_OVERRIDES):
                 logger.warning('%s has no effect: no topic of the node uses it', one_line(name))
+
+    @property
+    def raw_topic(self) -> str:
+        """Full name of the raw topic."""
+        return self._input_topics()[0]
 
     def close(self) -> None:
         """Unsubscribe; no reference to the receiver is kept."""
@@ -108,12 +137,14 @@ class ImageInput:
             self._unsubscribe(next(iter(self._subscriptions)))
 
     def _input_topics(self) -> tuple[str, str]:
-        """Return raw and compressed topic; a remapping of `image` applies to both."""
-        image, compressed = f'{self._prefix}{RAW_INPUT}', f'{self._prefix}{COMPRESSED_INPUT}'
+        """Return raw and compressed topic; a remapping of the raw topic applies to both."""
+        image, compressed = (
+            f'{self._prefix}{name}' for name in (self._images.raw, self._images.compressed)
+        )
         raw = self._node.resolve_topic_name(image)
         own = self._node.resolve_topic_name(compressed)
         remapped = own != self._node.resolve_topic_name(compressed, only_expand=True)
-        return raw, own if remapped else f'{raw}/compressed'
+        return raw, own if remapped else raw + compressed.removeprefix(image)
 
     def _subscribe(self, receive: Callable[[Any], None]) -> None:
         """Subscribe to the topics that are not subscribed."""
@@ -123,25 +154,9 @@ class ImageInput:
                     message_class(KINDS[kind]),
                     topic,
                     partial(self._take, kind, receive),
-                    QoSProfile(depth=1, reliability=self._reliability),
-                    qos_overriding_options=self._overrides(topic),
+                    self._qos,
+                    qos_overriding_options=input_overrides(self._node, topic),
                 )
-
-    def _overrides(self, topic: str) -> QoSOverridingOptions:
-        """Return which policies may be overridden.
-
-        ROS keeps the value of the first subscription for all later ones, so the reliability is
-        left out unless an override is given: `input_reliability` may change in between.
-        """
-        given = given_parameters(self._node)
-        return overridable(
-            [
-                policy
-                for policy in POLICIES
-                if policy != QoSPolicyKind.RELIABILITY
-                or f'{QOS_OVERRIDES}{topic}.subscription.reliability' in given
-            ]
-        )
 
     def _unsubscribe(self, kind: str) -> None:
         self._node.destroy_subscription(self._subscriptions.pop(kind))
@@ -157,7 +172,7 @@ class ImageInput:
             self._delivers = kind
             self._silence.begin(now_s)  # the time since the other's last image is no interval
             if len(self._topics) > 1:
-                logger.info('images arrive on %s', self._topics[kind])
+                logger.info('%ss arrive on %s', self._images.what, self._topics[kind])
         self._silence.heard(now_s)
         self._is_silence_known = False
         receive(message)
@@ -168,9 +183,13 @@ class ImageInput:
             return
         self._is_silence_known = True
         self._subscribe(receive)
-        logger.warning(
-            'no image for %.0f s; %s', SILENT_S, '; '.join(map(self._why_silent, self._topics))
-        )
+        if not self._images.optional or self._delivers:
+            logger.warning(
+                'no %s for %.0f s; %s',
+                self._images.what,
+                SILENT_S,
+                '; '.join(map(self._why_silent, self._topics)),
+            )
 
     def _why_silent(self, kind: str) -> str:
         """Return why no message arrives on a topic, as far as the graph shows it."""
@@ -192,6 +211,34 @@ class ImageInput:
                 f'or {QOS_OVERRIDES}{topic}.subscription'
             )
         return f'{topic} has a publisher ({publishers[0].node_name}) that sends nothing'
+
+
+def input_overrides(node: LifecycleNode, topic: str) -> QoSOverridingOptions:
+    """Return which policies of an input may be overridden.
+
+    ROS keeps the value of the first subscription for all later ones, so the reliability is left
+    out unless an override is given: `input_reliability` may change in between.
+    """
+    given = given_parameters(node)
+    return overridable(
+        [
+            policy
+            for policy in POLICIES
+            if policy != QoSPolicyKind.RELIABILITY
+            or f'{QOS_OVERRIDES}{topic}.subscription.reliability' in given
+        ]
+    )
+
+
+def input_qos(settings: Mapping[str, Any]) -> QoSProfile:
+    """Return the quality of service of inputs: the newest message, by `input_reliability`."""
+    reliable = settings['input_reliability'] == 'reliable'
+    return QoSProfile(
+        depth=1,
+        reliability=QoSReliabilityPolicy.RELIABLE
+        if reliable
+        else QoSReliabilityPolicy.BEST_EFFORT,
+    )
 
 
 def _qos_problem(offered: QoSProfile, wanted: QoSProfile) -> str:

@@ -36,6 +36,7 @@ from panoptic_ros.ros.parameters import (
     declare_without_value,
 )
 from panoptic_ros.ros.publishers import Publishers
+from panoptic_ros.ros.transforms import Transforms
 from panoptic_ros.runtime.engine_build import EngineBuild
 
 STOP_S = 10.0
@@ -60,6 +61,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         self._worker = Worker[Received](())
         self._configured = 0  # number of times, to notice that it happened during a reload
         self._label_info: Publishers | None = None
+        self._transforms = Transforms(self)
         self._listening_since_s = time.monotonic()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, '~/reset_tracks', self._on_reset_tracks)
@@ -135,6 +137,7 @@ class PanopticNode(ResponsiveLifecycleNode):
                         loaded.predictor,
                         self._settings,
                         self._worker,
+                        self._transforms,
                     )
                 )
             self._label_info = Publishers(self, '', label_topics(RosTypes.vision))
@@ -161,7 +164,7 @@ class PanopticNode(ResponsiveLifecycleNode):
 
     def _unsubscribe(self) -> None:
         for camera in self._cameras:
-            camera.input.close()
+            camera.unsubscribe()
 
     async def _stop(self) -> None:
         """Unsubscribe and wait for the current images."""
@@ -174,6 +177,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         for camera in self._cameras:
             camera.publishers.close()
         self._cameras = []
+        self._transforms.close()
         self._worker = Worker(())
         if self._label_info is not None:
             self._label_info.close()
@@ -314,7 +318,7 @@ class PanopticNode(ResponsiveLifecycleNode):
                     if request.data:
                         camera.subscribe()
                     else:
-                        camera.input.close()
+                        camera.unsubscribe()
             except Exception as error:  # a QoS override that ROS refuses
                 response.message = f'cannot enable the input: {reason_of(error)}'
                 self.get_logger().error(response.message)

@@ -13,8 +13,6 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from panoptic_ros.node.topics import Topic
 from panoptic_ros.ros.message_types import message_class
 
-DEPTH = 5
-
 POLICIES = (
     QoSPolicyKind.HISTORY,
     QoSPolicyKind.DEPTH,
@@ -75,7 +73,7 @@ class Publishers:
         self.by_topic: dict[Topic, Any] = {}
         try:
             for topic in topics:
-                qos, policies = QoSProfile(depth=DEPTH), list(POLICIES)
+                qos, policies = QoSProfile(depth=topic.depth), list(POLICIES)
                 if topic.latched:
                     qos = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
                     policies.remove(QoSPolicyKind.DURABILITY)

@@ -140,7 +140,7 @@ def parse_extrinsic(text: str) -> npt.NDArray[np.float64]:
         numbers = []
     if len(numbers) != 7 or not np.isfinite(numbers).all() or not any(numbers[3:]):
         raise ValueError(
-            'an extrinsic must be seven numbers, x y z (metres) and qx qy qz qw, '
+            'cloud.extrinsic must be seven numbers, x y z (metres) and qx qy qz qw, '
             f'got {text[:80]!r}'
         )
     return transform_matrix(numbers[:3], numbers[3:])

@@ -33,8 +33,16 @@ TIMEOUT_S = 60.0
 OUTPUTS = {
     topic.name.removeprefix('panoptic/'): message_class(topic.kind)
     for topic in frame_topics(vision=False)
+    if not topic.in_metres
 }
-"""Message class by topic of a frame."""
+"""Message class by topic of each frame."""
+
+OUTPUTS_IN_METRES = {
+    topic.name.removeprefix('panoptic/'): message_class(topic.kind)
+    for topic in frame_topics(vision=False)
+    if topic.in_metres
+}
+"""Message class by topic of frames with depth or a cloud."""
 
 
 class NodeProcess:
@@ -94,7 +102,9 @@ class Graph:
         self._executor.add_node(self.node)
         self.image = self.node.create_publisher(Image, 'image', 10)
         self.compressed = self.node.create_publisher(CompressedImage, 'image/compressed', 10)
-        self.messages: dict[str, list] = {name: [] for name in (*OUTPUTS, 'label_info')}
+        self.messages: dict[str, list] = {
+            name: [] for name in (*OUTPUTS, *OUTPUTS_IN_METRES, 'label_info')
+        }
         self.diagnostics: list[DiagnosticArray] = []
         self._outputs: dict[str, object] = {}
         self._clients: dict[str, object] = {}
@@ -110,7 +120,7 @@ class Graph:
         for name in set(self._outputs) - set(names):
             self.node.destroy_subscription(self._outputs.pop(name))
         for name in set(names) - set(self._outputs):
-            qos, kind = QoSProfile(depth=10), OUTPUTS.get(name)
+            qos, kind = QoSProfile(depth=10), (OUTPUTS | OUTPUTS_IN_METRES).get(name)
             if name == 'label_info':
                 kind = String
                 qos.durability = QoSDurabilityPolicy.TRANSIENT_LOCAL

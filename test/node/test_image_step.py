@@ -103,4 +103,15 @@ def test_settings_apply_to_the_next_image(step):
 def test_diagnostics_show_the_sum_of_stages_with_one_label():
     times = {Stage.READ: 1.0, Stage.PRE: 2.0, Stage.INFER: 4.0, Stage.TOTAL: 8.0}
     assert sum_by_label(times) == {'pre-process': 3.0, 'infer': 4.0, 'end to end': 8.0}
-    assert LABELS == ('pre-process', 'infer', 'post-process', 'track', 'publish', 'end to end')
+    assert LABELS == (
+        'pre-process',
+        'infer',
+        'post-process',
+        'track',
+        'metres',
+        'points',
+        'cloud',
+        'markers',
+        'publish',
+        'end to end',
+    )

@@ -105,7 +105,7 @@ def test_each_camera_has_its_own_statuses(cameras):
     cameras.graph.status('model')
     tasks = [status.name.split(': ')[1] for status in cameras.graph.diagnostics[-1].status]
     assert sorted(tasks) == [
-        *(f'input/{name}' for name in CAMERAS),
+        *(f'{task}/{name}' for task in ('cloud', 'depth', 'input') for name in CAMERAS),
         'memory',
         'model',
         *(f'{task}/{name}' for task in ('timing', 'tracking') for name in CAMERAS),

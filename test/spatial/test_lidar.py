@@ -18,7 +18,7 @@ from panoptic_ros.spatial.points import label_cells
 
 SIZE = (48, 64)
 K = (50.0, 0, 31.5, 0, 50, 23.5, 0, 0, 1)
-MOUNT = '0.1 -0.2 0.05  0.5 -0.5 0.5 -0.5'  # x forward, y left, z up, beside the camera
+MOUNT = '0.1 -0.2 0.05  0.5 -0.5 0.5 0.5'  # x forward, y left, z up, beside the camera
 XYZ = np.random.default_rng(0).uniform((-5, -6, -4), (12, 6, 4), (2000, 3))
 
 

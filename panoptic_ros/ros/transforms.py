@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transforms between coordinate frames from TF, where tf2_ros is installed."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rclpy.node import Node
+from rclpy.time import Time
+
+from panoptic_ros.core.text import one_line
+from panoptic_ros.spatial.lidar import transform_matrix
+
+
+class Transforms:
+    """Listener to TF that begins when the first transform is needed."""
+
+    def __init__(self, node: Node) -> None:
+        """Prepare the listener.
+
+        Args:
+            node: owner of its subscriptions.
+        """
+        self._node = node
+        self._buffer: Any = None
+        self._listener: Any = None
+
+    def listen(self) -> None:
+        """Begin to receive transforms; called by the executor."""
+        if self._listener is not None:
+            return
+        try:
+            import tf2_ros
+        except ImportError:
+            return
+        self._buffer = tf2_ros.Buffer(node=self._node)
+        self._listener = tf2_ros.TransformListener(self._buffer, self._node, spin_thread=False)
+
+    def close(self) -> None:
+        """Receive no more transforms."""
+        if self._listener is not None:
+            self._listener.unregister()
+        self._buffer = self._listener = None
+
+    def __call__(self, target: str, source: str, stamp: Any) -> npt.NDArray[np.float64]:
+        """Return the transform (4, 4) from frame `source` to frame `target`.
+
+        It is that of the stamp, or the newest one if TF does not reach there, as sensors are
+        fixed to each other on most robots.
+
+        Raises:
+            ValueError: if it is not known, or tf2_ros is not installed.
+        """
+        buffer = self._buffer
+        if buffer is None:
+            raise ValueError('tf2_ros is not installed; install it, or set cloud.extrinsic')
+        from tf2_ros import TransformException
+
+        for time in (Time.from_msg(stamp), Time()):
+            try:
+                found = buffer.lookup_transform(target, source, time).transform
+            except TransformException as error:
+                problem = one_line(error, 150)
+                continue
+            place, turn = found.translation, found.rotation
+            return transform_matrix([place.x, place.y, place.z], [turn.x, turn.y, turn.z, turn.w])
+        raise ValueError(
+            f'TF has no transform from {source} to {target} ({problem}); publish it, or set '
+            'cloud.extrinsic'
+        )
