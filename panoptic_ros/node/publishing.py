@@ -33,7 +33,8 @@ def publish_frame(
     Returns:
         Seconds by stage.
     """
-    outputs, times = list(outputs), defaultdict[Stage, float](float, {Stage.PUBLISH: 0.0})
+    outputs = [one for one in outputs if source.scene is not None or not one.topic.in_metres]
+    times = defaultdict[Stage, float](float, {Stage.PUBLISH: 0.0})
     if source.scene is not None and any(topic.needs_positions for topic, *_ in outputs):
         start_s = time.perf_counter()
         source.scene.locate()

@@ -22,14 +22,18 @@ def test_a_benchmark_stays_out_of_the_users_domain(ros_domain):
 
 
 @pytest.mark.ros
-def test_making_and_publishing_are_timed_apart():
+@pytest.mark.parametrize('points_stride', [None, 2])
+def test_stages_are_timed_apart(points_stride):
     size = 64, 128
-    frame = PanopticFrame(
-        np.zeros(size, np.uint16), np.zeros(0, segment_dtype(4)), Geometry(size, size, 1), 0
-    )
-    with MessageSink() as sink:
+    rows = np.zeros(1, segment_dtype(4))
+    rows['segment_id'] = rows['is_thing'] = rows['track_id'] = 1
+    frame = PanopticFrame(np.ones(size, np.uint16), rows, Geometry(size, size, 1), 0)
+    with MessageSink(points_stride) as sink:
         start_s = time.perf_counter()
         times = sink.send(CameraImage(np.zeros((*size, 3), np.uint8)), frame, LABELS)
         spent_s = time.perf_counter() - start_s
-    assert set(times) == {Stage.MESSAGES, Stage.PUBLISH}
+    stages = {Stage.MESSAGES, Stage.PUBLISH}
+    if points_stride:
+        stages |= {Stage.METRES, Stage.POINTS, Stage.MARKERS, Stage.CLOUD}
+    assert set(times) == stages
     assert min(times.values()) > 0 and sum(times.values()) <= spent_s

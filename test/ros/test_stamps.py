@@ -19,6 +19,7 @@ from panoptic_ros.node.model_loading import load_model
 from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.node.worker import Worker
 from panoptic_ros.ros.camera import CameraSubscription, Received, process_images
+from panoptic_ros.ros.transforms import Transforms
 from panoptic_ros.tracking.clock import BACK, STILL, ZERO
 
 ARRIVALS = count(50)
@@ -34,7 +35,7 @@ def camera(tiny_model, ros_domain):
     settings = read_parameters(None) | {'model': str(tiny_model), 'tracker.max_age': 0.5}
     worker = Worker(['camera'])
     predictor = load_model(settings).predictor
-    camera = CameraSubscription(node, 'camera', '', predictor, settings, worker)
+    camera = CameraSubscription(node, 'camera', '', predictor, settings, worker, Transforms(node))
     camera.put = partial(worker.put, 'camera')
     worker.start(partial(process_images, {'camera': camera}))
     yield camera
