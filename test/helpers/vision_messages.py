@@ -2,12 +2,17 @@
 """Stand-ins for vision_msgs, which no package index has: its definitions, and strict classes."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 DEFINITIONS = {
     'BoundingBox2D': 'vision_msgs/Pose2D center\nfloat64 size_x\nfloat64 size_y',
+    'BoundingBox3D': 'geometry_msgs/Pose center\ngeometry_msgs/Vector3 size',
+    'Detection3D': 'std_msgs/Header header\nObjectHypothesisWithPose[] results\n'
+    'BoundingBox3D bbox\nstring id',
+    'Detection3DArray': 'std_msgs/Header header\nDetection3D[] detections',
     'Detection2D': 'std_msgs/Header header\nObjectHypothesisWithPose[] results\n'
     'BoundingBox2D bbox\nstring id',
     'Detection2DArray': 'std_msgs/Header header\nDetection2D[] detections',
@@ -67,4 +72,6 @@ def _default(kind: str) -> Any:
     package, _, name = kind.rpartition('/')
     if package in ('', 'vision_msgs'):
         return getattr(sys.modules['vision_msgs.msg'], name)()
+    if package == 'geometry_msgs':
+        return getattr(import_module('geometry_msgs.msg'), name)()
     return None  # a field of another package, which the tests do not read

@@ -8,6 +8,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]
 
 from rclpy.serialization import serialize_message
 from replay_bags import TYPES, scene
+from scenes import lidar_cloud, make_scene
 from tiny_model import LABELS
 
 from panoptic_ros.core.image import CameraImage
@@ -58,11 +59,20 @@ def test_every_topic_of_a_frame(tiny_model, scale, is_empty):
                 frame_id='front',
                 stamp=types.make('builtin_interfaces/msg/Time', sec=3, nanosec=4),
             )
-            return topic.maker(types)(FrameSource(header, image, frame, LABELS, scale))
+            size = frame.geometry.image_size
+            metric = make_scene(
+                frame, header, np.full(size, 2.5), lidar_cloud(size, 2.5, types=types)
+            )
+            return topic.maker(types)(FrameSource(header, image, frame, LABELS, scale, metric))
+
+        if topic.name == 'panoptic/markers' and is_empty:
+            assert make(RosTypes()) is make(TYPES) is None
+            continue
 
         ros, bag = both(topic.kind, make)
         assert agree(ros, bag), topic.name
-        assert bag.header.stamp.nanosec == 4
+        stamped = bag.markers[0] if topic.name == 'panoptic/markers' else bag
+        assert stamped.header.stamp.nanosec == 4
 
 
 def test_what_class_ids_mean():
