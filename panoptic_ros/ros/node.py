@@ -7,7 +7,7 @@ from typing import Any
 
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
@@ -60,17 +60,18 @@ class PanopticNode(ResponsiveLifecycleNode):
         self._cameras: list[CameraSubscription] = []
         self._worker = Worker[Received](())
         self._configured = 0  # number of times, to notice that it happened during a reload
+        self._reloading = 0  # which configuration; 0 while no reload is in progress
         self._label_info: Publishers | None = None
         self._transforms = Transforms(self)
         self._listening_since_s = time.monotonic()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, '~/reset_tracks', self._on_reset_tracks)
-        # In a group of its own, so that other callbacks run while a model loads.
+        # Other callbacks run while a model loads, and a further request is refused, not queued.
         self.create_service(
             Trigger,
             '~/reload_model',
             self._on_reload_model,
-            callback_group=MutuallyExclusiveCallbackGroup(),
+            callback_group=ReentrantCallbackGroup(),
         )
         self.create_service(SetBool, '~/enable', self._on_enable)
         self._diagnostics = Diagnostics(self, self._read_state)
@@ -152,7 +153,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         self._listening_since_s = time.monotonic()
         cameras = {camera.name: camera for camera in self._cameras}
         for camera in self._cameras:
-            camera.forget_notices()
+            camera.begin()
         try:
             if self._enabled:
                 for camera in self._cameras:
@@ -286,11 +287,14 @@ class PanopticNode(ResponsiveLifecycleNode):
     async def _on_reload_model(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Load the model file again; the old model is used until that has succeeded."""
+        """Load the model that the parameters name now; the old one is used until then."""
         if not self._cameras:
             response.message = f'there is no model to replace: the node is {self.state}'
             return response
-        configured = self._configured
+        if self._reloading == self._configured:
+            response.message = 'a model is already being loaded; call again when that has ended'
+            return response
+        self._reloading = configured = self._configured
         try:
             loaded = await self._load()
             if not self._cameras or self._configured != configured:
@@ -302,6 +306,9 @@ class PanopticNode(ResponsiveLifecycleNode):
             if self._cameras and self._configured == configured:
                 self.problem = response.message
             return response
+        finally:
+            if self._reloading == configured:
+                self._reloading = 0
         for camera in self._cameras:
             camera.step.pipeline.replace_model(loaded.predictor)
         self.problem = ''
@@ -341,6 +348,7 @@ class PanopticNode(ResponsiveLifecycleNode):
             time.monotonic() - loading[0][0] if loading else None,
             loading[0][1].share if loading else None,
             self._loaded,
+            self._loaded.changed(self._settings) if self._loaded else [],
             self._cameras,
             self._enabled,
             self._listening_since_s,

@@ -36,6 +36,7 @@ class Setup:
                 Parameter('model', value=str(model)),
                 Parameter('input_reliability', value='reliable'),
                 Parameter('backend', value='onnxruntime'),
+                Parameter('idle_after_s', value=0.0),
             ],
         )
         self.user = rclpy.create_node('user', context=self.context)
