@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lifecycle node: transitions, parameters and services."""
 
+import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -11,6 +13,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
+from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.core.text import reason_of
 from panoptic_ros.node.camera_settings import (
     check_cameras,
@@ -19,6 +22,7 @@ from panoptic_ros.node.camera_settings import (
     merge,
     topic_prefix,
 )
+from panoptic_ros.node.memory import return_free_memory
 from panoptic_ros.node.model_loading import LoadedModel, load_in_time
 from panoptic_ros.node.model_settings import check_settings
 from panoptic_ros.node.parameters import NODE
@@ -143,6 +147,7 @@ class PanopticNode(ResponsiveLifecycleNode):
                 )
             self._label_info = Publishers(self, '', label_topics(RosTypes.vision))
             self._use_model(loaded)
+            self._publish_label_info(loaded.predictor.info)
         except Exception:
             self._release()
             raise
@@ -200,9 +205,9 @@ class PanopticNode(ResponsiveLifecycleNode):
             self._loading.remove(loading)
 
     def _use_model(self, loaded: LoadedModel) -> None:
+        """Note the model in use, and report it in the log."""
         self._loaded = loaded
         info = loaded.predictor.info
-        self._publish_label_info()
         description = ', '.join(f'{key} {value}' for key, value in loaded.describe().items())
         self.get_logger().info(
             f'model is loaded: {description}, input {info.input_size[1]} x {info.input_size[0]}'
@@ -211,14 +216,16 @@ class PanopticNode(ResponsiveLifecycleNode):
         if fallback_reason:
             self.get_logger().warning(f'slower than requested: {fallback_reason}')
 
-    def _publish_label_info(self) -> None:
-        assert self._loaded is not None
-        info, threshold = self._loaded.predictor.info, self._settings['score_threshold']
+    def _publish_label_info(self, info: ModelInfo) -> None:
+        """Publish the classes of a model; any thread may call it."""
+        publishers = self._label_info
+        if publishers is None:  # the node was cleaned up meanwhile
+            return
+        threshold = self._settings['score_threshold']
         if threshold < 0:
             threshold = info.thresholds['score_threshold'].default
-        assert self._label_info is not None
         stamp = self.get_clock().now().to_msg()
-        for topic, publisher in self._label_info.by_topic.items():
+        for topic, publisher in publishers.by_topic.items():
             publisher.publish(topic.make(RosTypes(), info.labels, threshold, stamp))
 
     # Parameters
@@ -266,7 +273,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         for camera in self._cameras:
             camera.apply(settings)
         if threshold_changed and self._loaded is not None:
-            self._publish_label_info()
+            self._publish_label_info(self._loaded.predictor.info)
         return SetParametersResult(successful=True)
 
     # Services
@@ -288,34 +295,52 @@ class PanopticNode(ResponsiveLifecycleNode):
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         """Load the model that the parameters name now; the old one is used until then."""
+        configured = self._configured
         if not self._cameras:
             response.message = f'there is no model to replace: the node is {self.state}'
             return response
-        if self._reloading == self._configured:
+        if self._reloading == configured:
             response.message = 'a model is already being loaded; call again when that has ended'
             return response
-        self._reloading = configured = self._configured
+        self._reloading = configured
         try:
             loaded = await self._load()
             if not self._cameras or self._configured != configured:
                 raise RuntimeError('the node was cleaned up meanwhile')
             check_settings(self._settings, loaded.predictor.info)
+            await self._replace_model(loaded)
+            response.success = True
+            response.message = f'{loaded.predictor.info.name} ({loaded.file_hash}) is loaded'
         except Exception as error:
             response.message = f'the old model stays: {reason_of(error)}'
             self.get_logger().error(f'cannot reload the model, {response.message}')
             if self._cameras and self._configured == configured:
                 self.problem = response.message
-            return response
         finally:
             if self._reloading == configured:
                 self._reloading = 0
-        for camera in self._cameras:
-            camera.step.pipeline.replace_model(loaded.predictor)
+        return response
+
+    async def _replace_model(self, loaded: LoadedModel) -> None:
+        """Replace the model of all cameras between two images, and free the old one."""
+        done = [threading.Event() for _ in self._cameras]
+
+        def replaced(event: threading.Event) -> None:
+            with suppress(Exception):  # ROS is being shut down
+                self._publish_label_info(loaded.predictor.info)
+            event.set()
+
+        def wait_and_tidy() -> None:
+            end_s = time.monotonic() + STOP_S  # an image may never finish
+            for event in done:
+                event.wait(max(0.0, end_s - time.monotonic()))
+            return_free_memory()
+
         self.problem = ''
         self._use_model(loaded)
-        response.success = True
-        response.message = f'{loaded.predictor.info.name} ({loaded.file_hash}) is loaded'
-        return response
+        for camera, event in zip(self._cameras, done, strict=True):
+            camera.step.pipeline.replace_model(loaded.predictor, partial(replaced, event))
+        await in_thread(wait_and_tidy, 'tidy up', self.executor)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if request.data != self._enabled and self.state == 'active':
