@@ -43,6 +43,14 @@ ARGUMENTS = {
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 """Environment variables of Humble and Jazzy, and of Kilted and later."""
 
+ENVIRONMENT = {
+    # Images need larger shared memory segments than Fast DDS has by default.
+    **dict.fromkeys(PROFILE_VARIABLES, str(CONFIG / 'fastdds.xml')),
+    # With an arena for each thread, memory of models that were replaced is not used again.
+    'MALLOC_ARENA_MAX': '1',
+}
+"""Variables that are set unless the user has set them."""
+
 
 def _remapping(topic: str, name: str, camera: str, several: bool) -> tuple[str, str]:
     """Return the remapping of a camera's topic to the name that the user gave."""
@@ -111,11 +119,9 @@ def generate_launch_description() -> LaunchDescription:
                 DeclareLaunchArgument(name, default_value=default, description=text)
                 for name, (default, text) in ARGUMENTS.items()
             ),
-            # Images need larger shared memory segments than Fast DDS has by default. A profile
-            # that the user has set is kept.
             *(
-                SetEnvironmentVariable(name, str(CONFIG / 'fastdds.xml'))
-                for name in PROFILE_VARIABLES
+                SetEnvironmentVariable(name, value)
+                for name, value in ENVIRONMENT.items()
                 if name not in os.environ
             ),
             OpaqueFunction(function=_node),

@@ -32,6 +32,10 @@ class Setting:
     read_only: bool = False
     """Whether the node accepts changes only before it is configured."""
 
+    at_reload: bool = False
+    """Whether a change has an effect when the model is loaded again, by `~/reload_model` or by
+    configuring the node."""
+
     minimum: float = -math.inf
     maximum: float = math.inf
 

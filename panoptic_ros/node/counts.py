@@ -13,6 +13,8 @@ class Drop(Enum):
     TOO_OLD = 'too old'
     BAD_IMAGE = 'bad image'
     INFERENCE_FAILED = 'inference failed'
+    IDLE = 'idle'
+    """Nobody subscribes to an output; see the parameter `idle_after_s`."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def model_status(
     fallback_reason: str,
     loading_s: float | None = None,
     building: float | None = None,
+    changed: Iterable[str] = (),
 ) -> Status:
     """Return the status of the model: which one runs, and on which hardware.
 
@@ -68,11 +69,13 @@ def model_status(
         fallback_reason: why slower hardware than requested is used; empty if it is not.
         loading_s: for how long a model has been loading; None if none is.
         building: part of its engine that is built, 0 to 1; None while no engine is being built.
+        changed: parameters that have changed since the model was loaded.
     """
     names = ('name', 'hash', 'family', 'backend', 'device', 'precision', 'engine')
     status = Status(
         'model', values={'state': state, **{name: values.get(name, NOT_YET) for name in names}}
     )
+    status.values['changed, not loaded'] = ', '.join(changed) or 'none'
     if loading_s is not None:
         text = f'a model has been loading for {loading_s:.0f} s'
         if building is not None:
@@ -98,6 +101,7 @@ def input_status(
     last_bad: str,
     *,
     enabled: bool = True,
+    idle: bool = False,
     all_lost: str = '',
     time_problem: str = '',
     clock_problem: str = '',
@@ -114,6 +118,7 @@ def input_status(
         topics: subscribed topics; empty if there are none.
         last_bad: why the last image was bad; empty if it was not.
         enabled: False if a user has disabled the input.
+        idle: whether images are not processed because nobody subscribes to the results.
         all_lost: why none of the last images was published; see `all_lost`.
         time_problem: what is wrong with the stamps; empty if nothing is.
         clock_problem: what is wrong with the node's clock; empty if nothing is. It is reported
@@ -136,6 +141,9 @@ def input_status(
     if silent_s is None:
         status.message = 'not subscribed' if enabled else 'disabled'
         return status
+    if idle:
+        status.message = 'idle: nobody subscribes to an output'
+        last_bad = all_lost = ''  # of earlier images
     if last_bad and not all_lost:
         status.report(Level.WARN, f'bad image: {last_bad}')
     if silent_s > STALE_WARN_S:
@@ -186,7 +194,7 @@ def all_lost(
     reasons = [
         text for reason, text in texts.items() if lost[reason] and reason != Drop.SUPERSEDED
     ]
-    if not reasons and arriving:
+    if not reasons and arriving and not lost[Drop.IDLE]:
         reasons = [texts[Drop.SUPERSEDED]]
     return '; '.join(reasons)
 
@@ -286,7 +294,7 @@ def timing_status(
         timings: durations by label of the stages.
         rate_hz: rate of published frames.
         limits: `diagnostics.*` of the parameters.
-        active: whether images are processed; an idle node is not reported as too slow.
+        active: whether images are processed; a node that does not is not reported as too slow.
         current: False if the last frame was published too long ago for its times to be shown.
     """
     values = timings.values()

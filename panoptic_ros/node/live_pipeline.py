@@ -2,7 +2,7 @@
 """The pipeline of a running camera."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,7 @@ class LivePipeline:
         self._work = threading.Lock()  # held while an image is processed or a change is made
         self._lock = threading.Lock()  # guards the next three
         self._new_settings: Mapping[str, Any] | None = None
-        self._new_predictor: Predictor | None = None
+        self._new_model: tuple[Predictor, Callable[[], None]] | None = None
         self._reset = False
 
     @property
@@ -50,10 +50,16 @@ class LivePipeline:
             self._reset |= not settings['tracker.enabled']
         self._make_changes_if_idle()
 
-    def replace_model(self, predictor: Predictor) -> None:
-        """Change the model; tracks start anew, with new ids."""
+    def replace_model(self, predictor: Predictor, replaced: Callable[[], None]) -> None:
+        """Change the model; tracks start anew, with new ids.
+
+        Args:
+            predictor: the new model.
+            replaced: called between the last image of the old model and the first of the new one,
+                by the thread that makes the change; it must not raise an exception.
+        """
         with self._lock:
-            self._new_predictor, self._reset = predictor, True
+            self._new_model, self._reset = (predictor, replaced), True
         self._make_changes_if_idle()
 
     def reset_tracks(self) -> None:
@@ -96,18 +102,20 @@ class LivePipeline:
 
     def _is_changed(self) -> bool:
         with self._lock:
-            return self._reset or self._new_settings is not None or self._new_predictor is not None
+            return self._reset or self._new_settings is not None or self._new_model is not None
 
     def _make_changes(self) -> None:
         """Make all changes that wait; the caller holds `_work`."""
         with self._lock:
-            predictor, settings, reset = self._new_predictor, self._new_settings, self._reset
-            self._new_predictor, self._new_settings, self._reset = None, None, False
+            model, settings, reset = self._new_model, self._new_settings, self._reset
+            self._new_model, self._new_settings, self._reset = None, None, False
         if settings is not None:
             self._settings = settings
         if reset:
             self._tracker.reset()
-        if predictor is not None:
-            self._pipeline = Pipeline(predictor, self._tracker)
-        if predictor is not None or settings is not None:
+        if model is not None:
+            self._pipeline = Pipeline(model[0], self._tracker)
+        if model is not None or settings is not None:
             apply_settings(self._pipeline, self._tracker, self._settings)
+        if model is not None:
+            model[1]()

@@ -12,6 +12,13 @@ def host_rss_bytes() -> int:
     return pages * resource.getpagesize()
 
 
+def return_free_memory() -> None:
+    """Return freed memory to the operating system; glibc otherwise keeps what a model occupied."""
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim is not None:
+        trim(0)
+
+
 def device_memory_bytes(device: str) -> tuple[int, int] | None:
     """Return (used, total) memory of a CUDA device, of all processes; None for the CPU.
 

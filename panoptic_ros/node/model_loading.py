@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from panoptic_ros.core.model_file import file_hash
 from panoptic_ros.core.resources import default_model
+from panoptic_ros.node.parameters import AT_RELOAD
 from panoptic_ros.runtime import Predictor
 from panoptic_ros.runtime.engine_build import EngineBuild
 from panoptic_ros.runtime.load import load
@@ -20,6 +21,9 @@ class LoadedModel(NamedTuple):
 
     predictor: Predictor
     file_hash: str
+
+    settings: Mapping[str, Any]
+    """The parameters' values with which it was loaded."""
 
     def describe(self) -> dict[str, str]:
         """Return name, hash, family, backend and so on for diagnostics and the log."""
@@ -33,6 +37,10 @@ class LoadedModel(NamedTuple):
             'precision': backend.precision,
             'engine': 'ready',
         }
+
+    def changed(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return the parameters whose present values have an effect at the next reload."""
+        return [name for name in AT_RELOAD if settings[name] != self.settings[name]]
 
 
 def load_model(settings: Mapping[str, Any], progress: EngineBuild | None = None) -> LoadedModel:
@@ -57,7 +65,7 @@ def load_model(settings: Mapping[str, Any], progress: EngineBuild | None = None)
     if settings['class_colors'] == 'own':
         labels = replace(predictor.info.labels, own_colors=True)
         predictor.info = replace(predictor.info, labels=labels)
-    return LoadedModel(predictor, file_hash(path))
+    return LoadedModel(predictor, file_hash(path), settings)
 
 
 def load_in_time(settings: Mapping[str, Any], progress: EngineBuild) -> LoadedModel:

@@ -44,12 +44,12 @@ PARAMETERS = (
         'Configure and activate at the start, without a request.',
         read_only=True,
     ),
-    Setting('model', '', 'Model file (.onnx); empty: the one in the package.', read_only=True),
+    Setting('model', '', 'Model file (.onnx); empty: the one in the package.', at_reload=True),
     Setting(
         'backend',
         'auto',
         'Engine that runs the model; auto takes the fastest that works.',
-        read_only=True,
+        at_reload=True,
         pattern=r'(auto|tensorrt|tensorrt_rtx|onnxruntime|torch)(/\w+)?',
         expected='one of auto, tensorrt, tensorrt_rtx, onnxruntime, torch, or an engine with its '
         'mode after a slash',
@@ -58,7 +58,7 @@ PARAMETERS = (
         'device',
         'auto',
         'Device that runs the model; auto takes a GPU if there is one.',
-        read_only=True,
+        at_reload=True,
         pattern=r'auto|cpu|gpu|npu|cuda(:\d+)?',
         expected='one of auto, cpu, cuda, cuda:<index>, or gpu or npu for a backend such as '
         'onnxruntime/openvino',
@@ -67,20 +67,22 @@ PARAMETERS = (
         'allow_cpu',
         False,
         'Use the CPU if the requested GPU is not available, instead of failing.',
-        read_only=True,
+        at_reload=True,
     ),
     _choice(
         'precision',
         'Number format that the model file must have; auto takes any.',
         'auto',
         *PRECISIONS,
+        read_only=False,
+        at_reload=True,
     ),
     Setting(
         'engine_cache_dir',
         '',
         "Directory of built engines that only the node's user can write to; empty: in the user's "
         'cache directory.',
-        read_only=True,
+        at_reload=True,
     ),
     Setting(
         'load_timeout_s',
@@ -128,6 +130,15 @@ PARAMETERS = (
         per_camera=True,
     ),
     Setting(
+        'idle_after_s',
+        5.0,
+        'Seconds without a subscriber to an output of a camera after which its images are not '
+        'processed; 0: always process them.',
+        minimum=0,
+        maximum=86400,
+        per_camera=True,
+    ),
+    Setting(
         'max_image_pixels',
         MAX_IMAGE_PIXELS,
         'Most pixels of an image; a larger one is a bad image and is not decoded.',
@@ -149,6 +160,8 @@ PARAMETERS = (
         "Colours of classes: easy to tell apart, or the model's own, those of its data set.",
         'distinct',
         'own',
+        read_only=False,
+        at_reload=True,
     ),
     Setting('classes.include', (), 'Names of the classes to output; empty: all.', per_camera=True),
     Setting('classes.exclude', (), 'Names of the classes to leave out.', per_camera=True),
@@ -249,6 +262,9 @@ PARAMETERS = (
 
 BY_NAME: Mapping[str, Setting] = {parameter.name: parameter for parameter in PARAMETERS}
 
+AT_RELOAD = tuple(parameter.name for parameter in PARAMETERS if parameter.at_reload)
+"""Parameters that decide which model is loaded, and how."""
+
 PER_CAMERA = frozenset(parameter.name for parameter in PARAMETERS if parameter.per_camera)
 """Names of the parameters that can also be set for one camera, as `<camera>.<parameter>`."""
 
@@ -271,8 +287,9 @@ def parameter_yaml() -> str:
     """Return the content of config/panoptic.yaml: all parameters with their defaults."""
     lines = [
         '# All parameters with their defaults. Those marked * may change while the node runs',
-        '# (ros2 param set); the others only before it is configured. Those marked @ may also be',
-        '# set for one of the cameras, as <camera>.<parameter>.',
+        '# (ros2 param set), those marked ** with effect at the service ~/reload_model; the',
+        '# others only before it is configured. Those marked @ may also be set for one of the cameras,',
+        '# as <camera>.<parameter>.',
         '# Made by `python -m panoptic_ros.node.parameters`.',
         '/**:',
         '  ros__parameters:',
@@ -290,7 +307,8 @@ def parameter_yaml() -> str:
             initial_indent=f'{indent}# ',
             subsequent_indent=f'{indent}# ',
         )
-        mark = ('' if parameter.read_only else '* ') + ('@ ' if parameter.per_camera else '')
+        mark = '' if parameter.read_only else '** ' if parameter.at_reload else '* '
+        mark += '@ ' if parameter.per_camera else ''
         lines.append(
             f'{indent}{name}: {_default(parameter)}  # {mark}{parameter.accepted_values()}'
         )
@@ -306,12 +324,18 @@ def parameter_table() -> str:
             '|---|---|---|---|---|---|',
             *(
                 f'| `{p.name}` | `{_default(p)}` | {p.accepted_values()} '
-                f'| {"no" if p.read_only else "yes"} | {"yes" if p.per_camera else "no"} '
+                f'| {_change(p)} | {"yes" if p.per_camera else "no"} '
                 f'| {p.description} |'
                 for p in PARAMETERS
             ),
         ]
     )
+
+
+def _change(parameter: Setting) -> str:
+    if parameter.at_reload:
+        return 'with effect at `~/reload_model`'
+    return 'no' if parameter.read_only else 'yes'
 
 
 def _default(parameter: Setting) -> str:

@@ -33,6 +33,7 @@ from panoptic_ros.node.publishing import Output, publish_frame
 from panoptic_ros.node.scene import Metres
 from panoptic_ros.node.scheduler import Waiting
 from panoptic_ros.node.stages import LABELS, Stage, sum_by_label
+from panoptic_ros.node.standby import Standby
 from panoptic_ros.node.topics import POINTS, FrameSource, Topic, frame_topics
 from panoptic_ros.node.worker import Worker
 from panoptic_ros.ros.image_input import ImageInput
@@ -86,6 +87,7 @@ class CameraSubscription:
         self.arrived_s = 0.0  # of the newest image, by time.monotonic()
         self.raw_bytes = 0  # size of the newest image; 0 if it is compressed
         self.out_of_memory = 0
+        self.standby = Standby()
         self._worker = worker
         self._node = node
         self.input = ImageInput(node, prefix)
@@ -133,9 +135,10 @@ class CameraSubscription:
         self.input.close()
         self.side_inputs.close()
 
-    def forget_notices(self) -> None:
-        """Log all warnings anew."""
+    def begin(self) -> None:
+        """Log all warnings anew, and wait for subscribers anew."""
         self._notices.clear()
+        self.standby = Standby()
 
     def _receive(self, message: Any) -> None:
         """Hand a message over to the worker; called by the executor."""
@@ -144,6 +147,15 @@ class CameraSubscription:
         self.arrived_s = time.monotonic()
         self.raw_bytes = len(message.data) if isinstance(message, Image) else 0
         self._worker.put(self.name, Received(message, time.perf_counter()))
+
+    def is_idle(self) -> bool:
+        """Return whether the next image is not processed, as nobody subscribes to an output."""
+        publishers = self.publishers.by_topic.values()
+        watched = any(publisher.get_subscription_count() for publisher in publishers)
+        if not self.standby.update(watched, self.settings['idle_after_s']):
+            return False
+        self.publications = RateMeter()  # the rate begins anew with the next subscriber
+        return True
 
     def request(self, received: Received) -> Request:
         """Return the request to process an image now."""
@@ -233,6 +245,8 @@ def process_images(
     Returns:
         See `Process`.
     """
+    drops: dict[str, Drop | None] = {image.camera: Drop.IDLE for image in images}
+    images = [image for image in images if not cameras[image.camera].is_idle()]
     owners = [cameras[image.camera] for image in images]
     received = [image.image for image in images]
     with ExitStack() as stack:
@@ -241,7 +255,6 @@ def process_images(
         results = process_together(
             [camera.request(one) for camera, one in zip(owners, received, strict=True)]
         )
-        return [
-            camera.finish(one, result)
-            for camera, one, result in zip(owners, received, results, strict=True)
-        ]
+        for camera, one, result in zip(owners, received, results, strict=True):
+            drops[camera.name] = camera.finish(one, result)
+    return list(drops.values())

@@ -46,6 +46,8 @@ class NodeState(NamedTuple):
     building: float | None
     """Part of an engine that is built, 0 to 1; None while none is being built."""
     loaded: LoadedModel | None
+    changed: Sequence[str]
+    """Parameters that have changed since the model was loaded."""
     cameras: Sequence[CameraSubscription]
     enabled: bool
     listening_since_s: float
@@ -90,6 +92,7 @@ class Diagnostics:
                 backend.fallback_reason if backend else '',
                 now.loading_s,
                 now.building,
+                now.changed,
             )
         ]
         for camera in now.cameras:
@@ -110,6 +113,7 @@ class Diagnostics:
         history = self._history.setdefault(camera.name, CountsHistory())
         before, arriving = history.before(counts, time.monotonic(), period_s)
         active = now.state == 'active' and now.enabled
+        idle = active and camera.standby.is_idle
         newest_s, stamp = camera.newest_stamp_s, camera.step.clock.problem
         age_s = time_s - newest_s if newest_s and time_s else None
         published_s = camera.publications.last_s
@@ -123,6 +127,7 @@ class Diagnostics:
                 camera.input.topics,
                 camera.last_bad,
                 enabled=now.enabled,
+                idle=idle,
                 all_lost=all_lost(
                     before,
                     counts,
@@ -145,10 +150,10 @@ class Diagnostics:
                 camera.timings,
                 camera.publications.rate_hz(time_s) if time_s else None,
                 settings,
-                active,
+                active and not idle,
                 not time_s or time_s - published_s <= STALE_ERROR_S,
             ),
-            tracking_status(camera.tracks if active else None),
+            tracking_status(camera.tracks if active and not idle else None),
         ]
         for status in statuses[1:]:
             status.name += status_suffix(camera.name, [one.name for one in now.cameras])

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lifecycle node: transitions, parameters and services."""
 
+import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
+from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.core.text import reason_of
 from panoptic_ros.node.camera_settings import (
     check_cameras,
@@ -19,6 +22,7 @@ from panoptic_ros.node.camera_settings import (
     merge,
     topic_prefix,
 )
+from panoptic_ros.node.memory import return_free_memory
 from panoptic_ros.node.model_loading import LoadedModel, load_in_time
 from panoptic_ros.node.model_settings import check_settings
 from panoptic_ros.node.parameters import NODE
@@ -60,17 +64,18 @@ class PanopticNode(ResponsiveLifecycleNode):
         self._cameras: list[CameraSubscription] = []
         self._worker = Worker[Received](())
         self._configured = 0  # number of times, to notice that it happened during a reload
+        self._reloading = 0  # which configuration; 0 while no reload is in progress
         self._label_info: Publishers | None = None
         self._transforms = Transforms(self)
         self._listening_since_s = time.monotonic()
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, '~/reset_tracks', self._on_reset_tracks)
-        # In a group of its own, so that other callbacks run while a model loads.
+        # Other callbacks run while a model loads, and a further request is refused, not queued.
         self.create_service(
             Trigger,
             '~/reload_model',
             self._on_reload_model,
-            callback_group=MutuallyExclusiveCallbackGroup(),
+            callback_group=ReentrantCallbackGroup(),
         )
         self.create_service(SetBool, '~/enable', self._on_enable)
         self._diagnostics = Diagnostics(self, self._read_state)
@@ -142,6 +147,7 @@ class PanopticNode(ResponsiveLifecycleNode):
                 )
             self._label_info = Publishers(self, '', label_topics(RosTypes.vision))
             self._use_model(loaded)
+            self._publish_label_info(loaded.predictor.info)
         except Exception:
             self._release()
             raise
@@ -152,7 +158,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         self._listening_since_s = time.monotonic()
         cameras = {camera.name: camera for camera in self._cameras}
         for camera in self._cameras:
-            camera.forget_notices()
+            camera.begin()
         try:
             if self._enabled:
                 for camera in self._cameras:
@@ -199,9 +205,9 @@ class PanopticNode(ResponsiveLifecycleNode):
             self._loading.remove(loading)
 
     def _use_model(self, loaded: LoadedModel) -> None:
+        """Note the model in use, and report it in the log."""
         self._loaded = loaded
         info = loaded.predictor.info
-        self._publish_label_info()
         description = ', '.join(f'{key} {value}' for key, value in loaded.describe().items())
         self.get_logger().info(
             f'model is loaded: {description}, input {info.input_size[1]} x {info.input_size[0]}'
@@ -210,14 +216,16 @@ class PanopticNode(ResponsiveLifecycleNode):
         if fallback_reason:
             self.get_logger().warning(f'slower than requested: {fallback_reason}')
 
-    def _publish_label_info(self) -> None:
-        assert self._loaded is not None
-        info, threshold = self._loaded.predictor.info, self._settings['score_threshold']
+    def _publish_label_info(self, info: ModelInfo) -> None:
+        """Publish the classes of a model; any thread may call it."""
+        publishers = self._label_info
+        if publishers is None:  # the node was cleaned up meanwhile
+            return
+        threshold = self._settings['score_threshold']
         if threshold < 0:
             threshold = info.thresholds['score_threshold'].default
-        assert self._label_info is not None
         stamp = self.get_clock().now().to_msg()
-        for topic, publisher in self._label_info.by_topic.items():
+        for topic, publisher in publishers.by_topic.items():
             publisher.publish(topic.make(RosTypes(), info.labels, threshold, stamp))
 
     # Parameters
@@ -265,7 +273,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         for camera in self._cameras:
             camera.apply(settings)
         if threshold_changed and self._loaded is not None:
-            self._publish_label_info()
+            self._publish_label_info(self._loaded.predictor.info)
         return SetParametersResult(successful=True)
 
     # Services
@@ -286,29 +294,53 @@ class PanopticNode(ResponsiveLifecycleNode):
     async def _on_reload_model(
         self, request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """Load the model file again; the old model is used until that has succeeded."""
+        """Load the model that the parameters name now; the old one is used until then."""
+        configured = self._configured
         if not self._cameras:
             response.message = f'there is no model to replace: the node is {self.state}'
             return response
-        configured = self._configured
+        if self._reloading == configured:
+            response.message = 'a model is already being loaded; call again when that has ended'
+            return response
+        self._reloading = configured
         try:
             loaded = await self._load()
             if not self._cameras or self._configured != configured:
                 raise RuntimeError('the node was cleaned up meanwhile')
             check_settings(self._settings, loaded.predictor.info)
+            await self._replace_model(loaded)
+            response.success = True
+            response.message = f'{loaded.predictor.info.name} ({loaded.file_hash}) is loaded'
         except Exception as error:
             response.message = f'the old model stays: {reason_of(error)}'
             self.get_logger().error(f'cannot reload the model, {response.message}')
             if self._cameras and self._configured == configured:
                 self.problem = response.message
-            return response
-        for camera in self._cameras:
-            camera.step.pipeline.replace_model(loaded.predictor)
+        finally:
+            if self._reloading == configured:
+                self._reloading = 0
+        return response
+
+    async def _replace_model(self, loaded: LoadedModel) -> None:
+        """Replace the model of all cameras between two images, and free the old one."""
+        done = [threading.Event() for _ in self._cameras]
+
+        def replaced(event: threading.Event) -> None:
+            with suppress(Exception):  # ROS is being shut down
+                self._publish_label_info(loaded.predictor.info)
+            event.set()
+
+        def wait_and_tidy() -> None:
+            end_s = time.monotonic() + STOP_S  # an image may never finish
+            for event in done:
+                event.wait(max(0.0, end_s - time.monotonic()))
+            return_free_memory()
+
         self.problem = ''
         self._use_model(loaded)
-        response.success = True
-        response.message = f'{loaded.predictor.info.name} ({loaded.file_hash}) is loaded'
-        return response
+        for camera, event in zip(self._cameras, done, strict=True):
+            camera.step.pipeline.replace_model(loaded.predictor, partial(replaced, event))
+        await in_thread(wait_and_tidy, 'tidy up', self.executor)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if request.data != self._enabled and self.state == 'active':
@@ -341,6 +373,7 @@ class PanopticNode(ResponsiveLifecycleNode):
             time.monotonic() - loading[0][0] if loading else None,
             loading[0][1].share if loading else None,
             self._loaded,
+            self._loaded.changed(self._settings) if self._loaded else [],
             self._cameras,
             self._enabled,
             self._listening_since_s,

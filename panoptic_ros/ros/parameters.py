@@ -150,6 +150,7 @@ def parameter_descriptor(parameter: Setting) -> ParameterDescriptor:
             'read-only while the node is configured'
             if parameter.read_only
             else 'may change while running'
+            + (', with effect at ~/reload_model' if parameter.at_reload else '')
         ),
         # A static double would refuse `10` for `10.0`; a static list an empty one.
         # One of a camera has no value at first, and can be deleted.

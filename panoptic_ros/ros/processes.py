@@ -120,16 +120,17 @@ def isolated_ros() -> Iterator[None]:
 
 
 def ros_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment that isolates the processes and lets large images through.
+    """Return the environment of the processes: isolated, with large images and steady memory.
 
     Args:
         environ: environment of the user, whose variables are kept.
 
     Returns:
         Variables to add: a domain id that is unused on this machine, discovery on this machine
-        only, and the shipped transport profile.
+        only, the shipped transport profile, and one arena of memory for all threads, see
+        docs/robot.md.
     """
-    wanted = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+    wanted = {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'MALLOC_ARENA_MAX': '1'}
     if 'ROS_DOMAIN_ID' not in environ:
         wanted['ROS_DOMAIN_ID'] = str(free_domain_id())
     if environ.get('ROS_DISTRO') == 'humble':  # has no discovery range

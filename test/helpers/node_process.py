@@ -159,6 +159,14 @@ class Graph:
     def trigger(self, service: str) -> Trigger.Response:
         return self.call(service, Trigger, Trigger.Request())
 
+    def begin_reload(self):
+        """Request a reload, and return its future once the model is loading."""
+        client = self.node.create_client(Trigger, '/panoptic_node/reload_model')
+        self.until(client.service_is_ready)
+        future = client.call_async(Trigger.Request())
+        self.until(lambda: 'has been loading' in self.status('model')[1])
+        return future
+
     def enable(self, value: bool) -> SetBool.Response:
         return self.call('enable', SetBool, SetBool.Request(data=value))
 

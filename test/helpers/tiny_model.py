@@ -24,6 +24,16 @@ LABELS = LabelSet(
     )
 )
 
+ANIMALS = LabelSet(
+    (
+        Label('grass', False, (0, 255, 0), 1),
+        Label('sky', False, (200, 200, 200), 2),
+        Label('cow', True, (255, 0, 0), 3),
+        Label('dog', True, (0, 0, 255), 4),
+    )
+)
+"""Other names for the same colours."""
+
 ROW_CLASS = np.array([0, 1, 2, 2, 3, 3], np.int32)
 """Class of each row: floor, wall, left ball, right ball, left box, right box."""
 
@@ -45,16 +55,21 @@ def paint_scene(height: int, width: int) -> np.ndarray:
     return scene
 
 
-def tiny_info(input_size: tuple[int, int] = (64, 128), stride: int = 4) -> ModelInfo:
+def tiny_info(
+    input_size: tuple[int, int] = (64, 128),
+    stride: int = 4,
+    labels: LabelSet = LABELS,
+    embedding_dim: int = 4,
+) -> ModelInfo:
     return ModelInfo(
         name='tiny',
         family='tiny',
-        labels=LABELS,
+        labels=labels,
         input_size=input_size,
         stride=stride,
         mean=(0.4, 0.4, 0.4),
         std=(0.2, 0.2, 0.2),
-        embedding_dim=4,
+        embedding_dim=embedding_dim,
         embedding_kind='mean colour',
         package_version='0',
         thresholds={
@@ -184,7 +199,7 @@ def tiny_graph(info: ModelInfo, work: int = 0, endless: int | None = None) -> Mo
     colour = op('Div', colour, op('Unsqueeze', op('Mul', at_least_1, f32(255)), i64([1])))
     op(
         'LpNormalization',
-        op('Concat', colour, np.ones((6, 1), f32), axis=1),
+        op('Concat', colour, np.ones((6, info.embedding_dim - 3), f32), axis=1),
         axis=1,
         out='embedding',
     )
@@ -204,7 +219,7 @@ def tiny_graph(info: ModelInfo, work: int = 0, endless: int | None = None) -> Mo
         value('box', TensorProto.FLOAT, [6, 4]),
         value('centroid', TensorProto.FLOAT, [6, 2]),
         value('area', TensorProto.INT32, [6]),
-        value('embedding', TensorProto.FLOAT, [6, 4]),
+        value('embedding', TensorProto.FLOAT, [6, info.embedding_dim]),
         value('valid', TensorProto.BOOL, [6]),
         value('confidence', TensorProto.UINT8, [h, w]),
     ]
@@ -237,10 +252,12 @@ def make_tiny_model(
     stride: int = 4,
     work: int = 0,
     endless: int | None = None,
+    labels: LabelSet = LABELS,
+    embedding_dim: int = 4,
     confidence: bool = True,
 ) -> Path:
     """Write the model file; one without `confidence` is like those of version 0.1.0."""
-    info = tiny_info(input_size, stride)
+    info = tiny_info(input_size, stride, labels, embedding_dim)
     graph = tiny_graph(info, work, endless)
     if not confidence:
         del graph.graph.output[-1]

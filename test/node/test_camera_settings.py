@@ -110,9 +110,10 @@ def test_names_of_others_are_left_alone():
 
 
 def test_what_is_read_only_may_change_before_configure():
-    assert check_changes({'model': 'a.onnx'}, False, CAMERAS) == {'model': 'a.onnx'}
-    with pytest.raises(ValueError, match='model is read-only while'):
-        check_changes({'model': 'a.onnx'}, True, CAMERAS)
+    changes = {'input_transport': 'raw'}
+    assert check_changes(changes, False, CAMERAS) == changes
+    with pytest.raises(ValueError, match='input_transport is read-only while'):
+        check_changes(changes, True, CAMERAS)
 
 
 def test_a_value_of_a_camera_can_be_changed_and_removed():

@@ -47,6 +47,14 @@ def input_(silent_s=0.1, last_bad='', **more):
             Level.OK,
             'disabled',
         ),
+        (input_(None, idle=True), Level.OK, 'not subscribed'),
+        (
+            input_(0.1, 'odd', idle=True, all_lost='all are bad'),
+            Level.OK,
+            'idle: nobody subscribes to an output',
+        ),
+        (input_(6, idle=True), Level.ERROR, 'no image for 6 s'),
+        (input_(idle=True, time_problem='old stamps'), Level.ERROR, 'old stamps'),
         (input_(all_lost='all are bad'), Level.ERROR, 'all are bad'),
         (input_(all_lost='all are bad', last_bad='odd'), Level.ERROR, 'all are bad'),
         (input_(time_problem='old stamps'), Level.ERROR, 'old stamps'),
@@ -96,6 +104,9 @@ DEPTH = "encoding '16UC1' cannot be read without cv_bridge; expected one of rgb8
         ),
         (counts(5), counts(5, superseded=8, in_flight=1), 'no image is finished'),
         (counts(5), counts(5, superseded=8, bad_image=2), 'all images are bad'),
+        (counts(5), counts(5, idle=8), ''),
+        (counts(5), counts(5, superseded=1, idle=8, in_flight=1), ''),  # awake since a moment
+        (counts(5), counts(5, idle=8, bad_image=2), 'all images are bad'),
         (counts(5), counts(5, too_old=8, inference_failed=2), '; inference fails for all images'),
     ],
 )

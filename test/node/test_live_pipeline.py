@@ -18,6 +18,10 @@ from panoptic_ros.runtime import Predictor, open_backend
 SETTINGS = read_parameters(None)
 
 
+def nothing() -> None:
+    """Stand-in for a callback."""
+
+
 @pytest.fixture
 def make_predictor(tiny_model):
     def make() -> Predictor:
@@ -45,7 +49,7 @@ def track_ids(rows: np.ndarray) -> set[int]:
 def test_a_change_waits_for_the_current_image_and_no_longer(live, make_predictor):
     with live.for_image():
         old = live.predictor
-        live.replace_model(make_predictor())
+        live.replace_model(make_predictor(), nothing)
         live.apply(SETTINGS | {'classes.include': ('ball',)})
         assert live.predictor is old
         frame, _ = live(CameraImage(paint_scene(48, 96)), 1.0)
@@ -63,21 +67,37 @@ def test_of_many_models_that_wait_only_the_newest_is_kept(live, make_predictor):
             for _ in range(4):
                 predictor = make_predictor()
                 models.append(weakref.ref(predictor.backend))
-                live.replace_model(predictor)
+                live.replace_model(predictor, nothing)
                 del predictor
             assert [model() is None for model in models] == [True, True, True, False]
             assert first() is not None
         assert first() is None
-        live.replace_model(make_predictor())  # without any image
+        live.replace_model(make_predictor(), nothing)  # without any image
         assert models[-1]() is None
     finally:
         gc.enable()
 
 
+def test_the_owner_is_called_between_the_last_image_of_the_old_model_and_the_next(
+    live, make_predictor
+):
+    calls = []
+    first, second = make_predictor(), make_predictor()
+    with live.for_image():
+        live.replace_model(first, lambda: calls.append(('first', live.predictor)))
+        live.replace_model(second, lambda: calls.append(('second', live.predictor)))
+        assert not calls
+    assert calls == [('second', second)]
+    live.replace_model(first, lambda: calls.append(('first', live.predictor)))
+    assert calls[1:] == [('first', first)]
+    process(live, 1.0)
+    assert len(calls) == 2
+
+
 def test_the_newest_settings_count_for_a_model_that_waits(live, make_predictor):
     with live.for_image():
         live.apply(SETTINGS | {'classes.include': ('wall',)})
-        live.replace_model(make_predictor())
+        live.replace_model(make_predictor(), nothing)
         live.apply(SETTINGS | {'classes.include': ('ball', 'box')})
     assert len(process(live, 1.0)) == 2
 
@@ -86,7 +106,7 @@ def test_the_newest_settings_count_for_a_model_that_waits(live, make_predictor):
     'change',
     [
         lambda live, _: live.reset_tracks(),
-        lambda live, make_predictor: live.replace_model(make_predictor()),
+        lambda live, make_predictor: live.replace_model(make_predictor(), nothing),
         lambda live, _: live.apply(SETTINGS | {'tracker.enabled': False}),
     ],
     ids=['reset', 'model', 'tracker off'],

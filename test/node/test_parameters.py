@@ -112,7 +112,9 @@ def test_shipped_parameters_are_the_defaults():
             for line in path.read_text(encoding='utf-8').splitlines()
             if line.strip().startswith(f'{parameter.name.rpartition(".")[2]}:')
         )
-        assert ('# *' in line) != parameter.read_only, line
+        marks = {'# * ': not (parameter.read_only or parameter.at_reload)}
+        marks['# ** '] = parameter.at_reload
+        assert all((mark in line) == expected for mark, expected in marks.items()), line
         assert ('@' in line) == parameter.per_camera, line
 
 
@@ -124,3 +126,4 @@ def test_the_table_has_a_row_for_each_parameter():
         '| `tracker.min_hits` | `3` | an integer from 1 to 1000 | yes | yes | '
         in parameter_table()
     )
+    assert '| `model` | `""` | a string | with effect at `~/reload_model` | ' in parameter_table()

@@ -54,6 +54,7 @@ def launch_file(monkeypatch):
     namespace = {'__file__': str(path), '__name__': 'panoptic_launch'}
     monkeypatch.delenv('FASTRTPS_DEFAULT_PROFILES_FILE', raising=False)
     monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
+    monkeypatch.delenv('MALLOC_ARENA_MAX', raising=False)
     exec(compile(path.read_text(), str(path), 'exec'), namespace)
     return namespace
 
@@ -138,13 +139,16 @@ def test_a_single_camera_with_a_name_has_topics_without_it(launch_file):
     assert keywords['remappings'] == [('image', '/cam'), ('image/compressed', '/jpeg')]
 
 
-def test_the_transport_profile_is_set_unless_the_user_has_one(launch_file, monkeypatch):
+def test_the_environment_is_set_unless_the_user_has_set_it(launch_file, monkeypatch):
     def names() -> dict[str, str]:
         return dict(action.arguments for action in actions(launch_file, 'SetEnvironmentVariable'))
 
     profile = str(resource_file('config/fastdds.xml'))
-    assert names() == dict.fromkeys((OLD_VARIABLE, NEW_VARIABLE), profile)
+    arenas = {'MALLOC_ARENA_MAX': '1'}
+    assert names() == dict.fromkeys((OLD_VARIABLE, NEW_VARIABLE), profile) | arenas
     monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', 'mine.xml')
+    assert names() == {'FASTDDS_DEFAULT_PROFILES_FILE': profile} | arenas
+    monkeypatch.setenv('MALLOC_ARENA_MAX', '2')
     assert names() == {'FASTDDS_DEFAULT_PROFILES_FILE': profile}
 
 

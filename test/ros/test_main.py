@@ -94,6 +94,7 @@ def test_an_image_that_never_finishes_ends_with_a_signal(graph, start, tmp_path)
             'model': make_tiny_model(tmp_path / 'endless.onnx', endless=255),
             'input_reliability': 'reliable',
             'input_transport': 'raw',
+            'idle_after_s': 0.0,
         }
     )
     node.wait_for_log('subscribed to')

@@ -211,8 +211,7 @@ REFUSED = [  # name, value, part of the reason
     ('tracker.min_hits', 1.5, "expected 'Type.INTEGER'"),
     ('tracker.max_age', 0.0, 'tracker.max_age must be a number over 0'),
     ('tracker.match_threshold', 2.0, 'out of range'),
-    ('model', 'other.onnx', 'read-only while the node is configured'),
-    ('backend', 'torch', 'read-only while the node is configured'),
+    ('backend', 'onnx', 'backend must be one of auto, tensorrt'),
     ('input_transport', 'auto', 'read-only while the node is configured'),
 ]
 

@@ -91,6 +91,7 @@ def test_the_demo_is_isolated_from_the_rest_of_ros():
     assert added['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
     assert 1 <= int(added['ROS_DOMAIN_ID']) <= 101
     assert all(Path(added[name]).is_file() for name in PROFILES)
+    assert added['MALLOC_ARENA_MAX'] == '1'
     assert 'ROS_LOCALHOST_ONLY' not in added
     assert ros_environment({'ROS_DISTRO': 'humble'})['ROS_LOCALHOST_ONLY'] == '1'
 
@@ -100,6 +101,7 @@ def test_the_demo_is_isolated_from_the_rest_of_ros():
     [
         {'ROS_DOMAIN_ID': '7'},  # joins a running system
         {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'SUBNET'},
+        {'MALLOC_ARENA_MAX': '4'},
         {PROFILES[0]: 'own.xml'},
         {PROFILES[1]: 'own.xml'},  # the other must not overrule it
     ],

@@ -36,6 +36,7 @@ class Setup:
                 Parameter('model', value=str(model)),
                 Parameter('input_reliability', value='reliable'),
                 Parameter('backend', value='onnxruntime'),
+                Parameter('idle_after_s', value=0.0),
             ],
         )
         self.user = rclpy.create_node('user', context=self.context)
@@ -122,6 +123,23 @@ def test_a_reload_frees_the_old_model(setup):
     second = setup.session()
     setup.change('shutdown')
     setup.until(lambda: second() is None)
+
+
+def test_a_model_that_comes_too_late_is_freed(setup):
+    setup.change('configure', 'activate')
+    loaded = []
+    load = setup.node._load
+
+    async def load_and_clean_up():
+        model = await load()
+        loaded.append(weakref.ref(model.predictor.backend._session))
+        assert await setup.node.change_state('deactivate')
+        assert await setup.node.change_state('cleanup')
+        return model
+
+    setup.node._load = load_and_clean_up
+    assert 'cleaned up meanwhile' in setup.reload().message
+    setup.until(lambda: loaded[0]() is None)
 
 
 def test_failures_keep_no_model(setup, tmp_path, tiny_model):

@@ -45,7 +45,12 @@ def test_faults_of_the_camera_are_named_with_a_remedy(graph, tiny_model, tmp_pat
         monkeypatch.delenv(name, raising=False)
     node = NodeProcess(
         tmp_path / 'log',
-        {'model': tiny_model, 'input_reliability': 'reliable', 'input_transport': 'raw'},
+        {
+            'model': tiny_model,
+            'input_reliability': 'reliable',
+            'input_transport': 'raw',
+            'idle_after_s': 0.0,
+        },
     )
     node.wait_for_log('subscribed to')
     graph.wait_for_input()
