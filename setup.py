@@ -81,6 +81,7 @@ setup(
             'tensorrt-rtx>=1.7; sys_platform == "win32" or '
             '(sys_platform == "linux" and platform_machine == "x86_64")',
             'onnxruntime-ep-openvino; sys_platform == "linux" and platform_machine == "x86_64"',
+            'ros-jazzy-nav-msgs',
         ],
     },
     entry_points={

@@ -26,6 +26,7 @@ OPTIONAL = {
     'jinja2': 'report',
     'hypothesis': 'test',
     'tensorrt_rtx': 'test',
+    'nav_msgs': 'test',
     **dict.fromkeys(
         (
             'rclpy',
