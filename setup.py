@@ -56,6 +56,7 @@ setup(
         'ros': ROS_JAZZY,
         'bag': ['rosbags>=0.11'],
         'report': ['matplotlib>=3.6', 'jinja2>=3.0'],
+        'rerun': ['rerun-sdk>=0.41'],
         'train': [
             'torch>=2.6',
             'torchvision>=0.21',

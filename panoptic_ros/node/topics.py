@@ -60,6 +60,7 @@ INPUT_TYPES = {
 """Message types of all inputs."""
 
 SEGMENTS = 'panoptic/segments'
+SEMANTIC = 'panoptic/semantic'
 INSTANCES = 'panoptic/instances'
 OVERLAY = 'panoptic/overlay'
 POINTS = 'panoptic/points'
@@ -194,7 +195,7 @@ TOPICS = (
         lambda out, source: map_message(out, source, 'mono16', source.frame.segment_map),
     ),
     Topic(
-        'panoptic/semantic',
+        SEMANTIC,
         IMAGE,
         'mono8: class id of each pixel, 255 = void',
         lambda out, source: map_message(out, source, 'mono8', source.frame.semantic_map),

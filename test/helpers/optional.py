@@ -27,6 +27,7 @@ OPTIONAL = {
     'hypothesis': 'test',
     'tensorrt_rtx': 'test',
     'nav_msgs': 'test',
+    'rerun': 'rerun',
     **dict.fromkeys(
         (
             'rclpy',
