@@ -172,7 +172,7 @@ class RerunLog:
 
     def _log_diagnostics(self, message: Any) -> None:
         health = read_health(message)
-        if health is None:
+        if health is None or not health.active:  # while it loads, there is nothing to see
             return
         figures = {'rate_hz': health.rate_hz}
         figures |= {f'latency_ms/{name}': health.latency_ms(name) for name in ('p50', 'p95')}
@@ -180,12 +180,10 @@ class RerunLog:
             self._stream.log(f'{HEALTH}/{name}', self._rerun.Scalars(value))
         for task, status in health.statuses.items():
             said = status.level, status.message
-            if self._said.get(task, (Level.OK, '')) != said:
+            if self._said.get(task) != said:
                 self._said[task] = said
-                text = f'{task}: {status.message or "OK"}'
-                self._stream.log(
-                    f'{HEALTH}/messages', self._rerun.TextLog(text, level=LEVELS[status.level])
-                )
+                text = self._rerun.TextLog(f'{task}: {status.message}', level=LEVELS[status.level])
+                self._stream.log(f'{HEALTH}/messages', text)
 
 
 def _layout(rerun: Any) -> Any:

@@ -71,9 +71,12 @@ def markers(i: int):
     )
 
 
-def diagnostics(i: int, level: Level):
+def diagnostics(i: int, level: Level, state: str = 'active'):
     timing = {'rate hz': f'{10 + i}', 'end to end p50 ms': '5', 'end to end p95 ms': '9'}
-    statuses = [Status('timing', level, 'slow' if level else '', timing)]
+    statuses = [
+        Status('model', Level.OK, 'ok', {'state': state}),
+        Status('timing', level, 'slow' if level else 'ok', timing),
+    ]
     return diagnostic_array(TYPES, statuses, '/panoptic_node', 'cpu', TYPES.time(START_NS + i))
 
 
@@ -89,6 +92,7 @@ def path(tiny_model, tmp_path_factory) -> Path:
         def take(topic, message):
             log.take(topic, bytes(TYPES.store.serialize_cdr(message, KINDS[topic])))
 
+        take(DIAGNOSTICS, diagnostics(0, Level.ERROR, 'configuring'))  # is not logged
         take(LABEL_INFO, label_topics(False)[0].make(TYPES, predictor.info.labels, 0.5, None))
         for i in range(3):
             take(
@@ -175,8 +179,13 @@ def test_diagnostics_are_curves_and_the_messages_that_change(columns):
     assert columns['/diagnostics/rate_hz']['Scalars:scalars'] == [[10], [11], [12]]
     assert columns['/diagnostics/latency_ms/p95']['Scalars:scalars'] == [[9]] * 3
     messages = columns['/diagnostics/messages']
-    assert messages['TextLog:text'] == [['timing: slow'], ['timing: OK']]
-    assert messages['TextLog:level'] == [['WARN'], ['INFO']]
+    assert messages['TextLog:text'] == [
+        ['model: ok'],
+        ['timing: ok'],
+        ['timing: slow'],
+        ['timing: ok'],
+    ]
+    assert messages['TextLog:level'] == [['INFO'], ['INFO'], ['WARN'], ['INFO']]
 
 
 def test_the_layout_is_in_the_file(path):
