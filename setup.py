@@ -56,6 +56,7 @@ setup(
         'ros': ROS_JAZZY,
         'bag': ['rosbags>=0.11'],
         'report': ['matplotlib>=3.6', 'jinja2>=3.0'],
+        'rerun': ['rerun-sdk>=0.41'],
         'train': [
             'torch>=2.6',
             'torchvision>=0.21',
@@ -81,6 +82,7 @@ setup(
             'tensorrt-rtx>=1.7; sys_platform == "win32" or '
             '(sys_platform == "linux" and platform_machine == "x86_64")',
             'onnxruntime-ep-openvino; sys_platform == "linux" and platform_machine == "x86_64"',
+            'ros-jazzy-nav-msgs',
         ],
     },
     entry_points={

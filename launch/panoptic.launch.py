@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import yaml
 from ament_index_python.packages import get_packages_with_prefixes
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
@@ -28,17 +30,28 @@ ARGUMENTS = {
         'precedes the topic',
     ),
     'image_compressed': ('', 'topic of the compressed image, if it has another name'),
+    'camera_info': ('', 'topic of the camera_info, if it has another name'),
+    'depth': ('', 'topic of the depth image that is registered to the image'),
+    'cloud': ('', 'topic of the point cloud of a lidar'),
     'model': ('', 'model file; empty: the one of params_file, else the packaged one'),
     'backend': (
         '',
         'auto, tensorrt, tensorrt_rtx, onnxruntime or torch; empty: the one of params_file',
     ),
     'device': ('', 'auto, cpu, cuda or cuda:<index>; empty: the one of params_file'),
+    'input_transport': ('', 'auto, raw or compressed; empty: the one of params_file'),
+    'score_threshold': ('', 'least score of a segment, 0 to 1; empty: the one of params_file'),
+    'autostart': ('', 'false leaves the lifecycle to others; empty: the one of params_file'),
     'namespace': ('', 'namespace of the node and its topics'),
     'params_file': (str(CONFIG / 'panoptic.yaml'), "YAML file of the node's parameters"),
     'use_sim_time': ('false', 'true for a bag that is played with --clock'),
-    'rviz': ('false', 'true also shows the overlay in RViz, if that is installed'),
+    'log_level': ('', 'debug, info, warn, error or fatal; or <logger>:=<level> for one logger'),
+    'respawn': ('false', 'true starts the node again after it has ended without a request'),
+    'rviz': ('false', 'true also shows overlay, markers and cloud in RViz, if that is installed'),
 }
+
+RESPAWN_DELAY_S = 2.0
+"""Time until a node that has ended is started again, seconds."""
 
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 """Environment variables of Humble and Jazzy, and of Kilted and later."""
@@ -63,14 +76,24 @@ def _remapping(topic: str, name: str, camera: str, several: bool) -> tuple[str, 
 def _node(context: LaunchContext) -> list[Node]:
     """Return the node; empty arguments leave the values of the parameter file."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    parameters: dict[str, str | bool | list[str]] = {
-        name: given[name] for name in ('model', 'backend', 'device') if given[name]
+    parameters: dict[str, Any] = {
+        name: given[name]
+        for name in ('model', 'backend', 'device', 'input_transport')
+        if given[name]
     }
+    # The node says what is wrong with a value of another type.
+    for name in ('score_threshold', 'autostart'):
+        if given[name]:
+            parameters[name] = yaml.safe_load(given[name])
     parameters['use_sim_time'] = given['use_sim_time'].lower() == 'true'
     cameras = [name.strip() for name in given['cameras'].strip('[]').split(',') if name.strip()]
     if cameras:
         parameters['cameras'] = cameras
-    topics = {'image': given['image'], 'image/compressed': given['image_compressed']}
+    topics = {
+        'image': given['image'],
+        'image/compressed': given['image_compressed'],
+        **{name: given[name] for name in ('camera_info', 'depth', 'cloud')},
+    }
     remappings = [
         _remapping(topic, name, camera, len(cameras) > 1)
         for camera in cameras or ['']
@@ -86,6 +109,9 @@ def _node(context: LaunchContext) -> list[Node]:
             output='screen',
             remappings=remappings,
             parameters=[given['params_file'], parameters],
+            ros_arguments=['--log-level', given['log_level']] if given['log_level'] else [],
+            respawn=given['respawn'].lower() == 'true',
+            respawn_delay=RESPAWN_DELAY_S,
         )
     ]
 

@@ -139,6 +139,8 @@ def test_imports_are_in_the_table(path: Path) -> None:
             ), name
         if top in ('onnxruntime', 'tensorrt', 'tensorrt_rtx'):
             assert lazy or package == 'training', f'{name}: engines are imported when opened'
+        if top == 'rerun':
+            assert lazy and package in ('demo', 'cli'), f'{name}: the log imports it when opened'
 
 
 @pytest.mark.parametrize('package', ALLOWED)

@@ -14,7 +14,7 @@ from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved, table_console
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.core.text import counted
-from panoptic_ros.demo import DURATION_S, MAX_FILE_S, RESULTS
+from panoptic_ros.demo import DURATION_S, MAX_FILE_S, RERUN_FILE, RESULTS
 
 if TYPE_CHECKING:
     from panoptic_ros.node.node_health import NodeHealth
@@ -64,6 +64,11 @@ def add_parser(subparsers: Any) -> None:
         metavar='DIR',
         help='folder of the results (default: %(default)s)',
     )
+    parser.add_argument(
+        '--rerun',
+        action='store_true',
+        help=f'also write {RERUN_FILE}, which the Rerun viewer opens (needs rerun-sdk)',
+    )
     parser.set_defaults(func=run)
 
 
@@ -80,7 +85,14 @@ def run(args: argparse.Namespace) -> None:
 
     console = table_console(markup=False, highlight=False)  # paths and messages may hold brackets
     summary, health = run_demo(
-        args.output, console, args.video, args.camera, args.bag, args.model, args.duration
+        args.output,
+        console,
+        args.video,
+        args.camera,
+        args.bag,
+        args.model,
+        args.duration,
+        args.rerun,
     )
     console.print(_table(health))
     console.print(json.dumps(summary), soft_wrap=True)
@@ -88,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
     report_saved(
         f'{published} published',
         args.output,
-        names=RESULTS.names,
+        names=[name for name in RESULTS.names if (args.output / name).exists()],
         next_command=('replay', str(args.output / 'bag')),
     )
 
@@ -106,6 +118,13 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(
             f'the demo needs ROS 2 and rosbags ({error}): pip install "panoptic_ros[ros,bag]"'
         ) from None
+    if args.rerun:
+        try:
+            import rerun  # noqa: F401
+        except ImportError as error:
+            raise ValueError(
+                f'--rerun needs rerun-sdk ({error}): pip install "panoptic_ros[rerun]"'
+            ) from None
     if args.video is None and args.camera is None and args.bag is None:
         try:
             import panoptic_training  # noqa: F401

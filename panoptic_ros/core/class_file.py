@@ -60,6 +60,12 @@ class ClassFile:
     ignore: frozenset[int] = frozenset()
     """Ids of pixels without a label."""
 
+    void_id: int = VOID_ID
+    """The first id that the file lists under `ignore`, else 255."""
+
+    colors: tuple[tuple[int, int, int] | None, ...] = ()
+    """RGB of each class, None if the file gives none."""
+
     @cached_property
     def class_id_of(self) -> npt.NDArray[np.int16]:
         """(N,) class id of each id in the file: VOID_ID for 255, unless a class has it; else -1.
@@ -154,7 +160,12 @@ def _from_document(content: Any) -> ClassFile:
     twice = sorted({*ids, *(i * divisor for i in ids)} & set(ignore))
     if twice:
         raise ValueError(f'{twice[0]} is listed under `ignore`, and is the id of a class')
-    return ClassFile(labels, ids, divisor, frozenset(ignore) | ({0} - set(ids)))
+    colors = tuple(
+        label.color if 'color' in entry else None
+        for label, entry in zip(labels.labels, entries, strict=True)
+    )
+    void_id = ignore[0] if ignore else VOID_ID
+    return ClassFile(labels, ids, divisor, frozenset(ignore) | ({0} - set(ids)), void_id, colors)
 
 
 def _from_old_form(content: Any) -> ClassFile:
@@ -164,7 +175,9 @@ def _from_old_form(content: Any) -> ClassFile:
     check_divisor(divisor, 'label_divisor')
     if not isinstance(entries, list):
         raise ValueError('labels must be a list of classes with name, is_thing and color')
-    return ClassFile(LabelSet.from_dicts(entries), tuple(range(len(entries))), divisor)
+    labels = LabelSet.from_dicts(entries)
+    colors = tuple(label.color for label in labels.labels)
+    return ClassFile(labels, tuple(range(len(labels))), divisor, colors=colors)
 
 
 def _label(entry: Any, index: int) -> Label:

@@ -184,6 +184,9 @@ class PanopticFrame:
     """(h, w) probability of the class or mask of a cell times 255, 0 on void; None for a model
     file of version 0.1.0, and for frames that are not a model's."""
 
+    void_id: int = VOID_ID
+    """Value of `semantic_map` on void; another one only if messages are, see `LabelRemap`."""
+
     def __post_init__(self) -> None:
         for name in ('segment_map', 'confidence_map'):
             cell_map = getattr(self, name)
@@ -198,8 +201,8 @@ class PanopticFrame:
 
     @property
     def semantic_map(self) -> npt.NDArray[np.uint8]:
-        """(h, w) class id per cell, VOID_ID = void."""
-        return self.paint(self.segments['class_id'].astype(np.uint8), VOID_ID)
+        """(h, w) class id per cell, `void_id` = void."""
+        return self.paint(self.segments['class_id'].astype(np.uint8), self.void_id)
 
     def paint(self, values: npt.NDArray[Any], void: Any) -> npt.NDArray[Any]:
         """Return a map that holds a value of each cell's segment.

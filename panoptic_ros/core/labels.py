@@ -49,6 +49,29 @@ class Label:
                 f'label {self.name!r}: color must be three numbers 0 to 255, got {self.color}'
             )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the label as plain values for JSON or YAML."""
+        return {
+            'name': self.name,
+            'is_thing': self.is_thing,
+            'color': list(self.color),
+            'category_id': self.category_id,
+        }
+
+
+@dataclass(frozen=True)
+class LabelRemap:
+    """Ids of another label space, with which classes are published; see `core.label_remap`."""
+
+    ids: tuple[int | None, ...]
+    """Published id by class id; None for a class that is not published."""
+
+    colors: tuple[tuple[int, int, int] | None, ...]
+    """RGB by class id, 0 to 255; None for the colour that the class has anyway."""
+
+    void_id: int = VOID_ID
+    """Published id of void, 0 to 255."""
+
 
 @dataclass(frozen=True)
 class LabelSet:
@@ -70,6 +93,9 @@ class LabelSet:
 
     own_colors: bool = field(default=False, compare=False)
     """Whether pictures have the labels' own colours, which may be hard to tell apart."""
+
+    remap: LabelRemap | None = field(default=None, compare=False)
+    """Ids and colours to publish in place of these; None publishes the class ids."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.labels) <= VOID_ID:
@@ -118,6 +144,38 @@ class LabelSet:
         )
 
     @cached_property
+    def published(self) -> Mapping[int, Label]:
+        """Labels by published id, in order of the ids, with the colours of pictures."""
+        drawn = self.as_drawn().labels
+        if self.remap is None:
+            return dict(enumerate(drawn))
+        return dict(
+            sorted(
+                (published_id, replace(label, color=color or label.color))
+                for published_id, color, label in zip(
+                    self.remap.ids, self.remap.colors, drawn, strict=True
+                )
+                if published_id is not None
+            )
+        )
+
+    @cached_property
+    def by_published_id(self) -> 'LabelSet':
+        """The set whose class ids are the published ids, with the colours of pictures.
+
+        Ids that no class has get labels that nothing refers to.
+        """
+        if self.remap is None:
+            return self
+        return LabelSet(
+            tuple(
+                self.published.get(i, Label(f'(no class {i})', False, (0, 0, 0), -1 - i))
+                for i in range(max(self.published) + 1)
+            ),
+            own_colors=True,
+        )
+
+    @cached_property
     def class_id_of_category(self) -> Mapping[int, int]:
         """Class id by the data set's category id."""
         return {label.category_id: i for i, label in enumerate(self.labels)}
@@ -128,16 +186,7 @@ class LabelSet:
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return the set as plain values for JSON or YAML; see `from_dicts`."""
-        return [
-            {
-                'class_id': i,
-                'name': label.name,
-                'is_thing': label.is_thing,
-                'color': list(label.color),
-                'category_id': label.category_id,
-            }
-            for i, label in enumerate(self.labels)
-        ]
+        return [{'class_id': i, **label.to_dict()} for i, label in enumerate(self.labels)]
 
     @classmethod
     def from_dicts(cls, dicts: Iterable[Mapping[str, Any]]) -> 'LabelSet':

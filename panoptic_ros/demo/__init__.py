@@ -9,7 +9,12 @@ DURATION_S = 20.0
 MAX_FILE_S = 60.0
 """Maximum default duration with a video or a bag, seconds."""
 
+RERUN_FILE = 'recording.rrd'
+"""Result of a run with `--rerun`."""
+
 RESULTS = Results(
-    ('overlay.mp4', 'contact_sheet.png', 'bag', 'summary.json'), 'summary.json', 'published'
+    ('overlay.mp4', 'contact_sheet.png', 'bag', 'summary.json', RERUN_FILE),
+    'summary.json',
+    'published',
 )
 """Results of a run."""

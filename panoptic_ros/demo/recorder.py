@@ -78,7 +78,7 @@ class Recorder(TopicRecorder):
         self.overlays += 1
 
     def finish(self) -> dict[str, Any]:
-        """Complete the files: after this the folder holds all `RESULTS`.
+        """Complete the files: after this the folder holds `RESULTS`, without `RERUN_FILE`.
 
         Returns:
             The summary; see `NodeHealth.summary`.

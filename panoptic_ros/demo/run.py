@@ -4,6 +4,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from panoptic_ros.core.files import lock_folder, replace_results, run_folder
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.core.resources import SCOPE, default_model
 from panoptic_ros.core.text import counted
-from panoptic_ros.demo import DURATION_S, MAX_FILE_S, RESULTS
+from panoptic_ros.demo import DURATION_S, MAX_FILE_S, RERUN_FILE, RESULTS
 from panoptic_ros.demo.recorder import Recorder
+from panoptic_ros.demo.rerun_log import RerunLog
 from panoptic_ros.demo.street import RATE_HZ, draw_street
 from panoptic_ros.node.node_health import NodeHealth
 from panoptic_ros.node.topics import (
@@ -66,6 +68,7 @@ def run_demo(
     bag: Path | None = None,
     model: Path | None = None,
     duration_s: float | None = None,
+    rerun: bool = False,
 ) -> tuple[dict[str, Any], NodeHealth]:
     """Run node and camera, and write the results.
 
@@ -78,6 +81,7 @@ def run_demo(
         bag: a bag, likewise.
         model: a model file; None is the one in the package.
         duration_s: seconds to run; None is the default, see `panoptic_ros.demo`.
+        rerun: whether to write a recording for the Rerun viewer too.
 
     Returns:
         The summary, see `NodeHealth.summary`, and the last diagnostics that counted new images.
@@ -98,7 +102,8 @@ def run_demo(
     with isolated_ros(), lock_folder(output, 'demo'), run_folder(output) as folder:
         for line in describe_model(model, own_street=source is None):
             console.print(line, soft_wrap=True)
-        results = _run_in(folder, source, flags, model, duration_s, console)
+        results = _run_in(folder, source, flags, model, duration_s, rerun, console)
+        (output / RERUN_FILE).unlink(missing_ok=True)  # of an earlier run
         replace_results(folder, output, RESULTS.mark)
     return results
 
@@ -128,6 +133,7 @@ def _run_in(
     camera_flags: list[str],
     model: Path | None,
     duration_s: float | None,
+    rerun: bool,
     console: Console,
 ) -> tuple[dict[str, Any], NodeHealth]:
     """Start the processes, watch and stop them, and complete the files in `folder`."""
@@ -155,11 +161,14 @@ def _run_in(
     def take(topic: str, data: bytes, time_ns: int) -> None:
         arrived.add(topic)
         recorder.take(topic, data, time_ns)
+        if rerun_log is not None:
+            rerun_log.take(topic, data)
 
     def is_connected() -> bool:
         return arrived >= LATCHED & topics.keys() and all(map(monitor.has_publisher, topics))
 
     with (
+        RerunLog(folder / RERUN_FILE, recorded) if rerun else nullcontext() as rerun_log,
         Recorder(folder, recorded, LATCHED, rate_hz) as recorder,
         Monitor(take, topics) as monitor,
         Child('node', NODE_MODULE, node_flags, log) as node,

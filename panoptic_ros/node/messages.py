@@ -143,7 +143,13 @@ def label_json_message(
         score_threshold: segments with a lower score are left out.
         stamp: unused, as the message has no header.
     """
-    values = {'labels': labels.as_drawn().to_dicts(), 'score_threshold': score_threshold}
+    values = {
+        'labels': [
+            {'class_id': published_id, **label.to_dict()}
+            for published_id, label in labels.published.items()
+        ],
+        'score_threshold': score_threshold,
+    }
     return types.make('std_msgs/msg/String', data=json.dumps(values))
 
 
@@ -163,7 +169,7 @@ def label_info_message(
         header=types.make('std_msgs/msg/Header', stamp=stamp),
         threshold=score_threshold,
         class_map=[
-            types.make('vision_msgs/msg/VisionClass', class_id=i, class_name=name)
-            for i, name in enumerate(labels.names)
+            types.make('vision_msgs/msg/VisionClass', class_id=published_id, class_name=label.name)
+            for published_id, label in labels.published.items()
         ],
     )

@@ -125,7 +125,7 @@ class CloudWriter:
         if view is None or view.message is self._last:
             return None
         given = self._last = view.message
-        rows = label_cloud(view.cloud, view.projection, scene.labels, scene.given_frame.geometry)
+        rows = label_cloud(view.cloud, view.projection, scene.labels, scene.given_frame)
         labels = np.dtype([(name, f'<{kind}') for name, kind in LABEL_FIELDS.items()])
         fields = list(given.fields)
         fields.extend(

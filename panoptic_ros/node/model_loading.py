@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loading of the model that the parameters name."""
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,12 +9,16 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from panoptic_ros.core.model_file import file_hash
+from panoptic_ros.core.label_remap import read_label_remap
+from panoptic_ros.core.labels import LabelRemap, LabelSet
+from panoptic_ros.core.model_file import file_hash, read_info
 from panoptic_ros.core.resources import default_model
-from panoptic_ros.node.parameters import AT_RELOAD
+from panoptic_ros.node.parameters import AT_RELOAD, join_names
 from panoptic_ros.runtime import Predictor
 from panoptic_ros.runtime.engine_build import EngineBuild
 from panoptic_ros.runtime.load import load
+
+logger = logging.getLogger(__name__)
 
 
 class LoadedModel(NamedTuple):
@@ -55,6 +60,9 @@ def load_model(settings: Mapping[str, Any], progress: EngineBuild | None = None)
         BackendError: if no backend can run the model.
     """
     path = Path(settings['model']).expanduser() if settings['model'] else default_model()
+    remap = None
+    if settings['labels.remap']:  # first, as loading may take long
+        remap = _read_remap(Path(settings['labels.remap']).expanduser(), read_info(path).labels)
     cache_dir = settings['engine_cache_dir']
     predictor = load(
         path,
@@ -63,9 +71,24 @@ def load_model(settings: Mapping[str, Any], progress: EngineBuild | None = None)
         progress=progress,
     )
     if settings['class_colors'] == 'own':
-        labels = replace(predictor.info.labels, own_colors=True)
-        predictor.info = replace(predictor.info, labels=labels)
+        _change_labels(predictor, own_colors=True)
+    if remap is not None:
+        _change_labels(predictor, remap=remap)
     return LoadedModel(predictor, file_hash(path), settings)
+
+
+def _read_remap(path: Path, labels: LabelSet) -> LabelRemap:
+    """See `read_label_remap`; logs the classes that are left out."""
+    remap = read_label_remap(path, labels)
+    names = [name for name, i in zip(labels.names, remap.ids, strict=True) if i is None]
+    if names:
+        logger.info('labels.remap: not published are %s', join_names(names))
+    return remap
+
+
+def _change_labels(predictor: Predictor, **changes: Any) -> None:
+    labels = replace(predictor.info.labels, **changes)
+    predictor.info = replace(predictor.info, labels=labels)
 
 
 def load_in_time(settings: Mapping[str, Any], progress: EngineBuild) -> LoadedModel:

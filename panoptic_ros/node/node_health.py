@@ -56,6 +56,10 @@ class NodeHealth:
         """Published images of all cameras per second over the node's last 5 s."""
         return sum(self._timing('rate hz'))
 
+    def latency_ms(self, name: str) -> float:
+        """Return `p50` or `p95` of the end-to-end latency of the slowest camera, ms."""
+        return max(self._timing(f'{Stage.TOTAL.label} {name} ms'), default=0.0)
+
     def line(self) -> str:
         """Return rate, latency, drops and the worst status as a line for people."""
         counts = self.counts
@@ -65,8 +69,8 @@ class NodeHealth:
             return f'no image yet{state}'
         drops = ', '.join(f'{n} {reason}' for reason, n in self.dropped.items() if n)
         return (
-            f'{self.rate_hz:.1f} images/s, latency {self._latency_ms("p50"):.0f} ms '
-            f'(p95 {self._latency_ms("p95"):.0f}), '
+            f'{self.rate_hz:.1f} images/s, latency {self.latency_ms("p50"):.0f} ms '
+            f'(p95 {self.latency_ms("p95"):.0f}), '
             f'{counts["published"]} of {counts["received"]} published'
             f'{f" ({drops})" if drops else ""}{state}'
         )
@@ -98,7 +102,7 @@ class NodeHealth:
             'dropped': dropped,
             'in_flight': counts['in_flight'],
             'rate_hz': rate_hz,
-            'latency_ms': {name: self._latency_ms(name) for name in ('p50', 'p95')},
+            'latency_ms': {name: self.latency_ms(name) for name in ('p50', 'p95')},
             'backend': self._value('model', 'backend'),
             'device': self._value('model', 'device'),
         }
@@ -114,9 +118,6 @@ class NodeHealth:
     def _value(self, task: str, key: str) -> str:
         status = self.statuses.get(task)
         return status.values.get(key, 'n/a') if status else 'n/a'
-
-    def _latency_ms(self, name: str) -> float:
-        return max(self._timing(f'{Stage.TOTAL.label} {name} ms'), default=0.0)
 
     def _timing(self, key: str) -> list[float]:
         """Return a value of `timing` for each camera that has it, unlike the rate of one image."""

@@ -163,6 +163,14 @@ PARAMETERS = (
         read_only=False,
         at_reload=True,
     ),
+    Setting(
+        'labels.remap',
+        '',
+        'File of classes (as `panoptic list classes MODEL --yaml` prints it) with the ids and '
+        'colours to publish; classes that it does not list are not published; empty: those of the '
+        'model.',
+        at_reload=True,
+    ),
     Setting('classes.include', (), 'Names of the classes to output; empty: all.', per_camera=True),
     Setting('classes.exclude', (), 'Names of the classes to leave out.', per_camera=True),
     Setting(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
+from panoptic_ros.core.label_remap import published_frame
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.overlay import draw_overlay
 from panoptic_ros.node.diagnostics import DIAGNOSTICS_TYPE
@@ -59,6 +60,7 @@ INPUT_TYPES = {
 """Message types of all inputs."""
 
 SEGMENTS = 'panoptic/segments'
+SEMANTIC = 'panoptic/semantic'
 INSTANCES = 'panoptic/instances'
 OVERLAY = 'panoptic/overlay'
 POINTS = 'panoptic/points'
@@ -73,8 +75,12 @@ class FrameSource(NamedTuple):
     """Header of the camera's image."""
 
     image: CameraImage
+
     frame: PanopticFrame
+    """Segments with the published class ids."""
+
     labels: LabelSet
+    """Classes by published id."""
 
     scale: str
     """Resolution of maps: `camera`, or `network` for that of the decoded maps."""
@@ -86,6 +92,13 @@ class FrameSource(NamedTuple):
     def located_frame(self) -> PanopticFrame:
         """The frame, with positions in metres where they are known."""
         return self.frame if self.scene is None else self.scene.frame
+
+    @classmethod
+    def of_model(
+        cls, header: Any, image: CameraImage, frame: PanopticFrame, labels: LabelSet, scale: str
+    ) -> 'FrameSource':
+        """Return the values for a model's frame and classes, which a label remap may change."""
+        return cls(header, image, published_frame(frame, labels), labels.by_published_id, scale)
 
 
 @dataclass(frozen=True)
@@ -182,7 +195,7 @@ TOPICS = (
         lambda out, source: map_message(out, source, 'mono16', source.frame.segment_map),
     ),
     Topic(
-        'panoptic/semantic',
+        SEMANTIC,
         IMAGE,
         'mono8: class id of each pixel, 255 = void',
         lambda out, source: map_message(out, source, 'mono8', source.frame.semantic_map),

@@ -89,7 +89,7 @@ class ResultsBag(BagWriter):
         Returns:
             The message of the overlay, which the next call overwrites.
         """
-        source = FrameSource(header, image, frame, self._labels, self._scale)
+        source = FrameSource.of_model(header, image, frame, self._labels, self._scale)
         overlay = None
         for topic, name, make in self._topics[camera]:
             message = make(source)

@@ -197,7 +197,7 @@ class CameraSubscription:
     def _publish(self, header: Any, processed: ProcessedImage) -> dict[Stage, float]:
         """Publish the topics that somebody subscribes to; return seconds by stage."""
         labels, scale = self.step.pipeline.predictor.info.labels, self.settings['output_scale']
-        source = FrameSource(header, processed.image, processed.frame, labels, scale)
+        source = FrameSource.of_model(header, processed.image, processed.frame, labels, scale)
         source = source._replace(scene=self.metres.scene(header, source.frame, self.settings))
         wanted = [
             output

@@ -215,8 +215,14 @@ def _node_flags(session: Session, config: Path | None) -> list[str]:
     values = {
         name: value for name, value in session.settings.items() if value != BY_NAME[name].default
     }
-    # Segments are scored at the camera's resolution; ages refer to the bag's clock.
-    values |= {'use_sim_time': True, 'output_scale': 'camera', 'autostart': True}
+    # Segments are scored at the camera's resolution and with the model's class ids; ages refer to
+    # the bag's clock.
+    values |= {
+        'use_sim_time': True,
+        'output_scale': 'camera',
+        'labels.remap': '',
+        'autostart': True,
+    }
     if session.settings['model']:  # in quotes, as ROS reads the value as YAML
         values['model'] = str(Path(session.settings['model']).expanduser().resolve())
     for name, value in values.items():

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.frame import Geometry, read_instances
-from panoptic_ros.core.labels import VOID_ID
+from panoptic_ros.core.frame import PanopticFrame, read_instances
 from panoptic_ros.spatial.camera_model import CameraModel
 from panoptic_ros.spatial.points import CellLabels
 
@@ -85,7 +84,7 @@ def project_cloud(
 
 
 def label_cloud(
-    cloud: LidarCloud, projection: Projection, labels: CellLabels, geometry: Geometry
+    cloud: LidarCloud, projection: Projection, labels: CellLabels, frame: PanopticFrame
 ) -> npt.NDArray[np.void]:
     """Return the cloud's rows with the LABEL_FIELDS.
 
@@ -93,11 +92,11 @@ def label_cloud(
         cloud: (N,) points.
         projection: the points that are seen.
         labels: labels of the frame's cells.
-        geometry: geometry of the frame.
+        frame: the frame.
 
     Returns:
         (N,) rows with all fields of the message, and LABEL_FIELDS after them in the same byte
-        order. Points that the camera does not see have class VOID_ID, track 0 and confidence 0.
+        order. Points that the camera does not see have the class of void, track 0 and confidence 0.
     """
     old = cloud.rows.dtype
     order = '>' if old['x'].byteorder == '>' else '<'
@@ -113,8 +112,8 @@ def label_cloud(
     data = np.empty((len(cloud.rows), size), np.uint8)
     data[:, : old.itemsize] = cloud.rows.view(np.uint8).reshape(len(cloud.rows), old.itemsize)
     labelled = data.reshape(-1).view(dtype)
-    void = {'class_id': VOID_ID, 'track_id': 0, 'confidence': 0}
-    cells = geometry.cells_of(projection.rows, projection.cols)
+    void = {'class_id': frame.void_id, 'track_id': 0, 'confidence': 0}
+    cells = frame.geometry.cells_of(projection.rows, projection.cols)
     for name, cell_map in labels._asdict().items():
         labelled[name] = void[name]
         labelled[name][projection.seen] = cell_map.reshape(-1).take(cells)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from panoptic_ros.core.frame import Geometry, PanopticFrame
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.spatial.camera_model import CameraModel
 from panoptic_ros.spatial.depth import DepthImage
 
@@ -31,7 +30,7 @@ class CellLabels(NamedTuple):
     """Labels of the cells of a frame's map, (h, w) each."""
 
     class_id: npt.NDArray[np.uint32]
-    """VOID_ID for void."""
+    """`PanopticFrame.void_id` for void."""
 
     track_id: npt.NDArray[np.uint32]
     """0 for stuff, void and untracked things."""
@@ -44,7 +43,7 @@ def label_cells(frame: PanopticFrame) -> CellLabels:
     """Return the labels of a frame's cells; without a confidence map, the scores of segments."""
     rows, confidence_map = frame.segments, frame.confidence_map
     return CellLabels(
-        frame.paint(rows['class_id'], VOID_ID),
+        frame.paint(rows['class_id'], frame.void_id),
         frame.paint(rows['track_id'], 0),
         frame.paint(rows['score'], 0)
         if confidence_map is None

@@ -189,6 +189,30 @@ def test_the_synthetic_street_is_the_default(tiny_model, tmp_path):
     assert (segments.height, segments.width) == (720, 1280)
 
 
+def test_a_recording_for_rerun_is_among_the_results(tiny_model, scene_video, tmp_path):
+    pytest.importorskip('rerun', reason='needs rerun-sdk: pip install "panoptic_ros[rerun]"')
+    from rerun.chunk import RrdReader
+
+    flags = '--video', scene_video, '--model', tiny_model, '--output', tmp_path
+    code, out, err = run(*flags, '--rerun', '--duration', 1)
+    assert code == 0, out + err
+    assert 'recording.rrd)' in out
+    entities = {chunk.entity_path for chunk in RrdReader(tmp_path / 'recording.rrd').stream()}
+    assert {'/camera/image', '/camera/image/classes', '/diagnostics/rate_hz'} <= entities
+    (tmp_path / '.lock').unlink()
+    code, out, err = run(*flags, '--duration', 0.5)
+    assert code == 0, out + err
+    check_results(tmp_path)  # without the recording of the other run
+
+
+def test_rerun_is_named_where_it_is_missing(scene_video, tmp_path, monkeypatch, capsys):
+    from panoptic_ros.cli.main import main
+
+    monkeypatch.setitem(sys.modules, 'rerun', None)
+    assert main(['demo', '--rerun', '--video', str(scene_video), '--output', str(tmp_path)]) == 2
+    assert '--rerun needs rerun-sdk' in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_the_run_and_keeps_its_results(tiny_model, scene_video, tmp_path):
     process = start('--video', scene_video, '--model', tiny_model, '--output', tmp_path)
     heard = ''

@@ -129,6 +129,10 @@ class Graph:
             )
         self.until(lambda: all(self.node.count_publishers(f'panoptic/{name}') for name in names))
 
+    def forget_messages(self) -> None:
+        for messages in self.messages.values():
+            messages.clear()
+
     def until(self, condition, timeout_s: float = TIMEOUT_S):
         """Spin until a condition holds, and return its value."""
         end_s = time.monotonic() + timeout_s

@@ -26,6 +26,8 @@ OPTIONAL = {
     'jinja2': 'report',
     'hypothesis': 'test',
     'tensorrt_rtx': 'test',
+    'nav_msgs': 'test',
+    'rerun': 'rerun',
     **dict.fromkeys(
         (
             'rclpy',

@@ -71,6 +71,7 @@ def test_what_all_cameras_share_is_not_per_camera():
         'load_timeout_s',
         'cameras',
         'class_colors',
+        'labels.remap',
     }
 
 

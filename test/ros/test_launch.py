@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logic of the launch file, with stand-ins for `launch`, which pip cannot install."""
+"""Logic of the launch files, with stand-ins for `launch`, which pip cannot install."""
 
 import sys
 from pathlib import Path
@@ -27,14 +27,17 @@ class LaunchConfiguration:
 
 
 @pytest.fixture
-def launch_file(monkeypatch):
-    """Return the launch file as a module, in an environment without profiles."""
+def load(monkeypatch):
+    """Return a function that loads a launch file, in an environment without profiles."""
     names = {
         'launch': ('LaunchContext', 'LaunchDescription'),
         'launch.actions': (
             'DeclareLaunchArgument',
+            'GroupAction',
+            'IncludeLaunchDescription',
             'LogInfo',
             'OpaqueFunction',
+            'ResetLaunchConfigurations',
             'SetEnvironmentVariable',
         ),
         'launch.substitutions': (),
@@ -50,13 +53,31 @@ def launch_file(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     sys.modules['launch.substitutions'].LaunchConfiguration = LaunchConfiguration
     sys.modules['ament_index_python.packages'].get_packages_with_prefixes = dict
-    path = resource_file('launch/panoptic.launch.py')
-    namespace = {'__file__': str(path), '__name__': 'panoptic_launch'}
+    sys.modules['ament_index_python.packages'].get_package_share_directory = '/share/{}'.format
     monkeypatch.delenv('FASTRTPS_DEFAULT_PROFILES_FILE', raising=False)
     monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
     monkeypatch.delenv('MALLOC_ARENA_MAX', raising=False)
-    exec(compile(path.read_text(), str(path), 'exec'), namespace)
-    return namespace
+
+    def load_file(name):
+        path = resource_file(f'launch/{name}')
+        # Like launch, which does not register the module.
+        namespace = {'__file__': str(path), '__name__': 'panoptic_launch'}
+        exec(compile(path.read_text(), str(path), 'exec'), namespace)
+        return namespace
+
+    return load_file
+
+
+@pytest.fixture
+def launch_file(load):
+    """Return the launch file of the node."""
+    return load('panoptic.launch.py')
+
+
+@pytest.fixture
+def with_camera(load):
+    """Return the launch file that starts a driver too."""
+    return load('with_camera.launch.py')
 
 
 def actions(launch_file, kind: str) -> list[Made]:
@@ -80,7 +101,9 @@ def node_of(launch_file, **given: str) -> dict:
     return node.keywords
 
 
-def test_each_argument_is_declared_and_described(launch_file):
+@pytest.mark.parametrize('name', ['panoptic.launch.py', 'with_camera.launch.py'])
+def test_each_argument_is_declared_and_described(load, name):
+    launch_file = load(name)
     declared = {
         action.arguments[0]: action.keywords
         for action in actions(launch_file, 'DeclareLaunchArgument')
@@ -106,15 +129,27 @@ def test_arguments_reach_the_node(launch_file):
         use_sim_time='True',
         namespace='robot',
         image_compressed='/jpeg',
+        camera_info='/camera/camera_info',
+        depth='/camera/depth',
+        cloud='/lidar/points',
+        input_transport='raw',
+        score_threshold='0.6',
+        autostart='False',
     )
     assert keywords['parameters'][1] == {
         'model': 'city.onnx',
         'device': 'cpu',
+        'input_transport': 'raw',
+        'score_threshold': 0.6,
+        'autostart': False,
         'use_sim_time': True,
     }
     assert keywords['remappings'] == [
         ('image', '/camera/image_raw'),
         ('image/compressed', '/jpeg'),
+        ('camera_info', '/camera/camera_info'),
+        ('depth', '/camera/depth'),
+        ('cloud', '/lidar/points'),
     ]
     assert (keywords['package'], keywords['executable']) == ('panoptic_ros', 'panoptic_node')
     assert keywords['namespace'] == 'robot'
@@ -137,6 +172,14 @@ def test_a_single_camera_with_a_name_has_topics_without_it(launch_file):
     keywords = node_of(launch_file, cameras='front', image='/cam', image_compressed='/jpeg')
     assert keywords['parameters'][1]['cameras'] == ['front']
     assert keywords['remappings'] == [('image', '/cam'), ('image/compressed', '/jpeg')]
+
+
+def test_log_level_and_respawn_are_those_of_the_process(launch_file):
+    keywords = node_of(launch_file)
+    assert (keywords['ros_arguments'], keywords['respawn']) == ([], False)
+    keywords = node_of(launch_file, log_level='debug', respawn='true')
+    assert keywords['ros_arguments'] == ['--log-level', 'debug']
+    assert keywords['respawn'] and keywords['respawn_delay'] > 0
 
 
 def test_the_environment_is_set_unless_the_user_has_set_it(launch_file, monkeypatch):
@@ -165,3 +208,33 @@ def test_rviz_shows_the_namespace_of_the_node(launch_file):
     _, rviz = started(launch_file, rviz='True', namespace='robot')
     assert (rviz.keywords['package'], rviz.keywords['namespace']) == ('rviz2', 'robot')
     assert Path(rviz.keywords['arguments'][1]).is_file()
+
+
+@pytest.mark.parametrize('driver', ['usb_cam', 'v4l2', 'realsense', 'zed'])
+def test_a_driver_is_started_with_the_node_on_its_topics(launch_file, with_camera, driver):
+    node, started_driver = started(with_camera, driver=driver, camera='mine')
+    (path,), topics = node.arguments, dict(node.keywords['launch_arguments'])
+    assert Path(path) == resource_file('launch/panoptic.launch.py')
+    assert set(topics) <= set(launch_file['ARGUMENTS'])
+    assert all(topic.startswith('/') for topic in topics.values())  # whatever the namespace is
+    assert ('depth' in topics) == (driver in ('realsense', 'zed'))
+    row = with_camera['DRIVERS'][driver]
+    if row.executable:
+        assert started_driver.keywords['package'] == row.package
+        (values,) = started_driver.keywords['parameters']
+    else:
+        ((scope, include),) = started_driver.arguments
+        assert type(scope).__name__ == 'ResetLaunchConfigurations'
+        assert include.arguments == (f'/share/{row.package}/launch/{row.launch_file}',)
+        values = dict(include.keywords['launch_arguments'])
+    assert values == row.values | {row.argument: 'mine'}
+
+
+def test_the_driver_decides_on_its_camera_if_none_is_named(with_camera):
+    _, driver = started(with_camera, driver='v4l2')
+    assert driver.keywords['parameters'] == [with_camera['DRIVERS']['v4l2'].values]
+
+
+def test_an_unknown_driver_is_refused(with_camera):
+    with pytest.raises(RuntimeError, match="one of usb_cam, v4l2, realsense, zed, got 'kinect'"):
+        started(with_camera, driver='kinect')

@@ -45,8 +45,7 @@ def running(node, graph):
     """Return the client node when the node has subscribed."""
     node.wait_for_log('model is loaded')
     graph.wait_for_input()
-    for messages in graph.messages.values():
-        messages.clear()
+    graph.forget_messages()
     return graph
 
 

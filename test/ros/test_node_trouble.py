@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes that are started with errors, are too slow, or are ended."""
 
+import json
 import signal
 from itertools import count
 
@@ -12,6 +13,7 @@ from node_process import image_message
 from rosgraph_msgs.msg import Clock
 from tiny_model import make_tiny_model, paint_scene
 
+from panoptic_ros.core.frame import read_instances
 from panoptic_ros.core.resources import resource_file
 
 pytestmark = pytest.mark.ros
@@ -206,6 +208,7 @@ def test_a_model_without_confidence_is_reported_once(graph, start, tmp_path):
     node = start({'model': old, 'input_reliability': 'reliable'})
     graph.wait_for_input()
     graph.subscribe('confidence', 'instances')
+    graph.forget_messages()
     for number in count(1):
         graph.image.publish(image_message(paint_scene(48, 96), number))
         graph.spin(0.1)
@@ -214,3 +217,28 @@ def test_a_model_without_confidence_is_reported_once(graph, start, tmp_path):
     assert not graph.messages['confidence']
     assert node.log.count('nothing is published on panoptic/confidence: the model file') == 1
     assert graph.counts()['dropped inference failed'] == 0
+
+
+def test_classes_are_published_with_the_ids_of_a_consumer(graph, start, tiny_model, tmp_path):
+    remap = tmp_path / 'remap.yaml'
+    remap.write_text('classes: [{id: 40, name: tree, kind: stuff}]')
+    node = start(
+        {'model': tiny_model, 'input_reliability': 'reliable', 'labels.remap': f'"{remap}"'}
+    )
+    node.wait_for_log(f"cannot configure: {remap}: unknown class 'tree'")
+    remap.write_text('{classes: [{id: 40, name: ball, kind: thing}], ignore: [0]}')
+    assert graph.change_state('configure') and graph.change_state('activate')
+    assert node.log.count('labels.remap: not published are floor, wall, box') == 1
+    graph.wait_for_input()
+    graph.subscribe('semantic', 'instances', 'label_info')
+    labels = graph.until(lambda: graph.messages['label_info'])[-1]
+    graph.forget_messages()
+    for number in count(1):
+        graph.image.publish(image_message(paint_scene(48, 96), number))
+        graph.spin(0.1)
+        if graph.messages['semantic'] and graph.messages['instances']:
+            break
+    assert set(graph.messages['semantic'][0].data) == {0, 40}
+    assert read_instances(graph.messages['instances'][0])['class_id'].tolist() == [40]
+    (entry,) = json.loads(labels.data)['labels']
+    assert (entry['class_id'], entry['name']) == (40, 'ball')

@@ -56,7 +56,7 @@ def test_points_have_the_labels_of_their_pixels(camera, frame, kind, layout):
     cloud = read_cloud(point_cloud(columns(kind), **layout))
     transform = parse_extrinsic(MOUNT)
     seen = project_cloud(cloud, camera, transform)
-    labelled = label_cloud(cloud, seen, label_cells(frame), frame.geometry)
+    labelled = label_cloud(cloud, seen, label_cells(frame), frame)
     for name, values in columns(kind).items():
         np.testing.assert_array_equal(labelled[name], values)
     assert labelled.dtype['confidence'].byteorder == ('>' if layout.get('big') else '=')
@@ -85,7 +85,7 @@ def test_missing_points_and_empty_clouds(camera, frame):
     for xyz in (np.full((3, 3), np.nan), np.zeros((0, 3))):
         cloud = read_cloud(point_cloud(dict(zip('xyz', xyz.T.astype('f4'), strict=True))))
         seen = project_cloud(cloud, camera, np.eye(4))
-        labelled = label_cloud(cloud, seen, label_cells(frame), frame.geometry)
+        labelled = label_cloud(cloud, seen, label_cells(frame), frame)
         assert len(labelled) == len(xyz) and (labelled['class_id'] == 255).all()
 
 
