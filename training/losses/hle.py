@@ -15,6 +15,7 @@ from torch import Tensor
 
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.config import BETWEEN_0_AND_1, Rules, one_of
+from panoptic_ros.models.hle.decode import bounded_sigma
 from panoptic_ros.models.hle.network import HLE
 from panoptic_ros.models.parts.precision import at_least_float32
 
@@ -22,7 +23,7 @@ from ..data.sample import Batch
 from .parts.associative import group_mean, pull_loss, push_loss
 from .parts.checks import LossConfig, check_shapes
 from .parts.class_means import class_sums
-from .parts.hle_kernel import bounded_sigma, kernel_loss, sharpness
+from .parts.hle_kernel import kernel_loss, sharpness
 from .parts.instances import Instance, find_instances, instance_mean, paint, unit_means
 from .parts.label_maps import void_or_crowd
 from .parts.lovasz import MIN_ERROR, lovasz_softmax
