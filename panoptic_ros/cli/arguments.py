@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from panoptic_ros.core.documents import parse_yaml
 from panoptic_ros.core.text import did_you_mean, one_line
 
 MAX_SHOWN = 100
@@ -139,6 +138,8 @@ def read_changes(words: list[str]) -> dict[str, Any]:
     Raises:
         ValueError: for a word without `=`.
     """
+    from panoptic_ros.core.documents import parse_yaml
+
     for word in words:
         if '=' not in word:
             raise ValueError(f'--set takes KEY=VALUE, got {word!r}')
