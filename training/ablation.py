@@ -4,6 +4,7 @@
 import json
 import os
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -195,13 +196,15 @@ def execute(study: Study, run: StudyRun, recipe: Path, command: Command) -> None
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     write_json(settings_of(study, run, recipe), run.settings_file)
+    tuned, start = run.folder / 'tuned', '--ckpt_path=last'
     # A run killed right after its first best.ckpt has no last.ckpt to resume from.
-    start = '--ckpt_path=last' if run.checkpoint.is_file() else '--overwrite=true'
+    if not run.checkpoint.is_file():
+        start = '--overwrite=true'
+        shutil.rmtree(tuned, ignore_errors=True)  # a search on another checkpoint
     with _timed(run):
         panoptic(command, run, [*training_words(study, run, recipe), start])
     model, thresholds = model_words(study, run, recipe), []
     if study.tune_trials:
-        tuned = run.folder / 'tuned'
         words = [f'--images={TUNED_IMAGES}', *_limit(study.tune_limit)]
         words += [f'--trials={study.tune_trials}', f'--output={tuned}']
         with _timed(run):

@@ -170,8 +170,12 @@ def test_a_run_killed_before_its_last_checkpoint_starts_again(tmp_path, study_fi
     best = tmp_path / 'out/with_a/seed3/checkpoints/best.ckpt'
     best.parent.mkdir(parents=True)
     best.touch()
+    trials = tmp_path / 'out/with_a/seed3/tuned/trials.db'
+    trials.parent.mkdir()
+    trials.touch()
     assert main(['ablate', str(study_file), '-o', str(tmp_path / 'out')]) == 0
     assert '--overwrite=true' in commands[0] and '--ckpt_path=last' not in commands[0]
+    assert not trials.exists(), 'the search was on the weights that are replaced'
 
 
 def test_a_study_in_progress_keeps_others_out_of_its_folder(
