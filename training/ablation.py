@@ -2,16 +2,17 @@
 """Ablation studies: variants of one recipe that repeat a paper's table on a small budget."""
 
 import json
-import math
 import os
+import resource
+import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from panoptic_ros.core.documents import read_json, read_yaml
 from panoptic_ros.core.files import write_json
@@ -21,8 +22,21 @@ from panoptic_ros.metrics.registry import COLUMNS, Column
 Command = Callable[[Sequence[str]], int]
 """The `panoptic` command line: arguments to exit status."""
 
-METRICS = {**COLUMNS, 'oa': Column('overlap accuracy', ('overlap', 'accuracy'))}
+DELTA = 'delta'
+"""Metric that is the sum of the gains in all other metrics of a study over its base."""
+
+METRICS = {
+    **COLUMNS,
+    'oa': Column('overlap accuracy', ('overlap', 'accuracy')),
+    DELTA: Column('sum of the gains', (DELTA,)),
+}
 """Metrics that a study may report, by name."""
+
+SEEDS = (0, 1, 2)
+"""Seeds of a study that names none."""
+
+TUNED_IMAGES, SCORED_IMAGES = '::2', '1::2'
+"""Images of the validation split on which decoders are tuned, and those that are scored."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,16 @@ class Study:
     """Recipe keys that all variants set."""
 
     limit: int | None = None
-    """Number of validation images that are scored; None for all."""
+    """Most images that are scored; None for all of SCORED_IMAGES."""
+
+    tune_trials: int = 40
+    """Trials of the search of each run's thresholds (`panoptic tune-decoder`); 0 for none."""
+
+    tune_limit: int | None = 40
+    """Most images of the search; None for all of TUNED_IMAGES."""
+
+    base: str | None = None
+    """Variant that DELTA is relative to."""
 
     def __post_init__(self) -> None:
         if not self.variants or not self.seeds:
@@ -72,6 +95,9 @@ class Study:
                     f'{variant.name}: unknown metric {unknown[0]!r}'
                     f'{did_you_mean(unknown[0], METRICS)}; the metrics are: {", ".join(METRICS)}'
                 )
+        names = [variant.name for variant in self.variants]
+        if (self.base is not None or DELTA in self.metrics) and self.base not in names:
+            raise ValueError(f'base must be one of {", ".join(names)}, got {self.base}')
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -93,6 +119,11 @@ class StudyRun:
         return self.folder / 'scores.json'
 
     @property
+    def hours_file(self) -> Path:
+        """File of the hours that the run took, with those of interrupted attempts."""
+        return self.folder / 'hours.json'
+
+    @property
     def settings_file(self) -> Path:
         """File of the settings that the run was started with."""
         return self.folder / 'settings.json'
@@ -101,6 +132,16 @@ class StudyRun:
     def checkpoint(self) -> Path:
         """Checkpoint of the training, to resume from."""
         return self.folder / 'checkpoints' / 'last.ckpt'
+
+
+class Hours(NamedTuple):
+    """Time that the commands of a run took, with those of interrupted attempts."""
+
+    wall: float = 0.0
+    """Hours on the clock."""
+
+    core: float = 0.0
+    """Hours of processor time, over all cores."""
 
 
 def load_study(path: Path) -> Study:
@@ -125,7 +166,7 @@ def load_study(path: Path) -> Study:
             Variant(v['name'], v.get('set', {}), v.get('paper', {}))
             for v in values.pop('variants')
         )
-        return Study(variants=variants, seeds=tuple(values.pop('seeds', (0,))), **values)
+        return Study(variants=variants, seeds=tuple(values.pop('seeds', SEEDS)), **values)
     except (AttributeError, KeyError, TypeError) as error:
         text = ' '.join(str(error).split())
         raise ValueError(f'{path} is not a study: {type(error).__name__}: {text}') from None
@@ -139,9 +180,10 @@ def runs_of(study: Study, folder: Path) -> Iterator[StudyRun]:
 
 
 def execute(study: Study, run: StudyRun, recipe: Path, command: Command) -> None:
-    """Train and evaluate one run; resume if an earlier attempt was interrupted.
+    """Train, tune and evaluate one run; resume if an earlier attempt was interrupted.
 
-    The output goes to `train.log` in the run's folder.
+    The decoder of each run is tuned on other images than those that are scored. The output goes to
+    `train.log` in the run's folder, the hours to `hours.json`.
 
     Args:
         study: the study.
@@ -150,37 +192,50 @@ def execute(study: Study, run: StudyRun, recipe: Path, command: Command) -> None
         command: the `panoptic` command line, which is called in new processes.
 
     Raises:
-        ChildProcessError: if training or evaluation fails; with the last line of its output.
+        ChildProcessError: if a command fails; with the last line of its output.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     write_json(settings_of(study, run, recipe), run.settings_file)
-    keys = {**keys_of(study, run), 'trainer.default_root_dir': str(run.folder)}
+    tuned, start = run.folder / 'tuned', '--ckpt_path=last'
     # A run killed right after its first best.ckpt has no last.ckpt to resume from.
-    start = '--ckpt_path=last' if run.checkpoint.is_file() else '--overwrite=true'
-    _panoptic(
-        command,
-        run,
-        [
-            'train',
-            f'--config={recipe}',
-            start,
-            *(f'--{key}={_as_flag(value)}' for key, value in keys.items()),
-        ],
-    )
-    data = read_yaml(recipe)['data']['dataset']
+    if not run.checkpoint.is_file():
+        start = '--overwrite=true'
+        shutil.rmtree(tuned, ignore_errors=True)  # a search on another checkpoint
+    with _timed(run):
+        panoptic(command, run, [*training_words(study, run, recipe), start])
+    model, thresholds = model_words(study, run, recipe), []
+    if study.tune_trials:
+        words = [f'--images={TUNED_IMAGES}', *_limit(study.tune_limit)]
+        words += [f'--trials={study.tune_trials}', f'--output={tuned}']
+        with _timed(run):
+            panoptic(command, run, ['tune-decoder', *model, *words])
+        found = read_json(tuned / 'thresholds.json')['thresholds']
+        thresholds = ['--set', *(f'{name}={value}' for name, value in found.items())]
     unfinished = run.scores_file.with_suffix('.part')
-    _panoptic(
-        command,
-        run,
-        [
-            'evaluate',
-            f'--model={run.checkpoint}',
-            f'--data={keys.get("data.dataset", data)}',
-            f'--json={unfinished}',
-            *([f'--limit={study.limit}'] if study.limit else []),
-        ],
-    )
+    words = [f'--images={SCORED_IMAGES}', *_limit(study.limit), f'--json={unfinished}']
+    with _timed(run):
+        panoptic(command, run, ['evaluate', *model, *words, *thresholds])
     unfinished.replace(run.scores_file)
+
+
+def training_words(study: Study, run: StudyRun, recipe: Path, **more: Any) -> list[str]:
+    """Return the command that trains a run, with further recipe keys by name."""
+    keys = {**keys_of(study, run), 'trainer.default_root_dir': str(run.folder), **more}
+    return [
+        'train',
+        f'--config={recipe}',
+        *(f'--{key}={_as_flag(value)}' for key, value in keys.items()),
+    ]
+
+
+def model_words(study: Study, run: StudyRun, recipe: Path) -> list[str]:
+    """Return the flags that name the model of a run and its data."""
+    data = keys_of(study, run).get('data.dataset', read_yaml(recipe)['data']['dataset'])
+    return [f'--model={run.checkpoint}', f'--data={data}']
+
+
+def _limit(images: int | None) -> list[str]:
+    return [f'--limit={images}'] if images else []
 
 
 def keys_of(study: Study, run: StudyRun) -> dict[str, Any]:
@@ -190,7 +245,13 @@ def keys_of(study: Study, run: StudyRun) -> dict[str, Any]:
 
 def settings_of(study: Study, run: StudyRun, recipe: Path) -> dict[str, Any]:
     """Return all settings that determine a run's scores, as plain values."""
-    values = {'recipe': read_yaml(recipe), 'keys': keys_of(study, run), 'limit': study.limit}
+    values = {
+        'recipe': read_yaml(recipe),
+        'keys': keys_of(study, run),
+        'limit': study.limit,
+        'tune_trials': study.tune_trials,
+        'tune_limit': study.tune_limit,
+    }
     plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return plain
 
@@ -215,7 +276,7 @@ def _as_flag(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _panoptic(command: Command, run: StudyRun, words: list[str]) -> None:
+def panoptic(command: Command, run: StudyRun, words: list[str]) -> None:
     """Call the command line in a new process, which imports the program that was started.
 
     So a program that registers its own families and then calls the command line, such as
@@ -232,6 +293,30 @@ def _panoptic(command: Command, run: StudyRun, words: list[str]) -> None:
         )
 
 
+def read_hours(run: StudyRun) -> Hours:
+    """Return the time that a run took so far; zeros for a run of an earlier version."""
+    return Hours(**read_json(run.hours_file)) if run.hours_file.is_file() else Hours()
+
+
+@contextmanager
+def _timed(run: StudyRun) -> Iterator[None]:
+    """Add the time of a step to the file of the run's hours, also if the step fails."""
+    begin, core_begin = time.monotonic(), _core_s_of_children()
+    try:
+        yield
+    finally:
+        earlier = read_hours(run)
+        wall = earlier.wall + (time.monotonic() - begin) / 3600
+        core = earlier.core + (_core_s_of_children() - core_begin) / 3600
+        write_json(Hours(wall, core)._asdict(), run.hours_file)
+
+
+def _core_s_of_children() -> float:
+    """Return the processor time of all processes that were started and have ended, s."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def _run_logged(command: Command, words: list[str], log: Path) -> None:
     """Call the command line and append its output to a log; the target of a new process."""
     with log.open('ab') as output:
@@ -240,45 +325,3 @@ def _run_logged(command: Command, words: list[str], log: Path) -> None:
     os.environ['COLUMNS'] = '200'
     sys.argv[1:] = words  # Lightning starts the processes of several devices by these
     sys.exit(command(words))
-
-
-def read_scores(run: StudyRun) -> dict[str, float]:
-    """Return the scores of a finished run by metric, percent."""
-    values = read_json(run.scores_file)
-    found = {name: column.read(values) for name, column in METRICS.items()}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def collect(study: Study, folder: Path) -> dict[str, dict[str, list[float]]]:
-    """Return scores by variant name and metric, one for each finished seed."""
-    found: dict[str, dict[str, list[float]]] = {
-        variant.name: {name: [] for name in study.metrics} for variant in study.variants
-    }
-    for run in runs_of(study, folder):
-        if run.scores_file.is_file():
-            for name, value in read_scores(run).items():
-                if name in study.metrics:
-                    found[run.variant.name][name].append(value)
-    return found
-
-
-def rank_agreement(paper: Sequence[float], ours: Sequence[float]) -> float:
-    """Return Kendall's tau-b of two columns: 1 if they agree on the order, NaN below two rows."""
-    from scipy.stats import kendalltau
-
-    return float(kendalltau(paper, ours).statistic) if len(paper) > 1 else math.nan
-
-
-def agreements(
-    study: Study, scores: Mapping[str, Mapping[str, Sequence[float]]]
-) -> dict[str, float]:
-    """Return the rank agreement of each metric over the variants that have both scores."""
-    result = {}
-    for name in study.metrics:
-        pairs = [
-            (v.paper[name], float(np.mean(scores[v.name][name])))
-            for v in study.variants
-            if name in v.paper and scores[v.name][name]
-        ]
-        result[name] = rank_agreement(*zip(*pairs, strict=True)) if pairs else math.nan
-    return result

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,12 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'ablate',
         help="train the variants of a paper's table and compare the ranks",
-        description="Trains each variant of a study with each seed on the study's budget, scores "
-        "it, and prints the paper's column beside ours with their rank agreement "
-        "(Kendall's tau: 1 where both order all rows alike). A study that was "
-        'interrupted resumes; finished runs are kept.',
+        description="Trains each variant of a study with each seed on the study's budget, tunes "
+        'its decoder on one half of the validation images, scores it on the other, and prints the '
+        "paper's column beside ours, the mean over the seeds with its 95 % interval, and the rank "
+        "agreement (Kendall's tau: 1 where both order all rows alike). It starts with an estimate "
+        'of the hours, from a short training. A study that was interrupted resumes; finished runs '
+        'are kept.',
         epilog='examples:\n'
         '  panoptic ablate hle_table6\n'
         '  panoptic ablate hle_table6 --table-only\n'
@@ -80,13 +83,9 @@ def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
     from rich.console import Console
 
     from panoptic_ros.cli.main import main
-    from panoptic_training.ablation import (
-        agreements,
-        collect,
-        execute,
-        require_same_settings,
-        runs_of,
-    )
+    from panoptic_training.ablation import execute, read_hours, require_same_settings, runs_of
+    from panoptic_training.ablation_hours import hours_of_run
+    from panoptic_training.ablation_scores import agreements, collect, half_interval
 
     recipe = find_recipe(study.recipe)
     console = Console()
@@ -94,6 +93,10 @@ def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
     for one in runs:
         require_same_settings(study, one, recipe)
     missing = [] if table_only else [r for r in runs if not r.scores_file.is_file()]
+    if missing:
+        with working('estimating the hours'):
+            hours = hours_of_run(study, runs, folder, recipe, main)
+        console.print(estimate(len(missing), len(runs), hours), highlight=False, soft_wrap=True)
     for number, one in enumerate(missing, len(runs) - len(missing) + 1):
         with working(
             f'run {number} of {len(runs)}: {one.variant.name}, seed {one.seed}; log '
@@ -102,7 +105,8 @@ def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
             execute(study, one, recipe, main)
     scores = collect(study, folder)
     taus = agreements(study, scores)
-    lines = markdown(study, scores, taus)
+    core_hours = sum(read_hours(one).core for one in runs)
+    lines = markdown(study, scores, taus, core_hours)
     write_bytes(('\n'.join(lines) + '\n').encode(), folder / 'table.md')
     write_json(
         {
@@ -117,10 +121,15 @@ def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
                     'set': dict(v.set),
                     'paper': dict(v.paper),
                     'ours': scores[v.name],
+                    'half_interval': {
+                        name: None if (half := half_interval(values)) != half else half
+                        for name, values in scores[v.name].items()
+                    },
                 }
                 for v in study.variants
             ],
             'kendall_tau': {k: None if t != t else t for k, t in taus.items()},
+            'core_hours': core_hours,
         },
         folder / 'results.json',
     )
@@ -130,10 +139,31 @@ def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
     report_saved(f'{finished} of {len(runs)} runs finished', folder, names=RESULTS.names)
 
 
+def estimate(missing: int, runs: int, hours: float | None) -> str:
+    """Return the line that says how long the missing runs will take.
+
+    Args:
+        missing: number of runs that are not finished.
+        runs: number of all.
+        hours: of one run; None if it cannot be known.
+    """
+    if hours is None:
+        return f'{missing} of {runs} runs to do; their trainings end by neither steps nor time'
+    return (
+        f'{missing} of {runs} runs to do, about {missing * hours:.1f} hours on this machine '
+        f'({60 * hours:.0f} minutes each)'
+    )
+
+
 def markdown(
-    study: Study, scores: dict[str, dict[str, list[float]]], taus: dict[str, float]
+    study: Study,
+    scores: Mapping[str, Mapping[str, Sequence[float]]],
+    taus: Mapping[str, float],
+    core_hours: float,
 ) -> list[str]:
-    """Return the lines of the table: paper, and ours as mean ± half the range over seeds."""
+    """Return the lines of the table: paper, and ours as mean ± half the 95 % interval."""
+    from panoptic_training.ablation_scores import half_interval
+
     names = study.metrics
     rows = [['variant', *(f'{name} {who}' for name in names for who in ('paper', 'ours'))]]
     rows.append(['---'] * len(rows[0]))
@@ -141,7 +171,7 @@ def markdown(
         cells = [variant.name]
         for name in names:
             ours = scores[variant.name][name]
-            spread = f' ± {(max(ours) - min(ours)) / 2:.1f}' if len(ours) > 1 else ''
+            spread = f' ± {half_interval(ours):.1f}' if len(ours) > 1 else ''
             cells += [
                 f'{variant.paper[name]:.1f}' if name in variant.paper else '',
                 f'{sum(ours) / len(ours):.1f}{spread}' if ours else '',
@@ -154,7 +184,8 @@ def markdown(
         '',
         *('| ' + ' | '.join(row) + ' |' for row in rows),
         '',
-        f'{done} of {len(study.seeds)} seeds finished for each variant. Rank agreement '
+        f'{done} of {len(study.seeds)} seeds finished for each variant, {core_hours:.1f} '
+        'core-hours. ±: half the 95 % interval of the mean over the seeds. Rank agreement '
         "(Kendall's tau): "
         + ', '.join(f'{k} {"n/a" if t != t else f"{t:.2f}"}' for k, t in taus.items()),
     ]

@@ -132,6 +132,78 @@ def class_score(text: str) -> tuple[str, float]:
     return name.strip(), number(least=0, most=1)(score)
 
 
+def read_changes(words: list[str]) -> dict[str, Any]:
+    """Parse `key=value` pairs with values in YAML.
+
+    Raises:
+        ValueError: for a word without `=`.
+    """
+    from panoptic_ros.core.documents import parse_yaml
+
+    for word in words:
+        if '=' not in word:
+            raise ValueError(f'--set takes KEY=VALUE, got {word!r}')
+    return {
+        key: parse_yaml(value, f'--set {key}')
+        for key, _, value in (w.partition('=') for w in words)
+    }
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose images of a data set: --split, --images and --limit."""
+    parser.add_argument(
+        '--split',
+        default='val',
+        choices=('train', 'val', 'test'),
+        help='part of the data (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--images',
+        metavar='START:STOP:STEP',
+        help='take only these images, counted from 0 as in Python: ::2 is every '
+        'second one, 1::2 are the others',
+    )
+    parser.add_argument(
+        '--limit',
+        type=whole(1),
+        metavar='N',
+        help='take only the first N images, of --images if given',
+    )
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say where a model runs: --backend and --device."""
+    parser.add_argument(
+        '--backend',
+        default='auto',
+        metavar='NAME',
+        help='auto, tensorrt, tensorrt_rtx, onnxruntime or torch (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--device',
+        default='auto',
+        metavar='NAME',
+        help='auto, cpu, cuda or cuda:<index> (default: %(default)s)',
+    )
+
+
+def parse_slice(text: str) -> slice:
+    """Return the slice that `start:stop` or `start:stop:step` names; each part may be empty.
+
+    Raises:
+        ValueError: for another text, or a step below 1.
+    """
+    try:
+        parts = [int(part) if part else None for part in text.split(':')]
+    except ValueError:
+        parts = []
+    if not 2 <= len(parts) <= 3 or any(step is not None and step < 1 for step in parts[2:]):
+        raise ValueError(
+            f'--images must be START:STOP:STEP with a step of at least 1, as ::2, got {text!r}'
+        )
+    return slice(*parts)
+
+
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     """Return the type of whole numbers in a range."""
 

@@ -8,7 +8,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.arguments import add_data, number, whole
+from panoptic_ros.cli.arguments import (
+    add_backend,
+    add_data,
+    add_images,
+    number,
+    parse_slice,
+    read_changes,
+    whole,
+)
 from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import OWN_COLORS, check_output, report_saved
 from panoptic_ros.cli.recipes import find_class_mapping
@@ -71,30 +79,13 @@ def add_parser(subparsers: Any) -> None:
         '--predictions', type=Path, metavar='PATH', help='score these predictions; no model is run'
     )
     add_data(parser)
-    parser.add_argument(
-        '--split',
-        default='val',
-        choices=('train', 'val', 'test'),
-        help='part of the data (default: %(default)s)',
-    )
+    add_images(parser)
     parser.add_argument(
         '--classes',
         metavar='MAPPING',
         help="score in the model's classes, where the data has others: a YAML file of lines "
         '`data class: model class`, or the name of a shipped one (camvid_city); '
         'the other classes of the data are void',
-    )
-    parser.add_argument(
-        '--images',
-        metavar='START:STOP:STEP',
-        help='score only these images, counted from 0 as in Python: ::2 is every '
-        'second one, 1::2 are the others',
-    )
-    parser.add_argument(
-        '--limit',
-        type=whole(1),
-        metavar='N',
-        help='score only the first N images, of --images if given',
     )
     parser.add_argument(
         '-o',
@@ -112,17 +103,15 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument('--own-colors', action='store_true', help=OWN_COLORS)
     parser.add_argument(
-        '--backend',
-        default='auto',
-        metavar='NAME',
-        help='auto, tensorrt, tensorrt_rtx, onnxruntime or torch (default: %(default)s)',
+        '--set',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        dest='changes',
+        help="other thresholds than the model's, as `panoptic tune-decoder` finds them; areas in "
+        'input px',
     )
-    parser.add_argument(
-        '--device',
-        default='auto',
-        metavar='NAME',
-        help='auto, cpu, cuda or cuda:<index> (default: %(default)s)',
-    )
+    add_backend(parser)
     parser.add_argument(
         '--track',
         type=number(above=0),
@@ -173,9 +162,10 @@ def run(args: argparse.Namespace) -> None:
 
 def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     """Run the command; the output folder stays locked until the stack is closed."""
-    for flag in ('classes', 'oracle', 'relations', 'debug_maps'):
+    for flag in ('classes', 'oracle', 'relations', 'debug_maps', 'changes'):
         if args.predictions and getattr(args, flag):
-            raise ValueError(f'--{flag.replace("_", "-")} needs a --model')
+            shown = 'set' if flag == 'changes' else flag.replace('_', '-')
+            raise ValueError(f'--{shown} needs a --model')
     if args.debug_maps and not args.output:
         raise ValueError('--debug-maps needs a folder: -o')
     chosen = parse_slice(args.images) if args.images is not None else None
@@ -183,6 +173,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
         check_output(args, flag)
     check_output(args, 'output', Results())
     from panoptic_ros.runtime.load import fingerprint
+    from panoptic_ros.runtime.predictor import Predictor
     from panoptic_training.data.class_mapping import MappedClasses, read_class_mapping
     from panoptic_training.data.registry import open_reader, resolve_name, with_hidden
     from panoptic_training.evaluation.pisr_pictures import debug_pictures, pisr_model
@@ -207,6 +198,9 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     if args.model is not None:
         args.model = model_path(args.model)
     predictor = None if args.predictions else open_predictor(args.model, args.backend, args.device)
+    thresholds = read_changes(args.changes)
+    if predictor and thresholds:
+        predictor = Predictor(predictor.backend, predictor.info.with_thresholds(thresholds))
     mapping: dict[str, str] = {}
     if predictor and args.classes:
         mapping = read_class_mapping(
@@ -248,6 +242,7 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
         'image_slice': args.images,
         'oracle': args.oracle,
         'track': args.track,
+        'thresholds': thresholds or None,
     }
     evaluation = Evaluation(reader, source, args.limit, None, args.track, chosen)
     if args.output:
@@ -317,20 +312,3 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
     report_saved(
         f'{counted(evaluation.count, "image")} scored', args.output, args.json, args.relations
     )
-
-
-def parse_slice(text: str) -> slice:
-    """Return the slice that `start:stop` or `start:stop:step` names; each part may be empty.
-
-    Raises:
-        ValueError: for another text, or a step below 1.
-    """
-    try:
-        parts = [int(part) if part else None for part in text.split(':')]
-    except ValueError:
-        parts = []
-    if not 2 <= len(parts) <= 3 or any(step is not None and step < 1 for step in parts[2:]):
-        raise ValueError(
-            f'--images must be START:STOP:STEP with a step of at least 1, as ::2, got {text!r}'
-        )
-    return slice(*parts)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.arguments import whole
+from panoptic_ros.cli.arguments import add_backend, whole
 from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
@@ -71,18 +71,7 @@ def add_clip_arguments(
         help=f'{MODEL_HELP}, or a checkpoint of `panoptic train` (.ckpt) '
         "(default: the package's own)",
     )
-    parser.add_argument(
-        '--backend',
-        default='auto',
-        metavar='NAME',
-        help='auto, tensorrt, tensorrt_rtx, onnxruntime or torch (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--device',
-        default='auto',
-        metavar='NAME',
-        help='auto, cpu, cuda or cuda:<index> (default: %(default)s)',
-    )
+    add_backend(parser)
     parser.add_argument(
         '--split',
         default=split,

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.arguments import add_model_output, add_unknown, whole
+from panoptic_ros.cli.arguments import add_model_output, add_unknown, read_changes, whole
 from panoptic_ros.cli.foreign import ONNX, add_flags, add_from, check_sources, wrap_networks
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.card import CARD_FIELDS, read_card
-from panoptic_ros.core.documents import parse_yaml, read_json
+from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.inputs import CHECKPOINT
 from panoptic_ros.core.model_file import read_info, require_model_name
 from panoptic_ros.core.progress import working
@@ -213,21 +213,6 @@ def export_module(
         )
     with working('exporting'):
         return export_model(module, args.output, chosen, **settings)
-
-
-def read_changes(words: list[str]) -> dict[str, Any]:
-    """Parse `key=value` pairs with values in YAML.
-
-    Raises:
-        ValueError: for a word without `=`.
-    """
-    for word in words:
-        if '=' not in word:
-            raise ValueError(f'--set takes KEY=VALUE, got {word!r}')
-    return {
-        key: parse_yaml(value, f'--set {key}')
-        for key, _, value in (w.partition('=') for w in words)
-    }
 
 
 def read_scores(path: Path) -> dict[str, float]:

@@ -22,6 +22,7 @@ COMMANDS = (
     'score-video',
     'evaluate-tracking',
     'tune-tracker',
+    'tune-decoder',
     'ablate',
     'export',
     'quantize',

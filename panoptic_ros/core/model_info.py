@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.card import check_card
 from panoptic_ros.core.labels import UNKNOWN, UNKNOWN_COLOR, Label, LabelSet, find_name
+from panoptic_ros.core.text import did_you_mean
 
 PRECISIONS = ('fp32', 'fp16', 'int8')
 """Number formats that a graph's network can have."""
@@ -190,6 +191,26 @@ class ModelInfo:
         category = max(label.category_id for label in labels.labels) + 1
         label = Label(UNKNOWN, is_thing=True, color=UNKNOWN_COLOR, category_id=category)
         return replace(self, labels=replace(labels, labels=(*labels.labels, label)), unknown=named)
+
+    def with_thresholds(self, values: Mapping[str, float]) -> 'ModelInfo':
+        """Return the description with other defaults of some thresholds, areas in input px.
+
+        Raises:
+            ValueError: for a threshold that the model does not have, or a value out of its range.
+        """
+        for name, value in values.items():
+            if name not in self.thresholds:
+                raise ValueError(
+                    f'the model has no threshold {name!r}{did_you_mean(name, self.thresholds)}; '
+                    f'its thresholds are: {", ".join(self.thresholds)}'
+                )
+            least, most = self.thresholds[name].minimum, self.thresholds[name].maximum
+            if not _is_number(value, least, most):
+                raise ValueError(f'{name} must be {least:g} to {most:g}, got {value!r}')
+        changed = {
+            name: replace(self.thresholds[name], default=value) for name, value in values.items()
+        }
+        return replace(self, thresholds={**self.thresholds, **changed})
 
     def __post_init__(self) -> None:
         for name in ('name', 'family', 'embedding_kind', 'recipe_hash', 'package_version'):

@@ -12,7 +12,7 @@ from tiny_data import SIZE, make_data, true_ids
 from tiny_model import LABELS, paint_scene
 
 import panoptic_ros
-from panoptic_ros.cli.evaluate import parse_slice
+from panoptic_ros.cli.arguments import parse_slice
 from panoptic_ros.cli.main import main
 
 CITY = Path(panoptic_ros.__file__).parent / 'data/city.onnx'

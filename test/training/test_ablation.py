@@ -3,8 +3,10 @@
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -13,8 +15,9 @@ from panoptic_ros.cli.recipes import find_recipe, study_files
 from panoptic_ros.core.files import lock_folder
 from panoptic_ros.models.config import configure
 from panoptic_ros.models.registry import FAMILIES
-from panoptic_training import ablation
-from panoptic_training.ablation import Study, Variant, load_study, rank_agreement, runs_of
+from panoptic_training import ablation, ablation_hours
+from panoptic_training.ablation import Study, Variant, load_study, runs_of
+from panoptic_training.ablation_scores import half_interval, rank_agreement
 from panoptic_training.losses.registry import build_loss
 
 STUDY = {
@@ -23,6 +26,8 @@ STUDY = {
     'recipe': 'hle_mobilenetv2_city',
     'seeds': [3, 4],
     'limit': 5,
+    'tune_trials': 7,
+    'tune_limit': 4,
     'budget': {'trainer.max_steps': 2, 'trainer.max_time': None},
     'variants': [
         {'name': 'with a', 'paper': {'pq': 50.0}, 'set': {'model.loss.loss': 'ae'}},
@@ -49,7 +54,7 @@ def study_file(tmp_path):
 
 @pytest.fixture
 def commands(monkeypatch):
-    """Stands in for the commands: notes them and writes what they would leave."""
+    """Stands in for the commands of the runs: notes them and writes what they would leave."""
     said = []
 
     def panoptic(command, run, words):
@@ -57,12 +62,18 @@ def commands(monkeypatch):
         if words[0] == 'train':
             run.checkpoint.parent.mkdir(parents=True, exist_ok=True)
             run.checkpoint.touch()
+        elif words[0] == 'tune-decoder':
+            folder = next(Path(w[9:]) for w in words if w.startswith('--output='))
+            folder.mkdir(exist_ok=True)
+            found = {'thresholds': {'score_threshold': 0.25, 'min_area': 30.0}}
+            (folder / 'thresholds.json').write_text(json.dumps(found))
         else:
             target = next(w.removeprefix('--json=') for w in words if w.startswith('--json='))
             pq = {'with_a': 20.0, 'with_b': 10.0}[run.variant.folder] + run.seed
             Path(target).write_text(json.dumps(scores_json(pq)))
 
-    monkeypatch.setattr(ablation, '_panoptic', panoptic)
+    monkeypatch.setattr(ablation, 'panoptic', panoptic)
+    monkeypatch.setattr(ablation_hours, 'panoptic', lambda command, run, words: None)
     return said
 
 
@@ -92,6 +103,8 @@ def test_each_shipped_study_names_a_shipped_recipe_and_settings_that_there_are(p
         ({'variants': []}, 'at least one variant'),
         ({'variants': [{'name': 'x'}, {'name': 'X!'}]}, 'a name of its own'),
         ({'variants': [{'name': 'x', 'paper': {'f1': 3}}]}, "unknown metric 'f1'"),
+        ({'variants': [{'name': 'x', 'paper': {'delta': 3}}]}, 'base must be one of x, got None'),
+        ({'base': 'y'}, 'base must be one of with a, with b, got y'),
         ({'variants': [{'paper': {'pq': 3}}]}, 'KeyError'),
         ({'colour': 'red'}, "unexpected keyword argument 'colour'"),
     ],
@@ -124,12 +137,22 @@ def test_a_study_trains_scores_and_compares_ranks(tmp_path, study_file, commands
         '--seed_everything=3',
         '--model.loss.loss=ae',
     } <= set(trained[0])
-    assert '--limit=5' in commands[1]
+    tuned, scored = commands[1:3]
+    assert [words[0] for words in commands[:3]] == ['train', 'tune-decoder', 'evaluate']
+    assert {'--images=::2', '--trials=7', '--limit=4'} <= set(tuned)
+    assert {'--images=1::2', '--limit=5'} <= set(scored), (
+        'on other images than those of the search'
+    )
+    assert scored[-3:] == ['--set', 'score_threshold=0.25', 'min_area=30.0']
     text = capsys.readouterr().out
-    assert '| with a | 50.0 | 23.5 ± 0.5 |' in text
+    assert '4 of 4 runs to do, about 0.0 hours on this machine' in text
+    assert '| with a | 50.0 | 23.5 ± 6.4 |' in text  # 12.706 * 0.7071 / sqrt(2)
     assert 'pq -1.00' in text  # the paper has them the other way round
     results = json.loads((out / 'results.json').read_text())
     assert results['variants'][1]['ours']['pq'] == [13.0, 14.0]
+    assert results['variants'][1]['half_interval']['pq'] == pytest.approx(6.353, abs=1e-3)
+    assert results['core_hours'] >= 0
+    assert not (out / 'estimate').exists()
     assert (out / 'table.md').read_text().count('| with') == 2
 
 
@@ -139,7 +162,7 @@ def test_only_what_is_missing_is_run_again(tmp_path, study_file, commands):
     (out / 'with_b' / 'seed4' / 'scores.json').unlink()
     commands.clear()
     assert main(['ablate', str(study_file), '-o', str(out)]) == 0
-    assert [words[0] for words in commands] == ['train', 'evaluate']
+    assert [words[0] for words in commands] == ['train', 'tune-decoder', 'evaluate']
     assert '--ckpt_path=last' in commands[0]  # resumes from the checkpoint that is there
 
 
@@ -147,8 +170,12 @@ def test_a_run_killed_before_its_last_checkpoint_starts_again(tmp_path, study_fi
     best = tmp_path / 'out/with_a/seed3/checkpoints/best.ckpt'
     best.parent.mkdir(parents=True)
     best.touch()
+    trials = tmp_path / 'out/with_a/seed3/tuned/trials.db'
+    trials.parent.mkdir()
+    trials.touch()
     assert main(['ablate', str(study_file), '-o', str(tmp_path / 'out')]) == 0
     assert '--overwrite=true' in commands[0] and '--ckpt_path=last' not in commands[0]
+    assert not trials.exists(), 'the search was on the weights that are replaced'
 
 
 def test_a_study_in_progress_keeps_others_out_of_its_folder(
@@ -168,6 +195,8 @@ def test_a_study_in_progress_keeps_others_out_of_its_folder(
     'change',
     [
         {'limit': 6},
+        {'tune_trials': 8},
+        {'tune_limit': None},
         {'budget': {'trainer.max_steps': 3}},
         {'variants': [{**STUDY['variants'][0], 'set': {}}, STUDY['variants'][1]]},
         {'recipe': 'ciae_mobilenetv2_city'},
@@ -211,7 +240,116 @@ def test_a_failing_command_is_told_with_its_last_line(tmp_path, capsys):
     assert main(['ablate', str(path), '-o', str(out)]) == 2
     error = capsys.readouterr().err
     assert 'with a, seed 3: train failed: panoptic: error: unrecognized arguments' in error
-    assert '--model.speed=3' in error and f'(see {out}/with_a/seed3/train.log)' in error
+    assert '--model.speed=3' in error and f'(see {out}/estimate/train.log)' in error
+
+
+def test_a_study_without_trials_keeps_the_models_thresholds(tmp_path, commands):
+    path = tmp_path / 'study.yaml'
+    path.write_text(yaml.safe_dump({**STUDY, 'tune_trials': 0}))
+    assert main(['ablate', str(path), '-o', str(tmp_path / 'out')]) == 0
+    assert {words[0] for words in commands} == {'train', 'evaluate'}
+    assert not any('--set' in words for words in commands)
+
+
+def test_the_hours_of_finished_runs_are_the_estimate_of_the_others(
+    tmp_path, study_file, commands, capsys
+):
+    out = tmp_path / 'out'
+    main(['ablate', str(study_file), '-o', str(out)])
+    for path in out.glob('*/*/hours.json'):
+        hours = {'wall': 2.0 if 'with_a' in str(path) else 4.0, 'core': 1.0}
+        path.write_text(json.dumps(hours))
+    for path in out.glob('*/seed4/scores.json'):
+        path.unlink()
+    capsys.readouterr()
+    assert main(['ablate', str(study_file), '-o', str(out)]) == 0
+    text = capsys.readouterr().out
+    assert '2 of 4 runs to do, about 6.0 hours on this machine (180 minutes each)' in text
+    assert ', 4.0 core-hours' in text
+
+
+def test_a_study_is_estimated_from_short_trainings_and_evaluations(tmp_path, monkeypatch):
+    study = Study(
+        't',
+        's',
+        'hle_mobilenetv2_city',
+        (0,),
+        (Variant('a', {}, {}),),
+        {'trainer.max_steps': 1000, 'trainer.max_time': None},
+        limit=10,
+        tune_trials=3,
+        tune_limit=20,
+    )
+    clock = [0.0]
+
+    def panoptic(command, run, words):
+        flags = dict(word.removeprefix('--').split('=', 1) for word in words[1:])
+        # 10 s to start, 2 s a step, 0.5 s an image
+        clock[0] += 10
+        clock[0] += 2 * int(flags.get('trainer.max_steps', 0)) + 0.5 * int(flags.get('limit', 0))
+
+    monkeypatch.setattr(ablation_hours, 'panoptic', panoptic)
+    monkeypatch.setattr(ablation_hours.time, 'monotonic', lambda: clock[0])
+    recipe = find_recipe(study.recipe)
+
+    def estimated(study):
+        runs = list(runs_of(study, tmp_path))
+        return ablation_hours.hours_of_run(study, runs, tmp_path, recipe, main)
+
+    expected = (10 + 2 * 1000) + (10 + 0.5 * 3 * 20) + (10 + 0.5 * 10)
+    assert estimated(study) == pytest.approx(expected / 3600)
+    timed = replace(study, budget={'trainer.max_time': '00:00:05:00'})
+    assert estimated(timed) == pytest.approx((expected - 2010 + 300) / 3600)
+    assert estimated(replace(study, budget={'trainer.max_time': None})) is None
+
+
+def test_the_sum_of_the_gains_is_relative_to_the_base_of_the_same_seed(tmp_path, capsys):
+    path, out = tmp_path / 'study.yaml', tmp_path / 'out'
+    study = {
+        **STUDY,
+        'base': 'with a',
+        'variants': [
+            {'name': 'with a', 'paper': {'pq': 50.0, 'miou': 70.0, 'delta': 0.0}},
+            {'name': 'with b', 'paper': {'pq': 51.0, 'miou': 70.5, 'delta': 1.5}},
+        ],
+    }
+    path.write_text(yaml.safe_dump(study))
+    for name, seed, pq, miou in (('a', 3, 20, 60), ('a', 4, 30, 65), ('b', 3, 21, 62)):
+        folder = out / f'with_{name}' / f'seed{seed}'
+        folder.mkdir(parents=True)
+        scores = {'all': {'pq': pq}, 'semantic': {'miou': miou}}
+        (folder / 'scores.json').write_text(json.dumps(scores))
+    assert main(['ablate', str(path), '-o', str(out), '--table-only']) == 0
+    results = json.loads((out / 'results.json').read_text())
+    assert [row['ours']['delta'] for row in results['variants']] == [[0, 0], [3]]
+    assert '| with b | 51.0 | 21.0 | 70.5 | 62.0 | 1.5 | 3.0 |' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('path', study_files().values(), ids=study_files())
+def test_the_papers_sums_of_gains_are_those_of_its_columns(path):
+    study = load_study(path)
+    base = next((v.paper for v in study.variants if v.name == study.base), None)
+    for variant in study.variants:
+        if base and 'delta' in variant.paper:
+            total = sum(variant.paper[name] - base[name] for name in base if name != 'delta')
+            assert variant.paper['delta'] == pytest.approx(total, abs=0.21), 'the paper rounds'
+
+
+def test_the_tables_have_all_columns_of_the_papers():
+    columns = {name: set(load_study(path).metrics) for name, path in study_files().items()}
+    assert columns['einet_table3'] == {'pq', 'miou', 'ap'}
+    assert columns['sognet_table1'] == {'pq', 'sq', 'rq', 'oa'}
+    assert columns['sognet_table2'] == {'pq', 'sq', 'rq'}
+    for table in ('pisr_table_b1', 'pisr_table_b2', 'pisr_table_b3'):
+        assert columns[table] == {'pq', 'miou', 'iiou', 'delta'}
+
+
+def test_an_interval_contains_the_mean_as_often_as_it_says():
+    # 95 % of the intervals of 3 normal values contain the true mean.
+    values = np.random.default_rng(0).normal(5, 2, (2000, 3))
+    hits = np.mean([abs(v.mean() - 5) < half_interval(v) for v in values])
+    assert hits == pytest.approx(0.95, abs=0.015)
+    assert np.isnan(half_interval([1.0]))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from .parts.checks import LossConfig, check_shapes
 from .parts.ciae_memory import memory_loss, memory_momentum, update_memory
 from .parts.class_means import class_sums
 from .parts.fcos import fcos_loss, fcos_targets
-from .parts.instances import Instance, find_instances, paint, unit_means
+from .parts.instances import Instance, find_instances, paint, thing_means
 from .parts.label_maps import by_class
 from .parts.terms import mean_cross_entropy, with_sum
 
@@ -153,7 +153,7 @@ def ciae_loss(
         if len(memory):
             own = torch.where(own > 0, own, row + 1)
             weight = weight + (row < num_stuff)
-        mean = unit_means(embedding, instances, config.clip_images)  # (L, D)
+        mean = thing_means(embedding, instances, config.clip_images)  # (L, D)
         means = mean.split([len(found) for found in by_image])
 
         unit = F.normalize(embedding, dim=1).movedim(1, 3)  # (B, h, w, D)

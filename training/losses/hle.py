@@ -15,6 +15,7 @@ from torch import Tensor
 
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.models.config import BETWEEN_0_AND_1, Rules, one_of
+from panoptic_ros.models.hle.decode import bounded_sigma
 from panoptic_ros.models.hle.network import HLE
 from panoptic_ros.models.parts.precision import at_least_float32
 
@@ -22,8 +23,8 @@ from ..data.sample import Batch
 from .parts.associative import group_mean, pull_loss, push_loss
 from .parts.checks import LossConfig, check_shapes
 from .parts.class_means import class_sums
-from .parts.hle_kernel import bounded_sigma, kernel_loss, sharpness
-from .parts.instances import Instance, find_instances, instance_mean, paint, unit_means
+from .parts.hle_kernel import kernel_loss, sharpness
+from .parts.instances import Instance, find_instances, instance_mean, paint, thing_means
 from .parts.label_maps import void_or_crowd
 from .parts.lovasz import MIN_ERROR, lovasz_softmax
 from .parts.terms import mean_cross_entropy, with_sum
@@ -35,19 +36,28 @@ class HLELossConfig(LossConfig):
 
     rules = Rules(
         loss=one_of('lovasz', 'ae', 'ce'),
-        lovasz_classes=one_of('present', 'all'),
+        lovasz_classes=one_of('all', 'present'),
+        instance_means=one_of('plain', 'unit'),
         variance_of=one_of('sigma', 'log_sigma'),
         min_error=BETWEEN_0_AND_1,
     )
 
     loss: Literal['lovasz', 'ae', 'ce'] = 'lovasz'
-    """Loss of the embedding: Lovász, associative embedding or cross-entropy."""
+    """Loss of the embedding: Lovász, associative embedding or cross-entropy. With 'ae' the Lovász
+    losses train the deviations only, with the embedding and the means held fixed (inferred): the
+    paper does not say where its associative baseline gets the deviations that decoding uses, and
+    the hinges, which are L1 distances, do not give them."""
 
     vq_means: bool = True
     """Whether class means follow the batch means (equation 15); else the gradient of L_seg."""
 
-    lovasz_classes: Literal['present', 'all'] = 'present'
-    """Classes that L_seg averages over: those present in the batch, or all."""
+    lovasz_classes: Literal['all', 'present'] = 'all'
+    """Classes that L_seg averages over: all as in equation 6, or those present in the batch, as in
+    the code of the Lovász loss's authors."""
+
+    instance_means: Literal['plain', 'unit'] = 'plain'
+    """Mean embedding of an instance in L_ins: the plain mean of equation 10, which is shorter than
+    1 where the embeddings differ, or that mean scaled to unit length, as the class means are."""
 
     variance_weight: float = 10.0
     """Weight of L_insvar, the paper's gamma."""
@@ -204,20 +214,33 @@ def _class_term(
     config: HLELossConfig,
 ) -> Tensor:
     """Compute L_seg from the embedding (B, D, h, w)."""
-    if config.loss == 'ae':
-        counts = class_map != VOID_ID
-        pixels, group = embedding.movedim(1, -1)[counts], class_map[counts]
-        mean = group_mean(pixels, group, len(semantic_mean)) if config.vq_means else semantic_mean
-        present = torch.bincount(group, minlength=len(mean)) > 0
-        pull, push = config.ae_class_margins
-        return pull_loss(pixels, group, mean, pull) + push_loss(mean[present], push)
     mean = semantic_mean.detach() if config.vq_means else semantic_mean
+    associative = embedding.new_zeros(())
+    if config.loss == 'ae':
+        associative = _associative_classes(embedding, mean, class_map, config)
+        embedding, mean = embedding.detach(), mean.detach()
     logits = psi_logits(embedding, mean, semantic_log_sigma)
     if config.loss == 'ce':
         return mean_cross_entropy(logits, class_map)
-    return lovasz_softmax(
+    return associative + lovasz_softmax(
         logits.softmax(dim=1), class_map, VOID_ID, config.lovasz_classes, config.min_error
     )
+
+
+def _associative_classes(
+    embedding: Tensor, mean: Tensor, class_map: Tensor, config: HLELossConfig
+) -> Tensor:
+    """Compute the associative embedding loss of the classes from the embedding (B, D, h, w).
+
+    Embeddings are pulled to the class means (C, D), which decoding compares them with (equation
+    10). With VQ these receive no gradient, and the means of the batch are pushed apart instead.
+    """
+    counts = class_map != VOID_ID
+    pixels, group = embedding.movedim(1, -1)[counts], class_map[counts]
+    pushed = group_mean(pixels, group, len(mean)) if config.vq_means else mean
+    present = torch.bincount(group, minlength=len(mean)) > 0
+    pull, push = config.ae_class_margins
+    return pull_loss(pixels, group, mean, pull) + push_loss(pushed[present], push)
 
 
 def psi_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
@@ -274,14 +297,15 @@ def _instance_terms(
     counts = ~void_or_crowd(class_map, instance_map, is_thing)
 
     sigma = bounded_sigma(log_sigma)
-    mean = unit_means(embedding, instances, config.clip_images)  # (L, D)
+    trained = embedding.detach() if config.loss == 'ae' else embedding
+    mean = thing_means(trained, instances, config.clip_images, config.instance_means == 'unit')
     mean_sigma = instance_mean(sigma[:, None], instances)[:, 0]  # (L,)
     if spatial_log_sigma.ndim:
         mean_spatial = instance_mean(bounded_sigma(spatial_log_sigma)[:, None], instances)[:, 0]
     else:
         mean_spatial = bounded_sigma(spatial_log_sigma).expand(len(instances))
     ins, score = kernel_loss(
-        embedding,
+        trained,
         mean,
         sharpness(mean_sigma),
         sharpness(mean_spatial),
@@ -293,7 +317,7 @@ def _instance_terms(
         config.min_error,
     )
     if config.loss == 'ae':
-        ins = _associative_instances(embedding, instances, config.ae_instance_margins)
+        ins = ins + _associative_instances(embedding, instances, config.ae_instance_margins)
     values, means = sigma, mean_sigma
     if config.variance_of == 'log_sigma':
         values, means = log_sigma, instance_mean(log_sigma[:, None], instances)[:, 0]

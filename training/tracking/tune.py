@@ -13,13 +13,11 @@ from panoptic_ros.metrics.stq import SegmentationTrackingQuality
 from panoptic_ros.metrics.tracks import TrackQuality
 from panoptic_ros.tracking.config import RENAMED, TrackerConfig
 
+from ..search import Range, draw, open_search, rounded, run_trials
 from .study import IOU_ONLY, STEPS, Clip, track
 
 METRICS = ('stq', 'idf1', 'hota')
 """Metrics whose mean over STEPS is maximised."""
-
-Range = tuple[float, float, bool]
-"""Least and greatest value, and whether the scale is logarithmic."""
 
 SPACE: Mapping[str, Range] = {
     'max_age': (0.5, 4, True),
@@ -107,17 +105,8 @@ def search(
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    keys = keys_of(start)
-    database.parent.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=f'sqlite:///{database}',
-        study_name='tracker',
-        load_if_exists=True,
-        direction='maximize',
-        pruner=optuna.pruners.PercentilePruner(40, n_startup_trials=12),
-        sampler=optuna.samplers.TPESampler(multivariate=True, n_startup_trials=25),
-    )
+    space = {key: SPACE[key] for key in keys_of(start)}
+    study = open_search(database, 'tracker', space, {key: getattr(start, key) for key in space})
     # A study that was begun before settings were renamed continues with their earlier names.
     earlier_names = {
         RENAMED[name]: name
@@ -125,17 +114,9 @@ def search(
         for name in (trial.params or trial.system_attrs.get('fixed_params', ()))
         if name in RENAMED
     }
-    if not study.trials:
-        study.enqueue_trial(
-            {key: float(np.clip(getattr(start, key), *SPACE[key][:2])) for key in keys}
-        )
 
     def objective(trial: optuna.Trial) -> float:
-        drawn: dict[str, Any] = {
-            key: rounded(trial.suggest_float(earlier_names.get(key, key), low, high, log=log))
-            for key, (low, high, log) in SPACE.items()
-            if key in keys
-        }
+        drawn: dict[str, Any] = draw(trial, space, earlier_names)
         values = []
         for step in sorted(STEPS, reverse=True):
             values.append(mean_score(clips, labels, replace(start, **drawn), step))
@@ -144,15 +125,8 @@ def search(
                 raise optuna.TrialPruned
         return float(np.mean(values))
 
-    for number in range(trials):
-        if number >= len(study.trials) or not study.trials[number].state.is_finished():
-            study.optimize(objective, n_trials=1)
+    for _ in run_trials(study, objective, trials):
         best: dict[str, Any] = {
             RENAMED.get(name, name): rounded(value) for name, value in study.best_params.items()
         }
         yield replace(start, **best), study.best_value
-
-
-def rounded(value: float) -> float:
-    """Return a value rounded to three significant digits."""
-    return float(f'{value:.3g}')

@@ -34,24 +34,25 @@ class OptimizerConfig:
     bias_lr_factor: float = 1.0
     """Learning rate of biases relative to `lr`; 2 in Caffe's Mask R-CNN and its followers."""
 
+    class_mean_lr_factor: float = 1.0
+    """Learning rate of HLE's class means relative to `lr`. A step of Adam moves a mean by at most
+    about its learning rate, so that in a short training the means lag behind the embeddings."""
+
     def __post_init__(self) -> None:
         if self.name not in OPTIMIZERS:
             raise ValueError(
                 f'optimizer.name must be one of {", ".join(OPTIMIZERS)}, got {self.name!r}'
             )
-        if (
-            not 0 <= self.weight_decay < math.inf
-            or not 0 <= self.momentum < 1
-            or not all(
-                0 < factor < math.inf for factor in (self.bias_lr_factor, self.backbone_lr_factor)
-            )
-        ):
+        if not 0 <= self.weight_decay < math.inf or not 0 <= self.momentum < 1:
             raise ValueError(
-                'optimizer needs weight_decay of at least 0, momentum in 0 to below '
-                '1, bias_lr_factor and backbone_lr_factor above 0, got '
-                f'{self.weight_decay}, {self.momentum}, {self.bias_lr_factor} and '
-                f'{self.backbone_lr_factor}'
+                'optimizer needs weight_decay of at least 0 and momentum in 0 to below 1, got '
+                f'{self.weight_decay} and {self.momentum}'
             )
+        for name in ('backbone_lr_factor', 'bias_lr_factor', 'class_mean_lr_factor'):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(
+                    f'optimizer.{name} must be a number above 0, got {getattr(self, name)}'
+                )
 
 
 def make_optimizer(
@@ -68,6 +69,7 @@ def make_optimizer(
         'decayed': (config.weight_decay, 1.0),
         'vectors': (0.0, 1.0),
         'biases': (0.0, config.bias_lr_factor),
+        'class means': (0.0, config.class_mean_lr_factor),
     }
     split_backbone = config.backbone_lr_factor != 1
     parts: dict[tuple[bool, str], list[nn.Parameter]] = {
@@ -79,7 +81,10 @@ def make_optimizer(
         kind = 'vectors'
         if name.endswith('.bias'):
             kind = 'biases'
-        elif parameter.ndim > 1 and not name.endswith('semantic_mean'):
+        elif name.endswith('semantic_mean'):
+            # One group less where nothing differs, so that earlier trainings resume.
+            kind = 'vectors' if config.class_mean_lr_factor == 1 else 'class means'
+        elif parameter.ndim > 1:
             kind = 'decayed'
         parts[split_backbone and '.backbone.' in name, kind].append(parameter)
     groups = [

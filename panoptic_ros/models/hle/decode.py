@@ -22,11 +22,20 @@ from panoptic_ros.models.parts.nms import greedy_keep
 from panoptic_ros.models.parts.peaks import best_match, find_peaks
 from panoptic_ros.models.parts.segments import measure, row_slices, take, to_segments, valid_rows
 
+LOG_SIGMA_LIMIT = 7.0
+"""Log deviations are limited to plus or minus this value, in the loss too, so that 1 / sigma^2 and
+its product with a distance stay finite in float32."""
+
 PEAKS_PER_ROW = 4
 """Peaks that are looked at for each row of the table."""
 
 REPEATED = 0.9
 """Phi of a better peak from which on a peak repeats it; far above `merge_threshold`."""
+
+
+def bounded_sigma(log_sigma: Tensor) -> Tensor:
+    """Return the deviation sigma, its logarithm limited to plus or minus LOG_SIGMA_LIMIT."""
+    return log_sigma.clamp(-LOG_SIGMA_LIMIT, LOG_SIGMA_LIMIT).exp()
 
 
 def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: Tensor) -> Tensor:
@@ -40,7 +49,7 @@ def class_logits(embedding: Tensor, semantic_mean: Tensor, semantic_log_sigma: T
     Returns:
         (C, h, w)
     """
-    sharpness = 0.5 * torch.exp(-2 * semantic_log_sigma)  # (C,)
+    sharpness = 0.5 / bounded_sigma(semantic_log_sigma).square()  # (C,)
     cosine = (semantic_mean @ embedding.flatten(1)).view(-1, *embedding.shape[1:])
     return (cosine - 1) * sharpness[:, None, None]
 
@@ -62,7 +71,7 @@ def cell_table(
     height, width = log_sigma.shape
     x = (torch.arange(width, device=embedding.device) * step)[None].expand(height, width)
     y = (torch.arange(height, device=embedding.device) * step)[:, None].expand(height, width)
-    sigmas = torch.stack([log_sigma, spatial_log_sigma]).exp()
+    sigmas = bounded_sigma(torch.stack([log_sigma, spatial_log_sigma]))
     rest = torch.stack([x, y, x.square() + y.square(), torch.ones_like(x)])
     return torch.cat([embedding, rest, sigmas]).flatten(1)
 

@@ -246,3 +246,32 @@ def test_peaks_of_a_large_object_take_no_rows_of_small_ones():
     out = run(*maps, 0.2, HLEConfig(stride=4, top_k=3), LIMITS)
     found = {s[1] for s in as_list(out) if IS_THING[s[0]]}
     assert found == {frozenset(map(tuple, (truth == i).nonzero().tolist())) for i in (1, 2, 3)}
+
+
+@pytest.mark.parametrize('which', [1, 4])
+@pytest.mark.parametrize('value', [-45.0, 45.0])
+def test_one_extreme_deviation_leaves_the_other_segments_as_they_are(which, value):
+    maps, truth = discs([(6, 6, 0), (18, 26, 1)])
+    maps = [*maps, torch.full(truth.shape, math.log(0.05))]
+    maps[which][18, 26] = value  # the second disc's seed
+
+    def decoded():
+        out = hle_decode.decode(
+            *maps,
+            IS_THING,
+            torch.zeros(len(IS_THING), DIM),
+            HLEConfig(stride=4, top_k=8),
+            {name: torch.tensor(value) for name, value in LIMITS.items()},
+        )
+        assert out.embedding.isfinite().all() and out.score.isfinite().all()
+        return {(s[0], s[1]) for s in as_list(out)}
+
+    first = frozenset(map(tuple, torch.nonzero(truth == 1).tolist()))
+    assert (2, first) in decoded()
+
+
+def test_an_extreme_class_deviation_leaves_class_probabilities_finite():
+    means = torch.eye(DIM)[:3]
+    log_sigma = torch.tensor([-45.0, -1.0, -1.0])
+    logits = hle_decode.class_logits(means.T[:, :, None], means, log_sigma)
+    assert logits.softmax(dim=0).isfinite().all()

@@ -71,7 +71,7 @@ def reference(args, class_map, instance_map, config):
         terms['seg'] = np.mean(
             [np.log(np.exp(logits[p]).sum()) - logits[p][ids[p]] for p in pixels]
         )
-    elif config.loss == 'lovasz':
+    elif config.loss in ('lovasz', 'ae'):  # with AE for the deviations
         terms['seg'] = np.mean(
             [
                 lovasz(
@@ -84,10 +84,10 @@ def reference(args, class_map, instance_map, config):
         terms['seg'] = np.mean([-math.log(psi[p][ids[p]]) for p in pixels])
     batch_mean = {k: np.mean([e_class[p] for p in pixels if ids[p] == k], axis=0) for k in seen}
     if config.loss == 'ae' and branch is None:
-        mean = batch_mean if config.vq_means else dict(enumerate(mu))
-        terms['seg'] = associative(
+        terms['seg'] += associative(
             {k: [e_class[p] for p in pixels if ids[p] == k] for k in seen},
-            mean,
+            dict(enumerate(mu)),
+            batch_mean if config.vq_means else dict(enumerate(mu)),
             *config.ae_class_margins,
         )
     if config.vq_means and branch is None:
@@ -102,7 +102,8 @@ def reference(args, class_map, instance_map, config):
             mask = [p for p in here if instances[p] == i]
             groups[i] = [e_instance[p] for p in mask]
             means[i] = np.mean(groups[i], axis=0)
-            mean = means[i] / np.linalg.norm(means[i])
+            unit = config.instance_means == 'unit'
+            mean = means[i] / np.linalg.norm(means[i]) if unit else means[i]
             sigma = np.mean([math.exp(log_sigma[p]) for p in mask])
             sigma_sp = (
                 math.exp(spatial)
@@ -119,7 +120,7 @@ def reference(args, class_map, instance_map, config):
             }
             target = np.array([p in mask for p in counted])
             prob = np.array([phi[p] for p in counted])
-            if config.loss == 'lovasz':
+            if config.loss != 'ce':
                 losses.append(lovasz(prob, target))
             else:
                 losses.append(
@@ -135,10 +136,11 @@ def reference(args, class_map, instance_map, config):
             )
             average = np.mean([value(p) for p in mask])
             variance |= {p: (value(p) - average) ** 2 for p in mask}
-        if config.loss == 'ae':
-            terms['ins'] += associative(groups, means, *config.ae_instance_margins) / len(ids)
-        elif losses:
+        if losses:
             terms['ins'] += np.mean(losses) / len(ids)
+        if config.loss == 'ae':
+            margins = config.ae_instance_margins
+            terms['ins'] += associative(groups, means, means, *margins) / len(ids)
     terms['insvar'] = config.variance_weight * np.mean(list(variance.values()))
     terms['seed'] = np.mean(
         [
@@ -152,7 +154,7 @@ def reference(args, class_map, instance_map, config):
     return terms
 
 
-def associative(groups, mean, pull_margin, push_margin):
+def associative(groups, mean, pushed, pull_margin, push_margin):
     if not groups:
         return 0
     pull = np.mean(
@@ -162,7 +164,7 @@ def associative(groups, mean, pull_margin, push_margin):
         ]
     )
     push = [
-        max(push_margin - np.abs(mean[i] - mean[k]).sum(), 0) ** 2
+        max(push_margin - np.abs(pushed[i] - pushed[k]).sum(), 0) ** 2
         for i in groups
         for k in groups
         if i != k
@@ -178,7 +180,8 @@ def associative(groups, mean, pull_margin, push_margin):
         (replace(EXACT, loss='ae'), {}),
         (replace(EXACT, loss='ae', vq_means=False, ae_class_margins=(0.5, 4.0)), {}),
         (replace(EXACT, vq_means=False), {}),
-        (replace(EXACT, lovasz_classes='all'), {}),
+        (replace(EXACT, lovasz_classes='present'), {}),
+        (replace(EXACT, instance_means='unit'), {}),
         (replace(EXACT, variance_of='log_sigma', variance_weight=2.0), {}),
         (replace(EXACT, seed_thing_weight=10.0), {}),
         (EXACT, {'split': True}),
@@ -241,6 +244,37 @@ def test_class_means_learn_from_one_term(vq_means, term, taught):
     assert bool(args[5].grad is not None and args[5].grad.any()) == taught
 
 
+@pytest.mark.parametrize(
+    ('term', 'deviation'),
+    [('seg', 'semantic_log_sigma'), ('ins', 'log_sigma'), ('ins', 'spatial')],
+)
+def test_associative_embedding_trains_the_deviations_too(term, deviation):
+    args = arguments()
+    terms = hle_loss(*args, *labels(), IS_THING, CELL, replace(EXACT, loss='ae'))
+    terms[term].backward()
+    place = {'log_sigma': 1, 'spatial': 4, 'semantic_log_sigma': 6}[deviation]
+    assert args[place].grad.abs().max() > 0
+
+
+@pytest.mark.parametrize('vq_means', [True, False])
+def test_deviations_of_associative_embedding_teach_nothing_else(vq_means):
+    config = replace(EXACT, loss='ae', vq_means=vq_means)
+
+    def gradients(shift):
+        args = arguments()
+        with torch.no_grad():  # other deviations change the Lovász losses only
+            args[1] += shift
+            args[4] += shift
+            args[6] += shift
+        terms = hle_loss(*args, *labels(), IS_THING, CELL, config)
+        (terms['seg'] + terms['ins']).backward()
+        return args[0].grad, args[5].grad
+
+    for one, other in zip(gradients(0.0), gradients(0.7), strict=True):
+        assert torch.equal(one, other)
+    assert gradients(0.0)[0].any() and bool(gradients(0.0)[1].any()) == (not vq_means)
+
+
 @pytest.mark.parametrize('term', ['segmean', 'seed', 'insvar'])
 def test_stopped_gradients_do_not_reach_the_embedding(term):
     args = arguments()
@@ -255,7 +289,7 @@ def test_stopped_gradients_do_not_reach_the_embedding(term):
         ({'loss': 'lovasz'}, {'spatial_map': True}),
         ({'loss': 'lovasz'}, {'split': True}),
         ({'loss': 'ce'}, {}),
-        ({'loss': 'ae'}, {}),
+        ({'instance_means': 'unit'}, {}),
     ],
 )
 def test_gradcheck(config, inputs):
@@ -394,7 +428,7 @@ def test_wrong_shapes_are_refused(position, wrong, match):
     [
         ({'loss': 'dice'}, r"loss.loss must be one of \('lovasz', 'ae', 'ce'\), got 'dice'"),
         ({'variance_of': 'raw'}, r"loss.variance_of must be one of \('sigma', 'log_sigma'\)"),
-        ({'lovasz_classes': 'some'}, r"loss.lovasz_classes must be one of \('present', 'all'\)"),
+        ({'lovasz_classes': 'some'}, r"loss.lovasz_classes must be one of \('all', 'present'\)"),
         ({'variance_weight': -1.0}, 'loss.variance_weight must not be negative, got -1'),
         ({'min_error': 0.0}, 'loss.min_error must lie between 0 and 1, got 0'),
     ],

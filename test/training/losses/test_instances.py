@@ -8,7 +8,7 @@ from panoptic_training.losses.parts.instances import (
     find_instances,
     instance_mean,
     paint,
-    unit_means,
+    thing_means,
 )
 
 MAP = torch.tensor(
@@ -75,31 +75,34 @@ def test_paint_fills_masks_and_only_those(dtype):
     assert torch.equal(painted, expected.to(dtype))
 
 
+@pytest.mark.parametrize('unit', [True, False])
 @pytest.mark.parametrize('clip_images', [1, 2, 4])
-def test_unit_means_of_one_clip_are_shared(clip_images):
+def test_means_of_a_thing_in_one_clip_are_shared(clip_images, unit):
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, 4, (4, 3, 5), generator=generator)
     values = torch.randn(4, 2, 3, 5, generator=generator)
     found = find_instances(ids)
-    means = unit_means(values, found, clip_images)
+    means = thing_means(values, found, clip_images, unit)
     for row, instance in zip(means, found, strict=True):
         first = instance.image - instance.image % clip_images
-        total = torch.zeros(2)
+        each = []
         for image in range(first, first + clip_images):
             inside = ids[image] == instance.id
             if inside.any():
                 one = values[image][:, inside].mean(dim=1)
-                total += one / one.norm()
-        torch.testing.assert_close(row, total / total.norm())
+                each.append(one / one.norm() if unit else one)
+        total = torch.stack(each).mean(dim=0)
+        torch.testing.assert_close(row, total / total.norm() if unit else total)
 
 
-def test_unit_means_pass_gradcheck_also_without_instances():
+@pytest.mark.parametrize('unit', [True, False])
+def test_means_pass_gradcheck_also_without_instances(unit):
     values = torch.randn(4, 2, 3, 5, dtype=torch.float64, requires_grad=True)
     found = find_instances(torch.cat([MAP, MAP[:1]]))
-    assert torch.autograd.gradcheck(lambda x: unit_means(x, found, 2), values)
-    assert unit_means(values, [], 2).shape == (0, 2)
+    assert torch.autograd.gradcheck(lambda x: thing_means(x, found, 2, unit), values)
+    assert thing_means(values, [], 2, unit).shape == (0, 2)
 
 
 def test_a_batch_with_an_incomplete_clip_is_refused():
     with pytest.raises(ValueError, match='must divide the batch, got 2 for a batch of 3'):
-        unit_means(torch.zeros(3, 2, 3, 5), find_instances(MAP), 2)
+        thing_means(torch.zeros(3, 2, 3, 5), find_instances(MAP), 2)

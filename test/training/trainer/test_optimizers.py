@@ -37,6 +37,14 @@ def test_only_weights_decay_and_biases_may_go_faster():
     ]
 
 
+def test_class_means_may_go_faster():
+    _, groups = groups_by_name(OptimizerConfig(class_mean_lr_factor=10.0))
+    assert [group for group in groups if 'semantic_mean' in group[0]] == [
+        ({'semantic_mean'}, 0.0, 10.0)
+    ]
+    assert sum('log_sigma' in names and factor == 1 for names, _, factor in groups) == 1
+
+
 def test_the_backbone_may_go_slower():
     net = nn.ModuleDict({'backbone': Net(), 'head': Net()})
     named = [(f'model.{name}', value) for name, value in net.named_parameters()]

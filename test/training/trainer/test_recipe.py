@@ -92,6 +92,22 @@ def test_names_say_what_is_trained(path):
 
 
 @pytest.mark.parametrize(
+    ('data', 'dim', 'longer_side'),
+    [('cityscapes', 12, 2048), ('coco', 128, 640), ('vistas', 128, 2048)],
+)
+def test_hle_on_the_papers_data_has_the_papers_settings(data, dim, longer_side):
+    (path,) = (path for path in RECIPES if path.stem == f'hle_resnet50_{data}')
+    recipe = yaml.safe_load(path.read_text())
+    model, augment = recipe['model'], recipe['data']['augment']
+    assert model['network']['embedding_dim'] == dim
+    assert model['network']['flip'], 'images are flipped at test time'
+    assert augment['things'] == 1, 'crops lie around things'
+    assert max(recipe['data']['input_size']) == longer_side
+    assert model['optimizer']['name'] == 'adam' and model['lr'] == 1e-5
+    assert 'loss' not in model, 'the defaults of the loss are those of the paper'
+
+
+@pytest.mark.parametrize(
     ('make', 'message'),
     [
         (lambda: build('detr', LABELS), "unknown family 'detr'; the families are: .*hle"),

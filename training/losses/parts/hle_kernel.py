@@ -17,18 +17,9 @@ from torch import Tensor
 from .instances import Instance
 from .lovasz import MIN_ERROR, lovasz_slope
 
-LOG_SIGMA_LIMIT = 7.0
-"""Log deviations are limited to plus or minus this value, so that 1 / sigma^2 stays finite in
-float32."""
-
 MIN_BACKGROUND = 1e-4
 """Lower bound of 1 - phi in the cross-entropy, which is infinite at a background pixel with phi
 1."""
-
-
-def bounded_sigma(log_sigma: Tensor) -> Tensor:
-    """Return the deviation sigma, its logarithm limited to plus or minus LOG_SIGMA_LIMIT."""
-    return log_sigma.clamp(-LOG_SIGMA_LIMIT, LOG_SIGMA_LIMIT).exp()
 
 
 def sharpness(sigma: Tensor) -> Tensor:

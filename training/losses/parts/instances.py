@@ -98,18 +98,21 @@ def instance_mean(values: Tensor, instances: Sequence[Instance]) -> Tensor:
     return mean
 
 
-def unit_means(values: Tensor, instances: Sequence[Instance], clip_images: int = 1) -> Tensor:
-    """Return the mean direction over each mask, shared by the masks of a thing in a clip.
+def thing_means(
+    values: Tensor, instances: Sequence[Instance], clip_images: int = 1, unit: bool = True
+) -> Tensor:
+    """Return the mean over each mask, shared by the masks of a thing in a clip.
 
     Args:
         values: (B, D, h, w).
         instances: L instances.
         clip_images: number of consecutive images of the batch that show one clip, in which an id
             denotes the same thing; 1 if the images are independent.
+        unit: scale the means to unit length.
 
     Returns:
-        Unit vectors (L, D), differentiable. Instances of the same thing in the images of a clip
-        have the same vector.
+        (L, D), differentiable. Instances of the same thing in the images of a clip have the same
+        vector: the mean of those of the images.
 
     Raises:
         ValueError: if the batch does not consist of complete clips.
@@ -119,14 +122,17 @@ def unit_means(values: Tensor, instances: Sequence[Instance], clip_images: int =
             f'loss.clip_images must divide the batch, got {clip_images} for a batch '
             f'of {len(values)}'
         )
-    mean = F.normalize(instance_mean(values, instances), dim=1)
+    mean = instance_mean(values, instances)
+    if unit:
+        mean = F.normalize(mean, dim=1)
     if clip_images == 1:
         return mean
     things = [(i.image // clip_images, i.id) for i in instances]
     row = {thing: n for n, thing in enumerate(dict.fromkeys(things))}
     rows = torch.tensor([row[thing] for thing in things], dtype=torch.int64, device=mean.device)
     total = mean.new_zeros(len(row), mean.shape[1]).index_add(0, rows, mean)
-    return F.normalize(total, dim=1)[rows]
+    shared = F.normalize(total, dim=1) if unit else total / rows.bincount()[:, None]
+    return shared[rows]
 
 
 def paint(values: Tensor, instances: Sequence[Instance], shape: Sequence[int]) -> Tensor:
