@@ -4,6 +4,7 @@
 A checkpoint, `hf:<repository or folder>`, is exported once into the user's cache.
 """
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -22,7 +23,14 @@ STRIDE = 4
 
 
 def model_argument(text: str) -> str | Path:
-    """Return an argument as a path, or as it is if it names a checkpoint."""
+    """Return an argument as a path, or as it is if it names a checkpoint.
+
+    Raises:
+        ArgumentTypeError: for an empty text, as of an unset variable of a shell; as a path it
+            would be the working folder.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError('is empty, expected a path; is a variable not set?')
     return text if text.startswith(CHECKPOINT) else Path(text)
 
 
