@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import MAX_FILE_BYTES, require_model_name, write_model_file
+from panoptic_ros.core.model_file import MAX_FILE_BYTES, require_model_name
 from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.core.onnx_edit import constant_values
 from panoptic_ros.models.plain_onnx.network import OnnxDecoder
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.roi_align import replace_roi_align
-from panoptic_ros.runtime.self_check import make_reference
+from panoptic_ros.runtime.self_check import write_with_reference
 from panoptic_training.export import sample_inputs, store_as_half
 from panoptic_training.half_precision import use_half
 from panoptic_training.module_backend import model_info
@@ -75,7 +75,7 @@ def wrap(
             f'the graph takes {graph.ByteSize()} bytes, and an ONNX file holds '
             f'{MAX_FILE_BYTES - 1}; --weights fp16 halves its weights'
         )
-    write_model_file(graph, info, path, make_reference(graph, info))
+    write_with_reference(graph.SerializeToString(), info, path)
     return info
 
 
