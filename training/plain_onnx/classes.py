@@ -110,18 +110,17 @@ def require_things(found: Classes, network: Network) -> None:
             )
 
 
-def all_stuff(found: Classes, network: Network) -> Classes:
-    """Return the classes of a network without instances, all as stuff; warn of things."""
+def warn_of_components(found: Classes, network: Network) -> None:
+    """Warn that the things of a network without instances are connected components."""
     things = [label.name for label in found.labels.labels if label.is_thing]
     if things:
         logger.warning(
-            '%s classifies cells and separates no instances: its things become stuff (%s); '
+            '%s classifies cells and separates no instances: its things (%s) become the connected '
+            'components of their class, so things of one class that touch are one instance; '
             '`--from` a second network finds instances',
             network.path,
             ', '.join(things),
         )
-    labels = (replace(label, is_thing=False) for label in found.labels.labels)
-    return found._replace(labels=LabelSet(tuple(labels)))
 
 
 def join(instances: Classes, semantic: Classes) -> tuple[LabelSet, Classes, Classes]:

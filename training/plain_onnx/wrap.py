@@ -18,7 +18,7 @@ from panoptic_training.export import sample_inputs, store_as_half
 from panoptic_training.half_precision import use_half
 from panoptic_training.module_backend import model_info
 
-from .classes import all_stuff, join
+from .classes import join, warn_of_components
 from .joining import join_graphs
 from .part import Part, Source, read_part
 
@@ -108,8 +108,8 @@ def _decoder(parts: Sequence[Part], decoding: Mapping[str, Any]) -> OnnxDecoder:
             things, stuff = instances.classes, None
         else:
             assert semantic is not None
-            things, stuff = None, all_stuff(semantic.classes, semantic.network)
-            labels = stuff.labels
+            things, stuff, labels = None, semantic.classes, semantic.classes.labels
+            warn_of_components(stuff, semantic.network)
         if instances and things:
             own |= {'instances': instances.match.layout, 'instance_class': things.class_of_channel}
         if semantic and stuff:

@@ -165,28 +165,52 @@ def class_file(folder):
     return write_classes(folder / 'classes.yaml', *rows)
 
 
+def slow_components(classes, prob, is_thing, min_area):
+    """[(class, score, mask)] and the map of classes: things are connected cells of a class."""
+    segments, class_map = [], np.full(classes.shape, 255, np.uint8)
+    for class_id in sorted(set(classes.ravel().tolist()) - {-1}):
+        count, parts = 1, (classes == class_id).astype(int)
+        if is_thing[class_id]:
+            count, parts = cv2.connectedComponents(parts.astype(np.uint8), connectivity=4)
+            count -= 1
+        for number in range(1, count + 1):
+            mask = parts == number
+            if not is_thing[class_id] or 16 * mask.sum() >= min_area:
+                segments.append((class_id, float(prob[mask].mean()), mask))
+                class_map[mask] = class_id
+    return segments, class_map
+
+
 @pytest.mark.parametrize('form', ['logits', 'ids'])
-def test_a_semantic_map_becomes_stuff(tmp_path, caplog, form):
+@pytest.mark.parametrize('has_things', [True, False])
+def test_a_semantic_map_becomes_stuff_and_components(tmp_path, caplog, form, has_things):
     values = semantic_values(8)
     if form == 'ids':
         values = values.argmax(axis=1)
         values[0, :2] = -1
         values[0, 2] = 200
     net = write_network(tmp_path / 'net.onnx', {'out': values})
-    path = wrapped([Source(net, 'semantic', class_file(tmp_path))], tmp_path / 'x.onnx')
+    kinds = [(name, kind if has_things else 'stuff') for name, kind in SEMANTIC]
+    rows = [(i, name, kind) for i, (name, kind) in enumerate(kinds)]
+    file = write_classes(tmp_path / 'classes.yaml', *rows)
+    path = wrapped([Source(net, 'semantic', file)], tmp_path / 'x.onnx')
     info = read_info(path)
-    assert 'separates no instances: its things become stuff (Car, rider)' in caplog.text
-    assert not info.labels.is_thing.any()
+    is_thing = [kind == 'thing' for _, kind in kinds]
+    assert info.labels.is_thing.tolist() == is_thing
+    assert ('its things (Car, rider) become the connected' in caplog.text) == has_things
+    assert ('connected components' in info.embedding_kind) == has_things
     assert info.config['semantic'] == form
     if form == 'ids':
         ids = np.kron(values[0], np.ones((2, 2), int))
         classes, prob = np.where((ids >= 0) & (ids < 4), ids, -1), np.ones(ids.shape)
     else:
         classes, prob = slow_stuff(values, range(4))
-    for threshold in (0.0, 0.6):
+    assert info.thresholds['min_area'].default == 256
+    for threshold, min_area in ((0.0, 256.0), (0.6, 48.0)):
         sure = np.where(prob >= threshold, classes, -1)
-        out = run_onnx(path, IMAGES[0], {'score_threshold': threshold})
-        assert_segments(out, *slow_merge([], SIZE, 4, OVERLAP, (sure, prob)))
+        limits = {'score_threshold': threshold, 'min_area': min_area}
+        out = run_onnx(path, IMAGES[0], limits)
+        assert_segments(out, *slow_components(sure, prob, is_thing, min_area))
     assert_tensorrt_takes(path)
 
 
