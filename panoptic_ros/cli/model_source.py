@@ -53,20 +53,11 @@ def model_path(source: str | Path | None) -> Path:
 def _exported(source: str) -> Path:
     """Return the model file of a checkpoint, from the cache if it is there."""
     place = source.removeprefix(CHECKPOINT)
-    try:
-        import torch  # noqa: F401
-        import transformers
-    except ImportError as error:
-        raise ValueError(
-            f'{source} is exported on this machine, which needs PyTorch and transformers '
-            f'({error}): pip install "panoptic_ros[train,hf]", or run `panoptic export --from '
-            f'{source} -o model.onnx` where they are installed, and give that file'
-        ) from None
+    prepare_transformers(source)
     from panoptic_training.export import export_model
-    from panoptic_training.hub import camera_size, card_of, fetch
-    from panoptic_training.huggingface import open_transformers
+    from panoptic_training.huggingface.checkpoint import open_transformers
+    from panoptic_training.huggingface.hub import camera_size, card_of, fetch
 
-    transformers.logging.set_verbosity_error()  # its reports of weights are replaced by one line
     folder, revision = fetch(place)
     height, width = camera_size(folder)
     name = re.sub(r'[^\w.-]+', '_', place.strip('/').split('/')[-1])
@@ -86,6 +77,25 @@ def _exported(source: str) -> Path:
         file=sys.stderr,
     )
     return path
+
+
+def prepare_transformers(source: str) -> None:
+    """Import the library that opens a checkpoint, and turn off what it prints.
+
+    Raises:
+        ValueError: if it or PyTorch is not installed; names the checkpoint.
+    """
+    try:
+        import torch  # noqa: F401
+        import transformers
+    except ImportError as error:
+        raise ValueError(
+            f'{source} is exported on this machine, which needs PyTorch and transformers '
+            f'({error}): pip install "panoptic_ros[train,hf]", or run `panoptic export --from '
+            f'{source} -o model.onnx` where they are installed, and give that file'
+        ) from None
+    transformers.logging.set_verbosity_error()  # its reports of weights are replaced by one line
+    transformers.logging.disable_progress_bar()  # `working` shows the progress
 
 
 def _is_valid(path: Path) -> bool:

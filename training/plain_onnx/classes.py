@@ -11,7 +11,7 @@ from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.palette import distinct_color
 from panoptic_ros.core.text import short
-from panoptic_training.huggingface import label_set_of_names
+from panoptic_training.huggingface.classes import label_set_of_names
 
 from .source import Network, entry
 

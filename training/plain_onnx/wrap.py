@@ -20,6 +20,7 @@ from panoptic_training.module_backend import model_info
 
 from .classes import join, warn_of_components
 from .joining import join_graphs
+from .licence import card_of
 from .part import Part, Source, read_part
 
 
@@ -46,7 +47,7 @@ def wrap(
         precision: number format of the networks, `fp32` or `fp16`; see `half_precision`.
         grid_sample: write RoiAlign as GridSample.
         scores: validation scores for the metadata.
-        card: the model card.
+        card: the model card; None takes licence and author from the files' metadata.
         unknown: least scores by class, see `ModelInfo.with_unknown`.
         decoding: fields of the decoding's configuration; None keeps its default.
 
@@ -60,6 +61,8 @@ def wrap(
     require_model_name(path)
     parts = [read_part(source) for source in sources]
     decoder = _decoder(parts, decoding)
+    if card is None:
+        card = card_of([part.network for part in parts])
     info = model_info(decoder, decoder.config.input_size, name, scores=scores, card=card)
     info = replace(info, precision=precision).with_unknown(unknown or {})
     graph = join_graphs(parts, decoder)

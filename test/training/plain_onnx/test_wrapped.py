@@ -20,12 +20,14 @@ from plain_networks import (
     write_network,
 )
 
+from panoptic_ros.core.card import check_card
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import info_to_json, load_onnx, read_info, reference_from_onnx
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 from panoptic_ros.models.plain_onnx.semantic import read_cells
 from panoptic_ros.runtime import Predictor, open_backend
 from panoptic_training.plain_onnx.joining import Prepare
+from panoptic_training.plain_onnx.licence import card_of
 from panoptic_training.plain_onnx.part import Source, read_part
 from panoptic_training.plain_onnx.source import InputSettings
 from panoptic_training.plain_onnx.wrap import wrap
@@ -376,3 +378,24 @@ def test_a_camera_image_of_another_shape_is_letterboxed(tmp_path):
     }
     assert found == expected and found
     assert (frame.segments['bbox_x'] + frame.segments['bbox_w'] <= camera.shape[1]).all()
+
+
+def test_the_licence_in_the_metadata_becomes_the_card(tmp_path):
+    licence = 'AGPL-3.0 License (https://ultralytics.com/license)'
+    own = {'license': licence, 'author': 'Ultra\nlytics\x1b[31m'}
+    networks = {}
+    for name, metadata in (('a', own), ('b', {}), ('c', {'license': 'x' * 5000})):
+        path = write_network(
+            tmp_path / f'{name}.onnx', {'out': semantic_values(8)}, metadata=metadata
+        )
+        networks[name] = read_part(Source(path, 'semantic', class_file(tmp_path))).network
+    stated = f'{licence}, Ultra lytics\\x1b[31m'
+    assert card_of([networks['a']]) == {'weights_licence': stated}
+    assert card_of([networks['b']]) == {}
+    both = f'a.onnx: {stated}; b.onnx: not stated'
+    assert card_of([networks['a'], networks['b']]) == {'weights_licence': both}
+    check_card(card_of([networks['c'], networks['a']]))
+    source = Source(tmp_path / 'a.onnx', 'semantic', class_file(tmp_path))
+    assert read_info(wrapped([source], tmp_path / 'x.onnx')).card['weights_licence'] == stated
+    wrap([source], tmp_path / 'y.onnx', name='y', card={'limits': 'none'})
+    assert read_info(tmp_path / 'y.onnx').card == {'limits': 'none'}
