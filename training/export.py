@@ -14,12 +14,12 @@ import onnxscript.optimizer
 import torch
 from torch.utils._pytree import tree_leaves
 
-from panoptic_ros.core.model_file import MAX_FILE_BYTES, require_model_name, write_model_file
+from panoptic_ros.core.model_file import MAX_FILE_BYTES, require_model_name
 from panoptic_ros.core.model_info import OUTPUTS, ModelInfo
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.roi_align import replace_roi_align
-from panoptic_ros.runtime.self_check import make_reference
+from panoptic_ros.runtime.self_check import write_with_reference
 from panoptic_ros.runtime.torch_backend import merge_norms
 from panoptic_ros.runtime.trial import color_chart
 
@@ -259,7 +259,9 @@ def export_model(
         store_as_half(graph)
     if grid_sample:
         replace_roi_align(graph)
-    write_model_file(graph, info, path, make_reference(graph, info))
+    data = graph.SerializeToString()
+    del graph  # beside ONNX Runtime's copy of the weights
+    write_with_reference(data, info, path)
     return info
 
 

@@ -20,10 +20,10 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.core.model_file import info_from_onnx, load_onnx, write_model_file
+from panoptic_ros.core.model_file import info_from_onnx, load_onnx
 from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.runtime.letterbox import Letterbox
-from panoptic_ros.runtime.self_check import make_reference
+from panoptic_ros.runtime.self_check import write_with_reference
 
 LAYERS = ('Conv', 'Gemm', 'MatMul')
 """Operators that are quantised if their second operand is a weight."""
@@ -83,7 +83,8 @@ def quantize(
         )
         quantized = load_onnx(written)
     info = replace(info, precision='int8', scores={})
-    write_model_file(quantized, info, output, make_reference(quantized, info))
+    quantized.ClearField('metadata_props')
+    write_with_reference(quantized.SerializeToString(), info, output)
     return info, len(layers)
 
 

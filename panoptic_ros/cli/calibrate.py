@@ -11,12 +11,7 @@ from panoptic_ros.cli.arguments import add_data, add_model_output, add_unknown, 
 from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.cli.quantize import spread
-from panoptic_ros.core.model_file import (
-    info_from_onnx,
-    load_onnx,
-    require_model_name,
-    write_model_file,
-)
+from panoptic_ros.core.model_file import info_from_onnx, load_onnx, require_model_name
 from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
 
@@ -82,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
         require_matplotlib()
     from panoptic_ros.runtime.calibrated_graph import add_calibration
     from panoptic_ros.runtime.predictor import Predictor
-    from panoptic_ros.runtime.self_check import make_reference
+    from panoptic_ros.runtime.self_check import write_with_reference
     from panoptic_training.calibration import fit_all, observe
     from panoptic_training.data.registry import open_reader, resolve_name
     from panoptic_training.evaluation.predictor import open_predictor
@@ -127,7 +122,8 @@ def run(args: argparse.Namespace) -> None:
     info = replace(add_calibration(model, info, kept), name=args.output.stem)
     if args.unknown:
         info = info.with_unknown(dict(args.unknown))
-    write_model_file(model, info, args.output, make_reference(model, info))
+    model.ClearField('metadata_props')
+    write_with_reference(model.SerializeToString(), info, args.output)
     for reason in reasons:
         print(f'not calibrated: {reason}')
     changed = ' and '.join(TITLES[name] for name in kept)

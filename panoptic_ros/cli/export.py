@@ -8,6 +8,7 @@ from typing import Any
 
 from panoptic_ros.cli.arguments import add_model_output, add_unknown, read_changes, whole
 from panoptic_ros.cli.foreign import ONNX, add_flags, add_from, check_sources, wrap_networks
+from panoptic_ros.cli.model_source import prepare_transformers
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.card import CARD_FIELDS, read_card
 from panoptic_ros.core.documents import read_json
@@ -70,7 +71,8 @@ def add_parser(subparsers: Any) -> None:
         metavar='FILE',
         help=f'model card for the metadata: a YAML file with some of {", ".join(CARD_FIELDS)}, or '
         'the name of a shipped one (city). Without it --model keeps the card of its file, and '
-        '--from takes licence and data sets from the README.md of the checkpoint',
+        '--from takes licence and data sets from the README.md of the checkpoint, or the licence '
+        'from the metadata of the ONNX file',
     )
     parser.add_argument(
         '--input-size',
@@ -265,16 +267,10 @@ def open_checkpoint(
     source: str, things: list[str], classes: Path | None
 ) -> tuple[Any, tuple[int, int] | None, dict[str, str]]:
     """Return the module of a checkpoint `hf:<place>`, its input size if it has one, its card."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ValueError(
-            f'--from hf: needs transformers ({error}): pip install "panoptic_ros[train,hf]"'
-        ) from None
-    from panoptic_training.hub import card_of, fetch
-    from panoptic_training.huggingface import open_transformers
+    prepare_transformers(source)
+    from panoptic_training.huggingface.checkpoint import open_transformers
+    from panoptic_training.huggingface.hub import card_of, fetch
 
-    transformers.logging.set_verbosity_error()  # its reports of weights are replaced by one line
     folder, _ = fetch(source.removeprefix(CHECKPOINT))
     return *open_transformers(str(folder), things, classes), card_of(folder)
 

@@ -4,6 +4,7 @@
 A checkpoint, `hf:<repository or folder>`, is exported once into the user's cache.
 """
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -22,7 +23,14 @@ STRIDE = 4
 
 
 def model_argument(text: str) -> str | Path:
-    """Return an argument as a path, or as it is if it names a checkpoint."""
+    """Return an argument as a path, or as it is if it names a checkpoint.
+
+    Raises:
+        ArgumentTypeError: for an empty text, as of an unset variable of a shell; as a path it
+            would be the working folder.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError('is empty, expected a path; is a variable not set?')
     return text if text.startswith(CHECKPOINT) else Path(text)
 
 
@@ -45,20 +53,11 @@ def model_path(source: str | Path | None) -> Path:
 def _exported(source: str) -> Path:
     """Return the model file of a checkpoint, from the cache if it is there."""
     place = source.removeprefix(CHECKPOINT)
-    try:
-        import torch  # noqa: F401
-        import transformers
-    except ImportError as error:
-        raise ValueError(
-            f'{source} is exported on this machine, which needs PyTorch and transformers '
-            f'({error}): pip install "panoptic_ros[train,hf]", or run `panoptic export --from '
-            f'{source} -o model.onnx` where they are installed, and give that file'
-        ) from None
+    prepare_transformers(source)
     from panoptic_training.export import export_model
-    from panoptic_training.hub import camera_size, card_of, fetch
-    from panoptic_training.huggingface import open_transformers
+    from panoptic_training.huggingface.checkpoint import open_transformers
+    from panoptic_training.huggingface.hub import camera_size, card_of, fetch
 
-    transformers.logging.set_verbosity_error()  # its reports of weights are replaced by one line
     folder, revision = fetch(place)
     height, width = camera_size(folder)
     name = re.sub(r'[^\w.-]+', '_', place.strip('/').split('/')[-1])
@@ -78,6 +77,25 @@ def _exported(source: str) -> Path:
         file=sys.stderr,
     )
     return path
+
+
+def prepare_transformers(source: str) -> None:
+    """Import the library that opens a checkpoint, and turn off what it prints.
+
+    Raises:
+        ValueError: if it or PyTorch is not installed; names the checkpoint.
+    """
+    try:
+        import torch  # noqa: F401
+        import transformers
+    except ImportError as error:
+        raise ValueError(
+            f'{source} is exported on this machine, which needs PyTorch and transformers '
+            f'({error}): pip install "panoptic_ros[train,hf]", or run `panoptic export --from '
+            f'{source} -o model.onnx` where they are installed, and give that file'
+        ) from None
+    transformers.logging.set_verbosity_error()  # its reports of weights are replaced by one line
+    transformers.logging.disable_progress_bar()  # `working` shows the progress
 
 
 def _is_valid(path: Path) -> bool:

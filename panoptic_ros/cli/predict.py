@@ -123,12 +123,6 @@ def run(args: argparse.Namespace) -> int:
         rate = work.done / (time.monotonic() - start)
         if failed and not work.done + work.earlier:
             raise ValueError('none of the images could be read')
-    if work.rotated:
-        print(
-            f'{counted(work.rotated, "image")} with an EXIF orientation, which is ignored, as by '
-            'the node; rotate photos of a phone first',
-            file=sys.stderr,
-        )
     summary = f'{counted(work.done, "image")} predicted'
     if work.done:
         summary += f', {rate:.1f} images/s'

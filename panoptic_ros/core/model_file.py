@@ -119,11 +119,29 @@ def write_model_file(
     """
     import onnx
 
+    onnx.helper.set_model_props(model, _documents(info, reference))
+    write_bytes(model.SerializeToString(), path)
+
+
+def append_metadata(path: Path, info: ModelInfo, reference: Reference | None) -> None:
+    """Append the metadata to the file of an ONNX graph that has none.
+
+    The parts of a serialised message may follow each other in any number, so that the graph need
+    not be in memory.
+    """
+    import onnx
+
+    part = onnx.ModelProto()
+    onnx.helper.set_model_props(part, _documents(info, reference))
+    with path.open('ab') as file:
+        file.write(part.SerializeToString())
+
+
+def _documents(info: ModelInfo, reference: Reference | None) -> dict[str, str]:
     documents = {METADATA_KEY: info_to_json(info)}
     if reference is not None:
         documents[REFERENCE_KEY] = reference_to_text(reference)
-    onnx.helper.set_model_props(model, documents)
-    write_bytes(model.SerializeToString(), path)
+    return documents
 
 
 def load_onnx(path: Path) -> Any:

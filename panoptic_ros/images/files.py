@@ -15,10 +15,6 @@ from panoptic_ros.images.jpeg import Jpeg, read_jpeg
 MAX_IMAGE_PIXELS = 100_000_000
 """Largest image that is decoded, unless the caller sets another limit."""
 
-EXIF_BYTES = 1 << 16
-"""Start of a JPEG file that holds its EXIF data, in general."""
-
-_ORIENTATION = 0x112
 _TIFF_SIZES = {3: 'H', 4: 'I'}  # formats of SHORT and LONG
 _TIFF_PARTS = ((273, 279), (324, 325))  # positions and lengths of strips, of tiles
 _BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}  # lengths of the versions of the header, bytes
@@ -79,32 +75,6 @@ def read_image_file(data: bytes, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageFil
 def is_image(start: bytes) -> bool:
     """Return whether a file starts like one of `KINDS`; 12 bytes suffice."""
     return any(start.startswith(magic, place) for magic, place, _ in _KINDS)
-
-
-def exif_orientation(start: bytes) -> int:
-    """Return the EXIF orientation of a JPEG, which viewers apply and the node ignores.
-
-    Args:
-        start: the first `EXIF_BYTES` of the file, or all of it.
-
-    Returns:
-        1 for an upright image, and for a file without a valid orientation; else 2 to 8.
-    """
-    place = start.find(b'Exif\0\0')
-    if not start.startswith(b'\xff\xd8\xff') or place < 0:
-        return 1
-    tiff = start[place + 6 :]
-    order = '<' if tiff.startswith(b'II') else '>'
-    try:
-        (entries,) = struct.unpack_from(f'{order}4xI', tiff)
-        (count,) = struct.unpack_from(f'{order}H', tiff, entries)
-        for entry in range(entries + 2, entries + 2 + 12 * count, 12):
-            tag, value = struct.unpack_from(f'{order}H6xH', tiff, entry)
-            if tag == _ORIENTATION:
-                return value if 1 <= value <= 8 else 1
-    except struct.error:  # the entries are cut short
-        pass
-    return 1
 
 
 def _read_jpeg(data: bytes) -> ImageFile:

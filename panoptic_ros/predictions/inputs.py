@@ -14,13 +14,14 @@ import numpy as np
 from panoptic_ros.core.id_png import MAX_PIXELS
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.inputs import kind_of, near_name, require_file
-from panoptic_ros.images.files import EXIF_BYTES, KINDS, exif_orientation, is_image
-from panoptic_ros.images.messages import read_compressed_image
+from panoptic_ros.images.files import KINDS, is_image
+from panoptic_ros.images.messages import read_compressed_image, read_message
+from panoptic_ros.images.orientation import exif_orientation, upright
 from panoptic_ros.recordings import bag_folder
 from panoptic_ros.recordings import folder as folders
 from panoptic_ros.recordings import video as videos
 from panoptic_ros.recordings.folder import ImageFolder, image_files
-from panoptic_ros.recordings.image_source import CompressedImage, TimedImage
+from panoptic_ros.recordings.image_source import CompressedImage, RawImage, TimedImage
 from panoptic_ros.recordings.unpack import MAX_BYTES
 from panoptic_ros.recordings.video import Video
 
@@ -36,20 +37,16 @@ class Still:
     frames = 1
 
     def read(self) -> CameraImage:
-        """Read the image like those of a camera: an EXIF orientation is ignored.
+        """Read the image, upright; see `read_upright`.
 
         Raises:
             OSError: if the file cannot be read.
             ValueError: if it is not an image, or is damaged or too large.
         """
         require_file(self.path, 'an image')
+        _require_regular(self.path)
         with self.path.open('rb') as file:
             return read_stream(file, str(self.path))
-
-    def is_rotated(self) -> bool:
-        """Return whether viewers rotate the image by its EXIF orientation."""
-        with self.path.open('rb') as file:
-            return exif_orientation(file.read(EXIF_BYTES)) > 1
 
     def state(self) -> list[str | int]:
         """Return path, size and time of change, by which a changed file is recognised."""
@@ -87,7 +84,7 @@ class Clip:
 
 
 def read_stream(file: IO[bytes], where: str) -> CameraImage:
-    """Read an image from an open file.
+    """Read an image from an open file, upright; see `read_upright`.
 
     Args:
         file: positioned at the start of the image.
@@ -98,12 +95,32 @@ def read_stream(file: IO[bytes], where: str) -> CameraImage:
     """
     data = file.read(MAX_BYTES)
     try:
-        image = CompressedImage('', np.frombuffer(data, np.uint8))
-        return read_compressed_image(image, MAX_PIXELS)
+        return read_upright(data)
     except ValueError as error:
         other = '' if is_image(data) else kind_of(data)
         text = f'{where} is {other}; expected {", ".join(KINDS)}' if other else f'{where}: {error}'
         raise ValueError(text) from None
+
+
+def read_upright(data: bytes) -> CameraImage:
+    """Read an image as viewers show it: turned by its EXIF orientation.
+
+    Raises:
+        ValueError: if it is not an image, or is damaged or too large.
+    """
+    image = read_compressed_image(CompressedImage('', np.frombuffer(data, np.uint8)), MAX_PIXELS)
+    return upright(image, exif_orientation(data))
+
+
+def read_frame(message: RawImage | CompressedImage) -> CameraImage:
+    """Read a frame of a clip, upright; OpenCV turns those of videos itself.
+
+    Raises:
+        ValueError: see `read_upright`.
+    """
+    if isinstance(message, CompressedImage):
+        return read_upright(message.data.tobytes())
+    return read_message(message)
 
 
 def find_inputs(paths: Sequence[Path], track: bool = False) -> list[Still | Clip]:
@@ -159,6 +176,7 @@ def _open(path: Path, track: bool) -> Iterator[tuple[Path, Video | ImageFolder |
         return
     if ending not in folders.ENDINGS:
         require_file(path, 'an image or a video')
+        _require_regular(path)
         with path.open('rb') as file:
             start = file.read(16)
         if not is_image(start):
@@ -171,6 +189,14 @@ def _open(path: Path, track: bool) -> Iterator[tuple[Path, Video | ImageFolder |
             f'only things in a video or in a folder of images can be tracked; {path} is one image'
         )
     yield path, None
+
+
+def _require_regular(path: Path) -> None:
+    """Refuse a pipe or a device, whose opening might wait forever."""
+    if not path.is_file():
+        raise ValueError(
+            f'{path} is a pipe or a device, expected a file; - reads an image from standard input'
+        )
 
 
 def _absolute(path: Path) -> str:

@@ -18,8 +18,7 @@ from panoptic_ros.core.image_frame import at_camera
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.overlay import draw_overlay
 from panoptic_ros.core.text import one_line
-from panoptic_ros.images.messages import read_message
-from panoptic_ros.predictions.inputs import Clip, Still, find_inputs
+from panoptic_ros.predictions.inputs import Clip, Still, find_inputs, read_frame
 from panoptic_ros.runtime.load import load
 from panoptic_ros.runtime.predictor import Predictor
 from panoptic_ros.tracking.tracker import Tracker
@@ -149,7 +148,7 @@ def predict_clip(
     tracker = Tracker() if track else None
     for file, timed in clip.images():
         try:
-            image = read_message(timed.image)
+            image = read_frame(timed.image)
         except ValueError as error:
             yield ValueError(f'{clip.name}/{file}: {error}')
             continue

@@ -67,8 +67,6 @@ class PredictionRun:
         """Number of images that an earlier run has finished."""
         self.done = 0
         """Number of images predicted so far."""
-        self.rotated = 0
-        """Number of them with an EXIF orientation, which is ignored."""
 
     def __enter__(self) -> 'PredictionRun':
         return self
@@ -93,7 +91,6 @@ class PredictionRun:
     def _still(self, still: Still) -> Prediction | Exception:
         try:
             state, image = still.state(), still.read()
-            self.rotated += still.is_rotated()
         except (OSError, ValueError) as error:
             return error
         prediction = predict_image(self._predictor, image, still.name)

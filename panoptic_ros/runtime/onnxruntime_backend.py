@@ -114,6 +114,7 @@ def open_session(
     precision: str = 'fp32',
     cache_dir: Path | None = None,
     threads: int | None = None,
+    keep_memory: bool = True,
 ) -> Any:
     """Create an onnxruntime.InferenceSession.
 
@@ -126,10 +127,13 @@ def open_session(
             providers but tensorrt.
         cache_dir: folder of tensorrt's engines; None keeps none.
         threads: CPU threads per inference; None is one per core this process may use.
+        keep_memory: whether the CPU's memory of an inference is kept for the next one, which is
+            faster; without it an inference takes only what it needs at a time.
     """
     import onnxruntime as ort
 
     options = session_options(threads)
+    options.enable_cpu_mem_arena = keep_memory
     # fp32 without TF32, which would change the outputs by more than 1e-3.
     cuda = ('CUDAExecutionProvider', {'device_id': index, 'use_tf32': 0})
     tensorrt = (

@@ -7,13 +7,14 @@ its versions, a damaged engine file, a driver that does not fit.
 
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.model_file import ModelFileError, file_hash
+from panoptic_ros.core.files import atomic_write
+from panoptic_ros.core.model_file import ModelFileError, append_metadata, file_hash
 from panoptic_ros.core.model_info import ModelInfo, Outputs
 from panoptic_ros.core.reference import Reference, reference_of, scale_image
 from panoptic_ros.core.resources import STREET_PICTURE
@@ -59,13 +60,32 @@ class Agreement(NamedTuple):
     1 if neither has segments."""
 
 
+def write_with_reference(graph: bytes, info: ModelInfo, path: Path) -> None:
+    """Write a graph, its metadata and its answer for a test image as a model file, atomically.
+
+    ONNX Runtime reads the graph from the new file, since it would keep a copy of the bytes beside
+    the weights: a large network takes several times its size anyway.
+
+    Args:
+        graph: a serialised onnx.ModelProto with its weights and without metadata.
+        info: its description.
+        path: of the new file; ends in .onnx.
+
+    Raises:
+        ModelFileError: if the outputs do not agree with the description.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(graph)
+        append_metadata(temporary, info, make_reference(temporary, info))
+
+
 def make_reference(
-    model: Any, info: ModelInfo, image: npt.NDArray[np.uint8] | None = None
+    graph: Path | bytes, info: ModelInfo, image: npt.NDArray[np.uint8] | None = None
 ) -> Reference | None:
     """Run a graph in ONNX Runtime on the CPU, and return its answer for a test image.
 
     Args:
-        model: an onnx.ModelProto.
+        graph: an ONNX file, or its bytes.
         info: its description.
         image: (h, w, 3) RGB, see `Reference.image`; None is the packaged street, made small.
 
@@ -80,7 +100,8 @@ def make_reference(
 
     from panoptic_ros.runtime.onnxruntime_backend import open_session
 
-    session = open_session(model.SerializeToString(), 'cpu', None)
+    source = graph if isinstance(graph, bytes) else str(graph)
+    session = open_session(source, 'cpu', None, keep_memory=False)
     scalars = {name: np.array(t.default, np.float32) for name, t in info.thresholds.items()}
 
     def answer(pixels: npt.NDArray[np.uint8]) -> Reference:

@@ -13,9 +13,9 @@ from panoptic_ros.cli.main import main
 from panoptic_ros.cli.recipes import recipe_files, study_files
 from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.documents import read_yaml
-from panoptic_ros.core.model_file import file_hash, write_model_file
+from panoptic_ros.core.model_file import file_hash
 from panoptic_ros.core.model_info import Scaling
-from panoptic_ros.runtime.self_check import make_reference
+from panoptic_ros.runtime.self_check import write_with_reference
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_model_file_says_everything_about_itself(capsys, tmp_path):
     )
     graph = tiny_graph(info)
     path = tmp_path / 'a.onnx'
-    write_model_file(graph, info, path, make_reference(graph, info))
+    write_with_reference(graph.SerializeToString(), info, path)
     assert main(['list', 'model', str(path)]) == 0
     out = capsys.readouterr().out
     for words in (

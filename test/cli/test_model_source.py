@@ -89,7 +89,7 @@ def test_a_folder_is_exported_once(weights, cache, capsys, monkeypatch):
     ],
 )
 def test_the_card_of_a_checkpoint(tmp_path, text, card):
-    from panoptic_training.hub import card_of
+    from panoptic_training.huggingface.hub import card_of
 
     if text is not None:
         (tmp_path / 'README.md').write_bytes(text.encode())
@@ -120,7 +120,7 @@ def test_changed_files_are_exported_again(weights, tmp_path):
 def test_input_size_for_camera_images(weights, tmp_path, size, expected):
     import shutil
 
-    from panoptic_training.hub import camera_size
+    from panoptic_training.huggingface.hub import camera_size
 
     folder = tmp_path / 'copy'
     shutil.copytree(weights, folder)

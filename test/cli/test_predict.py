@@ -3,6 +3,7 @@
 
 import io
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -90,6 +91,7 @@ def test_the_first_argument_may_be_the_model(words, model, images):
         ('best.ckpt photos', '`panoptic export` makes one'),
         ('checkpoint photos', 'write hf:checkpoint'),
         ('empty', 'empty holds no image'),
+        (['m.onnx', '', '-o', 'out'], 'is empty, expected a path'),
         ('bag', '`panoptic replay` reads bags'),
         ('notes.txt', 'notes.txt is of an unknown format; expected an image (jpeg, '),
         ('phone.heic', 'phone.heic is a HEIC or AVIF image'),
@@ -115,7 +117,7 @@ def test_wrong_arguments_are_one_line_and_change_nothing(photos, capsys, words, 
     Path('notes.json').write_text('{}')
     Path('few.json').write_text(json.dumps({'images': [{'id': 1, 'file_name': 'a/2.png'}]}))
     before = sorted(Path().rglob('*'))
-    assert main(['predict', *words.split()]) == 2
+    assert main(['predict', *(words.split() if isinstance(words, str) else words)]) == 2
     assert reason in error_of(capsys)
     assert sorted(Path().rglob('*')) == before
 
@@ -131,16 +133,38 @@ def test_the_others_are_predicted_if_an_image_is_bad(tiny_model, photos, capsys)
     assert 'photos/3.jpg: expected jpeg, ' in err and 'photos/4.jpg is empty' in err
 
 
-def test_images_that_viewers_rotate_are_counted(tiny_model, photos, capsys):
-    picture = pytest.importorskip('PIL.Image').fromarray(paint_scene(*SIZE))
-    exif = picture.getexif()
-    for value in (1, 6, 8):
+def test_photos_are_turned_by_their_exif_orientation(tiny_model, photos, capsys):
+    """The result of a turned photo is that of the upright one, in all files and as a clip."""
+    image = pytest.importorskip('PIL.Image')
+    scene = paint_scene(*SIZE)
+    Path('turned').mkdir()
+    for value, turns in ((1, 0), (6, 1), (3, 2), (8, 3)):  # turns to the left of the sensor
+        picture = image.fromarray(np.ascontiguousarray(np.rot90(scene, turns)))
+        exif = picture.getexif()
         exif[0x112] = value
-        picture.save(photos / f'exif{value}.jpg', exif=exif)
-    assert main(['predict', str(tiny_model), 'photos']) == 0
-    out, err = capsys.readouterr()
-    assert err.startswith('2 images with an EXIF orientation, which is ignored')
-    assert {line.split()[1] for line in out.splitlines()[:-1]} == {'128x64'}
+        picture.save(f'turned/{value}.png', exif=exif)
+    for flags in ([], ['--track', '-o', 'tracked']):
+        assert main(['predict', str(tiny_model), 'turned', *flags]) == 0
+        out, err = capsys.readouterr()
+        assert not err
+        assert {line.split()[1] for line in out.splitlines()[:-1]} == {'128x64'}
+        out = Path(flags[-1] if flags else 'predict_output')
+        document = read_json(out / 'predictions.json')
+        assert {(i['height'], i['width']) for i in document['images']} == {SIZE}
+        boxes = [[s['bbox'] for s in a['segments_info']] for a in document['annotations']]
+        assert len(boxes) == 4 and boxes.count(boxes[0]) == 4
+        pngs = [cv2.imread(str(path)) for path in out.glob('predictions/**/*.png')]
+        assert len(pngs) == 4 and all(np.array_equal(png, pngs[0]) for png in pngs)
+    assert cv2.imread('predict_output/overlays/6.jpg').shape == (*SIZE, 3)
+
+
+def test_pipes_are_not_opened(tiny_model, photos, capsys):
+    os.mkfifo(photos / 'pipe.png')
+    assert main(['predict', str(tiny_model), 'photos']) == 1
+    assert 'photos/pipe.png is a pipe or a device' in capsys.readouterr().err
+    os.mkfifo('pipe')
+    assert main(['predict', str(tiny_model), 'pipe', '-o', 'other']) == 2
+    assert 'pipe is a pipe or a device' in error_of(capsys)
 
 
 def test_nothing_is_left_if_no_image_can_be_read(tiny_model, photos, capsys):

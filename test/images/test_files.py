@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from panoptic_ros.images.files import exif_orientation, read_image_file
+from panoptic_ros.images.files import read_image_file
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (21, 35, 3), np.uint8)
 
@@ -109,17 +109,3 @@ def test_faults_are_told_in_one_line(data, reason):
     with pytest.raises(ValueError, match=reason) as caught:
         read_image_file(data)
     assert '\n' not in str(caught.value)
-
-
-@pytest.mark.parametrize('order', ['<', '>'])
-def test_the_exif_orientation_is_read(order):
-    def photo(value, tag=0x112):
-        entries = struct.pack(f'{order}HHHIH2x', 1, tag, 3, 1, value)
-        head = (b'II*\0' if order == '<' else b'MM\0*') + struct.pack(f'{order}I', 8)
-        return b'\xff\xd8\xff\xe1\0\x22Exif\0\0' + head + entries
-
-    assert [exif_orientation(photo(value)) for value in (0, 1, 6, 8, 9)] == [1, 1, 6, 8, 1]
-    assert exif_orientation(photo(6, tag=0x113)) == 1
-    whole = photo(6)
-    assert {exif_orientation(whole[:end]) for end in range(len(whole) - 2)} == {1}
-    assert exif_orientation(b'\x89PNG' + whole) == 1

@@ -34,7 +34,7 @@ INFO = tiny_info()
 
 @pytest.fixture(scope='module')
 def reference():
-    made = make_reference(tiny_graph(INFO), INFO, color_chart(48, 64))
+    made = make_reference(tiny_graph(INFO).SerializeToString(), INFO, color_chart(48, 64))
     assert made is not None
     return made
 
@@ -150,8 +150,11 @@ def test_a_file_without_a_reference_is_not_compared(tiny_model, monkeypatch, cap
 
 def test_an_answer_that_depends_on_rounding_makes_no_reference():
     nearly_green = np.full((8, 8, 3), (100, 126, 100), np.uint8)  # green from 128 on
-    assert make_reference(tiny_graph(INFO), INFO, nearly_green) is None
-    assert make_reference(tiny_graph(INFO), INFO, nearly_green - np.uint8(30)) is not None
+    assert make_reference(tiny_graph(INFO).SerializeToString(), INFO, nearly_green) is None
+    assert (
+        make_reference(tiny_graph(INFO).SerializeToString(), INFO, nearly_green - np.uint8(30))
+        is not None
+    )
 
 
 def random_answer(rng, rows=5, size=(12, 20)):

@@ -231,7 +231,9 @@ def test_file_names_head_output_and_no_paths(files):
 @pytest.mark.parametrize('grid_sample', [False, True])
 def test_roi_align_is_written_as_what_was_asked_for(monkeypatch, tmp_path, grid_sample):
     monkeypatch.setattr(export, 'build_graph', lambda *_: make_graph((8, 8), 4, 0.5))
-    monkeypatch.setattr(export, 'make_reference', lambda *_: None)  # it is no whole graph
+    monkeypatch.setattr(
+        'panoptic_ros.runtime.self_check.make_reference', lambda *_: None
+    )  # no whole graph
     path = tmp_path / 'a.onnx'
     export_model(random_model(), path, SIZES[0], name='a', grid_sample=grid_sample)
     kinds = {node.op_type for node in onnx.load(path).graph.node}

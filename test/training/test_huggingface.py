@@ -35,7 +35,7 @@ from panoptic_ros.models.huggingface.config import ARCHITECTURES
 from panoptic_ros.models.huggingface.network import ClassMaps, HuggingFaceMaps, _ClearByMask
 from panoptic_ros.models.parts.queries.decode import decode
 from panoptic_ros.models.registry import build
-from panoptic_training.huggingface import open_transformers
+from panoptic_training.huggingface.checkpoint import open_transformers
 
 transformers = pytest.importorskip('transformers')
 

@@ -14,14 +14,9 @@ from small_transformers import CLASSES, NAMES, PROCESSORS, THINGS, make_config, 
 
 from panoptic_ros.cli.main import main
 from panoptic_training.data import ade20k_classes, cityscapes, coco_classes
-from panoptic_training.huggingface import (
-    KNOWN,
-    TASK,
-    _task_tokens,
-    label_set_of_names,
-    normalization,
-    open_transformers,
-)
+from panoptic_training.huggingface.checkpoint import TASK, _task_tokens, open_transformers
+from panoptic_training.huggingface.classes import KNOWN, label_set_of_names
+from panoptic_training.huggingface.processor import normalization
 
 transformers = pytest.importorskip('transformers')
 
@@ -29,7 +24,7 @@ transformers = pytest.importorskip('transformers')
 def test_things_come_from_the_class_file_or_known_names(checkpoint):
     module, _ = open_transformers(str(checkpoint('oneformer')))  # its class_info.json says
     assert tuple(np.array(module.labels.names)[module.labels.is_thing]) == THINGS
-    with pytest.raises(ValueError, match='name them with --things'):
+    with pytest.raises(ValueError, match=r'name them with .panoptic export --things'):
         open_transformers(str(checkpoint('eomt')))
     assert {count: int(labels.is_thing.sum()) for count, labels in KNOWN.items()} == {
         133: 80,

@@ -137,12 +137,7 @@ def write_layout(name, folder):
     (folder / 'preprocessor_config.json').write_text(json.dumps({'metadata': {'thing_ids': [0]}}))
 
 
-TOO_LARGE = pytest.mark.xfail(run=False, reason='the export takes over 11 GiB of memory')
-
-
-@pytest.mark.parametrize(
-    'name', [pytest.param(name, marks=TOO_LARGE) if 'eomt' in name else name for name in LAYOUTS]
-)
+@pytest.mark.parametrize('name', LAYOUTS)
 def test_published_layouts_become_model_files(name, tmp_path):
     write_layout(name, tmp_path)
     path = tmp_path / 'model.onnx'

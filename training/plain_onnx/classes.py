@@ -11,7 +11,7 @@ from panoptic_ros.core.class_file import read_class_file
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.palette import distinct_color
 from panoptic_ros.core.text import short
-from panoptic_training.huggingface import label_set_of_names
+from panoptic_training.huggingface.classes import label_set_of_names
 
 from .source import Network, entry
 
@@ -110,18 +110,17 @@ def require_things(found: Classes, network: Network) -> None:
             )
 
 
-def all_stuff(found: Classes, network: Network) -> Classes:
-    """Return the classes of a network without instances, all as stuff; warn of things."""
+def warn_of_components(found: Classes, network: Network) -> None:
+    """Warn that the things of a network without instances are connected components."""
     things = [label.name for label in found.labels.labels if label.is_thing]
     if things:
         logger.warning(
-            '%s classifies cells and separates no instances: its things become stuff (%s); '
+            '%s classifies cells and separates no instances: its things (%s) become the connected '
+            'components of their class, so things of one class that touch are one instance; '
             '`--from` a second network finds instances',
             network.path,
             ', '.join(things),
         )
-    labels = (replace(label, is_thing=False) for label in found.labels.labels)
-    return found._replace(labels=LabelSet(tuple(labels)))
 
 
 def join(instances: Classes, semantic: Classes) -> tuple[LabelSet, Classes, Classes]:

@@ -208,7 +208,7 @@ FORMATS = {
         lambda match, values: '',
         IMAGENET_MEAN,
         IMAGENET_STD,
-        {'score_threshold': 0.0},
+        {'score_threshold': 0.0, 'min_area': 256.0},
     ),
     'queries': Format(
         'floats (1, Q, C + 1), logits whose last class is "nothing", and (1, Q, h, w), logits of '

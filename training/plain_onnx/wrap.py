@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.model_file import MAX_FILE_BYTES, require_model_name, write_model_file
+from panoptic_ros.core.model_file import MAX_FILE_BYTES, require_model_name
 from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.core.onnx_edit import constant_values
 from panoptic_ros.models.plain_onnx.network import OnnxDecoder
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.roi_align import replace_roi_align
-from panoptic_ros.runtime.self_check import make_reference
+from panoptic_ros.runtime.self_check import write_with_reference
 from panoptic_training.export import sample_inputs, store_as_half
 from panoptic_training.half_precision import use_half
 from panoptic_training.module_backend import model_info
 
-from .classes import all_stuff, join
+from .classes import join, warn_of_components
 from .joining import join_graphs
+from .licence import card_of
 from .part import Part, Source, read_part
 
 
@@ -46,7 +47,7 @@ def wrap(
         precision: number format of the networks, `fp32` or `fp16`; see `half_precision`.
         grid_sample: write RoiAlign as GridSample.
         scores: validation scores for the metadata.
-        card: the model card.
+        card: the model card; None takes licence and author from the files' metadata.
         unknown: least scores by class, see `ModelInfo.with_unknown`.
         decoding: fields of the decoding's configuration; None keeps its default.
 
@@ -60,6 +61,8 @@ def wrap(
     require_model_name(path)
     parts = [read_part(source) for source in sources]
     decoder = _decoder(parts, decoding)
+    if card is None:
+        card = card_of([part.network for part in parts])
     info = model_info(decoder, decoder.config.input_size, name, scores=scores, card=card)
     info = replace(info, precision=precision).with_unknown(unknown or {})
     graph = join_graphs(parts, decoder)
@@ -75,7 +78,7 @@ def wrap(
             f'the graph takes {graph.ByteSize()} bytes, and an ONNX file holds '
             f'{MAX_FILE_BYTES - 1}; --weights fp16 halves its weights'
         )
-    write_model_file(graph, info, path, make_reference(graph, info))
+    write_with_reference(graph.SerializeToString(), info, path)
     return info
 
 
@@ -108,8 +111,8 @@ def _decoder(parts: Sequence[Part], decoding: Mapping[str, Any]) -> OnnxDecoder:
             things, stuff = instances.classes, None
         else:
             assert semantic is not None
-            things, stuff = None, all_stuff(semantic.classes, semantic.network)
-            labels = stuff.labels
+            things, stuff, labels = None, semantic.classes, semantic.classes.labels
+            warn_of_components(stuff, semantic.network)
         if instances and things:
             own |= {'instances': instances.match.layout, 'instance_class': things.class_of_channel}
         if semantic and stuff:

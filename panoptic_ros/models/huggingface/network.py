@@ -21,7 +21,7 @@ from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.text import one_line
 from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.huggingface.config import ARCHITECTURES, HuggingFaceConfig
-from panoptic_ros.models.parts.components import decode_classes
+from panoptic_ros.models.parts.components import EMBEDDING_KIND, decode_classes
 from panoptic_ros.models.parts.queries.decode import decode
 from panoptic_ros.models.parts.queries.instances import decode_instances
 
@@ -142,7 +142,7 @@ class HuggingFace(PanopticModel):
             del self.network.attn_mask_probs
             self.network.attn_mask_probs = [0.0] * self.network.config.num_blocks
         if architecture.decoding == 'classes':
-            self.embedding_kind = 'none; things are the connected components of their class'
+            self.embedding_kind = EMBEDDING_KIND
         if architecture.prompt and not config.task_tokens:
             raise ValueError(
                 f'{self.model_type} needs task_tokens, the tokens of `{architecture.prompt}`'

@@ -32,6 +32,9 @@ whose last cells come last, line by line, become void."""
 TOP_K = 100
 """Most instances of an image; the largest components."""
 
+EMBEDDING_KIND = 'none; things are the connected components of their class'
+"""`embedding_kind` of models that are decoded so."""
+
 
 def decode_classes(
     class_map: Tensor,
@@ -40,10 +43,11 @@ def decode_classes(
     has_things: bool,
     stride: int,
     thresholds: Mapping[str, Tensor],
+    top_k: int = TOP_K,
 ) -> SegmentTensors:
     """Compute segments: rows of things, the largest first, then one row per class of stuff.
 
-    There are TOP_K rows of things; one, which stays empty, without classes of things.
+    There are `top_k` rows of things; one, which stays empty, without classes of things.
 
     Args:
         class_map: class of each cell, C for void, (h, w) int.
@@ -52,9 +56,10 @@ def decode_classes(
         has_things: whether any class is a thing.
         stride: input pixels per cell.
         thresholds: scalars by name; the score of a segment is its cells' mean probability.
+        top_k: most instances of an image, below SIDE ** 2.
     """
     device, num_classes = class_map.device, is_thing.shape[0]
-    most = TOP_K if has_things else 1
+    most = top_k if has_things else 1
     classes = torch.arange(num_classes, device=device)
     rows_of_stuff = torch.where(is_thing, 0, classes + most + 1)
     row = F.pad(rows_of_stuff, (0, 1)).index_select(0, class_map.flatten())

@@ -13,8 +13,8 @@ from panoptic_ros.models.base import PanopticModel, SegmentTensors
 from panoptic_ros.models.config import MAP_STRIDE
 from panoptic_ros.models.huggingface.network import mask_probabilities
 from panoptic_ros.models.panoptic_fpn.decode import merge
+from panoptic_ros.models.parts.components import EMBEDDING_KIND, SIDE, decode_classes
 from panoptic_ros.models.parts.queries.decode import decode as decode_queries
-from panoptic_ros.models.parts.segments import measure, to_segments, valid_rows
 from panoptic_ros.models.plain_onnx.config import PlainOnnxConfig, PlainQueriesConfig
 from panoptic_ros.models.plain_onnx.instances import mask_logits, read_candidates, select
 from panoptic_ros.models.plain_onnx.semantic import read_cells
@@ -51,12 +51,14 @@ class PlainOnnx(OnnxDecoder):
         for name in ('instance_class', 'semantic_class'):
             value = torch.tensor(getattr(config, name), dtype=torch.int64)
             self.register_buffer(name, value, persistent=False)
+        if not config.instances and labels.is_thing.any():
+            self.embedding_kind = EMBEDDING_KIND
 
     def decode(self, maps: tuple[Tensor, ...], **thresholds: Tensor) -> SegmentTensors:
         """Decode the outputs of the instances' network, and then those of the semantic one."""
         config = self.config
         if not config.instances:
-            return self._stuff(maps[0], **thresholds)
+            return self._classes(maps[0], **thresholds)
         candidates = read_candidates(
             config.instances, maps, len(config.instance_class), config.input_size
         )
@@ -93,9 +95,9 @@ class PlainOnnx(OnnxDecoder):
             thresholds,
         )
 
-    def _stuff(self, output: Tensor, **thresholds: Tensor) -> SegmentTensors:
-        """Decode a semantic map: row c is the stuff of class c."""
-        config, classes = self.config, len(self.labels)
+    def _classes(self, output: Tensor, **thresholds: Tensor) -> SegmentTensors:
+        """Decode a semantic map; see `decode_classes`."""
+        config = self.config
         class_id, prob = read_cells(
             config.semantic,
             output,
@@ -103,19 +105,16 @@ class PlainOnnx(OnnxDecoder):
             self.cells(config.stride),
             config.channels_last,
         )
-        row_map = torch.where(prob >= thresholds['score_threshold'], class_id + 1, 0)
-        row_map = row_map.to(torch.int32)
-        measures = measure(row_map, classes, prob)
-        return to_segments(
-            row_map,
-            measures,
-            valid=valid_rows(
-                measures, self.is_thing[:0], self.is_thing, config.stride, thresholds
-            ),
-            class_id=torch.arange(classes, device=prob.device),
-            score=measures.mean,
-            embedding=prob.new_zeros(classes, 0),
-            confidence=prob,
+        known = (class_id >= 0) & (prob >= thresholds['score_threshold'])
+        return decode_classes(
+            torch.where(known, class_id, len(self.labels)),
+            prob,
+            self.is_thing,
+            bool(self.labels.is_thing.any()),
+            config.stride,
+            # Cells have reached the threshold; a mean of them might be rounded below it.
+            {**thresholds, 'score_threshold': torch.zeros_like(prob[0, 0])},
+            min(config.top_k, SIDE**2 - 1),
         )
 
 

@@ -107,7 +107,7 @@ def check_metadata(case: Case, folder: Path) -> None:
 def reference_document() -> dict[str, Any]:
     """Return the reference of the tiny model for a chart of colours."""
     info = tiny_info(SIZE)
-    made = make_reference(tiny_graph(info), info, color_chart(24, 48))
+    made = make_reference(tiny_graph(info).SerializeToString(), info, color_chart(24, 48))
     assert made is not None
     document: dict[str, Any] = json.loads(reference_to_text(made))
     return document

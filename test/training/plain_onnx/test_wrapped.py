@@ -20,12 +20,14 @@ from plain_networks import (
     write_network,
 )
 
+from panoptic_ros.core.card import check_card
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import info_to_json, load_onnx, read_info, reference_from_onnx
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 from panoptic_ros.models.plain_onnx.semantic import read_cells
 from panoptic_ros.runtime import Predictor, open_backend
 from panoptic_training.plain_onnx.joining import Prepare
+from panoptic_training.plain_onnx.licence import card_of
 from panoptic_training.plain_onnx.part import Source, read_part
 from panoptic_training.plain_onnx.source import InputSettings
 from panoptic_training.plain_onnx.wrap import wrap
@@ -165,28 +167,52 @@ def class_file(folder):
     return write_classes(folder / 'classes.yaml', *rows)
 
 
+def slow_components(classes, prob, is_thing, min_area):
+    """[(class, score, mask)] and the map of classes: things are connected cells of a class."""
+    segments, class_map = [], np.full(classes.shape, 255, np.uint8)
+    for class_id in sorted(set(classes.ravel().tolist()) - {-1}):
+        count, parts = 1, (classes == class_id).astype(int)
+        if is_thing[class_id]:
+            count, parts = cv2.connectedComponents(parts.astype(np.uint8), connectivity=4)
+            count -= 1
+        for number in range(1, count + 1):
+            mask = parts == number
+            if not is_thing[class_id] or 16 * mask.sum() >= min_area:
+                segments.append((class_id, float(prob[mask].mean()), mask))
+                class_map[mask] = class_id
+    return segments, class_map
+
+
 @pytest.mark.parametrize('form', ['logits', 'ids'])
-def test_a_semantic_map_becomes_stuff(tmp_path, caplog, form):
+@pytest.mark.parametrize('has_things', [True, False])
+def test_a_semantic_map_becomes_stuff_and_components(tmp_path, caplog, form, has_things):
     values = semantic_values(8)
     if form == 'ids':
         values = values.argmax(axis=1)
         values[0, :2] = -1
         values[0, 2] = 200
     net = write_network(tmp_path / 'net.onnx', {'out': values})
-    path = wrapped([Source(net, 'semantic', class_file(tmp_path))], tmp_path / 'x.onnx')
+    kinds = [(name, kind if has_things else 'stuff') for name, kind in SEMANTIC]
+    rows = [(i, name, kind) for i, (name, kind) in enumerate(kinds)]
+    file = write_classes(tmp_path / 'classes.yaml', *rows)
+    path = wrapped([Source(net, 'semantic', file)], tmp_path / 'x.onnx')
     info = read_info(path)
-    assert 'separates no instances: its things become stuff (Car, rider)' in caplog.text
-    assert not info.labels.is_thing.any()
+    is_thing = [kind == 'thing' for _, kind in kinds]
+    assert info.labels.is_thing.tolist() == is_thing
+    assert ('its things (Car, rider) become the connected' in caplog.text) == has_things
+    assert ('connected components' in info.embedding_kind) == has_things
     assert info.config['semantic'] == form
     if form == 'ids':
         ids = np.kron(values[0], np.ones((2, 2), int))
         classes, prob = np.where((ids >= 0) & (ids < 4), ids, -1), np.ones(ids.shape)
     else:
         classes, prob = slow_stuff(values, range(4))
-    for threshold in (0.0, 0.6):
+    assert info.thresholds['min_area'].default == 256
+    for threshold, min_area in ((0.0, 256.0), (0.6, 48.0)):
         sure = np.where(prob >= threshold, classes, -1)
-        out = run_onnx(path, IMAGES[0], {'score_threshold': threshold})
-        assert_segments(out, *slow_merge([], SIZE, 4, OVERLAP, (sure, prob)))
+        limits = {'score_threshold': threshold, 'min_area': min_area}
+        out = run_onnx(path, IMAGES[0], limits)
+        assert_segments(out, *slow_components(sure, prob, is_thing, min_area))
     assert_tensorrt_takes(path)
 
 
@@ -352,3 +378,24 @@ def test_a_camera_image_of_another_shape_is_letterboxed(tmp_path):
     }
     assert found == expected and found
     assert (frame.segments['bbox_x'] + frame.segments['bbox_w'] <= camera.shape[1]).all()
+
+
+def test_the_licence_in_the_metadata_becomes_the_card(tmp_path):
+    licence = 'AGPL-3.0 License (https://ultralytics.com/license)'
+    own = {'license': licence, 'author': 'Ultra\nlytics\x1b[31m'}
+    networks = {}
+    for name, metadata in (('a', own), ('b', {}), ('c', {'license': 'x' * 5000})):
+        path = write_network(
+            tmp_path / f'{name}.onnx', {'out': semantic_values(8)}, metadata=metadata
+        )
+        networks[name] = read_part(Source(path, 'semantic', class_file(tmp_path))).network
+    stated = f'{licence}, Ultra lytics\\x1b[31m'
+    assert card_of([networks['a']]) == {'weights_licence': stated}
+    assert card_of([networks['b']]) == {}
+    both = f'a.onnx: {stated}; b.onnx: not stated'
+    assert card_of([networks['a'], networks['b']]) == {'weights_licence': both}
+    check_card(card_of([networks['c'], networks['a']]))
+    source = Source(tmp_path / 'a.onnx', 'semantic', class_file(tmp_path))
+    assert read_info(wrapped([source], tmp_path / 'x.onnx')).card['weights_licence'] == stated
+    wrap([source], tmp_path / 'y.onnx', name='y', card={'limits': 'none'})
+    assert read_info(tmp_path / 'y.onnx').card == {'limits': 'none'}

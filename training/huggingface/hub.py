@@ -10,7 +10,8 @@ from panoptic_ros.core.documents import parse_yaml
 from panoptic_ros.core.progress import in_terminal
 from panoptic_ros.core.text import one_line
 
-from .huggingface import check_files, image_processor, input_size
+from .loading import check_files
+from .processor import image_processor, input_size
 
 CARD_FILE = 'README.md'
 """File of a checkpoint with its model card: YAML between two lines `---`, then Markdown."""
