@@ -296,8 +296,8 @@ def parameter_yaml() -> str:
     lines = [
         '# All parameters with their defaults. Those marked * may change while the node runs',
         '# (ros2 param set), those marked ** with effect at the service ~/reload_model; the',
-        '# others only before it is configured. Those marked @ may also be set for one of the cameras,',
-        '# as <camera>.<parameter>.',
+        '# others only before it is configured. Those marked @ may also be set for one of the',
+        '# cameras, as <camera>.<parameter>.',
         '# Made by `python -m panoptic_ros.node.parameters`.',
         '/**:',
         '  ros__parameters:',
