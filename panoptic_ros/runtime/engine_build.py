@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.model_file import ModelFileError, load_onnx
-from panoptic_ros.core.text import one_line
+from panoptic_ros.core.text import one_line, short
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.roi_align import replace_roi_align
 from panoptic_ros.runtime.tensorrt_library import Library
@@ -105,8 +105,8 @@ def build_engine(library: Library, path: Path, progress: EngineBuild) -> bytes:
     if not parser.parse(data):
         refused = _refused(parser.get_error(0))
         raise ModelFileError(
-            f'{path}: {library.name} does not accept {refused}; if an earlier version wrote this '
-            'file, write it again with `panoptic export --model`'
+            f'{path}: {library.name} does not accept {refused}; set another backend, or write the '
+            'file again with `panoptic export` if an earlier version wrote it'
         )
     del data
     config = builder.create_builder_config()
@@ -131,8 +131,10 @@ def build_engine(library: Library, path: Path, progress: EngineBuild) -> bytes:
 def _refused(error: Any) -> str:
     """Return the operator that the parser refused, its name and the reason."""
     operator, name = error.node_operator(), error.node_name()
-    subject = f'{operator} {name!r}' if name else operator or 'the graph'
-    return one_line(f'{subject}: {error.desc()}')
+    subject = f'{operator} {short(name)}' if name else operator or 'the graph'
+    reason = one_line(error.desc())
+    # The parser's check of an operator that the library lacks has the condition `false`.
+    return f'{subject}: {"it has no such operator" if reason == "false" else reason}'
 
 
 def _make_monitor(trt: Any, progress: EngineBuild) -> Any:

@@ -52,13 +52,16 @@ def read_engine(path: Path) -> bytes | None:
         BackendError: if it cannot be read, or another user can change it.
     """
     try:
-        with path.open('rb') as file:
+        with open(path, 'rb', opener=_open_at_once) as file:  # noqa: PTH123
             _require_own(path, os.fstat(file.fileno()))
             data = file.read()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BackendError(f'cannot read the engine {path}: {error.strerror}') from None
+        raise BackendError(
+            f'cannot read the engine {path}: {error.strerror}; remove it, or choose another '
+            'engine_cache_dir'
+        ) from None
     content, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
     return content if content and hashlib.sha256(content).digest() == digest else None
 
@@ -107,6 +110,11 @@ def find_or_build(path: Path, build: Callable[[], bytes]) -> bytes:
     except OSError as error:
         raise BackendError(_no_place(path.parent, error)) from None
     return engine
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting, as a named pipe would for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _require_own(path: Path, status: os.stat_result) -> None:

@@ -202,6 +202,18 @@ def test_a_damaged_engine_is_built_again(device, version, tiny_model, tmp_path, 
 
 
 @one_version
+def test_what_is_no_file_in_place_of_an_engine(device, version, tiny_model, tmp_path):
+    plan = tmp_path / f'{stem(tiny_model, version)}.plan'
+    plan.mkdir()
+    with pytest.raises(BackendError, match=f'engine {plan}: Is a directory; remove it, or choose'):
+        open_tensorrt(tiny_model, version, tmp_path)
+    plan.rmdir()
+    os.mkfifo(plan)
+    assert open_tensorrt(tiny_model, version, tmp_path)
+    assert plan.is_file()
+
+
+@one_version
 def test_an_engine_of_another_version_is_named(device, version, tiny_model, tmp_path):
     plan = tmp_path / f'{stem(tiny_model, version)}.plan'
     engine_cache.write_engine(b'engine of 10.0', plan)

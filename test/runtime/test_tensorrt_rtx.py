@@ -74,19 +74,27 @@ def test_roi_align_is_built(tmp_path, opset):
     assert build_engine(library, tmp_path / 'model.onnx', EngineBuild())
 
 
-def test_a_refused_operator_is_named_in_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ('operator', 'kind', 'name', 'reason'),
+    [
+        ('Transpose', TensorProto.UINT8, 'turn', "Transpose 'turn': .*UInt8"),
+        ('Det', TensorProto.FLOAT, '', 'Det: it has no such operator; set another backend'),
+        ('Det', TensorProto.FLOAT, 'long' * 500, r"Det '(long)+\.\.\.: it has no such operator"),
+    ],
+)
+def test_a_refused_operator_is_named_in_one_line(tmp_path, operator, kind, name, reason):
     value = helper.make_tensor_value_info
-    node = helper.make_node('Transpose', ['image'], ['turned'], name='turn', perm=[1, 0])
+    node = helper.make_node(operator, ['image'], ['result'], name=name)
     graph = helper.make_graph(
         [node],
         'g',
-        [value('image', TensorProto.UINT8, [4, 6])],
-        [value('turned', TensorProto.UINT8, [6, 4])],
+        [value('image', kind, [4, 4])],
+        [value('result', kind, [4, 4] if operator == 'Transpose' else [])],
     )
     path = tmp_path / 'model.onnx'
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 20)]), path)
     with pytest.raises(
-        ModelFileError, match=r"tensorrt_rtx does not accept Transpose 'turn': .*UInt8"
+        ModelFileError, match=f'tensorrt_rtx does not accept {reason}'
     ) as caught:
         build_engine(import_library('tensorrt_rtx'), path, EngineBuild())
     assert '\n' not in str(caught.value)
