@@ -17,6 +17,9 @@ from panoptic_ros.core.onnx_edit import constant_values, readers_of, remove_unus
 FLOAT, INT64 = 1, 7
 """Of onnx.TensorProto."""
 
+KINDS = FLOAT, 6, INT64, 9
+"""Types of values that are rewritten: float32, int32, int64 and bool."""
+
 LEAST_OPSET = 18
 """First version of ONNX with all forms of operators that are used here."""
 
@@ -29,10 +32,13 @@ class _Rewriter:
 
         self.graph = model.graph
         inferred = onnx.shape_inference.infer_shapes(model).graph
-        self.shapes = {
-            value.name: [size.dim_value for size in value.type.tensor_type.shape.dim]
-            for value in (*inferred.value_info, *inferred.input, *inferred.output)
-        }
+        self.shapes: dict[str, list[int]] = {}
+        """Sizes of values of KINDS by name, where all are known."""
+        for value in (*inferred.value_info, *inferred.input, *inferred.output):
+            kind = value.type.tensor_type
+            sizes = [size.dim_value for size in kind.shape.dim]
+            if 0 not in sizes and kind.elem_type in KINDS:
+                self.shapes[value.name] = sizes
         self.constants = constant_values(self.graph)
         self.readers = readers_of(self.graph)
         self.new: dict[str, list[Any]] = {}
@@ -131,7 +137,7 @@ def _scatter_sums(rewriter: _Rewriter, equal: Any) -> None:
     products = [
         product
         for reader in readers
-        if reader.op_type == 'Reshape' and len(rewriter.sizes(reader)) == 2
+        if reader.op_type == 'Reshape' and rewriter.sizes(reader) == [rows, height * width]
         for product in rewriter.readers_of(reader)
         if product.op_type == 'MatMul'
         and product.input[0] == reader.output[0]
@@ -214,11 +220,14 @@ def _leave_out_rows(rewriter: _Rewriter, where: Any) -> None:
     `mask = MatMul(table, cells) > threshold`.
     """
     condition, table, other = where.input
+    sizes = rewriter.sizes(where)
+    constant = rewriter.constants.get(other)
     if (
-        len(rewriter.constants.get(other, np.empty(0)).shape) != 2
-        or len(rewriter.constants[other]) != 1
-        or len(rewriter.shapes.get(table, [])) != 2
-        or rewriter.shapes.get(condition, [])[1:] != [1]
+        len(sizes) != 2
+        or rewriter.shapes.get(table) != sizes
+        or rewriter.shapes.get(condition) != [sizes[0], 1]
+        or constant is None
+        or constant.shape != (1, sizes[1])
     ):
         return
     for reader in rewriter.readers_of(where):

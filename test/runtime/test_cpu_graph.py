@@ -183,6 +183,49 @@ def test_what_is_not_recognised_stays(text):
     assert list(model.graph.node) == before
 
 
+@pytest.mark.parametrize(
+    ('outputs', 'text'),
+    [
+        ('float[40] best, int64[40] row', ROWS.replace('Where(column', 'Where(whole') + MATCH),
+        ('float[40] best, int64[40] row', ROWS.replace('nothing', 'lowest') + MATCH),
+        (
+            'float[20,2] out',
+            """
+            equal = Equal(map, numbers)
+            mask = Cast<to=1>(equal)
+            lines = Reshape(mask, by_line)
+            out = MatMul(lines, values)
+            """,
+        ),
+        (
+            'float16[3,5] out',
+            """
+            half = Cast<to=10>(table)
+            turned = Transpose<perm=[1,0]>(half)
+            out = Softmax<axis=1>(turned)
+            """,
+        ),
+    ],
+    ids=['one condition for all rows', 'one number a row', 'masks line by line', 'half precision'],
+)
+def test_similar_parts_of_other_shapes_and_types_stay(outputs, text):
+    model = make(
+        'int32[1,5,7] map, bool[5] alive, float[5,3] table, float[40,3] cells, bool[1,1] whole',
+        outputs,
+        text,
+        numbers=np.arange(4, dtype=np.int32).reshape(4, 1, 1),
+        one=np.array([1]),
+        nothing=NOTHING,
+        lowest=np.array([[-50]], np.float32),
+        by_line=np.array([20, 7]),
+        values=np.ones((7, 2), np.float32),
+    )
+    onnxruntime.InferenceSession(model.SerializeToString())  # a valid graph
+    before = list(model.graph.node)
+    assert not rewrite_for_cpu(model)
+    assert list(model.graph.node) == before
+
+
 def test_the_backend_runs_the_rewritten_graph(monkeypatch):
     graphs = []
 
