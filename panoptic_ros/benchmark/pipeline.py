@@ -83,7 +83,7 @@ def time_pipeline(
         path: the model file.
         images: camera images, used in turn.
         seconds: time to spend; at least LEAST_FRAMES images are processed.
-        sink: receives the frames; without it the stages from `metres` to `publish` are left out.
+        sink: receives the frames; without it the stages from `metres` to `receive` are left out.
         on_progress: receives the fraction that is done, 0 to 1.
         backend_options: arguments of `panoptic_ros.load`.
 

@@ -14,6 +14,7 @@ from panoptic_ros.cli.output import check_output, report_saved, table_console
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.model_info import PRECISIONS
 from panoptic_ros.core.progress import Progress, working
+from panoptic_ros.core.signals import exit_at_sigterm
 from panoptic_ros.core.text import counted
 
 MAX_SIDE = 16_384
@@ -53,7 +54,8 @@ def add_parser(subparsers: Any) -> None:
         '--device',
         default='auto',
         metavar='NAME',
-        help='auto, cpu, cuda or cuda:<index> (default: %(default)s)',
+        help='auto, cpu, cuda or cuda:<index>; gpu and npu for plug-ins of ONNX Runtime, as in '
+        'onnxruntime/openvino (default: %(default)s)',
     )
     parser.add_argument(
         '--precision',
@@ -69,6 +71,12 @@ def add_parser(subparsers: Any) -> None:
         type=whole(1),
         metavar='N',
         help='CPU threads of the network (default: all cores)',
+    )
+    parser.add_argument(
+        '--other-process',
+        action='store_true',
+        help='subscribe in another process, where the middleware copies each message, and also '
+        'time until it has received all messages of an image (receive)',
     )
     parser.add_argument(
         '--peer',
@@ -129,6 +137,8 @@ def run(args: argparse.Namespace) -> None:
     check_output(args, 'json')
     if args.metrics and args.models:
         raise ValueError(f'--metrics needs no model, got {args.models[0]}')
+    if args.metrics and args.other_process:
+        raise ValueError('--other-process publishes messages; leave out --metrics')
     if args.metrics and args.peer:
         raise ValueError('--peer compares models; leave out --metrics')
     if args.peer:
@@ -172,7 +182,8 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
     images = street(height, width)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        sink = _open_sink(stack, args.depth)
+        stack.enter_context(exit_at_sigterm())
+        sink = _open_sink(stack, args.depth, args.other_process)
         if not paths:
             with working('exporting the models to time'):
                 paths = list(standard_models(folder, lambda line: print(line, file=sys.stderr)))
@@ -218,10 +229,18 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
     ]
 
 
-def _open_sink(stack: ExitStack, points_stride: int | None) -> Any:
+def _open_sink(stack: ExitStack, points_stride: int | None, other_process: bool) -> Any:
     """Return a sink of messages and publishers, or None without ROS 2; see `MessageSink`."""
     try:
         from panoptic_ros.ros.message_sink import MessageSink
+        from panoptic_ros.ros.processes import isolated_ros
     except ImportError:
+        if other_process:
+            raise ValueError(
+                '--other-process needs ROS 2: source its setup.bash, or pip install '
+                '"panoptic_ros[ros]"'
+            ) from None
         return None
-    return stack.enter_context(MessageSink(points_stride))
+    if other_process:
+        stack.enter_context(isolated_ros())
+    return stack.enter_context(MessageSink(points_stride, other_process))

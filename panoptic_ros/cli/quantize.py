@@ -18,6 +18,7 @@ from panoptic_ros.core.model_file import (
     write_model_file,
 )
 from panoptic_ros.core.progress import with_bar
+from panoptic_ros.core.signals import exit_at_sigterm
 from panoptic_ros.core.text import counted
 
 
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
         )
     indices = spread(len(train), args.images)
     images = (train.read(index, 0).image for index in indices)
-    with tempfile.TemporaryDirectory() as folder:
+    with exit_at_sigterm(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / args.output.name
         info, layers = quantize(
             args.model, with_bar(images, len(indices), 'images measured'), path

@@ -44,6 +44,9 @@ class Stage(Enum):
 
     PUBLISH = 'publish', 'publish'
 
+    RECEIVE = 'receive', 'publish'
+    """From there until another process has all messages, where that is measured."""
+
     TOTAL = 'total', 'end to end'
     """From the image's arrival to its last message; where nothing waits, the sum of the others."""
 

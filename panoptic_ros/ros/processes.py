@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from panoptic_ros.core.resources import resource_file
+from panoptic_ros.core.signals import exit_at_sigterm
 from panoptic_ros.core.transport import NEW_VARIABLE, OLD_VARIABLE, PROFILE
 
 MAX_DOMAIN_ID = 101
@@ -112,9 +113,9 @@ def isolated_ros() -> Iterator[None]:
     """Isolate the child processes, end them at SIGTERM, too, and remove what they leave behind."""
     os.environ.update(ros_environment(os.environ))
     memory = shared_memory_files()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leaves `with`, which ends children
     try:
-        yield
+        with exit_at_sigterm():
+            yield
     finally:
         remove_shared_memory(memory)
 

@@ -52,7 +52,7 @@ def read_engine(path: Path) -> bytes | None:
         BackendError: if it cannot be read, or another user can change it.
     """
     try:
-        with open(path, 'rb', opener=_open_at_once) as file:  # noqa: PTH123
+        with open(path, 'rb', opener=_open_at_once) as file:
             _require_own(path, os.fstat(file.fileno()))
             data = file.read()
     except FileNotFoundError:

@@ -2,7 +2,9 @@
 """`panoptic quantize`; the content of the file is tested in test/training/test_quantization.py."""
 
 import json
+import os
 import re
+import signal
 from dataclasses import replace
 
 import pytest
@@ -64,6 +66,28 @@ def test_the_file_has_the_reference_of_the_quantised_graph(hle_model, data, tmp_
     output = tmp_path / 'small.onnx'
     assert run(hle_model, data, output, '--images', '2') == 0
     assert reference_from_onnx(load_onnx(output), read_info(output), output) is not None
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_no_files(hle_model, data, tmp_path, monkeypatch, number):
+    output, work = tmp_path / 'small.onnx', tmp_path / 'work'
+    output.write_text('of an earlier run')
+    work.mkdir()
+    monkeypatch.setattr('tempfile.tempdir', str(work))
+
+    def score(*arguments):
+        assert list(work.iterdir())
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr('panoptic_ros.cli.quantize.score', score)
+    if number == signal.SIGTERM:
+        with pytest.raises(SystemExit) as ended:
+            run(hle_model, data, output, '--images', '1')
+        assert ended.value.code == 143
+    else:
+        assert run(hle_model, data, output, '--images', '1') == 130
+    assert list(work.iterdir()) == []
+    assert output.read_text() == 'of an earlier run'
 
 
 @pytest.mark.parametrize(

@@ -93,9 +93,7 @@ def test_a_refused_operator_is_named_in_one_line(tmp_path, operator, kind, name,
     )
     path = tmp_path / 'model.onnx'
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid('', 20)]), path)
-    with pytest.raises(
-        ModelFileError, match=f'tensorrt_rtx does not accept {reason}'
-    ) as caught:
+    with pytest.raises(ModelFileError, match=f'tensorrt_rtx does not accept {reason}') as caught:
         build_engine(import_library('tensorrt_rtx'), path, EngineBuild())
     assert '\n' not in str(caught.value)
 
