@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from panoptic_ros.core.text import one_line
+from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_names
-from panoptic_ros.runtime.providers import plugin_packages
+from panoptic_ros.runtime.providers import plugin_device, plugin_packages
 from panoptic_ros.runtime.select import BACKENDS
 from panoptic_ros.runtime.tensorrt_library import LIBRARIES, PORTABLE
 
@@ -50,11 +51,8 @@ def backend_states() -> dict[str, BackendState]:
 
 
 def plugin_states() -> dict[str, BackendState]:
-    """Return the state of each plug-in of ONNX Runtime by backend; its library is not loaded."""
-    return {
-        f'onnxruntime/{name}': BackendState(_version([package]), '', '')
-        for name, package in plugin_packages().items()
-    }
+    """Return the state of each plug-in of ONNX Runtime by backend; its library is loaded."""
+    return {f'onnxruntime/{name}': _plugin(package) for name, package in plugin_packages().items()}
 
 
 def available_backends() -> dict[str, str]:
@@ -76,6 +74,14 @@ def _state(name: str) -> BackendState:
         return BackendState(version, gpu if gpus and _sees_gpu(name) else 'cpu', '')
     except (ImportError, OSError) as error:
         return BackendState(version, '', f'it cannot be imported: {one_line(error)}')
+
+
+def _plugin(package: str) -> BackendState:
+    version = _version([package])
+    try:
+        return BackendState(version, plugin_device(package), '')
+    except BackendError as error:
+        return BackendState(version, '', str(error))
 
 
 def _sees_gpu(name: str) -> bool:

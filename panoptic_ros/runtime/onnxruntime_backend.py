@@ -180,7 +180,7 @@ def _open_plugin(path: Path, provider: str, device: str, threads: int | None) ->
 
     options = session_options(threads)
     options.add_session_config_entry('session.record_ep_graph_assignment_info', '1')
-    providers, full_name, device = add_provider(options, provider, device)
+    providers, full_name, device = add_provider(options, provider, device, threads)
     try:
         session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # pybind's own classes have no other common base

@@ -42,13 +42,17 @@ def chooses_device(provider: str) -> bool:
     return provider not in ('', 'cpu', *NVIDIA)
 
 
-def add_provider(options: Any, provider: str, device: str) -> tuple[list[str], str, str]:
+def add_provider(
+    options: Any, provider: str, device: str, threads: int | None = None
+) -> tuple[list[str], str, str]:
     """Add a provider that has devices of its own to the options of a session.
 
     Args:
         options: onnxruntime.SessionOptions, changed in place.
         provider: its short name, e.g. `openvino`.
         device: `auto`, or one of KINDS.
+        threads: CPU threads per inference, which OpenVINO does not take from `options`; None is
+            its own choice.
 
     Returns:
         The `providers` argument of the session, empty for a plug-in; the provider's long name; and
@@ -79,19 +83,53 @@ def add_provider(options: Any, provider: str, device: str) -> tuple[list[str], s
             'pip install onnxruntime-gpu for cuda and tensorrt, or the package of a plug-in, such '
             'as onnxruntime-ep-openvino'
         )
+    devices = _devices(package)
+    if device == 'auto':
+        chosen = devices[0]
+    else:
+        kinds = [_kind(found) for found in devices]
+        if device not in kinds:
+            raise BackendError(
+                f'onnxruntime/{provider} finds {", ".join(dict.fromkeys(kinds))} here, but no '
+                f'{device}; install its driver, or set another device'
+            )
+        chosen = devices[kinds.index(device)]
+    options.add_provider_for_devices([chosen], _accurate(chosen, threads))
+    return [], chosen.ep_name, _kind(chosen)
+
+
+def plugin_device(package: str) -> str:
+    """Return the kind of the device that a plug-in takes with `auto`.
+
+    Raises:
+        BackendError: if it cannot be loaded, or has no device here.
+    """
+    return _kind(_devices(package)[0])
+
+
+def _devices(package: str) -> list[Any]:
+    """Return the devices of a plug-in, onnxruntime.OrtEpDevice, the one for `auto` first.
+
+    Raises:
+        BackendError: if it cannot be loaded, or has no device here.
+    """
+    import onnxruntime as ort
+
     names = _register(package)
-    devices = [found for found in ort.get_ep_devices() if found.ep_name in names]
-    kinds = [found.device.type.name.lower() for found in devices]
-    wanted = [kind for kind in KINDS if kind in kinds and device in ('auto', kind)]
-    if not wanted:
-        found = ', '.join(dict.fromkeys(kinds))
-        lack = f'{found} here, but no {device}' if found else 'no device here'
+    every = ort.get_ep_devices()
+    own = [found for found in every if found.ep_name in names and _kind(found) in KINDS]
+    if not own:
+        seen = ', '.join(dict.fromkeys(f'{d.device.vendor} {_kind(d)}' for d in every))
         raise BackendError(
-            f'onnxruntime/{provider} finds {lack}; install its driver, or set another backend'
+            f'the plug-in {package} takes no device of this machine, where ONNX Runtime finds '
+            f'{seen}; install the driver of its hardware, or set another backend'
         )
-    chosen = devices[kinds.index(wanted[0])]
-    options.add_provider_for_devices([chosen], _accurate(chosen))
-    return [], chosen.ep_name, wanted[0]
+    return sorted(own, key=lambda found: KINDS.index(_kind(found)))
+
+
+def _kind(found: Any) -> str:
+    """Return one of KINDS for an onnxruntime.OrtEpDevice."""
+    return str(found.device.type.name).lower()
 
 
 def plugin_version(provider: str) -> str:
@@ -153,12 +191,16 @@ def _register(package: str) -> tuple[str, ...]:
         ) from None
 
 
-def _accurate(device: Any) -> dict[str, str]:
+def _accurate(device: Any, threads: int | None) -> dict[str, str]:
     """Return options with which a provider computes in the number format of the graph.
 
-    OpenVINO would take bfloat16 or float16 on processors and GPUs that are faster with them.
+    OpenVINO would take bfloat16 or float16 on processors and GPUs that are faster with them, and
+    all cores.
     """
     kind = device.ep_metadata.get('ov_device', '')
     if not kind.startswith(('CPU', 'GPU')):
         return {}
-    return {'load_config': json.dumps({kind: {'EXECUTION_MODE_HINT': 'ACCURACY'}})}
+    settings = {'EXECUTION_MODE_HINT': 'ACCURACY'}
+    if threads and kind.startswith('CPU'):
+        settings['INFERENCE_NUM_THREADS'] = str(threads)
+    return {'load_config': json.dumps({kind: settings})}

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX Runtime's plug-in providers: a real one where it is installed, and a stand-in."""
 
+import json
 import sys
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,12 +13,15 @@ import pytest
 from tiny_model import paint_scene
 
 from panoptic_ros.cli.main import main
-from panoptic_ros.runtime import BackendError, open_backend, providers
+from panoptic_ros.runtime import BackendError, installed, open_backend, providers
+from panoptic_ros.runtime.installed import plugin_states
 from panoptic_ros.runtime.onnxruntime_backend import OnnxRuntimeBackend
 from panoptic_ros.runtime.providers import add_provider, plugin_version, provider_names
 from panoptic_ros.runtime.self_check import engine_version
 
 THRESHOLDS = {'score_threshold': 0.5, 'min_area': 0.0}
+
+PLUGIN = 'onnxruntime_ep_standin'
 
 MODULE = """
 from pathlib import Path
@@ -38,12 +43,15 @@ def write_package(folder, name, text=MODULE, library='libonnxruntime_providers_s
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
     """A package of a plug-in, whose library ONNX Runtime cannot load."""
-    write_package(tmp_path, 'onnxruntime_ep_standin')
+    write_package(tmp_path, PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)
-    providers._register.cache_clear()
+    real = providers._register
+    own = cache(real.__wrapped__)  # ONNX Runtime registers others once in a process
+    monkeypatch.setattr(
+        providers, '_register', lambda package: (own if package == PLUGIN else real)(package)
+    )
     yield
-    sys.modules.pop('onnxruntime_ep_standin', None)
-    providers._register.cache_clear()
+    sys.modules.pop(PLUGIN, None)
 
 
 class Options:
@@ -56,7 +64,7 @@ class Options:
 
 
 def ep_device(kind, ep_name='StandInExecutionProvider', **metadata):
-    device = SimpleNamespace(type=getattr(ort.OrtHardwareDeviceType, kind))
+    device = SimpleNamespace(type=getattr(ort.OrtHardwareDeviceType, kind), vendor='Acme')
     return SimpleNamespace(ep_name=ep_name, device=device, ep_metadata=metadata)
 
 
@@ -103,11 +111,24 @@ def test_openvino_is_told_to_keep_the_numbers_of_the_graph(devices):
     options = Options()
     add_provider(options, 'standin', 'auto')
     assert options.added[1] == {'load_config': '{"GPU.1": {"EXECUTION_MODE_HINT": "ACCURACY"}}'}
+    add_provider(options, 'standin', 'auto', threads=2)  # GPUs have no such setting
+    assert options.added[1] == {'load_config': '{"GPU.1": {"EXECUTION_MODE_HINT": "ACCURACY"}}'}
+
+
+def test_openvino_is_told_the_number_of_threads(devices):
+    devices.append(ep_device('CPU', ov_device='CPU'))
+    options = Options()
+    add_provider(options, 'standin', 'auto', threads=2)
+    assert json.loads(options.added[1]['load_config']) == {
+        'CPU': {'EXECUTION_MODE_HINT': 'ACCURACY', 'INFERENCE_NUM_THREADS': '2'}
+    }
 
 
 def test_a_device_that_a_plugin_lacks_is_an_error(devices):
     with pytest.raises(
-        BackendError, match='onnxruntime/standin finds no device here; install its driver'
+        BackendError,
+        match='onnxruntime_ep_standin takes no device of this machine, where ONNX Runtime finds '
+        'Acme cpu, Acme npu; install the driver of its hardware',
     ):
         add_provider(Options(), 'standin', 'auto')
     devices.append(ep_device('CPU'))
@@ -179,6 +200,9 @@ def test_a_provider_that_runs_nothing_is_refused(tiny_model):
 
 def test_openvino_computes_the_same(tiny_model):
     pytest.importorskip('onnxruntime_ep_openvino')
+    state = plugin_states()['onnxruntime/openvino']
+    if not state.device:  # as on processors of other makers than Intel
+        pytest.skip(state.reason)
     backend = open_backend(tiny_model, 'onnxruntime/openvino')
     assert (backend.name, backend.device) == ('onnxruntime/openvino', 'cpu')
     assert engine_version(backend).startswith('onnxruntime/openvino 1.')
@@ -190,10 +214,20 @@ def test_openvino_computes_the_same(tiny_model):
         np.testing.assert_allclose(ours, theirs, atol=1e-4, err_msg=name)
 
 
+def test_plugins_are_listed_with_their_devices(devices, monkeypatch):
+    monkeypatch.setattr(installed, 'plugin_packages', lambda: {'standin': PLUGIN})
+    reason = plugin_states()['onnxruntime/standin'].reason
+    assert reason.startswith('the plug-in onnxruntime_ep_standin takes no device of this machine')
+    devices += [ep_device('CPU'), ep_device('GPU')]
+    assert plugin_states()['onnxruntime/standin'] == ('', 'gpu', '')
+
+
 def test_plugins_are_listed_with_their_versions(plugin, capsys):
     assert main(['list', 'backends']) == 0
     rows = {
         line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[3:-1]
     }
-    assert rows['onnxruntime/standin'] == ['installed']
+    assert ' '.join(rows['onnxruntime/standin']).startswith(
+        f'onnxruntime {ort.__version__} cannot load the plug-in onnxruntime_ep_standin: '
+    )
     assert rows['onnxruntime'][0] == ort.__version__
