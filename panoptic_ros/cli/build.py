@@ -5,6 +5,7 @@ import argparse
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,17 @@ def run(args: argparse.Namespace) -> None:
             )
         except Exception as error:
             failed.append(error)
+        finally:
+            ended.set()
 
-    # In a thread, since the library does not return while it builds, not even for Ctrl-C.
+    # In a thread, since the library does not return while it builds, not even for Ctrl-C. Python
+    # 3.11 takes a thread for ended if Ctrl-C interrupts `join`, so an event says when it has.
+    ended = threading.Event()
     thread = threading.Thread(target=work, name='engine build', daemon=True)
-    thread.start()
     try:
         with Progress('engines built', 1, is_even=False) as bar:
-            while thread.is_alive():
-                thread.join(POLL_S)
+            thread.start()
+            while not ended.wait(POLL_S):
                 note = f'{progress.phase}, {format_duration(bar.elapsed_s)}'
                 bar.update(max(bar.done, progress.share or 0.0), note if progress.phase else '')
             if failed:
@@ -107,8 +111,9 @@ def run(args: argparse.Namespace) -> None:
             bar.update(1)
     except KeyboardInterrupt:
         progress.cancelled = True
-        thread.join(CANCEL_S)
-        if thread.is_alive():
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C: wait no longer
+            ended.wait(CANCEL_S)
+        if not ended.is_set():
             sys.stdout.flush()
             os._exit(130)  # Python's own end would wait for the library, or crash in it
         raise

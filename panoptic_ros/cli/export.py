@@ -16,6 +16,9 @@ from panoptic_ros.core.inputs import CHECKPOINT
 from panoptic_ros.core.model_file import read_info, require_model_name
 from panoptic_ros.core.progress import working
 
+MOST_INSTANCES = 4096
+"""Largest `--top-k`: decoding compares each instance with each cell, which takes memory."""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to `panoptic`."""
@@ -90,9 +93,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         '--top-k',
-        type=whole(1),
+        type=whole(1, MOST_INSTANCES),
         metavar='N',
-        help="most instances in an image (default: the model's)",
+        help=f"most instances in an image, 1 to {MOST_INSTANCES} (default: the model's)",
     )
     parser.add_argument(
         '--set',

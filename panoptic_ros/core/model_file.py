@@ -171,16 +171,16 @@ def load_onnx(path: Path) -> Any:
     if size >= MAX_FILE_BYTES:
         raise ModelFileError(f'{path} has {size} bytes, expected {MAX_FILE_BYTES - 1} at most')
     data = path.read_bytes()
+    if other := kind_of(data):  # the parser accepts the first bytes of some kinds
+        raise ModelFileError(
+            f'{path} is {other}, expected an ONNX file'
+            + ('; `panoptic export --checkpoint` makes one' if 'checkpoint' in other else '')
+        )
     try:
         model = onnx.load_model_from_string(data)
         check_graph(model)
     except DecodeError:
-        other = kind_of(data)
-        what = f'is {other}, expected' if other else 'is not'
-        raise ModelFileError(
-            f'{path} {what} an ONNX file{"" if other else ", or is truncated"}'
-            + ('; `panoptic export --checkpoint` makes one' if 'checkpoint' in other else '')
-        ) from None
+        raise ModelFileError(f'{path} is not an ONNX file, or is truncated') from None
     except ValueError as error:
         raise ModelFileError(f'{path}: {error}') from None
     return model

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -71,25 +72,50 @@ def test_what_goes_wrong_is_one_line(device, tiny_model, tmp_path, capsys, chang
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_build_and_leaves_no_engine(tiny_model, tmp_path, number):
-    """The stand-in's build never ends by itself."""
-    cache = tmp_path / 'engines'
+@contextmanager
+def endless_build(model, cache, more=''):
+    """Start a build of the stand-in that never ends by itself, and yield its process."""
     code = (
         'import stand_in_tensorrt; stand_in_tensorrt.install("11.4.0.106", 60)\n'
-        'import sys; from panoptic_ros.cli.main import main; sys.exit(main())'
+        f'import sys; from panoptic_ros.cli.main import main\n{more}\nsys.exit(main())'
     )
     process = subprocess.Popen(
-        [sys.executable, '-c', code, 'build', tiny_model, '--engine-cache-dir', cache],
+        [sys.executable, '-c', code, 'build', model, '--engine-cache-dir', cache],
         env=os.environ | {'PYTHONPATH': str(HELPERS)},
         stderr=subprocess.PIPE,
         text=True,
     )
-    end_s = time.monotonic() + 60
-    while not list(cache.glob('*.building')):
-        assert process.poll() is None and time.monotonic() < end_s
-        time.sleep(0.02)
-    process.send_signal(number)
-    assert process.wait(20) in (130, -number)
-    assert 'Traceback' not in process.stderr.read()
+    try:
+        end_s = time.monotonic() + 60
+        while not list(cache.glob('*.building')):
+            assert process.poll() is None and time.monotonic() < end_s
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_build_and_leaves_no_engine(tiny_model, tmp_path, number):
+    cache = tmp_path / 'engines'
+    with endless_build(tiny_model, cache) as process:
+        process.send_signal(number)
+        assert process.wait(20) in (130, -number)
+        assert 'Traceback' not in process.stderr.read()
     assert not [path for path in cache.rglob('*') if re.search('plan', path.name)]
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_library(tiny_model, tmp_path):
+    """The library's step takes a minute, in which Python's own end could crash."""
+    long_step = (
+        'import atexit, time; wait = time.sleep; atexit.register(print, "end", file=sys.stderr)\n'
+        'stand_in_tensorrt.time.sleep = lambda step_s: wait(60)\n'
+        'import panoptic_ros.cli.build as build; build.CANCEL_S = 60'
+    )
+    with endless_build(tiny_model, tmp_path / 'engines', long_step) as process:
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read() == ''

@@ -208,6 +208,7 @@ def test_recipes_are_found_by_name_and_by_file(tmp_path):
         (['--checkpoint', 'x.ckpt', '--untrained', '-o', 'x.onnx'], '--untrained go together'),
         (['--model', 'x.onnx', '-o', 'x.trt'], 'ends in .onnx'),
         (['--model', 'x.onnx', '-o', 'no/folder/x.onnx'], 'no folder no/folder'),
+        (['--model', 'x.onnx', '-o', 'x.onnx', '--top-k', '99999'], 'at most 4096, got'),
     ],
 )
 def test_bad_arguments_are_told_in_one_line(capsys, argv, reason):

@@ -91,6 +91,7 @@ def test_a_document_without_values_is_named(folder, read, text, message):
             'is a zip archive, as checkpoints of `panoptic train` are, expected an ONNX file; '
             '`panoptic export --checkpoint` makes one',
         ),
+        (b'\x89PNG\r\n\x1a\n' + bytes(99), 'is a PNG image, expected an ONNX file'),
         (b'\xff' * 99, 'is not an ONNX file, or is truncated'),
     ],
 )
