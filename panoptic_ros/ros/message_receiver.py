@@ -7,24 +7,26 @@ has received: `RECEIVED`, and the seconds of `time.monotonic`, which processes s
 
 import sys
 import time
+from contextlib import suppress
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from panoptic_ros.ros.message_sink import RECEIVED, benchmark_node, subscribe
 
 
 def main() -> None:
     """Receive messages until SIGINT."""
-    rclpy.init(args=[], domain_id=int(sys.argv[1]))
-    node = benchmark_node('receiver')
+    context = Context()
+    rclpy.init(args=[], context=context, domain_id=int(sys.argv[1]))
+    node = benchmark_node('receiver', context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
     subscriptions = subscribe(node, lambda message: print(RECEIVED, time.monotonic()))
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        del subscriptions
-        if rclpy.ok():
-            rclpy.shutdown()
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
+        executor.spin()
+    del subscriptions
 
 
 if __name__ == '__main__':
