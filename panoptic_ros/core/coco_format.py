@@ -18,7 +18,7 @@ from panoptic_ros.core import documents
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.id_png import read_png
 from panoptic_ros.core.json_values import Item, each, file_name, flag, identity, number, text
-from panoptic_ros.core.labels import Label, LabelSet
+from panoptic_ros.core.labels import UNKNOWN, Label, LabelSet
 from panoptic_ros.core.text import short
 
 MAX_SEGMENT_ID = 2**24 - 1
@@ -36,6 +36,8 @@ class Annotation:
     """Category id by segment id."""
     crowd: frozenset[int]
     """Ids of the segments that are crowds."""
+    void: frozenset[int] = frozenset()
+    """Ids of the segments that count as void: a model has withheld their class."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,14 @@ def read_annotations(
         document: the parsed file.
         path: its path, for error messages.
         folder: folder of its PNGs.
-        labels: the categories that may occur.
+        labels: the categories that may occur. Segments of another category that the document
+            itself names `unknown` are void.
 
     Raises:
         ValueError: if a value is missing or invalid, or an image, segment or category does not
             fit; the message names the file, image and segment.
     """
+    withheld = _withheld(document) - set(labels.class_id_of_category)
 
     def parse(entry: Item) -> tuple[Annotation, int]:
         segments = each(
@@ -147,8 +151,9 @@ def read_annotations(
         return Annotation(
             identity(entry, 'image_id'),
             Path(folder) / file_name(entry),
-            {i: category for i, category, _ in segments},
+            {i: category for i, category, _ in segments if category not in withheld},
             frozenset(i for i, _, crowd in segments if crowd),
+            frozenset(i for i, category, _ in segments if category in withheld),
         ), len(segments)
 
     annotations: dict[int | str, Annotation] = {}
@@ -156,13 +161,25 @@ def read_annotations(
         where = f'{path}: image {annotation.image_id}'
         if annotation.image_id in annotations:
             raise ValueError(f'{where} is annotated twice')
-        if len(annotation.category_of) < count:
+        if len(annotation.category_of) + len(annotation.void) < count:
             raise ValueError(f'{where}: segment ids must differ')
         for segment, category in annotation.category_of.items():
             if category not in labels.class_id_of_category:
                 raise ValueError(f'{where}: segment {segment} has unknown category_id {category}')
         annotations[annotation.image_id] = annotation
     return annotations
+
+
+def _withheld(document: Item) -> set[int]:
+    """Return the ids of categories with the name of withheld classes."""
+    entries = document.get('categories')
+    return {
+        entry['id']
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict)
+        and entry.get('name') == UNKNOWN
+        and isinstance(entry.get('id'), int)
+    }
 
 
 def _image(entry: Item) -> ListedImage:
@@ -188,7 +205,7 @@ def read_ids(annotation: Annotation) -> npt.NDArray[np.uint32]:
     """Read the PNG of an annotation and compare its ids with the listed segments.
 
     Returns:
-        (H, W) segment id.
+        (H, W) segment id, 0 for void.
 
     Raises:
         FileNotFoundError: if the PNG does not exist.
@@ -198,7 +215,7 @@ def read_ids(annotation: Annotation) -> npt.NDArray[np.uint32]:
     ids = read_png(annotation.path, where)
     starts = np.flatnonzero(np.diff(ids.reshape(-1), prepend=0) != 0)
     drawn = set(np.unique(ids.reshape(-1)[starts]).tolist()) - {0}
-    listed = set(annotation.category_of)
+    listed = annotation.void.union(annotation.category_of)
     if drawn != listed:
         fault, ids_at_fault = (
             ('in the PNG and not in the JSON', drawn - listed)
@@ -208,6 +225,8 @@ def read_ids(annotation: Annotation) -> npt.NDArray[np.uint32]:
         raise ValueError(
             f'{where}: segment {min(ids_at_fault)} is {fault} ({len(ids_at_fault)} such)'
         )
+    if annotation.void:
+        ids[np.isin(ids, list(annotation.void))] = 0
     return ids
 
 

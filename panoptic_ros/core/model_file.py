@@ -203,7 +203,8 @@ def info_from_onnx(model: Any, path: Path) -> ModelInfo:
     texts = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in texts:
         raise ModelFileError(
-            f'{path}: no metadata {METADATA_KEY!r}; make model files with `panoptic export`'
+            f'{path}: no metadata {METADATA_KEY!r}; make model files with `panoptic export`, of a '
+            'network of another tool with --from onnx:FILE --format FORMAT'
         )
     try:
         info = info_from_json(texts[METADATA_KEY])

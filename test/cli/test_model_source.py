@@ -68,6 +68,14 @@ def test_a_folder_is_exported_once(weights, cache, capsys, monkeypatch):
     assert read_info(model_path(f'hf:{weights}')) == info
 
 
+@pytest.mark.parametrize('name', ['bert', 'vit', 'no such'])
+def test_a_checkpoint_of_another_architecture(weights, cache, tmp_path, name):
+    (tmp_path / 'config.json').write_text(json.dumps({'model_type': name}))
+    with pytest.raises(ValueError, match=f'cannot be loaded: .*{name}'):
+        model_path(f'hf:{tmp_path}')
+    assert not (tmp_path / 'cache/panoptic_ros').exists()
+
+
 @pytest.mark.parametrize(
     ('text', 'card'),
     [

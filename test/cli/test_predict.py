@@ -17,6 +17,7 @@ from panoptic_ros.cli import predict
 from panoptic_ros.cli.main import main
 from panoptic_ros.cli.model_source import model_argument
 from panoptic_ros.core.coco_format import read_annotations, read_ids, read_json, read_labels
+from panoptic_ros.core.model_file import load_onnx, read_info, write_model_file
 
 SIZE = (64, 128)
 
@@ -210,10 +211,16 @@ def test_a_terminal_is_not_read(photos, capsys, monkeypatch):
     assert 'expects an image on standard input' in error_of(capsys)
 
 
-def test_predictions_are_scored_like_those_of_evaluate(tiny_model, tmp_path, capsys):
+@pytest.mark.parametrize('unknown', [{}, {'ball': 0.99, 'floor': 0.99}])
+def test_predictions_are_scored_like_those_of_evaluate(tiny_model, tmp_path, unknown):
+    """Segments whose class a model withholds count as void in all three ways."""
     pytest.importorskip('panoptic_training.data.registry')
     from tiny_data import make_data
 
+    if unknown:
+        model, info = load_onnx(tiny_model), read_info(tiny_model)
+        tiny_model = tmp_path / 'unsure.onnx'
+        write_model_file(model, info.with_unknown(unknown), tiny_model)
     data = make_data(tmp_path / 'data', 3)
     gt, scores = data / 'val.json', tmp_path / 'scores.json'
     words = ['predict', tiny_model, data / 'val', '--ids', gt, '-o', tmp_path / 'out']
@@ -225,5 +232,8 @@ def test_predictions_are_scored_like_those_of_evaluate(tiny_model, tmp_path, cap
     words = ['evaluate', '--model', tiny_model, '--data', f'coco:{data}', '--json', scores]
     assert main(list(map(str, words))) == 0
     theirs = json.loads(scores.read_text())
-    assert mine['all'] == theirs['panoptic']['all'] if 'panoptic' in theirs else theirs['all']
+    words = ['evaluate', '--predictions', tmp_path / 'out/predictions.json', '--json', scores]
+    assert main(list(map(str, [*words, '--data', f'coco:{data}']))) == 0
+    read = json.loads(scores.read_text())
+    assert mine['all'] == theirs['all'] == read['all']
     assert 0 < mine['all']['pq'] < 100

@@ -111,7 +111,11 @@ class CocoPredictions:
         ids = coco_format.read_ids(annotation)
         _check_size(ids, size, annotation.path)
         class_of = self.labels.class_id_of_category
-        rows = self.entries[image_id]['segments_info']
+        rows = [
+            row
+            for row in self.entries[image_id]['segments_info']
+            if row['id'] in annotation.category_of
+        ]
         try:
             score = np.array([row.get('score', 1.0) for row in rows], np.float32)
             track_id = np.array([row.get('track_id', 0) for row in rows], np.uint32)

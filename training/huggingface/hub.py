@@ -10,7 +10,7 @@ from panoptic_ros.core.documents import parse_yaml
 from panoptic_ros.core.progress import in_terminal
 from panoptic_ros.core.text import one_line
 
-from .loading import check_files
+from .loading import check_files, read_config
 from .processor import image_processor, input_size
 
 CARD_FILE = 'README.md'
@@ -135,9 +135,7 @@ def camera_size(folder: Path) -> tuple[int, int]:
     A checkpoint with a size of its own keeps it. One that keeps the image's shape gets an input of
     16:9 whose height is its short side, at most SHORT_SIDE.
     """
-    import transformers
-
-    settings = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    settings = read_config(str(folder))
     processor = image_processor(str(folder))
     own = input_size(str(folder), settings, processor)
     if own is not None:

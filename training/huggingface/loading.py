@@ -26,14 +26,10 @@ def load_with_library(source: str) -> tuple[Any, Any, set[str]]:
     import transformers
 
     check_files(source)
+    settings = read_config(source)
+    network = getattr(transformers, ARCHITECTURES[settings.model_type].network)
     try:
-        settings = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
-        kind = settings.model_type
-        if kind not in ARCHITECTURES:
-            raise ValueError(
-                f'it is a {kind} checkpoint; those that work are: {", ".join(ARCHITECTURES)}'
-            )
-        loaded, loading = getattr(transformers, ARCHITECTURES[kind].network).from_pretrained(
+        loaded, loading = network.from_pretrained(
             source,
             use_safetensors=True,
             trust_remote_code=False,
@@ -54,6 +50,29 @@ def load_with_library(source: str) -> tuple[Any, Any, set[str]]:
             'the number of classes right?'
         )
     return settings, loaded, set(loading['missing_keys'])
+
+
+def read_config(source: str) -> Any:
+    """Return the configuration of a checkpoint.
+
+    Raises:
+        ValueError: for a checkpoint of another architecture, or a damaged file.
+        OSError: for a file that is missing or cannot be read.
+    """
+    import transformers
+
+    try:
+        settings = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except OSError:
+        raise  # a file that is missing, or no connection
+    except Exception as error:  # its type depends on the fault
+        raise ValueError(f'{source} cannot be loaded: {reason(error)}') from None
+    if settings.model_type not in ARCHITECTURES:
+        raise ValueError(
+            f'{source} cannot be loaded: it is a {settings.model_type} checkpoint; those that '
+            f'work are: {", ".join(ARCHITECTURES)}'
+        )
+    return settings
 
 
 def check_files(source: str) -> None:
