@@ -27,7 +27,7 @@ MIN_POINTS = 5
 BOX_PERCENTILES = (5, 95)
 """Range of the points in each axis that a box covers, to leave out flying pixels."""
 
-TOO_SMALL, NO_DEPTH = 'segment too small', 'segment without depth'
+TOO_SMALL, NO_DEPTH = 'segments too small', 'segments without depth'
 """Reasons why a segment has no position."""
 
 
