@@ -22,7 +22,7 @@ from panoptic_ros.spatial.lidar import (
     read_cloud,
 )
 from panoptic_ros.spatial.points import CellLabels, depth_points, label_cells
-from panoptic_ros.spatial.positions import Positions, inner_map, measure, sample_segments
+from panoptic_ros.spatial.positions import Positions, inner_ids, measure, sample_segments
 from panoptic_ros.tracking.motion import Velocities
 
 Transform = Callable[[str, str, Any], npt.NDArray[np.float64]]
@@ -159,8 +159,8 @@ class Scene:
             found, used = measure(samples.ids, points, self.given_frame), self._metres.depth
         elif self.cloud is not None:
             seen = self.cloud.projection
-            ids = inner_map(self.given_frame.geometry.to_camera(self.given_frame.segment_map))
-            found = measure(ids[seen.rows, seen.cols], seen.points, self.given_frame)
+            ids = inner_ids(self.given_frame, seen.rows, seen.cols)
+            found = measure(ids, seen.points, self.given_frame)
             used = self._metres.cloud
         else:
             return None
