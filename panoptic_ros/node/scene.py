@@ -22,7 +22,7 @@ from panoptic_ros.spatial.lidar import (
     read_cloud,
 )
 from panoptic_ros.spatial.points import CellLabels, depth_points, label_cells
-from panoptic_ros.spatial.positions import Positions, inner_map, measure, sample_segments
+from panoptic_ros.spatial.positions import Positions, inner_ids, measure, sample_segments
 from panoptic_ros.tracking.motion import Velocities
 
 Transform = Callable[[str, str, Any], npt.NDArray[np.float64]]
@@ -63,8 +63,6 @@ class Metres:
         self.depth = SideInput('depth', warn)
         self.cloud = SideInput('cloud', warn)
         self.velocities = Velocities()
-        self.missing: Mapping[str, int] = {}
-        """Number of segments of the last image without a position, by reason."""
         self.transform = transform
 
     def scene(
@@ -155,17 +153,19 @@ class Scene:
     @cached_property
     def positions(self) -> Positions | None:
         """Positions of the segments, from depth or else from the cloud; None without both."""
-        positions = None
         if self.depth is not None:
             samples = sample_segments(self.given_frame)
             points = depth_points(self.depth.depth, self.depth.camera, samples.index)
-            positions = measure(samples.ids, points, self.given_frame)
+            found, used = measure(samples.ids, points, self.given_frame), self._metres.depth
         elif self.cloud is not None:
             seen = self.cloud.projection
-            ids = inner_map(self.given_frame.geometry.to_camera(self.given_frame.segment_map))
-            positions = measure(ids[seen.rows, seen.cols], seen.points, self.given_frame)
-        self._metres.missing = {} if positions is None else positions.missing
-        return positions
+            ids = inner_ids(self.given_frame, seen.rows, seen.cols)
+            found = measure(ids, seen.points, self.given_frame)
+            used = self._metres.cloud
+        else:
+            return None
+        used.missing = found.missing
+        return found
 
     def locate(self) -> None:
         """Find the positions now."""

@@ -6,7 +6,7 @@ used, and without it the results have no metres.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -60,6 +60,9 @@ class SideInput:
         """Stamp of the last message that was used, relative to its image's."""
         self.problem = ''
         """Why the last image had no message; empty if it had one."""
+        self.missing: Mapping[str, int] = {}
+        """Number of segments without a position by reason, of the last image that it was used for
+        to find positions."""
         self._recent = Recent[Any]()
         self._warn = warn
 
@@ -132,6 +135,7 @@ class SideInput:
                 **{
                     f'mismatch {reason.value}': str(self.mismatches[reason]) for reason in Mismatch
                 },
+                **{reason: str(number) for reason, number in self.missing.items()},
                 'topics': topics or 'n/a',
             },
         )

@@ -20,7 +20,7 @@ class SideInputs:
     """Subscriptions that fill a camera's `Metres`."""
 
     def __init__(
-        self, node: LifecycleNode, prefix: str, metres: Metres, listen: Callable[[], None]
+        self, node: LifecycleNode, prefix: str, metres: Metres, listen: Callable[[], bool]
     ) -> None:
         """Prepare the inputs; nothing is subscribed yet.
 
@@ -28,7 +28,7 @@ class SideInputs:
             node: owner of the subscriptions.
             prefix: prefix of the topics; empty with one camera.
             metres: receives the messages.
-            listen: begins to receive transforms; called when a cloud needs one.
+            listen: called when a cloud needs a transform, see `Transforms.listen`.
         """
         self._node, self._prefix, self._metres, self._listen = node, prefix, metres, listen
         self._depth = ImageInput(node, prefix, DEPTH_IMAGES)
@@ -94,9 +94,8 @@ class SideInputs:
         )
 
     def _receive_cloud(self, message: Any) -> None:
-        if self._needs_transform:
-            self._listen()
-        self._receive(self._metres.cloud, message)
+        if not self._needs_transform or self._listen():
+            self._receive(self._metres.cloud, message)
 
     def _receive(self, target: SideInput, message: Any) -> None:
         """Hand a message over; called by the executor."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transforms between coordinate frames from TF, where tf2_ros is installed."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from rclpy.time import Time
 
 from panoptic_ros.core.text import one_line
 from panoptic_ros.spatial.lidar import transform_matrix
+
+START_S = 1.0
+"""Time in which a new listener receives the transforms that exist, seconds."""
 
 
 class Transforms:
@@ -24,17 +28,25 @@ class Transforms:
         self._node = node
         self._buffer: Any = None
         self._listener: Any = None
+        self._since_s = 0.0
 
-    def listen(self) -> None:
-        """Begin to receive transforms; called by the executor."""
+    def listen(self) -> bool:
+        """Begin to receive transforms; called by the executor.
+
+        Returns:
+            Whether the transforms that exist should have arrived, START_S after the first call.
+            Without tf2_ros there is nothing to wait for.
+        """
         if self._listener is not None:
-            return
+            return time.monotonic() - self._since_s > START_S
         try:
             import tf2_ros
         except ImportError:
-            return
-        self._buffer = tf2_ros.Buffer(node=self._node)
+            return True
+        self._since_s = time.monotonic()
+        self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, self._node, spin_thread=False)
+        return False
 
     def close(self) -> None:
         """Receive no more transforms."""
@@ -56,9 +68,9 @@ class Transforms:
             raise ValueError('tf2_ros is not installed; install it, or set cloud.extrinsic')
         from tf2_ros import TransformException
 
-        for time in (Time.from_msg(stamp), Time()):
+        for at in (Time.from_msg(stamp), Time()):
             try:
-                found = buffer.lookup_transform(target, source, time).transform
+                found = buffer.lookup_transform(target, source, at).transform
             except TransformException as error:
                 problem = one_line(error, 150)
                 continue

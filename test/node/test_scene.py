@@ -42,6 +42,16 @@ def test_positions_come_from_depth(metres):
     np.testing.assert_allclose(rows['x'], (CENTRES - 100) * 2.5 / 200, atol=0.01)
     assert np.isnan(FRAME.segments['z']).all()  # the given frame is not changed
     assert metres.depth.used == 1
+    missing = metres.depth.status('front', '', 1.0, active=True).values
+    assert missing['segments too small'] == missing['segments without depth'] == '0'
+
+
+def test_segments_without_a_position_are_counted(metres):
+    depth = np.full(SIZE, 2.5)
+    depth[:, 100:] = 0
+    scene = make_scene(FRAME, header(), depth, metres=metres)
+    assert np.isnan(scene.frame.segments['z']).tolist() == [False, True]
+    assert metres.depth.status('front', '', 1.0, True).values['segments without depth'] == '1'
 
 
 def test_positions_come_from_a_lidar_where_there_is_no_depth(metres):

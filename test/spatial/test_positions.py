@@ -3,6 +3,7 @@
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from camera_infos import camera_info, depth_image
@@ -12,7 +13,7 @@ from panoptic_ros.spatial import positions
 from panoptic_ros.spatial.camera_model import CameraModel, read_camera_info
 from panoptic_ros.spatial.depth import read_depth
 from panoptic_ros.spatial.points import depth_points
-from panoptic_ros.spatial.positions import NO_DEPTH, TOO_SMALL, inner_map, measure, sample_segments
+from panoptic_ros.spatial.positions import NO_DEPTH, TOO_SMALL, inner_ids, measure, sample_segments
 
 PLUMB_BOB = (-0.2, 0.05, 0.001, -0.0008, 0.0)
 
@@ -107,13 +108,29 @@ def test_coarser_grids_of_large_segments_change_little(monkeypatch):
         np.testing.assert_allclose(getattr(thin, name), getattr(full, name), atol=0.08)
 
 
-def test_erosion_leaves_the_edge_of_the_image_and_takes_the_edge_of_masks():
-    id_map = np.zeros((12, 20), np.uint16)
-    id_map[:, :9] = 300
-    id_map[:, 9:] = 301
-    expected = np.zeros_like(id_map)
-    expected[:, :7], expected[:, 11:] = 300, 301
-    np.testing.assert_array_equal(inner_map(id_map), expected)
+@pytest.mark.parametrize(
+    ('size', 'cells', 'stride'),
+    [
+        ((24, 40), (24, 40), 1),
+        ((24, 40), (48, 80), 1),
+        ((50, 90), (32, 48), 2),
+        ((60, 90), (10, 15), 1),
+    ],
+)
+def test_erosion_is_that_of_opencv_at_any_size_of_cells(size, cells, stride):
+    """Also where cells are smaller than pixels; the edges of the image are not eroded."""
+    geometry = Geometry(size, cells, stride)
+    h, w = geometry.map_size
+    rng = np.random.default_rng(3)
+    segment_map = np.full((h, w), 300, np.uint16)
+    for i in range(1, 9):
+        y, x = rng.integers(0, h), rng.integers(0, w)
+        segment_map[y : y + rng.integers(1, h // 2 + 2), x : x + rng.integers(1, w // 2 + 2)] = i
+    id_map = geometry.to_camera(segment_map)
+    low, high = (way(id_map, np.ones((5, 5), np.uint8)) for way in (cv2.erode, cv2.dilate))
+    rows, cols = np.mgrid[: size[0], : size[1]].reshape(2, -1)
+    ids = inner_ids(make_frame(segment_map, geometry, range(1, 9)), rows, cols)
+    np.testing.assert_array_equal(ids.reshape(size), low * (low == high))
 
 
 def test_segments_without_a_position_have_a_reason():
