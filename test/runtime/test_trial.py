@@ -13,6 +13,7 @@ from panoptic_ros import LabelSet
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import ModelFileError, read_info, write_model_file
 from panoptic_ros.node.model_loading import load_model
+from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.runtime import BackendError, Predictor, open_backend
 from panoptic_ros.runtime.trial import check_predictions, color_chart
 
@@ -164,14 +165,7 @@ def write(tmp_path):
     [
         lambda path: open_backend(path, 'onnxruntime', 'cpu'),
         lambda path: load_model(
-            {
-                'model': str(path),
-                'backend': 'onnxruntime',
-                'device': 'cpu',
-                'precision': 'auto',
-                'allow_cpu': False,
-                'engine_cache_dir': '',
-            }
+            read_parameters(None) | {'model': str(path), 'backend': 'onnxruntime', 'device': 'cpu'}
         ),
     ],
 )
