@@ -47,7 +47,8 @@ ARGUMENTS = {
     'use_sim_time': ('false', 'true for a bag that is played with --clock'),
     'log_level': ('', 'debug, info, warn, error or fatal; or <logger>:=<level> for one logger'),
     'respawn': ('false', 'true starts the node again after it has ended without a request'),
-    'rviz': ('false', 'true also shows overlay, markers and cloud in RViz, if that is installed'),
+    'rviz': ('false', 'true also shows overlay, markers and clouds in RViz, if that is installed'),
+    'rviz_frame': ('camera', "fixed frame of RViz: the camera's optical frame, or one of TF"),
 }
 
 RESPAWN_DELAY_S = 2.0
@@ -132,7 +133,10 @@ def _rviz(context: LaunchContext) -> list[Node | LogInfo]:
             package='rviz2',
             executable='rviz2',
             namespace=LaunchConfiguration('namespace').perform(context),
-            arguments=['-d', str(CONFIG / 'panoptic.rviz')],
+            arguments=[
+                *('-d', str(CONFIG / 'panoptic.rviz')),
+                *('-f', LaunchConfiguration('rviz_frame').perform(context)),
+            ],
         )
     ]
 

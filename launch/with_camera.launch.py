@@ -32,8 +32,8 @@ class Driver(NamedTuple):  # a dataclass needs its module, which launch does not
 
     package: str
 
-    topics: dict[str, str]
-    """Arguments of panoptic.launch.py."""
+    node: dict[str, str]
+    """Arguments of panoptic.launch.py: topics, and the frame of the image."""
 
     values: dict[str, Any]
     """Parameters of the process, or arguments of the launch file."""
@@ -79,6 +79,7 @@ DRIVERS = {
             'image': f'{REALSENSE}/color/image_raw',
             'camera_info': f'{REALSENSE}/color/camera_info',
             'depth': f'{REALSENSE}/aligned_depth_to_color/image_raw',
+            'rviz_frame': 'camera_color_optical_frame',
         },
         {
             'serial_no': "''",
@@ -96,6 +97,7 @@ DRIVERS = {
             'image': f'{ZED}/rgb/color/rect/image',
             'camera_info': f'{ZED}/rgb/color/rect/camera_info',
             'depth': f'{ZED}/depth/depth_registered',
+            'rviz_frame': 'zed_left_camera_frame_optical',
         },
         {'camera_model': 'zed2i'},
         'camera_model',
@@ -135,7 +137,7 @@ def _start(context: LaunchContext) -> list[Node | GroupAction | IncludeLaunchDes
         # Some of its arguments have the names of arguments of the node.
         start = GroupAction([ResetLaunchConfigurations(), _include(path, values)])
     # The node's launch file comes first: it sets the transport profile for both.
-    return [_include(NODE_LAUNCH, driver.topics), start]
+    return [_include(NODE_LAUNCH, driver.node), start]
 
 
 def _include(path: Path, arguments: dict[str, Any]) -> IncludeLaunchDescription:

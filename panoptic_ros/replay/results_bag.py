@@ -94,7 +94,8 @@ class ResultsBag(BagWriter):
         for topic, name, make in self._topics[camera]:
             message = make(source)
             if message is None:
-                self._notices.warn(name, topic.nothing_to_publish)
+                if topic.missing:
+                    self._notices.warn(name, topic.nothing_to_publish)
                 continue
             self.write(name, time_ns, message)
             overlay = message if topic.name == OVERLAY else overlay

@@ -96,7 +96,7 @@ def label_cloud(
 
     Returns:
         (N,) rows with all fields of the message, and LABEL_FIELDS after them in the same byte
-        order. Points that the camera does not see are void, with track 0 and confidence 0.
+        order. Points that the camera does not see have the class of void, track 0, confidence 0.
     """
     old = cloud.rows.dtype
     order = '>' if old['x'].byteorder == '>' else '<'

@@ -12,6 +12,7 @@ from tiny_model import LABELS
 from panoptic_ros.core.class_file import format_class_file
 from panoptic_ros.core.label_remap import published_frame, read_label_remap
 from panoptic_ros.core.labels import LabelRemap
+from panoptic_ros.spatial.points import label_cells
 
 KITTI = """
 classes:
@@ -78,6 +79,7 @@ def test_frames_have_the_published_ids(read):
         kept = published.segment_map[y, x]
         assert kept == (0 if expected == 99 else frame.segment_map[y, x])
         assert published.confidence_map[y, x] == (frame.confidence_map[y, x] if kept else 0)
+    np.testing.assert_array_equal(label_cells(published).class_id, published.semantic_map)
     assert published.segments['class_id'].tolist() == [7, 0, 254]
     assert frame.segments['class_id'].tolist() == [0, 1, 2, 3]  # is not changed
 

@@ -20,18 +20,10 @@ from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header, String
 
+from panoptic_ros.spatial.points import POINT
+
 EXAMPLE = Path(__file__).parents[2] / 'examples' / 'costmap' / 'people_and_cars.py'
 WALL, BALL, BOX = 1, 2, 3
-
-POINT = np.dtype(
-    [
-        *((name, '<f4') for name in ('x', 'y', 'z', 'rgb')),
-        ('class_id', '<u4'),
-        ('track_id', '<u4'),
-        ('confidence', '<f4'),
-    ]
-)
-"""Fields of panoptic/points."""
 
 
 @pytest.fixture(scope='module')

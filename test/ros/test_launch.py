@@ -205,17 +205,19 @@ def test_without_rviz_the_node_starts_with_a_line_on_how_to_install_it(launch_fi
 
 def test_rviz_shows_the_namespace_of_the_node(launch_file):
     launch_file['get_packages_with_prefixes'] = lambda: {'rviz2': '/opt/ros/jazzy'}
-    _, rviz = started(launch_file, rviz='True', namespace='robot')
+    _, rviz = started(launch_file, rviz='True', namespace='robot', rviz_frame='camera_optical')
     assert (rviz.keywords['package'], rviz.keywords['namespace']) == ('rviz2', 'robot')
-    assert Path(rviz.keywords['arguments'][1]).is_file()
+    config, frame = rviz.keywords['arguments'][1::2]
+    assert Path(config).is_file() and frame == 'camera_optical'
 
 
 @pytest.mark.parametrize('driver', ['usb_cam', 'v4l2', 'realsense', 'zed'])
 def test_a_driver_is_started_with_the_node_on_its_topics(launch_file, with_camera, driver):
     node, started_driver = started(with_camera, driver=driver, camera='mine')
-    (path,), topics = node.arguments, dict(node.keywords['launch_arguments'])
+    (path,), given = node.arguments, dict(node.keywords['launch_arguments'])
     assert Path(path) == resource_file('launch/panoptic.launch.py')
-    assert set(topics) <= set(launch_file['ARGUMENTS'])
+    assert set(given) <= set(launch_file['ARGUMENTS'])
+    topics = {name: value for name, value in given.items() if name != 'rviz_frame'}
     assert all(topic.startswith('/') for topic in topics.values())  # whatever the namespace is
     assert ('depth' in topics) == (driver in ('realsense', 'zed'))
     row = with_camera['DRIVERS'][driver]
