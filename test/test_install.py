@@ -31,6 +31,8 @@ APT_KEYS = {
     'std_srvs',
     'rosgraph_msgs',
     'vision_msgs',
+    'geometry_msgs',
+    'tf2_ros_py',
     'ament_index_python',
     'launch',
     'launch_ros',
