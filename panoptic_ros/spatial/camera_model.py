@@ -22,6 +22,9 @@ from panoptic_ros.spatial.distortion import Lens, make_lens
 NODE_PX = 8
 """Distance of the pixels whose rays are computed; those between are interpolated."""
 
+MIN_FOCAL_PX, MAX_NUMBER = 0.1, 1e6
+"""Least focal length, and a bound of all numbers of a camera matrix."""
+
 NEAREST_M = 1e-3
 """Least z of a point that can be seen."""
 
@@ -105,10 +108,10 @@ class CameraModel:
         matrix = np.array(calibration.p if calibration.rectified else calibration.k)
         if matrix.size != (12 if calibration.rectified else 9):
             raise ValueError(f'camera_info.{name} has {matrix.size} numbers')
-        if not np.isfinite(matrix).all():
-            raise ValueError(f'camera_info.{name} must hold finite numbers')
+        if not (np.abs(matrix) < MAX_NUMBER).all():
+            raise ValueError(f'camera_info.{name} must hold finite numbers below {MAX_NUMBER:g}')
         matrix = matrix.reshape(3, -1)
-        if matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        if min(matrix[0, 0], matrix[1, 1]) < MIN_FOCAL_PX:
             raise ValueError(
                 f'camera_info.{name} has no focal length; calibrate the camera, '
                 'or remap camera_info to a calibrated one'
@@ -134,8 +137,9 @@ class CameraModel:
         nodes = [np.arange(-NODE_PX, n + 2 * NODE_PX, NODE_PX) for n in self.size]
         exact = self.ray_of(np.stack(np.meshgrid(*nodes[::-1])).astype(float))
         height, width = self.size
-        rays = _interpolate(exact.swapaxes(1, 2).astype(np.float32), height).swapaxes(1, 2)
-        return np.ascontiguousarray(_interpolate(rays, width))
+        with np.errstate(all='ignore'):
+            rays = _interpolate(exact.swapaxes(1, 2).astype(np.float32), height).swapaxes(1, 2)
+            return np.ascontiguousarray(_interpolate(rays, width))
 
     def ray_of(self, pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the rays of pixels (2, ...) as u, v; the same shape as x, y at z = 1."""
@@ -152,9 +156,9 @@ class CameraModel:
         Returns:
             (2, N) u, v; NaN for points that are not in the image, behind the camera or NaN.
         """
-        x, y, z = points - self.origin[:, None]
-        pixels = np.full((2, len(z)), np.nan)
+        pixels = np.full((2, points.shape[1]), np.nan)
         with np.errstate(all='ignore'):
+            x, y, z = points - self.origin[:, None]
             flat = np.stack([x, y]) / z
             low, high = self._field_of_view
             # A lens's polynomials would bring points far outside the image back into it.
@@ -174,9 +178,8 @@ class CameraModel:
         """(2,) smallest and largest x and y at z = 1 of a ray, one pixel beyond the image."""
         v, u = (np.linspace(-1, n, max(2, n // NODE_PX)) for n in self.size)
         rays = self.ray_of(np.stack(np.meshgrid(u, v)))
-        with np.errstate(all='ignore'):
-            low, high = np.nanmin(rays, axis=(1, 2)), np.nanmax(rays, axis=(1, 2))
-        return low, high
+        flat = rays.reshape(2, -1)  # fmin() ignores NaN, without a warning if all are
+        return np.fmin.reduce(flat, axis=1), np.fmax.reduce(flat, axis=1)
 
 
 def _interpolate(values: npt.NDArray[np.float32], pixels: int) -> npt.NDArray[np.float32]:

@@ -56,9 +56,9 @@ class DepthImage:
 
     def metres(self, index: Any) -> npt.NDArray[np.float32]:
         """Return the depth in metres at an index of `values`; NaN where there is none."""
-        depth = self.values[index].astype(np.float32)
-        depth *= np.float32(self.unit_m)
-        with np.errstate(invalid='ignore'):
+        with np.errstate(all='ignore'):  # any bits may be there
+            depth = self.values[index].astype(np.float32)
+            depth *= np.float32(self.unit_m)
             depth[~((depth > 0) & (depth < np.inf))] = np.nan
         return depth
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.core.text import one_line
+
 Floats = npt.NDArray[np.float64]
 
 PLUMB_BOB_LENGTHS = (4, 5, 8, 12)
@@ -58,7 +60,7 @@ def make_lens(model: str, coefficients: tuple[float, ...]) -> Lens | None:
     else:
         raise ValueError(
             'camera_info.distortion_model must be plumb_bob, rational_polynomial, equidistant or '
-            f'fisheye, got {model[:40]!r}; use rectified images'
+            f'fisheye, got {one_line(repr(model), 60)}; use rectified images'
         )
     while len(coefficients) > lengths[0] and not coefficients[-1]:
         coefficients = coefficients[:-1]

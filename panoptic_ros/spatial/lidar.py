@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.frame import PanopticFrame, read_instances
+from panoptic_ros.core.text import one_line
 from panoptic_ros.spatial.camera_model import CameraModel
 from panoptic_ros.spatial.points import CellLabels
 
@@ -52,13 +53,15 @@ def read_cloud(message: Any) -> LidarCloud:
     missing = [name for name in 'xyz' if name not in names or rows.dtype[name].kind != 'f']
     if missing:
         raise ValueError(
-            f'a cloud must have the fields x, y, z of a float type, got {", ".join(names)[:100]}'
+            f'a cloud must have the fields x, y, z of a float type, got '
+            f'{one_line(", ".join(names), 100)}'
         )
     if taken := [name for name in LABEL_FIELDS if name in names]:
         raise ValueError(
             f'the cloud already has a field {taken[0]}; remap `cloud` to the cloud of the lidar'
         )
-    return LidarCloud(rows, np.stack([rows[name].astype(float) for name in 'xyz']))
+    with np.errstate(all='ignore'):  # any bits may be there
+        return LidarCloud(rows, np.stack([rows[name].astype(float) for name in 'xyz']))
 
 
 def project_cloud(
@@ -71,15 +74,14 @@ def project_cloud(
         camera: the camera.
         transform: (4, 4) from the cloud's frame to the camera's optical frame.
     """
-    points = transform[:3, :3] @ cloud.xyz + transform[:3, 3:]
-    pixels = camera.project(points)
-    index = np.flatnonzero(~np.isnan(pixels[0]))
+    with np.errstate(all='ignore'):
+        points = transform[:3, :3] @ cloud.xyz + transform[:3, 3:]
+        pixels = camera.project(points)
+        index = np.flatnonzero(~np.isnan(pixels[0]))
+        seen = points[:, index].astype(np.float32)
     cols, rows = np.rint(pixels[:, index]).astype(np.intp)
     return Projection(
-        index,
-        np.clip(rows, 0, camera.size[0] - 1),
-        np.clip(cols, 0, camera.size[1] - 1),
-        points[:, index].astype(np.float32),
+        index, np.clip(rows, 0, camera.size[0] - 1), np.clip(cols, 0, camera.size[1] - 1), seen
     )
 
 
@@ -140,7 +142,7 @@ def parse_extrinsic(text: str) -> npt.NDArray[np.float64]:
     if len(numbers) != 7 or not np.isfinite(numbers).all() or not any(numbers[3:]):
         raise ValueError(
             'cloud.extrinsic must be seven numbers, x y z (metres) and qx qy qz qw, '
-            f'got {text[:80]!r}'
+            f'got {one_line(repr(text), 80)}'
         )
     return transform_matrix(numbers[:3], numbers[3:])
 

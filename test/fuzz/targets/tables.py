@@ -55,7 +55,11 @@ def size_of(fields: list[dict[str, Any]]) -> int:
 
 
 def make_table(rng: Random) -> Case:
-    fields = own_fields(rng) if rng.random() < 0.5 else other_fields(rng)
+    return make_points(rng, own_fields(rng) if rng.random() < 0.5 else other_fields(rng))
+
+
+def make_points(rng: Random, fields: list[dict[str, Any]]) -> Case:
+    """Return a message with some fields, valid or mutated."""
     rng.shuffle(fields)
     height, width = rng.choice((0, 1, 1, 1, 3)), rng.choice((0, 1, 2, 9))
     point_step = size_of(fields) + rng.choice((0, 0, 1, 8))
