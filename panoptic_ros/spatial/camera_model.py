@@ -134,6 +134,13 @@ class CameraModel:
 
         The point at depth z is `origin + z * (x, y, 1)`.
         """
+        if self._lens is None:
+            (a, b), (c, d) = np.linalg.inv(self._linear).astype(np.float32)
+            v, u = (
+                (np.arange(n) - middle).astype(np.float32)
+                for n, middle in zip(self.size, self._centre[::-1], strict=True)
+            )
+            return np.stack([a * u + (b * v)[:, None], c * u + (d * v)[:, None]])
         nodes = [np.arange(-NODE_PX, n + 2 * NODE_PX, NODE_PX) for n in self.size]
         exact = self.ray_of(np.stack(np.meshgrid(*nodes[::-1])).astype(float))
         height, width = self.size

@@ -2,7 +2,7 @@
 import pytest
 from tiny_model import tiny_info
 
-from panoptic_ros.node.model_settings import check_for_model
+from panoptic_ros.node.model_settings import check_for_model, check_settings
 from panoptic_ros.node.parameters import PARAMETERS
 
 SETTINGS = {parameter.name: parameter.default for parameter in PARAMETERS}
@@ -26,3 +26,9 @@ def test_some_class_must_be_left(include, exclude, left):
         return
     with pytest.raises(ValueError, match='leave no class; the model has floor, wall, ball, box'):
         check_for_model(settings, tiny_info())
+
+
+def test_an_extrinsic_is_checked_before_it_is_used():
+    check_settings(SETTINGS | {'cloud.extrinsic': '0.1 0 -0.2 0 0 0 1'})
+    with pytest.raises(ValueError, match=r'cloud.extrinsic must be seven numbers'):
+        check_settings(SETTINGS | {'cloud.extrinsic': '0.1 0 -0.2'})
