@@ -31,6 +31,15 @@ class Mismatch(Enum):
     TRANSFORM = 'no transform'
 
 
+_COMMON = (Mismatch.OFFSET, Mismatch.NO_INFO, Mismatch.BAD_INFO, Mismatch.UNREADABLE)
+
+REASONS = {
+    'depth': (*_COMMON, Mismatch.SIZE, Mismatch.EMPTY),
+    'cloud': (*_COMMON, Mismatch.TRANSFORM),
+}
+"""Reasons by name of the input."""
+
+
 class RefusedError(ValueError):
     """Error of an input that cannot be used for an image."""
 
@@ -46,7 +55,7 @@ class SideInput:
         """Begin without messages.
 
         Args:
-            name: `depth` or `cloud`.
+            name: one of REASONS.
             warn: logs a warning of a kind once.
         """
         self.name = name
@@ -133,7 +142,8 @@ class SideInput:
                 'offset ms': show(self.offset_ms, 1),
                 'used': str(self.used),
                 **{
-                    f'mismatch {reason.value}': str(self.mismatches[reason]) for reason in Mismatch
+                    f'mismatch {reason.value}': str(self.mismatches[reason])
+                    for reason in REASONS[self.name]
                 },
                 **{reason: str(number) for reason, number in self.missing.items()},
                 'topics': topics or 'n/a',
