@@ -56,7 +56,7 @@ class LoggedBackend:
         with suppress(OSError):  # each record was flushed; an error here was raised before
             self._file.close()
 
-    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, Any]) -> Outputs:
         """See `Backend`.
 
         Raises:
