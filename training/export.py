@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxscript.optimizer
 import torch
@@ -19,7 +18,7 @@ from panoptic_ros.core.model_file import MAX_FILE_BYTES, require_model_name
 from panoptic_ros.core.model_info import OUTPUTS, ModelInfo
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
-from panoptic_ros.runtime.batch import graph_inputs
+from panoptic_ros.runtime.batch import graph_feed
 from panoptic_ros.runtime.roi_align import replace_roi_align
 from panoptic_ros.runtime.self_check import write_with_reference
 from panoptic_ros.runtime.torch_backend import merge_norms
@@ -280,19 +279,7 @@ def export_model(
 def sample_inputs(info: ModelInfo) -> list[dict[str, Any]]:
     """Return the graph's inputs for a grey image and for one of many colours."""
     images = np.full((*info.input_size, 3), 128, np.uint8), color_chart(*info.input_size)
-    return [default_inputs(info, image) for image in images]
-
-
-def default_inputs(info: ModelInfo, image: npt.NDArray[np.uint8]) -> dict[str, Any]:
-    """Return the graph's inputs for an image of the input size, with the default thresholds.
-
-    All images of a batch are this one.
-    """
-    pixels, thresholds = graph_inputs(
-        info, [image], [{name: t.default for name, t in info.thresholds.items()}]
-    )
-    scalars = {name: np.array(value, np.float32) for name, value in thresholds.items()}
-    return {'image': pixels, **scalars}
+    return [graph_feed(info, image) for image in images]
 
 
 def require_finite_maps(model: PanopticModel, input_size: tuple[int, int]) -> None:

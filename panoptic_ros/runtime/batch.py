@@ -58,6 +58,21 @@ def graph_inputs(
     }
 
 
+def graph_feed(
+    info: ModelInfo, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float] | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the inputs of a graph by name for one image, which fills all places of a batch.
+
+    Args:
+        info: description of the graph.
+        image: (H, W, 3) uint8 RGB of the input size.
+        thresholds: a value for each threshold; None is the model's defaults.
+    """
+    values = thresholds or {name: value.default for name, value in info.thresholds.items()}
+    pixels, scalars = graph_inputs(info, [image], [values])
+    return {'image': pixels, **{k: np.array(v, np.float32) for k, v in scalars.items()}}
+
+
 def split_outputs(outputs: Outputs, count: int) -> list[Outputs]:
     """Return the outputs for the first `count` images of a batch."""
     arrays = {name: value for name, value in outputs._asdict().items() if value is not None}
