@@ -20,9 +20,6 @@ from panoptic_training.module_backend import ModuleBackend, model_info
 SIZE = (64, 128)
 TRAINED = sorted(name for name, row in FAMILIES.items() if row.loss is not None)
 
-FAST = ('hle', 'pisr_maskformer')
-"""Families whose graph of a batch is tested in every run; exports take time."""
-
 
 def untrained(family):
     """Return a module that finds instances in random images."""
@@ -72,30 +69,39 @@ def test_a_module_gives_the_results_of_single_images(family):
     assert_alike(results_of(model, 2), single)
 
 
-@pytest.mark.parametrize(
-    'family', [pytest.param(one, marks=() if one in FAST else pytest.mark.slow) for one in TRAINED]
+@pytest.fixture(
+    scope='module',
+    params=[pytest.param(one, marks=() if one == 'hle' else pytest.mark.slow) for one in TRAINED],
 )
-def test_a_graph_gives_the_results_of_single_images(family, tmp_path):
-    model, path = untrained(family), tmp_path / 'batch.onnx'
+def exported(request, tmp_path_factory):
+    """Module and model file of a batch of two; exports take time."""
+    model, path = untrained(request.param), tmp_path_factory.mktemp('batch') / 'batch.onnx'
     export_model(model, path, SIZE, name='batch', batch=2)
+    return model, path
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'torch'])
+def test_a_graph_gives_the_results_of_single_images(exported, backend):
+    model, path = exported
     info = read_info(path)
     assert (info.batch, info.image_shape, info.threshold_shape) == (2, (2, *SIZE, 3), (2,))
-    backend = open_backend(path, 'onnxruntime', 'cpu')
-    found = run_images(backend.run, info, *images_and_thresholds(info))
+    run = open_backend(path, backend, 'cpu').run
+    found = run_images(run, info, *images_and_thresholds(info))
     assert_alike(found, results_of(model, 1))
-    graph = onnx.load(path)
-    decodings = sum(node.op_type == 'ScatterElements' for node in graph.graph.node)
-    assert rewrite_for_cpu(graph)  # each of the decodings
-    rewritten = [node.op_type for node in graph.graph.node].count('ScatterElements')
-    assert (rewritten - decodings) % 2 == 0 and rewritten > decodings
-    assert_tensorrt_takes(path)
-    assert_tensorrt_rtx_builds(path)
 
 
-def test_the_torch_backend_runs_a_batch(tmp_path):
-    model, path = untrained('hle'), tmp_path / 'batch.onnx'
-    export_model(model, path, SIZE, name='batch', batch=2)
-    info = read_info(path)
-    backend = open_backend(path, 'torch', 'cpu')
-    found = run_images(backend.run, info, *images_and_thresholds(info))
-    assert_alike(found, results_of(model, 1))
+def test_both_decodings_are_rewritten_for_the_cpu(exported):
+    graph = onnx.load(exported[1])
+
+    def scatters() -> int:
+        return [node.op_type for node in graph.graph.node].count('ScatterElements')
+
+    before = scatters()
+    assert rewrite_for_cpu(graph)
+    assert scatters() - before >= 2
+    assert (scatters() - before) % 2 == 0
+
+
+def test_tensorrt_takes_and_builds_the_graph(exported):
+    assert_tensorrt_takes(exported[1])
+    assert_tensorrt_rtx_builds(exported[1])
