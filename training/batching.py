@@ -20,25 +20,29 @@ def repeat_graph(model: onnx.ModelProto, info: ModelInfo) -> onnx.ModelProto:
         model: graph of one image whose first operation on it is a Cast.
         info: description of the graph to make; its `batch` is 2 or more.
     """
-    source, indices = model.graph, [f'index_{i}' for i in range(info.batch)]
+    source, places = model.graph, range(info.batch)
     outer = [value.name for value in source.input]
-    own = [*outer, *(name for node in source.node for name in node.output)]
+    own = [*outer, *(name for node in source.node for name in node.output if name)]
+    tag = '/image'
+    while any(tag in name for name in own):
+        tag += '_'
     # TensorRT takes bytes only where they are converted at once.
-    nodes = [helper.make_node('Cast', ['image'], ['image_batch'], to=TensorProto.FLOAT)]
-    for i, index in enumerate(indices):
+    nodes = [helper.make_node('Cast', ['image'], [f'image{tag}s'], to=TensorProto.FLOAT)]
+    for i in places:
         for name in outer:
-            values = 'image_batch' if name == 'image' else name
-            nodes.append(helper.make_node('Gather', [values, index], [f'{name}_{i}']))
-        names = {name: f'{name}_{i}' for name in own if name}
+            values = f'image{tag}s' if name == 'image' else name
+            nodes.append(
+                helper.make_node('Gather', [values, f'place{tag}{i}'], [f'{name}{tag}{i}'])
+            )
+        names = {name: f'{name}{tag}{i}' for name in own}
         nodes += [_renamed(node, names) for node in source.node]
     outputs = []
     for value in source.output:
-        parts = [f'{value.name}_{i}_row' for i in range(info.batch)]
-        for i, part in enumerate(parts):
-            nodes.append(
-                helper.make_node('Unsqueeze', [f'{value.name}_{i}', 'first_axis'], [part])
-            )
-        nodes.append(helper.make_node('Concat', parts, [value.name], axis=0))
+        rows = [f'{value.name}{tag}{i}/row' for i in places]
+        for i in places:
+            inputs = [f'{value.name}{tag}{i}', f'axis{tag}']
+            nodes.append(helper.make_node('Unsqueeze', inputs, [rows[i]]))
+        nodes.append(helper.make_node('Concat', rows, [value.name], axis=0))
         kind = value.type.tensor_type
         shape = [info.batch, *(d.dim_value for d in kind.shape.dim)]
         outputs.append(helper.make_tensor_value_info(value.name, kind.elem_type, shape))
@@ -55,8 +59,8 @@ def repeat_graph(model: onnx.ModelProto, info: ModelInfo) -> onnx.ModelProto:
         outputs,
         [
             *source.initializer,
-            *(numpy_helper.from_array(np.array(i), index) for i, index in enumerate(indices)),
-            numpy_helper.from_array(np.array([0]), 'first_axis'),
+            *(numpy_helper.from_array(np.array(i), f'place{tag}{i}') for i in places),
+            numpy_helper.from_array(np.array([0]), f'axis{tag}'),
         ],
     )
     repeated = helper.make_model(
