@@ -199,7 +199,8 @@ def _cameras(args: argparse.Namespace, height: int, width: int) -> list[dict[str
     records = []
     for path in paths:
         with ExitStack() as stack:
-            sink = _open_sink(stack)
+            stack.enter_context(exit_at_sigterm())
+            sink = _open_sink(stack, args.depth, args.other_process)
             progress = stack.enter_context(Progress('images sent', 100))
 
             def show(done: float, progress: Progress = progress, name: str = path.stem) -> None:
