@@ -18,6 +18,7 @@ from panoptic_ros.core.model_file import MAX_FILE_BYTES, require_model_name
 from panoptic_ros.core.model_info import OUTPUTS, ModelInfo
 from panoptic_ros.models.base import PanopticModel
 from panoptic_ros.models.registry import build
+from panoptic_ros.runtime.batch import graph_feed
 from panoptic_ros.runtime.roi_align import replace_roi_align
 from panoptic_ros.runtime.self_check import write_with_reference
 from panoptic_ros.runtime.torch_backend import merge_norms
@@ -36,7 +37,9 @@ MOST_FOLDED = 2**16
 """Most elements of a constant that is computed at export and stored."""
 
 
-def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.ModelProto:
+def build_graph(
+    model: PanopticModel, input_size: tuple[int, int], batch: int = 1
+) -> onnx.ModelProto:
     """Trace the module's forward into an ONNX graph.
 
     Parameters and buffers keep their names as initializers, so that the torch backend can load
@@ -46,14 +49,20 @@ def build_graph(model: PanopticModel, input_size: tuple[int, int]) -> onnx.Model
     Args:
         model: in eval mode.
         input_size: (height, width), px.
+        batch: number of images at once; see `ModelInfo.batch`.
 
     Raises:
         ValueError: for a size that the network cannot run at.
     """
     model.check_input_size(input_size)
-    image = torch.zeros(*input_size, 3, dtype=torch.uint8)
+    info = replace(model_info(model, input_size), batch=batch)
+    image = torch.zeros(info.image_shape, dtype=torch.uint8)
+    thresholds = {
+        name: value.expand(info.threshold_shape).clone()
+        for name, value in model.default_thresholds().items()
+    }
     names = set(model.state_dict())
-    graph = trace(model, {'image': image}, model.default_thresholds(), OUTPUTS, names)
+    graph = trace(model, {'image': image}, thresholds, OUTPUTS, names)
     for head in model.heads:
         _rename_head_outputs(graph.graph, head)
     simplify(graph, names)
@@ -209,6 +218,7 @@ def export_model(
     half_weights: bool = False,
     precision: str = 'fp32',
     grid_sample: bool = False,
+    batch: int = 1,
     recipe_hash: str = '',
     scores: Mapping[str, float] | None = None,
     card: Mapping[str, str] | None = None,
@@ -225,6 +235,7 @@ def export_model(
         half_weights: store weights as float16.
         precision: number format of the network, `fp32` or `fp16`; see `half_precision`.
         grid_sample: write RoiAlign as GridSample.
+        batch: number of images that the graph takes at once.
         recipe_hash: of the training recipe; empty for untrained weights.
         scores: validation scores for the metadata.
         card: the model card.
@@ -251,8 +262,8 @@ def export_model(
     copy.eval()
     require_finite_maps(copy, input_size)
     info = model_info(copy, input_size, name, recipe_hash, scores, card)
-    info = replace(info, precision=precision).with_unknown(unknown or {})
-    graph = build_graph(copy, input_size)
+    info = replace(info, precision=precision, batch=batch).with_unknown(unknown or {})
+    graph = build_graph(copy, input_size, batch)
     if precision == 'fp16':
         use_half(graph, set(copy.state_dict()), sample_inputs(info))
     if half_weights:
@@ -267,9 +278,8 @@ def export_model(
 
 def sample_inputs(info: ModelInfo) -> list[dict[str, Any]]:
     """Return the graph's inputs for a grey image and for one of many colours."""
-    thresholds = {name: np.array(t.default, np.float32) for name, t in info.thresholds.items()}
     images = np.full((*info.input_size, 3), 128, np.uint8), color_chart(*info.input_size)
-    return [{'image': image, **thresholds} for image in images]
+    return [graph_feed(info, image) for image in images]
 
 
 def require_finite_maps(model: PanopticModel, input_size: tuple[int, int]) -> None:

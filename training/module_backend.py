@@ -2,6 +2,7 @@
 """Backend that runs a module, so that validation runs the same code as the node."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +29,10 @@ class ModuleBackend:
         self.device = str(next(model.parameters()).device)
 
     @torch.no_grad()
-    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, Any]) -> Outputs:
         """See `Backend.run`; computes in the weights' precision, not the training's."""
         scalars = {
-            name: torch.tensor(float(value), device=self.device)
+            name: torch.as_tensor(value, dtype=torch.float32, device=self.device)
             for name, value in thresholds.items()
         }
         with torch.autocast(torch.device(self.device).type, enabled=False):

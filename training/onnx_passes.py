@@ -44,6 +44,7 @@ def simplify(model: onnx.ModelProto, weights: Collection[str] = ()) -> None:
         value.name: value.type.tensor_type.elem_type
         for value in (*values.value_info, *values.input, *values.output)
     }
+    stack_before_casts(model.graph, shapes, types)
     fold_batch_norms(model.graph)
     lay_out_weights(model.graph)
     split_slices(model.graph, shapes)
@@ -83,6 +84,43 @@ def infer_shapes(model: onnx.ModelProto) -> onnx.GraphProto:
     found = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
     del found.input[len(model.graph.input) :]
     return found
+
+
+def stack_before_casts(
+    graph: onnx.GraphProto, shapes: dict[str, list[int]], types: dict[str, int]
+) -> None:
+    """Stack the outputs of a batch's images before their casts, which become one.
+
+    TensorRT has numbers of 8 bits in casts of outputs only.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    outputs = {value.name for value in graph.output}
+    nodes, changed = [], set[str]()
+    for node in graph.node:
+        nodes.append(node)
+        if node.op_type != 'Concat' or node.output[0] not in outputs:
+            continue
+        stacked = [one for name in node.input if (one := makers.get(name)) is not None]
+        casts = [
+            cast
+            for one in stacked
+            if one.op_type == 'Unsqueeze'
+            and (cast := makers.get(one.input[0])) is not None
+            and cast.op_type == 'Cast'
+        ]
+        if len(casts) < len(node.input) or len({types.get(c.input[0]) for c in casts}) > 1:
+            continue
+        for one, cast in zip(stacked, casts, strict=True):
+            one.input[0] = cast.input[0]
+        changed.update(node.input)
+        result, uncast = node.output[0], f'{node.output[0]}_uncast'
+        node.output[0], shapes[uncast] = uncast, shapes[result]
+        to = helper.get_node_attr_value(casts[0], 'to')
+        nodes.append(helper.make_node('Cast', [uncast], [result], name=result, to=to))
+    known = [value for value in graph.value_info if value.name not in changed]
+    del graph.value_info[:]
+    graph.value_info.extend(known)
+    set_nodes(graph, nodes)
 
 
 def fold_batch_norms(graph: onnx.GraphProto) -> None:

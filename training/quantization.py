@@ -22,6 +22,7 @@ from onnx import TensorProto, numpy_helper
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import info_from_onnx, load_onnx
 from panoptic_ros.core.model_info import ModelInfo
+from panoptic_ros.runtime.batch import graph_feed
 from panoptic_ros.runtime.letterbox import Letterbox
 from panoptic_ros.runtime.self_check import write_with_reference
 
@@ -139,10 +140,7 @@ class _Inputs:
     """Inputs of a graph for images, as onnxruntime's calibration takes them."""
 
     def __init__(self, info: ModelInfo, images: Iterable[npt.NDArray[np.uint8]]) -> None:
-        self._letterbox, self._images = Letterbox(info), iter(images)
-        self._thresholds = {
-            name: np.array(t.default, np.float32) for name, t in info.thresholds.items()
-        }
+        self._info, self._letterbox, self._images = info, Letterbox(info), iter(images)
 
     def get_next(self) -> dict[str, Any] | None:
         """Return the graph's inputs for the next image; None after the last."""
@@ -150,4 +148,4 @@ class _Inputs:
         if image is None:
             return None
         pixels, _ = self._letterbox(CameraImage(image))
-        return {'image': pixels.copy(), **self._thresholds}
+        return graph_feed(self._info, pixels.copy())

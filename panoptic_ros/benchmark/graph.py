@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.model_file import load_onnx
+from panoptic_ros.core.model_file import info_from_onnx, load_onnx
 from panoptic_ros.runtime import Backend, BackendError
+from panoptic_ros.runtime.batch import graph_feed
 from panoptic_ros.runtime.cpu_graph import rewrite_for_cpu
 from panoptic_ros.runtime.gpu import gpu_index
 from panoptic_ros.runtime.roi_align import replace_roi_align
@@ -92,7 +93,8 @@ def time_graph(
 
     Args:
         path: the model file.
-        images: (H, W, 3) uint8 RGB of the input size, used in turn.
+        images: (H, W, 3) uint8 RGB of the input size, used in turn; each fills all places of a
+            batch.
         thresholds: a value for each of the model's thresholds.
         seconds: time to spend; at least LEAST_RUNS images are processed.
 
@@ -108,11 +110,12 @@ def time_graph(
     ends = network_ends(model)
     if not ends:
         return None
+    info = info_from_onnx(model, path)
     rewrite_for_cpu(model)
     outputs = [value.name for value in model.graph.output]
     # As outputs, these values remain when ONNX Runtime merges operations.
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ends)
-    feed = {name: np.array(value, np.float32) for name, value in thresholds.items()}
+    feeds = [graph_feed(info, image, thresholds) for image in images]
     with tempfile.TemporaryDirectory() as folder:
         options = session_options(threads=1)
         options.enable_profiling = True
@@ -126,7 +129,7 @@ def time_graph(
         while count < WARM_UP + LEAST_RUNS or (
             count < MAX_RUNS and time.perf_counter() - start < seconds
         ):
-            session.run(outputs, {'image': images[count % len(images)], **feed})
+            session.run(outputs, feeds[count % len(feeds)])
             count += 1
         events = json.loads(Path(session.end_profiling()).read_text(encoding='utf-8'))
     times = _sum_by_run(events, _before(merged, ends), {node.name for node in merged.node})

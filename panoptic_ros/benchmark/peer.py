@@ -85,6 +85,11 @@ def time_peer(path: Path, seconds: float) -> PeerTimes:
             f'--peer compares networks without decoding, and {path} does not name the end of its '
             'network; take a model file of a family that is trained here'
         )
+    if predictor.info.batch > 1:
+        raise ValueError(
+            f'--peer compares networks for one image, and {path} takes {predictor.info.batch} at '
+            'once; export it with --batch 1'
+        )
     rows, size = list[tuple[float, float]](), predictor.info.input_size
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     with mask2former() as peer:

@@ -10,11 +10,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from panoptic_ros.benchmark.cameras import CamerasTimes
 from panoptic_ros.benchmark.graph import GraphTimes
 from panoptic_ros.benchmark.metrics import FEW_FRAMES, MANY_FRAMES, MetricCost
 from panoptic_ros.benchmark.peer import PEER, PeerTimes
 from panoptic_ros.benchmark.pipeline import PipelineTimes
 from panoptic_ros.node.stages import Stage
+
+CAMERA_COLUMNS = ('camera', 'received', 'published', 'dropped', 'p50_ms', 'p95_ms', 'max_ms')
+"""Columns of the table of cameras."""
 
 MOST_CHARS = 10_000
 """Width at which no table wraps."""
@@ -136,6 +140,48 @@ def peer_records(times: PeerTimes) -> list[dict[str, Any]]:
             (times.info.name, 'onnxruntime/cpu', times.own_ms),
             (PEER, 'torch/eager', times.peer_ms),
         )
+    ]
+
+
+def cameras_table(times: CamerasTimes, image_size: str) -> Table:
+    """Make a table with a row per camera: counts of its images, and latencies in ms."""
+    result = Table(
+        title=f'{times.info.name} on {times.backend}, {times.device}: '
+        f'{len(times.cameras)} cameras of {image_size} at {times.rate_hz:g} Hz',
+        title_justify='left',
+        box=box.SIMPLE_HEAD,
+    )
+    records = cameras_records(times, image_size)
+    for heading in CAMERA_COLUMNS:
+        result.add_column(
+            heading.replace('_', ' '), justify='left' if heading == 'camera' else 'right'
+        )
+    for record in records:
+        result.add_row(*(str(record[heading]) for heading in CAMERA_COLUMNS))
+    return result
+
+
+def cameras_records(times: CamerasTimes, image_size: str) -> list[dict[str, Any]]:
+    """Return a record for each camera; its latencies are None if no image was processed."""
+    return [
+        {
+            'model': times.info.name,
+            'backend': times.backend,
+            'device': times.device,
+            'image': image_size,
+            'rate_hz': times.rate_hz,
+            'camera': camera.name,
+            'received': camera.counts.received,
+            'published': camera.counts.published,
+            'dropped': sum(camera.counts.dropped.values()),
+            **{
+                f'{name}_ms': round(float(np.percentile(camera.latency_ms, q)), 2)
+                if len(camera.latency_ms)
+                else None
+                for name, q in (('p50', 50), ('p95', 95), ('max', 100))
+            },
+        }
+        for camera in times.cameras
     ]
 
 

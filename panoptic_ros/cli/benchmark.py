@@ -17,6 +17,12 @@ from panoptic_ros.core.progress import Progress, working
 from panoptic_ros.core.signals import exit_at_sigterm
 from panoptic_ros.core.text import counted
 
+MOST_CAMERAS = 16
+"""Most cameras that are timed together."""
+
+RATE_HZ = 10.0
+"""Default rate of a camera."""
+
 MAX_SIDE = 16_384
 """Largest side of the camera image, px."""
 
@@ -33,6 +39,7 @@ def add_parser(subparsers: Any) -> None:
         'changes every number; ratios within one run hold.',
         epilog='examples:\n  panoptic benchmark city.onnx --backend onnxruntime --threads 1\n'
         '  panoptic benchmark city.onnx --peer hf\n'
+        '  panoptic benchmark city.onnx --cameras 2 --rate 10 --image-size 720 1280\n'
         '  panoptic benchmark --metrics --image-size 1024 2048',
     )
     parser.add_argument(
@@ -85,6 +92,19 @@ def add_parser(subparsers: Any) -> None:
         "Face's Mask2Former (Swin-T, random weights, nothing is downloaded) at the same size",
     )
     parser.add_argument(
+        '--cameras',
+        type=whole(1, MOST_CAMERAS),
+        metavar='N',
+        help='instead of stages, time N cameras that share the model as in the node: images in '
+        'real time, their latency from arrival to the last message, and those that are dropped',
+    )
+    parser.add_argument(
+        '--rate',
+        type=number(above=0, most=1000),
+        metavar='HZ',
+        help=f'with --cameras: images per second of each camera (default: {RATE_HZ:g})',
+    )
+    parser.add_argument(
         '--metrics',
         action='store_true',
         help='time the metrics of `panoptic evaluate` instead of models',
@@ -115,8 +135,8 @@ def add_parser(subparsers: Any) -> None:
         type=Path,
         metavar='FILE',
         help='also write the table to this file: records of model, backend, device, input, '
-        'operations, tensorrt_layers, stage, p50_ms, p95_ms, or with --metrics of metric, image, '
-        'frame_ms, ...',
+        'operations, tensorrt_layers, stage, p50_ms, p95_ms, with --cameras of camera, received, '
+        'published, ..., with --metrics of metric, image, frame_ms, ...',
     )
     parser.set_defaults(func=run)
 
@@ -141,9 +161,16 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError('--other-process publishes messages; leave out --metrics')
     if args.metrics and args.peer:
         raise ValueError('--peer compares models; leave out --metrics')
+    if args.cameras and (args.metrics or args.peer):
+        raise ValueError(
+            f'--cameras times a model; leave out --{"metrics" if args.metrics else "peer"}'
+        )
+    if args.rate is not None and not args.cameras:
+        raise ValueError('--rate is for --cameras')
     if args.peer:
         require_peer()
-    records = (_metrics if args.metrics else _pipeline)(args, height, width)
+    measure = _metrics if args.metrics else _cameras if args.cameras else _pipeline
+    records = measure(args, height, width)
     if args.json:
         write_json(records, args.json)
     report_saved(counted(len(records), 'row'), args.json)
@@ -158,6 +185,47 @@ def _metrics(args: argparse.Namespace, height: int, width: int) -> list[dict[str
         costs = time_metrics(height, width, args.seconds)
     table_console().print(metrics_table(*costs, f'{height}x{width}'))
     return metrics_records(*costs, f'{height}x{width}')
+
+
+def _cameras(args: argparse.Namespace, height: int, width: int) -> list[dict[str, Any]]:
+    """Time cameras that share a model, print a table for each model and return the records."""
+    from panoptic_ros.benchmark.cameras import time_cameras
+    from panoptic_ros.benchmark.inputs import street
+    from panoptic_ros.benchmark.report import cameras_records, cameras_table
+    from panoptic_ros.core.resources import default_model
+
+    paths = [model_path(source) for source in args.models] or [default_model()]
+    images = street(height, width)
+    records = []
+    for path in paths:
+        with ExitStack() as stack:
+            stack.enter_context(exit_at_sigterm())
+            sink = _open_sink(stack, args.depth, args.other_process)
+            progress = stack.enter_context(Progress('images sent', 100))
+
+            def show(done: float, progress: Progress = progress, name: str = path.stem) -> None:
+                progress.update(100 * done, name)
+
+            times = time_cameras(
+                path,
+                images,
+                args.cameras,
+                RATE_HZ if args.rate is None else args.rate,
+                args.seconds,
+                sink,
+                show,
+                **_backend_options(args),
+            )
+        table_console().print(cameras_table(times, f'{height}x{width}'))
+        records += cameras_records(times, f'{height}x{width}')
+    return records
+
+
+def _backend_options(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        name: getattr(args, name)
+        for name in ('backend', 'device', 'precision', 'allow_cpu', 'threads')
+    }
 
 
 def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[str, Any]]:
@@ -196,11 +264,7 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
                 args.seconds,
                 sink,
                 lambda done: progress.update(index + done, path.stem),
-                backend=args.backend,
-                device=args.device,
-                precision=args.precision,
-                allow_cpu=args.allow_cpu,
-                threads=args.threads,
+                **_backend_options(args),
             )
 
         reports = [time_model(index, path) for index, path in enumerate(paths)]

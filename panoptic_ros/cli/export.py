@@ -14,6 +14,7 @@ from panoptic_ros.core.card import CARD_FIELDS, read_card
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.inputs import CHECKPOINT
 from panoptic_ros.core.model_file import read_info, require_model_name
+from panoptic_ros.core.model_info import MAX_BATCH
 from panoptic_ros.core.progress import working
 
 MOST_INSTANCES = 4096
@@ -85,6 +86,14 @@ def add_parser(subparsers: Any) -> None:
         help='network input, px (default: that of the training)',
     )
     parser.add_argument(
+        '--batch',
+        type=whole(1, MAX_BATCH),
+        default=1,
+        metavar='N',
+        help='number of images that the graph takes at once, for a node with N cameras on a GPU; '
+        'fewer images take as long as N (default: %(default)s)',
+    )
+    parser.add_argument(
         '--stride',
         type=int,
         choices=(1, 2, 4),
@@ -148,6 +157,7 @@ def run(args: argparse.Namespace) -> None:
         'half_weights': args.weights == 'fp16',
         'precision': args.precision,
         'grid_sample': args.roi_align == 'gridsample',
+        'batch': args.batch,
         'stride': args.stride,
         'top_k': args.top_k,
         'scores': read_scores(args.scores) if args.scores else {},
@@ -171,6 +181,7 @@ def run(args: argparse.Namespace) -> None:
     height, width = info.input_size
     report_saved(
         f'{info.name}: {info.family}, input {height}x{width}, stride {info.stride}, '
+        f'{f"batch {info.batch}, " if info.batch > 1 else ""}'
         f'{info.precision}, {len(info.labels)} classes, {args.output.stat().st_size / 1e6:.1f} MB',
         args.output,
     )

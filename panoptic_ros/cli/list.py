@@ -8,6 +8,7 @@ from typing import Any
 
 from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import table_console
+from panoptic_ros.core.text import counted
 
 
 def add_parser(subparsers: Any) -> None:
@@ -180,6 +181,7 @@ def _model(path: Path) -> Iterator[Any]:
         'file': f'{path}, {path.stat().st_size / 1e6:.1f} MB, SHA-256 {file_hash(path)}...',
         'family': info.family,
         'input': '{}x{} px'.format(*info.input_size),
+        'batch': counted(info.batch, 'image') + ' at once',
         'stride': f'{info.stride} px per cell',
         'precision': info.precision,
         'embedding': f'{info.embedding_dim} numbers, {info.embedding_kind}'

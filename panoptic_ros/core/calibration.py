@@ -56,13 +56,18 @@ def confidence_table(scaling: Scaling) -> npt.NDArray[np.uint8]:
 
 
 def raw_thresholds(
-    thresholds: Mapping[str, float], calibration: Mapping[str, Scaling]
-) -> dict[str, float]:
-    """Return the thresholds of the network itself; those of a model file are calibrated."""
+    thresholds: Mapping[str, Any], calibration: Mapping[str, Scaling]
+) -> dict[str, Any]:
+    """Return the thresholds of the network itself; those of a model file are calibrated.
+
+    Args:
+        thresholds: numbers, or arrays of a batch, by name.
+        calibration: scaling by output.
+    """
     values = dict(thresholds)
     if 'score' in calibration and SCORE_THRESHOLD in values:
         undo = inverse(calibration['score'])
-        values[SCORE_THRESHOLD] = float(scale(values[SCORE_THRESHOLD], undo))
+        values[SCORE_THRESHOLD] = scale(values[SCORE_THRESHOLD], undo)
     return values
 
 

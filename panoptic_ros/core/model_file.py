@@ -2,8 +2,9 @@
 """Model files: an ONNX graph whose metadata holds all that is needed to run it.
 
 The graph takes `image` (H, W, 3) uint8 RGB and one float32 scalar per threshold, and returns the
-`OUTPUTS`. The `ModelInfo` is a JSON document in the graph's metadata, so that a model file needs
-no recipe, label file or settings beside it.
+`OUTPUTS`; that of a batch of N images takes (N, H, W, 3) and (N,), and returns stacked outputs.
+The `ModelInfo` is a JSON document in the graph's metadata, so that a model file needs no recipe,
+label file or settings beside it.
 """
 
 import hashlib
@@ -218,8 +219,8 @@ def info_from_onnx(model: Any, path: Path) -> ModelInfo:
         for value in model.graph.input
     }
     expected = {
-        'image': (TensorProto.UINT8, *info.input_size, 3),
-        **dict.fromkeys(info.thresholds, (TensorProto.FLOAT,)),
+        'image': (TensorProto.UINT8, *info.image_shape),
+        **dict.fromkeys(info.thresholds, (TensorProto.FLOAT, *info.threshold_shape)),
     }
     if inputs != expected:
         raise ModelFileError(

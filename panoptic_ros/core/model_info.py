@@ -27,12 +27,17 @@ MAX_TEXT_CHARS = 500
 MAX_INPUT_SIDE = 8192
 """Maximum side of a network's input, px."""
 
+MAX_BATCH = 64
+"""Maximum number of images that a graph takes at once."""
+
 MAX_NUMBER = 1e30
 """Maximum absolute value of a number; fits into float32."""
 
 
 class Outputs(NamedTuple):
     """Outputs of the graph for one image, a map of segments and a table of S rows.
+
+    The graph of a batch gives arrays with an axis of the images before the others.
 
     Row r describes the segment with id r + 1. S is a constant of the model; rows whose `valid` is
     False have no meaning.
@@ -156,6 +161,20 @@ class ModelInfo:
 
     unknown: Mapping[str, float] = field(default_factory=dict)
     """Least score by class name; a segment below it is UNKNOWN; see `with_unknown`."""
+
+    batch: int = 1
+    """Number of images that the graph takes at once. From 2 on all its inputs and outputs have an
+    axis of the images before the others."""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of the graph's input `image`: (H, W, 3), or (N, H, W, 3) for a batch of N."""
+        return *((self.batch,) if self.batch > 1 else ()), *self.input_size, 3
+
+    @property
+    def threshold_shape(self) -> tuple[int, ...]:
+        """Shape of the graph's thresholds: (), or (N,) for a batch of N."""
+        return (self.batch,) if self.batch > 1 else ()
 
     @property
     def unknown_id(self) -> int | None:
@@ -288,6 +307,11 @@ _RULES: tuple[tuple[str, str, Callable[[ModelInfo], bool]], ...] = (
                 for value in info.calibration.values()
             )
         ),
+    ),
+    (
+        'batch',
+        f'a whole number from 1 to {MAX_BATCH}',
+        lambda info: _is_integer(info.batch, 1, MAX_BATCH),
     ),
     ('precision', f'one of {", ".join(PRECISIONS)}', lambda info: info.precision in PRECISIONS),
 )

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.model_info import Threshold
@@ -94,18 +95,42 @@ class PanopticModel(nn.Module):
         return (image.to(self.mean.dtype) - self.mean) / self.std
 
     def to_batch(self, image: Tensor) -> Tensor:
-        """Return an image, (H, W, 3) uint8, as a batch of one, (1, 3, H, W) float in 0..255."""
+        """Return images, ([N,] H, W, 3) uint8, as a batch, (N, 3, H, W) float in 0..255."""
         # TensorRT takes bytes only where they are converted at once.
-        return image.to(self.mean.dtype).permute(2, 0, 1)[None]
+        pixels = image.to(self.mean.dtype)
+        if image.dim() == 3:
+            return pixels.permute(2, 0, 1)[None]
+        return pixels.permute(0, 3, 1, 2)
+
+    def maps_to_decode(self, batch: Tensor) -> Any:
+        """Compute the maps that `decode` takes, of a batch (B, 3, H, W) in 0..255.
+
+        Their tensors have the images on the first axis, except for scalars.
+        """
+        return self.maps(batch)
 
     def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
-        """Compute the segments of one image.
+        """Compute the segments of one image or of several, which are decoded one by one.
 
         Args:
-            image: RGB, (H, W, 3) uint8.
-            thresholds: scalar tensors (), one per name in `thresholds`.
+            image: RGB, (H, W, 3) or (N, H, W, 3) uint8.
+            thresholds: one per name in `thresholds`: scalars (), or for N images (N,).
+
+        Returns:
+            The outputs; for N images with an axis of the images before the others.
         """
-        return self.decode(self.maps(self.to_batch(image)), **thresholds)
+        maps = self.maps_to_decode(self.to_batch(image))
+        if image.dim() == 3:
+            return self.decode(maps, **thresholds)
+        rows = [
+            self.decode(
+                _of_image(maps, i), **{name: value[i] for name, value in thresholds.items()}
+            )
+            for i in range(image.shape[0])
+        ]
+        return SegmentTensors(
+            *(torch.cat([value[None] for value in values]) for values in zip(*rows, strict=True))
+        )
 
     def default_thresholds(self) -> dict[str, Tensor]:
         """Return the defaults of the thresholds as `forward` takes them."""
@@ -118,3 +143,10 @@ class PanopticModel(nn.Module):
     def config_dict(self) -> dict[str, Any]:
         """Return the configuration as plain values."""
         return dataclasses.asdict(self.config)
+
+
+def _of_image(maps: Any, index: int) -> Any:
+    """Return the maps of one image of a batch, as a batch of one."""
+    return tree_map(
+        lambda x: x[index : index + 1] if isinstance(x, Tensor) and x.dim() else x, maps
+    )

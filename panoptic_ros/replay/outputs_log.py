@@ -44,9 +44,8 @@ class LoggedBackend:
         self._backend = backend
         self._path = path
         self._file = path.open('a+b')
-        self.logged = self._read_count()
-        """Number of images in the log when it was opened."""
-        self._left = self.logged
+        self.left = self._read_count()
+        """Number of runs in the log that `run` has not returned yet."""
         self._file.seek(0)
 
     def __enter__(self) -> 'LoggedBackend':
@@ -56,15 +55,15 @@ class LoggedBackend:
         with suppress(OSError):  # each record was flushed; an error here was raised before
             self._file.close()
 
-    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, Any]) -> Outputs:
         """See `Backend`.
 
         Raises:
             InferenceError: if the backend fails, or did so when the log was written.
             OSError: if the log cannot be written; it names the file.
         """
-        if self._left:
-            self._left -= 1
+        if self.left:
+            self.left -= 1
             size, _ = _HEAD.unpack(self._file.read(_HEAD.size))
             outputs, self.seconds = _unpack(self._file.read(size))
             return outputs

@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lock-step replay: every image in order, through the image step of the node."""
+"""Lock-step replay: every image in order, through scheduler and image step of the node."""
 
 import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from panoptic_ros.core.text import one_line
 from panoptic_ros.images.messages import header_stamp_ns
 from panoptic_ros.node.camera_settings import settings_for
 from panoptic_ros.node.counts import Drop
-from panoptic_ros.node.image_step import DroppedImage, ImageStep, ProcessedImage
+from panoptic_ros.node.image_step import (
+    DroppedImage,
+    ImageStep,
+    ProcessedImage,
+    Request,
+    process_together,
+)
 from panoptic_ros.node.model_loading import LoadedModel
+from panoptic_ros.node.scheduler import Scheduler
 from panoptic_ros.node.stages import Stage
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 from panoptic_ros.recordings.recording import Record
@@ -85,50 +94,117 @@ def replay(
             )
             for name in config.cameras
         }
-        counts = dict.fromkeys(config.cameras, 0)
+        counts, reused = dict.fromkeys(config.cameras, 0), 0
         diagnostics = ReplayDiagnostics(loaded, config.cameras)
-        for name, message in progress(config.images()):
-            record = FrameRecord(name, counts[name], 0, message.time_ns)
-            counts[name] += 1
-            if not records:
-                bag.add_labels(message.time_ns, _score_threshold(loaded, config))
-            records.append(record)
-            result = _process(record, message, steps[name], backend)
-            processed = result if isinstance(result, ProcessedImage) else None
-            gt = None
-            if name in config.ground_truths and message.message is not None:
-                gt = config.ground_truths[name].at(record.stamp_ns, record.recorded_ns)
-            if gt is not None:
-                score_frame(record, scores[name], gt, processed.frame if processed else None)
-            if processed is not None:
-                image, frame, _ = processed
-                overlay = bag.add(name, message.time_ns, message.message.header, image, frame)
-                picture = overlay.data.reshape(overlay.height, overlay.width, 3)
-                videos[name].add(picture, frame.stamp_s)
-                worst.add(record, image, picture, gt)
-            diagnostics.add(record, result, steps[name].pipeline.tracks)
-            if diagnostics.is_due(message.time_ns):
-                bag.add_diagnostics(message.time_ns, diagnostics)
-        reused = backend.logged
+        for group in take_turns(progress(config.images()), config.cameras, info.batch):
+            entries = []
+            for name, message in group:
+                record = FrameRecord(name, counts[name], 0, message.time_ns)
+                counts[name] += 1
+                if not records:
+                    bag.add_labels(message.time_ns, _score_threshold(loaded, config))
+                records.append(record)
+                entries.append(_Entry(record, message, steps[name]))
+            results, known = _process(entries, backend)
+            reused += known
+            for (record, message, step), result in zip(entries, results, strict=True):
+                name = record.camera
+                processed = result if isinstance(result, ProcessedImage) else None
+                gt = None
+                if name in config.ground_truths and message.message is not None:
+                    gt = config.ground_truths[name].at(record.stamp_ns, record.recorded_ns)
+                if gt is not None:
+                    score_frame(record, scores[name], gt, processed.frame if processed else None)
+                if processed is not None:
+                    image, frame, _ = processed
+                    overlay = bag.add(name, message.time_ns, message.message.header, image, frame)
+                    picture = overlay.data.reshape(overlay.height, overlay.width, 3)
+                    videos[name].add(picture, frame.stamp_s)
+                    worst.add(record, image, picture, gt)
+                diagnostics.add(record, result, step.pipeline.tracks)
+                if diagnostics.is_due(message.time_ns):
+                    bag.add_diagnostics(message.time_ns, diagnostics)
     _check_usable(records, config)
     total = merge_scores(records, scores)
     return ReplayResult(records, total, worst, time.perf_counter() - start_s, reused)
 
 
+def take_turns(
+    images: Iterable[tuple[str, Record]], cameras: Collection[str], most: int
+) -> Iterator[list[tuple[str, Record]]]:
+    """Group images as the node's scheduler takes them if the model keeps up with the cameras.
+
+    Args:
+        images: camera and message, in order.
+        cameras: names of the cameras.
+        most: largest number of images in a group.
+
+    Yields:
+        Images of different cameras that go together; over all groups every image, in order.
+    """
+    scheduler = Scheduler[tuple[int, Record]](cameras)
+
+    def take() -> list[tuple[str, Record]]:
+        taken = sorted(scheduler.take(0.0, most), key=lambda waiting: waiting.image[0])
+        return [(name, record) for name, (_, record) in taken]
+
+    for number, (name, record) in enumerate(images):
+        if scheduler.is_waiting(name):
+            yield take()
+        scheduler.put(name, (number, record))
+        if sum(map(scheduler.is_waiting, cameras)) == min(most, len(cameras)):
+            yield take()
+    if rest := take():
+        yield rest
+
+
+class _Entry(NamedTuple):
+    """Image to process."""
+
+    record: FrameRecord
+    message: Record
+    step: ImageStep
+
+
 def _process(
-    record: FrameRecord, message: Record, step: ImageStep, backend: LoggedBackend
-) -> ProcessedImage | DroppedImage:
-    """Process one image as the node does, and note the result in its record.
+    entries: Sequence[_Entry], backend: LoggedBackend
+) -> tuple[list[ProcessedImage | DroppedImage], int]:
+    """Process images together as the node does, and note the results in their records.
+
+    Returns:
+        The results, and for how many the network's outputs came from the log.
 
     Raises:
         OSError: if the log of outputs cannot be written.
     """
-    if message.message is None:
-        result: ProcessedImage | DroppedImage = DroppedImage(Drop.BAD_IMAGE, message.problem)
-    else:
-        record.stamp_ns = header_stamp_ns(message.message)
-        result = step(message.message, message.time_ns / 1e9)
-        record.stamp_problem = step.clock.problem
+    left = backend.left
+    requests = []
+    for record, message, step in entries:
+        if message.message is not None:
+            record.stamp_ns = header_stamp_ns(message.message)
+            requests.append(Request(step, message.message, message.time_ns / 1e9))
+    processed = iter(process_together(requests))
+    results: list[ProcessedImage | DroppedImage] = []
+    for record, message, step in entries:
+        result: ProcessedImage | DroppedImage
+        if message.message is None:
+            result = DroppedImage(Drop.BAD_IMAGE, message.problem)
+        else:
+            result = next(processed)
+            record.stamp_problem = step.clock.problem
+        results.append(_note(record, result, backend.seconds))
+    is_known = backend.left < left
+    return results, sum(is_known and _reached_network(result) for result in results)
+
+
+def _reached_network(result: ProcessedImage | DroppedImage) -> bool:
+    return isinstance(result, ProcessedImage) or result.reason is Drop.INFERENCE_FAILED
+
+
+def _note(
+    record: FrameRecord, result: ProcessedImage | DroppedImage, infer_s: float
+) -> ProcessedImage | DroppedImage:
+    """Note a result in its record, and return it with its text for people."""
     if isinstance(result, DroppedImage):
         if isinstance(result.error, OSError):  # the disk is full; a later run can resume here
             raise result.error
@@ -136,7 +212,7 @@ def _process(
             result = result._replace(text=one_line(result.error))
         record.problem = result.problem
         return result
-    times = result.times | {Stage.INFER: backend.seconds}
+    times = result.times | {Stage.INFER: infer_s}
     times[Stage.TOTAL] = sum(times.values())
     record.times_ms = {
         stage.key: round(seconds * 1e3, MS_DIGITS) for stage, seconds in times.items()

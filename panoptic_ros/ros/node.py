@@ -208,6 +208,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         """Note the model in use, and report it in the log."""
         self._loaded = loaded
         info = loaded.predictor.info
+        self._worker.most_together = info.batch
         description = ', '.join(f'{key} {value}' for key, value in loaded.describe().items())
         self.get_logger().info(
             f'model is loaded: {description}, input {info.input_size[1]} x {info.input_size[0]}'

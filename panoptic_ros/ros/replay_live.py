@@ -10,6 +10,7 @@ from typing import Any
 
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import replace_results, run_folder
+from panoptic_ros.node.camera_settings import settings_for
 from panoptic_ros.node.parameters import BY_NAME
 from panoptic_ros.node.topic_recorder import TopicRecorder
 from panoptic_ros.node.topics import (
@@ -76,7 +77,7 @@ def run_live(
     """
     if len(session.config.cameras) != 1:
         raise ValueError(
-            'the node processes one camera for now; choose with --image: '
+            '--live plays one camera; choose with --image: '
             f'{", ".join(session.config.cameras.values())}'
         )
     session.require_same(output, 'live')
@@ -212,16 +213,20 @@ def _record(
 def _node_flags(session: Session, config: Path | None) -> list[str]:
     flags = ['--ros-args', *(['--params-file', str(config.resolve())] if config else [])]
     # As flags, since ROS would ignore a file that is for a node in another namespace.
+    (camera,) = session.config.cameras
     values = {
-        name: value for name, value in session.settings.items() if value != BY_NAME[name].default
+        name: value
+        for name, value in settings_for(camera, session.settings).items()
+        if not value == session.settings[name] == BY_NAME[name].default
     }
-    # Segments are scored at the camera's resolution and with the model's class ids; ages refer to
-    # the bag's clock.
+    # The node has the camera that is played, whichever the file names. Segments are scored at the
+    # camera's resolution and with the model's class ids; ages refer to the bag's clock.
     values |= {
         'use_sim_time': True,
         'output_scale': 'camera',
         'labels.remap': '',
         'autostart': True,
+        'cameras': BY_NAME['cameras'].default,
     }
     if session.settings['model']:  # in quotes, as ROS reads the value as YAML
         values['model'] = str(Path(session.settings['model']).expanduser().resolve())

@@ -2,7 +2,7 @@
 """Protocol of the backends; each runs model files with one engine."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +29,14 @@ class Backend(Protocol):
     fallback_reason: str
     """Reason why slower hardware than requested is in use; empty if it is not."""
 
-    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
-        """Run the graph.
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, Any]) -> Outputs:
+        """Run the graph; `batch.run_images` does so for any number of images.
 
         Args:
-            image: (H, W, 3) RGB at the model's input size, C-contiguous.
-            thresholds: a value for each of the model's thresholds, by name.
+            image: RGB of the shape `ModelInfo.image_shape`, C-contiguous.
+            thresholds: for each of the model's thresholds, by name, a number; for a batch of N
+                images (N,) float32.
+
+        Returns:
+            The outputs; for a batch of N images with an axis of N before the others.
         """

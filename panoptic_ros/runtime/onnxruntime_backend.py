@@ -92,7 +92,7 @@ class OnnxRuntimeBackend:
             )
         self.device = 'cpu' if index is None else f'cuda:{index}'
 
-    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, Any]) -> Outputs:
         """See `Backend.run`."""
         scalars = {name: np.array(value, np.float32) for name, value in thresholds.items()}
         return Outputs(*self._session.run(None, {'image': image, **scalars}))

@@ -13,6 +13,7 @@ from panoptic_ros.core.model_info import ModelInfo, Outputs
 from panoptic_ros.core.settings import MAX_SHOWN
 from panoptic_ros.core.text import one_line
 from panoptic_ros.runtime.backend import Backend
+from panoptic_ros.runtime.batch import run_images
 from panoptic_ros.runtime.letterbox import Letterbox
 
 
@@ -83,15 +84,17 @@ class Predictor:
         return self.run_together([NetworkInput(pixels, geometry, thresholds)])[0]
 
     def run_together(self, inputs: Sequence[NetworkInput]) -> list[Outputs]:
-        """Run the graph on several images.
+        """Run the graph on several images, `info.batch` at once.
 
         Returns:
             The outputs of each image.
         """
-        return [
-            self.backend.run(pixels, graph_thresholds(self.info, geometry, thresholds))
-            for pixels, geometry, thresholds in inputs
-        ]
+        return run_images(
+            self.backend.run,
+            self.info,
+            [one.pixels for one in inputs],
+            [graph_thresholds(self.info, one.geometry, one.thresholds) for one in inputs],
+        )
 
 
 def graph_thresholds(

@@ -6,8 +6,9 @@ its versions, a damaged engine file, a driver that does not fit.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from panoptic_ros.core.model_info import ModelInfo, Outputs
 from panoptic_ros.core.reference import Reference, reference_of, scale_image
 from panoptic_ros.core.resources import STREET_PICTURE
 from panoptic_ros.runtime.backend import Backend, BackendError
+from panoptic_ros.runtime.batch import Run, run_images
 from panoptic_ros.runtime.providers import plugin_version
 from panoptic_ros.runtime.trial import check_outputs
 
@@ -102,11 +104,13 @@ def make_reference(
 
     source = graph if isinstance(graph, bytes) else str(graph)
     session = open_session(source, 'cpu', None, keep_memory=False)
-    scalars = {name: np.array(t.default, np.float32) for name, t in info.thresholds.items()}
+
+    def run(pixels: npt.NDArray[np.uint8], thresholds: Mapping[str, Any]) -> Outputs:
+        scalars = {name: np.array(value, np.float32) for name, value in thresholds.items()}
+        return Outputs(*session.run(None, {'image': pixels, **scalars}))
 
     def answer(pixels: npt.NDArray[np.uint8]) -> Reference:
-        inputs = {'image': scale_image(pixels, info), **scalars}
-        outputs = Outputs(*session.run(None, inputs))
+        outputs = _run_test_image(run, info, pixels)
         check_outputs(outputs, info)
         return reference_of(outputs, info, pixels, f'onnxruntime {ort.__version__}')
 
@@ -174,8 +178,7 @@ def check_answer(backend: Backend, info: ModelInfo, reference: Reference, path: 
         WrongAnswerError: if the answer is another one, or its shapes and ranges are wrong; names
             the versions.
     """
-    thresholds = {name: threshold.default for name, threshold in info.thresholds.items()}
-    outputs = backend.run(scale_image(reference.image, info), thresholds)
+    outputs = _run_test_image(backend.run, info, reference.image)
     try:
         check_outputs(outputs, info)
     except ModelFileError as error:
@@ -195,6 +198,13 @@ def check_answer(backend: Backend, info: ModelInfo, reference: Reference, path: 
         f'else than {reference.engine} did when the model file {path} ({file_hash(path)}) was '
         f'made: {found}; install another version of it or set another backend'
     )
+
+
+def _run_test_image(run: Run, info: ModelInfo, image: npt.NDArray[np.uint8]) -> Outputs:
+    """Return the outputs for a test image (h, w, 3), the last one of a batch of this image."""
+    thresholds = {name: threshold.default for name, threshold in info.thresholds.items()}
+    pixels = [scale_image(image, info)] * info.batch
+    return run_images(run, info, pixels, [thresholds] * info.batch)[-1]
 
 
 def engine_version(backend: Backend) -> str:

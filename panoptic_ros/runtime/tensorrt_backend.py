@@ -145,7 +145,7 @@ class TensorRTBackend:
         self.precision = precision
         self.fallback_reason = ''
 
-    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, Any]) -> Outputs:
         """See `Backend.run`."""
         cuda = self._cuda
         self._call(

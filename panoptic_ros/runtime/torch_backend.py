@@ -104,12 +104,12 @@ class TorchBackend:
         elif mode == 'cudagraph':
             self._forward = self._capture(info)
 
-    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, float]) -> Outputs:
+    def run(self, image: npt.NDArray[np.uint8], thresholds: Mapping[str, Any]) -> Outputs:
         """See `Backend.run`."""
         torch = self._torch
         with torch.inference_mode():
             scalars = {
-                name: torch.tensor(float(value), device=self.device)
+                name: torch.as_tensor(value, dtype=torch.float32, device=self.device)
                 for name, value in raw_thresholds(thresholds, self._calibration).items()
             }
             outputs = self._forward(torch.from_numpy(image).to(self.device), scalars)
@@ -119,9 +119,9 @@ class TorchBackend:
     def _capture(self, info: ModelInfo) -> Forward:
         """Capture the kernels of one image in a CUDA graph, which starts them with one call."""
         torch, eager = self._torch, self._forward
-        image = torch.zeros(*info.input_size, 3, dtype=torch.uint8, device=self.device)
+        image = torch.zeros(info.image_shape, dtype=torch.uint8, device=self.device)
         scalars = {
-            name: torch.tensor(float(value.default), device=self.device)
+            name: torch.full(info.threshold_shape, float(value.default), device=self.device)
             for name, value in info.thresholds.items()
         }
         start, outputs = capture_graph(lambda: eager(image, scalars), self.device)

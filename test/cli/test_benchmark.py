@@ -75,6 +75,9 @@ def test_the_command_prints_a_table_and_writes_records(capsys, tiny_model, tmp_p
         ),
         (['x.onnx', '--threads', '0'], '--threads must be a whole number of at least 1'),
         (['x.onnx', '--json', 'no/folder/x.json'], 'no folder no/folder'),
+        (['x.onnx', '--rate', '5'], '--rate is for --cameras'),
+        (['--metrics', '--cameras', '2'], '--cameras times a model; leave out --metrics'),
+        (['--cameras', '17'], '--cameras must be a whole number'),
     ],
 )
 def test_bad_arguments_are_told_in_one_line(capsys, argv, reason):
@@ -127,3 +130,17 @@ def test_a_peer_needs_transformers(capsys, tiny_model, monkeypatch):
     err = capsys.readouterr().err
     assert 'needs torch and transformers' in err and 'pip install "panoptic_ros[train,hf]"' in err
     assert len(err.splitlines()) == 1
+
+
+def test_cameras_that_share_a_model_are_timed(capsys, tiny_model, tmp_path):
+    path = tmp_path / 'out.json'
+    flags = ['--cameras', '2', '--rate', '20', '--seconds', '0.5', '--image-size', '90', '160']
+    backend = ['--backend', 'onnxruntime', '--device', 'cpu', '--json', str(path)]
+    assert main(['benchmark', str(tiny_model), *flags, *backend]) == 0
+    out = capsys.readouterr().out
+    assert '2 cameras of 90x160 at 20 Hz' in out
+    records = json.loads(path.read_text())
+    assert [record['camera'] for record in records] == ['camera 1', 'camera 2']
+    for record in records:
+        assert record['received'] == 10 == record['published'] + record['dropped']
+        assert 0 < record['p50_ms'] <= record['p95_ms'] <= record['max_ms']

@@ -5,6 +5,7 @@ Red is a ball, blue a box, green the floor, black void, anything else the wall (
 Balls and boxes left and right of the input's middle are two instances each: 6 rows.
 """
 
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -255,10 +256,16 @@ def make_tiny_model(
     labels: LabelSet = LABELS,
     embedding_dim: int = 4,
     confidence: bool = True,
+    batch: int = 1,
 ) -> Path:
     """Write the model file; one without `confidence` is like those of version 0.1.0."""
     info = tiny_info(input_size, stride, labels, embedding_dim)
     graph = tiny_graph(info, work, endless)
+    if batch > 1:
+        from panoptic_training.batching import repeat_graph
+
+        info = replace(info, batch=batch)
+        graph = repeat_graph(graph, info)
     if not confidence:
         del graph.graph.output[-1]
     write_model_file(graph, info, path)

@@ -5,11 +5,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tiny_model import paint_scene
+from tiny_model import make_tiny_model, paint_scene
 
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.node.counts import Drop
-from panoptic_ros.node.image_step import DroppedImage, ImageStep, ProcessedImage
+from panoptic_ros.node.image_step import (
+    DroppedImage,
+    ImageStep,
+    ProcessedImage,
+    Request,
+    process_together,
+)
 from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.node.stages import LABELS, Stage, sum_by_label
 from panoptic_ros.runtime import Predictor, open_backend
@@ -115,3 +121,41 @@ def test_diagnostics_show_the_sum_of_stages_with_one_label():
         'publish',
         'end to end',
     )
+
+
+def test_images_of_cameras_run_together_and_a_bad_one_does_not(tmp_path):
+    path = make_tiny_model(tmp_path / 'double.onnx', batch=2)
+    predictor = Predictor(open_backend(path, 'onnxruntime', 'cpu'), read_info(path))
+    runs, run = [], predictor.backend.run
+    predictor.backend.run = lambda *given: runs.append(len(given[0])) or run(*given)
+    front, rear, side = (
+        ImageStep(predictor, SETTINGS | settings)
+        for settings in ({}, {'classes.include': ('ball',)}, {'score_threshold': 0.93})
+    )
+    wide = {'height': 24, 'width': 96, 'data': paint_scene(24, 96).tobytes()}
+    results = process_together(
+        [
+            Request(front, message(), 1.0),
+            Request(rear, message(encoding='odd'), 1.0),
+            Request(side, message(**wide), 1.0),
+        ]
+    )
+    assert isinstance(results[1], DroppedImage)
+    assert [len(results[i].frame.segments) for i in (0, 2)] == [4, 1]
+    assert results[2].frame.geometry.image_size == (24, 96)
+    assert results[0].times[Stage.INFER] == results[2].times[Stage.INFER]
+    assert runs == [2]
+    results = process_together([Request(step, message(10.1), 1.1) for step in (front, rear, side)])
+    assert [len(result.frame.segments) for result in results] == [4, 1, 1]
+    assert runs == [2, 2, 2]  # the third image needs a run of its own
+
+
+def test_cameras_with_different_models_do_not_run_together(tmp_path, tiny_model):
+    """While a model is replaced, cameras take over the new one one after the other."""
+    path = make_tiny_model(tmp_path / 'double.onnx', batch=2)
+    steps = [
+        ImageStep(Predictor(open_backend(p, 'onnxruntime', 'cpu'), read_info(p)), SETTINGS)
+        for p in (path, tiny_model)
+    ]
+    results = process_together([Request(step, message(), 1.0) for step in steps])
+    assert [len(result.frame.segments) for result in results] == [4, 4]

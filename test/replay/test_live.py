@@ -105,7 +105,26 @@ def test_two_cameras_are_too_many(tmp_path, tiny_model):
     )
     code, _, error = run(bag, '--model', tiny_model, '--live', '-o', tmp_path / 'out')
     assert code == 2
-    assert 'the node processes one camera for now; choose with --image: /front/image' in error
+    assert '--live plays one camera; choose with --image: /front/image' in error
+
+
+def test_the_node_has_the_settings_of_the_camera_that_is_played():
+    settings = read_parameters(None) | {
+        'cameras': ('front', 'rear'),
+        'max_rate_hz': 5.0,
+        'front.max_rate_hz': 0.0,
+        'rear.min_area': 3.0,
+        'front.tracker.min_hits': 2,
+    }
+    session = SimpleNamespace(
+        config=SimpleNamespace(cameras={'front': '/front/image'}), settings=settings
+    )
+    given = dict(text.split(':=') for text in _node_flags(session, None)[2::2])
+    assert (
+        given.items()
+        >= {'cameras': '["camera"]', 'max_rate_hz': '0.0', 'tracker.min_hits': '2'}.items()
+    )
+    assert not {'min_area', 'rear.min_area'} & set(given)
 
 
 def test_each_missing_result_has_a_reason():

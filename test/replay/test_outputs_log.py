@@ -65,13 +65,13 @@ def test_what_was_run_is_not_run_again(tmp_path, whole):
     behind = Counting()
     behind.calls = 5
     with LoggedBackend(behind, tmp_path / 'log') as backend:
-        assert backend.logged == 5
+        assert backend.left == 5
         given = [ask(backend) for _ in range(6)]
         assert behind.calls == 6
     assert all(map(same, given, answers))
     assert answers[3] == 'MemoryError: no room'  # failed then, fails again
     with LoggedBackend(behind, tmp_path / 'log') as backend:
-        assert backend.logged == 6
+        assert backend.left == 6
         assert all(same(ask(backend), answer) for answer in answers)
 
 
@@ -82,8 +82,8 @@ def test_a_log_that_is_cut_anywhere_gives_what_is_whole(tmp_path, whole):
     for size in range(0, len(data), 53):
         path.write_bytes(data[:size])
         with LoggedBackend(Counting(), path) as backend:
-            kept.append(backend.logged)
-            assert all(same(ask(backend), answers[i]) for i in range(backend.logged))
+            kept.append(backend.left)
+            assert all(same(ask(backend), answers[i]) for i in range(backend.left))
     assert kept == sorted(kept)
     assert set(kept) == set(range(5))
 
@@ -93,7 +93,7 @@ def test_a_log_with_a_wrong_byte_ends_before_it(tmp_path, whole):
     path = tmp_path / 'wrong'
     path.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
     with LoggedBackend(Counting(), path) as backend:
-        assert backend.logged == 0
+        assert backend.left == 0
     assert path.read_bytes() == b''
 
 
@@ -109,7 +109,7 @@ def test_a_tail_that_is_no_record_is_cut_off(tmp_path, whole, tail):
     _, data = whole
     (tmp_path / 'log').write_bytes(data + tail)
     with LoggedBackend(Counting(), tmp_path / 'log') as backend:
-        assert backend.logged == 5
+        assert backend.left == 5
     assert (tmp_path / 'log').read_bytes() == data
 
 

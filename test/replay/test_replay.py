@@ -32,7 +32,7 @@ from replay_bags import (
     write_gt_folder,
 )
 from replay_runs import run, same_results, summary
-from tiny_model import LABELS, tiny_graph, tiny_info
+from tiny_model import LABELS, make_tiny_model, tiny_graph, tiny_info
 
 from panoptic_ros.core.frame import read_instances
 from panoptic_ros.core.labels import Label, LabelSet
@@ -41,6 +41,7 @@ from panoptic_ros.node.node_health import read_health
 from panoptic_ros.node.topics import frame_topics
 from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.frame_records import read_records
+from panoptic_ros.replay.run import take_turns
 
 pytest.importorskip('matplotlib', reason='reports are drawn by it')
 
@@ -150,20 +151,22 @@ def test_diagnostics_count_as_the_nodes_do(tmp_path, tiny_model):
     assert "bad image: encoding 'strange' cannot be read" in statuses['input/camera'].message
 
 
-def test_cameras_are_told_apart(tmp_path, tiny_model):
-    def messages():
-        for i in range(4):
-            stamp = START_NS + i * STEP_NS
-            yield '/front/image_raw', IMAGE, stamp, image(scene(i), stamp)
-            if i % 2 == 0:
-                yield (
-                    '/rear/image/compressed',
-                    COMPRESSED,
-                    stamp + 1,
-                    compressed(scene(i)[:, ::-1], stamp + 1),
-                )
+def two_cameras():
+    """Yield images of two cameras, of which the rear one has half the rate."""
+    for i in range(4):
+        stamp = START_NS + i * STEP_NS
+        yield '/front/image_raw', IMAGE, stamp, image(scene(i), stamp)
+        if i % 2 == 0:
+            yield (
+                '/rear/image/compressed',
+                COMPRESSED,
+                stamp + 1,
+                compressed(scene(i)[:, ::-1], stamp + 1),
+            )
 
-    path = write_bag(tmp_path / 'bag', messages())
+
+def test_cameras_are_told_apart(tmp_path, tiny_model):
+    path = write_bag(tmp_path / 'bag', two_cameras())
     assert run(path, '--model', tiny_model, '-o', tmp_path / 'out') == 0
     with Bag(tmp_path / 'out' / 'bag') as results:
         counts = {name: topic.messages for name, topic in results.topics.items()}
@@ -174,6 +177,51 @@ def test_cameras_are_told_apart(tmp_path, tiny_model):
     assert [r.camera for r in records] == ['front', 'rear', 'front', 'front', 'rear', 'front']
     assert {s.track_id for r in records for s in r.seen} == {1, 2}  # each counts for itself
     assert (tmp_path / 'out' / 'overlay_rear.mp4').is_file()
+
+
+def test_a_model_for_two_images_gives_the_same_results(tmp_path, tiny_model):
+    """Images of both cameras run together where both have one; a bad one does not run."""
+    stamp = START_NS + STEP_NS + 5
+    broken = '/front/image_raw', IMAGE, stamp, image(scene(0), stamp, 'strange')
+    path = write_bag(
+        tmp_path / 'bag', sorted([*two_cameras(), broken], key=lambda message: message[2])
+    )
+    double = make_tiny_model(tmp_path / 'double.onnx', batch=2)
+    for name, model in (('one', tiny_model), ('two', double)):
+        assert run(path, '--model', model, '-o', tmp_path / name) == 0
+    results = [read_records(tmp_path / name / 'frames.jsonl') for name in ('one', 'two')]
+    assert [r.camera for r in results[1]] == [r.camera for r in results[0]]
+    assert [bool(r.problem) for r in results[0]].count(True) == 1
+    for alone, together in zip(*results, strict=True):
+        assert replace(together, times_ms={}) == replace(alone, times_ms={})
+    contents = []
+    for name in ('one', 'two'):
+        with Bag(tmp_path / name / 'bag') as bag:
+            topics = [topic for topic in bag.topics if topic.endswith('/panoptic/segments')]
+            contents.append(
+                [(r.topic, r.time_ns, r.message.data.tobytes()) for r in bag.records(topics)]
+            )
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 6
+
+
+@pytest.mark.parametrize(
+    ('cameras', 'most', 'groups'),
+    [
+        ('abab', 1, ['a', 'b', 'a', 'b']),
+        ('abab', 2, ['ab', 'ab']),
+        ('aabaab', 2, ['a', 'ab', 'a', 'ab']),  # a second image of a camera begins a new group
+        ('abcab', 2, ['ab', 'ca', 'b']),
+        ('abcab', 8, ['abc', 'ab']),
+        ('aaa', 2, ['a', 'a', 'a']),
+        ('', 2, []),
+    ],
+)
+def test_images_go_together_in_their_order(cameras, most, groups):
+    images = [(name, number) for number, name in enumerate(cameras)]
+    found = list(take_turns(images, 'abc' if 'c' in cameras else 'ab', most))
+    assert [''.join(name for name, _ in group) for group in found] == groups
+    assert [image for group in found for image in group] == images
 
 
 @pytest.mark.parametrize(

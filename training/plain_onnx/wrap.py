@@ -14,6 +14,7 @@ from panoptic_ros.models.plain_onnx.network import OnnxDecoder
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.roi_align import replace_roi_align
 from panoptic_ros.runtime.self_check import write_with_reference
+from panoptic_training.batching import repeat_graph
 from panoptic_training.export import sample_inputs, store_as_half
 from panoptic_training.half_precision import use_half
 from panoptic_training.module_backend import model_info
@@ -32,6 +33,7 @@ def wrap(
     half_weights: bool = False,
     precision: str = 'fp32',
     grid_sample: bool = False,
+    batch: int = 1,
     scores: Mapping[str, float] | None = None,
     card: Mapping[str, str] | None = None,
     unknown: Mapping[str, float] | None = None,
@@ -46,6 +48,7 @@ def wrap(
         half_weights: store weights as float16.
         precision: number format of the networks, `fp32` or `fp16`; see `half_precision`.
         grid_sample: write RoiAlign as GridSample.
+        batch: number of images that the graph takes at once; the networks run once for each.
         scores: validation scores for the metadata.
         card: the model card; None takes licence and author from the files' metadata.
         unknown: least scores by class, see `ModelInfo.with_unknown`.
@@ -64,8 +67,10 @@ def wrap(
     if card is None:
         card = card_of([part.network for part in parts])
     info = model_info(decoder, decoder.config.input_size, name, scores=scores, card=card)
-    info = replace(info, precision=precision).with_unknown(unknown or {})
+    info = replace(info, precision=precision, batch=batch).with_unknown(unknown or {})
     graph = join_graphs(parts, decoder)
+    if batch > 1:
+        graph = repeat_graph(graph, info)
     if precision == 'fp16':
         weights = {name for name in constant_values(graph.graph) if name.startswith('network')}
         use_half(graph, weights, sample_inputs(info))

@@ -155,10 +155,9 @@ class CIAE(PanopticModel):
         semantic = None if self.semantic is None else upsample(self.semantic(features), stride)
         return CIAEMaps(upsample(self.embed(inputs), stride), semantic, detections)
 
-    def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
-        """Compute the segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""
-        maps = self.maps(self.to_batch(image), self.config.stride)
-        return self.decode(maps, **thresholds)
+    def maps_to_decode(self, batch: Tensor) -> CIAEMaps:
+        """See `PanopticModel.maps_to_decode`."""
+        return self.maps(batch, self.config.stride)
 
     def decode(self, maps: CIAEMaps, **thresholds: Tensor) -> SegmentTensors:
         """Decode maps (B = 1) at stride `config.stride`; see `ciae/decode.py`."""

@@ -134,14 +134,13 @@ class HLE(PanopticModel):
         """
         return self.constrain(upsample(self.raw_maps(image), stride))
 
-    def forward(self, image: Tensor, **thresholds: Tensor) -> SegmentTensors:
-        """Compute the segments of one image (H, W, 3) uint8; see `PanopticModel.forward`."""
-        batch = self.to_batch(image)
+    def maps_to_decode(self, batch: Tensor) -> HLEMaps:
+        """See `PanopticModel.maps_to_decode`."""
         maps = self.maps(batch, self.config.stride)
         if self.config.flip:
             mirrored = self.maps(batch.flip(3), self.config.stride)
             maps = self.average_flipped(maps, mirrored)
-        return self.decode(maps, **thresholds)
+        return maps
 
     def average_flipped(self, maps: HLEMaps, mirrored: HLEMaps) -> HLEMaps:
         """Average maps with those of the mirrored image; embeddings stay of unit length.

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from graphs import assert_tensorrt_takes, random_image, run_onnx
+from graphs import assert_same, assert_tensorrt_takes, random_image, run_onnx
 from onnx import TensorProto
 from plain_networks import (
     SIZE,
@@ -26,6 +26,7 @@ from panoptic_ros.core.model_file import info_to_json, load_onnx, read_info, ref
 from panoptic_ros.models.config import IMAGENET_MEAN, IMAGENET_STD
 from panoptic_ros.models.plain_onnx.semantic import read_cells
 from panoptic_ros.runtime import Predictor, open_backend
+from panoptic_ros.runtime.batch import run_images
 from panoptic_training.plain_onnx.joining import Prepare
 from panoptic_training.plain_onnx.licence import card_of
 from panoptic_training.plain_onnx.part import Source, read_part
@@ -106,6 +107,26 @@ def test_yolo_is_decoded_as_its_layout_says(tmp_path, layout, stride):
     assert FAST['top_k'] in counts and 0 in counts  # more than rows, and none
     assert ('nms_threshold' in read_info(path).thresholds) == (nms is not None)
     assert_tensorrt_takes(path)
+
+
+def test_a_batch_runs_the_network_for_each_image(tmp_path):
+    yolo(tmp_path / 'net.onnx', 'yolo-seg')
+    source = [Source(tmp_path / 'net.onnx', 'yolo-seg')]
+    files = [wrapped(source, tmp_path / f'{n}.onnx', batch=n) for n in (1, 2)]
+    results = []
+    for path in files:
+        info = read_info(path)
+        thresholds = [
+            {name: value.default for name, value in info.thresholds.items()}
+            | {'score_threshold': (0.25, 1.0)[i]}
+            for i in range(len(IMAGES))
+        ]
+        backend = open_backend(path, 'onnxruntime', 'cpu')
+        results.append(run_images(backend.run, info, IMAGES, thresholds))
+    for alone, together in zip(*results, strict=True):
+        assert_same(together._asdict(), alone._asdict())
+    assert len({int(outputs.valid.sum()) for outputs in results[0]}) > 1
+    assert_tensorrt_takes(files[1])
 
 
 def test_rf_detr_has_a_mask_for_each_box(tmp_path):
