@@ -2,13 +2,14 @@
 # make test   the test suite, in the same environment
 # make docs   the documentation, into build/docs
 # make fuzz   the fuzzer: N=10000 tries of each target, SEED=0, TARGET='image coco' for some
+# make soak   the node with faults around it: MINUTES=10, SEED=0
 
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow fuzz check docs clean
+.PHONY: demo test test-slow fuzz soak check docs clean
 
 # A second run installs nothing; new requirements install what is new.
 $(STAMP): setup.py constraints.txt
@@ -35,6 +36,9 @@ test-slow: $(STAMP)
 fuzz: $(STAMP)
 	OMP_NUM_THREADS=1 PYTHONPATH=test $(BIN)/python -m fuzz -n $(or $(N),10000) --seed $(or $(SEED),0) \
 	  $(if $(TARGET),--target $(TARGET))
+
+soak: $(STAMP)
+	PYTHONPATH=test $(BIN)/python -m soak --minutes $(or $(MINUTES),10) --seed $(or $(SEED),0)
 
 check: $(STAMP) docs
 	$(BIN)/ruff check .

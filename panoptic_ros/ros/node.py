@@ -367,14 +367,14 @@ class PanopticNode(ResponsiveLifecycleNode):
 
     def _read_state(self) -> NodeState:
         """Return the node's state; called in the thread of the diagnostics."""
-        loading = self._loading[:1]
+        loading, loaded = self._loading[:1], self._loaded
         return NodeState(
             self.state,
             self.problem,
             time.monotonic() - loading[0][0] if loading else None,
             loading[0][1].share if loading else None,
-            self._loaded,
-            self._loaded.changed(self._settings) if self._loaded else [],
+            loaded,
+            loaded.changed(self._settings) if loaded else [],
             self._cameras,
             self._enabled,
             self._listening_since_s,

@@ -92,6 +92,7 @@ def check_results(folder: Path) -> dict:
         summary['published'] + sum(summary['dropped'].values()) + summary['in_flight']
     )
     assert summary['published'] > 0
+    assert summary['dropped']['idle'] == 0  # the recorder has subscribed before the first image
     assert 0 < summary['latency_ms']['p50'] <= summary['latency_ms']['p95']
     assert (summary['backend'].split('/')[0], summary['device']) == ('onnxruntime', 'cpu')
     sheet = cv2.imread(str(folder / 'contact_sheet.png'))

@@ -47,7 +47,9 @@ def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
     """The model takes a tenth of a second; at 20 times the speed images come at 200 Hz."""
     domain = free_domain_id()
     bag = write_bag(tmp_path / 'bag', drive(60))
-    out = tmp_path / 'out'
+    out, config = tmp_path / 'out', tmp_path / 'node.yaml'
+    # The recorder subscribes before the first image.
+    config.write_text('/**: {ros__parameters: {idle_after_s: 0.001}}')
     code, said, error = run(
         bag,
         '--model',
@@ -57,6 +59,8 @@ def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
         '--live',
         '--rate',
         '20',
+        '--config',
+        config,
         '-o',
         out,
         ROS_DOMAIN_ID=str(domain),
@@ -73,6 +77,7 @@ def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
     camera = live['cameras']['camera']
     assert sum(camera['bad'].values()) == live['frames']['bad'] == 60 - live['frames']['good']
     assert camera['bad']['dropped by the node: superseded'] > 0
+    assert live['live']['dropped_by_the_node']['idle'] == 0
     assert camera['scored'] == 60
     assert live['scores']['panoptic']['all']['pq'] < 100
     records = read_records(out / 'frames.jsonl')

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
 from node_process import Graph, image_message
+from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from tiny_model import paint_scene
 
@@ -134,3 +135,29 @@ def test_zero_never_idles_and_a_change_counts_at_once(graph, node):
     assert counts['dropped idle'] == 0
     assert graph.set_parameter('idle_after_s', IDLE_AFTER_S) == ''
     stay_idle(graph)
+
+
+def test_each_camera_is_idle_by_itself(graph, start, tiny_model):
+    node = start({'model': tiny_model, 'cameras': '[front, rear]', 'idle_after_s': IDLE_AFTER_S})
+    node.wait_for_log('model is loaded')
+    message = image_message(paint_scene(48, 96), 0)
+    images = [
+        graph.node.create_publisher(Image, f'{name}/image', 10) for name in ('front', 'rear')
+    ]
+    results = []
+    topic = 'rear/panoptic/instances'
+    subscription = graph.node.create_subscription(PointCloud2, topic, results.append, 10)
+
+    def publish() -> None:
+        message.header.stamp = graph.node.get_clock().now().to_msg()
+        for publisher in images:
+            publisher.publish(message)
+
+    stream = graph.node.create_timer(0.1, publish)
+    graph.until(lambda: graph.status('input/front')[1].startswith('idle'))
+    assert graph.status('input/rear')[2]['dropped idle'] == '0'
+    seen = len(results)
+    graph.until(lambda: len(results) > seen + 5)
+    graph.node.destroy_timer(stream)
+    graph.node.destroy_subscription(subscription)
+    assert node.end() == 0
