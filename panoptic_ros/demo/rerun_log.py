@@ -13,27 +13,24 @@ from panoptic_ros.core.frame import read_instances
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.images.messages import header_stamp_s
 from panoptic_ros.node.diagnostics import Level
+from panoptic_ros.node.markers import ADD, ARROW, CUBE, TEXT_VIEW_FACING
 from panoptic_ros.node.node_health import read_health
 from panoptic_ros.node.topics import (
     DIAGNOSTICS,
     INSTANCES,
     LABEL_INFO,
+    MARKERS,
     RECORDED_INPUT,
     SEGMENTS,
     SEMANTIC,
 )
 from panoptic_ros.recordings.bag_types import typestore
 
-MARKERS = 'panoptic/markers'
-
 IMAGE, WORLD, HEALTH = 'camera/image', 'world', 'diagnostics'
 """Roots of the entities."""
 
 OPACITY = 0.5
 """Opacity of segments over the image."""
-
-ARROW, CUBE, TEXT = 0, 1, 9
-"""Types of visualization_msgs/Marker."""
 
 LEVELS = {Level.OK: 'INFO', Level.WARN: 'WARN', Level.ERROR: 'ERROR', Level.STALE: 'WARN'}
 
@@ -139,11 +136,11 @@ class RerunLog:
         if not markers:
             return
         self._stream.set_time('stamp', timestamp=header_stamp_s(markers[0]))
-        shown = {
-            kind: [m for m in markers if (m.type, m.action) == (kind, 0)]
-            for kind in (CUBE, TEXT, ARROW)
-        }
-        boxes, texts, arrows = shown[CUBE], shown[TEXT], shown[ARROW]
+        added = [marker for marker in markers if marker.action == ADD]
+        boxes, texts, arrows = (
+            [marker for marker in added if marker.type == kind]
+            for kind in (CUBE, TEXT_VIEW_FACING, ARROW)
+        )
         self._stream.log(
             f'{WORLD}/boxes',
             self._rerun.Boxes3D(

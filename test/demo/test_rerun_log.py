@@ -10,11 +10,12 @@ import rerun
 from tiny_model import paint_scene
 
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.demo.rerun_log import MARKERS, RerunLog
+from panoptic_ros.demo.rerun_log import RerunLog
 from panoptic_ros.node.diagnostics import Level, Status, diagnostic_array
 from panoptic_ros.node.topics import (
     DIAGNOSTICS,
     LABEL_INFO,
+    MARKERS,
     RECORDED_INPUT,
     FrameSource,
     frame_topics,
@@ -25,10 +26,7 @@ from panoptic_ros.recordings.bag_types import BagTypes
 from panoptic_ros.runtime.load import load
 
 TYPES = BagTypes()
-KINDS = topic_types(vision=False) | {
-    RECORDED_INPUT: 'sensor_msgs/msg/CompressedImage',
-    MARKERS: 'visualization_msgs/msg/MarkerArray',
-}
+KINDS = topic_types(vision=False) | {RECORDED_INPUT: 'sensor_msgs/msg/CompressedImage'}
 START_NS = 1_700_000_000 * 10**9
 
 
@@ -105,7 +103,8 @@ def path(tiny_model, tmp_path_factory) -> Path:
             frame.segments['track_id'] = frame.segments['is_thing'] * (7 + i)
             source = FrameSource.of_model(header(i), image, frame, predictor.info.labels, 'camera')
             for topic in frame_topics(vision=False):
-                take(topic.name, topic.maker(TYPES)(source))
+                if not topic.in_metres:
+                    take(topic.name, topic.maker(TYPES)(source))
             take(MARKERS, markers(i))
             take(DIAGNOSTICS, diagnostics(i, Level.WARN if i == 1 else Level.OK))
     return path
