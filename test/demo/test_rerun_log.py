@@ -80,7 +80,7 @@ def diagnostics(i: int, level: Level, state: str = 'active'):
 
 @pytest.fixture(scope='module')
 def path(tiny_model, tmp_path_factory) -> Path:
-    """Write a recording of three images."""
+    """Write a recording of six images, three of which have a result."""
     path = tmp_path_factory.mktemp('rerun') / 'recording.rrd'
     predictor = load(tiny_model, 'onnxruntime', 'cpu')
     image = CameraImage(paint_scene(64, 128))
@@ -92,13 +92,15 @@ def path(tiny_model, tmp_path_factory) -> Path:
 
         take(DIAGNOSTICS, diagnostics(0, Level.ERROR, 'configuring'))  # is not logged
         take(LABEL_INFO, label_topics(False)[0].make(TYPES, predictor.info.labels, 0.5, None))
-        for i in range(3):
+        for i in range(6):
             take(
                 RECORDED_INPUT,
                 TYPES.make(
                     'sensor_msgs/msg/CompressedImage', header=header(i), format='jpeg', data=jpeg
                 ),
             )
+            if i > 2:  # superseded
+                continue
             frame = predictor.predict(image)
             frame.segments['track_id'] = frame.segments['is_thing'] * (7 + i)
             source = FrameSource.of_model(header(i), image, frame, predictor.info.labels, 'camera')
