@@ -11,29 +11,29 @@ import numpy.typing as npt
 
 from panoptic_ros.core.frame import read_instances
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.images.messages import header_stamp_s
+from panoptic_ros.images.messages import header_stamp_ns, header_stamp_s
 from panoptic_ros.node.diagnostics import Level
+from panoptic_ros.node.markers import ADD, ARROW, CUBE, TEXT_VIEW_FACING
 from panoptic_ros.node.node_health import read_health
 from panoptic_ros.node.topics import (
     DIAGNOSTICS,
     INSTANCES,
     LABEL_INFO,
+    MARKERS,
     RECORDED_INPUT,
     SEGMENTS,
     SEMANTIC,
 )
 from panoptic_ros.recordings.bag_types import typestore
 
-MARKERS = 'panoptic/markers'
-
 IMAGE, WORLD, HEALTH = 'camera/image', 'world', 'diagnostics'
 """Roots of the entities."""
 
+MAX_WAITING = 100
+"""Most images that wait for a result; a superseded image gets none."""
+
 OPACITY = 0.5
 """Opacity of segments over the image."""
-
-ARROW, CUBE, TEXT = 0, 1, 9
-"""Types of visualization_msgs/Marker."""
 
 LEVELS = {Level.OK: 'INFO', Level.WARN: 'WARN', Level.ERROR: 'ERROR', Level.STALE: 'WARN'}
 
@@ -57,9 +57,10 @@ class RerunLog:
         self._types = dict(topics)
         self._store = typestore(topics.values())
         self._names: dict[int, str] = {}  # of classes
+        self._images: dict[int, Any] = {}  # that have no result yet, by stamp, ns
         self._said: dict[str, tuple[Level, str]] = {}  # level and message by status
         self._loggers: dict[str, Callable[[Any], None]] = {
-            RECORDED_INPUT: self._log_image,
+            RECORDED_INPUT: self._keep_image,
             LABEL_INFO: self._log_labels,
             SEMANTIC: self._log_classes,
             SEGMENTS: self._log_segments,
@@ -93,6 +94,12 @@ class RerunLog:
             self._stream.set_time('stamp', timestamp=header_stamp_s(message))
         log(message)
 
+    def _keep_image(self, message: Any) -> None:
+        """Keep an image until its segments arrive, so that it is never shown with others."""
+        self._images[header_stamp_ns(message)] = message
+        if len(self._images) > MAX_WAITING:
+            del self._images[next(iter(self._images))]
+
     def _log_image(self, message: Any) -> None:
         media_type = 'image/png' if 'png' in message.format else 'image/jpeg'
         image = self._rerun.EncodedImage(contents=message.data.tobytes(), media_type=media_type)
@@ -110,6 +117,9 @@ class RerunLog:
         self._log_map(f'{IMAGE}/classes', message, np.uint8)
 
     def _log_segments(self, message: Any) -> None:
+        image = self._images.pop(header_stamp_ns(message), None)
+        if image is not None:
+            self._log_image(image)
         self._log_map(f'{IMAGE}/segments', message, np.uint16)
 
     def _log_map(self, path: str, message: Any, kind: Any) -> None:
@@ -139,11 +149,11 @@ class RerunLog:
         if not markers:
             return
         self._stream.set_time('stamp', timestamp=header_stamp_s(markers[0]))
-        shown = {
-            kind: [m for m in markers if (m.type, m.action) == (kind, 0)]
-            for kind in (CUBE, TEXT, ARROW)
-        }
-        boxes, texts, arrows = shown[CUBE], shown[TEXT], shown[ARROW]
+        added = [marker for marker in markers if marker.action == ADD]
+        boxes, texts, arrows = (
+            [marker for marker in added if marker.type == kind]
+            for kind in (CUBE, TEXT_VIEW_FACING, ARROW)
+        )
         self._stream.log(
             f'{WORLD}/boxes',
             self._rerun.Boxes3D(

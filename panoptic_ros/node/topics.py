@@ -64,6 +64,7 @@ SEMANTIC = 'panoptic/semantic'
 INSTANCES = 'panoptic/instances'
 OVERLAY = 'panoptic/overlay'
 POINTS = 'panoptic/points'
+MARKERS = 'panoptic/markers'
 LABEL_INFO = 'panoptic/label_info'
 DIAGNOSTICS = 'diagnostics'
 
@@ -247,7 +248,7 @@ TOPICS = (
         writer=CloudWriter,
     ),
     Topic(
-        'panoptic/markers',
+        MARKERS,
         'visualization_msgs/msg/MarkerArray',
         'with depth or lidar: boxes, labels and velocities of things',
         lambda out, source, scene: out(source.header, source.labels, scene),

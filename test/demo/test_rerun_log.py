@@ -10,11 +10,12 @@ import rerun
 from tiny_model import paint_scene
 
 from panoptic_ros.core.image import CameraImage
-from panoptic_ros.demo.rerun_log import MARKERS, RerunLog
+from panoptic_ros.demo.rerun_log import RerunLog
 from panoptic_ros.node.diagnostics import Level, Status, diagnostic_array
 from panoptic_ros.node.topics import (
     DIAGNOSTICS,
     LABEL_INFO,
+    MARKERS,
     RECORDED_INPUT,
     FrameSource,
     frame_topics,
@@ -25,10 +26,7 @@ from panoptic_ros.recordings.bag_types import BagTypes
 from panoptic_ros.runtime.load import load
 
 TYPES = BagTypes()
-KINDS = topic_types(vision=False) | {
-    RECORDED_INPUT: 'sensor_msgs/msg/CompressedImage',
-    MARKERS: 'visualization_msgs/msg/MarkerArray',
-}
+KINDS = topic_types(vision=False) | {RECORDED_INPUT: 'sensor_msgs/msg/CompressedImage'}
 START_NS = 1_700_000_000 * 10**9
 
 
@@ -82,7 +80,7 @@ def diagnostics(i: int, level: Level, state: str = 'active'):
 
 @pytest.fixture(scope='module')
 def path(tiny_model, tmp_path_factory) -> Path:
-    """Write a recording of three images."""
+    """Write a recording of six images, three of which have a result."""
     path = tmp_path_factory.mktemp('rerun') / 'recording.rrd'
     predictor = load(tiny_model, 'onnxruntime', 'cpu')
     image = CameraImage(paint_scene(64, 128))
@@ -94,18 +92,21 @@ def path(tiny_model, tmp_path_factory) -> Path:
 
         take(DIAGNOSTICS, diagnostics(0, Level.ERROR, 'configuring'))  # is not logged
         take(LABEL_INFO, label_topics(False)[0].make(TYPES, predictor.info.labels, 0.5, None))
-        for i in range(3):
+        for i in range(6):
             take(
                 RECORDED_INPUT,
                 TYPES.make(
                     'sensor_msgs/msg/CompressedImage', header=header(i), format='jpeg', data=jpeg
                 ),
             )
+            if i > 2:  # superseded
+                continue
             frame = predictor.predict(image)
             frame.segments['track_id'] = frame.segments['is_thing'] * (7 + i)
             source = FrameSource.of_model(header(i), image, frame, predictor.info.labels, 'camera')
             for topic in frame_topics(vision=False):
-                take(topic.name, topic.maker(TYPES)(source))
+                if not topic.in_metres:
+                    take(topic.name, topic.maker(TYPES)(source))
             take(MARKERS, markers(i))
             take(DIAGNOSTICS, diagnostics(i, Level.WARN if i == 1 else Level.OK))
     return path

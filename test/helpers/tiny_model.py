@@ -200,7 +200,7 @@ def tiny_graph(info: ModelInfo, work: int = 0, endless: int | None = None) -> Mo
     colour = op('Div', colour, op('Unsqueeze', op('Mul', at_least_1, f32(255)), i64([1])))
     op(
         'LpNormalization',
-        op('Concat', colour, np.ones((6, info.embedding_dim - 3), f32), axis=1),
+        op('Concat', colour, np.ones((6, max(info.embedding_dim - 3, 1)), f32), axis=1),
         axis=1,
         out='embedding',
     )

@@ -156,6 +156,7 @@ def test_the_node_gets_the_settings_of_the_lock_step_run(tmp_path):
         'max_age_ms': '5.0',
         'classes.include': '["ball", "box"]',
         'output_scale': '"camera"',
+        'labels.remap': '""',
         'use_sim_time': 'true',
         'autostart': 'true',
     }
