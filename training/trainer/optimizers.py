@@ -36,7 +36,8 @@ class OptimizerConfig:
 
     class_mean_lr_factor: float = 1.0
     """Learning rate of HLE's class means relative to `lr`. A step of Adam moves a mean by at most
-    about its learning rate, so that in a short training the means lag behind the embeddings."""
+    about its learning rate, so that in a short training the means lag behind the embeddings. Means
+    that follow faster may meet where classes cannot be told apart yet (docs/ablations.md)."""
 
     def __post_init__(self) -> None:
         if self.name not in OPTIMIZERS:
