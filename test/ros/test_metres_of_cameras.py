@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metres of two cameras: a rectified one with compressed depth, and one without any depth."""
+"""Metres of two cameras: a rectified one with compressed depth, and one with a lidar only."""
 
 import signal
 import struct
@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
 from node_process import NodeProcess, header, image_message
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from tiny_model import paint_scene
 
 from panoptic_ros import read_instances
@@ -52,6 +52,8 @@ def results(node, graph):
     create = graph.node.create_publisher
     info = create(CameraInfo, '/driver/rect/camera_info', 10)  # beside the image
     depth = create(CompressedImage, '/driver/depth/compressedDepth', 10)
+    rear_info = create(CameraInfo, 'rear/camera_info', 10)
+    rear_cloud = create(PointCloud2, 'rear/cloud', 10)
     images = [create(Image, name, 10) for name in ('/driver/rect/image', 'rear/image')]
     results = {}
     kinds = {'instances': PointCloud2, 'points': PointCloud2}
@@ -72,6 +74,7 @@ def results(node, graph):
             rows is not None
             and np.isfinite(read_instances(rows)['z']).any()
             and {('front', 'points'), ('rear', 'instances')} <= set(results)
+            and 'cloud is not used' in node.log
         )
 
     while not complete():
@@ -80,6 +83,8 @@ def results(node, graph):
         stamp = header(number)
         info.publish(rectified_info(stamp))
         depth.publish(compressed_depth(stamp))
+        rear_info.publish(rectified_info(stamp))
+        rear_cloud.publish(one_point(stamp))
         graph.spin(0.1)
         for publisher in images:
             publisher.publish(image_message(SCENE, number))
@@ -107,6 +112,16 @@ def compressed_depth(stamp) -> CompressedImage:
     )
 
 
+def one_point(stamp) -> PointCloud2:
+    fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate('xyz')
+    ]
+    return PointCloud2(
+        header=stamp, height=1, width=1, fields=fields, point_step=12, row_step=12, data=bytes(12)
+    )
+
+
 def test_a_rectified_camera_with_compressed_depth(results):
     rows = read_instances(results['front', 'instances'])
     ball = rows[rows['class_id'] == 2][0]
@@ -119,6 +134,13 @@ def test_a_cloud_of_the_points_with_depth(results):
     cloud = results['front', 'points']
     assert (cloud.height, cloud.width, cloud.is_dense) == (1, HEIGHT * 3 // 4 * WIDTH, True)
     assert (read_instances(cloud)['z'] == 2).all()
+
+
+def test_a_cloud_without_a_transform_is_not_used(results, graph, node):
+    level, message, values = graph.status('cloud/rear')
+    assert level == 1 and 'set cloud.extrinsic' in message
+    assert int(values['mismatch no transform']) > 0 and values['topics'] == '/rear/cloud'
+    assert node.log.count('camera rear: cloud is not used') == 1
 
 
 def test_a_camera_without_depth_has_no_metres_and_no_complaint(results, graph, node):
