@@ -35,52 +35,30 @@ class Recent(Generic[T]):
     def nearest(self, stamp_ns: int, max_offset_ns: int) -> tuple[T, int] | None:
         """Return the message nearest to a stamp, and its offset (its stamp minus the image's), ns.
 
-        Older messages are dropped first, as images come in order of time.
+        Older messages are dropped first, as images come in order of time. Of several at the same
+        distance, it is the one that was received last.
 
         Returns:
             None if there is no message within `max_offset_ns`.
         """
-        with self._lock:
-            self._drop_before(stamp_ns - max_offset_ns)
-            fitting = [
-                (abs(at - stamp_ns), at - stamp_ns, message)
-                for at, message, _ in self._messages
-                if abs(at - stamp_ns) <= max_offset_ns
-            ]
-        if not fitting:
-            return None
-        _, offset_ns, message = min(fitting, key=lambda entry: entry[0])
-        return message, offset_ns
+        fitting = self._fitting(stamp_ns, max_offset_ns)
+        return min(fitting, key=lambda entry: abs(entry[1]), default=None)
 
     def newest(self, stamp_ns: int, max_offset_ns: int) -> tuple[T, int] | None:
         """Return the newest message within an offset of a stamp; see `nearest`."""
+        fitting = self._fitting(stamp_ns, max_offset_ns)
+        return max(fitting, key=lambda entry: entry[1], default=None)
+
+    def _fitting(self, stamp_ns: int, max_offset_ns: int) -> list[tuple[T, int]]:
+        """Return messages and offsets, those first that were received last."""
         with self._lock:
-            self._drop_before(stamp_ns - max_offset_ns)
-            fitting = [
-                (at, message)
-                for at, message, _ in self._messages
+            while len(self._messages) > 1 and self._messages[0][0] < stamp_ns - max_offset_ns:
+                self._drop()
+            return [
+                (message, at - stamp_ns)
+                for at, message, _ in reversed(self._messages)
                 if abs(at - stamp_ns) <= max_offset_ns
             ]
-        if not fitting:
-            return None
-        at, message = max(fitting, key=lambda entry: entry[0])
-        return message, at - stamp_ns
-
-    @property
-    def last_stamp_ns(self) -> int | None:
-        """Stamp of the message that was received last; None if none is kept."""
-        with self._lock:
-            return self._messages[-1][0] if self._messages else None
-
-    def clear(self) -> None:
-        """Drop all messages."""
-        with self._lock:
-            self._messages.clear()
-            self._bytes = 0
-
-    def _drop_before(self, stamp_ns: int) -> None:
-        while len(self._messages) > 1 and self._messages[0][0] < stamp_ns:
-            self._drop()
 
     def _drop(self) -> None:
         self._bytes -= self._messages.popleft()[2]

@@ -88,7 +88,3 @@ class Velocities:
                 line.add(point, stamp_s)
             velocity[row] = line.slope
         return velocity
-
-    def clear(self) -> None:
-        """Forget all tracks."""
-        self._lines.clear()

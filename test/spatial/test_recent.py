@@ -24,7 +24,7 @@ def filled(*stamps):
         ((13, 11, 8), 10, ('m11', 1), ('m13', 3)),  # out of order
         ((6, 16), 10, ('m6', -4), ('m6', -4)),
         ((4, 16), 10, None, None),  # both too far away
-        ((5, 15), 10, ('m5', -5), ('m15', 5)),  # just near enough
+        ((5, 15), 10, ('m15', 5), ('m15', 5)),  # just near enough
     ],
 )
 def test_choice(stamps, at, nearest, newest):
@@ -53,5 +53,11 @@ def test_what_is_kept_is_bounded(monkeypatch):
     assert recent.nearest(3, 0) is None and recent.nearest(4, 0) == (4, 0)
     recent.add(5, 5, 1000)  # a single one is kept whatever its size
     assert recent.nearest(5, 0) == (5, 0)
-    recent.clear()
-    assert recent.nearest(5, 100) is None
+
+
+def test_of_equal_stamps_the_last_one_is_taken():
+    """As of drivers that do not stamp their messages."""
+    recent = Recent()
+    for number in range(5):
+        recent.add(0, number, 1)
+    assert recent.nearest(0, 50) == recent.newest(0, 50) == (4, 0)

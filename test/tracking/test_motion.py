@@ -65,5 +65,3 @@ def test_segments_without_track_or_position_and_repeated_stamps():
         velocity = velocities.update(frame_at(stamp, points))
     assert np.isnan(velocity[:2]).all()
     np.testing.assert_allclose(velocity[2], (1, 0, 0), atol=1e-6)
-    velocities.clear()
-    assert np.isnan(velocities.update(frame_at(0.6, {6: (0.6, 0, 1)}))).all()
