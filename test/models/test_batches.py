@@ -16,6 +16,7 @@ from panoptic_ros.runtime.batch import run_images
 from panoptic_ros.runtime.cpu_graph import rewrite_for_cpu
 from panoptic_training.export import export_model
 from panoptic_training.module_backend import ModuleBackend, model_info
+from panoptic_training.quantization import quantize
 
 SIZE = (64, 128)
 TRAINED = sorted(name for name, row in FAMILIES.items() if row.loss is not None)
@@ -105,3 +106,20 @@ def test_both_decodings_are_rewritten_for_the_cpu(exported):
 def test_tensorrt_takes_and_builds_the_graph(exported):
     assert_tensorrt_takes(exported[1])
     assert_tensorrt_rtx_builds(exported[1])
+
+
+def test_a_graph_of_a_batch_can_be_quantised(exported, tmp_path):
+    model, path = exported
+    if model.family != 'hle':
+        return  # one graph is enough
+    images = [random_image(SIZE, seed) for seed in range(2)]
+    info, layers = quantize(path, images, tmp_path / 'int8.onnx')
+    assert (info.batch, info.precision) == (2, 'int8')
+    assert layers > 10
+    backend = open_backend(tmp_path / 'int8.onnx', 'onnxruntime', 'cpu', precision='int8')
+    defaults = {name: value.default for name, value in info.thresholds.items()}
+    first, second, again = run_images(
+        backend.run, info, [images[0], images[1], images[0]], [defaults] * 3
+    )
+    assert_same(again._asdict(), first._asdict())
+    assert (first.semantic_map != second.semantic_map).any()

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from panoptic_ros.node.diagnostics import Status
 from panoptic_ros.node.node_health import NodeHealth, read_health
 
 INPUT = {
@@ -104,3 +105,21 @@ def test_diagnostics_of_other_nodes_are_ignored():
 @pytest.mark.parametrize('node', ['panoptic_node', '/panoptic_node', '/robot/front/panoptic_node'])
 def test_the_node_is_known_in_any_namespace(node):
     assert read_health(message(node=node)).counts['published'] == 6
+
+
+def test_counts_and_rates_of_several_cameras_are_summed_and_the_slowest_is_named():
+    statuses = {
+        'model': MODEL,
+        'input/front': INPUT,
+        'timing/front': TIMING,
+        'tracking/front': {},
+        'input/rear': INPUT | {'received': '11', 'published': '7'},
+        'timing/rear': TIMING | {'rate hz': '5.0', 'end to end p95 ms': '44.00'},
+    }
+    both = NodeHealth(
+        12.5, {name: Status(name, values=dict(values)) for name, values in statuses.items()}
+    )
+    assert both.counts == {'received': 21, 'published': 13, 'in_flight': 2}
+    assert both.dropped == {'superseded': 4, 'bad image': 2}
+    assert both.rate_hz == pytest.approx(29.9)
+    assert both.summary(30.0)['latency_ms'] == {'p50': 11.5, 'p95': 44.0}

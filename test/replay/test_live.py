@@ -150,7 +150,8 @@ def test_the_node_gets_the_settings_of_the_lock_step_run(tmp_path):
         '/robot/panoptic_node: {ros__parameters: {max_age_ms: 5, '
         'output_scale: network, classes: {include: [ball, box]}}}'
     )
-    session = SimpleNamespace(settings=read_parameters(config))
+    cameras = SimpleNamespace(cameras={'camera': '/image'})
+    session = SimpleNamespace(settings=read_parameters(config), config=cameras)
     given = dict(flag.split(':=') for flag in _node_flags(session, config) if ':=' in flag)
     assert given == {
         'max_age_ms': '5.0',
@@ -159,4 +160,6 @@ def test_the_node_gets_the_settings_of_the_lock_step_run(tmp_path):
         'labels.remap': '""',
         'use_sim_time': 'true',
         'autostart': 'true',
+        'labels.remap': '""',
+        'cameras': '["camera"]',
     }

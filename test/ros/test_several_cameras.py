@@ -10,7 +10,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]
 
 from node_process import NodeProcess, header, image_message
 from sensor_msgs.msg import Image, PointCloud2
-from tiny_model import paint_scene
+from tiny_model import make_tiny_model, paint_scene
 
 from panoptic_ros import read_instances
 from panoptic_ros.node.topics import frame_topics, label_topics
@@ -233,15 +233,31 @@ def test_bad_images_are_counted_and_reported_for_their_camera(cameras, node):
     node.wait_for_log("camera rear: bad image: encoding 'odd' cannot be read")
 
 
-def test_cameras_change_between_configurations(cameras, node):
-    graph = cameras.graph
+def test_cameras_and_model_change_between_configurations(cameras, node, tmp_path):
+    """To one that takes two images at once."""
+    graph, double = cameras.graph, make_tiny_model(tmp_path / 'double.onnx', batch=2)
     assert graph.change_state('deactivate')
     assert graph.change_state('cleanup')
     assert 'got front twice' in graph.set_parameter('cameras', ['front', 'front'])
     assert graph.set_parameter('cameras', ['left', 'rear']) == ''
+    assert graph.set_parameter('model', str(double)) == ''
     assert graph.change_state('configure')
     assert graph.change_state('activate')
     graph.wait_for_input('left/image')
     graph.wait_for_input('front/image', 0)
     assert graph.get_parameter('left.max_rate_hz') == 3.0  # given at the start
     assert graph.set_parameter('left.max_rate_hz', 4.0) == ''
+    cameras.results['rear'].clear()
+    left = graph.node.create_publisher(Image, 'left/image', 10)
+    try:
+        number = 9100
+        while len(cameras.results['rear']) < 3:
+            number += 1
+            for publisher in (left, cameras.images['rear']):
+                publisher.publish(image_message(paint_scene(48, 96), number))
+            graph.spin(0.2)
+        assert len(read_instances(cameras.results['rear'][-1])) == 1  # the value of rear is kept
+        assert cameras.counts('left')['published'] > 0
+        assert cameras.counts('rear')['published'] > 0
+    finally:
+        graph.node.destroy_publisher(left)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from tiny_model import paint_scene, tiny_graph, tiny_info
+from tiny_model import make_tiny_model, paint_scene, tiny_graph, tiny_info
 
 from panoptic_ros.core.calibration import calibrate_outputs, scale
 from panoptic_ros.core.image import CameraImage
@@ -66,6 +66,16 @@ def test_scores_change_and_decisions_stay(tiny_model, tmp_path, calibration):
         assert_calibrated(ours, raw, calibration)
         counts.add(int(raw.valid.sum()))
     assert len(counts) > 3 and 0 in counts
+
+
+def test_a_graph_of_a_batch_is_calibrated(tmp_path):
+    calibration, image = CALIBRATIONS[0], paint_scene(64, 128)
+    double = make_tiny_model(tmp_path / 'double.onnx', batch=2)
+    path = calibrated(double, tmp_path / 'a.onnx', calibration)
+    thresholds = {'score_threshold': scale(0.88, calibration['score'])}
+    ours = outputs_of(path, image, **thresholds)
+    assert_calibrated(ours, outputs_of(double, image, score_threshold=0.88), calibration)
+    assert ours.valid.sum() == 2
 
 
 def test_the_packaged_model_finds_the_same_segments(tmp_path):

@@ -56,6 +56,30 @@ def weight(*shape: int) -> np.ndarray:
     ('text', 'weights', 'expected'),
     [
         pytest.param(
+            """g (float[2,3] x, float[2,3] y) => (uint8[2,2,3] z) {
+              zero = Constant <value = int64[1] {0}> ()
+              a = Cast <to = 2> (x)
+              b = Cast <to = 2> (y)
+              c = Unsqueeze (a, zero)
+              d = Unsqueeze (b, zero)
+              z = Concat <axis = 0> (c, d) }""",
+            {},
+            {'Constant': 1, 'Unsqueeze': 2, 'Concat': 1, 'Cast': 1},
+            id='casts of the outputs of a batch',
+        ),
+        pytest.param(
+            """g (float[2,3] x, int32[2,3] y) => (int64[2,2,3] z) {
+              zero = Constant <value = int64[1] {0}> ()
+              a = Cast <to = 7> (x)
+              b = Cast <to = 7> (y)
+              c = Unsqueeze (a, zero)
+              d = Unsqueeze (b, zero)
+              z = Concat <axis = 0> (c, d) }""",
+            {},
+            {'Constant': 1, 'Unsqueeze': 2, 'Concat': 1, 'Cast': 2},
+            id='casts of different types',
+        ),
+        pytest.param(
             """g (float[1,3,5,5] x) => (float[1,4,5,5] y) {
               a = Conv <pads = [1,1,1,1]> (x, l__weight)
               y = BatchNormalization (a, n__weight, n__bias, n__mean, n__var) }""",
