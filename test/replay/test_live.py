@@ -160,6 +160,5 @@ def test_the_node_gets_the_settings_of_the_lock_step_run(tmp_path):
         'labels.remap': '""',
         'use_sim_time': 'true',
         'autostart': 'true',
-        'labels.remap': '""',
         'cameras': '["camera"]',
     }
