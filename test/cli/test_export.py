@@ -79,6 +79,7 @@ def test_a_model_file_is_exported_again_with_its_weights(capsys, exported, hle_m
         'grid_sample': True,
         'precision': 'fp16',
         'stride': 2,
+        'batch': 1,
         'top_k': 8,
         'scores': {},
         'recipe_hash': '',
@@ -178,6 +179,7 @@ def test_a_recipe_is_exported_untrained_at_its_own_size(exported, tmp_path):
         'precision': 'fp32',
         'scores': {},
         'stride': None,
+        'batch': 1,
         'top_k': None,
     }
 
