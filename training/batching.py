@@ -8,9 +8,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from panoptic_ros.core.model_info import ModelInfo
-from panoptic_ros.core.onnx_edit import remove_unused
+from panoptic_ros.core.onnx_edit import infer_shapes, remove_unused
 
-from .onnx_passes import infer_shapes, stack_before_casts
+from .onnx_passes import stack_before_casts
 
 
 def repeat_graph(model: onnx.ModelProto, info: ModelInfo) -> onnx.ModelProto:

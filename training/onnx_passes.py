@@ -15,14 +15,18 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from panoptic_ros.core.onnx_edit import constant_values, readers_of, remove_unused, set_nodes
+from panoptic_ros.core.onnx_edit import (
+    LARGE,
+    constant_values,
+    infer_shapes,
+    readers_of,
+    remove_unused,
+    set_nodes,
+)
 from panoptic_ros.core.onnx_graph import TRANSPOSED
 
 RANKED = set('Add Sub Mul Div Max Min Greater Less Equal Where MatMul LayerNormalization'.split())
 """Operators whose inputs are broadcast to the rank of the result."""
-
-LARGE = 2**10
-"""Most elements of a constant whose values may be a shape."""
 
 RESHAPES = {'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten'}
 """Operators that change the shape only."""
@@ -62,28 +66,6 @@ def simplify(model: onnx.ModelProto, weights: Collection[str] = ()) -> None:
     known = [value for value in model.graph.value_info if value.name not in stored]
     del model.graph.value_info[:]
     model.graph.value_info.extend(known)
-
-
-def infer_shapes(model: onnx.ModelProto) -> onnx.GraphProto:
-    """Return the graph with the types and shapes of all values, without its large weights.
-
-    ONNX infers shapes of a serialised graph, and a graph above 2 GiB cannot be serialised.
-    """
-    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    graph = bare.graph
-    graph.name = model.graph.name
-    for field in ('node', 'input', 'output', 'value_info'):
-        getattr(graph, field).extend(getattr(model.graph, field))
-    for tensor in model.graph.initializer:
-        if np.prod(tensor.dims) <= LARGE:
-            graph.initializer.append(tensor)
-        else:
-            graph.input.append(
-                helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-            )
-    found = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
-    del found.input[len(model.graph.input) :]
-    return found
 
 
 def stack_before_casts(

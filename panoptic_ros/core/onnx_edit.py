@@ -7,6 +7,38 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+LARGE = 2**10
+"""Most elements of a constant whose values may be a shape."""
+
+
+def infer_shapes(model: Any) -> Any:
+    """Return an onnx.GraphProto with the types and shapes of all values, without large weights.
+
+    ONNX infers shapes of a serialised graph. One above 2 GiB cannot be serialised, and with
+    large weights it takes seconds, in which no other Python code of the process runs.
+
+    Args:
+        model: an onnx.ModelProto.
+    """
+    import onnx
+    from onnx import helper
+
+    bare = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    graph = bare.graph
+    graph.name = model.graph.name
+    for field in ('node', 'input', 'output', 'value_info'):
+        getattr(graph, field).extend(getattr(model.graph, field))
+    for tensor in model.graph.initializer:
+        if np.prod(tensor.dims) <= LARGE:
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(
+                helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    found = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+    del found.input[len(model.graph.input) :]
+    return found
+
 
 def constant_values(graph: Any, most: float = np.inf) -> dict[str, npt.NDArray[Any]]:
     """Return the values of Constant nodes and of initializers, by name.

@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_ros.core.onnx_edit import constant_values, readers_of, remove_unused, set_nodes
+from panoptic_ros.core.onnx_edit import (
+    constant_values,
+    infer_shapes,
+    readers_of,
+    remove_unused,
+    set_nodes,
+)
+from panoptic_ros.core.reference import MAX_ROWS
 
 FLOAT, INT64 = 1, 7
 """Of onnx.TensorProto."""
@@ -28,10 +35,8 @@ class _Rewriter:
     """New nodes for a graph, each to be placed where the node stands that it replaces."""
 
     def __init__(self, model: Any) -> None:
-        import onnx
-
         self.graph = model.graph
-        inferred = onnx.shape_inference.infer_shapes(model).graph
+        inferred = infer_shapes(model)
         self.shapes: dict[str, list[int]] = {}
         """Sizes of values of KINDS by name, where all are known."""
         for value in (*inferred.value_info, *inferred.input, *inferred.output):
@@ -39,7 +44,7 @@ class _Rewriter:
             sizes = [size.dim_value for size in kind.shape.dim]
             if 0 not in sizes and kind.elem_type in KINDS:
                 self.shapes[value.name] = sizes
-        self.constants = constant_values(self.graph)
+        self.constants = constant_values(self.graph, MAX_ROWS)  # numbers of rows, axes, rows
         self.readers = readers_of(self.graph)
         self.new: dict[str, list[Any]] = {}
         """By name of the output before which they stand."""

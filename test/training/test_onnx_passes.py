@@ -11,8 +11,9 @@ import pytest
 import torch
 from onnx import numpy_helper, parser
 
+from panoptic_ros.core.onnx_edit import infer_shapes
 from panoptic_ros.core.onnx_graph import TRANSPOSED
-from panoptic_training.onnx_passes import infer_shapes, simplify
+from panoptic_training.onnx_passes import simplify
 
 
 def graph_of(text: str, **weights: np.ndarray) -> onnx.ModelProto:
