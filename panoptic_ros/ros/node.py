@@ -54,9 +54,9 @@ class PanopticNode(ResponsiveLifecycleNode):
         """Declare parameters and services; `configure` loads the model."""
         super().__init__(NODE, **kwargs)
         self._log_handler = forward_logging(self.get_logger())
+        self._refused: set[str] = set()  # values given at the start, as they were logged
         self._settings, refused = declare_parameters(self)
-        for line in refused:
-            self.get_logger().error(line)
+        self._log_refused(refused)
         self._declaring = False
         self._enabled = True
         self._loaded: LoadedModel | None = None
@@ -125,8 +125,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         self._declaring = True
         own, refused = declare_for_cameras(self, names)  # `cameras` may have changed
         self._declaring = False
-        for line in refused:
-            self.get_logger().error(line)
+        self._log_refused(refused)
         self._settings = self._settings | own
         check_settings(self._settings)
         loaded = await self._load()
@@ -230,6 +229,13 @@ class PanopticNode(ResponsiveLifecycleNode):
             publisher.publish(topic.make(RosTypes(), info.labels, threshold, stamp))
 
     # Parameters
+
+    def _log_refused(self, lines: list[str]) -> None:
+        """Log each value given at the start that is refused, once."""
+        for line in lines:
+            if line not in self._refused:
+                self.get_logger().error(line)
+        self._refused.update(lines)
 
     @property
     def _is_configured(self) -> bool:
