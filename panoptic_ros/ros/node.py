@@ -319,9 +319,11 @@ class PanopticNode(ResponsiveLifecycleNode):
             response.success = True
             response.message = f'{loaded.predictor.info.name} ({loaded.file_hash}) is loaded'
         except Exception as error:
-            response.message = f'the old model stays: {reason_of(error)}'
+            has_old = bool(self._cameras) and self._configured == configured
+            rest = 'the old model stays: ' if has_old else ''
+            response.message = f'{rest}{reason_of(error)}'
             self.get_logger().error(f'cannot reload the model, {response.message}')
-            if self._cameras and self._configured == configured:
+            if has_old:
                 self.problem = response.message
         finally:
             if self._reloading == configured:
