@@ -32,7 +32,8 @@ class RateMeter:
     @property
     def last_s(self) -> float:
         """Time of the last event; 0 before the first."""
-        return self._times[-1] if self._times else 0.0
+        times = self._times.copy()  # another thread may clear them
+        return times[-1] if times else 0.0
 
     def rate_hz(self, now_s: float) -> float | None:
         """Return the rate over the last RATE_WINDOW_S; 0 if silent, None before two events."""

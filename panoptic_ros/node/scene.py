@@ -28,8 +28,8 @@ from panoptic_ros.tracking.motion import Velocities
 Transform = Callable[[str, str, Any], npt.NDArray[np.float64]]
 """Returns the transform (4, 4) to a frame from another frame at a stamp; raises ValueError."""
 
-CHECK_STEP = 8
-"""Distance of the pixels at which a depth image is checked for any depth."""
+SOME_PIXELS = np.s_[::8, ::8]
+"""Pixels at which a depth image is first checked for any depth."""
 
 
 class DepthView(NamedTuple):
@@ -110,7 +110,8 @@ class Scene:
             depth = depth.fitted(self._size)
         except ValueError as error:
             raise RefusedError(Mismatch.SIZE, error) from None
-        if np.isnan(depth.metres(np.s_[::CHECK_STEP, ::CHECK_STEP])).all():
+        # Few pixels say it for almost every image; of sparse depth all have to be read.
+        if not any(np.isfinite(depth.metres(at)).any() for at in (SOME_PIXELS, np.s_[:, :])):
             raise RefusedError(Mismatch.EMPTY, 'the depth image holds no depth, only 0 or NaN')
         return DepthView(depth, camera)
 
@@ -136,7 +137,9 @@ class Scene:
             transform = self._transform(message.header)
         except ValueError as error:
             raise RefusedError(Mismatch.TRANSFORM, error) from None
-        return CloudView(message, cloud, project_cloud(cloud, camera, transform))
+        projection = project_cloud(cloud, camera, transform)
+        self._metres.cloud.note_points(len(projection.seen))
+        return CloudView(message, cloud, projection)
 
     def _transform(self, header: Any) -> npt.NDArray[np.float64]:
         """Return the transform from a cloud's frame to the camera's.

@@ -37,6 +37,7 @@ class Scheduler(Generic[T]):
         self._waiting: dict[str, T] = {}  # in order of arrival
         self._busy = dict.fromkeys(self.min_interval_s, 0)
         self._taken_s = dict.fromkeys(self.min_interval_s, -math.inf)  # time of the last image
+        self._before_s = self._taken_s.copy()  # time of the image before
         self._turns = count(1)
         self._last_turn = dict.fromkeys(self.min_interval_s, 0)
         self._counters = {name: ImageCounter() for name in self.min_interval_s}
@@ -80,7 +81,7 @@ class Scheduler(Generic[T]):
         due = sorted(due, key=self._last_turn.__getitem__)[:most]
         for camera in due:
             self._busy[camera] += 1
-            self._taken_s[camera] = now_s
+            self._before_s[camera], self._taken_s[camera] = self._taken_s[camera], now_s
             self._last_turn[camera] = next(self._turns)
         return [Waiting(camera, self._waiting.pop(camera)) for camera in due]
 
@@ -89,9 +90,12 @@ class Scheduler(Generic[T]):
 
         Args:
             camera: of the image.
-            drop: why it was dropped; None if its results were published.
+            drop: why it was dropped; None if its results were published. An IDLE image does not
+                count for the interval: the first one that somebody waits for is taken at once.
         """
         self._busy[camera] -= 1
+        if drop is Drop.IDLE:
+            self._taken_s[camera] = self._before_s[camera]
         self._counters[camera].add(drop)
 
     def counts(self, camera: str) -> Counts:

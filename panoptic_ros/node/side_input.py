@@ -39,6 +39,8 @@ REASONS = {
 }
 """Reasons by name of the input."""
 
+OUTSIDE = 'no point of the cloud is in the image; check the transform between lidar and camera'
+
 
 class RefusedError(ValueError):
     """Error of an input that cannot be used for an image."""
@@ -72,6 +74,8 @@ class SideInput:
         self.missing: Mapping[str, int] = {}
         """Number of segments without a position by reason, of the last image that it was used for
         to find positions."""
+        self.points_in_image: int | None = None
+        """Number of points of the last cloud that was used; None for depth and before."""
         self._recent = Recent[Any]()
         self._warn = warn
 
@@ -123,6 +127,12 @@ class SideInput:
         self.offset_ms, self.problem = offset_ns * 1e-6, ''
         return content
 
+    def note_points(self, in_image: int) -> None:
+        """Note how many points of the cloud that is used are in the image."""
+        self.points_in_image = in_image
+        if not in_image:
+            self._warn(OUTSIDE, OUTSIDE)
+
     def status(self, camera: str, topics: str, now_s: float, active: bool) -> Status:
         """Return the input's status for diagnostics.
 
@@ -132,6 +142,7 @@ class SideInput:
             now_s: time of the node's clock; 0 if it is not known.
             active: whether images are processed.
         """
+        in_image = self.points_in_image
         age_s = now_s - self.newest_stamp_s if self.newest_stamp_s is not None and now_s else None
         status = Status(
             f'{self.name}/{camera}',
@@ -146,11 +157,12 @@ class SideInput:
                     for reason in REASONS[self.name]
                 },
                 **{reason: str(number) for reason, number in self.missing.items()},
+                **({'points in the image': str(in_image)} if in_image is not None else {}),
                 'topics': topics or 'n/a',
             },
         )
-        if active and self.problem:
-            status.report(Level.WARN, self.problem)
+        if active and (problem := self.problem or (OUTSIDE if in_image == 0 else '')):
+            status.report(Level.WARN, problem)
         return status
 
 

@@ -116,6 +116,9 @@ class Diagnostics:
         idle = active and camera.standby.is_idle
         newest_s, stamp = camera.newest_stamp_s, camera.step.clock.problem
         age_s = time_s - newest_s if newest_s and time_s else None
+        # A camera that has stopped is silent; its stamps do not become wrong with time.
+        heard_s = camera.arrivals.last_s
+        age_at_arrival_s = heard_s - newest_s if newest_s and heard_s else None
         published_s = camera.publications.last_s
         statuses = [
             input_status(
@@ -138,7 +141,7 @@ class Diagnostics:
                 ),
                 time_problem=(
                     stamp_problem('' if stamp == BACK else stamp)
-                    or age_problem(age_s, self._clock.is_simulated)
+                    or age_problem(age_at_arrival_s, self._clock.is_simulated)
                 ),
                 clock_problem=self._clock.problem,
                 warnings=[

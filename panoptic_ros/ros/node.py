@@ -54,9 +54,9 @@ class PanopticNode(ResponsiveLifecycleNode):
         """Declare parameters and services; `configure` loads the model."""
         super().__init__(NODE, **kwargs)
         self._log_handler = forward_logging(self.get_logger())
+        self._refused: set[str] = set()  # values given at the start, as they were logged
         self._settings, refused = declare_parameters(self)
-        for line in refused:
-            self.get_logger().error(line)
+        self._log_refused(refused)
         self._declaring = False
         self._enabled = True
         self._loaded: LoadedModel | None = None
@@ -125,8 +125,7 @@ class PanopticNode(ResponsiveLifecycleNode):
         self._declaring = True
         own, refused = declare_for_cameras(self, names)  # `cameras` may have changed
         self._declaring = False
-        for line in refused:
-            self.get_logger().error(line)
+        self._log_refused(refused)
         self._settings = self._settings | own
         check_settings(self._settings)
         loaded = await self._load()
@@ -231,6 +230,13 @@ class PanopticNode(ResponsiveLifecycleNode):
 
     # Parameters
 
+    def _log_refused(self, lines: list[str]) -> None:
+        """Log each value given at the start that is refused, once."""
+        for line in lines:
+            if line not in self._refused:
+                self.get_logger().error(line)
+        self._refused.update(lines)
+
     @property
     def _is_configured(self) -> bool:
         return self._loaded is not None or self.state == 'configuring'
@@ -313,9 +319,11 @@ class PanopticNode(ResponsiveLifecycleNode):
             response.success = True
             response.message = f'{loaded.predictor.info.name} ({loaded.file_hash}) is loaded'
         except Exception as error:
-            response.message = f'the old model stays: {reason_of(error)}'
+            has_old = bool(self._cameras) and self._configured == configured
+            rest = 'the old model stays: ' if has_old else ''
+            response.message = f'{rest}{reason_of(error)}'
             self.get_logger().error(f'cannot reload the model, {response.message}')
-            if self._cameras and self._configured == configured:
+            if has_old:
                 self.problem = response.message
         finally:
             if self._reloading == configured:

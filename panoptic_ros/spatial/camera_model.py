@@ -47,8 +47,11 @@ class Calibration(NamedTuple):
 
     model: str
     d: tuple[float, ...]
-    k: tuple[float, ...]
-    p: tuple[float, ...]
+    """Coefficients of the distortion; empty if the images are rectified."""
+
+    matrix: tuple[float, ...]
+    """K, or P if the images are rectified."""
+
     binning: tuple[int, int]
     """Pixels of the sensor per pixel of the image, (y, x)."""
 
@@ -59,7 +62,7 @@ class Calibration(NamedTuple):
 
 
 def read_camera_info(message: Any, rectified: bool) -> Calibration:
-    """Read a sensor_msgs/CameraInfo without checking it.
+    """Read what is used of a sensor_msgs/CameraInfo, without checking it.
 
     Args:
         message: an object with CameraInfo's attributes, from rclpy or from a bag.
@@ -71,9 +74,8 @@ def read_camera_info(message: Any, rectified: bool) -> Calibration:
     return Calibration(
         size,
         str(message.distortion_model),
-        _numbers(message.d),
-        _numbers(message.k),
-        _numbers(message.p),
+        () if rectified else _numbers(message.d),
+        _numbers(message.p if rectified else message.k),
         (max(1, int(message.binning_y)), max(1, int(message.binning_x))),
         # As the message says, a region of 0 x 0 pixels is the whole image.
         (int(roi.y_offset), int(roi.x_offset), height, width)
@@ -105,7 +107,7 @@ class CameraModel:
                 f'{calibration.size[1]} x {calibration.size[0]}'
             )
         name = 'p' if calibration.rectified else 'k'
-        matrix = np.array(calibration.p if calibration.rectified else calibration.k)
+        matrix = np.array(calibration.matrix)
         if matrix.size != (12 if calibration.rectified else 9):
             raise ValueError(f'camera_info.{name} has {matrix.size} numbers')
         if not (np.abs(matrix) < MAX_NUMBER).all():

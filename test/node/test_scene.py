@@ -46,6 +46,14 @@ def test_positions_come_from_depth(metres):
     assert missing['segments too small'] == missing['segments without depth'] == '0'
 
 
+def test_depth_of_few_pixels_is_used(metres):
+    """As of a lidar that was projected into an image."""
+    depth = np.zeros(SIZE)
+    depth[1::2, 1::2] = 2.5
+    scene = make_scene(FRAME, header(), depth, metres=metres)
+    np.testing.assert_allclose(scene.frame.segments['z'], 2.5)
+
+
 def test_segments_without_a_position_are_counted(metres):
     depth = np.full(SIZE, 2.5)
     depth[:, 100:] = 0

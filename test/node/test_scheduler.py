@@ -95,6 +95,21 @@ def test_images_that_wait_at_the_same_moment_go_together():
     assert max(counts.values()) - min(counts.values()) <= 2
 
 
+def test_images_that_nobody_wants_do_not_count_for_the_limit():
+    """So that the first image after a subscription is taken at once."""
+    scheduler = Scheduler(['a'])
+    scheduler.min_interval_s['a'] = 10
+    waits_s = []
+    for now_s, drop in ((0.0, None), (10.0, Drop.IDLE), (10.1, Drop.IDLE), (10.2, None)):
+        scheduler.put('a', now_s)
+        waits_s.append(scheduler.wait_s(now_s))
+        scheduler.take(now_s)
+        scheduler.finish('a', drop)
+    scheduler.put('a', 10.3)
+    assert [*waits_s, scheduler.wait_s(10.3)] == [0, 0, 0, 0, pytest.approx(9.9)]
+    assert scheduler.counts('a').dropped[Drop.IDLE] == 2
+
+
 def test_a_changed_limit_applies_to_the_image_that_waits():
     scheduler = Scheduler(['a'])
     scheduler.min_interval_s['a'] = 1000

@@ -73,6 +73,17 @@ def test_status(depth):
     assert idle.level == Level.OK and idle.values['rate hz'] == 'n/a'
 
 
+def test_a_cloud_beside_the_image_is_reported(warnings):
+    cloud = SideInput('cloud', lambda kind, text: warnings.append(text))
+    assert 'points in the image' not in cloud.status('front', '', 1.0, active=True).values
+    for in_image, level in ((0, Level.WARN), (3, Level.OK)):
+        cloud.note_points(in_image)
+        status = cloud.status('front', '', 1.0, active=True)
+        assert status.level == level and status.values['points in the image'] == str(in_image)
+        assert ('check the transform' in status.message) == (in_image == 0)
+    assert len(warnings) == 1
+
+
 def test_a_calibration_is_used_until_it_changes():
     calibration = CalibrationInput()
     with pytest.raises(RefusedError, match='no camera_info has arrived') as error:
@@ -81,6 +92,8 @@ def test_a_calibration_is_used_until_it_changes():
     calibration.receive(camera_info(), rectified=False)
     model = calibration.model((480, 640))
     calibration.receive(camera_info(), rectified=False)  # drivers send it with each image
+    assert calibration.model((480, 640)) is model
+    calibration.receive(camera_info(p=(float('nan'),) * 12), rectified=False)  # not used
     assert calibration.model((480, 640)) is model
     calibration.receive(camera_info(d=(0.1, 0, 0, 0, 0)), rectified=False)
     assert calibration.model((480, 640)) is not model

@@ -64,7 +64,7 @@ def test_a_model_that_comes_too_late_is_not_used(graph, node, slow_loading, tran
     assert not reload.done()
     graph.until(reload.done)
     assert not reload.result().success
-    assert 'the node was cleaned up meanwhile' in reload.result().message
+    assert reload.result().message == 'the node was cleaned up meanwhile'
     _, message, values = graph.status('model')
     assert values['name'] == 'n/a'
     assert 'the old model stays' not in message

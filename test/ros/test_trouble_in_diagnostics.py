@@ -9,6 +9,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]
 
 from diagnostic_msgs.msg import DiagnosticArray
 from node_process import Graph, NodeProcess, image_message
+from rclpy.duration import Duration
 from sensor_msgs.msg import Image
 from tiny_model import paint_scene
 
@@ -61,6 +62,15 @@ def test_faults_of_the_camera_are_named_with_a_remedy(graph, tiny_model, tmp_pat
     unstamped = image_message(paint_scene(48, 96), 1)
     unstamped.header.stamp.sec = unstamped.header.stamp.nanosec = 0
     feed(graph, unstamped, 'the stamp is zero')
+
+    # Stamps do not become wrong while a camera is silent.
+    last = image_message(paint_scene(48, 96), 1)
+    last.header.stamp = (graph.node.get_clock().now() - Duration(seconds=7)).to_msg()
+    graph.image.publish(last)
+    _, message, _ = graph.until(
+        lambda: (s := graph.status('input/camera')) and 10.5 < float(s[2]['age s']) < 1000 and s
+    )
+    assert message.startswith('no image for') and 'another clock' not in message, message
 
     large = image_message(paint_scene(480, 640), 1)
     graph.until(
