@@ -42,6 +42,7 @@ class Robot(Graph):
             'animals': make_tiny_model(
                 folder / 'animals.onnx', (32, 64), 2, labels=ANIMALS, embedding_dim=7
             ),
+            'batch': make_tiny_model(folder / 'batch.onnx', batch=2),
         }
         self.damaged = folder / 'damaged.onnx'
         self.damaged.write_bytes(self.models['tiny'].read_bytes()[:-500])
