@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import rclpy
 from nav_msgs.msg import OccupancyGrid
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
@@ -112,9 +113,10 @@ class PeopleAndCars(Node):
         super().__init__('people_and_cars')
         self._names = self.declare_parameter('classes', ['person', 'cyclist', 'car']).value
         self._frame_id = self.declare_parameter('frame_id', 'base_link').value
+        number = ParameterDescriptor(dynamic_typing=True)  # 10 is a number of metres like 10.0
         self._settings = Settings(
             **{
-                name: self.declare_parameter(name, default).value
+                name: type(default)(self.declare_parameter(name, default, number).value)
                 for name, default in vars(Settings()).items()
             }
         )

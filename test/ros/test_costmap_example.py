@@ -143,7 +143,7 @@ def test_the_node_publishes_the_grid(example, ros_domain):
         ],
     )
     message.header.stamp.sec = 12
-    parameters = {'classes': '[ball, tree]', 'camera_x': 0.2, 'size_m': 10.0}
+    parameters = {'classes': '[ball, tree]', 'camera_x': 0.2, 'size_m': 10}
     flags = [text for name, v in parameters.items() for text in ('-p', f'{name}:={v}')]
     process = subprocess.Popen(
         [sys.executable, str(EXAMPLE), '--ros-args', *flags],

@@ -3,6 +3,7 @@
 
 import threading
 import time
+from itertools import count
 
 import pytest
 
@@ -187,23 +188,31 @@ def test_a_rate_limits_its_camera_only_and_can_be_removed(cameras):
     assert graph.set_parameter('rear.max_rate_hz', 1) == ''
     assert graph.get_parameter('rear.max_rate_hz') == 1
 
-    def published(images: int) -> dict[str, int]:
+    numbers = count(5000)
+
+    def published(images: int, *expected: str) -> tuple[dict[str, int], float]:
+        """Send images of both cameras; return the numbers of results, and how long it took.
+
+        The results of the expected cameras are waited for after each image.
+        """
+        start_s = time.monotonic()
         before = {name: cameras.counts(name)['published'] for name in CAMERAS}
         for _ in range(images):
+            seen = {name: len(cameras.results[name]) for name in expected}
             for name in CAMERAS:
-                published.number += 1
-                cameras.images[name].publish(image_message(paint_scene(48, 96), published.number))
+                message = image_message(paint_scene(48, 96), next(numbers))
+                cameras.images[name].publish(message)
+            graph.until(lambda s=seen: all(len(cameras.results[n]) > s[n] for n in s))
             graph.spin(0.1)
-        graph.spin(0.3)
-        return {name: cameras.counts(name)['published'] - before[name] for name in CAMERAS}
+        found = {name: cameras.counts(name)['published'] - before[name] for name in CAMERAS}
+        return found, time.monotonic() - start_s
 
-    published.number = 5000
-    limited = published(12)
-    assert limited['front'] >= 9
-    assert 1 <= limited['rear'] <= 4
+    limited, seconds = published(12, 'front')
+    assert limited['front'] == 12
+    assert 1 <= limited['rear'] <= seconds + 2
     assert graph.set_parameter('rear.max_rate_hz', None) == ''
     assert graph.get_parameter('rear.max_rate_hz') is None
-    assert published(8)['rear'] >= 6
+    assert published(8, *CAMERAS)[0] == {'front': 8, 'rear': 8}
 
 
 @pytest.mark.parametrize(

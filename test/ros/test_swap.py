@@ -162,15 +162,18 @@ def test_a_second_reload_meanwhile_is_refused(graph, stream, models):
 
 def test_results_come_without_a_gap(graph, stream, models):
     """No gap above 1.5 image periods; of several swaps, as other processes may take the cores."""
-    gaps_s = []
+    gaps_s, others_s = [], []  # with and without a swap, which take equally long
     for name in ['animals', 'tiny'] * 3:
         assert graph.set_parameter('model', str(models[name])) == ''
         start_s = time.monotonic()
         assert graph.trigger('reload_model').success
         stream.next_table()
+        end_s = time.monotonic()
         gaps_s.append(stream.longest_gap_s(start_s))
+        graph.spin(end_s - start_s)
+        others_s.append(stream.longest_gap_s(end_s))
     counts = graph.counts()
-    assert np.median(gaps_s) < 1.5 / RATE_HZ, gaps_s
+    assert np.median(gaps_s) < 1.5 * max(1 / RATE_HZ, np.median(others_s)), (gaps_s, others_s)
     assert counts['dropped inference failed'] == 0
 
 

@@ -44,9 +44,9 @@ def test_missing_results_and_a_crash_are_found(robot, monkeypatch):
         robot.process.process.send_signal(signal.SIGSEGV)
         robot.process.process.wait()
 
-    monkeypatch.setattr(soak, 'RECOVERY_S', 1.0)
+    monkeypatch.setattr(soak, 'RECOVERY_S', 3.0)
     for fault, words in (
-        (lose_driver, "lose_driver: no result of ['rear'] for 1 s; the node reports {"),
+        (lose_driver, "lose_driver: no result of ['rear'] for 3 s; the node reports {"),
         (crash, 'crash: the node ended with code -11'),
     ):
         monkeypatch.setattr(soak, 'FAULTS', (fault,))
