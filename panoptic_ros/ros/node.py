@@ -361,6 +361,7 @@ class PanopticNode(ResponsiveLifecycleNode):
                     else:
                         camera.unsubscribe()
             except Exception as error:  # a QoS override that ROS refuses
+                self._unsubscribe()
                 response.message = f'cannot enable the input: {reason_of(error)}'
                 self.get_logger().error(response.message)
                 return response

@@ -32,7 +32,8 @@ class SideInputs:
         """
         self._node, self._prefix, self._metres, self._listen = node, prefix, metres, listen
         self._depth = ImageInput(node, prefix, DEPTH_IMAGES)
-        self._subscriptions: dict[str, Any] = {}  # by topic
+        self._subscriptions: dict[str, Any] = {}  # by name of the input
+        self._topics: dict[str, str] = {}
 
     def open(self, settings: Mapping[str, Any], image_topic: str) -> None:
         """Subscribe.
@@ -71,15 +72,16 @@ class SideInputs:
     def close(self) -> None:
         """Unsubscribe."""
         self._depth.close()
+        self._topics.clear()
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.popitem()[1])
 
     def topics(self, name: str) -> str:
-        """Return the subscribed topics of `depth` or `cloud`, for people; empty without any."""
-        if name != CLOUD_INPUT:
-            return self._depth.topics
-        subscription = self._subscriptions.get(CLOUD_INPUT)
-        return '' if subscription is None else subscription.topic_name
+        """Return the subscribed topics of `depth` or `cloud`, for people; empty without any.
+
+        Any thread may call it; subscriptions may be destroyed meanwhile.
+        """
+        return self._topics.get(name, '') if name == CLOUD_INPUT else self._depth.topics
 
     def _subscribe(
         self, name: str, topic: str, settings: Mapping[str, Any], receive: Callable[[Any], None]
@@ -92,6 +94,7 @@ class SideInputs:
             input_qos(settings),
             qos_overriding_options=input_overrides(self._node, topic),
         )
+        self._topics[name] = topic
 
     def _receive_cloud(self, message: Any) -> None:
         if not self._needs_transform or self._listen():

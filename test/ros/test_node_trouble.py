@@ -242,3 +242,24 @@ def test_classes_are_published_with_the_ids_of_a_consumer(graph, start, tiny_mod
     assert read_instances(graph.messages['instances'][0])['class_id'].tolist() == [40]
     (entry,) = json.loads(labels.data)['labels']
     assert (entry['class_id'], entry['name']) == (40, 'ball')
+
+
+def test_a_camera_that_cannot_subscribe_leaves_none_subscribed(graph, start, tiny_model):
+    node = start(
+        {
+            'model': tiny_model,
+            'cameras': '[east, west]',
+            'autostart': False,
+            'qos_overrides./west/cloud.subscription.durability': 'nonsense',
+        }
+    )
+    assert graph.change_state('configure')
+    assert graph.enable(False).success
+    assert graph.change_state('activate')
+    for _ in range(2):
+        answer = graph.enable(True)
+        assert not answer.success and answer.message.startswith('cannot enable the input: ')
+        for camera in ('east', 'west'):
+            graph.until(lambda name=camera: not graph.node.count_subscribers(f'{name}/image'))
+    assert node.end() == 0
+    assert 'Traceback' not in node.log
