@@ -113,10 +113,11 @@ class Reweighting(nn.Module):
 class PISRBlock(nn.Module):
     """Panoptic relational attention: features related to the classes and instances of the image.
 
-    F_sp = g_s(E) h(F) and F_pan = g_p(E^T) h(F_sp). The weights of h(F) and h(F_sp) differ, since
-    F has D channels and F_sp has N. Inferred are: the forms of g_s, g_p and h, gradients into the
-    encodings, the 1x1 convolution that fuses F with the result of the attention, and the softmax,
-    whose scale 1 / sqrt(D) applies to products only.
+    F_sp = g_s(E) h(F) and F_pan = g_p(E^T) h(F_sp). The weights of h(F) and h(F_sp) differ: F has
+    D channels, and F_sp is N maps of one, which share theirs, so that neither the number nor the
+    order of the encodings matters (inferred). Inferred are also: the forms of g_s, g_p and h,
+    gradients into the encodings, the 1x1 convolution that fuses F with the result of the
+    attention, and the softmax, whose scale 1 / sqrt(D) applies to products only.
 
     Args:
         channels: D, the width of features, encodings and all layers.
@@ -125,8 +126,7 @@ class PISRBlock(nn.Module):
         f1: correlation of encodings and features, one of CORRELATIONS.
         f2: correlation of encodings and the spatial maps, the result of f1.
         spatial_softmax: whether a softmax over the encodings follows f1 (inferred).
-        spatial_rows: N, the number of encodings, if h is applied to F_sp; 0 leaves h out. An image
-            with fewer heatmaps has maps of zeros in their place.
+        spatial_h: whether h is applied to F_sp, as in the formula.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class PISRBlock(nn.Module):
         f1: str = 'matmul',
         f2: str = 'matmul',
         spatial_softmax: bool = True,
-        spatial_rows: int = 0,
+        spatial_h: bool = False,
     ) -> None:
         super().__init__()
         self.f1, self.f2, self.spatial_softmax = f1, f2, spatial_softmax
@@ -145,14 +145,12 @@ class PISRBlock(nn.Module):
         self.spatial = nn.Linear(channels, channels)  # g_s
         self.panoptic = nn.Linear(channels, channels)  # g_p
         self.project = conv_bn_relu(channels, channels)  # h of F
-        if spatial_rows:
-            self.project_spatial = conv_bn_relu(spatial_rows, spatial_rows)  # h of F_sp
-        self.spatial_rows = spatial_rows
+        self.project_spatial = conv_bn_relu(1, 1) if spatial_h else None  # h of F_sp
         self.fuse = conv_bn_relu(2 * channels, channels)
 
     @classmethod
-    def from_config(cls, config: PISRBlockConfig, rows: int) -> 'PISRBlock':
-        """Build the block that the configuration's switches describe, for N = `rows` encodings."""
+    def from_config(cls, config: PISRBlockConfig) -> 'PISRBlock':
+        """Build the block that the configuration's switches describe."""
         return cls(
             config.block_channels,
             config.reweight,
@@ -160,7 +158,7 @@ class PISRBlock(nn.Module):
             config.f1,
             config.f2,
             config.spatial_softmax,
-            rows if config.spatial_h else 0,
+            config.spatial_h,
         )
 
     def forward(
@@ -195,12 +193,9 @@ class PISRBlock(nn.Module):
                 spatial = spatial / math.sqrt(query.shape[1])
             spatial = torch.where(present, spatial, NEVER).softmax(dim=1)
         spatial = spatial * present
-        if self.spatial_rows:
-            count = spatial.shape[1]
-            maps = F.pad(spatial, (0, 0, 0, self.spatial_rows - count)).unflatten(
-                2, query.shape[2:]
-            )
-            spatial = self.project_spatial(maps.to(features.dtype))[:, :count].flatten(2) * present
+        if self.project_spatial is not None:
+            # (B, 1, N, hw): one channel, which all maps share
+            spatial = self.project_spatial(spatial.to(features.dtype)[:, None])[:, 0] * present
         rows = (self.panoptic(encodings) * present).transpose(1, 2)  # (B, D, N)
         related = correlate(rows, spatial, self.f2).view_as(query)
         return self.fuse(torch.cat([features, related.to(features.dtype)], dim=1))

@@ -4,9 +4,7 @@
 Tables are those of the supplement; what is marked "inferred" is not in it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from panoptic_ros.models.config import (
     POSITIVE,
@@ -43,7 +41,6 @@ class PISRBlockConfig(Config):
         hidden_layers=at_least(0),
         block_channels=at_least(1),
     )
-    earlier: ClassVar[Mapping[str, Any]] = {'spatial_h': False, 'spatial_softmax': True}
 
     enabled: bool = True
     """Whether the block is present; without it the network is its base."""
@@ -63,14 +60,13 @@ class PISRBlockConfig(Config):
     f2: str = 'matmul'
     """Correlation of encodings and spatial maps (table B.2)."""
 
-    spatial_h: bool = True
+    spatial_h: bool = False
     """Whether h, a 1x1 convolution with batch norm and ReLU, is applied to the spatial maps F_sp
-    as well, as the supplement's formula F_pan = g_p(E^T) h(F_sp) reads. Its convolution mixes the
-    maps of the encodings, so that the network depends on their number and order."""
+    as well, as the supplement's formula F_pan = g_p(E^T) h(F_sp) reads. All maps share its weights
+    (inferred)."""
 
-    spatial_softmax: bool = False
-    """Whether a softmax over the encodings lies between the two correlations; it is not in the
-    formula."""
+    spatial_softmax: bool = True
+    """Whether a softmax over the encodings lies between the two correlations (inferred)."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class PISRMaskFormer(PanopticModel):
             channels = config.block_channels
             self.initial = QueryHeads(config.query_channels, pixel_channels, len(labels))
             self.fuse = conv_bn_relu(pixel_channels, channels)
-            self.block = PISRBlock.from_config(config, config.num_queries)
+            self.block = PISRBlock.from_config(config)
             if config.feed_queries:
                 self.carry = nn.Linear(channels, config.query_channels)
             pixel_channels = channels

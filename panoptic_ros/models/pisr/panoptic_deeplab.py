@@ -59,7 +59,7 @@ class PISR(PanopticDeepLab):
         channels = config.block_channels
         self.initial = self.make_heads(decoded)
         self.fuse = conv_bn_relu(sum(decoded), channels)
-        self.block = PISRBlock.from_config(config, len(self.labels) + config.num_encodings)
+        self.block = PISRBlock.from_config(config)
         self.predict = self.make_heads((channels, channels))
 
     @property

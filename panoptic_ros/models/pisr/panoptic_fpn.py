@@ -73,7 +73,7 @@ class PISRPanopticFPN(PanopticFPN):
         channels, pyramid = config.block_channels, config.fpn_channels
         self.initial = InitialHeads(self.semantic_logits, self.box_head, self.mask_head)
         self.fuse = conv_bn_relu(self.semantic_logits.in_channels + pyramid, channels)
-        self.block = PISRBlock.from_config(config, len(labels) + config.num_encodings)
+        self.block = PISRBlock.from_config(config)
         self.carry = nn.Conv2d(channels, pyramid, 1)
         self.semantic_logits = nn.Conv2d(channels, len(labels), 1)
         self.box_head, self.mask_head = self.make_roi_heads()
