@@ -15,7 +15,7 @@ from panoptic_ros.core.inputs import require_file
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.core.text import one_line, short
 from panoptic_ros.models.base import PanopticModel
-from panoptic_ros.models.registry import build
+from panoptic_ros.models.registry import rebuild
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ def load_checkpoint(path: Path) -> tuple[PanopticModel, dict[str, Any]]:
     checkpoint = read_checkpoint(path)
     settings = checkpoint['hyper_parameters']
     try:
-        model = build(
-            settings['family'], LabelSet.from_dicts(settings['labels']), **settings['network']
+        model = rebuild(
+            settings['family'], LabelSet.from_dicts(settings['labels']), settings['network']
         )
         height, width = settings['input_size']
         model.check_input_size((height, width))

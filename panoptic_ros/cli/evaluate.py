@@ -36,7 +36,9 @@ EPILOG = """\
                                          images; with --classes in the classes
                                          of the model
   submission/                            for COCO and Cityscapes themselves, the
-                                         zip for their server
+                                         zip for their server; with --split test
+                                         for COCO's test-dev, whose images have
+                                         no annotations
   worst/                                 the worst images, ground truth and
                                          prediction
   debug_maps/                            with --debug-maps: class and centres
@@ -51,6 +53,7 @@ examples:
   panoptic evaluate --model city.onnx --data synthetic
   panoptic evaluate --model runs/camvid/checkpoints/best.ckpt \\
       --data camvid:data/camvid --split test -o camvid_test
+  panoptic evaluate --model coco.onnx --data coco:data/coco --split test -o dev
   panoptic evaluate --predictions theirs.json \\
       --data cityscapes:data/cityscapes -o theirs
   panoptic evaluate --model city.onnx --data synthetic --track 20 -o city_video
@@ -310,5 +313,8 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
                 args.output / 'debug_maps',
             )
     report_saved(
-        f'{counted(evaluation.count, "image")} scored', args.output, args.json, args.relations
+        f'{counted(evaluation.count, "image")} {"scored" if evaluation.labelled else "predicted"}',
+        args.output,
+        args.json,
+        args.relations,
     )

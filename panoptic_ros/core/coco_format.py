@@ -51,8 +51,8 @@ class ListedImage:
     """(height, width), px; None if the file does not give it."""
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object with a list `annotations`.
+def read_json(path: Path, needed: str = 'annotations') -> dict[str, Any]:
+    """Read a JSON object with a list `annotations`, or the list that is `needed`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -60,9 +60,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     path = Path(path)
     value = documents.read_json(path)
-    if not isinstance(value, dict) or not isinstance(value.get('annotations'), list):
+    if not isinstance(value, dict) or not isinstance(value.get(needed), list):
         raise ValueError(
-            f'{path} is not in a COCO format: expected an object with a list `annotations`'
+            f'{path} is not in a COCO format: expected an object with a list `{needed}`'
         )
     return value
 

@@ -70,6 +70,9 @@ class Config:
     rules: ClassVar[Rules]
     """Rules by field; those of all base classes hold as well."""
 
+    earlier: ClassVar[Mapping[str, Any]] = {}
+    """Values of fields that earlier versions lacked, by field: how their networks were trained."""
+
     def __post_init__(self) -> None:
         """Raise ValueError for a value that breaks a rule."""
         for base in reversed(type(self).__mro__):

@@ -227,6 +227,22 @@ def build(family: str, labels: LabelSet, **config: Any) -> PanopticModel:
     return row.network(labels, configure(row.config, config, f'family {family!r}'))
 
 
+def rebuild(family: str, labels: LabelSet, config: Mapping[str, Any]) -> PanopticModel:
+    """Build the module that a file describes, as it was trained.
+
+    Args:
+        family: a key of FAMILIES or an alias.
+        labels: the classes to predict.
+        config: fields of the family's configuration. Those that the version that wrote the file
+            did not know take `Config.earlier`, not today's defaults.
+
+    Raises:
+        ValueError: see `build`.
+    """
+    earlier = getattr(FAMILIES[resolve_family(family)].config, 'earlier', {})
+    return build(family, labels, **{**earlier, **config})
+
+
 def build_model(info: ModelInfo) -> PanopticModel:
     """Build the module that a model file describes, without its weights.
 
@@ -240,4 +256,4 @@ def build_model(info: ModelInfo) -> PanopticModel:
             'backend onnxruntime or tensorrt, or export it again from that file with '
             '`panoptic export --from onnx:FILE`'
         )
-    return build(info.family, info.network_labels, **info.config)
+    return rebuild(info.family, info.network_labels, info.config)

@@ -7,8 +7,13 @@ from safetensors.torch import save_file
 from tiny_model import LABELS
 
 from panoptic_ros.core.labels import Label, LabelSet
-from panoptic_ros.models.registry import build
-from panoptic_training.checkpoint import backbone_of, load_pretrained, read_checkpoint
+from panoptic_ros.models.registry import FAMILIES, build
+from panoptic_training.checkpoint import (
+    backbone_of,
+    load_checkpoint,
+    load_pretrained,
+    read_checkpoint,
+)
 from panoptic_training.trainer.module import PanopticModule
 
 NETWORK = {
@@ -184,3 +189,25 @@ def test_missing_files_are_named():
         load_pretrained(make_model(0), 'none.safetensors')
     with pytest.raises(ValueError, match='Linear has no backbone to load weights into'):
         backbone_of(torch.nn.Linear(1, 1))
+
+
+def test_networks_of_earlier_versions_keep_their_form(tmp_path):
+    """A key that the version did not know has the value that its networks were trained with."""
+    small = {**FAMILIES['sognet'].small, 'trim': True}
+    module = PanopticModule('sognet', dict(small), LABELS.to_dicts(), [64, 128])
+    path, earlier = tmp_path / 'x.ckpt', dict(module.hparams)
+    for network, relu in ((earlier['network'], False), (small, True)):
+        content = {
+            'state_dict': module.state_dict(),
+            'hyper_parameters': {**earlier, 'network': network},
+        }
+        torch.save(content, path)
+        config = load_checkpoint(path)[0].config
+        assert (config.box_relu, config.trim) == (relu, True)
+
+
+def test_earlier_values_differ_from_the_defaults():
+    """A value that is the default is not needed; a name that is no field would be refused."""
+    for name, row in FAMILIES.items():
+        for key, value in getattr(row.config, 'earlier', {}).items():
+            assert row.config.__dataclass_fields__[key].default != value, (name, key)

@@ -25,7 +25,8 @@ class CocoPanoptic(PanopticJson):
 
     Args:
         folder: holds one of the layouts above.
-        split: `train` or `val`.
+        split: `train`, `val`, or `test` for images without annotations: COCO's test-dev, which
+            `annotations/image_info_test-dev2017.json` lists, or your own `test.json`.
         hidden: add `Sample.hidden_map`, from `annotations/instances_<split>2017.json` (or
             `instances_<split>.json` for your own).
 
@@ -37,25 +38,28 @@ class CocoPanoptic(PanopticJson):
     name = 'coco'
     help = 'COCO panoptic, or your own data in its format'
     marks = ('annotations/panoptic_*.json', 'train.json', 'val.json')
-    splits = ('train', 'val')
+    splits = ('train', 'val', 'test')
     knows_hidden = True
     labels = LABELS
     """The classes of COCO; an instance has those of its JSON file."""
 
     def __init__(self, folder: Path, split: str, hidden: bool = False) -> None:
-        path, masks, images = _find(Path(folder), split)
-        super().__init__(path, masks, images)
+        path, masks, images = (_find_test if split == 'test' else _find)(Path(folder), split)
+        official = path.stem == _official(split)
+        # COCO's list of test images has the categories of things only.
+        super().__init__(path, masks, images, LABELS if official and split == 'test' else None)
         self.folder = images
         own, cocos = (
             {label.category_id: label.name for label in labels.labels}
             for labels in (self.labels, LABELS)
         )
-        if path.stem == _official(split) and own == cocos:  # COCO itself
-            self.submission = 'panoptic_{split}2017_{model}_results'  # the server parses the name
+        if official and own == cocos:  # COCO itself; the server parses the name
+            part = 'test-dev' if split == 'test' else split
+            self.submission = f'panoptic_{part}2017_{{model}}_results'
         # panoptic_<split>2017.json and instances_<split>2017.json, with or without the year
         self.outlines = (
             Outlines(path.with_name(f'instances_{path.stem.removeprefix("panoptic_")}.json'))
-            if hidden
+            if hidden and masks
             else None
         )
 
@@ -89,7 +93,21 @@ class CocoPanoptic(PanopticJson):
 
 def _official(split: str) -> str:
     """Return the name of COCO's own JSON file, without suffix, and of the folder of its PNGs."""
-    return f'panoptic_{split}2017'
+    return 'image_info_test-dev2017' if split == 'test' else f'panoptic_{split}2017'
+
+
+def _find_test(folder: Path, split: str) -> tuple[Path, None, Path]:
+    """Return the JSON file that lists the test images, and their folder."""
+    name = _official(split)
+    for path, images in (
+        (folder / 'annotations' / f'{name}.json', folder / 'test2017'),
+        (folder / 'test.json', folder / 'test'),
+    ):
+        if path.is_file() and images.is_dir():
+            return path, None, images
+    raise FileNotFoundError(
+        f'{folder} holds neither annotations/{name}.json and test2017/ nor test.json and test/'
+    )
 
 
 def _find(folder: Path, split: str) -> tuple[Path, Path, Path]:

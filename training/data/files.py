@@ -55,7 +55,10 @@ class FilePair(NamedTuple):
     """Paths of an image and its labels."""
 
     image: Path
+
     labels: Path
+    """For an image without labels its own path."""
+
     clip: str = ''
     """Name of the video that the image belongs to; empty for single images."""
 

@@ -26,7 +26,8 @@ class PanopticJson(FileReader):
 
     Args:
         path: the JSON file.
-        masks: the folder of its PNGs.
+        masks: the folder of its PNGs; None for a file that only lists images, all of whose pixels
+            are void then.
         images: the folder of the images.
         labels: the classes; None for those of the file's `categories`.
 
@@ -36,12 +37,19 @@ class PanopticJson(FileReader):
     """
 
     def __init__(
-        self, path: Path, masks: Path, images: Path, labels: LabelSet | None = None
+        self, path: Path, masks: Path | None, images: Path, labels: LabelSet | None = None
     ) -> None:
-        document = read_json(path)
+        document = read_json(path, 'annotations' if masks else 'images')
         self.labels = labels or read_labels(document, path)
-        found = read_annotations(document, path, masks, self.labels)
         listed = read_images(document, path)
+        self.listed_ids, self.annotated = list(listed), masks is not None
+        self.annotations: list[Annotation] = []
+        self.unlabelled: list[str] = []
+        if masks is None:
+            files = [images / image.file_name for image in listed.values()]
+            super().__init__([FilePair(file, file) for file in files], images)
+            return
+        found = read_annotations(document, path, masks, self.labels)
         unnamed = [i for i in found if i not in listed]
         if unnamed:
             raise ValueError(
@@ -61,6 +69,8 @@ class PanopticJson(FileReader):
     @property
     def image_ids(self) -> list[int | str]:
         """Image ids of the JSON file."""
+        if not self.annotated:
+            return list(self.listed_ids)
         return [annotation.image_id for annotation in self.annotations]
 
     def notes(self) -> list[str]:
@@ -95,6 +105,9 @@ class PanopticJson(FileReader):
         Raises:
             FileNotFoundError, ValueError: for a PNG that is missing or contradicts the JSON.
         """
+        if not self.annotated:
+            size = self.size_of(index)
+            return np.full(size, VOID_ID, np.uint8), np.zeros(size, np.int32)
         annotation = self.annotations[index]
         class_of, is_thing = self.labels.class_id_of_category, thing_table(self.labels)
 

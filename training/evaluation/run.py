@@ -13,6 +13,7 @@ import numpy as np
 from panoptic_ros.core.frame import PanopticFrame, without_unknown
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.image_frame import at_camera
+from panoptic_ros.core.labels import VOID_ID
 from panoptic_ros.core.result_folder import open_result_folder
 from panoptic_ros.metrics.panoptic import PanopticResult
 from panoptic_ros.metrics.scores import ImageScores
@@ -88,6 +89,8 @@ class Evaluation:
         self.scores = self._empty_scores()
         self.video = VideoScores(reader.labels) if tracked else None
         self.images: list[ImageScore] = []
+        self.labelled = False
+        """Whether any image so far has labels; without them there are predictions only."""
 
     def run(self) -> Iterator[tuple[int, Sample]]:
         """Score the images, and yield index and sample of each."""
@@ -111,6 +114,8 @@ class Evaluation:
 
     def format(self) -> str:
         """Return the printed tables."""
+        if not self.labelled:
+            return 'no image has labels, so there are predictions and no scores'
         text = self.scores.format()
         return text if self.video is None else (f'{text}\n\n{self.video.compute().format_table()}')
 
@@ -146,6 +151,7 @@ class Evaluation:
 
     def _score(self, index: int, sample: Sample, frame: PanopticFrame) -> None:
         """Add one image to the scores."""
+        self.labelled |= bool((sample.class_map != VOID_ID).any())
         image = self._empty_scores()
         image.update(pair_of(sample, frame, self.reader.labels))
         self.scores.merge(image)

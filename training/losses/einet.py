@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
-from panoptic_ros.models.config import BETWEEN_0_AND_1, MAP_STRIDE, SHARE_BELOW_1, Rules
+from panoptic_ros.models.config import BETWEEN_0_AND_1, MAP_STRIDE, SHARE_BELOW_1, Rules, one_of
 from panoptic_ros.models.einet.network import EINet
 from panoptic_ros.models.parts.precision import at_least_float32
 
@@ -37,7 +37,11 @@ from .parts.terms import with_sum
 class EINetLossConfig(PanopticDeepLabLossConfig):
     """Weights of the terms and parameters of the targets; lengths in network-input pixels."""
 
-    rules = Rules(momentum=SHARE_BELOW_1, min_overlap=BETWEEN_0_AND_1)
+    rules = Rules(
+        momentum=SHARE_BELOW_1,
+        min_overlap=BETWEEN_0_AND_1,
+        kernel_radius=one_of('released', 'exact'),
+    )
 
     momentum: float = 0.9
     """Weight of the present class centre in its update at each step (equation 1, Table 1)."""
@@ -46,9 +50,13 @@ class EINetLossConfig(PanopticDeepLabLossConfig):
     """Whether the width of a Gaussian follows the size of its instance (Table 2); else it is
     `sigma`."""
 
+    kernel_radius: str = 'released'
+    """Radius of an adaptive Gaussian, see `corner_radius`: `released` as in CenterNet's code,
+    to which the paper refers; `exact` solves the equations, whose radii are 0.3 times as long."""
+
     min_overlap: float = 0.7
-    """Least IoU of a box with the same box whose corners are moved by the radius of its Gaussian.
-    CenterNet's released code solves the equations with larger radii, as if this were about 0.2."""
+    """Least IoU of a box with the same box whose corners are moved by the radius of its
+    Gaussian."""
 
     focal_weight: float = 1.0
     """Weight of the heatmap term if it is a focal loss (inferred)."""
@@ -182,19 +190,9 @@ def _heatmaps(
     """Return target heatmaps (B, M, H/4, W/4), each instance drawn in the map of its class."""
     sigmas = [config.sigma / MAP_STRIDE] * len(instances)
     if config.adaptive_kernel:
-        sigmas = [
-            (
-                2
-                * corner_radius(
-                    i.rows.stop - i.rows.start,
-                    i.columns.stop - i.columns.start,
-                    config.min_overlap,
-                )
-                + 1
-            )
-            / 6
-            for i in instances
-        ]
+        radius = released_radius if config.kernel_radius == 'released' else corner_radius
+        sizes = [(i.rows.stop - i.rows.start, i.columns.stop - i.columns.start) for i in instances]
+        sigmas = [(2 * radius(*size, config.min_overlap) + 1) / 6 for size in sizes]
     channel = (is_thing.cumsum(0) - 1).tolist()
     # An instance on a stuff class, a contradiction in the labels, has no heatmap.
     thing = is_thing.tolist()
@@ -231,6 +229,25 @@ def corner_radius(height: float, width: float, min_overlap: float) -> float:
     shrunk = _small_root(4, -2 * side, (1 - t) * area)
     grown = (-2 * t * side + math.sqrt((2 * t * side) ** 2 + 16 * t * (1 - t) * area)) / (8 * t)
     return min(moved, shrunk, grown)
+
+
+def released_radius(height: float, width: float, min_overlap: float) -> int:
+    """Return the radius that CenterNet's released code computes (`gaussian_radius`).
+
+    It divides the roots of the three equations of `corner_radius` by 2 in place of twice their
+    leading coefficient, and takes the larger roots of the first two. The smallest of the three is
+    then always that of the box that grows, 4t times its exact value: 2.8 times for t = 0.7.
+
+    Args:
+        height: h, in cells.
+        width: w, cells.
+        min_overlap: t, above 0 and below 1.
+
+    Returns:
+        The radius, rounded down to whole cells.
+    """
+    side, area, t = height + width, height * width, min_overlap
+    return int(math.sqrt((t * side) ** 2 + 4 * t * (1 - t) * area) - t * side)
 
 
 def _small_root(a: float, b: float, c: float) -> float:

@@ -80,6 +80,8 @@ class PanopticModule(L.LightningModule):
         self.labels = LabelSet.from_dicts(labels)
         self.loss = build_loss(family, loss or {})
         self.model = build(family, self.labels, **network)
+        # All keys, so that later versions with other defaults build the same network.
+        self.hparams['network'] = self.model.config_dict()
         if init_weights is not None:
             load_pretrained(self.model, init_weights)
         self.model.to(memory_format=torch.channels_last)

@@ -4,7 +4,9 @@
 Tables are those of the paper; what the paper leaves open is marked "inferred".
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from panoptic_ros.models.config import ODD, FamilyConfig, Rules, at_least, one_of, threshold
 
@@ -18,6 +20,7 @@ class CIAEConfig(FamilyConfig):
         thing_memory=one_of('merged', 'classes'),
         detector_classes=one_of('all', 'one'),
         class_from=one_of('detector', 'embedding'),
+        outside_box=one_of('zero', 'excluded'),
         embedding_kernel=ODD,
         channels=at_least(4),
         tower_depth=at_least(0),
@@ -26,6 +29,8 @@ class CIAEConfig(FamilyConfig):
         pre_nms_top_k=at_least(1),
         top_k=at_least(1),
     )
+
+    earlier: ClassVar[Mapping[str, Any]] = {'outside_box': 'excluded'}
 
     backbone: str = 'resnet50'
     """Name of a timm model."""
@@ -80,8 +85,12 @@ class CIAEConfig(FamilyConfig):
     """Whether boxes suppress those of other classes (inferred; they do not in FCOS)."""
 
     box_filter: bool = True
-    """Whether only pixels inside a proposal's box may join it (Table VIII). The paper sets the
-    similarity of the others to 0; here they are excluded (inferred)."""
+    """Whether the box of a proposal limits which pixels join it (Table VIII)."""
+
+    outside_box: str = 'zero'
+    """Similarity to a proposal outside its box: `zero` (section IV-B), so that a pixel joins the
+    best proposal elsewhere if its other similarities are negative; `excluded`, below any
+    cosine."""
 
     score_threshold: float = threshold(0.45, 1, 'least score of an instance')
     """Least score of a proposal (inferred)."""

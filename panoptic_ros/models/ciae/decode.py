@@ -121,36 +121,38 @@ def propose(
 
 
 def best_proposal(
-    embedding: Tensor, proposals: Proposals, stride: int, box_filter: bool
+    embedding: Tensor, proposals: Proposals, config: CIAEConfig
 ) -> tuple[Tensor, Tensor]:
-    """Find the most similar proposal of each cell among those whose box contains its centre.
+    """Find the most similar proposal of each cell.
 
-    The paper sets the similarity outside the box to 0. Here it is below any cosine, so that a
-    cell that resembles no stuff class does not join an instance elsewhere.
+    With `box_filter`, the similarity is the cosine inside the proposal's box, and outside what
+    `outside_box` says. Of equal similarities, the first proposal has precedence.
 
     Args:
         embedding: unit length over D, (D, h, w).
         proposals: K of them.
-        stride: input px per cell.
-        box_filter: False allows all cells for each proposal.
+        config: supplies the stride and the switches.
 
     Returns:
         The cosine (NEVER without a proposal) and the row, both (h, w).
     """
     height, width = embedding.shape[1:]
     y, x = (
-        (torch.arange(n, device=embedding.device) + 0.5)[:, None] * stride for n in (height, width)
+        (torch.arange(n, device=embedding.device) + 0.5)[:, None] * config.stride
+        for n in (height, width)
     )
 
     def allowed(rows: slice) -> Tensor:
         keep = take(proposals.keep, rows)
-        if not box_filter:
+        if not config.box_filter:
             return keep
         x1, y1, x2, y2 = take(proposals.box, rows).unbind(dim=1)
         down, across = (y >= y1) & (y < y2), (x >= x1) & (x < x2)  # (h, chunk), (w, chunk)
         return keep & down[:, None] & across
 
-    return best_match(embedding.movedim(0, 2), proposals.query, allowed)
+    zero = config.box_filter and config.outside_box == 'zero'
+    outside = torch.where(proposals.keep, 0.0, NEVER) if zero else None
+    return best_match(embedding.movedim(0, 2), proposals.query, allowed, outside)
 
 
 def segment(
@@ -174,7 +176,7 @@ def segment(
     """
     height, width = embedding.shape[1:]
     num_stuff, num_proposals = queries.stuff_ids.shape[0], proposals.query.shape[0]
-    similarity, row = best_proposal(embedding, proposals, config.stride, config.box_filter)
+    similarity, row = best_proposal(embedding, proposals, config)
     if semantic_logits is None:
         value, best = (embedding.movedim(0, 2) @ queries.memory[:num_stuff].T).max(dim=2)
         is_instance = similarity > value

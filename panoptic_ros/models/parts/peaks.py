@@ -44,7 +44,10 @@ def row_and_column(place: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 
 def best_match(
-    features: Tensor, weights: Tensor, allowed: Callable[[slice], Tensor] | None = None
+    features: Tensor,
+    weights: Tensor,
+    allowed: Callable[[slice], Tensor] | None = None,
+    otherwise: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Assign each cell to the candidate with the largest scalar product.
 
@@ -53,6 +56,8 @@ def best_match(
         weights: of the candidates, (K, D).
         allowed: for a slice of k candidates, the cells that may choose each, (..., k) bool;
             None allows all.
+        otherwise: value of each candidate in place of the product where it is not allowed, (K,);
+            None is NEVER.
 
     Returns:
         The product, NEVER where no candidate is allowed, and the candidate's row; both (...).
@@ -62,7 +67,8 @@ def best_match(
         # Candidates come last: ONNX Runtime's ArgMax is 7 times faster along a contiguous axis.
         product = features @ take(weights, rows).T
         if allowed is not None:
-            product = torch.where(allowed(rows), product, NEVER)
+            other = NEVER if otherwise is None else take(otherwise, rows)
+            product = torch.where(allowed(rows), product, other)
         value, row = product.max(dim=-1)
         if best is None:
             best, best_row = value, row

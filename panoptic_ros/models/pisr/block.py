@@ -113,9 +113,11 @@ class Reweighting(nn.Module):
 class PISRBlock(nn.Module):
     """Panoptic relational attention: features related to the classes and instances of the image.
 
-    Inferred are: the forms of g_s, g_p and h, gradients into the encodings, the 1x1 convolution
-    that fuses F with the result of the attention, and the softmax, whose scale 1 / sqrt(D)
-    applies to products only.
+    F_sp = g_s(E) h(F) and F_pan = g_p(E^T) h(F_sp). The weights of h(F) and h(F_sp) differ: F has
+    D channels, and F_sp is N maps of one, which share theirs, so that neither the number nor the
+    order of the encodings matters (inferred). Inferred are also: the forms of g_s, g_p and h,
+    gradients into the encodings, the 1x1 convolution that fuses F with the result of the
+    attention, and the softmax, whose scale 1 / sqrt(D) applies to products only.
 
     Args:
         channels: D, the width of features, encodings and all layers.
@@ -123,8 +125,8 @@ class PISRBlock(nn.Module):
         hidden_layers: number of hidden layers of the reweighting's MLP.
         f1: correlation of encodings and features, one of CORRELATIONS.
         f2: correlation of encodings and the spatial maps, the result of f1.
-        spatial_softmax: whether a softmax over the encodings lies between both (inferred);
-            without it, f1's correlations enter f2 directly, the supplement's literal reading.
+        spatial_softmax: whether a softmax over the encodings follows f1 (inferred).
+        spatial_h: whether h is applied to F_sp, as in the formula.
     """
 
     def __init__(
@@ -135,13 +137,15 @@ class PISRBlock(nn.Module):
         f1: str = 'matmul',
         f2: str = 'matmul',
         spatial_softmax: bool = True,
+        spatial_h: bool = False,
     ) -> None:
         super().__init__()
         self.f1, self.f2, self.spatial_softmax = f1, f2, spatial_softmax
         self.reweight = Reweighting(channels, reweight, hidden_layers)
         self.spatial = nn.Linear(channels, channels)  # g_s
         self.panoptic = nn.Linear(channels, channels)  # g_p
-        self.project = conv_bn_relu(channels, channels)  # h
+        self.project = conv_bn_relu(channels, channels)  # h of F
+        self.project_spatial = conv_bn_relu(1, 1) if spatial_h else None  # h of F_sp
         self.fuse = conv_bn_relu(2 * channels, channels)
 
     @classmethod
@@ -154,6 +158,7 @@ class PISRBlock(nn.Module):
             config.f1,
             config.f2,
             config.spatial_softmax,
+            config.spatial_h,
         )
 
     def forward(
@@ -188,6 +193,9 @@ class PISRBlock(nn.Module):
                 spatial = spatial / math.sqrt(query.shape[1])
             spatial = torch.where(present, spatial, NEVER).softmax(dim=1)
         spatial = spatial * present
+        if self.project_spatial is not None:
+            # (B, 1, N, hw): one channel, which all maps share
+            spatial = self.project_spatial(spatial.to(features.dtype)[:, None])[:, 0] * present
         rows = (self.panoptic(encodings) * present).transpose(1, 2)  # (B, D, N)
         related = correlate(rows, spatial, self.f2).view_as(query)
         return self.fuse(torch.cat([features, related.to(features.dtype)], dim=1))

@@ -60,6 +60,11 @@ class PISRBlockConfig(Config):
     f2: str = 'matmul'
     """Correlation of encodings and spatial maps (table B.2)."""
 
+    spatial_h: bool = False
+    """Whether h, a 1x1 convolution with batch norm and ReLU, is applied to the spatial maps F_sp
+    as well, as the supplement's formula F_pan = g_p(E^T) h(F_sp) reads. All maps share its weights
+    (inferred)."""
+
     spatial_softmax: bool = True
     """Whether a softmax over the encodings lies between the two correlations (inferred)."""
 

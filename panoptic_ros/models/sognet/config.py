@@ -4,7 +4,9 @@
 Tables and equations are those of the paper.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from panoptic_ros.core.model_info import Threshold
 from panoptic_ros.models.config import POSITIVE_SHARE, Rules, all_at_least, one_of, threshold
@@ -29,6 +31,7 @@ class SOGNetConfig(MaskRCNNConfig):
         semantic_widths=all_at_least(1),
         least_overlap=POSITIVE_SHARE,
     )
+    earlier: ClassVar[Mapping[str, Any]] = {'box_relu': True, 'trim': False}
 
     semantic_widths: tuple[int, ...] = (256, 128, 128)
     """Channels of the semantic branch's convolutions; (128, 128) on Cityscapes."""
@@ -53,6 +56,10 @@ class SOGNetConfig(MaskRCNNConfig):
     relation_features: tuple[str, ...] = FEATURES
     """Inputs of the relation module: `box`, `category`, `mask` (Table 1)."""
 
+    box_relu: bool = False
+    """Whether a ReLU follows K of the box features, as in the released code; equation 3 has
+    none."""
+
     box_dim: int = 128
     category_dim: int = 256
 
@@ -72,6 +79,10 @@ class SOGNetConfig(MaskRCNNConfig):
 
     void: bool = False
     """Whether UPSNet's void channel is used."""
+
+    trim: bool = True
+    """Whether an instance loses the cells that better ones of its class hold (section Inference);
+    the released code leaves both masks whole."""
 
     relabel: bool = True
     """Whether an instance whose cells are mostly of one stuff class joins that class (UPSNet)."""

@@ -41,6 +41,8 @@ def decode(
     """Decode the detections and semantic logits of one image.
 
     Instances are restricted to their boxes (inferred): outside, the equations yield a logit of 0.
+    With `trim`, cells that a better instance of the same class holds leave a mask before overlaps
+    are resolved; the mask in the box, from which relations are predicted, stays whole (inferred).
 
     Args:
         found: K detections.
@@ -65,6 +67,10 @@ def decode(
         thresholds['overlap_threshold'],
         (found.thing[:, None] == things).to(masks.dtype),
     )
+    row = torch.arange(instances, device=masks.device)
+    better = (found.thing[:, None] == found.thing) & (row[:, None] > row) & keep
+    if config.trim:
+        coarse = torch.where(held(coarse, better), 0.0, coarse)
     if relation_module is None:
         relation = masks.new_zeros(instances, instances)
     else:
@@ -77,6 +83,10 @@ def decode(
     logits = upsample(semantic_logits[None], stride)[0]  # (C, h, w)
     size = (logits.shape[1], logits.shape[2])
     raw = pasted(found, masks, semantic_logits, stride)
+    if config.trim:
+        raw = torch.where(
+            held((raw > 0).to(raw.dtype).flatten(1), better).view_as(raw), NEVER, raw
+        )
     resolved = (
         raw
         if relation_module is None
@@ -110,6 +120,19 @@ def decode(
     return table(
         row_map, found, keep, cell_prob, confidence, thing_class, is_thing, stride, thresholds
     ), relation
+
+
+def held(mask: Tensor, better: Tensor) -> Tensor:
+    """Find the cells that are in the mask of a better instance, for each instance.
+
+    Args:
+        mask: 0 or 1, (K, N) float.
+        better: [i, j] is True if j takes cells from i, (K, K) bool.
+
+    Returns:
+        (K, N) bool.
+    """
+    return better.to(mask.dtype) @ mask > 0
 
 
 def partners(mask: Tensor, least: float) -> Tensor:

@@ -36,6 +36,7 @@ class SOGNet(MaskRCNN):
                 config.box_dim,
                 config.category_dim,
                 config.mask_dim,
+                config.box_relu,
             )
         self.register_buffer('stuff_class', torch.nonzero(~self.is_thing)[:, 0], persistent=False)
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 class RelationModule(nn.Module):
     """Relations of N instances, which one covers which: O = relu(M - M^T), equations 1 to 5.
 
-    Two parts follow the released code where it differs from the equations: categories have no P
-    of equation 1, and a ReLU follows K of equation 3.
+    Categories have no P of equation 1, as in the released code.
 
     Args:
         features: any of FEATURES.
         things: T, the number of thing classes.
         mask_bins: number of values of a mask.
         box_dim, category_dim, mask_dim: lengths of the features.
+        box_relu: whether a ReLU follows K of equation 3, as in the released code.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class RelationModule(nn.Module):
         box_dim: int,
         category_dim: int,
         mask_dim: int,
+        box_relu: bool = False,
     ) -> None:
         super().__init__()
         dim = 0
@@ -46,7 +47,7 @@ class RelationModule(nn.Module):
             self.mask_object = nn.Linear(mask_bins, mask_dim, bias=False)
             self.mask_pair = nn.Linear(mask_dim, mask_dim, bias=False)
             dim += mask_dim
-        self.features = tuple(features)
+        self.features, self.box_relu = tuple(features), box_relu
         self.things = things
         self.potential = nn.Linear(dim, 1, bias=False)
 
@@ -71,7 +72,8 @@ class RelationModule(nn.Module):
             one_hot = (thing[:, None] == number).to(box.dtype)
             parts.append(outer(self.category_subject(one_hot), self.category_object(one_hot)))
         if 'box' in self.features:
-            parts.append(self.box(geometry(box)).relu())
+            place = self.box(geometry(box))
+            parts.append(place.relu() if self.box_relu else place)
         potential = self.potential(torch.cat(parts, dim=-1))[..., 0].sigmoid()  # M, (N, N)
         return (potential - potential.T).relu()
 

@@ -159,6 +159,8 @@ def reference_segments(embedding, logits, proposals, config, limits):
             inside = x1 <= x < x2 and y1 <= y < y2
             if proposals.keep[k] and (inside or not config.box_filter):
                 likeness['thing', k] = query[k] @ e[(slice(None), *cell)]
+            elif proposals.keep[k] and config.outside_box == 'zero':
+                likeness['thing', k] = 0.0
         if logits is None:
             likeness |= {('stuff', k): m[k] @ e[(slice(None), *cell)] for k in range(2)}
         else:
@@ -214,7 +216,9 @@ def run(embedding, logits, proposals, config, limits):
     [
         ({}, False, {}, "the paper's default"),
         ({'box_filter': False}, False, {}, 'proposals reach everywhere'),
-        ({}, True, {}, 'stuff from its own branch; things outside all boxes are void'),
+        ({'outside_box': 'excluded'}, False, {}, 'proposals end at their boxes'),
+        ({}, True, {}, 'stuff from its own branch'),
+        ({'outside_box': 'excluded'}, True, {}, 'things outside all boxes are void'),
         ({'box_filter': False}, True, {}, 'no thing is void'),
         ({}, False, {'min_area': 300.0, 'min_stuff_area': 4096.0}, 'small segments become void'),
     ],
@@ -239,12 +243,13 @@ def test_rows_carry_queries_and_memories():
     assert not (out.valid[:7] & ~proposals.keep).any()
 
 
-def test_a_cell_unlike_all_stuff_joins_no_instance_elsewhere():
+@pytest.mark.parametrize(('outside', 'cells'), [('zero', 24 * 40), ('excluded', 16)])
+def test_a_cell_unlike_all_stuff_joins_an_instance_elsewhere_if_zero_is_more(outside, cells):
     embedding = unit(DIM, 24, 40) * 0
     embedding[:] = -memory()[:2].mean(dim=0)[:, None, None]  # similarity below 0 to both
     proposals = random_proposals(1, seed=1)._replace(
         box=torch.tensor([[0.0, 0, 16, 16]]), query=F.normalize(embedding[:, 0, :1].T)
     )
-    out = run(embedding, None, proposals, CONFIG, LIMITS)
+    out = run(embedding, None, proposals, replace(CONFIG, outside_box=outside), LIMITS)
     assert (out.segment_map[:4, :4] == 1).all()
-    assert (out.semantic_map == 1).sum() == 16, 'the box holds 4 x 4 cells'
+    assert (out.semantic_map == 1).sum() == cells, 'the box holds 4 x 4 cells'

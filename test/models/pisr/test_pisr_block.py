@@ -151,8 +151,44 @@ def test_the_block_equals_its_equations(f1, f2, softmax):
     assert torch.allclose(result, expected, atol=2e-4)
 
 
-def test_more_room_for_instances_changes_nothing():
-    block = PISRBlock(D).eval()
+@pytest.mark.parametrize('training', [False, True])
+def test_h_of_the_spatial_maps_equals_the_formula(training):
+    """F_pan = g_p(E^T) h(F_sp), with F_sp = g_s(E) h(F)."""
+    torch.manual_seed(1)
+    block = PISRBlock(D, spatial_softmax=False, spatial_h=True).train(training)
+    features, class_maps, heatmaps, alive = inputs(torch.float32)
+    with torch.no_grad():
+        block.project_spatial[0].weight.fill_(0.7)
+        result = block(features, class_maps, heatmaps, alive)
+        query = block.project(features)
+        spatial, g_p = torch.zeros(2, C + K, H, W), torch.zeros(2, C + K, D)
+        for b in range(2):
+            semantic, instance = reference_encodings(features[b], class_maps[b], heatmaps[b])
+            encodings = block.reweight(semantic[None], instance[None])[0]
+            g_s = block.spatial(encodings)
+            for n in range(C + K):
+                if n < C or alive[b, n - C]:
+                    g_p[b, n] = block.panoptic(encodings)[n]
+                    for y, x in cells():
+                        spatial[b, n, y, x] = g_s[n] @ query[b, :, y, x]
+        mixed = 0.7 * spatial
+        eps = block.project_spatial[1].eps
+        if training:
+            mixed = (mixed - mixed.mean()) / (mixed.var(correction=0) + eps).sqrt()
+        else:
+            mixed = mixed / math.sqrt(1 + eps)
+        related = torch.zeros_like(features)
+        for b in range(2):
+            for d in range(D):
+                for n in range(C + K):
+                    related[b, d] += g_p[b, n, d] * mixed[b, n].relu()
+        expected = block.fuse(torch.cat([features, related], dim=1))
+    assert torch.allclose(result, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize('spatial_h', [False, True])
+def test_more_room_for_instances_changes_nothing(spatial_h):
+    block = PISRBlock(D, spatial_h=spatial_h).eval()
     features, class_maps, heatmaps, alive = inputs(torch.float32)
     more = torch.cat([heatmaps, torch.rand(2, 3, H, W)], dim=1)
     none = torch.cat([alive, torch.zeros(2, 3, dtype=torch.bool)], dim=1)

@@ -59,7 +59,8 @@ def slow_relation(module, box, thing, mask, features):
                         math.log((y2 - y1) / (v2 - v1)),
                     ]
                 )
-                parts.append((module.box.weight @ place).relu())
+                place = module.box.weight @ place
+                parts.append(place.relu() if module.box_relu else place)
             potential[i, j] = (module.potential.weight[0] @ torch.cat(parts)).sigmoid()
     potential = potential.detach()
     return torch.tensor(
@@ -72,9 +73,10 @@ def slow_relation(module, box, thing, mask, features):
 
 @pytest.mark.parametrize('features', [('box',), ('category',), ('box', 'category'), FEATURES])
 @pytest.mark.parametrize('count', [1, 2, 5])
-def test_relation_equals_the_equations(count, features):
+@pytest.mark.parametrize('box_relu', [False, True])
+def test_relation_equals_the_equations(count, features, box_relu):
     torch.manual_seed(count)
-    module = RelationModule(features, 3, 16, 5, 6, 7)
+    module = RelationModule(features, 3, 16, 5, 6, 7, box_relu)
     box, thing, mask = instances(count)
     with torch.no_grad():
         relation = module(box, thing, mask)

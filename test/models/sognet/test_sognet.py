@@ -69,6 +69,15 @@ def reference(found, masks, logits, module, config, limits):
             and (coarse[i] & others).sum() <= limits['overlap_threshold'] * area
         ):
             kept.append(i)
+    lost = torch.zeros(rows, height, width, dtype=torch.bool)  # to better ones of the class
+    if config.trim:
+        fine = paste(masks, found.box / stride, (height, width)) > 0
+        whole = coarse.clone()
+        for i in range(rows):
+            for j in kept:
+                if j < i and found.thing[j] == found.thing[i]:
+                    coarse[i] &= ~whole[j]
+                    lost[i] |= fine[j]
     relation = torch.zeros(rows, rows)
     if module is not None:
         shapes = coarse if config.overlap_of == 'mask' else inside(found.box / 4, logits.shape[1:])
@@ -88,7 +97,7 @@ def reference(found, masks, logits, module, config, limits):
             for j in enters:
                 relation[i, j] = relation_of_all[i, j]
     up = F.interpolate(logits[None], size=(height, width), mode='bilinear')[0]
-    raw = paste(masks, found.box / stride, (height, width))
+    raw = paste(masks, found.box / stride, (height, width)).masked_fill(lost, -1e4)
     way = resolve if config.relation_infer == 'matrix' else resolve_pairwise
     resolved = raw if module is None else way(raw, relation)
     within = inside(found.box / stride, (height, width))
@@ -100,7 +109,11 @@ def reference(found, masks, logits, module, config, limits):
     row_map = torch.zeros(height, width, dtype=torch.int64)
     for y in range(height):
         for column in range(width):
-            scores = {i + 1: z[i, y, column] for i in kept if within[i, y, column]}
+            scores = {
+                i + 1: z[i, y, column]
+                for i in kept
+                if within[i, y, column] and not lost[i, y, column]
+            }
             scores |= {rows + 1 + c: up[c, y, column] for c in (0, 1)}
             if config.void:
                 scores[0] = void[y, column]
@@ -129,6 +142,9 @@ def reference(found, masks, logits, module, config, limits):
     [
         ({}, {}, "the paper's"),
         ({'stride': 2}, {}, 'finer than the maps'),
+        ({'trim': False}, {}, 'masks of one class stay whole'),
+        ({'trim': False, 'overlap_of': 'box'}, {'overlap_threshold': 1.0}, 'nothing is removed'),
+        ({}, {'overlap_threshold': 0.9}, 'trimmed in place of removed'),
         ({'panoptic_head': 1}, {}, "UPSNet's head"),
         ({'relation': False}, {}, 'nothing is resolved'),
         ({'relation_infer': 'pairwise'}, {}, 'one pair after the other'),
@@ -166,6 +182,34 @@ def test_decode_equals_the_loop(seed, config, limits, why):
     }
     assert got == expected, why
     torch.testing.assert_close(relation, expected_relation)
+
+
+@pytest.mark.parametrize(('trim', 'better', 'worse'), [(True, 8, 4), (False, 4, 8)])
+def test_the_better_of_a_class_keeps_the_shared_columns(trim, better, worse):
+    """Two instances share 4 of 12 columns; the worse one has the higher logits there."""
+    box = torch.tensor([[0.0, 0, 32, 32], [16, 0, 48, 32]])
+    found = Detections(
+        box,
+        torch.tensor([1, 1]),
+        torch.tensor([0.9, 0.8]),
+        torch.zeros(2, 5),
+        torch.tensor([True, True]),
+    )
+    out, _ = decode(
+        found,
+        torch.stack([torch.full((6, 6), 3.0), torch.full((6, 6), 5.0)]),
+        torch.tensor([-9.0, -9, 1, 1])[:, None, None].expand(4, 8, 16),
+        None,
+        THINGS,
+        STUFF,
+        IS_THING,
+        SOGNetConfig(stride=4, trim=trim, relation=False, relabel=False),
+        {
+            name: torch.tensor(value)
+            for name, value in {**LIMITS, 'overlap_threshold': 0.6}.items()
+        },
+    )
+    assert out.area[:2].tolist() == [better * 8, worse * 8]
 
 
 def test_the_relation_decides_which_instance_is_visible():

@@ -8,19 +8,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from panoptic_ros.cli.main import main
 from panoptic_ros.core.coco_format import categories
 from panoptic_ros.core.id_png import write_png
 from panoptic_ros.core.image_frame import make_frame
-from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.labels import VOID_ID, LabelSet
+from panoptic_ros.models.registry import FAMILIES, build
 from panoptic_training.data.cityscapes import LABELS, Cityscapes
 from panoptic_training.data.class_mapping import MappedClasses
 from panoptic_training.data.coco import CocoPanoptic
-from panoptic_training.data.registry import DATASETS
+from panoptic_training.data.registry import DATASETS, open_reader
 from panoptic_training.data.skipping import Skipping
 from panoptic_training.evaluation.predictions import PredictionStore
 from panoptic_training.evaluation.submission import write_submission
+from panoptic_training.export import export_model
 
 SIZE = (16, 32)
 NAMES = ('bonn_000000_000019', 'ulm_000001_000019')
@@ -168,3 +171,60 @@ def test_mapped_classes_are_not_submitted(tmp_path, coco):
 def test_other_data_has_no_server():
     """Every reader says which it is."""
     assert {name for name, row in DATASETS.items() if row.submission} == {'cityscapes'}
+
+
+def test_images_without_annotations_are_predicted_and_packed(tmp_path, capsys):
+    """COCO's test-dev: a list of images; its categories are those of the things only."""
+    (tmp_path / 'coco/annotations').mkdir(parents=True)
+    (tmp_path / 'coco/test2017').mkdir()
+    names = ('000000000001.jpg', '000000000016.jpg')
+    for name in names:
+        cv2.imwrite(str(tmp_path / 'coco/test2017' / name), np.full((64, 96, 3), 90, np.uint8))
+    (tmp_path / 'coco/annotations/image_info_test-dev2017.json').write_text(
+        json.dumps(
+            {
+                'images': [
+                    {'id': int(name[:12]), 'file_name': name, 'height': 64, 'width': 96}
+                    for name in names
+                ],
+                'categories': [{'id': 1, 'name': 'person', 'supercategory': 'person'}],
+            }
+        )
+    )
+    torch.manual_seed(0)
+    model = build('hle', CocoPanoptic.labels, **FAMILIES['hle'].small).eval()
+    export_model(model, tmp_path / 'm.onnx', (64, 96), name='coco net')
+    words = ['evaluate', '--model', str(tmp_path / 'm.onnx'), '--split', 'test']
+    words += ['--data', f'coco:{tmp_path / "coco"}', '-o', str(tmp_path / 'out')]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert 'predictions and no scores' in printed and '2 images predicted' in printed
+    stem = 'panoptic_test-dev2017_coco-net_results'
+    with zipfile.ZipFile(tmp_path / f'out/submission/{stem}.zip') as file:
+        pngs = [f'{stem}/{name[:12]}.png' for name in names]
+        assert sorted(file.namelist()) == [f'{stem}.json', *pngs]
+        annotations = json.loads(file.read(f'{stem}.json'))['annotations']
+        for entry, name in zip(annotations, names, strict=True):
+            assert (entry['image_id'], entry['file_name']) == (int(name[:12]), f'{name[:12]}.png')
+            png = cv2.imdecode(np.frombuffer(file.read(f'{stem}/{entry["file_name"]}'), 'u1'), 1)
+            ids = png[..., 2] + 256 * png[..., 1].astype(int) + 65536 * png[..., 0].astype(int)
+            assert set(np.unique(ids)) - {0} == {s['id'] for s in entry['segments_info']}
+            known = {label.category_id for label in CocoPanoptic.labels.labels}
+            assert {s['category_id'] for s in entry['segments_info']} <= known
+
+
+def test_own_images_without_annotations_are_void(tmp_path):
+    (tmp_path / 'test').mkdir()
+    cv2.imwrite(str(tmp_path / 'test/a.png'), np.zeros((*SIZE, 3), np.uint8))
+    document = {
+        'images': [{'id': 5, 'file_name': 'a.png', 'height': SIZE[0], 'width': SIZE[1]}],
+        'categories': categories(LABELS),
+    }
+    (tmp_path / 'test.json').write_text(json.dumps(document))
+    reader = open_reader(f'coco:{tmp_path}', 'test')
+    sample = reader.read(0, 0)
+    assert reader.labels == LABELS and reader.image_ids == [5] and not reader.submission
+    assert (sample.class_map == VOID_ID).all() and not sample.instance_map.any()
+    (tmp_path / 'test.json').unlink()
+    with pytest.raises(FileNotFoundError, match=r'neither .*test-dev2017.* nor test\.json'):
+        open_reader(f'coco:{tmp_path}', 'test')

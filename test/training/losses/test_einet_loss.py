@@ -14,11 +14,13 @@ from panoptic_training.losses.einet import (
     corner_radius,
     einet_loss,
     penalty_reduced_focal,
+    released_radius,
     update_dictionary,
 )
 
 STRIDE = 4
 CONFIG = EINetLossConfig()
+RADII = {'released': released_radius, 'exact': corner_radius}
 
 
 def arguments(dtype=torch.float64):
@@ -48,6 +50,27 @@ def test_corner_radius_is_the_largest_shift_that_keeps_the_overlap(height, width
     assert corner_radius(height, width, overlap) == pytest.approx(radius, abs=1e-3)
 
 
+@pytest.mark.parametrize('overlap', [0.05, 0.3, 0.7, 0.95])
+def test_released_radius_is_that_of_the_public_code(overlap):
+    for height, width in [(25, 60), (1, 1), (3, 200), (40, 40), (7, 9)]:
+        side, area = height + width, height * width
+        roots = [
+            (b + math.sqrt(b * b - 4 * a * c)) / 2
+            for a, b, c in (
+                (1, side, area * (1 - overlap) / (1 + overlap)),
+                (4, 2 * side, (1 - overlap) * area),
+                (4 * overlap, -2 * overlap * side, (overlap - 1) * area),
+            )
+        ]
+        assert released_radius(height, width, overlap) == int(min(roots))
+
+
+def test_the_released_sigma_is_three_times_the_exact_one():
+    """An instance of 25 x 60 cells: 3.2 cells in CenterNet's code, 1.1 by the equations."""
+    sigmas = [(2 * radius(25, 60, 0.7) + 1) / 6 for radius in (released_radius, corner_radius)]
+    assert sigmas == pytest.approx([3.17, 1.11], abs=0.01)
+
+
 def reference_center(heatmap, class_map, instance_map, kind, config):
     """Return the term of the heatmaps pixel by pixel, without its weight."""
     heatmap = heatmap.detach().double()
@@ -57,7 +80,7 @@ def reference_center(heatmap, class_map, instance_map, kind, config):
         cy, cx = (math.floor(c + 0.5) for c in at.mean(dim=0).tolist())
         h, w = (at.amax(dim=0) - at.amin(dim=0) + 1).tolist()
         sigma = (
-            (2 * corner_radius(h, w, config.min_overlap) + 1) / 6
+            (2 * RADII[config.kernel_radius](h, w, config.min_overlap) + 1) / 6
             if config.adaptive_kernel
             else config.sigma / STRIDE
         )
@@ -96,7 +119,8 @@ def reference_center(heatmap, class_map, instance_map, kind, config):
     'config',
     [
         CONFIG,
-        replace(CONFIG, min_overlap=0.1),  # wider Gaussians
+        replace(CONFIG, min_overlap=0.1),
+        replace(CONFIG, kernel_radius='exact', min_overlap=0.1),  # wider Gaussians
         replace(CONFIG, adaptive_kernel=False),  # sigma is 8 px for all
         replace(CONFIG, center_weight=3.0, focal_weight=0.5),
     ],

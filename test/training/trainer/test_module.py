@@ -74,11 +74,12 @@ def test_progress_is_by_steps_or_by_time(step, total, timer, expected):
 
 
 def test_hyperparameters_are_plain_values():
-    settings = dict(make_module(lr=0.5, recipe_hash='ab').hparams)
+    module = make_module(lr=0.5, recipe_hash='ab')
+    settings = dict(module.hparams)
     assert settings.pop('labels') == LABELS.to_dicts()
     assert settings == {
         'family': 'hle',
-        'network': NETWORK,
+        'network': module.model.config_dict(),  # all keys
         'loss': None,
         'input_size': (64, 128),
         'loss_stride': 4,
