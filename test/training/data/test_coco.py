@@ -98,7 +98,7 @@ def test_what_is_missing_is_found_when_the_set_is_opened(tmp_path):
     (tmp_path / 'val' / 'a.png').unlink()
     with pytest.raises(ValueError, match=r'1 of 1 samples are bad, .*a\.png does not exist'):
         open_reader(f'coco:{tmp_path}', 'val')
-    with pytest.raises(ValueError, match='splits train, val, got'):
+    with pytest.raises(ValueError, match='splits train, val, test, got'):
         open_reader(f'coco:{tmp_path}', 'all')
 
 
