@@ -38,7 +38,8 @@ def add_parser(subparsers: Any) -> None:
         'evaluate-tracking',
         help='compare trackers on synthetic video',
         description='Runs a model on clips of the synthetic city and compares trackers on its '
-        'segments: the default, the default\nwithout embeddings, and one by overlap only; on all '
+        'segments: the default, the default\nwith camera motion and without '
+        'embeddings, and one by overlap only; on all '
         'frames and on every 2nd and 5th. Also measures\nembedding retrieval: how often the '
         'most similar embedding some frames later belongs to the same\nthing. '
         "The model's output is kept, so that the next call takes seconds; an interrupted call\n"

@@ -29,7 +29,8 @@ def add_parser(subparsers: Any) -> None:
         '--tracker',
         default='default',
         metavar='NAME',
-        help='default, "without embeddings" or "IoU only" (default: %(default)s)',
+        help='default, "with camera motion", "without embeddings" or "IoU only" '
+        '(default: %(default)s)',
     )
     parser.add_argument(
         '--trials',

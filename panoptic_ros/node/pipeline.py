@@ -103,7 +103,8 @@ class Pipeline:
             frame = keep_segments(frame, self._keep[frame.segments['class_id']])
         clock.append(time.perf_counter())
         if self.tracker is not None:
-            frame = self.tracker.update(frame)
+            height, width = prepared.geometry.content_size
+            frame = self.tracker.update(frame, CameraImage(prepared.pixels[:height, :width]))
         clock.append(time.perf_counter())
         times = [prepared.seconds, infer_s, *np.diff(clock).tolist()]
         return Result(frame, dict(zip(STAGES, times, strict=True)))

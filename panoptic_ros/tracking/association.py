@@ -30,6 +30,7 @@ def associate(
     last: PanopticFrame,
     frame: PanopticFrame,
     config: TrackerConfig,
+    camera_shift: Floats,
 ) -> Pairs:
     """Match tracks and detections one to one.
 
@@ -42,11 +43,12 @@ def associate(
        only, if the detection is within reach of the track's expected place.
 
     Args:
-        tracks: (N,) all tracks, as they were in the last frame.
+        tracks: (N,) all tracks as of the last frame, moved with the camera since then.
         detections: (M,) the frame's things.
         last: the last frame, with the same image size; its map has the tracks' segment ids.
         frame: the frame.
         config: the tracker's settings.
+        camera_shift: (N, 2) that move of the tracks (x, y), camera px.
     """
     expected = predict(tracks, frame.stamp_s)
     appearance = embedding_distance(tracks, detections, config.spread_factor)
@@ -56,7 +58,7 @@ def associate(
     else:
         class_cost *= config.class_cost
     known = has_embedding(tracks), has_embedding(detections)
-    overlap = overlap_of(tracks, expected, detections, last, frame, config)
+    overlap = overlap_of(tracks, expected, detections, last, frame, config, camera_shift)
     cost = weighted_mean(appearance, overlap, known, config)
     cost += class_cost
 
@@ -120,6 +122,7 @@ def overlap_of(
     last: PanopticFrame,
     frame: PanopticFrame,
     config: TrackerConfig,
+    camera_shift: Floats,
 ) -> Floats:
     """Compute the IoU of masks or of expanded boxes, whichever is larger, (N, M).
 
@@ -130,6 +133,7 @@ def overlap_of(
         last: the last frame.
         frame: the frame; masks are compared if it has the last one's geometry.
         config: the tracker's settings.
+        camera_shift: (N, 2) move of the tracks with the camera since the last frame, camera px.
     """
     cell_xy = np.array(frame.geometry.px_per_cell)[::-1]
     factor, margin = np.ones(len(tracks)), 0 * cell_xy
@@ -146,7 +150,7 @@ def overlap_of(
     masks = mask_iou(
         last.segment_map,
         tracks['segment_id'],
-        (expected - tracks['box'])[:, :2] / cell_xy,
+        ((expected - tracks['box'])[:, :2] + camera_shift) / cell_xy,
         frame.segment_map,
         detections['segment_id'],
     )

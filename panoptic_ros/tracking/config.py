@@ -122,6 +122,11 @@ class TrackerConfig:
         minimum=0,
         maximum=1,
     )
+    camera_motion: bool = setting(
+        False,
+        "Measure the camera's motion in the image from the optical flow of stuff, and move all "
+        'tracks with it before they are matched.',
+    )
     velocity_time_constant: float = setting(
         0.2, 'Time constant of the average of velocities, seconds.', above=0, maximum=3600
     )

@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.frame import PanopticFrame, TrackState
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.tracking.association import associate
+from panoptic_ros.tracking.camera_motion import CameraMotion, Motion, scale_at, warped
 from panoptic_ros.tracking.clock import STEP_BACK_S
 from panoptic_ros.tracking.config import TrackerConfig
+from panoptic_ros.tracking.distance import Floats
 from panoptic_ros.tracking.tracks import (
     TrackerStats,
     Tracks,
@@ -56,11 +59,13 @@ class Tracker:
         self._lost = 0
         self._tracks: Tracks = np.zeros(0, track_dtype(0))
         self._last: PanopticFrame | None = None
+        self._camera = CameraMotion()
 
     def reset(self) -> None:
         """Forget all tracks; the things of the next frame get new ids."""
         self._end(np.ones(len(self._tracks), bool))
         self._last = None
+        self._camera.clear()
 
     @property
     def stats(self) -> TrackerStats:
@@ -73,7 +78,7 @@ class Tracker:
             lost=self._lost,
         )
 
-    def update(self, frame: PanopticFrame) -> PanopticFrame:
+    def update(self, frame: PanopticFrame, image: CameraImage | None = None) -> PanopticFrame:
         """Track the things of the next frame; call it for frames without segments too.
 
         All tracks are forgotten first if the stamp is more than STEP_BACK_S before the latest
@@ -82,6 +87,8 @@ class Tracker:
         Args:
             frame: decoded frame, which is not changed. If its stamp is up to STEP_BACK_S before
                 the latest one, or not finite, no time has passed since then.
+            image: the frame's image, at any resolution, for `camera_motion`; without it, the
+                camera's motion is not known.
 
         Returns:
             The same frame with track_id, state and age of its things; age counts the frames since
@@ -100,10 +107,11 @@ class Tracker:
             self._tracks = np.zeros(0, detections.dtype)
         self._fit_image_size(frame)
         self._end(frame.stamp_s - self._tracks['seen_s'] > self.config.max_age)
+        shift = self._move_with_camera(self._camera_motion(frame, image))
 
         old = new = np.zeros(0, np.intp)
         if self._last and len(self._tracks) and len(detections):
-            old, new = associate(self._tracks, detections, self._last, frame, self.config)
+            old, new = associate(self._tracks, detections, self._last, frame, self.config, shift)
         self._tracks['age'] += 1
         self._tracks['segment_id'] = 0
         matched = self._tracks.take(old)  # in half the time of indexing
@@ -142,6 +150,18 @@ class Tracker:
         )
         self._tracks['box'] *= [x, y, x, y]
         self._tracks['velocity'] *= [x, y, x, y]
+
+    def _camera_motion(self, frame: PanopticFrame, image: CameraImage | None) -> Motion | None:
+        """Return the camera's motion since the last frame in its pixels, if it is to be used."""
+        return self._camera.update(frame, image if self.config.camera_motion else None)
+
+    def _move_with_camera(self, motion: Motion | None) -> Floats:
+        """Move all boxes as the scene moves in the image; return their shift (x, y), (N, 2) px."""
+        before = self._tracks['box'].copy()
+        if motion is not None:
+            self._tracks['box'] = warped(before, motion)
+            self._tracks['velocity'] *= scale_at(before, motion)[:, None]
+        return (self._tracks['box'] - before)[:, :2]
 
     def _start(self, new_tracks: Tracks) -> None:
         """Add tracks to the table, with new ids."""

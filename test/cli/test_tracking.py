@@ -23,6 +23,15 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp('cache')
 
 
+TRACKER_ROWS = (
+    'default',
+    'with camera motion',
+    'without embeddings',
+    'IoU only',
+    'ground truth ids',
+)
+
+
 def clips(cache):
     return ['--split', 'val', '--clips', '2', '--frames', '6', '--cache', str(cache)]
 
@@ -36,8 +45,8 @@ def test_trackers_are_compared_and_the_model_runs_only_once(cache, tmp_path, cap
     assert (result['clips'], result['frames'], result['split']) == (2, 6, 'val')
     rows = [(row['clips'], row['tracker'], row['step']) for row in result['scores']]
     assert rows[:3] == [('all', 'default', 1), ('crowded', 'default', 1), ('sparse', 'default', 1)]
-    assert len(set(rows)) == len(rows) == 3 * 4 * 2
-    for name in ('default', 'without embeddings', 'IoU only', 'ground truth ids'):
+    assert len(set(rows)) == len(rows) == 3 * len(TRACKER_ROWS) * 2
+    for name in TRACKER_ROWS:
         assert f'| {name} | 2 |' in out
     assert '| frames later | recall@1 | by chance | queries |' in out
     assert [s['gap'] for s in result['embedding_retrieval']] == [1, 2, 5, 10, 20]
@@ -95,7 +104,7 @@ def test_a_model_of_other_classes_is_refused(capsys, tiny_model, tmp_path):
         (['tune-tracker', '--tracker', 'ours'], 'got ours (now called default)'),
         (
             ['tune-tracker', '--tracker', 'theirs'],
-            '--tracker must be one of default, without embeddings',
+            '--tracker must be one of default, with camera motion, without embeddings',
         ),
     ],
 )

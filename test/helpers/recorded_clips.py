@@ -27,7 +27,10 @@ def clip_of(
     gt = gt or frames
     class_maps = np.stack([np.where(f.segment_map > 0, f.semantic_map, 0) for f in gt])
     return RecordedClip(
-        frames, class_maps.astype(np.uint8), np.stack([f.segment_map for f in gt]).astype(np.int32)
+        frames,
+        class_maps.astype(np.uint8),
+        np.stack([f.segment_map for f in gt]).astype(np.int32),
+        np.zeros(class_maps.shape, np.uint8),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -30,10 +31,16 @@ class RecordedClip:
     track_maps: npt.NDArray[np.int32]
     """(T, H, W) ground truth track ids, 0 on stuff."""
 
+    images: npt.NDArray[np.uint8]
+    """(T, H, W) grey images, from which the tracker measures the camera's motion."""
+
 
 def clip_file(folder: Path, model: Path, seed: int, count: int) -> Path:
-    """Return the file of a seed's clip; each model and length has its own."""
-    return folder / f'{model.stem}-{file_hash(model)[:8]}' / f'seed{seed}-{count}.npz'
+    """Return the file of a seed's clip; each model and length has its own.
+
+    Files without images, of earlier versions, have other names.
+    """
+    return folder / f'{model.stem}-{file_hash(model)[:8]}' / f'seed{seed}-{count}-images.npz'
 
 
 def seeds_of(split: str, clips: int) -> range:
@@ -64,7 +71,7 @@ def record(
         The number of finished frames, after each frame.
     """
     clip = SyntheticClip(seed, size)
-    maps, rows, counts, classes, tracks = [], [], [], [], []
+    maps, rows, counts, classes, tracks, images = [], [], [], [], [], []
     for i in range(count):
         gt = clip.frame(i)
         frame = predictor.predict(CameraImage(gt.image, 'rgb'), gt.stamp_s)
@@ -73,6 +80,7 @@ def record(
         counts.append(len(frame.segments))
         classes.append(gt.class_map)
         tracks.append(gt.track_map)
+        images.append(cv2.cvtColor(gt.image, cv2.COLOR_RGB2GRAY))
         yield i + 1
     geometry = frame.geometry
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +92,7 @@ def record(
             counts=counts,
             class_maps=np.stack(classes),
             track_maps=np.stack(tracks),
+            images=np.stack(images),
             stamps=np.arange(count) / clip.fps,
             geometry=[*geometry.image_size, *geometry.input_size, geometry.stride],
         )
@@ -107,7 +116,7 @@ def load_clip(path: Path) -> RecordedClip:
                 values['segment_maps'], rows, values['stamps'].tolist(), strict=True
             )
         ]
-        return RecordedClip(frames, values['class_maps'], values['track_maps'])
+        return RecordedClip(frames, *(values[k] for k in ('class_maps', 'track_maps', 'images')))
     except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
         raise ValueError(
             f'{path} is not a recorded clip; delete it, and it is made again: {error}'

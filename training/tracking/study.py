@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from panoptic_ros.core.frame import PanopticFrame
+from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.video import VideoScores
@@ -41,6 +43,7 @@ ECCV 2022); the settings that it shares with `DEFAULT` were tuned for it in the 
 
 TRACKERS: Mapping[str, TrackerConfig] = {
     'default': DEFAULT,
+    'with camera motion': replace(DEFAULT, camera_motion=True),
     'without embeddings': replace(DEFAULT, embedding_weight=0),
     'IoU only': IOU_ONLY,
 }
@@ -58,6 +61,9 @@ class Clip:
     """Recorded clip with the overlaps of its segments, which all trackers share; T frames."""
 
     frames: Sequence[PanopticFrame]
+
+    images: npt.NDArray[np.uint8]
+    """(T, H, W) grey images."""
 
     overlaps: Sequence[Overlaps]
     """Overlaps of ground truth tracks and predicted segments in each frame; the keys of the
@@ -89,7 +95,7 @@ def count(clip: RecordedClip, labels: LabelSet, stride: int = 1) -> Clip:
                 labels,
             )
         )
-    return Clip(clip.frames, overlaps)
+    return Clip(clip.frames, clip.images, overlaps)
 
 
 def with_tracks(overlaps: Overlaps, tracked: PanopticFrame) -> Overlaps:
@@ -120,8 +126,9 @@ def with_tracks(overlaps: Overlaps, tracked: PanopticFrame) -> Overlaps:
 def track(clip: Clip, config: TrackerConfig, step: int) -> Iterator[Overlaps]:
     """Yield the overlaps of a clip's tracks, by a tracker that sees every `step`-th frame."""
     tracker = Tracker(config)
-    for frame, overlaps in zip(clip.frames[::step], clip.overlaps[::step], strict=True):
-        yield with_tracks(overlaps, tracker.update(frame))
+    seen = (values[::step] for values in (clip.frames, clip.images, clip.overlaps))
+    for frame, pixels, overlaps in zip(*seen, strict=True):
+        yield with_tracks(overlaps, tracker.update(frame, CameraImage(pixels, 'mono')))
 
 
 def with_gt_ids(clip: Clip, step: int) -> Iterator[Overlaps]:

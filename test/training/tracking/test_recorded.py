@@ -3,6 +3,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 from disc_frames import Disc, make_frame
@@ -37,6 +38,9 @@ def test_a_clip_comes_back_from_disk_as_it_was_recorded(tmp_path):
         assert got.segments.tobytes() == expected.segments.tobytes()
     np.testing.assert_array_equal(clip.class_maps, [f.class_map for f in truth])
     np.testing.assert_array_equal(clip.track_maps, [f.track_map for f in truth])
+    np.testing.assert_array_equal(
+        clip.images, [cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY) for f in truth]
+    )
     assert [p.name for p in path.parent.iterdir()] == ['clip.npz'], 'nothing is left beside it'
 
 
@@ -62,7 +66,7 @@ def test_another_model_is_another_file(tmp_path):
         model = tmp_path / 'city.onnx'
         model.write_bytes(content)
         files.append(recorded.clip_file(tmp_path, model, 7, 60))
-    assert files[0] != files[1] and files[0].name == 'seed7-60.npz'
+    assert files[0] != files[1] and files[0].name == 'seed7-60-images.npz'
 
 
 @pytest.mark.parametrize('clips', [0, 1001])
