@@ -68,6 +68,7 @@ def test_a_study_of_it_is_run(tmp_path):
         'title': 'Widths',
         'source': 'nobody',
         'recipe': str(EXAMPLES / 'own_family.yaml'),
+        'seeds': [0],
         'limit': 1,
         'budget': {key: yaml.safe_load(value) for key, _, value in map(split_flag, SMALL)},
         'variants': [{'name': 'narrow', 'paper': {'pq': 50.0}}],
