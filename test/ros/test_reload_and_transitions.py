@@ -19,7 +19,7 @@ pytestmark = pytest.mark.ros
 def slow_loading(tmp_path_factory) -> Path:
     """A model whose test images take seconds."""
     path = tmp_path_factory.mktemp('models') / 'slow_animals.onnx'
-    return make_tiny_model(path, work=10, labels=ANIMALS, embedding_dim=7)
+    return make_tiny_model(path, work=60, labels=ANIMALS, embedding_dim=7)
 
 
 @pytest.fixture(scope='module')

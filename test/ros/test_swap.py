@@ -30,7 +30,7 @@ def models(tmp_path_factory) -> dict[str, Path]:
             folder / 'animals.onnx', (32, 64), 2, labels=ANIMALS, embedding_dim=7
         ),
         # Its test images take seconds, while the node's own images are small.
-        'slow': make_tiny_model(folder / 'slow.onnx', work=10),
+        'slow': make_tiny_model(folder / 'slow.onnx', work=60),
         'endless': make_tiny_model(folder / 'endless.onnx', endless=0),
         'missing': folder / 'missing.onnx',
         'damaged': folder / 'damaged.onnx',
