@@ -13,9 +13,9 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
 from rcl_interfaces.msg import Parameter
-from rcl_interfaces.srv import GetParameters, SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
@@ -29,6 +29,24 @@ from panoptic_ros.ros.message_types import message_class
 
 TIMEOUT_S = 60.0
 """Longest wait for anything that is expected, as the machine may be busy; seconds."""
+
+RESEND_S = 5.0
+"""Longest wait for an answer to a request that may be repeated; seconds."""
+
+SERVICES = {
+    'change_state': ChangeState,
+    'set_parameters': SetParameters,
+    'set_parameters_atomically': SetParametersAtomically,
+    'get_parameters': GetParameters,
+    'enable': SetBool,
+    'reload_model': Trigger,
+    'reset_tracks': Trigger,
+    'get_available_states': GetAvailableStates,
+    'get_available_transitions': GetAvailableTransitions,
+    'get_transition_graph': GetAvailableTransitions,
+    'get_state': GetState,
+}
+"""Type by service of the node; `get_state`, which each call asks first, is the last."""
 
 OUTPUTS = {
     topic.name.removeprefix('panoptic/'): message_class(topic.kind)
@@ -107,7 +125,10 @@ class Graph:
         }
         self.diagnostics: list[DiagnosticArray] = []
         self._outputs: dict[str, object] = {}
-        self._clients: dict[str, object] = {}
+        self._clients = {
+            name: self.node.create_client(kind, f'/panoptic_node/{name}')
+            for name, kind in SERVICES.items()
+        }
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self.diagnostics.append, 10)
 
     def close(self) -> None:
@@ -150,53 +171,67 @@ class Graph:
         """Wait until the node has `count` subscriptions."""
         self.until(lambda: self.node.count_subscribers(topic) == count)
 
-    def call(self, service: str, kind, request):
-        if service not in self._clients:
-            client = self.node.create_client(kind, f'/panoptic_node/{service}')
-            self._clients[service] = client
-        client = self._clients[service]
-        self.until(client.service_is_ready)
-        future = client.call_async(request)
+    def call(self, service: str, request):
+        """Return the response to a request."""
+        future = self.send(service, request)
         self.until(future.done)
         return future.result()
 
+    def send(self, service: str, request):
+        """Send a request, and return its future."""
+        self._wait_until_found()
+        return self._clients[service].call_async(request)
+
+    def _wait_until_found(self) -> None:
+        """Wait until the node knows the clients; it cannot answer those it has not found.
+
+        The middleware announces clients in the order of their creation, so an answer to the last
+        one means that the node knows all.
+        """
+        for client in self._clients.values():
+            self.until(client.service_is_ready)
+        end_s = time.monotonic() + TIMEOUT_S
+        while True:
+            future = client.call_async(GetState.Request())
+            resend_s = time.monotonic() + RESEND_S
+            self.until(lambda: future.done() or time.monotonic() > resend_s)  # noqa: B023
+            if future.done():
+                return
+            assert time.monotonic() < end_s, 'the node does not answer'
+
     def trigger(self, service: str) -> Trigger.Response:
-        return self.call(service, Trigger, Trigger.Request())
+        return self.call(service, Trigger.Request())
 
     def begin_reload(self):
         """Request a reload, and return its future once the model is loading."""
-        client = self.node.create_client(Trigger, '/panoptic_node/reload_model')
-        self.until(client.service_is_ready)
-        future = client.call_async(Trigger.Request())
+        future = self.send('reload_model', Trigger.Request())
         self.until(lambda: 'has been loading' in self.status('model')[1])
         return future
 
     def enable(self, value: bool) -> SetBool.Response:
-        return self.call('enable', SetBool, SetBool.Request(data=value))
+        return self.call('enable', SetBool.Request(data=value))
 
     def change_state(self, name: str) -> bool:
         number = getattr(Transition, f'TRANSITION_{name.upper()}')
         request = ChangeState.Request(transition=Transition(id=number))
-        return self.call('change_state', ChangeState, request).success
+        return self.call('change_state', request).success
 
     @property
     def state(self) -> str:
-        return self.call('get_state', GetState, GetState.Request()).current_state.label
+        return self.call('get_state', GetState.Request()).current_state.label
 
     def set_parameter(self, name: str, value) -> str:
         """Set a parameter; return the reason of a refusal, or an empty string."""
         message = rclpy.parameter.Parameter(name, value=value).to_parameter_msg()
         assert isinstance(message, Parameter)
-        response = self.call(
-            'set_parameters', SetParameters, SetParameters.Request(parameters=[message])
-        )
+        response = self.call('set_parameters', SetParameters.Request(parameters=[message]))
         (result,) = response.results
         assert result.successful == (not result.reason)
         return result.reason
 
     def get_parameter(self, name: str):
         """Return the value of a parameter; None if it is not declared."""
-        response = self.call('get_parameters', GetParameters, GetParameters.Request(names=[name]))
+        response = self.call('get_parameters', GetParameters.Request(names=[name]))
         return parameter_value_to_python(response.values[0]) if response.values else None
 
     def status(self, name: str) -> tuple[int, str, dict[str, str]]:

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,5 +53,10 @@ def start(tmp_path: Path, ros_domain: int) -> Iterator[Callable[..., NodeProcess
         return nodes[-1]
 
     yield start_one
+    # A node that is killed stays in the graph for seconds and takes the next test's requests.
     for node in nodes:
+        node.process.send_signal(signal.SIGTERM)
+    for node in nodes:
+        with suppress(subprocess.TimeoutExpired):
+            node.process.wait(10)
         node.process.kill()

@@ -53,9 +53,7 @@ def test_a_build_is_shown_and_ends_at_the_time_limit_and_with_a_signal(
     graph.until(lambda: not list(cache.iterdir()))  # the build was cancelled
 
     assert graph.set_parameter('load_timeout_s', 600.0) == ''
-    client = graph.node.create_client(ChangeState, '/panoptic_node/change_state')
-    graph.until(client.service_is_ready)
-    client.call_async(ChangeState.Request(transition=Transition(label='configure')))
+    graph.send('change_state', ChangeState.Request(transition=Transition(label='configure')))
     graph.until(shows_the_build)
     start_s = time.monotonic()
     assert node.end(signal.SIGTERM) == 0, node.log

@@ -10,7 +10,6 @@ pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]
 from lifecycle_msgs.msg import Transition, TransitionEvent
 from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
 from node_process import Graph
-from std_srvs.srv import Trigger
 from tiny_model import make_tiny_model
 
 pytestmark = pytest.mark.ros
@@ -30,7 +29,7 @@ PATH = [  # (what leads to the state, the state, what it allows)
 
 def request(graph: Graph, number: int = 0, label: str = '') -> bool:
     asked = ChangeState.Request(transition=Transition(id=number, label=label))
-    return graph.call('change_state', ChangeState, asked).success
+    return graph.call('change_state', asked).success
 
 
 def test_a_transition_that_the_state_does_not_allow_is_refused(graph, start, tiny_model):
@@ -103,10 +102,7 @@ def test_services_answer_while_a_model_is_reloaded(graph, start, tiny_model, tmp
     node = start({'model': path})
     graph.until(lambda: graph.state == 'active')
     make_tiny_model(path, endless=0)
-    client = graph.node.create_client(Trigger, '/panoptic_node/reload_model')
-    graph.until(client.service_is_ready)
-    client.call_async(Trigger.Request())
-    graph.until(lambda: 'has been loading' in graph.status('model')[1])
+    graph.begin_reload()
     assert graph.status('model')[0] == 0  # the old one is used
     assert not request(graph, 1)
     assert not request(graph, 3)
@@ -124,13 +120,11 @@ def test_the_other_lifecycle_services_and_events(graph, start, tiny_model):
         TransitionEvent, '/panoptic_node/transition_event', events.append, 10
     )
     graph.until(lambda: graph.node.count_publishers('/panoptic_node/transition_event'))
-    assert graph.call('get_state', GetState, GetState.Request()).current_state.id == 1
-    states = graph.call(
-        'get_available_states', GetAvailableStates, GetAvailableStates.Request()
-    ).available_states
+    assert graph.call('get_state', GetState.Request()).current_state.id == 1
+    states = graph.call('get_available_states', GetAvailableStates.Request()).available_states
     assert {'unconfigured', 'inactive', 'active', 'finalized'} <= {s.label for s in states}
     for service in ('get_available_transitions', 'get_transition_graph'):
-        got = graph.call(service, GetAvailableTransitions, GetAvailableTransitions.Request())
+        got = graph.call(service, GetAvailableTransitions.Request())
         assert 'configure' in {t.transition.label for t in got.available_transitions}
     assert request(graph, 1)
     graph.until(lambda: [e.goal_state.label for e in events] == ['configuring', 'inactive'])

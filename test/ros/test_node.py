@@ -227,9 +227,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one(running, name, re
     assert reason in running.set_parameter(name, 1.0)
     message = Parameter(name=name, value=ParameterValue(type=3, double_value=1.0))
     response = running.call(
-        'set_parameters_atomically',
-        SetParametersAtomically,
-        SetParametersAtomically.Request(parameters=[message]),
+        'set_parameters_atomically', SetParametersAtomically.Request(parameters=[message])
     )
     assert not response.result.successful
     assert reason in response.result.reason
