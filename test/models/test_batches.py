@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Graphs and modules that take several images at once: the results of single images."""
 
-import numpy as np
 import onnx
 import pytest
-import torch
 from graphs import assert_same, assert_tensorrt_rtx_builds, assert_tensorrt_takes, random_image
+from small_models import untrained
 from tiny_model import LABELS
 
 from panoptic_ros.core.model_file import read_info
 from panoptic_ros.core.model_info import Outputs
-from panoptic_ros.models.registry import FAMILIES, build
+from panoptic_ros.models.registry import FAMILIES
 from panoptic_ros.runtime import open_backend
 from panoptic_ros.runtime.batch import run_images
 from panoptic_ros.runtime.cpu_graph import rewrite_for_cpu
@@ -20,24 +19,6 @@ from panoptic_training.quantization import quantize
 
 SIZE = (64, 128)
 TRAINED = sorted(name for name, row in FAMILIES.items() if row.loss is not None)
-
-
-def untrained(family):
-    """Return a module that finds instances in random images."""
-    torch.manual_seed(1)
-    model = build(family, LABELS, **FAMILIES[family].small).train()
-    with torch.no_grad():  # larger weights make the outputs vary, as after training
-        for head in model.heads or ('predict.classes',):
-            model.get_parameter(f'{head}.weight').normal_(0, 0.1 if model.heads else 1)
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0
-        model.maps(
-            torch.from_numpy(np.stack([random_image(SIZE, i) for i in range(4)])).permute(
-                0, 3, 1, 2
-            )
-        )
-    return model.eval()
 
 
 def images_and_thresholds(info):
@@ -63,7 +44,7 @@ def results_of(model, batch):
 
 @pytest.mark.parametrize('family', TRAINED)
 def test_a_module_gives_the_results_of_single_images(family):
-    model = untrained(family)
+    model = untrained(family, SIZE, **FAMILIES[family].small)
     single = results_of(model, 1)
     things = [int((o.valid & LABELS.is_thing[o.class_id]).sum()) for o in single]
     assert things[0] or things[2], things
@@ -76,7 +57,8 @@ def test_a_module_gives_the_results_of_single_images(family):
 )
 def exported(request, tmp_path_factory):
     """Module and model file of a batch of two; exports take time."""
-    model, path = untrained(request.param), tmp_path_factory.mktemp('batch') / 'batch.onnx'
+    model = untrained(request.param, SIZE, **FAMILIES[request.param].small)
+    path = tmp_path_factory.mktemp('batch') / 'batch.onnx'
     export_model(model, path, SIZE, name='batch', batch=2)
     return model, path
 

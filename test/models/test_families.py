@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from graphs import (
     assert_as_good_as_autocast,
     assert_same,
@@ -20,6 +19,7 @@ from graphs import (
     run_onnx,
     write_half,
 )
+from small_models import untrained
 from tiny_model import LABELS
 
 from panoptic_ros.core.model_file import read_info
@@ -69,21 +69,9 @@ def with_top_k(family, top_k):
 def exported(request, tmp_path_factory):
     """Export an untrained module that finds instances in random images; with file and size."""
     family, size = request.param
-    torch.manual_seed(1)
-    model = build(family, LABELS, **with_top_k(family, TOP_K)).train()
-    with torch.no_grad():  # larger weights make the outputs vary, as after training
-        for head in model.heads or ('predict.classes',):
-            model.get_parameter(f'{head}.weight').normal_(0, 0.1 if model.heads else 1)
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0
-        model.maps(
-            torch.from_numpy(np.stack([random_image(size, i) for i in range(4)])).permute(
-                0, 3, 1, 2
-            )
-        )
+    model = untrained(family, size, **with_top_k(family, TOP_K))
     path = tmp_path_factory.mktemp('families') / f'{family}.onnx'
-    export_model(model.eval(), path, size, name=family)
+    export_model(model, path, size, name=family)
     return model, path, size
 
 

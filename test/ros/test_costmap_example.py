@@ -1,14 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Example of docs/costmap.md that marks people and cars in an occupancy grid."""
 
-import importlib.util
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,22 +9,20 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 pytest.importorskip('nav_msgs', reason='needs nav_msgs: pip install "panoptic_ros[test]"')
 
+from example_process import EXAMPLES, import_example, run_example
 from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import PointCloud2, PointField
-from std_msgs.msg import Header, String
+from std_msgs.msg import Header
 
 from panoptic_ros.spatial.points import POINT
 
-EXAMPLE = Path(__file__).parents[2] / 'examples' / 'costmap' / 'people_and_cars.py'
+EXAMPLE = EXAMPLES / 'costmap' / 'people_and_cars.py'
 WALL, BALL, BOX = 1, 2, 3
 
 
 @pytest.fixture(scope='module')
 def example():
-    spec = importlib.util.spec_from_file_location('people_and_cars', EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_example(EXAMPLE)
 
 
 def points(*rows: tuple[float, float, float, int, float]) -> np.ndarray:
@@ -107,26 +98,6 @@ def test_what_marks_a_cell(example, class_id, y, confidence, count, expected):
 
 @pytest.mark.ros
 def test_the_node_publishes_the_grid(example, ros_domain):
-    import rclpy
-    from rclpy.context import Context
-    from rclpy.executors import SingleThreadedExecutor
-    from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-    from tiny_model import LABELS
-
-    from panoptic_ros.node.messages import label_json_message
-    from panoptic_ros.ros.message_types import RosTypes
-
-    context = Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node('costmap_test', context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-    labels = node.create_publisher(String, 'panoptic/label_info', latched)
-    labels.publish(label_json_message(RosTypes(), LABELS, 0.5, None))
-    clouds = node.create_publisher(PointCloud2, 'panoptic/points', 1)
-    found = []
-    node.create_subscription(OccupancyGrid, 'costmap', found.append, 1)
     cloud = points(
         *[(-1.0, 0, 3.04, BALL, 1)] * 5, (0, 0, 4.04, WALL, 1), (0, 0, math.nan, 255, 0)
     )
@@ -144,29 +115,10 @@ def test_the_node_publishes_the_grid(example, ros_domain):
     )
     message.header.stamp.sec = 12
     parameters = {'classes': '[ball, tree]', 'camera_x': 0.2, 'size_m': 10}
-    flags = [text for name, v in parameters.items() for text in ('-p', f'{name}:={v}')]
-    process = subprocess.Popen(
-        [sys.executable, str(EXAMPLE), '--ros-args', *flags],
-        env=os.environ,
-        stderr=subprocess.PIPE,
-        text=True,
+    grid, said = run_example(
+        EXAMPLE, parameters, 'panoptic/points', message, 'costmap', OccupancyGrid
     )
-    try:
-        end_s = time.monotonic() + 60
-        while not found:
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < end_s
-            clouds.publish(message)
-            executor.spin_once(0.1)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        executor.shutdown(0)
-        node.destroy_node()
-        rclpy.shutdown(context=context)
     assert 'the model has no tree' in said and 'Traceback' not in said, said
-    grid = found[0]
     assert (grid.header.frame_id, grid.header.stamp.sec) == ('base_link', 12)
     assert (grid.info.width, grid.info.height) == (100, 100)
     assert grid.info.resolution == pytest.approx(0.1)

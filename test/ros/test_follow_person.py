@@ -1,30 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Example of docs/robot.md that follows one person by id."""
 
-import importlib.util
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 
+from example_process import EXAMPLES, import_example, run_example
+from sensor_msgs.msg import RegionOfInterest
+from std_msgs.msg import Header
+
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
+from panoptic_ros.node.messages import instances_message
+from panoptic_ros.ros.message_types import RosTypes
 
-EXAMPLE = Path(__file__).parents[2] / 'examples' / 'follow_person.py'
+EXAMPLE = EXAMPLES / 'follow_person.py'
 PERSON = 2
-
-
-def example():
-    spec = importlib.util.spec_from_file_location('follow_person', EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def table(*people: tuple[int, int, int]):
@@ -38,7 +29,7 @@ def table(*people: tuple[int, int, int]):
 
 
 def test_a_person_is_followed_until_lost_for_long():
-    follower = example().Follower(patience_s=2.0)
+    follower = import_example(EXAMPLE).Follower(patience_s=2.0)
 
     def who(stamp_s, *people):
         row = follower.update(table(*people), PERSON, stamp_s)
@@ -56,51 +47,18 @@ def test_a_person_is_followed_until_lost_for_long():
 
 
 @pytest.mark.ros
-def test_the_node_publishes_the_box(ros_domain, tmp_path):
-    import rclpy
-    from rclpy.context import Context
-    from rclpy.executors import SingleThreadedExecutor
-    from rclpy.qos import QoSDurabilityPolicy, QoSProfile
-    from sensor_msgs.msg import PointCloud2, RegionOfInterest
-    from std_msgs.msg import Header, String
-    from tiny_model import LABELS
-
-    from panoptic_ros.node.messages import instances_message, label_json_message
-    from panoptic_ros.ros.message_types import RosTypes
-
-    context = Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node('follow_test', context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    latched = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-    labels = node.create_publisher(String, 'panoptic/label_info', latched)
-    labels.publish(label_json_message(RosTypes(), LABELS, 0.5, None))
-    tables = node.create_publisher(PointCloud2, 'panoptic/instances', 5)
-    found = []
-    node.create_subscription(RegionOfInterest, 'follow/roi', found.append, 5)
+def test_the_node_publishes_the_box(ros_domain):
     geometry = Geometry((8, 8), (8, 8), 1)
     frame = PanopticFrame(np.zeros((8, 8), np.uint16), table((7, 50, 2)), geometry, 1.0)
-    process = subprocess.Popen(
-        [sys.executable, str(EXAMPLE), '--ros-args', '-p', 'class_name:=ball'],
-        env=os.environ,
-        stderr=subprocess.PIPE,
-        text=True,
+    message = instances_message(RosTypes(), Header(), frame)
+    roi, said = run_example(
+        EXAMPLE,
+        {'class_name': 'ball'},
+        'panoptic/instances',
+        message,
+        'follow/roi',
+        RegionOfInterest,
     )
-    try:
-        end_s = time.monotonic() + 60
-        while not found:
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < end_s
-            tables.publish(instances_message(RosTypes(), Header(), frame))
-            executor.spin_once(0.1)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        executor.shutdown(0)
-        node.destroy_node()
-        rclpy.shutdown(context=context)
-    assert (found[0].x_offset, found[0].width) == (70, 5)
+    assert (roi.x_offset, roi.width) == (70, 5)
     assert 'following ball #7' in said
     assert 'Traceback' not in said, said
