@@ -113,6 +113,14 @@ class Fit:
         """Whether the calibration error became smaller."""
         return self.after.error < self.before.error
 
+    @property
+    def is_at_limit(self) -> bool:
+        """Whether the scaling ended at a limit of its range, as it does with too little data."""
+        return bool(
+            np.isclose(self.scaling.temperature, TEMPERATURES, rtol=1e-3).any()
+            or np.isclose(self.scaling.shift, SHIFTS, rtol=1e-3).any()
+        )
+
 
 class Observations:
     """Segments and pixels of a model on labelled images."""

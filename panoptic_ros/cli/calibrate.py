@@ -153,3 +153,9 @@ def print_fits(fits: Mapping[str, 'Fit']) -> None:
             f'{100 * fit.after.error:6.2f}% {fit.scaling.temperature:12.3f} '
             f'{fit.scaling.shift:+6.2f}'
         )
+    for name, fit in fits.items():
+        if fit.is_at_limit:
+            print(
+                f'warning: the scaling of the {TITLES[name]} ended at a limit of its range; too few '
+                'of them are wrong, or too few right: give more images'
+            )

@@ -9,6 +9,7 @@ import pytest
 from tiny_data import make_data
 from tiny_model import tiny_graph, tiny_info
 
+from panoptic_ros.cli.calibrate import print_fits
 from panoptic_ros.cli.main import main
 from panoptic_ros.core.model_file import (
     load_onnx,
@@ -16,8 +17,11 @@ from panoptic_ros.core.model_file import (
     reference_from_onnx,
     write_model_file,
 )
+from panoptic_ros.core.model_info import Scaling
 
 pytest.importorskip('panoptic_training.data.registry')
+
+from panoptic_training.calibration import Fit, Outcomes, bins_of
 
 
 @pytest.fixture(scope='module')
@@ -53,6 +57,14 @@ def test_a_file_is_calibrated(tiny_model, data, tmp_path, capsys):
     assert plot.read_bytes().startswith(b'\x89PNG')
     assert run(output, data, tmp_path / 'again.onnx') == 2
     assert 'is calibrated already' in capsys.readouterr().err
+
+
+def test_a_scaling_at_a_limit_is_reported(capsys):
+    bins = bins_of(Outcomes(*np.full((3, 2), 0.5)))
+    print_fits({'score': Fit(Scaling(0.2, 1.0), bins, bins)})
+    assert 'warning: the scaling of the segments ended at a limit' in capsys.readouterr().out
+    print_fits({'score': Fit(Scaling(0.7, 1.0), bins, bins)})
+    assert 'warning' not in capsys.readouterr().out
 
 
 def constant_model(path):

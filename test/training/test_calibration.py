@@ -89,6 +89,13 @@ def test_a_fit_stays_within_what_a_file_can_hold():
         assert SHIFTS[0] <= found.shift <= SHIFTS[1]
 
 
+def test_a_fit_of_predictions_that_are_all_right_is_at_a_limit():
+    prob = np.linspace(0.1, 0.9, 100)
+    outcomes = Outcomes(prob, np.ones(100), np.ones(100))
+    assert fit_score(outcomes, outcomes).is_at_limit
+    assert not fit_score(planted(Scaling(2.0)), planted(Scaling(2.0), 1)).is_at_limit
+
+
 def test_a_fit_that_does_not_help_says_so():
     assert not fit_score(planted(Scaling(2.0)), planted(Scaling())).is_better
 
