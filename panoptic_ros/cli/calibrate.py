@@ -156,6 +156,6 @@ def print_fits(fits: Mapping[str, 'Fit']) -> None:
     for name, fit in fits.items():
         if fit.is_at_limit:
             print(
-                f'warning: the scaling of the {TITLES[name]} ended at a limit of its range; too few '
-                'of them are wrong, or too few right: give more images'
+                f'warning: the scaling of the {TITLES[name]} ended at a limit of its range; too '
+                'few of them are wrong, or too few right: give more images'
             )
