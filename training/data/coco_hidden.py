@@ -9,6 +9,7 @@ import numpy.typing as npt
 from panoptic_ros.core.coco_format import read_json
 
 from .outlines import Polygon, fill, read_instance_annotations
+from .sample import HIDDEN_LAYERS
 
 MIN_COVERAGE = 0.5
 """Share of a panoptic instance that an annotation must exceed to belong to it."""
@@ -42,11 +43,11 @@ class Outlines:
     def hidden_map(
         self, image_id: int | str, instance_map: npt.NDArray[np.int32], category_of: dict[int, int]
     ) -> npt.NDArray[np.int32]:
-        """Return the id of the instance that continues under the visible one, else 0, (H, W).
+        """Return the ids of the instances that continue under the visible one, see `Sample`.
 
         Panoptic instances and annotations share no ids: an instance is matched with the
-        annotation of its category that has the highest IoU with it. Where several instances are
-        hidden, the one with the smallest mask is returned.
+        annotation of its category that has the highest IoU with it. The order of hidden instances
+        is not known: those with smaller masks come first.
 
         Args:
             image_id: id of the image in the JSON file.
@@ -71,7 +72,11 @@ class Outlines:
             ]
             if candidates:
                 matched.append((i, max(candidates, key=lambda candidate: candidate[0])[1]))
-        hidden = np.zeros(instance_map.shape, np.int32)
-        for i, mask in sorted(matched, key=lambda pair: -int(pair[1].sum())):
-            hidden[mask & (instance_map > 0) & (instance_map != i)] = i
+        hidden = np.zeros((HIDDEN_LAYERS, *instance_map.shape), np.int32)
+        for i, mask in sorted(matched, key=lambda pair: int(pair[1].sum())):
+            below = mask & (instance_map > 0) & (instance_map != i)
+            for layer in hidden:
+                taken = layer > 0
+                layer[below & ~taken] = i
+                below &= taken
         return hidden

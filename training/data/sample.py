@@ -12,6 +12,9 @@ from torch import Tensor
 
 from panoptic_ros.core.labels import VOID_ID, LabelSet
 
+HIDDEN_LAYERS = 3
+"""Hidden instances that a pixel has at most; those below are left out."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -27,16 +30,16 @@ class Sample:
     """(H, W) instance id on things, from 1, unique in the image; 0 on stuff, void and crowds."""
 
     hidden_map: npt.NDArray[np.int32] | None = None
-    """(H, W) id of the instance that continues under the visible one, 0 for none; None if the data
-    does not know it. COCO's instance annotations overlap in this way; instances without a visible
-    pixel may be left out. There is one hidden layer only (inferred): where three or more
-    instances overlap, a pixel has the visible one and one hidden one."""
+    """(HIDDEN_LAYERS, H, W) ids of the instances that continue under the visible one, the nearest
+    first, 0 for none; None if the data does not know them. COCO's instance annotations overlap in
+    this way; instances without a visible pixel may be left out."""
 
     def __post_init__(self) -> None:
         height, width = self.class_map.shape
-        if self.hidden_map is not None and self.hidden_map.shape != (height, width):
+        layers = (HIDDEN_LAYERS, height, width)
+        if self.hidden_map is not None and self.hidden_map.shape != layers:
             raise ValueError(
-                f'a sample needs hidden_map {(height, width)} like its class_map, '
+                f'a sample needs hidden_map {layers} over its class_map, '
                 f'got {self.hidden_map.shape}'
             )
         if self.image.shape != (height, width, 3) or self.instance_map.shape != (height, width):
@@ -99,11 +102,11 @@ class Batch(NamedTuple):
     """(B, H, W) int64, 0 for none."""
 
     hidden_map: Tensor | None = None
-    """(B, H, W) int64, 0 for none; None if the data does not know it."""
+    """(B, HIDDEN_LAYERS, H, W) int64, 0 for none; None if the data does not know it."""
 
     def at_stride(self, stride: int) -> 'Batch':
         """Return a batch whose label maps are sampled at the centre of each `stride` px cell."""
-        cells = (slice(None), slice(stride // 2, None, stride), slice(stride // 2, None, stride))
+        cells = (..., slice(stride // 2, None, stride), slice(stride // 2, None, stride))
         return self._replace(
             class_map=self.class_map[cells],
             instance_map=self.instance_map[cells],
@@ -118,13 +121,12 @@ class Batch(NamedTuple):
 def pack(sample: Sample) -> Tensor:
     """Pack class and instance map into one map (1, H, W) int32, so that transforms move both.
 
-    A sample with a hidden map gives (2, H, W): the second map holds it in place of instances.
+    A sample with a hidden map gives (1 + HIDDEN_LAYERS, H, W): the other maps hold its layers in
+    place of instances.
     """
-    maps = (
-        [sample.instance_map]
-        if sample.hidden_map is None
-        else [sample.instance_map, sample.hidden_map]
-    )
+    maps = [sample.instance_map]
+    if sample.hidden_map is not None:
+        maps += list(sample.hidden_map)
     return torch.from_numpy(np.stack([m.astype(np.int32) << 8 | sample.class_map for m in maps]))
 
 
@@ -133,16 +135,17 @@ PACKED_VOID = VOID_ID
 
 
 def unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
-    """Return class_map and instance_map (..., H, W) int64; the inverse of `pack`."""
-    packed = packed.squeeze(-3).long()
+    """Return class ids and instance ids, int64, in the shape of the maps that `pack` made."""
+    packed = packed.long()
     return packed & 255, packed >> 8
 
 
 def collate(items: Sequence[tuple[Tensor, Tensor]]) -> Batch:
-    """Stack pairs of an image (3, H, W) and packed labels (1 or 2, H, W)."""
+    """Stack pairs of an image (3, H, W) and labels of `pack`."""
     images, packed = zip(*items, strict=True)
-    visible, *hidden = torch.stack(packed).split(1, dim=1)
-    return Batch(torch.stack(images), *unpack(visible), *(unpack(h)[1] for h in hidden))
+    class_map, instance_map = unpack(torch.stack(packed))
+    hidden_map = instance_map[:, 1:] if instance_map.shape[1] > 1 else None
+    return Batch(torch.stack(images), class_map[:, 0], instance_map[:, 0], hidden_map)
 
 
 def only(items: Sequence[Any]) -> Any:

@@ -24,7 +24,7 @@ def augmented(config, crop=SIZE, seed=0, sample=None, size=SIZE):
     image, packed = Augment(config, size, crop)(sample or numbered(), seed)
     assert image.shape == (3, *crop) and image.dtype == torch.uint8
     assert type(image) is torch.Tensor and type(packed) is torch.Tensor
-    return image, *unpack(packed)
+    return image, *(labels[0] for labels in unpack(packed))
 
 
 def test_packing_is_exact():
@@ -34,7 +34,7 @@ def test_packing_is_exact():
         rng.integers(0, 256, (5, 6), np.uint8),
         rng.integers(0, 2**20, (5, 6)).astype(np.int32),
     )
-    class_map, instance_map = unpack(pack(sample))
+    (class_map,), (instance_map,) = unpack(pack(sample))
     np.testing.assert_array_equal(class_map, sample.class_map)
     np.testing.assert_array_equal(instance_map, sample.instance_map)
     assert class_map.dtype == instance_map.dtype == torch.int64

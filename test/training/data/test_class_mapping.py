@@ -10,7 +10,7 @@ import panoptic_training
 from panoptic_ros.core.labels import VOID_ID, Label, LabelSet
 from panoptic_training.data import camvid
 from panoptic_training.data.class_mapping import MappedClasses, read_class_mapping
-from panoptic_training.data.sample import Sample
+from panoptic_training.data.sample import HIDDEN_LAYERS, Sample
 from panoptic_training.data.synthetic import LABELS as CITY
 
 SHIPPED = {'camvid_city': (camvid.LABELS, CITY)}
@@ -48,7 +48,7 @@ class Reader:
             np.full((1, 8, 3), 10 * index + epoch_seed, np.uint8),
             np.array([[0, 1, 1, 2, 3, 4, 4, VOID_ID]], np.uint8),
             np.array([[0, 5, 0, 6, 0, 7, 7, 0]], np.int32),  # the second dog is a crowd
-            np.array([[5, 0, 6, 7, 9, 0, 5, 0]], np.int32) if index else None,
+            np.int32([[[5, 0, 6, 7, 9, 0, 5, 0]]] * HIDDEN_LAYERS) if index else None,
         )
 
 
@@ -68,7 +68,8 @@ def test_classes_are_mapped_and_the_others_are_void(mapped):
 
 def test_hidden_parts_remain_for_things(mapped):
     hidden = mapped.read(1, 0).hidden_map
-    assert hidden.tolist() == [[5, 0, 6, 0, 0, 0, 5, 0]] and hidden.dtype == np.int32
+    assert hidden.tolist() == [[[5, 0, 6, 0, 0, 0, 5, 0]]] * HIDDEN_LAYERS
+    assert hidden.dtype == np.int32
 
 
 def test_all_else_is_that_of_the_data(mapped):

@@ -11,8 +11,10 @@ import pytest
 
 from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.coco_classes import LABELS
+from panoptic_training.data.coco_hidden import Outlines
 from panoptic_training.data.outlines import fill
 from panoptic_training.data.registry import make_reader, open_reader
+from panoptic_training.data.sample import HIDDEN_LAYERS
 
 SAMPLE = Path(__file__).parents[4] / 'shared/data/coco_panoptic_sample'
 
@@ -205,11 +207,35 @@ def test_instance_annotations_say_what_is_hidden(tmp_path):
     outlines(tmp_path)
     sample = open_reader(f'coco:{tmp_path}', 'val', hidden=True).read(0, 0)
     left, right = sample.instance_map[3, 1], sample.instance_map[3, 5]
-    expected = np.zeros((8, 10), np.int32)
-    expected[3:5, 5:7] = left  # between them is road, which hides nothing
+    expected = np.zeros((HIDDEN_LAYERS, 8, 10), np.int32)
+    expected[0, 3:5, 5:7] = left  # between them is road, which hides nothing
     np.testing.assert_array_equal(sample.hidden_map, expected)
     assert left != right
     assert open_reader(f'coco:{tmp_path}', 'val').read(0, 0).hidden_map is None
+
+
+def test_the_nearest_instances_under_a_pixel_are_kept(tmp_path):
+    """Five bars that start at the left; shorter ones lie on longer ones."""
+    ends = {i: 2 * i for i in range(1, 6)}
+    instance_map = np.zeros((4, 10), np.int32)
+    for i, end in reversed(ends.items()):
+        instance_map[:, :end] = i
+    bars = [
+        {
+            'image_id': 1,
+            'category_id': i,
+            'iscrowd': 0,
+            'segmentation': [[0, 0, end, 0, end, 4, 0, 4]],
+        }
+        for i, end in ends.items()
+    ]
+    path = tmp_path / 'instances.json'
+    path.write_text(json.dumps({'annotations': bars}))
+    hidden = Outlines(path).hidden_map(1, instance_map, {i: i for i in ends})
+    assert hidden.shape == (HIDDEN_LAYERS, 4, 10)
+    for x, visible in enumerate(instance_map[0]):
+        below = [i for i in ends if i > visible] + [0] * HIDDEN_LAYERS
+        assert hidden[:, 0, x].tolist() == below[:HIDDEN_LAYERS]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from panoptic_ros.metrics.overlap_accuracy import COVERED
 from panoptic_ros.models.base import SegmentTensors
 from panoptic_ros.models.registry import build
 from panoptic_ros.runtime.predictor import Predictor
-from panoptic_training.data.sample import Sample
+from panoptic_training.data.sample import HIDDEN_LAYERS, Sample
 from panoptic_training.evaluation.relations import (
     RelationScores,
     gt_relations,
@@ -43,8 +43,8 @@ def sample(hidden):
     class_map[10:40, 30:80], instance_map[10:40, 30:80] = 3, 2
     class_map[20:50, 20:50], instance_map[20:50, 20:50] = 2, 1
     class_map[0:8, 0:8], instance_map[0:8, 0:8] = 2, 3
-    hidden_map = np.zeros((64, 96), np.int32)
-    hidden_map[20:40, 30:50] = 2
+    hidden_map = np.zeros((HIDDEN_LAYERS, 64, 96), np.int32)
+    hidden_map[0, 20:40, 30:50] = 2
     return Sample(
         np.zeros((64, 96, 3), np.uint8), class_map, instance_map, hidden_map if hidden else None
     )

@@ -84,17 +84,20 @@ def test_objects_are_the_instances():
 
 def test_boxes_include_hidden_parts():
     class_map, instance_map = label_maps()
-    hidden_map = torch.zeros_like(class_map)
-    hidden_map[0, 2:8, 2:8] = 1  # continues under the instance at its right
-    hidden_map[0, 0:2, 8:10] = 7  # completely hidden, so its class is unknown
-    hidden_map[1, 0:2, 0:2] = 1  # ids belong to one image
+    hidden_map = torch.zeros_like(class_map)[:, None].repeat(1, 2, 1, 1)
+    hidden_map[0, 0, 2:8, 2:8] = 1  # continues under the instance at its right
+    hidden_map[0, 1, 8:9, 2:8] = 1  # and under two of them
+    hidden_map[0, 0, 0:2, 8:10] = 7  # completely hidden, so its class is unknown
+    hidden_map[1, 0, 0:2, 0:2] = 1  # ids belong to one image
     first, second = find_objects(class_map, instance_map, IS_THING, hidden_map)
     assert first.id.tolist() == [1, 3, 9] and not len(second.id)
-    assert first.box.tolist() == [[0, 0, 8, 8], [6, 4, 13, 9], [15, 11, 16, 12]]
+    assert first.box.tolist() == [[0, 0, 8, 9], [6, 4, 13, 9], [15, 11, 16, 12]]
     whole = whole_masks(instance_map[0], first.id, hidden_map[0])
-    assert torch.equal(whole[0], (instance_map[0] == 1) | (hidden_map[0] == 1))
+    is_hidden = (hidden_map[0] == 1).any(dim=0)
+    assert torch.equal(whole[0], (instance_map[0] == 1) | is_hidden)
     assert torch.equal(whole_masks(instance_map[0], first.id)[0], instance_map[0] == 1)
-    target = mask_targets(instance_map[0], first.id[:1], first.box[:1], 2, hidden_map[0])
+    box = torch.tensor([[0.0, 0, 8, 8]])
+    target = mask_targets(instance_map[0], first.id[:1], box, 2, hidden_map[0])
     torch.testing.assert_close(target[0], F.avg_pool2d(whole[:1, :8, :8].float(), 4)[0])
 
 

@@ -134,8 +134,8 @@ def test_relations_are_learned_from_boxes(weak):
 
 def test_relations_are_learned_from_hidden_parts():
     data = street()
-    hidden_map = torch.zeros_like(data.instance_map)
-    hidden_map[0, 20:40, 44:60] = 1  # the ball continues under the box
+    hidden_map = torch.zeros_like(data.instance_map)[:, None]
+    hidden_map[0, 0, 20:40, 44:60] = 1  # the ball continues under the box
     data = data._replace(hidden_map=hidden_map)
     model = make(overlap_of='mask', frozen_batch_norm=True)
     loss = build_loss('sognet', {'panoptic_weight': 0.0})

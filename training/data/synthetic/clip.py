@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from panoptic_ros.core.labels import encode_panoptic
 
+from ..sample import HIDDEN_LAYERS
 from .camera import PinholeCamera
 from .canvas import Canvas, depth_map
 from .car import CarShape, make_car
@@ -199,18 +200,20 @@ class SyntheticClip:
         )
 
     def hidden_map(self, frame_index: int) -> npt.NDArray[np.int32]:
-        """Return the track id of the thing under the visible one, 0 for none, (H, W).
+        """Return the track ids of the things under the visible one, (HIDDEN_LAYERS, H, W).
 
-        Of several hidden things it is the nearest. This takes about as long as the frame.
+        The nearest is first; 0 for none. This takes about as long as the frame.
         """
         canvas, shown, standing = self._picture(frame_index)
-        top, under = np.zeros((2, *self.size), np.int32)  # visible so far, and below it
+        top = np.zeros(self.size, np.int32)  # visible so far
+        under = np.zeros((HIDDEN_LAYERS, *self.size), np.int32)
         for item in _far_to_near(canvas, standing, shown):
             canvas.pixels[..., 3] = SURFACES - 1  # a number that no surface has
             item.paint(canvas)
             painted = canvas.pixels[..., 3] != SURFACES - 1
             track = item.track_id if isinstance(item, Thing) else 0
-            under[painted] = top[painted] if track else 0
+            under[1:, painted] = under[:-1, painted] if track else 0
+            under[0, painted] = top[painted] if track else 0
             top[painted] = track
         return under
 

@@ -10,7 +10,7 @@ from torchvision.ops import box_iou, roi_align
 
 from panoptic_ros.core.labels import VOID_ID
 
-from .instances import find_instances
+from .instances import Instance, find_instances
 
 IGNORED_SHARE = 0.5
 """Boxes with more than this part of their area on void and crowds are no negatives (inferred)."""
@@ -39,30 +39,30 @@ def find_objects(
         class_map: class ids, VOID_ID for void, (B, H, W) int64.
         instance_map: 1 and up on things, 0 on stuff, void and crowd, (B, H, W) int64.
         is_thing: which classes are things, (C,) bool.
-        hidden_map: id of the instance that the visible one hides, 0 for none, (B, H, W) int64; or
-            None if unknown.
+        hidden_map: ids of the instances that the visible one hides, 0 for none, (B, L, H, W)
+            int64; or None if unknown.
 
     Raises:
         ValueError: if the shapes of the maps differ.
     """
-    for maps in (instance_map, *([] if hidden_map is None else [hidden_map])):
+    layers = () if hidden_map is None else hidden_map.unbind(1)
+    for maps in (instance_map, *layers):
         if class_map.ndim != 3 or maps.shape != class_map.shape:
             raise ValueError(
                 'find_objects expects maps (B, H, W), got class_map '
                 f'{tuple(class_map.shape)} beside {tuple(maps.shape)}'
             )
     device, classes = class_map.device, class_map.cpu()
-    hidden = (
-        {}
-        if hidden_map is None
-        else {(i.image, i.id): i for i in find_instances(hidden_map.cpu())}
-    )
+    hidden: dict[tuple[int, int], list[Instance]] = {}
+    for layer in layers:
+        for instance in find_instances(layer.cpu()):
+            hidden.setdefault((instance.image, instance.id), []).append(instance)
     number = torch.cumsum(is_thing.cpu().long(), 0) - 1  # index of each class among the things
     found: list[list[tuple[list[int], int, int]]] = [[] for _ in classes]
     for instance in find_instances(instance_map.cpu().masked_fill(classes == VOID_ID, 0)):
         class_id = int(classes[instance.box][instance.mask][0])
         if is_thing[class_id]:
-            parts = [instance, hidden.get((instance.image, instance.id), instance)]
+            parts = [instance, *hidden.get((instance.image, instance.id), [])]
             found[instance.image].append(
                 (
                     [
@@ -131,19 +131,18 @@ def match_boxes(
 def whole_masks(instance_map: Tensor, ids: Tensor, hidden_map: Tensor | None = None) -> Tensor:
     """Return the cells of each instance, visible or hidden.
 
-    The maps hold the visible and one hidden instance of each cell (inferred). Where three or more
-    instances overlap, the masks of the farther ones lack the cell.
-
     Args:
         instance_map: ids of one image, (H, W) int64.
         ids: ids of the instances, (N,).
-        hidden_map: see `find_objects`, (H, W) int64, or None.
+        hidden_map: see `find_objects`, (L, H, W) int64, or None.
 
     Returns:
         (N, H, W) bool
     """
     masks = instance_map == ids[:, None, None]
-    return masks if hidden_map is None else masks | (hidden_map == ids[:, None, None])
+    for layer in () if hidden_map is None else hidden_map:
+        masks |= layer == ids[:, None, None]
+    return masks
 
 
 def mask_targets(
@@ -158,7 +157,7 @@ def mask_targets(
         ids: id of the instance for each box, (R,).
         boxes: x1, y1, x2, y2 in px, (R, 4).
         size: bins along a side.
-        hidden_map: see `find_objects`, (H, W) int64, or None.
+        hidden_map: see `find_objects`, (L, H, W) int64, or None.
 
     Returns:
         (R, size, size) in [0, 1]
