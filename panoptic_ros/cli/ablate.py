@@ -14,9 +14,10 @@ from panoptic_ros.cli.recipes import find_recipe, find_study
 from panoptic_ros.core.files import lock_folder, write_bytes, write_json
 from panoptic_ros.core.outputs import Results
 from panoptic_ros.core.progress import working
+from panoptic_ros.core.text import counted
 
 if TYPE_CHECKING:
-    from panoptic_training.ablation import Study
+    from panoptic_training.ablation import Study, Variant
 
 
 RESULTS = Results(('table.md', 'results.json'), 'results.json', 'kendall_tau')
@@ -37,6 +38,7 @@ def add_parser(subparsers: Any) -> None:
         epilog='examples:\n'
         '  panoptic ablate hle_table6\n'
         '  panoptic ablate hle_table6 --table-only\n'
+        '  panoptic ablate hle_table6 --only full --only associative\n'
         '  panoptic ablate my_study.yaml -o runs/my_study',
     )
     parser.add_argument(
@@ -51,6 +53,13 @@ def add_parser(subparsers: Any) -> None:
         '(default: runs/ablation/<study>)',
     )
     parser.add_argument(
+        '--only',
+        action='append',
+        metavar='ROW',
+        help='train only this variant, by its name or the start of it; may be repeated (default: '
+        'all). The table shows all finished runs',
+    )
+    parser.add_argument(
         '--table-only', action='store_true', help='train nothing; show the finished runs'
     )
     parser.set_defaults(func=run)
@@ -60,8 +69,8 @@ def run(args: argparse.Namespace) -> None:
     """Train the runs that are missing, print the table and write the files.
 
     Raises:
-        ValueError: if the study is invalid, the folder holds runs with other settings, or
-            --table-only is given and no run is finished.
+        ValueError: if the study is invalid, --only names no variant of it, the folder holds runs
+            with other settings, or --table-only is given and no run is finished.
         OSError: if a file cannot be read or written, or a run fails.
     """
     from panoptic_training.ablation import load_study, runs_of
@@ -70,16 +79,39 @@ def run(args: argparse.Namespace) -> None:
     args.output = folder = args.output or Path('runs/ablation') / path.stem
     check_output(args, 'output', RESULTS)
     study = load_study(path)
+    wanted = choose_variants(study, args.only)
     if args.table_only and not any(one.scores_file.is_file() for one in runs_of(study, folder)):
         raise ValueError(f'no finished run in {folder}; run without --table-only to train')
     folder.mkdir(parents=True, exist_ok=True)
     # The table can be made while another process trains.
     with nullcontext() if args.table_only else lock_folder(folder, 'ablation'):
-        _run_study(study, path.stem, folder, args.table_only)
+        _run_study(study, path.stem, folder, () if args.table_only else wanted)
 
 
-def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
-    """Train the runs that are missing, in a folder that no other process trains in."""
+def choose_variants(study: Study, names: Sequence[str] | None) -> Sequence[Variant]:
+    """Return the variants with these names or beginnings of names; all without names.
+
+    Raises:
+        ValueError: if a name fits no variant or several.
+    """
+    if not names:
+        return study.variants
+    chosen = []
+    for name in names:
+        found = [v for v in study.variants if v.name == name] or [
+            v for v in study.variants if v.name.lower().startswith(name.lower())
+        ]
+        if len(found) != 1:
+            raise ValueError(
+                f'--only {name!r} fits {counted(len(found), "variant")}, expected the start of '
+                f'one of: {"; ".join(v.name for v in study.variants)}'
+            )
+        chosen += found
+    return chosen
+
+
+def _run_study(study: Study, name: str, folder: Path, wanted: Sequence[Variant]) -> None:
+    """Train the missing runs of variants, in a folder that no other process trains in."""
     from rich.console import Console
 
     from panoptic_ros.cli.main import main
@@ -92,14 +124,14 @@ def _run_study(study: Study, name: str, folder: Path, table_only: bool) -> None:
     runs = list(runs_of(study, folder))
     for one in runs:
         require_same_settings(study, one, recipe)
-    missing = [] if table_only else [r for r in runs if not r.scores_file.is_file()]
+    missing = [r for r in runs if r.variant in wanted and not r.scores_file.is_file()]
     if missing:
         with working('estimating the hours'):
             hours = hours_of_run(study, runs, folder, recipe, main)
         console.print(estimate(len(missing), len(runs), hours), highlight=False, soft_wrap=True)
-    for number, one in enumerate(missing, len(runs) - len(missing) + 1):
+    for number, one in enumerate(missing, 1):
         with working(
-            f'run {number} of {len(runs)}: {one.variant.name}, seed {one.seed}; log '
+            f'run {number} of {len(missing)}: {one.variant.name}, seed {one.seed}; log '
             f'in {one.folder / "train.log"}'
         ):
             execute(study, one, recipe, main)

@@ -166,6 +166,18 @@ def test_only_what_is_missing_is_run_again(tmp_path, study_file, commands):
     assert '--ckpt_path=last' in commands[0]  # resumes from the checkpoint that is there
 
 
+def test_only_some_rows_are_trained(tmp_path, study_file, commands, capsys):
+    words = ['ablate', str(study_file), '-o', str(tmp_path / 'out'), '--only']
+    assert main([*words, 'With B']) == 0
+    folders = {w for words in commands for w in words if w.startswith('--trainer.default_root')}
+    assert {Path(folder).parent.name for folder in folders} == {'with_b'}
+    text = capsys.readouterr().out
+    assert '2 of 4 runs to do' in text and '| with a | 50.0 |  |' in text
+    for name, count in (('with', '2 variants'), ('c', '0 variants')):
+        assert main([*words, name]) == 2
+        assert f"--only '{name}' fits {count}" in capsys.readouterr().err
+
+
 def test_a_run_killed_before_its_last_checkpoint_starts_again(tmp_path, study_file, commands):
     best = tmp_path / 'out/with_a/seed3/checkpoints/best.ckpt'
     best.parent.mkdir(parents=True)
