@@ -109,6 +109,7 @@ def test_without_the_block_it_is_panoptic_deeplab():
             'spatial_softmax': False,
         },
         {'stride': 4, 'enabled': False},
+        {'stride': 4, 'spatial_softmax': False, 'spatial_h': True},
     ],
 )
 def test_graph_equals_module_and_is_loaded_again(tmp_path, settings):
