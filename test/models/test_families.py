@@ -51,6 +51,8 @@ SMALL = {name: row.small for name, row in FAMILIES.items() if row.loss is not No
 QUERIES = {'pisr_maskformer'}
 """Families with a row for each query, which therefore never find too many instances."""
 
+TWO_STAGE = {'panoptic_fpn', 'sognet', 'pisr_panoptic_fpn', 'pisr_upernet'}
+"""Families whose export takes long; at the second size their tests are slow."""
 
 POINTS = {'hle', 'einet', 'panoptic_deeplab', 'pisr'}
 """Families that assign each cell to one of several points."""
@@ -63,8 +65,15 @@ def with_top_k(family, top_k):
 
 @pytest.fixture(
     scope='module',
-    params=[(family, size) for family in sorted(SMALL) for size in SIZES],
-    ids=lambda param: f'{param[0]}-{param[1][0]}x{param[1][1]}',
+    params=[
+        pytest.param(
+            (family, size),
+            id=f'{family}-{size[0]}x{size[1]}',
+            marks=[pytest.mark.slow] * (family in TWO_STAGE and size != SIZES[0]),
+        )
+        for family in sorted(SMALL)
+        for size in SIZES
+    ],
 )
 def exported(request, tmp_path_factory):
     """Export an untrained module that finds instances in random images; with file and size."""

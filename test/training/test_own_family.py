@@ -70,6 +70,7 @@ def test_a_study_of_it_is_run(tmp_path):
         'recipe': str(EXAMPLES / 'own_family.yaml'),
         'seeds': [0],
         'limit': 1,
+        'tune_trials': 0,
         'budget': {key: yaml.safe_load(value) for key, _, value in map(split_flag, SMALL)},
         'variants': [{'name': 'narrow', 'paper': {'pq': 50.0}}],
     }
