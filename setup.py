@@ -33,7 +33,13 @@ setup(
     ],
     package_dir={'panoptic_training': 'training'},
     package_data={
-        PACKAGE: ['py.typed', 'data/*', 'pages/templates/*', 'replay/templates/*'],
+        PACKAGE: [
+            'py.typed',
+            'data/*',
+            'mining/templates/*',
+            'pages/templates/*',
+            'replay/templates/*',
+        ],
         'panoptic_training': [
             'py.typed',
             'cards/*',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic data`: check, convert and show data sets."""
+"""`panoptic data`: check, convert and show data sets; see `data_recordings` for recordings."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.arguments import HelpFormatter, number, whole
+from panoptic_ros.cli.data_recordings import add_from_recording, add_to_gt
 from panoptic_ros.cli.output import OWN_COLORS, check_output, report_saved, table_console
 from panoptic_ros.cli.recipes import find_recipe, read_recipe, recipe_files
-from panoptic_ros.core.files import atomic_write, write_json
+from panoptic_ros.core.files import atomic_write, write_bytes, write_json
 from panoptic_ros.core.inputs import require_folder
 from panoptic_ros.core.outputs import Results, check_folder
 from panoptic_ros.core.progress import with_bar
@@ -76,10 +77,10 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to `panoptic`."""
     parser = subparsers.add_parser(
         'data',
-        help='check, convert and show data sets',
+        help='check, convert and show data sets; make them of recordings',
         formatter_class=DataSetFormatter,
         description='Checks a data set before a training, converts other labels to a data set, '
-        'and shows a data set.',
+        'shows a data set, makes one of recordings and ground truth of one.',
         epilog=f'{LAYOUTS}\n\nexamples:\n  panoptic data check my_data\n'
         '  panoptic data show my_data --split val -o sheet.png',
     )
@@ -87,6 +88,8 @@ def add_parser(subparsers: Any) -> None:
     _add_check(actions)
     _add_convert(actions)
     _add_show(actions)
+    add_from_recording(actions)
+    add_to_gt(actions)
 
 
 def _add_check(actions: Any) -> None:
@@ -327,6 +330,7 @@ def run_convert(args: argparse.Namespace) -> None:
         'images written',
     ):
         pass
+    _keep_sources(args)
     for reader, _ in sources:
         for note in reader.notes():
             print(note)
@@ -428,6 +432,17 @@ def _sources(args: argparse.Namespace, divide: Any) -> list[tuple[FileReader, An
         else SemanticAndInstance(args.classes, args.images, args.semantic, args.instance)
     )
     return [(reader, divide([pair.image.name for pair in reader.pairs], args.val_share))]
+
+
+def _keep_sources(args: argparse.Namespace) -> None:
+    """Copy the list of the images' recordings, if there is one, beside the converted data."""
+    from panoptic_ros.mining.sources import NAME
+
+    given = args.images or Path(args.data.rpartition(':')[2])
+    for folder in (given, given.parent):
+        if (folder / NAME).is_file():
+            write_bytes((folder / NAME).read_bytes(), args.output / NAME)
+            return
 
 
 def _print_reports(name: str, reports: dict[str, SplitReport]) -> None:

@@ -30,6 +30,7 @@ COMMANDS = (
     'build',
     'benchmark',
     'replay',
+    'mine',
     'demo',
     'list',
     'doctor',

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predictors of model files and of training checkpoints."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from panoptic_ros.models.base import PanopticModel
-from panoptic_ros.models.registry import build_model
+from panoptic_ros.models.registry import build_model, rebuild
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.runtime.gpu import gpu_index
 from panoptic_ros.runtime.load import load
 from panoptic_ros.runtime.predictor import Predictor
-from panoptic_ros.runtime.torch_backend import load_weights
+from panoptic_ros.runtime.torch_backend import load_weights, merge_norms
 
 from ..checkpoint import load_checkpoint
 from ..export import require_finite_maps
@@ -70,6 +71,28 @@ def module_of(predictor: Predictor, path: Path) -> PanopticModel:
     model = build_model(predictor.info)
     load_weights(model, path)
     return model.eval()
+
+
+def at_stride(predictor: Predictor, path: Path, stride: int) -> Predictor:
+    """Return the same model with another stride of decoding, in torch on the CPU or its GPU.
+
+    Args:
+        predictor: see `module_of`.
+        path: path of its file.
+        stride: 1, 2 or 4 input pixels per cell.
+
+    Raises:
+        ValueError: if the network is no module of this package, or its weights are quantised.
+    """
+    module = module_of(predictor, path)
+    config = {**module.config_dict(), 'stride': stride}
+    state = module.state_dict()
+    other = rebuild(module.family, module.labels, config)
+    merge_norms(other, state)
+    other.load_state_dict(state)
+    device = next(module.parameters()).device
+    info = replace(predictor.info, stride=stride, config=other.config_dict())
+    return Predictor(ModuleBackend(other.eval().to(device)), info)
 
 
 def describe_run(predictor: Predictor) -> dict[str, Any]:
