@@ -149,8 +149,8 @@ def run(args: argparse.Namespace) -> None:
     picks = mine(
         recordings,
         predictor,
-        _finer(predictor, path),
-        _known(args.train, predictor),
+        finer_model(predictor, path),
+        known_things(args.train, predictor),
         args.count,
         round(args.max_mb * 1e6),
         args.blur,
@@ -174,7 +174,7 @@ def open_model(path: Path, backend: str, device: str) -> 'Predictor':
     return open_predictor(path, backend, device)
 
 
-def _finer(predictor: 'Predictor', path: Path) -> 'Predictor | None':
+def finer_model(predictor: 'Predictor', path: Path) -> 'Predictor | None':
     """Return the model at stride 2; None, with a line, if that is not possible."""
     try:
         if predictor.info.stride == 2:
@@ -187,7 +187,7 @@ def _finer(predictor: 'Predictor', path: Path) -> 'Predictor | None':
         return None
 
 
-def _known(train: str | None, predictor: 'Predictor') -> 'npt.NDArray[np.floating] | None':
+def known_things(train: str | None, predictor: 'Predictor') -> 'npt.NDArray[np.floating] | None':
     """Return embeddings of the training set; None if there are none to compare with."""
     if train is None:
         return None

@@ -103,7 +103,7 @@ def _blur(
     )
     pixels = image[part]
     size = pixels.shape[1::-1]
-    step = max(1, min(size) / BLOCKS)
+    step = max(2, min(size) / BLOCKS)
     few = tuple(max(1, int(n / step)) for n in size)
     coarse = cv2.resize(pixels, few, interpolation=cv2.INTER_AREA)
     blocks = cv2.resize(coarse, size, interpolation=cv2.INTER_NEAREST)

@@ -60,9 +60,13 @@ def write_page(
 
 
 def reasons(pick: Mapping[str, Any]) -> list[str]:
-    """Return the signals of a frame whose rank is high, the highest first; at least one."""
+    """Return the signals of a frame whose rank is high or its highest, the highest first.
+
+    There is none if no signal of the frame is above the smallest one of all frames.
+    """
     ranked = sorted(pick['ranks'].items(), key=lambda one: -one[1])
-    return [name for name, rank in ranked if rank >= REASON or rank == ranked[0][1]]
+    least = min(REASON, ranked[0][1])
+    return [name for name, rank in ranked if rank >= least and rank > 0]
 
 
 def _item(pick: Mapping[str, Any], used: Sequence[str], recordings: Sequence[str]) -> Item:
@@ -76,6 +80,8 @@ def _item(pick: Mapping[str, Any], used: Sequence[str], recordings: Sequence[str
             f'{SIGNALS[name]}: {value:.2f}, more than in {share:.0f} % of the frames'
             f'{more if name == "flicker" and events else ""}'
         )
+    if len(lines) == 1:
+        lines.append('differs from the frames chosen before')
     lines.append(f'{recording}, {pick["camera"]}, stamp {pick["stamp_ns"]}')
     return Item(
         Path(pick['file']).stem,

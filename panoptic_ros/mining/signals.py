@@ -68,7 +68,7 @@ def bimodality(scores: Floats) -> float:
     below = np.cumsum(values)[:-1]
     share = n / len(values)
     mean_difference = (values.sum() - below) / (len(values) - n) - below / n
-    return float(2 * (np.sqrt(share * (1 - share)) * mean_difference).max())
+    return max(0.0, float(2 * (np.sqrt(share * (1 - share)) * mean_difference).max()))
 
 
 def layout(frame: PanopticFrame, classes: int) -> npt.NDArray[np.float32]:

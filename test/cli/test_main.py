@@ -213,7 +213,7 @@ def test_output_that_cannot_be_printed_is_one_line():
         (['evalute'], "command must be one of predict, data, train, * 'evalute'; did you mean "),
         (
             ['data', 'chek'],
-            "action must be one of check, convert, show; got 'chek'; did you mean ",
+            "action must be one of check, convert, show, * got 'chek'; did you mean check?",
         ),
         (['list', 'modls'], "topic must be one of models, * got 'modls'; did you mean models?; "),
         (['list', '--yml'], "unknown argument '--yml'; did you mean --yaml?; see `panoptic list "),
