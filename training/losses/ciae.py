@@ -25,6 +25,7 @@ from .parts.class_means import class_sums
 from .parts.fcos import fcos_loss, fcos_targets
 from .parts.instances import Instance, find_instances, paint, thing_means
 from .parts.label_maps import by_class
+from .parts.processes import shared_count
 from .parts.terms import mean_cross_entropy, with_sum
 
 
@@ -168,8 +169,9 @@ def ciae_loss(
                     near = _inside_boxes(found, row.shape[1:], config.box_scale).to(pixels.device)
                     similarity = similarity * F.pad(near, (num_stuff, 0), value=True)
                 iae = iae + _weighted(similarity, own[image] - 1, weight[image], config)
-        terms['cae'] = config.cae_weight * cae / labelled.sum().clamp(min=1)
-        terms['iae'] = config.iae_weight * iae / labelled.sum().clamp(min=1)
+        divisor = shared_count(labelled)
+        terms['cae'] = config.cae_weight * cae / divisor
+        terms['iae'] = config.iae_weight * iae / divisor
     return terms
 
 

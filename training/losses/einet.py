@@ -30,6 +30,7 @@ from .parts.checks import check_dims, check_shapes
 from .parts.class_means import class_sums
 from .parts.instances import Instance, find_instances
 from .parts.label_maps import void_or_crowd
+from .parts.processes import shared_count
 from .parts.terms import with_sum
 
 
@@ -284,7 +285,7 @@ def penalty_reduced_focal(logits: Tensor, target: Tensor, weight: Tensor) -> Ten
         (1 - target) ** 4 * prob.square() * F.logsigmoid(-logits),
     )
     counts = weight[:, None].to(cost.dtype)
-    return -(cost * counts).sum() / (at_center * counts).sum().clamp(min=1)
+    return -(cost * counts).sum() / shared_count(at_center * counts)
 
 
 @torch.no_grad()

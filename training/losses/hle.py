@@ -27,6 +27,7 @@ from .parts.hle_kernel import kernel_loss, sharpness
 from .parts.instances import Instance, find_instances, instance_mean, paint, thing_means
 from .parts.label_maps import void_or_crowd
 from .parts.lovasz import MIN_ERROR, lovasz_softmax
+from .parts.processes import shared_count
 from .parts.terms import mean_cross_entropy, with_sum
 
 
@@ -322,7 +323,7 @@ def _instance_terms(
     if config.variance_of == 'log_sigma':
         values, means = log_sigma, instance_mean(log_sigma[:, None], instances)[:, 0]
     spread = (values - paint(means, instances, inside.shape)).square() * inside
-    insvar = spread.sum() / inside.sum().clamp(min=1)
+    insvar = spread.sum() / shared_count(inside)
     return {
         'ins': ins,
         'insvar': config.variance_weight * insvar,
@@ -348,7 +349,7 @@ def seed_loss(
     """
     squared = (seed_logits.sigmoid() - score.detach()).square()
     weight = counts * torch.where(instance, thing_weight, 1.0)
-    return (squared * weight).sum() / counts.sum().clamp(min=1)
+    return (squared * weight).sum() / shared_count(counts)
 
 
 def _associative_instances(

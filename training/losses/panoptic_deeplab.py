@@ -21,6 +21,7 @@ from ..data.sample import Batch
 from .parts.centers import CenterTargets, center_heatmap, center_targets
 from .parts.checks import LossConfig, check_dims, check_shapes
 from .parts.instances import Instance
+from .parts.processes import shared_count
 from .parts.terms import with_sum
 
 
@@ -200,6 +201,7 @@ def hard_cross_entropy(logits: Tensor, class_map: Tensor, weight: Tensor, part: 
 
     Returns:
         Scalar: mean over the hardest pixels that are not void; 0 with zero gradient without any.
+        The hardest are those of this process; with `part` 1 the mean is that of all processes.
     """
     check_dims(
         'hard_cross_entropy',
@@ -209,9 +211,12 @@ def hard_cross_entropy(logits: Tensor, class_map: Tensor, weight: Tensor, part: 
         weight,
     )
     cost = F.cross_entropy(logits, class_map, ignore_index=VOID_ID, reduction='none') * weight
+    labelled = class_map != VOID_ID
+    if part == 1:
+        return cost.sum() / shared_count(labelled)
     number = max(int(part * cost.numel()), 1)
-    total = cost.sum() if part == 1 else cost.flatten().topk(number, sorted=False).values.sum()
-    return total / (class_map != VOID_ID).sum().clamp(1, number)
+    hardest = cost.flatten().topk(number, sorted=False).values
+    return hardest.sum() / labelled.sum().clamp(1, number)
 
 
 def heatmap_mse(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -232,7 +237,7 @@ def heatmap_mse(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         target,
         weight,
     )
-    return ((pred - target).square().sum(dim=1) * weight).sum() / weight.sum().clamp(min=1)
+    return ((pred - target).square().sum(dim=1) * weight).sum() / shared_count(weight)
 
 
 def offset_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -260,7 +265,7 @@ def offset_loss(pred: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         weight,
     )
     error = (pred - target).abs().sum(dim=1)  # (B, H, W)
-    return (error * weight).sum() / weight.sum().clamp(min=1)
+    return (error * weight).sum() / shared_count(weight)
 
 
 def check_maps(

@@ -7,9 +7,11 @@ from torch.nn import functional as F
 
 from panoptic_ros.core.labels import VOID_ID
 
+from .processes import shared_count
+
 
 def mean_cross_entropy(logits: Tensor, class_map: Tensor) -> Tensor:
-    """Compute the mean cross-entropy over the pixels that are not void.
+    """Compute the mean cross-entropy over the pixels that are not void, of all processes.
 
     Args:
         logits: (B, C, h, w).
@@ -19,7 +21,7 @@ def mean_cross_entropy(logits: Tensor, class_map: Tensor) -> Tensor:
         Scalar; 0 with zero gradient if all pixels are void.
     """
     total = F.cross_entropy(logits, class_map, ignore_index=VOID_ID, reduction='sum')
-    return total / (class_map != VOID_ID).sum().clamp(min=1)
+    return total / shared_count(class_map != VOID_ID)
 
 
 def with_sum(terms: dict[str, Tensor]) -> dict[str, Tensor]:
