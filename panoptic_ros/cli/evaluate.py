@@ -22,7 +22,7 @@ from panoptic_ros.cli.output import OWN_COLORS, check_output, report_saved
 from panoptic_ros.cli.recipes import find_class_mapping
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.outputs import Results
-from panoptic_ros.core.progress import with_bar
+from panoptic_ros.core.progress import Progress, with_bar
 from panoptic_ros.core.text import counted
 
 CITY_CLIP = 20
@@ -119,6 +119,14 @@ def add_parser(subparsers: Any) -> None:
     )
     add_backend(parser)
     parser.add_argument(
+        '--processes',
+        type=whole(1),
+        default=1,
+        metavar='N',
+        help='with -o: predict in N processes, which share the GPUs or the cores of this machine; '
+        'the scores are the same (default: %(default)s)',
+    )
+    parser.add_argument(
         '--track',
         type=number(above=0),
         nargs='?',
@@ -174,6 +182,8 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
             raise ValueError(f'--{shown} needs a --model')
     if args.debug_maps and not args.output:
         raise ValueError('--debug-maps needs a folder: -o')
+    if args.processes > 1 and (args.predictions or not args.output):
+        raise ValueError('--processes needs a --model and a folder: -o')
     chosen = parse_slice(args.images) if args.images is not None else None
     for flag in ('json', 'relations'):
         check_output(args, flag)
@@ -278,6 +288,23 @@ def _evaluate(args: argparse.Namespace, stack: ExitStack) -> None:
             f'{counted(len(evaluation.store.annotations), "image")} predicted earlier',
             file=sys.stderr,
         )
+    if args.processes > 1:
+        from panoptic_training.evaluation.shares import Job, predict_shares
+
+        job = Job(
+            args.data,
+            args.split,
+            args.model,
+            args.backend,
+            args.device,
+            thresholds,
+            mapping,
+            args.oracle,
+            args.track,
+            video,
+        )
+        with Progress('images predicted', evaluation.count) as progress:
+            predict_shares(job, evaluation, args.processes, args.output, progress.update)
     for index, sample in with_bar(evaluation.run(), evaluation.count, 'images scored'):
         if overlaps:
             overlaps.update(sample)

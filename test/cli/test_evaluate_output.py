@@ -3,6 +3,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -252,3 +253,49 @@ def test_errors_of_predictions_are_one_line(tmp_path, data, capsys, damage, reas
 def test_flags_are_checked(capsys, flags, reason):
     assert main(['evaluate', '--data', 'synthetic', *flags]) == 2
     assert reason in capsys.readouterr().err
+
+
+def test_two_processes_give_the_same_files(tmp_path, data, tiny_model):
+    flags = ('--model', tiny_model, '--data', f'coco:{data}')
+    evaluate(*flags, '-o', tmp_path / 'one')
+    evaluate(*flags, '-o', tmp_path / 'two', '--processes', 2)
+    assert results(tmp_path / 'one') == results(tmp_path / 'two')
+    assert not (tmp_path / 'two/shares').exists()
+
+
+def test_shares_of_processes_that_were_killed_are_used(tmp_path, data, tiny_model, monkeypatch):
+    """The predictions of one process are there, and the others are predicted by two."""
+    from panoptic_training.evaluation import shares
+
+    out, flags = tmp_path / 'out', ('--model', tiny_model, '--data', f'coco:{data}')
+    job = shares.Job(f'coco:{data}', 'val', tiny_model)
+    affinity = os.sched_getaffinity(0)
+    shares._predict(job, [(1, 2)], out / 'shares/0', 0, 1)
+    os.sched_setaffinity(0, affinity)
+    (tmp_path / 'whole').mkdir()
+    evaluate(*flags, '-o', tmp_path / 'whole')
+    shutil.move(tmp_path / 'whole/evaluate.json', out / 'evaluate.json')  # the same evaluation
+    asked = []
+    monkeypatch.setattr(shares, 'divide', lambda parts, *rest: asked.append(parts) or [])
+    monkeypatch.setattr(shares, 'wait', None)  # no process has to be waited for
+    evaluate(*flags, '-o', out, '--processes', 2)
+    assert asked == [[(0, 3)]]
+    assert results(out) == results(tmp_path / 'whole')
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_is_one_line(tmp_path, data, tiny_model, capsys):
+    flags = ('--model', tiny_model, '--data', f'coco:{data}', '-o', tmp_path / 'out')
+    picture = data / 'val/scene2.png'
+    picture.write_bytes(picture.read_bytes()[:-200])
+    words = ['evaluate', *map(str, flags), '--processes', '2']
+    assert main(words) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith('panoptic: error: ') and 'scene2.png' in error
+
+
+@pytest.mark.parametrize('extra', [[], ['--predictions', 'p.json']])
+def test_processes_need_a_model_and_a_folder(data, tiny_model, extra, capsys):
+    flags = extra or ['--model', str(tiny_model)]
+    assert main(['evaluate', *flags, '--data', f'coco:{data}', '--processes', '2']) == 2
+    assert '--processes needs a --model and a folder: -o' in capsys.readouterr().err

@@ -15,13 +15,13 @@ HELPERS = Path(__file__).parent
 
 STEADY = (
     *('--data.augment.flip', '0', '--data.augment.scale', '[1, 1]', '--data.augment.color', '0'),
-    *('--trainer.limit_val_batches', '0'),
+    *('--trainer.limit_val_batches', '0', '--model.lr', '1e-4'),
 )
-"""Flags of a training without augmentation and validation."""
+"""Flags of a training without augmentation and validation, in small steps."""
 
 
 class LossRecorder(L.Callback):
-    """Callback that freezes norms and dropout, and writes the losses of its process.
+    """Callback that freezes norms and dropout, and writes step, loss and images of each batch.
 
     Args:
         path: of the JSON files, to which `_<rank>.json` is added.
@@ -34,13 +34,21 @@ class LossRecorder(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any
     ) -> None:
         for module in pl_module.modules():
-            if isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)):
+            if isinstance(
+                module, (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+            ):
                 module.eval()
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *rest: Any
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        index: int,
     ) -> None:
-        self.losses.append((trainer.global_step, outputs['loss'].item()))
+        names = [image.long().sum().item() for image in batch.image]
+        self.losses.append((trainer.global_step, outputs['loss'].item(), names))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         path = Path(f'{self.path}_{trainer.global_rank}.json')
@@ -53,7 +61,9 @@ def recorder_flags(path: Path) -> list[str]:
     return ['--trainer.callbacks', json.dumps([config])]
 
 
-def launch(flags: list[str], processes: int, command: str = 'train') -> subprocess.CompletedProcess:
+def launch(
+    flags: list[str], processes: int, command: str = 'train'
+) -> subprocess.CompletedProcess:
     """Run a command of `panoptic` in several processes by torchrun, in one without it."""
     environment = os.environ | {'PYTHONPATH': str(HELPERS), 'OMP_NUM_THREADS': '1'}
     own = ['-m', 'panoptic_ros.cli.main', command, *flags]

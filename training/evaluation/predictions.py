@@ -4,6 +4,7 @@
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -183,6 +184,17 @@ class PredictionStore(CocoPredictions):
         if time.monotonic() >= self._save_next:
             self.save()
 
+    def take(self, other: 'PredictionStore') -> None:
+        """Move the predictions of another store of the same images here, without saving."""
+        for index, image_id in enumerate(self.ids):
+            if image_id not in other.annotations:
+                continue
+            path = self.pngs / self.png_names[index]
+            other.annotations[image_id].path.replace(path)
+            self.annotations[image_id] = replace(other.annotations[image_id], path=path)
+            self.entries[image_id] = other.entries[image_id]
+            self.sizes[image_id] = other.sizes[image_id]
+
     def save(self) -> None:
         """Write the list of predictions; their PNGs are already written."""
         start = time.monotonic()
@@ -198,7 +210,9 @@ class PredictionStore(CocoPredictions):
                     for image_id, name in zip(self.ids, self.names, strict=True)
                     if image_id in self.sizes
                 ],
-                'annotations': list(self.entries.values()),
+                'annotations': [
+                    self.entries[image_id] for image_id in self.ids if image_id in self.entries
+                ],
                 'categories': coco_format.categories(self.labels),
             },
             self.path,

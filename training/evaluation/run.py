@@ -111,6 +111,18 @@ class Evaluation:
             if self.store is not None:
                 self.store.save()
 
+    def predict(self) -> None:
+        """Write the predictions of all images into the store, without scores."""
+        assert self.store is not None
+        try:
+            for part in self.parts:
+                tracker = self._tracker(part)
+                for place, index in enumerate(part):
+                    if tracker is not None or index not in self.store:
+                        self._frame(index, self.reader.read(index, 0), tracker, place)
+        finally:
+            self.store.save()
+
     def read_again(self, index: int) -> tuple[Sample, PanopticFrame]:
         """Return a sample and its prediction from disk."""
         sample = self.reader.read(index, 0)

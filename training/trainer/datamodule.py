@@ -92,6 +92,15 @@ class PanopticData(L.LightningDataModule):
             loop.epoch_loop.batch_progress.current.processed,
         )
 
+    def _set_batches(self, batches: int) -> None:
+        """Set the number of the epoch's batches that are done, in Lightning's counts too."""
+        if self.trainer is not None:
+            loop: Any = self.trainer.fit_loop.epoch_loop
+            current = loop.batch_progress.current
+            change = batches - current.processed
+            for name in ('ready', 'started', 'processed', 'completed'):
+                setattr(current, name, max(0, getattr(current, name) + change))
+
     def train_dataloader(self) -> TrainingLoader:
         """Return the loader of augmented samples, whose order depends on seed and epoch only.
 
@@ -105,6 +114,7 @@ class PanopticData(L.LightningDataModule):
             sampler,
             lambda: self.progress,
             self.batch_size,
+            self._set_batches,
             **self._options,
         )
 
@@ -114,7 +124,7 @@ class PanopticData(L.LightningDataModule):
         Raises:
             ValueError: naming both numbers.
         """
-        samples = len(self.train_reader) // processes
+        samples = len(EpochSampler(self.train_reader, self.seed, 0, processes))
         if samples < self.batch_size:
             raise ValueError(
                 f'data.batch_size {self.batch_size} is more than the {samples} '

@@ -206,6 +206,7 @@ class RecipeCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except (TypeError, ValueError) as error:  # raised by Lightning for values of its settings
             raise ValueError(f'trainer: {one_line(error, MAX_REASON)}') from None
+        _require_norm(trainer, bool(config.sync_batchnorm))
         if isinstance(trainer.precision_plugin, PRECISION_PLUGINS):
             _require_precision(type(trainer.precision_plugin).__name__)
         return trainer
@@ -233,6 +234,20 @@ def _require_precision(name: str | int | None) -> None:
     """
     if name is not None and str(name) not in (*PRECISIONS, '32', 'bf16', '16'):
         raise ValueError(f'trainer.precision must be one of {", ".join(PRECISIONS)}, got {name}')
+
+
+def _require_norm(trainer: L.Trainer, sync_batchnorm: bool) -> None:
+    """Refuse batch norms over several processes on CPUs, which PyTorch does not have.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    device = trainer.strategy.root_device.type
+    if sync_batchnorm and trainer.world_size > 1 and device == 'cpu':
+        raise ValueError(
+            f'trainer.sync_batchnorm needs GPUs, and the {trainer.world_size} processes of this '
+            'training run on CPUs; set it to false'
+        )
 
 
 def _require_steps(trainer: Any) -> None:

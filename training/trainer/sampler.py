@@ -35,6 +35,8 @@ class EpochSampler(Sampler[SampleKey]):
     def __init__(self, reader: Reader, seed: int, rank: int = 0, world_size: int = 1) -> None:
         self.reader, self.seed, self.epoch = reader, seed, 0
         self.rank, self.world_size = rank, world_size
+        # Frames of a clip stay in one process, and so in one batch.
+        self.clip = getattr(reader, 'clip_length', 1)
         self._resumed = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -42,19 +44,19 @@ class EpochSampler(Sampler[SampleKey]):
         self.epoch = epoch
 
     def resume(self, epoch: int, samples: int) -> None:
-        """Set the epoch, and skip the samples of it that were processed before."""
+        """Set the epoch, and skip the samples of it that this process has done before."""
         self.epoch, self._resumed = epoch, (epoch, samples)
 
     def __len__(self) -> int:
-        return len(self.reader) // self.world_size
+        return len(self.reader) // self.clip // self.world_size * self.clip
 
     def __iter__(self) -> Iterator[SampleKey]:
         rng = np.random.default_rng((self.seed, self.epoch))
         epoch_seed = int(rng.integers(2**31))
-        order = self.reader.order(rng)[: len(self) * self.world_size]
+        clips = self.reader.order(rng)[: len(self) * self.world_size].reshape(-1, self.clip)
         epoch, samples = self._resumed
         skip = samples if epoch == self.epoch else 0
-        for index in order[self.rank :: self.world_size][skip:].tolist():
+        for index in clips[self.rank :: self.world_size].ravel()[skip:].tolist():
             yield index, epoch_seed
 
 
@@ -113,13 +115,17 @@ class FixedSamples(Dataset[Sample]):
 class TrainingLoader(DataLoader[Any]):
     """Loader of training batches; after a resume it continues within the epoch.
 
-    Lightning stores `state_dict` in checkpoints and loads it before the first batch.
+    Lightning stores `state_dict` in checkpoints and loads it before the first batch. The number of
+    processes and the batch size may differ from those of the checkpoint; if the samples that are
+    done do not fill a batch of all processes, the last of them are repeated.
 
     Args:
         samples: the augmented samples.
         sampler: their order.
         progress: returns (epoch, number of its batches that are done).
         batch_size: samples in a batch.
+        set_batches: receives the number of batches that are done, if it is another one for the
+            present processes and batch size.
         options: further arguments of DataLoader.
     """
 
@@ -129,21 +135,30 @@ class TrainingLoader(DataLoader[Any]):
         sampler: EpochSampler,
         progress: Callable[[], tuple[int, int]],
         batch_size: int,
+        set_batches: Callable[[int], None] = lambda batches: None,
         **options: Any,
     ) -> None:
         super().__init__(
             samples, batch_size, sampler=sampler, drop_last=True, collate_fn=collate, **options
         )
-        self.epoch_sampler, self.progress = sampler, progress
+        self.epoch_sampler, self.progress, self.set_batches = sampler, progress, set_batches
 
     def state_dict(self) -> dict[str, int]:
         """Return the progress of the training."""
         epoch, batches = self.progress()
-        return {'epoch': epoch, 'batches': batches}
+        return {'epoch': epoch, 'batches': batches, 'samples': batches * self._samples}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after the batches of a stored progress."""
-        self.epoch_sampler.resume(state['epoch'], state['batches'] * (self.batch_size or 1))
+        """Continue after the samples of a stored progress, whose count earlier versions lack."""
+        batches = state.get('samples', state['batches'] * self._samples) // self._samples
+        self.epoch_sampler.resume(state['epoch'], batches * (self.batch_size or 1))
+        if batches != state['batches']:
+            self.set_batches(batches)
+
+    @property
+    def _samples(self) -> int:
+        """Samples in a batch of all processes."""
+        return (self.batch_size or 1) * self.epoch_sampler.world_size
 
 
 def start_worker(worker: int) -> None:
