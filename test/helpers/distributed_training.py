@@ -25,14 +25,17 @@ class LossRecorder(L.Callback):
 
     Args:
         path: of the JSON files, to which `_<rank>.json` is added.
+        stop_at: step before which all processes fail; -1 for none.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path, self.losses = path, []
+    def __init__(self, path: str, stop_at: int = -1) -> None:
+        self.path, self.stop_at, self.losses = path, stop_at, []
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any
     ) -> None:
+        if trainer.global_step == self.stop_at:
+            raise RuntimeError('stopped by the test')
         for module in pl_module.modules():
             if isinstance(
                 module, (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
@@ -50,14 +53,22 @@ class LossRecorder(L.Callback):
         names = [image.long().sum().item() for image in batch.image]
         self.losses.append((trainer.global_step, outputs['loss'].item(), names))
 
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        self.on_train_end(trainer, pl_module)
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         path = Path(f'{self.path}_{trainer.global_rank}.json')
         path.write_text(json.dumps(self.losses))
 
 
-def recorder_flags(path: Path) -> list[str]:
+def recorder_flags(path: Path, stop_at: int = -1) -> list[str]:
     """Return the flags that add a recorder."""
-    config = {'class_path': 'distributed_training.LossRecorder', 'init_args': {'path': str(path)}}
+    config = {
+        'class_path': 'distributed_training.LossRecorder',
+        'init_args': {'path': str(path), 'stop_at': stop_at},
+    }
     return ['--trainer.callbacks', json.dumps([config])]
 
 

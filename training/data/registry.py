@@ -19,6 +19,7 @@ from .coco import CocoPanoptic
 from .files import FileReader
 from .folder import OwnFolder
 from .kitti_step import KittiStep
+from .remote import is_remote, local_copy
 from .sample import Reader
 from .skipping import Skipping, listing
 from .synthetic.dataset import City
@@ -52,7 +53,8 @@ def open_reader(name: str, split: str, on_error: str = 'fail', **options: Any) -
     """Open one split of a data set, and check that its files exist and match.
 
     Args:
-        name: `synthetic`, or a data set and its folder, `camvid:<folder>`.
+        name: `synthetic`, or a data set and its folder, `camvid:<folder>`; the folder may be a URL
+            of an object store, see `local_copy`.
         split: `train`, `val` or `test`.
         on_error: `fail` on bad files, or `skip` them and log which.
         options: further arguments of the reader.
@@ -102,7 +104,7 @@ def make_reader(name: str, split: str, **options: Any) -> Reader:
     if data_set.splits and split not in data_set.splits:
         raise ValueError(f'{kind} has the splits {", ".join(data_set.splits)}, got {split!r}')
     construct: Callable[..., Reader] = data_set
-    place = [Path(folder)] if folder else []
+    place = [local_copy(folder) if is_remote(folder) else Path(folder)] if folder else []
     try:
         return construct(*place, split, **options)
     except TypeError as error:
@@ -139,7 +141,7 @@ def parse_name(name: str) -> tuple[str, str]:
     if bool(folder) != bool(DATASETS[kind].marks):
         typed = f'{kind}:<folder>' if DATASETS[kind].marks else kind
         raise ValueError(f'data {kind!r} is named {typed}, got {name!r}')
-    if folder:
+    if folder and not is_remote(folder):
         require_folder(Path(folder), f'folder of data {kind!r}')
     return kind, folder
 
@@ -158,7 +160,7 @@ def labels_of(name: str) -> LabelSet:
     """
     kind, _, folder = name.partition(':')
     known: LabelSet | None = getattr(DATASETS.get(kind), 'labels', None)
-    if known is not None and folder and not Path(folder).is_dir():
+    if known is not None and folder and (is_remote(folder) or not Path(folder).is_dir()):
         return known
     return make_reader(name, 'train').labels
 

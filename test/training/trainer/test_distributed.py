@@ -44,6 +44,11 @@ def records(path, processes):
     ]
 
 
+def images_of(found):
+    """Return the images in the records of all processes."""
+    return [name for one in found for *_, names in one for name in names]
+
+
 @pytest.mark.parametrize(
     'family',
     [
@@ -72,26 +77,27 @@ def test_two_processes_have_the_losses_of_one_with_the_doubled_batch(tmp_path, f
 @pytest.mark.parametrize(('before', 'after'), [(2, 1), (1, 2)])
 def test_a_training_resumes_with_another_number_of_processes(tmp_path, before, after):
     """16 samples an epoch; after half of it the rest follows, each sample once."""
-    paths = [tmp_path / name for name in ('first', 'second')]
+    paths = [tmp_path / name for name in ('whole', 'first', 'second')]
     more = ('--data.train.length', '16', '--data.num_workers', '0')
-    steps = 8 // (2 * before)
-    first = flags_of(tmp_path / 'run', 'hle', before, 2, *more, *recorder_flags(paths[0]))
-    run = launch([*first, '--trainer.max_steps', str(steps)], before)
+    whole = flags_of(tmp_path / 'whole', 'hle', 1, 2, *more, *recorder_flags(paths[0]))
+    run = launch([*whole, '--trainer.max_steps', '8'], 1)
     assert run.returncode == 0, run.stdout + run.stderr
-    left = 8 // (2 * after)
-    second = flags_of(tmp_path / 'run', 'hle', after, 2, *more, *recorder_flags(paths[1]))
+    steps, left = 8 // (2 * before), 8 // (2 * after)
+    stopped = recorder_flags(paths[1], stop_at=steps)
+    first = flags_of(tmp_path / 'run', 'hle', before, 2, *more, *stopped)
+    assert launch([*first, '--trainer.max_steps', '100'], before).returncode != 0
+    second = flags_of(tmp_path / 'run', 'hle', after, 2, *more, *recorder_flags(paths[2]))
     words = ('--ckpt_path', 'last', '--trainer.max_steps', str(steps + left + 1))
     run = launch([*second, *words], after)
     assert run.returncode == 0, run.stdout + run.stderr
-    done = [name for one in records(paths[0], before) for *_, names in one for name in names]
-    resumed = records(paths[1], after)
-    rest = [name for one in resumed for *_, names in one[:left] for name in names]
-    assert len(done) == len(rest) == 8
-    assert len(set(done + rest)) == 16
-    last = read_ckpt(tmp_path / 'run')
-    assert last['epoch'] == 1 and last['global_step'] == steps + left + 1
-    current = last['loops']['fit_loop']['epoch_loop.batch_progress']['current']
-    assert current['processed'] == 1  # the next epoch has begun after the last sample
+    resumed = records(paths[2], after)
+    assert [step for step, *_ in resumed[0]] == list(range(steps + 1, steps + left + 2))
+    epoch = images_of(records(paths[0], 1))
+    done, rest = images_of(records(paths[1], before)), images_of([one[:left] for one in resumed])
+    assert len(set(epoch)) == 16 and sorted(done) == sorted(epoch[:8])
+    assert sorted(rest) == sorted(epoch[8:])
+    # The next epoch has other streets.
+    assert not {*images_of([one[left:] for one in resumed])} & {*epoch}
 
 
 @pytest.mark.slow
