@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`panoptic benchmark`: times of the stages from a camera image to messages, or of the metrics."""
+"""`panoptic benchmark`: times from a camera image to messages, of metrics and of loading."""
 
 import argparse
 import sys
@@ -40,7 +40,8 @@ def add_parser(subparsers: Any) -> None:
         epilog='examples:\n  panoptic benchmark city.onnx --backend onnxruntime --threads 1\n'
         '  panoptic benchmark city.onnx --peer hf\n'
         '  panoptic benchmark city.onnx --cameras 2 --rate 10 --image-size 720 1280\n'
-        '  panoptic benchmark --metrics --image-size 1024 2048',
+        '  panoptic benchmark --metrics --image-size 1024 2048\n'
+        '  panoptic benchmark --loading hle_mobilenetv2_city',
     )
     parser.add_argument(
         'models',
@@ -110,6 +111,13 @@ def add_parser(subparsers: Any) -> None:
         help='time the metrics of `panoptic evaluate` instead of models',
     )
     parser.add_argument(
+        '--loading',
+        nargs='*',
+        metavar='RECIPE',
+        help='instead of models, time the loading of training images by one process and the '
+        'training steps of these recipes (default: all), for `data.num_workers`',
+    )
+    parser.add_argument(
         '--image-size',
         type=whole(1, MAX_SIDE),
         nargs=2,
@@ -157,6 +165,8 @@ def run(args: argparse.Namespace) -> None:
     check_output(args, 'json')
     if args.metrics and args.models:
         raise ValueError(f'--metrics needs no model, got {args.models[0]}')
+    if args.loading is not None and (args.models or args.metrics or args.cameras or args.peer):
+        raise ValueError('--loading times recipes; leave out models, --metrics, --cameras, --peer')
     if args.metrics and args.other_process:
         raise ValueError('--other-process publishes messages; leave out --metrics')
     if args.metrics and args.peer:
@@ -170,6 +180,7 @@ def run(args: argparse.Namespace) -> None:
     if args.peer:
         require_peer()
     measure = _metrics if args.metrics else _cameras if args.cameras else _pipeline
+    measure = _loading if args.loading is not None else measure
     records = measure(args, height, width)
     if args.json:
         write_json(records, args.json)
@@ -185,6 +196,21 @@ def _metrics(args: argparse.Namespace, height: int, width: int) -> list[dict[str
         costs = time_metrics(height, width, args.seconds)
     table_console().print(metrics_table(*costs, f'{height}x{width}'))
     return metrics_records(*costs, f'{height}x{width}')
+
+
+def _loading(args: argparse.Namespace, height: int, width: int) -> list[dict[str, Any]]:
+    """Time recipes, print the table and return the records."""
+    from panoptic_ros.benchmark.loading import loading_records, loading_table, time_loading
+    from panoptic_ros.cli.recipes import find_recipe, recipe_files
+
+    paths = {name: find_recipe(name) for name in args.loading} or recipe_files()
+    times = []
+    with Progress('recipes timed', len(paths), is_even=False) as progress:
+        for place, (name, path) in enumerate(paths.items()):
+            progress.update(place, name)
+            times.append(time_loading(name, path, args.seconds))
+    table_console().print(loading_table(times))
+    return loading_records(times)
 
 
 def _cameras(args: argparse.Namespace, height: int, width: int) -> list[dict[str, Any]]:
