@@ -14,6 +14,8 @@ from typing import Any
 
 import lightning as L
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -194,6 +196,7 @@ class RecipeCLI(LightningCLI):
         kwargs['plugins'] = [
             *(plugin for plugin in own if plugin is not None),
             AtomicCheckpointIO(self.replace_settings),
+            *cluster_plugins(),
         ]
         self.old_logs = self.logs() if self.config.overwrite else []
         if config.logger is None:
@@ -234,6 +237,16 @@ def _require_precision(name: str | int | None) -> None:
     """
     if name is not None and str(name) not in (*PRECISIONS, '32', 'bf16', '16'):
         raise ValueError(f'trainer.precision must be one of {", ".join(PRECISIONS)}, got {name}')
+
+
+def cluster_plugins() -> list[SLURMEnvironment]:
+    """Return the plugin for a job of SLURM, if this is one whose processes srun starts.
+
+    By default Lightning would ignore SIGTERM there, and write checkpoints of other names.
+    """
+    if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
+        return [SLURMEnvironment(auto_requeue=False)]
+    return []
 
 
 def _require_norm(trainer: L.Trainer, sync_batchnorm: bool) -> None:

@@ -9,6 +9,7 @@ from distributed_training import STEADY, launch, parallel, recorder_flags
 from tiny_training import read_ckpt, tiny_flags
 
 from panoptic_ros.cli.main import main
+from panoptic_training.trainer.recipe import cluster_plugins
 
 FAMILIES = {
     'hle': ({}, {'loss': 'ce'}),
@@ -19,7 +20,7 @@ FAMILIES = {
 """Changes of network and loss: the Lovász loss sorts, and the hardest pixels are chosen, among the
 pixels of a process."""
 
-NARROW = {'aspp_channels': 16, 'low_level_channels': 8, 'decoder_channels': 16}
+SLURM = {'SLURM_NTASKS': '2', 'SLURM_NTASKS_PER_NODE': '2'}
 
 
 def flags_of(folder, family, processes, batch, *more):
@@ -131,3 +132,22 @@ def test_batch_norms_over_cpu_processes_are_refused_in_one_line(tmp_path, capsys
         'panoptic: error: trainer.sync_batchnorm needs GPUs, and the 2 processes of this training '
         'run on CPUs; set it to false'
     ]
+
+
+@pytest.mark.parametrize(
+    ('environment', 'plugins'),
+    [
+        ({}, 0),
+        ({**SLURM, 'SLURM_JOB_NAME': 'train'}, 1),
+        ({**SLURM, 'SLURM_JOB_NAME': 'bash'}, 0),  # a terminal in a job
+        ({**SLURM, 'SLURM_JOB_NAME': 'train', 'TORCHELASTIC_RUN_ID': 'a'}, 0),
+    ],
+)
+def test_a_job_of_slurm_stops_at_sigterm_as_elsewhere(monkeypatch, environment, plugins):
+    for name in (*SLURM, 'SLURM_JOB_NAME', 'TORCHELASTIC_RUN_ID'):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = cluster_plugins()
+    assert len(found) == plugins
+    assert not any(one.auto_requeue for one in found)
