@@ -29,7 +29,7 @@ class City:
         video: take the first frames of each street in time order, as a clip with lasting instance
             ids, instead of random frames.
         clip_length: number of samples of one street that stay adjacent in an epoch's order, for
-            losses that compare frames of a clip. With several devices, such a clip is divided.
+            losses that compare frames of a clip; they go to one process.
         max_frame_gap: upper bound, exclusive, of the distance between the frame number of a
             clip's first sample and those of its others.
         randomised: share of the streets that are drawn with domain randomisation.
